@@ -1,0 +1,75 @@
+"""What a training run is asked for and what it answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from capstan.domain.triggers import Trigger
+from capstan.domain.versions import ModelVersion, RunName, SystemName, VersionName
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """Everything a pipeline run needs besides the file itself."""
+
+    run: RunName
+    system: SystemName
+    trigger: Trigger
+    champion: VersionName | None
+    """The version to beat; None for the first run."""
+    seed: int = 0
+
+
+class RunPhase(StrEnum):
+    ABSENT = "Absent"
+    """The pipeline runner knows no such run: it was never started."""
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+
+@dataclass(frozen=True)
+class GateOutcome:
+    """One promotion gate of the file, judged on the test window."""
+
+    metric: str
+    passed: bool | None
+    """None: not enough evidence; never counts as passed."""
+    message: str
+    """`rocAuc 0.731 against v1's 0.702: difference +0.029 [+0.012, +0.046], needs > -0.005`."""
+
+
+@dataclass(frozen=True)
+class StepProgress:
+    """One step of the pipeline, for the page and the terminal."""
+
+    name: str
+    phase: RunPhase
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """Where a pipeline run stands."""
+
+    phase: RunPhase
+    message: str = ""
+    steps: tuple[StepProgress, ...] = ()
+    version: ModelVersion | None = None
+    """Set when SUCCEEDED."""
+    gates: tuple[GateOutcome, ...] = ()
+    candidates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Candidate name -> metric name -> value on the validation window."""
+
+
+def training_run_name(system: SystemName, champion: VersionName | None, attempt: int) -> RunName:
+    """The same champion and attempt always give the same name, so asking twice starts one run."""
+    digest = hashlib.sha256(f"{system}\n{champion or ''}\n{attempt}".encode()).hexdigest()
+    return RunName(f"{system}-{digest[:10]}")

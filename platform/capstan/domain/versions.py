@@ -1,0 +1,41 @@
+"""What a model version is and how its name and identity are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+SystemName = NewType("SystemName", str)
+VersionName = NewType("VersionName", str)
+"""`v1`, `v2`, ...: the registry's version number behind a `v`; also the name of the serving process and of the Envoy cluster."""
+RunName = NewType("RunName", str)
+Digest = NewType("Digest", str)
+"""`sha256:` and 64 hex digits: hash of a Bento's sorted file hashes, without tag and time."""
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A trained, packaged and registered model."""
+
+    name: VersionName
+    digest: Digest
+    run: RunName
+    bento_tag: str
+    """`<system>:<tag>` in the Bento store."""
+    as_of: datetime
+    """Event time up to which its training data was read."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Metrics on the test window, by name (`rocAuc`, `logLoss`, ...)."""
+
+
+class Readiness(StrEnum):
+    """Whether a version can take requests now."""
+
+    ABSENT = "Absent"
+    STARTING = "Starting"
+    READY = "Ready"
+    CRASHED = "Crashed"
+    """Ended or crash-looping; it may come back, but nothing may be sent to it."""

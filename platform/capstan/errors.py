@@ -1,0 +1,115 @@
+"""Every error that Capstan raises on purpose, drawn as one tree.
+
+    CapstanError
+    ├── InvalidSpecError          the file is wrong; carries one `Mistake` per mistake, each with its line
+    ├── InvalidDataError          a source, a table or a row breaks a rule of the file
+    │   └── LeakageError          a feature knows what is only known after the prediction
+    ├── InvalidRequestError       a prediction or feedback request breaks the schema (HTTP 422)
+    ├── MissingExtraError         an optional part is not installed; names the extra
+    ├── MissingToolError          a program is not to be found; names the ways to get it
+    ├── PortInUseError            an address is taken; names who sets it
+    ├── DiskFullError             no room left for state
+    ├── AlreadyRunningError       another supervisor holds this state directory
+    ├── NotFoundError             no such system, version, run or rollout
+    ├── ConflictError             the stored record changed since it was read; read again and plan again
+    ├── NotAllowedError           the command is not possible in the present state
+    ├── UntrustedArtifactError    the bytes differ from the digest that the registry holds; never loaded
+    └── UnavailableError          a part does not answer now; `part` names it; retried with backoff
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class CapstanError(Exception):
+    """Base of all errors raised on purpose; its text is meant for the user."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One mistake in a file: where it is, what the value was, which rule it breaks and the way out."""
+
+    path: str
+    """Dotted path of the field, such as `rollout.steps[2].canary.weight`."""
+    message: str
+    line: int | None = None
+    """Line in the file, from 1; None where the text is not from a file."""
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line is not None else ""
+        return f"{where}{self.path}: {self.message}"
+
+
+class InvalidSpecError(CapstanError):
+    """The file breaks its grammar; `mistakes` lists all of them."""
+
+    def __init__(self, mistakes: list[Mistake]) -> None:
+        self.mistakes = mistakes
+        super().__init__("\n".join(str(mistake) for mistake in mistakes))
+
+
+class InvalidDataError(CapstanError):
+    """A source, a table or a row breaks a rule of the file."""
+
+
+class LeakageError(InvalidDataError):
+    """A feature knows what is only known after the prediction."""
+
+
+class InvalidRequestError(CapstanError):
+    """A prediction or feedback request breaks the schema; answered with 422."""
+
+    def __init__(self, field: str, value: object, rule: str) -> None:
+        self.field = field
+        self.value = value
+        self.rule = rule
+        super().__init__(f"{field}: {value!r} {rule}")
+
+
+class MissingExtraError(CapstanError):
+    """An optional part is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs the extra {extra!r}: pip install 'capstan-mlops[{extra}]'")
+
+
+class MissingToolError(CapstanError):
+    """A program is not to be found; the text names the ways to get it on this platform."""
+
+
+class PortInUseError(CapstanError):
+    """An address is taken; the text names the setting that moves it."""
+
+
+class DiskFullError(CapstanError):
+    """No room is left for state; nothing was half-written."""
+
+
+class AlreadyRunningError(CapstanError):
+    """Another supervisor holds this state directory."""
+
+
+class NotFoundError(CapstanError):
+    """No such system, version, run or rollout."""
+
+
+class ConflictError(CapstanError):
+    """The stored record changed since it was read: read again and plan again."""
+
+
+class NotAllowedError(CapstanError):
+    """The command is not possible in the present state; the text says what is."""
+
+
+class UntrustedArtifactError(CapstanError):
+    """The bytes differ from the digest that the registry holds; they were not loaded."""
+
+
+class UnavailableError(CapstanError):
+    """A part does not answer now; the caller retries with backoff."""
+
+    def __init__(self, part: str, reason: str) -> None:
+        self.part = part
+        self.reason = reason
+        super().__init__(f"{part} is unavailable: {reason}")

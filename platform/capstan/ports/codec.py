@@ -1,0 +1,26 @@
+"""Domain values as JSON and back, the same for every store and child process."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+
+@cache
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
+
+
+def to_json(value: object) -> Any:
+    """The value as JSON-able data: dataclasses become objects, datetimes RFC 3339, enums their values."""
+    return _adapter(type(value)).dump_python(value, mode="json")
+
+
+def from_json(cls: type[T], data: Any) -> T:
+    """The value back from `to_json`'s data; raises pydantic.ValidationError if it does not fit `cls`."""
+    result: T = _adapter(cls).validate_python(data)
+    return result

@@ -1,0 +1,47 @@
+"""What the engine asks before it judges: paired evidence, operation, alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from capstan.domain.evidence import OperationEvidence, PairedEvidence
+from capstan.domain.triggers import Alert
+from capstan.domain.versions import VersionName
+
+
+class EvidenceSource(Protocol):
+    """Predictions and labels of two versions, compared request by request."""
+
+    def paired(
+        self, champion: VersionName, challenger: VersionName, *, since: datetime, as_of: datetime
+    ) -> PairedEvidence:
+        """Pairs whose event time is in [since, as_of), labels with availableAt <= as_of; raises UnavailableError."""
+        ...
+
+
+class OperationMetrics(Protocol):
+    """Latency, errors and routed shares from Prometheus."""
+
+    def operation(
+        self, champion: VersionName, challenger: VersionName, *, since_wall: datetime, now_wall: datetime, shadow: bool
+    ) -> OperationEvidence:
+        """Both versions in the same wall-time window; with `shadow` the challenger's mirrored requests. Raises UnavailableError."""
+        ...
+
+
+class AlertSource(Protocol):
+    """Firing alerts."""
+
+    def active(self) -> Sequence[Alert]:
+        """All alerts that fire now, read from Alertmanager; raises UnavailableError."""
+        ...
+
+
+class Monitoring(Protocol):
+    """Watches one version: drift, missing values, quality."""
+
+    def watch(self, version: VersionName, *, since: datetime) -> None:
+        """Make it the watched version; windows begin at `since` (event time). Repeating it changes nothing."""
+        ...
