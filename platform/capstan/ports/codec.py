@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
 T = TypeVar("T")
+_adapters: dict[object, TypeAdapter[Any]] = {}
 
 
-@cache
 def _adapter(cls: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(cls)
+    """Building an adapter costs a millisecond, using it a microsecond: keep them."""
+    if cls not in _adapters:
+        _adapters[cls] = TypeAdapter(cls)
+    return _adapters[cls]
 
 
 def to_json(value: object) -> Any:

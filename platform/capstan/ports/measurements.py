@@ -25,9 +25,18 @@ class OperationMetrics(Protocol):
     """Latency, errors and routed shares from Prometheus."""
 
     def operation(
-        self, champion: VersionName, challenger: VersionName, *, since_wall: datetime, now_wall: datetime, shadow: bool
+        self,
+        champion: VersionName,
+        challenger: VersionName,
+        *,
+        since_wall: datetime,
+        now_wall: datetime,
+        shadow: bool,
     ) -> OperationEvidence:
-        """Both versions in the same wall-time window; with `shadow` the challenger's mirrored requests. Raises UnavailableError."""
+        """Both versions in the same wall-time window; with `shadow` the challenger's mirrored requests.
+
+        Raises UnavailableError.
+        """
         ...
 
 

@@ -12,7 +12,7 @@ class Packager(Protocol):
     """Builds and verifies Bentos."""
 
     def package(self, system: SystemName, model_dir: Path) -> tuple[str, Digest]:
-        """Build a Bento from a folder of artifacts; returns (tag, digest). The same content gives the same tag and digest."""
+        """Build a Bento from a folder of artifacts; returns (tag, digest), the same for the same content."""
         ...
 
     def verify(self, tag: str, digest: Digest) -> Path:

@@ -14,7 +14,7 @@ class Registry(Protocol):
     def register(
         self, version: ModelVersion, *, tags: Mapping[str, str], metrics: Mapping[str, float]
     ) -> ModelVersion:
-        """Register what `version.run` made and return it with its final name; a second call for the same run returns the first's."""
+        """Register what `version.run` made, under its final name; a second call for the run returns the first's."""
         ...
 
     def version(self, name: VersionName) -> ModelVersion | None: ...

@@ -66,7 +66,7 @@ class Store(Protocol):
         ...
 
     def record_event(self, event: Event, *, once: str = "") -> None:
-        """Append to the story; with `once` a second event with that key is ignored, so a repeat after a crash tells once."""
+        """Append to the story; a second event with the same `once` is ignored, so a repeat after a crash tells once."""
         ...
 
     def events(self, system: SystemName | None = None, *, after: int = 0) -> Sequence[tuple[int, Event]]:

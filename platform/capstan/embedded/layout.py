@@ -1,0 +1,158 @@
+"""Where everything lives below `.capstan/` on one machine."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from capstan.domain.versions import SystemName
+from capstan.errors import AlreadyRunningError, CapstanError, DiskFullError
+
+TOKENS = ("page", "feedback", "webhook", "internal")
+
+
+@dataclass(frozen=True)
+class StateDir:
+    """All paths of one state directory; nothing outside this class joins them by hand."""
+
+    root: Path
+
+    @property
+    def store(self) -> Path:
+        return self.root / "state.db"
+
+    @property
+    def mlflow_database(self) -> Path:
+        return self.root / "mlflow.db"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        return self.root / "mlartifacts"
+
+    @property
+    def bentos(self) -> Path:
+        """BENTOML_HOME."""
+        return self.root / "bentos"
+
+    @property
+    def secrets(self) -> Path:
+        """`secrets/NAME/KEY` is what `secretKeyRef` reads."""
+        return self.root / "secrets"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def run(self) -> Path:
+        """Configuration and records of the running processes."""
+        return self.root / "run"
+
+    @property
+    def addresses(self) -> Path:
+        """The addresses of a running supervisor, for the other commands."""
+        return self.run / "addresses.json"
+
+    def report(self, system: SystemName) -> Path:
+        return self.root / "reports" / f"{system}.json"
+
+    def system(self, system: SystemName) -> Path:
+        return self.root / "systems" / system
+
+    def spec(self, system: SystemName) -> Path:
+        return self.system(system) / "spec.json"
+
+    def payloads(self, system: SystemName) -> Path:
+        return self.system(system) / "payloads"
+
+    def labels(self, system: SystemName) -> Path:
+        return self.system(system) / "labels"
+
+    def monitor(self, system: SystemName) -> Path:
+        return self.system(system) / "monitor"
+
+    def runs(self, system: SystemName) -> Path:
+        return self.system(system) / "runs"
+
+    def token_file(self, name: str) -> Path:
+        return self.root / "tokens" / name
+
+    def token(self, name: str) -> str:
+        return self.token_file(name).read_text().strip()
+
+    def prepare(self, system: SystemName) -> None:
+        """Create what is missing, readable by the owner alone; tokens are drawn once."""
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.root.chmod(0o700)
+            for folder in (
+                self.mlflow_artifacts,
+                self.bentos,
+                self.secrets,
+                self.logs,
+                self.run,
+                self.root / "reports",
+                self.root / "tokens",
+                self.payloads(system),
+                self.labels(system),
+                self.monitor(system),
+                self.runs(system),
+            ):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name in TOKENS:
+                if not self.token_file(name).exists():
+                    write_atomically(self.token_file(name), secrets.token_urlsafe(24).encode(), mode=0o600)
+        except OSError as error:
+            raise state_error(self.root, error) from error
+
+    @contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """Hold the directory for one supervisor; raises AlreadyRunningError if another has it."""
+        handle = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(handle, 32, 0).decode().strip() or "unknown"
+                raise AlreadyRunningError(
+                    f"{self.root}: process {holder} already runs a system here; stop it with `capstan down`, "
+                    "or use another directory with --state"
+                ) from None
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
+            yield
+        finally:
+            os.close(handle)
+
+
+def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Replace the file at once: readers see the old content or the new, never a part; a full disk loses nothing."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise state_error(path, error) from error
+
+
+def state_error(path: Path, error: OSError) -> CapstanError:
+    """The error a user can act on, for a failed write of state."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(
+            f"{path}: no room left on the disk; nothing was half-written. Free some space and run again"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return CapstanError(
+            f"{path}: cannot be written ({error.strerror}); choose another directory with --state"
+        )
+    return CapstanError(f"{path}: {error.strerror or error}")
