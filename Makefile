@@ -1,0 +1,58 @@
+# Every habit has one word; `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+RUN := $(UV) run --frozen --no-sync
+EXAMPLE := examples/flight-delays/system.yaml
+STAMP := .venv/.capstan-setup
+
+# A tier ends with the time it took, whether it passed or not.
+tier = started=$$(date +%s); echo "== $(1)"; $(RUN) pytest -q $(2); code=$$?; \
+	echo "== $(1) took $$(( $$(date +%s) - started )) s"; exit $$code
+
+.PHONY: help setup demo test check bench format clean docs
+.DEFAULT_GOAL := help
+
+help: ## list these words
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml uv.lock
+	@command -v $(UV) >/dev/null || { $(PYTHON) -m venv .uv && .uv/bin/pip install -q uv; }
+	@echo "setting up: Python packages (locked)"
+	@$(UV) sync --frozen --python 3.11
+	@echo "setting up: Prometheus and Alertmanager"
+	@$(RUN) python -m capstan.adapters.tools
+	@touch $@
+
+setup: $(STAMP) ## install what is missing: locked packages, Envoy, Prometheus, Alertmanager
+	@echo "ready: try 'make demo'"
+
+demo: $(STAMP) ## eleven months of real flights through the whole loop, in about ten minutes
+	@$(RUN) python examples/flight-delays/prepare.py
+	@$(RUN) capstan demo $(EXAMPLE)
+
+test: $(STAMP) ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
+	@$(call tier,unit,tests/unit -n 2)
+	@$(call tier,simulation,tests/simulation -n 2)
+	@$(call tier,contract,tests/contract)
+	@$(call tier,embedded,tests/embedded)
+	@$(call tier,browser,tests/browser)
+
+check: $(STAMP) ## ruff, mypy --strict, import-linter
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+
+bench: $(STAMP) ## Capstan beside its peers: serving, drift, pipeline overhead
+	$(RUN) python tests/benchmarks/run.py
+
+format: $(STAMP) ## format and mend what ruff can
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+docs: $(STAMP) ## regenerate the reference of the file
+	$(RUN) python -m capstan.spec.reference > platform/docs/spec.md
+
+clean: ## remove the environment and all local state
+	rm -rf .venv .uv .capstan
