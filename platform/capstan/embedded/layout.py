@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import secrets
@@ -12,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from capstan.domain.versions import SystemName
-from capstan.errors import AlreadyRunningError, CapstanError, DiskFullError
+from capstan.errors import AlreadyRunningError
+from capstan.files import write_error, write_whole
 
 TOKENS = ("page", "feedback", "webhook", "internal")
 
@@ -107,9 +107,9 @@ class StateDir:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for name in TOKENS:
                 if not self.token_file(name).exists():
-                    write_atomically(self.token_file(name), secrets.token_urlsafe(24).encode(), mode=0o600)
+                    write_whole(self.token_file(name), secrets.token_urlsafe(24).encode())
         except OSError as error:
-            raise state_error(self.root, error) from error
+            raise write_error(self.root, error) from error
 
     @contextmanager
     def exclusively(self) -> Iterator[None]:
@@ -129,30 +129,3 @@ class StateDir:
             yield
         finally:
             os.close(handle)
-
-
-def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Replace the file at once: readers see the old content or the new, never a part; a full disk loses nothing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise state_error(path, error) from error
-
-
-def state_error(path: Path, error: OSError) -> CapstanError:
-    """The error a user can act on, for a failed write of state."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFullError(
-            f"{path}: no room left on the disk; nothing was half-written. Free some space and run again"
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return CapstanError(
-            f"{path}: cannot be written ({error.strerror}); choose another directory with --state"
-        )
-    return CapstanError(f"{path}: {error.strerror or error}")

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from capstan.embedded.charges import Charges
 from capstan.embedded.client import Answered, GatewayClient, Prediction
 from capstan.embedded.clocks import ReplayClock
-from capstan.embedded.layout import write_atomically
 from capstan.embedded.recorded import RecordedTraffic
+from capstan.files import write_whole
 
 
 class Settling(Protocol):
@@ -57,7 +57,7 @@ class Journal:
             "failures": self.answered.failures,
             "charges": charges.dump(),
         }
-        write_atomically(path, orjson.dumps(document, option=orjson.OPT_INDENT_2))
+        write_whole(path, orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
 
 def load_journal(path: Path, start: datetime) -> tuple[Journal, Charges]:
