@@ -1,0 +1,242 @@
+"""Step 3: where rows come from, what identifies them and when their labels are known."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, ClassVar
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from capstan.spec.grammar import ColumnName, Name, OneOf, SpecModel, Text
+from capstan.spec.units import Flag, Number, PositiveDuration
+
+
+def _known_zone(value: str) -> str:
+    if value not in available_timezones():
+        raise PydanticCustomError(
+            "time_zone", "is not an IANA time zone; write one such as UTC or America/New_York"
+        )
+    return value
+
+
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
+_TIME_COLUMN = (
+    "Column with the moment a row became known; rows later than a training's `asOf` are not read. "
+    "Without it all rows are always read."
+)
+
+
+class CsvSource(SpecModel):
+    """A CSV file, or a folder of them."""
+
+    path: Text = Field(
+        description="File, folder or glob, relative to this file.", examples=["data/flights.csv"]
+    )
+    time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["scheduled_departure"])
+
+
+class ParquetSource(SpecModel):
+    """A Parquet file, or a folder of them."""
+
+    path: Text = Field(description="File, folder or glob, relative to this file.", examples=["data/weather"])
+    time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["observed_at"])
+
+
+class JsonLinesSource(SpecModel):
+    """A file with one JSON object a line."""
+
+    path: Text = Field(
+        description="File, folder or glob, relative to this file.", examples=["data/events.jsonl"]
+    )
+    time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["created_at"])
+
+
+class SecretKeyRef(SpecModel):
+    """One key of a secret."""
+
+    name: Name = Field(
+        description="Name of the secret; on one machine the folder `.capstan/secrets/NAME`.",
+        examples=["planes-db"],
+    )
+    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")] = Field(
+        description="Key in the secret; on one machine the file in that folder.", examples=["url"]
+    )
+
+
+class ValueFrom(SpecModel):
+    """Where a confidential value is to be found; never the value itself."""
+
+    secret_key_ref: SecretKeyRef = Field(
+        description="The secret and its key.", examples=[{"name": "planes-db", "key": "url"}]
+    )
+
+
+class DatabaseSource(SpecModel):
+    """A table of a database."""
+
+    table: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,2}$")] = Field(
+        description="Table, optionally with its schema before a dot.", examples=["planes"]
+    )
+    url_from: ValueFrom = Field(
+        description="Where the database's URL is to be found.",
+        examples=[{"secretKeyRef": {"name": "planes-db", "key": "url"}}],
+    )
+    time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["updated_at"])
+
+
+class Source(OneOf):
+    """One table that the query can name."""
+
+    members: ClassVar[tuple[str, ...]] = ("csv", "parquet", "json_lines", "database")
+
+    name: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$", max_length=63)] = Field(
+        description="Name of the table in the query: lower-case letters, digits and underscores.",
+        examples=["flights"],
+    )
+    csv: CsvSource | None = Field(None, description="CSV files.", examples=[{"path": "data/flights.csv"}])
+    parquet: ParquetSource | None = Field(
+        None, description="Parquet files.", examples=[{"path": "data/weather"}]
+    )
+    json_lines: JsonLinesSource | None = Field(
+        None, description="Files with one JSON object a line.", examples=[{"path": "data/events.jsonl"}]
+    )
+    database: DatabaseSource | None = Field(
+        None,
+        description="A table of a database.",
+        examples=[{"table": "planes", "urlFrom": {"secretKeyRef": {"name": "planes-db", "key": "url"}}}],
+    )
+
+    @property
+    def time_column(self) -> str | None:
+        """Column with the moment a row became known; None where all rows are always read."""
+        column: str | None = self.chosen.time_column
+        return column
+
+
+class Keys(SpecModel):
+    """Columns that identify a row, date it and keep a user on one version."""
+
+    id: ColumnName = Field(
+        description="Column that names the case; labels are joined by it.", examples=["flight_id"]
+    )
+    time: ColumnName = Field(
+        description="Column with the moment of the prediction (event time).", examples=["scheduled_departure"]
+    )
+    sticky_by: ColumnName | None = Field(
+        None,
+        description="Column whose value keeps all its requests on one version; without it each request is drawn anew.",
+        examples=["tailnum"],
+    )
+
+
+class Label(SpecModel):
+    """The truth that arrives later."""
+
+    column: ColumnName = Field(description="Column with the true value; empty means none.", examples=["late"])
+    available_at: ColumnName = Field(
+        description="Column with the moment the label became known; training never looks past it.",
+        examples=["actual_arrival"],
+    )
+    maximum_delay: PositiveDuration = Field(
+        timedelta(days=3),
+        description="After this time without a label none is waited for; blocks and windows close.",
+        examples=["3d"],
+    )
+
+
+class Check(SpecModel):
+    """What a column's values must be, in training data and in requests alike."""
+
+    column: ColumnName = Field(description="Column that is checked.", examples=["distance"])
+    min: Number | None = Field(None, description="Smallest value; without it no bound.", examples=[1])
+    max: Number | None = Field(None, description="Largest value; without it no bound.", examples=[5000])
+    allowed: tuple[str, ...] | None = Field(
+        None,
+        description="The only values allowed, as text; without it any. Quote what YAML reads as a boolean.",
+        examples=[["AA", "UA", "NO"]],
+    )
+    nullable: Flag = Field(True, description="Whether a value may be missing.", examples=[False])
+
+    @model_validator(mode="after")
+    def _some_rule(self) -> Check:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise PydanticCustomError("empty_range", "min is above max, so no value passes; swap them")
+        if self.allowed is not None and not self.allowed:
+            raise PydanticCustomError(
+                "empty_range", "allowed is empty, so no value passes; name some or drop it"
+            )
+        if self.min is None and self.max is None and self.allowed is None and self.nullable:
+            raise PydanticCustomError(
+                "no_rule", "checks nothing; give min, max, allowed or nullable: false, or drop it"
+            )
+        return self
+
+
+class ByTime(SpecModel):
+    """The last days before `asOf`, oldest first: training, validation, test."""
+
+    validation: PositiveDuration = Field(
+        timedelta(days=7),
+        description="Length of the window on which candidates are chosen.",
+        examples=["7d"],
+    )
+    test: PositiveDuration = Field(
+        timedelta(days=14),
+        description="Length of the last window, on which the chosen one is judged.",
+        examples=["14d"],
+    )
+
+
+class Split(SpecModel):
+    """How rows are parted into training, validation and test."""
+
+    by_time: ByTime = Field(
+        default_factory=ByTime,
+        description="Part by event time, so that a model is judged on days after those it learnt from.",
+        examples=[{"validation": "7d", "test": "14d"}],
+    )
+    refit: Flag = Field(
+        True,
+        description="Whether the chosen candidate is trained once more on all rows before it is packaged.",
+        examples=[True],
+    )
+
+
+class Data(SpecModel):
+    """Sources, keys, label, checks and split."""
+
+    sources: tuple[Source, ...] = Field(
+        min_length=1,
+        description="Tables that the query can name.",
+        examples=[[{"name": "flights", "csv": {"path": "data/flights.csv"}}]],
+    )
+    query: Text | None = Field(
+        None,
+        description="SQL that joins the sources to one row per case; without it the only source is read as it is.",
+        examples=["select * from flights left join weather using (origin, time_hour)"],
+    )
+    time_zone: TimeZone = Field(
+        "UTC",
+        description="IANA zone in which days and months begin.",
+        examples=["America/New_York"],
+    )
+    keys: Keys = Field(
+        description="Columns that identify a row, date it and keep a user on one version.",
+        examples=[{"id": "flight_id", "time": "scheduled_departure", "stickyBy": "tailnum"}],
+    )
+    label: Label = Field(
+        description="The truth that arrives later.",
+        examples=[{"column": "late", "availableAt": "actual_arrival", "maximumDelay": "3d"}],
+    )
+    checks: tuple[Check, ...] = Field(
+        (),
+        description="What values must be, in training data and in requests alike.",
+        examples=[[{"column": "distance", "min": 1}]],
+    )
+    split: Split = Field(
+        default_factory=Split,
+        description="How rows are parted into training, validation and test.",
+        examples=[{"byTime": {"validation": "7d", "test": "14d"}, "refit": True}],
+    )

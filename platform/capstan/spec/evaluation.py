@@ -1,0 +1,46 @@
+"""Step 6: what a new model must show on the test window before it meets users."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from capstan.spec.grammar import ColumnName, SpecModel
+from capstan.spec.metrics import Metric
+from capstan.spec.units import Number
+
+
+class Gate(SpecModel):
+    """One comparison that must be passed."""
+
+    metric: Metric = Field(description="Metric on the test window.", examples=["rocAuc"])
+    against: Literal["Champion"] = Field(
+        "Champion",
+        description="With what it is compared: the version that serves. A first version passes.",
+        examples=["Champion"],
+    )
+    margin: Number = Field(
+        0.0,
+        ge=0,
+        description="How much worse it may be: the bound of the difference must stay above minus this.",
+        examples=[0.005],
+    )
+    confidence: Number = Field(
+        0.95, ge=0.5, lt=1, description="Confidence of that bound (one-sided).", examples=[0.95]
+    )
+
+
+class Evaluation(SpecModel):
+    """Slices and gates."""
+
+    slices: tuple[ColumnName, ...] = Field(
+        (),
+        description="Columns by whose values the metrics are also reported.",
+        examples=[["carrier", "origin"]],
+    )
+    gates: tuple[Gate, ...] = Field(
+        (),
+        description="Comparisons that must be passed before the rollout begins; without any the rollout alone decides.",
+        examples=[[{"metric": "rocAuc", "against": "Champion", "margin": 0.005, "confidence": 0.95}]],
+    )

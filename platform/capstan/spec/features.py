@@ -1,0 +1,107 @@
+"""Step 4: which columns become features, and how."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from capstan.spec.grammar import ColumnName, OneOf, SpecModel
+from capstan.spec.units import Number, Whole
+
+
+class Numeric(SpecModel):
+    """How a number becomes a feature."""
+
+    impute: Literal["Median", "Mean", "Mode", "Default", "DropRow"] = Field(
+        "Median",
+        description="What stands for a missing value; DropRow leaves such rows out of training.",
+        examples=["Median"],
+    )
+    default: Number | None = Field(
+        None, description="The value that stands for a missing one with `impute: Default`.", examples=[0]
+    )
+    scale: Literal["None", "ZScore", "MinMax", "Log"] = Field(
+        "None",
+        description="How values are brought to one scale; Log is the signed logarithm of 1 + |x|.",
+        examples=["ZScore"],
+    )
+    bucket_edges: tuple[Number, ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=1000,
+        description="Cut into buckets at these rising values; without it the number itself is the feature.",
+        examples=[[6, 12, 18]],
+    )
+    bucket_quantiles: Whole | None = Field(
+        None, ge=2, le=1000, description="Cut into this many buckets of equal counts.", examples=[10]
+    )
+    bucket_widths: Whole | None = Field(
+        None, ge=2, le=1000, description="Cut into this many buckets of equal widths.", examples=[10]
+    )
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Numeric:
+        if (self.impute == "Default") != (self.default is not None):
+            raise PydanticCustomError(
+                "default", "`impute: Default` and `default: NUMBER` belong together; give both or none"
+            )
+        buckets = [b for b in (self.bucket_edges, self.bucket_quantiles, self.bucket_widths) if b is not None]
+        if len(buckets) > 1:
+            raise PydanticCustomError(
+                "buckets",
+                "cuts buckets in more ways than one; keep one of bucketEdges, bucketQuantiles, bucketWidths",
+            )
+        edges = self.bucket_edges or ()
+        if any(right <= left for left, right in zip(edges, edges[1:], strict=False)):
+            raise PydanticCustomError("buckets", "bucketEdges do not rise; sort them and drop doubles")
+        if buckets and self.scale != "None":
+            raise PydanticCustomError(
+                "buckets", "scales and cuts buckets; buckets need no scale, so drop `scale`"
+            )
+        return self
+
+
+def _encodes_today(value: Any) -> Any:
+    if value in ("Embedding", "Hashing", "Target"):
+        raise PydanticCustomError(
+            "not_in_this_version", "is not in this version; encodings that run today: Integer, OneHot"
+        )
+    return value
+
+
+class Categorical(SpecModel):
+    """How a category becomes a feature."""
+
+    encode: Annotated[Literal["Integer", "OneHot"], BeforeValidator(_encodes_today)] = Field(
+        "OneHot",
+        description="One column per category, or one whole number in order of frequency.",
+        examples=["OneHot"],
+    )
+    min_frequency: Whole = Field(
+        1,
+        ge=1,
+        description="Categories seen in fewer training rows are one category, `other`.",
+        examples=[20],
+    )
+    unseen: Literal["Other", "Refuse"] = Field(
+        "Other",
+        description="What a category never seen in training is: `other`, or a request refused with 422.",
+        examples=["Other"],
+    )
+
+
+class Feature(OneOf):
+    """One input of the model."""
+
+    members: ClassVar[tuple[str, ...]] = ("numeric", "categorical")
+
+    name: ColumnName = Field(description="Name of the feature.", examples=["dep_hour"])
+    column: ColumnName = Field(
+        default_factory=lambda earlier: earlier["name"],
+        description="Column of the query's result that it is made from; the feature's name if left out.",
+        examples=["dep_hour"],
+    )
+    numeric: Numeric | None = Field(None, description="A number.", examples=[{"scale": "ZScore"}])
+    categorical: Categorical | None = Field(None, description="A category.", examples=[{"encode": "OneHot"}])

@@ -1,0 +1,74 @@
+"""What every part of the file has in common: frozen, no unknown keys, camelCase outside and snake_case inside."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+FACTORY_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
+
+
+class SpecModel(BaseModel):
+    """Base of all parts of the file."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        allow_inf_nan=False,
+        # The file is the documentation: a type's own docstring is not a field's meaning.
+        use_attribute_docstrings=False,
+    )
+
+
+class OneOf(SpecModel):
+    """A union: exactly one of `members` is set, as one key of the map."""
+
+    members: ClassVar[tuple[str, ...]]
+    """Attribute names of the alternatives."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> OneOf:
+        present = [member for member in self.members if getattr(self, member) is not None]
+        if len(present) != 1:
+            names = ", ".join(to_camel(member) for member in self.members)
+            found = f"has {' and '.join(to_camel(m) for m in present)}" if present else "has none of them"
+            raise PydanticCustomError(
+                "one_of",
+                "{found}; write exactly one of {names} (without settings: {first}: {{}})",
+                {"found": found, "names": names, "first": to_camel((present or list(self.members))[0])},
+            )
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Attribute name of the alternative that is set, such as `shadow`."""
+        return next(member for member in self.members if getattr(self, member) is not None)
+
+    @property
+    def chosen(self) -> Any:
+        """The alternative that is set."""
+        return getattr(self, self.kind)
+
+
+def _factory(value: str) -> str:
+    if not re.match(FACTORY_PATTERN, value):
+        raise PydanticCustomError("factory", "is not a factory; write module:name, such as mymodels:make")
+    return value
+
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
+"""Lower-case letters, digits and dashes, as Kubernetes names are; at most 63."""
+SystemNameText = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=40)]
+"""A Name of at most 40 characters, so that names made from it still fit."""
+ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
+Factory = Annotated[str, AfterValidator(_factory)]
+"""`module:name` of the person's own code."""

@@ -1,0 +1,83 @@
+"""What is watched while a version serves."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from capstan.spec.grammar import SpecModel
+from capstan.spec.metrics import Metric
+from capstan.spec.units import Number, PositiveDuration, Share, Whole
+
+
+class MonitoringWindow(SpecModel):
+    """What is judged at once."""
+
+    duration: PositiveDuration = Field(
+        timedelta(days=7), description="Length of a window in event time.", examples=["7d"]
+    )
+    min_rows: Annotated[Whole, Field(ge=1)] = Field(
+        1000, description="Windows with fewer rows are not judged.", examples=[1000]
+    )
+
+
+class Drift(SpecModel):
+    """How much inputs and predictions may move away from the training data."""
+
+    numeric: Literal["KS"] = Field(
+        "KS", description="Distance of two samples of a number: Kolmogorov-Smirnov.", examples=["KS"]
+    )
+    categorical: Literal["ChiSquared"] = Field(
+        "ChiSquared",
+        description="Distance of two samples of a category: chi-squared.",
+        examples=["ChiSquared"],
+    )
+    min_effect: Annotated[Number, Field(gt=0, lt=1)] = Field(
+        0.1,
+        description="Distances below this never count, whatever the calibrated threshold.",
+        examples=[0.1],
+    )
+    false_alarms_per_month: Annotated[Number, Field(gt=0, le=100)] = Field(
+        0.1,
+        description="How often an alert without drift is borne; thresholds are calibrated to it on the training data.",
+        examples=[0.1],
+    )
+    consecutive: Annotated[Whole, Field(ge=1, le=100)] = Field(
+        2, description="Windows in a row that must drift before there is an alert.", examples=[2]
+    )
+
+
+class Quality(SpecModel):
+    """How much online quality may fall."""
+
+    metric: Metric = Field("rocAuc", description="Metric of labelled windows.", examples=["rocAuc"])
+    max_drop: Annotated[Number, Field(gt=0)] = Field(
+        0.05, description="How much worse than on the test window it may be.", examples=[0.05]
+    )
+    min_coverage: Share = Field(
+        0.8,
+        description="Labelled share of a window below which nothing is claimed.",
+        examples=["80%"],
+    )
+
+
+class Monitoring(SpecModel):
+    """Windows, drift and quality."""
+
+    window: MonitoringWindow = Field(
+        default_factory=MonitoringWindow,
+        description="What is judged at once.",
+        examples=[{"duration": "7d", "minRows": 1000}],
+    )
+    drift: Drift = Field(
+        default_factory=Drift,
+        description="How much inputs and predictions may move.",
+        examples=[{"minEffect": 0.1, "consecutive": 2}],
+    )
+    quality: Quality = Field(
+        default_factory=Quality,
+        description="How much online quality may fall.",
+        examples=[{"metric": "rocAuc", "maxDrop": 0.05, "minCoverage": "80%"}],
+    )

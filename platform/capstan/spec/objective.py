@@ -1,0 +1,70 @@
+"""Step 1 and 2: what the system is for, and what it must keep to."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from capstan.spec.grammar import ColumnName, SpecModel, Text
+from capstan.spec.units import PositiveDuration, Quantity
+
+TASKS_TODAY = ("BinaryClassification",)
+TASKS_LATER = (
+    "MulticlassClassification",
+    "MultilabelClassification",
+    "Regression",
+    "QuantileRegression",
+    "Forecasting",
+    "Ranking",
+    "Recommendation",
+    "Clustering",
+    "AnomalyDetection",
+    "SurvivalAnalysis",
+    "SequenceToSequence",
+    "TextGeneration",
+)
+
+
+def _runs_today(value: Any) -> Any:
+    if value in TASKS_LATER:
+        raise PydanticCustomError(
+            "not_in_this_version",
+            "is not in this version; tasks that run today: {tasks}",
+            {"tasks": ", ".join(TASKS_TODAY)},
+        )
+    return value
+
+
+Task = Annotated[Literal["BinaryClassification"], BeforeValidator(_runs_today)]
+
+
+class Objective(SpecModel):
+    """What the system is for."""
+
+    business: Text | None = Field(
+        None,
+        description="What it is good for, in the words of those who pay for it; shown on the page.",
+        examples=["Warn passengers early"],
+    )
+    task: Task = Field(
+        description="Kind of prediction; decides metrics, losses and the shape of answers.",
+        examples=["BinaryClassification"],
+    )
+    target: ColumnName = Field(
+        description="Name of what is predicted; the column of the label.", examples=["late"]
+    )
+
+
+class Requirements(SpecModel):
+    """Bounds that a version must keep to be promoted."""
+
+    latency_p99: PositiveDuration | None = Field(
+        None,
+        description="99 of 100 requests must be answered within this time; without it only the champion is compared.",
+        examples=["50ms"],
+    )
+    model_size: Quantity | None = Field(
+        None, description="A packaged model must not be larger; without it any size.", examples=["50Mi"]
+    )

@@ -1,0 +1,258 @@
+"""Step 7, second half: how a new version meets users, and what stops it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from capstan.spec.grammar import Name, OneOf, SpecModel
+from capstan.spec.metrics import Metric
+from capstan.spec.units import Duration, Number, PositiveDuration, Whole
+
+Percent = Annotated[Whole, Field(ge=1, le=100)]
+CanaryWeight = Annotated[Whole, Field(ge=1, le=99)]
+Count = Annotated[Whole, Field(ge=0, le=1_000_000_000)]
+
+_ANALYSES = "Names of the analyses that must be Successful before the step ends."
+
+
+class Shadow(SpecModel):
+    """The challenger gets copies of requests; nobody sees its answers."""
+
+    percent: Percent = Field(100, description="Share of requests that is copied, in percent.", examples=[100])
+    min_requests: Count = Field(0, description="Paired requests before anything is decided.", examples=[2000])
+    min_labels: Count = Field(0, description="Labelled pairs before anything is decided.", examples=[2000])
+    min_blocks: Count = Field(
+        0,
+        description="Closed blocks before anything is decided; blocks are set by the analysis.",
+        examples=[7],
+    )
+    duration: Duration = Field(timedelta(0), description="The step lasts at least so long.", examples=["2d"])
+    analyses: tuple[Name, ...] = Field((), description=_ANALYSES, examples=[["quality"]])
+    deadline: PositiveDuration | None = Field(
+        None,
+        description="Without a verdict by then, `limits.onInconclusive` decides; without it there is no deadline.",
+        examples=["21d"],
+    )
+
+
+class Canary(SpecModel):
+    """The challenger answers a part of the requests."""
+
+    weight: CanaryWeight = Field(description="Share of requests it answers, in percent, 1-99.", examples=[25])
+    duration: Duration = Field(timedelta(0), description="The step lasts at least so long.", examples=["2d"])
+    min_requests: Count = Field(
+        0, description="Requests to the challenger before anything is decided.", examples=[100]
+    )
+    analyses: tuple[Name, ...] = Field((), description=_ANALYSES, examples=[["quality"]])
+    deadline: PositiveDuration | None = Field(
+        None,
+        description="Without enough requests by then, `limits.onInconclusive` decides; without it there is no deadline.",
+        examples=["7d"],
+    )
+
+
+class Pause(SpecModel):
+    """The rollout waits."""
+
+    duration: PositiveDuration | None = Field(
+        None, description="How long; without it until `capstan resume`.", examples=["1d"]
+    )
+
+
+class Experiment(SpecModel):
+    """An A/B test: both versions answer, the better one is found out."""
+
+    weight: CanaryWeight = Field(
+        50, description="Share of requests the challenger answers, in percent.", examples=[50]
+    )
+    metric: Metric = Field("logLoss", description="Metric that is compared.", examples=["logLoss"])
+    test: Literal["AlwaysValid"] = Field(
+        "AlwaysValid",
+        description="Statistics that stay right however often one looks.",
+        examples=["AlwaysValid"],
+    )
+    alpha: Annotated[Number, Field(gt=0, lt=0.5)] = Field(
+        0.05, description="Highest probability of a wrong verdict.", examples=[0.05]
+    )
+    minimum_effect: Annotated[Number, Field(ge=0)] = Field(
+        0.0, description="Smallest improvement that counts.", examples=[0.01]
+    )
+    deadline: PositiveDuration | None = Field(
+        None,
+        description="Without a verdict by then, `limits.onInconclusive` decides; without it there is no deadline.",
+        examples=["28d"],
+    )
+
+
+class Step(OneOf):
+    """One step of a rollout."""
+
+    members: ClassVar[tuple[str, ...]] = ("shadow", "canary", "pause", "experiment")
+
+    shadow: Shadow | None = Field(
+        None, description="Copies of requests; nobody sees the answers.", examples=[{"minBlocks": 7}]
+    )
+    canary: Canary | None = Field(
+        None, description="A part of the requests.", examples=[{"weight": 25, "duration": "2d"}]
+    )
+    pause: Pause | None = Field(None, description="Wait for a time or a person.", examples=[{}])
+    experiment: Experiment | None = Field(
+        None, description="An A/B test.", examples=[{"weight": 50, "metric": "logLoss"}]
+    )
+
+
+class Analysis(SpecModel):
+    """A question about the challenger's quality, answered on closed blocks of paired losses."""
+
+    name: Name = Field(description="Name by which steps refer to it.", examples=["quality"])
+    metric: Metric = Field(description="Loss of a single prediction.", examples=["logLoss"])
+    paired: Literal[True] = Field(
+        True,
+        description="Both versions are compared on the same requests; unpaired analyses are not in this version.",
+        examples=[True],
+    )
+    blocks: Literal["Day"] = Field(
+        "Day",
+        description="Requests of one day are not independent, so whole days are the units of the test.",
+        examples=["Day"],
+    )
+    decide: Literal["Better", "NotWorse", "UnlessWorse"] = Field(
+        "NotWorse",
+        description=(
+            "Who carries the burden of proof. Better: shown to be better. NotWorse: shown to be worse by less than "
+            "`margin`. UnlessWorse: enough evidence and not shown to be worse by more than `margin`; a choice of risk."
+        ),
+        examples=["UnlessWorse"],
+    )
+    margin: Annotated[Number, Field(ge=0)] = Field(
+        0.01, description="How much larger the challenger's mean loss may be.", examples=[0.01]
+    )
+    minimum_effect: Annotated[Number, Field(ge=0)] = Field(
+        0.0, description="How much smaller its mean loss must be under `decide: Better`.", examples=[0.005]
+    )
+    alpha: Annotated[Number, Field(gt=0, lt=0.5)] = Field(
+        0.05, description="Highest probability of each kind of wrong verdict, one-sided.", examples=[0.05]
+    )
+
+
+class LatencyGuardrail(SpecModel):
+    """The challenger must not be much slower."""
+
+    max_ratio: Annotated[Number, Field(ge=1)] = Field(
+        1.5, description="Its 99th percentile may be this many times the champion's.", examples=[1.5]
+    )
+    floor: Duration = Field(
+        timedelta(milliseconds=50),
+        description="Below this latency it is fine whatever the ratio.",
+        examples=["50ms"],
+    )
+
+
+class ErrorRateGuardrail(SpecModel):
+    """The challenger must not fail."""
+
+    max: Annotated[Number, Field(ge=0, le=1)] = Field(
+        0.01, description="Failed share of its requests, also those that the gateway hid.", examples=[0.01]
+    )
+
+
+class Guardrails(SpecModel):
+    """Bounds that hold during every step."""
+
+    latency_p99: LatencyGuardrail = Field(
+        default_factory=LatencyGuardrail,
+        description="Bound of the challenger's latency.",
+        examples=[{"maxRatio": 1.5, "floor": "50ms"}],
+    )
+    error_rate: ErrorRateGuardrail = Field(
+        default_factory=ErrorRateGuardrail,
+        description="Bound of the challenger's errors.",
+        examples=[{"max": 0.01}],
+    )
+
+
+class Limits(SpecModel):
+    """How many looks of each kind a step bears."""
+
+    failures: Count = Field(
+        1, description="Failed looks that are borne; the next one rolls back.", examples=[1]
+    )
+    inconclusive: Count = Field(
+        5, description="Inconclusive looks that are borne once the minimum evidence is in.", examples=[5]
+    )
+    errors: Count = Field(4, description="Looks in a row without a measurement that are borne.", examples=[4])
+    on_inconclusive: Literal["Hold", "Abort"] = Field(
+        "Hold", description="After that: wait for a person, or roll back.", examples=["Hold"]
+    )
+    on_error: Literal["Hold", "Abort"] = Field(
+        "Hold", description="After that: wait for a person, or roll back.", examples=["Hold"]
+    )
+
+
+def _default_steps() -> tuple[Step, ...]:
+    return (
+        Step(shadow=Shadow(min_requests=500, min_labels=500, min_blocks=7, analyses=("quality",))),
+        Step(canary=Canary(weight=25, min_requests=100)),
+        Step(canary=Canary(weight=50, min_requests=200)),
+    )
+
+
+def _default_analyses() -> tuple[Analysis, ...]:
+    return (Analysis(name="quality", metric="logLoss", decide="UnlessWorse"),)
+
+
+class Rollout(SpecModel):
+    """Steps, analyses, guardrails and limits."""
+
+    steps: tuple[Step, ...] = Field(
+        default_factory=_default_steps,
+        min_length=1,
+        max_length=50,
+        description="What happens one after another; after the last the challenger becomes champion.",
+        examples=[[{"shadow": {"minBlocks": 7}}, {"canary": {"weight": 25, "duration": "2d"}}]],
+    )
+    analyses: tuple[Analysis, ...] = Field(
+        default_factory=_default_analyses,
+        description="Questions about quality that steps can ask.",
+        examples=[[{"name": "quality", "metric": "logLoss", "decide": "UnlessWorse", "margin": 0.01}]],
+    )
+    guardrails: Guardrails = Field(
+        default_factory=Guardrails,
+        description="Bounds that hold during every step.",
+        examples=[{"errorRate": {"max": 0.01}}],
+    )
+    progress_deadline: PositiveDuration = Field(
+        timedelta(minutes=5),
+        description="A challenger that is not ready within this time is rolled back.",
+        examples=["5m"],
+    )
+    limits: Limits = Field(
+        default_factory=Limits,
+        description="How many looks of each kind a step bears.",
+        examples=[{"failures": 1, "inconclusive": 5, "errors": 4}],
+    )
+    revision_history_limit: Annotated[Whole, Field(ge=1, le=100)] = Field(
+        5, description="Old versions that are kept for rollbacks.", examples=[5]
+    )
+
+    @model_validator(mode="after")
+    def _analyses_exist(self) -> Rollout:
+        known = [analysis.name for analysis in self.analyses]
+        for index, step in enumerate(self.steps):
+            for name in getattr(step.chosen, "analyses", ()):
+                if name not in known:
+                    raise PydanticCustomError(
+                        "analysis",
+                        "steps[{index}].{kind}.analyses names {name}, which is not in analyses ({known})",
+                        {
+                            "index": index,
+                            "kind": step.kind,
+                            "name": name,
+                            "known": ", ".join(known) or "empty",
+                        },
+                    )
+        return self

@@ -1,0 +1,133 @@
+"""The whole file: an MLSystem with its name and its seven steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PrivateAttr
+
+from capstan.spec.data import Data
+from capstan.spec.evaluation import Evaluation
+from capstan.spec.features import Feature
+from capstan.spec.grammar import Name, SpecModel, SystemNameText
+from capstan.spec.monitoring import Monitoring
+from capstan.spec.objective import Objective, Requirements
+from capstan.spec.replay import Replay
+from capstan.spec.retraining import Retraining
+from capstan.spec.rollout import Rollout
+from capstan.spec.serving import Serving
+from capstan.spec.training import Training
+from capstan.spec.units import Flag
+
+API_VERSION = "capstan.dev/v1alpha1"
+
+
+class Metadata(SpecModel):
+    """Name and labels, as every Kubernetes object has them."""
+
+    name: SystemNameText = Field(
+        description="Name of the system: lower-case letters, digits and dashes, at most 40.",
+        examples=["flight-delays"],
+    )
+    namespace: Name | None = Field(
+        None, description="Namespace in a cluster; on one machine it means nothing.", examples=["ml"]
+    )
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="Labels of the object in a cluster.", examples=[{"team": "travel"}]
+    )
+    annotations: dict[str, str] = Field(
+        default_factory=dict,
+        description="Annotations of the object in a cluster.",
+        examples=[{"owner": "ops"}],
+    )
+
+
+class MLSystemSpec(SpecModel):
+    """What the system must do."""
+
+    objective: Objective = Field(
+        description="What the system is for.",
+        examples=[{"task": "BinaryClassification", "target": "late"}],
+    )
+    requirements: Requirements = Field(
+        default_factory=Requirements,
+        description="Bounds that a version must keep to be promoted.",
+        examples=[{"latencyP99": "50ms", "modelSize": "50Mi"}],
+    )
+    data: Data = Field(
+        description="Where rows come from, what identifies them and when labels are known.",
+        examples=[{"sources": [{"name": "flights", "csv": {"path": "data/flights.csv"}}]}],
+    )
+    features: tuple[Feature, ...] = Field(
+        min_length=1,
+        max_length=5000,
+        description="Which columns become features, and how.",
+        examples=[[{"name": "distance", "numeric": {"scale": "Log"}}]],
+    )
+    training: Training = Field(
+        default_factory=Training,
+        description="Which models are tried, and how one is chosen.",
+        examples=[{"choose": {"metric": "rocAuc"}}],
+    )
+    evaluation: Evaluation = Field(
+        default_factory=Evaluation,
+        description="What a new model must show before it meets users.",
+        examples=[{"gates": [{"metric": "rocAuc", "margin": 0.005}]}],
+    )
+    serving: Serving = Field(
+        default_factory=Serving,
+        description="How predictions are served.",
+        examples=[{"replicas": {"max": 3}}],
+    )
+    rollout: Rollout = Field(
+        default_factory=Rollout,
+        description="How a new version meets users, and what stops it.",
+        examples=[{"steps": [{"canary": {"weight": 25, "duration": "2d"}}]}],
+    )
+    monitoring: Monitoring = Field(
+        default_factory=Monitoring,
+        description="What is watched while a version serves.",
+        examples=[{"window": {"duration": "7d"}}],
+    )
+    retraining: Retraining = Field(
+        default_factory=Retraining,
+        description="What starts a training, and what holds it back.",
+        examples=[{"cooldown": "14d"}],
+    )
+    replay: Replay | None = Field(
+        None,
+        description="Recorded data sent as live traffic; without it only real requests are served.",
+        examples=[{"start": "2013-02-01", "end": "2014-01-01", "sample": "36%"}],
+    )
+    suspend: Flag = Field(
+        False,
+        description="Whether everything stops safely: no training, no step; the champion goes on serving.",
+        examples=[True],
+    )
+    deletion_policy: Literal["Retain", "Delete"] = Field(
+        "Retain",
+        description="Whether models, payloads and reports outlive the system.",
+        examples=["Retain"],
+    )
+
+
+class MLSystem(SpecModel):
+    """A system: what it is called and what it must do."""
+
+    api_version: Literal["capstan.dev/v1alpha1"] = Field(
+        "capstan.dev/v1alpha1", description="Version of this grammar.", examples=[API_VERSION]
+    )
+    kind: Literal["MLSystem"] = Field("MLSystem", description="Kind of the object.", examples=["MLSystem"])
+    metadata: Metadata = Field(description="Name and labels.", examples=[{"name": "flight-delays"}])
+    spec: MLSystemSpec = Field(
+        description="What the system must do.",
+        examples=[{"objective": {"task": "BinaryClassification", "target": "late"}}],
+    )
+
+    _base_dir: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @property
+    def base_dir(self) -> Path:
+        """Folder that relative paths of the file are relative to."""
+        return self._base_dir

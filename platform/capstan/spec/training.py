@@ -1,0 +1,184 @@
+"""Step 5: which models are tried, on which rows, and how one is chosen."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from capstan.spec.grammar import Factory, Name, OneOf, SpecModel
+from capstan.spec.metrics import Metric
+from capstan.spec.units import Cores, Number, PositiveDuration, Quantity, Whole
+
+
+class TrainingWindow(SpecModel):
+    """Which past a model learns from."""
+
+    type: Literal["Expanding", "Sliding"] = Field(
+        "Expanding", description="All the past, or the last `duration` of it.", examples=["Expanding"]
+    )
+    duration: PositiveDuration | None = Field(
+        None, description="Length of a sliding window; not for an expanding one.", examples=["90d"]
+    )
+
+    @model_validator(mode="after")
+    def _length_for_sliding(self) -> TrainingWindow:
+        if (self.type == "Sliding") != (self.duration is not None):
+            raise PydanticCustomError(
+                "window", "`type: Sliding` and `duration` belong together; give both or none"
+            )
+        return self
+
+
+class Tune(SpecModel):
+    """Search of settings on the validation window."""
+
+    trials: Whole = Field(5, ge=1, le=1000, description="How many settings are tried.", examples=[5])
+
+
+class MostFrequent(SpecModel):
+    """The baseline: always the share of the positive class in training."""
+
+
+class LogisticRegression(SpecModel):
+    """A linear model."""
+
+    l2: Number = Field(1.0, ge=0, description="Strength of the penalty on squared weights.", examples=[1])
+
+
+class GradientBoosting(SpecModel):
+    """Boosted trees."""
+
+    learning_rate: Number = Field(0.1, gt=0, le=1, description="Step of each tree.", examples=[0.1])
+    iterations: Whole = Field(100, ge=1, le=10_000, description="Number of trees.", examples=[100])
+    leaves: Whole = Field(31, ge=2, le=10_000, description="Most leaves of a tree.", examples=[31])
+    tune: Tune | None = Field(
+        None,
+        description="Search learningRate, iterations and leaves; without it they are used as written.",
+        examples=[{"trials": 5}],
+    )
+
+
+class Custom(SpecModel):
+    """A model of your own."""
+
+    factory: Factory = Field(
+        description="`module:name` of a function that returns a scikit-learn classifier; the module lies beside this file.",
+        examples=["mymodels:make"],
+    )
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Keyword arguments of the factory: numbers, texts and booleans.",
+        examples=[{"depth": 3}],
+        json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
+    )
+
+    @field_validator("parameters")
+    @classmethod
+    def _plain(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        for name, value in parameters.items():
+            if not name.isidentifier() or not isinstance(value, str | int | float | bool):
+                raise PydanticCustomError(
+                    "parameters",
+                    "{name} is not a keyword argument with a number, text or boolean",
+                    {"name": repr(name)},
+                )
+        return parameters
+
+
+class Candidate(OneOf):
+    """One model that is tried."""
+
+    members: ClassVar[tuple[str, ...]] = (
+        "most_frequent",
+        "logistic_regression",
+        "gradient_boosting",
+        "custom",
+    )
+
+    name: Name = Field(description="Name of the candidate in tables and runs.", examples=["trees"])
+    most_frequent: MostFrequent | None = Field(
+        None, description="The baseline: always the positive share.", examples=[{}]
+    )
+    logistic_regression: LogisticRegression | None = Field(
+        None, description="A linear model.", examples=[{"l2": 1}]
+    )
+    gradient_boosting: GradientBoosting | None = Field(
+        None, description="Boosted trees.", examples=[{"tune": {"trials": 5}}]
+    )
+    custom: Custom | None = Field(
+        None, description="A model of your own.", examples=[{"factory": "mymodels:make"}]
+    )
+
+
+class Choose(SpecModel):
+    """How one candidate is chosen on the validation window."""
+
+    metric: Metric = Field("rocAuc", description="Metric that decides.", examples=["rocAuc"])
+    simplest_within: Number = Field(
+        0.0,
+        ge=0,
+        description="Of all candidates within this distance of the best, the first in the list is taken.",
+        examples=[0.005],
+    )
+
+
+class ResourceAmounts(SpecModel):
+    """Processors and memory."""
+
+    cpu: Cores | None = Field(
+        None, description="Processor cores; without it the cluster decides.", examples=["500m"]
+    )
+    memory: Quantity | None = Field(
+        None, description="Memory; without it the cluster decides.", examples=["1Gi"]
+    )
+
+
+class Resources(SpecModel):
+    """What a process asks for and may use at most, in a cluster."""
+
+    requests: ResourceAmounts = Field(
+        default_factory=ResourceAmounts,
+        description="What is set aside.",
+        examples=[{"cpu": "1", "memory": "1Gi"}],
+    )
+    limits: ResourceAmounts = Field(
+        default_factory=ResourceAmounts, description="What may be used at most.", examples=[{"memory": "2Gi"}]
+    )
+
+
+def _default_candidates() -> tuple[Candidate, ...]:
+    return (
+        Candidate(name="baseline", most_frequent=MostFrequent()),
+        Candidate(name="logistic", logistic_regression=LogisticRegression()),
+        Candidate(name="trees", gradient_boosting=GradientBoosting()),
+    )
+
+
+class Training(SpecModel):
+    """Window, candidates and choice."""
+
+    window: TrainingWindow = Field(
+        default_factory=TrainingWindow,
+        description="Which past a model learns from.",
+        examples=[{"type": "Expanding"}],
+    )
+    candidates: tuple[Candidate, ...] = Field(
+        default_factory=_default_candidates,
+        min_length=1,
+        description="Models that are tried, simplest first.",
+        examples=[[{"name": "logistic", "logisticRegression": {"l2": 1}}]],
+    )
+    choose: Choose = Field(
+        default_factory=Choose,
+        description="How one candidate is chosen.",
+        examples=[{"metric": "rocAuc", "simplestWithin": 0.005}],
+    )
+    seed: Whole = Field(0, ge=0, lt=2**32, description="Seed of all randomness in training.", examples=[0])
+    threads: Whole = Field(1, ge=1, le=256, description="Threads of each candidate's library.", examples=[1])
+    resources: Resources = Field(
+        default_factory=Resources,
+        description="What a training run asks for in a cluster.",
+        examples=[{"requests": {"cpu": "1", "memory": "1Gi"}}],
+    )
