@@ -23,11 +23,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Latch:
-    """The first crossing of a bound; it stands whatever later blocks say."""
+    """The first crossing of a bound; it stands whatever comes later."""
 
     verdict: Verdict
     block: int
-    """Number of closed blocks at the crossing."""
+    """Number of closed blocks (or randomised units) at the crossing."""
 
 
 @dataclass(frozen=True)

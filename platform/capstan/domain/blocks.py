@@ -1,8 +1,9 @@
 """Running sums of closed blocks and what they say about the mean loss difference per request.
 
-The unit of inference is the block, because requests of one day are not independent. With S the sum of differences and N the
-number of requests of a block, the hypothesis "the true difference is theta" is tested on Z = S - theta N, whose mean is zero
-exactly there; no delta method is needed, and the bounds below are the exact inversion of that test.
+The unit of inference is the block, because requests of one day are not independent. With S the sum of differences
+and N the number of requests of a block, the hypothesis "the true difference is theta" is tested on Z = S - theta N,
+whose mean is zero exactly there; no delta method is needed, and the bounds below are the exact inversion of that
+test.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from capstan.domain.evidence import LossBlock
 
@@ -117,7 +119,7 @@ def autocorrelation(values: Sequence[float]) -> float:
     squares = math.fsum(value * value for value in centred)
     if squares == 0:
         return 0.0
-    return math.fsum(a * b for a, b in zip(centred, centred[1:], strict=False)) / squares
+    return math.fsum(a * b for a, b in pairwise(centred)) / squares
 
 
 def skewness(values: Sequence[float]) -> float:
@@ -128,7 +130,7 @@ def skewness(values: Sequence[float]) -> float:
     variance = math.fsum((value - mean) ** 2 for value in values) / len(values)
     if variance == 0:
         return 0.0
-    return math.fsum((value - mean) ** 3 for value in values) / len(values) / variance**1.5
+    return float(math.fsum((value - mean) ** 3 for value in values) / len(values) / variance**1.5)
 
 
 def merge(blocks: Sequence[LossBlock], size: int) -> tuple[LossBlock, ...]:
@@ -158,8 +160,8 @@ def independent_size(
 ) -> int | None:
     """How many neighbouring blocks to merge so that they may be treated as independent.
 
-    The smallest of `sizes` whose lag-1 autocorrelation is at most `max_autocorrelation` over at least `min_blocks` past
-    blocks; None when the history is too short to show it for any.
+    The smallest of `sizes` whose lag-1 autocorrelation is at most `max_autocorrelation` over at least `min_blocks`
+    past blocks; None when the history is too short to show it for any.
     """
     for size in sorted(sizes):
         merged = [block for block in merge(history, size) if block.count]

@@ -1,8 +1,9 @@
 """Statements about a mean that stay true however often one looks.
 
-A confidence sequence holds at all looks at once with probability 1-alpha, an e-value may be compared with 1/alpha at any look. The
-t-mixture (Lai 1976; Lindon et al. 2022; Wang & Ramdas 2024) needs neither a known variance nor many units, which is why it is the
-default; radii are in units of the sample standard deviation (ddof 1), so that they depend on three numbers only and are cached.
+A confidence sequence holds at all looks at once with probability 1-alpha, an e-value may be compared with 1/alpha
+at any look. The t-mixture (Lai 1976; Lindon et al. 2022; Wang & Ramdas 2024) needs neither a known variance nor
+many units, which is why it is the default; radii are in units of the sample standard deviation (ddof 1), so that
+they depend on three numbers only and are cached.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def two_sided_radius(units: int, *, planned_units: int, alpha: float) -> float:
 
 @cache
 def one_sided_radius(units: int, *, planned_units: int, alpha: float) -> float:
-    """Distance, in standard deviations, from the mean to a one-sided bound at level alpha; infinite with too few units."""
+    """Distance, in standard deviations, from the mean to a one-sided bound; infinite with too few units."""
     spread = 1 + units * mixture_scale(planned_units, alpha)
     return _t_mixture_radius(units, spread, 2 * math.log1p(math.sqrt(spread) / (2 * alpha)) / max(units, 1))
 
@@ -77,7 +78,8 @@ def log_e_value(units: int, t: float, *, planned_units: int, alpha: float) -> fl
 def fixed_budget_boundary(units_promised: int, *, alpha: float) -> float:
     """Sum in standard deviations at which to stop when exactly `units_promised` >= 100 independent units were promised.
 
-    One-sided alpha by reflection of Brownian motion; the first look is at 7 units or later and the promise never changes.
+    One-sided alpha by reflection of Brownian motion; the first look is at 7 units or later and the promise never
+    changes.
     """
     if units_promised < 100:
         raise ValueError(f"units_promised: {units_promised} is below 100, where the boundary is not valid")
@@ -87,24 +89,23 @@ def fixed_budget_boundary(units_promised: int, *, alpha: float) -> float:
 def log_betting_wealth(differences: Iterable[float], *, bound: float, threshold: float) -> float:
     """Largest ln wealth of a bettor against "the mean is at most `threshold`"; reject at ln(1/alpha).
 
-    Finite-sample valid for independent differences in [-bound, bound], however skewed (Waudby-Smith & Ramdas 2024). Use it
-    for requests that are independent; never for requests of one day that are not.
+    Finite-sample valid for independent differences in [-bound, bound], however skewed (Waudby-Smith & Ramdas 2024).
+    Use it for requests that are independent; never for requests of one day that are not.
     """
     null = (threshold + bound) / (2 * bound)
     if not 0 < null < 1:
         raise ValueError(f"threshold: {threshold} is outside (-{bound}, {bound})")
-    seen, mean, squares = 0, 0.5, 0.25
+    mean, squares = 0.5, 0.25
     total, wealth, best = 0.0, 0.0, 0.0
-    for difference in differences:
+    for seen, difference in enumerate(differences, start=1):
         x = (difference + bound) / (2 * bound)
         if not 0 <= x <= 1:
             raise ValueError(f"difference: {difference} is outside [-{bound}, {bound}]")
         # Only what was known before this unit may set the bet.
         edge = mean - null
-        bet = min(max(edge / (squares / (seen + 1) + edge * edge), 0.0), 0.5 / null)
+        bet = min(max(edge / (squares / seen + edge * edge), 0.0), 0.5 / null)
         wealth += math.log1p(bet * (x - null))
         best = max(best, wealth)
-        seen += 1
         total += x
         mean = (0.5 + total) / (seen + 1)
         squares += (x - mean) ** 2

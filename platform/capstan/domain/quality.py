@@ -1,7 +1,7 @@
 """Whether a challenger predicts well enough: the verdict on paired losses.
 
-The method is a t-mixture confidence sequence over closed blocks, so a look after every block keeps the stated error. The first
-crossing of a bound is latched: later blocks do not undo it.
+The method is a t-mixture confidence sequence over closed blocks, so a look after every block keeps the stated
+error. The first crossing of a bound is latched: later blocks do not undo it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Decide(StrEnum):
     NOT_WORSE = "NotWorse"
     """The challenger must be shown not worse by `margin` or more."""
     UNLESS_WORSE = "UnlessWorse"
-    """The challenger passes with enough evidence unless it is shown worse by more than `margin`: a choice of risk, not a test."""
+    """With enough evidence the challenger passes unless shown worse by more than `margin`: a choice of risk."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ def judge_quality(
 ) -> AnalysisResult:
     """The verdict of one look; pass the returned `latch` to the next look.
 
-    Every prefix of the closed blocks is tested, so the answer depends on the blocks and not on when somebody looked. Only
-    shown crossings are latched: UnlessWorse's "enough evidence and not worse" may still become Failed.
+    Every prefix of the closed blocks is tested, so the answer depends on the blocks and not on when somebody
+    looked. Only shown crossings are latched: UnlessWorse's "enough evidence and not worse" may still become Failed.
     """
     broken = _broken_evidence(evidence, latched)
     if broken is not None:
@@ -110,13 +110,15 @@ def judge_quality(
     numbers = _numbers(evidence, rule, sums)
     found = _describe(rule, sums)
     if latch is not None and latch.verdict is Verdict.FAILED:
-        message = f"{rule.decide}: shown worse by more than {rule.margin:g} {rule.metric} at block {latch.block}; {found}"
+        shown = f"shown worse by more than {rule.margin:g} {rule.metric} at block {latch.block}"
+        message = f"{rule.decide}: {shown}; {found}"
         return AnalysisResult(Verdict.FAILED, "ShownWorse", message, numbers, latch=latch)
     withheld = _withheld(evidence, rule, sums, numbers, latch)
     if withheld is not None:
         return withheld
     if latch is not None and rule.decide is Decide.BETTER:
-        message = f"{rule.decide}: shown better by more than {rule.minimum_effect:g} {rule.metric} at block {latch.block}; {found}"
+        shown = f"shown better by more than {rule.minimum_effect:g} {rule.metric} at block {latch.block}"
+        message = f"{rule.decide}: {shown}; {found}"
         return AnalysisResult(Verdict.SUCCESSFUL, "ShownBetter", message, numbers, latch=latch)
     if latch is not None:
         message = (
@@ -156,7 +158,7 @@ def _broken_evidence(evidence: PairedEvidence, latched: Latch | None) -> Analysi
         return AnalysisResult(
             Verdict.FAILED,
             "NonFiniteAnswers",
-            f"the challenger answered {evidence.nonfinite_answers} requests with NaN, infinity or a value outside its range",
+            f"the challenger answered {evidence.nonfinite_answers:,} requests with NaN, infinity or out of range",
             {"nonfinite_answers": float(evidence.nonfinite_answers)},
             latch=latched,
         )
@@ -190,7 +192,7 @@ def _withheld(
         return AnalysisResult(
             Verdict.INCONCLUSIVE,
             "EvidenceLost",
-            f"verdict withheld: {evidence.lost_share:.2%} of payloads were lost, at most {rule.max_lost_share:.2%} may be",
+            f"verdict withheld: {evidence.lost_share:.2%} of payloads were lost, at most {rule.max_lost_share:.2%} may",
             numbers,
             latch=latch,
         )
