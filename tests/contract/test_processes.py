@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from capstan.adapters import files
+from capstan import files
 from capstan.adapters.processes import (
     Backoff,
     ProcessPhase,

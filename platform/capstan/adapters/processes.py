@@ -17,10 +17,10 @@ from pathlib import Path
 import orjson
 
 from capstan.adapters import process_table
-from capstan.adapters.files import write_error, write_whole
 from capstan.adapters.ports_in_use import free_port, is_free, require_free
 from capstan.adapters.process_spec import Backoff, ProcessEvent, ProcessPhase, ProcessSpec, ProcessStatus
 from capstan.errors import CapstanError, MissingToolError, UnavailableError
+from capstan.files import write_error, write_whole
 
 __all__ = [
     "Backoff",
