@@ -1,0 +1,192 @@
+"""Whether a retraining may start now, and if not, why not and when.
+
+Triggers may come in any number and order: one run exists per champion and attempt, and the newest trigger that came
+meanwhile is kept. All times are on the system's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from capstan.domain.triggers import Alert, Trigger, TriggerKind
+from capstan.domain.versions import VersionName
+
+
+@dataclass(frozen=True)
+class Budget:
+    """At most so many runs in any period of this length."""
+
+    runs: int
+    per: timedelta
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """The wait after a failed run doubles from `initial` to `maximum`; after `circuit_after` in a row it takes a person."""
+
+    initial: timedelta = timedelta(hours=1)
+    maximum: timedelta = timedelta(days=2)
+    circuit_after: int = 5
+
+    def delay(self, failures: int) -> timedelta:
+        """The wait after so many failures in a row."""
+        if failures <= 0:
+            return timedelta(0)
+        # Doubling an unbounded number of times would overflow a timedelta.
+        return min(self.maximum, self.initial * 2 ** min(failures - 1, 40))
+
+
+@dataclass(frozen=True)
+class RetrainingPolicy:
+    """What the file says about retraining."""
+
+    alert_names: frozenset[str] = frozenset()
+    """Alerts that trigger; others are only shown."""
+    cooldown: timedelta = timedelta(0)
+    budget: Budget | None = None
+    needs_approval: bool = False
+    loop_breaker: int = 3
+    """So many trained and not promoted models in a row, and the next run needs a person's approval."""
+    backoff: Backoff = Backoff()
+
+
+@dataclass(frozen=True)
+class RetrainingState:
+    """What is remembered between runs."""
+
+    attempt: int = 0
+    """Of the run that runs now or comes next; rises when a run ends."""
+    pending: Trigger | None = None
+    starts: tuple[datetime, ...] = ()
+    """Starts of retrainings that still count towards the budget."""
+    finished_at: datetime | None = None
+    failures: int = 0
+    """In a row."""
+    circuit_open: bool = False
+    unpromoted: int = 0
+    """Trained and not promoted, in a row."""
+    approved: bool = False
+    """A person has approved the next run."""
+    held: str = ""
+    """Reason of the present hold, so that it is told once."""
+
+
+def trigger_from(alerts: Sequence[Alert], policy: RetrainingPolicy, champion: VersionName) -> Trigger | None:
+    """One trigger for all alerts that speak about the champion; their order and repeats do not matter."""
+    relevant = {a.fingerprint: a for a in sorted(alerts, key=_age) if _concerns(a, policy, champion)}
+    if not relevant:
+        return None
+    ordered = sorted(relevant.values(), key=_age, reverse=True)
+    reasons = list(dict.fromkeys(f"{alert.name}: {alert.summary}" for alert in ordered))
+    return Trigger(
+        kind=TriggerKind.ALERT,
+        as_of=ordered[0].as_of,
+        reason="; ".join(reasons[:5]) + (f"; and {len(reasons) - 5} more" if len(reasons) > 5 else ""),
+        alerts=tuple(sorted(relevant)),
+    )
+
+
+def _age(alert: Alert) -> tuple[datetime, str, str]:
+    return (alert.as_of, alert.name, alert.fingerprint)
+
+
+def _concerns(alert: Alert, policy: RetrainingPolicy, champion: VersionName) -> bool:
+    return alert.version == champion and alert.name in policy.alert_names
+
+
+def newest(*triggers: Trigger | None) -> Trigger | None:
+    """The trigger that knows most; a person's wish goes before others of the same moment."""
+    known = [trigger for trigger in triggers if trigger is not None]
+    return max(
+        known, key=lambda t: (t.as_of, t.kind is TriggerKind.MANUAL, t.kind, t.reason, t.alerts), default=None
+    )
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Why a pending trigger does not start a run now."""
+
+    reason: str
+    message: str
+    until: datetime | None
+    """None: until a person acts."""
+
+
+def find_hold(
+    state: RetrainingState, policy: RetrainingPolicy, trigger: Trigger, now: datetime
+) -> Hold | None:
+    """The first rule that holds the run back, the ones that need a person first; None if it may start."""
+    if state.circuit_open:
+        return Hold(
+            "CircuitOpen",
+            f"{state.failures} trainings failed in a row; `capstan resume` closes the circuit",
+            None,
+        )
+    if policy.needs_approval and not state.approved:
+        return Hold("ApprovalRequired", "retraining.approval is Required; `capstan approve` starts it", None)
+    if state.unpromoted >= policy.loop_breaker and not state.approved:
+        return Hold(
+            "LoopBroken",
+            f"{state.unpromoted} retrained models in a row were not promoted "
+            f"(retraining.loopBreaker {policy.loop_breaker}); `capstan approve` starts the next",
+            None,
+        )
+    if state.failures and state.finished_at is not None:
+        until = state.finished_at + policy.backoff.delay(state.failures)
+        if now < until:
+            return Hold(
+                "BackingOff", f"{state.failures} failed in a row; next try at {until:%Y-%m-%d %H:%M}", until
+            )
+    if trigger.kind is TriggerKind.MANUAL:
+        return None
+    if not state.failures and state.finished_at is not None and now < state.finished_at + policy.cooldown:
+        until = state.finished_at + policy.cooldown
+        return Hold(
+            "CoolingDown", f"cooldown of {_days(policy.cooldown)} lasts until {until:%Y-%m-%d %H:%M}", until
+        )
+    if policy.budget is not None:
+        counted = sorted(start for start in state.starts if start > now - policy.budget.per)
+        if len(counted) >= policy.budget.runs:
+            until = counted[-policy.budget.runs] + policy.budget.per
+            message = (
+                f"{len(counted)} runs in the last {_days(policy.budget.per)} are the budget of "
+                f"{policy.budget.runs}; the next may start at {until:%Y-%m-%d %H:%M}"
+            )
+            return Hold("BudgetSpent", message, until)
+    return None
+
+
+def started(
+    state: RetrainingState, policy: RetrainingPolicy, trigger: Trigger, now: datetime
+) -> RetrainingState:
+    """The state once the run for the trigger is asked for."""
+    starts = state.starts
+    if trigger.kind is not TriggerKind.INITIAL and policy.budget is not None:
+        starts = (*(start for start in starts if start > now - policy.budget.per), now)
+    return replace(state, pending=None, starts=starts, approved=False, held="")
+
+
+def ended(
+    state: RetrainingState, policy: RetrainingPolicy, now: datetime, *, failed: bool, promotable: bool
+) -> RetrainingState:
+    """The state once a run has ended; a run that failed or whose gates did not pass is not promotable."""
+    failures = state.failures + 1 if failed else 0
+    unpromoted = state.unpromoted if failed or promotable else state.unpromoted + 1
+    return replace(
+        state,
+        attempt=state.attempt + 1,
+        finished_at=now,
+        failures=failures,
+        circuit_open=failures >= policy.backoff.circuit_after,
+        unpromoted=unpromoted,
+        held="",
+    )
+
+
+def _days(duration: timedelta) -> str:
+    days, rest = divmod(duration, timedelta(days=1))
+    if not rest:
+        return f"{days} days" if days != 1 else "1 day"
+    return str(duration)

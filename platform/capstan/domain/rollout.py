@@ -1,0 +1,230 @@
+"""What a rollout is: its file policy, its request, where it stands, and the traffic that follows from that."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NewType, TypeAlias
+
+from capstan.domain.analysis import Latch
+from capstan.domain.guardrails import OperationPolicy
+from capstan.domain.quality import LEAST_BLOCKS, QualityRule
+from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
+from capstan.domain.triggers import Trigger
+from capstan.domain.versions import ModelVersion, SystemName, VersionName
+
+RolloutName = NewType("RolloutName", str)
+
+
+class OnLimit(StrEnum):
+    """What a rollout does when verdicts stay away."""
+
+    HOLD = "Hold"
+    ABORT = "Abort"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many counted looks of one kind a step bears."""
+
+    failures: int = 0
+    """Failed looks that are borne; the next one rolls back."""
+    inconclusive: int = 5
+    """Inconclusive looks that are borne once the minimum of evidence is in."""
+    errors: int = 4
+    """Looks in a row without a measurement that are borne."""
+    on_inconclusive: OnLimit = OnLimit.HOLD
+    on_error: OnLimit = OnLimit.HOLD
+
+
+@dataclass(frozen=True)
+class ShadowStep:
+    """The challenger answers copies of requests; quality is judged on paired predictions."""
+
+    percent: Weight = Weight(100)
+    min_requests: int = 0
+    min_labels: int = 0
+    min_blocks: int = 0
+    analyses: tuple[str, ...] = ()
+    duration: timedelta = timedelta(0)
+    deadline: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class CanaryStep:
+    """The challenger answers a share of the requests; operation is judged."""
+
+    weight: Weight
+    duration: timedelta = timedelta(0)
+    min_requests: int = 0
+    analyses: tuple[str, ...] = ()
+    deadline: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class PauseStep:
+    """Hold the weights of the step before, for a time or until a person approves."""
+
+    duration: timedelta | None = None
+    """None: until approved."""
+
+
+Step: TypeAlias = ShadowStep | CanaryStep | PauseStep
+
+
+@dataclass(frozen=True)
+class RolloutPolicy:
+    """What the file says about rollouts."""
+
+    steps: tuple[Step, ...]
+    rules: Mapping[str, QualityRule]
+    """By the analysis' name; minima of evidence come from the step."""
+    operation: OperationPolicy = OperationPolicy()
+    limits: Limits = Limits()
+    progress_deadline: timedelta = timedelta(minutes=5)
+    """Wall time."""
+    look_interval: timedelta = timedelta(seconds=10)
+    """System's clock between two looks that count towards a limit."""
+    revision_history_limit: int = 5
+    digest: str = ""
+    """Of everything above; a rollout that began under another digest starts again."""
+
+    def rule_for(self, analysis: str, step: ShadowStep | CanaryStep) -> QualityRule:
+        """The analysis' rule with the step's own minima of evidence."""
+        rule = self.rules[analysis]
+        if isinstance(step, ShadowStep):
+            return replace(
+                rule,
+                min_blocks=max(LEAST_BLOCKS, step.min_blocks),
+                min_requests=max(rule.min_requests, step.min_requests),
+                min_labels=max(rule.min_labels, step.min_labels),
+            )
+        return rule
+
+    def operation_for(self, step: ShadowStep | CanaryStep) -> OperationPolicy:
+        """The guardrails with the step's own minimum of requests."""
+        return replace(self.operation, min_requests=max(step.min_requests, 1))
+
+
+class RolloutCause(StrEnum):
+    FIRST = "First"
+    """The first deployment: no champion to protect, no steps, not a promotion."""
+    CHALLENGER = "Challenger"
+    UNDO = "Undo"
+    """A person goes back to an older version: no steps, counted as a rollback."""
+
+
+@dataclass(frozen=True)
+class RolloutRequest:
+    """Everything a rollout is asked for; never changes."""
+
+    name: RolloutName
+    system: SystemName
+    cause: RolloutCause
+    challenger: ModelVersion
+    champion: ModelVersion | None
+    """The version it runs against and rolls back to; None for the first deployment."""
+    trigger: Trigger | None = None
+    """The trigger of the training run; None where a person asked."""
+
+
+class RolloutPhase(StrEnum):
+    DEPLOYING = "Deploying"
+    PROGRESSING = "Progressing"
+    PROMOTING = "Promoting"
+    ROLLING_BACK = "RollingBack"
+    PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (RolloutPhase.PROMOTED, RolloutPhase.ROLLED_BACK)
+
+
+@dataclass(frozen=True)
+class LatestVerdict:
+    """The last judgement of one analysis, for the page."""
+
+    outcome: str
+    message: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class RolloutState:
+    """Where a rollout stands; the truth behind traffic and aliases."""
+
+    phase: RolloutPhase = RolloutPhase.DEPLOYING
+    step: int = 0
+    started_at: datetime | None = None
+    """System's clock."""
+    deploying_since: datetime | None = None
+    """Wall time: readiness is an operational matter."""
+    step_since: datetime | None = None
+    """System's clock, from the moment the gateway obeyed the step's split; None: not yet."""
+    step_since_wall: datetime | None = None
+    policy_digest: str = ""
+    """Of the policy the rollout goes by; a change restarts it at step 0."""
+    restarts: int = 0
+    failures: int = 0
+    inconclusive: int = 0
+    errors: int = 0
+    """Looks in a row at which evidence could not be had."""
+    looked_at: datetime | None = None
+    """System's clock at the last counted look."""
+    held: str = ""
+    """Reason of the present hold; empty while it progresses."""
+    approved_steps: tuple[int, ...] = ()
+    latest: Mapping[str, LatestVerdict] = field(default_factory=dict)
+    """By the analysis' name, `operation` and `split` included."""
+    latches: Mapping[str, Latch] = field(default_factory=dict)
+    why: str = ""
+    """Why it was promoted or rolled back."""
+    handled: tuple[str, ...] = ()
+    """Ids of the commands that it has followed."""
+    finished_at: datetime | None = None
+    corrections: int = 0
+    """How often the split was found changed and was put back."""
+
+
+def rollout_name(
+    system: SystemName, champion: VersionName | None, challenger: VersionName, attempt: int
+) -> RolloutName:
+    """The same pair and attempt always give the same name, so asking twice starts one rollout."""
+    digest = hashlib.sha256(f"{system}\n{champion or ''}\n{challenger}\n{attempt}".encode()).hexdigest()
+    return RolloutName(f"{system}-{challenger}-{digest[:8]}")
+
+
+def active_step(steps: tuple[Step, ...], index: int) -> Step | None:
+    """The step at the index; None beyond the last."""
+    return steps[index] if index < len(steps) else None
+
+
+def wanted_split(
+    request: RolloutRequest, state: RolloutState, steps: tuple[Step, ...]
+) -> TrafficSplit | None:
+    """The traffic that follows from where the rollout stands; None: leave it as it is (no champion yet)."""
+    if state.phase in (RolloutPhase.PROMOTING, RolloutPhase.PROMOTED):
+        return champion_only(request.challenger.name)
+    if request.champion is None:
+        return None
+    alone = champion_only(request.champion.name)
+    if state.phase is not RolloutPhase.PROGRESSING:
+        return alone
+    for step in reversed(steps[: state.step + 1]):
+        match step:
+            case ShadowStep():
+                mirror = Mirror(request.challenger.name, step.percent)
+                return TrafficSplit(arms=alone.arms, mirrors=(mirror,), salt=request.name)
+            case CanaryStep():
+                arms = (
+                    Arm(request.champion.name, Weight(100 - step.weight)),
+                    Arm(request.challenger.name, step.weight),
+                )
+                return TrafficSplit(arms=arms, salt=request.name)
+            case PauseStep():
+                continue
+    return alone

@@ -1,0 +1,147 @@
+"""Where a whole system stands: its champion, its work in progress, and what must be deployed and named because of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from capstan.domain.actions import Away, Command
+from capstan.domain.retraining import RetrainingPolicy, RetrainingState
+from capstan.domain.rollout import (
+    RolloutCause,
+    RolloutPhase,
+    RolloutPolicy,
+    RolloutRequest,
+    RolloutState,
+)
+from capstan.domain.traffic import TrafficSplit, champion_only
+from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
+from capstan.domain.triggers import Alert
+from capstan.domain.versions import ModelVersion, Readiness, SystemName, VersionName
+
+
+@dataclass(frozen=True)
+class SystemPolicy:
+    """What the file says, as far as the loop goes by it."""
+
+    rollout: RolloutPolicy
+    retraining: RetrainingPolicy
+    seed: int = 0
+    suspend: bool = False
+    delete_aliases: bool = False
+    """`deletionPolicy: Delete`: the registry forgets who was champion."""
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Status of a TrainingRun record."""
+
+    phase: RunPhase = RunPhase.ABSENT
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    result: RunStatus | None = None
+    """The last status that the pipelines told."""
+    cancelled: bool = False
+    """A person or a deletion has asked for its end."""
+    restarts: int = 0
+    """How often the pipelines had forgotten it and it was started anew."""
+
+    @property
+    def is_final(self) -> bool:
+        return self.phase in (RunPhase.SUCCEEDED, RunPhase.FAILED, RunPhase.CANCELLED)
+
+
+@dataclass(frozen=True)
+class SystemState:
+    """Status of an MLSystem record; together with its active run and rollout it is the whole truth."""
+
+    champion: ModelVersion | None = None
+    champion_since: datetime | None = None
+    previous: tuple[ModelVersion, ...] = ()
+    """Former champions, the last one first; the first is kept warm for an instant undo."""
+    run: TrainingRequest | None = None
+    """The active or last unfinished training run."""
+    rollout: RolloutRequest | None = None
+    rollouts: int = 0
+    """How many were ever started; part of their names."""
+    retraining: RetrainingState = RetrainingState()
+    paused: bool = False
+    commands: tuple[Command, ...] = ()
+    """Written by people, not yet followed."""
+    command_count: int = 0
+    cancel_run: bool = False
+    deleting: bool = False
+    """Deletion was seen and told."""
+    split_corrections: int = 0
+    """How often traffic was found changed with no rollout in progress."""
+    split_settled: bool = False
+    """The champion's own split was once read back since the last rollout."""
+    away: Mapping[str, str] | None = None
+    """Parts that do not answer now, with the reason; None or empty: all do."""
+
+    @property
+    def warm(self) -> ModelVersion | None:
+        return self.previous[0] if self.previous else None
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What was seen outside the store in one look; `Away` where a part did not answer."""
+
+    readiness: Mapping[VersionName, Readiness] | Away
+    split: TrafficSplit | None | Away
+    aliases: Mapping[str, VersionName] | Away
+
+    def is_ready(self, version: VersionName) -> bool:
+        return not isinstance(self.readiness, Away) and self.readiness.get(version) is Readiness.READY
+
+
+@dataclass(frozen=True)
+class SystemObservation:
+    """All that `plan_system` looks at besides its own state."""
+
+    name: SystemName
+    surroundings: Surroundings
+    alerts: tuple[Alert, ...] | Away = ()
+    run: TrainingState | None = None
+    """Of the active run; None: its record does not exist yet."""
+    rollout: RolloutState | None = None
+    deletion_asked: bool = False
+
+
+def wanted_aliases(
+    state: SystemState, rollout: RolloutState | None, split: TrafficSplit | None | Away
+) -> dict[str, VersionName | None]:
+    """Both aliases as they follow from the records; the champion's moves only after the traffic has."""
+    champion = state.champion.name if state.champion else None
+    challenger: VersionName | None = None
+    request = state.rollout
+    if request is not None and rollout is not None:
+        moved = rollout.phase is RolloutPhase.PROMOTED or (
+            rollout.phase is RolloutPhase.PROMOTING and split == champion_only(request.challenger.name)
+        )
+        if moved:
+            champion = request.challenger.name
+        elif request.cause is RolloutCause.CHALLENGER and rollout.phase in (
+            RolloutPhase.DEPLOYING,
+            RolloutPhase.PROGRESSING,
+            RolloutPhase.PROMOTING,
+        ):
+            challenger = request.challenger.name
+    return {"champion": champion, "challenger": challenger}
+
+
+def needed_versions(state: SystemState, rollout: RolloutState | None) -> dict[VersionName, ModelVersion]:
+    """Versions that must run: the champion, the warm former one, and the challenger of an active rollout."""
+    needed = [version for version in (state.champion, state.warm) if version is not None]
+    if state.rollout is not None and (
+        rollout is None or rollout.phase not in (RolloutPhase.ROLLED_BACK, RolloutPhase.ROLLING_BACK)
+    ):
+        needed.append(state.rollout.challenger)
+    return {version.name: version for version in needed}
+
+
+def without_metrics(version: ModelVersion) -> ModelVersion:
+    """The version as it is stored in a status, which holds no floats: metrics stay in the registry."""
+    return replace(version, metrics={})

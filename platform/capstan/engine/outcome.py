@@ -1,0 +1,26 @@
+"""What one pass of the loop has come to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from capstan.domain.actions import Waiting
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One observe -> plan -> apply -> status pass."""
+
+    changed: bool
+    """A record was written or an action was taken: call again at once."""
+    waiting_for: Waiting
+    message: str = ""
+    """What is waited for, in words."""
+    requeue_after: timedelta | None = None
+    """On the system's clock; None: nothing changes by time alone. A live loop also looks every few seconds."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing to do but wait."""
+        return not self.changed
