@@ -22,7 +22,7 @@ NEW_YORK = "America/New_York"
 CARIBBEAN = "America/Puerto_Rico"  # UTC-4 all year: BQN, PSE, STT and SJU, which the airports table lacks
 LATE_MINUTES = 15
 SOURCES = ("flights.csv.zip", "weather.csv", "planes.csv", "airports.csv")
-WRITTEN = ("flights.parquet", "weather.parquet", "planes.csv", "airports.csv")
+WRITTEN = ("flights.parquet", "weather.parquet", "planes.csv")
 STAMP = "prepared.sha256"
 
 
@@ -47,10 +47,8 @@ def read_csv(content: bytes) -> pl.DataFrame:
 
 
 def read_airports(content: bytes) -> pl.DataFrame:
-    """Where each airport is, and in which time zone."""
-    return read_csv(content).select(
-        pl.col("faa").alias("airport"), "name", "lat", "lon", "alt", pl.col("tzone").alias("time_zone")
-    )
+    """In which time zone each airport is."""
+    return read_csv(content).select(pl.col("faa").alias("dest"), pl.col("tzone").alias("time_zone"))
 
 
 def _in_utc(clock: pl.Expr, zones: list[str]) -> pl.Expr:
@@ -70,7 +68,7 @@ def _in_utc(clock: pl.Expr, zones: list[str]) -> pl.Expr:
 def read_flights(content: bytes, airports: pl.DataFrame) -> pl.DataFrame:
     """One row per flight, known before departure up to `tailnum`, only afterwards from `dep_delay` on."""
     flights = read_csv(content).join(
-        airports.select(pl.col("airport").alias("dest"), "time_zone"),
+        airports,
         on="dest",
         how="left",
         maintain_order="left",
@@ -170,7 +168,7 @@ def write(table: pl.DataFrame, path: Path) -> None:
 
 
 def prepare(target: Path = DATA) -> bool:
-    """Writes the four sources; False if they were up to date already."""
+    """Writes the three sources; False if they were up to date already."""
     package = package_folder()
     stamp, wanted = target / STAMP, fingerprint(package)
     complete = all((target / name).exists() for name in WRITTEN)
@@ -184,7 +182,6 @@ def prepare(target: Path = DATA) -> bool:
     write(flights, target / "flights.parquet")
     write(read_weather((package / "weather.csv").read_bytes()), target / "weather.parquet")
     write(read_planes((package / "planes.csv").read_bytes()), target / "planes.csv")
-    write(airports, target / "airports.csv")
     partial = stamp.with_suffix(f".{os.getpid()}")
     partial.write_text(wanted)
     partial.replace(stamp)
