@@ -1,0 +1,512 @@
+"""Claims about the gateway, made with a real Envoy, real connections and tiny model services."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from capstan.adapters.envoy import EnvoyGateway
+from capstan.adapters.envoy_config import GatewaySettings
+from capstan.adapters.processes import ProcessSupervisor, free_port
+from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
+from capstan.domain.versions import VersionName
+from capstan.errors import PortInUseError, UnavailableError
+from capstan.ports.serving import Endpoint
+
+pytestmark = pytest.mark.real
+V1, V2, V3 = VersionName("v1"), VersionName("v2"), VersionName("v3")
+T = TypeVar("T")
+
+
+class EventLoop:
+    """One event loop in a thread, for all services and clients of a test."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+
+    def start(self, work: Awaitable[T]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self.loop)  # type: ignore[arg-type]
+
+    def run(self, work: Awaitable[T], timeout: float = 60.0) -> T:
+        return self.start(work).result(timeout)
+
+    def close(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+
+@dataclass
+class Service:
+    """A model service that behaves as told and remembers what it saw."""
+
+    name: str
+    loop: EventLoop
+    behaviour: str = "answers"
+    ready: bool = True
+    port: int = 0
+    seen: list[Mapping[str, str]] = field(default_factory=list)
+    runner: web.AppRunner | None = None
+
+    async def predict(self, request: web.Request) -> web.StreamResponse:
+        await request.read()
+        self.seen.append({**request.headers, ":host": request.host})
+        if self.behaviour == "raises":
+            raise web.HTTPInternalServerError
+        if self.behaviour == "hangs":
+            await asyncio.sleep(60)
+        if self.behaviour == "slow":
+            await asyncio.sleep(0.7)
+        if self.behaviour == "resets" and request.transport is not None:
+            request.transport.abort()
+        if self.behaviour == "refuses":
+            return web.json_response({"error": {"field": "distance"}}, status=422)
+        return web.json_response({"version": self.name})
+
+    async def health(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response({}, status=200 if self.ready else 503)
+
+    async def _serve(self) -> None:
+        app = web.Application(client_max_size=8 << 20)
+        app.router.add_get("/v2/health/ready", self.health)
+        app.router.add_get("/v2/models/{name}", self.health)
+        for path in ("/predict", "/v2/models/{name}/infer", "/feedback"):
+            app.router.add_post(path, self.predict)
+        self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", self.port).start()
+
+    def start(self) -> Service:
+        self.port = self.port or free_port()
+        self.loop.run(self._serve())
+        return self
+
+    def stop(self) -> None:
+        if self.runner is not None:
+            self.loop.run(self.runner.cleanup())
+            self.runner = None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint("127.0.0.1", self.port)
+
+
+@dataclass
+class Answers:
+    statuses: Counter[int] = field(default_factory=Counter)
+    versions: Counter[str] = field(default_factory=Counter)
+    by_key: dict[str, str] = field(default_factory=dict)
+    slowest: float = 0.0
+
+    @property
+    def failed(self) -> int:
+        return sum(count for status, count in self.statuses.items() if status != 200)
+
+
+class World:
+    """A gateway, three services, a collector and clients."""
+
+    def __init__(self, folder: Path, loop: EventLoop) -> None:
+        self.loop = loop
+        self.services = {name: Service(name, loop).start() for name in (V1, V2, V3)}
+        self.collector = Service("collector", loop).start()
+        self.supervisor = ProcessSupervisor(folder / "processes", folder / "logs")
+        settings = GatewaySettings(
+            port=free_port(),
+            collector=self.collector.endpoint,
+            per_try_timeout_seconds=0.3,
+            timeout_seconds=2.0,
+        )
+        self.folder = folder
+        self.gateway = EnvoyGateway(self.supervisor, folder / "envoy", settings, ready_timeout_seconds=10.0)
+        self.gateway.start()
+
+    def apply(self, split: TrafficSplit) -> None:
+        self.gateway.apply(split, {name: self.services[name].endpoint for name in split.versions})
+
+    def send(self, count: int = 200, **more: Any) -> Answers:
+        return self.loop.run(self._send(count, **more), 120.0)
+
+    async def _send(
+        self,
+        count: int,
+        *,
+        keyed: bool = False,
+        path: str = "/predict",
+        body: bytes = b"{}",
+        connections: int = 16,
+        headers: Mapping[str, str] | None = None,
+        until: threading.Event | None = None,
+    ) -> Answers:
+        answers = Answers()
+        numbers = iter(range(count))
+
+        async def client(session: aiohttp.ClientSession) -> None:
+            for number in numbers:
+                if until is not None and until.is_set():
+                    return
+                key = {"x-capstan-key": f"tail-{number}"} if keyed else {}
+                started = time.monotonic()
+                try:
+                    async with session.post(path, data=body, headers={**key, **(headers or {})}) as answer:
+                        answers.statuses[answer.status] += 1
+                        if answer.status == 200:
+                            version = (await answer.json())["version"]
+                            answers.versions[version] += 1
+                            answers.by_key[f"tail-{number}"] = version
+                except aiohttp.ClientError:
+                    answers.statuses[0] += 1
+                answers.slowest = max(answers.slowest, time.monotonic() - started)
+
+        async with aiohttp.ClientSession(self.gateway.address) as session:
+            await asyncio.gather(*(client(session) for _ in range(connections)))
+        return answers
+
+    def close(self) -> None:
+        self.supervisor.stop_all()
+        for service in (*self.services.values(), self.collector):
+            service.stop()
+
+
+def split(
+    champion: int, challenger: int, *, mirror: VersionName | None = None, salt: str = ""
+) -> TrafficSplit:
+    arms = (Arm(V1, Weight(champion)), Arm(V2, Weight(challenger)))
+    return TrafficSplit(
+        arms=arms if challenger else arms[:1],
+        mirrors=(Mirror(mirror, Weight(100)),) if mirror else (),
+        salt=salt,
+    )
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[EventLoop]:
+    loop = EventLoop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path, loop: EventLoop) -> Iterator[World]:
+    world = World(tmp_path, loop)
+    yield world
+    world.close()
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.03)
+
+
+def test_without_a_split_predictions_are_refused_not_lost(world: World) -> None:
+    assert world.gateway.read_back() is None
+    assert world.send(3).statuses == {503: 3}
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [champion_only(V1), split(75, 25), split(75, 25, mirror=V3), split(40, 60, salt=r"odd/\1$ salt")],
+    ids=["champion", "canary", "mirror", "salt"],
+)
+def test_what_was_applied_is_read_back(world: World, wanted: TrafficSplit) -> None:
+    world.apply(wanted)
+    assert world.gateway.read_back() == wanted
+    world.apply(wanted)
+    assert world.gateway.read_back() == wanted
+
+
+@pytest.mark.parametrize("keyed", [False, True], ids=["random", "sticky"])
+def test_shares_follow_the_weights(world: World, keyed: bool) -> None:
+    world.apply(split(75, 25))
+    answers = world.send(2000, keyed=keyed)
+    assert answers.failed == 0
+    four_sigma = 4 * math.sqrt(2000 * 0.25 * 0.75)
+    assert abs(answers.versions["v2"] - 500) < four_sigma
+    assert world.gateway.assigned() == {V1: answers.versions["v1"], V2: answers.versions["v2"]}
+
+
+def test_a_key_stays_and_a_higher_weight_only_adds_keys(world: World) -> None:
+    world.apply(split(75, 25, salt="rollout-1"))
+    first, again = world.send(400, keyed=True).by_key, world.send(400, keyed=True).by_key
+    assert first == again
+    world.apply(split(50, 50, salt="rollout-1"))
+    more = world.send(400, keyed=True).by_key
+    challenged = {key for key, version in first.items() if version == "v2"}
+    assert challenged < {key for key, version in more.items() if version == "v2"}
+    world.apply(split(75, 25, salt="rollout-2"))
+    other = world.send(400, keyed=True).by_key
+    assert len(challenged & {key for key, version in other.items() if version == "v2"}) < 0.6 * len(
+        challenged
+    )
+
+
+def test_a_mirror_gets_every_prediction_once(world: World) -> None:
+    world.apply(split(100, 0, mirror=V3))
+    answers = world.send(300)
+    world.send(1, path="/feedback")
+    mirror, champion = world.services[V3], world.services[V1]
+    eventually(lambda: len(mirror.seen) >= 300)
+    assert answers.versions == {"v1": 300}
+    assert len(mirror.seen) == 300
+    assert {seen[":host"] for seen in mirror.seen} == {"capstan-shadow"}
+    assert {seen["X-Request-ID"] for seen in mirror.seen} == {seen["X-Request-ID"] for seen in champion.seen}
+    assert {seen[":host"] for seen in champion.seen} == {"capstan"}
+    assert world.gateway.completed_predictions() == 300
+
+
+def test_a_mirror_of_half_gets_about_half(world: World) -> None:
+    world.apply(TrafficSplit(arms=(Arm(V1, Weight(100)),), mirrors=(Mirror(V3, Weight(50)),)))
+    world.send(600)
+    time.sleep(0.3)
+    assert abs(len(world.services[V3].seen) - 300) < 4 * math.sqrt(600 * 0.25)
+
+
+@pytest.mark.parametrize("fault", ["raises", "hangs", "slow", "resets", "dies"])
+def test_a_broken_mirror_changes_nothing_for_users(world: World, fault: str) -> None:
+    world.apply(split(100, 0, mirror=V3))
+    if fault == "dies":
+        world.services[V3].stop()
+    world.services[V3].behaviour = fault
+    answers = world.send(300)
+    assert answers.versions == {"v1": 300}
+    assert answers.failed == 0
+    assert answers.slowest < 0.3
+    assert world.gateway.predictions().failed == 0
+
+
+@pytest.mark.parametrize("fault", ["raises", "hangs", "slow", "resets", "dies"])
+def test_a_broken_challenger_costs_no_user_a_request(world: World, fault: str) -> None:
+    world.apply(split(50, 50))
+    if fault == "dies":
+        world.services[V2].stop()
+    world.services[V2].behaviour = fault
+    answers = world.send(200)
+    assert answers.versions == {"v1": 200}
+    assert answers.failed == 0
+    assert answers.slowest < 1.9
+    assert world.gateway.completed_predictions() == 200
+    assigned = world.gateway.assigned()
+    assert sum(assigned.values()) == 200
+    assert assigned[V2] > 50
+
+
+def test_a_retry_says_so_and_keeps_its_id_and_arm(world: World) -> None:
+    world.services[V2].behaviour = "raises"
+    world.apply(TrafficSplit(arms=(Arm(V1, Weight(0)), Arm(V2, Weight(100)))))
+    world.send(20)
+    tried, answered = world.services[V2].seen, world.services[V1].seen
+    assert {(s["x-envoy-attempt-count"], s["x-capstan-role"]) for s in tried} == {("1", "challenger")}
+    assert {(s["x-envoy-attempt-count"], s["x-capstan-role"]) for s in answered} == {("2", "challenger")}
+    assert {s["X-Request-ID"] for s in tried} == {s["X-Request-ID"] for s in answered}
+
+
+def test_a_client_cannot_choose_its_id_its_arm_or_its_time_limit(world: World) -> None:
+    world.apply(champion_only(V1))
+    forged = {
+        "x-request-id": "mine",
+        "x-capstan-role": "challenger",
+        "x-envoy-attempt-count": "7",
+        "x-envoy-upstream-rq-timeout-ms": "1",
+        "x-envoy-max-retries": "0",
+    }
+    world.services[V1].behaviour = "answers"
+    assert world.send(5, headers=forged).failed == 0
+    for seen in world.services[V1].seen:
+        assert seen["X-Request-ID"] != "mine"
+        assert (seen["x-capstan-role"], seen["x-envoy-attempt-count"]) == ("champion", "1")
+
+
+def test_the_answer_carries_the_request_id(world: World) -> None:
+    world.apply(champion_only(V1))
+
+    async def ask() -> str:
+        url = f"{world.gateway.address}/predict"
+        async with aiohttp.ClientSession() as session, session.post(url, data=b"{}") as answer:
+            return answer.headers["x-request-id"]
+
+    assert world.loop.run(ask()) == world.services[V1].seen[0]["X-Request-ID"]
+
+
+def test_a_body_over_the_limit_is_refused_and_one_below_survives_a_retry(world: World) -> None:
+    world.apply(split(50, 50))
+    assert world.send(3, body=b"x" * 1_100_000).statuses == {413: 3}
+    world.services[V2].behaviour = "resets"
+    assert world.send(20, body=b"x" * 900_000, connections=4).failed == 0
+
+
+def test_feedback_reaches_the_collector_and_is_no_prediction(world: World) -> None:
+    world.apply(champion_only(V1))
+    assert world.send(7, path="/feedback", headers={"Authorization": "Bearer t"}).statuses == {200: 7}
+    assert len(world.collector.seen) == 7
+    assert world.collector.seen[0]["Authorization"] == "Bearer t"
+    assert world.send(4, path="/v2/models/m/infer").failed == 0
+    assert world.gateway.completed_predictions() == 4
+
+
+def test_refused_requests_are_completed_and_not_retried(world: World) -> None:
+    world.services[V1].behaviour = "refuses"
+    world.apply(champion_only(V1))
+    assert world.send(9).statuses == {422: 9}
+    assert len(world.services[V1].seen) == 9
+    assert world.gateway.completed_predictions() == 9
+
+
+def test_no_request_is_lost_while_weights_and_versions_change(world: World) -> None:
+    world.apply(champion_only(V1))
+    done = threading.Event()
+    load = world.loop.start(world._send(1_000_000, keyed=True, connections=8, until=done))
+    story = [
+        split(100, 0, mirror=V2),
+        split(75, 25),
+        split(50, 50),
+        champion_only(V2),
+        TrafficSplit(arms=(Arm(V2, Weight(60)), Arm(V3, Weight(40)))),
+        champion_only(V3),
+        champion_only(V1),
+    ]
+    try:
+        for wanted in story:
+            leaving = [v for v in (V1, V2, V3) if v not in wanted.versions]
+            world.apply(wanted)
+            for version in leaving:
+                world.services[version].stop()
+            time.sleep(0.25)
+            for version in leaving:
+                world.services[version].start()
+    finally:
+        done.set()
+    answers = load.result(30)
+    assert answers.failed == 0
+    assert sum(answers.versions.values()) > 500
+    assert set(answers.versions) == {"v1", "v2", "v3"}
+    assert world.gateway.completed_predictions() == sum(answers.versions.values())
+
+
+def test_nothing_is_routed_to_a_version_that_is_not_ready(world: World) -> None:
+    world.apply(champion_only(V1))
+    world.services[V2].ready = False
+    world.gateway._ready_timeout = 0.5
+    with pytest.raises(UnavailableError, match="v2 does not pass its health check; nothing was routed"):
+        world.apply(split(50, 50))
+    assert world.gateway.read_back() == champion_only(V1)
+    assert world.send(50).versions == {"v1": 50}
+
+
+@pytest.mark.parametrize("how", ["renamed over", "edited in place"])
+def test_an_edit_by_hand_is_seen_and_put_back(world: World, how: str) -> None:
+    wanted = split(75, 25)
+    world.apply(wanted)
+    file = world.folder / "envoy" / "routes" / "routes.json"
+    content = json.loads(file.read_text())
+    action = next(
+        r
+        for r in content["resources"][0]["virtual_hosts"][0]["routes"]
+        if r["match"].get("path") == "/predict"
+    )
+    for arm, weight in zip(action["route"]["weighted_clusters"]["clusters"], (10, 90), strict=True):
+        arm["weight"] = weight
+    if how == "renamed over":
+        edited = file.with_name("edited")
+        edited.write_text(json.dumps(content))
+        edited.rename(file)
+        eventually(lambda: world.gateway.read_back() == split(10, 90))
+    else:
+        file.write_text(json.dumps(content))
+        time.sleep(0.3)
+    world.apply(wanted)
+    assert world.gateway.read_back() == wanted
+    assert '"weight": 90' not in file.read_text()
+
+
+def test_a_broken_file_leaves_the_old_routes_and_is_put_back(world: World) -> None:
+    world.apply(split(75, 25))
+    file = world.folder / "envoy" / "routes" / "routes.json"
+    broken = file.with_name("broken")
+    broken.write_text("{ not json")
+    broken.rename(file)
+    time.sleep(0.3)
+    assert world.send(50).failed == 0
+    world.apply(split(50, 50))
+    assert world.gateway.read_back() == split(50, 50)
+
+
+def test_a_killed_envoy_comes_back_with_its_split_and_counts_on(world: World) -> None:
+    world.apply(split(75, 25))
+    assert world.send(40).failed == 0
+    assert world.gateway.completed_predictions() == 40
+    pid = world.supervisor.status()["envoy"].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: bool(world.supervisor.tick()) and world.supervisor.status()["envoy"].restarts == 1)
+    world.supervisor.wait_healthy("envoy")
+    assert world.gateway.read_back() == split(75, 25)
+    assert world.send(60).failed == 0
+    assert world.gateway.completed_predictions() == 100
+
+
+def test_the_next_supervisor_adopts_envoy_without_a_pause(world: World) -> None:
+    world.apply(split(75, 25))
+    pid = world.supervisor.status()["envoy"].pid
+    world.send(10)
+    assert world.gateway.completed_predictions() == 10
+    supervisor = ProcessSupervisor(world.folder / "processes", world.folder / "logs")
+    heir = EnvoyGateway(supervisor, world.folder / "envoy", world.gateway.settings)
+    heir.start()
+    assert supervisor.status()["envoy"].pid == pid
+    assert heir.read_back() == split(75, 25)
+    world.send(5)
+    assert heir.completed_predictions() == 15
+
+
+def test_a_dead_envoy_is_unavailable_not_a_traceback(world: World) -> None:
+    world.supervisor.stop("envoy")
+    with pytest.raises(UnavailableError, match="gateway"):
+        world.gateway.read_back()
+    with pytest.raises(UnavailableError, match="gateway"):
+        world.apply(champion_only(V1))
+
+
+def test_a_taken_port_is_named(world: World, tmp_path: Path) -> None:
+    supervisor = ProcessSupervisor(tmp_path / "other", tmp_path / "other-logs")
+    settings = GatewaySettings(port=world.services[V1].port)
+    with pytest.raises(PortInUseError, match="--gateway-port"):
+        EnvoyGateway(supervisor, tmp_path / "other-envoy", settings).start()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rule"),
+    [
+        (TrafficSplit(arms=(Arm(V1, Weight(75)),)), "do not sum to 100"),
+        (TrafficSplit(arms=(Arm(V1, Weight(50)), Arm(V1, Weight(50)))), "two arms"),
+        (
+            TrafficSplit(arms=(Arm(V1, Weight(100)),), mirrors=(Mirror(V1, Weight(100)),)),
+            "answer requests and receive",
+        ),
+        (TrafficSplit(arms=(Arm(V1, Weight(100)),), mirrors=(Mirror(V2, Weight(101)),)), "outside 0-100"),
+    ],
+    ids=["sum", "twice", "mirror-of-arm", "percent"],
+)
+def test_a_split_that_cannot_be_is_refused_with_its_rule(
+    world: World, wanted: TrafficSplit, rule: str
+) -> None:
+    assert rule in (world.gateway.refusal(wanted) or "")
+    assert world.gateway.refusal(split(75, 25, mirror=V3)) is None
