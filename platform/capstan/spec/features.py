@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -54,7 +55,7 @@ class Numeric(SpecModel):
                 "cuts buckets in more ways than one; keep one of bucketEdges, bucketQuantiles, bucketWidths",
             )
         edges = self.bucket_edges or ()
-        if any(right <= left for left, right in zip(edges, edges[1:], strict=False)):
+        if any(right <= left for left, right in pairwise(edges)):
             raise PydanticCustomError("buckets", "bucketEdges do not rise; sort them and drop doubles")
         if buckets and self.scale != "None":
             raise PydanticCustomError(

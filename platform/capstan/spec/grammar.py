@@ -39,11 +39,15 @@ class OneOf(SpecModel):
         present = [member for member in self.members if getattr(self, member) is not None]
         if len(present) != 1:
             names = ", ".join(to_camel(member) for member in self.members)
-            found = f"has {' and '.join(to_camel(m) for m in present)}" if present else "has none of them"
+            if present:
+                found = f"has {' and '.join(to_camel(member) for member in present)}"
+                raise PydanticCustomError(
+                    "one_of", "{found}; keep exactly one of {names}", {"found": found, "names": names}
+                )
             raise PydanticCustomError(
                 "one_of",
-                "{found}; write exactly one of {names} (without settings: {first}: {{}})",
-                {"found": found, "names": names, "first": to_camel((present or list(self.members))[0])},
+                "has none of {names}; write exactly one, such as {first}: {}",
+                {"names": names, "first": to_camel(self.members[0])},
             )
         return self
 

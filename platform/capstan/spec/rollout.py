@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from capstan.spec.grammar import Name, OneOf, SpecModel
 from capstan.spec.metrics import Metric
@@ -50,7 +49,7 @@ class Canary(SpecModel):
     analyses: tuple[Name, ...] = Field((), description=_ANALYSES, examples=[["quality"]])
     deadline: PositiveDuration | None = Field(
         None,
-        description="Without enough requests by then, `limits.onInconclusive` decides; without it there is no deadline.",
+        description="Without enough requests by then, `limits.onInconclusive` decides; without it no deadline.",
         examples=["7d"],
     )
 
@@ -238,21 +237,3 @@ class Rollout(SpecModel):
     revision_history_limit: Annotated[Whole, Field(ge=1, le=100)] = Field(
         5, description="Old versions that are kept for rollbacks.", examples=[5]
     )
-
-    @model_validator(mode="after")
-    def _analyses_exist(self) -> Rollout:
-        known = [analysis.name for analysis in self.analyses]
-        for index, step in enumerate(self.steps):
-            for name in getattr(step.chosen, "analyses", ()):
-                if name not in known:
-                    raise PydanticCustomError(
-                        "analysis",
-                        "steps[{index}].{kind}.analyses names {name}, which is not in analyses ({known})",
-                        {
-                            "index": index,
-                            "kind": step.kind,
-                            "name": name,
-                            "known": ", ".join(known) or "empty",
-                        },
-                    )
-        return self

@@ -24,19 +24,19 @@ class Replicas(SpecModel):
     """How many copies of each version run in a cluster; on one machine always one."""
 
     min: Whole = Field(1, ge=1, le=1000, description="Copies at least.", examples=[1])
-    max: Whole = Field(1, ge=1, le=1000, description="Copies at most, by load.", examples=[3])
+    max: Whole = Field(
+        default_factory=lambda earlier: earlier["min"],
+        ge=1,
+        le=1000,
+        description="Copies at most, by load; as many as `min` if left out.",
+        examples=[3],
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Replicas:
-        # `replicas: {min: 2}` alone means two, not a contradiction with the default of max.
-        if self.min > self.max and "max" in self.model_fields_set:
+        if self.min > self.max:
             raise PydanticCustomError("replicas", "min is above max; raise max or lower min")
         return self
-
-    @property
-    def most(self) -> int:
-        """Copies at most: max, or min where only min was written."""
-        return max(self.min, self.max)
 
 
 class ServingTraffic(SpecModel):
@@ -44,7 +44,7 @@ class ServingTraffic(SpecModel):
 
     provider: Annotated[Literal["Envoy"], BeforeValidator(_provides_today)] = Field(
         "Envoy",
-        description="Proxy in front of the versions; Envoy can split, mirror, keep users on a version and hide failures.",
+        description="Proxy in front of the versions; Envoy splits, mirrors, keeps users on a version, hides failures.",
         examples=["Envoy"],
     )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
+from capstan.errors import InvalidSpecError, Mistake
 from capstan.spec.data import Data
+from capstan.spec.document import path_text
 from capstan.spec.evaluation import Evaluation
 from capstan.spec.features import Feature
 from capstan.spec.grammar import Name, SpecModel, SystemNameText
@@ -16,11 +18,14 @@ from capstan.spec.objective import Objective, Requirements
 from capstan.spec.replay import Replay
 from capstan.spec.retraining import Retraining
 from capstan.spec.rollout import Rollout
+from capstan.spec.rules import broken_rules
 from capstan.spec.serving import Serving
 from capstan.spec.training import Training
 from capstan.spec.units import Flag
 
 API_VERSION = "capstan.dev/v1alpha1"
+WITHOUT_RULES: dict[str, Any] = {"rules": False}
+"""Context of a validation whose caller asks for the rules between fields itself."""
 
 
 class Metadata(SpecModel):
@@ -126,6 +131,15 @@ class MLSystem(SpecModel):
     )
 
     _base_dir: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @model_validator(mode="after")
+    def _keeps_rules(self, info: ValidationInfo) -> MLSystem:
+        if info.context is WITHOUT_RULES:
+            return self
+        if findings := broken_rules(self.spec):
+            # Not a ValueError: pydantic lets it through, and the person gets the same error as from a file.
+            raise InvalidSpecError([Mistake(path_text(f.location), f.message) for f in findings])
+        return self
 
     @property
     def base_dir(self) -> Path:

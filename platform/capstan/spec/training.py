@@ -64,7 +64,7 @@ class Custom(SpecModel):
     """A model of your own."""
 
     factory: Factory = Field(
-        description="`module:name` of a function that returns a scikit-learn classifier; the module lies beside this file.",
+        description="`module:name` of a function that returns a scikit-learn classifier; it lies beside this file.",
         examples=["mymodels:make"],
     )
     parameters: dict[str, Any] = Field(

@@ -68,12 +68,10 @@ def format_duration(duration: timedelta) -> str:
 def parse_share(value: Any) -> float:
     """`80%` as 0.8; raises ValueError for anything that is not a percentage between 0% and 100%."""
     if not isinstance(value, str) or not re.match(SHARE_PATTERN, value):
-        hint = ""
+        example = "80%"
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 100:
-            hint = (
-                f"; for {value} write {value * 100:g}%" if value <= 1 else f"; for {value} write {value:g}%"
-            )
-        raise ValueError(f"is not a share; write a percentage such as 80%{hint}")
+            example = f"{value * 100:g}%" if value <= 1 else f"{value:g}%"
+        raise ValueError(f"is not a share; write a percentage such as {example}")
     share = Fraction(value[:-1]) / 100
     if share > 1:
         raise ValueError("is above 100%; write a percentage between 0% and 100%")

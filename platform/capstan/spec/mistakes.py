@@ -1,0 +1,180 @@
+"""Grammar errors as a person wants to read them: the value, the rule and the way out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from capstan.spec.document import Location
+from capstan.spec.grammar import NAME_PATTERN
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+_NOT_IN_THIS_VERSION = {
+    "training.imbalance": "class weights and focal loss",
+    "training.ensemble": "ensembles",
+    "data.split.random": "random splits",
+    "data.split.byGroup": "splits by group",
+    "features.text": "text features",
+    "features.image": "image features",
+    "features.embedding": "embeddings",
+    "features.cross": "feature crosses",
+    "features.categorical.dimensions": "embeddings",
+    "data.sources.kafka": "Kafka sources",
+    "data.sources.spark": "Spark sources",
+    "data.sources.iceberg": "Iceberg sources",
+}
+"""Fields that people expect by other tools or earlier drafts, with what they would do."""
+_PATTERNS = {
+    NAME_PATTERN: "lower-case letters, digits and dashes, beginning and ending with a letter or digit",
+    r"^[a-z_][a-z0-9_]*$": "lower-case letters, digits and underscores, as SQL names are",
+    r"^[-._a-zA-Z0-9]{1,253}$": "letters, digits, dashes, dots and underscores",
+    r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,2}$": "a table's name, optionally schema.table",
+}
+_EXPECTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "model_type": "a map",
+    "model_attributes_type": "a map",
+    "dict_type": "a map",
+}
+_BOUNDS = {
+    "greater_than": ("ge", "is not above {gt:g}; write a larger one"),
+    "greater_than_equal": ("ge", "is below {ge:g}; write {ge:g} or more"),
+    "less_than": ("lt", "is not below {lt:g}; write a smaller one"),
+    "less_than_equal": ("le", "is above {le:g}; write {le:g} or less"),
+}
+# Follow-ups of another mistake that is listed anyway.
+IGNORED = frozenset({"default_factory_not_called"})
+
+
+def shown(value: Any) -> str:
+    """The value as it stands in the file, shortened."""
+    if isinstance(value, Mapping):
+        return "a map"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = json.dumps(value) if isinstance(value, bool | int | float | None) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def explained(error: ErrorDetails, data: Any) -> str:
+    """The message of one grammar error; `data` is the whole document, used to name the item it lies in."""
+    location: Location = error["loc"]
+    return _message(error, location) + _inside(location, data)
+
+
+def grammar_errors(error: ValidationError) -> Sequence[ErrorDetails]:
+    """The errors that a person can act on."""
+    return [detail for detail in error.errors(include_url=False) if detail["type"] not in IGNORED]
+
+
+def _message(error: ErrorDetails, location: Location) -> str:
+    kind, context, value = error["type"], error.get("ctx", {}), error["input"]
+    if kind == "missing":
+        return _missing(location)
+    if kind == "extra_forbidden":
+        return _unknown_key(location)
+    if value is None and kind != "one_of":
+        return f"is empty; write {_EXPECTED.get(kind, 'a value')}, or {{}} for the defaults of a map, or drop the key"
+    if kind in _EXPECTED:
+        return _wrong_type(kind, value)
+    if kind == "value_error":
+        return f"{shown(value)} {context['error']}"
+    if kind == "literal_error":
+        return _not_a_choice(value, context)
+    if kind == "string_pattern_mismatch":
+        rule = _PATTERNS.get(context["pattern"], f"text that matches {context['pattern']}")
+        return f"{shown(value)} is not allowed here; write {rule}"
+    if kind in _BOUNDS:
+        return f"{shown(value)} {_BOUNDS[kind][1].format(**context)}"
+    if kind == "string_too_short":
+        return "is empty text; write something"
+    if kind == "string_too_long":
+        return f"{shown(value)} is longer than {context['max_length']} characters; shorten it"
+    if kind == "too_short":
+        return f"has {context['actual_length']} items; write {context['min_length']} or more"
+    if kind == "too_long":
+        return f"has more than {context['max_length']} items; drop some"
+    if kind == "finite_number":
+        return f"{shown(value)} is not a finite number; write one"
+    return f"{shown(value)} {error['msg']}" if not isinstance(value, Mapping | list) else error["msg"]
+
+
+def _missing(location: Location) -> str:
+    from capstan.spec.fields import find_field
+
+    doc = find_field(_dotted(location))
+    way_out = f"; add `{doc.example}`" if doc is not None and doc.example else ""
+    return f"is required{way_out}"
+
+
+def _unknown_key(location: Location) -> str:
+    from capstan.spec.fields import all_fields, find_field, nearest
+
+    name, path = str(location[-1]), _dotted(location)
+    if what := _NOT_IN_THIS_VERSION.get(path.removeprefix("spec.")):
+        return f"is not in this version ({what}); drop it"
+    parent = find_field(_dotted(location[:-1])) if len(location) > 1 and location[:-1] != ("spec",) else None
+    if parent is not None:
+        known = list(parent.children)
+    elif len(location) > 1:
+        known = [
+            key for key in all_fields() if "." not in key and key not in ("apiVersion", "kind", "metadata")
+        ]
+    else:
+        known = ["apiVersion", "kind", "metadata", "spec"]
+    if guess := nearest(name, known):
+        return f"unknown key; did you mean {guess}?"
+    return (
+        f"unknown key; the keys here are {', '.join(known)}"
+        if known
+        else "unknown key; nothing can be set here"
+    )
+
+
+def _wrong_type(kind: str, value: Any) -> str:
+    expected = _EXPECTED[kind]
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return f'{shown(value)} is not text; put it in quotes: "{shown(value)}"'
+    if kind in ("int_type", "float_type") and isinstance(value, str):
+        return f"{shown(value)} is text; write {expected} without quotes"
+    if kind == "tuple_type" and not isinstance(value, Mapping):
+        return f"{shown(value)} is not a list; write [{str(value)}]"
+    return f"{shown(value)} is not {expected}; write {expected}"
+
+
+def _not_a_choice(value: Any, context: Mapping[str, Any]) -> str:
+    from capstan.spec.fields import nearest
+
+    expected = str(context["expected"]).replace("'", "").replace(" or ", ", ")
+    choices = expected.split(", ")
+    if len(choices) == 1:
+        return f"{shown(value)} is not {choices[0]}, the only value in this version"
+    guess = nearest(str(value), choices)
+    hint = f"; did you mean {guess}?" if guess else ""
+    return f"{shown(value)} is not one of {expected}{hint}"
+
+
+def _dotted(location: Location) -> str:
+    return ".".join(part for part in location if isinstance(part, str))
+
+
+def _inside(location: Location, data: Any) -> str:
+    """` (in "trees")`: the name of the innermost named list item around the mistake."""
+    name, node = None, data
+    for part in location:
+        try:
+            node = node[part]
+        except (KeyError, IndexError, TypeError):
+            break
+        if isinstance(part, int) and isinstance(node, Mapping):
+            name = node.get("name")
+    return f" (in {shown(name)})" if isinstance(name, str) and location[-1] != "name" else ""
