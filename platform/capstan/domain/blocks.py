@@ -127,10 +127,10 @@ def skewness(values: Sequence[float]) -> float:
     if not values:
         return 0.0
     mean = math.fsum(values) / len(values)
-    variance = math.fsum((value - mean) ** 2 for value in values) / len(values)
-    if variance == 0:
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
+    if deviation == 0:
         return 0.0
-    return float(math.fsum((value - mean) ** 3 for value in values) / len(values) / variance**1.5)
+    return math.fsum(((value - mean) / deviation) ** 3 for value in values) / len(values)
 
 
 def merge(blocks: Sequence[LossBlock], size: int) -> tuple[LossBlock, ...]:

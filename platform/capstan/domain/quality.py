@@ -13,7 +13,7 @@ from itertools import count
 
 from capstan.domain.analysis import AnalysisResult, Latch, Verdict
 from capstan.domain.blocks import BlockSums, residuals, skewness
-from capstan.domain.confidence import log_e_value, one_sided_radius
+from capstan.domain.confidence import log_e_value, one_sided_radius, two_sided_radius
 from capstan.domain.evidence import LossBlock, PairedEvidence
 from capstan.errors import InvalidSpecError, Mistake
 
@@ -43,7 +43,7 @@ class QualityRule:
     minimum_effect: float = 0.0
     """Loss per request by which it must be better; used by Better alone."""
     alpha: float = 0.05
-    """One-sided error of each wrong decision: a promotion and a rejection."""
+    """Error of each wrong decision, a promotion and a rejection, at its threshold; of both together under Better."""
     min_blocks: int = LEAST_BLOCKS
     min_requests: int = 0
     """Paired requests, labelled or not."""
@@ -85,12 +85,19 @@ class QualityRule:
         return -self.margin
 
     @property
+    def is_two_sided(self) -> bool:
+        """Better shares one alpha between both verdicts: two equal models are called either in at most that share."""
+        return self.decide is Decide.BETTER
+
+    @property
     def least_blocks(self) -> int:
         """Blocks before which nothing is decided: the minimum, or later where no bound is finite yet."""
         return next(n for n in count(self.min_blocks) if math.isfinite(self.radius(n)))
 
     def radius(self, blocks: int) -> float:
-        """One-sided radius in standard deviations after so many blocks."""
+        """Radius in standard deviations after so many blocks."""
+        if self.is_two_sided:
+            return two_sided_radius(blocks, planned_units=self.planned_blocks, alpha=self.alpha)
         return one_sided_radius(blocks, planned_units=self.planned_blocks, alpha=self.alpha)
 
 
@@ -267,9 +274,10 @@ def _log_e(rule: QualityRule, sums: BlockSums, threshold: float, sign: int) -> f
 
 def _describe(rule: QualityRule, sums: BlockSums) -> str:
     lower, upper = sums.bounds(rule.radius(sums.blocks))
+    sides = "two-sided" if rule.is_two_sided else "one-sided"
     return (
         f"{rule.metric} difference {sums.difference:+.4f} per request over {sums.blocks} blocks, "
-        f"one-sided {1 - rule.alpha:.0%} bounds [{lower:+.4f}, {upper:+.4f}] (positive favours the challenger)"
+        f"{sides} {1 - rule.alpha:.0%} bounds [{lower:+.4f}, {upper:+.4f}] (positive favours the challenger)"
     )
 
 

@@ -1,0 +1,139 @@
+"""How often the verdict is wrong, over thousands of rollouts looked at after every block."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from capstan.domain.analysis import Verdict
+from capstan.domain.evidence import LossBlock, OperationEvidence, PairedEvidence, VersionOperation
+from capstan.domain.guardrails import OperationPolicy, judge_operation
+from capstan.domain.quality import Decide, QualityRule, judge_quality
+from capstan.domain.sample_ratio import judge_sample_ratio
+from capstan.domain.versions import VersionName
+
+RUNS, DAYS, REQUESTS = 2000, 40, 500
+ICC = 0.04
+DAY_SD = 0.059
+REQUEST_SD = DAY_SD * np.sqrt((1 - ICC) / ICC)
+STARTS = [datetime(2013, 2, 1, tzinfo=UTC) + timedelta(days=day) for day in range(DAYS)]
+
+
+def rollouts(seed, difference=0.0, skewed=False):
+    """Sums and counts per day of requests whose losses share a day effect (intra-class correlation 0.04)."""
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(REQUESTS, (RUNS, DAYS))
+    # A gamma with shape 6.25 has skewness 0.8, the tail of real days of flights.
+    tail = (6.25 - rng.gamma(6.25, size=(RUNS, DAYS))) / 2.5 * DAY_SD
+    day = tail if skewed else rng.normal(0, DAY_SD, (RUNS, DAYS))
+    noise = rng.normal(0, REQUEST_SD, (RUNS, DAYS)) * np.sqrt(counts)
+    return (difference + day) * counts + noise, counts
+
+
+def verdicts(rule, sums, counts):
+    """The latched verdict of each rollout; judging the last day tests every prefix, as looking daily would."""
+    found = []
+    for differences, sizes in zip(sums.tolist(), counts.tolist(), strict=True):
+        blocks = tuple(
+            LossBlock(start, size, difference, 0.99)
+            for start, size, difference in zip(STARTS, sizes, differences, strict=False)
+        )
+        evidence = PairedEvidence(blocks, paired_requests=sum(sizes), labelled_pairs=sum(sizes))
+        found.append(judge_quality(evidence, rule).verdict)
+    return found
+
+
+def share(found, *wanted):
+    return sum(verdict in wanted for verdict in found) / len(found)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.01])
+@pytest.mark.parametrize("skewed", [False, True], ids=["gaussian-days", "skewed-days"])
+def test_equal_models_are_called_better_or_worse_in_at_most_5_percent(skewed, margin):
+    sums, counts = rollouts(seed=2, skewed=skewed)
+    rule = QualityRule(Decide.BETTER, margin=margin)
+    wrong = share(verdicts(rule, sums, counts), Verdict.SUCCESSFUL, Verdict.FAILED)
+    assert 0.005 < wrong <= 0.05
+
+
+def test_tested_request_by_request_equal_models_would_differ_nearly_always():
+    sums, counts = rollouts(seed=2)
+    totals, seen = sums.cumsum(axis=1), counts.cumsum(axis=1)
+    significant = np.abs(totals) > 1.96 * np.sqrt(seen * (REQUEST_SD**2 + DAY_SD**2))
+    assert significant.any(axis=1).mean() > 0.5
+
+
+@pytest.mark.parametrize("margin", [0.01, 0.05])
+def test_a_challenger_worse_by_the_margin_passes_not_worse_in_at_most_alpha(margin):
+    sums, counts = rollouts(seed=3, difference=-margin)
+    rule = QualityRule(Decide.NOT_WORSE, margin=margin)
+    assert share(verdicts(rule, sums, counts), Verdict.SUCCESSFUL) <= 0.05
+
+
+@pytest.mark.parametrize("decide", list(Decide))
+def test_a_challenger_worse_by_exactly_the_margin_is_rejected_in_at_most_alpha(decide):
+    sums, counts = rollouts(seed=4, difference=-0.02)
+    rule = QualityRule(decide, margin=0.02)
+    assert share(verdicts(rule, sums, counts), Verdict.FAILED) <= 0.05
+
+
+def test_a_smaller_alpha_errs_less():
+    sums, counts = rollouts(seed=5)
+    assert share(verdicts(QualityRule(Decide.BETTER, alpha=0.02), sums, counts), Verdict.SUCCESSFUL) <= 0.02
+
+
+@pytest.mark.parametrize("decide", [Decide.BETTER, Decide.NOT_WORSE])
+def test_a_gain_of_one_day_sd_is_found(decide):
+    sums, counts = rollouts(seed=6, difference=DAY_SD)
+    assert share(verdicts(QualityRule(decide), sums, counts), Verdict.SUCCESSFUL) > 0.97
+
+
+def test_unless_worse_at_seven_days_stops_only_what_is_clearly_worse():
+    rule = QualityRule(Decide.UNLESS_WORSE, margin=0.01)
+    passed = {}
+    for difference in (0.0, -0.03, -0.06, -0.3):
+        sums, counts = rollouts(seed=7, difference=difference)
+        passed[difference] = share(verdicts(rule, sums[:, :7], counts[:, :7]), Verdict.SUCCESSFUL)
+    assert passed[0.0] > 0.95
+    assert passed[-0.03] > 0.9
+    assert passed[-0.3] < 0.02
+
+
+def test_ten_looks_at_an_equally_good_challenger_alarm_in_at_most_alpha():
+    rng = np.random.default_rng(8)
+    policy = OperationPolicy(max_error_rate=0.01, max_latency_ratio=None, min_requests=50)
+    champion = VersionOperation(VersionName("v1"), 2000, 20)
+    errors = rng.binomial(50, 0.01, (RUNS, 20)).cumsum(axis=1)
+    failed = [
+        any(
+            judge_operation(
+                OperationEvidence(champion, VersionOperation(VersionName("v2"), 50 * (look + 1), int(bad))),
+                policy,
+            ).verdict
+            is Verdict.FAILED
+            for look, bad in enumerate(run)
+        )
+        for run in errors
+    ]
+    assert np.mean(failed) <= 0.05
+
+
+def test_peeking_at_a_fair_split_alarms_in_at_most_a_thousandth():
+    rng = np.random.default_rng(11)
+    arms = rng.binomial(50, 0.5, (500, 100)).cumsum(axis=1)
+    alarms = sum(
+        any(
+            judge_sample_ratio({"v1": int(n), "v2": 50 * (look + 1) - int(n)}, {"v1": 1, "v2": 1}).verdict
+            is Verdict.FAILED
+            for look, n in enumerate(run)
+        )
+        for run in arms
+    )
+    assert alarms <= 3
+
+
+def test_a_split_of_52_to_48_is_found():
+    users = 20_000
+    assert judge_sample_ratio(
+        {"v1": int(0.52 * users), "v2": int(0.48 * users)}, {"v1": 1, "v2": 1}
+    ).verdict is (Verdict.FAILED)
