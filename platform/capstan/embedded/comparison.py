@@ -33,9 +33,7 @@ class Compared:
     log_loss_managed: float | None
 
 
-def day_weighted_aucs(
-    labels: Floats, scores: Floats, day_of_row: Counts, counts: Counts
-) -> Floats:
+def day_weighted_aucs(labels: Floats, scores: Floats, day_of_row: Counts, counts: Counts) -> Floats:
     """ROC-AUC of the scores when each day counts as often as it was drawn.
 
     labels: (n,) of 0 and 1; scores: (n,); day_of_row: (n,) day numbers; counts: (k, days). Returns (k,), NaN where a

@@ -1,0 +1,117 @@
+"""How the commands speak: progress and story for people, JSON for machines, honest exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from capstan.errors import CapstanError, InvalidSpecError
+from capstan.ports.store import Event
+
+State = Annotated[
+    Path, typer.Option("--state", help="State directory.", envvar="CAPSTAN_STATE", show_default=True)
+]
+DEFAULT_STATE = Path(".capstan")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+File = Annotated[Path, typer.Argument(help="The system's file, such as examples/flight-delays/system.yaml.")]
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+_TONES = {
+    "Promoted": "bold green",
+    "RolledBack": "bold red",
+    "Aborted": "bold red",
+    "Failed": "red",
+    "Drift": "yellow",
+    "Quality": "yellow",
+    "Trigger": "yellow",
+    "Alert": "yellow",
+}
+
+
+def print_json(document: object) -> None:
+    sys.stdout.write(
+        orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode() + "\n"
+    )
+
+
+@contextmanager
+def honest_errors(json: bool = False) -> Iterator[None]:
+    """Turn errors that were raised on purpose into a message and exit code 1; others stay tracebacks, they are bugs."""
+    try:
+        yield
+    except InvalidSpecError as error:
+        if json:
+            print_json({"error": "InvalidSpec", "mistakes": [vars(mistake) for mistake in error.mistakes]})
+        else:
+            for mistake in error.mistakes:
+                err.print(f"[red]error[/red] {escape(str(mistake))}", soft_wrap=True)
+        raise typer.Exit(1) from error
+    except CapstanError as error:
+        if json:
+            print_json({"error": type(error).__name__.removesuffix("Error"), "message": str(error)})
+        else:
+            err.print(f"[red]error[/red] {escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+class Narrator:
+    """Tells the story of a running system line by line, with a bar for how far it is."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=out,
+            disable=quiet or not out.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._told_share = -1
+
+    def __enter__(self) -> Narrator:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def say(self, text: str) -> None:
+        """One line of what is happening."""
+        if not self._quiet:
+            self._progress.console.print(text, soft_wrap=True)
+
+    def tell(self, event: Event) -> None:
+        """One line of the story, in the time of the system."""
+        tone = next((tone for start, tone in _TONES.items() if event.reason.startswith(start)), "cyan")
+        when = f"{event.at:%Y-%m-%d %H:%M}"
+        self.say(f"[dim]{when}[/dim] [{tone}]{event.reason}[/{tone}] {escape(event.message)}")
+
+    def advance(self, description: str, done: int, total: int, note: str = "") -> None:
+        """How far it is; without a terminal a line at every tenth."""
+        if self._task is None:
+            self._task = self._progress.add_task(description, total=total, note=note)
+        self._progress.update(self._task, description=description, completed=done, total=total, note=note)
+        share = done * 10 // max(total, 1)
+        if not out.is_terminal and share > self._told_share:
+            self._told_share = share
+            self.say(f"{description}: {done:,} of {total:,} ({share * 10} %) {note}")
+
+
+def local(moment: datetime | None) -> str:
+    """A moment as the tables show it."""
+    return f"{moment:%Y-%m-%d %H:%M}" if moment is not None else "-"
