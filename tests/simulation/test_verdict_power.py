@@ -1,0 +1,108 @@
+"""The table of `capstan power` tells what the verdict would really do."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from typer.testing import CliRunner
+
+from capstan.cli.power import app
+from capstan.domain.analysis import Verdict
+from capstan.domain.evidence import LossBlock, PairedEvidence
+from capstan.domain.feasibility import LossHistory, time_to_verdict
+from capstan.domain.quality import Decide, QualityRule, judge_quality
+from capstan.evaluation.power import Scenario, Simulation, simulate_power
+
+START = datetime(2013, 2, 1, tzinfo=UTC)
+SMALL = Scenario(runs=300, blocks=20, seed=9)
+
+
+def judged(simulation, rule, difference, run, blocks):
+    counts = simulation.counts[run, :blocks]
+    sums = simulation.effects[run, :blocks] + difference * counts
+    evidence = PairedEvidence(
+        blocks=tuple(
+            LossBlock(START + timedelta(days=day), int(count), float(total), 0.99)
+            for day, (count, total) in enumerate(zip(counts, sums, strict=True))
+        ),
+        paired_requests=int(counts.sum()),
+        labelled_pairs=int(counts.sum()),
+    )
+    return judge_quality(evidence, rule).verdict
+
+
+@pytest.mark.parametrize("decide", list(Decide))
+@pytest.mark.parametrize("difference", [-0.08, 0.0, 0.05])
+def test_the_table_counts_what_the_verdict_says_rollout_by_rollout(decide, difference):
+    rule = QualityRule(decide, margin=0.01)
+    simulation = Simulation(SMALL)
+    row = simulation.power(rule, difference)
+    last = 7 if decide is Decide.UNLESS_WORSE else SMALL.blocks
+    found = [judged(simulation, rule, difference, run, last) for run in range(SMALL.runs)]
+    assert row.promoted == pytest.approx(found.count(Verdict.SUCCESSFUL) / SMALL.runs)
+    assert row.rejected == pytest.approx(found.count(Verdict.FAILED) / SMALL.runs)
+    assert row.promoted + row.rejected + row.undecided == pytest.approx(1)
+
+
+def test_what_unless_worse_lets_through_shrinks_with_blocks_and_with_the_damage():
+    simulation = Simulation(Scenario(seed=1))
+    rule = QualityRule(Decide.UNLESS_WORSE, margin=0.01)
+    bad, worst = (
+        simulation.let_through(rule, difference, (7, 14, 28)).by_blocks for difference in (-0.09, -0.15)
+    )
+    assert bad[7] > 0.5
+    assert bad[7] > bad[14] > bad[28]
+    assert worst[7] < bad[7]
+
+
+@pytest.mark.parametrize(("effect", "median", "late"), [(0.5, 28, 50), (0.8, 14, 22), (1.2, 9, 12)])
+def test_delay_is_the_published_one(effect, median, late):
+    scenario = Scenario(spread=0.05, requests_per_block=100_000, blocks=120, seed=5)
+    [row] = simulate_power(scenario, [QualityRule(Decide.NOT_WORSE)], [effect * 0.05])
+    assert row.median_blocks == pytest.approx(median, rel=0.1)
+    assert row.late_blocks == pytest.approx(late, rel=0.1)
+
+
+@pytest.mark.parametrize("decide", [Decide.BETTER, Decide.NOT_WORSE])
+@pytest.mark.parametrize("planned", [14, 30])
+@pytest.mark.parametrize("effect", [0.4, 0.7])
+def test_the_time_told_beforehand_is_the_time_it_takes(decide, planned, effect):
+    rule = QualityRule(decide, planned_blocks=planned)
+    [row] = simulate_power(Scenario(blocks=150, seed=6), [rule], [effect * 0.059])
+    told = time_to_verdict(rule, LossHistory(50, 0.059, 500, 500), true_difference=effect * 0.059)
+    assert told.median_blocks == pytest.approx(row.median_blocks, rel=0.15)
+    assert told.late_blocks == pytest.approx(row.late_blocks, rel=0.15)
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [*arguments, "--runs", "200", "--blocks", "14"])
+
+
+def test_the_same_seed_gives_the_same_table_and_another_seed_another():
+    first, again, other = run("--json"), run("--json"), run("--json", "--seed", "1")
+    assert first.exit_code == 0
+    assert first.stdout == again.stdout != other.stdout
+
+
+def test_json_holds_scenario_rules_and_every_row():
+    document = json.loads(run("--json", "--mean", "0.05", "--mean", "-0.2", "--margin", "0.02").stdout)
+    assert document["scenario"]["seed"] == 0
+    assert {rule["decide"]: rule["margin"] for rule in document["rules"]} == dict.fromkeys(Decide, 0.02)
+    assert [(row["decide"], row["difference"]) for row in document["power"]] == [
+        (decide, difference) for decide in Decide for difference in (-0.2, 0.05)
+    ]
+    assert [row["difference"] for row in document["unlessWorsePasses"]] == [-0.2, 0.05]
+
+
+def test_the_table_states_its_seed():
+    assert "(seed 0)" in run().stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [(["--sd", "0"], "--sd"), (["--min-blocks", "3"], "minBlocks"), (["--sd", "nan"], "--sd")],
+)
+def test_an_impossible_scenario_is_refused_by_name(arguments, field):
+    result = run("--json", *arguments)
+    assert result.exit_code == 1
+    assert field in result.output
