@@ -94,6 +94,8 @@ def judge_split(
     counts, shares = _by_weight(assigned, weights)
     total = sum(assigned.values())
     described = _describe(counts, shares)
+    if not shares:
+        return AnalysisResult(Verdict.INCONCLUSIVE, "NoWantedSplit", "no weights are set yet", premature=True)
     if any(count < 0 for count in assigned.values()):
         return AnalysisResult(Verdict.INCONCLUSIVE, "InvalidEvidence", f"negative counts: {dict(assigned)}")
     if total < max(min_requests, 1):

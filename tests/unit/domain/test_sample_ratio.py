@@ -68,6 +68,7 @@ SPLITS = [
     pytest.param({"v1": 995, "v2": 5}, {"v1": 100, "v2": 0}, "TrafficSplitObeyed", id="draining"),
     pytest.param({"v1": 90, "v2": 0}, {"v1": 75, "v2": 25}, "TooFewRequests", id="too-early"),
     pytest.param({}, {"v1": 75, "v2": 25}, "TooFewRequests", id="no-traffic"),
+    pytest.param({"v1": 900}, {}, "NoWantedSplit", id="no-weights-yet"),
     pytest.param({"v1": -5, "v2": 900}, {"v1": 75, "v2": 25}, "InvalidEvidence", id="negative"),
 ]
 
