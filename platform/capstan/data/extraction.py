@@ -1,0 +1,264 @@
+"""One table of cases, as it could have been read at a given moment.
+
+Sources are cut at `as_of` before they are joined, labels at `labels_as_of` after, so that no later row and no later
+label can change a byte of the result.
+"""
+
+# DuckDB takes no parameters for names; they all go through `quote`, texts through `literal`.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import difflib
+import os
+import tempfile
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from capstan.data.sources import load_source
+from capstan.data.text_types import literal, quote
+from capstan.errors import InvalidDataError
+from capstan.spec.system import MLSystem
+
+LABEL_AVAILABLE_AT = "label_available_at"
+SECRETS = "CAPSTAN_SECRETS"
+"""Environment variable with the folder of secrets, where no other is given."""
+_SHOWN = 5
+
+
+def extract(
+    system: MLSystem,
+    *,
+    as_of: datetime | None,
+    labels_as_of: datetime | None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    threads: int = 1,
+    memory_mib: int = 1024,
+    secrets: Path | None = None,
+) -> pa.Table:
+    """The cases known at `as_of`, by time and then id; raises InvalidDataError.
+
+    Columns: the keys (id text, time UTC), what features, slices and checks name, the label (boolean, null where not
+    known at `labels_as_of`) and `label_available_at` (UTC, null where the label is). `as_of=None` reads all rows,
+    `labels_as_of=None` all labels; `start <= time < end` narrows further. Beyond `memory_mib` DuckDB spills to disk.
+    """
+    if secrets is None:
+        secrets = Path(os.environ.get(SECRETS, ".capstan/secrets"))
+    data = system.spec.data
+    with tempfile.TemporaryDirectory(prefix="capstan-extract-") as spill:
+        connection = duckdb.connect(
+            config={
+                "threads": threads,
+                "memory_limit": f"{memory_mib}MiB",
+                "temp_directory": spill,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            }
+        )
+        try:
+            connection.execute("set TimeZone = 'UTC'")
+            for source in data.sources:
+                load_source(connection, source, as_of=as_of, base_dir=system.base_dir, secrets=secrets)
+            _run_query(connection, system)
+            connection.execute("set TimeZone = 'UTC'")
+            _select_cases(connection, system, as_of, labels_as_of, start, end)
+            _check_ids(connection, system)
+            table = connection.sql(
+                f"select * from _cases order by {quote(data.keys.time)}, {quote(data.keys.id)}"
+            ).to_arrow_table()
+        except duckdb.OutOfMemoryException as error:
+            raise InvalidDataError(
+                f"data: the tables do not fit into {memory_mib} MiB: {error}; raise training.resources.requests.memory"
+            ) from error
+        finally:
+            connection.close()
+    if not table.num_rows:
+        until = f" up to {as_of.isoformat()}" if as_of else ""
+        raise InvalidDataError(
+            f"data.query: gives no row{until}; correct the join, the sources' timeColumn or the time asked for"
+        )
+    return table
+
+
+def trainable(table: pa.Table, as_of: datetime | None, system: MLSystem) -> pa.Table:
+    """The labelled cases old enough for every label to be in; else quick labels would be over-represented."""
+    data = system.spec.data
+    keep = pc.is_valid(table[data.label.column])
+    if as_of is not None:
+        oldest = pa.scalar(as_of - data.label.maximum_delay, pa.timestamp("us", "UTC"))
+        keep = pc.and_(keep, pc.less_equal(table[data.keys.time], oldest))
+    chosen = table.filter(keep)
+    if not chosen.num_rows:
+        raise InvalidDataError(
+            f"data.label: no case is labelled and older than maximumDelay ({data.label.maximum_delay}) "
+            f"at {as_of.isoformat() if as_of else 'any time'}; train later or correct availableAt"
+        )
+    return chosen
+
+
+def needed_columns(system: MLSystem) -> tuple[str, ...]:
+    """Keys, feature columns, slices and checked columns, each once; neither the label nor when it became known."""
+    spec = system.spec
+    keys = spec.data.keys
+    wanted: list[str | None] = [keys.id, keys.time, keys.sticky_by]
+    wanted += [feature.column for feature in spec.features]
+    wanted += [*spec.evaluation.slices, *(check.column for check in spec.data.checks)]
+    hidden = {spec.data.label.column, spec.data.label.available_at}
+    return tuple(dict.fromkeys(name for name in wanted if name is not None and name not in hidden))
+
+
+def _run_query(connection: duckdb.DuckDBPyConnection, system: MLSystem) -> None:
+    data = system.spec.data
+    query = data.query if data.query is not None else f"select * from {quote(data.sources[0].name)}"
+    # Days and years of the query are those of the file's time zone, whatever the machine's is.
+    connection.execute(f"set TimeZone = {literal(data.time_zone)}")
+    try:
+        statements = connection.extract_statements(query)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise InvalidDataError("data.query: must be one select statement")
+        connection.execute(f"create temp table _joined as {query.strip().rstrip(';')}")
+    except duckdb.OutOfMemoryException:
+        raise
+    except duckdb.Error as error:
+        tables = ", ".join(source.name for source in data.sources)
+        raise InvalidDataError(f"data.query: {error}\nThe tables are {tables}.") from error
+
+
+def _select_cases(
+    connection: duckdb.DuckDBPyConnection,
+    system: MLSystem,
+    as_of: datetime | None,
+    labels_as_of: datetime | None,
+    start: datetime | None,
+    end: datetime | None,
+) -> None:
+    data = system.spec.data
+    keys, label = data.keys, data.label
+    types = {row[0]: row[1] for row in connection.execute("describe _joined").fetchall()}
+    columns = needed_columns(system)
+    _check_columns(system, types, (*columns, label.column, label.available_at))
+
+    time = _as_instant(connection, keys.time, types[keys.time], "data.keys.time")
+    available = _as_instant(
+        connection, label.available_at, types[label.available_at], "data.label.availableAt"
+    )
+    truth = _as_boolean(connection, label.column, types[label.column])
+    # A label without the moment it became known could be from the future, so it does not count.
+    known = f"({truth} is not null and {available} is not null"
+    known += f" and {available} <= {_moment(labels_as_of)})" if labels_as_of is not None else ")"
+    items = [f"cast({quote(keys.id)} as varchar) as {quote(keys.id)}", f"{time} as {quote(keys.time)}"]
+    items += [_plain(name, types[name]) for name in columns if name not in (keys.id, keys.time)]
+    items.append(f"case when {known} then {truth} end as {quote(label.column)}")
+    items.append(f"case when {known} then {available} end as {LABEL_AVAILABLE_AT}")
+    bounds = [(as_of, "<="), (start, ">="), (end, "<")]
+    where = " and ".join(f"{time} {sign} {_moment(moment)}" for moment, sign in bounds if moment is not None)
+    connection.execute(
+        f"create temp table _cases as select {', '.join(items)} from _joined where {where or 'true'}"
+    )
+
+
+def _check_columns(system: MLSystem, types: Iterable[str], wanted: Iterable[str]) -> None:
+    found = list(types)
+    for name in wanted:
+        if name not in found:
+            close = difflib.get_close_matches(name, found, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"its columns are {', '.join(found)}"
+            raise InvalidDataError(
+                f"data.query: gives no column {name!r}, which {_who_needs(system, name)} needs; {hint}"
+            )
+
+
+def _who_needs(system: MLSystem, name: str) -> str:
+    spec = system.spec
+    keys, label = spec.data.keys, spec.data.label
+    fixed = {
+        keys.id: "data.keys.id",
+        keys.time: "data.keys.time",
+        keys.sticky_by: "data.keys.stickyBy",
+        label.column: "data.label.column",
+        label.available_at: "data.label.availableAt",
+    }
+    if name in fixed:
+        return fixed[name]
+    feature = next((feature.name for feature in spec.features if feature.column == name), None)
+    return f"feature {feature!r}" if feature else "evaluation.slices or data.checks"
+
+
+def _as_instant(connection: duckdb.DuckDBPyConnection, name: str, kind: str, field: str) -> str:
+    column = quote(name)
+    if kind == "TIMESTAMP WITH TIME ZONE":
+        return column
+    if kind.startswith("TIMESTAMP") or kind == "DATE":
+        return f"(cast({column} as timestamp) at time zone 'UTC')"
+    if kind != "VARCHAR":
+        raise InvalidDataError(f"{field}: column {name!r} is {kind}, not a moment; cast it in data.query")
+    bad = connection.execute(
+        f"select {column} from _joined where {column} is not null and try_cast({column} as timestamptz) is null limit 1"
+    ).fetchone()
+    if bad:
+        raise InvalidDataError(
+            f"{field}: {bad[0]!r} in column {name!r} is not a moment; write RFC 3339 such as 2013-02-01T05:00:00Z"
+        )
+    return f"try_cast({column} as timestamptz)"
+
+
+def _as_boolean(connection: duckdb.DuckDBPyConnection, name: str, kind: str) -> str:
+    column = quote(name)
+    if kind == "BOOLEAN":
+        return column
+    text = f"lower(cast({column} as varchar))"
+    yes, no = "('true', '1', '1.0', 'yes')", "('false', '0', '0.0', 'no')"
+    bad = connection.execute(
+        f"select distinct {text} from _joined where {column} is not null and {text} not in {yes} "
+        f"and {text} not in {no} order by 1 limit {_SHOWN}"
+    ).fetchall()
+    if bad:
+        shown = ", ".join(repr(row[0]) for row in bad)
+        raise InvalidDataError(
+            f"data.label.column: {name!r} holds {shown}; a binary label is true/false, 1/0 or yes/no: "
+            "derive it in data.query"
+        )
+    return f"case when {text} in {yes} then true when {text} in {no} then false end"
+
+
+def _plain(name: str, kind: str) -> str:
+    """Exact decimals and durations become floats, lists are refused."""
+    column = quote(name)
+    if kind.startswith("DECIMAL") or kind in ("HUGEINT", "UHUGEINT", "FLOAT"):
+        return f"cast({column} as double) as {column}"
+    if kind.endswith("]") or kind.startswith(("STRUCT", "MAP")):
+        raise InvalidDataError(f"data.query: column {name!r} is {kind}; give one plain value per column")
+    if kind.startswith("ENUM") or kind == "UUID":
+        return f"cast({column} as varchar) as {column}"
+    return column
+
+
+def _check_ids(connection: duckdb.DuckDBPyConnection, system: MLSystem) -> None:
+    keys = system.spec.data.keys
+    for name, field in ((keys.id, "data.keys.id"), (keys.time, "data.keys.time")):
+        empty = connection.execute(f"select count(*) from _cases where {quote(name)} is null").fetchone()
+        if empty and empty[0]:
+            raise InvalidDataError(
+                f"{field}: {empty[0]} rows have no {name!r}; filter them in data.query or name another column"
+            )
+    twice = connection.execute(
+        f"select {quote(keys.id)}, count(*) from _cases group by 1 having count(*) > 1 order by 1 limit {_SHOWN}"
+    ).fetchall()
+    if twice:
+        shown = ", ".join(f"{name!r} ({count} times)" for name, count in twice)
+        raise InvalidDataError(
+            f"data.keys.id: {keys.id!r} must be unique, but there is {shown}; correct the key, "
+            "or a join that finds more than one row"
+        )
+
+
+def _moment(moment: datetime) -> str:
+    if moment.tzinfo is None:
+        raise ValueError("moments must be aware; give them a time zone")
+    return f"timestamptz {literal(moment.isoformat())}"
