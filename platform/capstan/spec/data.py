@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Annotated, ClassVar
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -14,10 +14,12 @@ from capstan.spec.units import Flag, Number, PositiveDuration
 
 
 def _known_zone(value: str) -> str:
-    if value not in available_timezones():
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise PydanticCustomError(
             "time_zone", "is not an IANA time zone; write one such as UTC or America/New_York"
-        )
+        ) from None
     return value
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 from capstan.spec.schema import schema
 from capstan.spec.units import DURATION_PATTERN, QUANTITY_PATTERN, SHARE_PATTERN
+from capstan.spec.writing import in_one_line
 
 _PATTERN_NAMES = {
     DURATION_PATTERN: "duration",
@@ -48,21 +48,6 @@ class FieldDoc:
         return self.path.count(".")
 
 
-def in_yaml(value: Any) -> str:
-    """The value on one line as it would stand in a file."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {in_yaml(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(in_yaml(item) for item in value) + "]"
-    if isinstance(value, str):
-        is_plain = re.match(
-            r"^[A-Za-z_][-A-Za-z0-9_./]*$|^[0-9]+(ms|s|m|h|d|%|Ki|Mi|Gi)$|^[0-9-]{10}$", value
-        )
-        if is_plain and not re.match(r"^(y|n|yes|no|on|off|true|false|null)$", value, re.IGNORECASE):
-            return value
-    return json.dumps(value, ensure_ascii=False)
-
-
 @cache
 def all_fields() -> dict[str, FieldDoc]:
     """Every field by its path, in the order of the file."""
@@ -84,9 +69,9 @@ def _walk(node: dict[str, Any], prefix: str) -> Iterator[FieldDoc]:
             type=_type(child),
             description=child.get("description", ""),
             is_required=name in required,
-            default=in_yaml(child["default"]) if "default" in child else None,
-            example=in_yaml({name: child["examples"][0]})[1:-1] if child.get("examples") else "",
-            choices=tuple(map(in_yaml, inner.get("enum", ()))),
+            default=in_one_line(child["default"]) if "default" in child else None,
+            example=in_one_line({name: child["examples"][0]})[1:-1] if child.get("examples") else "",
+            choices=tuple(map(in_one_line, inner.get("enum", ()))),
             one_of=tuple(inner.get("x-capstan-one-of", ())),
             children=tuple(inner.get("properties", {})),
         )

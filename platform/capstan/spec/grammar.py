@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic._internal._model_construction import ModelMetaclass
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
+
+from capstan.errors import InvalidSpecError
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 FACTORY_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 
 
-class SpecModel(BaseModel):
+class _RaisesInvalidSpec(ModelMetaclass):
+    """Construction in Python answers with InvalidSpecError.
+
+    Not done in `__init__`: pydantic would then call it for every part of a file and stop at the first mistake.
+    """
+
+    if not TYPE_CHECKING:  # so that mypy goes on seeing the fields as the constructor's arguments
+
+        def __call__(cls, *arguments, **fields):  # noqa: N805
+            try:
+                return super().__call__(*arguments, **fields)
+            except ValidationError as error:
+                from capstan.spec.mistakes import mistakes_of
+
+                raise InvalidSpecError(mistakes_of(error, cls)) from error
+
+
+class SpecModel(BaseModel, metaclass=_RaisesInvalidSpec):
     """Base of all parts of the file."""
 
     model_config = ConfigDict(
@@ -63,7 +90,7 @@ class OneOf(SpecModel):
 
 
 def _factory(value: str) -> str:
-    if not re.match(FACTORY_PATTERN, value):
+    if not re.fullmatch(FACTORY_PATTERN, value):
         raise PydanticCustomError("factory", "is not a factory; write module:name, such as mymodels:make")
     return value
 

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from capstan.errors import InvalidSpecError, Mistake
 from capstan.spec.document import Document, Location, path_text, read_document
-from capstan.spec.mistakes import explained, grammar_errors
+from capstan.spec.mistakes import explained, grammar_errors, meant
 from capstan.spec.rules import UNKNOWN, Finding, broken_rules, repeated_names
 from capstan.spec.system import WITHOUT_RULES, MLSystem
 
@@ -90,7 +90,13 @@ def _checked(data: Mapping[str, Any]) -> tuple[MLSystem | None, list[Finding]]:
         if key not in data
     ]
     system, errors = _validated(data)
-    findings += [Finding(error["loc"], explained(error, data)) for error in errors]
+    # A misspelt key of a required field would otherwise be told twice: as unknown and as missing.
+    misspelt = {meant(error["loc"]) for error in errors if error["type"] == "extra_forbidden"}
+    findings += [
+        Finding(error["loc"], explained(error, data))
+        for error in errors
+        if error["type"] != "missing" or error["loc"] not in misspelt
+    ]
     findings += repeated_names(data.get("spec"))
     readable, original = (system, None) if system is not None else _readable_part(data, errors)
     if readable is not None:

@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from capstan.spec.document import Location
+from capstan.errors import Mistake
+from capstan.spec.document import Location, path_text
 from capstan.spec.grammar import NAME_PATTERN
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ _EXPECTED = {
     "dict_type": "a map",
 }
 _BOUNDS = {
-    "greater_than": ("ge", "is not above {gt:g}; write a larger one"),
-    "greater_than_equal": ("ge", "is below {ge:g}; write {ge:g} or more"),
-    "less_than": ("lt", "is not below {lt:g}; write a smaller one"),
-    "less_than_equal": ("le", "is above {le:g}; write {le:g} or less"),
+    "greater_than": "is not above {gt:,}; write a larger number",
+    "greater_than_equal": "is below {ge:,}; write {ge:,} or more",
+    "less_than": "is not below {lt:,}; write a smaller number",
+    "less_than_equal": "is above {le:,}; write {le:,} or less",
 }
 # Follow-ups of another mistake that is listed anyway.
 IGNORED = frozenset({"default_factory_not_called"})
@@ -76,6 +77,20 @@ def grammar_errors(error: ValidationError) -> Sequence[ErrorDetails]:
     return [detail for detail in error.errors(include_url=False) if detail["type"] not in IGNORED]
 
 
+def mistakes_of(error: ValidationError, written: type[BaseModel]) -> list[Mistake]:
+    """The mistakes of an object written in Python; its class stands before the fields' paths."""
+    mistakes = []
+    for detail in grammar_errors(error):
+        location: Location = detail["loc"]
+        path = f"{written.__name__}.{path_text(location)}" if location else written.__name__
+        if detail["type"] == "extra_forbidden" and len(location) == 1:
+            message = _not_among(str(location[0]), list(written.model_fields))
+        else:
+            message = explained(detail, None)
+        mistakes.append(Mistake(path, message))
+    return mistakes
+
+
 def _message(error: ErrorDetails, location: Location) -> str:
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
     if kind == "missing":
@@ -94,7 +109,7 @@ def _message(error: ErrorDetails, location: Location) -> str:
         rule = _PATTERNS.get(context["pattern"], f"text that matches {context['pattern']}")
         return f"{shown(value)} is not allowed here; write {rule}"
     if kind in _BOUNDS:
-        return f"{shown(value)} {_BOUNDS[kind][1].format(**context)}"
+        return f"{shown(value)} {_BOUNDS[kind].format(**context)}"
     if kind == "string_too_short":
         return "is empty text; write something"
     if kind == "string_too_long":
@@ -116,27 +131,40 @@ def _missing(location: Location) -> str:
     return f"is required{way_out}"
 
 
-def _unknown_key(location: Location) -> str:
-    from capstan.spec.fields import all_fields, find_field, nearest
+def meant(location: Location) -> Location | None:
+    """Where the field stands that an unknown key was probably meant for."""
+    from capstan.spec.fields import nearest
 
-    name, path = str(location[-1]), _dotted(location)
-    if what := _NOT_IN_THIS_VERSION.get(path.removeprefix("spec.")):
+    guess = nearest(str(location[-1]), _keys_beside(location))
+    return (*location[:-1], guess) if guess else None
+
+
+def _unknown_key(location: Location) -> str:
+    if what := _NOT_IN_THIS_VERSION.get(_dotted(location).removeprefix("spec.")):
         return f"is not in this version ({what}); drop it"
-    parent = find_field(_dotted(location[:-1])) if len(location) > 1 and location[:-1] != ("spec",) else None
-    if parent is not None:
-        known = list(parent.children)
-    elif len(location) > 1:
-        known = [
+    return _not_among(str(location[-1]), _keys_beside(location))
+
+
+def _keys_beside(location: Location) -> list[str]:
+    from capstan.spec.fields import all_fields, find_field
+
+    if len(location) == 1:
+        return ["apiVersion", "kind", "metadata", "spec"]
+    if location[:-1] == ("spec",):
+        return [
             key for key in all_fields() if "." not in key and key not in ("apiVersion", "kind", "metadata")
         ]
-    else:
-        known = ["apiVersion", "kind", "metadata", "spec"]
+    parent = find_field(_dotted(location[:-1]))
+    return list(parent.children) if parent is not None else []
+
+
+def _not_among(name: str, known: list[str]) -> str:
+    from capstan.spec.fields import nearest
+
     if guess := nearest(name, known):
         return f"unknown key; did you mean {guess}?"
     return (
-        f"unknown key; the keys here are {', '.join(known)}"
-        if known
-        else "unknown key; nothing can be set here"
+        f"unknown key; the keys here are {', '.join(known)}" if known else "unknown key; nothing is set here"
     )
 
 
@@ -147,7 +175,7 @@ def _wrong_type(kind: str, value: Any) -> str:
     if kind in ("int_type", "float_type") and isinstance(value, str):
         return f"{shown(value)} is text; write {expected} without quotes"
     if kind == "tuple_type" and not isinstance(value, Mapping):
-        return f"{shown(value)} is not a list; write [{str(value)}]"
+        return f"{shown(value)} is not a list; write [{value!s}]"
     return f"{shown(value)} is not {expected}; write {expected}"
 
 

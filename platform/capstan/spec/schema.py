@@ -35,6 +35,10 @@ class _Schema(GenerateJsonSchema):
             }
         )
 
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:  # noqa: ARG002
+        # The order of the file is the order to read it in.
+        return value
+
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
 

@@ -22,6 +22,7 @@ from capstan.spec.rules import broken_rules
 from capstan.spec.serving import Serving
 from capstan.spec.training import Training
 from capstan.spec.units import Flag
+from capstan.spec.writing import in_blocks
 
 API_VERSION = "capstan.dev/v1alpha1"
 WITHOUT_RULES: dict[str, Any] = {"rules": False}
@@ -118,7 +119,11 @@ class MLSystemSpec(SpecModel):
 
 
 class MLSystem(SpecModel):
-    """A system: what it is called and what it must do."""
+    """A system: what it is called and what it must do.
+
+    Python people write it with objects, `MLSystem(metadata=Metadata(name="flight-delays"), spec=MLSystemSpec(...))`;
+    what breaks the grammar raises InvalidSpecError, as a file does.
+    """
 
     api_version: Literal["capstan.dev/v1alpha1"] = Field(
         "capstan.dev/v1alpha1", description="Version of this grammar.", examples=[API_VERSION]
@@ -134,12 +139,18 @@ class MLSystem(SpecModel):
 
     @model_validator(mode="after")
     def _keeps_rules(self, info: ValidationInfo) -> MLSystem:
+        # What travels as JSON says what it is, also when a person left it out in Python.
+        self.model_fields_set.update(("api_version", "kind"))
         if info.context is WITHOUT_RULES:
             return self
         if findings := broken_rules(self.spec):
             # Not a ValueError: pydantic lets it through, and the person gets the same error as from a file.
             raise InvalidSpecError([Mistake(path_text(f.location), f.message) for f in findings])
         return self
+
+    def to_yaml(self) -> str:
+        """The file that says the same: `parse` of it gives an equal system."""
+        return in_blocks(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
 
     @property
     def base_dir(self) -> Path:

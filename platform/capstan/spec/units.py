@@ -14,9 +14,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, Strict, WithJsonSchema
 
-DURATION_PATTERN = r"^[0-9]{1,9}(ms|s|m|h|d)$"
+DURATION_PATTERN = r"^[0-9]{1,13}(ms|s|m|h|d)$"
 SHARE_PATTERN = r"^[0-9]{1,3}(\.[0-9]{1,6})?%$"
-QUANTITY_PATTERN = r"^[0-9]{1,15}(\.[0-9]{1,9})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
+QUANTITY_PATTERN = r"^[0-9]{1,19}(\.[0-9]{1,9})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
 LONGEST_DURATION = timedelta(days=36_500)
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -43,7 +43,7 @@ def parse_duration(value: Any) -> timedelta:
         if duration % _MILLISECOND:
             raise ValueError("is finer than a millisecond; round it to whole milliseconds")
     else:
-        if not isinstance(value, str) or not re.match(DURATION_PATTERN, value):
+        if not isinstance(value, str) or not re.fullmatch(DURATION_PATTERN, value):
             raise ValueError(
                 "is not a duration; write a whole number and a unit, such as 30s, 10m, 12h or 7d"
             )
@@ -67,7 +67,7 @@ def format_duration(duration: timedelta) -> str:
 
 def parse_share(value: Any) -> float:
     """`80%` as 0.8; raises ValueError for anything that is not a percentage between 0% and 100%."""
-    if not isinstance(value, str) or not re.match(SHARE_PATTERN, value):
+    if not isinstance(value, str) or not re.fullmatch(SHARE_PATTERN, value):
         example = "80%"
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 100:
             example = f"{value * 100:g}%" if value <= 1 else f"{value:g}%"
@@ -86,7 +86,7 @@ def format_share(share: float) -> str:
 def _quantity(value: Any, what: str) -> Fraction:
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = f"{Decimal(repr(value)):f}"
-    if not isinstance(value, str) or not re.match(QUANTITY_PATTERN, value):
+    if not isinstance(value, str) or not re.fullmatch(QUANTITY_PATTERN, value):
         raise ValueError(f"is not a quantity; write {what}")
     number, suffix = re.match(r"([0-9.]+)([A-Za-z]*)", value).groups()  # type: ignore[union-attr]
     return Fraction(number) * _FACTORS[suffix]
@@ -130,7 +130,7 @@ def _parse_date(value: Any) -> Any:
     # A datetime is a date to isinstance; its time of day would be dropped in silence.
     if type(value) is date:
         return value
-    if isinstance(value, str) and re.match(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", value):
+    if isinstance(value, str) and re.fullmatch(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", value):
         try:
             return date.fromisoformat(value)
         except ValueError as error:

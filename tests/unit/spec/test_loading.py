@@ -1,0 +1,189 @@
+# ruff: noqa: E501 - tables of cases are read line by line
+"""A file is a system, or the list of all its mistakes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from capstan.errors import InvalidSpecError, Mistake
+from capstan.spec import load, parse
+
+Broken = Callable[[str, str], list[Mistake]]
+LineOf = Callable[[str], int]
+FLIGHTS = Path(__file__).parent / "flight_delays.yaml"
+
+
+def test_the_flights_file_is_read_into_values_with_units() -> None:
+    system = load(FLIGHTS)
+    spec = system.spec
+    assert system.metadata.name == "flight-delays"
+    assert system.base_dir == FLIGHTS.parent
+    assert spec.data.keys.sticky_by == "tailnum"
+    assert spec.data.label.maximum_delay == timedelta(days=3)
+    assert spec.requirements.latency_p99 == timedelta(milliseconds=50)
+    assert spec.requirements.model_size == 50 * 2**20
+    assert spec.rollout.steps[0].shadow is not None
+    assert spec.rollout.steps[0].shadow.min_blocks == 7
+    assert spec.rollout.steps[1].kind == "canary"
+    assert spec.monitoring.quality.min_coverage == 0.8
+    assert spec.replay is not None
+    assert (spec.replay.start, spec.replay.sample) == (date(2013, 2, 1), 0.36)
+    assert spec.training.resources.requests.cpu == 1.0
+    assert spec.data.checks[1].allowed == ("AA", "UA", "NO")
+
+
+def test_a_features_column_is_its_name_unless_stated() -> None:
+    assert load(FLIGHTS).spec.features[1].column == "dep_hour"
+
+
+def test_a_system_travels_to_child_processes_as_json() -> None:
+    system = load(FLIGHTS)
+    dumped = system.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    assert dumped["apiVersion"] == "capstan.dev/v1alpha1"
+    assert dumped["spec"]["rollout"]["steps"][0]["shadow"]["deadline"] == "21d"
+    assert parse(json.dumps(dumped).encode(), base_dir=system.base_dir) == system
+    assert parse(dumped, base_dir=system.base_dir) == system
+
+
+def test_the_smallest_file_has_sound_defaults() -> None:
+    system = parse(
+        """
+        apiVersion: capstan.dev/v1alpha1
+        kind: MLSystem
+        metadata: {name: small}
+        spec:
+          objective: {task: BinaryClassification, target: late}
+          data:
+            sources: [{name: flights, csv: {path: flights.csv}}]
+            keys: {id: id, time: at}
+            label: {column: late, availableAt: known_at}
+          features: [{name: distance, numeric: {}}]
+        """,
+        base_dir=Path("/somewhere"),
+    )
+    assert [candidate.kind for candidate in system.spec.training.candidates] == [
+        "most_frequent",
+        "logistic_regression",
+        "gradient_boosting",
+    ]
+    assert [step.kind for step in system.spec.rollout.steps] == ["shadow", "canary", "canary"]
+    assert system.spec.rollout.steps[0].chosen.analyses == ("quality",)
+    assert system.spec.replay is None
+
+
+MISTAKES = {
+    "unknown key": ("business:", "busines:", "objective.busines", "did you mean business?"),
+    "snake case": ("minRequests: 100}", "min_requests: 100}", "rollout.steps[1].canary.min_requests", "did you mean minRequests?"),
+    "unknown top key": ("  deletionPolicy:", "  deletPolicy:", "deletPolicy", "did you mean deletionPolicy?"),
+    "missing": (", availableAt: actual_arrival", "", "data.label.availableAt", "is required; add `availableAt: "),
+    "choice": ("scale: Log", "scale: log", "features[0].numeric.scale", "did you mean Log? (in 'distance')"),
+    "task": ("task: BinaryClassification", "task: Ranking", "objective.task", "tasks that run today: BinaryClassification"),
+    "encoding": ("encode: OneHot", "encode: Embedding", "features[3].categorical.encode", "run today: Integer, OneHot"),
+    "later": ("    window: {type: Expanding}", "    imbalance: {}", "training.imbalance", "not in this version"),
+    "provider": ("provider: Envoy", "provider: Istio", "serving.traffic.provider", "run today: Envoy"),
+    "too large": ("weight: 25", "weight: 140", "rollout.steps[1].canary.weight", "140 is above 99"),
+    "whole number": ("weight: 25", "weight: 25.5", "rollout.steps[1].canary.weight", "25.5 is not a whole number"),
+    "number as text": ("l2: 1", 'l2: "1"', "training.candidates[1].logisticRegression.l2", "without quotes"),
+    "text as number": ("column: distance", "column: 5", "data.checks[0].column", 'put it in quotes: "5"'),
+    "boolean": ("refit: true", "refit: 1", "data.split.refit", "1 is not true or false"),
+    "duration": ("deadline: 21d", "deadline: 3 weeks", "rollout.steps[0].shadow.deadline", "such as 30s, 10m, 12h or 7d"),
+    "zero duration": ("deadline: 21d", "deadline: 0d", "rollout.steps[0].shadow.deadline", "longer than 0s"),
+    "share": ("minCoverage: 80%", "minCoverage: 0.8", "monitoring.quality.minCoverage", "such as 80%"),
+    "size": ("modelSize: 50Mi", "modelSize: 50MB", "requirements.modelSize", "such as 512Ki, 50Mi or 1Gi"),
+    "date": ("end: 2014-01-01", "end: 2014-02-30", "replay.end", "not a day of the calendar"),
+    "backwards": ("end: 2014-01-01", "end: 2013-01-01", "replay", "swap them"),
+    "zone": ("America/New_York", "America/Nowhere", "data.timeZone", "not an IANA time zone"),
+    "name": ("name: flight-delays", "name: Flight_Delays", "metadata.name", "lower-case letters, digits and dashes"),
+    "union of two": ("mostFrequent: {}", "mostFrequent: {}, custom: {factory: 'a:b'}", "training.candidates[0]", "keep exactly one"),
+    "union of none": ("{name: baseline, mostFrequent: {}}", "{name: baseline}", "training.candidates[0]", "has none of"),
+    "null union": ("mostFrequent: {}", "mostFrequent: ~", "training.candidates[0]", "such as mostFrequent: {}"),
+    "factory": ("mymodels:make", "mymodels.make", "training.candidates[3].custom.factory", "write module:name"),
+    "secret": ("secretKeyRef: {name: planes-db, key: url}", "secretKeyRef: planes-db/url", "data.sources[2].database.urlFrom.secretKeyRef", "is not a map"),
+    "secret in clear": ("urlFrom: {secretKeyRef: {name: planes-db, key: url}}", "url: postgres://me:pw@db", "data.sources[2].database.url", "did you mean urlFrom?"),
+    "list": ("slices: [carrier, origin]", "slices: carrier", "evaluation.slices", "write [carrier]"),
+    "map": ("window: {duration: 7d, minRows: 1000}", "window: 7d", "monitoring.window", "is not a map"),
+    "not finite": ("margin: 0.01}", "margin: .nan}", "rollout.analyses[0].margin", "not a finite number"),
+    "kind": ("kind: MLSystem", "kind: MLSytem", "kind", "is not MLSystem, the only value"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "path", "words"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_mistake_names_field_line_rule_and_way_out(
+    mistakes_after: Broken, line_of: LineOf, old: str, new: str, path: str, words: str
+) -> None:
+    found = [mistake for mistake in mistakes_after(old, new) if mistake.path == path]
+    assert found, mistakes_after(old, new)
+    assert words in found[0].message
+    # A missing key is told at the map it belongs into.
+    assert found[0].line == line_of(old)
+
+
+def test_one_mistake_gives_one_message(mistakes_after: Broken) -> None:
+    for old, new, path, _ in MISTAKES.values():
+        assert [mistake.path for mistake in mistakes_after(old, new)] == [path]
+
+
+def test_all_mistakes_are_listed_at_once_in_the_order_of_the_file(flights: str) -> None:
+    broken = (
+        flights.replace("business:", "busines:")
+        .replace("maximumDelay: 3d", "maximumDelay: soon")
+        .replace("{name: temp,", "{name: late,")
+        .replace("weight: 50", "weight: 20")
+        .replace("leaves", "leafs")
+        .replace("metric: logLoss", "metric: rocAuc")
+        .replace("trials: 5", "trials: 0")
+        .replace("name: own", "name: trees")
+        .replace("cooldown: 14d", "cooldown: 60d")
+    )
+    with pytest.raises(InvalidSpecError) as raised:
+        parse(broken, base_dir=FLIGHTS.parent)
+    assert [mistake.path for mistake in raised.value.mistakes] == [
+        "objective.busines",
+        "data.label.maximumDelay",
+        "features[2].name",
+        "training.candidates[2].gradientBoosting.tune.trials",
+        "training.candidates[3].name",
+        "rollout.steps[2].canary.weight",
+        "rollout.analyses[0].metric",
+        "retraining.cooldown",
+    ]
+    lines = [mistake.line for mistake in raised.value.mistakes]
+    assert lines == sorted(line for line in lines if line is not None)
+
+
+def test_rules_between_fields_point_at_the_right_item_behind_a_broken_one(
+    mistakes_after: Broken, line_of: LineOf
+) -> None:
+    first = line_of("name: distance,")
+    found = mistakes_after(
+        "- {name: distance, numeric: {scale: Log}}\n",
+        "- {name: 5, numeric: {}}\n    - {name: late, numeric: {}}\n",
+    )
+    assert [(mistake.path, mistake.line) for mistake in found] == [
+        ("features[0].name", first),
+        ("features[1].name", first + 1),
+    ]
+
+
+def test_a_broken_required_part_does_not_hide_broken_rules_elsewhere(mistakes_after: Broken) -> None:
+    found = mistakes_after(
+        "keys: {id: flight_id, time: scheduled_departure, stickyBy: tailnum}", "keys: none"
+    )
+    assert [mistake.path for mistake in found] == ["data.keys"]
+    found = mistakes_after(
+        "keys: {id: flight_id, time: scheduled_departure, stickyBy: tailnum}\n    label: {column: late,",
+        "keys: none\n    label: {column: dest,",
+    )
+    assert {mistake.path for mistake in found} == {"data.keys", "objective.target", "features[3].name"}
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSpecError, match=r"nowhere\.yaml can't be read: No such file"):
+        load(tmp_path / "nowhere.yaml")
+    with pytest.raises(InvalidSpecError, match="Is a directory"):
+        load(tmp_path)

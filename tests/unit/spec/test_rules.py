@@ -1,0 +1,96 @@
+# ruff: noqa: E501 - tables of cases are read line by line
+"""Fields that are right alone but not together are refused at the field to change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from capstan.errors import Mistake
+
+Broken = Callable[[str, str], list[Mistake]]
+
+RULES = {
+    "label as a feature": ("name: temp,", "name: late,", "features[2].name", "leakage"),
+    "label behind another name": ("name: temp,", "name: temp, column: late,", "features[2].column", "leakage"),
+    "label's moment as a feature": ("name: temp,", "name: actual_arrival,", "features[2].name", "leakage"),
+    "time as a feature": ("name: temp,", "name: scheduled_departure,", "features[2].name", "derive an hour"),
+    "id as a feature": ("name: temp,", "name: flight_id,", "features[2].name", "by heart"),
+    "slice by the label": ("slices: [carrier,", "slices: [late,", "evaluation.slices[0]", "known only with the label"),
+    "target is not the label": ("target: late", "target: delayed", "objective.target", "write one column in both"),
+    "label dates itself": ("availableAt: actual_arrival", "availableAt: late", "data.label.availableAt", "the label itself"),
+    "id is the time": ("id: flight_id", "id: scheduled_departure", "data.keys.id", "unique for each case"),
+    "source twice": ("{name: weather,", "{name: flights,", "data.sources[1].name", "written twice"),
+    "feature twice": ("name: temp,", "name: distance,", "features[2].name", "written twice"),
+    "candidate twice": ("name: own", "name: trees", "training.candidates[3].name", "written twice"),
+    "slice twice": ("[carrier, origin]", "[carrier, carrier]", "evaluation.slices[1]", "written twice"),
+    "metric of another task": ("choose: {metric: rocAuc", "choose: {metric: rmse", "training.choose.metric", "not a metric of BinaryClassification"),
+    "gate's metric": ("gates: [{metric: rocAuc", "gates: [{metric: auc", "evaluation.gates[0].metric", "write one of rocAuc"),
+    "quality's metric": ("quality: {metric: rocAuc", "quality: {metric: auc", "monitoring.quality.metric", "write one of rocAuc"),
+    "window metric as a paired loss": ("metric: logLoss", "metric: rocAuc", "rollout.analyses[0].metric", "write one of logLoss, brierScore"),
+    "weights fall": ("weight: 50", "weight: 20", "rollout.steps[2].canary.weight", "weights must rise"),
+    "weights stay": ("weight: 50", "weight: 25", "rollout.steps[2].canary.weight", "weights must rise"),
+    "shadow after canary": ("- canary: {weight: 50, duration: 2d, minRequests: 200}", "- shadow: {}", "rollout.steps[2].shadow", "before the first canary"),
+    "unknown analysis": ("analyses: [quality]", "analyses: [qualty]", "rollout.steps[0].shadow.analyses[0]", "not in rollout.analyses (quality)"),
+    "deadline before the blocks close": ("deadline: 21d", "deadline: 9d", "rollout.steps[0].shadow.deadline", "take 10d"),
+    "deadline before the duration": ("weight: 50, duration: 2d", "weight: 50, duration: 2d, deadline: 1d", "rollout.steps[2].canary.deadline", "shorter than the step's duration"),
+    "experiment too short": ("- canary: {weight: 50, duration: 2d, minRequests: 200}", "- experiment: {deadline: 5d}", "rollout.steps[2].experiment.deadline", "7 day blocks"),
+    "no margin": ("decide: UnlessWorse, margin: 0.01", "decide: NotWorse, margin: 0", "rollout.analyses[0].margin", "margin above 0"),
+    "effect without Better": ("decide: UnlessWorse,", "decide: UnlessWorse, minimumEffect: 0.1,", "rollout.analyses[0].minimumEffect", "only under decide: Better"),
+    "cooldown beyond the budget": ("cooldown: 14d", "cooldown: 31d", "retraining.cooldown", "longer than budget.per"),
+    "trigger twice": ("{quality: {}}]", "{drift: {}}]", "retraining.triggers[1]", "drift is written twice"),
+    "backoff backwards": ("maximum: 2d", "maximum: 1m", "retraining.backoff", "longer than maximum"),
+    "cron": ("{quality: {}}]", '{schedule: {cron: "0 25 * * *"}}]', "retraining.triggers[1].schedule.cron", "not a cron line"),
+    "nothing left to learn from": ("{type: Expanding}", "{type: Sliding, duration: 21d}", "training.window.duration", "no row is left"),
+    "sliding without length": ("{type: Expanding}", "{type: Sliding}", "training.window", "belong together"),
+    "request above limit": ("resources: {requests: {cpu: \"1\", memory: 1Gi}}", "resources: {requests: {cpu: 2}, limits: {cpu: 1}}", "training.resources.requests.cpu", "raise the limit"),
+    "replicas": ("{min: 1, max: 3}", "{min: 4, max: 3}", "serving.replicas", "min is above max"),
+    "range of a category": ("{column: distance, min: 1}", "{column: dest, min: 1}", "data.checks[0]", "write allowed instead"),
+    "values of a number": ("{column: carrier, allowed", "{column: temp, allowed", "data.checks[1]", "write min and max instead"),
+    "check of nothing": ("{column: distance, min: 1}", "{column: distance}", "data.checks[0]", "checks nothing"),
+    "empty range": ("{column: distance, min: 1}", "{column: distance, min: 1, max: 0}", "data.checks[0]", "swap them"),
+    "edges fall": ("[6, 12, 18]", "[6, 18, 12]", "features[1].numeric", "do not rise"),
+    "buckets of two kinds": ("bucketEdges: [6, 12, 18]", "bucketEdges: [6], bucketQuantiles: 4", "features[1].numeric", "keep one of"),
+    "default without a value": ("impute: Median", "impute: Default", "features[2].numeric", "belong together"),
+    "tick beyond the window": ("tick: 1d", "tick: 8d", "replay.tick", "windows would close unseen"),
+    "nothing sent": ('sample: "36%"', 'sample: "0%"', "replay", "nothing is sent"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "path", "words"), RULES.values(), ids=RULES.keys())
+def test_fields_that_do_not_fit_together_are_refused(
+    mistakes_after: Broken, old: str, new: str, path: str, words: str
+) -> None:
+    found = mistakes_after(old, new)
+    assert [mistake.path for mistake in found] == [path]
+    assert words in found[0].message
+    assert found[0].line is not None
+
+
+FINE = {
+    "shadow after pause": ("- canary: {weight: 25, duration: 2d, minRequests: 100}", "- pause: {}"),
+    "least replicas alone": ("{min: 1, max: 3}", "{min: 4}"),
+    "sticky key as a feature": ("name: dest,", "name: tailnum,"),
+    "deadline just long enough": ("deadline: 21d", "deadline: 10d"),
+    "two schedules": (
+        "{quality: {}}]",
+        '{schedule: {cron: "0 6 * * 1-5"}}, {schedule: {cron: "*/5 0 1,15 * *"}}]',
+    ),
+    "new data": ("{quality: {}}]", "{newData: {rows: 50000}}]"),
+    "no triggers": ("[{drift: {}}, {quality: {}}]", "[]"),
+    "suspended": ("  deletionPolicy: Retain", "  suspend: true"),
+    "runtime": ("replicas: {min: 1, max: 3}", "runtime: Deployment"),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), FINE.values(), ids=FINE.keys())
+def test_sound_variants_are_accepted(mistakes_after: Broken, old: str, new: str) -> None:
+    assert mistakes_after(old, new) == []
+
+
+def test_several_sources_need_a_query(flights: str, mistakes_after: Broken) -> None:
+    query = flights[flights.index("    query: >-") : flights.index("    timeZone:")]
+    (mistake,) = mistakes_after(query, "")
+    assert (mistake.path, mistake.line) == ("data", 7)
+    assert "add `query:`" in mistake.message
