@@ -1,0 +1,135 @@
+"""What a label is: which are taken, and how two deliveries of one are told from a correction.
+
+Of several labels of one case that are known at a moment, the one with the latest `availableAt` counts; labels that
+became known at the same instant are ordered by content, so that no order of delivery changes what is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import orjson
+import pyarrow as pa
+
+from capstan.errors import InvalidRequestError
+from capstan.monitoring.payloads import TIMESTAMP, parse_moment
+
+MOST_LABELS = 100_000
+LABEL_COLUMNS = pa.schema(
+    [
+        ("entity_id", pa.string()),
+        ("request_id", pa.string()),
+        ("label", pa.float64()),
+        ("no_label", pa.bool_()),
+        ("available_at", TIMESTAMP),
+        ("received_at", TIMESTAMP),
+    ]
+)
+
+
+class Label(NamedTuple):
+    """The truth about one case, or the word that there will never be one."""
+
+    entity_id: str | None
+    request_id: str | None
+    value: float | None
+    """None for a case that will never have a label."""
+    available_at: datetime | None
+    """None: when it was received."""
+
+    @property
+    def case(self) -> str:
+        return f"i{self.entity_id}" if self.entity_id is not None else f"r{self.request_id}"
+
+
+def parse_labels(body: bytes) -> tuple[str | None, list[Label]]:
+    """The system that the body names, if any, and its labels; raises InvalidRequestError that names the field.
+
+    All or none: a body with one bad label changes nothing, so the sender can mend it and send it again.
+    """
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequestError("body", body[:40], f"is not JSON: {error}") from None
+    if not isinstance(document, dict) or not isinstance(document.get("labels"), list):
+        raise InvalidRequestError(
+            "labels", None, 'must be a list: {"labels": [{"id": "...", "label": true}]}'
+        )
+    labels = document["labels"]
+    if len(labels) > MOST_LABELS:
+        raise InvalidRequestError("labels", len(labels), f"holds more than {MOST_LABELS}; send fewer at once")
+    system = document.get("system")
+    if system is not None and not isinstance(system, str):
+        raise InvalidRequestError("system", system, "must be the name of a system")
+    return system, [_label(index, entry) for index, entry in enumerate(labels)]
+
+
+def _label(index: int, entry: Any) -> Label:
+    where = f"labels[{index}]"
+    if not isinstance(entry, dict):
+        raise InvalidRequestError(where, entry, "must be an object")
+    unknown = set(entry) - {"id", "requestId", "label", "availableAt", "noLabel"}
+    if unknown:
+        raise InvalidRequestError(
+            f"{where}.{min(unknown)}",
+            entry[min(unknown)],
+            "is unknown; known: id, requestId, label, availableAt, noLabel",
+        )
+    ids = [entry.get("id"), entry.get("requestId")]
+    if (ids[0] is None) == (ids[1] is None):
+        raise InvalidRequestError(where, ids, "must have one of id and requestId")
+    name, identity = ("id", ids[0]) if ids[0] is not None else ("requestId", ids[1])
+    if isinstance(identity, int) and not isinstance(identity, bool):
+        identity = str(identity)
+    if not isinstance(identity, str) or not 0 < len(identity) <= 512:
+        raise InvalidRequestError(f"{where}.{name}", identity, "must be a text of 1 to 512 characters")
+    available_at = None
+    if entry.get("availableAt") is not None:
+        available_at = parse_moment(entry["availableAt"])
+        if available_at is None:
+            raise InvalidRequestError(
+                f"{where}.availableAt", entry["availableAt"], "must be an RFC 3339 time with a zone"
+            )
+    value = _value(where, entry)
+    return Label(
+        entity_id=identity if name == "id" else None,
+        request_id=identity if name == "requestId" else None,
+        value=value,
+        available_at=available_at,
+    )
+
+
+def _value(where: str, entry: dict[str, Any]) -> float | None:
+    label, without = entry.get("label"), entry.get("noLabel", False)
+    if not isinstance(without, bool):
+        raise InvalidRequestError(f"{where}.noLabel", without, "must be true or false")
+    if without:
+        if label is not None:
+            raise InvalidRequestError(f"{where}.label", label, "must be left out with noLabel: true")
+        return None
+    if not isinstance(label, bool | int | float) or not math.isfinite(label):
+        raise InvalidRequestError(
+            f"{where}.label",
+            label,
+            "must be true, false or a finite number; noLabel: true says that there is none",
+        )
+    return float(label)
+
+
+def table_of(labels: Iterable[tuple[Label, datetime]]) -> pa.Table:
+    """Labels with the moments of their receipt as one table, in the order of their `availableAt`."""
+    rows = sorted(labels, key=lambda row: row[0].available_at or row[1])
+    return pa.table(
+        {
+            "entity_id": [label.entity_id for label, _ in rows],
+            "request_id": [label.request_id for label, _ in rows],
+            "label": [label.value for label, _ in rows],
+            "no_label": [label.value is None for label, _ in rows],
+            "available_at": [label.available_at or received for label, received in rows],
+            "received_at": [received for _, received in rows],
+        },
+        schema=LABEL_COLUMNS,
+    )

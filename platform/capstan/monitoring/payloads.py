@@ -1,0 +1,274 @@
+"""What a logged payload is: which events are taken, and how they become typed columns.
+
+A batch is judged event by event: one poisoned event is refused by field and rule, its neighbours are kept. Input values
+are scalars, so no payload can smuggle in nesting, and a number that is not finite never reaches a detector.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple
+
+import orjson
+import pyarrow as pa
+
+from capstan.errors import InvalidRequestError
+
+MOST_EVENTS = 10_000
+LONGEST_TEXT = 8192
+MOST_INPUTS = 5000
+ROLES = frozenset({"champion", "challenger", "shadow"})
+Kind = Literal["numeric", "categorical"]
+
+_SYSTEM = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_NAME = re.compile(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")
+_EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+_INTEGER_RANGE = 2**53
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+FIXED_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
+    ("request_id", pa.string()),
+    ("row", pa.int32()),
+    ("version", pa.string()),
+    ("role", pa.string()),
+    ("attempt", pa.int32()),
+    ("event_time", TIMESTAMP),
+    ("received_at", TIMESTAMP),
+    ("entity_id", pa.string()),
+    ("status", pa.int32()),
+    ("latency_seconds", pa.float64()),
+    ("prediction", pa.float64()),
+    ("nonfinite", pa.bool_()),
+    ("boot", pa.string()),
+    ("sequence", pa.int64()),
+)
+PAYLOAD_COLUMNS = pa.schema(FIXED_COLUMNS)
+INPUT_PREFIX = "input."
+
+
+class Payload(NamedTuple):
+    """One accepted event."""
+
+    system: str
+    boot: str
+    sequence: int
+    event_time: datetime
+    data: Mapping[str, Any]
+
+
+class Refusal(NamedTuple):
+    """One event that is not taken, and why."""
+
+    id: str
+    field: str
+    rule: str
+
+
+class _RefusedError(Exception):
+    def __init__(self, field: str, rule: str) -> None:
+        self.field = field
+        self.rule = rule
+
+
+def parse_batch(body: bytes) -> list[object]:
+    """The events of a CloudEvents batch, unjudged; raises InvalidRequestError if the body is no JSON list."""
+    try:
+        events = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        # The standard library reads NaN and Infinity; so they are refused one by one, not with their batch.
+        try:
+            events = json.loads(body)
+        except (ValueError, RecursionError):
+            raise InvalidRequestError("body", body[:40], f"is not JSON: {error}") from None
+    if not isinstance(events, list):
+        raise InvalidRequestError("body", type(events).__name__, "must be a list of CloudEvents")
+    if len(events) > MOST_EVENTS:
+        raise InvalidRequestError(
+            "body", len(events), f"holds more than {MOST_EVENTS} events; send fewer at once"
+        )
+    return events
+
+
+def judge(event: object) -> Payload | Refusal:
+    """The event as a payload, or the field and rule that it breaks."""
+    try:
+        return _payload(event)
+    except _RefusedError as refused:
+        identity = event.get("id") if isinstance(event, dict) else None
+        return Refusal(str(identity)[:100], refused.field, refused.rule)
+
+
+def _payload(event: object) -> Payload:
+    if not isinstance(event, dict):
+        raise _RefusedError("event", "must be an object")
+    identity, source, data = event.get("id"), event.get("source"), event.get("data")
+    if not isinstance(identity, str):
+        raise _RefusedError("id", "must be '<boot>-<sequence>'")
+    boot, _, number = identity.rpartition("-")
+    if not boot or len(boot) > 64 or not number.isascii() or not number.isdigit() or len(number) > 15:
+        raise _RefusedError("id", "must be '<boot>-<sequence>'")
+    if not isinstance(source, str):
+        raise _RefusedError("source", "must be '/capstan/<system>/<version>'")
+    parts = source.split("/")
+    if (
+        len(parts) != 4
+        or parts[1] != "capstan"
+        or not _SYSTEM.fullmatch(parts[2])
+        or not _NAME.fullmatch(parts[3])
+    ):
+        raise _RefusedError("source", "must be '/capstan/<system>/<version>'")
+    if not isinstance(data, dict):
+        raise _RefusedError("data", "must be an object")
+    _text(data, "request_id", required=True)
+    _text(data, "entity_id", required=False)
+    if data.get("version") != parts[3]:
+        raise _RefusedError("data.version", "must be the version of the source")
+    if data.get("role") not in ROLES:
+        raise _RefusedError("data.role", "must be champion, challenger or shadow")
+    _whole(data, "row", 0, 1_000_000)
+    _whole(data, "attempt", 0, 1000)
+    _whole(data, "status", 0, 999)
+    _finite(data, "latency_seconds")
+    _finite(data, "prediction")
+    if type(data.get("nonfinite", False)) is not bool:
+        raise _RefusedError("data.nonfinite", "must be true or false")
+    moment = parse_moment(data.get("event_time"))
+    if moment is None:
+        raise _RefusedError(
+            "data.event_time", "must be an RFC 3339 time with a zone, such as 2013-02-01T12:00:00Z"
+        )
+    inputs = data.get("inputs")
+    if inputs is not None:
+        _inputs(inputs)
+    return Payload(parts[2], boot, int(number), moment, data)
+
+
+def parse_moment(value: object) -> datetime | None:
+    """An aware RFC 3339 moment in UTC; None if the value is none."""
+    if not isinstance(value, str) or len(value) > 40:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None or not _EARLIEST <= moment < _LATEST:
+        return None
+    return moment.astimezone(UTC)
+
+
+def _text(data: Mapping[str, Any], name: str, *, required: bool) -> None:
+    value = data.get(name)
+    if value is None and not required:
+        return
+    if not isinstance(value, str) or not 0 < len(value) <= 512 or not _encodable(value):
+        raise _RefusedError(f"data.{name}", "must be a text of 1 to 512 characters")
+
+
+def _encodable(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _whole(data: Mapping[str, Any], name: str, least: int, most: int) -> None:
+    value = data.get(name)
+    if type(value) is not int or not least <= value <= most:
+        raise _RefusedError(f"data.{name}", f"must be a whole number from {least} to {most}")
+
+
+def _finite(data: Mapping[str, Any], name: str) -> None:
+    value = data.get(name)
+    if value is None:
+        return
+    if type(value) is float:
+        if not math.isfinite(value):
+            raise _RefusedError(f"data.{name}", "must be a finite number or null")
+    elif type(value) is not int or abs(value) > _INTEGER_RANGE:
+        raise _RefusedError(f"data.{name}", "must be a finite number or null")
+
+
+def _inputs(inputs: object) -> None:
+    if not isinstance(inputs, dict):
+        raise _RefusedError("data.inputs", "must be an object")
+    if len(inputs) > MOST_INPUTS:
+        raise _RefusedError("data.inputs", f"must have at most {MOST_INPUTS} columns")
+    for column, value in inputs.items():
+        kind = type(value)
+        if kind is float:
+            if not math.isfinite(value):
+                raise _RefusedError(f"data.inputs.{column[:100]}", "must be finite")
+        elif kind is str:
+            if len(value) > LONGEST_TEXT or not _encodable(value):
+                raise _RefusedError(
+                    f"data.inputs.{column[:100]}", f"must be a text of at most {LONGEST_TEXT} characters"
+                )
+        elif kind is int:
+            if abs(value) > _INTEGER_RANGE:
+                raise _RefusedError(f"data.inputs.{column[:100]}", "must be between -2^53 and 2^53")
+        elif value is not None and kind is not bool:
+            raise _RefusedError(
+                f"data.inputs.{column[:100]}", "must be a number, a text, true, false or null"
+            )
+        if not column or len(column) > 200 or not _encodable(column):
+            raise _RefusedError("data.inputs", "must have column names of 1 to 200 characters")
+
+
+def category_text(value: object) -> str | None:
+    """A category as the one text that stands for it in payloads, references and windows; None for missing."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        return str(int(value)) if value.is_integer() and abs(value) < _INTEGER_RANGE else repr(value)
+    return str(value)
+
+
+def columns_of(payloads: Iterable[tuple[Payload, datetime]], kinds: Mapping[str, Kind]) -> pa.Table:
+    """Payloads with the moments of their receipt as one table: fixed columns, then `input.<column>` by name.
+
+    `kinds` gives the type of declared inputs; a value that does not fit its declared kind becomes null, which the
+    missing rate shows. Other columns are numbers if all their values are, else text.
+    """
+    rows = list(payloads)
+    data = [payload.data for payload, _ in rows]
+    fixed: dict[str, list[object]] = {
+        name: [entry.get(name) for entry in data]
+        for name in ("request_id", "row", "version", "role", "attempt", "entity_id", "status")
+    }
+    fixed["latency_seconds"] = [_number(entry.get("latency_seconds")) for entry in data]
+    fixed["prediction"] = [_number(entry.get("prediction")) for entry in data]
+    fixed["nonfinite"] = [entry.get("nonfinite", False) for entry in data]
+    fixed["event_time"] = [payload.event_time for payload, _ in rows]
+    fixed["received_at"] = [received for _, received in rows]
+    fixed["boot"] = [payload.boot for payload, _ in rows]
+    fixed["sequence"] = [payload.sequence for payload, _ in rows]
+    arrays = [pa.array(fixed[name], type=kind) for name, kind in FIXED_COLUMNS]
+    names = [name for name, _ in FIXED_COLUMNS]
+    inputs = [entry.get("inputs") or {} for entry in data]
+    for column in sorted({column for entry in inputs for column in entry} | set(kinds)):
+        names.append(INPUT_PREFIX + column)
+        arrays.append(_typed([entry.get(column) for entry in inputs], kinds.get(column)))
+    return pa.Table.from_arrays(arrays, names=names)
+
+
+def _typed(values: list[object], kind: Kind | None) -> pa.Array:
+    if kind is None:
+        numeric = all(value is None or type(value) in (int, float) for value in values)
+        kind = "numeric" if numeric else "categorical"
+    if kind == "numeric":
+        return pa.array([_number(value) for value in values], type=pa.float64())
+    return pa.array([category_text(value) for value in values], type=pa.string())
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, bool | int | float) else None

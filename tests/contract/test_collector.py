@@ -1,0 +1,296 @@
+"""What the collector promises, asked of a real process over HTTP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import httpx
+import orjson
+import pytest
+
+from capstan.adapters.ports_in_use import free_port
+
+pytestmark = pytest.mark.real
+START = datetime(2013, 2, 1, 12, tzinfo=UTC)
+
+
+class RunningCollector:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.systems = root / "systems"
+        for folder in ("payloads", "labels"):
+            (self.systems / "flights" / folder).mkdir(parents=True)
+        for name in ("internal", "feedback"):
+            (root / name).write_text(f"secret-{name}")
+        self.port = free_port()
+        self.config = root / "collector.json"
+        self.config.write_bytes(
+            orjson.dumps(
+                {
+                    "port": self.port,
+                    "directory": str(root / "collector"),
+                    "systems": str(self.systems),
+                    "tokens": {name: str(root / name) for name in ("internal", "feedback")},
+                    "flush_seconds": 3600,
+                }
+            )
+        )
+        self.process: subprocess.Popen[bytes] | None = None
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+
+    def start(self, **limits: object) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "capstan.monitoring.collector", "--config", str(self.config)], **limits
+        )
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, "the collector ended"
+            try:
+                if self.http.get("/healthz").status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.05)
+        raise AssertionError("the collector did not start")
+
+    def kill(self, how: int = signal.SIGKILL) -> None:
+        if self.process is not None and self.process.poll() is None:
+            os.kill(self.process.pid, how)
+            self.process.wait(timeout=30)
+
+    def send(self, events: list[object] | bytes, **headers: str) -> httpx.Response:
+        body = events if isinstance(events, bytes) else orjson.dumps(events)
+        return self.http.post(
+            "/events", content=body, headers={"authorization": "Bearer secret-internal", **headers}
+        )
+
+    def label(self, *labels: dict[str, object]) -> httpx.Response:
+        return self.http.post(
+            "/feedback", json={"labels": list(labels)}, headers={"authorization": "Bearer secret-feedback"}
+        )
+
+    def flush(self) -> httpx.Response:
+        return self.http.post("/flush", headers={"authorization": "Bearer secret-internal"})
+
+    def stats(self) -> dict[str, object]:
+        return self.http.get("/stats").json()
+
+    def rows(self, query: str, folder: str = "payloads") -> list[tuple[object, ...]]:
+        return duckdb.sql(
+            f"select {query} from read_parquet('{self.systems}/flights/{folder}/**/*.parquet', union_by_name=true)"
+        ).fetchall()
+
+
+def event(sequence: int, boot: str = "b1", **data: object) -> dict[str, object]:
+    return {
+        "specversion": "1.0",
+        "id": f"{boot}-{sequence}",
+        "source": "/capstan/flights/v1",
+        "type": "dev.capstan.prediction",
+        "time": "2026-01-01T00:00:00Z",
+        "data": {
+            "request_id": f"r{sequence}",
+            "version": "v1",
+            "role": "champion",
+            "attempt": 1,
+            "row": 0,
+            "event_time": (START + timedelta(hours=sequence)).isoformat(),
+            "entity_id": f"e{sequence}",
+            "status": 200,
+            "latency_seconds": 0.01,
+            "prediction": 0.25,
+            "nonfinite": False,
+            "inputs": {"distance": 100 + sequence, "carrier": "UA"},
+            **data,
+        },
+    }
+
+
+@pytest.fixture
+def collector(tmp_path: Path) -> Iterator[RunningCollector]:
+    running = RunningCollector(tmp_path)
+    running.start()
+    yield running
+    running.kill()
+
+
+def test_acknowledged_payloads_survive_a_kill_and_are_stored_once(collector: RunningCollector) -> None:
+    for first in range(1, 301, 100):
+        answer = collector.send(
+            [event(n) for n in range(first, first + 100)],
+            **{"x-capstan-boot": "b1", "x-capstan-produced": "300"},
+        )
+        assert answer.status_code == 200
+    collector.kill()
+    collector.start()
+    collector.send([event(n) for n in range(201, 302)])  # the producer never saw the last acknowledgement
+    assert collector.flush().status_code == 200
+    assert collector.rows("count(*), count(distinct sequence), count(distinct request_id)") == [
+        (301, 301, 301)
+    ]
+    stats = collector.stats()
+    assert (stats["stored"], stats["duplicates"], stats["answered"]) == (301, 100, 301)
+    assert stats["boots"]["b1"]["produced"] == 300
+
+
+def test_a_kill_between_rename_and_truncation_doubles_nothing(collector: RunningCollector) -> None:
+    collector.send([event(n) for n in range(1, 51)])
+    collector.label({"id": "e1", "label": True, "availableAt": "2013-02-02T00:00:00Z"})
+    wal = collector.root / "collector" / "wal"
+    kept = {path: path.read_bytes() for path in wal.glob("*.wal")}
+    assert collector.flush().status_code == 200
+    collector.kill()
+    # As if the process had died after the renames: the log is still there, the counts are not.
+    for path, content in kept.items():
+        path.write_bytes(content)
+    (collector.root / "collector" / "state.json").unlink()
+    collector.start()
+    assert collector.flush().status_code == 200
+    assert collector.rows("count(*), count(distinct sequence)") == [(50, 50)]
+    assert collector.rows("count(*)", "labels") == [(1,)]
+    assert collector.stats()["stored"] == 50
+
+
+def test_counts_survive_restarts_and_lost_payloads_are_told(collector: RunningCollector) -> None:
+    heading = {
+        "x-capstan-boot": "b1",
+        "x-capstan-version": "v1",
+        "x-capstan-produced": "9",
+        "x-capstan-lost": "4",
+    }
+    collector.send([event(n) for n in range(1, 6)], **heading)
+    collector.send([], **{**heading, "x-capstan-produced": "11", "x-capstan-lost": "6"})
+    before = collector.stats()
+    collector.kill(signal.SIGTERM)
+    collector.start()
+    after = collector.stats()
+    assert after == before
+    assert after["boots"]["b1"] | {"system": None} == {
+        "system": None, "version": "v1", "produced": 11, "lost": 6, "stored": 5,
+    }  # fmt: skip
+    assert after["lost"] == 6
+    losses = orjson.loads((collector.systems / "flights" / "payloads" / "losses.json").read_bytes())
+    assert sum(losses["v1"].values()) == 6
+
+
+POISON = {
+    "nan": (b'[{"id":"b1-1","source":"/capstan/flights/v1","data":{"prediction":NaN}}]', 422),
+    "not_json": (b"{{{", 422),
+    "no_list": (b'{"a": 1}', 422),
+    "deep": (b"[" * 100_000 + b"]" * 100_000, 422),
+    "ten_megabytes": (b'["' + b"x" * (10 * 2**20) + b'"]', 413),
+    "elsewhere": (orjson.dumps([event(1) | {"source": "/capstan/../v1"}]), 422),
+    "unknown_system": (orjson.dumps([event(1) | {"source": "/capstan/other/v1"}]), 422),
+    "wrong_version": (orjson.dumps([event(1, version="v9")]), 422),
+    "nested_input": (orjson.dumps([event(1, inputs={"distance": {"a": [1]}})]), 422),
+    "huge_text": (orjson.dumps([event(1, inputs={"carrier": "x" * 100_000})]), 422),
+    "naive_time": (orjson.dumps([event(1, event_time="2013-02-01T12:00:00")]), 422),
+}
+
+
+@pytest.mark.parametrize("name", POISON)
+def test_poison_is_refused_by_field_and_hurts_nothing(collector: RunningCollector, name: str) -> None:
+    body, status = POISON[name]
+    answer = collector.send(body)
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert error["field"]
+    assert error["rule"]
+    assert collector.send([event(5)]).json() == {"accepted": 1, "duplicates": 0}
+    assert collector.flush().status_code == 200
+    assert collector.rows("count(*)") == [(1,)]
+
+
+def test_poison_among_good_payloads_is_refused_alone_and_counted_as_lost(collector: RunningCollector) -> None:
+    text = orjson.dumps([event(1), event(2, prediction=7.5), event(3)]).replace(b"7.5", b"Infinity")
+    answer = collector.send(text, **{"x-capstan-boot": "b1", "x-capstan-produced": "3"})
+    assert answer.status_code == 200
+    assert answer.json()["accepted"] == 2
+    assert [refused["field"] for refused in answer.json()["refused"]] == ["data.prediction"]
+    stats = collector.stats()
+    assert (stats["stored"], stats["lost"], stats["refused"]) == (2, 1, 1)
+    assert stats["boots"]["b1"]["produced"] - stats["stored"] - stats["lost"] == 0
+    collector.flush()
+    assert collector.rows("list(sequence order by sequence)") == [([1, 3],)]
+
+
+def test_only_the_right_token_opens_each_route(collector: RunningCollector) -> None:
+    wrong = {"authorization": "Bearer secret-feedback"}
+    assert collector.http.post("/events", content=b"[]", headers=wrong).status_code == 401
+    assert collector.http.post("/flush", headers=wrong).status_code == 401
+    assert collector.http.post("/flush").status_code == 401
+    answer = collector.http.post(
+        "/feedback", json={"labels": []}, headers={"authorization": "Bearer secret-internal"}
+    )
+    assert answer.status_code == 401
+    assert "capstan_collector_senders_refused_total 4.0" in collector.http.get("/metrics").text
+
+
+def test_labels_are_taken_once_and_corrections_are_kept(collector: RunningCollector) -> None:
+    first = {"id": "e1", "label": True, "availableAt": "2013-02-02T00:00:00Z"}
+    assert collector.label(first, {"requestId": "r2", "noLabel": True}).json() == {
+        "accepted": 2,
+        "duplicates": 0,
+    }
+    assert collector.label(first).json() == {"accepted": 0, "duplicates": 1}
+    assert collector.label(first | {"label": False}).json() == {"accepted": 1, "duplicates": 0}
+    collector.kill()
+    collector.start()
+    assert collector.label(first | {"label": False}).json() == {"accepted": 0, "duplicates": 1}
+    collector.flush()
+    assert collector.rows("count(*), sum(label), count(*) filter (no_label)", "labels") == [(3, 1.0, 1)]
+    stats = collector.stats()
+    assert (stats["labels"], stats["no_labels"]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("label", "field"),
+    [
+        ({"label": True}, "labels[0]"),
+        ({"id": "e", "requestId": "r", "label": True}, "labels[0]"),
+        ({"id": "e", "label": "yes"}, "labels[0].label"),
+        ({"id": "e", "label": True, "availableAt": "tomorrow"}, "labels[0].availableAt"),
+        ({"id": "e", "label": True, "noLabel": True}, "labels[0].label"),
+        ({"id": "e", "lable": True}, "labels[0].lable"),
+    ],
+    ids=lambda case: case if isinstance(case, str) else "",
+)
+def test_a_bad_label_is_named_and_nothing_is_taken(
+    collector: RunningCollector, label: dict[str, object], field: str
+) -> None:
+    answer = collector.label(label, {"id": "good", "label": True})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["field"] == field
+    assert collector.stats()["labels"] == 0
+
+
+def test_attempts_of_a_request_are_one_answer_and_mirrors_none(collector: RunningCollector) -> None:
+    collector.send(
+        [
+            event(1, request_id="a", role="challenger", status=500, prediction=None),
+            event(2, request_id="a", attempt=2),
+            event(3, request_id="a", role="shadow"),
+            event(4, request_id="b", row=0),
+            event(5, request_id="b", row=1),
+        ]
+    )
+    assert collector.stats()["answered"] == 2
+
+
+def test_declared_columns_keep_their_type_and_days_are_utc(collector: RunningCollector) -> None:
+    spec = {"spec": {"features": [{"name": "distance", "numeric": {}}, {"name": "month", "categorical": {}}]}}
+    (collector.systems / "flights" / "spec.json").write_bytes(orjson.dumps(spec))
+    late = "2013-02-01T22:00:00-05:00"
+    collector.send([event(1, event_time=late, inputs={"distance": 7, "month": 3, "other": None})])
+    collector.flush()
+    assert (collector.systems / "flights" / "payloads" / "day=2013-02-02").is_dir()
+    assert collector.rows(
+        'typeof("input.distance"), "input.distance", "input.month", epoch(event_time)::bigint'
+    ) == [("DOUBLE", 7.0, "3", int(datetime.fromisoformat(late).timestamp()))]
