@@ -24,7 +24,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Backoff:
-    """The wait after a failed run doubles from `initial` to `maximum`; after `circuit_after` in a row it takes a person."""
+    """The wait after a failed run doubles up to a maximum; after `circuit_after` in a row it takes a person."""
 
     initial: timedelta = timedelta(hours=1)
     maximum: timedelta = timedelta(days=2)
@@ -35,7 +35,7 @@ class Backoff:
         if failures <= 0:
             return timedelta(0)
         # Doubling an unbounded number of times would overflow a timedelta.
-        return min(self.maximum, self.initial * 2 ** min(failures - 1, 40))
+        return min(self.maximum, self.initial * float(2 ** min(failures - 1, 20)))
 
 
 @dataclass(frozen=True)

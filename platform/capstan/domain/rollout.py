@@ -162,7 +162,7 @@ class RolloutState:
     started_at: datetime | None = None
     """System's clock."""
     deploying_since: datetime | None = None
-    """Wall time: readiness is an operational matter."""
+    """Wall time since when a challenger that is not ready is waited for; readiness is an operational matter."""
     step_since: datetime | None = None
     """System's clock, from the moment the gateway obeyed the step's split; None: not yet."""
     step_since_wall: datetime | None = None
@@ -188,6 +188,13 @@ class RolloutState:
     finished_at: datetime | None = None
     corrections: int = 0
     """How often the split was found changed and was put back."""
+    crashes: int = 0
+    """How often the challenger was lost after it had been ready."""
+
+    @classmethod
+    def at_step(cls, step: int) -> RolloutState:
+        """A rollout in the midst of the step."""
+        return cls(phase=RolloutPhase.PROGRESSING, step=step)
 
 
 def rollout_name(
@@ -198,9 +205,15 @@ def rollout_name(
     return RolloutName(f"{system}-{challenger}-{digest[:8]}")
 
 
-def active_step(steps: tuple[Step, ...], index: int) -> Step | None:
-    """The step at the index; None beyond the last."""
-    return steps[index] if index < len(steps) else None
+def describe_step(step: Step) -> str:
+    """The step in a few words."""
+    match step:
+        case ShadowStep():
+            return f"shadow {step.percent} %"
+        case CanaryStep():
+            return f"canary {step.weight} %"
+        case PauseStep():
+            return "pause"
 
 
 def wanted_split(

@@ -1,9 +1,9 @@
-"""Where a whole system stands: its champion, its work in progress, and what must be deployed and named because of it."""
+"""Where a whole system stands: its champion, its work in progress, and what follows from them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from capstan.domain.actions import Away, Command
@@ -44,8 +44,6 @@ class TrainingState:
     """The last status that the pipelines told."""
     cancelled: bool = False
     """A person or a deletion has asked for its end."""
-    restarts: int = 0
-    """How often the pipelines had forgotten it and it was started anew."""
 
     @property
     def is_final(self) -> bool:
@@ -77,8 +75,16 @@ class SystemState:
     """How often traffic was found changed with no rollout in progress."""
     split_settled: bool = False
     """The champion's own split was once read back since the last rollout."""
-    away: Mapping[str, str] | None = None
-    """Parts that do not answer now, with the reason; None or empty: all do."""
+    firing: Mapping[str, datetime] = field(default_factory=dict)
+    """Alerts about the champion that fire now, by fingerprint, with the as_of at which they were first seen."""
+    away: Mapping[str, int] = field(default_factory=dict)
+    """Parts that do not answer now, with the number of the outage."""
+    outages: int = 0
+    incarnation: str = ""
+    """When this system began; tells it from a deleted one of the same name."""
+
+    def born(self, incarnation: str) -> SystemState:
+        return replace(self, incarnation=incarnation)
 
     @property
     def warm(self) -> ModelVersion | None:
@@ -90,7 +96,7 @@ class Surroundings:
     """What was seen outside the store in one look; `Away` where a part did not answer."""
 
     readiness: Mapping[VersionName, Readiness] | Away
-    split: TrafficSplit | None | Away
+    split: TrafficSplit | Away | None
     aliases: Mapping[str, VersionName] | Away
 
     def is_ready(self, version: VersionName) -> bool:
@@ -104,14 +110,23 @@ class SystemObservation:
     name: SystemName
     surroundings: Surroundings
     alerts: tuple[Alert, ...] | Away = ()
+    """All that fire now."""
     run: TrainingState | None = None
     """Of the active run; None: its record does not exist yet."""
     rollout: RolloutState | None = None
     deletion_asked: bool = False
+    away: tuple[Away, ...] = ()
+    """Every part that did not answer in this look."""
+    watched: tuple[VersionName, datetime] | None = None
+    """What the monitor was last told to watch; None: not told since the loop began."""
+    versions: Mapping[VersionName, ModelVersion] = field(default_factory=dict)
+    """Those that commands name, as the registry knows them."""
+    handled: tuple[str, ...] = ()
+    """Ids of commands that the active rollout has followed."""
 
 
 def wanted_aliases(
-    state: SystemState, rollout: RolloutState | None, split: TrafficSplit | None | Away
+    state: SystemState, rollout: RolloutState | None, split: TrafficSplit | Away | None
 ) -> dict[str, VersionName | None]:
     """Both aliases as they follow from the records; the champion's moves only after the traffic has."""
     champion = state.champion.name if state.champion else None

@@ -1,0 +1,131 @@
+"""Looks at the world once per pass; a part that does not answer is `Away`, never an exception."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from capstan.domain.actions import Away
+from capstan.domain.planner_looks import Measured, judged_step
+from capstan.domain.rollout import (
+    CanaryStep,
+    PauseStep,
+    RolloutPhase,
+    RolloutPolicy,
+    RolloutRequest,
+    RolloutState,
+    ShadowStep,
+)
+from capstan.domain.system import Surroundings
+from capstan.domain.training import RunPhase, RunStatus
+from capstan.domain.triggers import Alert
+from capstan.domain.versions import ModelVersion, RunName, VersionName
+from capstan.errors import UnavailableError
+from capstan.ports.measurements import AlertSource, EvidenceSource, OperationMetrics
+from capstan.ports.pipelines import Pipelines
+from capstan.ports.registry import Registry
+from capstan.ports.serving import Serving
+from capstan.ports.traffic import TrafficProvider
+
+T = TypeVar("T")
+
+ALIASES_STALE_AFTER = timedelta(seconds=30)
+"""Wall time; only while no rollout moves them."""
+
+
+@dataclass
+class Eyes:
+    """The ports that are only read."""
+
+    pipelines: Pipelines
+    registry: Registry
+    serving: Serving
+    traffic: TrafficProvider
+    evidence: EvidenceSource
+    metrics: OperationMetrics
+    alerts: AlertSource
+    away: list[Away] = field(default_factory=list)
+    """Parts that did not answer in this pass."""
+    _aliases: Mapping[str, VersionName] | None = None
+    _aliases_at: datetime | None = None
+
+    def surroundings(self, wall: datetime, *, fresh_aliases: bool) -> Surroundings:
+        self.away = []
+        return Surroundings(
+            readiness=self._ask(self.serving.readiness),
+            split=self._ask(self.traffic.read_back),
+            aliases=self._look_at_aliases(wall, fresh_aliases),
+        )
+
+    def _look_at_aliases(self, wall: datetime, fresh: bool) -> Mapping[str, VersionName] | Away:
+        stale = self._aliases_at is None or not timedelta(0) <= wall - self._aliases_at < ALIASES_STALE_AFTER
+        if self._aliases is not None and not fresh and not stale:
+            return self._aliases
+        seen = self._ask(self.registry.aliases)
+        self._aliases = None if isinstance(seen, Away) else dict(seen)
+        self._aliases_at = wall
+        return seen
+
+    def run(self, run: RunName) -> tuple[RunStatus | Away, ModelVersion | Away | None]:
+        """Where the run stands, and what the registry holds for it where the pipelines name no version."""
+        status = self._ask(lambda: self.pipelines.status(run))
+        if isinstance(status, RunStatus) and status.phase is RunPhase.SUCCEEDED and status.version is None:
+            return status, self._ask(lambda: self.registry.version_of(run))
+        return status, None
+
+    def firing(self) -> tuple[Alert, ...] | Away:
+        seen = self._ask(self.alerts.active)
+        return seen if isinstance(seen, Away) else tuple(seen)
+
+    def versions(self, names: list[VersionName]) -> dict[VersionName, ModelVersion]:
+        found: dict[VersionName, ModelVersion] = {}
+        for name in names:
+            version = self._ask(lambda name=name: self.registry.version(name))  # type: ignore[misc]
+            if isinstance(version, ModelVersion):
+                found[name] = version
+        return found
+
+    def measure(
+        self,
+        request: RolloutRequest,
+        state: RolloutState,
+        policy: RolloutPolicy,
+        now: datetime,
+        wall: datetime,
+    ) -> Measured | None:
+        """What the step asks for, if a look is due; None if not."""
+        if state.phase is not RolloutPhase.PROGRESSING or state.step_since is None:
+            return None
+        if state.policy_digest != policy.digest or state.step >= len(policy.steps):
+            return None
+        if state.looked_at is not None and now - state.looked_at < policy.look_interval:
+            return None
+        flowing, step = judged_step(policy.steps, state.step), policy.steps[state.step]
+        if flowing is None or request.champion is None:
+            return Measured()
+        champion, challenger = request.champion.name, request.challenger.name
+        since, since_wall = state.step_since, state.step_since_wall or wall
+        operation = self._ask(
+            lambda: self.metrics.operation(
+                champion,
+                challenger,
+                since_wall=since_wall,
+                now_wall=wall,
+                shadow=isinstance(flowing, ShadowStep),
+            )
+        )
+        asks_for_pairs = isinstance(step, ShadowStep) or (isinstance(step, CanaryStep) and step.analyses)
+        if isinstance(step, PauseStep) or not asks_for_pairs:
+            return Measured(operation=operation)
+        paired = self._ask(lambda: self.evidence.paired(champion, challenger, since=since, as_of=now))
+        return Measured(paired=paired, operation=operation)
+
+    def _ask(self, question: Callable[[], T]) -> T | Away:
+        try:
+            return question()
+        except UnavailableError as error:
+            away = Away(error.part, error.reason)
+            self.away.append(away)
+            return away

@@ -1,0 +1,168 @@
+"""Turns the file into what the planners go by."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from capstan.domain.guardrails import OperationPolicy
+from capstan.domain.quality import Decide, QualityRule
+from capstan.domain.retraining import Backoff, Budget, RetrainingPolicy
+from capstan.domain.rollout import (
+    CanaryStep,
+    Limits,
+    OnLimit,
+    PauseStep,
+    RolloutPolicy,
+    ShadowStep,
+    Step,
+)
+from capstan.domain.system import SystemPolicy
+from capstan.domain.traffic import Weight
+from capstan.errors import InvalidSpecError, Mistake
+from capstan.ports.store import Record
+from capstan.spec import API_VERSION, MLSystem, parse
+from capstan.spec.retraining import RetrainingTrigger
+from capstan.spec.rollout import Step as FileStep
+
+DRIFT_ALERTS = frozenset({"DriftDetected", "PredictionDrifted", "MissingValuesRose"})
+QUALITY_ALERTS = frozenset({"QualityDropped"})
+
+
+def policy_of(record: Record) -> SystemPolicy:
+    """The policy in an MLSystem record, whose spec is the whole file or its `spec` part; raises InvalidSpecError."""
+    return system_policy(parse(document_of(record), base_dir=Path()))
+
+
+def document_of(record: Record) -> Mapping[str, Any]:
+    """The record as a file would say it."""
+    if "apiVersion" in record.spec:
+        return record.spec
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "MLSystem",
+        "metadata": {"name": record.name},
+        "spec": record.spec,
+    }
+
+
+def system_policy(system: MLSystem) -> SystemPolicy:
+    """What the loop goes by; raises InvalidSpecError for what the file may say and this version can't do."""
+    spec = system.spec
+    return SystemPolicy(
+        rollout=rollout_policy(system),
+        retraining=retraining_policy(system),
+        seed=spec.training.seed,
+        suspend=spec.suspend,
+        delete_aliases=spec.deletion_policy == "Delete",
+    )
+
+
+def rollout_policy(system: MLSystem) -> RolloutPolicy:
+    """Steps, rules and limits of `spec.rollout`."""
+    rollout = system.spec.rollout
+    latency = rollout.guardrails.latency_p99
+    bound = system.spec.requirements.latency_p99
+    # In a replay the machine is as fast as it is: only ratios mean something.
+    absolute = bound.total_seconds() if bound is not None and system.spec.replay is None else None
+    policy = RolloutPolicy(
+        steps=tuple(_step(index, step) for index, step in enumerate(rollout.steps)),
+        rules={
+            analysis.name: QualityRule(
+                decide=Decide(analysis.decide),
+                metric=analysis.metric,
+                margin=analysis.margin,
+                minimum_effect=analysis.minimum_effect,
+                alpha=analysis.alpha,
+            )
+            for analysis in rollout.analyses
+        },
+        operation=OperationPolicy(
+            max_error_rate=rollout.guardrails.error_rate.max,
+            max_latency_ratio=latency.max_ratio,
+            latency_floor_seconds=latency.floor.total_seconds(),
+            max_latency_seconds=absolute,
+        ),
+        limits=Limits(
+            failures=rollout.limits.failures,
+            inconclusive=rollout.limits.inconclusive,
+            errors=rollout.limits.errors,
+            on_inconclusive=OnLimit(rollout.limits.on_inconclusive),
+            on_error=OnLimit(rollout.limits.on_error),
+        ),
+        progress_deadline=rollout.progress_deadline,
+        revision_history_limit=rollout.revision_history_limit,
+    )
+    return replace(policy, digest=hashlib.sha256(repr(policy).encode()).hexdigest()[:12])
+
+
+def _step(index: int, step: FileStep) -> Step:
+    if step.shadow is not None:
+        shadow = step.shadow
+        return ShadowStep(
+            percent=Weight(shadow.percent),
+            min_requests=shadow.min_requests,
+            min_labels=shadow.min_labels,
+            min_blocks=shadow.min_blocks,
+            analyses=tuple(shadow.analyses),
+            duration=shadow.duration,
+            deadline=shadow.deadline,
+        )
+    if step.canary is not None:
+        canary = step.canary
+        return CanaryStep(
+            weight=Weight(canary.weight),
+            duration=canary.duration,
+            min_requests=canary.min_requests,
+            analyses=tuple(canary.analyses),
+            deadline=canary.deadline,
+        )
+    if step.pause is not None:
+        return PauseStep(step.pause.duration)
+    raise InvalidSpecError(
+        [
+            Mistake(
+                f"spec.rollout.steps[{index}].experiment",
+                "A/B tests are not in this version; compare in a shadow step with an analysis",
+            )
+        ]
+    )
+
+
+def retraining_policy(system: MLSystem) -> RetrainingPolicy:
+    """Triggers and what holds them back, of `spec.retraining`."""
+    retraining = system.spec.retraining
+    names: frozenset[str] = frozenset()
+    for index, trigger in enumerate(retraining.triggers):
+        names |= _alert_names(index, trigger)
+    return RetrainingPolicy(
+        alert_names=names,
+        cooldown=retraining.cooldown,
+        budget=Budget(retraining.budget.runs, retraining.budget.per),
+        needs_approval=retraining.approval == "Required",
+        loop_breaker=retraining.loop_breaker,
+        backoff=Backoff(
+            retraining.backoff.initial,
+            retraining.backoff.maximum,
+            retraining.backoff.circuit_after,
+        ),
+    )
+
+
+def _alert_names(index: int, trigger: RetrainingTrigger) -> frozenset[str]:
+    if trigger.drift is not None:
+        return DRIFT_ALERTS
+    if trigger.quality is not None:
+        return QUALITY_ALERTS
+    kind = "schedule" if trigger.schedule is not None else "newData"
+    raise InvalidSpecError(
+        [
+            Mistake(
+                f"spec.retraining.triggers[{index}].{kind}",
+                "is not in this version; use drift or quality, or `capstan retrain` from a timer",
+            )
+        ]
+    )

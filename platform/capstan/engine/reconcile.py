@@ -1,0 +1,239 @@
+"""The loop: observe -> plan -> store -> apply, the same on every substrate.
+
+Decisions are stored before anything is done about them, and told from the stored outbox; actions follow from the stored
+state alone. So a pass may be cut off anywhere and the next one goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from capstan.domain.actions import Action, Away, Plan, Waiting, most_urgent
+from capstan.domain.planner_rollout import RolloutObservation, plan_rollout
+from capstan.domain.planner_system import plan_system
+from capstan.domain.planner_training import TrainingObservation, plan_training
+from capstan.domain.rollout import RolloutRequest, RolloutState, wanted_split
+from capstan.domain.system import (
+    Surroundings,
+    SystemObservation,
+    SystemPolicy,
+    SystemState,
+    TrainingState,
+)
+from capstan.domain.traffic import TrafficSplit
+from capstan.domain.versions import SystemName
+from capstan.engine.apply import Hands
+from capstan.engine.observe import Eyes
+from capstan.engine.outcome import Outcome
+from capstan.engine.policies import policy_of
+from capstan.engine.records import (
+    Kept,
+    rollout_request,
+    rollout_state,
+    system_state,
+    training_request,
+    training_state,
+)
+from capstan.engine.summary import summarize
+from capstan.errors import ConflictError, NotFoundError
+from capstan.ports.clock import Clock
+from capstan.ports.measurements import AlertSource, EvidenceSource, Monitoring, OperationMetrics
+from capstan.ports.pipelines import Pipelines
+from capstan.ports.registry import Registry
+from capstan.ports.serving import Serving
+from capstan.ports.store import Kind, Record, Store
+from capstan.ports.traffic import TrafficProvider
+
+
+class Engine:
+    """Keeps one system what its file says; safe to kill, to start twice and to call at any time."""
+
+    def __init__(
+        self,
+        store: Store,
+        pipelines: Pipelines,
+        registry: Registry,
+        serving: Serving,
+        traffic: TrafficProvider,
+        evidence: EvidenceSource,
+        operation: OperationMetrics,
+        alerts: AlertSource,
+        monitoring: Monitoring,
+        clock: Clock,
+        *,
+        policy: Callable[[Record], SystemPolicy] = policy_of,
+    ) -> None:
+        self._store = store
+        self._traffic = traffic
+        self._clock = clock
+        self._eyes = Eyes(pipelines, registry, serving, traffic, evidence, operation, alerts)
+        self._hands = Hands(store, pipelines, registry, serving, traffic, monitoring)
+        self._policy = policy
+        self._known_policy: tuple[int, SystemPolicy] | None = None
+        self._watched_since: datetime | None = None
+        self._taken: tuple[Action, ...] = ()
+
+    def reconcile(self, system_name: str) -> Outcome:
+        """One pass; call again at once while `changed`. Raises NotFoundError, and InvalidSpecError for the stored file."""
+        record = self._store.get(Kind.SYSTEM, system_name)
+        if record is None:
+            raise NotFoundError(f"no system {system_name!r}; `capstan up FILE` creates it")
+        try:
+            return _Pass(self, record).run()
+        except ConflictError:
+            return Outcome(True, Waiting.NOTHING, "somebody changed the record meanwhile")
+
+    def _policy_for(self, record: Record) -> SystemPolicy:
+        if self._known_policy is None or self._known_policy[0] != record.generation:
+            self._known_policy = (record.generation, self._policy(record))
+        return self._known_policy[1]
+
+
+class _Pass:
+    def __init__(self, engine: Engine, record: Record) -> None:
+        self._engine = engine
+        self._store = engine._store
+        self._eyes, self._hands = engine._eyes, engine._hands
+        self._now, self._wall = engine._clock.now(), engine._clock.wall()
+        if engine._watched_since is None:
+            engine._watched_since = self._wall
+        state = system_state(record)
+        if not state.incarnation:
+            # Kept from the first write on: events of a deleted system of this name must not silence this one's.
+            state = state.born(self._now.isoformat())
+        self._system = Kept(self._store, record, state, state.incarnation)
+        self._policy = engine._policy_for(record)
+        self._changed = False
+        self._actions: list[Action] = []
+        self._plans: list[Plan[Any]] = []
+
+    def run(self) -> Outcome:
+        name = self._system.record.name
+        self._system.tell()
+        state = self._system.state
+        run = self._kept_run(state)
+        rollout = self._kept_rollout(state)
+        in_progress = state.rollout is not None or state.deleting
+        here = self._eyes.surroundings(self._wall, fresh_aliases=in_progress or self._hands.aliases_moved)
+        self._hands.aliases_moved = False
+        if run is not None:
+            self._train(run, state)
+        if rollout is not None:
+            self._roll_out(rollout, state, here)
+        self._keep_system(SystemName(name), run, rollout, here)
+        repeated = tuple(self._actions) == self._engine._taken
+        self._engine._taken = tuple(self._actions)
+        return self._outcome(changed=self._changed or (bool(self._actions) and not repeated))
+
+    # -- records
+
+    def _kept_run(self, state: SystemState) -> Kept[TrainingState] | None:
+        record = self._store.get(Kind.RUN, state.run.run) if state.run else None
+        if record is None:
+            return None
+        kept = Kept(self._store, record, training_state(record), state.incarnation)
+        kept.tell()
+        return kept
+
+    def _kept_rollout(self, state: SystemState) -> Kept[RolloutState] | None:
+        record = self._store.get(Kind.ROLLOUT, state.rollout.name) if state.rollout else None
+        if record is None:
+            return None
+        kept = Kept(self._store, record, rollout_state(record), state.incarnation)
+        kept.tell()
+        return kept
+
+    # -- the three planners
+
+    def _train(self, kept: Kept[TrainingState], system: SystemState) -> None:
+        if kept.state.is_final:
+            return
+        request = training_request(kept.record)
+        status, registered = self._eyes.run(request.run)
+        seen = TrainingObservation(status, registered, cancel=system.cancel_run or system.deleting)
+        plan = plan_training(request, kept.state, seen, now=self._now)
+        self._carry_out(kept, plan, {"phase": plan.status.phase.value})
+
+    def _roll_out(self, kept: Kept[RolloutState], system: SystemState, here: Surroundings) -> None:
+        request, policy = rollout_request(kept.record), self._policy.rollout
+        if kept.state.phase.is_final:
+            return
+        measured = self._eyes.measure(request, kept.state, policy, self._now, self._wall)
+        seen = RolloutObservation(
+            surroundings=here,
+            watched_since=self._engine._watched_since or self._wall,
+            measured=measured,
+            paused=system.paused or self._policy.suspend,
+            deleting=system.deleting or self._system.record.deleted_at is not None,
+            commands=tuple(command for command in system.commands if command.target == request.name),
+            refused=self._refusal(request, kept.state),
+        )
+        plan = plan_rollout(request, kept.state, seen, policy, now=self._now, wall=self._wall)
+        self._carry_out(kept, plan, {"phase": plan.status.phase.value})
+
+    def _refusal(self, request: RolloutRequest, state: RolloutState) -> str:
+        """Why the challenger's bytes or a step's traffic are refused, asked before any traffic moves."""
+        if request.challenger.name in self._hands.refused:
+            return self._hands.refused[request.challenger.name]
+        if state.started_at is not None:
+            return ""
+        for index, split in self._splits(request):
+            refusal = self._engine._traffic.refusal(split)
+            if refusal is not None:
+                return f"rollout.steps[{index}]: {refusal}"
+        return ""
+
+    def _splits(self, request: RolloutRequest) -> list[tuple[int, TrafficSplit]]:
+        steps = self._policy.rollout.steps
+        splits = (
+            (index, wanted_split(request, RolloutState.at_step(index), steps)) for index in range(len(steps))
+        )
+        return [(index, split) for index, split in splits if split is not None]
+
+    def _keep_system(
+        self,
+        name: SystemName,
+        run: Kept[TrainingState] | None,
+        rollout: Kept[RolloutState] | None,
+        here: Surroundings,
+    ) -> None:
+        state = self._system.state
+        alerts = self._eyes.firing()
+        named = [command.version for command in state.commands if command.version is not None]
+        seen = SystemObservation(
+            name=name,
+            surroundings=here,
+            alerts=alerts,
+            run=run.state if run else None,
+            rollout=rollout.state if rollout else None,
+            deletion_asked=self._system.record.deleted_at is not None,
+            watched=self._hands.watched,
+            versions=self._eyes.versions(named),
+            handled=rollout.state.handled if rollout else (),
+            away=_unique(self._eyes.away),
+        )
+        plan = plan_system(state, seen, self._policy, now=self._now)
+        plans = [*self._plans, plan]
+        in_rollout = rollout.state if rollout is not None and plan.status.rollout is not None else None
+        summary = summarize(self._system.record, plan.status, in_rollout, here, plans, self._now)
+        self._carry_out(self._system, plan, summary)
+
+    def _carry_out(self, kept: Kept[Any], plan: Plan[Any], summary: dict[str, Any]) -> None:
+        self._changed |= kept.commit(plan, summary, self._now)
+        self._plans.append(plan)
+        self._actions += plan.actions
+        away = self._hands.apply(SystemName(kept.record.system), plan.actions)
+        if away is not None:
+            self._eyes.away.append(away)
+
+    def _outcome(self, *, changed: bool) -> Outcome:
+        urgent = most_urgent(*(plan.waiting for plan in self._plans))
+        message = next((plan.message for plan in self._plans if plan.waiting is urgent), "")
+        requeue = min((p.requeue_after for p in self._plans if p.requeue_after is not None), default=None)
+        return Outcome(changed, urgent, message, requeue)
+
+
+def _unique(parts: Sequence[Away]) -> tuple[Away, ...]:
+    return tuple({part.part: part for part in parts}.values())
