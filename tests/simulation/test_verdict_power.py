@@ -1,7 +1,11 @@
 """The table of `capstan power` tells what the verdict would really do."""
 
 import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +17,7 @@ from capstan.domain.feasibility import LossHistory, time_to_verdict
 from capstan.domain.quality import Decide, QualityRule, judge_quality
 from capstan.evaluation.power import Scenario, Simulation, simulate_power
 
+DOCS = Path(__file__).parents[2] / "platform" / "docs" / "verdicts.md"
 START = datetime(2013, 2, 1, tzinfo=UTC)
 SMALL = Scenario(runs=300, blocks=20, seed=9)
 
@@ -106,3 +111,15 @@ def test_an_impossible_scenario_is_refused_by_name(arguments, field):
     result = run("--json", *arguments)
     assert result.exit_code == 1
     assert field in result.output
+
+
+def test_the_table_in_the_docs_is_what_the_command_prints():
+    printed = subprocess.run(
+        [sys.executable, "-c", "from capstan.cli.power import app; app()"],
+        env=os.environ | {"COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    shown = DOCS.read_text().split("$ capstan power\n")[1].split("```")[0]
+    assert [line.rstrip() for line in printed.splitlines()] == shown.splitlines()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress
@@ -12,7 +12,9 @@ from rich.table import Table
 from capstan.cli.console import Json, err, honest_errors, out, print_json
 from capstan.domain.quality import Decide, QualityRule
 from capstan.errors import InvalidSpecError, Mistake
-from capstan.evaluation.power import LetThrough, Power, Scenario, Simulation, simulate_power
+
+if TYPE_CHECKING:
+    from capstan.evaluation.power import LetThrough, Power
 
 app = typer.Typer()
 
@@ -46,6 +48,9 @@ def power(
     as_json: Json = False,
 ) -> None:
     """Simulate rollouts of known true difference: what would each rule say, and when?"""
+    # Other commands must not pay for numpy at start-up.
+    from capstan.evaluation.power import Scenario, Simulation, simulate_power
+
     with honest_errors(as_json):
         _check(sd=sd, blocks=blocks, requests=requests, runs=runs, min_blocks=min_blocks)
         scenario = Scenario(sd, requests, skewness, blocks, runs, seed)
