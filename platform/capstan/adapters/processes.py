@@ -178,6 +178,8 @@ class ProcessSupervisor:
                 return status
             ended = status.phase in (ProcessPhase.GAVE_UP, ProcessPhase.EXITED)
             if ended or self._monotonic() > deadline:
+                if status.phase is ProcessPhase.GAVE_UP:
+                    raise UnavailableError(name, status.message)
                 waited = status.message or f"no healthy answer after {timeout_seconds:g} s"
                 raise UnavailableError(name, f"{waited}\n{process_table.tail(self._log(name))}".strip())
             time.sleep(0.05)

@@ -34,6 +34,8 @@ class Tool:
     banner: str
     """Regex that its `--version` must match: `prometheus-alertmanager` and others share short names."""
     ways: str
+    assets: str | None = None
+    """Absolute folder compiled into Debian's binary, without which it does not start."""
 
 
 RELEASES = "https://github.com/prometheus"
@@ -58,6 +60,7 @@ TOOLS: Mapping[str, Tool] = {
         "prometheus-alertmanager",
         r"^alertmanager, version (\S+)",
         f"macOS: brew install alertmanager; others: the binary of {RELEASES}/alertmanager/releases on PATH",
+        "/usr/share/prometheus/alertmanager",
     ),
 }
 
@@ -133,12 +136,30 @@ def _from_debian(tool: Tool, package: str, say: Callable[[str], None]) -> Path:
                         raise MissingToolError(
                             f"the {binary} of Debian's package {package} does not run here"
                         )
-                    target = cache / binary
-                    unpacked.replace(target)
-                    return target
+                    if tool.assets is not None:
+                        _relocate(unpacked, folder / "tree", cache, tool.assets)
+                    return unpacked.replace(cache / binary)
     except OSError as error:
         raise write_error(cache, error) from error
     raise MissingToolError(f"Debian's package {package} holds none of {', '.join(tool.binaries)}")
+
+
+def _relocate(binary: Path, tree: Path, cache: Path, assets: str) -> None:
+    """Let the binary look for its assets below its working folder instead of in /usr/share, which needs root.
+
+    Go keeps strings by length, so a relative path of the same length takes the place of the absolute one.
+    """
+    content, name = binary.read_bytes(), f"{Path(assets).name}-assets"
+    unpacked = tree / assets.lstrip("/")
+    if unpacked.is_dir() and assets.encode() in content:
+        shutil.copytree(unpacked, cache / name, dirs_exist_ok=True)
+        slashes = "/" * (len(assets) - len(name) - 1)
+        binary.write_bytes(content.replace(assets.encode(), f".{slashes}{name}".encode()))
+
+
+def working_folder(program: Path) -> Path:
+    """Where a program that `find` returned must be started, for its assets to be found."""
+    return program.parent
 
 
 def _download(package: str, folder: Path) -> None:

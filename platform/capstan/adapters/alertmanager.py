@@ -1,0 +1,213 @@
+"""Alertmanager on one machine: how it is run, what fires, and when alerts have settled."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from capstan.adapters import tools
+from capstan.adapters.alert_webhook import WebhookHint, WebhookReceiver, parse_webhook
+from capstan.adapters.processes import ProcessSpec, ProcessSupervisor
+from capstan.adapters.prometheus import EVALUATED_GENERATION, to_yaml
+from capstan.adapters.prometheus_query import PrometheusQuery
+from capstan.domain.triggers import Alert
+from capstan.domain.versions import SystemName, VersionName
+from capstan.errors import UnavailableError
+from capstan.files import write_whole
+
+__all__ = [
+    "REPLAY",
+    "AlertmanagerAlerts",
+    "AlertmanagerServer",
+    "AlertmanagerSettings",
+    "WebhookHint",
+    "WebhookReceiver",
+    "parse_webhook",
+]
+
+PART = "Alertmanager"
+PROCESS = "alertmanager"
+DATA = "data"
+"""The kind of alerts that ask for a retraining; `operation` alerts only tell a person."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AlertmanagerSettings:
+    """Who is told, and how often again."""
+
+    webhook_url: str | None = None
+    webhook_token_file: Path | None = None
+    group_interval: str = "5s"
+    repeat_interval: str = "1h"
+
+
+REPLAY = {"group_interval": "1s", "repeat_interval": "1m"}
+
+
+def config(settings: AlertmanagerSettings) -> dict[str, Any]:
+    """alertmanager.yml: one notification for each alert of a version, at once."""
+    receiver: dict[str, Any] = {"name": "capstan"}
+    if settings.webhook_url:
+        webhook: dict[str, Any] = {"url": settings.webhook_url, "send_resolved": True}
+        if settings.webhook_token_file:
+            token = str(settings.webhook_token_file.resolve())
+            webhook["http_config"] = {"authorization": {"type": "Bearer", "credentials_file": token}}
+        receiver["webhook_configs"] = [webhook]
+    return {
+        "route": {
+            "receiver": "capstan",
+            "group_by": ["alertname", "system", "version"],
+            "group_wait": "0s",
+            "group_interval": settings.group_interval,
+            "repeat_interval": settings.repeat_interval,
+        },
+        "receivers": [receiver],
+    }
+
+
+class AlertmanagerServer:
+    """Runs Alertmanager."""
+
+    def __init__(self, supervisor: ProcessSupervisor, folder: Path, settings: AlertmanagerSettings) -> None:
+        self._supervisor = supervisor
+        self._folder = folder.resolve()
+        self.settings = settings
+        self.port = supervisor.port(PROCESS)
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Run it, or adopt a running one; returns when it answers. Raises MissingToolError, UnavailableError."""
+        content = to_yaml(config(self.settings))
+        file = self._folder / "alertmanager.yml"
+        write_whole(file, content)
+        flags = {
+            "config.file": str(file),
+            "storage.path": str(self._folder / "data"),
+            "web.listen-address": f"127.0.0.1:{self.port}",
+            # Empty: alone. A cluster would wait a minute for others and open a port on all addresses.
+            "cluster.listen-address": "",
+            "log.level": "warn",
+        }
+        program = tools.find("alertmanager")
+        spec = ProcessSpec(
+            name=PROCESS,
+            cwd=tools.working_folder(program),
+            argv=(str(program), *(f"--{name}={value}" for name, value in flags.items())),
+            env={"GOMAXPROCS": "1", "CAPSTAN_CONFIG": hashlib.sha256(content).hexdigest()},
+            health_url=f"{self.address}/-/ready",
+        )
+        self._supervisor.ensure(spec)
+        self._supervisor.wait_healthy(PROCESS, 30.0)
+
+    def stop(self) -> None:
+        self._supervisor.stop(PROCESS)
+
+
+class AlertmanagerAlerts:
+    """The AlertSource of one system; alerts of others, and those that do not say of which version, are ignored."""
+
+    def __init__(
+        self, address: str, system: SystemName, *, kind: str = DATA, timeout_seconds: float = 5.0
+    ) -> None:
+        self._client = httpx.Client(base_url=address, timeout=timeout_seconds, trust_env=False)
+        self._system = system
+        self._kind = kind
+
+    def active(self) -> Sequence[Alert]:
+        """All alerts of this system that fire now and that nobody has silenced; raises UnavailableError."""
+        alerts = [alert_of(entry) for entry in self._list(silenced=False)]
+        return sorted(
+            (alert for alert in alerts if alert is not None), key=lambda alert: (alert.as_of, alert.name)
+        )
+
+    def settled(
+        self,
+        prometheus: PrometheusQuery,
+        generation: int,
+        *,
+        timeout_seconds: float = 15.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Sequence[Alert]:
+        """Wait until what the monitor decided has become alerts, then list them.
+
+        That is: every rule group has seen the monitor's `generation`, and Alertmanager holds just what Prometheus
+        fires. Raises UnavailableError if it takes too long, saying what is missing.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            waiting = self._waiting_for(prometheus, generation)
+            if not waiting:
+                return self.active()
+            if time.monotonic() > deadline:
+                raise UnavailableError("alerting", f"not settled within {timeout_seconds:g} s: {waiting}")
+            sleep(0.05)
+
+    def _waiting_for(self, prometheus: PrometheusQuery, generation: int) -> str:
+        seen = prometheus.instant(f'{EVALUATED_GENERATION}{{system="{self._system}"}}')
+        if not seen:
+            return "Prometheus has evaluated no rule of this system"
+        if late := [sample for sample in seen if sample.value < generation]:
+            names = ", ".join(sorted(sample.labels.get("rule_group", "?") for sample in late))
+            return f"rule group {names} has seen generation {late[0].value:g}, not {generation}"
+        firing = prometheus.firing(self._system, self._kind)
+        held = frozenset(
+            (entry["labels"]["alertname"], entry["labels"].get("version", ""))
+            for entry in self._list(silenced=True)
+        )
+        return (
+            "" if held == firing else f"Alertmanager holds {sorted(held)}, Prometheus fires {sorted(firing)}"
+        )
+
+    def _list(self, *, silenced: bool) -> list[dict[str, Any]]:
+        wanted = [f'system="{self._system}"', f'kind="{self._kind}"']
+        flag = str(silenced).lower()
+        query = {"active": "true", "silenced": flag, "inhibited": flag, "filter": wanted}
+        try:
+            answer = self._client.get("/api/v2/alerts", params=query)
+            answer.raise_for_status()
+            entries: list[dict[str, Any]] = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise UnavailableError(PART, str(error) or type(error).__name__) from error
+        return entries
+
+
+def alert_of(entry: dict[str, Any]) -> Alert | None:
+    """An element of `/api/v2/alerts` as ours; None if it is not one of Capstan's or does not say of when it speaks."""
+    labels, annotations = entry.get("labels", {}), entry.get("annotations", {})
+    as_of = moment(str(annotations.get("as_of", "")))
+    if not labels.get("version") or not labels.get("alertname") or as_of is None:
+        logger.warning("ignored an alert without version or as_of: %s", labels)
+        return None
+    return Alert(
+        name=labels["alertname"],
+        version=VersionName(labels["version"]),
+        fingerprint=str(entry.get("fingerprint", "")),
+        as_of=as_of,
+        summary=str(annotations.get("summary", "")),
+    )
+
+
+def moment(text: str) -> datetime | None:
+    """RFC 3339 or Unix seconds (as Prometheus prints a value, `1.3850784e+09`); None if it is neither."""
+    try:
+        return datetime.fromtimestamp(float(text), UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return parsed.astimezone(UTC) if parsed.tzinfo else None

@@ -1,0 +1,62 @@
+"""Asks a Prometheus server, wherever it runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from capstan.errors import UnavailableError
+
+PART = "Prometheus"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One element of an instant vector; its value is finite."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
+class PrometheusQuery:
+    """Instant queries; raises UnavailableError when the server does not answer or refuses the query."""
+
+    def __init__(self, address: str, *, timeout_seconds: float = 10.0) -> None:
+        self._client = httpx.Client(base_url=address, timeout=timeout_seconds, trust_env=False)
+
+    def instant(self, query: str, *, at: datetime | None = None) -> Sequence[Sample]:
+        """The samples of the query at a moment (None: now); NaN and infinity are left out, for they measure nothing."""
+        form = {"query": query, **({"time": f"{at.timestamp():.3f}"} if at is not None else {})}
+        answer = self.ask("POST", "/api/v1/query", data=form)
+        found = []
+        for element in answer["result"]:
+            value = float(element["value"][1])
+            if math.isfinite(value):
+                found.append(Sample(element["metric"], value))
+        return found
+
+    def firing(self, system: str, kind: str) -> frozenset[tuple[str, str]]:
+        """(alert name, version) of the alerts that fire by its own account."""
+        return frozenset(
+            (alert["labels"]["alertname"], alert["labels"].get("version", ""))
+            for alert in self.ask("GET", "/api/v1/alerts")["alerts"]
+            if alert["state"] == "firing"
+            and (alert["labels"].get("system"), alert["labels"].get("kind")) == (system, kind)
+        )
+
+    def ask(self, method: str, path: str, **request: Any) -> Any:
+        """The `data` of an API answer."""
+        try:
+            answer = self._client.request(method, path, **request)
+            json = answer.headers.get("content-type", "").startswith("application/json")
+            body = answer.json() if json else {"error": answer.text}
+        except (httpx.HTTPError, ValueError) as error:
+            raise UnavailableError(PART, str(error) or type(error).__name__) from error
+        if answer.is_error or body.get("status", "success") != "success":
+            raise UnavailableError(PART, str(body.get("error") or f"HTTP {answer.status_code}"))
+        return body.get("data")
