@@ -16,8 +16,9 @@ from pydantic_core import ErrorDetails
 
 from capstan.errors import InvalidSpecError, Mistake
 from capstan.spec.document import Document, Location, path_text, read_document
+from capstan.spec.finding import UNKNOWN, Finding
 from capstan.spec.mistakes import explained, grammar_errors, meant
-from capstan.spec.rules import UNKNOWN, Finding, broken_rules, repeated_names
+from capstan.spec.rules import broken_rules, repeated_names
 from capstan.spec.system import WITHOUT_RULES, MLSystem
 
 _GONE = object()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from capstan.spec.document import Location
-from capstan.spec.rules import Finding
+from capstan.spec.finding import Finding
 from capstan.spec.system import MLSystem
 
 

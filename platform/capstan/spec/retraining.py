@@ -74,8 +74,12 @@ class RetrainingTrigger(OneOf):
 
     drift: OnDrift | None = Field(None, description="An alert of drift.", examples=[{}])
     quality: OnQuality | None = Field(None, description="An alert of falling quality.", examples=[{}])
-    schedule: OnSchedule | None = Field(None, description="The calendar.", examples=[{"cron": "0 6 * * 1"}])
-    new_data: OnNewData | None = Field(None, description="New labelled rows.", examples=[{"rows": 50000}])
+    schedule: OnSchedule | None = Field(
+        None, description="The calendar; not in this version.", examples=[{"cron": "0 6 * * 1"}]
+    )
+    new_data: OnNewData | None = Field(
+        None, description="New labelled rows; not in this version.", examples=[{"rows": 50000}]
+    )
 
 
 class Budget(SpecModel):

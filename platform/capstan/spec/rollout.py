@@ -100,7 +100,7 @@ class Step(OneOf):
     )
     pause: Pause | None = Field(None, description="Wait for a time or a person.", examples=[{}])
     experiment: Experiment | None = Field(
-        None, description="An A/B test.", examples=[{"weight": 50, "metric": "logLoss"}]
+        None, description="An A/B test; not in this version.", examples=[{"weight": 50, "metric": "logLoss"}]
     )
 
 

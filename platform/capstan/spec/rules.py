@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from pydantic.alias_generators import to_camel
+
 from capstan.spec.document import Location
+from capstan.spec.finding import UNKNOWN, Finding
 from capstan.spec.metrics import METRICS, PAIRED_LOSSES
+from capstan.spec.rollout_rules import broken_rollout_rules
 from capstan.spec.units import format_bytes, format_cores, format_duration
 
 if TYPE_CHECKING:
-    from capstan.spec.rollout import Rollout
     from capstan.spec.system import MLSystemSpec
     from capstan.spec.training import Resources
-
-UNKNOWN = "\ufffd"
-"""Stands for a column that could not be read, while the rest of the file is checked."""
-DAY = timedelta(days=1)
-LEAST_BLOCKS_OF_A_VERDICT = 7
-"""A comparison of fewer closed blocks has no finite bound."""
 
 
 _NAMED_LISTS: tuple[tuple[str, ...], ...] = (
@@ -33,29 +27,36 @@ _NAMED_LISTS: tuple[tuple[str, ...], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A broken rule: where, and what to do."""
-
-    location: Location
-    message: str
-
-
 def broken_rules(spec: MLSystemSpec) -> list[Finding]:
     """All broken rules of a system whose fields are valid one by one."""
     return [
+        *_not_in_this_version(spec),
         *_unique_names(spec),
         *_label(spec),
         *_leakage(spec),
         *_checks(spec),
         *_metrics(spec),
         *_training(spec),
-        *_steps(spec.rollout),
-        *_analyses(spec.rollout),
-        *_deadlines(spec),
+        *broken_rollout_rules(spec),
         *_retraining(spec),
         *_replay(spec),
     ]
+
+
+def _not_in_this_version(spec: MLSystemSpec) -> Iterator[Finding]:
+    """What the grammar reserves and no part runs yet."""
+    for index, step in enumerate(spec.rollout.steps):
+        if step.experiment is not None:
+            yield Finding(
+                ("spec", "rollout", "steps", index, "experiment"),
+                "A/B tests are not in this version; compare the versions in a shadow step with an analysis",
+            )
+    for index, trigger in enumerate(spec.retraining.triggers):
+        if trigger.kind in ("schedule", "new_data"):
+            yield Finding(
+                ("spec", "retraining", "triggers", index, to_camel(trigger.kind)),
+                "is not in this version; use drift or quality, or call `capstan retrain` from a timer",
+            )
 
 
 def _unique_names(spec: MLSystemSpec) -> list[Finding]:
@@ -226,77 +227,6 @@ def _resources(location: Location, resources: Resources) -> Iterator[Finding]:
         )
 
 
-def _steps(rollout: Rollout) -> Iterator[Finding]:
-    reached = 0
-    for index, step in enumerate(rollout.steps):
-        location: Location = ("spec", "rollout", "steps", index)
-        if step.shadow is not None and reached:
-            yield Finding(
-                (*location, "shadow"),
-                f"stands after the canary of {reached} %; move it before the first canary: users come last",
-            )
-        if step.canary is not None:
-            if step.canary.weight <= reached:
-                yield Finding(
-                    (*location, "canary", "weight"),
-                    f"{step.canary.weight} is not above {reached}, the weight of an earlier step; weights must rise",
-                )
-            reached = max(reached, step.canary.weight)
-
-
-def _analyses(rollout: Rollout) -> Iterator[Finding]:
-    known = [analysis.name for analysis in rollout.analyses]
-    for index, step in enumerate(rollout.steps):
-        names: tuple[str, ...] = getattr(step.chosen, "analyses", ())
-        for position, name in enumerate(names):
-            location: Location = ("spec", "rollout", "steps", index, _camel(step.kind), "analyses", position)
-            if name not in known:
-                yield Finding(
-                    location,
-                    f"{name!r} is not in rollout.analyses ({', '.join(known) or 'which is empty'}); add it there",
-                )
-            elif name in names[:position]:
-                yield Finding(location, f"{name!r} is written twice; keep one")
-    for index, analysis in enumerate(rollout.analyses):
-        location = ("spec", "rollout", "analyses", index)
-        if analysis.decide == "NotWorse" and analysis.margin == 0:
-            yield Finding(
-                (*location, "margin"),
-                "0 under decide: NotWorse asks for a better model; write a margin above 0, or decide: Better",
-            )
-        if analysis.decide != "Better" and analysis.minimum_effect:
-            yield Finding(
-                (*location, "minimumEffect"),
-                f"{analysis.minimum_effect:g} counts only under decide: Better; drop it or decide so",
-            )
-
-
-def _deadlines(spec: MLSystemSpec) -> Iterator[Finding]:
-    delay = spec.data.label.maximum_delay
-    for index, step in enumerate(spec.rollout.steps):
-        deadline: timedelta | None = getattr(step.chosen, "deadline", None)
-        if deadline is None:
-            continue
-        location: Location = ("spec", "rollout", "steps", index, _camel(step.kind), "deadline")
-        duration: timedelta = getattr(step.chosen, "duration", timedelta(0))
-        if duration > deadline:
-            yield Finding(
-                location,
-                f"{format_duration(deadline)} is shorter than the step's duration "
-                f"({format_duration(duration)}); make it longer",
-            )
-        blocks = LEAST_BLOCKS_OF_A_VERDICT if step.experiment is not None else 0
-        if step.shadow is not None:
-            blocks = step.shadow.min_blocks
-        if blocks and blocks * DAY + delay > deadline:
-            yield Finding(
-                location,
-                f"{format_duration(deadline)} can't be met: {blocks} day blocks and data.label.maximumDelay "
-                f"({format_duration(delay)}) take {format_duration(blocks * DAY + delay)}; "
-                "make it longer or ask for fewer blocks",
-            )
-
-
 def _retraining(spec: MLSystemSpec) -> Iterator[Finding]:
     retraining = spec.retraining
     if retraining.cooldown > retraining.budget.per:
@@ -305,14 +235,14 @@ def _retraining(spec: MLSystemSpec) -> Iterator[Finding]:
             f"{format_duration(retraining.cooldown)} is longer than budget.per "
             f"({format_duration(retraining.budget.per)}), so the budget means nothing; lengthen budget.per",
         )
-    counts: Counter[str] = Counter()
+    seen = set()
     for index, trigger in enumerate(retraining.triggers):
-        counts[trigger.kind] += 1
-        if trigger.kind != "schedule" and counts[trigger.kind] > 1:
+        if trigger.kind in seen and trigger.kind != "schedule":
             yield Finding(
                 ("spec", "retraining", "triggers", index),
-                f"{_camel(trigger.kind)} is written twice; keep one",
+                f"{to_camel(trigger.kind)} is written twice; keep one",
             )
+        seen.add(trigger.kind)
 
 
 def _replay(spec: MLSystemSpec) -> Iterator[Finding]:
@@ -325,8 +255,3 @@ def _replay(spec: MLSystemSpec) -> Iterator[Finding]:
             f"{format_duration(tick)} is longer than monitoring.window.duration ({format_duration(window)}), "
             "so windows would close unseen; make it shorter",
         )
-
-
-def _camel(attribute: str) -> str:
-    head, *tail = attribute.split("_")
-    return head + "".join(part.capitalize() for part in tail)

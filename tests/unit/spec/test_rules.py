@@ -7,7 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from capstan.errors import Mistake
+from capstan.domain import quality
+from capstan.errors import InvalidSpecError, Mistake
+from capstan.spec import rollout_rules
+from capstan.spec.retraining import OnSchedule
 
 Broken = Callable[[str, str], list[Mistake]]
 
@@ -35,7 +38,11 @@ RULES = {
     "unknown analysis": ("analyses: [quality]", "analyses: [qualty]", "rollout.steps[0].shadow.analyses[0]", "not in rollout.analyses (quality)"),
     "deadline before the blocks close": ("deadline: 21d", "deadline: 9d", "rollout.steps[0].shadow.deadline", "take 10d"),
     "deadline before the duration": ("weight: 50, duration: 2d", "weight: 50, duration: 2d, deadline: 1d", "rollout.steps[2].canary.deadline", "shorter than the step's duration"),
-    "experiment too short": ("- canary: {weight: 50, duration: 2d, minRequests: 200}", "- experiment: {deadline: 5d}", "rollout.steps[2].experiment.deadline", "7 day blocks"),
+    "experiment": ("- canary: {weight: 50, duration: 2d, minRequests: 200}", "- experiment: {}", "rollout.steps[2].experiment", "not in this version"),
+    "schedule": ("{quality: {}}]", '{schedule: {cron: "0 6 * * 1-5"}}]', "retraining.triggers[1].schedule", "not in this version"),
+    "new data": ("{quality: {}}]", "{newData: {rows: 50000}}]", "retraining.triggers[1].newData", "not in this version"),
+    "deadline before an analysis can decide": ("minBlocks: 7, analyses: [quality], deadline: 21d", "analyses: [quality], deadline: 9d", "rollout.steps[0].shadow.deadline", "7 day blocks"),
+    "canary's analysis too": ("weight: 50, duration: 2d", "weight: 50, duration: 2d, analyses: [quality], deadline: 9d", "rollout.steps[2].canary.deadline", "7 day blocks"),
     "no margin": ("decide: UnlessWorse, margin: 0.01", "decide: NotWorse, margin: 0", "rollout.analyses[0].margin", "margin above 0"),
     "effect without Better": ("decide: UnlessWorse,", "decide: UnlessWorse, minimumEffect: 0.1,", "rollout.analyses[0].minimumEffect", "only under decide: Better"),
     "cooldown beyond the budget": ("cooldown: 14d", "cooldown: 31d", "retraining.cooldown", "longer than budget.per"),
@@ -73,11 +80,6 @@ FINE = {
     "least replicas alone": ("{min: 1, max: 3}", "{min: 4}"),
     "sticky key as a feature": ("name: dest,", "name: tailnum,"),
     "deadline just long enough": ("deadline: 21d", "deadline: 10d"),
-    "two schedules": (
-        "{quality: {}}]",
-        '{schedule: {cron: "0 6 * * 1-5"}}, {schedule: {cron: "*/5 0 1,15 * *"}}]',
-    ),
-    "new data": ("{quality: {}}]", "{newData: {rows: 50000}}]"),
     "no triggers": ("[{drift: {}}, {quality: {}}]", "[]"),
     "suspended": ("  deletionPolicy: Retain", "  suspend: true"),
     "runtime": ("replicas: {min: 1, max: 3}", "runtime: Deployment"),
@@ -87,6 +89,23 @@ FINE = {
 @pytest.mark.parametrize(("old", "new"), FINE.values(), ids=FINE.keys())
 def test_sound_variants_are_accepted(mistakes_after: Broken, old: str, new: str) -> None:
     assert mistakes_after(old, new) == []
+
+
+def test_least_blocks_are_those_of_the_planner() -> None:
+    assert rollout_rules.LEAST_BLOCKS_OF_A_VERDICT == quality.LEAST_BLOCKS
+
+
+@pytest.mark.parametrize("line", ["0 6 * * 1", "*/5 0 1,15 * *", "0-30/10 23 * 12 0-7"])
+def test_cron_lines_are_understood(line: str) -> None:
+    assert OnSchedule(cron=line).cron == line
+
+
+@pytest.mark.parametrize(
+    "line", ["", "* * * *", "60 * * * *", "* * 0 * *", "*/0 * * * *", "a * * * *", "5-1 * * * *", "@daily"]
+)
+def test_what_is_no_cron_line_is_refused(line: str) -> None:
+    with pytest.raises(InvalidSpecError, match="not a cron line"):
+        OnSchedule(cron=line)
 
 
 def test_several_sources_need_a_query(flights: str, mistakes_after: Broken) -> None:
