@@ -146,8 +146,12 @@ class _Planning:
                 for version in ((self.champion,) if self.champion else ()) + self.state.previous
                 if version.name != request.challenger.name
             )
+            pending = retraining.pending
+            if pending is not None and pending.kind is TriggerKind.ALERT:
+                # It speaks about the former champion.
+                pending = None
             retraining = replace(
-                retraining, pending=None, unpromoted=0, failures=0, circuit_open=False, held=""
+                retraining, pending=pending, unpromoted=0, failures=0, circuit_open=False, held=""
             )
             if request.cause is RolloutCause.UNDO:
                 # The older champion's alerts fire again soon; without a new cooldown they would undo the undo.
@@ -290,7 +294,7 @@ class _Planning:
             alert = concerning[mark]
             firing[mark] = alert.as_of
             key = f"alert/{mark}/{alert.as_of.isoformat()}"
-            self._tell(alert.name, alert.summary, key, alert=mark, version=alert.version)
+            self._tell(alert.name, alert.summary, key, alert=mark)
         for mark in sorted(self.state.firing.keys() - firing.keys()):
             key = f"resolved/{mark}/{self.state.firing[mark].isoformat()}"
             self._tell("AlertResolved", "fires no longer", key, alert=mark)

@@ -1,0 +1,89 @@
+"""The story of a system as its events tell it: what was decided, how often, and what led to what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from capstan.domain.triggers import TriggerKind
+from capstan.domain.versions import SystemName
+from capstan.ports.store import Event, Kind, Store
+
+_NOT_DECISIONS = frozenset({"StepStarted", "ChallengerReady", "PartAway", "PartBack", "AlertResolved"})
+"""Told in the story, left out of the report's list of decisions."""
+_AUTOMATIC = frozenset({TriggerKind.ALERT.value, TriggerKind.SCHEDULE.value, TriggerKind.NEW_DATA.value})
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the report counts, each word as DESIGN defines it."""
+
+    alerts: int
+    """Firings, however often notified."""
+    retrainings: int
+    """Runs that an alert, a schedule or new data started and that finished."""
+    promotions: int
+    """Changes of champion by a rollout; the first deployment and undoing are none."""
+    rollbacks: int
+    """Challengers taken back and promotions undone."""
+
+
+def count(events: Iterable[Event]) -> Counts:
+    """Counts over the whole story."""
+    alerts = retrainings = promotions = rollbacks = 0
+    for event in events:
+        alerts += "alert" in event.details and event.reason != "AlertResolved"
+        retrainings += event.reason == "TrainingSucceeded" and event.details.get("trigger") in _AUTOMATIC
+        promotions += event.reason == "Promoted"
+        rollbacks += event.reason == "RolledBack"
+    return Counts(alerts, retrainings, promotions, rollbacks)
+
+
+@dataclass(frozen=True)
+class Told:
+    """One decision, ready to be shown."""
+
+    number: int
+    at: datetime
+    kind: str
+    name: str
+    reason: str
+    message: str
+    details: dict[str, Any]
+
+
+def decisions(store: Store, system: str, *, after: int = 0) -> list[Told]:
+    """All decisions of the system in order, those with numbers above `after`."""
+    return [
+        Told(number, event.at, event.kind.value, event.name, event.reason, event.message, dict(event.details))
+        for number, event in store.events(SystemName(system), after=after)
+        if event.reason not in _NOT_DECISIONS
+    ]
+
+
+def lineage(events: Sequence[Event], kind: str, name: str) -> list[Event]:
+    """All events that the thing led to or came from; kind is `alert`, `run`, `rollout` or `version`.
+
+    The champion is not followed: it takes part in everything while it reigns.
+    """
+    known = {(kind, name)}
+    while True:
+        grown = known | {mark for event in events if (marks := _marks(event)) & known for mark in marks}
+        if grown == known:
+            return [event for event in events if _marks(event) & known]
+        known = grown
+
+
+def _marks(event: Event) -> set[tuple[str, str]]:
+    details = event.details
+    marks = {(key, str(details[key])) for key in ("alert", "run", "rollout", "version") if details.get(key)}
+    if details.get("challenger"):
+        marks.add(("version", str(details["challenger"])))
+    marks |= {("alert", str(mark)) for mark in details.get("alerts", ())}
+    if event.kind is Kind.RUN:
+        marks.add(("run", event.name))
+    if event.kind is Kind.ROLLOUT:
+        marks.add(("rollout", event.name))
+    return marks
