@@ -1,0 +1,279 @@
+"""Answers prediction requests: an ASGI app without a framework, since a framework costs more than the prediction."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import orjson
+
+from capstan.errors import InvalidRequestError
+from capstan.serving import metrics, open_inference
+from capstan.serving.manifest import BINARY, MULTICLASS
+from capstan.serving.metrics import ServiceMetrics
+from capstan.serving.model import Model, Predictions
+from capstan.serving.payload_log import PayloadLog, PayloadRecord
+from capstan.serving.requests import (
+    MAX_BODY_BYTES,
+    MAX_TOKEN,
+    BodyTooLargeError,
+    Call,
+    ClientLeftError,
+    Receive,
+    check_time,
+    parse,
+    read_body,
+    read_headers,
+)
+from capstan.serving.schema import RequestSchema, Row, shown
+from capstan.serving.settings import ServiceSettings
+
+Scope = Any
+Send = Callable[[Any], Awaitable[None]]
+
+OFF_LOOP_ROWS = 100
+"""Larger batches are predicted in a thread, so that health checks and single rows go on."""
+_JSON = (b"content-type", b"application/json")
+_TEXT = (b"content-type", b"text/plain; charset=utf-8")
+
+
+class PredictionApp:
+    """All routes of a model service; answers 503 until `serve` has given it a model."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+        self._model: Model | None = None
+        self._log: PayloadLog | None = None
+        self._version_header = (b"x-capstan-version", settings.version.encode())
+        self.metrics = ServiceMetrics(settings.system, settings.version)
+
+    def serve(self, model: Model, log: PayloadLog | None) -> None:
+        """Answer with this model from now on; None: payloads are not logged."""
+        manifest = model.manifest
+        self._schema = RequestSchema(manifest)
+        self._name = self._settings.system or manifest.system
+        self._id_column = manifest.keys.get("id")
+        self._binary = manifest.task == BINARY
+        self._multiclass = manifest.task == MULTICLASS
+        known = {column.name: column.known for column in manifest.columns if column.known is not None}
+        counters = self.metrics.unseen_counters(tuple(known))
+        self._known = tuple((name, values, counters[name]) for name, values in known.items())
+        self.metrics.set_compiled(not model.fallback)
+        self._log = log
+        self._model = model
+
+    def owns(self, scope: Scope) -> bool:
+        """Whether the path is one of this app's, so that nothing else needs to look at the request."""
+        path: str = scope.get("path", "")
+        return path.startswith(("/predict", "/v2/")) or path in ("/metrics", "/prometheus")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        path, method = scope["path"], scope["method"]
+        if path == "/predict":
+            if method == "POST":
+                await self._predict(scope, receive, send, v2=False)
+            else:
+                await self._answer(send, 405, b'{"error":"POST one row or {\\"rows\\": [...]} to /predict"}')
+        elif method == "POST" and path.startswith("/v2/models/") and path.endswith("/infer"):
+            await self._predict(scope, receive, send, v2=True)
+        elif path in ("/metrics", "/prometheus"):
+            await self._answer(
+                send, 200, self.metrics.exposition(), (b"content-type", metrics.CONTENT_TYPE.encode())
+            )
+        else:
+            await self._inform(path, send)
+
+    async def _inform(self, path: str, send: Send) -> None:
+        parts = path.strip("/").split("/")
+        ready = self._model is not None
+        if parts in (["v2", "health", "live"], ["v2", "health", "ready"]):
+            await self._answer(send, 200 if ready or parts[2] == "live" else 503, b"{}")
+        elif path.rstrip("/") == "/v2":
+            server = {"name": "capstan", "version": self._settings.version, "extensions": []}
+            await self._answer(send, 200, orjson.dumps(server))
+        elif (
+            parts[:2] == ["v2", "models"]
+            and len(parts) >= 3
+            and self._model is not None
+            and parts[2] == self._name
+        ):
+            rest = parts[3:]
+            if rest[:1] == ["versions"]:
+                rest = rest[2:] if rest[1:2] == [self._settings.version] else ["?"]
+            if rest == ["ready"]:
+                await self._answer(send, 200, orjson.dumps({"name": self._name, "ready": True}))
+            elif not rest:
+                body = open_inference.metadata(self._model.manifest, self._name, self._settings.version)
+                await self._answer(send, 200, orjson.dumps(body))
+            else:
+                await self._answer(send, 404, b'{"error":"no such route"}')
+        else:
+            await self._answer(send, 503 if not ready else 404, b'{"error":"no such route or model"}')
+
+    async def _predict(self, scope: Scope, receive: Receive, send: Send, *, v2: bool) -> None:
+        call = Call(time.perf_counter(), v2=v2)
+        try:
+            read_headers(call, scope["headers"], event_time=self._settings.event_time_header)
+            model = self._model
+            if model is None:
+                await self._answer(send, 503, b'{"error":"the model is not loaded yet"}')
+                return
+            body = await read_body(scope["headers"], receive)
+            if v2 and not self._is_ours(scope["path"]):
+                await self._refuse(
+                    call,
+                    send,
+                    404,
+                    InvalidRequestError("model", shown(scope["path"]), f"is not {self._name}"),
+                )
+                return
+            parsed = parse(body)
+            call.rows = open_inference.rows_of(parsed, self._schema) if v2 else self._schema.rows_of(parsed)
+            if v2 and type(parsed.get("id")) is str and not call.request_id:
+                call.request_id = parsed["id"][:MAX_TOKEN]
+            if call.event_time is not None:
+                check_time(call.event_time)
+        except InvalidRequestError as error:
+            call.rows = ()
+            await self._refuse(call, send, 422, error)
+            return
+        except BodyTooLargeError:
+            rule = f"must be at most {MAX_BODY_BYTES} bytes; send the rows in several requests"
+            await self._refuse(call, send, 413, InvalidRequestError("body", "too large", rule))
+            return
+        except ClientLeftError:
+            return
+        await self._predict_rows(call, model, send)
+
+    async def _predict_rows(self, call: Call, model: Model, send: Send) -> None:
+        rows = call.rows
+        for name, values, counter in self._known:
+            for row in rows:
+                value = row.get(name)
+                if value is not None and value not in values:
+                    counter.inc()
+        try:
+            if len(rows) == 1 and not call.v2 and not self._multiclass:
+                prediction: Any = model.predict_row(rows[0])
+                predictions: Any = (prediction,)
+                finite = math.isfinite(prediction)
+            else:
+                predictions = await _predict_many(model, rows)
+                finite = bool(np.isfinite(predictions).all())
+        except Exception as error:
+            # Any exception of a user's model must become an answer that the gateway can fail over from.
+            await self._fail(call, send, f"the model raised {type(error).__name__}: {shown(str(error))}", ())
+            return
+        if not finite:
+            self.metrics.nonfinite.inc(sum(not np.all(np.isfinite(prediction)) for prediction in predictions))
+            await self._fail(call, send, "the model answered NaN or infinity", predictions)
+            return
+        request_id = call.request_id or uuid4().hex
+        call.request_id = request_id
+        version = self._settings.version
+        if call.v2:
+            body = open_inference.answer(model.manifest, self._name, version, request_id, predictions)
+        else:
+            body = {
+                "version": version,
+                "request_id": request_id,
+                "predictions": self._native(model, predictions),
+            }
+        await self._finish(call, send, 200, orjson.dumps(body), predictions)
+
+    def _native(self, model: Model, predictions: Any) -> list[dict[str, Any]]:
+        manifest = model.manifest
+        if self._binary:
+            negative, positive = manifest.classes[0], manifest.classes[-1]
+            threshold = manifest.threshold
+            return [
+                {"probability": p, "label": positive if p >= threshold else negative}
+                for p in map(float, predictions)
+            ]
+        if self._multiclass:
+            return [
+                {
+                    "label": manifest.classes[int(np.argmax(row))],
+                    "probabilities": dict(zip(map(str, manifest.classes), row.tolist(), strict=True)),
+                }
+                for row in predictions
+            ]
+        return [{"value": float(value)} for value in predictions]
+
+    def _is_ours(self, path: str) -> bool:
+        """`/v2/models/NAME[/versions/VERSION]/infer`, or `/v2/models/infer` as Seldon's executor sends it."""
+        own = f"/v2/models/{self._name}"
+        return path in ("/v2/models/infer", f"{own}/infer", f"{own}/versions/{self._settings.version}/infer")
+
+    async def _refuse(self, call: Call, send: Send, status: int, error: InvalidRequestError) -> None:
+        """4xx: the client's mistake, named; logged without its inputs, which detectors must not see."""
+        call.event_time = call.event_time if error.field != "x-capstan-event-time" else None
+        problem = {"field": error.field, "value": error.value, "rule": error.rule}
+        body = {"error": str(error)} if call.v2 else {"error": problem}
+        logged = {"field": error.field, "rule": error.rule}
+        await self._finish(call, send, status, orjson.dumps(body, default=str), (), logged)
+
+    async def _fail(self, call: Call, send: Send, rule: str, predictions: Any) -> None:
+        """500: the model's mistake; the gateway asks the champion instead."""
+        body = {"error": rule} if call.v2 else {"error": {"field": "prediction", "value": None, "rule": rule}}
+        await self._finish(
+            call, send, 500, orjson.dumps(body), predictions, {"field": "prediction", "rule": rule}
+        )
+
+    async def _finish(
+        self,
+        call: Call,
+        send: Send,
+        status: int,
+        body: bytes,
+        predictions: Any,
+        error: Mapping[str, object] | None = None,
+    ) -> None:
+        seconds = time.perf_counter() - call.started
+        self.metrics.answered(call.role, status, seconds)
+        if self._log is not None:
+            self._record(call, status, seconds, predictions, error)
+        await self._answer(send, status, body)
+
+    def _record(
+        self, call: Call, status: int, seconds: float, predictions: Any, error: Mapping[str, object] | None
+    ) -> None:
+        assert self._log is not None
+        wall = time.time()
+        request_id = call.request_id or uuid4().hex
+        for index, row in enumerate(call.rows or ({},)):
+            prediction: float | None = None
+            nonfinite = False
+            if len(predictions):
+                value = predictions[index]
+                prediction = float(value) if not self._multiclass else float(np.max(value))
+                if not math.isfinite(prediction):
+                    prediction, nonfinite = None, True
+            entity = row.get(self._id_column) if self._id_column is not None else None
+            self._log.add(
+                PayloadRecord(
+                    request_id, call.role, call.attempt, index, wall, call.event_time,
+                    None if entity is None else str(entity), status, seconds, prediction, nonfinite, row, error,
+                )
+            )  # fmt: skip
+
+    async def _answer(
+        self, send: Send, status: int, body: bytes, content_type: tuple[bytes, bytes] = _JSON
+    ) -> None:
+        length = (b"content-length", str(len(body)).encode())
+        headers = [content_type, length, self._version_header]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _predict_many(model: Model, rows: Sequence[Row]) -> Predictions:
+    if len(rows) <= OFF_LOOP_ROWS:
+        return model.predict_rows(rows)
+    return await asyncio.get_running_loop().run_in_executor(None, model.predict_rows, rows)

@@ -1,0 +1,81 @@
+"""What a model folder says about itself: `manifest.json`, read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from capstan.errors import InvalidDataError
+
+BINARY, MULTICLASS = "BinaryClassification", "MulticlassClassification"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One raw column of a request."""
+
+    name: str
+    numeric: bool
+    nullable: bool = True
+    minimum: float | None = None
+    maximum: float | None = None
+    allowed: frozenset[object] | None = None
+    """None: any category is accepted, one that training never saw is counted."""
+    known: frozenset[object] | None = None
+    """Categories that training saw; None: the manifest does not say."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the pipeline's refit step wrote beside the model."""
+
+    system: str
+    task: str
+    target: str
+    columns: tuple[Column, ...]
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """`id`, `time` and `sticky_by`, where the spec gives them."""
+    classes: tuple[object, ...] = ()
+    """In the order of the model's probabilities; the last is the positive one of a binary task."""
+    threshold: float = 0.5
+
+
+def read_manifest(model_dir: Path) -> Manifest:
+    """The folder's manifest; raises InvalidDataError that names the field."""
+    path = model_dir / "manifest.json"
+    try:
+        document = orjson.loads(path.read_bytes())
+        return Manifest(
+            system=str(document["system"]),
+            task=str(document["task"]),
+            target=str(document["target"]),
+            columns=tuple(_column(column) for column in document["columns"]),
+            keys={name: str(column) for name, column in (document.get("keys") or {}).items() if column},
+            classes=tuple(document.get("classes") or ()),
+            threshold=float(document.get("threshold") or 0.5),
+        )
+    except OSError as error:
+        raise InvalidDataError(f"{path}: cannot be read: {error.strerror}") from error
+    except KeyError as error:
+        raise InvalidDataError(
+            f"{path}: the field {error.args[0]!r} is missing; train the model again"
+        ) from error
+    except (orjson.JSONDecodeError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidDataError(f"{path}: is not a manifest: {error}") from error
+
+
+def _column(document: Mapping[str, Any]) -> Column:
+    allowed, known = document.get("allowed"), document.get("categories")
+    return Column(
+        name=str(document["name"]),
+        numeric=document["kind"] == "numeric",
+        nullable=bool(document.get("nullable", True)),
+        minimum=document.get("min"),
+        maximum=document.get("max"),
+        allowed=frozenset(allowed) if allowed is not None else None,
+        known=frozenset(known) if known is not None else None,
+    )

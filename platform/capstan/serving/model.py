@@ -1,0 +1,171 @@
+"""A loaded model that predicts raw rows: one at a time by the compiled path, many by the fitted pipeline itself."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from capstan.errors import InvalidDataError
+from capstan.serving.manifest import BINARY, MULTICLASS, Manifest, read_manifest
+
+SELF_TEST_ROWS = 200
+# The compiled path adds the same numbers in another order; nothing else may differ.
+_TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
+
+Predictions = npt.NDArray[np.float64]
+"""(n,) probability of the positive class or number; (n, classes) for multiclass."""
+RowPredictor = Callable[[Mapping[str, object]], Any]
+
+
+class Pipeline(Protocol):
+    """A fitted scikit-learn pipeline over raw columns."""
+
+    def predict(self, frame: Any) -> Any: ...
+
+
+class Model:
+    """Predicts rows that the request schema has accepted; columns that a row lacks are missing values."""
+
+    def __init__(
+        self, manifest: Manifest, pipeline: Pipeline, compiled: RowPredictor | None, fallback: str = ""
+    ) -> None:
+        self.manifest = manifest
+        self._pipeline = pipeline
+        self._compiled = compiled
+        self._names = tuple(column.name for column in manifest.columns)
+        self._numeric = frozenset(column.name for column in manifest.columns if column.numeric)
+        self.fallback = fallback
+        """Why single rows go through the pipeline, which is some ten times slower; empty if they don't."""
+
+    def predict_rows(self, rows: Sequence[Mapping[str, object]]) -> Predictions:
+        """Predictions in the order of the rows."""
+        if len(rows) == 1 and self._compiled is not None:
+            return np.asarray([self._compiled(rows[0])], dtype=np.float64)
+        return self.predict_batch(rows)
+
+    def predict_row(self, row: Mapping[str, object]) -> float | Predictions:
+        """One prediction without an array around it: a number, or the probabilities of a multiclass task."""
+        prediction = self.predict_batch([row])[0] if self._compiled is None else self._compiled(row)
+        return prediction if self.manifest.task == MULTICLASS else float(prediction)
+
+    def predict_batch(self, rows: Sequence[Mapping[str, object]]) -> Predictions:
+        """Through the fitted pipeline, whatever the number of rows."""
+        frame = self._frame(rows)
+        task = self.manifest.task
+        if task in (BINARY, MULTICLASS):
+            probabilities = np.asarray(self._pipeline.predict_proba(frame), dtype=np.float64)  # type: ignore[attr-defined]
+            return probabilities[:, -1] if task == BINARY else probabilities
+        return np.asarray(self._pipeline.predict(frame), dtype=np.float64)
+
+    def _frame(self, rows: Sequence[Mapping[str, object]]) -> Any:
+        import pandas
+
+        columns = {}
+        for name in self._names:
+            values = [row.get(name) for row in rows]
+            if name in self._numeric:
+                columns[name] = np.array(
+                    [math.nan if value is None else value for value in values], dtype=np.float64
+                )
+            else:
+                columns[name] = np.array(values, dtype=object)
+        return pandas.DataFrame(columns, copy=False)
+
+
+def load(model_dir: Path) -> Model:
+    """Unpickle a model folder that the caller has verified, and prove its compiled path; raises InvalidDataError.
+
+    Where the compiled path is not equal to the pipeline on the folder's sample, the model works without it and says
+    why in `fallback`.
+    """
+    import joblib  # type: ignore[import-untyped]
+
+    manifest = read_manifest(model_dir)
+    with _factories(model_dir / "factories"):
+        try:
+            pipeline = joblib.load(model_dir / "pipeline.joblib")
+        except Exception as error:
+            raise InvalidDataError(f"{model_dir / 'pipeline.joblib'}: cannot be loaded: {error!r}") from error
+    plain = Model(manifest, pipeline, None)
+    try:
+        compiled = compile_pipeline(pipeline)
+    except Exception as error:
+        # Whatever a custom estimator does wrong here, the pipeline itself can still serve it.
+        return Model(manifest, pipeline, None, f"not compiled: {error!r}")
+    difference = compare(plain, compiled, [*_sample(model_dir, manifest), *_edge_rows(manifest)])
+    if difference:
+        return Model(manifest, pipeline, None, difference)
+    return Model(manifest, pipeline, compiled)
+
+
+def compile_pipeline(pipeline: Any) -> RowPredictor:
+    """The row-wise path of a fitted pipeline; raises whatever says that it has none."""
+    from capstan.features.rowwise import compile_predict
+
+    predict: RowPredictor = compile_predict(pipeline)
+    return predict
+
+
+def compare(plain: Model, compiled: RowPredictor, rows: Sequence[Mapping[str, object]]) -> str:
+    """Why the compiled path may not be used; empty if it predicts all rows as the pipeline does."""
+    if not rows:
+        return "no sample to prove the compiled path on"
+    try:
+        found = np.asarray([compiled(row) for row in rows], dtype=np.float64)
+    except Exception as error:
+        return f"the compiled path fails: {error!r}"
+    wanted = plain.predict_batch(rows)
+    if found.shape != wanted.shape:
+        return f"the compiled path gives {found.shape}, the pipeline {wanted.shape}"
+    equal = np.isclose(found, wanted, **_TOLERANCE, equal_nan=True).reshape(len(rows), -1).all(axis=1)
+    if equal.all():
+        return ""
+    first = int(np.argmin(equal))
+    return f"the compiled path gives {found[first]} where the pipeline gives {wanted[first]} for {dict(rows[first])}"
+
+
+def _sample(model_dir: Path, manifest: Manifest) -> list[dict[str, object]]:
+    path = model_dir / "sample.parquet"
+    if not path.exists():
+        return []
+    import pyarrow.parquet
+
+    names = [column.name for column in manifest.columns]
+    try:
+        table = pyarrow.parquet.read_table(path, columns=names).slice(0, SELF_TEST_ROWS)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InvalidDataError(f"{path}: cannot be read: {error}") from error
+    return [{name: _json_value(value) for name, value in row.items()} for row in table.to_pylist()]
+
+
+def _edge_rows(manifest: Manifest) -> Iterator[dict[str, object]]:
+    """Rows that a sample may lack: one with every value missing, one with numbers and categories never seen."""
+    yield dict.fromkeys(column.name for column in manifest.columns)
+    yield {column.name: -12345.5 if column.numeric else "never seen before" for column in manifest.columns}
+
+
+def _json_value(value: object) -> object:
+    """As a request would carry it."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value if isinstance(value, str | int | float) else str(value)
+
+
+@contextmanager
+def _factories(folder: Path) -> Iterator[None]:
+    """Custom factory modules of the model can be imported; no bytecode is left, which would change the Bento."""
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    if folder.is_dir():
+        sys.path.append(str(folder))
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before

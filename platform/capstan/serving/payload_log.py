@@ -1,0 +1,231 @@
+"""Sends every answered row to the collector, beside the requests and never in their way.
+
+A bounded buffer takes records; one task sends them in batches and retries until they are acknowledged. When the
+collector stays away the oldest are dropped. Each record has a number, so that what is missing downstream is either
+counted as lost here or provably a bug.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import aiohttp
+import orjson
+
+MEDIA_TYPE = "application/cloudevents-batch+json"
+BUFFER_RECORDS = 20_000
+BATCH_RECORDS = 500
+BATCH_SECONDS = 0.1
+FIRST_RETRY_SECONDS = 0.1
+LAST_RETRY_SECONDS = 5.0
+POST_TIMEOUT_SECONDS = 5.0
+FLUSH_SECONDS = 5.0
+_NEVER_ACCEPTED = frozenset({400, 409, 413, 415, 422})
+"""Answers that sending the same bytes again cannot change."""
+
+
+class PayloadRecord(NamedTuple):
+    """One row of one answered request; made on the hot path, serialised later."""
+
+    request_id: str
+    role: str
+    attempt: int
+    row: int
+    wall: float
+    """Seconds since the epoch."""
+    event_time: str | None
+    """RFC 3339; None: the wall time."""
+    entity_id: str | None
+    status: int
+    latency_seconds: float
+    prediction: float | None
+    nonfinite: bool
+    inputs: Mapping[str, object]
+    error: Mapping[str, object] | None
+
+
+@dataclass
+class PayloadLog:
+    """Call `start` and `stop` on the event loop that calls `add`."""
+
+    collector_url: str
+    source: str
+    """CloudEvents source, `/capstan/<system>/<version>`."""
+    version: str
+    token_file: Path | None
+    on_produced: Callable[[], None] = lambda: None
+    on_lost: Callable[[str, int], None] = lambda _reason, _records: None
+    buffer_records: int = BUFFER_RECORDS
+    flush_seconds: float = FLUSH_SECONDS
+    boot: str = field(default_factory=lambda: uuid4().hex)
+    produced: int = 0
+    lost: int = 0
+    _buffer: deque[tuple[int, PayloadRecord]] = field(default_factory=deque)
+    _batch: list[tuple[int, PayloadRecord]] = field(default_factory=list)
+    """Being sent; also counts as buffered."""
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _full: asyncio.Event = field(default_factory=asyncio.Event)
+    _stopping: bool = False
+    _told: tuple[int, int] = (0, 0)
+    """The counters that the collector last acknowledged."""
+    _task: asyncio.Task[None] | None = None
+
+    def add(self, record: PayloadRecord) -> None:
+        """Number the record and buffer it; drops the oldest when the buffer is full. Never blocks, never raises."""
+        self.produced += 1
+        self.on_produced()
+        buffer = self._buffer
+        if len(buffer) + len(self._batch) >= self.buffer_records:
+            if buffer:
+                buffer.popleft()
+                self._lose("overflow", 1)
+            else:
+                self._lose("overflow", 1)
+                self._wake.set()
+                return
+        buffer.append((self.produced, record))
+        if len(buffer) == 1:
+            self._wake.set()
+        elif len(buffer) >= BATCH_RECORDS:
+            self._full.set()
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="payload-log")
+
+    async def stop(self) -> None:
+        """Send what is buffered, for `flush_seconds` at most; count the rest as lost and say so if somebody listens."""
+        if self._task is None:
+            return
+        self._stopping = True
+        self._wake.set()
+        self._full.set()
+        with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+            await asyncio.wait_for(self._task, self.flush_seconds)
+        self._task = None
+        left = len(self._buffer) + len(self._batch)
+        if left:
+            self._buffer.clear()
+            self._batch = []
+            self._lose("shutdown", left)
+            with contextlib.suppress(Exception):
+                async with self._session() as session:
+                    await asyncio.wait_for(self._post(session, b"[]"), 1.0)
+
+    def _lose(self, reason: str, records: int) -> None:
+        self.lost += records
+        self.on_lost(reason, records)
+
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=POST_TIMEOUT_SECONDS))
+
+    async def _run(self) -> None:
+        async with self._session() as session:
+            await self._deliver(session)  # the first word: this boot exists
+            while True:
+                if not self._buffer and self._told == (self.produced, self.lost):
+                    if self._stopping:
+                        return
+                    await self._wake.wait()
+                    self._wake.clear()
+                if not self._stopping and len(self._buffer) < BATCH_RECORDS:
+                    self._full.clear()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._full.wait(), BATCH_SECONDS)
+                buffer = self._buffer
+                self._batch = [buffer.popleft() for _ in range(min(len(buffer), BATCH_RECORDS))]
+                await self._deliver(session)
+
+    async def _deliver(self, session: aiohttp.ClientSession) -> None:
+        """Retry until the batch is acknowledged or refused for good."""
+        try:
+            body = self._serialise()
+        except (TypeError, ValueError):
+            # A value that JSON can't hold must cost its batch, not the log.
+            self._lose("rejected", len(self._batch))
+            self._batch = []
+            return
+        delay = FIRST_RETRY_SECONDS
+        while True:
+            counters = (self.produced, self.lost)
+            status = await self._post(session, body)
+            if status == 200:
+                self._told = counters
+                self._batch = []
+                return
+            if status in _NEVER_ACCEPTED:
+                refused = len(self._batch)
+                self._batch = []
+                if refused:
+                    self._lose("rejected", refused)
+                else:
+                    self._told = counters
+                return
+            await self._pause(delay)
+            delay = min(delay * 2, LAST_RETRY_SECONDS)
+
+    async def _pause(self, seconds: float) -> None:
+        """Between two attempts; short while stopping, where the whole time is short."""
+        if self._stopping:
+            await asyncio.sleep(min(seconds, FIRST_RETRY_SECONDS))
+            return
+        step = 0.25
+        while seconds > 0 and not self._stopping:
+            await asyncio.sleep(min(seconds, step))
+            seconds -= step
+
+    async def _post(self, session: aiohttp.ClientSession, body: bytes) -> int:
+        """The status, or 0 if there was none."""
+        headers = {
+            "content-type": MEDIA_TYPE,
+            "x-capstan-boot": self.boot,
+            "x-capstan-version": self.version,
+            "x-capstan-produced": str(self.produced),
+            "x-capstan-lost": str(self.lost),
+        }
+        try:
+            if self.token_file is not None:
+                headers["authorization"] = f"Bearer {self.token_file.read_text().strip()}"
+            async with session.post(f"{self.collector_url}/events", data=body, headers=headers) as response:
+                await response.read()
+                return response.status
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            return 0
+
+    def _serialise(self) -> bytes:
+        return orjson.dumps([self._event(sequence, record) for sequence, record in self._batch])
+
+    def _event(self, sequence: int, record: PayloadRecord) -> dict[str, Any]:
+        wall = datetime.fromtimestamp(record.wall, UTC).isoformat()
+        data: dict[str, Any] = {
+            "request_id": record.request_id,
+            "version": self.version,
+            "role": record.role,
+            "attempt": record.attempt,
+            "row": record.row,
+            "event_time": record.event_time or wall,
+            "entity_id": record.entity_id,
+            "status": record.status,
+            "latency_seconds": record.latency_seconds,
+            "prediction": record.prediction,
+            "nonfinite": record.nonfinite,
+            "inputs": record.inputs,
+        }
+        if record.error is not None:
+            data["error"] = record.error
+        return {
+            "specversion": "1.0",
+            "id": f"{self.boot}-{sequence}",
+            "source": self.source,
+            "type": "dev.capstan.prediction",
+            "time": wall,
+            "datacontenttype": "application/json",
+            "data": data,
+        }

@@ -1,0 +1,40 @@
+"""What the environment tells a model service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """One version of one system, and where its payloads go."""
+
+    system: str
+    version: str
+    model_dir: Path | None = None
+    """None: `model/` of the Bento."""
+    digest: str | None = None
+    """The Bento's digest as the registry holds it; None: verified by whoever starts the service."""
+    collector_url: str | None = None
+    """None: payloads are not logged."""
+    token_file: Path | None = None
+    event_time_header: bool = False
+    """Only in a replay: the request header states the event time."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> ServiceSettings:
+        """Read CAPSTAN_*; a bare `bentoml serve` works without any."""
+        logs = environment.get("CAPSTAN_PAYLOAD_LOG", "1") != "0"
+        model_dir = environment.get("CAPSTAN_MODEL_DIR")
+        token_file = environment.get("CAPSTAN_INTERNAL_TOKEN_FILE")
+        return cls(
+            system=environment.get("CAPSTAN_SYSTEM", ""),
+            version=environment.get("CAPSTAN_VERSION", "v0"),
+            model_dir=Path(model_dir) if model_dir else None,
+            digest=environment.get("CAPSTAN_DIGEST") or None,
+            collector_url=(environment.get("CAPSTAN_COLLECTOR_URL") or None) if logs else None,
+            token_file=Path(token_file) if token_file else None,
+            event_time_header=environment.get("CAPSTAN_EVENT_TIME_HEADER") == "1",
+        )

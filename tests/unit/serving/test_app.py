@@ -1,0 +1,285 @@
+"""What a model service answers, asked in-process through its ASGI interface."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from capstan.serving.app import PredictionApp
+from capstan.serving.model import Model, load
+from capstan.serving.payload_log import PayloadRecord
+from capstan.serving.settings import ServiceSettings
+
+ROW = {"distance": 1200, "temp": 3.5, "carrier": "UA", "dest": "LAX", "flight_id": "f-1"}
+
+
+class RecordingLog:
+    """Stands where the payload log stands and keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.records: list[PayloadRecord] = []
+
+    def add(self, record: PayloadRecord) -> None:
+        self.records.append(record)
+
+
+class Service:
+    def __init__(self, model: Model, **settings: Any) -> None:
+        self.log = RecordingLog()
+        self.app = PredictionApp(ServiceSettings(system="toy", version="v3", **settings))
+        self.app.serve(model, self.log)  # type: ignore[arg-type]
+
+    def ask(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(app=self.app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://model") as client:
+                return await client.request(method, path, **arguments)
+
+        return asyncio.run(send())
+
+    def post(self, body: object, path: str = "/predict", **arguments: Any) -> httpx.Response:
+        return self.ask("POST", path, json=body, **arguments)
+
+    def count(self, sample: str) -> float:
+        for line in self.ask("GET", "/metrics").text.splitlines():
+            if line.startswith(sample + " "):
+                return float(line.rpartition(" ")[2])
+        raise AssertionError(f"{sample} is not on /metrics")
+
+
+@pytest.fixture(scope="module")
+def model(model_dir: Path) -> Model:
+    return load(model_dir)
+
+
+@pytest.fixture
+def service(model: Model) -> Service:
+    return Service(model)
+
+
+def test_a_row_is_answered_with_its_probability_label_version_and_id(service: Service, model: Model) -> None:
+    answer = service.post(ROW, headers={"x-request-id": "r-1"})
+    assert answer.status_code == 200
+    assert answer.headers["x-capstan-version"] == "v3"
+    probability = float(model.predict_batch([ROW])[0])
+    assert answer.json() == {
+        "version": "v3",
+        "request_id": "r-1",
+        "predictions": [{"probability": pytest.approx(probability), "label": probability >= 0.5}],
+    }
+
+
+def test_rows_are_answered_in_their_order(service: Service) -> None:
+    rows = [{**ROW, "distance": d} for d in (100, 2900, 700)]
+    many = service.post({"rows": rows}).json()["predictions"]
+    assert many == [pytest.approx(service.post(row).json()["predictions"][0]) for row in rows]
+    assert len({prediction["probability"] for prediction in many}) == 3
+
+
+def test_v2_answers_what_the_native_route_answers(service: Service) -> None:
+    native = service.post(ROW).json()["predictions"][0]
+    body = {
+        "id": "r-2",
+        "inputs": [
+            {"name": "distance", "datatype": "INT64", "shape": [1], "data": [1200]},
+            {"name": "temp", "datatype": "FP64", "shape": [1, 1], "data": [[3.5]]},
+            {"name": "carrier", "datatype": "BYTES", "shape": [1], "data": ["UA"]},
+            {"name": "dest", "datatype": "BYTES", "shape": [1], "data": ["LAX"]},
+        ],
+    }
+    for path in ("/v2/models/toy/infer", "/v2/models/infer", "/v2/models/toy/versions/v3/infer"):
+        answer = service.post(body, path)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["model_version"] == "v3"
+        assert answer.json()["id"] == "r-2"
+        outputs = {output["name"]: output for output in answer.json()["outputs"]}
+        assert outputs["probability"]["data"] == [pytest.approx(native["probability"])]
+        assert outputs["label"] == {
+            "name": "label",
+            "datatype": "BOOL",
+            "shape": [1],
+            "data": [native["label"]],
+        }
+
+
+@pytest.mark.parametrize(
+    ("tensor", "rule"),
+    [
+        pytest.param(
+            {"name": "distance", "datatype": "FP99", "shape": [1], "data": [1]}, "datatype", id="datatype"
+        ),
+        pytest.param(
+            {"name": "distance", "datatype": "FP64", "shape": [2], "data": [1]}, "shape", id="shape"
+        ),
+        pytest.param(
+            {"name": "distance", "datatype": "BYTES", "shape": [1], "data": [1]}, "BYTES", id="type"
+        ),
+        pytest.param(
+            {"name": "distance", "datatype": "FP64", "shape": [1], "data": [0]}, "minimum", id="range"
+        ),
+        pytest.param(
+            {"name": "distanse", "datatype": "FP64", "shape": [1], "data": [9]}, "did you mean", id="name"
+        ),
+        pytest.param(
+            {"name": "distance", "datatype": "FP64", "shape": [1], "data": "AAAA"}, "list", id="binary"
+        ),
+    ],
+)
+def test_a_wrong_tensor_is_refused_with_its_rule(service: Service, tensor: dict, rule: str) -> None:
+    carrier = {"name": "carrier", "datatype": "BYTES", "shape": [1], "data": ["UA"]}
+    answer = service.post({"inputs": [tensor, carrier]}, "/v2/models/toy/infer")
+    assert answer.status_code == 422
+    assert rule in answer.json()["error"]
+
+
+def test_metadata_names_the_columns_and_their_datatypes(service: Service) -> None:
+    document = service.ask("GET", "/v2/models/toy").json()
+    assert {"name": "carrier", "datatype": "BYTES", "shape": [-1]} in document["inputs"]
+    assert {"name": "probability", "datatype": "FP64", "shape": [-1]} in document["outputs"]
+    assert service.ask("GET", "/v2/models/toy/ready").json()["ready"] is True
+    assert service.ask("GET", "/v2/models/other").status_code == 404
+
+
+def test_a_service_without_its_model_is_alive_but_not_ready() -> None:
+    app = PredictionApp(ServiceSettings(system="toy", version="v3"))
+    service = Service.__new__(Service)
+    service.app = app
+    assert service.ask("GET", "/v2/health/live").status_code == 200
+    assert service.ask("GET", "/v2/health/ready").status_code == 503
+    assert service.post(ROW).status_code == 503
+
+
+def test_a_breach_is_a_422_that_names_field_value_and_rule_and_detectors_never_see_it(
+    service: Service,
+) -> None:
+    answer = service.post({**ROW, "carrier": "ZZ"})
+    assert answer.status_code == 422
+    assert answer.json() == {
+        "error": {"field": "carrier", "value": "ZZ", "rule": "is not allowed; allowed: AA, NO, UA"}
+    }
+    (record,) = service.log.records
+    assert (record.status, record.inputs, record.prediction) == (422, {}, None)
+    assert record.error == {"field": "carrier", "rule": "is not allowed; allowed: AA, NO, UA"}
+    assert service.count('capstan_requests_total{code="422",role="champion",system="toy",version="v3"}') == 1
+
+
+def test_ten_megabytes_are_refused_and_counted(service: Service) -> None:
+    answer = service.ask("POST", "/predict", content=b'{"carrier": "' + b"x" * 10_000_000 + b'"}')
+    assert answer.status_code == 413
+    assert answer.json()["error"]["field"] == "body"
+    assert service.count('capstan_requests_total{code="413",role="champion",system="toy",version="v3"}') == 1
+    assert service.post(ROW).status_code == 200
+
+
+def test_a_body_without_a_length_is_refused_when_it_grows_too_long(service: Service) -> None:
+    async def parts() -> Any:
+        for _ in range(40):
+            yield b"x" * 65_536
+
+    assert service.ask("POST", "/predict", content=parts()).status_code == 413
+
+
+def test_a_payload_carries_what_the_collector_needs(service: Service) -> None:
+    headers = {"x-request-id": "r-9", "x-capstan-role": "challenger", "x-envoy-attempt-count": "2"}
+    service.post(ROW, headers=headers)
+    (record,) = service.log.records
+    assert (record.request_id, record.role, record.attempt, record.row) == ("r-9", "challenger", 2, 0)
+    assert (record.entity_id, record.status, record.inputs) == ("f-1", 200, ROW)
+    assert record.prediction is not None and 0 < record.prediction < 1
+    assert record.latency_seconds > 0
+
+
+def test_every_row_of_a_batch_is_a_payload(service: Service) -> None:
+    service.post({"rows": [ROW, ROW, ROW]}, headers={"x-request-id": "r-5"})
+    assert [(record.request_id, record.row) for record in service.log.records] == [
+        ("r-5", 0),
+        ("r-5", 1),
+        ("r-5", 2),
+    ]
+
+
+@pytest.mark.parametrize("host", ["toy-shadow", "toy-shadow:7480"])
+def test_a_mirrored_request_is_a_shadow_whatever_arm_it_came_from(service: Service, host: str) -> None:
+    service.post(ROW, headers={"host": host, "x-capstan-role": "champion"})
+    assert service.log.records[0].role == "shadow"
+    assert service.count('capstan_requests_total{code="200",role="shadow",system="toy",version="v3"}') == 1
+
+
+def test_a_made_up_role_makes_no_new_series(service: Service) -> None:
+    before = len(service.ask("GET", "/metrics").text.splitlines())
+    for number in range(20):
+        service.post(ROW, headers={"x-capstan-role": f"role-{number}"})
+        service.ask("POST", f"/v2/models/model-{number}/infer", content=b"{}")
+    assert len(service.ask("GET", "/metrics").text.splitlines()) == before
+
+
+def test_the_event_time_is_read_in_a_replay_only(model: Model) -> None:
+    headers = {"x-capstan-event-time": "2013-02-01T05:00:00-05:00"}
+    live, replayed = Service(model), Service(model, event_time_header=True)
+    live.post(ROW, headers=headers)
+    replayed.post(ROW, headers=headers)
+    assert live.log.records[0].event_time is None
+    assert replayed.log.records[0].event_time == "2013-02-01T05:00:00-05:00"
+    refused = replayed.post(ROW, headers={"x-capstan-event-time": "yesterday"})
+    assert refused.json()["error"]["field"] == "x-capstan-event-time"
+
+
+def test_a_category_that_training_never_saw_is_answered_and_counted(service: Service) -> None:
+    assert service.post({**ROW, "dest": "ATL"}).status_code == 200
+    assert service.count('capstan_unseen_categories_total{column="dest",system="toy",version="v3"}') == 1
+
+
+class Broken:
+    """An estimator that fails as a user's may."""
+
+    def __init__(self, probability: float | None) -> None:
+        self.probability = probability
+
+    def predict_proba(self, frame: Any) -> np.ndarray:
+        if self.probability is None:
+            raise ZeroDivisionError("no mercy")
+        return np.full((len(frame), 2), self.probability)
+
+
+@pytest.mark.parametrize("probability", [math.nan, math.inf])
+def test_a_nonfinite_prediction_is_a_500_that_is_logged_and_counted(model: Model, probability: float) -> None:
+    service = Service(Model(model.manifest, Broken(probability), None))  # type: ignore[arg-type]
+    assert service.post(ROW).status_code == 500
+    (record,) = service.log.records
+    assert (record.status, record.nonfinite, record.prediction, record.inputs) == (500, True, None, ROW)
+    assert service.count('capstan_nonfinite_predictions_total{version="v3"}') == 1
+
+
+def test_a_model_that_raises_is_a_500_and_the_service_goes_on(model: Model) -> None:
+    service = Service(Model(model.manifest, Broken(None), None))  # type: ignore[arg-type]
+    answer = service.post(ROW)
+    assert answer.status_code == 500
+    assert "ZeroDivisionError" in answer.json()["error"]["rule"]
+    assert service.count('capstan_requests_total{code="500",role="champion",system="toy",version="v3"}') == 1
+
+
+def test_counters_start_at_zero(service: Service) -> None:
+    for role in ("champion", "challenger", "shadow"):
+        for code in (200, 422, 500):
+            labels = f'{{code="{code}",role="{role}",system="toy",version="v3"}}'
+            assert service.count(f"capstan_requests_total{labels}") == 0
+    for reason in ("overflow", "rejected", "shutdown"):
+        assert (
+            service.count(f'capstan_payloads_lost_total{{reason="{reason}",system="toy",version="v3"}}') == 0
+        )
+    assert service.ask("GET", "/prometheus").text == service.ask("GET", "/metrics").text
+
+
+def test_latency_is_observed_in_exponential_buckets(service: Service) -> None:
+    service.post(ROW)
+    labels = 'role="champion",system="toy",version="v3"'
+    assert service.count(f"capstan_request_seconds_count{{{labels}}}") == 1
+    text = service.ask("GET", "/metrics").text
+    assert 'le="0.0005"' in text
+    assert 'le="0.00075"' in text

@@ -1,0 +1,104 @@
+"""A model serves the compiled path only where it proved equal to the fitted pipeline."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from capstan.errors import InvalidDataError
+from capstan.serving import model as serving_model
+from capstan.serving.model import Model, compare, load
+
+ROWS = [
+    {"distance": 1200, "temp": 3.5, "carrier": "UA", "dest": "LAX"},
+    {"distance": 300, "carrier": "AA", "dest": None},
+]
+
+
+def exact(plain: Model) -> serving_model.RowPredictor:
+    return lambda row: plain.predict_batch([row])[0]
+
+
+def test_the_proven_compiled_path_answers_single_rows(
+    model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = load(model_dir)
+    calls: list[Mapping[str, object]] = []
+
+    def compiled(row: Mapping[str, object]) -> float:
+        calls.append(row)
+        return float(plain.predict_batch([row])[0])
+
+    monkeypatch.setattr(serving_model, "compile_pipeline", lambda pipeline: compiled)
+    loaded = load(model_dir)
+    assert loaded.fallback == ""
+    assert len(calls) == 50 + 2, "the sample and the edge rows"
+    calls.clear()
+    assert loaded.predict_rows(ROWS[:1]) == pytest.approx(plain.predict_batch(ROWS[:1]))
+    assert len(calls) == 1
+    loaded.predict_rows(ROWS)
+    assert len(calls) == 1, "a batch goes through the transform itself"
+
+
+@pytest.mark.parametrize(
+    ("compiled", "why"),
+    [
+        pytest.param(lambda row: 0.5, "where the pipeline gives", id="different"),
+        pytest.param(lambda row: row["nowhere"], "the compiled path fails", id="raises"),
+        pytest.param(lambda row: [0.1, 0.9], "gives (52, 2)", id="shape"),
+    ],
+)
+def test_an_unequal_compiled_path_is_not_used_and_the_model_says_why(
+    model_dir: Path, monkeypatch: pytest.MonkeyPatch, compiled: serving_model.RowPredictor, why: str
+) -> None:
+    monkeypatch.setattr(serving_model, "compile_pipeline", lambda pipeline: compiled)
+    loaded = load(model_dir)
+    assert why in loaded.fallback
+    assert loaded.predict_rows(ROWS[:1]) == pytest.approx(loaded.predict_batch(ROWS[:1]))
+
+
+def test_a_difference_in_one_row_of_the_sample_is_found(model_dir: Path) -> None:
+    plain = load(model_dir)
+    assert compare(plain, exact(plain), ROWS) == ""
+    off = [{**ROWS[0], "temp": None}]
+    assert compare(plain, lambda row: plain.predict_batch([{**row, "temp": 0.0}])[0], off) != ""
+    assert compare(plain, exact(plain), []) != ""
+
+
+def test_a_missing_value_is_the_same_whether_null_or_left_out(model_dir: Path) -> None:
+    plain = load(model_dir)
+    left_out = {"distance": 300, "carrier": "AA"}
+    null = {"distance": 300, "carrier": "AA", "temp": None, "dest": None}
+    np.testing.assert_array_equal(plain.predict_batch([left_out]), plain.predict_batch([null]))
+
+
+def test_a_broken_folder_is_named(model_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_dir, folder)
+    (folder / "pipeline.joblib").write_bytes(b"not a pickle")
+    with pytest.raises(InvalidDataError, match=r"pipeline\.joblib"):
+        load(folder)
+    (folder / "manifest.json").write_text('{"system": "toy"}')
+    with pytest.raises(InvalidDataError, match="'task' is missing"):
+        load(folder)
+
+
+def test_custom_factories_travel_with_the_model_and_leave_no_bytecode(
+    model_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_dir, folder)
+    (folder / "factories").mkdir()
+    source = "import numpy\nclass Half:\n    def predict_proba(self, frame):\n        return numpy.full((len(frame), 2), 0.5)\n"
+    (folder / "factories" / "half_of_everything.py").write_text(source)
+    # Protocol 0 spells the class by name: the module is importable only from the folder itself.
+    (folder / "pipeline.joblib").write_bytes(
+        b"ccopy_reg\n_reconstructor\n(chalf_of_everything\nHalf\nc__builtin__\nobject\nNtR."
+    )
+    loaded = load(folder)
+    assert loaded.predict_rows(ROWS).tolist() == [0.5, 0.5]
+    assert not list((folder / "factories").rglob("*.pyc"))
