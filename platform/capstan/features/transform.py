@@ -1,0 +1,111 @@
+"""The one transform that training fits and serving uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from capstan.errors import InvalidDataError
+from capstan.features.columns import Floats, column_of, numbers
+from capstan.features.encoders import CategoricalSettings, Fitted, NumericSettings, Settings
+
+if TYPE_CHECKING:
+    from capstan.spec.features import Feature
+
+
+class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Raw columns (an Arrow table, a pandas frame or a mapping of lists) -> a float64 matrix without missing values."""
+
+    def __init__(self, settings: Sequence[Settings]) -> None:
+        self.settings = settings
+
+    def fit(self, table: Any, y: object = None) -> Self:  # noqa: ARG002 — scikit-learn's signature
+        self.features_: tuple[Fitted, ...] = tuple(
+            setting.fit(column_of(table, setting.column)) for setting in self.settings
+        )
+        self.n_features_out_ = len(self.get_feature_names_out())
+        return self
+
+    def transform(self, table: Any) -> Floats:
+        blocks = [feature.transform(column_of(table, feature.settings.column)) for feature in self.features_]
+        return np.concatenate(blocks, axis=1)
+
+    def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[np.object_]:  # noqa: ARG002
+        return np.array([name for feature in self.features_ for name in feature.names], dtype=object)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Raw columns that are read, each once."""
+        return tuple(dict.fromkeys(setting.column for setting in self.settings))
+
+    @property
+    def categorical_mask_(self) -> npt.NDArray[np.bool_]:
+        """Which outputs are codes of categories; what HistGradientBoosting takes as `categorical_features`."""
+        return np.array(
+            [feature.categorical for feature in self.features_ for _ in feature.names], dtype=bool
+        )
+
+    def complete_rows(self, table: Any) -> npt.NDArray[np.bool_]:
+        """False for rows that `impute: DropRow` leaves out of training; needs no fit."""
+        dropping = [s for s in self.settings if isinstance(s, NumericSettings) and s.impute == "DropRow"]
+        keep = np.ones(len(column_of(table, self.columns[0])), dtype=bool)
+        for setting in dropping:
+            keep &= ~np.isnan(numbers(column_of(table, setting.column), setting.column))
+        if not keep.any() and len(keep):
+            names = ", ".join(setting.name for setting in dropping)
+            raise InvalidDataError(
+                f"features: impute DropRow of {names} leaves no row; impute Median instead"
+            )
+        return keep
+
+    def count_unseen(self, table: Any) -> dict[str, int]:
+        """Feature -> rows whose category is rare or absent in training, for the features that have any."""
+        found = {
+            feature.settings.name: feature.unseen(column_of(table, feature.settings.column))
+            for feature in self.features_
+        }
+        return {name: count for name, count in found.items() if count}
+
+
+def build_transform(features: Sequence[Feature]) -> FeatureTransform:
+    """The spec's features as an unfitted transform."""
+    return FeatureTransform(tuple(_settings(feature) for feature in features))
+
+
+def _settings(feature: Feature) -> Settings:
+    if feature.numeric is not None:
+        numeric = feature.numeric
+        return NumericSettings(
+            name=feature.name,
+            column=feature.column,
+            impute=numeric.impute,
+            default=numeric.default,
+            scale=numeric.scale,
+            bucket_edges=numeric.bucket_edges,
+            bucket_quantiles=numeric.bucket_quantiles,
+            bucket_widths=numeric.bucket_widths,
+        )
+    categorical = feature.categorical
+    assert categorical is not None
+    return CategoricalSettings(
+        name=feature.name,
+        column=feature.column,
+        encode=categorical.encode,
+        min_frequency=categorical.min_frequency,
+    )
+
+
+def as_columns(
+    rows: Sequence[Mapping[str, object]], names: Sequence[str]
+) -> dict[str, npt.NDArray[np.object_]]:
+    """Rows as the mapping of columns that the transform takes; what a row lacks is missing."""
+    columns = {}
+    for name in names:
+        column = np.empty(len(rows), dtype=object)
+        column[:] = [row.get(name) for row in rows]
+        columns[name] = column
+    return columns
