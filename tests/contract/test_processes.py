@@ -197,7 +197,7 @@ def test_one_that_stops_answering_is_restarted(
     supervisor: ProcessSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("capstan.adapters.processes.RUNNING_HEALTH_PERIOD_SECONDS", 0.01)
-    monkeypatch.setattr("capstan.adapters.processes.HEALTH_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("capstan.adapters.process_health.TIMEOUT_SECONDS", 0.1)
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
     spec = ProcessSpec("web", (sys.executable, "-c", SERVER, str(port)), health_url=url, restart=QUICK)

@@ -12,7 +12,8 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,9 +24,12 @@ from aiohttp import web
 from capstan.adapters.envoy import EnvoyGateway
 from capstan.adapters.envoy_config import GatewaySettings
 from capstan.adapters.processes import ProcessSupervisor, free_port
+from capstan.adapters.prometheus import PrometheusServer, PrometheusSettings
+from capstan.adapters.prometheus_operation import PrometheusOperation
+from capstan.domain.evidence import OperationEvidence
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
-from capstan.domain.versions import VersionName
-from capstan.errors import PortInUseError, UnavailableError
+from capstan.domain.versions import SystemName, VersionName
+from capstan.errors import NotAllowedError, PortInUseError, UnavailableError
 from capstan.ports.serving import Endpoint
 
 pytestmark = pytest.mark.real
@@ -411,6 +415,54 @@ def test_nothing_is_routed_to_a_version_that_is_not_ready(world: World) -> None:
     assert world.send(50).versions == {"v1": 50}
 
 
+def test_prometheus_sees_the_failures_that_the_gateway_hid(world: World) -> None:
+    admin = world.gateway.admin_address.removeprefix("http://")
+    rates = PrometheusSettings(scrape_seconds=0.3, evaluate_seconds=1, envoy_admin=admin)
+    server = PrometheusServer(world.supervisor, world.folder / "prometheus", rates)
+    server.start()
+    metrics = PrometheusOperation(server.query, SystemName("flights"))
+    world.apply(split(50, 50, mirror=V3))
+    since = datetime.now(UTC)
+    world.services[V2].behaviour = "hangs"
+    world.services[V3].behaviour = "raises"
+    answers = world.send(200)
+    assert answers.failed == 0
+
+    def seen(challenger: VersionName, *, shadow: bool) -> OperationEvidence:
+        now = datetime.now(UTC)
+        return metrics.operation(V1, challenger, since_wall=since, now_wall=now, shadow=shadow)
+
+    eventually(lambda: sum(seen(V2, shadow=False).assigned.values()) == 200)
+    canary = seen(V2, shadow=False)
+    assert canary.challenger.requests == canary.assigned[V2] > 50
+    assert canary.challenger.errors == canary.challenger.requests
+    assert canary.champion.errors == 0
+    eventually(lambda: seen(V3, shadow=True).challenger.requests == 200)
+    assert seen(V3, shadow=True).challenger.errors == 200
+
+
+def test_a_split_can_be_put_back_while_its_challenger_is_dead(world: World) -> None:
+    world.apply(split(75, 25))
+    world.services[V2].stop()
+    eventually(lambda: not world.gateway.healthy()["v2"])
+    started = time.monotonic()
+    world.apply(split(75, 25))
+    world.apply(split(90, 10))
+    assert time.monotonic() - started < 3
+    assert world.gateway.read_back() == split(90, 10)
+
+
+def test_a_collector_that_moved_is_found_after_a_restart(world: World) -> None:
+    world.apply(split(75, 25))
+    world.collector.stop()
+    world.collector.port = 0
+    world.collector.start()
+    settings = replace(world.gateway.settings, collector=world.collector.endpoint)
+    EnvoyGateway(world.supervisor, world.folder / "envoy", settings).start()
+    assert world.send(3, path="/feedback").failed == 0
+    assert world.gateway.read_back() == split(75, 25)
+
+
 @pytest.mark.parametrize("how", ["renamed over", "edited in place"])
 def test_an_edit_by_hand_is_seen_and_put_back(world: World, how: str) -> None:
     wanted = split(75, 25)
@@ -510,3 +562,5 @@ def test_a_split_that_cannot_be_is_refused_with_its_rule(
 ) -> None:
     assert rule in (world.gateway.refusal(wanted) or "")
     assert world.gateway.refusal(split(75, 25, mirror=V3)) is None
+    with pytest.raises(NotAllowedError, match=rule):
+        world.apply(wanted)

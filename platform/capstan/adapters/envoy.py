@@ -12,13 +12,13 @@ from typing import Any
 import httpx
 import orjson
 
-from capstan.adapters import envoy_config, process_table, tools
+from capstan.adapters import envoy_bootstrap, envoy_config, process_table, tools
 from capstan.adapters.envoy_config import GatewaySettings, Json
 from capstan.adapters.envoy_stats import EnvoyCounters, PredictionCounts
 from capstan.adapters.processes import ProcessSpec, ProcessSupervisor, require_free
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.versions import VersionName
-from capstan.errors import UnavailableError
+from capstan.errors import NotAllowedError, UnavailableError
 from capstan.files import write_whole
 from capstan.ports.serving import Endpoint
 
@@ -54,7 +54,7 @@ class EnvoyGateway:
         folder: Path,
         settings: GatewaySettings,
         *,
-        ready_timeout_seconds: float = 60.0,
+        ready_timeout_seconds: float = 15.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._supervisor = supervisor
@@ -83,7 +83,7 @@ class EnvoyGateway:
         """
         files = self._files
         content = orjson.dumps(
-            envoy_config.bootstrap(self.settings, files.clusters, files.routes), option=orjson.OPT_INDENT_2
+            envoy_bootstrap.bootstrap(self.settings, files.clusters, files.routes), option=orjson.OPT_INDENT_2
         )
         write_whole(files.bootstrap, content)
         if not files.clusters.exists():
@@ -108,6 +108,7 @@ class EnvoyGateway:
             require_free(self.settings.port, "--gateway-port", self.settings.host)
         self._supervisor.ensure(spec)
         self._supervisor.wait_healthy(PROCESS, 30.0)
+        self._renew()
 
     def stop(self) -> None:
         """Count a last time, then stop Envoy; the configuration stays for the next start."""
@@ -133,18 +134,21 @@ class EnvoyGateway:
     def apply(self, split: TrafficSplit, endpoints: Mapping[VersionName, Endpoint]) -> None:
         """Cluster -> ready -> route -> drain -> remove; applying what is so already changes nothing.
 
-        Raises UnavailableError when Envoy is away, when a version that the split sends requests to is not ready, or
-        when Envoy does not take the configuration: whatever was routed before stays routed.
+        Raises NotAllowedError for a split that `refusal` explains; UnavailableError when Envoy is away, when a version
+        that is to get its first requests is not ready, or when Envoy does not take the configuration: whatever was
+        routed before stays routed.
         """
         if (refused := self.refusal(split)) is not None:
-            raise UnavailableError(PART, refused)
+            raise NotAllowedError(f"{PART} cannot do this split: {refused}")
         if missing := sorted(split.versions - endpoints.keys()):
             raise UnavailableError(PART, f"no endpoint is known for {', '.join(missing)}")
         wanted = envoy_config.clusters(split, endpoints, self.settings)
         names = {cluster["name"] for cluster in wanted}
         leaving = [c for c in self._live("clusters") if c["name"] not in names]
+        before = self.read_back()
         self._set_clusters([*wanted, *leaving])
-        self._await_ready(split.versions)
+        # A version that answers already is not waited for: its failure is for the planner to judge, not to block on.
+        self._await_ready(split.versions - (before.versions if before else frozenset()))
         self._set_routes(split)
         if leaving:
             self._drain([cluster["name"] for cluster in leaving])
@@ -177,11 +181,19 @@ class EnvoyGateway:
         """Predictions that the split gave to each arm since Envoy's boot, whoever answered in the end."""
         return self._counters.assigned()
 
+    def _renew(self) -> None:
+        """Keep what is routed, with the routes and the collector of these settings."""
+        split = self.read_back()
+        fixed = envoy_config.clusters(None, {}, self.settings)
+        names = {cluster["name"] for cluster in fixed}
+        self._set_clusters([*fixed, *(c for c in self._live("clusters") if c["name"] not in names)])
+        self._set_routes(split)
+
     def _set_clusters(self, wanted: list[Json]) -> None:
         version = self._publish(self._files.clusters, wanted)
         self._await(lambda: self._version("clusters") == version, "the clusters", self._files.clusters)
 
-    def _set_routes(self, split: TrafficSplit) -> None:
+    def _set_routes(self, split: TrafficSplit | None) -> None:
         version = self._publish(self._files.routes, [envoy_config.routes(split, self.settings)])
 
         def taken() -> bool:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import os
 import signal
 import subprocess
 import threading
 import time
-import urllib.parse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
 
-from capstan.adapters import process_table
+from capstan.adapters import process_health, process_table
 from capstan.adapters.ports_in_use import free_port, is_free, require_free
 from capstan.adapters.process_spec import Backoff, ProcessEvent, ProcessPhase, ProcessSpec, ProcessStatus
 from capstan.errors import CapstanError, MissingToolError, UnavailableError
@@ -34,7 +31,6 @@ __all__ = [
 ]
 
 DEFAULT_GRACE_SECONDS = 10.0
-HEALTH_TIMEOUT_SECONDS = 2.0
 STARTING_HEALTH_PERIOD_SECONDS = 0.1
 RUNNING_HEALTH_PERIOD_SECONDS = 5.0
 UNHEALTHY_AFTER = 6
@@ -285,7 +281,7 @@ class ProcessSupervisor:
 
     def _check_health(self, child: _Child, url: str) -> list[ProcessEvent]:
         name = child.spec.name
-        healthy, message = answers(url)
+        healthy, message = process_health.answers(url)
         settled = healthy or child.was_healthy
         period = RUNNING_HEALTH_PERIOD_SECONDS if settled else STARTING_HEALTH_PERIOD_SECONDS
         child.next_check_at = self._monotonic() + period
@@ -351,21 +347,6 @@ class ProcessSupervisor:
 
     def _log(self, name: str) -> Path:
         return self.log_dir / f"{name}.log"
-
-
-def answers(url: str) -> tuple[bool, str]:
-    """Whether a GET of the URL is answered with 2xx, and what was seen instead."""
-    parts = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(
-        parts.hostname or "127.0.0.1", parts.port, timeout=HEALTH_TIMEOUT_SECONDS
-    )
-    with contextlib.closing(connection):
-        try:
-            connection.request("GET", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}")
-            status = connection.getresponse().status
-        except (OSError, http.client.HTTPException) as error:
-            return False, str(error) or type(error).__name__
-    return 200 <= status < 300, f"HTTP {status}"
 
 
 def ending(exit_code: int | None) -> str:

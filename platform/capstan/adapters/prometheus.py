@@ -160,6 +160,11 @@ class PrometheusServer:
     def stop(self) -> None:
         self._supervisor.stop(PROCESS)
 
+    def scrapes(self, address: str) -> bool:
+        """Whether the target answers; a new one is found up to 5 s after `set_targets` (Prometheus looks no sooner)."""
+        samples = self.query.instant(f'up{{instance="{address}"}}')
+        return bool(samples) and samples[0].value == 1
+
     def set_targets(self, job: str, targets: Mapping[str, Mapping[str, str]]) -> None:
         """Scrape these `host:port` -> labels under `job` from now on; takes no reload.
 
