@@ -10,7 +10,8 @@ import typer
 
 from capstan.errors import InvalidSpecError, Mistake
 from capstan.spec import load
-from capstan.spec.document import path_text, read_document
+from capstan.spec.document import read_document
+from capstan.spec.location import path_text
 from capstan.spec.presence import missing_files
 
 app = typer.Typer()

@@ -24,9 +24,7 @@ from ruamel.yaml.events import (
 from ruamel.yaml.reader import ReaderError
 
 from capstan.errors import Mistake
-
-Location = tuple[str | int, ...]
-"""Keys and indices from the top of the file to a part of it."""
+from capstan.spec.location import Document, Location, path_text
 
 LARGEST_FILE = 512 * 1024
 MOST_PARTS = 20_000
@@ -38,25 +36,6 @@ _BOOLEAN = re.compile(r"^(true|True|TRUE|false|False|FALSE)$")
 _INTEGER = re.compile(r"^[-+]?[0-9]{1,400}$")
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
 _SPECIAL_FLOAT = re.compile(r"^([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$")
-
-
-@dataclass
-class Document:
-    """Plain data with the lines of its parts and the mistakes of its notation."""
-
-    data: Any = None
-    lines: dict[Location, int] = field(default_factory=dict)
-    mistakes: list[tuple[Location, Mistake]] = field(default_factory=list)
-    """Mistakes of notation with the part they lie in."""
-    is_readable: bool = True
-    """False: there is no data to check further."""
-
-    def line_of(self, location: Location) -> int | None:
-        """Line of the part, or of the nearest part around it."""
-        for end in range(len(location), -1, -1):
-            if location[:end] in self.lines:
-                return self.lines[location[:end]]
-        return None
 
 
 @dataclass
@@ -251,12 +230,3 @@ def _is_null(event: ScalarEvent) -> bool:
 
 def _note(document: Document, location: Location, line: int, message: str) -> None:
     document.mistakes.append((location, Mistake(path_text(location), message, line)))
-
-
-def path_text(location: Location) -> str:
-    """`("spec", "rollout", "steps", 2)` as `rollout.steps[2]`; the top is `file`."""
-    parts = location[1:] if len(location) > 1 and location[0] == "spec" else location
-    text = ""
-    for part in parts:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text or "file"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from capstan.spec.document import Location
+from capstan.spec.location import Location
 
 UNKNOWN = "\ufffd"
 """Stands for a column that could not be read, while the rest of the file is checked."""

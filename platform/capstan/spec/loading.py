@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from capstan.errors import InvalidSpecError, Mistake
-from capstan.spec.document import Document, Location, path_text, read_document
 from capstan.spec.finding import UNKNOWN, Finding
+from capstan.spec.location import Document, Location, path_text
 from capstan.spec.mistakes import explained, grammar_errors, meant
 from capstan.spec.rules import broken_rules, repeated_names
 from capstan.spec.system import WITHOUT_RULES, MLSystem
@@ -81,6 +81,9 @@ def _document(document: Mapping[str, Any] | bytes | str) -> Document:
         except (ValueError, RecursionError):
             # Not JSON, but perhaps YAML in braces; its reader also finds the line of the mistake.
             pass
+    # Child processes read JSON only, and ruamel would be a quarter of their import time.
+    from capstan.spec.document import read_document
+
     return read_document(content)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from capstan.errors import Mistake
-from capstan.spec.document import Location, path_text
 from capstan.spec.grammar import NAME_PATTERN
+from capstan.spec.location import Location, path_text
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from capstan.spec.document import Location
 from capstan.spec.finding import Finding
+from capstan.spec.location import Location
 from capstan.spec.system import MLSystem
 
 

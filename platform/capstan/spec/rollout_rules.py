@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from pydantic.alias_generators import to_camel
 
-from capstan.spec.document import Location
 from capstan.spec.finding import Finding
+from capstan.spec.location import Location
 from capstan.spec.units import format_duration
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.alias_generators import to_camel
 
-from capstan.spec.document import Location
 from capstan.spec.finding import UNKNOWN, Finding
+from capstan.spec.location import Location
 from capstan.spec.metrics import METRICS, PAIRED_LOSSES
 from capstan.spec.rollout_rules import broken_rollout_rules
 from capstan.spec.units import format_bytes, format_cores, format_duration

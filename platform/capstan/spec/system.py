@@ -9,10 +9,10 @@ from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from capstan.errors import InvalidSpecError, Mistake
 from capstan.spec.data import Data
-from capstan.spec.document import path_text
 from capstan.spec.evaluation import Evaluation
 from capstan.spec.features import Feature
 from capstan.spec.grammar import Name, SpecModel, SystemNameText
+from capstan.spec.location import path_text
 from capstan.spec.monitoring import Monitoring
 from capstan.spec.objective import Objective, Requirements
 from capstan.spec.replay import Replay

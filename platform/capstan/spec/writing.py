@@ -7,10 +7,6 @@ import json
 import re
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.scalarstring import DoubleQuotedScalarString
-
 _PLAIN = re.compile(
     r"^[A-Za-z_/][A-Za-z0-9_./-]*( [A-Za-z0-9_./-]+)*$|^[0-9]+(ms|s|m|h|d|%|Ki|Mi|Gi)$|^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 )
@@ -35,6 +31,8 @@ def in_one_line(value: Any) -> str:
 
 def in_blocks(data: dict[str, Any]) -> str:
     """A whole file: blocks outside, one line for small maps."""
+    from ruamel.yaml import YAML
+
     # Dates stay text: written plain they are read back as text, also by our own reader.
     writer = YAML(typ="rt", pure=True)
     writer.width = 110
@@ -45,6 +43,9 @@ def in_blocks(data: dict[str, Any]) -> str:
 
 
 def _styled(value: Any) -> Any:
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
     if isinstance(value, dict):
         styled = CommentedMap((_styled(key), _styled(item)) for key, item in value.items())
         if (

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -187,3 +190,17 @@ def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
         load(tmp_path / "nowhere.yaml")
     with pytest.raises(InvalidSpecError, match="Is a directory"):
         load(tmp_path)
+
+
+def test_reading_json_does_not_import_a_yaml_reader() -> None:
+    """Serving processes read `spec.json` when they start."""
+    code = (
+        "import json, sys; from pathlib import Path; from capstan.spec import parse; "
+        "parse(Path(sys.argv[1]).read_bytes(), base_dir=Path()); assert 'ruamel.yaml' not in sys.modules"
+    )
+    system = load(FLIGHTS)
+    dumped = json.dumps(system.model_dump(mode="json", by_alias=True, exclude_unset=True))
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        file.write(dumped)
+        file.flush()
+        subprocess.run([sys.executable, "-c", code, file.name], check=True, timeout=60)
