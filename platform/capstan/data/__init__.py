@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+from capstan.data.checks import CheckReport, Violation, check_table
 from capstan.data.extraction import LABEL_AVAILABLE_AT, extract, needed_columns, trainable
+from capstan.data.leakage import find_leaks, refuse_leaks
+from capstan.data.requests import ColumnSchema, request_schema
 
-__all__ = ["LABEL_AVAILABLE_AT", "extract", "needed_columns", "trainable"]
+__all__ = [
+    "LABEL_AVAILABLE_AT",
+    "CheckReport",
+    "ColumnSchema",
+    "Violation",
+    "check_table",
+    "extract",
+    "find_leaks",
+    "needed_columns",
+    "refuse_leaks",
+    "request_schema",
+    "trainable",
+]

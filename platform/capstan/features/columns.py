@@ -88,12 +88,14 @@ def codes(values: Any, code: Callable[[str | None], int]) -> Codes:
         encoded = encoded if type(encoded).__name__ == "DictionaryArray" else encoded.dictionary_encode()
         known = [code(category(value)) for value in encoded.dictionary.to_pylist()] + [code(None)]
         indices = encoded.indices.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)
-        return np.take(np.asarray(known, dtype=np.int64), indices)
+        looked_up: Codes = np.asarray(known, dtype=np.int64)[indices]
+        return looked_up
     array = np.asarray(values)
     if array.dtype.kind in "iub":
         unique, inverse = np.unique(array, return_inverse=True)
         known = [code(category(value)) for value in unique.tolist()]
-        return np.take(np.asarray(known, dtype=np.int64), inverse.reshape(-1))
+        numbered: Codes = np.asarray(known, dtype=np.int64)[inverse.reshape(-1)]
+        return numbered
     seen: dict[str | None, int] = {}
     result = np.empty(len(array), dtype=np.int64)
     for index, value in enumerate(array.tolist()):

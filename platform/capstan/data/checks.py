@@ -1,0 +1,166 @@
+"""Whether a table of cases keeps the file's rules, and which rows do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from capstan.errors import InvalidDataError
+from capstan.spec.data import Check
+from capstan.spec.system import MLSystem
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One broken rule."""
+
+    column: str
+    rule: str
+    """`is below the minimum 1`."""
+    rows: int
+    ids: tuple[str, ...] = ()
+    """The first rows that break it, at most five; empty if the rule is about the whole table."""
+    values: tuple[str, ...] = ()
+    """Their values."""
+
+    def __str__(self) -> str:
+        if not self.ids:
+            return f"{self.column}: {self.rule}"
+        more = ", …" if self.rows > len(self.ids) else ""
+        shown = ", ".join(f"{name} has {value}" for name, value in zip(self.ids, self.values, strict=True))
+        return f"{self.column}: {self.rows} rows: {self.rule} ({shown}{more})"
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What the checks found."""
+
+    rows: int
+    newest: datetime | None
+    """Event time of the newest row; None for an empty table."""
+    violations: tuple[Violation, ...]
+    missing: dict[str, float] = field(default_factory=dict)
+    """Column -> share of rows without a value, for columns that lack any."""
+
+    def require(self) -> None:
+        """Raises InvalidDataError that lists all broken rules, their rows and values."""
+        if self.violations:
+            listed = "\n".join(f"  {violation}" for violation in self.violations)
+            raise InvalidDataError(
+                f"data.checks: {len(self.violations)} rules are broken:\n{listed}\n"
+                "Correct the rows or filter them in data.query, or change the rule."
+            )
+
+
+def check_table(
+    table: pa.Table,
+    system: MLSystem,
+    *,
+    as_of: datetime | None = None,
+    oldest: timedelta | None = None,
+    least_rows: int = 1,
+) -> CheckReport:
+    """All rules of the file on an extracted table.
+
+    Besides `data.checks`: unique ids, numbers where features need numbers, at least `least_rows` rows, and, if `oldest`
+    is given, a newest row that is not older than that at `as_of`.
+    """
+    data = system.spec.data
+    ids = table[data.keys.id]
+    violations: list[Violation] = []
+    for check in data.checks:
+        violations += _broken(check, table[check.column], ids)
+    violations += _duplicates(data.keys.id, ids)
+    violations += _types(table, system)
+    newest = pc.max(table[data.keys.time]).as_py() if table.num_rows else None
+    if table.num_rows < least_rows:
+        violations.append(
+            Violation(data.keys.id, f"{table.num_rows} rows are fewer than {least_rows}", table.num_rows)
+        )
+    if oldest is not None and as_of is not None and (newest is None or newest < as_of - oldest):
+        rule = f"the newest row is of {newest}, more than {oldest} before {as_of}; is a source not written any more?"
+        violations.append(Violation(data.keys.time, rule, table.num_rows))
+    missing = {
+        name: table[name].null_count / table.num_rows
+        for name in table.column_names
+        if table.num_rows and table[name].null_count
+    }
+    return CheckReport(table.num_rows, newest, tuple(violations), missing)
+
+
+def _broken(check: Check, values: pa.ChunkedArray, ids: pa.ChunkedArray) -> Iterator[Violation]:
+    if not check.nullable:
+        yield from _violation(
+            check.column, "must not be missing", pc.is_null(values, nan_is_null=True), values, ids
+        )
+    if check.min is not None or check.max is not None:
+        if not _is_number(values.type):
+            yield Violation(check.column, f"is {values.type}, so that min and max mean nothing", len(values))
+            return
+        plain = values.cast(pa.float64(), safe=False)
+        if check.min is not None:
+            low = pc.less(plain, check.min)
+            yield from _violation(check.column, f"is below the minimum {check.min:g}", low, values, ids)
+        if check.max is not None:
+            high = pc.greater(plain, check.max)
+            yield from _violation(check.column, f"is above the maximum {check.max:g}", high, values, ids)
+    if check.allowed is not None:
+        allowed = pa.array(check.allowed, pa.string())
+        strange = pc.and_(pc.invert(pc.is_in(values.cast(pa.string()), allowed)), pc.is_valid(values))
+        shown = ", ".join(check.allowed[:20])
+        yield from _violation(check.column, f"is not allowed; allowed: {shown}", strange, values, ids)
+
+
+def _violation(
+    column: str, rule: str, broken: pa.ChunkedArray, values: pa.ChunkedArray, ids: pa.ChunkedArray
+) -> Iterator[Violation]:
+    count = pc.sum(broken).as_py() or 0
+    if count:
+        where = pc.indices_nonzero(pc.fill_null(broken, False))[:_SHOWN]
+        yield Violation(
+            column,
+            rule,
+            count,
+            tuple(str(name) for name in ids.take(where).to_pylist()),
+            tuple(repr(value) for value in values.take(where).to_pylist()),
+        )
+
+
+def _duplicates(name: str, ids: pa.ChunkedArray) -> Iterator[Violation]:
+    if pc.count_distinct(ids).as_py() == len(ids):
+        return
+    counted = pc.value_counts(ids.combine_chunks())
+    twice = [(item["values"], item["counts"]) for item in counted.to_pylist() if item["counts"] > 1]
+    yield Violation(
+        name,
+        "must be unique",
+        sum(count for _, count in twice),
+        tuple(str(value) for value, _ in twice[:_SHOWN]),
+        tuple(f"{count} rows" for _, count in twice[:_SHOWN]),
+    )
+
+
+def _types(table: pa.Table, system: MLSystem) -> Iterator[Violation]:
+    for feature in system.spec.features:
+        kind = table[feature.column].type
+        if feature.numeric is not None and not (_is_number(kind) or pa.types.is_null(kind)):
+            yield Violation(
+                feature.column,
+                f"is {kind}, but feature {feature.name!r} is numeric; make it categorical or cast it in data.query",
+                table.num_rows,
+            )
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_boolean(kind)
+    )
