@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -33,6 +33,12 @@ LOG_BYTES = 8 * 2**20
 """A log file is flushed when it has grown to this, whatever the timer says: bounds memory and the time of a flush."""
 
 
+class _Declared(NamedTuple):
+    changed: int
+    kinds: Mapping[str, Kind]
+    task: str | None
+
+
 class Intake:
     """One per machine; `receive` and `feedback` on one thread, `flush` on any."""
 
@@ -41,7 +47,7 @@ class Intake:
         self._directory = directory
         self._systems = systems
         self._flushing = threading.Lock()
-        self._kinds: dict[str, tuple[int, Mapping[str, Kind]]] = {}
+        self._declared: dict[str, _Declared] = {}
         state = directory / "state.json"
         stored = orjson.loads(state.read_bytes()) if state.exists() else None
         self.ledger = restore(stored["ledger"]) if stored else Ledger()
@@ -81,7 +87,9 @@ class Intake:
             first = judged[0]
             assert isinstance(first, Refusal)
             raise InvalidRequestError(first.field, first.id, first.rule)
-        self._append({"kind": "events", "heading": heading and list(heading), "received": received.isoformat()}, body)
+        self._append(
+            {"kind": "events", "heading": heading and list(heading), "received": received.isoformat()}, body
+        )
         judgement = self.ledger.book(heading, judged, received)
         self._skip(judgement.skipped)
         return judgement
@@ -93,6 +101,7 @@ class Intake:
         """
         named, labels = parse_labels(body)
         owner = self._owner(named or system)
+        self._require_classes(owner, labels)
         self._append({"kind": "labels", "system": owner, "received": received.isoformat()}, body)
         skipped = self.ledger.book_labels(labels)
         self._skip(skipped)
@@ -140,7 +149,7 @@ class Intake:
         touched: set[Path] = set()
         for (system, day), rows in sorted(payloads.items()):
             path = payload_segment(self._systems / system / "payloads", day, number)
-            write_segment(path, columns_of(rows, self._kinds_of(system)))
+            write_segment(path, columns_of(rows, self._declared_by(system).kinds))
             touched.add(path.parent)
         for system, entries_of_system in sorted(labels.items()):
             if entries_of_system:
@@ -162,24 +171,29 @@ class Intake:
         del self._sealed[number]
         self._skips.pop(number, None)
 
-    def _kinds_of(self, system: str) -> Mapping[str, Kind]:
-        """Kinds of declared inputs, from the system's spec; none while it has not been written."""
+    def _declared_by(self, system: str) -> _Declared:
+        """What the system's spec says about payloads and labels; nothing while it has not been written."""
         path = self._systems / system / "spec.json"
         if not path.exists():
-            return {}
+            return _Declared(0, {}, None)
         changed = path.stat().st_mtime_ns
-        if system not in self._kinds or self._kinds[system][0] != changed:
-            features = orjson.loads(path.read_bytes())["spec"]["features"]
-            self._kinds[system] = (
-                changed,
-                {
-                    feature.get("column", feature["name"]): "numeric"
-                    if "numeric" in feature
-                    else "categorical"
-                    for feature in features
-                },
-            )
-        return self._kinds[system][1]
+        if system not in self._declared or self._declared[system].changed != changed:
+            spec = orjson.loads(path.read_bytes())["spec"]
+            kinds: dict[str, Kind] = {
+                feature.get("column", feature["name"]): "numeric" if "numeric" in feature else "categorical"
+                for feature in spec["features"]
+            }
+            self._declared[system] = _Declared(changed, kinds, spec.get("objective", {}).get("task"))
+        return self._declared[system]
+
+    def _require_classes(self, system: str, labels: list[Label]) -> None:
+        if self._declared_by(system).task != "BinaryClassification":
+            return
+        for index, label in enumerate(labels):
+            if label.value not in (None, 0.0, 1.0):
+                raise InvalidRequestError(
+                    f"labels[{index}].label", label.value, "must be true, false, 0 or 1"
+                )
 
     def _skip(self, positions: frozenset[int]) -> None:
         if positions:
