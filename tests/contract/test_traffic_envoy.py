@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import math
 import os
@@ -21,6 +22,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from capstan import files
 from capstan.adapters.envoy import EnvoyGateway
 from capstan.adapters.envoy_config import GatewaySettings
 from capstan.adapters.processes import ProcessSupervisor, free_port
@@ -29,7 +31,7 @@ from capstan.adapters.prometheus_operation import PrometheusOperation
 from capstan.domain.evidence import OperationEvidence
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import SystemName, VersionName
-from capstan.errors import NotAllowedError, PortInUseError, UnavailableError
+from capstan.errors import DiskFullError, NotAllowedError, PortInUseError, UnavailableError
 from capstan.ports.serving import Endpoint
 
 pytestmark = pytest.mark.real
@@ -461,6 +463,54 @@ def test_a_collector_that_moved_is_found_after_a_restart(world: World) -> None:
     EnvoyGateway(world.supervisor, world.folder / "envoy", settings).start()
     assert world.send(3, path="/feedback").failed == 0
     assert world.gateway.read_back() == split(75, 25)
+
+
+@pytest.mark.parametrize("moment", ["_await_ready", "_set_routes", "_drain"])
+def test_a_loop_killed_inside_a_change_finishes_it_next_time(
+    world: World, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    world.apply(split(75, 25))
+    done = threading.Event()
+    load = world.loop.start(world._send(1_000_000, keyed=True, connections=4, until=done))
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(world.gateway, moment, killed)
+    wanted = TrafficSplit(arms=(Arm(V2, Weight(50)), Arm(V3, Weight(50))))
+    with pytest.raises(KeyboardInterrupt):
+        world.apply(wanted)
+    monkeypatch.undo()
+    time.sleep(0.2)
+    heir = EnvoyGateway(world.supervisor, world.folder / "envoy", world.gateway.settings)
+    assert heir.read_back() == (wanted if moment == "_drain" else split(75, 25))
+    heir.apply(wanted, {name: world.services[name].endpoint for name in wanted.versions})
+    done.set()
+    assert load.result(30).failed == 0
+    assert heir.read_back() == wanted
+    assert {c["name"] for c in heir._live("clusters")} == {
+        "v2",
+        "v3",
+        "collector",
+        "arm-v2",
+        "arm-v3-else-v2",
+    }
+
+
+def test_a_full_disk_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.apply(split(75, 25))
+
+    def full(source: object, target: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "replace", full)
+    with pytest.raises(DiskFullError, match="no room left"):
+        world.apply(split(50, 50))
+    monkeypatch.undo()
+    assert world.gateway.read_back() == split(75, 25)
+    assert world.send(50).failed == 0
+    world.apply(split(50, 50))
+    assert world.gateway.read_back() == split(50, 50)
 
 
 @pytest.mark.parametrize("how", ["renamed over", "edited in place"])

@@ -23,7 +23,7 @@ class Backoff:
     gives_up_after: int = 5
 
     def delay_seconds(self, quick_deaths: int) -> float:
-        return float(min(self.initial_seconds * 2 ** max(quick_deaths - 1, 0), self.maximum_seconds))
+        return float(min(self.initial_seconds * 2 ** min(max(quick_deaths - 1, 0), 30), self.maximum_seconds))
 
 
 @dataclass(frozen=True)
