@@ -267,6 +267,25 @@ def test_a_port_is_remembered_while_its_process_lives(supervisor: ProcessSupervi
         assert again(supervisor).port("web") != port
 
 
+def test_processes_stop_in_the_wanted_order(supervisor: ProcessSupervisor, tmp_path: Path) -> None:
+    script = (
+        "import pathlib, signal, sys, time\n"
+        "def end(*_):\n"
+        f"    open({str(tmp_path / 'ended')!r}, 'a').write(sys.argv[1] + ' ')\n"
+        "    sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    logs = [
+        supervisor.ensure(ProcessSpec(name, (sys.executable, "-c", script, name))).log
+        for name in ("collector", "model", "gateway")
+    ]
+    until(supervisor, lambda: all("ready" in log.read_text() for log in logs))
+    supervisor.stop_all(first=["gateway"], last=["collector"])
+    assert (tmp_path / "ended").read_text().split() == ["gateway", "model", "collector"]
+
+
 def test_many_threads_start_one_process(supervisor: ProcessSupervisor) -> None:
     pids: set[int | None] = set()
     threads = [threading.Thread(target=lambda: pids.add(supervisor.ensure(sleeper()).pid)) for _ in range(8)]

@@ -310,6 +310,17 @@ def test_a_shadow_is_judged_by_its_mirrored_requests(world: World) -> None:
     assert (evidence.challenger.requests, evidence.challenger.errors) == (40, 10)
 
 
+def test_a_target_says_when_it_was_last_looked_at(world: World) -> None:
+    shown = scraped(world, {"anything": 1})
+    first = world.prometheus.scraped_at("monitor")
+    assert first is not None
+    assert abs((shown - first).total_seconds()) < 2
+    eventually(lambda: (world.prometheus.scraped_at("monitor") or first) > first)
+    assert world.prometheus.scrapes(world.site.target)
+    assert world.prometheus.scraped_at("nobody") is None
+    assert not world.prometheus.scrapes("127.0.0.1:1")
+
+
 def test_no_or_senseless_samples_are_no_evidence(world: World) -> None:
     since = scraped(world, {})
     labels = f'system="{SYSTEM}",version="v1",role="champion",code="200"'

@@ -279,6 +279,15 @@ def test_a_mirror_gets_every_prediction_once(world: World) -> None:
     assert world.gateway.completed_predictions() == 300
 
 
+def test_a_copy_that_is_not_answered_yet_is_active(world: World) -> None:
+    world.apply(split(100, 0, mirror=V3))
+    world.services[V3].behaviour = "slow"
+    assert world.gateway.active_requests() == 0
+    world.send(5)
+    assert world.gateway.active_requests() == 5
+    eventually(lambda: world.gateway.active_requests() == 0)
+
+
 def test_a_mirror_of_half_gets_about_half(world: World) -> None:
     world.apply(TrafficSplit(arms=(Arm(V1, Weight(100)),), mirrors=(Mirror(V3, Weight(50)),)))
     world.send(600)

@@ -110,9 +110,13 @@ class EnvoyGateway:
         self._supervisor.wait_healthy(PROCESS, 30.0)
         self._renew()
 
+    def remember(self) -> None:
+        """Read the counters and keep them; call it at every tick, so that a crash of Envoy loses little."""
+        self._counters.remember()
+
     def stop(self) -> None:
         """Count a last time, then stop Envoy; the configuration stays for the next start."""
-        self._counters.remember()
+        self.remember()
         self._supervisor.stop(PROCESS)
 
     def refusal(self, split: TrafficSplit) -> str | None:
@@ -176,6 +180,10 @@ class EnvoyGateway:
     def completed_predictions(self) -> int:
         """Predictions that a version answered, over all lives of Envoy; mirrors, retries and feedback not counted."""
         return self._counters.predictions().completed
+
+    def active_requests(self) -> int:
+        """Requests, mirrored copies and retries that are not answered yet; those to the collector not counted."""
+        return self._counters.active()
 
     def assigned(self) -> Mapping[VersionName, int]:
         """Predictions that the split gave to each arm since Envoy's boot, whoever answered in the end."""

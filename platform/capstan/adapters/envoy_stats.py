@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from capstan.adapters.envoy_config import ARM_PREFIX, arm_version
+from capstan.adapters.envoy_config import ARM_PREFIX, COLLECTOR_CLUSTER, arm_version
 from capstan.domain.versions import VersionName
 from capstan.errors import UnavailableError
 from capstan.files import write_whole
@@ -64,6 +64,13 @@ class EnvoyCounters:
         for name, value in self.counters(rf"^cluster\.{ARM_PREFIX}[^.]*\.upstream_rq_completed$").items():
             found[arm_version(name.split(".")[1])] += value
         return found
+
+    def active(self) -> int:
+        waiting = r"^(cluster\..*\.upstream_rq_(active|pending_active)|http\.gateway\.downstream_rq_active)$"
+        stats = self.counters(waiting)
+        return sum(
+            value for name, value in stats.items() if not name.startswith(f"cluster.{COLLECTOR_CLUSTER}.")
+        )
 
     def counters(self, pattern: str) -> dict[str, int]:
         stats = self._get("/stats", format="json", filter=pattern)["stats"]

@@ -78,6 +78,7 @@ class ProcessSupervisor:
         self._monotonic = monotonic
         self._max_log_bytes = max_log_bytes
         self._children: dict[str, _Child] = {}
+        self._ports: dict[tuple[str, str], int] = {}
         self._lock = threading.RLock()
         for folder in (self.run_dir, self.log_dir):
             try:
@@ -129,9 +130,16 @@ class ProcessSupervisor:
                     process_table.end_group(process.pid, None, DEFAULT_GRACE_SECONDS)
             process_table.end_leftovers(self.run_dir, name)
         process_table.record_file(self.run_dir, name).unlink(missing_ok=True)
+        with self._lock:
+            self._ports = {key: port for key, port in self._ports.items() if key[0] != name}
 
-    def stop_all(self, *, last: Sequence[str] = ()) -> None:
-        """Stop everything of this folder at the same time, those named `last` one by one after the others."""
+    def stop_all(self, *, first: Sequence[str] = (), last: Sequence[str] = ()) -> None:
+        """Stop everything of this folder: those named `first` one by one, the others together, `last` one by one.
+
+        End the loop that calls `ensure` and `tick` before: what it started afterwards would be left.
+        """
+        for name in first:
+            self.stop(name)
         with self._lock:
             names = [name for name in self._children if name not in last]
         stopping = [threading.Thread(target=self.stop, args=(name,), name=f"stop-{name}") for name in names]
@@ -183,21 +191,26 @@ class ProcessSupervisor:
     def port(self, name: str, host: str = "127.0.0.1") -> int:
         """The port remembered under this name, so that a process and its digest survive a restart of the supervisor.
 
-        A new free one is drawn when none is remembered or somebody outside this folder has taken it.
+        A new free one is drawn when none is remembered or, at the first question, somebody outside this folder has
+        taken it. Asking again costs nothing until the process of that name is stopped.
         """
-        file = self.run_dir / "ports.json"
         with self._lock:
-            try:
-                book: dict[str, int] = orjson.loads(file.read_bytes())
-            except (OSError, orjson.JSONDecodeError):
-                book = {}
-            if name in book and (is_free(book[name], host) or process_table.holds(self.run_dir, book[name])):
-                return book[name]
-            while (drawn := free_port(host)) in book.values():
-                continue
-            book[name] = drawn
-            write_whole(file, orjson.dumps(book))
-            return drawn
+            if (name, host) not in self._ports:
+                self._ports[name, host] = self._draw_port(name, host)
+            return self._ports[name, host]
+
+    def _draw_port(self, name: str, host: str) -> int:
+        file = self.run_dir / "ports.json"
+        try:
+            book: dict[str, int] = orjson.loads(file.read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            book = {}
+        if name in book and (is_free(book[name], host) or process_table.holds(self.run_dir, book[name])):
+            return book[name]
+        while (drawn := free_port(host)) in book.values():
+            continue
+        write_whole(file, orjson.dumps({**book, name: drawn}))
+        return drawn
 
     def _take_over(self, child: _Child) -> bool:
         """Adopt the living process that matches, after ending those of this name that do not."""

@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,11 @@ class PrometheusServer:
         """Whether the target answers; a new one is found up to 5 s after `set_targets` (Prometheus looks no sooner)."""
         samples = self.query.instant(f'up{{instance="{address}"}}')
         return bool(samples) and samples[0].value == 1
+
+    def scraped_at(self, job: str) -> datetime | None:
+        """When the target of the job that was scraped longest ago was scraped; None while it has none."""
+        samples = self.query.instant(f'min(timestamp(up{{job="{job}"}}))')
+        return datetime.fromtimestamp(samples[0].value, UTC) if samples else None
 
     def set_targets(self, job: str, targets: Mapping[str, Mapping[str, str]]) -> None:
         """Scrape these `host:port` -> labels under `job` from now on; takes no reload.
