@@ -1,0 +1,77 @@
+"""Whether a new model has shown enough to meet users; what was not shown is not passed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from capstan.domain.training import GateOutcome
+from capstan.evaluation.bootstrap import paired_difference
+from capstan.evaluation.metrics import LOWER_IS_BETTER, METRICS, Booleans, Floats
+
+LEAST_DAYS = 5
+"""Resampling fewer days than these says little about the next one."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """The version to beat, on rows that it has not learnt from."""
+
+    name: str
+    probability: Floats
+
+
+def judge_against(
+    rival: Rival | None,
+    metric: str,
+    truth: Booleans,
+    probability: Floats,
+    days: npt.NDArray[np.generic],
+    *,
+    margin: float,
+    confidence: float,
+    seed: int,
+) -> GateOutcome:
+    """Passed if the one-sided bound of the improvement over the rival stays above minus `margin`; None: no verdict."""
+    if rival is None:
+        return GateOutcome(metric, True, f"{metric}: the first version has no champion to be compared with")
+    rows = f"{len(truth)} rows of {len(np.unique(days))} days that {rival.name} has not learnt from"
+    if len(np.unique(days)) < LEAST_DAYS:
+        return GateOutcome(
+            metric,
+            None,
+            f"{metric} against {rival.name}: too little evidence: {rows}, needs {LEAST_DAYS} days",
+        )
+    if not (np.isfinite(probability).all() and np.isfinite(rival.probability).all()):
+        return GateOutcome(
+            metric, None, f"{metric} against {rival.name}: a prediction is not a finite number"
+        )
+    difference = paired_difference(
+        metric, truth, probability, rival.probability, days, rng=np.random.default_rng(seed)
+    )
+    if difference is None or not len(difference.resampled):
+        return GateOutcome(
+            metric, None, f"{metric} against {rival.name}: {rows} do not define it (one class only?)"
+        )
+    low, high = difference.quantile(1 - confidence), difference.quantile(confidence)
+    if metric in LOWER_IS_BETTER:
+        bound, needs, passed = high, f"< +{margin:g}", high < margin
+    else:
+        bound, needs, passed = low, f"> -{margin:g}", low > -margin
+    mine, theirs = METRICS[metric](truth, probability), METRICS[metric](truth, rival.probability)
+    return GateOutcome(
+        metric,
+        passed,
+        f"{metric} {mine:.4f} against {rival.name}'s {theirs:.4f} on {rows}: difference {difference.value:+.4f} "
+        f"[{low:+.4f}, {high:+.4f}], the bound {bound:+.4f} needs {needs}",
+    )
+
+
+def judge_value(name: str, value: float, *, least: float = -math.inf, most: float = math.inf) -> GateOutcome:
+    """Passed if the value lies between the bounds; None if it is not a number."""
+    bounds = [f">= {least:g}"] * math.isfinite(least) + [f"<= {most:g}"] * math.isfinite(most)
+    message = f"{name} {value:g}, needs {' and '.join(bounds) or 'nothing'}"
+    return GateOutcome(name, None if math.isnan(value) else least <= value <= most, message)

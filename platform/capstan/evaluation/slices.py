@@ -1,0 +1,48 @@
+"""The same metrics for parts of a window, so that a good mean can't hide a bad part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from capstan.evaluation.metrics import Booleans, Floats, evaluate
+
+MOST_VALUES = 50
+"""Slices beyond the largest so many are not listed."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Rows of one value of one column."""
+
+    column: str
+    value: str
+    rows: int
+    positives: int
+    metrics: Mapping[str, float]
+    """nan where so few rows do not define one."""
+
+
+def slice_metrics(
+    columns: Mapping[str, Sequence[Any]], truth: Booleans, probability: Floats
+) -> tuple[Slice, ...]:
+    """Metrics for every value of every column, the largest slices first."""
+    slices: list[Slice] = []
+    for column, values in columns.items():
+        texts = np.array(["(missing)" if value is None else str(value) for value in values], dtype=object)
+        names, place, counts = np.unique(texts.astype(str), return_inverse=True, return_counts=True)
+        for index in np.argsort(-counts, kind="stable")[:MOST_VALUES]:
+            rows = place.reshape(-1) == index
+            slices.append(
+                Slice(
+                    column,
+                    str(names[index]),
+                    int(counts[index]),
+                    int(truth[rows].sum()),
+                    evaluate(truth[rows], probability[rows]),
+                )
+            )
+    return tuple(slices)

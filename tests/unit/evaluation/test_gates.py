@@ -1,0 +1,88 @@
+"""A gate passes on evidence, fails on evidence, and says neither without any."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from capstan.evaluation.gates import Rival, judge_against, judge_value
+from capstan.evaluation.slices import slice_metrics
+
+DAYS = np.repeat(np.arange(14), 500)
+RNG = np.random.default_rng(5)
+SCORE = RNG.normal(size=7000)
+TRUTH = RNG.random(7000) < 1 / (1 + np.exp(-SCORE))
+GOOD = 1 / (1 + np.exp(-SCORE))
+POOR = 1 / (1 + np.exp(-(SCORE + RNG.normal(0, 2, 7000))))
+
+
+def judge(mine, rival, metric="rocAuc", truth=TRUTH, days=DAYS, margin=0.005):
+    return judge_against(
+        None if rival is None else Rival("v1", rival),
+        metric,
+        truth,
+        mine,
+        days,
+        margin=margin,
+        confidence=0.95,
+        seed=1,
+    )
+
+
+@pytest.mark.parametrize("metric", ["rocAuc", "logLoss", "averagePrecision"])
+def test_a_better_model_passes_and_a_worse_one_does_not(metric: str) -> None:
+    assert judge(GOOD, POOR, metric).passed is True
+    assert judge(POOR, GOOD, metric).passed is False
+
+
+def test_the_message_tells_both_values_the_interval_and_what_is_needed() -> None:
+    message = judge(GOOD, POOR).message
+    assert message.startswith("rocAuc 0.7")
+    for piece in ("against v1's 0.", "7000 rows of 14 days", "difference +0.", "needs > -0.005"):
+        assert piece in message
+
+
+def test_equal_models_pass_within_the_margin_but_not_without_one() -> None:
+    assert judge(GOOD, GOOD).passed is True
+    assert judge(GOOD, GOOD, margin=0.0).passed is False
+
+
+def test_the_first_version_passes() -> None:
+    assert judge(GOOD, None).passed is True
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"truth": np.zeros(7000, bool)},
+        {"days": np.zeros(7000, int)},
+        {"mine": np.full(7000, math.nan)},
+        {"rival": np.full(7000, math.nan)},
+        {"mine": GOOD[:0], "rival": POOR[:0], "truth": TRUTH[:0], "days": DAYS[:0]},
+    ],
+    ids=["one-class", "one-day", "nan-prediction", "nan-champion", "empty"],
+)
+def test_missing_evidence_is_not_passed_and_not_failed(case: dict) -> None:
+    outcome = judge(**{"mine": GOOD, "rival": POOR, **case})
+    assert outcome.passed is None
+
+
+def test_the_same_seed_gives_the_same_outcome() -> None:
+    assert judge(GOOD, POOR) == judge(GOOD, POOR)
+
+
+@pytest.mark.parametrize(("value", "passed"), [(0.8, True), (0.6, False), (math.nan, None)])
+def test_a_value_is_held_against_its_bound(value: float, passed: bool | None) -> None:
+    assert judge_value("rocAuc", value, least=0.7).passed is passed
+
+
+def test_slices_list_every_value_with_its_rows_and_own_metrics() -> None:
+    carrier = np.where(SCORE > 0, "AA", "UA").tolist()
+    carrier[0] = None
+    found = {part.value: part for part in slice_metrics({"carrier": carrier}, TRUTH, GOOD)}
+    assert set(found) == {"AA", "UA", "(missing)"}
+    assert sum(part.rows for part in found.values()) == 7000
+    assert math.isnan(found["(missing)"].metrics["rocAuc"])
+    assert found["AA"].metrics["accuracy"] != found["UA"].metrics["accuracy"]
