@@ -19,12 +19,13 @@ METRICS: dict[str, tuple[str, ...]] = {
         "f1",
         "precision",
         "recall",
+        "calibrationError",
     ),
 }
 """Task -> metrics of whole windows."""
 PAIRED_LOSSES: dict[str, tuple[str, ...]] = {"BinaryClassification": ("logLoss", "brierScore")}
 """Task -> metrics that each single request has, so that two versions can be compared on the same requests."""
-LOWER_IS_BETTER = frozenset({"logLoss", "brierScore"})
+LOWER_IS_BETTER = frozenset({"logLoss", "brierScore", "calibrationError"})
 
 Direction = Literal["Higher", "Lower"]
 

@@ -9,7 +9,8 @@ import pytest
 
 from capstan.domain import quality
 from capstan.errors import InvalidSpecError, Mistake
-from capstan.spec import rollout_rules
+from capstan.evaluation import metrics as evaluation
+from capstan.spec import metrics, rollout_rules
 from capstan.spec.retraining import OnSchedule
 
 Broken = Callable[[str, str], list[Mistake]]
@@ -93,6 +94,11 @@ def test_sound_variants_are_accepted(mistakes_after: Broken, old: str, new: str)
 
 def test_least_blocks_are_those_of_the_planner() -> None:
     assert rollout_rules.LEAST_BLOCKS_OF_A_VERDICT == quality.LEAST_BLOCKS
+
+
+def test_metrics_of_the_file_are_those_that_evaluation_measures() -> None:
+    assert set(metrics.METRICS["BinaryClassification"]) == set(evaluation.METRICS)
+    assert metrics.LOWER_IS_BETTER == evaluation.LOWER_IS_BETTER
 
 
 @pytest.mark.parametrize("line", ["0 6 * * 1", "*/5 0 1,15 * *", "0-30/10 23 * 12 0-7"])
