@@ -70,13 +70,14 @@ def lineage(events: Sequence[Event], kind: str, name: str) -> list[Event]:
     """
     known = {(kind, name)}
     while True:
-        grown = known | {mark for event in events if (marks := _marks(event)) & known for mark in marks}
+        grown = known | {mark for event in events if (marks := marks_of(event)) & known for mark in marks}
         if grown == known:
-            return [event for event in events if _marks(event) & known]
+            return [event for event in events if marks_of(event) & known]
         known = grown
 
 
-def _marks(event: Event) -> set[tuple[str, str]]:
+def marks_of(event: Event) -> set[tuple[str, str]]:
+    """(kind, name) of everything the event speaks about; two events of one lineage share one."""
     details = event.details
     marks = {(key, str(details[key])) for key in ("alert", "run", "rollout", "version") if details.get(key)}
     if details.get("challenger"):
