@@ -1,0 +1,278 @@
+"""A single row through compiled code gives what the fitted transform and model give for a table."""
+
+from __future__ import annotations
+
+import io
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
+
+from capstan.errors import InvalidDataError
+from capstan.features import FeatureTransform, as_columns, build_transform
+from capstan.features.encoders import CategoricalSettings, NumericSettings
+from capstan.features.rowwise import compile_predict, compile_row
+from capstan.features.trees import CannotCompileError, compile_trees
+from capstan.spec.features import Feature
+
+ROWS = 4000
+NUMERIC = {
+    "plain": {},
+    "zscore": {"impute": "Mean", "scale": "ZScore"},
+    "minmax": {"impute": "Mode", "scale": "MinMax"},
+    "log": {"impute": "Default", "default": 3, "scale": "Log"},
+    "edges": {"bucketEdges": [-1, 0, 2.5]},
+    "quantiles": {"bucketQuantiles": 7},
+    "widths": {"bucketWidths": 5},
+}
+CATEGORICAL = {
+    "integer": {"encode": "Integer", "minFrequency": 5},
+    "hot": {"encode": "OneHot", "minFrequency": 30},
+    "code": {"encode": "Integer"},
+}
+FEATURES = [
+    *(
+        Feature.model_validate({"name": name, "column": f"n {name}", "numeric": how})
+        for name, how in NUMERIC.items()
+    ),
+    *(
+        Feature.model_validate({"name": n, "column": f"c'{n}", "categorical": how})
+        for n, how in CATEGORICAL.items()
+    ),
+]
+
+
+def training_rows() -> list[dict[str, object]]:
+    rng = np.random.default_rng(1)
+    rows = []
+    for _ in range(ROWS):
+        row: dict[str, object] = {}
+        for name in NUMERIC:
+            value = float(rng.normal(1, 3))
+            row[f"n {name}"] = None if rng.random() < 0.05 else value if name != "log" else value**5
+        row["c'integer"] = None if rng.random() < 0.1 else f"k{int(rng.exponential(12))}"
+        row["c'hot"] = ["a", "b", "é 'quoted'"][int(rng.integers(3))] if rng.random() < 0.99 else "rare"
+        row["c'code"] = int(rng.integers(200))
+        rows.append(row)
+    return rows
+
+
+TRAINING = training_rows()
+TRANSFORM = build_transform(FEATURES)
+TRANSFORM.fit(as_columns(TRAINING, TRANSFORM.columns))
+MATRIX = TRANSFORM.transform(as_columns(TRAINING, TRANSFORM.columns))
+TRUTH = (np.nan_to_num(MATRIX[:, 1]) + MATRIX[:, 7] % 3 + np.random.default_rng(2).normal(size=ROWS)) > 1.5
+
+numbers_sent = st.one_of(
+    st.none(),
+    st.floats(),
+    st.integers(-(2**53), 2**53),
+    st.booleans(),
+    st.floats(-5, 5),
+    st.sampled_from([-1, 0, 2.5]),
+)
+categories_sent = st.one_of(
+    st.none(),
+    st.text(max_size=3),
+    st.integers(0, 300),
+    st.integers(0, 300).map(float),
+    st.integers(0, 300).map(str),
+    st.floats(),
+    st.booleans(),
+    st.sampled_from(["a", "rare", "é 'quoted'", "k1", "k40"]),
+)
+requests = st.fixed_dictionaries(
+    {},
+    optional={
+        **{f"n {name}": numbers_sent for name in NUMERIC},
+        **{f"c'{name}": categories_sent for name in CATEGORICAL},
+    },
+)
+
+
+def transformed(row: Mapping[str, object]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return TRANSFORM.transform(as_columns([row], TRANSFORM.columns))[0]
+
+
+ROW_OF = compile_row(TRANSFORM)
+
+
+@settings(max_examples=500, deadline=None)
+@given(row=requests)
+def test_any_row_alone_equals_the_row_in_a_table(row: dict[str, object]) -> None:
+    assert ROW_OF(row).tobytes() == transformed(row).tobytes()
+
+
+def test_every_training_row_alone_equals_its_row_in_the_table() -> None:
+    assert np.array([ROW_OF(row) for row in TRAINING]).tobytes() == MATRIX.tobytes()
+
+
+def models() -> dict[str, Any]:
+    boosting = {"random_state": 0, "early_stopping": False}
+    mask = TRANSFORM.categorical_mask_
+    return {
+        "boosting": HistGradientBoostingClassifier(categorical_features=mask, max_iter=30, **boosting),
+        "deep boosting": HistGradientBoostingClassifier(
+            categorical_features=mask, max_leaf_nodes=200, min_samples_leaf=2, max_iter=8, **boosting
+        ),
+        "boosting without categories": HistGradientBoostingClassifier(max_iter=8, **boosting),
+        "logistic": LogisticRegression(max_iter=50),
+        "prior": DummyClassifier(strategy="prior"),
+        "most frequent": DummyClassifier(strategy="most_frequent"),
+        "naive Bayes": GaussianNB(),
+    }
+
+
+@pytest.fixture(scope="module", params=models().keys())
+def pipeline(request: pytest.FixtureRequest) -> Pipeline:
+    model = models()[request.param]
+    matrix = np.clip(MATRIX, -1e3, 1e3) if request.param in ("logistic", "naive Bayes") else MATRIX
+    with threadpool_limits(1):
+        model.fit(matrix, TRUTH)
+    return Pipeline([("transform", TRANSFORM), ("model", model)])
+
+
+def test_compiled_probability_equals_predict_proba(pipeline: Pipeline) -> None:
+    predict = compile_predict(pipeline)
+    strange = [dict.fromkeys(TRANSFORM.columns), {}, dict.fromkeys(TRANSFORM.columns, -12345.5)]
+    rows = [*TRAINING[:1500], *strange]
+    wanted = pipeline.predict_proba(as_columns(rows, TRANSFORM.columns))[:, -1]
+    found = np.array([predict(row) for row in rows])
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(row=requests)
+def test_compiled_boosting_equals_predict_proba_on_any_row(row: dict[str, object]) -> None:
+    with threadpool_limits(1):
+        wanted = BOOSTED.predict_proba(as_columns([row], TRANSFORM.columns))[0, 1]
+    assert PREDICT(row) == pytest.approx(wanted, rel=1e-12, abs=1e-12)
+
+
+with threadpool_limits(1):
+    BOOSTED = Pipeline([("transform", TRANSFORM), ("model", models()["boosting"].fit(MATRIX, TRUTH))])
+PREDICT = compile_predict(BOOSTED)
+
+
+def test_boosting_runs_compiled_and_in_microseconds() -> None:
+    compile_trees(BOOSTED.steps[-1][1])
+    for row in TRAINING[:500]:
+        PREDICT(row)
+    started = time.process_time()
+    for row in TRAINING[:1000]:
+        PREDICT(row)
+    # The pipeline itself takes several milliseconds; the bound leaves room for slow machines.
+    assert (time.process_time() - started) / 1000 < 300e-6
+
+
+def test_more_than_two_classes_give_all_probabilities() -> None:
+    classes = np.arange(ROWS) % 3
+    model = HistGradientBoostingClassifier(max_iter=5, random_state=0, early_stopping=False).fit(
+        MATRIX, classes
+    )
+    with pytest.raises(CannotCompileError):
+        compile_trees(model)
+    pipeline = Pipeline([("transform", TRANSFORM), ("model", model)])
+    found = compile_predict(pipeline)(TRAINING[0])
+    np.testing.assert_allclose(found, pipeline.predict_proba(as_columns(TRAINING[:1], TRANSFORM.columns))[0])
+
+
+def test_text_for_a_number_is_refused_alone_and_in_a_table() -> None:
+    row = {"n plain": "12"}
+    for attempt in (lambda: ROW_OF(row), lambda: transformed(row)):
+        with pytest.raises(InvalidDataError, match="column 'n plain': '12' is not a number"):
+            attempt()
+
+
+def test_arrow_pandas_and_lists_give_the_same_matrix() -> None:
+    arrow = pa.Table.from_pylist(TRAINING)
+    frame = pd.DataFrame(TRAINING)
+    for table in (arrow, frame, {name: [row[name] for row in TRAINING] for name in TRANSFORM.columns}):
+        assert TRANSFORM.transform(table).tobytes() == MATRIX.tobytes()
+        assert build_transform(FEATURES).fit(table).transform(table).tobytes() == MATRIX.tobytes()
+
+
+def test_rare_and_unseen_categories_share_one_code_and_are_counted() -> None:
+    transform = FeatureTransform((CategoricalSettings("kind", "kind", "Integer", min_frequency=2),))
+    transform.fit({"kind": ["b", "a", "a", "b", "b", "once", None, None]})
+    assert transform.transform({"kind": ["b", "a", None, "once", "never"]})[:, 0].tolist() == [
+        0,
+        2,
+        1,
+        3,
+        3,
+    ] or (transform.transform({"kind": ["b", "a", None, "once", "never"]})[:, 0].tolist() == [0, 1, 2, 3, 3])
+    feature = transform.features_[0]
+    assert (feature.rare_categories, feature.rare_rows) == (1, 1)
+    assert transform.count_unseen({"kind": ["a", "once", "never"]}) == {"kind": 2}
+
+
+def test_impute_and_scale_learn_from_present_values_only() -> None:
+    values = {"x": [1.0, 2.0, 2.0, None, 7.0, math.inf]}
+    found = {
+        how: FeatureTransform(
+            (NumericSettings("x", "x", impute=how, default=9.0 if how == "Default" else None),)
+        )
+        .fit(values)
+        .transform(values)[3, 0]
+        for how in ("Median", "Mean", "Mode", "Default")
+    }
+    assert found == {"Median": 2.0, "Mean": 3.0, "Mode": 2.0, "Default": 9.0}
+    scaled = FeatureTransform((NumericSettings("x", "x", scale="MinMax"),)).fit(values).transform(values)
+    assert (scaled.min(), scaled.max()) == (0.0, 1.0)
+    constant = FeatureTransform((NumericSettings("x", "x", scale="ZScore"),)).fit({"x": [4, 4]})
+    assert constant.transform({"x": [4, 5]})[:, 0].tolist() == [0.0, 1.0]
+
+
+def test_drop_row_marks_incomplete_rows_for_training() -> None:
+    transform = FeatureTransform((NumericSettings("x", "x", impute="DropRow"), NumericSettings("y", "y")))
+    assert transform.complete_rows({"x": [1, None, 3], "y": [None, 1, 1]}).tolist() == [True, False, True]
+    with pytest.raises(InvalidDataError, match="leaves no row"):
+        transform.complete_rows({"x": [None], "y": [1]})
+
+
+def test_too_many_categories_are_numbers_to_trees() -> None:
+    many = {"kind": [f"k{index}" for index in range(400)]}
+    transform = FeatureTransform((CategoricalSettings("kind", "kind", "Integer"),)).fit(many)
+    assert not transform.categorical_mask_.any()
+
+
+def test_fitted_transform_is_loaded_and_run_without_heavy_packages(tmp_path: Any) -> None:
+    joblib.dump(BOOSTED, tmp_path / "pipeline.joblib")
+    code = (
+        "import joblib, sys; p = joblib.load(sys.argv[1]); from capstan.features.rowwise import compile_predict; "
+        "print(repr(compile_predict(p)({'n plain': 1.0}))); "
+        "heavy = {'polars', 'duckdb', 'pandera', 'pydantic', 'mlflow', 'kfp'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "pipeline.joblib")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert float(run.stdout) == PREDICT({"n plain": 1.0})
+
+
+def test_the_same_transform_pickles_to_the_same_bytes() -> None:
+    first, second = io.BytesIO(), io.BytesIO()
+    joblib.dump(TRANSFORM, first)
+    joblib.dump(build_transform(FEATURES).fit(as_columns(TRAINING, TRANSFORM.columns)), second)
+    assert first.getvalue() == second.getvalue()
