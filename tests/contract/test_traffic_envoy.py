@@ -53,7 +53,14 @@ class EventLoop:
     def run(self, work: Awaitable[T], timeout: float = 60.0) -> T:
         return self.start(work).result(timeout)
 
+    async def _cancel(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
     def close(self) -> None:
+        self.run(self._cancel())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()
