@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from capstan.adapters.processes import ProcessPhase, ProcessSpec, ProcessSupervisor
 from capstan.domain.versions import ModelVersion, Readiness, SystemName, VersionName
 from capstan.ports.packager import Packager
@@ -78,6 +80,19 @@ class BentoServing:
     def endpoint(self, name: VersionName) -> Endpoint | None:
         """Where it listens, also before it is ready."""
         return Endpoint(HOST, self._supervisor.port(name)) if name in self._deployed else None
+
+    def drain(self, name: VersionName) -> bool:
+        """Wait until the collector has all payloads of the version; False if it can't be had now."""
+        endpoint = self.endpoint(name)
+        if endpoint is None:
+            return False
+        try:
+            answer = httpx.post(
+                f"http://{endpoint.host}:{endpoint.port}/payloads/drain", timeout=10.0, trust_env=False
+            )
+        except httpx.HTTPError:
+            return False
+        return answer.status_code == httpx.codes.OK
 
     def _spec(self, version: ModelVersion) -> ProcessSpec:
         options = self._options

@@ -7,7 +7,8 @@ answered by the old versions, as they would have been.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -23,10 +24,21 @@ class Charges:
 
     def __init__(self, due: Mapping[str, datetime] | None = None) -> None:
         self._due = dict(due or {})
+        self._is_suspended = False
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Work that begins meanwhile costs no event time: the first champion is there when a replay begins."""
+        self._is_suspended = True
+        try:
+            yield
+        finally:
+            self._is_suspended = False
 
     def begin(self, work: str, due: datetime) -> None:
         """Remember the first start; a repeated start of the same work changes nothing."""
-        self._due.setdefault(work, due)
+        if not self._is_suspended:
+            self._due.setdefault(work, due)
 
     def forget(self, work: str) -> None:
         self._due.pop(work, None)
@@ -51,13 +63,17 @@ class ChargedPipelines:
         self._clock = clock
         self._charges = charges
         self._charge = charge
+        self._running: set[RunName] = set()
 
     def start(self, request: TrainingRequest) -> None:
         self._charges.begin(f"run/{request.run}", self._clock.now() + self._charge)
         self._inner.start(request)
+        self._running.add(request.run)
 
     def status(self, run: RunName) -> RunStatus:
         status = self._inner.status(run)
+        if status.phase is RunPhase.RUNNING:
+            self._running.add(run)
         finished = status.phase not in (RunPhase.ABSENT, RunPhase.RUNNING)
         if finished and self._charges.is_hidden(f"run/{run}", self._clock.now()):
             return replace(
@@ -72,9 +88,10 @@ class ChargedPipelines:
     def cancel(self, run: RunName) -> None:
         self._inner.cancel(run)
 
-    def is_really_running(self, run: RunName) -> bool:
-        """Whether the run takes real time right now, so that event time must stand still."""
-        return self._inner.status(run).phase is RunPhase.RUNNING
+    def is_really_running(self) -> bool:
+        """Whether a run takes real time right now, so that event time must stand still."""
+        self._running = {run for run in self._running if self._inner.status(run).phase is RunPhase.RUNNING}
+        return bool(self._running)
 
 
 class ChargedServing:

@@ -100,6 +100,16 @@ class PayloadLog:
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="payload-log")
 
+    async def drain(self, timeout_seconds: float = POST_TIMEOUT_SECONDS) -> bool:
+        """Send what is buffered without waiting for a batch to fill; whether the collector has acknowledged it all."""
+        deadline = asyncio.get_running_loop().time() + timeout_seconds
+        while self._told != (self.produced, self.lost):
+            if asyncio.get_running_loop().time() > deadline:
+                return False
+            self._full.set()
+            await asyncio.sleep(0.002)
+        return True
+
     async def stop(self) -> None:
         """Send what is buffered, for `flush_seconds` at most; count the rest as lost and say so if somebody listens."""
         if self._task is None:

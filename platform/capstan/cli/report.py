@@ -1,0 +1,76 @@
+"""`capstan report`: the table of the last replay, month by month."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.table import Table
+
+from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, out, print_json
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: capstan report flight-delays --json")
+def report(
+    system: Annotated[str | None, typer.Argument(help="Name of the system; default: the only one there is.")] = None,
+    state: State = DEFAULT_STATE,
+    json: Json = False,
+) -> None:
+    """Show the report of the last replay."""
+    with honest_errors(json):
+        from capstan.domain.versions import SystemName
+        from capstan.embedded.layout import StateDir
+        from capstan.errors import NotFoundError
+
+        folder = StateDir(state).root / "reports"
+        found = sorted(folder.glob("*.json")) if system is None else [StateDir(state).report(SystemName(system))]
+        if len(found) != 1 or not found[0].exists():
+            names = ", ".join(file.stem for file in found) or "none"
+            raise NotFoundError(f"{folder}: reports there: {names}; `capstan demo FILE` makes one, then name it")
+        document = orjson.loads(found[0].read_bytes())
+    if json:
+        print_json(document)
+    else:
+        print_report(document)
+
+
+def print_report(document: Mapping[str, Any]) -> None:
+    """The months, then the totals."""
+    table = Table(title=f"{document['system']}: managed against the static first model")
+    for heading in ("month", "rows", "ROC-AUC static", "managed", "gain [95 %]", "log loss static", "managed"):
+        table.add_column(heading, justify="left" if heading == "month" else "right")
+    for month, row in {**document["months"], "all": document["overall"]}.items():
+        table.add_row(
+            month,
+            f"{row['rows']:,}",
+            _number(row["auc_static"]),
+            _number(row["auc_managed"]),
+            _gain(row["auc_gain"], row["auc_gain_interval"]),
+            _number(row["log_loss_static"]),
+            _number(row["log_loss_managed"]),
+            end_section=month == list(document["months"])[-1] if document["months"] else False,
+        )
+    out.print(table)
+    out.print(
+        f"{document['requests']:,} requests, {document['failed_requests']:,} failed; "
+        f"{document['payloads_stored']:,} payloads stored, {document['payloads_lost']:,} lost, "
+        f"{document['payloads_unaccounted']:,} unaccounted for"
+    )
+    out.print(
+        f"{document['alerts']} alerts, {document['retrainings']} retrainings, {document['promotions']} promotions, "
+        f"{document['rollbacks']} rollbacks in {document['seconds']:.0f} s"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _gain(value: float | None, interval: tuple[float, float] | None) -> str:
+    if value is None or interval is None:
+        return "-"
+    return f"{value:+.3f} [{interval[0]:+.3f}, {interval[1]:+.3f}]"

@@ -1,0 +1,165 @@
+"""One whole replay: bring the system up, train the first champion, send the recorded traffic, report."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from datetime import time as clock_time
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from capstan.data import extract
+from capstan.embedded.client import GatewayClient
+from capstan.embedded.clocks import ReplayClock
+from capstan.embedded.layout import StateDir
+from capstan.embedded.recorded import RecordedTraffic, record_traffic
+from capstan.embedded.replay import Journal, Replay, load_journal
+from capstan.embedded.report import Report, make_report
+from capstan.embedded.supervisor import Supervisor
+from capstan.embedded.wiring import Addresses, LocalSystem, wire
+from capstan.errors import NotAllowedError
+from capstan.files import write_whole
+from capstan.ports.store import Event
+from capstan.spec import MLSystem
+from capstan.spec.replay import Replay as ReplaySpec
+
+
+class Audience(Protocol):
+    """Who is told how it goes."""
+
+    def say(self, text: str) -> None: ...
+
+    def tell(self, event: Event) -> None: ...
+
+    def advance(self, description: str, done: int, total: int, note: str = "") -> None: ...
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which part of the file's replay is run."""
+
+    spec: ReplaySpec
+    start: datetime
+    end: datetime
+    share: float
+
+
+def scope_of(system: MLSystem, *, end: date | None = None, share: float | None = None) -> Scope:
+    """The replay of the file, possibly cut short; raises NotAllowedError if the file has none."""
+    spec = system.spec.replay
+    if spec is None:
+        raise NotAllowedError(
+            "spec.replay: the file has none, so there is nothing to send; add `replay: {start: ..., end: ...}`, "
+            "or use `capstan up` to serve real requests"
+        )
+    zone = ZoneInfo(system.spec.data.time_zone)
+    last = min(end, spec.end) if end else spec.end
+    return Scope(spec, _midnight(spec.start, zone), _midnight(last, zone), share or spec.sample)
+
+
+def run_demo(
+    system: MLSystem,
+    state: StateDir,
+    audience: Audience,
+    *,
+    addresses: Addresses,
+    scope: Scope,
+    resume: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+    serve_page: Callable[[LocalSystem, Supervisor, Callable[[], Journal | None]], Callable[[], None]]
+    | None = None,
+) -> Report | None:
+    """Replay the scope; returns the report, or None if it was stopped before the end.
+
+    Without `resume` the state directory is emptied first. Everything that was started is stopped in the end.
+    """
+    began = time.monotonic()
+    if not resume:
+        _empty(state)
+    with state.exclusively():
+        journal_path = state.root / "replay.json"
+        journal, charges = load_journal(journal_path, scope.start)
+        clock = ReplayClock(journal.position)
+        local = wire(system, state, addresses=addresses, clock=clock, charges=charges)
+        supervisor = Supervisor(local, tell=audience.tell, say=audience.say)
+        close_page = serve_page(local, supervisor, lambda: journal) if serve_page else lambda: None
+        client = GatewayClient(addresses.gateway, connections=scope.spec.connections)
+        try:
+            supervisor.start()
+            audience.say("reading the recorded traffic")
+            traffic = read_traffic(system, scope)
+            audience.say("training the first champion")
+            with charges.suspended():
+                supervisor.bring_up(stop)
+            replay = Replay(
+                traffic,
+                client=client,
+                clock=clock,
+                charges=charges,
+                settling=supervisor,
+                journal=journal,
+                journal_path=journal_path,
+                end=scope.end,
+                tick=scope.spec.tick,
+                zone=ZoneInfo(system.spec.data.time_zone),
+                stop=stop,
+                progress=lambda at: _progress(audience, at, len(traffic)),
+            )
+            replay.run()
+            if stop():
+                return None
+            audience.say("comparing with the static first champion")
+            supervisor.settle()
+            seconds = time.monotonic() - began
+            report = make_report(local, journal, traffic, start=scope.start, end=scope.end, seconds=seconds)
+            write_whole(state.report(local.name), orjson.dumps(report, option=orjson.OPT_INDENT_2))
+            return report
+        finally:
+            client.close()
+            supervisor.stop()
+            close_page()
+            local.close()
+
+
+def read_traffic(system: MLSystem, scope: Scope) -> RecordedTraffic:
+    """The rows of the scope, as requests and labels."""
+    data = system.spec.data
+    table = extract(system, as_of=None, labels_as_of=None, start=scope.start, end=scope.end)
+    features = list(dict.fromkeys(feature.column or feature.name for feature in system.spec.features))
+    return record_traffic(
+        table,
+        columns=features,
+        id_column=data.keys.id,
+        time_column=scope.spec.time_column or data.keys.time,
+        key_column=data.keys.sticky_by,
+        label_column=data.label.column,
+        share=scope.share,
+        no_label_delay_microseconds=round(data.label.maximum_delay.total_seconds() * 1e6),
+    )
+
+
+def _progress(audience: Audience, journal: Journal, total: int) -> None:
+    failed = f", {journal.answered.failed:,} failed" if journal.answered.failed else ""
+    audience.advance("replaying", journal.answered.sent, total, f"{journal.position:%Y-%m-%d}{failed}")
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, clock_time(), tzinfo=zone).astimezone(UTC)
+
+
+def _empty(state: StateDir) -> None:
+    """Remove what an earlier replay left, its processes first; secrets stay."""
+    if not state.root.exists():
+        return
+    with state.exclusively():
+        from capstan.adapters.processes import ProcessSupervisor
+
+        ProcessSupervisor(state.run / "processes", state.logs).stop_all()
+        for entry in state.root.iterdir():
+            if entry.name not in ("secrets", "lock"):
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

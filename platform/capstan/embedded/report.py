@@ -1,0 +1,141 @@
+"""The report at the end of a replay: what was sent, what was decided, and what retraining was worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, TypedDict
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import orjson
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from capstan.domain.versions import ModelVersion
+from capstan.embedded.comparison import Compared, compare
+from capstan.embedded.recorded import RecordedTraffic
+from capstan.embedded.replay import Journal
+from capstan.embedded.wiring import LocalSystem
+from capstan.engine.story import count, decisions
+from capstan.ports.codec import to_json
+from capstan.serving.content import MODEL_FOLDER
+from capstan.serving.model import load
+
+BATCH_ROWS = 10_000
+
+
+class Report(TypedDict):
+    """The JSON at `.capstan/reports/<system>.json`; months by the system's time zone."""
+
+    system: str
+    requests: int
+    failed_requests: int
+    failures: list[str]
+    payloads_stored: int
+    payloads_lost: int
+    payloads_unaccounted: int
+    alerts: int
+    retrainings: int
+    promotions: int
+    rollbacks: int
+    auc_static: dict[str, float | None]
+    auc_managed: dict[str, float | None]
+    log_loss_static: dict[str, float | None]
+    log_loss_managed: dict[str, float | None]
+    months: dict[str, dict[str, Any]]
+    overall: dict[str, Any]
+    gain: float | None
+    gain_interval: tuple[float, float] | None
+    labelled_rows: int
+    decisions: list[dict[str, Any]]
+    versions: list[dict[str, Any]]
+    start: str
+    end: str
+    seconds: float
+
+
+def make_report(
+    local: LocalSystem,
+    journal: Journal,
+    traffic: RecordedTraffic,
+    *,
+    start: datetime,
+    end: datetime,
+    seconds: float,
+    seed: int = 2013,
+) -> Report:
+    """Everything that the story, the counters and the stored predictions say about the replay."""
+    events = [event for _, event in local.store.events(local.name)]
+    counts = count(events)
+    stats = local.collector.stats()
+    completed = local.gateway.completed_predictions()
+    first = first_champion(local)
+    by_month, overall, labelled = _compared(local, first, traffic, start, end, seed)
+    return Report(
+        system=local.name,
+        requests=journal.answered.sent,
+        failed_requests=journal.answered.failed,
+        failures=journal.answered.failures,
+        payloads_stored=stats.stored,
+        payloads_lost=stats.lost,
+        payloads_unaccounted=completed - stats.answered - stats.lost,
+        **asdict(counts),
+        auc_static={month: c.auc_static for month, c in by_month.items()},
+        auc_managed={month: c.auc_managed for month, c in by_month.items()},
+        log_loss_static={month: c.log_loss_static for month, c in by_month.items()},
+        log_loss_managed={month: c.log_loss_managed for month, c in by_month.items()},
+        months={month: asdict(c) for month, c in by_month.items()},
+        overall=asdict(overall),
+        gain=overall.auc_gain,
+        gain_interval=overall.auc_gain_interval,
+        labelled_rows=labelled,
+        decisions=[asdict(told) for told in decisions(local.store, local.name)],
+        versions=[to_json(version) for version in local.registry.versions()],
+        start=start.isoformat(),
+        end=end.isoformat(),
+        seconds=round(seconds, 1),
+    )
+
+
+def first_champion(local: LocalSystem) -> ModelVersion:
+    """The static system: the first version that ever served."""
+    return min(local.registry.versions(), key=lambda version: version.as_of)
+
+
+def _compared(
+    local: LocalSystem,
+    first: ModelVersion,
+    traffic: RecordedTraffic,
+    start: datetime,
+    end: datetime,
+    seed: int,
+) -> tuple[dict[str, Compared], Compared, int]:
+    served = local.evidence.answered_with_labels(start, end)
+    table = served.filter(pc.is_valid(served.column("label")))
+    zone = ZoneInfo(local.system.spec.data.time_zone)
+    local_times = [moment.astimezone(zone) for moment in table.column("event_time").to_pylist()]
+    by_month, overall = compare(
+        np.asarray(table.column("label").to_numpy(), dtype=np.float64),
+        static_predictions(local, first, traffic, table.column("entity_id").to_pylist()),
+        np.asarray(table.column("prediction").to_numpy(), dtype=np.float64),
+        np.array([f"{moment:%Y-%m}" for moment in local_times], dtype=np.str_),
+        np.array([f"{moment:%Y-%m-%d}" for moment in local_times], dtype=np.str_),
+        rng=np.random.default_rng(seed),
+    )
+    return by_month, overall, table.num_rows
+
+
+def static_predictions(
+    local: LocalSystem, first: ModelVersion, traffic: RecordedTraffic, entity_ids: Sequence[str]
+) -> NDArray[np.float64]:
+    """What the first champion, loaded from its verified bytes, says about the requests of these entities."""
+    bento = local.packager.verify(first.bento_tag, first.digest)
+    model = load(bento / MODEL_FOLDER)
+    row_of = {entity_id: row for row, entity_id in enumerate(traffic.entity_ids)}
+    parts = []
+    for begin in range(0, len(entity_ids), BATCH_ROWS):
+        rows = [orjson.loads(traffic.bodies[row_of[i]]) for i in entity_ids[begin : begin + BATCH_ROWS]]
+        parts.append(model.predict_batch(rows))
+    return np.concatenate(parts) if parts else np.empty(0)

@@ -1,0 +1,221 @@
+"""Brings a system up on one machine, keeps it running, and takes it down without leaving anything behind."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import orjson
+
+from capstan.adapters.processes import ProcessEvent
+from capstan.domain.versions import Readiness
+from capstan.embedded.wiring import LocalSystem, spec_document
+from capstan.engine import Outcome
+from capstan.engine.records import system_state
+from capstan.errors import CapstanError, UnavailableError
+from capstan.files import write_whole
+from capstan.monitoring.rules import render
+from capstan.ports.store import Event, Kind, Record
+
+logger = logging.getLogger(__name__)
+
+BUSY_PAUSE_SECONDS = 0.2
+"""Between two looks while training or a start takes real time; looking costs processor time that the work needs."""
+LOOK_SECONDS = 2.0
+"""A live loop looks at least this often, whether hinted at by a webhook or not."""
+QUIET_SECONDS = 15.0
+"""A replay waits so long for payloads and scrapes; then it goes on, and what is missing is seen as missing."""
+OLDEST_SCRAPE = 'min(timestamp(up{job=~"services|envoy"} == 1))'
+LAST_TO_STOP = ("envoy", "collector")
+"""Requests end before their services do, and payloads are taken until the last service has flushed."""
+
+
+class Supervisor:
+    """Runs the processes and the loop of one system."""
+
+    def __init__(
+        self,
+        local: LocalSystem,
+        *,
+        tell: Callable[[Event], None] = lambda _: None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.local = local
+        self._tell = tell
+        self._say = say
+        self._told = local.store.last_event_number(local.name)
+        self._hint = threading.Event()
+        self._stopping = threading.Event()
+
+    # -- up and down
+
+    def start(self) -> None:
+        """Start or adopt every process; returns when all of them answer."""
+        local = self.local
+        for helper in local.helpers:
+            local.processes.ensure(helper)
+        self._say("starting the gateway, Prometheus and Alertmanager")
+        local.gateway.start()
+        local.alertmanager.start()
+        local.prometheus.start()
+        for helper in local.helpers:
+            local.processes.wait_healthy(helper.name)
+        local.prometheus.set_rules(local.name, render(local.system))
+        self._set_targets()
+        self.declare()
+        addresses = {"page": local.addresses.page, "gateway": local.addresses.gateway, "system": local.name}
+        write_whole(local.state.addresses, orjson.dumps(addresses))
+
+    def stop(self) -> None:
+        """Stop every process; state stays."""
+        self._stopping.set()
+        self._hint.set()
+        with suppress(CapstanError):
+            self.local.gateway.remember()
+        self.local.processes.stop_all(last=LAST_TO_STOP)
+        self.local.state.addresses.unlink(missing_ok=True)
+
+    def declare(self) -> None:
+        """Store what the file says; a changed file raises the record's generation."""
+        local = self.local
+        document = spec_document(local.system)
+        known = local.store.get(Kind.SYSTEM, local.name)
+        if known is None:
+            local.store.put(Record(Kind.SYSTEM, local.name, local.name, document))
+        elif known.spec != document:
+            local.store.put(replace(known, spec=document, generation=known.generation + 1))
+
+    def bring_up(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Look until a champion answers all requests; raises CapstanError if training it fails for good."""
+        while not stop():
+            outcome = self.look()
+            record = self.local.store.get(Kind.SYSTEM, self.local.name)
+            state = system_state(record) if record is not None else None
+            idle = state is not None and state.run is None and state.rollout is None
+            if state is not None and idle and state.champion is not None and not self._is_really_busy():
+                return
+            if state is not None and idle and state.retraining.failures:
+                raise CapstanError(
+                    f"the first model could not be trained: {outcome.message}; see `capstan runs`"
+                )
+            time.sleep(BUSY_PAUSE_SECONDS)
+
+    # -- the loop
+
+    def hint(self) -> None:
+        """Something may have happened: look now."""
+        self._hint.set()
+
+    def run(self, *, until: Callable[[], bool] = lambda: False) -> None:
+        """The live loop: look every few seconds and whenever hinted at."""
+        while not self._stopping.is_set() and not until():
+            self.look()
+            self._hint.wait(LOOK_SECONDS)
+            self._hint.clear()
+
+    def look(self) -> Outcome:
+        """Reconcile until there is nothing to do but wait."""
+        while True:
+            self._watch_processes()
+            outcome = self.local.engine.reconcile(self.local.name)
+            self._tell_events()
+            if outcome.is_settled or self._stopping.is_set():
+                return outcome
+
+    def post_labels(self, labels: list[dict[str, object]]) -> None:
+        """Hand labels in as a client would: through the gateway."""
+        self.local.collector.post_labels(labels)
+
+    def answered_since(self, moment: datetime) -> set[str]:
+        """Entity ids whose predictions at or after the moment are stored already."""
+        self._quiesce()
+        self.local.collector.flush()
+        served = self.local.evidence.answered_with_labels(moment, moment + timedelta(days=3660))
+        return set(served.column("entity_id").to_pylist())
+
+    def settle(self) -> timedelta | None:
+        """For a replay: let everything happen that follows from the present moment of event time."""
+        local = self.local
+        self._quiesce()
+        local.collector.flush()
+        decided = local.monitor.advance(local.clock.now())
+        if decided.alerting_changed:
+            local.alerts.settled(local.prometheus.query, decided.generation)
+        while True:
+            outcome = self.look()
+            if self._stopping.is_set() or not self._is_really_busy():
+                return outcome.requeue_after
+            time.sleep(BUSY_PAUSE_SECONDS)
+
+    def _is_really_busy(self) -> bool:
+        return self.local.pipelines.is_really_running() or self.local.serving.is_really_starting()
+
+    def _quiesce(self) -> None:
+        """Wait until all copies of requests are answered and all payloads are with the collector.
+
+        Without it a verdict would depend on which payloads happened to be quick.
+        """
+        local = self.local
+        deadline = time.monotonic() + QUIET_SECONDS
+        while local.gateway.active_requests() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for name, readiness in local.versions.readiness().items():
+            if readiness is Readiness.READY and not local.versions.drain(name):
+                logger.warning("%s did not hand all its payloads in", name)
+        if self._rolls_out():
+            self._await_scrape(time.time())
+
+    def _rolls_out(self) -> bool:
+        """Whether guardrails will be looked at."""
+        record = self.local.store.get(Kind.SYSTEM, self.local.name)
+        return record is not None and system_state(record).rollout is not None
+
+    def _await_scrape(self, moment: float) -> None:
+        """Until Prometheus has read every service and the gateway after the moment (seconds since 1970)."""
+        deadline = time.monotonic() + QUIET_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(UnavailableError):
+                oldest = self.local.prometheus.query.instant(OLDEST_SCRAPE)
+                if oldest and oldest[0].value >= moment:
+                    return
+            time.sleep(0.05)
+
+    def _watch_processes(self) -> None:
+        for event in self.local.processes.tick():
+            self._on_process(event)
+        self._set_targets()
+
+    def _on_process(self, event: ProcessEvent) -> None:
+        logger.info("%s: %s", event.reason, event.message)
+        if event.reason in ("Died", "GaveUp", "Restarted"):
+            story = Event(
+                self.local.clock.now(), Kind.SYSTEM, self.local.name, f"Process{event.reason}", event.message
+            )
+            self.local.store.record_event(story)
+
+    def _set_targets(self) -> None:
+        """Scrape every version that runs, and the helpers."""
+        local = self.local
+        versions: dict[str, dict[str, str]] = {}
+        for name in local.serving.readiness():
+            endpoint = local.serving.endpoint(name)
+            if endpoint is not None:
+                versions[f"{endpoint.host}:{endpoint.port}"] = {"system": local.name, "version": name}
+        local.prometheus.set_targets("services", versions)
+        helpers = {
+            address.removeprefix("http://"): {"system": local.name} for address in self._helper_addresses()
+        }
+        local.prometheus.set_targets("capstan", helpers)
+
+    def _helper_addresses(self) -> Sequence[str]:
+        return (self.local.collector.address, self.local.monitor.address)
+
+    def _tell_events(self) -> None:
+        for number, event in self.local.store.events(self.local.name, after=self._told):
+            self._told = number
+            self._tell(event)

@@ -1,0 +1,246 @@
+"""All adapters of one system on one machine; the only place that constructs them."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import orjson
+
+from capstan.adapters import alertmanager as alerting
+from capstan.adapters import prometheus as metering
+from capstan.adapters.alertmanager import AlertmanagerAlerts, AlertmanagerServer, AlertmanagerSettings
+from capstan.adapters.bento_packager import BentoPackager
+from capstan.adapters.bento_serving import BentoServing, ServiceOptions
+from capstan.adapters.collector_client import CollectorClient
+from capstan.adapters.envoy import EnvoyGateway
+from capstan.adapters.envoy_config import GatewaySettings
+from capstan.adapters.kfp_local import KfpLocalPipelines
+from capstan.adapters.mlflow_registry import MlflowRegistry
+from capstan.adapters.monitor_client import MonitorClient
+from capstan.adapters.parquet_evidence import ParquetEvidence
+from capstan.adapters.processes import ProcessSpec, ProcessSupervisor
+from capstan.adapters.prometheus import PrometheusServer, PrometheusSettings
+from capstan.adapters.prometheus_operation import PrometheusOperation
+from capstan.adapters.sqlite_store import SqliteStore
+from capstan.domain.versions import SystemName
+from capstan.embedded.charges import ChargedPipelines, ChargedServing, Charges
+from capstan.embedded.clocks import ReplayClock, WallClock
+from capstan.embedded.layout import StateDir
+from capstan.engine import Engine
+from capstan.files import write_whole
+from capstan.ports.serving import Endpoint
+from capstan.spec import MLSystem
+
+HOST = "127.0.0.1"
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where people and clients reach the system."""
+
+    page_port: int = 7411
+    gateway_port: int = 7480
+
+    @property
+    def page(self) -> str:
+        return f"http://{HOST}:{self.page_port}"
+
+    @property
+    def gateway(self) -> str:
+        return f"http://{HOST}:{self.gateway_port}"
+
+
+@dataclass(frozen=True)
+class LocalSystem:
+    """One system with everything it runs on."""
+
+    system: MLSystem
+    name: SystemName
+    state: StateDir
+    addresses: Addresses
+    clock: WallClock | ReplayClock
+    charges: Charges
+    processes: ProcessSupervisor
+    store: SqliteStore
+    registry: MlflowRegistry
+    packager: BentoPackager
+    pipelines: ChargedPipelines
+    serving: ChargedServing
+    versions: BentoServing
+    """What really runs; `serving` hides what event time has not reached."""
+    gateway: EnvoyGateway
+    prometheus: PrometheusServer
+    alertmanager: AlertmanagerServer
+    alerts: AlertmanagerAlerts
+    collector: CollectorClient
+    monitor: MonitorClient
+    evidence: ParquetEvidence
+    engine: Engine
+    helpers: tuple[ProcessSpec, ...]
+    """The collector and the monitor."""
+
+    def close(self) -> None:
+        """Let go of files and connections; nothing is stopped."""
+        self.evidence.close()
+        self.store.close()
+
+
+def spec_document(system: MLSystem) -> dict[str, Any]:
+    """The file as plain data, as stores and child processes get it."""
+    document: dict[str, Any] = system.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return {"apiVersion": system.api_version, "kind": system.kind, **document}
+
+
+def wire(
+    system: MLSystem,
+    state: StateDir,
+    *,
+    addresses: Addresses,
+    clock: WallClock | ReplayClock,
+    charges: Charges | None = None,
+) -> LocalSystem:
+    """Construct every adapter; nothing is started yet."""
+    name = SystemName(system.metadata.name)
+    state.prepare(name)
+    charges = charges or Charges()
+    replay = isinstance(clock, ReplayClock)
+    write_whole(state.spec(name), orjson.dumps(spec_document(system)))
+    processes = ProcessSupervisor(state.run / "processes", state.logs)
+    collector_port, monitor_port = processes.port("collector"), processes.port("monitor")
+    collector = CollectorClient(
+        f"http://{HOST}:{collector_port}",
+        internal_token=state.token("internal"),
+        feedback_token=state.token("feedback"),
+    )
+    monitor = MonitorClient(
+        f"http://{HOST}:{monitor_port}",
+        folder=state.monitor(name),
+        token=state.token("internal"),
+        bentos=state.bentos,
+    )
+    store = SqliteStore(state.store)
+    registry = MlflowRegistry(
+        name, tracking_uri=f"sqlite:///{state.mlflow_database}", artifact_root=state.mlflow_artifacts
+    )
+    packager = BentoPackager(state.bentos)
+    charged = system.spec.replay.charges if replay and system.spec.replay else None
+    pipelines = KfpLocalPipelines(state, system)
+    serving = BentoServing(
+        processes,
+        packager,
+        ServiceOptions(
+            system=name,
+            home=state.bentos,
+            collector_url=collector.address,
+            token_file=state.token_file("internal"),
+            event_time_header=replay,
+        ),
+    )
+    gateway = EnvoyGateway(
+        processes,
+        state.run / "envoy",
+        GatewaySettings(port=addresses.gateway_port, collector=Endpoint(HOST, collector_port)),
+    )
+    alertmanager = AlertmanagerServer(
+        processes,
+        state.run / "alertmanager",
+        AlertmanagerSettings(
+            webhook_url=f"{addresses.page}/alerts",
+            webhook_token_file=state.token_file("webhook"),
+            **(alerting.REPLAY if replay else {}),
+        ),
+    )
+    prometheus = PrometheusServer(
+        processes,
+        state.run / "prometheus",
+        PrometheusSettings(
+            envoy_admin=gateway.admin_address.removeprefix("http://"),
+            alertmanager=alertmanager.address.removeprefix("http://"),
+            **(metering.REPLAY if replay else {}),
+        ),
+    )
+    alerts = AlertmanagerAlerts(alertmanager.address, name)
+    evidence = ParquetEvidence(system, state.payloads(name), state.labels(name), collector)
+    charged_pipelines = ChargedPipelines(
+        pipelines, clock, charges, charged.training if charged else timedelta(0)
+    )
+    charged_serving = ChargedServing(serving, clock, charges, charged.deployment if charged else timedelta(0))
+    engine = Engine(
+        store,
+        charged_pipelines,
+        registry,
+        charged_serving,
+        gateway,
+        evidence,
+        PrometheusOperation(prometheus.query, name),
+        alerts,
+        monitor,
+        clock,
+    )
+    return LocalSystem(
+        system=system,
+        name=name,
+        state=state,
+        addresses=addresses,
+        clock=clock,
+        charges=charges,
+        processes=processes,
+        store=store,
+        registry=registry,
+        packager=packager,
+        pipelines=charged_pipelines,
+        serving=charged_serving,
+        versions=serving,
+        gateway=gateway,
+        prometheus=prometheus,
+        alertmanager=alertmanager,
+        alerts=alerts,
+        collector=collector,
+        monitor=monitor,
+        evidence=evidence,
+        engine=engine,
+        helpers=_helpers(state, system, collector_port, monitor_port, replay=replay),
+    )
+
+
+def _helpers(
+    state: StateDir, system: MLSystem, collector_port: int, monitor_port: int, *, replay: bool
+) -> tuple[ProcessSpec, ...]:
+    """The collector, and the monitor: which looks by itself when live, and only when told to in a replay."""
+    name = SystemName(system.metadata.name)
+    tokens = {token: str(state.token_file(token)) for token in ("internal", "feedback")}
+    collector = {
+        "port": collector_port,
+        "directory": str(state.run / "collector"),
+        "systems": str(state.root / "systems"),
+        "tokens": tokens,
+        "flush_seconds": 60.0 if replay else 10.0,
+    }
+    monitor = {
+        "port": monitor_port,
+        "system": name,
+        "folder": str(state.system(name)),
+        "token": tokens["internal"],
+        "interval_seconds": None if replay else 60.0,
+    }
+    return (
+        _python("collector", "capstan.monitoring.collector", collector, collector_port, state),
+        _python("monitor", "capstan.monitoring.monitor", monitor, monitor_port, state),
+    )
+
+
+def _python(name: str, module: str, config: dict[str, object], port: int, state: StateDir) -> ProcessSpec:
+    file = state.run / name / "config.json"
+    content = orjson.dumps(config, option=orjson.OPT_INDENT_2)
+    write_whole(file, content)
+    return ProcessSpec(
+        name=name,
+        argv=(sys.executable, "-m", module, "--config", str(file)),
+        env={"CAPSTAN_CONFIG": hashlib.sha256(content).hexdigest(), **ONE_THREAD},
+        health_url=f"http://{HOST}:{port}/healthz",
+    )
