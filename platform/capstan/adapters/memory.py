@@ -7,6 +7,7 @@ on with a new one.
 from __future__ import annotations
 
 import copy
+import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -71,7 +72,8 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.faults = Faults("store")
-        self._records: dict[tuple[Kind, str], Record] = {}
+        self._records: dict[tuple[Kind, str], tuple[Record, str]] = {}
+        """Each with its spec and status as JSON, so that nobody shares a dictionary with the store."""
         self._events: list[Event] = []
         self._once: set[str] = set()
         self._lock = threading.RLock()
@@ -79,30 +81,34 @@ class MemoryStore:
     def get(self, kind: Kind, name: str) -> Record | None:
         self.faults.meet("get")
         with self._lock:
-            return copy.deepcopy(self._records.get((kind, name)))
+            found = self._records.get((kind, name))
+        return _unfrozen(*found) if found else None
 
     def list(self, kind: Kind, system: SystemName | None = None) -> Sequence[Record]:
         self.faults.meet("list")
         with self._lock:
             return [
-                copy.deepcopy(record)
-                for (_, _), record in sorted(self._records.items())
+                _unfrozen(record, content)
+                for record, content in (self._records[key] for key in sorted(self._records))
                 if record.kind is kind and system in (None, record.system)
             ]
 
     def put(self, record: Record) -> Record:
         self.faults.meet("put")
         with self._lock:
-            stored = self._records.get((record.kind, record.name))
+            known = self._records.get((record.kind, record.name))
+            stored = _unfrozen(*known) if known else None
             found = stored.resource_version if stored else 0
             if found != record.resource_version:
                 raise ConflictError(
-                    f"{record.kind} {record.name}: stored version {found}, yours {record.resource_version}; read it again"
+                    f"{record.kind} {record.name}: stored version {found}, yours {record.resource_version}; "
+                    "read it again"
                 )
             generation = stored.generation + (stored.spec != record.spec) if stored else 1
-            kept = replace(copy.deepcopy(record), resource_version=found + 1, generation=generation)
-            self._records[record.kind, record.name] = kept
-            return copy.deepcopy(kept)
+            content = json.dumps([record.spec, record.status])
+            kept = replace(record, resource_version=found + 1, generation=generation, spec={}, status={})
+            self._records[record.kind, record.name] = (kept, content)
+            return _unfrozen(kept, content)
 
     def delete(self, kind: Kind, name: str) -> None:
         self.faults.meet("delete")
@@ -125,6 +131,11 @@ class MemoryStore:
                 for number, event in enumerate(self._events, start=1)
                 if number > after and system in (None, event_system(event))
             ]
+
+
+def _unfrozen(record: Record, content: str) -> Record:
+    spec, status = json.loads(content)
+    return replace(record, spec=spec, status=status)
 
 
 def event_system(event: Event) -> str:

@@ -161,7 +161,7 @@ class _Planning:
 
     def _restart(self) -> None:
         message = (
-            f"the file was edited during {self._step_name}; {self.challenger} starts again at the first step"
+            f"the file was edited during step {self.state.step + 1}; {self.challenger} starts again at step 1"
         )
         restarts = self.state.restarts + 1
         self.state = RolloutState(
@@ -235,7 +235,9 @@ class _Planning:
     def _lose_challenger(self) -> None:
         crashes = self.state.crashes + 1
         keeps_evidence = not isinstance(self.policy.steps[self.state.step], CanaryStep)
-        message = f"{self.challenger} was ready and is not any more, {crashes} of {CRASHES_BORNE} times borne"
+        message = (
+            f"{self.challenger} was ready and is not any more; time {crashes}, {CRASHES_BORNE} are borne"
+        )
         self.state = replace(
             self.state,
             phase=RolloutPhase.DEPLOYING,
@@ -279,7 +281,7 @@ class _Planning:
             self._wait(Waiting.APPROVAL, "the pause lasts until `capstan approve`")
             return
         if not look.is_successful:
-            self._hold(look, ends, deadline)
+            self._hold(look, since, ends, deadline)
         elif self.now < ends:
             self._wait(Waiting.TIME, f"{self._step_name} lasts until {ends:%Y-%m-%d %H:%M}")
         elif self.seen.paused:
@@ -322,7 +324,7 @@ class _Planning:
             return False
         return True
 
-    def _hold(self, look: Look, ends: datetime, deadline: datetime | None) -> None:
+    def _hold(self, look: Look, since: datetime, ends: datetime, deadline: datetime | None) -> None:
         limits = self.policy.limits
         words = "; ".join(
             look.tell(v) for v in (Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.FAILED) if look.tell(v)
@@ -343,7 +345,7 @@ class _Planning:
         elif self.state.inconclusive > limits.inconclusive:
             message = f"inconclusive in {self.state.inconclusive} looks, holding {self._step_name}: {words}"
             self._stay("Inconclusive", message, Waiting.APPROVAL)
-        elif self.now >= ends and look.having(Verdict.INCONCLUSIVE):
+        elif since < ends <= self.now and look.having(Verdict.INCONCLUSIVE):
             self._stay("TooLittleEvidence", f"holding {self._step_name}: {words}", Waiting.EVIDENCE)
         else:
             self._wait(Waiting.EVIDENCE, words)

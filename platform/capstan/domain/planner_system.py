@@ -93,13 +93,15 @@ class _Planning:
 
     def _tell_outages(self) -> None:
         away = {part.part: part for part in self.seen.away}
+        # A part that nobody asked in this look may still be away.
+        back = self.state.away.keys() & self.seen.answered - away.keys()
         known = dict(self.state.away)
         for part in sorted(away.keys() - known.keys()):
             outages = self.state.outages + 1
             self.state = replace(self.state, outages=outages)
             known[part] = outages
             self._tell("PartAway", str(away[part]), f"away/{outages}", part=part)
-        for part in sorted(known.keys() - away.keys()):
+        for part in sorted(back):
             self._tell("PartBack", f"{part} answers again", f"back/{known.pop(part)}", part=part)
         self.state = replace(self.state, away=known)
 
@@ -169,7 +171,7 @@ class _Planning:
             failures = retraining.failures + 1
             is_open = failures >= self.policy.retraining.backoff.circuit_after
             retraining = replace(
-                retraining, failures=failures, circuit_open=is_open, finished_at=at, pending=request.trigger
+                retraining, failures=failures, circuit_open=is_open, failed_at=at, pending=request.trigger
             )
         self.state = replace(self.state, rollout=None, retraining=retraining, split_settled=False)
 

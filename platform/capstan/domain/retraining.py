@@ -62,6 +62,8 @@ class RetrainingState:
     starts: tuple[datetime, ...] = ()
     """Starts of retrainings that still count towards the budget."""
     finished_at: datetime | None = None
+    """End of the last run that did not fail: the cooldown counts from here."""
+    failed_at: datetime | None = None
     failures: int = 0
     """In a row."""
     circuit_open: bool = False
@@ -133,15 +135,15 @@ def find_hold(
             f"(retraining.loopBreaker {policy.loop_breaker}); `capstan approve` starts the next",
             None,
         )
-    if state.failures and state.finished_at is not None:
-        until = state.finished_at + policy.backoff.delay(state.failures)
+    if state.failures and state.failed_at is not None:
+        until = state.failed_at + policy.backoff.delay(state.failures)
         if now < until:
             return Hold(
                 "BackingOff", f"{state.failures} failed in a row; next try at {until:%Y-%m-%d %H:%M}", until
             )
     if trigger.kind is TriggerKind.MANUAL:
         return None
-    if not state.failures and state.finished_at is not None and now < state.finished_at + policy.cooldown:
+    if state.finished_at is not None and now < state.finished_at + policy.cooldown:
         until = state.finished_at + policy.cooldown
         return Hold(
             "CoolingDown", f"cooldown of {_days(policy.cooldown)} lasts until {until:%Y-%m-%d %H:%M}", until
@@ -177,7 +179,8 @@ def ended(
     return replace(
         state,
         attempt=state.attempt + 1,
-        finished_at=now,
+        finished_at=state.finished_at if failed else now,
+        failed_at=now if failed else state.failed_at,
         failures=failures,
         circuit_open=failures >= policy.backoff.circuit_after,
         unpromoted=unpromoted,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from capstan.domain.actions import Away, Command
+from capstan.domain.actions import Away, Command, Verb
 from capstan.domain.retraining import RetrainingPolicy, RetrainingState
 from capstan.domain.rollout import (
     RolloutCause,
@@ -87,6 +87,15 @@ class SystemState:
         return replace(self, incarnation=incarnation)
 
     @property
+    def will_be_paused(self) -> bool:
+        """Paused, once the commands that wait are followed: a pause counts from the moment it was written."""
+        paused = self.paused
+        for command in self.commands:
+            if not command.target and command.verb in (Verb.PAUSE, Verb.RESUME):
+                paused = command.verb is Verb.PAUSE
+        return paused
+
+    @property
     def warm(self) -> ModelVersion | None:
         return self.previous[0] if self.previous else None
 
@@ -117,6 +126,8 @@ class SystemObservation:
     deletion_asked: bool = False
     away: tuple[Away, ...] = ()
     """Every part that did not answer in this look."""
+    answered: frozenset[str] = frozenset()
+    """Every part that did."""
     watched: tuple[VersionName, datetime] | None = None
     """What the monitor was last told to watch; None: not told since the loop began."""
     versions: Mapping[VersionName, ModelVersion] = field(default_factory=dict)

@@ -46,16 +46,18 @@ class Eyes:
     evidence: EvidenceSource
     metrics: OperationMetrics
     alerts: AlertSource
-    away: list[Away] = field(default_factory=list)
+    away: dict[str, Away] = field(default_factory=dict)
     """Parts that did not answer in this pass."""
+    answered: set[str] = field(default_factory=set)
+    """Parts that did."""
     _aliases: Mapping[str, VersionName] | None = None
     _aliases_at: datetime | None = None
 
     def surroundings(self, wall: datetime, *, fresh_aliases: bool) -> Surroundings:
-        self.away = []
+        self.away, self.answered = {}, set()
         return Surroundings(
-            readiness=self._ask(self.serving.readiness),
-            split=self._ask(self.traffic.read_back),
+            readiness=self._ask("serving", self.serving.readiness),
+            split=self._ask("gateway", self.traffic.read_back),
             aliases=self._look_at_aliases(wall, fresh_aliases),
         )
 
@@ -63,26 +65,26 @@ class Eyes:
         stale = self._aliases_at is None or not timedelta(0) <= wall - self._aliases_at < ALIASES_STALE_AFTER
         if self._aliases is not None and not fresh and not stale:
             return self._aliases
-        seen = self._ask(self.registry.aliases)
+        seen = self._ask("registry", self.registry.aliases)
         self._aliases = None if isinstance(seen, Away) else dict(seen)
         self._aliases_at = wall
         return seen
 
     def run(self, run: RunName) -> tuple[RunStatus | Away, ModelVersion | Away | None]:
         """Where the run stands, and what the registry holds for it where the pipelines name no version."""
-        status = self._ask(lambda: self.pipelines.status(run))
+        status = self._ask("pipelines", lambda: self.pipelines.status(run))
         if isinstance(status, RunStatus) and status.phase is RunPhase.SUCCEEDED and status.version is None:
-            return status, self._ask(lambda: self.registry.version_of(run))
+            return status, self._ask("registry", lambda: self.registry.version_of(run))
         return status, None
 
     def firing(self) -> tuple[Alert, ...] | Away:
-        seen = self._ask(self.alerts.active)
+        seen = self._ask("alertmanager", self.alerts.active)
         return seen if isinstance(seen, Away) else tuple(seen)
 
     def versions(self, names: list[VersionName]) -> dict[VersionName, ModelVersion]:
         found: dict[VersionName, ModelVersion] = {}
         for name in names:
-            version = self._ask(lambda name=name: self.registry.version(name))  # type: ignore[misc]
+            version = self._ask("registry", lambda name=name: self.registry.version(name))  # type: ignore[misc]
             if isinstance(version, ModelVersion):
                 found[name] = version
         return found
@@ -108,24 +110,30 @@ class Eyes:
         champion, challenger = request.champion.name, request.challenger.name
         since, since_wall = state.step_since, state.step_since_wall or wall
         operation = self._ask(
+            "prometheus",
             lambda: self.metrics.operation(
                 champion,
                 challenger,
                 since_wall=since_wall,
                 now_wall=wall,
                 shadow=isinstance(flowing, ShadowStep),
-            )
+            ),
         )
         asks_for_pairs = isinstance(step, ShadowStep) or (isinstance(step, CanaryStep) and step.analyses)
         if isinstance(step, PauseStep) or not asks_for_pairs:
             return Measured(operation=operation)
-        paired = self._ask(lambda: self.evidence.paired(champion, challenger, since=since, as_of=now))
+        paired = self._ask(
+            "collector", lambda: self.evidence.paired(champion, challenger, since=since, as_of=now)
+        )
         return Measured(paired=paired, operation=operation)
 
-    def _ask(self, question: Callable[[], T]) -> T | Away:
+    def _ask(self, part: str, question: Callable[[], T]) -> T | Away:
         try:
-            return question()
+            answer = question()
         except UnavailableError as error:
-            away = Away(error.part, error.reason)
-            self.away.append(away)
+            # Named by the port's role, whatever the vendor calls itself, so that an outage and its end are one story.
+            away = Away(part, error.reason)
+            self.away[part] = away
             return away
+        self.answered.add(part)
+        return answer

@@ -6,11 +6,11 @@ state alone. So a pass may be cut off anywhere and the next one goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from capstan.domain.actions import Action, Away, Plan, Waiting, most_urgent
+from capstan.domain.actions import Action, Plan, Waiting, most_urgent
 from capstan.domain.planner_rollout import RolloutObservation, plan_rollout
 from capstan.domain.planner_system import plan_system
 from capstan.domain.planner_training import TrainingObservation, plan_training
@@ -76,7 +76,7 @@ class Engine:
         self._taken: tuple[Action, ...] = ()
 
     def reconcile(self, system_name: str) -> Outcome:
-        """One pass; call again at once while `changed`. Raises NotFoundError, and InvalidSpecError for the stored file."""
+        """One pass; call again at once while `changed`. Raises NotFoundError, InvalidSpecError and DiskFullError."""
         record = self._store.get(Kind.SYSTEM, system_name)
         if record is None:
             raise NotFoundError(f"no system {system_name!r}; `capstan up FILE` creates it")
@@ -165,7 +165,7 @@ class _Pass:
             surroundings=here,
             watched_since=self._engine._watched_since or self._wall,
             measured=measured,
-            paused=system.paused or self._policy.suspend,
+            paused=system.will_be_paused or self._policy.suspend,
             deleting=system.deleting or self._system.record.deleted_at is not None,
             commands=tuple(command for command in system.commands if command.target == request.name),
             refused=self._refusal(request, kept.state),
@@ -212,7 +212,8 @@ class _Pass:
             watched=self._hands.watched,
             versions=self._eyes.versions(named),
             handled=rollout.state.handled if rollout else (),
-            away=_unique(self._eyes.away),
+            away=tuple(self._eyes.away.values()),
+            answered=frozenset(self._eyes.answered),
         )
         plan = plan_system(state, seen, self._policy, now=self._now)
         plans = [*self._plans, plan]
@@ -224,16 +225,10 @@ class _Pass:
         self._changed |= kept.commit(plan, summary, self._now)
         self._plans.append(plan)
         self._actions += plan.actions
-        away = self._hands.apply(SystemName(kept.record.system), plan.actions)
-        if away is not None:
-            self._eyes.away.append(away)
+        self._hands.apply(SystemName(kept.record.system), plan.actions)
 
     def _outcome(self, *, changed: bool) -> Outcome:
         urgent = most_urgent(*(plan.waiting for plan in self._plans))
         message = next((plan.message for plan in self._plans if plan.waiting is urgent), "")
         requeue = min((p.requeue_after for p in self._plans if p.requeue_after is not None), default=None)
         return Outcome(changed, urgent, message, requeue)
-
-
-def _unique(parts: Sequence[Away]) -> tuple[Away, ...]:
-    return tuple({part.part: part for part in parts}.values())

@@ -1,0 +1,236 @@
+"""What happens in each golden story."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from simulation.world import DAY, Model, World
+
+from capstan.domain.actions import Verb
+from capstan.domain.traffic import Arm, TrafficSplit, Weight
+from capstan.domain.versions import VersionName
+
+Script = Callable[[World], None]
+SCRIPTS: dict[str, Script] = {}
+
+
+def story(script: Script) -> Script:
+    SCRIPTS[script.__name__] = script
+    return script
+
+
+def drift(world: World, **model: object) -> None:
+    """Fifteen quiet days, then a drift alert whose retraining gives the next version."""
+    world.models[f"v{len(world.registry.versions()) + 1}"] = Model(**model)  # type: ignore[arg-type]
+    world.days(15)
+    world.note("drift alert")
+    world.fire()
+    world.settle()
+    world.resolve()
+
+
+@story
+def better_challenger_is_promoted(world: World) -> None:
+    world.start()
+    drift(world)
+    world.days(13)
+
+
+@story
+def worse_challenger_is_rolled_back_in_shadow(world: World) -> None:
+    world.start()
+    drift(world, gain=-0.1)
+    world.days(10)
+
+
+@story
+def failing_challenger_is_rolled_back(world: World) -> None:
+    world.start()
+    drift(world, error_rate=0.2)
+    world.days(3)
+
+
+@story
+def slow_challenger_is_rolled_back(world: World) -> None:
+    world.start()
+    drift(world, slowness=4)
+    world.days(3)
+
+
+@story
+def nan_answers_are_rolled_back(world: World) -> None:
+    world.start()
+    drift(world, nonfinite=3)
+    world.days(3)
+
+
+@story
+def challenger_that_is_never_ready_is_rolled_back(world: World) -> None:
+    world.start()
+    world.serving.never_ready.add(VersionName("v2"))
+    drift(world)
+    world.minutes(2)
+    world.minutes(6)
+    world.minutes(6)
+
+
+@story
+def refused_artifact_is_rolled_back(world: World) -> None:
+    world.start()
+    world.serving.untrusted.add(VersionName("v2"))
+    drift(world)
+    world.minutes(1)
+
+
+@story
+def challenger_that_dies_again_and_again_is_rolled_back(world: World) -> None:
+    world.start()
+    drift(world)
+    world.days(9)
+    for _ in range(4):
+        world.note("v2 dies")
+        world.serving.crash(VersionName("v2"))
+        world.minutes(1)
+        world.serving.recover(VersionName("v2"))
+        world.minutes(1)
+
+
+@story
+def labels_that_never_come_hold_until_the_deadline_and_beyond(world: World) -> None:
+    world.start()
+    drift(world, labels=False)
+    world.days(23)
+    world.ask(Verb.ABORT)
+    world.settle()
+
+
+@story
+def edited_file_restarts_at_the_first_step(world: World) -> None:
+    world.start()
+    drift(world)
+    world.days(8)
+    world.note("the file is edited: canary 40 %")
+    world.edit_file(lambda spec: spec["rollout"]["steps"][1]["canary"].update(weight=40))
+    world.settle()
+    world.days(12)
+
+
+@story
+def prometheus_away_holds_and_goes_on(world: World) -> None:
+    world.start()
+    drift(world)
+    world.days(7)
+    world.note("Prometheus dies")
+    world.operation.faults.away = "connection refused"
+    world.days(4)
+    world.note("Prometheus is back")
+    world.operation.faults.away = None
+    world.days(4)
+
+
+@story
+def deleted_in_the_canary(world: World) -> None:
+    world.start()
+    drift(world)
+    world.days(8)
+    world.delete()
+    world.settle()
+
+
+@story
+def promotion_is_undone_by_a_person(world: World) -> None:
+    world.start()
+    drift(world)
+    world.days(13)
+    world.ask(Verb.ROLLBACK, "v1")
+    world.settle()
+    world.days(1)
+
+
+@story
+def training_that_fails_again_and_again_opens_the_circuit(world: World) -> None:
+    world.start()
+    world.training = world.failed
+    world.days(15)
+    world.fire()
+    world.settle()
+    world.days(1, step=DAY / 24)
+    world.days(10)
+    world.note("the data is mended")
+    world.training = None
+    world.ask(Verb.RESUME)
+    world.settle()
+
+
+@story
+def loop_breaker_asks_for_approval(world: World) -> None:
+    world.start()
+    world.gates_pass = False
+    world.days(15)
+    world.fire()
+    world.settle()
+    world.days(40)
+    world.gates_pass = True
+    world.ask(Verb.APPROVE)
+    world.settle()
+
+
+@story
+def thousand_alerts_are_one_run(world: World) -> None:
+    world.start()
+    world.days(15)
+    for number in range(5):
+        world.fire("DriftDetected", mark=f"mark-{number}")
+    world.settle()
+    world.alerts.firing = list(reversed(world.alerts.firing)) * 200
+    world.days(2)
+    world.resolve()
+    world.settle()
+
+
+@story
+def approval_is_required(world: World) -> None:
+    world.edit_file(lambda spec: spec["retraining"].update(approval="Required"))
+    world.start()
+    world.days(15)
+    world.fire()
+    world.days(2)
+    world.ask(Verb.APPROVE)
+    world.settle()
+
+
+@story
+def weights_edited_by_hand_are_put_back(world: World) -> None:
+    world.start()
+    drift(world)
+    world.days(8)
+    world.note("somebody edits the weights")
+    world.traffic.edit_by_hand(
+        TrafficSplit(arms=(Arm(VersionName("v1"), Weight(5)), Arm(VersionName("v2"), Weight(95))))
+    )
+    world.settle()
+    world.days(6)
+
+
+@story
+def pause_and_resume(world: World) -> None:
+    world.start()
+    drift(world)
+    world.days(8)
+    world.ask(Verb.PAUSE)
+    world.days(5)
+    world.ask(Verb.RESUME)
+    world.settle()
+
+
+@story
+def registry_away_delays_the_promotion(world: World) -> None:
+    world.start()
+    drift(world)
+    world.days(10)
+    world.note("the registry dies")
+    world.registry.faults.away = "connection refused"
+    world.days(3)
+    world.note("the registry is back")
+    world.registry.faults.away = None
+    world.days(1)

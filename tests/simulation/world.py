@@ -1,0 +1,400 @@
+"""A whole world in memory around the real engine: time, models, traffic, alerts, crashes, and the story."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from capstan.adapters.memory import (
+    MemoryAlerts,
+    MemoryClock,
+    MemoryEvidence,
+    MemoryMonitoring,
+    MemoryOperation,
+    MemoryPipelines,
+    MemoryRegistry,
+    MemoryServing,
+    MemoryStore,
+    MemoryTraffic,
+    Training,
+)
+from capstan.domain.actions import Verb
+from capstan.domain.evidence import LossBlock, OperationEvidence, PairedEvidence, VersionOperation
+from capstan.domain.planner_rollout import describe_split
+from capstan.domain.training import GateOutcome, RunPhase, RunStatus, TrainingRequest
+from capstan.domain.triggers import Alert
+from capstan.domain.versions import Digest, ModelVersion, VersionName
+from capstan.engine import Engine, Outcome, Waiting, commands
+from capstan.ports.store import Kind, Record
+
+SYSTEM = "flights"
+START = datetime(2013, 2, 1, 5, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+SPEC: dict[str, Any] = {
+    "objective": {"task": "BinaryClassification", "target": "late"},
+    "data": {
+        "sources": [{"name": "flights", "csv": {"path": "flights.csv", "timeColumn": "departure"}}],
+        "keys": {"id": "flight_id", "time": "departure"},
+        "label": {"column": "late", "availableAt": "arrival", "maximumDelay": "2d"},
+    },
+    "features": [{"name": "distance", "numeric": {}}],
+    "rollout": {
+        "steps": [
+            {
+                "shadow": {
+                    "percent": 100,
+                    "minRequests": 2000,
+                    "minLabels": 2000,
+                    "minBlocks": 7,
+                    "analyses": ["quality"],
+                    "deadline": "21d",
+                }
+            },
+            {"canary": {"weight": 25, "duration": "2d", "minRequests": 100}},
+            {"canary": {"weight": 50, "duration": "2d", "minRequests": 200}},
+        ],
+        "analyses": [{"name": "quality", "metric": "logLoss", "decide": "UnlessWorse", "margin": 0.01}],
+        "progressDeadline": "5m",
+        "limits": {
+            "failures": 1,
+            "inconclusive": 5,
+            "errors": 2,
+            "onInconclusive": "Hold",
+            "onError": "Hold",
+        },
+    },
+    "retraining": {
+        "triggers": [{"drift": {}}, {"quality": {}}],
+        "cooldown": "14d",
+        "budget": {"runs": 4, "per": "60d"},
+        "backoff": {"initial": "1h", "maximum": "2d", "circuitAfter": 3},
+        "loopBreaker": 2,
+    },
+}
+
+
+class Crash(BaseException):
+    """The loop is killed; only what the parts keep survives."""
+
+
+@dataclass
+class Model:
+    """What a version is like."""
+
+    gain: float = 0.02
+    """Mean loss(champion) - loss(it) per request."""
+    error_rate: float = 0.0
+    slowness: float = 1.0
+    """Its latency over the champion's."""
+    labels: bool = True
+    nonfinite: int = 0
+
+
+class _Watched:
+    """A part whose every call can be the one at which the loop dies, and whose effects are noted in the story."""
+
+    def __init__(self, world: World, name: str, part: Any) -> None:
+        self._world, self._name, self._part = world, name, part
+
+    def __getattr__(self, method: str) -> Any:
+        value = getattr(self._part, method)
+        if not callable(value):
+            return value
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._world.before_call(f"{self._name}.{method}")
+            result = value(*args, **kwargs)
+            self._world.after_call(f"{self._name}.{method}")
+            return result
+
+        return call
+
+
+class World:
+    """Everything but the engine; `settle` runs the engine, through crashes if some are planned."""
+
+    def __init__(self, spec: dict[str, Any] | None = None) -> None:
+        self.clock = MemoryClock(START)
+        self.store = MemoryStore()
+        self.registry = MemoryRegistry()
+        self.serving = MemoryServing(self.clock)
+        self.traffic = MemoryTraffic()
+        self.pipelines = MemoryPipelines(self.clock, self.registry, self._train)
+        self.evidence = MemoryEvidence(self._pairs)
+        self.operation = MemoryOperation(self._operate)
+        self.alerts = MemoryAlerts()
+        self.monitoring = MemoryMonitoring()
+        self.models: dict[str, Model] = {}
+        self.training: Callable[[TrainingRequest], Training] | None = None
+        self.gates_pass = True
+        self.requests_per_day = 1000
+        self.obeyed: dict[str, float] | None = None
+        """Shares that the versions really get; None: the gateway obeys."""
+        self.lines: list[str] = []
+        self.calls: list[str] = []
+        self.crash_at: tuple[int, str] | None = None
+        self.crashes = 0
+        self.outcome: Outcome | None = None
+        self._noticed = (0, 0, 0)
+        self._serving: set[str] = set()
+        self._deployed: dict[str, int] = {}
+        self._engine: Engine | None = None
+        self.store.put(Record(Kind.SYSTEM, SYSTEM, SYSTEM, spec=copy.deepcopy(spec or SPEC)))
+
+    # -- the engine, and killing it
+
+    def settle(self, most: int = 200) -> Outcome:
+        """Reconcile until there is nothing to do but wait."""
+        for _ in range(most):
+            try:
+                outcome = self.engine().reconcile(SYSTEM)
+            except Crash:
+                self.crashes += 1
+                self._engine = None
+                if self.store.get(Kind.SYSTEM, SYSTEM) is None:
+                    return Outcome(False, Waiting.NOTHING)
+                continue
+            self.check_invariants()
+            if not outcome.changed:
+                self.outcome = outcome
+                return outcome
+            if self.store.get(Kind.SYSTEM, SYSTEM) is None:
+                self.outcome = outcome
+                return outcome
+        raise AssertionError(f"did not settle: {outcome}")
+
+    def engine(self) -> Engine:
+        if self._engine is None:
+            parts = {
+                "store": self.store,
+                "pipelines": self.pipelines,
+                "registry": self.registry,
+                "serving": self.serving,
+                "traffic": self.traffic,
+                "evidence": self.evidence,
+                "operation": self.operation,
+                "alerts": self.alerts,
+                "monitoring": self.monitoring,
+            }
+            self._engine = Engine(
+                **{name: _Watched(self, name, part) for name, part in parts.items()}, clock=self.clock
+            )
+        return self._engine
+
+    def restart(self) -> None:
+        """A new process of the loop."""
+        self._engine = None
+
+    def before_call(self, call: str) -> None:
+        self.calls.append(call)
+        if self.crash_at == (len(self.calls), "before"):
+            raise Crash(call)
+
+    def after_call(self, call: str) -> None:
+        self._notice()
+        if self.crash_at == (len(self.calls), "after"):
+            raise Crash(call)
+
+    def _notice(self) -> None:
+        events, splits, moves = self._noticed
+        at = f"{self.clock.now():%Y-%m-%d %H:%M}"
+        for number, event in self.store.events(after=events):
+            self.lines.append(f"{at}  {event.kind}: {event.reason}: {event.message}")
+            events = number
+        for split in self.traffic.applied[splits:]:
+            self.lines.append(f"{at}    traffic -> {describe_split(split)}")
+        for alias, version in self.registry.moves[moves:]:
+            self.lines.append(f"{at}    alias {alias} -> {version or 'nobody'}")
+        for version in sorted(self.serving.starts.keys() | self._deployed.keys()):
+            if self.serving.starts[version] != self._deployed.get(version, 0):
+                self.lines.append(f"{at}    deploy {version}")
+                self._deployed[version] = self.serving.starts[version]
+        serving = set(self.serving.readiness())
+        self.lines += [f"{at}    retire {version}" for version in sorted(self._serving - serving)]
+        self._serving = serving
+        self._noticed = (events, len(self.traffic.applied), len(self.registry.moves))
+
+    def check_invariants(self) -> None:
+        """What must hold after every pass, whatever happened."""
+        for split in self.traffic.applied[-1:]:
+            present = self.serving.readiness()
+            assert split.versions <= present.keys() or self.is_gone, (
+                f"traffic to {split.versions - present.keys()}"
+            )
+        active = [run for run in self.pipelines.started if self.pipelines._results.get(run.run) is None]
+        assert len(active) <= 1, f"runs at once: {active}"
+
+    @property
+    def is_gone(self) -> bool:
+        record = self.store.get(Kind.SYSTEM, SYSTEM)
+        return record is None or record.deleted_at is not None
+
+    # -- what happens
+
+    def days(self, count: float, *, step: timedelta = DAY) -> None:
+        """Time passes, the loop looks at every step."""
+        end = self.clock.now() + timedelta(days=count)
+        while self.clock.now() < end:
+            self.clock.advance(min(step, end - self.clock.now()))
+            self.settle()
+
+    def minutes(self, count: float) -> None:
+        self.clock.advance(timedelta(minutes=count))
+        self.settle()
+
+    def note(self, line: str) -> None:
+        self.lines.append(f"{self.clock.now():%Y-%m-%d %H:%M}  -- {line}")
+
+    def start(self, *, model: Model | None = None) -> None:
+        """The first model is trained, deployed and has all traffic."""
+        self.models["v1"] = model or Model()
+        self.settle()
+        assert self.champion == "v1"
+
+    def fire(self, name: str = "DriftDetected", *, mark: str = "", version: str | None = None) -> Alert:
+        about = VersionName(version or self.champion)
+        alert = Alert(
+            name,
+            about,
+            fingerprint=mark or f"{name}-{about}",
+            as_of=self.clock.now(),
+            summary="ks(dep_hour) 0.21 > 0.12 in 2 windows of 7 days",
+        )
+        self.alerts.firing = [a for a in self.alerts.firing if a.fingerprint != alert.fingerprint] + [alert]
+        return alert
+
+    def resolve(self) -> None:
+        self.alerts.firing = []
+
+    def ask(self, verb: Verb, version: str | None = None) -> None:
+        self.note(f"capstan {verb}{' ' + version if version else ''}")
+        commands.issue(self.store, SYSTEM, verb, version=version, at=self.clock.now())
+
+    def edit_file(self, change: Callable[[dict[str, Any]], None]) -> None:
+        record = self.store.get(Kind.SYSTEM, SYSTEM)
+        assert record is not None
+        spec = copy.deepcopy(dict(record.spec))
+        change(spec)
+        self.store.put(replace(record, spec=spec))
+
+    def delete(self) -> None:
+        self.note("capstan delete")
+        commands.delete(self.store, SYSTEM, at=self.clock.now())
+
+    # -- what is seen
+
+    @property
+    def champion(self) -> str:
+        return str(self._state().get("champion", {}).get("name", ""))
+
+    def _state(self) -> Any:
+        record = self.store.get(Kind.SYSTEM, SYSTEM)
+        assert record is not None
+        return record.status["state"]
+
+    @property
+    def state(self) -> Any:
+        return self._state()
+
+    def reasons(self) -> list[str]:
+        return [event.reason for _, event in self.store.events()]
+
+    def messages(self, reason: str) -> list[str]:
+        return [event.message for _, event in self.store.events() if event.reason == reason]
+
+    def story(self) -> str:
+        return "\n".join(self.lines) + "\n"
+
+    def end(self) -> dict[str, Any]:
+        """Everything that must be the same however often the loop was killed."""
+        records = [
+            (record.kind, record.name, record.spec, {**record.status, "outbox": None, "conditions": None})
+            for kind in Kind
+            for record in self.store.list(kind)
+        ]
+        for _, _, _, status in records:
+            status.get("state", {}).pop("incarnation", None)
+        return {
+            "records": records,
+            "events": [
+                (event.kind, event.name, event.reason, event.message) for _, event in self.store.events()
+            ],
+            "splits": self.traffic.applied,
+            "aliases": dict(self.registry.aliases()),
+            "moves": self.registry.moves,
+            "runs": [request.run for request in self.pipelines.started],
+            "deployed": dict(self.serving.starts),
+            "serving": sorted(self.serving.readiness()),
+        }
+
+    # -- how models behave
+
+    def _train(self, request: TrainingRequest) -> Training:
+        if self.training is not None:
+            return self.training(request)
+        return self.trained(request)
+
+    def trained(self, request: TrainingRequest, *, gates: bool | None = None) -> Training:
+        """A run that succeeds at once."""
+        passed = self.gates_pass if gates is None else gates
+        version = ModelVersion(
+            name=VersionName(""),
+            digest=Digest("sha256:" + "0" * 64),
+            run=request.run,
+            bento_tag=f"{SYSTEM}:{request.run}",
+            as_of=request.trigger.as_of,
+            metrics={"rocAuc": 0.7},
+        )
+        against = request.champion or "nobody"
+        gate = GateOutcome(
+            "rocAuc", passed, f"rocAuc 0.7 against {against}: {'passed' if passed else 'missed'}"
+        )
+        return Training(RunStatus(RunPhase.SUCCEEDED, version=version, gates=(gate,)))
+
+    def failed(self, request: TrainingRequest) -> Training:
+        return Training(RunStatus(RunPhase.FAILED, message="check: distance has 3 values below 1"))
+
+    def model(self, version: str) -> Model:
+        return self.models.get(version, Model())
+
+    def _pairs(self, champion: str, challenger: str, since: datetime, as_of: datetime) -> PairedEvidence:
+        model = self.model(challenger)
+        whole = int((as_of - since) / DAY)
+        per_day = self.requests_per_day
+        blocks = tuple(
+            LossBlock(since + DAY * day, per_day, per_day * (model.gain + 0.002 * (-1) ** day), 1.0)
+            for day in range(whole)
+            if model.labels and per_day
+        )
+        pairs = int((as_of - since) / DAY * per_day)
+        return PairedEvidence(
+            blocks=blocks,
+            paired_requests=pairs,
+            labelled_pairs=sum(block.count for block in blocks),
+            disagreement=0.1 if pairs else None,
+            nonfinite_answers=model.nonfinite if pairs else 0,
+        )
+
+    def _operate(
+        self, champion: str, challenger: str, since: datetime, now: datetime, shadow: bool
+    ) -> OperationEvidence:
+        total = int((now - since) / DAY * self.requests_per_day)
+        split = self.traffic.read_back()
+        weights = {str(arm.version): arm.weight / 100 for arm in split.arms} if split else {champion: 1.0}
+        shares = self.obeyed if self.obeyed is not None and not shadow else weights
+        got = {version: int(total * share) for version, share in shares.items()}
+        asked = total if shadow else got.get(challenger, 0)
+        return OperationEvidence(
+            champion=self._counters(champion, got.get(champion, 0), Model()),
+            challenger=self._counters(challenger, asked, self.model(challenger)),
+            assigned={VersionName(version): count for version, count in got.items()},
+        )
+
+    def _counters(self, version: str, requests: int, model: Model) -> VersionOperation:
+        fast = requests if model.slowness <= 1.5 else 0
+        buckets = {0.005: 0, 0.02: fast, 0.05: fast, 0.2: requests, float("inf"): requests}
+        return VersionOperation(VersionName(version), requests, int(requests * model.error_rate), buckets)
