@@ -18,12 +18,16 @@ def demo(
     file: File,
     state: State = DEFAULT_STATE,
     until: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Stop before this day; default: the file's replay.end.")
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Stop before this day; default: the file's replay.end."),
     ] = None,
     sample: Annotated[
-        float | None, typer.Option(min=0.0001, max=1, help="Share of cases to send; default: the file's replay.sample.")
+        float | None,
+        typer.Option(min=0.0001, max=1, help="Share of cases to send; default: the file's replay.sample."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted replay stopped.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an interrupted replay stopped.")
+    ] = False,
     page_port: Annotated[int, typer.Option(help="Port of the page.")] = 7411,
     gateway_port: Annotated[int, typer.Option(help="Port of the gateway.")] = 7480,
     json: Json = False,
@@ -35,7 +39,6 @@ def demo(
     with honest_errors(json):
         from capstan.embedded.demo import run_demo, scope_of
         from capstan.embedded.layout import StateDir
-        from capstan.embedded.page import serve_page
         from capstan.embedded.wiring import Addresses
         from capstan.spec import load
 
@@ -50,7 +53,6 @@ def demo(
                 scope=scope,
                 resume=resume,
                 stop=interrupt.is_set,
-                serve_page=serve_page,
             )
     if report is None:
         out.print(f"stopped; go on with: capstan demo {file} --resume")
@@ -59,6 +61,7 @@ def demo(
         print_json(report)
         return
     from capstan.cli.report import print_report
+    from capstan.domain.versions import SystemName
 
     print_report(report)
-    out.print(f"report: {StateDir(state).report(report['system'])}")
+    out.print(f"report: {StateDir(state).report(SystemName(report['system']))}")

@@ -29,7 +29,7 @@ class Interrupt:
     def is_set(self) -> bool:
         return self._event.is_set()
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
         if self._event.is_set():
             raise KeyboardInterrupt
         self._event.set()

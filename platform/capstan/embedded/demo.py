@@ -13,15 +13,17 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+from capstan.dashboard.page import Progress
 from capstan.data import extract
 from capstan.embedded.client import GatewayClient
 from capstan.embedded.clocks import ReplayClock
 from capstan.embedded.layout import StateDir
+from capstan.embedded.page import serve_page
 from capstan.embedded.recorded import RecordedTraffic, record_traffic
 from capstan.embedded.replay import Journal, Replay, load_journal
 from capstan.embedded.report import Report, make_report
 from capstan.embedded.supervisor import Supervisor
-from capstan.embedded.wiring import Addresses, LocalSystem, wire
+from capstan.embedded.wiring import Addresses, wire
 from capstan.errors import NotAllowedError
 from capstan.files import write_whole
 from capstan.ports.store import Event
@@ -71,8 +73,6 @@ def run_demo(
     scope: Scope,
     resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
-    serve_page: Callable[[LocalSystem, Supervisor, Callable[[], Journal | None]], Callable[[], None]]
-    | None = None,
 ) -> Report | None:
     """Replay the scope; returns the report, or None if it was stopped before the end.
 
@@ -87,12 +87,15 @@ def run_demo(
         clock = ReplayClock(journal.position)
         local = wire(system, state, addresses=addresses, clock=clock, charges=charges)
         supervisor = Supervisor(local, tell=audience.tell, say=audience.say)
-        close_page = serve_page(local, supervisor, lambda: journal) if serve_page else lambda: None
         client = GatewayClient(addresses.gateway, connections=scope.spec.connections)
+        pace = _Pace(scope, journal)
+        close_page = serve_page(local, on_alert=supervisor.hint, progress=pace.progress)
         try:
             supervisor.start()
+            audience.say(f"the page: {addresses.page}/?token={state.token('page')}")
             audience.say("reading the recorded traffic")
             traffic = read_traffic(system, scope)
+            pace.total = len(traffic)
             audience.say("training the first champion")
             with charges.suspended():
                 supervisor.bring_up(stop)
@@ -110,6 +113,7 @@ def run_demo(
                 stop=stop,
                 progress=lambda at: _progress(audience, at, len(traffic)),
             )
+            pace.begin()
             replay.run()
             if stop():
                 return None
@@ -141,6 +145,39 @@ def read_traffic(system: MLSystem, scope: Scope) -> RecordedTraffic:
         share=scope.share,
         no_label_delay_microseconds=round(data.label.maximum_delay.total_seconds() * 1e6),
     )
+
+
+class _Pace:
+    """How far the replay is, and how long it will take at the pace so far."""
+
+    def __init__(self, scope: Scope, journal: Journal) -> None:
+        self._scope = scope
+        self._journal = journal
+        self._began: tuple[float, datetime] | None = None
+        self.total: int | None = None
+
+    def begin(self) -> None:
+        self._began = (time.monotonic(), self._journal.position)
+
+    def progress(self) -> Progress:
+        journal = self._journal
+        return Progress(
+            start=self._scope.start,
+            end=self._scope.end,
+            position=journal.position,
+            sent=journal.answered.sent,
+            failed=journal.answered.failed,
+            total=self.total,
+            seconds_left=self._seconds_left(),
+        )
+
+    def _seconds_left(self) -> float | None:
+        if self._began is None or self._journal.position <= self._began[1]:
+            return None
+        began, start = self._began
+        return (time.monotonic() - began) * (
+            (self._scope.end - self._journal.position) / (self._journal.position - start)
+        )
 
 
 def _progress(audience: Audience, journal: Journal, total: int) -> None:

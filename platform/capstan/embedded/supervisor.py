@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import orjson
 
 from capstan.adapters.processes import ProcessEvent
-from capstan.domain.versions import Readiness
+from capstan.domain.versions import Readiness, VersionName
 from capstan.embedded.wiring import LocalSystem, spec_document
 from capstan.engine import Outcome
 from capstan.engine.records import system_state
@@ -30,9 +30,8 @@ LOOK_SECONDS = 2.0
 """A live loop looks at least this often, whether hinted at by a webhook or not."""
 QUIET_SECONDS = 15.0
 """A replay waits so long for payloads and scrapes; then it goes on, and what is missing is seen as missing."""
-OLDEST_SCRAPE = 'min(timestamp(up{job=~"services|envoy"} == 1))'
-LAST_TO_STOP = ("envoy", "collector")
-"""Requests end before their services do, and payloads are taken until the last service has flushed."""
+SCRAPED = 'timestamp(up{job=~"services|envoy"} == 1)'
+"""When each of them was last read."""
 
 
 class Supervisor:
@@ -48,7 +47,7 @@ class Supervisor:
         self.local = local
         self._tell = tell
         self._say = say
-        self._told = local.store.last_event_number(local.name)
+        self._told = max((number for number, _ in local.store.events(local.name)), default=0)
         self._hint = threading.Event()
         self._stopping = threading.Event()
 
@@ -77,7 +76,8 @@ class Supervisor:
         self._hint.set()
         with suppress(CapstanError):
             self.local.gateway.remember()
-        self.local.processes.stop_all(last=LAST_TO_STOP)
+        # Requests end before their services do, and payloads are taken until the last service has flushed.
+        self.local.processes.stop_all(first=("envoy",), last=("collector",))
         self.local.state.addresses.unlink(missing_ok=True)
 
     def declare(self) -> None:
@@ -176,14 +176,25 @@ class Supervisor:
         return record is not None and system_state(record).rollout is not None
 
     def _await_scrape(self, moment: float) -> None:
-        """Until Prometheus has read every service and the gateway after the moment (seconds since 1970)."""
+        """Until Prometheus has read the gateway and every version after the moment (seconds since 1970)."""
+        local = self.local
+        wanted = {
+            self._address(name)
+            for name, ready in local.versions.readiness().items()
+            if ready is Readiness.READY
+        }
+        wanted.add(local.gateway.admin_address.removeprefix("http://"))
         deadline = time.monotonic() + QUIET_SECONDS
         while time.monotonic() < deadline:
             with suppress(UnavailableError):
-                oldest = self.local.prometheus.query.instant(OLDEST_SCRAPE)
-                if oldest and oldest[0].value >= moment:
+                samples = local.prometheus.query.instant(SCRAPED)
+                if wanted <= {sample.labels.get("instance") for sample in samples if sample.value >= moment}:
                     return
             time.sleep(0.05)
+
+    def _address(self, name: VersionName) -> str | None:
+        endpoint = self.local.versions.endpoint(name)
+        return f"{endpoint.host}:{endpoint.port}" if endpoint is not None else None
 
     def _watch_processes(self) -> None:
         for event in self.local.processes.tick():

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 import orjson
 
 from capstan.adapters import alertmanager as alerting
-from capstan.adapters import prometheus as metering
 from capstan.adapters.alertmanager import AlertmanagerAlerts, AlertmanagerServer, AlertmanagerSettings
 from capstan.adapters.bento_packager import BentoPackager
 from capstan.adapters.bento_serving import BentoServing, ServiceOptions
@@ -36,6 +35,10 @@ from capstan.ports.serving import Endpoint
 from capstan.spec import MLSystem
 
 HOST = "127.0.0.1"
+REPLAY_PROMETHEUS = PrometheusSettings(
+    scrape_seconds=0.5, evaluate_seconds=0.5, retention="12h", retention_size="256MB"
+)
+"""A month passes in a minute."""
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -158,14 +161,14 @@ def wire(
     prometheus = PrometheusServer(
         processes,
         state.run / "prometheus",
-        PrometheusSettings(
+        replace(
+            REPLAY_PROMETHEUS if replay else PrometheusSettings(),
             envoy_admin=gateway.admin_address.removeprefix("http://"),
             alertmanager=alertmanager.address.removeprefix("http://"),
-            **(metering.REPLAY if replay else {}),
         ),
     )
     alerts = AlertmanagerAlerts(alertmanager.address, name)
-    evidence = ParquetEvidence(system, state.payloads(name), state.labels(name), collector)
+    evidence = ParquetEvidence(state.system(name), system)
     charged_pipelines = ChargedPipelines(
         pipelines, clock, charges, charged.training if charged else timedelta(0)
     )
