@@ -1,0 +1,101 @@
+"""Serves the page of a system that runs in this process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import uvicorn
+
+from capstan.adapters.alert_webhook import WebhookReceiver
+from capstan.adapters.ports_in_use import require_free
+from capstan.dashboard.app import create_app
+from capstan.dashboard.health import parts_of
+from capstan.dashboard.numbers import PrometheusNumbers
+from capstan.dashboard.page import Progress, Totals
+from capstan.dashboard.view import Sources, StoreView
+from capstan.domain.evidence import PairedEvidence
+from capstan.domain.rollout import RolloutRequest, RolloutState
+from capstan.embedded.clocks import ReplayClock
+from capstan.embedded.wiring import HOST, LocalSystem
+from capstan.errors import UnavailableError
+
+STARTS_SECONDS = 15.0
+
+
+def serve_page(
+    local: LocalSystem,
+    *,
+    on_alert: Callable[[], None],
+    progress: Callable[[], Progress | None] | None = None,
+) -> Callable[[], None]:
+    """Serve the page in a thread of its own; returns what stops it. Raises PortInUseError, UnavailableError."""
+    require_free(local.addresses.page_port, "--page-port", HOST)
+    app = create_app(
+        StoreView(
+            local.store,
+            local.name,
+            local.clock,
+            is_replay=isinstance(local.clock, ReplayClock),
+            sources=_sources(local, progress),
+        ),
+        page_token=local.state.token("page"),
+        webhook=WebhookReceiver(local.state.token("webhook")),
+        on_alert=on_alert,
+    )
+    config = uvicorn.Config(
+        app,
+        host=HOST,
+        port=local.addresses.page_port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, name="page", daemon=True)
+    thread.start()
+    deadline = time.monotonic() + STARTS_SECONDS
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > deadline:
+            raise UnavailableError("the page", f"it did not start at {local.addresses.page}")
+        time.sleep(0.02)
+
+    def stop() -> None:
+        server.should_exit = True
+        thread.join(timeout=5)
+
+    return stop
+
+
+def _sources(local: LocalSystem, progress: Callable[[], Progress | None] | None) -> Sources:
+    def evidence(request: RolloutRequest, state: RolloutState) -> PairedEvidence | None:
+        if request.champion is None or state.step_since is None:
+            return None
+        return local.evidence.paired(
+            request.champion.name, request.challenger.name, since=state.step_since, as_of=local.clock.now()
+        )
+
+    def totals() -> Totals:
+        counted, stats = local.gateway.predictions(), local.collector.stats()
+        return Totals(
+            completed=counted.completed,
+            failed=counted.failed,
+            stored=stats.stored,
+            lost=stats.lost,
+            labels=stats.labels,
+        )
+
+    return Sources(
+        versions=local.registry.versions,
+        readiness=local.serving.readiness,
+        split=local.gateway.read_back,
+        run=local.pipelines.status,
+        alerts=local.alerts.active,
+        evidence=evidence,
+        windows=local.monitor.windows,
+        numbers=PrometheusNumbers(local.prometheus.query, local.name),
+        totals=totals,
+        parts=lambda: parts_of(local.processes.status()),
+        progress=progress,
+    )
