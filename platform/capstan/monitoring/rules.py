@@ -1,6 +1,6 @@
 """Alert rules of one system, as the content of a Prometheus rule file.
 
-Data alerts repeat what the monitor has decided in event time, so they need no `for`; operation alerts are about wall time.
+Data alerts repeat what the monitor has decided in event time, so they need no `for`; operation alerts know wall time.
 Every alert carries the system and the version it speaks of, and nothing that differs between scrapes, so that one
 incident is one alert.
 """

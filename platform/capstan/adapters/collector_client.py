@@ -1,0 +1,114 @@
+"""The collector process as the supervisor and the replay see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import orjson
+
+from capstan.errors import DiskFullError, InvalidRequestError, UnavailableError
+
+PART = "the collector"
+LABELS_AT_ONCE = 20_000
+
+
+@dataclass(frozen=True)
+class BootCounts:
+    """One life of one producer."""
+
+    version: str | None
+    produced: int
+    lost: int
+    stored: int
+
+
+@dataclass(frozen=True)
+class CollectorStats:
+    """What the collector has taken and heard."""
+
+    stored: int
+    lost: int
+    refused: int
+    duplicates: int
+    labels: int
+    no_labels: int
+    answered: int
+    """Requests whose answer is stored; mirrors do not count."""
+    boots: Mapping[str, BootCounts] = field(default_factory=dict)
+
+    def in_flight(self, produced: Mapping[str, int] | None = None) -> int:
+        """Payloads that producers have numbered but that are neither stored nor lost yet.
+
+        `produced` are newer counts by boot, where they are known from the producers themselves.
+        """
+        newer = produced or {}
+        return sum(
+            max(0, max(boot.produced, newer.get(name, 0)) - boot.stored - boot.lost)
+            for name, boot in self.boots.items()
+        ) + sum(count for name, count in newer.items() if name not in self.boots)
+
+
+class CollectorClient:
+    """The collector at `address`."""
+
+    def __init__(
+        self, address: str, *, internal_token: str, feedback_token: str, timeout_seconds: float = 30.0
+    ) -> None:
+        self.address = address
+        self._internal = {"authorization": f"Bearer {internal_token}"}
+        self._feedback = {"authorization": f"Bearer {feedback_token}"}
+        self._client = httpx.Client(base_url=address, timeout=timeout_seconds, trust_env=False)
+
+    def flush(self) -> None:
+        """Everything taken so far is in Parquet on return; raises UnavailableError, DiskFullError."""
+        self._ask("POST", "/flush", headers=self._internal)
+
+    def stats(self) -> CollectorStats:
+        """The counts; raises UnavailableError."""
+        document = self._ask("GET", "/stats")
+        boots = {
+            name: BootCounts(boot["version"], boot["produced"], boot["lost"], boot["stored"])
+            for name, boot in document["boots"].items()
+        }
+        counts = {
+            name: document[name]
+            for name in ("stored", "lost", "refused", "duplicates", "labels", "no_labels", "answered")
+        }
+        return CollectorStats(**counts, boots=boots)
+
+    def post_labels(self, labels: Sequence[Mapping[str, object]], *, system: str | None = None) -> int:
+        """Hand labels in; returns how many were new.
+
+        Raises InvalidRequestError (nothing of that part was taken), UnavailableError, DiskFullError.
+        """
+        taken = 0
+        for first in range(0, len(labels), LABELS_AT_ONCE):
+            document: dict[str, object] = {"labels": labels[first : first + LABELS_AT_ONCE]}
+            if system is not None:
+                document["system"] = system
+            answer = self._ask("POST", "/feedback", headers=self._feedback, content=orjson.dumps(document))
+            taken += answer["accepted"]
+        return taken
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _ask(self, method: str, path: str, **content: Any) -> Any:
+        try:
+            answer = self._client.request(method, path, **content)
+            document = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise UnavailableError(PART, str(error) or type(error).__name__) from error
+        if answer.status_code == 200:
+            return document
+        problem = document.get("error", {})
+        if answer.status_code == 422:
+            raise InvalidRequestError(
+                problem.get("field", "body"), problem.get("value"), problem.get("rule", "")
+            )
+        if answer.status_code == 507:
+            raise DiskFullError(problem.get("rule", "the collector has no room left"))
+        raise UnavailableError(PART, f"{answer.status_code}: {answer.text[:500]}")

@@ -1,0 +1,69 @@
+"""Thresholds of drift: what distance a window may have, given how far stretches of the reference differ.
+
+p-values are useless here, because rows of one week are alike: every week "drifts" from the weeks before it. So the
+threshold is a quantile of the distances of contiguous reference blocks, of the window's own length, from the rest of
+the reference; where there are too few blocks for that quantile, 1.25 times their maximum (a convention of ours).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+MONTH = timedelta(days=365.25 / 12)
+FACTOR = 1.25
+BLOCKS_PER_P = 3
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A threshold and how it came about."""
+
+    value: float
+    rule: str
+    """`Quantile`, `Maximum` or `MinEffect` (no block at all)."""
+    probability: float
+    """Probability of a false breach per window and feature that the budget allows."""
+    blocks: int
+
+
+def false_breach_probability(
+    false_alarms_per_month: float, window: timedelta, features: int, consecutive: int
+) -> float:
+    """Probability of a false breach of one feature in one window that the budget of alarms allows.
+
+    With A alarms and W windows a month, `consecutive` windows must breach in a row, so each may with (A/W)^(1/c): right
+    for independent windows, too generous for dependent ones. Shared by the features (Bonferroni).
+    """
+    windows: float = MONTH / window
+    per_window: float = min(1.0, false_alarms_per_month / windows) ** (1 / consecutive)
+    return min(0.5, per_window / max(1, features))
+
+
+def threshold(distances: Sequence[float], probability: float, *, independent_blocks: int) -> Threshold:
+    """The threshold from distances of reference blocks; they may overlap, `independent_blocks` counts disjoint ones."""
+    ordered = sorted(distances)
+    if not ordered:
+        return Threshold(0.0, "MinEffect", probability, 0)
+    if independent_blocks < BLOCKS_PER_P / probability:
+        return Threshold(FACTOR * ordered[-1], "Maximum", probability, independent_blocks)
+    position = (1 - probability) * (len(ordered) - 1)
+    below = math.floor(position)
+    above = min(below + 1, len(ordered) - 1)
+    value = ordered[below] + (position - below) * (ordered[above] - ordered[below])
+    return Threshold(value, "Quantile", probability, independent_blocks)
+
+
+def leave_out(distance: float, share: float) -> float:
+    """Distance of a block from the rest, given its distance from the whole of which it is `share`.
+
+    Exact for KS and for total variation: with F = s B + (1 - s) R, B - F = (1 - s) (B - R).
+    """
+    return min(1.0, distance / (1 - share)) if share < 1 else 0.0
+
+
+def for_size(calibrated: float, noise: float, calibrated_noise: float) -> float:
+    """The threshold for a window with fewer rows than the blocks: small samples are farther apart by chance alone."""
+    return min(1.0, calibrated + max(0.0, noise - calibrated_noise))

@@ -1,0 +1,89 @@
+"""What the monitor keeps between two lives: one file, replaced whole.
+
+Payloads are read, never consumed, and a window's numbers depend on stored rows alone; so a monitor that was killed
+before the checkpoint decides the same window again, with the same numbers, and one killed after it does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from capstan.files import write_whole
+from capstan.monitoring.telling import tell_drift, tell_quality
+from capstan.monitoring.windows import DriftWindow, QualityWindow, Watch
+from capstan.ports.codec import from_json, to_json
+
+MOST_TOLD = 400
+"""Decided windows that are kept for the page and the report, over all versions."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that the monitor has decided."""
+
+    generation: int = 0
+    """Rises whenever something was decided or another version is watched."""
+    watch: Watch | None = None
+    told: tuple[dict[str, Any], ...] = field(default=())
+    """Decided windows as `GET /windows` tells them, oldest first."""
+
+    def watching(self, version: str, model_dir: str, since: datetime) -> Checkpoint:
+        """The checkpoint with this version watched; the same version since the same moment changes nothing."""
+        watch = self.watch
+        if watch is not None and (watch.version, watch.since) == (version, since):
+            return (
+                self
+                if watch.model_dir == model_dir
+                else replace(self, watch=replace(watch, model_dir=model_dir))
+            )
+        return replace(self, generation=self.generation + 1, watch=Watch(version, model_dir, since))
+
+    def with_drift(self, window: DriftWindow, *, consecutive: int) -> Checkpoint:
+        """The checkpoint with one more drift window decided."""
+        assert self.watch is not None
+        watch = self.watch.with_drift(window)
+        generation = self.generation + 1
+        told = {
+            "generation": generation,
+            "version": watch.version,
+            **tell_drift(window),
+            "quality": None,
+            "alerts": list(watch.alerts(consecutive=consecutive)),
+            "drift_alert": "DriftDetected" in watch.alerts(consecutive=consecutive),
+        }
+        return Checkpoint(generation, watch, (*self.told, told)[-MOST_TOLD:])
+
+    def with_quality(self, window: QualityWindow, *, consecutive: int) -> Checkpoint:
+        """The checkpoint with one more quality window decided; it completes the drift window of the same time."""
+        assert self.watch is not None
+        watch = self.watch.with_quality(window)
+        generation = self.generation + 1
+        told = tuple(
+            {
+                **entry,
+                "generation": generation,
+                "quality": tell_quality(window),
+                "alerts": sorted({*entry["alerts"], *watch.alerts(consecutive=consecutive)}),
+            }
+            if (entry["version"], entry["end"]) == (watch.version, window.end.isoformat())
+            else entry
+            for entry in self.told
+        )
+        return Checkpoint(generation, watch, told)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """The stored checkpoint, or an empty one."""
+    if not path.exists():
+        return Checkpoint()
+    return from_json(Checkpoint, orjson.loads(path.read_bytes()))
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Replace the file; raises DiskFullError, leaving the old one."""
+    write_whole(path, orjson.dumps(to_json(checkpoint)))

@@ -1,0 +1,305 @@
+"""Measures one window: reads its rows, compares each feature with the reference, judges its labelled answers.
+
+Inputs are those of all answered requests, whichever version answered, because a canary must not look like drift;
+predictions and quality are those of the watched version alone. Windows of up to `EXACT_ROWS` rows are compared exactly;
+larger ones are streamed through sketches, so memory stays the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from capstan.monitoring.calibration import false_breach_probability
+from capstan.monitoring.detectors import Detector
+from capstan.monitoring.distances import of_counts
+from capstan.monitoring.pairing import CLOSED_COVERAGE
+from capstan.monitoring.payloads import INPUT_PREFIX
+from capstan.monitoring.quality import judge_drop, measure
+from capstan.monitoring.reading import PayloadReader, day_starts, microseconds
+from capstan.monitoring.reference import FeatureReference, Reference
+from capstan.monitoring.served import served_with_labels
+from capstan.monitoring.sketch import Sketch
+from capstan.monitoring.windows import Decision, DriftWindow, FeatureDrift, QualityWindow
+from capstan.spec import MLSystem
+from capstan.spec.metrics import LOWER_IS_BETTER
+
+EXACT_ROWS = 200_000
+LARGEST_ERROR_PROBABILITY = 0.05
+
+_ANSWERED = """
+from stored_payloads
+where role <> 'shadow' and status = 200 and not nonfinite and isfinite(prediction)
+  and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
+"""
+_LAST_ATTEMPT = """
+qualify row_number() over (partition by request_id, row order by attempt desc, version, boot, sequence) = 1
+"""
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """Everything needed to measure windows of one version."""
+
+    system: MLSystem
+    reader: PayloadReader
+    reference: Reference
+    detectors: dict[str, Detector]
+    quality_reference: float | None
+    """The quality metric on the version's test window; None: its manifest does not tell."""
+    exact_rows: int = EXACT_ROWS
+
+    def drift(self, number: int, version: str, start: datetime, end: datetime) -> DriftWindow:
+        """The drift window; raises UnavailableError if the payloads cannot be read."""
+        rows = int(
+            self.reader.fetch(
+                f"select count(distinct {{'request': request_id, 'row': row}}) as n {_ANSWERED}",
+                start=start,
+                end=end,
+            )["n"][0].as_py()
+        )
+        watched = self.system.spec.monitoring
+        enough = rows >= watched.window.min_rows
+        if not enough:
+            return DriftWindow(number, start, end, rows, False)
+        columns = sorted({feature.column for feature in self.reference.features})
+        gatherers = [self._gatherer(feature, rows) for feature in self.reference.features]
+        chosen = ", ".join('"' + INPUT_PREFIX + column.replace('"', '""') + '"' for column in columns)
+        query = f"select {chosen} {_ANSWERED} {_LAST_ATTEMPT}"
+        for batch in self.reader.batches(query, start=start, end=end, inputs=columns):
+            for gatherer in gatherers:
+                gatherer.add(batch.column(INPUT_PREFIX + gatherer.feature.column))
+        return DriftWindow(
+            number,
+            start,
+            end,
+            rows,
+            True,
+            features=tuple(gatherer.result(watched.drift.min_effect) for gatherer in gatherers),
+            prediction=self._prediction(version, start, end),
+        )
+
+    def quality(
+        self, number: int, version: str, start: datetime, end: datetime, *, now: datetime
+    ) -> QualityWindow | None:
+        """The quality window, or None while its labels may still come; raises UnavailableError."""
+        spec = self.system.spec
+        last = end + spec.data.label.maximum_delay
+        table = served_with_labels(self.reader, start, end, as_of=min(now, last), version=version)
+        without = int(pc.sum(table["no_label"]).as_py() or 0)
+        labelled = table.filter(pc.is_valid(table["label"]))
+        candidates = len(table) - without
+        coverage = len(labelled) / candidates if candidates else None
+        if now < last and (coverage is None or coverage < CLOSED_COVERAGE):
+            return None
+        return self._judge(number, start, end, len(table), labelled, coverage)
+
+    def _judge(
+        self,
+        number: int,
+        start: datetime,
+        end: datetime,
+        answered: int,
+        labelled: pa.Table,
+        coverage: float | None,
+    ) -> QualityWindow:
+        watched = self.system.spec.monitoring
+
+        def told(decision: Decision, reason: str, **found: Any) -> QualityWindow:
+            empty = {"value": None, "standard_error": None, "drop": None, "drop_bound": None}
+            return QualityWindow(
+                number,
+                start,
+                end,
+                watched.quality.metric,
+                answered,
+                len(labelled),
+                coverage,
+                reference=self.quality_reference,
+                floor=self._floor(),
+                decision=decision,
+                reason=reason,
+                **{**empty, **found},
+            )
+
+        if coverage is None or coverage < watched.quality.min_coverage:
+            return told(Decision.NO_EVIDENCE, "CoverageTooLow")
+        if answered < watched.window.min_rows:
+            return told(Decision.NO_EVIDENCE, "TooFewRows")
+        quality = measure(
+            watched.quality.metric,
+            labelled["label"].to_numpy().astype(np.float64),
+            labelled["prediction"].to_numpy().astype(np.float64),
+            self._days(labelled, start, end),
+        )
+        found = {"value": quality.value, "standard_error": quality.standard_error}
+        if quality.value is None:
+            return told(Decision.NO_EVIDENCE, "Undefined")
+        if self.quality_reference is None:
+            return told(Decision.NO_EVIDENCE, "NoReference", **found)
+        drop = judge_drop(
+            watched.quality.metric,
+            quality,
+            self.quality_reference,
+            max_drop=watched.quality.max_drop,
+            error_probability=self._error_probability(),
+        )
+        if drop is None:
+            return told(Decision.NO_EVIDENCE, "Undefined", **found)
+        found |= {"drop": drop.drop, "drop_bound": drop.bound}
+        if drop.is_breach:
+            return told(Decision.BREACH, "Dropped", **found)
+        if drop.bound is None and drop.drop > watched.quality.max_drop:
+            return told(Decision.NO_EVIDENCE, "TooFewDays", **found)
+        return told(Decision.FINE, "Fine", **found)
+
+    def _floor(self) -> float | None:
+        quality = self.system.spec.monitoring.quality
+        if self.quality_reference is None:
+            return None
+        lower = quality.metric in LOWER_IS_BETTER
+        return self.quality_reference + (quality.max_drop if lower else -quality.max_drop)
+
+    def _error_probability(self) -> float:
+        watched = self.system.spec.monitoring
+        allowed = false_breach_probability(
+            watched.drift.false_alarms_per_month, watched.window.duration, 1, 1
+        )
+        return min(LARGEST_ERROR_PROBABILITY, allowed)
+
+    def _days(self, table: pa.Table, start: datetime, end: datetime) -> NDArray[np.int64]:
+        zone = ZoneInfo(self.system.spec.data.time_zone)
+        starts = np.array([microseconds(day) for day in day_starts(start, end, zone)], dtype=np.int64)
+        moments = table["event_time"].cast(pa.int64()).to_numpy()
+        days: NDArray[np.int64] = np.searchsorted(starts, moments, side="right").astype(np.int64)
+        return days
+
+    def _prediction(self, version: str, start: datetime, end: datetime) -> FeatureDrift | None:
+        feature = self.reference.prediction
+        if feature is None:
+            return None
+        answered = f"select prediction from (select * {_ANSWERED} {_LAST_ATTEMPT}) where version = $version"  # noqa: S608
+        table = self.reader.fetch(answered, start=start, end=end, version=version)
+        gatherer = self._gatherer(feature, len(table))
+        gatherer.add(table["prediction"])
+        return gatherer.result(self.system.spec.monitoring.drift.min_effect)
+
+    def _gatherer(self, feature: FeatureReference, rows: int) -> _Gatherer:
+        detector = self.detectors.get(feature.name)
+        if feature.kind == "categorical":
+            return _Categories(feature, detector, rows > self.exact_rows)
+        return _Numbers(feature, detector, rows > self.exact_rows)
+
+
+class _Gatherer:
+    """Takes the values of one feature batch by batch, then compares them."""
+
+    def __init__(self, feature: FeatureReference, detector: Detector | None, is_large: bool) -> None:
+        self.feature = feature
+        self._detector = detector
+        self._is_large = is_large
+        self._rows = 0
+        self._present = 0
+
+    def add(self, values: pa.Array | pa.ChunkedArray) -> None:
+        raise NotImplementedError
+
+    def _compare(self) -> tuple[float, float | None, float]:
+        """Effect, p-value if there is one, bound on the error."""
+        raise NotImplementedError
+
+    def result(self, min_effect: float) -> FeatureDrift:
+        feature, rows = self.feature, self._rows
+        effect, p_value, error = None, None, 0.0
+        if self._present and self._detector is not None:
+            effect, p_value, error = self._compare()
+        missing = 1 - self._present / rows if rows else None
+        return FeatureDrift(
+            feature=feature.name,
+            rows=self._present,
+            distance=effect,
+            threshold=feature.distance_threshold(self._present, min_effect),
+            p_value=p_value,
+            missing_rate=missing,
+            missing_rise=max(0.0, missing - feature.missing_rate) if missing is not None else None,
+            missing_threshold=feature.rise_threshold(rows, min_effect),
+            error=error,
+            test="KS" if feature.kind == "numeric" else "TotalVariation",
+            has_reference=self._detector is not None,
+        )
+
+
+class _Numbers(_Gatherer):
+    def __init__(self, feature: FeatureReference, detector: Detector | None, is_large: bool) -> None:
+        super().__init__(feature, detector, is_large)
+        self._sketch = Sketch(feature.sample) if is_large and len(feature.sample) else None
+        self._kept: list[NDArray[np.float64]] = []
+
+    def add(self, values: pa.Array | pa.ChunkedArray) -> None:
+        self._rows += len(values)
+        if not pa.types.is_floating(values.type):
+            values = _as_numbers(values)
+        numbers = values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy()
+        # One NaN would make alibi-detect's p-value NaN and hide any shift: what is not finite is missing.
+        if self._sketch is not None:
+            before = self._sketch.rows
+            self._sketch.add(numbers)
+            self._present += self._sketch.rows - before
+            return
+        finite = numbers[np.isfinite(numbers)]
+        self._present += len(finite)
+        if not self._is_large:
+            self._kept.append(finite)
+
+    def _compare(self) -> tuple[float, float | None, float]:
+        if self._sketch is not None:
+            found = self._sketch.distance()
+            return found.effect, None, found.error
+        assert self._detector is not None
+        distance = self._detector.compare(np.concatenate(self._kept))
+        return distance.effect, distance.p_value, 0.0
+
+
+class _Categories(_Gatherer):
+    def __init__(self, feature: FeatureReference, detector: Detector | None, is_large: bool) -> None:
+        super().__init__(feature, detector, is_large)
+        self._kept: list[NDArray[np.int64]] = []
+        self._counts = np.zeros(len(feature.vocabulary) + 1, dtype=np.int64)
+
+    def add(self, values: pa.Array | pa.ChunkedArray) -> None:
+        self._rows += len(values)
+        if isinstance(values, pa.ChunkedArray):
+            values = values.combine_chunks()
+        encoded = values.dictionary_encode()
+        codes_of = self.feature.codes(encoded.dictionary.to_pylist())
+        indices = encoded.indices.drop_null().to_numpy(zero_copy_only=False)
+        codes = codes_of[indices] if len(codes_of) else np.empty(0, dtype=np.int64)
+        codes = codes[codes >= 0]
+        self._present += len(codes)
+        self._counts += np.bincount(codes, minlength=len(self._counts))
+        if not self._is_large:
+            self._kept.append(codes)
+
+    def _compare(self) -> tuple[float, float | None, float]:
+        if self._is_large:
+            reference = np.bincount(self.feature.sample.astype(np.int64), minlength=len(self._counts))
+            found = of_counts(reference, self._counts)
+            return found.effect, found.p_value, 0.0
+        assert self._detector is not None
+        distance = self._detector.compare(np.concatenate(self._kept))
+        return distance.effect, distance.p_value, 0.0
+
+
+def _as_numbers(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    try:
+        return values.cast(pa.float64())
+    except pa.ArrowInvalid:
+        # Text in a numeric column: as good as missing, and the missing rate will tell.
+        return pa.nulls(len(values), pa.float64())

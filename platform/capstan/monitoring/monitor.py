@@ -1,0 +1,187 @@
+"""The monitor process: decides windows of the watched version and shows what it decided.
+
+`python -m capstan.monitoring.monitor --config FILE`; the file is JSON: host, port, folder (of the system), token (file
+of the internal one), detectors, and for live systems interval_seconds. In a replay `POST /advance` moves it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hmac
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+import uvicorn
+from prometheus_client import CollectorRegistry, generate_latest
+from pydantic import BaseModel, ConfigDict
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from capstan.errors import CapstanError
+from capstan.monitoring.detectors import DetectorKind, import_alibi_detect
+from capstan.monitoring.exposition import Exposition
+from capstan.monitoring.payloads import parse_moment
+from capstan.monitoring.watching import Watcher
+from capstan.spec import parse
+
+LIVE_GRACE_SECONDS = 60.0
+logger = logging.getLogger(__name__)
+
+
+class MonitorConfig(BaseModel):
+    """Where the monitor listens and what it reads."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: int
+    folder: Path
+    """`systems/<system>`, with spec.json, payloads/, labels/ and monitor/."""
+    token: Path
+    """File of the internal bearer token."""
+    detectors: DetectorKind = "AlibiDetect"
+    system: str | None = None
+    """Its name, for people who read process lists; None: that of the spec."""
+    interval_seconds: float | None = None
+    """Look by the wall clock so often; None: only when told to advance."""
+    grace_seconds: float | None = None
+    """Windows close so long after their end, so that payloads under way are in; None: 60 live, else 0."""
+
+
+class MonitorService:
+    """The routes around one watcher."""
+
+    def __init__(self, config: MonitorConfig) -> None:
+        self._config = config
+        self._token = config.token.read_text().strip().encode()
+        system = parse((config.folder / "spec.json").read_bytes(), base_dir=config.folder)
+        self._watcher = Watcher(
+            system,
+            config.folder,
+            detectors=config.detectors,
+            grace=_grace(config),
+        )
+        self._error: str | None = None
+        self._registry = CollectorRegistry()
+        self._registry.register(
+            Exposition(system.metadata.name, self._watcher, system.spec.monitoring.drift.consecutive)
+        )
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/advance", self._advance, methods=["POST"]),
+                Route("/windows", self._windows),
+                Route("/metrics", self._metrics),
+                Route("/healthz", self._health),
+            ],
+            lifespan=self._lifespan,
+        )
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        # Seconds of imports: begun at once, beside the first requests, not within the first advance.
+        tasks = []
+        if self._config.detectors == "AlibiDetect":
+            tasks.append(asyncio.create_task(asyncio.to_thread(import_alibi_detect)))
+        if self._config.interval_seconds is not None:
+            tasks.append(asyncio.create_task(self._poll(self._config.interval_seconds)))
+        yield
+        for task in tasks:
+            task.cancel()
+
+    async def _poll(self, seconds: float) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self._watcher.advance, datetime.now(UTC))
+                self._error = None
+            except CapstanError as error:
+                self._error = str(error)
+                logger.warning("could not advance: %s", error)
+            await asyncio.sleep(seconds)
+
+    async def _advance(self, request: Request) -> Response:
+        given = request.headers.get("authorization", "").encode("latin-1")
+        if not hmac.compare_digest(given, b"Bearer " + self._token):
+            return _refused(401, "authorization", "must be a valid bearer token")
+        try:
+            document = orjson.loads(await request.body())
+        except orjson.JSONDecodeError:
+            return _refused(422, "body", 'must be {"now": RFC 3339}')
+        now = parse_moment(document.get("now")) if isinstance(document, dict) else None
+        if now is None:
+            return _refused(422, "now", "must be an RFC 3339 time with a zone")
+        try:
+            advance = await asyncio.to_thread(self._watcher.advance, now)
+        except CapstanError as error:
+            self._error = str(error)
+            return _refused(503, "advance", str(error))
+        self._error = None
+        return JSONResponse(
+            {
+                "generation": advance.generation,
+                "alerting_changed": advance.alerting_changed,
+                "alerts": list(advance.alerts),
+            }
+        )
+
+    async def _windows(self, request: Request) -> Response:
+        after = request.query_params.get("after", "0")
+        if not after.isascii() or not after.isdigit() or len(after) > 15:
+            return _refused(422, "after", "must be a generation: a whole number")
+        checkpoint = self._watcher.checkpoint
+        watch = checkpoint.watch
+        document = {
+            "generation": checkpoint.generation,
+            "version": watch.version if watch else None,
+            "since": watch.since.isoformat() if watch else None,
+            "alerts": self._watcher.alerts,
+            "error": self._error,
+            "windows": [window for window in checkpoint.told if window["generation"] > int(after)],
+        }
+        return Response(orjson.dumps(document), media_type="application/json")
+
+    async def _metrics(self, _request: Request) -> Response:
+        return PlainTextResponse(generate_latest(self._registry), media_type="text/plain; version=0.0.4")
+
+    async def _health(self, _request: Request) -> Response:
+        if self._error:
+            return PlainTextResponse(f"{self._error}\n", status_code=503)
+        return PlainTextResponse("ok\n")
+
+
+def _grace(config: MonitorConfig) -> timedelta:
+    if config.grace_seconds is not None:
+        return timedelta(seconds=config.grace_seconds)
+    return timedelta(seconds=LIVE_GRACE_SECONDS if config.interval_seconds is not None else 0)
+
+
+def _refused(status: int, field: str, rule: str) -> Response:
+    return JSONResponse({"error": {"field": field, "rule": rule}}, status_code=status)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--config", type=Path, required=True)
+    config = MonitorConfig.model_validate_json(arguments.parse_args().config.read_bytes())
+    uvicorn.run(
+        MonitorService(config).app(),
+        host=config.host,
+        port=config.port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=5,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Decided windows as JSON, for the page, the report and people with curl."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from capstan.monitoring.windows import Decision, DriftWindow, FeatureDrift, QualityWindow
+
+
+def tell_drift(window: DriftWindow) -> dict[str, Any]:
+    """One drift window: decisions, and each feature's distance beside its threshold."""
+    return {
+        "number": window.number,
+        "start": window.start.isoformat(),
+        "end": window.end.isoformat(),
+        "rows": window.rows,
+        "has_enough_rows": window.has_enough_rows,
+        "drift": window.drift,
+        "missing": window.missing,
+        "predictions": window.predictions,
+        "features": {feature.feature: _feature(feature) for feature in window.features},
+        "prediction": _feature(window.prediction) if window.prediction is not None else None,
+    }
+
+
+def tell_quality(window: QualityWindow) -> dict[str, Any]:
+    """What labelled answers of a window said."""
+    return {
+        "metric": window.metric,
+        "value": window.value,
+        "standard_error": window.standard_error,
+        "reference": window.reference,
+        "drop": window.drop,
+        "drop_bound": window.drop_bound,
+        "coverage": window.coverage,
+        "answered": window.answered,
+        "labelled": window.labelled,
+        "floor": window.floor,
+        "decision": window.decision,
+        "reason": window.reason,
+    }
+
+
+def _feature(feature: FeatureDrift) -> dict[str, Any]:
+    return {
+        "test": feature.test,
+        "rows": feature.rows,
+        "distance": feature.distance,
+        "threshold": feature.threshold,
+        "error": feature.error,
+        "p_value": feature.p_value,
+        "breach": feature.drift is Decision.BREACH,
+        "missing_rate": feature.missing_rate,
+        "missing_rise": feature.missing_rise,
+        "missing_threshold": feature.missing_threshold,
+        "missing_breach": feature.missing is Decision.BREACH,
+    }

@@ -1,0 +1,157 @@
+"""Decides the windows of the watched version, one after the other, up to a moment."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import orjson
+
+from capstan.errors import InvalidDataError
+from capstan.monitoring.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from capstan.monitoring.detectors import DetectorKind, load, load_reference
+from capstan.monitoring.measuring import Measuring
+from capstan.monitoring.reading import PayloadReader
+from capstan.monitoring.reference import Reference
+from capstan.monitoring.windows import Watch
+from capstan.spec import MLSystem
+
+
+@dataclass(frozen=True)
+class Target:
+    """What `target.json` says is to be watched."""
+
+    version: str
+    model_dir: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class Advance:
+    """What an advance changed."""
+
+    generation: int
+    alerting_changed: bool
+    alerts: tuple[str, ...]
+
+
+class Watcher:
+    """One per system; `advance` may be called by several threads."""
+
+    def __init__(
+        self,
+        system: MLSystem,
+        folder: Path,
+        *,
+        detectors: DetectorKind,
+        grace: timedelta = timedelta(0),
+    ) -> None:
+        """`folder` is the system's: `payloads/`, `labels/`, `monitor/`. Windows close `grace` after their end."""
+        self._system = system
+        self._folder = folder
+        self._detectors: DetectorKind = detectors
+        self._grace = grace
+        self._lock = threading.Lock()
+        self._reader = PayloadReader(folder)
+        self._path = folder / "monitor" / "state.json"
+        self.checkpoint = load_checkpoint(self._path)
+        self._measuring: tuple[str, Measuring] | None = None
+
+    @property
+    def alerts(self) -> tuple[str, ...]:
+        """Names of the alerts that hold now."""
+        watch = self.checkpoint.watch
+        return watch.alerts(consecutive=self._consecutive) if watch is not None else ()
+
+    def advance(self, now: datetime) -> Advance:
+        """Decide every window that has closed by `now`; repeating it changes nothing.
+
+        Raises UnavailableError, InvalidDataError or DiskFullError; what was decided before stays decided.
+        """
+        with self._lock:
+            before = self._standing()
+            target = self._target()
+            if target is not None:
+                self._keep(self.checkpoint.watching(target.version, target.model_dir, target.since))
+            while self._decide_drift(now - self._grace) or self._decide_quality(now - self._grace):
+                pass
+            return Advance(self.checkpoint.generation, self._standing() != before, self.alerts)
+
+    def _decide_drift(self, now: datetime) -> bool:
+        watch = self.checkpoint.watch
+        if watch is None:
+            return False
+        start, end = watch.next_drift(self._duration)
+        if end > now:
+            return False
+        window = self._measure(watch).drift(watch.decided_drift, watch.version, start, end)
+        self._keep(self.checkpoint.with_drift(window, consecutive=self._consecutive))
+        return True
+
+    def _decide_quality(self, now: datetime) -> bool:
+        watch = self.checkpoint.watch
+        if watch is None:
+            return False
+        start, end = watch.next_quality(self._duration)
+        if end > now:
+            return False
+        window = self._measure(watch).quality(watch.decided_quality, watch.version, start, end, now=now)
+        if window is None:
+            return False
+        self._keep(self.checkpoint.with_quality(window, consecutive=self._consecutive))
+        return True
+
+    def _keep(self, checkpoint: Checkpoint) -> None:
+        """Store first, show then: what is on /metrics survives a kill."""
+        if checkpoint is not self.checkpoint:
+            save_checkpoint(self._path, checkpoint)
+            self.checkpoint = checkpoint
+
+    def _standing(self) -> tuple[str | None, tuple[str, ...]]:
+        watch = self.checkpoint.watch
+        return (watch.version if watch is not None and self.alerts else None, self.alerts)
+
+    def _target(self) -> Target | None:
+        path = self._folder / "monitor" / "target.json"
+        try:
+            document = orjson.loads(path.read_bytes())
+            since = datetime.fromisoformat(document["since"])
+            return Target(str(document["version"]), str(document["model_dir"]), since)
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise InvalidDataError(f"{path}: names no version to watch: {error}") from error
+
+    def _measure(self, watch: Watch) -> Measuring:
+        if self._measuring is None or self._measuring[0] != watch.model_dir:
+            model = Path(watch.model_dir)
+            folder = model / "detectors"
+            # A model without references is watched for quality alone; its drift windows say NoEvidence.
+            reference = load_reference(folder) if folder.is_dir() else Reference((), None)
+            measuring = Measuring(
+                self._system,
+                self._reader,
+                reference,
+                load(folder, reference, self._detectors),
+                self._test_metric(model),
+            )
+            self._measuring = (watch.model_dir, measuring)
+        return self._measuring[1]
+
+    def _test_metric(self, model: Path) -> float | None:
+        try:
+            metrics = orjson.loads((model / "manifest.json").read_bytes()).get("metrics") or {}
+        except (OSError, ValueError) as error:
+            raise InvalidDataError(f"{model}/manifest.json: cannot be read: {error}") from error
+        value = metrics.get(self._system.spec.monitoring.quality.metric)
+        return float(value) if isinstance(value, int | float) else None
+
+    @property
+    def _duration(self) -> timedelta:
+        return self._system.spec.monitoring.window.duration
+
+    @property
+    def _consecutive(self) -> int:
+        return self._system.spec.monitoring.drift.consecutive

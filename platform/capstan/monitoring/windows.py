@@ -1,0 +1,190 @@
+"""What the windows of a watched version say: decided once, in event order, and kept.
+
+Pure: a window's measurements come in, the decided window and the alerts it leads to come out. A window with too few
+rows or without evidence is reported as such; it neither alerts nor ends an alert, because it does not say that all is
+well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class Decision(StrEnum):
+    """What one window says about one question."""
+
+    BREACH = "Breach"
+    FINE = "Fine"
+    NO_EVIDENCE = "NoEvidence"
+
+
+@dataclass(frozen=True)
+class FeatureDrift:
+    """One feature in one window."""
+
+    feature: str
+    rows: int
+    """Values that were there."""
+    distance: float | None
+    """None: no value in the window, or none in the reference."""
+    threshold: float
+    p_value: float | None
+    missing_rate: float | None
+    """None: the window has no rows."""
+    missing_rise: float | None
+    missing_threshold: float
+    error: float = 0.0
+    """Bound on the error of the distance; above 0 where a large window was sketched."""
+    test: str = "KS"
+    """`KS`, or `TotalVariation` beside the chi-squared test."""
+    has_reference: bool = True
+    """False: training saw no value of it, so only its missing rate is watched."""
+
+    @property
+    def drift(self) -> Decision:
+        return _compare(self.distance, self.threshold)
+
+    @property
+    def missing(self) -> Decision:
+        return _compare(self.missing_rise, self.missing_threshold)
+
+
+@dataclass(frozen=True)
+class DriftWindow:
+    """Inputs and predictions of [start, end)."""
+
+    number: int
+    start: datetime
+    end: datetime
+    rows: int
+    has_enough_rows: bool
+    features: tuple[FeatureDrift, ...] = ()
+    prediction: FeatureDrift | None = None
+
+    @property
+    def drift(self) -> Decision:
+        return self._all(feature.drift for feature in self.features if feature.has_reference)
+
+    @property
+    def missing(self) -> Decision:
+        return self._all(feature.missing for feature in self.features)
+
+    @property
+    def predictions(self) -> Decision:
+        if not self.has_enough_rows or self.prediction is None:
+            return Decision.NO_EVIDENCE
+        return self.prediction.drift
+
+    def _all(self, decisions: Iterable[Decision]) -> Decision:
+        """A breach of any is a breach; without one, a feature without evidence leaves the window undecided."""
+        if not self.has_enough_rows:
+            return Decision.NO_EVIDENCE
+        seen = set(decisions)
+        for decision in (Decision.BREACH, Decision.NO_EVIDENCE):
+            if decision in seen:
+                return decision
+        return Decision.FINE if seen else Decision.NO_EVIDENCE
+
+
+@dataclass(frozen=True)
+class QualityWindow:
+    """Labelled predictions of [start, end), judged when their labels were in."""
+
+    number: int
+    start: datetime
+    end: datetime
+    metric: str
+    answered: int
+    labelled: int
+    coverage: float | None
+    """Labelled share of what can have a label; None: nothing can."""
+    value: float | None
+    """None: coverage too low, too few rows, or not defined."""
+    standard_error: float | None
+    reference: float | None
+    """The metric on the version's test window; None: the manifest does not tell."""
+    drop: float | None
+    drop_bound: float | None
+    floor: float | None
+    """The worst value that is no drop; None: no reference."""
+    decision: Decision
+    reason: str
+    """CamelCase: `Fine`, `Dropped`, `CoverageTooLow`, `TooFewRows`, `Undefined`, `TooFewDays`, `NoReference`."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """How many windows in a row breached, per question; windows without evidence change nothing."""
+
+    drift: int = 0
+    missing: int = 0
+    predictions: int = 0
+    quality: int = 0
+
+    def after(self, decisions: Mapping[str, Decision]) -> Runs:
+        values = {}
+        for name in ("drift", "missing", "predictions", "quality"):
+            before: int = getattr(self, name)
+            decision = decisions.get(name, Decision.NO_EVIDENCE)
+            values[name] = {Decision.BREACH: before + 1, Decision.FINE: 0}.get(decision, before)
+        return Runs(**values)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Everything decided about the watched version; this is what a checkpoint holds."""
+
+    version: str
+    model_dir: str
+    since: datetime
+    last_drift: DriftWindow | None = None
+    last_quality: QualityWindow | None = None
+    runs: Runs = field(default_factory=Runs)
+    decided_drift: int = 0
+    """Number of drift windows decided so far: the number of the next one."""
+    decided_quality: int = 0
+
+    def next_drift(self, duration: timedelta) -> tuple[datetime, datetime]:
+        """The drift window to be decided next."""
+        start = self.since + self.decided_drift * duration
+        return start, start + duration
+
+    def next_quality(self, duration: timedelta) -> tuple[datetime, datetime]:
+        start = self.since + self.decided_quality * duration
+        return start, start + duration
+
+    def with_drift(self, window: DriftWindow) -> Watch:
+        """The watch after one more drift window."""
+        decisions = {"drift": window.drift, "missing": window.missing, "predictions": window.predictions}
+        return replace(
+            self, last_drift=window, decided_drift=self.decided_drift + 1, runs=self.runs.after(decisions)
+        )
+
+    def with_quality(self, window: QualityWindow) -> Watch:
+        """The watch after one more quality window."""
+        return replace(
+            self,
+            last_quality=window,
+            decided_quality=self.decided_quality + 1,
+            runs=self.runs.after({"quality": window.decision}),
+        )
+
+    def alerts(self, *, consecutive: int) -> tuple[str, ...]:
+        """Names of the alerts that hold now, in a fixed order."""
+        runs = self.runs
+        held = {
+            "DriftDetected": runs.drift >= consecutive,
+            "PredictionDrifted": runs.predictions >= consecutive,
+            "MissingValuesRose": runs.missing >= consecutive,
+            "QualityDropped": runs.quality >= 1,
+        }
+        return tuple(name for name, holds in held.items() if holds)
+
+
+def _compare(value: float | None, bound: float) -> Decision:
+    if value is None or value != value:
+        return Decision.NO_EVIDENCE
+    return Decision.BREACH if value > bound else Decision.FINE
