@@ -6,6 +6,8 @@ import hashlib
 import sys
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -25,13 +27,15 @@ from capstan.adapters.processes import ProcessSpec, ProcessSupervisor
 from capstan.adapters.prometheus import PrometheusServer, PrometheusSettings
 from capstan.adapters.prometheus_operation import PrometheusOperation
 from capstan.adapters.sqlite_store import SqliteStore
-from capstan.domain.versions import SystemName
+from capstan.domain.versions import SystemName, VersionName
 from capstan.embedded.charges import ChargedPipelines, ChargedServing, Charges
 from capstan.embedded.clocks import ReplayClock, WallClock
 from capstan.embedded.layout import StateDir
 from capstan.engine import Engine
+from capstan.errors import NotFoundError
 from capstan.files import write_whole
 from capstan.ports.serving import Endpoint
+from capstan.serving.content import MODEL_FOLDER
 from capstan.spec import MLSystem
 
 HOST = "127.0.0.1"
@@ -120,17 +124,17 @@ def wire(
         internal_token=state.token("internal"),
         feedback_token=state.token("feedback"),
     )
-    monitor = MonitorClient(
-        f"http://{HOST}:{monitor_port}",
-        folder=state.monitor(name),
-        token=state.token("internal"),
-        bentos=state.bentos,
-    )
     store = SqliteStore(state.store)
     registry = MlflowRegistry(
         name, tracking_uri=f"sqlite:///{state.mlflow_database}", artifact_root=state.mlflow_artifacts
     )
     packager = BentoPackager(state.bentos)
+    monitor = MonitorClient(
+        f"http://{HOST}:{monitor_port}",
+        folder=state.monitor(name),
+        token=state.token("internal"),
+        model_dir=partial(_model_dir, registry, packager),
+    )
     charged = system.spec.replay.charges if replay and system.spec.replay else None
     pipelines = KfpLocalPipelines(state, system)
     serving = BentoServing(
@@ -209,6 +213,13 @@ def wire(
         engine=engine,
         helpers=_helpers(state, system, collector_port, monitor_port, replay=replay),
     )
+
+
+def _model_dir(registry: MlflowRegistry, packager: BentoPackager, name: VersionName) -> Path:
+    version = registry.version(name)
+    if version is None:
+        raise NotFoundError(f"version {name} is not in the registry, so it cannot be watched")
+    return packager.verify(version.bento_tag, version.digest) / MODEL_FOLDER
 
 
 def _helpers(
