@@ -1,0 +1,38 @@
+"""What every TrafficProvider does; subclass it and give it the fixtures `traffic` and `endpoints` (of v1, v2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
+from capstan.domain.versions import VersionName
+from capstan.ports.serving import Endpoint
+from capstan.ports.traffic import TrafficProvider
+
+V1, V2 = VersionName("v1"), VersionName("v2")
+ALONE = champion_only(V1)
+SHADOW = TrafficSplit(ALONE.arms, (Mirror(V2, Weight(100)),), salt="r1")
+CANARY = TrafficSplit((Arm(V1, Weight(75)), Arm(V2, Weight(25))), salt="r1")
+Endpoints = Mapping[VersionName, Endpoint]
+
+
+class TrafficContract:
+    def test_a_new_gateway_has_no_split(self, traffic: TrafficProvider) -> None:
+        assert traffic.read_back() is None
+
+    @pytest.mark.parametrize("split", [ALONE, SHADOW, CANARY], ids=["alone", "shadow", "canary"])
+    def test_what_was_applied_is_read_back(
+        self, traffic: TrafficProvider, endpoints: Endpoints, split: TrafficSplit
+    ) -> None:
+        assert traffic.refusal(split) is None
+        traffic.apply(split, {name: endpoints[name] for name in split.versions})
+        assert traffic.read_back() == split
+
+    def test_a_whole_rollout_is_read_back_step_by_step(
+        self, traffic: TrafficProvider, endpoints: Endpoints
+    ) -> None:
+        for split in (ALONE, SHADOW, CANARY, CANARY, champion_only(V2), ALONE):
+            traffic.apply(split, {name: endpoints[name] for name in split.versions})
+            assert traffic.read_back() == split
