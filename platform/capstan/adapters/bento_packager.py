@@ -15,10 +15,14 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+import orjson
+
 from capstan.domain.versions import Digest, SystemName
 from capstan.errors import CapstanError, InvalidDataError, NotFoundError
 from capstan.files import write_error
 from capstan.serving.content import content_digest, verify_content
+from capstan.serving.manifest import read_manifest
+from capstan.serving.model import SAMPLE_ROWS, sample_rows
 
 SERVICE = "capstan.serving.service:ModelService"
 REQUIRED = ("manifest.json", "pipeline.joblib")
@@ -43,6 +47,7 @@ class BentoPackager:
             with _scratch(self._home) as scratch:
                 context = scratch / "context"
                 shutil.copytree(model_dir, context / "model", ignore=IGNORED)
+                _add_sample(context / "model")
                 built = _build(system, context, scratch)
                 digest = content_digest(built)
                 tag = f"{system}:{built.name}"
@@ -109,6 +114,18 @@ def _build(system: SystemName, context: Path, scratch: Path) -> Path:
     finally:
         BentoMLContainer.tmp_bento_store_dir.reset()
     return Path(bento.path)
+
+
+def _add_sample(model_dir: Path) -> None:
+    """Rows for the service's self-test in a form that it reads without a Parquet library."""
+    table, plain = model_dir / "sample.parquet", model_dir / SAMPLE_ROWS
+    if table.exists() and not plain.exists():
+        names = [column.name for column in read_manifest(model_dir).columns]
+        try:
+            rows = sample_rows(table, names)
+        except ValueError as error:
+            raise InvalidDataError(f"{table}: cannot be read: {error}") from error
+        plain.write_bytes(orjson.dumps(rows))
 
 
 def _label(context: Path) -> str:

@@ -36,6 +36,8 @@ from capstan.serving.settings import ServiceSettings
 Scope = Any
 Send = Callable[[Any], Awaitable[None]]
 
+DRAIN = "/payloads/drain"
+"""POST: returns when all payloads so far are with the collector; changes nothing, so it needs no token."""
 OFF_LOOP_ROWS = 100
 """Larger batches are predicted in a thread, so that health checks and single rows go on."""
 _JSON = (b"content-type", b"application/json")
@@ -60,7 +62,7 @@ class PredictionApp:
         self._id_column = manifest.keys.get("id")
         self._binary = manifest.task == BINARY
         self._multiclass = manifest.task == MULTICLASS
-        known = {column.name: column.known for column in manifest.columns if column.known is not None}
+        known = model.known_categories
         counters = self.metrics.unseen_counters(tuple(known))
         self._known = tuple((name, values, counters[name]) for name, values in known.items())
         self.metrics.set_compiled(not model.fallback)
@@ -70,7 +72,7 @@ class PredictionApp:
     def owns(self, scope: Scope) -> bool:
         """Whether the path is one of this app's, so that nothing else needs to look at the request."""
         path: str = scope.get("path", "")
-        return path.startswith(("/predict", "/v2/")) or path in ("/metrics", "/prometheus")
+        return path.startswith(("/predict", "/v2/")) or path in ("/metrics", "/prometheus", DRAIN)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -83,6 +85,9 @@ class PredictionApp:
                 await self._answer(send, 405, b'{"error":"POST one row or {\\"rows\\": [...]} to /predict"}')
         elif method == "POST" and path.startswith("/v2/models/") and path.endswith("/infer"):
             await self._predict(scope, receive, send, v2=True)
+        elif path == DRAIN and method == "POST":
+            drained = self._log is None or await self._log.drain()
+            await self._answer(send, 200 if drained else 503, b"{}")
         elif path in ("/metrics", "/prometheus"):
             await self._answer(
                 send, 200, self.metrics.exposition(), (b"content-type", metrics.CONTENT_TYPE.encode())
@@ -157,7 +162,7 @@ class PredictionApp:
         for name, values, counter in self._known:
             for row in rows:
                 value = row.get(name)
-                if value is not None and value not in values:
+                if value not in values and value is not None and not model.knows(name, value):
                     counter.inc()
         try:
             if len(rows) == 1 and not call.v2 and not self._multiclass:

@@ -24,9 +24,7 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     allowed: frozenset[object] | None = None
-    """None: any category is accepted, one that training never saw is counted."""
-    known: frozenset[object] | None = None
-    """Categories that training saw; None: the manifest does not say."""
+    """None: any value is accepted; a category that training never saw is counted."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def read_manifest(model_dir: Path) -> Manifest:
 
 
 def _column(document: Mapping[str, Any]) -> Column:
-    allowed, known = document.get("allowed"), document.get("categories")
+    allowed = document.get("allowed")
     return Column(
         name=str(document["name"]),
         numeric=document["kind"] == "numeric",
@@ -77,5 +75,4 @@ def _column(document: Mapping[str, Any]) -> Column:
         minimum=document.get("min"),
         maximum=document.get("max"),
         allowed=frozenset(allowed) if allowed is not None else None,
-        known=frozenset(known) if known is not None else None,
     )

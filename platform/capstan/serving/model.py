@@ -11,11 +11,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from capstan.errors import InvalidDataError
+from capstan.serving.lean_imports import RARELY_USED, deferred
 from capstan.serving.manifest import BINARY, MULTICLASS, Manifest, read_manifest
 
 SELF_TEST_ROWS = 200
+SAMPLE_ROWS = "sample.json"
 # The compiled path adds the same numbers in another order; nothing else may differ.
 _TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
 
@@ -27,7 +30,7 @@ RowPredictor = Callable[[Mapping[str, object]], Any]
 class Pipeline(Protocol):
     """A fitted scikit-learn pipeline over raw columns."""
 
-    def predict(self, frame: Any) -> Any: ...
+    def predict(self, table: Any) -> Any: ...
 
 
 class Model:
@@ -41,6 +44,8 @@ class Model:
         self._compiled = compiled
         self._names = tuple(column.name for column in manifest.columns)
         self._numeric = frozenset(column.name for column in manifest.columns if column.numeric)
+        self.known_categories = _known_categories(pipeline)
+        """Column -> the categories that training saw, as text, for those columns that the transform tells of."""
         self.fallback = fallback
         """Why single rows go through the pipeline, which is some ten times slower; empty if they don't."""
 
@@ -55,16 +60,27 @@ class Model:
         prediction = self.predict_batch([row])[0] if self._compiled is None else self._compiled(row)
         return prediction if self.manifest.task == MULTICLASS else float(prediction)
 
+    def knows(self, column: str, value: object) -> bool:
+        """Whether training saw this category, however the request writes it: 7, 7.0 and "7" are one."""
+        from capstan.features.columns import category
+
+        return category(value) in self.known_categories[column]
+
     def predict_batch(self, rows: Sequence[Mapping[str, object]]) -> Predictions:
         """Through the fitted pipeline, whatever the number of rows."""
-        frame = self._frame(rows)
+        table = self._table(rows)
         task = self.manifest.task
         if task in (BINARY, MULTICLASS):
-            probabilities = np.asarray(self._pipeline.predict_proba(frame), dtype=np.float64)  # type: ignore[attr-defined]
+            probabilities = np.asarray(self._pipeline.predict_proba(table), dtype=np.float64)  # type: ignore[attr-defined]
             return probabilities[:, -1] if task == BINARY else probabilities
-        return np.asarray(self._pipeline.predict(frame), dtype=np.float64)
+        return np.asarray(self._pipeline.predict(table), dtype=np.float64)
 
-    def _frame(self, rows: Sequence[Mapping[str, object]]) -> Any:
+    def _table(self, rows: Sequence[Mapping[str, object]]) -> Any:
+        """What the pipeline's transform reads: columns for Capstan's own, a pandas frame for any other."""
+        from capstan.features.transform import FeatureTransform, as_columns
+
+        if isinstance(getattr(self._pipeline, "steps", [("", None)])[0][1], FeatureTransform):
+            return as_columns(rows, self._names)
         import pandas
 
         columns = {}
@@ -88,7 +104,7 @@ def load(model_dir: Path) -> Model:
     import joblib  # type: ignore[import-untyped]
 
     manifest = read_manifest(model_dir)
-    with _factories(model_dir / "factories"):
+    with deferred(*RARELY_USED), _factories(model_dir / "factories"):
         try:
             pipeline = joblib.load(model_dir / "pipeline.joblib")
         except Exception as error:
@@ -131,18 +147,32 @@ def compare(plain: Model, compiled: RowPredictor, rows: Sequence[Mapping[str, ob
     return f"the compiled path gives {found[first]} where the pipeline gives {wanted[first]} for {dict(rows[first])}"
 
 
+def _known_categories(pipeline: Any) -> dict[str, frozenset[str | None]]:
+    features = getattr(pipeline.steps[0][1], "features_", ()) if hasattr(pipeline, "steps") else ()
+    return {
+        feature.settings.column: frozenset(feature.table) for feature in features if hasattr(feature, "table")
+    }
+
+
 def _sample(model_dir: Path, manifest: Manifest) -> list[dict[str, object]]:
-    path = model_dir / "sample.parquet"
-    if not path.exists():
-        return []
+    """`sample.json` where the packager made one, since reading Parquet takes a library of 40 MB."""
+    names = [column.name for column in manifest.columns]
+    plain, table = model_dir / SAMPLE_ROWS, model_dir / "sample.parquet"
+    try:
+        if plain.exists():
+            rows: list[dict[str, object]] = orjson.loads(plain.read_bytes())
+            return [{name: row.get(name) for name in names} for row in rows]
+        return sample_rows(table, names) if table.exists() else []
+    except (ValueError, AttributeError, OSError) as error:
+        raise InvalidDataError(f"{model_dir}: its sample cannot be read: {error}") from error
+
+
+def sample_rows(table: Path, names: Sequence[str]) -> list[dict[str, object]]:
+    """The first rows of a Parquet file as requests would carry them; raises ValueError or OSError."""
     import pyarrow.parquet
 
-    names = [column.name for column in manifest.columns]
-    try:
-        table = pyarrow.parquet.read_table(path, columns=names).slice(0, SELF_TEST_ROWS)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InvalidDataError(f"{path}: cannot be read: {error}") from error
-    return [{name: _json_value(value) for name, value in row.items()} for row in table.to_pylist()]
+    rows = pyarrow.parquet.read_table(table, columns=list(names)).slice(0, SELF_TEST_ROWS).to_pylist()
+    return [{name: _json_value(value) for name, value in row.items()} for row in rows]
 
 
 def _edge_rows(manifest: Manifest) -> Iterator[dict[str, object]]:

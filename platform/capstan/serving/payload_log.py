@@ -103,7 +103,8 @@ class PayloadLog:
     async def drain(self, timeout_seconds: float = POST_TIMEOUT_SECONDS) -> bool:
         """Send what is buffered without waiting for a batch to fill; whether the collector has acknowledged it all."""
         deadline = asyncio.get_running_loop().time() + timeout_seconds
-        while self._told != (self.produced, self.lost):
+        # What was told may run ahead of what was sent: the counters of a batch include what is still buffered.
+        while self._buffer or self._batch or self._told != (self.produced, self.lost):
             if asyncio.get_running_loop().time() > deadline:
                 return False
             self._full.set()

@@ -9,11 +9,11 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from capstan.features.encoders import CategoricalSettings, NumericSettings
+from capstan.features.transform import FeatureTransform
 
 MANIFEST = {
     "system": "toy",
@@ -23,7 +23,7 @@ MANIFEST = {
         {"name": "distance", "kind": "numeric", "nullable": False, "min": 1, "max": 5000},
         {"name": "temp", "kind": "numeric", "nullable": True},
         {"name": "carrier", "kind": "categorical", "nullable": False, "allowed": ["AA", "UA", "NO"]},
-        {"name": "dest", "kind": "categorical", "nullable": True, "categories": ["LAX", "SFO"]},
+        {"name": "dest", "kind": "categorical", "nullable": True},
     ],
     "keys": {"id": "flight_id", "time": "scheduled_departure", "sticky_by": "tailnum"},
     "classes": [False, True],
@@ -44,17 +44,15 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
     )
     late = (frame["distance"] / 3000 + (frame["carrier"] == "UA") + rng.normal(0, 0.5, rows)) > 1
-    encode = ColumnTransformer(
-        [
-            (
-                "numbers",
-                Pipeline([("fill", SimpleImputer()), ("scale", StandardScaler())]),
-                ["distance", "temp"],
-            ),
-            ("words", OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["carrier", "dest"]),
-        ]
+    transform = FeatureTransform(
+        (
+            NumericSettings("distance", "distance", scale="Log"),
+            NumericSettings("temp", "temp", scale="ZScore"),
+            CategoricalSettings("carrier", "carrier"),
+            CategoricalSettings("dest", "dest"),
+        )
     )
-    pipeline = Pipeline([("transform", encode), ("model", LogisticRegression())]).fit(frame, late)
+    pipeline = Pipeline([("transform", transform), ("model", LogisticRegression())]).fit(frame, late)
     joblib.dump(pipeline, folder / "pipeline.joblib")
     frame.head(50).to_parquet(folder / "sample.parquet")
     (folder / "manifest.json").write_text(json.dumps(MANIFEST))

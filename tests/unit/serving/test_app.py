@@ -191,7 +191,8 @@ def test_a_payload_carries_what_the_collector_needs(service: Service) -> None:
     (record,) = service.log.records
     assert (record.request_id, record.role, record.attempt, record.row) == ("r-9", "challenger", 2, 0)
     assert (record.entity_id, record.status, record.inputs) == ("f-1", 200, ROW)
-    assert record.prediction is not None and 0 < record.prediction < 1
+    assert record.prediction is not None
+    assert 0 < record.prediction < 1
     assert record.latency_seconds > 0
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import joblib
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from capstan.errors import InvalidDataError
 from capstan.serving import model as serving_model
@@ -61,6 +68,36 @@ def test_an_unequal_compiled_path_is_not_used_and_the_model_says_why(
     assert loaded.predict_rows(ROWS[:1]) == pytest.approx(loaded.predict_batch(ROWS[:1]))
 
 
+def test_the_compiled_path_of_a_real_transform_is_proven_and_used(model_dir: Path) -> None:
+    loaded = load(model_dir)
+    assert loaded.fallback == ""
+    for row in ROWS:
+        assert loaded.predict_row(row) == pytest.approx(loaded.predict_batch([row])[0], rel=1e-12)
+    assert loaded.known_categories["dest"] == {"LAX", "SFO"}
+
+
+def test_a_pipeline_over_pandas_frames_is_served_too(model_dir: Path, tmp_path: Path) -> None:
+    frame = pd.read_parquet(model_dir / "sample.parquet")
+    numbers = ["distance"]
+    encode = ColumnTransformer(
+        [("words", OneHotEncoder(handle_unknown="ignore"), ["carrier"]), ("n", "passthrough", numbers)]
+    )
+    pipeline = Pipeline([("transform", encode), ("model", LogisticRegression())]).fit(
+        frame, frame["distance"] > 1000
+    )
+    folder = tmp_path / "model"
+    shutil.copytree(model_dir, folder)
+    joblib.dump(pipeline, folder / "pipeline.joblib")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["columns"] = [c for c in manifest["columns"] if c["name"] in ("distance", "carrier")]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    loaded = load(folder)
+    assert "not compiled" in loaded.fallback
+    rows = [{"distance": 1200, "carrier": "UA"}, {"distance": 300, "carrier": "AA"}]
+    expected = pipeline.predict_proba(pd.DataFrame(rows))[:, 1]
+    assert loaded.predict_rows(rows) == pytest.approx(expected)
+
+
 def test_a_difference_in_one_row_of_the_sample_is_found(model_dir: Path) -> None:
     plain = load(model_dir)
     assert compare(plain, exact(plain), ROWS) == ""
@@ -93,7 +130,8 @@ def test_custom_factories_travel_with_the_model_and_leave_no_bytecode(
     folder = tmp_path / "model"
     shutil.copytree(model_dir, folder)
     (folder / "factories").mkdir()
-    source = "import numpy\nclass Half:\n    def predict_proba(self, frame):\n        return numpy.full((len(frame), 2), 0.5)\n"
+    predict = "def predict_proba(self, table): return numpy.full((len(table), 2), 0.5)"
+    source = f"import numpy\nclass Half:\n    {predict}\n"
     (folder / "factories" / "half_of_everything.py").write_text(source)
     # Protocol 0 spells the class by name: the module is importable only from the folder itself.
     (folder / "pipeline.joblib").write_bytes(

@@ -271,6 +271,25 @@ def test_a_stop_flushes_what_was_just_added() -> None:
     run(scenario)
 
 
+def test_a_drain_ends_only_when_the_collector_has_everything() -> None:
+    async def scenario() -> None:
+        async with Collector().running() as collector:
+            collector.delay_seconds = 0.05
+            log = log_to(collector.port)
+            log.start()
+            for number in range(1700):
+                log.add(record(number))
+            assert await log.drain()
+            assert len(collector.events) == 1700
+            collector.statuses = [503] * 100
+            log.add(record(1700))
+            assert not await log.drain(0.2)
+            collector.statuses = []
+            await log.stop()
+
+    run(scenario)
+
+
 def test_a_stop_without_a_collector_ends_in_time_and_counts_what_is_left() -> None:
     async def scenario() -> None:
         async with Collector().running() as first:
