@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from capstan.errors import AlreadyRunningError
 from capstan.files import write_error, write_whole
 
 TOKENS = ("page", "feedback", "webhook", "internal")
+_LOCK_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,21 @@ class StateDir:
     def addresses(self) -> Path:
         """The addresses of a running supervisor, for the other commands."""
         return self.run / "addresses.json"
+
+    @property
+    def processes(self) -> Path:
+        """Records of the child processes."""
+        return self.run / "processes"
+
+    @property
+    def live(self) -> Path:
+        """Which file a live supervisor runs, for the commands that change it; a replay has none."""
+        return self.run / "live.json"
+
+    @property
+    def journal(self) -> Path:
+        """Where the last replay stands."""
+        return self.root / "replay.json"
 
     def report(self, system: SystemName) -> Path:
         return self.root / "reports" / f"{system}.json"
@@ -114,18 +131,62 @@ class StateDir:
     @contextmanager
     def exclusively(self) -> Iterator[None]:
         """Hold the directory for one supervisor; raises AlreadyRunningError if another has it."""
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(self.root, error) from error
         handle = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _locked(handle):
                 holder = os.pread(handle, 32, 0).decode().strip() or "unknown"
                 raise AlreadyRunningError(
                     f"{self.root}: process {holder} already runs a system here; stop it with `capstan down`, "
                     "or use another directory with --state"
-                ) from None
+                )
             os.ftruncate(handle, 0)
             os.pwrite(handle, str(os.getpid()).encode(), 0)
             yield
+            os.ftruncate(handle, 0)
         finally:
             os.close(handle)
+
+    def holder(self) -> int | None:
+        """Process id of the supervisor that holds the directory; None if none does."""
+        try:
+            handle = os.open(self.root / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            text = os.pread(handle, 32, 0).decode().strip()
+            if not text.isdigit() or not _lives(int(text)):
+                return None
+            # A killed supervisor leaves its number behind, but never its lock.
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(text)
+            return None
+        finally:
+            os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    """Take the lock; tried a few times, because whoever asks for the holder takes it for a moment."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        else:
+            return True
+    return False
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

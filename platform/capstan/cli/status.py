@@ -1,0 +1,311 @@
+"""`capstan status`: what the system does now and what it waits for."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
+from capstan.cli.stored import Stored, System, open_system, read_json, replayed_to
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from capstan.domain.system import SystemState
+
+app = typer.Typer()
+
+WATCH_SECONDS = 2.0
+_LATEST_EVENTS = 5
+
+
+@app.command(epilog="Example: capstan status flight-delays --watch")
+def status(
+    system: System = None,
+    state: State = DEFAULT_STATE,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every two seconds.")] = False,
+    json: Json = False,
+) -> None:
+    """Show phase, versions, rollout, training, alerts and processes; also when nothing runs."""
+    with honest_errors(json):
+        if not watch:
+            with open_system(state, system) as stored:
+                seen = look(stored)
+            if json:
+                print_json(asdict(seen))
+            else:
+                out.print(shown(seen))
+            return
+        _watch(state, system)
+
+
+def _watch(state: Path, system: str | None) -> None:
+    from rich.live import Live
+
+    with Live(console=out, auto_refresh=False) as live:
+        try:
+            while True:
+                with open_system(state, system) as stored:
+                    live.update(shown(look(stored)), refresh=True)
+                time.sleep(WATCH_SECONDS)
+        except KeyboardInterrupt:
+            return
+
+
+@dataclass(frozen=True)
+class RolloutSeen:
+    name: str
+    challenger: str
+    phase: str
+    step: str
+    """`1/3 shadow 100 %`; empty before the first and after the last."""
+    since: datetime | None
+    held: str
+    latest: dict[str, str]
+    """Last verdict of each analysis in words."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One look at a stored system."""
+
+    system: str
+    generation: int
+    phase: str
+    running: int | None
+    """Process id of its supervisor; None: nothing runs."""
+    clock: datetime
+    is_replay: bool
+    page: str | None
+    gateway: str | None
+    champion: dict[str, Any] | None
+    champion_since: datetime | None
+    challenger: dict[str, Any] | None
+    previous: list[str]
+    rollout: RolloutSeen | None
+    training: dict[str, Any] | None
+    retraining: dict[str, Any]
+    alerts: list[dict[str, Any]]
+    waiting_commands: list[str]
+    conditions: list[dict[str, Any]]
+    processes: list[dict[str, Any]]
+    counters: dict[str, int] | None
+    """None: nothing runs, or the collector does not answer."""
+    latest: list[dict[str, Any]] = field(default_factory=list)
+
+
+def look(stored: Stored) -> Seen:
+    """Everything that the store and, while it runs, the processes say."""
+    holder = stored.state.holder()
+    addresses = (read_json(stored.state.addresses) or {}) if holder else {}
+    events = stored.events()
+    position = replayed_to(stored.state, events)
+    now = position or datetime.now(UTC)
+    state, status = stored.system_state, stored.record.status
+    return Seen(
+        system=stored.name,
+        generation=stored.record.generation,
+        phase=str(status.get("phase", "Declared")),
+        running=holder,
+        clock=now,
+        is_replay=position is not None,
+        page=page_address(stored, addresses),
+        gateway=addresses.get("gateway"),
+        champion=status.get("champion"),
+        champion_since=state.champion_since,
+        challenger=status.get("challenger"),
+        previous=[version.name for version in state.previous],
+        rollout=_rollout(stored, state),
+        training=_training(stored, state),
+        retraining=_retraining(stored, state, now),
+        alerts=_alerts(events),
+        waiting_commands=[str(command.verb) for command in state.commands],
+        conditions=list(status.get("conditions", ())),
+        processes=_processes(stored),
+        counters=_counters(stored) if holder else None,
+        latest=[
+            {"at": event.at, "reason": event.reason, "message": event.message}
+            for _, event in events[-_LATEST_EVENTS:]
+        ],
+    )
+
+
+def page_address(stored: Stored, addresses: dict[str, str]) -> str | None:
+    """With its token, so that one click opens it; None while no page is served."""
+    if "page" not in addresses:
+        return None
+    return f"{addresses['page']}/?token={stored.state.token('page')}"
+
+
+def _rollout(stored: Stored, state: SystemState) -> RolloutSeen | None:
+    from capstan.domain.rollout import RolloutState, describe_step
+    from capstan.engine.policies import policy_of
+    from capstan.engine.records import rollout_state
+    from capstan.ports.store import Kind
+
+    if state.rollout is None:
+        return None
+    record = stored.store.get(Kind.ROLLOUT, state.rollout.name)
+    rollout = rollout_state(record) if record else RolloutState()
+    steps = policy_of(stored.record).rollout.steps
+    step = (
+        f"{rollout.step + 1}/{len(steps)} {describe_step(steps[rollout.step])}"
+        if rollout.step < len(steps)
+        else ""
+    )
+    return RolloutSeen(
+        name=state.rollout.name,
+        challenger=state.rollout.challenger.name,
+        phase=rollout.phase.value,
+        step=step if rollout.phase.value == "Progressing" else "",
+        since=rollout.step_since,
+        held=rollout.held,
+        latest={name: f"{verdict.outcome}: {verdict.message}" for name, verdict in rollout.latest.items()},
+    )
+
+
+def _training(stored: Stored, state: SystemState) -> dict[str, Any] | None:
+    from capstan.domain.training import RunPhase
+    from capstan.engine.records import training_state
+    from capstan.ports.store import Kind
+
+    if state.run is None:
+        return None
+    record = stored.store.get(Kind.RUN, state.run.run)
+    run = training_state(record) if record else None
+    steps = run.result.steps if run and run.result else ()
+    return {
+        "run": state.run.run,
+        "trigger": state.run.trigger.kind.value,
+        "reason": state.run.trigger.reason,
+        "as_of": state.run.trigger.as_of,
+        "started_at": run.started_at if run else None,
+        "step": next((step.name for step in steps if step.phase is RunPhase.RUNNING), ""),
+        "steps_done": sum(step.phase is RunPhase.SUCCEEDED for step in steps),
+        "steps": len(steps),
+    }
+
+
+def _retraining(stored: Stored, state: SystemState, now: datetime) -> dict[str, Any]:
+    from capstan.domain.retraining import find_hold
+    from capstan.engine.policies import policy_of
+
+    pending = state.retraining.pending
+    hold = None
+    if pending is not None and state.run is None and state.rollout is None:
+        hold = find_hold(state.retraining, policy_of(stored.record).retraining, pending, now)
+    return {
+        "pending": pending.reason if pending else None,
+        "held": hold.reason if hold else None,
+        "why": hold.message if hold else None,
+        "until": hold.until if hold else None,
+        "failures": state.retraining.failures,
+        "circuit_open": state.retraining.circuit_open,
+        "unpromoted": state.retraining.unpromoted,
+    }
+
+
+def _alerts(events: list[Any]) -> list[dict[str, Any]]:
+    from capstan.dashboard.story_lines import alerts_shown
+
+    return [
+        {"name": alert.name, "version": alert.version, "since": alert.fired_at, "summary": alert.summary}
+        for alert in alerts_shown((event for _, event in events), None)
+        if alert.is_firing
+    ]
+
+
+def _processes(stored: Stored) -> list[dict[str, Any]]:
+    from capstan.adapters.process_table import found
+
+    return [
+        {"name": process.name, "pid": process.pid}
+        for process in sorted(found(stored.state.processes), key=lambda process: process.name)
+    ]
+
+
+def _counters(stored: Stored) -> dict[str, int] | None:
+    import httpx
+
+    ports = read_json(stored.state.processes / "ports.json") or {}
+    if "collector" not in ports:
+        return None
+    try:
+        stats = httpx.get(f"http://127.0.0.1:{ports['collector']}/stats", timeout=2).raise_for_status().json()
+    except (httpx.HTTPError, ValueError):
+        return None
+    names = ("answered", "stored", "lost", "duplicates", "labels", "no_labels")
+    return {name: int(stats[name]) for name in names if name in stats}
+
+
+def shown(seen: Seen) -> RenderableType:
+    """The look as a person reads it."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    clock = " (event time of the replay)" if seen.is_replay else ""
+    runs = f"supervisor {seen.running}" if seen.running else "nothing runs; `capstan up FILE` starts it"
+    table.add_row("system", f"[bold]{seen.system}[/bold], generation {seen.generation}")
+    table.add_row("phase", f"[bold]{seen.phase}[/bold], {runs}")
+    table.add_row("clock", f"{local(seen.clock)} UTC{clock}")
+    table.add_row("champion", _version(seen.champion, seen.champion_since))
+    if seen.challenger:
+        table.add_row("challenger", _version(seen.challenger, None))
+    if seen.previous:
+        table.add_row("older", f"{', '.join(seen.previous)}; `capstan rollback --to` goes back")
+    if seen.rollout:
+        rollout = seen.rollout
+        step = f", step {rollout.step} since {local(rollout.since)}" if rollout.step else ""
+        held = f", held: {rollout.held}" if rollout.held else ""
+        table.add_row("rollout", f"{rollout.challenger} {rollout.phase}{step}{held}")
+        for name, verdict in rollout.latest.items():
+            table.add_row("", f"{name}: {escape(verdict)}")
+    if seen.training:
+        training = seen.training
+        progress = (
+            f"{training['steps_done']} of {training['steps']} steps done" if training["steps"] else "begins"
+        )
+        doing = f", now {training['step']}" if training["step"] else ""
+        table.add_row("training", f"{training['run']} ({training['trigger']}): {progress}{doing}")
+        table.add_row("", escape(training["reason"]))
+    if seen.retraining["pending"]:
+        table.add_row("retraining", f"wanted: {escape(seen.retraining['pending'])}")
+    if seen.retraining["held"]:
+        table.add_row("", f"held: {escape(seen.retraining['why'])}")
+    elif seen.retraining["circuit_open"]:
+        table.add_row("retraining", "circuit open after failed trainings; `capstan resume` closes it")
+    for index, alert in enumerate(seen.alerts):
+        text = f"[yellow]{alert['name']}[/yellow] {alert['version']} since {local(alert['since'])}: "
+        table.add_row("" if index else "alerts", text + escape(alert["summary"]))
+    if not seen.alerts:
+        table.add_row("alerts", "none")
+    if seen.waiting_commands:
+        table.add_row("commands", f"not yet followed: {', '.join(seen.waiting_commands)}")
+    if seen.processes:
+        table.add_row("processes", ", ".join(f"{p['name']} {p['pid']}" for p in seen.processes))
+    if seen.counters:
+        table.add_row("counters", ", ".join(f"{count:,} {name}" for name, count in seen.counters.items()))
+    if seen.page:
+        table.add_row("page", seen.page)
+    if seen.gateway:
+        table.add_row("gateway", f"{seen.gateway}/predict")
+    for index, event in enumerate(seen.latest):
+        line = f"[dim]{local(event['at'])}[/dim] {event['reason']} {escape(event['message'])}"
+        table.add_row("" if index else "latest", line)
+    return table
+
+
+def _version(version: dict[str, Any] | None, since: datetime | None) -> str:
+    if version is None:
+        return "none yet"
+    weight = f", {version['weight']} % of requests" if version.get("weight") is not None else ""
+    when = f", since {local(since)}" if since else ""
+    return f"[bold]{version['version']}[/bold]{weight}{when} [dim]{str(version['digest'])[:19]}[/dim]"

@@ -1,0 +1,117 @@
+"""What a state directory holds, read by a command without starting anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from capstan.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from capstan.domain.system import SystemState
+    from capstan.domain.versions import SystemName
+    from capstan.embedded.layout import StateDir
+    from capstan.ports.store import Event, Record, Store
+
+System = Annotated[
+    str | None,
+    typer.Argument(help="Name of the system; default: the only one there is.", show_default=False),
+]
+SystemOption = Annotated[
+    str | None,
+    typer.Option("--system", help="Name of the system; default: the only one there is.", show_default=False),
+]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One system of a state directory."""
+
+    state: StateDir
+    store: Store
+    record: Record
+
+    @property
+    def name(self) -> SystemName:
+        return self.record.system
+
+    @property
+    def system_state(self) -> SystemState:
+        from capstan.engine.records import system_state
+
+        return system_state(self.record)
+
+    def events(self, *, after: int = 0) -> list[tuple[int, Event]]:
+        return list(self.store.events(self.name, after=after))
+
+    def again(self) -> Stored | None:
+        """As it is now; None if it was deleted meanwhile."""
+        from capstan.ports.store import Kind
+
+        record = self.store.get(Kind.SYSTEM, self.record.name)
+        return Stored(self.state, self.store, record) if record is not None else None
+
+
+@contextmanager
+def open_store(root: Path) -> Iterator[tuple[StateDir, Store]]:
+    """The store of the directory; raises NotFoundError where no system ever ran."""
+    from capstan.adapters.sqlite_store import SqliteStore
+    from capstan.embedded.layout import StateDir
+
+    state = StateDir(root.resolve())
+    if not state.store.exists():
+        raise NotFoundError(
+            f"{state.root}: no system ever ran here; `capstan up FILE` starts one, --state names another directory"
+        )
+    store = SqliteStore(state.store)
+    try:
+        yield state, store
+    finally:
+        store.close()
+
+
+@contextmanager
+def open_system(root: Path, name: str | None) -> Iterator[Stored]:
+    """The system of this name, or the only one; raises NotFoundError that lists those there are."""
+    from capstan.ports.store import Kind
+
+    with open_store(root) as (state, store):
+        records = store.list(Kind.SYSTEM)
+        chosen = [record for record in records if name in (None, record.name)]
+        if len(chosen) != 1:
+            there = ", ".join(record.name for record in records) or "none; `capstan up FILE` creates one"
+            asked = f"no system {name!r}" if name else "which system?"
+            raise NotFoundError(f"{asked} Systems in {state.root}: {there}")
+        yield Stored(state, store, chosen[0])
+
+
+def replayed_to(state: StateDir, events: list[tuple[int, Event]]) -> datetime | None:
+    """Where the system's clock stands after a replay; None for a system whose last word was spoken in wall time."""
+    from datetime import datetime, timedelta
+
+    import orjson
+
+    try:
+        position = datetime.fromisoformat(orjson.loads(state.journal.read_bytes())["position"])
+    except (OSError, ValueError, KeyError):
+        return None
+    if state.live.exists() or (events and events[-1][1].at > position + timedelta(days=31)):
+        return None
+    return max(position, events[-1][1].at) if events else position
+
+
+def read_json(path: Path) -> Any:
+    """The file's JSON; None if it is not there or not whole."""
+    import orjson
+
+    try:
+        return orjson.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
