@@ -1,0 +1,232 @@
+"""`capstan plan`: what a file would change, before anything is done."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from capstan.cli.console import DEFAULT_STATE, File, Json, State, honest_errors, out, print_json
+from capstan.cli.stored import Stored, open_system, read_json
+from capstan.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from capstan.domain.feasibility import LossHistory
+    from capstan.domain.quality import QualityRule
+    from capstan.engine.changes import Change
+    from capstan.spec import MLSystem
+
+app = typer.Typer()
+
+CHANGES = 2
+"""Exit code when something would change."""
+
+
+@app.command(epilog="Example: capstan plan examples/flight-delays/system.yaml")
+def plan(file: File, state: State = DEFAULT_STATE, json: Json = False) -> None:
+    """Show what `capstan up FILE` would change, what follows, and how long a verdict will take.
+
+    Exit code 0: nothing changes; 2: something does; 1: the file is wrong.
+    """
+    with honest_errors(json):
+        from capstan.engine.policies import system_policy
+        from capstan.spec import load
+
+        system = load(file)
+        system_policy(system)
+        planned = _planned(system, state)
+    if json:
+        print_json(asdict(planned))
+    else:
+        _print(planned)
+    if planned.is_new or planned.changes:
+        raise typer.Exit(CHANGES)
+
+
+@dataclass(frozen=True)
+class VerdictTime:
+    """How long one analysis of one step takes."""
+
+    step: int
+    analysis: str
+    decide: str
+    median: str | None
+    """None: it cannot be said, or never."""
+    late: str | None
+    """After so long four rollouts in five have passed."""
+    deadline: str | None
+    problem: str | None
+    """Why the deadline cannot be met; None: it can, or there is none."""
+    basis: str
+    """What the times are computed from."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    system: str
+    is_new: bool
+    running: int | None
+    changes: list[Change]
+    consequences: list[str]
+    verdicts: list[VerdictTime]
+
+
+def _planned(system: MLSystem, root: Path) -> Planned:
+    from capstan.embedded.history import stored_history
+
+    name = system.metadata.name
+    try:
+        with open_system(root, name) as stored:
+            changes, follows = _against(stored, system)
+            history = stored_history(system, stored.state, stored.store)
+            return Planned(
+                name, False, stored.state.holder(), changes, follows, _verdict_times(system, history)
+            )
+    except NotFoundError:
+        follows = [
+            "a first model is trained, packaged and served; there is no champion to protect, so no step is taken",
+            "page 127.0.0.1:7411 and gateway 127.0.0.1:7480, unless --page-port and --gateway-port say otherwise",
+        ]
+        return Planned(name, True, None, [], follows, _verdict_times(system, None))
+
+
+def _against(stored: Stored, system: MLSystem) -> tuple[list[Change], list[str]]:
+    from capstan.domain.rollout import RolloutState
+    from capstan.engine.changes import compare, consequences
+    from capstan.engine.policies import document_of
+    from capstan.engine.records import rollout_state
+    from capstan.ports.store import Kind
+    from capstan.spec import parse
+
+    old = parse(document_of(stored.record), base_dir=system.base_dir)
+    changes = compare(old, system)
+    state = stored.system_state
+    rollout: RolloutState | None = None
+    if state.rollout is not None:
+        record = stored.store.get(Kind.ROLLOUT, state.rollout.name)
+        rollout = rollout_state(record) if record else None
+    follows = consequences(old, system, changes, state=state, rollout=rollout)
+    live = read_json(stored.state.live) if changes and stored.state.holder() else None
+    if live:
+        follows.append("the running supervisor takes it over without a restart of any serving process")
+    return changes, follows
+
+
+def _verdict_times(system: MLSystem, history: LossHistory | None) -> list[VerdictTime]:
+    from capstan.domain.rollout import PauseStep
+    from capstan.engine.policies import rollout_policy
+
+    policy = rollout_policy(system)
+    delay = system.spec.data.label.maximum_delay
+    return [
+        _verdict_time(index, name, policy.rule_for(name, step), history, step.deadline, delay)
+        for index, step in enumerate(policy.steps)
+        if not isinstance(step, PauseStep)
+        for name in step.analyses
+    ]
+
+
+def _verdict_time(
+    step: int,
+    analysis: str,
+    rule: QualityRule,
+    history: LossHistory | None,
+    deadline: timedelta | None,
+    delay: timedelta,
+) -> VerdictTime:
+    from capstan.domain.feasibility import infeasible_deadline, time_to_verdict
+
+    day = timedelta(days=1)
+    given = _days(deadline)
+    if history is None:
+        least = rule.least_blocks * day + delay
+        basis = (
+            f"no paired predictions are stored yet: at least {rule.least_blocks} closed days and the labels' "
+            f"{_days(delay)}; how much more, the first rollout will show (`capstan power` simulates it)"
+        )
+        problem = f"at least {_days(least)} are needed" if deadline is not None and least > deadline else None
+        # UnlessWorse passes as soon as its minimum of evidence is in.
+        soonest = _days(least) if rule.decide.value == "UnlessWorse" else None
+        return VerdictTime(step, analysis, rule.decide.value, soonest, None, given, problem, basis)
+    expected = time_to_verdict(rule, history)
+    problem = (
+        infeasible_deadline(rule, history, deadline=deadline, block=day, label_delay=delay)
+        if deadline is not None
+        else None
+    )
+
+    def span(blocks: int | None) -> str | None:
+        return None if blocks is None else _days(blocks * day + delay)
+
+    basis = (
+        f"{history.blocks} days of stored pairs, {history.labels_per_block:,.0f} labels a day, spread of a day "
+        f"{history.spread:.3g} per request; equal models assumed"
+    )
+    return VerdictTime(
+        step,
+        analysis,
+        rule.decide.value,
+        span(expected.median_blocks),
+        span(expected.late_blocks),
+        given,
+        problem,
+        basis,
+    )
+
+
+def _days(duration: timedelta | None) -> str | None:
+    if duration is None:
+        return None
+    days = duration / timedelta(days=1)
+    return f"{days:g} days" if days != 1 else "1 day"
+
+
+def _print(planned: Planned) -> None:
+    from rich.markup import escape
+
+    where = f", process {planned.running} runs it" if planned.running else ", nothing runs"
+    if planned.is_new:
+        out.print(f"[bold]{planned.system}[/bold]: would be created")
+    elif not planned.changes:
+        out.print(f"[bold]{planned.system}[/bold]: no changes{where}")
+    else:
+        count = len(planned.changes)
+        out.print(f"[bold]{planned.system}[/bold]: {count} change{'s' if count > 1 else ''}{where}")
+    for change in planned.changes:
+        out.print(f"  {_line(change)}", soft_wrap=True)
+    if planned.consequences:
+        out.print("what follows")
+        for text in planned.consequences:
+            out.print(f"  {escape(text)}", soft_wrap=True)
+    for verdict in planned.verdicts:
+        out.print(f"time to a verdict, step {verdict.step + 1}, {verdict.analysis} ({verdict.decide})")
+        times = f"{verdict.median or 'not known'} in the median" if verdict.basis[:2] != "no" else ""
+        if verdict.late:
+            times += f", {verdict.late} in four of five rollouts"
+        elif not times:
+            times = f"{verdict.median} at the soonest" if verdict.median else "not known"
+        given = f"; deadline {verdict.deadline}" if verdict.deadline else "; no deadline"
+        out.print(f"  {times}{given}", soft_wrap=True)
+        out.print(f"  [dim]{escape(verdict.basis)}[/dim]", soft_wrap=True)
+        if verdict.problem:
+            out.print(f"  [yellow]warning[/yellow] {escape(verdict.problem)}", soft_wrap=True)
+
+
+def _line(change: Change) -> str:
+    from rich.markup import escape
+
+    path = escape(change.path)
+    if change.old is None:
+        return f"[green]+ {path}: {escape(_value(change.new))}[/green]"
+    if change.new is None:
+        return f"[red]- {path}: {escape(_value(change.old))}[/red]"
+    return f"[yellow]~ {path}: {escape(_value(change.old))} -> {escape(_value(change.new))}[/yellow]"
+
+
+def _value(value: Any) -> str:
+    import orjson
+
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
