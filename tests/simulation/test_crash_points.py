@@ -32,16 +32,29 @@ def test_a_kill_at_any_call_changes_neither_the_end_nor_the_story(name: str, whe
         assert world.end() == expected, f"killed {when} call {number} ({whole.calls[number - 1]})"
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+# A new process gives a starting challenger its whole deadline, so this one ends alike, but later.
+LATER = "challenger_that_is_never_ready_is_rolled_back"
+
+
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if name != LATER])
 def test_a_kill_at_some_calls_of_every_story_ends_alike(name: str) -> None:
     """FAULTS 1, 4."""
     whole = run(name)
     expected = whole.end()
     writes = [n for n in range(1, len(whole.calls) + 1) if is_write(whole.calls[n - 1])]
-    for number in writes[:: max(1, len(writes) // 10)]:
+    for number in writes[:: max(1, len(writes) // 6)]:
         for when in ("before", "after"):
             world = run(name, (number, when))
             assert world.end() == expected, f"killed {when} call {number} ({whole.calls[number - 1]})"
+
+
+def test_a_kill_while_waiting_for_readiness_only_prolongs_the_wait() -> None:
+    """FAULTS 1, 13."""
+    whole = run(LATER)
+    for number in range(len(whole.calls) * 2 // 3, len(whole.calls)):
+        world = run(LATER, (number, "before"))
+        assert sorted(world.reasons()) == sorted(whole.reasons())
+        assert world.traffic.applied == whole.traffic.applied
 
 
 def is_write(call: str) -> bool:

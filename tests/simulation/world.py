@@ -317,11 +317,15 @@ class World:
             for record in self.store.list(kind)
         ]
         for _, _, _, status in records:
-            status.get("state", {}).pop("incarnation", None)
+            for observed in ("incarnation", "away", "outages"):
+                status.get("state", {}).pop(observed, None)
         return {
             "records": records,
             "events": [
-                (event.kind, event.name, event.reason, event.message) for _, event in self.store.events()
+                (event.kind, event.name, event.reason, event.message)
+                for _, event in self.store.events()
+                # A loop that died after it had asked meets the outage at its next question only.
+                if event.reason not in ("PartAway", "PartBack")
             ],
             "splits": self.traffic.applied,
             "aliases": dict(self.registry.aliases()),

@@ -31,6 +31,7 @@ from capstan.domain.rollout import (
     RolloutPolicy,
     RolloutRequest,
     RolloutState,
+    Step,
     describe_step,
     wanted_split,
 )
@@ -267,7 +268,15 @@ class _Planning:
         deadline = None if isinstance(step, PauseStep) or step.deadline is None else since + step.deadline
         self.until = min((t for t in (ends, deadline) if t is not None and t > self.now), default=None)
         if self.seen.measured is None:
-            self._wait(Waiting.EVIDENCE, f"next look at {self._step_name} is not due")
+            waiting = Waiting(self.state.waiting) if self.state.waiting else Waiting.EVIDENCE
+            self._wait(waiting, self.state.message or f"the first look at {self._step_name}")
+            return
+        self._judge_now(step, since, ends, deadline)
+        if self.state.phase is RolloutPhase.PROGRESSING:
+            self.state = replace(self.state, waiting=self.waiting.value, message=self.message)
+
+    def _judge_now(self, step: Step, since: datetime, ends: datetime, deadline: datetime | None) -> None:
+        if self.seen.measured is None:
             return
         look = look_at(self.request, self.state, self.policy, self.seen.measured)
         self._count(look)
@@ -374,6 +383,8 @@ class _Planning:
             latest={},
             latches={},
             held="",
+            waiting="",
+            message="",
         )
 
     def _start_promotion(self, why: str) -> None:

@@ -177,6 +177,9 @@ class RolloutState:
     """System's clock at the last counted look."""
     held: str = ""
     """Reason of the present hold; empty while it progresses."""
+    waiting: str = ""
+    """What the last look left to wait for; empty before the first."""
+    message: str = ""
     approved_steps: tuple[int, ...] = ()
     latest: Mapping[str, LatestVerdict] = field(default_factory=dict)
     """By the analysis' name, `operation` and `split` included."""
