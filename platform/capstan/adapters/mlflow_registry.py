@@ -1,199 +1,288 @@
-"""Versions, their lineage and who is champion, in MLflow's model registry."""
+"""Registry port on MLflow: runs with what led to a model, versions with the digest of their Bento, and aliases.
+
+Works on a SQLite file or a tracking server. MLflow is imported at first use, because that costs seconds.
+"""
 
 from __future__ import annotations
 
 import fcntl
-import logging
+import hashlib
 import os
+import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import orjson
+from typing import Any
 
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
-from capstan.errors import UnavailableError
+from capstan.errors import ConflictError, NotFoundError, UnavailableError
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion as RegisteredVersion
+PART = "MLflow"
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+    # Whoever calls retries with its own backoff; MLflow's would hang for minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+_TAG = "capstan."
+_METRIC = "capstan.metric."
+_PAGE = 1000
+_LONGEST_PARAMETER = 500
 
-PART = "the registry (MLflow)"
-RUN, DIGEST, BENTO, AS_OF, METRICS = (
-    "capstan.run",
-    "capstan.digest",
-    "capstan.bento",
-    "capstan.as_of",
-    "capstan.metrics",
-)
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What led to a version, for people who look into MLflow."""
+
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    artifacts: Mapping[str, Path] = field(default_factory=dict)
+    """Path below the run's artifacts -> local file."""
 
 
 class MlflowRegistry:
-    """Registry of one system: an experiment for its runs, a registered model for its versions.
-
-    MLflow is imported at the first call, which takes seconds. All calls raise UnavailableError when it does not answer.
-    """
+    """The versions of one system: an experiment and a registered model of its name."""
 
     def __init__(self, system: SystemName, *, tracking_uri: str, artifact_root: Path | None = None) -> None:
-        """`artifact_root` None: the server at `tracking_uri` decides where artifacts go."""
+        """`artifact_root` is where a local store keeps artifacts; None: the server knows."""
         self._system = system
-        self._uri = tracking_uri
+        self.tracking_uri = tracking_uri
         self._artifact_root = artifact_root
-        self._known_client: MlflowClient | None = None
+        self._client_: Any = None
+        self._experiment_: str | None = None
+        self._starting = threading.Lock()
+
+    def initialise(self) -> None:
+        """Create what is missing: tables, experiment, model. Takes seconds once; everything else does it when needed."""
+        self._experiment()
+
+    def record_run(self, version: ModelVersion, record: RunRecord) -> str:
+        """Note the run that made `version` with its artifacts; a second call completes the first. Returns its id."""
+        with self._answering(), self._locked():
+            run_id = self._run_of(version.run) or self._new_run(version)
+            client = self._client()
+            from mlflow.entities import Metric, Param
+
+            parameters = [Param(name, text[:_LONGEST_PARAMETER]) for name, text in record.parameters.items()]
+            metrics = [Metric(_plain(name), value, 0, 0) for name, value in record.metrics.items()]
+            client.log_batch(run_id, metrics=metrics, params=parameters)
+            for path, file in record.artifacts.items():
+                with tempfile.TemporaryDirectory(prefix="capstan-artifact-") as folder:
+                    # MLflow keeps a file's own name, which is KFP's here.
+                    named = Path(folder) / Path(path).name
+                    named.write_bytes(file.read_bytes())
+                    parent = str(Path(path).parent)
+                    client.log_artifact(run_id, str(named), None if parent == "." else parent)
+            client.set_terminated(run_id, "FINISHED")
+            return run_id
 
     def register(
-        self,
-        version: ModelVersion,
-        *,
-        tags: Mapping[str, str],
-        metrics: Mapping[str, float],
-        params: Mapping[str, str] | None = None,
-        artifacts: Sequence[Path] = (),
+        self, version: ModelVersion, *, tags: Mapping[str, str], metrics: Mapping[str, float]
     ) -> ModelVersion:
         """Register what `version.run` made, under its final name; a second call for the run returns the first's.
 
-        `params` and `artifacts` (files) become part of the MLflow run. A call that was cut off goes on where it was.
+        Raises ConflictError if the run has registered something else, and UnavailableError.
         """
-        with self._exclusively(), self._answering():
+        with self._answering(), self._locked():
             known = self._version_of(version.run)
             if known is not None:
+                if known.digest != version.digest:
+                    raise ConflictError(
+                        f"run {version.run} has registered {known.digest} as {known.name}, not {version.digest}"
+                    )
                 return known
-            client = self._client
-            run_id = self._tracked_run(version.run)
-            for name, value in (params or {}).items():
-                client.log_param(run_id, name, value[:6000])
-            for name, number in metrics.items():
-                client.log_metric(run_id, name, number)
-            for name, tag in tags.items():
-                client.set_tag(run_id, name, tag)
-            for file in artifacts:
-                client.log_artifact(run_id, str(file))
-            client.set_terminated(run_id)
-            self._ensure_model()
-            registered = client.create_model_version(
+            client = self._client()
+            run_id = self._run_of(version.run) or self._new_run(version)
+            all_tags = {
+                **{f"{_TAG}{name}": value for name, value in tags.items()},
+                **{f"{_METRIC}{name}": repr(float(value)) for name, value in metrics.items()},
+                f"{_TAG}run": version.run,
+                f"{_TAG}digest": version.digest,
+                f"{_TAG}bento_tag": version.bento_tag,
+                f"{_TAG}as_of": version.as_of.isoformat(),
+            }
+            created = client.create_model_version(
                 self._system,
-                source=f"{client.get_run(run_id).info.artifact_uri}",
+                source=f"{client.get_run(run_id).info.artifact_uri}/model",
                 run_id=run_id,
-                tags={
-                    **tags,
-                    RUN: version.run,
-                    DIGEST: version.digest,
-                    BENTO: version.bento_tag,
-                    AS_OF: version.as_of.isoformat(),
-                    METRICS: orjson.dumps(dict(version.metrics)).decode(),
-                },
+                tags=all_tags,
+                await_creation_for=0,
             )
-            return replace(version, name=_name_of(registered))
+            return replace(version, name=VersionName(f"v{created.version}"), metrics=dict(metrics))
 
     def version(self, name: VersionName) -> ModelVersion | None:
+        """The version of that name; None if there is none."""
         return next((version for version in self.versions() if version.name == name), None)
 
     def version_of(self, run: RunName) -> ModelVersion | None:
+        """What the run registered; None if nothing yet."""
         with self._answering():
             return self._version_of(run)
 
     def versions(self) -> Sequence[ModelVersion]:
-        """All versions, the oldest first."""
+        """All versions, oldest first."""
         with self._answering():
-            found = self._client.search_model_versions(f"name='{self._system}'", max_results=1000)
-            return [_version(entry) for entry in sorted(found, key=lambda entry: int(entry.version))]
+            return self._versions()
 
     def aliases(self) -> Mapping[str, VersionName]:
         """`champion` and `challenger`, where set."""
         with self._answering():
-            model = self._model()
-            return {
-                alias: VersionName(f"v{number}") for alias, number in (model.aliases if model else {}).items()
-            }
+            self._experiment()
+            found = self._client().get_registered_model(self._system).aliases
+            return {alias: VersionName(f"v{number}") for alias, number in found.items()}
 
     def set_alias(self, alias: str, version: VersionName | None) -> None:
-        """Point the alias at the version; None removes it."""
+        """Point the alias at the version; None removes it. Raises NotFoundError for a version that is not there."""
         with self._answering():
-            if version is not None:
-                self._client.set_registered_model_alias(self._system, alias, version.removeprefix("v"))
-            elif (model := self._model()) is not None and alias in model.aliases:
-                self._client.delete_registered_model_alias(self._system, alias)
+            self._experiment()
+            client = self._client()
+            if version is None:
+                client.delete_registered_model_alias(self._system, alias)
+            elif self.version(version) is None:
+                raise NotFoundError(f"the registry holds no version {version!r} of {self._system}")
+            else:
+                client.set_registered_model_alias(self._system, alias, version.removeprefix("v"))
 
-    @property
-    def _client(self) -> MlflowClient:
-        if self._known_client is None:
-            # MLflow would report every process to its makers, and print its migrations.
-            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-            os.environ.setdefault("DO_NOT_TRACK", "true")
-            logging.getLogger("alembic").setLevel(logging.WARNING)
-            logging.getLogger("mlflow").setLevel(logging.WARNING)
-            from mlflow import MlflowClient
-
-            self._known_client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
-        return self._known_client
+    def _versions(self) -> list[ModelVersion]:
+        self._experiment()
+        found: list[Any] = []
+        token = None
+        while True:
+            page = self._client().search_model_versions(
+                f"name = '{self._system}'", max_results=_PAGE, page_token=token
+            )
+            found += page
+            token = page.token
+            if not token:
+                break
+        ours = [version for version in found if f"{_TAG}run" in version.tags]
+        return [_model_version(version) for version in sorted(ours, key=lambda version: int(version.version))]
 
     def _version_of(self, run: RunName) -> ModelVersion | None:
-        found = self._client.search_model_versions(f"name='{self._system}' and tags.`{RUN}` = '{run}'")
-        return _version(found[0]) if found else None
+        return next((version for version in self._versions() if version.run == run), None)
 
-    def _tracked_run(self, run: RunName) -> str:
-        """The MLflow run of this name, made if there is none."""
-        client = self._client
-        experiment = client.get_experiment_by_name(self._system)
-        if experiment is None:
-            location = self._artifact_root.resolve().as_uri() if self._artifact_root else None
-            experiment_id = client.create_experiment(self._system, artifact_location=location)
-        else:
-            experiment_id = experiment.experiment_id
-        found = client.search_runs([experiment_id], f"tags.`{RUN}` = '{run}'", max_results=1)
-        if found:
-            return str(found[0].info.run_id)
-        return str(client.create_run(experiment_id, run_name=run, tags={RUN: run}).info.run_id)
+    def _run_of(self, run: RunName) -> str | None:
+        found = self._client().search_runs(
+            [self._experiment()], filter_string=f"tags.`{_TAG}run` = '{run}'", max_results=1
+        )
+        return str(found[0].info.run_id) if found else None
 
-    def _ensure_model(self) -> None:
-        if self._model() is None:
-            self._client.create_registered_model(self._system)
+    def _new_run(self, version: ModelVersion) -> str:
+        tags = {f"{_TAG}run": version.run, f"{_TAG}system": self._system, "mlflow.user": "capstan"}
+        created = self._client().create_run(self._experiment(), tags=tags, run_name=version.run)
+        return str(created.info.run_id)
 
-    def _model(self) -> Any:
-        found = self._client.search_registered_models(f"name='{self._system}'")
-        return found[0] if found else None
+    def _client(self) -> Any:
+        with self._starting:
+            if self._client_ is None:
+                for name, value in _SETTINGS.items():
+                    os.environ.setdefault(name, value)
+                from mlflow.tracking.client import MlflowClient
 
-    @contextmanager
-    def _exclusively(self) -> Iterator[None]:
-        """One registration at a time on this machine: MLflow itself would happily make two versions of one run."""
-        if self._artifact_root is None:
-            yield
-            return
-        self._artifact_root.mkdir(parents=True, exist_ok=True)
-        with (self._artifact_root / ".register.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+                self._client_ = MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+            return self._client_
+
+    def _experiment(self) -> str:
+        """Id of the system's experiment; makes it and the model where they are missing."""
+        if self._experiment_ is None:
+            with self._answering():
+                client = self._client()
+                found = client.get_experiment_by_name(self._system)
+                if found is None:
+                    root = self._artifact_root
+                    location = root.resolve().joinpath(self._system).as_uri() if root is not None else None
+                    self._experiment_ = str(
+                        _unless_there(
+                            lambda: client.create_experiment(self._system, artifact_location=location),
+                            lambda: client.get_experiment_by_name(self._system).experiment_id,
+                        )
+                    )
+                else:
+                    self._experiment_ = str(found.experiment_id)
+                _unless_there(
+                    lambda: client.create_registered_model(
+                        self._system, tags={f"{_TAG}system": self._system}
+                    ),
+                    lambda: None,
+                )
+        return self._experiment_
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
+        """MLflow's errors as ours; addresses may hold passwords, so only the kind of error and its first line show."""
         try:
             yield
-        except UnavailableError:
+        except (NotFoundError, ConflictError, UnavailableError):
             raise
         except Exception as error:
-            # MLflow lets errors of SQLAlchemy, requests and the file system through besides its own.
-            if type(error).__module__.split(".")[0] not in _VENDORS and not isinstance(error, OSError):
+            if not _is_vendors(error):
                 raise
-            raise UnavailableError(PART, str(error).split("\n")[0][:300]) from error
+            raise UnavailableError(PART, _first_line(error, self.tracking_uri)) from error
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One process of this machine at a time looks for a run and makes what is missing."""
+        name = hashlib.sha256(f"{self.tracking_uri}\n{self._system}".encode()).hexdigest()[:16]
+        folder = self._artifact_root if self._artifact_root is not None else Path(tempfile.gettempdir())
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(
+            folder / f".capstan-registry-{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
 
-_VENDORS = frozenset({"mlflow", "sqlalchemy", "requests", "urllib3", "sqlite3", "alembic"})
+def _unless_there(create: Any, otherwise: Any) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return create()
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        return otherwise()
 
 
-def _name_of(registered: RegisteredVersion) -> VersionName:
-    return VersionName(f"v{registered.version}")
-
-
-def _version(registered: RegisteredVersion) -> ModelVersion:
-    tags = registered.tags
+def _model_version(found: Any) -> ModelVersion:
+    tags: Mapping[str, str] = found.tags
     return ModelVersion(
-        name=_name_of(registered),
-        digest=Digest(tags[DIGEST]),
-        run=RunName(tags[RUN]),
-        bento_tag=tags[BENTO],
-        as_of=datetime.fromisoformat(tags[AS_OF]),
-        metrics=orjson.loads(tags.get(METRICS, "{}")),
+        name=VersionName(f"v{found.version}"),
+        digest=Digest(tags[f"{_TAG}digest"]),
+        run=RunName(tags[f"{_TAG}run"]),
+        bento_tag=tags[f"{_TAG}bento_tag"],
+        as_of=datetime.fromisoformat(tags[f"{_TAG}as_of"]),
+        metrics={
+            name.removeprefix(_METRIC): float(value)
+            for name, value in tags.items()
+            if name.startswith(_METRIC)
+        },
     )
+
+
+def _is_vendors(error: Exception) -> bool:
+    return type(error).__module__.split(".")[0] in (
+        "mlflow",
+        "sqlalchemy",
+        "sqlite3",
+        "requests",
+        "urllib3",
+        "alembic",
+    )
+
+
+def _first_line(error: Exception, uri: str) -> str:
+    text = (str(error).splitlines() or [""])[0].replace(uri, "(tracking address)")
+    return f"{type(error).__name__}: {text}"[:300]
+
+
+def _plain(name: str) -> str:
+    """MLflow allows letters, digits and a few signs in names of metrics."""
+    return "".join(sign if sign.isalnum() or sign in "_-./ " else "_" for sign in name)

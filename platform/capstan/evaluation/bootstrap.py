@@ -139,5 +139,7 @@ def _calibration_error(truth: Booleans, probability: Floats, place: Days, weight
 
 def _by_day(place: Days, column: Days, days: int, columns: int, values: npt.NDArray[np.generic]) -> Floats:
     """(days, columns) sums of the values."""
-    flat = np.bincount(place * columns + column, weights=values.astype(np.float64), minlength=days * columns)
-    return flat.reshape(days, columns)
+    sums: Floats = np.bincount(
+        place * columns + column, weights=values.astype(np.float64), minlength=days * columns
+    )
+    return sums.reshape(days, columns)

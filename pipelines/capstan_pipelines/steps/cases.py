@@ -1,0 +1,67 @@
+"""Tables between steps, as files that are mapped into memory instead of read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+TABLE, PARTS = "cases.arrow", "parts.npz"
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """As an Arrow file, uncompressed so that it can be mapped."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+
+
+def read_table(path: Path) -> pa.Table:
+    """The table, mapped: processes that read the same one share its memory."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
+@dataclass(frozen=True)
+class Parted:
+    """Trainable cases, and which of them train, choose and judge."""
+
+    table: pa.Table
+    training: npt.NDArray[np.int64]
+    validation: npt.NDArray[np.int64]
+    test: npt.NDArray[np.int64]
+
+    def write(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_table(self.table, folder / TABLE)
+        np.savez(folder / PARTS, training=self.training, validation=self.validation, test=self.test)
+
+    @classmethod
+    def read(cls, folder: Path) -> Parted:
+        with np.load(folder / PARTS) as parts:
+            return cls(read_table(folder / TABLE), parts["training"], parts["validation"], parts["test"])
+
+    def rows(self, indices: npt.NDArray[np.int64]) -> pa.Table:
+        """The rows; without a copy where they stand together, as they do in order of time."""
+        if len(indices) and indices[-1] - indices[0] == len(indices) - 1:
+            return self.table.slice(int(indices[0]), len(indices))
+        return self.table.take(indices)
+
+
+def times_of(table: pa.Table, column: str) -> npt.NDArray[np.datetime64]:
+    """The column's instants in UTC."""
+    naive = table[column].cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))
+    times: npt.NDArray[np.datetime64] = naive.to_numpy()
+    return times
+
+
+def days_of(table: pa.Table, column: str, zone: str) -> npt.NDArray[np.int64]:
+    """Which day of the zone each row belongs to, as days since 1970."""
+    local = pc.local_timestamp(table[column].cast(pa.timestamp("us", zone)))
+    days: npt.NDArray[np.int64] = (
+        local.cast(pa.date32(), safe=False).cast(pa.int32()).to_numpy().astype(np.int64)
+    )
+    return days

@@ -1,0 +1,35 @@
+"""Step: whether the table keeps the file's rules and knows nothing of the future."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from capstan.training.job import Job
+from capstan.training.model_folder import as_json
+from capstan_pipelines.steps.cases import read_table
+from capstan_pipelines.steps.progress import step
+
+
+def run(job_folder: str, table_file: str, report_file: str) -> None:
+    """Write what the checks found; raises InvalidDataError or LeakageError."""
+    with step("check") as say:
+        job = Job(job_folder)
+        from capstan.data import check_table, refuse_leaks
+
+        table, as_of = read_table(Path(table_file)), job.request.trigger.as_of
+        report = check_table(table, job.system, as_of=as_of)
+        path = Path(report_file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            as_json(
+                {
+                    "rows": report.rows,
+                    "newest": report.newest.isoformat() if report.newest else None,
+                    "missing": report.missing,
+                    "violations": [str(violation) for violation in report.violations],
+                }
+            )
+        )
+        report.require()
+        refuse_leaks(table, job.system, as_of=as_of)
+        say(f"{len(job.system.spec.data.checks)} rules kept by {report.rows:,} rows; no leak found")

@@ -1,0 +1,130 @@
+"""Step: the chosen candidate on the last days, by itself, by slices and against the champion."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from capstan.domain.training import GateOutcome
+from capstan.domain.versions import ModelVersion
+from capstan.evaluation.gates import Rival, judge_against
+from capstan.evaluation.metrics import Booleans, Floats, evaluate
+from capstan.evaluation.slices import slice_metrics
+from capstan.ports.codec import to_json
+from capstan.training.job import Job
+from capstan.training.model_folder import as_json
+from capstan_pipelines.steps.cases import Parted, days_of, times_of
+from capstan_pipelines.steps.learning import candidate_named, windowed
+from capstan_pipelines.steps.progress import step
+
+
+def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: str) -> None:
+    """Write metrics, slices and gates of the test window; raises UntrustedArtifactError for a champion that was changed."""
+    with step("evaluate") as say:
+        job, cases = Job(job_folder), Parted.read(Path(cases_folder))
+        choice = json.loads(Path(choice_file).read_text())
+        spec, champion = job.system.spec, job.champion
+        test = cases.rows(cases.test)
+        truth = test[spec.data.label.column].to_numpy().astype(np.bool_)
+        probability = _chosen(job, cases, choice)
+        metrics = evaluate(truth, probability)
+        rival = _champion(job, champion, test) if champion is not None and spec.evaluation.gates else None
+        gates = _gates(job, champion, rival, test, truth, probability)
+        slices = slice_metrics(
+            {name: test[name].to_pylist() for name in spec.evaluation.slices}, truth, probability
+        )
+        path = Path(evaluation_file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            as_json(
+                {
+                    "rows": len(truth),
+                    "positives": int(truth.sum()),
+                    "metrics": metrics,
+                    "champion": None if champion is None else champion.name,
+                    "champion_metrics": None if rival is None else evaluate(truth, rival),
+                    "slices": [asdict(part) for part in slices],
+                    "gates": [to_json(gate) for gate in gates],
+                }
+            )
+        )
+        metric = spec.training.choose.metric
+        say(
+            "; ".join(
+                [f"{metric} {metrics[metric]:.4f} on {len(truth):,} rows", *(gate.message for gate in gates)]
+            )
+        )
+
+
+def _chosen(job: Job, cases: Parted, choice: dict[str, Any]) -> Floats:
+    """The test window, predicted by the candidate as it would be had it been trained just before."""
+    from capstan.training.factories import importable
+    from capstan.training.fitting import Cases, fit_candidate, plain_settings, predict
+
+    spec = job.system.spec
+    rows = windowed(job, cases, np.concatenate([cases.training, cases.validation]))
+    with importable(job.factories):
+        fitted = fit_candidate(
+            candidate_named(job, choice["name"]),
+            spec.features,
+            Cases.of(cases.rows(rows), spec.data.label.column),
+            None,
+            seed=job.seed,
+            threads=spec.training.threads,
+            score=lambda *_: 0.0,
+            settings=plain_settings(choice["settings"]),
+        )
+        return predict(fitted.pipeline, cases.rows(cases.test), threads=spec.training.threads)
+
+
+def _champion(job: Job, champion: ModelVersion, test: pa.Table) -> Floats:
+    """The same window, predicted by the champion; its bytes are compared with the registered digest before loading."""
+    import joblib  # type: ignore[import-untyped]
+
+    from capstan.adapters.bento_packager import BentoPackager
+    from capstan.serving.content import MODEL_FOLDER
+    from capstan.training.factories import importable
+    from capstan.training.fitting import predict
+
+    bento = BentoPackager(Path(job.places.bentos)).verify(champion.bento_tag, champion.digest)
+    folder = bento / MODEL_FOLDER
+    with importable(folder / "factories"):
+        pipeline = joblib.load(folder / "pipeline.joblib")
+        return predict(pipeline, test, threads=job.system.spec.training.threads)
+
+
+def _gates(
+    job: Job,
+    champion: ModelVersion | None,
+    rival: Floats | None,
+    test: pa.Table,
+    truth: Booleans,
+    probability: Floats,
+) -> list[GateOutcome]:
+    spec = job.system.spec
+    unseen: npt.NDArray[np.bool_] = np.ones(len(truth), dtype=np.bool_)
+    if champion is not None:
+        learnt = champion.as_of - spec.data.label.maximum_delay
+        moment = np.datetime64(learnt.astimezone(UTC).replace(tzinfo=None), "us")
+        unseen = times_of(test, spec.data.keys.time) > moment
+    days = days_of(test, spec.data.keys.time, spec.data.time_zone)
+    return [
+        judge_against(
+            None if champion is None or rival is None else Rival(champion.name, rival[unseen]),
+            gate.metric,
+            truth[unseen],
+            probability[unseen],
+            days[unseen],
+            margin=gate.margin,
+            confidence=gate.confidence,
+            seed=job.seed,
+        )
+        for gate in spec.evaluation.gates
+    ]

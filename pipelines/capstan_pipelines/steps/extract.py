@@ -1,0 +1,27 @@
+"""Step: the table of cases as it could have been read at the trigger's moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from capstan.training.job import Job
+from capstan_pipelines.steps.cases import write_table
+from capstan_pipelines.steps.progress import step
+
+
+def run(job_folder: str, table_file: str) -> None:
+    """Write the extracted table; raises InvalidDataError."""
+    with step("extract") as say:
+        job = Job(job_folder)
+        from capstan.data import extract
+
+        as_of = job.request.trigger.as_of
+        table = extract(
+            job.system,
+            as_of=as_of,
+            labels_as_of=as_of,
+            threads=job.system.spec.training.threads,
+            secrets=Path(job.places.secrets),
+        )
+        write_table(table, Path(table_file))
+        say(f"{table.num_rows:,} rows known at {as_of:%Y-%m-%d %H:%M} UTC")

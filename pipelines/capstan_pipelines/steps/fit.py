@@ -1,0 +1,71 @@
+"""Step: one candidate, fitted on the training rows, tuned and measured on the validation rows."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from capstan.errors import CapstanError
+from capstan.evaluation.metrics import METRICS, evaluate
+from capstan.spec.metrics import better
+from capstan.training.job import Job
+from capstan.training.model_folder import as_json
+from capstan_pipelines.steps.cases import Parted
+from capstan_pipelines.steps.learning import candidate_named, windowed
+from capstan_pipelines.steps.progress import Say, step
+
+
+def run(job_folder: str, name: str, cases_folder: str, fitted_file: str) -> None:
+    """Write the candidate's settings and metrics, or why it failed: one bad candidate must not end the run."""
+    with step(f"fit {name}") as say:
+        started = time.perf_counter()
+        result: dict[str, Any] = {"name": name, "failure": "", "metrics": {}, "settings": {}, "trials": []}
+        try:
+            result.update(_fitted(Job(job_folder), name, Parted.read(Path(cases_folder)), say))
+        except CapstanError as error:
+            result["failure"] = str(error)
+            say(f"failed: {error}")
+        except Exception as error:
+            result["failure"] = f"{type(error).__name__}: {error}"
+            say(f"failed: {result['failure']}")
+        result["seconds"] = round(time.perf_counter() - started, 3)
+        path = Path(fitted_file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(as_json(result))
+
+
+def _fitted(job: Job, name: str, cases: Parted, say: Say) -> dict[str, Any]:
+    spec, candidate = job.system.spec, candidate_named(job, name)
+    rows = windowed(job, cases, cases.training)
+    metric = spec.training.choose.metric
+    truth = cases.rows(cases.validation)[spec.data.label.column].to_numpy().astype(np.bool_)
+    if candidate.most_frequent is not None:
+        # Known without a model, so without the seconds that importing scikit-learn costs.
+        share = float(np.mean(cases.rows(rows)[spec.data.label.column].to_numpy()))
+        metrics = evaluate(truth, np.full(len(truth), share))
+        say(f"{metric} {metrics[metric]:.4f}")
+        return {"metrics": metrics}
+    from capstan.training.factories import importable
+    from capstan.training.fitting import Cases, fit_candidate, predict
+
+    sign = -1 if better(metric) == "Lower" else 1
+    train = Cases.of(cases.rows(rows), spec.data.label.column)
+    validation = Cases.of(cases.rows(cases.validation), spec.data.label.column)
+    with importable(job.factories):
+        fitted = fit_candidate(
+            candidate,
+            spec.features,
+            train,
+            validation,
+            seed=job.seed,
+            threads=spec.training.threads,
+            score=lambda labels, probability: sign * METRICS[metric](labels, probability),
+        )
+        metrics = evaluate(truth, predict(fitted.pipeline, validation.table, threads=spec.training.threads))
+    tried = f" after {len(fitted.trials)} trials" if fitted.trials else ""
+    say(f"{metric} {metrics[metric]:.4f}{tried}")
+    trials = [{"settings": dict(settings), metric: sign * score} for settings, score in fitted.trials]
+    return {"metrics": metrics, "settings": dict(fitted.settings), "trials": trials}

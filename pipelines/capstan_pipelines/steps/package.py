@@ -1,0 +1,27 @@
+"""Step: the model folder as a Bento with a digest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from capstan.evaluation.gates import judge_value
+from capstan.ports.codec import to_json
+from capstan.training.job import Job
+from capstan.training.model_folder import as_json
+from capstan_pipelines.steps.progress import step
+
+
+def run(job_folder: str, model_folder: str, package_file: str) -> None:
+    """Write tag, digest and whether the model keeps `requirements.modelSize`."""
+    with step("package") as say:
+        job, folder = Job(job_folder), Path(model_folder)
+        from capstan.adapters.bento_packager import BentoPackager
+
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        tag, digest = BentoPackager(Path(job.places.bentos)).package(job.request.system, folder)
+        most = job.system.spec.requirements.model_size
+        gates = [] if most is None else [to_json(judge_value("modelSize", float(size), most=float(most)))]
+        path = Path(package_file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(as_json({"tag": tag, "digest": digest, "bytes": size, "gates": gates}))
+        say(f"{tag}, {size / 2**20:.1f} MiB")

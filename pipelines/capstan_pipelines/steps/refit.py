@@ -1,0 +1,86 @@
+"""Step: the chosen candidate once more on everything, as the folder that will be served."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from capstan.spec.system import MLSystem
+from capstan.training.job import Job
+from capstan_pipelines.steps.cases import Parted
+from capstan_pipelines.steps.learning import candidate_named, windowed
+from capstan_pipelines.steps.progress import step
+
+
+def run(
+    job_folder: str, cases_folder: str, choice_file: str, evaluation_file: str, model_folder: str
+) -> None:
+    """Write the model folder; the same data, file and run name give the same bytes."""
+    with step("refit") as say:
+        job, cases = Job(job_folder), Parted.read(Path(cases_folder))
+        choice = json.loads(Path(choice_file).read_text())
+        metrics = json.loads(Path(evaluation_file).read_text())["metrics"]
+        spec = job.system.spec
+        parts = [cases.training, cases.validation] + [cases.test] * spec.data.split.refit
+        rows = windowed(job, cases, np.concatenate(parts))
+        table = cases.rows(rows)
+
+        from capstan.monitoring import detectors
+        from capstan.training.factories import importable
+        from capstan.training.fitting import Cases, fit_candidate, plain_settings, predict
+        from capstan.training.model_folder import take_sample, write_model
+
+        folder, threads = Path(model_folder), spec.training.threads
+        with importable(job.factories):
+            fitted = fit_candidate(
+                candidate_named(job, choice["name"]),
+                spec.features,
+                Cases.of(table, spec.data.label.column),
+                None,
+                seed=job.seed,
+                threads=threads,
+                score=lambda *_: 0.0,
+                settings=plain_settings(choice["settings"]),
+            )
+            columns = list(dict.fromkeys(feature.column for feature in spec.features))
+            write_model(
+                folder,
+                pipeline=fitted.pipeline,
+                manifest=_manifest(job, table, choice["name"], metrics, fitted.pipeline),
+                spec=job.spec,
+                sample=take_sample(table, columns),
+                factories=job.factories,
+            )
+            predictions = predict(fitted.pipeline, table, threads=threads)
+        say(f"{choice['name']} learnt from {table.num_rows:,} rows; fitting detectors")
+        detectors.save(detectors.fit(table, job.system, predictions=predictions), folder / "detectors")
+        say(f"{choice['name']} learnt from {table.num_rows:,} rows")
+
+
+def _manifest(
+    job: Job, table: pa.Table, candidate: str, metrics: dict[str, float], pipeline: Any
+) -> dict[str, Any]:
+    from capstan.data import request_schema
+
+    system: MLSystem = job.system
+    data, request = system.spec.data, job.request
+    keys = {"id": data.keys.id, "time": data.keys.time, "sticky_by": data.keys.sticky_by}
+    return {
+        "system": system.metadata.name,
+        "task": system.spec.objective.task,
+        "target": system.spec.objective.target,
+        "run": request.run,
+        "as_of": request.trigger.as_of.isoformat(),
+        "columns": [asdict(column) for column in request_schema(system, table)],
+        "keys": {name: column for name, column in keys.items() if column},
+        "candidate": candidate,
+        "classes": [bool(label) for label in pipeline.classes_],
+        "rows": table.num_rows,
+        "seed": job.seed,
+        "metrics": metrics,
+    }

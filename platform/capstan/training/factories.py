@@ -1,0 +1,88 @@
+"""A person's own code: found beside the file, carried with the model, imported from there and nowhere else."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from capstan.errors import InvalidDataError, InvalidSpecError, Mistake
+from capstan.spec.system import MLSystem
+
+_IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+
+
+def carry_factories(system: MLSystem, folder: Path) -> None:
+    """Copy the source of every custom candidate's module into `folder`; raises InvalidSpecError if there is none.
+
+    A module that is installed as a package and does not lie beside the file stays where it is.
+    """
+    for index, candidate in enumerate(system.spec.training.candidates):
+        if candidate.custom is None:
+            continue
+        top = candidate.custom.factory.split(":")[0].split(".")[0]
+        module, package = system.base_dir / f"{top}.py", system.base_dir / top
+        if module.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(module, folder / module.name)
+        elif package.is_dir():
+            shutil.copytree(package, folder / top, ignore=_IGNORED, dirs_exist_ok=True)
+        elif importlib.util.find_spec(top) is None:
+            raise InvalidSpecError(
+                [
+                    Mistake(
+                        f"spec.training.candidates[{index}].custom.factory",
+                        f"{candidate.custom.factory!r}: there is no {top}.py in {system.base_dir} and no installed "
+                        f"package {top!r}; write the module beside the file",
+                    )
+                ]
+            )
+
+
+@contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """Modules in `folder` can be imported; afterwards they are forgotten, so that another model's may follow."""
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
+        sys.path.remove(str(folder))
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if file and Path(file).is_relative_to(folder):
+                del sys.modules[name]
+
+
+def call_factory(factory: str, parameters: Mapping[str, Any], *, seed: int) -> Any:
+    """The unfitted classifier that `module:name` makes; `seed` is passed on if the function takes one.
+
+    Raises InvalidDataError that names the factory for whatever goes wrong in it.
+    """
+    module, _, name = factory.partition(":")
+    try:
+        make: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        arguments = dict(parameters)
+        if "seed" in inspect.signature(make).parameters:
+            arguments.setdefault("seed", seed)
+        model = make(**arguments)
+    except Exception as error:
+        raise InvalidDataError(
+            f"{factory} with {dict(parameters)}: {type(error).__name__}: {error}"
+        ) from error
+    missing = [method for method in ("fit", "predict_proba") if not callable(getattr(model, method, None))]
+    if missing:
+        raise InvalidDataError(
+            f"{factory} gave {type(model).__name__}, which has no {' and no '.join(missing)}; return a scikit-learn "
+            "classifier with probabilities"
+        )
+    return model

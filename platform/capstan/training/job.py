@@ -1,0 +1,101 @@
+"""What a run is about: the folder that every step gets, with the request, the file and where things are kept."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capstan.domain.training import TrainingRequest
+from capstan.domain.versions import ModelVersion
+from capstan.files import write_whole
+from capstan.ports.codec import from_json, to_json
+
+if TYPE_CHECKING:
+    from capstan.spec import MLSystem
+
+REQUEST, SPEC, PLACES, CHAMPION, FACTORIES = (
+    "request.json",
+    "spec.json",
+    "places.json",
+    "champion.json",
+    "factories",
+)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where data, secrets and results are kept; holds no secret itself."""
+
+    base_dir: str
+    """Folder that relative paths of the file are relative to."""
+    secrets: str
+    tracking_uri: str
+    artifact_root: str
+    """Where MLflow keeps artifacts; empty for a server, which knows."""
+    bentos: str
+    """BENTOML_HOME."""
+
+
+class Job:
+    """One run's folder, read when needed."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+
+    @cached_property
+    def request(self) -> TrainingRequest:
+        return from_json(TrainingRequest, self._read(REQUEST))
+
+    @cached_property
+    def places(self) -> Places:
+        return Places(**self._read(PLACES))
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """The file as JSON."""
+        document: dict[str, Any] = self._read(SPEC)
+        return document
+
+    @cached_property
+    def system(self) -> MLSystem:
+        from capstan.spec import parse
+
+        return parse(self.spec, base_dir=Path(self.places.base_dir))
+
+    @cached_property
+    def champion(self) -> ModelVersion | None:
+        """The version to beat; None for the first run."""
+        return from_json(ModelVersion, self._read(CHAMPION)) if (self.folder / CHAMPION).exists() else None
+
+    @property
+    def factories(self) -> Path:
+        """Source of custom candidates; need not exist."""
+        return self.folder / FACTORIES
+
+    @property
+    def seed(self) -> int:
+        """The file's seed and the request's, which differs when a person asks for another try."""
+        return int((self.system.spec.training.seed + self.request.seed) % 2**32)
+
+    def _read(self, name: str) -> Any:
+        return json.loads((self.folder / name).read_bytes())
+
+
+def write_job(
+    folder: Path,
+    *,
+    request: TrainingRequest,
+    spec: dict[str, Any],
+    places: Places,
+    champion: ModelVersion | None,
+) -> None:
+    """Write what the steps read; the request comes last, so that a folder with one is whole."""
+    if champion is not None:
+        write_whole(folder / CHAMPION, json.dumps(to_json(champion)).encode())
+    write_whole(folder / SPEC, json.dumps(spec).encode())
+    write_whole(folder / PLACES, json.dumps(asdict(places)).encode())
+    write_whole(folder / REQUEST, json.dumps(to_json(request)).encode())
