@@ -76,6 +76,7 @@ class Supervisor:
         self._hint.set()
         with suppress(CapstanError):
             self.local.gateway.remember()
+        self.local.runs.cancel_all()
         # Requests end before their services do, and payloads are taken until the last service has flushed.
         self.local.processes.stop_all(first=("envoy",), last=("collector",))
         self.local.state.addresses.unlink(missing_ok=True)

@@ -6,7 +6,6 @@ import hashlib
 import sys
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from capstan.adapters.bento_serving import BentoServing, ServiceOptions
 from capstan.adapters.collector_client import CollectorClient
 from capstan.adapters.envoy import EnvoyGateway
 from capstan.adapters.envoy_config import GatewaySettings
-from capstan.adapters.kfp_local import KfpLocalPipelines
+from capstan.adapters.kfp_local import KfpLocalPipelines, LocalPlaces
 from capstan.adapters.mlflow_registry import MlflowRegistry
 from capstan.adapters.monitor_client import MonitorClient
 from capstan.adapters.parquet_evidence import ParquetEvidence
@@ -77,6 +76,8 @@ class LocalSystem:
     registry: MlflowRegistry
     packager: BentoPackager
     pipelines: ChargedPipelines
+    runs: KfpLocalPipelines
+    """What really trains; `pipelines` hides what event time has not reached."""
     serving: ChargedServing
     versions: BentoServing
     """What really runs; `serving` hides what event time has not reached."""
@@ -93,8 +94,8 @@ class LocalSystem:
 
     def close(self) -> None:
         """Let go of files and connections; nothing is stopped."""
-        self.evidence.close()
-        self.store.close()
+        for part in (self.evidence, self.collector, self.monitor, self.store):
+            part.close()
 
 
 def spec_document(system: MLSystem) -> dict[str, Any]:
@@ -129,14 +130,26 @@ def wire(
         name, tracking_uri=f"sqlite:///{state.mlflow_database}", artifact_root=state.mlflow_artifacts
     )
     packager = BentoPackager(state.bentos)
+    store = SqliteStore(state.store)
+    registry = MlflowRegistry(
+        name, tracking_uri=f"sqlite:///{state.mlflow_database}", artifact_root=state.mlflow_artifacts
+    )
+    packager = BentoPackager(state.bentos)
     monitor = MonitorClient(
         f"http://{HOST}:{monitor_port}",
         folder=state.monitor(name),
         token=state.token("internal"),
-        model_dir=partial(_model_dir, registry, packager),
+        model_dir=lambda version: model_folder(registry, packager, version),
     )
     charged = system.spec.replay.charges if replay and system.spec.replay else None
-    pipelines = KfpLocalPipelines(state, system)
+    places = LocalPlaces(
+        runs=state.runs(name),
+        secrets=state.secrets,
+        bentos=state.bentos,
+        tracking_uri=registry.tracking_uri,
+        artifact_root=state.mlflow_artifacts,
+    )
+    pipelines = KfpLocalPipelines(system, places, registry)
     serving = BentoServing(
         processes,
         packager,
@@ -201,6 +214,7 @@ def wire(
         registry=registry,
         packager=packager,
         pipelines=charged_pipelines,
+        runs=pipelines,
         serving=charged_serving,
         versions=serving,
         gateway=gateway,
@@ -219,6 +233,14 @@ def _model_dir(registry: MlflowRegistry, packager: BentoPackager, name: VersionN
     version = registry.version(name)
     if version is None:
         raise NotFoundError(f"version {name} is not in the registry, so it cannot be watched")
+    return packager.verify(version.bento_tag, version.digest) / MODEL_FOLDER
+
+
+def model_folder(registry: MlflowRegistry, packager: BentoPackager, name: VersionName) -> Path:
+    """The model inside the version's verified Bento; raises NotFoundError, UntrustedArtifactError, UnavailableError."""
+    version = registry.version(name)
+    if version is None:
+        raise NotFoundError(f"the registry knows no version {name!r}")
     return packager.verify(version.bento_tag, version.digest) / MODEL_FOLDER
 
 
