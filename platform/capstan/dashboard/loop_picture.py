@@ -1,0 +1,133 @@
+"""The loop as eight stations: which one is busy, and one fact about each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from capstan.dashboard.page import Stage, Tone
+from capstan.dashboard.seen import Seen, SeenRollout
+from capstan.domain.planner_looks import judged_step
+from capstan.domain.rollout import CanaryStep, RolloutCause, RolloutPhase, ShadowStep
+from capstan.domain.training import RunPhase
+
+SERVE, WATCH, ALERT, TRAIN, DEPLOY, SHADOW, CANARY, PROMOTE = (
+    *("Serve", "Watch", "Alert", "Train", "Deploy", "Shadow", "Canary", "Promote"),
+)
+STATIONS = (SERVE, WATCH, ALERT, TRAIN, DEPLOY, SHADOW, CANARY, PROMOTE)
+
+
+def stages(seen: Seen) -> list[Stage]:
+    """All stations in the order of the loop; exactly one is current."""
+    here, tone = _where(seen)
+    details = _details(seen)
+    marks = _marks(seen)
+    found = []
+    for name in STATIONS:
+        current = name == here
+        shown = tone if current else _resting_tone(seen, name)
+        found.append(Stage(name, shown, details[name], current, marks.get(name, "")))
+    return found
+
+
+def _where(seen: Seen) -> tuple[str, Tone]:
+    rollout = seen.active_rollout
+    if rollout is not None:
+        return _where_rollout(seen, rollout)
+    if seen.state.rollout is not None:
+        return DEPLOY, Tone.ACTIVE
+    if seen.state.run is not None:
+        return TRAIN, Tone.ACTIVE
+    if seen.state.champion is None:
+        return TRAIN, Tone.IDLE
+    if seen.state.retraining.pending is not None or seen.state.firing:
+        return ALERT, Tone.WARN
+    return WATCH, Tone.ACTIVE
+
+
+def _where_rollout(seen: Seen, rollout: SeenRollout) -> tuple[str, Tone]:
+    steps, state = seen.policy.rollout.steps, rollout.state
+    step = judged_step(steps, state.step) if steps and state.step < len(steps) else None
+    in_step = CANARY if isinstance(step, CanaryStep) else SHADOW
+    match state.phase:
+        case RolloutPhase.DEPLOYING:
+            return DEPLOY, Tone.ACTIVE
+        case RolloutPhase.PROGRESSING:
+            return in_step, Tone.WARN if state.held else Tone.ACTIVE
+        case RolloutPhase.PROMOTING | RolloutPhase.PROMOTED:
+            return PROMOTE, Tone.GOOD
+        case RolloutPhase.ROLLING_BACK | RolloutPhase.ROLLED_BACK:
+            return (in_step if state.started_at and state.step_since else DEPLOY), Tone.BAD
+
+
+def _resting_tone(seen: Seen, name: str) -> Tone:
+    if name == SERVE and seen.state.champion is not None:
+        return Tone.GOOD
+    if name == ALERT and seen.state.firing:
+        return Tone.WARN
+    return Tone.IDLE
+
+
+def _details(seen: Seen) -> Mapping[str, str]:
+    state, now = seen.state, seen.now
+    zone = ZoneInfo(seen.system.spec.data.time_zone)
+    rollout, run = seen.active_rollout, seen.active_run
+    promoted = [
+        r
+        for r in seen.rollouts
+        if r.state.phase is RolloutPhase.PROMOTED and r.request.cause is RolloutCause.CHALLENGER
+    ]
+    last = max((r.state.finished_at for r in promoted if r.state.finished_at), default=None)
+    finished = sum(r.state.phase is RunPhase.SUCCEEDED for r in seen.runs)
+    alerts = len(state.firing)
+    return {
+        SERVE: state.champion.name if state.champion else "no champion yet",
+        WATCH: _watching(seen, zone),
+        ALERT: f"{alerts} firing" if alerts else "quiet",
+        TRAIN: _training(run.status.steps if run and run.status else ()) if run else _times(finished, "run"),
+        DEPLOY: rollout.request.challenger.name if rollout else "nothing new",
+        SHADOW: _step_detail(seen, ShadowStep),
+        CANARY: _step_detail(seen, CanaryStep),
+        PROMOTE: f"{len(promoted)}×, last {_ago(last, now)}" if last else "none yet",
+    }
+
+
+def _training(steps: tuple[object, ...]) -> str:
+    running = [
+        getattr(step, "name", "") for step in steps if getattr(step, "phase", None) is RunPhase.RUNNING
+    ]
+    return ", ".join(running[:2]) + ("…" if len(running) > 2 else "") if running else "starting"
+
+
+def _watching(seen: Seen, zone: ZoneInfo) -> str:
+    ends = [str(window["end"]) for window in seen.windows or () if window.get("end")]
+    if not ends:
+        return "no window yet"
+    return f"to {datetime.fromisoformat(max(ends)).astimezone(zone):%d %b}"
+
+
+def _step_detail(seen: Seen, kind: type[ShadowStep] | type[CanaryStep]) -> str:
+    steps = [step for step in seen.policy.rollout.steps if isinstance(step, kind)]
+    shares = [step.percent if isinstance(step, ShadowStep) else step.weight for step in steps]
+    return " → ".join(f"{share} %" for share in shares) or "not in the file"
+
+
+def _marks(seen: Seen) -> dict[str, str]:
+    marks: dict[str, str] = {}
+    if seen.state.run is not None:
+        marks[TRAIN] = f"run:{seen.state.run.run}"
+    if seen.state.rollout is not None:
+        marks |= dict.fromkeys((DEPLOY, SHADOW, CANARY, PROMOTE), f"rollout:{seen.state.rollout.name}")
+    if seen.state.champion is not None:
+        marks[SERVE] = f"version:{seen.state.champion.name}"
+    return marks
+
+
+def _times(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _ago(moment: datetime, now: datetime) -> str:
+    days = (now - moment).days
+    return "today" if days <= 0 else f"{days} d ago"

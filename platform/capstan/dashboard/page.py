@@ -1,0 +1,370 @@
+"""What the page shows: the shape of `GET /api/state`, one dataclass per part of the page.
+
+Times are aware datetimes (RFC 3339 in JSON), shares are 0-1, latencies seconds. A part whose source is away is empty
+and named in `Page.away`; nothing here is ever a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class Tone(StrEnum):
+    """How a thing is doing, in the five colours of the page."""
+
+    IDLE = "idle"
+    ACTIVE = "active"
+    GOOD = "good"
+    WARN = "warn"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class Head:
+    """Who this is and what it does now."""
+
+    name: str
+    objective: str
+    task: str
+    target: str
+    phase: str
+    """In words: `Serving`, `Rolling out v3`."""
+    doing: str
+    """What is waited for, in a sentence; empty when nothing is."""
+    tone: Tone
+    zone: str
+    """IANA zone in which times are shown."""
+
+
+@dataclass(frozen=True)
+class Clocks:
+    now: datetime | None
+    """Event time in a replay; None: the system lives in wall time, which the browser knows."""
+    is_replay: bool
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a replay is."""
+
+    start: datetime
+    end: datetime
+    position: datetime
+    sent: int
+    failed: int
+    total: int | None = None
+    """Requests in the whole replay; None: not known."""
+    seconds_left: float | None = None
+    """Wall time; None: not known yet."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process or service that the system runs on."""
+
+    name: str
+    tone: Tone
+    word: str
+    message: str = ""
+    restarts: int = 0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One station of the loop."""
+
+    name: str
+    tone: Tone
+    detail: str
+    is_current: bool = False
+    mark: str = ""
+    """What it speaks about, such as `version:v3`; empty: nothing in particular."""
+
+
+@dataclass(frozen=True)
+class VersionNumbers:
+    """How one version operates now, in wall time."""
+
+    version: str
+    role: str
+    """`champion`, `challenger` or `shadow`."""
+    requests_per_second: float
+    errors_per_second: float
+    p50_seconds: float | None
+    p99_seconds: float | None
+    """None: no requests in the window."""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Counters since the system began."""
+
+    completed: int | None = None
+    failed: int | None = None
+    stored: int | None = None
+    lost: int | None = None
+    labels: int | None = None
+
+
+@dataclass(frozen=True)
+class Share:
+    version: str
+    role: str
+    percent: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One moment of the sparklines."""
+
+    at: datetime
+    """Wall time."""
+    requests_per_second: Mapping[str, float]
+    """By version, copies not counted."""
+    p99_seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    arms: Sequence[Share] = ()
+    mirrors: Sequence[Share] = ()
+    versions: Sequence[VersionNumbers] = ()
+    totals: Totals = Totals()
+    history: Sequence[Sample] = ()
+
+
+@dataclass(frozen=True)
+class StepShown:
+    """One station on the rollout's track."""
+
+    name: str
+    tone: Tone
+    is_current: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Evidence that is in against what is needed."""
+
+    name: str
+    have: int
+    need: int
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The loss difference per request: positive favours the challenger."""
+
+    metric: str
+    decide: str
+    difference: float
+    lower: float | None
+    upper: float | None
+    """None: not bounded yet."""
+    reject_below: float
+    promote_above: float
+    alpha: float
+    is_two_sided: bool
+    blocks: Sequence[tuple[datetime, float]]
+    """Start and mean difference of each closed block."""
+
+
+@dataclass(frozen=True)
+class VerdictShown:
+    name: str
+    outcome: str
+    tone: Tone
+    message: str
+
+
+@dataclass(frozen=True)
+class RolloutShown:
+    name: str
+    mark: str
+    challenger: str
+    champion: str
+    cause: str
+    phase: str
+    tone: Tone
+    is_active: bool
+    started_at: datetime | None
+    finished_at: datetime | None
+    why: str
+    held: str
+    steps: Sequence[StepShown]
+    amounts: Sequence[Amount] = ()
+    interval: Interval | None = None
+    disagreement: float | None = None
+    verdicts: Sequence[VerdictShown] = ()
+
+
+@dataclass(frozen=True)
+class TaskShown:
+    """One step of the pipeline."""
+
+    name: str
+    tone: Tone
+    word: str
+    seconds: float | None
+    started_at: datetime | None
+    message: str
+    candidate: str = ""
+    """Set for a step of one candidate: such steps run side by side."""
+
+
+@dataclass(frozen=True)
+class CandidateShown:
+    name: str
+    metrics: Mapping[str, float]
+    is_chosen: bool
+
+
+@dataclass(frozen=True)
+class GateShown:
+    metric: str
+    tone: Tone
+    message: str
+
+
+@dataclass(frozen=True)
+class RunShown:
+    name: str
+    mark: str
+    trigger: str
+    reason: str
+    as_of: datetime
+    phase: str
+    tone: Tone
+    message: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    version: str
+    against: str
+    tasks: Sequence[TaskShown] = ()
+    candidates: Sequence[CandidateShown] = ()
+    gates: Sequence[GateShown] = ()
+    choose_by: str = ""
+
+
+@dataclass(frozen=True)
+class VersionShown:
+    name: str
+    mark: str
+    role: str
+    """`champion`, `challenger`, `warm`, or empty."""
+    weight: int | None
+    readiness: str
+    tone: Tone
+    as_of: datetime
+    trigger: str
+    run: str
+    digest: str
+    metrics: Mapping[str, float]
+    outcome: str
+    """What became of it: `promoted`, `rolled back`, `kept out by gates`, or empty."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One feature in one window; the ratio of distance to threshold is what is coloured."""
+
+    feature: str
+    distance: float | None
+    threshold: float | None
+    missing: float | None
+    is_breach: bool
+    test: str = ""
+
+
+@dataclass(frozen=True)
+class WindowShown:
+    start: datetime | None
+    end: datetime
+    version: str
+    rows: int | None
+    is_alert: bool
+    cells: Sequence[Cell]
+    prediction: Cell | None
+    quality: float | None
+    coverage: float | None
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What the monitor decided, window by window."""
+
+    windows: Sequence[WindowShown] = ()
+    quality_metric: str = ""
+    quality_floor: float | None = None
+    """Below it the quality alert fires; None: not known."""
+    every: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class AlertShown:
+    name: str
+    mark: str
+    version: str
+    fired_at: datetime
+    resolved_at: datetime | None
+    summary: str
+    is_firing: bool
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """What holds or allows the next training."""
+
+    pending: str = ""
+    held: str = ""
+    used: int = 0
+    budget: int | None = None
+    cooldown_until: datetime | None = None
+    circuit_open: bool = False
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole page."""
+
+    head: Head
+    clocks: Clocks
+    progress: Progress | None = None
+    parts: Sequence[Part] = ()
+    loop: Sequence[Stage] = ()
+    traffic: Traffic = Traffic()
+    rollout: RolloutShown | None = None
+    """The one in progress, else the last one."""
+    rollouts: Sequence[RolloutShown] = ()
+    """The newest first, without evidence."""
+    runs: Sequence[RunShown] = ()
+    """The newest first."""
+    versions: Sequence[VersionShown] = ()
+    watch: Watch = Watch()
+    alerts: Sequence[AlertShown] = ()
+    """The newest first."""
+    retraining: Retraining = Retraining()
+    last_event: int = 0
+    away: Mapping[str, str] = field(default_factory=dict)
+    """Sources that did not answer, with the reason."""
+
+
+@dataclass(frozen=True)
+class EventShown:
+    """One line of the story."""
+
+    number: int
+    at: datetime
+    kind: str
+    name: str
+    reason: str
+    message: str
+    tone: Tone
+    group: str
+    """`alert`, `training`, `rollout`, `command` or `operation`: what the filter goes by."""
+    marks: Sequence[str]
+    """Everything it speaks about, such as `run:flights-12ab`: two events of one lineage share a mark."""

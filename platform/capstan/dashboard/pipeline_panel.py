@@ -1,0 +1,87 @@
+"""Training runs as the page draws them: steps with candidates side by side, the table of candidates, the gates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from capstan.dashboard.page import CandidateShown, GateShown, RunShown, TaskShown, Tone
+from capstan.dashboard.seen import Seen, SeenRun
+from capstan.domain.training import GateOutcome, RunPhase, StepProgress
+
+_TONES = {
+    RunPhase.ABSENT: Tone.IDLE,
+    RunPhase.RUNNING: Tone.ACTIVE,
+    RunPhase.SUCCEEDED: Tone.GOOD,
+    RunPhase.FAILED: Tone.BAD,
+    RunPhase.CANCELLED: Tone.IDLE,
+}
+_WORDS = {
+    RunPhase.ABSENT: "waiting",
+    RunPhase.RUNNING: "running",
+    RunPhase.SUCCEEDED: "done",
+    RunPhase.FAILED: "failed",
+    RunPhase.CANCELLED: "cancelled",
+}
+
+
+def run_shown(seen: Seen, run: SeenRun) -> RunShown:
+    """The run with its steps; the newest knowledge of it is the pipelines' own."""
+    status = run.status or run.state.result
+    request = run.request
+    names = [candidate.name for candidate in seen.system.spec.training.candidates]
+    steps = status.steps if status else ()
+    metric = seen.system.spec.training.choose.metric
+    candidates = status.candidates if status else {}
+    chosen = chosen_candidate(steps, [*candidates, *names])
+    ranked = sorted(candidates.items(), key=lambda item: item[1].get(metric, float("-inf")), reverse=True)
+    return RunShown(
+        name=request.run,
+        mark=f"run:{request.run}",
+        trigger=request.trigger.kind.value,
+        reason=request.trigger.reason,
+        as_of=request.trigger.as_of,
+        phase=_WORDS[run.state.phase],
+        tone=_TONES[run.state.phase],
+        message=status.message if status else "",
+        started_at=run.state.started_at,
+        finished_at=run.state.finished_at,
+        version=status.version.name if status and status.version else "",
+        against=request.champion or "",
+        tasks=[_task(step, {*names, *candidates}) for step in steps],
+        candidates=[CandidateShown(name, metrics, name == chosen) for name, metrics in ranked],
+        gates=[_gate(gate) for gate in status.gates] if status else (),
+        choose_by=metric,
+    )
+
+
+def chosen_candidate(steps: Collection[StepProgress], names: Collection[str]) -> str:
+    """The candidate that the choosing step names in its message; empty while nothing is chosen."""
+    for step in steps:
+        if "choose" in step.name.lower() or "chosen" in step.message.lower():
+            for word in re.split(r"[\s:,;(]+", step.message):
+                if word in names:
+                    return word
+    return ""
+
+
+def _task(step: StepProgress, names: Collection[str]) -> TaskShown:
+    seconds = None
+    if step.started_at is not None and step.finished_at is not None:
+        seconds = (step.finished_at - step.started_at).total_seconds()
+    parts = re.split(r"[\s:/()\[\]]+", step.name)
+    candidate = next((part for part in parts[1:] if part in names), "")
+    return TaskShown(
+        name=step.name,
+        tone=_TONES[step.phase],
+        word=_WORDS[step.phase],
+        seconds=seconds,
+        started_at=step.started_at,
+        message=step.message,
+        candidate=candidate,
+    )
+
+
+def _gate(gate: GateOutcome) -> GateShown:
+    tone = Tone.GOOD if gate.passed else Tone.WARN if gate.passed is None else Tone.BAD
+    return GateShown(gate.metric, tone, gate.message)

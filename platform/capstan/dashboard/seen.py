@@ -1,0 +1,75 @@
+"""Everything that one look at a running system found, before anything is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from capstan.dashboard.page import Part, Progress, Sample, Totals, VersionNumbers
+from capstan.domain.evidence import PairedEvidence
+from capstan.domain.rollout import RolloutRequest, RolloutState
+from capstan.domain.system import SystemPolicy, SystemState, TrainingState
+from capstan.domain.traffic import TrafficSplit
+from capstan.domain.training import RunStatus, TrainingRequest
+from capstan.domain.triggers import Alert
+from capstan.domain.versions import ModelVersion, Readiness, RunName, VersionName
+from capstan.ports.store import Event, Record
+from capstan.spec import MLSystem
+
+
+@dataclass(frozen=True)
+class SeenRun:
+    """A training run: what was asked, where the loop has it, and what the pipelines know of it."""
+
+    request: TrainingRequest
+    state: TrainingState
+    status: RunStatus | None
+    """With candidates and metrics, which the record leaves out; None: the pipelines do not know it."""
+
+
+@dataclass(frozen=True)
+class SeenRollout:
+    request: RolloutRequest
+    state: RolloutState
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One look. None where a source is away or was not given; `away` says why."""
+
+    record: Record
+    system: MLSystem
+    policy: SystemPolicy
+    state: SystemState
+    now: datetime
+    is_replay: bool
+    runs: Sequence[SeenRun] = ()
+    rollouts: Sequence[SeenRollout] = ()
+    events: Sequence[tuple[int, Event]] = ()
+    versions: Sequence[ModelVersion] | None = None
+    readiness: Mapping[VersionName, Readiness] | None = None
+    split: TrafficSplit | None = None
+    alerts: Sequence[Alert] | None = None
+    evidence: PairedEvidence | None = None
+    """Of the rollout in progress."""
+    windows: Sequence[Mapping[str, Any]] | None = None
+    numbers: Sequence[VersionNumbers] | None = None
+    history: Sequence[Sample] = ()
+    totals: Totals | None = None
+    parts: Sequence[Part] = ()
+    progress: Progress | None = None
+    away: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def active_rollout(self) -> SeenRollout | None:
+        """The rollout in progress."""
+        name = self.state.rollout.name if self.state.rollout else None
+        return next((rollout for rollout in self.rollouts if rollout.request.name == name), None)
+
+    @property
+    def active_run(self) -> SeenRun | None:
+        """The training run in progress."""
+        name: RunName | None = self.state.run.run if self.state.run else None
+        return next((run for run in self.runs if run.request.run == name), None)

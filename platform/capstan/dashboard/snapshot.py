@@ -1,0 +1,212 @@
+"""Turns what was seen into what the page shows; pure, so the page can be tested without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from capstan.dashboard.loop_picture import stages
+from capstan.dashboard.page import (
+    Clocks,
+    Head,
+    Page,
+    Retraining,
+    RolloutShown,
+    Share,
+    Tone,
+    Totals,
+    Traffic,
+    VersionShown,
+)
+from capstan.dashboard.pipeline_panel import run_shown
+from capstan.dashboard.rollout_panel import rollout_shown
+from capstan.dashboard.seen import Seen
+from capstan.dashboard.story_lines import alerts_shown
+from capstan.dashboard.watch_panel import watch_shown
+from capstan.domain.rollout import RolloutCause, RolloutPhase
+from capstan.domain.versions import ModelVersion, Readiness, VersionName
+
+_READINESS = {
+    Readiness.READY: Tone.GOOD,
+    Readiness.STARTING: Tone.ACTIVE,
+    Readiness.CRASHED: Tone.BAD,
+    Readiness.ABSENT: Tone.IDLE,
+}
+_LONG_AGO = "0001-01-01"
+
+
+def draw(seen: Seen) -> Page:
+    """The whole page from one look."""
+    spec = seen.system.spec
+    active = seen.active_rollout
+    rollouts = [rollout_shown(seen, r, is_active=r is active) for r in seen.rollouts]
+    rollouts.sort(key=lambda r: _since(r.started_at), reverse=True)
+    runs = [run_shown(seen, run) for run in seen.runs]
+    runs.sort(key=lambda r: _since(r.started_at or r.as_of), reverse=True)
+    return Page(
+        head=_head(seen),
+        clocks=Clocks(seen.now if seen.is_replay else None, seen.is_replay),
+        progress=seen.progress,
+        parts=seen.parts,
+        loop=stages(seen),
+        traffic=_traffic(seen),
+        rollout=_foremost(rollouts),
+        rollouts=rollouts,
+        runs=runs,
+        versions=_versions(seen),
+        watch=watch_shown(
+            seen.windows or (),
+            metric=spec.monitoring.quality.metric if spec.monitoring.quality else "",
+            every=spec.monitoring.window.duration,
+            features=[feature.name for feature in spec.features],
+        ),
+        alerts=alerts_shown([event for _, event in seen.events], seen.alerts),
+        retraining=_retraining(seen),
+        last_event=seen.events[-1][0] if seen.events else 0,
+        away=seen.away,
+    )
+
+
+def _foremost(rollouts: Sequence[RolloutShown]) -> RolloutShown | None:
+    """The one in progress, else the last real contest, else the last of all."""
+    active = [rollout for rollout in rollouts if rollout.is_active]
+    contests = [rollout for rollout in rollouts if rollout.cause == RolloutCause.CHALLENGER.value]
+    return next(iter([*active, *contests, *rollouts]), None)
+
+
+def _since(moment: datetime | None) -> str:
+    return moment.isoformat() if moment is not None else _LONG_AGO
+
+
+def _head(seen: Seen) -> Head:
+    objective = seen.system.spec.objective
+    phase, tone = _phase(seen)
+    return Head(
+        name=seen.record.name,
+        objective=objective.business or "",
+        task=str(objective.task),
+        target=objective.target or "",
+        phase=phase,
+        doing=_doing(seen),
+        tone=tone,
+        zone=seen.system.spec.data.time_zone,
+    )
+
+
+def _phase(seen: Seen) -> tuple[str, Tone]:
+    state, rollout = seen.state, seen.active_rollout
+    if seen.record.deleted_at is not None or state.deleting:
+        return "Being deleted", Tone.WARN
+    if state.paused:
+        return "Paused", Tone.WARN
+    if state.retraining.circuit_open:
+        return "Training stopped after failures", Tone.BAD
+    if state.rollout is not None:
+        return _rollout_phase(state.rollout.challenger.name, rollout.state.phase if rollout else None)
+    if state.run is not None:
+        first = state.champion is None
+        return ("Training the first model" if first else "Retraining"), Tone.ACTIVE
+    if state.champion is None:
+        return "Starting", Tone.IDLE
+    return f"Serving {state.champion.name}", Tone.GOOD
+
+
+def _rollout_phase(challenger: VersionName, phase: RolloutPhase | None) -> tuple[str, Tone]:
+    words = {
+        None: (f"Deploying {challenger}", Tone.ACTIVE),
+        RolloutPhase.DEPLOYING: (f"Deploying {challenger}", Tone.ACTIVE),
+        RolloutPhase.PROGRESSING: (f"Rolling out {challenger}", Tone.ACTIVE),
+        RolloutPhase.PROMOTING: (f"Promoting {challenger}", Tone.GOOD),
+        RolloutPhase.PROMOTED: (f"Promoted {challenger}", Tone.GOOD),
+        RolloutPhase.ROLLING_BACK: (f"Rolling back {challenger}", Tone.BAD),
+        RolloutPhase.ROLLED_BACK: (f"Rolled back {challenger}", Tone.BAD),
+    }
+    return words[phase]
+
+
+def _doing(seen: Seen) -> str:
+    conditions = {c["type"]: c for c in seen.record.status.get("conditions", ())}
+    return str(conditions.get("Progressing", {}).get("message", ""))
+
+
+def _traffic(seen: Seen) -> Traffic:
+    split, champion = seen.split, seen.state.champion
+    arms: list[Share] = []
+    mirrors: list[Share] = []
+    if split is not None:
+        arms = [
+            Share(arm.version, "champion" if index == 0 else "challenger", arm.weight)
+            for index, arm in enumerate(split.arms)
+        ]
+        mirrors = [Share(mirror.version, "shadow", mirror.percent) for mirror in split.mirrors]
+    elif champion is not None and "gateway" not in seen.away:
+        arms = [Share(champion.name, "champion", 100)]
+    return Traffic(arms, mirrors, seen.numbers or (), seen.totals or Totals(), seen.history)
+
+
+def _versions(seen: Seen) -> list[VersionShown]:
+    """All known versions, the newest first; metrics come from the registry."""
+    known: dict[VersionName, ModelVersion] = {}
+    for rollout in seen.rollouts:
+        known[rollout.request.challenger.name] = rollout.request.challenger
+    for run in seen.runs:
+        for status in (run.state.result, run.status):
+            if status is not None and status.version is not None:
+                known[status.version.name] = status.version
+    known |= {version.name: version for version in seen.versions or ()}
+    shown = [_version(seen, version) for version in known.values()]
+    return sorted(shown, key=lambda version: (version.as_of, len(version.name), version.name), reverse=True)
+
+
+def _version(seen: Seen, version: ModelVersion) -> VersionShown:
+    state = seen.state
+    role = ""
+    if state.champion is not None and version.name == state.champion.name:
+        role = "champion"
+    elif state.rollout is not None and version.name == state.rollout.challenger.name:
+        role = "challenger"
+    elif state.warm is not None and version.name == state.warm.name:
+        role = "warm"
+    readiness = (seen.readiness or {}).get(version.name, Readiness.ABSENT)
+    run = next((run for run in seen.runs if run.request.run == version.run), None)
+    return VersionShown(
+        name=version.name,
+        mark=f"version:{version.name}",
+        role=role,
+        weight=int(seen.split.weight_of(version.name)) if seen.split is not None else None,
+        readiness="stopped" if readiness is Readiness.ABSENT else readiness.value.lower(),
+        tone=_READINESS[readiness],
+        as_of=version.as_of,
+        trigger=run.request.trigger.kind.value if run else "",
+        run=version.run,
+        digest=version.digest,
+        metrics=version.metrics,
+        outcome=_outcome(seen, version.name),
+    )
+
+
+def _outcome(seen: Seen, version: VersionName) -> str:
+    for rollout in sorted(seen.rollouts, key=lambda r: _since(r.state.started_at), reverse=True):
+        if rollout.request.challenger.name == version and rollout.state.phase.is_final:
+            if rollout.state.phase is RolloutPhase.ROLLED_BACK:
+                return "rolled back"
+            return "first" if rollout.request.cause is RolloutCause.FIRST else "promoted"
+    kept_out = any(
+        event.reason == "NotPromoted" and event.details.get("version") == version for _, event in seen.events
+    )
+    return "kept out by gates" if kept_out else ""
+
+
+def _retraining(seen: Seen) -> Retraining:
+    state, policy = seen.state.retraining, seen.policy.retraining
+    until = state.finished_at + policy.cooldown if state.finished_at is not None else None
+    budget = policy.budget
+    used = sum(start > seen.now - budget.per for start in state.starts) if budget is not None else 0
+    return Retraining(
+        pending=state.pending.reason if state.pending else "",
+        held=state.held,
+        used=used,
+        budget=budget.runs if budget is not None else None,
+        cooldown_until=until if until is not None and until > seen.now and policy.cooldown else None,
+        circuit_open=state.circuit_open,
+    )

@@ -1,0 +1,56 @@
+// One way to write each kind of number and time.
+
+let zone = "UTC";
+export const setZone = (name) => { zone = name; };
+export const zoneName = () => zone;
+
+const formats = new Map();
+function format(iso, options) {
+  const key = zone + JSON.stringify(options);
+  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat("en-GB", { timeZone: zone, ...options }));
+  return formats.get(key).format(new Date(iso));
+}
+
+export const day = (iso) => format(iso, { day: "numeric", month: "short" });
+export const date = (iso) => format(iso, { day: "numeric", month: "short", year: "numeric" });
+export const clock = (iso) => format(iso, { hour: "2-digit", minute: "2-digit" });
+export const seconds = (iso) => format(iso, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+export const moment = (iso) => `${day(iso)} ${clock(iso)}`;
+export const month = (iso) => format(iso, { month: "short" });
+export const zoneShort = (iso) =>
+  new Intl.DateTimeFormat("en-US", { timeZone: zone, timeZoneName: "short" })
+    .formatToParts(new Date(iso)).find((part) => part.type === "timeZoneName").value;
+
+export const count = (n) => (n === null || n === undefined ? "–" : n.toLocaleString("en-US"));
+export const percent = (share, digits = 0) => `${(share * 100).toFixed(digits)} %`;
+export const metric = (value) => (value === null || value === undefined ? "–" : value.toFixed(3));
+export const signed = (value, digits = 4) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}`;
+
+export function rate(value) {
+  if (value === null || value === undefined) return "–";
+  return value >= 100 ? count(Math.round(value)) : value.toFixed(value >= 10 ? 1 : 2);
+}
+
+export function latency(value) {
+  if (value === null || value === undefined) return "–";
+  const ms = value * 1000;
+  if (ms >= 1000) return `${(ms / 1000).toFixed(2)} s`;
+  return `${ms.toFixed(ms >= 100 ? 0 : 1)} ms`;
+}
+
+export function duration(total) {
+  if (total === null || total === undefined) return "–";
+  if (total < 10) return `${total.toFixed(1)} s`;
+  if (total < 60) return `${Math.round(total)} s`;
+  if (total < 3600) return `${Math.floor(total / 60)} min ${Math.round(total % 60)} s`;
+  if (total < 86400) return `${Math.floor(total / 3600)} h ${Math.round((total % 3600) / 60)} min`;
+  return `${(total / 86400).toFixed(1)} d`;
+}
+
+const METRICS = { rocAuc: "ROC-AUC", logLoss: "log loss", accuracy: "accuracy", brier: "Brier", f1: "F1", averagePrecision: "avg. precision" };
+export const metricName = (name) => METRICS[name] ?? name;
+/** `TrainingSucceeded` as people would say it. */
+export const words = (camel) => {
+  const spaced = camel.replace(/([a-z])([A-Z])/g, "$1 $2");
+  return spaced.charAt(0) + spaced.slice(1).toLowerCase();
+};

@@ -1,0 +1,106 @@
+// Keeps the page equal to the newest snapshot; each panel is drawn again only when its own part has changed.
+
+import { h, redraw } from "./dom.js";
+import { setZone } from "./format.js";
+import { apply, isTracing, onChange, trace } from "./lineage.js";
+import { drawAlerts } from "./panels/alerts.js";
+import { drawDrift, drawQuality } from "./panels/watch.js";
+import { drawHead, tick } from "./panels/head.js";
+import { drawLoop } from "./panels/loop.js";
+import { drawPipeline } from "./panels/pipeline.js";
+import { drawRollout } from "./panels/rollout.js";
+import { drawStory } from "./panels/story.js";
+import { drawTraffic } from "./panels/traffic.js";
+import { drawVersions } from "./panels/versions.js";
+
+const events = [];
+const drawn = new Map();
+let page = null;
+let fetching = Promise.resolve();
+
+const PANELS = [
+  ["head", (p) => [p.head, p.clocks, p.progress, p.parts, p.away], drawHead],
+  ["loop", (p) => [p.loop, p.head.doing], drawLoop],
+  ["traffic", (p) => [p.traffic, p.away], drawTraffic],
+  ["rollout", (p) => [p.rollout, p.rollouts], drawRollout],
+  ["pipeline", (p) => [p.runs, p.retraining], drawPipeline],
+  ["versions", (p) => [p.versions], drawVersions],
+  ["drift", (p) => [p.watch, p.head.zone], drawDrift],
+  ["quality", (p) => [p.watch, p.head.zone], drawQuality],
+  ["alerts", (p) => [p.alerts], drawAlerts],
+];
+
+function draw(force = false) {
+  if (!page) return;
+  setZone(page.head.zone);
+  document.title = `${page.head.name} · ${page.head.phase}`;
+  for (const [id, slice, panel] of PANELS) {
+    const text = JSON.stringify(slice(page)) + (id === "pipeline" ? panel.shown ?? "" : "");
+    if (!force && drawn.get(id) === text) continue;
+    drawn.set(id, text);
+    const container = id === "head" ? document.getElementById("head") : document.querySelector(`#${id} .body`);
+    redraw(container, panel(page, { redraw: () => draw(true) }));
+  }
+  const told = `${events.length}/${isTracing()}/${page.head.zone}`;
+  if (force || drawn.get("story") !== told) drawStoryNow(told);
+  apply(events);
+}
+
+function drawStoryNow(told) {
+  drawn.set("story", told);
+  redraw(document.querySelector("#story .body"), drawStory(events, { redraw: () => draw(true) }));
+}
+
+function take(snapshot) {
+  page = snapshot;
+  banner(null);
+  draw();
+  const last = events.length ? events[events.length - 1].number : 0;
+  if (page.last_event > last) fetching = fetching.then(more);
+}
+
+async function more() {
+  const last = events.length ? events[events.length - 1].number : 0;
+  if (!page || page.last_event <= last) return;
+  const answer = await fetch(`api/events?after=${last}`);
+  if (!answer.ok) return;
+  const known = events.length ? events[events.length - 1].number : 0;
+  events.push(...(await answer.json()).events.filter((event) => event.number > known));
+  draw();
+}
+
+function banner(text) {
+  const box = document.getElementById("banner");
+  box.hidden = text === null;
+  box.replaceChildren(...(text === null ? [] : [h("strong", {}, "Not live. "), text]));
+}
+
+function listen() {
+  const stream = new EventSource("api/stream");
+  stream.addEventListener("snapshot", (message) => take(JSON.parse(message.data)));
+  stream.addEventListener("away", (message) => banner(JSON.parse(message.data).reason));
+  stream.addEventListener("error", async () => {
+    banner("The page has lost its connection and tries again; what you see may be old.");
+    if (stream.readyState !== EventSource.CLOSED) return;
+    const answer = await fetch("api/state").catch(() => null);
+    if (answer?.status === 401) location.reload();
+    else setTimeout(listen, 2000);
+  });
+}
+
+onChange(() => draw(true));
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && isTracing()) trace(null);
+  if (event.key === "/" && !/^(INPUT|TEXTAREA)$/.test(document.activeElement?.tagName ?? "")) {
+    event.preventDefault();
+    document.querySelector("#story input")?.focus();
+  }
+});
+let width = window.innerWidth;
+window.addEventListener("resize", () => {
+  if (window.innerWidth === width) return;
+  width = window.innerWidth;
+  draw(true);
+});
+setInterval(() => tick(), 1000);
+listen();

@@ -1,0 +1,76 @@
+// The training run: its steps with candidates side by side, the table of candidates, the gates, and the runs before it.
+
+import { h, badge, dot, empty } from "../dom.js";
+import { date, day, duration, metric, metricName, moment } from "../format.js";
+import { trace } from "../lineage.js";
+
+let picked = null;
+
+export function drawPipeline(page, { redraw }) {
+  if (!page.runs.length) {
+    return empty("No training yet", "The first run starts as soon as the system is up; later ones start when an alert, a schedule, new data or a person asks.");
+  }
+  const active = page.runs.find((run) => run.tone === "active");
+  const run = page.runs.find((other) => other.name === picked) ?? active ?? page.runs[0];
+  const pick = (name) => { picked = name === picked ? null : name; trace(`run:${name}`); redraw(); };
+  return [
+    h("button", { type: "button", class: "contest", marks: run.mark, "data-key": run.mark, onclick: () => trace(run.mark) },
+      h("code", {}, run.name), badge(run.phase, run.tone), h("small", { class: "quiet" }, ...aim(run))),
+    h("p", { class: "reason" }, h("b", {}, run.trigger), ` as of ${moment(run.as_of)}: ${run.reason}`),
+    run.tasks.length > 0 ? h("div", { class: "dag" }, columns(run.tasks)) : h("p", { class: "quiet pad" }, "Its steps have not been told yet."),
+    run.message && run.tone === "bad" && h("p", { class: "bad-text" }, run.message),
+    h("div", { class: "two" }, candidates(run), gates(run)),
+    retraining(page.retraining),
+    h("ul", { class: "earlier", "aria-label": "All runs" }, page.runs.slice(0, 12).map((other) =>
+      h("li", {}, h("button", { type: "button", class: other.name === run.name ? "picked" : "", marks: other.mark, "data-key": `all-${other.mark}`, title: other.reason, onclick: () => pick(other.name) },
+        dot(other.tone), other.version || other.phase, h("small", {}, `${other.trigger.toLowerCase()} ${day(other.as_of)}`))))),
+  ];
+}
+
+function aim(run) {
+  if (run.version) return [`gave ${run.version}`, run.against ? `, judged against ${run.against}` : ", the first model"];
+  return run.against ? [`to beat ${run.against}`] : ["the first model"];
+}
+
+function columns(tasks) {
+  const found = [];
+  for (const task of tasks) {
+    const last = found[found.length - 1];
+    if (task.candidate && last && last[0].candidate) last.push(task);
+    else found.push([task]);
+  }
+  return found.map((column) => h("div", { class: `column${column[0].candidate ? " parallel" : ""}` }, column.map((task) =>
+    h("div", { class: `task ${task.tone}`, title: [task.word, task.message].filter(Boolean).join(": ") },
+      dot(task.tone), h("b", {}, task.candidate || task.name), h("small", {}, task.seconds !== null ? duration(task.seconds) : task.word)))));
+}
+
+function candidates(run) {
+  if (!run.candidates.length) return null;
+  const names = [...new Set(run.candidates.flatMap((candidate) => Object.keys(candidate.metrics)))];
+  names.sort((a, b) => (b === run.choose_by) - (a === run.choose_by));
+  const shown = names.slice(0, 3);
+  const values = run.candidates.map((c) => c.metrics[run.choose_by]).filter((v) => v !== undefined);
+  const [low, high] = [Math.min(...values, 0.5), Math.max(...values)];
+  const width = (value) => (value === undefined || high === low ? 0 : ((value - low) / (high - low)) * 100);
+  return h("table", { class: "numbers candidates" },
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "candidate"), shown.map((name) => h("th", { scope: "col" }, metricName(name))))),
+    h("tbody", {}, run.candidates.map((candidate) => h("tr", { class: candidate.is_chosen ? "chosen" : "" },
+      h("th", { scope: "row" }, candidate.name, candidate.is_chosen && h("span", { class: "tick", title: "chosen" }, " ✓ chosen")),
+      shown.map((name, i) => h("td", {}, i === 0 && h("i", { class: "meter", vars: { width: `${width(candidate.metrics[name])}%` } }), h("span", {}, metric(candidate.metrics[name]))))))));
+}
+
+function gates(run) {
+  if (!run.gates.length) return null;
+  return h("ul", { class: "verdicts" }, run.gates.map((gate) =>
+    h("li", {}, badge({ good: "passed", bad: "missed", warn: "unsure" }[gate.tone], gate.tone), h("div", {}, h("b", {}, metricName(gate.metric)), " ", gate.message))));
+}
+
+function retraining(r) {
+  const items = [
+    r.budget !== null && `${r.used} of ${r.budget} runs of the budget used`,
+    r.cooldown_until && `cooldown until ${date(r.cooldown_until)}`,
+    r.pending && `waiting to train: ${r.pending}`,
+    r.circuit_open && "circuit open: `capstan resume` closes it",
+  ].filter(Boolean);
+  return items.length ? h("p", { class: "quiet retraining" }, items.join(" · ")) : null;
+}

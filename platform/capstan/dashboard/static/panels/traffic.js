@@ -1,0 +1,64 @@
+// Which version gets which share, how it does, and the last minutes as lines.
+
+import { h, s, empty, version } from "../dom.js";
+import { count, latency, percent, rate } from "../format.js";
+
+export function drawTraffic(page) {
+  const traffic = page.traffic;
+  if (!traffic.arms.length) {
+    if (page.away.gateway) return empty("The gateway does not answer", page.away.gateway);
+    return empty("No traffic yet", "As soon as the first model is deployed, it gets all requests, and they are counted here.");
+  }
+  return [splitBar(traffic), table(traffic), spark(traffic), totals(traffic.totals)];
+}
+
+function splitBar({ arms, mirrors }) {
+  const label = arms.map((arm) => `${arm.version} ${arm.percent} %`).join(", ");
+  return h("div", { class: "split" },
+    h("div", { class: "bar", role: "img", "aria-label": `Requests: ${label}` },
+      arms.filter((arm) => arm.percent > 0).map((arm) =>
+        h("span", { class: `arm ${arm.role}`, vars: { "flex-grow": String(arm.percent) } },
+          h("b", {}, arm.version), h("span", {}, `${arm.percent} %`), arm.percent >= 30 && h("small", {}, arm.role)))),
+    mirrors.map((mirror) => h("div", { class: "mirror" },
+      h("span", { class: "hatch", vars: { width: `${mirror.percent}%` } }),
+      h("small", {}, "copies of ", h("b", {}, `${mirror.percent} %`), " to ", version(mirror.version, "challenger"), ", answers thrown away"))));
+}
+
+function table({ versions }) {
+  if (!versions.length) return h("p", { class: "quiet pad" }, "No requests in the last half minute.");
+  return h("table", { class: "numbers" },
+    h("thead", {}, h("tr", {}, ["", "req/s", "errors", "p50", "p99"].map((name) => h("th", { scope: "col" }, name)))),
+    h("tbody", {}, versions.map((row) => {
+      const share = row.requests_per_second > 0 ? row.errors_per_second / row.requests_per_second : 0;
+      return h("tr", {},
+        h("th", { scope: "row" }, version(row.version, row.role), " ", h("small", {}, row.role)),
+        h("td", {}, rate(row.requests_per_second)),
+        h("td", { class: share > 0 ? "bad-text" : "" }, percent(share, share > 0 && share < 0.1 ? 2 : 0)),
+        h("td", {}, latency(row.p50_seconds)),
+        h("td", {}, latency(row.p99_seconds)));
+    })));
+}
+
+function spark({ history }) {
+  if (history.length < 2) return null;
+  const W = 400, H = 44;
+  const totalOf = (sample) => Object.values(sample.requests_per_second).reduce((a, b) => a + b, 0);
+  const most = Math.max(...history.map(totalOf), 1e-9);
+  const x = (i) => (i / (history.length - 1)) * W;
+  const y = (v) => H - 2 - (v / most) * (H - 6);
+  const line = history.map((sample, i) => `${i ? "L" : "M"}${x(i).toFixed(1)} ${y(totalOf(sample)).toFixed(1)}`).join("");
+  const minutes = (new Date(history[history.length - 1].at) - new Date(history[0].at)) / 60000;
+  return h("figure", { class: "spark" },
+    s("svg", { viewBox: `0 0 ${W} ${H}`, preserveAspectRatio: "none", role: "img", "aria-label": `Requests per second, at most ${rate(most)}` },
+      s("path", { class: "area", d: `${line}L${W} ${H}L0 ${H}Z` }), s("path", { class: "line", d: line })),
+    h("figcaption", {}, h("span", {}, `requests/s, last ${minutes < 1 ? "minute" : `${Math.round(minutes)} min`} (wall time)`), h("span", {}, `peak ${rate(most)}`)));
+}
+
+function totals(t) {
+  const items = [
+    ["answered", t.completed], ["failed", t.failed, "bad"], ["payloads stored", t.stored], ["lost", t.lost, "bad"], ["labels", t.labels],
+  ].filter(([, value]) => value !== null && value !== undefined);
+  if (!items.length) return null;
+  return h("dl", { class: "totals" }, items.map(([name, value, bad]) =>
+    h("div", {}, h("dt", {}, name), h("dd", { class: bad ? (value ? "bad-text" : "good-text") : "" }, count(value)))));
+}

@@ -1,0 +1,118 @@
+// What the monitor decided: a strip of features by windows, and the champion's quality with its coverage.
+
+import { h, s, empty } from "../dom.js";
+import { count, date, day, metric, metricName, month, percent } from "../format.js";
+
+let active = null;
+
+export function drawDrift(page) {
+  const { windows } = page.watch;
+  if (!windows.length) {
+    return empty("No window decided yet", `The monitor compares each ${span(page.watch.every)} of requests with the training data; the first result appears when the first window has closed.`);
+  }
+  const features = [...new Set(windows.flatMap((w) => w.cells.map((cell) => cell.feature)))];
+  if (windows.some((w) => w.prediction)) features.push("prediction");
+  const readout = h("p", { class: "readout", "aria-live": "polite" }, summary(page));
+  const cells = [];
+  const show = (row, column) => {
+    active = [row, column];
+    for (const old of grid.querySelectorAll(".on")) old.classList.remove("on");
+    cells[row]?.[column]?.element.classList.add("on");
+    readout.replaceChildren(...describe(windows[column], cells[row]?.[column]?.cell));
+  };
+  const grid = h("div", {
+    class: "heat", role: "grid", tabindex: 0, "data-key": "heat", "aria-label": `Drift of ${features.length} features in ${windows.length} windows; arrow keys move`,
+    vars: { "--windows": String(windows.length) },
+    onkeydown: (event) => {
+      const [row, column] = active ?? [0, windows.length - 1];
+      const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      show(Math.max(0, Math.min(features.length - 1, row + step[0])), Math.max(0, Math.min(windows.length - 1, column + step[1])));
+    },
+  });
+  grid.append(h("span", { class: "name quiet" }, "alerts"), ...windows.map((w) => h("span", { class: `mark${w.is_alert ? " fires" : ""}`, title: w.is_alert ? `drift alert, window to ${date(w.end)}` : "" }, w.is_alert ? "▲" : "")));
+  features.forEach((feature, row) => {
+    cells.push([]);
+    grid.append(h("span", { class: "name", title: feature }, feature));
+    windows.forEach((w, column) => {
+      const cell = feature === "prediction" ? w.prediction : w.cells.find((c) => c.feature === feature);
+      const element = h("span", { class: `cell${cell?.is_breach ? " breach" : ""}${cell ? "" : " none"}`, vars: { "--r": String(strength(cell)) }, onpointerenter: () => show(row, column) });
+      cells[row].push({ element, cell });
+      grid.append(element);
+    });
+  });
+  grid.append(h("span", { class: "name quiet" }, "champion"), ...bands(windows));
+  grid.append(h("span", { class: "name" }), ...windows.map((w, i) => h("span", { class: "month" }, i === 0 || month(w.end) !== month(windows[i - 1].end) ? month(w.end) : "")));
+  if (active && cells[active[0]]?.[active[1]]) cells[active[0]][active[1]].element.classList.add("on");
+  return [grid, h("div", { class: "legend" }, readout, h("span", { class: "scale" }, h("small", {}, "0"), h("i"), h("small", {}, "threshold"), h("i", { class: "over" }), h("small", {}, "2×")))];
+}
+
+const span = (seconds) => (seconds ? (seconds >= 86400 ? `${Math.round(seconds / 86400)} days` : `${Math.round(seconds / 3600)} hours`) : "window");
+
+function strength(cell) {
+  if (!cell || cell.distance === null || !cell.threshold) return 0;
+  return Math.min(2, cell.distance / cell.threshold).toFixed(3);
+}
+
+function bands(windows) {
+  const found = [];
+  let start = 0;
+  windows.forEach((w, i) => {
+    if (i + 1 < windows.length && windows[i + 1].version === w.version) return;
+    found.push(h("span", { class: "band", title: `watched: ${w.version}`, vars: { "--grid-column": `span ${i - start + 1}` } }, w.version));
+    start = i + 1;
+  });
+  return found;
+}
+
+function summary(page) {
+  const last = page.watch.windows[page.watch.windows.length - 1];
+  const over = last.cells.filter((cell) => cell.is_breach).length;
+  return `newest window, to ${date(last.end)}: ${over} of ${last.cells.length} features above their threshold`;
+}
+
+function describe(w, cell) {
+  const when = `${w.start ? `${day(w.start)} – ` : "to "}${date(w.end)}`;
+  if (!cell) return [h("span", {}, `${when}: not measured`)];
+  return [
+    h("b", {}, cell.feature), ` ${when}, ${w.version}: `,
+    cell.distance === null ? "no distance" : `${cell.test ? `${cell.test} ` : ""}distance ${metric(cell.distance)} against threshold ${metric(cell.threshold)}`,
+    cell.distance !== null && cell.threshold ? ` (${(cell.distance / cell.threshold).toFixed(2)}×)` : "",
+    cell.missing ? `, ${percent(cell.missing, 1)} missing` : "", w.rows !== null ? `, ${count(w.rows)} rows` : "",
+  ];
+}
+
+export function drawQuality(page) {
+  const { windows, quality_metric: name, quality_floor: floor } = page.watch;
+  const known = windows.filter((w) => w.quality !== null);
+  if (!known.length) {
+    return empty("No labelled window yet", `The champion's ${metricName(name) || "quality"} appears here once enough labels have come for a closed window.`);
+  }
+  const W = Math.max(240, (document.querySelector("#quality .body")?.clientWidth ?? 400)), H = 190, L = 40, B = 40;
+  const values = [...known.map((w) => w.quality), ...(floor === null ? [] : [floor])];
+  const pad = (Math.max(...values) - Math.min(...values)) * 0.15 || 0.02;
+  const [low, high] = [Math.min(...values) - pad, Math.max(...values) + pad];
+  const x = (i) => L + ((i + 0.5) / windows.length) * (W - L - 6);
+  const y = (v) => 8 + (1 - (v - low) / (high - low)) * (H - B - 12);
+  const lines = [];
+  let path = "";
+  windows.forEach((w, i) => {
+    const cut = w.quality === null || (i > 0 && windows[i - 1].version !== w.version);
+    if (cut && path) { lines.push(path); path = ""; }
+    if (w.quality !== null) path += `${path ? "L" : "M"}${x(i).toFixed(1)} ${y(w.quality).toFixed(1)}`;
+  });
+  if (path) lines.push(path);
+  const ticks = [low + pad / 2, (low + high) / 2, high - pad / 2];
+  const last = known[known.length - 1];
+  const bar = Math.max(1.5, (W - L) / windows.length - 2);
+  return h("figure", { class: "quality" },
+    s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${metricName(name)} of the champion, newest ${metric(last.quality)}` },
+      ticks.map((v) => [s("line", { class: "grid", x1: L, x2: W, y1: y(v), y2: y(v) }), s("text", { x: L - 6, y: y(v) + 4, "text-anchor": "end" }, v.toFixed(2))]),
+      floor !== null && [s("line", { class: "floor", x1: L, x2: W, y1: y(floor), y2: y(floor) }), s("text", { class: "floor-name", x: W - 4, y: y(floor) - 4, "text-anchor": "end" }, "alert below")],
+      lines.map((d) => s("path", { class: "line", d })),
+      windows.map((w, i) => w.quality !== null && s("circle", { class: "value", cx: x(i), cy: y(w.quality), r: 3 }, s("title", {}, `${date(w.end)}, ${w.version}: ${metric(w.quality)}, ${percent(w.coverage ?? 0)} labelled`))),
+      windows.map((w, i) => w.coverage !== null && s("rect", { class: "coverage", x: x(i) - bar / 2, width: bar, y: H - 18 - 14 * w.coverage, height: 14 * w.coverage })),
+      windows.map((w, i) => (i === 0 || month(w.end) !== month(windows[i - 1].end)) && s("text", { x: x(i), y: H - 4 }, month(w.end)))),
+    h("figcaption", {}, h("span", {}, h("b", {}, metric(last.quality)), ` ${metricName(name)} of ${last.version}, window to ${date(last.end)}`), h("span", {}, `bars: labelled share, now ${percent(last.coverage ?? 0)}`)));
+}

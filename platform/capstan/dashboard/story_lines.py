@@ -1,0 +1,116 @@
+"""The story's lines as the page lists them: tone, group of the filter, and the marks that tie them together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from capstan.dashboard.page import AlertShown, EventShown, Tone
+from capstan.domain.triggers import Alert
+from capstan.engine.story import marks_of
+from capstan.ports.store import Event, Kind
+
+_GOOD = frozenset(
+    {"Promoted", "FirstDeployed", "TrainingSucceeded", "StepPassed", "Approved", "StepApproved"}
+)
+_BAD = frozenset(
+    {
+        *("RolledBack", "TrainingFailed", "AnalysisFailed", "ChallengerCrashing", "ChallengerRefused"),
+        *("ProgressDeadlineExceeded", "CircuitOpened", "CircuitOpen", "ProcessGaveUp", "Aborted"),
+    }
+)
+_WARN = frozenset(
+    {
+        *("NotPromoted", "ChallengerLost", "AnalysisFailedOnce", "PartAway", "ProcessDied", "BackingOff"),
+        *("TrafficRestored", "TrafficSplitNotObeyed", "Inconclusive", "MeasurementAway", "DeadlineExceeded"),
+        *("ApprovalRequired", "LoopBroken", "BudgetSpent", "CoolingDown", "RolloutRestarted", "RegistryAway"),
+    }
+)
+_COMMANDS = frozenset(
+    {
+        *("Paused", "Resumed", "Approved", "StepApproved", "RetrainingRequested", "CancelRequested"),
+        *("CommandIgnored", "Aborted"),
+    }
+)
+_OPERATION = frozenset({"PartAway", "PartBack", "TrafficRestored"})
+_TRAINING = frozenset(
+    {
+        *("TrainingRequested", "NotPromoted", "CircuitOpened", "CircuitOpen", "CoolingDown", "BudgetSpent"),
+        *("BackingOff", "LoopBroken", "ApprovalRequired"),
+    }
+)
+
+
+def is_alert(event: Event) -> bool:
+    """Whether the line tells that an alert began."""
+    return "alert" in event.details and event.reason != "AlertResolved"
+
+
+def shown(number: int, event: Event) -> EventShown:
+    """One line, ready for the page."""
+    return EventShown(
+        number=number,
+        at=event.at,
+        kind=event.kind.value,
+        name=event.name,
+        reason=event.reason,
+        message=event.message,
+        tone=tone_of(event),
+        group=group_of(event),
+        marks=sorted(f"{kind}:{name}" for kind, name in marks_of(event)),
+    )
+
+
+def tone_of(event: Event) -> Tone:
+    if event.reason in _GOOD:
+        return Tone.GOOD
+    if event.reason in _BAD:
+        return Tone.BAD
+    if event.reason in _WARN or is_alert(event):
+        return Tone.WARN
+    return Tone.IDLE
+
+
+def group_of(event: Event) -> str:
+    """What the story's filter calls it."""
+    if "alert" in event.details:
+        return "alert"
+    if event.reason in _COMMANDS:
+        return "command"
+    if event.reason in _OPERATION or event.reason.startswith("Process"):
+        return "operation"
+    if event.kind is Kind.RUN or event.reason in _TRAINING:
+        return "training"
+    return "rollout"
+
+
+def alerts_shown(events: Iterable[Event], active: Sequence[Alert] | None) -> list[AlertShown]:
+    """Every firing of every alert, the newest first; those that fire now also if the loop has not yet told them."""
+    open_now: dict[str, AlertShown] = {}
+    closed: list[AlertShown] = []
+    for event in events:
+        if "alert" not in event.details:
+            continue
+        mark = str(event.details["alert"])
+        begun = open_now.pop(mark, None)
+        if event.reason != "AlertResolved":
+            version = str(event.details.get("champion", ""))
+            open_now[mark] = _alert(event.reason, mark, version, event.at, event.message)
+        elif begun is not None:
+            closed.append(_resolved(begun, event.at))
+    for alert in active or ():
+        if alert.fingerprint not in open_now:
+            open_now[alert.fingerprint] = _alert(
+                alert.name, alert.fingerprint, alert.version, alert.as_of, alert.summary
+            )
+    return sorted([*open_now.values(), *closed], key=lambda a: (a.is_firing, a.fired_at), reverse=True)
+
+
+def _alert(name: str, mark: str, version: str, at: datetime, summary: str) -> AlertShown:
+    return AlertShown(name, f"alert:{mark}", version, at, None, summary, is_firing=True)
+
+
+def _resolved(alert: AlertShown, at: datetime) -> AlertShown:
+    return AlertShown(
+        alert.name, alert.mark, alert.version, alert.fired_at, at, alert.summary, is_firing=False
+    )

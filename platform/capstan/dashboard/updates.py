@@ -1,0 +1,72 @@
+"""One look for all readers: the page's JSON, made anew at most once a second however many browsers watch."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import orjson
+
+from capstan.dashboard.view import View
+
+FRESH_SECONDS = 0.9
+HEARTBEAT_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    body: bytes
+    digest: str
+
+
+class Updates:
+    """Keeps the newest snapshot and streams changes."""
+
+    def __init__(self, view: View, *, interval_seconds: float = 1.0) -> None:
+        self._view = view
+        self._interval = interval_seconds
+        self._lock = asyncio.Lock()
+        self._newest: tuple[float, Snapshot] | None = None
+
+    async def newest(self) -> Snapshot:
+        """At most a second old; raises what the view raises."""
+        async with self._lock:
+            if self._newest is not None and time.monotonic() - self._newest[0] < FRESH_SECONDS:
+                return self._newest[1]
+            snapshot = await asyncio.to_thread(self._look)
+            self._newest = (time.monotonic(), snapshot)
+            return snapshot
+
+    def _look(self) -> Snapshot:
+        body = orjson.dumps(self._view.snapshot(), default=_plain, option=orjson.OPT_NON_STR_KEYS)
+        return Snapshot(body, hashlib.sha256(body).hexdigest()[:16])
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """Server-Sent Events: `snapshot` when something changed, `away` when the system cannot be looked at."""
+        told, quiet_since = "", time.monotonic()
+        yield b"retry: 1000\n\n"
+        while True:
+            try:
+                snapshot = await self.newest()
+                kind, digest, body = b"snapshot", snapshot.digest, snapshot.body
+            except Exception as error:
+                body = orjson.dumps({"reason": str(error) or type(error).__name__})
+                kind, digest = b"away", f"away {error}"
+            if digest != told:
+                told, quiet_since = digest, time.monotonic()
+                yield b"event: " + kind + b"\ndata: " + body + b"\n\n"
+            elif time.monotonic() - quiet_since > HEARTBEAT_SECONDS:
+                quiet_since = time.monotonic()
+                yield b": still here\n\n"
+            await asyncio.sleep(self._interval)
+
+
+def _plain(value: object) -> object:
+    """What orjson does not know: durations as seconds."""
+    seconds = getattr(value, "total_seconds", None)
+    if seconds is None:
+        raise TypeError(type(value).__name__)
+    return seconds()

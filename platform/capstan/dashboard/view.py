@@ -1,0 +1,226 @@
+"""Looks at a running system for the page; a part that does not answer is shown as away and never stops the page."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from capstan.dashboard.page import EventShown, Page, Part, Progress, Sample, Totals, VersionNumbers
+from capstan.dashboard.seen import Seen, SeenRollout, SeenRun
+from capstan.dashboard.snapshot import draw
+from capstan.dashboard.story_lines import shown
+from capstan.domain.evidence import PairedEvidence
+from capstan.domain.rollout import RolloutRequest, RolloutState
+from capstan.domain.system import SystemPolicy
+from capstan.domain.traffic import TrafficSplit
+from capstan.domain.training import RunStatus
+from capstan.domain.triggers import Alert
+from capstan.domain.versions import ModelVersion, Readiness, RunName, SystemName, VersionName
+from capstan.engine.policies import document_of, system_policy
+from capstan.engine.records import (
+    rollout_request,
+    rollout_state,
+    system_state,
+    training_request,
+    training_state,
+)
+from capstan.errors import NotFoundError
+from capstan.ports.clock import Clock
+from capstan.ports.store import Event, Kind, Record, Store
+from capstan.spec import MLSystem, parse
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+HISTORY = 180
+"""Samples of the sparklines."""
+SAMPLE_SECONDS = 2.0
+SLOW_SECONDS = 5.0
+"""Sources that read files are asked at most this often."""
+
+
+class View(Protocol):
+    """What the page's routes need."""
+
+    def snapshot(self) -> Page:
+        """The whole page now."""
+        ...
+
+    def events(self, after: int) -> Sequence[EventShown]:
+        """The story's lines with numbers above `after`, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the page asks besides the store; each may be missing (None) or raise, then its part is empty."""
+
+    versions: Callable[[], Sequence[ModelVersion]] | None = None
+    """The registry's, with metrics."""
+    readiness: Callable[[], Mapping[VersionName, Readiness]] | None = None
+    split: Callable[[], TrafficSplit | None] | None = None
+    run: Callable[[RunName], RunStatus] | None = None
+    """The pipelines' own status, with candidates."""
+    alerts: Callable[[], Sequence[Alert]] | None = None
+    evidence: Callable[[RolloutRequest, RolloutState], PairedEvidence | None] | None = None
+    windows: Callable[[], Sequence[Mapping[str, Any]]] | None = None
+    """The monitor's `GET /windows`."""
+    numbers: Callable[[], Sequence[VersionNumbers]] | None = None
+    """`capstan.dashboard.numbers.PrometheusNumbers`."""
+    totals: Callable[[], Totals] | None = None
+    """The gateway's and the collector's counters."""
+    parts: Callable[[], Sequence[Part]] | None = None
+    """`capstan.dashboard.health.parts_of(processes.status())`."""
+    progress: Callable[[], Progress | None] | None = None
+
+
+@dataclass
+class _Kept:
+    value: Any
+    at: float
+    key: object = None
+
+
+@dataclass
+class StoreView:
+    """The View of one system: records and story from its store, the rest from `sources`."""
+
+    store: Store
+    system: SystemName
+    clock: Clock
+    is_replay: bool
+    sources: Sources = field(default_factory=Sources)
+    monotonic: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._history: deque[Sample] = deque(maxlen=HISTORY)
+        self._sampled_at = float("-inf")
+        self._kept: dict[str, _Kept] = {}
+        self._final_runs: dict[RunName, RunStatus] = {}
+        self._events: list[tuple[int, Event]] = []
+        self._parsed: tuple[int, MLSystem, SystemPolicy] | None = None
+        self._complained: set[tuple[str, str]] = set()
+
+    def snapshot(self) -> Page:
+        """Raises NotFoundError while the system is not in the store, and what the store itself raises."""
+        with self._lock:
+            return draw(self._look())
+
+    def events(self, after: int) -> Sequence[EventShown]:
+        return [shown(number, event) for number, event in self.store.events(self.system, after=after)]
+
+    # -- looking
+
+    def _look(self) -> Seen:
+        record = self.store.get(Kind.SYSTEM, self.system)
+        if record is None:
+            raise NotFoundError(f"no system {self.system!r}; `capstan up FILE` creates it")
+        away: dict[str, str] = {}
+        system, policy = self._file(record)
+        numbers = self._ask(away, "Prometheus", self.sources.numbers)
+        seen = Seen(
+            record=record,
+            system=system,
+            policy=policy,
+            state=system_state(record),
+            now=self.clock.now(),
+            is_replay=self.is_replay,
+            runs=[self._run(away, record) for record in self.store.list(Kind.RUN, self.system)],
+            rollouts=[
+                SeenRollout(rollout_request(record), rollout_state(record))
+                for record in self.store.list(Kind.ROLLOUT, self.system)
+            ],
+            events=self._story(),
+            versions=self._ask(away, "registry", self.sources.versions, slow=True),
+            readiness=self._ask(away, "serving", self.sources.readiness),
+            split=self._ask(away, "gateway", self.sources.split),
+            alerts=self._ask(away, "Alertmanager", self.sources.alerts),
+            windows=self._ask(away, "monitor", self.sources.windows, slow=True),
+            numbers=numbers,
+            history=self._sample(numbers),
+            totals=self._ask(away, "counters", self.sources.totals),
+            parts=self._ask(away, "processes", self.sources.parts) or (),
+            progress=self._ask(away, "progress", self.sources.progress),
+        )
+        return replace(seen, evidence=self._evidence(away, seen), away=away)
+
+    def _file(self, record: Record) -> tuple[MLSystem, SystemPolicy]:
+        if self._parsed is None or self._parsed[0] != record.generation:
+            system = parse(document_of(record), base_dir=Path())
+            self._parsed = (record.generation, system, system_policy(system))
+        return self._parsed[1:]
+
+    def _story(self) -> Sequence[tuple[int, Event]]:
+        last = self._events[-1][0] if self._events else 0
+        self._events.extend(self.store.events(self.system, after=last))
+        return list(self._events)
+
+    def _run(self, away: dict[str, str], record: Record) -> SeenRun:
+        request, state = training_request(record), training_state(record)
+        status = self._final_runs.get(request.run)
+        ask = self.sources.run
+        if status is None and ask is not None:
+            status = self._ask(away, "pipelines", lambda: ask(request.run))
+            if status is not None and state.is_final:
+                self._final_runs[request.run] = status
+        return SeenRun(request, state, status)
+
+    def _evidence(self, away: dict[str, str], seen: Seen) -> PairedEvidence | None:
+        rollout, ask = seen.active_rollout, self.sources.evidence
+        if (
+            rollout is None
+            or ask is None
+            or rollout.request.champion is None
+            or rollout.state.step_since is None
+        ):
+            return None
+        request, state = rollout.request, rollout.state
+        key = (request.name, state.step, seen.now)
+        return self._ask(away, "evidence", lambda: ask(request, state), slow=True, key=key)
+
+    def _sample(self, numbers: Sequence[VersionNumbers] | None) -> Sequence[Sample]:
+        if numbers and self.monotonic() - self._sampled_at >= SAMPLE_SECONDS:
+            self._sampled_at = self.monotonic()
+            users = [n for n in numbers if n.role != "shadow"]
+            requests = {n.version: round(n.requests_per_second, 3) for n in users}
+            p99 = {n.version: n.p99_seconds for n in numbers if n.p99_seconds is not None}
+            self._history.append(Sample(datetime.now(UTC), requests, p99))
+        return list(self._history)
+
+    def _ask(
+        self,
+        away: dict[str, str],
+        part: str,
+        source: Callable[[], T] | None,
+        *,
+        slow: bool = False,
+        key: object = None,
+    ) -> T | None:
+        """The source's answer; None if it fails, whatever the reason: a broken part must not take the page with it."""
+        if source is None:
+            return None
+        kept = self._kept.get(part)
+        if slow and kept is not None:
+            unchanged = key is not None and kept.key == key
+            if unchanged or self.monotonic() - kept.at < SLOW_SECONDS:
+                value: T = kept.value
+                return value
+        try:
+            answer = source()
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            if (part, type(error).__name__) not in self._complained:
+                self._complained.add((part, type(error).__name__))
+                logger.warning("the page cannot ask %s: %s", part, reason)
+            away[part] = reason[:300]
+            return None
+        if slow:
+            self._kept[part] = _Kept(answer, self.monotonic(), key)
+        return answer

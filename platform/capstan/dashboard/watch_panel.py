@@ -1,0 +1,69 @@
+"""What the monitor decided, as the page draws it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from capstan.dashboard.page import Cell, Watch, WindowShown
+
+MOST_WINDOWS = 60
+
+
+def watch_shown(
+    windows: Sequence[Mapping[str, Any]], *, metric: str, every: timedelta | None, features: Sequence[str]
+) -> Watch:
+    """The newest windows, oldest first; the monitor's JSON is read leniently, because it may be newer than the page."""
+    shown = [_window(window, features) for window in windows if window.get("end")]
+    shown.sort(key=lambda window: (window.end, window.version))
+    floors = [_number(_map(window.get("quality")).get("floor")) for window in windows]
+    return Watch(
+        windows=shown[-MOST_WINDOWS:],
+        quality_metric=metric,
+        quality_floor=floors[-1] if floors else None,
+        every=every,
+    )
+
+
+def _window(window: Mapping[str, Any], features: Sequence[str]) -> WindowShown:
+    found = _map(window.get("features"))
+    order = [name for name in features if name in found] + sorted(found.keys() - set(features))
+    quality = _map(window.get("quality"))
+    prediction = window.get("prediction")
+    start = window.get("start")
+    return WindowShown(
+        start=datetime.fromisoformat(str(start)) if start else None,
+        end=datetime.fromisoformat(str(window["end"])),
+        version=str(window.get("version", "")),
+        rows=int(window["rows"]) if window.get("rows") is not None else None,
+        is_alert=bool(window.get("drift_alert") or window.get("alert")),
+        cells=[_cell(name, _map(found[name])) for name in order],
+        prediction=_cell("prediction", _map(prediction)) if prediction else None,
+        quality=_number(quality.get("value")),
+        coverage=_number(quality.get("coverage", window.get("coverage"))),
+    )
+
+
+def _cell(name: str, found: Mapping[str, Any]) -> Cell:
+    distance, threshold = _number(found.get("distance")), _number(found.get("threshold"))
+    above = distance is not None and threshold is not None and distance > threshold
+    return Cell(
+        feature=name,
+        distance=distance,
+        threshold=threshold,
+        missing=_number(found.get("missing_rate", found.get("missing"))),
+        is_breach=bool(found.get("breach", above)),
+        test=str(found.get("test", "")),
+    )
+
+
+def _map(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, int | float) and math.isfinite(value):
+        return float(value)
+    return None

@@ -1,0 +1,118 @@
+"""The page in a real Chromium, served by uvicorn on a free port."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from browser.flights import Scene
+from capstan.adapters.alert_webhook import WebhookReceiver
+from capstan.dashboard.app import create_app
+
+PAGE_TOKEN = "page-token-of-this-test"
+WEBHOOK_TOKEN = "webhook-token-of-this-test"
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+HOW = "apt-get update && apt-get install -y --no-install-recommends chromium fonts-liberation"
+
+
+def chromium() -> Path:
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.fail(
+            f"the browser tests need Chromium and there is none on PATH; install it: {HOW}", pytrace=False
+        )
+    return Path(found)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
+        yield started
+        started.close()
+
+
+@dataclass
+class Served:
+    """A running page."""
+
+    scene: Scene
+    address: str
+    webhook: WebhookReceiver
+    hints: list[float] = field(default_factory=list)
+
+    @property
+    def entry(self) -> str:
+        return f"{self.address}/?token={PAGE_TOKEN}"
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Scene], Served]]:
+    running: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def start(scene: Scene) -> Served:
+        listener = socket.create_server(("127.0.0.1", 0))
+        served = Served(
+            scene, f"http://127.0.0.1:{listener.getsockname()[1]}", WebhookReceiver(WEBHOOK_TOKEN)
+        )
+        app = create_app(
+            scene.view(),
+            page_token=PAGE_TOKEN,
+            webhook=served.webhook,
+            on_alert=lambda: served.hints.append(time.monotonic()),
+        )
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        running.append((server, thread))
+        deadline = time.monotonic() + 10
+        while not server.started and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return served
+
+    yield start
+    for server, thread in running:
+        server.should_exit = server.force_exit = True
+        thread.join(5)
+
+
+@dataclass
+class Opened:
+    """A browser tab with what its console said."""
+
+    page: Page
+    complaints: list[str]
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Opened]]:
+    contexts = []
+
+    def opener(address: str, *, width: int = 1280, height: int = 800, dark: bool = False) -> Opened:
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
+        )
+        contexts.append(context)
+        page = context.new_page()
+        complaints: list[str] = []
+        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(address)
+        return Opened(page, complaints)
+
+    yield opener
+    for context in contexts:
+        context.close()

@@ -1,0 +1,313 @@
+"""A flights system in memory whose story the real engine tells; the page's sources read from it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from capstan.adapters.memory import Training
+from capstan.dashboard.page import Part, Progress, Tone, Totals, VersionNumbers
+from capstan.dashboard.view import Sources, StoreView
+from capstan.domain.evidence import LossBlock, PairedEvidence
+from capstan.domain.rollout import RolloutRequest, RolloutState
+from capstan.domain.training import GateOutcome, RunPhase, RunStatus, StepProgress, TrainingRequest
+from capstan.domain.versions import Digest, SystemName, VersionName
+from simulation.world import DAY, START, SYSTEM, Model, World
+
+ROOT = Path(__file__).resolve().parents[2]
+FEATURES = (
+    *("carrier", "origin", "dest", "distance", "day_of_week", "sched_dep_minute", "sched_arr_minute"),
+    *("block_minutes", "temp", "dewp", "humid", "wind_dir", "wind_speed", "precip", "pressure", "visib"),
+    *("plane_age", "seats"),
+)
+DRIFTING = {"temp": 1.1, "dewp": 0.95, "humid": 0.3, "dest": 0.35, "precip": 0.25}
+SCORES = {
+    "baseline": (0.5, 0.601),
+    "logistic": (0.668, 0.548),
+    "own": (0.703, 0.529),
+    "trees": (0.712, 0.522),
+}
+
+
+def file_spec() -> dict[str, Any]:
+    """The example's own file, so that the page is shown the shape that people see first."""
+    text = (ROOT / "examples/flight-delays/system.yaml").read_text()
+    spec: dict[str, Any] = YAML(typ="safe", pure=True).load(text)["spec"]
+    spec["replay"] = {**spec["replay"], "start": "2013-02-01", "end": "2014-01-01"}
+    return spec
+
+
+class Flights(World):
+    """The simulated world with candidates, steps and noisy days."""
+
+    def __init__(self) -> None:
+        super().__init__(file_spec())
+        self.training = self.succeed
+        self.requests_per_day = 480
+
+    def succeed(self, request: TrainingRequest) -> Training:
+        number = len(self.registry.versions())
+        auc = 0.655 + 0.013 * number
+        done = self.trained(request)
+        version = done.result.version
+        assert version is not None
+        digest = Digest("sha256:" + f"{0x9F3C2A71 + number * 0x1D3B57F1 & 0xFFFFFFFF:08x}" * 8)
+        against = request.champion
+        gate = GateOutcome(
+            "rocAuc",
+            True,
+            f"rocAuc {auc:.3f} against {against}'s {auc - 0.013:.3f}: difference +0.013 [+0.004, +0.022], needs > -0.005"
+            if against
+            else f"rocAuc {auc:.3f}: the first model has nobody to beat",
+        )
+        result = replace(
+            done.result,
+            version=replace(
+                version, digest=digest, metrics={"rocAuc": auc, "logLoss": 0.56 - 0.008 * number}
+            ),
+            gates=(gate,),
+            steps=pipeline_steps(self.clock.now(), done=99),
+            candidates={name: {"rocAuc": a, "logLoss": b} for name, (a, b) in SCORES.items()},
+        )
+        return Training(result)
+
+    def train_slowly(self, request: TrainingRequest) -> Training:
+        """A run that never ends; `steps` says how far it is."""
+        return Training(self.succeed(request).result, takes=timedelta(days=10_000))
+
+    def _pairs(self, champion: str, challenger: str, since: datetime, as_of: datetime) -> PairedEvidence:
+        model = self.model(challenger)
+        noise = random.Random(f"{challenger}{since}")
+        whole = max(0, int((as_of - since) / DAY))
+        blocks = []
+        for day in range(whole):
+            count = self.requests_per_day + noise.randrange(-60, 60)
+            blocks.append(
+                LossBlock(since + DAY * day, count, count * (model.gain + noise.gauss(0, 0.012)), 0.99)
+            )
+        pairs = int((as_of - since) / DAY * self.requests_per_day)
+        return PairedEvidence(tuple(blocks), pairs, sum(b.count for b in blocks), 0.083 if pairs else None)
+
+    def drift(self, gain: float, *, feature: str, days: int = 15) -> None:
+        self.models[f"v{len(self.registry.versions()) + 1}"] = Model(gain=gain)
+        self.days(days)
+        alert = self.fire(mark=f"drift-{feature}-{self.champion}")
+        summary = f"ks({feature}) 0.21 > 0.12 in 2 windows of 7 days"
+        self.alerts.firing = [replace(alert, summary=summary)]
+        self.settle()
+
+
+def pipeline_steps(at: datetime, *, done: int) -> tuple[StepProgress, ...]:
+    names = [
+        *(("extract", 2.1), ("check", 0.4), ("split", 0.2)),
+        *((f"fit {name}", seconds) for name, seconds in zip(SCORES, (0.3, 3.9, 5.2, 8.4), strict=True)),
+        *(("choose", 0.6), ("refit", 4.8), ("package", 2.7), ("register", 3.1)),
+    ]
+    steps, start = [], at
+    for index, (name, seconds) in enumerate(names):
+        phase = (
+            RunPhase.SUCCEEDED if index < done else RunPhase.RUNNING if index < done + 2 else RunPhase.ABSENT
+        )
+        end = start + timedelta(seconds=seconds)
+        message = (
+            "trees: rocAuc 0.712, no simpler one within 0.005" if name == "choose" and index < done else ""
+        )
+        over = phase is RunPhase.SUCCEEDED
+        begun = start if phase is not RunPhase.ABSENT else None
+        steps.append(StepProgress(name, phase, begun, end if over else None, message))
+        start = end
+    return tuple(steps)
+
+
+def windows_until(now: datetime, reigns: Sequence[tuple[datetime, str]]) -> list[Mapping[str, Any]]:
+    """Decided windows in the monitor's own shape: features drift away from a version's training data."""
+    noise = random.Random(7)
+    found: list[Mapping[str, Any]] = []
+    for index, (since, version) in enumerate(reigns):
+        until = reigns[index + 1][0] if index + 1 < len(reigns) else now
+        number, in_a_row = 0, 0
+        while since + (number + 1) * 7 * DAY <= until:
+            age = number + 1
+            features = {}
+            for name in FEATURES:
+                ratio = noise.uniform(0.25, 0.72) + DRIFTING.get(name, 0.02) * age * 0.32
+                features[name] = {
+                    **{"test": "KS", "distance": round(0.12 * ratio, 4), "threshold": 0.12, "rows": 3300},
+                    **{"breach": ratio > 1, "missing_rate": 0.004 if name == "wind_dir" else 0.0},
+                }
+            breach = any(feature["breach"] for feature in features.values())
+            in_a_row = in_a_row + 1 if breach else 0
+            labelled = since + age * 7 * DAY + 2 * DAY <= now
+            quality = {
+                **{"metric": "rocAuc", "value": round(0.70 - 0.014 * age + noise.uniform(-0.01, 0.01), 4)},
+                **{"coverage": round(noise.uniform(0.94, 0.99), 3), "floor": 0.63},
+            }
+            found.append(
+                {
+                    **{"number": number, "version": version, "rows": 3300 + noise.randrange(-200, 200)},
+                    "start": (since + number * 7 * DAY).isoformat(),
+                    "end": (since + age * 7 * DAY).isoformat(),
+                    **{"drift_alert": in_a_row >= 2, "features": features, "has_enough_rows": True},
+                    "prediction": {"distance": round(0.03 + 0.014 * age, 4), "threshold": 0.1, "test": "KS"},
+                    "quality": quality if labelled else None,
+                }
+            )
+            number += 1
+    return found
+
+
+@dataclass
+class Scene:
+    """The world with everything around it that the page asks."""
+
+    world: World
+    reigns: list[tuple[datetime, str]] = field(default_factory=list)
+    running_steps: int | None = None
+    """How many steps of the run in progress are done; None: as the pipelines say."""
+    sent: int = 0
+    broken: str = ""
+    """A source that raises."""
+
+    def view(self) -> StoreView:
+        world = self.world
+        sources = Sources(
+            versions=self._or_broken("registry", world.registry.versions),
+            readiness=world.serving.readiness,
+            split=self._or_broken("gateway", world.traffic.read_back),
+            run=self._run,
+            alerts=world.alerts.active,
+            evidence=self._evidence,
+            windows=lambda: windows_until(world.clock.now(), self.reigns),
+            numbers=self._or_broken("Prometheus", self._numbers),
+            totals=lambda: Totals(self.sent, 0, self.sent, 0, int(self.sent * 0.96)),
+            parts=self._parts,
+            progress=self._progress,
+        )
+        return StoreView(world.store, SystemName(SYSTEM), world.clock, is_replay=True, sources=sources)
+
+    def _or_broken(self, name: str, source: Callable[[], Any]) -> Callable[[], Any]:
+        def ask() -> Any:
+            if self.broken == name:
+                raise ConnectionError(f"{name} refused the connection")
+            return source()
+
+        return ask
+
+    def _run(self, run: Any) -> RunStatus:
+        status = self.world.pipelines.status(run)
+        if self.running_steps is not None and status.phase is RunPhase.RUNNING:
+            return replace(status, steps=pipeline_steps(self.world.clock.now(), done=self.running_steps))
+        return status
+
+    def _evidence(self, request: RolloutRequest, state: RolloutState) -> PairedEvidence | None:
+        assert request.champion is not None and state.step_since is not None
+        now = self.world.clock.now()
+        since = state.started_at or state.step_since
+        return self.world.evidence.paired(
+            request.champion.name, request.challenger.name, since=since, as_of=now
+        )
+
+    def _numbers(self) -> Sequence[VersionNumbers]:
+        split = self.world.traffic.read_back()
+        if split is None:
+            return ()
+        noise = random.Random(self.sent)
+        rate = 460 + noise.uniform(-60, 60)
+        found = [
+            VersionNumbers(
+                arm.version,
+                "champion" if index == 0 else "challenger",
+                rate * arm.weight / 100,
+                0.0,
+                0.0021 + 0.0003 * index,
+                0.0094 + 0.0013 * index,
+            )
+            for index, arm in enumerate(split.arms)
+        ]
+        found += [
+            VersionNumbers(m.version, "shadow", rate * m.percent / 100, 0.0, 0.0023, 0.0102)
+            for m in split.mirrors
+        ]
+        self.sent += 900
+        return found
+
+    def _parts(self) -> Sequence[Part]:
+        names = [
+            "gateway",
+            "prometheus",
+            "alertmanager",
+            "collector",
+            "monitor",
+            *sorted(self.world.serving.readiness()),
+        ]
+        return [Part(name, Tone.GOOD, "up") for name in names]
+
+    def _progress(self) -> Progress:
+        end = datetime.fromisoformat("2014-01-01T05:00:00+00:00")
+        return Progress(START, end, self.world.clock.now(), self.sent, 0, 105_316, 214.0)
+
+
+def empty() -> Scene:
+    """Just created; the loop has not looked yet."""
+    return Scene(Flights())
+
+
+def training() -> Scene:
+    """The first drift has started a training that is under way."""
+    world = Flights()
+    world.start()
+    world.training = world.train_slowly
+    world.drift(0.02, feature="temp")
+    return Scene(world, [(START, "v1")], running_steps=5, sent=9_120)
+
+
+def shadow() -> Scene:
+    """Two months: one promotion, one rollback, and now the third challenger has five of seven blocks."""
+    world = Flights()
+    world.start()
+    world.drift(0.03, feature="temp")
+    world.resolve()
+    world.days(14)
+    second = world.clock.now()
+    world.drift(-0.06, feature="dewp", days=16)
+    world.resolve()
+    world.days(12)
+    world.drift(0.022, feature="humid", days=18)
+    world.days(5.4, step=timedelta(hours=6))
+    return Scene(world, [(START, "v1"), (second - 3 * DAY, "v2")], sent=41_870)
+
+
+def canary() -> Scene:
+    """The same, three days later: the challenger gets a quarter of the requests."""
+    scene = shadow()
+    scene.world.days(2.2, step=timedelta(hours=6))
+    scene.world.resolve()
+    scene.sent = 44_010
+    return scene
+
+
+def hostile(text: str) -> Scene:
+    """A system in which every name and message that somebody else may choose is markup."""
+    world = Flights()
+    world.start()
+    alert = world.fire(text, mark=f"{text}1")
+    world.alerts.firing = [replace(alert, summary=text, version=VersionName("v1"))]
+    world.settle()
+
+    def fail(request: TrainingRequest) -> Training:
+        return Training(
+            RunStatus(
+                RunPhase.FAILED, message=text, steps=(StepProgress(text, RunPhase.FAILED, message=text),)
+            )
+        )
+
+    world.training = fail
+    world.settle()
+    scene = Scene(world, [(START, text)], sent=10)
+    return scene
