@@ -1,0 +1,116 @@
+"""What follows from a rollout's state alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from capstan.domain.actions import DeployVersion, SetTraffic
+from capstan.domain.planner_rollout import RolloutObservation, plan_rollout
+from capstan.domain.quality import Decide, QualityRule
+from capstan.domain.rollout import (
+    CanaryStep,
+    PauseStep,
+    RolloutCause,
+    RolloutName,
+    RolloutPhase,
+    RolloutPolicy,
+    RolloutRequest,
+    RolloutState,
+    ShadowStep,
+    rollout_name,
+    wanted_split,
+)
+from capstan.domain.system import Surroundings
+from capstan.domain.traffic import TrafficSplit, Weight, champion_only
+from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, SystemName, VersionName
+
+NOW = datetime(2013, 6, 1, tzinfo=UTC)
+V1, V2 = VersionName("v1"), VersionName("v2")
+STEPS = (ShadowStep(), CanaryStep(Weight(25)), PauseStep())
+POLICY = RolloutPolicy(STEPS, {"quality": QualityRule(Decide.UNLESS_WORSE)}, digest="d")
+
+
+def version(name: VersionName) -> ModelVersion:
+    return ModelVersion(name, Digest("sha256:0"), RunName("run"), "flights:a", NOW)
+
+
+REQUEST = RolloutRequest(
+    RolloutName("flights-v2"), SystemName("flights"), RolloutCause.CHALLENGER, version(V2), version(V1)
+)
+
+
+def seen(v2: Readiness, split: TrafficSplit | None = None) -> RolloutObservation:
+    here = Surroundings({V1: Readiness.READY, V2: v2}, split or champion_only(V1), {"champion": V1})
+    return RolloutObservation(here, watched_since=NOW)
+
+
+def state(phase: RolloutPhase, step: int = 0, **more: object) -> RolloutState:
+    return RolloutState(
+        phase,
+        step,
+        started_at=NOW,
+        deploying_since=NOW,
+        policy_digest="d",
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def test_a_rollout_has_one_name_for_one_pair_and_number() -> None:
+    names = {rollout_name(SystemName("flights"), V1, V2, number) for number in (1, 1, 2)}
+    assert len(names) == 2
+
+
+def test_a_pause_keeps_the_traffic_of_the_step_before() -> None:
+    canary, pause = (wanted_split(REQUEST, RolloutState.at_step(step), STEPS) for step in (1, 2))
+    assert canary == pause
+    assert canary is not None
+    assert canary.weight_of(V2) == 25
+
+
+def test_arms_keep_their_order_through_all_steps() -> None:
+    for step in range(len(STEPS)):
+        split = wanted_split(REQUEST, RolloutState.at_step(step), STEPS)
+        assert split is not None
+        assert split.champion == V1
+
+
+def test_an_absent_challenger_is_deployed_and_gets_no_traffic() -> None:
+    plan = plan_rollout(
+        REQUEST, state(RolloutPhase.DEPLOYING), seen(Readiness.ABSENT), POLICY, now=NOW, wall=NOW
+    )
+    assert plan.actions == (DeployVersion(version(V2)),)
+
+
+def test_a_starting_challenger_gets_no_traffic() -> None:
+    plan = plan_rollout(
+        REQUEST, state(RolloutPhase.DEPLOYING), seen(Readiness.STARTING), POLICY, now=NOW, wall=NOW
+    )
+    assert plan.actions == ()
+
+
+def test_planning_twice_from_the_same_look_plans_the_same() -> None:
+    plans = [
+        plan_rollout(REQUEST, state(RolloutPhase.DEPLOYING), seen(Readiness.READY), POLICY, now=NOW, wall=NOW)
+        for _ in range(2)
+    ]
+    assert plans[0] == plans[1]
+    assert [action for action in plans[0].actions if isinstance(action, SetTraffic)]
+
+
+def test_a_challenger_gets_its_whole_deadline_after_an_absence_of_the_loop() -> None:
+    """FAULTS 4, 13."""
+    later = NOW + timedelta(hours=5)
+    here = seen(Readiness.STARTING).surroundings
+    back = RolloutObservation(here, watched_since=later)
+    waiting = plan_rollout(REQUEST, state(RolloutPhase.DEPLOYING), back, POLICY, now=NOW, wall=later)
+    assert waiting.status.phase is RolloutPhase.DEPLOYING
+    over = later + POLICY.progress_deadline
+    aborted = plan_rollout(REQUEST, state(RolloutPhase.DEPLOYING), back, POLICY, now=NOW, wall=over)
+    assert aborted.status.phase is RolloutPhase.ROLLING_BACK
+    assert aborted.decisions[0].reason == "ProgressDeadlineExceeded"
+
+
+def test_a_final_rollout_asks_for_nothing() -> None:
+    for phase in (RolloutPhase.PROMOTED, RolloutPhase.ROLLED_BACK):
+        plan = plan_rollout(REQUEST, state(phase), seen(Readiness.ABSENT), POLICY, now=NOW, wall=NOW)
+        assert (plan.actions, plan.decisions) == ((), ())

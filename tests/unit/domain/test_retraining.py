@@ -1,0 +1,120 @@
+"""When a retraining may start."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capstan.domain.retraining import (
+    Backoff,
+    Budget,
+    RetrainingPolicy,
+    RetrainingState,
+    ended,
+    find_hold,
+    newest,
+    started,
+    trigger_from,
+)
+from capstan.domain.triggers import Alert, Trigger, TriggerKind
+from capstan.domain.versions import VersionName
+
+NOW = datetime(2013, 6, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+V1 = VersionName("v1")
+POLICY = RetrainingPolicy(frozenset({"DriftDetected"}), cooldown=14 * DAY, budget=Budget(2, 30 * DAY))
+ALERT = Trigger(TriggerKind.ALERT, NOW, "drift", ("a",))
+MANUAL = Trigger(TriggerKind.MANUAL, NOW, "a person asked for it")
+
+
+def alert(mark: str, days: int = 0, name: str = "DriftDetected", version: str = "v1") -> Alert:
+    return Alert(name, VersionName(version), mark, NOW - days * DAY, f"because of {mark}")
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcde"), st.integers(0, 5)), min_size=1), st.randoms())
+def test_repeats_and_order_of_alerts_do_not_matter(
+    raised: list[tuple[str, int]], shuffler: random.Random
+) -> None:
+    """FAULTS 18, 27, 28."""
+    alerts = [alert(mark, days) for mark, days in dict(raised).items()]
+    shuffled = [*alerts, *alerts]
+    shuffler.shuffle(shuffled)
+    assert trigger_from(shuffled, POLICY, V1) == trigger_from(alerts, POLICY, V1)
+
+
+def test_a_trigger_is_as_of_the_newest_alert_and_names_all() -> None:
+    trigger = trigger_from([alert("a", 3), alert("b", 1), alert("c", 2)], POLICY, V1)
+    assert trigger is not None
+    assert (trigger.as_of, trigger.alerts) == (NOW - DAY, ("a", "b", "c"))
+    assert trigger.reason.startswith("DriftDetected: because of b")
+
+
+@pytest.mark.parametrize(
+    "other", [alert("a", version="v2"), alert("a", name="VersionDown")], ids=["version", "name"]
+)
+def test_alerts_of_other_versions_and_names_trigger_nothing(other: Alert) -> None:
+    assert trigger_from([other], POLICY, V1) is None
+
+
+def test_the_newest_trigger_is_kept() -> None:
+    old = replace(ALERT, as_of=NOW - DAY)
+    assert newest(old, None, ALERT) == newest(ALERT, old) == ALERT
+    assert newest(ALERT, MANUAL) == MANUAL
+    assert newest(None) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "until"),
+    [
+        (RetrainingState(circuit_open=True, failures=5), "CircuitOpen", None),
+        (RetrainingState(unpromoted=3), "LoopBroken", None),
+        (RetrainingState(failures=3, failed_at=NOW), "BackingOff", NOW + timedelta(hours=4)),
+        (RetrainingState(finished_at=NOW - DAY), "CoolingDown", NOW + 13 * DAY),
+        (RetrainingState(starts=(NOW - 29 * DAY, NOW - 20 * DAY)), "BudgetSpent", NOW + DAY),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_hold_says_which_rule_and_until_when(
+    state: RetrainingState, reason: str, until: datetime | None
+) -> None:
+    hold = find_hold(state, POLICY, ALERT, NOW)
+    assert hold is not None
+    assert (hold.reason, hold.until) == (reason, until)
+    if until is not None:
+        assert find_hold(state, POLICY, ALERT, until) is None
+
+
+def test_a_persons_wish_waits_for_neither_cooldown_nor_budget_but_for_the_circuit() -> None:
+    busy = RetrainingState(finished_at=NOW, starts=(NOW, NOW))
+    assert find_hold(busy, POLICY, MANUAL, NOW) is None
+    assert find_hold(replace(busy, circuit_open=True), POLICY, MANUAL, NOW) is not None
+
+
+def test_approval_is_good_for_one_run() -> None:
+    policy = replace(POLICY, needs_approval=True)
+    state = RetrainingState()
+    assert find_hold(state, policy, ALERT, NOW) is not None
+    approved = replace(state, approved=True)
+    assert find_hold(approved, policy, ALERT, NOW) is None
+    assert not started(approved, policy, ALERT, NOW).approved
+
+
+def test_failures_open_the_circuit_and_a_success_resets_the_count() -> None:
+    policy = replace(POLICY, backoff=Backoff(circuit_after=2))
+    once = ended(RetrainingState(), policy, NOW, failed=True, promotable=False)
+    twice = ended(once, policy, NOW, failed=True, promotable=False)
+    assert (once.circuit_open, twice.circuit_open) == (False, True)
+    after = ended(once, policy, NOW, failed=False, promotable=False)
+    assert (after.failures, after.unpromoted, after.attempt) == (0, 1, 2)
+
+
+@given(st.integers(1, 10_000))
+def test_backoff_doubles_up_to_its_maximum(failures: int) -> None:
+    backoff = Backoff(timedelta(hours=1), timedelta(days=2))
+    assert backoff.delay(failures) == min(timedelta(hours=2 ** min(failures - 1, 20)), timedelta(days=2))
+    assert backoff.delay(0) == timedelta(0)
