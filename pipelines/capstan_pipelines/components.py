@@ -5,7 +5,7 @@ A component's source is copied into the compiled pipeline, so it must stand alon
 """
 
 # No `from __future__ import annotations`: KFP reads the real types.
-# mypy: disable-error-code="misc, untyped-decorator"
+# mypy: disable-error-code="misc, untyped-decorator, no-untyped-def"
 
 import functools
 import os

@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -29,7 +30,6 @@ from capstan.training.job import Job
 from capstan_pipelines.steps import progress
 
 LOOK_SECONDS = 0.1
-GRACE_SECONDS = 2.0
 CANCELLED, BUSY = 143, 3
 ARTIFACTS = "artifacts"
 _KEPT = ("choice", "evaluation", "report", "result", "packaged")
@@ -106,6 +106,7 @@ def main() -> int:
             except Exception as error:
                 status = RunStatus(RunPhase.FAILED, _why(watch, error))
             watch.end(status)
+        print(f"run: {status.phase.value}, {_cpu_seconds():.1f} s of processors", flush=True)  # noqa: T201
         if status.phase is RunPhase.SUCCEEDED:
             _tidy(path / ARTIFACTS)
     return 0 if status.phase is RunPhase.SUCCEEDED else 1
@@ -172,6 +173,11 @@ def _cancellable(watch: Watch) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _cpu_seconds() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def _tidy(artifacts: Path) -> None:

@@ -26,7 +26,7 @@ from capstan_pipelines.steps.progress import step
 
 
 def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: str) -> None:
-    """Write metrics, slices and gates of the test window; raises UntrustedArtifactError for a champion that was changed."""
+    """Write metrics, slices and gates of the test window; raises UntrustedArtifactError for a changed champion."""
     with step("evaluate") as say:
         job, cases = Job(job_folder), Parted.read(Path(cases_folder))
         choice = json.loads(Path(choice_file).read_text())

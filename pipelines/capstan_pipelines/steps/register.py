@@ -100,7 +100,7 @@ def patiently(
     sleep: Callable[[float], None] = time.sleep,
     patience: float | None = None,
 ) -> T:
-    """Repeat while the registry does not answer, waiting 1, 2, 4, ... up to 30 s; what is trained is not thrown away."""
+    """Repeat while the registry does not answer, waiting 1, 2, 4, ... up to 30 s: no trained model is thrown away."""
     if patience is None:
         patience = float(os.environ.get(PATIENCE, _DEFAULT_PATIENCE))
     waited, wait = 0.0, 1.0

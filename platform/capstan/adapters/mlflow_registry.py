@@ -58,7 +58,7 @@ class MlflowRegistry:
         self._starting = threading.Lock()
 
     def initialise(self) -> None:
-        """Create what is missing: tables, experiment, model. Takes seconds once; everything else does it when needed."""
+        """Create what is missing: tables, experiment, model. Takes seconds once; done when needed in any case."""
         self._experiment()
 
     def record_run(self, version: ModelVersion, record: RunRecord) -> str:
