@@ -213,7 +213,7 @@ class World:
             if self.serving.starts[version] != self._deployed.get(version, 0):
                 self.lines.append(f"{at}    deploy {version}")
                 self._deployed[version] = self.serving.starts[version]
-        serving = set(self.serving.readiness())
+        serving = set(self.serving._since)
         self.lines += [f"{at}    retire {version}" for version in sorted(self._serving - serving)]
         self._serving = serving
         self._noticed = (events, len(self.traffic.applied), len(self.registry.moves))
@@ -221,7 +221,7 @@ class World:
     def check_invariants(self) -> None:
         """What must hold after every pass, whatever happened."""
         for split in self.traffic.applied[-1:]:
-            present = self.serving.readiness()
+            present = self.serving._since
             assert split.versions <= present.keys() or self.is_gone, (
                 f"traffic to {split.versions - present.keys()}"
             )

@@ -397,10 +397,11 @@ class _Planning:
         here = self.seen.surroundings
         if isinstance(here.readiness, Away):
             return []
-        actions: list[Action] = []
-        for version in (self.champion, self.state.warm):
-            if version is not None and here.readiness.get(version.name, Readiness.ABSENT) is Readiness.ABSENT:
-                actions.append(DeployVersion(version))
+        actions: list[Action] = [
+            DeployVersion(version)
+            for version in (self.champion, self.state.warm)
+            if version is not None and here.readiness.get(version.name, Readiness.ABSENT) is Readiness.ABSENT
+        ]
         if isinstance(here.split, Away):
             return actions
         used = here.split.versions if here.split is not None else frozenset[VersionName]()

@@ -44,7 +44,7 @@ class Limits:
 class ShadowStep:
     """The challenger answers copies of requests; quality is judged on paired predictions."""
 
-    percent: Weight = Weight(100)
+    percent: Weight
     min_requests: int = 0
     min_labels: int = 0
     min_blocks: int = 0
@@ -82,7 +82,7 @@ class RolloutPolicy:
     steps: tuple[Step, ...]
     rules: Mapping[str, QualityRule]
     """By the analysis' name; minima of evidence come from the step."""
-    operation: OperationPolicy = OperationPolicy()
+    operation: OperationPolicy = field(default_factory=OperationPolicy)
     limits: Limits = Limits()
     progress_deadline: timedelta = timedelta(minutes=5)
     """Wall time."""

@@ -63,7 +63,7 @@ class SystemState:
     rollout: RolloutRequest | None = None
     rollouts: int = 0
     """How many were ever started; part of their names."""
-    retraining: RetrainingState = RetrainingState()
+    retraining: RetrainingState = field(default_factory=RetrainingState)
     paused: bool = False
     commands: tuple[Command, ...] = ()
     """Written by people, not yet followed."""

@@ -26,7 +26,7 @@ from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, Sy
 
 NOW = datetime(2013, 6, 1, tzinfo=UTC)
 V1, V2 = VersionName("v1"), VersionName("v2")
-STEPS = (ShadowStep(), CanaryStep(Weight(25)), PauseStep())
+STEPS = (ShadowStep(Weight(100)), CanaryStep(Weight(25)), PauseStep())
 POLICY = RolloutPolicy(STEPS, {"quality": QualityRule(Decide.UNLESS_WORSE)}, digest="d")
 
 
