@@ -169,7 +169,8 @@ def _strides(times: NDArray[np.int64], window: float) -> _Strides:
     if not len(times):
         raise InvalidDataError("the reference has no rows; train on some")
     stride = window / STEPS
-    span = float(times[-1] - times[0]) + 1
+    # The last row is followed by as much time as lies between rows, or ten weeks would count as nine.
+    span = float(times[-1] - times[0]) * (1 + 1 / max(1, len(times) - 1)) + 1
     count = int(span // stride)
     of_row = ((times[-1] - times) // stride).astype(np.int64)
     return _Strides(np.where(of_row < count, of_row, -1), count, int(span // window))

@@ -135,7 +135,7 @@ class Measuring:
             return told(Decision.NO_EVIDENCE, "TooFewRows")
         quality = measure(
             watched.quality.metric,
-            labelled["label"].to_numpy().astype(np.float64),
+            labelled["label"].to_numpy() > 0,
             labelled["prediction"].to_numpy().astype(np.float64),
             self._days(labelled, start, end),
         )

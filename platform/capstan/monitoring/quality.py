@@ -8,81 +8,17 @@ days - 1 degrees of freedom, excludes that it is no worse at all.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
-from scipy.stats import rankdata
 
+from capstan.evaluation.metrics import METRICS, Booleans, Floats
 from capstan.spec.metrics import LOWER_IS_BETTER
 
-Numbers = NDArray[np.float64]
-CLIP = 0.001
-DECISION = 0.5
 LEAST_DAYS = 3
 """Fewer days say nothing about how days differ."""
-
-
-def _roc_auc(truth: Numbers, scores: Numbers) -> float:
-    positives = float(truth.sum())
-    negatives = len(truth) - positives
-    if not positives or not negatives:
-        return math.nan
-    ranks = rankdata(scores)
-    return float((ranks[truth > 0].sum() - positives * (positives + 1) / 2) / (positives * negatives))
-
-
-def _average_precision(truth: Numbers, scores: Numbers) -> float:
-    if not truth.sum():
-        return math.nan
-    order = np.argsort(-scores, kind="stable")
-    last_of_ties = np.append(np.diff(scores[order]) != 0, True)
-    hits = np.cumsum(truth[order])[last_of_ties]
-    precision = hits / (np.flatnonzero(last_of_ties) + 1)
-    return float((np.diff(hits, prepend=0) * precision).sum() / truth.sum())
-
-
-def _log_loss(truth: Numbers, scores: Numbers) -> float:
-    clipped = scores.clip(CLIP, 1 - CLIP)
-    return float(-(truth * np.log(clipped) + (1 - truth) * np.log1p(-clipped)).mean())
-
-
-def _brier(truth: Numbers, scores: Numbers) -> float:
-    return float(((truth - scores) ** 2).mean())
-
-
-def _accuracy(truth: Numbers, scores: Numbers) -> float:
-    return float(((scores >= DECISION) == (truth > 0)).mean())
-
-
-def _precision(truth: Numbers, scores: Numbers) -> float:
-    chosen = scores >= DECISION
-    return float(truth[chosen].mean()) if chosen.any() else math.nan
-
-
-def _recall(truth: Numbers, scores: Numbers) -> float:
-    return float((scores >= DECISION)[truth > 0].mean()) if truth.any() else math.nan
-
-
-def _f1(truth: Numbers, scores: Numbers) -> float:
-    chosen = scores >= DECISION
-    both = float(truth[chosen].sum())
-    total = float(chosen.sum() + truth.sum())
-    return 2 * both / total if total else math.nan
-
-
-METRICS: dict[str, Callable[[Numbers, Numbers], float]] = {
-    "rocAuc": _roc_auc,
-    "averagePrecision": _average_precision,
-    "logLoss": _log_loss,
-    "brierScore": _brier,
-    "accuracy": _accuracy,
-    "precision": _precision,
-    "recall": _recall,
-    "f1": _f1,
-}
 
 
 @dataclass(frozen=True)
@@ -96,8 +32,8 @@ class Quality:
     days: int
 
 
-def measure(metric: str, truth: Numbers, scores: Numbers, days: NDArray[np.int64]) -> Quality:
-    """The metric with its standard error; `truth` is 0 or 1, `days` says of which day each row is."""
+def measure(metric: str, truth: Booleans, scores: Floats, days: NDArray[np.int64]) -> Quality:
+    """The metric with its standard error; `days` says of which day each row is."""
     compute = METRICS[metric]
     value = compute(truth, scores) if len(truth) else math.nan
     present = np.unique(days)

@@ -104,7 +104,7 @@ class PayloadReader:
             for attempt in range(_READS):
                 try:
                     self._define(start, end, as_of, inputs)
-                    return self._connection.execute(query, values).to_arrow_reader(65_536).read_all()
+                    return self._connection.sql(query, params=values).to_arrow_table()
                 except duckdb.IOException as error:
                     # A merger may remove a segment between the listing and the reading: list again.
                     if attempt + 1 == _READS:
@@ -120,9 +120,8 @@ class PayloadReader:
         with self._lock:
             try:
                 self._define(start, end, None, inputs)
-                yield from self._connection.execute(
-                    query, _values(query, start, end, None, {})
-                ).to_arrow_reader(rows)
+                answer = self._connection.sql(query, params=_values(query, start, end, None, {}))
+                yield from answer.to_arrow_reader(rows)
             except duckdb.Error as error:
                 raise _unreadable(error) from error
 

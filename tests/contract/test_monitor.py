@@ -1,0 +1,362 @@
+"""What the monitor promises, asked of a real process over HTTP, on payloads that a real intake stored."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import numpy as np
+import orjson
+import psutil
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
+from ruamel.yaml import YAML
+
+from capstan.adapters.monitor_client import MonitorClient
+from capstan.adapters.ports_in_use import free_port
+from capstan.domain.versions import VersionName
+from capstan.errors import UnavailableError
+from capstan.monitoring import detectors
+from capstan.monitoring.intake import Intake
+from capstan.spec import MLSystem, parse
+
+pytestmark = pytest.mark.real
+SINCE = datetime(2013, 2, 1, 5, tzinfo=UTC)
+WEEK = timedelta(days=7)
+WALL = datetime(2026, 1, 1, tzinfo=UTC)
+PER_WEEK = 1400
+
+
+def document() -> dict[str, object]:
+    file = Path(__file__).parents[1] / "unit" / "spec" / "flight_delays.yaml"
+    return json.loads(json.dumps(YAML(typ="safe").load(file.read_text()), default=str))
+
+
+SYSTEM: MLSystem = parse(document(), base_dir=Path())
+
+
+def week(
+    rng: np.random.Generator,
+    start: datetime,
+    *,
+    rows: int = PER_WEEK,
+    shift: float = 0.0,
+    new_dest: float = 0.0,
+    missing: float = 0.0,
+    useless: bool = False,
+) -> dict[str, NDArray[np.generic]]:
+    """One week of requests, with predictions that rank the truth well unless `useless`."""
+    truth = rng.random(rows) < 0.25
+    scores = np.clip(rng.normal(0.2 + (0 if useless else 0.25) * truth, 0.12), 0.001, 0.999)
+    temp = rng.normal(10 + shift, 3, rows)
+    temp[rng.random(rows) < missing] = np.nan
+    dest = rng.choice(np.array(["ATL", "BOS", "LAX"], dtype=object), rows, p=[0.5, 0.3, 0.2])
+    dest[rng.random(rows) < new_dest] = "XXX"
+    step = WEEK.total_seconds() / rows
+    return {
+        "time": np.array([start + timedelta(seconds=step * n) for n in range(rows)], dtype=object),
+        "distance": rng.gamma(4, 200, rows), "dep_hour": rng.integers(5, 23, rows).astype(float), "temp": temp,
+        "dest": dest, "score": scores, "truth": truth,
+    }  # fmt: skip
+
+
+class Watched:
+    """A state directory with a version's reference and a running monitor."""
+
+    def __init__(self, root: Path, kind: str = "Scipy") -> None:
+        self.root = root
+        self.folder = root / "systems" / "flight-delays"
+        for name in ("payloads", "labels", "monitor"):
+            (self.folder / name).mkdir(parents=True)
+        (self.folder / "spec.json").write_bytes(orjson.dumps(document()))
+        (root / "token").write_text("secret")
+        self.intake = Intake(root / "collector", root / "systems")
+        rng = np.random.default_rng(1)
+        weeks = [week(rng, SINCE - WEEK * (n + 1)) for n in range(5)]
+        columns = {name: np.concatenate([one[name] for one in weeks]) for name in weeks[0]}
+        table = pa.table(
+            {
+                "scheduled_departure": pa.array(list(columns["time"]), pa.timestamp("us", tz="UTC")),
+                **{
+                    name: pa.array(columns[name], from_pandas=True)
+                    for name in ("distance", "dep_hour", "temp", "dest")
+                },
+            }
+        )
+        self.model = root / "model"
+        self.model.mkdir()
+        detectors.fit(table, SYSTEM, predictions=columns["score"]).save(self.model / "detectors")
+        (self.model / "manifest.json").write_bytes(orjson.dumps({"metrics": {"rocAuc": 0.9}}))
+        self.port = free_port()
+        self.config = root / "monitor.json"
+        self.config.write_bytes(
+            orjson.dumps(
+                {
+                    "port": self.port,
+                    "folder": str(self.folder),
+                    "token": str(root / "token"),
+                    "detectors": kind,
+                }
+            )
+        )
+        self.client = MonitorClient(
+            f"http://127.0.0.1:{self.port}", folder=self.folder / "monitor", token="secret",
+            model_dir=lambda _version: self.model,
+        )  # fmt: skip
+        self.process: subprocess.Popen[bytes] | None = None
+        self.sent = 0
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "capstan.monitoring.monitor", "--config", str(self.config)]
+        )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, "the monitor ended"
+            try:
+                self.client.windows()
+                return
+            except UnavailableError:
+                time.sleep(0.05)
+        raise AssertionError("the monitor did not start")
+
+    def kill(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGKILL)
+            self.process.wait(timeout=30)
+
+    def serve(
+        self, columns: dict[str, NDArray[np.generic]], *, version: str = "v1", labelled: float = 1.0
+    ) -> None:
+        payloads, labels = [], []
+        for n in range(len(columns["time"])):
+            self.sent += 1
+            when: datetime = columns["time"][n]
+            inputs = {name: columns[name][n] for name in ("distance", "dep_hour", "temp", "dest")}
+            inputs = {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in inputs.items()}
+            payloads.append(
+                {
+                    "id": f"b-{self.sent}",
+                    "source": f"/capstan/flight-delays/{version}",
+                    "data": {
+                        "request_id": f"r{self.sent}", "version": version, "role": "champion", "attempt": 1, "row": 0,
+                        "event_time": when.isoformat(), "entity_id": f"e{self.sent}", "status": 200,
+                        "latency_seconds": 0.01, "prediction": float(columns["score"][n]), "nonfinite": False,
+                        "inputs": inputs,
+                    },
+                }
+            )  # fmt: skip
+            if n < labelled * len(columns["time"]):
+                at = (when + timedelta(hours=6)).isoformat()
+                labels.append({"id": f"e{self.sent}", "label": bool(columns["truth"][n]), "availableAt": at})
+        for first in range(0, len(payloads), 500):
+            batch = orjson.dumps(payloads[first : first + 500], option=orjson.OPT_SERIALIZE_NUMPY)
+            self.intake.receive(None, batch, WALL)
+        if labels:
+            self.intake.feedback(orjson.dumps({"labels": labels}), WALL, system=None)
+        self.intake.flush()
+
+    def metrics(self) -> dict[str, float]:
+        lines = httpx.get(f"http://127.0.0.1:{self.port}/metrics").text.splitlines()
+        return {
+            line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1])
+            for line in lines
+            if not line.startswith("#")
+        }
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    running = Watched(tmp_path)
+    running.start()
+    yield running
+    running.kill()
+
+
+def weeks(watched: Watched, *kinds: dict[str, float], labelled: float = 1.0, seed: int = 2) -> None:
+    rng = np.random.default_rng(seed)
+    for n, kind in enumerate(kinds):
+        watched.serve(week(rng, SINCE + n * WEEK, **kind), labelled=labelled)
+
+
+def test_drift_alerts_after_two_windows_and_names_the_feature(watched: Watched) -> None:
+    weeks(watched, {}, {"shift": 9}, {"shift": 9}, {})
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    seen = [watched.client.advance(SINCE + n * WEEK + timedelta(days=3)) for n in range(1, 5)]
+    assert [list(step.alerts) for step in seen] == [[], [], ["DriftDetected"], []]
+    assert [step.alerting_changed for step in seen] == [False, False, True, True]
+    told = watched.client.windows()
+    assert [[name for name, f in window["features"].items() if f["breach"]] for window in told] == [
+        [], ["temp"], ["temp"], [],
+    ]  # fmt: skip
+    assert [window["drift_alert"] for window in told] == [False, False, True, False]
+    assert all(window["quality"]["coverage"] == 1.0 for window in told)
+
+
+def test_gauges_say_what_was_decided_and_as_of_when(watched: Watched) -> None:
+    weeks(watched, {"shift": 9, "new_dest": 0.5}, {"shift": 9, "new_dest": 0.5})
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    step = watched.client.advance(SINCE + 2 * WEEK)
+    gauges = watched.metrics()
+    v1 = 'system="flight-delays",version="v1"'
+    assert gauges[f"capstan_drift_alert{{{v1}}}"] == 1
+    assert gauges['capstan_monitor_generation{system="flight-delays"}'] == step.generation
+    end = 'capstan_window_end_timestamp_seconds{system="flight-delays",version="v1",window="drift"}'
+    assert gauges[end] == (SINCE + 2 * WEEK).timestamp()
+    dest = 'feature="dest",system="flight-delays",version="v1"'
+    assert gauges[f"capstan_drift_distance{{{dest}}}"] == pytest.approx(0.5, abs=0.06)
+    assert gauges[f"capstan_drift_distance{{{dest}}}"] > gauges[f"capstan_drift_threshold{{{dest}}}"]
+    assert gauges[f"capstan_missing_alert{{{v1}}}"] == 0
+
+
+def test_missing_values_raise_their_own_alert_and_one_nan_hides_no_shift(watched: Watched) -> None:
+    weeks(watched, {"missing": 0.4}, {"missing": 0.4, "shift": 9})
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    step = watched.client.advance(SINCE + 2 * WEEK)
+    assert step.alerts == ("MissingValuesRose",)
+    last = watched.client.windows()[-1]["features"]["temp"]
+    assert last["missing_rate"] == pytest.approx(0.4, abs=0.05)
+    assert last["breach"]
+
+
+def test_quality_waits_for_labels_and_claims_nothing_below_the_coverage(watched: Watched) -> None:
+    weeks(watched, {"useless": True})
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    assert watched.client.advance(SINCE + WEEK).alerts == ()
+    assert (
+        watched.client.windows()[0]["quality"] is None
+        or watched.client.windows()[0]["quality"]["coverage"] >= 0.98
+    )
+    step = watched.client.advance(SINCE + WEEK + timedelta(days=3))
+    assert step.alerts == ("QualityDropped",)
+    quality = watched.client.windows()[0]["quality"]
+    assert quality["value"] == pytest.approx(0.5, abs=0.06)
+    assert quality["drop_bound"] > 0
+
+
+def test_half_of_the_labels_are_no_claim(watched: Watched) -> None:
+    weeks(watched, {"useless": True}, labelled=0.5)
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    assert watched.client.advance(SINCE + WEEK + timedelta(days=2)).alerts == ()
+    assert watched.client.windows()[0]["quality"] is None
+    assert watched.client.advance(SINCE + WEEK + timedelta(days=3)).alerts == ()
+    quality = watched.client.windows()[0]["quality"]
+    assert (quality["decision"], quality["reason"], quality["value"]) == (
+        "NoEvidence",
+        "CoverageTooLow",
+        None,
+    )
+    assert quality["coverage"] == pytest.approx(0.5, abs=0.01)
+    assert watched.metrics()['capstan_quality_alert{system="flight-delays",version="v1"}'] == 0
+
+
+def test_an_empty_window_neither_alerts_nor_says_fine_nor_ends_an_alert(watched: Watched) -> None:
+    weeks(watched, {"shift": 9}, {"shift": 9})
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    step = watched.client.advance(SINCE + 5 * WEEK)
+    assert step.alerts == ("DriftDetected",)
+    told = watched.client.windows()
+    assert [window["drift"] for window in told] == [
+        "Breach",
+        "Breach",
+        "NoEvidence",
+        "NoEvidence",
+        "NoEvidence",
+    ]
+    assert (told[3]["quality"]["decision"], told[4]["quality"]) == ("NoEvidence", None)
+
+
+def test_a_new_version_begins_its_own_windows(watched: Watched) -> None:
+    weeks(watched, {"shift": 9}, {"shift": 9})
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    assert watched.client.advance(SINCE + 2 * WEEK).alerts == ("DriftDetected",)
+    watched.client.watch(VersionName("v2"), since=SINCE + 2 * WEEK)
+    step = watched.client.advance(SINCE + 2 * WEEK)
+    assert (step.alerts, step.alerting_changed) == ((), True)
+    assert 'capstan_drift_alert{system="flight-delays",version="v1"}' not in watched.metrics()
+    before = watched.client.advance(SINCE + 2 * WEEK)
+    watched.client.watch(VersionName("v2"), since=SINCE + 2 * WEEK)
+    assert watched.client.advance(SINCE + 2 * WEEK) == before
+    assert len(watched.client.windows()) == 2
+
+
+def ask(watched: Watched, now: datetime) -> None:
+    with suppress(UnavailableError):
+        watched.client.advance(now)
+
+
+def test_a_killed_monitor_decides_the_same_windows_once(tmp_path: Path) -> None:
+    kinds: list[dict[str, float]] = [{}, {"shift": 9}, {"shift": 9}, {"missing": 0.3}, {}, {"useless": True}]
+    straight, killed = Watched(tmp_path / "straight"), Watched(tmp_path / "killed")
+    end = SINCE + len(kinds) * WEEK + timedelta(days=3)
+    told = {}
+    for name, one in (("straight", straight), ("killed", killed)):
+        weeks(one, *kinds)
+        one.client.watch(VersionName("v1"), since=SINCE)
+        one.start()
+        if name == "killed":
+            rng = random.Random(7)
+            for _ in range(4):
+                asked = threading.Thread(target=ask, args=(one, end))
+                asked.start()
+                time.sleep(0.2 + rng.random() * 0.5)
+                one.kill()
+                asked.join(timeout=30)
+                one.start()
+        one.client.advance(end)
+        told[name] = one.client.windows()
+        one.kill()
+    assert len(told["straight"]) == len(kinds)
+    ends = [window["end"] for window in told["killed"]]
+    assert ends == sorted(set(ends))
+    assert [w | {"generation": 0} for w in told["killed"]] == [
+        w | {"generation": 0} for w in told["straight"]
+    ]
+
+
+def test_alibi_detect_decides_as_scipy_does_in_bounded_memory_and_little_time(tmp_path: Path) -> None:
+    told = {}
+    for kind in ("Scipy", "AlibiDetect"):
+        one = Watched(tmp_path / kind, kind)
+        weeks(one, {}, {"shift": 2, "new_dest": 0.1})
+        one.client.watch(VersionName("v1"), since=SINCE)
+        one.start()
+        one.client.advance(SINCE + WEEK)
+        process = psutil.Process(one.process.pid)
+        before = process.cpu_times()
+        one.client.advance(SINCE + 2 * WEEK)
+        after = process.cpu_times()
+        seconds = after.user + after.system - before.user - before.system
+        print(f"{kind}: {process.memory_info().rss / 2**20:.0f} MiB, {seconds:.2f} s CPU for one window")
+        assert process.memory_info().rss < 450 * 2**20
+        assert seconds < 1
+        told[kind] = one.client.windows()
+        one.kill()
+    for exact, found in zip(told["Scipy"], told["AlibiDetect"], strict=True):
+        assert found["drift"] == exact["drift"]
+        for name, feature in exact["features"].items():
+            assert found["features"][name]["distance"] == pytest.approx(feature["distance"], abs=1e-6)
+            assert found["features"][name]["p_value"] == pytest.approx(
+                feature["p_value"], rel=1e-4, abs=1e-30
+            )
+
+
+def test_only_the_internal_token_moves_the_clock(watched: Watched) -> None:
+    answer = httpx.post(f"{watched.client.address}/advance", json={"now": SINCE.isoformat()})
+    assert answer.status_code == 401
+    wrong = httpx.post(
+        f"{watched.client.address}/advance", json={"now": "soon"}, headers={"authorization": "Bearer secret"}
+    )
+    assert (wrong.status_code, wrong.json()["error"]["field"]) == (422, "now")

@@ -1,0 +1,61 @@
+"""What online quality claims, and what it does not."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from capstan.evaluation.metrics import METRICS
+from capstan.monitoring.quality import judge_drop, measure
+from capstan.spec.metrics import METRICS as KNOWN
+
+
+def days_of(rng: np.random.Generator, days: int, rows: int, *, skill: float = 1.0, wander: float = 0.5):
+    """Rows whose difficulty differs between days."""
+    day = np.repeat(np.arange(days), rows)
+    base = rng.normal(0, wander, days)[day]
+    truth = rng.random(days * rows) < 1 / (1 + np.exp(1.2 - base))
+    scores = 1 / (1 + np.exp(-(skill * (truth - 0.5) * 2 + rng.normal(-1, 1.2, days * rows) + 0.5 * base)))
+    return truth, scores, day
+
+
+def test_every_metric_of_the_grammar_can_be_watched() -> None:
+    assert set(METRICS) == set(KNOWN["BinaryClassification"])
+
+
+def test_a_window_of_one_class_has_no_auc() -> None:
+    found = measure("rocAuc", np.ones(50, dtype=bool), np.linspace(0, 1, 50), np.repeat(np.arange(5), 10))
+    assert (found.value, found.standard_error) == (None, None)
+    assert judge_drop("rocAuc", found, 0.8, max_drop=0.05, error_probability=0.05) is None
+
+
+def test_two_days_are_too_few_to_blame_more_than_chance() -> None:
+    truth, scores, day = days_of(np.random.default_rng(2), 2, 500, skill=0.0)
+    drop = judge_drop(
+        "rocAuc", measure("rocAuc", truth, scores, day), 0.9, max_drop=0.05, error_probability=0.05
+    )
+    assert drop is not None
+    assert drop.drop > 0.05
+    assert not drop.is_breach
+
+
+def test_without_a_drop_false_alarms_keep_to_their_probability_and_a_real_drop_is_found() -> None:
+    rng = np.random.default_rng(3)
+    truth, scores, _ = days_of(rng, 400, 300)
+    reference = METRICS["rocAuc"](truth, scores)
+    alarms, found = 0, 0
+    for _ in range(200):
+        same = measure("rocAuc", *days_of(rng, 7, 60))
+        worse = measure("rocAuc", *days_of(rng, 7, 300, skill=0.6))
+        # With maxDrop 0 only the bound protects from chance.
+        alarms += judge_drop("rocAuc", same, reference, max_drop=0.0, error_probability=0.05).is_breach
+        found += judge_drop("rocAuc", worse, reference, max_drop=0.05, error_probability=0.05).is_breach
+    assert alarms <= 200 * 0.05 + 3 * (200 * 0.05 * 0.95) ** 0.5
+    assert found > 150
+
+
+def test_a_rise_of_a_loss_is_a_drop_in_quality() -> None:
+    truth, scores, day = days_of(np.random.default_rng(4), 7, 400)
+    quality = measure("logLoss", truth, scores, day)
+    better = judge_drop("logLoss", quality, quality.value + 0.3, max_drop=0.05, error_probability=0.05)
+    worse = judge_drop("logLoss", quality, quality.value - 0.3, max_drop=0.05, error_probability=0.05)
+    assert (better.is_breach, worse.is_breach) == (False, True)
