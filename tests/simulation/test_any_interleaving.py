@@ -23,10 +23,9 @@ PARTS = ("registry", "serving", "traffic", "operation", "evidence", "alerts", "p
 
 
 class AnyInterleaving(RuleBasedStateMachine):
-    @initialize()
-    def begin(self) -> None:
+    @initialize(in_rollout=st.sampled_from([True, True, True, False]))
+    def begin(self, in_rollout: bool) -> None:
         self.world = World()
-        self.by_hand = False
         original = self.world.traffic.apply
 
         def apply(split: TrafficSplit, endpoints: Any) -> None:
@@ -37,6 +36,12 @@ class AnyInterleaving(RuleBasedStateMachine):
             original(split, endpoints)
 
         self.world.traffic.apply = apply  # type: ignore[method-assign]
+        if in_rollout:
+            # Most of what can go wrong needs a challenger.
+            self.world.start()
+            self.world.clock.advance(15 * DAY)
+            self.world.fire()
+            self.world.settle()
 
     def once(self) -> None:
         """One pass, perhaps the last of this process."""
@@ -63,6 +68,13 @@ class AnyInterleaving(RuleBasedStateMachine):
     @rule(hours=st.integers(0, 24 * 9))
     def time_passes(self, hours: int) -> None:
         self.world.clock.advance(DAY / 24 * hours)
+
+    @rule(days=st.integers(1, 9))
+    def quiet_days(self, days: int) -> None:
+        for _ in range(days):
+            self.world.clock.advance(DAY)
+            for _ in range(4):
+                self.once()
 
     @rule(hours=st.integers(-48, 48))
     def the_clock_jumps(self, hours: int) -> None:

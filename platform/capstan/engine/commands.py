@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from capstan.domain.actions import Command, Verb
+from capstan.domain.actions import Command, Verb, Waiting
 from capstan.domain.rollout import RolloutCause, RolloutPhase, RolloutState
 from capstan.domain.system import SystemState
 from capstan.domain.versions import VersionName
@@ -110,7 +110,7 @@ class _Check:
     def _resume(self) -> tuple[str, None]:
         if self._state.paused or self._state.retraining.circuit_open:
             return "", None
-        if self._rollout is not None and self._rollout.phase is RolloutPhase.PROGRESSING:
+        if self._rollout is not None and self._rollout.waiting == Waiting.APPROVAL:
             return self._rollout_name(), None
         raise self._refusal("nothing is paused", "pause")
 
@@ -122,7 +122,7 @@ class _Check:
             "CircuitOpen",
         ):
             return "", None
-        if self._rollout is not None and self._rollout.phase is RolloutPhase.PROGRESSING:
+        if self._rollout is not None and self._rollout.waiting == Waiting.APPROVAL:
             return self._rollout_name(), None
         raise self._refusal("nothing waits for approval", "retrain")
 
