@@ -97,17 +97,8 @@ class KfpLocalPipelines:
     def cancel(self, run: RunName) -> None:
         """End the run with all its processes; no error if it is not there or has ended."""
         folder = self._folder(run)
-        found = folder.process()
-        if found is None or not process_table.lives(*found):
+        if not _end(folder):
             return
-        pid, born = found
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGTERM)
-            deadline = time.monotonic() + GRACE_SECONDS
-            while time.monotonic() < deadline and process_table.lives(pid, born):
-                self._reap(run)
-                time.sleep(0.02)
-            os.killpg(pid, signal.SIGKILL)
         self._reap(run)
         written = folder.read_status()
         if written is None or written.phase not in FINAL:
@@ -115,11 +106,8 @@ class KfpLocalPipelines:
             folder.write_status(RunStatus(RunPhase.CANCELLED, "cancelled", steps))
 
     def cancel_all(self) -> None:
-        """End every run of the system, also those that an earlier supervisor started."""
-        if self._places.runs.is_dir():
-            for path in sorted(self._places.runs.iterdir()):
-                if (path / REQUEST).exists():
-                    self.cancel(RunName(path.name))
+        """End what runs now, also what an earlier supervisor started; it begins again when it is next started."""
+        interrupt_runs(self._places.runs)
 
     def log(self, run: RunName) -> Path:
         """The run's log, which need not exist yet."""
@@ -230,6 +218,33 @@ class KfpLocalPipelines:
         with contextlib.suppress(CapstanError):
             folder.write_status(failed)
         return failed
+
+
+def interrupt_runs(runs: Path) -> list[RunName]:
+    """End every run of the folder that is alive and forget how far it came; returns their names."""
+    ended = []
+    for path in sorted(runs.iterdir()) if runs.is_dir() else ():
+        folder = RunFolder(path)
+        if _end(folder):
+            # A run that was stopped from outside has not failed: the next supervisor starts it anew.
+            folder.forget()
+            ended.append(RunName(path.name))
+    return ended
+
+
+def _end(folder: RunFolder) -> bool:
+    """SIGTERM to the run, SIGKILL to its group after the grace; whether it was alive."""
+    found = folder.process()
+    if found is None or not process_table.lives(*found):
+        return False
+    pid, born = found
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_SECONDS
+        while time.monotonic() < deadline and process_table.lives(pid, born):
+            time.sleep(0.02)
+        os.killpg(pid, signal.SIGKILL)
+    return True
 
 
 def _document(system: MLSystem) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,12 @@ class RunFolder:
         """Whether its process still runs; another process of the same pid does not count."""
         found = self.process()
         return found is not None and process_table.lives(*found)
+
+    def forget(self) -> None:
+        """As if nobody had worked on it yet; its request and log stay."""
+        self._status.unlink(missing_ok=True)
+        self._process.unlink(missing_ok=True)
+        shutil.rmtree(self.progress, ignore_errors=True)
 
     @contextmanager
     def exclusively(self) -> Iterator[bool]:

@@ -95,6 +95,14 @@ def find(name: str, *, say: Callable[[str], None] = lambda _: None) -> Path:
     )
 
 
+def present(name: str) -> Path | None:
+    """The program that `find` would return, if it is here already; nothing is fetched."""
+    for _, path in _candidates(TOOLS[name]):
+        if path is not None and path.exists() and version(TOOLS[name], path) is not None:
+            return path
+    return None
+
+
 def version(tool: Tool, path: Path) -> str | None:
     """The program's version; None if it does not run or is another program of the same name."""
     try:

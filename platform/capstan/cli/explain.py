@@ -6,11 +6,12 @@ import dataclasses
 import json
 import shutil
 import textwrap
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capstan.spec.fields import FieldDoc, all_fields, find_field, plain_path, similar_fields
+if TYPE_CHECKING:
+    from capstan.spec.fields import FieldDoc
 
 app = typer.Typer()
 
@@ -26,6 +27,9 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Tell what a field of the file means: type, default, an example."""
+    # Other commands must not pay for the grammar at start-up.
+    from capstan.spec.fields import all_fields, find_field, plain_path, similar_fields
+
     if field is None or not plain_path(field):
         docs = list(all_fields().values())
         typer.echo(_json(docs) if as_json else _tree(docs))
@@ -59,6 +63,8 @@ def _tree(docs: list[FieldDoc]) -> str:
 
 
 def _page(doc: FieldDoc) -> str:
+    from capstan.spec.fields import all_fields
+
     rows = [("type", doc.type + (", required" if doc.is_required else ""))]
     if not doc.is_required:
         own = doc.default == "{}" and bool(doc.children)

@@ -13,6 +13,7 @@ NOUNS = (
     "up",
     "demo",
     "status",
+    "train",
     "commands",
     "runs",
     "logs",

@@ -10,7 +10,6 @@ from rich.progress import Progress
 from rich.table import Table
 
 from capstan.cli.console import Json, err, honest_errors, out, print_json
-from capstan.domain.quality import Decide, QualityRule
 from capstan.errors import InvalidSpecError, Mistake
 
 if TYPE_CHECKING:
@@ -48,7 +47,8 @@ def power(
     as_json: Json = False,
 ) -> None:
     """Simulate rollouts of known true difference: what would each rule say, and when?"""
-    # Other commands must not pay for numpy at start-up.
+    # Other commands must not pay for numpy and scipy at start-up.
+    from capstan.domain.quality import Decide, QualityRule
     from capstan.evaluation.power import Scenario, Simulation, simulate_power
 
     with honest_errors(as_json):

@@ -16,7 +16,9 @@ app = typer.Typer()
 
 @app.command(epilog="Example: capstan report flight-delays --json")
 def report(
-    system: Annotated[str | None, typer.Argument(help="Name of the system; default: the only one there is.")] = None,
+    system: Annotated[
+        str | None, typer.Argument(help="Name of the system; default: the only one there is.")
+    ] = None,
     state: State = DEFAULT_STATE,
     json: Json = False,
 ) -> None:
@@ -27,10 +29,14 @@ def report(
         from capstan.errors import NotFoundError
 
         folder = StateDir(state).root / "reports"
-        found = sorted(folder.glob("*.json")) if system is None else [StateDir(state).report(SystemName(system))]
+        found = (
+            sorted(folder.glob("*.json")) if system is None else [StateDir(state).report(SystemName(system))]
+        )
         if len(found) != 1 or not found[0].exists():
             names = ", ".join(file.stem for file in found) or "none"
-            raise NotFoundError(f"{folder}: reports there: {names}; `capstan demo FILE` makes one, then name it")
+            raise NotFoundError(
+                f"{folder}: reports there: {names}; `capstan demo FILE` makes one, then name it"
+            )
         document = orjson.loads(found[0].read_bytes())
     if json:
         print_json(document)
@@ -41,7 +47,15 @@ def report(
 def print_report(document: Mapping[str, Any]) -> None:
     """The months, then the totals."""
     table = Table(title=f"{document['system']}: managed against the static first model")
-    for heading in ("month", "rows", "ROC-AUC static", "managed", "gain [95 %]", "log loss static", "managed"):
+    for heading in (
+        "month",
+        "rows",
+        "ROC-AUC static",
+        "managed",
+        "gain [95 %]",
+        "log loss static",
+        "managed",
+    ):
         table.add_column(heading, justify="left" if heading == "month" else "right")
     for month, row in {**document["months"], "all": document["overall"]}.items():
         table.add_row(

@@ -9,10 +9,6 @@ from typing import Annotated
 import typer
 
 from capstan.errors import InvalidSpecError, Mistake
-from capstan.spec import load
-from capstan.spec.document import read_document
-from capstan.spec.location import path_text
-from capstan.spec.presence import missing_files
 
 app = typer.Typer()
 
@@ -28,6 +24,12 @@ def validate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:
     """Check a system's file: every mistake with its line, or nothing wrong (exit 0)."""
+    # Other commands must not pay for the grammar at start-up.
+    from capstan.spec import load
+    from capstan.spec.document import read_document
+    from capstan.spec.location import path_text
+    from capstan.spec.presence import missing_files
+
     mistakes: list[Mistake] = []
     name = None
     try:

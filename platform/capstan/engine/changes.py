@@ -31,7 +31,7 @@ def compare(old: MLSystem, new: MLSystem) -> list[Change]:
 
 def _document(system: MLSystem) -> dict[str, Any]:
     document: dict[str, Any] = system.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return document["spec"] | {"metadata": document["metadata"]}
+    return {**document["spec"], "metadata": document["metadata"]}
 
 
 def _differences(path: str, old: Any, new: Any) -> Iterator[Change]:

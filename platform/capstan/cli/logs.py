@@ -1,0 +1,119 @@
+"""`capstan logs`: what the processes and the training runs wrote."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, out, print_json
+from capstan.errors import NotFoundError
+
+app = typer.Typer()
+
+LOOK_SECONDS = 0.25
+_BLOCK = 65_536
+
+
+@app.command(epilog="Example: capstan logs v1 -f")
+def logs(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A process (v1, envoy, monitor, supervisor, ...) or a run; default: list them.",
+            show_default=False,
+        ),
+    ] = None,
+    state: State = DEFAULT_STATE,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="So many lines from the end.")] = 50,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows, until Ctrl-C.")] = False,
+    json: Json = False,
+) -> None:
+    """Show the end of a log, or list all logs."""
+    with honest_errors(json):
+        found = _logs(state.resolve())
+        if name is None:
+            _list(found, state, json)
+            return
+        file = _chosen(found, name, state)
+        text, end = _tail(file, lines)
+        if json:
+            print_json({"log": str(file), "lines": text.splitlines()})
+            return
+        out.out(text, end="", highlight=False)
+        if follow:
+            try:
+                for more in _growth(file, end):
+                    out.out(more, end="", highlight=False)
+            except KeyboardInterrupt:
+                return
+
+
+def _logs(root: Path) -> dict[str, Path]:
+    """By name: of the processes, then of the runs."""
+    processes = {file.stem: file for file in sorted((root / "logs").glob("*.log"))}
+    runs = {file.parent.name: file for file in sorted(root.glob("systems/*/runs/*/run.log"))}
+    return {**runs, **processes}
+
+
+def _list(found: dict[str, Path], state: Path, json: bool) -> None:
+    if json:
+        print_json({name: {"path": str(file), "bytes": file.stat().st_size} for name, file in found.items()})
+        return
+    if not found:
+        out.print(f"no logs in {state}; `capstan up FILE` or `capstan demo FILE` writes some", soft_wrap=True)
+        return
+    from rich.table import Table
+
+    table = Table("log", "size", "written", box=None, pad_edge=False)
+    for name, file in sorted(found.items(), key=lambda item: item[1].stat().st_mtime, reverse=True):
+        stat = file.stat()
+        written = time.strftime("%Y-%m-%d %H:%M", time.localtime(stat.st_mtime))
+        table.add_row(name, f"{stat.st_size:,}", written)
+    out.print(table)
+
+
+def _chosen(found: dict[str, Path], name: str, state: Path) -> Path:
+    if name in found:
+        return found[name]
+    matching = [file for other, file in found.items() if other.startswith(name)]
+    if len(matching) == 1:
+        return matching[0]
+    there = ", ".join(sorted(found)) or "none"
+    raise NotFoundError(
+        f"log {name!r}: {'more than one begins so' if matching else 'not there'} in {state}; logs: {there}"
+    )
+
+
+def _tail(file: Path, lines: int) -> tuple[str, int]:
+    """The last lines, read from the end, and where the file ended then."""
+    with file.open("rb") as log:
+        end = start = log.seek(0, 2)
+        content = b""
+        while start and content.count(b"\n") <= lines:
+            start = max(0, start - _BLOCK)
+            log.seek(start)
+            content = log.read(end - start)
+    kept = content.splitlines(keepends=True)[-lines:] if lines else []
+    return b"".join(kept).decode("utf-8", "replace"), end
+
+
+def _growth(file: Path, since: int) -> Iterator[str]:
+    """What is written from now on; a log that was emptied because it was too long is read from its beginning."""
+    while True:
+        try:
+            size = file.stat().st_size
+            if size < since:
+                since = 0
+            if size > since:
+                with file.open("rb") as log:
+                    log.seek(since)
+                    content = log.read()
+                since += len(content)
+                yield content.decode("utf-8", "replace")
+        except FileNotFoundError:
+            since = 0
+        time.sleep(LOOK_SECONDS)

@@ -1,0 +1,62 @@
+"""A training run as the terminal shows it: steps, candidates, gates."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from capstan.cli.console import out
+
+if TYPE_CHECKING:
+    from capstan.domain.training import RunStatus
+
+MARKS = {"Succeeded": "[green]ok[/green]", "Failed": "[red]failed[/red]", "Running": "[cyan]runs[/cyan]"}
+
+
+def print_status(status: RunStatus) -> None:
+    """Steps with their times, candidates with their metrics, gates with their words."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    if status.steps:
+        table = Table("step", "", "time", "message", box=None, pad_edge=False)
+        table.columns[3].overflow = "fold"
+        for step in status.steps:
+            mark = MARKS.get(step.phase.value, step.phase.value)
+            table.add_row(
+                step.name,
+                mark,
+                lasted(step.started_at, step.finished_at),
+                escape(step.message.splitlines()[0]) if step.message else "",
+            )
+        out.print(table)
+    print_candidates(status)
+    for gate in status.gates:
+        word = {True: "[green]passed[/green]", False: "[red]not passed[/red]"}.get(gate.passed is True)
+        out.print(f"gate {gate.metric} {word}: {escape(gate.message)}", soft_wrap=True)
+
+
+def print_candidates(status: RunStatus) -> None:
+    """One row per candidate, one column per metric."""
+    from rich.table import Table
+
+    if not status.candidates:
+        return
+    metrics = list(dict.fromkeys(name for values in status.candidates.values() for name in values))
+    table = Table("candidate", *metrics, box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, values in status.candidates.items():
+        table.add_row(name, *(f"{values[metric]:.4g}" if metric in values else "-" for metric in metrics))
+    out.print(table)
+
+
+def lasted(began: datetime | None, ended: datetime | None) -> str:
+    """`12 s`, `3 min 5 s`, `2 h 0 min`; `-` while it is not known."""
+    if began is None or ended is None:
+        return "-"
+    seconds = (ended - began) / timedelta(seconds=1)
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

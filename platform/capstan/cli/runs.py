@@ -1,0 +1,181 @@
+"""`capstan runs`: every training, why it ran and what came of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
+from capstan.cli.run_shown import lasted, print_status
+from capstan.cli.stored import Stored, SystemOption, open_system, read_json
+from capstan.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from capstan.domain.system import TrainingState
+    from capstan.domain.training import RunStatus, TrainingRequest
+    from capstan.ports.store import Record
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: capstan runs flight-delays-3f2a9c1d0e")
+def runs(
+    run: Annotated[
+        str | None,
+        typer.Argument(help="A run, or the beginning of its name; default: all.", show_default=False),
+    ] = None,
+    system: SystemOption = None,
+    state: State = DEFAULT_STATE,
+    json: Json = False,
+) -> None:
+    """List the trainings; or show one with its steps, candidates, gates and what it led to."""
+    with honest_errors(json), open_system(state, system) as stored:
+        found = [_Run(stored, record) for record in _records(stored)]
+        if run is None:
+            if json:
+                print_json([one.row() for one in found])
+            else:
+                _table(stored, found)
+            return
+        one = _chosen(found, run)
+        if json:
+            print_json(one.document())
+        else:
+            one.print()
+
+
+def _records(stored: Stored) -> list[Record]:
+    from capstan.ports.store import Kind
+
+    return list(stored.store.list(Kind.RUN, stored.name))
+
+
+class _Run:
+    def __init__(self, stored: Stored, record: Record) -> None:
+        from capstan.engine.records import training_request, training_state
+
+        self._stored = stored
+        self.request: TrainingRequest = training_request(record)
+        self.state: TrainingState = training_state(record)
+        self.status: RunStatus | None = self._said() or self.state.result
+
+    def _said(self) -> RunStatus | None:
+        """What the run itself wrote: the store keeps no metrics."""
+        from capstan.domain.training import RunStatus
+        from capstan.ports.codec import from_json
+
+        document = read_json(self._stored.state.runs(self._stored.name) / self.request.run / "status.json")
+        return from_json(RunStatus, document) if document is not None else None
+
+    @property
+    def times(self) -> tuple[datetime | None, datetime | None]:
+        """Wall time, from the steps; the record's are on the system's clock, which stands still in a replay."""
+        steps = self.status.steps if self.status else ()
+        begins = [step.started_at for step in steps if step.started_at]
+        ends = [step.finished_at for step in steps if step.finished_at]
+        return (min(begins, default=None), max(ends, default=None))
+
+    @property
+    def version(self) -> str | None:
+        return self.status.version.name if self.status and self.status.version else None
+
+    def row(self) -> dict[str, Any]:
+        began, ended = self.times
+        gates = self.status.gates if self.status else ()
+        return {
+            "run": self.request.run,
+            "trigger": self.request.trigger.kind.value,
+            "reason": self.request.trigger.reason,
+            "as_of": self.request.trigger.as_of,
+            "against": self.request.champion,
+            "phase": self.state.phase.value,
+            "started_at": self.state.started_at,
+            "finished_at": self.state.finished_at,
+            "seconds": (ended - began).total_seconds() if began and ended else None,
+            "chosen": self.chosen(),
+            "gates_passed": all(gate.passed is True for gate in gates) if gates else None,
+            "version": self.version,
+        }
+
+    def chosen(self) -> str | None:
+        """The candidate that was taken, as the run's step `choose` says it."""
+        folder = self._stored.state.runs(self._stored.name) / self.request.run
+        for file in sorted(folder.glob("artifacts/**/choice")):
+            document = read_json(file)
+            if isinstance(document, dict) and "name" in document:
+                return str(document["name"])
+        return None
+
+    def document(self) -> dict[str, Any]:
+        from capstan.ports.codec import to_json
+
+        return {
+            **self.row(),
+            "status": to_json(self.status) if self.status else None,
+            "lineage": [
+                {"at": event.at, "kind": event.kind.value, "reason": event.reason, "message": event.message}
+                for event in self._lineage()
+            ],
+        }
+
+    def _lineage(self) -> list[Any]:
+        from capstan.engine.story import lineage
+
+        return lineage([event for _, event in self._stored.events()], "run", self.request.run)
+
+    def print(self) -> None:
+        from rich.markup import escape
+
+        row = self.row()
+        out.print(f"[bold]{self.request.run}[/bold] {row['phase']}", soft_wrap=True)
+        out.print(f"{row['trigger']} as of {local(row['as_of'])}: {escape(row['reason'])}", soft_wrap=True)
+        out.print(f"against {row['against'] or 'nobody'}; version {row['version'] or 'none'}")
+        if self.status:
+            print_status(self.status)
+            if self.status.message and row["phase"] == "Failed":
+                out.print(escape(self.status.message), soft_wrap=True)
+        out.print("what it came from and led to")
+        for event in self._lineage():
+            out.print(
+                f"  [dim]{local(event.at)}[/dim] {event.reason} {escape(event.message)}", soft_wrap=True
+            )
+
+
+def _chosen(found: list[_Run], name: str) -> _Run:
+    matching = [one for one in found if one.request.run == name] or [
+        one for one in found if one.request.run.startswith(name)
+    ]
+    if len(matching) != 1:
+        there = ", ".join(one.request.run for one in (matching or found)) or "none yet"
+        raise NotFoundError(
+            f"run {name!r}: {'more than one begins so' if matching else 'not there'}; runs: {there}"
+        )
+    return matching[0]
+
+
+def _table(stored: Stored, found: list[_Run]) -> None:
+    from rich.table import Table
+
+    if not found:
+        out.print(f"{stored.name}: no training yet")
+        return
+    found = sorted(found, key=lambda one: one.request.trigger.as_of)
+    headings = ("run", "trigger", "as of", "phase", "took", "chosen", "gates", "version")
+    table = Table(*headings, box=None, pad_edge=False)
+    table.columns[0].overflow = "fold"
+    for one in found:
+        row = one.row()
+        passed = {True: "passed", False: "not passed", None: "-"}[row["gates_passed"]]
+        table.add_row(
+            row["run"],
+            row["trigger"],
+            local(row["as_of"]),
+            row["phase"],
+            lasted(*one.times),
+            row["chosen"] or "-",
+            passed,
+            row["version"] or "-",
+        )
+    out.print(table)

@@ -1,0 +1,109 @@
+"""`capstan train`: one pipeline run, without serving anything."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from capstan.cli.console import DEFAULT_STATE, File, Json, Narrator, State, honest_errors, out, print_json
+from capstan.cli.interrupt import Interrupt
+from capstan.cli.run_shown import MARKS, lasted, print_candidates
+from capstan.errors import CapstanError
+
+if TYPE_CHECKING:
+    from capstan.domain.training import RunStatus
+
+app = typer.Typer()
+
+LOOK_SECONDS = 0.2
+
+
+@app.command(epilog="Example: capstan train examples/flight-delays/system.yaml --as-of 2013-02-01T05:00:00")
+def train(
+    file: File,
+    state: State = DEFAULT_STATE,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            help="Read only what was known at this moment (UTC unless it says); default: now.",
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"],
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Train, evaluate, gate and register a version; serve nothing (`capstan promote VERSION` does).
+
+    The same file, champion and --as-of give the same run: it is shown, not repeated. Ctrl-C cancels it (exit 130).
+    """
+    with honest_errors(json):
+        from capstan.domain.training import RunPhase
+        from capstan.embedded.layout import StateDir
+        from capstan.embedded.training import train as run_pipeline
+        from capstan.ports.codec import to_json
+        from capstan.spec import load
+
+        system = load(file)
+        moment = as_of or datetime.now(UTC).replace(microsecond=0)
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        where = StateDir(state.resolve())
+        with Interrupt() as interrupt, Narrator(quiet=json) as narrator:
+            progress = _Progress(narrator)
+
+            def watch(status: RunStatus) -> bool:
+                progress.show(status)
+                time.sleep(LOOK_SECONDS)
+                return not interrupt.is_set()
+
+            trained = run_pipeline(system, where, as_of=moment, clock=lambda: datetime.now(UTC), watch=watch)
+            progress.show(trained.status)
+        status, run = trained.status, trained.request.run
+        if json:
+            print_json({"run": run, "request": to_json(trained.request), "status": to_json(status)})
+        if status.phase is RunPhase.CANCELLED:
+            out.print(f"{run}: cancelled") if not json else None
+            raise typer.Exit(130)
+        if status.phase is not RunPhase.SUCCEEDED:
+            if json:
+                raise typer.Exit(1)
+            raise CapstanError(
+                f"{run} {status.phase.value.lower()}: {status.message}; see `capstan logs {run}`"
+            )
+        if not json:
+            _print(status, run)
+
+
+class _Progress:
+    """Tells each step once when it begins and once when it ends."""
+
+    def __init__(self, narrator: Narrator) -> None:
+        self._narrator = narrator
+        self._told: set[tuple[str, str]] = set()
+
+    def show(self, status: RunStatus) -> None:
+        from rich.markup import escape
+
+        for step in status.steps:
+            key = (step.name, step.phase.value)
+            if key in self._told:
+                continue
+            self._told.add(key)
+            took = f" in {lasted(step.started_at, step.finished_at)}" if step.finished_at else ""
+            first = step.message.splitlines()[0] if step.message else ""
+            mark = MARKS.get(step.phase.value, step.phase.value)
+            self._narrator.say(f"{step.name}: {mark}{took} {escape(first)}".rstrip())
+
+
+def _print(status: RunStatus, run: str) -> None:
+    from rich.markup import escape
+
+    print_candidates(status)
+    for gate in status.gates:
+        word = "[green]passed[/green]" if gate.passed is True else "[red]not passed[/red]"
+        out.print(f"gate {gate.metric} {word}: {escape(gate.message)}", soft_wrap=True)
+    version = status.version.name if status.version else "no version"
+    out.print(
+        f"{run}: {version} is registered; `capstan promote {version}` begins its rollout", soft_wrap=True
+    )

@@ -1,0 +1,237 @@
+"""Runs a system live: brings it up, keeps it what its file says, follows a changed file, takes it down."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import orjson
+
+from capstan.adapters.kfp_local import interrupt_runs
+from capstan.adapters.ports_in_use import require_free
+from capstan.adapters.process_table import holds
+from capstan.adapters.processes import ProcessSupervisor
+from capstan.domain.versions import SystemName
+from capstan.embedded.clocks import WallClock
+from capstan.embedded.layout import StateDir
+from capstan.embedded.supervisor import LOOK_SECONDS, Supervisor
+from capstan.embedded.wiring import Addresses, LocalSystem, spec_document, wire
+from capstan.engine.policies import system_policy
+from capstan.engine.records import system_state
+from capstan.errors import AlreadyRunningError, CapstanError, DiskFullError, NotFoundError, UnavailableError
+from capstan.files import write_whole
+from capstan.ports.store import Event, Kind, Record, Store
+from capstan.spec import MLSystem, parse
+
+FIRST_TO_STOP = ("envoy",)
+LAST_TO_STOP = ("collector",)
+"""Requests end before their services do, and payloads are taken until the last service has flushed."""
+STOP_SECONDS = 90.0
+
+
+class Audience(Protocol):
+    """Who is told how it goes."""
+
+    def say(self, text: str) -> None: ...
+
+    def tell(self, event: Event) -> None: ...
+
+
+ServePage = Callable[..., Callable[[], None]]
+
+
+@dataclass
+class Live:
+    """One supervisor's life: from the lock to the last stopped process."""
+
+    state: StateDir
+    audience: Audience
+    addresses: Addresses
+    serve_page: ServePage
+    stop: Callable[[], bool]
+    on_up: Callable[[LocalSystem], None]
+    """Called once when all processes answer, before a first model is trained."""
+    on_serving: Callable[[LocalSystem], None]
+    """Called once when a champion answers all requests."""
+    is_up: bool = False
+    is_serving: bool = False
+
+    def run(self, system: MLSystem) -> None:
+        """Run until stopped or deleted; every process that was started is stopped in the end.
+
+        Raises AlreadyRunningError, PortInUseError, MissingToolError, and CapstanError if the first training fails.
+        """
+        system_policy(system)
+        self.state.prepare(SystemName(system.metadata.name))
+        with self.state.exclusively():
+            require_free(self.addresses.page_port, "--page-port")
+            if not holds(self.state.processes, self.addresses.gateway_port):
+                require_free(self.addresses.gateway_port, "--gateway-port")
+            following: MLSystem | None = system
+            try:
+                while following is not None:
+                    following = self._run_one(following)
+            finally:
+                self.state.live.unlink(missing_ok=True)
+
+    def _run_one(self, system: MLSystem) -> MLSystem | None:
+        """Run by this file; returns the changed one that is to be followed, or None at the end."""
+        note_live(self.state, system)
+        local = wire(system, self.state, addresses=self.addresses, clock=WallClock())
+        supervisor = Supervisor(local, tell=self.audience.tell, say=self.audience.say)
+        following: MLSystem | None = None
+        close_page: Callable[[], None] = lambda: None  # noqa: E731
+        try:
+            close_page = self.serve_page(local, on_alert=supervisor.hint)
+            supervisor.start()
+            if not self.is_up:
+                self.is_up = True
+                self.on_up(local)
+            following = self._loop(local, supervisor)
+        finally:
+            if following is None:
+                supervisor.stop()
+            close_page()
+            local.close()
+        return following
+
+    def _loop(self, local: LocalSystem, supervisor: Supervisor) -> MLSystem | None:
+        told = ""
+        while True:
+            try:
+                supervisor.look()
+                supervisor.run(until=lambda: self._must_leave(local))
+                if self.stop():
+                    return None
+                changed = changed_file(local)
+                if changed is not None:
+                    self.audience.say("the file was changed; going on by the new one")
+                    return changed
+            except NotFoundError:
+                if local.store.get(Kind.SYSTEM, local.name) is not None:
+                    raise
+                self.audience.say(f"{local.name} is deleted")
+                return None
+            except (UnavailableError, DiskFullError) as error:
+                # What serves goes on serving; the loop resumes from the store when it can be written again.
+                if str(error) != told:
+                    told = str(error)
+                    self.audience.say(f"waiting: {error}")
+                if self.stop():
+                    return None
+                time.sleep(LOOK_SECONDS)
+
+    def _must_leave(self, local: LocalSystem) -> bool:
+        if self.stop():
+            return True
+        record = local.store.get(Kind.SYSTEM, local.name)
+        if record is None:
+            return False
+        if not self.is_serving:
+            self._note_serving(local, record)
+        return bool(record.spec != spec_document(local.system))
+
+    def _note_serving(self, local: LocalSystem, record: Record) -> None:
+        conditions = {c["type"]: c["status"] for c in record.status.get("conditions", ())}
+        champion = record.status.get("champion") or {}
+        if conditions.get("Ready") == "True" and champion.get("weight") is not None:
+            self.is_serving = True
+            self.on_serving(local)
+            return
+        state = system_state(record)
+        idle = state.run is None and state.rollout is None
+        if state.champion is None and idle and state.retraining.failures:
+            reasons = [
+                event.message
+                for _, event in local.store.events(local.name)
+                if event.reason == "TrainingFailed"
+            ]
+            raise CapstanError(
+                f"the first model could not be trained: {reasons[-1] if reasons else 'see the story'}; `capstan runs` "
+                "shows the run, `capstan logs RUN` what it wrote"
+            )
+
+
+def note_live(state: StateDir, system: MLSystem) -> None:
+    """Leave word which folder the file's relative paths are relative to, and that this is no replay."""
+    document = {"system": system.metadata.name, "base_dir": str(system.base_dir.resolve())}
+    write_whole(state.live, orjson.dumps(document))
+
+
+def changed_file(local: LocalSystem) -> MLSystem | None:
+    """The file in the store if it is not the one that runs; None if it is."""
+    record = local.store.get(Kind.SYSTEM, local.name)
+    if record is None or record.spec == spec_document(local.system):
+        return None
+    base_dir = Path(orjson.loads(local.state.live.read_bytes())["base_dir"])
+    return parse(record.spec, base_dir=base_dir)
+
+
+def submit_change(system: MLSystem, state: StateDir, store: Store) -> int | None:
+    """Hand a changed file to the live supervisor of this directory; returns its generation, None if it says the same.
+
+    Raises AlreadyRunningError if what runs there is a replay or another system.
+    """
+    name = SystemName(system.metadata.name)
+    system_policy(system)
+    live = orjson.loads(state.live.read_bytes()) if state.live.exists() else None
+    if live is None or live["system"] != name:
+        what = f"the system {live['system']}" if live else "a replay"
+        raise AlreadyRunningError(
+            f"{state.root}: process {state.holder()} runs {what} here; stop it with `capstan down`, "
+            "or use another directory with --state"
+        )
+    document = spec_document(system)
+    record = store.get(Kind.SYSTEM, name)
+    if record is None:
+        raise NotFoundError(f"{name} is just starting or being deleted; try again in a moment")
+    if record.spec == document:
+        return None
+    note_live(state, system)
+    return store.put(replace(record, spec=document)).generation
+
+
+@dataclass(frozen=True)
+class TakenDown:
+    """What `take_down` found and ended."""
+
+    supervisor: int | None
+    killed: bool
+    """It did not end in time and was killed."""
+    orphans: list[str]
+    """Processes that a killed supervisor had left."""
+
+
+def take_down(state: StateDir, *, wait_seconds: float = STOP_SECONDS) -> TakenDown:
+    """Stop the supervisor and whatever it, or one before it, has left; nothing of this directory runs afterwards."""
+    holder = state.holder()
+    killed = False
+    if holder is not None:
+        os.kill(holder, signal.SIGTERM)
+        if not _released(state, holder, wait_seconds):
+            killed = True
+            os.kill(holder, signal.SIGKILL)
+            _released(state, holder, 10.0)
+    with state.exclusively():
+        processes = ProcessSupervisor(state.processes, state.logs)
+        orphans = list(processes.adopt())
+        for runs in sorted(state.root.glob("systems/*/runs")):
+            orphans += interrupt_runs(runs)
+        processes.stop_all(first=FIRST_TO_STOP, last=LAST_TO_STOP)
+        for file in (state.addresses, state.live):
+            file.unlink(missing_ok=True)
+    return TakenDown(holder, killed, orphans)
+
+
+def _released(state: StateDir, holder: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while state.holder() == holder:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True

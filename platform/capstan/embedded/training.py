@@ -1,0 +1,139 @@
+"""One pipeline run without serving: `capstan train`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+
+from capstan.adapters.kfp_local import KfpLocalPipelines, LocalPlaces
+from capstan.adapters.mlflow_registry import MlflowRegistry
+from capstan.adapters.sqlite_store import SqliteStore
+from capstan.domain.system import TrainingState, without_metrics
+from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
+from capstan.domain.triggers import Trigger, TriggerKind
+from capstan.domain.versions import RunName, SystemName
+from capstan.embedded.layout import StateDir
+from capstan.embedded.wiring import spec_document
+from capstan.engine.records import run_record, system_state
+from capstan.ports.codec import to_json
+from capstan.ports.pipelines import Pipelines
+from capstan.ports.store import Event, Kind, Store
+from capstan.spec import MLSystem
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One run and what came of it."""
+
+    request: TrainingRequest
+    status: RunStatus
+
+
+def request_for(system: MLSystem, store: Store, *, as_of: datetime) -> TrainingRequest:
+    """What a person asks for: the same file, champion and moment always give the same run."""
+    name = SystemName(system.metadata.name)
+    record = store.get(Kind.SYSTEM, name)
+    champion = system_state(record).champion if record is not None else None
+    identity = [spec_document(system), as_of, champion.name if champion else None]
+    digest = hashlib.sha256(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return TrainingRequest(
+        run=RunName(f"{name}-train-{digest[:10]}"),
+        system=name,
+        trigger=Trigger(TriggerKind.MANUAL, as_of, "capstan train"),
+        champion=champion.name if champion else None,
+        seed=system.spec.training.seed,
+    )
+
+
+def train(
+    system: MLSystem,
+    state: StateDir,
+    *,
+    as_of: datetime,
+    clock: Callable[[], datetime],
+    watch: Callable[[RunStatus], bool],
+) -> Trained:
+    """Run the pipeline until it ends, or until `watch`, called again and again, says False: then it is cancelled.
+
+    The version that comes of it is registered and served by nobody. The run is kept in the store like any other.
+    """
+    name = SystemName(system.metadata.name)
+    state.prepare(name)
+    store = SqliteStore(state.store)
+    try:
+        registry = MlflowRegistry(
+            name, tracking_uri=f"sqlite:///{state.mlflow_database}", artifact_root=state.mlflow_artifacts
+        )
+        places = LocalPlaces(
+            runs=state.runs(name),
+            secrets=state.secrets,
+            bentos=state.bentos,
+            tracking_uri=registry.tracking_uri,
+            artifact_root=state.mlflow_artifacts,
+        )
+        request = request_for(system, store, as_of=as_of)
+        return run_to_end(KfpLocalPipelines(system, places, registry), store, request, clock, watch)
+    finally:
+        store.close()
+
+
+def run_to_end(
+    pipelines: Pipelines,
+    store: Store,
+    request: TrainingRequest,
+    clock: Callable[[], datetime],
+    watch: Callable[[RunStatus], bool],
+) -> Trained:
+    """Start the run, or look at it where it exists, and keep its record."""
+    began = clock()
+    pipelines.start(request)
+    while (status := pipelines.status(request.run)).phase in (RunPhase.RUNNING, RunPhase.ABSENT):
+        if not watch(status):
+            pipelines.cancel(request.run)
+            status = pipelines.status(request.run)
+            break
+    _keep(store, request, status, began, clock())
+    return Trained(request, status)
+
+
+def _keep(
+    store: Store, request: TrainingRequest, status: RunStatus, began: datetime, ended: datetime
+) -> None:
+    if store.get(Kind.RUN, request.run) is not None:
+        return
+    stored = TrainingState(status.phase, began, ended, _without_floats(status))
+    record = run_record(request)
+    store.put(
+        type(record)(
+            record.kind,
+            record.name,
+            record.system,
+            record.spec,
+            {"phase": status.phase.value, "state": to_json(stored)},
+        )
+    )
+    words = {RunPhase.SUCCEEDED: "TrainingSucceeded", RunPhase.CANCELLED: "TrainingCancelled"}
+    version = status.version.name if status.version else None
+    details = {"system": request.system, "run": request.run, "trigger": request.trigger.kind.value}
+    message = f"{version} as of {request.trigger.as_of:%Y-%m-%d}, not served" if version else status.message
+    store.record_event(
+        Event(
+            ended,
+            Kind.RUN,
+            request.run,
+            words.get(status.phase, "TrainingFailed"),
+            message,
+            {**details, "version": version} if version else details,
+        ),
+        once=f"train/{request.run}",
+    )
+
+
+def _without_floats(status: RunStatus) -> RunStatus:
+    """As the loop keeps it: metrics stay in the registry and in the run's folder."""
+    version = without_metrics(status.version) if status.version else None
+    return RunStatus(status.phase, status.message, status.steps, version, status.gates)

@@ -1,0 +1,117 @@
+"""`capstan plan` tells what a file would change and what follows, before anything is done."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from capstan.cli.plan import _verdict_time
+from capstan.domain.feasibility import LossHistory
+from capstan.domain.quality import Decide, QualityRule
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """Plan the stored file after an edit."""
+
+    def plan(machine, edit=lambda spec: None, *options: str) -> Any:
+        edit(machine.document["spec"])
+        file = tmp_path / "system.yaml"
+        file.write_text(json.dumps(machine.document))
+        return machine.run("plan", str(file), *options)
+
+    return plan
+
+
+def test_same_file_changes_nothing_and_exits_with_0(serving, planned) -> None:
+    result = planned(serving)
+    assert result.exit_code == 0, result.output
+    assert "flights: no changes" in result.output
+
+
+def test_default_that_is_written_out_is_no_change(serving, planned) -> None:
+    result = planned(serving, lambda spec: spec.update(suspend=False))
+    assert (
+        result.exit_code,
+        json.loads(planned(serving, lambda spec: None, "--json").stdout)["changes"],
+    ) == (0, [])
+
+
+def test_unknown_system_would_be_created_and_exits_with_2(machine, tmp_path, planned) -> None:
+    machine.document["metadata"]["name"] = "trains"
+    result = planned(machine)
+    assert result.exit_code == 2
+    assert "trains: would be created" in result.output
+
+
+def test_field_is_told_by_its_dotted_path_with_both_values(serving, planned) -> None:
+    result = planned(serving, lambda spec: spec["retraining"].update(cooldown="7d"))
+    assert result.exit_code == 2
+    assert "~ retraining.cooldown: 14d -> 7d" in result.output
+
+
+def test_item_of_a_named_list_is_told_by_its_name(serving, planned) -> None:
+    def add(spec):
+        spec["features"].append({"name": "carrier", "categorical": {}})
+
+    document = json.loads(planned(serving, add, "--json").stdout)
+    assert [(change["path"], change["old"]) for change in document["changes"]] == [
+        ("features[carrier]", None)
+    ]
+    assert any("champion v1 is not touched" in text for text in document["consequences"])
+
+
+def test_changed_steps_restart_a_rollout_in_progress(rolling, planned) -> None:
+    result = planned(rolling, lambda spec: spec["rollout"]["steps"][1]["canary"].update(weight=40))
+    assert result.exit_code == 2
+    assert "~ rollout.steps[1].canary.weight: 25 -> 40" in result.output
+    assert "starts again at its first step" in result.output
+
+
+def test_changed_steps_touch_nothing_between_rollouts(serving, planned) -> None:
+    result = planned(serving, lambda spec: spec["rollout"]["steps"][1]["canary"].update(weight=40))
+    assert "no version in service is touched" in result.output
+
+
+def test_changed_keys_cut_evidence(rolling, planned) -> None:
+    result = planned(rolling, lambda spec: spec["data"]["keys"].update(id="other_id"))
+    assert "evidence begin anew" in result.output
+    assert "capstan abort" in result.output
+
+
+def test_lost_trigger_is_named(serving, planned) -> None:
+    result = planned(serving, lambda spec: spec["retraining"]["triggers"].pop(1))
+    assert "QualityDropped trigger no training any more" in result.output
+
+
+def test_wrong_file_exits_with_1_and_names_the_field(serving, planned) -> None:
+    result = planned(serving, lambda spec: spec["rollout"]["steps"][1]["canary"].update(weight=140))
+    assert result.exit_code == 1
+    assert "rollout.steps[1].canary.weight" in result.output
+
+
+def test_without_history_the_time_to_a_verdict_is_not_invented(serving, planned) -> None:
+    def no_data(spec):
+        spec["rollout"]["analyses"][0]["decide"] = "NotWorse"
+
+    verdict = json.loads(planned(serving, no_data, "--json").stdout)["verdicts"][0]
+    assert (verdict["median"], verdict["late"]) == (None, None)
+    assert "no paired predictions are stored yet" in verdict["basis"]
+
+
+def test_deadline_that_history_cannot_meet_is_a_warning_with_ways_out() -> None:
+    noisy = LossHistory(blocks=30, spread=0.06, labels_per_block=500, requests_per_block=500)
+    rule = QualityRule(Decide.NOT_WORSE, margin=0.01)
+    verdict = _verdict_time(0, "quality", rule, noisy, timedelta(days=21), timedelta(days=2))
+    assert verdict.problem is not None
+    assert "ways out" in verdict.problem
+    easy = QualityRule(Decide.UNLESS_WORSE, margin=0.01)
+    assert _verdict_time(0, "quality", easy, noisy, timedelta(days=21), timedelta(days=2)).problem is None
+
+
+def test_plan_changes_nothing(serving, planned) -> None:
+    planned(serving, lambda spec: spec["retraining"].update(cooldown="7d"))
+    assert json.loads(serving.run("status", "--json").stdout)["generation"] == 1

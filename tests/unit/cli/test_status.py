@@ -1,0 +1,74 @@
+"""`capstan status` tells where a system stands, from the store alone if nothing runs."""
+
+from __future__ import annotations
+
+import json
+
+from simulation.world import DAY
+
+from capstan.embedded.layout import StateDir
+
+
+def test_serving_system_without_a_supervisor(serving) -> None:
+    result = serving.run("status")
+    assert result.exit_code == 0
+    for words in ("Serving", "nothing runs", "v1", "100 % of requests", "FirstDeployed"):
+        assert words in result.output
+
+
+def test_rollout_tells_its_step_and_latest_verdict(rolling) -> None:
+    status = json.loads(rolling.run("status", "--json").stdout)
+    assert status["challenger"]["version"] == "v2"
+    assert status["rollout"]["step"] == "1/3 shadow 100 %"
+    assert status["rollout"]["latest"]["quality"].startswith("Inconclusive")
+    assert "step 1/3 shadow 100 %" in rolling.run("status").output
+
+
+def test_held_retraining_tells_why_and_until_when(serving) -> None:
+    world = serving.world
+    world.days(1)
+    world.gates_pass = False
+    world.fire()
+    world.settle()
+    world.days(1)
+    journal = {"position": world.clock.now().isoformat()}
+    serving.state.journal.write_text(json.dumps(journal))
+    retraining = json.loads(serving.run("status", "--json").stdout)["retraining"]
+    assert retraining["held"] == "CoolingDown"
+    assert "cooldown of 14 days lasts until" in retraining["why"]
+    assert retraining["until"] is not None
+
+
+def test_firing_alerts_are_listed_until_they_resolve(serving) -> None:
+    serving.world.fire()
+    serving.world.settle()
+    alerts = json.loads(serving.run("status", "--json").stdout)["alerts"]
+    assert [(alert["name"], alert["version"]) for alert in alerts] == [("DriftDetected", "v1")]
+    serving.world.resolve()
+    serving.world.settle()
+    assert json.loads(serving.run("status", "--json").stdout)["alerts"] == []
+
+
+def test_page_is_told_with_its_token_only_while_it_runs(serving) -> None:
+    addresses = {"page": "http://127.0.0.1:1", "gateway": "http://127.0.0.1:2", "system": "flights"}
+    serving.state.addresses.write_text(json.dumps(addresses))
+    assert json.loads(serving.run("status", "--json").stdout)["page"] is None
+    with serving.state.exclusively():
+        status = json.loads(serving.run("status", "--json").stdout)
+    assert status["page"] == f"http://127.0.0.1:1/?token={serving.state.token('page')}"
+    assert isinstance(status["running"], int)
+
+
+def test_clock_of_a_replay_is_event_time(serving) -> None:
+    position = serving.world.clock.now() + DAY
+    serving.state.journal.write_text(json.dumps({"position": position.isoformat()}))
+    status = json.loads(serving.run("status", "--json").stdout)
+    assert (status["is_replay"], status["clock"][:10]) == (True, f"{position:%Y-%m-%d}")
+
+
+def test_looking_for_the_holder_never_takes_the_directory_away(tmp_path) -> None:
+    state = StateDir(tmp_path)
+    assert state.holder() is None
+    with state.exclusively():
+        assert state.holder() is not None
+    assert state.holder() is None
