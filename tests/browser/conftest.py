@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from browser.flights import Scene
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from browser.flights import Scene
 from capstan.adapters.alert_webhook import WebhookReceiver
 from capstan.dashboard.app import create_app
 
@@ -73,7 +73,7 @@ def serve() -> Iterator[Callable[[Scene], Served]]:
             webhook=served.webhook,
             on_alert=lambda: served.hints.append(time.monotonic()),
         )
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from simulation.world import DAY, START, SYSTEM, Model, World
 
 from capstan.adapters.memory import Training
 from capstan.dashboard.page import Part, Progress, Tone, Totals, VersionNumbers
@@ -17,8 +18,7 @@ from capstan.dashboard.view import Sources, StoreView
 from capstan.domain.evidence import LossBlock, PairedEvidence
 from capstan.domain.rollout import RolloutRequest, RolloutState
 from capstan.domain.training import GateOutcome, RunPhase, RunStatus, StepProgress, TrainingRequest
-from capstan.domain.versions import Digest, SystemName, VersionName
-from simulation.world import DAY, START, SYSTEM, Model, World
+from capstan.domain.versions import Digest, SystemName
 
 ROOT = Path(__file__).resolve().parents[2]
 FEATURES = (
@@ -62,7 +62,8 @@ class Flights(World):
         gate = GateOutcome(
             "rocAuc",
             True,
-            f"rocAuc {auc:.3f} against {against}'s {auc - 0.013:.3f}: difference +0.013 [+0.004, +0.022], needs > -0.005"
+            f"rocAuc {auc:.3f} against {against}'s {auc - 0.013:.3f}: "
+            "difference +0.013 [+0.004, +0.022], needs > -0.005"
             if against
             else f"rocAuc {auc:.3f}: the first model has nobody to beat",
         )
@@ -206,7 +207,8 @@ class Scene:
         return status
 
     def _evidence(self, request: RolloutRequest, state: RolloutState) -> PairedEvidence | None:
-        assert request.champion is not None and state.step_since is not None
+        assert request.champion is not None
+        assert state.step_since is not None
         now = self.world.clock.now()
         since = state.started_at or state.step_since
         return self.world.evidence.paired(
@@ -296,18 +298,17 @@ def hostile(text: str) -> Scene:
     """A system in which every name and message that somebody else may choose is markup."""
     world = Flights()
     world.start()
-    alert = world.fire(text, mark=f"{text}1")
-    world.alerts.firing = [replace(alert, summary=text, version=VersionName("v1"))]
-    world.settle()
+    world.days(15)
 
     def fail(request: TrainingRequest) -> Training:
-        return Training(
-            RunStatus(
-                RunPhase.FAILED, message=text, steps=(StepProgress(text, RunPhase.FAILED, message=text),)
-            )
-        )
+        step = StepProgress(text, RunPhase.FAILED, message=text)
+        return Training(RunStatus(RunPhase.FAILED, message=text, steps=(step,)))
 
     world.training = fail
+    alert = world.fire("DriftDetected", mark=f"{text}1")
+    world.alerts.firing = [
+        replace(alert, summary=text),
+        replace(alert, name=text, fingerprint=text, summary=text),
+    ]
     world.settle()
-    scene = Scene(world, [(START, text)], sent=10)
-    return scene
+    return Scene(world, [(START, text)], sent=10)

@@ -2,6 +2,9 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+/** A mark as it stands in `data-marks`, a list parted by spaces. */
+export const token = (mark) => mark.replace(/\s+/g, "_");
+
 export function h(tag, props = {}, ...children) {
   return fill(document.createElement(tag), props, children);
 }
@@ -15,7 +18,7 @@ function fill(element, props, children) {
     if (value === undefined || value === null || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name === "vars") for (const [key, given] of Object.entries(value)) element.style.setProperty(key, given);
-    else if (name === "marks") element.dataset.marks = [value].flat().filter(Boolean).join(" ");
+    else if (name === "marks") element.dataset.marks = [value].flat().filter(Boolean).map(token).join(" ");
     else element.setAttribute(name, value === true ? "" : String(value));
   }
   element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false && child !== ""));

@@ -1,6 +1,6 @@
 // What led to what: everything that shares a mark (alert, run, version, rollout), followed to the end.
 
-import { h, dot } from "./dom.js";
+import { h, dot, token } from "./dom.js";
 import { moment, words } from "./format.js";
 
 const KINDS = ["alert", "run", "version", "rollout"];
@@ -31,7 +31,7 @@ export function trace(marks) {
 }
 
 export function apply(events) {
-  known = seed === null ? null : closure(events, seed);
+  known = seed === null ? null : new Set([...closure(events, seed)].map(token));
   document.body.classList.toggle("tracing", known !== null);
   for (const element of document.querySelectorAll("[data-marks]")) {
     const marks = element.dataset.marks.split(" ").filter(Boolean);
@@ -64,7 +64,7 @@ export function chain(events) {
 
 function goTo(mark) {
   const home = { alert: "alerts", run: "pipeline", version: "versions", rollout: "rollout" }[mark.split(":")[0]];
-  const target = document.querySelector(`#${home} [data-marks~="${CSS.escape(mark)}"]`) ?? document.getElementById(home);
+  const target = document.querySelector(`#${home} [data-marks~="${CSS.escape(token(mark))}"]`) ?? document.getElementById(home);
   target.scrollIntoView({ block: "center", behavior: "smooth" });
   target.focus?.({ preventScroll: true });
 }

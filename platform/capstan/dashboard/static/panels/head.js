@@ -13,8 +13,8 @@ export function drawHead(page) {
         h("p", { class: "quiet" }, [head.objective, `predicts ${head.target || "–"}`].filter(Boolean).join(" · ")))),
     h("div", { class: "phase" }, badge(head.phase, head.tone)),
     h("div", { class: "clocks" },
-      clocks.is_replay && face("event time", clock(clocks.now), `${date(clocks.now)} ${zoneShort(clocks.now)}`),
-      face("wall time", h("span", { id: "wall" }, seconds(Date.now())), clocks.is_replay ? "replay" : zoneShort(Date.now()))),
+      clocks.is_replay && face("event time (replay)", clock(clocks.now), `${date(clocks.now)} ${zoneShort(clocks.now)}`),
+      face("wall time", h("span", { id: "wall" }, seconds(Date.now())), zoneShort(Date.now()))),
     page.progress && progress(page.progress),
     parts(page),
   ];

@@ -41,7 +41,7 @@ function columns(tasks) {
   }
   return found.map((column) => h("div", { class: `column${column[0].candidate ? " parallel" : ""}` }, column.map((task) =>
     h("div", { class: `task ${task.tone}`, title: [task.word, task.message].filter(Boolean).join(": ") },
-      dot(task.tone), h("b", {}, task.candidate || task.name), h("small", {}, task.seconds !== null ? duration(task.seconds) : task.word)))));
+      dot(task.tone), h("b", {}, task.candidate || task.name), h("small", {}, task.seconds !== null ? duration(task.seconds) : task.tone === "idle" ? "" : task.word)))));
 }
 
 function candidates(run) {

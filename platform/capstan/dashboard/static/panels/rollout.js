@@ -12,7 +12,7 @@ export function drawRollout(page) {
   const earlier = page.rollouts.filter((other) => other.name !== rollout.name).slice(0, 6);
   return [
     h("button", { type: "button", class: "contest", marks: rollout.mark, "data-key": rollout.mark, onclick: () => trace(rollout.mark) },
-      version(rollout.challenger, "challenger"),
+      version(rollout.challenger, rollout.champion ? "challenger" : "champion"),
       rollout.champion && h("span", { class: "quiet" }, " against "),
       rollout.champion && version(rollout.champion, "champion"),
       badge(rollout.phase, rollout.tone),
@@ -67,8 +67,8 @@ function interval(found) {
       found.upper !== null && s("line", { class: "reach end", x1: right, x2: right, y1: top + 3, y2: middle + 5 }),
       s("circle", { class: "point", cx: x(found.difference), cy: middle - 4, r: 5.5 }),
       rows.map(([start, mean], i) => s("circle", { class: "block", cx: x(mean), cy: 66 + (i % 5) * 5, r: 2.4 }, s("title", {}, `${day(start)}: ${signed(mean)}`))),
-      s("text", { x: x(0), y: 108, "text-anchor": "middle" }, "0"),
-      found.reject_below !== 0 && s("text", { x: x(found.reject_below), y: 108, "text-anchor": "middle" }, signed(found.reject_below, 3))),
+      s("text", { x: x(0) + 3, y: 108 }, "0, no difference"),
+      found.reject_below !== 0 && s("text", { x: x(found.reject_below) - 3, y: 108, "text-anchor": "end" }, `worse than the margin ${signed(found.reject_below, 3)}`)),
     h("figcaption", {}, h("b", {}, signed(found.difference)), ` ${metricName(found.metric)} per request, ${found.is_two_sided ? "two-sided" : "one-sided"} ${percent(1 - found.alpha)} bounds ${bound(found.lower)} to ${bound(found.upper)}; rule ${found.decide}`));
 }
 

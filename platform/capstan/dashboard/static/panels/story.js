@@ -11,7 +11,7 @@ let search = "";
 
 export function drawStory(events, { redraw }) {
   if (!events.length) return empty("Nothing has happened yet", "Every alert, training, verdict, promotion and rollback will stand here in one sentence, with its reason.");
-  const wanted = events.filter((e) => (!group || e.group === group) && (!search || `${e.reason} ${e.message} ${e.name}`.toLowerCase().includes(search)));
+  const wanted = events.filter((e) => (!group || e.group === group) && (!search || `${e.reason} ${words(e.reason)} ${e.message} ${e.name}`.toLowerCase().includes(search)));
   let before = "";
   return [
     h("div", { class: "filter", role: "toolbar", "aria-label": "Filter" },

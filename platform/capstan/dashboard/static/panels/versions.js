@@ -9,12 +9,12 @@ export function drawVersions(page) {
   const names = [...new Set(page.versions.flatMap((v) => Object.keys(v.metrics)))].sort((a, b) => rank(a) - rank(b)).slice(0, 2);
   const headers = ["version", "weight", ...names.map(metricName), "data as of", "trigger", "digest", "state"];
   return h("div", { class: "scroll", "data-scroll": "versions", tabindex: -1 }, h("table", { class: "numbers rows" },
-    h("thead", {}, h("tr", {}, headers.map((name) => h("th", { scope: "col", class: OPTIONAL.has(name) ? "optional" : "" }, name)))),
+    h("thead", {}, h("tr", {}, headers.map((name) => h("th", { scope: "col", class: OPTIONAL.has(name) || name === metricName(names[1] ?? "") ? "optional" : "" }, name)))),
     h("tbody", {}, page.versions.map((v) =>
       h("tr", { marks: [v.mark], tabindex: 0, "data-key": v.mark, onclick: () => trace(v.mark), onkeydown: (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); trace(v.mark); } } },
         h("th", { scope: "row" }, version(v.name, v.role), " ", h("small", {}, v.role)),
         h("td", {}, v.weight ? h("b", {}, `${v.weight} %`) : h("span", { class: "quiet" }, "–")),
-        names.map((name) => h("td", {}, metric(v.metrics[name]))),
+        names.map((name, i) => h("td", { class: i ? "optional" : "" }, metric(v.metrics[name]))),
         h("td", {}, date(v.as_of)),
         h("td", { class: "optional" }, v.trigger.toLowerCase() || "–"),
         h("td", { class: "optional" }, h("code", { title: v.digest }, v.digest.replace("sha256:", "").slice(0, 8))),

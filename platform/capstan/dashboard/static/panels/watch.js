@@ -4,6 +4,7 @@ import { h, s, empty } from "../dom.js";
 import { count, date, day, metric, metricName, month, percent } from "../format.js";
 
 let active = null;
+const wide = () => window.innerWidth > 1080;
 
 export function drawDrift(page) {
   const { windows } = page.watch;
@@ -89,7 +90,7 @@ export function drawQuality(page) {
   if (!known.length) {
     return empty("No labelled window yet", `The champion's ${metricName(name) || "quality"} appears here once enough labels have come for a closed window.`);
   }
-  const W = Math.max(240, (document.querySelector("#quality .body")?.clientWidth ?? 400)), H = 190, L = 40, B = 40;
+  const W = Math.max(240, (document.querySelector("#quality .body")?.clientWidth ?? 400)), H = wide() ? 330 : 200, L = 40, B = 40;
   const values = [...known.map((w) => w.quality), ...(floor === null ? [] : [floor])];
   const pad = (Math.max(...values) - Math.min(...values)) * 0.15 || 0.02;
   const [low, high] = [Math.min(...values) - pad, Math.max(...values) + pad];
@@ -114,5 +115,5 @@ export function drawQuality(page) {
       windows.map((w, i) => w.quality !== null && s("circle", { class: "value", cx: x(i), cy: y(w.quality), r: 3 }, s("title", {}, `${date(w.end)}, ${w.version}: ${metric(w.quality)}, ${percent(w.coverage ?? 0)} labelled`))),
       windows.map((w, i) => w.coverage !== null && s("rect", { class: "coverage", x: x(i) - bar / 2, width: bar, y: H - 18 - 14 * w.coverage, height: 14 * w.coverage })),
       windows.map((w, i) => (i === 0 || month(w.end) !== month(windows[i - 1].end)) && s("text", { x: x(i), y: H - 4 }, month(w.end)))),
-    h("figcaption", {}, h("span", {}, h("b", {}, metric(last.quality)), ` ${metricName(name)} of ${last.version}, window to ${date(last.end)}`), h("span", {}, `bars: labelled share, now ${percent(last.coverage ?? 0)}`)));
+    h("figcaption", {}, h("span", {}, h("b", {}, metric(last.quality)), ` ${metricName(name)} of ${last.version}, to ${date(last.end)}`), h("span", {}, `labelled ${percent(last.coverage ?? 0)} (bars)`)));
 }

@@ -1,0 +1,226 @@
+"""What somebody sees who opens the page, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+
+import httpx
+import pytest
+from browser import flights
+from browser.conftest import PAGE_TOKEN, WEBHOOK_TOKEN, Opened, Served
+from browser.flights import Scene
+from playwright.sync_api import expect
+
+Serve = Callable[[Scene], Served]
+Open = Callable[..., Opened]
+SCENES = {
+    "empty": flights.empty,
+    "training": flights.training,
+    "shadow": flights.shadow,
+    "canary": flights.canary,
+}
+LIT = re.compile(r"\blit\b")
+NOTIFICATION = (
+    b'{"alerts": [{"status": "firing", "labels": {"alertname": "DriftDetected", "system": "flights"}}]}'
+)
+
+
+def test_champion_and_weights_are_shown(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(flights.canary()).entry).page
+    bar = page.locator("#traffic .bar")
+    expect(bar).to_have_attribute("aria-label", "Requests: v2 75 %, v4 25 %")
+    row = page.locator("#versions tr", has_text="champion")
+    expect(row).to_contain_text("v2")
+    expect(row).to_contain_text("75 %")
+    expect(page.locator("#rollout .steps .current")).to_contain_text("canary 25 %")
+
+
+def test_copies_and_evidence_of_a_shadow_step_are_shown(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(flights.shadow()).entry).page
+    expect(page.locator("#traffic .mirror")).to_contain_text("copies of 100 % to v4")
+    expect(page.locator("#rollout .amounts")).to_contain_text("5 of 7 closed blocks")
+    expect(page.locator("#rollout .interval")).to_contain_text("rule UnlessWorse")
+    expect(page.locator("#loop .current")).to_contain_text("Shadow")
+    expect(page.locator("#loop .doing")).to_contain_text("5 of 7 closed blocks")
+
+
+def test_change_arrives_without_reload(serve: Serve, open_page: Open) -> None:
+    served = serve(flights.shadow())
+    page = open_page(served.entry).page
+    expect(page.locator("#loop .current")).to_contain_text("Shadow")
+    page.evaluate("window.stillTheSamePage = true")
+    before = page.locator("[data-event]").count()
+    served.scene.world.days(2.2, step=timedelta(hours=6))
+    expect(page.locator("#loop .current")).to_contain_text("Canary", timeout=10_000)
+    expect(page.locator("#traffic .bar")).to_have_attribute("aria-label", "Requests: v2 75 %, v4 25 %")
+    expect(page.locator("[data-event]", has_text="Step passed").first).to_contain_text("UnlessWorse")
+    assert page.locator("[data-event]").count() > before
+    assert page.evaluate("window.stillTheSamePage") is True
+
+
+def test_running_pipeline_shows_candidates_side_by_side(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(flights.training()).entry).page
+    column = page.locator("#pipeline .column.parallel")
+    expect(column.locator(".task")).to_have_count(4)
+    expect(column).to_contain_text("trees")
+    expect(page.locator("#pipeline .task.active").first).to_be_visible()
+    expect(page.locator("#head")).to_contain_text("Retraining")
+
+
+def test_chosen_candidate_and_gates_are_shown(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(flights.shadow()).entry).page
+    expect(page.locator("#pipeline tr.chosen")).to_contain_text("trees")
+    expect(page.locator("#pipeline .verdicts")).to_contain_text("needs > -0.005")
+
+
+def test_promotion_leads_back_to_its_alert_and_on_from_it(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(flights.shadow()).entry).page
+    page.locator("[data-event]", has_text="Promoted").first.click()
+    alert = page.locator("#alerts button", has_text="ks(temp)")
+    other = page.locator("#alerts button", has_text="ks(dewp)")
+    for lit in (
+        alert,
+        page.locator("#versions tr", has_text="v2"),
+        page.locator(".earlier button", has_text="v2").first,
+    ):
+        expect(lit).to_have_class(LIT)
+    expect(other).not_to_have_class(LIT)
+    expect(page.locator(".chain")).to_contain_text("Promoted")
+    page.keyboard.press("Escape")
+    expect(page.locator(".lit")).to_have_count(0)
+
+    alert.click()
+    expect(page.locator("[data-event].lit", has_text="v2 replaces v1")).to_have_count(1)
+    expect(page.locator("[data-event].lit", has_text="v3 is out")).to_have_count(0)
+
+
+def test_story_can_be_filtered_and_searched_by_keyboard(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(flights.shadow()).entry).page
+    expect(page.locator("[data-event]").first).to_be_visible()
+    everything = page.locator("[data-event]").count()
+    page.keyboard.press("/")
+    page.keyboard.type("rolled back")
+    expect(page.locator("[data-event]")).to_have_count(1)
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.press("Delete")
+    expect(page.locator("[data-event]")).to_have_count(everything)
+    page.locator(".choices button", has_text="alerts").click()
+    for text in page.locator("[data-event]").all_inner_texts():
+        assert "Drift detected" in text or "Alert resolved" in text
+
+
+def test_drift_cells_are_read_out_by_arrow_keys(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(flights.shadow()).entry).page
+    page.locator(".heat").focus()
+    page.keyboard.press("ArrowUp")
+    expect(page.locator(".readout")).to_contain_text("carrier")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator(".readout")).to_contain_text("origin")
+    expect(page.locator(".readout")).to_contain_text("against threshold 0.120")
+
+
+def test_focus_stays_where_it_was_when_the_page_is_drawn_again(serve: Serve, open_page: Open) -> None:
+    served = serve(flights.shadow())
+    page = open_page(served.entry).page
+    row = page.locator("#versions tr[data-key='version:v2']")
+    row.focus()
+    served.scene.world.days(2.2, step=timedelta(hours=6))
+    expect(page.locator("#versions tr[data-key='version:v4']")).to_contain_text("25 %", timeout=10_000)
+    expect(row).to_be_focused()
+
+
+@pytest.mark.parametrize("text", ["<img src=x onerror='window.owned=1'>", "<script>window.owned=1</script>"])
+def test_markup_in_names_and_messages_is_inert(serve: Serve, open_page: Open, text: str) -> None:
+    opened = open_page(serve(flights.hostile(text)).entry)
+    page = opened.page
+    expect(page.locator("#alerts")).to_contain_text(text)
+    expect(page.locator("#story")).to_contain_text(text)
+    expect(page.locator("#pipeline")).to_contain_text(text)
+    assert page.evaluate("window.owned") is None
+    assert page.locator("main img, main script").count() == 0
+    assert opened.complaints == []
+
+
+def test_empty_system_says_what_will_appear(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(flights.empty()).entry).page
+    for panel, words in {
+        "traffic": "No traffic yet",
+        "rollout": "No rollout yet",
+        "pipeline": "No training yet",
+        "versions": "No version yet",
+        "drift": "No window decided yet",
+        "quality": "No labelled window yet",
+        "story": "Nothing has happened yet",
+        "alerts": "No alert yet",
+    }.items():
+        expect(page.locator(f"#{panel} .empty strong")).to_have_text(words)
+
+
+@pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_is_wider_than_the_screen_and_the_console_is_silent(
+    serve: Serve, open_page: Open, scene: str, width: int
+) -> None:
+    opened = open_page(serve(SCENES[scene]()).entry, width=width, height=844)
+    expect(opened.page.locator("#loop .station")).to_have_count(8)
+    expect(opened.page.locator("#story .body > *").first).to_be_visible()
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert opened.complaints == []
+
+
+@pytest.mark.parametrize("part", ["Prometheus", "registry", "gateway"])
+def test_part_that_is_away_is_named_and_the_rest_stays(serve: Serve, open_page: Open, part: str) -> None:
+    scene = flights.shadow()
+    scene.broken = part
+    page = open_page(serve(scene).entry).page
+    expect(page.locator(".parts .away")).to_contain_text(part)
+    expect(page.locator("#rollout .contest").first).to_contain_text("v4")
+
+
+def test_lost_connection_is_told(serve: Serve, open_page: Open) -> None:
+    served = serve(flights.shadow())
+    page = open_page(served.entry).page
+    expect(page.locator("#loop .station")).to_have_count(8)
+    page.context.set_offline(True)
+    served.scene.world.store.faults.away = "disk is gone"
+    page.context.set_offline(False)
+    expect(page.locator("#banner")).to_contain_text("disk is gone", timeout=15_000)
+    served.scene.world.store.faults.away = None
+    expect(page.locator("#banner")).to_be_hidden(timeout=15_000)
+
+
+def test_page_without_token_is_locked_and_says_where_it_is(serve: Serve, open_page: Open) -> None:
+    served = serve(flights.empty())
+    page = open_page(served.address).page
+    expect(page.locator("h1")).to_have_text("This page needs its token")
+    expect(page.locator("body")).to_contain_text("capstan status")
+    assert httpx.get(served.address).status_code == 401
+    assert httpx.get(f"{served.address}/api/state").status_code == 401
+
+
+def test_token_leaves_the_address_and_is_not_readable_by_scripts(serve: Serve, open_page: Open) -> None:
+    served = serve(flights.empty())
+    page = open_page(served.entry).page
+    assert page.url == f"{served.address}/"
+    assert page.evaluate("document.cookie") == ""
+    assert PAGE_TOKEN not in page.content()
+    cookie = page.context.cookies()[0]
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    assert PAGE_TOKEN not in cookie["value"]
+
+
+def test_forged_notification_is_refused_and_counted(serve: Serve) -> None:
+    served = serve(flights.empty())
+    url = f"{served.address}/alerts"
+    forged = httpx.post(url, content=NOTIFICATION, headers={"authorization": "Bearer guess"})
+    assert forged.status_code == 401
+    assert served.hints == []
+    for _ in range(2):
+        genuine = httpx.post(url, content=NOTIFICATION, headers={"authorization": f"Bearer {WEBHOOK_TOKEN}"})
+        assert genuine.status_code == 200
+    assert len(served.hints) == 2
+    metrics = httpx.get(f"{served.address}/metrics").text
+    assert 'capstan_webhook_notifications_total{outcome="refused"} 1.0' in metrics
+    assert 'capstan_webhook_notifications_total{outcome="accepted"} 2.0' in metrics
