@@ -221,6 +221,31 @@ def test_poison_among_good_payloads_is_refused_alone_and_counted_as_lost(collect
     assert collector.rows("list(sequence order by sequence)") == [([1, 3],)]
 
 
+def test_a_full_disk_is_answered_507_keeps_nothing_half_written_and_resumes(
+    collector: RunningCollector,
+) -> None:
+    collector.send([event(n) for n in range(1, 6)])
+    assert collector.flush().status_code == 200
+    wal = collector.root / "collector" / "wal" / "00000002.wal"
+    wal.symlink_to("/dev/full")  # every write to it fails with the kernel's own ENOSPC
+    batch = [event(n) for n in range(6, 11)]
+    answer = collector.send(batch)
+    assert answer.status_code == 507
+    assert "no room left" in answer.json()["error"]["rule"]
+    assert collector.label({"id": "e1", "label": True}).status_code == 507
+    assert collector.stats()["stored"] == 5
+    wal.unlink()
+    assert collector.send(batch).json() == {"accepted": 5, "duplicates": 0}
+    unfinished = collector.systems / "flights" / "payloads" / "day=2013-02-01" / ".t0-00000002.parquet.tmp"
+    unfinished.symlink_to("/dev/full")
+    assert collector.flush().status_code == 507
+    assert collector.http.get("/healthz").status_code == 503
+    assert collector.rows("count(*)") == [(5,)]
+    assert collector.flush().status_code == 200  # the symlink went with the failed attempt
+    assert collector.http.get("/healthz").status_code == 200
+    assert collector.rows("count(*), count(distinct sequence)") == [(10, 10)]
+
+
 def test_only_the_right_token_opens_each_route(collector: RunningCollector) -> None:
     wrong = {"authorization": "Bearer secret-feedback"}
     assert collector.http.post("/events", content=b"[]", headers=wrong).status_code == 401

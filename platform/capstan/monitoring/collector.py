@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import hmac
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -280,6 +281,9 @@ def serve(config: CollectorConfig) -> None:
 
 
 def main() -> None:
+    # A batch makes thousands of small objects and no cycles: the collector's passes over them were a third of the CPU.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--config", type=Path, required=True)
     serve(CollectorConfig.model_validate_json(arguments.parse_args().config.read_bytes()))

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2_contingency, ks_2samp
 
 KOLMOGOROV_MEAN = math.sqrt(math.pi / 2) * math.log(2)
 """Mean of the Kolmogorov distribution: sqrt(n) KS without drift is this much on average."""
@@ -32,6 +31,9 @@ class Distance(NamedTuple):
 
 def ks(reference: NDArray[np.float64], window: NDArray[np.float64]) -> Distance:
     """Kolmogorov-Smirnov distance of two samples without missing values."""
+    # Seconds of import that the pipeline, which only writes references, need not pay.
+    from scipy.stats import ks_2samp
+
     found = ks_2samp(reference, window, alternative="two-sided", method="asymp")
     return Distance(float(found.statistic), float(found.pvalue), float(found.statistic))
 
@@ -44,6 +46,8 @@ def categories(reference: NDArray[np.int64], window: NDArray[np.int64]) -> Dista
 
 def of_counts(reference: NDArray[np.int64], window: NDArray[np.int64]) -> Distance:
     """As `categories`, from counts per category."""
+    from scipy.stats import chi2_contingency
+
     present = (reference + window) > 0
     table = np.vstack([reference[present], window[present]])
     if table.shape[1] < 2:

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from capstan.errors import InvalidRequestError
+from capstan.errors import CapstanError, InvalidRequestError
 from capstan.files import write_whole
 from capstan.monitoring.labels import Label, parse_labels, table_of
 from capstan.monitoring.ledger import Heading, Judgement, Ledger, restore
-from capstan.monitoring.payloads import Kind, Payload, Refusal, columns_of, judge, parse_batch
+from capstan.monitoring.payloads import Kind, Payload, Refusal, accepted, columns_of, judge, parse_batch
 from capstan.monitoring.segments import (
     clear_unfinished,
     label_segment,
@@ -144,7 +144,8 @@ class Intake:
                 )
                 continue
             for position, event in enumerate(parse_batch(record.body)):
-                if position not in skipped and isinstance(payload := judge(event), Payload):
+                if position not in skipped:
+                    payload = accepted(event)
                     payloads[payload.system, payload.event_time.date()].append((payload, received))
         touched: set[Path] = set()
         for (system, day), rows in sorted(payloads.items()):
@@ -201,7 +202,14 @@ class Intake:
         self._records += 1
 
     def _append(self, meta: dict[str, object], body: bytes) -> None:
-        self._log.append(orjson.dumps(meta), body)
+        number = self._log.number
+        try:
+            self._log.append(orjson.dumps(meta), body)
+        except CapstanError:
+            if self._log.number != number:
+                self._sealed[number] = self.ledger.dump()
+                self._records = 0
+            raise
 
     def _judge(self, body: bytes) -> list[Payload | Refusal]:
         known: dict[str, bool] = {}

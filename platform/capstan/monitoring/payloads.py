@@ -103,6 +103,14 @@ def judge(event: object) -> Payload | Refusal:
         return Refusal(str(identity)[:100], refused.field, refused.rule)
 
 
+def accepted(event: Any) -> Payload:
+    """The payload of an event that was judged before; what is not judged again costs a third."""
+    boot, _, number = event["id"].rpartition("-")
+    data = event["data"]
+    moment = datetime.fromisoformat(data["event_time"]).astimezone(UTC)
+    return Payload(event["source"].split("/")[2], boot, int(number), moment, data)
+
+
 def _payload(event: object) -> Payload:
     if not isinstance(event, dict):
         raise _RefusedError("event", "must be an object")

@@ -31,11 +31,19 @@ def write_segment(path: Path, table: pa.Table) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        pq.write_table(table, temporary, compression="zstd", compression_level=1)
+        pq.write_table(
+            table, temporary, compression="zstd", compression_level=1, use_dictionary=_repeated(table)
+        )
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise write_error(path, error) from error
+
+
+def _repeated(table: pa.Table) -> list[str]:
+    """Text columns whose values repeat; a dictionary of ids that differ in every row only costs."""
+    texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
+    return [name for name in texts if name not in ("request_id", "entity_id")]
 
 
 def payload_segment(directory: Path, day: date, number: int) -> Path:

@@ -11,6 +11,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,16 +57,26 @@ class WriteAheadLog:
             if self._sync:
                 os.fsync(self._handle)
         except OSError as error:
-            if self._handle is not None:
-                os.ftruncate(self._handle, self.size)
+            self._undo()
             raise write_error(path, error) from error
         self.size += len(frame)
 
+    def _undo(self) -> None:
+        """Cut off what a failed write left; a file that cannot be cut is left behind, or its torn tail would hide
+        later records."""
+        if self._handle is None:
+            return
+        with suppress(OSError):
+            os.ftruncate(self._handle, self.size)
+        torn = os.fstat(self._handle).st_size != self.size
+        self.close()
+        if torn:
+            self.number, self.size = self.number + 1, 0
+
     def rotate(self) -> None:
         """Begin a new file; the former one is complete."""
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        if self.size:
+            self.close()
             self.number += 1
             self.size = 0
 
