@@ -1,0 +1,183 @@
+"""The rendered rules, evaluated by a real Prometheus on the metrics that the monitor and the services show."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from ruamel.yaml import YAML
+
+from capstan.adapters.processes import ProcessSupervisor
+from capstan.adapters.prometheus import PrometheusServer, PrometheusSettings
+from capstan.monitoring.checkpoint import Checkpoint
+from capstan.monitoring.exposition import ALERT_GAUGES, Exposition
+from capstan.monitoring.rules import render
+from capstan.monitoring.windows import Decision, DriftWindow, FeatureDrift, QualityWindow
+from capstan.spec import MLSystem, parse
+
+pytestmark = pytest.mark.real
+DOCS = Path(__file__).parents[2] / "platform" / "docs"
+SINCE, WEEK = datetime(2013, 2, 1, 5, tzinfo=UTC), timedelta(days=7)
+
+
+def flights() -> MLSystem:
+    file = Path(__file__).parents[1] / "unit" / "spec" / "flight_delays.yaml"
+    return parse(
+        json.loads(json.dumps(YAML(typ="safe").load(file.read_text()), default=str)), base_dir=Path()
+    )
+
+
+def decided(breach: Decision) -> Checkpoint:
+    """Two drift windows and one quality window, all bad or all good."""
+    bad = breach is Decision.BREACH
+    checkpoint = Checkpoint().watching("v3", "/model", SINCE)
+    for number in range(2):
+        start = SINCE + number * WEEK
+        features = tuple(
+            FeatureDrift(name, 2000, distance if bad else 0.01, 0.12, 0.0, 0.3, rise if bad else 0.0, 0.1)
+            for name, distance, rise in (("dep_hour", 0.213, 0.25), ("temp", 0.05, 0.0))
+        )
+        prediction = FeatureDrift(":prediction", 2000, 0.33 if bad else 0.01, 0.1, 0.0, 0.0, 0.0, 0.1)
+        window = DriftWindow(number, start, start + WEEK, 2000, True, features, prediction)
+        checkpoint = checkpoint.with_drift(window, consecutive=2)
+    quality = QualityWindow(
+        0,
+        SINCE,
+        SINCE + WEEK,
+        "rocAuc",
+        2000,
+        1990,
+        0.995,
+        0.61,
+        0.01,
+        0.70,
+        0.09,
+        0.06,
+        0.65,
+        breach,
+        "Dropped",
+    )
+    return checkpoint.with_quality(quality, consecutive=2)
+
+
+class Exporter(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.text = b""
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    def show(self, checkpoint: Checkpoint, operation: str = "") -> None:
+        registry = CollectorRegistry()
+        registry.register(Exposition("flight-delays", SimpleNamespace(checkpoint=checkpoint), 2))
+        self.text = generate_latest(registry) + operation.encode()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Exporter
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.end_headers()
+        self.wfile.write(self.server.text)
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+class World:
+    def __init__(self, folder: Path) -> None:
+        self.exporter = Exporter()
+        self.supervisor = ProcessSupervisor(folder / "processes", folder / "logs")
+        self.prometheus = PrometheusServer(
+            self.supervisor,
+            folder / "prometheus",
+            PrometheusSettings(scrape_seconds=0.25, evaluate_seconds=0.25),
+        )
+        self.exporter.show(Checkpoint())
+        self.prometheus.start()
+        self.prometheus.set_targets(
+            "capstan", {f"127.0.0.1:{self.exporter.server_port}": {"system": "flight-delays"}}
+        )
+        self.prometheus.set_rules("flight-delays", render(flights()))
+
+    def firing(self, *names: str) -> dict[str, dict[str, dict[str, str]]]:
+        """The firing alerts, once they are exactly these."""
+        deadline = time.monotonic() + 30
+        while True:
+            alerts = {
+                alert["labels"]["alertname"]: alert
+                for alert in self.prometheus.query.ask("GET", "/api/v1/alerts")["alerts"]
+                if alert["state"] == "firing"
+            }
+            if set(alerts) == set(names):
+                return alerts
+            assert time.monotonic() < deadline, f"{sorted(alerts)} fire, not {sorted(names)}"
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    running = World(tmp_path_factory.mktemp("rules"))
+    yield running
+    running.supervisor.stop_all()
+    running.exporter.shutdown()
+    running.exporter.server_close()
+
+
+def test_data_alerts_say_which_version_as_of_when_and_why(world: World) -> None:
+    world.exporter.show(decided(Decision.BREACH))
+    alerts = world.firing(*ALERT_GAUGES)
+    for name, alert in alerts.items():
+        assert alert["labels"] == {
+            "alertname": name, "system": "flight-delays", "version": "v3", "kind": "data",
+            "severity": "critical" if name == "QualityDropped" else "warning",
+        }  # fmt: skip
+        end = SINCE + (WEEK if name == "QualityDropped" else 2 * WEEK)
+        assert alert["annotations"]["as_of"] == str(int(end.timestamp()))
+    summaries = {name: alert["annotations"]["summary"] for name, alert in alerts.items()}
+    assert summaries == {
+        "DriftDetected": "distance above threshold: dep_hour 0.213 in 2 windows of 7 days",
+        "PredictionDrifted": "distance of predictions from those at training: 0.330 in 2 windows of 7 days",
+        "MissingValuesRose": "missing values rose: dep_hour 0.250 in 2 windows of 7 days",
+        "QualityDropped": "rocAuc 0.610, at the test 0.700; the drop exceeds 0.05 and chance",
+    }
+    world.exporter.show(decided(Decision.FINE))
+    world.firing()
+
+
+def test_operation_alerts_tell_of_losses_and_failing_challengers(world: World) -> None:
+    def counters(requests: int, errors: int, lost: int) -> str:
+        arm = 'system="flight-delays",version="v4"'
+        return (
+            f'capstan_requests_total{{{arm},role="shadow",code="200"}} {requests - errors}\n'
+            f'capstan_requests_total{{{arm},role="shadow",code="500"}} {errors}\n'
+            f'capstan_payloads_lost_total{{{arm},reason="overflow"}} {lost}\n'
+        )
+
+    world.exporter.show(Checkpoint(), counters(0, 0, 0))
+    time.sleep(1)
+    world.exporter.show(Checkpoint(), counters(1000, 200, 30))
+    alerts = world.firing("ChallengerErrors", "PayloadsLost")
+    assert {alert["labels"]["version"] for alert in alerts.values()} == {"v4"}
+    assert {alert["labels"]["kind"] for alert in alerts.values()} == {"operation"}
+    assert alerts["ChallengerErrors"]["annotations"]["summary"].startswith("v4 fails 20% of its requests")
+
+
+def test_every_alert_has_a_page_that_says_what_to_do() -> None:
+    rules = [rule for group in render(flights())["groups"] for rule in group["rules"]]
+    assert len(rules) == 7
+    for rule in rules:
+        page = DOCS / "runbooks" / rule["annotations"]["runbook"].rsplit("/", 1)[1]
+        assert page.name == f"{rule['alert']}.md"
+        assert re.match(rf"# {rule['alert']}\n", page.read_text())
