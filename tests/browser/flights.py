@@ -174,6 +174,7 @@ class Scene:
     sent: int = 0
     broken: str = ""
     """A source that raises."""
+    has_requests: bool = True
 
     def view(self) -> StoreView:
         world = self.world
@@ -217,7 +218,7 @@ class Scene:
 
     def _numbers(self) -> Sequence[VersionNumbers]:
         split = self.world.traffic.read_back()
-        if split is None:
+        if split is None or not self.has_requests:
             return ()
         noise = random.Random(self.sent)
         rate = 460 + noise.uniform(-60, 60)

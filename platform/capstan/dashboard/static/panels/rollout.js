@@ -40,7 +40,7 @@ function amount({ name, have, need }) {
   const share = need > 0 ? Math.min(1, have / need) : 1;
   return h("div", { class: `amount${share >= 1 ? " enough" : ""}` },
     h("span", {}, h("b", {}, count(have)), need > 0 ? ` of ${count(need)} ${name}` : ` ${name}`),
-    h("div", { class: "track", role: "img", "aria-label": `${have} of ${need} ${name}` }, h("i", { vars: { width: `${share * 100}%` } })));
+    need > 0 && h("div", { class: "track", role: "img", "aria-label": `${have} of ${need} ${name}` }, h("i", { vars: { width: `${share * 100}%` } })));
 }
 
 function interval(found) {

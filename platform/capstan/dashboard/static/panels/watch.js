@@ -90,7 +90,7 @@ export function drawQuality(page) {
   if (!known.length) {
     return empty("No labelled window yet", `The champion's ${metricName(name) || "quality"} appears here once enough labels have come for a closed window.`);
   }
-  const W = Math.max(240, (document.querySelector("#quality .body")?.clientWidth ?? 400)), H = wide() ? 330 : 200, L = 40, B = 40;
+  const W = Math.max(240, (document.querySelector("#quality .body")?.clientWidth ?? 400)), H = wide() ? 345 : 200, L = 40, B = 40;
   const values = [...known.map((w) => w.quality), ...(floor === null ? [] : [floor])];
   const pad = (Math.max(...values) - Math.min(...values)) * 0.15 || 0.02;
   const [low, high] = [Math.min(...values) - pad, Math.max(...values) + pad];

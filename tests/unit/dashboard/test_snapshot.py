@@ -1,0 +1,215 @@
+"""What the page is told, scene by scene."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from browser import flights
+
+from capstan.adapters.prometheus_query import Sample
+from capstan.dashboard.loop_picture import STATIONS
+from capstan.dashboard.numbers import PrometheusNumbers
+from capstan.dashboard.page import Page, Tone
+from capstan.dashboard.pipeline_panel import chosen_candidate
+from capstan.dashboard.rollout_panel import interval
+from capstan.dashboard.watch_panel import watch_shown
+from capstan.domain.evidence import LossBlock, PairedEvidence
+from capstan.domain.quality import Decide, QualityRule, judge_quality
+from capstan.domain.training import RunPhase, StepProgress
+from capstan.errors import NotFoundError
+from capstan.ports.store import Kind
+
+SCENES = {
+    "empty": flights.empty,
+    "training": flights.training,
+    "shadow": flights.shadow,
+    "canary": flights.canary,
+}
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, Page]:
+    return {name: scene().view().snapshot() for name, scene in SCENES.items()}
+
+
+@pytest.mark.parametrize(
+    ("scene", "station"),
+    [("empty", "Train"), ("training", "Train"), ("shadow", "Shadow"), ("canary", "Canary")],
+)
+def test_one_station_of_the_loop_is_current(pages: dict[str, Page], scene: str, station: str) -> None:
+    loop = pages[scene].loop
+    assert [stage.name for stage in loop] == list(STATIONS)
+    assert [stage.name for stage in loop if stage.is_current] == [station]
+
+
+def test_interval_on_the_page_is_the_one_that_the_verdict_went_by() -> None:
+    start = datetime(2013, 3, 1, tzinfo=UTC)
+    blocks = tuple(
+        LossBlock(start + timedelta(days=d), 400, 400 * (0.02 + 0.01 * (-1) ** d), 1.0) for d in range(9)
+    )
+    evidence = PairedEvidence(blocks, 3600, 3600)
+    rule = QualityRule(Decide.UNLESS_WORSE, margin=0.01)
+    numbers = judge_quality(evidence, rule).numbers
+    shown = interval(evidence, rule)
+    assert shown is not None
+    assert (shown.difference, shown.lower, shown.upper) == pytest.approx(
+        (numbers["difference"], numbers["lower"], numbers["upper"])
+    )
+
+
+def test_unbounded_interval_is_open_on_both_sides() -> None:
+    block = LossBlock(datetime(2013, 3, 1, tzinfo=UTC), 400, 8.0, 1.0)
+    shown = interval(PairedEvidence((block,), 400, 400), QualityRule(Decide.NOT_WORSE, margin=0.01))
+    assert shown is not None
+    assert (shown.lower, shown.upper) == (None, None)
+
+
+def test_track_shows_what_is_done_and_what_is_next(pages: dict[str, Page]) -> None:
+    rollout = pages["canary"].rollout
+    assert rollout is not None
+    assert [(step.name, step.tone.value, step.is_current) for step in rollout.steps] == [
+        ("deploy", "good", False),
+        ("shadow 100 %", "good", False),
+        ("canary 25 %", "active", True),
+        ("canary 50 %", "idle", False),
+        ("promote", "idle", False),
+    ]
+
+
+def test_rollback_is_shown_where_it_happened(pages: dict[str, Page]) -> None:
+    rolled_back = next(r for r in pages["shadow"].rollouts if r.challenger == "v3")
+    assert rolled_back.phase == "Rolled back"
+    assert [(s.name, s.tone) for s in rolled_back.steps if s.is_current] == [("shadow 100 %", Tone.BAD)]
+    assert "shown worse" in rolled_back.why
+
+
+def test_versions_tell_role_and_fate(pages: dict[str, Page]) -> None:
+    shown = {v.name: (v.role, v.weight, v.outcome) for v in pages["canary"].versions}
+    assert shown == {
+        "v4": ("challenger", 25, ""),
+        "v3": ("", 0, "rolled back"),
+        "v2": ("champion", 75, "promoted"),
+        "v1": ("warm", 0, "first"),
+    }
+
+
+def test_alerts_are_paired_with_their_end(pages: dict[str, Page]) -> None:
+    alerts = pages["shadow"].alerts
+    assert [alert.is_firing for alert in alerts] == [True, False, False]
+    for alert in alerts[1:]:
+        assert alert.resolved_at is not None
+        assert alert.resolved_at > alert.fired_at
+
+
+def test_every_mark_on_the_page_is_known_to_the_story() -> None:
+    view = flights.canary().view()
+    page = view.snapshot()
+    told = {mark for event in view.events(0) for mark in event.marks}
+    shown = {
+        *(alert.mark for alert in page.alerts),
+        *(run.mark for run in page.runs),
+        *(version.mark for version in page.versions),
+        *(rollout.mark for rollout in page.rollouts),
+    }
+    assert shown <= told
+    assert len(shown) == 3 + 4 + 4 + 4
+
+
+@pytest.mark.parametrize("part", ["Prometheus", "registry", "gateway"])
+def test_part_that_is_away_is_named_and_nothing_else_is_missing(part: str) -> None:
+    scene = flights.shadow()
+    whole = scene.view().snapshot()
+    scene.broken = part
+    page = scene.view().snapshot()
+    assert page.away == {part: f"{part} refused the connection"}
+    assert [v.name for v in page.versions] == [v.name for v in whole.versions]
+    assert page.rollout is not None
+    assert page.rollout.interval == (whole.rollout.interval if whole.rollout else None)
+    if part == "gateway":
+        assert page.traffic.arms == []
+
+
+def test_system_that_is_not_there_is_an_error_with_a_way_out() -> None:
+    scene = flights.empty()
+    view = scene.view()
+    scene.world.store.delete(Kind.SYSTEM, "flights")
+    with pytest.raises(NotFoundError, match="capstan up FILE"):
+        view.snapshot()
+
+
+def test_edited_file_is_read_anew() -> None:
+    scene = flights.empty()
+    view = scene.view()
+    assert view.snapshot().head.objective == "Warn passengers early"
+    scene.world.edit_file(lambda spec: spec["objective"].update(business="Warn crews"))
+    assert view.snapshot().head.objective == "Warn crews"
+
+
+def test_metrics_of_finished_runs_are_asked_for_once() -> None:
+    scene = flights.shadow()
+    view = scene.view()
+    asked: list[str] = []
+    ask = view.sources.run
+    assert ask is not None
+    object.__setattr__(view.sources, "run", lambda run: (asked.append(run), ask(run))[1])
+    for _ in range(3):
+        assert view.snapshot().runs[0].candidates[0].name == "trees"
+    assert len(asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("message", "chosen"),
+    [("trees: rocAuc 0.71", "trees"), ("chosen: logistic (simplest within 0.005)", "logistic"), ("", "")],
+    ids=["first", "named", "not yet"],
+)
+def test_chosen_candidate_is_the_one_that_the_step_names(message: str, chosen: str) -> None:
+    steps = [
+        StepProgress("fit trees", RunPhase.SUCCEEDED),
+        StepProgress("choose", RunPhase.RUNNING, message=message),
+    ]
+    assert chosen_candidate(steps, ["trees", "logistic"]) == chosen
+
+
+def test_windows_are_ordered_and_broken_numbers_left_out() -> None:
+    later = {
+        "end": "2013-03-08T05:00:00+00:00",
+        "version": "v1",
+        "features": {"b": {"distance": float("nan")}},
+    }
+    earlier = {
+        "end": "2013-03-01T05:00:00+00:00",
+        "version": "v1",
+        "features": {"a": {"distance": 0.3, "threshold": 0.1}, "b": {"distance": 0.05, "threshold": 0.1}},
+        "quality": {"value": 0.7, "coverage": 0.9, "floor": 0.6},
+    }
+    watch = watch_shown([later, earlier], metric="rocAuc", every=None, features=["b", "a"])
+    assert [w.end.day for w in watch.windows] == [1, 8]
+    assert [(c.feature, c.is_breach) for c in watch.windows[0].cells] == [("b", False), ("a", True)]
+    assert watch.windows[1].cells[0].distance is None
+    assert watch.quality_floor == 0.6
+
+
+class _Answers:
+    """Prometheus' answers by a word of the query."""
+
+    def instant(self, query: str) -> list[Sample]:
+        champion, challenger = {"version": "v1", "role": "champion"}, {"version": "v2", "role": "challenger"}
+        if "histogram_quantile(0.99" in query:
+            return [Sample(champion, 0.02)]
+        if "histogram_quantile" in query:
+            return [Sample(champion, 0.003)]
+        if "5.." in query:
+            return [Sample(challenger, 0.5)]
+        return [
+            Sample(challenger, 10.0),
+            Sample(champion, 90.0),
+            Sample({"version": "v0", "role": "champion"}, 0.0),
+        ]
+
+
+def test_numbers_are_read_per_version_and_silent_versions_left_out() -> None:
+    first, second = PrometheusNumbers(_Answers(), "flights")()
+    assert (first.version, first.requests_per_second, first.errors_per_second) == ("v1", 90.0, 0.0)
+    assert (first.p50_seconds, first.p99_seconds) == (0.003, 0.02)
+    assert (second.version, second.errors_per_second, second.p99_seconds) == ("v2", 0.5, None)
