@@ -23,46 +23,46 @@ component: Any = functools.partial(dsl.component, base_image=IMAGE, install_kfp_
 
 @component
 def extract(job: Input[Artifact], table: Output[Dataset]):
-    from capstan_pipelines.steps import extract
+    from capstan_pipelines import warm
 
-    extract.run(job.path, table.path)
+    warm.call("extract", job.path, table.path)
 
 
 @component
 def check(job: Input[Artifact], table: Input[Dataset], report: Output[Artifact]):
-    from capstan_pipelines.steps import check
+    from capstan_pipelines import warm
 
-    check.run(job.path, table.path, report.path)
+    warm.call("check", job.path, table.path, report.path)
 
 
 @component
 def split(job: Input[Artifact], table: Input[Dataset], cases: Output[Dataset]):
-    from capstan_pipelines.steps import split
+    from capstan_pipelines import warm
 
-    split.run(job.path, table.path, cases.path)
+    warm.call("split", job.path, table.path, cases.path)
 
 
 @component
 def fit(job: Input[Artifact], candidate: str, cases: Input[Dataset], fitted: Output[Artifact]):
-    from capstan_pipelines.steps import fit
+    from capstan_pipelines import warm
 
-    fit.run(job.path, candidate, cases.path, fitted.path)
+    warm.call("fit", job.path, candidate, cases.path, fitted.path)
 
 
 @component
 def choose(job: Input[Artifact], fitted: Input[List[Artifact]], choice: Output[Artifact]):  # noqa: UP006
-    from capstan_pipelines.steps import choose
+    from capstan_pipelines import warm
 
-    choose.run(job.path, [one.path for one in fitted], choice.path)
+    warm.call("choose", job.path, [one.path for one in fitted], choice.path)
 
 
 @component
 def evaluate(
     job: Input[Artifact], cases: Input[Dataset], choice: Input[Artifact], evaluation: Output[Artifact]
 ):
-    from capstan_pipelines.steps import evaluate
+    from capstan_pipelines import warm
 
-    evaluate.run(job.path, cases.path, choice.path, evaluation.path)
+    warm.call("evaluate", job.path, cases.path, choice.path, evaluation.path)
 
 
 @component
@@ -73,16 +73,16 @@ def refit(
     evaluation: Input[Artifact],
     model: Output[Model],
 ):
-    from capstan_pipelines.steps import refit
+    from capstan_pipelines import warm
 
-    refit.run(job.path, cases.path, choice.path, evaluation.path, model.path)
+    warm.call("refit", job.path, cases.path, choice.path, evaluation.path, model.path)
 
 
 @component
 def package(job: Input[Artifact], model: Input[Model], packaged: Output[Artifact]):
-    from capstan_pipelines.steps import package
+    from capstan_pipelines import warm
 
-    package.run(job.path, model.path, packaged.path)
+    warm.call("package", job.path, model.path, packaged.path)
 
 
 @component
@@ -95,6 +95,15 @@ def register(
     packaged: Input[Artifact],
     result: Output[Artifact],
 ):
-    from capstan_pipelines.steps import register
+    from capstan_pipelines import warm
 
-    register.run(job.path, model.path, report.path, choice.path, evaluation.path, packaged.path, result.path)
+    warm.call(
+        "register",
+        job.path,
+        model.path,
+        report.path,
+        choice.path,
+        evaluation.path,
+        packaged.path,
+        result.path,
+    )

@@ -28,6 +28,7 @@ from capstan.domain.versions import ModelVersion
 from capstan.ports.codec import from_json
 from capstan.training.job import Job
 from capstan_pipelines.steps import progress
+from capstan_pipelines.warm import warm_process
 
 LOOK_SECONDS = 0.1
 CANCELLED, BUSY = 143, 3
@@ -99,8 +100,10 @@ def main() -> int:
         if before is not None and before.phase is RunPhase.SUCCEEDED:
             return 0
         folder.note_process(os.getpid())
+        # Before the warm process starts, whose forks do most of the telling.
+        os.environ[progress.FOLDER] = str(folder.progress)
         watch = Watch(folder)
-        with _cancellable(watch):
+        with _cancellable(watch), warm_process():
             try:
                 status = _run(path)
             except Exception as error:
@@ -113,7 +116,6 @@ def main() -> int:
 
 
 def _run(path: Path) -> RunStatus:
-    os.environ[progress.FOLDER] = str(RunFolder(path).progress)
     job = Job(path)
     names = [candidate.name for candidate in job.system.spec.training.candidates]
     with warnings.catch_warnings():

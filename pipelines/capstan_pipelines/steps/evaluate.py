@@ -125,6 +125,7 @@ def _gates(
             margin=gate.margin,
             confidence=gate.confidence,
             seed=job.seed,
+            decide=gate.decide,
         )
         for gate in spec.evaluation.gates
     ]

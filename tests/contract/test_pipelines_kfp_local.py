@@ -1,0 +1,254 @@
+"""The Pipelines contract, on kfp.local in real child processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import pytest
+from contract.suites.pipelines import PipelinesContract
+from contract.training_system import write_system
+
+from capstan.adapters.bento_packager import BentoPackager
+from capstan.adapters.kfp_local import KfpLocalPipelines, LocalPlaces
+from capstan.adapters.mlflow_registry import MlflowRegistry
+from capstan.adapters.run_folder import RunFolder
+from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
+from capstan.domain.triggers import Trigger, TriggerKind
+from capstan.domain.versions import RunName, SystemName, VersionName
+from capstan.errors import InvalidSpecError, UnavailableError
+from capstan.serving.content import MODEL_FOLDER
+
+SYSTEM = SystemName("deliveries")
+AS_OF = datetime(2013, 2, 20, tzinfo=UTC)
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+
+STEPS = ["extract", "check", "split", "choose", "evaluate", "refit", "package", "register"]
+
+
+def make_pipelines(root: Path, system=None) -> KfpLocalPipelines:
+    uri = f"sqlite:///{root / 'mlflow.db'}"
+    places = LocalPlaces(root / "runs", root / "secrets", root / "bentos", uri, root / "artifacts")
+    registry = MlflowRegistry(SYSTEM, tracking_uri=uri, artifact_root=root / "artifacts")
+    return KfpLocalPipelines(system or write_system(root / "data"), places, registry)
+
+
+def request(run: str, *, champion: str | None = None, as_of: datetime = AS_OF) -> TrainingRequest:
+    kind = TriggerKind.ALERT if champion else TriggerKind.INITIAL
+    return TrainingRequest(
+        RunName(run), SYSTEM, Trigger(kind, as_of, "a test"), VersionName(champion) if champion else None
+    )
+
+
+def wait_for(pipelines: KfpLocalPipelines, run: str, seconds: float = 240) -> RunStatus:
+    deadline = time.monotonic() + seconds
+    while (status := pipelines.status(RunName(run))).phase is RunPhase.RUNNING:
+        assert time.monotonic() < deadline, status.message
+        time.sleep(0.1)
+    return status
+
+
+def group(pipelines: KfpLocalPipelines, run: str) -> list[int]:
+    """Living processes of the run's session."""
+    found = RunFolder(pipelines.log(RunName(run)).parent).process()
+    assert found is not None
+    members = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == found[0] and process.status() != psutil.STATUS_ZOMBIE:
+                members.append(process.pid)
+        except (psutil.Error, OSError):
+            continue
+    return members
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pipelines")
+
+
+class TestKfpLocalPipelines(PipelinesContract):
+    """The suite's tests share one folder, so that their run `run-a` really runs once."""
+
+    @pytest.fixture
+    def pipelines(self, root: Path) -> KfpLocalPipelines:
+        return make_pipelines(root)
+
+    @pytest.fixture
+    def request_for(self) -> Callable[[str], TrainingRequest]:
+        return request
+
+    @pytest.fixture
+    def wait_until(self) -> Callable[[Callable[[], bool]], None]:
+        def wait(holds: Callable[[], bool]) -> None:
+            deadline = time.monotonic() + 240
+            while not holds():
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+
+        return wait
+
+
+def first_run(root: Path) -> tuple[KfpLocalPipelines, RunStatus]:
+    pipelines = make_pipelines(root)
+    pipelines.start(request("run-a"))
+    return pipelines, wait_for(pipelines, "run-a")
+
+
+def test_a_run_tells_its_steps_its_candidates_and_its_gates(root: Path) -> None:
+    _, status = first_run(root)
+    assert status.phase is RunPhase.SUCCEEDED, status.message
+    names = [step.name for step in status.steps]
+    assert [name for name in names if not name.startswith("fit ")] == STEPS
+    assert {"fit baseline", "fit broken", "fit own", "fit trees"} <= set(names)
+    assert all(step.finished_at is not None and step.phase is RunPhase.SUCCEEDED for step in status.steps)
+    assert [gate.passed for gate in status.gates] == [True, True], "a first version and a small model pass"
+    assert list(status.candidates) == ["baseline", "broken", "own", "trees"]
+
+
+def test_a_candidate_that_raises_does_not_end_the_run(root: Path) -> None:
+    _, status = first_run(root)
+    assert status.candidates["broken"] == {}
+    assert status.candidates["trees"]["rocAuc"] > 0.7
+    broken = next(step for step in status.steps if step.name == "fit broken")
+    assert "no licence for this solver" in broken.message
+
+
+def test_the_model_is_what_the_contract_says_and_serves(root: Path) -> None:
+    _, status = first_run(root)
+    assert status.version is not None
+    folder = (
+        BentoPackager(root / "bentos").verify(status.version.bento_tag, status.version.digest) / MODEL_FOLDER
+    )
+    wanted = {"pipeline.joblib", "manifest.json", "spec.json", "sample.parquet", "detectors", "factories"}
+    assert wanted <= {path.name for path in folder.iterdir()}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert [column["name"] for column in manifest["columns"]] == ["rain", "depot"]
+    assert manifest["run"] == "run-a"
+    assert manifest["keys"] == {"id": "order_id", "time": "ordered_at"}
+
+    from capstan.serving.model import load
+
+    model = load(folder)
+    rainy, dry = (
+        model.predict_row({"rain": 4.0, "depot": "north"}),
+        model.predict_row({"rain": 0.0, "depot": "north"}),
+    )
+    assert rainy > dry
+
+
+def test_the_next_run_is_gated_against_the_champion(root: Path) -> None:
+    pipelines, first = first_run(root)
+    assert first.version is not None
+    pipelines.start(request("run-b", champion=first.version.name, as_of=datetime(2013, 3, 2, tzinfo=UTC)))
+    status = wait_for(pipelines, "run-b")
+    assert status.phase is RunPhase.SUCCEEDED, status.message
+    gate = status.gates[0]
+    assert "against v1's" in gate.message
+    assert "days that v1 has not learnt from" in gate.message
+    assert gate.passed is not None
+    assert status.version is not None
+    assert status.version.name == "v2"
+
+
+def test_the_same_data_gives_the_same_digest_elsewhere(root: Path, tmp_path: Path) -> None:
+    _, first = first_run(root)
+    elsewhere = make_pipelines(tmp_path)
+    elsewhere.start(request("run-a"))
+    second = wait_for(elsewhere, "run-a")
+    assert first.version is not None
+    assert second.version is not None
+    assert second.version.digest == first.version.digest
+
+
+def test_when_all_candidates_fail_the_run_fails_and_says_why(tmp_path: Path) -> None:
+    system = write_system(
+        tmp_path / "data", candidates=[{"name": "broken", "custom": {"factory": "own:broken"}}]
+    )
+    pipelines = make_pipelines(tmp_path, system)
+    pipelines.start(request("run-a"))
+    status = wait_for(pipelines, "run-a")
+    assert status.phase is RunPhase.FAILED
+    assert "choose: training.candidates: none can be chosen" in status.message
+    assert "own:broken with {}: RuntimeError: no licence for this solver" in status.message
+    pipelines.start(request("run-a"))
+    assert pipelines.status(RunName("run-a")) == status, "a failed run is not run again under its name"
+
+
+def test_a_killed_run_has_failed_once_and_is_not_doubled(tmp_path: Path) -> None:
+    pipelines = make_pipelines(tmp_path)
+    pipelines.start(request("run-a"))
+    folder = RunFolder(pipelines.log(RunName("run-a")).parent)
+    wait_for_steps(pipelines, 1)
+    found = folder.process()
+    assert found is not None
+    os.kill(found[0], signal.SIGKILL)
+    status = wait_for(pipelines, "run-a")
+    assert status.phase is RunPhase.FAILED
+    assert "ended without a result" in status.message
+    assert "run.log" not in status.message
+    later = make_pipelines(tmp_path)
+    later.start(request("run-a"))
+    assert later.status(RunName("run-a")) == status
+    assert folder.process() == found, "nobody started it again"
+    assert_nobody_left(pipelines)
+
+
+def wait_for_steps(pipelines: KfpLocalPipelines, count: int) -> None:
+    deadline = time.monotonic() + 120
+    while len(pipelines.status(RunName("run-a")).steps) < count:
+        assert pipelines.status(RunName("run-a")).phase is RunPhase.RUNNING
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def assert_nobody_left(pipelines: KfpLocalPipelines) -> None:
+    deadline = time.monotonic() + 10
+    while left := group(pipelines, "run-a"):
+        assert time.monotonic() < deadline, [psutil.Process(pid).cmdline() for pid in left]
+        time.sleep(0.1)
+
+
+def test_cancelling_ends_all_processes_of_the_run(tmp_path: Path) -> None:
+    pipelines = make_pipelines(tmp_path)
+    pipelines.start(request("run-a"))
+    wait_for_steps(pipelines, 1)
+    assert len(group(pipelines, "run-a")) > 1
+    pipelines.cancel(RunName("run-a"))
+    assert pipelines.status(RunName("run-a")).phase is RunPhase.CANCELLED
+    assert_nobody_left(pipelines)
+
+
+def test_another_supervisor_sees_the_run_of_the_first(tmp_path: Path) -> None:
+    pipelines = make_pipelines(tmp_path)
+    pipelines.start(request("run-a"))
+    later = make_pipelines(tmp_path)
+    later.start(request("run-a"))
+    assert later.status(RunName("run-a")).phase is RunPhase.RUNNING
+    assert RunFolder(later.log(RunName("run-a")).parent).process() is not None
+    later.cancel_all()
+    assert pipelines.status(RunName("run-a")).phase is RunPhase.CANCELLED
+
+
+def test_an_unknown_factory_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    system = write_system(
+        tmp_path / "data", candidates=[{"name": "own", "custom": {"factory": "nowhere:make"}}]
+    )
+    pipelines = make_pipelines(tmp_path, system)
+    with pytest.raises(InvalidSpecError, match=r"there is no nowhere\.py"):
+        pipelines.start(request("run-a"))
+    assert pipelines.status(RunName("run-a")).phase is RunPhase.ABSENT
+
+
+def test_nobody_trains_against_a_champion_that_cannot_be_looked_up(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"no database" * 100)
+    pipelines = make_pipelines(tmp_path)
+    with pytest.raises(UnavailableError):
+        pipelines.start(request("run-a", champion="v1"))
+    assert pipelines.status(RunName("run-a")).phase is RunPhase.ABSENT
