@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from capstan.domain.training import GateOutcome
 from capstan.evaluation.bootstrap import paired_difference
 from capstan.evaluation.metrics import LOWER_IS_BETTER, METRICS, Booleans, Floats
 
+Burden = Literal["NotWorse", "UnlessWorse"]
 LEAST_DAYS = 5
 """Resampling fewer days than these says little about the next one."""
 
@@ -34,8 +36,13 @@ def judge_against(
     margin: float,
     confidence: float,
     seed: int,
+    decide: Burden = "NotWorse",
 ) -> GateOutcome:
-    """Passed if the one-sided bound of the improvement over the rival stays above minus `margin`; None: no verdict."""
+    """Whether the new model may go on; None: no verdict.
+
+    `NotWorse`: passed if the lower one-sided bound of the improvement over the rival is above minus `margin`.
+    `UnlessWorse`: passed unless the upper one is below it, a choice of risk for a rival that is under alert.
+    """
     if rival is None:
         return GateOutcome(metric, True, f"{metric}: the first version has no champion to be compared with")
     rows = f"{len(truth)} rows of {len(np.unique(days))} days that {rival.name} has not learnt from"
@@ -57,16 +64,21 @@ def judge_against(
             metric, None, f"{metric} against {rival.name}: {rows} do not define it (one class only?)"
         )
     low, high = difference.quantile(1 - confidence), difference.quantile(confidence)
-    if metric in LOWER_IS_BETTER:
-        bound, needs, passed = high, f"< +{margin:g}", high < margin
+    # In terms of improvement: for losses a smaller value is one.
+    worst, best = (-high, -low) if metric in LOWER_IS_BETTER else (low, high)
+    if decide == "UnlessWorse":
+        shown, passed = (
+            f"{decide}: the upper bound {best:+.4f} must not be below {-margin:+g}",
+            best >= -margin,
+        )
     else:
-        bound, needs, passed = low, f"> -{margin:g}", low > -margin
+        shown, passed = f"{decide}: the lower bound {worst:+.4f} must be above {-margin:+g}", worst > -margin
     mine, theirs = METRICS[metric](truth, probability), METRICS[metric](truth, rival.probability)
     return GateOutcome(
         metric,
         passed,
         f"{metric} {mine:.4f} against {rival.name}'s {theirs:.4f} on {rows}: difference {difference.value:+.4f} "
-        f"[{low:+.4f}, {high:+.4f}], the bound {bound:+.4f} needs {needs}",
+        f"[{low:+.4f}, {high:+.4f}]; {shown}",
     )
 
 

@@ -20,14 +20,22 @@ class Gate(SpecModel):
         description="With what it is compared: the version that serves. A first version passes.",
         examples=["Champion"],
     )
+    decide: Literal["NotWorse", "UnlessWorse"] = Field(
+        "NotWorse",
+        description=(
+            "Who carries the burden of proof. NotWorse: shown to be worse by less than `margin`. UnlessWorse: not shown "
+            "to be worse by more than `margin`; for a champion that is under alert, where the rollout judges again."
+        ),
+        examples=["UnlessWorse"],
+    )
     margin: Number = Field(
         0.0,
         ge=0,
-        description="How much worse it may be: the bound of the difference must stay above minus this.",
+        description="How much worse it may be.",
         examples=[0.005],
     )
     confidence: Number = Field(
-        0.95, ge=0.5, lt=1, description="Confidence of that bound (one-sided).", examples=[0.95]
+        0.95, ge=0.5, lt=1, description="Confidence of the one-sided bound of the difference.", examples=[0.95]
     )
 
 

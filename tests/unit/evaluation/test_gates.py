@@ -18,7 +18,7 @@ GOOD = 1 / (1 + np.exp(-SCORE))
 POOR = 1 / (1 + np.exp(-(SCORE + RNG.normal(0, 2, 7000))))
 
 
-def judge(mine, rival, metric="rocAuc", truth=TRUTH, days=DAYS, margin=0.005):
+def judge(mine, rival, metric="rocAuc", truth=TRUTH, days=DAYS, margin=0.005, decide="NotWorse"):
     return judge_against(
         None if rival is None else Rival("v1", rival),
         metric,
@@ -28,6 +28,7 @@ def judge(mine, rival, metric="rocAuc", truth=TRUTH, days=DAYS, margin=0.005):
         margin=margin,
         confidence=0.95,
         seed=1,
+        decide=decide,
     )
 
 
@@ -40,13 +41,28 @@ def test_a_better_model_passes_and_a_worse_one_does_not(metric: str) -> None:
 def test_the_message_tells_both_values_the_interval_and_what_is_needed() -> None:
     message = judge(GOOD, POOR).message
     assert message.startswith("rocAuc 0.7")
-    for piece in ("against v1's 0.", "7000 rows of 14 days", "difference +0.", "needs > -0.005"):
+    for piece in ("against v1's 0.", "7000 rows of 14 days", "difference +0.", "must be above -0.005"):
         assert piece in message
 
 
 def test_equal_models_pass_within_the_margin_but_not_without_one() -> None:
     assert judge(GOOD, GOOD).passed is True
     assert judge(GOOD, GOOD, margin=0.0).passed is False
+
+
+SLIGHTLY_NOISY = 1 / (1 + np.exp(-(SCORE + np.random.default_rng(6).normal(0, 0.22, 7000))))
+
+
+@pytest.mark.parametrize("metric", ["rocAuc", "logLoss"])
+def test_unless_worse_lets_through_what_is_not_shown_to_be_worse(metric: str) -> None:
+    """The noise costs about the margin: neither rule could prove its side."""
+    assert judge(SLIGHTLY_NOISY, GOOD, metric, decide="NotWorse").passed is False
+    assert judge(SLIGHTLY_NOISY, GOOD, metric, decide="UnlessWorse").passed is True
+
+
+@pytest.mark.parametrize("metric", ["rocAuc", "logLoss"])
+def test_unless_worse_stops_what_is_shown_to_be_worse(metric: str) -> None:
+    assert judge(POOR, GOOD, metric, decide="UnlessWorse").passed is False
 
 
 def test_the_first_version_passes() -> None:
