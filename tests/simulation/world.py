@@ -195,6 +195,8 @@ class World:
             raise Crash(call)
 
     def after_call(self, call: str) -> None:
+        if call == "store.record_event" and len(self.store._events) == self._noticed[0]:
+            self.calls[-1] = "store.heard_before"
         self._notice()
         if self.crash_at == (len(self.calls), "after"):
             raise Crash(call)
