@@ -165,7 +165,7 @@ class PredictionApp:
                 if value not in values and value is not None and not model.knows(name, value):
                     counter.inc()
         try:
-            if len(rows) == 1 and not call.v2 and not self._multiclass:
+            if len(rows) == 1 and not self._multiclass:
                 prediction: Any = model.predict_row(rows[0])
                 predictions: Any = (prediction,)
                 finite = math.isfinite(prediction)

@@ -5,6 +5,7 @@ https://github.com/open-inference/open-inference-protocol
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,14 @@ from capstan.errors import InvalidRequestError
 from capstan.serving.manifest import BINARY, MULTICLASS, Manifest
 from capstan.serving.schema import RequestSchema, Row, shown
 
-FLOATS = frozenset({"FP16", "FP32", "FP64"})
-INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
+_INTEGERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
+TYPES: dict[str, tuple[type, ...]] = {
+    "BOOL": (bool,),
+    "BYTES": (str,),
+    # Integers stand for floats, since JSON does not tell 1 from 1.0.
+    **dict.fromkeys(("FP16", "FP32", "FP64"), (float, int)),
+    **dict.fromkeys(_INTEGERS, (int,)),
+}
 
 
 def rows_of(body: object, schema: RequestSchema) -> list[Row]:
@@ -27,14 +34,15 @@ def rows_of(body: object, schema: RequestSchema) -> list[Row]:
     columns: dict[str, list[Any]] = {}
     count: int | None = None
     for index, tensor in enumerate(inputs):
-        name, values = _column(tensor, f"inputs[{index}]")
+        name, values = _column(tensor, index)
         if name in columns:
             raise InvalidRequestError(f"inputs[{index}].name", name, "is given twice")
-        if count is not None and len(values) != count:
+        if count is None:
+            count = len(values)
+        elif len(values) != count:
             raise InvalidRequestError(
                 f"inputs[{index}].data", len(values), f"must hold {count} rows as the first tensor does"
             )
-        count = len(values)
         columns[name] = values
     schema.check_count(count or 0)
     names = tuple(columns)
@@ -46,64 +54,57 @@ def rows_of(body: object, schema: RequestSchema) -> list[Row]:
     return rows
 
 
-def _column(tensor: object, where: str) -> tuple[str, list[Any]]:
+def _column(tensor: object, index: int) -> tuple[str, list[Any]]:
+    """Name and values of one tensor; the texts of its errors are made only when there is one."""
     if type(tensor) is not dict:
-        raise InvalidRequestError(where, shown(tensor), "must be a tensor object")
+        raise InvalidRequestError(f"inputs[{index}]", shown(tensor), "must be a tensor object")
     name, datatype, data = tensor.get("name"), tensor.get("datatype"), tensor.get("data")
     if type(name) is not str:
-        raise InvalidRequestError(f"{where}.name", shown(name), "must be the name of a column")
+        raise InvalidRequestError(f"inputs[{index}].name", shown(name), "must be the name of a column")
     if type(data) is not list:
         raise InvalidRequestError(
-            f"{where}.data", shown(data), "must be a list of values; binary data is not taken"
+            f"inputs[{index}].data", shown(data), "must be a list of values; binary data is not taken"
         )
     if data and type(data[0]) is list:
         data = [value for part in data for value in (part if type(part) is list else (part,))]
-    shape = tensor.get("shape")
-    if shape not in ([len(data)], [len(data), 1]):
+    shape, rows = tensor.get("shape"), len(data)
+    if shape != [rows] and shape != [rows, 1]:
         raise InvalidRequestError(
-            f"{where}.shape", shown(shape), f"must be [{len(data)}] or [{len(data)}, 1] as data is"
+            f"inputs[{index}].shape", shown(shape), f"must be [{rows}] or [{rows}, 1] as data is"
         )
-    return name, _typed(data, datatype, where)
-
-
-def _typed(data: list[Any], datatype: object, where: str) -> list[Any]:
-    """The values, if they are of the datatype; integers stand for floats as JSON does not tell 1 from 1.0."""
-    if datatype in FLOATS:
-        wanted: tuple[type, ...] = (float, int)
-    elif datatype in INTEGERS:
-        wanted = (int,)
-    elif datatype == "BOOL":
-        wanted = (bool,)
-    elif datatype == "BYTES":
-        wanted = (str,)
-    else:
-        known = ", ".join(("BOOL", "BYTES", *sorted(FLOATS), *sorted(INTEGERS)))
-        raise InvalidRequestError(f"{where}.datatype", shown(datatype), f"must be one of {known}")
-    for index, value in enumerate(data):
-        if value is not None and type(value) not in wanted:
+    wanted = TYPES.get(datatype) if type(datatype) is str else None
+    if wanted is None:
+        known = ", ".join(TYPES)
+        raise InvalidRequestError(f"inputs[{index}].datatype", shown(datatype), f"must be one of {known}")
+    for at, value in enumerate(data):
+        if type(value) not in wanted and value is not None:
             raise InvalidRequestError(
-                f"{where}.data[{index}]", shown(value), f"is not of datatype {datatype}"
+                f"inputs[{index}].data[{at}]", shown(value), f"is not of datatype {datatype}"
             )
-    return data
+    return name, data
 
 
 def answer(
-    manifest: Manifest, name: str, version: str, request_id: str, predictions: np.ndarray[Any, Any]
+    manifest: Manifest,
+    name: str,
+    version: str,
+    request_id: str,
+    predictions: Sequence[float] | np.ndarray[Any, Any],
 ) -> dict[str, Any]:
     """The response body for finite predictions."""
     rows = len(predictions)
     if manifest.task == BINARY:
-        labels = [
-            manifest.classes[-1] if p >= manifest.threshold else manifest.classes[0]
-            for p in predictions.tolist()
-        ]
-        outputs = [_tensor("probability", "FP64", [rows], predictions.tolist()), _labels(labels)]
+        negative, positive = manifest.classes[0], manifest.classes[-1]
+        values = list(map(float, predictions))
+        labels = [positive if p >= manifest.threshold else negative for p in values]
+        outputs = [_tensor("probability", "FP64", [rows], values), _labels(labels)]
     elif manifest.task == MULTICLASS:
-        labels = [manifest.classes[i] for i in predictions.argmax(axis=1).tolist()]
-        flat = predictions.ravel().tolist()
-        outputs = [_tensor("probabilities", "FP64", [rows, predictions.shape[1]], flat), _labels(labels)]
+        table = np.asarray(predictions)
+        labels = [manifest.classes[i] for i in table.argmax(axis=1).tolist()]
+        flat = table.ravel().tolist()
+        outputs = [_tensor("probabilities", "FP64", [rows, table.shape[1]], flat), _labels(labels)]
     else:
-        outputs = [_tensor("value", "FP64", [rows], predictions.tolist())]
+        outputs = [_tensor("value", "FP64", [rows], list(map(float, predictions)))]
     return {"model_name": name, "model_version": version, "id": request_id, "outputs": outputs}
 
 
