@@ -28,6 +28,8 @@ _SETTINGS = {
     # Whoever calls retries with its own backoff; MLflow's would hang for minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    # Its greetings about new tables would stand in the story that the terminal tells.
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 _TAG = "capstan."
 _METRIC = "capstan.metric."

@@ -62,6 +62,8 @@ def extract(
             }
         )
         try:
+            # Else DuckDB draws its own bar into the terminal of whoever runs the loop.
+            connection.execute("set enable_progress_bar = false")
             connection.execute("set TimeZone = 'UTC'")
             for source in data.sources:
                 load_source(connection, source, as_of=as_of, base_dir=system.base_dir, secrets=secrets)

@@ -130,11 +130,6 @@ def wire(
         name, tracking_uri=f"sqlite:///{state.mlflow_database}", artifact_root=state.mlflow_artifacts
     )
     packager = BentoPackager(state.bentos)
-    store = SqliteStore(state.store)
-    registry = MlflowRegistry(
-        name, tracking_uri=f"sqlite:///{state.mlflow_database}", artifact_root=state.mlflow_artifacts
-    )
-    packager = BentoPackager(state.bentos)
     monitor = MonitorClient(
         f"http://{HOST}:{monitor_port}",
         folder=state.monitor(name),
@@ -227,13 +222,6 @@ def wire(
         engine=engine,
         helpers=_helpers(state, system, collector_port, monitor_port, replay=replay),
     )
-
-
-def _model_dir(registry: MlflowRegistry, packager: BentoPackager, name: VersionName) -> Path:
-    version = registry.version(name)
-    if version is None:
-        raise NotFoundError(f"version {name} is not in the registry, so it cannot be watched")
-    return packager.verify(version.bento_tag, version.digest) / MODEL_FOLDER
 
 
 def model_folder(registry: MlflowRegistry, packager: BentoPackager, name: VersionName) -> Path:

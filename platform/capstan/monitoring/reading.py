@@ -77,6 +77,7 @@ class PayloadReader:
                 "autoinstall_known_extensions": False,
             },
         )
+        self._connection.execute("set enable_progress_bar = false")
 
     def close(self) -> None:
         self._connection.close()
