@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import gc
 import hmac
+import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from capstan.errors import CapstanError, DiskFullError, InvalidRequestError
 from capstan.monitoring.intake import Intake
 from capstan.monitoring.ledger import Heading, Ledger
 
+logger = logging.getLogger(__name__)
 LARGEST_BODY = 10 * 2**20
 
 
@@ -108,6 +110,11 @@ class CollectorService:
         except CapstanError as error:
             self._flush_error = str(error)
             return error
+        except Exception as error:
+            # The log keeps everything and the timer must live on; /healthz says what is wrong until a flush succeeds.
+            logger.exception("a flush failed")
+            self._flush_error = f"{type(error).__name__}: {error}"
+            return CapstanError(self._flush_error)
         self._flush_error = None
         return None
 

@@ -21,7 +21,7 @@ from capstan.errors import InvalidRequestError
 MOST_EVENTS = 10_000
 LONGEST_TEXT = 8192
 MOST_INPUTS = 5000
-ROLES = frozenset({"champion", "challenger", "shadow"})
+ROLES = ("champion", "challenger", "shadow")
 Kind = Literal["numeric", "categorical"]
 
 _SYSTEM = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -118,7 +118,7 @@ def _payload(event: object) -> Payload:
     if not isinstance(identity, str):
         raise _RefusedError("id", "must be '<boot>-<sequence>'")
     boot, _, number = identity.rpartition("-")
-    if not boot or len(boot) > 64 or not number.isascii() or not number.isdigit() or len(number) > 15:
+    if not _NAME.fullmatch(boot) or not number.isascii() or not number.isdigit() or len(number) > 15:
         raise _RefusedError("id", "must be '<boot>-<sequence>'")
     if not isinstance(source, str):
         raise _RefusedError("source", "must be '/capstan/<system>/<version>'")
