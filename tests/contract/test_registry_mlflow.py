@@ -30,12 +30,16 @@ pytestmark = pytest.mark.real
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Creating its tables takes seconds; each test gets a copy."""
     path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    MlflowRegistry(SystemName("other"), tracking_uri=f"sqlite:///{path}", artifact_root=path.parent).initialise()
+    MlflowRegistry(
+        SystemName("other"), tracking_uri=f"sqlite:///{path}", artifact_root=path.parent
+    ).initialise()
     return path
 
 
 def registry_on(folder: Path) -> MlflowRegistry:
-    return MlflowRegistry(SYSTEM, tracking_uri=f"sqlite:///{folder / 'mlflow.db'}", artifact_root=folder / "artifacts")
+    return MlflowRegistry(
+        SYSTEM, tracking_uri=f"sqlite:///{folder / 'mlflow.db'}", artifact_root=folder / "artifacts"
+    )
 
 
 @pytest.fixture
@@ -53,7 +57,9 @@ def test_a_version_carries_what_made_it(registry: MlflowRegistry, tmp_path: Path
     report.write_text(json.dumps({"rows": 3}))
     record = RunRecord({"candidate": "trees"}, {"test.rocAuc": 0.71}, {"reports/evaluation.json": report})
     run_id = registry.record_run(trained("run-a"), record)
-    assert registry.record_run(trained("run-a"), record) == run_id, "tracking again completes, it does not repeat"
+    assert registry.record_run(trained("run-a"), record) == run_id, (
+        "tracking again completes, it does not repeat"
+    )
     register(registry, "run-a")
 
     from mlflow import MlflowClient
@@ -83,7 +89,8 @@ def test_many_at_once_register_one_version(registry: MlflowRegistry, tmp_path: P
     registry.initialise()
     found: list[VersionName] = []
     threads = [
-        threading.Thread(target=lambda: found.append(register(registry_on(tmp_path), "run-a").name)) for _ in range(6)
+        threading.Thread(target=lambda: found.append(register(registry_on(tmp_path), "run-a").name))
+        for _ in range(6)
     ]
     for thread in threads:
         thread.start()
@@ -110,7 +117,9 @@ def test_an_alias_needs_a_version(registry: MlflowRegistry) -> None:
 def test_systems_do_not_see_each_other(registry: MlflowRegistry, tmp_path: Path) -> None:
     register(registry, "run-a")
     other = MlflowRegistry(
-        SystemName("prices"), tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}", artifact_root=tmp_path / "artifacts"
+        SystemName("prices"),
+        tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}",
+        artifact_root=tmp_path / "artifacts",
     )
     assert other.versions() == []
     assert register(other, "run-b").name == "v1"
@@ -135,7 +144,18 @@ def test_a_broken_database_is_unavailable(tmp_path: Path) -> None:
 def server(empty_database: Path, tmp_path: Path) -> Iterator[str]:
     shutil.copyfile(empty_database, tmp_path / "server.db")
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
     command += ["--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}"]
     command += ["--artifacts-destination", str(tmp_path / "served")]
     with (tmp_path / "server.log").open("wb") as log:
@@ -162,7 +182,9 @@ def test_a_tracking_server_keeps_the_same_contract(server: str, tmp_path: Path) 
     registry = MlflowRegistry(SYSTEM, tracking_uri=server)
     manifest = tmp_path / "manifest.json"
     manifest.write_text("{}")
-    registry.record_run(trained("run-a"), RunRecord({"a": "b"}, {"c": 1.0}, {"model/manifest.json": manifest}))
+    registry.record_run(
+        trained("run-a"), RunRecord({"a": "b"}, {"c": 1.0}, {"model/manifest.json": manifest})
+    )
     kept = register(registry, "run-a")
     assert register(registry, "run-a") == kept
     assert registry.version(kept.name) == kept
