@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import orjson
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, out, print_json
@@ -46,17 +47,22 @@ def report(
 
 def print_report(document: Mapping[str, Any]) -> None:
     """The months, then the totals."""
-    table = Table(title=f"{document['system']}: managed against the static first model")
+    table = Table(
+        title=f"{document['system']}: managed against the static first model",
+        box=SIMPLE_HEAD,
+        collapse_padding=True,
+    )
+    # Two-line headings keep the table within 80 columns.
     for heading in (
         "month",
         "rows",
-        "ROC-AUC static",
-        "managed",
-        "gain [95 %]",
-        "log loss static",
-        "managed",
+        "AUC\nstatic",
+        "\nmanaged",
+        "ROC-AUC gain\n[95 % interval]",
+        "log loss\nstatic",
+        "\nmanaged",
     ):
-        table.add_column(heading, justify="left" if heading == "month" else "right")
+        table.add_column(heading, justify="left" if heading == "month" else "right", no_wrap=True)
     for month, row in {**document["months"], "all": document["overall"]}.items():
         table.add_row(
             month,
