@@ -10,7 +10,9 @@ STAMP := .venv/.capstan-setup
 tier = started=$$(date +%s); echo "== $(1)"; $(RUN) pytest -q $(2); code=$$?; \
 	echo "== $(1) took $$(( $$(date +%s) - started )) s"; exit $$code
 
-.PHONY: help setup demo test check bench format clean docs
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: chromium help setup demo test check bench format clean docs
 .DEFAULT_GOAL := help
 
 help: ## list these words
@@ -24,6 +26,11 @@ $(STAMP): pyproject.toml uv.lock
 	@$(RUN) python -m capstan.adapters.tools
 	@touch $@
 
+# The browser tier needs a real Chromium; Debian's comes in a package of its own.
+chromium:
+	@command -v chromium >/dev/null || { echo "setting up: Chromium"; \
+		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends chromium fonts-liberation; }
+
 setup: $(STAMP) ## install what is missing: locked packages, Envoy, Prometheus, Alertmanager
 	@echo "ready: try 'make demo'"
 
@@ -31,7 +38,7 @@ demo: $(STAMP) ## eleven months of real flights through the whole loop, in about
 	@$(RUN) python examples/flight-delays/prepare.py
 	@$(RUN) capstan demo $(EXAMPLE)
 
-test: $(STAMP) ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
+test: $(STAMP) chromium ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
 	@$(call tier,unit,tests/unit -n 2)
 	@$(call tier,simulation,tests/simulation -n 2)
 	@$(call tier,contract,tests/contract)

@@ -183,6 +183,7 @@ class KfpLocalPipelines:
                 )
         except OSError as error:
             raise write_error(folder.log, error) from error
+        process_table.yield_processor(child.pid, self._nice)
         self._children[run] = child
         folder.note_process(child.pid)
 

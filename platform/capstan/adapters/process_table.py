@@ -155,3 +155,12 @@ def tail(log: Path, lines: int = 15) -> str:
     except OSError:
         return "(no log)"
     return "\n".join(text.splitlines()[-lines:]) or "(empty)"
+
+
+def yield_processor(pid: int, nice: int) -> None:
+    """Let the session of the process be as nice as the process.
+
+    Linux shares the processor between sessions first (autogroups), so that niceness within one means nothing to others.
+    """
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice))

@@ -248,6 +248,8 @@ class ProcessSupervisor:
         except OSError as error:
             child.phase = ProcessPhase.STOPPED
             raise write_error(self._log(spec.name), error) from error
+        if spec.nice:
+            process_table.yield_processor(child.popen.pid, spec.nice)
         child.pid, child.born = child.popen.pid, process_table.born(child.popen.pid)
         try:
             record = {"name": spec.name, "pid": child.pid, "born": child.born, "digest": spec.digest}

@@ -50,6 +50,7 @@ def serve_page(
         port=local.addresses.page_port,
         log_level="warning",
         access_log=False,
+        lifespan="off",
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)

@@ -35,7 +35,11 @@ class Gate(SpecModel):
         examples=[0.005],
     )
     confidence: Number = Field(
-        0.95, ge=0.5, lt=1, description="Confidence of the one-sided bound of the difference.", examples=[0.95]
+        0.95,
+        ge=0.5,
+        lt=1,
+        description="Confidence of the one-sided bound of the difference.",
+        examples=[0.95],
     )
 
 
