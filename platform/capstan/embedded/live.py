@@ -16,14 +16,23 @@ from capstan.adapters.kfp_local import interrupt_runs
 from capstan.adapters.ports_in_use import require_free
 from capstan.adapters.process_table import holds
 from capstan.adapters.processes import ProcessSupervisor
+from capstan.domain.actions import Verb
 from capstan.domain.versions import SystemName
 from capstan.embedded.clocks import WallClock
 from capstan.embedded.layout import StateDir
 from capstan.embedded.supervisor import LOOK_SECONDS, Supervisor
 from capstan.embedded.wiring import Addresses, LocalSystem, spec_document, wire
+from capstan.engine.commands import issue
 from capstan.engine.policies import system_policy
 from capstan.engine.records import system_state
-from capstan.errors import AlreadyRunningError, CapstanError, DiskFullError, NotFoundError, UnavailableError
+from capstan.errors import (
+    AlreadyRunningError,
+    CapstanError,
+    DiskFullError,
+    InvalidSpecError,
+    NotFoundError,
+    UnavailableError,
+)
 from capstan.files import write_whole
 from capstan.ports.store import Event, Kind, Record, Store
 from capstan.spec import MLSystem, parse
@@ -89,6 +98,7 @@ class Live:
         try:
             close_page = self.serve_page(local, on_alert=supervisor.hint)
             supervisor.start()
+            try_again(local)
             if not self.is_up:
                 self.is_up = True
                 self.on_up(local)
@@ -117,8 +127,8 @@ class Live:
                     raise
                 self.audience.say(f"{local.name} is deleted")
                 return None
-            except (UnavailableError, DiskFullError) as error:
-                # What serves goes on serving; the loop resumes from the store when it can be written again.
+            except (UnavailableError, DiskFullError, InvalidSpecError) as error:
+                # What serves goes on serving, also when somebody stored a file that cannot be followed.
                 if str(error) != told:
                     told = str(error)
                     self.audience.say(f"waiting: {error}")
@@ -155,6 +165,16 @@ class Live:
                 f"the first model could not be trained: {reasons[-1] if reasons else 'see the story'}; `capstan runs` "
                 "shows the run, `capstan logs RUN` what it wrote"
             )
+
+
+def try_again(local: LocalSystem) -> None:
+    """Who starts a system whose first training failed does not want to wait for its backoff."""
+    record = local.store.get(Kind.SYSTEM, local.name)
+    state = system_state(record) if record is not None and record.deleted_at is None else None
+    if state is None or state.paused or state.champion is not None:
+        return
+    if state.run is None and state.rollout is None and state.retraining.failures:
+        issue(local.store, local.name, Verb.RESUME, note="capstan up", at=local.clock.now())
 
 
 def note_live(state: StateDir, system: MLSystem) -> None:

@@ -79,7 +79,7 @@ class _Check:
         """Whom the command is meant for (empty: the system) and the version it names."""
         match self._verb:
             case Verb.PAUSE:
-                if self._state.paused:
+                if self._state.will_be_paused:
                     raise self._refusal("it is paused already", "resume")
                 return "", None
             case Verb.RESUME:
@@ -108,7 +108,11 @@ class _Check:
         return self._state.rollout.name if self._state.rollout else ""
 
     def _resume(self) -> tuple[str, None]:
-        if self._state.paused or self._state.retraining.circuit_open:
+        if (
+            self._state.will_be_paused
+            or self._state.retraining.circuit_open
+            or self._state.retraining.failures
+        ):
             return "", None
         if self._rollout is not None and self._rollout.waiting == Waiting.APPROVAL:
             return self._rollout_name(), None
