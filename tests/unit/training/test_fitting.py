@@ -1,0 +1,141 @@
+"""Candidates learn, search and repeat themselves byte by byte."""
+
+from __future__ import annotations
+
+import pickle
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pydantic import TypeAdapter
+
+from capstan.errors import InvalidDataError
+from capstan.evaluation.metrics import roc_auc
+from capstan.spec.features import Feature
+from capstan.spec.training import Candidate, TrainingWindow
+from capstan.training.factories import importable
+from capstan.training.fitting import Cases, fit_candidate, predict
+from capstan.training.window import in_window
+
+FEATURES = TypeAdapter(list[Feature]).validate_python(
+    [
+        {"name": "x", "numeric": {}},
+        {"name": "kind", "categorical": {"encode": "Integer"}},
+        {"name": "flat", "numeric": {}},
+    ]
+)
+
+
+def cases(rows: int, seed: int) -> Cases:
+    rng = np.random.default_rng(seed)
+    x, kind = rng.normal(1000, 300, rows), rng.choice(["a", "b", "c"], rows)
+    truth = rng.random(rows) < 1 / (1 + np.exp(-((x - 1000) / 200 + (kind == "b"))))
+    return Cases.of(pa.table({"x": x, "kind": kind, "flat": np.zeros(rows), "y": truth}), "y")
+
+
+TRAIN, VALIDATION = cases(2000, 1), cases(1000, 2)
+
+
+def candidate(**family: object) -> Candidate:
+    return Candidate.model_validate({"name": "one", **family})
+
+
+def fit(one: Candidate, train: Cases = TRAIN, seed: int = 0, threads: int = 1):
+    return fit_candidate(one, FEATURES, train, VALIDATION, seed=seed, threads=threads, score=roc_auc)
+
+
+@pytest.mark.parametrize(
+    ("family", "least"),
+    [
+        ({"mostFrequent": {}}, 0.5),
+        ({"logisticRegression": {"l2": 1}}, 0.8),
+        ({"gradientBoosting": {"iterations": 30, "leaves": 7}}, 0.75),
+    ],
+    ids=["most-frequent", "logistic", "boosting"],
+)
+def test_a_family_learns_and_repeats_itself_byte_by_byte(family: dict[str, object], least: float) -> None:
+    first, second = fit(candidate(**family)), fit(candidate(**family))
+    assert roc_auc(VALIDATION.truth, predict(first.pipeline, VALIDATION.table)) >= least
+    assert pickle.dumps(first.pipeline) == pickle.dumps(second.pipeline)
+
+
+def test_the_baseline_says_the_positive_share() -> None:
+    probability = predict(fit(candidate(mostFrequent={})).pipeline, VALIDATION.table)
+    assert probability == pytest.approx(np.full(1000, TRAIN.truth.mean()))
+
+
+def test_the_logistic_penalty_does_not_depend_on_units() -> None:
+    """Scaled inside and folded back: x in other units gives the same predictions, and a plain estimator."""
+    in_other_units = [
+        Cases(part.table.set_column(0, "x", pa.array(part.table["x"].to_numpy() / 1e6)), part.truth)
+        for part in (TRAIN, VALIDATION)
+    ]
+    here = predict(fit(candidate(logisticRegression={"l2": 100})).pipeline, VALIDATION.table)
+    there_model = fit(candidate(logisticRegression={"l2": 100}), in_other_units[0]).pipeline
+    assert predict(there_model, in_other_units[1].table) == pytest.approx(here, abs=1e-6)
+    assert type(there_model.steps[-1][1]).__name__ == "LogisticRegression"
+
+
+def test_a_search_tries_what_is_written_first_and_keeps_the_best() -> None:
+    tuned = candidate(
+        gradientBoosting={"iterations": 10, "leaves": 5, "learningRate": 0.02, "tune": {"trials": 4}}
+    )
+    found = fit(tuned, seed=5)
+    assert len(found.trials) == 4
+    assert found.trials[0][0] == {"learningRate": 0.02, "iterations": 10, "leaves": 5}
+    best = max(found.trials, key=lambda trial: trial[1])
+    assert found.settings == best[0]
+    assert roc_auc(VALIDATION.truth, predict(found.pipeline, VALIDATION.table)) == pytest.approx(best[1])
+    assert fit(tuned, seed=5).trials == found.trials
+    assert fit(tuned, seed=6).trials[1:] != found.trials[1:]
+
+
+def test_one_class_only_is_refused() -> None:
+    one = Cases(TRAIN.table, np.ones(2000, dtype=bool))
+    with pytest.raises(InvalidDataError, match="a model needs both"):
+        fit(candidate(logisticRegression={}), one)
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        ("def make(): raise ValueError('bad day')", "ValueError: bad day"),
+        ("def make(): return 7", "int, which has no fit and no predict_proba"),
+        ("x = 1", "AttributeError"),
+        ("def make(:", "SyntaxError"),
+    ],
+    ids=["raises", "no-classifier", "no-function", "no-python"],
+)
+def test_a_factory_that_is_wrong_is_named(tmp_path: Path, code: str, problem: str) -> None:
+    (tmp_path / "theirs.py").write_text(code)
+    with importable(tmp_path), pytest.raises(InvalidDataError, match=problem) as caught:
+        fit(candidate(custom={"factory": "theirs:make"}))
+    assert "theirs:make" in str(caught.value)
+
+
+def test_a_factory_gets_the_seed_and_its_module_is_forgotten(tmp_path: Path) -> None:
+    code = "from sklearn.tree import DecisionTreeClassifier\n"
+    code += "def make(depth, seed=0): return DecisionTreeClassifier(max_depth=depth, random_state=seed)"
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    (tmp_path / "one" / "theirs.py").write_text(code)
+    (tmp_path / "two" / "theirs.py").write_text(code.replace("max_depth=depth", "max_depth=1"))
+    depths = []
+    for folder in ("one", "two"):
+        with importable(tmp_path / folder):
+            found = fit(candidate(custom={"factory": "theirs:make", "parameters": {"depth": 3}}), seed=11)
+        model = found.pipeline.steps[-1][1]
+        assert model.random_state == 11
+        depths.append(model.max_depth)
+    assert depths == [3, 1], "a champion's module of the same name must not be taken for the challenger's"
+
+
+def test_a_sliding_window_forgets_and_an_expanding_one_does_not() -> None:
+    start = datetime(2013, 1, 1, tzinfo=UTC)
+    times = np.array([np.datetime64("2013-01-01") + np.timedelta64(day, "D") for day in range(10)])
+    until = start + timedelta(days=9)
+    sliding = TrainingWindow.model_validate({"type": "Sliding", "duration": "3d"})
+    assert in_window(times, sliding, until=until).tolist() == [False] * 7 + [True] * 3
+    assert in_window(times, TrainingWindow(), until=until).all()
