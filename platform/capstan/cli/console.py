@@ -98,7 +98,7 @@ class Narrator:
     def tell(self, event: Event) -> None:
         """One line of the story, in the time of the system."""
         tone = next((tone for start, tone in _TONES.items() if event.reason.startswith(start)), "cyan")
-        when = f"{event.at:%Y-%m-%d %H:%M}"
+        when = f"{event.at:%Y-%m-%d %H:%M}Z"
         self.say(f"[dim]{when}[/dim] [{tone}]{event.reason}[/{tone}] {escape(event.message)}")
 
     def advance(self, description: str, done: int, total: int, note: str = "") -> None:
@@ -114,4 +114,4 @@ class Narrator:
 
 def local(moment: datetime | None) -> str:
     """A moment as the tables show it."""
-    return f"{moment:%Y-%m-%d %H:%M}" if moment is not None else "-"
+    return f"{moment:%Y-%m-%d %H:%M}Z" if moment is not None else "-"

@@ -292,7 +292,7 @@ class _Planning:
         if not look.is_successful:
             self._hold(look, since, ends, deadline)
         elif self.now < ends:
-            self._wait(Waiting.TIME, f"{self._step_name} lasts until {ends:%Y-%m-%d %H:%M}")
+            self._wait(Waiting.TIME, f"{self._step_name} lasts until {ends:%Y-%m-%d %H:%M} UTC")
         elif self.seen.paused:
             self._wait(Waiting.APPROVAL, f"paused at {self._step_name}; `capstan resume` goes on")
         else:

@@ -345,7 +345,7 @@ class _Planning:
         self.state = replace(
             self.state, run=request, retraining=started(retraining, self.policy.retraining, trigger, self.now)
         )
-        message = f"{trigger.kind} as of {trigger.as_of:%Y-%m-%d %H:%M}: {trigger.reason}"
+        message = f"{trigger.kind} as of {trigger.as_of:%Y-%m-%d %H:%M} UTC: {trigger.reason}"
         self._tell(
             "TrainingRequested",
             message,

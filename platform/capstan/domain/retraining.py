@@ -139,14 +139,14 @@ def find_hold(
         until = state.failed_at + policy.backoff.delay(state.failures)
         if now < until:
             return Hold(
-                "BackingOff", f"{state.failures} failed in a row; next try at {until:%Y-%m-%d %H:%M}", until
+                "BackingOff", f"{state.failures} failed in a row; next try at {until:%Y-%m-%d %H:%M} UTC", until
             )
     if trigger.kind is TriggerKind.MANUAL:
         return None
     if state.finished_at is not None and now < state.finished_at + policy.cooldown:
         until = state.finished_at + policy.cooldown
         return Hold(
-            "CoolingDown", f"cooldown of {_days(policy.cooldown)} lasts until {until:%Y-%m-%d %H:%M}", until
+            "CoolingDown", f"cooldown of {_days(policy.cooldown)} lasts until {until:%Y-%m-%d %H:%M} UTC", until
         )
     if policy.budget is not None:
         counted = sorted(start for start in state.starts if start > now - policy.budget.per)
@@ -154,7 +154,7 @@ def find_hold(
             until = counted[-policy.budget.runs] + policy.budget.per
             message = (
                 f"{len(counted)} runs in the last {_days(policy.budget.per)} are the budget of "
-                f"{policy.budget.runs}; the next may start at {until:%Y-%m-%d %H:%M}"
+                f"{policy.budget.runs}; the next may start at {until:%Y-%m-%d %H:%M} UTC"
             )
             return Hold("BudgetSpent", message, until)
     return None

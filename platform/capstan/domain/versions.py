@@ -10,7 +10,7 @@ from typing import NewType
 
 SystemName = NewType("SystemName", str)
 VersionName = NewType("VersionName", str)
-"""`v1`, `v2`, ...: the registry's version number behind a `v`; also the name of the serving process and of the Envoy cluster."""
+"""`v1`, `v2`, ...: the registry's number behind a `v`; also the name of the serving process and the Envoy cluster."""
 RunName = NewType("RunName", str)
 Digest = NewType("Digest", str)
 """`sha256:` and 64 hex digits: hash of a Bento's sorted file hashes, without tag and time."""
