@@ -139,7 +139,5 @@ def _calibration_error(truth: Booleans, probability: Floats, place: Days, weight
 
 def _by_day(place: Days, column: Days, days: int, columns: int, values: npt.NDArray[np.generic]) -> Floats:
     """(days, columns) sums of the values."""
-    sums: Floats = np.bincount(
-        place * columns + column, weights=values.astype(np.float64), minlength=days * columns
-    )
-    return sums.reshape(days, columns)
+    flat = np.bincount(place * columns + column, weights=values.astype(np.float64), minlength=days * columns)
+    return np.asarray(flat, dtype=np.float64).reshape(days, columns)
