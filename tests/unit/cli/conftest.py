@@ -18,7 +18,15 @@ from capstan.adapters.sqlite_store import SqliteStore
 from capstan.cli.main import app
 from capstan.domain.versions import SystemName
 from capstan.embedded.layout import StateDir
-from capstan.ports.store import Kind, Record
+from capstan.ports.store import Event, Kind, Record
+
+
+class WorldStore(SqliteStore):
+    """On disk, as the commands read it, and as the world looks into it."""
+
+    @property
+    def _events(self) -> list[Event]:
+        return [event for _, event in self.events()]
 
 
 class Machine:
@@ -28,7 +36,7 @@ class Machine:
         self.state = StateDir(root)
         self.state.prepare(SystemName(SYSTEM))
         self.world = World()
-        self.world.store = SqliteStore(self.state.store)  # type: ignore[assignment]
+        self.world.store = WorldStore(self.state.store)  # type: ignore[assignment]
         self.document: dict[str, Any] = {
             "apiVersion": "capstan.dev/v1alpha1",
             "kind": "MLSystem",

@@ -1,0 +1,119 @@
+"""Trainings and logs are found by name, by the beginning of it, or listed."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import UTC, datetime
+
+from simulation.world import SYSTEM
+from typer.testing import CliRunner
+
+from capstan.adapters.memory import MemoryClock, MemoryPipelines
+from capstan.cli.logs import _growth, _tail
+from capstan.cli.main import app
+from capstan.domain.training import RunPhase, RunStatus, StepProgress, TrainingRequest
+from capstan.domain.triggers import Trigger, TriggerKind
+from capstan.domain.versions import RunName, SystemName
+from capstan.embedded.training import run_to_end
+from capstan.ports.codec import to_json
+
+
+def test_runs_are_listed_with_trigger_gates_and_version(rolling) -> None:
+    rows = json.loads(rolling.run("runs", "--json").stdout)
+    told = {(row["version"], row["trigger"], row["phase"], row["gates_passed"]) for row in rows}
+    assert told == {("v1", "Initial", "Succeeded", True), ("v2", "Alert", "Succeeded", True)}
+    assert next(row for row in rows if row["version"] == "v2")["against"] == "v1"
+
+
+def test_one_run_is_shown_with_what_led_to_it_and_followed(rolling) -> None:
+    rows = json.loads(rolling.run("runs", "--json").stdout)
+    name = next(row["run"] for row in rows if row["version"] == "v2")
+    document = json.loads(rolling.run("runs", name[:-2], "--json").stdout)
+    reasons = [event["reason"] for event in document["lineage"]]
+    assert reasons[0] == "DriftDetected"
+    assert "StepStarted" in reasons
+    shown = rolling.run("runs", name).output
+    assert "against v1; version v2" in shown
+    assert "DriftDetected" in shown
+
+
+def test_what_the_run_wrote_is_shown_with_candidates_and_choice(rolling) -> None:
+    name = json.loads(rolling.run("runs", "--json").stdout)[0]["run"]
+    folder = rolling.state.runs(SystemName(SYSTEM)) / name
+    (folder / "artifacts" / "choose").mkdir(parents=True)
+    (folder / "artifacts" / "choose" / "choice").write_text(json.dumps({"name": "trees"}))
+    began, ended = (datetime(2026, 1, 1, 12, 0, second, tzinfo=UTC) for second in (0, 42))
+    steps = (StepProgress("extract", RunPhase.SUCCEEDED, began, ended, "5,000 rows"),)
+    status = RunStatus(RunPhase.SUCCEEDED, "", steps, candidates={"trees": {"rocAuc": 0.71234}})
+    (folder / "status.json").write_text(json.dumps(to_json(status)))
+    output = rolling.run("runs", name).output
+    for words in ("extract", "42 s", "5,000 rows", "rocAuc", "0.7123"):
+        assert words in output
+    assert json.loads(rolling.run("runs", name, "--json").stdout)["chosen"] == "trees"
+
+
+def test_unknown_run_is_answered_with_those_there_are(serving) -> None:
+    result = serving.run("runs", "nothing")
+    assert result.exit_code == 1
+    assert "run 'nothing': not there; runs: flights-" in result.output
+
+
+def test_run_without_a_loop_is_kept_and_done_once(serving) -> None:
+    clock = MemoryClock(datetime(2013, 3, 1, tzinfo=UTC))
+    pipelines = MemoryPipelines(clock, serving.world.registry, serving.world._train)
+    moment = clock.now()
+    request = TrainingRequest(
+        RunName("flights-train-1"), SystemName(SYSTEM), Trigger(TriggerKind.MANUAL, moment, "a person"), None
+    )
+    store = serving.world.store
+    first = run_to_end(pipelines, store, request, clock.now, lambda status: True)
+    again = run_to_end(pipelines, store, request, clock.now, lambda status: True)
+    assert first.status.phase is again.status.phase is RunPhase.SUCCEEDED
+    assert [version.name for version in serving.world.registry.versions()] == ["v1", "v2"]
+    rows = json.loads(serving.run("runs", "--json").stdout)
+    assert [row["trigger"] for row in rows if row["run"] == "flights-train-1"] == ["Manual"]
+    reasons = [event.reason for _, event in store.events(SYSTEM) if event.name == "flights-train-1"]
+    assert reasons == ["TrainingSucceeded"]
+
+
+def test_logs_are_listed_and_shown_from_the_end(serving) -> None:
+    (serving.state.logs / "v1.log").write_text("".join(f"line {number}\n" for number in range(100)))
+    assert "v1" in serving.run("logs").output
+    assert serving.run("logs", "v1", "-n", "2").output == "line 98\nline 99\n"
+    assert json.loads(serving.run("logs", "v1", "-n", "1", "--json").stdout)["lines"] == ["line 99"]
+
+
+def test_log_of_a_run_is_found_by_the_beginning_of_its_name(serving) -> None:
+    folder = serving.state.runs(SystemName(SYSTEM)) / "flights-abc"
+    folder.mkdir()
+    (folder / "run.log").write_text("trained\n")
+    assert serving.run("logs", "flights-a").output == "trained\n"
+
+
+def test_unknown_log_is_answered_with_those_there_are(serving) -> None:
+    (serving.state.logs / "envoy.log").write_text("")
+    result = serving.run("logs", "nothing")
+    assert result.exit_code == 1
+    assert "logs: envoy" in result.output
+
+
+def test_long_log_is_not_read_whole(tmp_path) -> None:
+    log = tmp_path / "long.log"
+    log.write_bytes(b"x" * 99 + b"\n" + b"y" * 300_000 + b"\nlast\n")
+    assert _tail(log, 1)[0] == "last\n"
+    assert _tail(log, 0)[0] == ""
+    assert _tail(log, 3)[0].startswith("x" * 99)
+
+
+def test_followed_log_is_read_on_after_it_was_emptied(tmp_path) -> None:
+    log = tmp_path / "v1.log"
+    log.write_text("before\n")
+    growth = _growth(log, log.stat().st_size)
+    threading.Timer(0.1, lambda: log.write_text("new\n")).start()
+    assert next(growth) == "new\n"
+
+
+def test_log_without_a_directory_is_an_empty_list(tmp_path) -> None:
+    result = CliRunner().invoke(app, ["logs", "--state", str(tmp_path / "none")])
+    assert (result.exit_code, "no logs" in result.output) == (0, True)
