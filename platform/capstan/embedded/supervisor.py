@@ -30,8 +30,8 @@ LOOK_SECONDS = 2.0
 """A live loop looks at least this often, whether hinted at by a webhook or not."""
 QUIET_SECONDS = 15.0
 """A replay waits so long for payloads and scrapes; then it goes on, and what is missing is seen as missing."""
-SCRAPED = 'timestamp(up{job=~"services|envoy"} == 1)'
-"""When each of them was last read."""
+SCRAPED = 'timestamp(up{job=~"services|envoy"}) and (up{job=~"services|envoy"} == 1)'
+"""When each of them was last read. `timestamp(up == 1)` would give the time of the query, not that of the sample."""
 
 
 class Supervisor:
