@@ -37,17 +37,20 @@ def print_status(status: RunStatus) -> None:
 
 
 def print_candidates(status: RunStatus) -> None:
-    """One row per candidate, one column per metric."""
+    """One row per metric, one column per candidate: metrics are many and candidates few."""
     from rich.table import Table
 
     if not status.candidates:
         return
     metrics = list(dict.fromkeys(name for values in status.candidates.values() for name in values))
-    table = Table("candidate", *metrics, box=None, pad_edge=False)
+    table = Table("metric", *status.candidates, box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    for name, values in status.candidates.items():
-        table.add_row(name, *(f"{values[metric]:.4g}" if metric in values else "-" for metric in metrics))
+    for metric in metrics:
+        table.add_row(
+            metric,
+            *(f"{one[metric]:.4f}" if metric in one else "-" for one in status.candidates.values()),
+        )
     out.print(table)
 
 

@@ -9,13 +9,14 @@ import typer
 
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
 from capstan.cli.run_shown import lasted, print_status
-from capstan.cli.stored import Stored, SystemOption, open_system, read_json
+from capstan.cli.stored import AnySystem, open_store, read_json
 from capstan.errors import NotFoundError
 
 if TYPE_CHECKING:
     from capstan.domain.system import TrainingState
     from capstan.domain.training import RunStatus, TrainingRequest
-    from capstan.ports.store import Record
+    from capstan.embedded.layout import StateDir
+    from capstan.ports.store import Record, Store
 
 app = typer.Typer()
 
@@ -26,18 +27,18 @@ def runs(
         str | None,
         typer.Argument(help="A run, or the beginning of its name; default: all.", show_default=False),
     ] = None,
-    system: SystemOption = None,
+    system: AnySystem = None,
     state: State = DEFAULT_STATE,
     json: Json = False,
 ) -> None:
     """List the trainings; or show one with its steps, candidates, gates and what it led to."""
-    with honest_errors(json), open_system(state, system) as stored:
-        found = [_Run(stored, record) for record in _records(stored)]
+    with honest_errors(json), open_store(state) as (where, store):
+        found = [_Run(where, store, record) for record in _records(store, system)]
         if run is None:
             if json:
                 print_json([one.row() for one in found])
             else:
-                _table(stored, found)
+                _table(found)
             return
         one = _chosen(found, run)
         if json:
@@ -46,17 +47,19 @@ def runs(
             one.print()
 
 
-def _records(stored: Stored) -> list[Record]:
+def _records(store: Store, system: str | None) -> list[Record]:
+    """Also those of `capstan train`, where no system is stored."""
     from capstan.ports.store import Kind
 
-    return list(stored.store.list(Kind.RUN, stored.name))
+    return [record for record in store.list(Kind.RUN) if system in (None, record.system)]
 
 
 class _Run:
-    def __init__(self, stored: Stored, record: Record) -> None:
+    def __init__(self, state: StateDir, store: Store, record: Record) -> None:
         from capstan.engine.records import training_request, training_state
 
-        self._stored = stored
+        self._store = store
+        self._folder = state.runs(record.system) / record.name
         self.request: TrainingRequest = training_request(record)
         self.state: TrainingState = training_state(record)
         self.status: RunStatus | None = self._said() or self.state.result
@@ -66,7 +69,7 @@ class _Run:
         from capstan.domain.training import RunStatus
         from capstan.ports.codec import from_json
 
-        document = read_json(self._stored.state.runs(self._stored.name) / self.request.run / "status.json")
+        document = read_json(self._folder / "status.json")
         return from_json(RunStatus, document) if document is not None else None
 
     @property
@@ -101,8 +104,7 @@ class _Run:
 
     def chosen(self) -> str | None:
         """The candidate that was taken, as the run's step `choose` says it."""
-        folder = self._stored.state.runs(self._stored.name) / self.request.run
-        for file in sorted(folder.glob("artifacts/**/choice")):
+        for file in sorted(self._folder.glob("artifacts/**/choice")):
             document = read_json(file)
             if isinstance(document, dict) and "name" in document:
                 return str(document["name"])
@@ -123,7 +125,9 @@ class _Run:
     def _lineage(self) -> list[Any]:
         from capstan.engine.story import lineage
 
-        return lineage([event for _, event in self._stored.events()], "run", self.request.run)
+        return lineage(
+            [event for _, event in self._store.events(self.request.system)], "run", self.request.run
+        )
 
     def print(self) -> None:
         from rich.markup import escape
@@ -155,16 +159,16 @@ def _chosen(found: list[_Run], name: str) -> _Run:
     return matching[0]
 
 
-def _table(stored: Stored, found: list[_Run]) -> None:
+def _table(found: list[_Run]) -> None:
     from rich.table import Table
 
     if not found:
-        out.print(f"{stored.name}: no training yet")
+        out.print("no training yet")
         return
     found = sorted(found, key=lambda one: one.request.trigger.as_of)
     headings = ("run", "trigger", "as of", "phase", "took", "chosen", "gates", "version")
     table = Table(*headings, box=None, pad_edge=False)
-    table.columns[0].overflow = "fold"
+    table.columns[0].no_wrap = True
     for one in found:
         row = one.row()
         passed = {True: "passed", False: "not passed", None: "-"}[row["gates_passed"]]

@@ -255,7 +255,7 @@ def shown(seen: Seen) -> RenderableType:
     runs = f"supervisor {seen.running}" if seen.running else "nothing runs; `capstan up FILE` starts it"
     table.add_row("system", f"[bold]{seen.system}[/bold], generation {seen.generation}")
     table.add_row("phase", f"[bold]{seen.phase}[/bold], {runs}")
-    table.add_row("clock", f"{local(seen.clock)} UTC{clock}")
+    table.add_row("clock", f"{local(seen.clock)}{clock}")
     table.add_row("champion", _version(seen.champion, seen.champion_since))
     if seen.challenger:
         table.add_row("challenger", _version(seen.challenger, None))

@@ -29,6 +29,10 @@ SystemOption = Annotated[
     typer.Option("--system", help="Name of the system; default: the only one there is.", show_default=False),
 ]
 
+AnySystem = Annotated[
+    str | None, typer.Option("--system", help="Only of this system; default: all.", show_default=False)
+]
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -86,9 +90,9 @@ def open_system(root: Path, name: str | None) -> Iterator[Stored]:
         records = store.list(Kind.SYSTEM)
         chosen = [record for record in records if name in (None, record.name)]
         if len(chosen) != 1:
-            there = ", ".join(record.name for record in records) or "none; `capstan up FILE` creates one"
-            asked = f"no system {name!r}" if name else "which system?"
-            raise NotFoundError(f"{asked} Systems in {state.root}: {there}")
+            there = ", ".join(record.name for record in records) or "none yet, `capstan up FILE` creates one"
+            asked = f"no system {name!r}" if name else "several systems, name one" if records else "no system"
+            raise NotFoundError(f"{asked}; systems in {state.root}: {there}")
         yield Stored(state, store, chosen[0])
 
 

@@ -105,5 +105,6 @@ def _print(status: RunStatus, run: str) -> None:
         out.print(f"gate {gate.metric} {word}: {escape(gate.message)}", soft_wrap=True)
     version = status.version.name if status.version else "no version"
     out.print(
-        f"{run}: {version} is registered; `capstan promote {version}` begins its rollout", soft_wrap=True
+        f"{run}: {version} is registered; once the system is up, `capstan promote {version}` rolls it out",
+        soft_wrap=True,
     )
