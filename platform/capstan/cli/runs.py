@@ -166,20 +166,14 @@ def _table(found: list[_Run]) -> None:
         out.print("no training yet")
         return
     found = sorted(found, key=lambda one: one.request.trigger.as_of)
-    headings = ("run", "trigger", "as of", "phase", "took", "chosen", "gates", "version")
-    table = Table(*headings, box=None, pad_edge=False)
-    table.columns[0].no_wrap = True
+    table = Table("run", "trigger", "as of", "result", "took", "version", box=None, pad_edge=False)
+    table.columns[0].overflow = "fold"
+    for column in table.columns[1:]:
+        column.no_wrap = True
     for one in found:
         row = one.row()
-        passed = {True: "passed", False: "not passed", None: "-"}[row["gates_passed"]]
-        table.add_row(
-            row["run"],
-            row["trigger"],
-            local(row["as_of"]),
-            row["phase"],
-            lasted(*one.times),
-            row["chosen"] or "-",
-            passed,
-            row["version"] or "-",
-        )
+        result = "not passed" if row["gates_passed"] is False else row["phase"]
+        version = f"{row['version']} {row['chosen'] or ''}".rstrip() if row["version"] else "-"
+        day = f"{row['as_of']:%Y-%m-%d}"
+        table.add_row(row["run"], row["trigger"], day, result, lasted(*one.times), version)
     out.print(table)
