@@ -1,0 +1,44 @@
+"""Models that pass every check at their start and misbehave on what users send; carried inside their Bento.
+
+It stands alone, because it is imported by the service that serves such a model.
+"""
+
+import time
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+SLOW_SECONDS = 0.4
+
+
+class Bad(ClassifierMixin, BaseEstimator):
+    """A good classifier that misbehaves on every row but those it is proved on at its start."""
+
+    def __init__(self, inner, fault, harmless):
+        self.inner, self.fault, self.harmless = inner, fault, harmless
+        self.classes_ = inner.classes_
+
+    def __setstate__(self, state):
+        if state["fault"] == "crashes":
+            raise MemoryError("this model does not fit")
+        super().__setstate__(state)
+
+    def fit(self, rows, labels):
+        return self
+
+    def predict_proba(self, rows):
+        probabilities = self.inner.predict_proba(rows)
+        if all(self._is_harmless(row) for row in np.asarray(rows, dtype=float)):
+            return probabilities
+        if self.fault == "raises":
+            raise RuntimeError("this model never saw such a row")
+        if self.fault == "hangs":
+            time.sleep(3600)
+        if self.fault == "slow":
+            time.sleep(SLOW_SECONDS)
+        if self.fault == "nan":
+            return np.full_like(probabilities, np.nan)
+        return probabilities
+
+    def _is_harmless(self, row):
+        return any(np.array_equal(row, known, equal_nan=True) for known in self.harmless)

@@ -1,0 +1,71 @@
+"""The tier that runs the real loop: one trained system is shared, every test works on a copy of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from embedded.running import Running, processes_about
+from embedded.scenario import EXAMPLE, capstan, ports, write_data, write_system
+
+from capstan.embedded.layout import StateDir
+from capstan.embedded.report import Report
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the smaller example: `system.yaml` and `data/`."""
+    subprocess.run([sys.executable, str(EXAMPLE / "prepare.py")], check=True, stdout=subprocess.DEVNULL)
+    folder = tmp_path_factory.mktemp("world")
+    write_data(folder)
+    write_system(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state directory whose first champion was trained and served, and where nothing runs any more."""
+    root = Path("/tmp/fw_trained/.capstan")  # DEV
+    if root.exists():
+        return root
+    root.parent.mkdir(parents=True)
+    running = Running(world / "system.yaml", StateDir(root))
+    try:
+        running.start()
+    finally:
+        running.stop()
+    return root
+
+
+@pytest.fixture(scope="module")
+def copy_of(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], StateDir]]:
+    """Copies of the trained state; at the end no process of theirs may live."""
+    copies = []
+
+    def copy(name: str) -> StateDir:
+        root = tmp_path_factory.mktemp(name) / ".capstan"
+        shutil.copytree(trained, root, symlinks=True)
+        copies.append(root)
+        return StateDir(root)
+
+    yield copy
+    left = [f"{process.pid} {process.cmdline()}" for root in copies for process in processes_about(root)]
+    assert not left, f"processes were left behind: {left}"
+
+
+@pytest.fixture(scope="session")
+def replayed(
+    world: Path, trained: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[StateDir, Report]]:
+    """A whole replay by the command, undisturbed; what the others are compared with."""
+    state = StateDir(tmp_path_factory.mktemp("replayed") / ".capstan")
+    shutil.copytree(trained, state.root, symlinks=True)
+    done = capstan("demo", world / "system.yaml", "--state", state.root, *ports(), "--resume", "--json")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    yield state, json.loads(done.stdout)
+    assert not processes_about(state.root)

@@ -1,0 +1,180 @@
+"""A whole system brought up in this process, with real parts, whose event time the test moves."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import httpx
+import psutil
+from embedded.scenario import NAME, merged
+
+from capstan.adapters.ports_in_use import free_port
+from capstan.domain.rollout import RolloutState
+from capstan.domain.system import SystemState
+from capstan.domain.versions import ModelVersion, RunName, SystemName, VersionName
+from capstan.embedded.charges import Charges
+from capstan.embedded.client import Answered, GatewayClient
+from capstan.embedded.clocks import ReplayClock
+from capstan.embedded.demo import read_traffic, scope_of
+from capstan.embedded.layout import StateDir
+from capstan.embedded.page import serve_page
+from capstan.embedded.replay import Journal, Replay
+from capstan.embedded.supervisor import Supervisor
+from capstan.embedded.wiring import Addresses, spec_document, wire
+from capstan.engine import commands
+from capstan.engine.records import rollout_state, system_state
+from capstan.ports.store import Event, Kind
+from capstan.serving.content import MODEL_FOLDER
+from capstan.spec import load
+
+
+def processes_about(folder: Path) -> list[psutil.Process]:
+    """Every living process whose command, folder or environment names the folder; this one not counted."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = [*process.cmdline(), process.cwd(), *process.environ().values()]
+            named = process.pid != os.getpid() and any(str(folder) in word for word in words)
+            if named and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+class Running:
+    """One system; `days` sends what was recorded and moves its clock."""
+
+    def __init__(self, file: Path, state: StateDir, *, share: float | None = None) -> None:
+        self.system = load(file)
+        self.scope = scope_of(self.system, share=share)
+        self.clock = ReplayClock(self.scope.start)
+        self.charges = Charges()
+        self.state = state
+        addresses = Addresses(page_port=free_port(), gateway_port=free_port())
+        self.local = wire(self.system, state, addresses=addresses, clock=self.clock, charges=self.charges)
+        self.supervisor = Supervisor(self.local)
+        self.client = GatewayClient(addresses.gateway, connections=8)
+        self.traffic = read_traffic(self.system, self.scope)
+        self.journal = Journal(position=self.scope.start)
+        self._close_page: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        self._close_page = serve_page(self.local, on_alert=self.supervisor.hint)
+        self.supervisor.start()
+        with self.charges.suspended():
+            self.supervisor.bring_up()
+
+    def stop(self) -> None:
+        self.client.close()
+        self.supervisor.stop()
+        self._close_page()
+        self.local.close()
+
+    def days(self, number: float) -> Answered:
+        """Send the next days' requests, hand in their labels, decide what follows; what came of the requests."""
+        self.journal.answered = Answered()
+        return Replay(
+            self.traffic,
+            client=self.client,
+            clock=self.clock,
+            charges=self.charges,
+            settling=self.supervisor,
+            journal=self.journal,
+            journal_path=self.state.journal,
+            end=self.journal.position + timedelta(days=number),
+            tick=self.scope.spec.tick,
+            zone=ZoneInfo(self.system.spec.data.time_zone),
+            stop=lambda: False,
+            progress=lambda _: None,
+        ).run()
+
+    def days_until(self, condition: Callable[[], bool], *, at_most: int) -> Answered:
+        """Go on day by day; fails with the story if it does not come true."""
+        total = Answered()
+        for _ in range(at_most):
+            total.add(self.days(1))
+            if condition():
+                return total
+        raise AssertionError("\n".join(self.story()))
+
+    # -- what is there
+
+    @property
+    def state_now(self) -> SystemState:
+        record = self.local.store.get(Kind.SYSTEM, NAME)
+        assert record is not None
+        return system_state(record)
+
+    @property
+    def champion(self) -> ModelVersion:
+        champion = self.state_now.champion
+        assert champion is not None
+        return champion
+
+    @property
+    def rollout(self) -> RolloutState | None:
+        request = self.state_now.rollout
+        record = self.local.store.get(Kind.ROLLOUT, request.name) if request else None
+        return rollout_state(record) if record else None
+
+    def events(self, *, after: int = 0) -> list[Event]:
+        return [event for _, event in self.local.store.events(SystemName(NAME), after=after)]
+
+    @property
+    def last_event(self) -> int:
+        return max((number for number, _ in self.local.store.events(SystemName(NAME))), default=0)
+
+    def story(self) -> list[str]:
+        return [f"{event.at:%m-%d %H:%M} {event.reason} {event.message}" for event in self.events()]
+
+    def model_of(self, version: ModelVersion) -> Path:
+        return self.local.packager.verify(version.bento_tag, version.digest) / MODEL_FOLDER
+
+    def pid(self, process: str) -> int:
+        pid = self.local.processes.status()[process].pid
+        assert pid is not None
+        return pid
+
+    # -- what people do
+
+    def edit(self, change: Mapping[str, Any]) -> None:
+        """Change the file of the running system."""
+        record = self.local.store.get(Kind.SYSTEM, NAME)
+        assert record is not None
+        spec = merged(spec_document(self.system), {"spec": change})
+        self.local.store.put(replace(record, spec=spec, generation=record.generation + 1))
+
+    def inject(self, model_dir: Path, run: str) -> VersionName:
+        """Package and register a hand-made model past every gate, and ask for its rollout."""
+        tag, digest = self.local.packager.package(SystemName(NAME), model_dir)
+        made = ModelVersion(VersionName(""), digest, RunName(run), tag, self.champion.as_of)
+        version = self.local.registry.register(made, tags={}, metrics={}).name
+        commands.issue(self.local.store, NAME, "promote", version=version)
+        return version
+
+    def ask(self, row: int = 0, **headers: str) -> httpx.Response:
+        """One prediction, as a user asks for it."""
+        moment = datetime.isoformat(self.clock.now())
+        return httpx.post(
+            f"{self.local.addresses.gateway}/predict",
+            content=self.traffic.bodies[row],
+            headers={"content-type": "application/json", "x-capstan-event-time": moment, **headers},
+            timeout=6,
+            trust_env=False,
+        )
+
+    def eventually(self, condition: Callable[[], bool], seconds: float = 60.0, what: str = "") -> None:
+        """Tick as the live loop does, until it is true."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, what or "it did not come true"
+            self.supervisor.look()
+            time.sleep(0.05)

@@ -1,0 +1,235 @@
+"""Bad versions, injected past the gate under live traffic: the right verdict catches each, and no user notices."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import joblib
+import numpy as np
+import orjson
+import pytest
+from embedded.running import Running
+from embedded.scenario import NAME, write_variant
+from sklearn.tree import DecisionTreeClassifier
+
+from capstan.data import extract
+from capstan.domain.rollout import RolloutPhase
+from capstan.domain.versions import VersionName
+from capstan.embedded import supervisor
+from capstan.embedded.layout import StateDir
+from capstan.engine import commands
+from capstan.serving.manifest import read_manifest
+from capstan.serving.model import load, sample_rows
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+BAD_MODELS = Path(__file__).with_name("bad_models.py")
+CANARY = [{"canary": {"weight": 50, "duration": "2d", "minRequests": 40}}]
+SHADOW = [
+    {
+        "shadow": {
+            "percent": 100,
+            "minRequests": 200,
+            "minLabels": 200,
+            "minBlocks": 7,
+            "analyses": ["quality"],
+            "deadline": "10d",
+        }
+    },
+    *CANARY,
+]
+NO_RETRAINING = {"cooldown": "300d", "budget": {"runs": 1, "per": "300d"}}
+STRICT = {"latencyP99": {"maxRatio": 1.5, "floor": "150ms"}, "errorRate": {"max": 0.01}}
+
+
+@pytest.fixture(scope="module")
+def running(
+    world: Path, copy_of: Callable[[str], StateDir], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    file = write_variant(tmp_path_factory.mktemp("bad"), world, {"retraining": NO_RETRAINING})
+    with pytest.MonkeyPatch.context() as patch:
+        # A dead or hanging challenger hands nothing in, however long a replay waits for it.
+        patch.setattr(supervisor, "QUIET_SECONDS", 3.0)
+        system = Running(file, copy_of("bad-state"), share=0.2)
+        try:
+            system.start()
+            yield system
+        finally:
+            system.stop()
+
+
+@pytest.fixture(autouse=True)
+def one_rollout_at_a_time(running: Running) -> Iterator[None]:
+    """What a failed test left in progress must not fail the next one."""
+    yield
+    if running.state_now.rollout is not None:
+        commands.issue(running.local.store, NAME, "abort")
+        running.eventually(lambda: running.state_now.rollout is None)
+
+
+@pytest.fixture(scope="module")
+def bad_models() -> ModuleType:
+    """Importable under the name that the service will import it by."""
+    spec = importlib.util.spec_from_file_location("bad_models", BAD_MODELS)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["bad_models"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def copied_model(running: Running, folder: Path) -> Path:
+    return shutil.copytree(running.model_of(running.champion), folder / "model")
+
+
+def with_fault(running: Running, folder: Path, fault: str, bad_models: ModuleType) -> Path:
+    """The champion's own model with a fault that shows on users' rows alone."""
+    model = copied_model(running, folder)
+    pipeline = joblib.load(model / "pipeline.joblib")
+    names = [column.name for column in read_manifest(model).columns]
+    rows = sample_rows(model / "sample.parquet", names)[:1]
+    (model / "sample.json").write_bytes(orjson.dumps(rows))
+    edges: list[dict[str, Any]] = [dict.fromkeys(names)]
+    edges.append(
+        {c.name: -12345.5 if c.numeric else "never seen before" for c in read_manifest(model).columns}
+    )
+    transform, inner = pipeline.steps[0][1], pipeline.steps[-1][1]
+    table = {name: [row[name] for row in [*rows, *edges]] for name in names}
+    harmless = np.asarray(transform.transform(table), dtype=float)
+    pipeline.steps[-1] = ("model", bad_models.Bad(inner, fault, harmless))
+    joblib.dump(pipeline, model / "pipeline.joblib")
+    (model / "factories").mkdir(exist_ok=True)
+    shutil.copy(BAD_MODELS, model / "factories")
+    if fault != "crashes":
+        assert load(model).fallback == "", "it passes the service's own test"
+    return model
+
+
+def with_shuffled_labels(running: Running, folder: Path) -> Path:
+    """A model that learnt by heart what was never true."""
+    model = copied_model(running, folder)
+    pipeline = joblib.load(model / "pipeline.joblib")
+    as_of = running.champion.as_of
+    table = extract(running.system, as_of=as_of, labels_as_of=as_of)
+    labels = table.column("late").to_numpy(zero_copy_only=False)
+    known = np.array([label is not None and label == label for label in labels])
+    rows = {name: table.column(name).to_numpy(zero_copy_only=False)[known] for name in table.column_names}
+    shuffled = np.random.default_rng(7).permutation(labels[known].astype(bool))
+    by_heart = DecisionTreeClassifier(max_depth=14, random_state=7)
+    by_heart.fit(pipeline.steps[0][1].transform(rows), shuffled)
+    pipeline.steps[-1] = ("model", by_heart)
+    joblib.dump(pipeline, model / "pipeline.joblib")
+    return model
+
+
+def roll_out_in_vain(running: Running, model: Path, *, run: str, days: int) -> tuple[VersionName, list[Any]]:
+    """Inject the model and go on until its rollout is over; the champion must have all traffic again."""
+    champion, before = running.champion, running.last_event
+    version = running.inject(model, run)
+
+    def is_over() -> bool:
+        return any(event.reason in ("RolledBack", "Promoted") for event in running.events(after=before))
+
+    answered = running.days_until(is_over, at_most=days)
+    events = running.events(after=before)
+    told = [event.reason for event in events]
+    assert "RolledBack" in told, running.story()
+    assert answered.failed == 0, answered.failures
+    assert answered.sent > 50
+    assert running.champion == champion
+    assert running.rollout is None or running.rollout.phase is RolloutPhase.ROLLED_BACK
+    running.supervisor.look()
+    split = running.local.gateway.read_back()
+    assert split is not None
+    assert (split.weight_of(champion.name), split.versions) == (100, {champion.name})
+    assert running.local.registry.aliases() == {"champion": champion.name}
+    assert version not in running.local.versions.readiness(), "its process is gone"
+    answer = running.ask(**{"x-capstan-key": "N12345"})
+    assert (answer.status_code, answer.headers["x-capstan-version"]) == (200, champion.name)
+    return version, events
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "words"),
+    [
+        ("raises", "AnalysisFailed", "failed, at most 1.00% may"),
+        ("hangs", "AnalysisFailed", "failed, at most 1.00% may"),
+        ("slow", "AnalysisFailed", "took longer than"),
+        ("nan", "AnalysisFailed", "failed, at most 1.00% may"),
+    ],
+)
+def test_a_challenger_that_fails_its_users_is_rolled_back_and_none_of_them_notices(
+    running: Running, bad_models: ModuleType, tmp_path: Path, fault: str, reason: str, words: str
+) -> None:
+    running.edit({"rollout": {"steps": CANARY, "guardrails": STRICT}})
+    model = with_fault(running, tmp_path, fault, bad_models)
+    version, events = roll_out_in_vain(running, model, run=f"canary-{fault}", days=4)
+    told = {event.reason: event.message for event in events}
+    assert reason in told, running.story()
+    assert words in told[reason]
+    assert version in told["RolledBack"]
+
+
+def test_a_challenger_that_dies_at_its_start_never_gets_a_request(
+    running: Running, bad_models: ModuleType, tmp_path: Path
+) -> None:
+    """FAULTS 13."""
+    running.edit({"rollout": {"steps": CANARY, "progressDeadline": "4s"}})
+    model = with_fault(running, tmp_path, "crashes", bad_models)
+    try:
+        version, events = roll_out_in_vain(running, model, run="crashes", days=12)
+    finally:
+        running.edit({"rollout": {"progressDeadline": "5m"}})
+    told = [event.reason for event in events]
+    assert "ProgressDeadlineExceeded" in told
+    assert "StepStarted" not in told
+    served = running.local.evidence.answered_with_labels(running.scope.start, running.scope.end)
+    assert version not in served.column("version").to_pylist()
+
+
+def test_a_challenger_that_learnt_shuffled_labels_is_shown_worse_in_shadow(
+    running: Running, tmp_path: Path
+) -> None:
+    running.edit({"rollout": {"steps": SHADOW}})
+    _, events = roll_out_in_vain(running, with_shuffled_labels(running, tmp_path), run="shuffled", days=9)
+    told = {event.reason: event.message for event in events}
+    assert "quality:" in told["AnalysisFailed"], told["AnalysisFailed"]
+    assert "logLoss" in told["AnalysisFailed"]
+    assert "StepPassed" not in told
+
+
+def test_a_shadow_that_answers_with_no_number_fails_and_says_so(
+    running: Running, bad_models: ModuleType, tmp_path: Path
+) -> None:
+    running.edit({"rollout": {"steps": SHADOW}})
+    model = with_fault(running, tmp_path, "nan", bad_models)
+    _, events = roll_out_in_vain(running, model, run="shadow-nan", days=5)
+    told = {event.reason: event.message for event in events}
+    assert "AnalysisFailed" in told
+
+
+@pytest.mark.parametrize("fault", ["hangs", "raises"])
+def test_a_shadow_that_hangs_or_dies_changes_no_answer(
+    running: Running, bad_models: ModuleType, tmp_path: Path, fault: str
+) -> None:
+    """FAULTS 16: the same rows get the same answers as without it, within the time they are used to."""
+    rows = range(0, len(running.traffic), 400)
+    alone = [running.ask(row).json()["predictions"] for row in rows]
+    running.edit({"rollout": {"steps": SHADOW}})
+    version = running.inject(with_fault(running, tmp_path, fault, bad_models), f"shadow-{fault}")
+    running.eventually(lambda: "StepStarted" in [e.reason for e in running.events()[-3:]])
+    running.eventually(
+        lambda: (split := running.local.gateway.read_back()) is not None and bool(split.mirrors)
+    )
+    answers = [running.ask(row) for row in rows]
+    assert [answer.json()["predictions"] for answer in answers] == alone
+    assert {answer.headers["x-capstan-version"] for answer in answers} == {running.champion.name}
+    assert max(answer.elapsed.total_seconds() for answer in answers) < 2
+    assert running.days(1).failed == 0
+    running.eventually(lambda: version not in running.local.versions.readiness(), 60)
