@@ -33,6 +33,7 @@ from capstan.domain.rollout import (
     RolloutState,
     Step,
     describe_step,
+    outlook,
     wanted_split,
 )
 from capstan.domain.system import Surroundings
@@ -128,7 +129,9 @@ class _Planning:
             deploying_since=self.wall,
             policy_digest=self.policy.digest,
         )
-        self._tell("RolloutStarted", f"{self.challenger}{against}", "started")
+        told = outlook(self.policy, self.now) if self.request.cause is RolloutCause.CHALLENGER else ""
+        message = f"{self.challenger}{against}" + (f": {told}" if told else "")
+        self._tell("RolloutStarted", message, "started")
 
     def _follow_commands(self) -> None:
         for command in self.seen.commands:

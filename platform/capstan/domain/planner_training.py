@@ -30,9 +30,7 @@ def plan_training(
     decisions: list[Decision] = []
     if state.phase is RunPhase.ABSENT:
         state = replace(state, phase=RunPhase.RUNNING, started_at=now)
-        message = (
-            f"{request.trigger.kind} as of {request.trigger.as_of:%Y-%m-%d %H:%M} UTC: {request.trigger.reason}"
-        )
+        message = f"{request.trigger.kind} as of {request.trigger.as_of:%Y-%m-%d %H:%M} UTC: {request.trigger.reason}"
         decisions.append(_decision(request, "TrainingStarted", message, "started"))
     if seen.cancel and not state.cancelled:
         state = replace(state, cancelled=True)

@@ -139,14 +139,18 @@ def find_hold(
         until = state.failed_at + policy.backoff.delay(state.failures)
         if now < until:
             return Hold(
-                "BackingOff", f"{state.failures} failed in a row; next try at {until:%Y-%m-%d %H:%M} UTC", until
+                "BackingOff",
+                f"{state.failures} failed in a row; next try at {until:%Y-%m-%d %H:%M} UTC",
+                until,
             )
     if trigger.kind is TriggerKind.MANUAL:
         return None
     if state.finished_at is not None and now < state.finished_at + policy.cooldown:
         until = state.finished_at + policy.cooldown
         return Hold(
-            "CoolingDown", f"cooldown of {_days(policy.cooldown)} lasts until {until:%Y-%m-%d %H:%M} UTC", until
+            "CoolingDown",
+            f"cooldown of {_days(policy.cooldown)} lasts until {until:%Y-%m-%d %H:%M} UTC",
+            until,
         )
     if policy.budget is not None:
         counted = sorted(start for start in state.starts if start > now - policy.budget.per)

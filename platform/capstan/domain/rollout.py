@@ -109,6 +109,36 @@ class RolloutPolicy:
         return replace(self.operation, min_requests=max(step.min_requests, 1))
 
 
+BLOCK = timedelta(days=1)
+"""Length of the blocks on which quality is judged."""
+
+
+def least_duration(policy: RolloutPolicy, step: Step) -> timedelta:
+    """How long the step lasts at the least, on the system's clock: its duration, or the blocks that verdicts need."""
+    if isinstance(step, PauseStep):
+        return step.duration or timedelta(0)
+    blocks = [policy.rule_for(analysis, step).least_blocks for analysis in step.analyses]
+    return max(step.duration, max(blocks, default=0) * BLOCK)
+
+
+def outlook(policy: RolloutPolicy, now: datetime) -> str:
+    """What will be decided by which rule, and when at the earliest, told beforehand; empty without steps."""
+    if not policy.steps:
+        return ""
+    rules = [
+        f"{analysis} is decided by {rule.decide} from {rule.least_blocks} closed blocks on"
+        for step in policy.steps
+        if not isinstance(step, PauseStep)
+        for analysis in step.analyses
+        for rule in (policy.rule_for(analysis, step),)
+    ]
+    ends = now + sum((least_duration(policy, step) for step in policy.steps), timedelta(0))
+    waits = " and a person's approval" if any(s == PauseStep() for s in policy.steps) else ""
+    return "; ".join(
+        [*rules, f"its {len(policy.steps)} steps take until {ends:%Y-%m-%d %H:%M} UTC{waits} or longer"]
+    )
+
+
 class RolloutCause(StrEnum):
     FIRST = "First"
     """The first deployment: no champion to protect, no steps, not a promotion."""

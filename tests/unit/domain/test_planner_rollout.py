@@ -17,6 +17,7 @@ from capstan.domain.rollout import (
     RolloutRequest,
     RolloutState,
     ShadowStep,
+    outlook,
     rollout_name,
     wanted_split,
 )
@@ -114,3 +115,22 @@ def test_a_final_rollout_asks_for_nothing() -> None:
     for phase in (RolloutPhase.PROMOTED, RolloutPhase.ROLLED_BACK):
         plan = plan_rollout(REQUEST, state(phase), seen(Readiness.ABSENT), POLICY, now=NOW, wall=NOW)
         assert (plan.actions, plan.decisions) == ((), ())
+
+
+def test_outlook_tells_rule_and_time_before_the_rollout_begins() -> None:
+    policy = RolloutPolicy(
+        steps=(
+            ShadowStep(Weight(100), min_blocks=9, analyses=("quality",)),
+            CanaryStep(Weight(25), duration=timedelta(days=2)),
+            CanaryStep(Weight(50), duration=timedelta(days=3)),
+        ),
+        rules={"quality": QualityRule(Decide.UNLESS_WORSE)},
+    )
+    told = outlook(policy, datetime(2013, 3, 1, tzinfo=UTC))
+    assert "quality is decided by UnlessWorse from 9 closed blocks on" in told
+    assert "until 2013-03-15 00:00 UTC or longer" in told
+
+
+def test_outlook_says_that_a_person_is_waited_for() -> None:
+    policy = RolloutPolicy(steps=(CanaryStep(Weight(10)), PauseStep()), rules={})
+    assert "a person's approval" in outlook(policy, datetime(2013, 3, 1, tzinfo=UTC))
