@@ -21,7 +21,7 @@ help: ## list these words
 $(STAMP): pyproject.toml uv.lock
 	@command -v $(UV) >/dev/null || { $(PYTHON) -m venv .uv && .uv/bin/pip install -q uv; }
 	@echo "setting up: Python packages (locked)"
-	@$(UV) sync --frozen --python 3.11
+	@$(UV) sync --frozen --python 3.11 --compile-bytecode
 	@echo "setting up: Prometheus and Alertmanager"
 	@$(RUN) python -m capstan.adapters.tools
 	@touch $@

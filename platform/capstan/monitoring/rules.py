@@ -11,7 +11,8 @@ from typing import Any
 
 from capstan.spec import MLSystem
 
-RUNBOOKS = "https://github.com/capstan-mlops/capstan/blob/main/platform/docs/runbooks"
+RUNBOOKS = "platform/docs/runbooks"
+"""In the source tree: the pages travel with the version whose rules name them."""
 
 
 def render(system: MLSystem) -> dict[str, Any]:

@@ -23,8 +23,9 @@ class Gate(SpecModel):
     decide: Literal["NotWorse", "UnlessWorse"] = Field(
         "NotWorse",
         description=(
-            "Who carries the burden of proof. NotWorse: shown to be worse by less than `margin`. UnlessWorse: not "
-            "shown to be worse by more than `margin`; for a champion that is under alert, where the rollout judges again."
+            "Who carries the burden of proof. NotWorse: shown to be worse by less than `margin`. UnlessWorse: "
+            "not shown to be worse by more than `margin`; for a champion that is under alert, where the rollout "
+            "judges again."
         ),
         examples=["UnlessWorse"],
     )

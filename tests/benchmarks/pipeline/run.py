@@ -1,4 +1,4 @@
-"""What a step of the local pipeline costs beyond its own work: `kfp.local` as it comes, as Capstan uses it, bare Python.
+"""What a step of the local pipeline costs beyond its own work: `kfp.local` as it comes, as Capstan uses it, Python.
 
 The chains of no-op steps are interleaved in rounds; medians and spread are of seconds per step.
 """
