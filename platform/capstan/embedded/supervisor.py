@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import orjson
 
+from capstan.adapters.monitor_client import Advanced
 from capstan.adapters.processes import ProcessEvent
 from capstan.domain.versions import Readiness, VersionName
 from capstan.embedded.wiring import LocalSystem, spec_document
@@ -23,11 +25,14 @@ from capstan.monitoring.rules import render
 from capstan.ports.store import Event, Kind, Record
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 BUSY_PAUSE_SECONDS = 0.2
 """Between two looks while training or a start takes real time; looking costs processor time that the work needs."""
 LOOK_SECONDS = 2.0
 """A live loop looks at least this often, whether hinted at by a webhook or not."""
+PATIENCE_SECONDS = 120.0
+"""A replay stands still so long for a part that was killed and is started again; then it stops with its error."""
 QUIET_SECONDS = 15.0
 """A replay waits so long for payloads and scrapes; then it goes on, and what is missing is seen as missing."""
 SCRAPED = 'timestamp(up{job=~"services|envoy"}) and (up{job=~"services|envoy"} == 1)'
@@ -50,6 +55,7 @@ class Supervisor:
         self._told = max((number for number, _ in local.store.events(local.name)), default=0)
         self._hint = threading.Event()
         self._stopping = threading.Event()
+        self._alerts_settled = False
 
     # -- up and down
 
@@ -130,27 +136,52 @@ class Supervisor:
 
     def post_labels(self, labels: list[dict[str, object]]) -> None:
         """Hand labels in as a client would: through the gateway."""
-        self.local.collector.post_labels(labels)
+        self._patiently(lambda: self.local.collector.post_labels(labels))
 
     def answered_since(self, moment: datetime) -> set[str]:
         """Entity ids whose predictions at or after the moment are stored already."""
-        self._quiesce()
-        self.local.collector.flush()
+        self._patiently(self._quiesce)
+        self._patiently(self.local.collector.flush)
         served = self.local.evidence.answered_with_labels(moment, moment + timedelta(days=3660))
         return set(served.column("entity_id").to_pylist())
 
     def settle(self) -> timedelta | None:
         """For a replay: let everything happen that follows from the present moment of event time."""
         local = self.local
-        self._quiesce()
-        local.collector.flush()
-        decided = local.monitor.advance(local.clock.now())
-        if decided.alerting_changed:
-            local.alerts.settled(local.prometheus.query, decided.generation)
+        self._patiently(self._quiesce)
+        self._patiently(local.collector.flush)
+        decided, at_once = self._advance()
+        # Where the monitor or this loop was killed after a decision, nobody says again that alerts have changed.
+        if decided.alerting_changed or not at_once or not self._alerts_settled:
+            self._patiently(lambda: local.alerts.settled(local.prometheus.query, decided.generation))
+        self._alerts_settled = True
         while True:
             outcome = self.look()
             if self._stopping.is_set() or not self._is_really_busy():
                 return outcome.requeue_after
+            time.sleep(BUSY_PAUSE_SECONDS)
+
+    def _advance(self) -> tuple[Advanced, bool]:
+        """What the monitor decided, and whether it answered at the first question."""
+        questions = 0
+
+        def ask() -> Advanced:
+            nonlocal questions
+            questions += 1
+            return self.local.monitor.advance(self.local.clock.now())
+
+        return self._patiently(ask), questions == 1
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """Ask until the part answers: event time stands still while a killed one is started again."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return ask()
+            except UnavailableError:
+                if self._stopping.is_set() or time.monotonic() > deadline:
+                    raise
+            self._watch_processes()
             time.sleep(BUSY_PAUSE_SECONDS)
 
     def _is_really_busy(self) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from capstan.domain.actions import Action, Plan, Waiting, most_urgent
+from capstan.domain.actions import Action, Away, Plan, Waiting, most_urgent
 from capstan.domain.planner_rollout import RolloutObservation, plan_rollout
 from capstan.domain.planner_system import plan_system
 from capstan.domain.planner_training import TrainingObservation, plan_training
@@ -201,6 +201,9 @@ class _Pass:
     ) -> None:
         state = self._system.state
         alerts = self._eyes.firing()
+        if not isinstance(alerts, Away):
+            # A replay that was killed goes on a tick before what its monitor has decided already.
+            alerts = tuple(alert for alert in alerts if alert.as_of <= self._now)
         named = [command.version for command in state.commands if command.version is not None]
         seen = SystemObservation(
             name=name,
