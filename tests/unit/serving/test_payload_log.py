@@ -134,6 +134,43 @@ def test_records_arrive_in_order_in_few_batches_with_all_their_fields(tmp_path: 
     run(scenario)
 
 
+def test_texts_that_json_must_escape_arrive_as_they_were() -> None:
+    async def scenario() -> None:
+        async with Collector().running() as collector:
+            log = log_to(collector.port)
+            log.start()
+            told = {"request_id": 'a"b\\', "entity_id": "Zürich\n", "error": {"field": '"', "rule": "}"}}
+            log.add(record(1, **told))
+            log.add(record(2, wall=1_700_000_001.25))
+            await log.stop()
+        first, second = collector.events
+        assert {name: first["data"][name] for name in told} == told
+        assert "error" not in second["data"]
+        assert second["time"] == second["data"]["event_time"] == "2023-11-14T22:13:21.250000+00:00"
+
+    run(scenario)
+
+
+def test_another_token_is_read_after_a_refusal(tmp_path: Path) -> None:
+    token = tmp_path / "internal"
+    token.write_text("old")
+
+    async def scenario() -> None:
+        async with Collector().running() as collector:
+            log = log_to(collector.port)
+            log.token_file = token
+            log.start()
+            await until(lambda: collector.headers.get("authorization") == "Bearer old")
+            token.write_text("new")
+            collector.statuses = [401]
+            log.add(record(1))
+            await until(lambda: len(collector.events) == 1)
+            assert collector.headers["authorization"] == "Bearer new"
+            await log.stop()
+
+    run(scenario)
+
+
 def test_a_lonely_record_arrives_within_a_fraction_of_a_second() -> None:
     async def scenario() -> None:
         async with Collector().running() as collector:
@@ -243,17 +280,18 @@ def test_a_refused_batch_is_counted_and_the_next_one_goes_through() -> None:
     run(scenario)
 
 
-def test_a_value_that_json_cannot_hold_costs_its_batch_and_not_the_log() -> None:
+def test_a_value_that_json_cannot_hold_costs_its_own_record_only() -> None:
     async def scenario() -> None:
         async with Collector().running() as collector:
             log = log_to(collector.port)
             log.start()
             await until(lambda: bool(collector.headers))
-            log.add(record(1, inputs={"distance": 1 << 80}))
-            await until(lambda: log.lost == 1)
-            log.add(record(2))
-            await until(lambda: len(collector.events) == 1)
+            for number in (1, 2, 3):
+                log.add(record(number, inputs={"distance": 1 << 80 if number == 2 else number}))
             await log.stop()
+            assert (log.produced, log.lost) == (3, 1)
+            assert [event["data"]["request_id"] for event in collector.events] == ["r-1", "r-3"]
+            assert collector.headers["x-capstan-lost"] == "1"
 
     run(scenario)
 
