@@ -20,8 +20,16 @@ def run(job_folder: str, model_folder: str, package_file: str) -> None:
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         tag, digest = BentoPackager(Path(job.places.bentos)).package(job.request.system, folder)
         most = job.system.spec.requirements.model_size
-        gates = [] if most is None else [to_json(judge_value("modelSize", float(size), most=float(most)))]
+        gates = (
+            []
+            if most is None
+            else [to_json(judge_value("modelSize", float(size), most=float(most), shown=in_mebibytes))]
+        )
         path = Path(package_file)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(as_json({"tag": tag, "digest": digest, "bytes": size, "gates": gates}))
         say(f"{tag}, {size / 2**20:.1f} MiB")
+
+
+def in_mebibytes(size: float) -> str:
+    return f"{size / 2**20:.1f} MiB"

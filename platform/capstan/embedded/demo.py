@@ -84,8 +84,9 @@ def run_demo(
     if not resume:
         _empty(state)
     with state.exclusively():
-        journal_path = state.root / "replay.json"
+        journal_path = state.journal
         journal, charges = load_journal(journal_path, scope.start)
+        journal.save(journal_path, charges)
         clock = ReplayClock(journal.position)
         local = wire(system, state, addresses=addresses, clock=clock, charges=charges)
         supervisor = Supervisor(local, tell=audience.tell, say=audience.say)
@@ -198,9 +199,17 @@ def _midnight(day: date, zone: ZoneInfo) -> datetime:
 
 
 def _empty(state: StateDir) -> None:
-    """Remove what an earlier replay left, its processes first; secrets stay."""
+    """Remove what an earlier replay left, its processes first; secrets stay.
+
+    Raises NotAllowedError for a directory in which a system was live: its models and payloads are nobody's to remove.
+    """
     if not state.root.exists():
         return
+    if state.store.exists() and not state.journal.exists():
+        raise NotAllowedError(
+            f"{state.root}: a live system keeps its state there, which a replay would remove; "
+            "name another directory with --state"
+        )
     with state.exclusively():
         from capstan.adapters.processes import ProcessSupervisor
 

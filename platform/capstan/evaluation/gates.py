@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -82,8 +83,15 @@ def judge_against(
     )
 
 
-def judge_value(name: str, value: float, *, least: float = -math.inf, most: float = math.inf) -> GateOutcome:
+def judge_value(
+    name: str,
+    value: float,
+    *,
+    least: float = -math.inf,
+    most: float = math.inf,
+    shown: Callable[[float], str] = "{:g}".format,
+) -> GateOutcome:
     """Passed if the value lies between the bounds; None if it is not a number."""
-    bounds = [f">= {least:g}"] * math.isfinite(least) + [f"<= {most:g}"] * math.isfinite(most)
-    message = f"{name} {value:g}, needs {' and '.join(bounds) or 'nothing'}"
+    bounds = [f">= {shown(least)}"] * math.isfinite(least) + [f"<= {shown(most)}"] * math.isfinite(most)
+    message = f"{name} {shown(value)}, needs {' and '.join(bounds) or 'nothing'}"
     return GateOutcome(name, None if math.isnan(value) else least <= value <= most, message)
