@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from embedded.running import Running, processes_about
+from embedded.running import Running, left_behind
 from embedded.scenario import EXAMPLE, capstan, ports, write_data, write_system
 
 from capstan.embedded.layout import StateDir
@@ -42,6 +42,11 @@ def trained(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def copy_state(trained: Path, root: Path) -> None:
+    """All but the records of what ran: a copy that remembered the ports would meet its siblings there."""
+    shutil.copytree(trained, root, symlinks=True, ignore=shutil.ignore_patterns("run"))
+
+
 @pytest.fixture(scope="module")
 def copy_of(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], StateDir]]:
     """Copies of the trained state; at the end no process of theirs may live."""
@@ -49,12 +54,12 @@ def copy_of(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
     def copy(name: str) -> StateDir:
         root = tmp_path_factory.mktemp(name) / ".capstan"
-        shutil.copytree(trained, root, symlinks=True)
+        copy_state(trained, root)
         copies.append(root)
         return StateDir(root)
 
     yield copy
-    left = [f"{process.pid} {process.cmdline()}" for root in copies for process in processes_about(root)]
+    left = [f"{process.pid} {process.cmdline()}" for root in copies for process in left_behind(root)]
     assert not left, f"processes were left behind: {left}"
 
 
@@ -64,8 +69,8 @@ def replayed(
 ) -> Iterator[tuple[StateDir, Report]]:
     """A whole replay by the command, undisturbed; what the others are compared with."""
     state = StateDir(tmp_path_factory.mktemp("replayed") / ".capstan")
-    shutil.copytree(trained, state.root, symlinks=True)
+    copy_state(trained, state.root)
     done = capstan("demo", world / "system.yaml", "--state", state.root, *ports(), "--resume", "--json")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     yield state, json.loads(done.stdout)
-    assert not processes_about(state.root)
+    assert not left_behind(state.root)

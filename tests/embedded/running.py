@@ -49,6 +49,14 @@ def processes_about(folder: Path) -> list[psutil.Process]:
     return found
 
 
+def left_behind(folder: Path, seconds: float = 5.0) -> list[psutil.Process]:
+    """Those that still live after a moment: a helper of the standard library ends just after its parent."""
+    deadline = time.monotonic() + seconds
+    while (found := processes_about(folder)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
 class Running:
     """One system; `days` sends what was recorded and moves its clock."""
 
@@ -61,7 +69,7 @@ class Running:
         addresses = Addresses(page_port=free_port(), gateway_port=free_port())
         self.local = wire(self.system, state, addresses=addresses, clock=self.clock, charges=self.charges)
         self.supervisor = Supervisor(self.local)
-        self.client = GatewayClient(addresses.gateway, connections=8)
+        self.client = GatewayClient(addresses.gateway, connections=4)
         self.traffic = read_traffic(self.system, self.scope)
         self.journal = Journal(position=self.scope.start)
         self._close_page: Callable[[], None] = lambda: None
@@ -104,6 +112,10 @@ class Running:
             if condition():
                 return total
         raise AssertionError("\n".join(self.story()))
+
+    def send_share(self, share: float) -> None:
+        """From now on so many of the recorded requests are sent."""
+        self.traffic = read_traffic(self.system, scope_of(self.system, share=share))
 
     # -- what is there
 

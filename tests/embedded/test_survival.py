@@ -19,7 +19,7 @@ import joblib
 import orjson
 import pytest
 from embedded.loop_process import windows
-from embedded.running import Running, processes_about
+from embedded.running import Running, left_behind
 from embedded.scenario import NAME, capstan, command, ports, write_variant
 
 from capstan.embedded.client import Prediction
@@ -147,7 +147,7 @@ def test_a_changed_model_file_is_never_unpickled_and_the_champion_keeps_serving(
 
 
 POISON = {
-    "a number that is none": (b'{"distance": NaN}', "body"),
+    "a number that is none": (b'{"distance": NaN}', "distance"),
     "infinity by overflow": (b'{"distance": 1e999}', "distance"),
     "text for a number": (b'{"distance": "far"}', "distance"),
     "a list for a number": (b'{"distance": [1]}', "distance"),
@@ -216,7 +216,7 @@ def test_a_forged_or_replayed_webhook_starts_nothing_and_is_counted(running: Run
 def test_feedback_needs_its_own_token(running: Running) -> None:
     gateway = running.local.addresses.gateway
     body = {"labels": [{"id": running.traffic.entity_ids[0], "label": True}]}
-    for token in ("", running.state.token("page"), "guess"):
+    for token in ("none", running.state.token("page"), "guess"):
         answer = httpx.post(
             f"{gateway}/feedback", json=body, headers={"authorization": f"Bearer {token}"}, trust_env=False
         )
@@ -265,7 +265,7 @@ def test_a_taken_port_is_a_clear_error_and_leaves_nothing(
     assert f"127.0.0.1:{port} is in use" in done.stderr
     assert option in done.stderr
     assert "Traceback" not in done.stderr
-    assert not processes_about(state.root)
+    assert not left_behind(state.root)
 
 
 def test_a_full_disk_is_a_clear_error_and_the_replay_goes_on_when_there_is_room(
@@ -301,4 +301,4 @@ def test_a_full_disk_is_a_clear_error_and_the_replay_goes_on_when_there_is_room(
     report = orjson.loads((tmp_path / "second.json").read_bytes())
     assert report["failed_requests"] == 0
     assert math.isfinite(report["auc_managed"]["2013-02"])
-    assert not processes_about(tmp_path)
+    assert not left_behind(tmp_path)
