@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import orjson
@@ -180,7 +180,7 @@ class PredictionApp:
             self.metrics.nonfinite.inc(sum(not np.all(np.isfinite(prediction)) for prediction in predictions))
             await self._fail(call, send, "the model answered NaN or infinity", predictions)
             return
-        request_id = call.request_id or uuid4().hex
+        request_id = call.request_id or _new_id()
         call.request_id = request_id
         version = self._settings.version
         if call.v2:
@@ -252,7 +252,7 @@ class PredictionApp:
     ) -> None:
         assert self._log is not None
         wall = time.time()
-        request_id = call.request_id or uuid4().hex
+        request_id = call.request_id or _new_id()
         for index, row in enumerate(call.rows or ({},)):
             prediction: float | None = None
             nonfinite = False
@@ -276,6 +276,11 @@ class PredictionApp:
         headers = [content_type, length, self._version_header]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def _new_id() -> str:
+    """As unlikely to come twice as a UUID, which takes three times as long to make."""
+    return os.urandom(16).hex()
 
 
 async def _predict_many(model: Model, rows: Sequence[Row]) -> Predictions:

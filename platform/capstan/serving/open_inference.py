@@ -22,6 +22,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("FP16", "FP32", "FP64"), (float, int)),
     **dict.fromkeys(_INTEGERS, (int,)),
 }
+_ONE_ROW = ([1], [1, 1])
 
 
 def rows_of(body: object, schema: RequestSchema) -> list[Row]:
@@ -31,6 +32,10 @@ def rows_of(body: object, schema: RequestSchema) -> list[Row]:
     inputs = body.get("inputs")
     if type(inputs) is not list or not inputs:
         raise InvalidRequestError("inputs", shown(inputs), "must be a list of tensors, one per column")
+    row = _one_row(inputs)
+    if row is not None:
+        schema.check(row)
+        return [row]
     columns: dict[str, list[Any]] = {}
     count: int | None = None
     for index, tensor in enumerate(inputs):
@@ -52,6 +57,27 @@ def rows_of(body: object, schema: RequestSchema) -> list[Row]:
     for index, row in enumerate(rows):
         schema.check(row, f"rows[{index}]." if len(rows) > 1 else "")
     return rows
+
+
+def _one_row(tensors: list[Any]) -> Row | None:
+    """A single row in faultless tensors, in half the time; None: to be looked at closely."""
+    row: dict[str, Any] = {}
+    try:
+        for tensor in tensors:
+            name, data = tensor["name"], tensor["data"]
+            (value,) = data
+            if (
+                type(name) is not str
+                or type(data) is not list
+                or tensor["shape"] not in _ONE_ROW
+                or (type(value) not in TYPES[tensor["datatype"]] and value is not None)
+            ):
+                return None
+            row[name] = value
+    except (TypeError, KeyError, ValueError):
+        return None
+    # Fewer columns than tensors: one is given twice.
+    return row if len(row) == len(tensors) else None
 
 
 def _column(tensor: object, index: int) -> tuple[str, list[Any]]:

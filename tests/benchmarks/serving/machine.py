@@ -79,7 +79,11 @@ def _own_seconds(process: psutil.Process) -> float:
     try:
         # Nanoseconds of each thread; the process's own times come in steps of 10 ms, too coarse for a short run.
         threads = list(Path(f"/proc/{process.pid}/task").glob("*/schedstat"))
-        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9 if threads else _ticks(process)
+        return (
+            sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+            if threads
+            else _ticks(process)
+        )
     except (OSError, psutil.NoSuchProcess):
         return _ticks(process)
 

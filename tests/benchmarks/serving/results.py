@@ -98,7 +98,8 @@ class Results:
             f"{part if number else ''} {_median(run.cpu_us.get(part, math.nan) for run in crowd):,.0f}".strip()
             for number, part in enumerate(crowd[0].cpu_us if crowd else ())
         )
-        for others in (MLSERVERS, (limit,)):
+        # MLServer serves the regression only.
+        for others in (MLSERVERS if limit == "bare" else (), (limit,)):
             yield _spread(self.ratios(name, others, CROWD, lambda run: run.rps), "{:.2f}")
         runs = [run for run in self.runs if run.contender == name]
         counts = {

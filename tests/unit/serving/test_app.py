@@ -129,6 +129,15 @@ def test_v2_answers_what_the_native_route_answers(service: Service) -> None:
         pytest.param(
             {"name": "distance", "datatype": "FP64", "shape": [1], "data": "AAAA"}, "list", id="binary"
         ),
+        pytest.param(
+            {"name": "dest", "datatype": "BYTES", "shape": [1], "data": "A"}, "list", id="one letter"
+        ),
+        pytest.param(
+            {"name": "carrier", "datatype": "BYTES", "shape": [1], "data": ["AA"]}, "twice", id="twice"
+        ),
+        pytest.param(
+            {"name": "temp", "datatype": ["FP64"], "shape": [1], "data": [1]}, "datatype", id="list"
+        ),
     ],
 )
 def test_a_wrong_tensor_is_refused_with_its_rule(service: Service, tensor: dict, rule: str) -> None:
