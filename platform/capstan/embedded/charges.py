@@ -7,7 +7,7 @@ answered by the old versions, as they would have been.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -25,6 +25,8 @@ class Charges:
     def __init__(self, due: Mapping[str, datetime] | None = None) -> None:
         self._due = dict(due or {})
         self._is_suspended = False
+        self.keep: Callable[[], None] = lambda: None
+        """Called after every change."""
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
@@ -37,11 +39,13 @@ class Charges:
 
     def begin(self, work: str, due: datetime) -> None:
         """Remember the first start; a repeated start of the same work changes nothing."""
-        if not self._is_suspended:
-            self._due.setdefault(work, due)
+        if not self._is_suspended and work not in self._due:
+            self._due[work] = due
+            self.keep()
 
     def forget(self, work: str) -> None:
-        self._due.pop(work, None)
+        if self._due.pop(work, None) is not None:
+            self.keep()
 
     def is_hidden(self, work: str, now: datetime) -> bool:
         due = self._due.get(work)

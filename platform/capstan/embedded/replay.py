@@ -45,13 +45,22 @@ class Journal:
     """Where a replay stands; written at every boundary, so that a killed replay goes on where it was."""
 
     position: datetime
+    """Everything up to here is settled."""
     answered: Answered = field(default_factory=Answered)
     wake: datetime | None = None
+    settling: datetime | None = None
+    """The boundary up to which everything was sent and which is being settled; None between two boundaries."""
+
+    @property
+    def now(self) -> datetime:
+        """Event time: it never runs back, not even for a replay that was killed while it settled a boundary."""
+        return self.settling or self.position
 
     def save(self, path: Path, charges: Charges) -> None:
         document = {
             "position": self.position,
             "wake": self.wake,
+            "settling": self.settling,
             "sent": self.answered.sent,
             "failed": self.answered.failed,
             "failures": self.answered.failures,
@@ -69,6 +78,7 @@ def load_journal(path: Path, start: datetime) -> tuple[Journal, Charges]:
         position=datetime.fromisoformat(document["position"]),
         answered=Answered(sent=document["sent"], failed=document["failed"], failures=document["failures"]),
         wake=datetime.fromisoformat(document["wake"]) if document["wake"] else None,
+        settling=datetime.fromisoformat(document["settling"]) if document.get("settling") else None,
     )
     return journal, Charges({work: datetime.fromisoformat(due) for work, due in document["charges"].items()})
 
@@ -122,9 +132,12 @@ class Replay:
     def run(self) -> Answered:
         """Send everything up to the end, or until told to stop; returns what became of the requests."""
         journal = self._journal
-        self._clock.advance_to(journal.position)
-        resent = self._settling.answered_since(journal.position) if journal.answered.sent else set()
-        self._settle(journal.position, journal.position)
+        self._clock.advance_to(journal.now)
+        # A charge must be known before its work begins: whoever comes after a kill could not tell when that was.
+        self._charges.keep = lambda: journal.save(self._journal_path, self._charges)
+        resent = self._settling.answered_since(journal.now)
+        self._settle(journal.position, journal.now)
+        journal.answered.sent += len(resent)
         while journal.position < self._end and not self._stop():
             boundary = self._next_boundary(journal.position)
             answered = self._client.send(self._requests(journal.position, boundary, resent), stop=self._stop)
@@ -147,11 +160,13 @@ class Replay:
         return min(candidates)
 
     def _settle(self, previous: datetime, boundary: datetime) -> None:
+        self._journal.settling = boundary
+        self._journal.save(self._journal_path, self._charges)
         rows = self._traffic.labels_between(previous, boundary)
         if len(rows):
             self._settling.post_labels(self._labels(rows))
         requeue_after = self._settling.settle()
-        self._journal.position = boundary
+        self._journal.position, self._journal.settling = boundary, None
         self._journal.wake = boundary + requeue_after if requeue_after else None
         self._journal.save(self._journal_path, self._charges)
 

@@ -19,7 +19,7 @@ from capstan.domain.versions import Readiness, VersionName
 from capstan.embedded.wiring import LocalSystem, spec_document
 from capstan.engine import Outcome
 from capstan.engine.records import system_state
-from capstan.errors import CapstanError, UnavailableError
+from capstan.errors import CapstanError, NotFoundError, UnavailableError, UntrustedArtifactError
 from capstan.files import write_whole
 from capstan.monitoring.rules import render
 from capstan.ports.store import Event, Kind, Record
@@ -111,6 +111,25 @@ class Supervisor:
                     f"the first model could not be trained: {outcome.message}; see `capstan runs`"
                 )
             time.sleep(BUSY_PAUSE_SECONDS)
+
+    def bring_back(self) -> bool:
+        """Start what served when this system last ran, and wait for it; False if no champion was ever deployed.
+
+        Nothing is decided here: what was in progress goes on with the first look.
+        """
+        record = self.local.store.get(Kind.SYSTEM, self.local.name)
+        state = system_state(record) if record is not None else None
+        if state is None or state.champion is None:
+            return False
+        for version in (state.champion, state.warm):
+            if version is not None:
+                # The look that follows tells of bytes that are refused.
+                with suppress(UntrustedArtifactError, NotFoundError):
+                    self.local.serving.deploy(version)
+        while self.local.serving.is_really_starting() and not self._stopping.is_set():
+            self._watch_processes()
+            time.sleep(BUSY_PAUSE_SECONDS)
+        return True
 
     # -- the loop
 

@@ -86,7 +86,7 @@ class World:
 
 def replay(tmp_path, client, *, charges=None, stop=lambda: False):
     journal, stored = load_journal(tmp_path / "replay.json", START)
-    clock = ReplayClock(journal.position)
+    clock = ReplayClock(journal.now)
     world = World(clock)
     run = Replay(
         recorded(),
@@ -155,6 +155,26 @@ def test_killed_replay_resends_only_what_was_not_answered(tmp_path):
     run.run()
     assert first.sent + second.sent == sorted(set(first.sent + second.sent))
     assert len(first.sent + second.sent) == 12
+
+
+def test_replay_killed_while_it_settles_goes_on_at_that_moment_with_its_charges(tmp_path):
+    client = Client()
+    run, world = replay(tmp_path, client)
+    charges = run._charges
+
+    def die():
+        if world.clock.now() == START + DAY:
+            charges.begin("run/r", START + DAY + timedelta(hours=2))
+            raise KeyboardInterrupt
+
+    world.settle = die
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    sent = len(client.sent)
+    run, world = replay(tmp_path, client)
+    assert run.run().sent == 12
+    assert world.settled[:2] == [START + DAY, START + DAY + timedelta(hours=2)]
+    assert len(client.sent) == 12 > sent
 
 
 def test_stopped_replay_goes_on_where_it_was(tmp_path):
