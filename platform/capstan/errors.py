@@ -19,11 +19,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 class CapstanError(Exception):
     """Base of all errors raised on purpose; its text is meant for the user."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own way calls the class with the text alone, which breaks a pool of processes for good.
+        return _restored, (type(self), self.args, dict(self.__dict__))
+
+
+def _restored(kind: type[CapstanError], args: tuple[Any, ...], known: Mapping[str, Any]) -> CapstanError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(known)
+    return error
 
 
 @dataclass(frozen=True)
