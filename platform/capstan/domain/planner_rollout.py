@@ -22,6 +22,7 @@ from capstan.domain.actions import (
 )
 from capstan.domain.analysis import Verdict
 from capstan.domain.planner_looks import SPLIT, Look, Measured, look_at
+from capstan.domain.quality import NOT_DECIDED
 from capstan.domain.rollout import (
     CanaryStep,
     OnLimit,
@@ -42,6 +43,8 @@ from capstan.domain.versions import Readiness, VersionName
 
 CRASHES_BORNE = 3
 """A challenger that is lost more often than this after it had been ready is rolled back."""
+UNDECIDED = frozenset({NOT_DECIDED})
+"""Sound evidence that needs more blocks, as most looks of an always-valid test find: its limit is the deadline."""
 
 
 @dataclass(frozen=True)
@@ -306,7 +309,7 @@ class _Planning:
         undecided = [
             name
             for name, result in look.having(Verdict.INCONCLUSIVE).items()
-            if name != SPLIT and not result.premature
+            if name != SPLIT and not result.premature and result.reason not in UNDECIDED
         ]
         self.state = replace(
             self.state,

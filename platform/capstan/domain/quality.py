@@ -17,6 +17,8 @@ from capstan.domain.confidence import log_e_value, one_sided_radius, two_sided_r
 from capstan.domain.evidence import LossBlock, PairedEvidence
 from capstan.errors import InvalidSpecError, Mistake
 
+NOT_DECIDED = "NotDecided"
+"""Reason of a look at enough sound evidence that shows neither side yet."""
 LEAST_BLOCKS = 7
 """Below seven closed blocks no bound is worth a decision (at six it is barely finite)."""
 
@@ -139,7 +141,7 @@ def judge_quality(
         )
         return AnalysisResult(Verdict.SUCCESSFUL, "NotShownWorse", message, numbers)
     message = f"{rule.decide}: needs a lower bound above {rule.promote_above:+g} {rule.metric}; {found}"
-    return AnalysisResult(Verdict.INCONCLUSIVE, "NotDecided", message, numbers)
+    return AnalysisResult(Verdict.INCONCLUSIVE, NOT_DECIDED, message, numbers)
 
 
 def _walk(evidence: PairedEvidence, rule: QualityRule) -> tuple[BlockSums, Latch | None]:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from capstan.domain.actions import DeployVersion, SetTraffic
+from capstan.domain.analysis import Verdict
+from capstan.domain.evidence import LossBlock, OperationEvidence, PairedEvidence, VersionOperation
+from capstan.domain.planner_looks import Measured
 from capstan.domain.planner_rollout import RolloutObservation, plan_rollout
 from capstan.domain.quality import Decide, QualityRule
 from capstan.domain.rollout import (
     CanaryStep,
+    Limits,
+    OnLimit,
     PauseStep,
     RolloutCause,
     RolloutName,
@@ -27,6 +32,8 @@ from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, Sy
 
 NOW = datetime(2013, 6, 1, tzinfo=UTC)
 V1, V2 = VersionName("v1"), VersionName("v2")
+ALIKE = {0.01: 990, float("inf"): 1000}
+OPERATION = OperationEvidence(VersionOperation(V1, 1000, 0, ALIKE), VersionOperation(V2, 1000, 0, ALIKE))
 STEPS = (ShadowStep(Weight(100)), CanaryStep(Weight(25)), PauseStep())
 POLICY = RolloutPolicy(STEPS, {"quality": QualityRule(Decide.UNLESS_WORSE)}, digest="d")
 
@@ -134,3 +141,29 @@ def test_outlook_tells_rule_and_time_before_the_rollout_begins() -> None:
 def test_outlook_says_that_a_person_is_waited_for() -> None:
     policy = RolloutPolicy(steps=(CanaryStep(Weight(10)), PauseStep()), rules={})
     assert "a person's approval" in outlook(policy, datetime(2013, 3, 1, tzinfo=UTC))
+
+
+def test_looks_that_need_more_blocks_count_towards_no_limit_before_the_deadline() -> None:
+    """An always-valid test is undecided at most looks; aborting at the sixth would never let NotWorse decide."""
+    deadline = timedelta(days=60)
+    policy = RolloutPolicy(
+        (ShadowStep(Weight(100), analyses=("quality",), deadline=deadline),),
+        {"quality": QualityRule(Decide.NOT_WORSE, margin=0.01)},
+        limits=Limits(inconclusive=2, on_inconclusive=OnLimit.ABORT),
+        digest="d",
+    )
+    at = state(RolloutPhase.PROGRESSING, step_since=NOW, step_since_wall=NOW)
+    split = wanted_split(REQUEST, at, policy.steps)
+    here = seen(Readiness.READY, split).surroundings
+    noise = (0.3, -0.2, 0.1, -0.3, 0.2, -0.1, 0.15)
+    blocks = tuple(LossBlock(NOW + timedelta(days=i), 1000, 1000 * noise[i % 7], 1.0) for i in range(14))
+    paired = PairedEvidence(blocks, paired_requests=14_000, labelled_pairs=14_000)
+    observation = RolloutObservation(here, watched_since=NOW, measured=Measured(paired, OPERATION))
+    for look in range(10):
+        now = NOW + timedelta(days=14 + look)
+        at = plan_rollout(REQUEST, at, observation, policy, now=now, wall=NOW).status
+        assert at.latest["quality"].outcome == Verdict.INCONCLUSIVE
+        assert (at.phase, at.inconclusive, at.held) == (RolloutPhase.PROGRESSING, 0, "")
+    at = plan_rollout(REQUEST, at, observation, policy, now=NOW + deadline, wall=NOW).status
+    assert at.phase is RolloutPhase.ROLLING_BACK
+    assert "deadline" in at.why
