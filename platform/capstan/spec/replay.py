@@ -33,7 +33,7 @@ class Replay(SpecModel):
     )
     time_column: ColumnName | None = Field(
         None,
-        description="Column with the moment a row is sent; data.keys.time if left out.",
+        description="Column with the moment a row is sent; only data.keys.time in this version.",
         examples=["scheduled_departure"],
     )
     sample: Share = Field(

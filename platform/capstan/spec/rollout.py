@@ -46,7 +46,11 @@ class Canary(SpecModel):
     min_requests: Count = Field(
         0, description="Requests to the challenger before anything is decided.", examples=[100]
     )
-    analyses: tuple[Name, ...] = Field((), description=_ANALYSES, examples=[["quality"]])
+    analyses: tuple[Name, ...] = Field(
+        (),
+        description="Not in this version: only a shadow step sends both versions the same requests.",
+        examples=[[]],
+    )
     deadline: PositiveDuration | None = Field(
         None,
         description="Without enough requests by then, `limits.onInconclusive` decides; without it no deadline.",

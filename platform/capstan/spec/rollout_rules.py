@@ -48,6 +48,13 @@ def _analyses(rollout: Rollout) -> Iterator[Finding]:
     known = [analysis.name for analysis in rollout.analyses]
     for index, step in enumerate(rollout.steps):
         names: tuple[str, ...] = getattr(step.chosen, "analyses", ())
+        if step.canary is not None and names:
+            yield Finding(
+                ("spec", "rollout", "steps", index, "canary", "analyses"),
+                "compare both versions on the same requests, which a canary's users never send twice; "
+                "move them to a shadow step before it, guardrails watch the canary",
+            )
+            continue
         for position, name in enumerate(names):
             location: Location = (
                 "spec",
@@ -94,7 +101,7 @@ def _deadlines(spec: MLSystemSpec) -> Iterator[Finding]:
                 f"({format_duration(duration)}); make it longer",
             )
         # An analysis looks at no fewer blocks, whatever the step asks for.
-        asks = bool(getattr(step.chosen, "analyses", ())) or step.experiment is not None
+        asks = bool(step.shadow is not None and step.shadow.analyses) or step.experiment is not None
         blocks = LEAST_BLOCKS_OF_A_VERDICT if asks else 0
         if step.shadow is not None:
             blocks = max(blocks, step.shadow.min_blocks)

@@ -248,6 +248,13 @@ def _retraining(spec: MLSystemSpec) -> Iterator[Finding]:
 def _replay(spec: MLSystemSpec) -> Iterator[Finding]:
     if spec.replay is None:
         return
+    column = spec.replay.time_column
+    if column is not None and column != spec.data.keys.time != UNKNOWN:
+        yield Finding(
+            ("spec", "replay", "timeColumn"),
+            f"{column!r} is not data.keys.time ({spec.data.keys.time!r}); sending by another moment is not in this "
+            "version: drop the key",
+        )
     window, tick = spec.monitoring.window.duration, spec.replay.tick
     if tick > window:
         yield Finding(

@@ -43,7 +43,7 @@ RULES = {
     "schedule": ("{quality: {}}]", '{schedule: {cron: "0 6 * * 1-5"}}]', "retraining.triggers[1].schedule", "not in this version"),
     "new data": ("{quality: {}}]", "{newData: {rows: 50000}}]", "retraining.triggers[1].newData", "not in this version"),
     "deadline before an analysis can decide": ("minBlocks: 7, analyses: [quality], deadline: 21d", "analyses: [quality], deadline: 9d", "rollout.steps[0].shadow.deadline", "7 day blocks"),
-    "canary's analysis too": ("weight: 50, duration: 2d", "weight: 50, duration: 2d, analyses: [quality], deadline: 9d", "rollout.steps[2].canary.deadline", "7 day blocks"),
+    "analysis of a canary": ("weight: 50, duration: 2d", "weight: 50, duration: 2d, analyses: [quality], deadline: 3d", "rollout.steps[2].canary.analyses", "move them to a shadow step"),
     "no margin": ("decide: UnlessWorse, margin: 0.01", "decide: NotWorse, margin: 0", "rollout.analyses[0].margin", "margin above 0"),
     "effect without Better": ("decide: UnlessWorse,", "decide: UnlessWorse, minimumEffect: 0.1,", "rollout.analyses[0].minimumEffect", "only under decide: Better"),
     "cooldown beyond the budget": ("cooldown: 14d", "cooldown: 31d", "retraining.cooldown", "longer than budget.per"),
@@ -62,6 +62,7 @@ RULES = {
     "buckets of two kinds": ("bucketEdges: [6, 12, 18]", "bucketEdges: [6], bucketQuantiles: 4", "features[1].numeric", "keep one of"),
     "default without a value": ("impute: Median", "impute: Default", "features[2].numeric", "belong together"),
     "tick beyond the window": ("tick: 1d", "tick: 8d", "replay.tick", "windows would close unseen"),
+    "sent by another moment": ("tick: 1d", "tick: 1d, timeColumn: actual_arrival", "replay.timeColumn", "is not data.keys.time"),
     "nothing sent": ('sample: "36%"', 'sample: "0%"', "replay", "nothing is sent"),
 }  # fmt: skip
 
