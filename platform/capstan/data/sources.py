@@ -51,7 +51,7 @@ def load_source(
             connection.register("_database", table)
             _filter(connection, source, "select * from _database", list(table.column_names), as_of)
             connection.unregister("_database")
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError) as error:
         raise InvalidDataError(f"data.sources.{source.name}: cannot be read: {error}") from error
 
 
@@ -115,8 +115,13 @@ def _load_csv(
 
 def _header(source: Source, file: str) -> tuple[list[str], str]:
     """Column names and delimiter, both from the first line alone."""
-    with open(file, newline="", encoding="utf-8-sig") as opened:
-        first = opened.readline()
+    try:
+        with open(file, newline="", encoding="utf-8-sig") as opened:
+            first = opened.readline()
+    except UnicodeDecodeError as error:
+        raise InvalidDataError(
+            f"data.sources.{source.name}: {file} is not UTF-8 text ({error.reason}); save it as UTF-8"
+        ) from error
     if not first.strip():
         raise InvalidDataError(
             f"data.sources.{source.name}: {file} is empty; its first line must name the columns"

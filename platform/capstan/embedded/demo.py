@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from datetime import time as clock_time
+from pathlib import Path
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -26,8 +30,8 @@ from capstan.embedded.replay import Journal, Replay, load_journal
 from capstan.embedded.report import Report, make_report
 from capstan.embedded.supervisor import Supervisor
 from capstan.embedded.wiring import Addresses, wire
-from capstan.errors import NotAllowedError
-from capstan.files import write_whole
+from capstan.errors import CapstanError, NotAllowedError
+from capstan.files import write_error, write_whole
 from capstan.ports.store import Event
 from capstan.spec import MLSystem
 from capstan.spec.replay import Replay as ReplaySpec
@@ -54,7 +58,7 @@ class Scope:
 
 
 def scope_of(system: MLSystem, *, end: date | None = None, share: float | None = None) -> Scope:
-    """The replay of the file, possibly cut short; raises NotAllowedError if the file has none."""
+    """The replay of the file, possibly cut short; raises NotAllowedError if the file has none or nothing is left."""
     spec = system.spec.replay
     if spec is None:
         raise NotAllowedError(
@@ -63,6 +67,10 @@ def scope_of(system: MLSystem, *, end: date | None = None, share: float | None =
         )
     zone = ZoneInfo(system.spec.data.time_zone)
     last = min(end, spec.end) if end else spec.end
+    if last <= spec.start:
+        raise NotAllowedError(
+            f"--until {last}: is not after replay.start ({spec.start}), so nothing would be sent; name a later day"
+        )
     return Scope(spec, _midnight(spec.start, zone), _midnight(last, zone), share or spec.sample)
 
 
@@ -86,22 +94,32 @@ def run_demo(
     with state.exclusively():
         journal_path = state.journal
         journal, charges = load_journal(journal_path, scope.start)
+        # From the first moment on: a replay that fails before its first boundary may be removed by the next.
         journal.save(journal_path, charges)
-        clock = ReplayClock(journal.position)
+        clock = ReplayClock(journal.now)
         local = wire(system, state, addresses=addresses, clock=clock, charges=charges)
         supervisor = Supervisor(local, tell=audience.tell, say=audience.say)
         client = GatewayClient(addresses.gateway, connections=scope.spec.connections)
         pace = _Pace(scope, journal)
-        close_page = serve_page(local, on_alert=supervisor.hint, progress=pace.progress)
-        try:
+        with ExitStack() as ending:
+            # Undone in reverse, each whatever becomes of the others: no process outlives an error on the way down.
+            ending.callback(local.close)
+            ending.callback(serve_page(local, on_alert=supervisor.hint, progress=pace.progress))
+            ending.callback(supervisor.stop)
+            ending.callback(client.close)
             supervisor.start()
             audience.say(f"the page: {addresses.page}/?token={state.token('page')}")
             audience.say("reading the recorded traffic")
-            traffic = _read_apart(system, scope)
+            traffic = _read_apart(system, scope, state.secrets, stop)
+            if traffic is None:
+                return None
             pace.total = len(traffic)
-            audience.say("training the first champion")
             with charges.suspended():
-                supervisor.bring_up(stop)
+                if not supervisor.bring_back():
+                    audience.say("training the first champion")
+                    supervisor.bring_up(stop)
+            if stop():
+                return None
             replay = Replay(
                 traffic,
                 client=client,
@@ -126,23 +144,38 @@ def run_demo(
             report = make_report(local, journal, traffic, start=scope.start, end=scope.end, seconds=seconds)
             write_whole(state.report(local.name), orjson.dumps(report, option=orjson.OPT_INDENT_2))
             return report
-        finally:
-            client.close()
-            supervisor.stop()
-            close_page()
-            local.close()
 
 
-def _read_apart(system: MLSystem, scope: Scope) -> RecordedTraffic:
-    """Read in a process of its own: a year of joined tables needs half a gigabyte that would never be given back."""
-    with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as reader:
-        return reader.submit(read_traffic, system, scope).result()
+def _read_apart(
+    system: MLSystem, scope: Scope, secrets: Path, stop: Callable[[], bool]
+) -> RecordedTraffic | None:
+    """Read in a process of its own: a year of joined tables needs half a gigabyte that would never be given back.
+
+    None: it was stopped meanwhile. Raises InvalidDataError, CapstanError.
+    """
+    try:
+        with ProcessPoolExecutor(
+            max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_interrupts
+        ) as reader:
+            return reader.submit(read_traffic, system, scope, secrets).result()
+    except BrokenProcessPool as error:
+        if stop():
+            return None
+        raise CapstanError(
+            "reading the recorded traffic: its process was killed, most often for want of memory; "
+            "free some, or send less with --sample"
+        ) from error
 
 
-def read_traffic(system: MLSystem, scope: Scope) -> RecordedTraffic:
-    """The rows of the scope, as requests and labels."""
+def _leave_interrupts() -> None:
+    """Ctrl-C reaches the whole terminal; this process ends with its parent's work."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def read_traffic(system: MLSystem, scope: Scope, secrets: Path | None = None) -> RecordedTraffic:
+    """The rows of the scope, as requests and labels; `secrets` as in `capstan.data.extract`."""
     data = system.spec.data
-    table = extract(system, as_of=None, labels_as_of=None, start=scope.start, end=scope.end)
+    table = extract(system, as_of=None, labels_as_of=None, start=scope.start, end=scope.end, secrets=secrets)
     features = list(dict.fromkeys(feature.column or feature.name for feature in system.spec.features))
     return record_traffic(
         table,
@@ -198,10 +231,25 @@ def _midnight(day: date, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, clock_time(), tzinfo=zone).astimezone(UTC)
 
 
+_OWN = frozenset(
+    (
+        "state.db",
+        "state.db-wal",
+        "state.db-shm",
+        "mlflow.db",
+        "mlflow.db-wal",
+        "mlflow.db-shm",
+        "mlflow.db-journal",
+    )
+) | {"mlartifacts", "bentos", "secrets", "logs", "run", "reports", "tokens", "systems", "replay.json", "lock"}
+"""What Capstan writes into a state directory."""
+
+
 def _empty(state: StateDir) -> None:
     """Remove what an earlier replay left, its processes first; secrets stay.
 
-    Raises NotAllowedError for a directory in which a system was live: its models and payloads are nobody's to remove.
+    Raises NotAllowedError for a directory in which a system was live, and for one that holds anything else: neither
+    models and payloads nor somebody's files are a replay's to remove.
     """
     if not state.root.exists():
         return
@@ -210,10 +258,19 @@ def _empty(state: StateDir) -> None:
             f"{state.root}: a live system keeps its state there, which a replay would remove; "
             "name another directory with --state"
         )
-    with state.exclusively():
-        from capstan.adapters.processes import ProcessSupervisor
+    try:
+        foreign = sorted(entry.name for entry in state.root.iterdir() if entry.name not in _OWN)
+        if foreign and not state.journal.exists():
+            raise NotAllowedError(
+                f"{state.root}: holds {foreign[0]!r}, which no replay wrote and which would be removed; "
+                "name another directory with --state"
+            )
+        with state.exclusively():
+            from capstan.adapters.processes import ProcessSupervisor
 
-        ProcessSupervisor(state.run / "processes", state.logs).stop_all()
-        for entry in state.root.iterdir():
-            if entry.name not in ("secrets", "lock"):
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            ProcessSupervisor(state.run / "processes", state.logs).stop_all()
+            for entry in state.root.iterdir():
+                if entry.name not in ("secrets", "lock"):
+                    shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    except OSError as error:
+        raise write_error(state.root, error) from error

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import os
+from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 
 from capstan.domain.versions import SystemName
+from capstan.embedded import demo
 from capstan.embedded.charges import Charges
-from capstan.embedded.demo import _empty
+from capstan.embedded.demo import _empty, scope_of
 from capstan.embedded.layout import StateDir
 from capstan.embedded.replay import Journal
-from capstan.errors import NotAllowedError
+from capstan.errors import CapstanError, InvalidDataError, NotAllowedError
+from capstan.spec import load
 
 
 @pytest.fixture
@@ -34,3 +38,35 @@ def test_what_a_replay_left_is_removed_but_for_secrets(state):
     _empty(state)
     assert not state.store.exists()
     assert (state.secrets / "db").is_dir()
+
+
+def test_a_directory_of_somebody_else_is_never_emptied(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(NotAllowedError, match=r"thesis\.tex.*--state"):
+        _empty(StateDir(tmp_path))
+    assert (tmp_path / "thesis.tex").exists()
+
+
+@pytest.fixture
+def flights():
+    return load(Path(__file__).parents[1] / "spec" / "flight_delays.yaml")
+
+
+def test_a_replay_that_ends_before_it_begins_is_refused(flights):
+    with pytest.raises(NotAllowedError, match=r"--until 2013-02-01.*later day"):
+        scope_of(flights, end=date(2013, 2, 1))
+
+
+def test_bad_data_read_in_the_other_process_is_the_same_clear_error_here(flights, tmp_path):
+    with pytest.raises(InvalidDataError, match=r"data\.sources\.flights: .*does not exist"):
+        demo._read_apart(flights, scope_of(flights), tmp_path, lambda: False)
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_killed_reader_is_no_traceback(flights, tmp_path, monkeypatch, stopped):
+    monkeypatch.setattr(demo, "_leave_interrupts", os.abort)
+    if stopped:
+        assert demo._read_apart(flights, scope_of(flights), tmp_path, lambda: True) is None
+        return
+    with pytest.raises(CapstanError, match="memory"):
+        demo._read_apart(flights, scope_of(flights), tmp_path, lambda: False)
