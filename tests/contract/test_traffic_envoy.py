@@ -311,7 +311,7 @@ def test_a_broken_mirror_changes_nothing_for_users(world: World, fault: str) -> 
     answers = world.send(300)
     assert answers.versions == {"v1": 300}
     assert answers.failed == 0
-    assert answers.slowest < 0.3
+    assert answers.slowest < 0.65  # a user who waited for the slow copy would take 0.7 s
     assert world.gateway.predictions().failed == 0
 
 
