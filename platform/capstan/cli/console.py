@@ -91,7 +91,11 @@ class Narrator:
         self._progress.stop()
 
     def say(self, text: str) -> None:
-        """One line of what is happening."""
+        """One line of what is happening, as it is: brackets of a path or an error are no colours."""
+        self.say_marked(escape(text))
+
+    def say_marked(self, text: str) -> None:
+        """One line with rich's markup."""
         if not self._quiet:
             self._progress.console.print(text, soft_wrap=True)
 
@@ -99,7 +103,7 @@ class Narrator:
         """One line of the story, in the time of the system."""
         tone = next((tone for start, tone in _TONES.items() if event.reason.startswith(start)), "cyan")
         when = f"{event.at:%Y-%m-%d %H:%M}Z"
-        self.say(f"[dim]{when}[/dim] [{tone}]{event.reason}[/{tone}] {escape(event.message)}")
+        self.say_marked(f"[dim]{when}[/dim] [{tone}]{event.reason}[/{tone}] {escape(event.message)}")
 
     def advance(self, description: str, done: int, total: int, note: str = "") -> None:
         """How far it is; without a terminal a line at every tenth."""

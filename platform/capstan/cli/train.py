@@ -93,7 +93,7 @@ class _Progress:
             took = f" in {lasted(step.started_at, step.finished_at)}" if step.finished_at else ""
             first = step.message.splitlines()[0] if step.message else ""
             mark = MARKS.get(step.phase.value, step.phase.value)
-            self._narrator.say(f"{step.name}: {mark}{took} {escape(first)}".rstrip())
+            self._narrator.say_marked(f"{step.name}: {mark}{took} {escape(first)}".rstrip())
 
 
 def _print(status: RunStatus, run: str) -> None:

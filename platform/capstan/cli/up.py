@@ -76,12 +76,12 @@ def _run(system: MLSystem, state: StateDir, page_port: int, gateway_port: int, r
     with Interrupt() as interrupt, Narrator() as narrator:
 
         def on_up(local: LocalSystem) -> None:
-            _say(narrator, f"page     {local.addresses.page}/?token={local.state.token('page')}")
-            _say(narrator, f"gateway  {local.addresses.gateway}/predict")
+            narrator.say(f"page     {local.addresses.page}/?token={local.state.token('page')}")
+            narrator.say(f"gateway  {local.addresses.gateway}/predict")
 
         def on_serving(local: LocalSystem) -> None:
             for line in _how_to_ask(local):
-                _say(narrator, line)
+                narrator.say(line)
             if ready_fd is not None:
                 os.write(ready_fd, b"serving\n")
 
@@ -95,12 +95,6 @@ def _run(system: MLSystem, state: StateDir, page_port: int, gateway_port: int, r
             on_serving,
         ).run(system)
     out.print("stopped; state stays, `capstan up` goes on from it")
-
-
-def _say(narrator: Narrator, text: str) -> None:
-    from rich.markup import escape
-
-    narrator.say(escape(text))
 
 
 def _how_to_ask(local: LocalSystem) -> list[str]:
