@@ -282,3 +282,10 @@ def test_missing_secret_names_the_file_to_write(shop: Any) -> None:
             labels_as_of=None,
             secrets=shop.folder / "elsewhere",
         )
+
+
+def test_a_table_that_is_not_utf8_is_named(orders: MLSystem, shop: Any) -> None:
+    path = shop.folder / "orders.csv"
+    path.write_bytes(path.read_bytes().replace(b"shop", b"gesch\xe4ft", 1))
+    with pytest.raises(InvalidDataError, match=r"data\.sources\.orders: .*orders\.csv is not UTF-8"):
+        extract(orders, as_of=None, labels_as_of=None)
