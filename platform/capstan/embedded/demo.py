@@ -89,7 +89,9 @@ def run_demo(
     Without `resume` the state directory is emptied first. Everything that was started is stopped in the end.
     """
     began = time.monotonic()
-    if not resume:
+    if resume:
+        _refuse_live(state)
+    else:
         _empty(state)
     with state.exclusively():
         journal_path = state.journal
@@ -245,6 +247,14 @@ _OWN = frozenset(
 """What Capstan writes into a state directory."""
 
 
+def _refuse_live(state: StateDir) -> None:
+    if state.store.exists() and not state.journal.exists():
+        raise NotAllowedError(
+            f"{state.root}: a live system keeps its state there, which a replay would remove; "
+            "name another directory with --state"
+        )
+
+
 def _empty(state: StateDir) -> None:
     """Remove what an earlier replay left, its processes first; secrets stay.
 
@@ -253,11 +263,7 @@ def _empty(state: StateDir) -> None:
     """
     if not state.root.exists():
         return
-    if state.store.exists() and not state.journal.exists():
-        raise NotAllowedError(
-            f"{state.root}: a live system keeps its state there, which a replay would remove; "
-            "name another directory with --state"
-        )
+    _refuse_live(state)
     try:
         foreign = sorted(entry.name for entry in state.root.iterdir() if entry.name not in _OWN)
         if foreign and not state.journal.exists():

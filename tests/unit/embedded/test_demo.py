@@ -52,6 +52,12 @@ def flights():
     return load(Path(__file__).parents[1] / "spec" / "flight_delays.yaml")
 
 
+def test_a_live_system_is_not_resumed_as_a_replay(flights, state):
+    with pytest.raises(NotAllowedError, match="live system"):
+        demo.run_demo(flights, state, None, addresses=None, scope=scope_of(flights), resume=True)
+    assert not state.journal.exists()
+
+
 def test_a_replay_that_ends_before_it_begins_is_refused(flights):
     with pytest.raises(NotAllowedError, match=r"--until 2013-02-01.*later day"):
         scope_of(flights, end=date(2013, 2, 1))
