@@ -1,4 +1,4 @@
-"""A loaded model that predicts raw rows: one at a time by the compiled path, many by the fitted pipeline itself."""
+"""A loaded model that predicts raw rows: by the compiled path, or by the fitted pipeline itself where there is none."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from capstan.serving.manifest import BINARY, MULTICLASS, Manifest, read_manifest
 
 SELF_TEST_ROWS = 200
 SAMPLE_ROWS = "sample.json"
+COMPILED_ROWS = 1000
+"""So many rows are still faster one by one by the compiled path: 100 take 0.4-1.3 ms, 4 ms by the pipeline."""
 # The compiled path adds the same numbers in another order; nothing else may differ.
 _TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
 
@@ -51,8 +53,8 @@ class Model:
 
     def predict_rows(self, rows: Sequence[Mapping[str, object]]) -> Predictions:
         """Predictions in the order of the rows."""
-        if len(rows) == 1 and self._compiled is not None:
-            return np.asarray([self._compiled(rows[0])], dtype=np.float64)
+        if self._compiled is not None and len(rows) <= COMPILED_ROWS:
+            return np.asarray([self._compiled(row) for row in rows], dtype=np.float64)
         return self.predict_batch(rows)
 
     def predict_row(self, row: Mapping[str, object]) -> float | Predictions:

@@ -30,7 +30,7 @@ def exact(plain: Model) -> serving_model.RowPredictor:
     return lambda row: plain.predict_batch([row])[0]
 
 
-def test_the_proven_compiled_path_answers_single_rows(
+def test_the_proven_compiled_path_answers_single_rows_and_batches(
     model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = load(model_dir)
@@ -48,7 +48,11 @@ def test_the_proven_compiled_path_answers_single_rows(
     assert loaded.predict_rows(ROWS[:1]) == pytest.approx(plain.predict_batch(ROWS[:1]))
     assert len(calls) == 1
     loaded.predict_rows(ROWS)
-    assert len(calls) == 1, "a batch goes through the transform itself"
+    assert len(calls) == 1 + len(ROWS), "a batch too, row by row"
+    calls.clear()
+    monkeypatch.setattr("capstan.serving.model.COMPILED_ROWS", len(ROWS) - 1)
+    assert loaded.predict_rows(ROWS) == pytest.approx(plain.predict_batch(ROWS))
+    assert not calls, "more rows than that go through the transform itself"
 
 
 @pytest.mark.parametrize(
