@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -55,7 +57,7 @@ def demo(
                 stop=interrupt.is_set,
             )
     if report is None:
-        out.print(f"stopped; go on with: capstan demo {file} --resume")
+        out.print(f"stopped; go on with: {_again(file, state, until, sample)}")
         raise typer.Exit(130)
     if json:
         print_json(report)
@@ -65,3 +67,13 @@ def demo(
 
     print_report(report)
     out.print(f"report: {StateDir(state).report(SystemName(report['system']))}")
+
+
+def _again(file: Path, state: Path, until: datetime | None, sample: float | None) -> str:
+    """The command that resumes this very replay."""
+    options = [
+        *([f"--state {shlex.quote(str(state))}"] if state != DEFAULT_STATE else []),
+        *([f"--until {until:%Y-%m-%d}"] if until else []),
+        *([f"--sample {sample:g}"] if sample else []),
+    ]
+    return " ".join(["capstan demo", shlex.quote(str(file)), *options, "--resume"])

@@ -76,7 +76,9 @@ def _run(system: MLSystem, state: StateDir, page_port: int, gateway_port: int, r
     with Interrupt() as interrupt, Narrator() as narrator:
 
         def on_up(local: LocalSystem) -> None:
-            narrator.say(f"page     {local.addresses.page}/?token={local.state.token('page')}")
+            # In the background this goes to a log, and a log holds no token.
+            secret = f"?token={local.state.token('page')}" if ready_fd is None else ""
+            narrator.say(f"page     {local.addresses.page}/{secret}")
             narrator.say(f"gateway  {local.addresses.gateway}/predict")
 
         def on_serving(local: LocalSystem) -> None:
@@ -175,6 +177,8 @@ def _detach(file: Path, state: StateDir, page_port: int, gateway_port: int) -> N
         child.wait()
         tail = "\n".join(_new_text(log, began).splitlines()[-_TAIL_LINES:])
         raise CapstanError(f"process {child.pid} ended before a model served; {log} ends with:\n{tail}")
+    token = state.token("page")
+    out.print(f"page     http://127.0.0.1:{page_port}/?token={token}", soft_wrap=True)
     out.print("it serves in the background; `capstan status` looks after it, `capstan down` stops it")
 
 

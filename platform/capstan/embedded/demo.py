@@ -100,7 +100,7 @@ def run_demo(
         journal.save(journal_path, charges)
         clock = ReplayClock(journal.now)
         local = wire(system, state, addresses=addresses, clock=clock, charges=charges)
-        supervisor = Supervisor(local, tell=audience.tell, say=audience.say)
+        supervisor = Supervisor(local, tell=audience.tell, say=audience.say, stop=stop)
         client = GatewayClient(addresses.gateway, connections=scope.spec.connections)
         pace = _Pace(scope, journal)
         with ExitStack() as ending:

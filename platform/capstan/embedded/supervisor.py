@@ -48,13 +48,16 @@ class Supervisor:
         *,
         tell: Callable[[Event], None] = lambda _: None,
         say: Callable[[str], None] = lambda _: None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`stop` tells that a person wants it to end: whatever is waited for is then left."""
         self.local = local
         self._tell = tell
         self._say = say
         self._told = max((number for number, _ in local.store.events(local.name)), default=0)
         self._hint = threading.Event()
         self._stopping = threading.Event()
+        self._stop_asked = stop
         self._alerts_settled = False
 
     # -- up and down
@@ -82,10 +85,15 @@ class Supervisor:
         self._hint.set()
         with suppress(CapstanError):
             self.local.gateway.remember()
-        self.local.runs.cancel_all()
-        # Requests end before their services do, and payloads are taken until the last service has flushed.
-        self.local.processes.stop_all(first=("envoy",), last=("collector",))
-        self.local.state.addresses.unlink(missing_ok=True)
+        try:
+            self.local.runs.cancel_all()
+        finally:
+            # Requests end before their services do, and payloads are taken until the last service has flushed.
+            self.local.processes.stop_all(first=("envoy",), last=("collector",))
+            self.local.state.addresses.unlink(missing_ok=True)
+
+    def _is_stopping(self) -> bool:
+        return self._stopping.is_set() or self._stop_asked()
 
     def declare(self) -> None:
         """Store what the file says; a changed file raises the record's generation."""
@@ -126,7 +134,7 @@ class Supervisor:
                 # The look that follows tells of bytes that are refused.
                 with suppress(UntrustedArtifactError, NotFoundError):
                     self.local.serving.deploy(version)
-        while self.local.serving.is_really_starting() and not self._stopping.is_set():
+        while self.local.serving.is_really_starting() and not self._is_stopping():
             self._watch_processes()
             time.sleep(BUSY_PAUSE_SECONDS)
         return True
@@ -139,7 +147,7 @@ class Supervisor:
 
     def run(self, *, until: Callable[[], bool] = lambda: False) -> None:
         """The live loop: look every few seconds and whenever hinted at."""
-        while not self._stopping.is_set() and not until():
+        while not self._is_stopping() and not until():
             self.look()
             self._hint.wait(LOOK_SECONDS)
             self._hint.clear()
@@ -150,11 +158,11 @@ class Supervisor:
             self._watch_processes()
             outcome = self.local.engine.reconcile(self.local.name)
             self._tell_events()
-            if outcome.is_settled or self._stopping.is_set():
+            if outcome.is_settled or self._is_stopping():
                 return outcome
 
     def post_labels(self, labels: list[dict[str, object]]) -> None:
-        """Hand labels in as a client would: through the gateway."""
+        """Hand labels in, as a client's `POST /feedback` does."""
         self._patiently(lambda: self.local.collector.post_labels(labels))
 
     def answered_since(self, moment: datetime) -> set[str]:
@@ -176,7 +184,7 @@ class Supervisor:
         self._alerts_settled = True
         while True:
             outcome = self.look()
-            if self._stopping.is_set() or not self._is_really_busy():
+            if self._is_stopping() or not self._is_really_busy():
                 return outcome.requeue_after
             time.sleep(BUSY_PAUSE_SECONDS)
 
@@ -198,7 +206,7 @@ class Supervisor:
             try:
                 return ask()
             except UnavailableError:
-                if self._stopping.is_set() or time.monotonic() > deadline:
+                if self._is_stopping() or time.monotonic() > deadline:
                     raise
             self._watch_processes()
             time.sleep(BUSY_PAUSE_SECONDS)
