@@ -98,6 +98,7 @@ class Live:
         try:
             close_page = self.serve_page(local, on_alert=supervisor.hint)
             supervisor.start()
+            supervisor.bring_back()
             try_again(local)
             if not self.is_up:
                 self.is_up = True

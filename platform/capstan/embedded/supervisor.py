@@ -15,10 +15,12 @@ import orjson
 
 from capstan.adapters.monitor_client import Advanced
 from capstan.adapters.processes import ProcessEvent
-from capstan.domain.versions import Readiness, VersionName
+from capstan.domain.rollout import RolloutPhase
+from capstan.domain.system import SystemState
+from capstan.domain.versions import ModelVersion, Readiness, VersionName
 from capstan.embedded.wiring import LocalSystem, spec_document
 from capstan.engine import Outcome
-from capstan.engine.records import system_state
+from capstan.engine.records import rollout_state, system_state
 from capstan.errors import CapstanError, NotFoundError, UnavailableError, UntrustedArtifactError
 from capstan.files import write_whole
 from capstan.monitoring.rules import render
@@ -129,7 +131,7 @@ class Supervisor:
         state = system_state(record) if record is not None else None
         if state is None or state.champion is None:
             return False
-        for version in (state.champion, state.warm):
+        for version in (state.champion, state.warm, self._tested(state)):
             if version is not None:
                 # The look that follows tells of bytes that are refused.
                 with suppress(UntrustedArtifactError, NotFoundError):
@@ -138,6 +140,14 @@ class Supervisor:
             self._watch_processes()
             time.sleep(BUSY_PAUSE_SECONDS)
         return True
+
+    def _tested(self, state: SystemState) -> ModelVersion | None:
+        """The challenger that had been ready: that this loop was away must not count as a crash of it."""
+        record = self.local.store.get(Kind.ROLLOUT, state.rollout.name) if state.rollout else None
+        if record is None or state.rollout is None:
+            return None
+        in_use = rollout_state(record).phase in (RolloutPhase.PROGRESSING, RolloutPhase.PROMOTING)
+        return state.rollout.challenger if in_use else None
 
     # -- the loop
 
