@@ -30,13 +30,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state directory whose first champion was trained and served, and where nothing runs any more."""
-    root = Path("/tmp/fw_trained/.capstan")  # DEV
-    if root.exists():
-        return root
-    root.parent.mkdir(parents=True)
+    root = tmp_path_factory.mktemp("trained") / ".capstan"
     running = Running(world / "system.yaml", StateDir(root))
     try:
         running.start()
+        # As the replay does: a directory without it belongs to a live system.
+        running.journal.save(running.state.journal, running.charges)
     finally:
         running.stop()
     return root

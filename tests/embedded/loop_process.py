@@ -50,7 +50,7 @@ def _replay(
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     # The reader's own process saves memory; here it would only cost time at every start.
-    demo._read_apart = demo.read_traffic
+    demo._read_apart = lambda system, scope, secrets, stop: demo.read_traffic(system, scope, secrets)
     system = load(file)
     scope = demo.scope_of(system, end=end.date() if end else None)
     demo.run_demo(system, StateDir(root), _Silent(), addresses=addresses, scope=scope, resume=True)

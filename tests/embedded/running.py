@@ -70,7 +70,7 @@ class Running:
         self.local = wire(self.system, state, addresses=addresses, clock=self.clock, charges=self.charges)
         self.supervisor = Supervisor(self.local)
         self.client = GatewayClient(addresses.gateway, connections=4)
-        self.traffic = read_traffic(self.system, self.scope)
+        self.traffic = read_traffic(self.system, self.scope, state.secrets)
         self.journal = Journal(position=self.scope.start)
         self._close_page: Callable[[], None] = lambda: None
 
@@ -86,9 +86,17 @@ class Running:
         self._close_page()
         self.local.close()
 
-    def days(self, number: float) -> Answered:
-        """Send the next days' requests, hand in their labels, decide what follows; what came of the requests."""
+    def days(self, number: float, *, until: Callable[[], bool] = lambda: False) -> Answered:
+        """Send the next days' requests, hand in their labels, decide what follows; what came of the requests.
+
+        Ends early at the first boundary at which `until` is true.
+        """
         self.journal.answered = Answered()
+        ended = [False]
+
+        def look(_: Journal) -> None:
+            ended[0] = until()
+
         return Replay(
             self.traffic,
             client=self.client,
@@ -100,22 +108,24 @@ class Running:
             end=self.journal.position + timedelta(days=number),
             tick=self.scope.spec.tick,
             zone=ZoneInfo(self.system.spec.data.time_zone),
-            stop=lambda: False,
-            progress=lambda _: None,
+            stop=lambda: ended[0],
+            progress=look,
         ).run()
 
     def days_until(self, condition: Callable[[], bool], *, at_most: int) -> Answered:
-        """Go on day by day; fails with the story if it does not come true."""
-        total = Answered()
-        for _ in range(at_most):
-            total.add(self.days(1))
-            if condition():
-                return total
-        raise AssertionError("\n".join(self.story()))
+        """Go on until it is true; fails with the story if it does not come true."""
+        answered = self.days(at_most, until=condition)
+        assert condition(), "\n".join(self.story())
+        return answered
+
+    def connect(self, connections: int) -> None:
+        """From now on requests come over so many connections at once."""
+        self.client.close()
+        self.client = GatewayClient(self.local.addresses.gateway, connections=connections)
 
     def send_share(self, share: float) -> None:
         """From now on so many of the recorded requests are sent."""
-        self.traffic = read_traffic(self.system, scope_of(self.system, share=share))
+        self.traffic = read_traffic(self.system, scope_of(self.system, share=share), self.state.secrets)
 
     # -- what is there
 

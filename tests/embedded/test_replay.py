@@ -79,7 +79,6 @@ def test_one_alert_leads_through_one_training_to_one_promotion(replayed: tuple[S
     assert report["alerts"] >= 1
     told = [decision["reason"] for decision in report["decisions"]]
     order = [
-        "FirstDeployed",
         "DriftDetected",
         "TrainingSucceeded",
         "RolloutStarted",
@@ -150,7 +149,7 @@ def test_ctrl_c_stops_cleanly_resume_goes_on_and_a_second_run_begins_anew(
         interrupted.send_signal(signal.SIGINT)
         rest = interrupted.stdout.read()
         assert interrupted.wait(60) == 130, rest
-    assert f"go on with: capstan demo {file} --resume" in rest.replace("\n", " ")
+    assert f"go on with: capstan demo {file} --resume" in " ".join(rest.split())
     assert not left_behind(state.root), "Ctrl-C leaves nothing running"
     position = datetime.fromisoformat(orjson.loads(state.journal.read_bytes())["position"])
     assert datetime(2013, 2, 1, tzinfo=UTC) < position < datetime(2013, 2, 6, tzinfo=UTC)

@@ -22,6 +22,7 @@ from embedded.loop_process import windows
 from embedded.running import Running, left_behind
 from embedded.scenario import NAME, capstan, command, ports, write_variant
 
+from capstan.domain.training import RunPhase
 from capstan.embedded.client import Prediction
 from capstan.embedded.layout import StateDir
 from capstan.engine import commands
@@ -248,6 +249,42 @@ def test_a_store_that_is_locked_for_a_while_delays_the_loop_and_loses_nothing(ru
     commands.issue(running.local.store, NAME, "resume")
     running.supervisor.look()
     assert [event.reason for event in running.events(after=before)] == ["Paused", "Resumed"]
+
+
+def test_a_training_waits_for_a_locked_registry_and_registers_once(running: Running) -> None:
+    """FAULTS 24, 25: nobody can read or write MLflow's database while the run wants to register."""
+    known, before = len(running.local.registry.versions()), running.last_event
+    commands.issue(running.local.store, NAME, "retrain")
+
+    def steps() -> dict[str, RunPhase]:
+        request = running.state_now.run
+        status = running.local.runs.status(request.run) if request else None
+        return {step.name: step.phase for step in status.steps} if status else {}
+
+    with running.charges.suspended():
+        running.eventually(lambda: "package" in steps(), 120)
+        other = sqlite3.connect(running.state.mlflow_database, isolation_level=None)
+        other.execute("begin exclusive")
+        deadline = time.monotonic() + 60
+        while steps().get("register") is not RunPhase.RUNNING:
+            assert time.monotonic() < deadline, steps()
+            time.sleep(0.1)
+        assert running.client.send(send(running, 100)).failed == 0, "serving needs no registry"
+        time.sleep(4)
+        assert steps()["register"] is RunPhase.RUNNING, "it is tried again"
+        other.execute("rollback")
+        other.close()
+        running.eventually(
+            lambda: "TrainingSucceeded" in [event.reason for event in running.events(after=before)], 120
+        )
+    assert len(running.local.registry.versions()) == known + 1
+    told = [event.reason for event in running.events(after=before)]
+    assert told.count("TrainingSucceeded") == 1
+    assert "TrainingFailed" not in told
+    running.eventually(lambda: running.state_now.rollout is not None or "NotPromoted" in told, 30)
+    if running.state_now.rollout is not None:
+        commands.issue(running.local.store, NAME, "abort")
+        running.eventually(lambda: running.state_now.rollout is None)
 
 
 @pytest.mark.parametrize("option", ["--gateway-port", "--page-port"])

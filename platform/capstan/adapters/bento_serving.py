@@ -17,6 +17,8 @@ from capstan.ports.serving import Endpoint
 HOST = "127.0.0.1"
 GRACE_SECONDS = 12.0
 """Requests get 5 s to end, then the payload log 5 s to be flushed."""
+DRAIN_SECONDS = 10.0
+"""A version that hangs hands nothing in, however long it is waited for."""
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _READINESS = {
     ProcessPhase.STARTING: Readiness.STARTING,
@@ -88,7 +90,9 @@ class BentoServing:
             return False
         try:
             answer = httpx.post(
-                f"http://{endpoint.host}:{endpoint.port}/payloads/drain", timeout=10.0, trust_env=False
+                f"http://{endpoint.host}:{endpoint.port}/payloads/drain",
+                timeout=DRAIN_SECONDS,
+                trust_env=False,
             )
         except httpx.HTTPError:
             return False
