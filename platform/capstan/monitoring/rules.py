@@ -42,9 +42,10 @@ def _data_rules(system: MLSystem) -> list[dict[str, Any]]:
             "DriftDetected",
             "capstan_drift_alert",
             "warning",
-            "distance above threshold: "
+            # Each window has features above their thresholds, but not always the same ones.
+            f"drift{in_windows} in a row; above threshold in the last: "
             + above.format(value="capstan_drift_distance", bound="capstan_drift_threshold")
-            + in_windows.strip(),
+            + "(distance)",
         ),
         _data_rule(
             name,
