@@ -46,7 +46,7 @@ test: $(STAMP) chromium ## all tests: unit, simulation, contract, embedded (real
 	@$(call tier,unit,tests/unit,-n 2)
 	@$(call tier,simulation,tests/simulation,-n 2)
 	@$(call tier,contract,tests/contract,,real)
-	@$(call tier,embedded,tests/embedded,,real)
+	@$(call tier,embedded,tests/embedded,-n 2 --dist loadgroup,real)
 	@$(call tier,browser,tests/browser,,real)
 
 check: $(STAMP) ## ruff, mypy --strict, import-linter
