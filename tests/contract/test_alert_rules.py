@@ -147,7 +147,8 @@ def test_data_alerts_say_which_version_as_of_when_and_why(world: World) -> None:
         assert alert["annotations"]["as_of"] == str(int(end.timestamp()))
     summaries = {name: alert["annotations"]["summary"] for name, alert in alerts.items()}
     assert summaries == {
-        "DriftDetected": "drift in 2 windows of 7 days in a row; above threshold in the last: dep_hour 0.213 (distance)",
+        "DriftDetected": "drift in 2 windows of 7 days in a row; "
+        "above threshold in the last: dep_hour 0.213 (distance)",
         "PredictionDrifted": "distance of predictions from those at training: 0.330 in 2 windows of 7 days",
         "MissingValuesRose": "missing values rose: dep_hour 0.250 in 2 windows of 7 days",
         "QualityDropped": "rocAuc 0.610, at the test 0.700; the drop exceeds 0.05 and chance",
