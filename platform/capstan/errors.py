@@ -1,20 +1,20 @@
 """Every error that Capstan raises on purpose, drawn as one tree.
 
-    CapstanError
-    ├── InvalidSpecError          the file is wrong; carries one `Mistake` per mistake, each with its line
-    ├── InvalidDataError          a source, a table or a row breaks a rule of the file
-    │   └── LeakageError          a feature knows what is only known after the prediction
-    ├── InvalidRequestError       a prediction or feedback request breaks the schema (HTTP 422)
-    ├── MissingExtraError         an optional part is not installed; names the extra
-    ├── MissingToolError          a program is not to be found; names the ways to get it
-    ├── PortInUseError            an address is taken; names who sets it
-    ├── DiskFullError             no room left for state
-    ├── AlreadyRunningError       another supervisor holds this state directory
-    ├── NotFoundError             no such system, version, run or rollout
-    ├── ConflictError             the stored record changed since it was read; read again and plan again
-    ├── NotAllowedError           the command is not possible in the present state
-    ├── UntrustedArtifactError    the bytes differ from the digest that the registry holds; never loaded
-    └── UnavailableError          a part does not answer now; `part` names it; retried with backoff
+CapstanError
+├── InvalidSpecError          the file is wrong; carries one `Mistake` per mistake, each with its line
+├── InvalidDataError          a source, a table or a row breaks a rule of the file
+│   └── LeakageError          a feature knows what is only known after the prediction
+├── InvalidRequestError       a prediction or feedback request breaks the schema (HTTP 422)
+├── MissingExtraError         an optional part is not installed; names the extra
+├── MissingToolError          a program is not to be found; names the ways to get it
+├── PortInUseError            an address is taken; names who sets it
+├── DiskFullError             no room left for state
+├── AlreadyRunningError       another supervisor holds this state directory
+├── NotFoundError             no such system, version, run or rollout
+├── ConflictError             the stored record changed since it was read; read again and plan again
+├── NotAllowedError           the command is not possible in the present state
+├── UntrustedArtifactError    the bytes differ from the digest that the registry holds; never loaded
+└── UnavailableError          a part does not answer now; `part` names it; retried with backoff
 """
 
 from __future__ import annotations

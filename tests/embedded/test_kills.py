@@ -19,7 +19,12 @@ from capstan.embedded.layout import StateDir
 from capstan.embedded.report import Report
 from capstan.ports.store import Kind
 
-pytestmark = [pytest.mark.xdist_group("replays"), pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.xdist_group("replays"),
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+]
 KILLS = 20
 AT_START, IN_TRAINING = 4, 3
 """Of the kills: so many while the loop is coming up, so many while a model trains."""
