@@ -30,7 +30,7 @@ from capstan.engine import commands
 from capstan.serving.manifest import read_manifest
 from capstan.serving.model import load, sample_rows
 
-pytestmark = [pytest.mark.xdist_group("one system"), pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 BAD_MODELS = Path(__file__).with_name("bad_models.py")
 CANARY = [{"canary": {"weight": 50, "duration": "2d", "minRequests": 40}}]
 SHADOW = [

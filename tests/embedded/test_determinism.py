@@ -19,7 +19,7 @@ from embedded.running import processes_about
 from capstan.embedded.layout import StateDir
 from capstan.embedded.report import Report
 
-pytestmark = [pytest.mark.xdist_group("replays"), pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 UNTIL = datetime(2013, 2, 12, tzinfo=UTC)
 """Past the alert, the training and the beginning of the shadow step."""
 

@@ -20,7 +20,6 @@ from capstan.embedded.report import Report
 from capstan.ports.store import Kind
 
 pytestmark = [
-    pytest.mark.xdist_group("replays"),
     pytest.mark.real,
     pytest.mark.slow,
     pytest.mark.timeout(900),

@@ -26,7 +26,7 @@ from capstan.engine.story import lineage
 from capstan.ports.store import Event, Kind
 from capstan.spec import load
 
-pytestmark = [pytest.mark.xdist_group("replays"), pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 ASKED_FOR = {
     "requests",
     "failed_requests",

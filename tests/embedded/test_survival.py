@@ -27,7 +27,7 @@ from capstan.embedded.client import Prediction
 from capstan.embedded.layout import StateDir
 from capstan.engine import commands
 
-pytestmark = [pytest.mark.xdist_group("one system"), pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
