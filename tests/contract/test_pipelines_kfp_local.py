@@ -19,11 +19,11 @@ from capstan.adapters.bento_packager import BentoPackager
 from capstan.adapters.kfp_local import KfpLocalPipelines, LocalPlaces
 from capstan.adapters.mlflow_registry import MlflowRegistry
 from capstan.adapters.run_folder import RunFolder
+from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import RunName, SystemName, VersionName
 from capstan.errors import InvalidSpecError, UnavailableError
-from capstan.serving.content import MODEL_FOLDER
 
 SYSTEM = SystemName("deliveries")
 AS_OF = datetime(2013, 2, 20, tzinfo=UTC)

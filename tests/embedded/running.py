@@ -16,6 +16,7 @@ import psutil
 from embedded.scenario import NAME, merged
 
 from capstan.adapters.ports_in_use import free_port
+from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.rollout import RolloutState
 from capstan.domain.system import SystemState
 from capstan.domain.versions import ModelVersion, RunName, SystemName, VersionName
@@ -31,7 +32,6 @@ from capstan.embedded.wiring import Addresses, spec_document, wire
 from capstan.engine import commands
 from capstan.engine.records import rollout_state, system_state
 from capstan.ports.store import Event, Kind
-from capstan.serving.content import MODEL_FOLDER
 from capstan.spec import load
 
 

@@ -89,7 +89,7 @@ def _champion(job: Job, champion: ModelVersion, test: pa.Table) -> Floats:
     import joblib  # type: ignore[import-untyped]
 
     from capstan.adapters.bento_packager import BentoPackager
-    from capstan.serving.content import MODEL_FOLDER
+    from capstan.artifacts.content import MODEL_FOLDER
     from capstan.training.factories import importable
     from capstan.training.fitting import predict
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import orjson
 
+from capstan.artifacts.content import content_digest, verify_content
 from capstan.domain.versions import Digest, SystemName
 from capstan.errors import CapstanError, InvalidDataError, NotFoundError
 from capstan.files import write_error
-from capstan.serving.content import content_digest, verify_content
 from capstan.serving.manifest import read_manifest
 from capstan.serving.model import SAMPLE_ROWS, sample_rows
 

@@ -13,6 +13,7 @@ import orjson
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.versions import ModelVersion
 from capstan.embedded.comparison import Compared, compare
 from capstan.embedded.recorded import RecordedTraffic
@@ -20,7 +21,6 @@ from capstan.embedded.replay import Journal
 from capstan.embedded.wiring import LocalSystem
 from capstan.engine.story import count, decisions
 from capstan.ports.codec import to_json
-from capstan.serving.content import MODEL_FOLDER
 from capstan.serving.model import load
 
 BATCH_ROWS = 10_000

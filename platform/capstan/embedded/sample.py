@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 import pyarrow.parquet as pq
 
+from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.versions import ModelVersion
 from capstan.embedded.wiring import LocalSystem
 from capstan.errors import CapstanError
-from capstan.serving.content import MODEL_FOLDER
 from capstan.serving.manifest import read_manifest
 
 

@@ -26,6 +26,7 @@ from capstan.adapters.processes import ProcessSpec, ProcessSupervisor
 from capstan.adapters.prometheus import PrometheusServer, PrometheusSettings
 from capstan.adapters.prometheus_operation import PrometheusOperation
 from capstan.adapters.sqlite_store import SqliteStore
+from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.versions import SystemName, VersionName
 from capstan.embedded.charges import ChargedPipelines, ChargedServing, Charges
 from capstan.embedded.clocks import ReplayClock, WallClock
@@ -34,7 +35,6 @@ from capstan.engine import Engine
 from capstan.errors import NotFoundError
 from capstan.files import write_whole
 from capstan.ports.serving import Endpoint
-from capstan.serving.content import MODEL_FOLDER
 from capstan.spec import MLSystem
 
 HOST = "127.0.0.1"

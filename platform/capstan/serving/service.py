@@ -17,9 +17,9 @@ from typing import Any, cast
 import bentoml
 from _bentoml_sdk import Service  # type: ignore[import-untyped]
 
+from capstan.artifacts.content import MODEL_FOLDER, verify_content
 from capstan.domain.versions import Digest
 from capstan.serving.app import PredictionApp
-from capstan.serving.content import MODEL_FOLDER, verify_content
 from capstan.serving.payload_log import PayloadLog
 from capstan.serving.settings import ServiceSettings
 

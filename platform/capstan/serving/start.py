@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from capstan.artifacts.content import verify_content
 from capstan.domain.versions import Digest
 from capstan.errors import CapstanError, PortInUseError
-from capstan.serving.content import verify_content
 
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 3600

@@ -1,0 +1,333 @@
+"""The Kubernetes API as plain objects: read, create, apply server-side, delete; its errors become ours.
+
+Objects are JSON as `kubectl get -o json` shows it. The generated classes of the `kubernetes` package are not used: they
+drop what they do not know, and custom resources are all we have.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from capstan.errors import CapstanError, ConflictError, NotAllowedError, NotFoundError, UnavailableError
+
+PART = "Kubernetes"
+FIELD_MANAGER = "capstan"
+Object: TypeAlias = dict[str, Any]
+_TIMEOUT_SECONDS = (5.0, 30.0)
+"""To connect, and to answer."""
+_TRIES = 4
+_FIRST_WAIT_SECONDS = 0.25
+_LONGEST_WAIT_SECONDS = 5.0
+_PASSING = frozenset({429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One kind of object and where the API server keeps it."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+
+    def path(self, namespace: str | None = None, name: str | None = None, sub: str | None = None) -> str:
+        root = f"/api/{self.api_version}" if "/" not in self.api_version else f"/apis/{self.api_version}"
+        parts = [root]
+        if self.namespaced and namespace is not None:
+            parts += ["namespaces", namespace]
+        return "/".join([*parts, self.plural, *(part for part in (name, sub) if part)])
+
+    @property
+    def crd_name(self) -> str:
+        """Name of the CustomResourceDefinition that brings it."""
+        return f"{self.plural}.{self.api_version.partition('/')[0]}"
+
+
+_KNOWN = (
+    ("v1", "ConfigMap", "configmaps"),
+    ("v1", "Secret", "secrets"),
+    ("v1", "Service", "services"),
+    ("v1", "ServiceAccount", "serviceaccounts"),
+    ("v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
+    ("v1", "Pod", "pods"),
+    ("v1", "Event", "events"),
+    ("v1", "Namespace", "namespaces", False),
+    ("v1", "Node", "nodes", False),
+    ("apps/v1", "Deployment", "deployments"),
+    ("batch/v1", "Job", "jobs"),
+    ("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+    ("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
+    ("coordination.k8s.io/v1", "Lease", "leases"),
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", False),
+    ("capstan.dev/v1alpha1", "MLSystem", "mlsystems"),
+    ("capstan.dev/v1alpha1", "TrainingRun", "trainingruns"),
+    ("capstan.dev/v1alpha1", "ModelRollout", "modelrollouts"),
+    ("machinelearning.seldon.io/v1", "SeldonDeployment", "seldondeployments"),
+    ("networking.istio.io/v1beta1", "VirtualService", "virtualservices"),
+    ("monitoring.coreos.com/v1", "PrometheusRule", "prometheusrules"),
+    ("monitoring.coreos.com/v1", "PodMonitor", "podmonitors"),
+    ("monitoring.coreos.com/v1", "ServiceMonitor", "servicemonitors"),
+    ("monitoring.coreos.com/v1alpha1", "AlertmanagerConfig", "alertmanagerconfigs"),
+)
+RESOURCES: Mapping[str, Resource] = {row[1]: Resource(*row) for row in _KNOWN}
+"""By kind."""
+
+
+def resource_of(document: Mapping[str, Any]) -> Resource:
+    """Where an object of this apiVersion and kind is kept; raises NotFoundError for a kind that is not listed here."""
+    found = RESOURCES.get(str(document.get("kind")))
+    if found is None or found.api_version != document.get("apiVersion"):
+        raise NotFoundError(
+            f"{document.get('apiVersion')} {document.get('kind')} is no kind that Capstan handles"
+        )
+    return found
+
+
+class Kube(Protocol):
+    """What adapters need of a cluster; the operator's cache reads from memory and writes through."""
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None: ...
+
+    def list(
+        self, kind: str, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Object]:
+        """All of the kind that carry these labels; in all namespaces where none is named."""
+        ...
+
+    def create(self, document: Object) -> Object:
+        """Raises ConflictError if it exists."""
+        ...
+
+    def replace(self, document: Object, *, sub: str | None = None) -> Object:
+        """The whole object, or its `status`; raises ConflictError if metadata.resourceVersion is not the newest."""
+        ...
+
+    def apply(self, document: Object, *, manager: str = FIELD_MANAGER) -> Object:
+        """Server-side apply: own just the fields that are written here, and take them from whoever has them."""
+        ...
+
+    def patch(
+        self, kind: str, name: str, namespace: str | None, change: Object, *, sub: str | None = None
+    ) -> Object:
+        """A JSON merge patch."""
+        ...
+
+    def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
+        """With all that it owns, in the background; no error if it is not there."""
+        ...
+
+    def pod_log(self, name: str, namespace: str, *, container: str | None = None, tail: int = 100) -> str: ...
+
+    def serves(self, kind: str) -> bool:
+        """Whether the cluster knows the kind: a CustomResourceDefinition may be missing."""
+        ...
+
+
+class KubeClient:
+    """The Kube of a real API server. Threads may share it.
+
+    What passes (429, 5xx, a broken connection) is tried again with backoff, then raised as UnavailableError; 403 is
+    NotAllowedError and names the right that is missing; 409 is ConflictError.
+    """
+
+    def __init__(self, api: Any, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        """`api` is a kubernetes.client.ApiClient."""
+        self._api = api
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self.calls: Counter[tuple[str, str]] = Counter()
+        """By method and plural name of the resource, tries included."""
+
+    @classmethod
+    def in_cluster(cls) -> KubeClient:
+        """By the pod's own ServiceAccount; raises UnavailableError outside a cluster."""
+        from kubernetes import client, config
+
+        settings = client.Configuration()
+        try:
+            config.load_incluster_config(settings)
+        except config.ConfigException as error:
+            raise UnavailableError(PART, f"not inside a cluster: {error}") from error
+        return cls(client.ApiClient(settings))
+
+    @classmethod
+    def from_kubeconfig(cls, context: str | None = None) -> KubeClient:
+        """By the kubeconfig file; raises NotFoundError where it, or the context in it, is missing."""
+        from kubernetes import client, config
+
+        settings = client.Configuration()
+        try:
+            config.load_kube_config(context=context, client_configuration=settings)
+        except config.ConfigException as error:
+            raise NotFoundError(
+                f"kubeconfig: {error}; `kubectl config get-contexts` lists the contexts there are"
+            ) from error
+        return cls(client.ApiClient(settings))
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        try:
+            return self._call("GET", RESOURCES[kind], RESOURCES[kind].path(namespace, name))
+        except NotFoundError:
+            return None
+
+    def list(
+        self, kind: str, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Object]:
+        resource, found, query = RESOURCES[kind], [], {"limit": "500"}
+        if labels:
+            query["labelSelector"] = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+        while True:
+            page = self._call("GET", resource, resource.path(namespace), query=query)
+            found += [
+                {"apiVersion": resource.api_version, "kind": kind, **item} for item in page.get("items") or ()
+            ]
+            token = page.get("metadata", {}).get("continue")
+            if not token:
+                return found
+            query["continue"] = token
+
+    def create(self, document: Object) -> Object:
+        resource = resource_of(document)
+        path = resource.path(document["metadata"].get("namespace"))
+        return self._call("POST", resource, path, body=document, query={"fieldManager": FIELD_MANAGER})
+
+    def replace(self, document: Object, *, sub: str | None = None) -> Object:
+        resource, meta = resource_of(document), document["metadata"]
+        path = resource.path(meta.get("namespace"), meta["name"], sub)
+        return self._call("PUT", resource, path, body=document, query={"fieldManager": FIELD_MANAGER})
+
+    def apply(self, document: Object, *, manager: str = FIELD_MANAGER) -> Object:
+        resource, meta = resource_of(document), document["metadata"]
+        return self._call(
+            "PATCH",
+            resource,
+            resource.path(meta.get("namespace"), meta["name"]),
+            body=document,
+            query={"fieldManager": manager, "force": "true"},
+            content="application/apply-patch+yaml",
+        )
+
+    def patch(
+        self, kind: str, name: str, namespace: str | None, change: Object, *, sub: str | None = None
+    ) -> Object:
+        resource = RESOURCES[kind]
+        return self._call(
+            "PATCH",
+            resource,
+            resource.path(namespace, name, sub),
+            body=change,
+            query={"fieldManager": FIELD_MANAGER},
+            content="application/merge-patch+json",
+        )
+
+    def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
+        resource = RESOURCES[kind]
+        try:
+            self._call(
+                "DELETE", resource, resource.path(namespace, name), body={"propagationPolicy": "Background"}
+            )
+        except NotFoundError:
+            return
+
+    def pod_log(self, name: str, namespace: str, *, container: str | None = None, tail: int = 100) -> str:
+        query = {"tailLines": str(tail), **({"container": container} if container else {})}
+        pods = RESOURCES["Pod"]
+        return self._text("GET", pods, pods.path(namespace, name, "log"), query=query)
+
+    def serves(self, kind: str) -> bool:
+        resource = RESOURCES[kind]
+        try:
+            path = resource.path().rpartition("/")[0]
+            found = self._call("GET", resource, path)
+        except NotFoundError:
+            return False
+        return any(entry.get("name") == resource.plural for entry in found.get("resources", ()))
+
+    # -- one call
+
+    def _call(self, method: str, resource: Resource, path: str, **options: Any) -> Object:
+        answer: Object = json.loads(self._text(method, resource, path, **options) or "{}")
+        return answer
+
+    def _text(
+        self,
+        method: str,
+        resource: Resource,
+        path: str,
+        *,
+        body: Object | None = None,
+        query: Mapping[str, str] | None = None,
+        content: str = "application/json",
+    ) -> str:
+        wait = _FIRST_WAIT_SECONDS
+        for tried in range(1, _TRIES + 1):
+            try:
+                return self._once(method, resource, path, body, query or {}, content)
+            except UnavailableError as error:
+                if tried == _TRIES:
+                    raise
+                after = getattr(error, "retry_after", None)
+                self._sleep(min(after or wait, _LONGEST_WAIT_SECONDS))
+                wait *= 2
+        raise AssertionError("unreachable")
+
+    def _once(
+        self,
+        method: str,
+        resource: Resource,
+        path: str,
+        body: Object | None,
+        query: Mapping[str, str],
+        content: str,
+    ) -> str:
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        with self._lock:
+            self.calls[method, resource.plural] += 1
+        try:
+            answer = self._api.call_api(
+                path,
+                method,
+                query_params=list(query.items()),
+                header_params={"Accept": "application/json, */*", "Content-Type": content},
+                # As text: the client would turn a dict into a form for content types that it does not know.
+                body=json.dumps(body) if body is not None and "apply" in content else body,
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _return_http_data_only=True,
+                _request_timeout=_TIMEOUT_SECONDS,
+            )
+        except ApiException as error:
+            raise _translated(error, method, path) from error
+        except (HTTPError, OSError) as error:
+            raise UnavailableError(PART, f"{type(error).__name__}: {error}"[:300]) from error
+        text: str = answer.data.decode("utf-8", "replace")
+        return text
+
+
+def _translated(error: Any, method: str, path: str) -> CapstanError:
+    try:
+        said = str(json.loads(error.body).get("message") or error.reason)
+    except (TypeError, ValueError, AttributeError):
+        said = str(error.reason)
+    where = f"{method} {path}: {said}"[:1000]
+    if error.status == 404:
+        return NotFoundError(where)
+    if error.status == 409:
+        return ConflictError(f"{where}; read it again")
+    if error.status in (401, 403):
+        return NotAllowedError(f"{where}; the ServiceAccount or kubeconfig user lacks this right")
+    if error.status in _PASSING or not error.status:
+        unavailable = UnavailableError(PART, where)
+        after = (error.headers or {}).get("Retry-After", "")
+        unavailable.retry_after = float(after) if str(after).isdigit() else None  # type: ignore[attr-defined]
+        return unavailable
+    return CapstanError(f"the API server refuses {where}")

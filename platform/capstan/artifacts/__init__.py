@@ -1,0 +1,1 @@
+"""Bentos as bytes: what they hash to, and where they are kept between machines."""

@@ -1,0 +1,152 @@
+"""What the objects of a system are called, how they are labelled, and on which ports they listen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from capstan.domain.versions import RunName, SystemName, VersionName
+
+GROUP = "capstan.dev"
+SYSTEM_LABEL = f"{GROUP}/system"
+VERSION_LABEL = f"{GROUP}/version"
+RUN_LABEL = f"{GROUP}/run"
+COMPONENT_LABEL = "app.kubernetes.io/name"
+PART_OF = {"app.kubernetes.io/part-of": "capstan", "app.kubernetes.io/managed-by": "capstan-operator"}
+FINALIZER = f"{GROUP}/loop"
+
+GATEWAY_PORT = 8080
+AGENT_PORT = 9902
+"""Of the gateway's agent: configuration, read-back and counters, all but `/ready` and `/stats/prometheus` by token."""
+MODEL_PORT = 3000
+COLLECTOR_PORT = 8081
+MONITOR_PORT = 8082
+
+DATA_MOUNT = "/data"
+"""What relative paths of the file are relative to."""
+RECORD_MOUNT = "/record"
+"""Payloads, labels and the monitor's state, laid out as `.capstan/` is on one machine."""
+ARTIFACTS_MOUNT = "/artifacts"
+"""Only where artifacts are kept on a volume."""
+SECRETS_MOUNT = "/secrets"
+"""`/secrets/NAME/KEY` is what `secretKeyRef` reads."""
+TOKENS_MOUNT = "/tokens"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The MLSystem that all objects belong to, and with which they go."""
+
+    name: str
+    uid: str
+
+    def reference(self) -> dict[str, object]:
+        return {
+            "apiVersion": f"{GROUP}/v1alpha1",
+            "kind": "MLSystem",
+            "name": self.name,
+            "uid": self.uid,
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+
+
+@dataclass(frozen=True)
+class SystemNames:
+    """All names of one system in its namespace; nothing outside this class joins them by hand."""
+
+    namespace: str
+    system: SystemName
+
+    @property
+    def registry_model(self) -> str:
+        """In MLflow, which knows no namespaces."""
+        return f"{self.namespace}.{self.system}"
+
+    @property
+    def service_account(self) -> str:
+        """Of every pod of the system; it may do nothing."""
+        return f"{self.system}-capstan"
+
+    @property
+    def tokens(self) -> str:
+        """Secret with the keys `internal` and `feedback`."""
+        return f"{self.system}-tokens"
+
+    @property
+    def artifact_keys(self) -> str:
+        """Secret with the keys of the object storage; absent where artifacts are on a volume."""
+        return f"{self.system}-artifact-keys"
+
+    @property
+    def data_claim(self) -> str:
+        return f"{self.system}-data"
+
+    @property
+    def record_claim(self) -> str:
+        return f"{self.system}-record"
+
+    @property
+    def artifacts_claim(self) -> str:
+        return f"{self.system}-artifacts"
+
+    @property
+    def gateway(self) -> str:
+        """Deployment, Service, PodDisruptionBudget and ConfigMap."""
+        return f"{self.system}-gateway"
+
+    @property
+    def collector(self) -> str:
+        return f"{self.system}-collector"
+
+    @property
+    def monitor(self) -> str:
+        return f"{self.system}-monitor"
+
+    @property
+    def rules(self) -> str:
+        """PrometheusRule, PodMonitor and AlertmanagerConfig."""
+        return f"{self.system}-capstan"
+
+    def model(self, version: VersionName) -> str:
+        """Deployment, Service, HorizontalPodAutoscaler or SeldonDeployment of one version."""
+        return f"{self.system}-{version}"
+
+    def story(self, number: int) -> str:
+        """ConfigMap with one chapter of the story, from 1."""
+        return f"{self.system}-story-{number}"
+
+    def host(self, service: str) -> str:
+        """A Service's name in the cluster's DNS."""
+        return f"{service}.{self.namespace}.svc"
+
+    def labels(self, component: str) -> dict[str, str]:
+        """component: `gateway`, `collector`, `monitor`, `model`, `training`, ..."""
+        return {**PART_OF, **self.selector(component)}
+
+    def selector(self, component: str) -> dict[str, str]:
+        return {
+            COMPONENT_LABEL: component,
+            "app.kubernetes.io/instance": str(self.system),
+            SYSTEM_LABEL: str(self.system),
+        }
+
+    def version_labels(self, version: VersionName) -> dict[str, str]:
+        return {**self.labels("model"), VERSION_LABEL: str(version)}
+
+    def run_labels(self, run: RunName) -> dict[str, str]:
+        return {**self.labels("training"), RUN_LABEL: str(run)}
+
+    def metadata(
+        self, name: str, labels: Mapping[str, str], owner: Owner | None, **more: object
+    ) -> dict[str, object]:
+        """Of an object of the system; owner None: printed by `capstan render`, not applied."""
+        document: dict[str, object] = {
+            "name": name,
+            "namespace": self.namespace,
+            "labels": dict(labels),
+            **more,
+        }
+        if owner is not None:
+            document["ownerReferences"] = [owner.reference()]
+        return document

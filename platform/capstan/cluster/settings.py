@@ -1,0 +1,79 @@
+"""What the operator is told by its chart: images, addresses and where artifacts are kept; one JSON file."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from capstan.errors import InvalidSpecError, Mistake
+
+REPOSITORY = "ghcr.io/capstan-mlops"
+RELEASE = version("capstan-mlops")
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Images(_Settings):
+    """Of everything that Capstan runs."""
+
+    operator: str = f"{REPOSITORY}/capstan-operator:{RELEASE}"
+    """Also fetches Bentos before a version starts."""
+    serving: str = f"{REPOSITORY}/capstan-serving:{RELEASE}"
+    python: str = f"{REPOSITORY}/capstan-python:{RELEASE}"
+    """Training, collector, monitor, MLflow."""
+    gateway: str = f"{REPOSITORY}/capstan-gateway:{RELEASE}"
+    pull_policy: str = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()
+    """Names of Secrets in the systems' namespaces."""
+
+
+class ConfigMapRef(_Settings):
+    namespace: str
+    name: str
+
+
+class ClusterSettings(_Settings):
+    """One operator's settings; every system's objects follow from these and from the system's file."""
+
+    namespace: str = "capstan-system"
+    """The operator's own."""
+    watch_namespaces: tuple[str, ...] = ()
+    """Empty: all."""
+    images: Images = Field(default_factory=Images)
+    artifacts: str = ""
+    """`s3://BUCKET/PREFIX?endpoint_override=HOST:PORT&scheme=http`, as pyarrow reads it; empty: a volume per system."""
+    artifact_keys: Path | None = None
+    """Folder with the files AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, mounted from the operator's Secret."""
+    master_key: Path | None = None
+    """File with the key from which the tokens of every system are derived."""
+    tracking_uri: str = "http://mlflow.capstan-system.svc:5000"
+    prometheus_url: str = "http://prometheus.capstan-system.svc:9090"
+    alertmanager_url: str = "http://alertmanager.capstan-system.svc:9093"
+    webhook_url: str = "http://capstan-operator.capstan-system.svc:8088/alerts"
+    kfp_url: str = ""
+    """Of the KFP server's REST API; empty: training runs as a Job."""
+    kfp_token: Path | None = None
+    """File with a ServiceAccount token of audience pipelines.kubeflow.org; None: no authentication."""
+    rules: ConfigMapRef | None = None
+    """Where a plain Prometheus reads rules; None: PrometheusRule objects for the Prometheus operator."""
+    storage_class: str | None = None
+    """Of the volumes that are made for systems; None: the cluster's default."""
+
+
+def read_settings(file: Path) -> ClusterSettings:
+    """The settings in the file; raises InvalidSpecError that names every wrong field."""
+    try:
+        return ClusterSettings.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise InvalidSpecError([Mistake(str(file), f"cannot be read: {error.strerror}")]) from error
+    except ValidationError as error:
+        raise InvalidSpecError([_mistake(found) for found in error.errors()]) from error
+
+
+def _mistake(found: Any) -> Mistake:
+    return Mistake(".".join(str(part) for part in found["loc"]) or "settings", str(found["msg"]))
