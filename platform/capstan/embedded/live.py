@@ -20,6 +20,7 @@ from capstan.domain.actions import Verb
 from capstan.domain.versions import SystemName
 from capstan.embedded.clocks import WallClock
 from capstan.embedded.layout import StateDir
+from capstan.embedded.refusals import require_one_machine
 from capstan.embedded.supervisor import LOOK_SECONDS, Supervisor
 from capstan.embedded.wiring import Addresses, LocalSystem, spec_document, wire
 from capstan.engine.commands import issue
@@ -76,6 +77,7 @@ class Live:
         Raises AlreadyRunningError, PortInUseError, MissingToolError, and CapstanError if the first training fails.
         """
         system_policy(system)
+        require_one_machine(system)
         self.state.prepare(SystemName(system.metadata.name))
         with self.state.exclusively():
             require_free(self.addresses.page_port, "--page-port")
@@ -200,6 +202,7 @@ def submit_change(system: MLSystem, state: StateDir, store: Store) -> int | None
     """
     name = SystemName(system.metadata.name)
     system_policy(system)
+    require_one_machine(system)
     live = orjson.loads(state.live.read_bytes()) if state.live.exists() else None
     if live is None or live["system"] != name:
         what = f"the system {live['system']}" if live else "a replay"

@@ -31,6 +31,7 @@ from capstan.domain.versions import SystemName, VersionName
 from capstan.embedded.charges import ChargedPipelines, ChargedServing, Charges
 from capstan.embedded.clocks import ReplayClock, WallClock
 from capstan.embedded.layout import StateDir
+from capstan.embedded.refusals import require_one_machine
 from capstan.engine import Engine
 from capstan.errors import NotFoundError
 from capstan.files import write_whole
@@ -113,6 +114,7 @@ def wire(
     charges: Charges | None = None,
 ) -> LocalSystem:
     """Construct every adapter; nothing is started yet."""
+    require_one_machine(system)
     name = SystemName(system.metadata.name)
     state.prepare(name)
     charges = charges or Charges()

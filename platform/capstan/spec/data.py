@@ -9,7 +9,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from capstan.spec.grammar import ColumnName, Name, OneOf, SpecModel, Text
+from capstan.spec.cluster import DataVolume
+from capstan.spec.grammar import ColumnName, OneOf, SpecModel, Text
+from capstan.spec.secrets import ValueFrom
 from capstan.spec.units import Flag, Number, PositiveDuration
 
 
@@ -53,26 +55,6 @@ class JsonLinesSource(SpecModel):
         description="File, folder or glob, relative to this file.", examples=["data/events.jsonl"]
     )
     time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["created_at"])
-
-
-class SecretKeyRef(SpecModel):
-    """One key of a secret."""
-
-    name: Name = Field(
-        description="Name of the secret; on one machine the folder `.capstan/secrets/NAME`.",
-        examples=["planes-db"],
-    )
-    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")] = Field(
-        description="Key in the secret; on one machine the file in that folder.", examples=["url"]
-    )
-
-
-class ValueFrom(SpecModel):
-    """Where a confidential value is to be found; never the value itself."""
-
-    secret_key_ref: SecretKeyRef = Field(
-        description="The secret and its key.", examples=[{"name": "planes-db", "key": "url"}]
-    )
 
 
 class DatabaseSource(SpecModel):
@@ -241,4 +223,12 @@ class Data(SpecModel):
         default_factory=Split,
         description="How rows are parted into training, validation and test.",
         examples=[{"byTime": {"validation": "7d", "test": "14d"}, "refit": True}],
+    )
+    volume: DataVolume = Field(
+        default_factory=DataVolume,
+        description=(
+            "Where the files of the sources and factories lie in a cluster; relative paths are relative to it. "
+            "On one machine it means nothing."
+        ),
+        examples=[{"size": "1Gi"}],
     )

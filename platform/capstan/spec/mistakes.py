@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from capstan.errors import Mistake
+from capstan.spec.cluster import DNS_NAME_PATTERN, VARIABLE_PATTERN
 from capstan.spec.grammar import NAME_PATTERN
 from capstan.spec.location import Location, path_text
 
@@ -34,6 +35,8 @@ _PATTERNS = {
     NAME_PATTERN: "lower-case letters, digits and dashes, beginning and ending with a letter or digit",
     r"^[a-z_][a-z0-9_]*$": "lower-case letters, digits and underscores, as SQL names are",
     r"^[-._a-zA-Z0-9]{1,253}$": "letters, digits, dashes, dots and underscores",
+    VARIABLE_PATTERN: "letters, digits and underscores, not beginning with a digit",
+    DNS_NAME_PATTERN: "lower-case letters, digits, dashes and dots",
     r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,2}$": "a table's name, optionally schema.table",
 }
 _EXPECTED = {

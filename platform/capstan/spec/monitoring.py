@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from capstan.spec.cluster import RecordVolume
 from capstan.spec.grammar import SpecModel
 from capstan.spec.metrics import Metric
 from capstan.spec.units import Number, PositiveDuration, Share, Whole
@@ -80,4 +81,11 @@ class Monitoring(SpecModel):
         default_factory=Quality,
         description="How much online quality may fall.",
         examples=[{"metric": "rocAuc", "maxDrop": 0.05, "minCoverage": "80%"}],
+    )
+    volume: RecordVolume = Field(
+        default_factory=RecordVolume,
+        description=(
+            "Where payloads, labels and the monitor's state are kept in a cluster; on one machine it means nothing."
+        ),
+        examples=[{"size": "10Gi"}],
     )

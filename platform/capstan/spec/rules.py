@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic.alias_generators import to_camel
 
+from capstan.spec.cluster import OWN_VARIABLES
 from capstan.spec.finding import UNKNOWN, Finding
 from capstan.spec.location import Location
 from capstan.spec.metrics import METRICS, PAIRED_LOSSES
@@ -14,6 +15,7 @@ from capstan.spec.rollout_rules import broken_rollout_rules
 from capstan.spec.units import format_bytes, format_cores, format_duration
 
 if TYPE_CHECKING:
+    from capstan.spec.cluster import EnvironmentVariable
     from capstan.spec.system import MLSystemSpec
     from capstan.spec.training import Resources
 
@@ -24,6 +26,8 @@ _NAMED_LISTS: tuple[tuple[str, ...], ...] = (
     ("training", "candidates"),
     ("rollout", "analyses"),
     ("evaluation", "slices"),
+    ("training", "environment"),
+    ("serving", "environment"),
 )
 
 
@@ -37,6 +41,7 @@ def broken_rules(spec: MLSystemSpec) -> list[Finding]:
         *_checks(spec),
         *_metrics(spec),
         *_training(spec),
+        *_serving(spec),
         *broken_rollout_rules(spec),
         *_retraining(spec),
         *_replay(spec),
@@ -64,7 +69,11 @@ def _unique_names(spec: MLSystemSpec) -> list[Finding]:
         {
             "data": {"sources": [{"name": source.name} for source in spec.data.sources]},
             "features": [{"name": feature.name} for feature in spec.features],
-            "training": {"candidates": [{"name": candidate.name} for candidate in spec.training.candidates]},
+            "training": {
+                "candidates": [{"name": candidate.name} for candidate in spec.training.candidates],
+                "environment": [{"name": variable.name} for variable in spec.training.environment],
+            },
+            "serving": {"environment": [{"name": variable.name} for variable in spec.serving.environment]},
             "rollout": {"analyses": [{"name": analysis.name} for analysis in spec.rollout.analyses]},
             "evaluation": {"slices": spec.evaluation.slices},
         }
@@ -210,7 +219,28 @@ def _training(spec: MLSystemSpec) -> Iterator[Finding]:
             f"({format_duration(judged)}), so no row is left to learn from; make it longer",
         )
     yield from _resources(("spec", "training", "resources"), spec.training.resources)
-    yield from _resources(("spec", "serving", "resources"), spec.serving.resources)
+    yield from _environment(("spec", "training", "environment"), spec.training.environment)
+
+
+def _serving(spec: MLSystemSpec) -> Iterator[Finding]:
+    serving = spec.serving
+    yield from _resources(("spec", "serving", "resources"), serving.resources)
+    yield from _environment(("spec", "serving", "environment"), serving.environment)
+    if serving.traffic.provider == "Istio" and serving.runtime == "Deployment":
+        yield Finding(
+            ("spec", "serving", "runtime"),
+            "Deployment does not go with traffic.provider: Istio, which splits inside one SeldonDeployment; "
+            "write runtime: Seldon, or provider: Envoy",
+        )
+
+
+def _environment(location: Location, variables: Sequence[EnvironmentVariable]) -> Iterator[Finding]:
+    for index, variable in enumerate(variables):
+        if variable.name.startswith(OWN_VARIABLES):
+            yield Finding(
+                (*location, index, "name"),
+                f"{variable.name!r} is set by Capstan itself; use another name",
+            )
 
 
 def _resources(location: Location, resources: Resources) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from pydantic_core import core_schema
 
 from capstan.spec.grammar import OneOf, SpecModel
 from capstan.spec.system import MLSystem
-from capstan.spec.units import SHARE_PATTERN, format_duration, format_share
+from capstan.spec.units import SHARE_PATTERN, format_bytes, format_duration, format_share
 
 
 class _Schema(GenerateJsonSchema):
@@ -50,6 +50,8 @@ def _plain(value: Any, inner: JsonSchemaValue) -> Any:
         return [_plain(item, {}) for item in value]
     if isinstance(value, float) and inner.get("pattern") == SHARE_PATTERN:
         return format_share(value)
+    if isinstance(value, int) and inner.get("x-kubernetes-int-or-string"):
+        return format_bytes(value)
     if hasattr(value, "total_seconds"):
         return format_duration(value)
     return value

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from capstan.spec.cluster import EnvironmentVariable, NodeSelector
 from capstan.spec.grammar import SpecModel
 from capstan.spec.training import Resources
-from capstan.spec.units import Whole
+from capstan.spec.units import Share, Whole
 
 
 def _provides_today(value: Any) -> Any:
-    if value in ("Istio", "GatewayApi", "Seldon"):
+    if value in ("GatewayApi", "Seldon"):
         raise PydanticCustomError(
-            "not_in_this_version", "is not in this version; providers that run today: Envoy"
+            "not_in_this_version", "is not in this version; providers that run today: Envoy, Istio"
         )
     return value
+
+
+def _some_load(share: float) -> float:
+    if not share:
+        raise ValueError("is no load; write a share such as 80%")
+    return share
 
 
 class Replicas(SpecModel):
@@ -42,9 +49,12 @@ class Replicas(SpecModel):
 class ServingTraffic(SpecModel):
     """What splits and mirrors requests."""
 
-    provider: Annotated[Literal["Envoy"], BeforeValidator(_provides_today)] = Field(
+    provider: Annotated[Literal["Envoy", "Istio"], BeforeValidator(_provides_today)] = Field(
         "Envoy",
-        description="Proxy in front of the versions; Envoy splits, mirrors, keeps users on a version, hides failures.",
+        description=(
+            "Proxy in front of the versions. Envoy splits, mirrors, keeps users on a version and hides failures of a "
+            "new one; Istio, only in a cluster and with Seldon, splits and mirrors."
+        ),
         examples=["Envoy"],
     )
 
@@ -74,4 +84,23 @@ class Serving(SpecModel):
         default_factory=Resources,
         description="What a serving process asks for in a cluster.",
         examples=[{"requests": {"cpu": "500m", "memory": "512Mi"}}],
+    )
+    target_cpu: Annotated[Share, AfterValidator(_some_load)] = Field(
+        0.8,
+        description=(
+            "Copies are added and taken away between replicas.min and max so that their processors are busy to this "
+            "share of what they ask for. On one machine it means nothing."
+        ),
+        examples=["80%"],
+    )
+    node_selector: NodeSelector = Field(
+        default_factory=dict,
+        description="Labels of the nodes on which versions may run in a cluster; on one machine it means nothing.",
+        examples=[{"kubernetes.io/arch": "amd64"}],
+    )
+    environment: tuple[EnvironmentVariable, ...] = Field(
+        (),
+        max_length=100,
+        description="Variables of a serving process in a cluster; on one machine they mean nothing.",
+        examples=[[{"name": "LOG_LEVEL", "value": "debug"}]],
     )

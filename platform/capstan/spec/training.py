@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from capstan.spec.cluster import EnvironmentVariable, NodeSelector
 from capstan.spec.grammar import Factory, Name, OneOf, SpecModel
 from capstan.spec.metrics import Metric
 from capstan.spec.units import Cores, Number, PositiveDuration, Quantity, Whole
@@ -181,4 +182,23 @@ class Training(SpecModel):
         default_factory=Resources,
         description="What a training run asks for in a cluster.",
         examples=[{"requests": {"cpu": "1", "memory": "1Gi"}}],
+    )
+    runner: Literal["Automatic", "Job", "KubeflowPipelines"] = Field(
+        "Automatic",
+        description=(
+            "What runs a training in a cluster: Kubeflow Pipelines where the operator is told of it, else one Job. "
+            "On one machine it is always a process."
+        ),
+        examples=["Job"],
+    )
+    node_selector: NodeSelector = Field(
+        default_factory=dict,
+        description="Labels of the nodes on which trainings may run in a cluster; on one machine it means nothing.",
+        examples=[{"kubernetes.io/arch": "amd64"}],
+    )
+    environment: tuple[EnvironmentVariable, ...] = Field(
+        (),
+        max_length=100,
+        description="Variables of a training run in a cluster; on one machine they mean nothing.",
+        examples=[[{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]],
     )

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from capstan.domain import quality
 from capstan.errors import InvalidSpecError, Mistake
 from capstan.evaluation import metrics as evaluation
-from capstan.spec import metrics, rollout_rules
+from capstan.spec import metrics, parse, rollout_rules
+from capstan.spec.cluster import DataVolume
 from capstan.spec.retraining import OnSchedule
 
 Broken = Callable[[str, str], list[Mistake]]
@@ -53,6 +55,10 @@ RULES = {
     "nothing left to learn from": ("{type: Expanding}", "{type: Sliding, duration: 21d}", "training.window.duration", "no row is left"),
     "sliding without length": ("{type: Expanding}", "{type: Sliding}", "training.window", "belong together"),
     "request above limit": ("resources: {requests: {cpu: \"1\", memory: 1Gi}}", "resources: {requests: {cpu: 2}, limits: {cpu: 1}}", "training.resources.requests.cpu", "raise the limit"),
+    "Istio without Seldon": ("traffic: {provider: Envoy}", "traffic: {provider: Istio}\n    runtime: Deployment", "serving.runtime", "write runtime: Seldon, or provider: Envoy"),
+    "own variable": ("replicas: {min: 1, max: 3}", "environment: [{name: CAPSTAN_SYSTEM, value: x}]", "serving.environment[0].name", "set by Capstan itself"),
+    "variable twice": ("replicas: {min: 1, max: 3}", "environment: [{name: A, value: x}, {name: A, value: y}]", "serving.environment[1].name", "written twice"),
+    "variable of a training twice": ("    window: {type: Expanding}", "    environment: [{name: A, value: x}, {name: A, value: y}]", "training.environment[1].name", "written twice"),
     "replicas": ("{min: 1, max: 3}", "{min: 4, max: 3}", "serving.replicas", "min is above max"),
     "range of a category": ("{column: distance, min: 1}", "{column: dest, min: 1}", "data.checks[0]", "write allowed instead"),
     "values of a number": ("{column: carrier, allowed", "{column: temp, allowed", "data.checks[1]", "write min and max instead"),
@@ -85,6 +91,11 @@ FINE = {
     "no triggers": ("[{drift: {}}, {quality: {}}]", "[]"),
     "suspended": ("  deletionPolicy: Retain", "  suspend: true"),
     "runtime": ("replicas: {min: 1, max: 3}", "runtime: Deployment"),
+    "Istio": ("traffic: {provider: Envoy}", "traffic: {provider: Istio}"),
+    "empty variable": ("replicas: {min: 1, max: 3}", "environment: [{name: A, value: ''}]"),
+    "a claim of one's own": ("    timeZone: America/New_York", "    volume: {claim: flights-files}"),
+    "a larger volume": ("    timeZone: America/New_York", "    volume: {size: 20Gi, storageClass: fast}"),
+    "nodes": ("replicas: {min: 1, max: 3}", "nodeSelector: {kubernetes.io/arch: arm64, gpu: ''}"),
 }
 
 
@@ -120,3 +131,9 @@ def test_several_sources_need_a_query(flights: str, mistakes_after: Broken) -> N
     (mistake,) = mistakes_after(query, "")
     assert (mistake.path, mistake.line) == ("data", 7)
     assert "add `query:`" in mistake.message
+
+
+def test_a_made_claim_has_a_size_and_ones_own_has_none(flights: str) -> None:
+    data = parse(flights, base_dir=Path()).spec.data
+    assert (data.volume.claim, data.volume.size) == (None, 2**30)
+    assert DataVolume(claim="mine").size is None

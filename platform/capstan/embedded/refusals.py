@@ -1,0 +1,21 @@
+"""What a file may ask for and one machine cannot do."""
+
+from __future__ import annotations
+
+from capstan.errors import InvalidSpecError, Mistake
+from capstan.spec import MLSystem
+
+
+def require_one_machine(system: MLSystem) -> None:
+    """Raises InvalidSpecError for a file that needs a cluster."""
+    provider = system.spec.serving.traffic.provider
+    if provider != "Envoy":
+        raise InvalidSpecError(
+            [
+                Mistake(
+                    "serving.traffic.provider",
+                    f"{provider!r} is there in a cluster only; write Envoy to run it here, "
+                    "or name a cluster with --context",
+                )
+            ]
+        )

@@ -1,0 +1,110 @@
+"""What a process of the system asks of a cluster: nodes, environment, volumes."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from capstan.spec.grammar import OneOf, SpecModel
+from capstan.spec.secrets import ValueFrom
+from capstan.spec.units import Quantity
+
+VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+DNS_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+GIB = 2**30
+OWN_VARIABLES = ("CAPSTAN_", "BENTOML_")
+"""How the names begin that Capstan sets itself."""
+
+_LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?")
+
+
+def _labels(wanted: dict[str, str]) -> dict[str, str]:
+    for key, value in wanted.items():
+        if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
+            raise PydanticCustomError(
+                "node_label",
+                "{label} is no label of a node; write one such as kubernetes.io/arch: arm64",
+                {"label": repr(f"{key}: {value}")},
+            )
+    return wanted
+
+
+NodeSelector = Annotated[dict[str, str], AfterValidator(_labels)]
+"""Labels that a node must have."""
+
+
+def _some_room(size: int) -> int:
+    if not size:
+        raise ValueError("is no size; write one such as 1Gi")
+    return size
+
+
+VolumeSize = Annotated[Quantity, AfterValidator(_some_room)]
+ClaimName = Annotated[str, StringConstraints(pattern=DNS_NAME_PATTERN, max_length=253)]
+
+
+def _size_of_a_made_claim(earlier: dict[str, Any]) -> int | None:
+    return None if earlier.get("claim") else GIB
+
+
+class EnvironmentVariable(OneOf):
+    """One variable that a process is started with in a cluster."""
+
+    members: ClassVar[tuple[str, ...]] = ("value", "value_from")
+
+    name: Annotated[str, StringConstraints(pattern=VARIABLE_PATTERN, max_length=253)] = Field(
+        description="Name of the variable; those that begin with CAPSTAN_ or BENTOML_ are Capstan's own.",
+        examples=["HTTPS_PROXY"],
+    )
+    value: Annotated[str, StringConstraints(max_length=32_768)] | None = Field(
+        None, description="The value, where anybody may read it.", examples=["http://proxy:3128"]
+    )
+    value_from: ValueFrom | None = Field(
+        None,
+        description="Where a confidential value is to be found.",
+        examples=[{"secretKeyRef": {"name": "planes-db", "key": "password"}}],
+    )
+
+
+class DataVolume(SpecModel):
+    """Where the files of the sources and factories lie in a cluster."""
+
+    claim: ClaimName | None = Field(
+        None,
+        description="A claim of yours that holds the files; without it one is made, and `capstan push` fills it.",
+        examples=["flights-data"],
+    )
+    size: VolumeSize | None = Field(
+        default_factory=_size_of_a_made_claim,
+        description="Size of the claim that is made, 1Gi if left out; not beside `claim`.",
+        examples=["1Gi"],
+    )
+    storage_class: ClaimName | None = Field(
+        None,
+        description="Storage class of the claim that is made, the cluster's own if left out; not beside `claim`.",
+        examples=["standard"],
+    )
+
+    @model_validator(mode="after")
+    def _yours_or_made(self) -> DataVolume:
+        if self.claim is not None and (self.size is not None or self.storage_class is not None):
+            raise PydanticCustomError(
+                "volume",
+                "has a claim of yours and says how one is made; keep claim, or size and storageClass",
+            )
+        return self
+
+
+class RecordVolume(SpecModel):
+    """Where payloads, labels and the monitor's state are kept in a cluster."""
+
+    size: VolumeSize = Field(10 * GIB, description="Size of the claim that is made.", examples=["10Gi"])
+    storage_class: ClaimName | None = Field(
+        None,
+        description="Storage class of the claim that is made; without it the cluster's own.",
+        examples=["standard"],
+    )
