@@ -1,0 +1,77 @@
+"""A real API server for every test of this folder, and namespaces that are gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from capstan.adapters.kube_client import KubeClient
+from capstan.errors import NotFoundError
+
+HERE = Path(__file__).parent
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+OURS = ("ModelRollout", "TrainingRun", "MLSystem")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker("cluster")
+
+
+@pytest.fixture(scope="session")
+def kube() -> KubeClient:
+    """The cluster that KUBECONFIG names; without one the tier fails instead of passing by doing nothing."""
+    if not os.environ.get("KUBECONFIG"):
+        pytest.fail("KUBECONFIG names no cluster: set it to a kubeconfig file, such as that of `make kind`")
+    client = KubeClient.from_kubeconfig()
+    assert client.serves("Deployment"), "the API server does not answer"
+    return client
+
+
+@pytest.fixture(scope="session")
+def new_namespace(kube: KubeClient) -> Iterator[Callable[[], str]]:
+    """Makes namespaces under Pod Security `restricted` that last until the end of the session."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(_made(kube))
+        return made[-1]
+
+    yield make
+    for name in made:
+        _remove(kube, name)
+
+
+@pytest.fixture
+def namespace(kube: KubeClient) -> Iterator[str]:
+    """A namespace of this test alone, under Pod Security `restricted`."""
+    name = _made(kube)
+    yield name
+    _remove(kube, name)
+
+
+def _made(kube: KubeClient) -> str:
+    name = f"capstan-test-{secrets.token_hex(4)}"
+    kube.create(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": dict(RESTRICTED)}}
+    )
+    return name
+
+
+def _remove(kube: KubeClient, name: str) -> None:
+    """Delete the namespace; finalizers of objects that no operator follows any more would keep it for ever."""
+    for kind in OURS:
+        if not kube.serves(kind):
+            continue
+        for found in kube.list(kind, name):
+            if found["metadata"].get("finalizers"):
+                try:
+                    kube.patch(kind, found["metadata"]["name"], name, {"metadata": {"finalizers": None}})
+                except NotFoundError:
+                    continue
+    kube.delete("Namespace", name)
