@@ -1,0 +1,395 @@
+"""The watched objects in memory, as a `Kube`: reads of them cost no call, all else and every write goes to the API server.
+
+Objects are kept as bytes: a tenth of what dictionaries take, and nobody can change what another reads. Own writes are
+taken over at once, so that a loop reads what it has just written; the watch's echo of them is no news.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from capstan.adapters.kube_client import EXISTS, FIELD_MANAGER, RESOURCES, Kube, Object
+from capstan.cluster.names import SYSTEM_LABEL
+from capstan.errors import ConflictError, UnavailableError
+
+_GRAVE_SECONDS = 600.0
+"""A watch that lags tells nothing older than this."""
+_NOISE = ("managedFields", "selfLink")
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How the objects of one kind are kept."""
+
+    labelled: bool = True
+    """Only those with the label `capstan.dev/system`."""
+    content: bool = True
+    """False: only what `seen` tells is kept, and reads go to the API server."""
+
+
+WATCHED: Mapping[str, Watch] = {
+    "MLSystem": Watch(labelled=False),
+    "TrainingRun": Watch(labelled=False),
+    "ModelRollout": Watch(labelled=False),
+    "Deployment": Watch(),
+    "Pod": Watch(),
+    "Job": Watch(),
+    "Service": Watch(content=False),
+    "NetworkPolicy": Watch(content=False),
+    "PodDisruptionBudget": Watch(content=False),
+}
+"""What the operator watches; `handlers.py` tells kopf the same."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of a watched object without reading it."""
+
+    uid: str
+    version: int
+    annotations: Mapping[str, str]
+    owned: str
+    """Digest of the set of fields that Capstan owns: shrinks when somebody else changes or removes one of them."""
+    has_others: bool
+    """Somebody else has written into its spec or data."""
+    is_deleted: bool
+    """It is going: deletion was asked for."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    seen: Seen
+    labels: Mapping[str, str]
+    content: bytes
+    """Empty where only `seen` is kept."""
+    at: float
+
+
+@dataclass
+class _Shelf:
+    """All objects of one kind."""
+
+    watch: Watch
+    objects: dict[tuple[str, str], _Kept] = field(default_factory=dict)
+    by_system: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    """(namespace, system) -> names."""
+    graves: dict[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
+    """Version and time at which an object was deleted: older news of it is stale."""
+    is_listed: bool = False
+
+
+class WatchedKube:
+    """A `Kube` that answers from memory where it can; threads share it."""
+
+    def __init__(
+        self,
+        client: Kube,
+        *,
+        may_write: Callable[[], bool] = lambda: True,
+        watched: Mapping[str, Watch] = WATCHED,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`may_write` is asked before every write: whoever has lost the Lease must not finish what it began."""
+        self._client = client
+        self._may_write = may_write
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._shelves = {kind: _Shelf(watch) for kind, watch in watched.items()}
+
+    # -- what the watch tells
+
+    def observe(self, kind: str, event: str | None, document: Object) -> bool:
+        """Take over what a watch tells; True if it is news: neither known nor an echo of an own write."""
+        shelf = self._shelves[kind]
+        with self._lock:
+            if event == "DELETED":
+                return self._bury(shelf, document)
+            return self._put(shelf, document)
+
+    def resync(self, kind: str) -> list[tuple[str, str]]:
+        """List the kind afresh and drop what is gone; returns (namespace, system) of all that was news.
+
+        A watch that starts again by listing does not tell which objects were deleted meanwhile.
+        """
+        shelf = self._shelves[kind]
+        began = self._clock()
+        labels = {SYSTEM_LABEL: EXISTS} if shelf.watch.labelled else None
+        listed = self._client.list(kind, labels=labels)
+        present = {_place(document) for document in listed}
+        news = []
+        with self._lock:
+            for document in listed:
+                if self._put(shelf, document):
+                    news.append(_owner(kind, document))
+            for place, kept in list(shelf.objects.items()):
+                if place not in present and kept.at < began:
+                    self._drop(kind, shelf, place)
+                    system = kept.labels.get(SYSTEM_LABEL, "") if kind != "MLSystem" else place[1]
+                    news.append((place[0], system))
+            shelf.is_listed = True
+        return news
+
+    def prime(self) -> None:
+        """List every watched kind, before anything is looked at."""
+        for kind in self._shelves:
+            self.resync(kind)
+
+    def seen(self, kind: str, namespace: str, name: str) -> Seen | None:
+        """What is known of a watched object; None: it does not exist."""
+        with self._lock:
+            kept = self._shelves[kind].objects.get((namespace, name))
+            return kept.seen if kept is not None else None
+
+    def is_watched(self, kind: str) -> bool:
+        return kind in self._shelves
+
+    def count(self) -> dict[str, int]:
+        """How many objects of each kind are known."""
+        with self._lock:
+            return {kind: len(shelf.objects) for kind, shelf in self._shelves.items()}
+
+    def walk(self, kind: str) -> list[Object]:
+        """All known objects of the kind."""
+        with self._lock:
+            contents = [kept.content for kept in self._shelves[kind].objects.values()]
+        return [orjson.loads(content) for content in contents]
+
+    # -- Kube: reading
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        shelf = self._readable(kind)
+        if shelf is None or namespace is None:
+            return self._client.get(kind, name, namespace)
+        with self._lock:
+            kept = shelf.objects.get((namespace, name))
+        return orjson.loads(kept.content) if kept is not None else None
+
+    def list(
+        self, kind: str, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Object]:
+        shelf, labels = self._readable(kind), labels or {}
+        if shelf is None or (shelf.watch.labelled and SYSTEM_LABEL not in labels):
+            # Unlabelled ones are not watched: what is in memory would be less than there is.
+            return self._client.list(kind, namespace, labels=labels)
+        with self._lock:
+            found = [kept for _, kept in self._candidates(shelf, namespace, labels) if _fits(kept, labels)]
+        return [orjson.loads(kept.content) for kept in found]
+
+    def pod_log(self, name: str, namespace: str, *, container: str | None = None, tail: int = 100) -> str:
+        return self._client.pod_log(name, namespace, container=container, tail=tail)
+
+    def serves(self, kind: str) -> bool:
+        return self._client.serves(kind)
+
+    # -- Kube: writing
+
+    def create(self, document: Object) -> Object:
+        self._require_leave()
+        return self._written(str(document["kind"]), self._client.create(document))
+
+    def replace(self, document: Object, *, sub: str | None = None) -> Object:
+        self._require_leave()
+        kind, meta = str(document["kind"]), document["metadata"]
+        try:
+            return self._written(kind, self._client.replace(document, sub=sub))
+        except ConflictError:
+            # The watch may be behind: without a look past it, the next try would conflict again.
+            self._refresh(kind, meta["name"], meta.get("namespace"))
+            raise
+
+    def apply(self, document: Object, *, manager: str = FIELD_MANAGER) -> Object:
+        self._require_leave()
+        return self._written(str(document["kind"]), self._client.apply(document, manager=manager))
+
+    def patch(
+        self, kind: str, name: str, namespace: str | None, change: Object, *, sub: str | None = None
+    ) -> Object:
+        self._require_leave()
+        return self._written(kind, self._client.patch(kind, name, namespace, change, sub=sub))
+
+    def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
+        self._require_leave()
+        self._client.delete(kind, name, namespace)
+        if kind in self._shelves and namespace is not None:
+            # It may still be there, kept by a finalizer or ending: one read tells, where the watch would lag.
+            self._refresh(kind, name, namespace)
+
+    # -- inside
+
+    def _require_leave(self) -> None:
+        if not self._may_write():
+            raise UnavailableError("the Lease", "this operator no longer holds it and writes nothing more")
+
+    def _readable(self, kind: str) -> _Shelf | None:
+        shelf = self._shelves.get(kind)
+        return shelf if shelf is not None and shelf.is_listed and shelf.watch.content else None
+
+    def _candidates(
+        self, shelf: _Shelf, namespace: str | None, labels: Mapping[str, str]
+    ) -> Sequence[tuple[tuple[str, str], _Kept]]:
+        system = labels.get(SYSTEM_LABEL, EXISTS)
+        if namespace is not None and system != EXISTS:
+            names = shelf.by_system.get((namespace, system), ())
+            return [((namespace, name), shelf.objects[namespace, name]) for name in sorted(names)]
+        return [
+            (place, kept)
+            for place, kept in sorted(shelf.objects.items(), key=lambda item: item[0])
+            if namespace in (None, place[0])
+        ]
+
+    def _written(self, kind: str, stored: Object) -> Object:
+        shelf = self._shelves.get(kind)
+        if shelf is not None and stored.get("kind", kind) == kind and "namespace" in stored.get("metadata", {}):
+            with self._lock:
+                if not shelf.watch.labelled or SYSTEM_LABEL in stored["metadata"].get("labels", {}):
+                    self._put(shelf, stored)
+        return stored
+
+    def _refresh(self, kind: str, name: str, namespace: str | None) -> None:
+        shelf = self._shelves.get(kind)
+        if shelf is None or namespace is None:
+            return
+        began = self._clock()
+        found = self._client.get(kind, name, namespace)
+        with self._lock:
+            if found is not None:
+                self._written(kind, {"kind": kind, **found})
+                return
+            kept = shelf.objects.get((namespace, name))
+            if kept is not None and kept.at <= began:
+                self._drop(kind, shelf, (namespace, name))
+
+    def _put(self, shelf: _Shelf, document: Object) -> bool:
+        place, version = _place(document), _version(document)
+        grave = shelf.graves.get(place)
+        if grave is not None:
+            if version <= grave[0]:
+                return False
+            del shelf.graves[place]
+        known = shelf.objects.get(place)
+        if known is not None and version <= known.seen.version:
+            return False
+        labels = dict(document["metadata"].get("labels") or {})
+        content = orjson.dumps(_without_noise(document)) if shelf.watch.content else b""
+        if known is not None:
+            self._unfile(shelf, place, known)
+        shelf.objects[place] = _Kept(_seen(document, version), labels, content, self._clock())
+        system = labels.get(SYSTEM_LABEL)
+        if system is not None:
+            shelf.by_system.setdefault((place[0], system), set()).add(place[1])
+        return True
+
+    def _bury(self, shelf: _Shelf, document: Object) -> bool:
+        place, version = _place(document), _version(document)
+        known = shelf.objects.get(place)
+        if known is not None and known.seen.version > version:
+            return False
+        self._dig(shelf, place, version)
+        if known is None:
+            return False
+        self._unfile(shelf, place, known)
+        del shelf.objects[place]
+        return True
+
+    def _drop(self, kind: str, shelf: _Shelf, place: tuple[str, str]) -> None:
+        kept = shelf.objects.pop(place)
+        self._unfile(shelf, place, kept)
+        self._dig(shelf, place, kept.seen.version)
+
+    def _dig(self, shelf: _Shelf, place: tuple[str, str], version: int) -> None:
+        now = self._clock()
+        shelf.graves[place] = (version, now)
+        while shelf.graves:
+            oldest = next(iter(shelf.graves))
+            if now - shelf.graves[oldest][1] < _GRAVE_SECONDS:
+                break
+            del shelf.graves[oldest]
+
+    @staticmethod
+    def _unfile(shelf: _Shelf, place: tuple[str, str], kept: _Kept) -> None:
+        owner = (place[0], kept.labels.get(SYSTEM_LABEL, ""))
+        names = shelf.by_system.get(owner)
+        if names is not None:
+            names.discard(place[1])
+            if not names:
+                del shelf.by_system[owner]
+
+
+def plural_of(kind: str) -> str:
+    """As it stands in addresses of the API."""
+    return RESOURCES[kind].plural
+
+
+def _place(document: Object) -> tuple[str, str]:
+    meta = document["metadata"]
+    return str(meta.get("namespace", "")), str(meta["name"])
+
+
+def _owner(kind: str, document: Object) -> tuple[str, str]:
+    meta = document["metadata"]
+    name = meta["name"] if kind == "MLSystem" else (meta.get("labels") or {}).get(SYSTEM_LABEL, "")
+    return str(meta.get("namespace", "")), str(name)
+
+
+def _version(document: Object) -> int:
+    # Opaque by contract, a rising number in every API server there is; comparing them is all that orders two sources.
+    text = str(document["metadata"].get("resourceVersion", "0"))
+    return int(text) if text.isdigit() else 0
+
+
+def _fits(kept: _Kept, labels: Mapping[str, str]) -> bool:
+    return all(
+        key in kept.labels if value == EXISTS else kept.labels.get(key) == value
+        for key, value in labels.items()
+    )
+
+
+def _without_noise(document: Object) -> Object:
+    meta = {key: value for key, value in document["metadata"].items() if key not in _NOISE}
+    if _LAST_APPLIED in (meta.get("annotations") or {}):
+        meta["annotations"] = {
+            key: value for key, value in meta["annotations"].items() if key != _LAST_APPLIED
+        }
+    return {**document, "metadata": meta}
+
+
+def _seen(document: Object, version: int) -> Seen:
+    meta = document["metadata"]
+    entries: Sequence[Mapping[str, Any]] = meta.get("managedFields") or ()
+    owned = [entry.get("fieldsV1") for entry in entries if _is_ours(entry)]
+    others = any(
+        not _is_ours(entry) and not entry.get("subresource") and _TAMPERED & (entry.get("fieldsV1") or {}).keys()
+        for entry in entries
+    )
+    annotations = {
+        key: str(value)
+        for key, value in (meta.get("annotations") or {}).items()
+        if key.startswith("capstan.dev/")
+    }
+    return Seen(
+        uid=str(meta.get("uid", "")),
+        version=version,
+        annotations=annotations,
+        owned=hashlib.sha256(orjson.dumps(owned, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16],
+        has_others=others,
+        is_deleted="deletionTimestamp" in meta,
+    )
+
+
+_TAMPERED = frozenset({"f:spec", "f:data"})
+
+
+def _is_ours(entry: Mapping[str, Any]) -> bool:
+    return (
+        entry.get("manager") == FIELD_MANAGER
+        and entry.get("operation") == "Apply"
+        and not entry.get("subresource")
+    )
