@@ -16,26 +16,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
-CACHE = Path.home() / ".cache" / "capstan" / "bench"
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from peers import environment
+
+from capstan.errors import CapstanError
+
+HERE = Path(__file__).resolve().parent
 OWN = ("capstan sketch", "capstan scipy", "alibi-detect")
-PEERS = {
-    "evidently": ("evidently==0.7.*", "pandas<3"),
-    "nannyml": ("nannyml==0.13.*", "pandas<3", "statsmodels", "setuptools<81"),
-}
+PEERS = ("evidently", "nannyml")
 SLOWEST = {"evidently": 100_000}
 """Largest size that is tried: Evidently needs 36 s for a million rows."""
-
-
-def environment(peer: str) -> Path:
-    """The Python of the peer's environment; made if missing."""
-    folder = CACHE / peer
-    python = folder / "bin" / "python"
-    if not (folder / "complete").exists():
-        subprocess.run(["uv", "venv", "--quiet", "--python", "3.11", "--clear", str(folder)], check=True)
-        subprocess.run(["uv", "pip", "install", "--quiet", "--python", str(python), *PEERS[peer]], check=True)
-        (folder / "complete").touch()
-    return python
 
 
 def once(python: Path, method: str, rows: int) -> dict[str, object]:
@@ -64,7 +55,12 @@ def main() -> None:
     if given.quick:
         given.rounds, given.rows = 1, "10000,100000"
     sizes = [int(rows) for rows in given.rows.split(",")]
-    pythons = dict.fromkeys(OWN, Path(sys.executable)) | {peer: environment(peer) for peer in PEERS}
+    try:
+        pythons = dict.fromkeys(OWN, Path(sys.executable)) | {
+            peer: environment(peer) / "python" for peer in PEERS
+        }
+    except CapstanError as error:
+        raise SystemExit(f"{type(error).__name__}: {error}") from error
     runs: dict[tuple[str, int], list[dict[str, object]]] = {}
     plan = [(method, rows) for method in pythons for rows in sizes if rows <= SLOWEST.get(method, rows)]
     rng = random.Random(0)

@@ -13,6 +13,7 @@ import httpx
 import machine
 import models
 import orjson
+from peers import environment
 
 from capstan.adapters.bento_packager import BentoPackager
 from capstan.adapters.bento_serving import BentoServing, ServiceOptions
@@ -60,13 +61,13 @@ class Fleet:
         ports = {kind: free_port() for kind in ("http_port", "grpc_port", "metrics_port")}
         known = {"debug": False, "host": HOST, **ports, **settings}
         folder = models.mlserver_folder(self.root / name, self._pipeline, known)
-        program = machine.environment("mlserver") / "mlserver"
+        program = environment("mlserver") / "mlserver"
         ready = f"/v2/models/{models.SYSTEM}/ready"
         self._serve(name, (str(program), "start", str(folder)), ports["http_port"], ready, cwd=folder)
         return Running(ports["http_port"], INFER, models.matrix, (name,))
 
     def mlflow(self) -> Running:
-        bin_folder, port = machine.environment("mlflow"), free_port()
+        bin_folder, port = environment("mlflow"), free_port()
         folder = models.mlflow_folder(self.root / "mlflow", self._pipeline, bin_folder / "python")
         command = (str(bin_folder / "mlflow"), "models", "serve", "--env-manager", "local")
         options = ("--model-uri", str(folder), "--host", HOST, "--port", str(port))
@@ -77,7 +78,7 @@ class Fleet:
 
     def plain_bento(self) -> Running:
         port = free_port()
-        program = machine.environment("bentoml") / "bentoml"
+        program = environment("bentoml") / "bentoml"
         command = (str(program), "serve", "plain_bento:Plain", "--host", HOST, "--port", str(port))
         known = {"MODEL": str(self._pipeline), "BENTOML_HOME": str(self.root / "plain_home")}
         self._serve(

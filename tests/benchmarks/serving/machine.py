@@ -1,38 +1,15 @@
-"""The processes of this benchmark: environments of the peers, processors to run on, what their work cost."""
+"""The processes of this benchmark: processors to run on, what their work cost."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 
 import psutil
 
-CACHE = Path.home() / ".cache" / "capstan" / "bench"
-SCIKIT_LEARN = f"scikit-learn=={version('scikit-learn')}"
-"""The pickled pipeline is read by the release that wrote it."""
-PEERS = {
-    # Its workers crash on uvloop 0.22 and later.
-    "mlserver": ("mlserver==1.7.1", "mlserver-sklearn==1.7.1", "uvloop<0.22", SCIKIT_LEARN),
-    "mlflow": ("mlflow==3.17.2", SCIKIT_LEARN),
-    "bentoml": ("bentoml==1.4.39", SCIKIT_LEARN),
-}
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-
-
-def environment(peer: str) -> Path:
-    """`bin` of the peer's environment, made by uv if it is not there or was made for other releases."""
-    folder, wanted = CACHE / peer, "\n".join(PEERS[peer])
-    made = folder / "complete"
-    if not made.exists() or made.read_text() != wanted:
-        python = str(folder / "bin" / "python")
-        subprocess.run(["uv", "venv", "--quiet", "--python", "3.11", "--clear", str(folder)], check=True)
-        subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, *PEERS[peer]], check=True)
-        made.write_text(wanted)
-    return folder / "bin"
 
 
 class Processors:

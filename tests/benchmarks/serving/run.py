@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
 import machine
 import orjson
 from contenders import CONTENDERS, Contender, Fleet, Running
