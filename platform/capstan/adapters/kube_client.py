@@ -18,6 +18,8 @@ from capstan.errors import CapstanError, ConflictError, NotAllowedError, NotFoun
 
 PART = "Kubernetes"
 FIELD_MANAGER = "capstan"
+EXISTS = "*"
+"""As the value of a label that is asked for: any value."""
 Object: TypeAlias = dict[str, Any]
 _TIMEOUT_SECONDS = (5.0, 30.0)
 """To connect, and to answer."""
@@ -98,7 +100,7 @@ class Kube(Protocol):
     def list(
         self, kind: str, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
     ) -> Sequence[Object]:
-        """All of the kind that carry these labels; in all namespaces where none is named."""
+        """All of the kind that carry these labels (`EXISTS`: with any value); in all namespaces where none is named."""
         ...
 
     def create(self, document: Object) -> Object:
@@ -171,6 +173,11 @@ class KubeClient:
             ) from error
         return cls(client.ApiClient(settings))
 
+    @property
+    def configuration(self) -> Any:
+        """Address and credentials, for a part that talks to the API server in its own way."""
+        return self._api.configuration
+
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
         try:
             return self._call("GET", RESOURCES[kind], RESOURCES[kind].path(namespace, name))
@@ -182,7 +189,9 @@ class KubeClient:
     ) -> Sequence[Object]:
         resource, found, query = RESOURCES[kind], [], {"limit": "500"}
         if labels:
-            query["labelSelector"] = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+            query["labelSelector"] = ",".join(
+                key if value == EXISTS else f"{key}={value}" for key, value in sorted(labels.items())
+            )
         while True:
             page = self._call("GET", resource, resource.path(namespace), query=query)
             found += [
