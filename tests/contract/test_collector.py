@@ -173,7 +173,7 @@ def test_counts_survive_restarts_and_lost_payloads_are_told(collector: RunningCo
     after = collector.stats()
     assert after == before
     assert after["boots"]["b1"] | {"system": None} == {
-        "system": None, "version": "v1", "produced": 11, "lost": 6, "stored": 5,
+        "system": None, "version": "v1", "produced": 11, "lost": 6, "stored": 5, "missing": 0, "state": "heard",
     }  # fmt: skip
     assert after["lost"] == 6
     losses = orjson.loads((collector.systems / "flights" / "payloads" / "losses.json").read_bytes())

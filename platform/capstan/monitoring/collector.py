@@ -1,7 +1,8 @@
 """The collector process: takes payloads and labels over HTTP, durably, and keeps count of every one.
 
 `python -m capstan.monitoring.collector --config FILE`; the file is JSON: host, port, directory (its own state), systems
-(folder with one folder per system), tokens {internal, feedback} (files), flush_seconds, sync.
+(folder with one folder per system), tokens {internal, feedback, executor} (files), flush_seconds, sync, spec,
+silence_seconds.
 """
 
 from __future__ import annotations
@@ -11,16 +12,14 @@ import asyncio
 import gc
 import hmac
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
 import uvicorn
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 from pydantic import BaseModel, ConfigDict
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -28,11 +27,14 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from capstan.errors import CapstanError, DiskFullError, InvalidRequestError
+from capstan.monitoring.collector_metrics import CollectorMetrics
+from capstan.monitoring.executor_log import Batch, ExecutorLog
 from capstan.monitoring.intake import Intake
-from capstan.monitoring.ledger import Heading, Ledger
+from capstan.monitoring.mounted_spec import MountedSpec
+from capstan.monitoring.posting import LARGEST_BODY, TooLargeError, body_of, heading_of
+from capstan.monitoring.sole_process import occupy
 
 logger = logging.getLogger(__name__)
-LARGEST_BODY = 10 * 2**20
 
 
 class CollectorConfig(BaseModel):
@@ -47,19 +49,19 @@ class CollectorConfig(BaseModel):
     systems: Path
     """One folder per system; payloads of systems that have none are refused."""
     tokens: dict[str, Path]
-    """`internal` and `feedback`: files with one bearer token each."""
+    """`internal` and `feedback`: files with one bearer token each; `executor`: opens the route of Seldon's executor."""
     flush_seconds: float = 10.0
     sync: bool = False
     """Whether every append is flushed to the disk: survives a power cut, costs one fsync a batch."""
+    spec: Path | None = None
+    """The system's file as it is mounted, copied to its folder whenever it changes; None: another writes it there."""
+    silence_seconds: float | None = None
+    """Producers that said no last word and nothing for so long have lost what they did not hand in; None: never."""
 
 
 class _Answer(JSONResponse):
     def render(self, content: object) -> bytes:
         return orjson.dumps(content)
-
-
-class _TooLargeError(Exception):
-    pass
 
 
 class CollectorService:
@@ -68,13 +70,18 @@ class CollectorService:
     def __init__(self, config: CollectorConfig) -> None:
         self._config = config
         self._tokens = {name: path.read_text().strip().encode() for name, path in config.tokens.items()}
+        occupy(config.directory)
+        self._spec = MountedSpec(config.spec, config.systems) if config.spec is not None else None
+        if self._spec is not None:
+            self._spec.follow()
         self.intake = Intake(config.directory, config.systems, sync=config.sync)
+        self._executor = ExecutorLog(config.systems)
         self._wake = asyncio.Event()
         self._flush_error: str | None = None
         self._refused_senders = 0
         self._disk_full = 0
         self._registry = CollectorRegistry()
-        self._registry.register(_Counts(self))
+        self._registry.register(CollectorMetrics(self.intake.ledger, self._counts))
 
     def app(self) -> Starlette:
         return Starlette(
@@ -85,6 +92,8 @@ class CollectorService:
                 Route("/stats", self._stats),
                 Route("/metrics", self._metrics),
                 Route("/healthz", self._health),
+                Route("/livez", self._alive),
+                Route("/seldon/{token}/{arm}", self._seldon, methods=["POST"]),
             ],
             lifespan=self._lifespan,
         )
@@ -94,6 +103,8 @@ class CollectorService:
         timer = asyncio.create_task(self._flush_often())
         yield
         timer.cancel()
+        with suppress(CapstanError):
+            self._take(self._executor.close(), datetime.now(UTC))
         self.intake.close()
 
     async def _flush_often(self) -> None:
@@ -101,7 +112,21 @@ class CollectorService:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._config.flush_seconds)
             self._wake.clear()
+            self._look_around()
             await self._flush_now()
+
+    def _look_around(self) -> None:
+        """What no request brings about: an edited file, producers that fell silent, halves that waited in vain."""
+        now = datetime.now(UTC)
+        try:
+            if self._spec is not None:
+                self._spec.follow()
+            if self._config.silence_seconds is not None:
+                self.intake.notice_silence(now, timedelta(seconds=self._config.silence_seconds))
+            self._take(self._executor.expire(now), now)
+        except CapstanError as error:
+            # Next time; a full disk is told by the flush that follows.
+            logger.warning("%s", error)
 
     async def _flush_now(self) -> CapstanError | None:
         self.intake.seal()
@@ -123,9 +148,9 @@ class CollectorService:
             return self._refuse_sender()
         received = datetime.now(UTC)
         try:
-            body = await _body(request)
-            judgement = self.intake.receive(_heading(request), body, received)
-        except _TooLargeError:
+            body = await body_of(request)
+            judgement = self.intake.receive(heading_of(request), body, received)
+        except TooLargeError:
             return _too_large()
         except (InvalidRequestError, DiskFullError) as error:
             return self._failed(error)
@@ -141,17 +166,45 @@ class CollectorService:
             return self._refuse_sender()
         received = datetime.now(UTC)
         try:
-            body = await _body(request)
+            body = await body_of(request)
             accepted, duplicates = self.intake.feedback(
                 body, received, system=request.headers.get("x-capstan-system")
             )
-        except _TooLargeError:
+        except TooLargeError:
             return _too_large()
         except (InvalidRequestError, DiskFullError) as error:
             return self._failed(error)
         if self.intake.is_full:
             self._wake.set()
         return _Answer({"accepted": accepted, "duplicates": duplicates})
+
+    async def _seldon(self, request: Request) -> Response:
+        """One half of a prediction as Seldon's executor logs it. The executor can send no header of ours: its token
+        is in the path."""
+        given = request.path_params["token"].encode()
+        if "executor" not in self._tokens or not hmac.compare_digest(given, self._tokens["executor"]):
+            return self._refuse_sender()
+        received = datetime.now(UTC)
+        try:
+            body = await body_of(request)
+            batches = self._executor.add(request.headers, body, request.path_params["arm"], received)
+            self._take(batches, received)
+        except TooLargeError:
+            return _too_large()
+        except (InvalidRequestError, DiskFullError) as error:
+            return self._failed(error)
+        if self.intake.is_full:
+            self._wake.set()
+        # Accepted, not yet durable, until its other half is here.
+        return _Answer({"payloads": sum(len(batch.events) for batch in batches)}, status_code=202)
+
+    def _take(self, batches: list[Batch], received: datetime) -> None:
+        for batch in batches:
+            try:
+                self.intake.receive(batch.heading, orjson.dumps(batch.events), received)
+            except CapstanError:
+                self._executor.lose(batch)
+                raise
 
     async def _flush(self, request: Request) -> Response:
         if not self._is_allowed(request, "internal"):
@@ -164,6 +217,10 @@ class CollectorService:
 
     async def _metrics(self, _request: Request) -> Response:
         return PlainTextResponse(generate_latest(self._registry), media_type="text/plain; version=0.0.4")
+
+    async def _alive(self, _request: Request) -> Response:
+        """For Kubernetes: a full disk is no reason to kill a process that still keeps count."""
+        return PlainTextResponse("ok\n")
 
     async def _health(self, _request: Request) -> Response:
         if self._flush_error:
@@ -191,86 +248,22 @@ class CollectorService:
             return _Answer({"error": {"rule": str(error)}}, status_code=507)
         return _Answer({"error": {"rule": str(error)}}, status_code=500)
 
-    @property
-    def ledger(self) -> Ledger:
-        return self.intake.ledger
-
-    @property
-    def counts(self) -> dict[str, float]:
+    def _counts(self) -> dict[str, float]:
         """What only this process knows."""
-        return {"senders": self._refused_senders, "full": self._disk_full, "waiting": self.intake.waiting}
-
-
-class _Counts(Collector):
-    def __init__(self, service: CollectorService) -> None:
-        self._service = service
-
-    def collect(self) -> Iterable[Metric]:
-        ledger, own = self._service.ledger, self._service.counts
-        totals = {
-            "capstan_collector_payloads_stored": ("Payloads taken", ledger.stored),
-            "capstan_collector_payloads_lost": (
-                "Payloads that producers lost or that were refused",
-                ledger.lost,
-            ),
-            "capstan_collector_payloads_refused": ("Payloads that break a rule", ledger.refused),
-            "capstan_collector_payloads_duplicate": ("Payloads taken before", ledger.duplicates),
-            "capstan_collector_requests_answered": ("Requests whose answer is stored", ledger.answered),
-            "capstan_collector_labels": ("Labels taken", ledger.labels),
-            "capstan_collector_no_labels": ("Cases that will never have a label", ledger.no_labels),
-            "capstan_collector_labels_duplicate": ("Labels known before", ledger.label_duplicates),
-            "capstan_collector_senders_refused": ("Calls without a valid token", own["senders"]),
-            "capstan_collector_disk_full": ("Calls answered 507", own["full"]),
+        return {
+            "senders": self._refused_senders,
+            "full": self._disk_full,
+            "waiting": self.intake.waiting,
+            "failing": self._flush_error is not None,
+            "halves": self._executor.waiting,
+            "unpaired": self._executor.unpaired,
+            "repeated": self._executor.repeated,
         }
-        for name, (text, value) in totals.items():
-            yield CounterMetricFamily(name, text, value=value)
-        yield GaugeMetricFamily(
-            "capstan_collector_waiting_bytes", "Taken, not yet in Parquet", value=own["waiting"]
-        )
-        lost = CounterMetricFamily(
-            "capstan_collector_version_payloads_lost",
-            "Lost payloads by version",
-            labels=["system", "version"],
-        )
-        for system, versions in ledger.losses.items():
-            for version, days in versions.items():
-                lost.add_metric([system, version], sum(days.values()))
-        yield lost
-
-
-async def _body(request: Request) -> bytes:
-    length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > LARGEST_BODY:
-        raise _TooLargeError
-    chunks = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > LARGEST_BODY:
-            raise _TooLargeError
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _too_large() -> Response:
     rule = f"must be at most {LARGEST_BODY} bytes; send fewer at once"
     return _Answer({"error": {"field": "body", "rule": rule}}, status_code=413)
-
-
-def _heading(request: Request) -> Heading | None:
-    boot = request.headers.get("x-capstan-boot")
-    if not boot:
-        return None
-    if len(boot) > 64:
-        raise InvalidRequestError("x-capstan-boot", boot[:80], "must be at most 64 characters")
-    counts = []
-    for name in ("x-capstan-produced", "x-capstan-lost"):
-        text = request.headers.get(name, "0")
-        if not text.isascii() or not text.isdigit() or len(text) > 15:
-            raise InvalidRequestError(name, text[:40], "must be a whole number")
-        counts.append(int(text))
-    version = request.headers.get("x-capstan-version")
-    return Heading(boot, version[:63] if version else None, *counts)
 
 
 def serve(config: CollectorConfig) -> None:

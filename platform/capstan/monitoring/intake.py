@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +17,9 @@ import orjson
 
 from capstan.errors import CapstanError, InvalidRequestError
 from capstan.files import write_whole
+from capstan.monitoring.boots import Heading
 from capstan.monitoring.labels import Label, parse_labels, table_of
-from capstan.monitoring.ledger import Heading, Judgement, Ledger, restore
+from capstan.monitoring.ledger import Judgement, Ledger, restore
 from capstan.monitoring.payloads import Kind, Payload, Refusal, accepted, columns_of, judge, parse_batch
 from capstan.monitoring.segments import (
     clear_unfinished,
@@ -58,6 +59,9 @@ class Intake:
         self._skips: dict[int, dict[int, frozenset[int]]] = defaultdict(dict)
         """File -> record -> positions not taken; empty but for duplicates and poison."""
         self._records = 0
+        self._began = datetime.now(UTC)
+        self._heard: dict[str, datetime] = {}
+        """When each boot last spoke to this process; others may have spoken to the one before."""
         for folder in self._known_systems():
             clear_unfinished([folder / "payloads", folder / "labels"])
         for number in self._log.numbers():
@@ -82,6 +86,10 @@ class Intake:
         Raises InvalidRequestError if nothing in it can be taken, DiskFullError with nothing taken.
         """
         judged = self._judge(body)
+        if heading is not None:
+            self._heard[heading.boot] = received
+            if not judged and not self.ledger.is_news(heading):
+                return Judgement(0, 0, [], frozenset())
         if judged and all(isinstance(event, Refusal) for event in judged):
             self.ledger.refused += len(judged)
             first = judged[0]
@@ -93,6 +101,22 @@ class Intake:
         judgement = self.ledger.book(heading, judged, received)
         self._skip(judgement.skipped)
         return judgement
+
+    def notice_silence(self, now: datetime, longest: timedelta) -> int:
+        """Book as missing what boots have numbered and not handed in that said no last word and nothing for so long.
+
+        Returns how many payloads that are; raises DiskFullError with nothing booked.
+        """
+        names = [
+            name for name in self.ledger.unfinished() if now - self._heard.get(name, self._began) > longest
+        ]
+        if not names:
+            return 0
+        self._append({"kind": "silence", "received": now.isoformat()}, orjson.dumps(names))
+        self._skip(frozenset())
+        for name in names:
+            self._heard.pop(name, None)
+        return self.ledger.book_silence(names, now)
 
     def feedback(self, body: bytes, received: datetime, *, system: str | None) -> tuple[int, int]:
         """Take labels, all or none; returns how many were new and how many were known.
@@ -137,6 +161,8 @@ class Intake:
             meta = orjson.loads(record.meta)
             received = datetime.fromisoformat(meta["received"])
             skipped = skips.get(index, frozenset())
+            if meta["kind"] == "silence":
+                continue
             if meta["kind"] == "labels":
                 entries = parse_labels(record.body)[1]
                 labels[meta["system"]].extend(
@@ -164,13 +190,25 @@ class Intake:
 
     def _record_flush(self, number: int) -> None:
         dump = self._sealed[number]
-        for system, losses in dump["losses"].items():
-            if system:
-                write_whole(self._systems / system / "payloads" / "losses.json", orjson.dumps(losses))
+        for system, losses in self._losses(dump).items():
+            write_whole(self._systems / system / "payloads" / "losses.json", orjson.dumps(losses))
         write_whole(self._directory / "state.json", orjson.dumps({"flushed": number, "ledger": dump}))
         self._log.remove(number)
         del self._sealed[number]
         self._skips.pop(number, None)
+
+    def _losses(self, dump: Mapping[str, Any]) -> dict[str, dict[str, dict[str, int]]]:
+        """Losses by system. A boot of which nothing was ever stored has named no system; one alone is meant."""
+        losses: dict[str, dict[str, dict[str, int]]] = dict(dump["losses"])
+        nameless = losses.pop("", {})
+        known = self._known_systems()
+        if nameless and len(known) == 1:
+            own = {version: dict(days) for version, days in losses.get(known[0].name, {}).items()}
+            for version, days in nameless.items():
+                for day, payloads in days.items():
+                    own.setdefault(version, {})[day] = own.get(version, {}).get(day, 0) + payloads
+            losses[known[0].name] = own
+        return losses
 
     def _declared_by(self, system: str) -> _Declared:
         """What the system's spec says about payloads and labels; nothing while it has not been written."""
@@ -244,7 +282,10 @@ class Intake:
         for index, record in enumerate(self._log.read(number)):
             meta = orjson.loads(record.meta)
             received = datetime.fromisoformat(meta["received"])
-            if meta["kind"] == "labels":
+            skipped: frozenset[int] = frozenset()
+            if meta["kind"] == "silence":
+                self.ledger.book_silence(orjson.loads(record.body), received)
+            elif meta["kind"] == "labels":
                 skipped = self.ledger.book_labels(parse_labels(record.body)[1])
             else:
                 heading = Heading(*meta["heading"]) if meta["heading"] else None

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from capstan.monitoring.intervals import Intervals
+from capstan.monitoring.boots import Boot, Heading, restore_boot
 from capstan.monitoring.labels import Label
 from capstan.monitoring.payloads import Payload, Refusal
 
@@ -21,31 +21,6 @@ RECENT_REQUESTS = 50_000
 """Attempts of one request count once if their payloads arrive within so many requests of each other."""
 RECENT_LABELS = 50_000
 MOST_BOOTS = 10_000
-
-
-@dataclass
-class Boot:
-    """One life of one producer."""
-
-    system: str | None = None
-    version: str | None = None
-    """None until it has said so."""
-    produced: int = 0
-    lost: int = 0
-    stored: int = 0
-    refused: int = 0
-    seen: Intervals = field(default_factory=Intervals)
-    latest: datetime | None = None
-    """Latest event time seen; losses are booked on its day."""
-
-
-class Heading(NamedTuple):
-    """What a producer says about itself with each batch."""
-
-    boot: str
-    version: str | None
-    produced: int
-    lost: int
 
 
 class Judgement(NamedTuple):
@@ -71,8 +46,10 @@ class Ledger:
     labels: int = 0
     no_labels: int = 0
     label_duplicates: int = 0
+    missing: int = 0
+    """Numbered by producers that fell silent, never handed in; what comes late after all is taken off again."""
     losses: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
-    """System -> version -> day of event time (UTC) -> lost or refused payloads."""
+    """System -> version -> day of event time (UTC) -> lost, refused or missing payloads."""
     _requests: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
     _labels: OrderedDict[bytes, bytes] = field(default_factory=OrderedDict)
 
@@ -115,6 +92,49 @@ class Ledger:
         self.label_duplicates += len(skipped)
         return frozenset(skipped)
 
+    def unfinished(self) -> list[str]:
+        """Boots that have not said their last word and are not known to be silent."""
+        return [name for name, boot in self.boots.items() if not boot.ended and not boot.silent]
+
+    def is_news(self, heading: Heading) -> bool:
+        """Whether the heading says anything that is not known yet."""
+        boot = self.boots.get(heading.boot)
+        return (
+            boot is None
+            or boot.silent
+            or heading.ended
+            or heading.produced > boot.produced
+            or heading.lost > boot.lost
+        )
+
+    def book_silence(self, names: list[str], received: datetime) -> int:
+        """What these boots have numbered and not handed in is missing from now on; returns how many payloads."""
+        found = 0
+        for name in names:
+            boot = self.boots.get(name)
+            if boot is None or boot.ended:
+                continue
+            boot.silent = True
+            if gap := boot.gap:
+                found += gap
+                self.missing += gap
+                day = self._charge(boot, gap, received)
+                boot.missing[day] = boot.missing.get(day, 0) + gap
+        return found
+
+    def _find(self, boot: Boot, payloads: int) -> None:
+        """Payloads that were missing have come, or their producer has told of their loss."""
+        while payloads and boot.missing:
+            day, missing = next(iter(boot.missing.items()))
+            found = min(payloads, missing)
+            payloads -= found
+            self.missing -= found
+            self._charge(boot, -found, None, day)
+            if missing > found:
+                boot.missing[day] = missing - found
+            else:
+                del boot.missing[day]
+
     def _boot(self, name: str) -> Boot:
         if name not in self.boots:
             if len(self.boots) >= MOST_BOOTS:
@@ -129,6 +149,8 @@ class Ledger:
         boot.system, boot.version = payload.system, payload.data["version"]
         boot.stored += 1
         self.stored += 1
+        if boot.missing:
+            self._find(boot, 1)
         if boot.latest is None or payload.event_time > boot.latest:
             boot.latest = payload.event_time
         if payload.data["role"] != "shadow":
@@ -158,33 +180,35 @@ class Ledger:
         boot = self._boot(heading.boot)
         boot.version = boot.version or heading.version
         boot.produced = max(boot.produced, heading.produced)
+        boot.silent = False
+        boot.ended = boot.ended or heading.ended
         more = heading.lost - boot.lost
         if more > 0:
             boot.lost = heading.lost
+            self._find(boot, more)
             self._lose(boot, more, received)
 
     def _lose(self, boot: Boot, payloads: int, received: datetime) -> None:
         self.lost += payloads
+        self._charge(boot, payloads, received)
+
+    def _charge(self, boot: Boot, payloads: int, received: datetime | None, day: str = "") -> str:
+        """Book a loss on its day, which is returned; `day` names one that a loss is taken off again."""
+        if not day:
+            moment = boot.latest or received
+            day = moment.astimezone(UTC).date().isoformat() if moment else ""
         if boot.version is not None:
-            day = (boot.latest or received).astimezone(UTC).date().isoformat()
             days = self.losses.setdefault(boot.system or "", {}).setdefault(boot.version, {})
             days[day] = days.get(day, 0) + payloads
+        return day
 
     def statistics(self) -> dict[str, Any]:
         """The counts as `GET /stats` tells them."""
         return {
-            "boots": {
-                name: {
-                    "system": boot.system,
-                    "version": boot.version,
-                    "produced": boot.produced,
-                    "lost": boot.lost + boot.refused,
-                    "stored": boot.stored,
-                }
-                for name, boot in self.boots.items()
-            },
+            "boots": {name: boot.statistics() for name, boot in self.boots.items()},
             "stored": self.stored,
             "lost": self.lost,
+            "missing": self.missing,
             "refused": self.refused,
             "duplicates": self.duplicates,
             "labels": self.labels,
@@ -204,23 +228,16 @@ class Ledger:
             "labels",
             "no_labels",
             "label_duplicates",
+            "missing",
         )
         return {
             **{name: getattr(self, name) for name in counts},
-            "losses": self.losses,
-            "boots": {
-                name: {
-                    "system": boot.system,
-                    "version": boot.version,
-                    "produced": boot.produced,
-                    "lost": boot.lost,
-                    "stored": boot.stored,
-                    "refused": boot.refused,
-                    "seen": boot.seen.bounds(),
-                    "latest": boot.latest.isoformat() if boot.latest else None,
-                }
-                for name, boot in self.boots.items()
+            # A copy: the dump is written by another thread, while losses of the next log file are booked.
+            "losses": {
+                system: {version: dict(days) for version, days in versions.items()}
+                for system, versions in self.losses.items()
             },
+            "boots": {name: boot.dump() for name, boot in self.boots.items()},
             "requests": base64.b64encode(b"".join(self._requests)).decode(),
             "cases": base64.b64encode(b"".join(case + said for case, said in self._labels.items())).decode(),
         }
@@ -230,16 +247,7 @@ def restore(data: dict[str, Any]) -> Ledger:
     """The ledger that `dump` wrote."""
     fields = dict(data)
     requests, cases = base64.b64decode(fields.pop("requests")), base64.b64decode(fields.pop("cases"))
-    fields["boots"] = {
-        name: Boot(
-            **{
-                **boot,
-                "seen": Intervals((start, end) for start, end in boot["seen"]),
-                "latest": datetime.fromisoformat(boot["latest"]) if boot["latest"] else None,
-            }
-        )
-        for name, boot in fields["boots"].items()
-    }
+    fields["boots"] = {name: restore_boot(boot) for name, boot in fields["boots"].items()}
     ledger = Ledger(**fields)
     for at in range(0, len(requests), 8):
         ledger._requests[requests[at : at + 8]] = None

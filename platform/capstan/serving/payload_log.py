@@ -31,6 +31,8 @@ FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
 POST_TIMEOUT_SECONDS = 5.0
 FLUSH_SECONDS = 5.0
+HEARTBEAT_SECONDS = 30.0
+"""An idle producer speaks so often, so that one that was killed is told from one that has nothing to say."""
 _NEVER_ACCEPTED = frozenset({400, 409, 413, 415, 422})
 """Answers that sending the same bytes again cannot change."""
 
@@ -127,7 +129,7 @@ class PayloadLog:
         return True
 
     async def stop(self) -> None:
-        """Send what is buffered, for `flush_seconds` at most; count the rest as lost and say so if somebody listens."""
+        """Send what is buffered, for `flush_seconds` at most; count the rest as lost; say the last word, if heard."""
         if self._task is None:
             return
         self._stopping = True
@@ -141,9 +143,9 @@ class PayloadLog:
             self._buffer.clear()
             self._batch = []
             self._lose("shutdown", left)
-            with contextlib.suppress(Exception):
-                async with self._session() as session:
-                    await asyncio.wait_for(self._post(session, b"[]"), 1.0)
+        with contextlib.suppress(Exception):
+            async with self._session() as session:
+                await asyncio.wait_for(self._post(session, b"[]", ended=True), 1.0)
 
     def _lose(self, reason: str, records: int) -> None:
         self.lost += records
@@ -159,13 +161,19 @@ class PayloadLog:
                 if not self._buffer and self._told == (self.produced, self.lost):
                     if self._stopping:
                         return
-                    await self._wake.wait()
-                    self._wake.clear()
+                    await self._wait()
                 if not self._stopping and len(self._buffer) < BATCH_RECORDS:
                     await self._fill()
                 buffer = self._buffer
                 self._batch = [buffer.popleft() for _ in range(min(len(buffer), BATCH_RECORDS))]
                 await self._deliver(session)
+
+    async def _wait(self) -> None:
+        """Until there is something to send; a word now and then tells that nothing was left unsent."""
+        timer = asyncio.get_running_loop().call_later(HEARTBEAT_SECONDS, self._wake.set)
+        await self._wake.wait()
+        timer.cancel()
+        self._wake.clear()
 
     async def _fill(self) -> None:
         """Wait until a batch is full or its time is over; `wait_for` would cost a task each time."""
@@ -206,7 +214,7 @@ class PayloadLog:
             await asyncio.sleep(min(seconds, step))
             seconds -= step
 
-    async def _post(self, session: aiohttp.ClientSession, body: bytes) -> int:
+    async def _post(self, session: aiohttp.ClientSession, body: bytes, *, ended: bool = False) -> int:
         """The status, or 0 if there was none."""
         headers = {
             "content-type": MEDIA_TYPE,
@@ -215,6 +223,8 @@ class PayloadLog:
             "x-capstan-produced": str(self.produced),
             "x-capstan-lost": str(self.lost),
         }
+        if ended:
+            headers["x-capstan-ended"] = "true"
         try:
             if self.token_file is not None:
                 self._token = self._token or self.token_file.read_text().strip()
