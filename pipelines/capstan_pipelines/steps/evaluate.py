@@ -22,7 +22,8 @@ from capstan.training.job import Job
 from capstan.training.model_folder import as_json
 from capstan_pipelines.steps.cases import Parted, days_of, times_of
 from capstan_pipelines.steps.learning import candidate_named, windowed
-from capstan_pipelines.steps.progress import step
+from capstan_pipelines.steps.patience import patiently
+from capstan_pipelines.steps.progress import Say, step
 
 
 def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: str) -> None:
@@ -35,7 +36,9 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
         truth = test[spec.data.label.column].to_numpy().astype(np.bool_)
         probability = _chosen(job, cases, choice)
         metrics = evaluate(truth, probability)
-        rival = _champion(job, champion, test) if champion is not None and spec.evaluation.gates else None
+        rival = (
+            _champion(job, champion, test, say) if champion is not None and spec.evaluation.gates else None
+        )
         gates = _gates(job, champion, rival, test, truth, probability)
         slices = slice_metrics(
             {name: test[name].to_pylist() for name in spec.evaluation.slices}, truth, probability
@@ -84,7 +87,7 @@ def _chosen(job: Job, cases: Parted, choice: dict[str, Any]) -> Floats:
         return predict(fitted.pipeline, cases.rows(cases.test), threads=spec.training.threads)
 
 
-def _champion(job: Job, champion: ModelVersion, test: pa.Table) -> Floats:
+def _champion(job: Job, champion: ModelVersion, test: pa.Table, say: Say) -> Floats:
     """The same window, predicted by the champion; its bytes are compared with the registered digest before loading."""
     import joblib  # type: ignore[import-untyped]
 
@@ -93,7 +96,14 @@ def _champion(job: Job, champion: ModelVersion, test: pa.Table) -> Floats:
     from capstan.training.factories import importable
     from capstan.training.fitting import predict
 
-    bento = BentoPackager(Path(job.places.bentos)).verify(champion.bento_tag, champion.digest)
+    home = Path(job.places.bentos)
+    if job.places.artifacts:
+        from capstan.artifacts.store import ArtifactStore
+
+        store = ArtifactStore(job.places.artifacts)
+        bento = patiently(lambda: store.pull_bento(champion.bento_tag, champion.digest, home), say)
+    else:
+        bento = BentoPackager(home).verify(champion.bento_tag, champion.digest)
     folder = bento / MODEL_FOLDER
     with importable(folder / "factories"):
         pipeline = joblib.load(folder / "pipeline.joblib")

@@ -8,17 +8,23 @@ from capstan.evaluation.gates import judge_value
 from capstan.ports.codec import to_json
 from capstan.training.job import Job
 from capstan.training.model_folder import as_json
+from capstan_pipelines.steps.patience import patiently
 from capstan_pipelines.steps.progress import step
 
 
 def run(job_folder: str, model_folder: str, package_file: str) -> None:
-    """Write tag, digest and whether the model keeps `requirements.modelSize`."""
+    """Write tag, digest and whether the model keeps `requirements.modelSize`; raises UnavailableError."""
     with step("package") as say:
         job, folder = Job(job_folder), Path(model_folder)
         from capstan.adapters.bento_packager import BentoPackager
 
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        tag, digest = BentoPackager(Path(job.places.bentos)).package(job.request.system, folder)
+        packager = BentoPackager(Path(job.places.bentos))
+        tag, digest = packager.package(job.request.system, folder)
+        if job.places.artifacts:
+            from capstan.artifacts.store import ArtifactStore
+
+            patiently(lambda: ArtifactStore(job.places.artifacts).push_bento(tag, packager.path(tag)), say)
         most = job.system.spec.requirements.model_size
         gates = (
             []

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from capstan.domain.training import GateOutcome
 from capstan.domain.versions import Digest, ModelVersion, VersionName
-from capstan.errors import UnavailableError
-from capstan.ports.codec import from_json, to_json
+from capstan.ports.codec import from_json
 from capstan.training.job import Job
 from capstan.training.model_folder import as_json
-from capstan_pipelines.steps.progress import Say, step
-
-PATIENCE = "CAPSTAN_REGISTRY_PATIENCE_SECONDS"
-_DEFAULT_PATIENCE = 6 * 3600.0
-_LONGEST_WAIT = 30.0
-
-T = TypeVar("T")
+from capstan.training.result import result_document, result_path
+from capstan_pipelines.steps.patience import patiently
+from capstan_pipelines.steps.progress import step
 
 
 def run(
@@ -55,6 +47,7 @@ def run(
             job.request.system,
             tracking_uri=job.places.tracking_uri,
             artifact_root=Path(job.places.artifact_root) if job.places.artifact_root else None,
+            model=job.places.registry_model,
         )
         record = RunRecord(
             parameters=_parameters(job, choice),
@@ -70,49 +63,34 @@ def run(
         trigger = job.request.trigger
         tags = {"trigger": trigger.kind.value, "trigger.reason": trigger.reason, "candidate": choice["name"]}
 
+        candidates = {
+            tried["name"]: {name: value for name, value in tried["metrics"].items() if value is not None}
+            for tried in choice["candidates"]
+        }
+
+        def result(version: ModelVersion) -> str:
+            return as_json(result_document(version, gates, candidates, choice["reason"]))
+
         def attempt() -> ModelVersion:
+            if job.places.artifacts and registry.version_of(made.run) is None:
+                _leave(job, result(made))
             registry.record_run(made, record)
             return registry.register(made, tags=tags, metrics=metrics)
 
         version = patiently(attempt, say)
+        if job.places.artifacts:
+            patiently(lambda: _leave(job, result(version)), say)
         path = Path(result_file)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            as_json(
-                {
-                    "version": to_json(version),
-                    "gates": [to_json(gate) for gate in gates],
-                    "candidates": {
-                        result["name"]: {n: v for n, v in result["metrics"].items() if v is not None}
-                        for result in choice["candidates"]
-                    },
-                    "message": choice["reason"],
-                }
-            )
-        )
+        path.write_text(result(version))
         say(f"{version.name}, {version.digest[:19]}")
 
 
-def patiently(
-    attempt: Callable[[], T],
-    say: Say,
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-    patience: float | None = None,
-) -> T:
-    """Repeat while the registry does not answer, waiting 1, 2, 4, ... up to 30 s: no trained model is thrown away."""
-    if patience is None:
-        patience = float(os.environ.get(PATIENCE, _DEFAULT_PATIENCE))
-    waited, wait = 0.0, 1.0
-    while True:
-        try:
-            return attempt()
-        except UnavailableError as error:
-            if waited >= patience:
-                raise
-            say(f"{error}; trying again in {wait:g} s")
-            sleep(wait)
-            waited, wait = waited + wait, min(_LONGEST_WAIT, wait * 2)
+def _leave(job: Job, result: str) -> None:
+    """Beside the Bento, where whoever asks after the run is gone finds it."""
+    from capstan.artifacts.store import ArtifactStore
+
+    ArtifactStore(job.places.artifacts).write(result_path(job.request.run), result.encode())
 
 
 def _parameters(job: Job, choice: dict[str, Any]) -> dict[str, str]:

@@ -22,19 +22,11 @@ from capstan.files import write_error
 from capstan.ports.registry import Registry
 from capstan.spec import MLSystem
 from capstan.training.factories import carry_factories
-from capstan.training.job import REQUEST, Places, write_job
+from capstan.training.job import REQUEST, Places, training_environment, write_job
 
 GRACE_SECONDS = 5.0
 STARTING_SECONDS = 60.0
 """How long a child may take from its start to its first word."""
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "POLARS_MAX_THREADS",
-)
 
 
 @dataclass(frozen=True)
@@ -159,15 +151,7 @@ class KfpLocalPipelines:
         return None
 
     def _spawn(self, folder: RunFolder, run: RunName) -> None:
-        threads = str(self._system.spec.training.threads)
-        environment = {
-            **os.environ,
-            **dict.fromkeys(_THREAD_VARIABLES, threads),
-            # Waiting threads that spin would take the cores from the requests that are served meanwhile.
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "PYTHONHASHSEED": "0",
-            "PYTHONUNBUFFERED": "1",
-        }
+        environment = {**os.environ, **training_environment(self._system.spec.training.threads)}
         command = [sys.executable, "-m", "capstan_pipelines.run_local", "--run-dir", str(folder.path)]
         nice = ["nice", "-n", str(self._nice)] if self._nice else []
         try:

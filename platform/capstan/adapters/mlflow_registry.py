@@ -50,9 +50,20 @@ class RunRecord:
 class MlflowRegistry:
     """The versions of one system: an experiment and a registered model of its name."""
 
-    def __init__(self, system: SystemName, *, tracking_uri: str, artifact_root: Path | None = None) -> None:
-        """`artifact_root` is where a local store keeps artifacts; None: the server knows."""
+    def __init__(
+        self,
+        system: SystemName,
+        *,
+        tracking_uri: str,
+        artifact_root: Path | None = None,
+        model: str = "",
+    ) -> None:
+        """`artifact_root` is where a local store keeps artifacts; None: the server knows.
+
+        `model` is the system's name in MLflow where that keeps systems of several namespaces; empty: as it is.
+        """
         self._system = system
+        self._model = model or system
         self.tracking_uri = tracking_uri
         self._artifact_root = artifact_root
         self._client_: Any = None
@@ -109,7 +120,7 @@ class MlflowRegistry:
                 f"{_TAG}as_of": version.as_of.isoformat(),
             }
             created = client.create_model_version(
-                self._system,
+                self._model,
                 source=f"{client.get_run(run_id).info.artifact_uri}/model",
                 run_id=run_id,
                 tags=all_tags,
@@ -135,7 +146,7 @@ class MlflowRegistry:
         """`champion` and `challenger`, where set."""
         with self._answering():
             self._experiment()
-            found = self._client().get_registered_model(self._system).aliases
+            found = self._client().get_registered_model(self._model).aliases
             return {alias: VersionName(f"v{number}") for alias, number in found.items()}
 
     def set_alias(self, alias: str, version: VersionName | None) -> None:
@@ -144,11 +155,11 @@ class MlflowRegistry:
             self._experiment()
             client = self._client()
             if version is None:
-                client.delete_registered_model_alias(self._system, alias)
+                client.delete_registered_model_alias(self._model, alias)
             elif self.version(version) is None:
-                raise NotFoundError(f"the registry holds no version {version!r} of {self._system}")
+                raise NotFoundError(f"the registry holds no version {version!r} of {self._model}")
             else:
-                client.set_registered_model_alias(self._system, alias, version.removeprefix("v"))
+                client.set_registered_model_alias(self._model, alias, version.removeprefix("v"))
 
     def _versions(self) -> list[ModelVersion]:
         self._experiment()
@@ -156,7 +167,7 @@ class MlflowRegistry:
         token = None
         while True:
             page = self._client().search_model_versions(
-                f"name = '{self._system}'", max_results=_PAGE, page_token=token
+                f"name = '{self._model}'", max_results=_PAGE, page_token=token
             )
             found += page
             token = page.token
@@ -194,22 +205,20 @@ class MlflowRegistry:
         if self._experiment_ is None:
             with self._answering():
                 client = self._client()
-                found = client.get_experiment_by_name(self._system)
+                found = client.get_experiment_by_name(self._model)
                 if found is None:
                     root = self._artifact_root
-                    location = root.resolve().joinpath(self._system).as_uri() if root is not None else None
+                    location = root.resolve().joinpath(self._model).as_uri() if root is not None else None
                     self._experiment_ = str(
                         _unless_there(
-                            lambda: client.create_experiment(self._system, artifact_location=location),
-                            lambda: client.get_experiment_by_name(self._system).experiment_id,
+                            lambda: client.create_experiment(self._model, artifact_location=location),
+                            lambda: client.get_experiment_by_name(self._model).experiment_id,
                         )
                     )
                 else:
                     self._experiment_ = str(found.experiment_id)
                 _unless_there(
-                    lambda: client.create_registered_model(
-                        self._system, tags={f"{_TAG}system": self._system}
-                    ),
+                    lambda: client.create_registered_model(self._model, tags={f"{_TAG}system": self._system}),
                     lambda: None,
                 )
         return self._experiment_
@@ -229,7 +238,7 @@ class MlflowRegistry:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One process of this machine at a time looks for a run and makes what is missing."""
-        name = hashlib.sha256(f"{self.tracking_uri}\n{self._system}".encode()).hexdigest()[:16]
+        name = hashlib.sha256(f"{self.tracking_uri}\n{self._model}".encode()).hexdigest()[:16]
         folder = self._artifact_root if self._artifact_root is not None else Path(tempfile.gettempdir())
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(

@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,20 @@ def carry_factories(system: MLSystem, folder: Path) -> None:
 
     A module that is installed as a package and does not lie beside the file stays where it is.
     """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".factories-", dir=folder.parent) as scratch:
+        gathered = Path(scratch) / folder.name
+        _gather(system, gathered)
+        if not gathered.is_dir():
+            return
+        try:
+            # Whole or not at all: steps of one run may carry side by side.
+            gathered.rename(folder)
+        except OSError:
+            shutil.copytree(gathered, folder, dirs_exist_ok=True)
+
+
+def _gather(system: MLSystem, folder: Path) -> None:
     for index, candidate in enumerate(system.spec.training.candidates):
         if candidate.custom is None:
             continue

@@ -24,6 +24,14 @@ REQUEST, SPEC, PLACES, CHAMPION, FACTORIES = (
     "champion.json",
     "factories",
 )
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "POLARS_MAX_THREADS",
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,10 @@ class Places:
     """Where MLflow keeps artifacts; empty for a server, which knows."""
     bentos: str
     """BENTOML_HOME."""
+    artifacts: str = ""
+    """URI of the system's artifact store, where other machines find Bentos and results; empty: `bentos` is all."""
+    registry_model: str = ""
+    """The system's name in MLflow; empty: as in the file."""
 
 
 class Job:
@@ -71,10 +83,15 @@ class Job:
         """The version to beat; None for the first run."""
         return from_json(ModelVersion, self._read(CHAMPION)) if (self.folder / CHAMPION).exists() else None
 
-    @property
+    @cached_property
     def factories(self) -> Path:
-        """Source of custom candidates; need not exist."""
-        return self.folder / FACTORIES
+        """Source of custom candidates; need not exist. Carried now if whoever wrote this folder could not see it."""
+        folder = self.folder / FACTORIES
+        if not folder.exists() and any(one.custom for one in self.system.spec.training.candidates):
+            from capstan.training.factories import carry_factories
+
+            carry_factories(self.system, folder)
+        return folder
 
     @property
     def seed(self) -> int:
@@ -85,6 +102,19 @@ class Job:
         return json.loads((self.folder / name).read_bytes())
 
 
+def job_files(
+    *,
+    request: TrainingRequest,
+    spec: dict[str, Any],
+    places: Places,
+    champion: ModelVersion | None,
+) -> dict[str, bytes]:
+    """What the steps read, by file name; the request comes last, so that a folder with one is whole."""
+    files = {} if champion is None else {CHAMPION: to_json(champion)}
+    files |= {SPEC: spec, PLACES: asdict(places), REQUEST: to_json(request)}
+    return {name: json.dumps(content).encode() for name, content in files.items()}
+
+
 def write_job(
     folder: Path,
     *,
@@ -93,9 +123,18 @@ def write_job(
     places: Places,
     champion: ModelVersion | None,
 ) -> None:
-    """Write what the steps read; the request comes last, so that a folder with one is whole."""
-    if champion is not None:
-        write_whole(folder / CHAMPION, json.dumps(to_json(champion)).encode())
-    write_whole(folder / SPEC, json.dumps(spec).encode())
-    write_whole(folder / PLACES, json.dumps(asdict(places)).encode())
-    write_whole(folder / REQUEST, json.dumps(to_json(request)).encode())
+    """Write the run's folder."""
+    files = job_files(request=request, spec=spec, places=places, champion=champion)
+    for name, content in files.items():
+        write_whole(folder / name, content)
+
+
+def training_environment(threads: int) -> dict[str, str]:
+    """What libraries must be told before they start: as many threads as the file says, and the same results each time."""
+    return {
+        **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
+        # Waiting threads that spin would take the cores from the requests that are served meanwhile.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONHASHSEED": "0",
+        "PYTHONUNBUFFERED": "1",
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from capstan.errors import ConflictError, UnavailableError
-from capstan_pipelines.steps.register import patiently
+from capstan_pipelines.steps.patience import patiently
 
 
 class Registry:

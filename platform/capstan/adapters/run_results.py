@@ -1,0 +1,44 @@
+"""How a run ended that nobody can be asked about any more: its version from the registry, its gates from the store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+from capstan.domain.training import RunPhase, RunStatus
+from capstan.domain.versions import RunName
+from capstan.ports.registry import Registry
+from capstan.training.result import read_result, result_path
+
+
+class Readable(Protocol):
+    """What is needed of an artifact store."""
+
+    def read(self, path: str) -> bytes | None:
+        """None if nothing is there; raises UnavailableError."""
+        ...
+
+
+def recorded(run: RunName, registry: Registry, store: Readable | None) -> RunStatus | None:
+    """The run's success, as registry and store tell it; None if it has registered nothing.
+
+    A version whose gates can't be read counts as a failed run: without its gates it must not be promoted. `store` is
+    None where artifacts lie on a volume that this process does not see. Raises UnavailableError.
+    """
+    version = registry.version_of(run)
+    if version is None:
+        return None
+    content = store.read(result_path(run)) if store is not None else None
+    if content is None:
+        return RunStatus(
+            RunPhase.FAILED,
+            f"{version.name} is registered, but what its gates said is lost: the run's pod is gone"
+            + (" and artifacts on a volume can't be read from here" if store is None else "")
+            + "; train again",
+        )
+    status = read_result(content)
+    if status.version is None or status.version.digest != version.digest:
+        return RunStatus(
+            RunPhase.FAILED, f"{version.name} is registered, but the result of {run} tells of other bytes"
+        )
+    return replace(status, version=version)

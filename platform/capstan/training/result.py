@@ -1,0 +1,47 @@
+"""What a run leaves for those who did not watch it: its version, its gates and its candidates, kept beside its Bento.
+
+It is written once before the version is registered, still without a name, and once after: so whoever finds a
+registered version also finds the gates that it passed or failed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from capstan.domain.training import GateOutcome, RunPhase, RunStatus
+from capstan.domain.versions import ModelVersion, RunName
+from capstan.ports.codec import from_json, to_json
+
+
+def result_path(run: RunName) -> str:
+    """Where it is kept in the system's artifact store."""
+    return f"runs/{run}/result.json"
+
+
+def result_document(
+    version: ModelVersion,
+    gates: Sequence[GateOutcome],
+    candidates: Mapping[str, Mapping[str, float]],
+    message: str,
+) -> dict[str, Any]:
+    """As JSON; `version` has no name before it is registered."""
+    return {
+        "version": to_json(version),
+        "gates": [to_json(gate) for gate in gates],
+        "candidates": {name: dict(metrics) for name, metrics in candidates.items()},
+        "message": message,
+    }
+
+
+def read_result(content: bytes | str) -> RunStatus:
+    """The status of the run that wrote it; its version may have no name yet."""
+    result = json.loads(content)
+    return RunStatus(
+        RunPhase.SUCCEEDED,
+        result["message"],
+        version=from_json(ModelVersion, result["version"]),
+        gates=tuple(from_json(GateOutcome, gate) for gate in result["gates"]),
+        candidates=result["candidates"],
+    )
