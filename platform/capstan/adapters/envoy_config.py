@@ -31,6 +31,8 @@ ROUTES_NAME = "capstan"
 ROUTES_TYPE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 CLUSTER_TYPE = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 HASH_PATTERN = "^(.*)$"
+DIFFERING = "(gateways differ)"
+"""Salt of a split that not all Envoys obey; no rollout has such a name."""
 
 
 @dataclass(frozen=True)
@@ -89,17 +91,21 @@ def version_cluster(name: VersionName, endpoint: Endpoint) -> Json:
 def _static(name: str, endpoint: Endpoint) -> Json:
     address = {"socket_address": {"address": endpoint.host, "port_value": endpoint.port}}
     literal = re.fullmatch(r"[0-9.]+|\[?[0-9a-fA-F:]+]?", endpoint.host) is not None
+    # Shorter than the 5 s after which the servers close an idle connection: else a request could meet the close.
+    connections = {"idle_timeout": "4s"}
+    if not literal:
+        # A Service spreads connections, not requests: a pod that was added gets none while the old ones last.
+        connections["max_connection_duration"] = "60s"
     return {
         "@type": CLUSTER_TYPE,
         "name": name,
-        "type": "STATIC" if literal else "STRICT_DNS",
+        **({"type": "STATIC"} if literal else {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED"}),
         "connect_timeout": "1s",
         "circuit_breakers": _breakers(),
-        # Shorter than the 5 s after which the servers close an idle connection: else a request could meet the close.
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": f"{EXTENSIONS}.upstreams.http.v3.HttpProtocolOptions",
-                "common_http_protocol_options": {"idle_timeout": "4s"},
+                "common_http_protocol_options": connections,
                 "explicit_http_config": {"http_protocol_options": {}},
             }
         },
@@ -256,3 +262,43 @@ def _salt(action: Json) -> str:
         substitution = str(policy.get("header", {}).get("regex_rewrite", {}).get("substitution", ""))
         return substitution.removesuffix("/\\1").replace("\\\\", "\\")
     return ""
+
+
+def agreed(splits: Sequence[TrafficSplit | None]) -> TrafficSplit | None:
+    """The one split that all obey.
+
+    Where they differ: all their versions, since any of them may get requests, at the mean of their weights, under a
+    salt that no rollout has; so it equals no split that is wanted, and nobody takes a version of it for unused.
+    """
+    if len(set(splits)) <= 1:
+        return next(iter(splits), None)
+    weights: dict[VersionName, int] = {}
+    percents: dict[VersionName, int] = {}
+    for found in splits:
+        for arm in found.arms if found is not None else ():
+            weights[arm.version] = weights.get(arm.version, 0) + arm.weight
+        for mirror in found.mirrors if found is not None else ():
+            percents[mirror.version] = percents.get(mirror.version, 0) + mirror.percent
+    return TrafficSplit(
+        arms=tuple(Arm(name, Weight(round(sum_ / len(splits)))) for name, sum_ in weights.items()),
+        mirrors=tuple(Mirror(name, Weight(round(sum_ / len(splits)))) for name, sum_ in percents.items()),
+        salt=DIFFERING,
+    )
+
+
+def used_clusters(routes: Json) -> frozenset[str]:
+    """Clusters that a route table sends anything to."""
+    found: set[str] = set()
+    for host in routes.get("virtual_hosts", ()):
+        for route in host.get("routes", ()):
+            action = route.get("route", {})
+            found |= {arm["name"] for arm in action.get("weighted_clusters", {}).get("clusters", ())}
+            found |= {policy["cluster"] for policy in action.get("request_mirror_policies", ())}
+            found |= {action["cluster"]} if "cluster" in action else set()
+    return frozenset(found)
+
+
+def members(cluster: Json) -> frozenset[str]:
+    """Clusters that an aggregate sends requests to; none for any other."""
+    typed = cluster.get("cluster_type", {}).get("typed_config", {})
+    return frozenset(typed.get("clusters", ()))

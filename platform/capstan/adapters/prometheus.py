@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from ruamel.yaml import YAML
 
-from capstan.adapters import tools
+from capstan.adapters import envoy_stats, tools
 from capstan.adapters.processes import ProcessSpec, ProcessSupervisor
 from capstan.adapters.prometheus_query import PART, PrometheusQuery
 from capstan.errors import UnavailableError
@@ -23,12 +23,6 @@ PROCESS = "prometheus"
 GENERATION = "capstan_monitor_generation"
 EVALUATED_GENERATION = "capstan_rules_generation"
 """Recorded at the end of each rule group: the generation of the monitor that the group's alerts have seen."""
-ENVOY_STATS = (
-    r"^(cluster\.[^.]+\.(upstream_rq_completed|upstream_rq_retry|upstream_rq_[1-5]xx|upstream_rq_timeout"
-    r"|upstream_rq_per_try_timeout|upstream_rq_rx_reset|upstream_cx_connect_fail|membership_healthy)"
-    r"|vhost\.capstan\.vcluster\.predictions\.upstream_rq_[1-5]xx"
-    r"|http\.gateway\.downstream_rq_(total|active|[1-5]xx))$"
-)
 
 
 @dataclass(frozen=True)
@@ -64,7 +58,7 @@ def config(settings: PrometheusSettings, folder: Path) -> dict[str, Any]:
             {
                 "job_name": "envoy",
                 "metrics_path": "/stats/prometheus",
-                "params": {"filter": [ENVOY_STATS]},
+                "params": {"filter": [envoy_stats.EXPORTED]},
                 "static_configs": [{"targets": [settings.envoy_admin]}],
                 "metric_relabel_configs": [
                     {
