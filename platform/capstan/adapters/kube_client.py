@@ -139,10 +139,19 @@ class KubeClient:
     NotAllowedError and names the right that is missing; 409 is ConflictError.
     """
 
-    def __init__(self, api: Any, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        """`api` is a kubernetes.client.ApiClient."""
+    def __init__(
+        self,
+        api: Any,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        tries: int = _TRIES,
+        timeout_seconds: tuple[float, float] = _TIMEOUT_SECONDS,
+    ) -> None:
+        """`api` is a kubernetes.client.ApiClient; the timeouts are those to connect and to answer."""
         self._api = api
         self._sleep = sleep
+        self._tries = tries
+        self._timeout_seconds = timeout_seconds
         self._lock = threading.Lock()
         self.calls: Counter[tuple[str, str]] = Counter()
         """By method and plural name of the resource, tries included."""
@@ -160,18 +169,24 @@ class KubeClient:
         return cls(client.ApiClient(settings))
 
     @classmethod
-    def from_kubeconfig(cls, context: str | None = None) -> KubeClient:
-        """By the kubeconfig file; raises NotFoundError where it, or the context in it, is missing."""
+    def from_kubeconfig(cls, context: str | None = None, file: str | None = None) -> KubeClient:
+        """By the kubeconfig file (None: as kubectl finds it); raises NotFoundError if it or the context is missing."""
         from kubernetes import client, config
 
         settings = client.Configuration()
         try:
-            config.load_kube_config(context=context, client_configuration=settings)
+            config.load_kube_config(file, context=context, client_configuration=settings)
         except config.ConfigException as error:
             raise NotFoundError(
                 f"kubeconfig: {error}; `kubectl config get-contexts` lists the contexts there are"
             ) from error
         return cls(client.ApiClient(settings))
+
+    def impatient(self) -> KubeClient:
+        """A client of the same server, with a connection of its own, that gives up soon and tries nothing twice."""
+        from kubernetes import client
+
+        return KubeClient(client.ApiClient(self._api.configuration), tries=1, timeout_seconds=(2.0, 4.0))
 
     @property
     def configuration(self) -> Any:
@@ -276,11 +291,11 @@ class KubeClient:
         content: str = "application/json",
     ) -> str:
         wait = _FIRST_WAIT_SECONDS
-        for tried in range(1, _TRIES + 1):
+        for tried in range(1, self._tries + 1):
             try:
                 return self._once(method, resource, path, body, query or {}, content)
             except UnavailableError as error:
-                if tried == _TRIES:
+                if tried == self._tries:
                     raise
                 after = getattr(error, "retry_after", None)
                 self._sleep(min(after or wait, _LONGEST_WAIT_SECONDS))
@@ -312,7 +327,7 @@ class KubeClient:
                 auth_settings=["BearerToken"],
                 _preload_content=False,
                 _return_http_data_only=True,
-                _request_timeout=_TIMEOUT_SECONDS,
+                _request_timeout=self._timeout_seconds,
             )
         except ApiException as error:
             raise _translated(error, method, path) from error
