@@ -27,9 +27,17 @@ class Images(_Settings):
     python: str = f"{REPOSITORY}/capstan-python:{RELEASE}"
     """Training, collector, monitor, MLflow."""
     gateway: str = f"{REPOSITORY}/capstan-gateway:{RELEASE}"
+    version: str = ""
+    """Image that `capstan image` made of a version, such as `ghcr.io/me/{system}:{digest}`, filled in by name and the first
+    12 digits of the Bento's digest; empty: the generic serving image, which fetches the Bento."""
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
     """Names of Secrets in the systems' namespaces."""
+
+    def of_version(self, system: str, digest: str) -> str | None:
+        """None: no image was made of it, the generic one serves it."""
+        short = digest.removeprefix("sha256:")[:12]
+        return self.version.format(system=system, digest=short) if self.version else None
 
 
 class ConfigMapRef(_Settings):
@@ -55,12 +63,17 @@ class ClusterSettings(_Settings):
     prometheus_url: str = "http://prometheus.capstan-system.svc:9090"
     alertmanager_url: str = "http://alertmanager.capstan-system.svc:9093"
     webhook_url: str = "http://capstan-operator.capstan-system.svc:8088/alerts"
+    webhook_token: Path | None = None
+    """File with the bearer token that Alertmanager sends; None: every notification is refused, alerts are polled."""
     kfp_url: str = ""
     """Of the KFP server's REST API; empty: training runs as a Job."""
     kfp_token: Path | None = None
     """File with a ServiceAccount token of audience pipelines.kubeflow.org; None: no authentication."""
     rules: ConfigMapRef | None = None
     """Where a plain Prometheus reads rules; None: PrometheusRule objects for the Prometheus operator."""
+    seldon_executor: bool = True
+    """Whether Seldon puts its executor beside a model, for Seldon's own clients and metrics; False where systems live
+    under Pod Security "restricted", which refuses the executor: it does not drop its capabilities."""
     storage_class: str | None = None
     """Of the volumes that are made for systems; None: the cluster's default."""
 
