@@ -95,11 +95,16 @@ class WatchedKube:
         *,
         may_write: Callable[[], bool] = lambda: True,
         watched: Mapping[str, Watch] = WATCHED,
+        namespaces: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`may_write` is asked before every write: whoever has lost the Lease must not finish what it began."""
+        """`may_write` is asked before every write: whoever has lost the Lease must not finish what it began.
+
+        Only objects of these namespaces are watched; empty: of all.
+        """
         self._client = client
         self._may_write = may_write
+        self._namespaces = frozenset(namespaces)
         self._clock = clock
         self._lock = threading.RLock()
         self._shelves = {kind: _Shelf(watch) for kind, watch in watched.items()}
@@ -122,7 +127,11 @@ class WatchedKube:
         shelf = self._shelves[kind]
         began = self._clock()
         labels = {SYSTEM_LABEL: EXISTS} if shelf.watch.labelled else None
-        listed = self._client.list(kind, labels=labels)
+        listed = [
+            document
+            for namespace in (sorted(self._namespaces) or [None])
+            for document in self._client.list(kind, namespace, labels=labels)
+        ]
         present = {_place(document) for document in listed}
         news = []
         with self._lock:
@@ -137,10 +146,10 @@ class WatchedKube:
             shelf.is_listed = True
         return news
 
-    def prime(self) -> None:
-        """List every watched kind, before anything is looked at."""
-        for kind in self._shelves:
-            self.resync(kind)
+    @property
+    def unlisted(self) -> list[str]:
+        """Kinds that were not listed yet; before all were, nothing should be looked at."""
+        return [kind for kind, shelf in self._shelves.items() if not shelf.is_listed]
 
     def seen(self, kind: str, namespace: str, name: str) -> Seen | None:
         """What is known of a watched object; None: it does not exist."""
@@ -156,6 +165,11 @@ class WatchedKube:
         with self._lock:
             return {kind: len(shelf.objects) for kind, shelf in self._shelves.items()}
 
+    def places(self, kind: str) -> list[tuple[str, str]]:
+        """(namespace, name) of all known objects of the kind."""
+        with self._lock:
+            return list(self._shelves[kind].objects)
+
     def walk(self, kind: str) -> list[Object]:
         """All known objects of the kind."""
         with self._lock:
@@ -166,17 +180,17 @@ class WatchedKube:
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
         shelf = self._readable(kind)
-        if shelf is None or namespace is None:
+        if shelf is None or not self._covers(namespace):
             return self._client.get(kind, name, namespace)
         with self._lock:
-            kept = shelf.objects.get((namespace, name))
+            kept = shelf.objects.get((str(namespace), name))
         return orjson.loads(kept.content) if kept is not None else None
 
     def list(
         self, kind: str, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
     ) -> Sequence[Object]:
         shelf, labels = self._readable(kind), labels or {}
-        if shelf is None or (shelf.watch.labelled and SYSTEM_LABEL not in labels):
+        if shelf is None or not self._lists(namespace) or (shelf.watch.labelled and SYSTEM_LABEL not in labels):
             # Unlabelled ones are not watched: what is in memory would be less than there is.
             return self._client.list(kind, namespace, labels=labels)
         with self._lock:
@@ -227,6 +241,12 @@ class WatchedKube:
     def _require_leave(self) -> None:
         if not self._may_write():
             raise UnavailableError("the Lease", "this operator no longer holds it and writes nothing more")
+
+    def _covers(self, namespace: str | None) -> bool:
+        return namespace is not None and (not self._namespaces or namespace in self._namespaces)
+
+    def _lists(self, namespace: str | None) -> bool:
+        return not self._namespaces if namespace is None else self._covers(namespace)
 
     def _readable(self, kind: str) -> _Shelf | None:
         shelf = self._shelves.get(kind)

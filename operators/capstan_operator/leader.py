@@ -159,6 +159,7 @@ class Leadership:
         self._lock = lock
         self._lost = lost
         self._wait = wait
+        self._giving_up = threading.Event()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -171,14 +172,14 @@ class Leadership:
         return self._lock.holder
 
     def acquire(self) -> bool:
-        """Wait until the Lease is held; False if stopped meanwhile."""
-        while not self._stopping.is_set():
+        """Wait until the Lease is held; False if given up meanwhile."""
+        while not self._giving_up.is_set():
             try:
                 if self._lock.try_to_hold():
                     return True
             except UnavailableError as error:
                 logger.warning("waiting for the Lease: %s", error)
-            self._wait(self._stopping, self._lock.timing.retry)
+            self._wait(self._giving_up, self._lock.timing.retry)
         return False
 
     def keep(self) -> None:
@@ -190,6 +191,10 @@ class Leadership:
             thread = threading.Thread(target=target, name=f"lease{target.__name__}", daemon=True)
             self._threads.append(thread)
             thread.start()
+
+    def give_up(self) -> None:
+        """Wait no longer, if it is not held; a held one is kept until `release`."""
+        self._giving_up.set()
 
     def release(self) -> None:
         """Stop renewing and give the Lease away."""

@@ -1,0 +1,334 @@
+"""One look at one system: its file, its fixed objects, its engine, and when to look again.
+
+What follows from the file is remembered by generation, so a look at an idle system costs no call to the API server. Present
+state alone decides: whether the operator was away for a second or a week makes no difference.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from capstan.adapters.kube_client import Object
+from capstan.cluster.names import FINALIZER, SystemNames
+from capstan.domain.versions import SystemName
+from capstan.engine import Engine, Outcome
+from capstan.engine.policies import system_policy
+from capstan.errors import InvalidSpecError, NotAllowedError, NotFoundError
+from capstan.spec import MLSystem, parse
+from capstan_operator.cache import WatchedKube
+from capstan_operator.fixed import Applied, FixedObjects
+from capstan_operator.metrics import Metrics
+from capstan_operator.telling import Teller
+from capstan_operator.workers import Key
+
+logger = logging.getLogger(__name__)
+
+BUSY_SECONDS = 5.0
+IDLE_SECONDS = 30.0
+SUSPENDED_SECONDS = 300.0
+REFUSED_SECONDS = 300.0
+"""What the cluster lacks may be installed meanwhile."""
+ENDING_SECONDS = 2.0
+DRAIN_SECONDS = 300.0
+"""So long a deleted system is kept for a part that does not answer; then it goes without."""
+_MOST_PASSES = 20
+_LONGEST_SECONDS = 20.0
+"""Of one look; a system that keeps changing then goes behind the others."""
+_MOST_WIRED = 1000
+
+
+class Wired(Protocol):
+    """One system with its adapters."""
+
+    @property
+    def engine(self) -> Engine: ...
+
+    def documents(self) -> Sequence[Object]:
+        """Its fixed objects."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Wiring(Protocol):
+    """Constructs the adapters of systems; `capstan.cluster.wiring` is the real one."""
+
+    def wire(self, system: MLSystem, document: Object) -> Wired:
+        """Raises NotAllowedError if the file chooses what this cluster does not have."""
+        ...
+
+    def clear(self, namespace: str, system: str) -> None:
+        """Remove what no owner reference reaches; repeated, nothing happens."""
+        ...
+
+
+@dataclass
+class _Known:
+    """What is remembered of a system from one generation of its file to the next."""
+
+    uid: str
+    generation: int
+    problem: tuple[str, str] | None = None
+    """(reason, message) for which nothing is done; None: the file can be followed."""
+    is_suspended: bool = False
+    applied: Applied = field(default_factory=Applied)
+    is_new: bool = True
+    """The fixed objects of this generation have not been looked at."""
+    is_cleared: bool = False
+
+
+class SystemLoop:
+    """Looks at systems; several threads may, each at another system."""
+
+    def __init__(
+        self,
+        kube: WatchedKube,
+        wiring: Wiring,
+        metrics: Metrics,
+        *,
+        release: str,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        most_wired: int = _MOST_WIRED,
+    ) -> None:
+        self._kube = kube
+        self._wiring = wiring
+        self._metrics = metrics
+        self._fixed = FixedObjects(kube, release, clock=clock)
+        self._teller = Teller(kube, now=now)
+        self._clock = clock
+        self._now = now
+        self._most_wired = most_wired
+        self._known: dict[Key, _Known] = {}
+        self._wired: OrderedDict[Key, Wired] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def look(self, key: Key) -> float | None:
+        """After how many seconds to look again; None: when something happens. Raises CapstanError to be tried again."""
+        document = self._read(key)
+        if document is None:
+            self._forget(key)
+            return None
+        known = self._known_of(key, document)
+        if "deletionTimestamp" in document["metadata"]:
+            return self._end(key, document, known)
+        if known.problem is not None:
+            return self._refuse(document, known.problem)
+        if known.is_suspended and not _has_begun(document):
+            self._drop(key)
+            said = {"Ready": (False, "Suspended", "suspend: true; nothing has been started yet")}
+            self._teller.conditions(document, "Suspended", said)
+            return None
+        return self._keep(key, document, known)
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        with self._lock:
+            keys = list(self._wired)
+        for key in keys:
+            self._drop(key)
+
+    # -- a system that goes on
+
+    def _keep(self, key: Key, document: Object, known: _Known) -> float:
+        try:
+            wired = self._wired_of(key, document)
+        except NotAllowedError as error:
+            self._refuse(document, ("NotAllowed", str(error)))
+            return REFUSED_SECONDS
+        if FINALIZER not in (document["metadata"].get("finalizers") or ()):
+            document = self._set_finalizer(document, held=True)
+        self._ensure(key, document, known, wired)
+        try:
+            outcome = self._settle(wired, key[1])
+        except NotFoundError:
+            return 0.0
+        return self._pause(key, known, outcome)
+
+    def _ensure(self, key: Key, document: Object, known: _Known, wired: Wired) -> None:
+        ensured = self._fixed.ensure(key[0], known.applied, wired.documents, is_new=known.is_new)
+        known.is_new = False
+        for what in ensured.put_back:
+            self._metrics.note_put_back()
+            message = f"{what} was changed or deleted by somebody else and was put back"
+            self._teller.event(document, "ObjectRestored", message, once=self._now().isoformat())
+        for why in ensured.refused:
+            self._teller.event(document, "ObjectRefused", why)
+
+    def _settle(self, wired: Wired, name: str) -> Outcome:
+        began = self._clock()
+        for _ in range(_MOST_PASSES):
+            outcome = wired.engine.reconcile(name)
+            if outcome.is_settled or self._clock() - began > _LONGEST_SECONDS:
+                break
+        return outcome
+
+    def _pause(self, key: Key, known: _Known, outcome: Outcome) -> float:
+        if not outcome.is_settled:
+            return 0.0
+        document = self._read(key)
+        if document is None:
+            return 0.0
+        if known.is_suspended:
+            seconds = SUSPENDED_SECONDS
+        else:
+            seconds = BUSY_SECONDS if _is_busy(document) else IDLE_SECONDS
+        if outcome.requeue_after is not None:
+            seconds = min(seconds, max(outcome.requeue_after.total_seconds(), 0.1))
+        return seconds
+
+    # -- a system that can't be followed
+
+    def _refuse(self, document: Object, problem: tuple[str, str]) -> float | None:
+        reason, message = problem
+        said = {"Ready": (False, reason, message), "Stalled": (True, reason, message)}
+        self._teller.event(document, reason, message)
+        self._teller.conditions(document, "Invalid", said)
+        return None
+
+    # -- a system that ends
+
+    def _end(self, key: Key, document: Object, known: _Known) -> float | None:
+        if FINALIZER not in (document["metadata"].get("finalizers") or ()):
+            self._forget(key)
+            return None
+        late = self._is_late(document)
+        if not known.is_cleared:
+            self._clear(key, late=late)
+            known.is_cleared = True
+        if late:
+            message = f"parts did not answer for {DRAIN_SECONDS:.0f} s; the rest is left to garbage collection"
+            self._teller.event(document, "DeletedUndrained", message)
+        elif self._has_to_drain(key, document, known):
+            try:
+                self._settle(self._wired_of(key, document), key[1])
+            except NotFoundError:
+                pass
+            except (InvalidSpecError, NotAllowedError) as error:
+                logger.warning("%s/%s is deleted without draining: %s", *key, error)
+            else:
+                left = self._read(key)
+                if left is not None and FINALIZER in (left["metadata"].get("finalizers") or ()):
+                    return ENDING_SECONDS
+        left = self._read(key)
+        if left is not None and FINALIZER in (left["metadata"].get("finalizers") or ()):
+            self._set_finalizer(left, held=False)
+        self._forget(key)
+        return None
+
+    def _has_to_drain(self, key: Key, document: Object, known: _Known) -> bool:
+        """Whether traffic or a training is in progress that should end in order."""
+        if known.problem is not None or not _has_begun(document):
+            return False
+        gateway = SystemNames(key[0], SystemName(key[1])).gateway
+        seen = self._kube.seen("Deployment", key[0], gateway)
+        # Without a gateway nobody is served any more: the namespace, or everything in the foreground, is going.
+        return seen is not None and not seen.is_deleted
+
+    def _is_late(self, document: Object) -> bool:
+        asked = datetime.fromisoformat(document["metadata"]["deletionTimestamp"])
+        return (self._now() - asked).total_seconds() > DRAIN_SECONDS
+
+    def _clear(self, key: Key, *, late: bool) -> None:
+        try:
+            self._wiring.clear(*key)
+        except Exception as error:
+            if not late:
+                raise
+            logger.warning("%s/%s: left behind: %s", *key, error)
+
+    # -- what is remembered
+
+    def _known_of(self, key: Key, document: Object) -> _Known:
+        meta = document["metadata"]
+        uid, generation = str(meta["uid"]), int(meta.get("generation", 1))
+        known = self._known.get(key)
+        if known is not None and known.uid == uid and known.generation == generation:
+            return known
+        self._drop(key)
+        applied = known.applied if known is not None and known.uid == uid else Applied()
+        fresh = _Known(uid, generation, applied=applied)
+        try:
+            system = parsed(document)
+            system_policy(system)
+            fresh.is_suspended = system.spec.suspend
+        except InvalidSpecError as error:
+            fresh.problem = ("InvalidSpec", str(error))
+        self._known[key] = fresh
+        return fresh
+
+    def _wired_of(self, key: Key, document: Object) -> Wired:
+        with self._lock:
+            if key in self._wired:
+                self._wired.move_to_end(key)
+                return self._wired[key]
+        wired = self._wiring.wire(parsed(document), document)
+        with self._lock:
+            self._wired[key] = wired
+            dropped = self._wired.popitem(last=False)[1] if len(self._wired) > self._most_wired else None
+        if dropped is not None:
+            dropped.close()
+        return wired
+
+    def _drop(self, key: Key) -> None:
+        with self._lock:
+            wired = self._wired.pop(key, None)
+        if wired is not None:
+            wired.close()
+
+    def _forget(self, key: Key) -> None:
+        self._drop(key)
+        self._known.pop(key, None)
+
+    # -- the API server
+
+    def _read(self, key: Key) -> Object | None:
+        return self._kube.get("MLSystem", key[1], key[0])
+
+    def _set_finalizer(self, document: Object, *, held: bool) -> Object:
+        meta = document["metadata"]
+        others = [one for one in meta.get("finalizers") or () if one != FINALIZER]
+        # With the version that was read: a merge patch replaces the whole list.
+        change = {
+            "metadata": {
+                "resourceVersion": meta["resourceVersion"],
+                "finalizers": [*others, FINALIZER] if held else others,
+            }
+        }
+        return self._kube.patch("MLSystem", meta["name"], meta["namespace"], change)
+
+
+def parsed(document: Object) -> MLSystem:
+    """The file in an MLSystem object; raises InvalidSpecError."""
+    file = {
+        "apiVersion": document["apiVersion"],
+        "kind": document["kind"],
+        "metadata": {"name": document["metadata"]["name"]},
+        "spec": document.get("spec") or {},
+    }
+    return parse(file, base_dir=Path())
+
+
+def _state(document: Object) -> dict[str, Any]:
+    state: dict[str, Any] = (document.get("status") or {}).get("state") or {}
+    return state
+
+
+def _has_begun(document: Object) -> bool:
+    """Whether there is anything that serves, trains or rolls out."""
+    state = _state(document)
+    return any(state.get(part) is not None for part in ("champion", "run", "rollout"))
+
+
+def _is_busy(document: Object) -> bool:
+    """Whether anything is in progress that is to be followed closely."""
+    state = _state(document)
+    return state.get("champion") is None or any(state.get(part) is not None for part in ("run", "rollout"))

@@ -1,0 +1,86 @@
+"""What the operator itself has to say about a system: conditions and Events that no engine writes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from capstan.adapters.kube_client import Kube, Object
+from capstan.errors import ConflictError
+
+COMPONENT = "capstan-operator"
+_LONGEST_NOTE = 1000
+"""Of a core/v1 Event's message."""
+
+
+class Teller:
+    """Writes conditions on change only, and each Event once."""
+
+    def __init__(self, kube: Kube, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._kube = kube
+        self._now = now
+
+    def event(self, system: Object, reason: str, message: str, *, once: str = "", warns: bool = True) -> None:
+        """An Event of the system; one with the same reason, message, generation and `once` is not written again."""
+        meta = system["metadata"]
+        moment = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        said = f"{meta['uid']}/{meta.get('generation')}/{reason}/{message}/{once}"
+        document: Object = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {
+                "name": f"{meta['name']}.{hashlib.sha256(said.encode()).hexdigest()[:16]}",
+                "namespace": meta["namespace"],
+            },
+            "involvedObject": {
+                "apiVersion": system["apiVersion"],
+                "kind": system["kind"],
+                "name": meta["name"],
+                "namespace": meta["namespace"],
+                "uid": meta["uid"],
+            },
+            "reason": reason,
+            "message": message[:_LONGEST_NOTE],
+            "type": "Warning" if warns else "Normal",
+            "source": {"component": COMPONENT},
+            "firstTimestamp": moment,
+            "lastTimestamp": moment,
+            "count": 1,
+        }
+        try:
+            self._kube.create(document)
+        except ConflictError:
+            return
+
+    def conditions(self, system: Object, phase: str, said: dict[str, tuple[bool, str, str]]) -> None:
+        """Set these conditions, type -> (holds, reason, message), and leave the others."""
+        status = system.get("status") or {}
+        wanted = [dict(one) for one in status.get("conditions") or () if one["type"] not in said]
+        before = {one["type"]: one for one in status.get("conditions") or ()}
+        for kind, (holds, reason, message) in said.items():
+            wanted.append(self._condition(kind, holds, reason, message, before.get(kind)))
+        change: dict[str, Any] = {
+            "observedGeneration": system["metadata"].get("generation", 1),
+            "phase": phase,
+            "conditions": wanted,
+        }
+        if all(status.get(key) == value for key, value in change.items()):
+            return
+        meta = system["metadata"]
+        self._kube.patch("MLSystem", meta["name"], meta["namespace"], {"status": change}, sub="status")
+
+    def _condition(
+        self, kind: str, holds: bool, reason: str, message: str, before: Any
+    ) -> dict[str, Any]:
+        word = "True" if holds else "False"
+        same = before is not None and before["status"] == word
+        since = before["lastTransitionTime"] if same else self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {
+            "type": kind,
+            "status": word,
+            "reason": reason,
+            "message": message[:_LONGEST_NOTE],
+            "lastTransitionTime": since,
+        }
