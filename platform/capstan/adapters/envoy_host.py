@@ -19,6 +19,8 @@ _DUMPS: dict[Kind, tuple[str, str]] = {
     "clusters": ("dynamic_active_clusters", "cluster"),
     "routes": ("dynamic_route_configs", "route_config"),
 }
+GENERATION_HEADER = "x-capstan-generation"
+"""Number of the ConfigMap's content that a pushed document belongs to."""
 ADMIN_PATHS = frozenset({"/clusters", "/config_dump", "/stats"})
 """All that is ever asked; the admin port could also stop Envoy or show keys."""
 

@@ -22,6 +22,9 @@ TAKES_SECONDS = 5.0
 class OrderedTraffic(ABC):
     """The TrafficProvider over all Envoys that `_hosts` names: no step begins before every one has ended the last."""
 
+    _looks_seconds = 0.02
+    """Between two looks at what Envoy says."""
+
     def __init__(
         self, settings: GatewaySettings, *, ready_timeout_seconds: float, sleep: Callable[[float], None]
     ) -> None:
@@ -57,11 +60,7 @@ class OrderedTraffic(ABC):
 
     def healthy(self) -> Mapping[str, bool]:
         """Version (or `collector`) -> whether the health checks of every Envoy pass."""
-        found: dict[str, bool] = {}
-        for host in self._hosts():
-            for name, passes in envoy_host.health(host).items():
-                found[name] = found.get(name, True) and passes
-        return found
+        return _health(self._hosts())
 
     def _move(self, wanted: Sequence[Json], routes: Json) -> None:
         split = envoy_config.split_of(routes)
@@ -132,20 +131,17 @@ class OrderedTraffic(ABC):
                 # The document is right but Envoy obeys another: it was changed and changed back unseen.
                 host.renew(kind)
                 renewed = True
-            self._sleep(0.01)
+            self._sleep(self._looks_seconds / 2)
 
     def _await_ready(self, versions: frozenset[VersionName]) -> None:
         deadline = time.monotonic() + self._ready_timeout
-        while unready := sorted(v for v, healthy in self._health_of(versions).items() if not healthy):
+        hosts = self._hosts() if versions else ()
+        while unready := sorted(versions - {name for name, passes in _health(hosts).items() if passes}):
             if time.monotonic() > deadline:
                 raise UnavailableError(
                     PART, f"{', '.join(unready)} does not pass its health check; nothing was routed"
                 )
-            self._sleep(0.02)
-
-    def _health_of(self, versions: frozenset[VersionName]) -> dict[VersionName, bool]:
-        healthy = self.healthy() if versions else {}
-        return {version: healthy.get(version, False) for version in versions}
+            self._sleep(self._looks_seconds)
 
     def _drain(self, names: Sequence[str]) -> None:
         """Until the leaving clusters have had nothing to answer for a moment, at most a request's whole timeout."""
@@ -156,6 +152,14 @@ class OrderedTraffic(ABC):
             busy = any(envoy_stats.active_of(host.ask, names) for host in hosts)
             quiet = 0 if busy else quiet + 1
             self._sleep(0.03)
+
+
+def _health(hosts: Sequence[EnvoyHost]) -> dict[str, bool]:
+    found: dict[str, bool] = {}
+    for host in hosts:
+        for name, passes in envoy_host.health(host).items():
+            found[name] = found.get(name, True) and passes
+    return found
 
 
 def refusal(split: TrafficSplit) -> str | None:

@@ -1,0 +1,140 @@
+"""One gateway pod: which configuration its Envoy has, from whom it takes a newer one, and whether requests may come."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import orjson
+
+from capstan.adapters import envoy_config, envoy_host
+from capstan.adapters.envoy_config import GatewaySettings
+from capstan.adapters.envoy_host import EnvoyHost, Kind, LocalEnvoy
+from capstan.adapters.envoy_order import OrderedTraffic
+from capstan.errors import ConflictError, UnavailableError
+from capstan.files import write_whole
+from capstan.gateway.documents import Configuration, Document, RefusedError
+from capstan.gateway.envoy_process import EnvoyProcess
+
+_LOG = logging.getLogger(__name__)
+PART = "the gateway's agent"
+BUSY_SECONDS = 3.0
+"""How long a push waits for the change that is under way."""
+
+
+class GatewayPod(OrderedTraffic):
+    """Keeps one Envoy at the newest configuration that it was pushed, that is mounted, or that its peers have."""
+
+    def __init__(self, envoy: EnvoyProcess, settings: GatewaySettings) -> None:
+        super().__init__(settings, ready_timeout_seconds=15.0, sleep=time.sleep)
+        self.envoy = envoy
+        self._host = LocalEnvoy(envoy.files, envoy.ask, lambda: envoy.boot, "the log of this container")
+        self._kept = envoy.files.folder / "configuration.json"
+        self._changing = threading.Lock()
+        self._configuration: Configuration | None = None
+        self._early: dict[Kind, Document] = {}
+        """Pushed before Envoy is started."""
+        self._has_routes = False
+        self.draining = False
+
+    @property
+    def configuration(self) -> Configuration | None:
+        """None: Envoy is not started yet."""
+        return self._configuration
+
+    def begin(self, candidates: Sequence[Configuration]) -> None:
+        """Start Envoy with the newest of these, of what an earlier life of the container kept, and of nothing."""
+        with self._change():
+            empty = Configuration(
+                Document(0, envoy_config.document(envoy_config.clusters(None, {}, self.settings))[1]),
+                Document(0, envoy_config.document([envoy_config.routes(None, self.settings)])[1]),
+            )
+            # Of equals the first: what is mounted is whole, what was kept may have been pushed by half.
+            newest = max([*candidates, *self._earlier(), empty], key=lambda found: found.rank[0])
+            for kind, document in sorted(self._early.items()):
+                if document.generation > newest.of(kind).generation:
+                    with contextlib.suppress(RefusedError):
+                        newest = newest.replaced(kind, document)
+            _LOG.info("starting with generation %d", newest.rank[0])
+            self._lay("clusters", newest.clusters.content)
+            self._lay("routes", newest.routes.content)
+            self._remember(newest)
+            self.envoy.start()
+
+    def push(self, kind: Kind, document: Document) -> None:
+        """Take what the operator sends.
+
+        Raises ConflictError if it is older than what is obeyed, RefusedError if requests would be lost by it,
+        UnavailableError while another change is under way. Before Envoy is started it is only kept for the start.
+        """
+        with self._change():
+            now = self._configuration
+            if now is None:
+                self._early[kind] = document
+                return
+            if document.generation < now.of(kind).generation:
+                raise ConflictError(f"generation {now.of(kind).generation} is obeyed, which is newer")
+            changed = now.replaced(kind, document)
+            self._lay(kind, document.content)
+            self._remember(changed)
+
+    def follow(self, found: Configuration | None) -> bool:
+        """Take what is mounted if it is newer than what was pushed, in the safe order; whether it was.
+
+        Raises UnavailableError if a version that is to get its first requests is not ready: it is tried again.
+        """
+        with self._change():
+            now = self._configuration
+            if found is None or now is None or found.rank <= now.rank:
+                return False
+            if any(found.of(kind).content != now.of(kind).content for kind in ("clusters", "routes")):
+                _LOG.info("generation %d was mounted and not pushed", found.rank[0])
+                self._move(found.clusters.resources, found.routes.resources[0])
+            self._remember(found)
+            return True
+
+    def is_ready(self) -> bool:
+        """Whether Envoy listens with a table of routes, and the pod is not on its way out."""
+        if self.draining or self._configuration is None:
+            return False
+        try:
+            if self.envoy.read("/ready").strip() != b"LIVE":
+                return False
+            self._has_routes = self._has_routes or bool(envoy_host.live(self._host, "routes"))
+        except UnavailableError:
+            return False
+        return self._has_routes
+
+    def is_alive(self) -> bool:
+        """Whether Envoy answers, if it was started."""
+        return self._configuration is None or self.envoy.answers()
+
+    def _hosts(self) -> Sequence[EnvoyHost]:
+        return (self._host,)
+
+    def _lay(self, kind: Kind, content: bytes) -> None:
+        # Envoy reads at a rename: so it is moved there again even if it is the same, as an edit may have gone unseen.
+        self._host.files.of(kind).unlink(missing_ok=True)
+        self._host.publish(kind, content)
+
+    def _remember(self, configuration: Configuration) -> None:
+        write_whole(self._kept, orjson.dumps(configuration.to_json()))
+        self._configuration = configuration
+
+    def _earlier(self) -> list[Configuration]:
+        try:
+            return [Configuration.from_json(orjson.loads(self._kept.read_bytes()))]
+        except (OSError, ValueError):
+            return []
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[None]:
+        if not self._changing.acquire(timeout=BUSY_SECONDS):
+            raise UnavailableError(PART, "another change is under way")
+        try:
+            yield
+        finally:
+            self._changing.release()
