@@ -28,7 +28,7 @@ class Images(_Settings):
     """Training, collector, monitor, MLflow."""
     gateway: str = f"{REPOSITORY}/capstan-gateway:{RELEASE}"
     version: str = ""
-    """Image that `capstan image` made of a version, such as `ghcr.io/me/{system}:{digest}`, filled in by name and the first
+    """Image that `capstan image` made of a version, such as `ghcr.io/me/{system}:{digest}`, filled in by name and first
     12 digits of the Bento's digest; empty: the generic serving image, which fetches the Bento."""
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()

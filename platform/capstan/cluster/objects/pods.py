@@ -8,6 +8,7 @@ from typing import Any
 from capstan.adapters.kube_client import Object
 from capstan.cluster.names import TOKENS_MOUNT, SystemNames
 from capstan.cluster.settings import ClusterSettings, Images
+from capstan.spec.cluster import EnvironmentVariable
 from capstan.spec.training import ResourceAmounts, Resources
 from capstan.spec.units import format_bytes, format_cores, parse_bytes, parse_cores
 
@@ -30,7 +31,7 @@ def pod(
     node_selector: Mapping[str, str] | None = None,
     grace_seconds: int = 30,
 ) -> Object:
-    """A PodSpec with an emptyDir at /tmp, without an API token, under the system's ServiceAccount that may do nothing."""
+    """A PodSpec with an emptyDir at /tmp and no API token, under the system's ServiceAccount, which may do nothing."""
     document: Object = {
         "serviceAccountName": names.service_account,
         "automountServiceAccountToken": False,
@@ -69,7 +70,7 @@ def container(
     resources: Object | None = None,
     **more: Any,
 ) -> Object:
-    """A container without privileges, its root file system read-only; `more` are probes, lifecycle, envFrom and alike."""
+    """A container without privileges and with a read-only root; `more` are probes, lifecycle, envFrom and alike."""
     document: Object = {
         "name": name,
         "image": image,
@@ -112,6 +113,21 @@ def variables(values: Mapping[str, str | None], extra: Iterable[Object] = ()) ->
     """Environment of a container: ours as given (None: left out), then those of the file that do not name ours."""
     own = [{"name": name, "value": value} for name, value in values.items() if value is not None]
     return [*own, *(entry for entry in extra if entry["name"] not in values)]
+
+
+def environment(entries: Iterable[EnvironmentVariable]) -> list[Object]:
+    """The file's own variables; confidential ones stay references to Secrets of the system's namespace."""
+    return [_variable(entry) for entry in entries]
+
+
+def _variable(entry: EnvironmentVariable) -> Object:
+    if entry.value_from is None:
+        return {"name": entry.name, "value": entry.value or ""}
+    secret = entry.value_from.secret_key_ref
+    return {
+        "name": entry.name,
+        "valueFrom": {"secretKeyRef": {"name": str(secret.name), "key": secret.key}},
+    }
 
 
 def resources(wanted: Resources, default: Mapping[str, str] = SMALL) -> Object:

@@ -1,0 +1,187 @@
+"""One model version as a Deployment: its Bento is checked before it starts, its traffic drained before it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from capstan.adapters.kube_client import Object
+from capstan.adapters.kube_serving import Artifact
+from capstan.cluster.names import COLLECTOR_PORT, MODEL_PORT, TOKENS_MOUNT, VERSION_LABEL, Owner, SystemNames
+from capstan.cluster.objects.artifacts import artifacts_place
+from capstan.cluster.objects.pods import (
+    TMP_MOUNT,
+    container,
+    disruption_budget,
+    environment,
+    http_probe,
+    pod,
+    resources,
+    scraped,
+    token_mount,
+    token_volume,
+    variables,
+)
+from capstan.cluster.settings import ClusterSettings
+from capstan.domain.versions import VersionName
+from capstan.spec.system import MLSystem
+
+CONTAINER = "model"
+FETCH = "fetch"
+PORT_NAME = "http"
+"""A name that Seldon's operator honours; else it moves the container to a port of its own."""
+READY, LIVE = "/v2/health/ready", "/v2/health/live"
+DRAIN_SECONDS = 5
+"""From being taken out of the endpoints to SIGTERM: every node's rules and the gateways have followed by then."""
+GRACE_SECONDS = 30
+"""Draining, then 5 s for requests to end, 5 s for the payload log to be flushed, and some to spare."""
+HOME_MOUNT = "/bento"
+"""Where the Bento lies, as `bentos/SYSTEM/LABEL`; only the init container may write there."""
+_DEFAULT_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
+_START_SECONDS = 600
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+def model(
+    system: MLSystem,
+    names: SystemNames,
+    settings: ClusterSettings,
+    owner: Owner | None,
+    version: VersionName,
+    artifact: Artifact,
+) -> list[Object]:
+    """Deployment and Service of a version; a HorizontalPodAutoscaler where `max` is above `min`, a budget above one."""
+    name, labels = names.model(version), names.version_labels(version)
+    selector = {**names.selector("model"), VERSION_LABEL: str(version)}
+    replicas = system.spec.serving.replicas
+    deployment: Object = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": names.metadata(name, labels, owner, annotations=artifact.annotations),
+        "spec": {
+            "selector": {"matchLabels": selector},
+            # A new pod first: a version that answers is never taken away for one that may not.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "revisionHistoryLimit": 1,
+            "template": {
+                "metadata": {"labels": labels, "annotations": scraped(MODEL_PORT)},
+                "spec": model_pod(system, names, settings, version, artifact),
+            },
+        },
+    }
+    service: Object = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": names.metadata(name, labels, owner),
+        "spec": {
+            "selector": selector,
+            "ports": [{"name": PORT_NAME, "port": MODEL_PORT, "targetPort": PORT_NAME, "protocol": "TCP"}],
+        },
+    }
+    objects = [deployment, service]
+    if replicas.max > replicas.min:
+        objects.append(_autoscaler(system, names.metadata(name, labels, owner), name))
+    else:
+        # Only without an autoscaler: a number that is applied would be put back at every look.
+        deployment["spec"]["replicas"] = replicas.min
+    if replicas.max > 1:
+        objects.append(disruption_budget(names.metadata(name, labels, owner), selector))
+    return objects
+
+
+def model_pod(
+    system: MLSystem, names: SystemNames, settings: ClusterSettings, version: VersionName, artifact: Artifact
+) -> Object:
+    """The pod of a version, whoever makes the Deployment around it."""
+    serving = system.spec.serving
+    place = artifacts_place(names, settings)
+    home = {"name": "bento", "mountPath": HOME_MOUNT}
+    own_image = settings.images.of_version(names.system, artifact.digest)
+    fetch = container(
+        FETCH,
+        settings.images.operator,
+        settings.images,
+        (
+            "python", "-m", "capstan.artifacts.fetch",
+            "--tag", artifact.tag, "--digest", artifact.digest, "--home", HOME_MOUNT,
+        ),
+        env=variables(place.variables),
+        envFrom=place.env_from,
+        mounts=[home, *place.mounts(read_only=True)],
+    )  # fmt: skip
+    serve = container(
+        CONTAINER,
+        own_image or settings.images.serving,
+        settings.images,
+        (
+            "python", "-m", "capstan.serving.start", f"{HOME_MOUNT}/bentos/{artifact.tag.replace(':', '/', 1)}",
+            "--host", "0.0.0.0", "--port", str(MODEL_PORT),  # noqa: S104
+        ),
+        env=variables(_variables(names, version, artifact), environment(serving.environment)),
+        ports={PORT_NAME: MODEL_PORT},
+        mounts=[token_mount()] if own_image else [{**home, "readOnly": True}, token_mount()],
+        resources=resources(serving.resources, _DEFAULT_REQUESTS),
+        startupProbe=http_probe(READY, PORT_NAME, period_seconds=1, failures=_START_SECONDS),
+        readinessProbe=http_probe(READY, PORT_NAME, period_seconds=2),
+        # Slow to give up: a model that computes for long is not dead, and the gateway asks another in the meantime.
+        livenessProbe=http_probe(LIVE, PORT_NAME, period_seconds=10, timeout_seconds=5, failures=6),
+        lifecycle={"preStop": {"exec": {"command": _sleep(DRAIN_SECONDS)}}},
+    )  # fmt: skip
+    return pod(
+        names,
+        settings,
+        [serve],
+        init_containers=[] if own_image else [fetch],
+        volumes=[
+            *([] if own_image else [{"name": home["name"], "emptyDir": {}}, *place.volumes]),
+            token_volume(names, "internal"),
+        ],
+        node_selector=serving.node_selector,
+        grace_seconds=GRACE_SECONDS,
+    )
+
+
+def _variables(names: SystemNames, version: VersionName, artifact: Artifact) -> dict[str, str | None]:
+    return {
+        # The Bento itself cannot be written to; this is where BentoML puts what it needs while it runs.
+        "BENTOML_HOME": f"{TMP_MOUNT}/bentoml",
+        "BENTOML_DO_NOT_TRACK": "True",
+        "CAPSTAN_SYSTEM": str(names.system),
+        "CAPSTAN_VERSION": str(version),
+        "CAPSTAN_DIGEST": str(artifact.digest),
+        "CAPSTAN_COLLECTOR_URL": f"http://{names.host(names.collector)}:{COLLECTOR_PORT}",
+        "CAPSTAN_INTERNAL_TOKEN_FILE": f"{TOKENS_MOUNT}/internal",
+        # Two arenas instead of eight per core: 20-40 MB less for the same speed, one thread does the work.
+        "MALLOC_ARENA_MAX": "2",
+        **_ONE_THREAD,
+    }
+
+
+def _sleep(seconds: int) -> list[str]:
+    # An image need not have a shell or `sleep`, and the lifecycle's own `sleep` is younger than Seldon's CRD.
+    return ["python", "-c", f"import time; time.sleep({seconds})"]
+
+
+def autoscaling_metrics(system: MLSystem) -> list[Object]:
+    """What replicas are added for: processors that are busier than the file wants, on average."""
+    percent = round(system.spec.serving.target_cpu * 100)
+    return [
+        {
+            "type": "Resource",
+            "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": percent}},
+        }
+    ]
+
+
+def _autoscaler(system: MLSystem, metadata: Mapping[str, object], name: str) -> Object:
+    replicas = system.spec.serving.replicas
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": dict(metadata),
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "minReplicas": replicas.min,
+            "maxReplicas": replicas.max,
+            "metrics": autoscaling_metrics(system),
+        },
+    }
