@@ -138,6 +138,7 @@ class Check(SpecModel):
     max: Number | None = Field(None, description="Largest value; without it no bound.", examples=[5000])
     allowed: tuple[str, ...] | None = Field(
         None,
+        max_length=10_000,
         description="The only values allowed, as text; without it any. Quote what YAML reads as a boolean.",
         examples=[["AA", "UA", "NO"]],
     )
@@ -193,6 +194,7 @@ class Data(SpecModel):
 
     sources: tuple[Source, ...] = Field(
         min_length=1,
+        max_length=100,
         description="Tables that the query can name.",
         examples=[[{"name": "flights", "csv": {"path": "data/flights.csv"}}]],
     )
@@ -216,6 +218,7 @@ class Data(SpecModel):
     )
     checks: tuple[Check, ...] = Field(
         (),
+        max_length=5000,
         description="What values must be, in training data and in requests alike.",
         examples=[[{"column": "distance", "min": 1}]],
     )

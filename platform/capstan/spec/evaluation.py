@@ -49,11 +49,13 @@ class Evaluation(SpecModel):
 
     slices: tuple[ColumnName, ...] = Field(
         (),
+        max_length=100,
         description="Columns by whose values the metrics are also reported.",
         examples=[["carrier", "origin"]],
     )
     gates: tuple[Gate, ...] = Field(
         (),
+        max_length=100,
         description="Comparisons that must be passed before the rollout begins; without any the rollout alone decides.",
         examples=[[{"metric": "rocAuc", "against": "Champion", "margin": 0.005, "confidence": 0.95}]],
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-Metric = Annotated[str, StringConstraints(min_length=1)]
+Metric = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 """Name of a metric; checked against the task in `capstan.spec.rules`."""
 
 METRICS: dict[str, tuple[str, ...]] = {

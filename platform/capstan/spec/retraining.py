@@ -120,6 +120,7 @@ class Retraining(SpecModel):
 
     triggers: tuple[RetrainingTrigger, ...] = Field(
         default_factory=_default_triggers,
+        max_length=100,
         description="Reasons to train; an empty list leaves it to people.",
         examples=[[{"drift": {}}, {"quality": {}}]],
     )

@@ -30,7 +30,7 @@ class Shadow(SpecModel):
         examples=[7],
     )
     duration: Duration = Field(timedelta(0), description="The step lasts at least so long.", examples=["2d"])
-    analyses: tuple[Name, ...] = Field((), description=_ANALYSES, examples=[["quality"]])
+    analyses: tuple[Name, ...] = Field((), max_length=20, description=_ANALYSES, examples=[["quality"]])
     deadline: PositiveDuration | None = Field(
         None,
         description="Without a verdict by then, `limits.onInconclusive` decides; without it there is no deadline.",
@@ -48,6 +48,7 @@ class Canary(SpecModel):
     )
     analyses: tuple[Name, ...] = Field(
         (),
+        max_length=20,
         description="Not in this version: only a shadow step sends both versions the same requests.",
         examples=[[]],
     )
@@ -185,7 +186,10 @@ class Limits(SpecModel):
         1, description="Failed looks that are borne; the next one rolls back.", examples=[1]
     )
     inconclusive: Count = Field(
-        5, description="Inconclusive looks that are borne once the minimum evidence is in.", examples=[5]
+        5,
+        description="Inconclusive looks that are borne once the minimum evidence is in; a verdict on blocks counts "
+        "once per closed block.",
+        examples=[5],
     )
     errors: Count = Field(4, description="Looks in a row without a measurement that are borne.", examples=[4])
     on_inconclusive: Literal["Hold", "Abort"] = Field(
@@ -220,6 +224,7 @@ class Rollout(SpecModel):
     )
     analyses: tuple[Analysis, ...] = Field(
         default_factory=_default_analyses,
+        max_length=20,
         description="Questions about quality that steps can ask.",
         examples=[[{"name": "quality", "metric": "logLoss", "decide": "UnlessWorse", "margin": 0.01}]],
     )

@@ -168,6 +168,7 @@ class Training(SpecModel):
     candidates: tuple[Candidate, ...] = Field(
         default_factory=_default_candidates,
         min_length=1,
+        max_length=100,
         description="Models that are tried, simplest first.",
         examples=[[{"name": "logistic", "logisticRegression": {"l2": 1}}]],
     )

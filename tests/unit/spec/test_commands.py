@@ -96,7 +96,11 @@ def test_without_a_field_the_tree_is_shown() -> None:
 
 def test_explanations_as_json() -> None:
     doc = json.loads(runner.invoke(app, ["explain", "--json", "serving.traffic.provider"]).stdout)
-    assert (doc["path"], doc["default"], doc["choices"]) == ("serving.traffic.provider", "Envoy", ["Envoy"])
+    assert (doc["path"], doc["default"], doc["choices"]) == (
+        "serving.traffic.provider",
+        "Envoy",
+        ["Envoy", "Istio"],
+    )
     assert len(json.loads(runner.invoke(app, ["explain", "--json"]).stdout)) > 150
 
 
