@@ -1,4 +1,4 @@
-"""What paired evidence is, read from real Parquet files by real DuckDB."""
+"""What paired evidence is, read from real Parquet files by real DuckDB: in the loop's process, and by a monitor."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import httpx
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
+from starlette.testclient import TestClient
 
+from capstan.adapters.monitor_client import HttpMonitor
 from capstan.adapters.parquet_evidence import ParquetEvidence
 from capstan.domain.evidence import PairedEvidence
-from capstan.domain.versions import VersionName
+from capstan.domain.versions import Digest, VersionName
+from capstan.errors import UnavailableError
+from capstan.monitoring.boots import Heading
 from capstan.monitoring.intake import Intake
-from capstan.monitoring.ledger import Heading
+from capstan.monitoring.monitor import MonitorConfig, MonitorService
+from capstan.ports.measurements import EvidenceSource
 from capstan.spec import MLSystem, parse
 
 V1, V2 = VersionName("v1"), VersionName("v2")
@@ -30,14 +36,12 @@ SINCE = datetime(2013, 3, 1, tzinfo=NEW_YORK).astimezone(UTC)
 WALL = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def flights() -> MLSystem:
-    document = YAML(typ="safe").load(
-        (Path(__file__).parents[1] / "unit" / "spec" / "flight_delays.yaml").read_text()
-    )
-    return parse(json.loads(json.dumps(document, default=str)), base_dir=Path())
+def flights() -> dict[str, object]:
+    file = Path(__file__).parents[1] / "unit" / "spec" / "flight_delays.yaml"
+    return json.loads(json.dumps(YAML(typ="safe").load(file.read_text()), default=str))
 
 
-SYSTEM = flights()
+SYSTEM: MLSystem = parse(flights(), base_dir=Path())
 
 
 def payload(
@@ -73,10 +77,21 @@ def label(request: str, value: bool | None, at: datetime, *, by_request: bool = 
 class Stored:
     """A state directory that payloads and labels are put into as a collector does."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, kind: str = "parquet") -> None:
+        self.root = root
         self.systems = root / "systems"
-        (self.systems / "flight-delays").mkdir(parents=True)
+        self.folder = self.systems / "flight-delays"
+        self.folder.mkdir(parents=True)
         self.intake = Intake(root / "collector", self.systems)
+        self.source = self.monitor() if kind == "monitor" else ParquetEvidence(self.folder, SYSTEM)
+
+    def monitor(self) -> EvidenceSource:
+        """The monitor's own routes, spoken to over HTTP."""
+        (self.folder / "spec.json").write_bytes(orjson.dumps(flights()))
+        (self.root / "token").write_text("secret")
+        config = MonitorConfig(port=0, folder=self.folder, token=self.root / "token", detectors="Scipy")
+        self.client = TestClient(MonitorService(config).app())
+        return HttpMonitor(self.client, "http://testserver", token="secret", bento=_no_bento)
 
     def put(self, *payloads: dict[str, object], heading: Heading | None = None, flush: bool = True) -> None:
         self.intake.receive(heading, orjson.dumps(list(payloads)), WALL)
@@ -89,16 +104,16 @@ class Stored:
             self.intake.flush()
 
     def paired(self, as_of: datetime, since: datetime = SINCE) -> PairedEvidence:
-        evidence = ParquetEvidence(self.systems / "flight-delays", SYSTEM)
-        try:
-            return evidence.paired(V1, V2, since=since, as_of=as_of)
-        finally:
-            evidence.close()
+        return self.source.paired(V1, V2, since=since, as_of=as_of)
 
 
-@pytest.fixture
-def stored(tmp_path: Path) -> Stored:
-    return Stored(tmp_path)
+def _no_bento(version: VersionName) -> tuple[str, Digest]:
+    raise AssertionError(f"nobody asked to watch {version}")
+
+
+@pytest.fixture(params=["parquet", "monitor"])
+def stored(tmp_path: Path, request: pytest.FixtureRequest) -> Stored:
+    return Stored(tmp_path, request.param)
 
 
 def pair(request: str, when: datetime, p: float, q: float) -> list[dict[str, object]]:
@@ -211,6 +226,36 @@ def test_lost_payloads_of_both_versions_are_a_share(stored: Stored) -> None:
 def test_nothing_stored_is_no_evidence(stored: Stored) -> None:
     assert stored.paired(SINCE + timedelta(days=30)) == PairedEvidence()
     assert stored.paired(SINCE) == PairedEvidence()
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"champion": ""}, "champion"),
+        ({"challenger": "v" * 64}, "challenger"),
+        ({"since": "2013-03-01"}, "since"),
+        ({"as_of": "2013-03-01T00:00:00 01:00"}, "as_of"),
+    ],
+    ids=lambda case: case if isinstance(case, str) else "",
+)
+def test_a_wrong_question_for_evidence_is_named(tmp_path: Path, changes: dict[str, str], field: str) -> None:
+    stored = Stored(tmp_path, "monitor")
+    asked = {"champion": "v1", "challenger": "v2", "since": SINCE.isoformat(), "as_of": WALL.isoformat()}
+    token = {"authorization": "Bearer secret"}
+    assert stored.client.get("/evidence", params=asked, headers=token).status_code == 200
+    answer = stored.client.get("/evidence", params={**asked, **changes}, headers=token)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, field)
+
+
+def test_evidence_is_for_the_internal_token_and_an_absent_monitor_is_unavailable(tmp_path: Path) -> None:
+    stored = Stored(tmp_path, "monitor")
+    for address, client in (
+        ("http://testserver", stored.client),
+        ("http://127.0.0.1:1", httpx.Client(trust_env=False)),
+    ):
+        source = HttpMonitor(client, address, token="wrong", bento=_no_bento)
+        with pytest.raises(UnavailableError, match="the monitor"):
+            source.paired(V1, V2, since=SINCE, as_of=WALL)
 
 
 _DAYS = 4

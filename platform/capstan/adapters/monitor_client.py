@@ -10,10 +10,13 @@ from typing import Any
 
 import httpx
 import orjson
+from pydantic import ValidationError
 
-from capstan.domain.versions import VersionName
-from capstan.errors import UnavailableError
+from capstan.domain.evidence import PairedEvidence
+from capstan.domain.versions import Digest, VersionName
+from capstan.errors import NotFoundError, UnavailableError, UntrustedArtifactError
 from capstan.files import write_whole
+from capstan.ports.codec import from_json
 
 PART = "the monitor"
 
@@ -80,3 +83,77 @@ class MonitorClient:
             return answer.json()
         except (httpx.HTTPError, ValueError) as error:
             raise UnavailableError(PART, str(error) or type(error).__name__) from error
+
+
+class HttpMonitor:
+    """Monitoring and EvidenceSource by a monitor that shares no file with its caller."""
+
+    def __init__(
+        self,
+        client: httpx.Client,
+        address: str,
+        *,
+        token: str,
+        bento: Callable[[VersionName], tuple[str, Digest]],
+        timeout_seconds: float = 30.0,
+    ) -> None:
+        """`client` may be shared by many; `bento` finds tag and digest of a version, or raises NotFoundError."""
+        self.address = address
+        self._client = client
+        self._headers = {"authorization": f"Bearer {token}"}
+        self._bento = bento
+        self._timeout = timeout_seconds
+
+    def watch(self, version: VersionName, *, since: datetime) -> None:
+        """Make it the watched version; windows begin at `since` (event time). Repeating it changes nothing.
+
+        The monitor fetches and verifies the version's Bento first. Raises UnavailableError, NotFoundError,
+        UntrustedArtifactError; then the former version is watched on.
+        """
+        tag, digest = self._bento(version)
+        document = {"version": version, "bento_tag": tag, "digest": digest, "since": _rfc3339(since)}
+        self._ask("PUT", "/target", json=document)
+
+    def paired(
+        self, champion: VersionName, challenger: VersionName, *, since: datetime, as_of: datetime
+    ) -> PairedEvidence:
+        """Pairs whose event time is in [since, as_of), labels with availableAt <= as_of; raises UnavailableError.
+
+        What the collector has not flushed is not seen.
+        """
+        asked = {
+            "champion": champion,
+            "challenger": challenger,
+            "since": _rfc3339(since),
+            "as_of": _rfc3339(as_of),
+        }
+        try:
+            return from_json(PairedEvidence, self._ask("GET", "/evidence", params=asked))
+        except ValidationError as error:
+            raise UnavailableError(PART, f"speaks of evidence in another way: {error}"[:500]) from error
+
+    def windows(self, *, after: int = 0) -> list[dict[str, Any]]:
+        """Windows decided after that generation, oldest first; raises UnavailableError."""
+        windows: list[dict[str, Any]] = self._ask("GET", "/windows", params={"after": after})["windows"]
+        return windows
+
+    def _ask(self, method: str, path: str, **content: Any) -> Any:
+        try:
+            answer = self._client.request(
+                method, f"{self.address}{path}", headers=self._headers, timeout=self._timeout, **content
+            )
+            document = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise UnavailableError(PART, str(error) or type(error).__name__) from error
+        if answer.status_code == 200:
+            return document
+        problem = document.get("error", {}) if isinstance(document, dict) else {}
+        if answer.status_code == 404 and problem:
+            raise NotFoundError(problem.get("rule", path))
+        if answer.status_code == 409:
+            raise UntrustedArtifactError(problem.get("rule", path))
+        raise UnavailableError(PART, f"{answer.status_code}: {answer.text[:500]}")
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import cast
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
 from capstan.domain.evidence import PairedEvidence
 from capstan.domain.versions import VersionName
-from capstan.monitoring.pairing import Loss, Pairing
+from capstan.monitoring.pairing import Pairing
 from capstan.monitoring.reading import PayloadReader
 from capstan.monitoring.served import served_with_labels
 from capstan.spec import MLSystem
-from capstan.spec.metrics import PAIRED_LOSSES
 
 
 class ParquetEvidence:
@@ -23,16 +20,8 @@ class ParquetEvidence:
 
     def __init__(self, folder: Path, system: MLSystem) -> None:
         """`folder` holds `payloads/` and `labels/`. The loss is that of the first paired analysis."""
-        spec = system.spec
-        metrics = [analysis.metric for analysis in spec.rollout.analyses if analysis.paired]
-        losses = PAIRED_LOSSES[spec.objective.task]
         self._reader = PayloadReader(folder)
-        self._pairing = Pairing(
-            self._reader,
-            zone=ZoneInfo(spec.data.time_zone),
-            maximum_delay=spec.data.label.maximum_delay,
-            loss=cast(Loss, next((metric for metric in metrics if metric in losses), losses[0])),
-        )
+        self._pairing = Pairing.of(system, self._reader)
 
     def paired(
         self, champion: VersionName, challenger: VersionName, *, since: datetime, as_of: datetime

@@ -24,7 +24,7 @@ class Exposition(Collector):
     def __init__(self, system: str, watcher: Watcher, consecutive: int) -> None:
         self._system = system
         self._watcher = watcher
-        self._consecutive = consecutive
+        self.consecutive = consecutive
 
     def collect(self) -> Iterable[Metric]:
         checkpoint = self._watcher.checkpoint
@@ -35,7 +35,7 @@ class Exposition(Collector):
         if watch is None:
             return
         labels = [self._system, watch.version]
-        held = watch.alerts(consecutive=self._consecutive)
+        held = watch.alerts(consecutive=self.consecutive)
         for alert, name in ALERT_GAUGES.items():
             gauge = _gauge(name, f"1 while {alert} holds", ["system", "version"])
             gauge.add_metric(labels, alert in held)

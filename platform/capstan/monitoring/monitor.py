@@ -1,7 +1,8 @@
 """The monitor process: decides windows of the watched version and shows what it decided.
 
 `python -m capstan.monitoring.monitor --config FILE`; the file is JSON: host, port, folder (of the system), token (file
-of the internal one), detectors, and for live systems interval_seconds. In a replay `POST /advance` moves it.
+of the internal one), detectors, and for live systems interval_seconds. In a replay `POST /advance` moves it. In a
+cluster (artifacts, home, spec) `PUT /target` says what is watched, and `GET /evidence` compares two versions.
 """
 
 from __future__ import annotations
@@ -24,12 +25,25 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from capstan.errors import CapstanError
+from capstan.artifacts.store import ArtifactStore
+from capstan.domain.versions import VersionName
+from capstan.errors import (
+    CapstanError,
+    InvalidRequestError,
+    NotFoundError,
+    UnavailableError,
+    UntrustedArtifactError,
+)
 from capstan.monitoring.detectors import DetectorKind, import_alibi_detect
 from capstan.monitoring.exposition import Exposition
+from capstan.monitoring.mounted_spec import FollowedSpec
+from capstan.monitoring.pairing import Pairing
 from capstan.monitoring.payloads import parse_moment
-from capstan.monitoring.watching import Watcher
-from capstan.spec import parse
+from capstan.monitoring.reading import PayloadReader
+from capstan.monitoring.sole_process import occupy
+from capstan.monitoring.watched_bento import WatchedBento, parse_request
+from capstan.monitoring.watching import Advance, Watcher
+from capstan.ports.codec import to_json
 
 LIVE_GRACE_SECONDS = 60.0
 logger = logging.getLogger(__name__)
@@ -53,6 +67,12 @@ class MonitorConfig(BaseModel):
     """Look by the wall clock so often; None: only when told to advance."""
     grace_seconds: float | None = None
     """Windows close so long after their end, so that payloads under way are in; None: 60 live, else 0."""
+    spec: Path | None = None
+    """The system's file; followed when it changes. None: spec.json in the folder."""
+    artifacts: str | None = None
+    """Where Bentos are fetched from; None: the target is a file that another process writes."""
+    home: Path | None = None
+    """Gets the watched Bento; None: the folder's `monitor`."""
 
 
 class MonitorService:
@@ -61,26 +81,40 @@ class MonitorService:
     def __init__(self, config: MonitorConfig) -> None:
         self._config = config
         self._token = config.token.read_text().strip().encode()
-        system = parse((config.folder / "spec.json").read_bytes(), base_dir=config.folder)
+        occupy(config.folder / "monitor")
+        self._spec = FollowedSpec(config.spec or config.folder / "spec.json", config.folder)
+        system = self._spec.read()
         self._watcher = Watcher(
             system,
             config.folder,
             detectors=config.detectors,
             grace=_grace(config),
         )
-        self._error: str | None = None
-        self._registry = CollectorRegistry()
-        self._registry.register(
-            Exposition(system.metadata.name, self._watcher, system.spec.monitoring.drift.consecutive)
+        self._reader = PayloadReader(config.folder)
+        self._pairing = Pairing.of(system, self._reader)
+        target = config.folder / "monitor"
+        self._bento = (
+            WatchedBento(target / "target.json", ArtifactStore(config.artifacts), config.home or target)
+            if config.artifacts is not None
+            else None
         )
+        self._error: str | None = None
+        self._exposition = Exposition(
+            system.metadata.name, self._watcher, system.spec.monitoring.drift.consecutive
+        )
+        self._registry = CollectorRegistry()
+        self._registry.register(self._exposition)
 
     def app(self) -> Starlette:
         return Starlette(
             routes=[
                 Route("/advance", self._advance, methods=["POST"]),
+                Route("/target", self._target, methods=["PUT"]),
+                Route("/evidence", self._evidence),
                 Route("/windows", self._windows),
                 Route("/metrics", self._metrics),
                 Route("/healthz", self._health),
+                Route("/livez", self._alive),
             ],
             lifespan=self._lifespan,
         )
@@ -100,16 +134,23 @@ class MonitorService:
     async def _poll(self, seconds: float) -> None:
         while True:
             try:
-                await asyncio.to_thread(self._watcher.advance, datetime.now(UTC))
+                await asyncio.to_thread(self._advance_to, datetime.now(UTC))
                 self._error = None
-            except CapstanError as error:
-                self._error = str(error)
-                logger.warning("could not advance: %s", error)
+            except Exception as error:
+                # Whatever it is, the next look must come; /healthz says what is wrong until one succeeds.
+                self._error = str(error) or type(error).__name__
+                logger.warning("could not advance: %s", error, exc_info=not isinstance(error, CapstanError))
             await asyncio.sleep(seconds)
 
+    def _advance_to(self, now: datetime) -> Advance:
+        if (system := self._spec.changed()) is not None:
+            self._watcher.follow(system)
+            self._pairing = Pairing.of(system, self._reader)
+            self._exposition.consecutive = system.spec.monitoring.drift.consecutive
+        return self._watcher.advance(now)
+
     async def _advance(self, request: Request) -> Response:
-        given = request.headers.get("authorization", "").encode("latin-1")
-        if not hmac.compare_digest(given, b"Bearer " + self._token):
+        if not self._is_allowed(request):
             return _refused(401, "authorization", "must be a valid bearer token")
         try:
             document = orjson.loads(await request.body())
@@ -119,7 +160,7 @@ class MonitorService:
         if now is None:
             return _refused(422, "now", "must be an RFC 3339 time with a zone")
         try:
-            advance = await asyncio.to_thread(self._watcher.advance, now)
+            advance = await asyncio.to_thread(self._advance_to, now)
         except CapstanError as error:
             self._error = str(error)
             return _refused(503, "advance", str(error))
@@ -131,6 +172,50 @@ class MonitorService:
                 "alerts": list(advance.alerts),
             }
         )
+
+    async def _target(self, request: Request) -> Response:
+        if not self._is_allowed(request):
+            return _refused(401, "authorization", "must be a valid bearer token")
+        if self._bento is None:
+            return _refused(405, "target", "is a file here, which the loop writes by itself")
+        try:
+            wanted = parse_request(orjson.loads(await request.body()))
+            changed = await asyncio.to_thread(self._bento.watch, wanted)
+        except orjson.JSONDecodeError:
+            return _refused(422, "body", "must be JSON")
+        except InvalidRequestError as error:
+            return _refused(422, error.field, error.rule)
+        except NotFoundError as error:
+            return _refused(404, "bento_tag", str(error))
+        except UntrustedArtifactError as error:
+            return _refused(409, "digest", str(error))
+        except CapstanError as error:
+            return _refused(503, "target", str(error))
+        return JSONResponse({"version": wanted.version, "changed": changed})
+
+    async def _evidence(self, request: Request) -> Response:
+        if not self._is_allowed(request):
+            return _refused(401, "authorization", "must be a valid bearer token")
+        asked = request.query_params
+        for name in ("champion", "challenger"):
+            if not 0 < len(asked.get(name, "")) <= 63:
+                return _refused(422, name, "must be the name of a version, such as v3")
+        moments = {name: parse_moment(asked.get(name)) for name in ("since", "as_of")}
+        since, as_of = moments["since"], moments["as_of"]
+        if since is None or as_of is None:
+            wrong = "since" if since is None else "as_of"
+            return _refused(422, wrong, "must be an RFC 3339 time with a zone; in a URL a plus sign is %2B")
+        try:
+            evidence = await asyncio.to_thread(
+                self._pairing.paired,
+                VersionName(asked["champion"]),
+                VersionName(asked["challenger"]),
+                since=since,
+                as_of=as_of,
+            )
+        except UnavailableError as error:
+            return _refused(503, "evidence", str(error))
+        return Response(orjson.dumps(to_json(evidence)), media_type="application/json")
 
     async def _windows(self, request: Request) -> Response:
         after = request.query_params.get("after", "0")
@@ -150,6 +235,14 @@ class MonitorService:
 
     async def _metrics(self, _request: Request) -> Response:
         return PlainTextResponse(generate_latest(self._registry), media_type="text/plain; version=0.0.4")
+
+    def _is_allowed(self, request: Request) -> bool:
+        given = request.headers.get("authorization", "").encode("latin-1")
+        return hmac.compare_digest(given, b"Bearer " + self._token)
+
+    async def _alive(self, _request: Request) -> Response:
+        """For Kubernetes: what a restart cannot mend is told by /healthz, not by being killed."""
+        return PlainTextResponse("ok\n")
 
     async def _health(self, _request: Request) -> Response:
         if self._error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, cast
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -20,6 +20,8 @@ from capstan.domain.evidence import LossBlock, PairedEvidence
 from capstan.domain.versions import VersionName
 from capstan.errors import UnavailableError
 from capstan.monitoring.reading import LABELS, PayloadReader, day_starts, from_microseconds, microseconds
+from capstan.spec import MLSystem
+from capstan.spec.metrics import PAIRED_LOSSES
 
 CLOSED_COVERAGE = 0.98
 CLIP = 0.001
@@ -96,6 +98,19 @@ class Pairing:
         self._zone = zone
         self._maximum_delay = maximum_delay
         self._loss: Loss = loss
+
+    @classmethod
+    def of(cls, system: MLSystem, reader: PayloadReader) -> Pairing:
+        """By the loss of the first paired analysis, in the system's zone."""
+        spec = system.spec
+        metrics = [analysis.metric for analysis in spec.rollout.analyses if analysis.paired]
+        losses = PAIRED_LOSSES[spec.objective.task]
+        return cls(
+            reader,
+            zone=ZoneInfo(spec.data.time_zone),
+            maximum_delay=spec.data.label.maximum_delay,
+            loss=cast(Loss, next((metric for metric in metrics if metric in losses), losses[0])),
+        )
 
     def paired(
         self, champion: VersionName, challenger: VersionName, *, since: datetime, as_of: datetime

@@ -65,6 +65,12 @@ class Watcher:
         watch = self.checkpoint.watch
         return watch.alerts(consecutive=self._consecutive) if watch is not None else ()
 
+    def follow(self, system: MLSystem) -> None:
+        """Decide by this file from now on; what is decided stays, and the next window begins where the last ended."""
+        with self._lock:
+            self._system = system
+            self._measuring = None
+
     def advance(self, now: datetime) -> Advance:
         """Decide every window that has closed by `now`; repeating it changes nothing.
 

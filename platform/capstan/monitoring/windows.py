@@ -148,12 +148,12 @@ class Watch:
     decided_quality: int = 0
 
     def next_drift(self, duration: timedelta) -> tuple[datetime, datetime]:
-        """The drift window to be decided next."""
-        start = self.since + self.decided_drift * duration
+        """The drift window to be decided next: where the last one ended, even if the file's duration changed since."""
+        start = self.last_drift.end if self.last_drift is not None else self.since
         return start, start + duration
 
     def next_quality(self, duration: timedelta) -> tuple[datetime, datetime]:
-        start = self.since + self.decided_quality * duration
+        start = self.last_quality.end if self.last_quality is not None else self.since
         return start, start + duration
 
     def with_drift(self, window: DriftWindow) -> Watch:
