@@ -130,7 +130,7 @@ def write_job(
 
 
 def training_environment(threads: int) -> dict[str, str]:
-    """What libraries must be told before they start: as many threads as the file says, and the same results each time."""
+    """What libraries must be told before they start: how many threads they may use, and to give the same results."""
     return {
         **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
         # Waiting threads that spin would take the cores from the requests that are served meanwhile.

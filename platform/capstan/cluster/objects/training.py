@@ -1,0 +1,198 @@
+"""Training in a cluster: the volume with the data, and one Job per run where Kubeflow Pipelines is not used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from capstan.adapters.kube_client import Object
+from capstan.cluster.names import DATA_MOUNT, SECRETS_MOUNT, Owner, SystemNames
+from capstan.cluster.objects.access import policy
+from capstan.cluster.objects.artifacts import artifacts_place
+from capstan.cluster.objects.pods import TMP_MOUNT, container, environment, pod, resources, variables
+from capstan.cluster.settings import ClusterSettings
+from capstan.domain.versions import RunName
+from capstan.spec.system import MLSystem
+from capstan.spec.units import format_bytes
+from capstan.training.job import Places, training_environment
+
+CONTAINER = "training"
+JOB_MOUNT, WORK_MOUNT = "/job", "/work"
+FAILED_EXIT_CODE = 1
+"""Of a training that failed by itself; with any other code a process was lost."""
+LONGEST_SECONDS = 24 * 3600
+KEPT_SECONDS = 7 * 24 * 3600
+"""How long a finished Job can be looked at; what it made stays in MLflow and among the artifacts."""
+_LOST_PODS = 2
+_GRACE_SECONDS = 30
+_REQUESTS = {"cpu": "100m", "memory": "512Mi"}
+
+
+def training(
+    system: MLSystem, names: SystemNames, settings: ClusterSettings, owner: Owner | None
+) -> list[Object]:
+    """What all runs share: the data claim, and whom their pods may talk to."""
+    return [*data_claim(system, names, settings, owner), _policy(names, owner)]
+
+
+def data_claim(
+    system: MLSystem, names: SystemNames, settings: ClusterSettings, owner: Owner | None
+) -> list[Object]:
+    """The claim for sources and factories; nothing where the file names a claim of its own."""
+    volume = system.spec.data.volume
+    if volume.claim is not None:
+        return []
+    spec: Object = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": format_bytes(volume.size or 2**30)}},
+    }
+    storage_class = volume.storage_class or settings.storage_class
+    if storage_class is not None:
+        spec["storageClassName"] = str(storage_class)
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": names.metadata(names.data_claim, names.labels("data"), owner),
+            "spec": spec,
+        }
+    ]
+
+
+def data_claim_name(system: MLSystem, names: SystemNames) -> str:
+    """The claim that is mounted at /data, whoever made it."""
+    return str(system.spec.data.volume.claim or names.data_claim)
+
+
+def source_secrets(system: MLSystem) -> dict[str, list[str]]:
+    """Secrets that the sources read: name -> keys."""
+    found: dict[str, list[str]] = {}
+    for source in system.spec.data.sources:
+        if source.database is not None:
+            reference = source.database.url_from.secret_key_ref
+            keys = found.setdefault(str(reference.name), [])
+            if reference.key not in keys:
+                keys.append(reference.key)
+    return found
+
+
+def training_places(names: SystemNames, settings: ClusterSettings, *, work: str = WORK_MOUNT) -> Places:
+    """Where a training pod finds data and secrets and leaves what it makes; `work` is a folder it may write to."""
+    return Places(
+        base_dir=DATA_MOUNT,
+        secrets=SECRETS_MOUNT,
+        tracking_uri=settings.tracking_uri,
+        artifact_root="",
+        bentos=f"{work}/bentos",
+        artifacts=artifacts_place(names, settings).uri,
+        registry_model=names.registry_model,
+    )
+
+
+def training_variables(system: MLSystem, *, work: str = WORK_MOUNT) -> dict[str, str]:
+    """Environment of a training process whose only writable folders are /tmp and `work`."""
+    return {
+        **training_environment(system.spec.training.threads),
+        "HOME": TMP_MOUNT,
+        "BENTOML_HOME": f"{work}/bentos",
+        "BENTOML_DO_NOT_TRACK": "True",
+        "NUMBA_CACHE_DIR": f"{TMP_MOUNT}/numba",
+        "MPLCONFIGDIR": f"{TMP_MOUNT}/matplotlib",
+    }
+
+
+def run_objects(
+    system: MLSystem,
+    names: SystemNames,
+    settings: ClusterSettings,
+    owner: Owner | None,
+    run: RunName,
+    files: Mapping[str, str],
+) -> tuple[Object, Object]:
+    """The run's files as a ConfigMap, and its Job."""
+    labels = names.run_labels(run)
+    config: Object = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": names.metadata(str(run), labels, owner),
+        "data": dict(files),
+    }
+    job: Object = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": names.metadata(str(run), labels, owner),
+        "spec": {
+            "backoffLimit": _LOST_PODS,
+            "activeDeadlineSeconds": LONGEST_SECONDS,
+            "ttlSecondsAfterFinished": KEPT_SECONDS,
+            # Never two pods of a run at once.
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {
+                "rules": [
+                    {
+                        "action": "Ignore",
+                        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+                    },
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {
+                            "containerName": CONTAINER,
+                            "operator": "In",
+                            "values": [FAILED_EXIT_CODE],
+                        },
+                    },
+                ]
+            },
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {**_pod(system, names, settings, run), "restartPolicy": "Never"},
+            },
+        },
+    }
+    return config, job
+
+
+def _pod(system: MLSystem, names: SystemNames, settings: ClusterSettings, run: RunName) -> Object:
+    wanted, place = system.spec.training, artifacts_place(names, settings)
+    secrets = source_secrets(system)
+    volumes: list[Object] = [
+        {"name": "job", "configMap": {"name": str(run)}},
+        {"name": "work", "emptyDir": {}},
+        {"name": "data", "persistentVolumeClaim": {"claimName": data_claim_name(system, names)}},
+        *place.volumes,
+    ]
+    mounts: list[Object] = [
+        {"name": "job", "mountPath": JOB_MOUNT, "readOnly": True},
+        {"name": "work", "mountPath": WORK_MOUNT},
+        {"name": "data", "mountPath": DATA_MOUNT, "readOnly": True},
+        *place.mounts(read_only=False),
+    ]
+    if secrets:
+        sources = [
+            {"secret": {"name": name, "items": [{"key": key, "path": f"{name}/{key}"} for key in keys]}}
+            for name, keys in secrets.items()
+        ]
+        volumes.append({"name": "secrets", "projected": {"sources": sources}})
+        mounts.append({"name": "secrets", "mountPath": SECRETS_MOUNT, "readOnly": True})
+    train = container(
+        CONTAINER,
+        settings.images.python,
+        settings.images,
+        ("python", "-m", "capstan_pipelines.run_job", "--job", JOB_MOUNT, "--work", WORK_MOUNT),
+        env=variables(training_variables(system), environment(wanted.environment)),
+        envFrom=place.env_from,
+        mounts=mounts,
+        resources=resources(wanted.resources, _REQUESTS),
+    )
+    return pod(
+        names,
+        settings,
+        [train],
+        volumes=volumes,
+        node_selector=wanted.node_selector,
+        grace_seconds=_GRACE_SECONDS,
+    )
+
+
+def _policy(names: SystemNames, owner: Owner | None) -> Object:
+    """Nobody talks to a training; it talks to whatever its sources are, which nobody else knows."""
+    return policy(names, "training", names.selector("training"), owner, ingress=[], egress=[{}])
