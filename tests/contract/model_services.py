@@ -1,0 +1,162 @@
+"""Model services that behave as told, and clients that count what they are answered: the world around a gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import aiohttp
+from aiohttp import web
+
+from capstan.adapters.processes import free_port
+from capstan.ports.serving import Endpoint
+
+T = TypeVar("T")
+
+
+class EventLoop:
+    """One event loop in a thread, for all services and clients of a test."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+
+    def start(self, work: Awaitable[T]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self.loop)  # type: ignore[arg-type]
+
+    def run(self, work: Awaitable[T], timeout: float = 60.0) -> T:
+        return self.start(work).result(timeout)
+
+    async def _cancel(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    def close(self) -> None:
+        self.run(self._cancel())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+
+@dataclass
+class Service:
+    """A model service that behaves as told and remembers what it saw."""
+
+    name: str
+    loop: EventLoop
+    behaviour: str = "answers"
+    ready: bool = True
+    port: int = 0
+    seen: list[Mapping[str, str]] = field(default_factory=list)
+    runner: web.AppRunner | None = None
+
+    async def predict(self, request: web.Request) -> web.StreamResponse:
+        await request.read()
+        self.seen.append({**request.headers, ":host": request.host})
+        if self.behaviour == "raises":
+            raise web.HTTPInternalServerError
+        if self.behaviour == "hangs":
+            await asyncio.sleep(60)
+        if self.behaviour == "slow":
+            await asyncio.sleep(0.7)
+        if self.behaviour == "resets" and request.transport is not None:
+            request.transport.abort()
+        if self.behaviour == "refuses":
+            return web.json_response({"error": {"field": "distance"}}, status=422)
+        return web.json_response({"version": self.name})
+
+    async def health(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response({}, status=200 if self.ready else 503)
+
+    async def _serve(self) -> None:
+        app = web.Application(client_max_size=8 << 20)
+        app.router.add_get("/v2/health/ready", self.health)
+        app.router.add_get("/v2/models/{name}", self.health)
+        for path in ("/predict", "/v2/models/{name}/infer", "/feedback"):
+            app.router.add_post(path, self.predict)
+        self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", self.port).start()
+
+    def start(self) -> Service:
+        self.port = self.port or free_port()
+        self.loop.run(self._serve())
+        return self
+
+    def stop(self) -> None:
+        if self.runner is not None:
+            self.loop.run(self.runner.cleanup())
+            self.runner = None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint("127.0.0.1", self.port)
+
+
+@dataclass
+class Answers:
+    statuses: Counter[int] = field(default_factory=Counter)
+    versions: Counter[str] = field(default_factory=Counter)
+    by_key: dict[str, str] = field(default_factory=dict)
+    slowest: float = 0.0
+
+    @property
+    def failed(self) -> int:
+        return sum(count for status, count in self.statuses.items() if status != 200)
+
+
+class Clients:
+    """Some connections to one address."""
+
+    loop: EventLoop
+
+    @property
+    def address(self) -> str:
+        raise NotImplementedError
+
+    def send(self, count: int = 200, **more: Any) -> Answers:
+        return self.loop.run(self._send(count, **more), 120.0)
+
+    async def _send(
+        self,
+        count: int,
+        *,
+        keyed: bool = False,
+        path: str = "/predict",
+        body: bytes = b"{}",
+        connections: int = 16,
+        headers: Mapping[str, str] | None = None,
+        until: threading.Event | None = None,
+    ) -> Answers:
+        answers = Answers()
+        numbers = iter(range(count))
+
+        async def client(session: aiohttp.ClientSession) -> None:
+            for number in numbers:
+                if until is not None and until.is_set():
+                    return
+                key = {"x-capstan-key": f"tail-{number}"} if keyed else {}
+                started = time.monotonic()
+                try:
+                    async with session.post(path, data=body, headers={**key, **(headers or {})}) as answer:
+                        answers.statuses[answer.status] += 1
+                        if answer.status == 200:
+                            version = (await answer.json())["version"]
+                            answers.versions[version] += 1
+                            answers.by_key[f"tail-{number}"] = version
+                except aiohttp.ClientError:
+                    answers.statuses[0] += 1
+                answers.slowest = max(answers.slowest, time.monotonic() - started)
+
+        async with aiohttp.ClientSession(self.address) as session:
+            await asyncio.gather(*(client(session) for _ in range(connections)))
+        return answers
