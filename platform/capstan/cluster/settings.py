@@ -74,6 +74,8 @@ class ClusterSettings(_Settings):
     seldon_executor: bool = True
     """Whether Seldon puts its executor beside a model, for Seldon's own clients and metrics; False where systems live
     under Pod Security "restricted", which refuses the executor: it does not drop its capabilities."""
+    sync_record: bool = True
+    """Whether a payload is on the disk before it is acknowledged: survives a dying node, costs an fsync a batch."""
     storage_class: str | None = None
     """Of the volumes that are made for systems; None: the cluster's default."""
 

@@ -69,7 +69,11 @@ class CollectorService:
 
     def __init__(self, config: CollectorConfig) -> None:
         self._config = config
-        self._tokens = {name: path.read_text().strip().encode() for name, path in config.tokens.items()}
+        self._tokens = {
+            name: path.read_text().strip().encode()
+            for name, path in config.tokens.items()
+            if name != "executor" or path.exists()
+        }
         occupy(config.directory)
         self._spec = MountedSpec(config.spec, config.systems) if config.spec is not None else None
         if self._spec is not None:

@@ -7,6 +7,7 @@ incident is one alert.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from capstan.spec import MLSystem
@@ -15,30 +16,55 @@ RUNBOOKS = "platform/docs/runbooks"
 """In the source tree: the pages travel with the version whose rules name them."""
 
 
-def render(system: MLSystem) -> dict[str, Any]:
-    """Two groups: what the data says, and how the parts run."""
-    name = system.metadata.name
-    return {
-        "groups": [
-            {"name": f"{name}-data", "rules": _data_rules(system)},
-            {"name": f"{name}-operation", "rules": _operation_rules(system)},
-        ]
-    }
+@dataclass(frozen=True)
+class _Scope:
+    """Whose series a rule reads."""
+
+    system: str
+    namespace: str | None
+    """None: on one machine, where series have no such label."""
+
+    def series(self, metric: str, more: str = "") -> str:
+        """The selector of the system's series of a metric."""
+        own = f'system="{self.system}"'
+        if self.namespace is not None:
+            own += f',namespace="{self.namespace}"'
+        return f"{metric}{{{own}{more}}}"
+
+    @property
+    def by(self) -> str:
+        return "system, version" if self.namespace is None else "namespace, system, version"
+
+    @property
+    def here(self) -> str:
+        """What a query inside an annotation adds to system and version; those come from the alert's labels."""
+        return "" if self.namespace is None else f",namespace='{self.namespace}'"
 
 
-def _data_rules(system: MLSystem) -> list[dict[str, Any]]:
-    name, watched = system.metadata.name, system.spec.monitoring
+def render(system: MLSystem, namespace: str | None = None) -> dict[str, Any]:
+    """Two groups: what the data says, and how the parts run. `namespace`: the system's in a cluster."""
+    scope = _Scope(system.metadata.name, namespace)
+    prefix = scope.system if namespace is None else f"{namespace}.{scope.system}"
+    groups = {"data": _data_rules(system, scope), "operation": _operation_rules(system, scope)}
+    for rule in (rule for rules in groups.values() for rule in rules):
+        if namespace is not None:
+            rule["labels"]["namespace"] = namespace
+    return {"groups": [{"name": f"{prefix}-{kind}", "rules": rules} for kind, rules in groups.items()]}
+
+
+def _data_rules(system: MLSystem, scope: _Scope) -> list[dict[str, Any]]:
+    watched = system.spec.monitoring
     in_windows = (
         f" in {watched.drift.consecutive} windows of {_days(watched.window.duration.total_seconds())}"
     )
     above = (
-        "{{{{ range query (printf \"topk(3, %s{{system='%s',version='%s'}} > on (system, version, feature) "
-        '%s)" "{value}" $labels.system $labels.version "{bound}") }}}}'
+        "{{{{ range query (printf \"topk(3, %s{{system='%s',version='%s'HERE}} > on (system, version, feature) "
+        '%s{{system=\'%s\'HERE}})" "{value}" $labels.system $labels.version "{bound}" $labels.system) }}}}'
         '{{{{ .Labels.feature }}}} {{{{ printf "%.3f" .Value }}}} {{{{ end }}}}'
-    )
+    ).replace("HERE", scope.here)
     return [
         _data_rule(
-            name,
+            scope,
             "DriftDetected",
             "capstan_drift_alert",
             "warning",
@@ -48,16 +74,16 @@ def _data_rules(system: MLSystem) -> list[dict[str, Any]]:
             + "(distance)",
         ),
         _data_rule(
-            name,
+            scope,
             "PredictionDrifted",
             "capstan_prediction_drift_alert",
             "warning",
             "distance of predictions from those at training: "
-            + _value_of("capstan_prediction_drift_distance")
+            + _value_of(scope, "capstan_prediction_drift_distance")
             + in_windows,
         ),
         _data_rule(
-            name,
+            scope,
             "MissingValuesRose",
             "capstan_missing_alert",
             "warning",
@@ -66,40 +92,46 @@ def _data_rules(system: MLSystem) -> list[dict[str, Any]]:
             + in_windows.strip(),
         ),
         _data_rule(
-            name,
+            scope,
             "QualityDropped",
             "capstan_quality_alert",
             "critical",
-            f"{watched.quality.metric} {_value_of('capstan_quality')}, at the test "
-            f"{_value_of('capstan_quality_reference')}; the drop exceeds {watched.quality.max_drop:g} and chance",
+            f"{watched.quality.metric} {_value_of(scope, 'capstan_quality')}, at the test "
+            f"{_value_of(scope, 'capstan_quality_reference')}; "
+            f"the drop exceeds {watched.quality.max_drop:g} and chance",
             window="quality",
         ),
     ]
 
 
-def _operation_rules(system: MLSystem) -> list[dict[str, Any]]:
-    name = system.metadata.name
+def _operation_rules(system: MLSystem, scope: _Scope) -> list[dict[str, Any]]:
     guard = system.spec.rollout.guardrails.error_rate
     errors = guard.max if guard is not None else 0.01
-    arms = f'system="{name}",role=~"challenger|shadow"'
+    arms = ',role=~"challenger|shadow"'
+    lost = scope.series("capstan_payloads_lost_total")
+    missing = scope.series("capstan_collector_version_payloads_missing")
+    up = scope.series("up", ',version!=""')
+    failed = scope.series("capstan_requests_total", f'{arms},code=~"5.."')
+    asked = scope.series("capstan_requests_total", arms)
     return [
         _rule(
             "PayloadsLost",
-            f'sum by (system, version) (increase(capstan_payloads_lost_total{{system="{name}"}}[5m])) > 0',
+            # What a dead pod had not handed in, its own counter can tell nobody any more.
+            f"sum by ({scope.by}) (increase({lost}[5m]) or delta({missing}[5m])) > 0",
             "warning",
             '{{ $labels.version }} lost {{ printf "%.0f" $value }} payloads in 5 minutes; verdicts may be withheld',
         ),
         _rule(
             "VersionDown",
-            f'max by (system, version) (up{{system="{name}",version!=""}}) == 0',
+            f"max by ({scope.by}) ({up}) == 0",
             "critical",
             "{{ $labels.version }} has not answered for 30 seconds",
             held="30s",
         ),
         _rule(
             "ChallengerErrors",
-            f'sum by (system, version) (increase(capstan_requests_total{{{arms},code=~"5.."}}[2m])) / '
-            f"sum by (system, version) (increase(capstan_requests_total{{{arms}}}[2m])) > {errors:g}",
+            f"sum by ({scope.by}) (increase({failed}[2m])) / "
+            f"sum by ({scope.by}) (increase({asked}[2m])) > {errors:g}",
             "warning",
             "{{ $labels.version }} fails {{ $value | humanizePercentage }} of its requests; users get the champion",
         ),
@@ -107,13 +139,13 @@ def _operation_rules(system: MLSystem) -> list[dict[str, Any]]:
 
 
 def _data_rule(
-    system: str, alert: str, gauge: str, severity: str, summary: str, *, window: str = "drift"
+    scope: _Scope, alert: str, gauge: str, severity: str, summary: str, *, window: str = "drift"
 ) -> dict[str, Any]:
-    rule = _rule(alert, f'max by (system, version) ({gauge}{{system="{system}"}}) == 1', severity, summary)
+    rule = _rule(alert, f"max by ({scope.by}) ({scope.series(gauge)}) == 1", severity, summary)
     rule["labels"]["kind"] = "data"
     # `value` prints large numbers as 1.3850784e+09; whole seconds are what people and parsers expect.
     rule["annotations"]["as_of"] = _value_of(
-        "capstan_window_end_timestamp_seconds", extra=f",window='{window}'", form="%.0f"
+        scope, "capstan_window_end_timestamp_seconds", extra=f",window='{window}'", form="%.0f"
     )
     return rule
 
@@ -128,8 +160,8 @@ def _rule(alert: str, expression: str, severity: str, summary: str, *, held: str
     }
 
 
-def _value_of(metric: str, *, extra: str = "", form: str = "%.3f") -> str:
-    query = f"{metric}{{system='%s',version='%s'{extra}}}"
+def _value_of(scope: _Scope, metric: str, *, extra: str = "", form: str = "%.3f") -> str:
+    query = f"{metric}{{system='%s',version='%s'{scope.here}{extra}}}"
     return (
         f'{{{{ with query (printf "{query}" $labels.system $labels.version) }}}}'
         f'{{{{ . | first | value | printf "{form}" }}}}{{{{ end }}}}'
