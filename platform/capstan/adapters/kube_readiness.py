@@ -30,28 +30,33 @@ _RESTARTS_BORNE = 1
 
 
 def readiness_of(deployment: Object, pods: Sequence[Object]) -> Readiness:
-    """READY while half of the replicas are available; CRASHED if a pod cannot start, or ends again and again."""
-    wanted = deployment.get("spec", {}).get("replicas", 1)
-    status = deployment.get("status", {})
+    """READY while half of the replicas are available; CRASHED if a pod cannot start, or ends again and again.
+
+    ABSENT if its Bento was refused: nothing of it may run, and deploying it again says why.
+    """
     if deployment["metadata"].get("deletionTimestamp"):
         return Readiness.ABSENT
-    if status.get("availableReplicas", 0) * 2 >= max(wanted, 1):
+    if _is_available(deployment):
         return Readiness.READY
     if refusal_of(deployment, pods) is not None:
-        # Nothing of it may run: to be deployed again, which says why it is not.
         return Readiness.ABSENT
     return Readiness.STARTING if trouble_of(deployment, pods) is None else Readiness.CRASHED
 
 
 def refusal_of(deployment: Object, pods: Sequence[Object]) -> CapstanError | None:
-    """Why the Bento was not loaded, where an init container found that it is not the registered one, or none."""
+    """Why the Bento was not loaded, where an init container found that it is not the registered one, or none.
+
+    None while the version is available: what was loaded before the bytes were changed goes on.
+    """
+    if _is_available(deployment):
+        return None
     for pod in _own(deployment, pods):
         for container in _statuses(pod, "initContainerStatuses"):
             ended = _ended(container)
             if ended is None:
                 continue
             # Its own words, without the name of the error in front of them.
-            text = str(ended.get("message") or "the Bento was refused").strip().partition(": ")[2]
+            text = str(ended.get("message") or "").strip().partition(": ")[2] or "the Bento was refused"
             if ended.get("exitCode") == REFUSED:
                 return UntrustedArtifactError(text)
             if ended.get("exitCode") == NOT_FOUND:
@@ -71,6 +76,12 @@ def trouble_of(deployment: Object, pods: Sequence[Object]) -> str | None:
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
             return str(condition.get("message") or condition.get("reason"))
     return None
+
+
+def _is_available(deployment: Object) -> bool:
+    wanted = int(deployment.get("spec", {}).get("replicas", 1))
+    available = int(deployment.get("status", {}).get("availableReplicas", 0))
+    return available * 2 >= max(wanted, 1)
 
 
 def _own(deployment: Object, pods: Sequence[Object]) -> Iterator[Object]:

@@ -65,8 +65,8 @@ class DeploymentServing:
         """
         present = self._deployments().get(version.name)
         if present is not None:
-            refusal = refusal_of(present, pods := self._pods().get(version.name, []))
-            if refusal is not None and readiness_of(present, pods) is Readiness.ABSENT:
+            refusal = refusal_of(present, self._pods().get(version.name, ()))
+            if refusal is not None:
                 self.retire(version.name)
                 raise refusal
         self._apply(version.name, Artifact(version.bento_tag, version.digest))

@@ -1,0 +1,92 @@
+"""One model version as a SeldonDeployment: the same pod as a plain Deployment's, in a graph of one node."""
+
+from __future__ import annotations
+
+from capstan.adapters.kube_client import Object
+from capstan.adapters.kube_serving import Artifact
+from capstan.cluster.names import MODEL_PORT, Owner, SystemNames
+from capstan.cluster.objects.model import CONTAINER, autoscaling_metrics, model_pod
+from capstan.cluster.objects.pods import scraped
+from capstan.cluster.settings import ClusterSettings
+from capstan.domain.versions import VersionName
+from capstan.spec.system import MLSystem
+
+EXECUTOR_RESOURCES = {
+    "requests": {"cpu": "50m", "memory": "64Mi"},
+    "limits": {"memory": "256Mi"},
+}
+"""Without them Seldon asks for half a processor per pod."""
+REST_TIMEOUT_MILLISECONDS = 5000
+
+
+def seldon(
+    system: MLSystem,
+    names: SystemNames,
+    settings: ClusterSettings,
+    owner: Owner | None,
+    version: VersionName,
+    artifact: Artifact,
+) -> list[Object]:
+    """The SeldonDeployment of a version; Seldon makes Deployment, Services, autoscaler and budget from it."""
+    return [
+        {
+            "apiVersion": "machinelearning.seldon.io/v1",
+            "kind": "SeldonDeployment",
+            "metadata": names.metadata(
+                names.model(version), names.version_labels(version), owner, annotations=artifact.annotations
+            ),
+            "spec": {
+                "protocol": "v2",
+                "annotations": {"seldon.io/rest-timeout": str(REST_TIMEOUT_MILLISECONDS)},
+                "predictors": [predictor(system, names, settings, version, artifact)],
+            },
+        }
+    ]
+
+
+def predictor(
+    system: MLSystem,
+    names: SystemNames,
+    settings: ClusterSettings,
+    version: VersionName,
+    artifact: Artifact,
+    *,
+    logger: Object | None = None,
+) -> Object:
+    """A version as one predictor, named like it: that name is on Seldon's metrics and payload events.
+
+    logger None: the service logs its payloads itself, which is right unless all requests come through the executor.
+    """
+    replicas = system.spec.serving.replicas
+    # MODEL has to be said: without a type, and with an implementation, the executor answers with the request itself.
+    graph: Object = {"name": CONTAINER, "type": "MODEL", "implementation": "UNKNOWN_IMPLEMENTATION"}
+    if logger is not None:
+        graph["logger"] = dict(logger)
+    component: Object = {
+        "metadata": {
+            "labels": names.version_labels(version),
+            # Over Seldon's own, which point at its executor.
+            "annotations": {**scraped(MODEL_PORT), **artifact.annotations},
+        },
+        "spec": model_pod(system, names, settings, version, artifact),
+    }
+    if replicas.max > replicas.min:
+        component["hpaSpec"] = {
+            "minReplicas": replicas.min,
+            "maxReplicas": replicas.max,
+            "metricsv2": autoscaling_metrics(system),
+        }
+    else:
+        component["replicas"] = replicas.min
+    if replicas.max > 1:
+        component["pdbSpec"] = {"maxUnavailable": 1}
+    return {
+        "name": str(version),
+        "annotations": {
+            "version": str(version),
+            **({} if settings.seldon_executor else {"seldon.io/no-engine": "true"}),
+        },
+        "graph": graph,
+        "componentSpecs": [component],
+        "svcOrchSpec": {"resources": EXECUTOR_RESOURCES},
+    }
