@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import kopf
 from prometheus_client.core import Metric
@@ -47,7 +47,7 @@ class Options:
     host: str = "0.0.0.0"  # noqa: S104
     port: int = PORT
     threads: int = 8
-    timing: Timing = Timing()
+    timing: Timing = field(default_factory=Timing)
     watched: Mapping[str, Watch] | None = None
     """None: all that `cache.WATCHED` lists."""
 

@@ -1,4 +1,4 @@
-"""The watched objects in memory, as a `Kube`: reads of them cost no call, all else and every write goes to the API server.
+"""The watched objects in memory, as a `Kube`: reading them costs no call, all else and every write is one.
 
 Objects are kept as bytes: a tenth of what dictionaries take, and nobody can change what another reads. Own writes are
 taken over at once, so that a loop reads what it has just written; the watch's echo of them is no news.
@@ -127,20 +127,19 @@ class WatchedKube:
         shelf = self._shelves[kind]
         began = self._clock()
         labels = {SYSTEM_LABEL: EXISTS} if shelf.watch.labelled else None
+        scopes: list[str | None] = [*sorted(self._namespaces)] or [None]
         listed = [
             document
-            for namespace in (sorted(self._namespaces) or [None])
+            for namespace in scopes
             for document in self._client.list(kind, namespace, labels=labels)
         ]
         present = {_place(document) for document in listed}
-        news = []
+        news: list[tuple[str, str]] = []
         with self._lock:
-            for document in listed:
-                if self._put(shelf, document):
-                    news.append(_owner(kind, document))
+            news += [_owner(kind, document) for document in listed if self._put(shelf, document)]
             for place, kept in list(shelf.objects.items()):
                 if place not in present and kept.at < began:
-                    self._drop(kind, shelf, place)
+                    self._drop(shelf, place)
                     system = kept.labels.get(SYSTEM_LABEL, "") if kind != "MLSystem" else place[1]
                     news.append((place[0], system))
             shelf.is_listed = True
@@ -190,7 +189,11 @@ class WatchedKube:
         self, kind: str, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
     ) -> Sequence[Object]:
         shelf, labels = self._readable(kind), labels or {}
-        if shelf is None or not self._lists(namespace) or (shelf.watch.labelled and SYSTEM_LABEL not in labels):
+        if (
+            shelf is None
+            or not self._lists(namespace)
+            or (shelf.watch.labelled and SYSTEM_LABEL not in labels)
+        ):
             # Unlabelled ones are not watched: what is in memory would be less than there is.
             return self._client.list(kind, namespace, labels=labels)
         with self._lock:
@@ -267,7 +270,11 @@ class WatchedKube:
 
     def _written(self, kind: str, stored: Object) -> Object:
         shelf = self._shelves.get(kind)
-        if shelf is not None and stored.get("kind", kind) == kind and "namespace" in stored.get("metadata", {}):
+        if (
+            shelf is not None
+            and stored.get("kind", kind) == kind
+            and "namespace" in stored.get("metadata", {})
+        ):
             with self._lock:
                 if not shelf.watch.labelled or SYSTEM_LABEL in stored["metadata"].get("labels", {}):
                     self._put(shelf, stored)
@@ -285,7 +292,7 @@ class WatchedKube:
                 return
             kept = shelf.objects.get((namespace, name))
             if kept is not None and kept.at <= began:
-                self._drop(kind, shelf, (namespace, name))
+                self._drop(shelf, (namespace, name))
 
     def _put(self, shelf: _Shelf, document: Object) -> bool:
         place, version = _place(document), _version(document)
@@ -319,7 +326,7 @@ class WatchedKube:
         del shelf.objects[place]
         return True
 
-    def _drop(self, kind: str, shelf: _Shelf, place: tuple[str, str]) -> None:
+    def _drop(self, shelf: _Shelf, place: tuple[str, str]) -> None:
         kept = shelf.objects.pop(place)
         self._unfile(shelf, place, kept)
         self._dig(shelf, place, kept.seen.version)
@@ -386,7 +393,9 @@ def _seen(document: Object, version: int) -> Seen:
     entries: Sequence[Mapping[str, Any]] = meta.get("managedFields") or ()
     owned = [entry.get("fieldsV1") for entry in entries if _is_ours(entry)]
     others = any(
-        not _is_ours(entry) and not entry.get("subresource") and _TAMPERED & (entry.get("fieldsV1") or {}).keys()
+        not _is_ours(entry)
+        and not entry.get("subresource")
+        and _TAMPERED & (entry.get("fieldsV1") or {}).keys()
         for entry in entries
     )
     annotations = {

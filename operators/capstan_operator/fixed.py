@@ -1,7 +1,7 @@
-"""Keeps the fixed objects of a system as they were rendered: applied when something changed, put back when somebody edited.
+"""Keeps the fixed objects of a system as they were rendered: applied when they change, put back when somebody edits.
 
-That nothing has to be done is seen in memory alone: an annotation on each object says by which rendering it was written,
-and the set of fields that Capstan owns shrinks on the API server as soon as somebody else writes or removes one of them.
+That nothing has to be done is seen in memory alone: an annotation on each object says by which rendering it was
+written, and the set of fields that Capstan owns shrinks on the API server as soon as somebody else writes or removes one.
 Objects that are not watched (ConfigMaps, claims, accounts, Secrets) are applied again with the others, and when a
 Deployment of the system has not been whole for a while.
 """
@@ -35,7 +35,7 @@ _AGAIN_SECONDS = 300.0
 
 @dataclass
 class Applied:
-    """What is remembered of the objects of one system between two looks; throwing it away costs reads of memory only."""
+    """What is remembered of one system's objects between two looks; without it, memory is read and that is all."""
 
     digest: str = ""
     owned: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -55,6 +55,8 @@ class Ensured:
     """`Kind name` of objects that somebody had changed or deleted."""
     refused: tuple[str, ...] = ()
     """Why objects could not be applied; told once."""
+    is_new: bool = False
+    """They were applied because the file, the settings or the release changed."""
 
 
 class FixedObjects:
@@ -63,13 +65,19 @@ class FixedObjects:
     def __init__(
         self, kube: WatchedKube, release: str, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`release` is the operator's own: another one writes all objects anew."""
+        """`release` names the operator and its settings: others write all objects anew."""
         self._kube = kube
         self._release = release
         self._clock = clock
 
     def ensure(
-        self, namespace: str, known: Applied, render: Callable[[], Sequence[Object]], *, is_new: bool
+        self,
+        namespace: str,
+        known: Applied,
+        generation: int,
+        render: Callable[[], Sequence[Object]],
+        *,
+        is_new: bool,
     ) -> Ensured:
         """Bring the objects to what `render` gives; `is_new`: something that they follow from may have changed.
 
@@ -80,7 +88,7 @@ class FixedObjects:
         if not is_new and (too_soon or not changed) and not self._is_time(namespace, known):
             return Ensured()
         documents = list(render())
-        digest = self._digest(documents)
+        digest = self._digest(generation, documents)
         if is_new and known.digest != digest and self._adopt(known, digest, documents):
             return Ensured()
         if is_new and known.digest == digest:
@@ -92,10 +100,10 @@ class FixedObjects:
         told = tuple(
             f"{where}: {why}" for where, why in sorted(known.refused.items()) if before.get(where) != why
         )
-        return Ensured(back, told)
+        return Ensured(back, told, is_new=not restored)
 
-    def _digest(self, documents: Sequence[Object]) -> str:
-        content = orjson.dumps([self._release, list(documents)], option=orjson.OPT_SORT_KEYS)
+    def _digest(self, generation: int, documents: Sequence[Object]) -> str:
+        content = orjson.dumps([self._release, generation, list(documents)], option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(content).hexdigest()[:16]
 
     def _changed(self, namespace: str, known: Applied) -> dict[tuple[str, str], Seen | None]:

@@ -1,8 +1,8 @@
 """What kopf tells becomes a look at a system; nothing is decided here.
 
-Only `on.event` handlers are used: kopf then writes nothing, neither annotations nor finalizers. Its connection is ours, so
-that each opening of a watch is seen: a watch that went silent is opened again by kopf's own time limits, and a list in
-place of a watch means that deletions were missed.
+Only `on.event` handlers are used: kopf then writes nothing, neither annotations nor finalizers. Its connection is ours,
+so that each opening of a watch is seen: a watch that went silent is opened again by kopf's own time limits, and a list
+in place of a watch means that deletions may have been missed.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ class WatchLog:
         return {plural: now - opened for plural, opened in sorted(self._opened.items())}
 
 
-def registry_of(cache: WatchedKube, watched: Mapping[str, Watch], told: Told, login: Any) -> kopf.OperatorRegistry:
+def registry_of(
+    cache: WatchedKube, watched: Mapping[str, Watch], told: Told, login: Any
+) -> kopf.OperatorRegistry:
     """The handlers: one for each watched kind, all alike."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(login)
@@ -151,7 +153,7 @@ def login_by(client: KubeClient, log: WatchLog) -> Callable[..., Awaitable[kopf.
 
     async def login(**_: Any) -> kopf.AiohttpSession:
         settings = client.configuration
-        header = settings.get_api_key_with_prefix("authorization") or ""
+        header: str = settings.get_api_key_with_prefix("authorization") or ""
         scheme, _, token = header.rpartition(" ")
         info = kopf.ConnectionInfo(
             server=settings.host,

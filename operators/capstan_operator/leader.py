@@ -1,8 +1,8 @@
 """One operator acts at a time: the one that holds the Lease.
 
-Judged as client-go does: by how long ago *this* process saw the Lease change, never by the times written in it, so that a
-wrong clock elsewhere changes nothing. The holder counts from before its last successful renewal and gives up some seconds
-before anybody else may take over.
+Judged as client-go does: by how long ago *this* process saw the Lease change, never by the times written in it, so that
+a wrong clock elsewhere changes nothing. The holder counts from before its last successful renewal and gives up some
+seconds before anybody else may take over.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class LeaseLock:
         return self._held_from is not None and self._clock() - self._held_from < self.timing.renew_deadline
 
     def try_to_hold(self) -> bool:
-        """Take, or renew, the Lease if that is allowed now; True if it is held. Raises CapstanError if nobody answers."""
+        """Take or renew the Lease if that is allowed now; True if it is held. Raises CapstanError if nobody answers."""
         began = self._clock()
         lease = self._kube.get("Lease", self._name, self._namespace)
         try:

@@ -1,7 +1,7 @@
 """One look at one system: its file, its fixed objects, its engine, and when to look again.
 
-What follows from the file is remembered by generation, so a look at an idle system costs no call to the API server. Present
-state alone decides: whether the operator was away for a second or a week makes no difference.
+What follows from the file is remembered by generation, so a look at an idle system costs no call to the API server.
+Present state alone decides: whether the operator was away for a second or a week makes no difference.
 """
 
 from __future__ import annotations
@@ -55,7 +55,13 @@ class Wired(Protocol):
         """Its fixed objects."""
         ...
 
-    def close(self) -> None: ...
+    def settle(self) -> None:
+        """Bring what runs to what the file asks for; called when it, the settings or the release have changed."""
+        ...
+
+    def close(self) -> None:
+        """Let go; a look that still uses it goes on to its end."""
+        ...
 
 
 class Wiring(Protocol):
@@ -154,7 +160,11 @@ class SystemLoop:
         return self._pause(key, known, outcome)
 
     def _ensure(self, key: Key, document: Object, known: _Known, wired: Wired) -> None:
-        ensured = self._fixed.ensure(key[0], known.applied, wired.documents, is_new=known.is_new)
+        ensured = self._fixed.ensure(
+            key[0], known.applied, known.generation, wired.documents, is_new=known.is_new
+        )
+        if ensured.is_new:
+            wired.settle()
         known.is_new = False
         for what in ensured.put_back:
             self._metrics.note_put_back()
@@ -177,10 +187,9 @@ class SystemLoop:
         document = self._read(key)
         if document is None:
             return 0.0
+        seconds = BUSY_SECONDS if _is_busy(document) else IDLE_SECONDS
         if known.is_suspended:
             seconds = SUSPENDED_SECONDS
-        else:
-            seconds = BUSY_SECONDS if _is_busy(document) else IDLE_SECONDS
         if outcome.requeue_after is not None:
             seconds = min(seconds, max(outcome.requeue_after.total_seconds(), 0.1))
         return seconds
@@ -205,7 +214,9 @@ class SystemLoop:
             self._clear(key, late=late)
             known.is_cleared = True
         if late:
-            message = f"parts did not answer for {DRAIN_SECONDS:.0f} s; the rest is left to garbage collection"
+            message = (
+                f"parts did not answer for {DRAIN_SECONDS:.0f} s; the rest is left to garbage collection"
+            )
             self._teller.event(document, "DeletedUndrained", message)
         elif self._has_to_drain(key, document, known):
             try:

@@ -71,9 +71,7 @@ class Teller:
         meta = system["metadata"]
         self._kube.patch("MLSystem", meta["name"], meta["namespace"], {"status": change}, sub="status")
 
-    def _condition(
-        self, kind: str, holds: bool, reason: str, message: str, before: Any
-    ) -> dict[str, Any]:
+    def _condition(self, kind: str, holds: bool, reason: str, message: str, before: Any) -> dict[str, Any]:
         word = "True" if holds else "False"
         same = before is not None and before["status"] == word
         since = before["lastTransitionTime"] if same else self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
