@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from capstan.adapters.kube_client import KubeClient
+from capstan.cluster.crds import definitions
 from capstan.errors import NotFoundError
 
 HERE = Path(__file__).parent
@@ -25,11 +27,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def kube() -> KubeClient:
-    """The cluster that KUBECONFIG names; without one the tier fails instead of passing by doing nothing."""
+    """The cluster that KUBECONFIG names, with Capstan's kinds; without one the tier fails instead of passing idly."""
     if not os.environ.get("KUBECONFIG"):
         pytest.fail("KUBECONFIG names no cluster: set it to a kubeconfig file, such as that of `make kind`")
     client = KubeClient.from_kubeconfig()
-    assert client.serves("Deployment"), "the API server does not answer"
+    for document in definitions().values():
+        client.apply(document)
+    # A definition is served a moment after it is accepted.
+    deadline = time.monotonic() + 30
+    while not all(client.serves(kind) for kind in OURS):
+        assert time.monotonic() < deadline, "the API server does not serve Capstan's kinds"
+        time.sleep(0.2)
     return client
 
 

@@ -1,0 +1,106 @@
+"""The definitions in the chart are what the grammar and the domain say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capstan.cluster import crds
+
+ROOT = Path(__file__).parents[3]
+CHART = ROOT / "charts/capstan/crds"
+
+
+def nodes(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    yield path, node
+    for name, child in node.get("properties", {}).items():
+        yield from nodes(child, f"{path}.{name}")
+    for key in ("items", "additionalProperties"):
+        if isinstance(node.get(key), dict):
+            yield from nodes(node[key], f"{path}[]")
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    (version,) = crds.definitions()[name]["spec"]["versions"]
+    schema: dict[str, Any] = version["schema"]["openAPIV3Schema"]
+    return schema
+
+
+FILES = ("mlsystems.yaml", "trainingruns.yaml", "modelrollouts.yaml")
+
+
+def test_the_chart_holds_what_the_grammar_says() -> None:
+    assert crds.differing(CHART) == [], f"run: python -m capstan.cluster.crds --write {CHART}"
+
+
+def test_a_changed_a_missing_and_a_foreign_file_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert crds.main(["--write", str(tmp_path)]) == 0
+    assert crds.main(["--check", str(tmp_path)]) == 0
+    (tmp_path / "mlsystems.yaml").write_text("kind: Other\n")
+    (tmp_path / "trainingruns.yaml").unlink()
+    (tmp_path / "others.yaml").touch()
+    assert crds.main(["--check", str(tmp_path)]) == 1
+    assert (
+        "mlsystems.yaml, others.yaml, trainingruns.yaml: not what the grammar says" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_field_of_a_spec_and_status_is_described(name: str) -> None:
+    for part in ("spec", "status"):
+        for path, node in nodes(schema_of(name)["properties"][part]):
+            if not path.endswith("[]"):
+                assert len(node.get("description", "")) > 8, f"{part}{path}"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_schemas_are_structural_and_without_keys_of_our_own(name: str) -> None:
+    for path, node in nodes(schema_of(name)):
+        assert not {"$ref", "anyOf", "oneOf", "allOf", "const", "title", "examples"} & node.keys(), path
+        assert not [key for key in node if key.startswith("x-capstan")], path
+        assert isinstance(node.get("type"), str) or node.get("x-kubernetes-int-or-string"), path
+
+
+def test_lists_that_rules_walk_are_bounded() -> None:
+    """An API server refuses a rule whose cost it cannot bound."""
+    for path, node in nodes(schema_of("mlsystems.yaml")["properties"]["spec"]):
+        if node["type" if "type" in node else "x-kubernetes-int-or-string"] == "array":
+            assert "maxItems" in node, path
+
+
+def test_defaults_are_written_out_to_their_depths() -> None:
+    """Rules are asked about a default before its own defaults are filled in."""
+    rollout = schema_of("mlsystems.yaml")["properties"]["spec"]["properties"]["rollout"]
+    assert rollout["default"]["guardrails"]["latencyP99"] == {"maxRatio": 1.5, "floor": "50ms"}
+    assert rollout["default"]["steps"][1]["canary"]["analyses"] == []
+
+
+def test_a_union_is_a_rule_that_names_its_keys() -> None:
+    steps = schema_of("mlsystems.yaml")["properties"]["spec"]["properties"]["rollout"]["properties"]["steps"]
+    messages = [rule["message"] for rule in steps["items"]["x-kubernetes-validations"]]
+    assert "keep exactly one of shadow, canary, pause, experiment" in messages
+
+
+def test_columns_short_names_and_category_are_there() -> None:
+    for name, columns in {
+        "mlsystems.yaml": ["Phase", "Ready", "Champion", "Challenger", "Weight", "Drift", "Message", "Age"],
+        "trainingruns.yaml": ["Phase", "Trigger", "Version", "System", "Reason", "Age"],
+        "modelrollouts.yaml": ["Phase", "Step", "Weight", "Challenger", "System", "Message", "Age"],
+    }.items():
+        spec = crds.definitions()[name]["spec"]
+        (version,) = spec["versions"]
+        assert [column["name"] for column in version["additionalPrinterColumns"]] == columns
+        assert spec["names"]["categories"] == ["capstan"]
+        assert version["subresources"] == {"status": {}}
+
+
+def test_the_loops_own_memory_is_kept_as_it_is() -> None:
+    for name in FILES:
+        status = schema_of(name)["properties"]["status"]["properties"]
+        assert status["state"]["x-kubernetes-preserve-unknown-fields"]
+        assert status["outbox"]["items"]["x-kubernetes-preserve-unknown-fields"]
