@@ -322,8 +322,7 @@ class KubeClient:
                 method,
                 query_params=list(query.items()),
                 header_params={"Accept": "application/json, */*", "Content-Type": content},
-                # As text: the client would turn a dict into a form for content types that it does not know.
-                body=json.dumps(body) if body is not None and "apply" in content else body,
+                body=body,
                 auth_settings=["BearerToken"],
                 _preload_content=False,
                 _return_http_data_only=True,

@@ -9,7 +9,6 @@ import dataclasses
 import types
 import typing
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 from pydantic.alias_generators import to_camel
@@ -21,6 +20,7 @@ from capstan.ports.store import Kind
 
 SPECS: Mapping[Kind, type[Any]] = {Kind.RUN: TrainingRequest, Kind.ROLLOUT: RolloutRequest}
 """What the spec of each kind is made from; an MLSystem's spec is the file's own."""
+_known_fields: dict[Any, Mapping[str, Any]] = {}
 
 
 def to_spec(kind: Kind, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,11 +41,12 @@ def from_spec(kind: Kind, spec: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-@cache
 def fields_of(cls: Any) -> Mapping[str, Any]:
     """The types of a dataclass' fields, by name."""
-    hints = typing.get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    if cls not in _known_fields:
+        hints = typing.get_type_hints(cls)
+        _known_fields[cls] = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    return _known_fields[cls]
 
 
 def plain_type(hint: Any) -> Any:
