@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -114,14 +115,29 @@ class Answers:
         return sum(count for status, count in self.statuses.items() if status != 200)
 
 
+@dataclass(frozen=True)
+class Load:
+    """Requests that go on until they are asked to end."""
+
+    done: threading.Event
+    answers: Future[Answers]
+
+    def end(self) -> Answers:
+        self.done.set()
+        return self.answers.result(30)
+
+
 class Clients:
-    """Some connections to one address."""
+    """Connections to what answers at some addresses; each stays where it is until it is told to close."""
 
-    loop: EventLoop
+    def __init__(self, loop: EventLoop, addresses: Callable[[], Sequence[str]]) -> None:
+        self.loop = loop
+        self.addresses = addresses
 
-    @property
-    def address(self) -> str:
-        raise NotImplementedError
+    def start(self, **more: Any) -> Load:
+        """Requests without end, in the background."""
+        done = threading.Event()
+        return Load(done, self.loop.start(self._send(1_000_000_000, until=done, **more)))
 
     def send(self, count: int = 200, **more: Any) -> Answers:
         return self.loop.run(self._send(count, **more), 120.0)
@@ -139,24 +155,34 @@ class Clients:
     ) -> Answers:
         answers = Answers()
         numbers = iter(range(count))
+        turns = itertools.count()
+
+        def address() -> str:
+            found = self.addresses()
+            return found[next(turns) % len(found)]
 
         async def client(session: aiohttp.ClientSession) -> None:
+            here = address()
             for number in numbers:
                 if until is not None and until.is_set():
                     return
                 key = {"x-capstan-key": f"tail-{number}"} if keyed else {}
                 started = time.monotonic()
                 try:
-                    async with session.post(path, data=body, headers={**key, **(headers or {})}) as answer:
+                    sent = session.post(here + path, data=body, headers={**key, **(headers or {})})
+                    async with sent as answer:
                         answers.statuses[answer.status] += 1
+                        if answer.headers.get("connection") == "close":
+                            here = address()
                         if answer.status == 200:
                             version = (await answer.json())["version"]
                             answers.versions[version] += 1
                             answers.by_key[f"tail-{number}"] = version
                 except aiohttp.ClientError:
                     answers.statuses[0] += 1
+                    here = address()
                 answers.slowest = max(answers.slowest, time.monotonic() - started)
 
-        async with aiohttp.ClientSession(self.address) as session:
+        async with aiohttp.ClientSession() as session:
             await asyncio.gather(*(client(session) for _ in range(connections)))
         return answers

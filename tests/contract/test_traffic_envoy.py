@@ -7,7 +7,6 @@ import json
 import math
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -37,7 +36,7 @@ class World(Clients):
     """A gateway, three services, a collector and clients."""
 
     def __init__(self, folder: Path, loop: EventLoop) -> None:
-        self.loop = loop
+        super().__init__(loop, lambda: [self.gateway.address])
         self.services = {name: Service(name, loop).start() for name in (V1, V2, V3)}
         self.collector = Service("collector", loop).start()
         self.supervisor = ProcessSupervisor(folder / "processes", folder / "logs")
@@ -50,10 +49,6 @@ class World(Clients):
         self.folder = folder
         self.gateway = EnvoyGateway(self.supervisor, folder / "envoy", settings, ready_timeout_seconds=10.0)
         self.gateway.start()
-
-    @property
-    def address(self) -> str:
-        return self.gateway.address
 
     def apply(self, split: TrafficSplit) -> None:
         self.gateway.apply(split, {name: self.services[name].endpoint for name in split.versions})
@@ -260,8 +255,7 @@ def test_refused_requests_are_completed_and_not_retried(world: World) -> None:
 
 def test_no_request_is_lost_while_weights_and_versions_change(world: World) -> None:
     world.apply(champion_only(V1))
-    done = threading.Event()
-    load = world.loop.start(world._send(1_000_000, keyed=True, connections=8, until=done))
+    load = world.start(keyed=True, connections=8)
     story = [
         split(100, 0, mirror=V2),
         split(75, 25),
@@ -281,8 +275,7 @@ def test_no_request_is_lost_while_weights_and_versions_change(world: World) -> N
             for version in leaving:
                 world.services[version].start()
     finally:
-        done.set()
-    answers = load.result(30)
+        answers = load.end()
     assert answers.failed == 0
     assert sum(answers.versions.values()) > 500
     assert set(answers.versions) == {"v1", "v2", "v3"}
@@ -352,8 +345,7 @@ def test_a_loop_killed_inside_a_change_finishes_it_next_time(
     world: World, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     world.apply(split(75, 25))
-    done = threading.Event()
-    load = world.loop.start(world._send(1_000_000, keyed=True, connections=4, until=done))
+    load = world.start(keyed=True, connections=4)
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
@@ -367,8 +359,7 @@ def test_a_loop_killed_inside_a_change_finishes_it_next_time(
     heir = EnvoyGateway(world.supervisor, world.folder / "envoy", world.gateway.settings)
     assert heir.read_back() == (wanted if moment == "_drain" else split(75, 25))
     heir.apply(wanted, {name: world.services[name].endpoint for name in wanted.versions})
-    done.set()
-    assert load.result(30).failed == 0
+    assert load.end().failed == 0
     assert heir.read_back() == wanted
     assert {c["name"] for c in heir._live("clusters")} == {
         "v2",

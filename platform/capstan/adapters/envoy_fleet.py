@@ -58,6 +58,7 @@ class EnvoyFleet(OrderedTraffic):
         settings: GatewaySettings,
         ready_timeout_seconds: float = 15.0,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """config_map: its metadata, with namespace and name; labels: of the gateway pods; token: the internal one."""
         super().__init__(settings, ready_timeout_seconds=ready_timeout_seconds, sleep=sleep)
@@ -67,6 +68,7 @@ class EnvoyFleet(OrderedTraffic):
         self._labels = labels
         self._agent_port = agent_port
         self._token = token
+        self._clock = clock
         self._counted: dict[str, PredictionCounts] = {}
 
     def read_back(self) -> TrafficSplit | None:
@@ -129,14 +131,8 @@ class EnvoyFleet(OrderedTraffic):
         self._write(kind, content)
         try:
             super()._set(kind, content, taken)
-        except ConflictError:
-            # A pod knows a newer generation than the ConfigMap: either somebody made the ConfigMap anew, and then the
-            # numbers go on from there, or another operator has taken over.
-            self._outnumber(kind, content)
-            try:
-                super()._set(kind, content, taken)
-            except ConflictError as error:
-                raise UnavailableError(PART, f"somebody else configures it: {error}") from error
+        except ConflictError as error:
+            raise UnavailableError(PART, f"it is configured by somebody else: {error}") from error
         self._tell_others(kind, content)
 
     def _tell_others(self, kind: Kind, content: bytes) -> None:
@@ -152,19 +148,8 @@ class EnvoyFleet(OrderedTraffic):
         if written.data.get(_FILES[kind]) == content.decode() and written.generation > 0:
             return
         data = {**self._empty(), **written.data, _FILES[kind]: content.decode()}
-        self._put(data, written.generation + 1, written.resource_version)
-
-    def _outnumber(self, kind: Kind, content: bytes) -> None:
-        generation = self._written().generation
-        held = [
-            int(found.get(each, {}).get("generation", 0))
-            for found in (host.ask("/config") for host in self._hosts())
-            for each in _FILES
-        ]
-        written = self._written()
-        if written.generation != generation or written.data.get(_FILES[kind]) != content.decode():
-            raise UnavailableError(PART, f"ConfigMap {self._metadata['name']} was changed by somebody else")
-        self._put(written.data, max(held) + 1, written.resource_version)
+        # By the clock, so that numbers also go on where somebody deleted the ConfigMap; pods refuse what is older.
+        self._put(data, max(written.generation + 1, int(self._clock())), written.resource_version)
 
     def _put(self, data: Mapping[str, str], generation: int, resource_version: str | None) -> None:
         metadata = dict(self._metadata)

@@ -96,6 +96,11 @@ class SystemNames:
         return f"{self.system}-gateway"
 
     @property
+    def gateway_agents(self) -> str:
+        """Headless Service: the addresses of the ready gateway pods."""
+        return f"{self.system}-gateway-agents"
+
+    @property
     def collector(self) -> str:
         return f"{self.system}-collector"
 

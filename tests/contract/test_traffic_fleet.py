@@ -1,0 +1,514 @@
+"""Claims about several gateway pods as one, made with real Envoys behind real agents on addresses of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from contract.model_services import Clients, EventLoop, Service
+from contract.suites.traffic import TrafficContract
+
+from capstan.adapters import envoy_config
+from capstan.adapters.envoy_config import DIFFERING, GatewaySettings
+from capstan.adapters.envoy_fleet import EnvoyFleet
+from capstan.adapters.envoy_host import GENERATION_HEADER
+from capstan.adapters.kube_client import Object
+from capstan.adapters.processes import free_port
+from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
+from capstan.domain.versions import VersionName
+from capstan.errors import ConflictError, UnavailableError
+from capstan.ports.serving import Endpoint
+
+pytestmark = pytest.mark.real
+V1, V2, V3 = VersionName("v1"), VersionName("v2"), VersionName("v3")
+LABELS = {"app": "gateway"}
+CONFIG_MAP = {"name": "flights-gateway", "namespace": "here"}
+TOKEN = "a-secret"
+
+
+@dataclass
+class Pod:
+    """An agent with its Envoy on a loopback address of its own."""
+
+    name: str
+    address: str
+    folder: Path
+    config: Path
+    ports: Mapping[str, int]
+    process: subprocess.Popen[bytes] | None = None
+    deleted: bool = False
+
+    def start(self, *, peers: str = "") -> Pod:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        token_file = self.folder / "token"
+        token_file.write_text(TOKEN + "\n")
+        argv = [sys.executable, "-m", "capstan.gateway.agent", "--config", str(self.config)]
+        argv += ["--folder", str(self.folder / "envoy"), "--token-file", str(token_file)]
+        argv += ["--host", self.address, "--port", str(self.ports["gateway"])]
+        argv += ["--agent-port", str(self.ports["agent"]), "--admin-port", str(free_port())]
+        argv += ["--endpoints-seconds", "0.5", "--drain-seconds", "10", "--peers", peers]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(argv, stderr=log, stdout=log, start_new_session=True)
+        return self
+
+    @property
+    def agent(self) -> str:
+        return f"http://{self.address}:{self.ports['agent']}"
+
+    def is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.agent}/ready", timeout=2, trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def ask(self, path: str, token: str | None = TOKEN) -> httpx.Response:
+        headers = {"authorization": f"Bearer {token}"} if token is not None else {}
+        return httpx.get(self.agent + path, headers=headers, timeout=5, trust_env=False)
+
+    def split(self) -> TrafficSplit | None:
+        dump = self.ask("/config_dump?resource=dynamic_route_configs").json()
+        return envoy_config.split_of(dump["configs"][0]["route_config"])
+
+    def kill(self) -> None:
+        """As when its node is lost: no word to anybody."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def end(self) -> None:
+        """Deleted: out of the endpoints, and asked to end."""
+        self.deleted = True
+        if self.process is not None:
+            self.process.terminate()
+
+    def listing(self) -> Object:
+        metadata: Object = {"name": self.name, "labels": LABELS}
+        if self.deleted:
+            metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        ready = "True" if self.is_ready() else "False"
+        conditions = [{"type": "Ready", "status": ready}]
+        status = {"phase": "Running", "podIP": self.address, "conditions": conditions}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status}
+
+
+@dataclass
+class Cluster:
+    """As much of an API server as the gateway needs: a ConfigMap that is mounted later or never, and pods."""
+
+    pods: list[Pod] = field(default_factory=list)
+    config_map: Object | None = None
+    history: list[Object] = field(default_factory=list)
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        assert (kind, name, namespace) == ("ConfigMap", CONFIG_MAP["name"], CONFIG_MAP["namespace"])
+        return copy.deepcopy(self.config_map)
+
+    def list(
+        self, kind: str, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
+    ) -> list[Object]:
+        assert (kind, namespace, labels) == ("Pod", CONFIG_MAP["namespace"], LABELS)
+        return [pod.listing() for pod in self.pods]
+
+    def apply(self, document: Object, *, manager: str) -> Object:
+        assert manager == "capstan-gateway"
+        found = self.config_map["metadata"]["resourceVersion"] if self.config_map else None
+        if document["metadata"].get("resourceVersion") != found:
+            raise ConflictError("the object has been modified")
+        self.config_map = copy.deepcopy(document)
+        self.config_map["metadata"]["resourceVersion"] = str(len(self.history) + 1)
+        self.history.append(self.config_map)
+        return self.config_map
+
+    def mount(self, folder: Path) -> None:
+        """As the kubelet does: all keys at once, by a link."""
+        version = self.config_map["metadata"]["resourceVersion"] if self.config_map else "0"
+        data = folder / f"..{version}"
+        data.mkdir(parents=True, exist_ok=True)
+        for key, text in (self.config_map or {}).get("data", {}).items():
+            (data / key).write_text(text)
+            link = folder / key
+            if not link.is_symlink():
+                link.symlink_to(Path("..data") / key)
+        fresh = folder / "..data_tmp"
+        fresh.symlink_to(data.name)
+        fresh.rename(folder / "..data")
+
+
+class World(Clients):
+    """Two gateway pods, three services and a collector."""
+
+    def __init__(self, folder: Path, loop: EventLoop) -> None:
+        super().__init__(loop, lambda: [self.address_of(pod) for pod in self.cluster.pods if not pod.deleted])
+        self.folder = folder
+        self.services = {name: Service(name, loop).start() for name in (V1, V2, V3)}
+        self.collector = Service("collector", loop).start()
+        self.ports = {"gateway": free_port(), "agent": free_port()}
+        self.settings = GatewaySettings(
+            collector=self.collector.endpoint, per_try_timeout_seconds=0.3, timeout_seconds=2.0
+        )
+        self.cluster = Cluster()
+        self.http = httpx.Client(trust_env=False)
+        for _ in range(2):
+            self.add_pod()
+        eventually(lambda: all(pod.is_ready() for pod in self.cluster.pods))
+        self.fleet = self.operator()
+
+    def operator(self) -> EnvoyFleet:
+        return EnvoyFleet(
+            self.cluster,  # type: ignore[arg-type]
+            self.http,
+            config_map=dict(CONFIG_MAP),
+            labels=LABELS,
+            agent_port=self.ports["agent"],
+            token=TOKEN,
+            settings=self.settings,
+            ready_timeout_seconds=5.0,
+        )
+
+    def add_pod(self, *, peers: str = "") -> Pod:
+        number = len(self.cluster.pods)
+        folder = self.folder / f"pod-{number}"
+        self.cluster.mount(folder / "config")
+        pod = Pod(f"gw-{number}", f"127.0.0.{number + 2}", folder, folder / "config", self.ports)
+        self.cluster.pods.append(pod)
+        return pod.start(peers=peers)
+
+    def address_of(self, pod: Pod) -> str:
+        return f"http://{pod.address}:{self.ports['gateway']}"
+
+    def endpoints(self, *names: VersionName) -> dict[VersionName, Endpoint]:
+        return {name: self.services[name].endpoint for name in names}
+
+    def apply(self, split: TrafficSplit) -> None:
+        self.fleet.apply(split, self.endpoints(*split.versions))
+
+    def clients_of(self, pod: Pod) -> Clients:
+        return Clients(self.loop, lambda: [self.address_of(pod)])
+
+    def close(self) -> None:
+        for pod in self.cluster.pods:
+            pod.kill()
+        for service in (*self.services.values(), self.collector):
+            service.stop()
+        self.http.close()
+
+
+def split(
+    champion: int, challenger: int, *, mirror: VersionName | None = None, salt: str = ""
+) -> TrafficSplit:
+    arms = (Arm(V1, Weight(champion)), Arm(V2, Weight(challenger)))
+    return TrafficSplit(
+        arms=arms if challenger else arms[:1],
+        mirrors=(Mirror(mirror, Weight(100)),) if mirror else (),
+        salt=salt,
+    )
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[EventLoop]:
+    loop = EventLoop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path, loop: EventLoop) -> Iterator[World]:
+    world = World(tmp_path, loop)
+    yield world
+    world.close()
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory, loop: EventLoop) -> Iterator[World]:
+    """For tests that leave it as it is."""
+    world = World(tmp_path_factory.mktemp("lasting"), loop)
+    world.apply(split(75, 25))
+    yield world
+    world.close()
+
+
+class TestFleet(TrafficContract):
+    @pytest.fixture
+    def traffic(self, world: World) -> EnvoyFleet:
+        return world.fleet
+
+    @pytest.fixture
+    def endpoints(self, world: World) -> Mapping[VersionName, Endpoint]:
+        return world.endpoints(V1, V2)
+
+
+def test_a_key_has_the_same_arm_on_every_pod_and_shares_follow_the_weights(world: World) -> None:
+    world.apply(split(75, 25, salt="r1"))
+    first, second = (world.clients_of(pod).send(600, keyed=True) for pod in world.cluster.pods)
+    assert first.failed == second.failed == 0
+    assert first.by_key == second.by_key
+    challenged = first.versions["v2"] + second.versions["v2"]
+    assert abs(challenged - 300) < 2 * 4 * math.sqrt(600 * 0.25 * 0.75)
+    assert world.fleet.assigned() == {V1: 1200 - challenged, V2: challenged}
+    assert world.fleet.completed_predictions() == 1200
+    assert world.fleet.active_requests() == 0
+
+
+def test_pods_that_differ_obey_no_split_that_was_wanted_and_use_all_versions(world: World) -> None:
+    world.apply(split(75, 25, salt="r1"))
+    edited, other = world.cluster.pods
+    content = json.loads(edited.ask("/config").json()["routes"]["content"])
+    routes = envoy_config.routes(champion_only(V1), world.settings)
+    changed = envoy_config.document([routes])[1]
+    answer = put(edited, "routes", changed, generation=int(data_of(world, "generation")))
+    assert answer.status_code == 200, answer.text
+    eventually(lambda: edited.split() == champion_only(V1))
+    found = world.fleet.read_back()
+    assert found is not None
+    assert (found.salt, found.versions) == (DIFFERING, {V1, V2})
+    world.apply(split(75, 25, salt="r1"))
+    assert world.fleet.read_back() == split(75, 25, salt="r1")
+    assert edited.split() == other.split()
+    assert json.loads(edited.ask("/config").json()["routes"]["content"]) == content
+
+
+def test_a_config_map_edited_by_hand_is_seen_and_put_back(world: World) -> None:
+    wanted = split(75, 25, salt="r1")
+    world.apply(wanted)
+    assert world.cluster.config_map is not None
+    data = world.cluster.config_map["data"]
+    data["routes.json"] = re.sub(r'"weight": 75', '"weight": 5', data["routes.json"])
+    found = world.fleet.read_back()
+    assert found is not None
+    assert found != wanted
+    world.apply(wanted)
+    assert world.fleet.read_back() == wanted
+    assert '"weight": 5' not in data_of(world, "routes.json")
+
+
+def test_a_config_map_that_was_deleted_is_written_anew_with_newer_numbers(world: World) -> None:
+    world.apply(split(75, 25))
+    generation = int(data_of(world, "generation"))
+    world.cluster.config_map = None
+    assert world.fleet.read_back() != split(75, 25)
+    world.apply(split(50, 50))
+    assert world.fleet.read_back() == split(50, 50)
+    assert int(data_of(world, "generation")) > generation
+
+
+def test_applying_what_is_so_writes_nothing(lasting: World) -> None:
+    lasting.apply(split(75, 25))
+    written = len(lasting.cluster.history)
+    lasting.apply(split(75, 25))
+    lasting.operator().apply(split(75, 25), lasting.endpoints(V1, V2))
+    assert len(lasting.cluster.history) == written
+
+
+def test_no_state_of_the_config_map_routes_to_what_it_lacks_or_was_not_ready(world: World) -> None:
+    world.apply(split(75, 25))
+    world.apply(champion_only(V2))
+    world.apply(TrafficSplit((Arm(V2, Weight(60)), Arm(V3, Weight(40)))))
+    for state in world.cluster.history:
+        clusters = {c["name"] for c in json.loads(state["data"]["clusters.json"])["resources"]}
+        table = json.loads(state["data"]["routes.json"])["resources"][0]
+        assert envoy_config.used_clusters(table) <= clusters
+    world.services[V1].ready = False
+    world.fleet._ready_timeout = 0.5
+    with pytest.raises(UnavailableError, match="v1 does not pass its health check"):
+        world.apply(champion_only(V1))
+    table = json.loads(data_of(world, "routes.json"))["resources"][0]
+    assert envoy_config.split_of(table) == TrafficSplit((Arm(V2, Weight(60)), Arm(V3, Weight(40))))
+
+
+def test_a_pod_that_starts_while_the_operator_is_away_takes_the_config_map(world: World) -> None:
+    world.apply(split(75, 25, salt="r1"))
+    late = world.add_pod()
+    eventually(late.is_ready)
+    assert late.split() == split(75, 25, salt="r1")
+    assert world.clients_of(late).send(100).failed == 0
+
+
+def test_a_pod_whose_volume_was_mounted_too_early_asks_its_peers(world: World) -> None:
+    world.apply(split(75, 25))
+    folder = world.folder / "pod-2"
+    world.cluster.mount(folder / "config")
+    world.apply(champion_only(V3))
+    late = Pod("gw-2", "127.0.0.4", folder, folder / "config", world.ports)
+    world.cluster.pods.append(late.start(peers=world.cluster.pods[0].agent))
+    eventually(late.is_ready)
+    assert late.split() == champion_only(V3)
+
+
+def test_a_pod_that_nobody_told_follows_the_mounted_config_map_in_the_safe_order(world: World) -> None:
+    world.apply(split(50, 50))
+    deaf = world.cluster.pods.pop()
+    world.apply(champion_only(V3))
+    assert deaf.split() == split(50, 50)
+    load = world.clients_of(deaf).start(connections=4)
+    world.cluster.mount(deaf.config)
+    eventually(lambda: deaf.split() == champion_only(V3))
+    eventually(lambda: "arm-v1" not in {c["name"] for c in clusters_of(deaf)})
+    assert load.end().failed == 0
+    world.cluster.pods.append(deaf)
+    assert world.fleet.read_back() == champion_only(V3)
+
+
+def test_a_container_that_starts_again_keeps_what_it_was_pushed(world: World) -> None:
+    world.apply(split(75, 25))
+    pod = world.cluster.pods[0]
+    world.apply(split(60, 40))
+    pod.kill()
+    assert world.fleet.read_back() == split(60, 40)
+    pod.start()
+    eventually(pod.is_ready)
+    assert pod.split() == split(60, 40)
+    assert world.fleet.read_back() == split(60, 40)
+
+
+def test_a_ready_pod_that_refuses_holds_everything_back(world: World) -> None:
+    world.apply(split(75, 25))
+    refusing = world.cluster.pods[1]
+    (refusing.folder / "token").write_text("another")
+    with pytest.raises(UnavailableError, match=r"pod gw-1 answers 401"):
+        world.apply(split(50, 50))
+    assert world.cluster.pods[0].split() == split(75, 25)
+    (refusing.folder / "token").write_text(TOKEN)
+    world.apply(split(50, 50))
+    assert world.fleet.read_back() == split(50, 50)
+
+
+def test_a_pod_about_to_end_is_told_but_not_waited_for(world: World) -> None:
+    world.apply(split(75, 25))
+    ending, gone = world.cluster.pods[1], world.add_pod()
+    eventually(gone.is_ready)
+    ending.deleted = gone.deleted = True
+    gone.kill()
+    world.apply(split(50, 50))
+    assert world.fleet.read_back() == split(50, 50)
+    eventually(lambda: ending.split() == split(50, 50))
+
+
+def test_no_request_is_lost_while_weights_versions_and_pods_change(world: World) -> None:
+    world.apply(champion_only(V1))
+    load = world.start(keyed=True, connections=8)
+    story = [
+        split(100, 0, mirror=V2),
+        split(75, 25),
+        champion_only(V2),
+        TrafficSplit(arms=(Arm(V2, Weight(60)), Arm(V3, Weight(40)))),
+        champion_only(V3),
+        champion_only(V1),
+    ]
+    try:
+        for number, wanted in enumerate(story):
+            leaving = [v for v in (V1, V2, V3) if v not in wanted.versions]
+            world.apply(wanted)
+            assert world.fleet.read_back() == wanted
+            for version in leaving:
+                world.services[version].stop()
+            if number == 2:
+                world.add_pod()
+                eventually(world.cluster.pods[2].is_ready)
+            if number == 3:
+                world.cluster.pods[0].end()
+            time.sleep(0.25)
+            for version in leaving:
+                world.services[version].start()
+    finally:
+        answers = load.end()
+    assert answers.failed == 0
+    assert sum(answers.versions.values()) > 300
+    assert set(answers.versions) == {"v1", "v2", "v3"}
+
+
+def test_envoy_dies_and_the_whole_container_with_it(world: World) -> None:
+    pod = world.cluster.pods[0]
+    assert pod.process is not None
+    children = Path(f"/proc/{pod.process.pid}/task/{pod.process.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    assert pod.process.wait(10) != 0
+
+
+@pytest.mark.parametrize("token", [None, "wrong", TOKEN + "x"], ids=["none", "wrong", "longer"])
+def test_only_health_and_exported_counters_are_told_without_the_token(
+    lasting: World, token: str | None
+) -> None:
+    pod = lasting.cluster.pods[0]
+    for path in ("/config", "/config_dump", "/stats", "/clusters", "/certs"):
+        assert pod.ask(path, token).status_code == 401
+    assert put(pod, "routes", b"{}", generation=2**40, token=token).status_code == 401
+    counters = pod.ask("/stats/prometheus?filter=.*", token)
+    assert counters.status_code == 200
+    assert {line.split("{")[0].split(" ")[0] for line in counters.text.splitlines() if line[:1] != "#"} <= {
+        "envoy_cluster_membership_healthy",
+        "envoy_cluster_upstream_cx_connect_fail",
+        "envoy_cluster_upstream_rq",
+        "envoy_cluster_upstream_rq_completed",
+        "envoy_cluster_upstream_rq_per_try_timeout",
+        "envoy_cluster_upstream_rq_retry",
+        "envoy_cluster_upstream_rq_rx_reset",
+        "envoy_cluster_upstream_rq_timeout",
+        "envoy_cluster_upstream_rq_xx",
+        "envoy_http_downstream_rq_active",
+        "envoy_http_downstream_rq_total",
+        "envoy_http_downstream_rq_xx",
+        "envoy_vhost_vcluster_upstream_rq",
+        "envoy_vhost_vcluster_upstream_rq_xx",
+        "",
+    }
+
+
+def test_what_could_do_harm_is_not_passed_on_even_with_the_token(lasting: World) -> None:
+    pod = lasting.cluster.pods[0]
+    for path in ("/certs", "/quitquitquit", "/config/clusters", "/memory"):
+        assert pod.ask(path).status_code == 404
+    assert httpx.post(f"{pod.agent}/quitquitquit", trust_env=False).status_code == 501
+
+
+def test_a_push_that_is_old_or_would_lose_requests_changes_nothing(lasting: World) -> None:
+    pod = lasting.cluster.pods[0]
+    generation = int(data_of(lasting, "generation"))
+    none = envoy_config.document([])[1]
+    answer = put(pod, "clusters", none, generation=generation + 1)
+    assert answer.status_code == 422
+    assert "the routes use arm-v1, arm-v2-else-v1" in answer.json()["error"]
+    old = put(pod, "routes", data_of(lasting, "routes.json").encode(), generation=generation - 1)
+    assert old.status_code == 409
+    for broken in (b"{ not json", b"[]", b'{"resources": [1]}'):
+        assert put(pod, "routes", broken, generation=generation + 1).status_code == 422
+    assert put(pod, "clusters", b"x" * (5 << 20), generation=generation + 1).status_code == 413
+    assert lasting.fleet.read_back() == split(75, 25)
+
+
+def put(pod: Pod, kind: str, content: bytes, *, generation: int, token: str | None = TOKEN) -> httpx.Response:
+    headers = {GENERATION_HEADER: str(generation)}
+    if token is not None:
+        headers["authorization"] = f"Bearer {token}"
+    return httpx.put(f"{pod.agent}/config/{kind}", content=content, headers=headers, trust_env=False)
+
+
+def clusters_of(pod: Pod) -> list[Object]:
+    dump = pod.ask("/config_dump?resource=dynamic_active_clusters").json()
+    return [config["cluster"] for config in dump["configs"]]
+
+
+def data_of(world: World, key: str) -> str:
+    assert world.cluster.config_map is not None
+    return str(world.cluster.config_map["data"][key])
