@@ -129,9 +129,7 @@ class WatchedKube:
         labels = {SYSTEM_LABEL: EXISTS} if shelf.watch.labelled else None
         scopes: list[str | None] = [*sorted(self._namespaces)] or [None]
         listed = [
-            document
-            for namespace in scopes
-            for document in self._client.list(kind, namespace, labels=labels)
+            document for namespace in scopes for document in self._client.list(kind, namespace, labels=labels)
         ]
         present = {_place(document) for document in listed}
         news: list[tuple[str, str]] = []

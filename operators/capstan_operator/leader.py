@@ -62,6 +62,8 @@ class LeaseLock:
         self._seen: tuple[Any, ...] | None = None
         """What the Lease said when it was last seen to change."""
         self._seen_at = 0.0
+        self._kept: Object | None = None
+        """The Lease as it was last written here."""
         self._held_from: float | None = None
         """When the last successful renewal began; None: not held."""
         self.holder = ""
@@ -75,7 +77,10 @@ class LeaseLock:
     def try_to_hold(self) -> bool:
         """Take or renew the Lease if that is allowed now; True if it is held. Raises CapstanError if nobody answers."""
         began = self._clock()
-        lease = self._kube.get("Lease", self._name, self._namespace)
+        # Its own last write is what it renews; if anybody wrote since, the API server refuses and it reads again.
+        lease = self._kept if self._held_from is not None else None
+        self._kept = None
+        lease = lease or self._kube.get("Lease", self._name, self._namespace)
         try:
             if lease is None:
                 self._keep(self._kube.create(self._document(None)), began)
@@ -119,7 +124,7 @@ class LeaseLock:
         return self._clock() - self._seen_at >= duration
 
     def _keep(self, stored: Object, began: float) -> None:
-        self._held_from = began
+        self._held_from, self._kept = began, stored
         self._look_at(stored)
 
     def _document(self, lease: Object | None) -> Object:

@@ -11,6 +11,7 @@ from capstan.adapters.kube_client import Kube, Object
 from capstan.errors import ConflictError
 
 COMPONENT = "capstan-operator"
+_MOST_SAID = 1000
 _LONGEST_NOTE = 1000
 """Of a core/v1 Event's message."""
 
@@ -21,12 +22,19 @@ class Teller:
     def __init__(self, kube: Kube, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._kube = kube
         self._now = now
+        self._said: dict[str, None] = {}
+        """What need not be tried again; without it, the API server refuses the second of the same name."""
 
     def event(self, system: Object, reason: str, message: str, *, once: str = "", warns: bool = True) -> None:
         """An Event of the system; one with the same reason, message, generation and `once` is not written again."""
         meta = system["metadata"]
         moment = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
         said = f"{meta['uid']}/{meta.get('generation')}/{reason}/{message}/{once}"
+        if said in self._said:
+            return
+        self._said[said] = None
+        while len(self._said) > _MOST_SAID:
+            del self._said[next(iter(self._said))]
         document: Object = {
             "apiVersion": "v1",
             "kind": "Event",

@@ -38,9 +38,9 @@ def follow(server: MemoryKube, cache: WatchedKube) -> list[bool]:
     """The watch works; returns what was news."""
     news: list[bool] = []
     server.watchers.append(
-        lambda kind, event, document: news.append(cache.observe(kind, event, document))
-        if cache.is_watched(kind)
-        else None
+        lambda kind, event, document: (
+            news.append(cache.observe(kind, event, document)) if cache.is_watched(kind) else None
+        )
     )
     return news
 
@@ -52,7 +52,9 @@ def test_reading_a_watched_object_costs_no_call(server: MemoryKube, cache: Watch
     found = cache.get("Deployment", "a", "n")
     assert found is not None
     assert found["spec"] == {"replicas": 1}
-    assert [one["metadata"]["name"] for one in cache.list("Deployment", "n", labels={SYSTEM_LABEL: "flights"})] == ["a"]
+    assert [
+        one["metadata"]["name"] for one in cache.list("Deployment", "n", labels={SYSTEM_LABEL: "flights"})
+    ] == ["a"]
     assert cache.get("Deployment", "b", "n") is None
     assert not server.calls
 
@@ -156,7 +158,9 @@ def test_nothing_is_written_once_the_lease_is_lost(server: MemoryKube):
     assert not server.calls
 
 
-def test_somebody_elses_edit_shows_in_what_is_owned_and_a_status_does_not(server: MemoryKube, cache: WatchedKube):
+def test_somebody_elses_edit_shows_in_what_is_owned_and_a_status_does_not(
+    server: MemoryKube, cache: WatchedKube
+):
     follow(server, cache)
     cache.apply(deployment("a"))
     before = cache.seen("Deployment", "n", "a")

@@ -117,7 +117,9 @@ def test_a_leader_that_cannot_renew_stops_before_another_may_begin():
     def unreachable(*_: object, **__: object) -> None:
         raise UnavailableError("Kubernetes", "cut off")
 
-    world.one.lock._kube = type("Cut", (), {"get": unreachable, "create": unreachable, "replace": unreachable})()  # type: ignore[assignment]
+    world.one.lock._kube = type(
+        "Cut", (), {"get": unreachable, "create": unreachable, "replace": unreachable}
+    )()  # type: ignore[assignment]
     began = world.time.seconds
     while world.one.acts:
         world.run(0.25)
