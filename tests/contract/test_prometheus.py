@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from capstan.adapters import alertmanager
@@ -198,7 +199,7 @@ def test_foreign_and_silenced_alerts_are_not_ours(world: World) -> None:
         "createdBy": "somebody",
         "comment": "known",
     }
-    assert world.alerts._client.post("/api/v2/silences", json=silence).is_success
+    assert httpx.post(f"{world.alertmanager.address}/api/v2/silences", json=silence).is_success
     eventually(lambda: world.alerts.settled(world.prometheus.query, 7) == [])
     world.site.metrics.update(monitor(8, 0))
     world.alerts.settled(world.prometheus.query, 8)

@@ -11,9 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from capstan.adapters import tools
+from capstan.adapters.alert_poller import AlertPoller
 from capstan.adapters.alert_webhook import WebhookHint, WebhookReceiver, parse_webhook
 from capstan.adapters.processes import ProcessSpec, ProcessSupervisor
 from capstan.adapters.prometheus import EVALUATED_GENERATION, to_yaml
@@ -25,6 +24,7 @@ from capstan.files import write_whole
 
 __all__ = [
     "REPLAY",
+    "AlertPoller",
     "AlertmanagerAlerts",
     "AlertmanagerServer",
     "AlertmanagerSettings",
@@ -33,7 +33,6 @@ __all__ = [
     "parse_webhook",
 ]
 
-PART = "Alertmanager"
 PROCESS = "alertmanager"
 DATA = "data"
 """The kind of alerts that ask for a retraining; `operation` alerts only tell a person."""
@@ -120,10 +119,23 @@ class AlertmanagerAlerts:
     """The AlertSource of one system; alerts of others, and those that do not say of which version, are ignored."""
 
     def __init__(
-        self, address: str, system: SystemName, *, kind: str = DATA, timeout_seconds: float = 5.0
+        self,
+        source: str | AlertPoller,
+        system: SystemName,
+        *,
+        namespace: str | None = None,
+        kind: str = DATA,
+        timeout_seconds: float = 5.0,
     ) -> None:
-        self._client = httpx.Client(base_url=address, timeout=timeout_seconds, trust_env=False)
+        """`source`: an address, asked at each look, or a poller that many systems share.
+
+        `namespace`: the system's in a cluster, where another may have the same name; None: alerts carry no such label.
+        """
+        self._poller = (
+            AlertPoller(source, timeout_seconds=timeout_seconds) if isinstance(source, str) else source
+        )
         self._system = system
+        self._namespace = namespace
         self._kind = kind
 
     def active(self) -> Sequence[Alert]:
@@ -172,16 +184,14 @@ class AlertmanagerAlerts:
         )
 
     def _list(self, *, silenced: bool) -> list[dict[str, Any]]:
-        wanted = [f'system="{self._system}"', f'kind="{self._kind}"']
-        flag = str(silenced).lower()
-        query = {"active": "true", "silenced": flag, "inhibited": flag, "filter": wanted}
-        try:
-            answer = self._client.get("/api/v2/alerts", params=query)
-            answer.raise_for_status()
-            entries: list[dict[str, Any]] = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
-            raise UnavailableError(PART, str(error) or type(error).__name__) from error
-        return entries
+        wanted = {"system": self._system, "kind": self._kind}
+        if self._namespace is not None:
+            wanted["namespace"] = self._namespace
+        return [
+            entry
+            for entry in self._poller.alerts(silenced=silenced)
+            if wanted.items() <= entry.get("labels", {}).items()
+        ]
 
 
 def alert_of(entry: dict[str, Any]) -> Alert | None:

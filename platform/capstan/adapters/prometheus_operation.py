@@ -40,9 +40,14 @@ class PrometheusOperation:
     gateway's counters of the challenger's arm (of its mirror in a shadow step) tell. So the larger of the two counts.
     """
 
-    def __init__(self, query: PrometheusQuery, system: SystemName) -> None:
+    def __init__(self, query: PrometheusQuery, system: SystemName, *, namespace: str | None = None) -> None:
+        """`namespace`: the system's in a cluster, where many gateways are scraped; None: there is just the one."""
         self._query = query
-        self._system = system
+        own = f'system="{system}"'
+        if namespace is not None:
+            own += f',namespace="{namespace}"'
+        self._own = own
+        self._gateway = 'job="envoy"' if namespace is None else f'job="envoy",{own}'
 
     def operation(
         self,
@@ -57,7 +62,7 @@ class PrometheusOperation:
         window = (now_wall - since_wall).total_seconds()
         roles = {champion: CHAMPION, challenger: SHADOW if shadow else CHALLENGER}
         versions = "|".join(re.escape(version) for version in roles)
-        own = f'system="{self._system}",version=~"{versions}"'.replace("\\", "\\\\")
+        own = f'{self._own},version=~"{versions}"'.replace("\\", "\\\\")
 
         def grown(metric: str, labels: str, by: str) -> list[Sample]:
             query = f"sum by ({by}) ({growth(f'{metric}{{{labels}}}', window)})"
@@ -65,7 +70,7 @@ class PrometheusOperation:
 
         answers = grown("capstan_requests_total", own, "version,role,code")
         buckets = grown("capstan_request_seconds_bucket", own, "version,role,le")
-        gateway = 'job="envoy"'
+        gateway = self._gateway
         completed = _by_cluster(grown("envoy_cluster_upstream_rq_completed", gateway, "envoy_cluster_name"))
         retried = _by_cluster(grown("envoy_cluster_upstream_rq_retry", gateway, "envoy_cluster_name"))
         failing = f'{gateway},envoy_response_code_class="5"'
