@@ -16,7 +16,7 @@ tier = started=$$(date +%s); echo "== $(1)"; $(RUN) pytest -q $(2) $(3); code=$$
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: chromium help setup demo test check bench format clean docs
+.PHONY: chromium versitygw help setup demo test check bench format clean docs
 .DEFAULT_GOAL := help
 
 help: ## list these words
@@ -35,6 +35,12 @@ chromium:
 	@command -v chromium >/dev/null || { echo "setting up: Chromium"; \
 		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends chromium fonts-liberation; }
 
+# Tests of object storage need a real S3 server; this one is a Go program.
+TOOLS := $(or $(CAPSTAN_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/capstan/tools)
+versitygw:
+	@command -v versitygw >/dev/null || test -x $(TOOLS)/versitygw || { echo "setting up: versitygw (an S3 server)"; \
+		GOBIN=$(TOOLS) go install github.com/versity/versitygw/cmd/versitygw@v1.8.0; }
+
 setup: $(STAMP) ## install what is missing: locked packages, Envoy, Prometheus, Alertmanager
 	@echo "ready: try 'make demo'"
 
@@ -42,7 +48,7 @@ demo: $(STAMP) ## eleven months of real flights through the whole loop, in about
 	@$(RUN) python examples/flight-delays/prepare.py
 	@$(RUN) capstan demo $(EXAMPLE)
 
-test: $(STAMP) chromium ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
+test: $(STAMP) chromium versitygw ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
 	@$(call tier,unit,tests/unit,-n 2)
 	@$(call tier,simulation,tests/simulation,-n 2)
 	@$(call tier,contract,tests/contract,,real)

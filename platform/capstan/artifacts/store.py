@@ -103,13 +103,13 @@ class ArtifactStore:
 
     def read(self, path: str) -> bytes | None:
         """What was written there; None: nothing was."""
-        with self._speaking(path):
-            try:
-                with self._files.open_input_stream(self._path(path)) as stream:
-                    content: bytes = stream.read()
-                    return content
-            except FileNotFoundError:
-                return None
+        place = self._path(path)
+        try:
+            with self._speaking(place), self._files.open_input_stream(place) as stream:
+                content: bytes = stream.read()
+                return content
+        except NotFoundError:
+            return None
 
     # -- one object
 
@@ -175,13 +175,25 @@ class ArtifactStore:
         try:
             yield
         except FileNotFoundError as error:
-            raise NotFoundError(
-                f"{self._shown(path) if '/' in path else path}: nothing is kept there"
-            ) from error
+            self._ask_for_entry(path)
+            raise NotFoundError(f"{self._shown(path)}: nothing is kept there") from error
         except (OSError, pyarrow.ArrowException) as error:
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 raise write_error(Path(path), error) from error
             raise UnavailableError(PART, _without_secrets(f"{self._shown(path)}: {error}")) from None
+
+    def _ask_for_entry(self, path: str) -> None:
+        """Raises UnavailableError where a missing file means missing keys: servers may answer both alike to HEAD."""
+        if self._local:
+            return
+        try:
+            self._files.get_file_info(fs.FileSelector(path.rpartition("/")[0], allow_not_found=True))
+        except (OSError, pyarrow.ArrowException) as error:
+            raise self._away(path, error) from None
+
+    def _away(self, path: str, error: Exception) -> UnavailableError:
+        # The cause is cut off: a traceback that shows it would show what was taken out here.
+        return UnavailableError(PART, _without_secrets(f"{self._shown(path)}: {error}"))
 
 
 def _opened(uri: str) -> tuple[Any, str]:
