@@ -19,7 +19,7 @@ from capstan.adapters.kube_client import Kube, KubeClient
 from capstan.cluster.settings import RELEASE, ClusterSettings
 from capstan.errors import CapstanError
 from capstan_operator import metrics as measured
-from capstan_operator.cache import WATCHED, Watch, WatchedKube
+from capstan_operator.cache import OPTIONAL, WATCHED, Watch, WatchedKube
 from capstan_operator.handlers import WatchLog, login_by, registry_of, settings_for
 from capstan_operator.leader import Leadership, LeaseLock, Timing
 from capstan_operator.loop import SystemLoop, Wiring
@@ -74,7 +74,7 @@ class App:
         self._stop_kopf = threading.Event()
         self._is_listed = threading.Event()
         self._stage = "waiting for the Lease"
-        self._watched = dict(options.watched or WATCHED)
+        self._watched = dict(options.watched or _watchable(client))
         self._metrics = Metrics()
         self._impatient = client.impatient()
         lock = LeaseLock(self._impatient, settings.namespace, options.identity, timing=options.timing)
@@ -257,6 +257,10 @@ class App:
         for document in self._cache.walk("MLSystem"):
             phases[str((document.get("status") or {}).get("phase") or "")] += 1
         yield measured.systems_by_phase(phases)
+
+
+def _watchable(client: KubeClient) -> dict[str, Watch]:
+    return {kind: watch for kind, watch in WATCHED.items() if kind not in OPTIONAL or client.serves(kind)}
 
 
 def new_identity(name: str) -> str:

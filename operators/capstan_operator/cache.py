@@ -42,11 +42,17 @@ WATCHED: Mapping[str, Watch] = {
     "Deployment": Watch(),
     "Pod": Watch(),
     "Job": Watch(),
+    "ConfigMap": Watch(),
+    "SeldonDeployment": Watch(),
     "Service": Watch(content=False),
     "NetworkPolicy": Watch(content=False),
     "PodDisruptionBudget": Watch(content=False),
 }
-"""What the operator watches; `handlers.py` tells kopf the same."""
+"""What the operator watches, as far as the cluster knows it; `handlers.py` tells kopf the same."""
+OPTIONAL = frozenset({"SeldonDeployment"})
+"""Kinds that a cluster may lack."""
+_SERVES_SECONDS = 60.0
+"""So long an answer about a kind that a cluster may lack counts."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,7 @@ class WatchedKube:
         self._namespaces = frozenset(namespaces)
         self._clock = clock
         self._lock = threading.RLock()
+        self._served: dict[str, tuple[bool, float]] = {}
         self._shelves = {kind: _Shelf(watch) for kind, watch in watched.items()}
 
     # -- what the watch tells
@@ -202,7 +209,10 @@ class WatchedKube:
         return self._client.pod_log(name, namespace, container=container, tail=tail)
 
     def serves(self, kind: str) -> bool:
-        return self._client.serves(kind)
+        known = self._served.get(kind)
+        if known is None or self._clock() - known[1] > _SERVES_SECONDS:
+            known = self._served[kind] = (self._client.serves(kind), self._clock())
+        return known[0]
 
     # -- Kube: writing
 
@@ -391,7 +401,7 @@ def _seen(document: Object, version: int) -> Seen:
     entries: Sequence[Mapping[str, Any]] = meta.get("managedFields") or ()
     owned = [entry.get("fieldsV1") for entry in entries if _is_ours(entry)]
     others = any(
-        not _is_ours(entry)
+        not str(entry.get("manager", "")).startswith(FIELD_MANAGER)
         and not entry.get("subresource")
         and _TAMPERED & (entry.get("fieldsV1") or {}).keys()
         for entry in entries

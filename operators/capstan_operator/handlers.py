@@ -154,7 +154,7 @@ def login_by(client: KubeClient, log: WatchLog) -> Callable[..., Awaitable[kopf.
     async def login(**_: Any) -> kopf.AiohttpSession:
         settings = client.configuration
         header: str = settings.get_api_key_with_prefix("authorization") or ""
-        scheme, _, token = header.rpartition(" ")
+        scheme, token = header.rpartition(" ")[::2]
         info = kopf.ConnectionInfo(
             server=settings.host,
             ca_path=settings.ssl_ca_cert,

@@ -21,7 +21,7 @@ from capstan.cluster.names import FINALIZER, SystemNames
 from capstan.domain.versions import SystemName
 from capstan.engine import Engine, Outcome
 from capstan.engine.policies import system_policy
-from capstan.errors import InvalidSpecError, NotAllowedError, NotFoundError
+from capstan.errors import CapstanError, InvalidSpecError, NotFoundError, UnavailableError
 from capstan.spec import MLSystem, parse
 from capstan_operator.cache import WatchedKube
 from capstan_operator.fixed import Applied, FixedObjects
@@ -59,6 +59,10 @@ class Wired(Protocol):
         """Bring what runs to what the file asks for; called when it, the settings or the release have changed."""
         ...
 
+    def missing(self) -> str:
+        """What it lacks besides, in words; empty: nothing. Cheap where nothing has to be done."""
+        ...
+
     def close(self) -> None:
         """Let go; a look that still uses it goes on to its end."""
         ...
@@ -68,7 +72,7 @@ class Wiring(Protocol):
     """Constructs the adapters of systems; `capstan.cluster.wiring` is the real one."""
 
     def wire(self, system: MLSystem, document: Object) -> Wired:
-        """Raises NotAllowedError if the file chooses what this cluster does not have."""
+        """Raises InvalidSpecError if the file chooses what this cluster does not have."""
         ...
 
     def clear(self, namespace: str, system: str) -> None:
@@ -147,7 +151,7 @@ class SystemLoop:
     def _keep(self, key: Key, document: Object, known: _Known) -> float:
         try:
             wired = self._wired_of(key, document)
-        except NotAllowedError as error:
+        except InvalidSpecError as error:
             self._refuse(document, ("NotAllowed", str(error)))
             return REFUSED_SECONDS
         if FINALIZER not in (document["metadata"].get("finalizers") or ()):
@@ -172,6 +176,14 @@ class SystemLoop:
             self._teller.event(document, "ObjectRestored", message, once=self._now().isoformat())
         for why in ensured.refused:
             self._teller.event(document, "ObjectRefused", why)
+        try:
+            missing = wired.missing()
+        except UnavailableError:
+            raise
+        except CapstanError as error:
+            missing = str(error)
+        if missing:
+            self._teller.event(document, "AlertingIncomplete", missing)
 
     def _settle(self, wired: Wired, name: str) -> Outcome:
         began = self._clock()
@@ -223,7 +235,7 @@ class SystemLoop:
                 self._settle(self._wired_of(key, document), key[1])
             except NotFoundError:
                 pass
-            except (InvalidSpecError, NotAllowedError) as error:
+            except InvalidSpecError as error:
                 logger.warning("%s/%s is deleted without draining: %s", *key, error)
             else:
                 left = self._read(key)

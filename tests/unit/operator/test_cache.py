@@ -60,9 +60,9 @@ def test_reading_a_watched_object_costs_no_call(server: MemoryKube, cache: Watch
 
 
 def test_what_is_not_watched_is_read_from_the_server(server: MemoryKube, cache: WatchedKube):
-    cache.get("ConfigMap", "a", "n")
+    cache.get("Secret", "a", "n")
     cache.list("Deployment", "n")
-    assert dict(server.calls) == {("get", "ConfigMap"): 1, ("list", "Deployment"): 1}
+    assert dict(server.calls) == {("get", "Secret"): 1, ("list", "Deployment"): 1}
 
 
 def test_labels_choose_within_a_system(server: MemoryKube, cache: WatchedKube):

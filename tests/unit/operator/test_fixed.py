@@ -28,7 +28,7 @@ def of_kind(api: str, kind: str, name: str, **more: object) -> Object:
 def rendered(port: int = 80) -> list[Object]:
     return [
         of_kind("apps/v1", "Deployment", "s-gateway", spec={"replicas": 2}),
-        of_kind("v1", "ConfigMap", "s-gateway", data={"port": str(port)}),
+        of_kind("v1", "Secret", "s-gateway", data={"port": str(port)}),
         of_kind("v1", "Service", "s-gateway", spec={"ports": [{"port": port}]}),
     ]
 
@@ -81,7 +81,7 @@ def test_a_first_look_applies_everything_the_watched_kinds_last(cluster: Cluster
     order: list[str] = []
     cluster.server.watchers.append(lambda kind, *_: order.append(kind))
     assert cluster.ensure(is_new=True) == Ensured(is_new=True)
-    assert order == ["ConfigMap", "Deployment", "Service"]
+    assert order == ["Secret", "Deployment", "Service"]
 
 
 def test_further_looks_cost_no_call(cluster: Cluster):
@@ -122,7 +122,7 @@ def test_a_changed_file_applies_anew(cluster: Cluster):
     cluster.ensure(is_new=True)
     done = cluster.ensure(lambda: rendered(port=8080), is_new=True, generation=2)
     assert done == Ensured(is_new=True)
-    found = cluster.server.get("ConfigMap", "s-gateway", "n")
+    found = cluster.server.get("Secret", "s-gateway", "n")
     assert found is not None
     assert found["data"] == {"port": "8080"}
 
@@ -179,24 +179,24 @@ def test_what_somebody_edited_while_no_operator_ran_is_applied_again(cluster: Cl
 
 def test_a_deployment_that_stays_broken_has_everything_applied_again_now_and_then(cluster: Cluster):
     cluster.ensure(is_new=True)
-    cluster.server.delete("ConfigMap", "s-gateway", "n")
+    cluster.server.delete("Secret", "s-gateway", "n")
     cluster.server.calls.clear()
     for _ in range(120):
         assert not cluster.ensure().put_back
-    assert cluster.server.get("ConfigMap", "s-gateway", "n") is not None
+    assert cluster.server.get("Secret", "s-gateway", "n") is not None
     assert 3 * 3 <= cluster.applied() <= 4 * 3, "every five minutes of twenty"
 
 
 def test_a_refused_object_is_told_once_and_does_not_keep_the_others(cluster: Cluster):
     cluster.server.faults.on("apply", 1, CapstanError("spec is immutable"))
     first = cluster.ensure(is_new=True)
-    assert first.refused == ("ConfigMap s-gateway: spec is immutable",)
+    assert first.refused == ("Secret s-gateway: spec is immutable",)
     assert cluster.server.get("Service", "s-gateway", "n") is not None
     cluster.become_whole()
     assert cluster.ensure() == Ensured()
     cluster.seconds += 300
     cluster.ensure()
-    assert cluster.server.get("ConfigMap", "s-gateway", "n") is not None
+    assert cluster.server.get("Secret", "s-gateway", "n") is not None
 
 
 def test_two_that_want_different_things_write_seldom(cluster: Cluster):
@@ -214,7 +214,7 @@ def test_every_object_says_by_which_rendering_it_was_written(cluster: Cluster):
     cluster.ensure(is_new=True)
     marks = {
         document["metadata"]["annotations"][APPLIED]
-        for kind in ("Deployment", "ConfigMap", "Service")
+        for kind in ("Deployment", "Secret", "Service")
         for document in cluster.server.list(kind)
     }
     assert len(marks) == 1

@@ -1,0 +1,51 @@
+"""All fixed objects of a system: what is there before the first model is trained, and stays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from capstan.adapters.kube_client import Object
+from capstan.cluster.names import Owner, SystemNames
+from capstan.cluster.objects.access import KEY_NAMES, access
+from capstan.cluster.objects.gateway import gateway
+from capstan.cluster.objects.recording import recording, tokens
+from capstan.cluster.objects.training import training
+from capstan.cluster.settings import ClusterSettings
+from capstan.errors import InvalidSpecError, Mistake
+from capstan.spec import MLSystem
+
+
+def fixed_objects(
+    system: MLSystem,
+    names: SystemNames,
+    settings: ClusterSettings,
+    owner: Owner | None,
+    values: Mapping[str, str],
+    keys: Mapping[str, str] | None = None,
+) -> list[Object]:
+    """In the order in which they are needed; alert rules are brought by `capstan.adapters.kube_alerting`.
+
+    `values` are the tokens by name, `keys` those of the object storage (None: there are none, or they are not known).
+    """
+    return [
+        *access(system, names, settings, owner, keys),
+        tokens(names, owner, values),
+        *training(system, names, settings, owner),
+        *recording(system, names, settings, owner),
+        *gateway(system, names, settings, owner),
+    ]
+
+
+def storage_keys(settings: ClusterSettings) -> Mapping[str, str] | None:
+    """The keys of the object storage that the operator itself was given; None: it was given none.
+
+    Raises InvalidSpecError if their files cannot be read.
+    """
+    folder = settings.artifact_keys
+    if folder is None:
+        return None
+    try:
+        return {name: (folder / name).read_text().strip() for name in KEY_NAMES}
+    except OSError as error:
+        mistake = Mistake("artifact_keys", f"{error.filename} cannot be read: {error.strerror}")
+        raise InvalidSpecError([mistake]) from error

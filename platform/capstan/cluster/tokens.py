@@ -1,0 +1,46 @@
+"""Tokens of a system, derived and never stored by the operator: it may write Secrets and need not read any."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from capstan.errors import InvalidSpecError, Mistake
+
+SHORTEST_KEY = 32
+"""Bytes: a guessed master key would open every system."""
+
+
+class TokenSource:
+    """The tokens of every system, from one master key; the same uid and purpose always give the same token."""
+
+    def __init__(self, key: bytes) -> None:
+        """Raises InvalidSpecError for a key that is too short."""
+        if len(key) < SHORTEST_KEY:
+            rule = f"{len(key)} bytes are fewer than {SHORTEST_KEY}; make one with `openssl rand -hex 32`"
+            raise InvalidSpecError([Mistake("master_key", rule)])
+        self._key = key
+
+    @classmethod
+    def read(cls, file: Path | None) -> TokenSource:
+        """From a mounted file. None: a key of this process alone, after which other processes know no token.
+
+        Raises InvalidSpecError.
+        """
+        if file is None:
+            return cls(secrets.token_bytes(SHORTEST_KEY))
+        try:
+            return cls(file.read_bytes().strip())
+        except OSError as error:
+            mistake = Mistake("master_key", f"{file} cannot be read: {error.strerror}")
+            raise InvalidSpecError([mistake]) from error
+
+    def token(self, uid: str, purpose: str) -> str:
+        """uid: of the MLSystem, so that one that is made anew under the same name has other tokens."""
+        return hmac.new(self._key, f"{uid}/{purpose}".encode(), hashlib.sha256).hexdigest()
+
+    def tokens(self, uid: str, purposes: Sequence[str]) -> Mapping[str, str]:
+        return {purpose: self.token(uid, purpose) for purpose in purposes}

@@ -1,0 +1,246 @@
+"""All adapters of one system in a cluster; the only place that constructs them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import httpx
+
+from capstan.adapters.alertmanager import AlertmanagerAlerts, AlertPoller
+from capstan.adapters.envoy_config import GatewaySettings
+from capstan.adapters.envoy_fleet import EnvoyFleet
+from capstan.adapters.kube_alerting import Alerting, MountedAlerting, OperatorAlerting, RuleFile, RuleReloader
+from capstan.adapters.kube_client import Kube, Object
+from capstan.adapters.kube_jobs import JobPipelines
+from capstan.adapters.kube_serving import DeploymentServing
+from capstan.adapters.kube_store import KubeStore
+from capstan.adapters.mlflow_registry import MlflowRegistry
+from capstan.adapters.monitor_client import HttpMonitor
+from capstan.adapters.prometheus_operation import PrometheusOperation
+from capstan.adapters.prometheus_query import PrometheusQuery
+from capstan.adapters.seldon_serving import SeldonServing
+from capstan.artifacts.store import ArtifactStore
+from capstan.cluster.names import AGENT_PORT, COLLECTOR_PORT, GATEWAY_PORT, MONITOR_PORT, Owner, SystemNames
+from capstan.cluster.objects.alerting import WEBHOOK_TOKEN, alerting, in_force, rule_file, rule_key
+from capstan.cluster.objects.artifacts import artifacts_place
+from capstan.cluster.objects.gateway import config_map
+from capstan.cluster.objects.recording import TOKEN_NAMES
+from capstan.cluster.objects.training import run_objects, training_places
+from capstan.cluster.render import fixed_objects, storage_keys
+from capstan.cluster.serving import serving_of
+from capstan.cluster.settings import ClusterSettings
+from capstan.cluster.tokens import TokenSource
+from capstan.cluster.training import runner_of
+from capstan.domain.versions import Digest, RunName, SystemName, VersionName
+from capstan.engine import Engine
+from capstan.errors import NotFoundError
+from capstan.ports.pipelines import Pipelines
+from capstan.ports.serving import Endpoint
+from capstan.spec import MLSystem
+
+_ALERTS_SECONDS = 2.0
+_ALERTING_SECONDS = 60.0
+
+
+class WallClock:
+    """In a cluster both clocks are real time."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def wall(self) -> datetime:
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the systems of one operator have in common: connections, and the keys to derive and copy."""
+
+    http: httpx.Client
+    tokens: TokenSource
+    query: PrometheusQuery
+    reloader: RuleReloader
+    alerts: AlertPoller
+    keys: Mapping[str, str] | None
+    webhook_token: str
+
+    @classmethod
+    def of(cls, settings: ClusterSettings) -> Shared:
+        """Raises InvalidSpecError for files of the settings that cannot be read."""
+        keys = storage_keys(settings)
+        for name, value in (keys or {}).items():
+            # pyarrow and fsspec read them nowhere else.
+            os.environ.setdefault(name, value)
+        query = PrometheusQuery(settings.prometheus_url)
+        token = settings.webhook_token.read_text().strip() if settings.webhook_token is not None else ""
+        return cls(
+            http=httpx.Client(timeout=10.0, trust_env=False),
+            tokens=TokenSource.read(settings.master_key),
+            query=query,
+            reloader=RuleReloader(query),
+            alerts=AlertPoller(settings.alertmanager_url),
+            keys=keys,
+            webhook_token=token,
+        )
+
+
+@dataclass
+class ClusterSystem:
+    """One system with everything it runs on."""
+
+    system: MLSystem
+    names: SystemNames
+    store: KubeStore
+    registry: MlflowRegistry
+    serving: DeploymentServing | SeldonServing
+    gateway: EnvoyFleet
+    pipelines: Pipelines
+    monitor: HttpMonitor
+    alerting: Alerting
+    engine: Engine
+    render: Callable[[], list[Object]]
+    clock: Callable[[], float] = time.monotonic
+    _looked_at: float = field(default=float("-inf"))
+
+    def documents(self) -> Sequence[Object]:
+        """Its fixed objects."""
+        return self.render()
+
+    def settle(self) -> None:
+        """Bring the versions that run to what the file asks for."""
+        self.serving.settle()
+
+    def missing(self) -> str:
+        """What the system lacks that is no fixed object, in words; asked again now and then. Raises CapstanError."""
+        if self.clock() - self._looked_at < _ALERTING_SECONDS:
+            return ""
+        said = self.alerting.ensure()
+        if not said:
+            self._looked_at = self.clock()
+        return said
+
+    def close(self) -> None:
+        """Nothing to let go: connections are shared."""
+
+
+class ClusterWiring:
+    """Wires the systems of one operator."""
+
+    def __init__(self, kube: Kube, settings: ClusterSettings, shared: Shared | None = None) -> None:
+        """Raises InvalidSpecError for settings that cannot be followed."""
+        self._kube = kube
+        self._settings = settings
+        self._shared = shared or Shared.of(settings)
+
+    def wire(self, system: MLSystem, document: Object) -> ClusterSystem:
+        """Construct every adapter; no call but to the API server.
+
+        Raises InvalidSpecError for what this cluster does not have.
+        """
+        meta, settings = document["metadata"], self._settings
+        name = SystemName(system.metadata.name)
+        names = SystemNames(str(meta["namespace"]), name)
+        owner = Owner(str(name), str(meta["uid"]))
+        values = self._tokens(owner)
+        registry = MlflowRegistry(name, tracking_uri=settings.tracking_uri, model=names.registry_model)
+        monitor = HttpMonitor(
+            self._shared.http,
+            f"http://{names.host(names.monitor)}:{MONITOR_PORT}",
+            token=values["internal"],
+            bento=lambda version: bento_of(registry, version),
+        )
+        store = KubeStore(self._kube, names.namespace)
+        serving = serving_of(self._kube, system, names, settings, owner)
+        gateway = self._gateway(names, owner, values["internal"])
+        pipelines = self._pipelines(system, names, owner, registry)
+        engine = Engine(
+            store,
+            pipelines,
+            registry,
+            serving,
+            gateway,
+            monitor,
+            PrometheusOperation(self._shared.query, name, namespace=names.namespace),
+            AlertmanagerAlerts(self._shared.alerts, name, namespace=names.namespace),
+            monitor,
+            WallClock(),
+        )
+        return ClusterSystem(
+            system=system,
+            names=names,
+            store=store,
+            registry=registry,
+            serving=serving,
+            gateway=gateway,
+            pipelines=pipelines,
+            monitor=monitor,
+            alerting=self._alerting(system, names, owner),
+            engine=engine,
+            render=lambda: fixed_objects(system, names, settings, owner, values, self._shared.keys),
+        )
+
+    def clear(self, namespace: str, system: str) -> None:
+        """Take the system's rules from the ConfigMap that it does not own; nothing happens where they are owned."""
+        rules = self._settings.rules
+        if rules is not None:
+            names = SystemNames(namespace, SystemName(system))
+            file = RuleFile(rules.namespace, rules.name, rule_key(names), "", "")
+            MountedAlerting(self._kube, file, self._shared.reloader).remove()
+
+    def _tokens(self, owner: Owner) -> Mapping[str, str]:
+        values = dict(self._shared.tokens.tokens(owner.uid, TOKEN_NAMES))
+        if self._settings.rules is None and self._shared.webhook_token:
+            # An AlertmanagerConfig reads it from the system's own namespace; what it opens is a hint and no more.
+            values[WEBHOOK_TOKEN] = self._shared.webhook_token
+        return values
+
+    def _gateway(self, names: SystemNames, owner: Owner, token: str) -> EnvoyFleet:
+        collector = Endpoint(names.host(names.collector), COLLECTOR_PORT)
+        return EnvoyFleet(
+            self._kube,
+            self._shared.http,
+            config_map=config_map(names, owner)["metadata"],
+            labels=names.selector("gateway"),
+            agent_port=AGENT_PORT,
+            token=token,
+            settings=GatewaySettings(port=GATEWAY_PORT, host="0.0.0.0", collector=collector),  # noqa: S104
+        )
+
+    def _pipelines(
+        self, system: MLSystem, names: SystemNames, owner: Owner, registry: MlflowRegistry
+    ) -> Pipelines:
+        settings = self._settings
+        runner_of(system, settings)
+
+        def render(spec: MLSystem, run: RunName, files: Mapping[str, str]) -> tuple[Object, Object]:
+            return run_objects(spec, names, settings, owner, run, files)
+
+        return JobPipelines(
+            system,
+            self._kube,
+            registry,
+            namespace=names.namespace,
+            places=training_places(names, settings),
+            render=render,
+            store=ArtifactStore(artifacts_place(names, settings).uri) if settings.artifacts else None,
+        )
+
+    def _alerting(self, system: MLSystem, names: SystemNames, owner: Owner) -> Alerting:
+        rules = self._settings.rules
+        if rules is None:
+            return OperatorAlerting(self._kube, alerting(system, names, self._settings, owner))
+        content, asked = rule_file(system, names), in_force(system, names)
+        file = RuleFile(rules.namespace, rules.name, rule_key(names), content, asked)
+        return MountedAlerting(self._kube, file, self._shared.reloader)
+
+
+def bento_of(registry: MlflowRegistry, name: VersionName) -> tuple[str, Digest]:
+    """Tag and digest of a version's Bento; raises NotFoundError, UnavailableError."""
+    version = registry.version(name)
+    if version is None:
+        raise NotFoundError(f"the registry knows no version {name!r}")
+    return version.bento_tag, version.digest
