@@ -17,9 +17,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from capstan.errors import CapstanError, MissingToolError
 from capstan.files import write_error
 
@@ -200,6 +197,9 @@ def _run(argv: list[str], folder: Path) -> None:
 
 def main() -> int:
     """Obtain every tool and print one line for each; 1 if one is missing."""
+    from rich.console import Console
+    from rich.table import Table
+
     console = Console()
     table = Table("tool", "version", "path", box=None)
     table.columns[2].overflow = "fold"
