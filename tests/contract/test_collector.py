@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -180,6 +180,115 @@ def test_counts_survive_restarts_and_lost_payloads_are_told(collector: RunningCo
     assert sum(losses["v1"].values()) == 6
 
 
+def heading(produced: int, *, lost: int = 0, boot: str = "b1", **more: str) -> dict[str, str]:
+    return {
+        "x-capstan-boot": boot,
+        "x-capstan-version": "v1",
+        "x-capstan-produced": str(produced),
+        "x-capstan-lost": str(lost),
+        **more,
+    }
+
+
+def missing(collector: RunningCollector) -> dict[str, tuple[str, int]]:
+    boots: dict[str, dict[str, object]] = collector.stats()["boots"]
+    return {name: (boot["state"], boot["missing"]) for name, boot in boots.items()}
+
+
+def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.1)
+
+
+def test_what_a_dead_producer_had_not_handed_in_is_missing_and_comes_off_again_if_it_comes(
+    tmp_path: Path,
+) -> None:
+    collector = RunningCollector(tmp_path)
+    config = orjson.loads(collector.config.read_bytes())
+    collector.config.write_bytes(orjson.dumps({**config, "silence_seconds": 2, "flush_seconds": 0.3}))
+    collector.start()
+    losses = collector.systems / "flights" / "payloads" / "losses.json"
+    # One was killed with four unsent, one ended well, one is idle and says so, one was killed with nothing unsent.
+    collector.send([event(n, "killed") for n in range(1, 7)], **heading(10, boot="killed"))
+    collector.send([event(1, "ended")], **heading(1, boot="ended", **{"x-capstan-ended": "true"}))
+    collector.send([event(1, "idle")], **heading(1, boot="idle"))
+    collector.send([event(1, "empty")], **heading(1, boot="empty"))
+    for _ in range(8):
+        time.sleep(0.5)
+        collector.send([], **heading(1, boot="idle"))
+    assert missing(collector) == {
+        "killed": ("silent", 4), "ended": ("ended", 0), "idle": ("heard", 0), "empty": ("silent", 0),
+    }  # fmt: skip
+    assert (collector.stats()["missing"], collector.stats()["lost"]) == (4, 0)
+    until(lambda: losses.exists() and orjson.loads(losses.read_bytes()) == {"v1": {"2013-02-01": 4}})
+    before = collector.stats()
+    collector.kill()
+    collector.start()
+    assert collector.stats() == before
+    # It was only cut off: three of the four come after all, and it tells of the fourth.
+    collector.send([event(n, "killed") for n in range(7, 10)], **heading(10, lost=1, boot="killed"))
+    assert missing(collector)["killed"] == ("heard", 0)
+    stats = collector.stats()
+    assert (stats["missing"], stats["lost"], stats["stored"]) == (0, 1, 12)
+    until(lambda: sum(orjson.loads(losses.read_bytes())["v1"].values()) == 1)
+    collector.kill()
+
+
+def test_a_second_collector_waits_until_the_first_is_gone(collector: RunningCollector) -> None:
+    collector.send([event(n) for n in range(1, 11)])
+    first = collector.process
+    assert first is not None
+    config = orjson.loads(collector.config.read_bytes())
+    other = collector.root / "other.json"
+    other.write_bytes(orjson.dumps({**config, "port": free_port()}))
+    second = subprocess.Popen([sys.executable, "-m", "capstan.monitoring.collector", "--config", str(other)])
+    try:
+        time.sleep(3)
+        collector.send([event(n) for n in range(11, 21)])
+        first.send_signal(signal.SIGKILL)
+        first.wait(timeout=30)
+        port = orjson.loads(other.read_bytes())["port"]
+        until(lambda: _stored(port) == 20, 30)
+    finally:
+        second.kill()
+        second.wait(timeout=30)
+
+
+def _stored(port: int) -> int | None:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/stats").json()["stored"]
+    except httpx.TransportError:
+        return None
+
+
+def test_an_edited_file_is_followed_and_a_broken_edit_is_not(tmp_path: Path) -> None:
+    collector = RunningCollector(tmp_path)
+    config = orjson.loads(collector.config.read_bytes())
+    mounted = tmp_path / "mounted.json"
+    collector.config.write_bytes(orjson.dumps({**config, "spec": str(mounted), "flush_seconds": 0.3}))
+
+    def mount(name: str, kind: str) -> None:
+        document = {"metadata": {"name": name}, "spec": {"features": [{"name": "month", kind: {}}]}}
+        mounted.write_bytes(orjson.dumps(document))
+
+    mount("trains", "numeric")
+    collector.start()
+    spec = collector.systems / "trains" / "spec.json"
+    assert spec.read_bytes() == mounted.read_bytes()
+    source = {"source": "/capstan/trains/v1"}
+    collector.send([event(1, inputs={"month": 3}) | source])
+    mount("trains", "categorical")
+    until(lambda: spec.read_bytes() == mounted.read_bytes())
+    mounted.write_bytes(b"{")
+    collector.send([event(2, inputs={"month": 3}) | source])
+    time.sleep(1)
+    assert b"categorical" in spec.read_bytes()
+    assert collector.stats()["stored"] == 2
+    collector.kill()
+
+
 POISON = {
     "nan": (b'[{"id":"b1-1","source":"/capstan/flights/v1","data":{"prediction":NaN}}]', 422),
     "not_json": (b"{{{", 422),
@@ -240,6 +349,8 @@ def test_a_full_disk_is_answered_507_keeps_nothing_half_written_and_resumes(
     unfinished.symlink_to("/dev/full")
     assert collector.flush().status_code == 507
     assert collector.http.get("/healthz").status_code == 503
+    assert collector.http.get("/livez").status_code == 200  # nothing that killing it would mend
+    assert "capstan_collector_flush_failing 1.0" in collector.http.get("/metrics").text
     assert collector.rows("count(*)") == [(5,)]
     assert collector.flush().status_code == 200  # the symlink went with the failed attempt
     assert collector.http.get("/healthz").status_code == 200

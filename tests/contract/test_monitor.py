@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,10 +25,12 @@ import pytest
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from capstan.adapters.monitor_client import MonitorClient
+from capstan.adapters.monitor_client import HttpMonitor, MonitorClient
 from capstan.adapters.ports_in_use import free_port
-from capstan.domain.versions import VersionName
-from capstan.errors import UnavailableError
+from capstan.artifacts.content import MODEL_FOLDER, content_digest
+from capstan.artifacts.store import ArtifactStore
+from capstan.domain.versions import Digest, VersionName
+from capstan.errors import NotFoundError, UnavailableError, UntrustedArtifactError
 from capstan.monitoring import detectors
 from capstan.monitoring.intake import Intake
 from capstan.spec import MLSystem, parse
@@ -351,6 +354,121 @@ def test_alibi_detect_decides_as_scipy_does_in_bounded_memory_and_little_time(tm
             assert found["features"][name]["p_value"] == pytest.approx(
                 feature["p_value"], rel=1e-4, abs=1e-30
             )
+
+
+def test_an_edited_file_is_followed_and_what_was_decided_stays(watched: Watched) -> None:
+    weeks(watched, {}, {"shift": 9})
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    assert watched.client.advance(SINCE + WEEK).alerts == ()
+    edited = document()
+    edited["spec"]["monitoring"]["drift"]["consecutive"] = 1
+    edited["spec"]["monitoring"]["window"] = {"duration": "3d", "minRows": 100}
+    (watched.folder / "spec.json").write_bytes(orjson.dumps(edited))
+    assert watched.client.advance(SINCE + WEEK + timedelta(days=3)).alerts == ("DriftDetected",)
+    (watched.folder / "spec.json").write_bytes(b"{")
+    watched.client.advance(SINCE + WEEK + timedelta(days=6))
+    told = [(window["start"], window["end"], window["drift_alert"]) for window in watched.client.windows()]
+    days = [(0, 7, False), (7, 10, True), (10, 13, True)]
+    assert told == [
+        ((SINCE + timedelta(days=first)).isoformat(), (SINCE + timedelta(days=last)).isoformat(), alert)
+        for first, last, alert in days
+    ]
+
+
+class Told:
+    """A monitor that is told what to watch over HTTP, and fetches it from where artifacts are kept."""
+
+    def __init__(self, root: Path) -> None:
+        self.watched = Watched(root)
+        self.artifacts = root / "artifacts"
+        self.store = ArtifactStore(f"file://{self.artifacts}")
+        config = orjson.loads(self.watched.config.read_bytes())
+        config |= {"artifacts": f"file://{self.artifacts}", "home": str(root / "home")}
+        self.watched.config.write_bytes(orjson.dumps(config))
+        self.bentos: dict[VersionName, tuple[str, Digest]] = {}
+        self.monitor = HttpMonitor(
+            httpx.Client(trust_env=False),
+            self.watched.client.address,
+            token="secret",
+            bento=self.bentos.__getitem__,
+        )
+
+    def publish(self, version: str) -> None:
+        bento = self.watched.root / f"bento-{version}"
+        shutil.copytree(self.watched.model, bento / MODEL_FOLDER)
+        (bento / "bento.yaml").write_text(f"name: flight-delays\nversion: {version}\n")
+        (bento / "made").write_text(version)
+        tag = f"flight-delays:{version}"
+        self.store.push_bento(tag, bento)
+        self.bentos[VersionName(version)] = (tag, content_digest(bento))
+
+    @property
+    def kept(self) -> list[str]:
+        return sorted(path.name for path in (self.watched.root / "home").glob("bentos/flight-delays/*"))
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[Told]:
+    running = Told(tmp_path)
+    running.publish("v1")
+    running.watched.start()
+    yield running
+    running.watched.kill()
+
+
+def test_a_monitor_fetches_what_it_is_told_to_watch_once_and_drops_what_it_no_longer_needs(
+    told: Told,
+) -> None:
+    weeks(told.watched, {}, {"shift": 9}, {"shift": 9})
+    target = told.watched.folder / "monitor" / "target.json"
+    told.monitor.watch(VersionName("v1"), since=SINCE)
+    first = target.stat()
+    shutil.rmtree(told.artifacts)
+    told.monitor.watch(VersionName("v1"), since=SINCE)  # needs nothing that is not here already
+    assert target.stat().st_ino == first.st_ino
+    assert told.watched.client.advance(SINCE + 3 * WEEK).alerts == ("DriftDetected",)
+    told.watched.kill()
+    told.watched.start()
+    assert [window["version"] for window in told.monitor.windows()] == ["v1", "v1", "v1"]
+    told.publish("v2")
+    told.monitor.watch(VersionName("v2"), since=SINCE + 3 * WEEK)
+    assert told.watched.client.advance(SINCE + 3 * WEEK).alerts == ()
+    assert told.kept == ["v2"]
+
+
+def test_a_bento_that_is_absent_or_not_what_was_registered_is_not_watched(told: Told) -> None:
+    told.monitor.watch(VersionName("v1"), since=SINCE)
+    told.publish("v2")
+    tag, digest = told.bentos[VersionName("v2")]
+    told.bentos[VersionName("v2")] = (tag, Digest("sha256:" + "0" * 64))
+    with pytest.raises(UntrustedArtifactError):
+        told.monitor.watch(VersionName("v2"), since=SINCE)
+    told.bentos[VersionName("v2")] = ("flight-delays:gone", digest)
+    with pytest.raises(NotFoundError):
+        told.monitor.watch(VersionName("v2"), since=SINCE)
+    told.watched.client.advance(SINCE)
+    assert httpx.get(f"{told.monitor.address}/windows").json()["version"] == "v1"
+    assert told.kept == ["v1"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"version": "../v2"}, "version"),
+        ({"bento_tag": "flight-delays"}, "bento_tag"),
+        ({"bento_tag": "../../etc:passwd"}, "bento_tag"),
+        ({"digest": "md5:1"}, "digest"),
+        ({"since": "2013-02-01"}, "since"),
+    ],
+    ids=lambda case: case if isinstance(case, str) else "",
+)
+def test_a_wrong_target_is_named(told: Told, changes: dict[str, str], field: str) -> None:
+    tag, digest = told.bentos[VersionName("v1")]
+    asked = {"version": "v1", "bento_tag": tag, "digest": digest, "since": SINCE.isoformat(), **changes}
+    address = f"{told.monitor.address}/target"
+    assert httpx.put(address, json=asked).status_code == 401
+    answer = httpx.put(address, json=asked, headers={"authorization": "Bearer secret"})
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, field)
 
 
 def test_only_the_internal_token_moves_the_clock(watched: Watched) -> None:
