@@ -159,7 +159,7 @@ class World(Clients):
         self.collector = Service("collector", loop).start()
         self.ports = {"gateway": free_port(), "agent": free_port()}
         self.settings = GatewaySettings(
-            collector=self.collector.endpoint, per_try_timeout_seconds=0.3, timeout_seconds=2.0
+            collector=self.collector.endpoint, per_try_timeout_seconds=1.0, timeout_seconds=4.0
         )
         self.cluster = Cluster()
         self.http = httpx.Client(trust_env=False)
