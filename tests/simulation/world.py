@@ -77,6 +77,10 @@ SPEC: dict[str, Any] = {
 }
 
 
+NOT_KEPT = frozenset(("faults", "plan", "refuses", "_clock", "_lock", "_registry"))
+"""Of the parts in memory: other parts, and what only the story changes."""
+
+
 class Crash(BaseException):
     """The loop is killed; only what the parts keep survives."""
 
@@ -107,9 +111,10 @@ class _Watched:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             self._world.before_call(f"{self._name}.{method}")
-            result = value(*args, **kwargs)
-            self._world.after_call(f"{self._name}.{method}")
-            return result
+            try:
+                return value(*args, **kwargs)
+            finally:
+                self._world.after_call(f"{self._name}.{method}")
 
         return call
 
@@ -138,8 +143,12 @@ class World:
         self.calls: list[str] = []
         self.crash_at: tuple[int, str] | None = None
         self.crashes = 0
+        self.settled = 0
+        """How often the story has let the engine run."""
         self.outcome: Outcome | None = None
         self._noticed = (0, 0, 0)
+        self._signs = (0, 0, 0, 0, 0)
+        """How much there was to notice at the last look."""
         self._serving: set[str] = set()
         self._deployed: dict[str, int] = {}
         self._engine: Engine | None = None
@@ -149,6 +158,7 @@ class World:
 
     def settle(self, most: int = 200) -> Outcome:
         """Reconcile until there is nothing to do but wait."""
+        self.settled += 1
         for _ in range(most):
             try:
                 outcome = self.engine().reconcile(SYSTEM)
@@ -185,23 +195,57 @@ class World:
             )
         return self._engine
 
+    def found_by_the_next(self) -> str:
+        """All that the loop's next process finds; the same if nothing was changed meanwhile."""
+        parts = (self.store, self.registry, self.serving, self.traffic, self.pipelines, self.monitoring)
+        kept = [{name: value for name, value in vars(part).items() if name not in NOT_KEPT} for part in parts]
+        return repr((self.settled, self.clock.now(), self.clock.wall(), kept))
+
+    def future(self) -> str:
+        """All that the rest of the story follows from: what is there, and what this process of the loop remembers."""
+        engine = self._engine
+        memories = (engine, engine._eyes, engine._hands) if engine is not None else ()
+        known = [
+            {
+                name: value
+                for name, value in vars(memory).items()
+                if name not in ("_eyes", "_hands", "_clock", "_policy") and not isinstance(value, _Watched)
+            }
+            for memory in memories
+        ]
+        return repr((self.found_by_the_next(), known, self.models, self.alerts.firing))
+
     def restart(self) -> None:
         """A new process of the loop."""
         self._engine = None
 
     def before_call(self, call: str) -> None:
         self.calls.append(call)
-        if self.crash_at == (len(self.calls), "before"):
+        if self.dies("before"):
             raise Crash(call)
 
     def after_call(self, call: str) -> None:
         if call == "store.record_event" and len(self.store._events) == self._noticed[0]:
             self.calls[-1] = "store.heard_before"
         self._notice()
-        if self.crash_at == (len(self.calls), "after"):
+        if self.dies("after"):
             raise Crash(call)
 
+    def dies(self, when: str) -> bool:
+        """Whether the loop is killed now, before or after the call that is made."""
+        return self.crash_at == (len(self.calls), when)
+
     def _notice(self) -> None:
+        signs = (
+            len(self.store._events),
+            len(self.traffic.applied),
+            len(self.registry.moves),
+            self.serving.starts.total(),
+            len(self.serving._since),
+        )
+        if signs == self._signs:
+            return
+        self._signs = signs
         events, splits, moves = self._noticed
         at = f"{self.clock.now():%Y-%m-%d %H:%M}"
         for number, event in self.store.events(after=events):
