@@ -44,3 +44,9 @@ class AnalysisResult:
     """True for a look before the minimum of evidence: it counts towards no limit."""
     latch: Latch | None = None
     """To be stored and passed to the next look."""
+
+    @property
+    def closed_blocks(self) -> int | None:
+        """How many blocks the verdict is on; None where it is not on blocks."""
+        blocks = self.numbers.get("blocks")
+        return None if blocks is None else int(blocks)

@@ -306,17 +306,27 @@ class _Planning:
 
     def _count(self, look: Look) -> None:
         failed, errors = look.having(Verdict.FAILED), look.having(Verdict.ERROR)
-        undecided = [
-            name
+        undecided = {
+            name: result.closed_blocks
             for name, result in look.having(Verdict.INCONCLUSIVE).items()
             if name != SPLIT and not result.premature and result.reason not in UNDECIDED
-        ]
+        }
+        # Looks come every few seconds; one that saw no further block says nothing that was not counted already.
+        fresh = {
+            name
+            for name, blocks in undecided.items()
+            if blocks is None or blocks != self.state.withheld_at.get(name)
+        }
         self.state = replace(
             self.state,
             looked_at=self.now,
             failures=self.state.failures + bool(failed),
             errors=self.state.errors + 1 if errors else 0,
-            inconclusive=self.state.inconclusive + bool(undecided),
+            inconclusive=self.state.inconclusive + bool(fresh),
+            withheld_at={
+                **self.state.withheld_at,
+                **{name: blocks for name, blocks in undecided.items() if blocks is not None},
+            },
             latest=look.latest(self.now),
             latches={**self.state.latches, **look.latches},
         )
@@ -384,6 +394,7 @@ class _Planning:
             step_since_wall=None,
             failures=0,
             inconclusive=0,
+            withheld_at={},
             errors=0,
             looked_at=None,
             latest={},

@@ -163,6 +163,7 @@ def _walk(evidence: PairedEvidence, rule: QualityRule) -> tuple[BlockSums, Latch
 
 
 def _broken_evidence(evidence: PairedEvidence, latched: Latch | None) -> AnalysisResult | None:
+    blocks = {"blocks": float(len(evidence.blocks))}
     if evidence.nonfinite_answers > 0:
         return AnalysisResult(
             Verdict.FAILED,
@@ -178,6 +179,7 @@ def _broken_evidence(evidence: PairedEvidence, latched: Latch | None) -> Analysi
                 "InvalidEvidence",
                 f"block of {block.start.isoformat()}: loss difference {block.loss_difference}, count {block.count}, "
                 f"coverage {block.coverage} is not evidence",
+                blocks,
                 latch=latched,
             )
     if not math.isfinite(evidence.lost_share) or not 0 <= evidence.lost_share <= 1:
@@ -185,6 +187,7 @@ def _broken_evidence(evidence: PairedEvidence, latched: Latch | None) -> Analysi
             Verdict.INCONCLUSIVE,
             "InvalidEvidence",
             f"lost share {evidence.lost_share} is not a share",
+            blocks,
             latch=latched,
         )
     return None

@@ -33,7 +33,7 @@ class Limits:
     failures: int = 0
     """Failed looks that are borne; the next one rolls back."""
     inconclusive: int = 5
-    """Inconclusive looks that are borne once the minimum of evidence is in."""
+    """Inconclusive looks that are borne once the minimum of evidence is in; of those at the same blocks one counts."""
     errors: int = 4
     """Looks in a row without a measurement that are borne."""
     on_inconclusive: OnLimit = OnLimit.HOLD
@@ -201,6 +201,9 @@ class RolloutState:
     restarts: int = 0
     failures: int = 0
     inconclusive: int = 0
+    """Counted once per closed block where the verdict is on blocks, else once per look."""
+    withheld_at: Mapping[str, int] = field(default_factory=dict)
+    """Closed blocks at the last look that withheld a verdict, by the analysis' name."""
     errors: int = 0
     """Looks in a row at which evidence could not be had."""
     looked_at: datetime | None = None

@@ -167,3 +167,30 @@ def test_looks_that_need_more_blocks_count_towards_no_limit_before_the_deadline(
     at = plan_rollout(REQUEST, at, observation, policy, now=NOW + deadline, wall=NOW).status
     assert at.phase is RolloutPhase.ROLLING_BACK
     assert "deadline" in at.why
+
+
+def test_a_withheld_verdict_counts_once_per_closed_block_however_often_somebody_looks() -> None:
+    """Live looks come every ten seconds: six of them would spend all patience within the first minute."""
+    policy = RolloutPolicy(
+        (ShadowStep(Weight(100), analyses=("quality",)),),
+        {"quality": QualityRule(Decide.NOT_WORSE, margin=0.01)},
+        limits=Limits(inconclusive=2, on_inconclusive=OnLimit.ABORT),
+        digest="d",
+    )
+    at = state(RolloutPhase.PROGRESSING, step_since=NOW, step_since_wall=NOW)
+    here = seen(Readiness.READY, wanted_split(REQUEST, at, policy.steps)).surroundings
+    counted = []
+    for day in (14, 15, 16):
+        blocks = tuple(LossBlock(NOW + timedelta(days=i), 1000, 1.0, 0.1) for i in range(day))
+        paired = PairedEvidence(blocks, paired_requests=day * 1000, labelled_pairs=day * 1000)
+        observation = RolloutObservation(here, watched_since=NOW, measured=Measured(paired, OPERATION))
+        for look in range(10):
+            now = NOW + timedelta(days=day, seconds=10 * look)
+            at = plan_rollout(REQUEST, at, observation, policy, now=now, wall=NOW).status
+        counted.append((at.inconclusive, at.phase))
+    assert counted == [
+        (1, RolloutPhase.PROGRESSING),
+        (2, RolloutPhase.PROGRESSING),
+        (3, RolloutPhase.ROLLING_BACK),
+    ]
+    assert "verdict withheld" in at.why
