@@ -96,6 +96,7 @@ def run_demo(
     with state.exclusively():
         journal_path = state.journal
         journal, charges = load_journal(journal_path, scope.start)
+        _refuse_other_share(journal, scope)
         # From the first moment on: a replay that fails before its first boundary may be removed by the next.
         journal.save(journal_path, charges)
         clock = ReplayClock(journal.now)
@@ -137,6 +138,7 @@ def run_demo(
                 progress=lambda at: _progress(audience, at, len(traffic)),
             )
             pace.begin()
+            journal.share = scope.share
             replay.run()
             if stop():
                 return None
@@ -252,6 +254,14 @@ def _refuse_live(state: StateDir) -> None:
         raise NotAllowedError(
             f"{state.root}: a live system keeps its state there, which a replay would remove; "
             "name another directory with --state"
+        )
+
+
+def _refuse_other_share(journal: Journal, scope: Scope) -> None:
+    if journal.share not in (None, scope.share):
+        raise NotAllowedError(
+            f"--sample {scope.share:g}: this replay has sent a share of {journal.share:g} until now, and windows "
+            f"and report would mix both; go on with --sample {journal.share:g}, or begin anew without --resume"
         )
 
 

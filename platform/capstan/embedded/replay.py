@@ -50,6 +50,8 @@ class Journal:
     wake: datetime | None = None
     settling: datetime | None = None
     """The boundary up to which everything was sent and which is being settled; None between two boundaries."""
+    share: float | None = None
+    """Of the recorded cases, which is sent; None before the first of them."""
 
     @property
     def now(self) -> datetime:
@@ -61,6 +63,7 @@ class Journal:
             "position": self.position,
             "wake": self.wake,
             "settling": self.settling,
+            "share": self.share,
             "sent": self.answered.sent,
             "failed": self.answered.failed,
             "failures": self.answered.failures,
@@ -79,6 +82,7 @@ def load_journal(path: Path, start: datetime) -> tuple[Journal, Charges]:
         answered=Answered(sent=document["sent"], failed=document["failed"], failures=document["failures"]),
         wake=datetime.fromisoformat(document["wake"]) if document["wake"] else None,
         settling=datetime.fromisoformat(document["settling"]) if document.get("settling") else None,
+        share=document.get("share"),
     )
     return journal, Charges({work: datetime.fromisoformat(due) for work, due in document["charges"].items()})
 

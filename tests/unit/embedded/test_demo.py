@@ -13,7 +13,7 @@ from capstan.embedded import demo
 from capstan.embedded.charges import Charges
 from capstan.embedded.demo import _empty, scope_of
 from capstan.embedded.layout import StateDir
-from capstan.embedded.replay import Journal
+from capstan.embedded.replay import Journal, load_journal
 from capstan.errors import CapstanError, InvalidDataError, NotAllowedError
 from capstan.spec import load
 
@@ -56,6 +56,14 @@ def test_a_live_system_is_not_resumed_as_a_replay(flights, state):
     with pytest.raises(NotAllowedError, match="live system"):
         demo.run_demo(flights, state, None, addresses=None, scope=scope_of(flights), resume=True)
     assert not state.journal.exists()
+
+
+def test_another_share_of_the_cases_is_not_mixed_into_a_replay_that_has_begun(flights, state):
+    begun = Journal(position=datetime(2013, 2, 3, tzinfo=UTC), share=0.5)
+    begun.save(state.journal, Charges())
+    with pytest.raises(NotAllowedError, match=r"--sample 0\.25: .* share of 0\.5 .* --sample 0\.5"):
+        demo.run_demo(flights, state, None, addresses=None, scope=scope_of(flights, share=0.25), resume=True)
+    assert load_journal(state.journal, begun.position)[0] == begun
 
 
 def test_a_replay_that_ends_before_it_begins_is_refused(flights):
