@@ -205,8 +205,6 @@ def test_a_challenger_that_learnt_shuffled_labels_is_shown_worse_in_shadow(
     running.edit({"rollout": {"steps": SHADOW}})
     # A verdict on day blocks needs days that say something: a hundred requests a day would not tell in a week.
     running.send_share(1.0)
-    # A verdict on day blocks needs days that say something: a hundred requests a day would not tell in a week.
-    running.send_share(1.0)
     _, events = roll_out_in_vain(running, with_shuffled_labels(running, tmp_path), run="shuffled", days=9)
     told = {event.reason: event.message for event in events}
     assert "quality:" in told["AnalysisFailed"], told["AnalysisFailed"]
