@@ -1,7 +1,7 @@
 """Keeps the fixed objects of a system as they were rendered: applied when they change, put back when somebody edits.
 
 That nothing has to be done is seen in memory alone: an annotation on each object says by which rendering it was
-written, and the set of fields that Capstan owns shrinks on the API server as soon as somebody else writes or removes one.
+written, and the set of fields that Capstan owns shrinks on the API server once somebody else writes or removes one.
 Objects that are not watched (ConfigMaps, claims, accounts, Secrets) are applied again with the others, and when a
 Deployment of the system has not been whole for a while.
 """

@@ -1,0 +1,320 @@
+"""Claims about the operator's loop: what it does with systems that begin, go on, can't be followed, and end."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from simulation.operator_world import NAMESPACE, OperatorWorld
+from simulation.world import SYSTEM
+
+from capstan.adapters.memory import Training
+from capstan.cluster.names import FINALIZER
+from capstan.domain.training import RunPhase, RunStatus
+from capstan.domain.traffic import champion_only
+from capstan.domain.versions import VersionName
+from capstan.errors import UnavailableError
+from capstan_operator.loop import BUSY_SECONDS, IDLE_SECONDS, REFUSED_SECONDS, SUSPENDED_SECONDS
+
+INVALID = {"rollout": {"steps": [{"canary": {"weight": 140}}]}}
+
+
+@pytest.fixture
+def world() -> OperatorWorld:
+    return OperatorWorld()
+
+
+def test_an_applied_system_is_trained_and_serves(world: OperatorWorld):
+    world.until_serving()
+    assert world.parts.traffic.read_back() == champion_only(VersionName("v1"))
+    assert world.status["phase"] == "Serving"
+    assert world.condition("Ready")[0] == "True"
+    assert [request.system for request in world.parts.pipelines.started] == [SYSTEM]
+
+
+def test_a_system_is_held_before_anything_is_made_for_it(world: OperatorWorld):
+    order: list[str] = []
+    world.server.watchers.append(lambda kind, event, document: order.append(f"{kind} {event}"))
+    world.apply()
+    world.look()
+    held = next(i for i, line in enumerate(order) if line == "MLSystem MODIFIED")
+    made = next(
+        i for i, line in enumerate(order) if line.startswith(("Deployment", "Service", "TrainingRun"))
+    )
+    assert held < made
+    document = world.document
+    assert document is not None
+    assert document["metadata"]["finalizers"] == [FINALIZER]
+
+
+def test_an_idle_system_is_looked_at_without_a_call(world: OperatorWorld):
+    world.until_serving()
+    world.server.calls.clear()
+    for _ in range(100):
+        world.clock.advance(timedelta(seconds=30))
+        assert world.look() == IDLE_SECONDS
+    assert not world.server.calls
+
+
+def test_work_in_progress_is_followed_closely(world: OperatorWorld):
+    world.parts.training = lambda _: Training(RunStatus(RunPhase.RUNNING), takes=timedelta(days=1))
+    world.apply()
+    assert world.settle() == BUSY_SECONDS
+
+
+def test_an_invalid_file_is_told_and_what_serves_goes_on(world: OperatorWorld):
+    world.until_serving()
+    world.apply(**INVALID)
+    assert world.settle() is None
+    assert world.condition("Ready")[:2] == ("False", "InvalidSpec")
+    status, reason, message = world.condition("Stalled")
+    assert (status, reason) == ("True", "InvalidSpec")
+    assert "140" in message
+    assert any(line.startswith("InvalidSpec: ") for line in world.events())
+    assert world.parts.traffic.read_back() == champion_only(VersionName("v1"))
+    assert list(world.parts.serving.readiness()) == ["v1"]
+
+
+def test_a_corrected_file_is_followed_again(world: OperatorWorld):
+    world.apply(**INVALID)
+    assert world.settle() is None
+    world.apply()
+    world.settle()
+    world.follow(timedelta(minutes=1), step=timedelta(seconds=5))
+    assert world.champion == "v1"
+    assert world.condition("Stalled") == ("", "", "")
+    assert world.condition("Ready")[0] == "True"
+
+
+def test_an_invalid_file_is_told_once(world: OperatorWorld):
+    world.apply(**INVALID)
+    world.settle()
+    world.server.calls.clear()
+    for _ in range(10):
+        world.look()
+    assert not world.server.calls
+
+
+def test_what_the_file_may_say_and_nothing_carries_out_is_refused_before_anything_is_made(
+    world: OperatorWorld,
+):
+    world.apply(retraining={"triggers": [{"schedule": {"cron": "0 3 * * *", "timeZone": "UTC"}}]})
+    assert world.settle() is None
+    assert world.condition("Stalled")[1] == "InvalidSpec"
+    assert world.server.objects("Deployment") == []
+
+
+def test_a_choice_that_the_cluster_lacks_is_refused_before_anything_is_made(world: OperatorWorld):
+    world.lacks = "'Seldon' is not installed in this cluster"
+    world.apply()
+    assert world.settle() == REFUSED_SECONDS
+    assert world.condition("Stalled")[1] == "NotAllowed"
+    assert "not installed" in world.condition("Ready")[2]
+    assert world.server.objects("Deployment") == []
+    assert world.parts.pipelines.started == []
+    document = world.document
+    assert document is not None
+    assert not document["metadata"].get("finalizers")
+
+
+def test_what_the_cluster_lacked_and_now_has_is_used(world: OperatorWorld):
+    world.lacks = "'Seldon' is not installed in this cluster"
+    world.apply()
+    world.settle()
+    world.lacks = ""
+    world.settle()
+    world.follow(timedelta(minutes=1), step=timedelta(seconds=5))
+    assert world.champion == "v1"
+
+
+def test_a_system_that_is_suspended_from_the_start_costs_one_status_and_nothing_more(world: OperatorWorld):
+    world.apply(suspend=True)
+    assert world.settle() is None
+    assert world.status["phase"] == "Suspended"
+    assert world.parts.pipelines.started == []
+    assert world.server.objects() == [("MLSystem", NAMESPACE, SYSTEM)]
+    world.server.calls.clear()
+    world.start()
+    world.server.calls.clear()
+    assert world.look() is None
+    assert not world.server.calls
+
+
+def test_suspending_mid_canary_leaves_the_traffic_as_it_is(world: OperatorWorld):
+    world.until_canary()
+    before = world.parts.traffic.read_back()
+    world.apply(suspend=True)
+    assert world.settle() == SUSPENDED_SECONDS
+    world.follow(timedelta(days=30))
+    assert world.parts.traffic.read_back() == before
+    world.apply()
+    world.follow(timedelta(days=30))
+    assert world.champion == "v2"
+
+
+def test_an_edited_fixed_object_is_put_back_and_told(world: OperatorWorld):
+    world.until_serving()
+    world.server.edit("Deployment", f"{SYSTEM}-gateway", NAMESPACE, {"spec": {"replicas": 7}})
+    world.clock.advance(timedelta(seconds=30))
+    world.settle()
+    found = world.server.get("Deployment", f"{SYSTEM}-gateway", NAMESPACE)
+    assert found is not None
+    assert found["spec"]["replicas"] == 0
+    assert any("ObjectRestored: Deployment" in line for line in world.events())
+
+
+# -- the end
+
+
+def left(world: OperatorWorld) -> list[tuple[str, str, str]]:
+    """What is there besides Events, which Kubernetes removes by itself."""
+    return [place for place in world.server.objects() if place[0] != "Event"]
+
+
+def test_a_system_that_never_started_is_deleted_at_once(world: OperatorWorld):
+    world.apply(suspend=True)
+    world.settle()
+    world.delete()
+    assert world.look() is None
+    assert left(world) == []
+
+
+def test_a_system_whose_file_is_invalid_can_be_deleted(world: OperatorWorld):
+    world.until_serving()
+    world.apply(**INVALID)
+    world.settle()
+    world.delete()
+    assert world.settle() is None
+    assert left(world) == []
+
+
+def test_a_system_that_the_cluster_can_no_longer_run_can_be_deleted(world: OperatorWorld):
+    world.until_serving()
+    world.start()
+    world.lacks = "'Seldon' is not installed in this cluster"
+    world.delete()
+    assert world.settle() is None
+    assert left(world) == []
+
+
+def test_deleted_mid_canary_the_champion_keeps_all_traffic_until_the_end(world: OperatorWorld):
+    world.until_canary()
+    seen = len(world.parts.traffic.applied)
+    retired: list[str] = []
+    serving = world.parts.serving
+    retire = serving.retire
+
+    def noted(name: VersionName) -> None:
+        split = world.parts.traffic.read_back()
+        assert split == champion_only(VersionName("v1")), "still in use"
+        retired.append(name)
+        retire(name)
+
+    serving.retire = noted  # type: ignore[method-assign]
+    world.delete()
+    for _ in range(60):
+        if world.settle() is None:
+            break
+        world.clock.advance(timedelta(seconds=2))
+    assert world.parts.traffic.applied[seen:] == [champion_only(VersionName("v1"))]
+    assert retired[-1] == "v1", "the champion goes last"
+    assert left(world) == []
+
+
+def test_a_deletion_clears_what_no_owner_reaches(world: OperatorWorld):
+    world.until_serving()
+    world.delete()
+    world.settle()
+    assert set(world.cleared) == {f"{NAMESPACE}/{SYSTEM}"}
+
+
+def test_a_deletion_waits_for_parts_that_are_away_but_not_for_ever(world: OperatorWorld):
+    world.until_canary()
+    world.parts.traffic.faults.away = "no pod is ready"
+    world.delete()
+    assert world.settle() is not None
+    assert world.document is not None
+    world.clock.advance(timedelta(minutes=6))
+    assert world.settle() is None
+    assert left(world) == []
+    assert any("DeletedUndrained" in line for line in world.events())
+
+
+def test_a_deletion_whose_gateway_is_gone_does_not_wait(world: OperatorWorld):
+    world.until_canary()
+    world.parts.traffic.faults.away = "no pod is ready"
+    world.delete()
+    world.server.delete("Deployment", f"{SYSTEM}-gateway", NAMESPACE)
+    assert world.settle() is None
+    assert left(world) == []
+
+
+def test_finalizers_of_others_are_left_alone(world: OperatorWorld):
+    world.until_serving()
+    document = world.document
+    assert document is not None
+    world.server.edit("MLSystem", SYSTEM, NAMESPACE, {"metadata": {"finalizers": [FINALIZER, "x/backup"]}})
+    world.delete()
+    world.settle()
+    document = world.document
+    assert document is not None
+    assert document["metadata"]["finalizers"] == ["x/backup"]
+    assert world.look() is None
+
+
+def test_a_system_of_the_same_name_begins_anew(world: OperatorWorld):
+    world.until_serving()
+    world.delete()
+    world.settle()
+    world.apply()
+    world.settle()
+    assert world.state["run"] is None or world.state["run"]["system"] == SYSTEM
+    document = world.document
+    assert document is not None
+    assert document["metadata"]["finalizers"] == [FINALIZER]
+
+
+# -- operators that come and go
+
+
+def test_a_new_operator_goes_on_and_doubles_nothing(world: OperatorWorld):
+    world.until_canary()
+    runs, starts = list(world.parts.pipelines.started), dict(world.parts.serving.starts)
+    for _ in range(20):
+        world.start()
+        world.settle()
+    assert world.parts.pipelines.started == runs
+    assert dict(world.parts.serving.starts) == starts
+    world.follow(timedelta(days=30))
+    assert world.champion == "v2"
+
+
+def test_an_operator_that_was_away_for_hours_acts_on_the_latest_file_alone(world: OperatorWorld):
+    world.until_serving()
+    for weight in (10, 20, 30):
+        world.apply(rollout={"steps": [{"canary": {"weight": weight, "duration": "1h"}}]})
+    world.apply(**INVALID)
+    world.apply(suspend=True)
+    world.apply(rollout={"steps": [{"canary": {"weight": 40, "duration": "1h", "minRequests": 1}}]})
+    world.clock.advance(timedelta(hours=9))
+    world.start()
+    world.settle()
+    assert not [line for line in world.events() if line.startswith("InvalidSpec")]
+    world.follow(timedelta(days=20))
+    world.parts.fire(version="v1")
+    world.follow(timedelta(days=3), step=timedelta(minutes=10))
+    weights = {arm.weight for split in world.parts.traffic.applied for arm in split.arms}
+    assert 40 in weights
+    assert not weights & {10, 20, 30}
+
+
+def test_an_api_server_that_is_away_is_told_to_the_queue_and_nothing_is_lost(world: OperatorWorld):
+    world.apply()
+    world.server.faults.away = "connection refused"
+    with pytest.raises(UnavailableError):
+        world.look()
+    world.server.faults.away = None
+    world.settle()
+    world.follow(timedelta(minutes=1), step=timedelta(seconds=5))
+    assert world.champion == "v1"
+    assert len(world.parts.pipelines.started) == 1
