@@ -37,7 +37,8 @@ def from_spec(kind: Kind, spec: Mapping[str, Any]) -> dict[str, Any]:
         return dict(spec)
     cls = SPECS[kind]
     # Through the value itself: what the object leaves out gets its default, so that two equal requests are equal data.
-    result: dict[str, Any] = to_json(from_json(cls, _keyed(cls, spec, to_camel, _as_it_is)))
+    found = {name: None for name, hint in fields_of(cls).items() if is_optional(hint)}
+    result: dict[str, Any] = to_json(from_json(cls, {**found, **_keyed(cls, spec, to_camel, _as_it_is)}))
     return result
 
 
@@ -68,11 +69,9 @@ def _keyed(hint: Any, data: Any, read: Callable[[str], str], written: Callable[[
     """`data` with the fields' names changed from how they are read to how they are written; None is left out."""
     plain = plain_type(hint)
     if dataclasses.is_dataclass(plain) and isinstance(data, Mapping):
-        return {
-            written(name): _keyed(inner, data[read(name)], read, written)
-            for name, inner in fields_of(plain).items()
-            if data.get(read(name)) is not None
-        }
+        known = fields_of(plain)
+        found = {name: data[read(name)] for name in known if data.get(read(name)) is not None}
+        return {written(name): _keyed(known[name], value, read, written) for name, value in found.items()}
     inside = typing.get_args(plain)
     if isinstance(data, list | tuple) and inside:
         return [_keyed(inside[0], item, read, written) for item in data]
