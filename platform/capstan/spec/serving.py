@@ -57,6 +57,14 @@ class ServingTraffic(SpecModel):
         ),
         examples=["Envoy"],
     )
+    failures: Literal["Hidden", "Bounded"] = Field(
+        "Hidden",
+        description=(
+            "What users see of a canary that fails. Hidden: nothing, since the champion answers in its place; only Envoy "
+            "can. Bounded: at most the canary's share of the requests fails, until it is rolled back."
+        ),
+        examples=["Hidden"],
+    )
 
 
 class Serving(SpecModel):
