@@ -45,7 +45,7 @@ def running_runtime(deployments: Sequence[Object]) -> Runtime | None:
 
 
 def serving_of(
-    kube: Kube, system: MLSystem, names: SystemNames, settings: ClusterSettings, owner: Owner
+    kube: Kube, system: MLSystem, names: SystemNames, settings: ClusterSettings, owner: Owner | None
 ) -> DeploymentServing | SeldonServing:
     """The Serving port of the system; raises InvalidSpecError as `runtime_of`."""
     labels = names.selector("model")

@@ -17,6 +17,8 @@ EXECUTOR_RESOURCES = {
 }
 """Without them Seldon asks for half a processor per pod."""
 REST_TIMEOUT_MILLISECONDS = 5000
+METRICS_PORT = {"name": "metrics", "containerPort": 6000, "protocol": "TCP"}
+"""Nothing listens there. Unnamed, Seldon counts it up along the predictors, and taking one away restarts the next."""
 
 
 def seldon(
@@ -58,6 +60,8 @@ def predictor(
     logger None: the service logs its payloads itself, which is right unless all requests come through the executor.
     """
     replicas = system.spec.serving.replicas
+    pod = model_pod(system, names, settings, version, artifact)
+    pod["containers"][0]["ports"].append(dict(METRICS_PORT))
     # MODEL has to be said: without a type, and with an implementation, the executor answers with the request itself.
     graph: Object = {"name": CONTAINER, "type": "MODEL", "implementation": "UNKNOWN_IMPLEMENTATION"}
     if logger is not None:
@@ -68,7 +72,7 @@ def predictor(
             # Over Seldon's own, which point at its executor.
             "annotations": {**scraped(MODEL_PORT), **artifact.annotations},
         },
-        "spec": model_pod(system, names, settings, version, artifact),
+        "spec": pod,
     }
     if replicas.max > replicas.min:
         component["hpaSpec"] = {
