@@ -1,0 +1,322 @@
+"""The whole loop on a real cluster: charts, one file, users; drift, one retraining, shadow, canaries, promotion; bad versions.
+
+The tests are the chapters of one story and run in order; the story is printed at the end.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cluster.loop.installed import Installed, installed
+from cluster.loop.parcels import NAME, past, write_table
+from cluster.loop.traffic import Asked, Traffic
+from cluster.loop.watched import Watched, labels_of, reached
+from cluster.seldon_stand_in import seldon_operator
+from embedded.faulty import make_faulty
+from scipy.stats import binomtest
+
+from capstan.adapters.bento_packager import BentoPackager
+from capstan.adapters.kube_client import KubeClient
+from capstan.adapters.mlflow_registry import MlflowRegistry
+from capstan.artifacts.content import MODEL_FOLDER
+from capstan.artifacts.store import ArtifactStore
+from capstan.domain.versions import ModelVersion, RunName, SystemName, VersionName
+from capstan.engine import commands
+
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(900)]
+
+HERE = Path(__file__).parent
+FILE = HERE / "loop" / "system.yaml"
+PER_SECOND = 30.0
+GATEWAY_PORT = 80
+
+
+@dataclass
+class Story:
+    """One installed Capstan with one system, its users, and what a test did to it."""
+
+    kube: KubeClient
+    platform: Installed
+    namespace: str
+    folder: Path
+    watched: Watched
+    traffic: Traffic | None = None
+    began: float = field(default_factory=time.monotonic)
+
+    def run(self, *command: str) -> str:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder)
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def capstan(self, *arguments: str) -> str:
+        return self.run("capstan", *arguments)
+
+    @property
+    def users(self) -> Traffic:
+        assert self.traffic is not None
+        return self.traffic
+
+    def inject(self, model: Path, run: str) -> VersionName:
+        """Package and register a hand-made model past every gate, and ask for its rollout."""
+        champion = self.watched.state.champion
+        assert champion is not None
+        tag, digest = BentoPackager(self.folder / "home").package(SystemName(NAME), model)
+        self.artifacts.push_bento(tag, BentoPackager(self.folder / "home").verify(tag, digest))
+        made = ModelVersion(VersionName(""), digest, RunName(run), tag, champion.as_of)
+        version = self.registry.register(made, tags={}, metrics={}).name
+        commands.issue(self.watched.store, NAME, "promote", version=version)
+        return version
+
+    def champions_model(self, folder: Path) -> Path:
+        champion = self.watched.state.champion
+        assert champion is not None
+        bento = self.artifacts.pull_bento(champion.bento_tag, champion.digest, self.folder / "pulled")
+        return shutil.copytree(bento / MODEL_FOLDER, folder / "model")
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        host = self.platform.object_storage.removeprefix("http://")
+        return ArtifactStore(f"s3://capstan/{self.namespace}/{NAME}?endpoint_override={host}&scheme=http")
+
+    @property
+    def registry(self) -> MlflowRegistry:
+        return MlflowRegistry(
+            SystemName(NAME), tracking_uri=self.platform.mlflow, model=self.watched.names.registry_model
+        )
+
+
+@pytest.fixture(scope="module")
+def story(
+    kube: KubeClient, new_namespace: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Story]:
+    """Everything installed; nothing applied yet."""
+    folder = tmp_path_factory.mktemp("loop")
+    shutil.copy(FILE, folder / "system.yaml")
+    with (
+        installed(kube, new_namespace()) as platform,
+        seldon_operator(kube),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in platform.storage_keys().items():
+            patch.setenv(name, value)
+        namespace = new_namespace()
+        told = Story(kube, platform, namespace, folder, Watched.of(kube, namespace, NAME))
+        try:
+            yield told
+        finally:
+            if told.traffic is not None:
+                told.traffic.stop()
+            print(f"\nThe story, {time.monotonic() - told.began:.0f} s:")
+            if told.watched.object is not None:
+                print(told.watched.told_in_full())
+
+
+@pytest.fixture(scope="module")
+def gateway(story: Story) -> Iterator[str]:
+    with reached(story.kube, story.namespace, story.watched.names.gateway, GATEWAY_PORT) as address:
+        yield address
+
+
+def share_of(asked: Asked, version: str) -> tuple[int, int]:
+    return asked.answered[version], sum(asked.answered.values())
+
+
+def assert_share(asked: Asked, version: str, percent: int) -> None:
+    """The version's share of the answers is the weight, within what chance allows once in a hundred thousand."""
+    hits, total = share_of(asked, version)
+    assert total > 100, f"only {total} answers"
+    assert binomtest(hits, total, percent / 100).pvalue > 1e-5, (
+        f"{hits} of {total} answers, wanted {percent} %"
+    )
+
+
+def test_one_file_becomes_a_served_model(story: Story) -> None:
+    write_table(
+        story.folder / "data" / "past.csv", past(datetime.now(UTC), minutes=40, per_second=20, seed=1)
+    )
+    story.capstan("push", "system.yaml", "--namespace", story.namespace)
+    story.run("kubectl", "-n", story.namespace, "apply", "-f", "system.yaml")
+    watched = story.watched
+    watched.eventually(lambda: watched.champion == "v1", 300, "a first champion")
+    watched.eventually(lambda: watched.rollout_phase() == "", 120, "the first rollout is over")
+    jobs = story.kube.list("Job", story.namespace)
+    assert [labels_of(job)["capstan.dev/system"] for job in jobs] == [NAME], "one Job ran the pipeline"
+    assert (
+        story.kube.get("SeldonDeployment", watched.names.model(VersionName("v1")), story.namespace)
+        is not None
+    )
+    story.run(
+        "kubectl", "-n", story.namespace, "wait", "--for=condition=Ready", f"mls/{NAME}", "--timeout=60s"
+    )
+
+
+def test_users_are_answered_through_the_gateway(story: Story, gateway: str) -> None:
+    token = story.run(
+        "kubectl", "-n", story.namespace, "get", "secret", story.watched.names.tokens,
+        "-o", "jsonpath={.data.feedback}",
+    )  # fmt: skip
+    from base64 import b64decode
+
+    story.traffic = Traffic(gateway, b64decode(token).decode(), per_second=PER_SECOND, seed=2)
+    story.traffic.start()
+    story.watched.eventually(lambda: story.users.total.sent > 300, 60, "300 requests")
+    total = story.users.total
+    assert total.failures == []
+    assert set(total.answered) == {"v1"}
+
+
+def test_drift_starts_one_retraining_that_is_promoted_step_by_step(story: Story) -> None:
+    watched, before = story.watched, story.watched.last_event
+    # A window or two of what the model knows, so that the alert speaks of a change.
+    time.sleep(45)
+    assert "DriftDetected" not in watched.told(after=before), "no alarm while nothing has changed"
+    story.users.moved = True
+    watched.eventually(lambda: "DriftDetected" in watched.told(after=before), 300, "a drift alert")
+    # What happened since is in the warehouse by now.
+    write_table(story.folder / "data" / "recent.csv", list(story.users.rows))
+    story.capstan("push", "system.yaml", "--namespace", story.namespace)
+    steps = follow_rollout(story, before, challenger="v2", seconds=600)
+    assert watched.champion == "v2", watched.told_in_full()
+    told = watched.told(after=before)
+    assert told.count("TrainingSucceeded") == 1, "one alert, however often it was told, is one retraining"
+    assert told.count("Promoted") == 1
+    assert len(watched.runs()) == 2, "the first training and the retraining"
+    for percent, asked in steps.items():
+        assert_share(asked, "v2", percent)
+    both = [
+        versions for asked in (steps[25], steps[50]) for versions in asked.arms.values() if len(versions) > 1
+    ]
+    assert both == [], "within a step every user stays on one version"
+    assert story.users.total.failures == []
+    lineage = Counter(
+        event.details.get("trigger")
+        for _, event in watched.story(after=before)
+        if event.reason == "TrainingSucceeded"
+    )
+    assert lineage == {"Alert": 1}
+
+
+def follow_rollout(story: Story, after: int, *, challenger: str, seconds: float) -> dict[int, Asked]:
+    """Answers by the weight of the challenger, taken while that weight was obeyed; ends with the rollout."""
+    watched, deadline = story.watched, time.monotonic() + seconds
+    found: dict[int, Asked] = {}
+    weight = -1
+    while not {"Promoted", "RolledBack"} & set(watched.told(after=after)):
+        assert time.monotonic() < deadline, watched.told_in_full()
+        status = (watched.object or {}).get("status", {})
+        now = (status.get("challenger") or {}).get("weight")
+        if now != weight:
+            # Around a change nobody knows by which weight an answer was given.
+            time.sleep(2)
+            story.users.take()
+            weight = now
+        else:
+            time.sleep(1)
+            status = (watched.object or {}).get("status", {})
+            taken = story.users.take()
+            if (status.get("challenger") or {}).get("weight") == weight and weight:
+                add(found.setdefault(int(weight), Asked()), taken)
+    return found
+
+
+def add(sum_of: Asked, more: Asked) -> None:
+    sum_of.sent += more.sent
+    sum_of.failures += more.failures
+    sum_of.answered.update(more.answered)
+    for user, versions in more.arms.items():
+        sum_of.arms.setdefault(user, set()).update(versions)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("raises", "AnalysisFailed"),
+        ("slow", "AnalysisFailed"),
+        ("crashes", "ProgressDeadlineExceeded"),
+    ],
+)
+def test_a_bad_challenger_is_rolled_back_and_no_user_notices(
+    story: Story, tmp_path: Path, fault: str, reason: str
+) -> None:
+    watched, before = story.watched, story.watched.last_event
+    champion, failed = watched.champion, len(story.users.total.failures)
+    edit = {
+        "steps": [{"canary": {"weight": 30, "duration": "30s", "minRequests": 60}}],
+        "progressDeadline": "45s",
+        "guardrails": {"latencyP99": {"maxRatio": 1.5, "floor": "150ms"}, "errorRate": {"max": 0.02}},
+    }
+    story.kube.patch("MLSystem", NAME, story.namespace, {"spec": {"rollout": edit}})
+    version = story.inject(make_faulty(story.champions_model(tmp_path), fault), f"bad-{fault}")
+    watched.eventually(lambda: "RolledBack" in watched.told(after=before), 240, f"{version} is rolled back")
+    told = watched.told(after=before)
+    assert reason in told, watched.told_in_full()
+    assert "Promoted" not in told
+    watched.eventually(lambda: watched.state.rollout is None, 60, "its rollout is over")
+    assert watched.champion == champion
+    assert story.users.total.failures[failed:] == [], "no user noticed"
+    watched.eventually(
+        lambda: story.kube.get("SeldonDeployment", watched.names.model(version), story.namespace) is None,
+        60,
+        "its pods are gone",
+    )
+
+
+def test_the_loop_goes_on_when_its_operator_is_killed_in_mid_rollout(story: Story, tmp_path: Path) -> None:
+    """FAULTS 1, 2, 20: killed without a word, another one takes over; nothing is done twice."""
+    watched, before = story.watched, story.watched.last_event
+    failed = len(story.users.total.failures)
+    steps = [{"canary": {"weight": 50, "duration": "60s", "minRequests": 60}}]
+    lenient = {"latencyP99": {"maxRatio": 10, "floor": "1s"}}
+    story.kube.patch(
+        "MLSystem", NAME, story.namespace, {"spec": {"rollout": {"steps": steps, "guardrails": lenient}}}
+    )
+    version = story.inject(story.champions_model(tmp_path), "again")
+    watched.eventually(lambda: "StepStarted" in watched.told(after=before), 180, "the canary has begun")
+    leader = story.platform.leader()
+    assert leader
+    story.run(
+        "kubectl", "-n", story.platform.namespace, "delete", "pod", leader, "--grace-period=0", "--force"
+    )
+    killed = time.monotonic()
+    watched.eventually(lambda: story.platform.leader() not in ("", leader), 60, "another operator leads")
+    assert time.monotonic() - killed < 45
+    watched.eventually(lambda: "Promoted" in watched.told(after=before), 240, "the rollout goes on")
+    told = watched.told(after=before)
+    assert (told.count("StepStarted"), told.count("Promoted")) == (1, 1)
+    assert watched.champion == str(version)
+    assert story.users.total.failures[failed:] == []
+
+
+def test_every_payload_is_accounted_for(story: Story) -> None:
+    story.users.stop()
+    names = story.watched.names
+    with reached(story.kube, story.namespace, names.collector, 8081) as collector:
+        import httpx
+
+        def stored() -> int:
+            return int(httpx.get(f"{collector}/stats", trust_env=False, timeout=10).json()["answered"])
+
+        total = story.users.total
+        story.watched.eventually(lambda: stored() >= total.sent, 90, f"{total.sent} answers are stored")
+        assert stored() == total.sent, "none is counted twice"
+
+
+def test_a_deleted_system_leaves_nothing(story: Story) -> None:
+    story.run("kubectl", "-n", story.namespace, "delete", "mls", NAME, "--timeout=120s")
+    kinds = "pods,deployments,services,configmaps,secrets,jobs,pvc,pdb,hpa,networkpolicies,mlsystems,trainingruns,modelrollouts"
+
+    def left() -> list[str]:
+        listed = story.run(
+            "kubectl", "-n", story.namespace, "get", kinds, "-o", "name", "-l", f"capstan.dev/system={NAME}"
+        )
+        return listed.split()
+
+    story.watched.eventually(lambda: left() == [], 120, "nothing with its label is left")
