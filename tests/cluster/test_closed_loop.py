@@ -1,4 +1,4 @@
-"""The whole loop on a real cluster: charts, one file, users; drift, one retraining, shadow, canaries, promotion; bad versions.
+"""The whole loop on a real cluster: charts, one file, users, drift, one retraining, a promotion by steps, bad versions.
 
 The tests are the chapters of one story and run in order; the story is printed at the end.
 """
@@ -19,7 +19,7 @@ from cluster.loop.installed import Installed, installed
 from cluster.loop.parcels import NAME, past, write_table
 from cluster.loop.traffic import Asked, Traffic
 from cluster.loop.watched import Watched, labels_of, reached
-from cluster.seldon_stand_in import seldon_operator
+from cluster.upstream import seldon_operator
 from embedded.faulty import make_faulty
 from scipy.stats import binomtest
 
@@ -100,14 +100,14 @@ def story(
     """Everything installed; nothing applied yet."""
     folder = tmp_path_factory.mktemp("loop")
     shutil.copy(FILE, folder / "system.yaml")
+    namespace = new_namespace()
     with (
+        seldon_operator(kube, namespace),
         installed(kube, new_namespace()) as platform,
-        seldon_operator(kube),
         pytest.MonkeyPatch.context() as patch,
     ):
         for name, value in platform.storage_keys().items():
             patch.setenv(name, value)
-        namespace = new_namespace()
         told = Story(kube, platform, namespace, folder, Watched.of(kube, namespace, NAME))
         try:
             yield told
@@ -311,7 +311,10 @@ def test_every_payload_is_accounted_for(story: Story) -> None:
 
 def test_a_deleted_system_leaves_nothing(story: Story) -> None:
     story.run("kubectl", "-n", story.namespace, "delete", "mls", NAME, "--timeout=120s")
-    kinds = "pods,deployments,services,configmaps,secrets,jobs,pvc,pdb,hpa,networkpolicies,mlsystems,trainingruns,modelrollouts"
+    kinds = (
+        "pods,deployments,services,configmaps,secrets,serviceaccounts,jobs,pvc,pdb,hpa,networkpolicies,"
+        "seldondeployments,mlsystems,trainingruns,modelrollouts"
+    )
 
     def left() -> list[str]:
         listed = story.run(

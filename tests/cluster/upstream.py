@@ -1,4 +1,4 @@
-"""What others bring to a cluster, where they have not brought it: their definitions, and a stand-in for Seldon's operator."""
+"""What others bring to a cluster, where they have not: their definitions, and a stand-in for Seldon's operator."""
 
 from __future__ import annotations
 
