@@ -10,8 +10,8 @@ from simulation.world import SYSTEM
 
 from capstan.adapters.memory import Training
 from capstan.cluster.names import FINALIZER
-from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.traffic import champion_only
+from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.versions import VersionName
 from capstan.errors import UnavailableError
 from capstan_operator.loop import BUSY_SECONDS, IDLE_SECONDS, REFUSED_SECONDS, SUSPENDED_SECONDS
