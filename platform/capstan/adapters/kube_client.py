@@ -161,7 +161,7 @@ class KubeClient:
         """By the pod's own ServiceAccount; raises UnavailableError outside a cluster."""
         from kubernetes import client, config
 
-        settings = client.Configuration()
+        settings = without_own_retries()
         try:
             config.load_incluster_config(settings)
         except config.ConfigException as error:
@@ -173,7 +173,7 @@ class KubeClient:
         """By the kubeconfig file (None: as kubectl finds it); raises NotFoundError if it or the context is missing."""
         from kubernetes import client, config
 
-        settings = client.Configuration()
+        settings = without_own_retries()
         try:
             config.load_kube_config(file, context=context, client_configuration=settings)
         except config.ConfigException as error:
@@ -334,6 +334,18 @@ class KubeClient:
             raise UnavailableError(PART, f"{type(error).__name__}: {error}"[:300]) from error
         text: str = answer.data.decode("utf-8", "replace")
         return text
+
+
+def without_own_retries() -> Any:
+    """A fresh configuration whose HTTP library tries nothing again by itself.
+
+    It would sleep for as long as a server's Retry-After says, unseen, before this client hears of it.
+    """
+    from kubernetes import client
+
+    settings = client.Configuration()
+    settings.retries = False
+    return settings
 
 
 def _translated(error: Any, method: str, path: str) -> CapstanError:
