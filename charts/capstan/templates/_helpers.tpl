@@ -50,7 +50,7 @@ object-storage-keys
 {{/* What capstan.cluster.settings reads. */}}
 {{- define "capstan.settings" -}}
 {{- $ns := .Release.Namespace -}}
-{{- $images := dict "pull_policy" .Values.images.pullPolicy "pull_secrets" .Values.images.pullSecrets -}}
+{{- $images := dict "version" .Values.images.version "pull_policy" .Values.images.pullPolicy "pull_secrets" .Values.images.pullSecrets -}}
 {{- range $image := list "operator" "serving" "python" "gateway" -}}
 {{- $_ := set $images $image (include "capstan.image" (dict "root" $ "image" $image)) -}}
 {{- end -}}
@@ -58,6 +58,8 @@ object-storage-keys
   "namespace" $ns
   "watch_namespaces" .Values.watchNamespaces
   "images" $images
+  "seldon_executor" .Values.seldonExecutor
+  "sync_record" .Values.syncRecord
   "artifacts" (include "capstan.artifacts" .)
   "master_key" "/etc/capstan/keys/master"
   "webhook_token" "/etc/capstan/keys/webhook"
