@@ -1,0 +1,303 @@
+"""Claims about Seldon over Istio, made with what Seldon's operator was seen to do and an API server of dicts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from cluster.seldon_stand_in import StandIn
+from contract.suites.traffic import ALONE, CANARY, SHADOW, TrafficContract
+
+from capstan.adapters.kube_client import EXISTS, Object
+from capstan.adapters.kube_serving import Artifact, VersionObjects
+from capstan.adapters.seldon_istio import SeldonIstio, SharedDeployment
+from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
+from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, VersionName
+from capstan.errors import NotAllowedError, UnavailableError
+from capstan.ports.serving import Endpoint
+
+V1, V2, V3 = VersionName("v1"), VersionName("v2"), VersionName("v3")
+NAME, NAMESPACE, VERSION = "flights", "here", "capstan.dev/version"
+LABELS = {"app.kubernetes.io/name": "model"}
+
+
+@dataclass
+class Dicts:
+    """Keeps what is applied; its Deployments are ready at once, but those of the versions in `stuck`."""
+
+    objects: dict[tuple[str, str], Object] = field(default_factory=dict)
+    stuck: set[VersionName] = field(default_factory=set)
+    applied: list[str] = field(default_factory=list)
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        found = self.objects.get((kind, name))
+        return self._seen(found) if found is not None else None
+
+    def list(
+        self, kind: str, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
+    ) -> list[Object]:
+        def fits(document: Object) -> bool:
+            own = document["metadata"].get("labels", {})
+            wanted = (labels or {}).items()
+            return all(key in own if value is EXISTS else own.get(key) == value for key, value in wanted)
+
+        return [self._seen(found) for (k, _), found in self.objects.items() if k == kind and fits(found)]
+
+    def apply(self, document: Object, *, manager: str = "capstan") -> Object:
+        kind, name = document["kind"], document["metadata"]["name"]
+        if manager == "capstan":
+            self.applied.append(name)
+        before = self.objects.get((kind, name))
+        made = copy.deepcopy(document)
+        same = before is not None and before.get("spec") == made.get("spec")
+        generation = before["metadata"]["generation"] + (not same) if before is not None else 1
+        made["metadata"] |= {"uid": f"uid-{name}", "generation": generation}
+        self.objects[kind, name] = made
+        return made
+
+    def patch(self, kind: str, name: str, namespace: str, change: Object, *, sub: str = "") -> Object:
+        self.objects[kind, name] |= change
+        return self.objects[kind, name]
+
+    def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
+        gone = self.objects.pop((kind, name), None)
+        if gone is not None:
+            uid = gone["metadata"]["uid"]
+            for key, found in list(self.objects.items()):
+                if any(owner["uid"] == uid for owner in found["metadata"].get("ownerReferences", ())):
+                    del self.objects[key]
+
+    def serves(self, kind: str) -> bool:
+        return True
+
+    def _seen(self, found: Object) -> Object:
+        seen = copy.deepcopy(found)
+        if seen["kind"] == "Deployment":
+            ready = VersionName(seen["metadata"]["labels"][VERSION]) not in self.stuck
+            seen["status"] = {
+                "observedGeneration": seen["metadata"]["generation"],
+                "readyReplicas": int(ready),
+                "availableReplicas": int(ready),
+                "unavailableReplicas": int(not ready),
+            }
+        return seen
+
+
+class World:
+    """Three versions of one system; Seldon's operator looks whenever somebody waits."""
+
+    def __init__(self) -> None:
+        self.kube = Dicts()
+        self.operator = StandIn(self.kube)  # type: ignore[arg-type]
+        self.traffic = self.provider()
+
+    def provider(self, *, sticky: bool = False, hides_failures: bool = False) -> SeldonIstio:
+        metadata = {"name": NAME, "namespace": NAMESPACE}
+        versions = VersionObjects(
+            NAMESPACE, LABELS, VERSION, lambda version: f"{NAME}-{version}", lambda *_: ()
+        )
+        return SeldonIstio(
+            self.kube,  # type: ignore[arg-type]
+            SharedDeployment(metadata, {"protocol": "v2"}, predictor),
+            versions,
+            sticky=sticky,
+            hides_failures=hides_failures,
+            settles_seconds=2.0,
+            sleep=lambda _: self.look(),
+        )
+
+    def look(self) -> None:
+        self.operator.look(NAMESPACE)
+
+    def deploy(self, *names: VersionName) -> None:
+        for name in names:
+            self.traffic.deploy(version(name))
+            self.look()
+            self.look()
+
+    def predictors(self) -> dict[str, Any]:
+        found = self.kube.get("SeldonDeployment", NAME)
+        assert found is not None
+        return {p["name"]: (p["traffic"], p.get("shadow", False)) for p in found["spec"]["predictors"]}
+
+    def route(self) -> dict[str, int]:
+        found = self.kube.get("VirtualService", NAME)
+        assert found is not None
+        return {each["destination"]["subset"]: each["weight"] for each in found["spec"]["http"][0]["route"]}
+
+
+def version(name: VersionName) -> ModelVersion:
+    digest = Digest(f"sha256:{'a' * 64}")
+    return ModelVersion(
+        name, digest, RunName(f"run-{name}"), f"flights:{name}", datetime(2013, 2, 1, tzinfo=UTC)
+    )
+
+
+def predictor(name: VersionName, artifact: Artifact) -> Object:
+    component = {
+        "metadata": {"labels": {**LABELS, VERSION: str(name)}, "annotations": artifact.annotations},
+        "spec": {"containers": [{"name": "model", "image": "model"}]},
+        "replicas": 1,
+    }
+    graph = {"name": "model", "type": "MODEL"}
+    return {"name": str(name), "graph": graph, "componentSpecs": [component]}
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+class TestSeldonIstio(TrafficContract):
+    @pytest.fixture
+    def traffic(self, world: World) -> SeldonIstio:
+        return world.traffic
+
+    @pytest.fixture
+    def endpoints(self, world: World) -> Mapping[VersionName, Endpoint]:
+        world.deploy(V1, V2)
+        found = {name: world.traffic.endpoint(name) for name in (V1, V2)}
+        return {name: endpoint for name, endpoint in found.items() if endpoint is not None}
+
+
+def split(*weights: int, salt: str = "r1", mirrors: tuple[Mirror, ...] = ()) -> TrafficSplit:
+    arms = zip((V1, V2, V3), weights, strict=False)
+    return TrafficSplit(tuple(Arm(name, Weight(weight)) for name, weight in arms), mirrors, salt)
+
+
+def test_a_version_joins_without_traffic_and_the_first_with_all(world: World) -> None:
+    world.deploy(V1, V2)
+    assert world.predictors() == {"v1": (100, False), "v2": (0, False)}
+    assert world.traffic.readiness() == {V1: Readiness.READY, V2: Readiness.READY}
+    assert world.traffic.endpoint(V2) == Endpoint("flights-v2.here.svc", 8000)
+    assert world.traffic.endpoint(V3) is None
+    assert world.traffic.read_back() == champion_only(V1)
+
+
+def test_weights_and_shadow_are_those_of_the_split(world: World) -> None:
+    world.deploy(V1, V2, V3)
+    wanted = split(70, 30, mirrors=(Mirror(V3, Weight(50)),))
+    world.traffic.apply(wanted, {})
+    assert world.predictors() == {"v1": (70, False), "v2": (30, False), "v3": (50, True)}
+    assert world.route() == {"v1": 70, "v2": 30}
+    assert world.provider().read_back() == wanted
+
+
+def test_a_challenger_that_is_not_ready_is_removed_since_it_would_freeze_the_weights(world: World) -> None:
+    world.deploy(V1, V2)
+    world.traffic.apply(CANARY, {})
+    world.kube.stuck.add(V2)
+    world.look()
+    world.traffic.apply(ALONE, {})
+    assert world.predictors() == {"v1": (100, False)}
+    assert world.route() == {"v1": 100}
+    assert world.traffic.read_back() == ALONE
+
+
+def test_a_former_champion_that_is_ready_stays_warm_at_no_weight(world: World) -> None:
+    world.deploy(V1, V2)
+    world.traffic.apply(CANARY, {})
+    world.traffic.apply(champion_only(V2), {})
+    assert world.predictors() == {"v2": (100, False), "v1": (0, False)}
+    assert world.traffic.read_back() == champion_only(V2)
+    world.traffic.retire(V1)
+    world.look()
+    assert world.traffic.read_back() == champion_only(V2)
+    world.traffic.retire(V2)
+    assert world.traffic.read_back() is None
+    assert not world.kube.objects
+
+
+def test_a_shadow_that_leaves_is_removed(world: World) -> None:
+    world.deploy(V1, V2)
+    world.traffic.apply(SHADOW, {})
+    world.traffic.apply(ALONE, {})
+    assert world.predictors() == {"v1": (100, False)}
+
+
+def test_a_frozen_change_is_neither_the_old_split_nor_the_new_one(world: World) -> None:
+    world.deploy(V1, V2)
+    world.traffic.apply(CANARY, {})
+    world.kube.stuck.add(V2)
+    more = replace(CANARY, arms=(Arm(V1, Weight(50)), Arm(V2, Weight(50))))
+    with pytest.raises(UnavailableError, match="does not follow yet: v2 not ready"):
+        world.traffic.apply(more, {})
+    found = world.traffic.read_back()
+    assert found not in (CANARY, more)
+    assert found is not None
+    assert found.versions == {V1, V2}
+    world.kube.stuck.clear()
+    world.traffic.apply(more, {})
+    assert world.traffic.read_back() == more
+
+
+def test_nothing_is_routed_to_a_version_that_is_not_ready(world: World) -> None:
+    world.deploy(V1)
+    world.kube.stuck.add(V2)
+    world.deploy(V2)
+    with pytest.raises(UnavailableError, match="v2 is not ready; nothing was routed"):
+        world.traffic.apply(CANARY, {})
+    assert world.predictors() == {"v1": (100, False), "v2": (0, False)}
+
+
+def test_an_edit_by_hand_is_seen_and_put_back(world: World) -> None:
+    world.deploy(V1, V2)
+    world.traffic.apply(CANARY, {})
+    edited = world.kube.objects["SeldonDeployment", NAME]
+    edited["spec"]["predictors"][0]["traffic"], edited["spec"]["predictors"][1]["traffic"] = 5, 95
+    assert world.traffic.read_back() != CANARY
+    world.look()
+    assert world.traffic.read_back() != CANARY
+    world.traffic.apply(CANARY, {})
+    assert world.traffic.read_back() == CANARY
+
+
+def test_applying_and_deploying_what_is_so_writes_nothing(world: World) -> None:
+    world.deploy(V1, V2)
+    world.traffic.apply(CANARY, {})
+    written = len(world.kube.applied)
+    world.traffic.apply(CANARY, {})
+    world.traffic.deploy(version(V2))
+    assert len(world.kube.applied) == written
+
+
+def test_another_experiment_with_the_same_weights_is_another_split(world: World) -> None:
+    world.deploy(V1, V2)
+    world.traffic.apply(CANARY, {})
+    other = replace(CANARY, salt="r2")
+    assert world.traffic.read_back() != other
+    world.traffic.apply(other, {})
+    assert world.traffic.read_back() == other
+
+
+TWO = (Mirror(V2, Weight(50)), Mirror(V3, Weight(50)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "settings", "reason"),
+    [
+        (CANARY, {"sticky": True}, r"data\.keys\.stickyBy"),
+        (CANARY, {"hides_failures": True}, r"serving\.traffic\.failures Bounded"),
+        (split(100, mirrors=TWO), {}, "one shadow at a time"),
+        (split(100, mirrors=(Mirror(V2, Weight(0)),)), {}, "0 % for one of 100 %"),
+        (split(70), {}, "do not sum to 100"),
+    ],
+    ids=["sticky", "hidden failures", "two shadows", "shadow of nothing", "sum"],
+)
+def test_what_istio_cannot_do_is_refused_with_the_reason(
+    world: World, asked: TrafficSplit, settings: dict[str, bool], reason: str
+) -> None:
+    world.deploy(V1, V2, V3)
+    before = world.predictors()
+    with pytest.raises(NotAllowedError, match=reason):
+        world.provider(**settings).apply(asked, {})
+    assert world.predictors() == before
+
+
+@pytest.mark.parametrize("asked", [ALONE, SHADOW, champion_only(V2)], ids=["alone", "shadow", "promoted"])
+def test_what_sends_no_user_to_a_second_version_is_never_refused(world: World, asked: TrafficSplit) -> None:
+    assert world.provider(sticky=True, hides_failures=True).refusal(asked) is None
