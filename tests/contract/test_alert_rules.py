@@ -175,6 +175,42 @@ def test_operation_alerts_tell_of_losses_and_failing_challengers(world: World) -
     assert alerts["ChallengerErrors"]["annotations"]["summary"].startswith("v4 fails 20% of its requests")
 
 
+def in_namespace(text: bytes, namespace: str) -> bytes:
+    """The series as a Prometheus in a cluster labels them."""
+    return re.sub(rb"(?m)^([a-z_]+){", rb'\1{namespace="' + namespace.encode() + b'",', text)
+
+
+def test_alerts_of_a_cluster_are_those_of_their_own_namespace(world: World) -> None:
+    world.prometheus.set_rules("flight-delays", {"groups": []})
+    for namespace in ("team-a", "team-b"):
+        world.prometheus.set_rules(namespace, render(flights(), namespace))
+    world.exporter.show(decided(Decision.BREACH))
+    own, fine = in_namespace(world.exporter.text, "team-a"), CollectorRegistry()
+    fine.register(Exposition("flight-delays", SimpleNamespace(checkpoint=decided(Decision.FINE)), 2))
+    counters = b"".join(
+        b'capstan_collector_version_payloads_missing{system="flight-delays",namespace="%b",version="v3"} 0\n'
+        % name
+        for name in (b"team-a", b"team-b")
+    )
+    other = in_namespace(generate_latest(fine), "team-b")
+    world.exporter.text = own + other + counters
+    alerts = world.firing(*ALERT_GAUGES)
+    for name, alert in alerts.items():
+        assert alert["labels"] == {
+            "alertname": name, "system": "flight-delays", "namespace": "team-a", "version": "v3", "kind": "data",
+            "severity": "critical" if name == "QualityDropped" else "warning",
+        }  # fmt: skip
+        assert alert["annotations"]["as_of"].isdigit()
+    # The other namespace's windows are fine: its numbers would tell of other features.
+    assert "dep_hour 0.213 (distance)" in alerts["DriftDetected"]["annotations"]["summary"]
+    assert "rocAuc 0.610" in alerts["QualityDropped"]["annotations"]["summary"]
+    world.exporter.text = own + other + counters.replace(b'"v3"} 0', b'"v3"} 200', 1)
+    alerts = world.firing(*ALERT_GAUGES, "PayloadsLost")
+    assert alerts["PayloadsLost"]["labels"]["namespace"] == "team-a"
+    for namespace in ("team-a", "team-b"):
+        world.prometheus.set_rules(namespace, {"groups": []})
+
+
 def test_every_alert_has_a_page_that_says_what_to_do() -> None:
     rules = [rule for group in render(flights())["groups"] for rule in group["rules"]]
     assert len(rules) == 7
