@@ -82,7 +82,7 @@ class Shared:
             tokens=TokenSource.read(settings.master_key),
             query=query,
             reloader=RuleReloader(query),
-            alerts=AlertPoller(settings.alertmanager_url),
+            alerts=AlertPoller(settings.alertmanager_url, max_age_seconds=_ALERTS_SECONDS),
             keys=keys,
             webhook_token=token,
         )
