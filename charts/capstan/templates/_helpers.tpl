@@ -23,8 +23,9 @@ labels:
 
 {{/* (dict "root" $ "image" "operator") */}}
 {{- define "capstan.image" -}}
-{{- $images := .root.Values.images -}}
-{{- index $images.override .image | default (printf "%s/capstan-%s:%s" $images.registry .image ($images.tag | default .root.Chart.AppVersion)) -}}
+{{- with .root -}}
+{{- index .Values.images.override $.image | default (printf "%s/capstan-%s:%s" .Values.images.registry $.image (.Values.images.tag | default .Chart.AppVersion)) -}}
+{{- end -}}
 {{- end }}
 
 {{- define "capstan.keysSecret" -}}

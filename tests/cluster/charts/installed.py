@@ -1,0 +1,109 @@
+"""The charts installed in a namespace of their own, with images that were built here."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from cluster.charts.rendering import CHARTS, helm
+
+REGISTRY = os.environ.get("CAPSTAN_TEST_REGISTRY") or "docker.io/library"
+TAG = os.environ.get("CAPSTAN_TEST_TAG") or "test"
+STACK_IS_LOCAL = os.environ.get("CAPSTAN_TEST_STACK", "local") == "local"
+"""Whether images of the stack's programs were made by tests/cluster/images, or are pulled."""
+
+
+def image(name: str) -> str:
+    return f"{REGISTRY}/capstan-{name}:{TAG}"
+
+
+def stack_options() -> list[str]:
+    values = {"mlflow.image": image("python")}
+    if STACK_IS_LOCAL:
+        values |= {
+            "objectStorage.image": image("test-object-storage"),
+            "prometheus.image": image("test-prometheus"),
+            "alertmanager.image": image("test-alertmanager"),
+        }
+    return _set(values)
+
+
+def operator_options(namespace: str) -> list[str]:
+    """For one namespace, so that installations beside each other do not meet."""
+    return _set(
+        {
+            "images.registry": REGISTRY,
+            "images.tag": TAG,
+            "watchNamespaces": f"{{{namespace}}}",
+            "userRoles": "false",
+        }
+    )
+
+
+def install(namespace: str) -> None:
+    """Both charts, or an upgrade of both; returns when all pods are ready."""
+    stack = [
+        "--set",
+        f"prometheus.watchNamespaces={{{namespace}}}",
+        *stack_options(),
+    ]
+    _helm(namespace, "upgrade", "--install", "stack", str(CHARTS / "capstan-stack"), *stack)
+    _helm(namespace, "upgrade", "--install", "capstan", str(CHARTS / "capstan"), *operator_options(namespace))
+    for what in (
+        "statefulset/mlflow",
+        "statefulset/object-storage",
+        "statefulset/prometheus",
+        "statefulset/alertmanager",
+        "deployment/capstan-operator",
+    ):
+        kubectl("rollout", "status", what, "-n", namespace, "--timeout=300s")
+
+
+def uninstall(namespace: str) -> None:
+    for release in ("capstan", "stack"):
+        _helm(namespace, "uninstall", release, "--wait", "--ignore-not-found")
+
+
+@contextmanager
+def reached(namespace: str, service: str, port: int) -> Iterator[str]:
+    """The service's address on this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        local = free.getsockname()[1]
+    forward = subprocess.Popen(
+        ["kubectl", "port-forward", "-n", namespace, f"service/{service}", f"{local}:{port}"],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                httpx.get(f"http://127.0.0.1:{local}/", timeout=5)
+                break
+            except httpx.HTTPError:
+                assert time.monotonic() < deadline, f"{service} cannot be reached"
+                time.sleep(0.2)
+        yield f"127.0.0.1:{local}"
+    finally:
+        forward.terminate()
+        forward.wait(10)
+
+
+def kubectl(*arguments: str) -> str:
+    done = subprocess.run(["kubectl", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+    return done.stdout
+
+
+def _helm(namespace: str, *arguments: str) -> str:
+    return helm(*arguments, "--namespace", namespace)
+
+
+def _set(values: dict[str, str]) -> list[str]:
+    return [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
