@@ -102,7 +102,7 @@ class World:
         )
         return SeldonIstio(
             self.kube,  # type: ignore[arg-type]
-            SharedDeployment(metadata, {"protocol": "v2"}, predictor),
+            SharedDeployment(metadata, {"protocol": "v2"}, predictor, 8000),
             versions,
             sticky=sticky,
             hides_failures=hides_failures,
@@ -137,13 +137,13 @@ def version(name: VersionName) -> ModelVersion:
     )
 
 
-def predictor(name: VersionName, artifact: Artifact) -> Object:
+def predictor(name: VersionName, artifact: Artifact, shadow: bool) -> Object:
     component = {
         "metadata": {"labels": {**LABELS, VERSION: str(name)}, "annotations": artifact.annotations},
         "spec": {"containers": [{"name": "model", "image": "model"}]},
         "replicas": 1,
     }
-    graph = {"name": "model", "type": "MODEL"}
+    graph = {"name": "model", "type": "MODEL", "logger": {"url": "shadow" if shadow else "live"}}
     return {"name": str(name), "graph": graph, "componentSpecs": [component]}
 
 
@@ -185,6 +185,25 @@ def test_weights_and_shadow_are_those_of_the_split(world: World) -> None:
     assert world.predictors() == {"v1": (70, False), "v2": (30, False), "v3": (50, True)}
     assert world.route() == {"v1": 70, "v2": 30}
     assert world.provider().read_back() == wanted
+
+
+def test_only_a_predictor_that_becomes_a_shadow_or_ceases_to_be_one_is_made_anew(world: World) -> None:
+    def logged() -> dict[str, str]:
+        found = world.kube.get("SeldonDeployment", NAME)
+        assert found is not None
+        return {p["name"]: p["graph"]["logger"]["url"] for p in found["spec"]["predictors"]}
+
+    world.deploy(V1, V2)
+    world.kube.objects["SeldonDeployment", NAME]["spec"]["predictors"][0]["graph"]["logger"]["url"] = (
+        "untouched"
+    )
+    world.traffic.apply(SHADOW, {})
+    assert logged() == {"v1": "untouched", "v2": "shadow"}
+    world.traffic.apply(CANARY, {})
+    assert logged() == {"v1": "untouched", "v2": "live"}
+    world.traffic.settle()
+    assert logged() == {"v1": "live", "v2": "live"}
+    assert world.traffic.read_back() == CANARY
 
 
 def test_a_challenger_that_is_not_ready_is_removed_since_it_would_freeze_the_weights(world: World) -> None:

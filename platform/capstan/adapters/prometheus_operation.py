@@ -40,8 +40,20 @@ class PrometheusOperation:
     gateway's counters of the challenger's arm (of its mirror in a shadow step) tell. So the larger of the two counts.
     """
 
-    def __init__(self, query: PrometheusQuery, system: SystemName, *, namespace: str | None = None) -> None:
-        """`namespace`: the system's in a cluster, where many gateways are scraped; None: there is just the one."""
+    def __init__(
+        self,
+        query: PrometheusQuery,
+        system: SystemName,
+        *,
+        namespace: str | None = None,
+        behind_envoy: bool = True,
+    ) -> None:
+        """`namespace`: the system's in a cluster, where many gateways are scraped; None: there is just the one.
+
+        `behind_envoy` False: who splits the requests neither names their role nor hides a failure; a version's own
+        counters are then all there is, whatever role they say.
+        """
+        self._behind_envoy = behind_envoy
         self._query = query
         own = f'system="{system}"'
         if namespace is not None:
@@ -76,11 +88,15 @@ class PrometheusOperation:
         failing = f'{gateway},envoy_response_code_class="5"'
         failed = _by_cluster(grown("envoy_cluster_upstream_rq_xx", failing, "envoy_cluster_name"))
 
+        def is_of(sample: Sample, name: VersionName) -> bool:
+            named = sample.labels.get("version") == name
+            return named and (not self._behind_envoy or sample.labels.get("role") == roles[name])
+
         def version(name: VersionName) -> VersionOperation:
             # A mirror's outcomes are counted by the version's own cluster, those of users by the arm's.
             cluster = name if roles[name] == SHADOW else arm_cluster(name, champion)
             assigned = completed.get(cluster, 0)
-            mine = [sample for sample in answers if _is(sample, name, roles[name])]
+            mine = [sample for sample in answers if is_of(sample, name)]
             requests = sum(round(sample.value) for sample in mine)
             errors = sum(
                 round(s.value) for s in mine if not re.fullmatch("200|4..", s.labels.get("code", ""))
@@ -90,7 +106,7 @@ class PrometheusOperation:
                 version=name,
                 requests=max(requests, assigned),
                 errors=max(errors, hidden),
-                latency_buckets=_buckets([sample for sample in buckets if _is(sample, name, roles[name])]),
+                latency_buckets=_buckets([sample for sample in buckets if is_of(sample, name)]),
             )
 
         arms: Counter[VersionName] = Counter()
@@ -98,11 +114,10 @@ class PrometheusOperation:
             if cluster.startswith(ARM_PREFIX):
                 arms[arm_version(cluster)] += count
         assigned = {name: arms[name] for name in (champion, challenger)}
-        return OperationEvidence(version(champion), version(challenger), assigned)
-
-
-def _is(sample: Sample, version: VersionName, role: str) -> bool:
-    return (sample.labels.get("version"), sample.labels.get("role")) == (version, role)
+        found = (version(champion), version(challenger))
+        if not self._behind_envoy and not shadow:
+            assigned = {each.version: each.requests for each in found}
+        return OperationEvidence(*found, assigned)
 
 
 def _by_cluster(samples: list[Sample]) -> Mapping[str, int]:

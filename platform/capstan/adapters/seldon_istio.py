@@ -33,7 +33,6 @@ from capstan.ports.serving import Endpoint
 PART = "Seldon over Istio"
 SPLIT_ANNOTATION = "capstan.dev/split"
 """The split that was asked for last: its order and its salt, which a VirtualService has no place for."""
-EXECUTOR_PORT = 8000
 _LOOKS_SECONDS = 0.5
 
 
@@ -45,8 +44,10 @@ class SharedDeployment:
     """With name and namespace."""
     spec: Object
     """All of it but the predictors."""
-    predictor: Callable[[VersionName, Artifact], Object]
-    """Named like its version."""
+    predictor: Callable[[VersionName, Artifact, bool], Object]
+    """Named like its version; the flag: as a shadow, which may log its payloads elsewhere."""
+    port: int
+    """Of a predictor's Service: the executor's, or the model's where there is none."""
 
     @property
     def name(self) -> str:
@@ -100,7 +101,7 @@ class SeldonIstio:
             return
         artifact = Artifact(version.bento_tag, version.digest)
         alone = not any(_is_live(predictor) for predictor in predictors.values())
-        added = {**self._shared.predictor(version.name, artifact), "traffic": 100 if alone else 0}
+        added = {**self._shared.predictor(version.name, artifact, False), "traffic": 100 if alone else 0}
         self._put([*predictors.values(), added])
 
     def retire(self, name: VersionName) -> None:
@@ -124,11 +125,11 @@ class SeldonIstio:
         }
 
     def endpoint(self, name: VersionName) -> Endpoint | None:
-        """The Service of the executor in front of it."""
+        """Its predictor's Service."""
         if name not in self._predictors():
             return None
         service = predictor_service(self._shared.name, name)
-        return Endpoint(f"{service}.{self._shared.namespace}.svc", EXECUTOR_PORT)
+        return Endpoint(f"{service}.{self._shared.namespace}.svc", self._shared.port)
 
     def troubles(self) -> Mapping[VersionName, str]:
         """What is in the way of versions that do not start."""
@@ -141,12 +142,13 @@ class SeldonIstio:
             return
         rendered = [
             {
-                **self._shared.predictor(name, artifact_of(_template(predictor))),
-                **{key: predictor[key] for key in ("traffic", "shadow") if key in predictor},
+                **self._rendered(predictor, shadow=not _is_live(predictor)),
+                "traffic": predictor.get("traffic", 0),
             }
-            for name, predictor in predictors.items()
+            for predictor in predictors.values()
         ]
-        self._put(rendered)
+        if rendered != list(predictors.values()):
+            self._put(rendered)
 
     # -- traffic
 
@@ -198,10 +200,11 @@ class SeldonIstio:
             if _is_live(predictor) and readiness.get(VersionName(predictor["name"])) is Readiness.READY
         ]
         live = [
-            {**_without_shadow(predictors[arm.version]), "traffic": int(arm.weight)} for arm in split.arms
+            {**self._turned(predictors[arm.version], shadow=False), "traffic": int(arm.weight)}
+            for arm in split.arms
         ]
         shadows = [
-            {**predictors[mirror.version], "shadow": True, "traffic": int(mirror.percent)}
+            {**self._turned(predictors[mirror.version], shadow=True), "traffic": int(mirror.percent)}
             for mirror in split.mirrors
         ]
         self._put([*live, *kept, *shadows], split)
@@ -221,6 +224,15 @@ class SeldonIstio:
         return asked if asked is not None and _bare(asked) == found else found
 
     # -- the objects
+
+    def _turned(self, predictor: Object, *, shadow: bool) -> Object:
+        """As it is, so that its pods stay, unless it becomes a shadow or ceases to be one."""
+        return predictor if _is_live(predictor) is not shadow else self._rendered(predictor, shadow=shadow)
+
+    def _rendered(self, predictor: Object, *, shadow: bool) -> Object:
+        artifact = artifact_of(predictor["componentSpecs"][0])
+        made = self._shared.predictor(VersionName(predictor["name"]), artifact, shadow)
+        return {**made, "shadow": True} if shadow else made
 
     def _await(self, split: TrafficSplit) -> None:
         waited = 0.0
@@ -282,16 +294,6 @@ def _is_live(predictor: Object) -> bool:
 def _answering(predictors: Mapping[VersionName, Object]) -> frozenset[VersionName]:
     """Versions that get requests or copies of them already."""
     return frozenset(name for name, predictor in predictors.items() if predictor.get("traffic", 0) > 0)
-
-
-def _without_shadow(predictor: Object) -> Object:
-    return {key: value for key, value in predictor.items() if key != "shadow"}
-
-
-def _template(predictor: Object) -> Object:
-    """Carries the annotations that name the Bento."""
-    template: Object = predictor["componentSpecs"][0]
-    return template
 
 
 def _of_predictors(wanted: Object) -> TrafficSplit:

@@ -22,8 +22,10 @@ from capstan.adapters.mlflow_registry import MlflowRegistry
 from capstan.adapters.monitor_client import HttpMonitor
 from capstan.adapters.prometheus_operation import PrometheusOperation
 from capstan.adapters.prometheus_query import PrometheusQuery
+from capstan.adapters.seldon_istio import SeldonIstio
 from capstan.adapters.seldon_serving import SeldonServing
 from capstan.artifacts.store import ArtifactStore
+from capstan.cluster.istio import istio_of
 from capstan.cluster.names import AGENT_PORT, COLLECTOR_PORT, GATEWAY_PORT, MONITOR_PORT, Owner, SystemNames
 from capstan.cluster.objects.alerting import WEBHOOK_TOKEN, alerting, in_force, rule_file, rule_key
 from capstan.cluster.objects.artifacts import artifacts_place
@@ -96,8 +98,9 @@ class ClusterSystem:
     names: SystemNames
     store: KubeStore
     registry: MlflowRegistry
-    serving: DeploymentServing | SeldonServing
-    gateway: EnvoyFleet
+    serving: DeploymentServing | SeldonServing | SeldonIstio
+    gateway: EnvoyFleet | SeldonIstio
+    """With Istio the same object as `serving`."""
     pipelines: Pipelines
     monitor: HttpMonitor
     alerting: Alerting
@@ -154,8 +157,14 @@ class ClusterWiring:
             bento=lambda version: bento_of(registry, version),
         )
         store = KubeStore(self._kube, names.namespace)
-        serving = serving_of(self._kube, system, names, settings, owner)
-        gateway = self._gateway(names, owner, values["internal"])
+        serving: DeploymentServing | SeldonServing | SeldonIstio
+        gateway: EnvoyFleet | SeldonIstio
+        behind_envoy = system.spec.serving.traffic.provider == "Envoy"
+        if behind_envoy:
+            serving = serving_of(self._kube, system, names, settings, owner)
+            gateway = self._gateway(names, owner, values["internal"])
+        else:
+            serving = gateway = istio_of(self._kube, system, names, settings, owner, values["executor"])
         pipelines = self._pipelines(system, names, owner, registry)
         engine = Engine(
             store,
@@ -164,7 +173,9 @@ class ClusterWiring:
             serving,
             gateway,
             monitor,
-            PrometheusOperation(self._shared.query, name, namespace=names.namespace),
+            PrometheusOperation(
+                self._shared.query, name, namespace=names.namespace, behind_envoy=behind_envoy
+            ),
             AlertmanagerAlerts(self._shared.alerts, name, namespace=names.namespace),
             monitor,
             WallClock(),

@@ -1,0 +1,86 @@
+"""Serving and traffic of a system with `traffic.provider: Istio`: one SeldonDeployment, and how it is made."""
+
+from __future__ import annotations
+
+from capstan.adapters.kube_client import Kube, Object
+from capstan.adapters.kube_serving import Artifact, VersionObjects
+from capstan.adapters.seldon_istio import SeldonIstio, SharedDeployment
+from capstan.adapters.seldon_serving import KIND
+from capstan.cluster.names import MODEL_PORT, VERSION_LABEL, Owner, SystemNames
+from capstan.cluster.objects.recording import executor_log_url
+from capstan.cluster.objects.seldon import REST_TIMEOUT_MILLISECONDS, predictor
+from capstan.cluster.settings import ClusterSettings
+from capstan.domain.versions import VersionName
+from capstan.errors import InvalidSpecError, Mistake
+from capstan.spec.system import MLSystem
+
+EXECUTOR_PORT = 8000
+_PAYLOAD_LOG = "CAPSTAN_COLLECTOR_URL"
+
+
+def istio_of(
+    kube: Kube,
+    system: MLSystem,
+    names: SystemNames,
+    settings: ClusterSettings,
+    owner: Owner | None,
+    executor_token: str,
+) -> SeldonIstio:
+    """Both ports of the system; raises InvalidSpecError where Seldon or Istio is not installed."""
+    for kind, what in ((KIND, "Seldon Core v1"), ("VirtualService", "Istio")):
+        if not kube.serves(kind):
+            rule = (
+                f"needs {what}, which is not installed in this cluster; install it, or write provider: Envoy"
+            )
+            raise InvalidSpecError([Mistake("spec.serving.traffic.provider", f"'Istio' {rule}")])
+    if system.spec.serving.runtime == "Deployment":
+        rule = "cannot go with traffic.provider: Istio, which routes to Seldon's predictors; write runtime: Seldon"
+        raise InvalidSpecError([Mistake("spec.serving.runtime", f"'Deployment' {rule}")])
+
+    def render(version: VersionName, artifact: Artifact, shadow: bool) -> Object:
+        return shared_predictor(system, names, settings, version, artifact, executor_token, shadow=shadow)
+
+    labels = names.selector("model")
+    shared = SharedDeployment(
+        metadata=names.metadata(str(names.system), names.labels("model"), owner),
+        spec={
+            "protocol": "v2",
+            "annotations": {"seldon.io/rest-timeout": str(REST_TIMEOUT_MILLISECONDS)},
+        },
+        predictor=render,
+        port=EXECUTOR_PORT if settings.seldon_executor else MODEL_PORT,
+    )
+    versions = VersionObjects(
+        names.namespace, labels, VERSION_LABEL, lambda _: shared.name, lambda *_: (), shared.port
+    )
+    return SeldonIstio(
+        kube,
+        shared,
+        versions,
+        sticky=system.spec.data.keys.sticky_by is not None,
+        hides_failures=system.spec.serving.traffic.failures == "Hidden",
+    )
+
+
+def shared_predictor(
+    system: MLSystem,
+    names: SystemNames,
+    settings: ClusterSettings,
+    version: VersionName,
+    artifact: Artifact,
+    executor_token: str,
+    *,
+    shadow: bool,
+) -> Object:
+    """A version beside others.
+
+    Behind an executor the executor logs the payloads, since it alone knows the request's id; without one the service
+    does, as everywhere.
+    """
+    if not settings.seldon_executor:
+        return predictor(system, names, settings, version, artifact)
+    logger = {"mode": "all", "url": executor_log_url(names, executor_token, shadow=shadow)}
+    made = predictor(system, names, settings, version, artifact, logger=logger)
+    model = made["componentSpecs"][0]["spec"]["containers"][0]
+    model["env"] = [entry for entry in model["env"] if entry["name"] != _PAYLOAD_LOG]
+    return made
