@@ -7,7 +7,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,6 @@ class ToyNamespace:
     kube: KubeClient
     name: str
     settings: ClusterSettings = SETTINGS
-    images: list[str] = field(default_factory=list)
 
     @property
     def names(self) -> SystemNames:

@@ -1,0 +1,85 @@
+"""Versions as SeldonDeployments in a real cluster, made into pods by Seldon's operator or by its stand-in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from cluster import upstream
+from cluster.serving_claims import V1, ServingInACluster, Tuned
+from cluster.toy_versions import INFER, SETTINGS, ToyBento, ToyNamespace, toy_system
+from contract.suites.serving import WaitUntil
+
+from capstan.adapters.kube_client import KubeClient
+from capstan.adapters.seldon_serving import SeldonServing, predictor_service
+from capstan.cluster.serving import serving_of
+from capstan.domain.versions import ModelVersion, Readiness
+from capstan.ports.serving import Endpoint
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def bento(tmp_path_factory: pytest.TempPathFactory) -> ToyBento:
+    return ToyBento.build(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="module")
+def toys(kube: KubeClient, new_namespace: Callable[[], str], bento: ToyBento) -> Iterator[ToyNamespace]:
+    toys = ToyNamespace(kube, new_namespace())
+    with upstream.seldon_operator(kube, toys.name):
+        toys.prepare({f"bentos/{bento.tag.replace(':', '/')}.tar": bento.tar})
+        yield toys
+
+
+class TestSeldonServing(ServingInACluster):
+    @pytest.fixture
+    def tuned(self, kube: KubeClient, toys: ToyNamespace) -> Iterator[Tuned]:
+        made: list[Any] = []
+
+        def make(image: str | None = None, **serving: Any) -> Any:
+            images = SETTINGS.images.model_copy(update={"serving": image} if image else {})
+            settings = SETTINGS.model_copy(update={"images": images})
+            system = toy_system(runtime="Seldon", **serving)
+            made.append(serving_of(kube, system, toys.names, settings, None))
+            return made[-1]
+
+        yield make
+        for serving in made[-1:]:
+            for name in serving.readiness():
+                serving.retire(name)
+
+    @pytest.fixture
+    def serving(self, tuned: Tuned) -> Any:
+        return tuned()
+
+    @pytest.fixture
+    def again(self, tuned: Tuned) -> Callable[[], Any]:
+        return tuned
+
+    def test_it_is_a_seldon_deployment(self, serving: Any) -> None:
+        assert isinstance(serving, SeldonServing)
+
+    def test_seldons_own_clients_reach_the_model_by_the_predictors_service(
+        self, serving: Any, toys: ToyNamespace, version: ModelVersion, wait_until: WaitUntil
+    ) -> None:
+        serving.deploy(version)
+        wait_until(lambda: serving.readiness()[V1] is Readiness.READY)
+        service = predictor_service(toys.names.model(V1), V1)
+        found = toys.kube.get("Service", service, toys.name)
+        assert found is not None
+        port = next(port["port"] for port in found["spec"]["ports"] if port["name"] == "http")
+        endpoint = Endpoint(toys.names.host(service), port)
+        [answer] = toys.ask(endpoint, [("/v2/models/infer", INFER)])
+        assert answer["model_version"] == "v1"
+
+    def test_the_state_of_the_seldon_deployment_is_not_believed(
+        self, serving: Any, toys: ToyNamespace, version: ModelVersion, wait_until: WaitUntil
+    ) -> None:
+        serving.deploy(version)
+        wait_until(lambda: serving.readiness()[V1] is Readiness.READY)
+        name = toys.names.model(V1)
+        stale = {"status": {"state": "Failed", "description": "of an earlier generation"}}
+        toys.kube.patch("SeldonDeployment", name, toys.name, stale, sub="status")
+        assert serving.readiness()[V1] is Readiness.READY

@@ -1,0 +1,179 @@
+"""Which runtime a system gets, and what its versions look like as objects."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cluster.toy_versions import toy_system
+
+from capstan.adapters.kube_serving import Artifact
+from capstan.adapters.memory_kube import MemoryKube
+from capstan.adapters.seldon_serving import container_service, predictor_service
+from capstan.cluster.names import Owner, SystemNames
+from capstan.cluster.objects.access import access
+from capstan.cluster.objects.model import model
+from capstan.cluster.objects.seldon import seldon
+from capstan.cluster.serving import running_runtime, runtime_of, serving_of
+from capstan.cluster.settings import ClusterSettings, Images
+from capstan.domain.versions import Digest, SystemName, VersionName
+from capstan.errors import InvalidSpecError
+
+GOLDEN = Path(__file__).parent / "objects"
+NAMES = SystemNames("team", SystemName("toy"))
+OWNER = Owner("toy", "uid-1")
+V3 = VersionName("v3")
+ARTIFACT = Artifact("toy:0123", Digest(f"sha256:{'ab' * 32}"))
+IMAGES = Images(operator="capstan-operator:1", serving="capstan-serving:1", pull_secrets=("registry",))
+STORAGE = ClusterSettings(
+    images=IMAGES,
+    artifacts="s3://capstan/artifacts?endpoint_override=object-storage.capstan-system.svc:9000&scheme=http",
+    artifact_keys=Path("/keys"),
+)
+VOLUME = ClusterSettings(images=IMAGES, seldon_executor=False)
+BUSY = {
+    "replicas": {"min": 2, "max": 4},
+    "targetCpu": "70%",
+    "resources": {"requests": {"cpu": "250m"}, "limits": {"memory": "192Mi"}},
+    "nodeSelector": {"kubernetes.io/arch": "amd64"},
+    "environment": [
+        {"name": "COLOUR", "value": "blue"},
+        {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "key"}}},
+    ],
+}
+RENDERS: dict[str, Any] = {
+    "deployment": lambda: model(toy_system(), NAMES, VOLUME, OWNER, V3, ARTIFACT),
+    "deployment-scaled": lambda: model(toy_system(**BUSY), NAMES, STORAGE, OWNER, V3, ARTIFACT),
+    "seldon": lambda: seldon(toy_system(), NAMES, VOLUME, OWNER, V3, ARTIFACT),
+    "seldon-scaled": lambda: seldon(toy_system(**BUSY), NAMES, STORAGE, OWNER, V3, ARTIFACT),
+    "access": lambda: access(
+        toy_system(), NAMES, STORAGE, OWNER, {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key"}
+    ),
+    "access-volume": lambda: access(toy_system(), NAMES, VOLUME, OWNER),
+}
+
+
+@pytest.mark.parametrize("name", RENDERS)
+def test_objects_are_as_reviewed(name: str) -> None:
+    """After a wanted change: REWRITE_OBJECTS=1, then read the diff."""
+    text = yaml.safe_dump_all(RENDERS[name](), sort_keys=False, width=110)
+    file = GOLDEN / f"{name}.yaml"
+    if os.environ.get("REWRITE_OBJECTS"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+    assert file.read_text() == text
+
+
+def _pods(name: str) -> list[Any]:
+    found = []
+    for document in RENDERS[name]():
+        if document["kind"] == "Deployment":
+            found.append(document["spec"]["template"]["spec"])
+        elif document["kind"] == "SeldonDeployment":
+            found += [
+                component["spec"]
+                for predictor in document["spec"]["predictors"]
+                for component in predictor["componentSpecs"]
+            ]
+    return found
+
+
+@pytest.mark.parametrize("name", ["deployment", "deployment-scaled", "seldon", "seldon-scaled"])
+def test_every_pod_meets_pod_security_restricted(name: str) -> None:
+    for pod in _pods(name):
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in [*pod.get("initContainers", ()), *pod["containers"]]:
+            security = container["securityContext"]
+            assert security["capabilities"] == {"drop": ["ALL"]}
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["readOnlyRootFilesystem"] is True
+
+
+def test_keys_of_the_object_storage_reach_the_fetch_alone() -> None:
+    [pod] = _pods("deployment-scaled")
+    [fetch], [serve] = pod["initContainers"], pod["containers"]
+    assert fetch["envFrom"] == [{"secretRef": {"name": NAMES.artifact_keys}}]
+    assert "envFrom" not in serve
+    assert "AWS" not in yaml.safe_dump(serve)
+
+
+def test_a_variable_of_the_file_never_replaces_one_of_ours() -> None:
+    system = toy_system(environment=[{"name": "OMP_NUM_THREADS", "value": "64"}])
+    [deployment, *_] = model(system, NAMES, VOLUME, OWNER, V3, ARTIFACT)
+    env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert [entry["value"] for entry in env if entry["name"] == "OMP_NUM_THREADS"] == ["1"]
+
+
+def test_an_image_of_its_own_needs_no_fetch() -> None:
+    images = IMAGES.model_copy(update={"version": "ghcr.io/me/{system}:{digest}"})
+    settings = STORAGE.model_copy(update={"images": images})
+    [deployment, *_] = model(toy_system(), NAMES, settings, OWNER, V3, ARTIFACT)
+    pod = deployment["spec"]["template"]["spec"]
+    assert "initContainers" not in pod
+    assert pod["containers"][0]["image"] == "ghcr.io/me/toy:abababababab"
+    assert {"name": "CAPSTAN_DIGEST", "value": ARTIFACT.digest} in pod["containers"][0]["env"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has_seldon", "running", "expected"),
+    [
+        ("Automatic", True, None, "Seldon"),
+        ("Automatic", False, None, "Deployment"),
+        ("Automatic", True, "Deployment", "Deployment"),
+        ("Automatic", True, "Seldon", "Seldon"),
+        ("Seldon", True, None, "Seldon"),
+        ("Seldon", False, None, None),
+        ("Deployment", True, None, "Deployment"),
+        ("Deployment", True, "Seldon", None),
+        ("Seldon", True, "Deployment", None),
+        ("Deployment", False, "Deployment", "Deployment"),
+    ],
+)
+def test_seldon_runs_versions_where_it_is_installed_and_nothing_runs_without_it(
+    wanted: str, has_seldon: bool, running: Any, expected: str | None
+) -> None:
+    system = toy_system(runtime=wanted)
+    if expected is None:
+        with pytest.raises(InvalidSpecError, match=r"spec\.serving\.runtime"):
+            runtime_of(system, has_seldon=has_seldon, running=running)
+    else:
+        assert runtime_of(system, has_seldon=has_seldon, running=running) == expected
+
+
+@pytest.mark.parametrize("without", [(), ("SeldonDeployment",)], ids=["Seldon", "no Seldon"])
+def test_what_runs_is_found_again_by_a_serving_made_afresh(without: tuple[str, ...]) -> None:
+    kube = MemoryKube(without=without)
+    from datetime import UTC, datetime
+
+    from capstan.domain.versions import ModelVersion, RunName
+
+    version = ModelVersion(V3, ARTIFACT.digest, RunName("r"), ARTIFACT.tag, datetime(2013, 1, 1, tzinfo=UTC))
+    serving_of(kube, toy_system(), NAMES, VOLUME, OWNER).deploy(version)
+    again = serving_of(kube, toy_system(), NAMES, VOLUME, OWNER)
+    assert list(again.readiness()) == [V3]
+    assert again.endpoint(V3) is not None
+    again.retire(V3)
+    assert again.readiness() == {}
+    assert again.endpoint(V3) is None
+    for kind in ("Deployment", "Service", "SeldonDeployment"):
+        assert not kube.list(kind, "team")
+
+
+def test_the_runtime_of_what_runs_is_told_by_its_label() -> None:
+    assert running_runtime([]) is None
+    assert running_runtime([{"metadata": {"labels": {}}}]) == "Deployment"
+    assert running_runtime([{"metadata": {"labels": {"seldon-deployment-id": "toy-v1"}}}]) == "Seldon"
+
+
+def test_services_are_called_what_seldon_calls_them() -> None:
+    """As its types do: the name itself, or its MD5 behind `seldon-` where it has more than 63 letters."""
+    assert container_service("toy-v3", "v3", "model") == "toy-v3-v3-model"
+    assert predictor_service("toy-v3", "v3") == "toy-v3-v3"
+    long = container_service(f"{'a' * 60}-v3", "v3", "model")
+    assert long.startswith("seldon-")
+    assert len(long) == len("seldon-") + 32
