@@ -33,9 +33,6 @@ def istio_of(
                 f"needs {what}, which is not installed in this cluster; install it, or write provider: Envoy"
             )
             raise InvalidSpecError([Mistake("spec.serving.traffic.provider", f"'Istio' {rule}")])
-    if system.spec.serving.runtime == "Deployment":
-        rule = "cannot go with traffic.provider: Istio, which routes to Seldon's predictors; write runtime: Seldon"
-        raise InvalidSpecError([Mistake("spec.serving.runtime", f"'Deployment' {rule}")])
 
     def render(version: VersionName, artifact: Artifact, shadow: bool) -> Object:
         return shared_predictor(system, names, settings, version, artifact, executor_token, shadow=shadow)
