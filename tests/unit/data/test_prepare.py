@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,11 @@ def test_second_preparation_writes_nothing_and_a_third_elsewhere_the_same_bytes(
 
 
 def test_damaged_output_is_prepared_again(prepare: Any, flights: MLSystem, tmp_path: Path) -> None:
-    prepare.prepare(tmp_path)
-    (tmp_path / "planes.csv").unlink()
-    assert prepare.prepare(tmp_path) is True
-    assert _digest(tmp_path / "planes.csv") == _digest(flights.base_dir / "data" / "planes.csv")
+    data = shutil.copytree(flights.base_dir / "data", tmp_path / "data")
+    assert prepare.prepare(data) is False
+    (data / "planes.csv").unlink()
+    assert prepare.prepare(data) is True
+    assert _digest(data / "planes.csv") == _digest(flights.base_dir / "data" / "planes.csv")
 
 
 def _digest(path: Path) -> str:

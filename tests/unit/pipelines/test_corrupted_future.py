@@ -115,25 +115,35 @@ def contents(model: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.fixture(scope="module")
+def trained(flights: dict[str, pl.DataFrame], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a model was trained on what is true."""
+    folder = tmp_path_factory.mktemp("honest")
+    train(flights, folder)
+    return folder
+
+
 def test_corrupting_the_future_changes_no_byte_of_a_model(
-    flights: dict[str, pl.DataFrame], tmp_path: Path
+    flights: dict[str, pl.DataFrame], trained: Path, tmp_path: Path
 ) -> None:
-    honest = contents(train(flights, tmp_path / "honest"))
+    honest = contents(trained / "model")
     nonsense = contents(train(corrupted(flights), tmp_path / "nonsense"))
     assert {"pipeline.joblib", "manifest.json", "detectors/thresholds.json", "factories/mymodels.py"} <= set(
         honest
     )
     assert list(nonsense) == list(honest)
     assert [name for name in honest if honest[name] != nonsense[name]] == []
-    choice = json.loads((tmp_path / "honest" / "choice").read_text())
+    choice = json.loads((trained / "choice").read_text())
     assert choice["name"] == "trees"
     assert [candidate["failure"] for candidate in choice["candidates"]] == ["", "", ""]
 
 
-def test_corrupting_the_past_does_change_it(flights: dict[str, pl.DataFrame], tmp_path: Path) -> None:
+def test_corrupting_the_past_does_change_it(
+    flights: dict[str, pl.DataFrame], trained: Path, tmp_path: Path
+) -> None:
     """Else the test above would prove nothing; the corrupted rows are known a week later and break the checks."""
     with pytest.raises(InvalidDataError, match=r"distance: .* is below the minimum 1"):
         train(corrupted(flights), tmp_path, as_of=datetime(2013, 2, 8, 5, tzinfo=UTC))
     changed = {**flights, "flights": flights["flights"].with_columns(~pl.col("late"))}
-    honest, other = train(flights, tmp_path / "a"), train(changed, tmp_path / "b")
-    assert (honest / "pipeline.joblib").read_bytes() != (other / "pipeline.joblib").read_bytes()
+    other = train(changed, tmp_path / "other")
+    assert (trained / "model" / "pipeline.joblib").read_bytes() != (other / "pipeline.joblib").read_bytes()
