@@ -6,7 +6,7 @@ from capstan.adapters.kube_client import Kube, Object
 from capstan.adapters.kube_serving import Artifact, VersionObjects
 from capstan.adapters.seldon_istio import SeldonIstio, SharedDeployment
 from capstan.adapters.seldon_serving import KIND
-from capstan.cluster.names import MODEL_PORT, VERSION_LABEL, Owner, SystemNames
+from capstan.cluster.names import EXECUTOR_PORT, MODEL_PORT, VERSION_LABEL, Owner, SystemNames
 from capstan.cluster.objects.recording import executor_log_url
 from capstan.cluster.objects.seldon import REST_TIMEOUT_MILLISECONDS, predictor
 from capstan.cluster.settings import ClusterSettings
@@ -14,7 +14,6 @@ from capstan.domain.versions import VersionName
 from capstan.errors import InvalidSpecError, Mistake
 from capstan.spec.system import MLSystem
 
-EXECUTOR_PORT = 8000
 _PAYLOAD_LOG = "CAPSTAN_COLLECTOR_URL"
 
 

@@ -19,6 +19,8 @@ GATEWAY_PORT = 8080
 AGENT_PORT = 9902
 """Of the gateway's agent: configuration, read-back and counters, all but `/ready` and `/stats/prometheus` by token."""
 MODEL_PORT = 3000
+EXECUTOR_PORT = 8000
+"""Of Seldon's executor beside a model."""
 COLLECTOR_PORT = 8081
 MONITOR_PORT = 8082
 

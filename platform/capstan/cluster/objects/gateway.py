@@ -6,6 +6,7 @@ from capstan.adapters.kube_client import Object
 from capstan.cluster.names import (
     AGENT_PORT,
     COLLECTOR_PORT,
+    EXECUTOR_PORT,
     GATEWAY_PORT,
     MODEL_PORT,
     TOKENS_MOUNT,
@@ -39,9 +40,9 @@ _LIMITS = {"memory": "512Mi"}
 def gateway(
     system: MLSystem, names: SystemNames, settings: ClusterSettings, owner: Owner | None
 ) -> list[Object]:
-    """Deployment, Services, budget, ConfigMap and NetworkPolicy; none with `traffic.provider: Istio`."""
+    """Deployment, Services, budget, ConfigMap and NetworkPolicy; with `traffic.provider: Istio` only the latter."""
     if system.spec.serving.traffic.provider != "Envoy":
-        return []
+        return [_open_models(names, settings, owner)]
     labels, selector = names.labels(COMPONENT), names.selector(COMPONENT)
     metadata = names.metadata(names.gateway, labels, owner)
     deployment: Object = {
@@ -148,6 +149,12 @@ def _agents(names: SystemNames, owner: Owner | None, selector: dict[str, str]) -
             "ports": [{"name": "agent", "port": AGENT_PORT, "targetPort": "agent", "protocol": "TCP"}],
         },
     }
+
+
+def _open_models(names: SystemNames, settings: ClusterSettings, owner: Owner | None) -> Object:
+    """Over Istio anybody asks the predictors themselves, as anybody may ask the gateway."""
+    entry = EXECUTOR_PORT if settings.seldon_executor else MODEL_PORT
+    return policy(names, "istio", names.selector("model"), owner, ingress=[{"ports": tcp(entry)}])
 
 
 def _policy(names: SystemNames, settings: ClusterSettings, owner: Owner | None) -> Object:
