@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from capstan.domain.actions import Action, Away, Plan, Waiting, most_urgent
 from capstan.domain.planner_rollout import RolloutObservation, plan_rollout
@@ -36,7 +36,7 @@ from capstan.engine.records import (
     training_request,
     training_state,
 )
-from capstan.engine.summary import summarize
+from capstan.engine.summary import summarize, summarize_rollout, summarize_run
 from capstan.errors import ConflictError, NotFoundError
 from capstan.ports.clock import Clock
 from capstan.ports.measurements import AlertSource, EvidenceSource, Monitoring, OperationMetrics
@@ -45,6 +45,8 @@ from capstan.ports.registry import Registry
 from capstan.ports.serving import Serving
 from capstan.ports.store import Kind, Record, Store
 from capstan.ports.traffic import TrafficProvider
+
+S = TypeVar("S")
 
 
 class Engine:
@@ -113,8 +115,8 @@ class _Pass:
         name = self._system.record.name
         self._system.tell()
         state = self._system.state
-        run = self._kept_run(state)
-        rollout = self._kept_rollout(state)
+        run = self._kept(Kind.RUN, state.run.run, training_state) if state.run else None
+        rollout = self._kept(Kind.ROLLOUT, state.rollout.name, rollout_state) if state.rollout else None
         in_progress = state.rollout is not None or state.deleting
         here = self._eyes.surroundings(self._wall, fresh_aliases=in_progress or self._hands.aliases_moved)
         self._hands.aliases_moved = False
@@ -129,19 +131,11 @@ class _Pass:
 
     # -- records
 
-    def _kept_run(self, state: SystemState) -> Kept[TrainingState] | None:
-        record = self._store.get(Kind.RUN, state.run.run) if state.run else None
+    def _kept(self, kind: Kind, name: str, state_of: Callable[[Record], S]) -> Kept[S] | None:
+        record = self._store.get(kind, name)
         if record is None:
             return None
-        kept = Kept(self._store, record, training_state(record), state.incarnation)
-        kept.tell()
-        return kept
-
-    def _kept_rollout(self, state: SystemState) -> Kept[RolloutState] | None:
-        record = self._store.get(Kind.ROLLOUT, state.rollout.name) if state.rollout else None
-        if record is None:
-            return None
-        kept = Kept(self._store, record, rollout_state(record), state.incarnation)
+        kept = Kept(self._store, record, state_of(record), self._system.state.incarnation)
         kept.tell()
         return kept
 
@@ -154,7 +148,7 @@ class _Pass:
         status, registered = self._eyes.run(request.run)
         seen = TrainingObservation(status, registered, cancel=system.cancel_run or system.deleting)
         plan = plan_training(request, kept.state, seen, now=self._now)
-        self._carry_out(kept, plan, {"phase": plan.status.phase.value})
+        self._carry_out(kept, plan, summarize_run(kept.record, plan.status, self._now))
 
     def _roll_out(self, kept: Kept[RolloutState], system: SystemState, here: Surroundings) -> None:
         request, policy = rollout_request(kept.record), self._policy.rollout
@@ -171,7 +165,8 @@ class _Pass:
             refused=self._refusal(request, kept.state),
         )
         plan = plan_rollout(request, kept.state, seen, policy, now=self._now, wall=self._wall)
-        self._carry_out(kept, plan, {"phase": plan.status.phase.value})
+        summary = summarize_rollout(kept.record, request, plan.status, policy.steps, self._now)
+        self._carry_out(kept, plan, summary)
 
     def _refusal(self, request: RolloutRequest, state: RolloutState) -> str:
         """Why the challenger's bytes or a step's traffic are refused, asked before any traffic moves."""
@@ -221,7 +216,16 @@ class _Pass:
         plan = plan_system(state, seen, self._policy, now=self._now)
         plans = [*self._plans, plan]
         in_rollout = rollout.state if rollout is not None and plan.status.rollout is not None else None
-        summary = summarize(self._system.record, plan.status, in_rollout, here, plans, self._now)
+        summary = summarize(
+            self._system.record,
+            plan.status,
+            in_rollout,
+            here,
+            plans,
+            self._now,
+            steps=self._policy.rollout.steps,
+            alerts=alerts,
+        )
         self._carry_out(self._system, plan, summary)
 
     def _carry_out(self, kept: Kept[Any], plan: Plan[Any], summary: dict[str, Any]) -> None:

@@ -1,16 +1,45 @@
-"""The part of a status that people and tools read: phase, versions and conditions, without floats."""
+"""The part of a status that people and tools read: phase, versions and conditions, without floats.
+
+Ready, Reconciling and Stalled mean what kstatus takes them for, so that Helm, Flux and Argo CD agree: a system is
+current when its champion is ready, also while a challenger is tried for weeks.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from capstan.domain.actions import Away, Plan, Waiting, most_urgent
-from capstan.domain.rollout import RolloutState
-from capstan.domain.system import Surroundings, SystemState
+from capstan.domain.rollout import (
+    RolloutPhase,
+    RolloutRequest,
+    RolloutState,
+    Step,
+    describe_step,
+    wanted_split,
+)
+from capstan.domain.system import Surroundings, SystemState, TrainingState
+from capstan.domain.traffic import TrafficSplit, champion_only
+from capstan.domain.training import RunPhase
+from capstan.domain.triggers import Alert
 from capstan.domain.versions import ModelVersion, VersionName
+from capstan.engine.policies import DRIFT_ALERTS
 from capstan.ports.store import Record
+
+_LONGEST_MESSAGE = 1000
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One thing that holds, or not."""
+
+    type: str
+    holds: bool | None
+    """None: it cannot be said."""
+    reason: str
+    message: str = ""
 
 
 def phase_of(state: SystemState, rollout: RolloutState | None) -> str:
@@ -33,31 +62,135 @@ def summarize(
     here: Surroundings,
     plans: Sequence[Plan[Any]],
     now: datetime,
+    *,
+    steps: tuple[Step, ...] = (),
+    alerts: Sequence[Alert] | Away = (),
 ) -> dict[str, Any]:
     """Printer columns and conditions of an MLSystem; a condition's time moves only when its status does."""
     champion, challenger = state.champion, state.rollout.challenger if state.rollout else None
     waits = [plan for plan in plans if plan.waiting is not Waiting.NOTHING]
     urgent = most_urgent(*(plan.waiting for plan in waits))
     message = next((plan.message for plan in waits if plan.waiting is urgent), "")
-    ready = champion is not None and here.is_ready(champion.name)
+    phase = phase_of(state, rollout)
+    is_stuck = champion is None and state.retraining.circuit_open
     conditions = [
-        ("Ready", ready, "ChampionReady" if ready else "ChampionNotReady", ""),
-        ("Progressing", bool(state.run or state.rollout), phase_of(state, rollout), message),
-        (
+        _ready(champion, here),
+        Condition("Progressing", bool(state.run or state.rollout), phase, message),
+        Condition(
             "Degraded",
             bool(state.away) or state.retraining.circuit_open,
             "CircuitOpen" if state.retraining.circuit_open else ("PartAway" if state.away else "Healthy"),
             ", ".join(sorted(state.away)),
         ),
-        ("TrafficSynced", not isinstance(here.split, Away) and here.split is not None, "ReadBack", ""),
+        _traffic(state, rollout, here, steps),
+        _evidence(rollout),
+        Condition("Reconciling", champion is None and not is_stuck, phase, message),
+        Condition(
+            "Stalled",
+            is_stuck,
+            "CircuitOpen" if is_stuck else "Going",
+            "trainings failed in a row; `capstan resume` closes the circuit" if is_stuck else "",
+        ),
     ]
     return {
         "observedGeneration": record.generation,
-        "phase": phase_of(state, rollout),
+        "phase": phase,
         "champion": _version(champion, here),
         "challenger": _version(challenger, here),
-        "conditions": _conditions(record.status, conditions, now),
+        "drift": _drift(champion, alerts),
+        "conditions": _conditions(record, conditions, now),
     }
+
+
+def summarize_run(record: Record, state: TrainingState, now: datetime) -> dict[str, Any]:
+    """Printer columns and conditions of a TrainingRun."""
+    result = state.result
+    message = result.message[:_LONGEST_MESSAGE] if result is not None else ""
+    conditions = _of_work(
+        state.phase.value, message, done=state.phase is RunPhase.SUCCEEDED, is_final=state.is_final
+    )
+    return {
+        "observedGeneration": record.generation,
+        "phase": state.phase.value,
+        "version": result.version.name if result is not None and result.version is not None else "",
+        "message": message,
+        "conditions": _conditions(record, conditions, now),
+    }
+
+
+def summarize_rollout(
+    record: Record, request: RolloutRequest, state: RolloutState, steps: tuple[Step, ...], now: datetime
+) -> dict[str, Any]:
+    """Printer columns and conditions of a ModelRollout."""
+    phase, message = state.phase, (state.why or state.message)[:_LONGEST_MESSAGE]
+    stands = phase is RolloutPhase.PROGRESSING and state.step < len(steps)
+    split = wanted_split(request, state, steps)
+    conditions = _of_work(phase.value, message, done=phase is RolloutPhase.PROMOTED, is_final=phase.is_final)
+    return {
+        "observedGeneration": record.generation,
+        "phase": phase.value,
+        "step": f"{state.step + 1}/{len(steps)} {describe_step(steps[state.step])}" if stands else "",
+        "weight": int(split.weight_of(request.challenger.name)) if split is not None else 0,
+        "message": message,
+        "conditions": _conditions(record, [*conditions, _evidence(state)], now),
+    }
+
+
+def _of_work(phase: str, message: str, *, done: bool, is_final: bool) -> list[Condition]:
+    """Of something that begins and ends: ready when it ended well, stalled when it did not."""
+    return [
+        Condition("Ready", done, phase, message),
+        Condition("Reconciling", not is_final, phase),
+        Condition("Stalled", is_final and not done, phase),
+    ]
+
+
+def _ready(champion: ModelVersion | None, here: Surroundings) -> Condition:
+    if champion is None:
+        return Condition("Ready", False, "NoChampion", "no version serves yet")
+    if isinstance(here.readiness, Away):
+        return Condition("Ready", False, "ChampionNotReady", str(here.readiness))
+    if here.is_ready(champion.name):
+        return Condition("Ready", True, "ChampionReady", f"{champion.name} serves")
+    return Condition("Ready", False, "ChampionNotReady", f"{champion.name} is not ready")
+
+
+def _traffic(
+    state: SystemState, rollout: RolloutState | None, here: Surroundings, steps: tuple[Step, ...]
+) -> Condition:
+    if isinstance(here.split, Away):
+        return Condition("TrafficSynced", None, "GatewayAway", str(here.split))
+    if here.split is None:
+        return Condition("TrafficSynced", False, "NotRead", "the gateway has no split yet")
+    wanted: TrafficSplit | None = None
+    if state.rollout is not None and rollout is not None:
+        wanted = wanted_split(state.rollout, rollout, steps)
+    elif state.champion is not None:
+        wanted = champion_only(state.champion.name)
+    if wanted is None or here.split == wanted:
+        return Condition("TrafficSynced", True, "ReadBack")
+    return Condition("TrafficSynced", False, "NotObeyed", "the gateway obeys another split than is wanted")
+
+
+def _evidence(rollout: RolloutState | None) -> Condition:
+    if rollout is None:
+        return Condition("EvidenceSufficient", None, "NoRollout")
+    if rollout.phase is not RolloutPhase.PROGRESSING:
+        return Condition("EvidenceSufficient", None, rollout.phase.value)
+    if rollout.waiting == Waiting.EVIDENCE or not rollout.waiting:
+        return Condition(
+            "EvidenceSufficient", False, rollout.held or "Waiting", rollout.message[:_LONGEST_MESSAGE]
+        )
+    return Condition("EvidenceSufficient", True, "Decided", rollout.message[:_LONGEST_MESSAGE])
+
+
+def _drift(champion: ModelVersion | None, alerts: Sequence[Alert] | Away) -> str:
+    if isinstance(alerts, Away):
+        return "Unknown"
+    if champion is None:
+        return ""
+    drifted = any(alert.version == champion.name and alert.name in DRIFT_ALERTS for alert in alerts)
+    return "Drifted" if drifted else "Stable"
 
 
 def _version(version: ModelVersion | None, here: Surroundings) -> dict[str, Any] | None:
@@ -72,16 +205,23 @@ def _weight(version: VersionName, here: Surroundings) -> int | None:
     return int(here.split.weight_of(version))
 
 
-def _conditions(
-    status: Mapping[str, Any], conditions: Sequence[tuple[str, bool, str, str]], now: datetime
-) -> list[dict[str, Any]]:
-    before = {condition["type"]: condition for condition in status.get("conditions", ())}
+def _conditions(record: Record, conditions: Sequence[Condition], now: datetime) -> list[dict[str, Any]]:
+    before: Mapping[str, Any] = {
+        condition["type"]: condition for condition in record.status.get("conditions", ())
+    }
     result = []
-    for kind, holds, reason, message in conditions:
-        word = "True" if holds else "False"
-        old = before.get(kind)
+    for condition in conditions:
+        word = "Unknown" if condition.holds is None else str(condition.holds)
+        old = before.get(condition.type)
         since = old["lastTransitionTime"] if old and old["status"] == word else now.isoformat()
         result.append(
-            {"type": kind, "status": word, "reason": reason, "message": message, "lastTransitionTime": since}
+            {
+                "type": condition.type,
+                "status": word,
+                "reason": condition.reason,
+                "message": condition.message,
+                "lastTransitionTime": since,
+                "observedGeneration": record.generation,
+            }
         )
     return result

@@ -1,0 +1,226 @@
+"""Conditions and columns say what tools take them for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from capstan.domain.actions import Away, Plan, Waiting
+from capstan.domain.retraining import RetrainingState
+from capstan.domain.rollout import (
+    CanaryStep,
+    RolloutCause,
+    RolloutName,
+    RolloutPhase,
+    RolloutRequest,
+    RolloutState,
+    ShadowStep,
+    wanted_split,
+)
+from capstan.domain.system import Surroundings, SystemState, TrainingState
+from capstan.domain.traffic import TrafficSplit, Weight, champion_only
+from capstan.domain.training import RunPhase, RunStatus
+from capstan.domain.triggers import Alert
+from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, SystemName, VersionName
+from capstan.engine.summary import summarize, summarize_rollout, summarize_run
+from capstan.ports.store import Kind, Record
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+STEPS = (ShadowStep(Weight(100)), CanaryStep(Weight(25)))
+RECORD = Record(Kind.SYSTEM, "flights", SystemName("flights"), spec={}, generation=4)
+
+
+def version(name: str) -> ModelVersion:
+    return ModelVersion(VersionName(name), Digest(f"sha256:{name}"), RunName("r"), f"flights:{name}", NOW)
+
+
+V1, V2 = version("v1"), version("v2")
+REQUEST = RolloutRequest(RolloutName("flights-v2"), SystemName("flights"), RolloutCause.CHALLENGER, V2, V1)
+SERVING = SystemState(champion=V1)
+TRYING = SystemState(champion=V1, rollout=REQUEST)
+IN_CANARY = RolloutState(phase=RolloutPhase.PROGRESSING, step=1)
+
+
+ALONE = champion_only(V1.name)
+
+
+def here(split: TrafficSplit | Away | None = ALONE, ready: bool = True) -> Surroundings:
+    readiness = {V1.name: Readiness.READY if ready else Readiness.STARTING}
+    return Surroundings(readiness=readiness, split=split, aliases={})
+
+
+def canary() -> TrafficSplit:
+    split = wanted_split(REQUEST, IN_CANARY, STEPS)
+    assert split is not None
+    return split
+
+
+def seen(
+    state: SystemState = SERVING,
+    rollout: RolloutState | None = None,
+    around: Surroundings | None = None,
+    *,
+    alerts: tuple[Alert, ...] | Away = (),
+    record: Record = RECORD,
+    now: datetime = NOW,
+    plans: tuple[Plan[Any], ...] = (),
+) -> dict[str, Any]:
+    return summarize(record, state, rollout, around or here(), plans, now, steps=STEPS, alerts=alerts)
+
+
+def words(summary: dict[str, Any]) -> dict[str, str]:
+    return {condition["type"]: condition["status"] for condition in summary["conditions"]}
+
+
+def condition(summary: dict[str, Any], kind: str) -> dict[str, Any]:
+    (found,) = [one for one in summary["conditions"] if one["type"] == kind]
+    return dict(found)
+
+
+CURRENT = {"Ready": "True", "Reconciling": "False", "Stalled": "False"}
+IN_PROGRESS = {"Ready": "False", "Reconciling": "True", "Stalled": "False"}
+FAILED = {"Ready": "False", "Reconciling": "False", "Stalled": "True"}
+
+KSTATUS = {
+    "serving": (SERVING, None, here(), CURRENT),
+    "a challenger is tried": (TRYING, IN_CANARY, here(canary()), CURRENT),
+    "first training": (SystemState(), None, here(None), IN_PROGRESS),
+    "champion down": (SERVING, None, here(ready=False), {**CURRENT, "Ready": "False"}),
+    "first model fails again and again": (
+        SystemState(retraining=RetrainingState(circuit_open=True, failures=5)),
+        None,
+        here(None),
+        FAILED,
+    ),
+    "retraining fails again and again": (
+        replace(SERVING, retraining=RetrainingState(circuit_open=True, failures=5)),
+        None,
+        here(),
+        CURRENT,
+    ),
+}
+
+
+@pytest.mark.parametrize(("state", "rollout", "around", "expected"), KSTATUS.values(), ids=KSTATUS.keys())
+def test_kstatus_takes_it_for_what_it_is(
+    state: SystemState, rollout: RolloutState | None, around: Surroundings, expected: dict[str, str]
+) -> None:
+    found = words(seen(state, rollout, around))
+    assert {kind: found[kind] for kind in expected} == expected
+
+
+def test_every_condition_names_the_generation_it_speaks_about() -> None:
+    summary = seen()
+    assert summary["observedGeneration"] == 4
+    assert {condition["observedGeneration"] for condition in summary["conditions"]} == {4}
+
+
+def test_a_conditions_time_moves_with_its_status_only() -> None:
+    first = seen()
+    record = replace(RECORD, status=first)
+    later = NOW + timedelta(hours=1)
+    again = seen(TRYING, IN_CANARY, here(canary()), record=record, now=later)
+    assert condition(again, "Ready")["lastTransitionTime"] == NOW.isoformat()
+    assert condition(again, "Progressing")["lastTransitionTime"] == later.isoformat()
+
+
+TRAFFIC = {
+    "champion alone": (SERVING, None, here(), "True"),
+    "as the step wants": (TRYING, IN_CANARY, here(canary()), "True"),
+    "not as the step wants": (TRYING, IN_CANARY, here(), "False"),
+    "changed by hand": (SERVING, None, here(champion_only(V2.name)), "False"),
+    "nobody answers": (SERVING, None, here(Away("envoy", "refused")), "Unknown"),
+    "nothing yet": (SystemState(), None, here(None), "False"),
+}
+
+
+@pytest.mark.parametrize(("state", "rollout", "around", "expected"), TRAFFIC.values(), ids=TRAFFIC.keys())
+def test_traffic_is_synced_when_the_split_that_is_wanted_was_read_back(
+    state: SystemState, rollout: RolloutState | None, around: Surroundings, expected: str
+) -> None:
+    """FAULTS 15."""
+    assert words(seen(state, rollout, around))["TrafficSynced"] == expected
+
+
+EVIDENCE = {
+    "no rollout": (None, "Unknown"),
+    "deploying": (RolloutState(), "Unknown"),
+    "before the first look": (IN_CANARY, "False"),
+    "too little": (replace(IN_CANARY, waiting=Waiting.EVIDENCE, held="TooLittleEvidence"), "False"),
+    "only time is missing": (replace(IN_CANARY, waiting=Waiting.TIME), "True"),
+}
+
+
+@pytest.mark.parametrize(("rollout", "expected"), EVIDENCE.values(), ids=EVIDENCE.keys())
+def test_evidence_is_sufficient_only_when_a_rollout_waits_for_none(
+    rollout: RolloutState | None, expected: str
+) -> None:
+    state = TRYING if rollout is not None else SERVING
+    assert words(seen(state, rollout))["EvidenceSufficient"] == expected
+
+
+def alert(name: str, about: ModelVersion) -> Alert:
+    return Alert(name, about.name, "f", NOW, "why")
+
+
+@pytest.mark.parametrize(
+    ("state", "alerts", "expected"),
+    {
+        "stable": (SERVING, (), "Stable"),
+        "drifted": (SERVING, (alert("DriftDetected", V1),), "Drifted"),
+        "of another version": (SERVING, (alert("DriftDetected", V2),), "Stable"),
+        "quality is no drift": (SERVING, (alert("QualityDropped", V1),), "Stable"),
+        "nobody answers": (SERVING, Away("alertmanager", "refused"), "Unknown"),
+        "no champion": (SystemState(), (), ""),
+    }.values(),
+)
+def test_drift_is_an_alert_about_the_champion(
+    state: SystemState, alerts: tuple[Alert, ...] | Away, expected: str
+) -> None:
+    assert seen(state, alerts=alerts)["drift"] == expected
+
+
+def test_a_run_shows_its_version_and_how_it_ended() -> None:
+    done = TrainingState(RunPhase.SUCCEEDED, result=RunStatus(RunPhase.SUCCEEDED, version=V2))
+    failed = TrainingState(RunPhase.FAILED, result=RunStatus(RunPhase.FAILED, "no memory"))
+    running = TrainingState(RunPhase.RUNNING)
+    shown = [summarize_run(RECORD, state, NOW) for state in (done, failed, running)]
+    assert [(one["phase"], one["version"], one["message"]) for one in shown] == [
+        ("Succeeded", "v2", ""),
+        ("Failed", "", "no memory"),
+        ("Running", "", ""),
+    ]
+    assert [words(one) for one in shown] == [CURRENT, FAILED, IN_PROGRESS]
+
+
+def test_a_rollout_shows_its_step_and_the_share_of_its_challenger() -> None:
+    states = (
+        RolloutState(phase=RolloutPhase.PROGRESSING, step=0),
+        IN_CANARY,
+        RolloutState(phase=RolloutPhase.PROMOTED, step=2, why="all steps passed"),
+        RolloutState(phase=RolloutPhase.ROLLED_BACK, step=1, why="errors"),
+    )
+    shown = [summarize_rollout(RECORD, REQUEST, state, STEPS, NOW) for state in states]
+    assert [(one["step"], one["weight"], one["message"]) for one in shown] == [
+        ("1/2 shadow 100 %", 0, ""),
+        ("2/2 canary 25 %", 25, ""),
+        ("", 100, "all steps passed"),
+        ("", 0, "errors"),
+    ]
+    assert words(shown[2]) == {**CURRENT, "EvidenceSufficient": "Unknown"}
+    assert words(shown[3]) == {**FAILED, "EvidenceSufficient": "Unknown"}
+
+
+def test_nothing_in_a_summary_is_a_float() -> None:
+    def floats(value: Any) -> bool:
+        if isinstance(value, dict):
+            return any(map(floats, value.values()))
+        if isinstance(value, list):
+            return any(map(floats, value))
+        return isinstance(value, float)
+
+    assert not floats(seen(TRYING, IN_CANARY, here(canary())))
+    assert not floats(summarize_rollout(RECORD, REQUEST, IN_CANARY, STEPS, NOW))
