@@ -227,7 +227,7 @@ class ToyNamespace:
 
 
 def wait_until(
-    condition: Callable[[], bool], story: Callable[[], str] = lambda: "", seconds: float = 120
+    condition: Callable[[], bool], story: Callable[[], str] = lambda: "", seconds: float = 240
 ) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

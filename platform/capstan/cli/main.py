@@ -16,6 +16,7 @@ NOUNS = (
     "train",
     "commands",
     "runs",
+    "image",
     "logs",
     "report",
     "power",

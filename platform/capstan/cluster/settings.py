@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from capstan.errors import InvalidSpecError, Mistake
 
@@ -33,6 +33,15 @@ class Images(_Settings):
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
     """Names of Secrets in the systems' namespaces."""
+
+    @field_validator("version")
+    @classmethod
+    def _fillable(cls, version: str) -> str:
+        try:
+            version.format(system="s", digest="d")
+        except (LookupError, ValueError) as error:
+            raise ValueError(f"{version!r} has other gaps than {{system}} and {{digest}}") from error
+        return version
 
     def of_version(self, system: str, digest: str) -> str | None:
         """None: no image was made of it, the generic one serves it."""

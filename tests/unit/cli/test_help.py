@@ -14,7 +14,7 @@ from capstan.cli.main import app
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 PROMISED = (
     *("up", "down", "status", "validate", "explain", "plan", "train", "promote", "pause", "resume", "abort"),
-    *("rollback", "retrain", "approve", "runs", "logs", "report", "doctor", "demo", "power"),
+    *("rollback", "retrain", "approve", "runs", "logs", "report", "doctor", "demo", "power", "image"),
 )
 HEAVY = (
     *("mlflow", "kfp", "bentoml", "alibi_detect", "duckdb", "sklearn", "scipy", "numpy", "pandas", "pyarrow"),
