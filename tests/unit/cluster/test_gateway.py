@@ -56,11 +56,13 @@ def test_the_agent_understands_what_it_is_started_with_and_drains_within_the_gra
     assert asked.endpoints_seconds + asked.drain_seconds + stops_seconds < GRACE_SECONDS
 
 
-def test_over_istio_there_is_no_gateway_of_ours_and_the_predictors_are_asked_by_anybody() -> None:
-    [found] = rendered(provider="Istio")
-    assert found["kind"] == "NetworkPolicy"
-    assert found["spec"]["podSelector"] == {"matchLabels": NAMES.selector("model")}
-    assert found["spec"]["ingress"] == [{"ports": [{"protocol": "TCP", "port": 8000}]}]
+def test_over_istio_there_is_no_gateway_of_ours_and_anybody_may_ask_the_predictors() -> None:
+    models, collector = rendered(provider="Istio")
+    assert {models["kind"], collector["kind"]} == {"NetworkPolicy"}
+    assert models["spec"]["podSelector"] == {"matchLabels": NAMES.selector("model")}
+    assert models["spec"]["ingress"] == [{"ports": [{"protocol": "TCP", "port": 8000}]}]
+    assert collector["spec"]["podSelector"] == {"matchLabels": NAMES.selector("collector")}
+    assert collector["spec"]["ingress"] == [{"ports": [{"protocol": "TCP", "port": 8081}]}]
 
 
 @pytest.mark.parametrize(

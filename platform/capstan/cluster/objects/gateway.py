@@ -40,9 +40,9 @@ _LIMITS = {"memory": "512Mi"}
 def gateway(
     system: MLSystem, names: SystemNames, settings: ClusterSettings, owner: Owner | None
 ) -> list[Object]:
-    """Deployment, Services, budget, ConfigMap and NetworkPolicy; with `traffic.provider: Istio` only the latter."""
+    """Deployment, Services, budget, ConfigMap and NetworkPolicy; with `traffic.provider: Istio` only policies."""
     if system.spec.serving.traffic.provider != "Envoy":
-        return [_open_models(names, settings, owner)]
+        return _open(names, settings, owner)
     labels, selector = names.labels(COMPONENT), names.selector(COMPONENT)
     metadata = names.metadata(names.gateway, labels, owner)
     deployment: Object = {
@@ -151,10 +151,14 @@ def _agents(names: SystemNames, owner: Owner | None, selector: dict[str, str]) -
     }
 
 
-def _open_models(names: SystemNames, settings: ClusterSettings, owner: Owner | None) -> Object:
-    """Over Istio anybody asks the predictors themselves, as anybody may ask the gateway."""
+def _open(names: SystemNames, settings: ClusterSettings, owner: Owner | None) -> list[Object]:
+    """Over Istio anybody asks the predictors and tells the collector themselves, as they would at the gateway."""
     entry = EXECUTOR_PORT if settings.seldon_executor else MODEL_PORT
-    return policy(names, "istio", names.selector("model"), owner, ingress=[{"ports": tcp(entry)}])
+    models, collector = names.selector("model"), names.selector("collector")
+    return [
+        policy(names, "istio", models, owner, ingress=[{"ports": tcp(entry)}]),
+        policy(names, "feedback", collector, owner, ingress=[{"ports": tcp(COLLECTOR_PORT)}]),
+    ]
 
 
 def _policy(names: SystemNames, settings: ClusterSettings, owner: Owner | None) -> Object:
