@@ -36,7 +36,7 @@ from capstan.errors import (
 )
 from capstan.monitoring.detectors import DetectorKind, import_alibi_detect
 from capstan.monitoring.exposition import Exposition
-from capstan.monitoring.mounted_spec import FollowedSpec
+from capstan.monitoring.followed_spec import FollowedSpec
 from capstan.monitoring.pairing import Pairing
 from capstan.monitoring.payloads import parse_moment
 from capstan.monitoring.reading import PayloadReader

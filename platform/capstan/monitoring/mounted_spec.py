@@ -1,4 +1,4 @@
-"""A system's file, followed while it is edited: a broken edit leaves the former one in force."""
+"""A system's file where Kubernetes mounts it, followed to the folder where its payloads lie."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from capstan.errors import CapstanError
 from capstan.files import write_whole
-from capstan.spec import MLSystem, parse
 
 logger = logging.getLogger(__name__)
 FOLDERS = ("payloads", "labels", "monitor")
@@ -40,27 +38,3 @@ class MountedSpec:
         write_whole(folder / "spec.json", content)
         self._seen = content
         return True
-
-
-class FollowedSpec:
-    """The file as the monitor reads it, again when its bytes change."""
-
-    def __init__(self, file: Path, base_dir: Path) -> None:
-        self._file = file
-        self._base_dir = base_dir
-        self._seen = b""
-
-    def read(self) -> MLSystem:
-        """Raises OSError, InvalidSpecError."""
-        content = self._file.read_bytes()
-        system = parse(content, base_dir=self._base_dir)
-        self._seen = content
-        return system
-
-    def changed(self) -> MLSystem | None:
-        """The new file; None: as before."""
-        try:
-            return self.read() if self._file.read_bytes() != self._seen else None
-        except (OSError, CapstanError) as error:
-            logger.warning("%s: cannot be read, the former one stays in force: %s", self._file, error)
-            return None
