@@ -81,8 +81,7 @@ def made_of(deployment: Object) -> list[Object]:
         }
         if "hpaSpec" not in component:
             workload["spec"]["replicas"] = component.get("replicas", predictor.get("replicas", 1))
-        without_executor = predictor.get("annotations", {}).get("seldon.io/no-engine") == "true"
-        entry = {key: ports[key] for key in EXECUTOR_PORTS} if without_executor else EXECUTOR_PORTS
+        entry = _entry(predictor, ports)
         made += [
             workload,
             _service(deployment, service, entry, ports, {"seldon-app": service}),
@@ -162,9 +161,12 @@ class StandIn:
         first = deployment["spec"]["predictors"][0]
         host = f"{predictor_service(name, first['name'])}.{namespace}.svc.cluster.local"
         path = f"/v2/models/{first['graph']['name']}/infer"
+        [container] = first["componentSpecs"][0]["spec"]["containers"]
+        own = {port["name"]: port["containerPort"] for port in container.get("ports", [])}
+        port = _entry(first, {"http": HTTP_PORT, "grpc": GRPC_PORT, **own})["http"]
         status = {
             "state": "Available" if ready else "Creating",
-            "address": {"url": f"http://{host}:{EXECUTOR_PORTS['http']}{path}"},
+            "address": {"url": f"http://{host}:{port}{path}"},
             "deploymentStatus": {
                 workload: {
                     key: document.get("status", {}).get(key, 0) for key in ("replicas", "availableReplicas")
@@ -184,6 +186,12 @@ def _is_ready(workload: Object) -> bool:
         and status.get("readyReplicas", 0) > 0
         and not status.get("unavailableReplicas", 0)
     )
+
+
+def _entry(predictor: Object, ports: Mapping[str, int]) -> Mapping[str, int]:
+    """Ports of the predictor's Service: the executor's, or the container's own where it is to be left out."""
+    without_executor = predictor.get("annotations", {}).get("seldon.io/no-engine") == "true"
+    return {key: ports[key] for key in EXECUTOR_PORTS} if without_executor else EXECUTOR_PORTS
 
 
 def _workload(name: str, predictor: Object, container: Object) -> str:

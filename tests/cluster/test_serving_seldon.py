@@ -71,8 +71,13 @@ class TestSeldonServing(ServingInACluster):
         assert found is not None
         port = next(port["port"] for port in found["spec"]["ports"] if port["name"] == "http")
         endpoint = Endpoint(toys.names.host(service), port)
-        [answer] = toys.ask(endpoint, [("/v2/models/infer", INFER)])
-        assert answer["model_version"] == "v1"
+        answers = toys.ask(endpoint, [("/v2/models/infer", INFER), ("/v2/models/toy/infer", INFER)])
+        assert [answer["model_version"] for answer in answers] == ["v1", "v1"]
+        told = toys.kube.get("SeldonDeployment", toys.names.model(V1), toys.name) or {}
+        address = told["status"]["address"]["url"]
+        assert address.endswith(f"{service}.{toys.name}.svc.cluster.local:{port}/v2/models/toy/infer"), (
+            address
+        )
 
     def test_the_state_of_the_seldon_deployment_is_not_believed(
         self, serving: Any, toys: ToyNamespace, version: ModelVersion, wait_until: WaitUntil

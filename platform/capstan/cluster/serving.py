@@ -9,8 +9,8 @@ from capstan.adapters.kube_client import Kube, Object
 from capstan.adapters.kube_serving import Artifact, DeploymentServing, VersionObjects
 from capstan.adapters.seldon_serving import ID_LABEL, KIND, SeldonServing
 from capstan.cluster.names import MODEL_PORT, VERSION_LABEL, Owner, SystemNames
-from capstan.cluster.objects.model import CONTAINER, model
-from capstan.cluster.objects.seldon import seldon
+from capstan.cluster.objects.model import model
+from capstan.cluster.objects.seldon import node_of, seldon
 from capstan.cluster.settings import ClusterSettings
 from capstan.domain.versions import VersionName
 from capstan.errors import InvalidSpecError, Mistake
@@ -61,5 +61,7 @@ def serving_of(
 
     objects = VersionObjects(names.namespace, labels, VERSION_LABEL, names.model, rendered, MODEL_PORT)
     return (
-        SeldonServing(kube, objects, CONTAINER) if runtime == "Seldon" else DeploymentServing(kube, objects)
+        SeldonServing(kube, objects, node_of(names))
+        if runtime == "Seldon"
+        else DeploymentServing(kube, objects)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from capstan.adapters.kube_client import Object
 from capstan.adapters.kube_serving import Artifact
 from capstan.cluster.names import MODEL_PORT, Owner, SystemNames
-from capstan.cluster.objects.model import CONTAINER, autoscaling_metrics, model_pod
+from capstan.cluster.objects.model import autoscaling_metrics, model_pod
 from capstan.cluster.objects.pods import scraped
 from capstan.cluster.settings import ClusterSettings
 from capstan.domain.versions import VersionName
@@ -46,6 +46,11 @@ def seldon(
     ]
 
 
+def node_of(names: SystemNames) -> str:
+    """Name of the graph's node and of its container: Seldon puts it in the place of the model's name in addresses."""
+    return str(names.system)
+
+
 def predictor(
     system: MLSystem,
     names: SystemNames,
@@ -61,9 +66,11 @@ def predictor(
     """
     replicas = system.spec.serving.replicas
     pod = model_pod(system, names, settings, version, artifact)
-    pod["containers"][0]["ports"].append(dict(METRICS_PORT))
+    [container] = pod["containers"]
+    container["name"] = node_of(names)
+    container["ports"].append(dict(METRICS_PORT))
     # MODEL has to be said: without a type, and with an implementation, the executor answers with the request itself.
-    graph: Object = {"name": CONTAINER, "type": "MODEL", "implementation": "UNKNOWN_IMPLEMENTATION"}
+    graph: Object = {"name": node_of(names), "type": "MODEL", "implementation": "UNKNOWN_IMPLEMENTATION"}
     if logger is not None:
         graph["logger"] = dict(logger)
     component: Object = {
