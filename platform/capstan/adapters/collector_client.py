@@ -37,7 +37,16 @@ class CollectorStats:
     no_labels: int
     answered: int
     """Requests whose answer is stored; mirrors do not count."""
+    lost_copies: int = 0
+    """Of the lost: payloads of mirrored requests."""
     boots: Mapping[str, BootCounts] = field(default_factory=dict)
+
+    def unaccounted(self, completed: int) -> int:
+        """Of so many requests completed at the gateway, those whose answer is neither stored nor told as lost.
+
+        A lost copy of a request accounts for no answer.
+        """
+        return completed - self.answered - (self.lost - self.lost_copies)
 
     def in_flight(self, produced: Mapping[str, int] | None = None) -> int:
         """Payloads that producers have numbered but that are neither stored nor lost yet.
@@ -75,7 +84,16 @@ class CollectorClient:
         }
         counts = {
             name: document[name]
-            for name in ("stored", "lost", "refused", "duplicates", "labels", "no_labels", "answered")
+            for name in (
+                "stored",
+                "lost",
+                "lost_copies",
+                "refused",
+                "duplicates",
+                "labels",
+                "no_labels",
+                "answered",
+            )
         }
         return CollectorStats(**counts, boots=boots)
 

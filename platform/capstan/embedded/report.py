@@ -80,7 +80,7 @@ def make_report(
         failures=journal.answered.failures,
         payloads_stored=stats.stored,
         payloads_lost=stats.lost,
-        payloads_unaccounted=completed - stats.answered - stats.lost,
+        payloads_unaccounted=stats.unaccounted(completed),
         alerts=counts.alerts,
         retrainings=counts.retrainings,
         promotions=counts.promotions,

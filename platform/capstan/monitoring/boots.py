@@ -20,6 +20,8 @@ class Boot:
     lost: int = 0
     stored: int = 0
     refused: int = 0
+    lost_copies: int = 0
+    """Of the lost: payloads of mirrored requests."""
     seen: Intervals = field(default_factory=Intervals)
     latest: datetime | None = None
     """Latest event time seen; losses are booked on its day."""
@@ -56,6 +58,7 @@ class Boot:
             "lost": self.lost,
             "stored": self.stored,
             "refused": self.refused,
+            "lost_copies": self.lost_copies,
             "seen": self.seen.bounds(),
             "latest": self.latest.isoformat() if self.latest else None,
             "ended": self.ended,
@@ -84,3 +87,5 @@ class Heading(NamedTuple):
     lost: int
     ended: bool = False
     """Whether this is its last word."""
+    lost_copies: int = 0
+    """Of the lost: payloads of mirrored requests, for which no user's answer is missing."""

@@ -46,6 +46,8 @@ class Ledger:
     labels: int = 0
     no_labels: int = 0
     label_duplicates: int = 0
+    lost_copies: int = 0
+    """Of the lost: payloads of mirrored requests, as their producers told."""
     missing: int = 0
     """Numbered by producers that fell silent, never handed in; what comes late after all is taken off again."""
     losses: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
@@ -182,6 +184,8 @@ class Ledger:
         boot.produced = max(boot.produced, heading.produced)
         boot.silent = False
         boot.ended = boot.ended or heading.ended
+        self.lost_copies += max(0, heading.lost_copies - boot.lost_copies)
+        boot.lost_copies = max(boot.lost_copies, heading.lost_copies)
         more = heading.lost - boot.lost
         if more > 0:
             boot.lost = heading.lost
@@ -208,6 +212,7 @@ class Ledger:
             "boots": {name: boot.statistics() for name, boot in self.boots.items()},
             "stored": self.stored,
             "lost": self.lost,
+            "lost_copies": self.lost_copies,
             "missing": self.missing,
             "refused": self.refused,
             "duplicates": self.duplicates,
@@ -229,6 +234,7 @@ class Ledger:
             "no_labels",
             "label_duplicates",
             "missing",
+            "lost_copies",
         )
         return {
             **{name: getattr(self, name) for name in counts},

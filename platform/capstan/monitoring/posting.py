@@ -37,11 +37,11 @@ def heading_of(request: Request) -> Heading | None:
     if len(boot) > 64:
         raise InvalidRequestError("x-capstan-boot", boot[:80], "must be at most 64 characters")
     counts = []
-    for name in ("x-capstan-produced", "x-capstan-lost"):
+    for name in ("x-capstan-produced", "x-capstan-lost", "x-capstan-lost-copies"):
         text = request.headers.get(name, "0")
         if not text.isascii() or not text.isdigit() or len(text) > 15:
             raise InvalidRequestError(name, text[:40], "must be a whole number")
         counts.append(int(text))
     version = request.headers.get("x-capstan-version")
     ended = request.headers.get("x-capstan-ended") == "true"
-    return Heading(boot, version[:63] if version else None, counts[0], counts[1], ended)
+    return Heading(boot, version[:63] if version else None, counts[0], counts[1], ended, counts[2])

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,8 @@ POST_TIMEOUT_SECONDS = 5.0
 FLUSH_SECONDS = 5.0
 HEARTBEAT_SECONDS = 30.0
 """An idle producer speaks so often, so that one that was killed is told from one that has nothing to say."""
+_COPY = "shadow"
+_COPY_FIELD = b',"role":"shadow",'
 _NEVER_ACCEPTED = frozenset({400, 409, 413, 415, 422})
 """Answers that sending the same bytes again cannot change."""
 
@@ -73,6 +75,8 @@ class PayloadLog:
     boot: str = field(default_factory=lambda: uuid4().hex)
     produced: int = 0
     lost: int = 0
+    lost_copies: int = 0
+    """Of those: mirrored requests, whose loss no user's answer is missing for."""
     _buffer: deque[bytes] = field(default_factory=deque)
     _batch: list[bytes] = field(default_factory=list)
     """Being sent; also counts as buffered."""
@@ -95,18 +99,15 @@ class PayloadLog:
         buffer = self._buffer
         if len(buffer) + len(self._batch) >= self.buffer_records:
             if buffer:
-                buffer.popleft()
-                self._lose("overflow", 1)
+                self._lose("overflow", [buffer.popleft()])
             else:
-                self._lose("overflow", 1)
-                self._wake.set()
+                self._lose_unwritten("overflow", record)
                 return
         try:
             event = self._writer.write(self.produced, record)
         except (TypeError, ValueError):
             # A value that JSON can't hold must cost its own record, not the log.
-            self._lose("rejected", 1)
-            self._wake.set()
+            self._lose_unwritten("rejected", record)
             return
         buffer.append(event)
         if len(buffer) == 1:
@@ -138,8 +139,7 @@ class PayloadLog:
         with contextlib.suppress(TimeoutError, asyncio.CancelledError):
             await asyncio.wait_for(self._task, self.flush_seconds)
         self._task = None
-        left = len(self._buffer) + len(self._batch)
-        if left:
+        if left := [*self._batch, *self._buffer]:
             self._buffer.clear()
             self._batch = []
             self._lose("shutdown", left)
@@ -147,9 +147,16 @@ class PayloadLog:
             async with self._session() as session:
                 await asyncio.wait_for(self._post(session, b"[]", ended=True), 1.0)
 
-    def _lose(self, reason: str, records: int) -> None:
-        self.lost += records
-        self.on_lost(reason, records)
+    def _lose(self, reason: str, events: Sequence[bytes]) -> None:
+        self.lost += len(events)
+        self.lost_copies += sum(map(_is_copy, events))
+        self.on_lost(reason, len(events))
+
+    def _lose_unwritten(self, reason: str, record: PayloadRecord) -> None:
+        self.lost += 1
+        self.lost_copies += record.role == _COPY
+        self.on_lost(reason, 1)
+        self._wake.set()
 
     def _session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=POST_TIMEOUT_SECONDS))
@@ -194,8 +201,7 @@ class PayloadLog:
                 self._batch = []
                 return
             if status in _NEVER_ACCEPTED:
-                refused = len(self._batch)
-                self._batch = []
+                refused, self._batch = self._batch, []
                 if refused:
                     self._lose("rejected", refused)
                 else:
@@ -222,6 +228,7 @@ class PayloadLog:
             "x-capstan-version": self.version,
             "x-capstan-produced": str(self.produced),
             "x-capstan-lost": str(self.lost),
+            "x-capstan-lost-copies": str(self.lost_copies),
         }
         if ended:
             headers["x-capstan-ended"] = "true"
@@ -237,6 +244,11 @@ class PayloadLog:
                 return response.status
         except (TimeoutError, aiohttp.ClientError, OSError):
             return 0
+
+
+def _is_copy(event: bytes) -> bool:
+    """Of the bytes of an event; an input column may be named `role` too, but inputs come last."""
+    return event.find(_COPY_FIELD, 0, event.find(b',"inputs":')) >= 0
 
 
 class _EventWriter:

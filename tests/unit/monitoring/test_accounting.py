@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from capstan.adapters.collector_client import CollectorStats
 from capstan.errors import InvalidRequestError
+from capstan.monitoring.boots import Heading
 from capstan.monitoring.intake import Intake
 from capstan.monitoring.intervals import Intervals
-from capstan.monitoring.ledger import Heading, Ledger, restore
+from capstan.monitoring.ledger import Ledger, restore
 from capstan.monitoring.payloads import (
     Payload,
     accepted,
@@ -168,3 +170,18 @@ def test_a_body_of_lone_surrogates_or_too_many_events_is_refused() -> None:
         parse_batch(b'[{"id": "b-1", "source": "/capstan/f/v1", "data": {"request_id": "\\ud800"}}]')[0]
     )
     assert judged.field == "data.request_id"  # type: ignore[union-attr]
+
+
+def test_lost_copies_hide_no_lost_answer() -> None:
+    ledger = Ledger()
+    answers, copies = [event(n) for n in range(1, 8)], [event(n, role="shadow") for n in range(8, 11)]
+    judged = [judge(one) for one in (*answers, *copies)]
+    # Of twelve requests, each with a copy, two answers and seven copies were dropped; one answer vanished.
+    for _ in range(2):
+        ledger.book(Heading("b", "v1", 19, 9, lost_copies=7), judged, NOW)
+    ledger.book(Heading("b", "v1", 19, 9, ended=True, lost_copies=7), [], NOW)
+    told = restore(orjson.loads(orjson.dumps(ledger.dump()))).statistics()
+    counts = {name: told[name] for name in ("stored", "lost", "lost_copies", "answered")}
+    assert counts == {"stored": 10, "lost": 9, "lost_copies": 7, "answered": 7}
+    zero = dict.fromkeys(("refused", "duplicates", "labels", "no_labels"), 0)
+    assert CollectorStats(**counts, **zero).unaccounted(10) == 1

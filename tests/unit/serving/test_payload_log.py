@@ -361,3 +361,26 @@ def test_a_loss_is_told_even_when_nothing_else_is_to_be_sent(monkeypatch: pytest
             await log.stop()
 
     run(scenario)
+
+
+def test_lost_copies_are_told_apart_from_lost_answers() -> None:
+    async def scenario() -> None:
+        async with Collector().running() as collector:
+            log = log_to(collector.port, buffer_records=10)
+            # An input column may be called like the role, and a request like anything.
+            for number in range(40):
+                role = "shadow" if number % 4 == 0 else "challenger"
+                log.add(
+                    record(
+                        number, role=role, request_id='r",role":"shadow"', inputs={"role": "shadow", "a": 1}
+                    )
+                )
+            log.add(record(40, role="shadow", inputs={"a": object()}))
+            log.start()
+            await log.stop()
+        dropped = 41 - len(collector.events)
+        kept = sum(event["data"]["role"] == "shadow" for event in collector.events)
+        assert (log.lost, log.lost_copies) == (dropped, 11 - kept)
+        assert collector.headers["x-capstan-lost-copies"] == str(log.lost_copies)
+
+    run(scenario)
