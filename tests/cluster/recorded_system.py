@@ -262,7 +262,7 @@ class RecordedSystem:
         script = (
             'import duckdb; print(*duckdb.sql("select count(*), count(distinct sequence) from read_parquet('
             f"'/record/systems/{SYSTEM}/payloads/*/*.parquet', union_by_name=true) where boot = '{boot}'\")"
-            ".fetchone())"
+            ".fetchall()[0])"
         )
         count, distinct = self.exec("collector", script).split()
         return int(count), int(distinct)
