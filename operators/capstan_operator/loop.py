@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from capstan.adapters.kube_client import Object
 from capstan.cluster.names import FINALIZER, SystemNames
-from capstan.domain.versions import SystemName
+from capstan.domain.versions import SystemName, VersionName
 from capstan.engine import Engine, Outcome
 from capstan.engine.policies import system_policy
 from capstan.errors import CapstanError, InvalidSpecError, NotFoundError, UnavailableError
@@ -61,6 +61,10 @@ class Wired(Protocol):
 
     def missing(self) -> str:
         """What it lacks besides, in words; empty: nothing. Cheap where nothing has to be done."""
+        ...
+
+    def troubles(self) -> Mapping[VersionName, str]:
+        """What is in the way of versions that do not start."""
         ...
 
     def close(self) -> None:
@@ -184,6 +188,8 @@ class SystemLoop:
             missing = str(error)
         if missing:
             self._teller.event(document, "AlertingIncomplete", missing)
+        for name, why in wired.troubles().items():
+            self._teller.event(document, "VersionNotStarting", f"{name} does not start: {why}")
 
     def _settle(self, wired: Wired, name: str) -> Outcome:
         began = self._clock()

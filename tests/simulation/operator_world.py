@@ -13,7 +13,7 @@ from capstan.adapters.kube_client import Object
 from capstan.adapters.kube_store import KubeStore
 from capstan.adapters.memory_kube import MemoryKube
 from capstan.cluster.names import Owner, SystemNames
-from capstan.domain.versions import SystemName
+from capstan.domain.versions import SystemName, VersionName
 from capstan.engine import Engine
 from capstan.engine.policies import policy_of
 from capstan.errors import InvalidSpecError, Mistake
@@ -65,6 +65,9 @@ class MemoryWired:
 
     def missing(self) -> str:
         return ""
+
+    def troubles(self) -> dict[VersionName, str]:
+        return {}
 
     def close(self) -> None:
         return

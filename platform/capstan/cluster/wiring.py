@@ -126,6 +126,10 @@ class ClusterSystem:
             self._looked_at = self.clock()
         return said
 
+    def troubles(self) -> Mapping[VersionName, str]:
+        """What is in the way of versions that do not start."""
+        return self.serving.troubles()
+
     def close(self) -> None:
         """Nothing to let go: connections are shared."""
 

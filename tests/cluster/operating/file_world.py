@@ -205,6 +205,9 @@ class FileSystem:
     def missing(self) -> str:
         return ""
 
+    def troubles(self) -> dict[VersionName, str]:
+        return {}
+
     def close(self) -> None:
         return
 
