@@ -95,7 +95,7 @@ class ServingInACluster(ServingContract):
         serving = tuned(environment=[{"name": "PYTHONHOME", "value": "/nowhere"}])
         serving.deploy(version)
         wait_until(lambda: serving.readiness()[V1] is Readiness.CRASHED)
-        assert "model" in serving.troubles()[V1]
+        wait_until(lambda: "Fatal Python error" in serving.troubles().get(V1, ""))
 
     def test_a_version_that_no_node_takes_never_becomes_ready(
         self, tuned: Tuned, version: ModelVersion

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,10 +14,10 @@ import typer
 
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, out, print_json
 from capstan.cli.stored import AnySystem, open_store, read_json
-from capstan.errors import InvalidSpecError, Mistake, NotFoundError
+from capstan.errors import InvalidSpecError, Mistake, NotAllowedError, NotFoundError
 
 if TYPE_CHECKING:
-    from capstan.domain.versions import ModelVersion, SystemName
+    from capstan.domain.versions import Digest, ModelVersion, SystemName
     from capstan.ports.store import Store
 
 app = typer.Typer()
@@ -46,25 +49,33 @@ def image(
             help="Command that builds, such as `podman build`; default: what is found; `none`: only write."
         ),
     ] = None,
+    artifacts: Annotated[
+        str | None,
+        typer.Option(
+            help="Take the Bento from a cluster's artifacts: s3://BUCKET/PREFIX/NAMESPACE/SYSTEM?...; needs the next two."
+        ),
+    ] = None,
+    bento: Annotated[
+        str | None, typer.Option(help="Its tag: annotation capstan.dev/bento of the version's Deployment.")
+    ] = None,
+    digest: Annotated[str | None, typer.Option(help="Its digest: annotation capstan.dev/digest.")] = None,
     state: State = DEFAULT_STATE,
     json: Json = False,
 ) -> None:
     """Write the build context of a version's own image, and build it where docker, podman or buildah is."""
-    with honest_errors(json), open_store(state) as (where, store):
+    with honest_errors(json), _packed(version, system, state, artifacts, bento, digest) as found:
         from capstan.adapters.image_builder import build_image, find_builder
         from capstan.artifacts.image import write_context
         from capstan.cluster.settings import Images
 
-        found = _version(store, where.runs, version, system)
-        bento_system, _, label = found.bento_tag.partition(":")
         full_name = _named(name, found)
         folder = write_context(
-            (context or where.root / "images" / f"{bento_system}-{found.name}").resolve(),
-            where.bentos / "bentos" / bento_system / label,
-            found.bento_tag,
+            (context or state / "images" / f"{found.system}-{found.version}").resolve(),
+            found.folder,
+            found.tag,
             found.digest,
             base=base or Images().serving,
-            version=found.name,
+            version=found.version,
         )
         command = tuple(shlex.split(builder)) if builder else find_builder()
         builds = command is not None and command != ("none",)
@@ -81,13 +92,49 @@ def image(
         out.print(f"  docker build --tag {full_name} {folder}", soft_wrap=True)
 
 
-def _named(name: str, version: ModelVersion) -> str:
+@dataclass(frozen=True)
+class _Packed:
+    """A version's Bento on this machine, not yet verified."""
+
+    version: str
+    tag: str
+    digest: Digest
+    folder: Path
+
+    @property
+    def system(self) -> str:
+        return self.tag.partition(":")[0]
+
+
+@contextmanager
+def _packed(
+    version: str, system: str | None, state: Path, artifacts: str | None, tag: str | None, digest: str | None
+) -> Iterator[_Packed]:
+    """From the artifacts of a cluster if they are named, else from the state directory."""
+    given = (artifacts, tag, digest)
+    if artifacts is not None and tag is not None and digest is not None:
+        from capstan.artifacts.store import ArtifactStore
+        from capstan.domain.versions import Digest
+
+        with tempfile.TemporaryDirectory() as home:
+            pulled = ArtifactStore(artifacts).pull_bento(tag, Digest(digest), Path(home))
+            yield _Packed(version, tag, Digest(digest), pulled)
+        return
+    if any(given):
+        raise NotAllowedError("--artifacts, --bento and --digest belong together; give all three or none")
+    with open_store(state) as (where, store):
+        found = _version(store, where.runs, version, system)
+        folder = where.bentos / "bentos" / found.bento_tag.replace(":", "/", 1)
+        yield _Packed(found.name, found.bento_tag, found.digest, folder)
+
+
+def _named(name: str, found: _Packed) -> str:
     from pydantic import ValidationError
 
     from capstan.cluster.settings import Images
 
     try:
-        full = Images(version=name or NAME).of_version(version.bento_tag.partition(":")[0], version.digest)
+        full = Images(version=name or NAME).of_version(found.system, found.digest)
     except ValidationError as error:
         raise InvalidSpecError([Mistake("--name", str(error.errors()[0]["msg"]))]) from error
     assert full is not None, "it is not empty"

@@ -13,6 +13,7 @@ from simulation.world import SYSTEM
 
 from capstan.adapters import image_builder
 from capstan.artifacts.content import content_digest
+from capstan.artifacts.store import ArtifactStore
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.versions import ModelVersion, RunName, SystemName, VersionName
 from capstan.ports.codec import to_json
@@ -111,6 +112,18 @@ def test_a_version_that_is_not_there_is_refused_with_those_that_are(packed: Any)
     answer = packed.run("image", "v9")
     assert answer.exit_code == 1
     assert f"v1 of {SYSTEM}" in answer.output
+
+
+def test_a_bento_of_a_cluster_comes_from_its_artifacts(packed: Any, builders: Path, tmp_path: Path) -> None:
+    uri, tag = f"file://{tmp_path}/artifacts", f"{SYSTEM}:0123"
+    ArtifactStore(uri).push_bento(tag, packed.bento)
+    taken = ("--artifacts", uri, "--bento", tag, "--digest")
+    context = tmp_path / "context"
+    answer = packed.run("image", "v7", *taken, packed.version.digest, "--context", str(context))
+    assert answer.exit_code == 0, answer.output
+    assert content_digest(context / "bento" / "bentos" / SYSTEM / "0123") == packed.version.digest
+    assert packed.run("image", "v7", *taken, f"sha256:{'0' * 64}").exit_code == 1
+    assert "belong together" in packed.run("image", "v7", "--bento", tag).output
 
 
 def test_a_name_with_other_gaps_is_refused(packed: Any) -> None:
