@@ -276,6 +276,30 @@ def test_only_what_happened_in_the_window_counts(world: World) -> None:
     assert evidence.challenger.latency_buckets == {0.1: 100, float("inf"): 103}
 
 
+def test_a_system_of_a_cluster_counts_its_own_namespace_and_all_pods_of_its_gateway(world: World) -> None:
+    def shown(factor: int) -> dict[str, float]:
+        found = {}
+        for namespace, pod, times in (("ours", "a", 1), ("ours", "b", 2), ("theirs", "c", 100)):
+            where = f'{{namespace="{namespace}",pod="{pod}",'
+            counted = {
+                **requests("v1", "champion", 10 * factor * times, 0),
+                **envoy("arm-v1", 10 * factor * times),
+                **envoy("arm-v2-else-v1", 5 * factor * times, retried=2 * factor * times),
+            }
+            for name, value in counted.items():
+                own = where if "system=" in name else f'{where}system="{SYSTEM}",'
+                found[name.replace("{", own, 1)] = value
+        return found
+
+    since = scraped(world, shown(0))
+    now = scraped(world, shown(1))
+    ours = PrometheusOperation(world.prometheus.query, SYSTEM, namespace="ours")
+    evidence = ours.operation(V1, V2, since_wall=since, now_wall=now, shadow=False)
+    assert (evidence.champion.requests, evidence.champion.errors) == (30, 0)
+    assert evidence.assigned == {V1: 30, V2: 15}
+    assert (evidence.challenger.requests, evidence.challenger.errors) == (15, 6)
+
+
 def test_counters_that_restart_or_appear_inside_the_window_lose_little(world: World) -> None:
     since = scraped(world, requests("v1", "champion", 500, 0))
     scraped(world, {})
