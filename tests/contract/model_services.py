@@ -152,6 +152,7 @@ class Clients:
         connections: int = 16,
         headers: Mapping[str, str] | None = None,
         until: threading.Event | None = None,
+        pause: float = 0.0,
     ) -> Answers:
         answers = Answers()
         numbers = iter(range(count))
@@ -182,6 +183,8 @@ class Clients:
                     answers.statuses[0] += 1
                     here = address()
                 answers.slowest = max(answers.slowest, time.monotonic() - started)
+                if pause:
+                    await asyncio.sleep(pause)
 
         async with aiohttp.ClientSession() as session:
             await asyncio.gather(*(client(session) for _ in range(connections)))

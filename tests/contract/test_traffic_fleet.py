@@ -37,6 +37,7 @@ V1, V2, V3 = VersionName("v1"), VersionName("v2"), VersionName("v3")
 LABELS = {"app": "gateway"}
 CONFIG_MAP = {"name": "flights-gateway", "namespace": "here"}
 TOKEN = "a-secret"
+HTTP = httpx.Client(trust_env=False, timeout=5.0)
 
 
 @dataclass
@@ -70,13 +71,13 @@ class Pod:
 
     def is_ready(self) -> bool:
         try:
-            return httpx.get(f"{self.agent}/ready", timeout=2, trust_env=False).status_code == 200
+            return HTTP.get(f"{self.agent}/ready", timeout=2).status_code == 200
         except httpx.HTTPError:
             return False
 
     def ask(self, path: str, token: str | None = TOKEN) -> httpx.Response:
         headers = {"authorization": f"Bearer {token}"} if token is not None else {}
-        return httpx.get(self.agent + path, headers=headers, timeout=5, trust_env=False)
+        return HTTP.get(self.agent + path, headers=headers)
 
     def split(self) -> TrafficSplit | None:
         dump = self.ask("/config_dump?resource=dynamic_route_configs").json()
@@ -162,7 +163,6 @@ class World(Clients):
             collector=self.collector.endpoint, per_try_timeout_seconds=1.0, timeout_seconds=4.0
         )
         self.cluster = Cluster()
-        self.http = httpx.Client(trust_env=False)
         for _ in range(2):
             self.add_pod()
         eventually(lambda: all(pod.is_ready() for pod in self.cluster.pods))
@@ -171,7 +171,7 @@ class World(Clients):
     def operator(self) -> EnvoyFleet:
         return EnvoyFleet(
             self.cluster,  # type: ignore[arg-type]
-            self.http,
+            HTTP,
             config_map=dict(CONFIG_MAP),
             labels=LABELS,
             agent_port=self.ports["agent"],
@@ -205,7 +205,6 @@ class World(Clients):
             pod.kill()
         for service in (*self.services.values(), self.collector):
             service.stop()
-        self.http.close()
 
 
 def split(
@@ -361,7 +360,7 @@ def test_a_pod_that_nobody_told_follows_the_mounted_config_map_in_the_safe_order
     deaf = world.cluster.pods.pop()
     world.apply(champion_only(V3))
     assert deaf.split() == split(50, 50)
-    load = world.clients_of(deaf).start(connections=4)
+    load = world.clients_of(deaf).start(connections=4, pause=0.01)
     world.cluster.mount(deaf.config)
     eventually(lambda: deaf.split() == champion_only(V3))
     eventually(lambda: "arm-v1" not in {c["name"] for c in clusters_of(deaf)})
@@ -407,7 +406,7 @@ def test_a_pod_about_to_end_is_told_but_not_waited_for(world: World) -> None:
 
 def test_no_request_is_lost_while_weights_versions_and_pods_change(world: World) -> None:
     world.apply(champion_only(V1))
-    load = world.start(keyed=True, connections=8)
+    load = world.start(keyed=True, connections=8, pause=0.01)
     story = [
         split(100, 0, mirror=V2),
         split(75, 25),
@@ -479,7 +478,7 @@ def test_what_could_do_harm_is_not_passed_on_even_with_the_token(lasting: World)
     pod = lasting.cluster.pods[0]
     for path in ("/certs", "/quitquitquit", "/config/clusters", "/memory"):
         assert pod.ask(path).status_code == 404
-    assert httpx.post(f"{pod.agent}/quitquitquit", trust_env=False).status_code == 501
+    assert HTTP.post(f"{pod.agent}/quitquitquit").status_code == 501
 
 
 def test_a_push_that_is_old_or_would_lose_requests_changes_nothing(lasting: World) -> None:
@@ -501,7 +500,7 @@ def put(pod: Pod, kind: str, content: bytes, *, generation: int, token: str | No
     headers = {GENERATION_HEADER: str(generation)}
     if token is not None:
         headers["authorization"] = f"Bearer {token}"
-    return httpx.put(f"{pod.agent}/config/{kind}", content=content, headers=headers, trust_env=False)
+    return HTTP.put(f"{pod.agent}/config/{kind}", content=content, headers=headers)
 
 
 def clusters_of(pod: Pod) -> list[Object]:

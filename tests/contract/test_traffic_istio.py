@@ -80,6 +80,7 @@ class Dicts:
             ready = VersionName(seen["metadata"]["labels"][VERSION]) not in self.stuck
             seen["status"] = {
                 "observedGeneration": seen["metadata"]["generation"],
+                "updatedReplicas": 1,
                 "readyReplicas": int(ready),
                 "availableReplicas": int(ready),
                 "unavailableReplicas": int(not ready),

@@ -193,11 +193,11 @@ class SeldonIstio:
                 raise UnavailableError(PART, f"{name} is not ready; nothing was routed")
         if missing := sorted(split.versions - predictors.keys()):
             raise UnavailableError(PART, f"{', '.join(missing)} has no predictor")
-        leaving = [predictor for name, predictor in predictors.items() if name not in split.versions]
+        deployments = self._deployments()
         kept = [
             {**predictor, "traffic": 0}
-            for predictor in leaving
-            if _is_live(predictor) and readiness.get(VersionName(predictor["name"])) is Readiness.READY
+            for name, predictor in predictors.items()
+            if name not in split.versions and _is_live(predictor) and _is_settled(deployments.get(name))
         ]
         live = [
             {**self._turned(predictors[arm.version], shadow=False), "traffic": int(arm.weight)}
@@ -289,6 +289,18 @@ class SeldonIstio:
 
 def _is_live(predictor: Object) -> bool:
     return not predictor.get("shadow", False)
+
+
+def _is_settled(deployment: Object | None) -> bool:
+    """Whether it holds nothing up: all of its pods are the newest and available, which is more than being ready."""
+    if deployment is None:
+        return False
+    status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
+    return (
+        status.get("observedGeneration") == deployment["metadata"].get("generation")
+        and status.get("updatedReplicas", 0) == status.get("availableReplicas", 0) == wanted
+        and not status.get("unavailableReplicas", 0)
+    )
 
 
 def _answering(predictors: Mapping[VersionName, Object]) -> frozenset[VersionName]:

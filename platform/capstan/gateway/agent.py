@@ -29,7 +29,7 @@ from secrets import compare_digest
 from capstan.adapters import envoy_stats
 from capstan.adapters.envoy_config import GatewaySettings
 from capstan.adapters.envoy_host import ADMIN_PATHS, GENERATION_HEADER, EnvoyFiles, Kind
-from capstan.errors import ConflictError, UnavailableError
+from capstan.errors import CapstanError, ConflictError, UnavailableError
 from capstan.gateway import envoy_process
 from capstan.gateway.documents import Configuration, Document, RefusedError, mounted
 from capstan.gateway.envoy_process import EnvoyProcess
@@ -95,8 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._fail(422, str(error))
             except ConflictError as error:
                 self._fail(409, str(error))
-            except UnavailableError as error:
-                self._fail(503, error.reason)
+            except CapstanError as error:
+                self._fail(503, str(error))
             else:
                 self._answer(200, b"{}")
 
@@ -189,7 +189,7 @@ def _watch(pod: GatewayPod, config: Path, stopping: threading.Event) -> int | No
             looked = time.monotonic()
             try:
                 pod.follow(mounted(config))
-            except UnavailableError as error:
+            except CapstanError as error:
                 _LOG.warning("the mounted configuration is not taken yet: %s", error)
     return None
 

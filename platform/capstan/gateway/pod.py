@@ -21,15 +21,17 @@ from capstan.gateway.envoy_process import EnvoyProcess
 
 _LOG = logging.getLogger(__name__)
 PART = "the gateway's agent"
-BUSY_SECONDS = 3.0
+BUSY_SECONDS = 4.0
 """How long a push waits for the change that is under way."""
+READY_SECONDS = 2.0
+"""How long a version is waited for that only the ConfigMap speaks of: not longer, since pushes come before it."""
 
 
 class GatewayPod(OrderedTraffic):
     """Keeps one Envoy at the newest configuration that it was pushed, that is mounted, or that its peers have."""
 
     def __init__(self, envoy: EnvoyProcess, settings: GatewaySettings) -> None:
-        super().__init__(settings, ready_timeout_seconds=15.0, sleep=time.sleep)
+        super().__init__(settings, ready_timeout_seconds=READY_SECONDS, sleep=time.sleep)
         self.envoy = envoy
         self._host = LocalEnvoy(envoy.files, envoy.ask, lambda: envoy.boot, "the log of this container")
         self._kept = envoy.files.folder / "configuration.json"

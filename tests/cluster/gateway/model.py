@@ -9,15 +9,15 @@ class Model(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self._answer()
+        self._answer(200 if self.path == "/v2/health/ready" else 404)
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self._answer()
+        self._answer(200)
 
-    def _answer(self) -> None:
+    def _answer(self, status: int) -> None:
         content = json.dumps({"version": os.environ["CAPSTAN_VERSION"]}).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
