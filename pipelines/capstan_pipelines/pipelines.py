@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: KFP reads the real types.
 # mypy: disable-error-code="misc, untyped-decorator, no-untyped-def, name-defined, valid-type"
 
-from typing import List  # noqa: UP035 — KFP's own spelling
+from typing import Any, Callable, List  # noqa: UP035 — KFP's own spelling
 
 from kfp import dsl
 
@@ -11,38 +11,57 @@ from capstan_pipelines import components
 
 NAME = "capstan-train"
 
+Settle = Callable[[str, Any], Any]
+"""Takes a step's name and its task, and returns the task as it shall run."""
 
-@dsl.pipeline(
-    name=NAME, description="Extract, check, split, fit and tune candidates, choose, judge, refit, register."
-)
-def train(job: str, candidates: List[str]) -> dsl.Artifact:  # noqa: UP006
-    """`job` is where the run's folder is kept, a path or a URI; `candidates` are names in the file.
 
-    The work depends on the moment `asOf` and on what sources hold, which KFP's cache can't know: nothing is cached.
-    """
-    folder = dsl.importer(artifact_uri=job, artifact_class=dsl.Artifact, reimport=False).output
-    extracted = components.extract(job=folder).set_caching_options(False)
-    table = extracted.outputs["table"]
-    checked = components.check(job=folder, table=table).set_caching_options(False)
-    parted = components.split(job=folder, table=table).after(checked).set_caching_options(False)
-    cases = parted.outputs["cases"]
-    with dsl.ParallelFor(candidates, name="candidates") as candidate:
-        fitted = components.fit(job=folder, candidate=candidate, cases=cases).set_caching_options(False)
-    chosen = components.choose(
-        job=folder, fitted=dsl.Collected(fitted.outputs["fitted"])
-    ).set_caching_options(False)
-    choice = chosen.outputs["choice"]
-    judged = components.evaluate(job=folder, cases=cases, choice=choice).set_caching_options(False)
-    evaluation = judged.outputs["evaluation"]
-    refitted = components.refit(job=folder, cases=cases, choice=choice, evaluation=evaluation)
-    model = refitted.set_caching_options(False).outputs["model"]
-    packaged = components.package(job=folder, model=model).set_caching_options(False)
-    registered = components.register(
-        job=folder,
-        model=model,
-        report=checked.outputs["report"],
-        choice=choice,
-        evaluation=evaluation,
-        packaged=packaged.outputs["packaged"],
-    ).set_caching_options(False)
-    return registered.outputs["result"]
+def as_it_is(_step: str, task: Any) -> Any:
+    """The work depends on the moment `asOf` and on what sources hold, which KFP's cache can't know."""
+    return task.set_caching_options(False)
+
+
+def training_pipeline(settle: Settle = as_it_is) -> Any:
+    """The pipeline, each task of which went through `settle`."""
+
+    @dsl.pipeline(
+        name=NAME,
+        description="Extract, check, split, fit and tune candidates, choose, judge, refit, register.",
+    )
+    def train(job: str, candidates: List[str]) -> dsl.Artifact:  # noqa: UP006
+        """`job` is where the run's folder is kept, a path or a URI; `candidates` are names in the file."""
+        folder = dsl.importer(artifact_uri=job, artifact_class=dsl.Artifact, reimport=False).output
+        extracted = settle("extract", components.extract(job=folder))
+        table = extracted.outputs["table"]
+        checked = settle("check", components.check(job=folder, table=table))
+        parted = settle("split", components.split(job=folder, table=table)).after(checked)
+        cases = parted.outputs["cases"]
+        with dsl.ParallelFor(candidates, name="candidates") as candidate:
+            fitted = settle("fit", components.fit(job=folder, candidate=candidate, cases=cases))
+        chosen = settle(
+            "choose", components.choose(job=folder, fitted=dsl.Collected(fitted.outputs["fitted"]))
+        )
+        choice = chosen.outputs["choice"]
+        judged = settle("evaluate", components.evaluate(job=folder, cases=cases, choice=choice))
+        evaluation = judged.outputs["evaluation"]
+        refitted = settle(
+            "refit", components.refit(job=folder, cases=cases, choice=choice, evaluation=evaluation)
+        )
+        model = refitted.outputs["model"]
+        packaged = settle("package", components.package(job=folder, model=model))
+        registered = settle(
+            "register",
+            components.register(
+                job=folder,
+                model=model,
+                report=checked.outputs["report"],
+                choice=choice,
+                evaluation=evaluation,
+                packaged=packaged.outputs["packaged"],
+            ),
+        )
+        return registered.outputs["result"]
+
+    return train
+
+
+train = training_pipeline()

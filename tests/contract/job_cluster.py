@@ -16,7 +16,7 @@ from capstan.errors import ConflictError, NotFoundError
 
 
 class JobCluster:
-    """A Kube that keeps what is written; a Job's only pod is `command` with /job, /work and the last words below `root`.
+    """A Kube that keeps what is written; a Job's only pod is its command, with /job and /work below `root`.
 
     Pods that are given in `pods` stand in for those that never run.
     """
