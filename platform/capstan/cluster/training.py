@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
+from capstan.adapters.kfp_api import KfpApi
+from capstan.adapters.kfp_compile import StepSettings, compile_pipeline
+from capstan.adapters.kfp_server import KfpServerPipelines
+from capstan.adapters.kube_client import Kube, Object
+from capstan.adapters.kube_jobs import JobPipelines
+from capstan.artifacts.store import ArtifactStore
+from capstan.cluster.names import DATA_MOUNT, SECRETS_MOUNT, Owner, SystemNames
+from capstan.cluster.objects.artifacts import artifacts_place
+from capstan.cluster.objects.pods import TMP_MOUNT, USER
+from capstan.cluster.objects.training import (
+    data_claim_name,
+    run_objects,
+    source_secrets,
+    training_places,
+    training_requests,
+    training_variables,
+)
 from capstan.cluster.settings import ClusterSettings
+from capstan.domain.versions import RunName
 from capstan.errors import InvalidSpecError, Mistake
+from capstan.ports.registry import Registry
 from capstan.spec.system import MLSystem
 
 Runner = Literal["Job", "KubeflowPipelines"]
@@ -20,11 +43,8 @@ def runner_of(system: MLSystem, settings: ClusterSettings) -> Runner:
     if wanted == "Automatic":
         return "KubeflowPipelines" if settings.kfp_url and settings.artifacts else "Job"
     if wanted == "KubeflowPipelines":
-        missing = [
-            name
-            for name, value in (("kfp_url", settings.kfp_url), ("artifacts", settings.artifacts))
-            if not value
-        ]
+        known = {"kfp_url": settings.kfp_url, "artifacts": settings.artifacts}
+        missing = [name for name, value in known.items() if not value]
         if missing:
             raise InvalidSpecError(
                 [
@@ -37,3 +57,88 @@ def runner_of(system: MLSystem, settings: ClusterSettings) -> Runner:
                 ]
             )
     return wanted
+
+
+def pipelines_of(
+    system: MLSystem,
+    names: SystemNames,
+    settings: ClusterSettings,
+    owner: Owner | None,
+    kube: Kube,
+    registry: Registry,
+) -> JobPipelines | KfpServerPipelines:
+    """The system's Pipelines; raises InvalidSpecError as `runner_of` does."""
+    if runner_of(system, settings) == "KubeflowPipelines":
+        return _on_kfp(system, names, settings, kube, registry)
+
+    def render(spec: MLSystem, run: RunName, files: Mapping[str, str]) -> tuple[Object, Object]:
+        return run_objects(spec, names, settings, owner, run, files)
+
+    return JobPipelines(
+        system,
+        kube,
+        registry,
+        namespace=names.namespace,
+        places=training_places(names, settings),
+        render=render,
+        # A volume is not mounted into the operator.
+        store=ArtifactStore(artifacts_place(names, settings).uri) if settings.artifacts else None,
+    )
+
+
+def step_settings(system: MLSystem, names: SystemNames, settings: ClusterSettings) -> StepSettings:
+    """What each step of the system's pipeline gets on a KFP server."""
+    wanted, images = system.spec.training, settings.images
+    amounts = training_requests(system)
+    plain = {one.name: one.value or "" for one in wanted.environment if one.value_from is None}
+    confidential = {
+        one.name: (str(one.value_from.secret_key_ref.name), one.value_from.secret_key_ref.key)
+        for one in wanted.environment
+        if one.value_from is not None
+    }
+    return StepSettings(
+        image=images.python,
+        pull_policy=images.pull_policy,
+        pull_secrets=images.pull_secrets,
+        labels=names.labels("training"),
+        user=USER,
+        data_claim=data_claim_name(system, names),
+        data_mount=DATA_MOUNT,
+        secrets=source_secrets(system),
+        secrets_mount=SECRETS_MOUNT,
+        artifact_keys=artifacts_place(names, settings).keys or "",
+        requests=amounts.get("requests", {}),
+        limits=amounts.get("limits", {}),
+        node_selector=dict(wanted.node_selector),
+        variables={**plain, **training_variables(system, work=TMP_MOUNT)},
+        secret_variables=confidential,
+    )
+
+
+def _on_kfp(
+    system: MLSystem, names: SystemNames, settings: ClusterSettings, kube: Kube, registry: Registry
+) -> KfpServerPipelines:
+    uri = artifacts_place(names, settings).uri
+    return KfpServerPipelines(
+        system,
+        _api(settings.kfp_url, settings.kfp_token),
+        registry,
+        ArtifactStore(uri),
+        name=names.registry_model,
+        namespace=names.namespace,
+        places=training_places(names, settings, work=TMP_MOUNT),
+        # KFP's launcher has endpoint and keys from its own configuration.
+        address=uri.partition("?")[0],
+        settings=lambda spec: step_settings(spec, names, settings),
+        compiled=lambda steps: compile_pipeline(steps, _COMPILED),
+        kube=kube,
+    )
+
+
+_COMPILED = Path(tempfile.gettempdir()) / "capstan-pipelines"
+
+
+@functools.cache
+def _api(url: str, token: Path | None) -> KfpApi:
+    """One connection for all systems."""
+    return KfpApi(url, token=token)

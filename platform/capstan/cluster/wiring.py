@@ -15,7 +15,6 @@ from capstan.adapters.envoy_config import GatewaySettings
 from capstan.adapters.envoy_fleet import EnvoyFleet
 from capstan.adapters.kube_alerting import Alerting, MountedAlerting, OperatorAlerting, RuleFile, RuleReloader
 from capstan.adapters.kube_client import Kube, Object
-from capstan.adapters.kube_jobs import JobPipelines
 from capstan.adapters.kube_serving import DeploymentServing
 from capstan.adapters.kube_store import KubeStore
 from capstan.adapters.mlflow_registry import MlflowRegistry
@@ -24,20 +23,17 @@ from capstan.adapters.prometheus_operation import PrometheusOperation
 from capstan.adapters.prometheus_query import PrometheusQuery
 from capstan.adapters.seldon_istio import SeldonIstio
 from capstan.adapters.seldon_serving import SeldonServing
-from capstan.artifacts.store import ArtifactStore
 from capstan.cluster.istio import istio_of
 from capstan.cluster.names import AGENT_PORT, COLLECTOR_PORT, GATEWAY_PORT, MONITOR_PORT, Owner, SystemNames
 from capstan.cluster.objects.alerting import WEBHOOK_TOKEN, alerting, in_force, rule_file, rule_key
-from capstan.cluster.objects.artifacts import artifacts_place
 from capstan.cluster.objects.gateway import config_map
 from capstan.cluster.objects.recording import TOKEN_NAMES
-from capstan.cluster.objects.training import run_objects, training_places
 from capstan.cluster.render import fixed_objects, storage_keys
 from capstan.cluster.serving import serving_of
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.tokens import TokenSource
-from capstan.cluster.training import runner_of
-from capstan.domain.versions import Digest, RunName, SystemName, VersionName
+from capstan.cluster.training import pipelines_of
+from capstan.domain.versions import Digest, SystemName, VersionName
 from capstan.engine import Engine
 from capstan.errors import NotFoundError
 from capstan.ports.pipelines import Pipelines
@@ -169,7 +165,7 @@ class ClusterWiring:
             gateway = self._gateway(names, owner, values["internal"])
         else:
             serving = gateway = istio_of(self._kube, system, names, settings, owner, values["executor"])
-        pipelines = self._pipelines(system, names, owner, registry)
+        pipelines = pipelines_of(system, names, settings, owner, self._kube, registry)
         engine = Engine(
             store,
             pipelines,
@@ -223,25 +219,6 @@ class ClusterWiring:
             agent_port=AGENT_PORT,
             token=token,
             settings=GatewaySettings(port=GATEWAY_PORT, host="0.0.0.0", collector=collector),  # noqa: S104
-        )
-
-    def _pipelines(
-        self, system: MLSystem, names: SystemNames, owner: Owner, registry: MlflowRegistry
-    ) -> Pipelines:
-        settings = self._settings
-        runner_of(system, settings)
-
-        def render(spec: MLSystem, run: RunName, files: Mapping[str, str]) -> tuple[Object, Object]:
-            return run_objects(spec, names, settings, owner, run, files)
-
-        return JobPipelines(
-            system,
-            self._kube,
-            registry,
-            namespace=names.namespace,
-            places=training_places(names, settings),
-            render=render,
-            store=ArtifactStore(artifacts_place(names, settings).uri) if settings.artifacts else None,
         )
 
     def _alerting(self, system: MLSystem, names: SystemNames, owner: Owner) -> Alerting:

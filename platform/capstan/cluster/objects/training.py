@@ -100,6 +100,11 @@ def training_variables(system: MLSystem, *, work: str = WORK_MOUNT) -> dict[str,
     }
 
 
+def training_requests(system: MLSystem) -> Object:
+    """Requests and limits of a training process."""
+    return resources(system.spec.training.resources, _REQUESTS)
+
+
 def run_objects(
     system: MLSystem,
     names: SystemNames,
@@ -181,7 +186,7 @@ def _pod(system: MLSystem, names: SystemNames, settings: ClusterSettings, run: R
         env=variables(training_variables(system), environment(wanted.environment)),
         envFrom=place.env_from,
         mounts=mounts,
-        resources=resources(wanted.resources, _REQUESTS),
+        resources=training_requests(system),
     )
     return pod(
         names,
