@@ -188,6 +188,9 @@ class WatchedKube:
             return self._client.get(kind, name, namespace)
         with self._lock:
             kept = shelf.objects.get((str(namespace), name))
+        if kept is None and shelf.watch.labelled:
+            # Without the label it is not watched, and may be there all the same.
+            return self._client.get(kind, name, namespace)
         return orjson.loads(kept.content) if kept is not None else None
 
     def list(
