@@ -91,6 +91,23 @@ def test_a_damaged_object_is_refused_and_nothing_is_left(
     assert list((tmp_path / "home").rglob("*")) == []
 
 
+def test_bytes_that_were_changed_below_the_server_are_refused_and_pushing_mends_them(
+    store: ArtifactStore, bento: Path, tmp_path: Path, kept: Path
+) -> None:
+    store.push_bento(TAG, bento)
+    content = bytearray(kept.read_bytes())
+    content[9000] ^= 1
+    kept.write_bytes(content)
+    with pytest.raises(UntrustedArtifactError):
+        store.pull_bento(TAG, content_digest(bento), tmp_path / "home")
+    kept.write_bytes(b"evil" * 999)
+    with pytest.raises(UntrustedArtifactError):
+        store.pull_bento(TAG, content_digest(bento), tmp_path / "home")
+    assert list((tmp_path / "home").rglob("*")) == []
+    store.push_bento(TAG, bento)
+    assert store.pull_bento(TAG, content_digest(bento), tmp_path / "home").is_dir()
+
+
 def test_a_tar_that_reaches_outside_is_refused(store: ArtifactStore, bento: Path, tmp_path: Path) -> None:
     content = BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:

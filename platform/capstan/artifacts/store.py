@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import tarfile
 import tempfile
@@ -38,6 +39,8 @@ _CONNECT_SECONDS = 5
 _REQUEST_SECONDS = 30
 _TRIES = 3
 _CHUNK = 1 << 20
+_MISMATCH = re.compile(r"checksums? mismatch", re.IGNORECASE)
+"""How the client says that the server's bytes are not those that the server was given."""
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
 _DEFAULT_REGION = "us-east-1"
 """What servers other than Amazon's expect in signatures unless they are told otherwise."""
@@ -102,7 +105,7 @@ class ArtifactStore:
         self._put(self._path(path), pyarrow.BufferReader(content))
 
     def read(self, path: str) -> bytes | None:
-        """What was written there; None: nothing was."""
+        """What was written there; None: nothing was. Raises UntrustedArtifactError for what was changed since."""
         place = self._path(path)
         try:
             with self._speaking(place), self._files.open_input_stream(place) as stream:
@@ -180,7 +183,13 @@ class ArtifactStore:
         except (OSError, pyarrow.ArrowException) as error:
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 raise write_error(Path(path), error) from error
-            raise UnavailableError(PART, _without_secrets(f"{self._shown(path)}: {error}")) from None
+            # The causes are cut off: a traceback that shows them would show what is taken out here.
+            said = _without_secrets(f"{self._shown(path)}: {error}")
+            if _MISMATCH.search(said):
+                raise UntrustedArtifactError(
+                    f"{said}; it was changed below the object storage and is not loaded. Restore it, or train again"
+                ) from None
+            raise UnavailableError(PART, said) from None
 
     def _ask_for_entry(self, path: str) -> None:
         """Raises UnavailableError where a missing file means missing keys: servers may answer both alike to HEAD."""
@@ -189,11 +198,7 @@ class ArtifactStore:
         try:
             self._files.get_file_info(fs.FileSelector(path.rpartition("/")[0], allow_not_found=True))
         except (OSError, pyarrow.ArrowException) as error:
-            raise self._away(path, error) from None
-
-    def _away(self, path: str, error: Exception) -> UnavailableError:
-        # The cause is cut off: a traceback that shows it would show what was taken out here.
-        return UnavailableError(PART, _without_secrets(f"{self._shown(path)}: {error}"))
+            raise UnavailableError(PART, _without_secrets(f"{self._shown(path)}: {error}")) from None
 
 
 def _opened(uri: str) -> tuple[Any, str]:

@@ -52,7 +52,7 @@ def image(
     artifacts: Annotated[
         str | None,
         typer.Option(
-            help="Take the Bento from a cluster's artifacts: s3://BUCKET/PREFIX/NAMESPACE/SYSTEM?...; needs the next two."
+            help="Take the Bento from a cluster's artifacts: s3://BUCKET/PREFIX/NAMESPACE/SYSTEM; needs the next two."
         ),
     ] = None,
     bento: Annotated[
