@@ -16,11 +16,11 @@ tier = started=$$(date +%s); echo "== $(1)"; $(RUN) pytest -q $(2) $(3); code=$$
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: chromium versitygw help setup demo test check bench format clean docs
+.PHONY: chromium versitygw help setup demo test test-cluster check bench format clean docs charts images kind
 .DEFAULT_GOAL := help
 
 help: ## list these words
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml uv.lock
 	@command -v $(UV) >/dev/null || { $(PYTHON) -m venv .uv && .uv/bin/pip install -q uv; }
@@ -55,6 +55,16 @@ test: $(STAMP) chromium versitygw ## all tests: unit, simulation, contract, embe
 	@$(call tier,embedded,tests/embedded,-n 2 --dist loadgroup,real)
 	@$(call tier,browser,tests/browser,,real)
 
+test-cluster: $(STAMP) ## the tests in a real cluster: that of KUBECONFIG, or of kind; builds images first
+	@started=$$(date +%s); echo "== cluster"; tests/cluster/run; code=$$?; \
+		echo "== cluster took $$(( $$(date +%s) - started )) s"; exit $$code
+
+images: ## build the images by docker, podman or buildah: make images TAG=... REGISTRY=...
+	@platform/images/build
+
+kind: $(STAMP) ## a cluster on this machine by Docker and kind, with charts and example
+	@tests/cluster/kind_up
+
 check: $(STAMP) ## ruff, mypy --strict, import-linter
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
@@ -70,6 +80,10 @@ format: $(STAMP) ## format and mend what ruff can
 
 docs: $(STAMP) ## regenerate the reference of the file
 	$(RUN) python -m capstan.spec.reference > platform/docs/spec.md
+
+charts: $(STAMP) ## regenerate what the chart has from code: custom resources, roles
+	$(RUN) python -m capstan.cluster.crds --write charts/capstan/crds
+	$(RUN) python -m capstan_operator.rights > charts/capstan/files/rights.yaml
 
 clean: ## remove the environment and all local state
 	rm -rf .venv .uv .capstan

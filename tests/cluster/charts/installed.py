@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
-
 from cluster.charts.rendering import CHARTS, helm
 
 REGISTRY = os.environ.get("CAPSTAN_TEST_REGISTRY") or "docker.io/library"
@@ -54,7 +53,12 @@ def install(namespace: str) -> None:
         *stack_options(),
     ]
     _helm(namespace, "upgrade", "--install", "stack", str(CHARTS / "capstan-stack"), *stack)
-    _helm(namespace, "upgrade", "--install", "capstan", str(CHARTS / "capstan"), *operator_options(namespace))
+    apply_definitions()
+    _helm(
+        namespace,
+        *("upgrade", "--install", "capstan", str(CHARTS / "capstan"), "--skip-crds"),
+        *operator_options(namespace),
+    )
     for what in (
         "statefulset/mlflow",
         "statefulset/object-storage",
@@ -63,6 +67,14 @@ def install(namespace: str) -> None:
         "deployment/capstan-operator",
     ):
         kubectl("rollout", "status", what, "-n", namespace, "--timeout=300s")
+
+
+def apply_definitions() -> None:
+    """As the notes of the chart say for an upgrade."""
+    kubectl(
+        *("apply", "--server-side", "--force-conflicts", "--field-manager=helm"),
+        *("-f", str(CHARTS / "capstan/crds")),
+    )
 
 
 def uninstall(namespace: str) -> None:
