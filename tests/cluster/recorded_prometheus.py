@@ -59,11 +59,14 @@ class RecordedPrometheus:
             ports={"http": PORT},
             mounts=[
                 {"name": "config", "mountPath": "/config"},
-                {"name": "config", "mountPath": "/etc/prometheus/rules"},
+                {"name": "rules", "mountPath": "/etc/prometheus/rules"},
             ],
             readinessProbe=http_probe("/-/ready", "http"),
         )  # fmt: skip
-        volumes = [{"name": "config", "configMap": {"name": NAME}}]
+        volumes = [
+            {"name": volume, "configMap": {"name": NAME, "items": [{"key": key, "path": key}]}}
+            for volume, key in (("config", "prometheus.yml"), ("rules", "rules.yml"))
+        ]
         spec = {
             **pod(recorded.names, recorded.settings, [main], volumes=volumes),
             "serviceAccountName": NAME,
