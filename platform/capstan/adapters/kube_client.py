@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -67,6 +67,9 @@ _KNOWN = (
     ("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
     ("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
     ("coordination.k8s.io/v1", "Lease", "leases"),
+    ("storage.k8s.io/v1", "StorageClass", "storageclasses", False),
+    ("authorization.k8s.io/v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", False),
+    ("kubeflow.org/v1beta1", "ScheduledWorkflow", "scheduledworkflows"),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", False),
     ("capstan.dev/v1alpha1", "MLSystem", "mlsystems"),
     ("capstan.dev/v1alpha1", "TrainingRun", "trainingruns"),
@@ -265,6 +268,21 @@ class KubeClient:
         pods = RESOURCES["Pod"]
         return self._text("GET", pods, pods.path(namespace, name, "log"), query=query)
 
+    def follow_log(
+        self, name: str, namespace: str, *, container: str | None = None, tail: int = 100
+    ) -> Iterator[str]:
+        """The log as it grows, until the container ends."""
+        query = {
+            "follow": "true",
+            "tailLines": str(tail),
+            **({"container": container} if container else {}),
+        }
+        pods = RESOURCES["Pod"]
+        path = pods.path(namespace, name, "log")
+        answer = self._asked("GET", pods, path, None, query, "application/json", (_TIMEOUT_SECONDS[0], None))
+        for part in answer.stream():
+            yield part.decode("utf-8", "replace")
+
     def serves(self, kind: str) -> bool:
         resource = RESOURCES[kind]
         try:
@@ -311,13 +329,33 @@ class KubeClient:
         query: Mapping[str, str],
         content: str,
     ) -> str:
+        from urllib3.exceptions import HTTPError
+
+        answer = self._asked(method, resource, path, body, query, content, self._timeout_seconds)
+        try:
+            text: str = answer.data.decode("utf-8", "replace")
+        except (HTTPError, OSError) as error:
+            raise _broken(error) from error
+        return text
+
+    def _asked(
+        self,
+        method: str,
+        resource: Resource,
+        path: str,
+        body: Object | None,
+        query: Mapping[str, str],
+        content: str,
+        timeout_seconds: tuple[float, float | None],
+    ) -> Any:
+        """The answer, whose body is not yet read."""
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
         with self._lock:
             self.calls[method, resource.plural] += 1
         try:
-            answer = self._api.call_api(
+            return self._api.call_api(
                 path,
                 method,
                 query_params=list(query.items()),
@@ -326,14 +364,12 @@ class KubeClient:
                 auth_settings=["BearerToken"],
                 _preload_content=False,
                 _return_http_data_only=True,
-                _request_timeout=self._timeout_seconds,
+                _request_timeout=timeout_seconds,
             )
         except ApiException as error:
             raise _translated(error, method, path) from error
         except (HTTPError, OSError) as error:
-            raise UnavailableError(PART, f"{type(error).__name__}: {error}"[:300]) from error
-        text: str = answer.data.decode("utf-8", "replace")
-        return text
+            raise _broken(error) from error
 
 
 def without_own_retries() -> Any:
@@ -346,6 +382,10 @@ def without_own_retries() -> Any:
     settings = client.Configuration()
     settings.retries = False
     return settings
+
+
+def _broken(error: Exception) -> UnavailableError:
+    return UnavailableError(PART, f"{type(error).__name__}: {error}"[:300])
 
 
 def _translated(error: Any, method: str, path: str) -> CapstanError:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from capstan.cli.console import DEFAULT_STATE, Json, Narrator, State, honest_errors, out, print_json
+from capstan.cli.place import Context, Machine, Namespace, Place, place_of
 from capstan.cli.stored import Stored, SystemOption, open_system
 from capstan.errors import CapstanError, NotAllowedError
 
@@ -27,6 +28,7 @@ Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait at most.")]
 Note = Annotated[str, typer.Option(help="Why; kept in the story.")]
 
 LOOK_SECONDS = 0.2
+CLUSTER_LOOK_SECONDS = 1.0
 _WORK = frozenset({"promote", "rollback", "abort"})
 """Followed only when the rollout or run that they begin or end is over."""
 
@@ -39,52 +41,60 @@ def promote(
     ] = None,
     system: SystemOption = None,
     state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
     wait: Wait = True,
     timeout: Timeout = 120,
     note: Note = "",
     json: Json = False,
 ) -> None:
     """Make the challenger champion now, or begin the rollout of a registered version."""
-    _ask("promote", state, system, wait, timeout, json, version=version, note=note)
+    _ask("promote", (state, context, namespace), system, wait, timeout, json, version=version, note=note)
 
 
 @app.command(epilog="Example: capstan pause --note 'holiday traffic'")
 def pause(
     system: SystemOption = None,
     state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
     wait: Wait = True,
     timeout: Timeout = 30,
     note: Note = "",
     json: Json = False,
 ) -> None:
     """Hold everything: no training starts, no step of a rollout ends; the champion goes on serving."""
-    _ask("pause", state, system, wait, timeout, json, note=note)
+    _ask("pause", (state, context, namespace), system, wait, timeout, json, note=note)
 
 
 @app.command(epilog="Example: capstan resume")
 def resume(
     system: SystemOption = None,
     state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
     wait: Wait = True,
     timeout: Timeout = 30,
     note: Note = "",
     json: Json = False,
 ) -> None:
     """Go on after a pause, a pause step, a held rollout or an open circuit."""
-    _ask("resume", state, system, wait, timeout, json, note=note)
+    _ask("resume", (state, context, namespace), system, wait, timeout, json, note=note)
 
 
 @app.command(epilog="Example: capstan abort")
 def abort(
     system: SystemOption = None,
     state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
     wait: Wait = True,
     timeout: Timeout = 120,
     note: Note = "",
     json: Json = False,
 ) -> None:
     """End the rollout (the champion keeps all traffic) or the training in progress."""
-    _ask("abort", state, system, wait, timeout, json, note=note)
+    _ask("abort", (state, context, namespace), system, wait, timeout, json, note=note)
 
 
 @app.command(epilog="Example: capstan rollback --to v2")
@@ -94,44 +104,50 @@ def rollback(
     ] = None,
     system: SystemOption = None,
     state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
     wait: Wait = True,
     timeout: Timeout = 120,
     note: Note = "",
     json: Json = False,
 ) -> None:
     """Go back to an older champion at once, without steps."""
-    _ask("rollback", state, system, wait, timeout, json, version=to, note=note)
+    _ask("rollback", (state, context, namespace), system, wait, timeout, json, version=to, note=note)
 
 
 @app.command(epilog="Example: capstan retrain --note 'new airports'")
 def retrain(
     system: SystemOption = None,
     state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
     wait: Wait = True,
     timeout: Timeout = 30,
     note: Note = "",
     json: Json = False,
 ) -> None:
     """Train a new version now, whatever cooldown and budget say; it then takes the rollout's steps."""
-    _ask("retrain", state, system, wait, timeout, json, note=note)
+    _ask("retrain", (state, context, namespace), system, wait, timeout, json, note=note)
 
 
 @app.command(epilog="Example: capstan approve")
 def approve(
     system: SystemOption = None,
     state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
     wait: Wait = True,
     timeout: Timeout = 30,
     note: Note = "",
     json: Json = False,
 ) -> None:
     """Let the held training start, or the step that waits for a person end."""
-    _ask("approve", state, system, wait, timeout, json, note=note)
+    _ask("approve", (state, context, namespace), system, wait, timeout, json, note=note)
 
 
 def _ask(
     verb: str,
-    root: Path,
+    where: tuple[Path, str | None, str | None],
     system: str | None,
     wait: bool,
     timeout: float,
@@ -140,14 +156,14 @@ def _ask(
     version: str | None = None,
     note: str = "",
 ) -> None:
-    with honest_errors(json), open_system(root, system) as stored:
+    with honest_errors(json), open_system(place_of(*where), system) as stored:
         from datetime import UTC, datetime
 
         from capstan.engine.commands import issue
 
         before = max((number for number, _ in stored.events()), default=0)
         command = issue(stored.store, stored.name, verb, version=version, note=note, at=datetime.now(UTC))
-        holder = stored.state.holder()
+        holder = stored.place.runner()
         told: list[Event] = []
         followed = False
         if holder and wait:
@@ -161,9 +177,13 @@ def _ask(
         elif failure is not None:
             raise failure
         elif not holder:
-            out.print(f"{verb}: written; nothing runs, so it is followed at the next `capstan up`")
+            out.print(f"{verb}: written; nothing runs, so it is followed {_next(stored.place)}")
         elif not wait:
             out.print(f"{verb}: written; the running loop follows it, see `capstan status`")
+
+
+def _next(place: Place) -> str:
+    return "at the next `capstan up`" if isinstance(place, Machine) else "when an operator runs"
 
 
 def _failure(verb: str, told: list[Event], timeout: float, *, is_late: bool) -> CapstanError | None:
@@ -192,9 +212,11 @@ def _follow(
             narrator.tell(event)
         if now is None or _is_done(now, command) or any(event.reason == "CommandIgnored" for event in told):
             return True, told
-        if time.monotonic() > deadline or stored.state.holder() is None:
+        # An operator that ends is followed by another; a supervisor is not.
+        is_over = isinstance(stored.place, Machine) and stored.place.runner() is None
+        if time.monotonic() > deadline or is_over:
             return False, told
-        time.sleep(LOOK_SECONDS)
+        time.sleep(LOOK_SECONDS if isinstance(stored.place, Machine) else CLUSTER_LOOK_SECONDS)
 
 
 def _is_done(stored: Stored, command: Command) -> bool:
@@ -211,7 +233,11 @@ def _is_done(stored: Stored, command: Command) -> bool:
 
 
 def _print(
-    command: Command, holder: int | None, followed: bool, told: list[Event], failure: CapstanError | None
+    command: Command,
+    holder: int | str | None,
+    followed: bool,
+    told: list[Event],
+    failure: CapstanError | None,
 ) -> None:
     from capstan.ports.codec import to_json
 

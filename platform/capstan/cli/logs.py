@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated
 import typer
 
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, out, print_json
+from capstan.cli.place import Cluster, Context, Namespace, place_of
 from capstan.errors import NotFoundError
 
 app = typer.Typer()
@@ -23,17 +25,29 @@ def logs(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A process (v1, envoy, monitor, supervisor, ...) or a run; default: list them.",
+            help="A process (v1, envoy, monitor, supervisor, ...) or a run, in a cluster a pod; default: list them.",
             show_default=False,
         ),
     ] = None,
     state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="So many lines from the end.")] = 50,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows, until Ctrl-C.")] = False,
     json: Json = False,
 ) -> None:
     """Show the end of a log, or list all logs."""
     with honest_errors(json):
+        place = place_of(state, context, namespace)
+        if isinstance(place, Cluster):
+            from capstan.cli.pod_logs import list_pods, show_pods
+
+            if name is None:
+                list_pods(place, json)
+                return
+            with contextlib.suppress(KeyboardInterrupt):
+                show_pods(place, name, lines, follow, json)
+            return
         found = _logs(state.resolve())
         if name is None:
             _list(found, state, json)

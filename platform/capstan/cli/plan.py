@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from capstan.cli.console import DEFAULT_STATE, File, Json, State, honest_errors, out, print_json
+from capstan.cli.place import Cluster, Context, Namespace, Place, place_for
 from capstan.cli.stored import Stored, open_system, read_json
 from capstan.errors import NotFoundError
 
@@ -26,7 +26,13 @@ CHANGES = 2
 
 
 @app.command(epilog="Example: capstan plan examples/flight-delays/system.yaml")
-def plan(file: File, state: State = DEFAULT_STATE, json: Json = False) -> None:
+def plan(
+    file: File,
+    state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
+    json: Json = False,
+) -> None:
     """Show what `capstan up FILE` would change, what follows, and how long a verdict will take.
 
     Exit code 0: nothing changes; 2: something does; 1: the file is wrong.
@@ -37,7 +43,12 @@ def plan(file: File, state: State = DEFAULT_STATE, json: Json = False) -> None:
 
         system = load(file)
         system_policy(system)
-        planned = _planned(system, state)
+        place = place_for(system, state, context, namespace)
+        if not isinstance(place, Cluster):
+            from capstan.embedded.refusals import require_one_machine
+
+            require_one_machine(system)
+        planned = _planned(system, place)
     if json:
         print_json(asdict(planned))
     else:
@@ -68,29 +79,38 @@ class VerdictTime:
 class Planned:
     system: str
     is_new: bool
-    running: int | None
+    running: int | str | None
     changes: list[Change]
     consequences: list[str]
     verdicts: list[VerdictTime]
 
 
-def _planned(system: MLSystem, root: Path) -> Planned:
-    from capstan.embedded.history import stored_history
-
+def _planned(system: MLSystem, place: Place) -> Planned:
     name = system.metadata.name
     try:
-        with open_system(root, name) as stored:
+        with open_system(place, name) as stored:
             changes, follows = _against(stored, system)
-            history = stored_history(system, stored.state, stored.store)
-            return Planned(
-                name, False, stored.state.holder(), changes, follows, _verdict_times(system, history)
-            )
+            times = _verdict_times(system, _history(stored, system))
+            return Planned(name, False, place.runner(), changes, follows, times)
     except NotFoundError:
+        if isinstance(place, Cluster):
+            place.require_capstan()
         follows = [
             "a first model is trained, packaged and served; there is no champion to protect, so no step is taken",
-            "page 127.0.0.1:7411 and gateway 127.0.0.1:7480, unless --page-port and --gateway-port say otherwise",
+            f"objects in {place}; `capstan render FILE` prints them"
+            if isinstance(place, Cluster)
+            else "page 127.0.0.1:7411 and gateway 127.0.0.1:7480, unless --page-port and --gateway-port say otherwise",
         ]
         return Planned(name, True, None, [], follows, _verdict_times(system, None))
+
+
+def _history(stored: Stored, system: MLSystem) -> LossHistory | None:
+    """None in a cluster, where the record is on a volume of the system's own."""
+    from capstan.embedded.history import stored_history
+
+    if isinstance(stored.place, Cluster):
+        return None
+    return stored_history(system, stored.place.state, stored.store)
 
 
 def _against(stored: Stored, system: MLSystem) -> tuple[list[Change], list[str]]:
@@ -109,10 +129,15 @@ def _against(stored: Stored, system: MLSystem) -> tuple[list[Change], list[str]]
         record = stored.store.get(Kind.ROLLOUT, state.rollout.name)
         rollout = rollout_state(record) if record else None
     follows = consequences(old, system, changes, state=state, rollout=rollout)
-    live = read_json(stored.state.live) if changes and stored.state.holder() else None
-    if live:
-        follows.append("the running supervisor takes it over without a restart of any serving process")
+    if changes and stored.place.runner() and _is_live(stored):
+        who = "operator" if isinstance(stored.place, Cluster) else "running supervisor"
+        follows.append(f"the {who} takes it over without a restart of any serving process")
     return changes, follows
+
+
+def _is_live(stored: Stored) -> bool:
+    """False where a replay runs."""
+    return isinstance(stored.place, Cluster) or read_json(stored.place.state.live) is not None
 
 
 def _verdict_times(system: MLSystem, history: LossHistory | None) -> list[VerdictTime]:
@@ -187,7 +212,8 @@ def _days(duration: timedelta | None) -> str | None:
 def _print(planned: Planned) -> None:
     from rich.markup import escape
 
-    where = f", process {planned.running} runs it" if planned.running else ", nothing runs"
+    who = "operator" if isinstance(planned.running, str) else "process"
+    where = f", {who} {planned.running} runs it" if planned.running else ", nothing runs"
     if planned.is_new:
         out.print(f"[bold]{planned.system}[/bold]: would be created")
     elif not planned.changes:

@@ -8,9 +8,12 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
-from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, out, print_json
+from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
+from capstan.cli.place import Cluster, Context, Namespace, place_of
+from capstan.cli.stored import Stored, open_system
 
 app = typer.Typer()
 
@@ -21,10 +24,17 @@ def report(
         str | None, typer.Argument(help="Name of the system; default: the only one there is.")
     ] = None,
     state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
     json: Json = False,
 ) -> None:
-    """Show the report of the last replay."""
+    """Show the report of the last replay; in a cluster, where nothing is replayed, what the loop has decided."""
     with honest_errors(json):
+        place = place_of(state, context, namespace)
+        if isinstance(place, Cluster):
+            with open_system(place, system) as stored:
+                _decided(stored, json)
+            return
         from capstan.domain.versions import SystemName
         from capstan.embedded.layout import StateDir
         from capstan.errors import NotFoundError
@@ -43,6 +53,22 @@ def report(
         print_json(document)
     else:
         print_report(document)
+
+
+def _decided(stored: Stored, json: bool) -> None:
+    """Counts and decisions since the system began."""
+    from dataclasses import asdict
+
+    from capstan.engine.story import count, decisions
+
+    counts = asdict(count(event for _, event in stored.events()))
+    told = decisions(stored.store, stored.name)
+    if json:
+        print_json({"system": stored.name, **counts, "decisions": [asdict(one) for one in told]})
+        return
+    for one in told:
+        out.print(f"[dim]{local(one.at)}[/dim] {one.reason} {escape(one.message)}", soft_wrap=True)
+    out.print(", ".join(f"{number} {what}" for what, number in counts.items()))
 
 
 def print_report(document: Mapping[str, Any]) -> None:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
+from capstan.cli.place import Context, Machine, Namespace, Place, place_of
 from capstan.cli.run_shown import lasted, print_status
-from capstan.cli.stored import AnySystem, open_store, read_json
+from capstan.cli.stored import AnySystem, read_json
 from capstan.errors import NotFoundError
 
 if TYPE_CHECKING:
     from capstan.domain.system import TrainingState
     from capstan.domain.training import RunStatus, TrainingRequest
-    from capstan.embedded.layout import StateDir
     from capstan.ports.store import Record, Store
 
 app = typer.Typer()
@@ -29,22 +29,30 @@ def runs(
     ] = None,
     system: AnySystem = None,
     state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
     json: Json = False,
 ) -> None:
     """List the trainings; or show one with its steps, candidates, gates and what it led to."""
-    with honest_errors(json), open_store(state) as (where, store):
-        found = [_Run(where, store, record) for record in _records(store, system)]
-        if run is None:
-            if json:
-                print_json([one.row() for one in found])
-            else:
-                _table(found)
-            return
-        one = _chosen(found, run)
+    with honest_errors(json):
+        place = place_of(state, context, namespace)
+        with place.store() as store:
+            found = [_Run(place, store, record) for record in _records(store, system)]
+            _show(found, run, json)
+
+
+def _show(found: list[_Run], run: str | None, json: bool) -> None:
+    if run is None:
         if json:
-            print_json(one.document())
+            print_json([one.row() for one in found])
         else:
-            one.print()
+            _table(found)
+        return
+    one = _chosen(found, run)
+    if json:
+        print_json(one.document())
+    else:
+        one.print()
 
 
 def _records(store: Store, system: str | None) -> list[Record]:
@@ -55,11 +63,12 @@ def _records(store: Store, system: str | None) -> list[Record]:
 
 
 class _Run:
-    def __init__(self, state: StateDir, store: Store, record: Record) -> None:
+    def __init__(self, place: Place, store: Store, record: Record) -> None:
         from capstan.engine.records import training_request, training_state
 
         self._store = store
-        self._folder = state.runs(record.system) / record.name
+        # In a cluster a run's folder is gone with its pod; what it came to is in its record and in the registry.
+        self._folder = place.state.runs(record.system) / record.name if isinstance(place, Machine) else None
         self.request: TrainingRequest = training_request(record)
         self.state: TrainingState = training_state(record)
         self.status: RunStatus | None = self._said() or self.state.result
@@ -69,7 +78,7 @@ class _Run:
         from capstan.domain.training import RunStatus
         from capstan.ports.codec import from_json
 
-        document = read_json(self._folder / "status.json")
+        document = read_json(self._folder / "status.json") if self._folder is not None else None
         return from_json(RunStatus, document) if document is not None else None
 
     @property
@@ -104,7 +113,7 @@ class _Run:
 
     def chosen(self) -> str | None:
         """The candidate that was taken, as the run's step `choose` says it."""
-        for file in sorted(self._folder.glob("artifacts/**/choice")):
+        for file in sorted(self._folder.glob("artifacts/**/choice")) if self._folder is not None else ():
             document = read_json(file)
             if isinstance(document, dict) and "name" in document:
                 return str(document["name"])

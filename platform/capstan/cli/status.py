@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from capstan.cli.around import around
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
-from capstan.cli.stored import Stored, System, open_system, read_json, replayed_to
+from capstan.cli.place import Context, Namespace, Place, place_of
+from capstan.cli.stored import Stored, System, open_system
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -28,29 +29,32 @@ _LATEST_EVENTS = 5
 def status(
     system: System = None,
     state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again every two seconds.")] = False,
     json: Json = False,
 ) -> None:
     """Show phase, versions, rollout, training, alerts and processes; also when nothing runs."""
     with honest_errors(json):
+        place = place_of(state, context, namespace)
         if not watch:
-            with open_system(state, system) as stored:
+            with open_system(place, system) as stored:
                 seen = look(stored)
             if json:
                 print_json(asdict(seen))
             else:
                 out.print(shown(seen))
             return
-        _watch(state, system)
+        _watch(place, system)
 
 
-def _watch(state: Path, system: str | None) -> None:
+def _watch(place: Place, system: str | None) -> None:
     from rich.live import Live
 
     with Live(console=out, auto_refresh=False) as live:
         try:
             while True:
-                with open_system(state, system) as stored:
+                with open_system(place, system) as stored:
                     live.update(shown(look(stored)), refresh=True)
                 time.sleep(WATCH_SECONDS)
         except KeyboardInterrupt:
@@ -77,8 +81,10 @@ class Seen:
     system: str
     generation: int
     phase: str
-    running: int | None
-    """Process id of its supervisor; None: nothing runs."""
+    where: str
+    """The state directory, or the namespace and its context."""
+    running: int | str | None
+    """Process id of its supervisor, or the operator that acts; None: nothing runs."""
     clock: datetime
     is_replay: bool
     page: str | None
@@ -101,21 +107,20 @@ class Seen:
 
 def look(stored: Stored) -> Seen:
     """Everything that the store and, while it runs, the processes say."""
-    holder = stored.state.holder()
-    addresses = (read_json(stored.state.addresses) or {}) if holder else {}
     events = stored.events()
-    position = replayed_to(stored.state, events)
-    now = position or datetime.now(UTC)
+    seen = around(stored, events)
+    now = seen.replayed_to or datetime.now(UTC)
     state, status = stored.system_state, stored.record.status
     return Seen(
         system=stored.name,
         generation=stored.record.generation,
         phase=str(status.get("phase", "Declared")),
-        running=holder,
+        where=str(stored.place),
+        running=seen.runner,
         clock=now,
-        is_replay=position is not None,
-        page=page_address(stored, addresses),
-        gateway=addresses.get("gateway"),
+        is_replay=seen.replayed_to is not None,
+        page=seen.page,
+        gateway=seen.gateway,
         champion=status.get("champion"),
         champion_since=state.champion_since,
         challenger=status.get("challenger"),
@@ -126,20 +131,13 @@ def look(stored: Stored) -> Seen:
         alerts=_alerts(events),
         waiting_commands=[str(command.verb) for command in state.commands],
         conditions=list(status.get("conditions", ())),
-        processes=_processes(stored),
-        counters=_counters(stored) if holder else None,
+        processes=seen.processes,
+        counters=seen.counters,
         latest=[
             {"at": event.at, "reason": event.reason, "message": event.message}
             for _, event in events[-_LATEST_EVENTS:]
         ],
     )
-
-
-def page_address(stored: Stored, addresses: dict[str, str]) -> str | None:
-    """With its token, so that one click opens it; None while no page is served."""
-    if "page" not in addresses:
-        return None
-    return f"{addresses['page']}/?token={stored.state.token('page')}"
 
 
 def _rollout(stored: Stored, state: SystemState) -> RolloutSeen | None:
@@ -220,29 +218,6 @@ def _alerts(events: list[Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _processes(stored: Stored) -> list[dict[str, Any]]:
-    from capstan.adapters.process_table import found
-
-    return [
-        {"name": process.name, "pid": process.pid}
-        for process in sorted(found(stored.state.processes), key=lambda process: process.name)
-    ]
-
-
-def _counters(stored: Stored) -> dict[str, int] | None:
-    import httpx
-
-    ports = read_json(stored.state.processes / "ports.json") or {}
-    if "collector" not in ports:
-        return None
-    try:
-        stats = httpx.get(f"http://127.0.0.1:{ports['collector']}/stats", timeout=2).raise_for_status().json()
-    except (httpx.HTTPError, ValueError):
-        return None
-    names = ("answered", "stored", "lost", "duplicates", "labels", "no_labels")
-    return {name: int(stats[name]) for name in names if name in stats}
-
-
 def shown(seen: Seen) -> RenderableType:
     """The look as a person reads it."""
     from rich.markup import escape
@@ -252,8 +227,13 @@ def shown(seen: Seen) -> RenderableType:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     clock = " (event time of the replay)" if seen.is_replay else ""
-    runs = f"supervisor {seen.running}" if seen.running else "nothing runs; `capstan up FILE` starts it"
+    who = "operator" if isinstance(seen.running, str) else "supervisor"
+    runs = (
+        f"{who} {seen.running}" if seen.running else "nothing runs that keeps it so; `capstan doctor` looks"
+    )
     table.add_row("system", f"[bold]{seen.system}[/bold], generation {seen.generation}")
+    if isinstance(seen.running, str):
+        table.add_row("cluster", escape(seen.where))
     table.add_row("phase", f"[bold]{seen.phase}[/bold], {runs}")
     table.add_row("clock", f"{local(seen.clock)}{clock}")
     table.add_row("champion", _version(seen.champion, seen.champion_since))
@@ -290,7 +270,9 @@ def shown(seen: Seen) -> RenderableType:
     if seen.waiting_commands:
         table.add_row("commands", f"not yet followed: {', '.join(seen.waiting_commands)}")
     if seen.processes:
-        table.add_row("processes", ", ".join(f"{p['name']} {p['pid']}" for p in seen.processes))
+        table.add_row(
+            "processes", ", ".join(f"{p['name']} {p.get('pid') or p['state']}" for p in seen.processes)
+        )
     if seen.counters:
         table.add_row("counters", ", ".join(f"{count:,} {name}" for name, count in seen.counters.items()))
     if seen.page:

@@ -1,4 +1,4 @@
-"""What a state directory holds, read by a command without starting anything."""
+"""What a state directory or a namespace holds, read by a command without starting anything."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from capstan.cli.place import Machine, Place
 from capstan.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ AnySystem = Annotated[
 
 @dataclass(frozen=True)
 class Stored:
-    """One system of a state directory."""
+    """One system of a state directory or of a namespace."""
 
-    state: StateDir
+    place: Place
     store: Store
     record: Record
 
@@ -60,40 +61,32 @@ class Stored:
         from capstan.ports.store import Kind
 
         record = self.store.get(Kind.SYSTEM, self.record.name)
-        return Stored(self.state, self.store, record) if record is not None else None
+        return Stored(self.place, self.store, record) if record is not None else None
 
 
 @contextmanager
 def open_store(root: Path) -> Iterator[tuple[StateDir, Store]]:
     """The store of the directory; raises NotFoundError where no system ever ran."""
-    from capstan.adapters.sqlite_store import SqliteStore
     from capstan.embedded.layout import StateDir
 
-    state = StateDir(root.resolve())
-    if not state.store.exists():
-        raise NotFoundError(
-            f"{state.root}: no system ever ran here; `capstan up FILE` starts one, --state names another directory"
-        )
-    store = SqliteStore(state.store)
-    try:
-        yield state, store
-    finally:
-        store.close()
+    place = Machine(StateDir(root.resolve()))
+    with place.store() as store:
+        yield place.state, store
 
 
 @contextmanager
-def open_system(root: Path, name: str | None) -> Iterator[Stored]:
+def open_system(place: Place, name: str | None) -> Iterator[Stored]:
     """The system of this name, or the only one; raises NotFoundError that lists those there are."""
     from capstan.ports.store import Kind
 
-    with open_store(root) as (state, store):
+    with place.store() as store:
         records = store.list(Kind.SYSTEM)
         chosen = [record for record in records if name in (None, record.name)]
         if len(chosen) != 1:
             there = ", ".join(record.name for record in records) or "none yet, `capstan up FILE` creates one"
             asked = f"no system {name!r}" if name else "several systems, name one" if records else "no system"
-            raise NotFoundError(f"{asked}; systems in {state.root}: {there}")
-        yield Stored(state, store, chosen[0])
+            raise NotFoundError(f"{asked}; systems in {place}: {there}")
+        yield Stored(place, store, chosen[0])
 
 
 def replayed_to(state: StateDir, events: list[tuple[int, Event]]) -> datetime | None:

@@ -24,8 +24,9 @@ from capstan.cli.console import (
     print_json,
 )
 from capstan.cli.interrupt import Interrupt
+from capstan.cli.place import Cluster, Context, Machine, Namespace, place_for, place_of
 from capstan.cli.stored import SystemOption, open_store, open_system
-from capstan.errors import CapstanError
+from capstan.errors import CapstanError, NotAllowedError
 
 if TYPE_CHECKING:
     from capstan.embedded.layout import StateDir
@@ -46,19 +47,30 @@ def up(
     ] = False,
     page_port: Annotated[int, typer.Option(help="Port of the page.")] = 7411,
     gateway_port: Annotated[int, typer.Option(help="Port of the gateway.")] = 7480,
+    context: Context = None,
+    namespace: Namespace = None,
+    wait: Annotated[bool, typer.Option(help="In a cluster: tell the story until the system serves.")] = True,
+    timeout: Annotated[float, typer.Option(min=1, help="In a cluster: seconds until it must serve.")] = 1800,
     ready_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Bring the system up live and keep it what the file says: train, serve, watch, retrain, promote.
 
     On a system that runs already, a changed file is handed over to it (`capstan plan` shows what it changes).
     Ctrl-C stops everything cleanly (exit 0); state stays, and `capstan up` goes on from it.
+
+    With --context the file is applied to that cluster, where the operator brings it up and Ctrl-C ends nothing.
     """
     with honest_errors():
-        from capstan.embedded.layout import StateDir
         from capstan.spec import load
 
         system = load(file)
-        where = StateDir(state.resolve())
+        place = place_for(system, state, context, namespace)
+        if isinstance(place, Cluster):
+            from capstan.cli.cluster_up import apply_system
+
+            apply_system(place, system, wait=wait, timeout=timeout)
+            return
+        where = place.state
         holder = where.holder()
         if holder is not None:
             _hand_over(system, where, holder)
@@ -210,6 +222,8 @@ def _new_text(log: Path, since: int) -> str:
 def down(
     system: SystemOption = None,
     state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
     delete: Annotated[
         bool,
         typer.Option(
@@ -224,10 +238,13 @@ def down(
 ) -> None:
     """Stop what runs here, and what a killed supervisor left; again and again is fine. State stays without --delete."""
     with honest_errors(json):
-        from capstan.embedded.layout import StateDir
         from capstan.embedded.live import take_down
 
-        where = StateDir(state.resolve())
+        place = place_of(state, context, namespace)
+        if isinstance(place, Cluster):
+            _down_in_cluster(place, system, delete, yes, timeout, json)
+            return
+        where = place.state
         deleted = _delete(where, system, yes, timeout) if delete else None
         if not where.root.exists():
             if json:
@@ -255,13 +272,28 @@ def down(
         out.print("nothing was running")
 
 
+def _down_in_cluster(
+    place: Cluster, system: str | None, delete: bool, yes: bool, timeout: float, json: bool
+) -> None:
+    from capstan.cli.cluster_up import delete_system
+
+    if not delete:
+        raise NotAllowedError(
+            "down: in a cluster the operator keeps a system up; `suspend: true` in its file stops all but serving, "
+            "--delete removes it"
+        )
+    name = delete_system(place, system, yes=yes, timeout=timeout)
+    if json:
+        print_json({"deleted": True, "system": name})
+
+
 def _delete(state: StateDir, name: str | None, yes: bool, timeout: float) -> bool:
     """Ask the loop for the deletion and wait for it; False where it will be done at the next `capstan up`."""
     from datetime import UTC, datetime
 
     from capstan.engine.commands import delete
 
-    with open_system(state.root, name) as stored:
+    with open_system(Machine(state), name) as stored:
         if not yes:
             typer.confirm(
                 f"Delete {stored.name}: all its records and its story's objects?", abort=True, err=True

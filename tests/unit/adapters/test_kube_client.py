@@ -75,7 +75,8 @@ def address(answers: Answers) -> Iterator[str]:
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(text)))
+            if "Content-Length" not in headers:
+                self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             self.wfile.write(text)
 
@@ -149,6 +150,17 @@ def test_what_does_not_pass_after_four_tries_is_unavailable(
 def test_a_connection_that_breaks_is_tried_again(kube: KubeClient, answers: Answers) -> None:
     answers.then(0).then(200, POD)
     assert kube.get("Pod", "p", "n") == POD
+
+
+def test_an_answer_that_ends_too_soon_is_tried_again(kube: KubeClient, answers: Answers) -> None:
+    answers.then(200, POD, Content_Length="5000").then(200, POD)
+    assert kube.get("Pod", "p", "n") == POD
+
+
+def test_a_log_is_followed_part_by_part(kube: KubeClient, answers: Answers) -> None:
+    answers.then(200, "one\ntwo\n")
+    assert "".join(kube.follow_log("p", "n", container="c", tail=7)) == "one\ntwo\n"
+    assert set(answers.asked[0].query.split("&")) == {"follow=true", "tailLines=7", "container=c"}
 
 
 def test_a_server_that_is_not_there_is_unavailable(waits: Waits) -> None:
