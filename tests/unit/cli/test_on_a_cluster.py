@@ -1,0 +1,246 @@
+"""The same commands find a system in a cluster, whose API server and engine are in memory here."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simulation.scripts import drift
+from simulation.world import SPEC, SYSTEM, World
+from typer.testing import CliRunner
+
+from capstan.adapters.kube_store import KubeStore
+from capstan.adapters.memory_kube import MemoryKube
+from capstan.cli import place
+from capstan.cli.main import app
+from capstan.domain.versions import SystemName
+from capstan.ports.store import Event, Kind, Record
+
+NAMESPACE = "ml"
+FLIGHTS = Path(__file__).parents[1] / "spec/flight_delays.yaml"
+
+
+class ClusterStore(KubeStore):
+    """As the commands read it, and as the world looks into it."""
+
+    @property
+    def _events(self) -> list[Event]:
+        return [event for _, event in self.events()]
+
+
+class InCluster:
+    def __init__(self) -> None:
+        self.kube = MemoryKube()
+        self.world = World()
+        self.world.store = ClusterStore(self.kube, NAMESPACE)  # type: ignore[assignment]
+        self.world.store.put(Record(Kind.SYSTEM, SYSTEM, SystemName(SYSTEM), spec=SPEC))
+
+    def run(self, *arguments: str, input: str | None = None) -> Any:
+        return CliRunner().invoke(app, [*arguments, "--context", "test"], input=input)
+
+    def lead(self) -> None:
+        """An operator holds the Lease."""
+        self.kube.create(
+            {
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {"name": place.LEASE, "namespace": place.OPERATOR_NAMESPACE},
+                "spec": {"holderIdentity": "operator-1", "renewTime": datetime.now(UTC).isoformat()},
+            }
+        )
+
+    @contextmanager
+    def looping(self, *, after: float = 0) -> Iterator[None]:
+        """An operator looks all the time, from so many seconds on."""
+        ended = threading.Event()
+        self.lead()
+
+        def loop() -> None:
+            ended.wait(after)
+            while not ended.wait(0.02):
+                self.world.settle()
+
+        thread = threading.Thread(target=loop)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> InCluster:
+    made = InCluster()
+    monkeypatch.setattr(place, "connect", lambda context: made.kube)
+    monkeypatch.setattr(place, "_context", lambda name: (name or "current", NAMESPACE))
+    monkeypatch.setattr("capstan.cli.commands.CLUSTER_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("capstan.cli.cluster_up.LOOK_SECONDS", 0.05)
+    return made
+
+
+@pytest.fixture
+def serving(cluster: InCluster) -> InCluster:
+    cluster.world.start()
+    return cluster
+
+
+def test_status_tells_where_the_system_stands_and_who_acts(serving: InCluster) -> None:
+    serving.lead()
+    result = serving.run("status")
+    assert result.exit_code == 0, result.output
+    for words in (
+        "Serving",
+        "operator operator-1",
+        "namespace ml of test",
+        "v1",
+        f"http://{SYSTEM}-gateway.ml",
+    ):
+        assert words in result.output
+    seen = json.loads(serving.run("status", "--json").stdout)
+    assert (seen["running"], seen["is_replay"], seen["champion"]["version"]) == ("operator-1", False, "v1")
+
+
+def test_a_command_is_followed_by_the_operator_and_told(serving: InCluster) -> None:
+    with serving.looping():
+        result = serving.run("pause", "--note", "holiday traffic")
+    assert result.exit_code == 0, result.output
+    assert "Paused" in result.output
+
+
+def test_a_command_waits_for_an_operator_that_is_away(serving: InCluster) -> None:
+    result = serving.run("pause")
+    assert result.exit_code == 0, result.output
+    assert "nothing runs, so it is followed when an operator runs" in result.output
+
+
+def test_a_lease_of_long_ago_is_held_by_nobody(serving: InCluster) -> None:
+    serving.lead()
+    lease = serving.kube.get("Lease", place.LEASE, place.OPERATOR_NAMESPACE)
+    assert lease is not None
+    lease["spec"]["renewTime"] = "2020-01-01T00:00:00Z"
+    serving.kube.replace(lease)
+    assert json.loads(serving.run("status", "--json").stdout)["running"] is None
+
+
+def test_runs_and_report_read_the_story(serving: InCluster) -> None:
+    drift(serving.world)
+    runs = json.loads(serving.run("runs", "--json").stdout)
+    assert (runs[0]["trigger"], runs[0]["phase"]) == ("Initial", "Succeeded")
+    report = json.loads(serving.run("report", "--json").stdout)
+    assert report["alerts"] >= 1
+    assert "FirstDeployed" in [decision["reason"] for decision in report["decisions"]]
+
+
+def test_plan_says_what_is_new_there(cluster: InCluster) -> None:
+    result = cluster.run("plan", str(FLIGHTS))
+    assert result.exit_code == 2, result.output
+    assert "would be created" in result.output
+    assert "namespace ml of test" in result.output
+
+
+def test_up_applies_the_file_and_says_when_nobody_follows_it(cluster: InCluster) -> None:
+    result = cluster.run("up", str(FLIGHTS))
+    assert result.exit_code == 1
+    assert "no operator runs that follows it" in result.output
+    applied = cluster.kube.get("MLSystem", "flight-delays", NAMESPACE)
+    assert applied is not None
+    assert applied["spec"]["objective"]["target"] == "late"
+
+
+def test_up_tells_the_story_until_the_system_serves(cluster: InCluster, tmp_path: Path) -> None:
+    import yaml
+
+    file = tmp_path / "system.yaml"
+    head = {"apiVersion": "capstan.dev/v1alpha1", "kind": "MLSystem", "metadata": {"name": SYSTEM}}
+    file.write_text(yaml.safe_dump({**head, "spec": SPEC}))
+    with cluster.looping(after=2):
+        result = cluster.run("up", str(file), "--timeout", "60")
+    assert result.exit_code == 0, result.output
+    assert "FirstDeployed" in result.output
+    assert f"port-forward svc/{SYSTEM}-gateway" in result.output
+
+
+def test_up_refuses_a_second_namespace(cluster: InCluster, tmp_path: Path) -> None:
+    file = tmp_path / "system.yaml"
+    file.write_text(
+        FLIGHTS.read_text().replace("{name: flight-delays}", "{name: flight-delays, namespace: a}")
+    )
+    result = cluster.run("up", str(file), "--namespace", "b")
+    assert result.exit_code == 1
+    assert "metadata.namespace is a, --namespace is b" in result.output
+
+
+def test_down_stops_nothing_but_deletes(serving: InCluster) -> None:
+    stopped = serving.run("down")
+    assert stopped.exit_code == 1
+    assert "--delete removes it" in stopped.output
+    with serving.looping():
+        deleted = serving.run("down", "--delete", "--yes", "--json")
+    assert deleted.exit_code == 0, deleted.output
+    assert json.loads(deleted.stdout) == {"deleted": True, "system": SYSTEM}
+    assert serving.kube.get("MLSystem", SYSTEM, NAMESPACE) is None
+
+
+def test_down_that_is_not_in_time_says_so(serving: InCluster) -> None:
+    result = serving.run("down", "--delete", "--yes", "--timeout", "1")
+    assert result.exit_code == 1
+    assert "no operator runs that could end it" in result.output
+
+
+def test_a_cluster_without_capstan_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place, "connect", lambda context: MemoryKube(without=["MLSystem"]))
+    monkeypatch.setattr(place, "_context", lambda name: ("test", NAMESPACE))
+    result = CliRunner().invoke(app, ["status", "--context", "test"])
+    assert result.exit_code == 1
+    assert "the cluster does not know MLSystem" in result.output
+
+
+def test_a_namespace_alone_is_refused() -> None:
+    result = CliRunner().invoke(app, ["status", "--namespace", "ml"])
+    assert result.exit_code == 1
+    assert "name the cluster too" in result.output
+
+
+def test_a_context_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "config"
+    config.write_text(
+        "apiVersion: v1\nkind: Config\ncurrent-context: a\nclusters: [{name: c, cluster: {server: http://localhost:1}}]\n"
+        "users: [{name: u, user: {}}]\ncontexts: [{name: a, context: {cluster: c, user: u, namespace: n}}]\n"
+    )
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(config))
+    result = CliRunner().invoke(app, ["status", "--context", "b"])
+    assert result.exit_code == 1
+    assert "no context 'b' in the kubeconfig; contexts: a" in result.output
+
+
+def pod(name: str, **labels: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": NAMESPACE,
+            "labels": {"capstan.dev/system": SYSTEM, **labels},
+        },
+        "spec": {"containers": [{"name": "model"}]},
+        "status": {"phase": "Running", "containerStatuses": [{"ready": True}]},
+    }
+
+
+def test_logs_lists_the_pods_and_finds_one_by_its_version(serving: InCluster) -> None:
+    serving.kube.create(pod("flights-v1-abc", **{"capstan.dev/version": "v1"}))
+    listed = json.loads(serving.run("logs", "--json").stdout)
+    assert listed == {"flights-v1-abc": {"of": "v1", "state": "Ready"}}
+    found = serving.run("logs", "v1", "--json")
+    assert found.exit_code == 0, found.output
+    assert list(json.loads(found.stdout)) == ["flights-v1-abc"]
+    missing = serving.run("logs", "v9")
+    assert missing.exit_code == 1
+    assert "pods: flights-v1-abc" in missing.output
