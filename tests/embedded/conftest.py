@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -33,19 +36,48 @@ class TwoGroups(LoadScopeScheduling):  # type: ignore[misc]
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this session alone, the same for all its workers."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@contextlib.contextmanager
+def made_once(folder: Path) -> Iterator[bool]:
+    """Whether this worker must fill the folder; the others wait until it is whole."""
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = folder.with_suffix(".made")
+        yield not made.exists()
+        made.touch()
+
+
+@pytest.fixture(scope="session")
+def world(shared: Path) -> Path:
     """A folder with the smaller example: `system.yaml` and `data/`."""
-    subprocess.run([sys.executable, str(EXAMPLE / "prepare.py")], check=True, stdout=subprocess.DEVNULL)
-    folder = tmp_path_factory.mktemp("world")
-    write_data(folder)
-    write_system(folder)
+    folder = shared / "world"
+    with made_once(folder) as missing:
+        if missing:
+            subprocess.run(
+                [sys.executable, str(EXAMPLE / "prepare.py")], check=True, stdout=subprocess.DEVNULL
+            )
+            write_data(folder)
+            write_system(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
-def trained(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(world: Path, shared: Path) -> Path:
     """A state directory whose first champion was trained and served, and where nothing runs any more."""
-    root = tmp_path_factory.mktemp("trained") / ".capstan"
+    root = shared / "trained" / ".capstan"
+    with made_once(root.parent) as missing:
+        if missing:
+            train_first(world, root)
+    return root
+
+
+def train_first(world: Path, root: Path) -> None:
+    root.parent.mkdir()
     running = Running(world / "system.yaml", StateDir(root))
     try:
         running.start()
@@ -53,7 +85,6 @@ def trained(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         running.journal.save(running.state.journal, running.charges)
     finally:
         running.stop()
-    return root
 
 
 def copy_state(trained: Path, root: Path) -> None:
