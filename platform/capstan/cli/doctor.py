@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, out, print_json
+from capstan.cli.place import Cluster, Context, Namespace, place_of
 
 if TYPE_CHECKING:
     from capstan.embedded.layout import StateDir
@@ -51,21 +52,31 @@ def doctor(
     state: State = DEFAULT_STATE,
     page_port: Annotated[int, typer.Option(help="Port of the page.")] = 7411,
     gateway_port: Annotated[int, typer.Option(help="Port of the gateway.")] = 7480,
+    context: Context = None,
+    namespace: Namespace = None,
     json: Json = False,
 ) -> None:
-    """Look at Python, programs, ports, disk and left-over processes; exit 1 if something is missing."""
-    with honest_errors(json):
-        from capstan.embedded.layout import StateDir
+    """Look at Python, programs, ports, disk and left-over processes; exit 1 if something is missing.
 
-        where = StateDir(state.resolve())
-        rows = [
-            *_machine(),
-            *_packages(),
-            *_tools(),
-            *(_port(where, name, port) for name, port in (("page", page_port), ("gateway", gateway_port))),
-            *_state(where),
-            _example_data(),
-        ]
+    With --context at that cluster: Capstan's kinds and operator, Seldon, Istio, Prometheus, KFP, storage, your rights.
+    """
+    with honest_errors(json):
+        place = place_of(state, context, namespace)
+        if isinstance(place, Cluster):
+            from capstan.cli.cluster_doctor import look_at
+
+            rows = list(look_at(place))
+        else:
+            where = place.state
+            ports = (("page", page_port), ("gateway", gateway_port))
+            rows = [
+                *_machine(),
+                *_packages(),
+                *_tools(),
+                *(_port(where, name, port) for name, port in ports),
+                *_state(where),
+                _example_data(),
+            ]
     broken = any(row.health is Health.ERROR for row in rows)
     if json:
         print_json({"healthy": not broken, "rows": [asdict(row) for row in rows]})

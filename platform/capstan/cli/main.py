@@ -12,6 +12,8 @@ NOUNS = (
     "plan",
     "up",
     "demo",
+    "render",
+    "push",
     "status",
     "train",
     "commands",

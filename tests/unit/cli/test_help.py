@@ -15,6 +15,7 @@ COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-def
 PROMISED = (
     *("up", "down", "status", "validate", "explain", "plan", "train", "promote", "pause", "resume", "abort"),
     *("rollback", "retrain", "approve", "runs", "logs", "report", "doctor", "demo", "power", "image"),
+    *("render", "push"),
 )
 HEAVY = (
     *("mlflow", "kfp", "bentoml", "alibi_detect", "duckdb", "sklearn", "scipy", "numpy", "pandas", "pyarrow"),
@@ -33,7 +34,9 @@ def test_help_holds_an_example(command: str) -> None:
     assert f"Example: capstan {command}" in result.output
 
 
-@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"validate", "explain", "power", "plan"}))
+@pytest.mark.parametrize(
+    "command", sorted(set(COMMANDS) - {"validate", "explain", "power", "plan", "render", "push"})
+)
 def test_commands_of_a_running_system_name_its_directory(command: str) -> None:
     assert "--state" in CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from capstan.adapters.memory_kube import MemoryKube
 from capstan.cli import place
 from capstan.cli.main import app
 from capstan.domain.versions import SystemName
+from capstan.errors import NotFoundError
 from capstan.ports.store import Event, Kind, Record
 
 NAMESPACE = "ml"
@@ -63,8 +65,9 @@ class InCluster:
 
         def loop() -> None:
             ended.wait(after)
-            while not ended.wait(0.02):
-                self.world.settle()
+            with contextlib.suppress(NotFoundError):  # once it is deleted
+                while not ended.wait(0.02):
+                    self.world.settle()
 
         thread = threading.Thread(target=loop)
         thread.start()

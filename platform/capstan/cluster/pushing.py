@@ -1,0 +1,223 @@
+"""Copies the files of a system into its data volume: through a short-lived pod that mounts the claim.
+
+They arrive as one tar in a folder beside their places and are moved there when all have come, each at once: who reads
+meanwhile finds the old file or the new one, and a push that is cut off leaves but a folder that the next one removes.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from capstan.adapters.kube_client import KubeClient, Object
+from capstan.adapters.kube_exec import run_with_input
+from capstan.cluster.names import DATA_MOUNT, SystemNames
+from capstan.cluster.objects.pods import container, pod
+from capstan.cluster.objects.training import data_claim, data_claim_name
+from capstan.cluster.settings import ClusterSettings
+from capstan.errors import CapstanError, InvalidSpecError, Mistake
+from capstan.spec import MLSystem
+from capstan.spec.location import Location, path_text
+
+CONTAINER = "push"
+_POD_SECONDS = 3600
+"""A pod whose client was killed ends by itself."""
+_READY_SECONDS = 180.0
+_LOOK_SECONDS = 0.5
+_BLOCK = 1 << 20
+_GLOB = "*?["
+
+UNPACK = f"""
+import os, shutil, sys, tarfile
+from pathlib import Path
+root = Path({DATA_MOUNT!r})
+for left in root.glob(".push-*"):
+    shutil.rmtree(left, ignore_errors=True)
+room = root / f".push-{{os.getpid()}}"
+room.mkdir()
+try:
+    with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as tar:
+        tar.extractall(room, filter="data")
+    files = sorted(path for path in room.rglob("*") if path.is_file())
+    for file in files:
+        place = root / file.relative_to(room)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, place)
+finally:
+    shutil.rmtree(room, ignore_errors=True)
+print(len(files))
+"""
+"""What the pod runs: a tar on standard input becomes files in the volume."""
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """One file and where it goes."""
+
+    source: Path
+    place: PurePosixPath
+    """Below the volume."""
+
+
+def files_of(system: MLSystem) -> list[Pushed]:
+    """All files of sources and factories; raises InvalidSpecError for those that are not there or lie elsewhere."""
+    base, mistakes = system.base_dir.resolve(), []
+    found: dict[PurePosixPath, Path] = {}
+    for location, name in _named(system):
+        where = path_text(location)
+        if name.startswith("/") or ".." in PurePosixPath(name).parts:
+            mistakes.append(Mistake(where, f"{name!r} lies outside the file's folder; put it below {base}"))
+            continue
+        files = list(_files(base, name))
+        if not files:
+            mistakes.append(Mistake(where, f"{name!r} is no file in {base}; check the path"))
+        for file in files:
+            found[PurePosixPath(file.relative_to(base).as_posix())] = file
+    if mistakes:
+        raise InvalidSpecError(mistakes)
+    return [Pushed(source, place) for place, source in sorted(found.items())]
+
+
+def _named(system: MLSystem) -> Iterator[tuple[Location, str]]:
+    for index, source in enumerate(system.spec.data.sources):
+        path: str | None = getattr(source.chosen, "path", None)
+        key = {"json_lines": "jsonLines"}.get(source.kind, source.kind)
+        if path is not None and "://" not in path:
+            yield ("spec", "data", "sources", index, key, "path"), path
+    for index, candidate in enumerate(system.spec.training.candidates):
+        if candidate.custom is not None:
+            module = candidate.custom.factory.partition(":")[0].replace(".", "/")
+            place = system.base_dir / module
+            name = module if (place / "__init__.py").exists() else f"{module}.py"
+            yield ("spec", "training", "candidates", index, "custom", "factory"), name
+
+
+def _files(base: Path, name: str) -> Iterator[Path]:
+    roots = sorted(base.glob(name)) if any(character in name for character in _GLOB) else [base / name]
+    for root in roots:
+        if root.is_file():
+            yield root
+        elif root.is_dir():
+            yield from (
+                path for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts
+            )
+
+
+def push_pod(system: MLSystem, names: SystemNames, settings: ClusterSettings) -> Object:
+    """The pod that takes the files; it may do nothing and ends by itself."""
+    wait = (
+        "import signal, threading; ended = threading.Event(); "
+        f"signal.signal(signal.SIGTERM, lambda *_: ended.set()); ended.wait({_POD_SECONDS})"
+    )
+    claim = {"name": "data", "persistentVolumeClaim": {"claimName": data_claim_name(system, names)}}
+    taker = container(
+        CONTAINER,
+        settings.images.python,
+        settings.images,
+        ("python", "-c", wait),
+        mounts=[{"name": "data", "mountPath": DATA_MOUNT}],
+    )
+    spec = pod(names, settings, [taker], volumes=[claim], grace_seconds=1)
+    name = f"{names.system}-push"
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": names.metadata(name, names.labels("push"), None),
+        # The system's own account is made by the operator, and a push comes before the system.
+        "spec": {**spec, "serviceAccountName": "default", "restartPolicy": "Never"},
+    }
+
+
+def push(
+    kube: KubeClient,
+    system: MLSystem,
+    names: SystemNames,
+    settings: ClusterSettings,
+    files: Sequence[Pushed],
+    progress: Callable[[int, int], None],
+) -> None:
+    """Copy the files; `progress` is told the bytes sent and all bytes. Raises CapstanError if they do not arrive."""
+    for claim in data_claim(system, names, settings, None):
+        kube.apply(claim)
+    document = push_pod(system, names, settings)
+    name = str(document["metadata"]["name"])
+    _remove(kube, names.namespace, name)
+    kube.create(document)
+    try:
+        _wait_until_running(kube, names.namespace, name)
+        command = ["python", "-c", UNPACK]
+        content = tarred(files, progress)
+        said = run_with_input(kube, names.namespace, name, CONTAINER, command, content).strip()
+        if said != str(len(files)):
+            raise CapstanError(f"{name}: {said or 'no'} files arrived of {len(files)}; push them again")
+    finally:
+        kube.delete("Pod", name, names.namespace)
+
+
+def _remove(kube: KubeClient, namespace: str, name: str) -> None:
+    """What an earlier push has left."""
+    deadline = time.monotonic() + _READY_SECONDS
+    kube.delete("Pod", name, namespace)
+    while kube.get("Pod", name, namespace) is not None:
+        if time.monotonic() > deadline:
+            raise CapstanError(f"pod {name} of an earlier push does not end; `kubectl delete pod {name}`")
+        time.sleep(_LOOK_SECONDS)
+
+
+def _wait_until_running(kube: KubeClient, namespace: str, name: str) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while True:
+        found = kube.get("Pod", name, namespace)
+        status = (found or {}).get("status") or {}
+        if status.get("phase") == "Running":
+            return
+        if time.monotonic() > deadline or status.get("phase") in ("Failed", "Succeeded"):
+            raise CapstanError(f"pod {name} does not start: {_why(status)}")
+        time.sleep(_LOOK_SECONDS)
+
+
+def _why(status: Object) -> str:
+    for one in status.get("containerStatuses") or ():
+        waiting = (one.get("state") or {}).get("waiting") or {}
+        if waiting:
+            return f"{waiting.get('reason')}: {waiting.get('message', '')}"
+    for condition in status.get("conditions") or ():
+        if condition.get("status") == "False":
+            return f"{condition.get('reason')}: {condition.get('message', '')}"
+    return str(status.get("message") or status.get("phase") or "nothing is known of it")
+
+
+def tarred(files: Sequence[Pushed], progress: Callable[[int, int], None]) -> Iterator[bytes]:
+    """The files as one tar, piece by piece, padded as tar pads: so its reader knows the end without being told."""
+    total = sum(file.source.stat().st_size for file in files)
+    sent, written = 0, 0
+    progress(0, total)
+    for file in files:
+        with file.source.open("rb") as content:
+            info = tarfile.TarInfo(str(file.place))
+            info.size, info.mode, info.mtime = (
+                file.source.stat().st_size,
+                0o644,
+                int(file.source.stat().st_mtime),
+            )
+            header = info.tobuf(tarfile.PAX_FORMAT)
+            written += len(header)
+            yield header
+            left = info.size
+            while left:
+                piece = content.read(min(_BLOCK, left))
+                if not piece:
+                    raise CapstanError(f"{file.source} became shorter while it was sent; push it again")
+                left -= len(piece)
+                sent += len(piece)
+                written += len(piece)
+                yield piece
+                progress(sent, total)
+            padding = -info.size % tarfile.BLOCKSIZE
+            written += padding
+            yield bytes(padding)
+    end = 2 * tarfile.BLOCKSIZE
+    yield bytes(end + (-(written + end) % tarfile.RECORDSIZE))
