@@ -58,7 +58,7 @@ def _system(namespace: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_what_the_docs_say_is_kept_is_kept(
     kube: KubeClient, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
