@@ -241,7 +241,11 @@ class WatchedKube:
         self, kind: str, name: str, namespace: str | None, change: Object, *, sub: str | None = None
     ) -> Object:
         self._require_leave()
-        return self._written(kind, self._client.patch(kind, name, namespace, change, sub=sub))
+        try:
+            return self._written(kind, self._client.patch(kind, name, namespace, change, sub=sub))
+        except ConflictError:
+            self._refresh(kind, name, namespace)
+            raise
 
     def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
         self._require_leave()

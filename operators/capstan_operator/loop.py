@@ -21,7 +21,7 @@ from capstan.cluster.names import FINALIZER, SystemNames
 from capstan.domain.versions import SystemName, VersionName
 from capstan.engine import Engine, Outcome
 from capstan.engine.policies import system_policy
-from capstan.errors import CapstanError, InvalidSpecError, NotFoundError, UnavailableError
+from capstan.errors import CapstanError, ConflictError, InvalidSpecError, NotFoundError, UnavailableError
 from capstan.spec import MLSystem, parse
 from capstan_operator.cache import WatchedKube
 from capstan_operator.fixed import Applied, FixedObjects
@@ -127,6 +127,13 @@ class SystemLoop:
 
     def look(self, key: Key) -> float | None:
         """After how many seconds to look again; None: when something happens. Raises CapstanError to be tried again."""
+        try:
+            return self._look(key)
+        except ConflictError:
+            # Somebody wrote meanwhile; what they wrote has been read by now.
+            return 0.0
+
+    def _look(self, key: Key) -> float | None:
         document = self._read(key)
         if document is None:
             self._forget(key)

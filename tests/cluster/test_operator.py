@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cluster.operating.running import SYSTEM, Operator, Room, wait_for
+from cluster.operating.running import SPEC, SYSTEM, Operator, Room, wait_for
 
 from capstan.adapters.kube_client import KubeClient
 
@@ -66,7 +66,7 @@ def test_an_operator_killed_again_and_again_mid_rollout_doubles_nothing(room: Ro
         time.sleep(chance.uniform(0.3, 4.0))
         operator.kill()
         operator = room.lead(hasty=True)
-    wait_for("v2 is the champion", lambda: room.champion == "v2", 150)
+    room.follow("v2 is the champion", lambda: room.champion == "v2", 150)
     room.world.resolve()
     with room.world.open() as parts:
         assert [request.champion for request in parts.pipelines.started] == [None, "v1"]
@@ -96,11 +96,11 @@ def test_an_operator_whose_connection_is_cut_ends_and_the_next_one_goes_on(room:
     room.serve()
     room.until_canary()
     proxy.cut()
-    wait_for("it ends, for it can't renew its Lease", lambda: operator.process.poll() is not None, 15)
+    wait_for("it ends, for it can't renew its Lease", lambda: operator.process.poll() is not None, 30)
     assert operator.process.returncode == 1
     proxy.mend()
-    room.lead(through=proxy, hasty=True)
-    wait_for("v2 is the champion", lambda: room.champion == "v2", 120)
+    room.lead(through=proxy)
+    room.follow("v2 is the champion", lambda: room.champion == "v2", 120, through=proxy)
     with room.world.open() as parts:
         assert len(parts.pipelines.started) == 2
 
@@ -174,7 +174,8 @@ def data_of(room: Room) -> object:
 def test_a_file_that_cannot_be_followed_is_told_and_what_serves_goes_on(room: Room):
     room.lead()
     room.serve()
-    room.apply(retraining={"triggers": [{"newData": {"rows": 1000}}]})
+    # The API server's rules can't know the time zones of the world.
+    room.apply(data={**SPEC["data"], "timeZone": "Mars/Base"})
     wait_for("it is refused", lambda: room.condition("Stalled") == ("True", "InvalidSpec"))
     assert room.condition("Ready") == ("False", "InvalidSpec")
     assert "InvalidSpec" in room.reasons()
@@ -183,7 +184,7 @@ def test_a_file_that_cannot_be_followed_is_told_and_what_serves_goes_on(room: Ro
         assert parts.traffic.read_back() is not None
     room.apply()
     wait_for("it is followed again", lambda: room.condition("Ready")[0] == "True")
-    assert room.condition("Stalled") == ("", "")
+    assert room.condition("Stalled")[0] != "True"
 
 
 def test_a_deleted_system_leaves_nothing_and_its_champion_serves_to_the_end(room: Room):

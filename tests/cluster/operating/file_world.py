@@ -1,7 +1,7 @@
 """Everything but Kubernetes, in files: it stays as it is when the operator is killed, and counts what was done.
 
-The store is the real one. Trainings end at once, versions are ready at once, the gateway obeys, and each version gets as
-many requests as its share says.
+The store is the real one. Trainings end at once, versions are ready at once, the gateway obeys, and each version gets
+as many requests as its share says.
 """
 
 from __future__ import annotations

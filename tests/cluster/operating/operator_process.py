@@ -27,11 +27,11 @@ def main() -> int:
     parser.add_argument("--world", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--name", default="operator")
-    parser.add_argument("--hasty", action="store_true", help="a Lease of four seconds")
+    parser.add_argument("--hasty", action="store_true", help="a Lease of eight seconds")
     options = parser.parse_args()
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    timing = Timing(duration=4.0, renew_deadline=3.0, renew=1.0, retry=0.5) if options.hasty else Timing()
+    timing = Timing(duration=8.0, renew_deadline=6.0, renew=1.5, retry=0.5) if options.hasty else Timing()
     app = App(
         KubeClient.from_kubeconfig(file=options.kubeconfig),
         ClusterSettings(namespace=options.namespace, watch_namespaces=(options.namespace,)),

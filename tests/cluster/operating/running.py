@@ -125,7 +125,7 @@ class Room:
             *("--name", name),
             *(["--hasty"] if hasty else []),
         ]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"}
         with log.open("wb") as output:
             process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT, env=environment)
         operator = Operator(process, port, log)
@@ -137,6 +137,16 @@ class Room:
         operator = self.start(**how)
         wait_for("an operator leads", lambda: operator.leads, 90)
         return operator
+
+    def follow(self, what: str, holds: Callable[[], Any], seconds: float, **how: Any) -> None:
+        """As `wait_for`; an operator that has ended is started again, as a kubelet would."""
+
+        def looked() -> Any:
+            if self.operators[-1].process.poll() is not None:
+                self.start(**how)
+            return holds()
+
+        wait_for(what, looked, seconds)
 
     def proxy(self) -> TcpProxy:
         """A way to the API server that can be cut."""

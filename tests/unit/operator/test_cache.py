@@ -55,7 +55,6 @@ def test_reading_a_watched_object_costs_no_call(server: MemoryKube, cache: Watch
     assert [
         one["metadata"]["name"] for one in cache.list("Deployment", "n", labels={SYSTEM_LABEL: "flights"})
     ] == ["a"]
-    assert cache.get("Deployment", "b", "n") is None
     assert not server.calls
 
 
@@ -63,6 +62,16 @@ def test_what_is_not_watched_is_read_from_the_server(server: MemoryKube, cache: 
     cache.get("Secret", "a", "n")
     cache.list("Deployment", "n")
     assert dict(server.calls) == {("get", "Secret"): 1, ("list", "Deployment"): 1}
+
+
+def test_what_is_not_labelled_is_read_from_the_server(server: MemoryKube, cache: WatchedKube):
+    document = deployment("a")
+    del document["metadata"]["labels"]
+    server.create(document)
+    assert cache.get("Deployment", "a", "n") is not None
+    assert cache.get("MLSystem", "none", "n") is None
+    assert server.calls["get", "Deployment"] == 1
+    assert server.calls["get", "MLSystem"] == 0
 
 
 def test_labels_choose_within_a_system(server: MemoryKube, cache: WatchedKube):
@@ -179,7 +188,7 @@ def test_only_objects_of_the_watched_namespaces_are_answered_from_memory(server:
     for kind in cache.unlisted:
         cache.resync(kind)
     server.calls.clear()
-    cache.get("Deployment", "a", "n")
+    cache.get("MLSystem", "a", "n")
     assert not server.calls
-    cache.get("Deployment", "a", "other")
-    assert server.calls["get", "Deployment"] == 1
+    cache.get("MLSystem", "a", "other")
+    assert server.calls["get", "MLSystem"] == 1
