@@ -25,6 +25,7 @@ _HOPELESS = frozenset(
     }
 )
 """Reasons of a waiting container that only somebody's help or a long wait ends."""
+_LONGEST_LINE = 500
 _RESTARTS_BORNE = 1
 """A container that starts a third time crashes, whatever it does between two crashes."""
 
@@ -105,7 +106,9 @@ def _trouble(container: Object) -> str | None:
 
 
 def _line(reason: object, message: object) -> str:
-    return ": ".join(" ".join(str(part).split()) for part in (reason, message) if part)[:500]
+    text = ": ".join(" ".join(str(part).split()) for part in (reason, message) if part)
+    # A program that dies says why at the end.
+    return text if len(text) <= _LONGEST_LINE else f"{text[:100]} ... {text[-(_LONGEST_LINE - 105) :]}"
 
 
 def _containers(pod: Object) -> Iterator[Any]:

@@ -144,3 +144,12 @@ def test_trouble_is_one_line_that_names_pod_container_and_reason() -> None:
     assert (
         trouble_of(deployment(), [crashed]) == "toy-v1-x: model: CrashLoopBackOff: Traceback no such module"
     )
+
+
+def test_a_long_trouble_keeps_its_end_where_programs_say_why_they_die() -> None:
+    crashed = pod(main=ended(1, "x" * 5000 + " no module named 'encodings'", waiting="CrashLoopBackOff"))
+    said = trouble_of(deployment(), [crashed])
+    assert said is not None
+    assert said.startswith("toy-v1-x: model: CrashLoopBackOff: x")
+    assert said.endswith("no module named 'encodings'")
+    assert len(said) < 600
