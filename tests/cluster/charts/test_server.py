@@ -19,6 +19,8 @@ def _apply_dry(document: dict[str, object], namespace: str) -> str:
             "apply",
             "--server-side",
             "--dry-run=server",
+            # An installation beside this one owns the roles that a cluster has once.
+            "--force-conflicts",
             "--validate=strict",
             "-n",
             namespace,
