@@ -16,7 +16,7 @@ tier = started=$$(date +%s); echo "== $(1)"; $(RUN) pytest -q $(2) $(3); code=$$
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: chromium versitygw help setup demo test test-cluster check bench format clean docs charts images kind
+.PHONY: chromium postgresql versitygw help setup demo test test-cluster check bench format clean docs charts images kind
 .DEFAULT_GOAL := help
 
 help: ## list these words
@@ -35,6 +35,12 @@ chromium:
 	@command -v chromium >/dev/null || { echo "setting up: Chromium"; \
 		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends chromium fonts-liberation; }
 
+# So does the registry's contract on an MLflow server like those in clusters.
+postgresql:
+	@command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { \
+		echo "setting up: PostgreSQL"; \
+		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends postgresql; }
+
 # Tests of object storage need a real S3 server; this one is a Go program.
 TOOLS := $(or $(CAPSTAN_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/capstan/tools)
 versitygw:
@@ -48,7 +54,7 @@ demo: $(STAMP) ## eleven months of real flights through the whole loop, in about
 	@$(RUN) python examples/flight-delays/prepare.py
 	@$(RUN) capstan demo $(EXAMPLE)
 
-test: $(STAMP) chromium versitygw ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
+test: $(STAMP) chromium postgresql versitygw ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
 	@$(call tier,unit,tests/unit,-n 2)
 	@$(call tier,simulation,tests/simulation,-n 2)
 	@$(call tier,contract,tests/contract,-n 2 --dist loadfile --no-loadscope-reorder,real)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,37 +143,36 @@ def test_a_broken_database_is_unavailable(tmp_path: Path) -> None:
         registry_on(tmp_path).aliases()
 
 
-@pytest.fixture
-def server(empty_database: Path, tmp_path: Path) -> Iterator[str]:
-    shutil.copyfile(empty_database, tmp_path / "server.db")
+# -- on servers
+
+
+@contextmanager
+def served(folder: Path, backend: str) -> Iterator[str]:
+    """URL of a real tracking server on this backend, which keeps artifacts itself."""
+    folder.mkdir(exist_ok=True)
     port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    command += ["--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}"]
-    command += ["--artifacts-destination", str(tmp_path / "served")]
-    with (tmp_path / "server.log").open("wb") as log:
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--workers", "1", "--backend-store-uri", backend]
+    command += ["--artifacts-destination", str(folder / "served")]
+    log = folder / "server.log"
+    with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, cwd=tmp_path
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=folder,
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 180
         while True:
             try:
                 if httpx.get(f"http://127.0.0.1:{port}/health").is_success:
                     break
             except httpx.HTTPError:
-                assert process.poll() is None, (tmp_path / "server.log").read_text()
-                assert time.monotonic() < deadline, (tmp_path / "server.log").read_text()
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.2)
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -178,16 +180,127 @@ def server(empty_database: Path, tmp_path: Path) -> Iterator[str]:
         process.wait(20)
 
 
-def test_a_tracking_server_keeps_the_same_contract(server: str, tmp_path: Path) -> None:
-    registry = MlflowRegistry(SYSTEM, tracking_uri=server)
-    manifest = tmp_path / "manifest.json"
-    manifest.write_text("{}")
-    registry.record_run(
-        trained("run-a"), RunRecord({"a": "b"}, {"c": 1.0}, {"model/manifest.json": manifest})
+@pytest.fixture(scope="module")
+def server(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copyfile(empty_database, folder / "server.db")
+    with served(folder, f"sqlite:///{folder / 'server.db'}") as url:
+        yield url
+
+
+def registry_of_a_namespace(url: str) -> MlflowRegistry:
+    """Empty: the registered model carries a namespace that no other test uses."""
+    return MlflowRegistry(SYSTEM, tracking_uri=url, model=f"team-{secrets.token_hex(4)}.{SYSTEM}")
+
+
+class TestMlflowServer(RegistryContract):
+    @pytest.fixture
+    def registry(self, server: str) -> MlflowRegistry:
+        return registry_of_a_namespace(server)
+
+    def test_a_run_and_its_artifacts_go_through_the_server(
+        self, registry: MlflowRegistry, tmp_path: Path
+    ) -> None:
+        manifest = tmp_path / "manifest.json"
+        manifest.write_text('{"rows": 3}')
+        record = RunRecord({"a": "b"}, {"c": 1.0}, {"model/manifest.json": manifest})
+        run_id = registry.record_run(trained("run-a"), record)
+        assert registry.record_run(trained("run-a"), record) == run_id
+
+        from mlflow import MlflowClient
+
+        client = MlflowClient(registry.tracking_uri)
+        assert client.get_run(run_id).info.artifact_uri.startswith("mlflow-artifacts:")
+        kept = Path(client.download_artifacts(run_id, "model/manifest.json", str(tmp_path)))
+        assert kept.read_text() == '{"rows": 3}'
+
+    def test_the_same_system_of_two_namespaces_is_two_models(
+        self, registry: MlflowRegistry, server: str
+    ) -> None:
+        register(registry, "run-a")
+        other = registry_of_a_namespace(server)
+        assert other.versions() == []
+        assert register(other, "run-b").name == "v1"
+        assert [version.run for version in registry.versions()] == ["run-a"]
+
+
+POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+"""Debian and Ubuntu keep the server out of PATH."""
+
+
+@pytest.fixture(scope="module")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """SQLAlchemy's address of a real PostgreSQL of this test alone; it refuses to run as root."""
+    found = shutil.which("postgres") or (str(POSTGRES[-1]) if POSTGRES else None)
+    if found is None:
+        pytest.fail("this tier needs PostgreSQL's server: apt-get install postgresql")
+    programs = Path(found).parent
+    folder = Path(tempfile.mkdtemp(prefix="capstan-postgresql-"))
+    as_user = []
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    data, port = folder / "data", free_port()
+
+    def call(*command: str) -> None:
+        subprocess.run([*as_user, *command], check=True, capture_output=True, cwd=folder)
+
+    call(str(programs / "initdb"), "-D", str(data), "-U", "capstan", "-A", "trust", "--no-sync")
+    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} -c fsync=off"
+    call(str(programs / "pg_ctl"), "-D", str(data), "-o", options, "-l", str(folder / "log"), "-w", "start")
+    try:
+        yield f"postgresql+psycopg2://capstan@127.0.0.1:{port}/postgres"
+    finally:
+        call(str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.slow
+class TestMlflowServerOnPostgresql(TestMlflowServer):
+    """The same on the database that the chart's documentation names for more than one user."""
+
+    @pytest.fixture(scope="class")
+    def server(self, postgresql: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+        with served(tmp_path_factory.mktemp("server"), postgresql) as url:
+            yield url
+
+
+def test_the_client_needs_no_more_than_mlflow_skinny_and_no_home(server: str, tmp_path: Path) -> None:
+    """As in the operator's image and in pods: a read-only root, /tmp, and none of MLflow's heavy parts."""
+    program = f"""
+import sys
+HEAVY = {{"pandas", "sklearn", "flask", "sqlalchemy", "alembic", "matplotlib", "docker", "graphene"}}
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+    def find_spec(self, name, path=None, target=None):
+        return None if name.split(".")[0] in HEAVY else self.finder.find_spec(name, path, target)
+sys.meta_path = [Without(finder) for finder in sys.meta_path]
+from contract.suites.registry import register
+from capstan.adapters.mlflow_registry import MlflowRegistry
+from capstan.domain.versions import SystemName
+registry = MlflowRegistry(SystemName("s"), tracking_uri={server!r}, model="skinny.s")
+kept = register(registry, "run-a")
+assert registry.versions() == [kept]
+registry.set_alias("champion", kept.name)
+print(dict(registry.aliases()))
+"""
+    tests = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={
+            "HOME": "/nonexistent",
+            "TMPDIR": str(tmp_path),
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(tests),
+        },
+        cwd=tmp_path,
+        check=False,
     )
-    kept = register(registry, "run-a")
-    assert register(registry, "run-a") == kept
-    assert registry.version(kept.name) == kept
-    registry.set_alias("champion", kept.name)
-    registry.set_alias("challenger", None)
-    assert dict(registry.aliases()) == {"champion": kept.name}
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "{'champion': 'v1'}"
+    assert {path.name for path in tmp_path.iterdir()} <= {
+        path.name for path in tmp_path.glob(".capstan-registry-*")
+    }, "nothing is written but the lock"
