@@ -268,7 +268,12 @@ class RecordedSystem:
         return int(count), int(distinct)
 
     def story(self) -> str:
+        told = self._get(self.names.monitor, MONITOR_PORT, "/windows") or {}
         lines = [f"stats: {json.dumps(self.stats())[:2000]}"]
+        lines.append(f"monitor: {json.dumps({key: told.get(key) for key in ('version', 'since', 'error')})}")
+        lines.append(
+            f"windows: {[(one['start'], one['rows'], one['drift']) for one in told.get('windows', [])]}"
+        )
         for one in self.kube.list("Pod", self.namespace):
             name, status = one["metadata"]["name"], one["status"]
             lines.append(f"{name}: {status.get('phase')} {json.dumps(status.get('containerStatuses'))[:600]}")
