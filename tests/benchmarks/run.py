@@ -1,4 +1,4 @@
-"""All benchmarks, one after another: `make bench`. `--only serving,drift,pipeline` chooses, `--quick` shortens."""
+"""All benchmarks, one after another: `make bench`. `--only serving,drift,...` chooses, `--quick` shortens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("pipeline", "drift", "serving")
+PARTS = ("pipeline", "drift", "serving", "operator")
 
 
 def main() -> int:
