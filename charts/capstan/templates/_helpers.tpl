@@ -60,6 +60,7 @@ object-storage-keys
   "watch_namespaces" .Values.watchNamespaces
   "images" $images
   "seldon_executor" .Values.seldonExecutor
+  "detectors" .Values.detectors
   "sync_record" .Values.syncRecord
   "artifacts" (include "capstan.artifacts" .)
   "master_key" "/etc/capstan/keys/master"

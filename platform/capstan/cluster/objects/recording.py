@@ -147,6 +147,7 @@ def _monitor_config(system: MLSystem, names: SystemNames, settings: ClusterSetti
         "spec": f"{CONFIG_MOUNT}/spec.json",
         "artifacts": artifacts_place(names, settings).uri,
         "home": f"{RECORD_MOUNT}/watched",
+        "detectors": settings.detectors,
         "interval_seconds": min(60.0, max(5.0, window / 10)),
         # Payloads of a window's last second are flushed by then.
         "grace_seconds": min(60.0, max(1.5 * FLUSH_SECONDS, window / 4)),
