@@ -30,7 +30,7 @@ class Timing:
 
     duration: float = 15.0
     """Without a renewal for so long, another may take it."""
-    renew_deadline: float = 10.0
+    renew_deadline: float = 12.0
     """Without a successful renewal for so long, the holder stops."""
     renew: float = 5.0
     retry: float = 2.0
@@ -216,7 +216,7 @@ class Leadership:
                 pause = timing.renew if self._lock.try_to_hold() else 0.1
             except CapstanError as error:
                 logger.warning("the Lease was not renewed: %s", error)
-                pause = timing.retry / 2
+                pause = timing.retry / 4
 
     def _watch(self) -> None:
         while not self._wait(self._stopping, _WATCHDOG_SECONDS):

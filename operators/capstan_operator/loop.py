@@ -93,6 +93,8 @@ class _Known:
     problem: tuple[str, str] | None = None
     """(reason, message) for which nothing is done; None: the file can be followed."""
     is_suspended: bool = False
+    has_gateway: bool = True
+    """Of its own; else Istio's serves it."""
     applied: Applied = field(default_factory=Applied)
     is_new: bool = True
     """The fixed objects of this generation have not been looked at."""
@@ -264,6 +266,8 @@ class SystemLoop:
         """Whether traffic or a training is in progress that should end in order."""
         if known.problem is not None or not _has_begun(document):
             return False
+        if not known.has_gateway:
+            return True
         gateway = SystemNames(key[0], SystemName(key[1])).gateway
         seen = self._kube.seen("Deployment", key[0], gateway)
         # Without a gateway nobody is served any more: the namespace, or everything in the foreground, is going.
@@ -296,6 +300,7 @@ class SystemLoop:
             system = parsed(document)
             system_policy(system)
             fresh.is_suspended = system.spec.suspend
+            fresh.has_gateway = system.spec.serving.traffic.provider == "Envoy"
         except InvalidSpecError as error:
             fresh.problem = ("InvalidSpec", str(error))
         self._known[key] = fresh

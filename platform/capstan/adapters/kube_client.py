@@ -189,7 +189,7 @@ class KubeClient:
         """A client of the same server, with a connection of its own, that gives up soon and tries nothing twice."""
         from kubernetes import client
 
-        return KubeClient(client.ApiClient(self._api.configuration), tries=1, timeout_seconds=(2.0, 4.0))
+        return KubeClient(client.ApiClient(self._api.configuration), tries=1, timeout_seconds=(2.0, 2.5))
 
     @property
     def configuration(self) -> Any:

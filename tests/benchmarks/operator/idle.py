@@ -1,4 +1,4 @@
-"""The operator with everything it imports; its systems do nothing, their models, gateways and registry are in memory."""
+"""The operator with everything it imports; its systems do nothing: models, gateways and registry are in memory."""
 
 from __future__ import annotations
 
