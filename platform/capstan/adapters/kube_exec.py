@@ -44,22 +44,45 @@ def run_with_input(
             _preload_content=False,
         )
         try:
-            for piece in content:
-                for start in range(0, len(piece), _PIECE):
-                    session.write_stdin(piece[start : start + _PIECE])
-                session.update(timeout=0)
-                if not session.is_open():
-                    break
-            session.run_forever(timeout=_PATIENCE_SECONDS)
-            wrote = session.read_channel(STDOUT_CHANNEL, timeout=0)
-            complained = session.read_channel(STDERR_CHANNEL, timeout=0)
-            ended = session.read_channel(ERROR_CHANNEL, timeout=0)
+            broken = _send(session, content)
+            wrote = _read(session.sock)
         finally:
             session.close()
     except (ApiException, WebSocketException, OSError) as error:
         raise UnavailableError(PART, f"{pod}: the connection broke: {error}"[:500]) from error
-    _require_success(pod, ended, complained)
-    return str(wrote)
+    _require_success(pod, wrote.get(ERROR_CHANNEL, ""), wrote.get(STDERR_CHANNEL, "") or broken)
+    return wrote.get(STDOUT_CHANNEL, "")
+
+
+def _send(session: Any, content: Iterable[bytes]) -> str:
+    """Why not all was taken; empty: all was. A command that fails stops listening, and says why on another channel."""
+    from websocket import WebSocketException
+
+    for piece in content:
+        for start in range(0, len(piece), _PIECE):
+            try:
+                session.write_stdin(piece[start : start + _PIECE])
+            except (WebSocketException, OSError) as error:
+                return str(error)
+    return ""
+
+
+def _read(socket: Any) -> dict[int, str]:
+    """All that comes until the other side closes, by channel.
+
+    Not by the session's own `run_forever`: it waits for the socket while the last frames lie in the TLS layer already.
+    """
+    from websocket import ABNF
+
+    socket.settimeout(_PATIENCE_SECONDS)
+    heard: dict[int, bytes] = {}
+    while True:
+        code, frame = socket.recv_data_frame(True)
+        if code == ABNF.OPCODE_CLOSE:
+            return {channel: text.decode("utf-8", "replace") for channel, text in heard.items()}
+        if code in (ABNF.OPCODE_BINARY, ABNF.OPCODE_TEXT) and frame.data:
+            channel = frame.data[0]
+            heard[channel] = heard.get(channel, b"") + frame.data[1:]
 
 
 def _require_success(pod: str, ended: str, complained: str) -> None:

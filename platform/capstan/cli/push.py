@@ -57,6 +57,7 @@ def push(
                 narrator.advance("sent", sent // 1024, total // 1024, "KiB")
 
             push_files(cast("KubeClient", place.kube), system, names, known, files, progress)
-            narrator.say(f"{len(files)} files are in the data volume of {names.system} in {place}")
+            what = "1 file is" if len(files) == 1 else f"{len(files)} files are"
+            narrator.say(f"{what} in the data volume of {names.system} in {place}")
         if json:
             print_json({"files": [str(one.place) for one in files], "system": names.system})

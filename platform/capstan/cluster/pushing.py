@@ -33,24 +33,38 @@ _GLOB = "*?["
 UNPACK = f"""
 import os, shutil, sys, tarfile
 from pathlib import Path
-root = Path({DATA_MOUNT!r})
-for left in root.glob(".push-*"):
-    shutil.rmtree(left, ignore_errors=True)
+class Input:
+    left = int(sys.argv[1])
+    def read(self, size):
+        data = sys.stdin.buffer.read(min(size, self.left))
+        self.left -= len(data)
+        return data
+root, input = Path({DATA_MOUNT!r}), Input()
+for rest in root.glob(".push-*"):
+    shutil.rmtree(rest, ignore_errors=True)
 room = root / f".push-{{os.getpid()}}"
-room.mkdir()
 try:
-    with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as tar:
-        tar.extractall(room, filter="data")
+    room.mkdir()
+    safely = {{"filter": "data"}} if hasattr(tarfile, "data_filter") else {{}}
+    with tarfile.open(fileobj=input, mode="r|") as tar:
+        tar.extractall(room, **safely)
     files = sorted(path for path in room.rglob("*") if path.is_file())
     for file in files:
         place = root / file.relative_to(room)
         place.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, place)
+except (OSError, tarfile.TarError) as error:
+    sys.exit(f"{{type(error).__name__}}: {{error}}")
 finally:
     shutil.rmtree(room, ignore_errors=True)
+    while input.left and input.read(1 << 20):
+        pass
 print(len(files))
 """
-"""What the pod runs: a tar on standard input becomes files in the volume."""
+"""What the pod runs: a tar of so many bytes on standard input becomes files in the volume.
+
+It takes all its input even when it fails: a command that ends before is never heard to have ended.
+"""
 
 
 @dataclass(frozen=True)
@@ -148,7 +162,7 @@ def push(
     kube.create(document)
     try:
         _wait_until_running(kube, names.namespace, name)
-        command = ["python", "-c", UNPACK]
+        command = ["python", "-c", UNPACK, str(tar_size(files))]
         content = tarred(files, progress)
         said = run_with_input(kube, names.namespace, name, CONTAINER, command, content).strip()
         if said != str(len(files)):
@@ -190,34 +204,44 @@ def _why(status: Object) -> str:
     return str(status.get("message") or status.get("phase") or "nothing is known of it")
 
 
+def _header(file: Pushed) -> tuple[bytes, int]:
+    """The file's header in the tar, and its size."""
+    stat, info = file.source.stat(), tarfile.TarInfo(str(file.place))
+    info.size, info.mode, info.mtime = stat.st_size, 0o644, int(stat.st_mtime)
+    return info.tobuf(tarfile.PAX_FORMAT), info.size
+
+
+def _padding(size: int, unit: int = tarfile.BLOCKSIZE) -> int:
+    return -size % unit
+
+
+def tar_size(files: Sequence[Pushed]) -> int:
+    """Bytes of the whole tar, which is padded as tar pads."""
+    size = sum(len(header) + length + _padding(length) for header, length in map(_header, files))
+    size += 2 * tarfile.BLOCKSIZE
+    return size + _padding(size, tarfile.RECORDSIZE)
+
+
 def tarred(files: Sequence[Pushed], progress: Callable[[int, int], None]) -> Iterator[bytes]:
-    """The files as one tar, piece by piece, padded as tar pads: so its reader knows the end without being told."""
-    total = sum(file.source.stat().st_size for file in files)
-    sent, written = 0, 0
+    """The files as one tar, piece by piece; `progress` is told the bytes of files sent, and all of them."""
+    whole, total = tar_size(files), sum(file.source.stat().st_size for file in files)
+    written = sent = 0
     progress(0, total)
     for file in files:
+        header, left = _header(file)
+        padding = _padding(left)
+        written += len(header) + left + padding
+        yield header
         with file.source.open("rb") as content:
-            info = tarfile.TarInfo(str(file.place))
-            info.size, info.mode, info.mtime = (
-                file.source.stat().st_size,
-                0o644,
-                int(file.source.stat().st_mtime),
-            )
-            header = info.tobuf(tarfile.PAX_FORMAT)
-            written += len(header)
-            yield header
-            left = info.size
             while left:
                 piece = content.read(min(_BLOCK, left))
                 if not piece:
                     raise CapstanError(f"{file.source} became shorter while it was sent; push it again")
                 left -= len(piece)
                 sent += len(piece)
-                written += len(piece)
                 yield piece
                 progress(sent, total)
-            padding = -info.size % tarfile.BLOCKSIZE
-            written += padding
-            yield bytes(padding)
-    end = 2 * tarfile.BLOCKSIZE
-    yield bytes(end + (-(written + end) % tarfile.RECORDSIZE))
+        yield bytes(padding)
+    if written > whole - 2 * tarfile.BLOCKSIZE:
+        raise CapstanError("files became longer while they were sent; push them again")
+    yield bytes(whole - written)

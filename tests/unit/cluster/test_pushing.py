@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from capstan.cluster.names import DATA_MOUNT, SystemNames
-from capstan.cluster.pushing import UNPACK, Pushed, files_of, push_pod, tarred
+from capstan.cluster.pushing import UNPACK, Pushed, files_of, push_pod, tar_size, tarred
 from capstan.cluster.settings import ClusterSettings
 from capstan.domain.versions import SystemName
 from capstan.errors import InvalidSpecError
@@ -71,9 +71,10 @@ def test_files_outside_the_folder_are_refused(tmp_path: Path, path: str) -> None
         files_of(system)
 
 
-def unpack(root: Path, content: bytes) -> subprocess.CompletedProcess[bytes]:
+def unpack(root: Path, content: bytes, size: int | None = None) -> subprocess.CompletedProcess[bytes]:
     script = UNPACK.replace(repr(DATA_MOUNT), repr(str(root)))
-    return subprocess.run([sys.executable, "-c", script], input=content, capture_output=True)
+    command = [sys.executable, "-c", script, str(len(content) if size is None else size)]
+    return subprocess.run(command, input=content, capture_output=True)
 
 
 def sent(files: list[Pushed]) -> bytes:
@@ -98,15 +99,31 @@ def test_a_push_that_is_cut_off_changes_nothing(system: MLSystem, tmp_path: Path
     volume = tmp_path / "volume"
     (volume / "data").mkdir(parents=True)
     (volume / "data/flights-1.csv").write_text("old")
-    done = unpack(volume, sent(files_of(system))[:2500])
+    content = sent(files_of(system))
+    done = unpack(volume, content[:2500], len(content))
     assert done.returncode != 0
     assert [p.name for p in volume.rglob("*") if p.is_file()] == ["flights-1.csv"]
     assert (volume / "data/flights-1.csv").read_text() == "old"
 
 
-def test_the_tar_ends_on_a_record_so_that_its_reader_waits_for_nothing(system: MLSystem) -> None:
-    assert len(sent(files_of(system))) % 10_240 == 0
-    assert len(sent([])) == 10_240
+def test_a_push_that_fails_takes_all_its_input_and_says_why(system: MLSystem, tmp_path: Path) -> None:
+    """A command that ends before its input does is never heard to have ended."""
+    script = UNPACK.replace(repr(DATA_MOUNT), repr(str(tmp_path / "not there")))
+    content = bytes(4_000_000)
+    command = [sys.executable, "-c", script, str(len(content))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdin is not None
+        assert running.stderr is not None
+        running.stdin.write(content)
+        running.stdin.flush()
+        assert b"FileNotFoundError" in running.stderr.read()
+    assert running.returncode == 1
+
+
+def test_the_size_of_the_tar_is_known_before(system: MLSystem) -> None:
+    for files in (files_of(system), []):
+        assert len(sent(files)) == tar_size(files)
+        assert tar_size(files) % 10_240 == 0
 
 
 def test_progress_reaches_the_whole(system: MLSystem) -> None:
