@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cluster.charts.installed import image
 from cluster.loop.installed import Installed, installed
 from cluster.loop.parcels import NAME, past, write_table
 from cluster.loop.traffic import Asked, Traffic
@@ -58,6 +59,11 @@ class Story:
 
     def capstan(self, *arguments: str) -> str:
         return self.run("capstan", *arguments)
+
+    def push(self) -> None:
+        """Copy the tables to the data volume."""
+        where = ("--context", ".", "--namespace", self.namespace)
+        self.capstan("push", "system.yaml", *where, "--image", image("python"))
 
     @property
     def users(self) -> Traffic:
@@ -103,7 +109,7 @@ def story(
     namespace = new_namespace()
     with (
         seldon_operator(kube, namespace),
-        installed(kube, new_namespace()) as platform,
+        installed(kube, new_namespace(), systems=namespace) as platform,
         pytest.MonkeyPatch.context() as patch,
     ):
         for name, value in platform.storage_keys().items():
@@ -142,7 +148,7 @@ def test_one_file_becomes_a_served_model(story: Story) -> None:
     write_table(
         story.folder / "data" / "past.csv", past(datetime.now(UTC), minutes=40, per_second=20, seed=1)
     )
-    story.capstan("push", "system.yaml", "--namespace", story.namespace)
+    story.push()
     story.run("kubectl", "-n", story.namespace, "apply", "-f", "system.yaml")
     watched = story.watched
     watched.eventually(lambda: watched.champion == "v1", 300, "a first champion")
@@ -182,7 +188,7 @@ def test_drift_starts_one_retraining_that_is_promoted_step_by_step(story: Story)
     watched.eventually(lambda: "DriftDetected" in watched.told(after=before), 300, "a drift alert")
     # What happened since is in the warehouse by now.
     write_table(story.folder / "data" / "recent.csv", list(story.users.rows))
-    story.capstan("push", "system.yaml", "--namespace", story.namespace)
+    story.push()
     steps = follow_rollout(story, before, challenger="v2", seconds=600)
     assert watched.champion == "v2", watched.told_in_full()
     told = watched.told(after=before)

@@ -33,31 +33,28 @@ def stack_options() -> list[str]:
     return _set(values)
 
 
-def operator_options(namespace: str) -> list[str]:
-    """For one namespace, so that installations beside each other do not meet."""
+def operator_options(systems: str) -> list[str]:
+    """For systems of one namespace, so that installations beside each other do not meet."""
     return _set(
         {
             "images.registry": REGISTRY,
             "images.tag": TAG,
-            "watchNamespaces": f"{{{namespace}}}",
+            "watchNamespaces": f"{{{systems}}}",
             "userRoles": "false",
         }
     )
 
 
-def install(namespace: str) -> None:
-    """Both charts, or an upgrade of both; returns when all pods are ready."""
-    stack = [
-        "--set",
-        f"prometheus.watchNamespaces={{{namespace}}}",
-        *stack_options(),
-    ]
+def install(namespace: str, systems: str | None = None) -> None:
+    """Both charts, or an upgrade of both; returns when all pods are ready. `systems`: their namespace, if another one."""
+    systems = systems or namespace
+    stack = ["--set", f"prometheus.watchNamespaces={{{systems}}}", *stack_options()]
     _helm(namespace, "upgrade", "--install", "stack", str(CHARTS / "capstan-stack"), *stack)
     apply_definitions()
     _helm(
         namespace,
         *("upgrade", "--install", "capstan", str(CHARTS / "capstan"), "--skip-crds"),
-        *operator_options(namespace),
+        *operator_options(systems),
     )
     for what in (
         "statefulset/mlflow",
