@@ -84,7 +84,7 @@ class ClusterSettings(_Settings):
     """Whether Seldon puts its executor beside a model, for Seldon's own clients and metrics; False where systems live
     under Pod Security "restricted", which refuses the executor: it does not drop its capabilities."""
     detectors: Literal["AlibiDetect", "Scipy"] = "AlibiDetect"
-    """Which library measures drift; both decide the same. alibi-detect's licence is BSL 1.1, and an image may lack it."""
+    """Which library measures drift; both decide the same. alibi-detect is under BSL 1.1, and an image may lack it."""
     sync_record: bool = True
     """Whether a payload is on the disk before it is acknowledged: survives a dying node, costs an fsync a batch."""
     storage_class: str | None = None
