@@ -19,9 +19,9 @@ from capstan.adapters.kube_client import RESOURCES, KubeClient, Object
 from capstan.cluster.names import SYSTEM_LABEL
 from capstan_operator.cache import Watch, WatchedKube
 
-SERVER_SECONDS = 35
+SERVER_SECONDS = 25
 """The API server ends a watch after this, having told how far it got; so an idle watch is opened anew, not listed."""
-SILENT_SECONDS = 42.0
+SILENT_SECONDS = 31.0
 """A connection that says nothing for so long is dead: even the end of the watch did not come."""
 _SETTLE_SECONDS = 0.2
 """Pods change in bursts; a short while later one look sees them all."""

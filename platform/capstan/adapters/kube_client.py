@@ -21,8 +21,8 @@ FIELD_MANAGER = "capstan"
 EXISTS = "*"
 """As the value of a label that is asked for: any value."""
 Object: TypeAlias = dict[str, Any]
-_TIMEOUT_SECONDS = (5.0, 30.0)
-"""To connect, and to answer."""
+_TIMEOUT_SECONDS = (5.0, 12.0)
+"""To connect, and between two pieces of an answer: a kept connection may have gone silent, and a new one works."""
 _TRIES = 4
 _FIRST_WAIT_SECONDS = 0.25
 _LONGEST_WAIT_SECONDS = 5.0
