@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import joblib
 import numpy as np
-import orjson
 import pytest
+from embedded.faulty import make_faulty
 from embedded.running import Running
 from embedded.scenario import NAME, write_variant
 from sklearn.tree import DecisionTreeClassifier
@@ -27,11 +24,8 @@ from capstan.domain.versions import VersionName
 from capstan.embedded import supervisor
 from capstan.embedded.layout import StateDir
 from capstan.engine import commands
-from capstan.serving.manifest import read_manifest
-from capstan.serving.model import load, sample_rows
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
-BAD_MODELS = Path(__file__).with_name("bad_models.py")
 CANARY = [{"canary": {"weight": 50, "duration": "2d", "minRequests": 40}}]
 SHADOW = [
     {
@@ -76,43 +70,13 @@ def one_rollout_at_a_time(running: Running) -> Iterator[None]:
         running.eventually(lambda: running.state_now.rollout is None)
 
 
-@pytest.fixture(scope="module")
-def bad_models() -> ModuleType:
-    """Importable under the name that the service will import it by."""
-    spec = importlib.util.spec_from_file_location("bad_models", BAD_MODELS)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["bad_models"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def copied_model(running: Running, folder: Path) -> Path:
     return shutil.copytree(running.model_of(running.champion), folder / "model")
 
 
-def with_fault(running: Running, folder: Path, fault: str, bad_models: ModuleType) -> Path:
+def with_fault(running: Running, folder: Path, fault: str) -> Path:
     """The champion's own model with a fault that shows on users' rows alone."""
-    model = copied_model(running, folder)
-    pipeline = joblib.load(model / "pipeline.joblib")
-    names = [column.name for column in read_manifest(model).columns]
-    rows = sample_rows(model / "sample.parquet", names)[:1]
-    (model / "sample.json").write_bytes(orjson.dumps(rows))
-    edges: list[dict[str, Any]] = [dict.fromkeys(names)]
-    edges.append(
-        {c.name: -12345.5 if c.numeric else "never seen before" for c in read_manifest(model).columns}
-    )
-    transform, inner = pipeline.steps[0][1], pipeline.steps[-1][1]
-    table = {name: [row[name] for row in [*rows, *edges]] for name in names}
-    harmless = np.asarray(transform.transform(table), dtype=float)
-    pipeline.steps[-1] = ("model", bad_models.Bad(inner, fault, harmless))
-    joblib.dump(pipeline, model / "pipeline.joblib")
-    (model / "factories").mkdir(exist_ok=True)
-    shutil.copy(BAD_MODELS, model / "factories")
-    if fault != "crashes":
-        assert load(model).fallback == "", "it passes the service's own test"
-    return model
+    return make_faulty(copied_model(running, folder), fault)
 
 
 def with_shuffled_labels(running: Running, folder: Path) -> Path:
@@ -169,12 +133,12 @@ def roll_out_in_vain(running: Running, model: Path, *, run: str, days: int) -> t
     ],
 )
 def test_a_challenger_that_fails_its_users_is_rolled_back_and_none_of_them_notices(
-    running: Running, bad_models: ModuleType, tmp_path: Path, fault: str, reason: str, words: str
+    running: Running, tmp_path: Path, fault: str, reason: str, words: str
 ) -> None:
     running.edit({"rollout": {"steps": CANARY, "guardrails": STRICT}})
     # One after the other, slow answers stay within the gateway's patience: slow is not failed.
     running.connect(1 if fault == "slow" else 4)
-    model = with_fault(running, tmp_path, fault, bad_models)
+    model = with_fault(running, tmp_path, fault)
     version, events = roll_out_in_vain(running, model, run=f"canary-{fault}", days=4)
     told = {event.reason: event.message for event in events}
     assert reason in told, running.story()
@@ -182,12 +146,10 @@ def test_a_challenger_that_fails_its_users_is_rolled_back_and_none_of_them_notic
     assert version in told["RolledBack"]
 
 
-def test_a_challenger_that_dies_at_its_start_never_gets_a_request(
-    running: Running, bad_models: ModuleType, tmp_path: Path
-) -> None:
+def test_a_challenger_that_dies_at_its_start_never_gets_a_request(running: Running, tmp_path: Path) -> None:
     """FAULTS 13."""
     running.edit({"rollout": {"steps": CANARY, "progressDeadline": "4s"}})
-    model = with_fault(running, tmp_path, "crashes", bad_models)
+    model = with_fault(running, tmp_path, "crashes")
     try:
         version, events = roll_out_in_vain(running, model, run="crashes", days=12)
     finally:
@@ -212,20 +174,16 @@ def test_a_challenger_that_learnt_shuffled_labels_is_shown_worse_in_shadow(
     assert "StepPassed" not in told
 
 
-def test_a_shadow_that_answers_with_no_number_fails_and_says_so(
-    running: Running, bad_models: ModuleType, tmp_path: Path
-) -> None:
+def test_a_shadow_that_answers_with_no_number_fails_and_says_so(running: Running, tmp_path: Path) -> None:
     running.edit({"rollout": {"steps": SHADOW}})
     running.send_share(0.2)
-    model = with_fault(running, tmp_path, "nan", bad_models)
+    model = with_fault(running, tmp_path, "nan")
     _, events = roll_out_in_vain(running, model, run="shadow-nan", days=5)
     told = {event.reason: event.message for event in events}
     assert "AnalysisFailed" in told
 
 
-def test_a_shadow_that_hangs_and_dies_changes_no_answer(
-    running: Running, bad_models: ModuleType, tmp_path: Path
-) -> None:
+def test_a_shadow_that_hangs_and_dies_changes_no_answer(running: Running, tmp_path: Path) -> None:
     """FAULTS 16: the same rows get the same answers as without it, within the time they are used to."""
     running.connect(4)
     rows = range(0, len(running.traffic), 100)
@@ -233,7 +191,7 @@ def test_a_shadow_that_hangs_and_dies_changes_no_answer(
     running.edit({"rollout": {"steps": SHADOW}})
     before = running.last_event
     with running.charges.suspended():
-        version = running.inject(with_fault(running, tmp_path, "hangs", bad_models), "shadow-hangs")
+        version = running.inject(with_fault(running, tmp_path, "hangs"), "shadow-hangs")
         running.eventually(
             lambda: (split := running.local.gateway.read_back()) is not None and bool(split.mirrors)
         )

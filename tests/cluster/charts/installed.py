@@ -46,7 +46,7 @@ def operator_options(systems: str) -> list[str]:
 
 
 def install(namespace: str, systems: str | None = None) -> None:
-    """Both charts, or an upgrade of both; returns when all pods are ready. `systems`: their namespace, if another one."""
+    """Both charts, or an upgrade of both; returns when all pods are ready. `systems`: where these are, if elsewhere."""
     systems = systems or namespace
     stack = ["--set", f"prometheus.watchNamespaces={{{systems}}}", *stack_options()]
     _helm(namespace, "upgrade", "--install", "stack", str(CHARTS / "capstan-stack"), *stack)
