@@ -23,6 +23,7 @@ from capstan.files import write_whole
 from capstan.training.factories import carry_factories
 from capstan.training.job import CHAMPION, FACTORIES, PLACES, REQUEST, SPEC, Job
 from capstan_pipelines.one_run import CANCELLED, carry_out
+from capstan_pipelines.steps.registry import registry_of
 
 LAST_WORDS = Path("/dev/termination-log")
 _SECONDS_BETWEEN_LINES = 1.0
@@ -78,15 +79,11 @@ def _take_over(mounted: Path, folder: Path) -> Job:
 
 def _finished_before(job: Job) -> RunStatus | None:
     """What an earlier pod of this run has registered, so that one that was lost after its work adds nothing."""
-    from capstan.adapters.mlflow_registry import MlflowRegistry
     from capstan.artifacts.store import ArtifactStore
 
-    registry = MlflowRegistry(
-        job.request.system, tracking_uri=job.places.tracking_uri, model=job.places.registry_model
-    )
     store = ArtifactStore(job.places.artifacts) if job.places.artifacts else None
     try:
-        status = recorded(job.request.run, registry, store)
+        status = recorded(job.request.run, registry_of(job), store)
     except UnavailableError as error:
         # Training needs neither; whoever registers later finds the version by the run's name.
         print(f"run: {error}; training in any case", flush=True)  # noqa: T201

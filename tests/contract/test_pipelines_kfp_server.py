@@ -65,7 +65,7 @@ def make_pipelines(
         base_dir=str(root / "data"),
         secrets=str(root / "secrets"),
         tracking_uri=f"sqlite:///{root / 'mlflow.db'}",
-        artifact_root="",
+        artifact_root=str(root / "mlflow"),
         bentos=str(root / "bentos"),
         artifacts=f"file://{root / 'artifacts'}",
         registry_model=NAME,
@@ -73,7 +73,10 @@ def make_pipelines(
     return KfpServerPipelines(
         write_system(root / "data"),
         KfpApi(kfp.url, token=token),
-        registry or MlflowRegistry(SYSTEM, tracking_uri=places.tracking_uri, model=NAME),
+        registry
+        or MlflowRegistry(
+            SYSTEM, tracking_uri=places.tracking_uri, artifact_root=root / "mlflow", model=NAME
+        ),
         ArtifactStore(places.artifacts),
         name=NAME,
         namespace="shop",

@@ -51,7 +51,7 @@ def places(root: Path) -> Places:
         base_dir=str(root / "data"),
         secrets=str(root / "secrets"),
         tracking_uri=f"sqlite:///{root / 'mlflow.db'}",
-        artifact_root="",
+        artifact_root=str(root / "mlflow"),
         bentos=str(root / "bentos"),
         artifacts=f"file://{root / 'artifacts'}",
         registry_model=NAMES.registry_model,
@@ -59,7 +59,12 @@ def places(root: Path) -> Places:
 
 
 def make_registry(root: Path) -> MlflowRegistry:
-    return MlflowRegistry(SYSTEM, tracking_uri=places(root).tracking_uri, model=NAMES.registry_model)
+    return MlflowRegistry(
+        SYSTEM,
+        tracking_uri=places(root).tracking_uri,
+        artifact_root=root / "mlflow",
+        model=NAMES.registry_model,
+    )
 
 
 def make_pipelines(root: Path, cluster: JobCluster, registry: Any = None, **more: Any) -> JobPipelines:

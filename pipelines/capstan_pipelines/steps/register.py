@@ -14,6 +14,7 @@ from capstan.training.model_folder import as_json
 from capstan.training.result import result_document, result_path
 from capstan_pipelines.steps.patience import patiently
 from capstan_pipelines.steps.progress import step
+from capstan_pipelines.steps.registry import registry_of
 
 
 def run(
@@ -41,14 +42,9 @@ def run(
             as_of=job.request.trigger.as_of,
             metrics=metrics,
         )
-        from capstan.adapters.mlflow_registry import MlflowRegistry, RunRecord
+        from capstan.adapters.mlflow_registry import RunRecord
 
-        registry = MlflowRegistry(
-            job.request.system,
-            tracking_uri=job.places.tracking_uri,
-            artifact_root=Path(job.places.artifact_root) if job.places.artifact_root else None,
-            model=job.places.registry_model,
-        )
+        registry = registry_of(job)
         record = RunRecord(
             parameters=_parameters(job, choice),
             metrics=_metrics(choice, evaluation, package),
