@@ -34,9 +34,13 @@ _WATCH = ("get", "list", "watch")
 _APPLY = ("create", "patch")
 
 NAMESPACED: Sequence[Right] = (
-    Right("capstan.dev", ("mlsystems",), (*_WATCH, "patch"), "follow the files; hold and release the finalizer"),
+    Right(
+        "capstan.dev", ("mlsystems",), (*_WATCH, "patch"), "follow the files; hold and release the finalizer"
+    ),
     Right("capstan.dev", ("mlsystems/status",), ("update", "patch"), "say where a system stands"),
-    Right("capstan.dev", ("mlsystems/finalizers",), ("update",), "own objects in a way that blocks their owner"),
+    Right(
+        "capstan.dev", ("mlsystems/finalizers",), ("update",), "own objects in a way that blocks their owner"
+    ),
     Right(
         "capstan.dev",
         ("trainingruns", "modelrollouts"),
@@ -47,7 +51,10 @@ NAMESPACED: Sequence[Right] = (
         "capstan.dev", ("trainingruns/status", "modelrollouts/status"), ("update",), "say where they stand"
     ),
     Right(
-        "", ("configmaps",), (*_WATCH, *_APPLY, "delete"), "story, gateway's split, files of runs and processes"
+        "",
+        ("configmaps",),
+        (*_WATCH, *_APPLY, "delete"),
+        "story, gateway's split, files of runs and processes",
     ),
     Right("", ("secrets",), _APPLY, "tokens and storage keys of a system: written, never read"),
     Right("", ("services",), (*_WATCH, *_APPLY, "delete"), "gateway, collector, monitor, versions"),
@@ -78,7 +85,9 @@ NAMESPACED: Sequence[Right] = (
 
 OWN: Sequence[Right] = (
     Right("coordination.k8s.io", ("leases",), ("create",), "one operator acts at a time"),
-    Right("coordination.k8s.io", ("leases",), ("get", "update"), "one operator acts at a time", names=(LEASE,)),
+    Right(
+        "coordination.k8s.io", ("leases",), ("get", "update"), "one operator acts at a time", names=(LEASE,)
+    ),
 )
 """In the operator's own namespace."""
 
@@ -103,7 +112,9 @@ def as_yaml() -> str:
     yaml.width = 110
     yaml.default_flow_style = None
     yaml.dump(dict(document), text)
-    return "# Written by `python -m capstan_operator.rights`; a test holds it to that list.\n" + text.getvalue()
+    return (
+        "# Written by `python -m capstan_operator.rights`; a test holds it to that list.\n" + text.getvalue()
+    )
 
 
 def as_table() -> str:

@@ -140,7 +140,7 @@ class MemoryKube:
                 entry["fieldsV1"] = _kept_fields(entry["fieldsV1"], live, changed)
             return self._store(place, changed, "MODIFIED")
 
-    def objects(self, kind: str | None = None) -> list[Place]:
+    def objects(self, kind: str | None = None) -> Sequence[Place]:
         """All that is there."""
         with self._lock:
             return sorted(place for place in self._objects if kind in (None, place[0]))
