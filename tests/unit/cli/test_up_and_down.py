@@ -10,12 +10,15 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import orjson
 import pytest
 from simulation.world import SYSTEM
+from typer.testing import CliRunner
 
 from capstan.adapters.process_table import MARK
+from capstan.cli.main import app
 from capstan.embedded.layout import StateDir
 from capstan.embedded.live import changed_file, note_live
 from capstan.ports.store import Kind
@@ -184,3 +187,14 @@ def test_deletion_without_a_supervisor_is_carried_out_by_the_next(serving) -> No
     assert (result.exit_code, json.loads(result.stdout)["deleted"]) == (0, False)
     serving.world.settle()
     assert serving.world.store.get(Kind.SYSTEM, SYSTEM) is None
+
+
+@pytest.mark.parametrize("command", ["up", "plan"])
+def test_a_file_that_needs_a_cluster_is_refused_here(tmp_path: Path, command: str) -> None:
+    flights = Path(__file__).parents[1] / "spec/flight_delays.yaml"
+    file = tmp_path / "system.yaml"
+    file.write_text(flights.read_text().replace("provider: Envoy", "provider: Istio"))
+    result = CliRunner().invoke(app, [command, str(file), "--state", str(tmp_path / "state")])
+    assert result.exit_code == 1
+    assert "serving.traffic.provider: 'Istio' is there in a cluster only; write Envoy" in result.output
+    assert not (tmp_path / "state").exists()
