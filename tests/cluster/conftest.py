@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import time
@@ -72,14 +73,12 @@ def _made(kube: KubeClient) -> str:
 
 
 def _remove(kube: KubeClient, name: str) -> None:
-    """Delete the namespace; finalizers of objects that no operator follows any more would keep it for ever."""
-    for kind in OURS:
-        if not kube.serves(kind):
-            continue
-        for found in kube.list(kind, name):
-            if found["metadata"].get("finalizers"):
-                try:
-                    kube.patch(kind, found["metadata"]["name"], name, {"metadata": {"finalizers": None}})
-                except NotFoundError:
-                    continue
+    """Delete the namespace; finalizers of objects that no operator follows any more would keep it for ever.
+
+    Objects are deleted before their finalizers go: an operator that is there would put them back.
+    """
+    for found in kube.list("MLSystem", name):
+        kube.delete("MLSystem", found["metadata"]["name"], name)
+        with contextlib.suppress(NotFoundError):
+            kube.patch("MLSystem", found["metadata"]["name"], name, {"metadata": {"finalizers": None}})
     kube.delete("Namespace", name)
