@@ -169,4 +169,7 @@ def _value_of(scope: _Scope, metric: str, *, extra: str = "", form: str = "%.3f"
 
 
 def _days(seconds: float) -> str:
-    return f"{seconds / 86_400:g} days" if seconds >= 86_400 else f"{seconds / 3600:g} hours"
+    for length, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= length:
+            return f"{seconds / length:g} {unit}"
+    return f"{seconds:g} seconds"

@@ -66,9 +66,11 @@ class Traffic:
             return Asked(self._total.sent, list(self._total.failures), Counter(self._total.answered))
 
     async def _run(self) -> None:
-        limits = httpx.Limits(max_connections=64, max_keepalive_connections=16)
+        # A user waits for an answer, not for another user's connection.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=16)
+        timeout = httpx.Timeout(6.0, pool=None)
         async with httpx.AsyncClient(
-            base_url=self._gateway, timeout=6.0, trust_env=False, limits=limits
+            base_url=self._gateway, timeout=timeout, trust_env=False, limits=limits
         ) as client:
             running: set[asyncio.Task[None]] = set()
             due = time.monotonic()
