@@ -33,7 +33,7 @@ STUCK_SECONDS = 300.0
 """A look that takes longer will not end by itself."""
 SILENT_WATCH_SECONDS = 180.0
 """Each watch is opened anew every 25 to 31 s; one that was not for so long is lost."""
-FINISH_SECONDS = 20.0
+FINISH_SECONDS = 15.0
 """What the running looks get to end when the operator is told to stop."""
 _SETTLE_SECONDS = 0.2
 

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 from capstan.adapters.kube_client import KubeClient
-from capstan.cluster.settings import ClusterSettings, read_settings
+from capstan.cluster.settings import read_settings
+from capstan.cluster.tokens import read_token
 from capstan.cluster.wiring import ClusterWiring
 from capstan.errors import CapstanError
 from capstan_operator.app import App, Options, new_identity
@@ -47,7 +48,8 @@ def main() -> int:
             settings,
             ClusterWiring,
             Options(new_identity(_name()), port=options.port, threads=options.threads),
-            webhook_token=_token(settings),
+            # Without one, every notification is refused: polling still finds the alerts.
+            webhook_token=read_token(settings.webhook_token, "webhook_token"),
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: app.stop())
@@ -65,10 +67,3 @@ def _client(context: str | None, kubeconfig: str | None) -> KubeClient:
 
 def _name() -> str:
     return os.environ.get("POD_NAME") or socket.gethostname()
-
-
-def _token(settings: ClusterSettings) -> str:
-    """Without one, every notification is refused: polling still finds the alerts."""
-    if settings.webhook_token is None:
-        return ""
-    return settings.webhook_token.read_text().strip()

@@ -44,3 +44,13 @@ class TokenSource:
 
     def tokens(self, uid: str, purposes: Sequence[str]) -> Mapping[str, str]:
         return {purpose: self.token(uid, purpose) for purpose in purposes}
+
+
+def read_token(file: Path | None, field: str) -> str:
+    """The token in a mounted file; empty for None. Raises InvalidSpecError that names the field of the settings."""
+    if file is None:
+        return ""
+    try:
+        return file.read_text().strip()
+    except OSError as error:
+        raise InvalidSpecError([Mistake(field, f"{file} cannot be read: {error.strerror}")]) from error

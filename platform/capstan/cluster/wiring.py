@@ -31,7 +31,7 @@ from capstan.cluster.objects.recording import TOKEN_NAMES
 from capstan.cluster.render import fixed_objects, storage_keys
 from capstan.cluster.serving import serving_of
 from capstan.cluster.settings import ClusterSettings
-from capstan.cluster.tokens import TokenSource
+from capstan.cluster.tokens import TokenSource, read_token
 from capstan.cluster.training import pipelines_of
 from capstan.domain.versions import Digest, SystemName, VersionName
 from capstan.engine import Engine
@@ -74,7 +74,7 @@ class Shared:
             # pyarrow and fsspec read them nowhere else.
             os.environ.setdefault(name, value)
         query = PrometheusQuery(settings.prometheus_url)
-        token = settings.webhook_token.read_text().strip() if settings.webhook_token is not None else ""
+        token = read_token(settings.webhook_token, "webhook_token")
         return cls(
             http=httpx.Client(timeout=10.0, trust_env=False),
             tokens=TokenSource.read(settings.master_key),
