@@ -31,6 +31,7 @@ from capstan.artifacts.content import MODEL_FOLDER
 from capstan.artifacts.store import ArtifactStore
 from capstan.domain.versions import ModelVersion, RunName, SystemName, VersionName
 from capstan.engine import commands
+from capstan_operator import rights
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -299,6 +300,42 @@ def test_the_loop_goes_on_when_its_operator_is_killed_in_mid_rollout(story: Stor
     assert (told.count("StepStarted"), told.count("Promoted")) == (1, 1)
     assert watched.champion == str(version)
     assert story.users.total.failures[failed:] == []
+
+
+def test_the_operator_may_do_what_its_table_says_and_nothing_more(story: Story) -> None:
+    account = f"system:serviceaccount:{story.platform.namespace}:capstan-operator"
+    listed = story.run(
+        "kubectl", "-n", story.namespace, "auth", "can-i", "--list", "--no-headers", f"--as={account}"
+    )  # fmt: skip
+    may: dict[str, set[str]] = {}
+    for line in listed.splitlines():
+        resource, *rest = line.split()
+        # Everybody may ask what they may; addresses outside resources begin with a bracket.
+        if (
+            not resource.startswith("[")
+            and ".authorization." not in resource
+            and ".authentication." not in resource
+        ):
+            may.setdefault(resource, set()).update(line[line.rindex("[") + 1 : -1].split())
+            assert "[]" in rest, f"{line}: names are not expected here"
+    written: dict[str, set[str]] = {}
+    for right in rights.NAMESPACED:
+        for resource in right.resources:
+            kind, slash, sub = resource.partition("/")
+            name = f"{kind}.{right.group}" if right.group else kind
+            written.setdefault(f"{name}{slash}{sub}", set()).update(right.verbs)
+    assert may == written
+    for forbidden in (
+        "get secrets",
+        "list secrets",
+        "create pods/exec",
+        "create rolebindings",
+        "delete namespaces",
+    ):
+        asked = ["kubectl", "-n", story.namespace, "auth", "can-i", *forbidden.split(), f"--as={account}"]
+        assert subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() == "no", (
+            forbidden
+        )
 
 
 def test_every_payload_is_accounted_for(story: Story) -> None:

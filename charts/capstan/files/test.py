@@ -35,7 +35,9 @@ def wait_ready(address):
         except httpx.HTTPError:
             pass
         time.sleep(2)
-    sys.exit(f"{address}/readyz: no operator is ready after a minute; see kubectl logs deployment/capstan-operator")
+    sys.exit(
+        f"{address}/readyz: no operator is ready after a minute; see kubectl logs deployment/capstan-operator"
+    )
 
 
 def dry_run(api, system):
@@ -51,7 +53,9 @@ headers = {"Authorization": f"Bearer {(ACCOUNT / 'token').read_text()}"}
 with httpx.Client(base_url=server, headers=headers, verify=str(ACCOUNT / "ca.crt"), trust_env=False) as api:
     good = dry_run(api, SYSTEM)
     if good.status_code != 201:
-        sys.exit(f"the API server refuses a right system: {good.text}\nApply charts/capstan/crds of this version.")
+        sys.exit(
+            f"the API server refuses a right system: {good.text}\nApply charts/capstan/crds of this version."
+        )
     print("the API server takes a right system")
     wrong = copy.deepcopy(SYSTEM)
     wrong["spec"]["objective"]["task"] = "Fortune"

@@ -60,8 +60,8 @@ class ServingTraffic(SpecModel):
     failures: Literal["Hidden", "Bounded"] = Field(
         "Hidden",
         description=(
-            "What users see of a canary that fails. Hidden: nothing, since the champion answers in its place; only Envoy "
-            "can. Bounded: at most the canary's share of the requests fails, until it is rolled back."
+            "What users see of a canary that fails. Hidden: nothing, since the champion answers in its place; only "
+            "Envoy can. Bounded: at most the canary's share of the requests fails, until it is rolled back."
         ),
         examples=["Hidden"],
     )
