@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from capstan.adapters.kube_store import KubeStore
-
 from capstan.adapters.kube_client import KubeClient, Object
+from capstan.adapters.kube_store import KubeStore
 from capstan.adapters.ports_in_use import free_port
 from capstan.cluster.names import SystemNames
 from capstan.domain.system import SystemState
