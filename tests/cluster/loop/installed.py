@@ -46,7 +46,10 @@ def installed(kube: KubeClient, namespace: str, *, systems: str) -> Iterator[Ins
     try:
         install(namespace, systems)
         with ExitStack() as ways:
-            addresses = [ways.enter_context(reached(kube, namespace, *part)) for part in PORTS.items()]
+            addresses = [
+                ways.enter_context(reached(kube, namespace, part, port, by_name=part == "mlflow"))
+                for part, port in PORTS.items()
+            ]
             yield Installed(kube, namespace, *addresses)
     finally:
         uninstall(namespace)

@@ -109,12 +109,17 @@ def _pod_state(pod: Object) -> str:
 
 
 @contextmanager
-def reached(kube: KubeClient, namespace: str, service: str, port: int) -> Iterator[str]:
-    """Base URL of a Service: its own address where this machine reaches it, else by `kubectl port-forward`."""
+def reached(
+    kube: KubeClient, namespace: str, service: str, port: int, *, by_name: bool = False
+) -> Iterator[str]:
+    """Base URL of a Service: its own address where this machine reaches it, else by `kubectl port-forward`.
+
+    `by_name`: it answers only to names that it knows, 127.0.0.1 among them.
+    """
     found = kube.get("Service", service, namespace)
     assert found is not None, f"no Service {namespace}/{service}"
     address = found["spec"]["clusterIP"]
-    if _answers(address, port):
+    if not by_name and _answers(address, port):
         yield f"http://{address}:{port}"
         return
     local = free_port()
