@@ -254,7 +254,8 @@ def test_a_slow_collector_never_holds_up_whoever_adds() -> None:
                 longest = max(longest, time.perf_counter() - started)
                 if number % 100 == 0:
                     await asyncio.sleep(0)
-            assert longest < 0.05
+            # Whoever waited for the collector would have waited for half a second.
+            assert longest < 0.25
             collector.delay_seconds = 0.0
             await log.stop()
         assert len(collector.events) + log.lost == log.produced == 3000
