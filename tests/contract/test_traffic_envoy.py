@@ -117,7 +117,7 @@ def test_shares_follow_the_weights(world: World, keyed: bool) -> None:
     assert abs(answers.versions["v2"] - 500) < four_sigma
     assigned = world.gateway.assigned()
     assert sum(assigned.values()) == 2000
-    # On a busy machine a try may take too long: then the other version answers, and the arm has been assigned all the same.
+    # On a busy machine a try may take too long: the other version answers, and the arm was assigned all the same.
     assert abs(assigned[V2] - answers.versions["v2"]) < 10
 
 
