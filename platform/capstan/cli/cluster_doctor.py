@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from capstan.cli.doctor import Health, Row
+from capstan.cli.diagnosis import Health, Row
 from capstan.cli.place import LEASE, UNSEEN, Cluster
 from capstan.errors import NotAllowedError
 

@@ -7,8 +7,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, out, print_json
+from capstan.cli.diagnosis import Health, Row
 from capstan.cli.place import Cluster, Context, Namespace, place_of
 
 if TYPE_CHECKING:
@@ -28,23 +28,6 @@ LITTLE_SPACE, NO_SPACE = 5 * GIB, GIB
 LITTLE_MEMORY = 3 * GIB
 PARTS = ("kfp", "mlflow", "bentoml", "alibi-detect", "scikit-learn", "duckdb", "kubernetes", "kopf")
 PLATFORMS = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Linux", "arm64"), ("Darwin", "arm64")}
-
-
-class Health(StrEnum):
-    OK = "OK"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One thing that was looked at."""
-
-    what: str
-    health: Health
-    found: str
-    way_out: str = ""
-    """What to do about it; empty where nothing is wrong."""
 
 
 @app.command(epilog="Example: capstan doctor --json")
