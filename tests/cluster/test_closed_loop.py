@@ -209,6 +209,8 @@ def test_drift_starts_one_retraining_that_is_promoted_step_by_step(story: Story)
         if event.reason == "TrainingSucceeded"
     )
     assert lineage == {"Alert": 1}
+    # What was learnt is half of the old world: the alert goes on, and no further training may come between what follows.
+    story.kube.patch("MLSystem", NAME, story.namespace, {"spec": {"retraining": {"cooldown": "1d"}}})
 
 
 def follow_rollout(story: Story, after: int, *, challenger: str, seconds: float) -> dict[int, Asked]:
@@ -243,15 +245,17 @@ def add(sum_of: Asked, more: Asked) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
+    ("fault", "reasons"),
     [
-        ("raises", "AnalysisFailed"),
-        ("slow", "AnalysisFailed"),
-        ("crashes", "ProgressDeadlineExceeded"),
+        ("raises", {"AnalysisFailed"}),
+        # As many requests as come take longer than the time between them: it is slow, and not ready now and then.
+        ("slow", {"AnalysisFailed", "ChallengerCrashing"}),
+        ("crashes", {"ProgressDeadlineExceeded"}),
     ],
+    ids=["raises", "slow", "crashes"],
 )
 def test_a_bad_challenger_is_rolled_back_and_no_user_notices(
-    story: Story, tmp_path: Path, fault: str, reason: str
+    story: Story, tmp_path: Path, fault: str, reasons: set[str]
 ) -> None:
     watched, before = story.watched, story.watched.last_event
     champion, failed = watched.champion, len(story.users.total.failures)
@@ -264,7 +268,7 @@ def test_a_bad_challenger_is_rolled_back_and_no_user_notices(
     version = story.inject(make_faulty(story.champions_model(tmp_path), fault), f"bad-{fault}")
     watched.eventually(lambda: "RolledBack" in watched.told(after=before), 240, f"{version} is rolled back")
     told = watched.told(after=before)
-    assert reason in told, watched.told_in_full()
+    assert reasons & set(told), watched.told_in_full()
     assert "Promoted" not in told
     watched.eventually(lambda: watched.state.rollout is None, 60, "its rollout is over")
     assert watched.champion == champion
