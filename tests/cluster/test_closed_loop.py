@@ -209,7 +209,7 @@ def test_drift_starts_one_retraining_that_is_promoted_step_by_step(story: Story)
         if event.reason == "TrainingSucceeded"
     )
     assert lineage == {"Alert": 1}
-    # What was learnt is half of the old world: the alert goes on, and no further training may come between what follows.
+    # Half of what was learnt is of the old world: the alert goes on, and no further training may come in between.
     story.kube.patch("MLSystem", NAME, story.namespace, {"spec": {"retraining": {"cooldown": "1d"}}})
 
 
