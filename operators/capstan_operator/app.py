@@ -20,9 +20,10 @@ from capstan.cluster.settings import RELEASE, ClusterSettings
 from capstan.errors import CapstanError
 from capstan_operator import metrics as measured
 from capstan_operator.cache import OPTIONAL, WATCHED, Watch, WatchedKube
-from capstan_operator.handlers import WatchLog, login_by, registry_of, settings_for
+from capstan_operator.handlers import NoMemories, WatchLog, login_by, registry_of, settings_for
 from capstan_operator.leader import Leadership, LeaseLock, Timing
 from capstan_operator.loop import SystemLoop, Wiring
+from capstan_operator.memory import give_back_memory
 from capstan_operator.metrics import Metrics
 from capstan_operator.web import PORT, Health, WebServer, create_app
 from capstan_operator.workers import Key, Workers
@@ -162,6 +163,7 @@ class App:
             kopf.run(
                 registry=registry_of(self._cache, self._watched, self._told, login_by(self._client, log)),
                 settings=settings_for(self._watched),
+                memories=NoMemories(),
                 clusterwide=not namespaces,
                 namespaces=namespaces,
                 stop_flag=self._stop_kopf,
@@ -204,6 +206,7 @@ class App:
             for key in set(news):
                 if key[1]:
                     self._workers.add(key)
+            give_back_memory()
             if not self._cache.unlisted:
                 self._is_listed.set()
             return

@@ -1,14 +1,16 @@
 """The watched objects in memory, as a `Kube`: reading them costs no call, all else and every write is one.
 
-Objects are kept as bytes: a tenth of what dictionaries take, and nobody can change what another reads. Own writes are
-taken over at once, so that a loop reads what it has just written; the watch's echo of them is no news.
+Objects are kept as compressed bytes: a fraction of what dictionaries take, and nobody can change what another reads.
+Own writes are taken over at once, so that a loop reads what it has just written; the watch's echo of them is no news.
 """
 
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,7 +57,7 @@ _SERVES_SECONDS = 60.0
 """So long an answer about a kind that a cluster may lack counts."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What is known of a watched object without reading it."""
 
@@ -178,7 +180,7 @@ class WatchedKube:
         """All known objects of the kind."""
         with self._lock:
             contents = [kept.content for kept in self._shelves[kind].objects.values()]
-        return [orjson.loads(content) for content in contents]
+        return [_unpacked(content) for content in contents]
 
     # -- Kube: reading
 
@@ -191,7 +193,7 @@ class WatchedKube:
         if kept is None and shelf.watch.labelled:
             # Without the label it is not watched, and may be there all the same.
             return self._client.get(kind, name, namespace)
-        return orjson.loads(kept.content) if kept is not None else None
+        return _unpacked(kept.content) if kept is not None else None
 
     def list(
         self, kind: str, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
@@ -206,7 +208,7 @@ class WatchedKube:
             return self._client.list(kind, namespace, labels=labels)
         with self._lock:
             found = [kept for _, kept in self._candidates(shelf, namespace, labels) if _fits(kept, labels)]
-        return [orjson.loads(kept.content) for kept in found]
+        return [_unpacked(kept.content) for kept in found]
 
     def pod_log(self, name: str, namespace: str, *, container: str | None = None, tail: int = 100) -> str:
         return self._client.pod_log(name, namespace, container=container, tail=tail)
@@ -319,8 +321,8 @@ class WatchedKube:
         known = shelf.objects.get(place)
         if known is not None and version <= known.seen.version:
             return False
-        labels = dict(document["metadata"].get("labels") or {})
-        content = orjson.dumps(_without_noise(document)) if shelf.watch.content else b""
+        labels = _interned(document["metadata"].get("labels") or {})
+        content = _packed(_without_noise(document)) if shelf.watch.content else b""
         if known is not None:
             self._unfile(shelf, place, known)
         shelf.objects[place] = _Kept(_seen(document, version), labels, content, self._clock())
@@ -392,6 +394,20 @@ def _fits(kept: _Kept, labels: Mapping[str, str]) -> bool:
         key in kept.labels if value == EXISTS else kept.labels.get(key) == value
         for key, value in labels.items()
     )
+
+
+def _interned(labels: Mapping[str, str]) -> Mapping[str, str]:
+    """The same few words stand on all objects of a system."""
+    return {sys.intern(key): sys.intern(value) for key, value in labels.items()}
+
+
+def _packed(document: Object) -> bytes:
+    return zlib.compress(orjson.dumps(document), 1)
+
+
+def _unpacked(content: bytes) -> Object:
+    document: Object = orjson.loads(zlib.decompress(content))
+    return document
 
 
 def _without_noise(document: Object) -> Object:

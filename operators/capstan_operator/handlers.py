@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import kopf
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from capstan.adapters.kube_client import RESOURCES, KubeClient, Object
 from capstan.cluster.names import SYSTEM_LABEL
@@ -125,6 +126,8 @@ def settings_for(watched: Mapping[str, Watch]) -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 5.0
     settings.watching.reconnect_backoff = 1.0
     settings.watching.chunk_size = 500
+    # While a worker of kopf idles it holds its object: after a list, all of them at once.
+    settings.queueing.idle_timeout = 0.05
     settings.networking.request_timeout = 60.0
     settings.networking.connect_timeout = 5.0
     settings.networking.error_backoffs = Forever()
@@ -134,6 +137,13 @@ def settings_for(watched: Mapping[str, Watch]) -> kopf.OperatorSettings:
             group, _, version = resource.api_version.rpartition("/")
             settings.watching.label_selectors[group, version, resource.plural] = SYSTEM_LABEL
     return settings
+
+
+class NoMemories(ResourceMemories):  # type: ignore[misc]
+    """kopf would remember something of each object, for handlers of a kind that there is none of here."""
+
+    async def recall(self, raw_body: Any, **named: Any) -> ResourceMemory:
+        return await super().recall(raw_body, **{**named, "ephemeral": True})
 
 
 class Forever:
