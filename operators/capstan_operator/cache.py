@@ -11,9 +11,9 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -21,6 +21,8 @@ from capstan.adapters.kube_client import EXISTS, FIELD_MANAGER, RESOURCES, Kube,
 from capstan.cluster.names import SYSTEM_LABEL
 from capstan.errors import ConflictError, UnavailableError
 
+PAGE = 100
+"""Objects that are read at a time when a kind is listed."""
 _GRAVE_SECONDS = 600.0
 """A watch that lags tells nothing older than this."""
 _NOISE = ("managedFields", "selfLink")
@@ -94,12 +96,25 @@ class _Shelf:
     is_listed: bool = False
 
 
+class Server(Kube, Protocol):
+    """What the cache is in front of."""
+
+    def pages(
+        self,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        size: int = 500,
+    ) -> Iterator[Sequence[Object]]: ...
+
+
 class WatchedKube:
     """A `Kube` that answers from memory where it can; threads share it."""
 
     def __init__(
         self,
-        client: Kube,
+        client: Server,
         *,
         may_write: Callable[[], bool] = lambda: True,
         watched: Mapping[str, Watch] = WATCHED,
@@ -137,13 +152,14 @@ class WatchedKube:
         began = self._clock()
         labels = {SYSTEM_LABEL: EXISTS} if shelf.watch.labelled else None
         scopes: list[str | None] = [*sorted(self._namespaces)] or [None]
-        listed = [
-            document for namespace in scopes for document in self._client.list(kind, namespace, labels=labels)
-        ]
-        present = {_place(document) for document in listed}
+        present: set[tuple[str, str]] = set()
         news: list[tuple[str, str]] = []
+        for namespace in scopes:
+            for page in self._client.pages(kind, namespace, labels=labels, size=PAGE):
+                present.update(_place(document) for document in page)
+                with self._lock:
+                    news += [_owner(kind, document) for document in page if self._put(shelf, document)]
         with self._lock:
-            news += [_owner(kind, document) for document in listed if self._put(shelf, document)]
             for place, kept in list(shelf.objects.items()):
                 if place not in present and kept.at < began:
                     self._drop(shelf, place)

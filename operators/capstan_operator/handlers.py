@@ -18,7 +18,7 @@ from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from capstan.adapters.kube_client import RESOURCES, KubeClient, Object
 from capstan.cluster.names import SYSTEM_LABEL
-from capstan_operator.cache import Watch, WatchedKube
+from capstan_operator.cache import PAGE, Watch, WatchedKube
 
 SERVER_SECONDS = 25
 """The API server ends a watch after this, having told how far it got; so an idle watch is opened anew, not listed."""
@@ -125,7 +125,7 @@ def settings_for(watched: Mapping[str, Watch]) -> kopf.OperatorSettings:
     settings.watching.client_timeout = 2 * SILENT_SECONDS
     settings.watching.connect_timeout = 5.0
     settings.watching.reconnect_backoff = 1.0
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = PAGE
     # While a worker of kopf idles it holds its object: after a list, all of them at once.
     settings.queueing.idle_timeout = 0.05
     settings.networking.request_timeout = 60.0

@@ -205,19 +205,30 @@ class KubeClient:
     def list(
         self, kind: str, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
     ) -> Sequence[Object]:
-        resource, found, query = RESOURCES[kind], [], {"limit": "500"}
+        return [document for page in self.pages(kind, namespace, labels=labels) for document in page]
+
+    def pages(
+        self,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        size: int = 500,
+    ) -> Iterator[Sequence[Object]]:
+        """As `list`, a page of so many at a time: thousands of objects at once take much memory."""
+        resource, query = RESOURCES[kind], {"limit": str(size)}
         if labels:
             query["labelSelector"] = ",".join(
                 key if value == EXISTS else f"{key}={value}" for key, value in sorted(labels.items())
             )
         while True:
             page = self._call("GET", resource, resource.path(namespace), query=query)
-            found += [
+            yield [
                 {"apiVersion": resource.api_version, "kind": kind, **item} for item in page.get("items") or ()
             ]
             token = page.get("metadata", {}).get("continue")
             if not token:
-                return found
+                return
             query["continue"] = token
 
     def create(self, document: Object) -> Object:

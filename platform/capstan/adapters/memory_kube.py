@@ -56,6 +56,19 @@ class MemoryKube:
                 and _fits(document["metadata"].get("labels") or {}, labels or {})
             ]
 
+    def pages(
+        self,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        size: int = 500,
+    ) -> Iterator[Sequence[Object]]:
+        """As KubeClient's."""
+        found = self.list(kind, namespace, labels=labels)
+        for first in range(0, max(len(found), 1), size):
+            yield found[first : first + size]
+
     def create(self, document: Object) -> Object:
         self._meet("create", document["kind"])
         with self._lock:
