@@ -150,7 +150,6 @@ class App:
             # Its last call may still be under way: whoever comes next has to wait for the end of the Lease.
             logger.warning("a look did not end in time; the Lease ends by itself")
             return 0
-        self._loop.close()
         self._leadership.release()
         self._metrics.note_leader(holds=False)
         return 0

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from capstan.adapters.kube_client import EXISTS, FIELD_MANAGER, RESOURCES, Kube, Object
+from capstan.adapters.kube_client import EXISTS, FIELD_MANAGER, Kube, Object
 from capstan.cluster.names import SYSTEM_LABEL
 from capstan.errors import ConflictError, UnavailableError
 
@@ -381,11 +381,6 @@ class WatchedKube:
             names.discard(place[1])
             if not names:
                 del shelf.by_system[owner]
-
-
-def plural_of(kind: str) -> str:
-    """As it stands in addresses of the API."""
-    return RESOURCES[kind].plural
 
 
 def _place(document: Object) -> tuple[str, str]:

@@ -67,10 +67,6 @@ class Wired(Protocol):
         """What is in the way of versions that do not start."""
         ...
 
-    def close(self) -> None:
-        """Let go; a look that still uses it goes on to its end."""
-        ...
-
 
 class Wiring(Protocol):
     """Constructs the adapters of systems; `capstan.cluster.wiring` is the real one."""
@@ -151,13 +147,6 @@ class SystemLoop:
             self._teller.conditions(document, "Suspended", said)
             return None
         return self._keep(key, document, known)
-
-    def close(self) -> None:
-        """Let go of every connection."""
-        with self._lock:
-            keys = list(self._wired)
-        for key in keys:
-            self._drop(key)
 
     # -- a system that goes on
 
@@ -314,16 +303,13 @@ class SystemLoop:
         wired = self._wiring.wire(parsed(document), document)
         with self._lock:
             self._wired[key] = wired
-            dropped = self._wired.popitem(last=False)[1] if len(self._wired) > self._most_wired else None
-        if dropped is not None:
-            dropped.close()
+            if len(self._wired) > self._most_wired:
+                self._wired.popitem(last=False)
         return wired
 
     def _drop(self, key: Key) -> None:
         with self._lock:
-            wired = self._wired.pop(key, None)
-        if wired is not None:
-            wired.close()
+            self._wired.pop(key, None)
 
     def _forget(self, key: Key) -> None:
         self._drop(key)

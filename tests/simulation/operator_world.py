@@ -69,9 +69,6 @@ class MemoryWired:
     def troubles(self) -> dict[VersionName, str]:
         return {}
 
-    def close(self) -> None:
-        return
-
 
 class OperatorWorld:
     """An operator process that can be thrown away, and everything that stays."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -15,13 +16,13 @@ from capstan.adapters.kfp_api import Json, KfpApi
 from capstan.adapters.kfp_compile import CompiledPipeline, StepSettings
 from capstan.adapters.kube_client import Kube, Object
 from capstan.adapters.kube_pods import why_waiting
-from capstan.adapters.run_results import recorded
+from capstan.adapters.run_results import given, recorded
 from capstan.domain.training import RunPhase, RunStatus, StepProgress, TrainingRequest
 from capstan.domain.versions import RunName
-from capstan.errors import CapstanError, NotFoundError
+from capstan.errors import CapstanError
 from capstan.ports.registry import Registry
 from capstan.spec import MLSystem
-from capstan.training.job import Places, job_files
+from capstan.training.job import Places
 
 RUN_ID_LABEL = "pipeline/runid"
 """By which KFP marks the pods of a run."""
@@ -83,10 +84,6 @@ class KfpServerPipelines:
         self._compiled = compiled
         self._kube = kube
 
-    def use(self, system: MLSystem) -> None:
-        """Runs that start from now on follow this file; those that run keep theirs."""
-        self._system = system
-
     def start(self, request: TrainingRequest) -> None:
         """Start the run unless one of this name exists, running or finished, be it deleted from KFP long ago.
 
@@ -122,7 +119,7 @@ class KfpServerPipelines:
             ended = recorded(run, self._registry, self._store) or RunStatus(
                 RunPhase.FAILED, "Kubeflow Pipelines calls it succeeded, but nothing of it is registered"
             )
-            return RunStatus(ended.phase, ended.message, steps, ended.version, ended.gates, ended.candidates)
+            return replace(ended, steps=steps)
         if phase is RunPhase.FAILED:
             return RunStatus(phase, self._why_failed(found, steps), steps)
         if phase is RunPhase.CANCELLED:
@@ -144,14 +141,8 @@ class KfpServerPipelines:
 
     def _write_job(self, request: TrainingRequest) -> str:
         """Put the run's folder where the pipeline imports it from; returns its address."""
-        champion = None
-        if request.champion is not None:
-            champion = self._registry.version(request.champion)
-            if champion is None:
-                raise NotFoundError(f"the registry knows no version {request.champion!r} to beat")
-        spec = self._system.model_dump(mode="json", by_alias=True, exclude_unset=True)
         folder = f"runs/{request.run}/job"
-        files = job_files(request=request, spec=spec, places=self._places, champion=champion)
+        files = given(request, self._system, self._places, self._registry)
         for name, content in files.items():
             self._store.write(f"{folder}/{name}", content)
         return f"{self._address}/{folder}"

@@ -21,13 +21,13 @@ from capstan.adapters.kube_pods import (
     why_waiting,
 )
 from capstan.adapters.run_report import read_last_words, read_progress
-from capstan.adapters.run_results import Readable, recorded
+from capstan.adapters.run_results import Readable, given, recorded
 from capstan.domain.training import RunPhase, RunStatus, StepProgress, TrainingRequest
 from capstan.domain.versions import RunName
 from capstan.errors import CapstanError, ConflictError, NotFoundError, UnavailableError
 from capstan.ports.registry import Registry
 from capstan.spec import MLSystem
-from capstan.training.job import Places, job_files
+from capstan.training.job import Places
 
 Render = Callable[[MLSystem, RunName, Mapping[str, str]], tuple[Object, Object]]
 """ConfigMap with these files, and the Job that mounts it; both called like the run."""
@@ -76,7 +76,9 @@ class JobPipelines:
             or recorded(request.run, self._registry, self._store) is not None
         ):
             return
-        config, job = self._render(self._system, request.run, self._files(request))
+        files = given(request, self._system, self._places, self._registry)
+        text = {name: content.decode() for name, content in files.items()}
+        config, job = self._render(self._system, request.run, text)
         self._kube.apply(config)
         try:
             made = self._kube.create(job)
@@ -113,16 +115,6 @@ class JobPipelines:
             self._kube.patch("Job", str(run), self._namespace, change)
 
     # -- starting
-
-    def _files(self, request: TrainingRequest) -> dict[str, str]:
-        champion = None
-        if request.champion is not None:
-            champion = self._registry.version(request.champion)
-            if champion is None:
-                raise NotFoundError(f"the registry knows no version {request.champion!r} to beat")
-        spec = self._system.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        files = job_files(request=request, spec=spec, places=self._places, champion=champion)
-        return {name: content.decode() for name, content in files.items()}
 
     def _hand_over(self, config: Object, job: Object) -> None:
         """The files go with the Job, not with the system, of which there is one for years."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from capstan.adapters.kube_client import Kube, Object
 from capstan.adapters.kube_readiness import readiness_of, refusal_of, trouble_of
 from capstan.domain.versions import Digest, ModelVersion, Readiness, VersionName
+from capstan.errors import CapstanError
 from capstan.ports.serving import Endpoint
 
 TAG_ANNOTATION = "capstan.dev/bento"
@@ -63,12 +64,10 @@ class DeploymentServing:
         The digest is checked where the Bento is fetched, so a version that is not to be trusted turns ABSENT; deploying
         it again then takes its objects away and raises UntrustedArtifactError or NotFoundError in the pod's words.
         """
-        present = self._deployments().get(version.name)
-        if present is not None:
-            refusal = refusal_of(present, self._pods().get(version.name, ()))
-            if refusal is not None:
-                self.retire(version.name)
-                raise refusal
+        refusal = refused(version.name, self._deployments(), self._pods)
+        if refusal is not None:
+            self.retire(version.name)
+            raise refusal
         self._apply(version.name, Artifact(version.bento_tag, version.digest))
 
     def retire(self, name: VersionName) -> None:
@@ -129,6 +128,16 @@ def pods_of(kube: Kube, objects: VersionObjects) -> Mapping[VersionName, list[Ob
     for pod in kube.list("Pod", objects.namespace, labels=objects.labels):
         pods.setdefault(objects.version(pod), []).append(pod)
     return pods
+
+
+def refused(
+    name: VersionName,
+    deployments: Mapping[VersionName, Object],
+    pods: Callable[[], Mapping[VersionName, Sequence[Object]]],
+) -> CapstanError | None:
+    """Why the version's Bento was not loaded; None: it was, or the version does not run. Asks for pods if it must."""
+    present = deployments.get(name)
+    return refusal_of(present, pods().get(name, ())) if present is not None else None
 
 
 def troubles(

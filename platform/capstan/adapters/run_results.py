@@ -1,13 +1,16 @@
-"""How a run ended that nobody can be asked about any more: its version from the registry, its gates from the store."""
+"""What a run in a cluster is given, and how it ended once nobody can be asked, by registry and artifact store."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Protocol
 
-from capstan.domain.training import RunPhase, RunStatus
+from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.versions import RunName
+from capstan.errors import NotFoundError
 from capstan.ports.registry import Registry
+from capstan.spec import MLSystem
+from capstan.training.job import Places, job_files
 from capstan.training.result import read_result, result_path
 
 
@@ -17,6 +20,17 @@ class Readable(Protocol):
     def read(self, path: str) -> bytes | None:
         """None if nothing is there; raises UnavailableError."""
         ...
+
+
+def given(request: TrainingRequest, system: MLSystem, places: Places, registry: Registry) -> dict[str, bytes]:
+    """The files of the run's folder; raises UnavailableError, and NotFoundError for an unknown champion."""
+    champion = None
+    if request.champion is not None:
+        champion = registry.version(request.champion)
+        if champion is None:
+            raise NotFoundError(f"the registry knows no version {request.champion!r} to beat")
+    spec = system.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return job_files(request=request, spec=spec, places=places, champion=champion)
 
 
 def recorded(run: RunName, registry: Registry, store: Readable | None) -> RunStatus | None:

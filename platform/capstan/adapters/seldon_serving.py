@@ -10,8 +10,16 @@ import hashlib
 from collections.abc import Mapping
 
 from capstan.adapters.kube_client import EXISTS, Kube, Object
-from capstan.adapters.kube_readiness import readiness_of, refusal_of
-from capstan.adapters.kube_serving import Artifact, VersionObjects, artifact_of, live, pods_of, troubles
+from capstan.adapters.kube_readiness import readiness_of
+from capstan.adapters.kube_serving import (
+    Artifact,
+    VersionObjects,
+    artifact_of,
+    live,
+    pods_of,
+    refused,
+    troubles,
+)
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
 from capstan.ports.serving import Endpoint
 
@@ -34,12 +42,10 @@ class SeldonServing:
 
         Raises UntrustedArtifactError or NotFoundError of a version whose pod refused its Bento, as DeploymentServing.
         """
-        present = self._deployments().get(version.name)
-        if present is not None:
-            refusal = refusal_of(present, self._pods().get(version.name, ()))
-            if refusal is not None:
-                self.retire(version.name)
-                raise refusal
+        refusal = refused(version.name, self._deployments(), self._pods)
+        if refusal is not None:
+            self.retire(version.name)
+            raise refusal
         self._apply(version.name, Artifact(version.bento_tag, version.digest))
 
     def retire(self, name: VersionName) -> None:

@@ -126,9 +126,6 @@ class ClusterSystem:
         """What is in the way of versions that do not start."""
         return self.serving.troubles()
 
-    def close(self) -> None:
-        """Nothing to let go: connections are shared."""
-
 
 class ClusterWiring:
     """Wires the systems of one operator."""

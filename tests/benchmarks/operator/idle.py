@@ -100,9 +100,6 @@ class IdleSystem:
     def troubles(self) -> Mapping[VersionName, str]:
         return {}
 
-    def close(self) -> None:
-        return
-
 
 def _without_pods(document: Object) -> Object:
     if document["kind"] != "Deployment":

@@ -208,9 +208,6 @@ class FileSystem:
     def troubles(self) -> dict[VersionName, str]:
         return {}
 
-    def close(self) -> None:
-        return
-
 
 class FileWiring:
     """Wires systems to a folder of files."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from capstan.adapters.kube_client import Object
 from capstan.cluster.names import COLLECTOR_PORT, MODEL_PORT, PART_OF, SYSTEM_LABEL, Owner, SystemNames
 from capstan.cluster.objects.artifacts import artifacts_place, storage_port
+from capstan.cluster.objects.volumes import claim
 from capstan.cluster.settings import ClusterSettings
 from capstan.spec.system import MLSystem
 
@@ -53,20 +54,7 @@ def _artifacts(
 ) -> list[Object]:
     place = artifacts_place(names, settings)
     if place.claim is not None:
-        spec: Object = {
-            "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": ARTIFACTS_SIZE}},
-        }
-        if settings.storage_class is not None:
-            spec["storageClassName"] = settings.storage_class
-        return [
-            {
-                "apiVersion": "v1",
-                "kind": "PersistentVolumeClaim",
-                "metadata": names.metadata(place.claim, names.labels("artifacts"), owner),
-                "spec": spec,
-            }
-        ]
+        return [claim(names, settings, owner, name=place.claim, component="artifacts", size=ARTIFACTS_SIZE)]
     if place.keys is None:
         return []
     secret: Object = {

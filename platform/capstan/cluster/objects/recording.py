@@ -35,6 +35,7 @@ from capstan.cluster.objects.pods import (
     token_volume,
     variables,
 )
+from capstan.cluster.objects.volumes import claim
 from capstan.cluster.settings import ClusterSettings
 from capstan.spec.system import MLSystem
 from capstan.spec.units import format_bytes
@@ -91,19 +92,15 @@ def executor_log_url(names: SystemNames, token: str, *, shadow: bool) -> str:
 
 def _claim(system: MLSystem, names: SystemNames, settings: ClusterSettings, owner: Owner | None) -> Object:
     volume = system.spec.monitoring.volume
-    spec: Object = {
-        "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": format_bytes(volume.size)}},
-    }
-    storage_class = volume.storage_class or settings.storage_class
-    if storage_class is not None:
-        spec["storageClassName"] = str(storage_class)
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": names.metadata(names.record_claim, names.labels("record"), owner),
-        "spec": spec,
-    }
+    return claim(
+        names,
+        settings,
+        owner,
+        name=names.record_claim,
+        component="record",
+        size=format_bytes(volume.size),
+        storage_class=volume.storage_class,
+    )
 
 
 def _config_map(

@@ -9,6 +9,7 @@ from capstan.cluster.names import DATA_MOUNT, SECRETS_MOUNT, Owner, SystemNames
 from capstan.cluster.objects.access import policy
 from capstan.cluster.objects.artifacts import artifacts_place
 from capstan.cluster.objects.pods import TMP_MOUNT, container, environment, pod, resources, variables
+from capstan.cluster.objects.volumes import claim
 from capstan.cluster.settings import ClusterSettings
 from capstan.domain.versions import RunName
 from capstan.spec.system import MLSystem
@@ -41,20 +42,16 @@ def data_claim(
     volume = system.spec.data.volume
     if volume.claim is not None:
         return []
-    spec: Object = {
-        "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": format_bytes(volume.size or 2**30)}},
-    }
-    storage_class = volume.storage_class or settings.storage_class
-    if storage_class is not None:
-        spec["storageClassName"] = str(storage_class)
     return [
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": names.metadata(names.data_claim, names.labels("data"), owner),
-            "spec": spec,
-        }
+        claim(
+            names,
+            settings,
+            owner,
+            name=names.data_claim,
+            component="data",
+            size=format_bytes(volume.size or 2**30),
+            storage_class=volume.storage_class,
+        )
     ]
 
 

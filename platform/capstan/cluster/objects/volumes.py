@@ -1,0 +1,30 @@
+"""A system's claims on storage."""
+
+from __future__ import annotations
+
+from capstan.adapters.kube_client import Object
+from capstan.cluster.names import Owner, SystemNames
+from capstan.cluster.settings import ClusterSettings
+
+
+def claim(
+    names: SystemNames,
+    settings: ClusterSettings,
+    owner: Owner | None,
+    *,
+    name: str,
+    component: str,
+    size: str,
+    storage_class: str | None = None,
+) -> Object:
+    """A PersistentVolumeClaim for one node at a time; the settings' class, or the cluster's, where none is named."""
+    spec: Object = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
+    storage_class = storage_class or settings.storage_class
+    if storage_class is not None:
+        spec["storageClassName"] = str(storage_class)
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": names.metadata(name, names.labels(component), owner),
+        "spec": spec,
+    }
