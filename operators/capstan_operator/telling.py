@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from capstan.adapters.kube_client import Kube, Object
+from capstan.adapters.kube_events import LONGEST_MESSAGE, event_object, reference
 from capstan.errors import ConflictError
 
 COMPONENT = "capstan-operator"
 _MOST_SAID = 1000
-_LONGEST_NOTE = 1000
-"""Of a core/v1 Event's message."""
 
 
 class Teller:
@@ -28,35 +26,16 @@ class Teller:
     def event(self, system: Object, reason: str, message: str, *, once: str = "", warns: bool = True) -> None:
         """An Event of the system; one with the same reason, message, generation and `once` is not written again."""
         meta = system["metadata"]
-        moment = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
         said = f"{meta['uid']}/{meta.get('generation')}/{reason}/{message}/{once}"
         if said in self._said:
             return
         self._said[said] = None
         while len(self._said) > _MOST_SAID:
             del self._said[next(iter(self._said))]
-        document: Object = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {
-                "name": f"{meta['name']}.{hashlib.sha256(said.encode()).hexdigest()[:16]}",
-                "namespace": meta["namespace"],
-            },
-            "involvedObject": {
-                "apiVersion": system["apiVersion"],
-                "kind": system["kind"],
-                "name": meta["name"],
-                "namespace": meta["namespace"],
-                "uid": meta["uid"],
-            },
-            "reason": reason,
-            "message": message[:_LONGEST_NOTE],
-            "type": "Warning" if warns else "Normal",
-            "source": {"component": COMPONENT},
-            "firstTimestamp": moment,
-            "lastTimestamp": moment,
-            "count": 1,
-        }
+        about = reference(system["apiVersion"], system["kind"], meta["name"], meta["namespace"], meta["uid"])
+        document = event_object(
+            about, reason, message, once=said, at=self._now(), component=COMPONENT, warns=warns
+        )
         try:
             self._kube.create(document)
         except ConflictError:
@@ -87,6 +66,6 @@ class Teller:
             "type": kind,
             "status": word,
             "reason": reason,
-            "message": message[:_LONGEST_NOTE],
+            "message": message[:LONGEST_MESSAGE],
             "lastTransitionTime": since,
         }

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from capstan.adapters.kube_client import Kube, Object
+from capstan.adapters.kube_events import event_object, reference
 from capstan.domain.versions import SystemName
 from capstan.errors import CapstanError, ConflictError, NotFoundError
 from capstan.ports.store import Event, Kind
@@ -25,8 +26,6 @@ CHAPTERS_KEPT = 50
 _BYTES_PER_CHAPTER = 600_000
 """A ConfigMap holds 1 MiB."""
 _LONGEST_MESSAGE = 16_000
-_LONGEST_NOTE = 1000
-"""Of an Event's message in the API server."""
 _ATTEMPTS = 20
 _COMPONENT = "capstan"
 _NUMBER_LABEL = "capstan.dev/chapter"
@@ -192,33 +191,20 @@ class KubeStory:
 def post(kube: Kube, namespace: str, event: Event, once: str, *, api_version: str) -> None:
     """The same as an Event of the API server, told at most once; a failure is nobody's business but its reader's."""
     said = once or json.dumps([event.at.isoformat(), event.reason, event.message], ensure_ascii=False)
-    digest = hashlib.sha256(f"{event.kind}/{event.name}/{said}".encode()).hexdigest()
-    moment = event.at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    kind = event.kind.value
     try:
-        about = kube.get(event.kind.value, event.name, namespace)
-        involved = {
-            "apiVersion": api_version,
-            "kind": event.kind.value,
-            "name": event.name,
-            "namespace": namespace,
-            **({"uid": about["metadata"]["uid"]} if about is not None else {}),
-        }
+        found = kube.get(kind, event.name, namespace)
+        uid = found["metadata"]["uid"] if found is not None else None
         kube.create(
-            {
-                "apiVersion": "v1",
-                "kind": "Event",
-                "metadata": {"name": f"{event.name[:200]}.{digest[:16]}", "namespace": namespace},
-                "involvedObject": involved,
-                "reason": event.reason,
-                "message": event.message[:_LONGEST_NOTE],
-                "type": "Warning" if warns(event) else "Normal",
-                "source": {"component": _COMPONENT},
-                "reportingComponent": _COMPONENT,
-                "reportingInstance": _COMPONENT,
-                "firstTimestamp": moment,
-                "lastTimestamp": moment,
-                "count": 1,
-            }
+            event_object(
+                reference(api_version, kind, event.name, namespace, uid),
+                event.reason,
+                event.message,
+                once=f"{event.kind}/{event.name}/{said}",
+                at=event.at,
+                component=_COMPONENT,
+                warns=warns(event),
+            )
         )
     except CapstanError:
         # Known already, forbidden, or away: the chapter is the record, the Event a courtesy.
