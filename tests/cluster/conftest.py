@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker("cluster")
+    # The longest first: the other worker goes through the rest meanwhile.
+    items.sort(key=lambda item: item.path.name != "test_closed_loop.py")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Workers share the cluster, but for tests that are `alone`."""
+    with _the_cluster(exclusively=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+@contextlib.contextmanager
+def _the_cluster(*, exclusively: bool) -> Iterator[None]:
+    folder = Path(tempfile.gettempdir())
+    with (
+        (folder / "capstan-cluster.lock").open("w") as cluster,
+        (folder / "capstan-door.lock").open("w") as door,
+    ):
+        # Who waits for all others to leave stands in the door, or somebody would always be inside.
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(cluster, fcntl.LOCK_EX if exclusively else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Stories that tests have recorded, whether they passed or not."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties:
+            if name == "story" and report.when == "call":
+                terminalreporter.section("the story that the cluster tells")
+                terminalreporter.write_line(str(value))
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pyarrow as pa
-from cluster.loop.watched import reached
+from cluster.access import reached
 from cluster.toy_versions import ToyNamespace, wait_until
 
 from capstan.adapters.kube_client import KubeClient

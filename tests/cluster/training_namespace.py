@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from cluster.access import reached
 from cluster.charts.installed import image
-from cluster.loop.watched import reached
 from contract.training_system import write_system
 
 from capstan.adapters.kube_client import RESOURCES, KubeClient, Object

@@ -47,6 +47,6 @@ def make_faulty(model: Path, fault: str) -> Path:
     joblib.dump(pipeline, model / "pipeline.joblib")
     (model / "factories").mkdir(exist_ok=True)
     shutil.copy(BAD_MODELS, model / "factories")
-    if fault != "crashes":
+    if fault not in ("crashes", "loads for ever"):
         assert load(model).fallback == "", "it passes the service's own test"
     return model

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import httpx
 from cluster.charts.rendering import CHARTS, helm
 
 REGISTRY = os.environ.get("CAPSTAN_TEST_REGISTRY") or "docker.io/library"
@@ -77,31 +72,6 @@ def apply_definitions() -> None:
 def uninstall(namespace: str) -> None:
     for release in ("capstan", "stack"):
         _helm(namespace, "uninstall", release, "--wait", "--ignore-not-found")
-
-
-@contextmanager
-def reached(namespace: str, service: str, port: int) -> Iterator[str]:
-    """The service's address on this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        local = free.getsockname()[1]
-    forward = subprocess.Popen(
-        ["kubectl", "port-forward", "-n", namespace, f"service/{service}", f"{local}:{port}"],
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                httpx.get(f"http://127.0.0.1:{local}/", timeout=5)
-                break
-            except httpx.HTTPError:
-                assert time.monotonic() < deadline, f"{service} cannot be reached"
-                time.sleep(0.2)
-        yield f"127.0.0.1:{local}"
-    finally:
-        forward.terminate()
-        forward.wait(10)
 
 
 def kubectl(*arguments: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from cluster.access import reached, secret
 from cluster.charts import installed
 from cluster.charts.rendering import helm
 from cluster.upstream import require_kinds
@@ -17,25 +18,13 @@ from capstan.artifacts.store import ArtifactStore
 EXPERIMENTS = "api/2.0/mlflow/experiments"
 
 
-def _secret(kube: KubeClient, namespace: str, name: str) -> dict[str, str]:
-    found = kube.get("Secret", name, namespace)
-    assert found is not None, name
-    data: dict[str, str] = found["data"]
-    return data
-
-
-def _decoded(data: dict[str, str]) -> dict[str, str]:
-    from base64 import b64decode
-
-    return {name: b64decode(value).decode() for name, value in data.items()}
-
-
 def _artifacts(
     kube: KubeClient, namespace: str, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> ArtifactStore:
-    for name, value in _decoded(_secret(kube, namespace, "object-storage-keys")).items():
+    for name, value in secret(kube, namespace, "object-storage-keys").items():
         monkeypatch.setenv(name, value)
-    return ArtifactStore(f"s3://capstan/kept?endpoint_override={address}&scheme=http")
+    host = address.removeprefix("http://")
+    return ArtifactStore(f"s3://capstan/kept?endpoint_override={host}&scheme=http")
 
 
 def _system(namespace: str) -> dict[str, Any]:
@@ -65,19 +54,19 @@ def test_what_the_docs_say_is_kept_is_kept(
     require_kinds(kube, "ServiceMonitor")
     installed.install(namespace)
     helm("test", "capstan", "--namespace", namespace, "--timeout", "180s")
-    _the_parts_know_each_other(namespace)
+    _the_parts_know_each_other(kube, namespace)
 
-    keys = {name: _secret(kube, namespace, name) for name in ("capstan-keys", "object-storage-keys")}
-    with installed.reached(namespace, "object-storage", 7070) as address:
+    keys = {name: secret(kube, namespace, name) for name in ("capstan-keys", "object-storage-keys")}
+    with reached(kube, namespace, "object-storage", 7070) as address:
         _artifacts(kube, namespace, address, monkeypatch).write("note", b"kept")
-    with installed.reached(namespace, "mlflow", 5000) as address:
-        made = httpx.post(f"http://{address}/{EXPERIMENTS}/create", json={"name": "kept"})
+    with reached(kube, namespace, "mlflow", 5000, by_name=True) as address:
+        made = httpx.post(f"{address}/{EXPERIMENTS}/create", json={"name": "kept"})
         assert made.status_code == 200, made.text
     kube.patch("ConfigMap", "prometheus-rules", namespace, {"data": {"kept.yml": "groups: []\n"}})
     kube.apply(_system(namespace))
 
     installed.install(namespace)
-    assert {name: _secret(kube, namespace, name) for name in keys} == keys
+    assert {name: secret(kube, namespace, name) for name in keys} == keys
     rules = kube.get("ConfigMap", "prometheus-rules", namespace)
     assert rules is not None
     assert rules["data"] == {"kept.yml": "groups: []\n"}
@@ -89,20 +78,20 @@ def test_what_the_docs_say_is_kept_is_kept(
     assert {"data-mlflow-0", "data-object-storage-0", "data-prometheus-0", "data-alertmanager-0"} <= volumes
 
     installed.install(namespace)
-    assert {name: _secret(kube, namespace, name) for name in keys} == keys
-    with installed.reached(namespace, "object-storage", 7070) as address:
+    assert {name: secret(kube, namespace, name) for name in keys} == keys
+    with reached(kube, namespace, "object-storage", 7070) as address:
         assert _artifacts(kube, namespace, address, monkeypatch).read("note") == b"kept"
-    with installed.reached(namespace, "mlflow", 5000) as address:
-        found = httpx.get(f"http://{address}/{EXPERIMENTS}/get-by-name", params={"experiment_name": "kept"})
+    with reached(kube, namespace, "mlflow", 5000, by_name=True) as address:
+        found = httpx.get(f"{address}/{EXPERIMENTS}/get-by-name", params={"experiment_name": "kept"})
         assert found.status_code == 200, found.text
 
     installed.uninstall(namespace)
 
 
-def _the_parts_know_each_other(namespace: str) -> None:
+def _the_parts_know_each_other(kube: KubeClient, namespace: str) -> None:
     """Prometheus reads the operator's metrics and sends to Alertmanager, which shows the operator its token."""
-    with installed.reached(namespace, "prometheus", 9090) as address:
-        managers = httpx.get(f"http://{address}/api/v1/alertmanagers").json()["data"]["activeAlertmanagers"]
+    with reached(kube, namespace, "prometheus", 9090) as address:
+        managers = httpx.get(f"{address}/api/v1/alertmanagers").json()["data"]["activeAlertmanagers"]
         assert managers
-        targets = httpx.get(f"http://{address}/api/v1/targets").json()["data"]["activeTargets"]
+        targets = httpx.get(f"{address}/api/v1/targets").json()["data"]["activeTargets"]
         assert {target["scrapePool"] for target in targets} >= {"capstan-operator"}, json.dumps(targets)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from cluster.access import reached, secret
 from cluster.charts.installed import install, uninstall
-from cluster.loop.watched import reached
 
 from capstan.adapters.kube_client import KubeClient, Object
 
@@ -25,9 +24,7 @@ class Installed:
     object_storage: str
 
     def storage_keys(self) -> dict[str, str]:
-        secret = self.kube.get("Secret", "object-storage-keys", self.namespace)
-        assert secret is not None
-        return {name: b64decode(value).decode() for name, value in secret["data"].items()}
+        return secret(self.kube, self.namespace, "object-storage-keys")
 
     def leader(self) -> str:
         """Name of the pod that holds the Lease; empty while none does."""

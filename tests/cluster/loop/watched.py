@@ -1,18 +1,14 @@
-"""A system in a cluster as a test follows it: its object, its story, its pods, and the addresses of its services."""
+"""A system in a cluster as a test follows it: its object, its story, its pods."""
 
 from __future__ import annotations
 
-import socket
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from capstan.adapters.kube_client import KubeClient, Object
 from capstan.adapters.kube_store import KubeStore
-from capstan.adapters.ports_in_use import free_port
 from capstan.cluster.names import SystemNames
 from capstan.domain.system import SystemState
 from capstan.domain.versions import SystemName
@@ -106,42 +102,6 @@ def _pod_state(pod: Object) -> str:
         if one["status"] == "False" and one.get("message")
     ]
     return f"{status.get('phase')} {'; '.join([*states, *conditions])}"
-
-
-@contextmanager
-def reached(
-    kube: KubeClient, namespace: str, service: str, port: int, *, by_name: bool = False
-) -> Iterator[str]:
-    """Base URL of a Service: its own address where this machine reaches it, else by `kubectl port-forward`.
-
-    `by_name`: it answers only to names that it knows, 127.0.0.1 among them.
-    """
-    found = kube.get("Service", service, namespace)
-    assert found is not None, f"no Service {namespace}/{service}"
-    address = found["spec"]["clusterIP"]
-    if not by_name and _answers(address, port):
-        yield f"http://{address}:{port}"
-        return
-    local = free_port()
-    command = ["kubectl", "-n", namespace, "port-forward", f"service/{service}", f"{local}:{port}"]
-    forward = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 20
-        while not _answers("127.0.0.1", local):
-            assert time.monotonic() < deadline, f"cannot reach {namespace}/{service}"
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{local}"
-    finally:
-        forward.terminate()
-        forward.wait(10)
-
-
-def _answers(host: str, port: int) -> bool:
-    try:
-        with socket.create_connection((host, port), timeout=1.0):
-            return True
-    except OSError:
-        return False
 
 
 def labels_of(document: Any) -> dict[str, str]:

@@ -1,0 +1,56 @@
+"""How a test gets at what is in the cluster: addresses of services, contents of secrets."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from capstan.adapters.kube_client import KubeClient
+from capstan.adapters.ports_in_use import free_port
+
+
+def secret(kube: KubeClient, namespace: str, name: str) -> dict[str, str]:
+    """Its contents; fails if it is not there."""
+    found = kube.get("Secret", name, namespace)
+    assert found is not None, f"no Secret {namespace}/{name}"
+    return {key: b64decode(value).decode() for key, value in found["data"].items()}
+
+
+@contextmanager
+def reached(
+    kube: KubeClient, namespace: str, service: str, port: int, *, by_name: bool = False
+) -> Iterator[str]:
+    """Base URL of a Service: its own address where this machine reaches it, else by `kubectl port-forward`.
+
+    `by_name`: it answers only to names that it knows, 127.0.0.1 among them.
+    """
+    found = kube.get("Service", service, namespace)
+    assert found is not None, f"no Service {namespace}/{service}"
+    address = found["spec"]["clusterIP"]
+    if not by_name and _answers(address, port):
+        yield f"http://{address}:{port}"
+        return
+    local = free_port()
+    command = ["kubectl", "-n", namespace, "port-forward", f"service/{service}", f"{local}:{port}"]
+    forward = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 20
+        while not _answers("127.0.0.1", local):
+            assert time.monotonic() < deadline, f"cannot reach {namespace}/{service}"
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{local}"
+    finally:
+        forward.terminate()
+        forward.wait(10)
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=1.0):
+            return True
+    except OSError:
+        return False
