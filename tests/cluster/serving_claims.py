@@ -1,18 +1,20 @@
 """What versions do in a real cluster, whoever makes their Deployments: the Serving contract, and how things go wrong.
 
-Subclass it and give it the fixtures `serving`, `tuned`, `again`, `toys` and `bento`.
+Subclass it, name its `runtime`, and give it the fixtures `toys` and `bento`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from cluster.toy_versions import INFER, ROW, ToyBento, ToyNamespace, port_of, wait_until
+from cluster.toy_versions import INFER, ROW, SETTINGS, ToyBento, ToyNamespace, port_of, toy_system, wait_until
 from contract.suites.serving import ServingContract, WaitUntil
 
+from capstan.adapters.kube_client import KubeClient
+from capstan.cluster.serving import serving_of
 from capstan.domain.versions import Digest, ModelVersion, Readiness, VersionName
 from capstan.errors import NotFoundError, UntrustedArtifactError
 
@@ -22,6 +24,33 @@ Tuned = Callable[..., Any]
 
 
 class ServingInACluster(ServingContract):
+    runtime: str
+
+    @pytest.fixture
+    def tuned(self, kube: KubeClient, toys: ToyNamespace) -> Iterator[Tuned]:
+        made: list[Any] = []
+
+        def make(image: str | None = None, **serving: Any) -> Any:
+            images = SETTINGS.images.model_copy(update={"serving": image} if image else {})
+            settings = SETTINGS.model_copy(update={"images": images})
+            system = toy_system(runtime=self.runtime, **serving)
+            made.append(serving_of(kube, system, toys.names, settings, None))
+            return made[-1]
+
+        yield make
+        for serving in made[-1:]:
+            for name in serving.readiness():
+                serving.retire(name)
+
+    @pytest.fixture
+    def serving(self, tuned: Tuned) -> Any:
+        return tuned()
+
+    @pytest.fixture
+    def again(self, tuned: Tuned) -> Callable[[], Any]:
+        """As an operator that starts afresh sees it."""
+        return tuned
+
     @pytest.fixture
     def version(self, bento: ToyBento) -> ModelVersion:
         return bento.version("v1")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from cluster.serving_claims import ServingInACluster, Tuned
-from cluster.toy_versions import SETTINGS, ToyBento, ToyNamespace, toy_system
+from cluster.toy_versions import ToyBento, ToyNamespace
 
 from capstan.adapters.kube_client import KubeClient
 from capstan.adapters.kube_serving import DeploymentServing
-from capstan.cluster.serving import serving_of
 
 pytestmark = pytest.mark.slow
 
@@ -29,29 +28,7 @@ def toys(kube: KubeClient, new_namespace: Callable[[], str], bento: ToyBento) ->
 
 
 class TestDeploymentServing(ServingInACluster):
-    @pytest.fixture
-    def tuned(self, kube: KubeClient, toys: ToyNamespace) -> Iterator[Tuned]:
-        made: list[Any] = []
-
-        def make(image: str | None = None, **serving: Any) -> Any:
-            images = SETTINGS.images.model_copy(update={"serving": image} if image else {})
-            settings = SETTINGS.model_copy(update={"images": images})
-            system = toy_system(runtime="Deployment", **serving)
-            made.append(serving_of(kube, system, toys.names, settings, None))
-            return made[-1]
-
-        yield make
-        for serving in made[-1:]:
-            for name in serving.readiness():
-                serving.retire(name)
-
-    @pytest.fixture
-    def serving(self, tuned: Tuned) -> Any:
-        return tuned()
-
-    @pytest.fixture
-    def again(self, tuned: Tuned) -> Callable[[], Any]:
-        return tuned
+    runtime = "Deployment"
 
     def test_it_is_a_plain_deployment(self, serving: Any) -> None:
         assert isinstance(serving, DeploymentServing)

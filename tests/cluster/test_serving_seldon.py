@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 from cluster import upstream
-from cluster.serving_claims import V1, ServingInACluster, Tuned
-from cluster.toy_versions import INFER, SETTINGS, ToyBento, ToyNamespace, toy_system
+from cluster.serving_claims import V1, ServingInACluster
+from cluster.toy_versions import INFER, ToyBento, ToyNamespace
 from contract.suites.serving import WaitUntil
 
 from capstan.adapters.kube_client import KubeClient
 from capstan.adapters.seldon_serving import SeldonServing, predictor_service
-from capstan.cluster.serving import serving_of
 from capstan.domain.versions import ModelVersion, Readiness
 from capstan.ports.serving import Endpoint
 
@@ -34,29 +33,7 @@ def toys(kube: KubeClient, new_namespace: Callable[[], str], bento: ToyBento) ->
 
 
 class TestSeldonServing(ServingInACluster):
-    @pytest.fixture
-    def tuned(self, kube: KubeClient, toys: ToyNamespace) -> Iterator[Tuned]:
-        made: list[Any] = []
-
-        def make(image: str | None = None, **serving: Any) -> Any:
-            images = SETTINGS.images.model_copy(update={"serving": image} if image else {})
-            settings = SETTINGS.model_copy(update={"images": images})
-            system = toy_system(runtime="Seldon", **serving)
-            made.append(serving_of(kube, system, toys.names, settings, None))
-            return made[-1]
-
-        yield make
-        for serving in made[-1:]:
-            for name in serving.readiness():
-                serving.retire(name)
-
-    @pytest.fixture
-    def serving(self, tuned: Tuned) -> Any:
-        return tuned()
-
-    @pytest.fixture
-    def again(self, tuned: Tuned) -> Callable[[], Any]:
-        return tuned
+    runtime = "Seldon"
 
     def test_it_is_a_seldon_deployment(self, serving: Any) -> None:
         assert isinstance(serving, SeldonServing)

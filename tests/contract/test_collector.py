@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import duckdb
 import httpx
 import orjson
 import pytest
+from contract.waiting import eventually
 
 from capstan.adapters.ports_in_use import free_port
 
@@ -210,13 +211,6 @@ def missing(collector: RunningCollector) -> dict[str, tuple[str, int]]:
     return {name: (boot["state"], boot["missing"]) for name, boot in boots.items()}
 
 
-def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.1)
-
-
 def test_what_a_dead_producer_had_not_handed_in_is_missing_and_comes_off_again_if_it_comes(
     tmp_path: Path,
 ) -> None:
@@ -237,7 +231,7 @@ def test_what_a_dead_producer_had_not_handed_in_is_missing_and_comes_off_again_i
         "killed": ("silent", 4), "ended": ("ended", 0), "idle": ("heard", 0), "empty": ("silent", 0),
     }  # fmt: skip
     assert (collector.stats()["missing"], collector.stats()["lost"]) == (4, 0)
-    until(lambda: losses.exists() and orjson.loads(losses.read_bytes()) == {"v1": {"2013-02-01": 4}})
+    eventually(lambda: losses.exists() and orjson.loads(losses.read_bytes()) == {"v1": {"2013-02-01": 4}})
     before = collector.stats()
     collector.kill()
     collector.start()
@@ -247,7 +241,7 @@ def test_what_a_dead_producer_had_not_handed_in_is_missing_and_comes_off_again_i
     assert missing(collector)["killed"] == ("heard", 0)
     stats = collector.stats()
     assert (stats["missing"], stats["lost"], stats["stored"]) == (0, 1, 12)
-    until(lambda: sum(orjson.loads(losses.read_bytes())["v1"].values()) == 1)
+    eventually(lambda: sum(orjson.loads(losses.read_bytes())["v1"].values()) == 1)
     collector.kill()
 
 
@@ -265,7 +259,7 @@ def test_a_second_collector_waits_until_the_first_is_gone(collector: RunningColl
         first.send_signal(signal.SIGKILL)
         first.wait(timeout=30)
         port = orjson.loads(other.read_bytes())["port"]
-        until(lambda: _stored(port) == 20, 30)
+        eventually(lambda: _stored(port) == 20, 30)
     finally:
         second.kill()
         second.wait(timeout=30)
@@ -295,7 +289,7 @@ def test_an_edited_file_is_followed_and_a_broken_edit_is_not(tmp_path: Path) -> 
     source = {"source": "/capstan/trains/v1"}
     collector.send([event(1, inputs={"month": 3}) | source])
     mount("trains", "categorical")
-    until(lambda: spec.read_bytes() == mounted.read_bytes())
+    eventually(lambda: spec.read_bytes() == mounted.read_bytes())
     mounted.write_bytes(b"{")
     collector.send([event(2, inputs={"month": 3}) | source])
     time.sleep(1)

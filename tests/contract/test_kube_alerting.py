@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from contract.test_alert_rules import flights
+from contract.waiting import eventually
 
 from capstan.adapters.alert_poller import AlertPoller
 from capstan.adapters.alertmanager import AlertmanagerAlerts
@@ -79,13 +80,6 @@ def mount(kube: MemoryKube, server: PrometheusServer) -> None:
         (folder / key).write_text(content)
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 @pytest.mark.real
 def test_rules_are_in_force_only_once_prometheus_evaluates_just_them(prometheus: PrometheusServer) -> None:
     kube, clock = MemoryKube(), Time()
@@ -102,8 +96,8 @@ def test_rules_are_in_force_only_once_prometheus_evaluates_just_them(prometheus:
         clock.now += RELOAD_SECONDS
         return one.ensure() == ""
 
-    until(lambda: settled(mounted))
-    until(lambda: settled(other))
+    eventually(lambda: settled(mounted))
+    eventually(lambda: settled(other))
     groups = {group["name"] for group in prometheus.query.ask("GET", "/api/v1/rules")["groups"]}
     assert groups == {
         f"{n}.flight-delays-{kind}" for n in ("team-a", "team-b") for kind in ("data", "operation")
@@ -118,17 +112,17 @@ def test_rules_are_in_force_only_once_prometheus_evaluates_just_them(prometheus:
     changed = MountedAlerting(kube, file_of(edited, names()), reloader, clock=clock)
     assert changed.ensure()
     mount(kube, prometheus)
-    until(lambda: settled(changed))
+    eventually(lambda: settled(changed))
     # A stack that was installed anew has no rules: they are brought again.
     kube.delete("ConfigMap", "rules", "stack")
     kube.create(config_map())
     mount(kube, prometheus)
     prometheus.query.ask("POST", "/-/reload")
-    until(lambda: not prometheus.query.instant(in_force(edited, names())))
+    eventually(lambda: not prometheus.query.instant(in_force(edited, names())))
     clock.now += CHECK_SECONDS
     assert changed.ensure()
     mount(kube, prometheus)
-    until(lambda: settled(changed))
+    eventually(lambda: settled(changed))
     changed.remove()
     changed.remove()
     found = kube.get("ConfigMap", "rules", "stack")

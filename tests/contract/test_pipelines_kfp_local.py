@@ -12,8 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from contract.suites.pipelines import PipelinesContract
+from contract.suites.pipelines import PipelinesContract, WaitUntil, ended
 from contract.training_system import write_system
+from contract.waiting import eventually
 
 from capstan.adapters.bento_packager import BentoPackager
 from capstan.adapters.kfp_local import KfpLocalPipelines, LocalPlaces
@@ -46,14 +47,6 @@ def request(run: str, *, champion: str | None = None, as_of: datetime = AS_OF) -
     )
 
 
-def wait_for(pipelines: KfpLocalPipelines, run: str, seconds: float = 600) -> RunStatus:
-    deadline = time.monotonic() + seconds
-    while (status := pipelines.status(RunName(run))).phase is RunPhase.RUNNING:
-        assert time.monotonic() < deadline, status.message
-        time.sleep(0.1)
-    return status
-
-
 def group(leader: int) -> list[int]:
     """Living processes of the leader's session."""
     members = []
@@ -83,20 +76,14 @@ class TestKfpLocalPipelines(PipelinesContract):
         return request
 
     @pytest.fixture
-    def wait_until(self) -> Callable[[Callable[[], bool]], None]:
-        def wait(holds: Callable[[], bool]) -> None:
-            deadline = time.monotonic() + 600
-            while not holds():
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-
-        return wait
+    def wait_until(self) -> WaitUntil:
+        return lambda condition: eventually(condition, 600)
 
 
 def first_run(root: Path) -> tuple[KfpLocalPipelines, RunStatus]:
     pipelines = make_pipelines(root)
     pipelines.start(request("run-a"))
-    return pipelines, wait_for(pipelines, "run-a")
+    return pipelines, ended(pipelines, "run-a")
 
 
 def test_a_run_tells_its_steps_its_candidates_and_its_gates(root: Path) -> None:
@@ -145,7 +132,7 @@ def test_the_next_run_is_gated_against_the_champion(root: Path) -> None:
     pipelines, first = first_run(root)
     assert first.version is not None
     pipelines.start(request("run-b", champion=first.version.name, as_of=datetime(2013, 3, 2, tzinfo=UTC)))
-    status = wait_for(pipelines, "run-b")
+    status = ended(pipelines, "run-b")
     assert status.phase is RunPhase.SUCCEEDED, status.message
     gate = status.gates[0]
     assert "against v1's" in gate.message
@@ -159,7 +146,7 @@ def test_the_same_data_gives_the_same_digest_elsewhere(root: Path, tmp_path: Pat
     _, first = first_run(root)
     elsewhere = make_pipelines(tmp_path)
     elsewhere.start(request("run-a"))
-    second = wait_for(elsewhere, "run-a")
+    second = ended(elsewhere, "run-a")
     assert first.version is not None
     assert second.version is not None
     assert second.version.digest == first.version.digest
@@ -171,7 +158,7 @@ def test_when_all_candidates_fail_the_run_fails_and_says_why(tmp_path: Path) -> 
     )
     pipelines = make_pipelines(tmp_path, system)
     pipelines.start(request("run-a"))
-    status = wait_for(pipelines, "run-a")
+    status = ended(pipelines, "run-a")
     assert status.phase is RunPhase.FAILED
     assert "choose: training.candidates: none can be chosen" in status.message
     assert "own:broken with {}: RuntimeError: no licence for this solver" in status.message
@@ -187,7 +174,7 @@ def test_a_killed_run_has_failed_once_and_is_not_doubled(tmp_path: Path) -> None
     found = folder.process()
     assert found is not None
     os.kill(found[0], signal.SIGKILL)
-    status = wait_for(pipelines, "run-a")
+    status = ended(pipelines, "run-a")
     assert status.phase is RunPhase.FAILED
     assert "ended without a result" in status.message
     assert "run.log" not in status.message

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,8 +11,9 @@ from typing import Any
 import kfp_server_api
 import pytest
 from contract.kfp_stand_in import KfpStandIn
-from contract.suites.pipelines import PipelinesContract
+from contract.suites.pipelines import PipelinesContract, WaitUntil, ended
 from contract.training_system import write_system
+from contract.waiting import eventually
 
 from capstan.adapters.kfp_api import KfpApi
 from capstan.adapters.kfp_compile import StepSettings, compile_pipeline
@@ -21,7 +21,7 @@ from capstan.adapters.kfp_server import KfpServerPipelines
 from capstan.adapters.memory import MemoryRegistry
 from capstan.adapters.mlflow_registry import MlflowRegistry
 from capstan.artifacts.store import ArtifactStore
-from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
+from capstan.domain.training import RunPhase, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import RunName, SystemName, VersionName
 from capstan.errors import UnavailableError
@@ -101,14 +101,6 @@ def kfp(root: Path) -> Iterator[KfpStandIn]:
         yield kfp
 
 
-def wait_for(pipelines: KfpServerPipelines, run: str, seconds: float = 300) -> RunStatus:
-    deadline = time.monotonic() + seconds
-    while (status := pipelines.status(RunName(run))).phase is RunPhase.RUNNING:
-        assert time.monotonic() < deadline, status.message
-        time.sleep(0.3)
-    return status
-
-
 @pytest.mark.real
 @pytest.mark.slow
 @pytest.mark.timeout(600)
@@ -124,14 +116,8 @@ class TestKfpServerPipelines(PipelinesContract):
         return request
 
     @pytest.fixture
-    def wait_until(self) -> Callable[[Callable[[], bool]], None]:
-        def wait(holds: Callable[[], bool]) -> None:
-            deadline = time.monotonic() + 300
-            while not holds():
-                assert time.monotonic() < deadline
-                time.sleep(0.3)
-
-        return wait
+    def wait_until(self) -> WaitUntil:
+        return lambda condition: eventually(condition, 600)
 
 
 @pytest.mark.real
@@ -143,7 +129,7 @@ class TestARun:
     def test_tells_its_steps_and_what_it_made(self, root: Path, kfp: KfpStandIn) -> None:
         pipelines = make_pipelines(root, kfp)
         pipelines.start(request(RUN))
-        status = wait_for(pipelines, RUN)
+        status = ended(pipelines, RUN)
         assert status.phase is RunPhase.SUCCEEDED, status.message
         names = [step.name for step in status.steps]
         assert [name for name in names if not name.startswith("fit")] == [
@@ -163,11 +149,11 @@ class TestARun:
     def test_uses_the_uploaded_version_of_the_pipeline_again(self, root: Path, kfp: KfpStandIn) -> None:
         pipelines = make_pipelines(root, kfp)
         pipelines.start(request(RUN))
-        first = wait_for(pipelines, RUN)
+        first = ended(pipelines, RUN)
         assert first.version is not None
         uploads = kfp.uploads
         pipelines.start(request("run-b", champion=first.version.name, as_of=datetime(2013, 3, 2, tzinfo=UTC)))
-        status = wait_for(pipelines, "run-b")
+        status = ended(pipelines, "run-b")
         assert status.phase is RunPhase.SUCCEEDED, status.message
         assert "against v1's" in status.gates[0].message
         assert kfp.uploads == uploads
@@ -175,7 +161,7 @@ class TestARun:
     def test_is_remembered_when_somebody_deleted_it_from_kfp(self, root: Path, kfp: KfpStandIn) -> None:
         pipelines = make_pipelines(root, kfp)
         pipelines.start(request(RUN))
-        finished = wait_for(pipelines, RUN)
+        finished = ended(pipelines, RUN)
         for run_id in [one for one, run in kfp.runs.items() if run["display_name"] == RUN]:
             del kfp.runs[run_id]
         before = len(kfp.runs)
@@ -188,7 +174,7 @@ class TestARun:
         pipelines.start(request("run-c", as_of=datetime(2013, 2, 21, tzinfo=UTC)))
         pipelines.cancel(RunName("run-c"))
         pipelines.cancel(RunName("run-c"))
-        assert wait_for(pipelines, "run-c").phase is RunPhase.CANCELLED
+        assert ended(pipelines, "run-c").phase is RunPhase.CANCELLED
 
     def test_can_be_read_by_kfps_own_client(self, root: Path, kfp: KfpStandIn) -> None:
         """What the stand-in answers is what KFP's generated client understands."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 
 import pytest
 from contract.job_cluster import JobCluster
-from contract.suites.pipelines import PipelinesContract
+from contract.suites.pipelines import PipelinesContract, WaitUntil, ended
 from contract.training_system import write_system
+from contract.waiting import eventually
 
 from capstan.adapters.kube_jobs import JobPipelines
 from capstan.adapters.memory import MemoryRegistry
@@ -21,7 +21,7 @@ from capstan.artifacts.store import ArtifactStore
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.training import run_objects
 from capstan.cluster.settings import ClusterSettings
-from capstan.domain.training import GateOutcome, RunPhase, RunStatus, TrainingRequest
+from capstan.domain.training import GateOutcome, RunPhase, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
 from capstan.errors import NotFoundError, UnavailableError
@@ -80,14 +80,6 @@ def make_pipelines(root: Path, cluster: JobCluster, registry: Any = None, **more
     )
 
 
-def wait_for(pipelines: JobPipelines, run: str, seconds: float = 300) -> RunStatus:
-    deadline = time.monotonic() + seconds
-    while (status := pipelines.status(RunName(run))).phase is RunPhase.RUNNING:
-        assert time.monotonic() < deadline, status.message
-        time.sleep(0.2)
-    return status
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("jobs")
@@ -115,14 +107,8 @@ class TestJobPipelines(PipelinesContract):
         return request
 
     @pytest.fixture
-    def wait_until(self) -> Callable[[Callable[[], bool]], None]:
-        def wait(holds: Callable[[], bool]) -> None:
-            deadline = time.monotonic() + 300
-            while not holds():
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
-
-        return wait
+    def wait_until(self) -> WaitUntil:
+        return lambda condition: eventually(condition, 600)
 
 
 @pytest.mark.real
@@ -136,7 +122,7 @@ class TestARun:
     ) -> None:
         pipelines = make_pipelines(root, cluster)
         pipelines.start(request(RUN))
-        status = wait_for(pipelines, RUN)
+        status = ended(pipelines, RUN)
         assert status.phase is RunPhase.SUCCEEDED, status.message
         assert {"extract", "fit broken", "register"} <= {step.name for step in status.steps}
         assert [gate.passed for gate in status.gates] == [True, True]
@@ -145,7 +131,7 @@ class TestARun:
     def test_is_remembered_after_its_job_was_removed(self, root: Path, cluster: JobCluster) -> None:
         pipelines = make_pipelines(root, cluster)
         pipelines.start(request(RUN))
-        finished = wait_for(pipelines, RUN)
+        finished = ended(pipelines, RUN)
         cluster.delete("Job", RUN)
         made = len(cluster.created)
         pipelines.start(request(RUN))
@@ -160,7 +146,7 @@ class TestARun:
     def test_whose_pod_was_lost_after_registering_gives_the_same_version(
         self, root: Path, tmp_path: Path, cluster: JobCluster
     ) -> None:
-        first = wait_for(make_pipelines(root, cluster), RUN)
+        first = ended(make_pipelines(root, cluster), RUN)
         again = JobCluster(tmp_path / "pods")
         for kind in ("ConfigMap", "Job"):
             made = render(write_system(root / "data"), RUN, cluster.objects["ConfigMap", RUN]["data"])
@@ -175,23 +161,20 @@ class TestARun:
     def test_is_gated_against_a_champion_that_another_machine_made(
         self, root: Path, cluster: JobCluster
     ) -> None:
-        first = wait_for(make_pipelines(root, cluster), RUN)
+        first = ended(make_pipelines(root, cluster), RUN)
         assert first.version is not None
         for folder in (root / "bentos").glob("bentos/*/*"):
             folder.rename(root / f"gone-{folder.name}")
         pipelines = make_pipelines(root, cluster)
         pipelines.start(request("run-b", champion=first.version.name, as_of=datetime(2013, 3, 2, tzinfo=UTC)))
-        status = wait_for(pipelines, "run-b")
+        status = ended(pipelines, "run-b")
         assert status.phase is RunPhase.SUCCEEDED, status.message
         assert "against v1's" in status.gates[0].message
 
     def test_can_be_cancelled_for_good(self, root: Path, cluster: JobCluster) -> None:
         pipelines = make_pipelines(root, cluster)
         pipelines.start(request("run-c", as_of=datetime(2013, 2, 21, tzinfo=UTC)))
-        deadline = time.monotonic() + 60
-        while not pipelines.status(RunName("run-c")).steps:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        eventually(lambda: bool(pipelines.status(RunName("run-c")).steps), 60)
         pipelines.cancel(RunName("run-c"))
         status = pipelines.status(RunName("run-c"))
         assert status.phase is RunPhase.CANCELLED
@@ -209,7 +192,7 @@ class TestARun:
         pipelines = make_pipelines(tmp_path, own)
         pipelines.use(system)
         pipelines.start(request(RUN))
-        status = wait_for(pipelines, RUN)
+        status = ended(pipelines, RUN)
         assert status.phase is RunPhase.FAILED
         assert "there is no nowhere.py" in status.message
         assert own._processes[RUN].returncode == 1, "the exit code that is not tried again"

@@ -8,13 +8,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from contract.waiting import eventually
 
 from capstan.adapters import alertmanager
 from capstan.adapters.alertmanager import (
@@ -142,13 +143,6 @@ def world(running: World) -> World:
     running.site.notified.clear()
     running.prometheus.set_targets("monitor", {running.site.target: {}})
     return running
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def monitor(generation: int, alert: int) -> dict[str, float]:

@@ -8,7 +8,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 from contract.model_services import Clients, EventLoop, Service
+from contract.suites.traffic import V1, V2, split
+from contract.waiting import eventually
 
 from capstan import files
 from capstan.adapters.envoy import EnvoyGateway
@@ -29,7 +31,7 @@ from capstan.domain.versions import SystemName, VersionName
 from capstan.errors import DiskFullError, NotAllowedError, PortInUseError, UnavailableError
 
 pytestmark = pytest.mark.real
-V1, V2, V3 = VersionName("v1"), VersionName("v2"), VersionName("v3")
+V3 = VersionName("v3")
 
 
 class World(Clients):
@@ -59,17 +61,6 @@ class World(Clients):
             service.stop()
 
 
-def split(
-    champion: int, challenger: int, *, mirror: VersionName | None = None, salt: str = ""
-) -> TrafficSplit:
-    arms = (Arm(V1, Weight(champion)), Arm(V2, Weight(challenger)))
-    return TrafficSplit(
-        arms=arms if challenger else arms[:1],
-        mirrors=(Mirror(mirror, Weight(100)),) if mirror else (),
-        salt=salt,
-    )
-
-
 @pytest.fixture(scope="module")
 def loop() -> Iterator[EventLoop]:
     loop = EventLoop()
@@ -82,13 +73,6 @@ def world(tmp_path: Path, loop: EventLoop) -> Iterator[World]:
     world = World(tmp_path, loop)
     yield world
     world.close()
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.03)
 
 
 def test_without_a_split_predictions_are_refused_not_lost(world: World) -> None:

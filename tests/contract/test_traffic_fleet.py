@@ -12,14 +12,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
 from contract.model_services import Clients, EventLoop, Service
-from contract.suites.traffic import TrafficContract
+from contract.suites.traffic import V1, V2, TrafficContract, split
+from contract.waiting import eventually
 
 from capstan.adapters import envoy_config
 from capstan.adapters.envoy_config import DIFFERING, GatewaySettings
@@ -27,13 +28,13 @@ from capstan.adapters.envoy_fleet import EnvoyFleet
 from capstan.adapters.envoy_host import GENERATION_HEADER
 from capstan.adapters.kube_client import Object
 from capstan.adapters.processes import free_port
-from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
+from capstan.domain.traffic import Arm, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import VersionName
 from capstan.errors import ConflictError, UnavailableError
 from capstan.ports.serving import Endpoint
 
 pytestmark = pytest.mark.real
-V1, V2, V3 = VersionName("v1"), VersionName("v2"), VersionName("v3")
+V3 = VersionName("v3")
 LABELS = {"app": "gateway"}
 CONFIG_MAP = {"name": "flights-gateway", "namespace": "here"}
 TOKEN = "a-secret"
@@ -205,24 +206,6 @@ class World(Clients):
             pod.kill()
         for service in (*self.services.values(), self.collector):
             service.stop()
-
-
-def split(
-    champion: int, challenger: int, *, mirror: VersionName | None = None, salt: str = ""
-) -> TrafficSplit:
-    arms = (Arm(V1, Weight(champion)), Arm(V2, Weight(challenger)))
-    return TrafficSplit(
-        arms=arms if challenger else arms[:1],
-        mirrors=(Mirror(mirror, Weight(100)),) if mirror else (),
-        salt=salt,
-    )
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from capstan.domain.training import RunPhase, TrainingRequest
+from contract.waiting import eventually
+
+from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.versions import RunName
 from capstan.ports.pipelines import Pipelines
 
 RequestFor = Callable[[str], TrainingRequest]
 WaitUntil = Callable[[Callable[[], bool]], None]
+
+
+def ended(pipelines: Pipelines, run: str, seconds: float = 600) -> RunStatus:
+    """How a run of real processes ended."""
+
+    def status() -> RunStatus:
+        return pipelines.status(RunName(run))
+
+    eventually(lambda: status().phase is not RunPhase.RUNNING, seconds, told=lambda: status().message)
+    return status()
 
 
 class PipelinesContract:

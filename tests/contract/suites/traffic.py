@@ -13,9 +13,22 @@ from capstan.ports.traffic import TrafficProvider
 
 V1, V2 = VersionName("v1"), VersionName("v2")
 ALONE = champion_only(V1)
-SHADOW = TrafficSplit(ALONE.arms, (Mirror(V2, Weight(100)),), salt="r1")
-CANARY = TrafficSplit((Arm(V1, Weight(75)), Arm(V2, Weight(25))), salt="r1")
 Endpoints = Mapping[VersionName, Endpoint]
+
+
+def split(
+    champion: int, challenger: int, *, mirror: VersionName | None = None, salt: str = ""
+) -> TrafficSplit:
+    """Of v1 and v2, in percent."""
+    arms = (Arm(V1, Weight(champion)), Arm(V2, Weight(challenger)))
+    return TrafficSplit(
+        arms=arms if challenger else arms[:1],
+        mirrors=(Mirror(mirror, Weight(100)),) if mirror else (),
+        salt=salt,
+    )
+
+
+SHADOW, CANARY = split(100, 0, mirror=V2, salt="r1"), split(75, 25, salt="r1")
 
 
 class TrafficContract:
