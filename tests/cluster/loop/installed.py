@@ -1,9 +1,9 @@
-"""Both charts installed in a namespace of their own, and the addresses of what they brought."""
+"""Both charts installed in a namespace of their own, and ways to what they brought."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from cluster.access import reached, secret
@@ -11,17 +11,19 @@ from cluster.charts.installed import install, uninstall
 
 from capstan.adapters.kube_client import KubeClient, Object
 
-PORTS = {"mlflow": 5000, "object-storage": 7070}
-
 
 @dataclass(frozen=True)
 class Installed:
-    """An operator with its stack, and their addresses from this machine."""
+    """An operator with its stack; addresses from this machine are good until the control plane is killed."""
 
     kube: KubeClient
     namespace: str
-    mlflow: str
-    object_storage: str
+
+    def mlflow(self) -> AbstractContextManager[str]:
+        return reached(self.kube, self.namespace, "mlflow", 5000, by_name=True)
+
+    def object_storage(self) -> AbstractContextManager[str]:
+        return reached(self.kube, self.namespace, "object-storage", 7070)
 
     def storage_keys(self) -> dict[str, str]:
         return secret(self.kube, self.namespace, "object-storage-keys")
@@ -39,14 +41,9 @@ class Installed:
 
 @contextmanager
 def installed(kube: KubeClient, namespace: str, *, systems: str) -> Iterator[Installed]:
-    """Install both charts for the systems of another namespace and reach their parts; uninstalled at the end."""
+    """Install both charts for the systems of another namespace and uninstall them at the end."""
     try:
         install(namespace, systems)
-        with ExitStack() as ways:
-            addresses = [
-                ways.enter_context(reached(kube, namespace, part, port, by_name=part == "mlflow"))
-                for part, port in PORTS.items()
-            ]
-            yield Installed(kube, namespace, *addresses)
+        yield Installed(kube, namespace)
     finally:
         uninstall(namespace)
