@@ -32,8 +32,9 @@ logger = logging.getLogger(__name__)
 
 STUCK_SECONDS = 300.0
 """A look that takes longer will not end by itself."""
-SILENT_WATCH_SECONDS = 180.0
-"""Each watch is opened anew every 25 to 31 s; one that was not for so long is lost."""
+SILENT_WATCH_SECONDS = 75.0
+"""Each watch is opened anew every 25 to 31 s; one that was not for so long never will be."""
+_GUARD_SECONDS = 2.0
 FINISH_SECONDS = 15.0
 """What the running looks get to end when the operator is told to stop."""
 _SETTLE_SECONDS = 0.2
@@ -136,7 +137,11 @@ class App:
             self._stage = "leading"
             self._workers.start()
             logger.info("acting on %d systems", self._cache.count()["MLSystem"])
-        self._stop.wait()
+        while not self._stop.wait(_GUARD_SECONDS):
+            # kopf may neither go on nor end, as when the kind that it watches is uninstalled.
+            silent = self._silent_watches()
+            if silent:
+                self._lost("; ".join(silent))
         return self._finish(kopf_thread)
 
     def _finish(self, kopf_thread: threading.Thread) -> int:
@@ -221,11 +226,7 @@ class App:
         seconds = self._workers.longest_look_seconds()
         if seconds > STUCK_SECONDS:
             wrong.append(f"a look has been running for {seconds:.0f} s")
-        wrong += [
-            f"the watch of {plural} was last opened {age:.0f} s ago"
-            for plural, age in log.ages().items()
-            if age > SILENT_WATCH_SECONDS
-        ]
+        wrong += self._silent_watches()
         return Health(not wrong, tuple(wrong) or (self._stage,))
 
     def readiness(self) -> Health:
@@ -234,6 +235,14 @@ class App:
             holder = self._leadership.holder
             return Health(True, (f"standby; the Lease is held by {holder or 'nobody yet'}",))
         return Health(self._stage == "leading", (self._stage,))
+
+    def _silent_watches(self) -> list[str]:
+        ages = self._log.ages() if self._log is not None else {}
+        return [
+            f"the watch of {plural} was last opened {age:.0f} s ago"
+            for plural, age in ages.items()
+            if age > SILENT_WATCH_SECONDS
+        ]
 
     def _dead_workers(self) -> list[str]:
         return self._workers.dead() if self._stage == "leading" else []

@@ -40,7 +40,8 @@ def main() -> int:
         level=options.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
     # Each of its lines is told by the watch log in a shorter way.
-    logging.getLogger("kopf").setLevel(logging.WARNING)
+    for library in ("kopf", "httpx"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     try:
         settings = read_settings(options.settings)
         app = App(

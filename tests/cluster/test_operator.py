@@ -12,7 +12,7 @@ import httpx
 import pytest
 from cluster.operating.running import SPEC, SYSTEM, Operator, Room, wait_for
 
-from capstan.adapters.kube_client import KubeClient
+from capstan.adapters.kube_client import KubeClient, Object
 
 pytestmark = pytest.mark.timeout(400)
 GATEWAY = f"{SYSTEM}-gateway"
@@ -133,6 +133,44 @@ def test_a_change_is_seen_within_60_seconds_though_all_watches_went_silent(room:
     print(f"seen after {time.monotonic() - changed:.1f} s")
     assert operator.process.poll() is None
     assert operator.ask("/healthz")[0] == 200
+
+
+def test_a_watched_kind_that_is_uninstalled_costs_an_operator_and_no_more(room: Room):
+    group = f"{room.namespace}.example.com"
+    room.kube.apply(definition_of_whims(group))
+    wait_for("whims are served", lambda: is_established(room, group))
+    # The rights that operators have for what they watch.
+    room.allow(group, "whims", ["get", "list", "watch"])
+    operator = room.lead(whims=group)
+    room.serve()
+    room.kube.delete("CustomResourceDefinition", f"whims.{group}")
+    wait_for("it ends", lambda: operator.process.poll() is not None, 150)
+    assert operator.process.returncode == 1
+    assert "the watch of whims" in operator.log.read_text()
+    room.lead()
+    room.apply(suspend=True)
+    wait_for("the change is seen", lambda: is_seen(room))
+
+
+def definition_of_whims(group: str) -> Object:
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"whims.{group}"},
+        "spec": {
+            "group": group,
+            "names": {"kind": "Whim", "plural": "whims", "singular": "whim"},
+            "scope": "Namespaced",
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+
+
+def is_established(room: Room, group: str) -> bool:
+    found = room.kube.get("CustomResourceDefinition", f"whims.{group}") or {}
+    conditions = found.get("status", {}).get("conditions", ())
+    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
 
 
 def is_seen(room: Room) -> bool:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from capstan.adapters.kube_client import Kube, Object
 from capstan.adapters.kube_pods import (
     is_held_up,
+    is_old,
     last_message,
     newest,
     newest_warning,
@@ -33,7 +34,6 @@ Render = Callable[[MLSystem, RunName, Mapping[str, str]], tuple[Object, Object]]
 """ConfigMap with these files, and the Job that mounts it; both called like the run."""
 CANCELLED = "capstan.dev/cancelled"
 """Annotation of a Job that somebody ended; it is suspended besides."""
-_HELD_UP_AFTER = timedelta(seconds=20)
 _LINES = 300
 
 
@@ -158,16 +158,11 @@ class JobPipelines:
     def _held_up(self, job: Object, pod: Object | None) -> str:
         name = str(job["metadata"]["name"])
         if pod is None:
-            return newest_warning(self._kube, self._namespace, name) if self._is_old(job) else ""
+            return newest_warning(self._kube, self._namespace, name) if is_old(job, self._now()) else ""
         reason = why_waiting(pod)
-        if not reason and is_held_up(pod) and self._is_old(pod):
+        if not reason and is_held_up(pod) and is_old(pod, self._now()):
             reason = newest_warning(self._kube, self._namespace, pod["metadata"]["name"])
         return reason
-
-    def _is_old(self, document: Object) -> bool:
-        """Old enough that what has not happened yet is worth a word, and a look at all events of the namespace."""
-        made = document["metadata"].get("creationTimestamp")
-        return bool(made) and self._now() - datetime.fromisoformat(made) > _HELD_UP_AFTER
 
     def _failed(self, run: RunName, job: Object, pods: Sequence[Object], said: RunStatus | None) -> RunStatus:
         if said is not None and said.phase is RunPhase.FAILED:

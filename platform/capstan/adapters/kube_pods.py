@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from capstan.adapters.kube_client import Kube, Object
 
 _PATIENT = frozenset({"ContainerCreating", "PodInitializing"})
 """What every pod goes through."""
+_HELD_UP_AFTER = timedelta(seconds=20)
+
+
+def is_old(document: Object, now: datetime) -> bool:
+    """Old enough that what has not happened to it yet is worth a word, and a look at all events of the namespace."""
+    made = document["metadata"].get("creationTimestamp")
+    return bool(made) and now - datetime.fromisoformat(made) > _HELD_UP_AFTER
 
 
 def why_waiting(pod: Object) -> str:

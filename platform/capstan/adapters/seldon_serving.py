@@ -7,9 +7,11 @@ Its Deployments are, as with plain ones.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 from capstan.adapters.kube_client import EXISTS, Kube, Object
+from capstan.adapters.kube_pods import is_old
 from capstan.adapters.kube_readiness import readiness_of
 from capstan.adapters.kube_serving import (
     Artifact,
@@ -31,11 +33,18 @@ _LONGEST_NAME = 63
 class SeldonServing:
     """Serving port over Seldon Core v1."""
 
-    def __init__(self, kube: Kube, objects: VersionObjects, container: str) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        objects: VersionObjects,
+        container: str,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         """Predictors are named like their version, the graph's node and its container like `container`."""
         self._kube = kube
         self._objects = objects
         self._container = container
+        self._now = now
 
     def deploy(self, version: ModelVersion) -> None:
         """Bring it up, or leave it alone if it is; returns at once, readiness is observed.
@@ -76,16 +85,19 @@ class SeldonServing:
     def troubles(self) -> Mapping[VersionName, str]:
         """What is in the way of versions that do not start."""
         deployments = self._deployments()
-        return {
-            **{
-                name: str(
-                    wanted["status"].get("description") or "Seldon's operator cannot make its Deployment"
+        found = dict(troubles(deployments, self._pods()))
+        for name, wanted in self._wanted().items():
+            if name in deployments:
+                continue
+            status = wanted.get("status") or {}
+            if status.get("state") == "Failed":
+                found[name] = str(status.get("description") or "Seldon's operator cannot make its Deployment")
+            elif is_old(wanted, self._now()):
+                found[name] = (
+                    f"nothing was made of SeldonDeployment {wanted['metadata']['name']} yet: is Seldon's operator "
+                    "running, and does it watch this namespace? Without it, write serving.runtime: Deployment"
                 )
-                for name, wanted in self._wanted().items()
-                if name not in deployments and wanted.get("status", {}).get("state") == "Failed"
-            },
-            **troubles(deployments, self._pods()),
-        }
+        return found
 
     def settle(self) -> None:
         """Bring every version that runs to what the file asks for now; to be called when the file has changed."""

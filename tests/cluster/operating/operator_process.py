@@ -14,9 +14,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from cluster.operating.file_world import FileWiring
 
-from capstan.adapters.kube_client import KubeClient
+from capstan.adapters.kube_client import RESOURCES, KubeClient, Resource
 from capstan.cluster.settings import ClusterSettings
 from capstan_operator.app import App, Options, new_identity
+from capstan_operator.cache import OPTIONAL, WATCHED, Watch
 from capstan_operator.leader import Timing
 
 
@@ -28,15 +29,30 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--name", default="operator")
     parser.add_argument("--hasty", action="store_true", help="a Lease of eight seconds")
+    parser.add_argument("--whims", help="group of a kind `Whim` that is watched besides what operators watch")
     options = parser.parse_args()
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("kopf").setLevel(logging.WARNING)
     timing = Timing(duration=8.0, renew_deadline=6.0, renew=1.5, retry=0.5) if options.hasty else Timing()
+    watched = None
+    if options.whims:
+        RESOURCES["Whim"] = Resource(f"{options.whims}/v1", "Whim", "whims")
+        watched = {
+            **{kind: watch for kind, watch in WATCHED.items() if kind not in OPTIONAL},
+            "Whim": Watch(),
+        }
     app = App(
         KubeClient.from_kubeconfig(file=options.kubeconfig),
         ClusterSettings(namespace=options.namespace, watch_namespaces=(options.namespace,)),
         partial(FileWiring, folder=options.world),
-        Options(new_identity(options.name), host="127.0.0.1", port=options.port, threads=4, timing=timing),
+        Options(
+            new_identity(options.name),
+            host="127.0.0.1",
+            port=options.port,
+            threads=4,
+            timing=timing,
+            watched=watched,
+        ),
         webhook_token="hint",
     )
     signal.signal(signal.SIGTERM, lambda *_: app.stop())

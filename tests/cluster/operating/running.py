@@ -110,9 +110,14 @@ class Room:
         self.world = WorldFile(self.folder / "world", self.namespace, SYSTEM)
 
     def start(
-        self, name: str = "operator", *, through: TcpProxy | None = None, hasty: bool = False
+        self,
+        name: str = "operator",
+        *,
+        through: TcpProxy | None = None,
+        hasty: bool = False,
+        whims: str | None = None,
     ) -> Operator:
-        """A further operator, which may be told to reach the API server through a proxy."""
+        """A further operator, which may be told to reach the API server through a proxy, or to watch a kind of ours."""
         port = free_port()
         log = self.folder / f"{name}-{len(self.operators)}.log"
         argv = [
@@ -124,6 +129,7 @@ class Room:
             *("--port", str(port)),
             *("--name", name),
             *(["--hasty"] if hasty else []),
+            *(["--whims", whims] if whims else []),
         ]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"}
         with log.open("wb") as output:
@@ -227,14 +233,7 @@ class Room:
         api = client.ApiClient(self.kube.configuration)
         meta = {"name": ACCOUNT, "namespace": self.namespace}
         self.kube.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta})
-        roles = client.RbacAuthorizationV1Api(api)
-        role = {"metadata": meta, "rules": [*rules(NAMESPACED), *rules(OWN)]}
-        roles.create_namespaced_role(self.namespace, role)
-        subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": self.namespace}
-        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ACCOUNT}
-        roles.create_namespaced_role_binding(
-            self.namespace, {"metadata": meta, "roleRef": reference, "subjects": [subject]}
-        )
+        self._grant(ACCOUNT, [*rules(NAMESPACED), *rules(OWN)])
         asked = client.AuthenticationV1TokenRequest(
             spec=client.V1TokenRequestSpec(audiences=[], expiration_seconds=7200)
         )
@@ -242,6 +241,22 @@ class Room:
             client.CoreV1Api(api)
             .create_namespaced_service_account_token(ACCOUNT, self.namespace, asked)
             .status.token
+        )
+
+    def allow(self, group: str, resource: str, verbs: list[str]) -> None:
+        """A right besides those that operators have."""
+        self._grant(resource, [{"apiGroups": [group], "resources": [resource], "verbs": verbs}])
+
+    def _grant(self, name: str, granted: list[dict[str, Any]]) -> None:
+        from kubernetes import client
+
+        roles = client.RbacAuthorizationV1Api(client.ApiClient(self.kube.configuration))
+        meta = {"name": name, "namespace": self.namespace}
+        roles.create_namespaced_role(self.namespace, {"metadata": meta, "rules": granted})
+        subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": self.namespace}
+        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+        roles.create_namespaced_role_binding(
+            self.namespace, {"metadata": meta, "roleRef": reference, "subjects": [subject]}
         )
 
     def _kubeconfig(self, through: TcpProxy | None) -> Path:

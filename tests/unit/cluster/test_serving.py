@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,16 @@ import pytest
 import yaml
 from cluster.toy_versions import toy_system
 
-from capstan.adapters.kube_serving import Artifact
+from capstan.adapters.kube_serving import Artifact, VersionObjects
 from capstan.adapters.memory_kube import MemoryKube
-from capstan.adapters.seldon_serving import container_service, predictor_service
-from capstan.cluster.names import Owner, SystemNames
+from capstan.adapters.seldon_serving import SeldonServing, container_service, predictor_service
+from capstan.cluster.names import MODEL_PORT, VERSION_LABEL, Owner, SystemNames
 from capstan.cluster.objects.access import access
 from capstan.cluster.objects.model import model
 from capstan.cluster.objects.seldon import seldon
 from capstan.cluster.serving import running_runtime, runtime_of, serving_of
 from capstan.cluster.settings import ClusterSettings, Images
-from capstan.domain.versions import Digest, SystemName, VersionName
+from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, SystemName, VersionName
 from capstan.errors import InvalidSpecError
 
 GOLDEN = Path(__file__).parent / "objects"
@@ -177,3 +178,25 @@ def test_services_are_called_what_seldon_calls_them() -> None:
     long = container_service(f"{'a' * 60}-v3", "v3", "model")
     assert long.startswith("seldon-")
     assert len(long) == len("seldon-") + 32
+
+
+def test_a_seldon_deployment_of_which_nothing_is_made_is_told_after_a_while() -> None:
+    kube, settled = MemoryKube(), datetime(2026, 3, 1, tzinfo=UTC)
+    clock = [settled]
+    objects = VersionObjects(
+        "team",
+        NAMES.selector("model"),
+        VERSION_LABEL,
+        NAMES.model,
+        lambda version, artifact: seldon(toy_system(), NAMES, VOLUME, OWNER, version, artifact),
+        MODEL_PORT,
+    )
+    serving = SeldonServing(kube, objects, "toy", now=lambda: clock[0])
+    serving.deploy(ModelVersion(V3, ARTIFACT.digest, RunName("run"), ARTIFACT.tag, settled))
+    made = {"metadata": {"creationTimestamp": settled.isoformat()}}
+    kube.patch("SeldonDeployment", NAMES.model(V3), "team", made)
+    clock[0] += timedelta(seconds=10)
+    assert serving.troubles() == {}
+    clock[0] += timedelta(seconds=15)
+    assert "is Seldon's operator running" in serving.troubles()[V3]
+    assert serving.readiness() == {V3: Readiness.STARTING}
