@@ -19,7 +19,7 @@ from capstan.adapters.kube_client import Kube, KubeClient
 from capstan.cluster.settings import RELEASE, ClusterSettings
 from capstan.errors import CapstanError
 from capstan_operator import metrics as measured
-from capstan_operator.cache import OPTIONAL, WATCHED, Watch, WatchedKube
+from capstan_operator.cache import WATCHED, Watch, WatchedKube
 from capstan_operator.handlers import NoMemories, WatchLog, login_by, registry_of, settings_for
 from capstan_operator.leader import Leadership, LeaseLock, Timing
 from capstan_operator.loop import SystemLoop, Wiring
@@ -50,8 +50,7 @@ class Options:
     port: int = PORT
     threads: int = 8
     timing: Timing = field(default_factory=Timing)
-    watched: Mapping[str, Watch] | None = None
-    """None: all that `cache.WATCHED` lists."""
+    watched: Mapping[str, Watch] = field(default_factory=lambda: WATCHED)
 
 
 class App:
@@ -76,7 +75,7 @@ class App:
         self._stop_kopf = threading.Event()
         self._is_listed = threading.Event()
         self._stage = "waiting for the Lease"
-        self._watched = dict(options.watched or _watchable(client))
+        self._watched: dict[str, Watch] = {}
         self._metrics = Metrics()
         self._impatient = client.impatient()
         lock = LeaseLock(self._impatient, settings.namespace, options.identity, timing=options.timing)
@@ -84,7 +83,7 @@ class App:
         self._cache = WatchedKube(
             client,
             may_write=lambda: self._leadership.is_held,
-            watched=self._watched,
+            watched=options.watched,
             namespaces=settings.watch_namespaces,
         )
         self._loop = SystemLoop(self._cache, wiring(self._cache, settings), self._metrics, release=RELEASE)
@@ -128,21 +127,31 @@ class App:
     def _lead(self) -> int:
         logger.info("holding the Lease; watching")
         self._stage = "listing"
+        # Only now: a standby may have waited for weeks, and Seldon may have come or gone.
+        self._watched = {
+            kind: watch
+            for kind, watch in self._options.watched.items()
+            if not watch.optional or self._client.serves(kind)
+        }
+        self._cache.begin(self._watched)
         self._log = WatchLog(self._watched, self._on_list)
         kopf_thread = threading.Thread(target=self._watch, name="kopf", daemon=True)
         kopf_thread.start()
         while not self._stop.is_set() and not self._is_listed.wait(0.2):
-            pass
+            self._end_if_deaf()
         if self._is_listed.is_set():
             self._stage = "leading"
             self._workers.start()
             logger.info("acting on %d systems", self._cache.count()["MLSystem"])
         while not self._stop.wait(_GUARD_SECONDS):
-            # kopf may neither go on nor end, as when the kind that it watches is uninstalled.
-            silent = self._silent_watches()
-            if silent:
-                self._lost("; ".join(silent))
+            self._end_if_deaf()
         return self._finish(kopf_thread)
+
+    def _end_if_deaf(self) -> None:
+        """kopf may neither go on nor end, as when a kind that it watches is uninstalled."""
+        silent = self._silent_watches()
+        if silent:
+            self._lost("; ".join(silent))
 
     def _finish(self, kopf_thread: threading.Thread) -> int:
         self._stage = "stopping"
@@ -268,10 +277,6 @@ class App:
         for document in self._cache.walk("MLSystem"):
             phases[str((document.get("status") or {}).get("phase") or "")] += 1
         yield measured.systems_by_phase(phases)
-
-
-def _watchable(client: KubeClient) -> dict[str, Watch]:
-    return {kind: watch for kind, watch in WATCHED.items() if kind not in OPTIONAL or client.serves(kind)}
 
 
 def new_identity(name: str) -> str:

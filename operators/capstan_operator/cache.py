@@ -37,6 +37,8 @@ class Watch:
     """Only those with the label `capstan.dev/system`."""
     content: bool = True
     """False: only what `seen` tells is kept, and reads go to the API server."""
+    optional: bool = False
+    """A cluster may lack the kind."""
 
 
 WATCHED: Mapping[str, Watch] = {
@@ -47,14 +49,12 @@ WATCHED: Mapping[str, Watch] = {
     "Pod": Watch(),
     "Job": Watch(),
     "ConfigMap": Watch(),
-    "SeldonDeployment": Watch(),
+    "SeldonDeployment": Watch(optional=True),
     "Service": Watch(content=False),
     "NetworkPolicy": Watch(content=False),
     "PodDisruptionBudget": Watch(content=False),
 }
 """What the operator watches, as far as the cluster knows it; `handlers.py` tells kopf the same."""
-OPTIONAL = frozenset({"SeldonDeployment"})
-"""Kinds that a cluster may lack."""
 _SERVES_SECONDS = 60.0
 """So long an answer about a kind that a cluster may lack counts."""
 
@@ -131,7 +131,13 @@ class WatchedKube:
         self._clock = clock
         self._lock = threading.RLock()
         self._served: dict[str, tuple[bool, float]] = {}
-        self._shelves = {kind: _Shelf(watch) for kind, watch in watched.items()}
+        self._shelves: dict[str, _Shelf] = {}
+        self.begin(watched)
+
+    def begin(self, watched: Mapping[str, Watch]) -> None:
+        """With nothing known of these kinds; all others are read from the API server."""
+        with self._lock:
+            self._shelves = {kind: _Shelf(watch) for kind, watch in watched.items()}
 
     # -- what the watch tells
 

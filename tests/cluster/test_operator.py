@@ -141,13 +141,15 @@ def test_a_watched_kind_that_is_uninstalled_costs_an_operator_and_no_more(room: 
     wait_for("whims are served", lambda: is_established(room, group))
     # The rights that operators have for what they watch.
     room.allow(group, "whims", ["get", "list", "watch"])
-    operator = room.lead(whims=group)
+    first = room.lead(name="first", whims=group)
+    second = room.start("second", whims=group)
+    wait_for("the second stands by", lambda: second.stands_by)
     room.serve()
     room.kube.delete("CustomResourceDefinition", f"whims.{group}")
-    wait_for("it ends", lambda: operator.process.poll() is not None, 150)
-    assert operator.process.returncode == 1
-    assert "the watch of whims" in operator.log.read_text()
-    room.lead()
+    wait_for("the first ends", lambda: first.process.poll() is not None, 150)
+    assert first.process.returncode == 1
+    assert "the watch of whims" in first.log.read_text()
+    wait_for("the second leads, though it began when there were whims", lambda: second.leads, 30)
     room.apply(suspend=True)
     wait_for("the change is seen", lambda: is_seen(room))
 
@@ -169,7 +171,7 @@ def definition_of_whims(group: str) -> Object:
 
 def is_established(room: Room, group: str) -> bool:
     found = room.kube.get("CustomResourceDefinition", f"whims.{group}") or {}
-    conditions = found.get("status", {}).get("conditions", ())
+    conditions = (found.get("status") or {}).get("conditions") or ()
     return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
 
 

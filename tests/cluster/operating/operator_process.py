@@ -17,7 +17,7 @@ from cluster.operating.file_world import FileWiring
 from capstan.adapters.kube_client import RESOURCES, KubeClient, Resource
 from capstan.cluster.settings import ClusterSettings
 from capstan_operator.app import App, Options, new_identity
-from capstan_operator.cache import OPTIONAL, WATCHED, Watch
+from capstan_operator.cache import WATCHED, Watch
 from capstan_operator.leader import Timing
 
 
@@ -34,13 +34,10 @@ def main() -> int:
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("kopf").setLevel(logging.WARNING)
     timing = Timing(duration=8.0, renew_deadline=6.0, renew=1.5, retry=0.5) if options.hasty else Timing()
-    watched = None
+    watched = dict(WATCHED)
     if options.whims:
         RESOURCES["Whim"] = Resource(f"{options.whims}/v1", "Whim", "whims")
-        watched = {
-            **{kind: watch for kind, watch in WATCHED.items() if kind not in OPTIONAL},
-            "Whim": Watch(),
-        }
+        watched["Whim"] = Watch(optional=True)
     app = App(
         KubeClient.from_kubeconfig(file=options.kubeconfig),
         ClusterSettings(namespace=options.namespace, watch_namespaces=(options.namespace,)),

@@ -141,7 +141,8 @@ class Room:
     def lead(self, **how: Any) -> Operator:
         """A further operator, once it leads."""
         operator = self.start(**how)
-        wait_for("an operator leads", lambda: operator.leads, 90)
+        wait_for("an operator leads", lambda: operator.leads or operator.process.poll() is not None, 90)
+        assert operator.process.poll() is None, operator.log.read_text()
         return operator
 
     def follow(self, what: str, holds: Callable[[], Any], seconds: float, **how: Any) -> None:
