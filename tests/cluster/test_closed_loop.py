@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -65,7 +66,7 @@ class Story:
         return done.stdout
 
     def capstan(self, *arguments: str) -> str:
-        return self.run("capstan", *arguments)
+        return self.run(sys.executable, "-m", "capstan", *arguments)
 
     def push(self) -> None:
         """Copy the tables to the data volume."""
