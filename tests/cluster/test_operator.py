@@ -105,6 +105,24 @@ def test_an_operator_whose_connection_is_cut_ends_and_the_next_one_goes_on(room:
         assert len(parts.pipelines.started) == 2
 
 
+def test_an_operator_that_was_away_acts_on_the_latest_file_and_on_what_is_true_now(room: Room):
+    """FAULTS 4: an alert that came and went meanwhile, and a file that was replaced, are nobody's backlog."""
+    operator = room.lead()
+    room.serve()
+    assert operator.stop() == 0
+    room.world.fire("v1", "one")
+    room.world.resolve()
+    room.apply(suspend=True)
+    room.apply(suspend=False)
+    room.lead()
+    wait_for("the latest file is seen", lambda: is_seen(room))
+    time.sleep(5.0)
+    assert room.status["phase"] == "Serving"
+    with room.world.open() as parts:
+        assert len(parts.pipelines.started) == 1, "the first training and no other"
+    assert not any("Suspended" in line for line in story(room))
+
+
 def test_a_short_cut_is_survived_by_the_same_process(room: Room):
     proxy = room.proxy()
     operator = room.lead(through=proxy)
