@@ -39,7 +39,7 @@ def main() -> int:
     logging.basicConfig(
         level=options.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
-    # Each of its lines is told by the watch log in a shorter way.
+    # A line for each request to the API server or to a system's parts says nothing that metrics and Events do not.
     for library in ("kopf", "httpx"):
         logging.getLogger(library).setLevel(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""How a test gets at what is in the cluster: addresses of services, contents of secrets."""
+"""How a test gets at what is in the cluster: addresses of services, contents of secrets and of the object storage."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from contextlib import contextmanager
 
 from capstan.adapters.kube_client import KubeClient
 from capstan.adapters.ports_in_use import free_port
+from capstan.artifacts.store import ArtifactStore
+
+
+def store_at(address: str, prefix: str) -> ArtifactStore:
+    """What is below the prefix in the stack's object storage; its keys are in the environment."""
+    host = address.removeprefix("http://")
+    return ArtifactStore(f"s3://capstan/{prefix}?endpoint_override={host}&scheme=http")
 
 
 def secret(kube: KubeClient, namespace: str, name: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ The tests are the chapters of one story and run in order; the story is printed a
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -14,11 +15,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
 import pytest
-from cluster.access import reached, secret
+from cluster.access import reached, secret, store_at
 from cluster.charts.installed import image
 from cluster.loop.installed import Installed, installed
 from cluster.loop.parcels import NAME, past, write_table
@@ -30,6 +32,7 @@ from scipy.stats import binomtest
 
 from capstan.adapters.bento_packager import BentoPackager
 from capstan.adapters.kube_client import KubeClient, Object
+from capstan.adapters.kube_conditions import holds
 from capstan.adapters.mlflow_registry import MlflowRegistry
 from capstan.artifacts.content import MODEL_FOLDER
 from capstan.artifacts.store import ArtifactStore
@@ -76,7 +79,7 @@ class Story:
     def pods(self, version: str | None = None) -> list[Object]:
         """Those of the system, or of one version, that are ready."""
         labels = {SYSTEM_LABEL: NAME, **({} if version is None else {VERSION_LABEL: version})}
-        return [pod for pod in self.kube.list("Pod", self.namespace, labels=labels) if is_ready(pod)]
+        return [pod for pod in self.kube.list("Pod", self.namespace, labels=labels) if holds(pod, "Ready")]
 
     def takes_pods(self, node: str) -> bool:
         return not self.run("kubectl", "get", "node", node, "-o", "jsonpath={.spec.unschedulable}")
@@ -85,6 +88,11 @@ class Story:
     def users(self) -> Traffic:
         assert self.traffic is not None
         return self.traffic
+
+    def assert_nobody_noticed(self, since: int = 0) -> None:
+        """No user's request failed, of those after the first `since` failures."""
+        failures = self.users.total.failures[since:]
+        assert failures == [], f"{len(failures)} failures\n{self.watched.told_in_full()}"
 
     def inject(self, model: Path, run: str) -> VersionName:
         """Package and register a hand-made model past every gate, and ask for its rollout."""
@@ -112,13 +120,7 @@ class Story:
     @contextmanager
     def artifacts(self) -> Iterator[ArtifactStore]:
         with self.platform.object_storage() as address:
-            host = address.removeprefix("http://")
-            yield ArtifactStore(f"s3://capstan/{self.namespace}/{NAME}?endpoint_override={host}&scheme=http")
-
-
-def is_ready(pod: Object) -> bool:
-    conditions = pod.get("status", {}).get("conditions", ())
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+            yield store_at(address, f"{self.namespace}/{NAME}")
 
 
 @pytest.fixture(scope="module")
@@ -188,9 +190,8 @@ def test_users_are_answered_through_the_gateway(story: Story, gateway: str) -> N
     story.traffic = Traffic(gateway, token, per_second=PER_SECOND, seed=2)
     story.traffic.start()
     story.watched.eventually(lambda: story.users.total.sent > 300, 60, "300 requests")
-    total = story.users.total
-    assert total.failures == []
-    assert set(total.answered) == {"v1"}
+    story.assert_nobody_noticed()
+    assert set(story.users.total.answered) == {"v1"}
 
 
 def test_drift_starts_one_retraining_that_is_promoted_step_by_step(story: Story) -> None:
@@ -206,7 +207,7 @@ def test_drift_starts_one_retraining_that_is_promoted_step_by_step(story: Story)
     steps = follow_rollout(story, before, seconds=600)
     # Half of what was learnt is of the old world: the alert goes on, and no further training may come in between.
     story.kube.patch("MLSystem", NAME, story.namespace, {"spec": {"retraining": {"cooldown": "1d"}}})
-    assert watched.champion == "v2", watched.told_in_full()
+    watched.eventually(lambda: watched.champion == "v2", 30, "v2 is the champion")
     told = watched.told(after=before)
     assert told.count("TrainingSucceeded") == 1, "one alert, however often it was told, is one retraining"
     assert told.count("Promoted") == 1
@@ -217,7 +218,7 @@ def test_drift_starts_one_retraining_that_is_promoted_step_by_step(story: Story)
     both = [versions for versions in users if len(versions) > 1]
     # Whom a busy challenger keeps waiting for two seconds is answered by the champion: one in a hundred, if any.
     assert len(both) <= len(users) / 100, "within a step every user stays on one version"
-    assert story.users.total.failures == []
+    story.assert_nobody_noticed()
     lineage = Counter(
         event.details.get("trigger")
         for _, event in watched.story(after=before)
@@ -287,7 +288,7 @@ def test_a_bad_challenger_is_rolled_back_and_no_user_notices(
     assert "Promoted" not in told
     watched.eventually(lambda: watched.state.rollout is None, 60, "its rollout is over")
     assert watched.champion == champion
-    assert story.users.total.failures[failed:] == [], "no user noticed"
+    story.assert_nobody_noticed(since=failed)
     watched.eventually(
         lambda: story.kube.get("SeldonDeployment", watched.names.model(version), story.namespace) is None,
         60,
@@ -312,11 +313,13 @@ def mid_rollout(story: Story, folder: Path, run: str) -> Iterator[None]:
     watched.eventually(lambda: "Promoted" in watched.told(after=before), 240, "the rollout goes on")
     told = watched.told(after=before)
     # A challenger whose pods were not ready for a moment begins its step again.
-    assert told.count("StepStarted") == 1 + told.count("ChallengerLost"), watched.told_in_full()
+    twists = [reason for reason in told if reason in ("StepStarted", "ChallengerLost")]
+    assert ("StepStarted", "StepStarted") not in pairwise(twists), watched.told_in_full()
     assert told.count("Promoted") == 1
-    assert watched.champion == str(version)
+    # What a rollout says of its end is told before the system's record follows.
+    watched.eventually(lambda: watched.champion == str(version), 30, f"{version} is the champion")
     watched.eventually(lambda: watched.state.rollout is None, 60, "its rollout is over")
-    assert story.users.total.failures[failed:] == []
+    story.assert_nobody_noticed(since=failed)
 
 
 def test_the_loop_goes_on_when_its_operator_is_killed_in_mid_rollout(story: Story, tmp_path: Path) -> None:
@@ -433,8 +436,10 @@ def test_every_payload_is_accounted_for(story: Story) -> None:
             return int(httpx.get(f"{collector}/stats", trust_env=False, timeout=10).json()["answered"])
 
         total = story.users.total
-        story.watched.eventually(lambda: stored() >= total.sent, 90, f"{total.sent} answers are stored")
-        assert stored() == total.sent, "none is counted twice"
+        with contextlib.suppress(AssertionError):
+            story.watched.eventually(lambda: stored() >= total.sent, 90, "every answer is stored")
+        found = httpx.get(f"{collector}/stats", trust_env=False, timeout=10).json()
+        assert found["answered"] == total.sent, f"{found}\nfailed: {total.failures}"
 
 
 def test_a_deleted_system_leaves_nothing(

@@ -13,6 +13,7 @@ import pytest
 from cluster.operating.running import SPEC, SYSTEM, Operator, Room, wait_for
 
 from capstan.adapters.kube_client import KubeClient, Object
+from capstan.adapters.kube_conditions import holds
 
 pytestmark = pytest.mark.timeout(400)
 GATEWAY = f"{SYSTEM}-gateway"
@@ -156,14 +157,18 @@ def test_a_change_is_seen_within_60_seconds_though_all_watches_went_silent(room:
 def test_a_watched_kind_that_is_uninstalled_costs_an_operator_and_no_more(room: Room):
     group = f"{room.namespace}.example.com"
     room.kube.apply(definition_of_whims(group))
-    wait_for("whims are served", lambda: is_established(room, group))
+    name = f"whims.{group}"
+    wait_for(
+        "whims are served",
+        lambda: holds(room.kube.get("CustomResourceDefinition", name) or {}, "Established"),
+    )
     # The rights that operators have for what they watch.
     room.allow(group, "whims", ["get", "list", "watch"])
     first = room.lead(name="first", whims=group)
     second = room.start("second", whims=group)
     wait_for("the second stands by", lambda: second.stands_by)
     room.serve()
-    room.kube.delete("CustomResourceDefinition", f"whims.{group}")
+    room.kube.delete("CustomResourceDefinition", name)
     wait_for("the first ends", lambda: first.process.poll() is not None, 150)
     assert first.process.returncode == 1
     assert "was last opened" in first.log.read_text()
@@ -185,12 +190,6 @@ def definition_of_whims(group: str) -> Object:
             "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
         },
     }
-
-
-def is_established(room: Room, group: str) -> bool:
-    found = room.kube.get("CustomResourceDefinition", f"whims.{group}") or {}
-    conditions = (found.get("status") or {}).get("conditions") or ()
-    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
 
 
 def is_seen(room: Room) -> bool:

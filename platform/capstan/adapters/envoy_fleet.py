@@ -31,6 +31,7 @@ from capstan.adapters.envoy_host import PART, EnvoyHost, Kind
 from capstan.adapters.envoy_order import OrderedTraffic
 from capstan.adapters.envoy_stats import PredictionCounts
 from capstan.adapters.kube_client import Kube, Object
+from capstan.adapters.kube_conditions import holds
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.versions import VersionName
 from capstan.errors import CapstanError, ConflictError, UnavailableError
@@ -211,6 +212,4 @@ class _Written:
 
 def _is_ready(pod: Object) -> bool:
     """Whether requests are sent to it now."""
-    conditions = pod["status"].get("conditions") or ()
-    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-    return ready and "deletionTimestamp" not in pod["metadata"]
+    return holds(pod, "Ready") and "deletionTimestamp" not in pod["metadata"]

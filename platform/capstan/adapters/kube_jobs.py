@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from capstan.adapters.kube_client import Kube, Object
+from capstan.adapters.kube_conditions import holds, true_condition
 from capstan.adapters.kube_pods import (
     is_held_up,
     is_old,
@@ -93,13 +94,13 @@ class JobPipelines:
             return recorded(run, self._registry, self._store) or RunStatus(RunPhase.ABSENT)
         pods = self._kube.list("Pod", self._namespace, labels={"job-name": str(run)})
         said = _said(pods)
-        if _has(job, "Complete"):
+        if holds(job, "Complete"):
             if said is not None and said.phase is RunPhase.SUCCEEDED:
                 return said
             return recorded(run, self._registry, self._store) or RunStatus(
                 RunPhase.FAILED, "its Job is complete, but nothing of it is registered", _steps(said)
             )
-        if _has(job, "Failed"):
+        if holds(job, "Failed"):
             return self._failed(run, job, pods, said)
         if CANCELLED in job["metadata"].get("annotations", {}):
             return RunStatus(RunPhase.CANCELLED, "cancelled", _steps(said))
@@ -108,7 +109,7 @@ class JobPipelines:
     def cancel(self, run: RunName) -> None:
         """End the run; no error if it is not there or has ended."""
         job = self._job(run)
-        if job is None or _has(job, "Complete") or _has(job, "Failed"):
+        if job is None or holds(job, "Complete") or holds(job, "Failed"):
             return
         change = {"metadata": {"annotations": {CANCELLED: "true"}}, "spec": {"suspend": True}}
         with contextlib.suppress(NotFoundError):
@@ -172,24 +173,12 @@ class JobPipelines:
             finished = recorded(run, self._registry, self._store)
             if finished is not None and finished.phase is RunPhase.SUCCEEDED:
                 return finished
-        condition = _condition(job, "Failed")
+        condition = true_condition(job, "Failed")
         reasons = [": ".join(filter(None, (condition.get("reason"), condition.get("message"))))]
         last = newest(pods)
         if last is not None:
             reasons += [why_ended(last), "" if read_last_words(last_message(last)) else last_message(last)]
         return RunStatus(RunPhase.FAILED, "\n".join(filter(None, reasons)), _steps(said))
-
-
-def _condition(job: Object, kind: str) -> Object:
-    for condition in job.get("status", {}).get("conditions", ()):
-        if condition.get("type") == kind and condition.get("status") == "True":
-            found: Object = condition
-            return found
-    return {}
-
-
-def _has(job: Object, kind: str) -> bool:
-    return bool(_condition(job, kind))
 
 
 def _said(pods: Sequence[Object]) -> RunStatus | None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from capstan.adapters.kube_client import Kube, Object
+from capstan.adapters.kube_conditions import true_condition
 
 _PATIENT = frozenset({"ContainerCreating", "PodInitializing"})
 """What every pod goes through."""
@@ -14,7 +15,7 @@ _HELD_UP_AFTER = timedelta(seconds=20)
 
 
 def is_old(document: Object, now: datetime) -> bool:
-    """Old enough that what has not happened to it yet is worth a word, and a look at all events of the namespace."""
+    """Old enough that what has not happened to it yet is worth a word."""
     made = document["metadata"].get("creationTimestamp")
     return bool(made) and now - datetime.fromisoformat(made) > _HELD_UP_AFTER
 
@@ -34,9 +35,8 @@ def why_waiting(pod: Object) -> str:
 def why_ended(pod: Object) -> str:
     """`OOMKilled`, `Evicted: The node was low on resource: memory`, ...; empty for a pod that has not failed."""
     status = pod.get("status", {})
-    for condition in status.get("conditions", ()):
-        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
-            return _joined(condition.get("reason"), condition.get("message"))
+    if disruption := true_condition(pod, "DisruptionTarget"):
+        return _joined(disruption.get("reason"), disruption.get("message"))
     if status.get("reason"):
         return _joined(status["reason"], status.get("message"))
     for state in _states(pod, "state"):

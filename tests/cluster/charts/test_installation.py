@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from cluster.access import reached, secret
+from cluster.access import reached, secret, store_at
 from cluster.charts import installed
 from cluster.charts.rendering import helm
 from cluster.upstream import require_kinds
@@ -23,8 +23,7 @@ def _artifacts(
 ) -> ArtifactStore:
     for name, value in secret(kube, namespace, "object-storage-keys").items():
         monkeypatch.setenv(name, value)
-    host = address.removeprefix("http://")
-    return ArtifactStore(f"s3://capstan/kept?endpoint_override={host}&scheme=http")
+    return store_at(address, "kept")
 
 
 def _system(namespace: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import httpx
 from capstan.adapters.envoy_config import GatewaySettings
 from capstan.adapters.envoy_fleet import EnvoyFleet
 from capstan.adapters.kube_client import KubeClient, Object
+from capstan.adapters.kube_conditions import holds
 from capstan.cluster.names import AGENT_PORT, COLLECTOR_PORT, GATEWAY_PORT, MODEL_PORT, SystemNames
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import SystemName, VersionName
@@ -71,11 +72,7 @@ class World:
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     def ready(self, component: str) -> list[Object]:
-        def is_ready(pod: Object) -> bool:
-            conditions = pod["status"].get("conditions", ())
-            return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-
-        return [pod for pod in self.pods(component) if is_ready(pod)]
+        return [pod for pod in self.pods(component) if holds(pod, "Ready")]
 
     def send(self, count: int, host: str = "", port: int = 80, *, keyed: bool = False) -> Answers:
         numbers, answers = iter(range(count)), Answers()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 
 from capstan.adapters.kube_client import KubeClient, Object
@@ -80,7 +81,10 @@ class Watched:
             f"  {one['type']}={one['status']} {one['reason']}: {one.get('message', '')}"
             for one in status.get("conditions", ())
         ]
-        lines += [f"{event.at:%H:%M:%S} {event.reason} {event.message}" for _, event in self.story()]
+        lines += [
+            f"{event.at:%H:%M:%S} {event.reason} {shorten(event.message, 240, placeholder=' …')}"
+            for _, event in self.story()
+        ]
         for pod in self.kube.list("Pod", self.names.namespace):
             lines.append(f"pod {pod['metadata']['name']}: {_pod_state(pod)}")
         return "\n".join(lines)
