@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -30,6 +31,7 @@ from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, Sy
 from capstan.errors import NotFoundError, UntrustedArtifactError
 from capstan.features.encoders import CategoricalSettings, NumericSettings
 from capstan.features.transform import FeatureTransform
+from capstan.serving.payload_log import FLUSH_SECONDS
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 SYSTEM = SystemName("toy")
@@ -69,15 +71,18 @@ class Collector:
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
         self.headers: dict[str, str] = {}
+        self.away = False
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                collector.events += json.loads(self.rfile.read(int(self.headers["content-length"])))
-                collector.headers = {name.lower(): value for name, value in self.headers.items()}
-                self.send_response(200)
+                events = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                if not collector.away:
+                    collector.events += events
+                    collector.headers = {name.lower(): value for name, value in self.headers.items()}
+                self.send_response(503 if collector.away else 200)
                 self.send_header("content-length", "2")
                 self.end_headers()
                 self.wfile.write(b"{}")
@@ -247,39 +252,68 @@ def test_a_new_supervisor_finds_the_running_version_again(machine: Machine) -> N
 
 def test_plain_bentoml_serve_serves_the_same_bento(machine: Machine, tmp_path: Path) -> None:
     """What a Bento's container runs; the digest is checked there too."""
-    port = free_port()
-    serve = Path(sys.executable).with_name("bentoml")
-    environment = {
-        **os.environ,
-        "BENTOML_HOME": str(tmp_path / "home"),
-        "BENTOML_DO_NOT_TRACK": "True",
-        "CAPSTAN_SYSTEM": SYSTEM,
-        "CAPSTAN_VERSION": "v1",
-        "CAPSTAN_DIGEST": machine.version.digest,
-    }
-    log = (tmp_path / "serve.log").open("wb")
-    process = subprocess.Popen(
-        [serve, "serve", machine.bento, "--host", "127.0.0.1", "--port", str(port)],
-        env=environment,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not _ready(port):
-            assert process.poll() is None, (tmp_path / "serve.log").read_text()
-            assert time.monotonic() < deadline, (tmp_path / "serve.log").read_text()
-            time.sleep(0.1)
-        url = f"http://127.0.0.1:{port}"
+    serve = str(Path(sys.executable).with_name("bentoml"))
+    with _serving(machine, tmp_path, [serve, "serve"], {"CAPSTAN_DIGEST": machine.version.digest}) as (
+        _,
+        url,
+    ):
         answer = httpx.post(f"{url}/predict", json=ROW, timeout=10, trust_env=False)
         assert answer.json()["predictions"][0]["label"] is True
         assert "capstan_requests_total" in httpx.get(f"{url}/metrics", trust_env=False).text
         assert httpx.get(f"{url}/livez", trust_env=False).status_code == 200
+
+
+def test_what_was_answered_last_waits_for_a_collector_that_is_away(machine: Machine, tmp_path: Path) -> None:
+    """A drained node takes away both: the service stays as long as it was told to, or until all is handed over."""
+    start = [sys.executable, "-m", "capstan.serving.start"]
+    told = {"CAPSTAN_COLLECTOR_URL": machine.collector.url, "CAPSTAN_FLUSH_SECONDS": "60"}
+    with _serving(machine, tmp_path, start, told) as (process, url):
+        machine.collector.away = True
+        assert httpx.post(f"{url}/predict", json=ROW, timeout=10, trust_env=False).status_code == 200
+        process.terminate()
+        with pytest.raises(subprocess.TimeoutExpired):
+            # Longer than it would wait without having been told.
+            process.wait(FLUSH_SECONDS + 3)
+        machine.collector.away = False
+        process.wait(30)
+        assert [event["data"]["entity_id"] for event in machine.collector.events] == [ROW["flight_id"]]
+        assert machine.collector.headers["x-capstan-lost"] == "0"
+
+
+@contextmanager
+def _serving(
+    machine: Machine, folder: Path, command: list[str], told: dict[str, str]
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The version of the machine, served by a command of its own as in a container; the process and its address."""
+    port = free_port()
+    environment = {
+        **os.environ,
+        "BENTOML_HOME": str(folder / "home"),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "CAPSTAN_SYSTEM": SYSTEM,
+        "CAPSTAN_VERSION": "v1",
+        **told,
+    }
+    log = folder / "serve.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*command, machine.bento, "--host", "127.0.0.1", "--port", str(port)],
+            env=environment,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while not _ready(port):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield process, f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=60)
-        log.close()
 
 
 def _ready(port: int) -> bool:

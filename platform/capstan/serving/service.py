@@ -111,6 +111,7 @@ def _payload_log() -> PayloadLog | None:
         source=f"/capstan/{settings.system}/{settings.version}",
         version=settings.version,
         token_file=settings.token_file,
+        flush_seconds=settings.flush_seconds,
         on_produced=counters.produced.inc,
         on_lost=lambda reason, records: counters.lost[reason].inc(records),
     )

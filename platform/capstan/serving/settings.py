@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from capstan.serving.payload_log import FLUSH_SECONDS
+
 
 @dataclass(frozen=True)
 class ServiceSettings:
@@ -20,6 +22,8 @@ class ServiceSettings:
     collector_url: str | None = None
     """None: payloads are not logged."""
     token_file: Path | None = None
+    flush_seconds: float = FLUSH_SECONDS
+    """How long a service that ends waits for the collector to take what is buffered."""
     event_time_header: bool = False
     """Only in a replay: the request header states the event time."""
 
@@ -36,5 +40,6 @@ class ServiceSettings:
             digest=environment.get("CAPSTAN_DIGEST") or None,
             collector_url=(environment.get("CAPSTAN_COLLECTOR_URL") or None) if logs else None,
             token_file=Path(token_file) if token_file else None,
+            flush_seconds=float(environment.get("CAPSTAN_FLUSH_SECONDS") or FLUSH_SECONDS),
             event_time_header=environment.get("CAPSTAN_EVENT_TIME_HEADER") == "1",
         )

@@ -347,6 +347,24 @@ def test_a_stop_without_a_collector_ends_in_time_and_counts_what_is_left() -> No
     run(scenario)
 
 
+def test_a_stop_waits_for_a_collector_that_comes_back() -> None:
+    async def scenario() -> None:
+        collector = Collector()
+        async with collector.running():
+            pass
+        log = log_to(collector.port, flush_seconds=30.0)
+        log.start()
+        for number in range(7):
+            log.add(record(number))
+        stop = asyncio.create_task(log.stop())
+        await asyncio.sleep(0.3)
+        async with collector.running(collector.port):
+            await stop
+        assert (log.produced, log.lost, len(collector.events)) == (7, 0, 7)
+
+    run(scenario)
+
+
 def test_a_loss_is_told_even_when_nothing_else_is_to_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(payload_log, "FIRST_RETRY_SECONDS", 0.01)
 

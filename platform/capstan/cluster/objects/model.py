@@ -32,8 +32,10 @@ PORT_NAME = "http"
 READY, LIVE = "/v2/health/ready", "/v2/health/live"
 DRAIN_SECONDS = 5
 """From being taken out of the endpoints to SIGTERM: every node's rules and the gateways have followed by then."""
-GRACE_SECONDS = 30
-"""Draining, then 5 s for requests to end, 5 s for the payload log to be flushed, and some to spare."""
+FLUSH_SECONDS = 40
+"""A drained node takes the collector away too: as long as that may need to start on another one."""
+GRACE_SECONDS = 60
+"""Draining, then 5 s for requests to end, the payload log's flush, and some to spare."""
 HOME_MOUNT = "/bento"
 """Where the Bento lies, as `bentos/SYSTEM/LABEL`; only the init container may write there."""
 _DEFAULT_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
@@ -150,6 +152,7 @@ def _variables(names: SystemNames, version: VersionName, artifact: Artifact) -> 
         "CAPSTAN_DIGEST": str(artifact.digest),
         "CAPSTAN_COLLECTOR_URL": f"http://{names.host(names.collector)}:{COLLECTOR_PORT}",
         "CAPSTAN_INTERNAL_TOKEN_FILE": f"{TOKENS_MOUNT}/internal",
+        "CAPSTAN_FLUSH_SECONDS": str(FLUSH_SECONDS),
         # Two arenas instead of eight per core: 20-40 MB less for the same speed, one thread does the work.
         "MALLOC_ARENA_MAX": "2",
         **_ONE_THREAD,
