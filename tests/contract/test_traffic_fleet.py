@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -71,8 +72,15 @@ class Pod:
         return f"http://{self.address}:{self.ports['agent']}"
 
     def is_ready(self) -> bool:
+        return self._says("/ready")
+
+    def is_alive(self) -> bool:
+        """Whether its Envoy answers."""
+        return self._says("/live") and self.ask("/config_dump?resource=dynamic_route_configs").is_success
+
+    def _says(self, path: str) -> bool:
         try:
-            return HTTP.get(f"{self.agent}/ready", timeout=2).status_code == 200
+            return HTTP.get(self.agent + path, timeout=2).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -325,6 +333,40 @@ def test_a_pod_that_starts_while_the_operator_is_away_takes_the_config_map(world
     eventually(late.is_ready)
     assert late.split() == split(75, 25, salt="r1")
     assert world.clients_of(late).send(100).failed == 0
+
+
+def test_a_pod_that_starts_is_ready_when_it_finds_the_champion_well(world: World) -> None:
+    world.apply(champion_only(V1))
+    world.services[V1].ready = False
+    late = world.add_pod()
+    eventually(late.is_alive)
+    eventually(lambda: late.split() == champion_only(V1))
+    time.sleep(1.0)
+    assert not late.is_ready(), "its users would be told that nothing is well"
+    world.services[V1].ready = True
+    eventually(late.is_ready)
+    assert world.clients_of(late).send(100).failed == 0
+
+
+def test_a_push_waits_until_the_pod_finds_the_new_version_well(world: World) -> None:
+    """A pod that became ready while the operator looked at the others."""
+    world.apply(champion_only(V1))
+    pod = world.cluster.pods[0]
+    generation = int(data_of(world, "generation"))
+    world.services[V3].stop()
+    clusters = envoy_config.clusters(champion_only(V1), world.endpoints(V1, V3), world.settings)
+    more = [*clusters, *envoy_config.clusters(champion_only(V3), world.endpoints(V3), world.settings)]
+    by_name = list({cluster["name"]: cluster for cluster in more}.values())
+    assert put(pod, "clusters", envoy_config.document(by_name)[1], generation=generation + 1).is_success
+    load = world.clients_of(pod).start(connections=4, pause=0.01)
+    threading.Timer(1.0, world.services[V3].start).start()
+    routes = envoy_config.document([envoy_config.routes(champion_only(V3), world.settings)])[1]
+    assert put(pod, "routes", routes, generation=generation + 1).is_success
+    eventually(lambda: pod.split() == champion_only(V3))
+    time.sleep(0.5)
+    answers = load.end()
+    assert answers.failed == 0
+    assert answers.versions["v3"] > 0
 
 
 def test_a_pod_whose_volume_was_mounted_too_early_asks_its_peers(world: World) -> None:

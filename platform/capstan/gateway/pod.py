@@ -24,7 +24,9 @@ PART = "the gateway's agent"
 BUSY_SECONDS = 4.0
 """How long a push waits for the change that is under way."""
 READY_SECONDS = 2.0
-"""How long a version is waited for that only the ConfigMap speaks of: not longer, since pushes come before it."""
+"""How long a version is waited for before its first requests: not longer, since the operator has waited already."""
+WARM_SECONDS = 10.0
+"""How long a pod that starts may stay unready for a champion that it finds failing: others cannot do better."""
 
 
 class GatewayPod(OrderedTraffic):
@@ -39,7 +41,8 @@ class GatewayPod(OrderedTraffic):
         self._configuration: Configuration | None = None
         self._early: dict[Kind, Document] = {}
         """Pushed before Envoy is started."""
-        self._has_routes = False
+        self._started = 0.0
+        self._is_warm = False
         self.draining = False
 
     @property
@@ -64,6 +67,7 @@ class GatewayPod(OrderedTraffic):
             self._lay("clusters", newest.clusters.content)
             self._lay("routes", newest.routes.content)
             self._remember(newest)
+            self._started = time.monotonic()
             self.envoy.start()
 
     def push(self, kind: Kind, document: Document) -> None:
@@ -80,6 +84,8 @@ class GatewayPod(OrderedTraffic):
             if document.generation < now.of(kind).generation:
                 raise ConflictError(f"generation {now.of(kind).generation} is obeyed, which is newer")
             changed = now.replaced(kind, document)
+            if kind == "routes":
+                self._await_new(document)
             self._lay(kind, document.content)
             self._remember(changed)
 
@@ -99,20 +105,37 @@ class GatewayPod(OrderedTraffic):
             return True
 
     def is_ready(self) -> bool:
-        """Whether Envoy listens with a table of routes, and the pod is not on its way out."""
+        """Whether Envoy listens, its first champion was found well, and the pod is not on its way out."""
         if self.draining or self._configuration is None:
             return False
         try:
             if self.envoy.read("/ready").strip() != b"LIVE":
                 return False
-            self._has_routes = self._has_routes or bool(envoy_host.live(self._host, "routes"))
+            self._is_warm = self._is_warm or self._has_warmed_up()
         except UnavailableError:
             return False
-        return self._has_routes
+        return self._is_warm
+
+    def _has_warmed_up(self) -> bool:
+        """Whether there is a table of routes whose champion passes its health check, or has failed it for long."""
+        if not envoy_host.live(self._host, "routes"):
+            return False
+        split = envoy_host.split(self._host)
+        is_late = time.monotonic() - self._started > WARM_SECONDS
+        return split is None or is_late or envoy_host.health(self._host).get(split.champion, False)
 
     def is_alive(self) -> bool:
         """Whether Envoy answers, if it was started."""
         return self._configuration is None or self.envoy.answers()
+
+    def _await_new(self, routes: Document) -> None:
+        """Until the versions that are to get their first requests here pass their health checks.
+
+        The operator has waited for the pods that it found ready, not for one that became so meanwhile.
+        """
+        wanted = envoy_config.split_of(routes.resources[0])
+        with contextlib.suppress(UnavailableError):
+            self._await_ready((wanted.versions if wanted else frozenset()) - self._answering())
 
     def _hosts(self) -> Sequence[EnvoyHost]:
         return (self._host,)

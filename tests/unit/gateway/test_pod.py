@@ -14,7 +14,7 @@ from capstan.adapters.envoy_config import GatewaySettings
 from capstan.adapters.envoy_host import EnvoyFiles
 from capstan.domain.traffic import Arm, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import VersionName
-from capstan.errors import ConflictError
+from capstan.errors import ConflictError, UnavailableError
 from capstan.gateway.documents import Configuration, Document, RefusedError, mounted
 from capstan.gateway.pod import GatewayPod
 from capstan.ports.serving import Endpoint
@@ -36,7 +36,7 @@ class StillEnvoy:
         self.starts += 1
 
     def ask(self, path: str, **query: str) -> Any:
-        raise AssertionError(path)
+        raise UnavailableError("Envoy", f"{path} is not answered")
 
 
 Start = Callable[[], tuple[GatewayPod, StillEnvoy]]
