@@ -17,12 +17,20 @@ from cluster.loop.parcels import LABEL_DELAY, Row, World, with_moments
 FEATURES = ("parcel_id", "sent_at", "customer", "carrier", "distance", "weight", "hour")
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Of one request, as its user saw it."""
+
+    at: datetime
+    what: str
+
+
 @dataclass
 class Asked:
     """What came of the requests, since the last `take`."""
 
     sent: int = 0
-    failures: list[str] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
     answered: Counter[str] = field(default_factory=Counter)
     """By version."""
     arms: dict[str, set[str]] = field(default_factory=dict)
@@ -105,7 +113,7 @@ class Traffic:
             for asked in (self._asked, self._total):
                 asked.sent += 1
                 if problem:
-                    asked.failures.append(f"{datetime.now(UTC):%H:%M:%S} {problem}")
+                    asked.failures.append(Failure(datetime.now(UTC), problem))
                 else:
                     asked.answered[version] += 1
             if not problem:
