@@ -83,6 +83,21 @@ class Story:
         labels = {SYSTEM_LABEL: NAME, **({} if version is None else {VERSION_LABEL: version})}
         return [pod for pod in self.kube.list("Pod", self.namespace, labels=labels) if holds(pod, "Ready")]
 
+    def until_services_follow_pods(self) -> None:
+        """Controllers look ever more seldom for an API server that was lost; Services stay as they were until then."""
+        pod = next(one["metadata"]["name"] for one in self.pods() if "gateway" in one["metadata"]["name"])
+        kubectl = ("kubectl", "-n", self.namespace)
+        # Of the Service that this makes, only a controller that sees both it and the pod's new label makes an endpoint.
+        self.run(*kubectl, "create", "service", "clusterip", "probe", "--tcp=80")
+        self.run(*kubectl, "label", "pod", pod, "app=probe")
+        slices = ("get", "endpointslices", "-l", "kubernetes.io/service-name=probe")
+        ready = "jsonpath={.items[*].endpoints[*].conditions.ready}"
+        self.watched.eventually(
+            lambda: "true" in self.run(*kubectl, *slices, "-o", ready), 180, "a new Service has an endpoint"
+        )
+        self.run(*kubectl, "label", "pod", pod, "app-")
+        self.run(*kubectl, "delete", "service", "probe")
+
     def takes_pods(self, node: str) -> bool:
         return not self.run("kubectl", "get", "node", node, "-o", "jsonpath={.spec.unschedulable}")
 
@@ -357,6 +372,7 @@ def test_the_loop_goes_on_when_api_server_and_kubelet_are_killed_in_mid_rollout(
     with mid_rollout(story, tmp_path, "control-plane-killed", lasts="60s", but=OUT_OF_REACH):
         for component in ("kube-apiserver", "kubelet"):
             story.run(str(OUTAGE), component)
+            story.until_services_follow_pods()
 
 
 def test_nothing_is_promoted_while_prometheus_is_away(story: Story, tmp_path: Path) -> None:
