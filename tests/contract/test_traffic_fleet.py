@@ -355,9 +355,8 @@ def test_a_push_waits_until_the_pod_finds_the_new_version_well(world: World) -> 
     generation = int(data_of(world, "generation"))
     world.services[V3].stop()
     clusters = envoy_config.clusters(champion_only(V1), world.endpoints(V1, V3), world.settings)
-    more = [*clusters, *envoy_config.clusters(champion_only(V3), world.endpoints(V3), world.settings)]
-    by_name = list({cluster["name"]: cluster for cluster in more}.values())
-    assert put(pod, "clusters", envoy_config.document(by_name)[1], generation=generation + 1).is_success
+    clusters += envoy_config.clusters(champion_only(V3), {}, GatewaySettings())
+    assert put(pod, "clusters", envoy_config.document(clusters)[1], generation=generation + 1).is_success
     load = world.clients_of(pod).start(connections=4, pause=0.01)
     threading.Timer(1.0, world.services[V3].start).start()
     routes = envoy_config.document([envoy_config.routes(champion_only(V3), world.settings)])[1]

@@ -63,8 +63,7 @@ class OrderedTraffic(ABC):
         return _health(self._hosts())
 
     def _move(self, wanted: Sequence[Json], routes: Json) -> None:
-        split = envoy_config.split_of(routes)
-        versions = split.versions if split is not None else frozenset()
+        versions = versions_of(envoy_config.split_of(routes))
         names = {cluster["name"] for cluster in wanted}
         leaving = [cluster for cluster in self._live("clusters") if cluster["name"] not in names]
         answering = self._answering()
@@ -78,10 +77,7 @@ class OrderedTraffic(ABC):
 
     def _answering(self) -> frozenset[VersionName]:
         """Versions that every Envoy sends requests to already."""
-        splits = [envoy_host.split(host) for host in self._hosts()]
-        return frozenset.intersection(
-            *(split.versions if split is not None else frozenset() for split in splits)
-        )
+        return frozenset.intersection(*(versions_of(envoy_host.split(host)) for host in self._hosts()))
 
     def _live(self, kind: Kind) -> list[Json]:
         """What any Envoy obeys, by name."""
@@ -152,6 +148,11 @@ class OrderedTraffic(ABC):
             busy = any(envoy_stats.active_of(host.ask, names) for host in hosts)
             quiet = 0 if busy else quiet + 1
             self._sleep(0.03)
+
+
+def versions_of(split: TrafficSplit | None) -> frozenset[VersionName]:
+    """All that a split uses; without a split none."""
+    return split.versions if split is not None else frozenset()
 
 
 def _health(hosts: Sequence[EnvoyHost]) -> dict[str, bool]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from capstan.adapters.kube_client import Object
+from capstan.adapters.kube_conditions import true_condition
 from capstan.artifacts.fetch import NOT_FOUND, REFUSED
 from capstan.domain.versions import Readiness
 from capstan.errors import CapstanError, NotFoundError, UntrustedArtifactError
@@ -72,10 +73,9 @@ def trouble_of(deployment: Object, pods: Sequence[Object]) -> str | None:
             said = _trouble(container)
             if said is not None:
                 return f"{pod['metadata']['name']}: {container['name']}: {said}"
-    for condition in deployment.get("status", {}).get("conditions", ()):
-        # No pod at all: a quota, Pod Security or a missing ServiceAccount is in the way.
-        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
-            return str(condition.get("message") or condition.get("reason"))
+    # No pod at all: a quota, Pod Security or a missing ServiceAccount is in the way.
+    if failure := true_condition(deployment, "ReplicaFailure"):
+        return str(failure.get("message") or failure.get("reason"))
     return None
 
 

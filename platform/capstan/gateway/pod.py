@@ -13,7 +13,7 @@ import orjson
 from capstan.adapters import envoy_config, envoy_host
 from capstan.adapters.envoy_config import GatewaySettings
 from capstan.adapters.envoy_host import EnvoyHost, Kind, LocalEnvoy
-from capstan.adapters.envoy_order import OrderedTraffic
+from capstan.adapters.envoy_order import OrderedTraffic, versions_of
 from capstan.errors import ConflictError, UnavailableError
 from capstan.files import write_whole
 from capstan.gateway.documents import Configuration, Document, RefusedError
@@ -118,9 +118,10 @@ class GatewayPod(OrderedTraffic):
 
     def _has_warmed_up(self) -> bool:
         """Whether there is a table of routes whose champion passes its health check, or has failed it for long."""
-        if not envoy_host.live(self._host, "routes"):
+        tables = envoy_host.live(self._host, "routes")
+        if not tables:
             return False
-        split = envoy_host.split(self._host)
+        split = envoy_config.split_of(tables[0])
         is_late = time.monotonic() - self._started > WARM_SECONDS
         return split is None or is_late or envoy_host.health(self._host).get(split.champion, False)
 
@@ -133,9 +134,9 @@ class GatewayPod(OrderedTraffic):
 
         The operator has waited for the pods that it found ready, not for one that became so meanwhile.
         """
-        wanted = envoy_config.split_of(routes.resources[0])
+        wanted = versions_of(envoy_config.split_of(routes.resources[0]))
         with contextlib.suppress(UnavailableError):
-            self._await_ready((wanted.versions if wanted else frozenset()) - self._answering())
+            self._await_ready(wanted - self._answering())
 
     def _hosts(self) -> Sequence[EnvoyHost]:
         return (self._host,)

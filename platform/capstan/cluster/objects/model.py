@@ -34,7 +34,7 @@ DRAIN_SECONDS = 5
 """From being taken out of the endpoints to SIGTERM: every node's rules and the gateways have followed by then."""
 FLUSH_SECONDS = 40
 """A drained node takes the collector away too: as long as that may need to start on another one."""
-GRACE_SECONDS = 60
+GRACE_SECONDS = DRAIN_SECONDS + 5 + FLUSH_SECONDS + 10
 """Draining, then 5 s for requests to end, the payload log's flush, and some to spare."""
 HOME_MOUNT = "/bento"
 """Where the Bento lies, as `bentos/SYSTEM/LABEL`; only the init container may write there."""
