@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import datetime
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 
+from capstan.data.sources.known_rows import copy_known_rows
 from capstan.errors import InvalidDataError
-from capstan.spec.data import DatabaseSource
+from capstan.spec.data import DatabaseSource, Source
 
 _SQLITE = "sqlite:///"
+
+
+def load_database(
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    settings: DatabaseSource,
+    *,
+    as_of: datetime | None,
+    base_dir: Path,
+    secrets: Path,
+) -> None:
+    """Create the table `source.name` of all rows known by `as_of`."""
+    table = read_database(source.name, settings, base_dir=base_dir, secrets=secrets)
+    connection.register("_database", table)
+    copy_known_rows(connection, source, "select * from _database", list(table.column_names), as_of)
+    connection.unregister("_database")
 
 
 def read_database(name: str, source: DatabaseSource, *, base_dir: Path, secrets: Path) -> pa.Table:
