@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import http.client
 import json
 import math
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -221,6 +224,89 @@ def test_a_body_over_the_limit_is_refused_and_one_below_survives_a_retry(world: 
     assert world.send(3, body=b"x" * 1_100_000).statuses == {413: 3}
     world.services[V2].behaviour = "resets"
     assert world.send(20, body=b"x" * 900_000, connections=4).failed == 0
+
+
+def exchange(world: World, request: bytes) -> tuple[int, dict[str, str], Any]:
+    """Status, headers and JSON body of a request as it goes over the wire."""
+    host, port = world.gateway.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(request)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        body = answer.read()
+    return answer.status, {name.lower(): value for name, value in answer.getheaders()}, json.loads(body)
+
+
+def test_http_1_0_without_a_host_is_answered(world: World) -> None:
+    world.apply(champion_only(V1))
+    status, headers, body = exchange(world, b"POST /predict HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}")
+    assert (status, body) == (200, {"version": "v1"})
+    assert headers["x-request-id"] == world.services[V1].seen[0]["X-Request-ID"]
+    kept = b"POST /predict HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n{}"
+    assert exchange(world, kept)[0] == 200
+
+
+def test_a_slash_after_predict_or_feedback_changes_nothing(world: World) -> None:
+    world.apply(champion_only(V1))
+    assert world.send(5, path="/predict/").versions == {"v1": 5}
+    assert world.gateway.completed_predictions() == 5
+    assert world.send(3, path="/feedback/").versions == {"collector": 3}
+
+
+REFUSED = {
+    "no such route": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 404, "path"),
+    "a route of the page": (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 404, "path"),
+    "no HTTP": (b"nonsense\r\n\r\n", 400, "request"),
+    "a large body": (
+        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1100000\r\n\r\n" + b"x" * 1_100_000,
+        413,
+        "body",
+    ),
+    "large headers": (
+        b"GET /predict HTTP/1.1\r\nHost: x\r\nX-Large: " + b"x" * 100_000 + b"\r\n\r\n",
+        431,
+        "headers",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_the_gateway_refuses_is_told_in_json(world: World, case: str) -> None:
+    world.apply(champion_only(V1))
+    request, wanted, field = REFUSED[case]
+    status, headers, body = exchange(world, request)
+    assert (status, body["error"]["field"]) == (wanted, field)
+    assert headers["content-type"] == "application/json"
+    assert len(body["error"]["rule"].split()) > 2
+
+
+def test_a_path_that_is_not_there_is_told_where_to_go(world: World) -> None:
+    world.apply(champion_only(V1))
+    body = exchange(world, b"POST /predictions HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")[2]
+    assert "POST a row to /predict" in body["error"]["rule"]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/v2/models/toy/infer"])
+def test_a_version_that_is_missing_or_silent_is_told_in_the_shape_of_its_route(
+    world: World, path: str
+) -> None:
+    request = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}".encode()
+    told = [exchange(world, request)]
+    world.apply(champion_only(V1))
+    world.services[V1].behaviour = "hangs"
+    told.append(exchange(world, request))
+    assert [status for status, _, _ in told] == [503, 504]
+    for (_, _, body), words in zip(
+        told, ("no version is ready yet", "none answered within 2 s"), strict=True
+    ):
+        said = body["error"] if path.startswith("/v2/") else body["error"]["rule"]
+        assert words in said
+
+
+def test_feedback_may_be_as_large_as_the_collector_takes(world: World) -> None:
+    world.apply(champion_only(V1))
+    assert world.send(1, path="/feedback", body=b"x" * 7_000_000).statuses == {200: 1}
+    assert world.send(1, path="/feedback", body=b"x" * 10_500_000).statuses == {413: 1}
 
 
 def test_feedback_reaches_the_collector_and_is_no_prediction(world: World) -> None:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from capstan.adapters.envoy_config import EXTENSIONS, ROLE_HEADER, ROUTES_NAME, GatewaySettings, Json
+from capstan.adapters import envoy_replies
+from capstan.adapters.envoy_config import (
+    BUFFER,
+    BUFFER_FILTER,
+    EXTENSIONS,
+    ROLE_HEADER,
+    ROUTES_NAME,
+    GatewaySettings,
+    Json,
+)
 
 # These would let a client choose its arm, its request id or its time limits.
 HEADERS_OF_THE_GATEWAY = (
@@ -26,11 +35,8 @@ def bootstrap(settings: GatewaySettings, clusters_file: Path, routes_file: Path)
         "typed_config": {"@type": f"{EXTENSIONS}.filters.http.router.v3.Router"},
     }
     buffer = {
-        "name": "envoy.filters.http.buffer",
-        "typed_config": {
-            "@type": f"{EXTENSIONS}.filters.http.buffer.v3.Buffer",
-            "max_request_bytes": settings.max_body_bytes,
-        },
+        "name": BUFFER_FILTER,
+        "typed_config": {"@type": BUFFER, "max_request_bytes": settings.max_body_bytes},
     }
     clean = {
         "name": "envoy.http.early_header_mutation.header_mutation",
@@ -44,6 +50,13 @@ def bootstrap(settings: GatewaySettings, clusters_file: Path, routes_file: Path)
         "stat_prefix": "gateway",
         "codec_type": "HTTP1",
         "use_remote_address": True,
+        # nginx's proxy_pass and ApacheBench speak HTTP/1.0, without a Host.
+        "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "capstan"},
+        "local_reply_config": envoy_replies.local_replies(
+            body_bytes=settings.max_body_bytes,
+            feedback_bytes=settings.max_feedback_bytes,
+            timeout_seconds=settings.timeout_seconds,
+        ),
         "generate_request_id": True,
         "always_set_request_id_in_response": True,
         "early_header_mutation_extensions": [clean],

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from capstan.adapters import envoy_replies
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight
 from capstan.domain.versions import VersionName
 from capstan.ports.serving import Endpoint
@@ -27,6 +28,8 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 ARM_PREFIX, ELSE = "arm-", "-else-"
 COLLECTOR_CLUSTER = "collector"
 EXTENSIONS = "type.googleapis.com/envoy.extensions"
+BUFFER_FILTER = "envoy.filters.http.buffer"
+BUFFER = f"{EXTENSIONS}.filters.http.buffer.v3.Buffer"
 ROUTES_NAME = "capstan"
 ROUTES_TYPE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 CLUSTER_TYPE = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
@@ -47,6 +50,9 @@ class GatewaySettings:
     per_try_timeout_seconds: float = 2.0
     timeout_seconds: float = 5.0
     max_body_bytes: int = 1_048_576
+    """Of a prediction."""
+    max_feedback_bytes: int = 10_485_760
+    """Of a body of labels: what the collector takes."""
     concurrency: int = 1
     """Worker threads; more cores than two are better used by the models."""
 
@@ -144,22 +150,31 @@ def routes(split: TrafficSplit | None, settings: GatewaySettings) -> Json:
     table: list[Json] = []
     if settings.collector is not None:
         feedback: Json = {"cluster": COLLECTOR_CLUSTER, "timeout": "15s"}
-        table.append({"match": {"path": "/feedback"}, "route": feedback})
+        limit = {"@type": f"{BUFFER}PerRoute", "buffer": {"max_request_bytes": settings.max_feedback_bytes}}
+        taken = {"typed_per_filter_config": {BUFFER_FILTER: limit}}
+        table.append({"match": {"path": "/feedback"}, "route": feedback, **taken})
+        feedback = {**feedback, "prefix_rewrite": "/feedback"}
+        table.append({"match": {"path": "/feedback/"}, "route": feedback, **taken})
     if split is None:
-        body = {"inline_string": '{"error": {"field": "version", "rule": "no version is ready yet"}}'}
-        table.append({"match": {"prefix": "/"}, "direct_response": {"status": 503, "body": body}})
+        no_version = envoy_replies.direct(503, envoy_replies.NO_VERSION)
+        table.append({"match": {"prefix": "/"}, "direct_response": no_version})
     else:
         action = _action(split, settings)
         mirrored = {**action, "request_mirror_policies": [_mirror(mirror) for mirror in split.mirrors]}
         table += [
             {"match": {"path": "/predict"}, "route": mirrored},
+            {"match": {"path": "/predict/"}, "route": {**mirrored, "prefix_rewrite": "/predict"}},
             {"match": {"safe_regex": {"regex": "/v2/models/[^/]+/infer"}}, "route": mirrored},
             {"match": {"prefix": "/v2/"}, "route": action},
+            {
+                "match": {"prefix": "/"},
+                "direct_response": envoy_replies.direct(404, envoy_replies.NO_ROUTE),
+            },
         ]
     predictions = [
         {
             "name": ":path",
-            "string_match": {"safe_regex": {"regex": r"(/predict|/v2/models/[^/]+/infer)(\?.*)?"}},
+            "string_match": {"safe_regex": {"regex": r"(/predict/?|/v2/models/[^/]+/infer)(\?.*)?"}},
         },
         {"name": ":method", "string_match": {"exact": "POST"}},
     ]
