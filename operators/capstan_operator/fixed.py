@@ -2,12 +2,13 @@
 
 That nothing has to be done is seen in memory alone: an annotation on each object says by which rendering it was
 written, and the set of fields that Capstan owns shrinks on the API server once somebody else writes or removes one.
-Objects that are not watched (ConfigMaps, claims, accounts, Secrets) are applied again with the others, and when a
-Deployment of the system has not been whole for a while.
+Objects that are not watched (claims, accounts, Secrets) are applied again with the others, and when a Deployment of the
+system has not been whole for a while. Secrets are only created: what may patch them may read them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import time
@@ -18,7 +19,7 @@ import orjson
 
 from capstan.adapters.kube_client import Object
 from capstan.cluster.names import GROUP
-from capstan.errors import CapstanError, UnavailableError
+from capstan.errors import CapstanError, ConflictError, ExistsError, UnavailableError
 from capstan_operator.cache import Seen, WatchedKube
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,8 @@ class FixedObjects:
     ) -> Ensured:
         """Bring the objects to what `render` gives; `is_new`: something that they follow from may have changed.
 
-        Raises UnavailableError; what the API server refuses is told in the result and tried again later.
+        Raises UnavailableError, and ConflictError for a race with somebody else's write; what the API server refuses is
+        told in the result and tried again later.
         """
         changed = {} if is_new else self._changed(namespace, known)
         too_soon = self._clock() - known.tried_at < _FIGHT_SECONDS
@@ -154,8 +156,8 @@ class FixedObjects:
         for document in sorted(documents, key=lambda one: self._kube.is_watched(str(one["kind"]))):
             kind, name = str(document["kind"]), str(document["metadata"]["name"])
             try:
-                self._kube.apply(_marked(document, digest))
-            except UnavailableError:
+                self._write(_marked(document, digest))
+            except (UnavailableError, ConflictError):
                 raise
             except CapstanError as error:
                 known.refused[f"{kind} {name}"] = str(error)
@@ -166,6 +168,14 @@ class FixedObjects:
                 if seen is not None:
                     owned[kind, name] = seen.owned
         self._remember(known, digest, documents, owned)
+
+    def _write(self, document: Object) -> None:
+        if document["kind"] != "Secret":
+            self._kube.apply(document)
+            return
+        # Its name ends in a mark of its content, so the one that is there is the same.
+        with contextlib.suppress(ExistsError):
+            self._kube.create(document)
 
     def _remember(
         self,

@@ -56,7 +56,8 @@ NAMESPACED: Sequence[Right] = (
         (*_WATCH, *_APPLY, "delete"),
         "story, gateway's split, files of runs and processes",
     ),
-    Right("", ("secrets",), _APPLY, "tokens and storage keys of a system: written, never read"),
+    # Not patch and not delete: the API server answers both with the whole object, `dryRun=All` included.
+    Right("", ("secrets",), ("create",), "tokens and storage keys of a system: made once, never read"),
     Right("", ("services",), (*_WATCH, *_APPLY, "delete"), "gateway, collector, monitor, versions"),
     Right("", ("serviceaccounts", "persistentvolumeclaims"), _APPLY, "an account without rights; volumes"),
     Right("", ("pods",), _WATCH, "readiness, reasons of failures, addresses of gateway pods"),

@@ -12,6 +12,7 @@ CapstanError
 ├── AlreadyRunningError       another supervisor holds this state directory
 ├── NotFoundError             no such system, version, run or rollout
 ├── ConflictError             the stored record changed since it was read; read again and plan again
+│   └── ExistsError           an object of this name is there already
 ├── NotAllowedError           the command is not possible in the present state
 ├── UntrustedArtifactError    the bytes differ from the digest that the registry holds; never loaded
 └── UnavailableError          a part does not answer now; `part` names it; retried with backoff
@@ -108,6 +109,10 @@ class NotFoundError(CapstanError):
 
 class ConflictError(CapstanError):
     """The stored record changed since it was read: read again and plan again."""
+
+
+class ExistsError(ConflictError):
+    """An object of this name is there already; nothing was changed."""
 
 
 class NotAllowedError(CapstanError):

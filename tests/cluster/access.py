@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from capstan.adapters.kube_client import KubeClient
 from capstan.adapters.ports_in_use import free_port
 from capstan.artifacts.store import ArtifactStore
+from capstan.cluster.names import SystemNames
 
 
 def store_at(address: str, prefix: str) -> ArtifactStore:
@@ -25,6 +26,18 @@ def secret(kube: KubeClient, namespace: str, name: str) -> dict[str, str]:
     found = kube.get("Secret", name, namespace)
     assert found is not None, f"no Secret {namespace}/{name}"
     return {key: b64decode(value).decode() for key, value in found["data"].items()}
+
+
+def tokens(kube: KubeClient, names: SystemNames) -> dict[str, str]:
+    """Of a system, from the Secret that its gateway mounts; fails if there is no gateway."""
+    gateway = kube.get("Deployment", names.gateway, names.namespace)
+    assert gateway is not None, f"no Deployment {names.namespace}/{names.gateway}"
+    [name] = [
+        volume["secret"]["secretName"]
+        for volume in gateway["spec"]["template"]["spec"]["volumes"]
+        if volume["name"] == "tokens"
+    ]
+    return secret(kube, names.namespace, name)
 
 
 @contextmanager

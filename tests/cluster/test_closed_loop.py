@@ -20,7 +20,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cluster.access import reached, secret, store_at
+from cluster.access import reached, store_at, tokens
 from cluster.charts.installed import image
 from cluster.loop.installed import Installed, installed
 from cluster.loop.parcels import NAME, past, write_table
@@ -205,7 +205,7 @@ def test_one_file_becomes_a_served_model(story: Story) -> None:
 
 
 def test_users_are_answered_through_the_gateway(story: Story, gateway: str) -> None:
-    token = secret(story.kube, story.namespace, story.watched.names.tokens)["feedback"]
+    token = tokens(story.kube, story.watched.names)["feedback"]
     story.traffic = Traffic(gateway, token, per_second=PER_SECOND, seed=2)
     story.traffic.start()
     story.watched.eventually(lambda: story.users.total.sent > 300, 60, "300 requests")
@@ -445,6 +445,8 @@ def test_the_operator_may_do_what_its_table_says_and_nothing_more(story: Story) 
     for forbidden in (
         "get secrets",
         "list secrets",
+        "patch secrets",
+        "delete secrets",
         "create pods/exec",
         "create rolebindings",
         "delete namespaces",

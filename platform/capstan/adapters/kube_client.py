@@ -14,7 +14,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from capstan.errors import CapstanError, ConflictError, NotAllowedError, NotFoundError, UnavailableError
+from capstan.errors import (
+    CapstanError,
+    ConflictError,
+    ExistsError,
+    NotAllowedError,
+    NotFoundError,
+    UnavailableError,
+)
 
 PART = "Kubernetes"
 FIELD_MANAGER = "capstan"
@@ -107,7 +114,7 @@ class Kube(Protocol):
         ...
 
     def create(self, document: Object) -> Object:
-        """Raises ConflictError if it exists."""
+        """Raises ExistsError if it exists."""
         ...
 
     def replace(self, document: Object, *, sub: str | None = None) -> Object:
@@ -139,7 +146,7 @@ class KubeClient:
     """The Kube of a real API server. Threads may share it.
 
     What passes (429, 5xx, a broken connection) is tried again with backoff, then raised as UnavailableError; 403 is
-    NotAllowedError and names the right that is missing; 409 is ConflictError.
+    NotAllowedError and names the right that is missing; 409 is ConflictError, and ExistsError for a name that is taken.
     """
 
     def __init__(
@@ -401,12 +408,15 @@ def _broken(error: Exception) -> UnavailableError:
 
 def _translated(error: Any, method: str, path: str) -> CapstanError:
     try:
-        said = str(json.loads(error.body).get("message") or error.reason)
+        answer = json.loads(error.body)
+        said, reason = str(answer.get("message") or error.reason), answer.get("reason")
     except (TypeError, ValueError, AttributeError):
-        said = str(error.reason)
+        said, reason = str(error.reason), None
     where = f"{method} {path}: {said}"[:1000]
     if error.status == 404:
         return NotFoundError(where)
+    if error.status == 409 and reason == "AlreadyExists":
+        return ExistsError(where)
     if error.status == 409:
         return ConflictError(f"{where}; read it again")
     if error.status in (401, 403):

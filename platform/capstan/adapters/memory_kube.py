@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from capstan.adapters.kube_client import EXISTS, FIELD_MANAGER, RESOURCES, Object, resource_of
 from capstan.adapters.memory import Faults
-from capstan.errors import ConflictError, NotFoundError
+from capstan.errors import ConflictError, ExistsError, NotFoundError
 
 Place: TypeAlias = tuple[str, str, str]
 """(kind, namespace, name)."""
@@ -74,7 +74,7 @@ class MemoryKube:
         with self._lock:
             place = _place(document)
             if place in self._objects:
-                raise ConflictError(f"{' '.join(place)} exists; read it again")
+                raise ExistsError(f"{' '.join(place)} exists")
             return self._store(place, copy.deepcopy(document), "ADDED")
 
     def replace(self, document: Object, *, sub: str | None = None) -> Object:

@@ -59,6 +59,10 @@ class SystemNames:
 
     namespace: str
     system: SystemName
+    tokens_mark: str = ""
+    """Of the tokens' content, which their Secret's name ends in. Empty: it is not known, as in `capstan render`."""
+    keys_mark: str = ""
+    """The same of the object storage's keys."""
 
     @property
     def registry_model(self) -> str:
@@ -72,13 +76,13 @@ class SystemNames:
 
     @property
     def tokens(self) -> str:
-        """Secret with the keys `internal` and `feedback`."""
-        return f"{self.system}-tokens"
+        """Secret with the keys `internal` and `feedback`; other tokens are in one of another name."""
+        return _marked(f"{self.system}-tokens", self.tokens_mark)
 
     @property
     def artifact_keys(self) -> str:
-        """Secret with the keys of the object storage; absent where artifacts are on a volume."""
-        return f"{self.system}-artifact-keys"
+        """Secret with the keys of the object storage, named like `tokens`; absent where artifacts are on a volume."""
+        return _marked(f"{self.system}-artifact-keys", self.keys_mark)
 
     @property
     def data_claim(self) -> str:
@@ -157,3 +161,7 @@ class SystemNames:
         if owner is not None:
             document["ownerReferences"] = [owner.reference()]
         return document
+
+
+def _marked(name: str, mark: str) -> str:
+    return f"{name}-{mark}" if mark else name

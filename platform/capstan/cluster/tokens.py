@@ -1,15 +1,22 @@
-"""Tokens of a system, derived and never stored by the operator: it may write Secrets and need not read any."""
+"""Tokens of a system, derived and never stored by the operator: it may create Secrets and can read none.
+
+A right to patch or to delete Secrets would be one to read them: the API server answers both with the whole object,
+also where nothing is changed (`dryRun=All`). So a Secret is created once and never changed. Its name ends in a mark of
+its content: other tokens or keys are in another Secret, to which pods then refer.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from capstan.errors import InvalidSpecError, Mistake
 
+_MARK_LENGTH = 8
 SHORTEST_KEY = 32
 """Bytes: a guessed master key would open every system."""
 
@@ -44,6 +51,11 @@ class TokenSource:
 
     def tokens(self, uid: str, purposes: Sequence[str]) -> Mapping[str, str]:
         return {purpose: self.token(uid, purpose) for purpose in purposes}
+
+    def mark(self, uid: str, content: Mapping[str, str]) -> str:
+        """What the name of the Secret with this content ends in; without the master key it tells nothing of it."""
+        text = json.dumps([uid, sorted(content.items())])
+        return hmac.new(self._key, f"mark/{text}".encode(), hashlib.sha256).hexdigest()[:_MARK_LENGTH]
 
 
 def read_token(file: Path | None, field: str) -> str:

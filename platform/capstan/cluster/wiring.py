@@ -143,9 +143,14 @@ class ClusterWiring:
         """
         meta, settings = document["metadata"], self._settings
         name = SystemName(system.metadata.name)
-        names = SystemNames(str(meta["namespace"]), name)
         owner = Owner(str(name), str(meta["uid"]))
-        values = self._tokens(owner)
+        values, keys, tokens = self._tokens(owner), self._shared.keys, self._shared.tokens
+        names = SystemNames(
+            str(meta["namespace"]),
+            name,
+            tokens_mark=tokens.mark(owner.uid, values),
+            keys_mark=tokens.mark(owner.uid, keys) if keys is not None else "",
+        )
         registry = MlflowRegistry(name, tracking_uri=settings.tracking_uri, model=names.registry_model)
         monitor = HttpMonitor(
             self._shared.http,
@@ -188,7 +193,7 @@ class ClusterWiring:
             monitor=monitor,
             alerting=self._alerting(system, names, owner),
             engine=engine,
-            render=lambda: fixed_objects(system, names, settings, owner, values, self._shared.keys),
+            render=lambda: fixed_objects(system, names, settings, owner, values, keys),
         )
 
     def clear(self, namespace: str, system: str) -> None:

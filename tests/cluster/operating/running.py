@@ -238,7 +238,7 @@ class Room:
         asked = client.AuthenticationV1TokenRequest(
             spec=client.V1TokenRequestSpec(audiences=[], expiration_seconds=7200)
         )
-        self._token = (
+        self.token = (
             client.CoreV1Api(api)
             .create_namespaced_service_account_token(ACCOUNT, self.namespace, asked)
             .status.token
@@ -269,7 +269,7 @@ class Room:
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "c", "cluster": cluster}],
-            "users": [{"name": "u", "user": {"token": self._token}}],
+            "users": [{"name": "u", "user": {"token": self.token}}],
             "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
             "current-context": "x",
         }

@@ -13,7 +13,14 @@ import pytest
 from kubernetes import client
 
 from capstan.adapters.kube_client import KubeClient, Resource, without_own_retries
-from capstan.errors import CapstanError, ConflictError, NotAllowedError, NotFoundError, UnavailableError
+from capstan.errors import (
+    CapstanError,
+    ConflictError,
+    ExistsError,
+    NotAllowedError,
+    NotFoundError,
+    UnavailableError,
+)
 
 
 @dataclass
@@ -193,6 +200,22 @@ def test_a_refusal_is_told_in_our_own_words_and_not_tried_again(
     with pytest.raises(error, match=words):
         kube.create(dict(POD))
     assert len(answers.asked) == 1
+
+
+TAKEN = {
+    "taken": ("AlreadyExists", True),
+    "a quota that others wrote meanwhile": ("Conflict", False),
+}
+
+
+@pytest.mark.parametrize(("reason", "exists"), TAKEN.values(), ids=TAKEN.keys())
+def test_a_name_that_is_taken_is_told_apart_from_a_race(
+    kube: KubeClient, answers: Answers, reason: str, exists: bool
+) -> None:
+    answers.then(409, {"kind": "Status", "reason": reason, "message": "the words of the API server"})
+    with pytest.raises(ConflictError, match="the words of the API server") as raised:
+        kube.create(dict(POD))
+    assert isinstance(raised.value, ExistsError) is exists
 
 
 def test_an_answer_that_is_no_json_is_still_an_error_of_ours(kube: KubeClient, answers: Answers) -> None:

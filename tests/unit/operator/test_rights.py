@@ -28,8 +28,10 @@ def test_no_right_is_a_wildcard():
         assert "*" not in (right.group, *right.resources, *right.verbs)
 
 
-def test_secrets_are_written_and_never_read():
-    assert verbs_on("secrets") == {"create", "patch"}
+def test_secrets_are_created_and_no_verb_is_given_whose_answer_holds_one():
+    """A dry run of PATCH with an empty body, or of DELETE in the foreground, answers with all of it."""
+    assert verbs_on("secrets") == {"create"}
+    assert {verb for right in OWN if "secrets" in right.resources for verb in right.verbs} == set()
 
 
 def test_nobody_is_impersonated_and_no_shell_is_opened():

@@ -62,9 +62,9 @@ def _artifacts(
         "kind": "Secret",
         "metadata": names.metadata(place.keys, names.labels("artifacts"), owner),
         "type": "Opaque",
+        "immutable": True,
     }
     if keys is not None:
-        # Not stringData: the API server folds it into data, and the next apply would not own what it wrote.
         secret["data"] = {name: b64encode(keys[name].encode()).decode() for name in KEY_NAMES}
     return [secret]
 

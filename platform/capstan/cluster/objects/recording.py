@@ -79,7 +79,7 @@ def tokens(names: SystemNames, owner: Owner | None, values: Mapping[str, str]) -
         "kind": "Secret",
         "metadata": names.metadata(names.tokens, names.labels("tokens"), owner),
         "type": "Opaque",
-        # Not stringData: the API server folds it into data, and the next apply would not own what it wrote.
+        "immutable": True,
         "data": {name: b64encode(value.encode()).decode() for name, value in sorted(values.items())},
     }
 
