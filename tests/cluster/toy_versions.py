@@ -94,8 +94,8 @@ def train(folder: Path) -> Path:
         "task": "BinaryClassification",
         "target": "late",
         "columns": [
-            {"name": "distance", "kind": "numeric", "nullable": True},
-            {"name": "carrier", "kind": "categorical", "nullable": True},
+            {"name": "distance", "type": "Number", "kind": "numeric", "nullable": True},
+            {"name": "carrier", "type": "Text", "kind": "categorical", "nullable": True},
         ],
         "keys": {},
         "classes": [False, True],

@@ -54,8 +54,8 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "task": "BinaryClassification",
         "target": "late",
         "columns": [
-            {"name": "distance", "kind": "numeric", "nullable": True},
-            {"name": "carrier", "kind": "categorical", "nullable": True},
+            {"name": "distance", "type": "Number", "kind": "numeric", "nullable": True},
+            {"name": "carrier", "type": "Text", "kind": "categorical", "nullable": True},
         ],
         "keys": {"id": "flight_id"},
         "classes": [False, True],

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from capstan.features.columns import Codes, Floats, codes, counts, numbers
+from capstan.features.columns import Codes, Floats, codes, counts, numbers, type_of
+from capstan.features.values import ColumnType
 
 OTHER = "other"
 MOST_CODES = 255
@@ -28,7 +29,8 @@ class NumericSettings:
     bucket_widths: int | None = None
 
     def fit(self, table_column: Any) -> FittedNumeric:
-        values = numbers(table_column, self.column)
+        kind = type_of(table_column)
+        values = numbers(table_column, self.column, kind)
         present = values[~np.isnan(values)]
         missing = self._stand_in(present)
         filled = np.where(np.isnan(values), missing, values)
@@ -40,7 +42,8 @@ class NumericSettings:
         # A constant has no spread; what differs from it later is measured in its own unit.
         if not np.isfinite(spread) or spread <= 0 or not np.isfinite(center):
             center, spread = (center if np.isfinite(center) else 0.0), 1.0
-        return FittedNumeric(self, missing, center, spread, self._edges(present), len(values) - len(present))
+        missing_rows = len(values) - len(present)
+        return FittedNumeric(self, kind, missing, center, spread, self._edges(present), missing_rows)
 
     def _stand_in(self, present: Floats) -> float:
         if self.impute == "Default":
@@ -72,6 +75,8 @@ class NumericSettings:
 @dataclass(frozen=True)
 class FittedNumeric:
     settings: NumericSettings
+    type: ColumnType
+    """What the column held in training."""
     missing: float
     """Stands for a missing value."""
     center: float
@@ -89,7 +94,7 @@ class FittedNumeric:
         return False
 
     def transform(self, table_column: Any) -> Floats:
-        values = numbers(table_column, self.settings.column)
+        values = numbers(table_column, self.settings.column, self.type)
         values = np.where(np.isnan(values), self.missing, values)
         # An overflow to infinity is a very large value, which trees order rightly.
         with np.errstate(over="ignore"):
@@ -119,16 +124,19 @@ class CategoricalSettings:
     min_frequency: int = 1
 
     def fit(self, table_column: Any) -> FittedCategorical:
-        found = counts(table_column)
+        kind = type_of(table_column)
+        found = counts(table_column, kind)
         ranked = sorted(found.items(), key=lambda item: (-item[1], item[0] is None, item[0] or ""))
         kept = tuple(text for text, count in ranked if count >= self.min_frequency)
         rare = {text: count for text, count in ranked if count < self.min_frequency}
-        return FittedCategorical(self, kept, len(rare), sum(rare.values()))
+        return FittedCategorical(self, kind, kept, len(rare), sum(rare.values()))
 
 
 @dataclass(frozen=True)
 class FittedCategorical:
     settings: CategoricalSettings
+    type: ColumnType
+    """What the column held in training; every later value is read as one of it."""
     categories: tuple[str | None, ...]
     """By falling frequency; None stands for a missing value. All others are `other`, the code after the last."""
     rare_categories: int
@@ -152,7 +160,7 @@ class FittedCategorical:
 
     def codes(self, table_column: Any) -> Codes:
         table, other = self.table, len(self.categories)
-        return codes(table_column, lambda text: table.get(text, other))
+        return codes(table_column, lambda text: table.get(text, other), self.type)
 
     def transform(self, table_column: Any) -> Floats:
         found = self.codes(table_column)

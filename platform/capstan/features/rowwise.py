@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from capstan.features.columns import Floats, category, number
+from capstan.features.columns import Floats
 from capstan.features.encoders import FittedCategorical, FittedNumeric
 from capstan.features.transform import FeatureTransform
 from capstan.features.trees import BoostedTrees, CannotCompileError, compile_trees
+from capstan.features.values import ColumnType, category, number
 
 Row = Mapping[str, object]
 
@@ -108,8 +109,9 @@ def _row_lines(transform: FeatureTransform, names: dict[str, Any]) -> list[str]:
 
 
 def _numeric_lines(feature: FittedNumeric, index: int, output: int, names: dict[str, Any]) -> list[str]:
+    names[f"type{index}"] = feature.type
     lines = [
-        f" if type(v) is not float: v = number(v, {feature.settings.column!r})",
+        f" if type(v) is not float: v = number(v, {feature.settings.column!r}, type{index})",
         # Only nan and the infinities differ from themselves by something else than 0.
         f" if v - v != 0.0: v = {feature.missing!r}",
     ]
@@ -124,22 +126,31 @@ def _numeric_lines(feature: FittedNumeric, index: int, output: int, names: dict[
     return [*lines, f" x{output} = (v - {feature.center!r}) / {feature.spread!r}"]
 
 
+class _Codes(dict[Any, Any]):
+    """Category -> what stands for it; a value that is not written as training's category is read first."""
+
+    def __init__(self, table: dict[str | None, Any], other: Any, kind: ColumnType) -> None:
+        super().__init__(table)
+        self._table, self._other, self._kind = table, other, kind
+        self.setdefault(None, other)
+
+    def __missing__(self, value: object) -> Any:
+        return self._table.get(category(value, self._kind), self._other)
+
+
 def _categorical_lines(
     feature: FittedCategorical, index: int, output: int, names: dict[str, Any]
 ) -> list[str]:
     other = len(feature.categories)
     if feature.settings.encode == "Integer":
-        names[f"code{index}"] = {text: float(code) for text, code in feature.table.items()}.get
-        names["category"] = category
-        target, default = f"x{output}", f"{float(other)!r}"
-    else:
-        rows = [tuple(1.0 if at == code else 0.0 for at in range(other + 1)) for code in range(other + 1)]
-        names[f"code{index}"] = {text: rows[code] for text, code in feature.table.items()}.get
-        names[f"other{index}"] = rows[other]
-        names["category"] = category
-        target = ", ".join(f"x{output + at}" for at in range(other + 1)) + ","
-        default = f"other{index}"
-    return [f" {target} = code{index}(v if type(v) is str else category(v), {default})"]
+        table: dict[str | None, Any] = {text: float(code) for text, code in feature.table.items()}
+        names[f"code{index}"] = _Codes(table, float(other), feature.type)
+        return [f" x{output} = code{index}[v]"]
+    rows = [tuple(1.0 if at == code else 0.0 for at in range(other + 1)) for code in range(other + 1)]
+    table = {text: rows[code] for text, code in feature.table.items()}
+    names[f"code{index}"] = _Codes(table, rows[other], feature.type)
+    target = ", ".join(f"x{output + at}" for at in range(other + 1))
+    return [f" {target}, = code{index}[v]"]
 
 
 def _probability(total: float) -> float:

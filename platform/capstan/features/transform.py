@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from capstan.errors import InvalidDataError
-from capstan.features.columns import Floats, column_of, numbers
+from capstan.features.columns import Floats, column_of, numbers, type_of
 from capstan.features.encoders import CategoricalSettings, Fitted, NumericSettings, Settings
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         dropping = [s for s in self.settings if isinstance(s, NumericSettings) and s.impute == "DropRow"]
         keep = np.ones(len(column_of(table, self.columns[0])), dtype=bool)
         for setting in dropping:
-            keep &= ~np.isnan(numbers(column_of(table, setting.column), setting.column))
+            values = column_of(table, setting.column)
+            keep &= ~np.isnan(numbers(values, setting.column, type_of(values)))
         if not keep.any() and len(keep):
             names = ", ".join(setting.name for setting in dropping)
             raise InvalidDataError(

@@ -11,9 +11,11 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from capstan.errors import InvalidDataError
+from capstan.features.columns import numbers, texts, type_of
+from capstan.features.values import ColumnType
 from capstan.monitoring.calibration import Threshold, false_breach_probability, leave_out, threshold
 from capstan.monitoring.distances import category_noise, ks_noise, spread_of
-from capstan.monitoring.payloads import Kind, category_text
+from capstan.monitoring.payloads import Kind
 from capstan.monitoring.reference import PREDICTION, FeatureReference, Reference
 from capstan.spec import MLSystem
 
@@ -62,34 +64,47 @@ def fit(reference: Any, system: MLSystem, *, predictions: ArrayLike | None = Non
     features = []
     for feature in spec.features:
         kind: Kind = "numeric" if feature.numeric is not None else "categorical"
-        values = np.asarray(_column(columns, feature.column))[order]
-        features.append(_fit_feature(feature.name, feature.column, kind, values, strides, probability))
+        column = _column(columns, feature.column)
+        found = type_of(column)
+        values: NDArray[Any] = (
+            numbers(column, feature.column, found) if kind == "numeric" else texts(column, found)
+        )
+        features.append(
+            _fit_feature(feature.name, feature.column, kind, found, values[order], strides, probability)
+        )
     prediction = None
     if predictions is not None:
         scores = np.asarray(predictions, dtype=np.float64)[order]
-        prediction = _fit_feature(PREDICTION, PREDICTION, "numeric", scores, strides, probability)
+        prediction = _fit_feature(
+            PREDICTION, PREDICTION, "numeric", ColumnType.NUMBER, scores, strides, probability
+        )
     return Reference(tuple(features), prediction)
 
 
 def _fit_feature(
-    name: str, column: str, kind: Kind, values: NDArray[Any], strides: _Strides, probability: float
+    name: str,
+    column: str,
+    kind: Kind,
+    found: ColumnType,
+    values: NDArray[Any],
+    strides: _Strides,
+    probability: float,
 ) -> FeatureReference:
+    """`values` in order of time: numbers, nan for a missing one, or texts, None for a missing one."""
     vocabulary: tuple[str, ...] = ()
     if kind == "numeric":
-        numbers = _numbers(name, values)
-        present = np.isfinite(numbers)
-        sample: NDArray[Any] = _evenly(numbers[present])
+        present = np.isfinite(values)
+        sample: NDArray[Any] = _evenly(values[present])
         grid = (
             np.unique(np.quantile(sample, np.linspace(0, 1, GRID), method="lower")) if len(sample) else sample
         )
-        cells = np.searchsorted(grid, numbers, side="left").clip(0, max(0, len(grid) - 1))
+        cells = np.searchsorted(grid, values, side="left").clip(0, max(0, len(grid) - 1))
         size = len(grid)
     else:
-        texts = np.array([category_text(value) for value in values], dtype=object)
-        present = np.array([text is not None for text in texts], dtype=bool)
-        vocabulary = tuple(sorted(set(texts[present])))
-        known = {category: code for code, category in enumerate(vocabulary)}
-        cells = np.array([known[text] if text is not None else 0 for text in texts], dtype=np.int64)
+        present = np.array([text is not None for text in values], dtype=bool)
+        vocabulary = tuple(sorted(set(values[present])))
+        known = {text: code for code, text in enumerate(vocabulary)}
+        cells = np.array([known[text] if text is not None else 0 for text in values], dtype=np.int64)
         sample = _evenly(cells[present])
         size = len(vocabulary)
     missing = 1 - float(present.mean()) if len(present) else 0.0
@@ -99,6 +114,7 @@ def _fit_feature(
         name=name,
         column=column,
         kind=kind,
+        type=found,
         sample=sample,
         vocabulary=vocabulary,
         rows=len(values),
@@ -185,7 +201,7 @@ def _evenly(values: NDArray[Any]) -> NDArray[Any]:
 
 def _columns(reference: Any) -> Mapping[str, Any]:
     if isinstance(reference, pa.Table):
-        return {name: reference[name].to_numpy(zero_copy_only=False) for name in reference.column_names}
+        return {name: reference[name] for name in reference.column_names}
     if hasattr(reference, "columns") and hasattr(reference, "to_numpy"):
         return {str(name): reference[name].to_numpy() for name in reference.columns}
     return dict(reference)
@@ -197,15 +213,6 @@ def _column(columns: Mapping[str, Any], name: str) -> Any:
             f"the reference lacks the column {name!r}; it has {', '.join(sorted(columns))}"
         )
     return columns[name]
-
-
-def _numbers(name: str, values: NDArray[Any]) -> NDArray[np.float64]:
-    try:
-        if values.dtype == object:
-            return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
-        return values.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise InvalidDataError(f"feature {name!r} is numeric, but its column holds text: {error}") from error
 
 
 def _microseconds(values: Any) -> NDArray[np.int64]:

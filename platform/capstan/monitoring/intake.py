@@ -218,10 +218,11 @@ class Intake:
         changed = path.stat().st_mtime_ns
         if system not in self._declared or self._declared[system].changed != changed:
             spec = orjson.loads(path.read_bytes())["spec"]
-            kinds: dict[str, Kind] = {
-                feature.get("column", feature["name"]): "numeric" if "numeric" in feature else "categorical"
-                for feature in spec["features"]
-            }
+            kinds: dict[str, Kind] = {}
+            for feature in spec["features"]:
+                column = feature.get("column", feature["name"])
+                # A number can be read as a category later, the text of one not always as a number.
+                kinds[column] = "numeric" if "numeric" in feature else kinds.get(column, "categorical")
             self._declared[system] = _Declared(changed, kinds, spec.get("objective", {}).get("task"))
         return self._declared[system]
 

@@ -17,9 +17,9 @@ import orjson
 import pyarrow as pa
 
 from capstan.errors import InvalidRequestError
+from capstan.features.values import LONGEST_ID, LONGEST_TEXT, category, truth_of
 
 MOST_EVENTS = 10_000
-LONGEST_TEXT = 8192
 MOST_INPUTS = 5000
 ROLES = ("champion", "challenger", "shadow")
 Kind = Literal["numeric", "categorical"]
@@ -173,8 +173,8 @@ def _text(data: Mapping[str, Any], name: str, *, required: bool) -> None:
     value = data.get(name)
     if value is None and not required:
         return
-    if not isinstance(value, str) or not 0 < len(value) <= 512 or not _encodable(value):
-        raise _RefusedError(f"data.{name}", "must be a text of 1 to 512 characters")
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_ID or not _encodable(value):
+        raise _RefusedError(f"data.{name}", f"must be a text of 1 to {LONGEST_ID} characters")
 
 
 def _encodable(value: str) -> bool:
@@ -228,24 +228,12 @@ def _inputs(inputs: object) -> None:
             raise _RefusedError("data.inputs", "must have column names of 1 to 200 characters")
 
 
-def category_text(value: object) -> str | None:
-    """A category as the one text that stands for it in payloads, references and windows; None for missing."""
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        if math.isnan(value):
-            return None
-        return str(int(value)) if value.is_integer() and abs(value) < _INTEGER_RANGE else repr(value)
-    return str(value)
-
-
 def columns_of(payloads: Iterable[tuple[Payload, datetime]], kinds: Mapping[str, Kind]) -> pa.Table:
     """Payloads with the moments of their receipt as one table: fixed columns, then `input.<column>` by name.
 
-    `kinds` gives the type of declared inputs; a value that does not fit its declared kind becomes null, which the
-    missing rate shows. Other columns are numbers if all their values are, else text.
+    `kinds` says how declared inputs are used; a value that does not fit becomes null, which the missing rate shows.
+    Other columns are numbers if all their values are, else text. A category is stored as it came: what it means, the
+    type says that the watched version's reference knows.
     """
     rows = list(payloads)
     data = [payload.data for payload, _ in rows]
@@ -275,8 +263,11 @@ def _typed(values: list[object], kind: Kind | None) -> pa.Array:
         kind = "numeric" if numeric else "categorical"
     if kind == "numeric":
         return pa.array([_number(value) for value in values], type=pa.float64())
-    return pa.array([category_text(value) for value in values], type=pa.string())
+    return pa.array([category(value) for value in values], type=pa.string())
 
 
 def _number(value: object) -> float | None:
+    if isinstance(value, str):
+        # A column of booleans may be a number; its texts are those of a request.
+        value = truth_of(value)
     return float(value) if isinstance(value, bool | int | float) else None

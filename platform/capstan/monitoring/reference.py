@@ -18,10 +18,11 @@ import orjson
 from numpy.typing import NDArray
 
 from capstan.errors import InvalidDataError
+from capstan.features.values import ColumnType, category
 from capstan.files import write_whole
 from capstan.monitoring.calibration import Threshold, for_size
 from capstan.monitoring.distances import category_noise, ks_noise, spread_of
-from capstan.monitoring.payloads import Kind, category_text
+from capstan.monitoring.payloads import Kind
 
 FORMAT = 1
 PREDICTION = ":prediction"
@@ -54,6 +55,8 @@ class FeatureReference:
     name: str
     column: str
     kind: Kind
+    type: ColumnType
+    """What the column held in training; payloads are read as values of it."""
     sample: NDArray[Any]
     """Values without missing ones: float64, or codes into `vocabulary`; evenly spaced in time."""
     vocabulary: tuple[str, ...]
@@ -70,9 +73,9 @@ class FeatureReference:
 
     def codes(self, values: Sequence[object]) -> NDArray[np.int64]:
         """Category codes; missing values are -1."""
-        known = {category: code for code, category in enumerate(self.vocabulary)}
+        known = {text: code for code, text in enumerate(self.vocabulary)}
         unseen = len(self.vocabulary)
-        texts = (category_text(value) for value in values)
+        texts = (category(value, self.type) for value in values)
         return np.array([-1 if text is None else known.get(text, unseen) for text in texts], dtype=np.int64)
 
     def noise(self, window: int) -> float:
@@ -159,6 +162,7 @@ def _feature(folder: Path, words: dict[str, Any]) -> FeatureReference:
     return FeatureReference(
         **{
             **fields,
+            "type": ColumnType(fields["type"]),
             "sample": np.load(part / "x_ref.npy", allow_pickle=False).reshape(-1),
             "vocabulary": tuple(fields["vocabulary"]),
             "distance": Threshold(**fields["distance"]),

@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 
 from capstan.errors import InvalidRequestError
+from capstan.features.values import category
 from capstan.serving import metrics, open_inference
 from capstan.serving.manifest import BINARY, MULTICLASS
 from capstan.serving.metrics import ServiceMetrics
@@ -162,7 +163,7 @@ class PredictionApp:
         for name, values, counter in self._known:
             for row in rows:
                 value = row.get(name)
-                if value not in values and value is not None and not model.knows(name, value):
+                if value is not None and value not in values and category(value) not in values:
                     counter.inc()
         try:
             if len(rows) == 1 and not self._multiclass:

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from capstan.errors import InvalidDataError
+from capstan.features.values import ColumnType
 
 BINARY, MULTICLASS = "BinaryClassification", "MulticlassClassification"
 
@@ -19,12 +20,15 @@ class Column:
     """One raw column of a request."""
 
     name: str
+    type: ColumnType
+    """What training found in the column."""
     numeric: bool
+    """Whether a feature reads it as a number; a category only otherwise."""
     nullable: bool = True
     minimum: float | None = None
     maximum: float | None = None
     allowed: frozenset[object] | None = None
-    """None: any value is accepted; a category that training never saw is counted."""
+    """Numbers, or categories as text. None: any value is accepted; a category that training never saw is counted."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def _column(document: Mapping[str, Any]) -> Column:
     allowed = document.get("allowed")
     return Column(
         name=str(document["name"]),
+        type=ColumnType(document["type"]),
         numeric=document["kind"] == "numeric",
         nullable=bool(document.get("nullable", True)),
         minimum=document.get("min"),

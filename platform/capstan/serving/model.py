@@ -62,12 +62,6 @@ class Model:
         prediction = self.predict_batch([row])[0] if self._compiled is None else self._compiled(row)
         return prediction if self.manifest.task == MULTICLASS else float(prediction)
 
-    def knows(self, column: str, value: object) -> bool:
-        """Whether training saw this category, however the request writes it: 7, 7.0 and "7" are one."""
-        from capstan.features.columns import category
-
-        return category(value) in self.known_categories[column]
-
     def predict_batch(self, rows: Sequence[Mapping[str, object]]) -> Predictions:
         """Through the fitted pipeline, whatever the number of rows."""
         table = self._table(rows)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from capstan.errors import InvalidRequestError
+from capstan.features.values import ColumnType
 from capstan.serving.manifest import BINARY, MULTICLASS, Manifest
 from capstan.serving.schema import RequestSchema, Row, shown
 
@@ -22,6 +23,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("FP16", "FP32", "FP64"), (float, int)),
     **dict.fromkeys(_INTEGERS, (int,)),
 }
+_DATATYPES = {ColumnType.NUMBER: "FP64", ColumnType.BOOLEAN: "BOOL"}
 _ONE_ROW = ([1], [1, 1])
 
 
@@ -147,7 +149,7 @@ def metadata(manifest: Manifest, name: str, version: str) -> dict[str, Any]:
         ]
     else:
         outputs = [_described("value", "FP64")]
-    inputs = [_described(column.name, "FP64" if column.numeric else "BYTES") for column in manifest.columns]
+    inputs = [_described(column.name, _DATATYPES.get(column.type, "BYTES")) for column in manifest.columns]
     return {
         "name": name,
         "versions": [version],

@@ -58,7 +58,9 @@ def capstan_folder(folder: Path, *, trees: bool) -> Path:
         "system": SYSTEM,
         "task": "BinaryClassification",
         "target": "late",
-        "columns": [{"name": name, "kind": "numeric", "nullable": True} for name in COLUMNS],
+        "columns": [
+            {"name": name, "type": "Number", "kind": "numeric", "nullable": True} for name in COLUMNS
+        ],
         "classes": [False, True],
     }
     (folder / "manifest.json").write_bytes(orjson.dumps(manifest))

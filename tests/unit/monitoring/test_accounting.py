@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from capstan.adapters.collector_client import CollectorStats
 from capstan.errors import InvalidRequestError
+from capstan.features.values import category
 from capstan.monitoring.boots import Heading
 from capstan.monitoring.intake import Intake
 from capstan.monitoring.intervals import Intervals
@@ -20,7 +21,6 @@ from capstan.monitoring.ledger import Ledger, restore
 from capstan.monitoring.payloads import (
     Payload,
     accepted,
-    category_text,
     columns_of,
     judge,
     parse_batch,
@@ -160,7 +160,7 @@ def test_a_label_of_a_binary_task_is_a_class(tmp_path: Path) -> None:
     ids=str,
 )
 def test_a_category_has_one_text_whatever_type_it_came_in(value: object, text: str | None) -> None:
-    assert category_text(value) == text
+    assert category(value) == text
 
 
 def test_a_body_of_lone_surrogates_or_too_many_events_is_refused() -> None:

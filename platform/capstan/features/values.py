@@ -1,0 +1,174 @@
+"""What a single value means: its number and its category, whatever wrote it.
+
+Training, requests, payloads, checks and the monitor all ask here, by the type that training found in the column, so
+that one value is one category for all of them. Plain Python and numpy, so that serving need not import what training
+reads with.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from capstan.errors import InvalidDataError
+
+MISSING_TEXTS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"})
+"""Texts that mean "no value" in columns of numbers, booleans and times; in one of texts only the empty one does."""
+LONGEST_TEXT = 8192
+"""Characters of a value, in training, in a request and in a payload."""
+LONGEST_ID = 512
+"""Characters of an id, in training, in a request, in a payload and in a label."""
+
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_EXACT = 2.0**64
+"""Whole floats below it are written as whole numbers, as the integers of all tables are."""
+_TRUTH = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
+
+
+class ColumnType(StrEnum):
+    """What kind of values a column has."""
+
+    TEXT = "Text"
+    NUMBER = "Number"
+    BOOLEAN = "Boolean"
+    TIME = "Time"
+
+
+def category(value: object, kind: ColumnType = ColumnType.TEXT) -> str | None:
+    """The one text that stands for the value in a column of that type; None if it is missing.
+
+    Text: what was written. Number: 7, 7.0 and "7" are "7". Boolean: true, "True" and 1 are "true". Time: the instant
+    in UTC, "2013-02-01T05:00:00Z" or, at midnight, "2013-02-01". A text that its column's type cannot read stays as it
+    is: a category that training never saw.
+    """
+    if isinstance(value, str):
+        if kind is ColumnType.TEXT:
+            return value or None
+        return _category_of_text(value, kind)
+    if is_missing(value):
+        return None
+    if isinstance(value, bool | np.bool_):
+        if kind is ColumnType.NUMBER:
+            return "1" if value else "0"
+        return "true" if value else "false"
+    if isinstance(value, int | float | np.integer | np.floating | Decimal):
+        if kind is ColumnType.BOOLEAN and value in (0, 1):
+            return "true" if value else "false"
+        return _number_text(value)
+    if isinstance(value, date | np.datetime64):
+        return _moment_text(value)
+    return str(value) or None
+
+
+def number(value: object, column: str, kind: ColumnType = ColumnType.NUMBER) -> float:
+    """The value as a float, 1 and 0 for a boolean; nan if it is missing or not finite.
+
+    Raises InvalidDataError for what is no number.
+    """
+    if isinstance(value, int | float | np.number | np.bool_ | Decimal):
+        try:
+            result = float(value)
+        except OverflowError:
+            return math.nan
+        return result if math.isfinite(result) else math.nan
+    if value == "" or is_missing(value):
+        return math.nan
+    if kind is ColumnType.BOOLEAN and isinstance(value, str):
+        truth = truth_of(value)
+        if truth is not None:
+            return float(truth)
+        if value.strip() in MISSING_TEXTS:
+            return math.nan
+    raise InvalidDataError(
+        f"column {column!r}: {value!r} is not a number; make the feature categorical or cast the column in data.query"
+    )
+
+
+def is_missing(value: object) -> bool:
+    """Whether it is no value: None, or what pandas writes for it."""
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
+
+
+def truth_of(value: object) -> bool | None:
+    """true, "True", 1, "0", …: what it means in a column of booleans; None if it is no boolean."""
+    if isinstance(value, str):
+        return _TRUTH.get(value.strip().lower())
+    if isinstance(value, bool | int | float | np.bool_ | np.number):
+        return bool(value) if value in (0, 1) else None
+    return None
+
+
+def number_of_text(text: str) -> int | float | None:
+    """The number that is written so, if it can be written back as it was: None for 007, 1.10, 1e5 or 20 digits."""
+    if _INTEGER.fullmatch(text):
+        whole = int(text)
+        return whole if -(2**63) <= whole < 2**63 and text != "-0" else None
+    if not _DECIMAL.fullmatch(text):
+        return None
+    found = float(text)
+    if not math.isfinite(found):
+        return None
+    return found if _digits(text) == _digits(repr(found)) else None
+
+
+def moment_of_text(text: str) -> datetime | None:
+    """The instant that is written so; without an offset only a day is one, its midnight in UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is not None:
+        return moment.astimezone(UTC)
+    return moment.replace(tzinfo=UTC) if len(text) == 10 else None
+
+
+def _category_of_text(text: str, kind: ColumnType) -> str | None:
+    stripped = text.strip()
+    if stripped in MISSING_TEXTS:
+        return None
+    if kind is ColumnType.NUMBER:
+        found = number_of_text(stripped)
+        return text if found is None else _number_text(found)
+    if kind is ColumnType.BOOLEAN:
+        truth = truth_of(stripped)
+        return text if truth is None else "true" if truth else "false"
+    moment = moment_of_text(stripped)
+    return text if moment is None else _moment_text(moment)
+
+
+def _number_text(value: Any) -> str | None:
+    if isinstance(value, int | np.integer) and abs(int(value)) < _EXACT:
+        return str(int(value))
+    try:
+        found = float(value)
+    except OverflowError:
+        return str(value)
+    if not math.isfinite(found):
+        return None
+    return str(int(found)) if found.is_integer() and abs(found) < _EXACT else repr(found)
+
+
+def _moment_text(value: date | np.datetime64) -> str | None:
+    if isinstance(value, np.datetime64):
+        if np.isnat(value):
+            return None
+        value = datetime.fromisoformat(str(value.astype("datetime64[us]")))
+    if not isinstance(value, datetime):
+        return value.isoformat()
+    moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    text = moment.replace(tzinfo=None).isoformat()
+    return text.removesuffix("T00:00:00") if text.endswith("T00:00:00") else f"{text}Z"
+
+
+def _digits(text: str) -> tuple[object, ...] | None:
+    try:
+        return tuple(Decimal(text).as_tuple())
+    except InvalidOperation:
+        return None
