@@ -121,6 +121,14 @@ def test_a_name_too_long_for_the_names_made_from_it_is_refused(kube: KubeClient,
         kube.create(example)
 
 
+def test_a_name_that_no_service_could_have_is_refused_in_words(kube: KubeClient, example: Object) -> None:
+    example["metadata"]["name"] = "7churn"
+    with pytest.raises(
+        CapstanError, match=r"metadata\.name: write lower-case letters.*beginning with a letter"
+    ):
+        kube.create(example)
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     {

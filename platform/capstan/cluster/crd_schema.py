@@ -23,6 +23,7 @@ from capstan.domain.training import TrainingRequest
 from capstan.domain.triggers import Trigger
 from capstan.domain.versions import ModelVersion
 from capstan.spec import schema
+from capstan.spec.grammar import SYSTEM_NAME_PATTERN, SYSTEM_NAME_RULE
 from capstan.spec.writing import in_one_line
 
 Schema = dict[str, Any]
@@ -67,11 +68,16 @@ def system_spec() -> Schema:
 
 
 def system_name() -> Schema:
-    """Of `metadata`: a name short enough for the names made from it."""
+    """Of `metadata`: a name short enough for the names made from it; `system_name_rule` says the rest."""
     name = schema()["properties"]["metadata"]["properties"]["name"]
+    return {"type": "object", "properties": {"name": {key: name[key] for key in ("type", "maxLength")}}}
+
+
+def system_name_rule() -> Schema:
+    """Of the whole object, where alone CEL sees the name; the schema's own `pattern` would be told as a bare regex."""
     return {
-        "type": "object",
-        "properties": {"name": {key: name[key] for key in ("type", "maxLength", "pattern")}},
+        "rule": f"self.metadata.name.matches('{SYSTEM_NAME_PATTERN}')",
+        "message": f"metadata.name: write {SYSTEM_NAME_RULE}",
     }
 
 

@@ -13,7 +13,14 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from capstan.cluster.crd_schema import Schema, request_spec, status, system_name, system_spec
+from capstan.cluster.crd_schema import (
+    Schema,
+    request_spec,
+    status,
+    system_name,
+    system_name_rule,
+    system_spec,
+)
 from capstan.cluster.names import GROUP
 from capstan.domain.rollout import RolloutRequest
 from capstan.domain.training import TrainingRequest
@@ -83,6 +90,7 @@ def _schema(kind: Kind) -> Schema:
         Kind.ROLLOUT: (request_spec(RolloutRequest), status(_rollout_status())),
     }
     spec, seen = parts[kind]
+    rules = {"x-kubernetes-validations": [system_name_rule()]} if kind is Kind.SYSTEM else {}
     return {
         "description": _ABOUT[kind],
         "type": "object",
@@ -94,6 +102,7 @@ def _schema(kind: Kind) -> Schema:
             "spec": spec,
             "status": seen,
         },
+        **rules,
     }
 
 

@@ -20,6 +20,12 @@ from pydantic_core import PydanticCustomError
 from capstan.errors import InvalidSpecError
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+SYSTEM_NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+SYSTEM_NAME_RULE = (
+    "lower-case letters, digits and dashes, beginning with a letter (Services are named after the system) "
+    "and ending with a letter or digit"
+)
+LONGEST_SYSTEM_NAME = 40
 FACTORY_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 
 
@@ -97,8 +103,10 @@ def _factory(value: str) -> str:
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
 """Lower-case letters, digits and dashes, as Kubernetes names are; at most 63."""
-SystemNameText = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=40)]
-"""A Name of at most 40 characters, so that names made from it still fit."""
+SystemNameText = Annotated[
+    str, StringConstraints(pattern=SYSTEM_NAME_PATTERN, max_length=LONGEST_SYSTEM_NAME)
+]
+"""A Name that begins with a letter and has at most 40 characters, so that every name made from it is one too."""
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
 Factory = Annotated[str, AfterValidator(_factory)]

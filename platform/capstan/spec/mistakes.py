@@ -10,8 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from capstan.errors import Mistake
 from capstan.spec.cluster import DNS_NAME_PATTERN, VARIABLE_PATTERN
-from capstan.spec.grammar import NAME_PATTERN
+from capstan.spec.grammar import NAME_PATTERN, SYSTEM_NAME_PATTERN, SYSTEM_NAME_RULE
 from capstan.spec.location import Location, path_text
+from capstan.spec.secrets import KEY_PATTERN
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -33,10 +34,11 @@ _NOT_IN_THIS_VERSION = {
 """Fields that people expect by other tools or earlier drafts, with what they would do."""
 _PATTERNS = {
     NAME_PATTERN: "lower-case letters, digits and dashes, beginning and ending with a letter or digit",
+    SYSTEM_NAME_PATTERN: SYSTEM_NAME_RULE,
     r"^[a-z_][a-z0-9_]*$": "lower-case letters, digits and underscores, as SQL names are",
-    r"^[-._a-zA-Z0-9]{1,253}$": "letters, digits, dashes, dots and underscores",
+    KEY_PATTERN: "letters, digits, dashes, dots and underscores; not a dot alone, and not two at its beginning",
     VARIABLE_PATTERN: "letters, digits and underscores, not beginning with a digit",
-    DNS_NAME_PATTERN: "lower-case letters, digits, dashes and dots",
+    DNS_NAME_PATTERN: "lower-case letters, digits, dashes and dots, with a letter or digit on both sides of each dot",
     r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,2}$": "a table's name, optionally schema.table",
 }
 _EXPECTED = {

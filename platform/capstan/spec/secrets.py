@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from capstan.spec.grammar import Name, SpecModel
+
+KEY_PATTERN = r"^([-_a-zA-Z0-9]|\.[-_a-zA-Z0-9])[-._a-zA-Z0-9]*$"
+"""Of a key in a Secret, which is also the name of a file."""
 
 
 class SecretKeyRef(SpecModel):
@@ -16,7 +19,7 @@ class SecretKeyRef(SpecModel):
         description="Name of the secret; on one machine the folder `.capstan/secrets/NAME`.",
         examples=["planes-db"],
     )
-    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")] = Field(
+    key: Annotated[str, StringConstraints(pattern=KEY_PATTERN, max_length=253)] = Field(
         description="Key in the secret; on one machine the file in that folder.", examples=["url"]
     )
 

@@ -33,7 +33,7 @@ class Metadata(SpecModel):
     """Name and labels, as every Kubernetes object has them."""
 
     name: SystemNameText = Field(
-        description="Name of the system: lower-case letters, digits and dashes, at most 40.",
+        description="Name of the system: lower-case letters, digits and dashes, beginning with a letter, at most 40.",
         examples=["flight-delays"],
     )
     namespace: Name | None = Field(
