@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from capstan.domain.digest import digest_of
 from capstan.domain.guardrails import OperationPolicy
 from capstan.domain.quality import Decide, QualityRule
 from capstan.domain.retraining import Backoff, Budget, RetrainingPolicy
@@ -96,7 +96,7 @@ def rollout_policy(system: MLSystem) -> RolloutPolicy:
         progress_deadline=rollout.progress_deadline,
         revision_history_limit=rollout.revision_history_limit,
     )
-    return replace(policy, digest=hashlib.sha256(repr(policy).encode()).hexdigest()[:12])
+    return replace(policy, digest=digest_of(policy))
 
 
 def _step(index: int, step: FileStep) -> Step:
