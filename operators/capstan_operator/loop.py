@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from capstan.adapters.kube_client import Object
 from capstan.cluster.names import FINALIZER, SystemNames
+from capstan.domain.reasons import Reason
 from capstan.domain.versions import SystemName, VersionName
 from capstan.engine import Engine, Outcome
 from capstan.engine.policies import system_policy
@@ -175,9 +176,9 @@ class SystemLoop:
         for what in ensured.put_back:
             self._metrics.note_put_back()
             message = f"{what} was changed or deleted by somebody else and was put back"
-            self._teller.event(document, "ObjectRestored", message, once=self._now().isoformat())
+            self._teller.event(document, Reason.OBJECT_RESTORED, message, once=self._now().isoformat())
         for why in ensured.refused:
-            self._teller.event(document, "ObjectRefused", why)
+            self._teller.event(document, Reason.OBJECT_REFUSED, why)
         try:
             missing = wired.missing()
         except UnavailableError:
@@ -185,9 +186,9 @@ class SystemLoop:
         except CapstanError as error:
             missing = str(error)
         if missing:
-            self._teller.event(document, "AlertingIncomplete", missing)
+            self._teller.event(document, Reason.ALERTING_INCOMPLETE, missing)
         for name, why in wired.troubles().items():
-            self._teller.event(document, "VersionNotStarting", f"{name} does not start: {why}")
+            self._teller.event(document, Reason.VERSION_NOT_STARTING, f"{name} does not start: {why}")
 
     def _settle(self, wired: Wired, name: str) -> Outcome:
         began = self._clock()
@@ -233,7 +234,7 @@ class SystemLoop:
             message = (
                 f"parts did not answer for {DRAIN_SECONDS:.0f} s; the rest is left to garbage collection"
             )
-            self._teller.event(document, "DeletedUndrained", message)
+            self._teller.event(document, Reason.DELETED_UNDRAINED, message)
         elif self._has_to_drain(key, document, known):
             try:
                 self._settle(self._wired_of(key, document), key[1])

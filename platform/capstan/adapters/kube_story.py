@@ -16,6 +16,7 @@ from typing import Any
 
 from capstan.adapters.kube_client import Kube, Object
 from capstan.adapters.kube_events import event_object, reference
+from capstan.domain.reasons import facts_of
 from capstan.domain.versions import SystemName
 from capstan.errors import CapstanError, ConflictError, NotFoundError
 from capstan.ports.store import Event, Kind
@@ -29,27 +30,6 @@ _LONGEST_MESSAGE = 16_000
 _ATTEMPTS = 20
 _COMPONENT = "capstan"
 _NUMBER_LABEL = "capstan.dev/chapter"
-
-WARNINGS = frozenset(
-    {
-        "AnalysisFailedOnce",
-        "ChallengerLost",
-        "ChallengerRefused",
-        "CircuitOpened",
-        "DeadlineExceeded",
-        "Inconclusive",
-        "LoopBroken",
-        "MeasurementAway",
-        "NotPromoted",
-        "PartAway",
-        "RegistryAway",
-        "RolledBack",
-        "TrafficRestored",
-        "TrafficSplitNotObeyed",
-        "TrainingFailed",
-    }
-)
-"""Reasons that a person should look at, besides alerts."""
 
 OwnerOf = Callable[[SystemName], "Mapping[str, Any] | None"]
 """The owner reference to the system; None: there is no such system."""
@@ -203,17 +183,12 @@ def post(kube: Kube, namespace: str, event: Event, once: str, *, api_version: st
                 once=f"{event.kind}/{event.name}/{said}",
                 at=event.at,
                 component=_COMPONENT,
-                warns=warns(event),
+                warns=facts_of(event.reason, event.details).is_warning,
             )
         )
     except CapstanError:
         # Known already, forbidden, or away: the chapter is the record, the Event a courtesy.
         return
-
-
-def warns(event: Event) -> bool:
-    """Whether a person should look at it."""
-    return event.reason in WARNINGS or ("alert" in event.details and event.reason != "AlertResolved")
 
 
 def _is_of_another(chapter: Object, owner: Mapping[str, Any] | None) -> bool:

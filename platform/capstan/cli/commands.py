@@ -15,6 +15,7 @@ import typer
 from capstan.cli.console import DEFAULT_STATE, Json, Narrator, State, honest_errors, out, print_json
 from capstan.cli.place import Context, Machine, Namespace, Place, place_of
 from capstan.cli.stored import Stored, SystemOption, open_system
+from capstan.domain.reasons import Reason
 from capstan.errors import CapstanError, NotAllowedError
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _next(place: Place) -> str:
 
 
 def _failure(verb: str, told: list[Event], timeout: float, *, is_late: bool) -> CapstanError | None:
-    ignored = next((event for event in told if event.reason == "CommandIgnored"), None)
+    ignored = next((event for event in told if event.reason == Reason.COMMAND_IGNORED), None)
     if ignored is not None:
         return NotAllowedError(ignored.message)
     if is_late:
@@ -210,7 +211,11 @@ def _follow(
             after = number
             told.append(event)
             narrator.tell(event)
-        if now is None or _is_done(now, command) or any(event.reason == "CommandIgnored" for event in told):
+        if (
+            now is None
+            or _is_done(now, command)
+            or any(event.reason == Reason.COMMAND_IGNORED for event in told)
+        ):
             return True, told
         # An operator that ends is followed by another; a supervisor is not.
         is_over = isinstance(stored.place, Machine) and stored.place.runner() is None

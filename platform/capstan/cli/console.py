@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from capstan.domain.reasons import Tone, facts_of
 from capstan.errors import CapstanError, InvalidSpecError
 from capstan.ports.store import Event
 
@@ -28,15 +29,12 @@ File = Annotated[Path, typer.Argument(help="The system's file, such as examples/
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-_TONES = {
-    "Promoted": "bold green",
-    "RolledBack": "bold red",
-    "Aborted": "bold red",
-    "Failed": "red",
-    "Drift": "yellow",
-    "Quality": "yellow",
-    "Trigger": "yellow",
-    "Alert": "yellow",
+_COLOURS = {
+    Tone.IDLE: "cyan",
+    Tone.ACTIVE: "cyan",
+    Tone.GOOD: "bold green",
+    Tone.WARN: "yellow",
+    Tone.BAD: "bold red",
 }
 
 
@@ -101,7 +99,7 @@ class Narrator:
 
     def tell(self, event: Event) -> None:
         """One line of the story, in the time of the system."""
-        tone = next((tone for start, tone in _TONES.items() if event.reason.startswith(start)), "cyan")
+        tone = _COLOURS[facts_of(event.reason, event.details).tone]
         when = f"{event.at:%Y-%m-%d %H:%M}Z"
         self.say_marked(f"[dim]{when}[/dim] [{tone}]{event.reason}[/{tone}] {escape(event.message)}")
 

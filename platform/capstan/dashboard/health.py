@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from capstan.adapters.process_spec import ProcessPhase, ProcessStatus
-from capstan.dashboard.page import Part, Tone
+from capstan.dashboard.page import Part
+from capstan.domain.reasons import Tone
 
 _WORDS = {
     ProcessPhase.STARTING: (Tone.ACTIVE, "starting"),

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from capstan.dashboard.page import Stage, Tone
+from capstan.dashboard.page import Stage
 from capstan.dashboard.seen import Seen, SeenRollout
 from capstan.domain.planner_looks import judged_step
+from capstan.domain.reasons import Tone
 from capstan.domain.rollout import CanaryStep, RolloutCause, RolloutPhase, ShadowStep
 from capstan.domain.training import RunPhase
 

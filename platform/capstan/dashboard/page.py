@@ -9,17 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 
-
-class Tone(StrEnum):
-    """How a thing is doing, in the five colours of the page."""
-
-    IDLE = "idle"
-    ACTIVE = "active"
-    GOOD = "good"
-    WARN = "warn"
-    BAD = "bad"
+from capstan.domain.reasons import Tone
 
 
 @dataclass(frozen=True)

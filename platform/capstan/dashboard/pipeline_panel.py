@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from capstan.dashboard.page import CandidateShown, GateShown, RunShown, TaskShown, Tone
+from capstan.dashboard.page import CandidateShown, GateShown, RunShown, TaskShown
 from capstan.dashboard.seen import Seen, SeenRun
+from capstan.domain.reasons import Tone
 from capstan.domain.training import GateOutcome, RunPhase, StepProgress
 
 _TONES = {

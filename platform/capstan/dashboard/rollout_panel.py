@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from capstan.dashboard.page import Amount, Interval, RolloutShown, StepShown, Tone, VerdictShown
+from capstan.dashboard.page import Amount, Interval, RolloutShown, StepShown, VerdictShown
 from capstan.dashboard.seen import Seen, SeenRollout
 from capstan.domain.analysis import Verdict
 from capstan.domain.blocks import sum_blocks
 from capstan.domain.evidence import PairedEvidence
 from capstan.domain.quality import QualityRule
+from capstan.domain.reasons import Tone
 from capstan.domain.rollout import (
     CanaryStep,
     PauseStep,

@@ -13,7 +13,6 @@ from capstan.dashboard.page import (
     Retraining,
     RolloutShown,
     Share,
-    Tone,
     Totals,
     Traffic,
     VersionShown,
@@ -23,6 +22,7 @@ from capstan.dashboard.rollout_panel import rollout_shown
 from capstan.dashboard.seen import Seen
 from capstan.dashboard.story_lines import alerts_shown
 from capstan.dashboard.watch_panel import watch_shown
+from capstan.domain.reasons import Reason, Tone
 from capstan.domain.rollout import RolloutCause, RolloutPhase
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
 
@@ -192,7 +192,8 @@ def _outcome(seen: Seen, version: VersionName) -> str:
                 return "rolled back"
             return "first" if rollout.request.cause is RolloutCause.FIRST else "promoted"
     kept_out = any(
-        event.reason == "NotPromoted" and event.details.get("version") == version for _, event in seen.events
+        event.reason == Reason.NOT_PROMOTED and event.details.get("version") == version
+        for _, event in seen.events
     )
     return "kept out by gates" if kept_out else ""
 

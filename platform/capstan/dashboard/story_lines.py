@@ -5,49 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from capstan.dashboard.page import AlertShown, EventShown, Tone
+from capstan.dashboard.page import AlertShown, EventShown
+from capstan.domain.reasons import Reason, facts_of
 from capstan.domain.triggers import Alert
 from capstan.engine.story import marks_of
-from capstan.ports.store import Event, Kind
-
-_GOOD = frozenset(
-    {"Promoted", "FirstDeployed", "TrainingSucceeded", "StepPassed", "Approved", "StepApproved"}
-)
-_BAD = frozenset(
-    {
-        *("RolledBack", "TrainingFailed", "AnalysisFailed", "ChallengerCrashing", "ChallengerRefused"),
-        *("ProgressDeadlineExceeded", "CircuitOpened", "CircuitOpen", "ProcessGaveUp", "Aborted"),
-    }
-)
-_WARN = frozenset(
-    {
-        *("NotPromoted", "ChallengerLost", "AnalysisFailedOnce", "PartAway", "ProcessDied", "BackingOff"),
-        *("TrafficRestored", "TrafficSplitNotObeyed", "Inconclusive", "MeasurementAway", "DeadlineExceeded"),
-        *("ApprovalRequired", "LoopBroken", "BudgetSpent", "CoolingDown", "RolloutRestarted", "RegistryAway"),
-    }
-)
-_COMMANDS = frozenset(
-    {
-        *("Paused", "Resumed", "Approved", "StepApproved", "RetrainingRequested", "CancelRequested"),
-        *("CommandIgnored", "Aborted"),
-    }
-)
-_OPERATION = frozenset({"PartAway", "PartBack", "TrafficRestored"})
-_TRAINING = frozenset(
-    {
-        *("TrainingRequested", "NotPromoted", "CircuitOpened", "CircuitOpen", "CoolingDown", "BudgetSpent"),
-        *("BackingOff", "LoopBroken", "ApprovalRequired"),
-    }
-)
+from capstan.ports.store import Event
 
 
 def is_alert(event: Event) -> bool:
     """Whether the line tells that an alert began."""
-    return "alert" in event.details and event.reason != "AlertResolved"
+    return "alert" in event.details and event.reason != Reason.ALERT_RESOLVED
 
 
 def shown(number: int, event: Event) -> EventShown:
     """One line, ready for the page."""
+    facts = facts_of(event.reason, event.details)
     return EventShown(
         number=number,
         at=event.at,
@@ -55,33 +27,10 @@ def shown(number: int, event: Event) -> EventShown:
         name=event.name,
         reason=event.reason,
         message=event.message,
-        tone=tone_of(event),
-        group=group_of(event),
+        tone=facts.tone,
+        group=facts.group.value,
         marks=sorted(f"{kind}:{name}" for kind, name in marks_of(event)),
     )
-
-
-def tone_of(event: Event) -> Tone:
-    if event.reason in _GOOD:
-        return Tone.GOOD
-    if event.reason in _BAD:
-        return Tone.BAD
-    if event.reason in _WARN or is_alert(event):
-        return Tone.WARN
-    return Tone.IDLE
-
-
-def group_of(event: Event) -> str:
-    """What the story's filter calls it."""
-    if "alert" in event.details:
-        return "alert"
-    if event.reason in _COMMANDS:
-        return "command"
-    if event.reason in _OPERATION or event.reason.startswith("Process"):
-        return "operation"
-    if event.kind is Kind.RUN or event.reason in _TRAINING:
-        return "training"
-    return "rollout"
 
 
 def alerts_shown(events: Iterable[Event], active: Sequence[Alert] | None) -> list[AlertShown]:
@@ -93,7 +42,7 @@ def alerts_shown(events: Iterable[Event], active: Sequence[Alert] | None) -> lis
             continue
         mark = str(event.details["alert"])
         begun = open_now.pop(mark, None)
-        if event.reason != "AlertResolved":
+        if event.reason != Reason.ALERT_RESOLVED:
             version = str(event.details.get("champion", ""))
             open_now[mark] = _alert(event.reason, mark, version, event.at, event.message)
         elif begun is not None:

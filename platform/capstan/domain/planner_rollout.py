@@ -23,6 +23,7 @@ from capstan.domain.actions import (
 from capstan.domain.analysis import Verdict
 from capstan.domain.planner_looks import SPLIT, Look, Measured, look_at
 from capstan.domain.quality import NOT_DECIDED
+from capstan.domain.reasons import Reason
 from capstan.domain.rollout import (
     CanaryStep,
     OnLimit,
@@ -96,7 +97,7 @@ class _Planning:
         self._begin()
         self._follow_commands()
         if self.seen.deleting and self._can_still_go_back():
-            self._roll_back("SystemDeleted", "the system is being deleted")
+            self._roll_back(Reason.SYSTEM_DELETED, "the system is being deleted")
         elif self._is_outdated():
             self._restart()
         match self.state.phase:
@@ -134,7 +135,7 @@ class _Planning:
         )
         told = outlook(self.policy, self.now) if self.request.cause is RolloutCause.CHALLENGER else ""
         message = f"{self.challenger}{against}" + (f": {told}" if told else "")
-        self._tell("RolloutStarted", message, "started")
+        self._tell(Reason.ROLLOUT_STARTED, message, "started")
 
     def _follow_commands(self) -> None:
         for command in self.seen.commands:
@@ -143,18 +144,18 @@ class _Planning:
             self.state = replace(self.state, handled=(*self.state.handled, command.id))
             match command.verb:
                 case Verb.ABORT if self._can_still_go_back():
-                    self._roll_back("Aborted", "a person asked for it")
+                    self._roll_back(Reason.ABORTED, "a person asked for it")
                 case Verb.PROMOTE if self.is_ready and self._can_still_go_back():
                     self._start_promotion("a person asked for it, past the remaining steps")
                 case Verb.APPROVE | Verb.RESUME if self.state.phase is RolloutPhase.PROGRESSING:
                     steps = (*self.state.approved_steps, self.state.step)
                     self.state = replace(self.state, approved_steps=steps)
                     self._tell(
-                        "StepApproved", f"a person approved {self._step_name}", f"approved/{command.id}"
+                        Reason.STEP_APPROVED, f"a person approved {self._step_name}", f"approved/{command.id}"
                     )
                 case _:
                     message = f"{command.verb} is not possible while the rollout is {self.state.phase}"
-                    self._tell("CommandIgnored", message, f"ignored/{command.id}")
+                    self._tell(Reason.COMMAND_IGNORED, message, f"ignored/{command.id}")
 
     def _can_still_go_back(self) -> bool:
         return self.state.phase in (RolloutPhase.DEPLOYING, RolloutPhase.PROGRESSING)
@@ -180,17 +181,17 @@ class _Planning:
             crashes=self.state.crashes,
             corrections=self.state.corrections,
         )
-        self._tell("RolloutRestarted", message, f"restarted/{restarts}")
+        self._tell(Reason.ROLLOUT_RESTARTED, message, f"restarted/{restarts}")
 
     # -- phases
 
     def _deploy(self) -> None:
         if self.seen.refused:
-            self._roll_back("ChallengerRefused", self.seen.refused)
+            self._roll_back(Reason.CHALLENGER_REFUSED, self.seen.refused)
             return
         if self.is_ready:
             self.state = replace(self.state, deploying_since=None)
-            self._tell("ChallengerReady", f"{self.challenger} is ready", self._key("ready"))
+            self._tell(Reason.CHALLENGER_READY, f"{self.challenger} is ready", self._key("ready"))
             if self.request.cause is not RolloutCause.CHALLENGER or not self.policy.steps:
                 self._start_promotion("it is ready and there are no steps to go")
             else:
@@ -210,7 +211,7 @@ class _Planning:
             message = (
                 f"{self.challenger} was not ready within {self.policy.progress_deadline}; it is {readiness}"
             )
-            self._roll_back("ProgressDeadlineExceeded", message)
+            self._roll_back(Reason.PROGRESS_DEADLINE_EXCEEDED, message)
             return
         self._wait(Waiting.DEPLOYMENT, f"{self.challenger} is {readiness}")
 
@@ -236,7 +237,7 @@ class _Planning:
             self.state = replace(
                 self.state, step_since=self.now, step_since_wall=self.wall, looked_at=None, latest={}
             )
-            self._tell("StepStarted", f"{self._step_name} of {self.challenger}", self._key("step"))
+            self._tell(Reason.STEP_STARTED, f"{self._step_name} of {self.challenger}", self._key("step"))
         self._judge()
 
     def _lose_challenger(self) -> None:
@@ -253,9 +254,9 @@ class _Planning:
             step_since=self.state.step_since if keeps_evidence else None,
             step_since_wall=None,
         )
-        self._tell("ChallengerLost", message, f"lost/{crashes}")
+        self._tell(Reason.CHALLENGER_LOST, message, f"lost/{crashes}")
         if crashes > CRASHES_BORNE:
-            self._roll_back("ChallengerCrashing", message)
+            self._roll_back(Reason.CHALLENGER_CRASHING, message)
 
     def _notice_changed_split(self, found: TrafficSplit | None) -> None:
         if self.state.step_since is None or self.state.step_since_wall is None:
@@ -263,7 +264,7 @@ class _Planning:
         corrections = self.state.corrections + 1
         self.state = replace(self.state, corrections=corrections, step_since_wall=None)
         message = f"found {describe_split(found)}, put back {describe_split(self.wanted)}"
-        self._tell("TrafficRestored", message, f"traffic/{corrections}")
+        self._tell(Reason.TRAFFIC_RESTORED, message, f"traffic/{corrections}")
 
     def _judge(self) -> None:
         step = self.policy.steps[self.state.step]
@@ -333,18 +334,18 @@ class _Planning:
         if failed and not look.is_shown_worse and self.state.failures <= self.policy.limits.failures:
             borne = f"{self.state.failures} of {self.policy.limits.failures} failed looks borne"
             message = f"{look.tell(Verdict.FAILED)} ({borne})"
-            self._tell("AnalysisFailedOnce", message, self._key(f"failed/{self.state.failures}"))
+            self._tell(Reason.ANALYSIS_FAILED_ONCE, message, self._key(f"failed/{self.state.failures}"))
 
     def _is_over_limit(self, look: Look) -> bool:
         limits = self.policy.limits
         if look.is_shown_worse or self.state.failures > limits.failures:
-            self._roll_back("AnalysisFailed", look.tell(Verdict.FAILED))
+            self._roll_back(Reason.ANALYSIS_FAILED, look.tell(Verdict.FAILED))
         elif self.state.errors > limits.errors and limits.on_error is OnLimit.ABORT:
             message = f"no measurement in {self.state.errors} looks in a row: {look.tell(Verdict.ERROR)}"
-            self._roll_back("MeasurementAway", message)
+            self._roll_back(Reason.MEASUREMENT_AWAY, message)
         elif self.state.inconclusive > limits.inconclusive and limits.on_inconclusive is OnLimit.ABORT:
             message = f"inconclusive in {self.state.inconclusive} looks: {look.tell(Verdict.INCONCLUSIVE)}"
-            self._roll_back("Inconclusive", message)
+            self._roll_back(Reason.INCONCLUSIVE, message)
         else:
             return False
         return True
@@ -357,21 +358,21 @@ class _Planning:
         if deadline is not None and self.now >= deadline:
             message = f"{self._step_name} has no verdict at its deadline: {words}"
             if limits.on_inconclusive is OnLimit.ABORT:
-                self._roll_back("DeadlineExceeded", message)
+                self._roll_back(Reason.DEADLINE_EXCEEDED, message)
             else:
-                self._stay("DeadlineExceeded", message, Waiting.APPROVAL)
+                self._stay(Reason.DEADLINE_EXCEEDED, message, Waiting.APPROVAL)
         elif SPLIT in look.having(Verdict.INCONCLUSIVE) and not look.results[SPLIT].premature:
-            self._stay("TrafficSplitNotObeyed", look.results[SPLIT].message, Waiting.EVIDENCE)
+            self._stay(Reason.TRAFFIC_SPLIT_NOT_OBEYED, look.results[SPLIT].message, Waiting.EVIDENCE)
         elif self.state.errors > limits.errors:
             message = (
                 f"no measurement in {self.state.errors} looks in a row, holding {self._step_name}: {words}"
             )
-            self._stay("MeasurementAway", message, Waiting.EVIDENCE)
+            self._stay(Reason.MEASUREMENT_AWAY, message, Waiting.EVIDENCE)
         elif self.state.inconclusive > limits.inconclusive:
             message = f"inconclusive in {self.state.inconclusive} looks, holding {self._step_name}: {words}"
-            self._stay("Inconclusive", message, Waiting.APPROVAL)
+            self._stay(Reason.INCONCLUSIVE, message, Waiting.APPROVAL)
         elif since < ends <= self.now and look.having(Verdict.INCONCLUSIVE):
-            self._stay("TooLittleEvidence", f"holding {self._step_name}: {words}", Waiting.EVIDENCE)
+            self._stay(Reason.TOO_LITTLE_EVIDENCE, f"holding {self._step_name}: {words}", Waiting.EVIDENCE)
         else:
             self._wait(Waiting.EVIDENCE, words)
 
@@ -379,14 +380,14 @@ class _Planning:
         if isinstance(self.seen.surroundings.aliases, Away):
             message = f"promotion waits: {self.seen.surroundings.aliases}"
             if self.state.step + 1 >= len(self.policy.steps):
-                self._stay("RegistryAway", message, Waiting.EVIDENCE)
+                self._stay(Reason.REGISTRY_AWAY, message, Waiting.EVIDENCE)
                 return
         words = look.tell(Verdict.SUCCESSFUL) or "nothing was asked"
         if self.state.step + 1 >= len(self.policy.steps):
-            self._tell("StepPassed", f"{self._step_name}: {words}", self._key("passed"))
+            self._tell(Reason.STEP_PASSED, f"{self._step_name}: {words}", self._key("passed"))
             self._start_promotion(f"it passed all {len(self.policy.steps)} steps; {words}")
             return
-        self._tell("StepPassed", f"{self._step_name}: {words}", self._key("passed"))
+        self._tell(Reason.STEP_PASSED, f"{self._step_name}: {words}", self._key("passed"))
         self.state = replace(
             self.state,
             step=self.state.step + 1,
@@ -407,7 +408,7 @@ class _Planning:
     def _start_promotion(self, why: str) -> None:
         self.state = replace(self.state, phase=RolloutPhase.PROMOTING, why=why, held="")
         if self.request.cause is RolloutCause.CHALLENGER:
-            self._tell("Promoting", f"{self.challenger} becomes champion: {why}", "promoting")
+            self._tell(Reason.PROMOTING, f"{self.challenger} becomes champion: {why}", "promoting")
 
     def _promote(self) -> None:
         here = self.seen.surroundings
@@ -429,12 +430,16 @@ class _Planning:
         former = self.request.champion.name if self.request.champion else None
         match self.request.cause:
             case RolloutCause.FIRST:
-                self._tell("FirstDeployed", f"{self.challenger} is the first champion", "finished")
+                self._tell(Reason.FIRST_DEPLOYED, f"{self.challenger} is the first champion", "finished")
             case RolloutCause.CHALLENGER:
-                self._tell("Promoted", f"{self.challenger} replaces {former}: {self.state.why}", "finished")
+                self._tell(
+                    Reason.PROMOTED, f"{self.challenger} replaces {former}: {self.state.why}", "finished"
+                )
             case RolloutCause.UNDO:
                 self._tell(
-                    "RolledBack", f"{self.challenger} replaces {former}: a person asked for it", "finished"
+                    Reason.ROLLED_BACK,
+                    f"{self.challenger} replaces {former}: a person asked for it",
+                    "finished",
                 )
 
     def _finish_rollback(self) -> None:
@@ -452,7 +457,7 @@ class _Planning:
             if self.request.champion
             else "there is no champion"
         )
-        self._tell("RolledBack", f"{self.challenger} is out, {kept}: {self.state.why}", "finished")
+        self._tell(Reason.ROLLED_BACK, f"{self.challenger} is out, {kept}: {self.state.why}", "finished")
 
     # -- what follows from the state
 
@@ -496,11 +501,11 @@ class _Planning:
 
     # -- telling
 
-    def _roll_back(self, reason: str, message: str) -> None:
+    def _roll_back(self, reason: Reason, message: str) -> None:
         self.state = replace(self.state, phase=RolloutPhase.ROLLING_BACK, why=message, held="")
         self._tell(reason, message, "rollback")
 
-    def _stay(self, reason: str, message: str, waiting: Waiting) -> None:
+    def _stay(self, reason: Reason, message: str, waiting: Waiting) -> None:
         self._wait(waiting, message)
         if self.state.held != reason:
             self.state = replace(self.state, held=reason)
@@ -512,7 +517,7 @@ class _Planning:
     def _key(self, fact: str) -> str:
         return f"{fact}/{self.state.restarts}/{self.state.step}/{self.state.crashes}"
 
-    def _tell(self, reason: str, message: str, key: str) -> None:
+    def _tell(self, reason: Reason, message: str, key: str) -> None:
         request = self.request
         details: dict[str, object] = {
             "rollout": request.name,

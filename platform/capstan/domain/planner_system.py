@@ -28,6 +28,7 @@ from capstan.domain.actions import (
 )
 from capstan.domain.planner_rollout import describe_split
 from capstan.domain.planner_training import gates_passed
+from capstan.domain.reasons import Reason
 from capstan.domain.retraining import Hold, ended, find_hold, newest, started, trigger_from
 from capstan.domain.rollout import RolloutCause, RolloutPhase, RolloutRequest, RolloutState, rollout_name
 from capstan.domain.system import (
@@ -67,7 +68,9 @@ class _Planning:
             self.state = replace(
                 self.state, deleting=True, commands=(), cancel_run=self.state.run is not None
             )
-            self._tell("Deleting", "the champion keeps all traffic until everything else is gone", "deleting")
+            self._tell(
+                Reason.DELETING, "the champion keeps all traffic until everything else is gone", "deleting"
+            )
         run, rollout = self.seen.run, self.seen.rollout
         if self.state.run is not None and run is not None and run.is_final:
             self._fold_run(self.state.run)
@@ -100,9 +103,9 @@ class _Planning:
             outages = self.state.outages + 1
             self.state = replace(self.state, outages=outages)
             known[part] = outages
-            self._tell("PartAway", str(away[part]), f"away/{outages}", part=part)
+            self._tell(Reason.PART_AWAY, str(away[part]), f"away/{outages}", part=part)
         for part in sorted(back):
-            self._tell("PartBack", f"{part} answers again", f"back/{known.pop(part)}", part=part)
+            self._tell(Reason.PART_BACK, f"{part} answers again", f"back/{known.pop(part)}", part=part)
         self.state = replace(self.state, away=known)
 
     # -- what has ended
@@ -127,13 +130,15 @@ class _Planning:
         self.state = replace(self.state, run=None, cancel_run=False, retraining=retraining)
         if failed and retraining.circuit_open:
             message = f"{retraining.failures} trainings failed in a row; `capstan resume` closes the circuit"
-            self._tell("CircuitOpened", message, f"circuit/{request.run}", run=request.run)
+            self._tell(Reason.CIRCUIT_OPENED, message, f"circuit/{request.run}", run=request.run)
         if version is None or result is None or self.state.deleting:
             return
         if not promotable:
             missed = "; ".join(gate.message for gate in result.gates if gate.passed is not True)
             message = f"{version.name} stays out: {missed}"
-            self._tell("NotPromoted", message, f"gates/{request.run}", run=request.run, version=version.name)
+            self._tell(
+                Reason.NOT_PROMOTED, message, f"gates/{request.run}", run=request.run, version=version.name
+            )
             return
         cause = RolloutCause.FIRST if self.champion is None else RolloutCause.CHALLENGER
         gates = "; ".join(gate.message for gate in result.gates) or "no gates are set"
@@ -190,7 +195,7 @@ class _Planning:
         )
         self.state = replace(self.state, rollout=request, rollouts=number)
         self._tell(
-            "RolloutRequested",
+            Reason.ROLLOUT_REQUESTED,
             why,
             f"rollout/{request.name}",
             rollout=request.name,
@@ -213,7 +218,9 @@ class _Planning:
                 kept.append(command)
             elif self.state.run is not None and command.target == self.state.run.run:
                 self.state = replace(self.state, cancel_run=True)
-                self._tell("CancelRequested", f"a person stops {command.target}", f"command/{command.id}")
+                self._tell(
+                    Reason.CANCEL_REQUESTED, f"a person stops {command.target}", f"command/{command.id}"
+                )
             else:
                 self._ignore(command, f"{command.target} is over")
         self.state = replace(self.state, commands=tuple(kept))
@@ -233,26 +240,26 @@ class _Planning:
         match command.verb:
             case Verb.PAUSE:
                 self.state = replace(self.state, paused=True)
-                self._tell("Paused", "no training starts and no step ends until `capstan resume`", key)
+                self._tell(Reason.PAUSED, "no training starts and no step ends until `capstan resume`", key)
             case Verb.RESUME:
                 closed = replace(retraining, circuit_open=False, failures=0, held="")
                 self.state = replace(self.state, paused=False, retraining=closed)
                 self._tell(
-                    "Resumed",
+                    Reason.RESUMED,
                     "the loop goes on" + ("; circuit closed" if retraining.circuit_open else ""),
                     key,
                 )
             case Verb.APPROVE:
                 approved = replace(retraining, approved=True, circuit_open=False, failures=0, held="")
                 self.state = replace(self.state, retraining=approved)
-                self._tell("Approved", "a person approved the next training", key)
+                self._tell(Reason.APPROVED, "a person approved the next training", key)
             case Verb.RETRAIN:
                 trigger = Trigger(TriggerKind.MANUAL, self.now, command.note or "a person asked for it")
                 pending = newest(retraining.pending, trigger)
                 self.state = replace(
                     self.state, retraining=replace(retraining, pending=pending, approved=True)
                 )
-                self._tell("RetrainingRequested", trigger.reason, key)
+                self._tell(Reason.RETRAINING_REQUESTED, trigger.reason, key)
             case Verb.ROLLBACK | Verb.PROMOTE:
                 self._change_version(command)
             case Verb.ABORT:
@@ -278,7 +285,7 @@ class _Planning:
         self._start_rollout(cause, version, why, None)
 
     def _ignore(self, command: Command, why: str) -> None:
-        self._tell("CommandIgnored", f"{command.verb}: {why}", f"command/{command.id}")
+        self._tell(Reason.COMMAND_IGNORED, f"{command.verb}: {why}", f"command/{command.id}")
 
     # -- retraining
 
@@ -299,7 +306,7 @@ class _Planning:
             self._tell(alert.name, alert.summary, key, alert=mark)
         for mark in sorted(self.state.firing.keys() - firing.keys()):
             key = f"resolved/{mark}/{self.state.firing[mark].isoformat()}"
-            self._tell("AlertResolved", "fires no longer", key, alert=mark)
+            self._tell(Reason.ALERT_RESOLVED, "fires no longer", key, alert=mark)
         self.state = replace(self.state, firing=firing)
         if not self.is_busy:
             return
@@ -347,7 +354,7 @@ class _Planning:
         )
         message = f"{trigger.kind} as of {trigger.as_of:%Y-%m-%d %H:%M} UTC: {trigger.reason}"
         self._tell(
-            "TrainingRequested",
+            Reason.TRAINING_REQUESTED,
             message,
             f"run/{run}",
             run=run,
@@ -365,7 +372,7 @@ class _Planning:
 
     def _find_hold(self, trigger: Trigger) -> Hold | None:
         if self.state.paused or self.policy.suspend:
-            return Hold("Paused", "paused; `capstan resume` goes on", None)
+            return Hold(Reason.PAUSED, "paused; `capstan resume` goes on", None)
         policy = self.policy.retraining
         if trigger.kind is TriggerKind.INITIAL:
             policy = replace(policy, needs_approval=False, budget=None, cooldown=timedelta(0))
@@ -424,7 +431,7 @@ class _Planning:
             corrections = self.state.split_corrections + 1
             self.state = replace(self.state, split_corrections=corrections, split_settled=False)
             message = f"found {describe_split(here.split)}, put back {describe_split(wanted)}"
-            self._tell("TrafficRestored", message, f"traffic/{corrections}")
+            self._tell(Reason.TRAFFIC_RESTORED, message, f"traffic/{corrections}")
         if not here.is_ready(self.champion.name):
             self.waiting, self.message = Waiting.DEPLOYMENT, f"{self.champion.name} is not ready"
             return []

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from capstan.domain.actions import Action, Away, CancelTraining, Decision, Plan, StartTraining, Waiting
+from capstan.domain.reasons import Reason
 from capstan.domain.system import TrainingState, without_metrics
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.versions import ModelVersion
@@ -31,7 +32,7 @@ def plan_training(
     if state.phase is RunPhase.ABSENT:
         state = replace(state, phase=RunPhase.RUNNING, started_at=now)
         message = f"{request.trigger.kind} as of {request.trigger.as_of:%Y-%m-%d %H:%M} UTC: {request.trigger.reason}"
-        decisions.append(_decision(request, "TrainingStarted", message, "started"))
+        decisions.append(_decision(request, Reason.TRAINING_STARTED, message, "started"))
     if seen.cancel and not state.cancelled:
         state = replace(state, cancelled=True)
     if isinstance(seen.status, Away):
@@ -58,7 +59,7 @@ def _follow(
     status = seen.status
     if state.cancelled and status.phase in (RunPhase.ABSENT, RunPhase.CANCELLED):
         ended = replace(state, phase=RunPhase.CANCELLED, finished_at=now)
-        return ended, [_decision(request, "TrainingCancelled", "a person asked for it", "finished")]
+        return ended, [_decision(request, Reason.TRAINING_CANCELLED, "a person asked for it", "finished")]
     match status.phase:
         case RunPhase.ABSENT:
             return state, []
@@ -67,7 +68,7 @@ def _follow(
         case RunPhase.FAILED | RunPhase.CANCELLED:
             ended = replace(state, phase=RunPhase.FAILED, finished_at=now, result=status)
             message = status.message or f"the pipeline is {status.phase}"
-            return ended, [_decision(request, "TrainingFailed", message, "finished")]
+            return ended, [_decision(request, Reason.TRAINING_FAILED, message, "finished")]
         case RunPhase.SUCCEEDED:
             version = status.version or seen.registered
             if isinstance(version, Away):
@@ -75,12 +76,12 @@ def _follow(
             if version is None:
                 message = "the pipeline succeeded and registered no version"
                 ended = replace(state, phase=RunPhase.FAILED, finished_at=now, result=status)
-                return ended, [_decision(request, "TrainingFailed", message, "finished")]
+                return ended, [_decision(request, Reason.TRAINING_FAILED, message, "finished")]
             result = replace(status, version=without_metrics(version), candidates={})
             ended = replace(state, phase=RunPhase.SUCCEEDED, finished_at=now, result=result)
             gates = "; ".join(gate.message for gate in status.gates) or "no gates"
             message = f"{version.name} as of {version.as_of:%Y-%m-%d}: {gates}"
-            decision = _decision(request, "TrainingSucceeded", message, "finished")
+            decision = _decision(request, Reason.TRAINING_SUCCEEDED, message, "finished")
             details = {**decision.details, "version": version.name}
             return ended, [replace(decision, details=details)]
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from capstan.domain.reasons import Reason
 from capstan.domain.triggers import Alert, Trigger, TriggerKind
 from capstan.domain.versions import VersionName
 
@@ -110,7 +111,7 @@ def newest(*triggers: Trigger | None) -> Trigger | None:
 class Hold:
     """Why a pending trigger does not start a run now."""
 
-    reason: str
+    reason: Reason
     message: str
     until: datetime | None
     """None: until a person acts."""
@@ -122,15 +123,17 @@ def find_hold(
     """The first rule that holds the run back, the ones that need a person first; None if it may start."""
     if state.circuit_open:
         return Hold(
-            "CircuitOpen",
+            Reason.CIRCUIT_OPEN,
             f"{state.failures} trainings failed in a row; `capstan resume` closes the circuit",
             None,
         )
     if policy.needs_approval and not state.approved:
-        return Hold("ApprovalRequired", "retraining.approval is Required; `capstan approve` starts it", None)
+        return Hold(
+            Reason.APPROVAL_REQUIRED, "retraining.approval is Required; `capstan approve` starts it", None
+        )
     if state.unpromoted >= policy.loop_breaker and not state.approved:
         return Hold(
-            "LoopBroken",
+            Reason.LOOP_BROKEN,
             f"{state.unpromoted} retrained models in a row were not promoted "
             f"(retraining.loopBreaker {policy.loop_breaker}); `capstan approve` starts the next",
             None,
@@ -139,7 +142,7 @@ def find_hold(
         until = state.failed_at + policy.backoff.delay(state.failures)
         if now < until:
             return Hold(
-                "BackingOff",
+                Reason.BACKING_OFF,
                 f"{state.failures} failed in a row; next try at {until:%Y-%m-%d %H:%M} UTC",
                 until,
             )
@@ -148,7 +151,7 @@ def find_hold(
     if state.finished_at is not None and now < state.finished_at + policy.cooldown:
         until = state.finished_at + policy.cooldown
         return Hold(
-            "CoolingDown",
+            Reason.COOLING_DOWN,
             f"cooldown of {_days(policy.cooldown)} lasts until {until:%Y-%m-%d %H:%M} UTC",
             until,
         )
@@ -160,7 +163,7 @@ def find_hold(
                 f"{len(counted)} runs in the last {_days(policy.budget.per)} are the budget of "
                 f"{policy.budget.runs}; the next may start at {until:%Y-%m-%d %H:%M} UTC"
             )
-            return Hold("BudgetSpent", message, until)
+            return Hold(Reason.BUDGET_SPENT, message, until)
     return None
 
 

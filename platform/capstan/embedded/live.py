@@ -17,6 +17,7 @@ from capstan.adapters.ports_in_use import require_free
 from capstan.adapters.process_table import holds
 from capstan.adapters.processes import ProcessSupervisor
 from capstan.domain.actions import Verb
+from capstan.domain.reasons import Reason
 from capstan.domain.versions import SystemName
 from capstan.embedded.clocks import WallClock
 from capstan.embedded.layout import StateDir
@@ -162,7 +163,7 @@ class Live:
             reasons = [
                 event.message
                 for _, event in local.store.events(local.name)
-                if event.reason == "TrainingFailed"
+                if event.reason == Reason.TRAINING_FAILED
             ]
             raise CapstanError(
                 f"the first model could not be trained: {reasons[-1] if reasons else 'see the story'}; `capstan runs` "

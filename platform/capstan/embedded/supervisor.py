@@ -15,6 +15,7 @@ import orjson
 
 from capstan.adapters.monitor_client import Advanced
 from capstan.adapters.processes import ProcessEvent
+from capstan.domain.reasons import Reason
 from capstan.domain.rollout import RolloutPhase
 from capstan.domain.system import SystemState
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
@@ -27,6 +28,12 @@ from capstan.monitoring.rules import render
 from capstan.ports.store import Event, Kind, Record
 
 logger = logging.getLogger(__name__)
+_STORY_OF_PROCESSES = {
+    "Died": Reason.PROCESS_DIED,
+    "GaveUp": Reason.PROCESS_GAVE_UP,
+    "Restarted": Reason.PROCESS_RESTARTED,
+}
+"""Reason of a process's event -> reason of the story; other events are not told."""
 T = TypeVar("T")
 
 BUSY_PAUSE_SECONDS = 0.2
@@ -272,11 +279,10 @@ class Supervisor:
 
     def _on_process(self, event: ProcessEvent) -> None:
         logger.info("%s: %s", event.reason, event.message)
-        if event.reason in ("Died", "GaveUp", "Restarted"):
-            story = Event(
-                self.local.clock.now(), Kind.SYSTEM, self.local.name, f"Process{event.reason}", event.message
-            )
-            self.local.store.record_event(story)
+        reason = _STORY_OF_PROCESSES.get(event.reason)
+        if reason is not None:
+            local = self.local
+            local.store.record_event(Event(local.clock.now(), Kind.SYSTEM, local.name, reason, event.message))
 
     def _set_targets(self) -> None:
         """Scrape every version that runs, and the helpers."""

@@ -12,6 +12,7 @@ import orjson
 from capstan.adapters.kfp_local import KfpLocalPipelines, LocalPlaces
 from capstan.adapters.mlflow_registry import MlflowRegistry
 from capstan.adapters.sqlite_store import SqliteStore
+from capstan.domain.reasons import Reason
 from capstan.domain.system import TrainingState, without_metrics
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
@@ -116,7 +117,7 @@ def _keep(
             {"phase": status.phase.value, "state": to_json(stored)},
         )
     )
-    words = {RunPhase.SUCCEEDED: "TrainingSucceeded", RunPhase.CANCELLED: "TrainingCancelled"}
+    words = {RunPhase.SUCCEEDED: Reason.TRAINING_SUCCEEDED, RunPhase.CANCELLED: Reason.TRAINING_CANCELLED}
     version = status.version.name if status.version else None
     details = {"system": request.system, "run": request.run, "trigger": request.trigger.kind.value}
     message = f"{version} as of {request.trigger.as_of:%Y-%m-%d}, not served" if version else status.message
@@ -125,7 +126,7 @@ def _keep(
             ended,
             Kind.RUN,
             request.run,
-            words.get(status.phase, "TrainingFailed"),
+            words.get(status.phase, Reason.TRAINING_FAILED),
             message,
             {**details, "version": version} if version else details,
         ),

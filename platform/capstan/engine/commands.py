@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from capstan.domain.actions import Command, Verb, Waiting
+from capstan.domain.reasons import Reason
 from capstan.domain.rollout import RolloutCause, RolloutPhase, RolloutState
 from capstan.domain.system import SystemState
 from capstan.domain.versions import VersionName
@@ -121,9 +122,9 @@ class _Check:
     def _approve(self) -> tuple[str, None]:
         retraining = self._state.retraining
         if retraining.pending is not None and retraining.held in (
-            "ApprovalRequired",
-            "LoopBroken",
-            "CircuitOpen",
+            Reason.APPROVAL_REQUIRED,
+            Reason.LOOP_BROKEN,
+            Reason.CIRCUIT_OPEN,
         ):
             return "", None
         if self._rollout is not None and self._rollout.waiting == Waiting.APPROVAL:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from capstan.domain.reasons import Reason, facts_of
 from capstan.domain.triggers import TriggerKind
 from capstan.domain.versions import SystemName
 from capstan.ports.store import Event, Kind, Store
 
-_NOT_DECISIONS = frozenset({"StepStarted", "ChallengerReady", "PartAway", "PartBack", "AlertResolved"})
-"""Told in the story, left out of the report's list of decisions."""
 _AUTOMATIC = frozenset({TriggerKind.ALERT.value, TriggerKind.SCHEDULE.value, TriggerKind.NEW_DATA.value})
 
 
@@ -34,10 +33,12 @@ def count(events: Iterable[Event]) -> Counts:
     """Counts over the whole story."""
     alerts = retrainings = promotions = rollbacks = 0
     for event in events:
-        alerts += "alert" in event.details and event.reason != "AlertResolved"
-        retrainings += event.reason == "TrainingSucceeded" and event.details.get("trigger") in _AUTOMATIC
-        promotions += event.reason == "Promoted"
-        rollbacks += event.reason == "RolledBack"
+        alerts += "alert" in event.details and event.reason != Reason.ALERT_RESOLVED
+        retrainings += (
+            event.reason == Reason.TRAINING_SUCCEEDED and event.details.get("trigger") in _AUTOMATIC
+        )
+        promotions += event.reason == Reason.PROMOTED
+        rollbacks += event.reason == Reason.ROLLED_BACK
     return Counts(alerts, retrainings, promotions, rollbacks)
 
 
@@ -59,7 +60,7 @@ def decisions(store: Store, system: str, *, after: int = 0) -> list[Told]:
     return [
         Told(number, event.at, event.kind.value, event.name, event.reason, event.message, dict(event.details))
         for number, event in store.events(SystemName(system), after=after)
-        if event.reason not in _NOT_DECISIONS
+        if facts_of(event.reason, event.details).is_decision
     ]
 
 
