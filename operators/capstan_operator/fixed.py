@@ -47,6 +47,11 @@ class Applied:
     refused: dict[str, str] = field(default_factory=dict)
     """`Kind name` -> why the API server did not take it."""
 
+    @property
+    def obstacle(self) -> str:
+        """What was refused and why, in words; empty: nothing was."""
+        return "; ".join(f"{where} is refused: {why}" for where, why in sorted(self.refused.items()))
+
 
 @dataclass(frozen=True)
 class Ensured:
@@ -155,8 +160,10 @@ class FixedObjects:
         # Watched kinds last: who sees the annotation on these knows that the others were written before.
         for document in sorted(documents, key=lambda one: self._kube.is_watched(str(one["kind"]))):
             kind, name = str(document["kind"]), str(document["metadata"]["name"])
+            # Who sees another mark than this rendering's applies it anew, and so hears of what is refused.
+            mark = f"{digest}-in-part" if known.refused else digest
             try:
-                self._write(_marked(document, digest))
+                self._write(_marked(document, mark))
             except (UnavailableError, ConflictError):
                 raise
             except CapstanError as error:

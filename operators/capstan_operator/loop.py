@@ -161,7 +161,7 @@ class SystemLoop:
             document = self._set_finalizer(document, held=True)
         self._ensure(key, document, known, wired)
         try:
-            outcome = self._settle(wired, key[1])
+            outcome = self._settle(wired, key[1], known.applied.obstacle)
         except NotFoundError:
             return 0.0
         return self._pause(key, known, outcome)
@@ -190,10 +190,10 @@ class SystemLoop:
         for name, why in wired.troubles().items():
             self._teller.event(document, Reason.VERSION_NOT_STARTING, f"{name} does not start: {why}")
 
-    def _settle(self, wired: Wired, name: str) -> Outcome:
+    def _settle(self, wired: Wired, name: str, obstacle: str = "") -> Outcome:
         began = self._clock()
         for _ in range(_MOST_PASSES):
-            outcome = wired.engine.reconcile(name)
+            outcome = wired.engine.reconcile(name, obstacle=obstacle)
             if outcome.is_settled or self._clock() - began > _LONGEST_SECONDS:
                 break
         return outcome

@@ -163,6 +163,61 @@ def test_an_edited_fixed_object_is_put_back_and_told(world: OperatorWorld):
     assert any("ObjectRestored: Deployment" in line for line in world.events())
 
 
+# -- what the cluster refuses
+
+QUOTA = "exceeded quota: services"
+
+
+def test_no_training_starts_while_a_fixed_object_is_refused(world: OperatorWorld):
+    world.server.refusals["Service"] = QUOTA
+    world.apply()
+    world.settle()
+    world.follow(timedelta(days=1), step=timedelta(hours=1))
+    assert world.parts.pipelines.started == []
+    assert world.server.objects("TrainingRun") == []
+    for kind in ("Degraded", "Stalled"):
+        holds, reason, message = world.condition(kind)
+        assert (holds, reason) == ("True", "ObjectRefused"), kind
+        assert f"Service {SYSTEM}-gateway is refused" in message
+        assert QUOTA in message
+    assert world.condition("Reconciling")[0] == "False"
+    assert any(line.startswith("ObjectRefused: no training starts: Service") for line in world.events())
+
+
+def test_training_starts_once_the_fixed_object_is_taken(world: OperatorWorld):
+    world.server.refusals["Service"] = QUOTA
+    world.apply()
+    world.settle()
+    del world.server.refusals["Service"]
+    world.follow(timedelta(minutes=10), step=timedelta(seconds=30))
+    assert world.champion == "v1"
+    assert world.condition("Degraded") == ("False", "Healthy", "")
+    assert world.condition("Stalled")[0] == "False"
+
+
+def test_an_operator_that_starts_afresh_starts_no_training_either(world: OperatorWorld):
+    world.server.refusals["Service"] = QUOTA
+    world.apply()
+    world.settle()
+    world.start()
+    world.settle()
+    assert world.parts.pipelines.started == []
+    assert world.condition("Degraded")[:2] == ("True", "ObjectRefused")
+
+
+def test_what_serves_goes_on_while_an_object_is_refused(world: OperatorWorld):
+    world.until_serving()
+    world.server.refusals["Service"] = QUOTA
+    world.server.delete("Service", f"{SYSTEM}-gateway", NAMESPACE)
+    world.parts.fire(version="v1")
+    world.follow(timedelta(days=20))
+    assert len(world.parts.pipelines.started) == 1, "no retraining"
+    assert world.parts.traffic.read_back() == champion_only(VersionName("v1"))
+    assert world.condition("Ready")[0] == "True"
+    assert world.condition("Stalled")[0] == "False"
+    assert world.condition("Degraded")[:2] == ("True", "ObjectRefused")
+
+
 # -- the end
 
 

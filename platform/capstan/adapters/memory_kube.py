@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from capstan.adapters.kube_client import EXISTS, FIELD_MANAGER, RESOURCES, Object, resource_of
 from capstan.adapters.memory import Faults
-from capstan.errors import ConflictError, ExistsError, NotFoundError
+from capstan.errors import CapstanError, ConflictError, ExistsError, NotFoundError
 
 Place: TypeAlias = tuple[str, str, str]
 """(kind, namespace, name)."""
@@ -31,6 +31,8 @@ class MemoryKube:
         self.calls: Counter[tuple[str, str]] = Counter()
         """By method and kind."""
         self.watchers: list[Watcher] = []
+        self.refusals: dict[str, str] = {}
+        """Kind -> why an admission webhook or a quota takes no object of it."""
         self._without = frozenset(without)
         self._objects: dict[Place, Object] = {}
         self._numbers = itertools.count(1)
@@ -71,6 +73,7 @@ class MemoryKube:
 
     def create(self, document: Object) -> Object:
         self._meet("create", document["kind"])
+        self._admit(document["kind"])
         with self._lock:
             place = _place(document)
             if place in self._objects:
@@ -93,6 +96,7 @@ class MemoryKube:
 
     def apply(self, document: Object, *, manager: str = FIELD_MANAGER) -> Object:
         self._meet("apply", document["kind"])
+        self._admit(document["kind"])
         with self._lock:
             place = _place(document)
             live = self._objects.get(place)
@@ -164,6 +168,10 @@ class MemoryKube:
         with self._lock:
             self.calls[method, kind] += 1
         self.faults.meet(method)
+
+    def _admit(self, kind: str) -> None:
+        if kind in self.refusals:
+            raise CapstanError(f"the API server refuses {kind}: {self.refusals[kind]}")
 
     def _live(self, place: Place) -> Object:
         live = self._objects.get(place)

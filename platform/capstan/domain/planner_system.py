@@ -373,6 +373,8 @@ class _Planning:
     def _find_hold(self, trigger: Trigger) -> Hold | None:
         if self.state.paused or self.policy.suspend:
             return Hold(Reason.PAUSED, "paused; `capstan resume` goes on", None)
+        if self.seen.obstacle:
+            return Hold(Reason.OBJECT_REFUSED, f"no training starts: {self.seen.obstacle}", None)
         policy = self.policy.retraining
         if trigger.kind is TriggerKind.INITIAL:
             policy = replace(policy, needs_approval=False, budget=None, cooldown=timedelta(0))

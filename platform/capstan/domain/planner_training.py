@@ -20,6 +20,8 @@ class TrainingObservation:
     registered: ModelVersion | Away | None = None
     """The version that the registry holds for this run; asked when the pipelines name none."""
     cancel: bool = False
+    obstacle: str = ""
+    """What it would lack, in words; it does not start meanwhile. Empty: nothing."""
 
 
 def plan_training(
@@ -43,7 +45,9 @@ def plan_training(
     waiting, message = Waiting.NOTHING, ""
     if not state.is_final:
         waiting, message = Waiting.TRAINING, f"{request.run} is training"
-        if seen.status.phase is RunPhase.ABSENT:
+        if seen.status.phase is RunPhase.ABSENT and seen.obstacle:
+            message = f"{request.run} does not start: {seen.obstacle}"
+        elif seen.status.phase is RunPhase.ABSENT:
             actions = (StartTraining(request),)
         elif state.cancelled:
             actions = (CancelTraining(request.run),)

@@ -126,6 +126,7 @@ class Reason(StrEnum):
     PART_AWAY = "PartAway", ReasonFacts(Group.OPERATION, Tone.WARN, is_warning=True, is_decision=False)
     PART_BACK = "PartBack", ReasonFacts(Group.OPERATION, is_decision=False)
     TRAFFIC_RESTORED = "TrafficRestored", ReasonFacts(Group.OPERATION, Tone.WARN, is_warning=True)
+    OBJECT_REFUSED = "ObjectRefused", ReasonFacts(Group.OPERATION, Tone.BAD, is_warning=True)
     PROCESS_DIED = "ProcessDied", ReasonFacts(Group.OPERATION, Tone.WARN)
     PROCESS_GAVE_UP = "ProcessGaveUp", ReasonFacts(Group.OPERATION, Tone.BAD)
     PROCESS_RESTARTED = "ProcessRestarted", _OPERATION
@@ -133,7 +134,6 @@ class Reason(StrEnum):
     # The operator alone, as Events of the cluster
     ALERTING_INCOMPLETE = "AlertingIncomplete", _WARNING
     DELETED_UNDRAINED = "DeletedUndrained", _WARNING
-    OBJECT_REFUSED = "ObjectRefused", _WARNING
     OBJECT_RESTORED = "ObjectRestored", _WARNING
     VERSION_NOT_STARTING = "VersionNotStarting", _WARNING
 

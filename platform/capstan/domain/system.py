@@ -134,6 +134,8 @@ class SystemObservation:
     """Those that commands name, as the registry knows them."""
     handled: tuple[str, ...] = ()
     """Ids of commands that the active rollout has followed."""
+    obstacle: str = ""
+    """What a training would lack, in words; none starts meanwhile. Empty: nothing."""
 
 
 def wanted_aliases(

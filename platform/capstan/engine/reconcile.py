@@ -77,13 +77,16 @@ class Engine:
         self._watched_since: datetime | None = None
         self._taken: tuple[Action, ...] = ()
 
-    def reconcile(self, system_name: str) -> Outcome:
-        """One pass; call again at once while `changed`. Raises NotFoundError, InvalidSpecError and DiskFullError."""
+    def reconcile(self, system_name: str, *, obstacle: str = "") -> Outcome:
+        """One pass; call again at once while `changed`. Raises NotFoundError, InvalidSpecError and DiskFullError.
+
+        obstacle: what a training would lack, in words, so that none starts; empty: nothing.
+        """
         record = self._store.get(Kind.SYSTEM, system_name)
         if record is None:
             raise NotFoundError(f"no system {system_name!r}; `capstan up FILE` creates it")
         try:
-            return _Pass(self, record).run()
+            return _Pass(self, record, obstacle).run()
         except ConflictError:
             return Outcome(True, Waiting.NOTHING, "somebody changed the record meanwhile")
 
@@ -94,8 +97,9 @@ class Engine:
 
 
 class _Pass:
-    def __init__(self, engine: Engine, record: Record) -> None:
+    def __init__(self, engine: Engine, record: Record, obstacle: str) -> None:
         self._engine = engine
+        self._obstacle = obstacle
         self._store = engine._store
         self._eyes, self._hands = engine._eyes, engine._hands
         self._now, self._wall = engine._clock.now(), engine._clock.wall()
@@ -146,7 +150,8 @@ class _Pass:
             return
         request = training_request(kept.record)
         status, registered = self._eyes.run(request.run)
-        seen = TrainingObservation(status, registered, cancel=system.cancel_run or system.deleting)
+        cancel = system.cancel_run or system.deleting
+        seen = TrainingObservation(status, registered, cancel=cancel, obstacle=self._obstacle)
         plan = plan_training(request, kept.state, seen, now=self._now)
         self._carry_out(kept, plan, summarize_run(kept.record, plan.status, self._now))
 
@@ -212,6 +217,7 @@ class _Pass:
             handled=rollout.state.handled if rollout else (),
             away=tuple(self._eyes.away.values()),
             answered=frozenset(self._eyes.answered),
+            obstacle=self._obstacle,
         )
         plan = plan_system(state, seen, self._policy, now=self._now)
         plans = [*self._plans, plan]
@@ -225,6 +231,7 @@ class _Pass:
             self._now,
             steps=self._policy.rollout.steps,
             alerts=alerts,
+            obstacle=self._obstacle,
         )
         self._carry_out(self._system, plan, summary)
 

@@ -65,32 +65,26 @@ def summarize(
     *,
     steps: tuple[Step, ...] = (),
     alerts: Sequence[Alert] | Away = (),
+    obstacle: str = "",
 ) -> dict[str, Any]:
-    """Printer columns and conditions of an MLSystem; a condition's time moves only when its status does."""
+    """Printer columns and conditions of an MLSystem; a condition's time moves only when its status does.
+
+    obstacle: objects that the cluster refused, and why.
+    """
     champion, challenger = state.champion, state.rollout.challenger if state.rollout else None
     waits = [plan for plan in plans if plan.waiting is not Waiting.NOTHING]
     urgent = most_urgent(*(plan.waiting for plan in waits))
     message = next((plan.message for plan in waits if plan.waiting is urgent), "")
     phase = phase_of(state, rollout)
-    is_stuck = champion is None and state.retraining.circuit_open
+    stuck = _stuck(state, obstacle)
     conditions = [
         _ready(champion, here),
         Condition("Progressing", bool(state.run or state.rollout), phase, message),
-        Condition(
-            "Degraded",
-            bool(state.away) or state.retraining.circuit_open,
-            "CircuitOpen" if state.retraining.circuit_open else ("PartAway" if state.away else "Healthy"),
-            ", ".join(sorted(state.away)),
-        ),
+        _degraded(state, obstacle),
         _traffic(state, rollout, here, steps),
         _evidence(rollout),
-        Condition("Reconciling", champion is None and not is_stuck, phase, message),
-        Condition(
-            "Stalled",
-            is_stuck,
-            "CircuitOpen" if is_stuck else "Going",
-            "trainings failed in a row; `capstan resume` closes the circuit" if is_stuck else "",
-        ),
+        Condition("Reconciling", champion is None and not stuck.holds, phase, message),
+        stuck,
     ]
     return {
         "observedGeneration": record.generation,
@@ -143,6 +137,27 @@ def _of_work(phase: str, message: str, *, done: bool, is_final: bool) -> list[Co
         Condition("Reconciling", not is_final, phase),
         Condition("Stalled", is_final and not done, phase),
     ]
+
+
+def _degraded(state: SystemState, obstacle: str) -> Condition:
+    """The cause that a person must mend first, of those that there are."""
+    if obstacle:
+        return Condition("Degraded", True, "ObjectRefused", obstacle[:_LONGEST_MESSAGE])
+    if state.retraining.circuit_open:
+        return Condition("Degraded", True, "CircuitOpen", ", ".join(sorted(state.away)))
+    return Condition(
+        "Degraded", bool(state.away), "PartAway" if state.away else "Healthy", ", ".join(sorted(state.away))
+    )
+
+
+def _stuck(state: SystemState, obstacle: str) -> Condition:
+    """Whether nothing will ever serve unless a person acts."""
+    if state.champion is None and obstacle:
+        return Condition("Stalled", True, "ObjectRefused", obstacle[:_LONGEST_MESSAGE])
+    if state.champion is None and state.retraining.circuit_open:
+        why = "trainings failed in a row; `capstan resume` closes the circuit"
+        return Condition("Stalled", True, "CircuitOpen", why)
+    return Condition("Stalled", False, "Going")
 
 
 def _ready(champion: ModelVersion | None, here: Surroundings) -> Condition:

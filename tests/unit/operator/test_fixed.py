@@ -224,6 +224,24 @@ def test_a_refused_object_is_told_once_and_does_not_keep_the_others(cluster: Clu
     assert cluster.server.get("Secret", "s-tokens-80", "n") is not None
 
 
+def test_what_was_refused_is_an_obstacle_until_it_is_applied(cluster: Cluster):
+    cluster.server.faults.on("apply", 1, CapstanError("spec.replicas: Invalid value"))
+    cluster.ensure(is_new=True)
+    assert cluster.known.obstacle == "Deployment s-gateway is refused: spec.replicas: Invalid value"
+    cluster.seconds += 300
+    cluster.ensure()
+    assert cluster.known.obstacle == ""
+
+
+def test_an_operator_that_starts_afresh_hears_of_an_unwatched_object_that_is_refused(cluster: Cluster):
+    cluster.server.faults.on("create", 1, CapstanError("exceeded quota"))
+    cluster.ensure(is_new=True)
+    cluster.start()
+    cluster.server.faults.on("create", 1, CapstanError("exceeded quota"))
+    assert cluster.ensure(is_new=True).refused == ("Secret s-tokens-80: exceeded quota",)
+    assert cluster.known.obstacle == "Secret s-tokens-80 is refused: exceeded quota"
+
+
 def test_two_that_want_different_things_write_seldom(cluster: Cluster):
     cluster.ensure(is_new=True)
     cluster.become_whole()
