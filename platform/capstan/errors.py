@@ -20,7 +20,9 @@ CapstanError
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,11 +75,58 @@ class LeakageError(InvalidDataError):
 class InvalidRequestError(CapstanError):
     """A prediction or feedback request breaks the schema; answered with 422."""
 
-    def __init__(self, field: str, value: object, rule: str) -> None:
-        self.field = field
-        self.value = value
-        self.rule = rule
-        super().__init__(f"{field}: {value!r} {rule}")
+    def __init__(
+        self, field: str, value: object, rule: str, others: Sequence[InvalidRequestError] = ()
+    ) -> None:
+        """`value` may be anything that was sent; `others` are further breaches of the same request."""
+        self.field = _encodable(field)
+        self.value = shown(value)
+        self.rule = _encodable(rule)
+        self.others = tuple(others)
+        quoted = "" if self.value is None else f" {json.dumps(self.value, ensure_ascii=False)}"
+        own = f"{self.field}:{quoted} {self.rule}"
+        super().__init__("; ".join([own, *map(str, self.others)]))
+
+    @property
+    def problems(self) -> list[dict[str, Any]]:
+        """Every breach as `{"field", "value", "rule"}`, which JSON can hold."""
+        own = {"field": self.field, "value": self.value, "rule": self.rule}
+        return [own, *(problem for other in self.others for problem in other.problems)]
+
+    def document(self) -> dict[str, Any]:
+        """The body of an answer: the first breach as `error`, all of them as `errors`."""
+        problems = self.problems
+        return {"error": problems[0], "errors": problems}
+
+
+SHOWN_CHARACTERS = 120
+"""Texts up to this length are quoted whole, of longer ones the beginning."""
+_BEGINNING = 80
+
+
+def shown(value: object) -> bool | int | float | str | None:
+    """The value as an answer may quote it: short, and plain JSON whatever was sent."""
+    if value is None or type(value) in (bool, int):
+        return value  # type: ignore[return-value]
+    if type(value) is float:
+        names = {math.inf: "Infinity", -math.inf: "-Infinity"}
+        return value if value - value == 0 else names.get(value, "NaN")
+    if isinstance(value, Mapping):
+        return f"an object of {len(value)}"
+    if isinstance(value, bytes):
+        text = value[: 4 * SHOWN_CHARACTERS].decode("utf-8", "replace")
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        return f"a list of {len(value)}"
+    else:
+        text = _encodable(str(value))
+    if len(text) <= SHOWN_CHARACTERS:
+        return text
+    return f"{text[:_BEGINNING]}… ({len(text)} characters)"
+
+
+def _encodable(text: str) -> str:
+    """Without halves of surrogate pairs, which no answer can hold."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class MissingExtraError(CapstanError):

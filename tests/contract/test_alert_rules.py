@@ -18,8 +18,11 @@ from ruamel.yaml import YAML
 
 from capstan.adapters.processes import ProcessSupervisor
 from capstan.adapters.prometheus import PrometheusServer, PrometheusSettings
+from capstan.monitoring.boots import Heading
 from capstan.monitoring.checkpoint import Checkpoint
+from capstan.monitoring.collector_metrics import CollectorMetrics
 from capstan.monitoring.exposition import ALERT_GAUGES, Exposition
+from capstan.monitoring.intake import Intake
 from capstan.monitoring.rules import render
 from capstan.monitoring.windows import Decision, DriftWindow, FeatureDrift, QualityWindow
 from capstan.spec import MLSystem, parse
@@ -125,14 +128,32 @@ class World:
             assert time.monotonic() < deadline, f"{sorted(alerts)} fire, not {sorted(names)}"
             time.sleep(0.05)
 
+    def sees(self, series: str) -> None:
+        """Wait until the series is there: what appears with its first value seems never to have risen."""
+        deadline = time.monotonic() + 30
+        while not self.prometheus.query.ask("GET", "/api/v1/query", query=series)["result"]:
+            assert time.monotonic() < deadline, f"{series} is not there"
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        self.supervisor.stop_all()
+        self.exporter.shutdown()
+        self.exporter.server_close()
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     running = World(tmp_path_factory.mktemp("rules"))
     yield running
-    running.supervisor.stop_all()
-    running.exporter.shutdown()
-    running.exporter.server_close()
+    running.close()
+
+
+@pytest.fixture
+def fresh_world(tmp_path: Path) -> Iterator[World]:
+    """Without the alerts of the test before, which fire on for minutes."""
+    running = World(tmp_path / "rules")
+    yield running
+    running.close()
 
 
 def test_data_alerts_say_which_version_as_of_when_and_why(world: World) -> None:
@@ -173,6 +194,39 @@ def test_operation_alerts_tell_of_losses_and_failing_challengers(world: World) -
     assert {alert["labels"]["version"] for alert in alerts.values()} == {"v4"}
     assert {alert["labels"]["kind"] for alert in alerts.values()} == {"operation"}
     assert alerts["ChallengerErrors"]["annotations"]["summary"].startswith("v4 fails 20% of its requests")
+
+
+def test_payloads_that_the_collector_alone_knows_to_be_lost_raise_the_alert(
+    fresh_world: World, tmp_path: Path
+) -> None:
+    """A breach beside good payloads: the service got its 200 and counts no loss."""
+    (tmp_path / "systems" / "flight-delays").mkdir(parents=True)
+    intake = Intake(tmp_path / "collector", tmp_path / "systems")
+    registry = CollectorRegistry()
+    own = dict.fromkeys(("senders", "full", "waiting", "failing", "halves", "unpaired", "repeated"), 0.0)
+    registry.register(CollectorMetrics(intake.ledger, lambda: own))
+
+    def show(*batches: list[dict[str, object]], produced: int) -> None:
+        for events in batches or ([],):
+            heading = Heading("boot", "v5", produced, 0, system="flight-delays")
+            intake.receive(heading, json.dumps(events).encode(), SINCE)
+        fresh_world.exporter.text = generate_latest(registry)
+
+    def event(sequence: int, entity: str) -> dict[str, object]:
+        data = {"request_id": f"r{sequence}", "version": "v5", "role": "champion", "attempt": 1, "row": 0}
+        return {
+            "id": f"boot-{sequence}",
+            "source": "/capstan/flight-delays/v5",
+            "data": {**data, "event_time": SINCE.isoformat(), "status": 200, "entity_id": entity},
+        }
+
+    show(produced=0)
+    fresh_world.sees('capstan_payloads_lost_total{version="v5",reason="refused"}')
+    show([event(number, "" if number % 2 else "e") for number in range(80)], produced=80)
+    alert = fresh_world.firing("PayloadsLost")["PayloadsLost"]
+    assert alert["labels"]["version"] == "v5"
+    assert alert["labels"]["kind"] == "operation"
+    intake.close()
 
 
 def in_namespace(text: bytes, namespace: str) -> bytes:

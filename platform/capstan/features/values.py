@@ -20,10 +20,6 @@ from capstan.errors import InvalidDataError
 
 MISSING_TEXTS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"})
 """Texts that mean "no value" in columns of numbers, booleans and times; in one of texts only the empty one does."""
-LONGEST_TEXT = 8192
-"""Characters of a value, in training, in a request and in a payload."""
-LONGEST_ID = 512
-"""Characters of an id, in training, in a request, in a payload and in a label."""
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")

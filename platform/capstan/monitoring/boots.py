@@ -89,3 +89,5 @@ class Heading(NamedTuple):
     """Whether this is its last word."""
     lost_copies: int = 0
     """Of the lost: payloads of mirrored requests, for which no user's answer is missing."""
+    system: str | None = None
+    """None: known from the first payload that is taken."""

@@ -26,12 +26,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from capstan.domain.payload_limits import LARGEST_BATCH
 from capstan.errors import CapstanError, DiskFullError, InvalidRequestError
 from capstan.monitoring.collector_metrics import CollectorMetrics
 from capstan.monitoring.executor_log import Batch, ExecutorLog
 from capstan.monitoring.intake import Intake
 from capstan.monitoring.mounted_spec import MountedSpec
-from capstan.monitoring.posting import LARGEST_BODY, TooLargeError, body_of, heading_of
+from capstan.monitoring.posting import TooLargeError, body_of, heading_of
 from capstan.monitoring.sole_process import occupy
 
 logger = logging.getLogger(__name__)
@@ -243,10 +244,7 @@ class CollectorService:
 
     def _failed(self, error: CapstanError) -> Response:
         if isinstance(error, InvalidRequestError):
-            return _Answer(
-                {"error": {"field": error.field, "value": str(error.value)[:200], "rule": error.rule}},
-                status_code=422,
-            )
+            return _Answer(error.document(), status_code=422)
         if isinstance(error, DiskFullError):
             self._disk_full += 1
             return _Answer({"error": {"rule": str(error)}}, status_code=507)
@@ -266,7 +264,7 @@ class CollectorService:
 
 
 def _too_large() -> Response:
-    rule = f"must be at most {LARGEST_BODY} bytes; send fewer at once"
+    rule = f"must be at most {LARGEST_BATCH} bytes; send fewer at once"
     return _Answer({"error": {"field": "body", "rule": rule}}, status_code=413)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from capstan.monitoring.ledger import Ledger
+from capstan.monitoring.ledger import REFUSED, UNPAIRED, Ledger
 
 
 class CollectorMetrics(Collector):
@@ -67,6 +67,12 @@ class CollectorMetrics(Collector):
         missing = GaugeMetricFamily(
             "capstan_collector_version_payloads_missing", "Missing payloads by version", labels=labels
         )
+        # By the name of the services' own counter, since this is where PayloadsLost looks.
+        unknown = CounterMetricFamily(
+            "capstan_payloads_lost",
+            "Lost payloads that the version itself cannot count",
+            labels=[*labels, "reason"],
+        )
         absent: Counter[tuple[str, str]] = Counter()
         for boot in list(self._ledger.boots.values()):
             if boot.version is not None:
@@ -77,5 +83,9 @@ class CollectorMetrics(Collector):
                 lost.add_metric([system, version], sum(days.values()) - absent[system, version])
         for (system, version), payloads in absent.items():
             missing.add_metric([system, version], payloads)
+            reasons = self._ledger.unknown_losses.get(system, {}).get(version, {})
+            for reason in (REFUSED, UNPAIRED):
+                unknown.add_metric([system, version, reason], reasons.get(reason, 0))
         yield lost
         yield missing
+        yield unknown

@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from capstan.domain.payload_limits import parse_moment
 from capstan.errors import InvalidRequestError
 from capstan.monitoring.boots import Heading
-from capstan.monitoring.payloads import parse_moment
+from capstan.monitoring.ledger import EXECUTOR_BOOT
 from capstan.monitoring.tensors import Row, predictions, request_rows
 
 REQUEST = "io.seldon.serving.inference.request"
@@ -152,19 +153,19 @@ class ExecutorLog:
         self._bytes -= half.size
 
     def _untold(self, *, everybody: bool = False) -> Iterable[Batch]:
-        for (_, version), life in self._lives.items():
+        for origin, life in self._lives.items():
             if everybody or life.told != life.lost:
                 life.told = life.lost
-                yield Batch(self._heading(version, life), [])
+                yield Batch(self._heading(*origin, life), [])
 
     def _life(self, origin: Origin) -> _Life:
         key = (origin.system, origin.version)
         if key not in self._lives:
-            self._lives[key] = _Life(f"executor.{origin.version}.{secrets.token_hex(8)}")
+            self._lives[key] = _Life(f"{EXECUTOR_BOOT}{origin.version}.{secrets.token_hex(8)}")
         return self._lives[key]
 
-    def _heading(self, version: str, life: _Life) -> Heading:
-        return Heading(life.boot, version, life.produced, life.lost)
+    def _heading(self, system: str, version: str, life: _Life) -> Heading:
+        return Heading(life.boot, version, life.produced, life.lost, system=system)
 
     def _batch(self, request: _Half, response: _Half) -> Batch:
         origin, rows = request.origin, request.rows or []
@@ -189,7 +190,7 @@ class ExecutorLog:
                         "attempt": 1,
                         "row": index,
                         "event_time": request.time.isoformat(),
-                        "entity_id": None if entity is None else str(entity),
+                        "entity_id": None if entity is None else str(entity) or None,
                         "status": 200,
                         "latency_seconds": None,
                         "prediction": prediction,
@@ -199,7 +200,7 @@ class ExecutorLog:
                 }
             )
         life.told = life.lost
-        return Batch(self._heading(origin.version, life), events)
+        return Batch(self._heading(origin.system, origin.version, life), events)
 
     def _origin(self, headers: Mapping[str, str], arm: str) -> Origin:
         """The SeldonDeployment is named `SYSTEM` or `SYSTEM-VERSION`; the predictor is named like the version."""
@@ -246,7 +247,7 @@ def _half(headers: Mapping[str, str], body: bytes, origin: Origin, received: dat
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise InvalidRequestError("body", body[:40], f"is not JSON: {error}") from None
+        raise InvalidRequestError("body", body, f"is not JSON: {error}") from None
     moment = parse_moment(headers.get("ce-time")) or received
     rows = request_rows(document) if kind == REQUEST else None
     answers = predictions(document) if kind == RESPONSE else []

@@ -87,6 +87,8 @@ class Intake:
         """
         judged = self._judge(body)
         if heading is not None:
+            if heading.system is not None and not (self._systems / heading.system).is_dir():
+                heading = heading._replace(system=None)
             self._heard[heading.boot] = received
             if not judged and not self.ledger.is_news(heading):
                 return Judgement(0, 0, [], frozenset())
@@ -223,6 +225,9 @@ class Intake:
                 column = feature.get("column", feature["name"])
                 # A number can be read as a category later, the text of one not always as a number.
                 kinds[column] = "numeric" if "numeric" in feature else kinds.get(column, "categorical")
+            for key in (spec.get("data") or {}).get("keys", {}).values():
+                # Ids stay the text that was sent: as floats two of them could be one.
+                kinds.setdefault(key, "categorical")
             self._declared[system] = _Declared(changed, kinds, spec.get("objective", {}).get("task"))
         return self._declared[system]
 

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import orjson
 import pyarrow as pa
 
+from capstan.domain.payload_limits import parse_moment
 from capstan.errors import InvalidRequestError
-from capstan.monitoring.payloads import TIMESTAMP, parse_moment
+from capstan.monitoring.payloads import TIMESTAMP
 
 MOST_LABELS = 100_000
 LABEL_COLUMNS = pa.schema(

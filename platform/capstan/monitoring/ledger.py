@@ -21,6 +21,10 @@ RECENT_REQUESTS = 50_000
 """Attempts of one request count once if their payloads arrive within so many requests of each other."""
 RECENT_LABELS = 50_000
 MOST_BOOTS = 10_000
+EXECUTOR_BOOT = "executor."
+"""What the boots of Seldon's executor begin with; it counts no losses itself."""
+REFUSED, UNPAIRED = "refused", "unpaired"
+"""Reasons of losses that the collector alone knows: a breach beside good payloads, half a prediction."""
 
 
 class Judgement(NamedTuple):
@@ -52,6 +56,8 @@ class Ledger:
     """Numbered by producers that fell silent, never handed in; what comes late after all is taken off again."""
     losses: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     """System -> version -> day of event time (UTC) -> lost, refused or missing payloads."""
+    unknown_losses: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    """System -> version -> reason -> losses that no counter of the version itself shows."""
     _requests: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
     _labels: OrderedDict[bytes, bytes] = field(default_factory=OrderedDict)
 
@@ -67,6 +73,9 @@ class Ledger:
                 skipped.append(position)
         duplicates = len(skipped) - len(refused)
         self.duplicates += duplicates
+        if heading is not None:
+            # Before its losses are booked: they belong to the version that it names.
+            self._introduce(heading)
         if refused and len(refused) < len(judged):
             self._book_refused(heading, refused, received)
         self.refused += len(refused)
@@ -176,11 +185,16 @@ class Ledger:
             if number.isascii() and number.isdigit() and not boot.seen.add(int(number)):
                 continue
             boot.refused += 1
+            self._count_unknown(boot, REFUSED, 1)
             self._lose(boot, 1, received)
+
+    def _introduce(self, heading: Heading) -> None:
+        boot = self._boot(heading.boot)
+        boot.version = boot.version or heading.version
+        boot.system = boot.system or heading.system
 
     def _hear(self, heading: Heading, received: datetime) -> None:
         boot = self._boot(heading.boot)
-        boot.version = boot.version or heading.version
         boot.produced = max(boot.produced, heading.produced)
         boot.silent = False
         boot.ended = boot.ended or heading.ended
@@ -191,6 +205,13 @@ class Ledger:
             boot.lost = heading.lost
             self._find(boot, more)
             self._lose(boot, more, received)
+            if heading.boot.startswith(EXECUTOR_BOOT):
+                self._count_unknown(boot, UNPAIRED, more)
+
+    def _count_unknown(self, boot: Boot, reason: str, payloads: int) -> None:
+        if boot.version is not None:
+            reasons = self.unknown_losses.setdefault(boot.system or "", {}).setdefault(boot.version, {})
+            reasons[reason] = reasons.get(reason, 0) + payloads
 
     def _lose(self, boot: Boot, payloads: int, received: datetime) -> None:
         self.lost += payloads
@@ -242,6 +263,10 @@ class Ledger:
             "losses": {
                 system: {version: dict(days) for version, days in versions.items()}
                 for system, versions in self.losses.items()
+            },
+            "unknown_losses": {
+                system: {version: dict(reasons) for version, reasons in versions.items()}
+                for system, versions in self.unknown_losses.items()
             },
             "boots": {name: boot.dump() for name, boot in self.boots.items()},
             "requests": base64.b64encode(b"".join(self._requests)).decode(),

@@ -26,6 +26,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from capstan.artifacts.store import ArtifactStore
+from capstan.domain.payload_limits import parse_moment
 from capstan.domain.versions import VersionName
 from capstan.errors import (
     CapstanError,
@@ -38,7 +39,6 @@ from capstan.monitoring.detectors import DetectorKind, import_alibi_detect
 from capstan.monitoring.exposition import Exposition
 from capstan.monitoring.followed_spec import FollowedSpec
 from capstan.monitoring.pairing import Pairing
-from capstan.monitoring.payloads import parse_moment
 from capstan.monitoring.reading import PayloadReader
 from capstan.monitoring.sole_process import occupy
 from capstan.monitoring.watched_bento import WatchedBento, parse_request

@@ -16,19 +16,19 @@ from typing import Any, Literal, NamedTuple
 import orjson
 import pyarrow as pa
 
-from capstan.errors import InvalidRequestError
-from capstan.features.values import LONGEST_ID, LONGEST_TEXT, category, truth_of
+from capstan.domain import payload_limits as limits
+from capstan.domain.payload_limits import parse_moment
+from capstan.errors import InvalidRequestError, shown
+from capstan.features.values import category, truth_of
 
 MOST_EVENTS = 10_000
-MOST_INPUTS = 5000
 ROLES = ("champion", "challenger", "shadow")
 Kind = Literal["numeric", "categorical"]
 
-_SYSTEM = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+SYSTEM_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")
-_EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
-_LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 _INTEGER_RANGE = 2**53
+"""Beyond it not every whole number is a float."""
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 FIXED_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
@@ -84,7 +84,7 @@ def parse_batch(body: bytes) -> list[object]:
         try:
             events = json.loads(body)
         except (ValueError, RecursionError):
-            raise InvalidRequestError("body", body[:40], f"is not JSON: {error}") from None
+            raise InvalidRequestError("body", body, f"is not JSON: {error}") from None
     if not isinstance(events, list):
         raise InvalidRequestError("body", type(events).__name__, "must be a list of CloudEvents")
     if len(events) > MOST_EVENTS:
@@ -100,7 +100,7 @@ def judge(event: object) -> Payload | Refusal:
         return _payload(event)
     except _RefusedError as refused:
         identity = event.get("id") if isinstance(event, dict) else None
-        return Refusal(str(identity)[:100], refused.field, refused.rule)
+        return Refusal(str(shown(identity)), refused.field, refused.rule)
 
 
 def accepted(event: Any) -> Payload:
@@ -126,7 +126,7 @@ def _payload(event: object) -> Payload:
     if (
         len(parts) != 4
         or parts[1] != "capstan"
-        or not _SYSTEM.fullmatch(parts[2])
+        or not SYSTEM_NAME.fullmatch(parts[2])
         or not _NAME.fullmatch(parts[3])
     ):
         raise _RefusedError("source", "must be '/capstan/<system>/<version>'")
@@ -147,42 +147,20 @@ def _payload(event: object) -> Payload:
         raise _RefusedError("data.nonfinite", "must be true or false")
     moment = parse_moment(data.get("event_time"))
     if moment is None:
-        raise _RefusedError(
-            "data.event_time", "must be an RFC 3339 time with a zone, such as 2013-02-01T12:00:00Z"
-        )
+        raise _RefusedError("data.event_time", limits.moment_rule(data.get("event_time")) or "is no time")
     inputs = data.get("inputs")
     if inputs is not None:
         _inputs(inputs)
     return Payload(parts[2], boot, int(number), moment, data)
 
 
-def parse_moment(value: object) -> datetime | None:
-    """An aware RFC 3339 moment in UTC; None if the value is none."""
-    if not isinstance(value, str) or len(value) > 40:
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None or not _EARLIEST <= moment < _LATEST:
-        return None
-    return moment.astimezone(UTC)
-
-
 def _text(data: Mapping[str, Any], name: str, *, required: bool) -> None:
     value = data.get(name)
     if value is None and not required:
         return
-    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_ID or not _encodable(value):
-        raise _RefusedError(f"data.{name}", f"must be a text of 1 to {LONGEST_ID} characters")
-
-
-def _encodable(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    rule = limits.id_rule(value)
+    if rule is not None:
+        raise _RefusedError(f"data.{name}", rule)
 
 
 def _whole(data: Mapping[str, Any], name: str, least: int, most: int) -> None:
@@ -205,35 +183,23 @@ def _finite(data: Mapping[str, Any], name: str) -> None:
 def _inputs(inputs: object) -> None:
     if not isinstance(inputs, dict):
         raise _RefusedError("data.inputs", "must be an object")
-    if len(inputs) > MOST_INPUTS:
-        raise _RefusedError("data.inputs", f"must have at most {MOST_INPUTS} columns")
+    if len(inputs) > limits.MOST_INPUTS:
+        raise _RefusedError("data.inputs", f"must have at most {limits.MOST_INPUTS} columns")
     for column, value in inputs.items():
-        kind = type(value)
-        if kind is float:
-            if not math.isfinite(value):
-                raise _RefusedError(f"data.inputs.{column[:100]}", "must be finite")
-        elif kind is str:
-            if len(value) > LONGEST_TEXT or not _encodable(value):
-                raise _RefusedError(
-                    f"data.inputs.{column[:100]}", f"must be a text of at most {LONGEST_TEXT} characters"
-                )
-        elif kind is int:
-            if abs(value) > _INTEGER_RANGE:
-                raise _RefusedError(f"data.inputs.{column[:100]}", "must be between -2^53 and 2^53")
-        elif value is not None and kind is not bool:
-            raise _RefusedError(
-                f"data.inputs.{column[:100]}", "must be a number, a text, true, false or null"
-            )
-        if not column or len(column) > 200 or not _encodable(column):
-            raise _RefusedError("data.inputs", "must have column names of 1 to 200 characters")
+        rule = limits.column_rule(column)
+        if rule is not None:
+            raise _RefusedError("data.inputs", rule)
+        rule = limits.input_rule(value)
+        if rule is not None:
+            raise _RefusedError(f"data.inputs.{column[:100]}", rule)
 
 
 def columns_of(payloads: Iterable[tuple[Payload, datetime]], kinds: Mapping[str, Kind]) -> pa.Table:
     """Payloads with the moments of their receipt as one table: fixed columns, then `input.<column>` by name.
 
     `kinds` says how declared inputs are used; a value that does not fit becomes null, which the missing rate shows.
-    Other columns are numbers if all their values are, else text. A category is stored as it came: what it means, the
-    type says that the watched version's reference knows.
+    Other columns are numbers if all their values are and floats hold them exactly, else text. A category is stored as
+    it came: what it means, the type says that the watched version's reference knows.
     """
     rows = list(payloads)
     data = [payload.data for payload, _ in rows]
@@ -259,11 +225,18 @@ def columns_of(payloads: Iterable[tuple[Payload, datetime]], kinds: Mapping[str,
 
 def _typed(values: list[object], kind: Kind | None) -> pa.Array:
     if kind is None:
-        numeric = all(value is None or type(value) in (int, float) for value in values)
+        numeric = all(_is_exact(value) for value in values)
         kind = "numeric" if numeric else "categorical"
     if kind == "numeric":
         return pa.array([_number(value) for value in values], type=pa.float64())
     return pa.array([category(value) for value in values], type=pa.string())
+
+
+def _is_exact(value: object) -> bool:
+    """Whether a column of floats holds the value, or its absence, as it was sent."""
+    if type(value) is int:
+        return abs(value) <= _INTEGER_RANGE
+    return value is None or type(value) is float
 
 
 def _number(value: object) -> float | None:

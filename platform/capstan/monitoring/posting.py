@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
+from capstan.domain.payload_limits import LARGEST_BATCH
 from capstan.errors import InvalidRequestError
 from capstan.monitoring.boots import Heading
-
-LARGEST_BODY = 10 * 2**20
+from capstan.monitoring.payloads import SYSTEM_NAME
 
 
 class TooLargeError(Exception):
-    """The body is longer than LARGEST_BODY; answered with 413."""
+    """The body is longer than LARGEST_BATCH; answered with 413."""
 
 
 async def body_of(request: Request) -> bytes:
     """The body; raises TooLargeError as soon as it is."""
     length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > LARGEST_BODY:
+    if length.isdigit() and int(length) > LARGEST_BATCH:
         raise TooLargeError
     chunks = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > LARGEST_BODY:
+        if size > LARGEST_BATCH:
             raise TooLargeError
         chunks.append(chunk)
     return b"".join(chunks)
@@ -44,4 +44,13 @@ def heading_of(request: Request) -> Heading | None:
         counts.append(int(text))
     version = request.headers.get("x-capstan-version")
     ended = request.headers.get("x-capstan-ended") == "true"
-    return Heading(boot, version[:63] if version else None, counts[0], counts[1], ended, counts[2])
+    system = request.headers.get("x-capstan-system", "")
+    return Heading(
+        boot,
+        version[:63] if version else None,
+        counts[0],
+        counts[1],
+        ended,
+        counts[2],
+        system if SYSTEM_NAME.fullmatch(system) else None,
+    )

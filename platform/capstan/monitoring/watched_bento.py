@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import orjson
 
 from capstan.artifacts.content import MODEL_FOLDER
+from capstan.domain.payload_limits import parse_moment
 from capstan.domain.versions import Digest
 from capstan.errors import InvalidRequestError
 from capstan.files import write_whole
-from capstan.monitoring.payloads import parse_moment
 
 _VERSION = re.compile(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 _TAG = re.compile(r"[a-z0-9][-._a-z0-9]{0,126}:[a-z0-9][-._a-z0-9]{0,126}")

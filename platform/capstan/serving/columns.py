@@ -11,9 +11,8 @@ from collections.abc import Callable
 
 import orjson
 
+from capstan.domain.payload_limits import LONGEST_ID, LONGEST_TEXT
 from capstan.features.values import (
-    LONGEST_ID,
-    LONGEST_TEXT,
     MISSING_TEXTS,
     ColumnType,
     category,

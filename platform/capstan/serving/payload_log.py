@@ -23,9 +23,14 @@ from uuid import uuid4
 import aiohttp
 import orjson
 
+from capstan.domain.payload_limits import LARGEST_BATCH
+
 MEDIA_TYPE = "application/cloudevents-batch+json"
 BUFFER_RECORDS = 20_000
+BUFFER_BYTES = 64 * 2**20
 BATCH_RECORDS = 500
+BATCH_BYTES = LARGEST_BATCH // 2
+"""Rows of thousands of columns fill a batch long before its records do."""
 BATCH_SECONDS = 0.1
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
@@ -71,6 +76,7 @@ class PayloadLog:
     on_produced: Callable[[], None] = lambda: None
     on_lost: Callable[[str, int], None] = lambda _reason, _records: None
     buffer_records: int = BUFFER_RECORDS
+    buffer_bytes: int = BUFFER_BYTES
     flush_seconds: float = FLUSH_SECONDS
     boot: str = field(default_factory=lambda: uuid4().hex)
     produced: int = 0
@@ -80,6 +86,8 @@ class PayloadLog:
     _buffer: deque[bytes] = field(default_factory=deque)
     _batch: list[bytes] = field(default_factory=list)
     """Being sent; also counts as buffered."""
+    _bytes: int = 0
+    """Of the buffer, without the batch."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _full: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: bool = False
@@ -90,6 +98,7 @@ class PayloadLog:
     """None: to be read from its file."""
 
     def __post_init__(self) -> None:
+        self._system = self.source.split("/")[2]
         self._writer = _EventWriter(self.boot, self.source, self.version)
 
     def add(self, record: PayloadRecord) -> None:
@@ -99,7 +108,7 @@ class PayloadLog:
         buffer = self._buffer
         if len(buffer) + len(self._batch) >= self.buffer_records:
             if buffer:
-                self._lose("overflow", [buffer.popleft()])
+                self._lose("overflow", [self._oldest()])
             else:
                 self._lose_unwritten("overflow", record)
                 return
@@ -110,10 +119,28 @@ class PayloadLog:
             self._lose_unwritten("rejected", record)
             return
         buffer.append(event)
+        self._bytes += len(event)
+        while self._bytes > self.buffer_bytes and len(buffer) > 1:
+            self._lose("overflow", [self._oldest()])
         if len(buffer) == 1:
             self._wake.set()
-        elif len(buffer) >= BATCH_RECORDS:
+        elif len(buffer) >= BATCH_RECORDS or self._bytes >= BATCH_BYTES:
             self._full.set()
+
+    def _oldest(self) -> bytes:
+        event = self._buffer.popleft()
+        self._bytes -= len(event)
+        return event
+
+    def _next_batch(self) -> list[bytes]:
+        """The oldest records, as many as one request may hold."""
+        batch: list[bytes] = []
+        size = 0
+        buffer = self._buffer
+        while buffer and len(batch) < BATCH_RECORDS and (not batch or size + len(buffer[0]) <= BATCH_BYTES):
+            batch.append(self._oldest())
+            size += len(batch[-1])
+        return batch
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="payload-log")
@@ -141,6 +168,7 @@ class PayloadLog:
         self._task = None
         if left := [*self._batch, *self._buffer]:
             self._buffer.clear()
+            self._bytes = 0
             self._batch = []
             self._lose("shutdown", left)
         with contextlib.suppress(Exception):
@@ -169,10 +197,9 @@ class PayloadLog:
                     if self._stopping:
                         return
                     await self._wait()
-                if not self._stopping and len(self._buffer) < BATCH_RECORDS:
+                if not self._stopping and len(self._buffer) < BATCH_RECORDS and self._bytes < BATCH_BYTES:
                     await self._fill()
-                buffer = self._buffer
-                self._batch = [buffer.popleft() for _ in range(min(len(buffer), BATCH_RECORDS))]
+                self._batch = self._next_batch()
                 await self._deliver(session)
 
     async def _wait(self) -> None:
@@ -225,6 +252,7 @@ class PayloadLog:
         headers = {
             "content-type": MEDIA_TYPE,
             "x-capstan-boot": self.boot,
+            "x-capstan-system": self._system,
             "x-capstan-version": self.version,
             "x-capstan-produced": str(self.produced),
             "x-capstan-lost": str(self.lost),

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import orjson
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -185,3 +186,42 @@ def test_lost_copies_hide_no_lost_answer() -> None:
     assert counts == {"stored": 10, "lost": 9, "lost_copies": 7, "answered": 7}
     zero = dict.fromkeys(("refused", "duplicates", "labels", "no_labels"), 0)
     assert CollectorStats(**counts, **zero).unaccounted(10) == 1
+
+
+def test_losses_that_no_producer_counts_are_shown_by_version_and_reason_and_survive(tmp_path: Path) -> None:
+    ledger = Ledger()
+    good, bad = event(1), event(2, entity_id="")
+    for _ in range(2):
+        ledger.book(Heading("b", "v1", 2, 0, system="flights"), [judge(good), judge(bad)], NOW)
+    ledger.book(Heading("executor.v2.ab", "v2", 4, 3, system="flights"), [], NOW)
+    # A service of ours counts its own losses: they are told once.
+    ledger.book(Heading("c", "v3", 9, 9, system="flights"), [], NOW)
+    told = {"flights": {"v1": {"refused": 1}, "v2": {"unpaired": 3}}}
+    assert ledger.unknown_losses == told
+    assert restore(orjson.loads(orjson.dumps(ledger.dump()))).unknown_losses == told
+
+
+def test_ids_are_stored_as_the_text_that_was_sent_and_large_numbers_are_not_rounded(tmp_path: Path) -> None:
+    folder = tmp_path / "systems" / "flights"
+    folder.mkdir(parents=True)
+    spec = {"features": [{"name": "size", "numeric": {}}], "data": {"keys": {"id": "flight"}}}
+    (folder / "spec.json").write_bytes(orjson.dumps({"spec": spec}))
+    intake = Intake(tmp_path / "collector", tmp_path / "systems")
+    large = 2**53
+    for number in range(2):
+        inputs = {"flight": large + number, "size": large + number, "free": large + number}
+        intake.receive(None, orjson.dumps([event(number, inputs=inputs)]), NOW)
+    intake.flush()
+    (file,) = folder.glob("payloads/day=*/*.parquet")
+    rows = pq.read_table(file, partitioning=None).to_pydict()
+    assert rows["input.flight"] == [str(large), str(large + 1)]
+    assert rows["input.free"] == [str(large), str(large + 1)]
+    assert rows["input.size"] == [float(large), float(large + 1)]
+
+
+def test_a_heading_cannot_name_a_folder_that_is_no_system(tmp_path: Path) -> None:
+    (tmp_path / "systems" / "flights").mkdir(parents=True)
+    intake = Intake(tmp_path / "collector", tmp_path / "systems")
+    intake.receive(Heading("b", "v1", 9, 9, system="elsewhere"), b"[]", NOW)
+    intake.close()
+    assert [path.name for path in (tmp_path / "systems").iterdir()] == ["flights"]

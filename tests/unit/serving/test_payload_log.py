@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from capstan.domain.payload_limits import LARGEST_BATCH
 from capstan.serving import payload_log
 from capstan.serving.payload_log import PayloadLog, PayloadRecord
 
@@ -38,7 +39,8 @@ def record(number: int, **changes: Any) -> PayloadRecord:
 class Collector:
     """A real HTTP server that keeps what it acknowledges and can be told how to misbehave."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = 1 << 26) -> None:
+        self.limit = limit
         self.events: list[dict[str, Any]] = []
         self.batches: list[int] = []
         self.headers: dict[str, str] = {}
@@ -59,7 +61,7 @@ class Collector:
 
     @asynccontextmanager
     async def running(self, port: int = 0) -> AsyncIterator[Collector]:
-        app = web.Application(client_max_size=1 << 26)
+        app = web.Application(client_max_size=self.limit)
         app.router.add_post("/events", self.receive)
         runner = web.AppRunner(app)
         await runner.setup()
@@ -132,6 +134,33 @@ def test_records_arrive_in_order_in_few_batches_with_all_their_fields(tmp_path: 
         )
 
     run(scenario)
+
+
+def test_wide_rows_go_in_batches_that_the_collector_takes() -> None:
+    wide = {f"column_{number}": "x" * 40 for number in range(2000)}
+
+    async def scenario() -> None:
+        async with Collector(limit=LARGEST_BATCH).running() as collector:
+            log = log_to(collector.port)
+            log.start()
+            for number in range(300):
+                log.add(record(number, inputs=wide))
+            await log.stop()
+        assert [event["data"]["request_id"] for event in collector.events] == [f"r-{n}" for n in range(300)]
+        assert (log.lost, len(collector.batches) > 2) == (0, True)
+        assert collector.headers["x-capstan-system"] == "toy"
+
+    run(scenario)
+
+
+def test_the_buffer_is_bounded_in_bytes_too_and_drops_the_oldest() -> None:
+    lost: list[tuple[str, int]] = []
+    log = log_to(1, buffer_bytes=50_000, on_lost=lambda reason, records: lost.append((reason, records)))
+    for number in range(100):
+        log.add(record(number, inputs={"text": "x" * 5000}))
+    assert sum(map(len, log._buffer)) <= 50_000
+    assert log.lost == sum(records for _, records in lost) == 100 - len(log._buffer)
+    assert b'"r-99"' in log._buffer[-1]
 
 
 def test_texts_that_json_must_escape_arrive_as_they_were() -> None:

@@ -71,7 +71,7 @@ def test_a_breach_names_field_value_and_rule(change: dict, field: str, value: ob
 
 
 def test_a_missing_column_is_named() -> None:
-    with pytest.raises(InvalidRequestError, match="distance: None is missing"):
+    with pytest.raises(InvalidRequestError, match="distance: is missing"):
         SCHEMA.rows_of({"carrier": "AA"})
 
 
