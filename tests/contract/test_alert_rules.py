@@ -131,7 +131,7 @@ class World:
     def sees(self, series: str) -> None:
         """Wait until the series is there: what appears with its first value seems never to have risen."""
         deadline = time.monotonic() + 30
-        while not self.prometheus.query.ask("GET", "/api/v1/query", query=series)["result"]:
+        while not self.prometheus.query.ask("GET", "/api/v1/query", params={"query": series})["result"]:
             assert time.monotonic() < deadline, f"{series} is not there"
             time.sleep(0.05)
 

@@ -74,7 +74,7 @@ def number(value: object, column: str, kind: ColumnType = ColumnType.NUMBER) -> 
         except OverflowError:
             return math.nan
         return result if math.isfinite(result) else math.nan
-    if value == "" or is_missing(value):
+    if is_missing(value) or value == "":
         return math.nan
     if kind is ColumnType.BOOLEAN and isinstance(value, str):
         truth = truth_of(value)
