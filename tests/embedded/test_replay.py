@@ -57,6 +57,8 @@ def test_every_request_is_answered_and_accounted_for(world: Path, replayed: tupl
     assert report["failed_requests"] == 0, report["failures"]
     assert report["payloads_lost"] == 0
     assert report["payloads_unaccounted"] == 0
+    assert report["latency_p99_seconds"] is not None
+    assert 0 < report["latency_p99_seconds"] < 5
     assert report["payloads_stored"] > report["requests"], "the shadow's copies are stored too"
 
 

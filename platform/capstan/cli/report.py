@@ -106,6 +106,12 @@ def print_report(document: Mapping[str, Any]) -> None:
         f"{document['payloads_stored']:,} payloads stored, {document['payloads_lost']:,} lost, "
         f"{document['payloads_unaccounted']:,} unaccounted for"
     )
+    measured, required = document["latency_p99_seconds"], document["latency_p99_required_seconds"]
+    if measured is not None:
+        asked = (
+            f" (required {required * 1000:g} ms; a replay does not judge it)" if required is not None else ""
+        )
+        out.print(f"99 of 100 answers within {measured * 1000:.0f} ms{asked}")
     out.print(
         f"{document['alerts']} alerts, {document['retrainings']} retrainings, {document['promotions']} promotions, "
         f"{document['rollbacks']} rollbacks in {document['seconds']:.0f} s"

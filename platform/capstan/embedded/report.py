@@ -20,6 +20,7 @@ from capstan.embedded.recorded import RecordedTraffic
 from capstan.embedded.replay import Journal
 from capstan.embedded.wiring import LocalSystem
 from capstan.engine.story import count, decisions
+from capstan.errors import UnavailableError
 from capstan.ports.codec import to_json
 from capstan.serving.model import load
 
@@ -33,6 +34,10 @@ class Report(TypedDict):
     requests: int
     failed_requests: int
     failures: list[str]
+    latency_p99_seconds: float | None
+    """Of the answers to users, by the services' own clocks; None: Prometheus could not tell."""
+    latency_p99_required_seconds: float | None
+    """What the file asks for. A replay does not judge it, for the machine is as fast as it is."""
     payloads_stored: int
     payloads_lost: int
     payloads_unaccounted: int
@@ -73,11 +78,14 @@ def make_report(
     completed = local.gateway.completed_predictions()
     first = first_champion(local)
     by_month, overall, labelled = _compared(local, first, traffic, start, end, seed)
+    required = local.system.spec.requirements.latency_p99
     return Report(
         system=local.name,
         requests=journal.answered.sent,
         failed_requests=journal.answered.failed,
         failures=journal.answered.failures,
+        latency_p99_seconds=_latency_p99(local),
+        latency_p99_required_seconds=required.total_seconds() if required is not None else None,
         payloads_stored=stats.stored,
         payloads_lost=stats.lost,
         payloads_unaccounted=stats.unaccounted(completed),
@@ -105,6 +113,17 @@ def make_report(
 def first_champion(local: LocalSystem) -> ModelVersion:
     """The static system: the first version that ever served."""
     return min(local.registry.versions(), key=lambda version: version.as_of)
+
+
+def _latency_p99(local: LocalSystem) -> float | None:
+    buckets = f'capstan_request_seconds_bucket{{system="{local.name}",role!="shadow"}}'
+    try:
+        found = local.prometheus.query.instant(
+            f"histogram_quantile(0.99, sum by (le) (last_over_time({buckets}[1d])))"
+        )
+    except UnavailableError:
+        return None
+    return found[0].value if found else None
 
 
 def _compared(

@@ -33,6 +33,7 @@ from capstan.embedded.clocks import ReplayClock, WallClock
 from capstan.embedded.layout import StateDir
 from capstan.embedded.refusals import require_one_machine
 from capstan.engine import Engine
+from capstan.engine.policies import policy_of, replay_policy_of
 from capstan.errors import NotFoundError
 from capstan.files import write_whole
 from capstan.ports.serving import Endpoint
@@ -198,6 +199,7 @@ def wire(
         alerts,
         monitor,
         clock,
+        policy=replay_policy_of if replay else policy_of,
     )
     return LocalSystem(
         system=system,

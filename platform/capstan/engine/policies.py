@@ -37,6 +37,14 @@ def policy_of(record: Record) -> SystemPolicy:
     return system_policy(parse(document_of(record), base_dir=Path()))
 
 
+def replay_policy_of(record: Record) -> SystemPolicy:
+    """The policy of a replay, in which the machine is as fast as it is: of latencies only ratios are judged."""
+    policy = policy_of(record)
+    rollout = policy.rollout
+    relative = replace(rollout, operation=replace(rollout.operation, max_latency_seconds=None), digest="")
+    return replace(policy, rollout=replace(relative, digest=digest_of(relative)))
+
+
 def document_of(record: Record) -> Mapping[str, Any]:
     """The record as a file would say it."""
     if "apiVersion" in record.spec:
@@ -66,8 +74,6 @@ def rollout_policy(system: MLSystem) -> RolloutPolicy:
     rollout = system.spec.rollout
     latency = rollout.guardrails.latency_p99
     bound = system.spec.requirements.latency_p99
-    # In a replay the machine is as fast as it is: only ratios mean something.
-    absolute = bound.total_seconds() if bound is not None and system.spec.replay is None else None
     policy = RolloutPolicy(
         steps=tuple(_step(index, step) for index, step in enumerate(rollout.steps)),
         rules={
@@ -84,7 +90,7 @@ def rollout_policy(system: MLSystem) -> RolloutPolicy:
             max_error_rate=rollout.guardrails.error_rate.max,
             max_latency_ratio=latency.max_ratio,
             latency_floor_seconds=latency.floor.total_seconds(),
-            max_latency_seconds=absolute,
+            max_latency_seconds=bound.total_seconds() if bound is not None else None,
         ),
         limits=Limits(
             failures=rollout.limits.failures,

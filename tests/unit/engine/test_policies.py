@@ -1,0 +1,38 @@
+"""What the planners go by, as the file says it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from capstan.domain.versions import SystemName
+from capstan.engine.policies import policy_of, replay_policy_of
+from capstan.ports.store import Kind, Record
+
+FILE = Path(__file__).parents[1] / "spec" / "flight_delays.yaml"
+
+
+def record_of(**spec: Any) -> Record:
+    document = YAML(typ="safe").load(FILE.read_text())
+    document["spec"].update(spec)
+    return Record(Kind.SYSTEM, "flight-delays", SystemName("flight-delays"), document)
+
+
+@pytest.mark.parametrize("replay", [{}, {"replay": {"start": "2013-02-01", "end": "2013-03-01"}}])
+def test_the_latency_that_the_file_requires_is_judged_whether_or_not_it_can_be_replayed(
+    replay: dict[str, Any],
+) -> None:
+    policy = policy_of(record_of(**replay))
+
+    assert policy.rollout.operation.max_latency_seconds == 0.05
+
+
+def test_a_replay_judges_latencies_by_ratio_alone() -> None:
+    live, replayed = (read(record_of()).rollout for read in (policy_of, replay_policy_of))
+
+    assert replayed.operation.max_latency_seconds is None
+    assert replayed.operation.max_latency_ratio == live.operation.max_latency_ratio == 1.5
+    assert replayed.digest != live.digest
