@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +19,10 @@ from typing import Any, Protocol
 from capstan.adapters.kube_client import Object
 from capstan.cluster.names import FINALIZER, SystemNames
 from capstan.domain.reasons import Reason
-from capstan.domain.versions import SystemName, VersionName
+from capstan.domain.versions import SystemName
 from capstan.engine import Engine, Outcome
 from capstan.engine.policies import system_policy
-from capstan.errors import CapstanError, ConflictError, InvalidSpecError, NotFoundError, UnavailableError
+from capstan.errors import ConflictError, InvalidSpecError, NotFoundError
 from capstan.spec import MLSystem, parse
 from capstan_operator.cache import WatchedKube
 from capstan_operator.fixed import Applied, FixedObjects
@@ -58,14 +58,6 @@ class Wired(Protocol):
 
     def settle(self) -> None:
         """Bring what runs to what the file asks for; called when it, the settings or the release have changed."""
-        ...
-
-    def missing(self) -> str:
-        """What it lacks besides, in words; empty: nothing. Cheap where nothing has to be done."""
-        ...
-
-    def troubles(self) -> Mapping[VersionName, str]:
-        """What is in the way of versions that do not start."""
         ...
 
 
@@ -179,16 +171,6 @@ class SystemLoop:
             self._teller.event(document, Reason.OBJECT_RESTORED, message, once=self._now().isoformat())
         for why in ensured.refused:
             self._teller.event(document, Reason.OBJECT_REFUSED, why)
-        try:
-            missing = wired.missing()
-        except UnavailableError:
-            raise
-        except CapstanError as error:
-            missing = str(error)
-        if missing:
-            self._teller.event(document, Reason.ALERTING_INCOMPLETE, missing)
-        for name, why in wired.troubles().items():
-            self._teller.event(document, Reason.VERSION_NOT_STARTING, f"{name} does not start: {why}")
 
     def _settle(self, wired: Wired, name: str, obstacle: str = "") -> Outcome:
         began = self._clock()

@@ -51,6 +51,7 @@ class Teller:
         change: dict[str, Any] = {
             "observedGeneration": system["metadata"].get("generation", 1),
             "phase": phase,
+            "message": next((message for _, _, message in said.values()), "")[:LONGEST_MESSAGE],
             "conditions": wanted,
         }
         if all(status.get(key) == value for key, value in change.items()):

@@ -13,7 +13,8 @@ from capstan.adapters.kube_client import Object
 from capstan.adapters.kube_store import KubeStore
 from capstan.adapters.memory_kube import MemoryKube
 from capstan.cluster.names import Owner, SystemNames
-from capstan.domain.versions import SystemName, VersionName
+from capstan.domain.trouble import Trouble
+from capstan.domain.versions import SystemName
 from capstan.engine import Engine
 from capstan.engine.policies import policy_of
 from capstan.errors import InvalidSpecError, Mistake
@@ -55,6 +56,7 @@ class MemoryWired:
             parts.monitoring,
             parts.clock,
             policy=policy_of,
+            troubles=lambda: outer.troubles,
         )
 
     def documents(self) -> Sequence[Object]:
@@ -62,12 +64,6 @@ class MemoryWired:
 
     def settle(self) -> None:
         return
-
-    def missing(self) -> str:
-        return ""
-
-    def troubles(self) -> dict[VersionName, str]:
-        return {}
 
 
 class OperatorWorld:
@@ -80,6 +76,8 @@ class OperatorWorld:
         self.server.watchers.append(self._watch)
         self.lacks = ""
         """What the cluster does not have that the file asks for; empty: nothing."""
+        self.troubles: list[Trouble] = []
+        """Of parts that do not start."""
         self.cleared: list[str] = []
         self.start()
 
@@ -198,6 +196,14 @@ class OperatorWorld:
 
     def events(self) -> list[str]:
         return [f"{event['reason']}: {event['message']}" for event in self.server.list("Event")]
+
+    def warnings(self) -> list[str]:
+        """What `kubectl describe` of the system shows as Warnings."""
+        return [
+            f"{event['reason']}: {event['message']}"
+            for event in self.server.list("Event")
+            if event["type"] == "Warning" and event["involvedObject"]["kind"] == "MLSystem"
+        ]
 
     def _watch(self, kind: str, event: str, document: Object) -> None:
         if self.cache.is_watched(kind):

@@ -12,6 +12,7 @@ from capstan.adapters.memory import Training
 from capstan.cluster.names import FINALIZER
 from capstan.domain.traffic import champion_only
 from capstan.domain.training import RunPhase, RunStatus
+from capstan.domain.trouble import Trouble
 from capstan.domain.versions import VersionName
 from capstan.errors import UnavailableError
 from capstan_operator.loop import BUSY_SECONDS, IDLE_SECONDS, REFUSED_SECONDS, SUSPENDED_SECONDS
@@ -373,3 +374,90 @@ def test_an_api_server_that_is_away_is_told_to_the_queue_and_nothing_is_lost(wor
     world.follow(timedelta(minutes=1), step=timedelta(seconds=5))
     assert world.champion == "v1"
     assert len(world.parts.pipelines.started) == 1
+
+
+NO_FILE = (
+    "extract: data.sources.flights: /data/flights.csv does not exist; `capstan push FILE` copies it there"
+)
+
+
+def failing(_: object) -> Training:
+    return Training(RunStatus(RunPhase.FAILED, NO_FILE), takes=timedelta(seconds=30))
+
+
+def test_a_failed_training_is_told_by_its_system_at_once_with_the_way_out(world: OperatorWorld):
+    world.parts.training = failing
+    world.apply()
+    world.settle()
+    world.follow(timedelta(minutes=1), step=timedelta(seconds=5))
+    assert "capstan push" in world.status["message"]
+    for kind, wanted in {"Ready": "False", "Stalled": "True", "Degraded": "True"}.items():
+        assert world.condition(kind)[0] == wanted
+    assert world.condition("Stalled")[1] == "TrainingFailed"
+    assert "capstan push" in world.condition("Stalled")[2]
+    assert "capstan push" in world.condition("Progressing")[2]
+    warnings = world.warnings()
+    assert any(line.startswith("TrainingFailed: TrainingRun ") and NO_FILE in line for line in warnings)
+    assert any(line.startswith("BackingOff: ") and NO_FILE in line for line in warnings)
+
+
+def test_a_failure_is_forgotten_when_a_training_succeeds(world: OperatorWorld):
+    good = world.parts.training
+    world.parts.training = failing
+    world.apply()
+    world.settle()
+    world.follow(timedelta(minutes=1), step=timedelta(seconds=5))
+    world.parts.training = good
+    world.follow(timedelta(hours=2), step=timedelta(minutes=5))
+    assert world.champion == "v1"
+    assert world.condition("Degraded")[:2] == ("False", "Healthy")
+    assert "capstan push" not in world.status["message"]
+
+
+@pytest.mark.parametrize("part", ["gateway", "collector", "monitor", "v1", "training flights-1"])
+def test_a_part_that_does_not_start_is_told_by_its_system_once_and_when_it_is_over(
+    world: OperatorWorld, part: str
+):
+    trouble = Trouble(part, "ImagePullBackOff", "the image registry/x:1 cannot be pulled")
+    world.troubles = [trouble]
+    world.apply()
+    world.settle()
+    world.follow(timedelta(minutes=1), step=timedelta(seconds=5))
+    assert str(trouble) in world.status["message"]
+    assert world.condition("Degraded") == ("True", "ImagePullBackOff", str(trouble))
+    assert world.warnings().count(f"PartNotStarting: {trouble}") == 1
+    world.troubles = []
+    world.follow(timedelta(minutes=1), step=timedelta(seconds=5))
+    assert world.condition("Degraded")[:2] == ("False", "Healthy")
+    assert f"PartStarted: {part}: ImagePullBackOff is over" in world.events()
+
+
+def test_while_nothing_serves_a_part_that_does_not_start_stalls_the_system(world: OperatorWorld):
+    world.parts.training = lambda _: Training(RunStatus(RunPhase.RUNNING), takes=timedelta(days=1))
+    world.troubles = [Trouble("training flights-1", "Unschedulable", "0/1 nodes are available")]
+    world.apply()
+    world.settle()
+    assert world.condition("Stalled")[:2] == ("True", "Unschedulable")
+    assert world.condition("Reconciling")[0] == "False"
+    world.troubles = []
+    world.settle()
+    assert world.condition("Stalled")[0] == "False"
+
+
+def test_a_part_that_has_never_answered_is_not_missed_while_the_system_starts(world: OperatorWorld):
+    world.parts.traffic.faults.away = "connection refused"
+    world.apply()
+    world.settle()
+    world.follow(timedelta(minutes=4), step=timedelta(seconds=20))
+    assert not [line for line in world.events() if line.startswith("PartAway")]
+    assert world.condition("Degraded")[:2] == ("False", "Healthy")
+    world.follow(timedelta(minutes=2), step=timedelta(seconds=20))
+    assert [line for line in world.warnings() if line.startswith("PartAway: gateway")]
+
+
+def test_a_part_that_answered_once_is_missed_at_once(world: OperatorWorld):
+    world.apply()
+    world.settle()
+    world.parts.traffic.faults.away = "connection refused"
+    world.settle()
+    assert [line for line in world.warnings() if line.startswith("PartAway: gateway")]

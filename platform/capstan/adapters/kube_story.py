@@ -10,7 +10,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -168,8 +168,25 @@ class KubeStory:
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": dict(data)}
 
 
-def post(kube: Kube, namespace: str, event: Event, once: str, *, api_version: str) -> None:
-    """The same as an Event of the API server, told at most once; a failure is nobody's business but its reader's."""
+def post(
+    kube: Kube, namespace: str, event: Event, once: str, *, api_version: str, system: SystemName | None = None
+) -> None:
+    """The same as an Event of the API server, told at most once; a failure is nobody's business but its reader's.
+
+    What a person should look at is an Event of the `system` too: nobody describes each of its runs and rollouts.
+    """
+    _post(kube, namespace, event, once, api_version)
+    if (
+        system is not None
+        and event.kind is not Kind.SYSTEM
+        and facts_of(event.reason, event.details).is_warning
+    ):
+        message = f"{event.kind} {event.name}: {event.message}"
+        of_system = replace(event, kind=Kind.SYSTEM, name=str(system), message=message)
+        _post(kube, namespace, of_system, once, api_version)
+
+
+def _post(kube: Kube, namespace: str, event: Event, once: str, api_version: str) -> None:
     said = once or json.dumps([event.at.isoformat(), event.reason, event.message], ensure_ascii=False)
     kind = event.kind.value
     try:

@@ -124,6 +124,10 @@ def _system_status() -> dict[str, Schema]:
         }
 
     return {
+        "message": {
+            "description": "What is in the way and the command that mends it, or what is waited for.",
+            **_TEXT,
+        },
         "champion": version("The version that answers."),
         "challenger": version("The version that is being rolled out; null while none is."),
         "drift": {
@@ -158,7 +162,6 @@ def _columns(kind: Kind) -> list[Schema]:
         return {**found, "priority": 1} if wide else found
 
     ready = '.status.conditions[?(@.type=="Ready")].status'
-    message = '.status.conditions[?(@.type=="Progressing")].message'
     by_kind: dict[Kind, Sequence[Schema]] = {
         Kind.SYSTEM: (
             column("Phase", ".status.phase", "What happens now."),
@@ -167,14 +170,15 @@ def _columns(kind: Kind) -> list[Schema]:
             column("Challenger", ".status.challenger.version", "The version that is rolled out."),
             column("Weight", ".status.challenger.weight", "Its share of requests.", what="integer"),
             column("Drift", ".status.drift", "Whether inputs or predictions have drifted."),
-            column("Message", message, "What is waited for.", wide=True),
+            column("Message", ".status.message", "What is in the way, or what is waited for.", wide=True),
         ),
         Kind.RUN: (
             column("Phase", ".status.phase", "Where it stands."),
             column("Trigger", ".spec.trigger.kind", "What asked for it."),
             column("Version", ".status.version", "The version that it made."),
             column("System", ".spec.system", "Whose run it is.", wide=True),
-            column("Reason", ".spec.trigger.reason", "Why.", wide=True),
+            column("TriggerReason", ".spec.trigger.reason", "Why it was asked for.", wide=True),
+            column("Message", ".status.message", "What it does now, or why it ended so.", wide=True),
         ),
         Kind.ROLLOUT: (
             column("Phase", ".status.phase", "Where it stands."),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import httpx
@@ -17,6 +16,7 @@ from capstan.adapters.kube_alerting import Alerting, MountedAlerting, OperatorAl
 from capstan.adapters.kube_client import Kube, Object
 from capstan.adapters.kube_serving import DeploymentServing
 from capstan.adapters.kube_store import KubeStore
+from capstan.adapters.kube_troubles import PodTroubles
 from capstan.adapters.mlflow_registry import MlflowRegistry
 from capstan.adapters.monitor_client import HttpMonitor
 from capstan.adapters.prometheus_operation import PrometheusOperation
@@ -24,7 +24,16 @@ from capstan.adapters.prometheus_query import PrometheusQuery
 from capstan.adapters.seldon_istio import SeldonIstio
 from capstan.adapters.seldon_serving import SeldonServing
 from capstan.cluster.istio import istio_of
-from capstan.cluster.names import AGENT_PORT, COLLECTOR_PORT, GATEWAY_PORT, MONITOR_PORT, Owner, SystemNames
+from capstan.cluster.missing_files import AdvisedPipelines
+from capstan.cluster.names import (
+    AGENT_PORT,
+    COLLECTOR_PORT,
+    GATEWAY_PORT,
+    MONITOR_PORT,
+    SYSTEM_LABEL,
+    Owner,
+    SystemNames,
+)
 from capstan.cluster.objects.alerting import WEBHOOK_TOKEN, alerting, in_force, rule_file, rule_key
 from capstan.cluster.objects.gateway import config_map
 from capstan.cluster.objects.recording import TOKEN_NAMES
@@ -33,6 +42,7 @@ from capstan.cluster.serving import serving_of
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.tokens import TokenSource, read_token
 from capstan.cluster.training import pipelines_of
+from capstan.cluster.troubles import SystemTroubles, part_of
 from capstan.domain.versions import Digest, SystemName, VersionName
 from capstan.engine import Engine
 from capstan.errors import NotFoundError
@@ -41,7 +51,6 @@ from capstan.ports.serving import Endpoint
 from capstan.spec import MLSystem
 
 _ALERTS_SECONDS = 2.0
-_ALERTING_SECONDS = 60.0
 
 
 class WallClock:
@@ -99,11 +108,8 @@ class ClusterSystem:
     """With Istio the same object as `serving`."""
     pipelines: Pipelines
     monitor: HttpMonitor
-    alerting: Alerting
     engine: Engine
     render: Callable[[], list[Object]]
-    clock: Callable[[], float] = time.monotonic
-    _looked_at: float = field(default=float("-inf"))
 
     def documents(self) -> Sequence[Object]:
         """Its fixed objects."""
@@ -112,19 +118,6 @@ class ClusterSystem:
     def settle(self) -> None:
         """Bring the versions that run to what the file asks for."""
         self.serving.settle()
-
-    def missing(self) -> str:
-        """What the system lacks that is no fixed object, in words; asked again now and then. Raises CapstanError."""
-        if self.clock() - self._looked_at < _ALERTING_SECONDS:
-            return ""
-        said = self.alerting.ensure()
-        if not said:
-            self._looked_at = self.clock()
-        return said
-
-    def troubles(self) -> Mapping[VersionName, str]:
-        """What is in the way of versions that do not start."""
-        return self.serving.troubles()
 
 
 class ClusterWiring:
@@ -167,7 +160,13 @@ class ClusterWiring:
             gateway = self._gateway(names, owner, values["internal"])
         else:
             serving = gateway = istio_of(self._kube, system, names, settings, owner, values["executor"])
-        pipelines = pipelines_of(system, names, settings, owner, self._kube, registry)
+        runner = pipelines_of(system, names, settings, owner, self._kube, registry)
+        pipelines = AdvisedPipelines(runner, names)
+        troubles = SystemTroubles(
+            PodTroubles(self._kube, names.namespace, {SYSTEM_LABEL: str(name)}, part_of),
+            serving.troubles,
+            self._alerting(system, names, owner),
+        )
         engine = Engine(
             store,
             pipelines,
@@ -181,6 +180,7 @@ class ClusterWiring:
             AlertmanagerAlerts(self._shared.alerts, name, namespace=names.namespace),
             monitor,
             WallClock(),
+            troubles=troubles,
         )
         return ClusterSystem(
             system=system,
@@ -191,7 +191,6 @@ class ClusterWiring:
             gateway=gateway,
             pipelines=pipelines,
             monitor=monitor,
-            alerting=self._alerting(system, names, owner),
             engine=engine,
             render=lambda: fixed_objects(system, names, settings, owner, values, keys),
         )

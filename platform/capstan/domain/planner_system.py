@@ -29,7 +29,16 @@ from capstan.domain.actions import (
 from capstan.domain.planner_rollout import describe_split
 from capstan.domain.planner_training import gates_passed
 from capstan.domain.reasons import Reason
-from capstan.domain.retraining import Hold, ended, find_hold, newest, started, trigger_from
+from capstan.domain.retraining import (
+    Hold,
+    describe_circuit,
+    ended,
+    find_hold,
+    in_one_line,
+    newest,
+    started,
+    trigger_from,
+)
 from capstan.domain.rollout import RolloutCause, RolloutPhase, RolloutRequest, RolloutState, rollout_name
 from capstan.domain.system import (
     SystemObservation,
@@ -42,6 +51,9 @@ from capstan.domain.traffic import champion_only
 from capstan.domain.training import RunPhase, TrainingRequest, training_run_name
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
+
+FIRST_START = timedelta(minutes=5)
+"""How long after a system's birth a part that has never answered is not missed yet."""
 
 
 def plan_system(
@@ -64,6 +76,7 @@ class _Planning:
 
     def plan(self) -> Plan[SystemState]:
         self._tell_outages()
+        self._tell_troubles()
         if self.seen.deletion_asked and not self.state.deleting:
             self.state = replace(
                 self.state, deleting=True, commands=(), cancel_run=self.state.run is not None
@@ -95,7 +108,10 @@ class _Planning:
     # -- parts that do not answer
 
     def _tell_outages(self) -> None:
-        away = {part.part: part for part in self.seen.away}
+        met = self.state.met + tuple(sorted(self.seen.answered - set(self.state.met)))
+        away = {part.part: part for part in self.seen.away if part.part in met or not self._starts}
+        if met != self.state.met:
+            self.state = replace(self.state, met=met)
         # A part that nobody asked in this look may still be away.
         back = self.state.away.keys() & self.seen.answered - away.keys()
         known = dict(self.state.away)
@@ -107,6 +123,31 @@ class _Planning:
         for part in sorted(back):
             self._tell(Reason.PART_BACK, f"{part} answers again", f"back/{known.pop(part)}", part=part)
         self.state = replace(self.state, away=known)
+
+    @property
+    def _starts(self) -> bool:
+        """The system is so young that a part which has never answered may simply not be up yet."""
+        born = self.state.incarnation
+        return bool(born) and self.now - datetime.fromisoformat(born) < FIRST_START
+
+    def _tell_troubles(self) -> None:
+        if isinstance(self.seen.troubles, Away):
+            return
+        known = dict(self.state.troubles)
+        found = {trouble.part: trouble for trouble in self.seen.troubles}
+        told = self.state.troubles_told
+        for part, trouble in sorted(found.items()):
+            if known.get(part) != trouble.reason:
+                told += 1
+                known[part] = trouble.reason
+                self._tell(Reason.PART_NOT_STARTING, str(trouble), f"trouble/{told}", part=part)
+        for part in sorted(known.keys() - found.keys()):
+            told += 1
+            self._tell(
+                Reason.PART_STARTED, f"{part}: {known.pop(part)} is over", f"trouble/{told}", part=part
+            )
+        if told != self.state.troubles_told:
+            self.state = replace(self.state, troubles=known, troubles_told=told)
 
     # -- what has ended
 
@@ -124,13 +165,18 @@ class _Planning:
             run.finished_at or self.now,
             failed=failed,
             promotable=promotable or cancelled,
+            why=(result.message if result is not None else "") or f"{request.run} ended without a model",
         )
         if failed:
             retraining = replace(retraining, pending=newest(retraining.pending, request.trigger))
         self.state = replace(self.state, run=None, cancel_run=False, retraining=retraining)
         if failed and retraining.circuit_open:
-            message = f"{retraining.failures} trainings failed in a row; `capstan resume` closes the circuit"
-            self._tell(Reason.CIRCUIT_OPENED, message, f"circuit/{request.run}", run=request.run)
+            self._tell(
+                Reason.CIRCUIT_OPENED,
+                describe_circuit(retraining),
+                f"circuit/{request.run}",
+                run=request.run,
+            )
         if version is None or result is None or self.state.deleting:
             return
         if not promotable:
@@ -158,7 +204,7 @@ class _Planning:
                 # It speaks about the former champion.
                 pending = None
             retraining = replace(
-                retraining, pending=pending, unpromoted=0, failures=0, circuit_open=False, held=""
+                retraining, pending=pending, unpromoted=0, failures=0, failure="", circuit_open=False, held=""
             )
             if request.cause is RolloutCause.UNDO:
                 # The older champion's alerts fire again soon; without a new cooldown they would undo the undo.
@@ -176,7 +222,12 @@ class _Planning:
             failures = retraining.failures + 1
             is_open = failures >= self.policy.retraining.backoff.circuit_after
             retraining = replace(
-                retraining, failures=failures, circuit_open=is_open, failed_at=at, pending=request.trigger
+                retraining,
+                failures=failures,
+                failure=in_one_line(f"{request.challenger.name}: {rollout.why or rollout.message}"),
+                circuit_open=is_open,
+                failed_at=at,
+                pending=request.trigger,
             )
         self.state = replace(self.state, rollout=None, retraining=retraining, split_settled=False)
 
@@ -242,7 +293,7 @@ class _Planning:
                 self.state = replace(self.state, paused=True)
                 self._tell(Reason.PAUSED, "no training starts and no step ends until `capstan resume`", key)
             case Verb.RESUME:
-                closed = replace(retraining, circuit_open=False, failures=0, held="")
+                closed = replace(retraining, circuit_open=False, failures=0, failure="", held="")
                 self.state = replace(self.state, paused=False, retraining=closed)
                 self._tell(
                     Reason.RESUMED,
@@ -250,7 +301,9 @@ class _Planning:
                     key,
                 )
             case Verb.APPROVE:
-                approved = replace(retraining, approved=True, circuit_open=False, failures=0, held="")
+                approved = replace(
+                    retraining, approved=True, circuit_open=False, failures=0, failure="", held=""
+                )
                 self.state = replace(self.state, retraining=approved)
                 self._tell(Reason.APPROVED, "a person approved the next training", key)
             case Verb.RETRAIN:

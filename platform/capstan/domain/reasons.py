@@ -91,7 +91,7 @@ class Reason(StrEnum):
     CIRCUIT_OPEN = "CircuitOpen", ReasonFacts(Group.TRAINING, Tone.BAD)
     LOOP_BROKEN = "LoopBroken", ReasonFacts(Group.TRAINING, Tone.WARN, is_warning=True)
     APPROVAL_REQUIRED = "ApprovalRequired", _DELAY
-    BACKING_OFF = "BackingOff", _DELAY
+    BACKING_OFF = "BackingOff", ReasonFacts(Group.TRAINING, Tone.WARN, is_warning=True)
     BUDGET_SPENT = "BudgetSpent", _DELAY
     COOLING_DOWN = "CoolingDown", _DELAY
 
@@ -124,6 +124,11 @@ class Reason(StrEnum):
     DELETING = "Deleting", _STEP
     ALERT_RESOLVED = "AlertResolved", ReasonFacts(Group.ALERT, is_decision=False)
     PART_AWAY = "PartAway", ReasonFacts(Group.OPERATION, Tone.WARN, is_warning=True, is_decision=False)
+    PART_NOT_STARTING = (
+        "PartNotStarting",
+        ReasonFacts(Group.OPERATION, Tone.WARN, is_warning=True, is_decision=False),
+    )
+    PART_STARTED = "PartStarted", ReasonFacts(Group.OPERATION, is_decision=False)
     PART_BACK = "PartBack", ReasonFacts(Group.OPERATION, is_decision=False)
     TRAFFIC_RESTORED = "TrafficRestored", ReasonFacts(Group.OPERATION, Tone.WARN, is_warning=True)
     OBJECT_REFUSED = "ObjectRefused", ReasonFacts(Group.OPERATION, Tone.BAD, is_warning=True)
@@ -132,10 +137,8 @@ class Reason(StrEnum):
     PROCESS_RESTARTED = "ProcessRestarted", _OPERATION
 
     # The operator alone, as Events of the cluster
-    ALERTING_INCOMPLETE = "AlertingIncomplete", _WARNING
     DELETED_UNDRAINED = "DeletedUndrained", _WARNING
     OBJECT_RESTORED = "ObjectRestored", _WARNING
-    VERSION_NOT_STARTING = "VersionNotStarting", _WARNING
 
 
 _BY_TEXT = {str(reason): reason for reason in Reason}

@@ -14,6 +14,8 @@ from capstan.domain.reasons import Reason
 from capstan.domain.triggers import Alert, Trigger, TriggerKind
 from capstan.domain.versions import VersionName
 
+_LONGEST_FAILURE = 500
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -67,6 +69,8 @@ class RetrainingState:
     failed_at: datetime | None = None
     failures: int = 0
     """In a row."""
+    failure: str = ""
+    """Why the last training or first deployment failed, in one line; empty after one that did not."""
     circuit_open: bool = False
     unpromoted: int = 0
     """Trained and not promoted, in a row."""
@@ -124,7 +128,7 @@ def find_hold(
     if state.circuit_open:
         return Hold(
             Reason.CIRCUIT_OPEN,
-            f"{state.failures} trainings failed in a row; `capstan resume` closes the circuit",
+            describe_circuit(state),
             None,
         )
     if policy.needs_approval and not state.approved:
@@ -143,7 +147,7 @@ def find_hold(
         if now < until:
             return Hold(
                 Reason.BACKING_OFF,
-                f"{state.failures} failed in a row; next try at {until:%Y-%m-%d %H:%M} UTC",
+                _because(state, f"{state.failures} failed in a row; next try at {until:%Y-%m-%d %H:%M} UTC"),
                 until,
             )
     if trigger.kind is TriggerKind.MANUAL:
@@ -178,9 +182,18 @@ def started(
 
 
 def ended(
-    state: RetrainingState, policy: RetrainingPolicy, now: datetime, *, failed: bool, promotable: bool
+    state: RetrainingState,
+    policy: RetrainingPolicy,
+    now: datetime,
+    *,
+    failed: bool,
+    promotable: bool,
+    why: str = "",
 ) -> RetrainingState:
-    """The state once a run has ended; a run that failed or whose gates did not pass is not promotable."""
+    """The state once a run has ended; a run that failed or whose gates did not pass is not promotable.
+
+    `why`: what a failed run died of.
+    """
     failures = state.failures + 1 if failed else 0
     unpromoted = state.unpromoted if failed or promotable else state.unpromoted + 1
     return replace(
@@ -189,10 +202,26 @@ def ended(
         finished_at=state.finished_at if failed else now,
         failed_at=now if failed else state.failed_at,
         failures=failures,
+        failure=in_one_line(why) if failed else "",
         circuit_open=failures >= policy.backoff.circuit_after,
         unpromoted=unpromoted,
         held="",
     )
+
+
+def describe_circuit(state: RetrainingState) -> str:
+    """Why nothing is trained any more, and what a person can do."""
+    return _because(state, f"{state.failures} trainings failed in a row; `capstan resume` closes the circuit")
+
+
+def in_one_line(text: str) -> str:
+    """Of a long text its first lines, as far as a condition or an event has room."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_FAILURE else f"{line[: _LONGEST_FAILURE - 4]} ..."
+
+
+def _because(state: RetrainingState, message: str) -> str:
+    return f"{state.failure}; {message}" if state.failure else message
 
 
 def _days(duration: timedelta) -> str:

@@ -18,6 +18,7 @@ from capstan.domain.rollout import (
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert
+from capstan.domain.trouble import Trouble
 from capstan.domain.versions import ModelVersion, Readiness, SystemName, VersionName
 
 
@@ -80,6 +81,11 @@ class SystemState:
     away: Mapping[str, int] = field(default_factory=dict)
     """Parts that do not answer now, with the number of the outage."""
     outages: int = 0
+    met: tuple[str, ...] = ()
+    """Parts that have answered at least once: only these can be missed at once."""
+    troubles: Mapping[str, str] = field(default_factory=dict)
+    """Parts that cannot start or go on now, with the reason that was told."""
+    troubles_told: int = 0
     incarnation: str = ""
     """When this system began; tells it from a deleted one of the same name."""
 
@@ -128,6 +134,8 @@ class SystemObservation:
     """Every part that did not answer in this look."""
     answered: frozenset[str] = frozenset()
     """Every part that did."""
+    troubles: tuple[Trouble, ...] | Away = ()
+    """Of all parts that cannot start or go on by themselves."""
     watched: tuple[VersionName, datetime] | None = None
     """What the monitor was last told to watch; None: not told since the loop began."""
     versions: Mapping[VersionName, ModelVersion] = field(default_factory=dict)

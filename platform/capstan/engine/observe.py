@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -21,6 +21,7 @@ from capstan.domain.rollout import (
 from capstan.domain.system import Surroundings
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.triggers import Alert
+from capstan.domain.trouble import Trouble
 from capstan.domain.versions import ModelVersion, RunName, VersionName
 from capstan.errors import UnavailableError
 from capstan.ports.measurements import AlertSource, EvidenceSource, OperationMetrics
@@ -46,6 +47,7 @@ class Eyes:
     evidence: EvidenceSource
     metrics: OperationMetrics
     alerts: AlertSource
+    troubles: Callable[[], Sequence[Trouble]]
     away: dict[str, Away] = field(default_factory=dict)
     """Parts that did not answer in this pass."""
     answered: set[str] = field(default_factory=set)
@@ -80,6 +82,14 @@ class Eyes:
     def firing(self) -> tuple[Alert, ...] | Away:
         seen = self._ask("alertmanager", self.alerts.active)
         return seen if isinstance(seen, Away) else tuple(seen)
+
+    def in_trouble(self) -> tuple[Trouble, ...] | Away:
+        """Parts that cannot start or go on by themselves."""
+        try:
+            return tuple(self.troubles())
+        except UnavailableError as error:
+            # Whoever tells of the others is no part of the system.
+            return Away(error.part, error.reason)
 
     def versions(self, names: list[VersionName]) -> dict[VersionName, ModelVersion]:
         found: dict[VersionName, ModelVersion] = {}

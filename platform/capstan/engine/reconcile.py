@@ -6,7 +6,7 @@ state alone. So a pass may be cut off anywhere and the next one goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from capstan.domain.system import (
     TrainingState,
 )
 from capstan.domain.traffic import TrafficSplit
+from capstan.domain.trouble import Trouble
 from capstan.domain.versions import SystemName
 from capstan.engine.apply import Hands
 from capstan.engine.observe import Eyes
@@ -66,11 +67,13 @@ class Engine:
         clock: Clock,
         *,
         policy: Callable[[Record], SystemPolicy] = policy_of,
+        troubles: Callable[[], Sequence[Trouble]] = tuple,
     ) -> None:
+        """`troubles` tells which parts cannot start or go on by themselves, and may raise UnavailableError."""
         self._store = store
         self._traffic = traffic
         self._clock = clock
-        self._eyes = Eyes(pipelines, registry, serving, traffic, evidence, operation, alerts)
+        self._eyes = Eyes(pipelines, registry, serving, traffic, evidence, operation, alerts, troubles)
         self._hands = Hands(store, pipelines, registry, serving, traffic, monitoring)
         self._policy = policy
         self._known_policy: tuple[int, SystemPolicy] | None = None
@@ -204,6 +207,7 @@ class _Pass:
         if not isinstance(alerts, Away):
             # A replay that was killed goes on a tick before what its monitor has decided already.
             alerts = tuple(alert for alert in alerts if alert.as_of <= self._now)
+        troubles = self._eyes.in_trouble()
         named = [command.version for command in state.commands if command.version is not None]
         seen = SystemObservation(
             name=name,
@@ -218,6 +222,7 @@ class _Pass:
             away=tuple(self._eyes.away.values()),
             answered=frozenset(self._eyes.answered),
             obstacle=self._obstacle,
+            troubles=troubles,
         )
         plan = plan_system(state, seen, self._policy, now=self._now)
         plans = [*self._plans, plan]
@@ -232,6 +237,7 @@ class _Pass:
             steps=self._policy.rollout.steps,
             alerts=alerts,
             obstacle=self._obstacle,
+            troubles=() if isinstance(troubles, Away) else troubles,
         )
         self._carry_out(self._system, plan, summary)
 

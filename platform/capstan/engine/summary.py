@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from capstan.domain.actions import Away, Plan, Waiting, most_urgent
+from capstan.domain.retraining import describe_circuit
 from capstan.domain.rollout import (
     RolloutPhase,
     RolloutRequest,
@@ -24,6 +25,7 @@ from capstan.domain.system import Surroundings, SystemState, TrainingState
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.training import RunPhase
 from capstan.domain.triggers import Alert
+from capstan.domain.trouble import Trouble
 from capstan.domain.versions import ModelVersion, VersionName
 from capstan.engine.policies import DRIFT_ALERTS
 from capstan.ports.store import Record
@@ -66,6 +68,7 @@ def summarize(
     steps: tuple[Step, ...] = (),
     alerts: Sequence[Alert] | Away = (),
     obstacle: str = "",
+    troubles: Sequence[Trouble] = (),
 ) -> dict[str, Any]:
     """Printer columns and conditions of an MLSystem; a condition's time moves only when its status does.
 
@@ -74,13 +77,16 @@ def summarize(
     champion, challenger = state.champion, state.rollout.challenger if state.rollout else None
     waits = [plan for plan in plans if plan.waiting is not Waiting.NOTHING]
     urgent = most_urgent(*(plan.waiting for plan in waits))
-    message = next((plan.message for plan in waits if plan.waiting is urgent), "")
+    waited_for = next((plan.message for plan in waits if plan.waiting is urgent), "")
+    # What is in the way first: a line of `kubectl get -o wide` is cut off at its end.
+    message = "; ".join(filter(None, [*map(str, troubles), waited_for]))[:_LONGEST_MESSAGE]
     phase = phase_of(state, rollout)
-    stuck = _stuck(state, obstacle)
+    degraded = _degraded(state, obstacle, troubles)
+    stuck = _stuck(state, degraded, is_idle=state.run is None and state.rollout is None)
     conditions = [
         _ready(champion, here),
         Condition("Progressing", bool(state.run or state.rollout), phase, message),
-        _degraded(state, obstacle),
+        degraded,
         _traffic(state, rollout, here, steps),
         _evidence(rollout),
         Condition("Reconciling", champion is None and not stuck.holds, phase, message),
@@ -89,6 +95,7 @@ def summarize(
     return {
         "observedGeneration": record.generation,
         "phase": phase,
+        "message": message,
         "champion": _version(champion, here),
         "challenger": _version(challenger, here),
         "drift": _drift(champion, alerts),
@@ -139,25 +146,32 @@ def _of_work(phase: str, message: str, *, done: bool, is_final: bool) -> list[Co
     ]
 
 
-def _degraded(state: SystemState, obstacle: str) -> Condition:
-    """The cause that a person must mend first, of those that there are."""
+def _degraded(state: SystemState, obstacle: str, troubles: Sequence[Trouble]) -> Condition:
+    """Everything that is not as it should be; the reason is that of what a person must mend first."""
+    retraining = state.retraining
+    found: list[tuple[str, str]] = []
     if obstacle:
-        return Condition("Degraded", True, "ObjectRefused", obstacle[:_LONGEST_MESSAGE])
-    if state.retraining.circuit_open:
-        return Condition("Degraded", True, "CircuitOpen", ", ".join(sorted(state.away)))
-    return Condition(
-        "Degraded", bool(state.away), "PartAway" if state.away else "Healthy", ", ".join(sorted(state.away))
-    )
+        found.append(("ObjectRefused", obstacle))
+    if retraining.circuit_open:
+        found.append(("CircuitOpen", describe_circuit(retraining)))
+    found += [(trouble.reason, str(trouble)) for trouble in troubles]
+    if retraining.failures and not retraining.circuit_open:
+        found.append(("TrainingFailed", retraining.failure))
+    if state.away:
+        found.append(("PartAway", f"does not answer: {', '.join(sorted(state.away))}"))
+    if not found:
+        return Condition("Degraded", False, "Healthy")
+    message = "; ".join(text for _, text in found if text)
+    return Condition("Degraded", True, found[0][0], message[:_LONGEST_MESSAGE])
 
 
-def _stuck(state: SystemState, obstacle: str) -> Condition:
-    """Whether nothing will ever serve unless a person acts."""
-    if state.champion is None and obstacle:
-        return Condition("Stalled", True, "ObjectRefused", obstacle[:_LONGEST_MESSAGE])
-    if state.champion is None and state.retraining.circuit_open:
-        why = "trainings failed in a row; `capstan resume` closes the circuit"
-        return Condition("Stalled", True, "CircuitOpen", why)
-    return Condition("Stalled", False, "Going")
+def _stuck(state: SystemState, degraded: Condition, *, is_idle: bool) -> Condition:
+    """Whether nothing will ever serve unless a person acts, or is waited for long."""
+    if state.champion is not None or not degraded.holds or degraded.reason == "PartAway":
+        return Condition("Stalled", False, "Going")
+    if degraded.reason == "TrainingFailed" and not is_idle:
+        return Condition("Stalled", False, "Going")
+    return Condition("Stalled", True, degraded.reason, degraded.message)
 
 
 def _ready(champion: ModelVersion | None, here: Surroundings) -> Condition:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -93,12 +93,6 @@ class IdleSystem:
 
     def settle(self) -> None:
         return
-
-    def missing(self) -> str:
-        return ""
-
-    def troubles(self) -> Mapping[VersionName, str]:
-        return {}
 
 
 def _without_pods(document: Object) -> Object:

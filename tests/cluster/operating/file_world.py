@@ -202,12 +202,6 @@ class FileSystem:
     def settle(self) -> None:
         return
 
-    def missing(self) -> str:
-        return ""
-
-    def troubles(self) -> dict[VersionName, str]:
-        return {}
-
 
 class FileWiring:
     """Wires systems to a folder of files."""

@@ -1,0 +1,73 @@
+"""All that is in the way of one system in a cluster: pods that do not start, missing alert rules."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from capstan.adapters.kube_alerting import Alerting
+from capstan.adapters.kube_client import Object
+from capstan.adapters.kube_troubles import PodTroubles
+from capstan.cluster.names import COMPONENT_LABEL, RUN_LABEL, VERSION_LABEL
+from capstan.domain.trouble import Trouble
+from capstan.domain.versions import VersionName
+from capstan.errors import CapstanError, UnavailableError
+
+_ASK_AGAIN_SECONDS = 60.0
+"""Alert rules that were in force a moment ago still are."""
+FIRST_RULES_SECONDS = 240.0
+"""A ConfigMap that is mounted follows its object within a minute or two: rules that are only written are no trouble."""
+_PARTS = frozenset({"gateway", "collector", "monitor"})
+
+
+def part_of(document: Object) -> str:
+    """What of a system a Deployment or pod belongs to, by its labels; empty: nothing that the system waits for."""
+    labels = document["metadata"].get("labels") or {}
+    component = str(labels.get(COMPONENT_LABEL, ""))
+    if component in _PARTS:
+        return component
+    if component == "model":
+        return str(labels.get(VERSION_LABEL, ""))
+    return f"training {labels.get(RUN_LABEL, '')}".strip() if component == "training" else ""
+
+
+@dataclass
+class SystemTroubles:
+    """Asked by the engine at each look; what costs a call outside the cache is asked seldom."""
+
+    pods: PodTroubles
+    versions: Callable[[], Mapping[VersionName, str]]
+    """What the serving runtime itself says about versions that do not start."""
+    alerting: Alerting
+    clock: Callable[[], float] = time.monotonic
+    _in_force_at: float = field(default=float("-inf"))
+    _missing_since: float | None = None
+
+    def __call__(self) -> tuple[Trouble, ...]:
+        """Raises UnavailableError when the API server does not answer."""
+        found = {trouble.part: trouble for trouble in self.pods()}
+        for name, why in self.versions().items():
+            found.setdefault(str(name), Trouble(str(name), "VersionNotStarting", why))
+        rules = self._rules()
+        if rules:
+            found["alerting"] = Trouble("alerting", "AlertingIncomplete", rules)
+        return tuple(found.values())
+
+    def _rules(self) -> str:
+        """What alert rules still lack; empty: nothing, or not for long enough to be told."""
+        now = self.clock()
+        if now - self._in_force_at < _ASK_AGAIN_SECONDS:
+            return ""
+        try:
+            missing = self.alerting.ensure()
+        except UnavailableError:
+            raise
+        except CapstanError as error:
+            missing = str(error)
+        if not missing:
+            self._in_force_at, self._missing_since = now, None
+            return ""
+        if self._missing_since is None:
+            self._missing_since = now
+        return missing if now - self._missing_since >= FIRST_RULES_SECONDS else ""
