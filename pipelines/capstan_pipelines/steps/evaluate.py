@@ -51,6 +51,7 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
                     "rows": len(truth),
                     "positives": int(truth.sum()),
                     "metrics": metrics,
+                    "standard_errors": _standard_errors(job, test, truth, probability),
                     "champion": None if champion is None else champion.name,
                     "champion_metrics": None if rival is None else evaluate(truth, rival),
                     "slices": [asdict(part) for part in slices],
@@ -64,6 +65,18 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
                 [f"{metric} {metrics[metric]:.4f} on {len(truth):,} rows", *(gate.message for gate in gates)]
             )
         )
+
+
+def _standard_errors(
+    job: Job, test: pa.Table, truth: Booleans, probability: Floats
+) -> dict[str, float | None]:
+    """Of the metric that is watched online: a drop below a lucky test window is none."""
+    from capstan.monitoring.quality import measure
+
+    spec = job.system.spec
+    metric = spec.monitoring.quality.metric
+    days = days_of(test, spec.data.keys.time, spec.data.time_zone)
+    return {metric: measure(metric, truth, probability, days).standard_error}
 
 
 def _chosen(job: Job, cases: Parted, choice: dict[str, Any]) -> Floats:

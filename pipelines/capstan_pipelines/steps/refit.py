@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from capstan.evaluation.metrics import Floats
 from capstan.spec.system import MLSystem
 from capstan.training.job import Job
 from capstan_pipelines.steps.cases import Parted
 from capstan_pipelines.steps.learning import candidate_named, windowed
 from capstan_pipelines.steps.progress import step
+
+REQUEST_ROWS = 500
+"""Few enough that a model service answers them by the path for single rows."""
 
 
 def run(
@@ -24,7 +31,7 @@ def run(
     with step("refit") as say:
         job, cases = Job(job_folder), Parted.read(Path(cases_folder))
         choice = json.loads(Path(choice_file).read_text())
-        metrics = json.loads(Path(evaluation_file).read_text())["metrics"]
+        evaluation = json.loads(Path(evaluation_file).read_text())
         spec = job.system.spec
         parts = [cases.training, cases.validation] + [cases.test] * spec.data.split.refit
         rows = windowed(job, cases, np.concatenate(parts))
@@ -51,19 +58,35 @@ def run(
             write_model(
                 folder,
                 pipeline=fitted.pipeline,
-                manifest=_manifest(job, table, choice["name"], metrics, fitted.pipeline),
+                manifest=_manifest(job, table, choice["name"], evaluation, fitted.pipeline),
                 spec=job.spec,
                 sample=take_sample(table, columns),
                 factories=job.factories,
             )
             predictions = predict(fitted.pipeline, table, threads=threads)
-        say(f"{choice['name']} learnt from {table.num_rows:,} rows; fitting detectors")
-        detectors.save(detectors.fit(table, job.system, predictions=predictions), folder / "detectors")
+            say(f"{choice['name']} learnt from {table.num_rows:,} rows; fitting detectors")
+            reference = detectors.fit(
+                table, job.system, predictions=predictions, served=_served(folder, table.select(columns))
+            )
+        detectors.save(reference, folder / "detectors")
         say(f"{choice['name']} learnt from {table.num_rows:,} rows")
 
 
+def _served(folder: Path, table: pa.Table) -> Callable[[npt.NDArray[np.int64]], Floats]:
+    """Predicts rows of the table as the model service will answer them, one request each."""
+    from capstan.serving.model import as_requests, load
+
+    model = load(folder)
+
+    def predictions(rows: npt.NDArray[np.int64]) -> Floats:
+        batches = np.array_split(rows, max(1, math.ceil(len(rows) / REQUEST_ROWS)))
+        return np.concatenate([model.predict_rows(as_requests(table.take(batch))) for batch in batches])
+
+    return predictions
+
+
 def _manifest(
-    job: Job, table: pa.Table, candidate: str, metrics: dict[str, float], pipeline: Any
+    job: Job, table: pa.Table, candidate: str, evaluation: dict[str, Any], pipeline: Any
 ) -> dict[str, Any]:
     from capstan.data import request_schema
 
@@ -82,5 +105,6 @@ def _manifest(
         "classes": [bool(label) for label in pipeline.classes_],
         "rows": table.num_rows,
         "seed": job.seed,
-        "metrics": metrics,
+        "metrics": evaluation["metrics"],
+        "standard_errors": evaluation["standard_errors"],
     }

@@ -17,6 +17,15 @@ Booleans = npt.NDArray[np.bool_]
 THRESHOLD = 0.5
 CALIBRATION_BINS = 10
 LOWER_IS_BETTER = frozenset({"logLoss", "brierScore", "calibrationError"})
+_KEPT_BITS = 40
+"""Of the 53 of a prediction, wherever equality or a bound counts: the last ones differ between paths and machines."""
+
+
+def settled(probability: Floats) -> Floats:
+    """The predictions to 12 digits, so that rows of one prediction are a tie whoever computed it."""
+    mantissa, exponent = np.frexp(probability)
+    rounded: Floats = np.ldexp(np.rint(np.ldexp(mantissa, _KEPT_BITS)), exponent - _KEPT_BITS)
+    return rounded
 
 
 def roc_auc(truth: Booleans, probability: Floats) -> float:
@@ -113,4 +122,5 @@ def evaluate(truth: Booleans, probability: Floats) -> dict[str, float]:
     """All metrics by name; nan where the window does not define one. A prediction that is no number makes all nan."""
     if not len(truth) or not np.isfinite(probability).all():
         return dict.fromkeys(METRICS, math.nan)
+    probability = settled(probability)
     return {name: metric(truth, probability) for name, metric in METRICS.items()}

@@ -15,6 +15,8 @@ from datetime import timedelta
 MONTH = timedelta(days=365.25 / 12)
 FACTOR = 1.25
 BLOCKS_PER_P = 3
+QUALITY_SHARE = 0.5
+"""Of the budget of false alarms; the rest is for inputs and predictions."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from typing import Any, NamedTuple
 
@@ -13,7 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from capstan.errors import InvalidDataError
 from capstan.features.columns import numbers, texts, type_of
 from capstan.features.values import ColumnType
-from capstan.monitoring.calibration import Threshold, false_breach_probability, leave_out, threshold
+from capstan.monitoring.atoms import Atoms
+from capstan.monitoring.calibration import (
+    QUALITY_SHARE,
+    Threshold,
+    false_breach_probability,
+    leave_out,
+    threshold,
+)
 from capstan.monitoring.distances import category_noise, ks_noise, spread_of
 from capstan.monitoring.payloads import Kind
 from capstan.monitoring.reference import PREDICTION, FeatureReference, Reference
@@ -29,6 +36,7 @@ LEAST_BLOCK_SHARE = 0.3
 """Of the median block's rows; emptier blocks are left out."""
 
 Table = Mapping[str, ArrayLike]
+Served = Callable[[NDArray[np.int64]], ArrayLike]
 
 
 class _Strides(NamedTuple):
@@ -44,12 +52,15 @@ class _Blocks(NamedTuple):
     noise: float
 
 
-def fit(reference: Any, system: MLSystem, *, predictions: ArrayLike | None = None) -> Reference:
+def fit(
+    reference: Any, system: MLSystem, *, predictions: ArrayLike | None = None, served: Served | None = None
+) -> Reference:
     """The reference of a version, from the rows it was trained on.
 
     `reference` is a pandas DataFrame, a pyarrow Table or a mapping of arrays with the raw feature columns and the time
     column; `predictions` are scores of the same rows, best from a model that had not seen them: a model is surer of
-    rows that it was fitted on. Raises InvalidDataError.
+    rows that it was fitted on. `served` predicts rows, by their numbers, as requests are answered: the sample that
+    windows are compared with is made by it; None: taken from `predictions`. Raises InvalidDataError.
     """
     columns = _columns(reference)
     spec = system.spec
@@ -59,7 +70,10 @@ def fit(reference: Any, system: MLSystem, *, predictions: ArrayLike | None = Non
     watched = len(spec.features) + (predictions is not None)
     drift = spec.monitoring.drift
     probability = false_breach_probability(
-        drift.false_alarms_per_month, spec.monitoring.window.duration, watched, drift.consecutive
+        (1 - QUALITY_SHARE) * drift.false_alarms_per_month,
+        spec.monitoring.window.duration,
+        watched,
+        drift.consecutive,
     )
     features = []
     for feature in spec.features:
@@ -74,7 +88,10 @@ def fit(reference: Any, system: MLSystem, *, predictions: ArrayLike | None = Non
         )
     prediction = None
     if predictions is not None:
-        scores = np.asarray(predictions, dtype=np.float64)[order]
+        scores = np.array(predictions, dtype=np.float64)[order]
+        if served is not None:
+            compared = _evenly(np.flatnonzero(np.isfinite(scores)))
+            scores[compared] = served(order[compared])
         prediction = _fit_feature(
             PREDICTION, PREDICTION, "numeric", ColumnType.NUMBER, scores, strides, probability
         )
@@ -94,6 +111,7 @@ def _fit_feature(
     vocabulary: tuple[str, ...] = ()
     if kind == "numeric":
         present = np.isfinite(values)
+        values = Atoms.of(_evenly(values[present])).snap(values)
         sample: NDArray[Any] = _evenly(values[present])
         grid = (
             np.unique(np.quantile(sample, np.linspace(0, 1, GRID), method="lower")) if len(sample) else sample

@@ -17,12 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from capstan.monitoring.calibration import false_breach_probability
+from capstan.monitoring.atoms import Atoms
+from capstan.monitoring.calibration import QUALITY_SHARE, false_breach_probability
 from capstan.monitoring.detectors import Detector
 from capstan.monitoring.distances import of_counts
 from capstan.monitoring.pairing import CLOSED_COVERAGE
 from capstan.monitoring.payloads import INPUT_PREFIX
-from capstan.monitoring.quality import judge_drop, measure
+from capstan.monitoring.quality import QualityReference, judge_drop, measure
 from capstan.monitoring.reading import PayloadReader, day_starts, microseconds
 from capstan.monitoring.reference import FeatureReference, Reference
 from capstan.monitoring.served import served_with_labels
@@ -52,7 +53,7 @@ class Measuring:
     reader: PayloadReader
     reference: Reference
     detectors: dict[str, Detector]
-    quality_reference: float | None
+    quality_reference: QualityReference | None
     """The quality metric on the version's test window; None: its manifest does not tell."""
     exact_rows: int = EXACT_ROWS
 
@@ -122,7 +123,7 @@ class Measuring:
                 answered,
                 len(labelled),
                 coverage,
-                reference=self.quality_reference,
+                reference=self.quality_reference.value if self.quality_reference is not None else None,
                 floor=self._floor(),
                 decision=decision,
                 reason=reason,
@@ -165,12 +166,12 @@ class Measuring:
         if self.quality_reference is None:
             return None
         lower = quality.metric in LOWER_IS_BETTER
-        return self.quality_reference + (quality.max_drop if lower else -quality.max_drop)
+        return self.quality_reference.value + (quality.max_drop if lower else -quality.max_drop)
 
     def _error_probability(self) -> float:
         watched = self.system.spec.monitoring
         allowed = false_breach_probability(
-            watched.drift.false_alarms_per_month, watched.window.duration, 1, 1
+            QUALITY_SHARE * watched.drift.false_alarms_per_month, watched.window.duration, 1, 1
         )
         return min(LARGEST_ERROR_PROBABILITY, allowed)
 
@@ -239,14 +240,16 @@ class _Gatherer:
 class _Numbers(_Gatherer):
     def __init__(self, feature: FeatureReference, detector: Detector | None, is_large: bool) -> None:
         super().__init__(feature, detector, is_large)
+        self._atoms = Atoms.of(feature.sample.astype(np.float64))
         self._sketch = Sketch(feature.sample) if is_large and len(feature.sample) else None
-        self._kept: list[NDArray[np.float64]] = []
+        self._kept: list[NDArray[np.floating[Any]]] = []
 
     def add(self, values: pa.Array | pa.ChunkedArray) -> None:
         self._rows += len(values)
         if not pa.types.is_floating(values.type):
             values = _as_numbers(values)
         numbers = values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy()
+        numbers = self._atoms.snap(numbers)
         # One NaN would make alibi-detect's p-value NaN and hide any shift: what is not finite is missing.
         if self._sketch is not None:
             before = self._sketch.rows

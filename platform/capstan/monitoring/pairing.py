@@ -28,6 +28,8 @@ CLIP = 0.001
 """Probabilities are clipped to [CLIP, 1 - CLIP], so that one loss is at most 6.91."""
 DECISION = 0.5
 """Probability from which on a class counts as decided; for the reported disagreement alone."""
+SAME = 1e-6
+"""Probabilities that differ by less decide alike: two versions may have come to one value by different paths."""
 _UNIT = 1e-12
 
 _LOSS = {
@@ -70,7 +72,7 @@ select blocks.start as start, count(*) as pairs, count(distinct request_id) as r
   count(*) filter (labelled) as labelled, count(*) filter (without) as without,
   coalesce(sum(difference), 0)::double as difference,
   count(*) filter (labelled and (cp <> p or cq <> q)) as clipped,
-  count(*) filter ((p >= $decision) <> (q >= $decision)) as disagreeing
+  count(*) filter ((p >= $decision) <> (q >= $decision) and abs(p - q) > $same) as disagreeing
 from judged asof join blocks on judged.time >= blocks.start
 group by blocks.start order by blocks.start
 """  # noqa: S608
@@ -130,6 +132,7 @@ class Pairing:
             clip=CLIP if self._loss == "logLoss" else 0.0,
             unit=_UNIT,
             decision=DECISION,
+            same=SAME,
             champion=champion,
             challenger=challenger,
         ).to_pylist()

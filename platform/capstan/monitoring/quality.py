@@ -2,7 +2,8 @@
 
 Rows of one day are alike, so the standard error is that of a jackknife over days, which holds for every metric. A drop
 counts when the metric is worse than the reference by more than `maxDrop` and a one-sided bound, from Student's t with
-days - 1 degrees of freedom, excludes that it is no worse at all.
+days - 1 degrees of freedom, excludes that it is no worse at all. The reference has an error too: a test window that was
+lucky would else alarm for as long as the version lives.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from capstan.evaluation.metrics import METRICS, Booleans, Floats
+from capstan.evaluation.metrics import METRICS, Booleans, Floats, settled
 from capstan.spec.metrics import LOWER_IS_BETTER
 
 LEAST_DAYS = 3
@@ -34,7 +35,7 @@ class Quality:
 
 def measure(metric: str, truth: Booleans, scores: Floats, days: NDArray[np.int64]) -> Quality:
     """The metric with its standard error; `days` says of which day each row is."""
-    compute = METRICS[metric]
+    compute, scores = METRICS[metric], settled(scores)
     value = compute(truth, scores) if len(truth) else math.nan
     present = np.unique(days)
     if not math.isfinite(value):
@@ -49,6 +50,15 @@ def measure(metric: str, truth: Booleans, scores: Floats, days: NDArray[np.int64
 
 
 @dataclass(frozen=True)
+class QualityReference:
+    """The metric on the version's test window."""
+
+    value: float
+    standard_error: float = 0.0
+    """0: not known, or too few days."""
+
+
+@dataclass(frozen=True)
 class Drop:
     """How much worse than the reference, and whether that is an alert."""
 
@@ -59,14 +69,14 @@ class Drop:
 
 
 def judge_drop(
-    metric: str, quality: Quality, reference: float, *, max_drop: float, error_probability: float
+    metric: str, quality: Quality, reference: QualityReference, *, max_drop: float, error_probability: float
 ) -> Drop | None:
     """The drop below the reference; None where the metric itself is unknown."""
-    if quality.value is None or not math.isfinite(reference):
+    if quality.value is None or not math.isfinite(reference.value):
         return None
-    drop = quality.value - reference if metric in LOWER_IS_BETTER else reference - quality.value
+    drop = quality.value - reference.value if metric in LOWER_IS_BETTER else reference.value - quality.value
     if quality.standard_error is None:
         return Drop(drop, None, False)
     quantile = float(stdtrit(quality.days - 1, 1 - error_probability))
-    bound = drop - quantile * quality.standard_error
+    bound = drop - quantile * math.hypot(quality.standard_error, reference.standard_error)
     return Drop(drop, bound, drop > max_drop and bound > 0)

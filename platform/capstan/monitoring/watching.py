@@ -13,6 +13,7 @@ from capstan.errors import InvalidDataError
 from capstan.monitoring.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from capstan.monitoring.detectors import DetectorKind, load, load_reference
 from capstan.monitoring.measuring import Measuring
+from capstan.monitoring.quality import QualityReference
 from capstan.monitoring.reading import PayloadReader
 from capstan.monitoring.reference import Reference
 from capstan.monitoring.windows import Watch
@@ -146,13 +147,16 @@ class Watcher:
             self._measuring = (watch.model_dir, measuring)
         return self._measuring[1]
 
-    def _test_metric(self, model: Path) -> float | None:
+    def _test_metric(self, model: Path) -> QualityReference | None:
         try:
-            metrics = orjson.loads((model / "manifest.json").read_bytes()).get("metrics") or {}
+            manifest = orjson.loads((model / "manifest.json").read_bytes())
+            found = [manifest.get(name) or {} for name in ("metrics", "standard_errors")]
         except (OSError, ValueError) as error:
             raise InvalidDataError(f"{model}/manifest.json: cannot be read: {error}") from error
-        value = metrics.get(self._system.spec.monitoring.quality.metric)
-        return float(value) if isinstance(value, int | float) else None
+        value, error_of = (part.get(self._system.spec.monitoring.quality.metric) for part in found)
+        if not isinstance(value, int | float):
+            return None
+        return QualityReference(float(value), float(error_of) if isinstance(error_of, int | float) else 0.0)
 
     @property
     def _duration(self) -> timedelta:

@@ -167,8 +167,12 @@ def sample_rows(table: Path, names: Sequence[str]) -> list[dict[str, object]]:
     """The first rows of a Parquet file as requests would carry them; raises ValueError or OSError."""
     import pyarrow.parquet
 
-    rows = pyarrow.parquet.read_table(table, columns=list(names)).slice(0, SELF_TEST_ROWS).to_pylist()
-    return [{name: _json_value(value) for name, value in row.items()} for row in rows]
+    return as_requests(pyarrow.parquet.read_table(table, columns=list(names)).slice(0, SELF_TEST_ROWS))
+
+
+def as_requests(table: Any) -> list[dict[str, object]]:
+    """The rows of an Arrow table as requests would carry them."""
+    return [{name: _json_value(value) for name, value in row.items()} for row in table.to_pylist()]
 
 
 def _edge_rows(manifest: Manifest) -> Iterator[dict[str, object]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from capstan.evaluation.metrics import METRICS
-from capstan.monitoring.quality import judge_drop, measure
+from capstan.monitoring.quality import QualityReference, judge_drop, measure
 from capstan.spec.metrics import METRICS as KNOWN
 
 
@@ -25,14 +25,13 @@ def test_every_metric_of_the_grammar_can_be_watched() -> None:
 def test_a_window_of_one_class_has_no_auc() -> None:
     found = measure("rocAuc", np.ones(50, dtype=bool), np.linspace(0, 1, 50), np.repeat(np.arange(5), 10))
     assert (found.value, found.standard_error) == (None, None)
-    assert judge_drop("rocAuc", found, 0.8, max_drop=0.05, error_probability=0.05) is None
+    assert judge_drop("rocAuc", found, QualityReference(0.8), max_drop=0.05, error_probability=0.05) is None
 
 
 def test_two_days_are_too_few_to_blame_more_than_chance() -> None:
     truth, scores, day = days_of(np.random.default_rng(2), 2, 500, skill=0.0)
-    drop = judge_drop(
-        "rocAuc", measure("rocAuc", truth, scores, day), 0.9, max_drop=0.05, error_probability=0.05
-    )
+    found = measure("rocAuc", truth, scores, day)
+    drop = judge_drop("rocAuc", found, QualityReference(0.9), max_drop=0.05, error_probability=0.05)
     assert drop is not None
     assert drop.drop > 0.05
     assert not drop.is_breach
@@ -41,7 +40,7 @@ def test_two_days_are_too_few_to_blame_more_than_chance() -> None:
 def test_without_a_drop_false_alarms_keep_to_their_probability_and_a_real_drop_is_found() -> None:
     rng = np.random.default_rng(3)
     truth, scores, _ = days_of(rng, 400, 300)
-    reference = METRICS["rocAuc"](truth, scores)
+    reference = QualityReference(METRICS["rocAuc"](truth, scores))
     alarms, found = 0, 0
     for _ in range(200):
         same = measure("rocAuc", *days_of(rng, 7, 60))
@@ -56,6 +55,28 @@ def test_without_a_drop_false_alarms_keep_to_their_probability_and_a_real_drop_i
 def test_a_rise_of_a_loss_is_a_drop_in_quality() -> None:
     truth, scores, day = days_of(np.random.default_rng(4), 7, 400)
     quality = measure("logLoss", truth, scores, day)
-    better = judge_drop("logLoss", quality, quality.value + 0.3, max_drop=0.05, error_probability=0.05)
-    worse = judge_drop("logLoss", quality, quality.value - 0.3, max_drop=0.05, error_probability=0.05)
+    better = judge_drop(
+        "logLoss", quality, QualityReference(quality.value + 0.3), max_drop=0.05, error_probability=0.05
+    )
+    worse = judge_drop(
+        "logLoss", quality, QualityReference(quality.value - 0.3), max_drop=0.05, error_probability=0.05
+    )
     assert (better.is_breach, worse.is_breach) == (False, True)
+
+
+def test_a_lucky_test_window_does_not_alarm_for_the_life_of_a_version() -> None:
+    rng = np.random.default_rng(5)
+    blamed = {"known": 0, "unknown": 0}
+    for _ in range(60):
+        test = measure("rocAuc", *days_of(rng, 14, 40, wander=0))
+        references = {
+            "known": QualityReference(test.value, test.standard_error),
+            "unknown": QualityReference(test.value),
+        }
+        for _ in range(10):
+            window = measure("rocAuc", *days_of(rng, 7, 40, wander=0))
+            for name, reference in references.items():
+                drop = judge_drop("rocAuc", window, reference, max_drop=0.0, error_probability=0.02)
+                blamed[name] += drop.is_breach
+    assert blamed["known"] <= 600 * 0.02 + 3 * (600 * 0.02) ** 0.5
+    assert blamed["unknown"] > blamed["known"]
