@@ -144,9 +144,16 @@ class Cluster:
         self.history.append(self.config_map)
         return self.config_map
 
+    def restore(self, copied: Object | None) -> None:
+        """Somebody applies what they have kept of it."""
+        assert copied is not None
+        self.config_map = copy.deepcopy(copied)
+        self.config_map["metadata"]["resourceVersion"] = str(len(self.history) + 1)
+        self.history.append(self.config_map)
+
     def mount(self, folder: Path) -> None:
         """As the kubelet does: all keys at once, by a link."""
-        version = self.config_map["metadata"]["resourceVersion"] if self.config_map else "0"
+        version = str(time.monotonic_ns())
         data = folder / f"..{version}"
         data.mkdir(parents=True, exist_ok=True)
         for key, text in (self.config_map or {}).get("data", {}).items():
@@ -301,6 +308,76 @@ def test_a_config_map_that_was_deleted_is_written_anew_with_newer_numbers(world:
     world.apply(split(50, 50))
     assert world.fleet.read_back() == split(50, 50)
     assert int(data_of(world, "generation")) > generation
+
+
+def test_an_old_copy_of_the_whole_config_map_is_put_back_to_what_was_wanted(world: World) -> None:
+    """Its number too is an old one: pods refuse what is told under it."""
+    world.apply(split(75, 25, salt="r1"))
+    old = copy.deepcopy(world.cluster.config_map)
+    world.apply(split(50, 50, salt="r1"))
+    generation = int(data_of(world, "generation"))
+    load = world.start(keyed=True, connections=4, pause=0.01)
+    world.cluster.restore(old)
+    found = world.fleet.read_back()
+    assert found is not None
+    assert found != split(50, 50, salt="r1")
+    world.apply(split(50, 50, salt="r1"))
+    assert load.end().failed == 0
+    assert world.fleet.read_back() == split(50, 50, salt="r1")
+    assert int(data_of(world, "generation")) > generation
+    late = world.add_pod()
+    eventually(late.is_ready)
+    assert late.split() == split(50, 50, salt="r1")
+
+
+def test_after_an_old_copy_was_put_back_the_next_step_goes_on_from_what_pods_obey(world: World) -> None:
+    """And no state of the ConfigMap routes to the version that the copy knew and that is gone."""
+    world.apply(champion_only(V3))
+    old = copy.deepcopy(world.cluster.config_map)
+    world.apply(split(75, 25))
+    world.services[V3].stop()
+    world.cluster.restore(old)
+    since = len(world.cluster.history)
+    world.apply(split(50, 50))
+    assert world.fleet.read_back() == split(50, 50)
+    for state in world.cluster.history[since:]:
+        table = json.loads(state["data"]["routes.json"])["resources"][0]
+        assert "arm-v3" not in envoy_config.used_clusters(table)
+        assert "arm-v3" not in state["data"]["clusters.json"]
+
+
+NUMBERS = {"lower": "1", "none": "", "a word": "newest", "huge": "9" * 40, "negative": "-5"}
+
+
+@pytest.mark.parametrize("number", NUMBERS.values(), ids=NUMBERS.keys())
+def test_a_number_that_somebody_edited_stops_no_further_step(world: World, number: str) -> None:
+    world.apply(split(75, 25))
+    assert world.cluster.config_map is not None
+    world.cluster.config_map["data"]["generation"] = number
+    pod = world.cluster.pods[0]
+    world.cluster.mount(pod.config)
+    time.sleep(2.5)
+    assert pod.is_alive(), "it has looked at what is mounted"
+    world.apply(split(50, 50))
+    assert world.fleet.read_back() == split(50, 50)
+    late = world.add_pod()
+    eventually(late.is_ready)
+    assert late.split() == split(50, 50)
+
+
+def test_a_higher_number_with_an_old_split_that_pods_have_followed_is_put_back(world: World) -> None:
+    world.apply(split(75, 25))
+    old = copy.deepcopy(world.cluster.config_map)
+    world.apply(split(50, 50))
+    assert old is not None
+    old["data"]["generation"] = str(int(data_of(world, "generation")) + 1000)
+    world.cluster.restore(old)
+    for pod in world.cluster.pods:
+        world.cluster.mount(pod.config)
+    eventually(lambda: all(pod.split() == split(75, 25) for pod in world.cluster.pods))
+    world.apply(split(50, 50))
+    assert world.fleet.read_back() == split(50, 50)
+    assert all(pod.split() == split(50, 50) for pod in world.cluster.pods)
 
 
 def test_applying_what_is_so_writes_nothing(lasting: World) -> None:

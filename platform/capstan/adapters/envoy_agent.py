@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import httpx
 from capstan.adapters.envoy_host import GENERATION_HEADER, PART, Kind
 from capstan.errors import ConflictError, UnavailableError
 
+_KINDS: tuple[Kind, ...] = ("clusters", "routes")
 _TIMEOUT = httpx.Timeout(5.0, connect=2.0)
 
 
@@ -44,6 +46,20 @@ class AgentEnvoy:
 
     def boot(self) -> str:
         return str(self.ask("/config").get("boot", ""))
+
+    def configuration(self) -> tuple[int, Mapping[Kind, str]]:
+        """The number of the newest document that the pod obeys, and both documents; 0 and none before Envoy starts.
+
+        Raises UnavailableError.
+        """
+        found = self.ask("/config")
+        try:
+            documents: dict[Kind, str] = {
+                kind: str(found[kind]["content"]) for kind in _KINDS if kind in found
+            }
+            return max((int(found[kind]["generation"]) for kind in documents), default=0), documents
+        except (KeyError, TypeError, ValueError) as error:
+            raise UnavailableError(PART, f"{self.name}: /config is not understood: {error!r}") from error
 
     def where(self, kind: Kind) -> str:
         return f"pod {self.name}, {kind}"

@@ -8,6 +8,10 @@ told, step by step, and no state of it ever routes to a version that is gone or 
 3. ConfigMap, then pods: the routes of the new split. A pod that starts from here on obeys it.
 4. Wait until nothing is under way to the versions that leave, on any pod; then ConfigMap and pods without them.
 
+Each state of the ConfigMap has a number, and pods refuse what is older than what they obey. The number that the
+ConfigMap says is compared with theirs: if it is lower, somebody has put back an old copy, and what the pods obey is
+where the next change begins.
+
 A pod whose volume was mounted before step 3 and that starts after it asks its peers, who have been told by then; one
 that listens already is told with the others, ready or not. Only when every ready pod and the ConfigMap say the new
 split does `read_back` say it, and only then may the caller take a version away.
@@ -27,7 +31,7 @@ import orjson
 from capstan.adapters import envoy_config, envoy_host, envoy_stats
 from capstan.adapters.envoy_agent import AgentEnvoy
 from capstan.adapters.envoy_config import GatewaySettings, Json, agreed
-from capstan.adapters.envoy_host import PART, EnvoyHost, Kind
+from capstan.adapters.envoy_host import PART, EnvoyHost, Kind, generation_of
 from capstan.adapters.envoy_order import OrderedTraffic
 from capstan.adapters.envoy_stats import PredictionCounts
 from capstan.adapters.kube_client import Kube, Object
@@ -124,7 +128,7 @@ class EnvoyFleet(OrderedTraffic):
     def _live(self, kind: Kind) -> list[Json]:
         """What any pod obeys or the next one would, by name."""
         found = {resource["name"]: resource for resource in super()._live(kind)}
-        for resource in self._written().resources(kind):
+        for resource in self._newest(self._written()).resources(kind):
             found.setdefault(resource["name"], resource)
         return list(found.values())
 
@@ -146,11 +150,13 @@ class EnvoyFleet(OrderedTraffic):
 
     def _write(self, kind: Kind, content: bytes) -> None:
         written = self._written()
-        if written.data.get(_FILES[kind]) == content.decode() and written.generation > 0:
+        newest = self._newest(written)
+        is_so = written.data.get(_FILES[kind]) == content.decode() and written.generation > 0
+        if is_so and newest is written:
             return
-        data = {**self._empty(), **written.data, _FILES[kind]: content.decode()}
-        # By the clock, so that numbers also go on where somebody deleted the ConfigMap; pods refuse what is older.
-        self._put(data, max(written.generation + 1, int(self._clock())), written.resource_version)
+        data = {**self._empty(), **newest.data, _FILES[kind]: content.decode()}
+        # By the clock, so that numbers also go on where somebody deleted the ConfigMap and no pod was left.
+        self._put(data, max(newest.generation + 1, int(self._clock())), written.resource_version)
 
     def _put(self, data: Mapping[str, str], generation: int, resource_version: str | None) -> None:
         metadata = dict(self._metadata)
@@ -182,6 +188,20 @@ class EnvoyFleet(OrderedTraffic):
         version = found.get("metadata", {}).get("resourceVersion")
         return _Written(found.get("data") or {}, version)
 
+    def _newest(self, written: _Written) -> _Written:
+        """What the ConfigMap says, or what a pod obeys whose number is higher."""
+        newest = written
+        for pod in self._pods():
+            try:
+                generation, documents = self._host(pod, newest.generation).configuration()
+            except UnavailableError:
+                # One that begins or ends is not waited for; one that is ready holds the change up when it is told.
+                continue
+            if generation > newest.generation:
+                data = {_FILES[kind]: content for kind, content in documents.items()}
+                newest = _Written({**data, GENERATION_KEY: str(generation)}, written.resource_version)
+        return newest
+
 
 class _Written:
     """What the ConfigMap says now: what the next pod would obey."""
@@ -193,8 +213,7 @@ class _Written:
 
     @property
     def generation(self) -> int:
-        text = self.data.get(GENERATION_KEY, "")
-        return int(text) if text.isdigit() else 0
+        return generation_of(self.data.get(GENERATION_KEY, "")) or 0
 
     @property
     def split(self) -> TrafficSplit | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,15 @@ _DUMPS: dict[Kind, tuple[str, str]] = {
 }
 GENERATION_HEADER = "x-capstan-generation"
 """Number of the ConfigMap's content that a pushed document belongs to."""
+_GENERATION = re.compile(r"[0-9]{1,18}")
+"""No number that a store of 64 bits could not hold: anybody may have edited it."""
 ADMIN_PATHS = frozenset({"/clusters", "/config_dump", "/stats"})
 """All that is ever asked; the admin port could also stop Envoy or show keys."""
+
+
+def generation_of(text: str) -> int | None:
+    """The number that the text is; None of any other text."""
+    return int(text) if _GENERATION.fullmatch(text) else None
 
 
 class EnvoyHost(Protocol):

@@ -28,7 +28,7 @@ from secrets import compare_digest
 
 from capstan.adapters import envoy_stats
 from capstan.adapters.envoy_config import GatewaySettings
-from capstan.adapters.envoy_host import ADMIN_PATHS, GENERATION_HEADER, EnvoyFiles, Kind
+from capstan.adapters.envoy_host import ADMIN_PATHS, GENERATION_HEADER, EnvoyFiles, Kind, generation_of
 from capstan.errors import CapstanError, ConflictError, UnavailableError
 from capstan.gateway import envoy_process
 from capstan.gateway.documents import Configuration, Document, RefusedError, mounted
@@ -81,16 +81,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(413, f"Content-Length must be given and at most {MAX_BODY_BYTES}")
             return
         body = self.rfile.read(int(length))
-        kind, generation = _KINDS.get(self.path), self.headers.get(GENERATION_HEADER, "")
+        kind, number = _KINDS.get(self.path), self.headers.get(GENERATION_HEADER, "")
+        generation = generation_of(number)
         if not self._is_allowed():
             self._fail(401, "a bearer token is needed: the key `internal` of the system's tokens")
         elif kind is None:
             self._fail(404, f"there is no {self.path} to put here")
-        elif not generation.isdigit():
-            self._fail(400, f"{GENERATION_HEADER}: {generation!r} is no number")
+        elif generation is None:
+            self._fail(400, f"{GENERATION_HEADER}: {number!r} is no number of at most 18 digits")
         else:
             try:
-                self.pod.push(kind, Document(int(generation), body))
+                self.pod.push(kind, Document(generation, body))
             except RefusedError as error:
                 self._fail(422, str(error))
             except ConflictError as error:

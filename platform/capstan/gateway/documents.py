@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from capstan.adapters.envoy_config import Json, members, used_clusters
-from capstan.adapters.envoy_host import Kind
+from capstan.adapters.envoy_host import Kind, generation_of
 
 GENERATION_FILE = "generation"
 
@@ -93,7 +93,9 @@ def mounted(folder: Path) -> Configuration | None:
     try:
         # All keys of one state: the kubelet swaps the link `..data`, so a look through it twice may see two states.
         folder = (folder / "..data").resolve(strict=True) if (folder / "..data").exists() else folder
-        generation = int((folder / GENERATION_FILE).read_text())
+        # What was edited into no number is older than anything else that a pod may know, and better than nothing.
+        number = folder / GENERATION_FILE
+        generation = generation_of(number.read_text().strip() if number.exists() else "") or 0
         configuration = Configuration(
             Document(generation, (folder / "clusters.json").read_bytes()),
             Document(generation, (folder / "routes.json").read_bytes()),

@@ -145,16 +145,35 @@ def test_an_equal_configuration_that_is_mounted_later_moves_nothing(start: Start
     assert pod.configuration.rank == (8, 8)
 
 
+@pytest.mark.parametrize("number", ["x", "", "-1", "9" * 19, "\u0663"])
+def test_what_is_mounted_under_no_number_is_older_than_all_else_and_better_than_nothing(
+    start: Start, tmp_path: Path, number: str
+) -> None:
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    (folder / "generation").write_text(number)
+    (folder / "clusters.json").write_bytes(clusters_of(7, V1).content)
+    (folder / "routes.json").write_bytes(routes_of(7, V1).content)
+    found = mounted(folder)
+    assert found is not None
+    pod, envoy = start()
+    pod.begin([found])
+    assert routed(envoy) == champion_only(V1)
+    other, envoy = start()
+    other.begin([found, configuration(1, V2)])
+    assert routed(envoy) == champion_only(V2)
+    assert not other.follow(found)
+
+
 @pytest.mark.parametrize(
     "files",
     [
         {},
-        {"generation": "x", "clusters.json": '{"resources": []}', "routes.json": '{"resources": []}'},
         {"generation": "7", "clusters.json": '{"resources": []}'},
         {"generation": "7", "clusters.json": "{ not json", "routes.json": '{"resources": []}'},
         {"generation": "7", "clusters.json": '{"resources": []}', "routes.json": "[]"},
     ],
-    ids=["empty", "no number", "a half", "no JSON", "no document"],
+    ids=["empty", "a half", "no JSON", "no document"],
 )
 def test_a_config_map_that_is_empty_or_broken_is_none(tmp_path: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
