@@ -17,7 +17,9 @@ import kopf
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from capstan.adapters.kube_client import RESOURCES, KubeClient, Object
+from capstan.adapters.kube_memory import state_of
 from capstan.cluster.names import SYSTEM_LABEL
+from capstan.errors import CapstanError
 from capstan_operator.cache import PAGE, Watch, WatchedKube
 
 SERVER_SECONDS = 25
@@ -102,7 +104,11 @@ def _asked(cache: WatchedKube, kind: str, document: Object) -> tuple[Any, ...] |
     kept = cache.get(kind, meta["name"], meta.get("namespace"))
     if kept is None:
         return None
-    commands = ((kept.get("status") or {}).get("state") or {}).get("command_count")
+    try:
+        commands = state_of(kept).get("command_count")
+    except CapstanError:
+        # The look itself tells that the memory is damaged.
+        commands = None
     return kept["metadata"].get("generation"), commands, "deletionTimestamp" in kept["metadata"]
 
 

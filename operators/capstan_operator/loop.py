@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from capstan.adapters.kube_client import Object
+from capstan.adapters.kube_memory import state_of
 from capstan.cluster.names import FINALIZER, SystemNames
 from capstan.domain.reasons import Reason
 from capstan.domain.versions import SystemName
@@ -327,18 +328,13 @@ def parsed(document: Object) -> MLSystem:
     return parse(file, base_dir=Path())
 
 
-def _state(document: Object) -> dict[str, Any]:
-    state: dict[str, Any] = (document.get("status") or {}).get("state") or {}
-    return state
-
-
 def _has_begun(document: Object) -> bool:
     """Whether there is anything that serves, trains or rolls out."""
-    state = _state(document)
+    state = state_of(document)
     return any(state.get(part) is not None for part in ("champion", "run", "rollout"))
 
 
 def _is_busy(document: Object) -> bool:
     """Whether anything is in progress that is to be followed closely."""
-    state = _state(document)
+    state = state_of(document)
     return state.get("champion") is None or any(state.get(part) is not None for part in ("run", "rollout"))

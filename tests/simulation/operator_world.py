@@ -10,6 +10,7 @@ from typing import Any
 from simulation.world import SPEC, SYSTEM, World
 
 from capstan.adapters.kube_client import Object
+from capstan.adapters.kube_memory import state_of
 from capstan.adapters.kube_store import KubeStore
 from capstan.adapters.memory_kube import MemoryKube
 from capstan.cluster.names import Owner, SystemNames
@@ -180,8 +181,8 @@ class OperatorWorld:
 
     @property
     def state(self) -> dict[str, Any]:
-        state: dict[str, Any] = self.status.get("state") or {}
-        return state
+        document = self.document
+        return state_of(document) if document is not None else {}
 
     @property
     def champion(self) -> str:

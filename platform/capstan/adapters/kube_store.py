@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from capstan.adapters.kube_client import RESOURCES, Kube, Object
 from capstan.adapters.kube_codec import from_spec, to_spec
+from capstan.adapters.kube_memory import from_status, to_status
 from capstan.adapters.kube_story import KubeStory, post
 from capstan.domain.versions import SystemName
 from capstan.errors import ConflictError, NotFoundError
@@ -93,8 +94,8 @@ class KubeStore:
         spec = to_spec(record.kind, record.spec)
         if from_spec(record.kind, live["spec"]) != from_spec(record.kind, spec):
             live = self._kube.replace({**live, "spec": spec})
-        if (live.get("status") or {}) != record.status:
-            live = self._kube.replace({**live, "status": dict(record.status)}, sub="status")
+        if from_status(live) != record.status:
+            live = self._kube.replace({**live, "status": to_status(record.status)}, sub="status")
         return _record(record.kind, live)
 
     def delete(self, kind: Kind, name: str) -> None:
@@ -207,7 +208,7 @@ def _record(kind: Kind, document: Object) -> Record:
         name=meta["name"],
         system=SystemName(str(system or spec.get("system", ""))),
         spec=spec,
-        status=document.get("status") or {},
+        status=from_status(document),
         generation=int(meta.get("generation", 1)),
         resource_version=_version(document),
         deleted_at=datetime.fromisoformat(deleted) if deleted else None,

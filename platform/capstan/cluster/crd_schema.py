@@ -17,6 +17,7 @@ from pydantic._internal._docs_extraction import extract_docstrings_from_cls
 from pydantic.alias_generators import to_camel
 
 from capstan.adapters.kube_codec import fields_of, is_optional, plain_type
+from capstan.adapters.kube_memory import FIELD
 from capstan.cluster.crd_rules import rules_of_system
 from capstan.domain.rollout import RolloutRequest
 from capstan.domain.training import TrainingRequest
@@ -209,8 +210,7 @@ def _without(node: Schema, key: str) -> Schema:
 
 
 def status(columns: Mapping[str, Schema]) -> Schema:
-    """Of a `status`: its own columns, conditions, and the loop's memory, which is kept as it is."""
-    memory = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    """Of a `status`: its own columns, conditions, and the loop's memory, which is one text."""
     return {
         "description": "What was seen and decided; written by Capstan alone.",
         "type": "object",
@@ -223,11 +223,10 @@ def status(columns: Mapping[str, Schema]) -> Schema:
             "phase": {"description": "One word for what happens now.", "type": "string"},
             **columns,
             "conditions": _CONDITIONS,
-            "state": {"description": "The loop's own memory. Not an interface.", **memory},
-            "outbox": {
-                "description": "Decisions of the last write that are being told to the story. Not an interface.",
-                "type": "array",
-                "items": memory,
+            FIELD: {
+                "description": "The loop's own memory, compressed: its state, and the decisions that are being told to "
+                "the story. Not an interface; `base64 -d | gunzip` shows it.",
+                "type": "string",
             },
         },
     }

@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from idle import SINCE, champion
 
 from capstan.adapters.kube_client import KubeClient
+from capstan.adapters.kube_memory import to_status
 from capstan.adapters.ports_in_use import free_port
 from capstan.domain.system import SystemState
 from capstan.errors import CapstanError
@@ -188,7 +189,7 @@ def make_systems(kube: KubeClient, name: str, count: int, *, serving: bool) -> N
                 split_settled=True,
                 incarnation=SINCE.isoformat(),
             )
-            kube.replace({**document, "status": {"state": to_json(state)}}, sub="status")
+            kube.replace({**document, "status": to_status({"state": to_json(state)})}, sub="status")
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(make, range(count)))
