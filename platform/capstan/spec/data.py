@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, ClassVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -26,6 +27,18 @@ def _known_zone(value: str) -> str:
 
 
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
+
+
+def _in_a_file_system(value: str) -> str:
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value):
+        raise PydanticCustomError(
+            "address",
+            "is an address, and sources are files in this version; copy or mount the file and write its path",
+        )
+    return value
+
+
+FilePath = Annotated[Text, AfterValidator(_in_a_file_system)]
 _TIME_COLUMN = (
     "Column with the moment a row became known; rows later than a training's `asOf` are not read. "
     "Without it all rows are always read."
@@ -35,7 +48,7 @@ _TIME_COLUMN = (
 class CsvSource(SpecModel):
     """A CSV file, or a folder of them."""
 
-    path: Text = Field(
+    path: FilePath = Field(
         description="File, folder or glob, relative to this file.", examples=["data/flights.csv"]
     )
     time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["scheduled_departure"])
@@ -44,14 +57,16 @@ class CsvSource(SpecModel):
 class ParquetSource(SpecModel):
     """A Parquet file, or a folder of them."""
 
-    path: Text = Field(description="File, folder or glob, relative to this file.", examples=["data/weather"])
+    path: FilePath = Field(
+        description="File, folder or glob, relative to this file.", examples=["data/weather"]
+    )
     time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["observed_at"])
 
 
 class JsonLinesSource(SpecModel):
     """A file with one JSON object a line."""
 
-    path: Text = Field(
+    path: FilePath = Field(
         description="File, folder or glob, relative to this file.", examples=["data/events.jsonl"]
     )
     time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["created_at"])

@@ -128,8 +128,34 @@ def similar_fields(text: str) -> list[str]:
     return list(dict.fromkeys([*same_name, *near, *near_names]))[:3]
 
 
+_ALIKE = 0.6
+"""Least similarity of two words of which one is a slip of the other."""
+_NEARLY_THE_SAME = 0.8
+"""Least similarity of two names that are not made of equally many words."""
+
+
 def nearest(word: str, known: list[str]) -> str | None:
-    """The known word that was probably meant."""
+    """The known word that was probably meant: a slip of it, not another thing whose name ends alike."""
     lowered = {name.lower(): name for name in known}
-    matches = difflib.get_close_matches(word.lower().replace("_", ""), lowered, n=1, cutoff=0.6)
-    return lowered[matches[0]] if matches else None
+    typed = word.replace("_", "")
+    for match in difflib.get_close_matches(typed.lower(), lowered, n=3, cutoff=_ALIKE):
+        if _is_slip(typed, lowered[match]):
+            return lowered[match]
+    return None
+
+
+def _is_slip(typed: str, name: str) -> bool:
+    words, wanted = _words(typed), _words(name)
+    if len(words) == len(wanted):
+        return all(_similarity(*pair) >= _ALIKE for pair in zip(words, wanted, strict=True))
+    one, other = typed.lower(), name.lower()
+    return other.startswith(one) or _similarity(one, other) >= _NEARLY_THE_SAME
+
+
+def _words(name: str) -> list[str]:
+    """`logisticRegression` -> [logistic, regression]."""
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^A-Z]+", name)]
+
+
+def _similarity(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()

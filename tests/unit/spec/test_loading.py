@@ -15,6 +15,7 @@ import pytest
 
 from capstan.errors import InvalidSpecError, Mistake
 from capstan.spec import load, parse
+from capstan.spec.fields import nearest
 
 Broken = Callable[[str, str], list[Mistake]]
 LineOf = Callable[[str], int]
@@ -113,6 +114,7 @@ MISTAKES = {
     "size": ("modelSize: 50Mi", "modelSize: 50MB", "requirements.modelSize", "such as 512Ki, 50Mi or 1Gi"),
     "date": ("end: 2014-01-01", "end: 2014-02-30", "replay.end", "not a day of the calendar"),
     "backwards": ("end: 2014-01-01", "end: 2013-01-01", "replay", "swap them"),
+    "object storage": ("path: data/flights.csv", "path: s3://bucket/flights.csv", "data.sources[0].csv.path", "'s3://bucket/flights.csv' is an address"),
     "zone": ("America/New_York", "America/Nowhere", "data.timeZone", "not an IANA time zone"),
     "name": ("name: flight-delays", "name: Flight_Delays", "metadata.name", "lower-case letters, digits and dashes"),
     "union of two": ("mostFrequent: {}", "mostFrequent: {}, custom: {factory: 'a:b'}", "training.candidates[0]", "keep exactly one"),
@@ -137,6 +139,24 @@ def test_mistake_names_field_line_rule_and_way_out(
     assert words in found[0].message
     # A missing key is told at the map it belongs into.
     assert found[0].line == line_of(old)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("logisticRegresion", "logisticRegression"),
+        ("logistic_regression", "logisticRegression"),
+        ("gradientBoost", "gradientBoosting"),
+        ("linearRegression", None),
+        ("gradientDescent", None),
+        ("randomForest", None),
+        ("xgboost", None),
+    ],
+)
+def test_another_systems_word_is_not_taken_for_a_slip(word: str, meant: str | None) -> None:
+    known = ["name", "mostFrequent", "logisticRegression", "gradientBoosting", "custom"]
+
+    assert nearest(word, known) == meant
 
 
 def test_one_mistake_gives_one_message(mistakes_after: Broken) -> None:
