@@ -10,8 +10,8 @@ label can change a byte of the result.
 from __future__ import annotations
 
 import difflib
+import logging
 import os
-import tempfile
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -20,8 +20,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from capstan.data.sources import load_source
-from capstan.data.text_types import literal, quote
+from capstan.data.memory import table_memory
+from capstan.data.moments import AWARE, LOCAL, TEXT, clock_changes, column_types, instant, moment
+from capstan.data.query import SourceTables
+from capstan.data.sources import Reading
+from capstan.data.text_types import quote
+from capstan.data.workspace import workspace
 from capstan.errors import InvalidDataError
 from capstan.spec.system import MLSystem
 
@@ -29,6 +33,14 @@ LABEL_AVAILABLE_AT = "label_available_at"
 SECRETS = "CAPSTAN_SECRETS"
 """Environment variable with the folder of secrets, where no other is given."""
 _SHOWN = 5
+_LOG = logging.getLogger(__name__)
+_AS_DOUBLE = ("decimal", "hugeint", "uhugeint", "float", "bignum")
+_AS_TEXT = ("enum", "uuid", "time", "time with time zone")
+_AS_IT_IS = (
+    *("tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint", "double"),
+    *("boolean", "varchar", "date", "null"),
+)
+"""Ids of DuckDB's types."""
 
 
 def extract(
@@ -39,47 +51,41 @@ def extract(
     start: datetime | None = None,
     end: datetime | None = None,
     threads: int = 1,
-    memory_mib: int = 1024,
+    memory: int | None = None,
     secrets: Path | None = None,
 ) -> pa.Table:
     """The cases known at `as_of`, by time and then id; raises InvalidDataError.
 
     Columns: the keys (id text, time UTC), what features, slices and checks name, the label (boolean, null where not
     known at `labels_as_of`) and `label_available_at` (UTC, null where the label is). `as_of=None` reads all rows,
-    `labels_as_of=None` all labels; `start <= time < end` narrows further. Beyond `memory_mib` DuckDB spills to disk.
+    `labels_as_of=None` all labels; `start <= time < end` narrows further. Times without offset are of the file's zone.
+    Beyond `memory` bytes DuckDB spills to disk; without it, of what `table_memory` says.
     """
     if secrets is None:
         secrets = Path(os.environ.get(SECRETS, ".capstan/secrets"))
+    if memory is None:
+        memory = table_memory(system.spec.training.resources)
     data = system.spec.data
-    with tempfile.TemporaryDirectory(prefix="capstan-extract-") as spill:
-        connection = duckdb.connect(
-            config={
-                "threads": threads,
-                "memory_limit": f"{memory_mib}MiB",
-                "temp_directory": spill,
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
-            }
-        )
+    with workspace(threads=threads, memory=memory, zone=data.time_zone) as connection:
+        readings = [
+            Reading(connection, source, as_of, system.base_dir, secrets, data.time_zone)
+            for source in data.sources
+        ]
         try:
-            # Else DuckDB draws its own bar into the terminal of whoever runs the loop.
-            connection.execute("set enable_progress_bar = false")
-            connection.execute("set TimeZone = 'UTC'")
-            for source in data.sources:
-                load_source(connection, source, as_of=as_of, base_dir=system.base_dir, secrets=secrets)
-            _run_query(connection, system)
-            connection.execute("set TimeZone = 'UTC'")
+            tables = SourceTables(connection, readings)
+            _run_query(connection, system, tables)
             _select_cases(connection, system, as_of, labels_as_of, start, end)
             _check_ids(connection, system)
+            connection.execute("set TimeZone = 'UTC'")
             table = connection.sql(
                 f"select * from _cases order by {quote(data.keys.time)}, {quote(data.keys.id)}"
             ).to_arrow_table()
         except duckdb.OutOfMemoryException as error:
             raise InvalidDataError(
-                f"data: the tables do not fit into {memory_mib} MiB: {error}; raise training.resources.requests.memory"
+                f"data: the tables do not fit into {memory // 2**20} MiB, which is a part of what "
+                "training.resources states, or else of the machine's memory; raise "
+                "training.resources.requests.memory, or read less in data.query"
             ) from error
-        finally:
-            connection.close()
     if not table.num_rows:
         until = f" up to {as_of.isoformat()}" if as_of else ""
         raise InvalidDataError(
@@ -115,21 +121,37 @@ def needed_columns(system: MLSystem) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in wanted if name is not None and name not in hidden))
 
 
-def _run_query(connection: duckdb.DuckDBPyConnection, system: MLSystem) -> None:
+def _run_query(connection: duckdb.DuckDBPyConnection, system: MLSystem, tables: SourceTables) -> None:
     data = system.spec.data
     query = data.query if data.query is not None else f"select * from {quote(data.sources[0].name)}"
-    # Days and years of the query are those of the file's time zone, whatever the machine's is.
-    connection.execute(f"set TimeZone = {literal(data.time_zone)}")
-    try:
-        statements = connection.extract_statements(query)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise InvalidDataError("data.query: must be one select statement")
-        connection.execute(f"create temp table _joined as {query.strip().rstrip(';')}")
-    except duckdb.OutOfMemoryException:
-        raise
-    except duckdb.Error as error:
-        tables = ", ".join(source.name for source in data.sources)
-        raise InvalidDataError(f"data.query: {error}\nThe tables are {tables}.") from error
+    wanted = list(dict.fromkeys([*needed_columns(system), data.label.column, data.label.available_at]))
+    columns = tables.columns_of(query)
+    if columns is not None:
+        _check_columns(system, columns, wanted)
+        items = ", ".join(quote(name) for name in wanted)
+        tables.read(f"select {items} from ({query.strip().rstrip(';')}\n)")
+    else:
+        tables.read(query)
+        # The types of all rows may do where those of the first did not.
+        columns = tables.columns_of(query)
+        if columns is not None:
+            _check_columns(system, columns, wanted)
+    tables.run(query, wanted, "_joined")
+    _require_numbers(connection, system, tables)
+
+
+def _require_numbers(connection: duckdb.DuckDBPyConnection, system: MLSystem, tables: SourceTables) -> None:
+    """Raises InvalidDataError that names the cells which make a numeric feature's column text."""
+    types = column_types(connection, "from _joined")
+    problems = []
+    for feature in system.spec.features:
+        if feature.numeric is not None and types[feature.column] == TEXT:
+            problems += [f"feature {feature.name!r}: {cells}" for cells in tables.odd_cells(feature.column)]
+    if problems:
+        raise InvalidDataError(
+            f"features: {'; '.join(problems)}. Correct these values, leave them empty, or cast the column in "
+            "data.query, such as try_cast(replace(price, ',', '') as double)"
+        )
 
 
 def _select_cases(
@@ -142,24 +164,23 @@ def _select_cases(
 ) -> None:
     data = system.spec.data
     keys, label = data.keys, data.label
-    types = {row[0]: row[1] for row in connection.execute("describe _joined").fetchall()}
+    types = column_types(connection, "from _joined")
     columns = needed_columns(system)
-    _check_columns(system, types, (*columns, label.column, label.available_at))
 
-    time = _as_instant(connection, keys.time, types[keys.time], "data.keys.time")
+    time = _as_instant(connection, keys.time, types[keys.time], "data.keys.time", data.time_zone)
     available = _as_instant(
-        connection, label.available_at, types[label.available_at], "data.label.availableAt"
+        connection, label.available_at, types[label.available_at], "data.label.availableAt", data.time_zone
     )
     truth = _as_boolean(connection, label.column, types[label.column])
     # A label without the moment it became known could be from the future, so it does not count.
     known = f"({truth} is not null and {available} is not null"
-    known += f" and {available} <= {_moment(labels_as_of)})" if labels_as_of is not None else ")"
+    known += f" and {available} <= {moment(labels_as_of)})" if labels_as_of is not None else ")"
     items = [f"cast({quote(keys.id)} as varchar) as {quote(keys.id)}", f"{time} as {quote(keys.time)}"]
     items += [_plain(name, types[name]) for name in columns if name not in (keys.id, keys.time)]
     items.append(f"case when {known} then {truth} end as {quote(label.column)}")
     items.append(f"case when {known} then {available} end as {LABEL_AVAILABLE_AT}")
     bounds = [(as_of, "<="), (start, ">="), (end, "<")]
-    where = " and ".join(f"{time} {sign} {_moment(moment)}" for moment, sign in bounds if moment is not None)
+    where = " and ".join(f"{time} {sign} {moment(at)}" for at, sign in bounds if at is not None)
     connection.execute(
         f"create temp table _cases as select {', '.join(items)} from _joined where {where or 'true'}"
     )
@@ -192,27 +213,30 @@ def _who_needs(system: MLSystem, name: str) -> str:
     return f"feature {feature!r}" if feature else "evaluation.slices or data.checks"
 
 
-def _as_instant(connection: duckdb.DuckDBPyConnection, name: str, kind: str, field: str) -> str:
+def _as_instant(connection: duckdb.DuckDBPyConnection, name: str, kind: str, field: str, zone: str) -> str:
     column = quote(name)
-    if kind == "TIMESTAMP WITH TIME ZONE":
-        return column
-    if kind.startswith("TIMESTAMP") or kind == "DATE":
-        return f"(cast({column} as timestamp) at time zone 'UTC')"
-    if kind != "VARCHAR":
-        raise InvalidDataError(f"{field}: column {name!r} is {kind}, not a moment; cast it in data.query")
-    bad = connection.execute(
-        f"select {column} from _joined where {column} is not null and try_cast({column} as timestamptz) is null limit 1"
-    ).fetchone()
-    if bad:
+    if kind not in (*AWARE, *LOCAL, TEXT):
         raise InvalidDataError(
-            f"{field}: {bad[0]!r} in column {name!r} is not a moment; write RFC 3339 such as 2013-02-01T05:00:00Z"
+            f"{field}: column {name!r} is {kind.upper()}, not a moment; cast it in data.query"
         )
-    return f"try_cast({column} as timestamptz)"
+    if kind == TEXT:
+        bad = connection.execute(
+            f"select {column} from _joined where {column} is not null and try_cast({column} as timestamptz) is null "
+            "limit 1"
+        ).fetchone()
+        if bad:
+            raise InvalidDataError(
+                f"{field}: {bad[0]!r} in column {name!r} is not a moment; write RFC 3339 such as "
+                "2013-02-01T05:00:00Z"
+            )
+    for change in clock_changes(connection, "_joined", {name: kind}, zone):
+        _LOG.warning("%s: %s", field, change)
+    return f"cast({instant(column, kind, zone)} as timestamptz)"
 
 
 def _as_boolean(connection: duckdb.DuckDBPyConnection, name: str, kind: str) -> str:
     column = quote(name)
-    if kind == "BOOLEAN":
+    if kind == "boolean":
         return column
     text = f"lower(cast({column} as varchar))"
     yes, no = "('true', '1', '1.0', 'yes')", "('false', '0', '0.0', 'no')"
@@ -230,14 +254,21 @@ def _as_boolean(connection: duckdb.DuckDBPyConnection, name: str, kind: str) -> 
 
 
 def _plain(name: str, kind: str) -> str:
-    """Exact decimals and durations become floats, lists are refused."""
+    """Exact decimals become floats, names of all kinds text; lists are refused."""
     column = quote(name)
-    if kind.startswith("DECIMAL") or kind in ("HUGEINT", "UHUGEINT", "FLOAT"):
+    if kind in _AS_DOUBLE:
         return f"cast({column} as double) as {column}"
-    if kind.endswith("]") or kind.startswith(("STRUCT", "MAP")):
-        raise InvalidDataError(f"data.query: column {name!r} is {kind}; give one plain value per column")
-    if kind.startswith("ENUM") or kind == "UUID":
+    if kind in _AS_TEXT:
         return f"cast({column} as varchar) as {column}"
+    if kind in AWARE:
+        return f"cast({column} as timestamptz) as {column}"
+    if kind in LOCAL and kind != "date":
+        return f"cast({column} as timestamp) as {column}"
+    if kind not in _AS_IT_IS:
+        raise InvalidDataError(
+            f"data.query: column {name!r} is of the type {kind.upper()}; give one plain value per row (a number, text, "
+            "true or false, or a moment)"
+        )
     return column
 
 
@@ -258,9 +289,3 @@ def _check_ids(connection: duckdb.DuckDBPyConnection, system: MLSystem) -> None:
             f"data.keys.id: {keys.id!r} must be unique, but there is {shown}; correct the key, "
             "or a join that finds more than one row"
         )
-
-
-def _moment(moment: datetime) -> str:
-    if moment.tzinfo is None:
-        raise ValueError("moments must be aware; give them a time zone")
-    return f"timestamptz {literal(moment.isoformat())}"

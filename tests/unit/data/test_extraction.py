@@ -201,7 +201,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "time column without times": (
         {
             "sources": [{"name": "orders", "csv": {"path": "orders.csv", "timeColumn": "shop"}}],
-            "query": "from orders",
+            "query": "select *, 1 as temp from orders",
         },
         ["data.sources.orders.timeColumn", "'shop'", "RFC 3339"],
     ),

@@ -1,79 +1,143 @@
-"""CSV files as a source."""
+"""CSV files as a source.
+
+Columns are read by their place, so that a header may hold what SQL cannot, and only those that are used.
+"""
 
 # DuckDB takes no parameters for names; they all go through `quote`, texts through `literal`.
 # ruff: noqa: S608
 
 from __future__ import annotations
 
-import csv
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
 
-from capstan.data.sources.files import files_of
-from capstan.data.sources.known_rows import copy_known_rows
-from capstan.data.sources.untyped import replace_typed, untyped_table
+from capstan.data.moments import TEXT
+from capstan.data.sources.csv_complaints import complaint, first_reject, line_of_record
+from capstan.data.sources.csv_header import CsvFile, read_header, with_plain_line_ends
+from capstan.data.sources.files import files_of, sql_file
+from capstan.data.sources.known_rows import copy_known_rows, known, require_time_column
+from capstan.data.sources.reading import SAMPLE, Reading, refuse_twins, without_twins
+from capstan.data.sources.untyped import replace_typed, types_of_texts, untyped_table
 from capstan.data.text_types import MISSING, literal, quote
 from capstan.errors import InvalidDataError
-from capstan.spec.data import CsvSource, Source
+from capstan.spec.data import CsvSource
 
-_DELIMITERS = ",;\t|"
+_SUFFIXES = (".csv", ".csv.gz")
+_LONGEST_LINE = 64 * 2**20
+_LONG_LINES = f", max_line_size = {_LONGEST_LINE}, buffer_size = {_LONGEST_LINE}"
+_TOO_LONG = "Maximum line size of"
+_NO_STATE = "invalid state"
+"""DuckDB's words where some lines of a file end in CR LF and some in LF."""
 
 
-def load_csv(
-    connection: duckdb.DuckDBPyConnection,
-    source: Source,
-    settings: CsvSource,
-    *,
-    as_of: datetime | None,
-    base_dir: Path,
-) -> None:
-    """Create the table `source.name` of all rows known by `as_of`."""
-    files = files_of(source, settings.path, base_dir, "csv")
-    headers = {file: _header(source, file) for file in files}
-    parts = []
-    columns = list(dict.fromkeys(column for header, _ in headers.values() for column in header))
-    for file, (header, delimiter) in headers.items():
-        struct = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in header)
-        items = ", ".join(
-            f"nullif_any({quote(column)}) as {quote(column)}"
-            if column in header
-            else f"null as {quote(column)}"
-            for column in columns
+class CsvReader:
+    """Reads a file, a folder or a pattern of CSV files; every column of text gets the type that all its values have."""
+
+    def __init__(self, reading: Reading, settings: CsvSource) -> None:
+        self._reading = reading
+        self._files = [read_header(reading, file) for file in files_of(reading, settings.path, _SUFFIXES)]
+        self._columns = without_twins(name for file in self._files for name in file.names)
+        self._options = ""
+        self._copies: dict[str, str] = {}
+        """File -> its copy with line ends of one kind."""
+        require_time_column(reading, self._columns)
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """All text as yet."""
+        return dict.fromkeys(self._columns, "VARCHAR")
+
+    def first_types(self, columns: Sequence[str]) -> Mapping[str, str]:
+        """Guessed from the first rows."""
+        connection, untyped = self._reading.connection, untyped_table(self._reading)
+        self._attempt(
+            lambda: connection.execute(
+                f"create or replace temp table {untyped} as {self._relation(columns)} limit {SAMPLE}"
+            )
         )
-        parts.append(
-            f"select {items} from read_csv({literal(file)}, columns = {{{struct}}}, header = true, "
-            f"auto_detect = false, delim = {literal(delimiter)}, quote = '\"', escape = '\"')"
-        )
-    missing = ", ".join(literal(text) for text in MISSING)
-    connection.execute(
-        f"create or replace temp macro nullif_any(v) as case when trim(v) in ({missing}) then null else v end"
-    )
-    untyped = untyped_table(source)
-    copy_known_rows(connection, source, " union all ".join(parts), columns, as_of, target=untyped)
-    replace_typed(connection, source, untyped, dict.fromkeys(columns))
+        return types_of_texts(self._reading, dict.fromkeys(columns))
 
+    def read(self, columns: Sequence[str]) -> None:
+        """Only these columns leave the files; rows are known by the text of the time column."""
+        for file in self._files:
+            refuse_twins(self._reading, f"the first line of {file.path}", file.names, columns)
+        kept = [name for name in self._reading.with_time(columns) if name in self._columns]
+        types = dict.fromkeys(kept, TEXT)
+        untyped = untyped_table(self._reading)
+        self._attempt(lambda: copy_known_rows(self._reading, self._relation(kept), types, untyped))
+        replace_typed(self._reading, dict.fromkeys(name for name in columns if name in self._columns))
 
-def _header(source: Source, file: str) -> tuple[list[str], str]:
-    """Column names and delimiter, both from the first line alone."""
-    try:
-        with open(file, newline="", encoding="utf-8-sig") as opened:
-            first = opened.readline()
-    except UnicodeDecodeError as error:
-        raise InvalidDataError(
-            f"data.sources.{source.name}: {file} is not UTF-8 text ({error.reason}); save it as UTF-8"
-        ) from error
-    if not first.strip():
-        raise InvalidDataError(
-            f"data.sources.{source.name}: {file} is empty; its first line must name the columns"
+    def numbered(self, column: str) -> str | None:
+        """Rows are numbered as records: a record may take several lines."""
+        names = self._reading.with_time([column])
+        parts = [
+            f"select {literal(file.path)} as in_file, row_number() over () as row_number, "
+            f"{self._items(file, names)} from {self._table(file)}"
+            for file in self._files
+        ]
+        chosen = known(self._reading, " union all ".join(parts), TEXT)
+        return f"select in_file, row_number, {quote(column)} as value from ({chosen})"
+
+    def place(self, file: str, number: int) -> str:
+        """The line on which the record begins."""
+        found = next(each for each in self._files if each.path == file)
+        return f"{file}, line {line_of_record(found, number)}"
+
+    def _relation(self, columns: Sequence[str]) -> str:
+        missing = ", ".join(literal(text) for text in MISSING)
+        self._reading.connection.execute(
+            f"create or replace temp macro nullif_any(v) as case when trim(v) in ({missing}) then null else v end"
         )
-    delimiter = max(_DELIMITERS, key=first.count)
-    header = [name.strip() for name in next(csv.reader([first], delimiter=delimiter))]
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice or "" in header:
-        problem = f"names {twice[0]!r} twice" if twice else "has a column without a name"
-        raise InvalidDataError(
-            f"data.sources.{source.name}: the first line of {file} {problem}; name each column once"
+        return " union all ".join(
+            f"select {self._items(file, columns)} from {self._table(file)}" for file in self._files
         )
-    return header, delimiter
+
+    def _items(self, file: CsvFile, columns: Sequence[str]) -> str:
+        places = {name.casefold(): index for index, name in reversed(list(enumerate(file.header)))}
+        items = [
+            f"nullif_any(c{places[name.casefold()]}) as {quote(name)}"
+            if name.casefold() in places
+            else f"cast(null as varchar) as {quote(name)}"
+            for name in columns
+        ]
+        return ", ".join(items) or "true as present"
+
+    def _table(self, file: CsvFile) -> str:
+        struct = ", ".join(f"c{index}: 'VARCHAR'" for index in range(len(file.header)))
+        return (
+            f"read_csv({sql_file(self._copies.get(file.path, file.path))}, columns = {{{struct}}}, header = true, "
+            f"auto_detect = false, delim = {literal(file.delimiter)}, quote = '\"', escape = '\"', "
+            f"compression = {literal('gzip' if file.packed and file.path not in self._copies else 'none')}"
+            f"{self._options})"
+        )
+
+    def _attempt(self, work: Callable[[], object]) -> None:
+        """Do the work; where DuckDB stops, look for the way around it or for the line that is wrong."""
+        try:
+            work()
+        except duckdb.OutOfMemoryException:
+            raise
+        except duckdb.Error as error:
+            if self._found_way_around(str(error)):
+                self._attempt(work)
+                return
+            connection = self._reading.connection
+            for file in self._files:
+                if found := first_reject(connection, self._table(file), len(file.header)):
+                    raise InvalidDataError(f"{self._reading.field}: {complaint(file, found)}") from error
+            raise
+
+    def _found_way_around(self, message: str) -> bool:
+        if _TOO_LONG in message and not self._options:
+            self._options = _LONG_LINES
+            return True
+        if _NO_STATE in message and not self._copies:
+            folder = self._reading.connection.execute("select current_setting('temp_directory')").fetchone()
+            for index, file in enumerate(self._files):
+                copy = Path(folder[0] if folder else ".") / f"{self._reading.source.name}-{index}.csv"
+                with_plain_line_ends(file, copy)
+                self._copies[file.path] = str(copy)
+            return True
+        return False

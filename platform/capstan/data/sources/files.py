@@ -1,35 +1,79 @@
-"""Which files a source's path means."""
+"""Which files a source's path means, and how DuckDB is told of them."""
 
 from __future__ import annotations
 
 import glob
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO, cast
 
+from capstan.data.sources.reading import Reading
 from capstan.data.text_types import literal
 from capstan.errors import InvalidDataError
-from capstan.spec.data import Source
+
+_GLOB = "*?["
+_PACKED = {
+    b"PK\x03\x04": "a zip file",
+    b"\x28\xb5\x2f\xfd": "packed with Zstandard",
+    b"BZh": "packed with bzip2",
+    b"\xfd7zXZ": "packed with xz",
+}
 
 
-def files_of(source: Source, path: str, base_dir: Path, suffix: str) -> list[str]:
-    """The files that `path` means, in a fixed order."""
-    wanted = base_dir / path
+def is_pattern(base_dir: Path, path: str) -> bool:
+    """Whether the path stands for many files; a file or folder of exactly this name goes first."""
+    return any(character in path for character in _GLOB) and not (base_dir / path).exists()
+
+
+def files_of(reading: Reading, path: str, suffixes: Sequence[str]) -> list[str]:
+    """The files that `path` means, in a fixed order; of a folder those with one of the suffixes.
+
+    The folder of the system's file is no pattern, whatever characters its name has.
+    """
+    wanted = reading.base_dir / path
     if wanted.is_dir():
-        found = sorted(str(file) for file in wanted.rglob(f"*.{suffix}"))
+        found = sorted(str(file) for suffix in suffixes for file in wanted.rglob(f"*{suffix}"))
         if not found:
-            raise InvalidDataError(
-                f"data.sources.{source.name}: the folder {wanted} holds no *.{suffix} file"
-            )
+            kinds = " or ".join(f"*{suffix}" for suffix in suffixes)
+            raise InvalidDataError(f"{reading.field}: the folder {wanted} holds no {kinds} file")
         return found
-    found = [str(wanted)] if wanted.is_file() else sorted(glob.glob(str(wanted), recursive=True))
+    if wanted.is_file():
+        return [str(wanted)]
+    found = []
+    if is_pattern(reading.base_dir, path):
+        pattern = path if Path(path).is_absolute() else str(Path(glob.escape(str(reading.base_dir))) / path)
+        found = sorted(file for file in glob.glob(pattern, recursive=True) if Path(file).is_file())
     if not found:
         raise InvalidDataError(
-            f"data.sources.{source.name}: {wanted} does not exist; write the file there or correct "
-            f"data.sources.{source.name}.path (relative paths are relative to the system's file)"
+            f"{reading.field}: {wanted} does not exist; write the file there or correct {reading.field}.path "
+            "(relative paths are relative to the system's file)"
         )
     return found
 
 
+def is_gzip(reading: Reading, file: str) -> bool:
+    """Whether the file is packed with gzip, by its first bytes; raises InvalidDataError for other packers."""
+    with open(file, "rb") as opened:
+        first = opened.read(8)
+    for mark, what in _PACKED.items():
+        if first.startswith(mark):
+            raise InvalidDataError(
+                f"{reading.field}: {file} is {what}; unpack it, or pack it with gzip, which is read as it is"
+            )
+    return first.startswith(b"\x1f\x8b")
+
+
+def opened(file: str, packed: bool) -> BinaryIO:
+    """The file's bytes, unpacked."""
+    return cast(BinaryIO, gzip.open(file, "rb")) if packed else open(file, "rb")
+
+
+def sql_file(file: str) -> str:
+    """The file as an SQL text that is no pattern, whatever characters its name has."""
+    return literal("".join(f"[{character}]" if character in _GLOB else character for character in file))
+
+
 def sql_list(files: Sequence[str]) -> str:
     """The files as an SQL list."""
-    return "[" + ", ".join(literal(file) for file in files) + "]"
+    return "[" + ", ".join(sql_file(file) for file in files) + "]"

@@ -5,73 +5,188 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from pathlib import Path
+import itertools
+import json
+from collections.abc import Mapping, Sequence
 
 import duckdb
 
-from capstan.data.sources.files import files_of, sql_list
-from capstan.data.sources.known_rows import instant, moment
-from capstan.data.sources.untyped import replace_typed, untyped_table
+from capstan.data.moments import TEXT, instant, moment
+from capstan.data.sources.files import files_of, is_gzip, opened, sql_file
+from capstan.data.sources.known_rows import copy_known_rows, known, require_time_column
+from capstan.data.sources.reading import SAMPLE, Reading, refuse_twins, without_twins
+from capstan.data.sources.untyped import replace_typed, types_of_texts, untyped_table
 from capstan.data.text_types import literal, quote
 from capstan.errors import InvalidDataError
-from capstan.spec.data import JsonLinesSource, Source
+from capstan.spec.data import JsonLinesSource
 
 _INSTANT_TYPES = ("DATE", "TIMESTAMPTZ")
+_SHOWN = 80
 
 
-def load_json_lines(
-    connection: duckdb.DuckDBPyConnection,
-    source: Source,
-    settings: JsonLinesSource,
-    *,
-    as_of: datetime | None,
-    base_dir: Path,
-) -> None:
-    """Create the table `source.name` of all rows known by `as_of`."""
-    files = files_of(source, settings.path, base_dir, "jsonl")
-    lines = f"select json from read_json_objects({sql_list(files)}, format = 'newline_delimited')"
-    time_column = source.time_column
-    if time_column is not None and as_of is not None:
-        at = instant(f"(json ->> {literal(_pointer(time_column))})", "VARCHAR")
-        kept = f"{lines} where {at} <= {moment(as_of)}"
-    else:
-        kept = lines
-    connection.execute(f"create or replace temp table _json as {kept}")
-    found = connection.execute(
-        "select key, list(distinct kind) from (select key, json_type(json, '$.' || '\"' || key || '\"') as kind "
-        "from (select json, unnest(json_keys(json)) as key from _json)) group by key order by key"
-    ).fetchall()
-    if not found and time_column is None:
-        raise InvalidDataError(
-            f"data.sources.{source.name}: {files[0]} holds no JSON object; write one a line"
-        )
-    kinds = {key: {kind for kind in kinds if kind != "NULL"} for key, kinds in found}
-    if time_column is not None and time_column not in kinds:
-        raise InvalidDataError(_no_rows(source, time_column, list(kinds), as_of))
-    allowed: dict[str, tuple[str, ...] | None] = {}
-    for key, seen in kinds.items():
-        if seen & {"OBJECT", "ARRAY"}:
+class JsonLinesReader:
+    """Reads a file, a folder or a pattern of JSON lines; what was quoted in JSON stays text."""
+
+    def __init__(self, reading: Reading, settings: JsonLinesSource) -> None:
+        self._reading = reading
+        files = files_of(reading, settings.path, (".jsonl", ".jsonl.gz"))
+        self._packed = {file: is_gzip(reading, file) for file in files}
+        self._spelt = self._known_keys()
+        self._keys = without_twins(key for keys in self._spelt.values() for key in keys)
+        time_column = reading.source.time_column
+        if not self._keys and time_column is None:
+            raise InvalidDataError(f"{reading.field}: {files[0]} holds no JSON object; write one a line")
+        if time_column is not None and time_column not in self._keys:
+            if self._keys or reading.as_of is None:
+                require_time_column(reading, self._keys)
+            assert reading.as_of is not None
             raise InvalidDataError(
-                f"data.sources.{source.name}: column {key!r} is nested; write objects with plain values only"
+                f"{reading.field}: no row has a {time_column!r} up to {reading.as_of.isoformat()}"
             )
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """All text as yet."""
+        return dict.fromkeys(self._keys, "VARCHAR")
+
+    def first_types(self, columns: Sequence[str]) -> Mapping[str, str]:
+        """Guessed from the first rows."""
+        untyped = untyped_table(self._reading)
+        self._reading.connection.execute(
+            f"create or replace temp table {untyped} as {self._relation(columns)} limit {SAMPLE}"
+        )
+        return types_of_texts(self._reading, self._allowed(untyped, columns))
+
+    def read(self, columns: Sequence[str]) -> None:
+        """Only the values of these keys are kept."""
+        reading = self._reading
+        for file, keys in self._spelt.items():
+            refuse_twins(reading, file, keys, columns)
+        kept = [key for key in reading.with_time(columns) if key in self._keys]
+        untyped = untyped_table(reading)
+        types = dict.fromkeys([*kept, *map(_kind_column, kept)], TEXT)
+        copy_known_rows(reading, self._relation(kept), types, untyped)
+        wanted = [key for key in columns if key in self._keys]
+        for key, kinds in self._kinds(untyped, wanted).items():
+            if kinds & {"OBJECT", "ARRAY"}:
+                raise InvalidDataError(
+                    f"{reading.field}: column {key!r} is nested; write objects with plain values only"
+                )
+        replace_typed(reading, self._allowed(untyped, wanted))
+
+    def numbered(self, column: str) -> str | None:
+        """Rows are numbered as objects."""
+        names = self._reading.with_time([column])
+        parts = [
+            f"select {literal(file)} as in_file, row_number() over () as row_number, {_texts(names)} "
+            f"from {self._table(file, names)}"
+            for file in self._packed
+        ]
+        chosen = known(self._reading, " union all ".join(parts), TEXT)
+        return f"select in_file, row_number, {quote(column)} as value from ({chosen})"
+
+    def place(self, file: str, number: int) -> str:
+        """The object's line."""
+        with opened(file, self._packed[file]) as stream:
+            filled = (line for line, text in enumerate(stream, start=1) if text.strip())
+            return f"{file}, line {next(itertools.islice(filled, number - 1, None), 0)}"
+
+    def _known_keys(self) -> dict[str, list[str]]:
+        """File -> keys of its known objects."""
+        found: dict[str, list[str]] = {}
+        time_column, as_of = self._reading.source.time_column, self._reading.as_of
+        where = ""
+        if time_column is not None and as_of is not None:
+            at = instant(f"(json ->> {literal(_pointer(time_column))})", TEXT, self._reading.zone)
+            where = f" where {at} <= {moment(as_of)} or json_type(json) <> 'OBJECT'"
+        for file, packed in self._packed.items():
+            objects = (
+                f"read_json_objects({sql_file(file)}, format = 'newline_delimited', {_compression(packed)})"
+            )
+            try:
+                rows = self._reading.connection.execute(
+                    f"select distinct json_type(json) = 'OBJECT', json_keys(json) from {objects}{where}"
+                ).fetchall()
+            except duckdb.InvalidInputException as error:
+                raise self._malformed(file) from error
+            if not all(is_object for is_object, _ in rows):
+                raise self._malformed(file)
+            found[file] = sorted({key for _, keys in rows for key in keys})
+        return found
+
+    def _malformed(self, file: str) -> InvalidDataError:
+        try:
+            with opened(file, self._packed[file]) as stream:
+                for number, raw in enumerate(stream, start=1):
+                    text = raw.decode("utf-8-sig", "backslashreplace").strip()
+                    problem = _problem(raw, text)
+                    if problem is not None:
+                        shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+                        return InvalidDataError(
+                            f"{self._reading.field}: {file}, line {number}: {problem} ({shown}); write one JSON object "
+                            "a line"
+                        )
+        except (OSError, EOFError) as error:
+            return InvalidDataError(
+                f"{self._reading.field}: {file} cannot be unpacked ({error}); perhaps it was cut off: write it again"
+            )
+        return InvalidDataError(
+            f"{self._reading.field}: {file} cannot be read as JSON; write one JSON object a line"
+        )
+
+    def _relation(self, keys: Sequence[str]) -> str:
+        kinds = [f"json_type({quote(key)}) as {quote(_kind_column(key))}" for key in keys]
+        items = ", ".join([_texts(keys), *kinds]) if keys else "true as present"
+        return " union all ".join(f"select {items} from {self._table(file, keys)}" for file in self._packed)
+
+    def _table(self, file: str, keys: Sequence[str]) -> str:
+        struct = ", ".join(f"{literal(key)}: 'JSON'" for key in keys) or "'no key': 'JSON'"
+        return (
+            f"read_json({sql_file(file)}, format = 'newline_delimited', columns = {{{struct}}}, "
+            f"{_compression(self._packed[file])})"
+        )
+
+    def _kinds(self, untyped: str, keys: Sequence[str]) -> dict[str, set[str]]:
+        """Key -> JSON types of its values."""
+        found: dict[str, set[str]] = {}
+        for key in keys:
+            rows = self._reading.connection.execute(
+                f"select distinct {quote(_kind_column(key))} from {untyped}"
+            )
+            found[key] = {kind for (kind,) in rows.fetchall() if kind not in (None, "NULL")}
+        return found
+
+    def _allowed(self, untyped: str, keys: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
         # What was quoted in JSON is text, even if it looks like a number.
-        allowed[key] = _INSTANT_TYPES if "VARCHAR" in seen else None
-    untyped = untyped_table(source)
-    items = ", ".join(f"json ->> {literal(_pointer(key))} as {quote(key)}" for key in kinds)
-    connection.execute(f"create or replace temp table {untyped} as select {items} from _json")
-    replace_typed(connection, source, untyped, allowed)
-    connection.execute("drop table _json")
+        kinds = self._kinds(untyped, keys)
+        return {key: _INSTANT_TYPES if "VARCHAR" in kinds[key] else None for key in keys}
+
+
+def _texts(keys: Sequence[str]) -> str:
+    return ", ".join(f"{quote(key)} ->> '$' as {quote(key)}" for key in keys)
+
+
+def _kind_column(key: str) -> str:
+    return f"kind of {key}"
+
+
+def _compression(packed: bool) -> str:
+    return f"compression = {literal('gzip' if packed else 'none')}"
 
 
 def _pointer(key: str) -> str:
     return "/" + key.replace("~", "~0").replace("/", "~1")
 
 
-def _no_rows(source: Source, time_column: str, columns: list[str], as_of: datetime | None) -> str:
-    if columns or as_of is None:
-        return (
-            f"data.sources.{source.name}.timeColumn: there is no column {time_column!r}; "
-            f"the columns are {', '.join(columns) or 'none'}"
-        )
-    return f"data.sources.{source.name}: no row has a {time_column!r} up to {as_of.isoformat()}"
+def _problem(raw: bytes, text: str) -> str | None:
+    try:
+        raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return "is not UTF-8 text"
+    if not text:
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return f"is not JSON: {getattr(error, 'msg', error)}"
+    return None if isinstance(value, dict) else "is no JSON object"

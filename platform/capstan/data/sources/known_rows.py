@@ -6,64 +6,76 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 
-import duckdb
-
-from capstan.data.text_types import literal, quote
+from capstan.data.moments import AWARE, LOCAL, TEXT, clock_changes, instant, moment
+from capstan.data.sources.reading import Reading
+from capstan.data.text_types import quote
 from capstan.errors import InvalidDataError
-from capstan.spec.data import Source
 
 _LOG = logging.getLogger(__name__)
+_AT = quote("known at")
 
 
-def copy_known_rows(
-    connection: duckdb.DuckDBPyConnection,
-    source: Source,
-    relation: str,
-    columns: list[str],
-    as_of: datetime | None,
-    target: str | None = None,
-) -> None:
-    """Copy the relation's rows known by `as_of` to the source's table, or to `target`."""
-    target = target or quote(source.name)
-    time_column = source.time_column
+def require_time_column(reading: Reading, columns: Sequence[str]) -> None:
+    """Raises InvalidDataError if the source lacks its time column."""
+    wanted = reading.source.time_column
+    if wanted is not None and wanted not in columns:
+        raise InvalidDataError(
+            f"{reading.field}.timeColumn: there is no column {wanted!r}; the columns are {', '.join(columns) or 'none'}"
+        )
+
+
+def copy_known_rows(reading: Reading, relation: str, types: Mapping[str, str], target: str) -> None:
+    """Copy the relation's rows known by `as_of` to the new table `target`.
+
+    `types` maps each column to the id of its type. The relation is read once, as it may be a large file.
+    """
+    connection = reading.connection
+    time_column = reading.source.time_column
+    require_time_column(reading, list(types))
     if time_column is None:
         connection.execute(f"create or replace temp table {target} as {relation}")
         return
-    if time_column not in columns:
+    kind = types[time_column]
+    if kind not in (*AWARE, *LOCAL, TEXT):
         raise InvalidDataError(
-            f"data.sources.{source.name}.timeColumn: there is no column {time_column!r}; "
-            f"the columns are {', '.join(columns)}"
-        )
-    kind = connection.execute(f"select typeof({quote(time_column)}) from ({relation}) limit 1").fetchone()
-    at = instant(quote(time_column), kind[0] if kind else "VARCHAR")
-    undated, dated = connection.execute(
-        f"select count(*) filter ({at} is null), count({at}) from ({relation})"
-    ).fetchone() or (0, 0)
-    if undated and not dated:
-        raise InvalidDataError(
-            f"data.sources.{source.name}.timeColumn: no value of {time_column!r} is a moment; "
+            f"{reading.field}.timeColumn: the values of {time_column!r} are of the type {kind.upper()}, not moments; "
             "write RFC 3339 such as 2013-02-01T05:00:00Z, or name another column"
         )
-    if as_of is None:
-        connection.execute(f"create or replace temp table {target} as {relation}")
-        return
-    if undated:
+    at = instant(quote(time_column), kind, reading.zone)
+    dated = f"select *, {at} as {_AT} from ({relation})"
+    if reading.as_of is not None:
+        dated = f"select * from ({dated}) where {_AT} is null or {_AT} <= {moment(reading.as_of)}"
+    connection.execute(f"create or replace temp table {target} as {dated}")
+    rows, readable = connection.execute(f"select count(*), count({_AT}) from {target}").fetchone() or (0, 0)
+    if rows and not readable:
+        _require_moments(reading, relation, at)
+    for change in clock_changes(connection, target, {time_column: kind}, reading.zone):
+        _LOG.warning("%s.timeColumn: %s", reading.field, change)
+    if rows > readable and reading.as_of is not None:
         # Nobody can say whether such a row was known by then.
-        _LOG.warning("%s: %d rows without a readable %s are not read", source.name, undated, time_column)
-    connection.execute(
-        f"create or replace temp table {target} as select * from ({relation}) where {at} <= {moment(as_of)}"
-    )
+        _LOG.warning(
+            "%s: %d rows without a readable %s are not read", reading.field, rows - readable, time_column
+        )
+        connection.execute(f"delete from {target} where {_AT} is null")
+    connection.execute(f"alter table {target} drop column {_AT}")
 
 
-def instant(column: str, kind: str) -> str:
-    """The column as an instant; without an offset it is UTC; null where it can't be read."""
-    if kind in ("TIMESTAMP WITH TIME ZONE", "VARCHAR"):
-        return f"try_cast({column} as timestamptz)"
-    return f"(try_cast({column} as timestamp) at time zone 'UTC')"
+def _require_moments(reading: Reading, relation: str, at: str) -> None:
+    found = reading.connection.execute(
+        f"select 1 from ({relation}) where {at} is not null limit 1"
+    ).fetchone()
+    if found is None:
+        raise InvalidDataError(
+            f"{reading.field}.timeColumn: no value of {reading.source.time_column!r} is a moment; "
+            "write RFC 3339 such as 2013-02-01T05:00:00Z, or name another column"
+        )
 
 
-def moment(as_of: datetime) -> str:
-    """The moment as an SQL literal."""
-    return f"timestamptz {literal(as_of.isoformat())}"
+def known(reading: Reading, relation: str, kind: str) -> str:
+    """The relation without rows from after `as_of`; `kind` is the type of its time column."""
+    if reading.as_of is None or reading.source.time_column is None:
+        return relation
+    at = instant(quote(reading.source.time_column), kind, reading.zone)
+    return f"select * from ({relation}) where {at} <= {moment(reading.as_of)}"

@@ -5,26 +5,103 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from capstan.data.moments import AWARE, column_types
 from capstan.data.sources.files import files_of, sql_list
-from capstan.data.sources.known_rows import copy_known_rows
-from capstan.spec.data import ParquetSource, Source
+from capstan.data.sources.known_rows import copy_known_rows, known
+from capstan.data.sources.reading import Reading, refuse_twins
+from capstan.data.text_types import quote
+from capstan.errors import InvalidDataError
+from capstan.spec.data import ParquetSource
+
+_PLAIN = {
+    **dict.fromkeys(AWARE, "timestamptz"),
+    **dict.fromkeys(("timestamp_s", "timestamp_ms", "timestamp_ns"), "timestamp"),
+    **dict.fromkeys(("enum", "uuid"), "varchar"),
+}
+"""Id of a type -> the type that SQL and the rest of the house know best; the others stay as they are."""
 
 
-def load_parquet(
-    connection: duckdb.DuckDBPyConnection,
-    source: Source,
-    settings: ParquetSource,
-    *,
-    as_of: datetime | None,
-    base_dir: Path,
-) -> None:
-    """Create the table `source.name` of all rows known by `as_of`."""
-    files = files_of(source, settings.path, base_dir, "parquet")
-    relation = f"select * from read_parquet({sql_list(files)}, union_by_name = true)"
-    columns = [row[0] for row in connection.execute(f"describe {relation}").fetchall()]
-    copy_known_rows(connection, source, relation, columns, as_of)
+class ParquetReader:
+    """Reads a file, a folder or a pattern of Parquet files by the types that they state."""
+
+    def __init__(self, reading: Reading, settings: ParquetSource) -> None:
+        self._reading = reading
+        self._files = files_of(reading, settings.path, (".parquet",))
+        self._names: dict[str, list[str]] = {}
+        for file in self._files:
+            try:
+                self._names[file] = pq.read_schema(file).names
+            except (pa.ArrowException, OSError) as error:
+                raise self._broken(file, error) from error
+        self._types = column_types(reading.connection, self._relation("*"))
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """As the files state them."""
+        found = self._reading.connection.sql(self._relation(self._items(list(self._types))))
+        return {name: str(kind) for name, kind in zip(found.columns, found.types, strict=True)}
+
+    def first_types(self, columns: Sequence[str]) -> Mapping[str, str]:
+        """As the files state them."""
+        known = self.columns
+        return {name: known[name] for name in columns}
+
+    def read(self, columns: Sequence[str]) -> None:
+        """Only these columns are taken from the files."""
+        for file, names in self._names.items():
+            refuse_twins(self._reading, file, names, columns)
+        kept = [name for name in self._reading.with_time(columns) if name in self._types]
+        relation = self._relation(self._items(kept) if kept else "true as present")
+        types = column_types(self._reading.connection, relation)
+        try:
+            copy_known_rows(self._reading, relation, types, self._reading.rows)
+        except duckdb.IOException as error:
+            for file in self._files:
+                self._require_whole(file)
+            raise error
+
+    def numbered(self, column: str) -> str | None:
+        """Rows are numbered in the order in which they stand in a file."""
+        names = self._reading.with_time([column])
+        relation = (
+            f"select {self._items(names)}, filename as in_file, file_row_number + 1 as row_number from "
+            f"read_parquet({sql_list(self._files)}, union_by_name = true, filename = true, file_row_number = true)"
+        )
+        time_column = self._reading.source.time_column
+        chosen = known(self._reading, relation, self._types[time_column]) if time_column else relation
+        return f"select in_file, row_number, cast({quote(column)} as varchar) as value from ({chosen})"
+
+    def place(self, file: str, number: int) -> str:
+        """Rows of Parquet have no lines."""
+        return f"{file}, row {number}"
+
+    def _items(self, columns: Sequence[str]) -> str:
+        return ", ".join(
+            f"cast({quote(name)} as {_PLAIN[self._types[name]]}) as {quote(name)}"
+            if self._types[name] in _PLAIN
+            else quote(name)
+            for name in columns
+        )
+
+    def _relation(self, items: str) -> str:
+        return f"select {items} from read_parquet({sql_list(self._files)}, union_by_name = true)"
+
+    def _require_whole(self, file: str) -> None:
+        try:
+            with pq.ParquetFile(file) as opened:
+                for batch in opened.iter_batches():
+                    del batch
+        except (pa.ArrowException, OSError) as error:
+            raise self._broken(file, error) from error
+
+    def _broken(self, file: str, error: Exception) -> InvalidDataError:
+        return InvalidDataError(
+            f"{self._reading.field}: {file} is not a whole Parquet file ({str(error).splitlines()[0]}); "
+            "perhaps it was cut off while it was written: write it again"
+        )

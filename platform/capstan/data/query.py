@@ -1,0 +1,163 @@
+"""Runs the file's query over its sources, of which only what the query reads is brought in.
+
+The query is first planned over tables without rows, whose types the first rows of each source show. The plan says which
+columns it reads; those alone are read, and the tables offer the others as missing, so that the query means the same.
+"""
+
+# DuckDB takes no parameters for names; they all go through `quote`, texts through `literal`.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import duckdb
+
+from capstan.data.number_cells import OddCells, odd_numbers
+from capstan.data.sources import Reader, Reading, open_source
+from capstan.data.sql_errors import in_words, is_no_space
+from capstan.data.text_types import quote
+from capstan.data.usage import plain_plans, used_columns
+from capstan.errors import DiskFullError, InvalidDataError
+
+
+class SourceTables:
+    """The tables that a query can name; methods raise InvalidDataError that names the source or the query."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, readings: Sequence[Reading]) -> None:
+        """Open every source and create its table without rows."""
+        self._connection = connection
+        self._readings = {reading.source.name: reading for reading in readings}
+        self._readers: dict[str, Reader] = {}
+        self._loaded: dict[str, list[str]] = {}
+        self._types: dict[str, dict[str, str]] = {}
+        """Table -> column -> SQL type as far as it is known."""
+        for name, reading in self._readings.items():
+            with _told(reading.field), plain_plans(connection):
+                self._readers[name] = open_source(reading)
+                self._types[name] = dict(self._readers[name].columns)
+            self._outline(name)
+
+    def columns_of(self, query: str) -> list[str] | None:
+        """The columns that the query gives; None if only the rows can say, because of their types."""
+        try:
+            statements = self._connection.extract_statements(query)
+        except duckdb.Error as error:
+            raise self._wrong_query(error) from error
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise InvalidDataError("data.query: must be one select statement")
+        found = self._bound(query)
+        if found is None and not self._loaded:
+            self._guess_types(query)
+            found = self._bound(query)
+        return found
+
+    def read(self, query: str) -> None:
+        """Bring in the rows that were known, of the columns that the query reads."""
+        try:
+            used = used_columns(self._connection, _bare(query), self._types)
+        except duckdb.Error:
+            # The types of the first rows may be wrong; those of all rows will decide.
+            used = {name: list(types) for name, types in self._types.items()}
+        for name, columns in used.items():
+            with _told(self._readings[name].field), plain_plans(self._connection):
+                self._readers[name].read(columns)
+                self._offer(name, columns)
+
+    def run(self, query: str, columns: Sequence[str], target: str) -> None:
+        """Create the table `target` with these columns of the query."""
+        items = ", ".join(quote(column) for column in columns)
+        try:
+            self._connection.execute(f"create temp table {target} as select {items} from ({_bare(query)})")
+        except duckdb.OutOfMemoryException:
+            raise
+        except duckdb.Error as error:
+            if is_no_space(error):
+                raise DiskFullError(
+                    f"data.query: no room left for temporary files: {in_words(error)}"
+                ) from error
+            raise self._wrong_query(self._plain(query, error)) from error
+
+    def odd_cells(self, column: str) -> list[OddCells]:
+        """The cells that make the column text, of each source that has it and has been read."""
+        found = []
+        for name, columns in self._loaded.items():
+            if column in columns:
+                cells = odd_numbers(self._connection, self._readings[name], self._readers[name], column)
+                found += [cells] if cells is not None else []
+        return found
+
+    def _outline(self, name: str) -> None:
+        struct = ", ".join(f"{quote(column)} {kind}" for column, kind in self._types[name].items())
+        self._connection.execute(f"create or replace temp table {quote(name)} ({struct})")
+
+    def _bound(self, query: str) -> list[str] | None:
+        try:
+            return list(self._connection.sql(f"from ({_bare(query)})").columns)
+        except duckdb.CatalogException as error:
+            raise self._wrong_query(self._plain(query, error)) from error
+        except duckdb.Error as error:
+            if "Referenced " in str(error):
+                raise self._wrong_query(self._plain(query, error)) from error
+            return None
+
+    def _guess_types(self, query: str) -> None:
+        """Give the columns that the query mentions the types that the first rows show."""
+        mentioned = {word.casefold() for word in re.findall(r"\w+", query)}
+        for name, types in self._types.items():
+            columns = [column for column in types if set(re.findall(r"\w+", column.casefold())) <= mentioned]
+            with _told(self._readings[name].field), plain_plans(self._connection):
+                types.update(self._readers[name].first_types(columns) if columns else {})
+            self._outline(name)
+
+    def _offer(self, name: str, columns: Sequence[str]) -> None:
+        rows, types = self._readings[name].rows, self._types[name]
+        self._loaded[name] = list(columns)
+        self._connection.execute(f"drop table {quote(name)}")
+        if len(columns) == len(types):
+            self._connection.execute(f"alter table {rows} rename to {quote(name)}")
+            self._connection.execute(f"create temp view {rows} as from {quote(name)}")
+            return
+        items = ", ".join(
+            quote(column) if column in columns else f"cast(null as {kind}) as {quote(column)}"
+            for column, kind in types.items()
+        )
+        self._connection.execute(f"create temp view {quote(name)} as select {items} from {rows}")
+
+    def _plain(self, query: str, error: duckdb.Error) -> duckdb.Error:
+        """The error of the query as it was written, where it has one of its own."""
+        try:
+            self._connection.execute(f"explain {_bare(query)}")
+        except duckdb.Error as plain:
+            return plain
+        return error
+
+    def _wrong_query(self, error: duckdb.Error) -> InvalidDataError:
+        text = f"data.query: {in_words(error)}\nThe tables are {', '.join(self._types)}."
+        mentioned = set(re.findall(r"\w+", str(error)))
+        for column in sorted({column for columns in self._loaded.values() for column in columns}):
+            if mentioned & set(re.findall(r"\w+", column)):
+                text += "".join(f"\nThe {cells}." for cells in self.odd_cells(column))
+        return InvalidDataError(text)
+
+
+def _bare(query: str) -> str:
+    # The line break ends a comment at the end of the query.
+    return query.strip().rstrip(";") + "\n"
+
+
+@contextmanager
+def _told(field: str) -> Iterator[None]:
+    """DuckDB's errors as Capstan's, with the field whose reading failed."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException:
+        raise
+    except duckdb.Error as error:
+        if is_no_space(error):
+            raise DiskFullError(f"{field}: no room left for temporary files: {in_words(error)}") from error
+        raise InvalidDataError(f"{field}: cannot be read: {in_words(error)}") from error
+    except (OSError, EOFError, UnicodeError) as error:
+        raise InvalidDataError(f"{field}: cannot be read: {error}") from error

@@ -1,0 +1,83 @@
+"""The first line of a CSV file: which columns there are, and what parts them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from capstan.data.sources.files import is_gzip, opened
+from capstan.data.sources.reading import Reading
+from capstan.errors import InvalidDataError
+
+_DELIMITERS = ",;\t|"
+_LONGEST = 4 * 2**20
+"""Bytes of a header after which a quote in it counts as never closed."""
+_WIDE_TEXT = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+
+
+@dataclass(frozen=True)
+class CsvFile:
+    """A file and what its header says."""
+
+    path: str
+    packed: bool
+    """Whether it is packed with gzip."""
+    header: tuple[str, ...]
+    """Empty text for a column without a name, which nothing can name."""
+    delimiter: str
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that can be named."""
+        return [name for name in self.header if name]
+
+
+def read_header(reading: Reading, file: str) -> CsvFile:
+    """Names and delimiter, both from the first record alone; raises InvalidDataError."""
+    packed = is_gzip(reading, file)
+    try:
+        with opened(file, packed) as stream:
+            raw = stream.readline(_LONGEST)
+            # A quoted name may hold line breaks; a quote inside a name is written twice.
+            while raw.count(b'"') % 2 and len(raw) < _LONGEST:
+                line = stream.readline(_LONGEST)
+                if not line:
+                    break
+                raw += line
+    except (EOFError, OSError) as error:
+        raise InvalidDataError(
+            f"{reading.field}: {file} cannot be unpacked ({error}); perhaps it was cut off: write it again"
+        ) from error
+    for mark, name in _WIDE_TEXT.items():
+        if raw.startswith(mark):
+            raise InvalidDataError(f"{reading.field}: {file} is not UTF-8 text but {name}; save it as UTF-8")
+    try:
+        first = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidDataError(
+            f"{reading.field}: {file} is not UTF-8 text ({error.reason} in its first line, at byte "
+            f"{error.start + 1}); save it as UTF-8"
+        ) from error
+    if raw.count(b'"') % 2:
+        raise InvalidDataError(
+            f"{reading.field}: {file}: a double quote in the first line is never closed; close it, "
+            "and write a double quote inside a name twice"
+        )
+    if not first.strip():
+        raise InvalidDataError(f"{reading.field}: {file} is empty; its first line must name the columns")
+    outside = "".join(first.split('"')[::2])
+    delimiter = max(_DELIMITERS, key=outside.count)
+    names = next(csv.reader(io.StringIO(first, newline=""), delimiter=delimiter))
+    header = tuple(name.strip() for name in names)
+    if not any(header):
+        raise InvalidDataError(f"{reading.field}: the first line of {file} names no column")
+    return CsvFile(file, packed, header, delimiter)
+
+
+def with_plain_line_ends(file: CsvFile, copy: Path) -> None:
+    """Write the file's text to `copy`, unpacked, with LF at the end of every line."""
+    with opened(file.path, file.packed) as stream, copy.open("wb") as written:
+        for line in stream:
+            written.write(line[:-2] + b"\n" if line.endswith(b"\r\n") else line)
