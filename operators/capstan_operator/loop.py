@@ -23,7 +23,7 @@ from capstan.domain.reasons import Reason
 from capstan.domain.versions import SystemName
 from capstan.engine import Engine, Outcome
 from capstan.engine.policies import system_policy
-from capstan.errors import ConflictError, InvalidSpecError, NotFoundError
+from capstan.errors import ConflictError, InvalidSpecError, NotFoundError, UnavailableError
 from capstan.spec import MLSystem, parse
 from capstan_operator.cache import WatchedKube
 from capstan_operator.fixed import Applied, FixedObjects
@@ -38,6 +38,8 @@ IDLE_SECONDS = 30.0
 SUSPENDED_SECONDS = 300.0
 REFUSED_SECONDS = 300.0
 """What the cluster lacks may be installed meanwhile."""
+WAITING_SECONDS = 15.0
+"""The stack may be about to be installed."""
 ENDING_SECONDS = 2.0
 DRAIN_SECONDS = 300.0
 """So long a deleted system is kept for a part that does not answer; then it goes without."""
@@ -66,7 +68,10 @@ class Wiring(Protocol):
     """Constructs the adapters of systems; `capstan.cluster.wiring` is the real one."""
 
     def wire(self, system: MLSystem, document: Object) -> Wired:
-        """Raises InvalidSpecError if the file chooses what this cluster does not have."""
+        """Raises InvalidSpecError if the file chooses what this cluster does not have.
+
+        Raises UnavailableError while it lacks what is installed apart from the operator.
+        """
         ...
 
     def clear(self, namespace: str, system: str) -> None:
@@ -150,6 +155,8 @@ class SystemLoop:
         except InvalidSpecError as error:
             self._refuse(document, ("NotAllowed", str(error)))
             return REFUSED_SECONDS
+        except UnavailableError as error:
+            return self._wait(document, str(error))
         if FINALIZER not in (document["metadata"].get("finalizers") or ()):
             document = self._set_finalizer(document, held=True)
         self._ensure(key, document, known, wired)
@@ -193,6 +200,17 @@ class SystemLoop:
         if outcome.requeue_after is not None:
             seconds = min(seconds, max(outcome.requeue_after.total_seconds(), 0.1))
         return seconds
+
+    def _wait(self, document: Object, message: str) -> float:
+        """For what is installed apart from the operator; what serves goes on meanwhile."""
+        said = {"Degraded": (True, "PartAway", message)}
+        if not _has_begun(document):
+            said["Ready"] = (False, "PartAway", message)
+            said["Stalled"] = (True, "PartAway", message)
+        phase = str((document.get("status") or {}).get("phase") or "Starting")
+        self._teller.event(document, Reason.PART_AWAY, message)
+        self._teller.conditions(document, phase, said)
+        return WAITING_SECONDS
 
     # -- a system that can't be followed
 

@@ -18,7 +18,7 @@ from capstan.domain.trouble import Trouble
 from capstan.domain.versions import SystemName
 from capstan.engine import Engine
 from capstan.engine.policies import policy_of
-from capstan.errors import InvalidSpecError, Mistake
+from capstan.errors import InvalidSpecError, Mistake, UnavailableError
 from capstan.spec import MLSystem
 from capstan_operator.cache import WatchedKube
 from capstan_operator.loop import SystemLoop
@@ -77,6 +77,8 @@ class OperatorWorld:
         self.server.watchers.append(self._watch)
         self.lacks = ""
         """What the cluster does not have that the file asks for; empty: nothing."""
+        self.awaited: UnavailableError | None = None
+        """What is not installed yet; None: everything is."""
         self.troubles: list[Trouble] = []
         """Of parts that do not start."""
         self.cleared: list[str] = []
@@ -95,6 +97,8 @@ class OperatorWorld:
     # -- Wiring
 
     def wire(self, system: MLSystem, document: Object) -> MemoryWired:
+        if self.awaited is not None:
+            raise self.awaited
         if self.lacks:
             raise InvalidSpecError([Mistake("spec.serving.runtime", self.lacks)])
         return MemoryWired(self, document)

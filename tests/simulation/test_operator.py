@@ -15,7 +15,13 @@ from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.trouble import Trouble
 from capstan.domain.versions import VersionName
 from capstan.errors import UnavailableError
-from capstan_operator.loop import BUSY_SECONDS, IDLE_SECONDS, REFUSED_SECONDS, SUSPENDED_SECONDS
+from capstan_operator.loop import (
+    BUSY_SECONDS,
+    IDLE_SECONDS,
+    REFUSED_SECONDS,
+    SUSPENDED_SECONDS,
+    WAITING_SECONDS,
+)
 
 INVALID = {"rollout": {"steps": [{"canary": {"weight": 140}}]}}
 
@@ -461,3 +467,22 @@ def test_a_part_that_answered_once_is_missed_at_once(world: OperatorWorld):
     world.parts.traffic.faults.away = "connection refused"
     world.settle()
     assert [line for line in world.warnings() if line.startswith("PartAway: gateway")]
+
+
+def test_what_is_installed_apart_from_the_operator_is_waited_for_with_words(world: OperatorWorld):
+    world.awaited = UnavailableError(
+        "the object storage", "its keys are not there; install charts/capstan-stack"
+    )
+    world.apply()
+    assert world.settle() == WAITING_SECONDS
+    for kind in ("Stalled", "Degraded"):
+        assert world.condition(kind)[0] == "True"
+        assert "install charts/capstan-stack" in world.condition(kind)[2]
+    assert "install charts/capstan-stack" in world.status["message"]
+    assert [line for line in world.warnings() if "install charts/capstan-stack" in line]
+    world.awaited = None
+    world.settle()
+    world.follow(timedelta(minutes=1), step=timedelta(seconds=5))
+    assert world.champion == "v1"
+    assert world.condition("Stalled")[0] == "False"
+    assert world.condition("Degraded")[0] == "False"

@@ -70,7 +70,7 @@ object-storage-keys
   "prometheus_url" (required "prometheusUrl: name a Prometheus, or install charts/capstan-stack here and set stack" (.Values.prometheusUrl | default (ternary (printf "http://prometheus.%s.svc:9090" $ns) "" .Values.stack)))
   "alertmanager_url" (required "alertmanagerUrl: name an Alertmanager, or install charts/capstan-stack here and set stack" (.Values.alertmanagerUrl | default (ternary (printf "http://alertmanager.%s.svc:9093" $ns) "" .Values.stack)))
 -}}
-{{- if include "capstan.artifactKeysSecret" . }}{{- $_ := set $settings "artifact_keys" "/etc/capstan/artifacts" }}{{- end -}}
+{{- if include "capstan.artifactKeysSecret" . }}{{- $_ := set $settings "artifact_keys" "/etc/capstan/artifacts" }}{{- $_ := set $settings "artifact_keys_secret" (include "capstan.artifactKeysSecret" .) }}{{- end -}}
 {{- if .Values.kfp.url }}{{- $_ := set $settings "kfp_url" .Values.kfp.url }}{{- end -}}
 {{- if and .Values.kfp.url .Values.kfp.authenticate }}{{- $_ := set $settings "kfp_token" "/etc/capstan/kfp/token" }}{{- end -}}
 {{- if include "capstan.plainPrometheus" . }}{{- $_ := set $settings "rules" (dict "namespace" $ns "name" "prometheus-rules") }}{{- end -}}

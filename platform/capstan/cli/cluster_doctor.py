@@ -1,10 +1,11 @@
-"""What a cluster has of what a system needs, and what the user may do there."""
+"""What a cluster has of what a system needs, whether it runs, and what the user may do there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from capstan.cli.cluster_parts import look_at_parts
 from capstan.cli.diagnosis import Health, Row
 from capstan.cli.place import LEASE, UNSEEN, Cluster
 from capstan.errors import NotAllowedError
@@ -40,8 +41,11 @@ def look_at(place: Cluster) -> Iterator[Row]:
     """Every row; raises UnavailableError if the API server does not answer."""
     yield Row("cluster", Health.OK, str(place))
     yield _definitions(place)
-    yield _operator(place)
+    operators = _operators(place)
+    yield _operator(place, operators)
     yield _leader(place)
+    namespaces = [str(one["metadata"]["namespace"]) for one in operators or ()]
+    yield from look_at_parts(place.kube, namespaces, place.namespace)
     for what, (kind, way_out) in _OPTIONAL.items():
         found = place.kube.serves(kind)
         yield Row(what, Health.OK, "installed" if found else f"not installed: {way_out}")
@@ -58,13 +62,19 @@ def _definitions(place: Cluster) -> Row:
     return Row("Capstan's kinds", Health.ERROR, f"not known: {', '.join(missing)}", way)
 
 
-def _operator(place: Cluster) -> Row:
+def _operators(place: Cluster) -> Sequence[Object] | None:
+    """Deployments of operators in all namespaces; None: the user may not look."""
     labels = {"app.kubernetes.io/name": LEASE}
     try:
-        found = place.kube.list("Deployment", labels=labels) or [
+        return place.kube.list("Deployment", labels=labels) or [
             one for one in place.kube.list("Deployment") if one["metadata"]["name"] == LEASE
         ]
     except NotAllowedError:
+        return None
+
+
+def _operator(place: Cluster, found: Sequence[Object] | None) -> Row:
+    if found is None:
         return Row("operator", Health.WARNING, "you may not look at Deployments of all namespaces")
     if not found:
         return Row("operator", Health.ERROR, "not installed", f"{place.start} brings it")

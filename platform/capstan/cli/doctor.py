@@ -41,7 +41,8 @@ def doctor(
 ) -> None:
     """Look at Python, programs, ports, disk and left-over processes; exit 1 if something is missing.
 
-    With --context at that cluster: Capstan's kinds and operator, Seldon, Istio, Prometheus, KFP, storage, your rights.
+    With --context at that cluster: Capstan's kinds, the pods of operator, stack and systems, what systems say of
+    themselves, Seldon, Istio, Prometheus, KFP, storage, your rights.
     """
     with honest_errors(json):
         place = place_of(state, context, namespace)

@@ -11,7 +11,7 @@ from capstan.cluster.objects.gateway import gateway
 from capstan.cluster.objects.recording import recording, tokens
 from capstan.cluster.objects.training import training
 from capstan.cluster.settings import ClusterSettings
-from capstan.errors import InvalidSpecError, Mistake
+from capstan.errors import UnavailableError
 from capstan.spec import MLSystem
 
 
@@ -39,7 +39,7 @@ def fixed_objects(
 def storage_keys(settings: ClusterSettings) -> Mapping[str, str] | None:
     """The keys of the object storage that the operator itself was given; None: it was given none.
 
-    Raises InvalidSpecError if their files cannot be read.
+    Raises UnavailableError while their files are not there: the stack may be installed after the operator.
     """
     folder = settings.artifact_keys
     if folder is None:
@@ -47,5 +47,9 @@ def storage_keys(settings: ClusterSettings) -> Mapping[str, str] | None:
     try:
         return {name: (folder / name).read_text().strip() for name in KEY_NAMES}
     except OSError as error:
-        mistake = Mistake("artifact_keys", f"{error.filename} cannot be read: {error.strerror}")
-        raise InvalidSpecError([mistake]) from error
+        secret = f"Secret {settings.namespace}/{settings.artifact_keys_secret or 'with the keys'}"
+        raise UnavailableError(
+            "the object storage",
+            f"the operator waits for its keys ({error.filename}: {error.strerror}), {secret}; install "
+            "charts/capstan-stack in the operator's namespace, or name an object storage in the chart's `artifacts`",
+        ) from error

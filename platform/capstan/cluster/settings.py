@@ -66,6 +66,8 @@ class ClusterSettings(_Settings):
     """`s3://BUCKET/PREFIX?endpoint_override=HOST:PORT&scheme=http`, as pyarrow reads it; empty: a volume per system."""
     artifact_keys: Path | None = None
     """Folder with the files AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, mounted from the operator's Secret."""
+    artifact_keys_secret: str = ""
+    """Name of that Secret, for words that say what is waited for."""
     master_key: Path | None = None
     """File with the key from which the tokens of every system are derived."""
     tracking_uri: str = "http://mlflow.capstan-system.svc:5000"

@@ -72,16 +72,12 @@ class Shared:
     query: PrometheusQuery
     reloader: RuleReloader
     alerts: AlertPoller
-    keys: Mapping[str, str] | None
+    settings: ClusterSettings
     webhook_token: str
 
     @classmethod
     def of(cls, settings: ClusterSettings) -> Shared:
         """Raises InvalidSpecError for files of the settings that cannot be read."""
-        keys = storage_keys(settings)
-        for name, value in (keys or {}).items():
-            # pyarrow and fsspec read them nowhere else.
-            os.environ.setdefault(name, value)
         query = PrometheusQuery(settings.prometheus_url)
         token = read_token(settings.webhook_token, "webhook_token")
         return cls(
@@ -90,9 +86,17 @@ class Shared:
             query=query,
             reloader=RuleReloader(query),
             alerts=AlertPoller(settings.alertmanager_url, max_age_seconds=_ALERTS_SECONDS),
-            keys=keys,
+            settings=settings,
             webhook_token=token,
         )
+
+    def keys(self) -> Mapping[str, str] | None:
+        """Of the object storage, read anew: the Secret may be made after the operator. Raises UnavailableError."""
+        keys = storage_keys(self.settings)
+        for name, value in (keys or {}).items():
+            # pyarrow and fsspec read them nowhere else.
+            os.environ.setdefault(name, value)
+        return keys
 
 
 @dataclass
@@ -132,12 +136,12 @@ class ClusterWiring:
     def wire(self, system: MLSystem, document: Object) -> ClusterSystem:
         """Construct every adapter; no call but to the API server.
 
-        Raises InvalidSpecError for what this cluster does not have.
+        Raises InvalidSpecError for what this cluster does not have, UnavailableError for what it does not have yet.
         """
         meta, settings = document["metadata"], self._settings
         name = SystemName(system.metadata.name)
         owner = Owner(str(name), str(meta["uid"]))
-        values, keys, tokens = self._tokens(owner), self._shared.keys, self._shared.tokens
+        values, keys, tokens = self._tokens(owner), self._shared.keys(), self._shared.tokens
         names = SystemNames(
             str(meta["namespace"]),
             name,
