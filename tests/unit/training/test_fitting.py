@@ -66,6 +66,15 @@ def test_the_baseline_says_the_positive_share() -> None:
     assert probability == pytest.approx(np.full(1000, TRAIN.truth.mean()))
 
 
+def test_a_stronger_penalty_shrinks_the_coefficients_and_the_predictions() -> None:
+    weak, strong = (fit(candidate(logisticRegression={"l2": l2})).pipeline for l2 in (0.01, 10_000))
+    size = [np.abs(fitted.steps[-1][1].coef_).sum() for fitted in (weak, strong)]
+    spread = [predict(fitted, VALIDATION.table).std() for fitted in (weak, strong)]
+
+    assert size[1] < size[0] / 5
+    assert spread[1] < spread[0] / 2
+
+
 def test_the_logistic_penalty_does_not_depend_on_units() -> None:
     """Scaled inside and folded back: x in other units gives the same predictions, and a plain estimator."""
     in_other_units = [

@@ -1,0 +1,69 @@
+"""What scales, buckets and stand-ins make of a number: each against its formula, so that none can be a no-op."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from capstan.features.encoders import NumericSettings
+
+VALUES = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 100.0])
+
+
+def made(
+    values: NDArray[np.float64] = VALUES, *, seen: NDArray[np.float64] = VALUES, **settings: Any
+) -> list[float]:
+    """What a feature fitted on `seen` makes of `values`."""
+    fitted = NumericSettings("x", "x", **settings).fit(seen)
+    return [float(value) for value in fitted.transform(values)[:, 0]]
+
+
+def test_a_z_score_has_mean_0_and_deviation_1_on_what_it_was_fitted_on() -> None:
+    scaled = np.array(made(scale="ZScore"))
+
+    assert scaled == pytest.approx((VALUES - VALUES.mean()) / VALUES.std())
+    assert (scaled.mean(), scaled.std()) == pytest.approx((0, 1))
+
+
+def test_min_max_brings_the_fitted_range_to_0_and_1_and_goes_beyond_it_outside() -> None:
+    assert made(np.array([0.0, 25.0, 100.0, 200.0]), scale="MinMax") == pytest.approx([0, 0.25, 1, 2])
+
+
+def test_log_is_the_signed_logarithm_of_1_and_the_size() -> None:
+    values = np.array([-np.e + 1, 0.0, np.e - 1, 999.0])
+
+    assert made(values, scale="Log") == pytest.approx([-1, 0, 1, np.log(1000)])
+
+
+@pytest.mark.parametrize(
+    ("settings", "buckets"),
+    [
+        ({"bucket_edges": (2.0, 50.0)}, [0, 0, 1, 1, 1, 2]),
+        ({"bucket_quantiles": 2}, [0, 0, 0, 1, 1, 1]),
+        ({"bucket_widths": 4}, [0, 0, 0, 0, 0, 3]),
+    ],
+    ids=["given edges: a value on an edge is above it", "equal counts", "equal widths"],
+)
+def test_a_bucket_is_numbered_from_below(settings: dict[str, Any], buckets: list[float]) -> None:
+    assert made(**settings) == buckets
+
+
+@pytest.mark.parametrize(
+    ("settings", "stand_in"),
+    [
+        ({"impute": "Mean"}, 110 / 6),
+        ({"impute": "Median"}, 2.5),
+        ({"impute": "Default", "default": -1}, -1),
+    ],
+)
+def test_a_missing_value_becomes_what_was_asked_for(settings: dict[str, Any], stand_in: float) -> None:
+    assert made(np.array([np.nan, 4.0]), **settings) == pytest.approx([stand_in, 4])
+
+
+def test_the_mode_is_the_value_that_was_seen_most_often() -> None:
+    seen = np.array([7.0, 3.0, 7.0, 1.0])
+
+    assert made(np.array([np.nan]), seen=seen, impute="Mode") == [7]
