@@ -93,6 +93,8 @@ class _Shelf:
     """(namespace, system) -> names."""
     graves: dict[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
     """Version and time at which an object was deleted: older news of it is stale."""
+    deletions: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
+    """uid of what this operator deleted, and when."""
     is_listed: bool = False
 
 
@@ -185,6 +187,12 @@ class WatchedKube:
             kept = self._shelves[kind].objects.get((namespace, name))
             return kept.seen if kept is not None else None
 
+    def was_deleted_here(self, kind: str, namespace: str, name: str, uid: str) -> bool:
+        """Whether this operator deleted the object, lately."""
+        with self._lock:
+            found = self._shelves[kind].deletions.get((namespace, name))
+            return found is not None and found[0] == uid
+
     def is_watched(self, kind: str) -> bool:
         return kind in self._shelves
 
@@ -273,6 +281,8 @@ class WatchedKube:
 
     def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
         self._require_leave()
+        if kind in self._shelves and namespace is not None:
+            self._note_deletion(self._shelves[kind], (namespace, name))
         self._client.delete(kind, name, namespace)
         if kind in self._shelves and namespace is not None:
             # It may still be there, kept by a finalizer or ending: one read tells, where the watch would lag.
@@ -378,6 +388,19 @@ class WatchedKube:
             if now - shelf.graves[oldest][1] < _GRAVE_SECONDS:
                 break
             del shelf.graves[oldest]
+
+    def _note_deletion(self, shelf: _Shelf, place: tuple[str, str]) -> None:
+        now = self._clock()
+        with self._lock:
+            kept = shelf.objects.get(place)
+            if kept is not None:
+                shelf.deletions.pop(place, None)
+                shelf.deletions[place] = (kept.seen.uid, now)
+            while shelf.deletions:
+                oldest = next(iter(shelf.deletions))
+                if now - shelf.deletions[oldest][1] < _GRAVE_SECONDS:
+                    break
+                del shelf.deletions[oldest]
 
     @staticmethod
     def _unfile(shelf: _Shelf, place: tuple[str, str], kept: _Kept) -> None:

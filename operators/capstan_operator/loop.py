@@ -29,6 +29,7 @@ from capstan_operator.cache import WatchedKube
 from capstan_operator.fixed import Applied, FixedObjects
 from capstan_operator.metrics import Metrics
 from capstan_operator.telling import Teller
+from capstan_operator.versions import VersionMemory, VersionObjects
 from capstan_operator.workers import Key
 
 logger = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ class _Known:
     has_gateway: bool = True
     """Of its own; else Istio's serves it."""
     applied: Applied = field(default_factory=Applied)
+    versions: VersionMemory = field(default_factory=VersionMemory)
     is_new: bool = True
     """The fixed objects of this generation have not been looked at."""
     is_cleared: bool = False
@@ -114,6 +116,7 @@ class SystemLoop:
         self._wiring = wiring
         self._metrics = metrics
         self._fixed = FixedObjects(kube, release, clock=clock)
+        self._versions = VersionObjects(kube, clock=clock)
         self._teller = Teller(kube, now=now)
         self._clock = clock
         self._now = now
@@ -172,8 +175,10 @@ class SystemLoop:
         )
         if ensured.is_new:
             wired.settle()
+            known.versions = VersionMemory()
         known.is_new = False
-        for what in ensured.put_back:
+        names = SystemNames(key[0], SystemName(key[1]))
+        for what in (*ensured.put_back, *self._versions.ensure(names, known.versions, wired.settle)):
             self._metrics.note_put_back()
             message = f"{what} was changed or deleted by somebody else and was put back"
             self._teller.event(document, Reason.OBJECT_RESTORED, message, once=self._now().isoformat())
@@ -286,7 +291,8 @@ class SystemLoop:
             return known
         self._drop(key)
         applied = known.applied if known is not None and known.uid == uid else Applied()
-        fresh = _Known(uid, generation, applied=applied)
+        versions = known.versions if known is not None and known.uid == uid else VersionMemory()
+        fresh = _Known(uid, generation, applied=applied, versions=versions)
         try:
             system = parsed(document)
             system_policy(system)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from simulation.operator_world import NAMESPACE, OperatorWorld
+from simulation.operator_world import NAMES, NAMESPACE, OperatorWorld
 from simulation.world import SYSTEM
 
 from capstan.adapters.memory import Training
@@ -168,6 +168,22 @@ def test_an_edited_fixed_object_is_put_back_and_told(world: OperatorWorld):
     assert found is not None
     assert found["spec"]["replicas"] == 0
     assert any("ObjectRestored: Deployment" in line for line in world.events())
+
+
+def test_an_edited_version_is_put_back_and_told(world: OperatorWorld):
+    world.until_serving()
+    meta = NAMES.metadata(NAMES.model(VersionName("v1")), NAMES.version_labels(VersionName("v1")), None)
+    for kind, api in (("Deployment", "apps/v1"), ("Service", "v1")):
+        world.cache.apply({"apiVersion": api, "kind": kind, "metadata": meta, "spec": {"replicas": 1}})
+    world.clock.advance(timedelta(seconds=30))
+    world.settle()
+    world.server.edit("Deployment", f"{SYSTEM}-v1", NAMESPACE, {"spec": {"replicas": 7}})
+    world.clock.advance(timedelta(seconds=30))
+    world.settle()
+    restored = [line for line in world.events() if line.startswith("ObjectRestored")]
+    assert restored == [
+        f"ObjectRestored: Deployment {SYSTEM}-v1 was changed or deleted by somebody else and was put back"
+    ]
 
 
 # -- what the cluster refuses

@@ -1,0 +1,143 @@
+"""Notices what somebody else does to the objects of versions: edits, and deletions of them or of their Services.
+
+Versions come and go, so unlike the fixed objects they are not rendered at every look. What Capstan owned of them when
+they were last seen is remembered; where it shrinks, all versions are brought again to what the file asks for. A version
+that somebody deletes is deployed again by the loop itself; here it is only told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from capstan.adapters.kube_client import Object
+from capstan.adapters.seldon_serving import ID_LABEL, KIND
+from capstan.cluster.names import SystemNames
+from capstan_operator.cache import Seen, WatchedKube
+
+_COMPANIONS = ("Service", "PodDisruptionBudget")
+"""Kinds that may stand beside a version's Deployment under the same name."""
+_FIGHT_SECONDS = 5.0
+"""Whoever writes the same field again and again is not answered more often than this."""
+Place: TypeAlias = tuple[str, str]
+"""(kind, name)."""
+
+
+@dataclass
+class _Remembered:
+    uid: str
+    owned: str
+    is_missing: bool = False
+    """At the last look."""
+
+
+@dataclass
+class VersionMemory:
+    """What is remembered of one system's versions between two looks."""
+
+    objects: dict[Place, _Remembered] = field(default_factory=dict)
+    settled_at: float = float("-inf")
+
+
+class VersionObjects:
+    """Puts back what somebody else changed in the objects of versions."""
+
+    def __init__(self, kube: WatchedKube, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._kube = kube
+        self._clock = clock
+
+    def ensure(self, names: SystemNames, known: VersionMemory, settle: Callable[[], None]) -> tuple[str, ...]:
+        """`Kind name` of what was put back; `settle` brings all versions to what the file asks for."""
+        present = self._present(names)
+        changed = [place for place, seen in present.items() if _is_changed(known.objects.get(place), seen)]
+        lacking = self._lacking(names, known, present)
+        is_late = self._clock() - known.settled_at >= _FIGHT_SECONDS
+        if (changed or lacking or self._is_suspect(known, present)) and is_late:
+            settle()
+            known.settled_at = self._clock()
+            present = self._present(names)
+        elif changed or lacking:
+            return ()
+        back = [place for place, seen in present.items() if self._is_back(names, known, place, seen)]
+        told = {*changed, *(place for place in lacking if place in known.objects), *back}
+        self._remember(names, known, present)
+        return tuple(f"{kind} {name}" for kind, name in sorted(told))
+
+    def _present(self, names: SystemNames) -> Mapping[Place, Seen]:
+        """What is there of versions, those that are going left out."""
+        found: dict[Place, Seen] = {}
+        for kind in ("Deployment", KIND):
+            if not self._kube.is_watched(kind):
+                continue
+            for document in self._kube.list(kind, names.namespace, labels=names.selector("model")):
+                if not _is_seldons(document):
+                    for one in (kind, *(_COMPANIONS if kind == "Deployment" else ())):
+                        self._add(found, one, names.namespace, str(document["metadata"]["name"]))
+        return found
+
+    def _add(self, found: dict[Place, Seen], kind: str, namespace: str, name: str) -> None:
+        seen = self._kube.seen(kind, namespace, name)
+        if seen is not None and not seen.is_deleted:
+            found[kind, name] = seen
+
+    def _lacking(
+        self, names: SystemNames, known: VersionMemory, present: Mapping[Place, Seen]
+    ) -> list[Place]:
+        """Companions that somebody deleted while the Deployment stayed; every version has at least a Service."""
+        return [
+            (kind, name)
+            for (anchor, name) in present
+            if anchor == "Deployment"
+            for kind in _COMPANIONS
+            if (kind, name) not in present and self._is_missed(names, known, (kind, name))
+        ]
+
+    def _is_missed(self, names: SystemNames, known: VersionMemory, place: Place) -> bool:
+        if place in known.objects:
+            return self._is_foreign_loss(names, known, place)
+        # Never seen: it was deleted while no operator ran, or not all of the version was made.
+        return place[0] == "Service"
+
+    def _is_foreign_loss(self, names: SystemNames, known: VersionMemory, place: Place) -> bool:
+        before = known.objects.get(place)
+        return before is not None and not self._kube.was_deleted_here(
+            place[0], names.namespace, place[1], before.uid
+        )
+
+    @staticmethod
+    def _is_suspect(known: VersionMemory, present: Mapping[Place, Seen]) -> bool:
+        """Something that is seen for the first time holds what others wrote: while no operator ran, perhaps."""
+        return any(seen.has_others and place not in known.objects for place, seen in present.items())
+
+    def _is_back(self, names: SystemNames, known: VersionMemory, place: Place, seen: Seen) -> bool:
+        """Somebody deleted it, and the loop has deployed it again since."""
+        before = known.objects.get(place)
+        return (
+            place[0] not in _COMPANIONS
+            and before is not None
+            and before.uid != seen.uid
+            and self._is_foreign_loss(names, known, place)
+        )
+
+    def _remember(self, names: SystemNames, known: VersionMemory, present: Mapping[Place, Seen]) -> None:
+        for place, before in list(known.objects.items()):
+            if place in present:
+                continue
+            # One more look: in this one the loop deploys it again, if it is needed.
+            if before.is_missing or not self._is_foreign_loss(names, known, place):
+                del known.objects[place]
+            else:
+                before.is_missing = True
+        for place, seen in present.items():
+            known.objects[place] = _Remembered(seen.uid, seen.owned)
+
+
+def _is_seldons(document: Object) -> bool:
+    """Made by Seldon's operator, which looks after it."""
+    return ID_LABEL in (document["metadata"].get("labels") or {})
+
+
+def _is_changed(before: _Remembered | None, seen: Seen) -> bool:
+    return before is not None and before.uid == seen.uid and before.owned != seen.owned
