@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import upstream
+from cluster import seldon_rules, upstream
 from cluster.toy_versions import SETTINGS, ToyNamespace, toy_system, wait_until
 from contract.suites.traffic import ALONE, CANARY, SHADOW, V1, V2, TrafficContract
 
@@ -63,6 +63,16 @@ def endpoints(traffic: SeldonIstio, toys: ToyNamespace) -> Mapping[VersionName, 
 
 class TestSeldonIstio(TrafficContract):
     """The suite that Envoy keeps."""
+
+
+@pytest.mark.parametrize(("document", "rule"), seldon_rules.BROKEN.values(), ids=seldon_rules.BROKEN.keys())
+def test_seldons_rules_are_kept_by_the_api_server(toys: ToyNamespace, document: Object, rule: str) -> None:
+    assert rule in upstream.try_out(toys.name, document)
+
+
+@pytest.mark.parametrize("document", seldon_rules.SOUND.values(), ids=seldon_rules.SOUND.keys())
+def test_what_seldons_rules_allow_is_taken(toys: ToyNamespace, document: Object) -> None:
+    assert upstream.try_out(toys.name, document) == ""
 
 
 def test_a_step_that_istio_cannot_do_is_refused_before_anything_runs(

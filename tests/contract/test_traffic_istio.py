@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from cluster import upstream
+from cluster.seldon_rules import BROKEN, SOUND, refusals
 from cluster.seldon_stand_in import StandIn
 from contract.suites.traffic import ALONE, CANARY, SHADOW, TrafficContract
 
@@ -17,7 +19,7 @@ from capstan.adapters.kube_serving import Artifact, VersionObjects
 from capstan.adapters.seldon_istio import SeldonIstio, SharedDeployment
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, VersionName
-from capstan.errors import NotAllowedError, UnavailableError
+from capstan.errors import CapstanError, NotAllowedError, UnavailableError
 from capstan.ports.serving import Endpoint
 
 V1, V2, V3 = VersionName("v1"), VersionName("v2"), VersionName("v3")
@@ -49,6 +51,8 @@ class Dicts:
 
     def apply(self, document: Object, *, manager: str = "capstan") -> Object:
         kind, name = document["kind"], document["metadata"]["name"]
+        if kind == "SeldonDeployment" and (broken := refusals(document)):
+            raise CapstanError(f"admission webhook denied the request: {broken}")
         if manager == "capstan":
             self.applied.append(name)
         before = self.objects.get((kind, name))
@@ -144,7 +148,11 @@ def predictor(name: VersionName, artifact: Artifact, shadow: bool) -> Object:
         "spec": {"containers": [{"name": "model", "image": "model"}]},
         "replicas": 1,
     }
-    graph = {"name": "model", "type": "MODEL", "logger": {"url": "shadow" if shadow else "live"}}
+    graph = {
+        "name": "model",
+        "type": "MODEL",
+        "logger": {"mode": "all", "url": "shadow" if shadow else "live"},
+    }
     return {"name": str(name), "graph": graph, "componentSpecs": [component]}
 
 
@@ -230,6 +238,78 @@ def test_a_former_champion_that_is_ready_stays_warm_at_no_weight(world: World) -
     world.traffic.retire(V2)
     assert world.traffic.read_back() is None
     assert not world.kube.objects
+
+
+@pytest.mark.parametrize(("gone", "left"), [(V1, V2), (V2, V1)], ids=["champion", "challenger"])
+def test_the_share_of_a_version_that_is_retired_goes_to_the_other(
+    world: World, gone: VersionName, left: VersionName
+) -> None:
+    """Seldon refuses a single predictor of 75 %."""
+    world.deploy(V1, V2)
+    world.traffic.apply(CANARY, {})
+    world.traffic.retire(gone)
+    world.look()
+    assert world.predictors() == {left: (100, False)}
+    assert world.traffic.read_back() == champion_only(left)
+
+
+def test_the_share_of_a_version_that_is_retired_goes_to_the_first_of_two(world: World) -> None:
+    world.deploy(V1, V2, V3)
+    world.traffic.apply(split(60, 30, 10), {})
+    world.traffic.retire(V3)
+    assert world.predictors() == {"v1": (70, False), "v2": (30, False)}
+    world.traffic.retire(V1)
+    assert world.predictors() == {"v2": (100, False)}
+
+
+def test_the_champion_that_is_retired_leaves_its_users_to_one_that_is_warm(world: World) -> None:
+    world.deploy(V1, V2)
+    world.traffic.retire(V1)
+    world.look()
+    assert world.predictors() == {"v2": (100, False)}
+    assert world.traffic.read_back() == champion_only(V2)
+
+
+def test_a_shadow_alone_does_not_stay_behind(world: World) -> None:
+    world.deploy(V1, V2)
+    world.traffic.apply(SHADOW, {})
+    world.traffic.retire(V1)
+    assert world.kube.get("SeldonDeployment", NAME) is None
+
+
+@pytest.mark.parametrize(("document", "rule"), BROKEN.values(), ids=BROKEN.keys())
+def test_seldons_webhook_refuses(document: Object, rule: str) -> None:
+    assert rule in refusals(document)
+
+
+@pytest.mark.parametrize("document", SOUND.values(), ids=SOUND.keys())
+def test_seldons_webhook_takes(document: Object) -> None:
+    assert refusals(document) == []
+
+
+def operator_pod(*, phase: str = "Running", args: tuple[str, ...] = (), **variables: str) -> Object:
+    env = [{"name": name, "value": value} for name, value in variables.items()]
+    return {"spec": {"containers": [{"args": list(args), "env": env}]}, "status": {"phase": phase}}
+
+
+FOLLOWS = {
+    "everywhere": (operator_pod(WATCH_NAMESPACE=""), {}, True),
+    "here by variable": (operator_pod(WATCH_NAMESPACE="here"), {}, True),
+    "elsewhere by variable": (operator_pod(WATCH_NAMESPACE="seldon-system"), {}, False),
+    "elsewhere by flag": (operator_pod(args=("--namespace=seldon-system",)), {}, False),
+    "the variable is stronger": (operator_pod(args=("--namespace=x",), WATCH_NAMESPACE="here"), {}, True),
+    "an empty flag": (operator_pod(args=("",)), {}, True),
+    "by controller id": (operator_pod(CONTROLLER_ID="mine"), {}, False),
+    "a namespace that is opted out": (operator_pod(), {"seldon.io/controller-id": "other"}, False),
+    "it does not run": (operator_pod(phase="Pending"), {}, False),
+}
+
+
+@pytest.mark.parametrize(("pod", "labels", "follows"), FOLLOWS.values(), ids=FOLLOWS.keys())
+def test_tests_use_a_real_seldon_only_if_it_follows_their_namespace(
+    pod: Object, labels: dict[str, str], follows: bool
+) -> None:
+    assert upstream.follows(pod, "here", labels) is follows
 
 
 def test_a_shadow_that_leaves_is_removed(world: World) -> None:

@@ -105,11 +105,20 @@ class SeldonIstio:
         self._put([*predictors.values(), added])
 
     def retire(self, name: VersionName) -> None:
-        """Take its predictor away, with the last one the SeldonDeployment; no error if it is not there."""
+        """Take its predictor away, with the last one the SeldonDeployment; no error if it is not there.
+
+        What it answered goes to the first that is left: Seldon refuses weights that do not sum to 100.
+        """
         predictors = self._predictors()
-        if predictors.pop(name, None) is None:
+        gone = predictors.pop(name, None)
+        if gone is None:
             return
-        if any(_is_live(predictor) for predictor in predictors.values()):
+        left = next((other for other, found in predictors.items() if _is_live(found)), None)
+        if left is not None:
+            freed = gone.get("traffic", 0) if _is_live(gone) else 0
+            if freed:
+                share = predictors[left].get("traffic", 0) + freed
+                predictors[left] = {**predictors[left], "traffic": share}
             self._put(list(predictors.values()))
         else:
             self._kube.delete(KIND, self._shared.name, self._shared.namespace)
