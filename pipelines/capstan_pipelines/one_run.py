@@ -25,6 +25,8 @@ from capstan_pipelines.watch import Watch
 CANCELLED = 143
 """Exit code of a run that SIGTERM ended."""
 ARTIFACTS = "artifacts"
+_FIT = "fit "
+"""Begins the names of steps that fit one candidate each."""
 _KEPT = ("choice", "evaluation", "report", "result", "packaged")
 """Artifacts that stay when a run has succeeded; tables and the model, which the Bento holds, go."""
 
@@ -42,7 +44,7 @@ def carry_out(folder: RunFolder, tell: Callable[[RunStatus], None] | None = None
         try:
             status = _run(folder.path)
         except Exception as error:
-            status = RunStatus(RunPhase.FAILED, _why(watch, error))
+            status = RunStatus(RunPhase.FAILED, _why(watch, error), failed=_failed_candidates(watch))
         status = watch.end(status)
     print(f"run: {status.phase.value}, {_cpu_seconds():.1f} s of processors", flush=True)  # noqa: T201
     if status.phase is RunPhase.SUCCEEDED:
@@ -75,13 +77,23 @@ def _run(path: Path) -> RunStatus:
 
 def _why(watch: Watch, error: Exception) -> str:
     """What the failed step said; KFP's error only names the step."""
-    said = [f"{step.name}: {step.message}" for step in watch.steps() if step.phase is RunPhase.FAILED]
-    if said:
-        return "\n".join(said)
+    failed = [step for step in watch.steps() if step.phase is RunPhase.FAILED]
+    # A candidate that failed did not end the run; whoever could choose none has said why.
+    ending = [step for step in failed if not step.name.startswith(_FIT)] or failed
+    if ending:
+        return "\n".join(f"{step.name}: {step.message}" for step in ending)
     killed = [step.name for step in watch.steps() if step.phase is RunPhase.RUNNING]
     if killed:
         return f"{', '.join(killed)}: ended without a result; was it killed, or out of memory? See the log"
     return f"{type(error).__name__}: {error}"
+
+
+def _failed_candidates(watch: Watch) -> dict[str, str]:
+    return {
+        step.name.removeprefix(_FIT): " ".join(step.message.split())
+        for step in watch.steps()
+        if step.phase is RunPhase.FAILED and step.name.startswith(_FIT)
+    }
 
 
 @contextlib.contextmanager

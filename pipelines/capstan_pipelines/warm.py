@@ -1,7 +1,7 @@
 """One process that has imported everything, and forks for each step that asks.
 
 Importing scikit-learn costs two seconds of a processor, and a run on one machine has five steps that need it. Where no
-such process is (in a cluster each step is a pod), a step imports what it needs itself. What asks must stay light: it
+such process is (on a KFP server each step is a pod), a step imports what it needs itself. What asks must stay light: it
 imports the standard library only.
 """
 
@@ -22,13 +22,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from capstan_pipelines.step_process import STEPS, run_step
+
 SOCKET = "CAPSTAN_WARM"
 """Environment variable with the path of the socket; unset or empty where every step runs by itself."""
-_STEPS = "capstan_pipelines.steps."
 _LONGEST = 65_536
 _IMPORTS = (
     *(
-        _STEPS + name
+        STEPS + name
         for name in ("check", "split", "fit", "choose", "evaluate", "refit", "package", "register")
     ),
     "capstan.data.split",
@@ -49,7 +50,7 @@ class StepFailedError(Exception):
 
 
 def call(step: str, *arguments: object) -> None:
-    """Run the step in a fork of the warm process, or here if there is none; raises what the step raises."""
+    """Run the step in a fork of the warm process, or of this one if there is none; raises StepFailedError."""
     path = os.environ.get(SOCKET)
     if path:
         with socket.socket(socket.AF_UNIX) as connection:
@@ -64,7 +65,8 @@ def call(step: str, *arguments: object) -> None:
                 if connection.recv(1) != b"1":
                     raise StepFailedError(f"{step} failed")
                 return
-    importlib.import_module(_STEPS + step).run(*arguments)
+    if not run_step(step, arguments):
+        raise StepFailedError(f"{step} failed")
 
 
 @contextlib.contextmanager
@@ -117,13 +119,13 @@ def _fork(connection: socket.socket, listening: socket.socket) -> None:
     sys.stdout.flush()
     if os.fork() == 0:
         listening.close()
-        _work(connection, received, files)
+        _answer(connection, received, files)
     for file in files:
         os.close(file)
     connection.close()
 
 
-def _work(connection: socket.socket, received: bytes, files: list[int]) -> NoReturn:
+def _answer(connection: socket.socket, received: bytes, files: list[int]) -> NoReturn:
     """In the fork: never returns, so that nothing of the server runs twice."""
     answer = b"0"
     try:
@@ -132,11 +134,10 @@ def _work(connection: socket.socket, received: bytes, files: list[int]) -> NoRet
             os.dup2(file, target)
             os.close(file)
         request = json.loads(received)
-        importlib.import_module(_STEPS + request["step"]).run(*request["arguments"])
-        answer = b"1"
-    except BaseException as error:
-        if not isinstance(error, Exception):
-            traceback.print_exc()
+        if run_step(request["step"], request["arguments"]):
+            answer = b"1"
+    except BaseException:
+        traceback.print_exc()
     finally:
         with contextlib.suppress(OSError):
             sys.stdout.flush()

@@ -7,8 +7,9 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -92,7 +93,8 @@ def test_a_run_tells_its_steps_its_candidates_and_its_gates(root: Path) -> None:
     names = [step.name for step in status.steps]
     assert [name for name in names if not name.startswith("fit ")] == STEPS
     assert {"fit baseline", "fit broken", "fit own", "fit trees"} <= set(names)
-    assert all(step.finished_at is not None and step.phase is RunPhase.SUCCEEDED for step in status.steps)
+    assert all(step.finished_at is not None for step in status.steps)
+    assert [step.name for step in status.steps if step.phase is not RunPhase.SUCCEEDED] == ["fit broken"]
     assert [gate.passed for gate in status.gates] == [True, True], "a first version and a small model pass"
     assert list(status.candidates) == ["baseline", "broken", "own", "trees"]
 
@@ -102,7 +104,10 @@ def test_a_candidate_that_raises_does_not_end_the_run(root: Path) -> None:
     assert status.candidates["broken"] == {}
     assert status.candidates["trees"]["rocAuc"] > 0.7
     broken = next(step for step in status.steps if step.name == "fit broken")
+    assert broken.phase is RunPhase.FAILED
     assert "no licence for this solver" in broken.message
+    assert status.chosen in ("own", "trees")
+    assert status.failed == {"broken": "own:broken with {}: RuntimeError: no licence for this solver"}
 
 
 def test_the_model_is_what_the_contract_says_and_serves(root: Path) -> None:
@@ -164,6 +169,62 @@ def test_when_all_candidates_fail_the_run_fails_and_says_why(tmp_path: Path) -> 
     assert "own:broken with {}: RuntimeError: no licence for this solver" in status.message
     pipelines.start(request("run-a"))
     assert pipelines.status(RunName("run-a")) == status, "a failed run is not run again under its name"
+
+
+def test_a_baseline_does_not_go_live_because_the_own_candidate_is_broken(tmp_path: Path) -> None:
+    candidates: list[dict[str, Any]] = [
+        {"name": "baseline", "mostFrequent": {}},
+        {"name": "own", "custom": {"factory": "own:margins"}},
+    ]
+    system = write_system(tmp_path / "data", candidates=candidates)
+    (tmp_path / "data" / "own.py").write_text(
+        "from sklearn.svm import LinearSVC\n\ndef margins():\n    return LinearSVC()\n"
+    )
+    pipelines = make_pipelines(tmp_path, system)
+    pipelines.start(request("run-a"))
+    status = ended(pipelines, "run-a")
+    assert status.phase is RunPhase.FAILED
+    assert status.version is None
+    why = "own:margins gave LinearSVC, which has no predict_proba"
+    assert "only the baseline baseline is left" in status.message
+    assert why in status.message
+    assert why in status.failed["own"]
+    assert not status.message.startswith("fit own"), "the step that ended the run comes first"
+
+    accepted = system.spec.training.choose.model_copy(update={"baseline_alone": "Accept"})
+    training = system.spec.training.model_copy(update={"choose": accepted})
+    spec = system.spec.model_copy(update={"training": training})
+    pipelines.use(system.model_copy(update={"spec": spec}))
+    pipelines.start(request("run-b"))
+    status = ended(pipelines, "run-b")
+    assert (status.phase, status.chosen) == (RunPhase.SUCCEEDED, "baseline"), status.message
+    assert why in status.failed["own"]
+
+
+def test_an_own_model_with_helpers_and_a_pool_of_processes_is_trained_without_waiting(tmp_path: Path) -> None:
+    system = write_system(
+        tmp_path / "data", candidates=[{"name": "own", "custom": {"factory": "own:searched"}}]
+    )
+    (tmp_path / "data" / "own.py").write_text(
+        "from grids import GRID\n"
+        "from sklearn.linear_model import LogisticRegression\n"
+        "from sklearn.model_selection import GridSearchCV\n\n"
+        "def searched():\n    return GridSearchCV(LogisticRegression(), GRID, n_jobs=2)\n"
+    )
+    (tmp_path / "data" / "grids.py").write_text("GRID = {'C': [0.1, 1.0]}\n")
+    pipelines = make_pipelines(tmp_path, system)
+    pipelines.start(request("run-a"))
+    status = ended(pipelines, "run-a")
+    assert status.phase is RunPhase.SUCCEEDED, status.message
+    fitting = next(step for step in status.steps if step.name == "fit own")
+    assert "which it left behind" in fitting.message
+    assert fitting.finished_at is not None
+    assert fitting.started_at is not None
+    registered = next(step for step in status.steps if step.name == "register")
+    assert registered.finished_at is not None
+    lasted = registered.finished_at - fitting.started_at
+    assert lasted < timedelta(seconds=240), "three steps fit it; a pool lives on for 300 s after each"
+    assert_nobody_left_of(leader_of(pipelines))
 
 
 def test_a_killed_run_has_failed_once_and_is_not_doubled(tmp_path: Path) -> None:

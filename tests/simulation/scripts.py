@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from simulation.world import DAY, Model, World
 
+from capstan.adapters.memory import Training
 from capstan.domain.actions import Verb
 from capstan.domain.traffic import Arm, TrafficSplit, Weight
+from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.versions import VersionName
 
 Script = Callable[[World], None]
@@ -145,6 +148,29 @@ def promotion_is_undone_by_a_person(world: World) -> None:
     world.ask(Verb.ROLLBACK, "v1")
     world.settle()
     world.days(1)
+
+
+@story
+def broken_candidate_is_told_and_a_lone_baseline_stays_out(world: World) -> None:
+    """The own model fails beside others, then after an edit beside the baseline alone."""
+    why = "mymodels:make gave LinearSVC, which has no predict_proba; return a scikit-learn classifier"
+
+    def beside_others(request: TrainingRequest) -> Training:
+        done = world.trained(request)
+        warning = "logistic: ConvergenceWarning: lbfgs failed to converge"
+        return replace(
+            done, result=replace(done.result, chosen="logistic", failed={"own": why}, warnings=(warning,))
+        )
+
+    def beside_the_baseline(request: TrainingRequest) -> Training:
+        message = f"choose: training.candidates: only the baseline flat is left, for all others failed\n  own: {why}"
+        return Training(RunStatus(RunPhase.FAILED, message, failed={"own": why}))
+
+    world.training = beside_others
+    world.start()
+    world.training = beside_the_baseline
+    drift(world)
+    world.training = None
 
 
 @story

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-TABLE, PARTS = "cases.arrow", "parts.npz"
+TABLE, PARTS, WARNINGS = "cases.arrow", "parts.npz", "warnings.json"
 
 
 def write_table(table: pa.Table, path: Path) -> None:
@@ -33,16 +34,21 @@ class Parted:
     training: npt.NDArray[np.int64]
     validation: npt.NDArray[np.int64]
     test: npt.NDArray[np.int64]
+    warnings: tuple[str, ...] = ()
+    """What is wrong with how the parts fall."""
 
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_table(self.table, folder / TABLE)
         np.savez(folder / PARTS, training=self.training, validation=self.validation, test=self.test)
+        (folder / WARNINGS).write_text(json.dumps(self.warnings))
 
     @classmethod
     def read(cls, folder: Path) -> Parted:
+        warnings = tuple(json.loads((folder / WARNINGS).read_text()))
         with np.load(folder / PARTS) as parts:
-            return cls(read_table(folder / TABLE), parts["training"], parts["validation"], parts["test"])
+            indices = (parts["training"], parts["validation"], parts["test"])
+            return cls(read_table(folder / TABLE), *indices, warnings)
 
     def rows(self, indices: npt.NDArray[np.int64]) -> pa.Table:
         """The rows; without a copy where they stand together, as they do in order of time."""

@@ -29,15 +29,28 @@ def run(job_folder: str, fitted_files: Sequence[str], choice_file: str) -> None:
             for result in results
         }
         failures = {result["name"]: result["failure"] for result in results if result["failure"]}
-        name, reason = choose(
-            values, metric=metric, within=training.choose.simplest_within, failures=failures
+        choice = choose(
+            values,
+            metric=metric,
+            within=training.choose.simplest_within,
+            failures=failures,
+            baselines={one.name for one in training.candidates if one.most_frequent is not None},
+            accept_baseline_alone=training.choose.baseline_alone == "Accept",
         )
+        taken = found[choice.name]
         path = Path(choice_file)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(
             as_json(
-                {"name": name, "reason": reason, "settings": found[name]["settings"], "candidates": results}
+                {
+                    "name": choice.name,
+                    "reason": choice.reason,
+                    "settings": taken["settings"],
+                    "failed": choice.failed,
+                    "warnings": taken["warnings"],
+                    "candidates": results,
+                }
             )
         )
-        failed = f"; failed: {', '.join(failures)}" if failures else ""
-        say(f"{reason}{failed}")
+        failed = f"; failed: {', '.join(choice.failed)}" if choice.failed else ""
+        say(f"{choice.reason}{failed}")

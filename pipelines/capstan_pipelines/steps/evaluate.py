@@ -56,6 +56,7 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
                     "champion_metrics": None if rival is None else evaluate(truth, rival),
                     "slices": [asdict(part) for part in slices],
                     "gates": [to_json(gate) for gate in gates],
+                    "warnings": list(cases.warnings),
                 }
             )
         )

@@ -22,15 +22,14 @@ def run(job_folder: str, name: str, cases_folder: str, fitted_file: str) -> None
     """Write the candidate's settings and metrics, or why it failed: one bad candidate must not end the run."""
     with step(f"fit {name}") as say:
         started = time.perf_counter()
-        result: dict[str, Any] = {"name": name, "failure": "", "metrics": {}, "settings": {}, "trials": []}
+        result: dict[str, Any] = {"name": name, "failure": "", "metrics": {}, "settings": {}}
+        result |= {"trials": [], "warnings": []}
         try:
             result.update(_fitted(Job(job_folder), name, Parted.read(Path(cases_folder)), say))
-        except CapstanError as error:
-            result["failure"] = str(error)
-            say(f"failed: {error}")
         except Exception as error:
-            result["failure"] = f"{type(error).__name__}: {error}"
-            say(f"failed: {result['failure']}")
+            known = isinstance(error, CapstanError)
+            result["failure"] = str(error) if known else f"{type(error).__name__}: {error}"
+            say.fail(result["failure"])
         result["seconds"] = round(time.perf_counter() - started, 3)
         path = Path(fitted_file)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +65,11 @@ def _fitted(job: Job, name: str, cases: Parted, say: Say) -> dict[str, Any]:
         )
         metrics = evaluate(truth, predict(fitted.pipeline, validation.table, threads=spec.training.threads))
     tried = f" after {len(fitted.trials)} trials" if fitted.trials else ""
-    say(f"{metric} {metrics[metric]:.4f}{tried}")
+    say(f"{metric} {metrics[metric]:.4f}{tried}" + "".join(f"; {one}" for one in fitted.warnings))
     trials = [{"settings": dict(settings), metric: sign * score} for settings, score in fitted.trials]
-    return {"metrics": metrics, "settings": dict(fitted.settings), "trials": trials}
+    return {
+        "metrics": metrics,
+        "settings": dict(fitted.settings),
+        "trials": trials,
+        "warnings": list(fitted.warnings),
+    }

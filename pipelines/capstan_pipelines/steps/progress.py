@@ -10,13 +10,14 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from capstan.domain.training import RunPhase, StepProgress
 from capstan.errors import CapstanError
 from capstan.files import write_whole
-from capstan.ports.codec import to_json
+from capstan.ports.codec import from_json, to_json
 
 FOLDER = "CAPSTAN_PROGRESS"
 """Environment variable with the folder of progress files, one per step."""
@@ -24,38 +25,73 @@ FOLDER = "CAPSTAN_PROGRESS"
 Say = Callable[[str], None]
 
 
-@contextmanager
-def step(name: str) -> Iterator[Say]:
-    """Note start, end and what is said in between; an error's text is kept for the user, and the error raised again."""
-    started = datetime.now(UTC)
-    began_cpu = time.process_time()
-    message = ""
+class Telling:
+    """What a step says of itself while it works."""
 
-    def note(phase: RunPhase) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._started = datetime.now(UTC)
+        self.message = ""
+        self.phase = RunPhase.RUNNING
+
+    def __call__(self, text: str) -> None:
+        """Say what it does now, or has come to."""
+        self.message = text
+        print(f"{self._name}: {text}", flush=True)  # noqa: T201 — the step's log is its standard output
+        self.note(RunPhase.RUNNING)
+
+    def fail(self, text: str) -> None:
+        """Say that its work has failed, although the run goes on."""
+        self(f"failed: {text}")
+        self.message, self.phase = text, RunPhase.FAILED
+
+    def note(self, phase: RunPhase) -> None:
         finished = datetime.now(UTC) if phase is not RunPhase.RUNNING else None
-        _write(StepProgress(name, phase, started, finished, message))
+        _write(StepProgress(self._name, phase, self._started, finished, self.message))
 
-    def say(text: str) -> None:
-        nonlocal message
-        message = text
-        print(f"{name}: {text}", flush=True)  # noqa: T201 — the step's log is its standard output
-        note(RunPhase.RUNNING)
 
-    note(RunPhase.RUNNING)
+@contextmanager
+def step(name: str) -> Iterator[Telling]:
+    """Note start, end and what is said in between; an error's text is kept for the user, and the error raised again."""
+    telling = Telling(name)
+    began_cpu = time.process_time()
+    telling.note(RunPhase.RUNNING)
     try:
-        yield say
+        yield telling
     except Exception as error:
         known = isinstance(error, CapstanError)
-        message = str(error) if known else f"{type(error).__name__}: {error}"
-        note(RunPhase.FAILED)
+        telling.message = str(error) if known else f"{type(error).__name__}: {error}"
+        telling.note(RunPhase.FAILED)
         if known:
             # The text is meant for the user; KFP's own traceback says nothing more.
-            print(f"{name}: {message}", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"{name}: {telling.message}", file=sys.stderr, flush=True)  # noqa: T201
         else:
             traceback.print_exc()
         raise
     _write_cpu(name, time.process_time() - began_cpu)
-    note(RunPhase.SUCCEEDED)
+    telling.note(RunPhase.FAILED if telling.phase is RunPhase.FAILED else RunPhase.SUCCEEDED)
+
+
+def add(name: str, text: str) -> None:
+    """Add to what the step has said, from outside of it."""
+    told = _read(name)
+    if told is not None:
+        _write(replace(told, message="; ".join(filter(None, [told.message, text]))))
+
+
+def fail(name: str, text: str) -> None:
+    """Say for a step that can't any more that it has failed."""
+    now = datetime.now(UTC)
+    told = _read(name) or StepProgress(name, RunPhase.FAILED, now)
+    _write(replace(told, phase=RunPhase.FAILED, finished_at=now, message=text))
+
+
+def _read(name: str) -> StepProgress | None:
+    folder = os.environ.get(FOLDER)
+    try:
+        return from_json(StepProgress, json.loads(_file(Path(folder), name).read_bytes())) if folder else None
+    except FileNotFoundError:
+        return None
 
 
 def _write(progress: StepProgress) -> None:

@@ -64,8 +64,20 @@ def run(
             for tried in choice["candidates"]
         }
 
+        check = json.loads(Path(check_file).read_text())
+
         def result(version: ModelVersion) -> str:
-            return as_json(result_document(version, gates, candidates, choice["reason"]))
+            return as_json(
+                result_document(
+                    version,
+                    gates,
+                    candidates,
+                    choice["reason"],
+                    chosen=choice["name"],
+                    failed=choice["failed"],
+                    warnings=[*check["suspicions"], *evaluation["warnings"], *choice["warnings"]],
+                )
+            )
 
         def attempt() -> ModelVersion:
             if job.places.artifacts and registry.version_of(made.run) is None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
-from capstan.domain.training import RunStatus
+from capstan.domain.training import GateOutcome, RunStatus
 from capstan.ports.codec import from_json, to_json
 
 PROGRESS = "capstan-run-status "
@@ -22,6 +22,8 @@ PROGRESS = "capstan-run-status "
 MOST_BYTES = 4096
 _PACKED = "zlib:"
 _SHORT = 160
+_MOST_NAMED = 10
+"""Failed candidates and warnings, once the status is too long."""
 
 
 def progress_line(status: RunStatus) -> str:
@@ -61,16 +63,29 @@ def _shortened(status: RunStatus) -> Iterator[RunStatus]:
     yield status
     status = replace(status, candidates={})
     yield status
+    status = replace(
+        status,
+        failed={name: _cut(reason, _SHORT) for name, reason in list(status.failed.items())[:_MOST_NAMED]},
+        warnings=tuple(_cut(warning, _SHORT) for warning in status.warnings[:_MOST_NAMED]),
+    )
+    yield status
     status = replace(status, steps=tuple(replace(step, message="") for step in status.steps))
     yield status
     status = replace(status, steps=())
     yield status
-    for length in (1000, _SHORT, 40, 0):
+    for length in (1000, _SHORT):
+        yield replace(status, message=_cut(status.message, length), gates=_cut_gates(status, length))
+    status = replace(status, failed={}, warnings=())
+    for length in (_SHORT, 40, 0):
         yield replace(
             status,
             message=_cut(status.message, max(length, _SHORT)),
-            gates=tuple(replace(gate, message=_cut(gate.message, length)) for gate in status.gates),
+            gates=_cut_gates(status, length),
         )
+
+
+def _cut_gates(status: RunStatus, length: int) -> tuple[GateOutcome, ...]:
+    return tuple(replace(gate, message=_cut(gate.message, length)) for gate in status.gates)
 
 
 def _cut(text: str, length: int) -> str:

@@ -37,7 +37,19 @@ def print_status(status: RunStatus) -> None:
 
 
 def print_candidates(status: RunStatus) -> None:
-    """One row per metric, one column per candidate: metrics are many and candidates few."""
+    """One row per metric, one column per candidate: metrics are many and candidates few. Then what went wrong."""
+    from rich.markup import escape
+
+    _print_metrics(status)
+    if status.chosen:
+        out.print(f"chosen: [bold]{escape(status.chosen)}[/bold]")
+    for name, reason in status.failed.items():
+        out.print(f"candidate {escape(name)} [red]failed[/red]: {escape(reason)}", soft_wrap=True)
+    for warning in status.warnings:
+        out.print(f"[yellow]warning[/yellow] {escape(warning)}", soft_wrap=True)
+
+
+def _print_metrics(status: RunStatus) -> None:
     from rich.table import Table
 
     if not status.candidates:

@@ -106,18 +106,12 @@ class _Run:
             "started_at": self.state.started_at,
             "finished_at": self.state.finished_at,
             "seconds": (ended - began).total_seconds() if began and ended else None,
-            "chosen": self.chosen(),
+            "chosen": (self.status.chosen or None) if self.status else None,
+            "failed_candidates": dict(self.status.failed) if self.status else {},
+            "warnings": list(self.status.warnings) if self.status else [],
             "gates_passed": all(gate.passed is True for gate in gates) if gates else None,
             "version": self.version,
         }
-
-    def chosen(self) -> str | None:
-        """The candidate that was taken, as the run's step `choose` says it."""
-        for file in sorted(self._folder.glob("artifacts/**/choice")) if self._folder is not None else ():
-            document = read_json(file)
-            if isinstance(document, dict) and "name" in document:
-                return str(document["name"])
-        return None
 
     def document(self) -> dict[str, Any]:
         from capstan.ports.codec import to_json
@@ -175,7 +169,7 @@ def _table(found: list[_Run]) -> None:
         out.print("no training yet")
         return
     found = sorted(found, key=lambda one: one.request.trigger.as_of)
-    table = Table("run", "trigger", "as of", "result", "took", "version", box=None, pad_edge=False)
+    table = Table("run", "trigger", "as of", "result", "took", "version", "", box=None, pad_edge=False)
     table.columns[0].overflow = "fold"
     for column in table.columns[1:]:
         column.no_wrap = True
@@ -183,6 +177,10 @@ def _table(found: list[_Run]) -> None:
         row = one.row()
         result = "not passed" if row["gates_passed"] is False else row["phase"]
         version = f"{row['version']} {row['chosen'] or ''}".rstrip() if row["version"] else "-"
+        lost = len(row["failed_candidates"])
         day = f"{row['as_of']:%Y-%m-%d}"
-        table.add_row(row["run"], row["trigger"], day, result, lasted(*one.times), version)
+        told = len(row["warnings"])
+        notes = [f"{lost} candidate{'s' if lost > 1 else ''} failed"] if lost else []
+        notes += [f"{told} warning{'s' if told > 1 else ''}"] if told else []
+        table.add_row(row["run"], row["trigger"], day, result, lasted(*one.times), version, ", ".join(notes))
     out.print(table)

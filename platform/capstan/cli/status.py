@@ -95,6 +95,8 @@ class Seen:
     previous: list[str]
     rollout: RolloutSeen | None
     training: dict[str, Any] | None
+    last_training: dict[str, Any] | None
+    """The newest that has ended, with the candidate that was taken, those that failed, and warnings."""
     retraining: dict[str, Any]
     alerts: list[dict[str, Any]]
     waiting_commands: list[str]
@@ -127,6 +129,7 @@ def look(stored: Stored) -> Seen:
         previous=[version.name for version in state.previous],
         rollout=_rollout(stored, state),
         training=_training(stored, state),
+        last_training=_last_training(stored),
         retraining=_retraining(stored, state, now),
         alerts=_alerts(events),
         waiting_commands=[str(command.verb) for command in state.commands],
@@ -187,6 +190,47 @@ def _training(stored: Stored, state: SystemState) -> dict[str, Any] | None:
         "steps_done": sum(step.phase is RunPhase.SUCCEEDED for step in steps),
         "steps": len(steps),
     }
+
+
+def _last_training(stored: Stored) -> dict[str, Any] | None:
+    """What the newest run that has ended came to; None: none has."""
+    from capstan.engine.records import training_state
+    from capstan.ports.store import Kind
+
+    ended = [
+        (record.name, state)
+        for record in stored.store.list(Kind.RUN, stored.name)
+        if (state := training_state(record)).finished_at is not None
+    ]
+    if not ended:
+        return None
+    run, state = max(ended, key=lambda one: (one[1].finished_at, one[0]))
+    result = state.result
+    return {
+        "run": run,
+        "phase": state.phase.value,
+        "version": result.version.name if result and result.version else None,
+        "chosen": result.chosen if result else "",
+        "failed_candidates": dict(result.failed) if result else {},
+        "warnings": list(result.warnings) if result else [],
+        "message": result.message if result and state.phase.value == "Failed" else "",
+    }
+
+
+def _training_lines(last: dict[str, Any]) -> list[str]:
+    from rich.markup import escape
+
+    version = f", {last['version']}" if last["version"] else ""
+    chosen = f" ({last['chosen']})" if last["chosen"] else ""
+    why = f": {' '.join(last['message'].split())}" if last["message"] else ""
+    return [
+        escape(f"{last['run']} {last['phase'].lower()}{version}{chosen}{why}"),
+        *(
+            f"[red]{escape(name)} failed[/red]: {escape(why)}"
+            for name, why in last["failed_candidates"].items()
+        ),
+        *(f"[yellow]warning[/yellow] {escape(warning)}" for warning in last["warnings"]),
+    ]
 
 
 def _retraining(stored: Stored, state: SystemState, now: datetime) -> dict[str, Any]:
@@ -256,6 +300,9 @@ def shown(seen: Seen) -> RenderableType:
         doing = f", now {training['step']}" if training["step"] else ""
         table.add_row("training", f"{training['run']} ({training['trigger']}): {progress}{doing}")
         table.add_row("", escape(training["reason"]))
+    if seen.last_training:
+        for index, line in enumerate(_training_lines(seen.last_training)):
+            table.add_row("" if index else "last training", line)
     if seen.retraining["pending"]:
         table.add_row("retraining", f"wanted: {escape(seen.retraining['pending'])}")
     if seen.retraining["held"]:

@@ -141,6 +141,7 @@ def _system_status() -> dict[str, Schema]:
 def _run_status() -> dict[str, Schema]:
     return {
         "version": {"description": "The version that it made; empty while there is none.", **_TEXT},
+        "candidate": {"description": "The candidate that was taken; empty while none is.", **_TEXT},
         "message": {"description": "What it does now, or why it ended so.", **_TEXT},
     }
 
@@ -176,6 +177,7 @@ def _columns(kind: Kind) -> list[Schema]:
             column("Phase", ".status.phase", "Where it stands."),
             column("Trigger", ".spec.trigger.kind", "What asked for it."),
             column("Version", ".status.version", "The version that it made."),
+            column("Candidate", ".status.candidate", "The candidate that was taken.", wide=True),
             column("System", ".spec.system", "Whose run it is.", wide=True),
             column("TriggerReason", ".spec.trigger.reason", "Why it was asked for.", wide=True),
             column("Message", ".status.message", "What it does now, or why it ended so.", wide=True),

@@ -212,6 +212,8 @@ class CandidateShown:
     name: str
     metrics: Mapping[str, float]
     is_chosen: bool
+    failure: str = ""
+    """Why it could not be fitted or measured; empty if it was."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +239,7 @@ class RunShown:
     against: str
     tasks: Sequence[TaskShown] = ()
     candidates: Sequence[CandidateShown] = ()
+    warnings: Sequence[str] = ()
     gates: Sequence[GateShown] = ()
     choose_by: str = ""
 

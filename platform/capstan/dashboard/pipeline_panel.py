@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from capstan.dashboard.page import CandidateShown, GateShown, RunShown, TaskShown
 from capstan.dashboard.seen import Seen, SeenRun
 from capstan.domain.reasons import Tone
-from capstan.domain.training import GateOutcome, RunPhase, StepProgress
+from capstan.domain.training import GateOutcome, RunPhase, RunStatus, StepProgress
+from capstan.spec.metrics import better
 
 _TONES = {
     RunPhase.ABSENT: Tone.IDLE,
@@ -34,8 +35,6 @@ def run_shown(seen: Seen, run: SeenRun) -> RunShown:
     steps = status.steps if status else ()
     metric = seen.system.spec.training.choose.metric
     candidates = status.candidates if status else {}
-    chosen = chosen_candidate(steps, [*candidates, *names])
-    ranked = sorted(candidates.items(), key=lambda item: item[1].get(metric, float("-inf")), reverse=True)
     return RunShown(
         name=request.run,
         mark=f"run:{request.run}",
@@ -50,20 +49,27 @@ def run_shown(seen: Seen, run: SeenRun) -> RunShown:
         version=status.version.name if status and status.version else "",
         against=request.champion or "",
         tasks=[_task(step, {*names, *candidates}) for step in steps],
-        candidates=[CandidateShown(name, metrics, name == chosen) for name, metrics in ranked],
+        candidates=_candidates(status, metric) if status else (),
+        warnings=status.warnings if status else (),
         gates=[_gate(gate) for gate in status.gates] if status else (),
         choose_by=metric,
     )
 
 
-def chosen_candidate(steps: Collection[StepProgress], names: Collection[str]) -> str:
-    """The candidate that the choosing step names in its message; empty while nothing is chosen."""
-    for step in steps:
-        if "choose" in step.name.lower() or "chosen" in step.message.lower():
-            for word in re.split(r"[\s:,;(]+", step.message):
-                if word in names:
-                    return word
-    return ""
+def _candidates(status: RunStatus, metric: str) -> list[CandidateShown]:
+    """The best first, those that failed last."""
+    nothing: Mapping[str, float] = {}
+    known = {**dict.fromkeys(status.failed, nothing), **status.candidates}
+    direction = -1 if better(metric) == "Lower" else 1
+    worst = float("-inf")
+
+    def rank(name: str) -> float:
+        return direction * known[name][metric] if metric in known[name] else worst
+
+    return [
+        CandidateShown(name, known[name], name == status.chosen, status.failed.get(name, ""))
+        for name in sorted(known, key=rank, reverse=True)
+    ]
 
 
 def _task(step: StepProgress, names: Collection[str]) -> TaskShown:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from capstan.data.checks import CheckReport, Violation, check_table
 from capstan.data.extraction import LABEL_AVAILABLE_AT, extract, needed_columns, trainable
 from capstan.data.leakage import find_leaks, refuse_leaks
+from capstan.data.parts import PartedCases, part_cases
 from capstan.data.requests import ColumnSchema, request_schema
 
 __all__ = [
     "LABEL_AVAILABLE_AT",
     "CheckReport",
     "ColumnSchema",
+    "PartedCases",
     "Violation",
     "check_table",
     "extract",
     "find_leaks",
     "needed_columns",
+    "part_cases",
     "refuse_leaks",
     "request_schema",
     "trainable",

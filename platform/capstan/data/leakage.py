@@ -1,7 +1,8 @@
 """Finds features that know what is only known after the prediction.
 
-Two signs give them away. A value that is missing just where the case never got a label was written when the case ended
-(a cancelled flight has no departure delay). And a feature that alone nearly decides the label is the label in disguise.
+Two signs are certain. A value that is missing just where the case never got a label was written when the case ended
+(a cancelled flight has no departure delay). And a feature that alone tells every label is the label in disguise. One
+that tells nearly every label may be a leak, or a good feature: that is told and not refused.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ from capstan.features.columns import codes, numbers
 from capstan.spec.system import MLSystem
 
 SUSPICIOUS_AUC = 0.98
+CERTAIN_AUC = 1 - 1e-12
+_FEWEST_OF_A_CLASS = 10
+"""Ten of each class fall apart by chance once in 90,000 features."""
+_FEWEST_ROWS = 100
+"""For the suspicion: fewer rows say little about a ROC-AUC."""
 LEAST_UNLABELLED = 30
 """Fewer cases without a label say nothing about where values are missing."""
 MISSING_WITHOUT_LABEL = 0.5
@@ -34,6 +40,8 @@ class Leak:
     feature: str
     column: str
     reason: str
+    is_certain: bool = True
+    """Whether training is refused; else it is told only."""
 
     def __str__(self) -> str:
         return f"feature {self.feature!r} (column {self.column!r}) {self.reason}"
@@ -42,20 +50,22 @@ class Leak:
 def find_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = None) -> tuple[Leak, ...]:
     """The features of an extracted table that look as if they were written after the prediction.
 
-    `as_of` leaves out cases whose labels may still come.
+    `as_of` leaves out cases whose labels may still come. What `data.leaks.allow` names is not looked at.
     """
     data = system.spec.data
     if as_of is not None:
         old = pa.scalar(as_of - data.label.maximum_delay, pa.timestamp("us", "UTC"))
         table = table.filter(pc.less_equal(table[data.keys.time], old))
     labelled = table.filter(pc.is_valid(table[data.label.column]))
-    unlabelled = table.filter(pc.is_null(table[data.label.column]))
+    unlabelled = _without_label(table, labelled, system)
     step = max(1, -(-labelled.num_rows // _MOST_ROWS))
     sample = labelled.take(np.arange(0, labelled.num_rows, step))
     truth = sample[data.label.column].to_numpy(zero_copy_only=False).astype(bool)
     leaks: list[Leak] = []
     for feature in system.spec.features:
-        reason = None
+        if feature.name in data.leaks.allow:
+            continue
+        reason, is_certain = None, True
         if feature.column in (data.label.column, data.label.available_at):
             reason = "is the label itself or the moment it became known"
         if reason is None and unlabelled.num_rows >= LEAST_UNLABELLED and labelled.num_rows:
@@ -64,22 +74,39 @@ def find_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = No
             numeric = feature.numeric is not None
             values = numbers(sample[feature.column], feature.column) if numeric else None
             found = _auc_alone(values, sample[feature.column], truth)
-            if found > SUSPICIOUS_AUC:
-                reason = f"alone tells the label with ROC-AUC {found:.3f}"
+            if found > CERTAIN_AUC:
+                reason = f"alone tells every label of {len(truth):,} rows"
+            elif found > SUSPICIOUS_AUC and len(truth) >= _FEWEST_ROWS:
+                is_certain = False
+                reason = f"alone tells the label with ROC-AUC {found:.3f} on {len(truth):,} rows"
         if reason is not None:
-            leaks.append(Leak(feature.name, feature.column, reason))
+            leaks.append(Leak(feature.name, feature.column, reason, is_certain))
     return tuple(leaks)
 
 
-def refuse_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = None) -> None:
-    """Raises LeakageError that names every suspicious feature."""
+def _without_label(table: pa.Table, labelled: pa.Table, system: MLSystem) -> pa.Table:
+    """Cases that got no label while others did: rows from before labels were kept may lack features for that reason."""
+    data = system.spec.data
+    missing = pc.is_null(table[data.label.column])
+    if not labelled.num_rows:
+        return table.filter(missing)
+    first = pc.min(labelled[data.keys.time])
+    return table.filter(pc.and_(missing, pc.greater_equal(table[data.keys.time], first)))
+
+
+def refuse_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = None) -> tuple[Leak, ...]:
+    """The features that are suspicious only; raises LeakageError that names every one that is certain."""
     leaks = find_leaks(table, system, as_of=as_of)
-    if leaks:
-        listed = "; ".join(map(str, leaks))
+    certain = [leak for leak in leaks if leak.is_certain]
+    if certain:
+        listed = "; ".join(map(str, certain))
+        names = ", ".join(leak.feature for leak in certain)
         raise LeakageError(
             f"features: {listed}. Such a value is only known after the prediction: drop the feature, or use in "
-            "data.query what was known before"
+            f"data.query what was known before. If it is known at the prediction, say so: "
+            f"`data: {{leaks: {{allow: [{names}]}}}}`"
         )
+    return leaks
 
 
 def _missing_without_label(labelled: pa.ChunkedArray, unlabelled: pa.ChunkedArray) -> str | None:
@@ -97,7 +124,7 @@ def _auc_alone(
     values: npt.NDArray[np.float64] | None, column: pa.ChunkedArray, truth: npt.NDArray[np.bool_]
 ) -> float:
     """ROC-AUC of the feature's best use alone: each bin or category scored by the other half of the rows."""
-    if len(truth) < 100 or truth.all() or not truth.any():
+    if min(truth.sum(), len(truth) - truth.sum()) < _FEWEST_OF_A_CLASS:
         return 0.5
     if values is None:
         order: dict[str | None, int] = {}

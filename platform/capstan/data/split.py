@@ -38,8 +38,7 @@ def by_time(
     `times` are UTC; a length of whole days counts days of `zone`, which may have 23 or 25 hours. `until` belongs to
     the test. Raises InvalidDataError if a part is empty.
     """
-    test_start = _before(until, test, zone)
-    validation_start = _before(test_start, validation, zone)
+    validation_start, test_start = part_starts(until, validation=validation, test=test, zone=zone)
     at = times.astype("datetime64[us]")
     inside = at <= _utc(until)
     parts = Parts(
@@ -55,6 +54,14 @@ def by_time(
                 "or train when there are more labelled rows"
             )
     return parts
+
+
+def part_starts(
+    until: datetime, *, validation: timedelta, test: timedelta, zone: str = "UTC"
+) -> tuple[datetime, datetime]:
+    """Where validation and test begin when the test ends at `until`."""
+    test_start = _before(until, test, zone)
+    return _before(test_start, validation, zone), test_start
 
 
 def random(rows: int, *, validation: float, test: float, seed: int) -> Parts:

@@ -72,7 +72,8 @@ def _follow(
         case RunPhase.FAILED | RunPhase.CANCELLED:
             ended = replace(state, phase=RunPhase.FAILED, finished_at=now, result=status)
             message = status.message or f"the pipeline is {status.phase}"
-            return ended, [_decision(request, Reason.TRAINING_FAILED, message, "finished")]
+            failed = _decision(request, Reason.TRAINING_FAILED, message, "finished")
+            return ended, [*remarks(request, status), failed]
         case RunPhase.SUCCEEDED:
             version = status.version or seen.registered
             if isinstance(version, Away):
@@ -84,10 +85,27 @@ def _follow(
             result = replace(status, version=without_metrics(version), candidates={})
             ended = replace(state, phase=RunPhase.SUCCEEDED, finished_at=now, result=result)
             gates = "; ".join(gate.message for gate in status.gates) or "no gates"
-            message = f"{version.name} as of {version.as_of:%Y-%m-%d}: {gates}"
+            taken = f" ({status.chosen})" if status.chosen else ""
+            message = f"{version.name}{taken} as of {version.as_of:%Y-%m-%d}: {gates}"
             decision = _decision(request, Reason.TRAINING_SUCCEEDED, message, "finished")
             details = {**decision.details, "version": version.name}
-            return ended, [replace(decision, details=details)]
+            if status.chosen:
+                details["candidate"] = status.chosen
+            return ended, [*remarks(request, status), replace(decision, details=details)]
+
+
+def remarks(request: TrainingRequest, status: RunStatus) -> list[Decision]:
+    """What the end of a run would hide, a line of the story each: candidates that failed, and warnings."""
+    return [
+        *(
+            _decision(request, Reason.CANDIDATE_FAILED, f"{name}: {reason}", f"candidate/{name}")
+            for name, reason in status.failed.items()
+        ),
+        *(
+            _decision(request, Reason.TRAINING_WARNING, warning, f"warning/{number}")
+            for number, warning in enumerate(status.warnings)
+        ),
+    ]
 
 
 def gates_passed(status: RunStatus) -> bool:

@@ -86,6 +86,8 @@ class Reason(StrEnum):
     TRAINING_SUCCEEDED = "TrainingSucceeded", ReasonFacts(Group.TRAINING, Tone.GOOD)
     TRAINING_CANCELLED = "TrainingCancelled", _RUN
     TRAINING_FAILED = "TrainingFailed", ReasonFacts(Group.TRAINING, Tone.BAD, is_warning=True)
+    CANDIDATE_FAILED = "CandidateFailed", ReasonFacts(Group.TRAINING, Tone.WARN, is_warning=True)
+    TRAINING_WARNING = "TrainingWarning", ReasonFacts(Group.TRAINING, Tone.WARN, is_warning=True)
     NOT_PROMOTED = "NotPromoted", ReasonFacts(Group.TRAINING, Tone.WARN, is_warning=True)
     CIRCUIT_OPENED = "CircuitOpened", ReasonFacts(Group.TRAINING, Tone.BAD, is_warning=True)
     CIRCUIT_OPEN = "CircuitOpen", ReasonFacts(Group.TRAINING, Tone.BAD)

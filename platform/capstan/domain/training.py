@@ -67,6 +67,12 @@ class RunStatus:
     gates: tuple[GateOutcome, ...] = ()
     candidates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Candidate name -> metric name -> value on the validation window."""
+    chosen: str = ""
+    """The candidate that was taken; empty while none is."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """Candidate that could not be fitted or measured -> why, in one line."""
+    warnings: tuple[str, ...] = ()
+    """What did not stop the run and may make its model worse than it looks, one line each."""
 
 
 def training_run_name(system: SystemName, champion: VersionName | None, attempt: int) -> RunName:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import orjson
@@ -12,6 +12,7 @@ import orjson
 from capstan.adapters.kfp_local import KfpLocalPipelines, LocalPlaces
 from capstan.adapters.mlflow_registry import MlflowRegistry
 from capstan.adapters.sqlite_store import SqliteStore
+from capstan.domain.planner_training import remarks
 from capstan.domain.reasons import Reason
 from capstan.domain.system import TrainingState, without_metrics
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
@@ -119,8 +120,22 @@ def _keep(
     )
     words = {RunPhase.SUCCEEDED: Reason.TRAINING_SUCCEEDED, RunPhase.CANCELLED: Reason.TRAINING_CANCELLED}
     version = status.version.name if status.version else None
-    details = {"system": request.system, "run": request.run, "trigger": request.trigger.kind.value}
-    message = f"{version} as of {request.trigger.as_of:%Y-%m-%d}, not served" if version else status.message
+    details: dict[str, object] = {
+        "system": request.system,
+        "run": request.run,
+        "trigger": request.trigger.kind.value,
+    }
+    taken = f" ({status.chosen})" if status.chosen else ""
+    message = (
+        f"{version}{taken} as of {request.trigger.as_of:%Y-%m-%d}, not served" if version else status.message
+    )
+    for decision in remarks(request, status):
+        event = Event(
+            ended, Kind.RUN, request.run, decision.reason, decision.message, {**details, **decision.details}
+        )
+        store.record_event(event, once=f"train/{request.run}/{decision.key}")
+    if status.chosen:
+        details["candidate"] = status.chosen
     store.record_event(
         Event(
             ended,
@@ -137,4 +152,4 @@ def _keep(
 def _without_floats(status: RunStatus) -> RunStatus:
     """As the loop keeps it: metrics stay in the registry and in the run's folder."""
     version = without_metrics(status.version) if status.version else None
-    return RunStatus(status.phase, status.message, status.steps, version, status.gates)
+    return replace(status, version=version, candidates={})

@@ -174,6 +174,19 @@ class Check(SpecModel):
         return self
 
 
+class Leaks(SpecModel):
+    """What the search for features that know the answer leaves alone."""
+
+    allow: tuple[ColumnName, ...] = Field(
+        (),
+        max_length=5000,
+        description=(
+            "Names of features that are known at the moment of the prediction, however well they tell the label."
+        ),
+        examples=[["contract_ended"]],
+    )
+
+
 class ByTime(SpecModel):
     """The last days before `asOf`, oldest first: training, validation, test."""
 
@@ -236,6 +249,14 @@ class Data(SpecModel):
         max_length=5000,
         description="What values must be, in training data and in requests alike.",
         examples=[[{"column": "distance", "min": 1}]],
+    )
+    leaks: Leaks = Field(
+        default_factory=Leaks,
+        description=(
+            "Before each training, features are looked for that know the answer. One that alone tells every label, or "
+            "is missing just where no label came, is refused; one that alone tells nearly every label is told."
+        ),
+        examples=[{"allow": ["contract_ended"]}],
     )
     split: Split = Field(
         default_factory=Split,

@@ -27,6 +27,9 @@ PAIRED_LOSSES: dict[str, tuple[str, ...]] = {"BinaryClassification": ("logLoss",
 """Task -> metrics that each single request has, so that two versions can be compared on the same requests."""
 LOWER_IS_BETTER = frozenset({"logLoss", "brierScore", "calibrationError"})
 
+NEEDS_BOTH_CLASSES = frozenset({"rocAuc", "averagePrecision"})
+"""Metrics that say nothing about rows with labels of one class."""
+
 Direction = Literal["Higher", "Lower"]
 
 

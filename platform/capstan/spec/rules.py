@@ -149,6 +149,13 @@ def _leakage(spec: MLSystemSpec) -> Iterator[Finding]:
         if feature.column in reasons:
             field = "column" if "column" in feature.model_fields_set else "name"
             yield Finding(("spec", "features", index, field), f"{feature.column!r} {reasons[feature.column]}")
+    names = {feature.name for feature in spec.features}
+    for index, name in enumerate(spec.data.leaks.allow):
+        if name not in names:
+            yield Finding(
+                ("spec", "data", "leaks", "allow", index),
+                f"{name!r} is no feature; the features are {', '.join(sorted(names)[:20])}",
+            )
     for index, column in enumerate(spec.evaluation.slices):
         if column in (label.column, label.available_at) and column != UNKNOWN:
             yield Finding(

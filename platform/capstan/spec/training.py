@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -123,6 +124,14 @@ class Choose(SpecModel):
         description="Of all candidates within this distance of the best, the first in the list is taken.",
         examples=[0.005],
     )
+    baseline_alone: Literal["Refuse", "Accept"] = Field(
+        "Refuse",
+        description=(
+            "What to do when every candidate but `mostFrequent` failed: let the run fail with their reasons, or take "
+            "the baseline. It says nothing where the baseline wins against others, or is the only candidate."
+        ),
+        examples=["Accept"],
+    )
 
 
 class ResourceAmounts(SpecModel):
@@ -176,6 +185,14 @@ class Training(SpecModel):
         default_factory=Choose,
         description="How one candidate is chosen.",
         examples=[{"metric": "rocAuc", "simplestWithin": 0.005}],
+    )
+    fit_deadline: PositiveDuration = Field(
+        timedelta(hours=12),
+        description=(
+            "How long a step that fits a model may take. A candidate that takes longer has failed; if the chosen one "
+            "does so when it is fitted again, the run has."
+        ),
+        examples=["12h"],
     )
     seed: Whole = Field(0, ge=0, lt=2**32, description="Seed of all randomness in training.", examples=[0])
     threads: Whole = Field(1, ge=1, le=256, description="Threads of each candidate's library.", examples=[1])

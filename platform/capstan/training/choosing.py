@@ -3,32 +3,63 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from capstan.errors import InvalidDataError
 from capstan.spec.metrics import better
 
 
-def choose(
-    values: Mapping[str, float], *, metric: str, within: float, failures: Mapping[str, str]
-) -> tuple[str, str]:
-    """The chosen name and why; `values` are in the order of the file, simplest first.
+@dataclass(frozen=True)
+class Choice:
+    """The candidate that is taken."""
 
-    Raises InvalidDataError with all reasons if no candidate has a value.
+    name: str
+    reason: str
+    failed: Mapping[str, str]
+    """The other candidates that could not be fitted or measured, with the reason in one line."""
+
+
+def choose(
+    values: Mapping[str, float],
+    *,
+    metric: str,
+    within: float,
+    failures: Mapping[str, str],
+    baselines: Collection[str] = (),
+    accept_baseline_alone: bool = False,
+) -> Choice:
+    """The choice among `values`, which are in the order of the file, simplest first; nan where there is no value.
+
+    Raises InvalidDataError with all reasons if no candidate has a value, or if all that have one are among `baselines`
+    because the others failed and `accept_baseline_alone` is not set.
     """
     known = {name: value for name, value in values.items() if math.isfinite(value)}
+    failed = {
+        name: _one_line(failures.get(name) or f"{metric} is not defined on the validation rows")
+        for name in values
+        if name not in known
+    }
+    listed = "".join(f"\n  {name}: {reason}" for name, reason in failed.items())
     if not known:
-        reasons = [f"{name}: {reason}" for name, reason in failures.items()]
-        reasons += [
-            f"{name}: {metric} is not defined on the validation rows"
-            for name in values
-            if name not in failures
-        ]
-        raise InvalidDataError("training.candidates: none can be chosen\n  " + "\n  ".join(reasons))
+        raise InvalidDataError(f"training.candidates: none can be chosen{listed}")
+    if failed and not accept_baseline_alone and all(name in baselines for name in known):
+        raise InvalidDataError(
+            f"training.candidates: only the baseline {' and '.join(known)} is left, for all others failed; mend them, "
+            f"or take it all the same with `choose: {{baselineAlone: Accept}}`{listed}"
+        )
     sign = -1 if better(metric) == "Lower" else 1
     best = max(known, key=lambda name: sign * known[name])
     chosen = next(name for name in known if sign * (known[best] - known[name]) <= within)
     reason = f"{chosen} has {metric} {known[chosen]:.4f}"
     if chosen == best:
-        return chosen, f"{reason}, the best of {len(known)}"
-    return chosen, f"{reason}, within {within:g} of {best}'s {known[best]:.4f} and simpler"
+        return Choice(chosen, f"{reason}, the best of {len(known)}", failed)
+    return Choice(chosen, f"{reason}, within {within:g} of {best}'s {known[best]:.4f} and simpler", failed)
+
+
+_LONGEST_REASON = 400
+
+
+def _one_line(reason: str) -> str:
+    line = " ".join(reason.split())
+    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…"

@@ -15,14 +15,17 @@ from typing import Any
 
 from capstan.errors import InvalidDataError, InvalidSpecError, Mistake
 from capstan.spec.system import MLSystem
+from capstan.training.local_modules import local_modules
+from capstan.training.soundness import require_saveable
 
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
 
 def carry_factories(system: MLSystem, folder: Path) -> None:
-    """Copy the source of every custom candidate's module into `folder`; raises InvalidSpecError if there is none.
+    """Copy the source of every custom candidate, with all that it imports from beside the file, into `folder`.
 
-    A module that is installed as a package and does not lie beside the file stays where it is.
+    Raises InvalidSpecError if a factory's module is not to be found. A module that is installed as a package and does
+    not lie beside the file stays where it is.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".factories-", dir=folder.parent) as scratch:
@@ -42,13 +45,14 @@ def _gather(system: MLSystem, folder: Path) -> None:
         if candidate.custom is None:
             continue
         top = candidate.custom.factory.split(":")[0].split(".")[0]
-        module, package = system.base_dir / f"{top}.py", system.base_dir / top
-        if module.is_file():
+        needed = local_modules(system.base_dir, top)
+        for source in needed:
             folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(module, folder / module.name)
-        elif package.is_dir():
-            shutil.copytree(package, folder / top, ignore=_IGNORED, dirs_exist_ok=True)
-        elif importlib.util.find_spec(top) is None:
+            if source.is_dir():
+                shutil.copytree(source, folder / source.name, ignore=_IGNORED, dirs_exist_ok=True)
+            else:
+                shutil.copyfile(source, folder / source.name)
+        if not needed and importlib.util.find_spec(top) is None:
             raise InvalidSpecError(
                 [
                     Mistake(
@@ -73,15 +77,16 @@ def importable(folder: Path) -> Iterator[None]:
         sys.dont_write_bytecode = before
         sys.path.remove(str(folder))
         for name, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            if file and Path(file).is_relative_to(folder):
+            # A package without __init__.py has no file, only a path.
+            places = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or ())]
+            if any(place and Path(place).is_relative_to(folder) for place in places):
                 del sys.modules[name]
 
 
 def call_factory(factory: str, parameters: Mapping[str, Any], *, seed: int) -> Any:
     """The unfitted classifier that `module:name` makes; `seed` is passed on if the function takes one.
 
-    Raises InvalidDataError that names the factory for whatever goes wrong in it.
+    Raises InvalidDataError that names the factory for whatever goes wrong in it, and for what can't be saved.
     """
     module, _, name = factory.partition(":")
     try:
@@ -92,7 +97,7 @@ def call_factory(factory: str, parameters: Mapping[str, Any], *, seed: int) -> A
         model = make(**arguments)
     except Exception as error:
         raise InvalidDataError(
-            f"{factory} with {dict(parameters)}: {type(error).__name__}: {error}"
+            f"{factory} with {dict(parameters)}: {type(error).__name__}: {error}{_way_out(error)}"
         ) from error
     missing = [method for method in ("fit", "predict_proba") if not callable(getattr(model, method, None))]
     if missing:
@@ -100,4 +105,14 @@ def call_factory(factory: str, parameters: Mapping[str, Any], *, seed: int) -> A
             f"{factory} gave {type(model).__name__}, which has no {' and no '.join(missing)}; return a scikit-learn "
             "classifier with probabilities"
         )
+    # Hours of training are lost on a model that can't be kept.
+    require_saveable(model, factory, "before it is trained")
     return model
+
+
+def _way_out(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return "; install it, or put it beside the file: what a factory imports from there travels with it"
+    if isinstance(error, FileNotFoundError):
+        return "; only Python travels: put the file into a package (a folder with __init__.py), which travels whole"
+    return ""

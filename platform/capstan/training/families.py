@@ -12,6 +12,7 @@ import numpy.typing as npt
 from capstan.errors import InvalidDataError
 from capstan.spec.training import Candidate, Custom, GradientBoosting, LogisticRegression, MostFrequent
 from capstan.training.factories import call_factory
+from capstan.training.soundness import require_servable
 
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
@@ -69,12 +70,17 @@ def fit_model(
                 random_state=seed,
             ).fit(matrix, truth)
         case Custom():
+            model = call_factory(kind.factory, kind.parameters, seed=seed)
             try:
-                return call_factory(kind.factory, kind.parameters, seed=seed).fit(matrix, truth)
-            except InvalidDataError:
-                raise
+                fitted = model.fit(matrix, truth)
             except Exception as error:
                 raise InvalidDataError(f"{kind.factory}: fit: {type(error).__name__}: {error}") from error
+            if not callable(getattr(fitted, "predict_proba", None)):
+                raise InvalidDataError(
+                    f"{kind.factory}: fit gave {type(fitted).__name__}; it must return the fitted model, `return self`"
+                )
+            require_servable(fitted, kind.factory, matrix)
+            return fitted
         case _:
             assert_never(kind)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from capstan.features.transform import FeatureTransform, build_transform
 from capstan.spec.features import Feature
 from capstan.spec.training import Candidate
 from capstan.training.families import Booleans, Floats, Settings, fit_model, written_settings
+from capstan.training.soundness import sound_probabilities
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,6 +47,8 @@ class FittedCandidate:
     """What was used, after the search."""
     trials: Sequence[tuple[Settings, float]] = ()
     """What the search tried, with its scores."""
+    warnings: Sequence[str] = ()
+    """What the fit ran into without failing, one line each: rows left out, constant features, no convergence."""
 
 
 def fit_candidate(
@@ -67,9 +71,16 @@ def fit_candidate(
     transform = build_transform(features)
     complete = transform.complete_rows(train.table)
     table, truth = train.table, train.truth
+    noted: list[str] = []
     if not complete.all():
+        noted.append(
+            f"{len(complete) - complete.sum():,} of {len(complete):,} training rows are left out: a feature with "
+            "`impute: DropRow` has no value there"
+        )
         table, truth = table.filter(complete), truth[complete]
-    with threadpool_limits(threads):
+    noted += _constant(table, features)
+    with threadpool_limits(threads), warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
         matrix = transform.fit(table).transform(table)
         if not np.isfinite(matrix).all():
             raise InvalidDataError("features: the transform gave a value that is not finite")
@@ -95,15 +106,52 @@ def fit_candidate(
         else:
             settings = written_settings(candidate)
             model = fit(settings)
-    return FittedCandidate(candidate.name, _pipeline(transform, model), settings, trials)
+    noted += _told(candidate.name, raised)
+    return FittedCandidate(candidate.name, _pipeline(transform, model), settings, trials, tuple(noted))
+
+
+_MOST_WARNINGS = 3
+_LONGEST_WARNING = 300
+_ABOUT_CODE = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning, ResourceWarning)
+"""Warnings for who writes a library, not for who trains with it."""
+
+
+def _told(name: str, raised: Sequence[warnings.WarningMessage]) -> list[str]:
+    texts = [
+        f"{name}: {one.category.__name__}: {' '.join(str(one.message).split())}"[:_LONGEST_WARNING]
+        for one in raised
+        if not issubclass(one.category, _ABOUT_CODE)
+    ]
+    different = list(dict.fromkeys(texts))
+    more = len(different) - _MOST_WARNINGS
+    return different[:_MOST_WARNINGS] + ([f"{name}: {more} more warnings, see the log"] if more > 0 else [])
+
+
+def _constant(table: pa.Table, features: Sequence[Feature]) -> list[str]:
+    """Features that have one value in all rows, or none."""
+    import pyarrow.compute as pc
+
+    still = []
+    for feature in features:
+        column = table[feature.column]
+        if column.null_count == len(column):
+            still.append(f"{feature.name} (no value at all)")
+        elif not column.null_count:
+            ends = pc.min_max(column).as_py()
+            if ends["min"] == ends["max"]:
+                still.append(f"{feature.name} (always {ends['min']})")
+    if not still:
+        return []
+    shown = ", ".join(still[:5]) + (f" and {len(still) - 5} more" if len(still) > 5 else "")
+    return [f"features that are the same in all {table.num_rows:,} training rows tell nothing: {shown}"]
 
 
 def predict(pipeline: Any, table: pa.Table, *, threads: int = 1) -> Floats:
-    """Probability of the positive class for each row."""
+    """Probability of the positive class for each row; raises InvalidDataError for what is no probability."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(threads):
-        probability: Floats = np.asarray(pipeline.predict_proba(table), dtype=np.float64)[:, -1]
+        probability: Floats = sound_probabilities(pipeline.predict_proba(table), table.num_rows)[:, -1]
     return probability
 
 

@@ -31,6 +31,8 @@ _THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
     "POLARS_MAX_THREADS",
+    # What joblib takes for the number of processors, so that `n_jobs=-1` keeps to the file too.
+    "LOKY_MAX_CPU_COUNT",
 )
 
 

@@ -25,6 +25,10 @@ def result_document(
     gates: Sequence[GateOutcome],
     candidates: Mapping[str, Mapping[str, float]],
     message: str,
+    *,
+    chosen: str,
+    failed: Mapping[str, str],
+    warnings: Sequence[str],
 ) -> dict[str, Any]:
     """As JSON; `version` has no name before it is registered."""
     return {
@@ -32,6 +36,9 @@ def result_document(
         "gates": [to_json(gate) for gate in gates],
         "candidates": {name: dict(metrics) for name, metrics in candidates.items()},
         "message": message,
+        "chosen": chosen,
+        "failed": dict(failed),
+        "warnings": list(warnings),
     }
 
 
@@ -44,4 +51,7 @@ def read_result(content: bytes | str) -> RunStatus:
         version=from_json(ModelVersion, result["version"]),
         gates=tuple(from_json(GateOutcome, gate) for gate in result["gates"]),
         candidates=result["candidates"],
+        chosen=result["chosen"],
+        failed=result["failed"],
+        warnings=tuple(result["warnings"]),
     )

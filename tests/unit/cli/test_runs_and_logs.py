@@ -41,16 +41,27 @@ def test_one_run_is_shown_with_what_led_to_it_and_followed(rolling) -> None:
 def test_what_the_run_wrote_is_shown_with_candidates_and_choice(rolling) -> None:
     name = json.loads(rolling.run("runs", "--json").stdout)[0]["run"]
     folder = rolling.state.runs(SystemName(SYSTEM)) / name
-    (folder / "artifacts" / "choose").mkdir(parents=True)
-    (folder / "artifacts" / "choose" / "choice").write_text(json.dumps({"name": "trees"}))
+    folder.mkdir(parents=True, exist_ok=True)
     began, ended = (datetime(2026, 1, 1, 12, 0, second, tzinfo=UTC) for second in (0, 42))
     steps = (StepProgress("extract", RunPhase.SUCCEEDED, began, ended, "5,000 rows"),)
-    status = RunStatus(RunPhase.SUCCEEDED, "", steps, candidates={"trees": {"rocAuc": 0.71234}})
+    status = RunStatus(
+        RunPhase.SUCCEEDED,
+        "",
+        steps,
+        candidates={"trees": {"rocAuc": 0.71234}, "own": {}},
+        chosen="trees",
+        failed={"own": "mymodels:make: no licence"},
+        warnings=("trees: did not converge",),
+    )
     (folder / "status.json").write_text(json.dumps(to_json(status)))
     output = rolling.run("runs", name).output
-    for words in ("extract", "42 s", "5,000 rows", "rocAuc", "0.7123"):
+    for words in ("extract", "42 s", "5,000 rows", "rocAuc", "0.7123", "chosen: trees", "did not converge"):
         assert words in output
-    assert json.loads(rolling.run("runs", name, "--json").stdout)["chosen"] == "trees"
+    assert "candidate own failed: mymodels:make: no licence" in output
+    shown = json.loads(rolling.run("runs", name, "--json").stdout)
+    assert shown["chosen"] == "trees"
+    assert shown["failed_candidates"] == {"own": "mymodels:make: no licence"}
+    assert "1 candidate failed, 1 warning" in rolling.run("runs").output
 
 
 def test_unknown_run_is_answered_with_those_there_are(serving) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,12 +12,12 @@ from capstan.adapters.prometheus_query import Sample
 from capstan.dashboard.loop_picture import STATIONS
 from capstan.dashboard.numbers import PrometheusNumbers
 from capstan.dashboard.page import Page, Tone
-from capstan.dashboard.pipeline_panel import chosen_candidate
 from capstan.dashboard.rollout_panel import interval
 from capstan.dashboard.watch_panel import watch_shown
 from capstan.domain.evidence import LossBlock, PairedEvidence
 from capstan.domain.quality import Decide, QualityRule, judge_quality
-from capstan.domain.training import RunPhase, StepProgress
+from capstan.domain.training import RunStatus
+from capstan.domain.versions import RunName
 from capstan.errors import NotFoundError
 from capstan.ports.store import Kind
 
@@ -158,17 +159,20 @@ def test_metrics_of_finished_runs_are_asked_for_once() -> None:
     assert len(asked) == 4
 
 
-@pytest.mark.parametrize(
-    ("message", "chosen"),
-    [("trees: rocAuc 0.71", "trees"), ("chosen: logistic (simplest within 0.005)", "logistic"), ("", "")],
-    ids=["first", "named", "not yet"],
-)
-def test_chosen_candidate_is_the_one_that_the_step_names(message: str, chosen: str) -> None:
-    steps = [
-        StepProgress("fit trees", RunPhase.SUCCEEDED),
-        StepProgress("choose", RunPhase.RUNNING, message=message),
-    ]
-    assert chosen_candidate(steps, ["trees", "logistic"]) == chosen
+def test_failed_candidates_stand_last_with_their_reason_and_warnings_are_shown() -> None:
+    scene = flights.shadow()
+    view = scene.view()
+    ask = view.sources.run
+    assert ask is not None
+
+    def troubled(run: RunName) -> RunStatus:
+        return replace(ask(run), failed={"own": "mymodels:make: no licence"}, warnings=("21 days are much",))
+
+    object.__setattr__(view.sources, "run", troubled)
+    run = view.snapshot().runs[0]
+    assert [one.name for one in run.candidates if one.is_chosen] == ["trees"]
+    assert (run.candidates[-1].name, run.candidates[-1].failure) == ("own", "mymodels:make: no licence")
+    assert run.warnings == ("21 days are much",)
 
 
 def test_windows_are_ordered_and_broken_numbers_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from capstan.data import check_table, extract, find_leaks, refuse_leaks, request
 from capstan.data.split import Parts, by_time, random, stratified
 from capstan.errors import InvalidDataError, LeakageError
 from capstan.spec import MLSystem, parse
+from capstan.spec.data import Leaks
 
 FIRST = datetime(2024, 3, 1, tzinfo=UTC)
 MARCH = datetime(2013, 3, 1, 5, tzinfo=UTC)
@@ -106,7 +108,68 @@ def test_the_label_in_disguise_is_refused_even_if_every_case_has_a_label(orders:
             "late": truth,
         }
     )
-    assert {leak.feature for leak in find_leaks(table, orders)} == {"shop", "price"}
+    assert {leak.feature for leak in find_leaks(table, orders) if leak.is_certain} == {"shop", "price"}
+    allowing = orders.spec.data.model_copy(update={"leaks": Leaks(allow=("shop", "price"))})
+    system = orders.model_copy(update={"spec": orders.spec.model_copy(update={"data": allowing})})
+    assert find_leaks(table, system) == ()
+
+
+def test_a_strong_honest_feature_is_told_with_its_number_and_not_refused(orders: MLSystem) -> None:
+    rng = np.random.default_rng(5)
+    truth = rng.random(2000) < 0.3
+    table = pa.table(
+        {
+            "id": [str(index) for index in range(2000)],
+            "ordered": pa.array([FIRST] * 2000, pa.timestamp("us", "UTC")),
+            "shop": rng.choice(["l", "p"], 2000),
+            "price": np.where(truth, rng.normal(6.4, 1, 2000), rng.normal(3, 1, 2000)),
+            "temp": rng.random(2000),
+            "late": truth,
+        }
+    )
+    (leak,) = refuse_leaks(table, orders)
+    assert not leak.is_certain
+    assert re.fullmatch(
+        r"feature 'price' \(column 'price'\) alone tells the label with ROC-AUC 0\.99\d on 2,000 rows",
+        str(leak),
+    )
+
+
+def test_a_refused_feature_comes_with_the_line_that_allows_it(orders: MLSystem) -> None:
+    truth = np.arange(400) % 3 == 0
+    table = pa.table(
+        {
+            "id": [str(index) for index in range(400)],
+            "ordered": pa.array([FIRST] * 400, pa.timestamp("us", "UTC")),
+            "shop": np.where(truth, "l", "p"),
+            "price": np.ones(400),
+            "temp": np.ones(400),
+            "late": truth,
+        }
+    )
+    with pytest.raises(
+        LeakageError, match=r"alone tells every label of 400 rows.*leaks: \{allow: \[shop\]\}"
+    ):
+        refuse_leaks(table, orders)
+
+
+def test_rows_from_before_labels_were_kept_are_no_leak(orders: MLSystem) -> None:
+    """Neither the label nor the price was recorded in the first month."""
+    rows = 1200
+    early = np.arange(rows) < 400
+    truth = np.random.default_rng(1).random(rows) < 0.4
+    times = [FIRST + timedelta(hours=index) for index in range(rows)]
+    table = pa.table(
+        {
+            "id": [str(index) for index in range(rows)],
+            "ordered": pa.array(times, pa.timestamp("us", "UTC")),
+            "shop": ["p"] * rows,
+            "price": pa.array([None if old else 1.0 + index % 7 for index, old in enumerate(early)]),
+            "temp": np.ones(rows),
+            "late": pa.array([None if old else bool(one) for one, old in zip(truth, early, strict=True)]),
+        }
+    )
+    assert find_leaks(table, orders) == ()
 
 
 def test_parts_by_time_lie_one_after_another_and_count_local_days() -> None:

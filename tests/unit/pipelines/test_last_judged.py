@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from capstan_pipelines.steps.split import last_judged
+from capstan.data.parts import last_judged
 
 TIMES = np.array(["2013-12-01T10:00:00", "2013-12-31T23:00:00"], dtype="datetime64[us]")
 TWO_WEEKS = timedelta(days=14)

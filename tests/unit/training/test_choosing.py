@@ -24,12 +24,12 @@ from capstan.training.choosing import choose
     ids=["best", "simpler-within", "simpler-too-far", "lower-is-better", "lower-within", "undefined", "tie"],
 )
 def test_choice(values: dict[str, float], metric: str, within: float, chosen: str) -> None:
-    assert choose(values, metric=metric, within=within, failures={})[0] == chosen
+    assert choose(values, metric=metric, within=within, failures={}).name == chosen
 
 
 def test_the_reason_names_both() -> None:
-    _, reason = choose({"plain": 0.716, "trees": 0.72}, metric="rocAuc", within=0.005, failures={})
-    assert reason == "plain has rocAuc 0.7160, within 0.005 of trees's 0.7200 and simpler"
+    choice = choose({"plain": 0.716, "trees": 0.72}, metric="rocAuc", within=0.005, failures={})
+    assert choice.reason == "plain has rocAuc 0.7160, within 0.005 of trees's 0.7200 and simpler"
 
 
 def test_without_any_value_every_reason_is_told() -> None:
@@ -37,3 +37,39 @@ def test_without_any_value_every_reason_is_told() -> None:
         choose({"a": math.nan, "b": math.nan}, metric="rocAuc", within=0, failures={"a": "no licence"})
     assert "a: no licence" in str(caught.value)
     assert "b: rocAuc is not defined" in str(caught.value)
+
+
+BROKEN = {
+    "failures": {"own": "mymodels:make gave LinearSVC,\n which has no predict_proba"},
+    "baselines": {"flat"},
+}
+
+
+def test_a_baseline_that_is_alone_because_others_failed_is_not_taken() -> None:
+    with pytest.raises(InvalidDataError) as caught:
+        choose({"flat": 0.5, "own": math.nan}, metric="rocAuc", within=0, **BROKEN)
+    assert "only the baseline flat is left" in str(caught.value)
+    assert "baselineAlone: Accept" in str(caught.value)
+    assert "own: mymodels:make gave LinearSVC, which has no predict_proba" in str(caught.value)
+
+
+def test_a_baseline_alone_is_taken_where_the_file_accepts_it_and_the_failures_are_kept() -> None:
+    choice = choose(
+        {"flat": 0.5, "own": math.nan}, metric="rocAuc", within=0, accept_baseline_alone=True, **BROKEN
+    )
+    assert choice.name == "flat"
+    assert choice.failed == {"own": "mymodels:make gave LinearSVC, which has no predict_proba"}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"flat": 0.5}, {"flat": 0.5, "plain": 0.4}, {"flat": 0.5, "plain": 0.4, "own": math.nan}],
+    ids=["only-candidate", "wins-against-another", "wins-beside-a-failure"],
+)
+def test_a_baseline_that_nothing_beats_is_taken(values: dict[str, float]) -> None:
+    assert choose(values, metric="rocAuc", within=0, **BROKEN).name == "flat"
+
+
+def test_a_candidate_whose_metric_is_not_defined_has_failed() -> None:
+    choice = choose({"plain": 0.6, "own": math.nan}, metric="rocAuc", within=0, failures={})
+    assert choice.failed == {"own": "rocAuc is not defined on the validation rows"}

@@ -148,3 +148,90 @@ def test_a_sliding_window_forgets_and_an_expanding_one_does_not() -> None:
     sliding = TrainingWindow.model_validate({"type": "Sliding", "duration": "3d"})
     assert in_window(times, sliding, until=until).tolist() == [False] * 7 + [True] * 3
     assert in_window(times, TrainingWindow(), until=until).all()
+
+
+CLASSIFIER = """
+import numpy as np
+
+class Theirs:
+    def __init__(self):
+        self.classes_ = np.array([False, True])
+    def fit(self, X, y):
+        self.share = y.mean()
+        return self
+    def predict_proba(self, X):
+        return np.column_stack([np.full(len(X), 1 - self.share), np.full(len(X), self.share)])
+
+def make():
+    return Theirs()
+"""
+SHARE = "self.share = y.mean()"
+ANSWER = "return np.column_stack([np.full(len(X), 1 - self.share), np.full(len(X), self.share)])"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (ANSWER, "return np.full((len(X), 2), np.nan)", r"gave \[nan, nan\] for 50 of 50 rows"),
+        (ANSWER, "return np.full(len(X), 0.5)", r"gave shape \(50,\) for 50 rows; it must be \(50, 2\)"),
+        (ANSWER, "return np.full((len(X), 3), 1 / 3)", r"gave shape \(50, 3\)"),
+        (ANSWER, "return np.full((len(X), 2), 0.9)", r"gave \[0.9, 0.9\] for 50 of 50 rows"),
+        (ANSWER, "return 'high'", "gave str, not numbers"),
+        (ANSWER, "return self.missing", "predict_proba: AttributeError"),
+        ("return self\n", "pass\n", "fit gave NoneType; it must return the fitted model"),
+        ("[False, True]", "[True, False]", r"classes_ of the fitted Theirs is array\(\[ True, False\]\)"),
+        ("self.classes_ =", "self.known =", "classes_ of the fitted Theirs is None"),
+        (SHARE, "raise RuntimeError('no licence')", "fit: RuntimeError: no licence"),
+        (SHARE, "self.share = y.mean(); self.key = lambda x: x", "can't be saved after fit"),
+    ],
+    ids=[
+        *("nan", "no-columns", "three-classes", "not-one-together", "text", "raises", "returns-nothing"),
+        *("classes-reversed", "no-classes", "fit-raises", "lambda-after-fit"),
+    ],
+)
+def test_an_own_model_whose_answers_cannot_be_served_fails_when_it_is_fitted(
+    tmp_path: Path, old: str, new: str, problem: str
+) -> None:
+    assert CLASSIFIER.count(old) == 1
+    (tmp_path / "theirs.py").write_text(CLASSIFIER.replace(old, new))
+    with importable(tmp_path), pytest.raises(InvalidDataError, match=problem) as caught:
+        fit(candidate(custom={"factory": "theirs:make"}))
+    assert str(caught.value).startswith("theirs:make: ")
+
+
+def test_what_cannot_be_saved_is_told_before_it_is_trained(tmp_path: Path) -> None:
+    code = CLASSIFIER.replace("return Theirs()", "one = Theirs(); one.key = lambda x: x; return one")
+    (tmp_path / "theirs.py").write_text(code.replace(SHARE, "raise SystemExit('it was trained')"))
+    with importable(tmp_path), pytest.raises(InvalidDataError, match="can't be saved before it is trained"):
+        fit(candidate(custom={"factory": "theirs:make"}))
+
+
+def test_a_model_that_is_another_once_loaded_is_refused(tmp_path: Path) -> None:
+    code = CLASSIFIER + "\ndef forgetful(self): return {**self.__dict__, 'share': 0.0}\n"
+    code += "Theirs.__getstate__ = forgetful\n"
+    (tmp_path / "theirs.py").write_text(code)
+    with importable(tmp_path), pytest.raises(InvalidDataError, match="answers otherwise once it is saved"):
+        fit(candidate(custom={"factory": "theirs:make"}))
+
+
+def test_a_fit_tells_what_it_ran_into() -> None:
+    features = TypeAdapter(list[Feature]).validate_python(
+        [{"name": "x", "numeric": {"impute": "DropRow"}}, {"name": "flat", "numeric": {}}]
+    )
+    x = np.where(np.arange(2000) % 4 == 0, np.nan, TRAIN.table["x"].to_numpy())
+    table = TRAIN.table.set_column(0, "x", pa.array(x, from_pandas=True))
+    own = Candidate.model_validate({"name": "short", "logisticRegression": {"l2": 0}})
+    found = fit_candidate(own, features, Cases(table, TRAIN.truth), None, seed=0, score=roc_auc)
+    assert found.warnings == (
+        "500 of 2,000 training rows are left out: a feature with `impute: DropRow` has no value there",
+        "features that are the same in all 1,500 training rows tell nothing: flat (always 0.0)",
+    )
+
+
+def test_a_fit_that_does_not_converge_says_so(tmp_path: Path) -> None:
+    code = "from sklearn.linear_model import LogisticRegression\n"
+    code += "def make(): return LogisticRegression(max_iter=1)"
+    (tmp_path / "theirs.py").write_text(code)
+    with importable(tmp_path):
+        found = fit(candidate(custom={"factory": "theirs:make"}))
+    assert any(one.startswith("one: ConvergenceWarning: lbfgs failed to converge") for one in found.warnings)

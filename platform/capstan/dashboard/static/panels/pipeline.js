@@ -20,6 +20,7 @@ export function drawPipeline(page, { redraw }) {
     run.tasks.length > 0 ? h("div", { class: "dag" }, columns(run.tasks)) : h("p", { class: "quiet pad" }, "Its steps have not been told yet."),
     run.message && run.tone === "bad" && h("p", { class: "bad-text" }, run.message),
     h("div", { class: "two" }, candidates(run), gates(run)),
+    remarks(run),
     retraining(page.retraining),
     h("ul", { class: "earlier", "aria-label": "All runs" }, page.runs.slice(0, 12).map((other) =>
       h("li", {}, h("button", { type: "button", class: other.name === run.name ? "picked" : "", marks: other.mark, "data-key": `all-${other.mark}`, title: other.reason, onclick: () => pick(other.name) },
@@ -55,8 +56,16 @@ function candidates(run) {
   return h("table", { class: "numbers candidates" },
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "candidate"), shown.map((name) => h("th", { scope: "col" }, metricName(name))))),
     h("tbody", {}, run.candidates.map((candidate) => h("tr", { class: candidate.is_chosen ? "chosen" : "" },
-      h("th", { scope: "row" }, candidate.name, candidate.is_chosen && h("span", { class: "tick", title: "chosen" }, " ✓ chosen")),
+      h("th", { scope: "row" }, candidate.name, candidate.is_chosen && h("span", { class: "tick", title: "chosen" }, " ✓ chosen"), candidate.failure && h("span", { class: "bad-text", title: candidate.failure }, " ✗ failed")),
       shown.map((name, i) => h("td", {}, i === 0 && h("i", { class: "meter", vars: { width: `${width(candidate.metrics[name])}%` } }), h("span", {}, metric(candidate.metrics[name]))))))));
+}
+
+function remarks(run) {
+  const failed = run.candidates.filter((candidate) => candidate.failure);
+  if (!failed.length && !run.warnings.length) return null;
+  return h("ul", { class: "verdicts" },
+    failed.map((candidate) => h("li", {}, badge("failed", "bad"), h("div", {}, h("b", {}, candidate.name), " ", candidate.failure))),
+    run.warnings.map((warning) => h("li", {}, badge("warning", "warn"), h("div", {}, warning))));
 }
 
 function gates(run) {

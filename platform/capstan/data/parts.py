@@ -1,0 +1,182 @@
+"""The labelled cases of a training in their three parts, and what is wrong with how they fall."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from capstan.data.extraction import trainable
+from capstan.data.split import Indices, Parts, by_time, part_starts
+from capstan.errors import InvalidDataError
+from capstan.spec.metrics import NEEDS_BOTH_CLASSES
+from capstan.spec.system import MLSystem
+from capstan.spec.units import format_duration
+
+MOST_HELD_OUT = 0.5
+"""Share of the cases beyond which it is told that the last days leave little to learn from."""
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the labelled cases."""
+
+    name: str
+    """`training`, `validation` or `test`."""
+    start: datetime
+    end: datetime
+    rows: int
+    positives: int
+    unlabelled: int
+    """Cases of the same time that have no label."""
+
+    @property
+    def has_one_class(self) -> bool:
+        return self.positives in (0, self.rows)
+
+    def __str__(self) -> str:
+        until = f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M} UTC"
+        share = f"{self.positives:,} true and {self.rows - self.positives:,} false"
+        none = f", and {self.unlabelled:,} cases without a label" if self.unlabelled else ""
+        return f"{self.name} ({until}) has {self.rows:,} labels, {share}{none}"
+
+
+@dataclass(frozen=True)
+class PartedCases:
+    """Trainable cases, which of them train, choose and judge, and what there is to say about it."""
+
+    table: pa.Table
+    parts: Parts
+    until: datetime
+    """End of the test; earlier than the moment of the training where recorded data ended long before."""
+    training: Part
+    validation: Part
+    test: Part
+    warnings: tuple[str, ...]
+
+    @property
+    def held_out(self) -> float:
+        """Share of the cases that choose and judge."""
+        held_out: float = (self.validation.rows + self.test.rows) / self.table.num_rows
+        return held_out
+
+
+def part_cases(cases: pa.Table, system: MLSystem, *, as_of: datetime) -> PartedCases:
+    """The extracted `cases` of `as_of`, those that can be learnt from parted by `data.split`.
+
+    Raises InvalidDataError where a part is empty, or has labels of one class only and needs both.
+    """
+    data = system.spec.data
+    table = trainable(cases, as_of, system)
+    times = _times(table, data.keys.time)
+    newest_label = as_of - data.label.maximum_delay
+    split = data.split.by_time
+    until = last_judged(times, newest_label, split.test)
+    parts = by_time(times, until=until, validation=split.validation, test=split.test, zone=data.time_zone)
+    validation_start, test_start = part_starts(
+        until, validation=split.validation, test=split.test, zone=data.time_zone
+    )
+    first: datetime = times.min().astype("datetime64[us]").item().replace(tzinfo=UTC)
+    truth = table[data.label.column].to_numpy(zero_copy_only=False).astype(np.bool_)
+    missing = _times(cases.filter(pc.is_null(cases[data.label.column])), data.keys.time)
+
+    def part(name: str, rows: Indices, start: datetime, end: datetime) -> Part:
+        within = (missing >= _utc(start)) & (missing < _utc(end))
+        return Part(name, start, end, len(rows), int(truth[rows].sum()), int(within.sum()))
+
+    training = part("training", parts.training, first, validation_start)
+    validation = part("validation", parts.validation, validation_start, test_start)
+    test = part("test", parts.test, test_start, until)
+    _require_both_classes(training, validation, system)
+    warnings = tuple(_warnings(training, validation, test, system))
+    return PartedCases(table, parts, until, training, validation, test, warnings)
+
+
+def last_judged(times: npt.NDArray[np.datetime64], until: datetime, test: timedelta) -> datetime:
+    """The end of the test; where recorded data ended before the test would begin, the moment of its last case."""
+    if not len(times):
+        return until
+    newest: datetime = times.max().astype("datetime64[us]").item().replace(tzinfo=UTC)
+    return newest if newest < until - test else until
+
+
+def _require_both_classes(training: Part, validation: Part, system: MLSystem) -> None:
+    metric = system.spec.training.choose.metric
+    wrong = [(training, "a model needs both to learn from")] if training.has_one_class else []
+    if validation.has_one_class and metric in NEEDS_BOTH_CLASSES:
+        wrong.append((validation, f"training.choose.metric {metric} needs both"))
+    if wrong:
+        listed = "; ".join(f"{part}: {why}" for part, why in wrong)
+        raise InvalidDataError(
+            f"data.split.byTime: {listed}. {_ways_out(system, [part for part, _ in wrong])}"
+        )
+
+
+def _ways_out(system: MLSystem, parts: list[Part]) -> str:
+    delay = format_duration(system.spec.data.label.maximum_delay)
+    split = system.spec.data.split.by_time
+    ways = [
+        f"If labels of one class come later than the other's, data.label.maximumDelay ({delay}) is too short: "
+        "write the longest time that a label takes"
+    ]
+    names = [part.name for part in parts]
+    if "validation" in names:
+        length = format_duration(split.validation)
+        ways.append(
+            f"if the class is rare, lengthen data.split.byTime.validation ({length}), or choose by logLoss"
+        )
+    if "training" in names:
+        ways.append(
+            "if the table is short, shorten data.split.byTime.validation and test, or train on more days"
+        )
+    return "; ".join(ways)
+
+
+def _warnings(training: Part, validation: Part, test: Part, system: MLSystem) -> Iterator[str]:
+    rows = training.rows + validation.rows + test.rows
+    held_out = (validation.rows + test.rows) / rows
+    split = system.spec.data.split
+    if held_out > MOST_HELD_OUT:
+        lengths = [format_duration(one) for one in (split.by_time.validation, split.by_time.test)]
+        shorter = _shorter(test.end - training.start)
+        yield (
+            f"data.split.byTime: validation {lengths[0]} and test {lengths[1]} take {held_out:.0%} of the {rows:,} "
+            f"labelled cases, so that candidates learn from {training.rows:,}"
+            + (" (the chosen one learns from all of them in the end)" if split.refit else "")
+            + f"; `split: {{byTime: {{validation: {shorter[0]}, test: {shorter[1]}}}}}` takes about 30%"
+        )
+    for part in (validation, test):
+        if part.has_one_class:
+            yield f"data.split.byTime: {part}: what needs both classes can't be measured there. " + _ways_out(
+                system, [part]
+            )
+
+
+def _shorter(span: timedelta) -> tuple[str, str]:
+    """Lengths of validation and test that take a tenth and a fifth of the time."""
+    unit = (
+        _DAY
+        if span >= 10 * _DAY
+        else timedelta(hours=1)
+        if span >= timedelta(hours=10)
+        else timedelta(minutes=1)
+    )
+    lengths = [unit * max(1, math.floor(span * share / unit)) for share in (0.1, 0.2)]
+    return format_duration(lengths[0]), format_duration(lengths[1])
+
+
+def _times(table: pa.Table, column: str) -> npt.NDArray[np.datetime64]:
+    naive = table[column].cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))
+    times: npt.NDArray[np.datetime64] = naive.to_numpy()
+    return times
+
+
+def _utc(moment: datetime) -> np.datetime64:
+    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
