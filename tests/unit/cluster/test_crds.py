@@ -89,7 +89,9 @@ def test_a_union_is_a_rule_that_names_its_keys() -> None:
 def test_columns_short_names_and_category_are_there() -> None:
     for name, columns in {
         "mlsystems.yaml": ["Phase", "Ready", "Champion", "Challenger", "Weight", "Drift", "Message", "Age"],
-        "trainingruns.yaml": ["Phase", "Trigger", "Version", "System", "TriggerReason", "Message", "Age"],
+        "trainingruns.yaml": [
+            *("Phase", "Trigger", "Version", "Candidate", "System", "TriggerReason", "Message", "Age"),
+        ],
         "modelrollouts.yaml": ["Phase", "Step", "Weight", "Challenger", "System", "Message", "Age"],
     }.items():
         spec = crds.definitions()[name]["spec"]

@@ -166,12 +166,14 @@ def test_failed_candidates_stand_last_with_their_reason_and_warnings_are_shown()
     assert ask is not None
 
     def troubled(run: RunName) -> RunStatus:
-        return replace(ask(run), failed={"own": "mymodels:make: no licence"}, warnings=("21 days are much",))
+        return replace(
+            ask(run), failed={"broken": "mymodels:make: no licence"}, warnings=("21 days are much",)
+        )
 
     object.__setattr__(view.sources, "run", troubled)
     run = view.snapshot().runs[0]
     assert [one.name for one in run.candidates if one.is_chosen] == ["trees"]
-    assert (run.candidates[-1].name, run.candidates[-1].failure) == ("own", "mymodels:make: no licence")
+    assert (run.candidates[-1].name, run.candidates[-1].failure) == ("broken", "mymodels:make: no licence")
     assert run.warnings == ("21 days are much",)
 
 
