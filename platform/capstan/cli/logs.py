@@ -32,7 +32,7 @@ def logs(
     state: State = DEFAULT_STATE,
     context: Context = None,
     namespace: Namespace = None,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="So many lines from the end.")] = 50,
+    lines: Annotated[int, typer.Option("--lines", min=0, help="So many lines from the end.")] = 50,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows, until Ctrl-C.")] = False,
     json: Json = False,
 ) -> None:

@@ -30,7 +30,7 @@ Context = Annotated[
 Namespace = Annotated[
     str | None,
     typer.Option(
-        "--namespace", help="Namespace in the cluster; default: the context's own.", show_default=False
+        "--namespace", "-n", help="Namespace in the cluster; default: the context's own.", show_default=False
     ),
 ]
 

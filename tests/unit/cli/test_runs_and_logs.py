@@ -91,8 +91,8 @@ def test_run_without_a_loop_is_kept_and_done_once(serving) -> None:
 def test_logs_are_listed_and_shown_from_the_end(serving) -> None:
     (serving.state.logs / "v1.log").write_text("".join(f"line {number}\n" for number in range(100)))
     assert "v1" in serving.run("logs").output
-    assert serving.run("logs", "v1", "-n", "2").output == "line 98\nline 99\n"
-    assert json.loads(serving.run("logs", "v1", "-n", "1", "--json").stdout)["lines"] == ["line 99"]
+    assert serving.run("logs", "v1", "--lines", "2").output == "line 98\nline 99\n"
+    assert json.loads(serving.run("logs", "v1", "--lines", "1", "--json").stdout)["lines"] == ["line 99"]
 
 
 def test_log_of_a_run_is_found_by_the_beginning_of_its_name(serving) -> None:
