@@ -18,7 +18,7 @@ from pydantic.alias_generators import to_camel
 
 from capstan.adapters.kube_codec import fields_of, is_optional, plain_type
 from capstan.adapters.kube_memory import FIELD
-from capstan.cluster.crd_rules import rules_of_system
+from capstan.cluster.crd_rules import in_words, rules_of_system
 from capstan.domain.rollout import RolloutRequest
 from capstan.domain.training import TrainingRequest
 from capstan.domain.triggers import Trigger
@@ -103,6 +103,7 @@ def _structural(node: Any) -> Any:
             result[key] = value
         elif key != "examples" and not key.startswith("x-capstan-"):
             result[key] = _structural(value)
+    result = in_words(result)
     if keys := node.get("x-capstan-one-of"):
         _say(
             result,
@@ -209,7 +210,7 @@ def _without(node: Schema, key: str) -> Schema:
     return {name: value for name, value in node.items() if name != key}
 
 
-def status(columns: Mapping[str, Schema]) -> Schema:
+def status(columns: Mapping[str, Schema], phases: Mapping[str, str]) -> Schema:
     """Of a `status`: its own columns, conditions, and the loop's memory, which is one text."""
     return {
         "description": "What was seen and decided; written by Capstan alone.",
@@ -220,7 +221,12 @@ def status(columns: Mapping[str, Schema]) -> Schema:
                 "type": "integer",
                 "format": "int64",
             },
-            "phase": {"description": "One word for what happens now.", "type": "string"},
+            "phase": {
+                "description": "One word for what happens now. "
+                + " ".join(f"{phase}: {meaning}." for phase, meaning in phases.items()),
+                "type": "string",
+                "enum": [str(phase) for phase in phases],
+            },
             **columns,
             "conditions": _CONDITIONS,
             FIELD: {

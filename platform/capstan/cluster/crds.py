@@ -24,6 +24,7 @@ from capstan.cluster.crd_schema import (
 from capstan.cluster.names import GROUP
 from capstan.domain.rollout import RolloutRequest
 from capstan.domain.training import TrainingRequest
+from capstan.engine.summary import PHASES
 from capstan.ports.store import Kind
 
 VERSION = "v1alpha1"
@@ -85,9 +86,9 @@ def _definition(kind: Kind) -> Schema:
 
 def _schema(kind: Kind) -> Schema:
     parts: dict[Kind, tuple[Schema, Schema]] = {
-        Kind.SYSTEM: (system_spec(), status(_system_status())),
-        Kind.RUN: (request_spec(TrainingRequest), status(_run_status())),
-        Kind.ROLLOUT: (request_spec(RolloutRequest), status(_rollout_status())),
+        Kind.SYSTEM: (system_spec(), status(_system_status(), PHASES[Kind.SYSTEM])),
+        Kind.RUN: (request_spec(TrainingRequest), status(_run_status(), PHASES[Kind.RUN])),
+        Kind.ROLLOUT: (request_spec(RolloutRequest), status(_rollout_status(), PHASES[Kind.ROLLOUT])),
     }
     spec, seen = parts[kind]
     rules = {"x-kubernetes-validations": [system_name_rule()]} if kind is Kind.SYSTEM else {}

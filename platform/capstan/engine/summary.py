@@ -28,9 +28,40 @@ from capstan.domain.triggers import Alert
 from capstan.domain.trouble import Trouble
 from capstan.domain.versions import ModelVersion, VersionName
 from capstan.engine.policies import DRIFT_ALERTS
-from capstan.ports.store import Record
+from capstan.ports.store import Kind, Record
 
 _LONGEST_MESSAGE = 1000
+
+
+_ROLLOUT_PHASES: Mapping[str, str] = {
+    RolloutPhase.DEPLOYING: "the new version is being brought up",
+    RolloutPhase.PROGRESSING: "the steps of the rollout are being taken",
+    RolloutPhase.PROMOTING: "all traffic moves to the new version",
+    RolloutPhase.ROLLING_BACK: "all traffic moves back to the champion",
+    RolloutPhase.PROMOTED: "the new version is the champion",
+    RolloutPhase.ROLLED_BACK: "the new version was taken back",
+}
+PHASES: Mapping[Kind, Mapping[str, str]] = {
+    Kind.SYSTEM: {
+        "Starting": "there is no champion yet, and nothing is being trained",
+        "Training": "a model is being trained",
+        **_ROLLOUT_PHASES,
+        "Serving": "the champion answers, and nothing else is in progress",
+        "Paused": "a person paused the loop; `capstan resume` goes on",
+        "Suspended": "`suspend: true` from the start: nothing was begun",
+        "Invalid": "the file cannot be followed; Stalled says why",
+        "Deleting": "what is in progress is being ended",
+    },
+    Kind.RUN: {
+        RunPhase.ABSENT: "it has not been started",
+        RunPhase.RUNNING: "it trains",
+        RunPhase.SUCCEEDED: "it has made a version",
+        RunPhase.FAILED: "it ended without a version; the message says why",
+        RunPhase.CANCELLED: "a person or a deletion ended it",
+    },
+    Kind.ROLLOUT: _ROLLOUT_PHASES,
+}
+"""Every word that a status may have as its phase, and what it means."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +76,13 @@ class Condition:
 
 
 def phase_of(state: SystemState, rollout: RolloutState | None) -> str:
-    """One word: `Deleting`, `Paused`, `Training`, `RollingOut`, `Serving`, or `Starting` while there is no champion."""
+    """One of the words of `PHASES`."""
     if state.deleting:
         return "Deleting"
     if state.paused:
         return "Paused"
     if state.rollout is not None:
-        return rollout.phase.value if rollout is not None else "Deploying"
+        return (rollout.phase if rollout is not None else RolloutPhase.DEPLOYING).value
     if state.run is not None:
         return "Training"
     return "Serving" if state.champion is not None else "Starting"

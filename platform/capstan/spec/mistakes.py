@@ -32,7 +32,7 @@ _NOT_IN_THIS_VERSION = {
     "data.sources.iceberg": "Iceberg sources",
 }
 """Fields that people expect by other tools or earlier drafts, with what they would do."""
-_PATTERNS = {
+PATTERN_WORDS = {
     NAME_PATTERN: "lower-case letters, digits and dashes, beginning and ending with a letter or digit",
     SYSTEM_NAME_PATTERN: SYSTEM_NAME_RULE,
     r"^[a-z_][a-z0-9_]*$": "lower-case letters, digits and underscores, as SQL names are",
@@ -41,6 +41,7 @@ _PATTERNS = {
     DNS_NAME_PATTERN: "lower-case letters, digits, dashes and dots, with a letter or digit on both sides of each dot",
     r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,2}$": "a table's name, optionally schema.table",
 }
+"""What a text of a certain form is, in words that follow `write`."""
 _EXPECTED = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -111,7 +112,7 @@ def _message(error: ErrorDetails, location: Location) -> str:
     if kind == "literal_error":
         return _not_a_choice(value, context)
     if kind == "string_pattern_mismatch":
-        rule = _PATTERNS.get(context["pattern"], f"text that matches {context['pattern']}")
+        rule = PATTERN_WORDS.get(context["pattern"], f"text that matches {context['pattern']}")
         return f"{shown(value)} is not allowed here; write {rule}"
     if kind in _BOUNDS:
         return f"{shown(value)} {_BOUNDS[kind].format(**context)}"

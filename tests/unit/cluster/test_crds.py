@@ -9,6 +9,12 @@ from typing import Any
 import pytest
 
 from capstan.cluster import crds
+from capstan.cluster.crd_rules import in_words
+from capstan.domain.rollout import RolloutPhase
+from capstan.domain.training import RunPhase
+from capstan.engine.summary import PHASES
+from capstan.ports.store import Kind
+from capstan.spec import schema
 
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "charts/capstan/crds"
@@ -107,3 +113,43 @@ def test_the_loops_own_memory_is_one_text_that_no_reader_has_to_pass() -> None:
         assert status["memory"]["type"] == "string"
         assert "state" not in status
         assert "outbox" not in status
+
+
+def _nodes(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _nodes(child)
+
+
+def test_no_form_is_told_as_a_bare_regex() -> None:
+    for name in FILES:
+        assert [node for node in _nodes(schema_of(name)) if isinstance(node.get("pattern"), str)] == []
+
+
+def test_every_form_of_the_file_is_a_rule_that_shows_the_value_and_the_way_out() -> None:
+    forms = {node["pattern"] for node in _nodes(schema()) if isinstance(node.get("pattern"), str)}
+    assert len(forms) >= 9
+    for form in forms:
+        (rule,) = in_words({"type": "string", "pattern": form})["x-kubernetes-validations"]
+        assert "self" in rule["messageExpression"]
+        assert rule["message"].startswith("write ")
+        assert "^" not in rule["message"]
+
+
+def test_every_text_that_a_rule_matches_has_a_bound() -> None:
+    """An API server counts what a rule may cost by the longest text there may be, and refuses what costs too much."""
+    for node in _nodes(schema_of("mlsystems.yaml")):
+        rules = node.get("x-kubernetes-validations") or ()
+        if node.get("type") == "string" and any("matches" in rule["rule"] for rule in rules):
+            assert node["maxLength"] <= 253
+
+
+@pytest.mark.parametrize(("kind", "file"), zip(Kind, crds.definitions(), strict=True))
+def test_explain_names_every_phase_with_its_meaning(kind: Kind, file: str) -> None:
+    phase = schema_of(file)["properties"]["status"]["properties"]["phase"]
+    assert phase["enum"] == [str(word) for word in PHASES[kind]]
+    for word, meaning in PHASES[kind].items():
+        assert f"{word}: {meaning}." in phase["description"]
+    states = {Kind.RUN: RunPhase, Kind.ROLLOUT: RolloutPhase}.get(kind, ())
+    assert {str(state) for state in states} <= set(phase["enum"])
