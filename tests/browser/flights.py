@@ -18,7 +18,10 @@ from capstan.dashboard.view import Sources, StoreView
 from capstan.domain.evidence import LossBlock, PairedEvidence
 from capstan.domain.rollout import RolloutRequest, RolloutState
 from capstan.domain.training import GateOutcome, RunPhase, RunStatus, StepProgress, TrainingRequest
+from capstan.domain.triggers import OperationAlert
 from capstan.domain.versions import Digest, SystemName
+from capstan.monitoring.checkpoint import Checkpoint
+from capstan.monitoring.windows import Decision, DriftWindow, QualityWindow
 
 ROOT = Path(__file__).resolve().parents[2]
 FEATURES = (
@@ -164,6 +167,21 @@ def windows_until(now: datetime, reigns: Sequence[tuple[datetime, str]]) -> list
     return found
 
 
+def unjudged_until(now: datetime, reigns: Sequence[tuple[datetime, str]]) -> list[Mapping[str, Any]]:
+    """Windows of a system with hardly a request, as the monitor itself tells them."""
+    ((since, version),) = reigns
+    checkpoint = Checkpoint().watching(version, "/model", since)
+    for number in range((now - since) // (7 * DAY)):
+        start, end = since + number * 7 * DAY, since + (number + 1) * 7 * DAY
+        few = DriftWindow(number, start, end, 84, False, min_rows=1000)
+        quality = QualityWindow(
+            number, start, end, "rocAuc", 84, 80, 0.95, None, None, 0.7, None, None, 0.65,
+            Decision.NO_EVIDENCE, "TooFewRows", "84 of 1,000 rows (monitoring.window.minRows)",
+        )  # fmt: skip
+        checkpoint = checkpoint.with_drift(few, consecutive=2).with_quality(quality, consecutive=2)
+    return list(checkpoint.told)
+
+
 @dataclass
 class Scene:
     """The world with everything around it that the page asks."""
@@ -176,6 +194,12 @@ class Scene:
     broken: str = ""
     """A source that raises."""
     has_requests: bool = True
+    has_enough_rows: bool = True
+    """False: 84 rows come a week, where a window needs a thousand."""
+
+    def _windows(self) -> list[Mapping[str, Any]]:
+        now = self.world.clock.now()
+        return windows_until(now, self.reigns) if self.has_enough_rows else unjudged_until(now, self.reigns)
 
     def view(self) -> StoreView:
         world = self.world
@@ -186,7 +210,8 @@ class Scene:
             run=self._run,
             alerts=world.alerts.active,
             evidence=self._evidence,
-            windows=lambda: windows_until(world.clock.now(), self.reigns),
+            operation_alerts=world.alerts.operation,
+            windows=self._windows,
             numbers=self._or_broken("Prometheus", self._numbers),
             totals=lambda: Totals(self.sent, 0, self.sent, 0, int(self.sent * 0.96)),
             parts=self._parts,
@@ -294,6 +319,29 @@ def canary() -> Scene:
     scene.world.resolve()
     scene.sent = 44_010
     return scene
+
+
+def blind() -> Scene:
+    """Two months in which no window could be judged, and payloads that were lost."""
+    world = Flights()
+    world.start()
+    world.days(62)
+    assert world.champion is not None
+    blind = world.fire("MonitorBlind", mark="blind")
+    summary = (
+        "cannot be judged: drift for 8 windows (TooFewRows), so that no alert does not mean that all is well"
+    )
+    world.alerts.firing = [replace(blind, summary=summary)]
+    world.alerts.about_operation = [
+        OperationAlert(
+            "PayloadsLost",
+            world.champion,
+            world.clock.now(),
+            f"{world.champion} lost 30 payloads in 5 minutes",
+        )
+    ]
+    world.settle()
+    return Scene(world, [(START, "v1")], sent=700, has_enough_rows=False)
 
 
 def hostile(text: str) -> Scene:

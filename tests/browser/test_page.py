@@ -13,6 +13,8 @@ from browser.conftest import PAGE_TOKEN, WEBHOOK_TOKEN, Opened, Served
 from browser.flights import Scene
 from playwright.sync_api import expect
 
+from capstan.ports.store import Kind
+
 Serve = Callable[[Scene], Served]
 Open = Callable[..., Opened]
 SCENES = {
@@ -20,6 +22,7 @@ SCENES = {
     "training": flights.training,
     "shadow": flights.shadow,
     "canary": flights.canary,
+    "blind": flights.blind,
 }
 LIT = re.compile(r"\blit\b")
 NOTIFICATION = (
@@ -44,6 +47,34 @@ def test_copies_and_evidence_of_a_shadow_step_are_shown(serve: Serve, open_page:
     expect(page.locator("#rollout .interval")).to_contain_text("rule UnlessWorse")
     expect(page.locator("#loop .current")).to_contain_text("Shadow")
     expect(page.locator("#loop .doing")).to_contain_text("5 of 7 closed blocks")
+
+
+def test_windows_that_were_not_judged_do_not_look_calm(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(flights.blind()).entry).page
+    few = "84 of 1,000 rows"
+    drift = page.locator("#drift")
+    expect(drift).to_contain_text(f"not judged, {few}")
+    expect(drift).to_contain_text("None of 8 windows was judged")
+    expect(drift).not_to_contain_text("above their threshold")
+    assert drift.locator(".cell.blind").count() == 8
+    expect(page.locator("#quality")).to_contain_text("Quality was not judged")
+    expect(page.locator("#quality")).to_contain_text(few)
+    expect(page.locator("#loop")).to_contain_text("blind, to")
+    expect(page.locator("#alerts")).to_contain_text("Monitor blind")
+    assert not flights.blind().world.store.list(Kind.RUN)[1:]
+
+
+def test_alerts_about_operation_are_shown(serve: Serve, open_page: Open) -> None:
+    scene = flights.blind()
+    page = open_page(serve(scene).entry).page
+    fires = page.locator("#alerts .firing")
+    expect(fires).to_contain_text("Payloads lost")
+    expect(fires).to_contain_text("v1 lost 30 payloads in 5 minutes")
+    scene.world.alerts.firing, scene.world.alerts.about_operation = [], []
+    scene.world.settle()
+    expect(page.locator("#alerts")).to_contain_text(
+        "Nothing fires now, but the newest window was not judged", timeout=10_000
+    )
 
 
 def test_change_arrives_without_reload(serve: Serve, open_page: Open) -> None:

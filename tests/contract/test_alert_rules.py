@@ -29,6 +29,8 @@ from capstan.spec import MLSystem, parse
 
 pytestmark = pytest.mark.real
 DOCS = Path(__file__).parents[2] / "platform" / "docs"
+FOUND = ALERT_GAUGES.keys() - {"MonitorBlind"}
+"""Alerts about what was found; the other says that nothing could be."""
 SINCE, WEEK = datetime(2013, 2, 1, 5, tzinfo=UTC), timedelta(days=7)
 
 
@@ -70,6 +72,21 @@ def decided(breach: Decision) -> Checkpoint:
         "Dropped",
     )
     return checkpoint.with_quality(quality, consecutive=2)
+
+
+def blind() -> Checkpoint:
+    """Two drift windows of too few rows, and two of quality without labels."""
+    checkpoint = Checkpoint().watching("v3", "/model", SINCE)
+    for number in range(2):
+        start, end = SINCE + number * WEEK, SINCE + (number + 1) * WEEK
+        few = DriftWindow(number, start, end, 84, False, min_rows=1000)
+        checkpoint = checkpoint.with_drift(few, consecutive=2)
+        unlabelled = QualityWindow(
+            number, start, end, "rocAuc", 84, 4, 0.05, None, None, 0.7, None, None, 0.65,
+            Decision.NO_EVIDENCE, "CoverageTooLow", "labels of 5% of 84 rows",
+        )  # fmt: skip
+        checkpoint = checkpoint.with_quality(unlabelled, consecutive=2)
+    return checkpoint
 
 
 class Exporter(http.server.ThreadingHTTPServer):
@@ -158,7 +175,7 @@ def fresh_world(tmp_path: Path) -> Iterator[World]:
 
 def test_data_alerts_say_which_version_as_of_when_and_why(world: World) -> None:
     world.exporter.show(decided(Decision.BREACH))
-    alerts = world.firing(*ALERT_GAUGES)
+    alerts = world.firing(*FOUND)
     for name, alert in alerts.items():
         assert alert["labels"] == {
             "alertname": name, "system": "flight-delays", "version": "v3", "kind": "data",
@@ -174,6 +191,21 @@ def test_data_alerts_say_which_version_as_of_when_and_why(world: World) -> None:
         "MissingValuesRose": "missing values rose: dep_hour 0.250 in 2 windows of 7 days",
         "QualityDropped": "rocAuc 0.610, at the test 0.700; the drop exceeds 0.05 and chance",
     }
+    world.exporter.show(decided(Decision.FINE))
+    world.firing()
+
+
+def test_a_monitor_that_cannot_judge_says_so_until_it_can(world: World) -> None:
+    world.exporter.show(blind())
+    alert = world.firing("MonitorBlind")["MonitorBlind"]
+    assert alert["labels"] == {
+        "alertname": "MonitorBlind", "system": "flight-delays", "version": "v3", "kind": "data", "severity": "warning",
+    }  # fmt: skip
+    assert alert["annotations"]["as_of"] == str(int((SINCE + 2 * WEEK).timestamp()))
+    assert alert["annotations"]["summary"] == (
+        "cannot be judged: drift for 2 windows (TooFewRows), predictions for 2 windows (TooFewRows), "
+        "quality for 2 windows (CoverageTooLow), so that no alert does not mean that all is well"
+    )
     world.exporter.show(decided(Decision.FINE))
     world.firing()
 
@@ -248,7 +280,7 @@ def test_alerts_of_a_cluster_are_those_of_their_own_namespace(world: World) -> N
     )
     other = in_namespace(generate_latest(fine), "team-b")
     world.exporter.text = own + other + counters
-    alerts = world.firing(*ALERT_GAUGES)
+    alerts = world.firing(*FOUND)
     for name, alert in alerts.items():
         assert alert["labels"] == {
             "alertname": name, "system": "flight-delays", "namespace": "team-a", "version": "v3", "kind": "data",
@@ -259,7 +291,7 @@ def test_alerts_of_a_cluster_are_those_of_their_own_namespace(world: World) -> N
     assert "dep_hour 0.213 (distance)" in alerts["DriftDetected"]["annotations"]["summary"]
     assert "rocAuc 0.610" in alerts["QualityDropped"]["annotations"]["summary"]
     world.exporter.text = own + other + counters.replace(b'"v3"} 0', b'"v3"} 200', 1)
-    alerts = world.firing(*ALERT_GAUGES, "PayloadsLost")
+    alerts = world.firing(*FOUND, "PayloadsLost")
     assert alerts["PayloadsLost"]["labels"]["namespace"] == "team-a"
     for namespace in ("team-a", "team-b"):
         world.prometheus.set_rules(namespace, {"groups": []})
@@ -267,7 +299,7 @@ def test_alerts_of_a_cluster_are_those_of_their_own_namespace(world: World) -> N
 
 def test_every_alert_has_a_page_that_says_what_to_do() -> None:
     rules = [rule for group in render(flights())["groups"] for rule in group["rules"]]
-    assert len(rules) == 7
+    assert len(rules) == 8
     for rule in rules:
         page = DOCS / "runbooks" / rule["annotations"]["runbook"].rsplit("/", 1)[1]
         assert page.name == f"{rule['alert']}.md"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -114,9 +115,10 @@ class Watched:
                 }
             )
         )
+        self.ticks = itertools.count(step=10.0)
         self.client = MonitorClient(
             f"http://127.0.0.1:{self.port}", folder=self.folder / "monitor", token="secret",
-            model_dir=lambda _version: self.model,
+            model_dir=lambda _version: self.model, clock=lambda: next(self.ticks),
         )  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
         self.sent = 0
@@ -222,6 +224,30 @@ def test_gauges_say_what_was_decided_and_as_of_when(watched: Watched) -> None:
     assert gauges[f"capstan_drift_distance{{{dest}}}"] == pytest.approx(0.5, abs=0.06)
     assert gauges[f"capstan_drift_distance{{{dest}}}"] > gauges[f"capstan_drift_threshold{{{dest}}}"]
     assert gauges[f"capstan_missing_alert{{{v1}}}"] == 0
+
+
+def test_a_monitor_that_cannot_judge_is_blind_and_not_calm(watched: Watched) -> None:
+    """The first weeks have too few rows, with drift in them; the last one has enough."""
+    weeks(watched, {"rows": 84, "shift": 9}, {"rows": 84, "shift": 9}, {})
+    assert watched.client.standing().version is None
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    watched.client.advance(SINCE + WEEK - timedelta(days=1))
+    assert [question.end for question in watched.client.standing().questions] == [None, None, None]
+    seen = [watched.client.advance(SINCE + n * WEEK + timedelta(days=3)).alerts for n in (1, 2)]
+    assert seen == [(), ("MonitorBlind",)]
+    told = "84 of 1,000 rows (monitoring.window.minRows)"
+    standing = watched.client.standing()
+    assert standing.version == "v1"
+    assert [(q.name, q.unjudged, q.message) for q in standing.questions] == [
+        (name, 2, told) for name in ("drift", "predictions", "quality")
+    ]
+    gauges = watched.metrics()
+    assert gauges['capstan_monitor_blind_alert{system="flight-delays",version="v1"}'] == 1
+    drift = 'question="drift",reason="TooFewRows",system="flight-delays",version="v1"'
+    assert gauges[f"capstan_windows_unjudged{{{drift}}}"] == 2
+    assert [window["gap"]["reason"] for window in watched.client.windows()] == ["TooFewRows"] * 2
+    assert watched.client.advance(SINCE + 3 * WEEK + timedelta(days=3)).alerts == ()
+    assert [question.unjudged for question in watched.client.standing().questions] == [0, 0, 0]
 
 
 def test_missing_values_raise_their_own_alert_and_one_nan_hides_no_shift(watched: Watched) -> None:

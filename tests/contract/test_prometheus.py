@@ -9,13 +9,14 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from contract.waiting import eventually
+from ruamel.yaml import YAML
 
 from capstan.adapters import alertmanager
 from capstan.adapters.alertmanager import (
@@ -29,6 +30,8 @@ from capstan.adapters.prometheus import PrometheusServer, PrometheusSettings
 from capstan.adapters.prometheus_operation import PrometheusOperation
 from capstan.domain.versions import SystemName, VersionName
 from capstan.errors import CapstanError, UnavailableError
+from capstan.monitoring.rules import render
+from capstan.spec import parse
 
 pytestmark = pytest.mark.real
 SYSTEM, V1, V2 = SystemName("flights"), VersionName("v1"), VersionName("v2")
@@ -197,6 +200,31 @@ def test_foreign_and_silenced_alerts_are_not_ours(world: World) -> None:
     eventually(lambda: world.alerts.settled(world.prometheus.query, 7) == [])
     world.site.metrics.update(monitor(8, 0))
     world.alerts.settled(world.prometheus.query, 8)
+
+
+def real_rules() -> dict[str, Any]:
+    """As the loop sets them for a system of this name."""
+    file = Path(__file__).parents[1] / "unit" / "spec" / "flight_delays.yaml"
+    document = json.loads(json.dumps(YAML(typ="safe").load(file.read_text()), default=str))
+    document["metadata"]["name"] = SYSTEM
+    return render(parse(document, base_dir=Path()))
+
+
+def test_operation_alerts_are_shown_to_people_and_start_nothing(world: World) -> None:
+    world.prometheus.set_rules(SYSTEM, real_rules())
+    lost = f'capstan_payloads_lost_total{{system="{SYSTEM}",version="{V1}",reason="overflow"}}'
+    world.site.metrics[lost] = 0
+    eventually(lambda: world.sees(lost) == 0)
+    world.site.metrics[lost] = 30
+    eventually(lambda: bool(world.alerts.operation()), seconds=40)
+    (alert,) = world.alerts.operation()
+    assert (alert.name, alert.version) == ("PayloadsLost", V1)
+    assert "payloads in 5 minutes" in alert.summary
+    assert abs(datetime.now(UTC) - alert.since) < timedelta(minutes=2)
+    # What may start a training does not know of it.
+    assert world.alerts.active() == []
+    assert AlertmanagerAlerts(world.alertmanager.address, SystemName("other")).operation() == []
+    world.prometheus.set_rules(SYSTEM, RULES)
 
 
 def test_refused_rules_are_taken_back(world: World) -> None:

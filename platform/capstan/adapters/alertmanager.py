@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from capstan.adapters.alert_webhook import WebhookHint, WebhookReceiver, parse_w
 from capstan.adapters.processes import ProcessSpec, ProcessSupervisor
 from capstan.adapters.prometheus import EVALUATED_GENERATION, to_yaml
 from capstan.adapters.prometheus_query import PrometheusQuery
-from capstan.domain.triggers import Alert
+from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.versions import SystemName, VersionName
 from capstan.errors import UnavailableError
 from capstan.files import write_whole
@@ -35,7 +36,11 @@ __all__ = [
 
 PROCESS = "alertmanager"
 DATA = "data"
-"""The kind of alerts that ask for a retraining; `operation` alerts only tell a person."""
+"""The kind of alerts that may ask for a retraining."""
+OPERATION = "operation"
+"""The kind of alerts that only tell a person."""
+OPERATION_SECONDS = 2.0
+"""Seconds for which their list is trusted; the loop asks at each pass."""
 
 logger = logging.getLogger(__name__)
 
@@ -137,13 +142,29 @@ class AlertmanagerAlerts:
         self._system = system
         self._namespace = namespace
         self._kind = kind
+        self._operation: Sequence[OperationAlert] = ()
+        self._operation_at = -math.inf
 
     def active(self) -> Sequence[Alert]:
         """All alerts of this system that fire now and that nobody has silenced; raises UnavailableError."""
-        alerts = [alert_of(entry) for entry in self._list(silenced=False)]
+        alerts = [alert_of(entry) for entry in self._list(self._kind, silenced=False)]
         return sorted(
             (alert for alert in alerts if alert is not None), key=lambda alert: (alert.as_of, alert.name)
         )
+
+    def operation(self) -> Sequence[OperationAlert]:
+        """Those of this system's parts that fire and that nobody has silenced, at most two seconds ago.
+
+        Raises UnavailableError.
+        """
+        if time.monotonic() - self._operation_at >= OPERATION_SECONDS:
+            alerts = [operation_alert_of(entry) for entry in self._list(OPERATION, silenced=False)]
+            self._operation = sorted(
+                (alert for alert in alerts if alert is not None),
+                key=lambda alert: (alert.since, alert.name, alert.version),
+            )
+            self._operation_at = time.monotonic()
+        return self._operation
 
     def settled(
         self,
@@ -177,14 +198,14 @@ class AlertmanagerAlerts:
         firing = prometheus.firing(self._system, self._kind)
         held = frozenset(
             (entry["labels"]["alertname"], entry["labels"].get("version", ""))
-            for entry in self._list(silenced=True)
+            for entry in self._list(self._kind, silenced=True)
         )
         return (
             "" if held == firing else f"Alertmanager holds {sorted(held)}, Prometheus fires {sorted(firing)}"
         )
 
-    def _list(self, *, silenced: bool) -> list[dict[str, Any]]:
-        wanted = {"system": self._system, "kind": self._kind}
+    def _list(self, kind: str, *, silenced: bool) -> list[dict[str, Any]]:
+        wanted = {"system": self._system, "kind": kind}
         if self._namespace is not None:
             wanted["namespace"] = self._namespace
         return [
@@ -206,6 +227,21 @@ def alert_of(entry: dict[str, Any]) -> Alert | None:
         version=VersionName(labels["version"]),
         fingerprint=str(entry.get("fingerprint", "")),
         as_of=as_of,
+        summary=str(annotations.get("summary", "")),
+    )
+
+
+def operation_alert_of(entry: dict[str, Any]) -> OperationAlert | None:
+    """An element of `/api/v2/alerts` about how parts run; None if it does not say since when it fires."""
+    labels, annotations = entry.get("labels", {}), entry.get("annotations", {})
+    since = moment(str(entry.get("startsAt", "")))
+    if not labels.get("alertname") or since is None:
+        logger.warning("ignored an alert without name or start: %s", labels)
+        return None
+    return OperationAlert(
+        name=labels["alertname"],
+        version=VersionName(labels.get("version", "")),
+        since=since,
         summary=str(annotations.get("summary", "")),
     )
 

@@ -17,8 +17,9 @@ from datetime import datetime, timedelta
 from capstan.domain.evidence import OperationEvidence, PairedEvidence
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
-from capstan.domain.triggers import Alert
+from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.versions import ModelVersion, Readiness, RunName, SystemName, VersionName
+from capstan.domain.watching import Question, Standing
 from capstan.errors import ConflictError, NotAllowedError, UnavailableError, UntrustedArtifactError
 from capstan.ports.serving import Endpoint
 from capstan.ports.store import Event, Kind, Record
@@ -379,11 +380,16 @@ class MemoryAlerts:
     """Alerts that fire until taken away."""
 
     firing: list[Alert] = field(default_factory=list)
+    about_operation: list[OperationAlert] = field(default_factory=list)
     faults: Faults = field(default_factory=lambda: Faults("alertmanager"))
 
     def active(self) -> Sequence[Alert]:
         self.faults.meet("active")
         return list(self.firing)
+
+    def operation(self) -> Sequence[OperationAlert]:
+        self.faults.meet("operation")
+        return list(self.about_operation)
 
 
 @dataclass
@@ -391,7 +397,12 @@ class MemoryMonitoring:
     """Remembers what it was told to watch."""
 
     watched: list[tuple[VersionName, datetime]] = field(default_factory=list)
+    questions: tuple[Question, ...] = ()
     faults: Faults = field(default_factory=lambda: Faults("monitor"))
+
+    def standing(self) -> Standing:
+        self.faults.meet("standing")
+        return Standing(self.watched[-1][0] if self.watched else None, self.questions)
 
     def watch(self, version: VersionName, *, since: datetime) -> None:
         self.faults.meet("watch")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,11 +15,18 @@ from pydantic import ValidationError
 
 from capstan.domain.evidence import PairedEvidence
 from capstan.domain.versions import Digest, VersionName
+from capstan.domain.watching import Standing
 from capstan.errors import NotFoundError, UnavailableError, UntrustedArtifactError
 from capstan.files import write_whole
 from capstan.ports.codec import from_json
 
 PART = "the monitor"
+STANDING_SECONDS = 15.0
+"""Seconds for which an answer about the standing is trusted in a cluster; the loop asks at each pass."""
+LOCAL_STANDING_SECONDS = 1.0
+"""The same on one machine, where a replay makes hundreds of passes a second."""
+_NO_WINDOW = 10**14
+"""A generation that none is after."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,7 @@ class MonitorClient:
         token: str,
         model_dir: Callable[[VersionName], Path],
         timeout_seconds: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`folder` is `systems/<system>/monitor`; `model_dir` finds the verified model folder of a version."""
         self.address = address
@@ -52,6 +61,7 @@ class MonitorClient:
             trust_env=False,
             headers={"authorization": f"Bearer {token}"},
         )
+        self._standing = _KeptStanding(LOCAL_STANDING_SECONDS, clock)
 
     def watch(self, version: VersionName, *, since: datetime) -> None:
         """Make it the watched version; windows begin at `since` (event time). Repeating it changes nothing."""
@@ -71,6 +81,10 @@ class MonitorClient:
         """Windows decided after that generation, oldest first; raises UnavailableError."""
         windows: list[dict[str, Any]] = self._ask("GET", f"/windows?after={after}")["windows"]
         return windows
+
+    def standing(self) -> Standing:
+        """What the monitor could judge so far, at most a second old; raises UnavailableError."""
+        return self._standing.get(lambda: self._ask("GET", f"/windows?after={_NO_WINDOW}"))
 
     def close(self) -> None:
         self._client.close()
@@ -96,6 +110,7 @@ class HttpMonitor:
         token: str,
         bento: Callable[[VersionName], tuple[str, Digest]],
         timeout_seconds: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`client` may be shared by many; `bento` finds tag and digest of a version, or raises NotFoundError."""
         self.address = address
@@ -103,6 +118,7 @@ class HttpMonitor:
         self._headers = {"authorization": f"Bearer {token}"}
         self._bento = bento
         self._timeout = timeout_seconds
+        self._standing = _KeptStanding(STANDING_SECONDS, clock)
 
     def watch(self, version: VersionName, *, since: datetime) -> None:
         """Make it the watched version; windows begin at `since` (event time). Repeating it changes nothing.
@@ -137,6 +153,10 @@ class HttpMonitor:
         windows: list[dict[str, Any]] = self._ask("GET", "/windows", params={"after": after})["windows"]
         return windows
 
+    def standing(self) -> Standing:
+        """What the monitor could judge so far, at most a quarter of a minute old; raises UnavailableError."""
+        return self._standing.get(lambda: self._ask("GET", "/windows", params={"after": _NO_WINDOW}))
+
     def _ask(self, method: str, path: str, **content: Any) -> Any:
         try:
             answer = self._client.request(
@@ -153,6 +173,27 @@ class HttpMonitor:
         if answer.status_code == 409:
             raise UntrustedArtifactError(problem.get("rule", path))
         raise UnavailableError(PART, f"{answer.status_code}: {answer.text[:500]}")
+
+
+class _KeptStanding:
+    """The last answer, for so long that the loop may ask at each pass."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._last: tuple[float, Standing] | None = None
+
+    def get(self, ask: Callable[[], Any]) -> Standing:
+        if self._last is None or self._clock() - self._last[0] >= self._seconds:
+            document = ask()
+            try:
+                fields = {name: document.get(name) for name in ("version", "questions")}
+                self._last = (self._clock(), from_json(Standing, fields))
+            except (ValidationError, AttributeError) as error:
+                raise UnavailableError(
+                    PART, f"speaks of its windows in another way: {error}"[:500]
+                ) from error
+        return self._last[1]
 
 
 def _rfc3339(moment: datetime) -> str:

@@ -112,10 +112,26 @@ def print_report(document: Mapping[str, Any]) -> None:
             f" (required {required * 1000:g} ms; a replay does not judge it)" if required is not None else ""
         )
         out.print(f"99 of 100 answers within {measured * 1000:.0f} ms{asked}")
+    out.print(windows_in_words(document["windows"]), soft_wrap=True)
     out.print(
         f"{document['alerts']} alerts, {document['retrainings']} retrainings, {document['promotions']} promotions, "
         f"{document['rollbacks']} rollbacks in {document['seconds']:.0f} s"
     )
+
+
+def windows_in_words(windows: Mapping[str, Any]) -> str:
+    """How much of the time was watched: what was not judged is not calm."""
+    closed = windows["closed"]
+    if not closed:
+        return "no window closed: nothing is known about drift"
+    told = []
+    for question, judged in windows["judged"].items():
+        reasons = windows["reasons"][question]
+        why = f" ({', '.join(f'{name} {count}' for name, count in reasons.items())})" if reasons else ""
+        told.append(f"{question} judged in {judged}{why}")
+    text = f"{closed} windows: {', '.join(told)}"
+    blind = [question for question, judged in windows["judged"].items() if not judged]
+    return f"{text}; nothing is known about {' and '.join(blind)}" if blind else text
 
 
 def _number(value: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -99,6 +100,9 @@ class Seen:
     """The newest that has ended, with the candidate that was taken, those that failed, and warnings."""
     retraining: dict[str, Any]
     alerts: list[dict[str, Any]]
+    """Each with its kind: `data` alerts may start a training, `operation` alerts only tell."""
+    watched: dict[str, Any]
+    """Whether the last windows had a verdict: `status` True, False or Unknown, `reason` and `message`."""
     waiting_commands: list[str]
     conditions: list[dict[str, Any]]
     processes: list[dict[str, Any]]
@@ -131,7 +135,8 @@ def look(stored: Stored) -> Seen:
         training=_training(stored, state),
         last_training=_last_training(stored),
         retraining=_retraining(stored, state, now),
-        alerts=_alerts(events),
+        alerts=[*_alerts(events), *(_operation_alerts(status) if seen.runner else ())],
+        watched=_watched(status),
         waiting_commands=[str(command.verb) for command in state.commands],
         conditions=list(status.get("conditions", ())),
         processes=seen.processes,
@@ -256,10 +261,31 @@ def _alerts(events: list[Any]) -> list[dict[str, Any]]:
     from capstan.dashboard.story_lines import alerts_shown
 
     return [
-        {"name": alert.name, "version": alert.version, "since": alert.fired_at, "summary": alert.summary}
+        {
+            "name": alert.name,
+            "version": alert.version,
+            "since": alert.fired_at,
+            "summary": alert.summary,
+            "kind": "data",
+        }
         for alert in alerts_shown((event for _, event in events), None)
         if alert.is_firing
     ]
+
+
+def _operation_alerts(status: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the loop last saw fire about parts."""
+    return [
+        {**alert, "since": datetime.fromisoformat(alert["since"]), "kind": "operation"}
+        for alert in status.get("operationAlerts") or ()
+    ]
+
+
+def _watched(status: Mapping[str, Any]) -> dict[str, Any]:
+    found = next((one for one in status.get("conditions", ()) if one["type"] == "Watched"), None)
+    if found is None:
+        return {"status": "Unknown", "reason": "NotSeen", "message": "the loop has not looked yet"}
+    return {name: found[name] for name in ("status", "reason", "message")}
 
 
 def shown(seen: Seen) -> RenderableType:
@@ -314,6 +340,8 @@ def shown(seen: Seen) -> RenderableType:
         table.add_row("" if index else "alerts", text + escape(alert["summary"]))
     if not seen.alerts:
         table.add_row("alerts", "none")
+    if seen.champion:
+        table.add_row("watched", _watched_in_words(seen.watched))
     if seen.waiting_commands:
         table.add_row("commands", f"not yet followed: {', '.join(seen.waiting_commands)}")
     if seen.processes:
@@ -330,6 +358,15 @@ def shown(seen: Seen) -> RenderableType:
         line = f"[dim]{local(event['at'])}[/dim] {event['reason']} {escape(event['message'])}"
         table.add_row("" if index else "latest", line)
     return table
+
+
+def _watched_in_words(watched: Mapping[str, Any]) -> str:
+    from rich.markup import escape
+
+    text = escape(watched["message"] or watched["reason"])
+    if watched["reason"] == "NotJudged":
+        return f"[yellow]not judged[/yellow]: {text}; no alert does not mean no drift"
+    return text if watched["status"] == "True" else f"not yet: {text}"
 
 
 def _version(version: dict[str, Any] | None, since: datetime | None) -> str:

@@ -240,7 +240,7 @@ def status(columns: Mapping[str, Schema], phases: Mapping[str, str]) -> Schema:
 
 _CONDITIONS: Schema = {
     "description": (
-        "What holds, in the usual words: Ready, Progressing, Degraded, TrafficSynced, EvidenceSufficient, and "
+        "What holds, in the usual words: Ready, Progressing, Degraded, TrafficSynced, EvidenceSufficient, Watched, and "
         "Reconciling and Stalled as kstatus reads them."
     ),
     "type": "array",

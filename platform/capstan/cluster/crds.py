@@ -132,9 +132,23 @@ def _system_status() -> dict[str, Schema]:
         "champion": version("The version that answers."),
         "challenger": version("The version that is being rolled out; null while none is."),
         "drift": {
-            "description": "Drifted while an alert of drift about the champion fires, else Stable; Unknown: nobody "
-            "answers.",
+            "description": "Drifted while an alert of drift about the champion fires; Stable: its last window was "
+            "judged and had none; NotJudged: it had too few rows, or none has closed yet (see the condition Watched); "
+            "Unknown: nobody answers.",
             **_TEXT,
+        },
+        "operationAlerts": {
+            "description": "Alerts about parts that fire now, such as PayloadsLost: for people, they start nothing.",
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "name": {"description": "Name of the alert.", **_TEXT},
+                    "version": {"description": "The version it speaks of.", **_TEXT},
+                    "since": {"description": "Since when it fires.", **_TEXT},
+                    "summary": {"description": "Why, as it began.", **_TEXT},
+                },
+            },
         },
     }
 

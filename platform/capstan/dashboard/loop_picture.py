@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from capstan.dashboard.page import Stage
@@ -65,7 +66,9 @@ def _where_rollout(seen: Seen, rollout: SeenRollout) -> tuple[str, Tone]:
 def _resting_tone(seen: Seen, name: str) -> Tone:
     if name == SERVE and seen.state.champion is not None:
         return Tone.GOOD
-    if name == ALERT and seen.state.firing:
+    if name == ALERT and (seen.state.firing or seen.operation_alerts):
+        return Tone.WARN
+    if name == WATCH and seen.windows and not _is_judged(seen):
         return Tone.WARN
     return Tone.IDLE
 
@@ -81,11 +84,11 @@ def _details(seen: Seen) -> Mapping[str, str]:
     ]
     last = max((r.state.finished_at for r in promoted if r.state.finished_at), default=None)
     finished = sum(r.state.phase is RunPhase.SUCCEEDED for r in seen.runs)
-    alerts = len(state.firing)
+    alerts = len(state.firing) + len(seen.operation_alerts or ())
     return {
         SERVE: state.champion.name if state.champion else "no champion yet",
         WATCH: _watching(seen, zone),
-        ALERT: f"{alerts} firing" if alerts else "quiet",
+        ALERT: f"{alerts} firing" if alerts else ("quiet" if _is_judged(seen) else "nothing judged"),
         TRAIN: _training(run.status.steps if run and run.status else ()) if run else _times(finished, "run"),
         DEPLOY: rollout.request.challenger.name if rollout else "nothing new",
         SHADOW: _step_detail(seen, ShadowStep),
@@ -102,10 +105,22 @@ def _training(steps: tuple[object, ...]) -> str:
 
 
 def _watching(seen: Seen, zone: ZoneInfo) -> str:
-    ends = [str(window["end"]) for window in seen.windows or () if window.get("end")]
-    if not ends:
+    last = _last_window(seen)
+    if last is None:
         return "no window yet"
-    return f"to {datetime.fromisoformat(max(ends)).astimezone(zone):%d %b}"
+    end = datetime.fromisoformat(str(last["end"])).astimezone(zone)
+    return f"to {end:%d %b}" if _is_judged(seen) else f"blind, to {end:%d %b}"
+
+
+def _last_window(seen: Seen) -> Mapping[str, Any] | None:
+    decided = [window for window in seen.windows or () if window.get("end")]
+    return max(decided, key=lambda window: str(window["end"]), default=None)
+
+
+def _is_judged(seen: Seen) -> bool:
+    """Whether the newest window had a verdict about drift; no window has none."""
+    last = _last_window(seen)
+    return last is not None and not last.get("gap") and not last.get("predictions_gap")
 
 
 def _step_detail(seen: Seen, kind: type[ShadowStep] | type[CanaryStep]) -> str:

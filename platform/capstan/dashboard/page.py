@@ -285,6 +285,12 @@ class WindowShown:
     prediction: Cell | None
     quality: float | None
     coverage: float | None
+    is_judged: bool = True
+    """Whether inputs and predictions had a verdict; without one the window says nothing about drift."""
+    gap: str = ""
+    """Why not, in words."""
+    quality_gap: str = ""
+    """Why quality had none, in words; empty: it had one, or its labels may still come."""
 
 
 @dataclass(frozen=True)
@@ -296,6 +302,8 @@ class Watch:
     quality_floor: float | None = None
     """Below it the quality alert fires; None: not known."""
     every: timedelta | None = None
+    judged: int = 0
+    """How many of the windows had a verdict about drift."""
 
 
 @dataclass(frozen=True)

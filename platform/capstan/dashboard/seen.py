@@ -13,7 +13,7 @@ from capstan.domain.rollout import RolloutRequest, RolloutState
 from capstan.domain.system import SystemPolicy, SystemState, TrainingState
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.training import RunStatus, TrainingRequest
-from capstan.domain.triggers import Alert
+from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.versions import ModelVersion, Readiness, RunName, VersionName
 from capstan.ports.store import Event, Record
 from capstan.spec import MLSystem
@@ -52,6 +52,7 @@ class Seen:
     readiness: Mapping[VersionName, Readiness] | None = None
     split: TrafficSplit | None = None
     alerts: Sequence[Alert] | None = None
+    operation_alerts: Sequence[OperationAlert] | None = None
     evidence: PairedEvidence | None = None
     """Of the rollout in progress."""
     windows: Sequence[Mapping[str, Any]] | None = None

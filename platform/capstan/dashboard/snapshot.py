@@ -60,7 +60,7 @@ def draw(seen: Seen) -> Page:
             every=spec.monitoring.window.duration,
             features=[feature.name for feature in spec.features],
         ),
-        alerts=alerts_shown([event for _, event in seen.events], seen.alerts),
+        alerts=alerts_shown([event for _, event in seen.events], seen.alerts, seen.operation_alerts or ()),
         retraining=_retraining(seen),
         last_event=seen.events[-1][0] if seen.events else 0,
         away=seen.away,

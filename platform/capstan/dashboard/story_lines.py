@@ -7,7 +7,7 @@ from datetime import datetime
 
 from capstan.dashboard.page import AlertShown, EventShown
 from capstan.domain.reasons import Reason, facts_of
-from capstan.domain.triggers import Alert
+from capstan.domain.triggers import Alert, OperationAlert
 from capstan.engine.story import marks_of
 from capstan.ports.store import Event
 
@@ -33,8 +33,13 @@ def shown(number: int, event: Event) -> EventShown:
     )
 
 
-def alerts_shown(events: Iterable[Event], active: Sequence[Alert] | None) -> list[AlertShown]:
-    """Every firing of every alert, the newest first; those that fire now also if the loop has not yet told them."""
+def alerts_shown(
+    events: Iterable[Event], active: Sequence[Alert] | None, operation: Sequence[OperationAlert] = ()
+) -> list[AlertShown]:
+    """Every firing of every alert, the newest first; those that fire now also if the loop has not yet told them.
+
+    Alerts of operation are shown while they fire: the story is in event time, they are not.
+    """
     open_now: dict[str, AlertShown] = {}
     closed: list[AlertShown] = []
     for event in events:
@@ -52,6 +57,9 @@ def alerts_shown(events: Iterable[Event], active: Sequence[Alert] | None) -> lis
             open_now[alert.fingerprint] = _alert(
                 alert.name, alert.fingerprint, alert.version, alert.as_of, alert.summary
             )
+    for parts in operation:
+        mark = f"{parts.name}/{parts.version}"
+        open_now[mark] = _alert(parts.name, mark, parts.version, parts.since, parts.summary)
     return sorted([*open_now.values(), *closed], key=lambda a: (a.is_firing, a.fired_at), reverse=True)
 
 

@@ -21,7 +21,7 @@ from capstan.domain.rollout import RolloutRequest, RolloutState
 from capstan.domain.system import SystemPolicy
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.training import RunStatus
-from capstan.domain.triggers import Alert
+from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.versions import ModelVersion, Readiness, RunName, SystemName, VersionName
 from capstan.engine.policies import document_of, system_policy
 from capstan.engine.records import (
@@ -68,6 +68,7 @@ class Sources:
     run: Callable[[RunName], RunStatus] | None = None
     """The pipelines' own status, with candidates."""
     alerts: Callable[[], Sequence[Alert]] | None = None
+    operation_alerts: Callable[[], Sequence[OperationAlert]] | None = None
     evidence: Callable[[RolloutRequest, RolloutState], PairedEvidence | None] | None = None
     windows: Callable[[], Sequence[Mapping[str, Any]]] | None = None
     """The monitor's `GET /windows`."""
@@ -142,6 +143,7 @@ class StoreView:
             readiness=self._ask(away, "serving", self.sources.readiness),
             split=self._ask(away, "gateway", self.sources.split),
             alerts=self._ask(away, "Alertmanager", self.sources.alerts),
+            operation_alerts=self._ask(away, "Alertmanager", self.sources.operation_alerts),
             windows=self._ask(away, "monitor", self.sources.windows, slow=True),
             numbers=numbers,
             history=self._sample(numbers),

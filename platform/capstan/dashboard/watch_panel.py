@@ -19,8 +19,10 @@ def watch_shown(
     shown = [_window(window, features) for window in windows if window.get("end")]
     shown.sort(key=lambda window: (window.end, window.version))
     floors = [_number(_map(window.get("quality")).get("floor")) for window in windows]
+    newest = shown[-MOST_WINDOWS:]
     return Watch(
-        windows=shown[-MOST_WINDOWS:],
+        windows=newest,
+        judged=sum(window.is_judged for window in newest),
         quality_metric=metric,
         quality_floor=floors[-1] if floors else None,
         every=every,
@@ -33,6 +35,11 @@ def _window(window: Mapping[str, Any], features: Sequence[str]) -> WindowShown:
     quality = _map(window.get("quality"))
     prediction = window.get("prediction")
     start = window.get("start")
+    gaps = dict.fromkeys(
+        text
+        for name in ("gap", "predictions_gap")
+        if (text := str(_map(window.get(name)).get("message", "")))
+    )
     return WindowShown(
         start=datetime.fromisoformat(str(start)) if start else None,
         end=datetime.fromisoformat(str(window["end"])),
@@ -43,6 +50,9 @@ def _window(window: Mapping[str, Any], features: Sequence[str]) -> WindowShown:
         prediction=_cell("prediction", _map(prediction)) if prediction else None,
         quality=_number(quality.get("value")),
         coverage=_number(quality.get("coverage", window.get("coverage"))),
+        is_judged=not gaps and bool(window.get("has_enough_rows", True)),
+        gap="; ".join(gaps),
+        quality_gap=str(quality.get("message", "")),
     )
 
 

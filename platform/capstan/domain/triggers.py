@@ -24,6 +24,18 @@ class Alert:
     """Why, in words: `ks(dep_hour) 0.21 > 0.12 in 2 windows of 7 days`."""
 
 
+@dataclass(frozen=True)
+class OperationAlert:
+    """A firing alert about how parts run: for a person to see, never a reason to train."""
+
+    name: str
+    """`PayloadsLost`, `VersionDown`, `ChallengerErrors`."""
+    version: VersionName
+    since: datetime
+    """Wall time."""
+    summary: str
+
+
 class TriggerKind(StrEnum):
     INITIAL = "Initial"
     ALERT = "Alert"

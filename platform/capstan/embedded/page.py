@@ -93,6 +93,7 @@ def _sources(local: LocalSystem, progress: Callable[[], Progress | None] | None)
         split=local.gateway.read_back,
         run=local.pipelines.status,
         alerts=local.alerts.active,
+        operation_alerts=local.alerts.operation,
         evidence=evidence,
         windows=local.monitor.windows,
         numbers=PrometheusNumbers(local.prometheus.query, local.name),

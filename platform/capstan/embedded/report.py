@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, TypedDict
@@ -41,6 +42,8 @@ class Report(TypedDict):
     payloads_stored: int
     payloads_lost: int
     payloads_unaccounted: int
+    windows: dict[str, Any]
+    """How many windows were closed, and of which questions how many had a verdict."""
     alerts: int
     retrainings: int
     promotions: int
@@ -89,6 +92,7 @@ def make_report(
         payloads_stored=stats.stored,
         payloads_lost=stats.lost,
         payloads_unaccounted=stats.unaccounted(completed),
+        windows=judged_windows(local.monitor.windows()),
         alerts=counts.alerts,
         retrainings=counts.retrainings,
         promotions=counts.promotions,
@@ -108,6 +112,28 @@ def make_report(
         end=end.isoformat(),
         seconds=round(seconds, 1),
     )
+
+
+def judged_windows(windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How many of the monitor's windows had a verdict about each question, and what the others lacked."""
+    gaps = {
+        "drift": [window.get("gap") for window in windows],
+        "predictions": [window.get("predictions_gap") for window in windows],
+        # A window whose labels may still come has no quality yet.
+        "quality": [_quality_gap(window["quality"]) for window in windows if window.get("quality")],
+    }
+    return {
+        "closed": len(windows),
+        "judged": {question: sum(gap is None for gap in found) for question, found in gaps.items()},
+        "reasons": {
+            question: dict(Counter(gap["reason"] for gap in found if gap is not None))
+            for question, found in gaps.items()
+        },
+    }
+
+
+def _quality_gap(quality: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return quality if quality["decision"] == "NoEvidence" else None
 
 
 def first_champion(local: LocalSystem) -> ModelVersion:

@@ -20,11 +20,12 @@ from capstan.domain.rollout import (
 )
 from capstan.domain.system import Surroundings
 from capstan.domain.training import RunPhase, RunStatus
-from capstan.domain.triggers import Alert
+from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.trouble import Trouble
 from capstan.domain.versions import ModelVersion, RunName, VersionName
+from capstan.domain.watching import Standing
 from capstan.errors import UnavailableError
-from capstan.ports.measurements import AlertSource, EvidenceSource, OperationMetrics
+from capstan.ports.measurements import AlertSource, EvidenceSource, Monitoring, OperationMetrics
 from capstan.ports.pipelines import Pipelines
 from capstan.ports.registry import Registry
 from capstan.ports.serving import Serving
@@ -47,6 +48,7 @@ class Eyes:
     evidence: EvidenceSource
     metrics: OperationMetrics
     alerts: AlertSource
+    monitoring: Monitoring
     troubles: Callable[[], Sequence[Trouble]]
     away: dict[str, Away] = field(default_factory=dict)
     """Parts that did not answer in this pass."""
@@ -78,6 +80,20 @@ class Eyes:
         if isinstance(status, RunStatus) and status.phase is RunPhase.SUCCEEDED and status.version is None:
             return status, self._ask("registry", lambda: self.registry.version_of(run))
         return status, None
+
+    def standing(self) -> Standing | Away:
+        """What the monitor could judge; no decision waits for it, so its outage is told by a condition alone."""
+        try:
+            return self.monitoring.standing()
+        except UnavailableError as error:
+            return Away("monitor", error.reason)
+
+    def operation_alerts(self) -> tuple[OperationAlert, ...] | Away:
+        """Of parts, for people; asked where `firing` was, so its outage is told there."""
+        try:
+            return tuple(self.alerts.operation())
+        except UnavailableError as error:
+            return Away("alertmanager", error.reason)
 
     def firing(self) -> tuple[Alert, ...] | Away:
         seen = self._ask("alertmanager", self.alerts.active)

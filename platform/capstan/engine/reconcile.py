@@ -73,7 +73,9 @@ class Engine:
         self._store = store
         self._traffic = traffic
         self._clock = clock
-        self._eyes = Eyes(pipelines, registry, serving, traffic, evidence, operation, alerts, troubles)
+        self._eyes = Eyes(
+            pipelines, registry, serving, traffic, evidence, operation, alerts, monitoring, troubles
+        )
         self._hands = Hands(store, pipelines, registry, serving, traffic, monitoring)
         self._policy = policy
         self._known_policy: tuple[int, SystemPolicy] | None = None
@@ -236,6 +238,8 @@ class _Pass:
             self._now,
             steps=self._policy.rollout.steps,
             alerts=alerts,
+            operation_alerts=self._eyes.operation_alerts(),
+            standing=self._eyes.standing(),
             obstacle=self._obstacle,
             troubles=() if isinstance(troubles, Away) else troubles,
         )

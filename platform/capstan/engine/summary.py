@@ -24,13 +24,16 @@ from capstan.domain.rollout import (
 from capstan.domain.system import Surroundings, SystemState, TrainingState
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.training import RunPhase
-from capstan.domain.triggers import Alert
+from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.trouble import Trouble
 from capstan.domain.versions import ModelVersion, VersionName
+from capstan.domain.watching import Question, Standing, blind_spots
 from capstan.engine.policies import DRIFT_ALERTS
 from capstan.ports.store import Kind, Record
 
 _LONGEST_MESSAGE = 1000
+_NOTHING_WATCHED = Standing(None)
+_DRIFT_QUESTIONS = ("drift", "predictions")
 
 
 _ROLLOUT_PHASES: Mapping[str, str] = {
@@ -98,6 +101,8 @@ def summarize(
     *,
     steps: tuple[Step, ...] = (),
     alerts: Sequence[Alert] | Away = (),
+    operation_alerts: Sequence[OperationAlert] | Away = (),
+    standing: Standing | Away = _NOTHING_WATCHED,
     obstacle: str = "",
     troubles: Sequence[Trouble] = (),
 ) -> dict[str, Any]:
@@ -120,6 +125,7 @@ def summarize(
         degraded,
         _traffic(state, rollout, here, steps),
         _evidence(rollout),
+        _watched(champion, standing),
         Condition("Reconciling", champion is None and not stuck.holds, phase, message),
         stuck,
     ]
@@ -129,7 +135,8 @@ def summarize(
         "message": message,
         "champion": _version(champion, here),
         "challenger": _version(challenger, here),
-        "drift": _drift(champion, alerts),
+        "drift": _drift(champion, alerts, standing),
+        "operationAlerts": _operation_alerts(record, operation_alerts),
         "conditions": _conditions(record, conditions, now),
     }
 
@@ -245,13 +252,57 @@ def _evidence(rollout: RolloutState | None) -> Condition:
     return Condition("EvidenceSufficient", True, "Decided", rollout.message[:_LONGEST_MESSAGE])
 
 
-def _drift(champion: ModelVersion | None, alerts: Sequence[Alert] | Away) -> str:
+def _drift(champion: ModelVersion | None, alerts: Sequence[Alert] | Away, standing: Standing | Away) -> str:
     if isinstance(alerts, Away):
         return "Unknown"
     if champion is None:
         return ""
-    drifted = any(alert.version == champion.name and alert.name in DRIFT_ALERTS for alert in alerts)
-    return "Drifted" if drifted else "Stable"
+    if any(alert.version == champion.name and alert.name in DRIFT_ALERTS for alert in alerts):
+        return "Drifted"
+    if isinstance(standing, Away):
+        return "Unknown"
+    inputs = [question for question in _questions(champion, standing) if question.name in _DRIFT_QUESTIONS]
+    judged = inputs and all(question.end is not None and not question.unjudged for question in inputs)
+    return "Stable" if judged else "NotJudged"
+
+
+def _watched(champion: ModelVersion | None, standing: Standing | Away) -> Condition:
+    """Whether the last windows of the champion had a verdict: without one, no alert says nothing."""
+    if champion is None:
+        return Condition("Watched", None, "NoChampion")
+    if isinstance(standing, Away):
+        return Condition("Watched", None, "MonitorAway", str(standing)[:_LONGEST_MESSAGE])
+    questions = _questions(champion, standing)
+    if spots := blind_spots(questions):
+        return Condition("Watched", False, "NotJudged", spots[:_LONGEST_MESSAGE])
+    waiting = [question.name for question in questions if question.end is None]
+    if waiting or not questions:
+        of = f" of {', '.join(waiting)}" if len(waiting) < len(questions) else ""
+        return Condition("Watched", None, "NoWindowYet", f"no window{of} of {champion.name} has closed yet")
+    return Condition(
+        "Watched", True, "Judged", "drift, predictions and quality were judged in the last window"
+    )
+
+
+def _questions(champion: ModelVersion, standing: Standing) -> tuple[Question, ...]:
+    return standing.questions if standing.version == champion.name else ()
+
+
+def _operation_alerts(record: Record, alerts: Sequence[OperationAlert] | Away) -> list[dict[str, Any]]:
+    """What fires; an alert keeps the words that it began with, since its numbers change with each evaluation."""
+    before = {(told["name"], told["version"]): told for told in record.status.get("operationAlerts") or ()}
+    if isinstance(alerts, Away):
+        return list(before.values())
+    return [
+        before.get((alert.name, alert.version))
+        or {
+            "name": alert.name,
+            "version": alert.version,
+            "since": alert.since.isoformat(),
+            "summary": alert.summary[:_LONGEST_MESSAGE],
+        }
+        for alert in alerts
+    ]
 
 
 def _version(version: ModelVersion | None, here: Surroundings) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ ALERT_GAUGES = {
     "PredictionDrifted": "capstan_prediction_drift_alert",
     "MissingValuesRose": "capstan_missing_alert",
     "QualityDropped": "capstan_quality_alert",
+    "MonitorBlind": "capstan_monitor_blind_alert",
 }
 
 
@@ -47,6 +48,15 @@ class Exposition(Collector):
             if last is not None:
                 ends.add_metric([*labels, kind], last.end.timestamp())
         yield ends
+        unjudged = _gauge(
+            "capstan_windows_unjudged",
+            "Windows in a row without a verdict, up to the last; 0 where it had one",
+            ["system", "version", "question", "reason"],
+        )
+        for question in watch.questions():
+            if question.end is not None:
+                unjudged.add_metric([*labels, question.name, question.reason], question.unjudged)
+        yield unjudged
         if watch.last_drift is not None:
             yield from _drift(labels, watch.last_drift)
         if watch.last_quality is not None:

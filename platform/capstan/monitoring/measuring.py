@@ -69,7 +69,7 @@ class Measuring:
         watched = self.system.spec.monitoring
         enough = rows >= watched.window.min_rows
         if not enough:
-            return DriftWindow(number, start, end, rows, False)
+            return DriftWindow(number, start, end, rows, False, min_rows=watched.window.min_rows)
         columns = sorted({feature.column for feature in self.reference.features})
         gatherers = [self._gatherer(feature, rows) for feature in self.reference.features]
         chosen = ", ".join('"' + INPUT_PREFIX + column.replace('"', '""') + '"' for column in columns)
@@ -85,6 +85,7 @@ class Measuring:
             True,
             features=tuple(gatherer.result(watched.drift.min_effect) for gatherer in gatherers),
             prediction=self._prediction(version, start, end),
+            min_rows=watched.window.min_rows,
         )
 
     def quality(
@@ -113,7 +114,7 @@ class Measuring:
     ) -> QualityWindow:
         watched = self.system.spec.monitoring
 
-        def told(decision: Decision, reason: str, **found: Any) -> QualityWindow:
+        def told(decision: Decision, reason: str, message: str = "", **found: Any) -> QualityWindow:
             empty = {"value": None, "standard_error": None, "drop": None, "drop_bound": None}
             return QualityWindow(
                 number,
@@ -127,24 +128,34 @@ class Measuring:
                 floor=self._floor(),
                 decision=decision,
                 reason=reason,
+                message=message,
                 **{**empty, **found},
             )
 
         if coverage is None or coverage < watched.quality.min_coverage:
-            return told(Decision.NO_EVIDENCE, "CoverageTooLow")
+            return told(Decision.NO_EVIDENCE, "CoverageTooLow", self._coverage_in_words(answered, coverage))
         if answered < watched.window.min_rows:
-            return told(Decision.NO_EVIDENCE, "TooFewRows")
+            rows = f"{answered:,} of {watched.window.min_rows:,} rows (monitoring.window.minRows)"
+            return told(Decision.NO_EVIDENCE, "TooFewRows", rows)
         quality = measure(
             watched.quality.metric,
             labelled["label"].to_numpy() > 0,
             labelled["prediction"].to_numpy().astype(np.float64),
             self._days(labelled, start, end),
         )
-        found = {"value": quality.value, "standard_error": quality.standard_error}
+        found: dict[str, Any] = {"value": quality.value, "standard_error": quality.standard_error}
         if quality.value is None:
-            return told(Decision.NO_EVIDENCE, "Undefined")
+            one_class = (
+                f"{watched.quality.metric} is not defined on {len(labelled):,} labels, as of one class"
+            )
+            return told(Decision.NO_EVIDENCE, "Undefined", one_class)
         if self.quality_reference is None:
-            return told(Decision.NO_EVIDENCE, "NoReference", **found)
+            return told(
+                Decision.NO_EVIDENCE,
+                "NoReference",
+                f"the version does not tell its {watched.quality.metric} on the test window; train it again",
+                **found,
+            )
         drop = judge_drop(
             watched.quality.metric,
             quality,
@@ -153,13 +164,23 @@ class Measuring:
             error_probability=self._error_probability(),
         )
         if drop is None:
-            return told(Decision.NO_EVIDENCE, "Undefined", **found)
+            nothing = f"{watched.quality.metric} was not defined on the test window"
+            return told(Decision.NO_EVIDENCE, "Undefined", nothing, **found)
         found |= {"drop": drop.drop, "drop_bound": drop.bound}
         if drop.is_breach:
             return told(Decision.BREACH, "Dropped", **found)
         if drop.bound is None and drop.drop > watched.quality.max_drop:
-            return told(Decision.NO_EVIDENCE, "TooFewDays", **found)
+            few = f"it is lower by {drop.drop:.3f}, but {quality.days} days do not tell that from chance"
+            return told(Decision.NO_EVIDENCE, "TooFewDays", few, **found)
         return told(Decision.FINE, "Fine", **found)
+
+    def _coverage_in_words(self, answered: int, coverage: float | None) -> str:
+        if not answered:
+            return "the version answered no request"
+        least = f"{self.system.spec.monitoring.quality.min_coverage:.0%} (monitoring.quality.minCoverage)"
+        if coverage is None:
+            return f"labels of 0 % of {answered:,} rows, {least} are needed"
+        return f"labels of {coverage:.0%} of {answered:,} rows, {least} are needed"
 
     def _floor(self) -> float | None:
         quality = self.system.spec.monitoring.quality

@@ -229,6 +229,7 @@ class MonitorService:
             "since": watch.since.isoformat() if watch else None,
             "alerts": self._watcher.alerts,
             "error": self._error,
+            "questions": [to_json(question) for question in watch.questions()] if watch else [],
             "windows": [window for window in checkpoint.told if window["generation"] > int(after)],
         }
         return Response(orjson.dumps(document), media_type="application/json")

@@ -101,6 +101,17 @@ def _data_rules(system: MLSystem, scope: _Scope) -> list[dict[str, Any]]:
             f"the drop exceeds {watched.quality.max_drop:g} and chance",
             window="quality",
         ),
+        _data_rule(
+            scope,
+            "MonitorBlind",
+            "capstan_monitor_blind_alert",
+            "warning",
+            "cannot be judged: "
+            + "{{ range query (printf \"capstan_windows_unjudged{system='%s',version='%s'HERE} > 0\" "
+            "$labels.system $labels.version) }}{{ .Labels.question }} for "
+            '{{ printf "%.0f" .Value }} windows ({{ .Labels.reason }}), {{ end }}'.replace("HERE", scope.here)
+            + "so that no alert does not mean that all is well",
+        ),
     ]
 
 

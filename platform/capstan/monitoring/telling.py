@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from capstan.monitoring.windows import Decision, DriftWindow, FeatureDrift, QualityWindow
+from capstan.monitoring.windows import Decision, DriftWindow, FeatureDrift, Gap, QualityWindow
 
 
 def tell_drift(window: DriftWindow) -> dict[str, Any]:
@@ -18,6 +18,8 @@ def tell_drift(window: DriftWindow) -> dict[str, Any]:
         "drift": window.drift,
         "missing": window.missing,
         "predictions": window.predictions,
+        "gap": _gap(window.drift_gap),
+        "predictions_gap": _gap(window.predictions_gap),
         "features": {feature.feature: _feature(feature) for feature in window.features},
         "prediction": _feature(window.prediction) if window.prediction is not None else None,
     }
@@ -38,7 +40,12 @@ def tell_quality(window: QualityWindow) -> dict[str, Any]:
         "floor": window.floor,
         "decision": window.decision,
         "reason": window.reason,
+        "message": window.message,
     }
+
+
+def _gap(gap: Gap | None) -> dict[str, str] | None:
+    return None if gap is None else {"reason": gap.reason, "message": gap.message}
 
 
 def _feature(feature: FeatureDrift) -> dict[str, Any]:

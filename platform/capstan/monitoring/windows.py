@@ -1,8 +1,8 @@
 """What the windows of a watched version say: decided once, in event order, and kept.
 
 Pure: a window's measurements come in, the decided window and the alerts it leads to come out. A window with too few
-rows or without evidence is reported as such; it neither alerts nor ends an alert, because it does not say that all is
-well.
+rows or without evidence is reported as such; it neither raises nor ends an alert of drift or quality, because it does
+not say that all is well. Where that goes on, it is an alert of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from capstan.domain.watching import Question
+
+BLIND_WINDOWS = 2
+"""Windows in a row without a verdict that are an alert: one may be a holiday."""
 
 
 class Decision(StrEnum):
@@ -53,6 +58,16 @@ class FeatureDrift:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """Why a question about a window has no answer."""
+
+    reason: str
+    message: str
+    windows: int = 1
+    """In a row, up to this one."""
+
+
+@dataclass(frozen=True)
 class DriftWindow:
     """Inputs and predictions of [start, end)."""
 
@@ -63,6 +78,8 @@ class DriftWindow:
     has_enough_rows: bool
     features: tuple[FeatureDrift, ...] = ()
     prediction: FeatureDrift | None = None
+    min_rows: int = 0
+    """Rows that it needed."""
 
     @property
     def drift(self) -> Decision:
@@ -77,6 +94,34 @@ class DriftWindow:
         if not self.has_enough_rows or self.prediction is None:
             return Decision.NO_EVIDENCE
         return self.prediction.drift
+
+    @property
+    def drift_gap(self) -> Gap | None:
+        """Why the inputs were not judged; None: they were."""
+        if self.drift is not Decision.NO_EVIDENCE:
+            return None
+        if (gap := self._too_few()) is not None:
+            return gap
+        silent = [feature.feature for feature in self.features if feature.drift is Decision.NO_EVIDENCE]
+        if not any(feature.has_reference for feature in self.features):
+            return Gap("NoReference", "the version carries no reference of its inputs; train it again")
+        return Gap("NoValues", f"no value of {', '.join(silent)} in any request")
+
+    @property
+    def predictions_gap(self) -> Gap | None:
+        """Why the predictions were not judged; None: they were."""
+        if self.predictions is not Decision.NO_EVIDENCE:
+            return None
+        if (gap := self._too_few()) is not None:
+            return gap
+        if self.prediction is None:
+            return Gap("NoReference", "the version carries no reference of its predictions; train it again")
+        return Gap("NoValues", "the version answered no request")
+
+    def _too_few(self) -> Gap | None:
+        if self.has_enough_rows:
+            return None
+        return Gap("TooFewRows", f"{self.rows:,} of {self.min_rows:,} rows (monitoring.window.minRows)")
 
     def _all(self, decisions: Iterable[Decision]) -> Decision:
         """A breach of any is a breach; without one, a feature without evidence leaves the window undecided."""
@@ -113,6 +158,13 @@ class QualityWindow:
     decision: Decision
     reason: str
     """CamelCase: `Fine`, `Dropped`, `CoverageTooLow`, `TooFewRows`, `Undefined`, `TooFewDays`, `NoReference`."""
+    message: str = ""
+    """The reason in words with numbers, where there is no verdict."""
+
+    @property
+    def gap(self) -> Gap | None:
+        """Why it was not judged; None: it was."""
+        return Gap(self.reason, self.message) if self.decision is Decision.NO_EVIDENCE else None
 
 
 @dataclass(frozen=True)
@@ -146,6 +198,8 @@ class Watch:
     decided_drift: int = 0
     """Number of drift windows decided so far: the number of the next one."""
     decided_quality: int = 0
+    gaps: Mapping[str, Gap] = field(default_factory=dict)
+    """Questions (`drift`, `predictions`, `quality`) that the last window left without an answer."""
 
     def next_drift(self, duration: timedelta) -> tuple[datetime, datetime]:
         """The drift window to be decided next: where the last one ended, even if the file's duration changed since."""
@@ -160,7 +214,11 @@ class Watch:
         """The watch after one more drift window."""
         decisions = {"drift": window.drift, "missing": window.missing, "predictions": window.predictions}
         return replace(
-            self, last_drift=window, decided_drift=self.decided_drift + 1, runs=self.runs.after(decisions)
+            self,
+            last_drift=window,
+            decided_drift=self.decided_drift + 1,
+            runs=self.runs.after(decisions),
+            gaps=self._gaps_after({"drift": window.drift_gap, "predictions": window.predictions_gap}),
         )
 
     def with_quality(self, window: QualityWindow) -> Watch:
@@ -170,6 +228,7 @@ class Watch:
             last_quality=window,
             decided_quality=self.decided_quality + 1,
             runs=self.runs.after({"quality": window.decision}),
+            gaps=self._gaps_after({"quality": window.gap}),
         )
 
     def alerts(self, *, consecutive: int) -> tuple[str, ...]:
@@ -180,8 +239,31 @@ class Watch:
             "PredictionDrifted": runs.predictions >= consecutive,
             "MissingValuesRose": runs.missing >= consecutive,
             "QualityDropped": runs.quality >= 1,
+            "MonitorBlind": any(gap.windows >= BLIND_WINDOWS for gap in self.gaps.values()),
         }
         return tuple(name for name, holds in held.items() if holds)
+
+    def questions(self) -> tuple[Question, ...]:
+        """What the last windows could answer and what not."""
+        ends = {"drift": self.last_drift, "predictions": self.last_drift, "quality": self.last_quality}
+        found = []
+        for name, last in ends.items():
+            gap = self.gaps.get(name)
+            end = last.end if last is not None else None
+            found.append(
+                Question(name, 0, end=end)
+                if gap is None
+                else Question(name, gap.windows, gap.reason, gap.message, end)
+            )
+        return tuple(found)
+
+    def _gaps_after(self, found: Mapping[str, Gap | None]) -> dict[str, Gap]:
+        gaps = {name: gap for name, gap in self.gaps.items() if name not in found}
+        for name, gap in found.items():
+            if gap is not None:
+                before = self.gaps.get(name)
+                gaps[name] = replace(gap, windows=1 + (before.windows if before is not None else 0))
+        return gaps
 
 
 def _compare(value: float | None, bound: float) -> Decision:

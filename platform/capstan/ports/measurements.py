@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Protocol
 
 from capstan.domain.evidence import OperationEvidence, PairedEvidence
-from capstan.domain.triggers import Alert
+from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.versions import VersionName
+from capstan.domain.watching import Standing
 
 
 class EvidenceSource(Protocol):
@@ -44,12 +45,20 @@ class AlertSource(Protocol):
     """Firing alerts."""
 
     def active(self) -> Sequence[Alert]:
-        """All alerts that fire now, read from Alertmanager; raises UnavailableError."""
+        """All data alerts that fire now, read from Alertmanager; raises UnavailableError."""
+        ...
+
+    def operation(self) -> Sequence[OperationAlert]:
+        """All operation alerts that fire now; they tell a person and start nothing. Raises UnavailableError."""
         ...
 
 
 class Monitoring(Protocol):
     """Watches one version: drift, missing values, quality."""
+
+    def standing(self) -> Standing:
+        """What the monitor could judge so far; raises UnavailableError."""
+        ...
 
     def watch(self, version: VersionName, *, since: datetime) -> None:
         """Make it the watched version; windows begin at `since` (event time). Repeating it changes nothing."""

@@ -6,6 +6,9 @@ import json
 
 from simulation.world import DAY
 
+from capstan.domain.triggers import OperationAlert
+from capstan.domain.versions import VersionName
+from capstan.domain.watching import Question
 from capstan.embedded.layout import StateDir
 
 
@@ -47,6 +50,59 @@ def test_firing_alerts_are_listed_until_they_resolve(serving) -> None:
     serving.world.resolve()
     serving.world.settle()
     assert json.loads(serving.run("status", "--json").stdout)["alerts"] == []
+
+
+def test_not_judged_is_told_and_never_looks_calm(serving) -> None:
+    monitoring, champion = serving.world.monitoring, VersionName("v1")
+    few = "84 of 1,000 rows (monitoring.window.minRows)"
+    now = serving.world.clock.now()
+    monitoring.watched.append((champion, now))
+    monitoring.questions = tuple(Question(name, 0) for name in ("drift", "predictions", "quality"))
+    serving.world.settle()
+    assert "not yet: no window of v1 has closed yet" in flat(serving.run("status").output)
+    monitoring.questions = tuple(
+        Question(name, 21, "TooFewRows", few, now) for name in ("drift", "predictions", "quality")
+    )
+    serving.world.settle()
+    watched = json.loads(serving.run("status", "--json").stdout)["watched"]
+    assert (watched["status"], watched["reason"]) == ("False", "NotJudged")
+    output = flat(serving.run("status").output)
+    assert f"drift, predictions and quality not judged in the last 21 windows: {few}" in output
+    assert "no alert does not mean no drift" in output
+    monitoring.questions = tuple(Question(q.name, 0, end=now) for q in monitoring.questions)
+    serving.world.settle()
+    assert "not judged" not in flat(serving.run("status").output)
+
+
+def test_a_blind_monitor_starts_no_training(serving) -> None:
+    serving.world.fire("MonitorBlind", mark="blind")
+    serving.world.settle()
+    status = json.loads(serving.run("status", "--json").stdout)
+    assert [alert["name"] for alert in status["alerts"]] == ["MonitorBlind"]
+    assert (status["training"], status["retraining"]["pending"]) == (None, None)
+
+
+def test_operation_alerts_are_listed_and_start_no_training(serving) -> None:
+    world = serving.world
+    lost = OperationAlert(
+        "PayloadsLost", VersionName("v1"), world.clock.now(), "v1 lost 30 payloads in 5 minutes"
+    )
+    world.alerts.about_operation = [lost]
+    world.settle()
+    with serving.state.exclusively():
+        status = json.loads(serving.run("status", "--json").stdout)
+        assert lost.summary in flat(serving.run("status").output)
+    assert [(alert["name"], alert["kind"]) for alert in status["alerts"]] == [("PayloadsLost", "operation")]
+    assert (status["training"], status["retraining"]["pending"]) == (None, None)
+    world.alerts.about_operation = []
+    world.settle()
+    with serving.state.exclusively():
+        assert json.loads(serving.run("status", "--json").stdout)["alerts"] == []
+
+
+def flat(output: str) -> str:
+    """Without the line breaks of the terminal's width."""
+    return " ".join(output.split())
 
 
 def test_page_is_told_with_its_token_only_while_it_runs(serving) -> None:

@@ -23,8 +23,9 @@ from capstan.domain.rollout import (
 from capstan.domain.system import Surroundings, SystemState, TrainingState
 from capstan.domain.traffic import TrafficSplit, Weight, champion_only
 from capstan.domain.training import RunPhase, RunStatus
-from capstan.domain.triggers import Alert
+from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, SystemName, VersionName
+from capstan.domain.watching import Question, Standing
 from capstan.engine.summary import summarize, summarize_rollout, summarize_run
 from capstan.ports.store import Kind, Record
 
@@ -67,8 +68,11 @@ def seen(
     record: Record = RECORD,
     now: datetime = NOW,
     plans: tuple[Plan[Any], ...] = (),
+    **watched: Any,
 ) -> dict[str, Any]:
-    return summarize(record, state, rollout, around or here(), plans, now, steps=STEPS, alerts=alerts)
+    return summarize(
+        record, state, rollout, around or here(), plans, now, steps=STEPS, alerts=alerts, **watched
+    )
 
 
 def words(summary: dict[str, Any]) -> dict[str, str]:
@@ -166,21 +170,91 @@ def alert(name: str, about: ModelVersion) -> Alert:
     return Alert(name, about.name, "f", NOW, "why")
 
 
+JUDGED = Standing(V1.name, tuple(Question(name, 0, end=NOW) for name in ("drift", "predictions", "quality")))
+UNJUDGED = Standing(
+    V1.name,
+    (
+        Question("drift", 21, "TooFewRows", "84 of 1,000 rows", NOW),
+        Question("predictions", 21, "TooFewRows", "84 of 1,000 rows", NOW),
+        Question("quality", 1, "CoverageTooLow", "labels of 5% of 84 rows", NOW),
+    ),
+)
+WAITING = Standing(V1.name, tuple(Question(name, 0) for name in ("drift", "predictions", "quality")))
+
+
 @pytest.mark.parametrize(
-    ("state", "alerts", "expected"),
+    ("state", "alerts", "standing", "expected"),
     {
-        "stable": (SERVING, (), "Stable"),
-        "drifted": (SERVING, (alert("DriftDetected", V1),), "Drifted"),
-        "of another version": (SERVING, (alert("DriftDetected", V2),), "Stable"),
-        "quality is no drift": (SERVING, (alert("QualityDropped", V1),), "Stable"),
-        "nobody answers": (SERVING, Away("alertmanager", "refused"), "Unknown"),
-        "no champion": (SystemState(), (), ""),
+        "stable": (SERVING, (), JUDGED, "Stable"),
+        "drifted": (SERVING, (alert("DriftDetected", V1),), JUDGED, "Drifted"),
+        "drifted before windows became too small": (
+            SERVING,
+            (alert("DriftDetected", V1),),
+            UNJUDGED,
+            "Drifted",
+        ),
+        "of another version": (SERVING, (alert("DriftDetected", V2),), JUDGED, "Stable"),
+        "quality is no drift": (SERVING, (alert("QualityDropped", V1),), JUDGED, "Stable"),
+        "nobody answers": (SERVING, Away("alertmanager", "refused"), JUDGED, "Unknown"),
+        "the monitor is away": (SERVING, (), Away("monitor", "refused"), "Unknown"),
+        "too few rows": (SERVING, (), UNJUDGED, "NotJudged"),
+        "no window yet": (SERVING, (), WAITING, "NotJudged"),
+        "the former champion was judged": (
+            SERVING,
+            (),
+            Standing(V2.name, JUDGED.questions),
+            "NotJudged",
+        ),
+        "no champion": (SystemState(), (), JUDGED, ""),
     }.values(),
 )
-def test_drift_is_an_alert_about_the_champion(
-    state: SystemState, alerts: tuple[Alert, ...] | Away, expected: str
+def test_no_drift_and_not_judged_are_different_words(
+    state: SystemState, alerts: tuple[Alert, ...] | Away, standing: Standing | Away, expected: str
 ) -> None:
-    assert seen(state, alerts=alerts)["drift"] == expected
+    assert seen(state, alerts=alerts, standing=standing)["drift"] == expected
+
+
+@pytest.mark.parametrize(
+    ("standing", "status", "reason", "message"),
+    [
+        (JUDGED, "True", "Judged", "were judged in the last window"),
+        (
+            UNJUDGED,
+            "False",
+            "NotJudged",
+            "drift and predictions not judged in the last 21 windows: 84 of 1,000 rows; "
+            "quality not judged in the last window: labels of 5% of 84 rows",
+        ),
+        (WAITING, "Unknown", "NoWindowYet", "no window of v1 has closed yet"),
+        (
+            Standing(V1.name, (*JUDGED.questions[:2], Question("quality", 0))),
+            "Unknown",
+            "NoWindowYet",
+            "no window of quality of v1 has closed yet",
+        ),
+        (Away("monitor", "connection refused"), "Unknown", "MonitorAway", "connection refused"),
+    ],
+)
+def test_a_system_that_cannot_be_judged_says_so_in_a_condition(
+    standing: Standing | Away, status: str, reason: str, message: str
+) -> None:
+    found = condition(seen(SERVING, standing=standing), "Watched")
+    assert (found["status"], found["reason"]) == (status, reason)
+    assert message in found["message"]
+
+
+def test_operation_alerts_are_shown_as_they_began_and_kept_while_nobody_answers() -> None:
+    lost = OperationAlert("PayloadsLost", V1.name, NOW, "v1 lost 5 payloads in 5 minutes")
+    first = seen(SERVING, operation_alerts=(lost,))["operationAlerts"]
+    assert first == [
+        {"name": "PayloadsLost", "version": "v1", "since": NOW.isoformat(), "summary": lost.summary}
+    ]
+    record = replace(RECORD, status={"operationAlerts": first})
+    more = replace(lost, summary="v1 lost 9 payloads in 5 minutes")
+    assert seen(SERVING, record=record, operation_alerts=(more,))["operationAlerts"] == first
+    away = Away("alertmanager", "refused")
+    assert seen(SERVING, record=record, operation_alerts=away)["operationAlerts"] == first
+    assert seen(SERVING, record=record)["operationAlerts"] == []
 
 
 def test_a_run_shows_its_version_and_how_it_ended() -> None:

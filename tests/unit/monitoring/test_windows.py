@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capstan.domain.watching import blind_spots
 from capstan.monitoring.checkpoint import Checkpoint
-from capstan.monitoring.windows import Decision, DriftWindow, FeatureDrift, Runs
+from capstan.monitoring.windows import Decision, DriftWindow, FeatureDrift, QualityWindow, Runs, Watch
 from capstan.ports.codec import from_json, to_json
 
 SINCE, WEEK = datetime(2013, 2, 1, tzinfo=UTC), timedelta(days=7)
@@ -76,3 +77,77 @@ def test_watching_the_same_again_changes_nothing_and_another_begins_anew() -> No
     assert (other.generation, other.watch.runs, other.watch.decided_drift) == (3, Runs(), 0)
     assert other.told == checkpoint.told
     assert checkpoint.watching("v1", "/m", SINCE + WEEK).watch.decided_drift == 0  # type: ignore[union-attr]
+
+
+def few(number: int, rows: int = 84) -> DriftWindow:
+    start = SINCE + number * WEEK
+    return DriftWindow(number, start, start + WEEK, rows, False, min_rows=1000)
+
+
+def judged(number: int) -> DriftWindow:
+    start = SINCE + number * WEEK
+    prediction = FeatureDrift(":prediction", 2000, 0.0, 0.1, None, 0.0, 0.0, 0.1)
+    return DriftWindow(number, start, start + WEEK, 2000, True, (feature(0.0),), prediction)
+
+
+def quality(number: int, decision: Decision, reason: str, message: str = "") -> QualityWindow:
+    start = SINCE + number * WEEK
+    return QualityWindow(
+        number, start, start + WEEK, "rocAuc", 84, 4, 0.05, None, None, 0.7, None, None, 0.65,
+        decision, reason, message,
+    )  # fmt: skip
+
+
+def test_windows_without_a_verdict_are_an_alert_of_their_own_and_end_with_the_first_that_has_one() -> None:
+    watch = Watch("v1", "/m", SINCE)
+    assert [question.end for question in watch.questions()] == [None, None, None]
+    held = []
+    for found in (judged(0), few(1), few(2), few(3), judged(4)):
+        watch = watch.with_drift(found)
+        held.append(watch.alerts(consecutive=2))
+    assert held == [(), (), ("MonitorBlind",), ("MonitorBlind",), ()]
+
+
+def test_a_gap_says_how_long_it_lasts_and_what_was_needed() -> None:
+    watch = Watch("v1", "/m", SINCE).with_drift(few(0)).with_drift(few(1, rows=91))
+    drift, predictions, labels = watch.questions()
+    assert (drift.unjudged, drift.reason) == (2, "TooFewRows")
+    assert drift.message == predictions.message == "91 of 1,000 rows (monitoring.window.minRows)"
+    assert (labels.unjudged, labels.end) == (0, None)
+    assert blind_spots(watch.questions()) == (
+        "drift and predictions not judged in the last 2 windows: 91 of 1,000 rows (monitoring.window.minRows)"
+    )
+
+
+def test_quality_without_labels_is_blind_while_drift_is_judged() -> None:
+    watch = Watch("v1", "/m", SINCE)
+    for number in range(2):
+        watch = watch.with_drift(judged(number))
+        watch = watch.with_quality(quality(number, NO_EVIDENCE, "CoverageTooLow", "labels of 5% of 84 rows"))
+    assert watch.alerts(consecutive=2) == ("MonitorBlind",)
+    assert blind_spots(watch.questions()) == (
+        "quality not judged in the last 2 windows: labels of 5% of 84 rows"
+    )
+    assert watch.with_quality(quality(2, FINE, "Fine")).alerts(consecutive=2) == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "drift", "predictions"),
+    [
+        (judged(0), None, None),
+        (few(0), "TooFewRows", "TooFewRows"),
+        (window(), "NoReference", "NoReference"),
+        (window(feature(0.0), feature(None)), "NoValues", "NoReference"),
+        (window(feature(0.2)), None, "NoReference"),
+    ],
+    ids=["judged", "too few rows", "no reference", "a column is gone", "no predictions at training"],
+)
+def test_each_gap_has_its_reason(found: DriftWindow, drift: str | None, predictions: str | None) -> None:
+    gaps = (found.drift_gap, found.predictions_gap)
+    assert tuple(gap and gap.reason for gap in gaps) == (drift, predictions)
+
+
+def test_gaps_survive_json() -> None:
+    checkpoint = Checkpoint().watching("v1", "/m", SINCE).with_drift(few(0), consecutive=2)
+    assert from_json(Checkpoint, to_json(checkpoint)) == checkpoint
+    assert checkpoint.told[0]["gap"]["reason"] == "TooFewRows"

@@ -5,13 +5,22 @@ import { day, moment, words } from "../format.js";
 import { trace } from "../lineage.js";
 
 export function drawAlerts(page) {
+  const last = page.watch.windows[page.watch.windows.length - 1];
+  if (!page.alerts.length && last && !last.is_judged) return empty("No alert, but nothing was judged", `The newest window says nothing about drift: ${last.gap}.`);
   if (!page.alerts.length) return empty("No alert yet", "When drift, missing values, quality or operation leave their bounds, the alert appears here and may start a training.");
   const firing = page.alerts.filter((alert) => alert.is_firing);
   const before = page.alerts.filter((alert) => !alert.is_firing);
   return [
-    firing.length ? h("ul", { class: "firing" }, firing.map(now)) : h("p", { class: "calm" }, dot("good"), "Nothing fires now."),
+    firing.length ? h("ul", { class: "firing" }, firing.map(now)) : calm(page),
     before.length > 0 && h("ol", { class: "past", "data-scroll": "alerts", tabindex: -1 }, before.map(past)),
   ];
+}
+
+// Calm is only what was looked at.
+function calm(page) {
+  const last = page.watch.windows[page.watch.windows.length - 1];
+  if (last && last.is_judged) return h("p", { class: "calm" }, dot("good"), "Nothing fires now.");
+  return h("p", { class: "calm" }, dot("idle"), last ? "Nothing fires now, but the newest window was not judged." : "Nothing fires now; no window has closed yet.");
 }
 
 function now(alert) {

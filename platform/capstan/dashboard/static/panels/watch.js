@@ -13,6 +13,7 @@ export function drawDrift(page) {
   }
   const features = [...new Set(windows.flatMap((w) => w.cells.map((cell) => cell.feature)))];
   if (windows.some((w) => w.prediction)) features.push("prediction");
+  if (!features.length) features.push("all inputs");
   const readout = h("p", { class: "readout", "aria-live": "polite" }, summary(page));
   const cells = [];
   const show = (row, column) => {
@@ -32,13 +33,13 @@ export function drawDrift(page) {
       show(Math.max(0, Math.min(features.length - 1, row + step[0])), Math.max(0, Math.min(windows.length - 1, column + step[1])));
     },
   });
-  grid.append(h("span", { class: "name quiet" }, "alerts"), ...windows.map((w) => h("span", { class: `mark${w.is_alert ? " fires" : ""}`, title: w.is_alert ? `drift alert, window to ${date(w.end)}` : "" }, w.is_alert ? "▲" : "")));
+  grid.append(h("span", { class: "name quiet" }, "alerts"), ...windows.map((w) => h("span", { class: `mark${w.is_alert ? " fires" : ""}`, title: mark(w) }, w.is_alert ? "▲" : w.is_judged ? "" : "?")));
   features.forEach((feature, row) => {
     cells.push([]);
     grid.append(h("span", { class: "name", title: feature }, feature));
     windows.forEach((w, column) => {
       const cell = feature === "prediction" ? w.prediction : w.cells.find((c) => c.feature === feature);
-      const element = h("span", { class: `cell${cell?.is_breach ? " breach" : ""}${cell ? "" : " none"}`, vars: { "--r": String(strength(cell)) }, onpointerenter: () => show(row, column) });
+      const element = h("span", { class: `cell${cell?.is_breach ? " breach" : ""}${cell ? "" : w.is_judged ? " none" : " blind"}`, vars: { "--r": String(strength(cell)) }, onpointerenter: () => show(row, column) });
       cells[row].push({ element, cell });
       grid.append(element);
     });
@@ -46,7 +47,7 @@ export function drawDrift(page) {
   grid.append(h("span", { class: "name quiet" }, "champion"), ...bands(windows));
   grid.append(h("span", { class: "name" }), ...windows.map((w, i) => h("span", { class: "month" }, i === 0 || month(w.end) !== month(windows[i - 1].end) ? month(w.end) : "")));
   if (active && cells[active[0]]?.[active[1]]) cells[active[0]][active[1]].element.classList.add("on");
-  return [grid, h("div", { class: "legend" }, readout, h("span", { class: "scale" }, h("small", {}, "0"), h("i"), h("small", {}, "threshold"), h("i", { class: "over" }), h("small", {}, "2×")))];
+  return [grid, h("div", { class: "legend" }, readout, h("span", { class: "scale" }, page.watch.judged < windows.length && [h("i", { class: "blind" }), h("small", {}, "not judged")], h("small", {}, "0"), h("i"), h("small", {}, "threshold"), h("i", { class: "over" }), h("small", {}, "2×")))];
 }
 
 const span = (seconds) => (seconds ? (seconds >= 86400 ? `${Math.round(seconds / 86400)} days` : `${Math.round(seconds / 3600)} hours`) : "window");
@@ -55,6 +56,8 @@ function strength(cell) {
   if (!cell || cell.distance === null || !cell.threshold) return 0;
   return Math.min(2, cell.distance / cell.threshold).toFixed(3);
 }
+
+const mark = (w) => (w.is_alert ? `drift alert, window to ${date(w.end)}` : w.is_judged ? "" : `not judged: ${w.gap}`);
 
 function bands(windows) {
   const found = [];
@@ -69,12 +72,18 @@ function bands(windows) {
 
 function summary(page) {
   const last = page.watch.windows[page.watch.windows.length - 1];
+  if (!last.is_judged) {
+    const { judged, windows } = page.watch;
+    const others = judged ? `${judged} of ${windows.length} windows were judged` : `None of ${windows.length} ${windows.length === 1 ? "window" : "windows"} was judged`;
+    return `newest window, to ${date(last.end)}: not judged, ${last.gap}. ${others}; nothing is known about drift in ${judged ? "the others" : "any"}.`;
+  }
   const over = last.cells.filter((cell) => cell.is_breach).length;
   return `newest window, to ${date(last.end)}: ${over} of ${last.cells.length} features above their threshold`;
 }
 
 function describe(w, cell) {
   const when = `${w.start ? `${day(w.start)} – ` : "to "}${date(w.end)}`;
+  if (!w.is_judged && !cell) return [h("span", {}, `${when}, ${w.version}: not judged, ${w.gap}`)];
   if (!cell) return [h("span", {}, `${when}: not measured`)];
   return [
     h("b", {}, cell.feature), ` ${when}, ${w.version}: `,
@@ -87,6 +96,8 @@ function describe(w, cell) {
 export function drawQuality(page) {
   const { windows, quality_metric: name, quality_floor: floor } = page.watch;
   const known = windows.filter((w) => w.quality !== null);
+  const gap = windows[windows.length - 1]?.quality_gap ?? "";
+  if (!known.length && gap) return empty("Quality was not judged", `${windows.length === 1 ? "In the only window" : "In the newest window"}: ${gap}. No alert does not mean that the model is still good.`);
   if (!known.length) {
     return empty("No labelled window yet", `The champion's ${metricName(name) || "quality"} appears here once enough labels have come for a closed window.`);
   }
@@ -115,5 +126,5 @@ export function drawQuality(page) {
       windows.map((w, i) => w.quality !== null && s("circle", { class: "value", cx: x(i), cy: y(w.quality), r: 3 }, s("title", {}, `${date(w.end)}, ${w.version}: ${metric(w.quality)}, ${percent(w.coverage ?? 0)} labelled`))),
       windows.map((w, i) => w.coverage !== null && s("rect", { class: "coverage", x: x(i) - bar / 2, width: bar, y: H - 18 - 14 * w.coverage, height: 14 * w.coverage })),
       windows.map((w, i) => (i === 0 || month(w.end) !== month(windows[i - 1].end)) && s("text", { x: x(i), y: H - 4 }, month(w.end)))),
-    h("figcaption", {}, h("span", {}, h("b", {}, metric(last.quality)), ` ${metricName(name)} of ${last.version}, to ${date(last.end)}`), h("span", {}, `labelled ${percent(last.coverage ?? 0)} (bars)`)));
+    h("figcaption", {}, h("span", {}, h("b", {}, metric(last.quality)), ` ${metricName(name)} of ${last.version}, to ${date(last.end)}`), h("span", {}, gap ? `newest window not judged: ${gap}` : `labelled ${percent(last.coverage ?? 0)} (bars)`)));
 }
