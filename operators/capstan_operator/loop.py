@@ -22,6 +22,7 @@ from capstan.cluster.names import FINALIZER, SystemNames
 from capstan.domain.reasons import Reason
 from capstan.domain.versions import SystemName
 from capstan.engine import Engine, Outcome
+from capstan.engine.action_log import line, looking_at
 from capstan.engine.policies import system_policy
 from capstan.errors import ConflictError, InvalidSpecError, NotFoundError, UnavailableError
 from capstan.spec import MLSystem, parse
@@ -128,7 +129,8 @@ class SystemLoop:
     def look(self, key: Key) -> float | None:
         """After how many seconds to look again; None: when something happens. Raises CapstanError to be tried again."""
         try:
-            return self._look(key)
+            with looking_at("/".join(key)):
+                return self._look(key)
         except ConflictError:
             # Somebody wrote meanwhile; what they wrote has been read by now.
             return 0.0
@@ -174,6 +176,8 @@ class SystemLoop:
             key[0], known.applied, known.generation, wired.documents, is_new=known.is_new
         )
         if ensured.is_new:
+            applied = {"generation": known.generation, "refused": len(known.applied.refused)}
+            logger.info("%s", line("applied", key[1], applied))
             wired.settle()
             known.versions = VersionMemory()
         known.is_new = False

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from capstan.adapters.kube_client import Kube, Object
 from capstan.adapters.kube_events import LONGEST_MESSAGE, event_object, reference
+from capstan.engine.action_log import line
 from capstan.errors import ConflictError
+
+logger = logging.getLogger(__name__)
 
 COMPONENT = "capstan-operator"
 _MOST_SAID = 1000
@@ -32,6 +36,8 @@ class Teller:
         self._said[said] = None
         while len(self._said) > _MOST_SAID:
             del self._said[next(iter(self._said))]
+        facts = {"object": f"{system['kind']}/{meta['name']}", "reason": reason, "message": message}
+        logger.log(logging.WARNING if warns else logging.INFO, "%s", line("told", meta["name"], facts))
         about = reference(system["apiVersion"], system["kind"], meta["name"], meta["namespace"], meta["uid"])
         document = event_object(
             about, reason, message, once=said, at=self._now(), component=COMPONENT, warns=warns

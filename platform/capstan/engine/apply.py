@@ -22,6 +22,7 @@ from capstan.domain.actions import (
     WatchVersion,
 )
 from capstan.domain.versions import SystemName, VersionName
+from capstan.engine.action_log import ActionLog
 from capstan.engine.records import rollout_record, run_record
 from capstan.errors import (
     ConflictError,
@@ -51,6 +52,7 @@ class Hands:
     """Versions whose bytes were not loaded, with the reason."""
     watched: tuple[VersionName, datetime] | None = None
     aliases_moved: bool = False
+    log: ActionLog = field(default_factory=ActionLog)
 
     def apply(self, system: SystemName, actions: Sequence[Action]) -> Away | None:
         """Take the actions in order; returns the part that did not answer, after which the rest was left for later."""
@@ -58,7 +60,9 @@ class Hands:
             try:
                 self._take(system, action)
             except UnavailableError as error:
+                self.log.note(system, action, failure=str(error))
                 return Away(error.part, error.reason)
+            self.log.note(system, action)
         return None
 
     def _take(self, system: SystemName, action: Action) -> None:

@@ -134,6 +134,7 @@ class _Pass:
         if rollout is not None:
             self._roll_out(rollout, state, here)
         self._keep_system(SystemName(name), run, rollout, here)
+        self._hands.log.end_pass()
         repeated = tuple(self._actions) == self._engine._taken
         self._engine._taken = tuple(self._actions)
         return self._outcome(changed=self._changed or (bool(self._actions) and not repeated))

@@ -11,6 +11,7 @@ from capstan.domain.actions import Decision, Plan
 from capstan.domain.rollout import RolloutRequest, RolloutState
 from capstan.domain.system import SystemState, TrainingState
 from capstan.domain.training import TrainingRequest
+from capstan.engine.action_log import log_decisions
 from capstan.ports.codec import from_json, to_json
 from capstan.ports.store import Event, Kind, Record, Store
 
@@ -82,6 +83,7 @@ class Kept(Generic[S]):
         if not plan.decisions:
             status["outbox"] = []
         self.record = self.store.put(replace(self.record, status=status))
+        log_decisions(self.record, plan.decisions)
         self.tell()
         return True
 
