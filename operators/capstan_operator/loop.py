@@ -65,6 +65,10 @@ class Wired(Protocol):
         """Bring what runs to what the file asks for; called when it, the settings or the release have changed."""
         ...
 
+    def move(self) -> bool:
+        """One step of the versions to another runtime; whether any is still on its way. Cheap where none is."""
+        ...
+
 
 class Wiring(Protocol):
     """Constructs the adapters of systems; `capstan.cluster.wiring` is the real one."""
@@ -165,11 +169,13 @@ class SystemLoop:
         if FINALIZER not in (document["metadata"].get("finalizers") or ()):
             document = self._set_finalizer(document, held=True)
         self._ensure(key, document, known, wired)
+        is_moving = wired.move()
         try:
             outcome = self._settle(wired, key[1], known.applied.obstacle)
         except NotFoundError:
             return 0.0
-        return self._pause(key, known, outcome)
+        seconds = self._pause(key, known, outcome)
+        return min(seconds, BUSY_SECONDS) if is_moving else seconds
 
     def _ensure(self, key: Key, document: Object, known: _Known, wired: Wired) -> None:
         ensured = self._fixed.ensure(

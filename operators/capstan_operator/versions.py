@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from capstan.adapters.kube_client import Object
-from capstan.adapters.seldon_serving import ID_LABEL, KIND
+from capstan.adapters.kube_serving import is_of_seldon
+from capstan.adapters.seldon_serving import KIND
 from capstan.cluster.names import SystemNames
 from capstan_operator.cache import Seen, WatchedKube
 
@@ -72,7 +72,7 @@ class VersionObjects:
             if not self._kube.is_watched(kind):
                 continue
             for document in self._kube.list(kind, names.namespace, labels=names.selector("model")):
-                if not _is_seldons(document):
+                if not is_of_seldon(document):
                     for one in (kind, *(_COMPANIONS if kind == "Deployment" else ())):
                         self._add(found, one, names.namespace, str(document["metadata"]["name"]))
         return found
@@ -132,11 +132,6 @@ class VersionObjects:
                 before.is_missing = True
         for place, seen in present.items():
             known.objects[place] = _Remembered(seen.uid, seen.owned)
-
-
-def _is_seldons(document: Object) -> bool:
-    """Made by Seldon's operator, which looks after it."""
-    return ID_LABEL in (document["metadata"].get("labels") or {})
 
 
 def _is_changed(before: _Remembered | None, seen: Seen) -> bool:

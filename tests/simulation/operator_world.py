@@ -66,6 +66,9 @@ class MemoryWired:
     def settle(self) -> None:
         return
 
+    def move(self) -> bool:
+        return False
+
 
 class OperatorWorld:
     """An operator process that can be thrown away, and everything that stays."""

@@ -122,6 +122,17 @@ def _static(name: str, endpoint: Endpoint) -> Json:
     }
 
 
+def endpoint_of(cluster: Json) -> Endpoint | None:
+    """Where a cluster of `version_cluster` sends to; None of any other."""
+    try:
+        [group] = cluster["load_assignment"]["endpoints"]
+        [host] = group["lb_endpoints"]
+        address = host["endpoint"]["address"]["socket_address"]
+        return Endpoint(str(address["address"]), int(address["port_value"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def _aggregate(name: str, members: Sequence[str]) -> Json:
     return {
         "@type": CLUSTER_TYPE,

@@ -28,7 +28,7 @@ from typing import Any
 import httpx
 import orjson
 
-from capstan.adapters import envoy_config, envoy_host, envoy_stats
+from capstan.adapters import envoy_config, envoy_host, envoy_order, envoy_stats
 from capstan.adapters.envoy_agent import AgentEnvoy
 from capstan.adapters.envoy_config import GatewaySettings, Json, agreed
 from capstan.adapters.envoy_host import PART, EnvoyHost, Kind, generation_of
@@ -39,6 +39,7 @@ from capstan.adapters.kube_conditions import holds
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.versions import VersionName
 from capstan.errors import CapstanError, ConflictError, UnavailableError
+from capstan.ports.serving import Endpoint
 
 FIELD_MANAGER = "capstan-gateway"
 """Owns the ConfigMap's data and nothing else: whoever applies the ConfigMap itself never takes the data away."""
@@ -79,6 +80,11 @@ class EnvoyFleet(OrderedTraffic):
     def read_back(self) -> TrafficSplit | None:
         """The split that every ready pod obeys and the next one would; one that none was told where they differ."""
         return agreed([*(envoy_host.split(host) for host in self._hosts()), self._written().split])
+
+    def endpoints(self) -> Mapping[VersionName, Endpoint | None]:
+        """Where each version's requests go on every ready pod, and would on the next one; None where they differ."""
+        lives = [envoy_host.live(host, "clusters") for host in self._hosts()]
+        return envoy_order.agreed_endpoints([*lives, self._written().resources("clusters")])
 
     def predictions(self) -> PredictionCounts:
         """Completed and failed predictions, summed over all lives of all Envoys that this object has read."""

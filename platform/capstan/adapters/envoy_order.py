@@ -58,6 +58,10 @@ class OrderedTraffic(ABC):
         """The split that all obey now, from their own dumps; one that none was told where they differ."""
         return agreed([envoy_host.split(host) for host in self._hosts()])
 
+    def endpoints(self) -> Mapping[VersionName, Endpoint | None]:
+        """Where each version's requests and copies go on every Envoy, from their own dumps; None where they differ."""
+        return agreed_endpoints([envoy_host.live(host, "clusters") for host in self._hosts()])
+
     def healthy(self) -> Mapping[str, bool]:
         """Version (or `collector`) -> whether the health checks of every Envoy pass."""
         return _health(self._hosts())
@@ -148,6 +152,17 @@ class OrderedTraffic(ABC):
             busy = any(envoy_stats.active_of(host.ask, names) for host in hosts)
             quiet = 0 if busy else quiet + 1
             self._sleep(0.03)
+
+
+def agreed_endpoints(found: Sequence[Sequence[Json]]) -> Mapping[VersionName, Endpoint | None]:
+    known: dict[VersionName, Endpoint | None] = {}
+    for clusters in found:
+        for cluster in clusters:
+            endpoint = envoy_config.endpoint_of(cluster)
+            if endpoint is not None and cluster["name"] != envoy_config.COLLECTOR_CLUSTER:
+                name = VersionName(cluster["name"])
+                known[name] = endpoint if known.get(name, endpoint) == endpoint else None
+    return known
 
 
 def versions_of(split: TrafficSplit | None) -> frozenset[VersionName]:

@@ -16,6 +16,8 @@ from capstan.ports.serving import Endpoint
 
 TAG_ANNOTATION = "capstan.dev/bento"
 DIGEST_ANNOTATION = "capstan.dev/digest"
+ID_LABEL = "seldon-deployment-id"
+"""Of what Seldon's operator makes, pods included."""
 _KINDS = ("PodDisruptionBudget", "HorizontalPodAutoscaler", "Service", "Deployment")
 """Of a version's objects, in the order in which they are taken away."""
 
@@ -68,7 +70,19 @@ class DeploymentServing:
         if refusal is not None:
             self.retire(version.name)
             raise refusal
-        self._apply(version.name, Artifact(version.bento_tag, version.digest))
+        self.run(version.name, Artifact(version.bento_tag, version.digest))
+
+    def run(self, name: VersionName, artifact: Artifact) -> None:
+        """Bring it up as it is rendered now."""
+        documents = self._objects.render(name, artifact)
+        for document in documents:
+            self._kube.apply(document)
+        for kind in set(_KINDS) - {document["kind"] for document in documents}:
+            self._kube.delete(kind, self._objects.name(name), self._objects.namespace)
+
+    def artifacts(self) -> Mapping[VersionName, Artifact]:
+        """What its versions serve."""
+        return {name: artifact_of(deployment) for name, deployment in self._deployments().items()}
 
     def retire(self, name: VersionName) -> None:
         """Stop it gracefully, its payload log flushed; no error if it is not there."""
@@ -96,15 +110,8 @@ class DeploymentServing:
 
     def settle(self) -> None:
         """Bring every version that runs to what the file asks for now; to be called when the file has changed."""
-        for name, deployment in self._deployments().items():
-            self._apply(name, artifact_of(deployment))
-
-    def _apply(self, name: VersionName, artifact: Artifact) -> None:
-        documents = self._objects.render(name, artifact)
-        for document in documents:
-            self._kube.apply(document)
-        for kind in set(_KINDS) - {document["kind"] for document in documents}:
-            self._kube.delete(kind, self._objects.name(name), self._objects.namespace)
+        for name, artifact in self.artifacts().items():
+            self.run(name, artifact)
 
     def _deployments(self) -> Mapping[VersionName, Object]:
         return live(self._kube, "Deployment", self._objects)
@@ -114,20 +121,31 @@ class DeploymentServing:
 
 
 def live(kube: Kube, kind: str, objects: VersionObjects) -> Mapping[VersionName, Object]:
-    """One object per version, without those that are being deleted."""
+    """One object per version, without those that are being deleted and those that Seldon's operator made."""
     found = kube.list(kind, objects.namespace, labels=objects.labels)
     return {
         objects.version(document): document
         for document in found
-        if not document["metadata"].get("deletionTimestamp")
+        if objects.version_label in document["metadata"]["labels"]
+        and not is_of_seldon(document)
+        and not document["metadata"].get("deletionTimestamp")
     }
 
 
-def pods_of(kube: Kube, objects: VersionObjects) -> Mapping[VersionName, list[Object]]:
+def pods_of(
+    kube: Kube, objects: VersionObjects, *, seldon: bool = False
+) -> Mapping[VersionName, list[Object]]:
+    """Those that Seldon's operator had made, or those of plain Deployments."""
     pods: dict[VersionName, list[Object]] = {}
     for pod in kube.list("Pod", objects.namespace, labels=objects.labels):
-        pods.setdefault(objects.version(pod), []).append(pod)
+        if is_of_seldon(pod) is seldon:
+            pods.setdefault(objects.version(pod), []).append(pod)
     return pods
+
+
+def is_of_seldon(document: Object) -> bool:
+    """Whether Seldon's operator made it, and so looks after it."""
+    return ID_LABEL in (document["metadata"].get("labels") or {})
 
 
 def refused(

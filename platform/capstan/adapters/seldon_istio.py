@@ -22,9 +22,9 @@ from capstan.adapters import envoy_order
 from capstan.adapters.envoy_config import agreed
 from capstan.adapters.kube_client import EXISTS, Kube, Object
 from capstan.adapters.kube_readiness import readiness_of, refusal_of
-from capstan.adapters.kube_serving import Artifact, artifact_of, pods_of, troubles
+from capstan.adapters.kube_serving import ID_LABEL, Artifact, artifact_of, pods_of, troubles
 from capstan.adapters.kube_serving import VersionObjects as Versions
-from capstan.adapters.seldon_serving import ID_LABEL, KIND, predictor_service
+from capstan.adapters.seldon_serving import KIND, predictor_service
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
 from capstan.errors import NotAllowedError, UnavailableError
@@ -293,7 +293,7 @@ class SeldonIstio:
         }
 
     def _pods(self) -> Mapping[VersionName, list[Object]]:
-        return pods_of(self._kube, self._versions)
+        return pods_of(self._kube, self._versions, seldon=True)
 
 
 def _is_live(predictor: Object) -> bool:

@@ -14,6 +14,7 @@ from capstan.adapters.kube_client import EXISTS, Kube, Object
 from capstan.adapters.kube_pods import is_old
 from capstan.adapters.kube_readiness import readiness_of
 from capstan.adapters.kube_serving import (
+    ID_LABEL,
     Artifact,
     VersionObjects,
     artifact_of,
@@ -26,7 +27,6 @@ from capstan.domain.versions import ModelVersion, Readiness, VersionName
 from capstan.ports.serving import Endpoint
 
 KIND = "SeldonDeployment"
-ID_LABEL = "seldon-deployment-id"
 _LONGEST_NAME = 63
 
 
@@ -55,7 +55,16 @@ class SeldonServing:
         if refusal is not None:
             self.retire(version.name)
             raise refusal
-        self._apply(version.name, Artifact(version.bento_tag, version.digest))
+        self.run(version.name, Artifact(version.bento_tag, version.digest))
+
+    def run(self, name: VersionName, artifact: Artifact) -> None:
+        """Bring it up as it is rendered now."""
+        for document in self._objects.render(name, artifact):
+            self._kube.apply(document)
+
+    def artifacts(self) -> Mapping[VersionName, Artifact]:
+        """What its versions serve."""
+        return {name: artifact_of(wanted) for name, wanted in self._wanted().items()}
 
     def retire(self, name: VersionName) -> None:
         """Stop it gracefully, its payload log flushed; no error if it is not there."""
@@ -101,12 +110,8 @@ class SeldonServing:
 
     def settle(self) -> None:
         """Bring every version that runs to what the file asks for now; to be called when the file has changed."""
-        for name, wanted in self._wanted().items():
-            self._apply(name, artifact_of(wanted))
-
-    def _apply(self, name: VersionName, artifact: Artifact) -> None:
-        for document in self._objects.render(name, artifact):
-            self._kube.apply(document)
+        for name, artifact in self.artifacts().items():
+            self.run(name, artifact)
 
     def _wanted(self) -> Mapping[VersionName, Object]:
         return live(self._kube, KIND, self._objects)
@@ -122,7 +127,7 @@ class SeldonServing:
         }
 
     def _pods(self) -> Mapping[VersionName, list[Object]]:
-        return pods_of(self._kube, self._objects)
+        return pods_of(self._kube, self._objects, seldon=True)
 
 
 def container_service(deployment: str, predictor: str, container: str) -> str:

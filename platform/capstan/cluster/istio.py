@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from capstan.adapters.kube_client import Kube, Object
-from capstan.adapters.kube_serving import Artifact, VersionObjects
+from capstan.adapters.kube_serving import Artifact, VersionObjects, is_of_seldon
 from capstan.adapters.seldon_istio import SeldonIstio, SharedDeployment
 from capstan.adapters.seldon_serving import KIND
 from capstan.cluster.names import EXECUTOR_PORT, MODEL_PORT, VERSION_LABEL, Owner, SystemNames
@@ -37,6 +37,11 @@ def istio_of(
         return shared_predictor(system, names, settings, version, artifact, executor_token, shadow=shadow)
 
     labels = names.selector("model")
+    if any(VERSION_LABEL in one["metadata"]["labels"] for one in _of_their_own(kube, names)):
+        rule = (
+            "cannot take over from Envoy while versions run; keep it, or delete the system and apply it again"
+        )
+        raise InvalidSpecError([Mistake("spec.serving.traffic.provider", f"'Istio' {rule}")])
     shared = SharedDeployment(
         metadata=names.metadata(str(names.system), names.labels("model"), owner),
         spec={
@@ -56,6 +61,16 @@ def istio_of(
         sticky=system.spec.data.keys.sticky_by is not None,
         hides_failures=system.spec.serving.traffic.failures == "Hidden",
     )
+
+
+def _of_their_own(kube: Kube, names: SystemNames) -> list[Object]:
+    """What runs versions that stand behind Envoy: one object each."""
+    found = [
+        one
+        for kind in ("Deployment", KIND)
+        for one in kube.list(kind, names.namespace, labels=names.selector("model"))
+    ]
+    return [one for one in found if not is_of_seldon(one)]
 
 
 def shared_predictor(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from capstan.adapters.kube_client import Kube, Object
-from capstan.adapters.kube_serving import Artifact, DeploymentServing, VersionObjects
-from capstan.adapters.seldon_serving import ID_LABEL, KIND, SeldonServing
+from capstan.adapters.kube_serving import Artifact, DeploymentServing, VersionObjects, is_of_seldon
+from capstan.adapters.seldon_serving import KIND, SeldonServing
+from capstan.cluster.moving import MovingServing
 from capstan.cluster.names import MODEL_PORT, VERSION_LABEL, Owner, SystemNames
 from capstan.cluster.objects.model import model
 from capstan.cluster.objects.seldon import node_of, seldon
@@ -22,8 +23,7 @@ Runtime = Literal["Seldon", "Deployment"]
 def runtime_of(system: MLSystem, *, has_seldon: bool, running: Runtime | None) -> Runtime:
     """What runs the system's versions; Automatic is Seldon where it is installed, unless versions run without it.
 
-    `running`: what runs them now; None: nothing does. Raises InvalidSpecError for what the cluster does not have, and
-    for a change while versions run: traffic would go to the old ones for ever.
+    `running`: what runs them now; None: nothing does. Raises InvalidSpecError for what the cluster does not have.
     """
     wanted = system.spec.serving.runtime
     if wanted == "Automatic":
@@ -31,37 +31,46 @@ def runtime_of(system: MLSystem, *, has_seldon: bool, running: Runtime | None) -
     if wanted == "Seldon" and not has_seldon:
         rule = "is not installed in this cluster; install Seldon Core v1, or write runtime: Deployment"
         raise InvalidSpecError([Mistake("spec.serving.runtime", f"'Seldon' {rule}")])
-    if running is not None and running != wanted:
-        rule = f"cannot take over from {running} while versions run; keep it, or delete the system and apply it again"
-        raise InvalidSpecError([Mistake("spec.serving.runtime", f"'{wanted}' {rule}")])
     return wanted
 
 
 def running_runtime(deployments: Sequence[Object]) -> Runtime | None:
     """What the Deployments of a system's versions were made by."""
     for deployment in deployments:
-        return "Seldon" if ID_LABEL in deployment["metadata"].get("labels", {}) else "Deployment"
+        return "Seldon" if is_of_seldon(deployment) else "Deployment"
     return None
 
 
 def serving_of(
     kube: Kube, system: MLSystem, names: SystemNames, settings: ClusterSettings, owner: Owner | None
-) -> DeploymentServing | SeldonServing:
-    """The Serving port of the system; raises InvalidSpecError as `runtime_of`."""
+) -> DeploymentServing | SeldonServing | MovingServing:
+    """The Serving port of the system; one that moves its versions where another runtime still has some.
+
+    Raises InvalidSpecError as `runtime_of`, and where versions run behind Istio: that they leave is not done yet.
+    """
+    has_seldon = kube.serves(KIND)
+    if has_seldon and kube.get(KIND, str(names.system), names.namespace) is not None:
+        rule = (
+            "cannot take over from Istio while versions run; keep it, or delete the system and apply it again"
+        )
+        raise InvalidSpecError([Mistake("spec.serving.traffic.provider", f"'Envoy' {rule}")])
     labels = names.selector("model")
     runtime = runtime_of(
         system,
-        has_seldon=kube.serves(KIND),
+        has_seldon=has_seldon,
         running=running_runtime(kube.list("Deployment", names.namespace, labels=labels)),
     )
-    render = seldon if runtime == "Seldon" else model
 
-    def rendered(version: VersionName, artifact: Artifact) -> Sequence[Object]:
-        return render(system, names, settings, owner, version, artifact)
+    def objects(render: Callable[..., Sequence[Object]]) -> VersionObjects:
+        def rendered(version: VersionName, artifact: Artifact) -> Sequence[Object]:
+            return render(system, names, settings, owner, version, artifact)
 
-    objects = VersionObjects(names.namespace, labels, VERSION_LABEL, names.model, rendered, MODEL_PORT)
-    return (
-        SeldonServing(kube, objects, node_of(names))
-        if runtime == "Seldon"
-        else DeploymentServing(kube, objects)
-    )
+        return VersionObjects(names.namespace, labels, VERSION_LABEL, names.model, rendered, MODEL_PORT)
+
+    plain = DeploymentServing(kube, objects(model))
+    if not has_seldon:
+        return plain
+    by_seldon = SeldonServing(kube, objects(seldon), node_of(names))
+    if runtime == "Seldon":
+        return MovingServing(by_seldon, plain) if plain.artifacts() else by_seldon
+    return MovingServing(plain, by_seldon) if by_seldon.artifacts() else plain

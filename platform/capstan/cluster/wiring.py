@@ -25,6 +25,7 @@ from capstan.adapters.seldon_istio import SeldonIstio
 from capstan.adapters.seldon_serving import SeldonServing
 from capstan.cluster.istio import istio_of
 from capstan.cluster.missing_files import AdvisedPipelines
+from capstan.cluster.moving import MovingServing
 from capstan.cluster.names import (
     AGENT_PORT,
     COLLECTOR_PORT,
@@ -107,7 +108,7 @@ class ClusterSystem:
     names: SystemNames
     store: KubeStore
     registry: MlflowRegistry
-    serving: DeploymentServing | SeldonServing | SeldonIstio
+    serving: DeploymentServing | SeldonServing | MovingServing | SeldonIstio
     gateway: EnvoyFleet | SeldonIstio
     """With Istio the same object as `serving`."""
     pipelines: Pipelines
@@ -122,6 +123,12 @@ class ClusterSystem:
     def settle(self) -> None:
         """Bring the versions that run to what the file asks for."""
         self.serving.settle()
+
+    def move(self) -> bool:
+        """One step of the versions to another runtime; whether any is still on its way."""
+        if isinstance(self.serving, MovingServing) and isinstance(self.gateway, EnvoyFleet):
+            return self.serving.move(self.gateway)
+        return False
 
 
 class ClusterWiring:
@@ -156,7 +163,7 @@ class ClusterWiring:
             bento=lambda version: bento_of(registry, version),
         )
         store = KubeStore(self._kube, names.namespace)
-        serving: DeploymentServing | SeldonServing | SeldonIstio
+        serving: DeploymentServing | SeldonServing | MovingServing | SeldonIstio
         gateway: EnvoyFleet | SeldonIstio
         behind_envoy = system.spec.serving.traffic.provider == "Envoy"
         if behind_envoy:

@@ -94,6 +94,9 @@ class IdleSystem:
     def settle(self) -> None:
         return
 
+    def move(self) -> bool:
+        return False
+
 
 def _without_pods(document: Object) -> Object:
     if document["kind"] != "Deployment":

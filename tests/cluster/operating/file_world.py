@@ -202,6 +202,9 @@ class FileSystem:
     def settle(self) -> None:
         return
 
+    def move(self) -> bool:
+        return False
+
 
 class FileWiring:
     """Wires systems to a folder of files."""

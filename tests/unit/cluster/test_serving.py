@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cluster.seldon_stand_in import made_of
 from cluster.toy_versions import toy_system
 
-from capstan.adapters.kube_serving import Artifact, VersionObjects
+from capstan.adapters.kube_serving import Artifact, DeploymentServing, VersionObjects
 from capstan.adapters.memory_kube import MemoryKube
 from capstan.adapters.seldon_serving import SeldonServing, container_service, predictor_service
+from capstan.cluster.istio import istio_of
+from capstan.cluster.moving import MovingServing
 from capstan.cluster.names import MODEL_PORT, VERSION_LABEL, Owner, SystemNames
 from capstan.cluster.objects.access import access
 from capstan.cluster.objects.model import model
 from capstan.cluster.objects.seldon import seldon
 from capstan.cluster.serving import running_runtime, runtime_of, serving_of
 from capstan.cluster.settings import ClusterSettings, Images
+from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, SystemName, VersionName
 from capstan.errors import InvalidSpecError
+from capstan.ports.serving import Endpoint
 
 GOLDEN = Path(__file__).parent / "objects"
 NAMES = SystemNames("team", SystemName("toy"))
@@ -130,8 +136,8 @@ def test_an_image_of_its_own_needs_no_fetch() -> None:
         ("Seldon", True, None, "Seldon"),
         ("Seldon", False, None, None),
         ("Deployment", True, None, "Deployment"),
-        ("Deployment", True, "Seldon", None),
-        ("Seldon", True, "Deployment", None),
+        ("Deployment", True, "Seldon", "Deployment"),
+        ("Seldon", True, "Deployment", "Seldon"),
         ("Deployment", False, "Deployment", "Deployment"),
     ],
 )
@@ -163,6 +169,120 @@ def test_what_runs_is_found_again_by_a_serving_made_afresh(without: tuple[str, .
     assert again.endpoint(V3) is None
     for kind in ("Deployment", "Service", "SeldonDeployment"):
         assert not kube.list(kind, "team")
+
+
+class StillGateway:
+    """Sends where it was told last."""
+
+    def __init__(self) -> None:
+        self.told: dict[VersionName, Endpoint] = {}
+
+    def apply(self, split: TrafficSplit, endpoints: Mapping[VersionName, Endpoint]) -> None:
+        assert split == champion_only(V3)
+        self.told = dict(endpoints)
+
+    def read_back(self) -> TrafficSplit | None:
+        return champion_only(V3)
+
+    def endpoints(self) -> Mapping[VersionName, Endpoint | None]:
+        return dict(self.told)
+
+
+def become_ready(kube: MemoryKube, name: str) -> None:
+    status = {"observedGeneration": 1, "availableReplicas": 1, "readyReplicas": 1, "updatedReplicas": 1}
+    kube.patch("Deployment", name, "team", {"status": status}, sub="status")
+
+
+def made_by_seldon(kube: MemoryKube) -> None:
+    """What its operator makes of a SeldonDeployment."""
+    [wanted] = kube.list("SeldonDeployment", "team")
+    for document in made_of(wanted):
+        kube.apply(document, manager="seldon")
+
+
+HERE = Owner("toy", "uid-of-toy")
+VERSION = ModelVersion(V3, ARTIFACT.digest, RunName("r"), ARTIFACT.tag, datetime(2013, 1, 1, tzinfo=UTC))
+
+
+def test_another_runtime_takes_over_what_seldon_ran_and_leaves_nothing_of_it() -> None:
+    kube, gateway = MemoryKube(), StillGateway()
+    by_seldon = serving_of(kube, toy_system(runtime="Seldon"), NAMES, VOLUME, HERE)
+    by_seldon.deploy(VERSION)
+    made_by_seldon(kube)
+    become_ready(kube, "toy-v3-v3-0-toy")
+    assert by_seldon.readiness() == {V3: Readiness.READY}
+    gateway.told = {V3: Endpoint("toy-v3-v3-toy.team.svc", 3000)}
+    moving = serving_of(kube, toy_system(runtime="Deployment"), NAMES, VOLUME, HERE)
+    assert isinstance(moving, MovingServing)
+    moving._clock = lambda: clock[0]
+    clock = [0.0]
+    assert moving.move(gateway)
+    assert kube.get("Deployment", "toy-v3", "team") is not None
+    assert moving.readiness() == {V3: Readiness.READY}, "Seldon's still serves"
+    assert moving.endpoint(V3) == gateway.told[V3]
+    become_ready(kube, "toy-v3")
+    assert moving.move(gateway)
+    assert gateway.told == {V3: Endpoint("toy-v3.team.svc", 3000)}
+    assert moving.move(gateway)
+    assert kube.list("SeldonDeployment", "team"), "requests may be under way"
+    clock[0] += 10.0
+    assert not moving.move(gateway)
+    assert not kube.list("SeldonDeployment", "team")
+    assert moving.readiness() == {V3: Readiness.READY}
+    again = serving_of(kube, toy_system(runtime="Deployment"), NAMES, VOLUME, HERE)
+    assert isinstance(again, DeploymentServing)
+
+
+def test_seldon_takes_over_what_deployments_ran_and_leaves_nothing_of_them() -> None:
+    kube, gateway = MemoryKube(), StillGateway()
+    serving_of(kube, toy_system(runtime="Deployment"), NAMES, VOLUME, HERE).deploy(VERSION)
+    become_ready(kube, "toy-v3")
+    gateway.told = {V3: Endpoint("toy-v3.team.svc", 3000)}
+    moving = serving_of(kube, toy_system(runtime="Seldon"), NAMES, VOLUME, HERE)
+    assert isinstance(moving, MovingServing)
+    clock = [0.0]
+    moving._clock = lambda: clock[0]
+    moving.move(gateway)
+    made_by_seldon(kube)
+    assert moving.endpoint(V3) == gateway.told[V3]
+    become_ready(kube, "toy-v3-v3-0-toy")
+    moving.move(gateway)
+    assert gateway.told == {V3: Endpoint("toy-v3-v3-toy.team.svc", 3000)}
+    moving.move(gateway)
+    clock[0] += 10.0
+    assert not moving.move(gateway)
+    assert [one["metadata"]["name"] for one in kube.list("Deployment", "team")] == ["toy-v3-v3-0-toy"]
+    for kind in ("HorizontalPodAutoscaler", "PodDisruptionBudget"):
+        assert not [one for one in kube.list(kind, "team") if one["metadata"]["name"] == "toy-v3"]
+    assert kube.get("Service", "toy-v3", "team") is None
+
+
+def test_a_seldon_deployment_of_which_nothing_was_made_does_not_stay_behind() -> None:
+    kube, gateway = MemoryKube(), StillGateway()
+    serving_of(kube, toy_system(runtime="Seldon"), NAMES, VOLUME, HERE).deploy(VERSION)
+    moving = serving_of(kube, toy_system(runtime="Deployment"), NAMES, VOLUME, HERE)
+    assert isinstance(moving, MovingServing)
+    clock = [0.0]
+    moving._clock = lambda: clock[0]
+    moving.move(gateway)
+    become_ready(kube, "toy-v3")
+    moving.move(gateway)
+    clock[0] += 10.0
+    assert not moving.move(gateway)
+    assert not kube.list("SeldonDeployment", "team")
+
+
+def test_istio_and_envoy_do_not_take_over_from_each_other_while_versions_run() -> None:
+    kube = MemoryKube()
+    istio = toy_system(traffic={"provider": "Istio"})
+    istio_of(kube, istio, NAMES, VOLUME, HERE, "token").deploy(VERSION)
+    with pytest.raises(InvalidSpecError, match=r"provider: 'Envoy' cannot take over from Istio"):
+        serving_of(kube, toy_system(), NAMES, VOLUME, HERE)
+    other = MemoryKube()
+    serving_of(other, toy_system(), NAMES, VOLUME, HERE).deploy(VERSION)
+    with pytest.raises(InvalidSpecError, match=r"provider: 'Istio' cannot take over from Envoy"):
+        istio_of(other, istio, NAMES, VOLUME, HERE, "token")
+    istio_of(kube, istio, NAMES, VOLUME, HERE, "token")
 
 
 def test_the_runtime_of_what_runs_is_told_by_its_label() -> None:
