@@ -28,7 +28,7 @@ def train(
     as_of: Annotated[
         datetime | None,
         typer.Option(
-            help="Read only what was known at this moment (UTC unless it says); default: now.",
+            help="Read only what was known at this moment (of data.timeZone unless it says its offset); default: now.",
             formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"],
         ),
     ] = None,
@@ -39,6 +39,7 @@ def train(
     The same file, champion and --as-of give the same run: it is shown, not repeated. Ctrl-C cancels it (exit 130).
     """
     with honest_errors(json):
+        from capstan.domain.local_times import in_zone
         from capstan.domain.training import RunPhase
         from capstan.embedded.layout import StateDir
         from capstan.embedded.training import train as run_pipeline
@@ -46,8 +47,7 @@ def train(
         from capstan.spec import load
 
         system = load(file)
-        moment = as_of or datetime.now(UTC).replace(microsecond=0)
-        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        moment = in_zone(as_of or datetime.now(UTC).replace(microsecond=0), system.spec.data.time_zone)
         where = StateDir(state.resolve())
         with Interrupt() as interrupt, Narrator(quiet=json) as narrator:
             progress = _Progress(narrator)

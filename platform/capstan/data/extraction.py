@@ -127,6 +127,7 @@ def _run_query(connection: duckdb.DuckDBPyConnection, system: MLSystem, tables: 
     wanted = list(dict.fromkeys([*needed_columns(system), data.label.column, data.label.available_at]))
     columns = tables.columns_of(query)
     if columns is not None:
+        tables.require_distinct([name for name in wanted if name not in columns])
         _check_columns(system, columns, wanted)
         items = ", ".join(quote(name) for name in wanted)
         tables.read(f"select {items} from ({query.strip().rstrip(';')}\n)")

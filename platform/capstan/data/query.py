@@ -54,6 +54,11 @@ class SourceTables:
             found = self._bound(query)
         return found
 
+    def require_distinct(self, columns: Sequence[str]) -> None:
+        """Raises InvalidDataError if a source has one of the columns in two spellings."""
+        for reader in self._readers.values():
+            reader.require_distinct(columns)
+
     def read(self, query: str) -> None:
         """Bring in the rows that were known, of the columns that the query reads."""
         try:
@@ -63,6 +68,7 @@ class SourceTables:
             used = {name: list(types) for name, types in self._types.items()}
         for name, columns in used.items():
             with _told(self._readings[name].field), plain_plans(self._connection):
+                self._readers[name].require_distinct(columns)
                 self._readers[name].read(columns)
                 self._offer(name, columns)
 

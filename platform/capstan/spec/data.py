@@ -39,6 +39,9 @@ def _in_a_file_system(value: str) -> str:
 
 
 FilePath = Annotated[Text, AfterValidator(_in_a_file_system)]
+_PATH = (
+    "File, folder or glob, relative to this file; a name that exists is no glob. Files packed with gzip are read as they are."
+)
 _TIME_COLUMN = (
     "Column with the moment a row became known; rows later than a training's `asOf` are not read. "
     "Without it all rows are always read."
@@ -58,7 +61,7 @@ class ParquetSource(SpecModel):
     """A Parquet file, or a folder of them."""
 
     path: FilePath = Field(
-        description="File, folder or glob, relative to this file.", examples=["data/weather"]
+        description="File, folder or glob, relative to this file; a name that exists is no glob.", examples=["data/weather"]
     )
     time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["observed_at"])
 
@@ -233,7 +236,7 @@ class Data(SpecModel):
     )
     time_zone: TimeZone = Field(
         "UTC",
-        description="IANA zone in which days and months begin.",
+        description="IANA zone in which days and months begin, and of times that are written without an offset.",
         examples=["America/New_York"],
     )
     keys: Keys = Field(

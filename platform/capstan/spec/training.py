@@ -198,7 +198,10 @@ class Training(SpecModel):
     threads: Whole = Field(1, ge=1, le=256, description="Threads of each candidate's library.", examples=[1])
     resources: Resources = Field(
         default_factory=Resources,
-        description="What a training run asks for in a cluster.",
+        description=(
+            "What a training run asks for in a cluster. Everywhere, tables take at most 0.6 of the memory named here "
+            "(limit, else request), or half of the machine's, and spill to disk beyond."
+        ),
         examples=[{"requests": {"cpu": "1", "memory": "1Gi"}}],
     )
     runner: Literal["Automatic", "Job", "KubeflowPipelines"] = Field(

@@ -59,10 +59,13 @@ class CsvReader:
         )
         return types_of_texts(self._reading, dict.fromkeys(columns))
 
-    def read(self, columns: Sequence[str]) -> None:
-        """Only these columns leave the files; rows are known by the text of the time column."""
+    def require_distinct(self, columns: Sequence[str]) -> None:
+        """By the names in each file."""
         for file in self._files:
             refuse_twins(self._reading, f"the first line of {file.path}", file.names, columns)
+
+    def read(self, columns: Sequence[str]) -> None:
+        """Only these columns leave the files; rows are known by the text of the time column."""
         kept = [name for name in self._reading.with_time(columns) if name in self._columns]
         types = dict.fromkeys(kept, TEXT)
         untyped = untyped_table(self._reading)

@@ -27,7 +27,7 @@ class DatabaseReader:
         self._reading = reading
         self._table = settings.table
         self._file = _database_file(reading, settings)
-        self._columns = list(self._rows(["*"], limit=1).column_names)
+        self._columns = list(self._rows(["*"], limit=0).column_names)
 
     @property
     def columns(self) -> Mapping[str, str]:
@@ -43,6 +43,9 @@ class DatabaseReader:
             return {name: str(kind) for name, kind in zip(found.columns, found.types, strict=True)}
         finally:
             connection.unregister("database")
+
+    def require_distinct(self, columns: Sequence[str]) -> None:
+        """SQLite refuses such tables itself."""
 
     def read(self, columns: Sequence[str]) -> None:
         """Only these columns are asked for."""
@@ -78,13 +81,20 @@ class DatabaseReader:
             raise InvalidDataError(
                 f"{self._reading.field}: table {self._table!r} cannot be read: {error}"
             ) from error
-        return pa.table({name: self._array(name, [row[i] for row in rows]) for i, name in enumerate(names)})
+        return pa.table(
+            {
+                name: self._array(name, [row[i] for row in rows], used=limit is None)
+                for i, name in enumerate(names)
+            }
+        )
 
-    def _array(self, name: str, values: list[Any]) -> pa.Array:
+    def _array(self, name: str, values: list[Any], *, used: bool) -> pa.Array:
         """Whole numbers, else numbers, else text."""
         kinds = {type(value) for value in values} - {type(None)}
         if not kinds:
             return pa.array(values, pa.float64())
+        if bytes in kinds and not used:
+            return pa.nulls(len(values), pa.binary())
         if bytes in kinds:
             raise InvalidDataError(
                 f"{self._reading.field}: column {name!r} of table {self._table!r} holds binary values; "

@@ -57,11 +57,14 @@ class JsonLinesReader:
         )
         return types_of_texts(self._reading, self._allowed(untyped, columns))
 
+    def require_distinct(self, columns: Sequence[str]) -> None:
+        """By the names in each file."""
+        for file, keys in self._spelt.items():
+            refuse_twins(self._reading, file, keys, columns)
+
     def read(self, columns: Sequence[str]) -> None:
         """Only the values of these keys are kept."""
         reading = self._reading
-        for file, keys in self._spelt.items():
-            refuse_twins(reading, file, keys, columns)
         kept = [key for key in reading.with_time(columns) if key in self._keys]
         untyped = untyped_table(reading)
         types = dict.fromkeys([*kept, *map(_kind_column, kept)], TEXT)

@@ -52,10 +52,13 @@ class ParquetReader:
         known = self.columns
         return {name: known[name] for name in columns}
 
-    def read(self, columns: Sequence[str]) -> None:
-        """Only these columns are taken from the files."""
+    def require_distinct(self, columns: Sequence[str]) -> None:
+        """By the names in each file."""
         for file, names in self._names.items():
             refuse_twins(self._reading, file, names, columns)
+
+    def read(self, columns: Sequence[str]) -> None:
+        """Only these columns are taken from the files."""
         kept = [name for name in self._reading.with_time(columns) if name in self._types]
         relation = self._relation(self._items(kept) if kept else "true as present")
         types = column_types(self._reading.connection, relation)

@@ -57,6 +57,10 @@ class Reader(Protocol):
         """Column -> SQL type, as the first rows show it, for some of the columns."""
         ...
 
+    def require_distinct(self, columns: Sequence[str]) -> None:
+        """Raises InvalidDataError if SQL cannot tell one of the columns from another of the source."""
+        ...
+
     def read(self, columns: Sequence[str]) -> None:
         """Create the table `Reading.rows` with these columns of all rows known by `as_of`."""
         ...

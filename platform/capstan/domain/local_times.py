@@ -1,0 +1,17 @@
+"""What a time without offset means."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+
+def in_zone(moment: datetime, zone: str) -> datetime:
+    """The moment in UTC; without offset it is one of the IANA zone `zone`.
+
+    Where clocks changed, the later of both readings is meant, as in tables: nothing counts as known before it was.
+    """
+    if moment.tzinfo is not None:
+        return moment.astimezone(UTC)
+    where = ZoneInfo(zone)
+    return max(moment.replace(tzinfo=where, fold=fold).astimezone(UTC) for fold in (0, 1))
