@@ -40,7 +40,8 @@ def _in_a_file_system(value: str) -> str:
 
 FilePath = Annotated[Text, AfterValidator(_in_a_file_system)]
 _PATH = (
-    "File, folder or glob, relative to this file; a name that exists is no glob. Files packed with gzip are read as they are."
+    "File, folder or glob, relative to this file; a name that exists is no glob. "
+    "Files packed with gzip are read as they are."
 )
 _TIME_COLUMN = (
     "Column with the moment a row became known; rows later than a training's `asOf` are not read. "
@@ -51,9 +52,7 @@ _TIME_COLUMN = (
 class CsvSource(SpecModel):
     """A CSV file, or a folder of them."""
 
-    path: FilePath = Field(
-        description="File, folder or glob, relative to this file.", examples=["data/flights.csv"]
-    )
+    path: FilePath = Field(description=_PATH, examples=["data/flights.csv"])
     time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["scheduled_departure"])
 
 
@@ -61,7 +60,8 @@ class ParquetSource(SpecModel):
     """A Parquet file, or a folder of them."""
 
     path: FilePath = Field(
-        description="File, folder or glob, relative to this file; a name that exists is no glob.", examples=["data/weather"]
+        description="File, folder or glob, relative to this file; a name that exists is no glob.",
+        examples=["data/weather"],
     )
     time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["observed_at"])
 
@@ -69,9 +69,7 @@ class ParquetSource(SpecModel):
 class JsonLinesSource(SpecModel):
     """A file with one JSON object a line."""
 
-    path: FilePath = Field(
-        description="File, folder or glob, relative to this file.", examples=["data/events.jsonl"]
-    )
+    path: FilePath = Field(description=_PATH, examples=["data/events.jsonl"])
     time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["created_at"])
 
 

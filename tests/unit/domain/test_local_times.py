@@ -26,7 +26,8 @@ def test_a_time_without_offset_is_the_same_moment_in_options_and_in_tables(writt
     at = datetime.fromisoformat(written)
     expected = datetime.fromisoformat(meant).replace(tzinfo=UTC)
     assert in_zone(at, NEW_YORK) == expected
-    with duckdb.connect(config={"TimeZone": NEW_YORK}) as connection:
+    with duckdb.connect() as connection:
+        connection.execute(f"set TimeZone = '{NEW_YORK}'")
         for column, kind in ((f"timestamp '{written}'", "timestamp"), (f"'{written}'", "varchar")):
             found = connection.execute(f"select epoch({instant(column, kind, NEW_YORK)})").fetchone()
             assert found == (expected.timestamp(),)
