@@ -89,7 +89,7 @@ def test_counters_of_all_pods_are_added_up(report: dict[str, Any]) -> None:
     assert assigned == completed
 
 
-@pytest.mark.parametrize("change", ["versions change", "pod deleted", "rolled out"])
+@pytest.mark.parametrize("change", ["versions change", "pod deleted", "rolled out", "old copy put back"])
 def test_no_request_is_lost_while(report: dict[str, Any], change: str) -> None:
     answers = report[change]
     assert set(answers["statuses"]) == {"200"}, answers
@@ -104,6 +104,14 @@ def test_pods_that_start_obey_the_same_split(report: dict[str, Any]) -> None:
 def test_an_edit_by_hand_is_seen_and_put_back(report: dict[str, Any]) -> None:
     assert report["edited by hand: seen"]
     assert report["edited by hand: put back"]
+
+
+def test_an_old_copy_of_the_whole_config_map_is_seen_and_put_back_during_a_canary(
+    report: dict[str, Any],
+) -> None:
+    assert report["old copy: seen"]
+    assert report["old copy: put back"]
+    assert report["old copy: number goes on"]
 
 
 def test_applying_the_config_map_itself_keeps_the_adapters_data(

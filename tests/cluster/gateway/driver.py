@@ -214,6 +214,24 @@ def story(world: World) -> None:
     world.apply(canary(V3, V1, 30, "r4"))
     world.report["edited by hand: put back"] = world.fleet.read_back() == canary(V3, V1, 30, "r4")
 
+    found = world.kube.get("ConfigMap", world.names.gateway, world.names.namespace)
+    assert found is not None
+    with world.load("old copy put back"):
+        world.apply(canary(V3, V1, 60, "r4"))
+        obeyed = number(world)
+        world.kube.patch("ConfigMap", world.names.gateway, world.names.namespace, {"data": found["data"]})
+        world.report["old copy: seen"] = world.fleet.read_back() != canary(V3, V1, 60, "r4")
+        world.apply(canary(V3, V1, 60, "r4"))
+    world.report["old copy: put back"] = world.fleet.read_back() == canary(V3, V1, 60, "r4")
+    world.report["old copy: number goes on"] = number(world) > obeyed
+
+
+def number(world: World) -> int:
+    """Of the ConfigMap's content."""
+    found = world.kube.get("ConfigMap", world.names.gateway, world.names.namespace)
+    assert found is not None
+    return int(found["data"]["generation"])
+
 
 def there(world: World, pod: str) -> bool:
     return world.kube.get("Pod", pod, world.names.namespace) is not None
