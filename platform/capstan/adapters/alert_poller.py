@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from capstan.errors import UnavailableError
+from capstan.outages import in_words
 
 PART = "Alertmanager"
 SHARED_SECONDS = 3.0
@@ -63,5 +64,5 @@ class AlertPoller:
             answer.raise_for_status()
             entries: list[dict[str, Any]] = answer.json()
         except (httpx.HTTPError, ValueError) as error:
-            return UnavailableError(PART, str(error) or type(error).__name__)
+            return UnavailableError(PART, in_words(error, PART))
         return entries

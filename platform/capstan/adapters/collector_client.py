@@ -10,6 +10,7 @@ import httpx
 import orjson
 
 from capstan.errors import DiskFullError, InvalidRequestError, UnavailableError
+from capstan.outages import in_words
 
 PART = "the collector"
 LABELS_AT_ONCE = 20_000
@@ -119,7 +120,7 @@ class CollectorClient:
             answer = self._client.request(method, path, **content)
             document = answer.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise UnavailableError(PART, str(error) or type(error).__name__) from error
+            raise UnavailableError(PART, in_words(error, PART)) from error
         if answer.status_code == 200:
             return document
         problem = document.get("error", {})

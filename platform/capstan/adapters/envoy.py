@@ -21,6 +21,7 @@ from capstan.adapters.processes import ProcessSpec, ProcessSupervisor, require_f
 from capstan.domain.versions import VersionName
 from capstan.errors import UnavailableError
 from capstan.files import write_whole
+from capstan.outages import in_words
 
 PROCESS = "envoy"
 
@@ -139,4 +140,4 @@ class EnvoyGateway(OrderedTraffic):
             answer.raise_for_status()
             return answer.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise UnavailableError(PART, str(error) or type(error).__name__) from error
+            raise UnavailableError(PART, in_words(error, PART)) from error

@@ -10,6 +10,7 @@ import httpx
 
 from capstan.adapters.envoy_host import GENERATION_HEADER, PART, Kind
 from capstan.errors import ConflictError, UnavailableError
+from capstan.outages import in_words
 
 _KINDS: tuple[Kind, ...] = ("clusters", "routes")
 _TIMEOUT = httpx.Timeout(5.0, connect=2.0)
@@ -42,7 +43,7 @@ class AgentEnvoy:
         try:
             return answer.json()
         except ValueError as error:
-            raise UnavailableError(PART, f"{self.name}: {path} answered no JSON: {error}") from error
+            raise UnavailableError(PART, f"pod {self.name}: {path}: {in_words(error, PART)}") from error
 
     def boot(self) -> str:
         return str(self.ask("/config").get("boot", ""))
@@ -59,7 +60,7 @@ class AgentEnvoy:
             }
             return max((int(found[kind]["generation"]) for kind in documents), default=0), documents
         except (KeyError, TypeError, ValueError) as error:
-            raise UnavailableError(PART, f"{self.name}: /config is not understood: {error!r}") from error
+            raise UnavailableError(PART, f"pod {self.name}: /config: {in_words(error, PART)}") from error
 
     def where(self, kind: Kind) -> str:
         return f"pod {self.name}, {kind}"
@@ -74,7 +75,7 @@ class AgentEnvoy:
                 method, self._address + path, headers=headers, timeout=_TIMEOUT, **more
             )
         except httpx.HTTPError as error:
-            raise UnavailableError(PART, f"pod {self.name}: {str(error) or type(error).__name__}") from error
+            raise UnavailableError(PART, f"pod {self.name}: {in_words(error, PART)}") from error
         if answer.status_code == httpx.codes.CONFLICT:
             raise ConflictError(f"pod {self.name}: {_said(answer)}")
         if not answer.is_success:

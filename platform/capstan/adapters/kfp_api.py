@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from capstan.errors import CapstanError, ConflictError, NotFoundError, UnavailableError
+from capstan.outages import in_words
 
 PART = "Kubeflow Pipelines"
 AUDIENCE = "pipelines.kubeflow.org"
@@ -127,7 +128,7 @@ class KfpApi:
         try:
             answer = self._client.request(method, path, headers=self._headers(), **options)
         except httpx.HTTPError as error:
-            raise UnavailableError(PART, f"{type(error).__name__}: {error}"[:300]) from error
+            raise UnavailableError(PART, in_words(error, PART)) from error
         if answer.is_success:
             found: Json = answer.json() if answer.content else {}
             return found

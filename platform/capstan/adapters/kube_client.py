@@ -22,6 +22,7 @@ from capstan.errors import (
     NotFoundError,
     UnavailableError,
 )
+from capstan.outages import in_words
 
 PART = "Kubernetes"
 FIELD_MANAGER = "capstan"
@@ -403,7 +404,7 @@ def without_own_retries() -> Any:
 
 
 def _broken(error: Exception) -> UnavailableError:
-    return UnavailableError(PART, f"{type(error).__name__}: {error}"[:300])
+    return UnavailableError(PART, in_words(error, PART))
 
 
 def _translated(error: Any, method: str, path: str) -> CapstanError:

@@ -19,6 +19,7 @@ from typing import Any
 
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
 from capstan.errors import ConflictError, NotFoundError, UnavailableError
+from capstan.outages import in_words
 
 PART = "MLflow"
 _SETTINGS = {
@@ -225,7 +226,7 @@ class MlflowRegistry:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """MLflow's errors as ours; addresses may hold passwords, so only the kind of error and its first line show."""
+        """MLflow's errors as ours; the tracking address may hold a password and is hidden in the log."""
         try:
             yield
         except (NotFoundError, ConflictError, UnavailableError):
@@ -233,7 +234,7 @@ class MlflowRegistry:
         except Exception as error:
             if not _is_vendors(error):
                 raise
-            raise UnavailableError(PART, _first_line(error, self.tracking_uri)) from error
+            raise UnavailableError(PART, in_words(error, PART, hide=self.tracking_uri)) from error
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -287,11 +288,6 @@ def _is_vendors(error: Exception) -> bool:
         "urllib3",
         "alembic",
     )
-
-
-def _first_line(error: Exception, uri: str) -> str:
-    text = (str(error).splitlines() or [""])[0].replace(uri, "(tracking address)")
-    return f"{type(error).__name__}: {text}"[:300]
 
 
 def _plain(name: str) -> str:

@@ -18,6 +18,7 @@ from capstan.domain.versions import Digest, VersionName
 from capstan.domain.watching import Standing
 from capstan.errors import NotFoundError, UnavailableError, UntrustedArtifactError
 from capstan.files import write_whole
+from capstan.outages import in_words
 from capstan.ports.codec import from_json
 
 PART = "the monitor"
@@ -96,7 +97,7 @@ class MonitorClient:
                 raise UnavailableError(PART, f"{answer.status_code}: {answer.text[:500]}")
             return answer.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise UnavailableError(PART, str(error) or type(error).__name__) from error
+            raise UnavailableError(PART, in_words(error, PART)) from error
 
 
 class HttpMonitor:
@@ -146,7 +147,7 @@ class HttpMonitor:
         try:
             return from_json(PairedEvidence, self._ask("GET", "/evidence", params=asked))
         except ValidationError as error:
-            raise UnavailableError(PART, f"speaks of evidence in another way: {error}"[:500]) from error
+            raise UnavailableError(PART, f"evidence: {in_words(error, PART)}") from error
 
     def windows(self, *, after: int = 0) -> list[dict[str, Any]]:
         """Windows decided after that generation, oldest first; raises UnavailableError."""
@@ -164,7 +165,7 @@ class HttpMonitor:
             )
             document = answer.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise UnavailableError(PART, str(error) or type(error).__name__) from error
+            raise UnavailableError(PART, in_words(error, PART)) from error
         if answer.status_code == 200:
             return document
         problem = document.get("error", {}) if isinstance(document, dict) else {}

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from capstan.errors import UnavailableError
+from capstan.outages import in_words
 
 PART = "Prometheus"
 
@@ -56,7 +57,7 @@ class PrometheusQuery:
             json = answer.headers.get("content-type", "").startswith("application/json")
             body = answer.json() if json else {"error": answer.text}
         except (httpx.HTTPError, ValueError) as error:
-            raise UnavailableError(PART, str(error) or type(error).__name__) from error
+            raise UnavailableError(PART, in_words(error, PART)) from error
         if answer.is_error or body.get("status", "success") != "success":
             raise UnavailableError(PART, str(body.get("error") or f"HTTP {answer.status_code}"))
         return body.get("data")

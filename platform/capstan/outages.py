@@ -1,0 +1,92 @@
+"""Why a part did not answer, in words; what the vendor's library says of it goes to the log alone."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import socket
+import ssl
+from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
+
+_REFUSED = "the connection was refused: nothing listens there"
+_SILENT = "no answer in time"
+_BROKEN = "the connection broke before there was an answer"
+_UNKNOWN = "its name is not known to DNS"
+_UNROUTED = "there is no way to its address"
+_UNTRUSTED = "its certificate is not trusted"
+_NO_JSON = "its answer is no JSON"
+_UNEXPECTED = "its answer was not understood"
+_OTHER = "it did not answer as expected; the log says more"
+
+_BY_NUMBER = {
+    errno.ECONNREFUSED: _REFUSED,
+    errno.ECONNRESET: _BROKEN,
+    errno.EPIPE: _BROKEN,
+    errno.ETIMEDOUT: _SILENT,
+    errno.EHOSTUNREACH: _UNROUTED,
+    errno.ENETUNREACH: _UNROUTED,
+}
+_BY_NAME = (
+    ("NameResolution", _UNKNOWN),
+    ("Timeout", _SILENT),
+    ("RemoteProtocolError", _BROKEN),
+    ("ProtocolError", _BROKEN),
+    ("IncompleteRead", _BROKEN),
+    ("ReadError", _BROKEN),
+    ("WriteError", _BROKEN),
+)
+"""Parts of the names of HTTP libraries' errors, which carry no number."""
+_BY_TEXT = (
+    ("refused", _REFUSED),
+    ("Name or service not known", _UNKNOWN),
+    ("name resolution", _UNKNOWN),
+    ("timed out", _SILENT),
+    ("CERTIFICATE_VERIFY_FAILED", _UNTRUSTED),
+)
+"""What some libraries keep of a cause is but its text."""
+
+
+def in_words(error: BaseException, part: str, *, hide: str = "") -> str:
+    """Why the part did not answer, in words that name no library; the error itself is logged at level INFO.
+
+    hide: what must not stand in the log, as an address with a password.
+    """
+    text = str(error).replace(hide, "(hidden)") if hide else str(error)
+    logger.info("%s: %s: %s", part, type(error).__name__, text)
+    chain = list(_chain(error))
+    for one in chain:
+        if (words := _of(one)) is not None:
+            return words
+    for text, words in _BY_TEXT:
+        if any(text.lower() in str(one).lower() for one in chain):
+            return words
+    return _UNEXPECTED if isinstance(error, ValueError | TypeError | LookupError) else _OTHER
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        reason = getattr(error, "reason", None)
+        error = reason if isinstance(reason, BaseException) else error.__cause__ or error.__context__
+
+
+def _of(error: BaseException) -> str | None:
+    if isinstance(error, socket.gaierror):
+        return _UNKNOWN
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _UNTRUSTED
+    if isinstance(error, TimeoutError):
+        return _SILENT
+    if isinstance(error, json.JSONDecodeError):
+        return _NO_JSON
+    if isinstance(error, OSError) and error.errno in _BY_NUMBER:
+        return _BY_NUMBER[error.errno]
+    code = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(code, int):
+        return f"it answers with HTTP status {code}"
+    return next((words for name, words in _BY_NAME if name in type(error).__name__), None)
