@@ -217,11 +217,13 @@ def story(world: World) -> None:
     found = world.kube.get("ConfigMap", world.names.gateway, world.names.namespace)
     assert found is not None
     with world.load("old copy put back"):
+        time.sleep(1)
         world.apply(canary(V3, V1, 60, "r4"))
         obeyed = number(world)
         world.kube.patch("ConfigMap", world.names.gateway, world.names.namespace, {"data": found["data"]})
         world.report["old copy: seen"] = world.fleet.read_back() != canary(V3, V1, 60, "r4")
         world.apply(canary(V3, V1, 60, "r4"))
+        time.sleep(1)
     world.report["old copy: put back"] = world.fleet.read_back() == canary(V3, V1, 60, "r4")
     world.report["old copy: number goes on"] = number(world) > obeyed
 

@@ -25,7 +25,6 @@ spec:
     sources:
       - {name: flights, csv: {path: "data/flights-*.csv"}}
       - {name: weather, parquet: {path: data/weather}}
-      - {name: far, parquet: {path: "s3://bucket/far"}}
       - name: planes
         database: {table: planes, urlFrom: {secretKeyRef: {name: planes-db, key: url}}}
     query: select * from flights

@@ -73,17 +73,19 @@ def test_files_that_nobody_pushed_are_told_with_capstan_push(source: dict[str, o
 
 def _said_of(source: dict[str, object]) -> str:
     """What the reader of sources itself says when nothing is in the data volume."""
-    from capstan.data.sources import load_source
+    from capstan.data.sources import Reading, open_source
     from capstan.spec.data import Source
 
     try:
-        load_source(
+        reading = Reading(
             duckdb.connect(),
             Source.model_validate({"name": "rides", **source}),
             as_of=None,
             base_dir=Path(DATA_MOUNT),
             secrets=Path("/secrets"),
+            zone="UTC",
         )
+        open_source(reading)
     except CapstanError as error:
         return str(error)
     raise AssertionError("nothing was missing")
