@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from capstan.cli.stored import Stored, open_system, read_json
 from capstan.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from capstan.domain.feasibility import LossHistory
     from capstan.domain.quality import QualityRule
     from capstan.engine.changes import Change
@@ -49,6 +51,8 @@ def plan(
 
             require_one_machine(system)
         planned = _planned(system, place)
+        if not isinstance(place, Cluster):
+            planned = replace(planned, watched=_watch_planned(system, place.state.root / "secrets"))
     if json:
         print_json(asdict(planned))
     else:
@@ -76,6 +80,19 @@ class VerdictTime:
 
 
 @dataclass(frozen=True)
+class WatchPlanned:
+    """How often the monitor could judge a window, by the rows that are there."""
+
+    windows: int | None
+    """Whole windows in the data; None: the data could not be read."""
+    judged: int | None
+    """Of them with at least `monitoring.window.minRows` rows."""
+    message: str
+    problem: str | None
+    """What would go unseen, and what to write; None: nearly all windows could be judged."""
+
+
+@dataclass(frozen=True)
 class Planned:
     system: str
     is_new: bool
@@ -83,6 +100,8 @@ class Planned:
     changes: list[Change]
     consequences: list[str]
     verdicts: list[VerdictTime]
+    watched: WatchPlanned | None = None
+    """None: the data is in a cluster."""
 
 
 def _planned(system: MLSystem, place: Place) -> Planned:
@@ -102,6 +121,48 @@ def _planned(system: MLSystem, place: Place) -> Planned:
             else "page 127.0.0.1:7411 and gateway 127.0.0.1:7480, unless --page-port and --gateway-port say otherwise",
         ]
         return Planned(name, True, None, [], follows, _verdict_times(system, None))
+
+
+def _watch_planned(system: MLSystem, secrets: Path) -> WatchPlanned:
+    """What the file's own rows say; a table that cannot be read is told and stops nothing here."""
+    from capstan.data import extract
+    from capstan.errors import CapstanError
+    from capstan.monitoring.prospects import ENOUGH, prospect
+
+    window = system.spec.monitoring.window
+    try:
+        table = extract(system, as_of=None, labels_as_of=None, secrets=secrets)
+    except CapstanError as error:
+        return WatchPlanned(None, None, f"the data cannot be read: {error}", None)
+    times = table[system.spec.data.keys.time].to_numpy()
+    found = prospect(times, window.duration, window.min_rows)
+    length = _days(window.duration)
+    if not found.windows:
+        message = f"the data is shorter than one window of {length}"
+        return WatchPlanned(0, 0, message, None)
+    message = (
+        f"{found.judged} of {found.windows} windows of {length} have at least {window.min_rows:,} rows; "
+        f"the one in the middle has {found.rows:,}"
+    )
+    if found.judged >= ENOUGH * found.windows:
+        return WatchPlanned(found.windows, found.judged, message, None)
+    ways = []
+    if found.longer is not None:
+        ways.append(
+            f"duration: {found.longer // timedelta(hours=1)}h"
+            if found.longer % timedelta(days=1)
+            else f"duration: {found.longer.days}d"
+        )
+    if found.fewer is not None:
+        ways.append(f"minRows: {found.fewer}")
+    way = " or ".join(f"`monitoring: {{window: {{{one}}}}}`" for one in ways)
+    out_of = (
+        f"write {way}"
+        if ways
+        else "more rows are needed, or a minRows below 100, with which only coarse drift shows"
+    )
+    problem = f"drift and quality would go unseen in the other {found.windows - found.judged}; {out_of}"
+    return WatchPlanned(found.windows, found.judged, message, problem)
 
 
 def _history(stored: Stored, system: MLSystem) -> LossHistory | None:
@@ -239,6 +300,17 @@ def _print(planned: Planned) -> None:
         out.print(f"  [dim]{escape(verdict.basis)}[/dim]", soft_wrap=True)
         if verdict.problem:
             out.print(f"  [yellow]warning[/yellow] {escape(verdict.problem)}", soft_wrap=True)
+    if planned.watched is not None:
+        _print_watched(planned.watched)
+
+
+def _print_watched(watched: WatchPlanned) -> None:
+    from rich.markup import escape
+
+    out.print("what can be watched")
+    out.print(f"  {escape(watched.message)}", soft_wrap=True)
+    if watched.problem:
+        out.print(f"  [yellow]warning[/yellow] {escape(watched.problem)}", soft_wrap=True)
 
 
 def _line(change: Change) -> str:

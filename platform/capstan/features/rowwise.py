@@ -29,8 +29,18 @@ def compile_row(transform: FeatureTransform) -> Callable[[Row], Floats]:
     """
     names: dict[str, Any] = {"array": np.array, "float64": np.float64}
     lines = _row_lines(transform, names)
-    outputs = ", ".join(f"x{index}" for index in range(transform.n_features_out_))
-    source = "\n".join(["def row_of(row):", *lines, f" return array(({outputs},), dtype=float64)"])
+    hot = _hot_features(transform)
+    outputs = [f"x{index}" for index in _plain_outputs(transform)]
+    if hot:
+        # One place of many: a tuple of all of them would be as long as there are categories.
+        names["zeros"] = np.zeros
+        lines.append(f" found = zeros({transform.n_features_out_})")
+        lines += [f" found[{name[1:]}] = {name}" for name in outputs]
+        lines += [f" found[{begin} + h{index}] = 1.0" for index, begin, _ in hot]
+        lines.append(" return found")
+    else:
+        lines.append(f" return array(({', '.join(outputs)},), dtype=float64)")
+    source = "\n".join(["def row_of(row):", *lines])
     compiled: Callable[[Row], Floats] = _define(source, names)["row_of"]
     return compiled
 
@@ -70,13 +80,18 @@ def _compile_model(transform: FeatureTransform, model: Any) -> Callable[[Row], A
         constant = float(model.predict_proba(np.zeros((1, transform.n_features_out_)))[0, -1])
         return lambda row: constant  # noqa: ARG005 — whatever the row
     if kind == "HistGradientBoostingClassifier":
-        trees = compile_trees(model)
+        trees = compile_trees(model, _hot_inputs(transform))
         body = _tree_lines(trees, transform, names)
         source = "\n".join([*trees.functions, "def predict(row):", *body, " return probability(total)"])
     elif kind == "LogisticRegression" and len(model.classes_) == 2:
-        terms = [f"{weight!r} * x{index}" for index, weight in enumerate(model.coef_[0].tolist())]
+        weights = model.coef_[0].tolist()
+        terms = {output: f"{weights[output]!r} * x{output}" for output in _plain_outputs(transform)}
+        for index, begin, size in _hot_features(transform):
+            # Of a category's columns one is 1 and the others add nothing.
+            names[f"weights{index}"] = weights[begin : begin + size]
+            terms[begin] = f"weights{index}[h{index}]"
         total = f" total = {float(model.intercept_[0])!r}"
-        sums = [f" total += {term}" for term in terms]
+        sums = [f" total += {terms[output]}" for output in sorted(terms)]
         body = [*_row_lines(transform, names), total, *sums]
         source = "\n".join(["def predict(row):", *body, " return probability(total)"])
     else:
@@ -93,8 +108,42 @@ def _tree_lines(trees: BoostedTrees, transform: FeatureTransform, names: dict[st
     return [*lines, f" total = {trees.baseline!r}", *(f" {call}" for call in trees.calls)]
 
 
+def _hot_features(transform: FeatureTransform) -> list[tuple[int, int, int]]:
+    """Each one-hot feature: its number, its first output and how many it has."""
+    found, output = [], 0
+    for index, feature in enumerate(transform.features_):
+        size = len(feature.names)
+        if isinstance(feature, FittedCategorical) and feature.settings.encode == "OneHot":
+            found.append((index, output, size))
+        output += size
+    return found
+
+
+def _plain_outputs(transform: FeatureTransform) -> list[int]:
+    """Outputs of all other features."""
+    hot = {begin: size for _, begin, size in _hot_features(transform)}
+    found, output = [], 0
+    while output < transform.n_features_out_:
+        if output not in hot:
+            found.append(output)
+        output += hot.get(output, 1)
+    return found
+
+
+def _hot_inputs(transform: FeatureTransform) -> dict[int, tuple[str, str]]:
+    """Output column of a one-hot feature -> the variable with the row's code, and whether the column is 1."""
+    return {
+        begin + code: (f"h{index}", f"(h{index} == {code})")
+        for index, begin, size in _hot_features(transform)
+        for code in range(size)
+    }
+
+
 def _row_lines(transform: FeatureTransform, names: dict[str, Any]) -> list[str]:
-    """Source that sets x0, x1, … from `row`; what it needs besides is put into `names`."""
+    """Source that sets x0, x1, … from `row`, and h0, h1, … to the codes of one-hot features.
+
+    What it needs besides is put into `names`.
+    """
     names |= {"number": number, "copysign": math.copysign, "log1p": np.log1p, "bisect_right": bisect_right}
     lines = [" get = row.get"]
     output = 0
@@ -146,11 +195,8 @@ def _categorical_lines(
         table: dict[str | None, Any] = {text: float(code) for text, code in feature.table.items()}
         names[f"code{index}"] = _Codes(table, float(other), feature.type)
         return [f" x{output} = code{index}[v]"]
-    rows = [tuple(1.0 if at == code else 0.0 for at in range(other + 1)) for code in range(other + 1)]
-    table = {text: rows[code] for text, code in feature.table.items()}
-    names[f"code{index}"] = _Codes(table, rows[other], feature.type)
-    target = ", ".join(f"x{output + at}" for at in range(other + 1))
-    return [f" {target}, = code{index}[v]"]
+    names[f"code{index}"] = _Codes(dict(feature.table), other, feature.type)
+    return [f" h{index} = code{index}[v]"]
 
 
 def _probability(total: float) -> float:

@@ -34,6 +34,14 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         blocks = [feature.transform(column_of(table, feature.settings.column)) for feature in self.features_]
         return np.concatenate(blocks, axis=1)
 
+    def batch_rows(self, memory: int) -> int:
+        """How many rows have a matrix of at most so many bytes; at least one."""
+        return max(1, memory // (8 * self.n_features_out_))
+
+    def widest(self) -> Fitted:
+        """The feature with the most outputs."""
+        return max(self.features_, key=lambda feature: len(feature.names))
+
     def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[np.object_]:  # noqa: ARG002
         return np.array([name for feature in self.features_ for name in feature.names], dtype=object)
 

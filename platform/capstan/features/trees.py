@@ -7,7 +7,7 @@ bit by bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +35,12 @@ class BoostedTrees:
     """Output column -> its code -> the category that the trees split on; absent codes are -1, unknown."""
 
 
-def compile_trees(model: Any) -> BoostedTrees:
-    """The trees of a fitted binary HistGradientBoostingClassifier; raises CannotCompileError."""
+def compile_trees(model: Any, given: Mapping[int, tuple[str, str]] | None = None) -> BoostedTrees:
+    """The trees of a fitted binary HistGradientBoostingClassifier; raises CannotCompileError.
+
+    `given` says of columns that are no variable of their own which variable they come from, and by what expression;
+    all others are x0, x1, … by their number.
+    """
     if model.n_trees_per_iteration_ != 1:
         raise CannotCompileError("more than two classes")
     predictors = [iteration[0] for iteration in model._predictors]
@@ -45,8 +49,17 @@ def compile_trees(model: Any) -> BoostedTrees:
     ):
         raise CannotCompileError("the trees are too large")
     original, ranks, known = _inputs(model)
-    variables = [f"c{column}" if column in ranks else f"x{column}" for column in original]
-    arguments = ", ".join(dict.fromkeys(variables))
+    given = given or {}
+    plain = [f"c{column}" if column in ranks else f"x{column}" for column in original]
+    variables = [
+        given[column][1] if column in given else name for column, name in zip(original, plain, strict=True)
+    ]
+    arguments = ", ".join(
+        dict.fromkeys(
+            given[column][0] if column in given else name
+            for column, name in zip(original, plain, strict=True)
+        )
+    )
     functions: list[str] = []
     calls: list[str] = []
     for chunk in _chunks(predictors):

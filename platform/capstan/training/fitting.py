@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from capstan.errors import InvalidDataError
+from capstan.features.columns import counts
+from capstan.features.encoders import CategoricalSettings, FittedCategorical
 from capstan.features.transform import FeatureTransform, build_transform
 from capstan.spec.features import Feature
 from capstan.spec.training import Candidate
@@ -19,6 +21,10 @@ from capstan.training.soundness import sound_probabilities
 if TYPE_CHECKING:
     import pyarrow as pa
 
+MATRIX_SHARE = 0.4
+"""Of the memory of machine or container; models make copies of what they learn from."""
+BATCH_BYTES = 512 * 2**20
+"""Matrices for predictions are made in parts that are no larger."""
 Score = Callable[[Booleans, Floats], float]
 """Truth and probabilities -> a number; higher is better."""
 
@@ -81,7 +87,9 @@ def fit_candidate(
     noted += _constant(table, features)
     with threadpool_limits(threads), warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
-        matrix = transform.fit(table).transform(table)
+        transform.fit(table)
+        _require_room(transform, table)
+        matrix = transform.transform(table)
         if not np.isfinite(matrix).all():
             raise InvalidDataError("features: the transform gave a value that is not finite")
         categorical = transform.categorical_mask_
@@ -150,9 +158,42 @@ def predict(pipeline: Any, table: pa.Table, *, threads: int = 1) -> Floats:
     """Probability of the positive class for each row; raises InvalidDataError for what is no probability."""
     from threadpoolctl import threadpool_limits
 
+    transform = pipeline.steps[0][1]
+    rows = table.num_rows
+    if isinstance(transform, FeatureTransform):
+        rows = transform.batch_rows(BATCH_BYTES)
+    parts = [table.slice(begin, rows) for begin in range(0, table.num_rows, max(1, rows))] or [table]
     with threadpool_limits(threads):
-        probability: Floats = sound_probabilities(pipeline.predict_proba(table), table.num_rows)[:, -1]
+        found = [sound_probabilities(pipeline.predict_proba(part), part.num_rows)[:, -1] for part in parts]
+    probability: Floats = np.concatenate(found)
     return probability
+
+
+def _require_room(transform: FeatureTransform, table: pa.Table) -> None:
+    """A matrix of all rows and outputs must fit into memory; one-hot of many categories may not."""
+    from capstan.data.memory import machine_memory
+
+    outputs, machine = transform.n_features_out_, machine_memory()
+    needed, room = 8 * table.num_rows * outputs, int(MATRIX_SHARE * machine)
+    if needed <= room:
+        return
+    feature = transform.widest()
+    settings = feature.settings
+    story = (
+        f"features: {table.num_rows:,} rows x {outputs:,} columns are a matrix of {needed / 2**30:.1f} GiB, and "
+        f"{room / 2**30:.1f} GiB ({MATRIX_SHARE:.0%} of the memory) are there for it"
+    )
+    if not isinstance(settings, CategoricalSettings) or not isinstance(feature, FittedCategorical):
+        raise InvalidDataError(f"{story}; take fewer features, or a shorter training.window")
+    kept = max(1, room // (8 * table.num_rows) - (outputs - len(feature.names)) - 1)
+    counted = counts(table[settings.column], feature.type)
+    frequent = sorted(counted.values(), reverse=True)
+    least = frequent[min(kept, len(frequent) - 1)] + 1
+    raise InvalidDataError(
+        f"{story}; {settings.name} alone has {len(feature.categories):,} categories, each a column: set "
+        f"`encode: Integer` (one column, for gradientBoosting), or `minFrequency: {least}`, which keeps the "
+        f"{sum(count >= least for count in frequent):,} most frequent"
+    )
 
 
 def _pipeline(transform: FeatureTransform, model: Any) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,3 +116,51 @@ def test_deadline_that_history_cannot_meet_is_a_warning_with_ways_out() -> None:
 def test_plan_changes_nothing(serving, planned) -> None:
     planned(serving, lambda spec: spec["retraining"].update(cooldown="7d"))
     assert json.loads(serving.run("status", "--json").stdout)["generation"] == 1
+
+
+def small_traffic(folder, per_week: int) -> Path:
+    """A file beside a table with so many rows a week for 19 weeks."""
+    start, step = datetime(2026, 1, 1, tzinfo=UTC), timedelta(days=7) / per_week
+    moments = [(start + n * step).isoformat() for n in range(19 * per_week + 2)]
+    lines = [f"c{n},{at},{n % 5},{n % 2 == 0},{at}" for n, at in enumerate(moments)]
+    (folder / "rows.csv").write_text("\n".join(["id,seen_at,value,churned,known_at", *lines, ""]))
+    document = {
+        "apiVersion": "capstan.dev/v1alpha1",
+        "kind": "MLSystem",
+        "metadata": {"name": "small"},
+        "spec": {
+            "objective": {"task": "BinaryClassification", "target": "churned"},
+            "data": {
+                "sources": [{"name": "rows", "csv": {"path": "rows.csv", "timeColumn": "seen_at"}}],
+                "keys": {"id": "id", "time": "seen_at"},
+                "label": {"column": "churned", "availableAt": "known_at", "maximumDelay": "1d"},
+            },
+            "features": [{"name": "value", "numeric": {}}],
+            "training": {"candidates": [{"name": "linear", "logisticRegression": {}}]},
+        },
+    }
+    file = folder / "system.yaml"
+    file.write_text(json.dumps(document))
+    return file
+
+
+def test_windows_that_could_never_be_judged_are_told_with_what_to_write(machine, tmp_path) -> None:
+    result = machine.run("plan", str(small_traffic(tmp_path, 672)))
+    told = " ".join(result.output.split())
+    assert "0 of 19 windows of 7 days have at least 1,000 rows; the one in the middle has 672" in told
+    assert "would go unseen in the other 19" in told
+    assert "`monitoring: {window: {duration: 14d}}` or `monitoring: {window: {minRows: 650}}`" in told
+
+
+def test_windows_with_enough_rows_need_no_warning(machine, tmp_path) -> None:
+    file = small_traffic(tmp_path, 1200)
+    watched = json.loads(machine.run("plan", str(file), "--json").stdout)["watched"]
+    assert (watched["windows"], watched["judged"], watched["problem"]) == (19, 19, None)
+
+
+def test_a_table_that_is_not_there_is_told_and_the_plan_goes_on(machine, tmp_path) -> None:
+    file = small_traffic(tmp_path, 84)
+    (tmp_path / "rows.csv").unlink()
+    result = machine.run("plan", str(file))
+    assert "the data cannot be read" in result.output
+    assert "small: would be created" in result.output

@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Mapping
 from typing import Any
 
@@ -276,3 +277,66 @@ def test_the_same_transform_pickles_to_the_same_bytes() -> None:
     joblib.dump(TRANSFORM, first)
     joblib.dump(build_transform(FEATURES).fit(as_columns(TRAINING, TRANSFORM.columns)), second)
     assert first.getvalue() == second.getvalue()
+
+
+def hot(categories: int, rows: int) -> tuple[FeatureTransform, list[dict[str, object]]]:
+    """A fitted transform of one-hot columns, one of them with so many categories, beside numbers."""
+    table = [
+        {"shop": f"shop-{row % categories}", "n": float(row % 7), "kind": "abc"[row % 3]}
+        for row in range(rows)
+    ]
+    transform = FeatureTransform(
+        (
+            NumericSettings("n", "n", scale="ZScore"),
+            CategoricalSettings("shop", "shop"),
+            CategoricalSettings("kind", "kind"),
+        )
+    )
+    transform.fit(as_columns(table, transform.columns))
+    return transform, table
+
+
+def test_forty_thousand_categories_compile_in_little_memory_and_run_in_microseconds() -> None:
+    transform, table = hot(40_000, 40_000)
+    model = LogisticRegression()
+    rng = np.random.default_rng(3)
+    model.classes_, model.intercept_ = np.array([False, True]), np.array([0.25])
+    model.coef_ = rng.normal(size=(1, transform.n_features_out_))
+    model.n_features_in_ = transform.n_features_out_
+    pipeline = Pipeline([("transform", transform), ("model", model)])
+    tracemalloc.start()
+    predict, row_of = compile_predict(pipeline), compile_row(transform)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * 2**20
+    rows = [*table[:20], *table[-20:], {"shop": "never seen"}, {}]
+    columns = as_columns(rows, transform.columns)
+    assert np.array([row_of(row) for row in rows]).tobytes() == transform.transform(columns).tobytes()
+    np.testing.assert_allclose(
+        [predict(row) for row in rows], pipeline.predict_proba(columns)[:, 1], rtol=1e-12, atol=1e-14
+    )
+    started = time.process_time()
+    for row in table[:1000]:
+        predict(row)
+    assert (time.process_time() - started) / 1000 < 100e-6
+
+
+def test_trees_split_on_one_hot_columns_as_in_a_table() -> None:
+    transform, table = hot(60, 3000)
+    matrix = transform.transform(as_columns(table, transform.columns))
+    truth = np.array([hash_of(row) for row in table])
+    model = HistGradientBoostingClassifier(max_iter=30, random_state=0, early_stopping=False).fit(
+        matrix, truth
+    )
+    predict = compile_predict(Pipeline([("transform", transform), ("model", model)]))
+    rows = [*table[:200], {"shop": "never seen", "n": 1.0}, {}]
+    wanted = model.predict_proba(transform.transform(as_columns(rows, transform.columns)))[:, 1]
+    np.testing.assert_allclose([predict(row) for row in rows], wanted, rtol=1e-12)
+    # Nearly all trees ask for single shops, and the truth follows from them.
+    assert {value > 0.5 for value in wanted} == {True, False}
+    assert sum(len(iteration[0].nodes) for iteration in model._predictors) > 300
+
+
+def hash_of(row: Mapping[str, object]) -> bool:
+    """A truth that needs several one-hot columns."""
+    return int(str(row["shop"]).removeprefix("shop-")) % 5 < 2 or row["kind"] == "a"

@@ -235,3 +235,20 @@ def test_a_fit_that_does_not_converge_says_so(tmp_path: Path) -> None:
     with importable(tmp_path):
         found = fit(candidate(custom={"factory": "theirs:make"}))
     assert any(one.startswith("one: ConvergenceWarning: lbfgs failed to converge") for one in found.warnings)
+
+
+def test_a_matrix_that_does_not_fit_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the rows are of two shops; the others are of one each."""
+    shops = ["big" if row % 4 == 0 else "large" if row % 4 == 2 else f"shop-{row}" for row in range(4000)]
+    table = pa.table({"shop": shops, "late": [row % 2 == 0 for row in range(4000)]})
+    features = [Feature.model_validate({"name": "shop", "categorical": {}})]
+    candidate = Candidate.model_validate({"name": "linear", "logisticRegression": {}})
+    monkeypatch.setattr("capstan.data.memory.machine_memory", lambda: 16 * 2**20)
+    with pytest.raises(InvalidDataError) as refused:
+        fit_candidate(candidate, features, Cases.of(table, "late"), None, seed=0, score=lambda *_: 0.0)
+    told = str(refused.value)
+    assert "4,000 rows x 2,003 columns" in told
+    assert "shop alone has 2,002 categories" in told
+    assert "`minFrequency: 2`, which keeps the 2 most frequent" in told
+    features = [Feature.model_validate({"name": "shop", "categorical": {"minFrequency": 2}})]
+    fit_candidate(candidate, features, Cases.of(table, "late"), None, seed=0, score=lambda *_: 0.0)

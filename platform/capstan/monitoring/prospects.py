@@ -1,0 +1,69 @@
+"""How often the windows of a file could be judged, had its own rows come as requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+ENOUGH = 0.9
+"""Share of windows that should have a verdict."""
+LEAST_ROWS = 100
+"""With fewer rows only coarse drift can be told from chance, so that less is never proposed."""
+MOST_WINDOWS_IN_ONE = 12
+"""A proposed window is at most so many of the file's."""
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What the windows of a file would have had."""
+
+    windows: int
+    """Whole windows in the data."""
+    judged: int
+    """With at least `minRows` rows."""
+    rows: int
+    """Of the window in the middle."""
+    longer: timedelta | None
+    """The shortest multiple of the window in which nine of ten have `minRows`; None: none, or not needed."""
+    fewer: int | None
+    """`minRows` that nine of ten windows of the file's length have; None: too few rows for that, or not needed."""
+
+
+def prospect(times: NDArray[np.datetime64], window: timedelta, min_rows: int) -> Prospect:
+    """From the moments of rows, in any order."""
+    moments = np.sort(times.astype("datetime64[us]").astype(np.int64))
+    counts = _rows_per_window(moments, window)
+    judged = int((counts >= min_rows).sum())
+    middle = int(np.median(counts)) if len(counts) else 0
+    if len(counts) and judged >= ENOUGH * len(counts):
+        return Prospect(len(counts), judged, middle, None, None)
+    longer = next(
+        (
+            window * times_longer
+            for times_longer in range(2, MOST_WINDOWS_IN_ONE + 1)
+            if _usual(_rows_per_window(moments, window * times_longer)) >= min_rows
+        ),
+        None,
+    )
+    usual = _usual(counts)
+    step = 50 if usual < 1000 else 100
+    fewer = usual // step * step
+    return Prospect(len(counts), judged, middle, longer, fewer if fewer >= LEAST_ROWS else None)
+
+
+def _rows_per_window(moments: NDArray[np.int64], window: timedelta) -> NDArray[np.int64]:
+    """Rows of each whole window, counted back from the newest row."""
+    length = window // timedelta(microseconds=1)
+    if not len(moments):
+        return np.empty(0, dtype=np.int64)
+    whole = int((moments[-1] - moments[0] + 1) // length)
+    number = (moments[-1] - moments) // length
+    return np.bincount(number[number < whole], minlength=whole).astype(np.int64)
+
+
+def _usual(counts: NDArray[np.int64]) -> int:
+    """What nine of ten windows have at least; 0 without a window."""
+    return int(np.quantile(counts, 1 - ENOUGH, method="lower")) if len(counts) else 0
