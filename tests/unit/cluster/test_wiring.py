@@ -1,0 +1,103 @@
+"""Claims about the Secrets of a system as its wiring makes them, and as its pods refer to them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster.toy_versions import toy_system
+
+from capstan.adapters.kube_client import Object
+from capstan.adapters.memory_kube import MemoryKube
+from capstan.cluster.settings import ClusterSettings
+from capstan.cluster.wiring import ClusterSystem, ClusterWiring
+from capstan.domain.versions import Digest, ModelVersion, RunName, VersionName
+
+DOCUMENT = {"metadata": {"name": "toy", "namespace": "team", "uid": "uid-of-toy"}}
+STORAGE = "s3://capstan/artifacts?endpoint_override=object-storage.capstan-system.svc:9000&scheme=http"
+V1 = ModelVersion(
+    VersionName("v1"),
+    Digest(f"sha256:{'a' * 64}"),
+    RunName("run-1"),
+    "toy:0123",
+    datetime(2026, 3, 1, tzinfo=UTC),
+)
+
+
+class Keys:
+    """What the operator has mounted."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.write("master", "m" * 32)
+        self.write("AWS_ACCESS_KEY_ID", "id")
+        self.write("AWS_SECRET_ACCESS_KEY", "key")
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text)
+
+    def wire(self, kube: MemoryKube) -> ClusterSystem:
+        """As an operator that starts with these keys."""
+        settings = ClusterSettings(
+            artifacts=STORAGE, artifact_keys=self.folder, master_key=self.folder / "master"
+        )
+        return ClusterWiring(kube, settings).wire(toy_system(), copy.deepcopy(DOCUMENT))
+
+
+@pytest.fixture
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keys:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "of the test")
+    return Keys(tmp_path)
+
+
+def made(system: ClusterSystem) -> dict[str, Object]:
+    return {one["metadata"]["name"]: one for one in system.documents() if one["kind"] == "Secret"}
+
+
+def asked_for(node: Any) -> Iterator[str]:
+    """Names of Secrets that containers and volumes refer to."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key == "secretName":
+                yield value
+            elif key in ("secretRef", "secretKeyRef"):
+                yield value["name"]
+            else:
+                yield from asked_for(value)
+    elif isinstance(node, list):
+        for item in node:
+            yield from asked_for(item)
+
+
+def test_every_secret_that_a_pod_refers_to_is_made_under_that_name(keys: Keys) -> None:
+    kube = MemoryKube(without=("SeldonDeployment",))
+    system = keys.wire(kube)
+    system.serving.deploy(V1)
+    names = {name for one in (*system.documents(), *kube.list("Deployment")) for name in asked_for(one)}
+    assert names == set(made(system))
+    assert len(names) == 2
+    assert all(one["immutable"] for one in made(system).values())
+
+
+def test_an_operator_that_starts_again_refers_to_the_same_secrets(keys: Keys) -> None:
+    kube = MemoryKube(without=("SeldonDeployment",))
+    assert made(keys.wire(kube)) == made(keys.wire(kube))
+
+
+@pytest.mark.parametrize("key", ["master", "AWS_SECRET_ACCESS_KEY"])
+def test_other_keys_are_in_another_secret_and_the_pods_move_to_it(keys: Keys, key: str) -> None:
+    kube = MemoryKube(without=("SeldonDeployment",))
+    before = keys.wire(kube)
+    before.serving.deploy(V1)
+    keys.write(key, "n" * 32)
+    after = keys.wire(kube)
+    after.settle()
+    new = set(made(after)) - set(made(before))
+    assert new
+    names = {name for one in (*after.documents(), *kube.list("Deployment")) for name in asked_for(one)}
+    assert names == set(made(after))
