@@ -1,25 +1,38 @@
-"""`capstan validate`: all mistakes of a file at once."""
+"""`capstan validate`: all mistakes of a file at once, and of its data where it is asked to look."""
 
 from __future__ import annotations
 
 import json
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from capstan.errors import InvalidSpecError, Mistake
 
+if TYPE_CHECKING:
+    from capstan.data.inspection import Inspection
+    from capstan.spec import MLSystem
+    from capstan.spec.location import Document, Location
+
 app = typer.Typer()
+
+_FIELD = re.compile(r"((?:data|features|training)[\w.]*): (.*)", re.DOTALL)
+_SHOWN_COLUMNS = 40
 
 
 @app.command(
-    epilog="Example: capstan validate examples/flight-delays/system.yaml",
+    epilog="Example: capstan validate --data examples/flight-delays/system.yaml",
 )
 def validate(
     file: Annotated[Path, typer.Argument(help="The system's file.", show_default=False)],
     data: Annotated[
-        bool, typer.Option("--data", help="Also check that the data and modules it names are there.")
+        bool,
+        typer.Option(
+            "--data", help="Also read the data as a training would, and tell what is in it and what is wrong."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:
@@ -32,38 +45,110 @@ def validate(
 
     mistakes: list[Mistake] = []
     name = None
+    found: Inspection | None = None
     try:
         system = load(file)
         name = system.metadata.name
-        if data and (findings := missing_files(system)):
+        if data:
             lines = read_document(file.read_bytes())
             mistakes = [
-                Mistake(path_text(found.location), found.message, lines.line_of(found.location))
-                for found in findings
+                Mistake(path_text(finding.location), finding.message, lines.line_of(finding.location))
+                for finding in missing_files(system)
             ]
+            if not mistakes:
+                from capstan.data.inspection import inspect_data
+
+                found = inspect_data(system, now=datetime.now(UTC))
+                mistakes = [_mistake(problem, system, lines) for problem in found.problems]
     except InvalidSpecError as error:
         mistakes = error.mistakes
     if as_json:
-        typer.echo(
-            json.dumps(
-                {
-                    "file": str(file),
-                    "valid": not mistakes,
-                    "system": name,
-                    "mistakes": [
-                        {"line": mistake.line, "path": mistake.path, "message": mistake.message}
-                        for mistake in mistakes
-                    ],
-                },
-                indent=2,
-            )
-        )
-    elif mistakes:
+        document: dict[str, Any] = {
+            "file": str(file),
+            "valid": not mistakes,
+            "system": name,
+            "mistakes": [
+                {"line": mistake.line, "path": mistake.path, "message": mistake.message}
+                for mistake in mistakes
+            ],
+        }
+        if found is not None:
+            document["data"] = _as_json(found)
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        if found is not None:
+            _print_found(found)
         for mistake in mistakes:
             place = f"{file}:{mistake.line}" if mistake.line is not None else f"{file}"
             typer.echo(f"{place}: {mistake.path}: {mistake.message}")
-        typer.echo(f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}", err=True)
-    else:
-        typer.echo(f"{file}: {name} is valid")
+        if mistakes:
+            typer.echo(f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}", err=True)
+        else:
+            typer.echo(f"{file}: {name} is valid")
     if mistakes:
         raise typer.Exit(1)
+
+
+def _mistake(problem: str, system: MLSystem, lines: Document) -> Mistake:
+    matched = _FIELD.fullmatch(problem)
+    if matched is None:
+        return Mistake("data", problem)
+    path, message = matched.groups()
+    return Mistake(path, message, lines.line_of(_location(path, system)))
+
+
+def _location(path: str, system: MLSystem) -> Location:
+    """Where the field stands in the file; a source is named by its name and not by its place."""
+    parts = path.split(".")
+    names = [source.name for source in system.spec.data.sources]
+    if parts[:2] == ["data", "sources"] and len(parts) > 2 and parts[2] in names:
+        return ("spec", "data", "sources", names.index(parts[2]))
+    return ("spec", *parts)
+
+
+def _as_json(found: Inspection) -> dict[str, Any]:
+    return {
+        "sources": [
+            {"name": source.name, "columns": source.columns, "types": dict(source.types)}
+            for source in found.sources
+        ],
+        "rows": found.rows,
+        "columns": None if found.columns is None else dict(found.columns),
+        "newest": None if found.newest is None else found.newest.isoformat(),
+        "ageSeconds": None if found.age is None else round(found.age.total_seconds()),
+        "parts": [
+            {
+                "name": part.name,
+                "start": part.start.isoformat(),
+                "end": part.end.isoformat(),
+                "labels": part.rows,
+                "positives": part.positives,
+                "withoutLabel": part.unlabelled,
+            }
+            for part in found.parts
+        ],
+        "warnings": list(found.warnings),
+    }
+
+
+def _print_found(found: Inspection) -> None:
+    from capstan.spec.units import format_duration
+
+    for source in found.sources:
+        shown = [f"{column} {kind}" for column, kind in list(source.types.items())[:_SHOWN_COLUMNS]]
+        more = f", and {source.columns - len(shown)} more" if source.columns > len(shown) else ""
+        typer.echo(f"{source.name}: {source.columns} columns: {', '.join(shown)}{more}")
+    if found.columns is not None:
+        typer.echo(f"query: {found.rows:,} cases: {', '.join(f'{n} {k}' for n, k in found.columns.items())}")
+    if found.newest is not None and found.age is not None:
+        typer.echo(
+            f"newest case: {found.newest:%Y-%m-%d %H:%M} UTC, {format_duration(_in_minutes(found.age))} ago"
+        )
+    for part in found.parts:
+        typer.echo(str(part))
+    for warning in found.warnings:
+        typer.echo(f"warning: {warning}")
+
+
+def _in_minutes(age: timedelta) -> timedelta:
+    return timedelta(minutes=max(0, age // timedelta(minutes=1)))

@@ -110,7 +110,9 @@ def _named(system: MLSystem) -> Iterator[tuple[Location, str]]:
 
 
 def _files(base: Path, name: str) -> Iterator[Path]:
-    roots = sorted(base.glob(name)) if any(character in name for character in _GLOB) else [base / name]
+    # A name that exists is no pattern, whatever characters it has.
+    is_pattern = any(character in name for character in _GLOB) and not (base / name).exists()
+    roots = sorted(base.glob(name)) if is_pattern else [base / name]
     for root in roots:
         if root.is_file():
             yield root

@@ -61,8 +61,7 @@ def extract(
     `labels_as_of=None` all labels; `start <= time < end` narrows further. Times without offset are of the file's zone.
     Beyond `memory` bytes DuckDB spills to disk; without it, of what `table_memory` says.
     """
-    if secrets is None:
-        secrets = Path(os.environ.get(SECRETS, ".capstan/secrets"))
+    secrets = secrets or secrets_folder()
     if memory is None:
         memory = table_memory(system.spec.training.resources)
     data = system.spec.data
@@ -92,6 +91,11 @@ def extract(
             f"data.query: gives no row{until}; correct the join, the sources' timeColumn or the time asked for"
         )
     return table
+
+
+def secrets_folder() -> Path:
+    """Where secrets lie if nobody says otherwise."""
+    return Path(os.environ.get(SECRETS, ".capstan/secrets"))
 
 
 def trainable(table: pa.Table, as_of: datetime | None, system: MLSystem) -> pa.Table:

@@ -80,7 +80,21 @@ def explained(error: ErrorDetails, data: Any) -> str:
 
 def grammar_errors(error: ValidationError) -> Sequence[ErrorDetails]:
     """The errors that a person can act on."""
-    return [detail for detail in error.errors(include_url=False) if detail["type"] not in IGNORED]
+    return [
+        detail
+        for detail in error.errors(include_url=False)
+        if detail["type"] not in IGNORED and not _counts_only_valid_items(detail)
+    ]
+
+
+def _counts_only_valid_items(detail: ErrorDetails) -> bool:
+    """Whether a list is long enough as it was written: pydantic does not count items that are wrong themselves."""
+    written = detail["input"]
+    return (
+        detail["type"] == "too_short"
+        and isinstance(written, list | tuple)
+        and len(written) >= detail.get("ctx", {}).get("min_length", 0)
+    )
 
 
 def mistakes_of(error: ValidationError, written: type[BaseModel]) -> list[Mistake]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+
 from capstan.spec.finding import Finding
 from capstan.spec.location import Location
 from capstan.spec.system import MLSystem
@@ -17,8 +19,9 @@ def missing_files(system: MLSystem) -> list[Finding]:
         key = {"json_lines": "jsonLines"}.get(source.kind, source.kind)
         location: Location = ("spec", "data", "sources", index, key, "path")
         full = system.base_dir / path
-        if any(character in path for character in "*?["):
-            if not any(system.base_dir.glob(path)):
+        # A name that exists is no pattern, whatever characters it has.
+        if any(character in path for character in "*?[") and not full.exists():
+            if not any(glob.iglob(path, root_dir=system.base_dir, recursive=True)):
                 findings.append(
                     Finding(location, f"{path!r} matches no file in {system.base_dir}; check the path")
                 )

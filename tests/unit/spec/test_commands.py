@@ -65,7 +65,11 @@ def test_data_that_is_not_there_is_told_only_when_asked(tmp_path: Path, flights:
     (tmp_path / "data" / "weather").mkdir(parents=True)
     (tmp_path / "data" / "flights.csv").touch()
     (tmp_path / "mymodels.py").touch()
-    assert runner.invoke(app, ["validate", "--data", str(file)]).exit_code == 0
+    result = runner.invoke(app, ["validate", "--data", str(file)])
+    assert result.exit_code == 1
+    assert "is not there" not in result.stdout
+    assert f"{file}:9: data.sources.flights: {tmp_path}/data/flights.csv is empty" in result.stdout
+    assert "data.sources.weather: the folder" in result.stdout
 
 
 @pytest.mark.parametrize("written", ["data.split", "spec.data.split", "Data.Split", "data.split."])

@@ -237,3 +237,25 @@ def test_reading_json_does_not_import_a_yaml_reader() -> None:
         file.write(dumped)
         file.flush()
         subprocess.run([sys.executable, "-c", code, file.name], check=True, timeout=60)
+
+
+def test_a_wrong_key_never_makes_a_list_look_empty(flights: str) -> None:
+    for right, wrong in (
+        ("numeric:", "numerc:"),
+        ("- {name:", "- {nme:"),
+        ("csv:", "cvs:"),
+        ("logisticRegression:", "logisticRegresion:"),
+    ):
+        written = flights.replace(right, wrong)
+        assert written != flights, right
+        with pytest.raises(InvalidSpecError) as raised:
+            parse(written, base_dir=Path())
+        assert not [mistake for mistake in raised.value.mistakes if "0 items" in mistake.message]
+
+
+def test_an_empty_list_is_still_told_as_empty(flights: str) -> None:
+    system = parse(flights, base_dir=Path())
+    document = system.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    document["spec"]["features"] = []
+    with pytest.raises(InvalidSpecError, match="features: has 0 items; write 1 or more"):
+        parse(document, base_dir=Path())

@@ -1,0 +1,154 @@
+"""What a training would find in the data of a file today, all of it at once.
+
+All rows are read, as in a training: a sample would miss the one cell in the last line that makes a column text.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from capstan.data.checks import check_table
+from capstan.data.extraction import extract, secrets_folder
+from capstan.data.leakage import find_leaks
+from capstan.data.memory import table_memory
+from capstan.data.parts import Part, part_cases
+from capstan.data.sources import Reading, open_source
+from capstan.data.sql_errors import in_words
+from capstan.data.usage import plain_plans
+from capstan.data.workspace import workspace
+from capstan.errors import CapstanError
+from capstan.spec.system import MLSystem
+
+MOST_COLUMNS = 200
+"""Columns of a source whose types are shown; a wide table has no end of them."""
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class SourceFound:
+    """A source that could be opened."""
+
+    name: str
+    columns: int
+    types: Mapping[str, str]
+    """Column -> SQL type as the first rows show it, at most `MOST_COLUMNS`."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found; nothing is wrong if there are no problems."""
+
+    sources: tuple[SourceFound, ...]
+    rows: int = 0
+    """Cases that the query gives; 0 as well where it could not be run."""
+    columns: Mapping[str, str] | None = None
+    """Column of the cases -> its type; None where the query could not be run."""
+    newest: datetime | None = None
+    age: timedelta | None = None
+    """Of the newest case."""
+    parts: tuple[Part, ...] = ()
+    """Training, validation and test; empty where the cases could not be parted."""
+    problems: tuple[str, ...] = ()
+    """What a training would refuse; each names its field first."""
+    warnings: tuple[str, ...] = ()
+
+
+def inspect_data(system: MLSystem, *, now: datetime, secrets: Path | None = None) -> Inspection:
+    """Open the sources, run the query, and ask checks, leak search and split what they say of it."""
+    problems: list[str] = []
+    with _collected_warnings() as warnings:
+        sources = _sources(system, now, secrets or secrets_folder(), problems)
+        if problems:
+            return Inspection(sources, problems=tuple(problems), warnings=tuple(warnings))
+        cases = _tried(lambda: extract(system, as_of=now, labels_as_of=now, secrets=secrets), problems)
+        if cases is None:
+            return Inspection(sources, problems=tuple(problems), warnings=tuple(warnings))
+        report = check_table(cases, system, as_of=now)
+        problems += [f"data.checks: {violation}" for violation in report.violations]
+        leaks = _tried(lambda: find_leaks(cases, system, as_of=now), problems) or ()
+        problems += [f"features: {leak}" for leak in leaks if leak.is_certain]
+        warnings += [f"features: {leak}" for leak in leaks if not leak.is_certain]
+        parted = _tried(lambda: part_cases(cases, system, as_of=now), problems)
+        if parted is not None:
+            warnings += parted.warnings
+    return Inspection(
+        sources,
+        rows=cases.num_rows,
+        columns={field.name: str(field.type) for field in cases.schema},
+        newest=report.newest,
+        age=None if report.newest is None else now - report.newest,
+        parts=() if parted is None else (parted.training, parted.validation, parted.test),
+        problems=tuple(dict.fromkeys(problems)),
+        warnings=tuple(dict.fromkeys([*warnings, *_empty_columns(cases, system)])),
+    )
+
+
+def _empty_columns(cases: pa.Table, system: MLSystem) -> Iterator[str]:
+    for feature in system.spec.features:
+        values = cases[feature.column]
+        if values.null_count == len(values):
+            yield f"features: {feature.name!r}: no case has a value in column {feature.column!r}"
+        elif (
+            values.type == pa.string()
+            and feature.numeric is None
+            and pc.count_distinct(values).as_py() == len(values)
+        ):
+            yield f"features: {feature.name!r}: every case has another value in column {feature.column!r}, as an id has"
+
+
+def _sources(system: MLSystem, now: datetime, secrets: Path, problems: list[str]) -> tuple[SourceFound, ...]:
+    zone = system.spec.data.time_zone
+    memory = table_memory(system.spec.training.resources)
+    found = []
+    with workspace(threads=1, memory=memory, zone=zone) as connection, plain_plans(connection):
+        for source in system.spec.data.sources:
+            reading = Reading(connection, source, now, system.base_dir, secrets, zone)
+            opened = _tried(lambda reading=reading: _opened(reading), problems, reading.field)  # type: ignore[misc]
+            found += [opened] if opened is not None else []
+    return tuple(found)
+
+
+def _opened(reading: Reading) -> SourceFound:
+    reader = open_source(reading)
+    names = list(reader.columns)
+    return SourceFound(reading.source.name, len(names), reader.first_types(names[:MOST_COLUMNS]))
+
+
+def _tried(work: Callable[[], _Result], problems: list[str], field: str = "data") -> _Result | None:
+    """The result, or None and one more problem."""
+    try:
+        return work()
+    except CapstanError as error:
+        problems.append(str(error))
+    except duckdb.Error as error:
+        problems.append(f"{field}: cannot be read: {in_words(error)}")
+    except OSError as error:
+        problems.append(f"{field}: cannot be read: {error}")
+    return None
+
+
+@contextmanager
+def _collected_warnings() -> Iterator[list[str]]:
+    """What the reading of data warns of, kept from the terminal."""
+    found: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("capstan.data")
+    propagates = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagates

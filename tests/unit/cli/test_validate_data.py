@@ -1,0 +1,149 @@
+"""`capstan validate --data` reads what a training would read, and tells all at once."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from capstan.cli.main import app
+
+runner = CliRunner()
+SYSTEM = """\
+apiVersion: capstan.dev/v1alpha1
+kind: MLSystem
+metadata: {name: shop}
+spec:
+  objective: {task: BinaryClassification, target: late}
+  data:
+    sources:
+      - {name: orders, csv: {path: orders.csv, timeColumn: ordered}}
+      - {name: shops, csv: {path: shops.csv}}
+    query: select * from orders join shops using (shop)
+    keys: {id: id, time: ordered}
+    label: {column: late, availableAt: ordered, maximumDelay: 1d}
+    checks: [{column: price, max: 1000}]
+    split: {byTime: {validation: 3d, test: 3d}}
+  features: [{name: price, numeric: {}}, {name: town, categorical: {}}]
+  training: {candidates: [{name: linear, logisticRegression: {}}]}
+"""
+
+
+def write(folder: Path, **odd: Any) -> Path:
+    """A system over 400 orders of the last twenty days; `odd` maps `row_COLUMN` to another value."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    lines = ["id,ordered,shop,price,late"]
+    for index in range(400):
+        row = {
+            "id": f"o{index}",
+            "ordered": (now - timedelta(days=20) + timedelta(hours=1.1 * index)).isoformat(),
+            "shop": "ab"[index % 2],
+            "price": index % 7,
+            "late": str(index % 3 == 0).lower(),
+        }
+        row |= {
+            name.split("_")[1]: value for name, value in odd.items() if name.split("_")[0] == f"row{index}"
+        }
+        lines.append(",".join(map(str, row.values())))
+    (folder / "orders.csv").write_text("\n".join(lines) + "\n")
+    (folder / "shops.csv").write_text("shop,town,employees\na,north,3\nb,south,4\n")
+    (folder / "system.yaml").write_text(SYSTEM)
+    return folder / "system.yaml"
+
+
+def validated(file: Path) -> tuple[int, dict[str, Any]]:
+    result = runner.invoke(app, ["validate", "--data", "--json", str(file)])
+    return result.exit_code, json.loads(result.stdout)
+
+
+def test_columns_types_cases_parts_and_age_are_told(tmp_path: Path) -> None:
+    code, report = validated(write(tmp_path))
+    assert code == 0
+    assert report["valid"]
+    data = report["data"]
+    assert data["sources"][0]["name"] == "orders"
+    assert data["sources"][0]["types"]["price"] == "BIGINT"
+    assert data["sources"][1]["types"] == {"shop": "VARCHAR", "town": "VARCHAR", "employees": "BIGINT"}
+    assert data["rows"] == 400
+    assert data["columns"]["ordered"] == "timestamp[us, tz=UTC]"
+    assert [part["name"] for part in data["parts"]] == ["training", "validation", "test"]
+    assert sum(part["labels"] for part in data["parts"]) > 350
+    assert 0 < data["parts"][0]["positives"] < data["parts"][0]["labels"]
+    assert timedelta(days=1) < timedelta(seconds=data["ageSeconds"]) < timedelta(days=2)
+    text = runner.invoke(app, ["validate", "--data", str(tmp_path / "system.yaml")])
+    assert text.exit_code == 0
+    for words in (
+        "orders: 5 columns: id VARCHAR",
+        "query: 400 cases",
+        "newest case:",
+        "training (",
+        "shop is valid",
+    ):
+        assert words in text.stdout
+
+
+def test_without_the_option_no_data_is_read(tmp_path: Path) -> None:
+    file = write(tmp_path, row5_price="?")
+    result = runner.invoke(app, ["validate", "--json", str(file)])
+    assert result.exit_code == 0
+    assert "data" not in json.loads(result.stdout)
+
+
+def test_the_cell_in_the_last_line_that_makes_a_column_text_is_named(tmp_path: Path) -> None:
+    code, report = validated(write(tmp_path, row399_price="?"))
+    assert code == 1
+    (mistake,) = report["mistakes"]
+    assert mistake["path"] == "features"
+    assert f"{tmp_path}/orders.csv, line 401: '?'" in mistake["message"]
+    assert mistake["line"] == 15
+
+
+def test_every_broken_source_is_told_at_its_line(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    (tmp_path / "orders.csv").write_text("")
+    (tmp_path / "shops.csv").write_text("shop,town\na,b,c\n")
+    code, report = validated(file)
+    assert code == 1
+    assert [(each["path"], each["line"]) for each in report["mistakes"]] == [
+        ("data.sources.orders", 8),
+        ("data.sources.shops", 9),
+    ]
+    assert "is empty" in report["mistakes"][0]["message"]
+    assert "line 2: has more values than the 2 columns" in report["mistakes"][1]["message"]
+
+
+def test_broken_rules_leaks_and_parts_are_told_together(tmp_path: Path) -> None:
+    file = write(tmp_path, row5_price="5000")
+    text = file.read_text().replace("{name: town, categorical: {}}", "{name: leak, categorical: {}}")
+    text = text.replace("select * from orders", "select *, if(late, 'y', 'n') as leak from orders")
+    file.write_text(text.replace("validation: 3d, test: 3d", "validation: 30d, test: 3d"))
+    code, report = validated(file)
+    assert code == 1
+    told = {mistake["path"]: mistake["message"] for mistake in report["mistakes"]}
+    assert "is above the maximum 1000 (o5 has 5000)" in told["data.checks"]
+    assert "'leak'" in told["features"]
+    assert "part for training is empty" in told["data.split.byTime"]
+
+
+def test_a_broken_query_is_told_without_reading(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    file.write_text(file.read_text().replace("select * from orders", "select idd from orders"))
+    code, report = validated(file)
+    assert code == 1
+    (mistake,) = report["mistakes"]
+    assert mistake["path"] == "data.query"
+    assert '"idd" not found' in mistake["message"]
+    assert mistake["line"] == 10
+
+
+def test_local_times_that_clocks_made_unclear_are_warned_of(tmp_path: Path) -> None:
+    file = write(tmp_path, row0_ordered="2025-11-02 01:30:00")
+    file.write_text(file.read_text().replace("  data:\n", "  data:\n    timeZone: America/New_York\n"))
+    code, report = validated(file)
+    assert code == 0
+    (warning,) = [each for each in report["data"]["warnings"] if "2025-11-02 01:30:00" in each]
+    assert "data.sources.orders.timeColumn" in warning
+    assert "happened twice in America/New_York" in warning
