@@ -29,6 +29,7 @@ _EVENTS_SECONDS = 10.0
 _RESTARTS_BORNE = 1
 """A container that starts a third time crashes, whatever it does between two crashes."""
 _LONGEST = 500
+_LONGEST_CAUSE = 120
 _ENDED = ("Succeeded", "Failed")
 
 _NO_OBJECT = re.compile(r'(?P<kind>secret|configmap) "(?P<name>[^"]+)" not found', re.IGNORECASE)
@@ -102,7 +103,7 @@ class PodTroubles:
             # The kubelet takes turns between two words for one trouble.
             image = str(container.get("image") or "")
             return "ImagePullBackOff", (
-                f"the image {image} cannot be pulled ({_first_sentence(message) or reason}); correct its name in the "
+                f"the image {image} cannot be pulled ({_cause(message) or reason}); correct its name in the "
                 "chart's `images`, or name the Secret that opens the registry in images.pullSecrets"
             )
         if reason in _CONFIG:
@@ -183,10 +184,10 @@ def _containers(pod: Object) -> Iterator[Object]:
         yield from found
 
 
-def _first_sentence(message: str) -> str:
-    """The kubelet repeats itself behind colons; the end names the cause."""
-    text = " ".join(message.split())
-    return text if len(text) <= 200 else f"... {text[-196:]}"
+def _cause(message: str) -> str:
+    """The kubelet repeats itself behind colons; the end names the cause, such as `not found`."""
+    cause = " ".join(message.split()).rpartition(": ")[2]
+    return cause if len(cause) <= _LONGEST_CAUSE else f"... {cause[-_LONGEST_CAUSE:]}"
 
 
 def _shortened(text: str) -> str:

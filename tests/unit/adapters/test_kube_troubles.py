@@ -194,6 +194,17 @@ def test_the_reason_stays_the_same_while_the_kubelet_changes_its_words() -> None
     assert reasons == {"ImagePullBackOff"}
 
 
+def test_of_what_the_kubelet_says_about_an_image_the_cause_is_told() -> None:
+    said = (
+        'Back-off pulling image "x:1": ErrImagePull: failed to resolve reference "docker.io/library/x:1": failed to do '
+        'request: Head "http://127.0.0.1:9/v2/library/x/manifests/1": dial tcp 127.0.0.1:9: connect: connection refused'
+    )
+    (told,) = troubles(pod("gateway", **waiting("ImagePullBackOff", said)))
+    assert told.message.startswith(
+        "the image registry/capstan-python:1 cannot be pulled (connection refused); correct"
+    )
+
+
 def test_events_are_asked_for_seldom_while_a_pod_hangs() -> None:
     kube, now = MemoryKube(), [LATER]
     hung = pod("gateway", **waiting("ContainerCreating"))
