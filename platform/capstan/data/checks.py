@@ -9,11 +9,15 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from capstan.domain.payload_limits import LONGEST_ID, LONGEST_TEXT
 from capstan.errors import InvalidDataError
+from capstan.features.columns import codes, type_of
+from capstan.features.values import category
 from capstan.spec.data import Check
 from capstan.spec.system import MLSystem
 
 _SHOWN = 5
+_SHOWN_TEXT = 60
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ def check_table(
         violations += _broken(check, table[check.column], ids)
     violations += _duplicates(data.keys.id, ids)
     violations += _types(table, system)
+    violations += _lengths(table, system)
     newest = pc.max(table[data.keys.time]).as_py() if table.num_rows else None
     if table.num_rows < least_rows:
         violations.append(
@@ -111,10 +116,14 @@ def _broken(check: Check, values: pa.ChunkedArray, ids: pa.ChunkedArray) -> Iter
             high = pc.greater(plain, check.max)
             yield from _violation(check.column, f"is above the maximum {check.max:g}", high, values, ids)
     if check.allowed is not None:
-        allowed = pa.array(check.allowed, pa.string())
-        strange = pc.and_(pc.invert(pc.is_in(values.cast(pa.string()), allowed)), pc.is_valid(values))
+        kind = type_of(values)
+        allowed = {category(text, kind) for text in check.allowed} | {None}
+        strange = pa.chunked_array(
+            [pa.array(codes(values, lambda text: int(text not in allowed), kind) == 1)]
+        )
         shown = ", ".join(check.allowed[:20])
-        yield from _violation(check.column, f"is not allowed; allowed: {shown}", strange, values, ids)
+        rule = f"is not allowed; allowed: {shown}"
+        yield from _violation(check.column, rule, strange, values, ids)
 
 
 def _violation(
@@ -155,6 +164,19 @@ def _types(table: pa.Table, system: MLSystem) -> Iterator[Violation]:
                 f"is {kind}, but feature {feature.name!r} is numeric; make it categorical or cast it in data.query",
                 table.num_rows,
             )
+
+
+def _lengths(table: pa.Table, system: MLSystem) -> Iterator[Violation]:
+    """What is trained on must be servable: a request may hold no longer texts."""
+    keys = system.spec.data.keys
+    longest = {feature.column: LONGEST_TEXT for feature in system.spec.features}
+    longest |= {name: LONGEST_ID for name in (keys.id, keys.sticky_by) if name is not None}
+    for name, most in longest.items():
+        values = table[name]
+        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+            rule = f"is longer than the {most} characters that a request may hold; shorten it in data.query"
+            shown = pc.utf8_slice_codeunits(values, 0, _SHOWN_TEXT)
+            yield from _violation(name, rule, pc.greater(pc.utf8_length(values), most), shown, table[keys.id])
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -20,11 +20,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from capstan.data.lineage import Uses
 from capstan.data.memory import table_memory
 from capstan.data.moments import AWARE, LOCAL, TEXT, clock_changes, column_types, instant, moment
 from capstan.data.query import SourceTables
 from capstan.data.sources import Reading
-from capstan.data.text_types import quote
+from capstan.data.text_types import quote, typed
 from capstan.data.workspace import workspace
 from capstan.errors import InvalidDataError
 from capstan.spec.system import MLSystem
@@ -34,11 +35,11 @@ SECRETS = "CAPSTAN_SECRETS"
 """Environment variable with the folder of secrets, where no other is given."""
 _SHOWN = 5
 _LOG = logging.getLogger(__name__)
-_AS_DOUBLE = ("decimal", "hugeint", "uhugeint", "float", "bignum")
+_EXACT = ("decimal", "hugeint", "uhugeint", "bignum")
 _AS_TEXT = ("enum", "uuid", "time", "time with time zone")
 _AS_IT_IS = (
     *("tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint", "double"),
-    *("boolean", "varchar", "date", "null"),
+    *("boolean", "date", "null"),
 )
 """Ids of DuckDB's types."""
 
@@ -129,14 +130,14 @@ def _run_query(connection: duckdb.DuckDBPyConnection, system: MLSystem, tables: 
     data = system.spec.data
     query = data.query if data.query is not None else f"select * from {quote(data.sources[0].name)}"
     wanted = list(dict.fromkeys([*needed_columns(system), data.label.column, data.label.available_at]))
-    columns = tables.columns_of(query)
+    columns, uses = tables.columns_of(query), Uses.of(system)
     if columns is not None:
         tables.require_distinct([name for name in wanted if name not in columns])
         _check_columns(system, columns, wanted)
         items = ", ".join(quote(name) for name in wanted)
-        tables.read(f"select {items} from ({query.strip().rstrip(';')}\n)")
+        tables.read(f"select {items} from ({query.strip().rstrip(';')}\n)", data.query, uses)
     else:
-        tables.read(query)
+        tables.read(query, data.query, uses)
         # The types of all rows may do where those of the first did not.
         columns = tables.columns_of(query)
         if columns is not None:
@@ -180,8 +181,16 @@ def _select_cases(
     # A label without the moment it became known could be from the future, so it does not count.
     known = f"({truth} is not null and {available} is not null"
     known += f" and {available} <= {moment(labels_as_of)})" if labels_as_of is not None else ")"
-    items = [f"cast({quote(keys.id)} as varchar) as {quote(keys.id)}", f"{time} as {quote(keys.time)}"]
-    items += [_plain(name, types[name]) for name in columns if name not in (keys.id, keys.time)]
+    items = [
+        f"nullif(cast({quote(keys.id)} as varchar), '') as {quote(keys.id)}",
+        f"{time} as {quote(keys.time)}",
+    ]
+    categories = Uses.of(system).categories
+    items += [
+        _plain(connection, name, types[name], categories)
+        for name in columns
+        if name not in (keys.id, keys.time)
+    ]
     items.append(f"case when {known} then {truth} end as {quote(label.column)}")
     items.append(f"case when {known} then {available} end as {LABEL_AVAILABLE_AT}")
     bounds = [(as_of, "<="), (start, ">="), (end, "<")]
@@ -258,13 +267,23 @@ def _as_boolean(connection: duckdb.DuckDBPyConnection, name: str, kind: str) -> 
     return f"case when {text} in {yes} then true when {text} in {no} then false end"
 
 
-def _plain(name: str, kind: str) -> str:
-    """Exact decimals become floats, names of all kinds text; lists are refused."""
+def _plain(connection: duckdb.DuckDBPyConnection, name: str, kind: str, categories: Collection[str]) -> str:
+    """Exact decimals become floats, names of all kinds text, empty texts missing; lists are refused."""
     column = quote(name)
-    if kind in _AS_DOUBLE:
-        return f"cast({column} as double) as {column}"
-    if kind in _AS_TEXT:
-        return f"cast({column} as varchar) as {column}"
+    if kind == "float":
+        # 0.1 that was stored in 32 bits is 0.1, as text files and requests write it.
+        return f"cast(cast({column} as varchar) as double) as {column}"
+    if kind in _EXACT:
+        if name not in categories:
+            return f"cast({column} as double) as {column}"
+        # As a category it is what a text file would hold: 1.10 stays as it is written.
+        written = f"(select cast({column} as varchar) as {column} from _joined)"
+        (found,) = typed(connection, written, {name: None})
+        return f"cast({column} as {'varchar' if found.changes_as_category else found.kind}) as {column}"
+    if kind == "interval":
+        return f"cast(epoch({column}) as double) as {column}"
+    if kind == TEXT or kind in _AS_TEXT:
+        return f"nullif(cast({column} as varchar), '') as {column}"
     if kind in AWARE:
         return f"cast({column} as timestamptz) as {column}"
     if kind in LOCAL and kind != "date":

@@ -11,7 +11,7 @@ import duckdb
 
 from capstan.data.moments import TEXT, column_types
 from capstan.data.sources.reading import Reader, Reading
-from capstan.data.text_types import quote
+from capstan.data.text_types import is_number, quote
 
 _SHOWN = 3
 _LONGEST = 60
@@ -47,9 +47,8 @@ def odd_numbers(
     if types.get(column) != TEXT:
         return None
     name = quote(column)
-    numeric = f"try_cast(trim({name}) as double) is not null"
     filled, numbers = connection.execute(
-        f"select count({name}), count(*) filter (where {numeric}) from {reading.rows}"
+        f"select count({name}), count({name}) filter (where {is_number(name)}) from {reading.rows}"
     ).fetchone() or (0, 0)
     if filled == numbers or numbers < _MOSTLY * filled:
         return None
@@ -65,12 +64,12 @@ def _places(
     if relation is None:
         values = connection.execute(
             f"select distinct {quote(column)} from {reading.rows} where {quote(column)} is not null "
-            f"and try_cast(trim({quote(column)}) as double) is null order by 1 limit {_SHOWN}"
+            f"and not {is_number(quote(column))} order by 1 limit {_SHOWN}"
         ).fetchall()
         return tuple(f"{reader.place('', 0)}: {_shown(value)}" for (value,) in values)
     cells = connection.execute(
         f"select in_file, row_number, value from ({relation}) "
-        f"where value is not null and try_cast(trim(value) as double) is null limit {_SHOWN}"
+        f"where value is not null and not {is_number('value')} limit {_SHOWN}"
     ).fetchall()
     return tuple(f"{reader.place(file, number)}: {_shown(value)}" for file, number, value in cells)
 

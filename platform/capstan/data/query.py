@@ -10,17 +10,20 @@ columns it reads; those alone are read, and the tables offer the others as missi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import duckdb
 
+from capstan.data.lineage import Uses, settle
 from capstan.data.number_cells import OddCells, odd_numbers
 from capstan.data.sources import Reader, Reading, open_source
 from capstan.data.sql_errors import in_words, is_no_space
-from capstan.data.text_types import quote
+from capstan.data.text_types import AS_WRITTEN, FoundType, quote, value_as
 from capstan.data.usage import plain_plans, used_columns
 from capstan.errors import DiskFullError, InvalidDataError
+
+_STATED = {"Text": AS_WRITTEN, "Number": "DOUBLE", "Boolean": "BOOLEAN", "Time": "TIMESTAMPTZ"}
 
 
 class SourceTables:
@@ -37,7 +40,7 @@ class SourceTables:
         for name, reading in self._readings.items():
             with _told(reading.field), plain_plans(connection):
                 self._readers[name] = open_source(reading)
-                self._types[name] = dict(self._readers[name].columns)
+                self._types[name] = _with_stated(reading, self._readers[name].columns)
             self._outline(name)
 
     def columns_of(self, query: str) -> list[str] | None:
@@ -59,17 +62,26 @@ class SourceTables:
         for reader in self._readers.values():
             reader.require_distinct(columns)
 
-    def read(self, query: str) -> None:
-        """Bring in the rows that were known, of the columns that the query reads."""
+    def read(self, query: str, written: str | None, uses: Uses) -> None:
+        """Bring in the rows that were known, of the columns that the query reads.
+
+        `written` is the file's own query, None for all columns of the only source. What could change as a number stays
+        text where `uses` needs it so.
+        """
         try:
             used = used_columns(self._connection, _bare(query), self._types)
         except duckdb.Error:
             # The types of the first rows may be wrong; those of all rows will decide.
             used = {name: list(types) for name, types in self._types.items()}
+        unsettled: dict[str, list[FoundType]] = {}
         for name, columns in used.items():
             with _told(self._readings[name].field), plain_plans(self._connection):
                 self._readers[name].require_distinct(columns)
-                self._readers[name].read(columns)
+                unsettled[name] = self._readers[name].read(columns)
+        with plain_plans(self._connection):
+            self._settle(written, unsettled, uses)
+        for name, columns in used.items():
+            with _told(self._readings[name].field), plain_plans(self._connection):
                 self._offer(name, columns)
 
     def run(self, query: str, columns: Sequence[str], target: str) -> None:
@@ -118,6 +130,19 @@ class SourceTables:
                 types.update(self._readers[name].first_types(columns) if columns else {})
             self._outline(name)
 
+    def _settle(self, written: str | None, unsettled: Mapping[str, Sequence[FoundType]], uses: Uses) -> None:
+        for name in unsettled:
+            found = self._connection.sql(f"from {self._readings[name].rows}")
+            types = zip(found.columns, map(str, found.types), strict=True)
+            self._types[name] |= {column: kind for column, kind in types if column in self._types[name]}
+        for (table, column), kind in settle(written, self._types, unsettled, uses).items():
+            if kind != AS_WRITTEN:
+                self._connection.execute(
+                    f"alter table {self._readings[table].rows} alter {quote(column)} type {kind} "
+                    f"using {value_as(column, kind)}"
+                )
+                self._types[table][column] = kind
+
     def _offer(self, name: str, columns: Sequence[str]) -> None:
         rows, types = self._readings[name].rows, self._types[name]
         self._loaded[name] = list(columns)
@@ -147,6 +172,17 @@ class SourceTables:
             if mentioned & set(re.findall(r"\w+", column)):
                 text += "".join(f"\nThe {cells}." for cells in self.odd_cells(column))
         return InvalidDataError(text)
+
+
+def _with_stated(reading: Reading, types: Mapping[str, str]) -> dict[str, str]:
+    found = dict(types)
+    for one in reading.source.types:
+        if one.column not in found:
+            raise InvalidDataError(
+                f"{reading.field}.types: there is no column {one.column!r}; the columns are {', '.join(found)}"
+            )
+        found[one.column] = _STATED[one.type]
+    return found
 
 
 def _bare(query: str) -> str:

@@ -10,22 +10,69 @@ the rows that may be read.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import duckdb
 
-MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
-"""Texts that mean "no value" in files without types."""
+from capstan.errors import InvalidDataError
+from capstan.features.values import MISSING_TEXTS, ColumnType
 
+NUMBERS = ("BIGINT", "DOUBLE")
+"""Types of a column whose values were written as numbers, as JSON can."""
+MOMENTS = ("DATE", "TIMESTAMPTZ")
+AS_WRITTEN = "VARCHAR"
+"""The type of a column that stays text."""
+
+_NUMBER = r"'[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?'"
+_LEADING_ZERO = r"'[+-]?0[0-9].*'"
+_WHOLE = r"'-?(0|[1-9][0-9]*)'"
+_DIGITS = r"'[+-]?[0-9]+'"
 _DATED = r"'\d{4}-\d{2}-\d{2}'"
 _INSTANT = r"'\d{4}-\d{2}-\d{2}[ T].+'"
-# A leading zero says that it is a code, such as a postcode, and no number.
+# As programs write floats: with a point or an exponent, in the fewest digits that are read as the same float.
+_FLOAT = "$value = cast(try_cast($value as double) as varchar)"
 _TESTS = {
-    "BIGINT": "regexp_full_match($column, '-?(0|[1-9]\\d{0,17})')",
-    "DOUBLE": "(try_cast($column as double) is not null and not regexp_full_match($column, '-?0\\d+'))",
-    "BOOLEAN": "lower($column) in ('true', 'false')",
-    "DATE": f"(regexp_full_match($column, {_DATED}) and try_cast($column as date) is not null)",
-    "TIMESTAMPTZ": f"(regexp_full_match($column, {_INSTANT}) and try_cast($column as timestamptz) is not null)",
+    "missing": "$missing",
+    "BIGINT": f"regexp_full_match($value, {_WHOLE}) and $value <> '-0' and try_cast($value as bigint) is not null",
+    # A leading zero says that it is a code, such as a postcode; a float cannot hold an integer beyond 64 bits.
+    "DOUBLE": (
+        f"regexp_full_match($value, {_NUMBER}) and isfinite(try_cast($value as double)) "
+        f"and not regexp_full_match($value, {_LEADING_ZERO}) "
+        f"and not (regexp_full_match($value, {_DIGITS}) and try_cast($value as bigint) is null)"
+    ),
+    "BOOLEAN": "lower($value) in ('true', 'false')",
+    "DATE": f"regexp_full_match($value, {_DATED}) and try_cast($value as date) is not null",
+    "TIMESTAMPTZ": f"regexp_full_match($value, {_INSTANT}) and try_cast($value as timestamptz) is not null",
+    "as floats": _FLOAT,
+    "as numbers": f"regexp_full_match($value, {_WHOLE}) or ({_FLOAT} and $value not like '%.0')",
 }
+_STATED_TESTS = {
+    ColumnType.NUMBER: (f"regexp_full_match($value, {_NUMBER}) and isfinite(try_cast($value as double))"),
+    ColumnType.BOOLEAN: "lower($value) in ('true', 'false', '1', '0', '1.0', '0.0')",
+    ColumnType.TIME: "try_cast($value as timestamptz) is not null",
+}
+_WORDS = {
+    ColumnType.NUMBER: "a number",
+    ColumnType.BOOLEAN: "true or false",
+    ColumnType.TIME: "a moment such as 2013-02-01T05:00:00Z",
+}
+
+
+@dataclass(frozen=True)
+class FoundType:
+    """What a column of text holds."""
+
+    column: str
+    kind: str
+    """DuckDB's type."""
+    changes: str | None = None
+    """A value that is written otherwise once it is a number or a moment, such as 1.10; None: all stay as they are."""
+    changes_as_category: bool = False
+    """Whether it is so too where 7 and 7.0 are one category."""
+
+    def item(self, kind: str | None = None) -> str:
+        """The column as a select item of that type, or of the one that was found."""
+        return f"{value_as(self.column, kind or self.kind)} as {quote(self.column)}"
 
 
 def quote(name: str) -> str:
@@ -38,13 +85,31 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def value_as(column: str, kind: str) -> str:
+    """The column of text as an SQL expression of that type; texts that mean missing are null but in text."""
+    if kind == AS_WRITTEN:
+        return quote(column)
+    value = f"trim({quote(column)})"
+    given = f"case when {_is_missing(value)} then null else {value} end"
+    if kind == "BOOLEAN":
+        return f"(lower({given}) in ('true', '1', '1.0'))"
+    return f"cast({given} as {kind})"
+
+
+def is_number(column: str) -> str:
+    """Whether the SQL expression of a text is written as a number, or means missing."""
+    value = f"trim({column})"
+    tests = " or ".join(f"({_TESTS[name].replace('$value', value)})" for name in NUMBERS)
+    return f"coalesce({tests} or {_is_missing(value)}, false)"
+
+
 def typed(
     connection: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, tuple[str, ...] | None]
-) -> list[str]:
-    """Select items that give each text column the narrowest type that all its values have.
+) -> list[FoundType]:
+    """The narrowest type of each column of text that all its values have.
 
-    `columns` maps a column to the types that it may get, None for all. The connection's time zone must be UTC, because
-    instants without an offset are UTC.
+    `columns` maps a column to the types that it may get, None for all. Texts that mean missing fit each type but text.
+    Instants without an offset are of the connection's time zone.
     """
     if not columns:
         return []
@@ -52,21 +117,88 @@ def typed(
     for name in columns:
         column = quote(name)
         counts.append(f"count({column})")
-        counts += [f"count(*) filter ({test.replace('$column', column)})" for test in _TESTS.values()]
-    found = connection.execute(f"select {', '.join(counts)} from {table}").fetchone() or ()
-    items = []
+        counts += [f"count({column}) filter ({_test(test, name)})" for test in _TESTS.values()]
+    row = connection.execute(f"select {', '.join(counts)} from {table}").fetchone() or ()
     width = len(_TESTS) + 1
+    found = []
     for index, (name, allowed) in enumerate(columns.items()):
-        present, *passed = found[index * width : (index + 1) * width]
-        column = quote(name)
+        present, *passed = row[index * width : (index + 1) * width]
+        numbers = dict(zip(_TESTS, passed, strict=True))
+        filled = present - numbers["missing"]
         kind = next(
             (
                 kind
-                for kind, number in zip(_TESTS, passed, strict=True)
-                if number == present and (allowed is None or kind in allowed)
+                for kind in (*NUMBERS, "BOOLEAN", *MOMENTS)
+                if numbers[kind] == filled and (allowed is None or kind in allowed)
             ),
-            "VARCHAR",
+            AS_WRITTEN,
         )
-        # An empty column adds up and compares best as a number.
-        items.append(f"cast({column} as {'DOUBLE' if not present else kind}) as {column}")
-    return items
+        if not filled:
+            # An empty column adds up and compares best as a number.
+            kind = "DOUBLE" if allowed is None or "DOUBLE" in allowed or not present else kind
+            found.append(FoundType(name, kind))
+        elif kind == "DOUBLE":
+            stays = filled in (numbers["as floats"], numbers["as numbers"])
+            # JSON tells a number from a text; 7 and 7.0 are one number there.
+            stays = stays or (allowed is not None and "DOUBLE" in allowed)
+            found.append(FoundType(name, kind, _example(connection, table, name, stays), not stays))
+        elif kind == "TIMESTAMPTZ":
+            found.append(FoundType(name, kind, _example(connection, table, name, True)))
+        else:
+            found.append(FoundType(name, kind))
+    return found
+
+
+def stated(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, ColumnType], field: str
+) -> list[FoundType]:
+    """The columns of text with the types that the file states.
+
+    Raises InvalidDataError that names `field`, the column and a value which is none of its type.
+    """
+    found = []
+    for name, kind in columns.items():
+        if kind is ColumnType.TEXT:
+            found.append(FoundType(name, AS_WRITTEN))
+            continue
+        column = quote(name)
+        test = _test(_STATED_TESTS[kind], name)
+        wrong = connection.execute(
+            f"select {column}, count(*) over () from {table} where {column} is not null "
+            f"and not coalesce({test}, false) and not {_is_missing(f'trim({column})')} limit 1"
+        ).fetchone()
+        if wrong:
+            raise InvalidDataError(
+                f"{field}.types: column {name!r} is stated to be {kind}, but {wrong[1]} of its values are not "
+                f"{_WORDS[kind]}, such as {wrong[0]!r}; correct them, leave them empty, or state another type"
+            )
+        narrow = {found.column: found.kind for found in typed(connection, table, {name: None})}[name]
+        wanted = {
+            ColumnType.NUMBER: narrow if narrow in NUMBERS else "DOUBLE",
+            ColumnType.BOOLEAN: "BOOLEAN",
+            ColumnType.TIME: narrow if narrow in MOMENTS else "TIMESTAMPTZ",
+        }
+        found.append(FoundType(name, wanted[kind]))
+    return found
+
+
+def _test(test: str, name: str) -> str:
+    value = f"trim({quote(name)})"
+    return test.replace("$missing", _is_missing(value)).replace("$value", value)
+
+
+def _is_missing(value: str) -> str:
+    return f"{value} in ({', '.join(literal(text) for text in sorted(MISSING_TEXTS))})"
+
+
+def _example(connection: duckdb.DuckDBPyConnection, table: str, name: str, stays: bool) -> str:
+    """A value that changes when it is read; where none does as a category, any."""
+    column = quote(name)
+    value = f"trim({column})"
+    other = f"not ({_test(_TESTS['as numbers'], name)}) and not ({_test(_TESTS['as floats'], name)})"
+    where = f"{column} is not null and not {_is_missing(value)}" + ("" if stays else f" and {other}")
+    row = connection.execute(f"select {column} from {table} where {where} limit 1").fetchone()
+    if row is None and not stays:
+        # Each value would stay by itself, but 7 and 7.0 stand in one column.
+        return _example(connection, table, name, True)
+    return str(row[0]) if row else ""

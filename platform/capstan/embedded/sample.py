@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -10,22 +11,37 @@ import pyarrow.parquet as pq
 from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.versions import ModelVersion
 from capstan.embedded.wiring import LocalSystem
-from capstan.errors import CapstanError
+from capstan.errors import CapstanError, InvalidRequestError
 from capstan.serving.manifest import read_manifest
+from capstan.serving.schema import RequestSchema
 
 
 def sample_request(local: LocalSystem, champion: ModelVersion) -> dict[str, Any] | None:
-    """The first sampled row as a request body; None if the model carries none."""
+    """The first sampled row that the model answers, as a request body; None if it carries none."""
     try:
-        folder = local.packager.verify(champion.bento_tag, champion.digest) / MODEL_FOLDER
-        columns = [column.name for column in read_manifest(folder).columns]
-        table = pq.read_table(folder / "sample.parquet", columns=columns)
+        return answered_row(local.packager.verify(champion.bento_tag, champion.digest) / MODEL_FOLDER)
     except (CapstanError, OSError, ValueError):
         return None
-    if not table.num_rows:
-        return None
-    row = table.slice(0, 1).to_pylist()[0]
-    return {name: value for name, value in row.items() if _is_plain(value)}
+
+
+def answered_row(folder: Path) -> dict[str, Any] | None:
+    """The first row of a model folder's sample that its request schema accepts.
+
+    A sampled row may be refused: `unseen: Refuse` knows no category that was rarer than `minFrequency`. Raises
+    CapstanError, OSError or ValueError if the folder cannot be read.
+    """
+    manifest = read_manifest(folder)
+    schema = RequestSchema(manifest)
+    columns = [column.name for column in manifest.columns]
+    for sampled in pq.read_table(folder / "sample.parquet", columns=columns).to_pylist():
+        row = {name: value for name, value in sampled.items() if _is_plain(value)}
+        body = orjson.dumps(row)
+        try:
+            schema.check(orjson.loads(body))
+        except InvalidRequestError:
+            continue
+        return row
+    return None
 
 
 def _is_plain(value: object) -> bool:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from capstan.spec.cluster import DataVolume
 from capstan.spec.grammar import ColumnName, OneOf, SpecModel, Text
 from capstan.spec.secrets import ValueFrom
-from capstan.spec.units import Flag, Number, PositiveDuration
+from capstan.spec.units import CellText, Flag, Number, PositiveDuration
 
 
 def _known_zone(value: str) -> str:
@@ -49,11 +49,33 @@ _TIME_COLUMN = (
 )
 
 
+class StatedType(SpecModel):
+    """What a column holds, where its values leave it open."""
+
+    column: ColumnName = Field(description="Column of the source.", examples=["release"])
+    type: Literal["Text", "Number", "Boolean", "Time"] = Field(
+        description=(
+            "Text keeps what was written, such as 1.10 or 007. Number, Boolean and Time refuse what is none; there, "
+            "texts such as NA mean missing."
+        ),
+        examples=["Text"],
+    )
+
+
 class CsvSource(SpecModel):
     """A CSV file, or a folder of them."""
 
     path: FilePath = Field(description=_PATH, examples=["data/flights.csv"])
     time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["scheduled_departure"])
+    missing: tuple[Annotated[str, StringConstraints(min_length=1, max_length=100)], ...] = Field(
+        (),
+        max_length=100,
+        description=(
+            "Further texts that mean missing, in every column. The empty text always does; NA, N/A, NaN, NULL and "
+            "None do in columns of numbers, booleans and times."
+        ),
+        examples=[["?", "-"]],
+    )
 
 
 class ParquetSource(SpecModel):
@@ -94,6 +116,15 @@ class Source(OneOf):
     name: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$", max_length=63)] = Field(
         description="Name of the table in the query: lower-case letters, digits and underscores.",
         examples=["flights"],
+    )
+    types: tuple[StatedType, ...] = Field(
+        (),
+        max_length=5000,
+        description=(
+            "What columns hold, where their values leave it open: is 1.10 a release or a price? Without it, a column "
+            "that ends as an id or a category stays as it was written if a number could not be written back so."
+        ),
+        examples=[[{"column": "release", "type": "Text"}]],
     )
     csv: CsvSource | None = Field(None, description="CSV files.", examples=[{"path": "data/flights.csv"}])
     parquet: ParquetSource | None = Field(
@@ -152,10 +183,13 @@ class Check(SpecModel):
     column: ColumnName = Field(description="Column that is checked.", examples=["distance"])
     min: Number | None = Field(None, description="Smallest value; without it no bound.", examples=[1])
     max: Number | None = Field(None, description="Largest value; without it no bound.", examples=[5000])
-    allowed: tuple[str, ...] | None = Field(
+    allowed: tuple[CellText, ...] | None = Field(
         None,
         max_length=10_000,
-        description="The only values allowed, as text; without it any. Quote what YAML reads as a boolean.",
+        description=(
+            "The only values allowed; without it any. They are compared by the column's type: 1 is 1.0, true is True. "
+            'Quote codes that YAML reads otherwise, such as "1.10" or "NO".'
+        ),
         examples=[["AA", "UA", "NO"]],
     )
     nullable: Flag = Field(True, description="Whether a value may be missing.", examples=[False])

@@ -82,7 +82,7 @@ def _type(node: dict[str, Any]) -> str:
     if node.get("type") == "array":
         return f"list of {_type(node['items'])}"
     if node.get("x-kubernetes-preserve-unknown-fields"):
-        return "map of settings"
+        return "map of settings" if node.get("type") == "object" else "text, number or boolean"
     if node.get("type") == "object":
         return "map" if "properties" in node else "map of texts"
     if node.get("pattern") in _PATTERN_NAMES:

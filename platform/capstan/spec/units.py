@@ -138,6 +138,16 @@ def _parse_date(value: Any) -> Any:
     raise ValueError("is not a date; write it as 2013-02-01")
 
 
+def _cell_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float) and value - value == 0:
+        return repr(value)
+    if not isinstance(value, str):
+        raise ValueError("is not a text, a finite number, true or false")
+    return value
+
+
 def _positive(duration: timedelta) -> timedelta:
     if not duration:
         raise ValueError("must be longer than 0s")
@@ -183,6 +193,12 @@ Day = Annotated[
     WithJsonSchema({"type": "string", "format": "date"}),
 ]
 """A day of the calendar; text such as `2013-02-01`."""
+CellText = Annotated[
+    str,
+    BeforeValidator(_cell_text),
+    WithJsonSchema({"x-kubernetes-preserve-unknown-fields": True}),
+]
+"""A value of a table as text, whether YAML reads a text, a number or a boolean."""
 Whole = Annotated[int, Strict()]
 """A whole number; neither `"5"` nor `true` nor 5.0."""
 Number = Annotated[float, Strict()]

@@ -20,7 +20,7 @@ from capstan.data.sources.files import files_of, sql_file
 from capstan.data.sources.known_rows import copy_known_rows, known, require_time_column
 from capstan.data.sources.reading import SAMPLE, Reading, refuse_twins, without_twins
 from capstan.data.sources.untyped import replace_typed, types_of_texts, untyped_table
-from capstan.data.text_types import MISSING, literal, quote
+from capstan.data.text_types import FoundType, literal, quote
 from capstan.errors import InvalidDataError
 from capstan.spec.data import CsvSource
 
@@ -37,6 +37,7 @@ class CsvReader:
 
     def __init__(self, reading: Reading, settings: CsvSource) -> None:
         self._reading = reading
+        self._missing = settings.missing
         self._files = [read_header(reading, file) for file in files_of(reading, settings.path, _SUFFIXES)]
         self._columns = without_twins(name for file in self._files for name in file.names)
         self._options = ""
@@ -64,13 +65,13 @@ class CsvReader:
         for file in self._files:
             refuse_twins(self._reading, f"the first line of {file.path}", file.names, columns)
 
-    def read(self, columns: Sequence[str]) -> None:
+    def read(self, columns: Sequence[str]) -> list[FoundType]:
         """Only these columns leave the files; rows are known by the text of the time column."""
         kept = [name for name in self._reading.with_time(columns) if name in self._columns]
         types = dict.fromkeys(kept, TEXT)
         untyped = untyped_table(self._reading)
         self._attempt(lambda: copy_known_rows(self._reading, self._relation(kept), types, untyped))
-        replace_typed(self._reading, dict.fromkeys(name for name in columns if name in self._columns))
+        return replace_typed(self._reading, dict.fromkeys(name for name in columns if name in self._columns))
 
     def numbered(self, column: str) -> str | None:
         """Rows are numbered as records: a record may take several lines."""
@@ -89,19 +90,16 @@ class CsvReader:
         return f"{file}, line {line_of_record(found, number)}"
 
     def _relation(self, columns: Sequence[str]) -> str:
-        missing = ", ".join(literal(text) for text in MISSING)
-        self._reading.connection.execute(
-            f"create or replace temp macro nullif_any(v) as case when trim(v) in ({missing}) then null else v end"
-        )
         return " union all ".join(
             f"select {self._items(file, columns)} from {self._table(file)}" for file in self._files
         )
 
     def _items(self, file: CsvFile, columns: Sequence[str]) -> str:
         places = {name.casefold(): index for index, name in reversed(list(enumerate(file.header)))}
+        missing = ", ".join(literal(text) for text in ("", *self._missing))
         items = [
-            f"nullif_any(c{places[name.casefold()]}) as {quote(name)}"
-            if name.casefold() in places
+            f"case when {cell} in ({missing}) then null else {cell} end as {quote(name)}"
+            if (cell := f"c{places.get(name.casefold())}") and name.casefold() in places
             else f"cast(null as varchar) as {quote(name)}"
             for name in columns
         ]

@@ -13,7 +13,8 @@ import pyarrow as pa
 from capstan.data.moments import column_types
 from capstan.data.sources.known_rows import copy_known_rows
 from capstan.data.sources.reading import SAMPLE, Reading
-from capstan.data.text_types import quote
+from capstan.data.sources.untyped import state_types
+from capstan.data.text_types import FoundType, quote
 from capstan.errors import InvalidDataError
 from capstan.spec.data import DatabaseSource
 
@@ -47,7 +48,7 @@ class DatabaseReader:
     def require_distinct(self, columns: Sequence[str]) -> None:
         """SQLite refuses such tables itself."""
 
-    def read(self, columns: Sequence[str]) -> None:
+    def read(self, columns: Sequence[str]) -> list[FoundType]:
         """Only these columns are asked for."""
         kept = [name for name in self._reading.with_time(columns) if name in self._columns]
         connection = self._reading.connection
@@ -57,6 +58,7 @@ class DatabaseReader:
             copy_known_rows(self._reading, "select * from database", types, self._reading.rows)
         finally:
             connection.unregister("database")
+        return state_types(self._reading, columns)
 
     def numbered(self, column: str) -> str | None:  # noqa: ARG002
         """Rows of a database have no place that a person could go to."""

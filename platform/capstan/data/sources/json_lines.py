@@ -16,11 +16,16 @@ from capstan.data.sources.files import files_of, is_gzip, opened, sql_file
 from capstan.data.sources.known_rows import copy_known_rows, known, require_time_column
 from capstan.data.sources.reading import SAMPLE, Reading, refuse_twins, without_twins
 from capstan.data.sources.untyped import replace_typed, types_of_texts, untyped_table
-from capstan.data.text_types import literal, quote
+from capstan.data.text_types import MOMENTS, NUMBERS, FoundType, literal, quote
 from capstan.errors import InvalidDataError
 from capstan.spec.data import JsonLinesSource
 
-_INSTANT_TYPES = ("DATE", "TIMESTAMPTZ")
+_WRITTEN: dict[str, tuple[str, ...]] = {
+    "VARCHAR": MOMENTS,
+    "BOOLEAN": ("BOOLEAN",),
+    **dict.fromkeys(("BIGINT", "UBIGINT", "DOUBLE"), NUMBERS),
+}
+"""JSON type -> types that its values may have: what was quoted is text, even if it looks like a number."""
 _SHOWN = 80
 
 
@@ -62,7 +67,7 @@ class JsonLinesReader:
         for file, keys in self._spelt.items():
             refuse_twins(self._reading, file, keys, columns)
 
-    def read(self, columns: Sequence[str]) -> None:
+    def read(self, columns: Sequence[str]) -> list[FoundType]:
         """Only the values of these keys are kept."""
         reading = self._reading
         kept = [key for key in reading.with_time(columns) if key in self._keys]
@@ -75,7 +80,7 @@ class JsonLinesReader:
                 raise InvalidDataError(
                     f"{reading.field}: column {key!r} is nested; write objects with plain values only"
                 )
-        replace_typed(reading, self._allowed(untyped, wanted))
+        return replace_typed(reading, self._allowed(untyped, wanted))
 
     def numbered(self, column: str) -> str | None:
         """Rows are numbered as objects."""
@@ -160,9 +165,11 @@ class JsonLinesReader:
         return found
 
     def _allowed(self, untyped: str, keys: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
-        # What was quoted in JSON is text, even if it looks like a number.
-        kinds = self._kinds(untyped, keys)
-        return {key: _INSTANT_TYPES if "VARCHAR" in kinds[key] else None for key in keys}
+        allowed: dict[str, tuple[str, ...] | None] = {}
+        for key, kinds in self._kinds(untyped, keys).items():
+            possible = {_WRITTEN.get(kind, ()) for kind in kinds}
+            allowed[key] = possible.pop() if len(possible) == 1 else () if possible else None
+        return allowed
 
 
 def _texts(keys: Sequence[str]) -> str:

@@ -15,7 +15,8 @@ from capstan.data.moments import AWARE, column_types
 from capstan.data.sources.files import files_of, sql_list
 from capstan.data.sources.known_rows import copy_known_rows, known
 from capstan.data.sources.reading import Reading, refuse_twins
-from capstan.data.text_types import quote
+from capstan.data.sources.untyped import state_types
+from capstan.data.text_types import FoundType, quote
 from capstan.errors import InvalidDataError
 from capstan.spec.data import ParquetSource
 
@@ -57,7 +58,7 @@ class ParquetReader:
         for file, names in self._names.items():
             refuse_twins(self._reading, file, names, columns)
 
-    def read(self, columns: Sequence[str]) -> None:
+    def read(self, columns: Sequence[str]) -> list[FoundType]:
         """Only these columns are taken from the files."""
         kept = [name for name in self._reading.with_time(columns) if name in self._types]
         relation = self._relation(self._items(kept) if kept else "true as present")
@@ -68,6 +69,7 @@ class ParquetReader:
             for file in self._files:
                 self._require_whole(file)
             raise error
+        return state_types(self._reading, columns)
 
     def numbered(self, column: str) -> str | None:
         """Rows are numbered in the order in which they stand in a file."""

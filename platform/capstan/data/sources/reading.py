@@ -10,7 +10,7 @@ from typing import Protocol
 
 import duckdb
 
-from capstan.data.text_types import quote
+from capstan.data.text_types import FoundType, quote
 from capstan.errors import InvalidDataError
 from capstan.spec.data import Source
 
@@ -61,8 +61,11 @@ class Reader(Protocol):
         """Raises InvalidDataError if SQL cannot tell one of the columns from another of the source."""
         ...
 
-    def read(self, columns: Sequence[str]) -> None:
-        """Create the table `Reading.rows` with these columns of all rows known by `as_of`."""
+    def read(self, columns: Sequence[str]) -> list[FoundType]:
+        """Create the table `Reading.rows` with these columns of all rows known by `as_of`.
+
+        Gives the columns that are left as text because a number or a moment could not be written back as it was.
+        """
         ...
 
     def numbered(self, column: str) -> str | None:

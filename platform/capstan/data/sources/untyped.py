@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
-from capstan.data.moments import TEXT, clock_changes, column_types
+from capstan.data.moments import TEXT, clock_changes
 from capstan.data.sources.reading import Reading
-from capstan.data.text_types import quote, typed
+from capstan.data.text_types import AS_WRITTEN, FoundType, quote, stated, typed, value_as
+from capstan.features.values import ColumnType
 
 _LOG = logging.getLogger(__name__)
 _AT_ONCE = 8
@@ -25,32 +26,56 @@ def untyped_table(reading: Reading) -> str:
 
 def types_of_texts(reading: Reading, columns: Mapping[str, tuple[str, ...] | None]) -> dict[str, str]:
     """Column -> SQL type that its values in the table of texts have; drops the table."""
-    connection, untyped = reading.connection, untyped_table(reading)
-    found = connection.sql(f"select {', '.join(_items(reading, columns)) or 'true'} from {untyped}")
-    types = dict(zip(found.columns, map(str, found.types), strict=True))
-    connection.execute(f"drop table {untyped}")
-    return {name: types[name] for name in columns}
+    found = {column.column: column.kind for column in _found(reading, columns)}
+    reading.connection.execute(f"drop table {untyped_table(reading)}")
+    return found
 
 
-def replace_typed(reading: Reading, columns: Mapping[str, tuple[str, ...] | None]) -> None:
-    """Make the source's rows from the table of texts, which is dropped; `columns` as `typed` takes them."""
+def replace_typed(reading: Reading, columns: Mapping[str, tuple[str, ...] | None]) -> list[FoundType]:
+    """Make the source's rows from the table of texts, which is dropped; `columns` as `typed` takes them.
+
+    Gives the columns that are left as text because a number or a moment could not be written back as it was.
+    """
     connection, untyped = reading.connection, untyped_table(reading)
-    items = list(_items(reading, columns))
+    types = _stated_types(reading, columns)
+    free = {name: allowed for name, allowed in columns.items() if name not in types}
+    found = {column.column: column for column in _found(reading, free)}
+    found |= {column.column: column for column in stated(connection, untyped, types, reading.field)}
+    items = [found[name].item(AS_WRITTEN if found[name].changes else None) for name in columns]
     # A table without columns still has rows, which a query may count.
     connection.execute(
         f"create or replace temp table {reading.rows} as select {', '.join(items) or 'true as present'} from {untyped}"
     )
     aware = {
         name: TEXT
-        for name, kind in column_types(connection, f"from {reading.rows}").items()
-        if kind == "timestamp with time zone" and name != reading.source.time_column
+        for name, column in found.items()
+        if column.kind == "TIMESTAMPTZ" and name != reading.source.time_column
     }
     for change in clock_changes(connection, untyped, aware, reading.zone):
         _LOG.warning("%s: %s", reading.field, change)
     connection.execute(f"drop table {untyped}")
+    return [column for column in found.values() if column.changes]
 
 
-def _items(reading: Reading, columns: Mapping[str, tuple[str, ...] | None]) -> Iterator[str]:
+def state_types(reading: Reading, columns: Collection[str]) -> list[FoundType]:
+    """Give columns of a source that has types of its own those that the file states; none is left open."""
+    connection, rows = reading.connection, reading.rows
+    types = _stated_types(reading, columns)
+    for name in types:
+        connection.execute(f"alter table {rows} alter {quote(name)} type varchar")
+    for column in stated(connection, rows, types, reading.field):
+        connection.execute(
+            f"alter table {rows} alter {quote(column.column)} type {column.kind} "
+            f"using {value_as(column.column, column.kind)}"
+        )
+    return []
+
+
+def _stated_types(reading: Reading, columns: Collection[str]) -> dict[str, ColumnType]:
+    return {one.column: ColumnType(one.type) for one in reading.source.types if one.column in columns}
+
+
+def _found(reading: Reading, columns: Mapping[str, tuple[str, ...] | None]) -> Iterator[FoundType]:
     names = iter(columns)
     while batch := list(itertools.islice(names, _AT_ONCE)):
         yield from typed(reading.connection, untyped_table(reading), {name: columns[name] for name in batch})
