@@ -174,6 +174,27 @@ def broken_candidate_is_told_and_a_lone_baseline_stays_out(world: World) -> None
 
 
 @story
+def a_person_retrains_at_once_after_a_failure_or_is_told_what_holds_it(world: World) -> None:
+    world.start()
+    world.training = world.failed
+    drift(world)
+    world.note("ten minutes later it fails again and backs off anew")
+    world.minutes(10)
+    world.ask(Verb.RETRAIN)
+    world.settle()
+    world.training = None
+    world.note("the mistake is mended")
+    world.minutes(10)
+    world.ask(Verb.RETRAIN)
+    world.settle()
+    world.note("a rollout in progress and a pause hold it, and the answer says so")
+    world.ask(Verb.RETRAIN)
+    world.settle()
+    world.ask(Verb.PAUSE)
+    world.settle()
+
+
+@story
 def training_that_fails_again_and_again_opens_the_circuit(world: World) -> None:
     world.start()
     world.training = world.failed

@@ -127,7 +127,7 @@ def retrain(
     note: Note = "",
     json: Json = False,
 ) -> None:
-    """Train a new version now, whatever cooldown and budget say; it then takes the rollout's steps."""
+    """Train a new version now, whatever backoff, cooldown and budget say; it then takes the rollout's steps."""
     _ask("retrain", (state, context, namespace), system, wait, timeout, json, note=note)
 
 

@@ -310,13 +310,23 @@ class _Planning:
                 trigger = Trigger(TriggerKind.MANUAL, self.now, command.note or "a person asked for it")
                 pending = newest(retraining.pending, trigger)
                 self.state = replace(
-                    self.state, retraining=replace(retraining, pending=pending, approved=True)
+                    self.state, retraining=replace(retraining, pending=pending, approved=True, asked=True)
                 )
-                self._tell(Reason.RETRAINING_REQUESTED, trigger.reason, key)
+                self._tell(Reason.RETRAINING_REQUESTED, f"{trigger.reason}{self._delay(trigger)}", key)
             case Verb.ROLLBACK | Verb.PROMOTE:
                 self._change_version(command)
             case Verb.ABORT:
                 self._ignore(command, "nothing is in progress")
+
+    def _delay(self, trigger: Trigger) -> str:
+        """What keeps a training that a person asks for from starting now, and what to type; empty if nothing does."""
+        active = (
+            self.state.run.run if self.state.run else self.state.rollout.name if self.state.rollout else ""
+        )
+        if active:
+            return f"; it starts when {active} is over, which `capstan abort` ends"
+        hold = self._find_hold(trigger)
+        return f"; it does not start yet: {hold.message}" if hold is not None else ""
 
     def _change_version(self, command: Command) -> None:
         known = {version.name: version for version in self.state.previous}

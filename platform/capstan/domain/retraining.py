@@ -76,6 +76,8 @@ class RetrainingState:
     """Trained and not promoted, in a row."""
     approved: bool = False
     """A person has approved the next run."""
+    asked: bool = False
+    """A person has asked for the next run: neither backoff, cooldown nor budget holds it."""
     held: str = ""
     """Reason of the present hold, so that it is told once."""
 
@@ -142,15 +144,21 @@ def find_hold(
             f"(retraining.loopBreaker {policy.loop_breaker}); `capstan approve` starts the next",
             None,
         )
+    if state.asked:
+        return None
     if state.failures and state.failed_at is not None:
         until = state.failed_at + policy.backoff.delay(state.failures)
         if now < until:
             return Hold(
                 Reason.BACKING_OFF,
-                _because(state, f"{state.failures} failed in a row; next try at {until:%Y-%m-%d %H:%M} UTC"),
+                _because(
+                    state,
+                    f"{state.failures} failed in a row; next try at {until:%Y-%m-%d %H:%M} UTC, or `capstan retrain`",
+                ),
                 until,
             )
     if trigger.kind is TriggerKind.MANUAL:
+        # The repeat of a run that a person asked for and that failed.
         return None
     if state.finished_at is not None and now < state.finished_at + policy.cooldown:
         until = state.finished_at + policy.cooldown
@@ -178,7 +186,7 @@ def started(
     starts = state.starts
     if trigger.kind is not TriggerKind.INITIAL and policy.budget is not None:
         starts = (*(start for start in starts if start > now - policy.budget.per), now)
-    return replace(state, pending=None, starts=starts, approved=False, held="")
+    return replace(state, pending=None, starts=starts, approved=False, asked=False, held="")
 
 
 def ended(

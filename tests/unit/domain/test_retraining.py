@@ -118,3 +118,18 @@ def test_backoff_doubles_up_to_its_maximum(failures: int) -> None:
     backoff = Backoff(timedelta(hours=1), timedelta(days=2))
     assert backoff.delay(failures) == min(timedelta(hours=2 ** min(failures - 1, 20)), timedelta(days=2))
     assert backoff.delay(0) == timedelta(0)
+
+
+def test_a_person_overrides_backoff_cooldown_and_budget_once_and_no_breaker() -> None:
+    busy = RetrainingState(failures=3, failed_at=NOW, finished_at=NOW, starts=(NOW, NOW), unpromoted=3)
+    assert find_hold(busy, POLICY, MANUAL, NOW) is not None
+    asked = replace(busy, asked=True, approved=True)
+    assert find_hold(asked, POLICY, MANUAL, NOW) is None
+    assert find_hold(asked, POLICY, ALERT, NOW) is None, "an alert that came meanwhile does not undo the wish"
+    assert find_hold(replace(asked, circuit_open=True), POLICY, MANUAL, NOW) is not None
+    once = started(replace(asked, unpromoted=0), POLICY, MANUAL, NOW)
+    again = ended(once, POLICY, NOW, failed=True, promotable=False)
+    hold = find_hold(again, POLICY, MANUAL, NOW)
+    assert hold is not None
+    assert hold.reason == "BackingOff", "what fails again waits again, or it would fail five times at once"
+    assert "or `capstan retrain`" in hold.message
