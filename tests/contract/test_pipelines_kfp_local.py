@@ -25,6 +25,7 @@ from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import RunName, SystemName, VersionName
+from capstan.embedded.layout import StateDir
 from capstan.errors import InvalidSpecError, UnavailableError
 
 SYSTEM = SystemName("deliveries")
@@ -225,6 +226,25 @@ def test_an_own_model_with_helpers_and_a_pool_of_processes_is_trained_without_wa
     lasted = registered.finished_at - fitting.started_at
     assert lasted < timedelta(seconds=240), "three steps fit it; a pool lives on for 300 s after each"
     assert_nobody_left_of(leader_of(pipelines))
+
+
+def test_a_run_in_a_folder_whose_name_means_something_in_a_url_is_registered_there(tmp_path: Path) -> None:
+    state = StateDir(tmp_path / "100% a%20b?c#d" / ".capstan")
+    state.root.mkdir(parents=True)
+    system = write_system(
+        state.root.parent / "my data?", candidates=[{"name": "plain", "logisticRegression": {}}]
+    )
+    registry = MlflowRegistry(SYSTEM, tracking_uri=state.tracking_uri, artifact_root=state.mlflow_artifacts)
+    places = LocalPlaces(
+        state.runs(SYSTEM), state.secrets, state.bentos, state.tracking_uri, state.mlflow_artifacts
+    )
+    pipelines = KfpLocalPipelines(system, places, registry, nice=0)
+    pipelines.start(request("run-a"))
+    status = ended(pipelines, "run-a")
+    assert status.phase is RunPhase.SUCCEEDED, status.message
+    assert [version.name for version in registry.versions()] == ["v1"]
+    assert state.mlflow_database.is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["100% a%20b?c#d"], "nothing lies elsewhere"
 
 
 def test_a_killed_run_has_failed_once_and_is_not_doubled(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from contract.suites.registry import RegistryContract, register, trained
 from capstan.adapters.mlflow_registry import MlflowRegistry, RunRecord
 from capstan.adapters.ports_in_use import free_port
 from capstan.domain.versions import Digest, SystemName, VersionName
+from capstan.embedded.layout import StateDir
 from capstan.errors import ConflictError, NotFoundError, UnavailableError
 
 SYSTEM = SystemName("flight-delays")
@@ -53,6 +54,23 @@ def registry(empty_database: Path, tmp_path: Path) -> MlflowRegistry:
 
 class TestMlflowRegistry(RegistryContract):
     pass
+
+
+def test_a_folder_whose_name_means_something_in_a_url_keeps_its_registry(tmp_path: Path) -> None:
+    state = StateDir(tmp_path / "100% a%20b?c#d;e")
+    state.root.mkdir()
+    registry = MlflowRegistry(SYSTEM, tracking_uri=state.tracking_uri, artifact_root=state.mlflow_artifacts)
+    report = tmp_path / "any.json"
+    report.write_text("{}")
+    run_id = registry.record_run(trained("run-a"), RunRecord(artifacts={"model/evaluation.json": report}))
+    assert register(registry, "run-a").name == "v1"
+    again = MlflowRegistry(SYSTEM, tracking_uri=state.tracking_uri, artifact_root=state.mlflow_artifacts)
+    assert [version.name for version in again.versions()] == ["v1"]
+    assert state.mlflow_database.is_file()
+    assert list(state.mlflow_artifacts.glob(f"*/{run_id}/artifacts/model/evaluation.json"))
+    assert {path.name for path in tmp_path.iterdir()} == {state.root.name, "any.json"}, (
+        "nothing lies elsewhere"
+    )
 
 
 def test_a_version_carries_what_made_it(registry: MlflowRegistry, tmp_path: Path) -> None:

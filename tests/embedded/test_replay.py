@@ -130,7 +130,7 @@ def test_the_registry_agrees_with_the_story(replayed: tuple[StateDir, Report]) -
     state, report = replayed
     registry = MlflowRegistry(
         SystemName(NAME),
-        tracking_uri=f"sqlite:///{state.mlflow_database}",
+        tracking_uri=state.tracking_uri,
         artifact_root=state.mlflow_artifacts,
     )
     assert registry.aliases() == {"champion": "v2"}

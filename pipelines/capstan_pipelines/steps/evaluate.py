@@ -23,7 +23,7 @@ from capstan.training.model_folder import as_json
 from capstan_pipelines.steps.cases import Parted, days_of, times_of
 from capstan_pipelines.steps.learning import candidate_named, windowed
 from capstan_pipelines.steps.patience import patiently
-from capstan_pipelines.steps.progress import Say, step
+from capstan_pipelines.steps.progress import Telling, step
 
 
 def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: str) -> None:
@@ -101,7 +101,7 @@ def _chosen(job: Job, cases: Parted, choice: dict[str, Any]) -> Floats:
         return predict(fitted.pipeline, cases.rows(cases.test), threads=spec.training.threads)
 
 
-def _champion(job: Job, champion: ModelVersion, test: pa.Table, say: Say) -> Floats:
+def _champion(job: Job, champion: ModelVersion, test: pa.Table, say: Telling) -> Floats:
     """The same window, predicted by the champion; its bytes are compared with the registered digest before loading."""
     import joblib  # type: ignore[import-untyped]
 

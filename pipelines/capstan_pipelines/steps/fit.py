@@ -15,7 +15,7 @@ from capstan.training.job import Job
 from capstan.training.model_folder import as_json
 from capstan_pipelines.steps.cases import Parted
 from capstan_pipelines.steps.learning import candidate_named, windowed
-from capstan_pipelines.steps.progress import Say, step
+from capstan_pipelines.steps.progress import Telling, step
 
 
 def run(job_folder: str, name: str, cases_folder: str, fitted_file: str) -> None:
@@ -36,7 +36,7 @@ def run(job_folder: str, name: str, cases_folder: str, fitted_file: str) -> None
         path.write_text(as_json(result))
 
 
-def _fitted(job: Job, name: str, cases: Parted, say: Say) -> dict[str, Any]:
+def _fitted(job: Job, name: str, cases: Parted, say: Telling) -> dict[str, Any]:
     spec, candidate = job.system.spec, candidate_named(job, name)
     rows = windowed(job, cases, cases.training)
     metric = spec.training.choose.metric

@@ -8,7 +8,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,8 +22,6 @@ from capstan.ports.codec import from_json, to_json
 FOLDER = "CAPSTAN_PROGRESS"
 """Environment variable with the folder of progress files, one per step."""
 
-Say = Callable[[str], None]
-
 
 class Telling:
     """What a step says of itself while it works."""
@@ -32,10 +30,20 @@ class Telling:
         self._name = name
         self._started = datetime.now(UTC)
         self.message = ""
+        self.waits_for = ""
         self.phase = RunPhase.RUNNING
 
     def __call__(self, text: str) -> None:
         """Say what it does now, or has come to."""
+        self.waits_for = ""
+        self._say(text)
+
+    def wait(self, part: str, text: str) -> None:
+        """Say which part it waits for, since when and for how long."""
+        self.waits_for = part
+        self._say(text)
+
+    def _say(self, text: str) -> None:
         self.message = text
         print(f"{self._name}: {text}", flush=True)  # noqa: T201 — the step's log is its standard output
         self.note(RunPhase.RUNNING)
@@ -47,7 +55,8 @@ class Telling:
 
     def note(self, phase: RunPhase) -> None:
         finished = datetime.now(UTC) if phase is not RunPhase.RUNNING else None
-        _write(StepProgress(self._name, phase, self._started, finished, self.message))
+        waits_for = self.waits_for if phase is RunPhase.RUNNING else ""
+        _write(StepProgress(self._name, phase, self._started, finished, self.message, waits_for))
 
 
 @contextmanager

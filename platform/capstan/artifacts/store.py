@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import pyarrow
 from pyarrow import fs
@@ -171,7 +171,7 @@ class ArtifactStore:
         return "/".join([self._root, *parts])
 
     def _shown(self, path: str) -> str:
-        return f"file://{path}" if self._local else f"s3://{path}"
+        return f"file://{quote(path)}" if self._local else f"s3://{path}"
 
     @contextmanager
     def _speaking(self, path: str) -> Iterator[None]:
@@ -206,7 +206,9 @@ def _opened(uri: str) -> tuple[Any, str]:
     parts = urlsplit(uri)
     try:
         if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
-            return fs.LocalFileSystem(), parts.path.rstrip("/")
+            if parts.query or parts.fragment:
+                raise ValueError("a ? or # in a folder's name is %3F or %23 in an address")
+            return fs.LocalFileSystem(), unquote(parts.path).rstrip("/")
         if parts.scheme == "s3" and parts.netloc and "@" not in parts.netloc:
             options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
             return _object_storage(parts.netloc, options), f"{parts.netloc}{parts.path}".rstrip("/")

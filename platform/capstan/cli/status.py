@@ -192,6 +192,7 @@ def _training(stored: Stored, state: SystemState) -> dict[str, Any] | None:
         "as_of": state.run.trigger.as_of,
         "started_at": run.started_at if run else None,
         "step": next((step.name for step in steps if step.phase is RunPhase.RUNNING), ""),
+        "message": next((step.message for step in steps if step.phase is RunPhase.RUNNING), ""),
         "steps_done": sum(step.phase is RunPhase.SUCCEEDED for step in steps),
         "steps": len(steps),
     }
@@ -325,6 +326,8 @@ def shown(seen: Seen) -> RenderableType:
         )
         doing = f", now {training['step']}" if training["step"] else ""
         table.add_row("training", f"{training['run']} ({training['trigger']}): {progress}{doing}")
+        if training["message"]:
+            table.add_row("", escape(training["message"]))
         table.add_row("", escape(training["reason"]))
     if seen.last_training:
         for index, line in enumerate(_training_lines(seen.last_training)):

@@ -21,6 +21,7 @@ from capstan.cluster.settings import ClusterSettings
 from capstan.errors import CapstanError, InvalidSpecError, Mistake
 from capstan.spec import MLSystem
 from capstan.spec.location import Location, path_text
+from capstan.training.local_modules import local_modules
 
 CONTAINER = "push"
 _POD_SECONDS = 3600
@@ -103,10 +104,11 @@ def _named(system: MLSystem) -> Iterator[tuple[Location, str]]:
             yield ("spec", "data", "sources", index, key, "path"), path
     for index, candidate in enumerate(system.spec.training.candidates):
         if candidate.custom is not None:
-            module = candidate.custom.factory.partition(":")[0].replace(".", "/")
-            place = system.base_dir / module
-            name = module if (place / "__init__.py").exists() else f"{module}.py"
-            yield ("spec", "training", "candidates", index, "custom", "factory"), name
+            module = candidate.custom.factory.partition(":")[0]
+            location: Location = ("spec", "training", "candidates", index, "custom", "factory")
+            needed = [place.name for place in local_modules(system.base_dir, module)]
+            for name in needed or [f"{module.replace('.', '/')}.py"]:
+                yield location, name
 
 
 def _files(base: Path, name: str) -> Iterator[Path]:

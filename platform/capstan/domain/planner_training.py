@@ -68,7 +68,7 @@ def _follow(
         case RunPhase.ABSENT:
             return state, []
         case RunPhase.RUNNING:
-            return replace(state, result=status), []
+            return replace(state, result=status), _waits(request, state, status)
         case RunPhase.FAILED | RunPhase.CANCELLED:
             ended = replace(state, phase=RunPhase.FAILED, finished_at=now, result=status)
             message = status.message or f"the pipeline is {status.phase}"
@@ -92,6 +92,21 @@ def _follow(
             if status.chosen:
                 details["candidate"] = status.chosen
             return ended, [*remarks(request, status), replace(decision, details=details)]
+
+
+def _waits(request: TrainingRequest, state: TrainingState, status: RunStatus) -> list[Decision]:
+    """What a step waits for, told when it begins to: it may last for hours."""
+    before = {(step.name, step.waits_for) for step in (state.result.steps if state.result else ())}
+    return [
+        _decision(
+            request,
+            Reason.TRAINING_WAITS,
+            f"{step.name}: {step.message}",
+            f"waits/{step.name}/{step.waits_for}",
+        )
+        for step in status.steps
+        if step.waits_for and step.phase is RunPhase.RUNNING and (step.name, step.waits_for) not in before
+    ]
 
 
 def remarks(request: TrainingRequest, status: RunStatus) -> list[Decision]:

@@ -83,6 +83,7 @@ class Reason(StrEnum):
     # Training
     TRAINING_REQUESTED = "TrainingRequested", _RUN
     TRAINING_STARTED = "TrainingStarted", _RUN
+    TRAINING_WAITS = "TrainingWaits", ReasonFacts(Group.TRAINING, Tone.WARN, is_warning=True)
     TRAINING_SUCCEEDED = "TrainingSucceeded", ReasonFacts(Group.TRAINING, Tone.GOOD)
     TRAINING_CANCELLED = "TrainingCancelled", _RUN
     TRAINING_FAILED = "TrainingFailed", ReasonFacts(Group.TRAINING, Tone.BAD, is_warning=True)

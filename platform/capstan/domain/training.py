@@ -53,6 +53,8 @@ class StepProgress:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     message: str = ""
+    waits_for: str = ""
+    """The part that is away and without which it can't go on; empty while it works."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from capstan.domain.versions import SystemName
 from capstan.errors import AlreadyRunningError
@@ -32,6 +33,11 @@ class StateDir:
     @property
     def mlflow_database(self) -> Path:
         return self.root / "mlflow.db"
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's address of the database: a `?` or `%` in the folder's name would mean something in a URL."""
+        return f"sqlite:///{quote(str(self.mlflow_database))}"
 
     @property
     def mlflow_artifacts(self) -> Path:

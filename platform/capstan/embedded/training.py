@@ -67,9 +67,7 @@ def train(
     state.prepare(name)
     store = SqliteStore(state.store)
     try:
-        registry = MlflowRegistry(
-            name, tracking_uri=f"sqlite:///{state.mlflow_database}", artifact_root=state.mlflow_artifacts
-        )
+        registry = MlflowRegistry(name, tracking_uri=state.tracking_uri, artifact_root=state.mlflow_artifacts)
         places = LocalPlaces(
             runs=state.runs(name),
             secrets=state.secrets,

@@ -129,9 +129,7 @@ def wire(
         feedback_token=state.token("feedback"),
     )
     store = SqliteStore(state.store)
-    registry = MlflowRegistry(
-        name, tracking_uri=f"sqlite:///{state.mlflow_database}", artifact_root=state.mlflow_artifacts
-    )
+    registry = MlflowRegistry(name, tracking_uri=state.tracking_uri, artifact_root=state.mlflow_artifacts)
     packager = BentoPackager(state.bentos)
     monitor = MonitorClient(
         f"http://{HOST}:{monitor_port}",

@@ -207,7 +207,8 @@ def _factories(folder: Path) -> Iterator[None]:
     before = sys.dont_write_bytecode
     sys.dont_write_bytecode = True
     if folder.is_dir():
-        sys.path.append(str(folder))
+        # First, as in training: a helper may be called like an installed package.
+        sys.path.insert(0, str(folder))
     try:
         yield
     finally:

@@ -159,12 +159,22 @@ def test_paths_stay_below_the_artifacts(store: ArtifactStore, path: str) -> None
         store.write(path, b"")
 
 
+def test_a_folder_whose_name_means_something_in_a_url_is_found_by_its_quoted_address(tmp_path: Path) -> None:
+    folder = tmp_path / "a%20b?c#d"
+    store = ArtifactStore(folder.as_uri())
+    store.write("runs/x/result.json", b"{}")
+    assert (folder / "runs" / "x" / "result.json").read_bytes() == b"{}"
+    assert store.read("runs/x/result.json") == b"{}"
+
+
 @pytest.mark.parametrize(
     "uri",
     [
         "",
         "gs://bucket/x",
         "file://host/x",
+        "file:///x?y",
+        "file:///x#y",
         "s3:///x",
         "s3://key:hunter2@bucket/x",
         "s3://bucket/x?endpoint=hunter2",

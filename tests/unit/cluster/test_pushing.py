@@ -38,7 +38,8 @@ PLACES = {
     "data/flights-1.csv": "1",
     "data/flights-2.csv": "2" * 3000,
     "data/weather/2013/part-0.parquet": "w",
-    "mymodels.py": "def make(): ...",
+    "mymodels.py": "import helper\ndef make(): ...",
+    "helper.py": "",
     "lib/deep/__init__.py": "def make(): ...",
     "lib/deep/net.py": "",
 }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from capstan.errors import ConflictError, UnavailableError
 from capstan_pipelines.steps.patience import patiently
+from capstan_pipelines.steps.progress import Telling
 
 
 class Registry:
@@ -22,16 +25,23 @@ class Registry:
 
 def test_it_waits_longer_and_longer_and_tells_so() -> None:
     waits: list[float] = []
-    said: list[str] = []
-    assert patiently(Registry(7), said.append, sleep=waits.append, patience=3600) == "v1"
+    say = Telling("register")
+    at = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    assert patiently(Registry(7), say, sleep=waits.append, patience=3600, now=lambda: at) == "v1"
     assert waits == [1, 2, 4, 8, 16, 30, 30]
-    assert said[0] == "MLflow is unavailable: connection refused; trying again in 1 s"
+    assert say.waits_for == "MLflow"
+    assert say.message == (
+        "MLflow is unavailable: connection refused; waits since 2026-01-01 12:00 UTC, tries again every 30 s "
+        "and gives up at 2026-01-01 13:00 UTC"
+    )
+    say("v1, sha256")
+    assert say.waits_for == "", "what it waited for is there"
 
 
 def test_it_gives_up_when_patience_ends() -> None:
     registry = Registry(1000)
     with pytest.raises(UnavailableError):
-        patiently(registry, lambda _: None, sleep=lambda _: None, patience=60)
+        patiently(registry, Telling("register"), sleep=lambda _: None, patience=60)
     assert 6 <= registry.calls <= 8
 
 
@@ -40,4 +50,4 @@ def test_other_errors_are_not_repeated() -> None:
         raise ConflictError("other bytes")
 
     with pytest.raises(ConflictError):
-        patiently(conflict, lambda _: None, sleep=lambda _: pytest.fail("slept"), patience=60)
+        patiently(conflict, Telling("register"), sleep=lambda _: pytest.fail("slept"), patience=60)
