@@ -37,7 +37,11 @@ class StateDir:
     @property
     def tracking_uri(self) -> str:
         """MLflow's address of the database: a `?` or `%` in the folder's name would mean something in a URL."""
-        return f"sqlite:///{quote(str(self.mlflow_database))}"
+        path = str(self.mlflow_database)
+        if quote(path) == path:
+            return f"sqlite:///{path}"
+        # Named with its driver: of a bare `sqlite:///` MLflow makes the folder by its quoted name, empty, as well.
+        return f"sqlite+pysqlite:///{quote(path)}"
 
     @property
     def mlflow_artifacts(self) -> Path:
