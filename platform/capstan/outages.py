@@ -7,9 +7,17 @@ import json
 import logging
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterator
 
 logger = logging.getLogger(__name__)
+
+_AGAIN_SECONDS = 60.0
+_MOST_LOGGED = 500
+_lock = threading.Lock()
+_logged: dict[str, float] = {}
+"""Lines of the last minute, and when each was written."""
 
 _REFUSED = "the connection was refused: nothing listens there"
 _SILENT = "no answer in time"
@@ -52,10 +60,12 @@ _BY_TEXT = (
 def in_words(error: BaseException, part: str, *, hide: str = "") -> str:
     """Why the part did not answer, in words that name no library; the error itself is logged at level INFO.
 
+    A part that is asked every second and does not answer gives one line a minute.
+
     hide: what must not stand in the log, as an address with a password.
     """
     text = str(error).replace(hide, "(hidden)") if hide else str(error)
-    logger.info("%s: %s: %s", part, type(error).__name__, text)
+    _log(f"{part}: {type(error).__name__}: {text}")
     chain = list(_chain(error))
     for one in chain:
         if (words := _of(one)) is not None:
@@ -64,6 +74,18 @@ def in_words(error: BaseException, part: str, *, hide: str = "") -> str:
         if any(text.lower() in str(one).lower() for one in chain):
             return words
     return _UNEXPECTED if isinstance(error, ValueError | TypeError | LookupError) else _OTHER
+
+
+def _log(line: str) -> None:
+    now = time.monotonic()
+    with _lock:
+        last = _logged.pop(line, None)
+        is_due = last is None or now - last >= _AGAIN_SECONDS
+        _logged[line] = now if is_due or last is None else last
+        while len(_logged) > _MOST_LOGGED:
+            del _logged[next(iter(_logged))]
+    if is_due:
+        logger.info("%s", line)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -118,3 +118,17 @@ def test_a_condition_s_text_about_a_part_names_no_library(closed_port: int) -> N
     text = str(raised_error.value)
     assert "nothing listens there" in text
     assert not [word for word in NO_WORDS if word in text]
+
+
+def test_a_part_that_is_asked_all_the_time_gives_one_line_a_minute(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, logger="capstan.outages")
+    now = [1000.0]
+    monkeypatch.setattr("capstan.outages.time.monotonic", lambda: now[0])
+    for _ in range(30):
+        in_words(ConnectionRefusedError(111, "asked all the time"), "monitor")
+        now[0] += 2.1
+    assert caplog.text.count("asked all the time") == 2
+    in_words(TimeoutError("another cause"), "monitor")
+    assert caplog.text.count("another cause") == 1
