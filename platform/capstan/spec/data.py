@@ -139,6 +139,16 @@ class Source(OneOf):
         examples=[{"table": "planes", "urlFrom": {"secretKeyRef": {"name": "planes-db", "key": "url"}}}],
     )
 
+    @model_validator(mode="after")
+    def _stated_once(self) -> Source:
+        columns = [one.column for one in self.types]
+        twice = sorted({column for column in columns if columns.count(column) > 1})
+        if twice:
+            raise PydanticCustomError(
+                "stated_twice", "types says twice what {column} holds; keep one", {"column": repr(twice[0])}
+            )
+        return self
+
     @property
     def time_column(self) -> str | None:
         """Column with the moment a row became known; None where all rows are always read."""

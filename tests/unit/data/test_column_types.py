@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from capstan.data import check_table, extract, request_schema
-from capstan.errors import InvalidDataError
+from capstan.errors import InvalidDataError, InvalidSpecError
 from capstan.spec import MLSystem, parse
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
@@ -277,3 +277,15 @@ def test_a_text_that_no_request_may_hold_is_refused_before_training(tmp_path: Pa
     (violation,) = check_table(table, system(tmp_path, CATEGORY)).violations
     assert (violation.column, violation.ids, violation.values) == ("value", ("r1",), (repr("y" * 60),))
     assert "longer than the 8192 characters that a request may hold" in violation.rule
+
+
+def test_a_column_that_is_stated_twice_is_a_mistake(tmp_path: Path) -> None:
+    twice = {"types": [{"column": "value", "type": "Text"}, {"column": "value", "type": "Number"}]}
+    with pytest.raises(InvalidSpecError, match="says twice what 'value' holds"):
+        system(tmp_path, CATEGORY, source=twice)
+
+
+def test_a_type_of_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    stated = {"types": [{"column": "valeu", "type": "Text"}]}
+    with pytest.raises(InvalidDataError, match=r"rows\.types: there is no column 'valeu'"):
+        table_of(tmp_path, {"value": ["a", "b"]}, CATEGORY, source=stated)
