@@ -93,6 +93,10 @@ class InvalidRequestError(CapstanError):
         own = {"field": self.field, "value": self.value, "rule": self.rule}
         return [own, *(problem for other in self.others for problem in other.problems)]
 
+    def one_by_one(self) -> list[InvalidRequestError]:
+        """The breaches as errors of their own."""
+        return [InvalidRequestError(self.field, self.value, self.rule), *self.others]
+
     def document(self) -> dict[str, Any]:
         """The body of an answer: the first breach as `error`, all of them as `errors`."""
         problems = self.problems
@@ -106,8 +110,11 @@ _BEGINNING = 80
 
 def shown(value: object) -> bool | int | float | str | None:
     """The value as an answer may quote it: short, and plain JSON whatever was sent."""
-    if value is None or type(value) in (bool, int):
-        return value  # type: ignore[return-value]
+    if value is None or type(value) is bool:
+        return value
+    if type(value) is int:
+        # What 64 bits do not hold, not every JSON writer can write.
+        return value if abs(value) < 2**63 else str(value)[:SHOWN_CHARACTERS]
     if type(value) is float:
         names = {math.inf: "Infinity", -math.inf: "-Infinity"}
         return value if value - value == 0 else names.get(value, "NaN")

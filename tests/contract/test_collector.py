@@ -379,6 +379,13 @@ def test_only_the_right_token_opens_each_route(collector: RunningCollector) -> N
     assert "capstan_collector_senders_refused_total 4.0" in collector.http.get("/metrics").text
 
 
+def test_what_is_not_answered_is_told_in_json(standing: RunningCollector) -> None:
+    for method, path, status in (("GET", "/feedback", 405), ("POST", "/labels", 404)):
+        answer = standing.http.request(method, path)
+        assert answer.status_code == status
+        assert "/feedback" in answer.json()["error"]["rule"]
+
+
 def test_labels_are_taken_once_and_corrections_are_kept(collector: RunningCollector) -> None:
     first = {"id": "e1", "label": True, "availableAt": "2013-02-02T00:00:00Z"}
     assert collector.label(first, {"requestId": "r2", "noLabel": True}).json() == {
@@ -401,7 +408,7 @@ def test_labels_are_taken_once_and_corrections_are_kept(collector: RunningCollec
     [
         ({"label": True}, "labels[0]"),
         ({"id": "e", "requestId": "r", "label": True}, "labels[0]"),
-        ({"id": "e", "label": "yes"}, "labels[0].label"),
+        ({"id": "e", "label": "maybe"}, "labels[0].label"),
         ({"id": "e", "label": True, "availableAt": "tomorrow"}, "labels[0].availableAt"),
         ({"id": "e", "label": True, "noLabel": True}, "labels[0].label"),
         ({"id": "e", "lable": True}, "labels[0].lable"),

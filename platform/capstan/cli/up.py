@@ -115,7 +115,7 @@ def _how_to_ask(local: LocalSystem) -> list[str]:
     """What somebody types to get a prediction and to hand its label in."""
     import orjson
 
-    from capstan.embedded.sample import sample_request
+    from capstan.embedded.sample import EXAMPLE_ID, sample_request
     from capstan.engine.records import system_state
     from capstan.ports.store import Kind
 
@@ -124,12 +124,14 @@ def _how_to_ask(local: LocalSystem) -> list[str]:
     row = sample_request(local, champion) if champion is not None else None
     body = shlex.quote(orjson.dumps(row).decode()) if row else "'{\"column\": value, ...}'"
     kind = "-H 'content-type: application/json'"
-    label = '\'{"labels": [{"requestId": "REQUEST_ID", "label": true}]}\''
+    identified = row is not None and EXAMPLE_ID in row.values()
+    case = f'"id": "{EXAMPLE_ID}"' if identified else '"requestId": "REQUEST_ID"'
+    label = f'\'{{"labels": [{{{case}, "label": true}}]}}\''
     token = f'-H "authorization: Bearer $(cat {shlex.quote(str(local.state.token_file("feedback")))})"'
     return [
         f"{champion.name if champion else 'the champion'} serves; ask it:",
         f"  curl {local.addresses.gateway}/predict {kind} -d {body}",
-        "and tell later what was true, by the answer's request_id:",
+        f"and tell later what was true, by {'the id of the row' if identified else 'the request_id of the answer'}:",
         f"  curl {local.addresses.gateway}/feedback {kind} {token} -d {label}",
     ]
 

@@ -25,8 +25,9 @@ from capstan.data.memory import table_memory
 from capstan.data.moments import AWARE, LOCAL, TEXT, clock_changes, column_types, instant, moment
 from capstan.data.query import SourceTables
 from capstan.data.sources import Reading
-from capstan.data.text_types import quote, typed
+from capstan.data.text_types import literal, quote, typed
 from capstan.data.workspace import workspace
+from capstan.domain.truth import FORMS, NO, YES
 from capstan.errors import InvalidDataError
 from capstan.spec.system import MLSystem
 
@@ -253,7 +254,7 @@ def _as_boolean(connection: duckdb.DuckDBPyConnection, name: str, kind: str) -> 
     if kind == "boolean":
         return column
     text = f"lower(cast({column} as varchar))"
-    yes, no = "('true', '1', '1.0', 'yes')", "('false', '0', '0.0', 'no')"
+    yes, no = (f"({', '.join(map(literal, words))})" for words in (YES, NO))
     bad = connection.execute(
         f"select distinct {text} from _joined where {column} is not null and {text} not in {yes} "
         f"and {text} not in {no} order by 1 limit {_SHOWN}"
@@ -261,8 +262,7 @@ def _as_boolean(connection: duckdb.DuckDBPyConnection, name: str, kind: str) -> 
     if bad:
         shown = ", ".join(repr(row[0]) for row in bad)
         raise InvalidDataError(
-            f"data.label.column: {name!r} holds {shown}; a binary label is true/false, 1/0 or yes/no: "
-            "derive it in data.query"
+            f"data.label.column: {name!r} holds {shown}; a binary label is {FORMS}: derive it in data.query"
         )
     return f"case when {text} in {yes} then true when {text} in {no} then false end"
 

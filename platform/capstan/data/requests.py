@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from capstan.features.columns import type_of
+from capstan.features.columns import numbers, type_of
 from capstan.features.encoders import CategoricalSettings
 from capstan.features.values import ColumnType, category, number
 from capstan.spec.system import MLSystem
@@ -22,6 +24,8 @@ class ColumnSchema:
     """What the column holds in training; a request's value is read as one of it."""
     kind: Literal["numeric", "categorical"]
     """Whether a feature reads it as a number; a category only otherwise."""
+    required: bool = False
+    """Whether a request must name the column; as null where the value is not known."""
     nullable: bool = True
     min: float | None = None
     """None: no lower bound."""
@@ -29,13 +33,19 @@ class ColumnSchema:
     """None: no upper bound."""
     allowed: tuple[str, ...] | tuple[float, ...] | None = None
     """None: any value; otherwise numbers or, in a categorical column, categories as text."""
+    trained_min: float | None = None
+    trained_max: float | None = None
+    """The range of training; None: no number was seen, or the column is no number."""
+    outside: Literal["Answer", "Refuse"] = "Answer"
+    """What becomes of a number outside that range."""
 
 
 def request_schema(system: MLSystem, table: pa.Table) -> list[ColumnSchema]:
     """The columns that features are made from, in order; `table` is what the model was trained on.
 
     Bounds come from `data.checks`, `nullable: false` also from `impute: DropRow`, and the allowed values of
-    `unseen: Refuse` from the categories in the table.
+    `unseen: Refuse` from the categories in the table. A column is required if no row of the table lacks its value and
+    no feature says `optional`.
     """
     spec = system.spec
     schemas = []
@@ -63,18 +73,32 @@ def request_schema(system: MLSystem, table: pa.Table) -> list[ColumnSchema]:
         allowed: tuple[str, ...] | tuple[float, ...] | None = None if texts is None else tuple(texts)
         if texts is not None and numeric:
             allowed = tuple(_number_of(text, column, found) for text in texts)
+        dropped_or_full = dropping or not pc.any(pc.is_null(table[column], nan_is_null=True)).as_py()
+        low, high = _range(table, column, found) if numeric else (None, None)
         schemas.append(
             ColumnSchema(
                 name=column,
                 type=found,
                 kind="numeric" if numeric else "categorical",
+                required=dropped_or_full and not any(feature.optional for feature in features),
                 nullable=not dropping and all(check.nullable for check in checks),
                 min=max(lows, default=None),
                 max=min(highs, default=None),
                 allowed=allowed,
+                trained_min=low,
+                trained_max=high,
+                outside="Refuse"
+                if any(f.numeric is not None and f.numeric.outside == "Refuse" for f in features)
+                else "Answer",
             )
         )
     return schemas
+
+
+def _range(table: pa.Table, column: str, kind: ColumnType) -> tuple[float | None, float | None]:
+    values = numbers(table[column], column, kind)
+    present = values[~np.isnan(values)]
+    return (float(present.min()), float(present.max())) if len(present) else (None, None)
 
 
 def _number_of(text: str, column: str, kind: ColumnType) -> float:

@@ -64,6 +64,11 @@ def moment_rule(value: object, *, offset: bool = True) -> str | None:
     if type(value) is not str:
         return f"must be a time written as RFC 3339, {_FORM}"
     moment = _parsed(value)
+    if moment is not None and EARLIEST.year < moment.year < LATEST.year - 1:
+        # Far from both ends, whatever the offset: this runs on every request.
+        if moment.tzinfo is None and offset:
+            return f"has no offset from UTC; write RFC 3339, {_FORM}"
+        return None
     if moment is None:
         far = _FAR_YEAR.match(value)
         if far is not None:

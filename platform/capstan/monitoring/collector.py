@@ -22,6 +22,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry, generate_latest
 from pydantic import BaseModel, ConfigDict
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -101,6 +102,7 @@ class CollectorService:
                 Route("/seldon/{token}/{arm}", self._seldon, methods=["POST"]),
             ],
             lifespan=self._lifespan,
+            exception_handlers={HTTPException: _no_such},
         )
 
     @asynccontextmanager
@@ -261,6 +263,13 @@ class CollectorService:
             "unpaired": self._executor.unpaired,
             "repeated": self._executor.repeated,
         }
+
+
+async def _no_such(request: Request, error: Exception) -> Response:
+    """A path or a method that is not here."""
+    assert isinstance(error, HTTPException)
+    rule = f"{request.method} {request.url.path} is not answered here; POST labels to /feedback"
+    return _Answer({"error": {"field": "path", "rule": rule}}, status_code=error.status_code)
 
 
 def _too_large() -> Response:

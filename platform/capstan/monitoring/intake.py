@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from capstan.domain.truth import FORMS
 from capstan.errors import CapstanError, InvalidRequestError
 from capstan.files import write_whole
 from capstan.monitoring.boots import Heading
@@ -237,7 +238,7 @@ class Intake:
         for index, label in enumerate(labels):
             if label.value not in (None, 0.0, 1.0):
                 raise InvalidRequestError(
-                    f"labels[{index}].label", label.value, "must be true, false, 0 or 1"
+                    f"labels[{index}].label", label.value, f"is no label; write {FORMS}"
                 )
 
     def _skip(self, positions: frozenset[int]) -> None:

@@ -6,7 +6,6 @@ became known at the same instant are ordered by content, so that no order of del
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -14,11 +13,14 @@ from typing import Any, NamedTuple
 import orjson
 import pyarrow as pa
 
-from capstan.domain.payload_limits import parse_moment
+from capstan.domain.payload_limits import id_rule, moment_rule, parse_moment
+from capstan.domain.truth import FORMS, truth_of_label
 from capstan.errors import InvalidRequestError
 from capstan.monitoring.payloads import TIMESTAMP
 
 MOST_LABELS = 100_000
+_LARGEST_LABEL = 1e300
+"""NaN, infinities and numbers that no float holds are not below it."""
 LABEL_COLUMNS = pa.schema(
     [
         ("entity_id", pa.string()),
@@ -54,7 +56,7 @@ def parse_labels(body: bytes) -> tuple[str | None, list[Label]]:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise InvalidRequestError("body", body[:40], f"is not JSON: {error}") from None
+        raise InvalidRequestError("body", body, f"is not JSON: {error}") from None
     if not isinstance(document, dict) or not isinstance(document.get("labels"), list):
         raise InvalidRequestError(
             "labels", None, 'must be a list: {"labels": [{"id": "...", "label": true}]}'
@@ -81,19 +83,19 @@ def _label(index: int, entry: Any) -> Label:
         )
     ids = [entry.get("id"), entry.get("requestId")]
     if (ids[0] is None) == (ids[1] is None):
-        raise InvalidRequestError(where, ids, "must have one of id and requestId")
+        raise InvalidRequestError(where, entry, "must have one of id and requestId")
     name, identity = ("id", ids[0]) if ids[0] is not None else ("requestId", ids[1])
     if isinstance(identity, int) and not isinstance(identity, bool):
         identity = str(identity)
-    if not isinstance(identity, str) or not 0 < len(identity) <= 512:
-        raise InvalidRequestError(f"{where}.{name}", identity, "must be a text of 1 to 512 characters")
+    rule = id_rule(identity)
+    if rule is not None:
+        raise InvalidRequestError(f"{where}.{name}", identity, rule)
     available_at = None
     if entry.get("availableAt") is not None:
+        rule = moment_rule(entry["availableAt"])
+        if rule is not None:
+            raise InvalidRequestError(f"{where}.availableAt", entry["availableAt"], rule)
         available_at = parse_moment(entry["availableAt"])
-        if available_at is None:
-            raise InvalidRequestError(
-                f"{where}.availableAt", entry["availableAt"], "must be an RFC 3339 time with a zone"
-            )
     value = _value(where, entry)
     return Label(
         entity_id=identity if name == "id" else None,
@@ -111,13 +113,16 @@ def _value(where: str, entry: dict[str, Any]) -> float | None:
         if label is not None:
             raise InvalidRequestError(f"{where}.label", label, "must be left out with noLabel: true")
         return None
-    if not isinstance(label, bool | int | float) or not math.isfinite(label):
-        raise InvalidRequestError(
-            f"{where}.label",
-            label,
-            "must be true, false or a finite number; noLabel: true says that there is none",
-        )
-    return float(label)
+    if label is None:
+        raise InvalidRequestError(f"{where}.label", None, "is missing; noLabel: true says that there is none")
+    truth = truth_of_label(label)
+    if truth is not None:
+        return float(truth)
+    if isinstance(label, int | float) and abs(label) < _LARGEST_LABEL:
+        return float(label)
+    raise InvalidRequestError(
+        f"{where}.label", label, f"is no label; write {FORMS}, or noLabel: true where there is none"
+    )
 
 
 def table_of(labels: Iterable[tuple[Label, datetime]]) -> pa.Table:

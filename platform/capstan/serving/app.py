@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import orjson
 
-from capstan.errors import InvalidRequestError
-from capstan.features.values import category
+from capstan.domain.payload_limits import moment_rule
+from capstan.errors import InvalidRequestError, shown
 from capstan.serving import metrics, open_inference
+from capstan.serving.familiarity import Familiarity
 from capstan.serving.manifest import BINARY, MULTICLASS
 from capstan.serving.metrics import ServiceMetrics
 from capstan.serving.model import Model, Predictions
@@ -26,12 +27,14 @@ from capstan.serving.requests import (
     Call,
     ClientLeftError,
     Receive,
+    UnreadableEncodingError,
     check_time,
+    decoded,
     parse,
     read_body,
     read_headers,
 )
-from capstan.serving.schema import RequestSchema, Row, shown
+from capstan.serving.schema import RequestSchema, Row
 from capstan.serving.settings import ServiceSettings
 
 Scope = Any
@@ -63,9 +66,10 @@ class PredictionApp:
         self._id_column = manifest.keys.get("id")
         self._binary = manifest.task == BINARY
         self._multiclass = manifest.task == MULTICLASS
-        known = model.known_categories
-        counters = self.metrics.unseen_counters(tuple(known))
-        self._known = tuple((name, values, counters[name]) for name, values in known.items())
+        counters = self.metrics.outside_counters([column.name for column in manifest.columns])
+        self._familiarity = Familiarity(
+            manifest, model.known_categories, lambda column: counters[column].inc()
+        )
         self.metrics.set_compiled(not model.fallback)
         self._log = log
         self._model = model
@@ -79,11 +83,13 @@ class PredictionApp:
         if scope["type"] != "http":
             return
         path, method = scope["path"], scope["method"]
-        if path == "/predict":
+        if path in ("/predict", "/predict/"):
             if method == "POST":
                 await self._predict(scope, receive, send, v2=False)
             else:
-                await self._answer(send, 405, b'{"error":"POST one row or {\\"rows\\": [...]} to /predict"}')
+                await self._tell(
+                    send, 405, "method", f'is {method}; POST one row or {{"rows": [...]}} to /predict'
+                )
         elif method == "POST" and path.startswith("/v2/models/") and path.endswith("/infer"):
             await self._predict(scope, receive, send, v2=True)
         elif path == DRAIN and method == "POST":
@@ -120,8 +126,16 @@ class PredictionApp:
                 await self._answer(send, 200, orjson.dumps(body))
             else:
                 await self._answer(send, 404, b'{"error":"no such route"}')
+        elif not path.startswith("/v2/"):
+            await self._tell(send, 404, "path", "is no route here; POST a row to /predict")
         else:
             await self._answer(send, 503 if not ready else 404, b'{"error":"no such route or model"}')
+
+    async def _tell(self, send: Send, status: int, field: str, rule: str) -> None:
+        """What the native route answers without a look at the body."""
+        await self._answer(
+            send, status, orjson.dumps({"error": {"field": field, "value": None, "rule": rule}})
+        )
 
     async def _predict(self, scope: Scope, receive: Receive, send: Send, *, v2: bool) -> None:
         call = Call(time.perf_counter(), v2=v2)
@@ -129,15 +143,20 @@ class PredictionApp:
             read_headers(call, scope["headers"], event_time=self._settings.event_time_header)
             model = self._model
             if model is None:
-                await self._answer(send, 503, b'{"error":"the model is not loaded yet"}')
+                if v2:
+                    await self._answer(send, 503, b'{"error":"the model is not loaded yet"}')
+                else:
+                    await self._tell(send, 503, "version", "is not loaded yet; ask again")
                 return
             body = await read_body(scope["headers"], receive)
+            if call.encoding:
+                body = decoded(body, call.encoding)
             if v2 and not self._is_ours(scope["path"]):
                 await self._refuse(
                     call,
                     send,
                     404,
-                    InvalidRequestError("model", shown(scope["path"]), f"is not {self._name}"),
+                    InvalidRequestError("model", scope["path"], f"is not {self._name}"),
                 )
                 return
             parsed = parse(body)
@@ -152,7 +171,11 @@ class PredictionApp:
             return
         except BodyTooLargeError:
             rule = f"must be at most {MAX_BODY_BYTES} bytes; send the rows in several requests"
-            await self._refuse(call, send, 413, InvalidRequestError("body", "too large", rule))
+            await self._refuse(call, send, 413, InvalidRequestError("body", None, rule))
+            return
+        except UnreadableEncodingError:
+            rule = "is not read here; send gzip, or the body as it is"
+            await self._refuse(call, send, 415, InvalidRequestError("content-encoding", call.encoding, rule))
             return
         except ClientLeftError:
             return
@@ -160,11 +183,7 @@ class PredictionApp:
 
     async def _predict_rows(self, call: Call, model: Model, send: Send) -> None:
         rows = call.rows
-        for name, values, counter in self._known:
-            for row in rows:
-                value = row.get(name)
-                if value is not None and value not in values and category(value) not in values:
-                    counter.inc()
+        marks = self._familiarity.marks(rows)
         try:
             if len(rows) == 1 and not self._multiclass:
                 prediction: Any = model.predict_row(rows[0])
@@ -185,13 +204,12 @@ class PredictionApp:
         call.request_id = request_id
         version = self._settings.version
         if call.v2:
-            body = open_inference.answer(model.manifest, self._name, version, request_id, predictions)
+            body = open_inference.answer(model.manifest, self._name, version, request_id, predictions, marks)
         else:
-            body = {
-                "version": version,
-                "request_id": request_id,
-                "predictions": self._native(model, predictions),
-            }
+            told = self._native(model, predictions)
+            for index, found in marks.items() if marks is not None else ():
+                told[index]["outside"] = found
+            body = {"version": version, "request_id": request_id, "predictions": told}
         await self._finish(call, send, 200, orjson.dumps(body), predictions)
 
     def _native(self, model: Model, predictions: Any) -> list[dict[str, Any]]:
@@ -220,11 +238,12 @@ class PredictionApp:
 
     async def _refuse(self, call: Call, send: Send, status: int, error: InvalidRequestError) -> None:
         """4xx: the client's mistake, named; logged without its inputs, which detectors must not see."""
-        call.event_time = call.event_time if error.field != "x-capstan-event-time" else None
-        problem = {"field": error.field, "value": error.value, "rule": error.rule}
-        body = {"error": str(error)} if call.v2 else {"error": problem}
+        if call.event_time is not None and moment_rule(call.event_time) is not None:
+            # Whatever else is wrong: the collector would refuse the payload for it.
+            call.event_time = None
+        body = {"error": str(error)} if call.v2 else error.document()
         logged = {"field": error.field, "rule": error.rule}
-        await self._finish(call, send, status, orjson.dumps(body, default=str), (), logged)
+        await self._finish(call, send, status, orjson.dumps(body), (), logged)
 
     async def _fail(self, call: Call, send: Send, rule: str, predictions: Any) -> None:
         """500: the model's mistake; the gateway asks the champion instead."""

@@ -24,11 +24,18 @@ class Column:
     """What training found in the column."""
     numeric: bool
     """Whether a feature reads it as a number; a category only otherwise."""
+    required: bool = False
+    """Whether a row must name it, as null where the value is not known."""
     nullable: bool = True
     minimum: float | None = None
     maximum: float | None = None
     allowed: frozenset[object] | None = None
     """Numbers, or categories as text. None: any value is accepted; a category that training never saw is counted."""
+    trained_minimum: float | None = None
+    trained_maximum: float | None = None
+    """None: training saw no number."""
+    refuse_outside: bool = False
+    """Whether a number outside the range of training is refused, instead of answered and marked."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +83,12 @@ def _column(document: Mapping[str, Any]) -> Column:
         name=str(document["name"]),
         type=ColumnType(document["type"]),
         numeric=document["kind"] == "numeric",
+        required=bool(document.get("required", False)),
         nullable=bool(document.get("nullable", True)),
         minimum=document.get("min"),
         maximum=document.get("max"),
         allowed=frozenset(allowed) if allowed is not None else None,
+        trained_minimum=document.get("trained_min"),
+        trained_maximum=document.get("trained_max"),
+        refuse_outside=document.get("outside") == "Refuse",
     )

@@ -23,7 +23,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 ROLES = ("champion", "challenger", "shadow")
-CODES = (200, 404, 413, 422, 500)
+CODES = (200, 404, 413, 415, 422, 500)
 LOSSES = ("overflow", "rejected", "shutdown")
 LATENCY_BUCKETS = tuple(0.0005 * 1.5**power for power in range(27))
 """0.5 ms to 19 s."""
@@ -72,9 +72,9 @@ class ServiceMetrics:
             registry=self._registry,
         )
         self.lost = {reason: lost.labels(system, version, reason) for reason in LOSSES}
-        self._unseen = Counter(
-            "capstan_unseen_categories_total",
-            "Values of a categorical column that training never saw.",
+        self._outside = Counter(
+            "capstan_outside_training_total",
+            "Values that were answered though training never saw their like: out of range, unknown, missing.",
             ("system", "version", "column"),
             registry=self._registry,
         )
@@ -93,8 +93,8 @@ class ServiceMetrics:
     def set_compiled(self, compiled: bool) -> None:
         self._compiled.set(1 if compiled else 0)
 
-    def unseen_counters(self, columns: Sequence[str]) -> dict[str, Counter]:
-        return {column: self._unseen.labels(self._system, self._version, column) for column in columns}
+    def outside_counters(self, columns: Sequence[str]) -> dict[str, Counter]:
+        return {column: self._outside.labels(self._system, self._version, column) for column in columns}
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)

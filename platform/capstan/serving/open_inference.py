@@ -5,15 +5,16 @@ https://github.com/open-inference/open-inference-protocol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from capstan.errors import InvalidRequestError
+from capstan.errors import InvalidRequestError, shown
 from capstan.features.values import ColumnType
+from capstan.serving.foreign_forms import example
 from capstan.serving.manifest import BINARY, MULTICLASS, Manifest
-from capstan.serving.schema import RequestSchema, Row, shown
+from capstan.serving.schema import RequestSchema, Row
 
 _INTEGERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
 TYPES: dict[str, tuple[type, ...]] = {
@@ -30,10 +31,14 @@ _ONE_ROW = ([1], [1, 1])
 def rows_of(body: object, schema: RequestSchema) -> list[Row]:
     """The rows that the tensors spell, all valid; raises InvalidRequestError. `null` in `data` is a missing value."""
     if type(body) is not dict:
-        raise InvalidRequestError("body", shown(body), 'must be an object with "inputs"')
+        raise InvalidRequestError("body", body, 'must be an object with "inputs"')
     inputs = body.get("inputs")
+    if inputs is None and body:
+        name = next(iter(body))
+        rule = f"is no tensor; name tensors in `inputs`, or write {example(schema.columns)}"
+        raise InvalidRequestError(str(shown(name)), body[name], rule)
     if type(inputs) is not list or not inputs:
-        raise InvalidRequestError("inputs", shown(inputs), "must be a list of tensors, one per column")
+        raise InvalidRequestError("inputs", inputs, "must be a list of tensors, one per column")
     row = _one_row(inputs)
     if row is not None:
         schema.check(row)
@@ -51,13 +56,11 @@ def rows_of(body: object, schema: RequestSchema) -> list[Row]:
                 f"inputs[{index}].data", len(values), f"must hold {count} rows as the first tensor does"
             )
         columns[name] = values
-    schema.check_count(count or 0)
     names = tuple(columns)
     rows: list[Row] = [
         dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)
     ]
-    for index, row in enumerate(rows):
-        schema.check(row, f"rows[{index}]." if len(rows) > 1 else "")
+    schema.check_rows(rows, "rows[{}]." if len(rows) > 1 else "")
     return rows
 
 
@@ -85,30 +88,28 @@ def _one_row(tensors: list[Any]) -> Row | None:
 def _column(tensor: object, index: int) -> tuple[str, list[Any]]:
     """Name and values of one tensor; the texts of its errors are made only when there is one."""
     if type(tensor) is not dict:
-        raise InvalidRequestError(f"inputs[{index}]", shown(tensor), "must be a tensor object")
+        raise InvalidRequestError(f"inputs[{index}]", tensor, "must be a tensor object")
     name, datatype, data = tensor.get("name"), tensor.get("datatype"), tensor.get("data")
     if type(name) is not str:
-        raise InvalidRequestError(f"inputs[{index}].name", shown(name), "must be the name of a column")
+        raise InvalidRequestError(f"inputs[{index}].name", name, "must be the name of a column")
     if type(data) is not list:
         raise InvalidRequestError(
-            f"inputs[{index}].data", shown(data), "must be a list of values; binary data is not taken"
+            f"inputs[{index}].data", data, "must be a list of values; binary data is not taken"
         )
     if data and type(data[0]) is list:
         data = [value for part in data for value in (part if type(part) is list else (part,))]
     shape, rows = tensor.get("shape"), len(data)
     if shape != [rows] and shape != [rows, 1]:
         raise InvalidRequestError(
-            f"inputs[{index}].shape", shown(shape), f"must be [{rows}] or [{rows}, 1] as data is"
+            f"inputs[{index}].shape", shape, f"must be [{rows}] or [{rows}, 1] as data is"
         )
     wanted = TYPES.get(datatype) if type(datatype) is str else None
     if wanted is None:
         known = ", ".join(TYPES)
-        raise InvalidRequestError(f"inputs[{index}].datatype", shown(datatype), f"must be one of {known}")
+        raise InvalidRequestError(f"inputs[{index}].datatype", datatype, f"must be one of {known}")
     for at, value in enumerate(data):
         if type(value) not in wanted and value is not None:
-            raise InvalidRequestError(
-                f"inputs[{index}].data[{at}]", shown(value), f"is not of datatype {datatype}"
-            )
+            raise InvalidRequestError(f"inputs[{index}].data[{at}]", value, f"is not of datatype {datatype}")
     return name, data
 
 
@@ -118,8 +119,9 @@ def answer(
     version: str,
     request_id: str,
     predictions: Sequence[float] | np.ndarray[Any, Any],
+    marks: Mapping[int, Sequence[Mapping[str, Any]]] | None = None,
 ) -> dict[str, Any]:
-    """The response body for finite predictions."""
+    """The response body for finite predictions; `marks`, by row, become the parameter `outside`, one text."""
     rows = len(predictions)
     if manifest.task == BINARY:
         negative, positive = manifest.classes[0], manifest.classes[-1]
@@ -133,7 +135,28 @@ def answer(
         outputs = [_tensor("probabilities", "FP64", [rows, table.shape[1]], flat), _labels(labels)]
     else:
         outputs = [_tensor("value", "FP64", [rows], list(map(float, predictions)))]
-    return {"model_name": name, "model_version": version, "id": request_id, "outputs": outputs}
+    body: dict[str, Any] = {
+        "model_name": name,
+        "model_version": version,
+        "id": request_id,
+        "outputs": outputs,
+    }
+    if marks is not None:
+        body["parameters"] = {"outside": _told(marks, rows)}
+    return body
+
+
+def _told(marks: Mapping[int, Sequence[Mapping[str, Any]]], rows: int) -> str:
+    """As breaches are told: parameters of the protocol are single values."""
+    return "; ".join(
+        str(
+            InvalidRequestError(
+                f"rows[{index}].{mark['field']}" if rows > 1 else mark["field"], mark["value"], mark["rule"]
+            )
+        )
+        for index, found in marks.items()
+        for mark in found
+    )
 
 
 def metadata(manifest: Manifest, name: str, version: str) -> dict[str, Any]:

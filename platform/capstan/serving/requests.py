@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import orjson
 
+from capstan.domain.payload_limits import moment_rule
 from capstan.errors import InvalidRequestError
 from capstan.serving.metrics import ROLES
-from capstan.serving.schema import Row, shown
+from capstan.serving.schema import Row
 
 Headers = Sequence[tuple[bytes, bytes]]
 Receive = Callable[[], Awaitable[Any]]
@@ -20,10 +21,15 @@ Receive = Callable[[], Awaitable[Any]]
 MAX_BODY_BYTES = 1 << 20
 MAX_TOKEN = 128
 """Characters of an id in a header."""
+_GZIP = 16 + zlib.MAX_WBITS
 
 
 class BodyTooLargeError(Exception):
     """The body is above MAX_BODY_BYTES."""
+
+
+class UnreadableEncodingError(Exception):
+    """The body is encoded in a way that is not read here; answered with 415."""
 
 
 class ClientLeftError(Exception):
@@ -39,6 +45,8 @@ class Call:
     request_id: str = ""
     attempt: int = 1
     event_time: str | None = None
+    encoding: bytes = b""
+    """Of the body; empty: as it is."""
     rows: Sequence[Row] = ()
     v2: bool = False
 
@@ -56,7 +64,9 @@ def read_headers(call: Call, headers: Headers, *, event_time: bool) -> None:
             shadow = b"-shadow" in value and value.partition(b":")[0].endswith(b"-shadow")
         elif name == b"x-envoy-attempt-count":
             call.attempt = int(value) if value.isdigit() and len(value) < 4 else 1
-        elif name == b"x-capstan-event-time" and event_time:
+        elif name == b"content-encoding":
+            call.encoding = value.strip().lower()
+        elif event_time and name == b"x-capstan-event-time":
             call.event_time = value[:MAX_TOKEN].decode("latin-1")
     if shadow:
         call.role = "shadow"
@@ -89,6 +99,35 @@ async def read_body(headers: Headers, receive: Receive) -> bytes:
     return b"".join(parts)
 
 
+def decoded(body: bytes, encoding: bytes) -> bytes:
+    """The body as it was before its encoding, gzip or none.
+
+    Raises BodyTooLargeError as soon as that is above MAX_BODY_BYTES, whatever a bomb holds; UnreadableEncodingError;
+    InvalidRequestError for what is no whole gzip stream.
+    """
+    if encoding in (b"", b"identity"):
+        return body
+    if encoding not in (b"gzip", b"x-gzip"):
+        raise UnreadableEncodingError
+    parts: list[bytes] = []
+    left = MAX_BODY_BYTES + 1
+    while body and left:
+        stream = zlib.decompressobj(_GZIP)
+        try:
+            parts.append(stream.decompress(body, left))
+        except zlib.error as error:
+            raise InvalidRequestError(
+                "body", None, f"is not gzip, as content-encoding says: {error}"
+            ) from None
+        left -= len(parts[-1])
+        if left and not stream.eof:
+            raise InvalidRequestError("body", None, "ends in the middle of its gzip stream")
+        body = stream.unused_data
+    if not left:
+        raise BodyTooLargeError
+    return b"".join(parts)
+
+
 def parse(body: bytes) -> Any:
     """The JSON value; raises InvalidRequestError."""
     try:
@@ -105,25 +144,22 @@ def parse(body: bytes) -> Any:
         raise InvalidRequestError(*found, "must be a finite number")
     if "depth limit" in rule:
         rule = "is nested too deeply"
-    raise InvalidRequestError("body", shown(body[:MAX_TOKEN].decode("utf-8", "replace")), rule)
+    if body.startswith(b"\x1f\x8b"):
+        raise InvalidRequestError("body", None, "is gzip; say so by the header content-encoding: gzip")
+    raise InvalidRequestError("body", body, rule)
 
 
 def check_time(text: str) -> None:
-    """Raises InvalidRequestError unless it is an RFC 3339 time with its offset."""
-    try:
-        aware = datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
-        aware = False
-    if not aware:
-        raise InvalidRequestError(
-            "x-capstan-event-time", shown(text), "must be an RFC 3339 time with its offset"
-        )
+    """Raises InvalidRequestError unless it is a moment that the collector takes."""
+    rule = moment_rule(text)
+    if rule is not None:
+        raise InvalidRequestError("x-capstan-event-time", text, rule)
 
 
-def nonfinite(value: object, where: str = "") -> tuple[str, str] | None:
-    """Path and text of the first NaN or infinity in a JSON value; raises RecursionError if it is too deep."""
+def nonfinite(value: object, where: str = "") -> tuple[str, float] | None:
+    """Path and value of the first NaN or infinity in a JSON value; raises RecursionError if it is too deep."""
     if type(value) is float and value - value != 0:
-        return where or "body", str(value)
+        return where or "body", value
     if type(value) is dict:
         inside = ((f"{where}.{name}" if where else name, item) for name, item in value.items())
     elif type(value) is list:

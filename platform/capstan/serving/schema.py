@@ -1,17 +1,28 @@
-"""What a request row must look like, and which field, value and rule it breaks if it does not."""
+"""What a request row must look like, and which fields, values and rules are at odds if it does not."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from capstan.errors import InvalidRequestError
-from capstan.serving.columns import BrokenRuleError, ColumnCheck, check_key, check_of, listed
+from capstan.errors import InvalidRequestError, shown
+from capstan.serving.columns import (
+    BrokenRuleError,
+    ColumnCheck,
+    check_key,
+    check_of,
+    check_time_key,
+    key_and_column,
+    listed,
+)
+from capstan.serving.foreign_forms import foreign_form
 from capstan.serving.manifest import Manifest
 
 MAX_ROWS = 1000
-_SHOWN = 80
+MOST_PROBLEMS = 100
+"""Breaches that one answer lists."""
+_LONGEST_GUESS = 80
 
 Row = Mapping[str, Any]
 
@@ -21,76 +32,102 @@ class RequestSchema:
 
     def __init__(self, manifest: Manifest) -> None:
         self.columns = {column.name: column for column in manifest.columns}
-        self._checks: dict[str, ColumnCheck] = dict.fromkeys(manifest.keys.values(), check_key)
-        self._checks.update({column.name: check_of(column) for column in manifest.columns})
-        self._required = tuple(column.name for column in manifest.columns if not column.nullable)
+        self._checks: dict[str, ColumnCheck] = {
+            column: check_time_key if key == "time" else check_key for key, column in manifest.keys.items()
+        }
+        for column in manifest.columns:
+            check, key = check_of(column), self._checks.get(column.name)
+            self._checks[column.name] = check if key is None else key_and_column(key, check)
+        self._required = frozenset(
+            column.name for column in manifest.columns if column.required or not column.nullable
+        )
 
     def rows_of(self, body: object) -> list[Row]:
         """The rows of a request body, `{...}` or `{"rows": [...]}`, all valid; raises InvalidRequestError."""
         if type(body) is not dict:
-            raise InvalidRequestError("body", shown(body), 'must be one row object or {"rows": [...]}')
+            rule = 'must be one row object or {"rows": [...]}'
+            raise InvalidRequestError("body", body, rule)
         if "rows" not in self._checks and "rows" in body:
             rows = body["rows"]
             if len(body) > 1:
                 extra = next(name for name in body if name != "rows")
-                raise InvalidRequestError(shown(extra), shown(body[extra]), 'is not expected beside "rows"')
+                raise InvalidRequestError(str(shown(extra)), body[extra], 'is not expected beside "rows"')
             if type(rows) is not list:
-                raise InvalidRequestError("rows", shown(rows), "must be a list of row objects")
-            self.check_count(len(rows))
-            for index, row in enumerate(rows):
-                self.check(row, f"rows[{index}].")
+                raise InvalidRequestError("rows", rows, "must be a list of row objects")
+            self.check_rows(rows)
             return rows
-        self.check(body)
+        try:
+            self.check(body)
+        except InvalidRequestError:
+            hint = foreign_form(body, self._checks, self.columns)
+            if hint is not None:
+                raise hint from None
+            raise
         return [body]
 
-    @staticmethod
-    def check_count(rows: int) -> None:
-        """Raises InvalidRequestError for no row at all or more than MAX_ROWS."""
-        if not 0 < rows <= MAX_ROWS:
+    def check_rows(self, rows: Sequence[object], where: str = "rows[{}].") -> None:
+        """Check each row as `check` does; raises InvalidRequestError that names what is wrong in all of them."""
+        if not 0 < len(rows) <= MAX_ROWS:
             raise InvalidRequestError(
-                "rows", rows, f"must hold 1 to {MAX_ROWS} rows; send more in several requests"
+                "rows", len(rows), f"must hold 1 to {MAX_ROWS} rows; send more in several requests"
             )
+        problems: list[InvalidRequestError] = []
+        for index, row in enumerate(rows):
+            try:
+                self.check(row, where.format(index))
+            except InvalidRequestError as error:
+                problems += error.one_by_one()
+                if len(problems) >= MOST_PROBLEMS:
+                    break
+        _raise(problems)
 
     def check(self, row: object, where: str = "") -> None:
         """Make the row's values those that the model reads.
 
-        Raises InvalidRequestError naming the first field that breaks a rule, its value and the rule.
+        Raises InvalidRequestError naming every field that breaks a rule, its value and the rule, MOST_PROBLEMS at most.
         """
         if type(row) is not dict:
-            raise InvalidRequestError(where.rstrip(".") or "body", shown(row), "must be a row object")
+            raise InvalidRequestError(where.rstrip(".") or "body", row, "must be a row object")
         checks = self._checks
-        for name, value in row.items():
-            check = checks.get(name)
-            if check is None:
-                raise InvalidRequestError(f"{where}{shown(name)}", shown(value), self._unknown(name))
-            try:
+        try:
+            for name, value in row.items():
+                check = checks.get(name)
+                if check is None:
+                    break
                 read = check(value)
+                if read is not value:
+                    row[name] = read
+            else:
+                if not self._required.difference(row):
+                    return
+        except BrokenRuleError:
+            pass
+        _raise(list(self._problems(row, where)))
+
+    def _problems(self, row: dict[str, Any], where: str) -> Iterator[InvalidRequestError]:
+        """Every breach of a row that has one; values that were read already are read again as they are."""
+        for name, value in row.items():
+            check = self._checks.get(name)
+            if check is None:
+                yield InvalidRequestError(f"{where}{shown(name)}", value, self._unknown(name))
+                continue
+            try:
+                check(value)
             except BrokenRuleError as broken:
-                raise InvalidRequestError(f"{where}{name}", shown(value), str(broken)) from None
-            if read is not value:
-                row[name] = read
-        for name in self._required:
-            if name not in row:
-                raise InvalidRequestError(f"{where}{name}", None, "is missing")
+                yield InvalidRequestError(f"{where}{name}", value, str(broken))
+        for name in self.columns:
+            if name in self._required and name not in row:
+                way_out = "; send null where it is not known" if self.columns[name].nullable else ""
+                yield InvalidRequestError(f"{where}{name}", None, f"is missing{way_out}")
 
     def _unknown(self, name: str) -> str:
-        close = difflib.get_close_matches(name[:_SHOWN], self._checks, n=1)
+        close = difflib.get_close_matches(name[:_LONGEST_GUESS], self._checks, n=1)
         if close:
             return f"is not a column of this model; did you mean {close[0]!r}?"
         return f"is not a column of this model; its columns are {listed(list(self.columns))}"
 
 
-def shown(value: object) -> Any:
-    """The value as it may be quoted in an answer: short, whatever was sent."""
-    if value is None or type(value) in (bool, int):
-        return value
-    if type(value) is float:
-        return value if value - value == 0 else str(value)
-    text = (
-        value
-        if type(value) is str
-        else type(value).__name__
-        if isinstance(value, Sequence | Mapping)
-        else repr(value)
-    )
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
+def _raise(problems: Sequence[InvalidRequestError]) -> None:
+    if problems:
+        first, *others = problems[:MOST_PROBLEMS]
+        raise InvalidRequestError(first.field, first.value, first.rule, others)

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from capstan.spec.grammar import ColumnName, OneOf, SpecModel
-from capstan.spec.units import Number, Whole
+from capstan.spec.units import Flag, Number, Whole
 
 
 class Numeric(SpecModel):
@@ -40,6 +40,15 @@ class Numeric(SpecModel):
     )
     bucket_widths: Whole | None = Field(
         None, ge=2, le=1000, description="Cut into this many buckets of equal widths.", examples=[10]
+    )
+
+    outside: Literal["Answer", "Refuse"] = Field(
+        "Answer",
+        description=(
+            "What a number outside the range of training is: answered, counted and marked in the answer, or a request "
+            "refused with 422."
+        ),
+        examples=["Answer"],
     )
 
     @model_validator(mode="after")
@@ -103,6 +112,13 @@ class Feature(OneOf):
         default_factory=lambda earlier: earlier["name"],
         description="Column of the query's result that it is made from; the feature's name if left out.",
         examples=["dep_hour"],
+    )
+    optional: Flag = Field(
+        False,
+        description=(
+            "Whether a request may leave the column out; it may in any case if training had missing values in it."
+        ),
+        examples=[True],
     )
     numeric: Numeric | None = Field(None, description="A number.", examples=[{"scale": "ZScore"}])
     categorical: Categorical | None = Field(None, description="A category.", examples=[{"encode": "OneHot"}])

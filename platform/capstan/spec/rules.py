@@ -39,6 +39,7 @@ def broken_rules(spec: MLSystemSpec) -> list[Finding]:
         *_label(spec),
         *_leakage(spec),
         *_checks(spec),
+        *_optional(spec),
         *_metrics(spec),
         *_training(spec),
         *_serving(spec),
@@ -179,6 +180,24 @@ def _checks(spec: MLSystemSpec) -> Iterator[Finding]:
         elif check.allowed is not None and kind == "numeric":
             yield Finding(
                 location, f"{check.column!r} is a numeric feature; write min and max instead of allowed"
+            )
+
+
+def _optional(spec: MLSystemSpec) -> Iterator[Finding]:
+    """A column that may be left out is missing then, which nothing else may forbid."""
+    strict = {check.column for check in spec.data.checks if not check.nullable}
+    for index, feature in enumerate(spec.features):
+        if not feature.optional:
+            continue
+        location: Location = ("spec", "features", index, "optional")
+        if feature.column in strict:
+            yield Finding(
+                location, f"is against `nullable: false` of {feature.column!r} in data.checks; drop one"
+            )
+        elif feature.numeric is not None and feature.numeric.impute == "DropRow":
+            yield Finding(
+                location,
+                "is against `impute: DropRow`, which has nothing to stand for a missing value; impute",
             )
 
 

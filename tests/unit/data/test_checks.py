@@ -249,3 +249,23 @@ def test_request_schema_holds_columns_bounds_and_known_categories(shop: Any) -> 
         False,
     )
     assert (temp.name, temp.nullable) == ("temp", False)
+
+
+def test_request_schema_tells_what_training_saw(shop: Any) -> None:
+    shop.write("weather.csv", [shop.weather(index) for index in range(1, shop.orders)])
+    table = extract(shop.system(), as_of=None, labels_as_of=None)
+    column = {schema.name: schema for schema in request_schema(shop.system(), table)}
+    assert {name: schema.required for name, schema in column.items()} == {
+        "shop": True,
+        "price": True,
+        "temp": False,
+    }
+    prices = table["price"].to_pylist()
+    assert (column["price"].trained_min, column["price"].trained_max) == (min(prices), max(prices))
+    assert (column["shop"].trained_min, column["shop"].outside) == (None, "Answer")
+
+    changed = shop.document()
+    changed["spec"]["features"][1] = {"name": "price", "numeric": {"outside": "Refuse"}, "optional": True}
+    system = parse(changed, base_dir=shop.folder)
+    price = next(schema for schema in request_schema(system, table) if schema.name == "price")
+    assert (price.required, price.outside) == (False, "Refuse")

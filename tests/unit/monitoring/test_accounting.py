@@ -225,3 +225,60 @@ def test_a_heading_cannot_name_a_folder_that_is_no_system(tmp_path: Path) -> Non
     intake.receive(Heading("b", "v1", 9, 9, system="elsewhere"), b"[]", NOW)
     intake.close()
     assert [path.name for path in (tmp_path / "systems").iterdir()] == ["flights"]
+
+
+def labelled(tmp_path: Path) -> Intake:
+    folder = tmp_path / "systems" / "flights"
+    folder.mkdir(parents=True)
+    spec = {"spec": {"features": [], "objective": {"task": "BinaryClassification"}}}
+    (folder / "spec.json").write_bytes(orjson.dumps(spec))
+    return Intake(tmp_path / "collector", tmp_path / "systems")
+
+
+def test_a_label_is_taken_as_the_table_writes_it(tmp_path: Path) -> None:
+    intake = labelled(tmp_path)
+    said = [True, "yes", "True", 1, 1.0, "1.0", "no", "FALSE", 0, "0"]
+    labels = [{"id": str(number), "label": label} for number, label in enumerate(said)]
+    assert intake.feedback(orjson.dumps({"labels": labels}), NOW, system=None) == (len(said), 0)
+    intake.flush()
+    (file,) = (tmp_path / "systems" / "flights" / "labels").glob("*.parquet")
+    rows = pq.read_table(file, partitioning=None).sort_by("entity_id").to_pydict()
+    assert rows["label"] == [1.0] * 6 + [0.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("entry", "field", "value", "rule"),
+    [
+        ({"id": "a"}, "labels[0].label", None, "is missing"),
+        ({"id": "a", "label": "maybe"}, "labels[0].label", "maybe", "write true/false, 1/0 or yes/no"),
+        ({"id": "a", "label": 7}, "labels[0].label", 7.0, "write true/false, 1/0 or yes/no"),
+        ({"id": "a", "label": [1]}, "labels[0].label", "a list of 1", "is no label"),
+        ({"label": True}, "labels[0]", "an object of 1", "one of id and requestId"),
+        ({"id": "", "label": True}, "labels[0].id", "", "1 to 512 characters"),
+        (
+            {"id": "a", "label": True, "availableAt": "10000-01-01T00:00:00Z"},
+            "labels[0].availableAt",
+            "10000-01-01T00:00:00Z",
+            "is after 2199",
+        ),
+        (
+            {"id": "a", "label": True, "availableAt": "1500-01-01T00:00:00Z"},
+            "labels[0].availableAt",
+            "1500-01-01T00:00:00Z",
+            "is before 1900",
+        ),
+    ],
+)
+def test_a_bad_label_is_told_in_words_and_json(
+    tmp_path: Path, entry: dict[str, object], field: str, value: object, rule: str
+) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        labelled(tmp_path).feedback(orjson.dumps({"labels": [entry]}), NOW, system=None)
+    assert (caught.value.field, caught.value.value) == (field, value)
+    assert rule in caught.value.rule
+
+
+def test_a_body_of_feedback_that_is_no_json_is_quoted_as_it_was_sent(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        labelled(tmp_path).feedback(b"{'labels': []}", NOW, system=None)
+    assert caught.value.value == "{'labels': []}"

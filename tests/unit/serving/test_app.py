@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import gzip
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,9 @@ from capstan.serving.payload_log import PayloadRecord
 from capstan.serving.settings import ServiceSettings
 
 ROW = {"distance": 1200, "temp": 3.5, "carrier": "UA", "dest": "LAX", "flight_id": "f-1"}
+
+
+V2 = "/v2/models/toy/infer"
 
 
 class RecordingLog:
@@ -56,6 +63,21 @@ class Service:
 @pytest.fixture(scope="module")
 def model(model_dir: Path) -> Model:
     return load(model_dir)
+
+
+@pytest.fixture
+def trained(model: Model) -> Service:
+    """A service that knows what training saw: no row without a distance, temperatures from -30 to 40."""
+    manifest = model.manifest
+    changes: dict[str, dict[str, Any]] = {
+        "distance": {"required": True, "nullable": True, "minimum": None, "maximum": None},
+        "temp": {"required": True, "trained_minimum": -30.0, "trained_maximum": 40.0},
+        "carrier": {"required": True},
+    }
+    columns = tuple(replace(column, **changes.get(column.name, {})) for column in manifest.columns)
+    known = copy.copy(model)
+    known.manifest = replace(manifest, columns=columns)
+    return Service(known)
 
 
 @pytest.fixture
@@ -169,9 +191,8 @@ def test_a_breach_is_a_422_that_names_field_value_and_rule_and_detectors_never_s
 ) -> None:
     answer = service.post({**ROW, "carrier": "ZZ"})
     assert answer.status_code == 422
-    assert answer.json() == {
-        "error": {"field": "carrier", "value": "ZZ", "rule": "is not allowed; allowed: AA, NO, UA"}
-    }
+    problem = {"field": "carrier", "value": "ZZ", "rule": "is not allowed; allowed: AA, NO, UA"}
+    assert answer.json() == {"error": problem, "errors": [problem]}
     (record,) = service.log.records
     assert (record.status, record.inputs, record.prediction) == (422, {}, None)
     assert record.error == {"field": "carrier", "rule": "is not allowed; allowed: AA, NO, UA"}
@@ -240,9 +261,107 @@ def test_the_event_time_is_read_in_a_replay_only(model: Model) -> None:
     assert refused.json()["error"]["field"] == "x-capstan-event-time"
 
 
-def test_a_category_that_training_never_saw_is_answered_and_counted(service: Service) -> None:
-    assert service.post({**ROW, "dest": "ATL"}).status_code == 200
-    assert service.count('capstan_unseen_categories_total{column="dest",system="toy",version="v3"}') == 1
+def outside(column: str) -> str:
+    return f'capstan_outside_training_total{{column="{column}",system="toy",version="v3"}}'
+
+
+def test_what_training_never_saw_is_answered_marked_and_counted(trained: Service) -> None:
+    row = {**ROW, "dest": "ATL", "temp": 99, "distance": None}
+    first, second = trained.post({"rows": [ROW, row]}).json()["predictions"]
+    assert "outside" not in first
+    assert second["outside"] == [
+        {
+            "field": "distance",
+            "value": None,
+            "rule": "was never missing in training; it is read as the transform fills it in",
+        },
+        {"field": "temp", "value": 99, "rule": "is above 40, the most of training"},
+        {
+            "field": "dest",
+            "value": "ATL",
+            "rule": "is none of the categories that the model knows; it is read as `other`",
+        },
+    ]
+    assert [trained.count(outside(name)) for name in ("distance", "temp", "carrier", "dest")] == [1, 1, 0, 1]
+    assert [record.status for record in trained.log.records] == [200, 200]
+    below = trained.post({**ROW, "temp": -40}).json()["predictions"][0]["outside"]
+    assert [mark["rule"] for mark in below] == ["is below -30, the least of training"]
+
+
+def test_v2_tells_what_training_never_saw_as_a_parameter(trained: Service) -> None:
+    def ask(temp: list[float]) -> dict[str, Any]:
+        rows = {"distance": [1200.0] * len(temp), "temp": temp}
+        texts = {"carrier": ["UA"] * len(temp), "dest": ["LAX"] * len(temp)}
+        tensors = [
+            {"name": name, "datatype": datatype, "shape": [len(data)], "data": data}
+            for columns, datatype in ((rows, "FP64"), (texts, "BYTES"))
+            for name, data in columns.items()
+        ]
+        return trained.post({"inputs": tensors}, "/v2/models/toy/infer").json()
+
+    assert "parameters" not in ask([1.0])
+    assert ask([99.0])["parameters"] == {"outside": "temp: 99.0 is above 40, the most of training"}
+    told = ask([1.0, 99.0])["parameters"]["outside"]
+    assert told == "rows[1].temp: 99.0 is above 40, the most of training"
+
+
+def test_an_empty_row_is_refused_and_every_column_that_training_had_is_named(trained: Service) -> None:
+    answer = trained.post({})
+    assert answer.status_code == 422
+    fields = [problem["field"] for problem in answer.json()["errors"]]
+    assert fields == ["distance", "temp", "carrier"]
+    v2 = trained.post({"inputs": [{"name": "wnd", "datatype": "FP64", "shape": [1], "data": [1]}]}, V2)
+    assert v2.status_code == 422
+    assert all(name in v2.json()["error"] for name in ("wnd", "distance", "temp", "carrier"))
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
+def test_a_gzip_body_is_read(service: Service, encoding: str) -> None:
+    body = gzip.compress(json.dumps(ROW).encode())
+    for sent in (body, gzip.compress(b"") + body):
+        answer = service.ask("POST", "/predict", content=sent, headers={"content-encoding": encoding})
+        assert answer.status_code == 200, answer.text
+    assert service.log.records[0].inputs == ROW
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status", "words"),
+    [
+        (gzip.compress(b" " * 200_000_000), "gzip", 413, "at most 1048576 bytes"),
+        (gzip.compress(b"{}")[:-9], "gzip", 422, "ends in the middle"),
+        (b"{}", "gzip", 422, "is not gzip"),
+        (gzip.compress(b"{}"), "", 422, "content-encoding: gzip"),
+        (b"{}", "br", 415, "send gzip"),
+        (b"{}", "gzip, gzip", 415, "send gzip"),
+    ],
+    ids=["bomb", "torn", "plain", "not said", "brotli", "twice"],
+)
+def test_an_encoded_body_that_cannot_be_read_is_told_so(
+    service: Service, body: bytes, encoding: str, status: int, words: str
+) -> None:
+    headers = {"content-encoding": encoding} if encoding else {}
+    answer = service.ask("POST", "/predict", content=body, headers=headers)
+    assert (answer.status_code, words in answer.json()["error"]["rule"]) == (status, True)
+    assert (
+        service.count(f'capstan_requests_total{{code="{status}",role="champion",system="toy",version="v3"}}')
+        == 1
+    )
+
+
+def test_every_answer_of_the_native_route_is_json_with_field_and_rule(service: Service) -> None:
+    assert service.ask("POST", "/predict/", json=ROW).status_code == 200
+    asked = [("GET", "/predict", 405), ("POST", "/predictions", 404), ("GET", "/predict/x", 404)]
+    for method, path, status in asked:
+        answer = service.ask(method, path)
+        assert answer.status_code == status
+        assert "/predict" in answer.json()["error"]["rule"]
+
+
+def test_a_body_that_cannot_be_quoted_is_refused_all_the_same(service: Service) -> None:
+    for body in (b'{"\\ud800": NaN}', b'{"a": {"\\udfff": Infinity}}', b"\xff\xfe{"):
+        answer = service.ask("POST", "/predict", content=body)
+        assert answer.status_code == 422
+        assert answer.json()["error"]["rule"]
 
 
 class Broken:

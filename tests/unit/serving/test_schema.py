@@ -12,7 +12,7 @@ from capstan.errors import InvalidRequestError
 from capstan.features.values import ColumnType
 from capstan.serving.manifest import Column, Manifest
 from capstan.serving.requests import parse
-from capstan.serving.schema import MAX_ROWS, RequestSchema
+from capstan.serving.schema import MAX_ROWS, MOST_PROBLEMS, RequestSchema
 
 MANIFEST = Manifest(
     system="toy",
@@ -52,15 +52,15 @@ def test_nullable_columns_may_be_null_or_left_out_and_unknown_categories_are_no_
         pytest.param({"distance": None}, "distance", None, "must not be null", id="null"),
         pytest.param({"distance": 0.5}, "distance", 0.5, "below the minimum 1", id="small"),
         pytest.param({"distance": 10**6}, "distance", 10**6, "above the maximum 5000", id="large"),
-        pytest.param({"distance": math.nan}, "distance", "nan", "finite", id="nan"),
-        pytest.param({"temp": -math.inf}, "temp", "-inf", "finite", id="infinite"),
-        pytest.param({"temp": {"a": 1}}, "temp", "dict", "not an object", id="nested"),
+        pytest.param({"distance": math.nan}, "distance", "NaN", "finite", id="nan"),
+        pytest.param({"temp": -math.inf}, "temp", "-Infinity", "finite", id="infinite"),
+        pytest.param({"temp": {"a": 1}}, "temp", "an object of 1", "not an object", id="nested"),
         pytest.param({"carrier": "ZZ"}, "carrier", "ZZ", "allowed: AA, NO, UA", id="category"),
-        pytest.param({"dest": ["x"]}, "dest", "list", "not a list", id="list"),
+        pytest.param({"dest": ["x"]}, "dest", "a list of 1", "not a list", id="list"),
         pytest.param(
             {"dest": "x" * 9000}, "dest", "x" * 80 + "… (9000 characters)", "8192 characters", id="long"
         ),
-        pytest.param({"flight_id": [1]}, "flight_id", "list", "a text or a whole number", id="key"),
+        pytest.param({"flight_id": [1]}, "flight_id", "a list of 1", "a text or a whole number", id="key"),
     ],
 )
 def test_a_breach_names_field_value_and_rule(change: dict, field: str, value: object, rule: str) -> None:
@@ -73,6 +73,121 @@ def test_a_breach_names_field_value_and_rule(change: dict, field: str, value: ob
 def test_a_missing_column_is_named() -> None:
     with pytest.raises(InvalidRequestError, match="distance: is missing"):
         SCHEMA.rows_of({"carrier": "AA"})
+
+
+STRICT = RequestSchema(
+    Manifest(
+        system="toy",
+        task="BinaryClassification",
+        target="late",
+        columns=(
+            Column("distance", ColumnType.NUMBER, numeric=True, required=True, nullable=False),
+            Column("temp", ColumnType.NUMBER, numeric=True, required=True),
+            Column("wind", ColumnType.NUMBER, numeric=True),
+            Column(
+                "share",
+                ColumnType.NUMBER,
+                numeric=True,
+                trained_minimum=0.0,
+                trained_maximum=1.0,
+                refuse_outside=True,
+            ),
+        ),
+        keys={"id": "flight_id", "time": "hour"},
+    )
+)
+
+
+def test_a_column_that_training_never_missed_is_required_and_a_null_says_that_it_is_not_known() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        STRICT.rows_of({})
+    assert [(problem["field"], problem["rule"]) for problem in caught.value.problems] == [
+        ("distance", "is missing"),
+        ("temp", "is missing; send null where it is not known"),
+    ]
+    STRICT.rows_of({"distance": 1, "temp": None})
+    with pytest.raises(InvalidRequestError, match="distance: must not be null"):
+        STRICT.rows_of({"distance": None, "temp": 1})
+
+
+def test_all_breaches_of_all_rows_are_named_at_once() -> None:
+    rows = [{"distance": "far", "temp": 1, "wnd": 3}, {"distance": 1, "temp": 1}, {"temp": True, "hour": "x"}]
+    with pytest.raises(InvalidRequestError) as caught:
+        STRICT.rows_of({"rows": rows})
+    assert [problem["field"] for problem in caught.value.problems] == [
+        "rows[0].distance",
+        "rows[0].wnd",
+        "rows[2].temp",
+        "rows[2].hour",
+        "rows[2].distance",
+    ]
+
+
+def test_a_thousand_bad_rows_give_a_bounded_answer() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        STRICT.rows_of({"rows": [{}] * MAX_ROWS})
+    assert len(caught.value.problems) == MOST_PROBLEMS
+
+
+@pytest.mark.parametrize(
+    ("time", "rule"),
+    [
+        ("yesterday", "is no time of the calendar"),
+        (1700000000, "must be a time written as RFC 3339"),
+        ("10000-01-01T00:00:00Z", "is after 2199"),
+    ],
+)
+def test_the_time_of_an_event_is_a_time(time: object, rule: str) -> None:
+    row = {"distance": 1, "temp": 1}
+    for good in ("2013-02-01T12:00:00Z", "2013-02-01 12:00", None):
+        STRICT.rows_of({**row, "hour": good})
+    with pytest.raises(InvalidRequestError, match=rule):
+        STRICT.rows_of({**row, "hour": time})
+
+
+def test_a_number_outside_the_range_of_training_is_refused_where_the_file_says_so() -> None:
+    row = {"distance": 1, "temp": 1}
+    STRICT.rows_of({**row, "share": 1})
+    with pytest.raises(InvalidRequestError, match="share: 99 is above the most of training, 1"):
+        STRICT.rows_of({**row, "share": 99})
+    with pytest.raises(InvalidRequestError, match="share: -1 is below the least of training, 0"):
+        STRICT.rows_of({**row, "share": -1})
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "words"),
+    [
+        ({"instances": [{"distance": 1}]}, "instances", "the form of TensorFlow Serving"),
+        ({"dataframe_split": {"columns": [], "data": []}}, "dataframe_split", "a form of MLflow"),
+        ({"dataframe_records": []}, "dataframe_records", "a form of MLflow"),
+        ({"inputs": [], "id": "x"}, "inputs", "/v2/models/NAME/infer"),
+        ({"data": {"ndarray": [[1]]}}, "data", "Seldon's first protocol"),
+    ],
+)
+def test_the_form_of_another_system_is_told_ours(body: object, field: str, words: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        STRICT.rows_of(body)
+    (problem,) = caught.value.problems
+    assert problem["field"] == field
+    assert words in problem["rule"]
+    assert '{"distance": ..., "temp": ..., "wind": ..., ...} for one row' in problem["rule"]
+
+
+def test_a_column_with_the_name_of_a_foreign_form_is_a_column() -> None:
+    schema = schema_of(ColumnType.NUMBER, numeric=True)
+    with pytest.raises(InvalidRequestError, match="is not a column"):
+        schema.rows_of({"value": 1, "velue": 2})
+    named = Manifest("toy", "BinaryClassification", "late", (Column("data", ColumnType.TEXT, numeric=False),))
+    assert RequestSchema(named).rows_of({"data": "x"}) == [{"data": "x"}]
+
+
+def test_a_key_that_features_read_keeps_both_rules() -> None:
+    column = Column("value", ColumnType.TEXT, numeric=False)
+    schema = RequestSchema(Manifest("toy", "BinaryClassification", "late", (column,), keys={"id": "value"}))
+    with pytest.raises(InvalidRequestError, match="at most 512 characters"):
+        schema.rows_of({"value": "x" * 600})
+    with pytest.raises(InvalidRequestError, match="must be a text, not a number"):
+        schema.rows_of({"value": 7})
 
 
 def test_the_row_of_a_batch_is_named() -> None:

@@ -63,6 +63,8 @@ RULES = {
     "range of a category": ("{column: distance, min: 1}", "{column: dest, min: 1}", "data.checks[0]", "write allowed instead"),
     "values of a number": ("{column: carrier, allowed", "{column: temp, allowed", "data.checks[1]", "write min and max instead"),
     "check of nothing": ("{column: distance, min: 1}", "{column: distance}", "data.checks[0]", "checks nothing"),
+    "optional and never missing": ("numeric: {impute: Median, scale: ZScore}", "optional: true, numeric: {impute: DropRow}", "features[2].optional", "nothing to stand for a missing value"),
+    "optional and never null": ('"NO"]}]\n    split: {byTime: {validation: 7d, test: 14d}, refit: true}\n  features:\n    - {name: distance,', '"NO"]}, {column: distance, nullable: false}]\n    split: {}\n  features:\n    - {name: distance, optional: true,', "features[0].optional", "nullable: false"),
     "empty range": ("{column: distance, min: 1}", "{column: distance, min: 1, max: 0}", "data.checks[0]", "swap them"),
     "edges fall": ("[6, 12, 18]", "[6, 18, 12]", "features[1].numeric", "do not rise"),
     "buckets of two kinds": ("bucketEdges: [6, 12, 18]", "bucketEdges: [6], bucketQuantiles: 4", "features[1].numeric", "keep one of"),
