@@ -88,8 +88,8 @@ def _label(index: int, entry: Any) -> Label:
     if isinstance(identity, int) and not isinstance(identity, bool):
         identity = str(identity)
     rule = id_rule(identity)
-    if rule is not None:
-        raise InvalidRequestError(f"{where}.{name}", identity, rule)
+    if rule is not None or not isinstance(identity, str):
+        raise InvalidRequestError(f"{where}.{name}", identity, rule or "must be a text")
     available_at = None
     if entry.get("availableAt") is not None:
         rule = moment_rule(entry["availableAt"])
