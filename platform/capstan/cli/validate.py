@@ -142,7 +142,7 @@ def _print_found(found: Inspection) -> None:
         typer.echo(f"query: {found.rows:,} cases: {', '.join(f'{n} {k}' for n, k in found.columns.items())}")
     if found.newest is not None and found.age is not None:
         typer.echo(
-            f"newest case: {found.newest:%Y-%m-%d %H:%M} UTC, {format_duration(_in_minutes(found.age))} ago"
+            f"newest case: {found.newest:%Y-%m-%d %H:%M} UTC, {format_duration(_rounded(found.age))} ago"
         )
     for part in found.parts:
         typer.echo(str(part))
@@ -150,5 +150,7 @@ def _print_found(found: Inspection) -> None:
         typer.echo(f"warning: {warning}")
 
 
-def _in_minutes(age: timedelta) -> timedelta:
-    return timedelta(minutes=max(0, age // timedelta(minutes=1)))
+def _rounded(age: timedelta) -> timedelta:
+    unit = timedelta(days=1) if age >= timedelta(days=3) else timedelta(hours=1)
+    unit = unit if age >= unit else timedelta(minutes=1)
+    return max(0, age // unit) * unit
