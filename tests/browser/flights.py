@@ -86,7 +86,9 @@ class Flights(World):
         """A run that never ends; `steps` says how far it is."""
         return Training(self.succeed(request).result, takes=timedelta(days=10_000))
 
-    def _pairs(self, champion: str, challenger: str, since: datetime, as_of: datetime) -> PairedEvidence:
+    def _pairs(
+        self, champion: str, challenger: str, metric: str, since: datetime, as_of: datetime
+    ) -> PairedEvidence:
         model = self.model(challenger)
         noise = random.Random(f"{challenger}{since}")
         whole = max(0, int((as_of - since) / DAY))
@@ -233,13 +235,13 @@ class Scene:
             return replace(status, steps=pipeline_steps(self.world.clock.now(), done=self.running_steps))
         return status
 
-    def _evidence(self, request: RolloutRequest, state: RolloutState) -> PairedEvidence | None:
+    def _evidence(self, request: RolloutRequest, state: RolloutState, metric: str) -> PairedEvidence | None:
         assert request.champion is not None
         assert state.step_since is not None
         now = self.world.clock.now()
         since = state.started_at or state.step_since
         return self.world.evidence.paired(
-            request.champion.name, request.challenger.name, since=since, as_of=now
+            request.champion.name, request.challenger.name, metric=metric, since=since, as_of=now
         )
 
     def _numbers(self) -> Sequence[VersionNumbers]:

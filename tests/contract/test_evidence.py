@@ -103,8 +103,8 @@ class Stored:
         if flush:
             self.intake.flush()
 
-    def paired(self, as_of: datetime, since: datetime = SINCE) -> PairedEvidence:
-        return self.source.paired(V1, V2, since=since, as_of=as_of)
+    def paired(self, as_of: datetime, since: datetime = SINCE, *, metric: str = "logLoss") -> PairedEvidence:
+        return self.source.paired(V1, V2, metric=metric, since=since, as_of=as_of)
 
 
 def _no_bento(version: VersionName) -> tuple[str, Digest]:
@@ -134,6 +134,21 @@ def test_losses_are_paired_clipped_and_signed_towards_the_challenger(stored: Sto
     assert (evidence.paired_requests, evidence.labelled_pairs) == (3, 2)
     assert evidence.disagreement == pytest.approx(1 / 3)
     assert evidence.clipped_share == pytest.approx(0.5)
+
+
+def test_pairs_are_compared_by_the_metric_that_is_asked_for(stored: Stored) -> None:
+    noon = SINCE + timedelta(hours=12)
+    stored.put(*pair("a", noon, 0.2, 0.7), *pair("b", noon, 0.0, 0.4))
+    stored.put_labels(label("a", True, noon), label("b", True, noon))
+
+    (block,) = stored.paired(SINCE + timedelta(days=1), metric="brierScore").blocks
+
+    assert block.loss_difference == pytest.approx((0.8**2 - 0.3**2) + (1.0**2 - 0.6**2), abs=1e-9)
+
+
+def test_a_metric_that_no_single_prediction_has_gives_no_evidence(stored: Stored) -> None:
+    with pytest.raises(UnavailableError, match="loss of a single prediction"):
+        stored.paired(SINCE + timedelta(days=1), metric="rocAuc")
 
 
 def test_a_block_is_a_local_day_even_when_clocks_change(stored: Stored) -> None:
@@ -233,6 +248,7 @@ def test_nothing_stored_is_no_evidence(stored: Stored) -> None:
     [
         ({"champion": ""}, "champion"),
         ({"challenger": "v" * 64}, "challenger"),
+        ({"metric": "rocAuc"}, "metric"),
         ({"since": "2013-03-01"}, "since"),
         ({"as_of": "2013-03-01T00:00:00 01:00"}, "as_of"),
     ],
@@ -240,7 +256,13 @@ def test_nothing_stored_is_no_evidence(stored: Stored) -> None:
 )
 def test_a_wrong_question_for_evidence_is_named(tmp_path: Path, changes: dict[str, str], field: str) -> None:
     stored = Stored(tmp_path, "monitor")
-    asked = {"champion": "v1", "challenger": "v2", "since": SINCE.isoformat(), "as_of": WALL.isoformat()}
+    asked = {
+        "champion": "v1",
+        "challenger": "v2",
+        "metric": "logLoss",
+        "since": SINCE.isoformat(),
+        "as_of": WALL.isoformat(),
+    }
     token = {"authorization": "Bearer secret"}
     assert stored.client.get("/evidence", params=asked, headers=token).status_code == 200
     answer = stored.client.get("/evidence", params={**asked, **changes}, headers=token)
@@ -255,7 +277,7 @@ def test_evidence_is_for_the_internal_token_and_an_absent_monitor_is_unavailable
     ):
         source = HttpMonitor(client, address, token="wrong", bento=_no_bento)
         with pytest.raises(UnavailableError, match="the monitor"):
-            source.paired(V1, V2, since=SINCE, as_of=WALL)
+            source.paired(V1, V2, metric="logLoss", since=SINCE, as_of=WALL)
 
 
 _DAYS = 4
@@ -339,7 +361,7 @@ def test_three_weeks_of_flights_are_judged_in_little_time(stored: Stored) -> Non
     times = []
     for _ in range(5):
         began = time.process_time()
-        found = evidence.paired(V1, V2, since=SINCE, as_of=SINCE + timedelta(days=21))
+        found = evidence.paired(V1, V2, metric="logLoss", since=SINCE, as_of=SINCE + timedelta(days=21))
         times.append(time.process_time() - began)
     assert len(found.blocks) == 21
     assert found.labelled_pairs == 21 * 330

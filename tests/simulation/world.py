@@ -411,7 +411,9 @@ class World:
     def model(self, version: str) -> Model:
         return self.models.get(version, Model())
 
-    def _pairs(self, champion: str, challenger: str, since: datetime, as_of: datetime) -> PairedEvidence:
+    def _pairs(
+        self, champion: str, challenger: str, metric: str, since: datetime, as_of: datetime
+    ) -> PairedEvidence:
         model = self.model(challenger)
         whole = int((as_of - since) / DAY)
         per_day = self.requests_per_day

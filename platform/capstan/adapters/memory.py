@@ -343,16 +343,22 @@ class MemoryPipelines:
 
 @dataclass
 class MemoryEvidence:
-    """Answers from a function of (champion, challenger, since, as_of)."""
+    """Answers from a function of (champion, challenger, metric, since, as_of)."""
 
-    pairs: Callable[[VersionName, VersionName, datetime, datetime], PairedEvidence]
+    pairs: Callable[[VersionName, VersionName, str, datetime, datetime], PairedEvidence]
     faults: Faults = field(default_factory=lambda: Faults("collector"))
 
     def paired(
-        self, champion: VersionName, challenger: VersionName, *, since: datetime, as_of: datetime
+        self,
+        champion: VersionName,
+        challenger: VersionName,
+        *,
+        metric: str,
+        since: datetime,
+        as_of: datetime,
     ) -> PairedEvidence:
         self.faults.meet("paired")
-        return self.pairs(champion, challenger, since, as_of)
+        return self.pairs(champion, challenger, metric, since, as_of)
 
 
 @dataclass

@@ -132,7 +132,13 @@ class HttpMonitor:
         self._ask("PUT", "/target", json=document)
 
     def paired(
-        self, champion: VersionName, challenger: VersionName, *, since: datetime, as_of: datetime
+        self,
+        champion: VersionName,
+        challenger: VersionName,
+        *,
+        metric: str,
+        since: datetime,
+        as_of: datetime,
     ) -> PairedEvidence:
         """Pairs whose event time is in [since, as_of), labels with availableAt <= as_of; raises UnavailableError.
 
@@ -141,6 +147,7 @@ class HttpMonitor:
         asked = {
             "champion": champion,
             "challenger": challenger,
+            "metric": metric,
             "since": _rfc3339(since),
             "as_of": _rfc3339(as_of),
         }

@@ -19,15 +19,21 @@ class ParquetEvidence:
     """EvidenceSource over `systems/<system>/`; what is not flushed by the collector is not seen."""
 
     def __init__(self, folder: Path, system: MLSystem) -> None:
-        """`folder` holds `payloads/` and `labels/`. The loss is that of the first paired analysis."""
+        """`folder` holds `payloads/` and `labels/`."""
         self._reader = PayloadReader(folder)
         self._pairing = Pairing.of(system, self._reader)
 
     def paired(
-        self, champion: VersionName, challenger: VersionName, *, since: datetime, as_of: datetime
+        self,
+        champion: VersionName,
+        challenger: VersionName,
+        *,
+        metric: str,
+        since: datetime,
+        as_of: datetime,
     ) -> PairedEvidence:
         """Pairs whose event time is in [since, as_of), labels with availableAt <= as_of; raises UnavailableError."""
-        return self._pairing.paired(champion, challenger, since=since, as_of=as_of)
+        return self._pairing.paired(champion, challenger, metric=metric, since=since, as_of=as_of)
 
     def answered_with_labels(
         self, start: datetime, end: datetime, *, as_of: datetime | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -109,7 +110,7 @@ def _planned(system: MLSystem, place: Place) -> Planned:
     try:
         with open_system(place, name) as stored:
             changes, follows = _against(stored, system)
-            times = _verdict_times(system, _history(stored, system))
+            times = _verdict_times(system, _histories(stored, system))
             return Planned(name, False, place.runner(), changes, follows, times)
     except NotFoundError:
         if isinstance(place, Cluster):
@@ -120,7 +121,7 @@ def _planned(system: MLSystem, place: Place) -> Planned:
             if isinstance(place, Cluster)
             else "page 127.0.0.1:7411 and gateway 127.0.0.1:7480, unless --page-port and --gateway-port say otherwise",
         ]
-        return Planned(name, True, None, [], follows, _verdict_times(system, None))
+        return Planned(name, True, None, [], follows, _verdict_times(system, {}))
 
 
 def _watch_planned(system: MLSystem, secrets: Path) -> WatchPlanned:
@@ -165,13 +166,13 @@ def _watch_planned(system: MLSystem, secrets: Path) -> WatchPlanned:
     return WatchPlanned(found.windows, found.judged, message, problem)
 
 
-def _history(stored: Stored, system: MLSystem) -> LossHistory | None:
-    """None in a cluster, where the record is on a volume of the system's own."""
-    from capstan.embedded.history import stored_history
+def _histories(stored: Stored, system: MLSystem) -> Mapping[str, LossHistory]:
+    """By metric; none in a cluster, where the record is on a volume of the system's own."""
+    from capstan.embedded.history import stored_histories
 
     if isinstance(stored.place, Cluster):
-        return None
-    return stored_history(system, stored.place.state, stored.store)
+        return {}
+    return stored_histories(system, stored.place.state, stored.store)
 
 
 def _against(stored: Stored, system: MLSystem) -> tuple[list[Change], list[str]]:
@@ -201,18 +202,20 @@ def _is_live(stored: Stored) -> bool:
     return isinstance(stored.place, Cluster) or read_json(stored.place.state.live) is not None
 
 
-def _verdict_times(system: MLSystem, history: LossHistory | None) -> list[VerdictTime]:
+def _verdict_times(system: MLSystem, histories: Mapping[str, LossHistory]) -> list[VerdictTime]:
     from capstan.domain.rollout import PauseStep
     from capstan.engine.policies import rollout_policy
 
     policy = rollout_policy(system)
     delay = system.spec.data.label.maximum_delay
-    return [
-        _verdict_time(index, name, policy.rule_for(name, step), history, step.deadline, delay)
-        for index, step in enumerate(policy.steps)
-        if not isinstance(step, PauseStep)
-        for name in step.analyses
-    ]
+    times = []
+    for index, step in enumerate(policy.steps):
+        if isinstance(step, PauseStep):
+            continue
+        for name in step.analyses:
+            rule = policy.rule_for(name, step)
+            times.append(_verdict_time(index, name, rule, histories.get(rule.metric), step.deadline, delay))
+    return times
 
 
 def _verdict_time(

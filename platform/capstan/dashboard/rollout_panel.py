@@ -46,7 +46,7 @@ def rollout_shown(seen: Seen, rollout: SeenRollout, *, is_active: bool) -> Rollo
     phase = "First deployed" if first and state.phase is RolloutPhase.PROMOTED else _PHASES[state.phase]
     step = _current_step(seen, rollout) if is_active else None
     evidence = seen.evidence if isinstance(step, ShadowStep | CanaryStep) else None
-    rule = _rule(seen, step)
+    rule = shown_rule(seen, rollout)
     return RolloutShown(
         name=request.name,
         mark=f"rollout:{request.name}",
@@ -108,9 +108,9 @@ def _current_step(seen: Seen, rollout: SeenRollout) -> Step | None:
     return steps[rollout.state.step]
 
 
-def _rule(seen: Seen, step: Step | None) -> QualityRule | None:
+def shown_rule(seen: Seen, rollout: SeenRollout) -> QualityRule | None:
     """The rule of the step's first analysis, else of the analysis that an earlier shadow step was decided by."""
-    policy = seen.policy.rollout
+    policy, step = seen.policy.rollout, _current_step(seen, rollout)
     if isinstance(step, ShadowStep | CanaryStep) and step.analyses:
         return policy.rule_for(step.analyses[0], step)
     earlier = [s for s in policy.steps if isinstance(s, ShadowStep) and s.analyses]

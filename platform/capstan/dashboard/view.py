@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from capstan.dashboard.page import EventShown, Page, Part, Progress, Sample, Totals, VersionNumbers
+from capstan.dashboard.rollout_panel import shown_rule
 from capstan.dashboard.seen import Seen, SeenRollout, SeenRun
 from capstan.dashboard.snapshot import draw
 from capstan.dashboard.story_lines import shown
 from capstan.domain.evidence import PairedEvidence
+from capstan.domain.quality import QualityRule
 from capstan.domain.rollout import RolloutRequest, RolloutState
 from capstan.domain.system import SystemPolicy
 from capstan.domain.traffic import TrafficSplit
@@ -69,7 +71,8 @@ class Sources:
     """The pipelines' own status, with candidates."""
     alerts: Callable[[], Sequence[Alert]] | None = None
     operation_alerts: Callable[[], Sequence[OperationAlert]] | None = None
-    evidence: Callable[[RolloutRequest, RolloutState], PairedEvidence | None] | None = None
+    evidence: Callable[[RolloutRequest, RolloutState, str], PairedEvidence | None] | None = None
+    """By the metric of an analysis."""
     windows: Callable[[], Sequence[Mapping[str, Any]]] | None = None
     """The monitor's `GET /windows`."""
     numbers: Callable[[], Sequence[VersionNumbers]] | None = None
@@ -185,7 +188,9 @@ class StoreView:
             return None
         request, state = rollout.request, rollout.state
         key = (request.name, state.step, seen.now)
-        return self._ask(away, "evidence", lambda: ask(request, state), slow=True, key=key)
+        rule = shown_rule(seen, rollout)
+        metric = rule.metric if rule is not None else QualityRule.metric
+        return self._ask(away, "evidence", lambda: ask(request, state, metric), slow=True, key=key)
 
     def _sample(self, numbers: Sequence[VersionNumbers] | None) -> Sequence[Sample]:
         if numbers and self.monotonic() - self._sampled_at >= SAMPLE_SECONDS:

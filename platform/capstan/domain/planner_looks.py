@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from capstan.domain.actions import Away
 from capstan.domain.analysis import AnalysisResult, Latch, Verdict
 from capstan.domain.evidence import OperationEvidence, PairedEvidence
 from capstan.domain.guardrails import judge_operation
-from capstan.domain.quality import judge_quality
+from capstan.domain.quality import QualityRule, judge_quality
 from capstan.domain.rollout import (
     CanaryStep,
     LatestVerdict,
@@ -32,7 +33,8 @@ EVIDENCE = "evidence"
 class Measured:
     """What was measured for one look; None where the step does not ask for it."""
 
-    paired: PairedEvidence | Away | None = None
+    paired: Mapping[str, PairedEvidence | Away] = field(default_factory=dict)
+    """By the metric that compares the pairs; empty where the step asks for none."""
     operation: OperationEvidence | Away | None = None
 
 
@@ -83,6 +85,19 @@ def judged_step(steps: tuple[Step, ...], index: int) -> ShadowStep | CanaryStep 
     return None
 
 
+def metrics_of(step: Step, policy: RolloutPolicy) -> tuple[str, ...]:
+    """The metrics by which the step compares pairs, each once.
+
+    A shadow step without analyses only counts pairs, which the metric does not change.
+    """
+    if isinstance(step, PauseStep):
+        return ()
+    named = tuple(dict.fromkeys(policy.rules[analysis].metric for analysis in step.analyses))
+    if not named and isinstance(step, ShadowStep):
+        return (QualityRule.metric,)
+    return named
+
+
 def look_at(request: RolloutRequest, state: RolloutState, policy: RolloutPolicy, measured: Measured) -> Look:
     """Judge the background guardrails, the obeyed split and the step's own analyses."""
     step = policy.steps[state.step]
@@ -99,13 +114,15 @@ def look_at(request: RolloutRequest, state: RolloutState, policy: RolloutPolicy,
     if isinstance(step, PauseStep):
         return Look(results)
     for name in step.analyses:
-        if isinstance(measured.paired, PairedEvidence):
-            rule = policy.rule_for(name, step)
-            results[name] = judge_quality(measured.paired, rule, latched=state.latches.get(name))
+        rule = policy.rule_for(name, step)
+        paired = measured.paired.get(rule.metric)
+        if isinstance(paired, PairedEvidence):
+            results[name] = judge_quality(paired, rule, latched=state.latches.get(name))
         else:
-            results[name] = _unmeasured(measured.paired)
+            results[name] = _unmeasured(paired)
     if isinstance(step, ShadowStep) and not step.analyses:
-        results[EVIDENCE] = _judge_amount(step, measured.paired)
+        (metric,) = metrics_of(step, policy)
+        results[EVIDENCE] = _judge_amount(step, measured.paired.get(metric))
     return Look(results)
 
 

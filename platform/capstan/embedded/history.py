@@ -15,25 +15,36 @@ from capstan.ports.store import Kind, Store
 from capstan.spec import MLSystem
 
 
-def stored_history(system: MLSystem, state: StateDir, store: Store) -> LossHistory | None:
-    """The noise of the past rollout with the most closed blocks; None where fewer than two blocks were ever paired."""
+def stored_histories(system: MLSystem, state: StateDir, store: Store) -> dict[str, LossHistory]:
+    """By the metric of each analysis, the noise of the past rollout with the most closed blocks.
+
+    A metric for which fewer than two blocks were ever paired is left out.
+    """
     name = SystemName(system.metadata.name)
     if not state.payloads(name).exists():
-        return None
-    best: tuple[LossBlock, ...] = ()
+        return {}
+    best: dict[str, tuple[LossBlock, ...]] = {
+        analysis.metric: () for analysis in system.spec.rollout.analyses
+    }
     evidence = ParquetEvidence(state.system(name), system)
     try:
         for record in store.list(Kind.ROLLOUT, name):
             request, rollout = rollout_request(record), rollout_state(record)
             if request.cause is not RolloutCause.CHALLENGER or not request.champion or not rollout.started_at:
                 continue
-            paired = evidence.paired(
-                request.champion.name,
-                request.challenger.name,
-                since=rollout.started_at,
-                as_of=rollout.finished_at or datetime.now(UTC),
-            )
-            best = max(best, tuple(paired.blocks), key=len)
+            for metric, longest in best.items():
+                paired = evidence.paired(
+                    request.champion.name,
+                    request.challenger.name,
+                    metric=metric,
+                    since=rollout.started_at,
+                    as_of=rollout.finished_at or datetime.now(UTC),
+                )
+                best[metric] = max(longest, tuple(paired.blocks), key=len)
     finally:
         evidence.close()
-    return read_history(best) if sum(block.count > 0 for block in best) >= 2 else None
+    return {
+        metric: read_history(blocks)
+        for metric, blocks in best.items()
+        if sum(block.count > 0 for block in blocks) >= 2
+    }

@@ -70,11 +70,15 @@ def serve_page(
 
 
 def _sources(local: LocalSystem, progress: Callable[[], Progress | None] | None) -> Sources:
-    def evidence(request: RolloutRequest, state: RolloutState) -> PairedEvidence | None:
+    def evidence(request: RolloutRequest, state: RolloutState, metric: str) -> PairedEvidence | None:
         if request.champion is None or state.step_since is None:
             return None
         return local.evidence.paired(
-            request.champion.name, request.challenger.name, since=state.step_since, as_of=local.clock.now()
+            request.champion.name,
+            request.challenger.name,
+            metric=metric,
+            since=state.step_since,
+            as_of=local.clock.now(),
         )
 
     def totals() -> Totals:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from capstan.domain.actions import Away
-from capstan.domain.planner_looks import Measured, judged_step
+from capstan.domain.planner_looks import Measured, judged_step, metrics_of
 from capstan.domain.rollout import (
-    CanaryStep,
-    PauseStep,
     RolloutPhase,
     RolloutPolicy,
     RolloutRequest,
@@ -145,12 +144,13 @@ class Eyes:
                 shadow=isinstance(flowing, ShadowStep),
             ),
         )
-        asks_for_pairs = isinstance(step, ShadowStep) or (isinstance(step, CanaryStep) and step.analyses)
-        if isinstance(step, PauseStep) or not asks_for_pairs:
-            return Measured(operation=operation)
-        paired = self._ask(
-            "collector", lambda: self.evidence.paired(champion, challenger, since=since, as_of=now)
-        )
+        paired = {
+            metric: self._ask(
+                "collector",
+                partial(self.evidence.paired, champion, challenger, metric=metric, since=since, as_of=now),
+            )
+            for metric in metrics_of(step, policy)
+        }
         return Measured(paired=paired, operation=operation)
 
     def _ask(self, part: str, question: Callable[[], T]) -> T | Away:

@@ -38,7 +38,7 @@ from capstan.errors import (
 from capstan.monitoring.detectors import DetectorKind, import_alibi_detect
 from capstan.monitoring.exposition import Exposition
 from capstan.monitoring.followed_spec import FollowedSpec
-from capstan.monitoring.pairing import Pairing
+from capstan.monitoring.pairing import LOSSES, Pairing
 from capstan.monitoring.reading import PayloadReader
 from capstan.monitoring.sole_process import occupy
 from capstan.monitoring.watched_bento import WatchedBento, parse_request
@@ -205,11 +205,15 @@ class MonitorService:
         if since is None or as_of is None:
             wrong = "since" if since is None else "as_of"
             return _refused(422, wrong, "must be an RFC 3339 time with a zone; in a URL a plus sign is %2B")
+        metric = asked.get("metric", "")
+        if metric not in LOSSES:
+            return _refused(422, "metric", f"must be a loss of a single prediction: {', '.join(LOSSES)}")
         try:
             evidence = await asyncio.to_thread(
                 self._pairing.paired,
                 VersionName(asked["champion"]),
                 VersionName(asked["challenger"]),
+                metric=metric,
                 since=since,
                 as_of=as_of,
             )

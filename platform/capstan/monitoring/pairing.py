@@ -8,9 +8,8 @@ Sums are of whole numbers of 1e-12, so that no order of files or rows changes a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Literal, cast
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -21,7 +20,6 @@ from capstan.domain.versions import VersionName
 from capstan.errors import UnavailableError
 from capstan.monitoring.reading import LABELS, PayloadReader, day_starts, from_microseconds, microseconds
 from capstan.spec import MLSystem
-from capstan.spec.metrics import PAIRED_LOSSES
 
 CLOSED_COVERAGE = 0.98
 CLIP = 0.001
@@ -32,11 +30,11 @@ SAME = 1e-6
 """Probabilities that differ by less decide alike: two versions may have come to one value by different paths."""
 _UNIT = 1e-12
 
-_LOSS = {
+LOSSES: Mapping[str, str] = {
     "logLoss": "-(y * ln({p}) + (1 - y) * ln(1 - {p}))",
     "brierScore": "(y - {p}) * (y - {p})",
 }
-Loss = Literal["logLoss", "brierScore"]
+"""Metric -> SQL of the loss of one prediction `{p}` with the truth `y`."""
 
 _PAIRS = f"""
 with champion as (
@@ -94,42 +92,48 @@ class Pairing:
         *,
         zone: ZoneInfo,
         maximum_delay: timedelta,
-        loss: Loss,
     ) -> None:
         self._reader = reader
         self._zone = zone
         self._maximum_delay = maximum_delay
-        self._loss: Loss = loss
 
     @classmethod
     def of(cls, system: MLSystem, reader: PayloadReader) -> Pairing:
-        """By the loss of the first paired analysis, in the system's zone."""
+        """With days of the system's zone and its labels' delay."""
         spec = system.spec
-        metrics = [analysis.metric for analysis in spec.rollout.analyses if analysis.paired]
-        losses = PAIRED_LOSSES[spec.objective.task]
         return cls(
             reader,
             zone=ZoneInfo(spec.data.time_zone),
             maximum_delay=spec.data.label.maximum_delay,
-            loss=cast(Loss, next((metric for metric in metrics if metric in losses), losses[0])),
         )
 
     def paired(
-        self, champion: VersionName, challenger: VersionName, *, since: datetime, as_of: datetime
+        self,
+        champion: VersionName,
+        challenger: VersionName,
+        *,
+        metric: str,
+        since: datetime,
+        as_of: datetime,
     ) -> PairedEvidence:
-        """Pairs with event time in [since, as_of), labels known at `as_of`; raises UnavailableError."""
+        """Pairs with event time in [since, as_of), labels known at `as_of`, compared by a metric of `LOSSES`.
+
+        Raises UnavailableError, also for another metric: no evidence is better than that of another question.
+        """
+        if metric not in LOSSES:
+            raise UnavailableError("evidence", f"{metric!r} is not a loss of a single prediction")
         if as_of <= since:
             return PairedEvidence()
         starts = day_starts(since, as_of, self._zone)
         rows = self._reader.fetch(
-            _PAIRS.replace("LOSS_P", _LOSS[self._loss].format(p="cp")).replace(
-                "LOSS_Q", _LOSS[self._loss].format(p="cq")
+            _PAIRS.replace("LOSS_P", LOSSES[metric].format(p="cp")).replace(
+                "LOSS_Q", LOSSES[metric].format(p="cq")
             ),
             start=since,
             end=as_of,
             as_of=as_of,
             tables={"blocks": pa.table({"start": [microseconds(start) for start in starts]})},
-            clip=CLIP if self._loss == "logLoss" else 0.0,
+            clip=CLIP if metric == "logLoss" else 0.0,
             unit=_UNIT,
             decision=DECISION,
             same=SAME,

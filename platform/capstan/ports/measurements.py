@@ -16,9 +16,18 @@ class EvidenceSource(Protocol):
     """Predictions and labels of two versions, compared request by request."""
 
     def paired(
-        self, champion: VersionName, challenger: VersionName, *, since: datetime, as_of: datetime
+        self,
+        champion: VersionName,
+        challenger: VersionName,
+        *,
+        metric: str,
+        since: datetime,
+        as_of: datetime,
     ) -> PairedEvidence:
-        """Pairs whose event time is in [since, as_of), labels with availableAt <= as_of; raises UnavailableError."""
+        """Pairs whose event time is in [since, as_of), labels with availableAt <= as_of, compared by `metric`.
+
+        `metric` is the loss of a single prediction that an analysis of the file names. Raises UnavailableError.
+        """
         ...
 
 

@@ -158,7 +158,9 @@ def test_looks_that_need_more_blocks_count_towards_no_limit_before_the_deadline(
     noise = (0.3, -0.2, 0.1, -0.3, 0.2, -0.1, 0.15)
     blocks = tuple(LossBlock(NOW + timedelta(days=i), 1000, 1000 * noise[i % 7], 1.0) for i in range(14))
     paired = PairedEvidence(blocks, paired_requests=14_000, labelled_pairs=14_000)
-    observation = RolloutObservation(here, watched_since=NOW, measured=Measured(paired, OPERATION))
+    observation = RolloutObservation(
+        here, watched_since=NOW, measured=Measured({"logLoss": paired}, OPERATION)
+    )
     for look in range(10):
         now = NOW + timedelta(days=14 + look)
         at = plan_rollout(REQUEST, at, observation, policy, now=now, wall=NOW).status
@@ -183,7 +185,9 @@ def test_a_withheld_verdict_counts_once_per_closed_block_however_often_somebody_
     for day in (14, 15, 16):
         blocks = tuple(LossBlock(NOW + timedelta(days=i), 1000, 1.0, 0.1) for i in range(day))
         paired = PairedEvidence(blocks, paired_requests=day * 1000, labelled_pairs=day * 1000)
-        observation = RolloutObservation(here, watched_since=NOW, measured=Measured(paired, OPERATION))
+        observation = RolloutObservation(
+            here, watched_since=NOW, measured=Measured({"logLoss": paired}, OPERATION)
+        )
         for look in range(10):
             now = NOW + timedelta(days=day, seconds=10 * look)
             at = plan_rollout(REQUEST, at, observation, policy, now=now, wall=NOW).status
@@ -194,3 +198,50 @@ def test_a_withheld_verdict_counts_once_per_closed_block_however_often_somebody_
         (3, RolloutPhase.ROLLING_BACK),
     ]
     assert "verdict withheld" in at.why
+
+
+def test_each_analysis_is_judged_on_the_loss_that_it_names() -> None:
+    """Better by one metric and worse by the other: each verdict is that of its own pairs."""
+    policy = RolloutPolicy(
+        (ShadowStep(Weight(100), analyses=("sharp", "square")),),
+        {
+            "sharp": QualityRule(Decide.UNLESS_WORSE, metric="logLoss"),
+            "square": QualityRule(Decide.UNLESS_WORSE, metric="brierScore"),
+        },
+        digest="d",
+    )
+    at = state(RolloutPhase.PROGRESSING, step_since=NOW, step_since_wall=NOW)
+    here = seen(Readiness.READY, wanted_split(REQUEST, at, policy.steps)).surroundings
+
+    def pairs(gain: float) -> PairedEvidence:
+        blocks = tuple(
+            LossBlock(NOW + timedelta(days=i), 1000, 1000 * (gain + 0.001 * (-1) ** i), 1.0)
+            for i in range(14)
+        )
+        return PairedEvidence(blocks, paired_requests=14_000, labelled_pairs=14_000)
+
+    measured = Measured({"logLoss": pairs(0.1), "brierScore": pairs(-0.1)}, OPERATION)
+    observation = RolloutObservation(here, watched_since=NOW, measured=measured)
+    at = plan_rollout(REQUEST, at, observation, policy, now=NOW + timedelta(days=14), wall=NOW).status
+
+    assert at.latest["sharp"].outcome == Verdict.SUCCESSFUL
+    assert at.latest["square"].outcome == Verdict.FAILED
+
+
+def test_an_analysis_without_pairs_of_its_metric_is_an_error_and_never_passes() -> None:
+    policy = RolloutPolicy(
+        (ShadowStep(Weight(100), analyses=("square",)),),
+        {"square": QualityRule(Decide.UNLESS_WORSE, metric="brierScore")},
+        digest="d",
+    )
+    at = state(RolloutPhase.PROGRESSING, step_since=NOW, step_since_wall=NOW)
+    here = seen(Readiness.READY, wanted_split(REQUEST, at, policy.steps)).surroundings
+    blocks = tuple(LossBlock(NOW + timedelta(days=i), 1000, 100.0, 1.0) for i in range(14))
+    of_another = PairedEvidence(blocks, paired_requests=14_000, labelled_pairs=14_000)
+    observation = RolloutObservation(
+        here, watched_since=NOW, measured=Measured({"logLoss": of_another}, OPERATION)
+    )
+    at = plan_rollout(REQUEST, at, observation, policy, now=NOW + timedelta(days=14), wall=NOW).status
+
+    assert at.latest["square"].outcome == Verdict.ERROR
+    assert at.phase is RolloutPhase.PROGRESSING
