@@ -49,6 +49,8 @@ class Still:
     score: Callable[[Random, Columns], np.ndarray]
     jitter: bool = False
     """Requests get another last bit than the training's table had."""
+    spelled: bool = False
+    """Requests write a boolean now as true, now as "true", "True" or 1."""
     rows: Callable[[Random], int] = lambda rng: PER_WEEK
 
 
@@ -62,6 +64,12 @@ def _category(name: str) -> dict[str, Any]:
 
 def _logistic(values: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-values))
+
+
+_SPELLINGS: dict[bool, tuple[Any, ...]] = {
+    True: (True, "true", "True", 1),
+    False: (False, "false", "False", 0),
+}
 
 
 def _booleans(rng: Random, n: int) -> Columns:
@@ -171,7 +179,7 @@ def _of_plan(_rng: Random, columns: Columns) -> np.ndarray:
 
 
 STILL = (
-    Still("booleans", (_category("vip"), _number("member")), _booleans, _by("vip", 0.5, 0.5)),
+    Still("booleans", (_category("vip"), _number("member")), _booleans, _by("vip", 0.5, 0.5), spelled=True),
     Still("atoms", (_category("plan"), _number("discount")), _atoms, _of_plan, jitter=True),
     Still("heavy-tails", (_number("amount"), _number("balance"), _number("pause")), _heavy, _by("amount", 20, 40)),
     Still("many-categories", (_category("shop"), _category("zip")), _many, _beta),
@@ -221,6 +229,8 @@ class Lived:
 
     alarms: Counter[str]
     """How often each alert began."""
+    longest: int
+    """Weeks for which the longest of them held."""
     judged: int
     """Drift windows that were judged."""
 
@@ -240,12 +250,14 @@ def live(still: Still, folder: Path, *, seed: int) -> Lived:
     watcher = Watcher(system, home, detectors="Scipy")
     alarms: Counter[str] = Counter()
     held: set[str] = set()
+    weeks: Counter[str] = Counter()
     for week in range(YEAR + 1):
         now = set(watcher.advance(SINCE + week * WEEK + timedelta(days=2)).alerts)
         alarms.update(now - held)
+        weeks.update(now)
         held = now
     judged = sum(told["has_enough_rows"] for told in watcher.checkpoint.told)
-    return Lived(alarms, judged)
+    return Lived(alarms, max(weeks.values(), default=0), judged)
 
 
 def _model(still: Still, system: MLSystem, folder: Path, rng: Random) -> Path:
@@ -296,6 +308,8 @@ def _serve(still: Still, intake: Intake, rng: Random) -> None:
                 "event_time": moment.isoformat(), "entity_id": f"e{number}", "status": 200,
                 "latency_seconds": 0.01, "prediction": score, "nonfinite": False, "inputs": inputs,
             }  # fmt: skip
+            if still.spelled:
+                inputs = {name: _SPELLINGS[value][number % 4] for name, value in inputs.items()}
             payloads.append({"id": f"b-{number}", "source": f"/capstan/{still.name}/v1", "data": data})
             known = (moment + timedelta(hours=2)).isoformat()
             labels.append({"id": f"e{number}", "label": bool(truth[row]), "availableAt": known})

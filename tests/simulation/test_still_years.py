@@ -16,3 +16,5 @@ def test_a_still_year_alarms_no_more_often_than_the_file_allows(still: Still, tm
     lived = live(still, tmp_path, seed=1)
     assert lived.judged == YEAR
     assert lived.alarms.total() <= MOST, dict(lived.alarms)
+    # One that never ends is one alarm, and no chance.
+    assert lived.longest <= 2, dict(lived.alarms)

@@ -148,12 +148,10 @@ def _watch_planned(system: MLSystem, secrets: Path) -> WatchPlanned:
     if found.judged >= ENOUGH * found.windows:
         return WatchPlanned(found.windows, found.judged, message, None)
     ways = []
+    if found.between is not None:
+        ways.append(f"duration: {_written(found.between[0])}, minRows: {found.between[1]}")
     if found.longer is not None:
-        ways.append(
-            f"duration: {found.longer // timedelta(hours=1)}h"
-            if found.longer % timedelta(days=1)
-            else f"duration: {found.longer.days}d"
-        )
+        ways.append(f"duration: {_written(found.longer)}")
     if found.fewer is not None:
         ways.append(f"minRows: {found.fewer}")
     way = " or ".join(f"`monitoring: {{window: {{{one}}}}}`" for one in ways)
@@ -164,6 +162,14 @@ def _watch_planned(system: MLSystem, secrets: Path) -> WatchPlanned:
     )
     problem = f"drift and quality would go unseen in the other {found.windows - found.judged}; {out_of}"
     return WatchPlanned(found.windows, found.judged, message, problem)
+
+
+def _written(duration: timedelta) -> str:
+    """As the file writes it."""
+    day, hour = timedelta(days=1), timedelta(hours=1)
+    if not duration % day:
+        return f"{duration // day}d"
+    return f"{duration // hour}h" if not duration % hour else f"{duration // timedelta(minutes=1)}m"
 
 
 def _histories(stored: Stored, system: MLSystem) -> Mapping[str, LossHistory]:

@@ -30,6 +30,8 @@ class Prospect:
     """The shortest multiple of the window in which nine of ten have `minRows`; None: none, or not needed."""
     fewer: int | None
     """`minRows` that nine of ten windows of the file's length have; None: too few rows for that, or not needed."""
+    between: tuple[timedelta, int] | None = None
+    """Where the file's length has too few rows for any: the shortest multiple that has enough, and its `minRows`."""
 
 
 def prospect(times: NDArray[np.datetime64], window: timedelta, min_rows: int) -> Prospect:
@@ -48,10 +50,13 @@ def prospect(times: NDArray[np.datetime64], window: timedelta, min_rows: int) ->
         ),
         None,
     )
-    usual = _usual(counts)
-    step = 50 if usual < 1000 else 100
-    fewer = usual // step * step
-    return Prospect(len(counts), judged, middle, longer, fewer if fewer >= LEAST_ROWS else None)
+    fewer = _round_below(_usual(counts))
+    if fewer >= LEAST_ROWS:
+        return Prospect(len(counts), judged, middle, longer, fewer)
+    multiples = (window * times_longer for times_longer in range(2, MOST_WINDOWS_IN_ONE + 1))
+    rows = ((length, _round_below(_usual(_rows_per_window(moments, length)))) for length in multiples)
+    between = next((found for found in rows if found[1] >= LEAST_ROWS), None)
+    return Prospect(len(counts), judged, middle, longer, None, between)
 
 
 def _rows_per_window(moments: NDArray[np.int64], window: timedelta) -> NDArray[np.int64]:
@@ -62,6 +67,11 @@ def _rows_per_window(moments: NDArray[np.int64], window: timedelta) -> NDArray[n
     whole = int((moments[-1] - moments[0] + 1) // length)
     number = (moments[-1] - moments) // length
     return np.bincount(number[number < whole], minlength=whole).astype(np.int64)
+
+
+def _round_below(rows: int) -> int:
+    step = 50 if rows < 1000 else 100
+    return rows // step * step
 
 
 def _usual(counts: NDArray[np.int64]) -> int:

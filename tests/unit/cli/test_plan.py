@@ -152,6 +152,12 @@ def test_windows_that_could_never_be_judged_are_told_with_what_to_write(machine,
     assert "`monitoring: {window: {duration: 14d}}` or `monitoring: {window: {minRows: 650}}`" in told
 
 
+def test_traffic_too_small_for_its_window_is_offered_a_longer_one_with_fewer_rows(machine, tmp_path) -> None:
+    told = " ".join(machine.run("plan", str(small_traffic(tmp_path, 84))).output.split())
+    assert "0 of 19 windows of 7 days have at least 1,000 rows; the one in the middle has 84" in told
+    assert "write `monitoring: {window: {duration: 14d, minRows: 150}}`" in told
+
+
 def test_windows_with_enough_rows_need_no_warning(machine, tmp_path) -> None:
     file = small_traffic(tmp_path, 1200)
     watched = json.loads(machine.run("plan", str(file), "--json").stdout)["watched"]

@@ -19,8 +19,8 @@ def every(hours: float, rows: int) -> np.ndarray:
 def test_a_row_in_two_hours_is_never_a_thousand_a_week() -> None:
     found = prospect(every(2, 1600), WEEK, 1000)
     assert (found.windows, found.judged, found.rows) == (19, 0, 84)
-    # 12 weeks have 1,008 rows; 84 are too few to be proposed as they are.
-    assert (found.longer, found.fewer) == (12 * WEEK, None)
+    # 12 weeks have 1,008 rows; 84 are too few to be proposed as they are, the 168 of two weeks are not.
+    assert (found.longer, found.fewer, found.between) == (12 * WEEK, None, (2 * WEEK, 150))
 
 
 def test_a_smaller_min_rows_is_proposed_where_it_still_says_something() -> None:
