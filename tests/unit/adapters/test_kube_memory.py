@@ -81,6 +81,7 @@ def test_who_read_an_older_memory_writes_nothing() -> None:
         base64.b64encode(b"no gzip").decode(),
         base64.b64encode(gzip.compress(b"no json")).decode(),
     ],
+    ids=["no base64", "no gzip", "no json"],
 )
 def test_a_damaged_memory_is_told_with_the_object_and_the_way_out(text: str) -> None:
     document = {"kind": "MLSystem", "metadata": {"name": "churn"}, "status": {FIELD: text}}
