@@ -363,7 +363,7 @@ class World:
             for record in self.store.list(kind)
         ]
         for _, _, _, status in records:
-            for observed in ("incarnation", "away", "outages"):
+            for observed in ("incarnation", "away", "outages", "met"):
                 status.get("state", {}).pop(observed, None)
         return {
             "records": records,

@@ -61,7 +61,8 @@ def test_a_request_error_lists_all_breaches_in_words_and_as_json() -> None:
     [
         (None, None),
         (True, True),
-        (2**63, 2**63),
+        (2**63 - 1, 2**63 - 1),
+        (2**63, "9223372036854775808"),
         (float("nan"), "NaN"),
         (float("-inf"), "-Infinity"),
         (b'{"a": 1}', '{"a": 1}'),
