@@ -85,11 +85,11 @@ format: $(STAMP) ## format and mend what ruff can
 	$(RUN) ruff format .
 
 docs: $(STAMP) ## regenerate the reference of the file
-	$(RUN) python -m capstan.spec.reference > platform/docs/spec.md
+	$(RUN) python -m capstan.spec.reference > platform/docs/spec.md.new && mv platform/docs/spec.md.new platform/docs/spec.md
 
 charts: $(STAMP) ## regenerate what the chart has from code: custom resources, roles
 	$(RUN) python -m capstan.cluster.crds --write charts/capstan/crds
-	$(RUN) python -m capstan_operator.rights > charts/capstan/files/rights.yaml
+	$(RUN) python -m capstan_operator.rights > charts/capstan/files/rights.yaml.new && mv charts/capstan/files/rights.yaml.new charts/capstan/files/rights.yaml
 
 clean: ## remove the environment and all local state
 	rm -rf .venv .uv .capstan

@@ -198,7 +198,7 @@ class Check(SpecModel):
         max_length=10_000,
         description=(
             "The only values allowed; without it any. They are compared by the column's type: 1 is 1.0, true is True. "
-            'Quote codes that YAML reads otherwise, such as "1.10" or "NO".'
+            'Texts, or whole numbers; quote what YAML reads otherwise, such as "1.10", "true" or "NO".'
         ),
         examples=[["AA", "UA", "NO"]],
     )

@@ -82,13 +82,15 @@ def _type(node: dict[str, Any]) -> str:
     if node.get("type") == "array":
         return f"list of {_type(node['items'])}"
     if node.get("x-kubernetes-preserve-unknown-fields"):
-        return "map of settings" if node.get("type") == "object" else "text, number or boolean"
+        return "map of settings"
     if node.get("type") == "object":
         return "map" if "properties" in node else "map of texts"
     if node.get("pattern") in _PATTERN_NAMES:
         return _PATTERN_NAMES[node["pattern"]]
     if node.get("format") == "date":
         return "date"
+    if node.get("x-kubernetes-int-or-string"):
+        return "text or whole number"
     return _TYPE_NAMES[node["type"]] + _bounds(node)
 
 

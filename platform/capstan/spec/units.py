@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, Strict, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 DURATION_PATTERN = r"^[0-9]{1,13}(ms|s|m|h|d)$"
 SHARE_PATTERN = r"^[0-9]{1,3}(\.[0-9]{1,6})?%$"
@@ -139,12 +140,13 @@ def _parse_date(value: Any) -> Any:
 
 
 def _cell_text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float) and value - value == 0:
-        return repr(value)
+    # The schema of a custom resource knows no other union, and rules of the API server see through none.
+    if isinstance(value, bool | float):
+        raise PydanticCustomError("cell", "is neither a text nor a whole number; put it in quotes")
+    if isinstance(value, int):
+        return str(value)
     if not isinstance(value, str):
-        raise ValueError("is not a text, a finite number, true or false")
+        raise PydanticCustomError("cell", "is neither a text nor a whole number")
     return value
 
 
@@ -196,9 +198,9 @@ Day = Annotated[
 CellText = Annotated[
     str,
     BeforeValidator(_cell_text),
-    WithJsonSchema({"x-kubernetes-preserve-unknown-fields": True}),
+    WithJsonSchema(_INT_OR_STRING),
 ]
-"""A value of a table as text, whether YAML reads a text, a number or a boolean."""
+"""A value of a table as text, which YAML may read as a whole number; others stand in quotes."""
 Whole = Annotated[int, Strict()]
 """A whole number; neither `"5"` nor `true` nor 5.0."""
 Number = Annotated[float, Strict()]

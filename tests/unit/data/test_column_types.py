@@ -256,7 +256,7 @@ def test_allowed_values_are_compared_by_the_type_of_the_column(tmp_path: Path) -
         "release": ["1.10", "2.0", "1.10"],
     }
     features = [{"name": name, "categorical": {}} for name in columns]
-    allowed = {"tier": [1, 2], "rate": [0.5, 1.5], "vip": [True, False], "release": ["1.10", "2.0"]}
+    allowed = {"tier": [1, 2], "rate": ["0.5", "1.5"], "vip": ["true", "False"], "release": ["1.10", "2.0"]}
     checks = [{"column": name, "allowed": values} for name, values in allowed.items()]
     table = table_of(tmp_path, columns, features, checks=checks)
     checked = system(tmp_path, features, checks=checks)
@@ -264,7 +264,7 @@ def test_allowed_values_are_compared_by_the_type_of_the_column(tmp_path: Path) -
     schema = {column.name: column for column in request_schema(checked, table)}
     assert schema["tier"].allowed == ("1", "2")
     assert schema["vip"].allowed == ("false", "true")
-    fewer = [{"column": "vip", "allowed": [True]}, {"column": "release", "allowed": [1.1, "2.0"]}]
+    fewer = [{"column": "vip", "allowed": ["TRUE"]}, {"column": "release", "allowed": ["1.1", "2.0"]}]
     broken = check_table(table, system(tmp_path, features, checks=fewer)).violations
     assert [(one.column, one.rows, one.values[0]) for one in broken] == [
         ("vip", 1, "False"),

@@ -107,6 +107,8 @@ MISTAKES = {
     "whole number": ("weight: 25", "weight: 25.5", "rollout.steps[1].canary.weight", "25.5 is not a whole number"),
     "number as text": ("l2: 1", 'l2: "1"', "training.candidates[1].logisticRegression.l2", "without quotes"),
     "text as number": ("column: distance", "column: 5", "data.checks[0].column", 'put it in quotes: "5"'),
+    "boolean as a value": ("allowed: [AA,", "allowed: [true, AA,", "data.checks[1].allowed[0]", "put it in quotes"),
+    "number as a value": ("allowed: [AA,", "allowed: [1.5, AA,", "data.checks[1].allowed[0]", "1.5 is neither a text nor a whole number; put it in quotes"),
     "boolean": ("refit: true", "refit: 1", "data.split.refit", "1 is not true or false"),
     "duration": ("deadline: 21d", "deadline: 3 weeks", "rollout.steps[0].shadow.deadline", "such as 30s, 10m, 12h or 7d"),
     "zero duration": ("deadline: 21d", "deadline: 0d", "rollout.steps[0].shadow.deadline", "longer than 0s"),
