@@ -70,9 +70,11 @@ class VerdictTime:
     analysis: str
     decide: str
     median: str | None
-    """None: it cannot be said, or never."""
+    """If every label comes at once; None: it cannot be said, or never."""
     late: str | None
     """After so long four rollouts in five have passed."""
+    label_delay: str
+    """What labels that come as late as they may add to each time."""
     deadline: str | None
     problem: str | None
     """Why the deadline cannot be met; None: it can, or there is none."""
@@ -233,28 +235,35 @@ def _verdict_time(
     delay: timedelta,
 ) -> VerdictTime:
     from capstan.domain.feasibility import infeasible_deadline, time_to_verdict
+    from capstan.domain.rollout import BLOCK, blocks_span
 
-    day = timedelta(days=1)
     given = _days(deadline)
     if history is None:
-        least = rule.least_blocks * day + delay
+        least = blocks_span(rule.least_blocks, delay)
         basis = (
-            f"no paired predictions are stored yet: at least {rule.least_blocks} closed days and the labels' "
-            f"{_days(delay)}; how much more, the first rollout will show (`capstan power` simulates it)"
+            f"no paired predictions are stored yet: at least {rule.least_blocks} closed days; "
+            "how much more, the first rollout will show (`capstan power` simulates it)"
         )
-        problem = f"at least {_days(least)} are needed" if deadline is not None and least > deadline else None
+        problem = None
+        if deadline is not None and least.soonest > deadline:
+            problem = f"at least {_days(least.soonest)} are needed"
+        elif deadline is not None and least.latest > deadline:
+            problem = _late_labels(least.latest)
         # UnlessWorse passes as soon as its minimum of evidence is in.
-        soonest = _days(least) if rule.decide.value == "UnlessWorse" else None
-        return VerdictTime(step, analysis, rule.decide.value, soonest, None, given, problem, basis)
+        soonest = _days(least.soonest) if rule.decide.value == "UnlessWorse" else None
+        return VerdictTime(
+            step, analysis, rule.decide.value, soonest, None, _days(delay) or "", given, problem, basis
+        )
     expected = time_to_verdict(rule, history)
     problem = (
-        infeasible_deadline(rule, history, deadline=deadline, block=day, label_delay=delay)
-        if deadline is not None
-        else None
+        infeasible_deadline(rule, history, deadline=deadline, block=BLOCK) if deadline is not None else None
     )
+    if problem is None and deadline is not None and expected.median_blocks is not None:
+        latest = blocks_span(expected.median_blocks, delay).latest
+        problem = _late_labels(latest) if latest > deadline else None
 
     def span(blocks: int | None) -> str | None:
-        return None if blocks is None else _days(blocks * day + delay)
+        return None if blocks is None else _days(blocks_span(blocks, delay).soonest)
 
     basis = (
         f"{history.blocks} days of stored pairs, {history.labels_per_block:,.0f} labels a day, spread of a day "
@@ -266,9 +275,17 @@ def _verdict_time(
         rule.decide.value,
         span(expected.median_blocks),
         span(expected.late_blocks),
+        _days(delay) or "",
         given,
         problem,
         basis,
+    )
+
+
+def _late_labels(latest: timedelta) -> str:
+    return (
+        f"labels that come as late as data.label.maximumDelay allows make it {_days(latest)}; "
+        "write a longer deadline, or a shorter maximumDelay if no label takes so long"
     )
 
 
@@ -304,6 +321,8 @@ def _print(planned: Planned) -> None:
             times += f", {verdict.late} in four of five rollouts"
         elif not times:
             times = f"{verdict.median} at the soonest" if verdict.median else "not known"
+        if verdict.median or verdict.late:
+            times += f", and up to {verdict.label_delay} more if labels come late"
         given = f"; deadline {verdict.deadline}" if verdict.deadline else "; no deadline"
         out.print(f"  {times}{given}", soft_wrap=True)
         out.print(f"  [dim]{escape(verdict.basis)}[/dim]", soft_wrap=True)

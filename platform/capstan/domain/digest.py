@@ -1,6 +1,7 @@
 """A digest of what a policy says: the same for two policies that mean the same.
 
 Fields at their defaults do not enter it, so a new version of Capstan that adds a field restarts no rollout.
+Neither do fields with the metadata `UNDIGESTED`: they tell, and decide nothing.
 Numbers that are equal, mappings in another order and sets are the same.
 """
 
@@ -14,6 +15,8 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any
 
+UNDIGESTED = {"digest": False}
+"""Metadata of a field that no decision rests on."""
 _DIGITS = 12
 
 
@@ -31,7 +34,7 @@ def _canonical(value: Any) -> Any:
         written = {
             field.name: _canonical(getattr(value, field.name))
             for field in fields(value)
-            if getattr(value, field.name) != _default(field)
+            if field.metadata.get("digest", True) and getattr(value, field.name) != _default(field)
         }
         return {type(value).__name__: written}
     if isinstance(value, Enum):

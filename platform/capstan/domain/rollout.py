@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import NewType, TypeAlias
 
 from capstan.domain.analysis import Latch
+from capstan.domain.digest import UNDIGESTED
 from capstan.domain.guardrails import OperationPolicy
 from capstan.domain.quality import LEAST_BLOCKS, QualityRule
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
@@ -89,8 +90,10 @@ class RolloutPolicy:
     look_interval: timedelta = timedelta(seconds=10)
     """System's clock between two looks that count towards a limit."""
     revision_history_limit: int = 5
+    label_delay: timedelta = field(default=timedelta(0), metadata=UNDIGESTED)
+    """Longest time that a label takes; a day block closes by it at the latest. Only what is told rests on it."""
     digest: str = ""
-    """Of everything above; a rollout that began under another digest starts again."""
+    """Of everything above but the label delay; a rollout that began under another digest starts again."""
 
     def rule_for(self, analysis: str, step: ShadowStep | CanaryStep) -> QualityRule:
         """The analysis' rule with the step's own minima of evidence."""
@@ -113,12 +116,33 @@ BLOCK = timedelta(days=1)
 """Length of the blocks on which quality is judged."""
 
 
-def least_duration(policy: RolloutPolicy, step: Step) -> timedelta:
-    """How long the step lasts at the least, on the system's clock: its duration, or the blocks that verdicts need."""
+@dataclass(frozen=True)
+class Span:
+    """How long something takes on the system's clock at the least."""
+
+    soonest: timedelta
+    """If every label comes at once."""
+    latest: timedelta
+    """If labels come as late as they may."""
+
+
+def blocks_span(blocks: int, label_delay: timedelta) -> Span:
+    """Until so many day blocks are closed: a block closes once its labels are in, at the latest by their delay."""
+    soonest = blocks * BLOCK
+    return Span(soonest, soonest + label_delay if blocks else soonest)
+
+
+def step_span(policy: RolloutPolicy, step: Step) -> Span:
+    """How long the step lasts at the least: its duration, or the blocks that verdicts need.
+
+    Minima of requests and labels may make it longer; how much rests on the traffic.
+    """
+    duration = step.duration or timedelta(0)
     if isinstance(step, PauseStep):
-        return step.duration or timedelta(0)
+        return Span(duration, duration)
     blocks = [policy.rule_for(analysis, step).least_blocks for analysis in step.analyses]
-    return max(step.duration, max(blocks, default=0) * BLOCK)
+    closed = blocks_span(max(blocks, default=0), policy.label_delay)
+    return Span(max(duration, closed.soonest), max(duration, closed.latest))
 
 
 def outlook(policy: RolloutPolicy, now: datetime) -> str:
@@ -132,11 +156,27 @@ def outlook(policy: RolloutPolicy, now: datetime) -> str:
         for analysis in step.analyses
         for rule in (policy.rule_for(analysis, step),)
     ]
-    ends = now + sum((least_duration(policy, step) for step in policy.steps), timedelta(0))
+    spans = [step_span(policy, step) for step in policy.steps]
+    soonest = now + sum((span.soonest for span in spans), timedelta(0))
+    latest = now + sum((span.latest for span in spans), timedelta(0))
+    ends = f"its {len(policy.steps)} steps take until {soonest:%Y-%m-%d %H:%M} UTC"
+    if latest > soonest:
+        ends += f", {latest:%Y-%m-%d %H:%M} UTC if labels come as late as they may,"
     waits = " and a person's approval" if any(s == PauseStep() for s in policy.steps) else ""
-    return "; ".join(
-        [*rules, f"its {len(policy.steps)} steps take until {ends:%Y-%m-%d %H:%M} UTC{waits} or longer"]
-    )
+    needs = [
+        f"step {index} waits for {minima}"
+        for index, step in enumerate(policy.steps, 1)
+        if not isinstance(step, PauseStep) and (minima := _minima(policy, step))
+    ]
+    return "; ".join([*rules, f"{ends}{waits} or longer", *needs])
+
+
+def _minima(policy: RolloutPolicy, step: ShadowStep | CanaryStep) -> str:
+    rules = [policy.rule_for(analysis, step) for analysis in step.analyses]
+    requests = max([step.min_requests, *(rule.min_requests for rule in rules)])
+    labels = max((rule.min_labels for rule in rules), default=0)
+    counts = [(requests, "requests"), (labels, "labelled pairs")]
+    return " and ".join(f"{count:,} {noun}" for count, noun in counts if count > 1)
 
 
 class RolloutCause(StrEnum):

@@ -101,6 +101,7 @@ def rollout_policy(system: MLSystem) -> RolloutPolicy:
         ),
         progress_deadline=rollout.progress_deadline,
         revision_history_limit=rollout.revision_history_limit,
+        label_delay=system.spec.data.label.maximum_delay,
     )
     return replace(policy, digest=digest_of(policy))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from capstan.domain.actions import DeployVersion, SetTraffic
 from capstan.domain.analysis import Verdict
+from capstan.domain.digest import digest_of
 from capstan.domain.evidence import LossBlock, OperationEvidence, PairedEvidence, VersionOperation
 from capstan.domain.planner_looks import Measured
 from capstan.domain.planner_rollout import RolloutObservation, plan_rollout
@@ -22,8 +24,10 @@ from capstan.domain.rollout import (
     RolloutRequest,
     RolloutState,
     ShadowStep,
+    Span,
     outlook,
     rollout_name,
+    step_span,
     wanted_split,
 )
 from capstan.domain.system import Surroundings
@@ -136,6 +140,27 @@ def test_outlook_tells_rule_and_time_before_the_rollout_begins() -> None:
     told = outlook(policy, datetime(2013, 3, 1, tzinfo=UTC))
     assert "quality is decided by UnlessWorse from 9 closed blocks on" in told
     assert "until 2013-03-15 00:00 UTC or longer" in told
+
+
+def test_outlook_tells_the_soonest_end_and_the_one_by_late_labels_and_what_must_be_counted() -> None:
+    policy = RolloutPolicy(
+        steps=(
+            ShadowStep(Weight(100), min_labels=500, min_requests=2000, analyses=("quality",)),
+            CanaryStep(Weight(25), duration=timedelta(days=2)),
+        ),
+        rules={"quality": QualityRule(Decide.UNLESS_WORSE)},
+        label_delay=timedelta(days=60),
+    )
+    assert step_span(policy, policy.steps[0]) == Span(timedelta(days=7), timedelta(days=67))
+    assert step_span(policy, policy.steps[1]) == Span(timedelta(days=2), timedelta(days=2))
+    told = outlook(policy, datetime(2013, 3, 1, tzinfo=UTC))
+    assert "take until 2013-03-10 00:00 UTC, 2013-05-09 00:00 UTC if labels come as late as they may," in told
+    assert "step 1 waits for 2,000 requests and 500 labelled pairs" in told
+    assert "step 2 waits" not in told
+
+
+def test_a_longer_label_delay_restarts_no_rollout() -> None:
+    assert digest_of(replace(POLICY, label_delay=timedelta(days=60))) == digest_of(POLICY)
 
 
 def test_outlook_says_that_a_person_is_waited_for() -> None:
