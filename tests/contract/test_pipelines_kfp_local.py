@@ -187,7 +187,7 @@ def test_a_baseline_does_not_go_live_because_the_own_candidate_is_broken(tmp_pat
     assert status.phase is RunPhase.FAILED
     assert status.version is None
     why = "own:margins gave LinearSVC, which has no predict_proba"
-    assert "only the baseline baseline is left" in status.message
+    assert "only baseline is left, a baseline, for all others failed" in status.message
     assert why in status.message
     assert why in status.failed["own"]
     assert not status.message.startswith("fit own"), "the step that ended the run comes first"

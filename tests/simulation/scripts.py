@@ -163,7 +163,9 @@ def broken_candidate_is_told_and_a_lone_baseline_stays_out(world: World) -> None
         )
 
     def beside_the_baseline(request: TrainingRequest) -> Training:
-        message = f"choose: training.candidates: only the baseline flat is left, for all others failed\n  own: {why}"
+        message = (
+            f"choose: training.candidates: only flat is left, a baseline, for all others failed\n  own: {why}"
+        )
         return Training(RunStatus(RunPhase.FAILED, message, failed={"own": why}))
 
     world.training = beside_others

@@ -56,8 +56,9 @@ class CheckReport:
         """Raises InvalidDataError that lists all broken rules, their rows and values."""
         if self.violations:
             listed = "\n".join(f"  {violation}" for violation in self.violations)
+            count = len(self.violations)
             raise InvalidDataError(
-                f"data.checks: {len(self.violations)} rules are broken:\n{listed}\n"
+                f"data.checks: {count} {'rule is' if count == 1 else 'rules are'} broken:\n{listed}\n"
                 "Correct the rows or filter them in data.query, or change the rule."
             )
 

@@ -42,14 +42,17 @@ class ClockChange:
 
     def __str__(self) -> str:
         shown = ", ".join(self.examples)
+        one = self.rows == 1
+        times = f"column {self.column!r}: {self.rows} {'time' if one else 'times'} without offset"
+        read = "it is read" if one else "each is read"
         if self.twice:
             return (
-                f"column {self.column!r}: {self.rows} times without offset happened twice in {self.zone}, as clocks "
-                f"were set back ({shown}); each is read as the later moment: write times with their offset to choose"
+                f"{times} happened twice in {self.zone}, as clocks "
+                f"were set back ({shown}); {read} as the later moment: write times with their offset to choose"
             )
         return (
-            f"column {self.column!r}: {self.rows} times without offset never happened in {self.zone}, as clocks were "
-            f"set forward ({shown}); each is read with the offset from before: write times with their offset"
+            f"{times} never happened in {self.zone}, as clocks were "
+            f"set forward ({shown}); {read} with the offset from before: write times with their offset"
         )
 
 

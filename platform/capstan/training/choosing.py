@@ -45,7 +45,7 @@ def choose(
         raise InvalidDataError(f"training.candidates: none can be chosen{listed}")
     if failed and not accept_baseline_alone and all(name in baselines for name in known):
         raise InvalidDataError(
-            f"training.candidates: only the baseline {' and '.join(known)} is left, for all others failed; mend them, "
+            f"training.candidates: only {' and '.join(known)} is left, a baseline, for all others failed; mend them, "
             f"or take it all the same with `choose: {{baselineAlone: Accept}}`{listed}"
         )
     sign = -1 if better(metric) == "Lower" else 1

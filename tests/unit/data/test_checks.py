@@ -54,6 +54,12 @@ def test_all_broken_rules_are_reported_at_once(shop: Any) -> None:
     assert len(check_table(table, system).violations) == 3
 
 
+def test_one_broken_rule_is_told_in_the_singular(shop: Any) -> None:
+    table, system = checked(shop, next(iter(BROKEN.values()))[0])
+    with pytest.raises(InvalidDataError, match=r"^data\.checks: 1 rule is broken:"):
+        check_table(table, system).require()
+
+
 def test_missing_values_duplicates_and_text_for_numbers_are_found(shop: Any) -> None:
     table, system = checked(shop, {"column": "shop", "nullable": False})
     table = table.set_column(0, "id", pa.array(["a", "a", *table["id"].to_pylist()[2:]]))

@@ -48,7 +48,7 @@ BROKEN = {
 def test_a_baseline_that_is_alone_because_others_failed_is_not_taken() -> None:
     with pytest.raises(InvalidDataError) as caught:
         choose({"flat": 0.5, "own": math.nan}, metric="rocAuc", within=0, **BROKEN)
-    assert "only the baseline flat is left" in str(caught.value)
+    assert "only flat is left, a baseline, for all others failed" in str(caught.value)
     assert "baselineAlone: Accept" in str(caught.value)
     assert "own: mymodels:make gave LinearSVC, which has no predict_proba" in str(caught.value)
 
