@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,6 +16,8 @@ from capstan.errors import NotFoundError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pyarrow as pa
 
     from capstan.domain.feasibility import LossHistory
     from capstan.domain.quality import QualityRule
@@ -53,7 +55,8 @@ def plan(
             require_one_machine(system)
         planned = _planned(system, place)
         if not isinstance(place, Cluster):
-            planned = replace(planned, watched=_watch_planned(system, place.state.root / "secrets"))
+            watched, split = _data_planned(system, place.state.root / "secrets")
+            planned = replace(planned, watched=watched, split=split)
     if json:
         print_json(asdict(planned))
     else:
@@ -105,6 +108,8 @@ class Planned:
     verdicts: list[VerdictTime]
     watched: WatchPlanned | None = None
     """None: the data is in a cluster."""
+    split: tuple[str, ...] = ()
+    """What `data.split` does to the rows that are there and should be known; empty where they cannot be read."""
 
 
 def _planned(system: MLSystem, place: Place) -> Planned:
@@ -126,17 +131,26 @@ def _planned(system: MLSystem, place: Place) -> Planned:
         return Planned(name, True, None, [], follows, _verdict_times(system, {}))
 
 
-def _watch_planned(system: MLSystem, secrets: Path) -> WatchPlanned:
+def _data_planned(system: MLSystem, secrets: Path) -> tuple[WatchPlanned, tuple[str, ...]]:
     """What the file's own rows say; a table that cannot be read is told and stops nothing here."""
-    from capstan.data import extract
+    from capstan.data import extract, part_cases
     from capstan.errors import CapstanError
-    from capstan.monitoring.prospects import ENOUGH, prospect
 
-    window = system.spec.monitoring.window
     try:
         table = extract(system, as_of=None, labels_as_of=None, secrets=secrets)
     except CapstanError as error:
-        return WatchPlanned(None, None, f"the data cannot be read: {error}", None)
+        return WatchPlanned(None, None, f"the data cannot be read: {error}", None), ()
+    watched = _watch_planned(system, table)
+    try:
+        return watched, part_cases(table, system, as_of=datetime.now(UTC)).warnings
+    except CapstanError as error:
+        return watched, (str(error),)
+
+
+def _watch_planned(system: MLSystem, table: pa.Table) -> WatchPlanned:
+    from capstan.monitoring.prospects import ENOUGH, prospect
+
+    window = system.spec.monitoring.window
     times = table[system.spec.data.keys.time].to_numpy()
     found = prospect(times, window.duration, window.min_rows)
     length = _days(window.duration)
@@ -328,6 +342,10 @@ def _print(planned: Planned) -> None:
         out.print(f"  [dim]{escape(verdict.basis)}[/dim]", soft_wrap=True)
         if verdict.problem:
             out.print(f"  [yellow]warning[/yellow] {escape(verdict.problem)}", soft_wrap=True)
+    if planned.split:
+        out.print("what is learnt from")
+    for warning in planned.split:
+        out.print(f"  [yellow]warning[/yellow] {escape(warning)}", soft_wrap=True)
     if planned.watched is not None:
         _print_watched(planned.watched)
 

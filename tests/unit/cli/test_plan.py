@@ -130,10 +130,10 @@ def test_plan_changes_nothing(serving, planned) -> None:
     assert json.loads(serving.run("status", "--json").stdout)["generation"] == 1
 
 
-def small_traffic(folder, per_week: int) -> Path:
-    """A file beside a table with so many rows a week for 19 weeks."""
+def small_traffic(folder, per_week: int, weeks: int = 19) -> Path:
+    """A file beside a table with so many rows a week."""
     start, step = datetime(2026, 1, 1, tzinfo=UTC), timedelta(days=7) / per_week
-    moments = [(start + n * step).isoformat() for n in range(19 * per_week + 2)]
+    moments = [(start + n * step).isoformat() for n in range(weeks * per_week + 2)]
     lines = [f"c{n},{at},{n % 5},{n % 2 == 0},{at}" for n, at in enumerate(moments)]
     (folder / "rows.csv").write_text("\n".join(["id,seen_at,value,churned,known_at", *lines, ""]))
     document = {
@@ -154,6 +154,19 @@ def small_traffic(folder, per_week: int) -> Path:
     file = folder / "system.yaml"
     file.write_text(json.dumps(document))
     return file
+
+
+def test_a_split_that_takes_most_of_a_short_table_is_told_with_a_shorter_one(machine, tmp_path) -> None:
+    told = " ".join(machine.run("plan", str(small_traffic(tmp_path, 700, weeks=4))).output.split())
+    assert "data.split.byTime: validation 7d and test 14d take 75% of the 2,802 labelled cases" in told
+    assert "`split: {byTime: {validation: 2d, test: 5d}}` takes about 30%" in told
+
+
+def test_a_split_is_not_told_where_the_table_is_long_or_cannot_be_read(machine, tmp_path) -> None:
+    file = small_traffic(tmp_path, 700)
+    assert json.loads(machine.run("plan", str(file), "--json").stdout)["split"] == []
+    (tmp_path / "rows.csv").unlink()
+    assert json.loads(machine.run("plan", str(file), "--json").stdout)["split"] == []
 
 
 def test_windows_that_could_never_be_judged_are_told_with_what_to_write(machine, tmp_path) -> None:
