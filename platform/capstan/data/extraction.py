@@ -231,6 +231,12 @@ def _who_needs(system: MLSystem, name: str) -> str:
 def _as_instant(connection: duckdb.DuckDBPyConnection, name: str, kind: str, field: str, zone: str) -> str:
     column = quote(name)
     if kind not in (*AWARE, *LOCAL, TEXT):
+        # A column without a value has a type that nobody wrote.
+        if connection.execute("select 1 from _joined limit 1").fetchone() is None:
+            raise InvalidDataError(
+                "data.query: gives no row; a source has no rows, all are newer than the moment of the training, "
+                "or the query keeps none"
+            )
         raise InvalidDataError(
             f"{field}: column {name!r} is {kind.upper()}, not a moment; cast it in data.query"
         )

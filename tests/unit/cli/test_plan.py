@@ -183,6 +183,14 @@ def test_traffic_too_small_for_its_window_is_offered_a_longer_one_with_fewer_row
     assert "write `monitoring: {window: {duration: 14d, minRows: 150}}`" in told
 
 
+def test_a_table_of_a_header_alone_has_no_row_rather_than_a_wrong_type(machine, tmp_path) -> None:
+    file = small_traffic(tmp_path, 84)
+    (tmp_path / "rows.csv").write_text("id,seen_at,value,churned,known_at\n")
+    told = " ".join(machine.run("plan", str(file)).output.split())
+    assert "data.query: gives no row; a source has no rows" in told
+    assert "not a moment" not in told
+
+
 def test_windows_with_enough_rows_need_no_warning(machine, tmp_path) -> None:
     file = small_traffic(tmp_path, 1200)
     watched = json.loads(machine.run("plan", str(file), "--json").stdout)["watched"]
