@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from capstan.domain.payload_limits import LONGEST_ID, LONGEST_TEXT
 from capstan.errors import InvalidDataError
 from capstan.features.columns import codes, type_of
-from capstan.features.values import category
+from capstan.features.values import ColumnType, category
 from capstan.spec.data import Check
 from capstan.spec.system import MLSystem
 
@@ -107,7 +107,9 @@ def _broken(check: Check, values: pa.ChunkedArray, ids: pa.ChunkedArray) -> Iter
         )
     if check.min is not None or check.max is not None:
         if not _is_number(values.type):
-            yield Violation(check.column, f"is {values.type}, so that min and max mean nothing", len(values))
+            kind = type_of(values)
+            rule = f"is {kind} and no Number, which min and max need; {_ways_to_numbers(kind)}, or drop min and max"
+            yield from _violation(check.column, rule, pc.is_valid(values), values, ids)
             return
         plain = values.cast(pa.float64(), safe=False)
         if check.min is not None:
@@ -158,13 +160,25 @@ def _duplicates(name: str, ids: pa.ChunkedArray) -> Iterator[Violation]:
 
 def _types(table: pa.Table, system: MLSystem) -> Iterator[Violation]:
     for feature in system.spec.features:
-        kind = table[feature.column].type
-        if feature.numeric is not None and not (_is_number(kind) or pa.types.is_null(kind)):
-            yield Violation(
-                feature.column,
-                f"is {kind}, but feature {feature.name!r} is numeric; make it categorical or cast it in data.query",
-                table.num_rows,
+        values = table[feature.column]
+        if feature.numeric is not None and not (_is_number(values.type) or pa.types.is_null(values.type)):
+            kind = type_of(values)
+            rule = (
+                f"is {kind}, but feature {feature.name!r} is numeric; {_ways_to_numbers(kind)}, "
+                "or make the feature categorical"
             )
+            yield from _violation(
+                feature.column, rule, pc.is_valid(values), values, table[system.spec.data.keys.id]
+            )
+
+
+def _ways_to_numbers(kind: ColumnType) -> str:
+    if kind is not ColumnType.TEXT:
+        return "derive a number from it in data.query, such as hour(ordered)"
+    return (
+        "correct the values, state the column as Number under `types` of its source, list texts that mean missing "
+        "under `missing` of a csv source, or cast it in data.query, such as try_cast(price as double)"
+    )
 
 
 def _lengths(table: pa.Table, system: MLSystem) -> Iterator[Violation]:

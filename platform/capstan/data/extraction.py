@@ -148,17 +148,38 @@ def _run_query(connection: duckdb.DuckDBPyConnection, system: MLSystem, tables: 
 
 
 def _require_numbers(connection: duckdb.DuckDBPyConnection, system: MLSystem, tables: SourceTables) -> None:
-    """Raises InvalidDataError that names the cells which make a numeric feature's column text."""
+    """Raises InvalidDataError that names the cells which make text of a column that features or bounds need as numbers.
+
+    Such a column is one of numbers by the file's word, so that even a column without any number has odd cells.
+    """
     types = column_types(connection, "from _joined")
-    problems = []
-    for feature in system.spec.features:
-        if feature.numeric is not None and types[feature.column] == TEXT:
-            problems += [f"feature {feature.name!r}: {cells}" for cells in tables.odd_cells(feature.column)]
-    if problems:
-        raise InvalidDataError(
-            f"features: {'; '.join(problems)}. Correct these values, leave them empty, or cast the column in "
-            "data.query, such as try_cast(replace(price, ',', '') as double)"
-        )
+    for field, needs in (
+        (
+            "features",
+            [(f.column, f"feature {f.name!r}") for f in system.spec.features if f.numeric is not None],
+        ),
+        (
+            "data.checks",
+            [
+                (check.column, f"check of {check.column!r}")
+                for check in system.spec.data.checks
+                if check.min is not None or check.max is not None
+            ],
+        ),
+    ):
+        problems = [
+            f"{need}: {cells}"
+            for column, need in needs
+            if types[column] == TEXT
+            for cells in tables.odd_cells(column, least=0.0)
+        ]
+        if problems:
+            raise InvalidDataError(
+                f"{field}: {'; '.join(problems)}. Correct these values or leave them empty; list a text that means "
+                "missing under `missing` of the csv source; state a column of numbers such as 007 as Number under "
+                "`types` of the source; or cast the column in data.query, such as "
+                "try_cast(replace(price, ',', '') as double)"
+            )
 
 
 def _select_cases(

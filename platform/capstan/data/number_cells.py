@@ -15,13 +15,13 @@ from capstan.data.text_types import is_number, quote
 
 _SHOWN = 3
 _LONGEST = 60
-_MOSTLY = 0.5
+MOSTLY = 0.5
 """Share of numbers above which a column of text counts as one of numbers with mistakes in it."""
 
 
 @dataclass(frozen=True)
 class OddCells:
-    """A column of text that is mostly numbers."""
+    """A column of text that was meant as numbers."""
 
     source: str
     column: str
@@ -33,16 +33,24 @@ class OddCells:
 
     def __str__(self) -> str:
         more = ", …" if self.odd > len(self.places) else ""
+        if self.odd == self.filled:
+            why = f"none of its {self.filled} values is a number"
+        else:
+            why = f"{self.odd} of its {self.filled} values {'is no number' if self.odd == 1 else 'are no numbers'}"
         return (
-            f"column {self.column!r} of {self.source} is text, because {self.odd} of its {self.filled} values "
-            f"{'is no number' if self.odd == 1 else 'are no numbers'} ({'; '.join(self.places)}{more})"
+            f"column {self.column!r} of {self.source} is text, because {why} ({'; '.join(self.places)}{more})"
         )
 
 
 def odd_numbers(
-    connection: duckdb.DuckDBPyConnection, reading: Reading, reader: Reader, column: str
+    connection: duckdb.DuckDBPyConnection,
+    reading: Reading,
+    reader: Reader,
+    column: str,
+    *,
+    least: float = MOSTLY,
 ) -> OddCells | None:
-    """The odd cells of a column that has been read; None if it is no text, or text that is not mostly numbers."""
+    """The odd cells of a column that has been read; None if it has none, or less than the share `least` are numbers."""
     types = column_types(connection, f"from {reading.rows}")
     if types.get(column) != TEXT:
         return None
@@ -50,7 +58,7 @@ def odd_numbers(
     filled, numbers = connection.execute(
         f"select count({name}), count({name}) filter (where {is_number(name)}) from {reading.rows}"
     ).fetchone() or (0, 0)
-    if filled == numbers or numbers < _MOSTLY * filled:
+    if filled == numbers or numbers < least * filled:
         return None
     return OddCells(
         reading.source.name, column, filled - numbers, filled, _places(connection, reading, reader, column)

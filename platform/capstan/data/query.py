@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import duckdb
 
 from capstan.data.lineage import Uses, settle
-from capstan.data.number_cells import OddCells, odd_numbers
+from capstan.data.number_cells import MOSTLY, OddCells, odd_numbers
 from capstan.data.sources import Reader, Reading, open_source
 from capstan.data.sql_errors import in_words, is_no_space
 from capstan.data.text_types import AS_WRITTEN, FoundType, quote, value_as
@@ -98,12 +98,17 @@ class SourceTables:
                 ) from error
             raise self._wrong_query(self._plain(query, error)) from error
 
-    def odd_cells(self, column: str) -> list[OddCells]:
-        """The cells that make the column text, of each source that has it and has been read."""
+    def odd_cells(self, column: str, *, least: float = MOSTLY) -> list[OddCells]:
+        """The cells that make the column text, of each source that has it and has been read.
+
+        A column with a smaller share of numbers than `least` counts as one of texts.
+        """
         found = []
         for name, columns in self._loaded.items():
             if column in columns:
-                cells = odd_numbers(self._connection, self._readings[name], self._readers[name], column)
+                cells = odd_numbers(
+                    self._connection, self._readings[name], self._readers[name], column, least=least
+                )
                 found += [cells] if cells is not None else []
         return found
 

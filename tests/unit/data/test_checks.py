@@ -68,8 +68,22 @@ def test_missing_values_duplicates_and_text_for_numbers_are_found(shop: Any) -> 
     found = {violation.column: violation for violation in check_table(table, system).violations}
     assert found["shop"].ids == ("a",)
     assert (found["id"].rule, found["id"].rows) == ("must be unique", 2)
-    assert "feature 'price' is numeric" in found["price"].rule
+    assert "is Text, but feature 'price' is numeric" in found["price"].rule
+    assert "`types` of its source" in found["price"].rule
+    assert (found["price"].ids[2], found["price"].values[2]) == ("o002", "'cheap'")
     assert check_table(table, system).missing["shop"] == pytest.approx(1 / 40)
+
+
+def test_text_that_the_query_made_of_a_number_is_told_with_rows_and_ways_out(shop: Any) -> None:
+    query = "select orders.* replace (price || ' EUR' as price), 1 as temp from orders"
+    system = shop.system(query=query, checks=[{"column": "price", "min": 1}])
+    found = [
+        str(each) for each in check_table(extract(system, as_of=None, labels_as_of=None), system).violations
+    ]
+    assert len(found) == 2
+    assert "is Text and no Number, which min and max need" in found[0]
+    assert "is Text, but feature 'price' is numeric" in found[1]
+    assert all("o000 has '10 EUR'" in each and "try_cast" in each for each in found)
 
 
 def test_stale_and_small_tables_are_found(orders: MLSystem) -> None:

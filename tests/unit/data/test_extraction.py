@@ -175,8 +175,45 @@ def test_texts_of_digits_stay_text_where_a_zero_leads_or_json_quotes_them(shop: 
         == pa.string()
     )
     shop.write("orders.csv", [{**shop.order(index), "price": f"0{index}"} for index in range(5)])
-    table = extract(shop.system(), as_of=None, labels_as_of=None)
+    changed = shop.document(query="select *, 1 as temp from orders")
+    next(each for each in changed["spec"]["features"] if each["name"] == "price").pop("numeric")
+    next(each for each in changed["spec"]["features"] if each["name"] == "price")["categorical"] = {}
+    table = extract(parse(changed, base_dir=shop.folder), as_of=None, labels_as_of=None)
     assert table["price"].to_pylist() == ["00", "01", "02", "03", "04"]
+
+
+@pytest.mark.parametrize(
+    ("values", "first"),
+    [
+        pytest.param(['"9,684.5"', '"1,200.0"', '"7,000.1"', '"3,100.9"'], "'9,684.5'", id="commas"),
+        pytest.param(["94%", "12%", "7%", "100%"], "'94%'", id="percent"),
+        pytest.param(["01", "02", "03", "04"], "'01'", id="leading-zeros"),
+    ],
+)
+def test_a_column_of_numbers_without_one_number_names_its_first_cells_and_the_ways_out(
+    values: list[str], first: str, shop: Any
+) -> None:
+    shop.write("orders.csv", [{**shop.order(index), "price": value} for index, value in enumerate(values)])
+    with pytest.raises(InvalidDataError, match="feature 'price'") as raised:
+        extract(shop.system(), as_of=None, labels_as_of=None)
+    for words in (
+        "column 'price' of orders is text, because none of its 4 values is a number",
+        f"orders.csv, line 2: {first}",
+        "`missing` of the csv source",
+        "`types` of the source",
+        "data.query",
+    ):
+        assert words in str(raised.value)
+
+
+def test_a_column_with_bounds_and_no_number_names_its_first_cells(shop: Any) -> None:
+    shop.write("orders.csv", [{**shop.order(index), "filled": "94%"} for index in range(4)])
+    query = "select *, 1 as temp from orders"
+    system = shop.system(query=query, checks=[{"column": "filled", "max": 100}])
+    with pytest.raises(
+        InvalidDataError, match=r"^data\.checks: check of 'filled': .*orders\.csv, line 2: '94%'"
+    ):
+        extract(system, as_of=None, labels_as_of=None)
 
 
 def test_days_of_the_query_are_those_of_the_files_time_zone(shop: Any) -> None:
