@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -55,13 +55,15 @@ def extract(
     threads: int = 1,
     memory: int | None = None,
     secrets: Path | None = None,
+    on_read: Callable[[Mapping[str, Mapping[str, str]]], None] | None = None,
 ) -> pa.Table:
     """The cases known at `as_of`, by time and then id; raises InvalidDataError.
 
     Columns: the keys (id text, time UTC), what features, slices and checks name, the label (boolean, null where not
     known at `labels_as_of`) and `label_available_at` (UTC, null where the label is). `as_of=None` reads all rows,
     `labels_as_of=None` all labels; `start <= time < end` narrows further. Times without offset are of the file's zone.
-    Beyond `memory` bytes DuckDB spills to disk; without it, of what `table_memory` says.
+    Beyond `memory` bytes DuckDB spills to disk; without it, of what `table_memory` says. `on_read` is told the SQL type
+    of each column of each source that was read.
     """
     secrets = secrets or secrets_folder()
     if memory is None:
@@ -75,6 +77,8 @@ def extract(
         try:
             tables = SourceTables(connection, readings)
             _run_query(connection, system, tables)
+            if on_read is not None:
+                on_read(tables.read_types)
             _select_cases(connection, system, as_of, labels_as_of, start, end)
             _check_ids(connection, system)
             connection.execute("set TimeZone = 'UTC'")

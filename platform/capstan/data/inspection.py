@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -27,10 +27,15 @@ from capstan.data.sql_errors import in_words
 from capstan.data.usage import plain_plans
 from capstan.data.workspace import workspace
 from capstan.errors import CapstanError
+from capstan.features.columns import type_of
+from capstan.features.values import ColumnType
 from capstan.spec.system import MLSystem
 
 MOST_COLUMNS = 200
 """Columns of a source whose types are shown; a wide table has no end of them."""
+_TEXTS = ("VARCHAR", "ENUM", "UUID", "TIME")
+_NESTED = ("STRUCT", "MAP", "UNION", "BLOB", "BIT", "VARIANT", "GEOMETRY")
+"""Beginnings of the names of DuckDB's types; of numbers there are a dozen more."""
 _Result = TypeVar("_Result")
 
 
@@ -41,7 +46,8 @@ class SourceFound:
     name: str
     columns: int
     types: Mapping[str, str]
-    """Column -> SQL type as the first rows show it, at most `MOST_COLUMNS`."""
+    """Column -> Text, Number, Boolean or Time, at most `MOST_COLUMNS`: of a column that is read as it will be used, of
+    others as the first rows show it."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Inspection:
     rows: int = 0
     """Cases that the query gives; 0 as well where it could not be run."""
     columns: Mapping[str, str] | None = None
-    """Column of the cases -> its type; None where the query could not be run."""
+    """Column of the cases -> Text, Number, Boolean or Time; None where the query could not be run."""
     newest: datetime | None = None
     age: timedelta | None = None
     """Of the newest case."""
@@ -70,7 +76,12 @@ def inspect_data(system: MLSystem, *, now: datetime, secrets: Path | None = None
         sources = _sources(system, now, secrets or secrets_folder(), problems)
         if problems:
             return Inspection(sources, problems=tuple(problems), warnings=tuple(warnings))
-        cases = _tried(lambda: extract(system, as_of=now, labels_as_of=now, secrets=secrets), problems)
+        read: dict[str, Mapping[str, str]] = {}
+        cases = _tried(
+            lambda: extract(system, as_of=now, labels_as_of=now, secrets=secrets, on_read=read.update),
+            problems,
+        )
+        sources = tuple(_as_read(source, read.get(source.name, {})) for source in sources)
         if cases is None:
             return Inspection(sources, problems=tuple(problems), warnings=tuple(warnings))
         report = check_table(cases, system, as_of=now)
@@ -84,7 +95,7 @@ def inspect_data(system: MLSystem, *, now: datetime, secrets: Path | None = None
     return Inspection(
         sources,
         rows=cases.num_rows,
-        columns={field.name: str(field.type) for field in cases.schema},
+        columns={name: str(type_of(cases[name])) for name in cases.column_names},
         newest=report.newest,
         age=None if report.newest is None else now - report.newest,
         parts=() if parted is None else (parted.training, parted.validation, parted.test),
@@ -121,7 +132,28 @@ def _sources(system: MLSystem, now: datetime, secrets: Path, problems: list[str]
 def _opened(reading: Reading) -> SourceFound:
     reader = open_source(reading)
     names = list(reader.columns)
-    return SourceFound(reading.source.name, len(names), reader.first_types(names[:MOST_COLUMNS]))
+    types = {name: _kind(found) for name, found in reader.first_types(names[:MOST_COLUMNS]).items()}
+    stated = {one.column: one.type for one in reading.source.types if one.column in types}
+    return SourceFound(reading.source.name, len(names), types | stated)
+
+
+def _as_read(source: SourceFound, types: Mapping[str, str]) -> SourceFound:
+    return replace(
+        source,
+        types={name: _kind(types[name]) if name in types else kind for name, kind in source.types.items()},
+    )
+
+
+def _kind(found: str) -> str:
+    """The file's word for DuckDB's type; a list or an object, which no column of the cases may be, keeps DuckDB's."""
+    if found.endswith("]") or found.startswith(_NESTED):
+        return found
+    name = found.partition("(")[0]
+    if name == "BOOLEAN":
+        return ColumnType.BOOLEAN
+    if name == "DATE" or name.startswith("TIMESTAMP"):
+        return ColumnType.TIME
+    return ColumnType.TEXT if name.startswith(_TEXTS) else ColumnType.NUMBER
 
 
 def _tried(work: Callable[[], _Result], problems: list[str], field: str = "data") -> _Result | None:

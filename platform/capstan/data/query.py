@@ -98,6 +98,14 @@ class SourceTables:
                 ) from error
             raise self._wrong_query(self._plain(query, error)) from error
 
+    @property
+    def read_types(self) -> dict[str, dict[str, str]]:
+        """Table -> column that has been read -> its SQL type, as all rows and the uses of the column settled it."""
+        return {
+            name: {column: self._types[name][column] for column in columns if column in self._types[name]}
+            for name, columns in self._loaded.items()
+        }
+
     def odd_cells(self, column: str, *, least: float = MOSTLY) -> list[OddCells]:
         """The cells that make the column text, of each source that has it and has been read.
 

@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
 from capstan.cli.main import app
+from capstan.data.inspection import _kind
 
 runner = CliRunner()
 SYSTEM = """\
@@ -65,10 +67,23 @@ def test_columns_types_cases_parts_and_age_are_told(tmp_path: Path) -> None:
     assert report["valid"]
     data = report["data"]
     assert data["sources"][0]["name"] == "orders"
-    assert data["sources"][0]["types"]["price"] == "BIGINT"
-    assert data["sources"][1]["types"] == {"shop": "VARCHAR", "town": "VARCHAR", "employees": "BIGINT"}
+    assert data["sources"][0]["types"] == {
+        "id": "Text",
+        "ordered": "Time",
+        "shop": "Text",
+        "price": "Number",
+        "late": "Boolean",
+    }
+    assert data["sources"][1]["types"] == {"shop": "Text", "town": "Text", "employees": "Number"}
     assert data["rows"] == 400
-    assert data["columns"]["ordered"] == "timestamp[us, tz=UTC]"
+    assert data["columns"] == {
+        "id": "Text",
+        "ordered": "Time",
+        "price": "Number",
+        "town": "Text",
+        "late": "Boolean",
+        "label_available_at": "Time",
+    }
     assert [part["name"] for part in data["parts"]] == ["training", "validation", "test"]
     assert sum(part["labels"] for part in data["parts"]) > 350
     assert 0 < data["parts"][0]["positives"] < data["parts"][0]["labels"]
@@ -76,13 +91,52 @@ def test_columns_types_cases_parts_and_age_are_told(tmp_path: Path) -> None:
     text = runner.invoke(app, ["validate", "--data", str(tmp_path / "system.yaml")])
     assert text.exit_code == 0
     for words in (
-        "orders: 5 columns: id VARCHAR",
-        "query: 400 cases",
+        "orders: 5 columns: id Text, ordered Time, shop Text, price Number, late Boolean",
+        "query: 400 cases: id Text, ordered Time, price Number",
         "newest case:",
         "training (",
         "shop is valid",
     ):
         assert words in text.stdout
+
+
+def test_a_source_column_is_told_as_it_will_be_used(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    (tmp_path / "shops.csv").write_text("shop,town,employees,opened\na,1.10,3,2020\nb,2.0,4,2021\n")
+    file.write_text(
+        file.read_text().replace(
+            "shops, csv: {path: shops.csv}",
+            "shops, types: [{column: opened, type: Text}], csv: {path: shops.csv}",
+        )
+    )
+    code, report = validated(file)
+    assert code == 0
+    assert report["data"]["sources"][1]["types"] == {
+        "shop": "Text",
+        "town": "Text",
+        "employees": "Number",
+        "opened": "Text",
+    }
+    assert report["data"]["columns"]["town"] == "Text"
+
+
+@pytest.mark.parametrize(
+    ("found", "kind"),
+    [
+        ("DECIMAL(18,3)", "Number"),
+        ("HUGEINT", "Number"),
+        ("FLOAT", "Number"),
+        ("INTERVAL", "Number"),
+        ("TIME", "Text"),
+        ("ENUM('a', 'b')", "Text"),
+        ("TIMESTAMP_NS", "Time"),
+        ("TIMESTAMP WITH TIME ZONE", "Time"),
+        ("DATE", "Time"),
+        ("VARCHAR[]", "VARCHAR[]"),
+    ],
+)
+def test_duckdbs_types_have_the_files_words(found: str, kind: str) -> None:
+    assert _kind(found) == kind
 
 
 def test_without_the_option_no_data_is_read(tmp_path: Path) -> None:
