@@ -415,6 +415,49 @@ def _database(shop: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {"database": {"table": "orders", "urlFrom": reference, "timeColumn": "ordered"}}
 
 
+def _parquet_texts(shop: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    pl.DataFrame(rows).write_parquet(shop.folder / "orders.parquet")
+    return {"parquet": {"path": "orders.parquet", "timeColumn": "ordered"}}
+
+
+@pytest.mark.parametrize("as_of", [None, datetime(2027, 1, 1, tzinfo=UTC)])
+@pytest.mark.parametrize("value", ["03.11.2026", 1700000000], ids=["days-first", "epoch"])
+@pytest.mark.parametrize(
+    ("write", "place"),
+    [
+        (_csv, "orders.csv, line 2: "),
+        (_json, "orders.jsonl, line 1: "),
+        (_parquet_texts, "orders.parquet, row 1: "),
+        (_database, "table orders: "),
+    ],
+)
+def test_a_time_column_without_a_moment_shows_its_first_cells_and_the_ways_out(
+    write: Callable[[Any, list[dict[str, Any]]], dict[str, Any]],
+    place: str,
+    value: object,
+    as_of: datetime | None,
+    shop: Any,
+) -> None:
+    rows = [{**shop.order(index), "ordered": value} for index in range(4)]
+    system = one_source(shop, write(shop, rows))
+    text = refusal(system, secrets=shop.folder / "secrets", as_of=as_of)
+    assert text.startswith("data.sources.orders.timeColumn: ")
+    assert f"{place}'{value}'" in text
+    for way in ("RFC 3339", "leave timeColumn out", "strptime(ordered, '%d.%m.%Y')", "to_timestamp("):
+        assert way in text
+
+
+def test_rows_without_a_readable_moment_are_told_with_the_first_cells(
+    shop: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [shop.order(index) for index in range(6)]
+    rows[3]["ordered"], rows[4]["ordered"] = "03.11.2026", None
+    system = one_source(shop, _csv(shop, rows))
+    assert table_of(system, as_of=datetime(2027, 1, 1, tzinfo=UTC)).num_rows == 4
+    assert "2 rows without a readable ordered are not read" in caplog.text
+    assert "orders.csv, line 5: '03.11.2026')" in caplog.text
+
+
 @pytest.mark.parametrize("write", [_csv, _json, _parquet, _database])
 def test_times_without_offset_are_of_the_files_zone_in_every_kind_of_source(
     write: Callable[[Any, list[dict[str, Any]]], dict[str, Any]], shop: Any

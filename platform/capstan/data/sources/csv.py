@@ -70,10 +70,10 @@ class CsvReader:
         kept = [name for name in self._reading.with_time(columns) if name in self._columns]
         types = dict.fromkeys(kept, TEXT)
         untyped = untyped_table(self._reading)
-        self._attempt(lambda: copy_known_rows(self._reading, self._relation(kept), types, untyped))
+        self._attempt(lambda: copy_known_rows(self._reading, self, self._relation(kept), types, untyped))
         return replace_typed(self._reading, dict.fromkeys(name for name in columns if name in self._columns))
 
-    def numbered(self, column: str) -> str | None:
+    def numbered(self, column: str, *, undated: bool = False) -> str | None:
         """Rows are numbered as records: a record may take several lines."""
         names = self._reading.with_time([column])
         parts = [
@@ -81,7 +81,8 @@ class CsvReader:
             f"{self._items(file, names)} from {self._table(file)}"
             for file in self._files
         ]
-        chosen = known(self._reading, " union all ".join(parts), TEXT)
+        rows = " union all ".join(parts)
+        chosen = rows if undated else known(self._reading, rows, TEXT)
         return f"select in_file, row_number, {quote(column)} as value from ({chosen})"
 
     def place(self, file: str, number: int) -> str:

@@ -55,12 +55,12 @@ class DatabaseReader:
         connection.register("database", self._rows(kept or self._columns[:1]))
         try:
             types = column_types(connection, "from database")
-            copy_known_rows(self._reading, "select * from database", types, self._reading.rows)
+            copy_known_rows(self._reading, self, "select * from database", types, self._reading.rows)
         finally:
             connection.unregister("database")
         return state_types(self._reading, columns)
 
-    def numbered(self, column: str) -> str | None:  # noqa: ARG002
+    def numbered(self, column: str, *, undated: bool = False) -> str | None:  # noqa: ARG002
         """Rows of a database have no place that a person could go to."""
         return None
 

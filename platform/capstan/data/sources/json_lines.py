@@ -13,7 +13,7 @@ import duckdb
 
 from capstan.data.moments import TEXT, instant, moment
 from capstan.data.sources.files import files_of, is_gzip, opened, sql_file
-from capstan.data.sources.known_rows import copy_known_rows, known, require_time_column
+from capstan.data.sources.known_rows import copy_known_rows, known, require_moments, require_time_column
 from capstan.data.sources.reading import SAMPLE, Reading, refuse_twins, without_twins
 from capstan.data.sources.untyped import replace_typed, types_of_texts, untyped_table
 from capstan.data.text_types import MOMENTS, NUMBERS, FoundType, literal, quote
@@ -45,6 +45,8 @@ class JsonLinesReader:
             if self._keys or reading.as_of is None:
                 require_time_column(reading, self._keys)
             assert reading.as_of is not None
+            dated = f"select value as {quote(time_column)} from ({self.numbered(time_column, undated=True)})"
+            require_moments(reading, self, dated, instant(quote(time_column), TEXT, reading.zone))
             raise InvalidDataError(
                 f"{reading.field}: no row has a {time_column!r} up to {reading.as_of.isoformat()}"
             )
@@ -73,7 +75,7 @@ class JsonLinesReader:
         kept = [key for key in reading.with_time(columns) if key in self._keys]
         untyped = untyped_table(reading)
         types = dict.fromkeys([*kept, *map(_kind_column, kept)], TEXT)
-        copy_known_rows(reading, self._relation(kept), types, untyped)
+        copy_known_rows(reading, self, self._relation(kept), types, untyped)
         wanted = [key for key in columns if key in self._keys]
         for key, kinds in self._kinds(untyped, wanted).items():
             if kinds & {"OBJECT", "ARRAY"}:
@@ -82,7 +84,7 @@ class JsonLinesReader:
                 )
         return replace_typed(reading, self._allowed(untyped, wanted))
 
-    def numbered(self, column: str) -> str | None:
+    def numbered(self, column: str, *, undated: bool = False) -> str | None:
         """Rows are numbered as objects."""
         names = self._reading.with_time([column])
         parts = [
@@ -90,7 +92,8 @@ class JsonLinesReader:
             f"from {self._table(file, names)}"
             for file in self._packed
         ]
-        chosen = known(self._reading, " union all ".join(parts), TEXT)
+        rows = " union all ".join(parts)
+        chosen = rows if undated else known(self._reading, rows, TEXT)
         return f"select in_file, row_number, {quote(column)} as value from ({chosen})"
 
     def place(self, file: str, number: int) -> str:

@@ -9,12 +9,14 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from capstan.data.moments import AWARE, LOCAL, TEXT, clock_changes, instant, moment
-from capstan.data.sources.reading import Reading
+from capstan.data.sources.reading import Reader, Reading
 from capstan.data.text_types import quote
 from capstan.errors import InvalidDataError
 
 _LOG = logging.getLogger(__name__)
 _AT = quote("known at")
+_SHOWN = 3
+_LONGEST = 60
 
 
 def require_time_column(reading: Reading, columns: Sequence[str]) -> None:
@@ -26,7 +28,9 @@ def require_time_column(reading: Reading, columns: Sequence[str]) -> None:
         )
 
 
-def copy_known_rows(reading: Reading, relation: str, types: Mapping[str, str], target: str) -> None:
+def copy_known_rows(
+    reading: Reading, reader: Reader, relation: str, types: Mapping[str, str], target: str
+) -> None:
     """Copy the relation's rows known by `as_of` to the new table `target`.
 
     `types` maps each column to the id of its type. The relation is read once, as it may be a large file.
@@ -40,8 +44,8 @@ def copy_known_rows(reading: Reading, relation: str, types: Mapping[str, str], t
     kind = types[time_column]
     if kind not in (*AWARE, *LOCAL, TEXT):
         raise InvalidDataError(
-            f"{reading.field}.timeColumn: the values of {time_column!r} are of the type {kind.upper()}, not moments; "
-            "write RFC 3339 such as 2013-02-01T05:00:00Z, or name another column"
+            f"{reading.field}.timeColumn: the values of {time_column!r} are of the type {kind.upper()}, not moments "
+            f"({_first_cells(reading, reader, relation, time_column, 'true')}); {_ways_out(time_column)}"
         )
     at = instant(quote(time_column), kind, reading.zone)
     dated = f"select *, {at} as {_AT} from ({relation})"
@@ -50,27 +54,59 @@ def copy_known_rows(reading: Reading, relation: str, types: Mapping[str, str], t
     connection.execute(f"create or replace temp table {target} as {dated}")
     rows, readable = connection.execute(f"select count(*), count({_AT}) from {target}").fetchone() or (0, 0)
     if rows and not readable:
-        _require_moments(reading, relation, at)
+        require_moments(reading, reader, relation, at)
     for change in clock_changes(connection, target, {time_column: kind}, reading.zone):
         _LOG.warning("%s.timeColumn: %s", reading.field, change)
     if rows > readable and reading.as_of is not None:
         # Nobody can say whether such a row was known by then.
+        shown = ""
+        if kind == TEXT:
+            unreadable = f"{instant('value', kind, reading.zone)} is null"
+            shown = _first_cells(reading, reader, relation, time_column, unreadable)
         _LOG.warning(
-            "%s: %d rows without a readable %s are not read", reading.field, rows - readable, time_column
+            "%s: %d rows without a readable %s are not read%s",
+            reading.field,
+            rows - readable,
+            time_column,
+            f" ({shown})" if shown else "",
         )
         connection.execute(f"delete from {target} where {_AT} is null")
     connection.execute(f"alter table {target} drop column {_AT}")
 
 
-def _require_moments(reading: Reading, relation: str, at: str) -> None:
+def require_moments(reading: Reading, reader: Reader, relation: str, at: str) -> None:
+    """Raises InvalidDataError with the first values if `at`, the time column as an instant, is null in all rows."""
     found = reading.connection.execute(
         f"select 1 from ({relation}) where {at} is not null limit 1"
     ).fetchone()
     if found is None:
+        column = reading.source.time_column or ""
+        shown = _first_cells(reading, reader, relation, column, "true") or "no row has one"
         raise InvalidDataError(
-            f"{reading.field}.timeColumn: no value of {reading.source.time_column!r} is a moment; "
-            "write RFC 3339 such as 2013-02-01T05:00:00Z, or name another column"
+            f"{reading.field}.timeColumn: no value of {column!r} is a moment ({shown}); {_ways_out(column)}"
         )
+
+
+def _ways_out(column: str) -> str:
+    return (
+        "write RFC 3339 such as 2013-02-01T05:00:00Z, name another column, or leave timeColumn out, so that all rows "
+        f"are always read, and derive the moment in data.query, such as strptime({column}, '%d.%m.%Y') or "
+        f"to_timestamp({column}::bigint) for seconds since 1970"
+    )
+
+
+def _first_cells(reading: Reading, reader: Reader, relation: str, column: str, which: str) -> str:
+    """The first filled cells of the column where `which`, SQL of the text `value`, holds: place and value."""
+    numbered = reader.numbered(column, undated=True)
+    if numbered is None:
+        numbered = f"select '' as in_file, 0 as row_number, cast({quote(column)} as varchar) as value from ({relation})"
+    cells = reading.connection.execute(
+        f"select in_file, row_number, value from ({numbered}) where value is not null and {which} limit {_SHOWN}"
+    ).fetchall()
+    return "; ".join(
+        f"{reader.place(file, number)}: {(value if len(value) <= _LONGEST else value[:_LONGEST] + '…')!r}"
+        for file, number, value in cells
+    )
 
 
 def known(reading: Reading, relation: str, kind: str) -> str:

@@ -64,14 +64,14 @@ class ParquetReader:
         relation = self._relation(self._items(kept) if kept else "true as present")
         types = column_types(self._reading.connection, relation)
         try:
-            copy_known_rows(self._reading, relation, types, self._reading.rows)
+            copy_known_rows(self._reading, self, relation, types, self._reading.rows)
         except duckdb.IOException as error:
             for file in self._files:
                 self._require_whole(file)
             raise error
         return state_types(self._reading, columns)
 
-    def numbered(self, column: str) -> str | None:
+    def numbered(self, column: str, *, undated: bool = False) -> str | None:
         """Rows are numbered in the order in which they stand in a file."""
         names = self._reading.with_time([column])
         relation = (
@@ -79,7 +79,11 @@ class ParquetReader:
             f"read_parquet({sql_list(self._files)}, union_by_name = true, filename = true, file_row_number = true)"
         )
         time_column = self._reading.source.time_column
-        chosen = known(self._reading, relation, self._types[time_column]) if time_column else relation
+        chosen = (
+            known(self._reading, relation, self._types[time_column])
+            if time_column and not undated
+            else relation
+        )
         return f"select in_file, row_number, cast({quote(column)} as varchar) as value from ({chosen})"
 
     def place(self, file: str, number: int) -> str:

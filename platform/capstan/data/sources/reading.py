@@ -68,8 +68,11 @@ class Reader(Protocol):
         """
         ...
 
-    def numbered(self, column: str) -> str | None:
-        """SQL of the known rows as `in_file`, `row_number` and `value` (text, null where missing); None: no places."""
+    def numbered(self, column: str, *, undated: bool = False) -> str | None:
+        """SQL of the known rows as `in_file`, `row_number` and `value` (text, null where missing); None: no places.
+
+        With `undated` of all rows, whatever their moment.
+        """
         ...
 
     def place(self, file: str, number: int) -> str:
