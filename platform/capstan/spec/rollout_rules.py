@@ -87,7 +87,7 @@ def _analyses(rollout: Rollout) -> Iterator[Finding]:
 
 
 def _deadlines(spec: MLSystemSpec) -> Iterator[Finding]:
-    delay = spec.data.label.maximum_delay
+    # Labels that come at once close a block with its day: how late they come is left to the warnings of `plan`.
     for index, step in enumerate(spec.rollout.steps):
         deadline: timedelta | None = getattr(step.chosen, "deadline", None)
         if deadline is None:
@@ -105,10 +105,11 @@ def _deadlines(spec: MLSystemSpec) -> Iterator[Finding]:
         blocks = LEAST_BLOCKS_OF_A_VERDICT if asks else 0
         if step.shadow is not None:
             blocks = max(blocks, step.shadow.min_blocks)
-        if blocks and blocks * DAY + delay > deadline:
+        if blocks * DAY > deadline:
+            least = blocks == LEAST_BLOCKS_OF_A_VERDICT and asks
+            why = "; an analysis needs as many" if least else " or ask for fewer blocks"
             yield Finding(
                 location,
-                f"{format_duration(deadline)} can't be met: {blocks} day blocks and data.label.maximumDelay "
-                f"({format_duration(delay)}) take {format_duration(blocks * DAY + delay)}; "
-                "make it longer or ask for fewer blocks",
+                f"{format_duration(deadline)} can't be met: {blocks} day blocks take "
+                f"{format_duration(blocks * DAY)} at the soonest; make it longer{why}",
             )
