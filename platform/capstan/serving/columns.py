@@ -56,7 +56,8 @@ def _number(column: Column) -> ColumnCheck:
         if kind is not float and kind is not int:
             if value is None:
                 return _missing(nullable)
-            raise BrokenRuleError(f"must be a number, not {_json_type(value)}")
+            advice = "; send null where it is not known" if kind is str else ""
+            raise BrokenRuleError(f"must be a number, not {_json_type(value)}{advice}")
         # Subtracting a number from itself gives 0, except for NaN and the infinities.
         if value - value != 0:  # type: ignore[operator]
             raise BrokenRuleError("must be a finite number")

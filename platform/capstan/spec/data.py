@@ -72,7 +72,8 @@ class CsvSource(SpecModel):
         max_length=100,
         description=(
             "Further texts that mean missing, in every column. The empty text always does; NA, N/A, NaN, NULL and "
-            "None do in columns of numbers, booleans and times."
+            "None do in columns of numbers, booleans and times. They are texts of this file: a request sends null "
+            "for a missing value."
         ),
         examples=[["?", "-"]],
     )

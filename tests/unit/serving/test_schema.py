@@ -271,7 +271,7 @@ def test_a_row_holds_the_category_or_number_that_training_saw(
         (ColumnType.TEXT, False, 1.1, 'write "1.1" in quotes'),
         (ColumnType.TEXT, False, True, 'write "true" in quotes'),
         (ColumnType.NUMBER, False, True, "must be a number, not a boolean"),
-        (ColumnType.NUMBER, True, "7", "must be a number, not a text"),
+        (ColumnType.NUMBER, True, "?", "must be a number, not a text; send null where it is not known"),
         (ColumnType.BOOLEAN, True, 2, "must be true or false, not a number"),
         (ColumnType.BOOLEAN, False, "maybe", "must be true or false, not a text"),
         (ColumnType.TIME, False, "2013-02-01T05:00:00", "a moment with its offset"),
