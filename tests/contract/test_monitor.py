@@ -295,7 +295,7 @@ def test_an_empty_window_neither_alerts_nor_says_fine_nor_ends_an_alert(watched:
     weeks(watched, {"shift": 9}, {"shift": 9})
     watched.client.watch(VersionName("v1"), since=SINCE)
     step = watched.client.advance(SINCE + 5 * WEEK)
-    assert step.alerts == ("DriftDetected",)
+    assert step.alerts == ("DriftDetected", "MonitorBlind")
     told = watched.client.windows()
     assert [window["drift"] for window in told] == [
         "Breach",
