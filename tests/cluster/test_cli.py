@@ -255,7 +255,7 @@ def test_logs_are_listed_and_shown(kube: KubeClient, namespace: str) -> None:
         assert time.monotonic() < deadline, found["status"]
         time.sleep(0.5)
     assert capstan("logs", "v1", namespace=namespace).stdout == "one\ntwo\n"
-    assert capstan("logs", "v1", "-n", "1", "-f", namespace=namespace).stdout == "two\n"
+    assert capstan("logs", "v1", "--lines", "1", "-f", namespace=namespace).stdout == "two\n"
     assert json.loads(capstan("logs", "--json", namespace=namespace).stdout) == {
         "flights-v1-a": {"of": "v1", "state": "Succeeded"}
     }
