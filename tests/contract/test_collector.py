@@ -424,6 +424,15 @@ def test_a_bad_label_is_named_and_nothing_is_taken(
     assert standing.stats()["labels"] == 0
 
 
+def test_all_bad_labels_are_named_at_once_and_at_most_a_hundred(standing: RunningCollector) -> None:
+    good = {"id": "good", "label": True}
+    answer = standing.label({"id": "", "label": True}, good, {"id": "e", "label": "maybe"})
+    assert [problem["field"] for problem in answer.json()["errors"]] == ["labels[0].id", "labels[2].label"]
+    many = standing.label(*[{"id": "e", "label": "maybe"}] * 300, good).json()["errors"]
+    assert [problem["field"] for problem in many] == [f"labels[{index}].label" for index in range(100)]
+    assert standing.stats()["labels"] == 0
+
+
 def test_attempts_of_a_request_are_one_answer_and_mirrors_none(collector: RunningCollector) -> None:
     collector.send(
         [

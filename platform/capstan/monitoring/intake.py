@@ -19,7 +19,7 @@ from capstan.domain.truth import FORMS
 from capstan.errors import CapstanError, InvalidRequestError
 from capstan.files import write_whole
 from capstan.monitoring.boots import Heading
-from capstan.monitoring.labels import Label, parse_labels, table_of
+from capstan.monitoring.labels import Label, parse_labels, raise_all, table_of
 from capstan.monitoring.ledger import Judgement, Ledger, restore
 from capstan.monitoring.payloads import Kind, Payload, Refusal, accepted, columns_of, judge, parse_batch
 from capstan.monitoring.segments import (
@@ -235,11 +235,13 @@ class Intake:
     def _require_classes(self, system: str, labels: list[Label]) -> None:
         if self._declared_by(system).task != "BinaryClassification":
             return
-        for index, label in enumerate(labels):
-            if label.value not in (None, 0.0, 1.0):
-                raise InvalidRequestError(
-                    f"labels[{index}].label", label.value, f"is no label; write {FORMS}"
-                )
+        raise_all(
+            [
+                InvalidRequestError(f"labels[{index}].label", label.value, f"is no label; write {FORMS}")
+                for index, label in enumerate(labels)
+                if label.value not in (None, 0.0, 1.0)
+            ]
+        )
 
     def _skip(self, positions: frozenset[int]) -> None:
         if positions:

@@ -19,6 +19,8 @@ from capstan.errors import InvalidRequestError
 from capstan.monitoring.payloads import TIMESTAMP
 
 MOST_LABELS = 100_000
+MOST_PROBLEMS = 100
+"""Bad labels that one answer lists."""
 _LARGEST_LABEL = 1e300
 """NaN, infinities and numbers that no float holds are not below it."""
 LABEL_COLUMNS = pa.schema(
@@ -67,7 +69,22 @@ def parse_labels(body: bytes) -> tuple[str | None, list[Label]]:
     system = document.get("system")
     if system is not None and not isinstance(system, str):
         raise InvalidRequestError("system", system, "must be the name of a system")
-    return system, [_label(index, entry) for index, entry in enumerate(labels)]
+    return system, _all_good(labels)
+
+
+def _all_good(entries: list[Any]) -> list[Label]:
+    """The entries as labels; raises InvalidRequestError that names the bad ones, MOST_PROBLEMS at most."""
+    labels: list[Label] = []
+    problems: list[InvalidRequestError] = []
+    for index, entry in enumerate(entries):
+        try:
+            labels.append(_label(index, entry))
+        except InvalidRequestError as error:
+            problems.append(error)
+            if len(problems) >= MOST_PROBLEMS:
+                break
+    raise_all(problems)
+    return labels
 
 
 def _label(index: int, entry: Any) -> Label:
@@ -123,6 +140,13 @@ def _value(where: str, entry: dict[str, Any]) -> float | None:
     raise InvalidRequestError(
         f"{where}.label", label, f"is no label; write {FORMS}, or noLabel: true where there is none"
     )
+
+
+def raise_all(problems: list[InvalidRequestError]) -> None:
+    """Raise the problems as one error; nothing if there are none."""
+    if problems:
+        first, *others = problems[:MOST_PROBLEMS]
+        raise InvalidRequestError(first.field, first.value, first.rule, others)
 
 
 def table_of(labels: Iterable[tuple[Label, datetime]]) -> pa.Table:

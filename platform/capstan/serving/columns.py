@@ -180,11 +180,23 @@ def _category(text: str, allowed: frozenset[object] | None) -> str:
 def check_key(value: object) -> object:
     if type(value) is int:
         return str(value)
-    if value is not None and type(value) is not str:
-        raise BrokenRuleError(f"must be a text or a whole number, not {_json_type(value)}")
-    if value is not None and len(value) > LONGEST_ID:
+    if value is None:
+        return None
+    if type(value) is not str:
+        raise BrokenRuleError(_no_id(value))
+    if not value:
+        raise BrokenRuleError("must not be empty; leave it out, or send null, where there is no id")
+    if len(value) > LONGEST_ID:
         raise BrokenRuleError(f"must have at most {LONGEST_ID} characters")
-    return value or None
+    return value
+
+
+def _no_id(value: object) -> str:
+    if type(value) is float and abs(value) >= 2**63:
+        return "is beyond the whole numbers that JSON keeps digit by digit; write the id in quotes"
+    if type(value) is float:
+        return "must be a text or a whole number; write the id in quotes"
+    return f"must be a text or a whole number, not {_json_type(value)}"
 
 
 def check_time_key(value: object) -> object:

@@ -61,6 +61,17 @@ def test_nullable_columns_may_be_null_or_left_out_and_unknown_categories_are_no_
             {"dest": "x" * 9000}, "dest", "x" * 80 + "… (9000 characters)", "8192 characters", id="long"
         ),
         pytest.param({"flight_id": [1]}, "flight_id", "a list of 1", "a text or a whole number", id="key"),
+        pytest.param({"flight_id": ""}, "flight_id", "", "must not be empty; leave it out", id="empty key"),
+        pytest.param(
+            {"flight_id": 1.8446744073709552e19},
+            "flight_id",
+            1.8446744073709552e19,
+            "is beyond the whole numbers that JSON keeps digit by digit; write the id in quotes",
+            id="key beyond 2^64",
+        ),
+        pytest.param(
+            {"flight_id": 1.5}, "flight_id", 1.5, "write the id in quotes", id="key with a fraction"
+        ),
     ],
 )
 def test_a_breach_names_field_value_and_rule(change: dict, field: str, value: object, rule: str) -> None:
@@ -73,6 +84,13 @@ def test_a_breach_names_field_value_and_rule(change: dict, field: str, value: ob
 def test_a_missing_column_is_named() -> None:
     with pytest.raises(InvalidRequestError, match="distance: is missing"):
         SCHEMA.rows_of({"carrier": "AA"})
+
+
+def test_an_empty_id_is_named_beside_the_other_breaches() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        SCHEMA.rows_of({**GOOD, "flight_id": "", "tier": 3})
+    assert [problem["field"] for problem in caught.value.problems] == ["flight_id", "tier"]
+    assert SCHEMA.rows_of({**GOOD, "flight_id": None})[0]["flight_id"] is None
 
 
 STRICT = RequestSchema(
@@ -309,7 +327,7 @@ def test_allowed_values_are_compared_by_the_type_of_the_column(
 def test_an_id_is_text_however_large_its_number_is() -> None:
     (row,) = schema_of(ColumnType.TEXT).rows_of({"value": "a", "id": 9_007_199_254_740_993})
     assert row["id"] == "9007199254740993"
-    assert schema_of(ColumnType.TEXT).rows_of({"value": "a", "id": ""})[0]["id"] is None
+    assert schema_of(ColumnType.TEXT).rows_of({"value": "a", "id": None})[0]["id"] is None
 
 
 def test_checking_a_row_takes_microseconds() -> None:
