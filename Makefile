@@ -16,36 +16,39 @@ tier = started=$$(date +%s); echo "== $(1)"; $(RUN) pytest -q $(2) $(3); code=$$
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: chromium postgresql versitygw help setup demo test test-cluster check bench format clean docs charts images kind
+# What Python's packages do not bring comes from Debian's: $(1) is it, $(2) are its packages. One line says what is installed.
+debian = { command -v apt-get >/dev/null && command -v $(or $(SUDO),true) >/dev/null; } || { \
+		echo "error: $(1) is needed. Install it; on Debian and Ubuntu as root: apt-get install $(2)" >&2; exit 1; }; \
+	echo "setting up: $(1) (Debian's packages $(2))"; log=$$(mktemp); \
+	{ $(SUDO) apt-get update -qq; $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq --no-install-recommends $(2); } >$$log 2>&1 || { cat $$log >&2; \
+		echo "error: $(1) could not be installed. Install it as root: apt-get install $(2)" >&2; exit 1; }; rm -f $$log
+
+.PHONY: chromium libatomic help setup demo test test-cluster check bench format clean docs charts images kind
 .DEFAULT_GOAL := help
 
 help: ## list these words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml uv.lock
-	@command -v $(UV) >/dev/null || { $(PYTHON) -m venv .uv && .uv/bin/pip install -q uv; }
+	@command -v $(UV) >/dev/null || { command -v $(PYTHON) >/dev/null || { $(call debian,Python 3.11,python3); }; \
+		$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(call debian,Python's module venv,python3-venv); }; \
+		echo "setting up: uv"; $(PYTHON) -m venv .uv && .uv/bin/pip install -q uv; }
 	@echo "setting up: Python packages (locked)"
 	@$(UV) sync --frozen --python 3.11 --compile-bytecode
 	@echo "setting up: Prometheus and Alertmanager"
 	@$(RUN) python -m capstan.adapters.tools
 	@touch $@
 
-# The browser tier needs a real Chromium; Debian's comes in a package of its own.
+# The browser tier needs a real Chromium. PostgreSQL and the S3 server of the other tiers are packages of uv.lock.
 chromium:
-	@command -v chromium >/dev/null || { echo "setting up: Chromium"; \
-		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends chromium fonts-liberation; }
+	@for name in chromium chromium-browser google-chrome; do ! command -v $$name >/dev/null || exit 0; done; \
+		$(call debian,Chromium,chromium fonts-liberation)
 
-# So does the registry's contract on an MLflow server like those in clusters.
-postgresql:
-	@command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { \
-		echo "setting up: PostgreSQL"; \
-		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends postgresql; }
-
-# Tests of object storage need a real S3 server; this one is a Go program.
-TOOLS := $(or $(CAPSTAN_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/capstan/tools)
-versitygw:
-	@command -v versitygw >/dev/null || test -x $(TOOLS)/versitygw || { echo "setting up: versitygw (an S3 server)"; \
-		GOBIN=$(TOOLS) go install github.com/versity/versitygw/cmd/versitygw@v1.8.0; }
+# Playwright, which drives Chromium, is a program for Node.js and brings that, but not a library of GCC that it needs.
+libatomic: $(STAMP)
+	@.venv/lib/python3.11/site-packages/playwright/driver/node --version >/dev/null 2>&1 || { \
+		$(call debian,libatomic,libatomic1); }
 
 setup: $(STAMP) ## install what is missing: locked packages, Envoy, Prometheus, Alertmanager
 	@echo "ready: try 'make demo'"
@@ -54,7 +57,7 @@ demo: $(STAMP) ## eleven months of real flights through the whole loop, in about
 	@$(RUN) python examples/flight-delays/prepare.py
 	@$(RUN) capstan demo $(EXAMPLE)
 
-test: $(STAMP) chromium postgresql versitygw ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
+test: $(STAMP) chromium libatomic ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
 	@$(call tier,unit,tests/unit,-n 2)
 	@$(call tier,simulation,tests/simulation,-n 2)
 	@$(call tier,contract,tests/contract,-n 2 --dist loadfile --no-loadscope-reorder,real)

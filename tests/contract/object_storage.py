@@ -1,82 +1,98 @@
-"""A real S3 server on this machine: versitygw on a folder."""
+"""A real S3 server on this machine: SeaweedFS, whose program comes as a package of Python."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from pyarrow.fs import S3FileSystem
 
 from capstan.adapters.ports_in_use import free_port
-from capstan.adapters.tools import cache_dir
 
 KEYS = {"AWS_ACCESS_KEY_ID": "capstan-test-key", "AWS_SECRET_ACCESS_KEY": "capstan-test-secret"}
 BUCKET = "capstan"
-
-
-def program() -> Path:
-    """versitygw from PATH or the cache, where `make versitygw` puts it."""
-    found = shutil.which("versitygw") or cache_dir() / "versitygw"
-    assert Path(found).exists(), (
-        "tests of object storage need versitygw: run `make versitygw`, which needs Go"
-    )
-    return Path(found)
+PROGRAM = Path(sys.executable).parent / "weed"
+PORTS = ("master", "volume", "filer", "s3")
+"""SeaweedFS is four servers in one process; each has a second port for the others."""
+START_SECONDS = 60
 
 
 @dataclass
 class ObjectStorage:
-    """May be stopped and started; the objects are files below `root`."""
+    """May be stopped, as by a power cut, and started; then it has what it had."""
 
     folder: Path
     host: str = "127.0.0.1"
-    port: int = field(default_factory=free_port)
+    ports: dict[str, int] = field(
+        default_factory=lambda: {
+            f"{name}.port{kind}": free_port() for name in PORTS for kind in ("", ".grpc")
+        }
+    )
     process: subprocess.Popen[bytes] | None = None
 
     @property
-    def root(self) -> Path:
-        return self.folder / "root" / BUCKET
+    def endpoint(self) -> str:
+        return f"{self.host}:{self.ports['s3.port']}"
 
     def uri(self, prefix: str) -> str:
-        return f"s3://{BUCKET}/{prefix}?endpoint_override={self.host}:{self.port}&scheme=http"
+        return f"s3://{BUCKET}/{prefix}?endpoint_override={self.endpoint}&scheme=http"
 
     def start(self) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
-        (self.folder / "meta").mkdir(exist_ok=True)
-        environment = {
-            **os.environ,
-            "ROOT_ACCESS_KEY": KEYS["AWS_ACCESS_KEY_ID"],
-            "ROOT_SECRET_KEY": KEYS["AWS_SECRET_ACCESS_KEY"],
-        }
-        log = (self.folder / "versitygw.log").open("ab")
-        self.process = subprocess.Popen(
-            [
-                program(), "--port", f"{self.host}:{self.port}", "--quiet", "--health", "/health",
-                "posix", "--sidecar", self.folder / "meta", self.folder / "root",
-            ],
-            env=environment,
-            stdout=log,
-            stderr=log,
-        )  # fmt: skip
-        log.close()
-        deadline = time.monotonic() + 30
-        while not self._answers():
-            assert self.process.poll() is None, (self.folder / "versitygw.log").read_text()
-            assert time.monotonic() < deadline, (self.folder / "versitygw.log").read_text()
-            time.sleep(0.05)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    PROGRAM, "-logtostderr=true", "server", f"-dir={self.folder}", f"-ip={self.host}",
+                    f"-ip.bind={self.host}", "-s3", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
+                    "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=20",
+                    *(f"-{name}={port}" for name, port in self.ports.items()),
+                ],
+                env={**os.environ, **KEYS},
+                stdout=log,
+                stderr=log,
+            )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while not self._takes_files():
+            assert self.process.poll() is None, self._log.read_text()
+            assert time.monotonic() < deadline, self._log.read_text()
+            time.sleep(0.1)
+
+    def put(self, path: str, content: bytes) -> None:
+        """As somebody else who has the keys does it."""
+        with self._client().open_output_stream(f"{BUCKET}/{path}") as stream:
+            stream.write(content)
 
     def stop(self) -> None:
         if self.process is not None:
-            self.process.terminate()
+            self.process.kill()
             self.process.wait(timeout=30)
             self.process = None
 
-    def _answers(self) -> bool:
+    @property
+    def _log(self) -> Path:
+        return self.folder / "weed.log"
+
+    def _client(self) -> S3FileSystem:
+        key, secret = KEYS.values()
+        return S3FileSystem(
+            access_key=key,
+            secret_key=secret,
+            endpoint_override=self.endpoint,
+            scheme="http",
+            allow_bucket_creation=True,
+        )
+
+    def _takes_files(self) -> bool:
         try:
-            url = f"http://{self.host}:{self.port}/health"
-            return httpx.get(url, timeout=2, trust_env=False).status_code == 200
-        except httpx.HTTPError:
+            if httpx.get(f"http://{self.endpoint}/healthz", timeout=2, trust_env=False).status_code != 200:
+                return False
+            self._client().create_dir(BUCKET)
+            self.put("ready", b"x")
+        except (httpx.HTTPError, OSError):
             return False
+        return True

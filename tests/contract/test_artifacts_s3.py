@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from capstan.errors import NotFoundError, UnavailableError, UntrustedArtifactErr
 
 pytestmark = pytest.mark.real
 TAG = "toy:0123"
+KEPT = "bentos/toy/0123.tar"
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +48,6 @@ def store(storage: ObjectStorage, prefix: str) -> ArtifactStore:
 
 
 @pytest.fixture
-def kept(storage: ObjectStorage, prefix: str) -> Path:
-    return storage.root / prefix / "bentos" / "toy" / "0123.tar"
-
-
-@pytest.fixture
 def bento(tmp_path: Path) -> Path:
     folder = tmp_path / "built"
     (folder / "src" / "model").mkdir(parents=True)
@@ -63,12 +62,14 @@ def test_a_bento_of_several_parts_comes_back(store: ArtifactStore, bento: Path, 
     assert content_digest(place) == content_digest(bento)
 
 
-def test_two_pushes_are_one(store: ArtifactStore, bento: Path, kept: Path) -> None:
+def test_two_pushes_are_one(store: ArtifactStore, bento: Path) -> None:
     store.push_bento(TAG, bento)
-    before = kept.stat().st_mtime_ns
+    before = store.read(KEPT)
+    assert before is not None
+    assert b"version: one" in before
     (bento / "bento.yaml").write_text("service: x\nversion: two\n")
     store.push_bento(TAG, bento)
-    assert kept.stat().st_mtime_ns == before
+    assert store.read(KEPT) == before
 
 
 @pytest.mark.parametrize(
@@ -83,29 +84,92 @@ def test_a_damaged_object_is_refused_and_nothing_is_left(
     store: ArtifactStore, bento: Path, tmp_path: Path, prefix: str, damage
 ) -> None:
     store.push_bento(TAG, bento)
-    content = store.read("bentos/toy/0123.tar")
+    content = store.read(KEPT)
     assert content is not None
-    store.write("bentos/toy/0123.tar", damage(content))
+    store.write(KEPT, damage(content))
     with pytest.raises(UntrustedArtifactError, match=rf"s3://capstan/{prefix}/bentos/toy/0123.tar"):
         store.pull_bento(TAG, content_digest(bento), tmp_path / "home")
     assert list((tmp_path / "home").rglob("*")) == []
 
 
-def test_bytes_that_were_changed_below_the_server_are_refused_and_pushing_mends_them(
-    store: ArtifactStore, bento: Path, tmp_path: Path, kept: Path
+def _with_one_bit_changed(content: bytes) -> bytes:
+    return content[:9000] + bytes([content[9000] ^ 1]) + content[9001:]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(_with_one_bit_changed, id="one-bit"),
+        pytest.param(lambda content: b"evil" * 999, id="replaced"),
+    ],
+)
+def test_what_somebody_else_put_in_its_place_is_refused_and_pushing_mends_it(
+    storage: ObjectStorage, store: ArtifactStore, prefix: str, bento: Path, tmp_path: Path, damage
 ) -> None:
     store.push_bento(TAG, bento)
-    content = bytearray(kept.read_bytes())
-    content[9000] ^= 1
-    kept.write_bytes(content)
-    with pytest.raises(UntrustedArtifactError):
-        store.pull_bento(TAG, content_digest(bento), tmp_path / "home")
-    kept.write_bytes(b"evil" * 999)
+    content = store.read(KEPT)
+    assert content is not None
+    storage.put(f"{prefix}/{KEPT}", damage(content))
     with pytest.raises(UntrustedArtifactError):
         store.pull_bento(TAG, content_digest(bento), tmp_path / "home")
     assert list((tmp_path / "home").rglob("*")) == []
     store.push_bento(TAG, bento)
     assert store.pull_bento(TAG, content_digest(bento), tmp_path / "home").is_dir()
+
+
+@contextmanager
+def serving(content: bytes, checksum: str | None = None) -> Iterator[tuple[ArtifactStore, list[str]]]:
+    """A store on a stand-in that answers every key with this content, and the ranges that it was asked for."""
+    asked: list[str] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            wanted = self.headers.get("Range", f"bytes=0-{len(content) - 1}")
+            first, last = (int(place) for place in wanted.removeprefix("bytes=").split("-"))
+            part = content[first : last + 1]
+            self.send_response(206 if "Range" in self.headers else 200)
+            self.send_header("Content-Length", str(len(part)))
+            self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(content)}")
+            if checksum is not None:
+                self.send_header("x-amz-checksum-crc64nvme", checksum)
+                self.send_header("x-amz-checksum-type", "FULL_OBJECT")
+            self.end_headers()
+            if self.command == "GET":
+                asked.append(wanted)
+                self.wfile.write(part)
+
+        do_HEAD = do_GET
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield (
+            ArtifactStore(f"s3://bucket?endpoint_override=127.0.0.1:{server.server_port}&scheme=http"),
+            asked,
+        )
+        server.shutdown()
+
+
+def test_bytes_that_do_not_match_the_checksum_of_the_server_are_refused() -> None:
+    """As versitygw answers for a file that was changed on its disk."""
+    with (
+        serving(b"changed", checksum="AAAAAAAAAAA=") as (store, _),
+        pytest.raises(UntrustedArtifactError, match="changed below the object storage"),
+    ):
+        store.read("runs/one")
+
+
+def test_a_bento_is_pulled_in_few_requests(bento: Path, tmp_path: Path) -> None:
+    local = ArtifactStore((tmp_path / "local").as_uri())
+    local.push_bento(TAG, bento)
+    content = local.read(KEPT)
+    assert content is not None
+    with serving(content) as (store, asked):
+        store.pull_bento(TAG, content_digest(bento), tmp_path / "home")
+    assert len(content) > 11_000_000
+    assert len(asked) == 2
 
 
 def test_a_tar_that_reaches_outside_is_refused(store: ArtifactStore, bento: Path, tmp_path: Path) -> None:
@@ -114,7 +178,7 @@ def test_a_tar_that_reaches_outside_is_refused(store: ArtifactStore, bento: Path
         entry = tarfile.TarInfo("../../escaped")
         entry.size = 4
         archive.addfile(entry, BytesIO(b"evil"))
-    store.write("bentos/toy/0123.tar", content.getvalue())
+    store.write(KEPT, content.getvalue())
     with pytest.raises(UntrustedArtifactError, match="escaped"):
         store.pull_bento(TAG, content_digest(bento), tmp_path / "home")
     assert not list(tmp_path.rglob("escaped"))

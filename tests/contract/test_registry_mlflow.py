@@ -8,7 +8,6 @@ import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from contract.postgresql import postgresql
 from contract.suites.registry import RegistryContract, register, trained
 
 from capstan.adapters.mlflow_registry import MlflowRegistry, RunRecord
@@ -242,44 +242,13 @@ class TestMlflowServer(RegistryContract):
         assert [version.run for version in registry.versions()] == ["run-a"]
 
 
-POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-"""Debian and Ubuntu keep the server out of PATH."""
-
-
-@pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """SQLAlchemy's address of a real PostgreSQL of this test alone; it refuses to run as root."""
-    found = shutil.which("postgres") or (str(POSTGRES[-1]) if POSTGRES else None)
-    if found is None:
-        pytest.fail("this tier needs PostgreSQL's server: apt-get install postgresql")
-    programs = Path(found).parent
-    folder = Path(tempfile.mkdtemp(prefix="capstan-postgresql-"))
-    as_user = []
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres", "postgres")
-        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-    data, port = folder / "data", free_port()
-
-    def call(*command: str) -> None:
-        subprocess.run([*as_user, *command], check=True, capture_output=True, cwd=folder)
-
-    call(str(programs / "initdb"), "-D", str(data), "-U", "capstan", "-A", "trust", "--no-sync")
-    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} -c fsync=off"
-    call(str(programs / "pg_ctl"), "-D", str(data), "-o", options, "-l", str(folder / "log"), "-w", "start")
-    try:
-        yield f"postgresql+psycopg2://capstan@127.0.0.1:{port}/postgres"
-    finally:
-        call(str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.mark.slow
 class TestMlflowServerOnPostgresql(TestMlflowServer):
     """The same on the database that the chart's documentation names for more than one user."""
 
     @pytest.fixture(scope="class")
-    def server(self, postgresql: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-        with served(tmp_path_factory.mktemp("server"), postgresql) as url:
+    def server(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+        with postgresql() as address, served(tmp_path_factory.mktemp("server"), address) as url:
             yield url
 
 
@@ -294,6 +263,7 @@ class Without:
     def find_spec(self, name, path=None, target=None):
         return None if name.split(".")[0] in HEAVY else self.finder.find_spec(name, path, target)
 sys.meta_path = [Without(finder) for finder in sys.meta_path]
+from contract.postgresql import postgresql
 from contract.suites.registry import register
 from capstan.adapters.mlflow_registry import MlflowRegistry
 from capstan.domain.versions import SystemName

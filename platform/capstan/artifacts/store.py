@@ -39,6 +39,8 @@ _CONNECT_SECONDS = 5
 _REQUEST_SECONDS = 30
 _TRIES = 3
 _CHUNK = 1 << 20
+_READ_AHEAD = 8 << 20
+"""Bytes of one request while a Bento is unpacked: tarfile asks for 10 KiB at a time, too little for a request."""
 _MISMATCH = re.compile(r"checksums? mismatch", re.IGNORECASE)
 """How the client says that the server's bytes are not those that the server was given."""
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
@@ -147,7 +149,7 @@ class ArtifactStore:
         return True
 
     def _unpack(self, path: str, folder: Path) -> None:
-        with self._speaking(path), self._files.open_input_stream(path) as stream:
+        with self._speaking(path), self._files.open_input_stream(path, buffer_size=_READ_AHEAD) as stream:
             try:
                 with tarfile.open(fileobj=stream, mode="r|") as archive:
                     for member in archive:
