@@ -113,10 +113,11 @@ def print_report(document: Mapping[str, Any]) -> None:
         )
         out.print(f"99 of 100 answers within {measured * 1000:.0f} ms{asked}")
     out.print(windows_in_words(document["windows"]), soft_wrap=True)
-    out.print(
-        f"{document['alerts']} alerts, {document['retrainings']} retrainings, {document['promotions']} promotions, "
-        f"{document['rollbacks']} rollbacks in {document['seconds']:.0f} s"
+    counts = (
+        f"{document[f'{what}s']} {what}{'' if document[f'{what}s'] == 1 else 's'}"
+        for what in ("alert", "retraining", "promotion", "rollback")
     )
+    out.print(f"{', '.join(counts)} in {document['seconds']:.0f} s")
 
 
 def windows_in_words(windows: Mapping[str, Any]) -> str:
