@@ -37,7 +37,7 @@ $(STAMP): pyproject.toml uv.lock
 	@echo "setting up: Python packages (locked)"
 	@$(UV) sync --frozen --python 3.11 --compile-bytecode
 	@echo "setting up: Prometheus and Alertmanager"
-	@$(RUN) python -m capstan.adapters.tools
+	@$(RUN) python -m capstan.adapters.processes.programs
 	@touch $@
 
 # The browser tier needs a real Chromium. PostgreSQL and the S3 server of the other tiers are packages of uv.lock.

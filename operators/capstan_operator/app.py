@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import kopf
 from prometheus_client.core import Metric
 
-from capstan.adapters.alert_webhook import WebhookReceiver
-from capstan.adapters.kube_client import Kube, KubeClient
+from capstan.adapters.alertmanager.webhook import WebhookReceiver
+from capstan.adapters.kubernetes.client import Kube, KubeClient
 from capstan.cluster.settings import RELEASE, ClusterSettings
 from capstan.errors import CapstanError
 from capstan_operator import metrics as measured

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from capstan.adapters.kube_client import EXISTS, FIELD_MANAGER, Kube, Object
+from capstan.adapters.kubernetes.client import EXISTS, FIELD_MANAGER, Kube, Object
 from capstan.cluster.names import SYSTEM_LABEL
 from capstan.errors import ConflictError, UnavailableError
 

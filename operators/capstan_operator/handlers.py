@@ -16,8 +16,8 @@ import aiohttp
 import kopf
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
-from capstan.adapters.kube_client import RESOURCES, KubeClient, Object
-from capstan.adapters.kube_memory import state_of
+from capstan.adapters.kubernetes.client import RESOURCES, KubeClient, Object
+from capstan.adapters.kubernetes.compressed_state import state_of
 from capstan.cluster.names import SYSTEM_LABEL
 from capstan.errors import CapstanError
 from capstan_operator.cache import PAGE, Watch, WatchedKube

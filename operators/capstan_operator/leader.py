@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from capstan.adapters.kube_client import Kube, Object
+from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.errors import CapstanError, ConflictError, NotFoundError, UnavailableError
 
 logger = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from capstan.adapters.kube_client import Object
-from capstan.adapters.kube_memory import state_of
+from capstan.adapters.kubernetes.client import Object
+from capstan.adapters.kubernetes.compressed_state import state_of
 from capstan.cluster.names import FINALIZER, SystemNames
 from capstan.domain.reasons import Reason
 from capstan.domain.versions import SystemName
@@ -26,10 +26,10 @@ from capstan.engine.action_log import line, looking_at
 from capstan.engine.policies import system_policy
 from capstan.errors import ConflictError, InvalidSpecError, NotFoundError, UnavailableError
 from capstan.spec import MLSystem, parse
+from capstan_operator.announcements import Teller
 from capstan_operator.cache import WatchedKube
-from capstan_operator.fixed import Applied, FixedObjects
+from capstan_operator.fixed_objects import Applied, FixedObjects
 from capstan_operator.metrics import Metrics
-from capstan_operator.telling import Teller
 from capstan_operator.versions import VersionMemory, VersionObjects
 from capstan_operator.workers import Key
 

@@ -10,7 +10,7 @@ import socket
 import sys
 from pathlib import Path
 
-from capstan.adapters.kube_client import KubeClient
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.cluster.settings import read_settings
 from capstan.cluster.tokens import read_token
 from capstan.cluster.wiring import ClusterWiring

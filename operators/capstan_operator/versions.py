@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from capstan.adapters.kube_serving import is_of_seldon
-from capstan.adapters.seldon_serving import KIND
+from capstan.adapters.kubernetes.serving import is_of_seldon
+from capstan.adapters.seldon.serving import KIND
 from capstan.cluster.names import SystemNames
 from capstan_operator.cache import Seen, WatchedKube
 

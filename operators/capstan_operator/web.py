@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from capstan.adapters.alert_webhook import MAX_BODY_BYTES, WebhookReceiver
+from capstan.adapters.alertmanager.webhook import MAX_BODY_BYTES, WebhookReceiver
 from capstan.errors import InvalidRequestError, NotAllowedError, PortInUseError
 
 PORT = 8088

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from capstan.adapters.kfp_compile import StepSettings
+from capstan.adapters.kubeflow.compile import StepSettings
 
 _WITH_DATA = ("extract", "fit", "evaluate", "refit")
 """Steps that read sources, or factories that lie beside them."""

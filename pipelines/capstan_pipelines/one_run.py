@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from capstan.adapters.run_folder import RunFolder
+from capstan.adapters.kubeflow.run_folder import RunFolder
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.training.job import Job
 from capstan.training.result import read_result

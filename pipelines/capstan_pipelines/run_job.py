@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from capstan.adapters.run_folder import RunFolder
-from capstan.adapters.run_report import last_words, progress_line
-from capstan.adapters.run_results import recorded
+from capstan.adapters.kubeflow.run_folder import RunFolder
+from capstan.adapters.kubernetes.run_report import last_words, progress_line
+from capstan.adapters.kubernetes.run_results import recorded
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.errors import CapstanError, UnavailableError
 from capstan.files import write_whole

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from capstan.adapters.run_folder import RunFolder
+from capstan.adapters.kubeflow.run_folder import RunFolder
 from capstan.domain.training import RunPhase
 from capstan_pipelines.one_run import carry_out
 

@@ -34,7 +34,7 @@ _IMPORTS = (
     ),
     "capstan.data.split",
     "capstan.training.fitting",
-    "capstan.monitoring.detectors",
+    "capstan.monitoring.drift.detectors",
     "sklearn.dummy",
     "sklearn.ensemble",
     "sklearn.linear_model",

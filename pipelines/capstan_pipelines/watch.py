@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from capstan.adapters.run_folder import RunFolder
+from capstan.adapters.kubeflow.run_folder import RunFolder
 from capstan.domain.training import RunPhase, RunStatus, StepProgress
 from capstan.ports.codec import from_json
 

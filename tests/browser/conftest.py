@@ -15,7 +15,7 @@ import uvicorn
 from browser.flights import Scene
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from capstan.adapters.alert_webhook import WebhookReceiver
+from capstan.adapters.alertmanager.webhook import WebhookReceiver
 from capstan.dashboard.app import create_app
 
 PAGE_TOKEN = "page-token-of-this-test"

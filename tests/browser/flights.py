@@ -12,13 +12,13 @@ from typing import Any
 from ruamel.yaml import YAML
 from simulation.world import DAY, START, SYSTEM, Model, World
 
-from capstan.adapters.memory import Training
+from capstan.adapters.memory.loop import Training
 from capstan.dashboard.page import Part, Progress, Tone, Totals, VersionNumbers
 from capstan.dashboard.view import Sources, StoreView
-from capstan.domain.evidence import LossBlock, PairedEvidence
 from capstan.domain.rollout import RolloutRequest, RolloutState
 from capstan.domain.training import GateOutcome, RunPhase, RunStatus, StepProgress, TrainingRequest
 from capstan.domain.triggers import OperationAlert
+from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
 from capstan.domain.versions import Digest, SystemName
 from capstan.monitoring.checkpoint import Checkpoint
 from capstan.monitoring.windows import Decision, DriftWindow, QualityWindow

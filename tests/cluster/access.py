@@ -9,8 +9,8 @@ from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from capstan.adapters.kube_client import KubeClient
-from capstan.adapters.ports_in_use import free_port
+from capstan.adapters.kubernetes.client import KubeClient
+from capstan.adapters.processes.ports_in_use import free_port
 from capstan.artifacts.store import ArtifactStore
 from capstan.cluster.names import SystemNames
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from capstan.adapters.kube_client import KubeClient
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.cluster.crds import definitions
 from capstan.errors import NotFoundError
 

@@ -15,8 +15,8 @@ from cluster.recorded_system import RecordedSystem
 from cluster.toy_versions import wait_until
 from ruamel.yaml import YAML
 
-from capstan.adapters.kube_client import Object
-from capstan.adapters.prometheus import to_yaml
+from capstan.adapters.kubernetes.client import Object
+from capstan.adapters.prometheus.server import to_yaml
 from capstan.cluster.objects.access import PROMETHEUS
 from capstan.cluster.objects.pods import TMP_MOUNT, container, http_probe, pod
 

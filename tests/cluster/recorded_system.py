@@ -17,8 +17,8 @@ import pyarrow as pa
 from cluster.access import reached
 from cluster.toy_versions import ToyNamespace, wait_until
 
-from capstan.adapters.kube_client import KubeClient
-from capstan.adapters.monitor_client import HttpMonitor
+from capstan.adapters.kubernetes.client import KubeClient
+from capstan.adapters.own.monitor import HttpMonitor
 from capstan.artifacts.content import MODEL_FOLDER, content_digest
 from capstan.artifacts.store import ArtifactStore
 from capstan.cluster.names import COLLECTOR_PORT, MONITOR_PORT, SystemNames
@@ -27,7 +27,7 @@ from capstan.cluster.objects.pods import container, pod, token_mount, token_volu
 from capstan.cluster.objects.recording import TOKEN_NAMES, recording, tokens
 from capstan.cluster.settings import ClusterSettings, Images
 from capstan.domain.versions import Digest, SystemName, VersionName
-from capstan.monitoring import detectors
+from capstan.monitoring.drift import detectors
 from capstan.spec import MLSystem, parse
 
 SYSTEM = SystemName("recorded")
@@ -164,7 +164,7 @@ class RecordedSystem:
             "import os, pathlib, signal\n"
             "for path in pathlib.Path('/proc').glob('[0-9]*/cmdline'):\n"
             "    pid = int(path.parent.name)\n"
-            f"    if pid != os.getpid() and b'capstan.monitoring.{component}' in path.read_bytes():\n"
+            f"    if pid != os.getpid() and b'/config/{component}.json' in path.read_bytes():\n"
             "        os.kill(pid, signal.SIGKILL)\n"
             "        print('killed')\n"
         )

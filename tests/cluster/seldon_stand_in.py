@@ -18,8 +18,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from capstan.adapters.kube_client import KubeClient, Object
-from capstan.adapters.seldon_serving import container_service, predictor_service
+from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.seldon.serving import container_service, predictor_service
 from capstan.errors import CapstanError
 
 MANAGER = "seldon-stand-in"

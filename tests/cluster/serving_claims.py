@@ -13,7 +13,7 @@ import pytest
 from cluster.toy_versions import INFER, ROW, SETTINGS, ToyBento, ToyNamespace, port_of, toy_system, wait_until
 from contract.suites.serving import ServingContract, WaitUntil
 
-from capstan.adapters.kube_client import KubeClient
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.cluster.serving import serving_of
 from capstan.domain.versions import Digest, ModelVersion, Readiness, VersionName
 from capstan.errors import NotFoundError, UntrustedArtifactError

@@ -6,9 +6,9 @@ import pytest
 from cluster.recorded_system import SYSTEM, recorded_system
 from cluster.upstream import require_kinds
 
-from capstan.adapters.kube_alerting import MountedAlerting, OperatorAlerting, RuleFile, RuleReloader
-from capstan.adapters.kube_client import KubeClient
-from capstan.adapters.prometheus_query import PrometheusQuery
+from capstan.adapters.kubernetes.alerting import MountedAlerting, OperatorAlerting, RuleFile, RuleReloader
+from capstan.adapters.kubernetes.client import KubeClient
+from capstan.adapters.prometheus.query import PrometheusQuery
 from capstan.cluster.names import SystemNames
 from capstan.cluster.objects.alerting import alerting, in_force, rule_file, rule_key
 from capstan.cluster.settings import ClusterSettings

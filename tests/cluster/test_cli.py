@@ -18,8 +18,8 @@ import pytest
 import yaml
 from simulation.world import SPEC, SYSTEM, World
 
-from capstan.adapters.kube_client import KubeClient
-from capstan.adapters.kube_store import KubeStore
+from capstan.adapters.kubernetes.client import KubeClient
+from capstan.adapters.kubernetes.store import KubeStore
 from capstan.cluster.names import SystemNames
 from capstan.cluster.pushing import push_pod
 from capstan.cluster.settings import ClusterSettings, Images

@@ -30,10 +30,10 @@ from cluster.upstream import seldon_operator
 from embedded.faulty import make_faulty
 from scipy.stats import binomtest
 
-from capstan.adapters.bento_packager import BentoPackager
-from capstan.adapters.kube_client import KubeClient, Object
-from capstan.adapters.kube_conditions import holds
-from capstan.adapters.mlflow_registry import MlflowRegistry
+from capstan.adapters.bentoml.packager import BentoPackager
+from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.conditions import holds
+from capstan.adapters.mlflow.registry import MlflowRegistry
 from capstan.artifacts.content import MODEL_FOLDER
 from capstan.artifacts.store import ArtifactStore
 from capstan.cluster.names import SYSTEM_LABEL, VERSION_LABEL

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from capstan.adapters.kube_client import KubeClient, Object
+from capstan.adapters.kubernetes.client import KubeClient, Object
 from capstan.engine.policies import policy_of, system_policy
 from capstan.errors import CapstanError
 from capstan.ports.store import Kind, Record

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from capstan.adapters.kube_client import KubeClient, Object
+from capstan.adapters.kubernetes.client import KubeClient, Object
 from capstan.cluster.names import MODEL_PORT, SystemNames
 from capstan.cluster.objects.access import access
 from capstan.cluster.objects.gateway import config_map, gateway

@@ -15,9 +15,9 @@ from cluster import seldon_rules, upstream
 from cluster.toy_versions import SETTINGS, ToyNamespace, toy_system, wait_until
 from contract.suites.traffic import ALONE, CANARY, SHADOW, V1, V2, TrafficContract
 
-from capstan.adapters.kube_client import KubeClient, Object
-from capstan.adapters.kube_serving import Artifact, VersionObjects
-from capstan.adapters.seldon_istio import SeldonIstio, SharedDeployment
+from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.serving import Artifact, VersionObjects
+from capstan.adapters.seldon.istio import SeldonIstio, SharedDeployment
 from capstan.cluster.istio import istio_of, shared_predictor
 from capstan.cluster.names import MODEL_PORT, VERSION_LABEL
 from capstan.cluster.objects.access import access

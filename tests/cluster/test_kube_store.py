@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from contract.suites.store import AT, StoreContract, event
 
-from capstan.adapters import kube_story
-from capstan.adapters.kube_client import KubeClient, Object
-from capstan.adapters.kube_store import FINALIZER, SYSTEM_LABEL, KubeStore, story_labels, story_name
+from capstan.adapters.kubernetes import story as kube_story
+from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.store import FINALIZER, SYSTEM_LABEL, KubeStore, story_labels, story_name
 from capstan.cluster import names
 from capstan.domain.rollout import RolloutCause, RolloutName, RolloutRequest
 from capstan.domain.training import TrainingRequest

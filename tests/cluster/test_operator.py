@@ -12,8 +12,8 @@ import httpx
 import pytest
 from cluster.operating.running import SPEC, SYSTEM, Operator, Room, wait_for
 
-from capstan.adapters.kube_client import KubeClient, Object
-from capstan.adapters.kube_conditions import holds
+from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.conditions import holds
 
 pytestmark = pytest.mark.timeout(400)
 GATEWAY = f"{SYSTEM}-gateway"
@@ -81,7 +81,7 @@ def test_an_operator_killed_again_and_again_mid_rollout_doubles_nothing(room: Ro
 
 def story(room: Room) -> list[str]:
     """All decisions but those about parts that did not answer."""
-    from capstan.adapters.kube_store import KubeStore
+    from capstan.adapters.kubernetes.store import KubeStore
 
     events = KubeStore(room.kube, room.namespace).events()
     return [

@@ -18,7 +18,7 @@ from cluster.recorded_system import (
     watched_bento,
 )
 
-from capstan.adapters.kube_client import KubeClient
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.cluster.objects.alerting import rules
 from capstan.domain.versions import VersionName
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from cluster.operating.running import Room, wait_for
 
-from capstan.adapters.kube_client import KubeClient
+from capstan.adapters.kubernetes.client import KubeClient
 
 CONTENT = base64.b64encode(b"postgresql://planes").decode()
 MERGE, APPLY = "application/merge-patch+json", "application/apply-patch+yaml"

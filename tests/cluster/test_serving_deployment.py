@@ -9,8 +9,8 @@ import pytest
 from cluster.serving_claims import ServingInACluster, Tuned
 from cluster.toy_versions import ToyBento, ToyNamespace
 
-from capstan.adapters.kube_client import KubeClient
-from capstan.adapters.kube_serving import DeploymentServing
+from capstan.adapters.kubernetes.client import KubeClient
+from capstan.adapters.kubernetes.serving import DeploymentServing
 
 pytestmark = pytest.mark.slow
 

@@ -12,9 +12,9 @@ from cluster.serving_claims import V1, ServingInACluster
 from cluster.toy_versions import INFER, SETTINGS, ToyBento, ToyNamespace, port_of, toy_system
 from contract.suites.serving import WaitUntil
 
-from capstan.adapters.kube_client import EXISTS, KubeClient
-from capstan.adapters.kube_serving import ID_LABEL
-from capstan.adapters.seldon_serving import SeldonServing, predictor_service
+from capstan.adapters.kubernetes.client import EXISTS, KubeClient
+from capstan.adapters.kubernetes.serving import ID_LABEL
+from capstan.adapters.seldon.serving import SeldonServing, predictor_service
 from capstan.cluster.moving import MovingServing
 from capstan.cluster.serving import serving_of
 from capstan.domain.traffic import TrafficSplit, champion_only

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from cluster.training_namespace import QUICK, SYSTEM, TrainingNamespace, training_namespace
 
-from capstan.adapters.kube_client import KubeClient
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.cluster.training import pipelines_of
 from capstan.domain.training import RunPhase, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind

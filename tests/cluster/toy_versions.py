@@ -18,8 +18,8 @@ import yaml
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from capstan.adapters.bento_packager import BentoPackager
-from capstan.adapters.kube_client import KubeClient, Object
+from capstan.adapters.bentoml.packager import BentoPackager
+from capstan.adapters.kubernetes.client import KubeClient, Object
 from capstan.artifacts.store import ArtifactStore
 from capstan.cluster.names import MODEL_PORT, SystemNames
 from capstan.cluster.objects.access import access

@@ -16,9 +16,9 @@ from cluster.access import reached
 from cluster.charts.installed import image
 from contract.training_system import write_system
 
-from capstan.adapters.kube_client import RESOURCES, KubeClient, Object
-from capstan.adapters.kube_jobs import JobPipelines
-from capstan.adapters.mlflow_registry import MlflowRegistry
+from capstan.adapters.kubernetes.client import RESOURCES, KubeClient, Object
+from capstan.adapters.kubernetes.jobs import JobPipelines
+from capstan.adapters.mlflow.registry import MlflowRegistry
 from capstan.cluster.names import DATA_MOUNT, SystemNames
 from capstan.cluster.objects.access import access
 from capstan.cluster.objects.artifacts import artifacts_place

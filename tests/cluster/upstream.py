@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cluster import seldon_rules
 
-from capstan.adapters.kube_client import RESOURCES, KubeClient, Object
+from capstan.adapters.kubernetes.client import RESOURCES, KubeClient, Object
 
 HERE = Path(__file__).parent
 CONTROLLER_LABEL = "seldon.io/controller-id"

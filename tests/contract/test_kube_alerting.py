@@ -12,9 +12,9 @@ import pytest
 from contract.test_alert_rules import flights
 from contract.waiting import eventually
 
-from capstan.adapters.alert_poller import AlertPoller
-from capstan.adapters.alertmanager import AlertmanagerAlerts
-from capstan.adapters.kube_alerting import (
+from capstan.adapters.alertmanager.poller import AlertPoller
+from capstan.adapters.alertmanager.server import AlertmanagerAlerts
+from capstan.adapters.kubernetes.alerting import (
     CHECK_SECONDS,
     CONFIG_MAP_BYTES,
     RELOAD_SECONDS,
@@ -23,10 +23,10 @@ from capstan.adapters.kube_alerting import (
     RuleFile,
     RuleReloader,
 )
-from capstan.adapters.memory_kube import MemoryKube
-from capstan.adapters.processes import ProcessSupervisor
-from capstan.adapters.prometheus import PrometheusServer, PrometheusSettings
-from capstan.adapters.prometheus_query import PrometheusQuery
+from capstan.adapters.memory.kubernetes import MemoryKube
+from capstan.adapters.processes.children import ProcessSupervisor
+from capstan.adapters.prometheus.query import PrometheusQuery
+from capstan.adapters.prometheus.server import PrometheusServer, PrometheusSettings
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.alerting import alerting, in_force, rule_file, rule_key
 from capstan.cluster.settings import ClusterSettings

@@ -12,7 +12,7 @@ from contract.suites.serving import ServingContract
 from contract.suites.store import StoreContract
 from contract.suites.traffic import V1, V2, TrafficContract
 
-from capstan.adapters.memory import (
+from capstan.adapters.memory.loop import (
     MemoryClock,
     MemoryPipelines,
     MemoryRegistry,

@@ -26,14 +26,14 @@ import pytest
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from capstan.adapters.monitor_client import HttpMonitor, MonitorClient
-from capstan.adapters.ports_in_use import free_port
+from capstan.adapters.own.monitor import HttpMonitor, MonitorClient
+from capstan.adapters.processes.ports_in_use import free_port
 from capstan.artifacts.content import MODEL_FOLDER, content_digest
 from capstan.artifacts.store import ArtifactStore
 from capstan.domain.versions import Digest, VersionName
 from capstan.errors import NotFoundError, UnavailableError, UntrustedArtifactError
-from capstan.monitoring import detectors
-from capstan.monitoring.intake import Intake
+from capstan.monitoring.drift import detectors
+from capstan.recording.collector.intake import Intake
 from capstan.spec import MLSystem, parse
 
 pytestmark = pytest.mark.real

@@ -14,7 +14,7 @@ from contract.suites.traffic import V1, V2, split
 from contract.test_traffic_fleet import World
 from contract.waiting import eventually
 
-from capstan.adapters.kube_serving import Artifact
+from capstan.adapters.kubernetes.serving import Artifact
 from capstan.cluster.moving import MovingServing
 from capstan.domain.traffic import champion_only
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, VersionName

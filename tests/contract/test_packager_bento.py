@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from capstan.adapters.bento_packager import BentoPackager
+from capstan.adapters.bentoml.packager import BentoPackager
 from capstan.domain.versions import Digest, SystemName
 from capstan.errors import InvalidDataError, NotFoundError, UntrustedArtifactError
 

@@ -17,10 +17,10 @@ from contract.suites.pipelines import PipelinesContract, WaitUntil, ended
 from contract.training_system import write_system
 from contract.waiting import eventually
 
-from capstan.adapters.bento_packager import BentoPackager
-from capstan.adapters.kfp_local import KfpLocalPipelines, LocalPlaces
-from capstan.adapters.mlflow_registry import MlflowRegistry
-from capstan.adapters.run_folder import RunFolder
+from capstan.adapters.bentoml.packager import BentoPackager
+from capstan.adapters.kubeflow.local import KfpLocalPipelines, LocalPlaces
+from capstan.adapters.kubeflow.run_folder import RunFolder
+from capstan.adapters.mlflow.registry import MlflowRegistry
 from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind

@@ -15,11 +15,11 @@ from contract.suites.pipelines import PipelinesContract, WaitUntil, ended
 from contract.training_system import write_system
 from contract.waiting import eventually
 
-from capstan.adapters.kfp_api import KfpApi
-from capstan.adapters.kfp_compile import StepSettings, compile_pipeline
-from capstan.adapters.kfp_server import KfpServerPipelines
-from capstan.adapters.memory import MemoryRegistry
-from capstan.adapters.mlflow_registry import MlflowRegistry
+from capstan.adapters.kubeflow.api import KfpApi
+from capstan.adapters.kubeflow.compile import StepSettings, compile_pipeline
+from capstan.adapters.kubeflow.server import KfpServerPipelines
+from capstan.adapters.memory.loop import MemoryRegistry
+from capstan.adapters.mlflow.registry import MlflowRegistry
 from capstan.artifacts.store import ArtifactStore
 from capstan.domain.training import RunPhase, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind

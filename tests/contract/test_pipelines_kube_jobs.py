@@ -14,9 +14,9 @@ from contract.suites.pipelines import PipelinesContract, WaitUntil, ended
 from contract.training_system import write_system
 from contract.waiting import eventually
 
-from capstan.adapters.kube_jobs import JobPipelines
-from capstan.adapters.memory import MemoryRegistry
-from capstan.adapters.mlflow_registry import MlflowRegistry
+from capstan.adapters.kubernetes.jobs import JobPipelines
+from capstan.adapters.memory.loop import MemoryRegistry
+from capstan.adapters.mlflow.registry import MlflowRegistry
 from capstan.artifacts.store import ArtifactStore
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.training import run_objects

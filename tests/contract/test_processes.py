@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from capstan import files
-from capstan.adapters.processes import (
+from capstan.adapters.processes.children import (
     Backoff,
     ProcessPhase,
     ProcessSpec,
@@ -196,8 +196,8 @@ def test_one_that_ignores_sigterm_is_killed_after_its_grace(supervisor: ProcessS
 def test_one_that_stops_answering_is_restarted(
     supervisor: ProcessSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("capstan.adapters.processes.RUNNING_HEALTH_PERIOD_SECONDS", 0.01)
-    monkeypatch.setattr("capstan.adapters.process_health.TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("capstan.adapters.processes.children.RUNNING_HEALTH_PERIOD_SECONDS", 0.01)
+    monkeypatch.setattr("capstan.adapters.processes.health.TIMEOUT_SECONDS", 0.1)
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
     spec = ProcessSpec("web", (sys.executable, "-c", SERVER, str(port)), health_url=url, restart=QUICK)
@@ -299,7 +299,7 @@ def test_many_threads_start_one_process(supervisor: ProcessSupervisor) -> None:
 def test_children_of_a_killed_supervisor_live_on_and_are_adopted(tmp_path: Path) -> None:
     script = (
         "import sys, time, pathlib\n"
-        "from capstan.adapters.processes import ProcessSpec, ProcessSupervisor\n"
+        "from capstan.adapters.processes.children import ProcessSpec, ProcessSupervisor\n"
         f"s = ProcessSupervisor(pathlib.Path({str(tmp_path / 'run')!r}), pathlib.Path({str(tmp_path / 'logs')!r}))\n"
         "nap = (sys.executable, '-c', 'import time; time.sleep(600)')\n"
         "print(s.ensure(ProcessSpec('sleeper', nap)).pid, flush=True)\n"

@@ -18,16 +18,16 @@ import pytest
 from contract.waiting import eventually
 from ruamel.yaml import YAML
 
-from capstan.adapters import alertmanager
-from capstan.adapters.alertmanager import (
+from capstan.adapters.alertmanager import server as alertmanager
+from capstan.adapters.alertmanager.server import (
     AlertmanagerAlerts,
     AlertmanagerServer,
     AlertmanagerSettings,
     WebhookReceiver,
 )
-from capstan.adapters.processes import ProcessSupervisor
-from capstan.adapters.prometheus import PrometheusServer, PrometheusSettings
-from capstan.adapters.prometheus_operation import PrometheusOperation
+from capstan.adapters.processes.children import ProcessSupervisor
+from capstan.adapters.prometheus.operation import PrometheusOperation
+from capstan.adapters.prometheus.server import PrometheusServer, PrometheusSettings
 from capstan.domain.versions import SystemName, VersionName
 from capstan.errors import CapstanError, UnavailableError
 from capstan.monitoring.rules import render

@@ -20,8 +20,8 @@ import pytest
 from contract.postgresql import postgresql
 from contract.suites.registry import RegistryContract, register, trained
 
-from capstan.adapters.mlflow_registry import MlflowRegistry, RunRecord
-from capstan.adapters.ports_in_use import free_port
+from capstan.adapters.mlflow.registry import MlflowRegistry, RunRecord
+from capstan.adapters.processes.ports_in_use import free_port
 from capstan.domain.versions import Digest, SystemName, VersionName
 from capstan.embedded.layout import StateDir
 from capstan.errors import ConflictError, NotFoundError, UnavailableError
@@ -265,7 +265,7 @@ class Without:
 sys.meta_path = [Without(finder) for finder in sys.meta_path]
 from contract.postgresql import postgresql
 from contract.suites.registry import register
-from capstan.adapters.mlflow_registry import MlflowRegistry
+from capstan.adapters.mlflow.registry import MlflowRegistry
 from capstan.domain.versions import SystemName
 registry = MlflowRegistry(SystemName("s"), tracking_uri={server!r}, model="skinny.s")
 kept = register(registry, "run-a")

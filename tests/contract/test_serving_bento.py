@@ -24,9 +24,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from capstan.adapters.bento_packager import BentoPackager
-from capstan.adapters.bento_serving import BentoServing, ServiceOptions
-from capstan.adapters.processes import ProcessSupervisor, free_port
+from capstan.adapters.bentoml.packager import BentoPackager
+from capstan.adapters.bentoml.serving import BentoServing, ServiceOptions
+from capstan.adapters.processes.children import ProcessSupervisor, free_port
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, SystemName, VersionName
 from capstan.errors import NotFoundError, UntrustedArtifactError
 from capstan.features.encoders import CategoricalSettings, NumericSettings

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from contract.suites.store import StoreContract, event, record
 
-from capstan.adapters.sqlite_store import SqliteStore
+from capstan.adapters.sqlite.store import SqliteStore
 from capstan.errors import DiskFullError, UnavailableError
 from capstan.ports.store import Kind
 
@@ -48,7 +48,7 @@ _ADD = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from capstan.adapters.sqlite_store import SqliteStore
+from capstan.adapters.sqlite.store import SqliteStore
 from capstan.errors import ConflictError
 from capstan.ports.store import Kind
 store = SqliteStore(Path(sys.argv[1]))

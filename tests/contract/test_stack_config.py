@@ -17,10 +17,10 @@ import pytest
 from cluster.recorded_prometheus import stack_config
 from contract.test_alert_rules import Exporter, flights
 
-from capstan.adapters import tools
-from capstan.adapters.ports_in_use import free_port
-from capstan.adapters.prometheus import to_yaml
-from capstan.adapters.prometheus_query import PrometheusQuery
+from capstan.adapters.processes import programs as tools
+from capstan.adapters.processes.ports_in_use import free_port
+from capstan.adapters.prometheus.query import PrometheusQuery
+from capstan.adapters.prometheus.server import to_yaml
 from capstan.cluster.names import SystemNames
 from capstan.cluster.objects.alerting import alerting
 from capstan.cluster.settings import ClusterSettings

@@ -23,13 +23,13 @@ from contract.suites.traffic import V1, V2, split
 from contract.waiting import eventually
 
 from capstan import files
-from capstan.adapters.envoy import EnvoyGateway
-from capstan.adapters.envoy_config import GatewaySettings
-from capstan.adapters.processes import ProcessSupervisor, free_port
-from capstan.adapters.prometheus import PrometheusServer, PrometheusSettings
-from capstan.adapters.prometheus_operation import PrometheusOperation
-from capstan.domain.evidence import OperationEvidence
+from capstan.adapters.envoy.config import GatewaySettings
+from capstan.adapters.envoy.gateway import EnvoyGateway
+from capstan.adapters.processes.children import ProcessSupervisor, free_port
+from capstan.adapters.prometheus.operation import PrometheusOperation
+from capstan.adapters.prometheus.server import PrometheusServer, PrometheusSettings
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
+from capstan.domain.verdicts.evidence import OperationEvidence
 from capstan.domain.versions import SystemName, VersionName
 from capstan.errors import DiskFullError, NotAllowedError, PortInUseError, UnavailableError
 

@@ -23,12 +23,12 @@ from contract.model_services import Clients, EventLoop, Service
 from contract.suites.traffic import V1, V2, TrafficContract, split
 from contract.waiting import eventually
 
-from capstan.adapters import envoy_config
-from capstan.adapters.envoy_config import DIFFERING, GatewaySettings
-from capstan.adapters.envoy_fleet import EnvoyFleet
-from capstan.adapters.envoy_host import GENERATION_HEADER
-from capstan.adapters.kube_client import Object
-from capstan.adapters.processes import free_port
+from capstan.adapters.envoy import config as envoy_config
+from capstan.adapters.envoy.config import DIFFERING, GatewaySettings
+from capstan.adapters.envoy.fleet import EnvoyFleet
+from capstan.adapters.envoy.host import GENERATION_HEADER
+from capstan.adapters.kubernetes.client import Object
+from capstan.adapters.processes.children import free_port
 from capstan.domain.traffic import Arm, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import VersionName
 from capstan.errors import ConflictError, UnavailableError

@@ -14,9 +14,9 @@ from cluster.seldon_rules import BROKEN, SOUND, refusals
 from cluster.seldon_stand_in import StandIn
 from contract.suites.traffic import ALONE, CANARY, SHADOW, TrafficContract
 
-from capstan.adapters.kube_client import EXISTS, Object
-from capstan.adapters.kube_serving import Artifact, VersionObjects
-from capstan.adapters.seldon_istio import SeldonIstio, SharedDeployment
+from capstan.adapters.kubernetes.client import EXISTS, Object
+from capstan.adapters.kubernetes.serving import Artifact, VersionObjects
+from capstan.adapters.seldon.istio import SeldonIstio, SharedDeployment
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, VersionName
 from capstan.errors import CapstanError, NotAllowedError, UnavailableError

@@ -19,7 +19,7 @@ from embedded.scenario import EXAMPLE, capstan, ports, write_data, write_system
 from xdist.scheduler import LoadScopeScheduling
 
 from capstan.embedded.layout import StateDir
-from capstan.embedded.report import Report
+from capstan.embedded.replay.report import Report
 
 REPLAYS = ("test_determinism.py", "test_kills.py", "test_replay.py")
 """They share one undisturbed replay, so one worker takes them all; the others go to the next."""

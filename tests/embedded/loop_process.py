@@ -17,11 +17,11 @@ from typing import Any
 import orjson
 from embedded.scenario import NAME
 
-from capstan.adapters.ports_in_use import free_port
-from capstan.adapters.sqlite_store import SqliteStore
+from capstan.adapters.processes.ports_in_use import free_port
+from capstan.adapters.sqlite.store import SqliteStore
 from capstan.domain.versions import SystemName
-from capstan.embedded import demo
 from capstan.embedded.layout import StateDir
+from capstan.embedded.replay import whole_replay as demo
 from capstan.embedded.wiring import Addresses
 from capstan.ports.store import Event
 from capstan.spec import load
@@ -120,8 +120,8 @@ class Loop:
         if self.process is not None and self.process.is_alive():
             os.kill(self.process.pid, signal.SIGTERM)
             self.kill()
-        from capstan.adapters.kfp_local import interrupt_runs
-        from capstan.adapters.processes import ProcessSupervisor
+        from capstan.adapters.kubeflow.local import interrupt_runs
+        from capstan.adapters.processes.children import ProcessSupervisor
 
         interrupt_runs(self.state.runs(SystemName(NAME)))
         ProcessSupervisor(self.state.processes, self.state.logs).stop_all()

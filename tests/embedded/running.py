@@ -15,18 +15,18 @@ import httpx
 import psutil
 from embedded.scenario import NAME, merged
 
-from capstan.adapters.ports_in_use import free_port
+from capstan.adapters.processes.ports_in_use import free_port
 from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.rollout import RolloutState
 from capstan.domain.system import SystemState
 from capstan.domain.versions import ModelVersion, RunName, SystemName, VersionName
-from capstan.embedded.charges import Charges
-from capstan.embedded.client import Answered, GatewayClient
 from capstan.embedded.clocks import ReplayClock
-from capstan.embedded.demo import read_traffic, scope_of
 from capstan.embedded.layout import StateDir
 from capstan.embedded.page import serve_page
-from capstan.embedded.replay import Journal, Replay
+from capstan.embedded.replay.client import Answered, GatewayClient
+from capstan.embedded.replay.fixed_durations import Charges
+from capstan.embedded.replay.replaying import Journal, Replay
+from capstan.embedded.replay.whole_replay import read_traffic, scope_of
 from capstan.embedded.supervisor import Supervisor
 from capstan.embedded.wiring import Addresses, spec_document, wire
 from capstan.engine import commands

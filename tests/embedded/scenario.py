@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from capstan.adapters.ports_in_use import free_port
-from capstan.embedded.recorded import is_sampled
+from capstan.adapters.processes.ports_in_use import free_port
+from capstan.embedded.replay.recorded_rows import is_sampled
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "flight-delays"
 NAME = "flight-delays"

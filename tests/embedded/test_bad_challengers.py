@@ -17,7 +17,7 @@ from embedded.running import Running
 from embedded.scenario import NAME, write_variant
 from sklearn.tree import DecisionTreeClassifier
 
-from capstan.adapters import bento_serving
+from capstan.adapters.bentoml import serving as bento_serving
 from capstan.data import extract
 from capstan.domain.rollout import RolloutPhase
 from capstan.domain.versions import VersionName

@@ -17,7 +17,7 @@ from embedded.loop_process import Loop, data_decisions, windows
 from embedded.running import processes_about
 
 from capstan.embedded.layout import StateDir
-from capstan.embedded.report import Report
+from capstan.embedded.replay.report import Report
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 UNTIL = datetime(2013, 2, 12, tzinfo=UTC)

@@ -16,7 +16,7 @@ from embedded.scenario import NAME
 
 from capstan.domain.versions import SystemName
 from capstan.embedded.layout import StateDir
-from capstan.embedded.report import Report
+from capstan.embedded.replay.report import Report
 from capstan.ports.store import Kind
 
 pytestmark = [

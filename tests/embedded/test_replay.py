@@ -17,11 +17,11 @@ from embedded.loop_process import opened
 from embedded.running import left_behind
 from embedded.scenario import NAME, capstan, command, ports
 
-from capstan.adapters.mlflow_registry import MlflowRegistry
+from capstan.adapters.mlflow.registry import MlflowRegistry
 from capstan.domain.versions import SystemName
-from capstan.embedded.demo import read_traffic, scope_of
 from capstan.embedded.layout import StateDir
-from capstan.embedded.report import Report
+from capstan.embedded.replay.report import Report
+from capstan.embedded.replay.whole_replay import read_traffic, scope_of
 from capstan.engine.story import lineage
 from capstan.ports.store import Event, Kind
 from capstan.spec import load

@@ -23,8 +23,8 @@ from embedded.running import Running, left_behind
 from embedded.scenario import NAME, capstan, command, ports, write_variant
 
 from capstan.domain.training import RunPhase
-from capstan.embedded.client import Prediction
 from capstan.embedded.layout import StateDir
+from capstan.embedded.replay.client import Prediction
 from capstan.engine import commands
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]

@@ -9,10 +9,10 @@ from typing import Any
 
 from simulation.world import SPEC, SYSTEM, World
 
-from capstan.adapters.kube_client import Object
-from capstan.adapters.kube_memory import state_of
-from capstan.adapters.kube_store import KubeStore
-from capstan.adapters.memory_kube import MemoryKube
+from capstan.adapters.kubernetes.client import Object
+from capstan.adapters.kubernetes.compressed_state import state_of
+from capstan.adapters.kubernetes.store import KubeStore
+from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.names import Owner, SystemNames
 from capstan.domain.trouble import Trouble
 from capstan.domain.versions import SystemName

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from simulation.world import DAY, Model, World
 
-from capstan.adapters.memory import Training
+from capstan.adapters.memory.loop import Training
 from capstan.domain.actions import Verb
 from capstan.domain.traffic import Arm, TrafficSplit, Weight
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest

@@ -19,10 +19,10 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from capstan.monitoring import detectors
-from capstan.monitoring.intake import Intake
+from capstan.monitoring.drift import detectors
 from capstan.monitoring.quality import measure
 from capstan.monitoring.watching import Watcher
+from capstan.recording.collector.intake import Intake
 from capstan.spec import MLSystem, parse
 
 SINCE = datetime(2026, 1, 5, tzinfo=UTC)

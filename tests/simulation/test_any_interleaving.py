@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from simulation.world import DAY, START, SYSTEM, Crash, Model, World
 
-from capstan.adapters.memory import Training
+from capstan.adapters.memory.loop import Training
 from capstan.domain.actions import Verb
 from capstan.domain.rollout import RolloutPhase
 from capstan.domain.traffic import Arm, TrafficSplit, Weight, champion_only

@@ -10,10 +10,10 @@ import pytest
 from simulation.scripts import drift
 from simulation.world import DAY, SYSTEM, Model, World
 
-from capstan.adapters.memory import Training
+from capstan.adapters.memory.loop import Training
 from capstan.domain.actions import Verb, Waiting
-from capstan.domain.evidence import LossBlock, OperationEvidence, PairedEvidence, VersionOperation
 from capstan.domain.training import RunPhase, RunStatus
+from capstan.domain.verdicts.evidence import LossBlock, OperationEvidence, PairedEvidence, VersionOperation
 from capstan.domain.versions import VersionName
 from capstan.engine import commands
 from capstan.engine.story import count, lineage

@@ -8,7 +8,7 @@ import pytest
 from simulation.operator_world import NAMES, NAMESPACE, OperatorWorld
 from simulation.world import SYSTEM
 
-from capstan.adapters.memory import Training
+from capstan.adapters.memory.loop import Training
 from capstan.cluster.names import FINALIZER
 from capstan.domain.traffic import champion_only
 from capstan.domain.training import RunPhase, RunStatus

@@ -10,7 +10,7 @@ import pytest
 from simulation.operator_world import NAMESPACE, OperatorWorld
 from simulation.world import SYSTEM
 
-from capstan.adapters.kube_store import KubeStore
+from capstan.adapters.kubernetes.store import KubeStore
 from capstan.domain.traffic import champion_only
 from capstan.domain.versions import VersionName
 from capstan.errors import UnavailableError

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from capstan.domain.analysis import Verdict
-from capstan.domain.confidence import log_betting_wealth
-from capstan.domain.evidence import LossBlock, OperationEvidence, PairedEvidence, VersionOperation
-from capstan.domain.guardrails import OperationPolicy, judge_operation
-from capstan.domain.quality import Decide, QualityRule, judge_quality
-from capstan.domain.sample_ratio import judge_sample_ratio
+from capstan.domain.verdicts.analysis import Verdict
+from capstan.domain.verdicts.confidence import log_betting_wealth
+from capstan.domain.verdicts.evidence import LossBlock, OperationEvidence, PairedEvidence, VersionOperation
+from capstan.domain.verdicts.guardrails import OperationPolicy, judge_operation
+from capstan.domain.verdicts.quality import Decide, QualityRule, judge_quality
+from capstan.domain.verdicts.sample_ratio import judge_sample_ratio
 from capstan.domain.versions import VersionName
 
 RUNS, DAYS, REQUESTS = 2000, 40, 500

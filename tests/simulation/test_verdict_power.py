@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from capstan.cli.power import app
-from capstan.domain.analysis import Verdict
-from capstan.domain.evidence import LossBlock, PairedEvidence
-from capstan.domain.feasibility import LossHistory, time_to_verdict
-from capstan.domain.quality import Decide, QualityRule, judge_quality
+from capstan.cli.verbs.power import app
+from capstan.domain.verdicts.analysis import Verdict
+from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
+from capstan.domain.verdicts.feasibility import LossHistory, time_to_verdict
+from capstan.domain.verdicts.quality import Decide, QualityRule, judge_quality
 from capstan.evaluation.power import Scenario, Simulation, simulate_power
 
 DOCS = Path(__file__).parents[2] / "platform" / "docs" / "verdicts.md"
@@ -115,7 +115,7 @@ def test_an_impossible_scenario_is_refused_by_name(arguments, field):
 
 def test_the_table_in_the_docs_is_what_the_command_prints():
     printed = subprocess.run(
-        [sys.executable, "-c", "from capstan.cli.power import app; app()"],
+        [sys.executable, "-c", "from capstan.cli.verbs.power import app; app()"],
         env=os.environ | {"COLUMNS": "100"},
         capture_output=True,
         text=True,

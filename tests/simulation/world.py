@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from capstan.adapters.memory import (
+from capstan.adapters.memory.loop import (
     MemoryAlerts,
     MemoryClock,
     MemoryEvidence,
@@ -22,10 +22,10 @@ from capstan.adapters.memory import (
     Training,
 )
 from capstan.domain.actions import Verb
-from capstan.domain.evidence import LossBlock, OperationEvidence, PairedEvidence, VersionOperation
-from capstan.domain.planner_rollout import describe_split
+from capstan.domain.planners.rollout import describe_split
 from capstan.domain.training import GateOutcome, RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert
+from capstan.domain.verdicts.evidence import LossBlock, OperationEvidence, PairedEvidence, VersionOperation
 from capstan.domain.versions import Digest, ModelVersion, VersionName
 from capstan.engine import Engine, Outcome, Waiting, commands
 from capstan.ports.store import Kind, Record

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import urllib3
 
-from capstan.adapters.prometheus_query import PrometheusQuery
+from capstan.adapters.prometheus.query import PrometheusQuery
 from capstan.errors import UnavailableError
 from capstan.outages import in_words
 

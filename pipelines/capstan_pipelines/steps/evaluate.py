@@ -22,8 +22,8 @@ from capstan.training.job import Job
 from capstan.training.model_folder import as_json
 from capstan_pipelines.steps.cases import Parted, days_of, times_of
 from capstan_pipelines.steps.learning import candidate_named, windowed
-from capstan_pipelines.steps.patience import patiently
 from capstan_pipelines.steps.progress import Telling, step
+from capstan_pipelines.steps.waiting import patiently
 
 
 def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: str) -> None:
@@ -105,7 +105,7 @@ def _champion(job: Job, champion: ModelVersion, test: pa.Table, say: Telling) ->
     """The same window, predicted by the champion; its bytes are compared with the registered digest before loading."""
     import joblib  # type: ignore[import-untyped]
 
-    from capstan.adapters.bento_packager import BentoPackager
+    from capstan.adapters.bentoml.packager import BentoPackager
     from capstan.artifacts.content import MODEL_FOLDER
     from capstan.training.factories import importable
     from capstan.training.fitting import predict

@@ -8,15 +8,15 @@ from capstan.evaluation.gates import judge_value
 from capstan.ports.codec import to_json
 from capstan.training.job import Job
 from capstan.training.model_folder import as_json
-from capstan_pipelines.steps.patience import patiently
 from capstan_pipelines.steps.progress import step
+from capstan_pipelines.steps.waiting import patiently
 
 
 def run(job_folder: str, model_folder: str, package_file: str) -> None:
     """Write tag, digest and whether the model keeps `requirements.modelSize`; raises UnavailableError."""
     with step("package") as say:
         job, folder = Job(job_folder), Path(model_folder)
-        from capstan.adapters.bento_packager import BentoPackager
+        from capstan.adapters.bentoml.packager import BentoPackager
 
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         packager = BentoPackager(Path(job.places.bentos))

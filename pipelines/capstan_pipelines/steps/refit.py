@@ -37,7 +37,7 @@ def run(
         rows = windowed(job, cases, np.concatenate(parts))
         table = cases.rows(rows)
 
-        from capstan.monitoring import detectors
+        from capstan.monitoring.drift import detectors
         from capstan.training.factories import importable
         from capstan.training.fitting import Cases, fit_candidate, plain_settings, predict
         from capstan.training.model_folder import take_sample, write_model

@@ -12,9 +12,9 @@ from capstan.ports.codec import from_json
 from capstan.training.job import Job
 from capstan.training.model_folder import as_json
 from capstan.training.result import result_document, result_path
-from capstan_pipelines.steps.patience import patiently
 from capstan_pipelines.steps.progress import step
 from capstan_pipelines.steps.registry import registry_of
+from capstan_pipelines.steps.waiting import patiently
 
 
 def run(
@@ -42,7 +42,7 @@ def run(
             as_of=job.request.trigger.as_of,
             metrics=metrics,
         )
-        from capstan.adapters.mlflow_registry import RunRecord
+        from capstan.adapters.mlflow.registry import RunRecord
 
         registry = registry_of(job)
         record = RunRecord(

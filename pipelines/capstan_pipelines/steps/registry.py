@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from capstan.training.job import Job
 
 if TYPE_CHECKING:
-    from capstan.adapters.mlflow_registry import MlflowRegistry
+    from capstan.adapters.mlflow.registry import MlflowRegistry
 
 
 def registry_of(job: Job) -> MlflowRegistry:
     """Imports MLflow's part of Capstan, which few steps need."""
-    from capstan.adapters.mlflow_registry import MlflowRegistry
+    from capstan.adapters.mlflow.registry import MlflowRegistry
 
     places = job.places
     return MlflowRegistry(

@@ -11,7 +11,7 @@ from capstan.cli.place import LEASE, UNSEEN, Cluster
 from capstan.errors import NotAllowedError
 
 if TYPE_CHECKING:
-    from capstan.adapters.kube_client import Object
+    from capstan.adapters.kubernetes.client import Object
 
 _OPTIONAL = {
     "Seldon Core": ("SeldonDeployment", "versions run as plain Deployments; `runtime: Seldon` needs it"),

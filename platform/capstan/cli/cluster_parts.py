@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from capstan.adapters.kube_conditions import holds, true_condition
-from capstan.adapters.kube_troubles import PodTroubles
+from capstan.adapters.kubernetes.conditions import holds, true_condition
+from capstan.adapters.kubernetes.troubles import PodTroubles
 from capstan.cli.diagnosis import Health, Row
 from capstan.cli.place import OPERATOR_NAMESPACE
 from capstan.errors import NotAllowedError
 
 if TYPE_CHECKING:
-    from capstan.adapters.kube_client import Kube, Object
+    from capstan.adapters.kubernetes.client import Kube, Object
     from capstan.domain.trouble import Trouble
 
 _OF_SYSTEMS = {"app.kubernetes.io/part-of": "capstan"}

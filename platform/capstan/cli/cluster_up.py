@@ -9,7 +9,7 @@ import typer
 
 from capstan.cli.console import Narrator, err, out
 from capstan.cli.place import Cluster
-from capstan.cli.stored import Stored, open_system
+from capstan.cli.stored_system import Stored, open_system
 from capstan.errors import CapstanError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The `capstan` command: one module per noun, assembled here."""
+"""The `capstan` command: one module per verb, assembled here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 
 import typer
 
-NOUNS = (
+VERBS = (
     "validate",
     "explain",
     "plan",
@@ -16,7 +16,7 @@ NOUNS = (
     "push",
     "status",
     "train",
-    "commands",
+    "orders",
     "runs",
     "image",
     "logs",
@@ -33,8 +33,8 @@ app = typer.Typer(
     add_completion=False,
     epilog="Start here: capstan demo examples/flight-delays/system.yaml",
 )
-for noun in NOUNS:
-    app.add_typer(importlib.import_module(f"capstan.cli.{noun}").app)
+for verb in VERBS:
+    app.add_typer(importlib.import_module(f"capstan.cli.verbs.{verb}").app)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import typer
 from capstan.errors import NotAllowedError, NotFoundError
 
 if TYPE_CHECKING:
-    from capstan.adapters.kube_client import Kube, KubeClient, Object
+    from capstan.adapters.kubernetes.client import Kube, KubeClient, Object
     from capstan.embedded.layout import StateDir
     from capstan.ports.store import Store
     from capstan.spec import MLSystem
@@ -59,7 +59,7 @@ class Machine:
     @contextmanager
     def store(self) -> Iterator[Store]:
         """Raises NotFoundError where no system ever ran."""
-        from capstan.adapters.sqlite_store import SqliteStore
+        from capstan.adapters.sqlite.store import SqliteStore
 
         if not self.state.store.exists():
             raise NotFoundError(
@@ -98,7 +98,7 @@ class Cluster:
     @contextmanager
     def store(self) -> Iterator[Store]:
         """Raises NotFoundError where the cluster does not know Capstan."""
-        from capstan.adapters.kube_store import KubeStore
+        from capstan.adapters.kubernetes.store import KubeStore
 
         self.require_capstan()
         yield KubeStore(self.kube, self.namespace)
@@ -146,7 +146,7 @@ def cluster_of(context: str, namespace: str | None) -> Cluster:
 
 
 def connect(context: str) -> KubeClient:
-    from capstan.adapters.kube_client import KubeClient
+    from capstan.adapters.kubernetes.client import KubeClient
 
     return KubeClient.from_kubeconfig(context)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from capstan.cli.around import pod_state
 from capstan.cli.console import out, print_json
 from capstan.cli.place import Cluster
+from capstan.cli.running_parts import pod_state
 from capstan.errors import NotAllowedError, NotFoundError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def show_pods(place: Cluster, name: str, lines: int, follow: bool, json: bool) -
 
 
 def _pods(place: Cluster) -> Sequence[Pod]:
-    from capstan.adapters.kube_client import EXISTS
+    from capstan.adapters.kubernetes.client import EXISTS
     from capstan.cluster.names import SYSTEM_LABEL
 
     return sorted(place.kube.list("Pod", place.namespace, labels={SYSTEM_LABEL: EXISTS}), key=_name)
@@ -79,7 +79,7 @@ def _log(place: Cluster, pod: Pod, lines: int) -> str:
 
 
 def _follow(place: Cluster, pod: Pod, lines: int) -> None:
-    from capstan.adapters.kube_client import KubeClient
+    from capstan.adapters.kubernetes.client import KubeClient
 
     assert isinstance(place.kube, KubeClient)
     for text in place.kube.follow_log(_name(pod), place.namespace, container=_container(pod), tail=lines):

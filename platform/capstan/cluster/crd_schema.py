@@ -16,8 +16,8 @@ from typing import Any
 from pydantic._internal._docs_extraction import extract_docstrings_from_cls
 from pydantic.alias_generators import to_camel
 
-from capstan.adapters.kube_codec import fields_of, is_optional, plain_type
-from capstan.adapters.kube_memory import FIELD
+from capstan.adapters.kubernetes.codec import fields_of, is_optional, plain_type
+from capstan.adapters.kubernetes.compressed_state import FIELD
 from capstan.cluster.crd_rules import in_words, rules_of_system
 from capstan.domain.rollout import RolloutRequest
 from capstan.domain.training import TrainingRequest

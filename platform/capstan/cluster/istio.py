@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from capstan.adapters.kube_client import Kube, Object
-from capstan.adapters.kube_serving import Artifact, VersionObjects, is_of_seldon
-from capstan.adapters.seldon_istio import SeldonIstio, SharedDeployment
-from capstan.adapters.seldon_serving import KIND
+from capstan.adapters.kubernetes.client import Kube, Object
+from capstan.adapters.kubernetes.serving import Artifact, VersionObjects, is_of_seldon
+from capstan.adapters.seldon.istio import SeldonIstio, SharedDeployment
+from capstan.adapters.seldon.serving import KIND
 from capstan.cluster.names import EXECUTOR_PORT, MODEL_PORT, VERSION_LABEL, Owner, SystemNames
 from capstan.cluster.objects.recording import executor_log_url
 from capstan.cluster.objects.seldon import REST_TIMEOUT_MILLISECONDS, predictor

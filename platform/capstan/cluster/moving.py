@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from capstan.adapters.envoy_config import DIFFERING
-from capstan.adapters.kube_serving import Artifact
+from capstan.adapters.envoy.config import DIFFERING
+from capstan.adapters.kubernetes.serving import Artifact
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
 from capstan.errors import CapstanError, UnavailableError

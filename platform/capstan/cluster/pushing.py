@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from capstan.adapters.kube_client import KubeClient, Object
-from capstan.adapters.kube_exec import run_with_input
+from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.pod_exec import run_with_input
 from capstan.cluster.names import DATA_MOUNT, SystemNames
 from capstan.cluster.objects.pods import container, pod
 from capstan.cluster.objects.training import data_claim, data_claim_name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from capstan.adapters.kube_client import Object
+from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.access import KEY_NAMES, access
 from capstan.cluster.objects.gateway import gateway
@@ -23,7 +23,7 @@ def fixed_objects(
     values: Mapping[str, str],
     keys: Mapping[str, str] | None = None,
 ) -> list[Object]:
-    """In the order in which they are needed; alert rules are brought by `capstan.adapters.kube_alerting`.
+    """In the order in which they are needed; alert rules are brought by `capstan.adapters.kubernetes.alerting`.
 
     `values` are the tokens by name, `keys` those of the object storage (None: there are none, or they are not known).
     """

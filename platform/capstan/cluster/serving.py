@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from capstan.adapters.kube_client import Kube, Object
-from capstan.adapters.kube_serving import Artifact, DeploymentServing, VersionObjects, is_of_seldon
-from capstan.adapters.seldon_serving import KIND, SeldonServing
+from capstan.adapters.kubernetes.client import Kube, Object
+from capstan.adapters.kubernetes.serving import Artifact, DeploymentServing, VersionObjects, is_of_seldon
+from capstan.adapters.seldon.serving import KIND, SeldonServing
 from capstan.cluster.moving import MovingServing
 from capstan.cluster.names import MODEL_PORT, VERSION_LABEL, Owner, SystemNames
 from capstan.cluster.objects.model import model

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from capstan.adapters.kfp_api import KfpApi
-from capstan.adapters.kfp_compile import StepSettings, compile_pipeline
-from capstan.adapters.kfp_server import KfpServerPipelines
-from capstan.adapters.kube_client import Kube, Object
-from capstan.adapters.kube_jobs import JobPipelines
+from capstan.adapters.kubeflow.api import KfpApi
+from capstan.adapters.kubeflow.compile import StepSettings, compile_pipeline
+from capstan.adapters.kubeflow.server import KfpServerPipelines
+from capstan.adapters.kubernetes.client import Kube, Object
+from capstan.adapters.kubernetes.jobs import JobPipelines
 from capstan.artifacts.store import ArtifactStore
 from capstan.cluster.names import DATA_MOUNT, SECRETS_MOUNT, Owner, SystemNames
 from capstan.cluster.objects.artifacts import artifacts_place

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from capstan.adapters.kube_alerting import Alerting
-from capstan.adapters.kube_client import Object
-from capstan.adapters.kube_troubles import PodTroubles
+from capstan.adapters.kubernetes.alerting import Alerting
+from capstan.adapters.kubernetes.client import Object
+from capstan.adapters.kubernetes.troubles import PodTroubles
 from capstan.cluster.names import COMPONENT_LABEL, RUN_LABEL, VERSION_LABEL
 from capstan.domain.trouble import Trouble
 from capstan.domain.versions import VersionName

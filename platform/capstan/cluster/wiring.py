@@ -9,20 +9,26 @@ from datetime import UTC, datetime
 
 import httpx
 
-from capstan.adapters.alertmanager import AlertmanagerAlerts, AlertPoller
-from capstan.adapters.envoy_config import GatewaySettings
-from capstan.adapters.envoy_fleet import EnvoyFleet
-from capstan.adapters.kube_alerting import Alerting, MountedAlerting, OperatorAlerting, RuleFile, RuleReloader
-from capstan.adapters.kube_client import Kube, Object
-from capstan.adapters.kube_serving import DeploymentServing
-from capstan.adapters.kube_store import KubeStore
-from capstan.adapters.kube_troubles import PodTroubles
-from capstan.adapters.mlflow_registry import MlflowRegistry
-from capstan.adapters.monitor_client import HttpMonitor
-from capstan.adapters.prometheus_operation import PrometheusOperation
-from capstan.adapters.prometheus_query import PrometheusQuery
-from capstan.adapters.seldon_istio import SeldonIstio
-from capstan.adapters.seldon_serving import SeldonServing
+from capstan.adapters.alertmanager.server import AlertmanagerAlerts, AlertPoller
+from capstan.adapters.envoy.config import GatewaySettings
+from capstan.adapters.envoy.fleet import EnvoyFleet
+from capstan.adapters.kubernetes.alerting import (
+    Alerting,
+    MountedAlerting,
+    OperatorAlerting,
+    RuleFile,
+    RuleReloader,
+)
+from capstan.adapters.kubernetes.client import Kube, Object
+from capstan.adapters.kubernetes.serving import DeploymentServing
+from capstan.adapters.kubernetes.store import KubeStore
+from capstan.adapters.kubernetes.troubles import PodTroubles
+from capstan.adapters.mlflow.registry import MlflowRegistry
+from capstan.adapters.own.monitor import HttpMonitor
+from capstan.adapters.prometheus.operation import PrometheusOperation
+from capstan.adapters.prometheus.query import PrometheusQuery
+from capstan.adapters.seldon.istio import SeldonIstio
+from capstan.adapters.seldon.serving import SeldonServing
 from capstan.cluster.istio import istio_of
 from capstan.cluster.missing_files import AdvisedPipelines
 from capstan.cluster.moving import MovingServing

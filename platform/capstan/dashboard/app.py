@@ -16,7 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from capstan.adapters.alert_webhook import MAX_BODY_BYTES, WebhookReceiver
+from capstan.adapters.alertmanager.webhook import MAX_BODY_BYTES, WebhookReceiver
 from capstan.dashboard.access import HEADERS, LOCAL_HOSTS, PageAccess
 from capstan.dashboard.own_metrics import LoopMetrics
 from capstan.dashboard.updates import Updates

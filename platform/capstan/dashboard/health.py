@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from capstan.adapters.process_spec import ProcessPhase, ProcessStatus
+from capstan.adapters.processes.spec import ProcessPhase, ProcessStatus
 from capstan.dashboard.page import Part
 from capstan.domain.reasons import Tone
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from capstan.dashboard.page import Stage
 from capstan.dashboard.seen import Seen, SeenRollout
-from capstan.domain.planner_looks import judged_step
+from capstan.domain.planners.looks import judged_step
 from capstan.domain.reasons import Tone
 from capstan.domain.rollout import CanaryStep, RolloutCause, RolloutPhase, ShadowStep
 from capstan.domain.training import RunPhase

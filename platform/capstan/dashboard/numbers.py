@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from capstan.adapters.prometheus_query import Sample
+from capstan.adapters.prometheus.query import Sample
 from capstan.dashboard.page import VersionNumbers
 
 _ORDER = ("champion", "challenger", "shadow")

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from capstan.adapters.alert_webhook import WebhookReceiver
+from capstan.adapters.alertmanager.webhook import WebhookReceiver
 from capstan.dashboard.view import View
 
 

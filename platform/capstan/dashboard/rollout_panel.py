@@ -8,10 +8,6 @@ from datetime import datetime, timedelta
 
 from capstan.dashboard.page import Amount, Interval, RolloutShown, StepShown, VerdictShown
 from capstan.dashboard.seen import Seen, SeenRollout
-from capstan.domain.analysis import Verdict
-from capstan.domain.blocks import sum_blocks
-from capstan.domain.evidence import PairedEvidence
-from capstan.domain.quality import QualityRule
 from capstan.domain.reasons import Tone
 from capstan.domain.rollout import (
     CanaryStep,
@@ -22,6 +18,10 @@ from capstan.domain.rollout import (
     Step,
     describe_step,
 )
+from capstan.domain.verdicts.analysis import Verdict
+from capstan.domain.verdicts.blocks import sum_blocks
+from capstan.domain.verdicts.evidence import PairedEvidence
+from capstan.domain.verdicts.quality import QualityRule
 
 _TONES = {
     Verdict.SUCCESSFUL.value: Tone.GOOD,

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from capstan.dashboard.page import Part, Progress, Sample, Totals, VersionNumbers
-from capstan.domain.evidence import PairedEvidence
 from capstan.domain.rollout import RolloutRequest, RolloutState
 from capstan.domain.system import SystemPolicy, SystemState, TrainingState
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.training import RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert, OperationAlert
+from capstan.domain.verdicts.evidence import PairedEvidence
 from capstan.domain.versions import ModelVersion, Readiness, RunName, VersionName
 from capstan.ports.store import Event, Record
 from capstan.spec import MLSystem

@@ -17,13 +17,13 @@ from capstan.dashboard.rollout_panel import shown_rule
 from capstan.dashboard.seen import Seen, SeenRollout, SeenRun
 from capstan.dashboard.snapshot import draw
 from capstan.dashboard.story_lines import shown
-from capstan.domain.evidence import PairedEvidence
-from capstan.domain.quality import QualityRule
 from capstan.domain.rollout import RolloutRequest, RolloutState
 from capstan.domain.system import SystemPolicy
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.training import RunStatus
 from capstan.domain.triggers import Alert, OperationAlert
+from capstan.domain.verdicts.evidence import PairedEvidence
+from capstan.domain.verdicts.quality import QualityRule
 from capstan.domain.versions import ModelVersion, Readiness, RunName, SystemName, VersionName
 from capstan.engine.policies import document_of, system_policy
 from capstan.engine.records import (

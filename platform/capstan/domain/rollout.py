@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NewType, TypeAlias
 
-from capstan.domain.analysis import Latch
 from capstan.domain.digest import UNDIGESTED
-from capstan.domain.guardrails import OperationPolicy
-from capstan.domain.quality import LEAST_BLOCKS, QualityRule
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
 from capstan.domain.triggers import Trigger
+from capstan.domain.verdicts.analysis import Latch
+from capstan.domain.verdicts.guardrails import OperationPolicy
+from capstan.domain.verdicts.quality import LEAST_BLOCKS, QualityRule
 from capstan.domain.versions import ModelVersion, SystemName, VersionName
 
 RolloutName = NewType("RolloutName", str)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from capstan.adapters.parquet_evidence import ParquetEvidence
-from capstan.domain.evidence import LossBlock
-from capstan.domain.feasibility import LossHistory, read_history
+from capstan.adapters.own.evidence import ParquetEvidence
 from capstan.domain.rollout import RolloutCause
+from capstan.domain.verdicts.evidence import LossBlock
+from capstan.domain.verdicts.feasibility import LossHistory, read_history
 from capstan.domain.versions import SystemName
 from capstan.embedded.layout import StateDir
 from capstan.engine.records import rollout_request, rollout_state

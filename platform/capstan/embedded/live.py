@@ -12,10 +12,10 @@ from typing import Protocol
 
 import orjson
 
-from capstan.adapters.kfp_local import interrupt_runs
-from capstan.adapters.ports_in_use import require_free
-from capstan.adapters.process_table import holds
-from capstan.adapters.processes import ProcessSupervisor
+from capstan.adapters.kubeflow.local import interrupt_runs
+from capstan.adapters.processes.children import ProcessSupervisor
+from capstan.adapters.processes.ports_in_use import require_free
+from capstan.adapters.processes.table import holds
 from capstan.domain.actions import Verb
 from capstan.domain.reasons import Reason
 from capstan.domain.versions import SystemName

@@ -8,15 +8,15 @@ from collections.abc import Callable
 
 import uvicorn
 
-from capstan.adapters.alert_webhook import WebhookReceiver
-from capstan.adapters.ports_in_use import require_free
+from capstan.adapters.alertmanager.webhook import WebhookReceiver
+from capstan.adapters.processes.ports_in_use import require_free
 from capstan.dashboard.app import create_app
 from capstan.dashboard.health import parts_of
 from capstan.dashboard.numbers import PrometheusNumbers
 from capstan.dashboard.page import Progress, Totals
 from capstan.dashboard.view import Sources, StoreView
-from capstan.domain.evidence import PairedEvidence
 from capstan.domain.rollout import RolloutRequest, RolloutState
+from capstan.domain.verdicts.evidence import PairedEvidence
 from capstan.embedded.clocks import ReplayClock
 from capstan.embedded.wiring import HOST, LocalSystem
 from capstan.errors import UnavailableError

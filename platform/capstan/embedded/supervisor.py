@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import orjson
 
-from capstan.adapters.monitor_client import Advanced
-from capstan.adapters.processes import ProcessEvent
+from capstan.adapters.own.monitor import Advanced
+from capstan.adapters.processes.children import ProcessEvent
 from capstan.domain.reasons import Reason
 from capstan.domain.rollout import RolloutPhase
 from capstan.domain.system import SystemState

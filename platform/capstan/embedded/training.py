@@ -9,10 +9,10 @@ from datetime import datetime
 
 import orjson
 
-from capstan.adapters.kfp_local import KfpLocalPipelines, LocalPlaces
-from capstan.adapters.mlflow_registry import MlflowRegistry
-from capstan.adapters.sqlite_store import SqliteStore
-from capstan.domain.planner_training import remarks
+from capstan.adapters.kubeflow.local import KfpLocalPipelines, LocalPlaces
+from capstan.adapters.mlflow.registry import MlflowRegistry
+from capstan.adapters.sqlite.store import SqliteStore
+from capstan.domain.planners.training import remarks
 from capstan.domain.reasons import Reason
 from capstan.domain.system import TrainingState, without_metrics
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest

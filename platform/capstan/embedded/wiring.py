@@ -11,27 +11,27 @@ from typing import Any
 
 import orjson
 
-from capstan.adapters import alertmanager as alerting
-from capstan.adapters.alertmanager import AlertmanagerAlerts, AlertmanagerServer, AlertmanagerSettings
-from capstan.adapters.bento_packager import BentoPackager
-from capstan.adapters.bento_serving import BentoServing, ServiceOptions
-from capstan.adapters.collector_client import CollectorClient
-from capstan.adapters.envoy import EnvoyGateway
-from capstan.adapters.envoy_config import GatewaySettings
-from capstan.adapters.kfp_local import KfpLocalPipelines, LocalPlaces
-from capstan.adapters.mlflow_registry import MlflowRegistry
-from capstan.adapters.monitor_client import MonitorClient
-from capstan.adapters.parquet_evidence import ParquetEvidence
-from capstan.adapters.processes import ProcessSpec, ProcessSupervisor
-from capstan.adapters.prometheus import PrometheusServer, PrometheusSettings
-from capstan.adapters.prometheus_operation import PrometheusOperation
-from capstan.adapters.sqlite_store import SqliteStore
+from capstan.adapters.alertmanager import server as alerting
+from capstan.adapters.alertmanager.server import AlertmanagerAlerts, AlertmanagerServer, AlertmanagerSettings
+from capstan.adapters.bentoml.packager import BentoPackager
+from capstan.adapters.bentoml.serving import BentoServing, ServiceOptions
+from capstan.adapters.envoy.config import GatewaySettings
+from capstan.adapters.envoy.gateway import EnvoyGateway
+from capstan.adapters.kubeflow.local import KfpLocalPipelines, LocalPlaces
+from capstan.adapters.mlflow.registry import MlflowRegistry
+from capstan.adapters.own.collector import CollectorClient
+from capstan.adapters.own.evidence import ParquetEvidence
+from capstan.adapters.own.monitor import MonitorClient
+from capstan.adapters.processes.children import ProcessSpec, ProcessSupervisor
+from capstan.adapters.prometheus.operation import PrometheusOperation
+from capstan.adapters.prometheus.server import PrometheusServer, PrometheusSettings
+from capstan.adapters.sqlite.store import SqliteStore
 from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.versions import SystemName, VersionName
-from capstan.embedded.charges import ChargedPipelines, ChargedServing, Charges
 from capstan.embedded.clocks import ReplayClock, WallClock
 from capstan.embedded.layout import StateDir
 from capstan.embedded.refusals import require_one_machine
+from capstan.embedded.replay.fixed_durations import ChargedPipelines, ChargedServing, Charges
 from capstan.engine import Engine
 from capstan.engine.policies import policy_of, replay_policy_of
 from capstan.errors import NotFoundError
@@ -255,7 +255,7 @@ def _helpers(
         "interval_seconds": None if replay else 60.0,
     }
     return (
-        _python("collector", "capstan.monitoring.collector", collector, collector_port, state),
+        _python("collector", "capstan.recording.collector.server", collector, collector_port, state),
         _python("monitor", "capstan.monitoring.monitor", monitor, monitor_port, state),
     )
 

@@ -32,7 +32,7 @@ from capstan.domain.actions import (
     StartTraining,
     WatchVersion,
 )
-from capstan.domain.planner_rollout import describe_split
+from capstan.domain.planners.rollout import describe_split
 from capstan.domain.versions import SystemName
 from capstan.ports.store import Record
 

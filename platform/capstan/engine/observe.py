@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from capstan.domain.actions import Away
-from capstan.domain.planner_looks import Measured, judged_step, metrics_of
+from capstan.domain.planners.looks import Measured, judged_step, metrics_of
 from capstan.domain.rollout import (
     RolloutPhase,
     RolloutPolicy,

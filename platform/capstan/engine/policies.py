@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from capstan.domain.digest import digest_of
-from capstan.domain.guardrails import OperationPolicy
-from capstan.domain.quality import Decide, QualityRule
 from capstan.domain.retraining import Backoff, Budget, RetrainingPolicy
 from capstan.domain.rollout import (
     CanaryStep,
@@ -22,6 +20,8 @@ from capstan.domain.rollout import (
 )
 from capstan.domain.system import SystemPolicy
 from capstan.domain.traffic import Weight
+from capstan.domain.verdicts.guardrails import OperationPolicy
+from capstan.domain.verdicts.quality import Decide, QualityRule
 from capstan.errors import InvalidSpecError, Mistake
 from capstan.ports.store import Record
 from capstan.spec import API_VERSION, MLSystem, parse

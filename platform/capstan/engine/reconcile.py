@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from capstan.domain.actions import Action, Away, Plan, Waiting, most_urgent
-from capstan.domain.planner_rollout import RolloutObservation, plan_rollout
-from capstan.domain.planner_system import plan_system
-from capstan.domain.planner_training import TrainingObservation, plan_training
+from capstan.domain.planners.rollout import RolloutObservation, plan_rollout
+from capstan.domain.planners.system import plan_system
+from capstan.domain.planners.training import TrainingObservation, plan_training
 from capstan.domain.rollout import RolloutRequest, RolloutState, wanted_split
 from capstan.domain.system import (
     Surroundings,

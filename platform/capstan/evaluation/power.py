@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from capstan.domain.quality import Decide, QualityRule
+from capstan.domain.verdicts.quality import Decide, QualityRule
 
 Floats = npt.NDArray[np.float64]
 

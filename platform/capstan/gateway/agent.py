@@ -26,9 +26,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from secrets import compare_digest
 
-from capstan.adapters import envoy_stats
-from capstan.adapters.envoy_config import GatewaySettings
-from capstan.adapters.envoy_host import ADMIN_PATHS, GENERATION_HEADER, EnvoyFiles, Kind, generation_of
+from capstan.adapters.envoy import stats as envoy_stats
+from capstan.adapters.envoy.config import GatewaySettings
+from capstan.adapters.envoy.host import ADMIN_PATHS, GENERATION_HEADER, EnvoyFiles, Kind, generation_of
 from capstan.errors import CapstanError, ConflictError, UnavailableError
 from capstan.gateway import envoy_process
 from capstan.gateway.documents import Configuration, Document, RefusedError, mounted

@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from capstan.adapters.envoy_config import Json, members, used_clusters
-from capstan.adapters.envoy_host import Kind, generation_of
+from capstan.adapters.envoy.config import Json, members, used_clusters
+from capstan.adapters.envoy.host import Kind, generation_of
 
 GENERATION_FILE = "generation"
 

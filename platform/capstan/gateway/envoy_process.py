@@ -17,9 +17,10 @@ from typing import Any
 
 import orjson
 
-from capstan.adapters import envoy_bootstrap, envoy_stats
-from capstan.adapters.envoy_config import GatewaySettings
-from capstan.adapters.envoy_host import PART, EnvoyFiles
+from capstan.adapters.envoy import bootstrap as envoy_bootstrap
+from capstan.adapters.envoy import stats as envoy_stats
+from capstan.adapters.envoy.config import GatewaySettings
+from capstan.adapters.envoy.host import PART, EnvoyFiles
 from capstan.errors import MissingToolError, UnavailableError
 from capstan.files import write_whole
 

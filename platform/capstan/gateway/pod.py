@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 
 import orjson
 
-from capstan.adapters import envoy_config, envoy_host
-from capstan.adapters.envoy_config import GatewaySettings
-from capstan.adapters.envoy_host import EnvoyHost, Kind, LocalEnvoy
-from capstan.adapters.envoy_order import OrderedTraffic, versions_of
+from capstan.adapters.envoy import config as envoy_config
+from capstan.adapters.envoy import host as envoy_host
+from capstan.adapters.envoy.config import GatewaySettings
+from capstan.adapters.envoy.host import EnvoyHost, Kind, LocalEnvoy
+from capstan.adapters.envoy.order import OrderedTraffic, versions_of
 from capstan.errors import ConflictError, UnavailableError
 from capstan.files import write_whole
 from capstan.gateway.documents import Configuration, Document, RefusedError

@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 
 from capstan.files import write_whole
-from capstan.monitoring.telling import tell_drift, tell_quality
 from capstan.monitoring.windows import DriftWindow, QualityWindow, Watch
+from capstan.monitoring.windows_json import tell_drift, tell_quality
 from capstan.ports.codec import from_json, to_json
 
 MOST_TOLD = 400

@@ -17,18 +17,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from capstan.monitoring.atoms import Atoms
-from capstan.monitoring.calibration import QUALITY_SHARE, false_breach_probability
-from capstan.monitoring.detectors import Detector
-from capstan.monitoring.distances import of_counts
-from capstan.monitoring.pairing import CLOSED_COVERAGE
-from capstan.monitoring.payloads import INPUT_PREFIX
+from capstan.monitoring.drift.atoms import Atoms
+from capstan.monitoring.drift.calibration import QUALITY_SHARE, false_breach_probability
+from capstan.monitoring.drift.detectors import Detector
+from capstan.monitoring.drift.distances import of_counts
+from capstan.monitoring.drift.reference import FeatureReference, Reference
+from capstan.monitoring.drift.sketch import Sketch
 from capstan.monitoring.quality import QualityReference, judge_drop, measure
-from capstan.monitoring.reading import PayloadReader, day_starts, microseconds
-from capstan.monitoring.reference import FeatureReference, Reference
-from capstan.monitoring.served import served_with_labels
-from capstan.monitoring.sketch import Sketch
 from capstan.monitoring.windows import Decision, DriftWindow, FeatureDrift, QualityWindow
+from capstan.recording.pairing import CLOSED_COVERAGE
+from capstan.recording.payloads import INPUT_PREFIX
+from capstan.recording.reading import PayloadReader, day_starts, microseconds
+from capstan.recording.served import served_with_labels
 from capstan.spec import MLSystem
 from capstan.spec.metrics import LOWER_IS_BETTER
 

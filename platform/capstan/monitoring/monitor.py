@@ -35,15 +35,15 @@ from capstan.errors import (
     UnavailableError,
     UntrustedArtifactError,
 )
-from capstan.monitoring.detectors import DetectorKind, import_alibi_detect
+from capstan.monitoring.drift.detectors import DetectorKind, import_alibi_detect
 from capstan.monitoring.exposition import Exposition
 from capstan.monitoring.followed_spec import FollowedSpec
-from capstan.monitoring.pairing import LOSSES, Pairing
-from capstan.monitoring.reading import PayloadReader
-from capstan.monitoring.sole_process import occupy
 from capstan.monitoring.watched_bento import WatchedBento, parse_request
 from capstan.monitoring.watching import Advance, Watcher
 from capstan.ports.codec import to_json
+from capstan.recording.pairing import LOSSES, Pairing
+from capstan.recording.reading import PayloadReader
+from capstan.recording.sole_process import occupy
 
 LIVE_GRACE_SECONDS = 60.0
 logger = logging.getLogger(__name__)

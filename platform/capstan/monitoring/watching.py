@@ -11,12 +11,12 @@ import orjson
 
 from capstan.errors import InvalidDataError
 from capstan.monitoring.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from capstan.monitoring.detectors import DetectorKind, load, load_reference
+from capstan.monitoring.drift.detectors import DetectorKind, load, load_reference
+from capstan.monitoring.drift.reference import Reference
 from capstan.monitoring.measuring import Measuring
 from capstan.monitoring.quality import QualityReference
-from capstan.monitoring.reading import PayloadReader
-from capstan.monitoring.reference import Reference
 from capstan.monitoring.windows import Watch
+from capstan.recording.reading import PayloadReader
 from capstan.spec import MLSystem
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from capstan.domain.evidence import OperationEvidence, PairedEvidence
 from capstan.domain.triggers import Alert, OperationAlert
+from capstan.domain.verdicts.evidence import OperationEvidence, PairedEvidence
 from capstan.domain.versions import VersionName
 from capstan.domain.watching import Standing
 

@@ -22,7 +22,7 @@ def data(rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sketch(reference: np.ndarray, window: np.ndarray):
-    from capstan.monitoring.sketch import Sketch
+    from capstan.monitoring.drift.sketch import Sketch
 
     columns = [np.ascontiguousarray(column) for column in window.T]
     fitted = [np.ascontiguousarray(column) for column in reference.T]
@@ -40,7 +40,7 @@ def sketch(reference: np.ndarray, window: np.ndarray):
 
 
 def scipy_detector(reference: np.ndarray, window: np.ndarray):
-    from capstan.monitoring.distances import ks
+    from capstan.monitoring.drift.distances import ks
 
     return lambda: [ks(reference[:, n], window[:, n]).effect for n in range(COLUMNS)]
 

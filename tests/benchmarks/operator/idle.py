@@ -11,9 +11,9 @@ from typing import Any
 
 import mlflow  # noqa: F401  the real operator's registry imports it
 
-from capstan.adapters.kube_client import Kube, KubeClient, Object
-from capstan.adapters.kube_store import KubeStore
-from capstan.adapters.memory import (
+from capstan.adapters.kubernetes.client import Kube, KubeClient, Object
+from capstan.adapters.kubernetes.store import KubeStore
+from capstan.adapters.memory.loop import (
     MemoryAlerts,
     MemoryEvidence,
     MemoryMonitoring,
@@ -29,9 +29,9 @@ from capstan.cluster.objects.recording import TOKEN_NAMES
 from capstan.cluster.render import fixed_objects
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.wiring import WallClock
-from capstan.domain.evidence import OperationEvidence, PairedEvidence, VersionOperation
 from capstan.domain.traffic import champion_only
 from capstan.domain.training import RunPhase, RunStatus
+from capstan.domain.verdicts.evidence import OperationEvidence, PairedEvidence, VersionOperation
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
 from capstan.engine import Engine
 from capstan.ports.serving import Endpoint

@@ -29,9 +29,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from idle import SINCE, champion
 
-from capstan.adapters.kube_client import KubeClient
-from capstan.adapters.kube_memory import to_status
-from capstan.adapters.ports_in_use import free_port
+from capstan.adapters.kubernetes.client import KubeClient
+from capstan.adapters.kubernetes.compressed_state import to_status
+from capstan.adapters.processes.ports_in_use import free_port
 from capstan.domain.system import SystemState
 from capstan.errors import CapstanError
 from capstan.ports.codec import to_json

@@ -15,11 +15,11 @@ import models
 import orjson
 from peers import environment
 
-from capstan.adapters.bento_packager import BentoPackager
-from capstan.adapters.bento_serving import BentoServing, ServiceOptions
-from capstan.adapters.envoy import EnvoyGateway
-from capstan.adapters.envoy_config import GatewaySettings
-from capstan.adapters.processes import ProcessSpec, ProcessSupervisor, free_port
+from capstan.adapters.bentoml.packager import BentoPackager
+from capstan.adapters.bentoml.serving import BentoServing, ServiceOptions
+from capstan.adapters.envoy.config import GatewaySettings
+from capstan.adapters.envoy.gateway import EnvoyGateway
+from capstan.adapters.processes.children import ProcessSpec, ProcessSupervisor, free_port
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight
 from capstan.domain.versions import ModelVersion, RunName, SystemName, VersionName
 
@@ -202,7 +202,7 @@ class Fleet:
         config = self.root / "collector.json"
         settings = {"port": port, "directory": str(self.root / "collector"), "tokens": tokens}
         config.write_bytes(orjson.dumps({**settings, "systems": str(self.root / "systems")}))
-        argv = (sys.executable, "-m", "capstan.monitoring.collector", "--config", str(config))
+        argv = (sys.executable, "-m", "capstan.recording.collector.server", "--config", str(config))
         address = f"http://{HOST}:{port}"
         with self.processors.on(self.processors.client):
             self.supervisor.ensure(

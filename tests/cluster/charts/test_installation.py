@@ -12,7 +12,7 @@ from cluster.charts import installed
 from cluster.charts.rendering import helm
 from cluster.upstream import require_kinds
 
-from capstan.adapters.kube_client import KubeClient
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.artifacts.store import ArtifactStore
 
 EXPERIMENTS = "api/2.0/mlflow/experiments"

@@ -9,7 +9,7 @@ import pytest
 from cluster.charts.rendering import CASES, objects, pods, render
 from cluster.upstream import require_kinds
 
-from capstan.adapters.kube_client import KubeClient
+from capstan.adapters.kubernetes.client import KubeClient
 
 
 def _apply_dry(document: dict[str, object], namespace: str) -> str:

@@ -17,10 +17,10 @@ from typing import Any
 
 import httpx
 
-from capstan.adapters.envoy_config import GatewaySettings
-from capstan.adapters.envoy_fleet import EnvoyFleet
-from capstan.adapters.kube_client import KubeClient, Object
-from capstan.adapters.kube_conditions import holds
+from capstan.adapters.envoy.config import GatewaySettings
+from capstan.adapters.envoy.fleet import EnvoyFleet
+from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.conditions import holds
 from capstan.cluster.names import AGENT_PORT, COLLECTOR_PORT, GATEWAY_PORT, MODEL_PORT, SystemNames
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import SystemName, VersionName

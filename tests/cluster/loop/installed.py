@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cluster.access import reached, secret
 from cluster.charts.installed import install, uninstall
 
-from capstan.adapters.kube_client import KubeClient, Object
+from capstan.adapters.kubernetes.client import KubeClient, Object
 
 
 @dataclass(frozen=True)

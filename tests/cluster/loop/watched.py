@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from textwrap import shorten
 from typing import Any
 
-from capstan.adapters.kube_client import KubeClient, Object
-from capstan.adapters.kube_store import KubeStore
+from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.store import KubeStore
 from capstan.cluster.names import SystemNames
 from capstan.domain.system import SystemState
 from capstan.domain.versions import SystemName

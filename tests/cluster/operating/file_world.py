@@ -15,9 +15,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from capstan.adapters.kube_client import Kube, Object
-from capstan.adapters.kube_store import KubeStore
-from capstan.adapters.memory import (
+from capstan.adapters.kubernetes.client import Kube, Object
+from capstan.adapters.kubernetes.store import KubeStore
+from capstan.adapters.memory.loop import (
     MemoryAlerts,
     MemoryEvidence,
     MemoryMonitoring,
@@ -31,10 +31,10 @@ from capstan.adapters.memory import (
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.wiring import WallClock
-from capstan.domain.evidence import OperationEvidence, PairedEvidence, VersionOperation
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert
+from capstan.domain.verdicts.evidence import OperationEvidence, PairedEvidence, VersionOperation
 from capstan.domain.versions import Digest, ModelVersion, SystemName, VersionName
 from capstan.engine import Engine
 from capstan.spec import MLSystem

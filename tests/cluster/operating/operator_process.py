@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from cluster.operating.file_world import FileWiring
 
-from capstan.adapters.kube_client import RESOURCES, KubeClient, Resource
+from capstan.adapters.kubernetes.client import RESOURCES, KubeClient, Resource
 from capstan.cluster.settings import ClusterSettings
 from capstan_operator.app import App, Options, new_identity
 from capstan_operator.cache import WATCHED, Watch

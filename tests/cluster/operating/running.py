@@ -18,8 +18,8 @@ import httpx
 from cluster.operating.file_world import WorldFile
 from cluster.operating.tcp_proxy import TcpProxy
 
-from capstan.adapters.kube_client import KubeClient, Object
-from capstan.adapters.ports_in_use import free_port
+from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.processes.ports_in_use import free_port
 from capstan_operator.leader import LEASE
 from capstan_operator.rights import NAMESPACED, OWN, rules
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from capstan.adapters import alertmanager, prometheus
-from capstan.adapters.alertmanager import AlertmanagerSettings, alert_of, moment, parse_webhook
-from capstan.adapters.process_spec import Backoff, ProcessSpec
-from capstan.adapters.prometheus import PrometheusSettings
+from capstan.adapters.alertmanager import server as alertmanager
+from capstan.adapters.alertmanager.server import AlertmanagerSettings, alert_of, moment, parse_webhook
+from capstan.adapters.processes.spec import Backoff, ProcessSpec
+from capstan.adapters.prometheus import server as prometheus
+from capstan.adapters.prometheus.server import PrometheusSettings
 from capstan.errors import InvalidRequestError, NotAllowedError
 
 MOMENT = datetime(2013, 3, 4, 5, tzinfo=UTC)

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capstan.adapters import envoy_bootstrap, envoy_config
-from capstan.adapters.envoy_config import GatewaySettings
+from capstan.adapters.envoy import bootstrap as envoy_bootstrap
+from capstan.adapters.envoy import config as envoy_config
+from capstan.adapters.envoy.config import GatewaySettings
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import VersionName
 from capstan.ports.serving import Endpoint

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from capstan.adapters.kube_client import KubeClient, Resource, without_own_retries
+from capstan.adapters.kubernetes.client import KubeClient, Resource, without_own_retries
 from capstan.errors import (
     CapstanError,
     ConflictError,

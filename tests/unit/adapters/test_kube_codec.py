@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from capstan.adapters.kube_codec import from_spec, to_spec
+from capstan.adapters.kubernetes.codec import from_spec, to_spec
 from capstan.domain.rollout import RolloutCause, RolloutName, RolloutRequest
 from capstan.domain.training import TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from capstan.adapters.kube_memory import FIELD, from_status, to_status
-from capstan.adapters.kube_store import KubeStore
-from capstan.adapters.memory_kube import MemoryKube
+from capstan.adapters.kubernetes.compressed_state import FIELD, from_status, to_status
+from capstan.adapters.kubernetes.store import KubeStore
+from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.domain.versions import SystemName
 from capstan.errors import CapstanError, ConflictError
 from capstan.ports.store import Kind, Record

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from capstan.adapters.kube_readiness import readiness_of, refusal_of, trouble_of
+from capstan.adapters.kubernetes.readiness import readiness_of, refusal_of, trouble_of
 from capstan.artifacts.fetch import AWAY, NOT_FOUND, REFUSED
 from capstan.domain.versions import Readiness
 from capstan.errors import NotFoundError, UntrustedArtifactError

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from capstan.adapters.kube_troubles import PodTroubles, way_out
-from capstan.adapters.memory_kube import MemoryKube
+from capstan.adapters.kubernetes.troubles import PodTroubles, way_out
+from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.names import SystemNames
 from capstan.cluster.troubles import part_of
 from capstan.domain.trouble import Trouble

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from capstan.adapters.run_report import (
+from capstan.adapters.kubernetes.run_report import (
     MOST_BYTES,
     last_words,
     progress_line,

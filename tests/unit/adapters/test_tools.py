@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from capstan.adapters import tools
+from capstan.adapters.processes import programs as tools
 from capstan.errors import MissingToolError
 
 PROMETHEUS = "echo 'prometheus, version 9.9.9 (branch: x)'"

@@ -14,7 +14,7 @@ from simulation.scripts import drift
 from simulation.world import SPEC, SYSTEM, World
 from typer.testing import CliRunner
 
-from capstan.adapters.sqlite_store import SqliteStore
+from capstan.adapters.sqlite.store import SqliteStore
 from capstan.cli.main import app
 from capstan.domain.versions import SystemName
 from capstan.embedded.layout import StateDir

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from capstan.adapters.memory_kube import MemoryKube
+from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cli.cluster_parts import look_at_parts
 from capstan.cli.diagnosis import Health, Row
 from capstan.errors import NotAllowedError

@@ -12,8 +12,8 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from capstan.adapters.ports_in_use import free_port
-from capstan.adapters.process_table import MARK
+from capstan.adapters.processes.ports_in_use import free_port
+from capstan.adapters.processes.table import MARK
 from capstan.cli.main import app
 from capstan.embedded.layout import StateDir
 

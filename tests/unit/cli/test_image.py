@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from simulation.world import SYSTEM
 
-from capstan.adapters import image_builder
+from capstan.adapters.bentoml import image_builder
 from capstan.artifacts.content import content_digest
 from capstan.artifacts.store import ArtifactStore
 from capstan.domain.training import RunPhase, RunStatus

@@ -16,8 +16,8 @@ from simulation.scripts import drift
 from simulation.world import SPEC, SYSTEM, World
 from typer.testing import CliRunner
 
-from capstan.adapters.kube_store import KubeStore
-from capstan.adapters.memory_kube import MemoryKube
+from capstan.adapters.kubernetes.store import KubeStore
+from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cli import place
 from capstan.cli.main import app
 from capstan.domain.versions import SystemName
@@ -83,7 +83,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> InCluster:
     made = InCluster()
     monkeypatch.setattr(place, "connect", lambda context: made.kube)
     monkeypatch.setattr(place, "_context", lambda name: (name or "current", NAMESPACE))
-    monkeypatch.setattr("capstan.cli.commands.CLUSTER_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("capstan.cli.verbs.orders.CLUSTER_LOOK_SECONDS", 0.05)
     monkeypatch.setattr("capstan.cli.cluster_up.LOOK_SECONDS", 0.05)
     return made
 

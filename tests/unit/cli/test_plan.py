@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from capstan.cli.plan import _verdict_time
-from capstan.domain.feasibility import LossHistory
-from capstan.domain.quality import Decide, QualityRule
+from capstan.cli.verbs.plan import _verdict_time
+from capstan.domain.verdicts.feasibility import LossHistory
+from capstan.domain.verdicts.quality import Decide, QualityRule
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from simulation.world import SYSTEM
 from typer.testing import CliRunner
 
-from capstan.adapters.memory import MemoryClock, MemoryPipelines
-from capstan.cli.logs import _growth, _tail
+from capstan.adapters.memory.loop import MemoryClock, MemoryPipelines
 from capstan.cli.main import app
+from capstan.cli.verbs.logs import _growth, _tail
 from capstan.domain.training import RunPhase, RunStatus, StepProgress, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import RunName, SystemName

@@ -17,7 +17,7 @@ import pytest
 from simulation.world import SYSTEM
 from typer.testing import CliRunner
 
-from capstan.adapters.process_table import MARK
+from capstan.adapters.processes.table import MARK
 from capstan.cli.main import app
 from capstan.embedded.layout import StateDir
 from capstan.embedded.live import changed_file, note_live
@@ -154,7 +154,7 @@ def test_down_ends_what_a_killed_supervisor_left(serving) -> None:
     run = serving.state.runs(SYSTEM) / "flights-abc"
     run.mkdir()
     training = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
-    from capstan.adapters.run_folder import RunFolder
+    from capstan.adapters.kubeflow.run_folder import RunFolder
     from capstan.domain.training import RunPhase, RunStatus
 
     RunFolder(run).note_process(training.pid)

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from cluster.toy_versions import toy_system
 
-from capstan.adapters.kube_serving import Artifact
-from capstan.adapters.memory_kube import MemoryKube
+from capstan.adapters.kubernetes.serving import Artifact
+from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.istio import istio_of, shared_predictor
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.gateway import GRACE_SECONDS, gateway

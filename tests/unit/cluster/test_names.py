@@ -13,8 +13,8 @@ from cluster.seldon_stand_in import made_of, virtual_service
 from mlflow.utils.validation import _validate_model_name
 from ruamel.yaml import YAML
 
-from capstan.adapters.kube_client import Object
-from capstan.adapters.kube_serving import Artifact
+from capstan.adapters.kubernetes.client import Object
+from capstan.adapters.kubernetes.serving import Artifact
 from capstan.cluster.istio import shared_predictor
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.alerting import alerting, rule_key

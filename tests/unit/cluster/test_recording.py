@@ -16,8 +16,8 @@ from capstan.cluster.objects.alerting import alerting
 from capstan.cluster.objects.recording import executor_log_url, recording, tokens
 from capstan.cluster.settings import ClusterSettings, Images
 from capstan.domain.versions import SystemName
-from capstan.monitoring.collector import CollectorConfig
 from capstan.monitoring.monitor import MonitorConfig
+from capstan.recording.collector.server import CollectorConfig
 from capstan.spec import MLSystem, parse
 
 GOLDEN = Path(__file__).parent / "objects"

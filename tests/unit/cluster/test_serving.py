@@ -13,9 +13,9 @@ import yaml
 from cluster.seldon_stand_in import made_of
 from cluster.toy_versions import toy_system
 
-from capstan.adapters.kube_serving import Artifact, DeploymentServing, VersionObjects
-from capstan.adapters.memory_kube import MemoryKube
-from capstan.adapters.seldon_serving import SeldonServing, container_service, predictor_service
+from capstan.adapters.kubernetes.serving import Artifact, DeploymentServing, VersionObjects
+from capstan.adapters.memory.kubernetes import MemoryKube
+from capstan.adapters.seldon.serving import SeldonServing, container_service, predictor_service
 from capstan.cluster.istio import istio_of
 from capstan.cluster.moving import MovingServing
 from capstan.cluster.names import MODEL_PORT, VERSION_LABEL, Owner, SystemNames

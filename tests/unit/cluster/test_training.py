@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from capstan.adapters.kfp_compile import StepSettings
-from capstan.adapters.kfp_server import KfpServerPipelines
-from capstan.adapters.kube_jobs import JobPipelines
-from capstan.adapters.memory import MemoryRegistry
-from capstan.adapters.memory_kube import MemoryKube
+from capstan.adapters.kubeflow.compile import StepSettings
+from capstan.adapters.kubeflow.server import KfpServerPipelines
+from capstan.adapters.kubernetes.jobs import JobPipelines
+from capstan.adapters.memory.kubernetes import MemoryKube
+from capstan.adapters.memory.loop import MemoryRegistry
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.training import run_objects, training, training_places
 from capstan.cluster.settings import ClusterSettings, Images

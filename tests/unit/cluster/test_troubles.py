@@ -7,8 +7,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from capstan.adapters.kube_troubles import PodTroubles
-from capstan.adapters.memory_kube import MemoryKube
+from capstan.adapters.kubernetes.troubles import PodTroubles
+from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.missing_files import way_to_bring
 from capstan.cluster.names import DATA_MOUNT, SystemNames
 from capstan.cluster.troubles import FIRST_RULES_SECONDS, SystemTroubles, part_of

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from cluster.toy_versions import toy_system
 
-from capstan.adapters.kube_client import Object
-from capstan.adapters.memory_kube import MemoryKube
+from capstan.adapters.kubernetes.client import Object
+from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.wiring import ClusterSystem, ClusterWiring
 from capstan.domain.versions import Digest, ModelVersion, RunName, VersionName

@@ -12,7 +12,7 @@ import pytest
 from browser import flights
 from starlette.testclient import TestClient
 
-from capstan.adapters.alert_webhook import MAX_BODY_BYTES, WebhookReceiver
+from capstan.adapters.alertmanager.webhook import MAX_BODY_BYTES, WebhookReceiver
 from capstan.dashboard.app import create_app
 from capstan.dashboard.updates import Updates
 from capstan.dashboard.view import View

@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from browser import flights
 
-from capstan.adapters.prometheus_query import Sample
+from capstan.adapters.prometheus.query import Sample
 from capstan.dashboard.loop_picture import STATIONS
 from capstan.dashboard.numbers import PrometheusNumbers
 from capstan.dashboard.page import Page, Tone
 from capstan.dashboard.rollout_panel import interval
 from capstan.dashboard.watch_panel import watch_shown
-from capstan.domain.evidence import LossBlock, PairedEvidence
-from capstan.domain.quality import Decide, QualityRule, judge_quality
 from capstan.domain.training import RunStatus
+from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
+from capstan.domain.verdicts.quality import Decide, QualityRule, judge_quality
 from capstan.domain.versions import RunName
 from capstan.errors import NotFoundError
 from capstan.ports.store import Kind

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from capstan.data import extract, request_schema
-from capstan.embedded.sample import answered_row
+from capstan.embedded.sample_request import answered_row
 from capstan.features.columns import numbers, texts, type_of
 from capstan.serving.model import load
 from capstan.serving.schema import RequestSchema

@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 
 from capstan.domain.digest import digest_of
-from capstan.domain.guardrails import OperationPolicy
-from capstan.domain.quality import Decide, QualityRule
 from capstan.domain.rollout import CanaryStep, Limits, RolloutPolicy, ShadowStep
 from capstan.domain.traffic import Weight
+from capstan.domain.verdicts.guardrails import OperationPolicy
+from capstan.domain.verdicts.quality import Decide, QualityRule
 
 POLICY = RolloutPolicy(
     steps=(ShadowStep(Weight(100), min_requests=500), CanaryStep(Weight(25), timedelta(days=2))),

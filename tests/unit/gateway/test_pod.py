@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
-from capstan.adapters import envoy_config
-from capstan.adapters.envoy_config import GatewaySettings
-from capstan.adapters.envoy_host import EnvoyFiles
+from capstan.adapters.envoy import config as envoy_config
+from capstan.adapters.envoy.config import GatewaySettings
+from capstan.adapters.envoy.host import EnvoyFiles
 from capstan.domain.traffic import Arm, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import VersionName
 from capstan.errors import ConflictError, UnavailableError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from capstan.adapters.kube_client import Object
-from capstan.adapters.memory_kube import MemoryKube
+from capstan.adapters.kubernetes.client import Object
+from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.names import SYSTEM_LABEL
 from capstan.errors import ConflictError, UnavailableError
 from capstan_operator.cache import WatchedKube

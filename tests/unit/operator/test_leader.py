@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from capstan.adapters.memory_kube import MemoryKube
+from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.errors import CapstanError, UnavailableError
 from capstan_operator.leader import LeaseLock, Timing
 

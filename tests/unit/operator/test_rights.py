@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from capstan.adapters.kube_client import RESOURCES
+from capstan.adapters.kubernetes.client import RESOURCES
 from capstan_operator.cache import WATCHED
 from capstan_operator.rights import NAMESPACED, OWN, as_table, as_yaml
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from cluster.toy_versions import toy_system
 
-from capstan.adapters.kube_client import Object
-from capstan.adapters.kube_serving import DeploymentServing
-from capstan.adapters.memory_kube import MemoryKube
+from capstan.adapters.kubernetes.client import Object
+from capstan.adapters.kubernetes.serving import DeploymentServing
+from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.serving import serving_of
 from capstan.cluster.settings import ClusterSettings

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 from starlette.testclient import TestClient
 
-from capstan.adapters.alert_webhook import MAX_BODY_BYTES, WebhookReceiver
+from capstan.adapters.alertmanager.webhook import MAX_BODY_BYTES, WebhookReceiver
 from capstan_operator.web import Health, create_app
 
 ALERT = {"alerts": [{"status": "firing", "labels": {"alertname": "DriftDetected", "system": "flights"}}]}

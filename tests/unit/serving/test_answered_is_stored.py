@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from capstan.monitoring.payloads import Payload, columns_of, judge
+from capstan.recording.payloads import Payload, columns_of, judge
 from capstan.serving.app import PredictionApp
 from capstan.serving.model import Model, load
 from capstan.serving.payload_log import PayloadLog

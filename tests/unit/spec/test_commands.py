@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from capstan.cli import explain, validate
+from capstan.cli.verbs import explain, validate
 
 FLIGHTS = Path(__file__).parent / "flight_delays.yaml"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from capstan.domain import quality
+from capstan.domain.verdicts import quality
 from capstan.errors import InvalidSpecError, Mistake
 from capstan.evaluation import metrics as evaluation
 from capstan.spec import metrics, parse, rollout_rules

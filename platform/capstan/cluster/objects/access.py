@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 
-from capstan.adapters.kube_client import Object
+from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import COLLECTOR_PORT, MODEL_PORT, PART_OF, SYSTEM_LABEL, Owner, SystemNames
 from capstan.cluster.objects.artifacts import artifacts_place, storage_port
 from capstan.cluster.objects.volumes import claim

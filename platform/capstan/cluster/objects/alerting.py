@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from capstan.adapters.kube_client import Object
-from capstan.adapters.prometheus import to_yaml
+from capstan.adapters.kubernetes.client import Object
+from capstan.adapters.prometheus.server import to_yaml
 from capstan.cluster.names import SYSTEM_LABEL, Owner, SystemNames
 from capstan.cluster.settings import ClusterSettings
 from capstan.monitoring.rules import render

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from capstan.adapters.kube_client import Object
+from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import (
     AGENT_PORT,
     COLLECTOR_PORT,
@@ -89,7 +89,7 @@ def gateway(
 
 
 def config_map(names: SystemNames, owner: Owner | None) -> Object:
-    """Without data: that is written, and owned, by `capstan.adapters.envoy_fleet` under a field manager of its own.
+    """Without data: that is written, and owned, by `capstan.adapters.envoy.fleet` under a field manager of its own.
 
     Applying this never takes the data away, since it never owned any.
     """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from capstan.adapters.kube_client import Object
-from capstan.adapters.kube_serving import Artifact
+from capstan.adapters.kubernetes.client import Object
+from capstan.adapters.kubernetes.serving import Artifact
 from capstan.cluster.names import COLLECTOR_PORT, MODEL_PORT, TOKENS_MOUNT, VERSION_LABEL, Owner, SystemNames
 from capstan.cluster.objects.artifacts import artifacts_place
 from capstan.cluster.objects.pods import (

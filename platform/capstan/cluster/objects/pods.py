@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from capstan.adapters.kube_client import Object
+from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import TOKENS_MOUNT, SystemNames
 from capstan.cluster.settings import ClusterSettings, Images
 from capstan.spec.cluster import EnvironmentVariable

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from capstan.adapters.kube_client import Object
+from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import (
     COLLECTOR_PORT,
     GROUP,
@@ -199,6 +199,10 @@ def _monitor(
     return _component(names, owner, names.monitor, "monitor", MONITOR_PORT, spec, config)
 
 
+# The module that a component's container runs.
+_PROGRAM_OF = {"collector": "capstan.recording.collector.server", "monitor": "capstan.monitoring.monitor"}
+
+
 def _same_node(names: SystemNames, component: str) -> Object:
     return {
         "labelSelector": {"matchLabels": names.selector(component)},
@@ -223,7 +227,7 @@ def _python(
     **more: Any,
 ) -> Object:
     command = (
-        "python", "-m", f"capstan.monitoring.{component}", "--config", f"{CONFIG_MOUNT}/{component}.json",
+        "python", "-m", _PROGRAM_OF[component], "--config", f"{CONFIG_MOUNT}/{component}.json",
     )  # fmt: skip
     return container(
         component,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from capstan.adapters.kube_client import Object
-from capstan.adapters.kube_serving import Artifact
+from capstan.adapters.kubernetes.client import Object
+from capstan.adapters.kubernetes.serving import Artifact
 from capstan.cluster.names import MODEL_PORT, Owner, SystemNames
 from capstan.cluster.objects.model import autoscaling_metrics, model_pod
 from capstan.cluster.objects.pods import scraped

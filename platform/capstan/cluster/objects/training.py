@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from capstan.adapters.kube_client import Object
+from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import DATA_MOUNT, SECRETS_MOUNT, Owner, SystemNames
 from capstan.cluster.objects.access import policy
 from capstan.cluster.objects.artifacts import artifacts_place

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from capstan.adapters.kube_client import Object
+from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.settings import ClusterSettings
 

@@ -1,0 +1,330 @@
+"""Envoy's configuration for a traffic split, as plain data; and the split back from Envoy's own answer.
+
+Each version is one cluster (`v2`) with active health checks. Each arm is an aggregate cluster of its own
+(`arm-v2-else-v1` = [v2, v1]), so that a request that fails in the challenger is answered by the champion, and so that
+the arm's own counters say how many requests were assigned to it, whoever answered in the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from capstan.adapters.envoy import replies as envoy_replies
+from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight
+from capstan.domain.versions import VersionName
+from capstan.ports.serving import Endpoint
+
+Json = dict[str, Any]
+
+STICKY_HEADER = "x-capstan-key"
+ROLE_HEADER = "x-capstan-role"
+CHAMPION, CHALLENGER = "champion", "challenger"
+ARM_PREFIX, ELSE = "arm-", "-else-"
+COLLECTOR_CLUSTER = "collector"
+EXTENSIONS = "type.googleapis.com/envoy.extensions"
+BUFFER_FILTER = "envoy.filters.http.buffer"
+BUFFER = f"{EXTENSIONS}.filters.http.buffer.v3.Buffer"
+ROUTES_NAME = "capstan"
+ROUTES_TYPE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+CLUSTER_TYPE = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+HASH_PATTERN = "^(.*)$"
+DIFFERING = "(gateways differ)"
+"""Salt of a split that not all Envoys obey; no rollout has such a name."""
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """What the gateway needs besides the split."""
+
+    port: int = 7480
+    host: str = "127.0.0.1"
+    admin_port: int = 0
+    collector: Endpoint | None = None
+    """Where `/feedback` goes; None answers 404 there."""
+    per_try_timeout_seconds: float = 2.0
+    timeout_seconds: float = 5.0
+    max_body_bytes: int = 1_048_576
+    """Of a prediction."""
+    max_feedback_bytes: int = 10_485_760
+    """Of a body of labels: what the collector takes."""
+    concurrency: int = 1
+    """Worker threads; more cores than two are better used by the models."""
+
+
+def arm_cluster(version: VersionName, champion: VersionName) -> str:
+    """`arm-v1` for the champion, `arm-v2-else-v1` for a challenger: another fallback is another cluster."""
+    return f"{ARM_PREFIX}{version}" if version == champion else f"{ARM_PREFIX}{version}{ELSE}{champion}"
+
+
+def arm_version(cluster: str) -> VersionName:
+    return VersionName(cluster.removeprefix(ARM_PREFIX).partition(ELSE)[0])
+
+
+def clusters(
+    split: TrafficSplit | None, endpoints: Mapping[VersionName, Endpoint], settings: GatewaySettings
+) -> list[Json]:
+    """One cluster for each endpoint, one aggregate for each arm of the split, one for the collector."""
+    found = [version_cluster(name, endpoints[name]) for name in sorted(endpoints)]
+    if split is not None:
+        for arm in split.arms:
+            members = [arm.version] if arm.version == split.champion else [arm.version, split.champion]
+            found.append(_aggregate(arm_cluster(arm.version, split.champion), members))
+    if settings.collector is not None:
+        found.append(_static(COLLECTOR_CLUSTER, settings.collector))
+    return found
+
+
+def version_cluster(name: VersionName, endpoint: Endpoint) -> Json:
+    check = {
+        "timeout": "2s",
+        "interval": "1s",
+        "no_traffic_interval": "1s",
+        "unhealthy_threshold": 3,
+        "healthy_threshold": 1,
+        # A version that is not ready yet is asked often, so that a rollout does not wait for it.
+        "unhealthy_interval": "0.2s",
+        "http_health_check": {"path": "/v2/health/ready", "host": "capstan"},
+    }
+    return {**_static(name, endpoint), "health_checks": [check]}
+
+
+def _static(name: str, endpoint: Endpoint) -> Json:
+    address = {"socket_address": {"address": endpoint.host, "port_value": endpoint.port}}
+    literal = re.fullmatch(r"[0-9.]+|\[?[0-9a-fA-F:]+]?", endpoint.host) is not None
+    # Shorter than the 5 s after which the servers close an idle connection: else a request could meet the close.
+    connections = {"idle_timeout": "4s"}
+    if not literal:
+        # A Service spreads connections, not requests: a pod that was added gets none while the old ones last.
+        connections["max_connection_duration"] = "60s"
+    return {
+        "@type": CLUSTER_TYPE,
+        "name": name,
+        **({"type": "STATIC"} if literal else {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED"}),
+        "connect_timeout": "1s",
+        "circuit_breakers": _breakers(),
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": f"{EXTENSIONS}.upstreams.http.v3.HttpProtocolOptions",
+                "common_http_protocol_options": connections,
+                "explicit_http_config": {"http_protocol_options": {}},
+            }
+        },
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+    }
+
+
+def endpoint_of(cluster: Json) -> Endpoint | None:
+    """Where a cluster of `version_cluster` sends to; None of any other."""
+    try:
+        [group] = cluster["load_assignment"]["endpoints"]
+        [host] = group["lb_endpoints"]
+        address = host["endpoint"]["address"]["socket_address"]
+        return Endpoint(str(address["address"]), int(address["port_value"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _aggregate(name: str, members: Sequence[str]) -> Json:
+    return {
+        "@type": CLUSTER_TYPE,
+        "name": name,
+        "connect_timeout": "1s",
+        "lb_policy": "CLUSTER_PROVIDED",
+        "circuit_breakers": _breakers(),
+        "cluster_type": {
+            "name": "envoy.clusters.aggregate",
+            "typed_config": {
+                "@type": f"{EXTENSIONS}.clusters.aggregate.v3.ClusterConfig",
+                "clusters": list(members),
+            },
+        },
+    }
+
+
+def _breakers() -> Json:
+    # Envoy allows three retries at a time by default: with a dead challenger the others would fail.
+    bound = {"max_connections": 1024, "max_pending_requests": 8192, "max_requests": 8192, "max_retries": 8192}
+    return {"thresholds": [bound]}
+
+
+def routes(split: TrafficSplit | None, settings: GatewaySettings) -> Json:
+    """The route table; without a split every prediction is answered 503."""
+    table: list[Json] = []
+    if settings.collector is not None:
+        feedback: Json = {"cluster": COLLECTOR_CLUSTER, "timeout": "15s"}
+        limit = {"@type": f"{BUFFER}PerRoute", "buffer": {"max_request_bytes": settings.max_feedback_bytes}}
+        taken = {"typed_per_filter_config": {BUFFER_FILTER: limit}}
+        table.append({"match": {"path": "/feedback"}, "route": feedback, **taken})
+        feedback = {**feedback, "prefix_rewrite": "/feedback"}
+        table.append({"match": {"path": "/feedback/"}, "route": feedback, **taken})
+    if split is None:
+        no_version = envoy_replies.direct(503, envoy_replies.NO_VERSION)
+        table.append({"match": {"prefix": "/"}, "direct_response": no_version})
+    else:
+        action = _action(split, settings)
+        mirrored = {**action, "request_mirror_policies": [_mirror(mirror) for mirror in split.mirrors]}
+        table += [
+            {"match": {"path": "/predict"}, "route": mirrored},
+            {"match": {"path": "/predict/"}, "route": {**mirrored, "prefix_rewrite": "/predict"}},
+            {"match": {"safe_regex": {"regex": "/v2/models/[^/]+/infer"}}, "route": mirrored},
+            {"match": {"prefix": "/v2/"}, "route": action},
+            {
+                "match": {"prefix": "/"},
+                "direct_response": envoy_replies.direct(404, envoy_replies.NO_ROUTE),
+            },
+        ]
+    predictions = [
+        {
+            "name": ":path",
+            "string_match": {"safe_regex": {"regex": r"(/predict/?|/v2/models/[^/]+/infer)(\?.*)?"}},
+        },
+        {"name": ":method", "string_match": {"exact": "POST"}},
+    ]
+    host = {
+        "name": ROUTES_NAME,
+        "domains": ["*"],
+        "include_request_attempt_count": True,
+        "virtual_clusters": [{"name": "predictions", "headers": predictions}],
+        "routes": table,
+    }
+    return {"@type": ROUTES_TYPE, "name": ROUTES_NAME, "virtual_hosts": [host]}
+
+
+def _action(split: TrafficSplit, settings: GatewaySettings) -> Json:
+    arms = [
+        {
+            "name": arm_cluster(arm.version, split.champion),
+            "weight": arm.weight,
+            "request_headers_to_add": [
+                {
+                    "header": {
+                        "key": ROLE_HEADER,
+                        "value": CHAMPION if arm.version == split.champion else CHALLENGER,
+                    },
+                    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+                }
+            ],
+        }
+        for arm in split.arms
+    ]
+    rewrite = {"pattern": {"regex": HASH_PATTERN}, "substitution": f"{escape(split.salt)}/\\1"}
+    return {
+        "weighted_clusters": {"clusters": arms, "use_hash_policy": True},
+        # No second policy: a constant one would send all requests without a key to one arm.
+        "hash_policy": [{"header": {"header_name": STICKY_HEADER, "regex_rewrite": rewrite}}],
+        "host_rewrite_literal": "capstan",
+        "timeout": f"{settings.timeout_seconds:g}s",
+        "retry_policy": {
+            "retry_on": "5xx,reset,connect-failure",
+            "num_retries": 2,
+            "per_try_timeout": f"{settings.per_try_timeout_seconds:g}s",
+            "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.010s"},
+            "retry_priority": {
+                "name": "envoy.retry_priorities.previous_priorities",
+                "typed_config": {
+                    "@type": f"{EXTENSIONS}.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+                    "update_frequency": 1,
+                },
+            },
+        },
+    }
+
+
+def _mirror(mirror: Mirror) -> Json:
+    fraction = {"default_value": {"numerator": mirror.percent, "denominator": "HUNDRED"}}
+    return {"cluster": mirror.version, "runtime_fraction": fraction}
+
+
+def document(resources: Sequence[Json]) -> tuple[str, bytes]:
+    """(version, content) of a file that Envoy watches; the version is the content's own hash."""
+    content = orjson.dumps(list(resources), option=orjson.OPT_SORT_KEYS)
+    version = hashlib.sha256(content).hexdigest()[:16]
+    return version, orjson.dumps(
+        {"version_info": version, "resources": list(resources)}, option=orjson.OPT_INDENT_2
+    )
+
+
+def escape(salt: str) -> str:
+    """The salt as a literal in a substitution."""
+    return salt.replace("\\", "\\\\")
+
+
+def split_of(route_config: Json) -> TrafficSplit | None:
+    """The split that a route table as Envoy dumps it obeys; None if it answers nothing."""
+    for route in route_config["virtual_hosts"][0].get("routes", ()):
+        action = route.get("route", {})
+        if route.get("match", {}).get("path") == "/predict" and "weighted_clusters" in action:
+            return TrafficSplit(
+                arms=tuple(
+                    Arm(arm_version(arm["name"]), Weight(arm.get("weight", 0)))
+                    for arm in action["weighted_clusters"]["clusters"]
+                ),
+                mirrors=tuple(
+                    Mirror(VersionName(policy["cluster"]), Weight(_percent(policy)))
+                    for policy in action.get("request_mirror_policies", ())
+                ),
+                salt=_salt(action),
+            )
+    return None
+
+
+def _percent(policy: Json) -> int:
+    return int(
+        policy.get("runtime_fraction", {}).get("default_value", {"numerator": 100}).get("numerator", 0)
+    )
+
+
+def _salt(action: Json) -> str:
+    for policy in action.get("hash_policy", ()):
+        substitution = str(policy.get("header", {}).get("regex_rewrite", {}).get("substitution", ""))
+        return substitution.removesuffix("/\\1").replace("\\\\", "\\")
+    return ""
+
+
+def agreed(splits: Sequence[TrafficSplit | None]) -> TrafficSplit | None:
+    """The one split that all obey.
+
+    Where they differ: all their versions, since any of them may get requests, at the mean of their weights, under a
+    salt that no rollout has; so it equals no split that is wanted, and nobody takes a version of it for unused.
+    """
+    if len(set(splits)) <= 1:
+        return next(iter(splits), None)
+    weights: dict[VersionName, int] = {}
+    percents: dict[VersionName, int] = {}
+    for found in splits:
+        for arm in found.arms if found is not None else ():
+            weights[arm.version] = weights.get(arm.version, 0) + arm.weight
+        for mirror in found.mirrors if found is not None else ():
+            percents[mirror.version] = percents.get(mirror.version, 0) + mirror.percent
+    return TrafficSplit(
+        arms=tuple(Arm(name, Weight(round(sum_ / len(splits)))) for name, sum_ in weights.items()),
+        mirrors=tuple(Mirror(name, Weight(round(sum_ / len(splits)))) for name, sum_ in percents.items()),
+        salt=DIFFERING,
+    )
+
+
+def used_clusters(routes: Json) -> frozenset[str]:
+    """Clusters that a route table sends anything to."""
+    found: set[str] = set()
+    for host in routes.get("virtual_hosts", ()):
+        for route in host.get("routes", ()):
+            action = route.get("route", {})
+            found |= {arm["name"] for arm in action.get("weighted_clusters", {}).get("clusters", ())}
+            found |= {policy["cluster"] for policy in action.get("request_mirror_policies", ())}
+            found |= {action["cluster"]} if "cluster" in action else set()
+    return frozenset(found)
+
+
+def members(cluster: Json) -> frozenset[str]:
+    """Clusters that an aggregate sends requests to; none for any other."""
+    typed = cluster.get("cluster_type", {}).get("typed_config", {})
+    return frozenset(typed.get("clusters", ()))

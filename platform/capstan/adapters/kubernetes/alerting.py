@@ -1,0 +1,176 @@
+"""Brings a system's alert rules to the Prometheus of a cluster, by whichever way that Prometheus takes them.
+
+Nothing here waits: a mounted ConfigMap follows its object within a minute or two, so each look asks once, asks
+Prometheus to read again if need be, and says what is still missing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from capstan.adapters.kubernetes.client import Kube, Object
+from capstan.adapters.prometheus.query import PrometheusQuery
+from capstan.errors import CapstanError, NotFoundError, UnavailableError
+
+RELOAD_SECONDS = 5.0
+"""Between two requests to read the rules again, whichever system asks."""
+CHECK_SECONDS = 300.0
+"""How long what was seen in force is believed to be so: a Prometheus may be installed anew."""
+APPLY_AGAIN_SECONDS = 1800.0
+"""Somebody may have deleted the objects; nobody watches them."""
+KIND = "PrometheusRule"
+CONFIG_MAP_BYTES = 1_000_000
+"""The API server takes no ConfigMap above 1 MiB: some two hundred systems."""
+
+
+class Alerting(Protocol):
+    """Alert rules of one system."""
+
+    def ensure(self) -> str:
+        """Bring them there; what is still missing until they are in force, or the empty text."""
+        ...
+
+    def remove(self) -> None:
+        """Take away what does not go with the system by itself."""
+        ...
+
+
+class OperatorAlerting:
+    """By objects of the Prometheus operator, which go with the system that owns them."""
+
+    def __init__(
+        self, kube: Kube, objects: Sequence[Object], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`objects`: PrometheusRule, PodMonitor, AlertmanagerConfig."""
+        self._kube = kube
+        self._objects = list(objects)
+        self._clock = clock
+        self._applied = float("-inf")
+
+    def ensure(self) -> str:
+        """Apply them now and then; raises UnavailableError and what the API server refuses."""
+        if self._clock() - self._applied < APPLY_AGAIN_SECONDS:
+            return ""
+        missing = [str(one["kind"]) for one in self._objects if not self._kube.serves(str(one["kind"]))]
+        if KIND in missing:
+            return (
+                "no alert rules: the cluster has no PrometheusRule and the operator's settings name no ConfigMap "
+                "for rules; install charts/capstan-stack or the Prometheus operator"
+            )
+        for document in self._objects:
+            if document["kind"] not in missing:
+                self._kube.apply(document)
+        self._applied = self._clock()
+        return ""
+
+    def remove(self) -> None:
+        """Nothing: owned objects are deleted with their owner."""
+
+
+@dataclass(frozen=True)
+class RuleFile:
+    """One system's rules as a key of the ConfigMap that Prometheus mounts."""
+
+    namespace: str
+    config_map: str
+    key: str
+    content: str
+    in_force: str
+    """A query that has an answer when Prometheus evaluates just this content."""
+
+
+class RuleReloader:
+    """Asks one Prometheus to read its rules again, not oftener than is useful; many systems share it."""
+
+    def __init__(self, query: PrometheusQuery, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.query = query
+        self._clock = clock
+        self._asked = float("-inf")
+
+    def reload(self) -> None:
+        """Raises UnavailableError, also when Prometheus refuses a file."""
+        if self._clock() - self._asked < RELOAD_SECONDS:
+            return
+        self._asked = self._clock()
+        self.query.ask("POST", "/-/reload")
+
+
+class MountedAlerting:
+    """By a key in the ConfigMap that a plain Prometheus mounts."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        file: RuleFile,
+        reloader: RuleReloader,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._kube = kube
+        self._file = file
+        self._reloader = reloader
+        self._clock = clock
+        self._written = False
+        self._seen = float("-inf")
+        """When Prometheus was last seen to evaluate these rules."""
+
+    def ensure(self) -> str:
+        """Write the key where Prometheus lacks its rules, and say so until it has them.
+
+        Raises what the API server refuses; a Prometheus that is away is told, not raised.
+        """
+        if self._clock() - self._seen < CHECK_SECONDS:
+            return ""
+        try:
+            if self._reloader.query.instant(self._file.in_force):
+                self._seen = self._clock()
+                # Should they ever be gone, the key may be too.
+                self._written = False
+                return ""
+        except UnavailableError as error:
+            if not self._written:
+                self._write()
+            return f"alert rules are written, not yet in force: {error}"
+        if not self._written:
+            self._write()
+        try:
+            self._reloader.reload()
+        except UnavailableError as error:
+            return f"alert rules are written, not yet in force: {error}"
+        return "alert rules are written; Prometheus has not read them yet"
+
+    def remove(self) -> None:
+        """Take the key away; no error if it, or the ConfigMap, is not there."""
+        file = self._file
+        try:
+            # A merge patch: applied server-side, the keys of other systems would be dropped as no longer wanted.
+            self._kube.patch("ConfigMap", file.config_map, file.namespace, {"data": {file.key: None}})
+        except NotFoundError:
+            return
+        self._written, self._seen = False, float("-inf")
+        try:
+            self._reloader.reload()
+        except UnavailableError:
+            return
+
+    def _write(self) -> None:
+        file = self._file
+        found = self._kube.get("ConfigMap", file.config_map, file.namespace)
+        if found is None:
+            raise NotFoundError(
+                f"ConfigMap {file.namespace}/{file.config_map}: where the operator's settings say that rules go, there "
+                "is none; install charts/capstan-stack, or leave `rules` out where the Prometheus operator is"
+            )
+        data = found.get("data") or {}
+        if data.get(file.key) != file.content:
+            others = sum(len(key) + len(text) for key, text in data.items() if key != file.key)
+            if others + len(file.content.encode()) > CONFIG_MAP_BYTES:
+                raise CapstanError(
+                    f"ConfigMap {file.namespace}/{file.config_map} is full: {len(data)} systems have rules there; "
+                    "install the Prometheus operator and leave `rules` out of the operator's settings"
+                )
+            self._kube.patch("ConfigMap", file.config_map, file.namespace, {"data": {file.key: file.content}})
+        self._written = True

@@ -1,0 +1,49 @@
+"""Evidence about two versions from the collector's Parquet files, read by DuckDB."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from capstan.domain.verdicts.evidence import PairedEvidence
+from capstan.domain.versions import VersionName
+from capstan.recording.pairing import Pairing
+from capstan.recording.reading import PayloadReader
+from capstan.recording.served import served_with_labels
+from capstan.spec import MLSystem
+
+
+class ParquetEvidence:
+    """EvidenceSource over `systems/<system>/`; what is not flushed by the collector is not seen."""
+
+    def __init__(self, folder: Path, system: MLSystem) -> None:
+        """`folder` holds `payloads/` and `labels/`."""
+        self._reader = PayloadReader(folder)
+        self._pairing = Pairing.of(system, self._reader)
+
+    def paired(
+        self,
+        champion: VersionName,
+        challenger: VersionName,
+        *,
+        metric: str,
+        since: datetime,
+        as_of: datetime,
+    ) -> PairedEvidence:
+        """Pairs whose event time is in [since, as_of), labels with availableAt <= as_of; raises UnavailableError."""
+        return self._pairing.paired(champion, challenger, metric=metric, since=since, as_of=as_of)
+
+    def answered_with_labels(
+        self, start: datetime, end: datetime, *, as_of: datetime | None = None
+    ) -> pa.Table:
+        """What users got in [start, end), with the truth.
+
+        Columns: request_id, row, entity_id, event_time, version, prediction, no_label, label. The label is null where
+        none is known at `as_of` (None: all that is stored counts) or none will come. Raises UnavailableError.
+        """
+        return served_with_labels(self._reader, start, end, as_of=as_of)
+
+    def close(self) -> None:
+        self._reader.close()

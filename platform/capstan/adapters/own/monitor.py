@@ -1,0 +1,208 @@
+"""The monitor process as the engine and the replay see it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+from pydantic import ValidationError
+
+from capstan.domain.verdicts.evidence import PairedEvidence
+from capstan.domain.versions import Digest, VersionName
+from capstan.domain.watching import Standing
+from capstan.errors import NotFoundError, UnavailableError, UntrustedArtifactError
+from capstan.files import write_whole
+from capstan.outages import in_words
+from capstan.ports.codec import from_json
+
+PART = "the monitor"
+STANDING_SECONDS = 15.0
+"""Seconds for which an answer about the standing is trusted in a cluster; the loop asks at each pass."""
+LOCAL_STANDING_SECONDS = 1.0
+"""The same on one machine, where a replay makes hundreds of passes a second."""
+_NO_WINDOW = 10**14
+"""A generation that none is after."""
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """What an advance of the monitor's clock changed."""
+
+    generation: int
+    alerting_changed: bool
+    alerts: tuple[str, ...]
+
+
+class MonitorClient:
+    """Monitoring by a process at `address`; the target is a file, so that it outlives both sides."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        folder: Path,
+        token: str,
+        model_dir: Callable[[VersionName], Path],
+        timeout_seconds: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`folder` is `systems/<system>/monitor`; `model_dir` finds the verified model folder of a version."""
+        self.address = address
+        self._target = folder / "target.json"
+        self._model_dir = model_dir
+        self._client = httpx.Client(
+            base_url=address,
+            timeout=timeout_seconds,
+            trust_env=False,
+            headers={"authorization": f"Bearer {token}"},
+        )
+        self._standing = _KeptStanding(LOCAL_STANDING_SECONDS, clock)
+
+    def watch(self, version: VersionName, *, since: datetime) -> None:
+        """Make it the watched version; windows begin at `since` (event time). Repeating it changes nothing."""
+        document = {
+            "version": version,
+            "model_dir": str(self._model_dir(version)),
+            "since": since.astimezone(UTC).isoformat(),
+        }
+        write_whole(self._target, orjson.dumps(document))
+
+    def advance(self, now: datetime) -> Advanced:
+        """Decide all windows that closed by `now`; raises UnavailableError."""
+        document = self._ask("POST", "/advance", json={"now": now.astimezone(UTC).isoformat()})
+        return Advanced(document["generation"], document["alerting_changed"], tuple(document["alerts"]))
+
+    def windows(self, *, after: int = 0) -> list[dict[str, Any]]:
+        """Windows decided after that generation, oldest first; raises UnavailableError."""
+        windows: list[dict[str, Any]] = self._ask("GET", f"/windows?after={after}")["windows"]
+        return windows
+
+    def standing(self) -> Standing:
+        """What the monitor could judge so far, at most a second old; raises UnavailableError."""
+        return self._standing.get(lambda: self._ask("GET", f"/windows?after={_NO_WINDOW}"))
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _ask(self, method: str, path: str, **content: Any) -> Any:
+        try:
+            answer = self._client.request(method, path, **content)
+            if answer.status_code != 200:
+                raise UnavailableError(PART, f"{answer.status_code}: {answer.text[:500]}")
+            return answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise UnavailableError(PART, in_words(error, PART)) from error
+
+
+class HttpMonitor:
+    """Monitoring and EvidenceSource by a monitor that shares no file with its caller."""
+
+    def __init__(
+        self,
+        client: httpx.Client,
+        address: str,
+        *,
+        token: str,
+        bento: Callable[[VersionName], tuple[str, Digest]],
+        timeout_seconds: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`client` may be shared by many; `bento` finds tag and digest of a version, or raises NotFoundError."""
+        self.address = address
+        self._client = client
+        self._headers = {"authorization": f"Bearer {token}"}
+        self._bento = bento
+        self._timeout = timeout_seconds
+        self._standing = _KeptStanding(STANDING_SECONDS, clock)
+
+    def watch(self, version: VersionName, *, since: datetime) -> None:
+        """Make it the watched version; windows begin at `since` (event time). Repeating it changes nothing.
+
+        The monitor fetches and verifies the version's Bento first. Raises UnavailableError, NotFoundError,
+        UntrustedArtifactError; then the former version is watched on.
+        """
+        tag, digest = self._bento(version)
+        document = {"version": version, "bento_tag": tag, "digest": digest, "since": _rfc3339(since)}
+        self._ask("PUT", "/target", json=document)
+
+    def paired(
+        self,
+        champion: VersionName,
+        challenger: VersionName,
+        *,
+        metric: str,
+        since: datetime,
+        as_of: datetime,
+    ) -> PairedEvidence:
+        """Pairs whose event time is in [since, as_of), labels with availableAt <= as_of; raises UnavailableError.
+
+        What the collector has not flushed is not seen.
+        """
+        asked = {
+            "champion": champion,
+            "challenger": challenger,
+            "metric": metric,
+            "since": _rfc3339(since),
+            "as_of": _rfc3339(as_of),
+        }
+        try:
+            return from_json(PairedEvidence, self._ask("GET", "/evidence", params=asked))
+        except ValidationError as error:
+            raise UnavailableError(PART, f"evidence: {in_words(error, PART)}") from error
+
+    def windows(self, *, after: int = 0) -> list[dict[str, Any]]:
+        """Windows decided after that generation, oldest first; raises UnavailableError."""
+        windows: list[dict[str, Any]] = self._ask("GET", "/windows", params={"after": after})["windows"]
+        return windows
+
+    def standing(self) -> Standing:
+        """What the monitor could judge so far, at most a quarter of a minute old; raises UnavailableError."""
+        return self._standing.get(lambda: self._ask("GET", "/windows", params={"after": _NO_WINDOW}))
+
+    def _ask(self, method: str, path: str, **content: Any) -> Any:
+        try:
+            answer = self._client.request(
+                method, f"{self.address}{path}", headers=self._headers, timeout=self._timeout, **content
+            )
+            document = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise UnavailableError(PART, in_words(error, PART)) from error
+        if answer.status_code == 200:
+            return document
+        problem = document.get("error", {}) if isinstance(document, dict) else {}
+        if answer.status_code == 404 and problem:
+            raise NotFoundError(problem.get("rule", path))
+        if answer.status_code == 409:
+            raise UntrustedArtifactError(problem.get("rule", path))
+        raise UnavailableError(PART, f"{answer.status_code}: {answer.text[:500]}")
+
+
+class _KeptStanding:
+    """The last answer, for so long that the loop may ask at each pass."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._last: tuple[float, Standing] | None = None
+
+    def get(self, ask: Callable[[], Any]) -> Standing:
+        if self._last is None or self._clock() - self._last[0] >= self._seconds:
+            document = ask()
+            try:
+                fields = {name: document.get(name) for name in ("version", "questions")}
+                self._last = (self._clock(), from_json(Standing, fields))
+            except (ValidationError, AttributeError) as error:
+                raise UnavailableError(
+                    PART, f"speaks of its windows in another way: {error}"[:500]
+                ) from error
+        return self._last[1]
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()

@@ -1,0 +1,375 @@
+"""Seldon over Istio: one SeldonDeployment with a predictor per version, whose weights Istio obeys.
+
+Serving and traffic are one object here, so this is both ports. What shapes it, as seen of the real operator:
+
+- A Deployment that is not ready freezes the weights of all predictors, those of a rollback included. So what leaves the
+  split and is not ready is removed, not set to 0, and the VirtualService is read back before anything is said to be so.
+- A shadow of 0 % is one of 100 %. Becoming a shadow, or ceasing to be one, restarts a predictor's pods: a shadow that
+  leaves is removed.
+- Requests are drawn one by one, and a failing version is not answered for: `refusal` says no before anything runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from capstan.adapters.envoy import order as envoy_order
+from capstan.adapters.envoy.config import agreed
+from capstan.adapters.kubernetes.client import EXISTS, Kube, Object
+from capstan.adapters.kubernetes.readiness import readiness_of, refusal_of
+from capstan.adapters.kubernetes.serving import ID_LABEL, Artifact, artifact_of, pods_of, troubles
+from capstan.adapters.kubernetes.serving import VersionObjects as Versions
+from capstan.adapters.seldon.serving import KIND, predictor_service
+from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight
+from capstan.domain.versions import ModelVersion, Readiness, VersionName
+from capstan.errors import NotAllowedError, UnavailableError
+from capstan.ports.serving import Endpoint
+
+PART = "Seldon over Istio"
+SPLIT_ANNOTATION = "capstan.dev/split"
+"""The split that was asked for last: its order and its salt, which a VirtualService has no place for."""
+_LOOKS_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class SharedDeployment:
+    """What the one SeldonDeployment of a system is called and made of."""
+
+    metadata: Object
+    """With name and namespace."""
+    spec: Object
+    """All of it but the predictors."""
+    predictor: Callable[[VersionName, Artifact, bool], Object]
+    """Named like its version; the flag: as a shadow, which may log its payloads elsewhere."""
+    port: int
+    """Of a predictor's Service: the executor's, or the model's where there is none."""
+
+    @property
+    def name(self) -> str:
+        return str(self.metadata["name"])
+
+    @property
+    def namespace(self) -> str:
+        return str(self.metadata["namespace"])
+
+
+class SeldonIstio:
+    """The Serving port and the TrafficProvider of one system with `traffic.provider: Istio`."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        shared: SharedDeployment,
+        versions: Versions,
+        *,
+        sticky: bool,
+        hides_failures: bool,
+        settles_seconds: float = 20.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """sticky: users must stay on a version; hides_failures: nobody may see that a new version fails.
+
+        versions: labels of the pods of all versions. settles_seconds: how long the VirtualService is waited for.
+        """
+        self._kube = kube
+        self._shared = shared
+        self._versions = versions
+        self._sticky = sticky
+        self._hides_failures = hides_failures
+        self._settles_seconds = settles_seconds
+        self._sleep = sleep
+
+    # -- serving
+
+    def deploy(self, version: ModelVersion) -> None:
+        """Add it without traffic, or leave it alone if it is there; the first version gets all of it.
+
+        Raises UntrustedArtifactError or NotFoundError of a version whose pod refused its Bento.
+        """
+        predictors = self._predictors()
+        if version.name in predictors:
+            present = self._deployments().get(version.name)
+            refusal = refusal_of(present, self._pods().get(version.name, ())) if present is not None else None
+            if refusal is not None:
+                self.retire(version.name)
+                raise refusal
+            return
+        artifact = Artifact(version.bento_tag, version.digest)
+        alone = not any(_is_live(predictor) for predictor in predictors.values())
+        added = {**self._shared.predictor(version.name, artifact, False), "traffic": 100 if alone else 0}
+        self._put([*predictors.values(), added])
+
+    def retire(self, name: VersionName) -> None:
+        """Take its predictor away, with the last one the SeldonDeployment; no error if it is not there.
+
+        What it answered goes to the first that is left: Seldon refuses weights that do not sum to 100.
+        """
+        predictors = self._predictors()
+        gone = predictors.pop(name, None)
+        if gone is None:
+            return
+        left = next((other for other, found in predictors.items() if _is_live(found)), None)
+        if left is not None:
+            freed = gone.get("traffic", 0) if _is_live(gone) else 0
+            if freed:
+                share = predictors[left].get("traffic", 0) + freed
+                predictors[left] = {**predictors[left], "traffic": share}
+            self._put(list(predictors.values()))
+        else:
+            self._kube.delete(KIND, self._shared.name, self._shared.namespace)
+
+    def readiness(self) -> Mapping[VersionName, Readiness]:
+        """Every version that has a predictor, as its Deployment and pods say; Seldon's own state may be an old one."""
+        deployments, pods = self._deployments(), self._pods()
+        return {
+            name: readiness_of(deployments[name], pods.get(name, ()))
+            if name in deployments
+            else Readiness.STARTING
+            for name in self._predictors()
+        }
+
+    def endpoint(self, name: VersionName) -> Endpoint | None:
+        """Its predictor's Service."""
+        if name not in self._predictors():
+            return None
+        service = predictor_service(self._shared.name, name)
+        return Endpoint(f"{service}.{self._shared.namespace}.svc", self._shared.port)
+
+    def troubles(self) -> Mapping[VersionName, str]:
+        """What is in the way of versions that do not start."""
+        return troubles(self._deployments(), self._pods())
+
+    def settle(self) -> None:
+        """Bring every version that runs to what the file asks for now; to be called when the file has changed."""
+        predictors = self._predictors()
+        if not predictors:
+            return
+        rendered = [
+            {
+                **self._rendered(predictor, shadow=not _is_live(predictor)),
+                "traffic": predictor.get("traffic", 0),
+            }
+            for predictor in predictors.values()
+        ]
+        if rendered != list(predictors.values()):
+            self._put(rendered)
+
+    # -- traffic
+
+    def refusal(self, split: TrafficSplit) -> str | None:
+        """Why Istio can't do the split; None if it can."""
+        answering = [arm for arm in split.arms if arm.weight > 0]
+        if (impossible := envoy_order.refusal(split)) is not None:
+            return impossible
+        if len(split.mirrors) > 1:
+            return (
+                f"Seldon has one shadow at a time, not {len(split.mirrors)}; drop one, or use provider Envoy"
+            )
+        if any(mirror.percent == 0 for mirror in split.mirrors):
+            return "Seldon takes a shadow of 0 % for one of 100 %; write at least 1 %"
+        if len(answering) > 1 and self._sticky:
+            return (
+                "Istio draws every request anew and cannot keep users on a version, as data.keys.stickyBy asks; "
+                "drop stickyBy, or use serving.traffic.provider Envoy"
+            )
+        if len(answering) > 1 and self._hides_failures:
+            return (
+                "Istio cannot answer for a version that fails: up to its share of the requests would. To accept "
+                "that, write serving.traffic.failures Bounded; to hide them, use provider Envoy"
+            )
+        return None
+
+    def apply(self, split: TrafficSplit, endpoints: Mapping[VersionName, Endpoint]) -> None:
+        """Set weights and shadow, and wait until the VirtualService says so; applying what is so changes nothing.
+
+        Raises NotAllowedError for a split that `refusal` explains; UnavailableError when a version that is to get its
+        first requests is not ready, or when Seldon does not follow in time: it may still do so later.
+        """
+        del endpoints
+        if (refused := self.refusal(split)) is not None:
+            raise NotAllowedError(f"{PART} cannot do this split: {refused}")
+        if self.read_back() == split:
+            return
+        predictors, readiness = self._predictors(), self.readiness()
+        answering = _answering(predictors)
+        for name in sorted(split.versions - answering):
+            if readiness.get(name) is not Readiness.READY:
+                raise UnavailableError(PART, f"{name} is not ready; nothing was routed")
+        if missing := sorted(split.versions - predictors.keys()):
+            raise UnavailableError(PART, f"{', '.join(missing)} has no predictor")
+        deployments = self._deployments()
+        kept = [
+            {**predictor, "traffic": 0}
+            for name, predictor in predictors.items()
+            if name not in split.versions and _is_live(predictor) and _is_settled(deployments.get(name))
+        ]
+        live = [
+            {**self._turned(predictors[arm.version], shadow=False), "traffic": int(arm.weight)}
+            for arm in split.arms
+        ]
+        shadows = [
+            {**self._turned(predictors[mirror.version], shadow=True), "traffic": int(mirror.percent)}
+            for mirror in split.mirrors
+        ]
+        self._put([*live, *kept, *shadows], split)
+        self._await(split)
+
+    def read_back(self) -> TrafficSplit | None:
+        """The split in force: what the VirtualService says, if the SeldonDeployment asks for no other.
+
+        Where they differ, a change waits for pods to be ready: then the split equals none that was wanted.
+        """
+        wanted, obeyed = self._get(), self._virtual_service()
+        if wanted is None or obeyed is None:
+            return None
+        found = agreed([*(_of_rule(rule) for rule in _rules(obeyed)), _of_predictors(wanted)])
+        text = wanted["metadata"].get("annotations", {}).get(SPLIT_ANNOTATION)
+        asked = _read(text) if text else None
+        return asked if asked is not None and _bare(asked) == found else found
+
+    # -- the objects
+
+    def _turned(self, predictor: Object, *, shadow: bool) -> Object:
+        """As it is, so that its pods stay, unless it becomes a shadow or ceases to be one."""
+        return predictor if _is_live(predictor) is not shadow else self._rendered(predictor, shadow=shadow)
+
+    def _rendered(self, predictor: Object, *, shadow: bool) -> Object:
+        artifact = artifact_of(predictor["componentSpecs"][0])
+        made = self._shared.predictor(VersionName(predictor["name"]), artifact, shadow)
+        return {**made, "shadow": True} if shadow else made
+
+    def _await(self, split: TrafficSplit) -> None:
+        waited = 0.0
+        while (found := self.read_back()) != split:
+            if waited >= self._settles_seconds:
+                unready = sorted(n for n, state in self.readiness().items() if state is not Readiness.READY)
+                why = f"{', '.join(unready)} not ready" if unready else f"it obeys {found}"
+                raise UnavailableError(PART, f"the VirtualService does not follow yet: {why}")
+            self._sleep(_LOOKS_SECONDS)
+            waited += _LOOKS_SECONDS
+
+    def _put(self, predictors: Sequence[Object], split: TrafficSplit | None = None) -> None:
+        found = self._get()
+        before = found["metadata"].get("annotations", {}).get(SPLIT_ANNOTATION) if found is not None else None
+        text = _written(split) if split is not None else before
+        annotations = {
+            **self._shared.metadata.get("annotations", {}),
+            **({SPLIT_ANNOTATION: text} if text is not None else {}),
+        }
+        self._kube.apply(
+            {
+                "apiVersion": "machinelearning.seldon.io/v1",
+                "kind": KIND,
+                "metadata": {**self._shared.metadata, "annotations": annotations},
+                "spec": {**self._shared.spec, "predictors": list(predictors)},
+            }
+        )
+
+    def _get(self) -> Object | None:
+        found = self._kube.get(KIND, self._shared.name, self._shared.namespace)
+        return None if found is None or found["metadata"].get("deletionTimestamp") else found
+
+    def _virtual_service(self) -> Object | None:
+        return self._kube.get("VirtualService", self._shared.name, self._shared.namespace)
+
+    def _predictors(self) -> dict[VersionName, Object]:
+        found = self._get()
+        predictors = found["spec"]["predictors"] if found is not None else ()
+        return {VersionName(predictor["name"]): predictor for predictor in predictors}
+
+    def _deployments(self) -> Mapping[VersionName, Object]:
+        labels = {**self._versions.labels, ID_LABEL: EXISTS}
+        wanted = self._get()
+        uid = wanted["metadata"].get("uid") if wanted is not None else None
+        return {
+            self._versions.version(found): found
+            for found in self._kube.list("Deployment", self._shared.namespace, labels=labels)
+            if any(owner.get("uid") == uid for owner in found["metadata"].get("ownerReferences", ()))
+        }
+
+    def _pods(self) -> Mapping[VersionName, list[Object]]:
+        return pods_of(self._kube, self._versions, seldon=True)
+
+
+def _is_live(predictor: Object) -> bool:
+    return not predictor.get("shadow", False)
+
+
+def _is_settled(deployment: Object | None) -> bool:
+    """Whether it holds nothing up: all of its pods are the newest and available, which is more than being ready."""
+    if deployment is None:
+        return False
+    status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
+    return (
+        status.get("observedGeneration") == deployment["metadata"].get("generation")
+        and status.get("updatedReplicas", 0) == status.get("availableReplicas", 0) == wanted
+        and not status.get("unavailableReplicas", 0)
+    )
+
+
+def _answering(predictors: Mapping[VersionName, Object]) -> frozenset[VersionName]:
+    """Versions that get requests or copies of them already."""
+    return frozenset(name for name, predictor in predictors.items() if predictor.get("traffic", 0) > 0)
+
+
+def _of_predictors(wanted: Object) -> TrafficSplit:
+    predictors = wanted["spec"]["predictors"]
+    live = [(each["name"], each.get("traffic", 0)) for each in predictors if _is_live(each)]
+    shadows = [(each["name"], each.get("traffic") or 100) for each in predictors if not _is_live(each)]
+    return _split(live, shadows)
+
+
+def _rules(virtual_service: Object) -> Sequence[Object]:
+    """Of HTTP and of gRPC."""
+    return [rule for rule in virtual_service["spec"].get("http", ()) if rule.get("route")]
+
+
+def _of_rule(rule: Object) -> TrafficSplit:
+    route = rule["route"]
+    whole = 100 if len(route) == 1 else 0
+    live = [(each["destination"]["subset"], each.get("weight") or whole) for each in route]
+    mirror, percent = rule.get("mirror"), rule.get("mirrorPercentage", {}).get("value", 100)
+    return _split(live, [(mirror["subset"], round(percent))] if mirror else [])
+
+
+def _split(live: Sequence[tuple[str, int]], shadows: Sequence[tuple[str, int]]) -> TrafficSplit:
+    """Without what gets nothing, in one order: so that equal splits are equal."""
+    return TrafficSplit(
+        arms=tuple(Arm(VersionName(name), Weight(weight)) for name, weight in sorted(live) if weight > 0),
+        mirrors=tuple(Mirror(VersionName(name), Weight(percent)) for name, percent in sorted(shadows)),
+    )
+
+
+def _bare(split: TrafficSplit) -> TrafficSplit:
+    return _split(
+        [(arm.version, arm.weight) for arm in split.arms],
+        [(mirror.version, mirror.percent) for mirror in split.mirrors],
+    )
+
+
+def _written(split: TrafficSplit) -> str:
+    return orjson.dumps(
+        {
+            "arms": [[arm.version, arm.weight] for arm in split.arms],
+            "mirrors": [[mirror.version, mirror.percent] for mirror in split.mirrors],
+            "salt": split.salt,
+        }
+    ).decode()
+
+
+def _read(text: str) -> TrafficSplit | None:
+    """None of what somebody else wrote there."""
+    try:
+        found: Any = orjson.loads(text)
+        return TrafficSplit(
+            arms=tuple(Arm(VersionName(name), Weight(weight)) for name, weight in found["arms"]),
+            mirrors=tuple(Mirror(VersionName(name), Weight(percent)) for name, percent in found["mirrors"]),
+            salt=str(found["salt"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,115 @@
+"""What runs around a stored system: its processes or pods, its addresses and counters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from capstan.cli.place import Cluster, Machine
+from capstan.cli.stored_system import Stored, read_json, replayed_to
+from capstan.errors import NotAllowedError
+
+if TYPE_CHECKING:
+    from capstan.embedded.layout import StateDir
+    from capstan.ports.store import Event
+
+_COUNTERS = ("answered", "stored", "lost", "duplicates", "labels", "no_labels")
+
+
+@dataclass(frozen=True)
+class Around:
+    """One look at what is not in the store."""
+
+    runner: int | str | None
+    """Process id of the supervisor, or the operator that acts; None: nothing runs."""
+    replayed_to: datetime | None = None
+    """Where the system's clock stands after a replay; None: it is real time."""
+    page: str | None = None
+    """With its token, so that one click opens it; None while no page is served."""
+    gateway: str | None = None
+    processes: list[dict[str, Any]] = field(default_factory=list)
+    """Name, and `pid` or, of a pod, `state`."""
+    counters: dict[str, int] | None = None
+    """None: nothing runs, or the collector does not answer."""
+
+
+def around(stored: Stored, events: list[tuple[int, Event]]) -> Around:
+    """Everything that processes or pods say."""
+    if isinstance(stored.place, Cluster):
+        return _in_cluster(stored.place, stored)
+    return _here(stored.place, events)
+
+
+def _here(place: Machine, events: list[tuple[int, Event]]) -> Around:
+    state, holder = place.state, place.runner()
+    addresses: Mapping[str, str] = (read_json(state.addresses) or {}) if holder else {}
+    return Around(
+        runner=holder,
+        replayed_to=replayed_to(state, events),
+        page=f"{addresses['page']}/?token={state.token('page')}" if "page" in addresses else None,
+        gateway=addresses.get("gateway"),
+        processes=_processes(state),
+        counters=_counters(state) if holder else None,
+    )
+
+
+def _processes(state: StateDir) -> list[dict[str, Any]]:
+    from capstan.adapters.processes.table import found
+
+    return [
+        {"name": process.name, "pid": process.pid}
+        for process in sorted(found(state.processes), key=lambda process: process.name)
+    ]
+
+
+def _counters(state: StateDir) -> dict[str, int] | None:
+    import httpx
+
+    ports = read_json(state.processes / "ports.json") or {}
+    if "collector" not in ports:
+        return None
+    try:
+        stats = httpx.get(f"http://127.0.0.1:{ports['collector']}/stats", timeout=2).raise_for_status().json()
+    except (httpx.HTTPError, ValueError):
+        return None
+    return {name: int(stats[name]) for name in _COUNTERS if name in stats}
+
+
+def _in_cluster(place: Cluster, stored: Stored) -> Around:
+    from capstan.cluster.names import SystemNames
+
+    names = SystemNames(place.namespace, stored.name)
+    return Around(
+        runner=place.runner(),
+        gateway=f"http://{names.host(names.gateway)}",
+        processes=[{"name": pod["metadata"]["name"], "state": pod_state(pod)} for pod in pods(place, stored)],
+    )
+
+
+def pods(place: Cluster, stored: Stored) -> list[dict[str, Any]]:
+    """All pods of the system by name; none where they may not be seen."""
+    from capstan.cluster.names import SYSTEM_LABEL
+
+    try:
+        found = place.kube.list("Pod", place.namespace, labels={SYSTEM_LABEL: stored.name})
+    except NotAllowedError:
+        return []
+    return sorted(found, key=lambda pod: str(pod["metadata"]["name"]))
+
+
+def pod_state(pod: Mapping[str, Any]) -> str:
+    """As `kubectl get pods` would say it, in short."""
+    status = pod.get("status") or {}
+    if "deletionTimestamp" in pod["metadata"]:
+        return "Terminating"
+    containers = status.get("containerStatuses") or ()
+    for container in containers:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason"):
+            return str(waiting["reason"])
+    phase = str(status.get("phase", "Unknown"))
+    if phase != "Running":
+        return phase
+    return "Ready" if containers and all(one.get("ready") for one in containers) else "NotReady"

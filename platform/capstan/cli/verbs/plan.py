@@ -1,0 +1,376 @@
+"""`capstan plan`: what a file would change, before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from capstan.cli.console import DEFAULT_STATE, File, Json, State, honest_errors, out, print_json
+from capstan.cli.place import Cluster, Context, Namespace, Place, place_for
+from capstan.cli.stored_system import Stored, open_system, read_json
+from capstan.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from capstan.domain.verdicts.feasibility import LossHistory
+    from capstan.domain.verdicts.quality import QualityRule
+    from capstan.engine.changes import Change
+    from capstan.spec import MLSystem
+
+app = typer.Typer()
+
+CHANGES = 2
+"""Exit code when something would change."""
+
+
+@app.command(epilog="Example: capstan plan examples/flight-delays/system.yaml")
+def plan(
+    file: File,
+    state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
+    json: Json = False,
+) -> None:
+    """Show what `capstan up FILE` would change, what follows, and how long a verdict will take.
+
+    Exit code 0: nothing changes; 2: something does; 1: the file is wrong.
+    """
+    with honest_errors(json):
+        from capstan.engine.policies import system_policy
+        from capstan.spec import load
+
+        system = load(file)
+        system_policy(system)
+        place = place_for(system, state, context, namespace)
+        if not isinstance(place, Cluster):
+            from capstan.embedded.refusals import require_one_machine
+
+            require_one_machine(system)
+        planned = _planned(system, place)
+        if not isinstance(place, Cluster):
+            watched, split = _data_planned(system, place.state.root / "secrets")
+            planned = replace(planned, watched=watched, split=split)
+    if json:
+        print_json(asdict(planned))
+    else:
+        _print(planned)
+    if planned.is_new or planned.changes:
+        raise typer.Exit(CHANGES)
+
+
+@dataclass(frozen=True)
+class VerdictTime:
+    """How long one analysis of one step takes."""
+
+    step: int
+    analysis: str
+    decide: str
+    median: str | None
+    """If every label comes at once; None: it cannot be said, or never."""
+    late: str | None
+    """After so long four rollouts in five have passed."""
+    label_delay: str
+    """What labels that come as late as they may add to each time."""
+    deadline: str | None
+    problem: str | None
+    """Why the deadline cannot be met; None: it can, or there is none."""
+    basis: str
+    """What the times are computed from."""
+
+
+@dataclass(frozen=True)
+class WatchPlanned:
+    """How often the monitor could judge a window, by the rows that are there."""
+
+    windows: int | None
+    """Whole windows in the data; None: the data could not be read."""
+    judged: int | None
+    """Of them with at least `monitoring.window.minRows` rows."""
+    message: str
+    problem: str | None
+    """What would go unseen, and what to write; None: nearly all windows could be judged."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    system: str
+    is_new: bool
+    running: int | str | None
+    changes: list[Change]
+    consequences: list[str]
+    verdicts: list[VerdictTime]
+    watched: WatchPlanned | None = None
+    """None: the data is in a cluster."""
+    split: tuple[str, ...] = ()
+    """What `data.split` does to the rows that are there and should be known; empty where they cannot be read."""
+
+
+def _planned(system: MLSystem, place: Place) -> Planned:
+    name = system.metadata.name
+    try:
+        with open_system(place, name) as stored:
+            changes, follows = _against(stored, system)
+            times = _verdict_times(system, _histories(stored, system))
+            return Planned(name, False, place.runner(), changes, follows, times)
+    except NotFoundError:
+        if isinstance(place, Cluster):
+            place.require_capstan()
+        follows = [
+            "a first model is trained, packaged and served; there is no champion to protect, so no step is taken",
+            f"objects in {place}; `capstan render FILE` prints them"
+            if isinstance(place, Cluster)
+            else "page 127.0.0.1:7411 and gateway 127.0.0.1:7480, unless --page-port and --gateway-port say otherwise",
+        ]
+        return Planned(name, True, None, [], follows, _verdict_times(system, {}))
+
+
+def _data_planned(system: MLSystem, secrets: Path) -> tuple[WatchPlanned, tuple[str, ...]]:
+    """What the file's own rows say; a table that cannot be read is told and stops nothing here."""
+    from capstan.data import extract, part_cases
+    from capstan.errors import CapstanError
+
+    try:
+        table = extract(system, as_of=None, labels_as_of=None, secrets=secrets)
+    except CapstanError as error:
+        return WatchPlanned(None, None, f"the data cannot be read: {error}", None), ()
+    watched = _watch_planned(system, table)
+    try:
+        return watched, part_cases(table, system, as_of=datetime.now(UTC)).warnings
+    except CapstanError as error:
+        return watched, (str(error),)
+
+
+def _watch_planned(system: MLSystem, table: pa.Table) -> WatchPlanned:
+    from capstan.monitoring.prospects import ENOUGH, prospect
+
+    window = system.spec.monitoring.window
+    times = table[system.spec.data.keys.time].to_numpy()
+    found = prospect(times, window.duration, window.min_rows)
+    length = _days(window.duration)
+    if not found.windows:
+        message = f"the data is shorter than one window of {length}"
+        return WatchPlanned(0, 0, message, None)
+    message = (
+        f"{found.judged} of {found.windows} windows of {length} have at least {window.min_rows:,} rows; "
+        f"the one in the middle has {found.rows:,}"
+    )
+    if found.judged >= ENOUGH * found.windows:
+        return WatchPlanned(found.windows, found.judged, message, None)
+    ways = []
+    if found.between is not None:
+        ways.append(f"duration: {_written(found.between[0])}, minRows: {found.between[1]}")
+    if found.longer is not None:
+        ways.append(f"duration: {_written(found.longer)}")
+    if found.fewer is not None:
+        ways.append(f"minRows: {found.fewer}")
+    way = " or ".join(f"`monitoring: {{window: {{{one}}}}}`" for one in ways)
+    out_of = (
+        f"write {way}"
+        if ways
+        else "more rows are needed, or a minRows below 100, with which only coarse drift shows"
+    )
+    problem = f"drift and quality would go unseen in the other {found.windows - found.judged}; {out_of}"
+    return WatchPlanned(found.windows, found.judged, message, problem)
+
+
+def _written(duration: timedelta) -> str:
+    """As the file writes it."""
+    day, hour = timedelta(days=1), timedelta(hours=1)
+    if not duration % day:
+        return f"{duration // day}d"
+    return f"{duration // hour}h" if not duration % hour else f"{duration // timedelta(minutes=1)}m"
+
+
+def _histories(stored: Stored, system: MLSystem) -> Mapping[str, LossHistory]:
+    """By metric; none in a cluster, where the record is on a volume of the system's own."""
+    from capstan.embedded.history import stored_histories
+
+    if isinstance(stored.place, Cluster):
+        return {}
+    return stored_histories(system, stored.place.state, stored.store)
+
+
+def _against(stored: Stored, system: MLSystem) -> tuple[list[Change], list[str]]:
+    from capstan.domain.rollout import RolloutState
+    from capstan.engine.changes import compare, consequences
+    from capstan.engine.policies import document_of
+    from capstan.engine.records import rollout_state
+    from capstan.ports.store import Kind
+    from capstan.spec import parse
+
+    old = parse(document_of(stored.record), base_dir=system.base_dir)
+    changes = compare(old, system)
+    state = stored.system_state
+    rollout: RolloutState | None = None
+    if state.rollout is not None:
+        record = stored.store.get(Kind.ROLLOUT, state.rollout.name)
+        rollout = rollout_state(record) if record else None
+    follows = consequences(old, system, changes, state=state, rollout=rollout)
+    if changes and stored.place.runner() and _is_live(stored):
+        who = "operator" if isinstance(stored.place, Cluster) else "running supervisor"
+        follows.append(f"the {who} takes it over without a restart of any serving process")
+    return changes, follows
+
+
+def _is_live(stored: Stored) -> bool:
+    """False where a replay runs."""
+    return isinstance(stored.place, Cluster) or read_json(stored.place.state.live) is not None
+
+
+def _verdict_times(system: MLSystem, histories: Mapping[str, LossHistory]) -> list[VerdictTime]:
+    from capstan.domain.rollout import PauseStep
+    from capstan.engine.policies import rollout_policy
+
+    policy = rollout_policy(system)
+    delay = system.spec.data.label.maximum_delay
+    times = []
+    for index, step in enumerate(policy.steps):
+        if isinstance(step, PauseStep):
+            continue
+        for name in step.analyses:
+            rule = policy.rule_for(name, step)
+            times.append(_verdict_time(index, name, rule, histories.get(rule.metric), step.deadline, delay))
+    return times
+
+
+def _verdict_time(
+    step: int,
+    analysis: str,
+    rule: QualityRule,
+    history: LossHistory | None,
+    deadline: timedelta | None,
+    delay: timedelta,
+) -> VerdictTime:
+    from capstan.domain.rollout import BLOCK, blocks_span
+    from capstan.domain.verdicts.feasibility import infeasible_deadline, time_to_verdict
+
+    given = _days(deadline)
+    if history is None:
+        least = blocks_span(rule.least_blocks, delay)
+        basis = (
+            f"no paired predictions are stored yet: at least {rule.least_blocks} closed days; "
+            "how much more, the first rollout will show (`capstan power` simulates it)"
+        )
+        problem = None
+        if deadline is not None and least.soonest > deadline:
+            problem = f"at least {_days(least.soonest)} are needed"
+        elif deadline is not None and least.latest > deadline:
+            problem = _late_labels(least.latest)
+        # UnlessWorse passes as soon as its minimum of evidence is in.
+        soonest = _days(least.soonest) if rule.decide.value == "UnlessWorse" else None
+        return VerdictTime(
+            step, analysis, rule.decide.value, soonest, None, _days(delay) or "", given, problem, basis
+        )
+    expected = time_to_verdict(rule, history)
+    problem = (
+        infeasible_deadline(rule, history, deadline=deadline, block=BLOCK) if deadline is not None else None
+    )
+    if problem is None and deadline is not None and expected.median_blocks is not None:
+        latest = blocks_span(expected.median_blocks, delay).latest
+        problem = _late_labels(latest) if latest > deadline else None
+
+    def span(blocks: int | None) -> str | None:
+        return None if blocks is None else _days(blocks_span(blocks, delay).soonest)
+
+    basis = (
+        f"{history.blocks} days of stored pairs, {history.labels_per_block:,.0f} labels a day, spread of a day "
+        f"{history.spread:.3g} per request; equal models assumed"
+    )
+    return VerdictTime(
+        step,
+        analysis,
+        rule.decide.value,
+        span(expected.median_blocks),
+        span(expected.late_blocks),
+        _days(delay) or "",
+        given,
+        problem,
+        basis,
+    )
+
+
+def _late_labels(latest: timedelta) -> str:
+    return (
+        f"labels that come as late as data.label.maximumDelay allows make it {_days(latest)}; "
+        "write a longer deadline, or a shorter maximumDelay if no label takes so long"
+    )
+
+
+def _days(duration: timedelta | None) -> str | None:
+    if duration is None:
+        return None
+    days = duration / timedelta(days=1)
+    return f"{days:g} days" if days != 1 else "1 day"
+
+
+def _print(planned: Planned) -> None:
+    from rich.markup import escape
+
+    who = "operator" if isinstance(planned.running, str) else "process"
+    where = f", {who} {planned.running} runs it" if planned.running else ", nothing runs"
+    if planned.is_new:
+        out.print(f"[bold]{planned.system}[/bold]: would be created")
+    elif not planned.changes:
+        out.print(f"[bold]{planned.system}[/bold]: no changes{where}")
+    else:
+        count = len(planned.changes)
+        out.print(f"[bold]{planned.system}[/bold]: {count} change{'s' if count > 1 else ''}{where}")
+    for change in planned.changes:
+        out.print(f"  {_line(change)}", soft_wrap=True)
+    if planned.consequences:
+        out.print("what follows")
+        for text in planned.consequences:
+            out.print(f"  {escape(text)}", soft_wrap=True)
+    for verdict in planned.verdicts:
+        out.print(f"time to a verdict, step {verdict.step + 1}, {verdict.analysis} ({verdict.decide})")
+        times = f"{verdict.median or 'not known'} in the median" if verdict.basis[:2] != "no" else ""
+        if verdict.late:
+            times += f", {verdict.late} in four of five rollouts"
+        elif not times:
+            times = f"{verdict.median} at the soonest" if verdict.median else "not known"
+        if verdict.median or verdict.late:
+            times += f", and up to {verdict.label_delay} more if labels come late"
+        given = f"; deadline {verdict.deadline}" if verdict.deadline else "; no deadline"
+        out.print(f"  {times}{given}", soft_wrap=True)
+        out.print(f"  [dim]{escape(verdict.basis)}[/dim]", soft_wrap=True)
+        if verdict.problem:
+            out.print(f"  [yellow]warning[/yellow] {escape(verdict.problem)}", soft_wrap=True)
+    if planned.split:
+        out.print("what is learnt from")
+    for warning in planned.split:
+        out.print(f"  [yellow]warning[/yellow] {escape(warning)}", soft_wrap=True)
+    if planned.watched is not None:
+        _print_watched(planned.watched)
+
+
+def _print_watched(watched: WatchPlanned) -> None:
+    from rich.markup import escape
+
+    out.print("what can be watched")
+    out.print(f"  {escape(watched.message)}", soft_wrap=True)
+    if watched.problem:
+        out.print(f"  [yellow]warning[/yellow] {escape(watched.problem)}", soft_wrap=True)
+
+
+def _line(change: Change) -> str:
+    from rich.markup import escape
+
+    path = escape(change.path)
+    if change.old is None:
+        return f"[green]+ {path}: {escape(_value(change.new))}[/green]"
+    if change.new is None:
+        return f"[red]- {path}: {escape(_value(change.old))}[/red]"
+    return f"[yellow]~ {path}: {escape(_value(change.old))} -> {escape(_value(change.new))}[/yellow]"
+
+
+def _value(value: Any) -> str:
+    import orjson
+
+    return value if isinstance(value, str) else orjson.dumps(value).decode()

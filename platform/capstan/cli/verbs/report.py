@@ -1,0 +1,145 @@
+"""`capstan report`: the table of the last replay, month by month."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
+from capstan.cli.place import Cluster, Context, Namespace, place_of
+from capstan.cli.stored_system import Stored, open_system
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: capstan report flight-delays --json")
+def report(
+    system: Annotated[
+        str | None, typer.Argument(help="Name of the system; default: the only one there is.")
+    ] = None,
+    state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
+    json: Json = False,
+) -> None:
+    """Show the report of the last replay; in a cluster, where nothing is replayed, what the loop has decided."""
+    with honest_errors(json):
+        place = place_of(state, context, namespace)
+        if isinstance(place, Cluster):
+            with open_system(place, system) as stored:
+                _decided(stored, json)
+            return
+        from capstan.domain.versions import SystemName
+        from capstan.embedded.layout import StateDir
+        from capstan.errors import NotFoundError
+
+        folder = StateDir(state).root / "reports"
+        found = (
+            sorted(folder.glob("*.json")) if system is None else [StateDir(state).report(SystemName(system))]
+        )
+        if len(found) != 1 or not found[0].exists():
+            names = ", ".join(file.stem for file in found) or "none"
+            raise NotFoundError(
+                f"{folder}: reports there: {names}; `capstan demo FILE` makes one, then name it"
+            )
+        document = orjson.loads(found[0].read_bytes())
+    if json:
+        print_json(document)
+    else:
+        print_report(document)
+
+
+def _decided(stored: Stored, json: bool) -> None:
+    """Counts and decisions since the system began."""
+    from dataclasses import asdict
+
+    from capstan.engine.story import count, decisions
+
+    counts = asdict(count(event for _, event in stored.events()))
+    told = decisions(stored.store, stored.name)
+    if json:
+        print_json({"system": stored.name, **counts, "decisions": [asdict(one) for one in told]})
+        return
+    for one in told:
+        out.print(f"[dim]{local(one.at)}[/dim] {one.reason} {escape(one.message)}", soft_wrap=True)
+    out.print(", ".join(f"{number} {what}" for what, number in counts.items()))
+
+
+def print_report(document: Mapping[str, Any]) -> None:
+    """The months, then the totals."""
+    table = Table(
+        title=f"{document['system']}: managed against the static first model",
+        box=SIMPLE_HEAD,
+        collapse_padding=True,
+    )
+    # Two-line headings keep the table within 80 columns.
+    for heading in (
+        "month",
+        "rows",
+        "AUC\nstatic",
+        "\nmanaged",
+        "ROC-AUC gain\n[95 % interval]",
+        "log loss\nstatic",
+        "\nmanaged",
+    ):
+        table.add_column(heading, justify="left" if heading == "month" else "right", no_wrap=True)
+    for month, row in {**document["months"], "all": document["overall"]}.items():
+        table.add_row(
+            month,
+            f"{row['rows']:,}",
+            _number(row["auc_static"]),
+            _number(row["auc_managed"]),
+            _gain(row["auc_gain"], row["auc_gain_interval"]),
+            _number(row["log_loss_static"]),
+            _number(row["log_loss_managed"]),
+            end_section=month == list(document["months"])[-1] if document["months"] else False,
+        )
+    out.print(table)
+    out.print(
+        f"{document['requests']:,} requests, {document['failed_requests']:,} failed; "
+        f"{document['payloads_stored']:,} payloads stored, {document['payloads_lost']:,} lost, "
+        f"{document['payloads_unaccounted']:,} unaccounted for"
+    )
+    measured, required = document["latency_p99_seconds"], document["latency_p99_required_seconds"]
+    if measured is not None:
+        asked = (
+            f" (required {required * 1000:g} ms; a replay does not judge it)" if required is not None else ""
+        )
+        out.print(f"99 of 100 answers within {measured * 1000:.0f} ms{asked}")
+    out.print(windows_in_words(document["windows"]), soft_wrap=True)
+    counts = (
+        f"{document[f'{what}s']} {what}{'' if document[f'{what}s'] == 1 else 's'}"
+        for what in ("alert", "retraining", "promotion", "rollback")
+    )
+    out.print(f"{', '.join(counts)} in {document['seconds']:.0f} s")
+
+
+def windows_in_words(windows: Mapping[str, Any]) -> str:
+    """How much of the time was watched: what was not judged is not calm."""
+    closed = windows["closed"]
+    if not closed:
+        return "no window closed: nothing is known about drift"
+    told = []
+    for question, judged in windows["judged"].items():
+        reasons = windows["reasons"][question]
+        why = f" ({', '.join(f'{name} {count}' for name, count in reasons.items())})" if reasons else ""
+        told.append(f"{question} judged in {judged}{why}")
+    text = f"{closed} windows: {', '.join(told)}"
+    blind = [question for question, judged in windows["judged"].items() if not judged]
+    return f"{text}; nothing is known about {' and '.join(blind)}" if blind else text
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _gain(value: float | None, interval: tuple[float, float] | None) -> str:
+    if value is None or interval is None:
+        return "-"
+    return f"{value:+.3f} [{interval[0]:+.3f}, {interval[1]:+.3f}]"

@@ -1,0 +1,316 @@
+"""`capstan up` and `capstan down`: run a system live on this machine, and stop it without leaving anything behind."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from capstan.cli.console import (
+    DEFAULT_STATE,
+    File,
+    Json,
+    Narrator,
+    State,
+    err,
+    honest_errors,
+    out,
+    print_json,
+)
+from capstan.cli.interrupt import Interrupt
+from capstan.cli.place import Cluster, Context, Machine, Namespace, place_for, place_of
+from capstan.cli.stored_system import SystemOption, open_store, open_system
+from capstan.errors import CapstanError, NotAllowedError
+
+if TYPE_CHECKING:
+    from capstan.embedded.layout import StateDir
+    from capstan.embedded.wiring import LocalSystem
+    from capstan.spec import MLSystem
+
+app = typer.Typer()
+
+_TAIL_LINES = 20
+
+
+@app.command(epilog="Example: capstan up examples/flight-delays/system.yaml --detach")
+def up(
+    file: File,
+    state: State = DEFAULT_STATE,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Go on in the background; return when a model serves.")
+    ] = False,
+    page_port: Annotated[int, typer.Option(help="Port of the page.")] = 7411,
+    gateway_port: Annotated[int, typer.Option(help="Port of the gateway.")] = 7480,
+    context: Context = None,
+    namespace: Namespace = None,
+    wait: Annotated[bool, typer.Option(help="In a cluster: tell the story until the system serves.")] = True,
+    timeout: Annotated[float, typer.Option(min=1, help="In a cluster: seconds until it must serve.")] = 1800,
+    ready_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Bring the system up live and keep it what the file says: train, serve, watch, retrain, promote.
+
+    On a system that runs already, a changed file is handed over to it (`capstan plan` shows what it changes).
+    Ctrl-C stops everything cleanly (exit 0); state stays, and `capstan up` goes on from it.
+
+    With --context the file is applied to that cluster, where the operator brings it up and Ctrl-C ends nothing.
+    """
+    with honest_errors():
+        from capstan.spec import load
+
+        system = load(file)
+        place = place_for(system, state, context, namespace)
+        if isinstance(place, Cluster):
+            from capstan.cli.cluster_up import apply_system
+
+            apply_system(place, system, wait=wait, timeout=timeout)
+            return
+        where = place.state
+        holder = where.holder()
+        if holder is not None:
+            _hand_over(system, where, holder)
+        elif detach:
+            _detach(file, where, page_port, gateway_port)
+        else:
+            _run(system, where, page_port, gateway_port, ready_fd)
+
+
+def _run(system: MLSystem, state: StateDir, page_port: int, gateway_port: int, ready_fd: int | None) -> None:
+    from capstan.embedded.live import Live
+    from capstan.embedded.page import serve_page
+    from capstan.embedded.wiring import Addresses
+
+    with Interrupt() as interrupt, Narrator() as narrator:
+
+        def on_up(local: LocalSystem) -> None:
+            # In the background this goes to a log, and a log holds no token.
+            secret = f"?token={local.state.token('page')}" if ready_fd is None else ""
+            narrator.say(f"page     {local.addresses.page}/{secret}")
+            narrator.say(f"gateway  {local.addresses.gateway}/predict")
+
+        def on_serving(local: LocalSystem) -> None:
+            for line in _how_to_ask(local):
+                narrator.say(line)
+            if ready_fd is not None:
+                os.write(ready_fd, b"serving\n")
+
+        Live(
+            state,
+            narrator,
+            Addresses(page_port=page_port, gateway_port=gateway_port),
+            serve_page,
+            interrupt.is_set,
+            on_up,
+            on_serving,
+        ).run(system)
+    out.print("stopped; state stays, `capstan up` goes on from it")
+
+
+def _how_to_ask(local: LocalSystem) -> list[str]:
+    """What somebody types to get a prediction and to hand its label in."""
+    import orjson
+
+    from capstan.embedded.sample_request import EXAMPLE_ID, sample_request
+    from capstan.engine.records import system_state
+    from capstan.ports.store import Kind
+
+    record = local.store.get(Kind.SYSTEM, local.name)
+    champion = system_state(record).champion if record is not None else None
+    row = sample_request(local, champion) if champion is not None else None
+    body = shlex.quote(orjson.dumps(row).decode()) if row else "'{\"column\": value, ...}'"
+    kind = "-H 'content-type: application/json'"
+    identified = row is not None and EXAMPLE_ID in row.values()
+    case = f'"id": "{EXAMPLE_ID}"' if identified else '"requestId": "REQUEST_ID"'
+    label = f'\'{{"labels": [{{{case}, "label": true}}]}}\''
+    token = f'-H "authorization: Bearer $(cat {shlex.quote(str(local.state.token_file("feedback")))})"'
+    return [
+        f"{champion.name if champion else 'the champion'} serves; ask it:",
+        f"  curl {local.addresses.gateway}/predict {kind} -d {body}",
+        f"and tell later what was true, by {'the id of the row' if identified else 'the request_id of the answer'}:",
+        f"  curl {local.addresses.gateway}/feedback {kind} {token} -d {label}",
+    ]
+
+
+def _hand_over(system: MLSystem, state: StateDir, holder: int) -> None:
+    from capstan.embedded.live import submit_change
+
+    name = system.metadata.name
+    with open_store(state.root) as (_, store):
+        generation = submit_change(system, state, store)
+    if generation is not None:
+        out.print(f"{name}: generation {generation} is stored; process {holder} goes on by it")
+    else:
+        out.print(f"{name}: process {holder} runs it already, the file says the same")
+
+
+def _detach(file: Path, state: StateDir, page_port: int, gateway_port: int) -> None:
+    """Start the supervisor in a session of its own and tell its log until a model serves."""
+    from capstan.files import write_error
+
+    log = state.logs / "supervisor.log"
+    try:
+        state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log.parent.mkdir(mode=0o700, exist_ok=True)
+        began = log.stat().st_size if log.exists() else 0
+        output = log.open("ab")
+    except OSError as error:
+        raise write_error(log, error) from error
+    heard, spoken = os.pipe()
+    options = ["--page-port", str(page_port), "--gateway-port", str(gateway_port), "--ready-fd", str(spoken)]
+    with output:
+        child = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "capstan",
+                "up",
+                str(file.resolve()),
+                "--state",
+                str(state.root),
+                *options,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=(spoken,),
+            start_new_session=True,
+        )
+    os.close(spoken)
+    out.print(f"starting process {child.pid} in the background; its log: {log}", soft_wrap=True)
+    try:
+        serves = _listen(heard, log, began)
+    except KeyboardInterrupt:
+        out.print(f"process {child.pid} goes on in the background; stop it with `capstan down`")
+        raise typer.Exit(130) from None
+    if not serves:
+        child.wait()
+        tail = "\n".join(_new_text(log, began).splitlines()[-_TAIL_LINES:])
+        raise CapstanError(f"process {child.pid} ended before a model served; {log} ends with:\n{tail}")
+    token = state.token("page")
+    out.print(f"page     http://127.0.0.1:{page_port}/?token={token}", soft_wrap=True)
+    out.print("it serves in the background; `capstan status` looks after it, `capstan down` stops it")
+
+
+def _listen(heard: int, log: Path, began: int) -> bool:
+    """Show the log as it grows; True when the child says that it serves, False when it ends."""
+    import select
+
+    shown = began
+    while True:
+        readable, _, _ = select.select([heard], [], [], 0.3)
+        text = _new_text(log, shown)
+        whole = text[: text.rfind("\n") + 1]
+        if whole:
+            shown += len(whole.encode())
+            out.out(whole, end="", highlight=False)
+        if readable:
+            said = os.read(heard, 64)
+            os.close(heard)
+            return bool(said)
+
+
+def _new_text(log: Path, since: int) -> str:
+    with log.open("rb") as file:
+        file.seek(since)
+        return file.read().decode("utf-8", "replace")
+
+
+@app.command(epilog="Example: capstan down")
+def down(
+    system: SystemOption = None,
+    state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
+    delete: Annotated[
+        bool,
+        typer.Option(
+            "--delete", help="Also delete the system: its records, and aliases if the file says so."
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting.")] = False,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds for a clean stop or deletion; then it is killed.")
+    ] = 90,
+    json: Json = False,
+) -> None:
+    """Stop what runs here, and what a killed supervisor left; again and again is fine. State stays without --delete."""
+    with honest_errors(json):
+        from capstan.embedded.live import take_down
+
+        place = place_of(state, context, namespace)
+        if isinstance(place, Cluster):
+            _down_in_cluster(place, system, delete, yes, timeout, json)
+            return
+        where = place.state
+        deleted = _delete(where, system, yes, timeout) if delete else None
+        if not where.root.exists():
+            if json:
+                print_json({"supervisor": None, "killed": False, "orphans": [], "deleted": deleted})
+            else:
+                out.print(f"nothing ever ran in {where.root}", soft_wrap=True)
+            return
+        done = take_down(where, wait_seconds=timeout)
+    if json:
+        print_json(
+            {
+                "supervisor": done.supervisor,
+                "killed": done.killed,
+                "orphans": done.orphans,
+                "deleted": deleted,
+            }
+        )
+        return
+    if done.supervisor is not None:
+        how = "killed after it did not stop in time" if done.killed else "stopped"
+        out.print(f"process {done.supervisor} and all that it ran: {how}")
+    if done.orphans:
+        out.print(f"left by a killed supervisor and stopped: {', '.join(done.orphans)}")
+    if done.supervisor is None and not done.orphans:
+        out.print("nothing was running")
+
+
+def _down_in_cluster(
+    place: Cluster, system: str | None, delete: bool, yes: bool, timeout: float, json: bool
+) -> None:
+    from capstan.cli.cluster_up import delete_system
+
+    if not delete:
+        raise NotAllowedError(
+            "down: in a cluster the operator keeps a system up; `suspend: true` in its file stops all but serving, "
+            "--delete removes it"
+        )
+    name = delete_system(place, system, yes=yes, timeout=timeout)
+    if json:
+        print_json({"deleted": True, "system": name})
+
+
+def _delete(state: StateDir, name: str | None, yes: bool, timeout: float) -> bool:
+    """Ask the loop for the deletion and wait for it; False where it will be done at the next `capstan up`."""
+    from datetime import UTC, datetime
+
+    from capstan.engine.commands import delete
+
+    with open_system(Machine(state), name) as stored:
+        if not yes:
+            typer.confirm(
+                f"Delete {stored.name}: all its records and its story's objects?", abort=True, err=True
+            )
+        delete(stored.store, stored.name, at=datetime.now(UTC))
+        if state.holder() is None:
+            err.print(
+                f"{stored.name}: deletion is asked for; nothing runs, so the next `capstan up` carries it out"
+            )
+            return False
+        deadline = time.monotonic() + timeout
+        while stored.again() is not None:
+            if time.monotonic() > deadline:
+                raise CapstanError(
+                    f"{stored.name} is not deleted after {timeout:g} s; it goes on, see `capstan status`"
+                )
+            time.sleep(0.2)
+        return True

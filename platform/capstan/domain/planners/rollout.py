@@ -1,0 +1,542 @@
+"""What a rollout should do next.
+
+A decision is stored before anything is done about it; then each pass compares what is stored with what is seen and asks
+for the difference. So a crash between any two actions, or the same pass twice, changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from capstan.domain.actions import (
+    Action,
+    Away,
+    Command,
+    Decision,
+    DeployVersion,
+    Plan,
+    SetTraffic,
+    Verb,
+    Waiting,
+)
+from capstan.domain.planners.looks import SPLIT, Look, Measured, look_at
+from capstan.domain.reasons import Reason
+from capstan.domain.rollout import (
+    CanaryStep,
+    OnLimit,
+    PauseStep,
+    RolloutCause,
+    RolloutPhase,
+    RolloutPolicy,
+    RolloutRequest,
+    RolloutState,
+    Step,
+    describe_step,
+    outlook,
+    wanted_split,
+)
+from capstan.domain.system import Surroundings
+from capstan.domain.traffic import TrafficSplit, champion_only
+from capstan.domain.verdicts.analysis import Verdict
+from capstan.domain.verdicts.quality import NOT_DECIDED
+from capstan.domain.versions import Readiness, VersionName
+
+CRASHES_BORNE = 3
+"""A challenger that is lost more often than this after it had been ready is rolled back."""
+UNDECIDED = frozenset({NOT_DECIDED})
+"""Sound evidence that needs more blocks, as most looks of an always-valid test find: its limit is the deadline."""
+
+
+@dataclass(frozen=True)
+class RolloutObservation:
+    """All that `plan_rollout` looks at besides the rollout itself."""
+
+    surroundings: Surroundings
+    watched_since: datetime
+    """Wall time since when somebody has looked: a challenger gets its whole deadline after an absence of the loop."""
+    measured: Measured | None = None
+    """None: no look is due."""
+    paused: bool = False
+    deleting: bool = False
+    commands: tuple[Command, ...] = ()
+    """Those meant for this rollout."""
+    refused: str = ""
+    """Why the challenger can't run: its bytes or a step's traffic were refused; empty: they were not."""
+
+
+def plan_rollout(
+    request: RolloutRequest,
+    state: RolloutState,
+    seen: RolloutObservation,
+    policy: RolloutPolicy,
+    *,
+    now: datetime,
+    wall: datetime,
+) -> Plan[RolloutState]:
+    """The next stored state of the rollout, the actions that bring reality nearer to it, and why."""
+    if state.phase.is_final:
+        return Plan(state)
+    return _Planning(request, state, seen, policy, now, wall).plan()
+
+
+@dataclass
+class _Planning:
+    request: RolloutRequest
+    state: RolloutState
+    seen: RolloutObservation
+    policy: RolloutPolicy
+    now: datetime
+    wall: datetime
+    decisions: list[Decision] = field(default_factory=list)
+    waiting: Waiting = Waiting.NOTHING
+    message: str = ""
+    until: datetime | None = None
+
+    def plan(self) -> Plan[RolloutState]:
+        self._begin()
+        self._follow_commands()
+        if self.seen.deleting and self._can_still_go_back():
+            self._roll_back(Reason.SYSTEM_DELETED, "the system is being deleted")
+        elif self._is_outdated():
+            self._restart()
+        match self.state.phase:
+            case RolloutPhase.DEPLOYING:
+                self._deploy()
+            case RolloutPhase.PROGRESSING:
+                self._progress()
+            case RolloutPhase.PROMOTING:
+                self._promote()
+            case RolloutPhase.ROLLING_BACK:
+                self._finish_rollback()
+            case RolloutPhase.PROMOTED | RolloutPhase.ROLLED_BACK:
+                pass
+        requeue = max(self.until - self.now, timedelta(0)) if self.until else None
+        return Plan(
+            self.state,
+            tuple(self._actions()),
+            tuple(self.decisions),
+            self.waiting,
+            self.message,
+            requeue,
+        )
+
+    # -- beginning, commands and changes of the file
+
+    def _begin(self) -> None:
+        if self.state.started_at is not None:
+            return
+        against = f" against {self.request.champion.name}" if self.request.champion else ""
+        self.state = replace(
+            self.state,
+            started_at=self.now,
+            deploying_since=self.wall,
+            policy_digest=self.policy.digest,
+        )
+        told = outlook(self.policy, self.now) if self.request.cause is RolloutCause.CHALLENGER else ""
+        message = f"{self.challenger}{against}" + (f": {told}" if told else "")
+        self._tell(Reason.ROLLOUT_STARTED, message, "started")
+
+    def _follow_commands(self) -> None:
+        for command in self.seen.commands:
+            if command.id in self.state.handled:
+                continue
+            self.state = replace(self.state, handled=(*self.state.handled, command.id))
+            match command.verb:
+                case Verb.ABORT if self._can_still_go_back():
+                    self._roll_back(Reason.ABORTED, "a person asked for it")
+                case Verb.PROMOTE if self.is_ready and self._can_still_go_back():
+                    self._start_promotion("a person asked for it, past the remaining steps")
+                case Verb.APPROVE | Verb.RESUME if self.state.phase is RolloutPhase.PROGRESSING:
+                    steps = (*self.state.approved_steps, self.state.step)
+                    self.state = replace(self.state, approved_steps=steps)
+                    self._tell(
+                        Reason.STEP_APPROVED, f"a person approved {self._step_name}", f"approved/{command.id}"
+                    )
+                case _:
+                    message = f"{command.verb} is not possible while the rollout is {self.state.phase}"
+                    self._tell(Reason.COMMAND_IGNORED, message, f"ignored/{command.id}")
+
+    def _can_still_go_back(self) -> bool:
+        return self.state.phase in (RolloutPhase.DEPLOYING, RolloutPhase.PROGRESSING)
+
+    def _is_outdated(self) -> bool:
+        return (
+            self._can_still_go_back()
+            and self.request.cause is RolloutCause.CHALLENGER
+            and self.state.policy_digest != self.policy.digest
+        )
+
+    def _restart(self) -> None:
+        message = (
+            f"the file was edited during step {self.state.step + 1}; {self.challenger} starts again at step 1"
+        )
+        restarts = self.state.restarts + 1
+        self.state = RolloutState(
+            started_at=self.state.started_at,
+            deploying_since=self.wall,
+            policy_digest=self.policy.digest,
+            restarts=restarts,
+            handled=self.state.handled,
+            crashes=self.state.crashes,
+            corrections=self.state.corrections,
+        )
+        self._tell(Reason.ROLLOUT_RESTARTED, message, f"restarted/{restarts}")
+
+    # -- phases
+
+    def _deploy(self) -> None:
+        if self.seen.refused:
+            self._roll_back(Reason.CHALLENGER_REFUSED, self.seen.refused)
+            return
+        if self.is_ready:
+            self.state = replace(self.state, deploying_since=None)
+            self._tell(Reason.CHALLENGER_READY, f"{self.challenger} is ready", self._key("ready"))
+            if self.request.cause is not RolloutCause.CHALLENGER or not self.policy.steps:
+                self._start_promotion("it is ready and there are no steps to go")
+            else:
+                self.state = replace(self.state, phase=RolloutPhase.PROGRESSING)
+            return
+        self._wait_for_readiness()
+
+    def _wait_for_readiness(self) -> None:
+        if isinstance(self.seen.surroundings.readiness, Away):
+            self._wait(Waiting.DEPLOYMENT, str(self.seen.surroundings.readiness))
+            return
+        if self.state.deploying_since is None:
+            self.state = replace(self.state, deploying_since=self.wall)
+        since = max(self.state.deploying_since or self.wall, self.seen.watched_since)
+        readiness = self.seen.surroundings.readiness.get(self.challenger, Readiness.ABSENT)
+        if self.wall - since >= self.policy.progress_deadline:
+            message = (
+                f"{self.challenger} was not ready within {self.policy.progress_deadline}; it is {readiness}"
+            )
+            self._roll_back(Reason.PROGRESS_DEADLINE_EXCEEDED, message)
+            return
+        self._wait(Waiting.DEPLOYMENT, f"{self.challenger} is {readiness}")
+
+    def _progress(self) -> None:
+        if isinstance(self.seen.surroundings.readiness, Away) or isinstance(
+            self.seen.surroundings.split, Away
+        ):
+            away = next(
+                part
+                for part in (self.seen.surroundings.readiness, self.seen.surroundings.split)
+                if isinstance(part, Away)
+            )
+            self._wait(Waiting.EVIDENCE, str(away))
+            return
+        if not self.is_ready:
+            self._lose_challenger()
+            return
+        if self.seen.surroundings.split != self.wanted:
+            self._notice_changed_split(self.seen.surroundings.split)
+            self._wait(Waiting.EVIDENCE, "the gateway does not yet obey the step's split")
+            return
+        if self.state.step_since is None:
+            self.state = replace(
+                self.state, step_since=self.now, step_since_wall=self.wall, looked_at=None, latest={}
+            )
+            self._tell(Reason.STEP_STARTED, f"{self._step_name} of {self.challenger}", self._key("step"))
+        self._judge()
+
+    def _lose_challenger(self) -> None:
+        crashes = self.state.crashes + 1
+        keeps_evidence = not isinstance(self.policy.steps[self.state.step], CanaryStep)
+        message = (
+            f"{self.challenger} was ready and is not any more; time {crashes}, {CRASHES_BORNE} are borne"
+        )
+        self.state = replace(
+            self.state,
+            phase=RolloutPhase.DEPLOYING,
+            deploying_since=self.wall,
+            crashes=crashes,
+            step_since=self.state.step_since if keeps_evidence else None,
+            step_since_wall=None,
+        )
+        self._tell(Reason.CHALLENGER_LOST, message, f"lost/{crashes}")
+        if crashes > CRASHES_BORNE:
+            self._roll_back(Reason.CHALLENGER_CRASHING, message)
+
+    def _notice_changed_split(self, found: TrafficSplit | None) -> None:
+        if self.state.step_since is None or self.state.step_since_wall is None:
+            return
+        corrections = self.state.corrections + 1
+        self.state = replace(self.state, corrections=corrections, step_since_wall=None)
+        message = f"found {describe_split(found)}, put back {describe_split(self.wanted)}"
+        self._tell(Reason.TRAFFIC_RESTORED, message, f"traffic/{corrections}")
+
+    def _judge(self) -> None:
+        step = self.policy.steps[self.state.step]
+        since = self.state.step_since or self.now
+        if self.state.step_since_wall is None:
+            self.state = replace(self.state, step_since_wall=self.wall)
+        ends = since + (step.duration or timedelta(0))
+        deadline = None if isinstance(step, PauseStep) or step.deadline is None else since + step.deadline
+        self.until = min((t for t in (ends, deadline) if t is not None and t > self.now), default=None)
+        if self.seen.measured is None:
+            waiting = Waiting(self.state.waiting) if self.state.waiting else Waiting.EVIDENCE
+            self._wait(waiting, self.state.message or f"the first look at {self._step_name}")
+            return
+        self._judge_now(step, since, ends, deadline)
+        if self.state.phase is RolloutPhase.PROGRESSING:
+            self.state = replace(self.state, waiting=self.waiting.value, message=self.message)
+
+    def _judge_now(self, step: Step, since: datetime, ends: datetime, deadline: datetime | None) -> None:
+        if self.seen.measured is None:
+            return
+        look = look_at(self.request, self.state, self.policy, self.seen.measured)
+        self._count(look)
+        if self._is_over_limit(look):
+            return
+        if (
+            isinstance(step, PauseStep)
+            and step.duration is None
+            and self.state.step not in self.state.approved_steps
+        ):
+            self._wait(Waiting.APPROVAL, "the pause lasts until `capstan approve`")
+            return
+        if not look.is_successful:
+            self._hold(look, since, ends, deadline)
+        elif self.now < ends:
+            self._wait(Waiting.TIME, f"{self._step_name} lasts until {ends:%Y-%m-%d %H:%M} UTC")
+        elif self.seen.paused:
+            self._wait(Waiting.APPROVAL, f"paused at {self._step_name}; `capstan resume` goes on")
+        else:
+            self._advance(look)
+
+    def _count(self, look: Look) -> None:
+        failed, errors = look.having(Verdict.FAILED), look.having(Verdict.ERROR)
+        undecided = {
+            name: result.closed_blocks
+            for name, result in look.having(Verdict.INCONCLUSIVE).items()
+            if name != SPLIT and not result.premature and result.reason not in UNDECIDED
+        }
+        # Looks come every few seconds; one that saw no further block says nothing that was not counted already.
+        fresh = {
+            name
+            for name, blocks in undecided.items()
+            if blocks is None or blocks != self.state.withheld_at.get(name)
+        }
+        self.state = replace(
+            self.state,
+            looked_at=self.now,
+            failures=self.state.failures + bool(failed),
+            errors=self.state.errors + 1 if errors else 0,
+            inconclusive=self.state.inconclusive + bool(fresh),
+            withheld_at={
+                **self.state.withheld_at,
+                **{name: blocks for name, blocks in undecided.items() if blocks is not None},
+            },
+            latest=look.latest(self.now),
+            latches={**self.state.latches, **look.latches},
+        )
+        if failed and not look.is_shown_worse and self.state.failures <= self.policy.limits.failures:
+            borne = f"{self.state.failures} of {self.policy.limits.failures} failed looks borne"
+            message = f"{look.tell(Verdict.FAILED)} ({borne})"
+            self._tell(Reason.ANALYSIS_FAILED_ONCE, message, self._key(f"failed/{self.state.failures}"))
+
+    def _is_over_limit(self, look: Look) -> bool:
+        limits = self.policy.limits
+        if look.is_shown_worse or self.state.failures > limits.failures:
+            self._roll_back(Reason.ANALYSIS_FAILED, look.tell(Verdict.FAILED))
+        elif self.state.errors > limits.errors and limits.on_error is OnLimit.ABORT:
+            message = f"no measurement in {self.state.errors} looks in a row: {look.tell(Verdict.ERROR)}"
+            self._roll_back(Reason.MEASUREMENT_AWAY, message)
+        elif self.state.inconclusive > limits.inconclusive and limits.on_inconclusive is OnLimit.ABORT:
+            message = f"inconclusive in {self.state.inconclusive} looks: {look.tell(Verdict.INCONCLUSIVE)}"
+            self._roll_back(Reason.INCONCLUSIVE, message)
+        else:
+            return False
+        return True
+
+    def _hold(self, look: Look, since: datetime, ends: datetime, deadline: datetime | None) -> None:
+        limits = self.policy.limits
+        words = "; ".join(
+            look.tell(v) for v in (Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.FAILED) if look.tell(v)
+        )
+        if deadline is not None and self.now >= deadline:
+            message = f"{self._step_name} has no verdict at its deadline: {words}"
+            if limits.on_inconclusive is OnLimit.ABORT:
+                self._roll_back(Reason.DEADLINE_EXCEEDED, message)
+            else:
+                self._stay(Reason.DEADLINE_EXCEEDED, message, Waiting.APPROVAL)
+        elif SPLIT in look.having(Verdict.INCONCLUSIVE) and not look.results[SPLIT].premature:
+            self._stay(Reason.TRAFFIC_SPLIT_NOT_OBEYED, look.results[SPLIT].message, Waiting.EVIDENCE)
+        elif self.state.errors > limits.errors:
+            message = (
+                f"no measurement in {self.state.errors} looks in a row, holding {self._step_name}: {words}"
+            )
+            self._stay(Reason.MEASUREMENT_AWAY, message, Waiting.EVIDENCE)
+        elif self.state.inconclusive > limits.inconclusive:
+            message = f"inconclusive in {self.state.inconclusive} looks, holding {self._step_name}: {words}"
+            self._stay(Reason.INCONCLUSIVE, message, Waiting.APPROVAL)
+        elif since < ends <= self.now and look.having(Verdict.INCONCLUSIVE):
+            self._stay(Reason.TOO_LITTLE_EVIDENCE, f"holding {self._step_name}: {words}", Waiting.EVIDENCE)
+        else:
+            self._wait(Waiting.EVIDENCE, words)
+
+    def _advance(self, look: Look) -> None:
+        if isinstance(self.seen.surroundings.aliases, Away):
+            message = f"promotion waits: {self.seen.surroundings.aliases}"
+            if self.state.step + 1 >= len(self.policy.steps):
+                self._stay(Reason.REGISTRY_AWAY, message, Waiting.EVIDENCE)
+                return
+        words = look.tell(Verdict.SUCCESSFUL) or "nothing was asked"
+        if self.state.step + 1 >= len(self.policy.steps):
+            self._tell(Reason.STEP_PASSED, f"{self._step_name}: {words}", self._key("passed"))
+            self._start_promotion(f"it passed all {len(self.policy.steps)} steps; {words}")
+            return
+        self._tell(Reason.STEP_PASSED, f"{self._step_name}: {words}", self._key("passed"))
+        self.state = replace(
+            self.state,
+            step=self.state.step + 1,
+            step_since=None,
+            step_since_wall=None,
+            failures=0,
+            inconclusive=0,
+            withheld_at={},
+            errors=0,
+            looked_at=None,
+            latest={},
+            latches={},
+            held="",
+            waiting="",
+            message="",
+        )
+
+    def _start_promotion(self, why: str) -> None:
+        self.state = replace(self.state, phase=RolloutPhase.PROMOTING, why=why, held="")
+        if self.request.cause is RolloutCause.CHALLENGER:
+            self._tell(Reason.PROMOTING, f"{self.challenger} becomes champion: {why}", "promoting")
+
+    def _promote(self) -> None:
+        here = self.seen.surroundings
+        moved = here.split == champion_only(self.challenger)
+        if not moved:
+            if not self.is_ready:
+                self._wait_for_readiness()
+            else:
+                self._wait(Waiting.EVIDENCE, f"moving all traffic to {self.challenger}")
+            return
+        if isinstance(here.aliases, Away):
+            self._wait(Waiting.EVIDENCE, f"the alias waits: {here.aliases}")
+            return
+        named = here.aliases.get("champion") == self.challenger and "challenger" not in here.aliases
+        if not named:
+            self._wait(Waiting.EVIDENCE, "moving the alias")
+            return
+        self.state = replace(self.state, phase=RolloutPhase.PROMOTED, finished_at=self.now)
+        former = self.request.champion.name if self.request.champion else None
+        match self.request.cause:
+            case RolloutCause.FIRST:
+                self._tell(Reason.FIRST_DEPLOYED, f"{self.challenger} is the first champion", "finished")
+            case RolloutCause.CHALLENGER:
+                self._tell(
+                    Reason.PROMOTED, f"{self.challenger} replaces {former}: {self.state.why}", "finished"
+                )
+            case RolloutCause.UNDO:
+                self._tell(
+                    Reason.ROLLED_BACK,
+                    f"{self.challenger} replaces {former}: a person asked for it",
+                    "finished",
+                )
+
+    def _finish_rollback(self) -> None:
+        here = self.seen.surroundings
+        if self.request.champion is not None:
+            if here.split != self.wanted:
+                self._wait(Waiting.EVIDENCE, f"moving all traffic back to {self.request.champion.name}")
+                return
+            if isinstance(here.aliases, Away) or here.aliases.get("challenger") == self.challenger:
+                self._wait(Waiting.EVIDENCE, "taking the alias back")
+                return
+        self.state = replace(self.state, phase=RolloutPhase.ROLLED_BACK, finished_at=self.now)
+        kept = (
+            f"{self.request.champion.name} keeps all traffic"
+            if self.request.champion
+            else "there is no champion"
+        )
+        self._tell(Reason.ROLLED_BACK, f"{self.challenger} is out, {kept}: {self.state.why}", "finished")
+
+    # -- what follows from the state
+
+    def _actions(self) -> list[Action]:
+        actions: list[Action] = []
+        here = self.seen.surroundings
+        goes_on = self.state.phase not in (RolloutPhase.ROLLING_BACK, RolloutPhase.ROLLED_BACK)
+        if (
+            goes_on
+            and not isinstance(here.readiness, Away)
+            and here.readiness.get(self.challenger, Readiness.ABSENT) is Readiness.ABSENT
+        ):
+            actions.append(DeployVersion(self.request.challenger))
+        wanted = self.wanted
+        if (
+            wanted is not None
+            and not isinstance(here.split, Away)
+            and here.split != wanted
+            and all(here.is_ready(version) for version in wanted.versions)
+        ):
+            actions.append(SetTraffic(wanted))
+        return actions
+
+    @property
+    def challenger(self) -> VersionName:
+        return self.request.challenger.name
+
+    @property
+    def is_ready(self) -> bool:
+        return self.seen.surroundings.is_ready(self.challenger)
+
+    @property
+    def wanted(self) -> TrafficSplit | None:
+        return wanted_split(self.request, self.state, self.policy.steps)
+
+    @property
+    def _step_name(self) -> str:
+        if self.state.step >= len(self.policy.steps):
+            return f"step {self.state.step + 1}"
+        return f"step {self.state.step + 1} ({describe_step(self.policy.steps[self.state.step])})"
+
+    # -- telling
+
+    def _roll_back(self, reason: Reason, message: str) -> None:
+        self.state = replace(self.state, phase=RolloutPhase.ROLLING_BACK, why=message, held="")
+        self._tell(reason, message, "rollback")
+
+    def _stay(self, reason: Reason, message: str, waiting: Waiting) -> None:
+        self._wait(waiting, message)
+        if self.state.held != reason:
+            self.state = replace(self.state, held=reason)
+            self._tell(reason, message, self._key(f"held/{reason}"))
+
+    def _wait(self, waiting: Waiting, message: str) -> None:
+        self.waiting, self.message = waiting, message
+
+    def _key(self, fact: str) -> str:
+        return f"{fact}/{self.state.restarts}/{self.state.step}/{self.state.crashes}"
+
+    def _tell(self, reason: Reason, message: str, key: str) -> None:
+        request = self.request
+        details: dict[str, object] = {
+            "rollout": request.name,
+            "challenger": self.challenger,
+            "run": request.challenger.run,
+        }
+        if request.champion is not None:
+            details["champion"] = request.champion.name
+        if request.trigger is not None and request.trigger.alerts:
+            details["alerts"] = list(request.trigger.alerts)
+        if self.policy.steps and self.state.phase is RolloutPhase.PROGRESSING:
+            details["step"] = self.state.step
+        self.decisions.append(Decision(reason, message, key, details))
+
+
+def describe_split(split: TrafficSplit | None) -> str:
+    """`v1 75 %, v2 25 %`, mirrors in brackets."""
+    if split is None:
+        return "no split"
+    arms = ", ".join(f"{arm.version} {arm.weight} %" for arm in split.arms)
+    mirrors = ", ".join(f"{mirror.version} {mirror.percent} %" for mirror in split.mirrors)
+    return f"{arms} (copies: {mirrors})" if mirrors else arms

@@ -1,0 +1,221 @@
+"""Whether a challenger operates well enough: errors, and latency against the champion.
+
+Both guardrails count bad requests and ask whether their share is shown to be above a limit. The e-value behind it
+may be looked at again and again, so one error in fifty is no failure, three in three is one at once, and noise does
+not add up over many looks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scipy.special import betaincc, betaln
+
+from capstan.domain.verdicts.analysis import AnalysisResult, Verdict
+from capstan.domain.verdicts.evidence import OperationEvidence, VersionOperation
+
+SLOW_SHARE = 0.01
+"""The share that a p99 leaves above itself."""
+SLOW_BURST = 4.0
+"""Slow requests come in bursts (a pause of the machine hits all in flight); a burst counts as one."""
+LEAST_BAD = 3
+"""Fewer bad requests than this never fail a challenger: one reset connection at start-up is no verdict."""
+
+
+@dataclass(frozen=True)
+class OperationPolicy:
+    """What operation must not do; None leaves a guardrail out."""
+
+    max_error_rate: float | None = 0.01
+    max_latency_ratio: float | None = 1.5
+    """No more than 1 % of challenger requests may be slower than the champion's p99 times this."""
+    latency_floor_seconds: float = 0.05
+    """Below this, latency is fine whatever the ratio."""
+    max_latency_seconds: float | None = None
+    """Absolute bound on the p99; None in a replay, where only ratios mean something."""
+    min_requests: int = 100
+    """Of the challenger and, for the ratio, of the champion too; a failure may be shown with fewer."""
+    alpha: float = 0.05
+    """Chance of any false alarm among the active guardrails, however often one looks; split evenly."""
+
+    @property
+    def active(self) -> int:
+        """Number of guardrails that share alpha."""
+        return sum(
+            limit is not None
+            for limit in (self.max_error_rate, self.max_latency_ratio, self.max_latency_seconds)
+        )
+
+
+def log_excess_e_value(bad: float, total: float, limit: float) -> float:
+    """ln of the e-value against "the share of bad requests is at most `limit`"; reject at ln(1/alpha), at any look.
+
+    Likelihood ratio against a Beta prior with mean ten times the limit, truncated to shares above it; valid for
+    every share below `limit` too, because the ratio rises with the number of bad requests. Counts need not be
+    whole: requests that go bad in bursts are divided by the burst's size first.
+    """
+    if total == 0 or limit >= 1:
+        return 0.0
+    if limit <= 0:
+        return math.inf if bad else 0.0
+    a, b = 0.5, max(0.5, 0.05 / limit - 0.5)
+    good = total - bad
+    above = float(betaincc(a + bad, b + good, limit))
+    if above <= 0:
+        return -math.inf
+    posterior = float(betaln(a + bad, b + good)) + math.log(above)
+    prior = float(betaln(a, b)) + math.log(float(betaincc(a, b, limit)))
+    return posterior - prior - bad * math.log(limit) - good * math.log1p(-limit)
+
+
+def quantile(buckets: Mapping[float, int], level: float) -> float:
+    """Upper bound in seconds of the bucket that holds the quantile; infinite without requests."""
+    bounds = sorted(buckets)
+    total = buckets[bounds[-1]] if bounds else 0
+    if not total:
+        return math.inf
+    return next(bound for bound in bounds if buckets[bound] >= level * total)
+
+
+def judge_operation(evidence: OperationEvidence, policy: OperationPolicy) -> AnalysisResult:
+    """The verdict of one look at the counters since the step began.
+
+    Failed when one guardrail is shown to be broken, even before the minimum of requests; Successful when the
+    minimum is reached and no limit is exceeded even by chance; else Inconclusive, and premature, as more requests
+    will tell.
+    """
+    if not (_is_sound(evidence.champion) and _is_sound(evidence.challenger)):
+        return AnalysisResult(
+            Verdict.INCONCLUSIVE,
+            "InvalidEvidence",
+            "operation counters are negative, not finite or not cumulative",
+        )
+    checks = _checks(evidence, policy)
+    numbers = {
+        "requests": float(evidence.challenger.requests),
+        "champion_requests": float(evidence.champion.requests),
+    }
+    for check in checks:
+        numbers |= {f"{check.name}_share": check.share, f"{check.name}_log_e": check.log_e}
+    numbers = {name: value for name, value in numbers.items() if math.isfinite(value)}
+    needed = math.log(max(policy.active, 1) / policy.alpha)
+    for check in checks:
+        if check.log_e >= needed and check.bad >= check.least_bad:
+            return AnalysisResult(Verdict.FAILED, check.reason, check.message, numbers)
+    short = _missing(evidence, policy)
+    if short:
+        message = "too early to judge: " + ", ".join(short)
+        return AnalysisResult(Verdict.INCONCLUSIVE, "TooFewRequests", message, numbers, premature=True)
+    for check in checks:
+        if check.share > check.limit:
+            message = f"{check.message}; it could be chance, more requests will tell"
+            return AnalysisResult(
+                Verdict.INCONCLUSIVE, f"{check.reason}Unclear", message, numbers, premature=True
+            )
+    message = "; ".join(check.message for check in checks) or "no guardrails are set"
+    return AnalysisResult(Verdict.SUCCESSFUL, "GuardrailsHold", message, numbers)
+
+
+@dataclass(frozen=True)
+class _Check:
+    name: str
+    reason: str
+    bad: int
+    total: int
+    limit: float
+    message: str
+    burst: float = 1.0
+
+    @property
+    def least_bad(self) -> float:
+        return LEAST_BAD * self.burst if self.limit > 0 else 1
+
+    @property
+    def share(self) -> float:
+        return self.bad / self.total if self.total else 0.0
+
+    @property
+    def log_e(self) -> float:
+        return log_excess_e_value(self.bad / self.burst, self.total / self.burst, self.limit)
+
+
+def _checks(evidence: OperationEvidence, policy: OperationPolicy) -> list[_Check]:
+    champion, challenger = evidence.champion, evidence.challenger
+    checks = []
+    if policy.max_error_rate is not None:
+        message = (
+            f"{challenger.errors:,} of {_requests(challenger.requests)} failed, "
+            f"at most {policy.max_error_rate:.2%} may (champion: {champion.errors:,} of {champion.requests:,})"
+        )
+        checks.append(
+            _Check(
+                "errors",
+                "ErrorRateTooHigh",
+                challenger.errors,
+                challenger.requests,
+                policy.max_error_rate,
+                message,
+            )
+        )
+    if policy.max_latency_ratio is not None and _timed(champion):
+        p99 = _champion_p99(champion)
+        bound = max(p99 * policy.max_latency_ratio, policy.latency_floor_seconds)
+        why = (
+            f"{policy.max_latency_ratio:g} x the champion's p99 of {p99 * 1000:.3g} ms"
+            if bound > policy.latency_floor_seconds
+            else "the floor"
+        )
+        checks.append(_latency_check("latency_ratio", challenger, bound, why))
+    if policy.max_latency_seconds is not None:
+        checks.append(_latency_check("latency", challenger, policy.max_latency_seconds, "the absolute bound"))
+    return checks
+
+
+def _latency_check(name: str, challenger: VersionOperation, limit_seconds: float, why: str) -> _Check:
+    # A bucket that straddles the bound counts as fast: the bound acts up to one bucket late, but noise fails nobody.
+    bound = min((bound for bound in challenger.latency_buckets if bound >= limit_seconds), default=math.inf)
+    total = _timed(challenger)
+    slow = total - challenger.latency_buckets.get(bound, total)
+    message = (
+        f"{slow:,} of {_requests(total)} took longer than {limit_seconds * 1000:.3g} ms ({why}), "
+        f"at most {SLOW_SHARE:.0%} may"
+    )
+    return _Check(name, "LatencyTooHigh", slow, total, SLOW_SHARE, message, SLOW_BURST)
+
+
+def _champion_p99(champion: VersionOperation) -> float:
+    # The upper end of the 95 % interval of the p99: a champion seen rarely must not look faster than it is.
+    total = _timed(champion)
+    level = 0.99 + 1.645 * math.sqrt(0.99 * 0.01 / total)
+    return quantile(champion.latency_buckets, min(level, 1.0))
+
+
+def _missing(evidence: OperationEvidence, policy: OperationPolicy) -> list[str]:
+    counts = [(evidence.challenger.requests, "requests to the challenger")]
+    if policy.max_latency_ratio is not None or policy.max_latency_seconds is not None:
+        counts.append((_timed(evidence.challenger), "timed answers of the challenger"))
+    if policy.max_latency_ratio is not None:
+        counts.append((_timed(evidence.champion), "timed answers of the champion"))
+    needed = max(policy.min_requests, 1)
+    return [f"{have:,} of {needed:,} {what}" for have, what in counts if have < needed]
+
+
+def _timed(operation: VersionOperation) -> int:
+    return max(operation.latency_buckets.values(), default=0)
+
+
+def _requests(count: int) -> str:
+    return f"{count:,} challenger request{'' if count == 1 else 's'}"
+
+
+def _is_sound(operation: VersionOperation) -> bool:
+    counts = [operation.latency_buckets[bound] for bound in sorted(operation.latency_buckets)]
+    numbers = [operation.requests, operation.errors, *counts]
+    return (
+        all(math.isfinite(number) and number >= 0 for number in numbers)
+        and not any(math.isnan(bound) for bound in operation.latency_buckets)
+        and operation.errors <= operation.requests
+        and counts == sorted(counts)
+    )

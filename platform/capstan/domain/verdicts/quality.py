@@ -1,0 +1,293 @@
+"""Whether a challenger predicts well enough: the verdict on paired losses.
+
+The method is a t-mixture confidence sequence over closed blocks, so a look after every block keeps the stated
+error. The first crossing of a bound is latched: later blocks do not undo it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import count
+
+from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
+from capstan.domain.verdicts.blocks import BlockSums, residuals, skewness
+from capstan.domain.verdicts.confidence import log_e_value, one_sided_radius, two_sided_radius
+from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
+from capstan.errors import InvalidSpecError, Mistake
+
+NOT_DECIDED = "NotDecided"
+"""Reason of a look at enough sound evidence that shows neither side yet."""
+LEAST_BLOCKS = 7
+"""Below seven closed blocks no bound is worth a decision (at six it is barely finite)."""
+
+
+class Decide(StrEnum):
+    """Who carries the burden of proof."""
+
+    BETTER = "Better"
+    """The challenger must be shown better by more than `minimumEffect`."""
+    NOT_WORSE = "NotWorse"
+    """The challenger must be shown not worse by `margin` or more."""
+    UNLESS_WORSE = "UnlessWorse"
+    """With enough evidence the challenger passes unless shown worse by more than `margin`: a choice of risk."""
+
+
+@dataclass(frozen=True)
+class QualityRule:
+    """How paired losses decide; thresholds are loss per request, positive differences favour the challenger."""
+
+    decide: Decide
+    metric: str = "logLoss"
+    margin: float = 0.0
+    """Loss per request by which the challenger may be worse."""
+    minimum_effect: float = 0.0
+    """Loss per request by which it must be better; used by Better alone."""
+    alpha: float = 0.05
+    """Error of each wrong decision, a promotion and a rejection, at its threshold; of both together under Better."""
+    min_blocks: int = LEAST_BLOCKS
+    min_requests: int = 0
+    """Paired requests, labelled or not."""
+    min_labels: int = 0
+    """Labelled pairs."""
+    planned_blocks: int = 14
+    """Blocks after which a decision is expected; tunes the width, never the error."""
+    max_lost_share: float = 0.01
+    """Above this share of lost payloads the verdict is withheld."""
+    min_coverage: float = 0.8
+    """Below this labelled share the verdict is withheld."""
+
+    def __post_init__(self) -> None:
+        checks = {
+            "margin": (self.margin, self.margin >= 0, "must be at least 0"),
+            "minimumEffect": (self.minimum_effect, self.minimum_effect >= 0, "must be at least 0"),
+            "alpha": (self.alpha, 0 < self.alpha <= 0.5, "must be above 0 and at most 0.5"),
+            "minBlocks": (
+                self.min_blocks,
+                self.min_blocks >= LEAST_BLOCKS,
+                f"must be at least {LEAST_BLOCKS}",
+            ),
+            "plannedBlocks": (self.planned_blocks, self.planned_blocks >= 1, "must be at least 1"),
+        }
+        mistakes = [
+            Mistake(name, f"{value} {rule}") for name, (value, holds, rule) in checks.items() if not holds
+        ]
+        if mistakes:
+            raise InvalidSpecError(mistakes)
+
+    @property
+    def promote_above(self) -> float:
+        """The lower bound must be above this difference to promote (UnlessWorse promotes without)."""
+        return self.minimum_effect if self.decide is Decide.BETTER else -self.margin
+
+    @property
+    def reject_below(self) -> float:
+        """The upper bound must be below this difference to reject."""
+        return -self.margin
+
+    @property
+    def is_two_sided(self) -> bool:
+        """Better shares one alpha between both verdicts: two equal models are called either in at most that share."""
+        return self.decide is Decide.BETTER
+
+    @property
+    def least_blocks(self) -> int:
+        """Blocks before which nothing is decided: the minimum, or later where no bound is finite yet."""
+        return next(n for n in count(self.min_blocks) if math.isfinite(self.radius(n)))
+
+    def radius(self, blocks: int) -> float:
+        """Radius in standard deviations after so many blocks."""
+        if self.is_two_sided:
+            return two_sided_radius(blocks, planned_units=self.planned_blocks, alpha=self.alpha)
+        return one_sided_radius(blocks, planned_units=self.planned_blocks, alpha=self.alpha)
+
+
+def judge_quality(
+    evidence: PairedEvidence, rule: QualityRule, *, latched: Latch | None = None
+) -> AnalysisResult:
+    """The verdict of one look; pass the returned `latch` to the next look.
+
+    Every prefix of the closed blocks is tested, so the answer depends on the blocks and not on when somebody
+    looked. Only shown crossings are latched: UnlessWorse's "enough evidence and not worse" may still become Failed.
+    """
+    broken = _broken_evidence(evidence, latched)
+    if broken is not None:
+        return broken
+    sums, crossed = _walk(evidence, rule)
+    latch = latched or crossed
+    numbers = _numbers(evidence, rule, sums)
+    found = _describe(rule, sums)
+    if latch is not None and latch.verdict is Verdict.FAILED:
+        shown = f"shown worse by more than {rule.margin:g} {rule.metric} at block {latch.block}"
+        message = f"{rule.decide}: {shown}; {found}"
+        return AnalysisResult(Verdict.FAILED, "ShownWorse", message, numbers, latch=latch)
+    withheld = _withheld(evidence, rule, sums, numbers, latch)
+    if withheld is not None:
+        return withheld
+    if latch is not None and rule.decide is Decide.BETTER:
+        shown = f"shown better by more than {rule.minimum_effect:g} {rule.metric} at block {latch.block}"
+        message = f"{rule.decide}: {shown}; {found}"
+        return AnalysisResult(Verdict.SUCCESSFUL, "ShownBetter", message, numbers, latch=latch)
+    if latch is not None:
+        message = (
+            f"{rule.decide}: shown not worse by {rule.margin:g} {rule.metric} at block {latch.block}; {found}"
+        )
+        return AnalysisResult(Verdict.SUCCESSFUL, "ShownNotWorse", message, numbers, latch=latch)
+    if rule.decide is Decide.UNLESS_WORSE:
+        message = (
+            f"{rule.decide}: enough evidence and not shown worse by more than {rule.margin:g} {rule.metric}; {found}; "
+            f"a choice of risk, not a proof: {_missed(rule, sums)}"
+        )
+        return AnalysisResult(Verdict.SUCCESSFUL, "NotShownWorse", message, numbers)
+    message = f"{rule.decide}: needs a lower bound above {rule.promote_above:+g} {rule.metric}; {found}"
+    return AnalysisResult(Verdict.INCONCLUSIVE, NOT_DECIDED, message, numbers)
+
+
+def _walk(evidence: PairedEvidence, rule: QualityRule) -> tuple[BlockSums, Latch | None]:
+    sums, labels, latch = BlockSums(), 0, None
+    usable = evidence.lost_share <= rule.max_lost_share and evidence.paired_requests >= rule.min_requests
+    for block in evidence.blocks:
+        if not block.count:
+            continue
+        sums = sums.add(block.loss_difference, block.count)
+        labels += block.count
+        if latch is not None or not usable or sums.blocks < rule.least_blocks or labels < rule.min_labels:
+            continue
+        radius = rule.radius(sums.blocks)
+        if sums.is_below(rule.reject_below, radius):
+            latch = Latch(Verdict.FAILED, sums.blocks)
+        elif rule.decide is not Decide.UNLESS_WORSE and sums.is_above(rule.promote_above, radius):
+            latch = Latch(Verdict.SUCCESSFUL, sums.blocks)
+    return sums, latch
+
+
+def _broken_evidence(evidence: PairedEvidence, latched: Latch | None) -> AnalysisResult | None:
+    blocks = {"blocks": float(len(evidence.blocks))}
+    if evidence.nonfinite_answers > 0:
+        return AnalysisResult(
+            Verdict.FAILED,
+            "NonFiniteAnswers",
+            f"the challenger answered {evidence.nonfinite_answers:,} requests with NaN, infinity or out of range",
+            {"nonfinite_answers": float(evidence.nonfinite_answers)},
+            latch=latched,
+        )
+    for block in evidence.blocks:
+        if not math.isfinite(block.loss_difference) or block.count < 0 or not 0 <= block.coverage <= 1:
+            return AnalysisResult(
+                Verdict.INCONCLUSIVE,
+                "InvalidEvidence",
+                f"block of {block.start.isoformat()}: loss difference {block.loss_difference}, count {block.count}, "
+                f"coverage {block.coverage} is not evidence",
+                blocks,
+                latch=latched,
+            )
+    if not math.isfinite(evidence.lost_share) or not 0 <= evidence.lost_share <= 1:
+        return AnalysisResult(
+            Verdict.INCONCLUSIVE,
+            "InvalidEvidence",
+            f"lost share {evidence.lost_share} is not a share",
+            blocks,
+            latch=latched,
+        )
+    return None
+
+
+def _withheld(
+    evidence: PairedEvidence,
+    rule: QualityRule,
+    sums: BlockSums,
+    numbers: dict[str, float],
+    latch: Latch | None,
+) -> AnalysisResult | None:
+    if evidence.lost_share > rule.max_lost_share:
+        return AnalysisResult(
+            Verdict.INCONCLUSIVE,
+            "EvidenceLost",
+            f"verdict withheld: {evidence.lost_share:.2%} of payloads were lost, at most {rule.max_lost_share:.2%} may",
+            numbers,
+            latch=latch,
+        )
+    short = [
+        f"{have:,} of {need:,} {what}"
+        for have, need, what in (
+            (sums.blocks, rule.least_blocks, "closed blocks"),
+            (evidence.paired_requests, rule.min_requests, "paired requests"),
+            (evidence.labelled_pairs, rule.min_labels, "labelled pairs"),
+        )
+        if have < need
+    ]
+    if short:
+        return AnalysisResult(
+            Verdict.INCONCLUSIVE,
+            "TooLittleEvidence",
+            "too early to judge: " + ", ".join(short),
+            numbers,
+            premature=True,
+            latch=latch,
+        )
+    if numbers["coverage"] < rule.min_coverage:
+        return AnalysisResult(
+            Verdict.INCONCLUSIVE,
+            "CoverageTooLow",
+            f"verdict withheld: {numbers['coverage']:.1%} of the requests in closed blocks have labels, "
+            f"needs {rule.min_coverage:.0%}",
+            numbers,
+            latch=latch,
+        )
+    return None
+
+
+def _coverage(blocks: tuple[LossBlock, ...]) -> float:
+    used = [block for block in blocks if block.count]
+    if any(block.coverage == 0 for block in used) or not used:
+        return 0.0
+    return sum(block.count for block in used) / math.fsum(block.count / block.coverage for block in used)
+
+
+def _numbers(evidence: PairedEvidence, rule: QualityRule, sums: BlockSums) -> dict[str, float]:
+    lower, upper = sums.bounds(rule.radius(sums.blocks))
+    numbers = {
+        "blocks": float(sums.blocks),
+        "paired_requests": float(evidence.paired_requests),
+        "labelled_pairs": float(evidence.labelled_pairs),
+        "difference": sums.difference,
+        "lower": lower,
+        "upper": upper,
+        "spread": sums.spread,
+        "skewness": skewness(residuals(evidence.blocks)),
+        "coverage": _coverage(evidence.blocks),
+        "lost_share": evidence.lost_share,
+        "clipped_share": evidence.clipped_share,
+        "alpha": rule.alpha,
+        "margin": rule.margin,
+        "minimum_effect": rule.minimum_effect,
+        "log_e_promote": _log_e(rule, sums, rule.promote_above, 1),
+        "log_e_reject": _log_e(rule, sums, rule.reject_below, -1),
+    }
+    if evidence.disagreement is not None:
+        numbers["disagreement"] = evidence.disagreement
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
+
+
+def _log_e(rule: QualityRule, sums: BlockSums, threshold: float, sign: int) -> float:
+    t = sign * sums.t_statistic(threshold)
+    if not math.isfinite(t):
+        return math.inf
+    return log_e_value(sums.blocks, t, planned_units=rule.planned_blocks, alpha=rule.alpha)
+
+
+def _describe(rule: QualityRule, sums: BlockSums) -> str:
+    lower, upper = sums.bounds(rule.radius(sums.blocks))
+    sides = "two-sided" if rule.is_two_sided else "one-sided"
+    return (
+        f"{rule.metric} difference {sums.difference:+.4f} per request over {sums.blocks} blocks, "
+        f"{sides} {1 - rule.alpha:.0%} bounds [{lower:+.4f}, {upper:+.4f}] (positive favours the challenger)"
+    )
+
+
+def _missed(rule: QualityRule, sums: BlockSums) -> str:
+    lower = sums.bounds(rule.radius(sums.blocks))[0]
+    if lower >= 0:
+        return "nothing worse than the champion fits these blocks"
+    return f"a challenger truly worse by up to {-lower:.4f} per request could look like this"

@@ -1,0 +1,136 @@
+"""Whether the traffic was really divided as it was wanted.
+
+Two uses: a split that was set but is not obeyed (the rollout holds), and an A/B test whose arms have the wrong
+sizes (its verdict is frozen, because whatever lost the missing users also biases the rest).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
+
+PRIOR_STRENGTH = 1000.0
+MISMATCH_ALPHA = 0.001
+STRAY_SHARE = 0.01
+"""Share of requests that may still reach an arm of weight 0 while connections drain."""
+
+
+def log_mismatch(
+    counts: Mapping[str, int], shares: Mapping[str, float], *, strength: float = PRIOR_STRENGTH
+) -> float:
+    """ln Bayes factor against "units fell into arms by `shares`"; reject at ln(1/alpha), at any look.
+
+    Each randomised unit counts once. Shares are positive and sum to 1 (Lindon & Malek 2022, Dirichlet prior).
+    """
+    total = sum(counts.get(arm, 0) for arm in shares)
+    result = math.lgamma(strength) - math.lgamma(strength + total)
+    for arm, share in shares.items():
+        count = counts.get(arm, 0)
+        result += (
+            math.lgamma(strength * share + count) - math.lgamma(strength * share) - count * math.log(share)
+        )
+    return result
+
+
+def judge_sample_ratio(
+    users: Mapping[str, int],
+    weights: Mapping[str, int],
+    *,
+    alpha: float = MISMATCH_ALPHA,
+    latched: Latch | None = None,
+) -> AnalysisResult:
+    """Whether an A/B test's arms hold the users they should, each user counted once; an alarm is latched for good."""
+    counts, shares = _by_weight(users, weights)
+    total = sum(counts.values())
+    described = _describe(counts, shares)
+    if any(count < 0 for count in users.values()):
+        return AnalysisResult(
+            Verdict.INCONCLUSIVE, "InvalidEvidence", f"negative counts: {dict(users)}", latch=latched
+        )
+    if latched is not None and latched.verdict is Verdict.FAILED:
+        return AnalysisResult(
+            Verdict.FAILED, "SampleRatioMismatch", f"found earlier; now {described}", latch=latched
+        )
+    if not sum(users.values()):
+        return AnalysisResult(Verdict.INCONCLUSIVE, "TooFewRequests", "no users yet", premature=True)
+    log_e = log_mismatch(counts, shares)
+    stray = sum(users.values()) - total
+    if log_e >= -math.log(alpha) or stray:
+        message = (
+            f"{described}, {stray:,} elsewhere: not the wanted split (sequential Dirichlet test at {alpha:g})"
+        )
+        latch = Latch(Verdict.FAILED, total)
+        return AnalysisResult(Verdict.FAILED, "SampleRatioMismatch", message, {"log_e": log_e}, latch=latch)
+    return AnalysisResult(Verdict.SUCCESSFUL, "SampleRatioHolds", described, {"log_e": log_e})
+
+
+def freeze_on_mismatch(verdict: AnalysisResult, ratio: AnalysisResult) -> AnalysisResult:
+    """The A/B test's verdict, or Inconclusive when its arms have the wrong sizes, as nothing it says can be trusted."""
+    if ratio.reason != "SampleRatioMismatch":
+        return verdict
+    message = f"verdict frozen, the experiment is invalid: {ratio.message}"
+    return replace(
+        verdict, verdict=Verdict.INCONCLUSIVE, reason=ratio.reason, message=message, premature=False
+    )
+
+
+def judge_split(
+    assigned: Mapping[str, int],
+    weights: Mapping[str, int],
+    *,
+    min_requests: int = 100,
+    alpha: float = MISMATCH_ALPHA,
+    tolerance: float = 0.5,
+) -> AnalysisResult:
+    """Whether the gateway obeys the weights that were set.
+
+    Requests that stick by a key come in groups, so significance alone would cry wolf: an arm's share must also be
+    off by more than `tolerance` of its smaller side (25 % obeyed as 12-37 % passes). Inconclusive, never Failed,
+    when it does not obey: the challenger is not to blame.
+    """
+    counts, shares = _by_weight(assigned, weights)
+    total = sum(assigned.values())
+    described = _describe(counts, shares)
+    if not shares:
+        return AnalysisResult(Verdict.INCONCLUSIVE, "NoWantedSplit", "no weights are set yet", premature=True)
+    if any(count < 0 for count in assigned.values()):
+        return AnalysisResult(Verdict.INCONCLUSIVE, "InvalidEvidence", f"negative counts: {dict(assigned)}")
+    if total < max(min_requests, 1):
+        message = f"too early to judge the split: {total:,} of {max(min_requests, 1):,} requests"
+        return AnalysisResult(Verdict.INCONCLUSIVE, "TooFewRequests", message, premature=True)
+    stray = (total - sum(counts.values())) / total
+    log_e = log_mismatch(counts, shares)
+    numbers = {"log_e": log_e, "stray_share": stray}
+    numbers |= {f"share_{arm}": counts[arm] / total for arm in counts}
+    if stray > STRAY_SHARE:
+        message = f"{stray:.1%} of requests went to versions of weight 0; {described}"
+        return AnalysisResult(Verdict.INCONCLUSIVE, "TrafficSplitNotObeyed", message, numbers)
+    far = any(
+        abs(counts[arm] / total - share) > tolerance * min(share, 1 - share)
+        for arm, share in shares.items()
+        if share < 1
+    )
+    if far and log_e >= -math.log(alpha):
+        return AnalysisResult(
+            Verdict.INCONCLUSIVE, "TrafficSplitNotObeyed", f"not obeyed: {described}", numbers
+        )
+    return AnalysisResult(Verdict.SUCCESSFUL, "TrafficSplitObeyed", described, numbers)
+
+
+def _by_weight(
+    counts: Mapping[str, int], weights: Mapping[str, int]
+) -> tuple[dict[str, int], dict[str, float]]:
+    total = sum(weights.values())
+    shares = {arm: weight / total for arm, weight in weights.items() if weight > 0}
+    return {arm: counts.get(arm, 0) for arm in shares}, shares
+
+
+def _describe(counts: Mapping[str, int], shares: Mapping[str, float]) -> str:
+    total = max(sum(counts.values()), 1)
+    return ", ".join(
+        f"{arm} got {counts[arm]:,} ({counts[arm] / total:.1%}, wanted {share:.1%})"
+        for arm, share in shares.items()
+    )

@@ -1,0 +1,189 @@
+"""The report at the end of a replay: what was sent, what was decided, and what retraining was worth."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, TypedDict
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import orjson
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from capstan.artifacts.content import MODEL_FOLDER
+from capstan.domain.versions import ModelVersion
+from capstan.embedded.replay.comparison import Compared, compare
+from capstan.embedded.replay.recorded_rows import RecordedTraffic
+from capstan.embedded.replay.replaying import Journal
+from capstan.embedded.wiring import LocalSystem
+from capstan.engine.story import count, decisions
+from capstan.errors import UnavailableError
+from capstan.ports.codec import to_json
+from capstan.serving.model import load
+
+BATCH_ROWS = 10_000
+
+
+class Report(TypedDict):
+    """The JSON at `.capstan/reports/<system>.json`; months by the system's time zone."""
+
+    system: str
+    requests: int
+    failed_requests: int
+    failures: list[str]
+    latency_p99_seconds: float | None
+    """Of the answers to users, by the services' own clocks; None: Prometheus could not tell."""
+    latency_p99_required_seconds: float | None
+    """What the file asks for. A replay does not judge it, for the machine is as fast as it is."""
+    payloads_stored: int
+    payloads_lost: int
+    payloads_unaccounted: int
+    windows: dict[str, Any]
+    """How many windows were closed, and of which questions how many had a verdict."""
+    alerts: int
+    retrainings: int
+    promotions: int
+    rollbacks: int
+    auc_static: dict[str, float | None]
+    auc_managed: dict[str, float | None]
+    log_loss_static: dict[str, float | None]
+    log_loss_managed: dict[str, float | None]
+    months: dict[str, dict[str, Any]]
+    overall: dict[str, Any]
+    gain: float | None
+    gain_interval: tuple[float, float] | None
+    labelled_rows: int
+    decisions: list[dict[str, Any]]
+    versions: list[dict[str, Any]]
+    start: str
+    end: str
+    seconds: float
+
+
+def make_report(
+    local: LocalSystem,
+    journal: Journal,
+    traffic: RecordedTraffic,
+    *,
+    start: datetime,
+    end: datetime,
+    seconds: float,
+    seed: int = 2013,
+) -> Report:
+    """Everything that the story, the counters and the stored predictions say about the replay."""
+    events = [event for _, event in local.store.events(local.name)]
+    counts = count(events)
+    stats = local.collector.stats()
+    completed = local.gateway.completed_predictions()
+    first = first_champion(local)
+    by_month, overall, labelled = _compared(local, first, traffic, start, end, seed)
+    required = local.system.spec.requirements.latency_p99
+    return Report(
+        system=local.name,
+        requests=journal.answered.sent,
+        failed_requests=journal.answered.failed,
+        failures=journal.answered.failures,
+        latency_p99_seconds=_latency_p99(local),
+        latency_p99_required_seconds=required.total_seconds() if required is not None else None,
+        payloads_stored=stats.stored,
+        payloads_lost=stats.lost,
+        payloads_unaccounted=stats.unaccounted(completed),
+        windows=judged_windows(local.monitor.windows()),
+        alerts=counts.alerts,
+        retrainings=counts.retrainings,
+        promotions=counts.promotions,
+        rollbacks=counts.rollbacks,
+        auc_static={month: c.auc_static for month, c in by_month.items()},
+        auc_managed={month: c.auc_managed for month, c in by_month.items()},
+        log_loss_static={month: c.log_loss_static for month, c in by_month.items()},
+        log_loss_managed={month: c.log_loss_managed for month, c in by_month.items()},
+        months={month: asdict(c) for month, c in by_month.items()},
+        overall=asdict(overall),
+        gain=overall.auc_gain,
+        gain_interval=overall.auc_gain_interval,
+        labelled_rows=labelled,
+        decisions=[asdict(told) for told in decisions(local.store, local.name)],
+        versions=[to_json(version) for version in local.registry.versions()],
+        start=start.isoformat(),
+        end=end.isoformat(),
+        seconds=round(seconds, 1),
+    )
+
+
+def judged_windows(windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How many of the monitor's windows had a verdict about each question, and what the others lacked."""
+    gaps = {
+        "drift": [window.get("gap") for window in windows],
+        "predictions": [window.get("predictions_gap") for window in windows],
+        # A window whose labels may still come has no quality yet.
+        "quality": [_quality_gap(window["quality"]) for window in windows if window.get("quality")],
+    }
+    return {
+        "closed": len(windows),
+        "judged": {question: sum(gap is None for gap in found) for question, found in gaps.items()},
+        "reasons": {
+            question: dict(Counter(gap["reason"] for gap in found if gap is not None))
+            for question, found in gaps.items()
+        },
+    }
+
+
+def _quality_gap(quality: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return quality if quality["decision"] == "NoEvidence" else None
+
+
+def first_champion(local: LocalSystem) -> ModelVersion:
+    """The static system: the first version that ever served."""
+    return min(local.registry.versions(), key=lambda version: version.as_of)
+
+
+def _latency_p99(local: LocalSystem) -> float | None:
+    buckets = f'capstan_request_seconds_bucket{{system="{local.name}",role!="shadow"}}'
+    try:
+        found = local.prometheus.query.instant(
+            f"histogram_quantile(0.99, sum by (le) (last_over_time({buckets}[1d])))"
+        )
+    except UnavailableError:
+        return None
+    return found[0].value if found else None
+
+
+def _compared(
+    local: LocalSystem,
+    first: ModelVersion,
+    traffic: RecordedTraffic,
+    start: datetime,
+    end: datetime,
+    seed: int,
+) -> tuple[dict[str, Compared], Compared, int]:
+    served = local.evidence.answered_with_labels(start, end)
+    table = served.filter(pc.is_valid(served.column("label")))
+    zone = ZoneInfo(local.system.spec.data.time_zone)
+    local_times = [moment.astimezone(zone) for moment in table.column("event_time").to_pylist()]
+    by_month, overall = compare(
+        np.asarray(table.column("label").to_numpy(), dtype=np.float64),
+        static_predictions(local, first, traffic, table.column("entity_id").to_pylist()),
+        np.asarray(table.column("prediction").to_numpy(), dtype=np.float64),
+        np.array([f"{moment:%Y-%m}" for moment in local_times], dtype=np.str_),
+        np.array([f"{moment:%Y-%m-%d}" for moment in local_times], dtype=np.str_),
+        rng=np.random.default_rng(seed),
+    )
+    return by_month, overall, table.num_rows
+
+
+def static_predictions(
+    local: LocalSystem, first: ModelVersion, traffic: RecordedTraffic, entity_ids: Sequence[str]
+) -> NDArray[np.float64]:
+    """What the first champion, loaded from its verified bytes, says about the requests of these entities."""
+    bento = local.packager.verify(first.bento_tag, first.digest)
+    model = load(bento / MODEL_FOLDER)
+    row_of = {entity_id: row for row, entity_id in enumerate(traffic.entity_ids)}
+    parts = []
+    for begin in range(0, len(entity_ids), BATCH_ROWS):
+        rows = [orjson.loads(traffic.bodies[row_of[i]]) for i in entity_ids[begin : begin + BATCH_ROWS]]
+        parts.append(model.predict_batch(rows))
+    return np.concatenate(parts) if parts else np.empty(0)

@@ -1,0 +1,121 @@
+"""Detectors: compare the values of a window with a version's reference.
+
+Two adapters of one protocol: alibi-detect's KSDrift and ChiSquareDrift (its licence is BSL 1.1; imported only when
+loaded, by the monitor alone), and SciPy, which is free for everybody and gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tomllib
+import warnings
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capstan.errors import InvalidDataError, MissingExtraError
+from capstan.monitoring.drift.distances import Distance, categories, ks, total_variation
+from capstan.monitoring.drift.fitting import fit
+from capstan.monitoring.drift.reference import NAMES, FeatureReference, Reference, folder_of, load_reference
+
+__all__ = ["Detector", "DetectorKind", "Reference", "fit", "load", "load_reference", "save"]
+
+DetectorKind = Literal["AlibiDetect", "Scipy"]
+
+
+class Detector(Protocol):
+    """Compares one feature."""
+
+    def compare(self, window: NDArray[Any]) -> Distance:
+        """Distance of the values of a window, at least one and none missing: numbers, or category codes."""
+        ...
+
+
+def save(reference: Reference, folder: Path) -> None:
+    """Write the reference into a model folder's `detectors/`."""
+    reference.save(folder)
+
+
+def load(folder: Path, reference: Reference, kind: DetectorKind) -> dict[str, Detector]:
+    """A detector for each feature that has values in the reference, by name; raises InvalidDataError."""
+    features = [*reference.features, *([reference.prediction] if reference.prediction else [])]
+    make = _alibi_detector if kind == "AlibiDetect" else _scipy_detector
+    return {
+        feature.name: make(folder_of(folder, reference, feature), feature)
+        for feature in features
+        if len(feature.sample)
+    }
+
+
+class ScipyDetector:
+    """The licence-free detector."""
+
+    def __init__(self, feature: FeatureReference) -> None:
+        self._is_numeric = feature.kind == "numeric"
+        self._sample: NDArray[Any] = feature.sample.astype(np.float64 if self._is_numeric else np.int64)
+
+    def compare(self, window: NDArray[Any]) -> Distance:
+        if self._is_numeric:
+            return ks(self._sample, window.astype(np.float64))
+        return categories(self._sample, window.astype(np.int64))
+
+
+class AlibiDetector:
+    """alibi-detect's detector of one feature."""
+
+    def __init__(self, detector: Any, feature: FeatureReference) -> None:
+        self._detector = detector
+        self._is_numeric = feature.kind == "numeric"
+        self._codes = feature.sample.astype(np.int64) if not self._is_numeric else None
+
+    def compare(self, window: NDArray[Any]) -> Distance:
+        p_values, statistics = self._detector.score(window.reshape(-1, 1))
+        statistic, p_value = float(statistics[0]), float(p_values[0])
+        if self._codes is None:
+            return Distance(statistic, p_value, statistic)
+        codes = window.astype(np.int64)
+        size = int(max(self._codes.max(initial=0), codes.max(initial=0))) + 1
+        effect = total_variation(np.bincount(self._codes, minlength=size), np.bincount(codes, minlength=size))
+        return Distance(effect, p_value, statistic)
+
+
+def _scipy_detector(_folder: Path, feature: FeatureReference) -> Detector:
+    return ScipyDetector(feature)
+
+
+def _alibi_detector(folder: Path, feature: FeatureReference) -> Detector:
+    # A .dill or .pickle beside it would be executed by `load_detector(folder)`: only the config is ever named.
+    unexpected = [path.name for path in folder.iterdir() if path.name not in ("config.toml", "x_ref.npy")]
+    if unexpected:
+        raise InvalidDataError(
+            f"{folder}: {', '.join(sorted(unexpected))} does not belong to a detector; not loaded"
+        )
+    config = tomllib.loads((folder / "config.toml").read_text())
+    known = {"name": NAMES[feature.kind], "x_ref": "x_ref.npy", "preprocess_fn": "None"}
+    if any(config.get(key) != value for key, value in known.items()):
+        raise InvalidDataError(f"{folder}: config.toml is not that of a plain {known['name']}; not loaded")
+    load_detector = import_alibi_detect()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            detector = load_detector(folder / "config.toml")
+    except Exception as error:
+        raise InvalidDataError(f"{folder}: alibi-detect cannot load it: {error}") from error
+    return AlibiDetector(detector, feature)
+
+
+def import_alibi_detect() -> Any:
+    """Seconds and 300 MB the first time."""
+    # transformers prints that it found no torch; that is so on purpose.
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from alibi_detect.saving import load_detector
+    except ImportError as error:
+        raise MissingExtraError("drift detection by alibi-detect", "alibi") from error
+    return load_detector

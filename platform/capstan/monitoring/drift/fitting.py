@@ -1,0 +1,246 @@
+"""Fits the reference of a version from its training rows, with thresholds from stretches of those same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from capstan.errors import InvalidDataError
+from capstan.features.columns import numbers, texts, type_of
+from capstan.features.values import ColumnType
+from capstan.monitoring.drift.atoms import Atoms
+from capstan.monitoring.drift.calibration import (
+    QUALITY_SHARE,
+    Threshold,
+    false_breach_probability,
+    leave_out,
+    threshold,
+)
+from capstan.monitoring.drift.distances import category_noise, ks_noise, spread_of
+from capstan.monitoring.drift.reference import PREDICTION, FeatureReference, Reference
+from capstan.recording.payloads import Kind
+from capstan.spec import MLSystem
+
+MOST_ROWS = 20_000
+GRID = 2048
+"""Points at which cumulated shares are compared during calibration: KS is exact to 1/2048 there."""
+STEPS = 7
+"""Blocks slide by a seventh of the window, so that a short reference still shows how weeks differ."""
+LARGEST_SHARE = 0.75
+LEAST_BLOCK_SHARE = 0.3
+"""Of the median block's rows; emptier blocks are left out."""
+
+Table = Mapping[str, ArrayLike]
+Served = Callable[[NDArray[np.int64]], ArrayLike]
+
+
+class _Strides(NamedTuple):
+    of_row: NDArray[np.int64]
+    """Stride of each row, counted back from the newest; rows before the first whole stride have -1."""
+    whole: int
+    """Number of whole strides."""
+    independent_blocks: int
+
+
+class _Blocks(NamedTuple):
+    distances: list[float]
+    noise: float
+
+
+def fit(
+    reference: Any, system: MLSystem, *, predictions: ArrayLike | None = None, served: Served | None = None
+) -> Reference:
+    """The reference of a version, from the rows it was trained on.
+
+    `reference` is a pandas DataFrame, a pyarrow Table or a mapping of arrays with the raw feature columns and the time
+    column; `predictions` are scores of the same rows, best from a model that had not seen them: a model is surer of
+    rows that it was fitted on. `served` predicts rows, by their numbers, as requests are answered: the sample that
+    windows are compared with is made by it; None: taken from `predictions`. Raises InvalidDataError.
+    """
+    columns = _columns(reference)
+    spec = system.spec
+    times = _microseconds(_column(columns, spec.data.keys.time))
+    order = np.argsort(times, kind="stable")
+    strides = _strides(times[order], spec.monitoring.window.duration.total_seconds() * 1e6)
+    watched = len(spec.features) + (predictions is not None)
+    drift = spec.monitoring.drift
+    probability = false_breach_probability(
+        (1 - QUALITY_SHARE) * drift.false_alarms_per_month,
+        spec.monitoring.window.duration,
+        watched,
+        drift.consecutive,
+    )
+    features = []
+    for feature in spec.features:
+        kind: Kind = "numeric" if feature.numeric is not None else "categorical"
+        column = _column(columns, feature.column)
+        found = type_of(column)
+        values: NDArray[Any] = (
+            numbers(column, feature.column, found) if kind == "numeric" else texts(column, found)
+        )
+        features.append(
+            _fit_feature(feature.name, feature.column, kind, found, values[order], strides, probability)
+        )
+    prediction = None
+    if predictions is not None:
+        scores = np.array(predictions, dtype=np.float64)[order]
+        if served is not None:
+            compared = _evenly(np.flatnonzero(np.isfinite(scores)))
+            scores[compared] = served(order[compared])
+        prediction = _fit_feature(
+            PREDICTION, PREDICTION, "numeric", ColumnType.NUMBER, scores, strides, probability
+        )
+    return Reference(tuple(features), prediction)
+
+
+def _fit_feature(
+    name: str,
+    column: str,
+    kind: Kind,
+    found: ColumnType,
+    values: NDArray[Any],
+    strides: _Strides,
+    probability: float,
+) -> FeatureReference:
+    """`values` in order of time: numbers, nan for a missing one, or texts, None for a missing one."""
+    vocabulary: tuple[str, ...] = ()
+    if kind == "numeric":
+        present = np.isfinite(values)
+        values = Atoms.of(_evenly(values[present])).snap(values)
+        sample: NDArray[Any] = _evenly(values[present])
+        grid = (
+            np.unique(np.quantile(sample, np.linspace(0, 1, GRID), method="lower")) if len(sample) else sample
+        )
+        cells = np.searchsorted(grid, values, side="left").clip(0, max(0, len(grid) - 1))
+        size = len(grid)
+    else:
+        present = np.array([text is not None for text in values], dtype=bool)
+        vocabulary = tuple(sorted(set(values[present])))
+        known = {text: code for code, text in enumerate(vocabulary)}
+        cells = np.array([known[text] if text is not None else 0 for text in values], dtype=np.int64)
+        sample = _evenly(cells[present])
+        size = len(vocabulary)
+    missing = 1 - float(present.mean()) if len(present) else 0.0
+    blocks = _distances(cells, present, size, strides, kind)
+    rises = _rises(present, strides)
+    return FeatureReference(
+        name=name,
+        column=column,
+        kind=kind,
+        type=found,
+        sample=sample,
+        vocabulary=vocabulary,
+        rows=len(values),
+        missing_rate=missing,
+        distance=_threshold(blocks, probability, strides),
+        distance_noise=blocks.noise,
+        rise=_threshold(rises, probability, strides),
+        rise_noise=rises.noise,
+    )
+
+
+def _threshold(blocks: _Blocks, probability: float, strides: _Strides) -> Threshold:
+    return threshold(blocks.distances, probability, independent_blocks=strides.independent_blocks)
+
+
+def _distances(
+    cells: NDArray[np.int64], present: NDArray[np.bool_], size: int, strides: _Strides, kind: Kind
+) -> _Blocks:
+    if not size:
+        return _Blocks([], 0.0)
+    used = present & (strides.of_row >= 0)
+    flat = strides.of_row[used] * size + cells[used]
+    per_stride = np.bincount(flat, minlength=strides.whole * size).reshape(strides.whole, size)
+    whole = np.bincount(cells[present], minlength=size)
+    shares = whole / max(1, whole.sum())
+    spread = spread_of(whole)
+    distances, noises = [], []
+    for counts in _block_sums(per_stride):
+        rows = int(counts.sum())
+        difference = counts / rows - shares
+        found = float(
+            np.abs(np.cumsum(difference)).max() if kind == "numeric" else np.abs(difference).sum() / 2
+        )
+        share = rows / max(1, int(whole.sum()))
+        if share <= LARGEST_SHARE:
+            distances.append(leave_out(found, share))
+            rest = int(whole.sum()) - rows
+            noises.append(ks_noise(rows, rest) if kind == "numeric" else category_noise(spread, rows, rest))
+    return _Blocks(distances, float(np.mean(noises)) if noises else 0.0)
+
+
+def _rises(present: NDArray[np.bool_], strides: _Strides) -> _Blocks:
+    used = strides.of_row >= 0
+    flat = strides.of_row[used] * 2 + ~present[used]
+    per_stride = np.bincount(flat, minlength=strides.whole * 2).reshape(strides.whole, 2)
+    rate = 1 - float(present.mean()) if len(present) else 0.0
+    spread = 2 * float(np.sqrt(rate * (1 - rate)))
+    rises, noises = [], []
+    for _, missing, rows in ((c[0], int(c[1]), int(c.sum())) for c in _block_sums(per_stride)):
+        share = rows / len(present)
+        if share <= LARGEST_SHARE:
+            rises.append(max(0.0, leave_out(missing / rows - rate, share)))
+            noises.append(category_noise(spread, rows, len(present) - rows))
+    return _Blocks(rises, float(np.mean(noises)) if noises else 0.0)
+
+
+def _block_sums(per_stride: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Counts of all blocks of `STEPS` strides, but for those with hardly a row."""
+    if len(per_stride) < STEPS:
+        return []
+    total = np.vstack([np.zeros_like(per_stride[:1]), np.cumsum(per_stride, axis=0)])
+    blocks = total[STEPS:] - total[:-STEPS]
+    rows = blocks.sum(axis=1)
+    return list(blocks[rows >= max(1.0, LEAST_BLOCK_SHARE * float(np.median(rows)))])
+
+
+def _strides(times: NDArray[np.int64], window: float) -> _Strides:
+    if not len(times):
+        raise InvalidDataError("the reference has no rows; train on some")
+    stride = window / STEPS
+    # The last row is followed by as much time as lies between rows, or ten weeks would count as nine.
+    span = float(times[-1] - times[0]) * (1 + 1 / max(1, len(times) - 1)) + 1
+    count = int(span // stride)
+    of_row = ((times[-1] - times) // stride).astype(np.int64)
+    return _Strides(np.where(of_row < count, of_row, -1), count, int(span // window))
+
+
+def _evenly(values: NDArray[Any]) -> NDArray[Any]:
+    """At most `MOST_ROWS` of the values, evenly spaced in time: every stretch keeps its share, without chance."""
+    if len(values) <= MOST_ROWS:
+        return values
+    return values[np.linspace(0, len(values) - 1, MOST_ROWS).round().astype(np.int64)]
+
+
+def _columns(reference: Any) -> Mapping[str, Any]:
+    if isinstance(reference, pa.Table):
+        return {name: reference[name] for name in reference.column_names}
+    if hasattr(reference, "columns") and hasattr(reference, "to_numpy"):
+        return {str(name): reference[name].to_numpy() for name in reference.columns}
+    return dict(reference)
+
+
+def _column(columns: Mapping[str, Any], name: str) -> Any:
+    if name not in columns:
+        raise InvalidDataError(
+            f"the reference lacks the column {name!r}; it has {', '.join(sorted(columns))}"
+        )
+    return columns[name]
+
+
+def _microseconds(values: Any) -> NDArray[np.int64]:
+    times = np.asarray(values)
+    if times.dtype == object:
+        times = np.array([np.datetime64(_naive(value), "us") for value in times])
+    if not np.issubdtype(times.dtype, np.datetime64):
+        raise InvalidDataError(f"the time column of the reference is {times.dtype}, not a time")
+    return times.astype("datetime64[us]").astype(np.int64)
+
+
+def _naive(value: Any) -> Any:
+    return value.astimezone(UTC).replace(tzinfo=None) if getattr(value, "tzinfo", None) else value

@@ -1,0 +1,183 @@
+"""What a version's inputs and predictions looked like at training: kept beside the model, small, and never as pickle.
+
+Folder `detectors/`: `thresholds.json` and, per feature, `feature-NNN/` in alibi-detect's own saved format
+(`config.toml` and `x_ref.npy`), so that alibi-detect loads it without us, and we write it without importing
+alibi-detect, which costs seconds and 300 MB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from capstan.errors import InvalidDataError
+from capstan.features.values import ColumnType, category
+from capstan.files import write_whole
+from capstan.monitoring.drift.calibration import Threshold, for_size
+from capstan.monitoring.drift.distances import category_noise, ks_noise, spread_of
+from capstan.recording.payloads import Kind
+
+FORMAT = 1
+PREDICTION = ":prediction"
+"""Name of the prediction among features; no feature may be called so."""
+_CONFIG = """name = "{name}"
+x_ref = "x_ref.npy"
+preprocess_fn = "None"
+input_shape = "None"
+data_type = "tabular"
+x_ref_preprocessed = false
+p_val = 0.05
+preprocess_at_init = true
+update_x_ref = "None"
+correction = "bonferroni"
+{own}
+n_features = "None"
+
+[meta]
+version = "{version}"
+version_warning = false
+"""
+NAMES = {"numeric": "KSDrift", "categorical": "ChiSquareDrift"}
+_OWN = {"numeric": 'alternative = "two-sided"', "categorical": 'categories_per_feature = "None"'}
+
+
+@dataclass(frozen=True)
+class FeatureReference:
+    """One feature (or the prediction) at training time."""
+
+    name: str
+    column: str
+    kind: Kind
+    type: ColumnType
+    """What the column held in training; payloads are read as values of it."""
+    sample: NDArray[Any]
+    """Values without missing ones: float64, or codes into `vocabulary`; evenly spaced in time."""
+    vocabulary: tuple[str, ...]
+    """Categories in code order; a category beyond them has the code `len(vocabulary)`. Empty for numbers."""
+    rows: int
+    """Rows of the whole reference, missing ones too."""
+    missing_rate: float
+    distance: Threshold
+    distance_noise: float
+    """Mean distance of the calibration's blocks that chance alone explains."""
+    rise: Threshold
+    """Of the missing rate above the reference's."""
+    rise_noise: float
+
+    def codes(self, values: Sequence[object]) -> NDArray[np.int64]:
+        """Category codes; missing values are -1."""
+        known = {text: code for code, text in enumerate(self.vocabulary)}
+        unseen = len(self.vocabulary)
+        texts = (category(value, self.type) for value in values)
+        return np.array([-1 if text is None else known.get(text, unseen) for text in texts], dtype=np.int64)
+
+    def noise(self, window: int) -> float:
+        """Mean distance of a window of so many values from this reference by chance alone."""
+        if self.kind == "numeric":
+            return ks_noise(window, len(self.sample))
+        counts = np.bincount(self.sample.astype(np.int64), minlength=1)
+        return category_noise(spread_of(counts), window, len(self.sample))
+
+    def distance_threshold(self, window: int, min_effect: float) -> float:
+        """What a window of so many values must exceed to breach."""
+        return max(min_effect, for_size(self.distance.value, self.noise(window), self.distance_noise))
+
+    def rise_threshold(self, window: int, min_effect: float) -> float:
+        """What the rise of the missing rate must exceed to breach."""
+        shares = np.array([self.missing_rate, 1 - self.missing_rate])
+        noise = category_noise(float(np.sqrt(shares * (1 - shares)).sum()), window, self.rows)
+        return max(min_effect, for_size(self.rise.value, noise, self.rise_noise))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """All features of a version, and its predictions."""
+
+    features: tuple[FeatureReference, ...]
+    prediction: FeatureReference | None
+    """None: the version was packaged without predictions on its reference."""
+
+    def save(self, folder: Path) -> None:
+        """Write the folder; the same reference gives the same bytes. Raises DiskFullError."""
+        described = []
+        for index, feature in enumerate(self._all()):
+            part = folder / f"feature-{index:03d}"
+            part.mkdir(parents=True, exist_ok=True)
+            config = _CONFIG.format(
+                name=NAMES[feature.kind], own=_OWN[feature.kind], version=_alibi_version()
+            )
+            write_whole(part / "config.toml", config.encode(), mode=0o644)
+            dtype = np.float64 if feature.kind == "numeric" else np.int32
+            with (part / "x_ref.npy").open("wb") as file:
+                np.save(file, feature.sample.astype(dtype).reshape(-1, 1), allow_pickle=False)
+            words = {
+                name: value
+                for name, value in vars(feature).items()
+                if name not in ("sample", "distance", "rise", "vocabulary")
+            }
+            described.append(
+                {
+                    **words,
+                    "vocabulary": list(feature.vocabulary),
+                    "distance": asdict(feature.distance),
+                    "rise": asdict(feature.rise),
+                    "folder": part.name,
+                }
+            )
+        document = {"format": FORMAT, "features": described, "prediction": self.prediction is not None}
+        write_whole(
+            folder / "thresholds.json", orjson.dumps(document, option=orjson.OPT_INDENT_2), mode=0o644
+        )
+
+    def _all(self) -> list[FeatureReference]:
+        return [*self.features, *([self.prediction] if self.prediction is not None else [])]
+
+
+def load_reference(folder: Path) -> Reference:
+    """The folder that `Reference.save` wrote; raises InvalidDataError. Nothing in it is executed."""
+    path = folder / "thresholds.json"
+    try:
+        document = orjson.loads(path.read_bytes())
+        if document["format"] != FORMAT:
+            raise InvalidDataError(
+                f"{path}: format {document['format']} is not {FORMAT}; train the model again"
+            )
+        features = [_feature(folder, words) for words in document["features"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidDataError(f"{path}: cannot be read: {error}; train the model again") from error
+    prediction = features.pop() if document["prediction"] else None
+    return Reference(tuple(features), prediction)
+
+
+def _feature(folder: Path, words: dict[str, Any]) -> FeatureReference:
+    fields = dict(words)
+    part = folder / Path(fields.pop("folder")).name
+    return FeatureReference(
+        **{
+            **fields,
+            "type": ColumnType(fields["type"]),
+            "sample": np.load(part / "x_ref.npy", allow_pickle=False).reshape(-1),
+            "vocabulary": tuple(fields["vocabulary"]),
+            "distance": Threshold(**fields["distance"]),
+            "rise": Threshold(**fields["rise"]),
+        }
+    )
+
+
+def folder_of(folder: Path, reference: Reference, feature: FeatureReference) -> Path:
+    """Where alibi-detect finds this feature's detector."""
+    return folder / f"feature-{[f.name for f in reference._all()].index(feature.name):03d}"
+
+
+def _alibi_version() -> str:
+    try:
+        return version("alibi-detect")
+    except PackageNotFoundError:
+        return "0.13.0"

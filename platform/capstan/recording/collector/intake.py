@@ -1,0 +1,304 @@
+"""Takes payloads and labels durably, and turns them into Parquet in the background.
+
+An append to the write-ahead log comes before every acknowledgement; a flush is a pure function of one log file, so a
+crash at any point repeats it with the same result. Only the log's bytes and the ledger's counts are kept in memory.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from capstan.domain.truth import FORMS
+from capstan.errors import CapstanError, InvalidRequestError
+from capstan.files import write_whole
+from capstan.recording.collector.boots import Heading
+from capstan.recording.collector.ledger import Judgement, Ledger, restore
+from capstan.recording.collector.write_ahead_log import WriteAheadLog
+from capstan.recording.labels import Label, parse_labels, raise_all, table_of
+from capstan.recording.payloads import Kind, Payload, Refusal, accepted, columns_of, judge, parse_batch
+from capstan.recording.segments import (
+    clear_unfinished,
+    label_segment,
+    merge_small,
+    payload_segment,
+    write_segment,
+)
+
+LOG_BYTES = 8 * 2**20
+"""A log file is flushed when it has grown to this, whatever the timer says: bounds memory and the time of a flush."""
+
+
+class _Declared(NamedTuple):
+    changed: int
+    kinds: Mapping[str, Kind]
+    task: str | None
+
+
+class Intake:
+    """One per machine; `receive` and `feedback` on one thread, `flush` on any."""
+
+    def __init__(self, directory: Path, systems: Path, *, sync: bool = False) -> None:
+        """Recover what an earlier process took. `systems` holds one folder per system."""
+        self._directory = directory
+        self._systems = systems
+        self._flushing = threading.Lock()
+        self._declared: dict[str, _Declared] = {}
+        state = directory / "state.json"
+        stored = orjson.loads(state.read_bytes()) if state.exists() else None
+        self.ledger = restore(stored["ledger"]) if stored else Ledger()
+        self._flushed = stored["flushed"] if stored else 0
+        self._log = WriteAheadLog(directory / "wal", after=self._flushed, sync=sync)
+        self._sealed: dict[int, dict[str, Any]] = {}
+        """Number of each file that waits for its flush -> the ledger at its end."""
+        self._skips: dict[int, dict[int, frozenset[int]]] = defaultdict(dict)
+        """File -> record -> positions not taken; empty but for duplicates and poison."""
+        self._records = 0
+        self._began = datetime.now(UTC)
+        self._heard: dict[str, datetime] = {}
+        """When each boot last spoke to this process; others may have spoken to the one before."""
+        for folder in self._known_systems():
+            clear_unfinished([folder / "payloads", folder / "labels"])
+        for number in self._log.numbers():
+            if number <= self._flushed:
+                self._log.remove(number)
+                continue
+            self._recover(number)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the log should be flushed now."""
+        return self._log.size >= LOG_BYTES
+
+    @property
+    def waiting(self) -> int:
+        """Bytes taken but not yet in Parquet."""
+        return self._log.size
+
+    def receive(self, heading: Heading | None, body: bytes, received: datetime) -> Judgement:
+        """Take a batch of events; what is taken is durable on return.
+
+        Raises InvalidRequestError if nothing in it can be taken, DiskFullError with nothing taken.
+        """
+        judged = self._judge(body)
+        if heading is not None:
+            if heading.system is not None and not (self._systems / heading.system).is_dir():
+                heading = heading._replace(system=None)
+            self._heard[heading.boot] = received
+            if not judged and not self.ledger.is_news(heading):
+                return Judgement(0, 0, [], frozenset())
+        if judged and all(isinstance(event, Refusal) for event in judged):
+            self.ledger.refused += len(judged)
+            first = judged[0]
+            assert isinstance(first, Refusal)
+            raise InvalidRequestError(first.field, first.id, first.rule)
+        self._append(
+            {"kind": "events", "heading": heading and list(heading), "received": received.isoformat()}, body
+        )
+        judgement = self.ledger.book(heading, judged, received)
+        self._skip(judgement.skipped)
+        return judgement
+
+    def notice_silence(self, now: datetime, longest: timedelta) -> int:
+        """Book as missing what boots have numbered and not handed in that said no last word and nothing for so long.
+
+        Returns how many payloads that are; raises DiskFullError with nothing booked.
+        """
+        names = [
+            name for name in self.ledger.unfinished() if now - self._heard.get(name, self._began) > longest
+        ]
+        if not names:
+            return 0
+        self._append({"kind": "silence", "received": now.isoformat()}, orjson.dumps(names))
+        self._skip(frozenset())
+        for name in names:
+            self._heard.pop(name, None)
+        return self.ledger.book_silence(names, now)
+
+    def feedback(self, body: bytes, received: datetime, *, system: str | None) -> tuple[int, int]:
+        """Take labels, all or none; returns how many were new and how many were known.
+
+        Raises InvalidRequestError, DiskFullError.
+        """
+        named, labels = parse_labels(body)
+        owner = self._owner(named or system)
+        self._require_classes(owner, labels)
+        self._append({"kind": "labels", "system": owner, "received": received.isoformat()}, body)
+        skipped = self.ledger.book_labels(labels)
+        self._skip(skipped)
+        return len(labels) - len(skipped), len(skipped)
+
+    def seal(self) -> None:
+        """End the current log file, on the takers' thread; `flush_sealed` may then run on any."""
+        if self._log.size:
+            self._sealed[self._log.number] = self.ledger.dump()
+            self._log.rotate()
+            self._records = 0
+
+    def flush_sealed(self) -> None:
+        """Everything in sealed files is in Parquet on return; raises DiskFullError, losing nothing."""
+        with self._flushing:
+            for number in sorted(self._sealed):
+                self._flush_file(number)
+
+    def flush(self) -> None:
+        """Everything taken before the call is in Parquet on return; raises DiskFullError, losing nothing."""
+        self.seal()
+        self.flush_sealed()
+
+    def close(self) -> None:
+        self.flush()
+        self._log.close()
+
+    def _flush_file(self, number: int) -> None:
+        skips = self._skips.get(number, {})
+        payloads: dict[tuple[str, date], list[tuple[Payload, datetime]]] = defaultdict(list)
+        labels: dict[str, list[tuple[Label, datetime]]] = defaultdict(list)
+        for index, record in enumerate(self._log.read(number)):
+            meta = orjson.loads(record.meta)
+            received = datetime.fromisoformat(meta["received"])
+            skipped = skips.get(index, frozenset())
+            if meta["kind"] == "silence":
+                continue
+            if meta["kind"] == "labels":
+                entries = parse_labels(record.body)[1]
+                labels[meta["system"]].extend(
+                    (label, received) for position, label in enumerate(entries) if position not in skipped
+                )
+                continue
+            for position, event in enumerate(parse_batch(record.body)):
+                if position not in skipped:
+                    payload = accepted(event)
+                    payloads[payload.system, payload.event_time.date()].append((payload, received))
+        touched: set[Path] = set()
+        for (system, day), rows in sorted(payloads.items()):
+            path = payload_segment(self._systems / system / "payloads", day, number)
+            write_segment(path, columns_of(rows, self._declared_by(system).kinds))
+            touched.add(path.parent)
+        for system, entries_of_system in sorted(labels.items()):
+            if entries_of_system:
+                directory = self._systems / system / "labels"
+                table = table_of(entries_of_system)
+                write_segment(label_segment(directory, number, table), table)
+                touched.add(directory)
+        self._record_flush(number)
+        for folder in sorted(touched):
+            merge_small(folder)
+
+    def _record_flush(self, number: int) -> None:
+        dump = self._sealed[number]
+        for system, losses in self._losses(dump).items():
+            write_whole(self._systems / system / "payloads" / "losses.json", orjson.dumps(losses))
+        write_whole(self._directory / "state.json", orjson.dumps({"flushed": number, "ledger": dump}))
+        self._log.remove(number)
+        del self._sealed[number]
+        self._skips.pop(number, None)
+
+    def _losses(self, dump: Mapping[str, Any]) -> dict[str, dict[str, dict[str, int]]]:
+        """Losses by system. A boot of which nothing was ever stored has named no system; one alone is meant."""
+        losses: dict[str, dict[str, dict[str, int]]] = dict(dump["losses"])
+        nameless = losses.pop("", {})
+        known = self._known_systems()
+        if nameless and len(known) == 1:
+            own = {version: dict(days) for version, days in losses.get(known[0].name, {}).items()}
+            for version, days in nameless.items():
+                for day, payloads in days.items():
+                    own.setdefault(version, {})[day] = own.get(version, {}).get(day, 0) + payloads
+            losses[known[0].name] = own
+        return losses
+
+    def _declared_by(self, system: str) -> _Declared:
+        """What the system's spec says about payloads and labels; nothing while it has not been written."""
+        path = self._systems / system / "spec.json"
+        if not path.exists():
+            return _Declared(0, {}, None)
+        changed = path.stat().st_mtime_ns
+        if system not in self._declared or self._declared[system].changed != changed:
+            spec = orjson.loads(path.read_bytes())["spec"]
+            kinds: dict[str, Kind] = {}
+            for feature in spec["features"]:
+                column = feature.get("column", feature["name"])
+                # A number can be read as a category later, the text of one not always as a number.
+                kinds[column] = "numeric" if "numeric" in feature else kinds.get(column, "categorical")
+            for key in (spec.get("data") or {}).get("keys", {}).values():
+                # Ids stay the text that was sent: as floats two of them could be one.
+                kinds.setdefault(key, "categorical")
+            self._declared[system] = _Declared(changed, kinds, spec.get("objective", {}).get("task"))
+        return self._declared[system]
+
+    def _require_classes(self, system: str, labels: list[Label]) -> None:
+        if self._declared_by(system).task != "BinaryClassification":
+            return
+        raise_all(
+            [
+                InvalidRequestError(f"labels[{index}].label", label.value, f"is no label; write {FORMS}")
+                for index, label in enumerate(labels)
+                if label.value not in (None, 0.0, 1.0)
+            ]
+        )
+
+    def _skip(self, positions: frozenset[int]) -> None:
+        if positions:
+            self._skips[self._log.number][self._records] = positions
+        self._records += 1
+
+    def _append(self, meta: dict[str, object], body: bytes) -> None:
+        number = self._log.number
+        try:
+            self._log.append(orjson.dumps(meta), body)
+        except CapstanError:
+            if self._log.number != number:
+                self._sealed[number] = self.ledger.dump()
+                self._records = 0
+            raise
+
+    def _judge(self, body: bytes) -> list[Payload | Refusal]:
+        known: dict[str, bool] = {}
+        judged: list[Payload | Refusal] = []
+        for event in parse_batch(body):
+            payload = judge(event)
+            if isinstance(payload, Payload):
+                if payload.system not in known:
+                    known[payload.system] = (self._systems / payload.system).is_dir()
+                if not known[payload.system]:
+                    payload = Refusal(
+                        f"{payload.boot}-{payload.sequence}", "source", "names a system that is not here"
+                    )
+            judged.append(payload)
+        return judged
+
+    def _owner(self, system: str | None) -> str:
+        known = [folder.name for folder in self._known_systems()]
+        if system is None and len(known) == 1:
+            return known[0]
+        if system not in known:
+            raise InvalidRequestError(
+                "system", system, f"must be one of {', '.join(known) or '(no system yet)'}"
+            )
+        return system
+
+    def _known_systems(self) -> list[Path]:
+        return sorted(path for path in self._systems.glob("*") if path.is_dir())
+
+    def _recover(self, number: int) -> None:
+        """Fold a file that an earlier process left into the ledger, deciding again as it did."""
+        for index, record in enumerate(self._log.read(number)):
+            meta = orjson.loads(record.meta)
+            received = datetime.fromisoformat(meta["received"])
+            skipped: frozenset[int] = frozenset()
+            if meta["kind"] == "silence":
+                self.ledger.book_silence(orjson.loads(record.body), received)
+            elif meta["kind"] == "labels":
+                skipped = self.ledger.book_labels(parse_labels(record.body)[1])
+            else:
+                heading = Heading(*meta["heading"]) if meta["heading"] else None
+                skipped = self.ledger.book(heading, self._judge(record.body), received).skipped
+            if skipped:
+                self._skips[number][index] = skipped
+        self._sealed[number] = self.ledger.dump()

@@ -1,0 +1,174 @@
+"""Payloads and labels read back from Parquet: by key, so that duplicates and the order of delivery change nothing.
+
+Labels are as of a moment: of those with `availableAt` up to it the latest counts, and one that is later does not exist.
+A label is looked for from a week before the requests; one that became known earlier belongs to another case.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import duckdb
+import pyarrow as pa
+
+from capstan.errors import UnavailableError
+from capstan.recording.labels import LABEL_COLUMNS
+from capstan.recording.payloads import INPUT_PREFIX, PAYLOAD_COLUMNS
+from capstan.recording.segments import label_files, payload_files
+
+LABEL_SLACK = timedelta(days=7)
+ATTEMPT_SLACK = timedelta(minutes=1)
+"""Live, the arms of one request tell its time a little differently."""
+_READS = 4
+
+LABELS = """
+select {key} as key, max({{'at': epoch_us(available_at), 'none': no_label, 'value': coalesce(label, 0)}}) as label
+from stored_labels where {key} is not null and epoch_us(available_at) <= $as_of group by {key}
+"""
+"""One label per case. At one instant the content decides, never the order in which two deliveries came."""
+SERVED = """
+select request_id, row, max({'attempt': attempt, 'version': version, 'prediction': prediction,
+                             'entity': entity_id, 'time': epoch_us(event_time)}) as answer
+from stored_payloads
+where role <> 'shadow' and status = 200 and not nonfinite and isfinite(prediction)
+  and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
+group by request_id, row
+"""
+"""What users got: the answer of the last attempt that was answered."""
+
+
+def microseconds(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def from_microseconds(value: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=value)
+
+
+def day_starts(start: datetime, end: datetime, zone: ZoneInfo) -> list[datetime]:
+    """The local midnights, in UTC, that begin the days of [start, end); the first may be before `start`."""
+    day = start.astimezone(zone).date()
+    starts = []
+    while (midnight := datetime.combine(day, time(), tzinfo=zone).astimezone(UTC)) < end:
+        starts.append(midnight)
+        day += timedelta(days=1)
+    return starts
+
+
+class PayloadReader:
+    """Queries over the folder of one system, with bounded memory; may be used by several threads in turn."""
+
+    def __init__(self, folder: Path, *, memory_limit: str = "192MB") -> None:
+        """`folder` holds `payloads/` and `labels/`."""
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._connection = duckdb.connect(
+            ":memory:",
+            config={
+                "threads": 1,
+                "memory_limit": memory_limit,
+                "temp_directory": str(folder / ".spill"),
+                "preserve_insertion_order": False,
+                "autoinstall_known_extensions": False,
+            },
+        )
+        self._connection.execute("set enable_progress_bar = false")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def fetch(
+        self,
+        query: str,
+        *,
+        start: datetime,
+        end: datetime,
+        as_of: datetime | None = None,
+        tables: Mapping[str, pa.Table] | None = None,
+        inputs: Sequence[str] = (),
+        **parameters: object,
+    ) -> pa.Table:
+        """The answer to a query over `stored_payloads` and `stored_labels` around [start, end).
+
+        `$start`, `$end`, `$as_of` are microseconds. `inputs` are columns that the query reads, null where no segment
+        has them. Raises UnavailableError if the files cannot be read.
+        """
+        values = _values(query, start, end, as_of, parameters)
+        with self._lock:
+            for name, table in (tables or {}).items():
+                self._connection.register(name, table)
+            for attempt in range(_READS):
+                try:
+                    self._define(start, end, as_of, inputs)
+                    return self._connection.sql(query, params=values).to_arrow_table()
+                except duckdb.IOException as error:
+                    # A merger may remove a segment between the listing and the reading: list again.
+                    if attempt + 1 == _READS:
+                        raise _unreadable(error) from error
+                except duckdb.Error as error:
+                    raise _unreadable(error) from error
+        raise AssertionError("unreachable")
+
+    def batches(
+        self, query: str, *, start: datetime, end: datetime, inputs: Sequence[str] = (), rows: int = 65_536
+    ) -> Iterator[pa.RecordBatch]:
+        """As `fetch`, but a batch at a time, so that memory does not grow with the rows."""
+        with self._lock:
+            try:
+                self._define(start, end, None, inputs)
+                answer = self._connection.sql(query, params=_values(query, start, end, None, {}))
+                yield from answer.to_arrow_reader(rows)
+            except duckdb.Error as error:
+                raise _unreadable(error) from error
+
+    def _define(self, start: datetime, end: datetime, as_of: datetime | None, inputs: Sequence[str]) -> None:
+        payloads = payload_files(self.folder / "payloads", start - ATTEMPT_SLACK, end + ATTEMPT_SLACK)
+        self._view("stored_payloads", payloads, PAYLOAD_COLUMNS, inputs)
+        if as_of is not None:
+            labels = label_files(self.folder / "labels", start - LABEL_SLACK, as_of)
+            self._view("stored_labels", labels, LABEL_COLUMNS, ())
+
+    def _view(self, name: str, files: list[str], columns: pa.Schema, inputs: Sequence[str]) -> None:
+        if not files:
+            self._connection.register(f"no_{name}", columns.empty_table())
+            nulls = "".join(f", null::varchar as {_quoted(INPUT_PREFIX + column)}" for column in inputs)
+            view = f"create or replace temp view {name} as select *{nulls} from no_{name}"  # noqa: S608
+            self._connection.execute(view)
+            return
+        paths = ", ".join(f"'{path.replace(chr(39), chr(39) * 2)}'" for path in files)
+        wanted = list(columns.names)
+        source = f"read_parquet([{paths}], hive_partitioning=false, union_by_name={bool(inputs)})"
+        if inputs:
+            described = self._connection.execute(f"describe select * from {source}").fetchall()  # noqa: S608
+            present = {row[0] for row in described}
+            wanted += [INPUT_PREFIX + column for column in inputs]
+        else:
+            present = set(wanted)
+        chosen = ", ".join(
+            _quoted(column) if column in present else f"null::varchar as {_quoted(column)}"
+            for column in wanted
+        )
+        view = f"create or replace temp view {name} as select {chosen} from {source}"  # noqa: S608
+        self._connection.execute(view)
+
+
+def _values(
+    query: str, start: datetime, end: datetime, as_of: datetime | None, parameters: Mapping[str, object]
+) -> dict[str, object]:
+    values: dict[str, object] = {"start": microseconds(start), "end": microseconds(end), **parameters}
+    if as_of is not None:
+        values["as_of"] = microseconds(as_of)
+    return {name: value for name, value in values.items() if re.search(rf"\${name}\b", query)}
+
+
+def _quoted(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
+
+
+def _unreadable(error: duckdb.Error) -> UnavailableError:
+    return UnavailableError("stored payloads", str(error).splitlines()[0])

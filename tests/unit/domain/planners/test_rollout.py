@@ -1,0 +1,272 @@
+"""What follows from a rollout's state alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from capstan.domain.actions import DeployVersion, SetTraffic
+from capstan.domain.digest import digest_of
+from capstan.domain.planners.looks import Measured
+from capstan.domain.planners.rollout import RolloutObservation, plan_rollout
+from capstan.domain.rollout import (
+    CanaryStep,
+    Limits,
+    OnLimit,
+    PauseStep,
+    RolloutCause,
+    RolloutName,
+    RolloutPhase,
+    RolloutPolicy,
+    RolloutRequest,
+    RolloutState,
+    ShadowStep,
+    Span,
+    outlook,
+    rollout_name,
+    step_span,
+    wanted_split,
+)
+from capstan.domain.system import Surroundings
+from capstan.domain.traffic import TrafficSplit, Weight, champion_only
+from capstan.domain.verdicts.analysis import Verdict
+from capstan.domain.verdicts.evidence import LossBlock, OperationEvidence, PairedEvidence, VersionOperation
+from capstan.domain.verdicts.quality import Decide, QualityRule
+from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, SystemName, VersionName
+
+NOW = datetime(2013, 6, 1, tzinfo=UTC)
+V1, V2 = VersionName("v1"), VersionName("v2")
+ALIKE = {0.01: 990, float("inf"): 1000}
+OPERATION = OperationEvidence(VersionOperation(V1, 1000, 0, ALIKE), VersionOperation(V2, 1000, 0, ALIKE))
+STEPS = (ShadowStep(Weight(100)), CanaryStep(Weight(25)), PauseStep())
+POLICY = RolloutPolicy(STEPS, {"quality": QualityRule(Decide.UNLESS_WORSE)}, digest="d")
+
+
+def version(name: VersionName) -> ModelVersion:
+    return ModelVersion(name, Digest("sha256:0"), RunName("run"), "flights:a", NOW)
+
+
+REQUEST = RolloutRequest(
+    RolloutName("flights-v2"), SystemName("flights"), RolloutCause.CHALLENGER, version(V2), version(V1)
+)
+
+
+def seen(v2: Readiness, split: TrafficSplit | None = None) -> RolloutObservation:
+    here = Surroundings({V1: Readiness.READY, V2: v2}, split or champion_only(V1), {"champion": V1})
+    return RolloutObservation(here, watched_since=NOW)
+
+
+def state(phase: RolloutPhase, step: int = 0, **more: object) -> RolloutState:
+    return RolloutState(
+        phase,
+        step,
+        started_at=NOW,
+        deploying_since=NOW,
+        policy_digest="d",
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def test_a_rollout_has_one_name_for_one_pair_and_number() -> None:
+    names = {rollout_name(SystemName("flights"), V1, V2, number) for number in (1, 1, 2)}
+    assert len(names) == 2
+
+
+def test_a_pause_keeps_the_traffic_of_the_step_before() -> None:
+    canary, pause = (wanted_split(REQUEST, RolloutState.at_step(step), STEPS) for step in (1, 2))
+    assert canary == pause
+    assert canary is not None
+    assert canary.weight_of(V2) == 25
+
+
+def test_arms_keep_their_order_through_all_steps() -> None:
+    for step in range(len(STEPS)):
+        split = wanted_split(REQUEST, RolloutState.at_step(step), STEPS)
+        assert split is not None
+        assert split.champion == V1
+
+
+def test_an_absent_challenger_is_deployed_and_gets_no_traffic() -> None:
+    plan = plan_rollout(
+        REQUEST, state(RolloutPhase.DEPLOYING), seen(Readiness.ABSENT), POLICY, now=NOW, wall=NOW
+    )
+    assert plan.actions == (DeployVersion(version(V2)),)
+
+
+def test_a_starting_challenger_gets_no_traffic() -> None:
+    plan = plan_rollout(
+        REQUEST, state(RolloutPhase.DEPLOYING), seen(Readiness.STARTING), POLICY, now=NOW, wall=NOW
+    )
+    assert plan.actions == ()
+
+
+def test_planning_twice_from_the_same_look_plans_the_same() -> None:
+    plans = [
+        plan_rollout(REQUEST, state(RolloutPhase.DEPLOYING), seen(Readiness.READY), POLICY, now=NOW, wall=NOW)
+        for _ in range(2)
+    ]
+    assert plans[0] == plans[1]
+    assert [action for action in plans[0].actions if isinstance(action, SetTraffic)]
+
+
+def test_a_challenger_gets_its_whole_deadline_after_an_absence_of_the_loop() -> None:
+    """FAULTS 4, 13."""
+    later = NOW + timedelta(hours=5)
+    here = seen(Readiness.STARTING).surroundings
+    back = RolloutObservation(here, watched_since=later)
+    waiting = plan_rollout(REQUEST, state(RolloutPhase.DEPLOYING), back, POLICY, now=NOW, wall=later)
+    assert waiting.status.phase is RolloutPhase.DEPLOYING
+    over = later + POLICY.progress_deadline
+    aborted = plan_rollout(REQUEST, state(RolloutPhase.DEPLOYING), back, POLICY, now=NOW, wall=over)
+    assert aborted.status.phase is RolloutPhase.ROLLING_BACK
+    assert aborted.decisions[0].reason == "ProgressDeadlineExceeded"
+
+
+def test_a_final_rollout_asks_for_nothing() -> None:
+    for phase in (RolloutPhase.PROMOTED, RolloutPhase.ROLLED_BACK):
+        plan = plan_rollout(REQUEST, state(phase), seen(Readiness.ABSENT), POLICY, now=NOW, wall=NOW)
+        assert (plan.actions, plan.decisions) == ((), ())
+
+
+def test_outlook_tells_rule_and_time_before_the_rollout_begins() -> None:
+    policy = RolloutPolicy(
+        steps=(
+            ShadowStep(Weight(100), min_blocks=9, analyses=("quality",)),
+            CanaryStep(Weight(25), duration=timedelta(days=2)),
+            CanaryStep(Weight(50), duration=timedelta(days=3)),
+        ),
+        rules={"quality": QualityRule(Decide.UNLESS_WORSE)},
+    )
+    told = outlook(policy, datetime(2013, 3, 1, tzinfo=UTC))
+    assert "quality is decided by UnlessWorse from 9 closed blocks on" in told
+    assert "until 2013-03-15 00:00 UTC or longer" in told
+
+
+def test_outlook_tells_the_soonest_end_and_the_one_by_late_labels_and_what_must_be_counted() -> None:
+    policy = RolloutPolicy(
+        steps=(
+            ShadowStep(Weight(100), min_labels=500, min_requests=2000, analyses=("quality",)),
+            CanaryStep(Weight(25), duration=timedelta(days=2)),
+        ),
+        rules={"quality": QualityRule(Decide.UNLESS_WORSE)},
+        label_delay=timedelta(days=60),
+    )
+    assert step_span(policy, policy.steps[0]) == Span(timedelta(days=7), timedelta(days=67))
+    assert step_span(policy, policy.steps[1]) == Span(timedelta(days=2), timedelta(days=2))
+    told = outlook(policy, datetime(2013, 3, 1, tzinfo=UTC))
+    assert "take until 2013-03-10 00:00 UTC, 2013-05-09 00:00 UTC if labels come as late as they may," in told
+    assert "step 1 waits for 2,000 requests and 500 labelled pairs" in told
+    assert "step 2 waits" not in told
+
+
+def test_a_longer_label_delay_restarts_no_rollout() -> None:
+    assert digest_of(replace(POLICY, label_delay=timedelta(days=60))) == digest_of(POLICY)
+
+
+def test_outlook_says_that_a_person_is_waited_for() -> None:
+    policy = RolloutPolicy(steps=(CanaryStep(Weight(10)), PauseStep()), rules={})
+    assert "a person's approval" in outlook(policy, datetime(2013, 3, 1, tzinfo=UTC))
+
+
+def test_looks_that_need_more_blocks_count_towards_no_limit_before_the_deadline() -> None:
+    """An always-valid test is undecided at most looks; aborting at the sixth would never let NotWorse decide."""
+    deadline = timedelta(days=60)
+    policy = RolloutPolicy(
+        (ShadowStep(Weight(100), analyses=("quality",), deadline=deadline),),
+        {"quality": QualityRule(Decide.NOT_WORSE, margin=0.01)},
+        limits=Limits(inconclusive=2, on_inconclusive=OnLimit.ABORT),
+        digest="d",
+    )
+    at = state(RolloutPhase.PROGRESSING, step_since=NOW, step_since_wall=NOW)
+    split = wanted_split(REQUEST, at, policy.steps)
+    here = seen(Readiness.READY, split).surroundings
+    noise = (0.3, -0.2, 0.1, -0.3, 0.2, -0.1, 0.15)
+    blocks = tuple(LossBlock(NOW + timedelta(days=i), 1000, 1000 * noise[i % 7], 1.0) for i in range(14))
+    paired = PairedEvidence(blocks, paired_requests=14_000, labelled_pairs=14_000)
+    observation = RolloutObservation(
+        here, watched_since=NOW, measured=Measured({"logLoss": paired}, OPERATION)
+    )
+    for look in range(10):
+        now = NOW + timedelta(days=14 + look)
+        at = plan_rollout(REQUEST, at, observation, policy, now=now, wall=NOW).status
+        assert at.latest["quality"].outcome == Verdict.INCONCLUSIVE
+        assert (at.phase, at.inconclusive, at.held) == (RolloutPhase.PROGRESSING, 0, "")
+    at = plan_rollout(REQUEST, at, observation, policy, now=NOW + deadline, wall=NOW).status
+    assert at.phase is RolloutPhase.ROLLING_BACK
+    assert "deadline" in at.why
+
+
+def test_a_withheld_verdict_counts_once_per_closed_block_however_often_somebody_looks() -> None:
+    """Live looks come every ten seconds: six of them would spend all patience within the first minute."""
+    policy = RolloutPolicy(
+        (ShadowStep(Weight(100), analyses=("quality",)),),
+        {"quality": QualityRule(Decide.NOT_WORSE, margin=0.01)},
+        limits=Limits(inconclusive=2, on_inconclusive=OnLimit.ABORT),
+        digest="d",
+    )
+    at = state(RolloutPhase.PROGRESSING, step_since=NOW, step_since_wall=NOW)
+    here = seen(Readiness.READY, wanted_split(REQUEST, at, policy.steps)).surroundings
+    counted = []
+    for day in (14, 15, 16):
+        blocks = tuple(LossBlock(NOW + timedelta(days=i), 1000, 1.0, 0.1) for i in range(day))
+        paired = PairedEvidence(blocks, paired_requests=day * 1000, labelled_pairs=day * 1000)
+        observation = RolloutObservation(
+            here, watched_since=NOW, measured=Measured({"logLoss": paired}, OPERATION)
+        )
+        for look in range(10):
+            now = NOW + timedelta(days=day, seconds=10 * look)
+            at = plan_rollout(REQUEST, at, observation, policy, now=now, wall=NOW).status
+        counted.append((at.inconclusive, at.phase))
+    assert counted == [
+        (1, RolloutPhase.PROGRESSING),
+        (2, RolloutPhase.PROGRESSING),
+        (3, RolloutPhase.ROLLING_BACK),
+    ]
+    assert "verdict withheld" in at.why
+
+
+def test_each_analysis_is_judged_on_the_loss_that_it_names() -> None:
+    """Better by one metric and worse by the other: each verdict is that of its own pairs."""
+    policy = RolloutPolicy(
+        (ShadowStep(Weight(100), analyses=("sharp", "square")),),
+        {
+            "sharp": QualityRule(Decide.UNLESS_WORSE, metric="logLoss"),
+            "square": QualityRule(Decide.UNLESS_WORSE, metric="brierScore"),
+        },
+        digest="d",
+    )
+    at = state(RolloutPhase.PROGRESSING, step_since=NOW, step_since_wall=NOW)
+    here = seen(Readiness.READY, wanted_split(REQUEST, at, policy.steps)).surroundings
+
+    def pairs(gain: float) -> PairedEvidence:
+        blocks = tuple(
+            LossBlock(NOW + timedelta(days=i), 1000, 1000 * (gain + 0.001 * (-1) ** i), 1.0)
+            for i in range(14)
+        )
+        return PairedEvidence(blocks, paired_requests=14_000, labelled_pairs=14_000)
+
+    measured = Measured({"logLoss": pairs(0.1), "brierScore": pairs(-0.1)}, OPERATION)
+    observation = RolloutObservation(here, watched_since=NOW, measured=measured)
+    at = plan_rollout(REQUEST, at, observation, policy, now=NOW + timedelta(days=14), wall=NOW).status
+
+    assert at.latest["sharp"].outcome == Verdict.SUCCESSFUL
+    assert at.latest["square"].outcome == Verdict.FAILED
+
+
+def test_an_analysis_without_pairs_of_its_metric_is_an_error_and_never_passes() -> None:
+    policy = RolloutPolicy(
+        (ShadowStep(Weight(100), analyses=("square",)),),
+        {"square": QualityRule(Decide.UNLESS_WORSE, metric="brierScore")},
+        digest="d",
+    )
+    at = state(RolloutPhase.PROGRESSING, step_since=NOW, step_since_wall=NOW)
+    here = seen(Readiness.READY, wanted_split(REQUEST, at, policy.steps)).surroundings
+    blocks = tuple(LossBlock(NOW + timedelta(days=i), 1000, 100.0, 1.0) for i in range(14))
+    of_another = PairedEvidence(blocks, paired_requests=14_000, labelled_pairs=14_000)
+    observation = RolloutObservation(
+        here, watched_since=NOW, measured=Measured({"logLoss": of_another}, OPERATION)
+    )
+    at = plan_rollout(REQUEST, at, observation, policy, now=NOW + timedelta(days=14), wall=NOW).status
+
+    assert at.latest["square"].outcome == Verdict.ERROR
+    assert at.phase is RolloutPhase.PROGRESSING

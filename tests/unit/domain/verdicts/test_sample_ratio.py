@@ -1,0 +1,87 @@
+"""Traffic that was divided otherwise than wanted, FAULTS rows 15 and 31."""
+
+import math
+
+import pytest
+
+from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
+from capstan.domain.verdicts.sample_ratio import (
+    freeze_on_mismatch,
+    judge_sample_ratio,
+    judge_split,
+    log_mismatch,
+)
+
+EVEN = {"v1": 50, "v2": 50}
+
+
+@pytest.mark.parametrize(("strength", "expected"), [(1e4, 3.65388), (1e3, 6.07582)])
+def test_the_dirichlet_test_has_its_golden_values(strength, expected):
+    found = log_mismatch({"v1": 5200, "v2": 4800}, {"v1": 0.5, "v2": 0.5}, strength=strength)
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_mismatch_invalidates_the_experiment_and_stays():
+    alarm = judge_sample_ratio({"v1": 5300, "v2": 4700}, EVEN)
+    assert (alarm.verdict, alarm.reason) == (Verdict.FAILED, "SampleRatioMismatch")
+    recovered = judge_sample_ratio({"v1": 50_000, "v2": 50_000}, EVEN, latched=alarm.latch)
+    assert (recovered.verdict, recovered.latch) == (Verdict.FAILED, alarm.latch)
+
+
+def test_52_to_48_of_ten_thousand_is_not_yet_an_alarm_at_a_thousandth():
+    assert judge_sample_ratio({"v1": 5200, "v2": 4800}, EVEN).verdict is Verdict.SUCCESSFUL
+    assert judge_sample_ratio({"v1": 5200, "v2": 4800}, EVEN, alpha=0.01).verdict is Verdict.FAILED
+
+
+def test_users_of_an_arm_that_should_have_none_are_a_mismatch():
+    assert judge_sample_ratio({"v1": 500, "v2": 500, "v0": 3}, EVEN).verdict is Verdict.FAILED
+
+
+def test_a_verdict_is_frozen_by_a_mismatch_with_the_reason_shown():
+    alarm = judge_sample_ratio({"v1": 5300, "v2": 4700}, EVEN)
+    won = AnalysisResult(Verdict.SUCCESSFUL, "ShownBetter", "better", latch=Latch(Verdict.SUCCESSFUL, 9))
+    frozen = freeze_on_mismatch(won, alarm)
+    assert (frozen.verdict, frozen.reason, frozen.latch) == (
+        Verdict.INCONCLUSIVE,
+        "SampleRatioMismatch",
+        won.latch,
+    )
+    assert "v1 got 5,300 (53.0%, wanted 50.0%)" in frozen.message
+    assert freeze_on_mismatch(won, judge_sample_ratio({"v1": 500, "v2": 500}, EVEN)) == won
+
+
+def test_no_users_prove_nothing():
+    result = judge_sample_ratio({}, EVEN)
+    assert (result.verdict, result.premature) == (Verdict.INCONCLUSIVE, True)
+
+
+SPLITS = [
+    pytest.param({"v1": 750, "v2": 250}, {"v1": 75, "v2": 25}, "TrafficSplitObeyed", id="obeyed"),
+    pytest.param(
+        {"v1": 800, "v2": 200}, {"v1": 75, "v2": 25}, "TrafficSplitObeyed", id="sticky-keys-come-in-groups"
+    ),
+    pytest.param(
+        {"v1": 1000, "v2": 0}, {"v1": 75, "v2": 25}, "TrafficSplitNotObeyed", id="all-to-the-champion"
+    ),
+    pytest.param({"v1": 1000}, {"v1": 95, "v2": 5}, "TrafficSplitNotObeyed", id="arm-never-routed"),
+    pytest.param(
+        {"v1": 500, "v2": 500}, {"v1": 75, "v2": 25}, "TrafficSplitNotObeyed", id="weights-of-another-step"
+    ),
+    pytest.param(
+        {"v1": 900, "v2": 100}, {"v1": 100, "v2": 0}, "TrafficSplitNotObeyed", id="traffic-without-weight"
+    ),
+    pytest.param({"v1": 995, "v2": 5}, {"v1": 100, "v2": 0}, "TrafficSplitObeyed", id="draining"),
+    pytest.param({"v1": 90, "v2": 0}, {"v1": 75, "v2": 25}, "TooFewRequests", id="too-early"),
+    pytest.param({}, {"v1": 75, "v2": 25}, "TooFewRequests", id="no-traffic"),
+    pytest.param({"v1": 900}, {}, "NoWantedSplit", id="no-weights-yet"),
+    pytest.param({"v1": -5, "v2": 900}, {"v1": 75, "v2": 25}, "InvalidEvidence", id="negative"),
+]
+
+
+@pytest.mark.parametrize(("assigned", "weights", "reason"), SPLITS)
+def test_observed_traffic_is_tested_against_the_wanted_split(assigned, weights, reason):
+    result = judge_split(assigned, weights)
+    assert result.reason == reason
+    # The challenger is not to blame for a gateway that does not obey: it holds, it never fails.
+    assert result.verdict is (Verdict.SUCCESSFUL if reason == "TrafficSplitObeyed" else Verdict.INCONCLUSIVE)
+    assert all(math.isfinite(number) for number in result.numbers.values())

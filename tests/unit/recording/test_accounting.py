@@ -1,0 +1,284 @@
+"""What the collector's counts promise, whatever is delivered how often and in which order."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capstan.adapters.own.collector import CollectorStats
+from capstan.errors import InvalidRequestError
+from capstan.features.values import category
+from capstan.recording.collector.boots import Heading
+from capstan.recording.collector.intake import Intake
+from capstan.recording.collector.intervals import Intervals
+from capstan.recording.collector.ledger import Ledger, restore
+from capstan.recording.collector.write_ahead_log import WriteAheadLog
+from capstan.recording.payloads import (
+    Payload,
+    accepted,
+    columns_of,
+    judge,
+    parse_batch,
+)
+
+NOW = datetime(2013, 3, 1, tzinfo=UTC)
+
+
+def event(sequence: int, **data: object) -> dict[str, object]:
+    return {
+        "id": f"b-{sequence}",
+        "source": "/capstan/flights/v1",
+        "data": {
+            "request_id": f"r{sequence}", "version": "v1", "role": "champion", "attempt": 1, "row": 0,
+            "event_time": NOW.isoformat(), "status": 200, "prediction": 0.5, **data,
+        },
+    }  # fmt: skip
+
+
+@given(st.lists(st.integers(0, 60)))
+def test_intervals_are_a_set(numbers: list[int]) -> None:
+    seen: set[int] = set()
+    intervals = Intervals()
+    for number in numbers:
+        assert intervals.add(number) == (number not in seen)
+        seen.add(number)
+    bounds = intervals.bounds()
+    assert {n for start, end in bounds for n in range(start, end + 1)} == seen
+    assert all(end + 1 < start for (_, end), (start, _) in pairwise(bounds))
+
+
+@given(st.lists(st.lists(st.integers(0, 30), max_size=8), max_size=8), st.integers(0, 8))
+def test_counts_add_up_and_survive_a_restart_anywhere(batches: list[list[int]], cut: int) -> None:
+    whole, parted = Ledger(), Ledger()
+    for index, batch in enumerate(batches):
+        if index == cut:
+            parted = restore(orjson.loads(orjson.dumps(parted.dump())))
+        for ledger in (whole, parted):
+            ledger.book(Heading("b", "v1", 31, index), [judge(event(n)) for n in batch], NOW)
+    distinct = {n for batch in batches for n in batch}
+    assert whole.stored == whole.answered == len(distinct)
+    assert whole.duplicates == sum(map(len, batches)) - len(distinct)
+    assert whole.lost == max(0, len(batches) - 1)
+    assert parted.statistics() == whole.statistics()
+    assert parted.losses == whole.losses
+
+
+_SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+_JSON = st.recursive(
+    _SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+)
+
+
+def is_json(value: object) -> bool:
+    try:
+        orjson.dumps(value)
+    except (TypeError, orjson.JSONEncodeError):
+        return False
+    return True
+
+
+@settings(max_examples=300)
+@given(field=st.sampled_from([*event(1)["data"], "inputs", "id", "source", "data"]), value=_JSON)
+def test_no_value_of_any_field_breaks_the_judge(field: str, value: object) -> None:
+    poisoned = event(1)
+    (poisoned if field in ("id", "source", "data") else poisoned["data"])[field] = value  # type: ignore[index]
+    body = orjson.dumps([poisoned]) if is_json(poisoned) else None
+    judged = judge(poisoned)
+    if isinstance(judged, Payload):
+        assert columns_of([(judged, NOW)], {"distance": "numeric", "carrier": "categorical"}).num_rows == 1
+        if body is not None:
+            assert accepted(orjson.loads(body)[0]) == judge(orjson.loads(body)[0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(inputs=st.dictionaries(st.text(max_size=12), _JSON, max_size=5), prediction=_SCALARS)
+def test_what_the_judge_takes_can_be_stored(
+    tmp_path_factory: pytest.TempPathFactory, inputs: dict[str, object], prediction: object
+) -> None:
+    root = tmp_path_factory.mktemp("store")
+    (root / "systems" / "flights").mkdir(parents=True)
+    intake = Intake(root / "collector", root / "systems")
+    try:
+        body = orjson.dumps([event(1, inputs=inputs, prediction=prediction), event(2)])
+    except (TypeError, orjson.JSONEncodeError):
+        return
+    taken = intake.receive(None, body, NOW).taken
+    intake.flush()
+    files = list(root.glob("systems/flights/payloads/day=*/*.parquet"))
+    assert taken >= 1
+    assert len(files) == 1
+
+
+def test_a_torn_tail_is_cut_and_what_is_before_it_is_kept(tmp_path: Path) -> None:
+    log = WriteAheadLog(tmp_path)
+    log.append(b"one", b"1" * 100)
+    log.append(b"two", b"2" * 100)
+    log.close()
+    file = tmp_path / "00000001.wal"
+    content = file.read_bytes()
+    for size in range(len(content)):
+        file.write_bytes(content[:size])
+        whole = [record.meta for record in WriteAheadLog(tmp_path).read(1)]
+        assert whole == [b"one"] * (size >= len(content) // 2)
+    flipped = bytearray(content)
+    flipped[len(content) // 2 + 30] ^= 1
+    file.write_bytes(flipped)
+    assert [record.meta for record in WriteAheadLog(tmp_path).read(1)] == [b"one"]
+
+
+def test_numbers_of_log_files_are_never_used_again(tmp_path: Path) -> None:
+    (tmp_path / "systems" / "flights").mkdir(parents=True)
+    for expected in (1, 2, 3):
+        intake = Intake(tmp_path / "collector", tmp_path / "systems")
+        intake.receive(None, orjson.dumps([event(expected)]), NOW)
+        intake.close()
+    names = sorted(path.name for path in tmp_path.glob("systems/flights/payloads/day=*/*.parquet"))
+    assert names == ["t0-00000001.parquet", "t0-00000002.parquet", "t0-00000003.parquet"]
+
+
+def test_a_label_of_a_binary_task_is_a_class(tmp_path: Path) -> None:
+    folder = tmp_path / "systems" / "flights"
+    folder.mkdir(parents=True)
+    spec = {"spec": {"features": [], "objective": {"task": "BinaryClassification"}}}
+    (folder / "spec.json").write_bytes(orjson.dumps(spec))
+    intake = Intake(tmp_path / "collector", tmp_path / "systems")
+    with pytest.raises(InvalidRequestError, match=r"labels\[1\].label"):
+        intake.feedback(b'{"labels": [{"id": "a", "label": 1}, {"id": "b", "label": 7.5}]}', NOW, system=None)
+    assert intake.ledger.labels == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(3, "3"), (3.0, "3"), ("3", "3"), (True, "true"), (2.5, "2.5"), (None, None), (float("nan"), None)],
+    ids=str,
+)
+def test_a_category_has_one_text_whatever_type_it_came_in(value: object, text: str | None) -> None:
+    assert category(value) == text
+
+
+def test_a_body_of_lone_surrogates_or_too_many_events_is_refused() -> None:
+    with pytest.raises(InvalidRequestError, match="10000"):
+        parse_batch(b"[" + b"1," * 10_000 + b"1]")
+    judged = judge(
+        parse_batch(b'[{"id": "b-1", "source": "/capstan/f/v1", "data": {"request_id": "\\ud800"}}]')[0]
+    )
+    assert judged.field == "data.request_id"  # type: ignore[union-attr]
+
+
+def test_lost_copies_hide_no_lost_answer() -> None:
+    ledger = Ledger()
+    answers, copies = [event(n) for n in range(1, 8)], [event(n, role="shadow") for n in range(8, 11)]
+    judged = [judge(one) for one in (*answers, *copies)]
+    # Of twelve requests, each with a copy, two answers and seven copies were dropped; one answer vanished.
+    for _ in range(2):
+        ledger.book(Heading("b", "v1", 19, 9, lost_copies=7), judged, NOW)
+    ledger.book(Heading("b", "v1", 19, 9, ended=True, lost_copies=7), [], NOW)
+    told = restore(orjson.loads(orjson.dumps(ledger.dump()))).statistics()
+    counts = {name: told[name] for name in ("stored", "lost", "lost_copies", "answered")}
+    assert counts == {"stored": 10, "lost": 9, "lost_copies": 7, "answered": 7}
+    zero = dict.fromkeys(("refused", "duplicates", "labels", "no_labels"), 0)
+    assert CollectorStats(**counts, **zero).unaccounted(10) == 1
+
+
+def test_losses_that_no_producer_counts_are_shown_by_version_and_reason_and_survive(tmp_path: Path) -> None:
+    ledger = Ledger()
+    good, bad = event(1), event(2, entity_id="")
+    for _ in range(2):
+        ledger.book(Heading("b", "v1", 2, 0, system="flights"), [judge(good), judge(bad)], NOW)
+    ledger.book(Heading("executor.v2.ab", "v2", 4, 3, system="flights"), [], NOW)
+    # A service of ours counts its own losses: they are told once.
+    ledger.book(Heading("c", "v3", 9, 9, system="flights"), [], NOW)
+    told = {"flights": {"v1": {"refused": 1}, "v2": {"unpaired": 3}}}
+    assert ledger.unknown_losses == told
+    assert restore(orjson.loads(orjson.dumps(ledger.dump()))).unknown_losses == told
+
+
+def test_ids_are_stored_as_the_text_that_was_sent_and_large_numbers_are_not_rounded(tmp_path: Path) -> None:
+    folder = tmp_path / "systems" / "flights"
+    folder.mkdir(parents=True)
+    spec = {"features": [{"name": "size", "numeric": {}}], "data": {"keys": {"id": "flight"}}}
+    (folder / "spec.json").write_bytes(orjson.dumps({"spec": spec}))
+    intake = Intake(tmp_path / "collector", tmp_path / "systems")
+    large = 2**53
+    for number in range(2):
+        inputs = {"flight": large + number, "size": large + number, "free": large + number}
+        intake.receive(None, orjson.dumps([event(number, inputs=inputs)]), NOW)
+    intake.flush()
+    (file,) = folder.glob("payloads/day=*/*.parquet")
+    rows = pq.read_table(file, partitioning=None).to_pydict()
+    assert rows["input.flight"] == [str(large), str(large + 1)]
+    assert rows["input.free"] == [str(large), str(large + 1)]
+    assert rows["input.size"] == [float(large), float(large + 1)]
+
+
+def test_a_heading_cannot_name_a_folder_that_is_no_system(tmp_path: Path) -> None:
+    (tmp_path / "systems" / "flights").mkdir(parents=True)
+    intake = Intake(tmp_path / "collector", tmp_path / "systems")
+    intake.receive(Heading("b", "v1", 9, 9, system="elsewhere"), b"[]", NOW)
+    intake.close()
+    assert [path.name for path in (tmp_path / "systems").iterdir()] == ["flights"]
+
+
+def labelled(tmp_path: Path) -> Intake:
+    folder = tmp_path / "systems" / "flights"
+    folder.mkdir(parents=True)
+    spec = {"spec": {"features": [], "objective": {"task": "BinaryClassification"}}}
+    (folder / "spec.json").write_bytes(orjson.dumps(spec))
+    return Intake(tmp_path / "collector", tmp_path / "systems")
+
+
+def test_a_label_is_taken_as_the_table_writes_it(tmp_path: Path) -> None:
+    intake = labelled(tmp_path)
+    said = [True, "yes", "True", 1, 1.0, "1.0", "no", "FALSE", 0, "0"]
+    labels = [{"id": str(number), "label": label} for number, label in enumerate(said)]
+    assert intake.feedback(orjson.dumps({"labels": labels}), NOW, system=None) == (len(said), 0)
+    intake.flush()
+    (file,) = (tmp_path / "systems" / "flights" / "labels").glob("*.parquet")
+    rows = pq.read_table(file, partitioning=None).sort_by("entity_id").to_pydict()
+    assert rows["label"] == [1.0] * 6 + [0.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("entry", "field", "value", "rule"),
+    [
+        ({"id": "a"}, "labels[0].label", None, "is missing"),
+        ({"id": "a", "label": "maybe"}, "labels[0].label", "maybe", "write true/false, 1/0 or yes/no"),
+        ({"id": "a", "label": 7}, "labels[0].label", 7.0, "write true/false, 1/0 or yes/no"),
+        ({"id": "a", "label": [1]}, "labels[0].label", "a list of 1", "is no label"),
+        ({"label": True}, "labels[0]", "an object of 1", "one of id and requestId"),
+        ({"id": "", "label": True}, "labels[0].id", "", "1 to 512 characters"),
+        (
+            {"id": "a", "label": True, "availableAt": "10000-01-01T00:00:00Z"},
+            "labels[0].availableAt",
+            "10000-01-01T00:00:00Z",
+            "is after 2199",
+        ),
+        (
+            {"id": "a", "label": True, "availableAt": "1500-01-01T00:00:00Z"},
+            "labels[0].availableAt",
+            "1500-01-01T00:00:00Z",
+            "is before 1900",
+        ),
+    ],
+)
+def test_a_bad_label_is_told_in_words_and_json(
+    tmp_path: Path, entry: dict[str, object], field: str, value: object, rule: str
+) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        labelled(tmp_path).feedback(orjson.dumps({"labels": [entry]}), NOW, system=None)
+    assert (caught.value.field, caught.value.value) == (field, value)
+    assert rule in caught.value.rule
+
+
+def test_a_body_of_feedback_that_is_no_json_is_quoted_as_it_was_sent(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        labelled(tmp_path).feedback(b"{'labels': []}", NOW, system=None)
+    assert caught.value.value == "{'labels': []}"
