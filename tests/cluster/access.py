@@ -54,15 +54,22 @@ def reached(
     if not by_name and _answers(address, port):
         yield f"http://{address}:{port}"
         return
+    with forwarded(namespace, f"service/{service}", port) as local:
+        yield f"http://127.0.0.1:{local}"
+
+
+@contextmanager
+def forwarded(namespace: str, what: str, port: int) -> Iterator[int]:
+    """The port of this machine that `kubectl port-forward` leads to that of a Service or pod."""
     local = free_port()
-    command = ["kubectl", "-n", namespace, "port-forward", f"service/{service}", f"{local}:{port}"]
+    command = ["kubectl", "-n", namespace, "port-forward", what, f"{local}:{port}"]
     forward = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 20
         while not _answers("127.0.0.1", local):
-            assert time.monotonic() < deadline, f"cannot reach {namespace}/{service}"
+            assert time.monotonic() < deadline, f"cannot reach {namespace}/{what}"
             time.sleep(0.2)
-        yield f"http://127.0.0.1:{local}"
+        yield local
     finally:
         forward.terminate()
         forward.wait(10)

@@ -66,7 +66,9 @@ def render(case: str, namespace: str = NAMESPACE) -> str:
     chart, values = CASES[case]
     options = [option for value in values for option in ("--set", value)]
     text = helm("template", chart, str(CHARTS / chart), "--namespace", namespace, *options)
-    return re.sub(r"^(  (?:master|webhook|AWS_\w+): )\w+=*$", r"\1MADE", text, flags=re.MULTILINE)
+    return re.sub(
+        r"^(  (?:master|webhook|AWS_\w+|tls\.\w+): )[\w+/]+=*$", r"\1MADE", text, flags=re.MULTILINE
+    )
 
 
 def objects(text: str) -> list[dict[str, Any]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 from typing import Any
 
 import httpx
 import pytest
-from cluster.access import reached, secret, store_at
+from cluster.access import forwarded, reached, secret, store_at
 from cluster.charts import installed
 from cluster.charts.rendering import helm
 from cluster.upstream import require_kinds
@@ -16,6 +18,8 @@ from capstan.adapters.kubernetes.client import KubeClient
 from capstan.artifacts.store import ArtifactStore
 
 EXPERIMENTS = "api/2.0/mlflow/experiments"
+LOOPBACK = "0100007F"
+"""As /proc/net/tcp writes it."""
 
 
 def _artifacts(
@@ -55,7 +59,12 @@ def test_what_the_docs_say_is_kept_is_kept(
     helm("test", "capstan", "--namespace", namespace, "--timeout", "180s")
     _the_parts_know_each_other(kube, namespace)
 
-    keys = {name: secret(kube, namespace, name) for name in ("capstan-keys", "object-storage-keys")}
+    _only_keys_open_the_object_storage(kube, namespace)
+
+    keys = {
+        name: secret(kube, namespace, name)
+        for name in ("capstan-keys", "object-storage-keys", "object-storage-door")
+    }
     with reached(kube, namespace, "object-storage", 7070) as address:
         _artifacts(kube, namespace, address, monkeypatch).write("note", b"kept")
     with reached(kube, namespace, "mlflow", 5000, by_name=True) as address:
@@ -77,6 +86,7 @@ def test_what_the_docs_say_is_kept_is_kept(
     assert {"data-mlflow-0", "data-object-storage-0", "data-prometheus-0", "data-alertmanager-0"} <= volumes
 
     installed.install(namespace)
+    del keys["object-storage-door"]
     assert {name: secret(kube, namespace, name) for name in keys} == keys
     with reached(kube, namespace, "object-storage", 7070) as address:
         assert _artifacts(kube, namespace, address, monkeypatch).read("note") == b"kept"
@@ -94,3 +104,25 @@ def _the_parts_know_each_other(kube: KubeClient, namespace: str) -> None:
         assert managers
         targets = httpx.get(f"{address}/api/v1/targets").json()["data"]["activeTargets"]
         assert {target["scrapePool"] for target in targets} >= {"capstan-operator"}, json.dumps(targets)
+
+
+def _only_keys_open_the_object_storage(kube: KubeClient, namespace: str) -> None:
+    """Its S3 port asks for keys, another one for a certificate; the rest is out of other pods' reach."""
+    [pod] = kube.list("Pod", namespace, labels={"app.kubernetes.io/name": "object-storage"})
+    ports = installed.kubectl(
+        *("exec", "-n", namespace, pod["metadata"]["name"], "--", "cat", "/proc/net/tcp", "/proc/net/tcp6")
+    )
+    listening = [line.split()[1] for line in ports.splitlines() if line.split()[3] == "0A"]
+    others = {int(port, 16) for host, _, port in (at.rpartition(":") for at in listening) if host != LOOPBACK}
+    assert others == {7070, 17070}
+    with reached(kube, namespace, "object-storage", 7070) as address:
+        assert httpx.get(f"{address}/capstan").status_code == 403
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        forwarded(namespace, f"pod/{pod['metadata']['name']}", 17070) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        context.wrap_socket(plain) as speaking,
+        pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"),
+    ):
+        speaking.recv(100)
