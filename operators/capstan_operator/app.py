@@ -19,7 +19,7 @@ from capstan.adapters.kubernetes.client import Kube, KubeClient
 from capstan.cluster.settings import RELEASE, ClusterSettings
 from capstan.errors import CapstanError
 from capstan_operator import metrics as measured
-from capstan_operator.cache import WATCHED, Watch, WatchedKube
+from capstan_operator.cache import WATCHED, WatchedKind, WatchedKube
 from capstan_operator.handlers import NoMemories, WatchLog, login_by, registry_of, settings_for
 from capstan_operator.leader import Leadership, LeaseLock, Timing
 from capstan_operator.loop import SystemLoop, Wiring
@@ -50,7 +50,7 @@ class Options:
     port: int = PORT
     threads: int = 8
     timing: Timing = field(default_factory=Timing)
-    watched: Mapping[str, Watch] = field(default_factory=lambda: WATCHED)
+    watched: Mapping[str, WatchedKind] = field(default_factory=lambda: WATCHED)
 
 
 class App:
@@ -75,7 +75,7 @@ class App:
         self._stop_kopf = threading.Event()
         self._is_listed = threading.Event()
         self._stage = "waiting for the Lease"
-        self._watched: dict[str, Watch] = {}
+        self._watched: dict[str, WatchedKind] = {}
         self._metrics = Metrics()
         self._impatient = client.impatient()
         lock = LeaseLock(self._impatient, settings.namespace, options.identity, timing=options.timing)

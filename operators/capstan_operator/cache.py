@@ -30,7 +30,7 @@ _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True)
-class Watch:
+class WatchedKind:
     """How the objects of one kind are kept."""
 
     labelled: bool = True
@@ -41,18 +41,18 @@ class Watch:
     """A cluster may lack the kind."""
 
 
-WATCHED: Mapping[str, Watch] = {
-    "MLSystem": Watch(labelled=False),
-    "TrainingRun": Watch(labelled=False),
-    "ModelRollout": Watch(labelled=False),
-    "Deployment": Watch(),
-    "Pod": Watch(),
-    "Job": Watch(),
-    "ConfigMap": Watch(),
-    "SeldonDeployment": Watch(optional=True),
-    "Service": Watch(content=False),
-    "NetworkPolicy": Watch(content=False),
-    "PodDisruptionBudget": Watch(content=False),
+WATCHED: Mapping[str, WatchedKind] = {
+    "MLSystem": WatchedKind(labelled=False),
+    "TrainingRun": WatchedKind(labelled=False),
+    "ModelRollout": WatchedKind(labelled=False),
+    "Deployment": WatchedKind(),
+    "Pod": WatchedKind(),
+    "Job": WatchedKind(),
+    "ConfigMap": WatchedKind(),
+    "SeldonDeployment": WatchedKind(optional=True),
+    "Service": WatchedKind(content=False),
+    "NetworkPolicy": WatchedKind(content=False),
+    "PodDisruptionBudget": WatchedKind(content=False),
 }
 """What the operator watches, as far as the cluster knows it; `handlers.py` tells kopf the same."""
 _SERVES_SECONDS = 60.0
@@ -60,7 +60,7 @@ _SERVES_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ObjectFacts:
     """What is known of a watched object without reading it."""
 
     uid: str
@@ -76,7 +76,7 @@ class Seen:
 
 @dataclass(slots=True)
 class _Kept:
-    seen: Seen
+    seen: ObjectFacts
     labels: Mapping[str, str]
     content: bytes
     """Empty where only `seen` is kept."""
@@ -87,7 +87,7 @@ class _Kept:
 class _Shelf:
     """All objects of one kind."""
 
-    watch: Watch
+    watch: WatchedKind
     objects: dict[tuple[str, str], _Kept] = field(default_factory=dict)
     by_system: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     """(namespace, system) -> names."""
@@ -119,7 +119,7 @@ class WatchedKube:
         client: Server,
         *,
         may_write: Callable[[], bool] = lambda: True,
-        watched: Mapping[str, Watch] = WATCHED,
+        watched: Mapping[str, WatchedKind] = WATCHED,
         namespaces: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -136,7 +136,7 @@ class WatchedKube:
         self._shelves: dict[str, _Shelf] = {}
         self.begin(watched)
 
-    def begin(self, watched: Mapping[str, Watch]) -> None:
+    def begin(self, watched: Mapping[str, WatchedKind]) -> None:
         """With nothing known of these kinds; all others are read from the API server."""
         with self._lock:
             self._shelves = {kind: _Shelf(watch) for kind, watch in watched.items()}
@@ -181,7 +181,7 @@ class WatchedKube:
         """Kinds that were not listed yet; before all were, nothing should be looked at."""
         return [kind for kind, shelf in self._shelves.items() if not shelf.is_listed]
 
-    def seen(self, kind: str, namespace: str, name: str) -> Seen | None:
+    def seen(self, kind: str, namespace: str, name: str) -> ObjectFacts | None:
         """What is known of a watched object; None: it does not exist."""
         with self._lock:
             kept = self._shelves[kind].objects.get((namespace, name))
@@ -459,7 +459,7 @@ def _without_noise(document: Object) -> Object:
     return {**document, "metadata": meta}
 
 
-def _seen(document: Object, version: int) -> Seen:
+def _seen(document: Object, version: int) -> ObjectFacts:
     meta = document["metadata"]
     entries: Sequence[Mapping[str, Any]] = meta.get("managedFields") or ()
     owned = [entry.get("fieldsV1") for entry in entries if _is_ours(entry)]
@@ -474,7 +474,7 @@ def _seen(document: Object, version: int) -> Seen:
         for key, value in (meta.get("annotations") or {}).items()
         if key.startswith("capstan.dev/")
     }
-    return Seen(
+    return ObjectFacts(
         uid=str(meta.get("uid", "")),
         version=version,
         annotations=annotations,

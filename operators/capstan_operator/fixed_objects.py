@@ -20,7 +20,7 @@ import orjson
 from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import GROUP
 from capstan.errors import CapstanError, ConflictError, ExistsError, UnavailableError
-from capstan_operator.cache import Seen, WatchedKube
+from capstan_operator.cache import ObjectFacts, WatchedKube
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _AGAIN_SECONDS = 300.0
 
 
 @dataclass
-class Applied:
+class AppliedObjects:
     """What is remembered of one system's objects between two looks; without it, memory is read and that is all."""
 
     digest: str = ""
@@ -54,7 +54,7 @@ class Applied:
 
 
 @dataclass(frozen=True)
-class Ensured:
+class EnsureResult:
     """What one look at the fixed objects came to."""
 
     put_back: tuple[str, ...] = ()
@@ -79,12 +79,12 @@ class FixedObjects:
     def ensure(
         self,
         namespace: str,
-        known: Applied,
+        known: AppliedObjects,
         generation: int,
         render: Callable[[], Sequence[Object]],
         *,
         is_new: bool,
-    ) -> Ensured:
+    ) -> EnsureResult:
         """Bring the objects to what `render` gives; `is_new`: something that they follow from may have changed.
 
         Raises UnavailableError, and ConflictError for a race with somebody else's write; what the API server refuses is
@@ -93,13 +93,13 @@ class FixedObjects:
         changed = {} if is_new else self._changed(namespace, known)
         too_soon = self._clock() - known.tried_at < _FIGHT_SECONDS
         if not is_new and (too_soon or not changed) and not self._is_time(namespace, known):
-            return Ensured()
+            return EnsureResult()
         documents = list(render())
         digest = self._digest(generation, documents)
         if is_new and known.digest != digest and self._adopt(known, digest, documents):
-            return Ensured()
+            return EnsureResult()
         if is_new and known.digest == digest:
-            return Ensured()
+            return EnsureResult()
         restored = changed if known.digest == digest else {}
         before = dict(known.refused)
         self._apply(known, digest, documents)
@@ -107,13 +107,13 @@ class FixedObjects:
         told = tuple(
             f"{where}: {why}" for where, why in sorted(known.refused.items()) if before.get(where) != why
         )
-        return Ensured(back, told, is_new=not restored)
+        return EnsureResult(back, told, is_new=not restored)
 
     def _digest(self, generation: int, documents: Sequence[Object]) -> str:
         content = orjson.dumps([self._release, generation, list(documents)], option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(content).hexdigest()[:16]
 
-    def _changed(self, namespace: str, known: Applied) -> dict[tuple[str, str], Seen | None]:
+    def _changed(self, namespace: str, known: AppliedObjects) -> dict[tuple[str, str], ObjectFacts | None]:
         """Watched objects that somebody changed or deleted since they were applied."""
         found = {}
         for (kind, name), owned in known.owned.items():
@@ -122,7 +122,7 @@ class FixedObjects:
                 found[kind, name] = seen
         return found
 
-    def _is_time(self, namespace: str, known: Applied) -> bool:
+    def _is_time(self, namespace: str, known: AppliedObjects) -> bool:
         now = self._clock()
         if all(self._is_whole(namespace, name) for name in known.deployments):
             known.broken_since = None
@@ -138,7 +138,7 @@ class FixedObjects:
         wanted = deployment.get("spec", {}).get("replicas", 1)
         return int(deployment.get("status", {}).get("availableReplicas") or 0) >= int(wanted)
 
-    def _adopt(self, known: Applied, digest: str, documents: Sequence[Object]) -> bool:
+    def _adopt(self, known: AppliedObjects, digest: str, documents: Sequence[Object]) -> bool:
         """Take over what an operator before this one has applied; False if anything tells that it must be applied."""
         owned: dict[tuple[str, str], str] = {}
         for document in documents:
@@ -154,7 +154,7 @@ class FixedObjects:
         self._remember(known, digest, documents, owned)
         return True
 
-    def _apply(self, known: Applied, digest: str, documents: Sequence[Object]) -> None:
+    def _apply(self, known: AppliedObjects, digest: str, documents: Sequence[Object]) -> None:
         known.refused, known.tried_at = {}, self._clock()
         owned: dict[tuple[str, str], str] = {}
         # Watched kinds last: who sees the annotation on these knows that the others were written before.
@@ -186,7 +186,7 @@ class FixedObjects:
 
     def _remember(
         self,
-        known: Applied,
+        known: AppliedObjects,
         digest: str,
         documents: Sequence[Object],
         owned: dict[tuple[str, str], str],

@@ -20,7 +20,7 @@ from capstan.adapters.kubernetes.client import RESOURCES, KubeClient, Object
 from capstan.adapters.kubernetes.compressed_state import state_of
 from capstan.cluster.names import SYSTEM_LABEL
 from capstan.errors import CapstanError
-from capstan_operator.cache import PAGE, Watch, WatchedKube
+from capstan_operator.cache import PAGE, WatchedKind, WatchedKube
 
 SERVER_SECONDS = 25
 """The API server ends a watch after this, having told how far it got; so an idle watch is opened anew, not listed."""
@@ -71,7 +71,7 @@ class WatchLog:
 
 
 def registry_of(
-    cache: WatchedKube, watched: Mapping[str, Watch], told: Told, login: Any
+    cache: WatchedKube, watched: Mapping[str, WatchedKind], told: Told, login: Any
 ) -> kopf.OperatorRegistry:
     """The handlers: one for each watched kind, all alike."""
     registry = kopf.OperatorRegistry()
@@ -119,7 +119,7 @@ def key_of(kind: str, document: Object) -> tuple[str, str] | None:
     return (str(meta["namespace"]), str(system)) if system and meta.get("namespace") else None
 
 
-def settings_for(watched: Mapping[str, Watch]) -> kopf.OperatorSettings:
+def settings_for(watched: Mapping[str, WatchedKind]) -> kopf.OperatorSettings:
     """kopf's settings: it posts nothing, scans nothing, never gives up, and notices silence."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False

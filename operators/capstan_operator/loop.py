@@ -28,7 +28,7 @@ from capstan.errors import ConflictError, InvalidSpecError, NotFoundError, Unava
 from capstan.spec import MLSystem, parse
 from capstan_operator.announcements import Teller
 from capstan_operator.cache import WatchedKube
-from capstan_operator.fixed_objects import Applied, FixedObjects
+from capstan_operator.fixed_objects import AppliedObjects, FixedObjects
 from capstan_operator.metrics import Metrics
 from capstan_operator.versions import VersionMemory, VersionObjects
 from capstan_operator.workers import Key
@@ -96,7 +96,7 @@ class _Known:
     is_suspended: bool = False
     has_gateway: bool = True
     """Of its own; else Istio's serves it."""
-    applied: Applied = field(default_factory=Applied)
+    applied: AppliedObjects = field(default_factory=AppliedObjects)
     versions: VersionMemory = field(default_factory=VersionMemory)
     is_new: bool = True
     """The fixed objects of this generation have not been looked at."""
@@ -300,7 +300,7 @@ class SystemLoop:
         if known is not None and known.uid == uid and known.generation == generation:
             return known
         self._drop(key)
-        applied = known.applied if known is not None and known.uid == uid else Applied()
+        applied = known.applied if known is not None and known.uid == uid else AppliedObjects()
         versions = known.versions if known is not None and known.uid == uid else VersionMemory()
         fresh = _Known(uid, generation, applied=applied, versions=versions)
         try:

@@ -14,7 +14,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class Backoff:
+class RetryDelays:
     """How long a key rests after errors in a row: doubling, up to a bound."""
 
     first_seconds: float = 1.0
@@ -47,8 +47,8 @@ class KeyQueue(Generic[K]):
     Not thread-safe; `Workers` locks around it.
     """
 
-    def __init__(self, backoff: Backoff | None = None) -> None:
-        self._backoff = backoff or Backoff()
+    def __init__(self, backoff: RetryDelays | None = None) -> None:
+        self._backoff = backoff or RetryDelays()
         self._entries: dict[K, _Entry] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._tickets = 0

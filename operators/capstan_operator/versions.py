@@ -15,7 +15,7 @@ from typing import TypeAlias
 from capstan.adapters.kubernetes.serving import is_of_seldon
 from capstan.adapters.seldon.serving import KIND
 from capstan.cluster.names import SystemNames
-from capstan_operator.cache import Seen, WatchedKube
+from capstan_operator.cache import ObjectFacts, WatchedKube
 
 _COMPANIONS = ("Service", "PodDisruptionBudget")
 """Kinds that may stand beside a version's Deployment under the same name."""
@@ -65,9 +65,9 @@ class VersionObjects:
         self._remember(names, known, present)
         return tuple(f"{kind} {name}" for kind, name in sorted(told))
 
-    def _present(self, names: SystemNames) -> Mapping[Place, Seen]:
+    def _present(self, names: SystemNames) -> Mapping[Place, ObjectFacts]:
         """What is there of versions, those that are going left out."""
-        found: dict[Place, Seen] = {}
+        found: dict[Place, ObjectFacts] = {}
         for kind in ("Deployment", KIND):
             if not self._kube.is_watched(kind):
                 continue
@@ -77,13 +77,13 @@ class VersionObjects:
                         self._add(found, one, names.namespace, str(document["metadata"]["name"]))
         return found
 
-    def _add(self, found: dict[Place, Seen], kind: str, namespace: str, name: str) -> None:
+    def _add(self, found: dict[Place, ObjectFacts], kind: str, namespace: str, name: str) -> None:
         seen = self._kube.seen(kind, namespace, name)
         if seen is not None and not seen.is_deleted:
             found[kind, name] = seen
 
     def _lacking(
-        self, names: SystemNames, known: VersionMemory, present: Mapping[Place, Seen]
+        self, names: SystemNames, known: VersionMemory, present: Mapping[Place, ObjectFacts]
     ) -> list[Place]:
         """Companions that somebody deleted while the Deployment stayed; every version has at least a Service."""
         return [
@@ -107,11 +107,11 @@ class VersionObjects:
         )
 
     @staticmethod
-    def _is_suspect(known: VersionMemory, present: Mapping[Place, Seen]) -> bool:
+    def _is_suspect(known: VersionMemory, present: Mapping[Place, ObjectFacts]) -> bool:
         """Something that is seen for the first time holds what others wrote: while no operator ran, perhaps."""
         return any(seen.has_others and place not in known.objects for place, seen in present.items())
 
-    def _is_back(self, names: SystemNames, known: VersionMemory, place: Place, seen: Seen) -> bool:
+    def _is_back(self, names: SystemNames, known: VersionMemory, place: Place, seen: ObjectFacts) -> bool:
         """Somebody deleted it, and the loop has deployed it again since."""
         before = known.objects.get(place)
         return (
@@ -121,7 +121,9 @@ class VersionObjects:
             and self._is_foreign_loss(names, known, place)
         )
 
-    def _remember(self, names: SystemNames, known: VersionMemory, present: Mapping[Place, Seen]) -> None:
+    def _remember(
+        self, names: SystemNames, known: VersionMemory, present: Mapping[Place, ObjectFacts]
+    ) -> None:
         for place, before in list(known.objects.items()):
             if place in present:
                 continue
@@ -134,5 +136,5 @@ class VersionObjects:
             known.objects[place] = _Remembered(seen.uid, seen.owned)
 
 
-def _is_changed(before: _Remembered | None, seen: Seen) -> bool:
+def _is_changed(before: _Remembered | None, seen: ObjectFacts) -> bool:
     return before is not None and before.uid == seen.uid and before.owned != seen.owned

@@ -20,7 +20,7 @@ from capstan.training.job import Job
 from capstan.training.result import read_result
 from capstan_pipelines.steps import progress
 from capstan_pipelines.warm import warm_process
-from capstan_pipelines.watch import Watch
+from capstan_pipelines.watch import ProgressCollector
 
 CANCELLED = 143
 """Exit code of a run that SIGTERM ended."""
@@ -39,7 +39,7 @@ def carry_out(folder: RunFolder, tell: Callable[[RunStatus], None] | None = None
     folder.note_process(os.getpid())
     # Before the warm process starts, whose forks do most of the telling.
     os.environ[progress.FOLDER] = str(folder.progress)
-    watch = Watch(folder, tell)
+    watch = ProgressCollector(folder, tell)
     with _cancellable(watch), warm_process():
         try:
             status = _run(folder.path)
@@ -75,7 +75,7 @@ def _run(path: Path) -> RunStatus:
     return read_result(Path(finished.output.path).read_bytes())
 
 
-def _why(watch: Watch, error: Exception) -> str:
+def _why(watch: ProgressCollector, error: Exception) -> str:
     """What the failed step said; KFP's error only names the step."""
     failed = [step for step in watch.steps() if step.phase is RunPhase.FAILED]
     # A candidate that failed did not end the run; whoever could choose none has said why.
@@ -88,7 +88,7 @@ def _why(watch: Watch, error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _failed_candidates(watch: Watch) -> dict[str, str]:
+def _failed_candidates(watch: ProgressCollector) -> dict[str, str]:
     return {
         step.name.removeprefix(_FIT): " ".join(step.message.split())
         for step in watch.steps()
@@ -97,7 +97,7 @@ def _failed_candidates(watch: Watch) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _cancellable(watch: Watch) -> Iterator[None]:
+def _cancellable(watch: ProgressCollector) -> Iterator[None]:
     """SIGTERM ends all steps, whatever they do, then this process."""
 
     def cancel(_number: int, _frame: FrameType | None) -> None:

@@ -14,7 +14,7 @@ from capstan.ports.codec import from_json
 LOOK_SECONDS = 0.1
 
 
-class Watch:
+class ProgressCollector:
     """Gathers what the steps say into one status file."""
 
     def __init__(self, folder: RunFolder, tell: Callable[[RunStatus], None] | None = None) -> None:

@@ -21,7 +21,7 @@ from capstan.domain.triggers import OperationAlert
 from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
 from capstan.domain.versions import Digest, SystemName
 from capstan.monitoring.checkpoint import Checkpoint
-from capstan.monitoring.windows import Decision, DriftWindow, QualityWindow
+from capstan.monitoring.windows import DriftWindow, QualityWindow, WindowOutcome
 
 ROOT = Path(__file__).resolve().parents[2]
 FEATURES = (
@@ -178,7 +178,7 @@ def unjudged_until(now: datetime, reigns: Sequence[tuple[datetime, str]]) -> lis
         few = DriftWindow(number, start, end, 84, False, min_rows=1000)
         quality = QualityWindow(
             number, start, end, "rocAuc", 84, 80, 0.95, None, None, 0.7, None, None, 0.65,
-            Decision.NO_EVIDENCE, "TooFewRows", "84 of 1,000 rows (monitoring.window.minRows)",
+            WindowOutcome.NO_EVIDENCE, "TooFewRows", "84 of 1,000 rows (monitoring.window.minRows)",
         )  # fmt: skip
         checkpoint = checkpoint.with_drift(few, consecutive=2).with_quality(quality, consecutive=2)
     return list(checkpoint.told)

@@ -21,7 +21,7 @@ from capstan.adapters.prometheus.server import PrometheusServer, PrometheusSetti
 from capstan.monitoring.checkpoint import Checkpoint
 from capstan.monitoring.exposition import ALERT_GAUGES, Exposition
 from capstan.monitoring.rules import render
-from capstan.monitoring.windows import Decision, DriftWindow, FeatureDrift, QualityWindow
+from capstan.monitoring.windows import DriftWindow, FeatureDrift, QualityWindow, WindowOutcome
 from capstan.recording.collector.boots import Heading
 from capstan.recording.collector.intake import Intake
 from capstan.recording.collector.metrics import CollectorMetrics
@@ -41,9 +41,9 @@ def flights() -> MLSystem:
     )
 
 
-def decided(breach: Decision) -> Checkpoint:
+def decided(breach: WindowOutcome) -> Checkpoint:
     """Two drift windows and one quality window, all bad or all good."""
-    bad = breach is Decision.BREACH
+    bad = breach is WindowOutcome.BREACH
     checkpoint = Checkpoint().watching("v3", "/model", SINCE)
     for number in range(2):
         start = SINCE + number * WEEK
@@ -83,7 +83,7 @@ def blind() -> Checkpoint:
         checkpoint = checkpoint.with_drift(few, consecutive=2)
         unlabelled = QualityWindow(
             number, start, end, "rocAuc", 84, 4, 0.05, None, None, 0.7, None, None, 0.65,
-            Decision.NO_EVIDENCE, "CoverageTooLow", "labels of 5% of 84 rows",
+            WindowOutcome.NO_EVIDENCE, "CoverageTooLow", "labels of 5% of 84 rows",
         )  # fmt: skip
         checkpoint = checkpoint.with_quality(unlabelled, consecutive=2)
     return checkpoint
@@ -174,7 +174,7 @@ def fresh_world(tmp_path: Path) -> Iterator[World]:
 
 
 def test_data_alerts_say_which_version_as_of_when_and_why(world: World) -> None:
-    world.exporter.show(decided(Decision.BREACH))
+    world.exporter.show(decided(WindowOutcome.BREACH))
     alerts = world.firing(*FOUND)
     for name, alert in alerts.items():
         assert alert["labels"] == {
@@ -191,7 +191,7 @@ def test_data_alerts_say_which_version_as_of_when_and_why(world: World) -> None:
         "MissingValuesRose": "missing values rose: dep_hour 0.250 in 2 windows of 7 days",
         "QualityDropped": "rocAuc 0.610, at the test 0.700; the drop exceeds 0.05 and chance",
     }
-    world.exporter.show(decided(Decision.FINE))
+    world.exporter.show(decided(WindowOutcome.FINE))
     world.firing()
 
 
@@ -206,7 +206,7 @@ def test_a_monitor_that_cannot_judge_says_so_until_it_can(world: World) -> None:
         "cannot be judged: drift for 2 windows (TooFewRows), predictions for 2 windows (TooFewRows), "
         "quality for 2 windows (CoverageTooLow), so that no alert does not mean that all is well"
     )
-    world.exporter.show(decided(Decision.FINE))
+    world.exporter.show(decided(WindowOutcome.FINE))
     world.firing()
 
 
@@ -270,9 +270,9 @@ def test_alerts_of_a_cluster_are_those_of_their_own_namespace(world: World) -> N
     world.prometheus.set_rules("flight-delays", {"groups": []})
     for namespace in ("team-a", "team-b"):
         world.prometheus.set_rules(namespace, render(flights(), namespace))
-    world.exporter.show(decided(Decision.BREACH))
+    world.exporter.show(decided(WindowOutcome.BREACH))
     own, fine = in_namespace(world.exporter.text, "team-a"), CollectorRegistry()
-    fine.register(Exposition("flight-delays", SimpleNamespace(checkpoint=decided(Decision.FINE)), 2))
+    fine.register(Exposition("flight-delays", SimpleNamespace(checkpoint=decided(WindowOutcome.FINE)), 2))
     counters = b"".join(
         b'capstan_collector_version_payloads_missing{system="flight-delays",namespace="%b",version="v3"} 0\n'
         % name

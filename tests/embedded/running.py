@@ -24,7 +24,7 @@ from capstan.embedded.clocks import ReplayClock
 from capstan.embedded.layout import StateDir
 from capstan.embedded.page import serve_page
 from capstan.embedded.replay.client import Answered, GatewayClient
-from capstan.embedded.replay.fixed_durations import Charges
+from capstan.embedded.replay.fixed_durations import FixedDurations
 from capstan.embedded.replay.replaying import Journal, Replay
 from capstan.embedded.replay.whole_replay import read_traffic, scope_of
 from capstan.embedded.supervisor import Supervisor
@@ -64,7 +64,7 @@ class Running:
         self.system = load(file)
         self.scope = scope_of(self.system, share=share)
         self.clock = ReplayClock(self.scope.start)
-        self.charges = Charges()
+        self.charges = FixedDurations()
         self.state = state
         addresses = Addresses(page_port=free_port(), gateway_port=free_port())
         self.local = wire(self.system, state, addresses=addresses, clock=self.clock, charges=self.charges)

@@ -9,7 +9,7 @@ import typer
 
 from capstan.cli.console import Narrator, err, out
 from capstan.cli.place import Cluster
-from capstan.cli.stored_system import Stored, open_system
+from capstan.cli.stored_system import StoredSystem, open_system
 from capstan.errors import CapstanError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def apply_system(place: Cluster, system: MLSystem, *, wait: bool, timeout: float
         out.print(line, soft_wrap=True)
 
 
-def _follow(stored: Stored, generation: int, timeout: float, narrator: Narrator) -> None:
+def _follow(stored: StoredSystem, generation: int, timeout: float, narrator: Narrator) -> None:
     deadline = time.monotonic() + timeout
     told = max((number for number, _ in stored.events()), default=0) if _is_ready(stored, generation) else 0
     while True:
@@ -86,15 +86,15 @@ def _follow(stored: Stored, generation: int, timeout: float, narrator: Narrator)
         time.sleep(LOOK_SECONDS)
 
 
-def _condition(stored: Stored, kind: str) -> dict[str, Any]:
+def _condition(stored: StoredSystem, kind: str) -> dict[str, Any]:
     return next((one for one in stored.record.status.get("conditions", ()) if one["type"] == kind), {})
 
 
-def _has_seen(stored: Stored, generation: int) -> bool:
+def _has_seen(stored: StoredSystem, generation: int) -> bool:
     return int(stored.record.status.get("observedGeneration", 0)) >= generation
 
 
-def _is_ready(stored: Stored, generation: int) -> bool:
+def _is_ready(stored: StoredSystem, generation: int) -> bool:
     return _has_seen(stored, generation) and _condition(stored, "Ready").get("status") == "True"
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from capstan.cli.place import Cluster, Machine
-from capstan.cli.stored_system import Stored, read_json, replayed_to
+from capstan.cli.stored_system import StoredSystem, read_json, replayed_to
 from capstan.errors import NotAllowedError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _COUNTERS = ("answered", "stored", "lost", "duplicates", "labels", "no_labels")
 
 
 @dataclass(frozen=True)
-class Around:
+class RunningParts:
     """One look at what is not in the store."""
 
     runner: int | str | None
@@ -35,17 +35,17 @@ class Around:
     """None: nothing runs, or the collector does not answer."""
 
 
-def around(stored: Stored, events: list[tuple[int, Event]]) -> Around:
+def around(stored: StoredSystem, events: list[tuple[int, Event]]) -> RunningParts:
     """Everything that processes or pods say."""
     if isinstance(stored.place, Cluster):
         return _in_cluster(stored.place, stored)
     return _here(stored.place, events)
 
 
-def _here(place: Machine, events: list[tuple[int, Event]]) -> Around:
+def _here(place: Machine, events: list[tuple[int, Event]]) -> RunningParts:
     state, holder = place.state, place.runner()
     addresses: Mapping[str, str] = (read_json(state.addresses) or {}) if holder else {}
-    return Around(
+    return RunningParts(
         runner=holder,
         replayed_to=replayed_to(state, events),
         page=f"{addresses['page']}/?token={state.token('page')}" if "page" in addresses else None,
@@ -77,18 +77,18 @@ def _counters(state: StateDir) -> dict[str, int] | None:
     return {name: int(stats[name]) for name in _COUNTERS if name in stats}
 
 
-def _in_cluster(place: Cluster, stored: Stored) -> Around:
+def _in_cluster(place: Cluster, stored: StoredSystem) -> RunningParts:
     from capstan.cluster.names import SystemNames
 
     names = SystemNames(place.namespace, stored.name)
-    return Around(
+    return RunningParts(
         runner=place.runner(),
         gateway=f"http://{names.host(names.gateway)}",
         processes=[{"name": pod["metadata"]["name"], "state": pod_state(pod)} for pod in pods(place, stored)],
     )
 
 
-def pods(place: Cluster, stored: Stored) -> list[dict[str, Any]]:
+def pods(place: Cluster, stored: StoredSystem) -> list[dict[str, Any]]:
     """All pods of the system by name; none where they may not be seen."""
     from capstan.cluster.names import SYSTEM_LABEL
 

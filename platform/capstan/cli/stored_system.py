@@ -36,7 +36,7 @@ AnySystem = Annotated[
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredSystem:
     """One system of a state directory or of a namespace."""
 
     place: Place
@@ -56,12 +56,12 @@ class Stored:
     def events(self, *, after: int = 0) -> list[tuple[int, Event]]:
         return list(self.store.events(self.name, after=after))
 
-    def again(self) -> Stored | None:
+    def again(self) -> StoredSystem | None:
         """As it is now; None if it was deleted meanwhile."""
         from capstan.ports.store import Kind
 
         record = self.store.get(Kind.SYSTEM, self.record.name)
-        return Stored(self.place, self.store, record) if record is not None else None
+        return StoredSystem(self.place, self.store, record) if record is not None else None
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def open_store(root: Path) -> Iterator[tuple[StateDir, Store]]:
 
 
 @contextmanager
-def open_system(place: Place, name: str | None) -> Iterator[Stored]:
+def open_system(place: Place, name: str | None) -> Iterator[StoredSystem]:
     """The system of this name, or the only one; raises NotFoundError that lists those there are."""
     from capstan.ports.store import Kind
 
@@ -86,7 +86,7 @@ def open_system(place: Place, name: str | None) -> Iterator[Stored]:
             there = ", ".join(record.name for record in records) or "none yet, `capstan up FILE` creates one"
             asked = f"no system {name!r}" if name else "several systems, name one" if records else "no system"
             raise NotFoundError(f"{asked}; systems in {place}: {there}")
-        yield Stored(place, store, chosen[0])
+        yield StoredSystem(place, store, chosen[0])
 
 
 def replayed_to(state: StateDir, events: list[tuple[int, Event]]) -> datetime | None:

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from capstan.dashboard.page import Stage
-from capstan.dashboard.seen import Seen, SeenRollout
+from capstan.dashboard.seen import Observed, ObservedRollout
 from capstan.domain.planners.looks import judged_step
 from capstan.domain.reasons import Tone
 from capstan.domain.rollout import CanaryStep, RolloutCause, RolloutPhase, ShadowStep
@@ -20,7 +20,7 @@ SERVE, WATCH, ALERT, TRAIN, DEPLOY, SHADOW, CANARY, PROMOTE = (
 STATIONS = (SERVE, WATCH, ALERT, TRAIN, DEPLOY, SHADOW, CANARY, PROMOTE)
 
 
-def stages(seen: Seen) -> list[Stage]:
+def stages(seen: Observed) -> list[Stage]:
     """All stations in the order of the loop; exactly one is current."""
     here, tone = _where(seen)
     details = _details(seen)
@@ -33,7 +33,7 @@ def stages(seen: Seen) -> list[Stage]:
     return found
 
 
-def _where(seen: Seen) -> tuple[str, Tone]:
+def _where(seen: Observed) -> tuple[str, Tone]:
     rollout = seen.active_rollout
     if rollout is not None:
         return _where_rollout(seen, rollout)
@@ -48,7 +48,7 @@ def _where(seen: Seen) -> tuple[str, Tone]:
     return WATCH, Tone.ACTIVE
 
 
-def _where_rollout(seen: Seen, rollout: SeenRollout) -> tuple[str, Tone]:
+def _where_rollout(seen: Observed, rollout: ObservedRollout) -> tuple[str, Tone]:
     steps, state = seen.policy.rollout.steps, rollout.state
     step = judged_step(steps, state.step) if steps and state.step < len(steps) else None
     in_step = CANARY if isinstance(step, CanaryStep) else SHADOW
@@ -63,7 +63,7 @@ def _where_rollout(seen: Seen, rollout: SeenRollout) -> tuple[str, Tone]:
             return (in_step if state.started_at and state.step_since else DEPLOY), Tone.BAD
 
 
-def _resting_tone(seen: Seen, name: str) -> Tone:
+def _resting_tone(seen: Observed, name: str) -> Tone:
     if name == SERVE and seen.state.champion is not None:
         return Tone.GOOD
     if name == ALERT and (seen.state.firing or seen.operation_alerts):
@@ -73,7 +73,7 @@ def _resting_tone(seen: Seen, name: str) -> Tone:
     return Tone.IDLE
 
 
-def _details(seen: Seen) -> Mapping[str, str]:
+def _details(seen: Observed) -> Mapping[str, str]:
     state, now = seen.state, seen.now
     zone = ZoneInfo(seen.system.spec.data.time_zone)
     rollout, run = seen.active_rollout, seen.active_run
@@ -104,7 +104,7 @@ def _training(steps: tuple[object, ...]) -> str:
     return ", ".join(running[:2]) + ("…" if len(running) > 2 else "") if running else "starting"
 
 
-def _watching(seen: Seen, zone: ZoneInfo) -> str:
+def _watching(seen: Observed, zone: ZoneInfo) -> str:
     last = _last_window(seen)
     if last is None:
         return "no window yet"
@@ -112,24 +112,24 @@ def _watching(seen: Seen, zone: ZoneInfo) -> str:
     return f"to {end:%d %b}" if _is_judged(seen) else f"blind, to {end:%d %b}"
 
 
-def _last_window(seen: Seen) -> Mapping[str, Any] | None:
+def _last_window(seen: Observed) -> Mapping[str, Any] | None:
     decided = [window for window in seen.windows or () if window.get("end")]
     return max(decided, key=lambda window: str(window["end"]), default=None)
 
 
-def _is_judged(seen: Seen) -> bool:
+def _is_judged(seen: Observed) -> bool:
     """Whether the newest window had a verdict about drift; no window has none."""
     last = _last_window(seen)
     return last is not None and not last.get("gap") and not last.get("predictions_gap")
 
 
-def _step_detail(seen: Seen, kind: type[ShadowStep] | type[CanaryStep]) -> str:
+def _step_detail(seen: Observed, kind: type[ShadowStep] | type[CanaryStep]) -> str:
     steps = [step for step in seen.policy.rollout.steps if isinstance(step, kind)]
     shares = [step.percent if isinstance(step, ShadowStep) else step.weight for step in steps]
     return " → ".join(f"{share} %" for share in shares) or "not in the file"
 
 
-def _marks(seen: Seen) -> dict[str, str]:
+def _marks(seen: Observed) -> dict[str, str]:
     marks: dict[str, str] = {}
     if seen.state.run is not None:
         marks[TRAIN] = f"run:{seen.state.run.run}"

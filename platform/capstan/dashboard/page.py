@@ -108,7 +108,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Sample:
+class SparklinePoint:
     """One moment of the sparklines."""
 
     at: datetime
@@ -124,7 +124,7 @@ class Traffic:
     mirrors: Sequence[Share] = ()
     versions: Sequence[VersionNumbers] = ()
     totals: Totals = Totals()
-    history: Sequence[Sample] = ()
+    history: Sequence[SparklinePoint] = ()
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,7 @@ class WindowShown:
 
 
 @dataclass(frozen=True)
-class Watch:
+class WatchPanel:
     """What the monitor decided, window by window."""
 
     windows: Sequence[WindowShown] = ()
@@ -346,7 +346,7 @@ class Page:
     runs: Sequence[RunShown] = ()
     """The newest first."""
     versions: Sequence[VersionShown] = ()
-    watch: Watch = Watch()
+    watch: WatchPanel = WatchPanel()
     alerts: Sequence[AlertShown] = ()
     """The newest first."""
     retraining: Retraining = Retraining()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from capstan.dashboard.page import CandidateShown, GateShown, RunShown, TaskShown
-from capstan.dashboard.seen import Seen, SeenRun
+from capstan.dashboard.seen import Observed, ObservedRun
 from capstan.domain.reasons import Tone
 from capstan.domain.training import GateOutcome, RunPhase, RunStatus, StepProgress
 from capstan.spec.metrics import better
@@ -27,7 +27,7 @@ _WORDS = {
 }
 
 
-def run_shown(seen: Seen, run: SeenRun) -> RunShown:
+def run_shown(seen: Observed, run: ObservedRun) -> RunShown:
     """The run with its steps; the newest knowledge of it is the pipelines' own."""
     status = run.status or run.state.result
     request = run.request

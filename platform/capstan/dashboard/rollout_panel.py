@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from capstan.dashboard.page import Amount, Interval, RolloutShown, StepShown, VerdictShown
-from capstan.dashboard.seen import Seen, SeenRollout
+from capstan.dashboard.seen import Observed, ObservedRollout
 from capstan.domain.reasons import Tone
 from capstan.domain.rollout import (
     CanaryStep,
@@ -39,7 +39,7 @@ _PHASES = {
 }
 
 
-def rollout_shown(seen: Seen, rollout: SeenRollout, *, is_active: bool) -> RolloutShown:
+def rollout_shown(seen: Observed, rollout: ObservedRollout, *, is_active: bool) -> RolloutShown:
     """The rollout; only the active one has evidence."""
     request, state = rollout.request, rollout.state
     first = request.cause is RolloutCause.FIRST
@@ -91,7 +91,7 @@ def interval(evidence: PairedEvidence, rule: QualityRule) -> Interval | None:
     )
 
 
-def _tone(rollout: SeenRollout) -> Tone:
+def _tone(rollout: ObservedRollout) -> Tone:
     match rollout.state.phase:
         case RolloutPhase.PROMOTED | RolloutPhase.PROMOTING:
             return Tone.GOOD
@@ -101,14 +101,14 @@ def _tone(rollout: SeenRollout) -> Tone:
             return Tone.WARN if rollout.state.held else Tone.ACTIVE
 
 
-def _current_step(seen: Seen, rollout: SeenRollout) -> Step | None:
+def _current_step(seen: Observed, rollout: ObservedRollout) -> Step | None:
     steps = seen.policy.rollout.steps
     if rollout.state.phase is not RolloutPhase.PROGRESSING or rollout.state.step >= len(steps):
         return None
     return steps[rollout.state.step]
 
 
-def shown_rule(seen: Seen, rollout: SeenRollout) -> QualityRule | None:
+def shown_rule(seen: Observed, rollout: ObservedRollout) -> QualityRule | None:
     """The rule of the step's first analysis, else of the analysis that an earlier shadow step was decided by."""
     policy, step = seen.policy.rollout, _current_step(seen, rollout)
     if isinstance(step, ShadowStep | CanaryStep) and step.analyses:
@@ -126,7 +126,7 @@ def _amounts(step: Step | None, rule: QualityRule | None, evidence: PairedEviden
     ]
 
 
-def _track(seen: Seen, rollout: SeenRollout) -> list[StepShown]:
+def _track(seen: Observed, rollout: ObservedRollout) -> list[StepShown]:
     if rollout.request.cause is not RolloutCause.CHALLENGER:
         return _stations(rollout, [], 0)
     steps = seen.policy.rollout.steps
@@ -135,7 +135,7 @@ def _track(seen: Seen, rollout: SeenRollout) -> list[StepShown]:
     )
 
 
-def _stations(rollout: SeenRollout, steps: Sequence[tuple[str, str]], last: int) -> list[StepShown]:
+def _stations(rollout: ObservedRollout, steps: Sequence[tuple[str, str]], last: int) -> list[StepShown]:
     """Deploy, the file's steps, promote: done, current, failed or still to come."""
     state = rollout.state
     match state.phase:
@@ -158,7 +158,7 @@ def _stations(rollout: SeenRollout, steps: Sequence[tuple[str, str]], last: int)
     return found
 
 
-def _step_detail(seen: Seen, rollout: SeenRollout, index: int) -> str:
+def _step_detail(seen: Observed, rollout: ObservedRollout, index: int) -> str:
     step, state = seen.policy.rollout.steps[index], rollout.state
     current = index == state.step and state.phase is RolloutPhase.PROGRESSING
     since = state.step_since if current else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from capstan.dashboard.page import Part, Progress, Sample, Totals, VersionNumbers
+from capstan.dashboard.page import Part, Progress, SparklinePoint, Totals, VersionNumbers
 from capstan.domain.rollout import RolloutRequest, RolloutState
 from capstan.domain.system import SystemPolicy, SystemState, TrainingState
 from capstan.domain.traffic import TrafficSplit
@@ -20,7 +20,7 @@ from capstan.spec import MLSystem
 
 
 @dataclass(frozen=True)
-class SeenRun:
+class ObservedRun:
     """A training run: what was asked, where the loop has it, and what the pipelines know of it."""
 
     request: TrainingRequest
@@ -30,13 +30,13 @@ class SeenRun:
 
 
 @dataclass(frozen=True)
-class SeenRollout:
+class ObservedRollout:
     request: RolloutRequest
     state: RolloutState
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observed:
     """One look. None where a source is away or was not given; `away` says why."""
 
     record: Record
@@ -45,8 +45,8 @@ class Seen:
     state: SystemState
     now: datetime
     is_replay: bool
-    runs: Sequence[SeenRun] = ()
-    rollouts: Sequence[SeenRollout] = ()
+    runs: Sequence[ObservedRun] = ()
+    rollouts: Sequence[ObservedRollout] = ()
     events: Sequence[tuple[int, Event]] = ()
     versions: Sequence[ModelVersion] | None = None
     readiness: Mapping[VersionName, Readiness] | None = None
@@ -57,20 +57,20 @@ class Seen:
     """Of the rollout in progress."""
     windows: Sequence[Mapping[str, Any]] | None = None
     numbers: Sequence[VersionNumbers] | None = None
-    history: Sequence[Sample] = ()
+    history: Sequence[SparklinePoint] = ()
     totals: Totals | None = None
     parts: Sequence[Part] = ()
     progress: Progress | None = None
     away: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def active_rollout(self) -> SeenRollout | None:
+    def active_rollout(self) -> ObservedRollout | None:
         """The rollout in progress."""
         name = self.state.rollout.name if self.state.rollout else None
         return next((rollout for rollout in self.rollouts if rollout.request.name == name), None)
 
     @property
-    def active_run(self) -> SeenRun | None:
+    def active_run(self) -> ObservedRun | None:
         """The training run in progress."""
         name: RunName | None = self.state.run.run if self.state.run else None
         return next((run for run in self.runs if run.request.run == name), None)

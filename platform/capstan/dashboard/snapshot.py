@@ -19,7 +19,7 @@ from capstan.dashboard.page import (
 )
 from capstan.dashboard.pipeline_panel import run_shown
 from capstan.dashboard.rollout_panel import rollout_shown
-from capstan.dashboard.seen import Seen
+from capstan.dashboard.seen import Observed
 from capstan.dashboard.story_lines import alerts_shown
 from capstan.dashboard.watch_panel import watch_shown
 from capstan.domain.reasons import Reason, Tone
@@ -35,7 +35,7 @@ _READINESS = {
 _LONG_AGO = "0001-01-01"
 
 
-def draw(seen: Seen) -> Page:
+def draw(seen: Observed) -> Page:
     """The whole page from one look."""
     spec = seen.system.spec
     active = seen.active_rollout
@@ -78,7 +78,7 @@ def _since(moment: datetime | None) -> str:
     return moment.isoformat() if moment is not None else _LONG_AGO
 
 
-def _head(seen: Seen) -> Head:
+def _head(seen: Observed) -> Head:
     objective = seen.system.spec.objective
     phase, tone = _phase(seen)
     return Head(
@@ -93,7 +93,7 @@ def _head(seen: Seen) -> Head:
     )
 
 
-def _phase(seen: Seen) -> tuple[str, Tone]:
+def _phase(seen: Observed) -> tuple[str, Tone]:
     state, rollout = seen.state, seen.active_rollout
     if seen.record.deleted_at is not None or state.deleting:
         return "Being deleted", Tone.WARN
@@ -124,12 +124,12 @@ def _rollout_phase(challenger: VersionName, phase: RolloutPhase | None) -> tuple
     return words[phase]
 
 
-def _doing(seen: Seen) -> str:
+def _doing(seen: Observed) -> str:
     conditions = {c["type"]: c for c in seen.record.status.get("conditions", ())}
     return str(conditions.get("Progressing", {}).get("message", ""))
 
 
-def _traffic(seen: Seen) -> Traffic:
+def _traffic(seen: Observed) -> Traffic:
     split, champion = seen.split, seen.state.champion
     arms: list[Share] = []
     mirrors: list[Share] = []
@@ -144,7 +144,7 @@ def _traffic(seen: Seen) -> Traffic:
     return Traffic(arms, mirrors, seen.numbers or (), seen.totals or Totals(), seen.history)
 
 
-def _versions(seen: Seen) -> list[VersionShown]:
+def _versions(seen: Observed) -> list[VersionShown]:
     """All known versions, the newest first; metrics come from the registry."""
     known: dict[VersionName, ModelVersion] = {}
     for rollout in seen.rollouts:
@@ -158,7 +158,7 @@ def _versions(seen: Seen) -> list[VersionShown]:
     return sorted(shown, key=lambda version: (version.as_of, len(version.name), version.name), reverse=True)
 
 
-def _version(seen: Seen, version: ModelVersion) -> VersionShown:
+def _version(seen: Observed, version: ModelVersion) -> VersionShown:
     state = seen.state
     role = ""
     if state.champion is not None and version.name == state.champion.name:
@@ -185,7 +185,7 @@ def _version(seen: Seen, version: ModelVersion) -> VersionShown:
     )
 
 
-def _outcome(seen: Seen, version: VersionName) -> str:
+def _outcome(seen: Observed, version: VersionName) -> str:
     for rollout in sorted(seen.rollouts, key=lambda r: _since(r.state.started_at), reverse=True):
         if rollout.request.challenger.name == version and rollout.state.phase.is_final:
             if rollout.state.phase is RolloutPhase.ROLLED_BACK:
@@ -198,7 +198,7 @@ def _outcome(seen: Seen, version: VersionName) -> str:
     return "kept out by gates" if kept_out else ""
 
 
-def _retraining(seen: Seen) -> Retraining:
+def _retraining(seen: Observed) -> Retraining:
     state, policy = seen.state.retraining, seen.policy.retraining
     until = state.finished_at + policy.cooldown if state.finished_at is not None else None
     budget = policy.budget

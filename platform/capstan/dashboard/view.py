@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from capstan.dashboard.page import EventShown, Page, Part, Progress, Sample, Totals, VersionNumbers
+from capstan.dashboard.page import EventShown, Page, Part, Progress, SparklinePoint, Totals, VersionNumbers
 from capstan.dashboard.rollout_panel import shown_rule
-from capstan.dashboard.seen import Seen, SeenRollout, SeenRun
+from capstan.dashboard.seen import Observed, ObservedRollout, ObservedRun
 from capstan.dashboard.snapshot import draw
 from capstan.dashboard.story_lines import shown
 from capstan.domain.rollout import RolloutRequest, RolloutState
@@ -104,7 +104,7 @@ class StoreView:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._history: deque[Sample] = deque(maxlen=HISTORY)
+        self._history: deque[SparklinePoint] = deque(maxlen=HISTORY)
         self._sampled_at = float("-inf")
         self._kept: dict[str, _Kept] = {}
         self._final_runs: dict[RunName, RunStatus] = {}
@@ -122,14 +122,14 @@ class StoreView:
 
     # -- looking
 
-    def _look(self) -> Seen:
+    def _look(self) -> Observed:
         record = self.store.get(Kind.SYSTEM, self.system)
         if record is None:
             raise NotFoundError(f"no system {self.system!r}; `capstan up FILE` creates it")
         away: dict[str, str] = {}
         system, policy = self._file(record)
         numbers = self._ask(away, "Prometheus", self.sources.numbers)
-        seen = Seen(
+        seen = Observed(
             record=record,
             system=system,
             policy=policy,
@@ -138,7 +138,7 @@ class StoreView:
             is_replay=self.is_replay,
             runs=[self._run(away, record) for record in self.store.list(Kind.RUN, self.system)],
             rollouts=[
-                SeenRollout(rollout_request(record), rollout_state(record))
+                ObservedRollout(rollout_request(record), rollout_state(record))
                 for record in self.store.list(Kind.ROLLOUT, self.system)
             ],
             events=self._story(),
@@ -167,7 +167,7 @@ class StoreView:
         self._events.extend(self.store.events(self.system, after=last))
         return list(self._events)
 
-    def _run(self, away: dict[str, str], record: Record) -> SeenRun:
+    def _run(self, away: dict[str, str], record: Record) -> ObservedRun:
         request, state = training_request(record), training_state(record)
         status = self._final_runs.get(request.run)
         ask = self.sources.run
@@ -175,9 +175,9 @@ class StoreView:
             status = self._ask(away, "pipelines", lambda: ask(request.run))
             if status is not None and state.is_final:
                 self._final_runs[request.run] = status
-        return SeenRun(request, state, status)
+        return ObservedRun(request, state, status)
 
-    def _evidence(self, away: dict[str, str], seen: Seen) -> PairedEvidence | None:
+    def _evidence(self, away: dict[str, str], seen: Observed) -> PairedEvidence | None:
         rollout, ask = seen.active_rollout, self.sources.evidence
         if (
             rollout is None
@@ -192,13 +192,13 @@ class StoreView:
         metric = rule.metric if rule is not None else QualityRule.metric
         return self._ask(away, "evidence", lambda: ask(request, state, metric), slow=True, key=key)
 
-    def _sample(self, numbers: Sequence[VersionNumbers] | None) -> Sequence[Sample]:
+    def _sample(self, numbers: Sequence[VersionNumbers] | None) -> Sequence[SparklinePoint]:
         if numbers and self.monotonic() - self._sampled_at >= SAMPLE_SECONDS:
             self._sampled_at = self.monotonic()
             users = [n for n in numbers if n.role != "shadow"]
             requests = {n.version: round(n.requests_per_second, 3) for n in users}
             p99 = {n.version: n.p99_seconds for n in numbers if n.p99_seconds is not None}
-            self._history.append(Sample(datetime.now(UTC), requests, p99))
+            self._history.append(SparklinePoint(datetime.now(UTC), requests, p99))
         return list(self._history)
 
     def _ask(

@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from capstan.dashboard.page import Cell, Watch, WindowShown
+from capstan.dashboard.page import Cell, WatchPanel, WindowShown
 
 MOST_WINDOWS = 60
 
 
 def watch_shown(
     windows: Sequence[Mapping[str, Any]], *, metric: str, every: timedelta | None, features: Sequence[str]
-) -> Watch:
+) -> WatchPanel:
     """The newest windows, oldest first; the monitor's JSON is read leniently, because it may be newer than the page."""
     shown = [_window(window, features) for window in windows if window.get("end")]
     shown.sort(key=lambda window: (window.end, window.version))
     floors = [_number(_map(window.get("quality")).get("floor")) for window in windows]
     newest = shown[-MOST_WINDOWS:]
-    return Watch(
+    return WatchPanel(
         windows=newest,
         judged=sum(window.is_judged for window in newest),
         quality_metric=metric,

@@ -31,7 +31,7 @@ from capstan.domain.versions import SystemName, VersionName
 from capstan.embedded.clocks import ReplayClock, WallClock
 from capstan.embedded.layout import StateDir
 from capstan.embedded.refusals import require_one_machine
-from capstan.embedded.replay.fixed_durations import ChargedPipelines, ChargedServing, Charges
+from capstan.embedded.replay.fixed_durations import FixedDurations, FixedTimePipelines, FixedTimeServing
 from capstan.engine import Engine
 from capstan.engine.policies import policy_of, replay_policy_of
 from capstan.errors import NotFoundError
@@ -72,15 +72,15 @@ class LocalSystem:
     state: StateDir
     addresses: Addresses
     clock: WallClock | ReplayClock
-    charges: Charges
+    charges: FixedDurations
     processes: ProcessSupervisor
     store: SqliteStore
     registry: MlflowRegistry
     packager: BentoPackager
-    pipelines: ChargedPipelines
+    pipelines: FixedTimePipelines
     runs: KfpLocalPipelines
     """What really trains; `pipelines` hides what event time has not reached."""
-    serving: ChargedServing
+    serving: FixedTimeServing
     versions: BentoServing
     """What really runs; `serving` hides what event time has not reached."""
     gateway: EnvoyGateway
@@ -112,13 +112,13 @@ def wire(
     *,
     addresses: Addresses,
     clock: WallClock | ReplayClock,
-    charges: Charges | None = None,
+    charges: FixedDurations | None = None,
 ) -> LocalSystem:
     """Construct every adapter; nothing is started yet."""
     require_one_machine(system)
     name = SystemName(system.metadata.name)
     state.prepare(name)
-    charges = charges or Charges()
+    charges = charges or FixedDurations()
     replay = isinstance(clock, ReplayClock)
     write_whole(state.spec(name), orjson.dumps(spec_document(system)))
     processes = ProcessSupervisor(state.run / "processes", state.logs)
@@ -182,10 +182,12 @@ def wire(
     )
     alerts = AlertmanagerAlerts(alertmanager.address, name)
     evidence = ParquetEvidence(state.system(name), system)
-    charged_pipelines = ChargedPipelines(
+    charged_pipelines = FixedTimePipelines(
         pipelines, clock, charges, charged.training if charged else timedelta(0)
     )
-    charged_serving = ChargedServing(serving, clock, charges, charged.deployment if charged else timedelta(0))
+    charged_serving = FixedTimeServing(
+        serving, clock, charges, charged.deployment if charged else timedelta(0)
+    )
     engine = Engine(
         store,
         charged_pipelines,

@@ -39,7 +39,7 @@ from capstan.ports.traffic import TrafficProvider
 
 
 @dataclass
-class Hands:
+class Applier:
     """The ports that change the world, and what has to be remembered about using them."""
 
     store: Store

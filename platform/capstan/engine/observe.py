@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from capstan.domain.actions import Away
-from capstan.domain.planners.looks import Measured, judged_step, metrics_of
+from capstan.domain.planners.looks import StepEvidence, judged_step, metrics_of
 from capstan.domain.rollout import (
     RolloutPhase,
     RolloutPolicy,
@@ -37,7 +37,7 @@ ALIASES_STALE_AFTER = timedelta(seconds=30)
 
 
 @dataclass
-class Eyes:
+class Observer:
     """The ports that are only read."""
 
     pipelines: Pipelines
@@ -121,7 +121,7 @@ class Eyes:
         policy: RolloutPolicy,
         now: datetime,
         wall: datetime,
-    ) -> Measured | None:
+    ) -> StepEvidence | None:
         """What the step asks for, if a look is due; None if not."""
         if state.phase is not RolloutPhase.PROGRESSING or state.step_since is None:
             return None
@@ -131,7 +131,7 @@ class Eyes:
             return None
         flowing, step = judged_step(policy.steps, state.step), policy.steps[state.step]
         if flowing is None or request.champion is None:
-            return Measured()
+            return StepEvidence()
         champion, challenger = request.champion.name, request.challenger.name
         since, since_wall = state.step_since, state.step_since_wall or wall
         operation = self._ask(
@@ -151,7 +151,7 @@ class Eyes:
             )
             for metric in metrics_of(step, policy)
         }
-        return Measured(paired=paired, operation=operation)
+        return StepEvidence(paired=paired, operation=operation)
 
     def _ask(self, part: str, question: Callable[[], T]) -> T | Away:
         try:

@@ -25,12 +25,12 @@ from capstan.domain.system import (
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.trouble import Trouble
 from capstan.domain.versions import SystemName
-from capstan.engine.apply import Hands
-from capstan.engine.observe import Eyes
+from capstan.engine.apply import Applier
+from capstan.engine.observe import Observer
 from capstan.engine.outcome import Outcome
 from capstan.engine.policies import policy_of
 from capstan.engine.records import (
-    Kept,
+    StoredState,
     rollout_request,
     rollout_state,
     system_state,
@@ -73,10 +73,10 @@ class Engine:
         self._store = store
         self._traffic = traffic
         self._clock = clock
-        self._eyes = Eyes(
+        self._eyes = Observer(
             pipelines, registry, serving, traffic, evidence, operation, alerts, monitoring, troubles
         )
-        self._hands = Hands(store, pipelines, registry, serving, traffic, monitoring)
+        self._hands = Applier(store, pipelines, registry, serving, traffic, monitoring)
         self._policy = policy
         self._known_policy: tuple[int, SystemPolicy] | None = None
         self._watched_since: datetime | None = None
@@ -114,7 +114,7 @@ class _Pass:
         if not state.incarnation:
             # Kept from the first write on: events of a deleted system of this name must not silence this one's.
             state = state.born(self._now.isoformat())
-        self._system = Kept(self._store, record, state, state.incarnation)
+        self._system = StoredState(self._store, record, state, state.incarnation)
         self._policy = engine._policy_for(record)
         self._changed = False
         self._actions: list[Action] = []
@@ -141,17 +141,17 @@ class _Pass:
 
     # -- records
 
-    def _kept(self, kind: Kind, name: str, state_of: Callable[[Record], S]) -> Kept[S] | None:
+    def _kept(self, kind: Kind, name: str, state_of: Callable[[Record], S]) -> StoredState[S] | None:
         record = self._store.get(kind, name)
         if record is None:
             return None
-        kept = Kept(self._store, record, state_of(record), self._system.state.incarnation)
+        kept = StoredState(self._store, record, state_of(record), self._system.state.incarnation)
         kept.tell()
         return kept
 
     # -- the three planners
 
-    def _train(self, kept: Kept[TrainingState], system: SystemState) -> None:
+    def _train(self, kept: StoredState[TrainingState], system: SystemState) -> None:
         if kept.state.is_final:
             return
         request = training_request(kept.record)
@@ -161,7 +161,7 @@ class _Pass:
         plan = plan_training(request, kept.state, seen, now=self._now)
         self._carry_out(kept, plan, summarize_run(kept.record, plan.status, self._now))
 
-    def _roll_out(self, kept: Kept[RolloutState], system: SystemState, here: Surroundings) -> None:
+    def _roll_out(self, kept: StoredState[RolloutState], system: SystemState, here: Surroundings) -> None:
         request, policy = rollout_request(kept.record), self._policy.rollout
         if kept.state.phase.is_final:
             return
@@ -201,8 +201,8 @@ class _Pass:
     def _keep_system(
         self,
         name: SystemName,
-        run: Kept[TrainingState] | None,
-        rollout: Kept[RolloutState] | None,
+        run: StoredState[TrainingState] | None,
+        rollout: StoredState[RolloutState] | None,
         here: Surroundings,
     ) -> None:
         state = self._system.state
@@ -246,7 +246,7 @@ class _Pass:
         )
         self._carry_out(self._system, plan, summary)
 
-    def _carry_out(self, kept: Kept[Any], plan: Plan[Any], summary: dict[str, Any]) -> None:
+    def _carry_out(self, kept: StoredState[Any], plan: Plan[Any], summary: dict[str, Any]) -> None:
         self._changed |= kept.commit(plan, summary, self._now)
         self._plans.append(plan)
         self._actions += plan.actions

@@ -48,7 +48,7 @@ def rollout_record(request: RolloutRequest) -> Record:
 
 
 @dataclass
-class Kept(Generic[S]):
+class StoredState(Generic[S]):
     """A record with its state, as one pass of the loop reads and writes it."""
 
     store: Store

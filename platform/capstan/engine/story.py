@@ -43,7 +43,7 @@ def count(events: Iterable[Event]) -> Counts:
 
 
 @dataclass(frozen=True)
-class Told:
+class StoryEntry:
     """One decision, ready to be shown."""
 
     number: int
@@ -55,10 +55,12 @@ class Told:
     details: dict[str, Any]
 
 
-def decisions(store: Store, system: str, *, after: int = 0) -> list[Told]:
+def decisions(store: Store, system: str, *, after: int = 0) -> list[StoryEntry]:
     """All decisions of the system in order, those with numbers above `after`."""
     return [
-        Told(number, event.at, event.kind.value, event.name, event.reason, event.message, dict(event.details))
+        StoryEntry(
+            number, event.at, event.kind.value, event.name, event.reason, event.message, dict(event.details)
+        )
         for number, event in store.events(SystemName(system), after=after)
         if facts_of(event.reason, event.details).is_decision
     ]

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from capstan.files import write_whole
-from capstan.monitoring.windows import DriftWindow, QualityWindow, Watch
+from capstan.monitoring.windows import DriftWindow, QualityWindow, WatchedVersion
 from capstan.monitoring.windows_json import tell_drift, tell_quality
 from capstan.ports.codec import from_json, to_json
 
@@ -28,7 +28,7 @@ class Checkpoint:
 
     generation: int = 0
     """Rises whenever something was decided or another version is watched."""
-    watch: Watch | None = None
+    watch: WatchedVersion | None = None
     told: tuple[dict[str, Any], ...] = field(default=())
     """Decided windows as `GET /windows` tells them, oldest first."""
 
@@ -41,7 +41,7 @@ class Checkpoint:
                 if watch.model_dir == model_dir
                 else replace(self, watch=replace(watch, model_dir=model_dir))
             )
-        return replace(self, generation=self.generation + 1, watch=Watch(version, model_dir, since))
+        return replace(self, generation=self.generation + 1, watch=WatchedVersion(version, model_dir, since))
 
     def with_drift(self, window: DriftWindow, *, consecutive: int) -> Checkpoint:
         """The checkpoint with one more drift window decided."""

@@ -24,7 +24,7 @@ from capstan.monitoring.drift.distances import of_counts
 from capstan.monitoring.drift.reference import FeatureReference, Reference
 from capstan.monitoring.drift.sketch import Sketch
 from capstan.monitoring.quality import QualityReference, judge_drop, measure
-from capstan.monitoring.windows import Decision, DriftWindow, FeatureDrift, QualityWindow
+from capstan.monitoring.windows import DriftWindow, FeatureDrift, QualityWindow, WindowOutcome
 from capstan.recording.pairing import CLOSED_COVERAGE
 from capstan.recording.payloads import INPUT_PREFIX
 from capstan.recording.reading import PayloadReader, day_starts, microseconds
@@ -114,7 +114,7 @@ class Measuring:
     ) -> QualityWindow:
         watched = self.system.spec.monitoring
 
-        def told(decision: Decision, reason: str, message: str = "", **found: Any) -> QualityWindow:
+        def told(decision: WindowOutcome, reason: str, message: str = "", **found: Any) -> QualityWindow:
             empty = {"value": None, "standard_error": None, "drop": None, "drop_bound": None}
             return QualityWindow(
                 number,
@@ -133,10 +133,12 @@ class Measuring:
             )
 
         if coverage is None or coverage < watched.quality.min_coverage:
-            return told(Decision.NO_EVIDENCE, "CoverageTooLow", self._coverage_in_words(answered, coverage))
+            return told(
+                WindowOutcome.NO_EVIDENCE, "CoverageTooLow", self._coverage_in_words(answered, coverage)
+            )
         if answered < watched.window.min_rows:
             rows = f"{answered:,} of {watched.window.min_rows:,} rows (monitoring.window.minRows)"
-            return told(Decision.NO_EVIDENCE, "TooFewRows", rows)
+            return told(WindowOutcome.NO_EVIDENCE, "TooFewRows", rows)
         quality = measure(
             watched.quality.metric,
             labelled["label"].to_numpy() > 0,
@@ -148,10 +150,10 @@ class Measuring:
             one_class = (
                 f"{watched.quality.metric} is not defined on {len(labelled):,} labels, as of one class"
             )
-            return told(Decision.NO_EVIDENCE, "Undefined", one_class)
+            return told(WindowOutcome.NO_EVIDENCE, "Undefined", one_class)
         if self.quality_reference is None:
             return told(
-                Decision.NO_EVIDENCE,
+                WindowOutcome.NO_EVIDENCE,
                 "NoReference",
                 f"the version does not tell its {watched.quality.metric} on the test window; train it again",
                 **found,
@@ -165,14 +167,14 @@ class Measuring:
         )
         if drop is None:
             nothing = f"{watched.quality.metric} was not defined on the test window"
-            return told(Decision.NO_EVIDENCE, "Undefined", nothing, **found)
+            return told(WindowOutcome.NO_EVIDENCE, "Undefined", nothing, **found)
         found |= {"drop": drop.drop, "drop_bound": drop.bound}
         if drop.is_breach:
-            return told(Decision.BREACH, "Dropped", **found)
+            return told(WindowOutcome.BREACH, "Dropped", **found)
         if drop.bound is None and drop.drop > watched.quality.max_drop:
             few = f"it is lower by {drop.drop:.3f}, but {quality.days} days do not tell that from chance"
-            return told(Decision.NO_EVIDENCE, "TooFewDays", few, **found)
-        return told(Decision.FINE, "Fine", **found)
+            return told(WindowOutcome.NO_EVIDENCE, "TooFewDays", few, **found)
+        return told(WindowOutcome.FINE, "Fine", **found)
 
     def _coverage_in_words(self, answered: int, coverage: float | None) -> str:
         if not answered:

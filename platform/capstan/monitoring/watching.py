@@ -15,7 +15,7 @@ from capstan.monitoring.drift.detectors import DetectorKind, load, load_referenc
 from capstan.monitoring.drift.reference import Reference
 from capstan.monitoring.measuring import Measuring
 from capstan.monitoring.quality import QualityReference
-from capstan.monitoring.windows import Watch
+from capstan.monitoring.windows import WatchedVersion
 from capstan.recording.reading import PayloadReader
 from capstan.spec import MLSystem
 
@@ -131,7 +131,7 @@ class Watcher:
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidDataError(f"{path}: names no version to watch: {error}") from error
 
-    def _measure(self, watch: Watch) -> Measuring:
+    def _measure(self, watch: WatchedVersion) -> Measuring:
         if self._measuring is None or self._measuring[0] != watch.model_dir:
             model = Path(watch.model_dir)
             folder = model / "detectors"

@@ -18,7 +18,7 @@ BLIND_WINDOWS = 2
 """Windows in a row without a verdict that are an alert: one may be a holiday."""
 
 
-class Decision(StrEnum):
+class WindowOutcome(StrEnum):
     """What one window says about one question."""
 
     BREACH = "Breach"
@@ -49,11 +49,11 @@ class FeatureDrift:
     """False: training saw no value of it, so only its missing rate is watched."""
 
     @property
-    def drift(self) -> Decision:
+    def drift(self) -> WindowOutcome:
         return _compare(self.distance, self.threshold)
 
     @property
-    def missing(self) -> Decision:
+    def missing(self) -> WindowOutcome:
         return _compare(self.missing_rise, self.missing_threshold)
 
 
@@ -82,27 +82,27 @@ class DriftWindow:
     """Rows that it needed."""
 
     @property
-    def drift(self) -> Decision:
+    def drift(self) -> WindowOutcome:
         return self._all(feature.drift for feature in self.features if feature.has_reference)
 
     @property
-    def missing(self) -> Decision:
+    def missing(self) -> WindowOutcome:
         return self._all(feature.missing for feature in self.features)
 
     @property
-    def predictions(self) -> Decision:
+    def predictions(self) -> WindowOutcome:
         if not self.has_enough_rows or self.prediction is None:
-            return Decision.NO_EVIDENCE
+            return WindowOutcome.NO_EVIDENCE
         return self.prediction.drift
 
     @property
     def drift_gap(self) -> Gap | None:
         """Why the inputs were not judged; None: they were."""
-        if self.drift is not Decision.NO_EVIDENCE:
+        if self.drift is not WindowOutcome.NO_EVIDENCE:
             return None
         if (gap := self._too_few()) is not None:
             return gap
-        silent = [feature.feature for feature in self.features if feature.drift is Decision.NO_EVIDENCE]
+        silent = [feature.feature for feature in self.features if feature.drift is WindowOutcome.NO_EVIDENCE]
         if not any(feature.has_reference for feature in self.features):
             return Gap("NoReference", "the version carries no reference of its inputs; train it again")
         return Gap("NoValues", f"no value of {', '.join(silent)} in any request")
@@ -110,7 +110,7 @@ class DriftWindow:
     @property
     def predictions_gap(self) -> Gap | None:
         """Why the predictions were not judged; None: they were."""
-        if self.predictions is not Decision.NO_EVIDENCE:
+        if self.predictions is not WindowOutcome.NO_EVIDENCE:
             return None
         if (gap := self._too_few()) is not None:
             return gap
@@ -123,15 +123,15 @@ class DriftWindow:
             return None
         return Gap("TooFewRows", f"{self.rows:,} of {self.min_rows:,} rows (monitoring.window.minRows)")
 
-    def _all(self, decisions: Iterable[Decision]) -> Decision:
+    def _all(self, decisions: Iterable[WindowOutcome]) -> WindowOutcome:
         """A breach of any is a breach; without one, a feature without evidence leaves the window undecided."""
         if not self.has_enough_rows:
-            return Decision.NO_EVIDENCE
+            return WindowOutcome.NO_EVIDENCE
         seen = set(decisions)
-        for decision in (Decision.BREACH, Decision.NO_EVIDENCE):
+        for decision in (WindowOutcome.BREACH, WindowOutcome.NO_EVIDENCE):
             if decision in seen:
                 return decision
-        return Decision.FINE if seen else Decision.NO_EVIDENCE
+        return WindowOutcome.FINE if seen else WindowOutcome.NO_EVIDENCE
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class QualityWindow:
     drop_bound: float | None
     floor: float | None
     """The worst value that is no drop; None: no reference."""
-    decision: Decision
+    decision: WindowOutcome
     reason: str
     """CamelCase: `Fine`, `Dropped`, `CoverageTooLow`, `TooFewRows`, `Undefined`, `TooFewDays`, `NoReference`."""
     message: str = ""
@@ -164,7 +164,7 @@ class QualityWindow:
     @property
     def gap(self) -> Gap | None:
         """Why it was not judged; None: it was."""
-        return Gap(self.reason, self.message) if self.decision is Decision.NO_EVIDENCE else None
+        return Gap(self.reason, self.message) if self.decision is WindowOutcome.NO_EVIDENCE else None
 
 
 @dataclass(frozen=True)
@@ -176,17 +176,17 @@ class Runs:
     predictions: int = 0
     quality: int = 0
 
-    def after(self, decisions: Mapping[str, Decision]) -> Runs:
+    def after(self, decisions: Mapping[str, WindowOutcome]) -> Runs:
         values = {}
         for name in ("drift", "missing", "predictions", "quality"):
             before: int = getattr(self, name)
-            decision = decisions.get(name, Decision.NO_EVIDENCE)
-            values[name] = {Decision.BREACH: before + 1, Decision.FINE: 0}.get(decision, before)
+            decision = decisions.get(name, WindowOutcome.NO_EVIDENCE)
+            values[name] = {WindowOutcome.BREACH: before + 1, WindowOutcome.FINE: 0}.get(decision, before)
         return Runs(**values)
 
 
 @dataclass(frozen=True)
-class Watch:
+class WatchedVersion:
     """Everything decided about the watched version; this is what a checkpoint holds."""
 
     version: str
@@ -210,7 +210,7 @@ class Watch:
         start = self.last_quality.end if self.last_quality is not None else self.since
         return start, start + duration
 
-    def with_drift(self, window: DriftWindow) -> Watch:
+    def with_drift(self, window: DriftWindow) -> WatchedVersion:
         """The watch after one more drift window."""
         decisions = {"drift": window.drift, "missing": window.missing, "predictions": window.predictions}
         return replace(
@@ -221,7 +221,7 @@ class Watch:
             gaps=self._gaps_after({"drift": window.drift_gap, "predictions": window.predictions_gap}),
         )
 
-    def with_quality(self, window: QualityWindow) -> Watch:
+    def with_quality(self, window: QualityWindow) -> WatchedVersion:
         """The watch after one more quality window."""
         return replace(
             self,
@@ -266,7 +266,7 @@ class Watch:
         return gaps
 
 
-def _compare(value: float | None, bound: float) -> Decision:
+def _compare(value: float | None, bound: float) -> WindowOutcome:
     if value is None or value != value:
-        return Decision.NO_EVIDENCE
-    return Decision.BREACH if value > bound else Decision.FINE
+        return WindowOutcome.NO_EVIDENCE
+    return WindowOutcome.BREACH if value > bound else WindowOutcome.FINE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from capstan.monitoring.windows import Decision, DriftWindow, FeatureDrift, Gap, QualityWindow
+from capstan.monitoring.windows import DriftWindow, FeatureDrift, Gap, QualityWindow, WindowOutcome
 
 
 def tell_drift(window: DriftWindow) -> dict[str, Any]:
@@ -56,9 +56,9 @@ def _feature(feature: FeatureDrift) -> dict[str, Any]:
         "threshold": feature.threshold,
         "error": feature.error,
         "p_value": feature.p_value,
-        "breach": feature.drift is Decision.BREACH,
+        "breach": feature.drift is WindowOutcome.BREACH,
         "missing_rate": feature.missing_rate,
         "missing_rise": feature.missing_rise,
         "missing_threshold": feature.missing_threshold,
-        "missing_breach": feature.missing is Decision.BREACH,
+        "missing_breach": feature.missing is WindowOutcome.BREACH,
     }

@@ -17,7 +17,7 @@ from cluster.operating.file_world import FileWiring
 from capstan.adapters.kubernetes.client import RESOURCES, KubeClient, Resource
 from capstan.cluster.settings import ClusterSettings
 from capstan_operator.app import App, Options, new_identity
-from capstan_operator.cache import WATCHED, Watch
+from capstan_operator.cache import WATCHED, WatchedKind
 from capstan_operator.leader import Timing
 
 
@@ -37,7 +37,7 @@ def main() -> int:
     watched = dict(WATCHED)
     if options.whims:
         RESOURCES["Whim"] = Resource(f"{options.whims}/v1", "Whim", "whims")
-        watched["Whim"] = Watch(optional=True)
+        watched["Whim"] = WatchedKind(optional=True)
     app = App(
         KubeClient.from_kubeconfig(file=options.kubeconfig),
         ClusterSettings(namespace=options.namespace, watch_namespaces=(options.namespace,)),

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from capstan.adapters.alertmanager import server as alertmanager
 from capstan.adapters.alertmanager.server import AlertmanagerSettings, alert_of, moment, parse_webhook
-from capstan.adapters.processes.spec import Backoff, ProcessSpec
+from capstan.adapters.processes.spec import ProcessSpec, RestartPolicy
 from capstan.adapters.prometheus import server as prometheus
 from capstan.adapters.prometheus.server import PrometheusSettings
 from capstan.errors import InvalidRequestError, NotAllowedError
@@ -92,7 +92,7 @@ def test_the_configuration_is_yaml_with_the_wanted_intervals() -> None:
 
 
 def test_restarts_wait_longer_each_time_up_to_a_bound() -> None:
-    backoff = Backoff(initial_seconds=0.5, maximum_seconds=5.0)
+    backoff = RestartPolicy(initial_seconds=0.5, maximum_seconds=5.0)
     assert [backoff.delay_seconds(deaths) for deaths in (1, 2, 3, 4, 5, 500)] == [
         0.5,
         1.0,

@@ -10,11 +10,18 @@ from hypothesis import strategies as st
 
 from capstan.domain.watching import blind_spots
 from capstan.monitoring.checkpoint import Checkpoint
-from capstan.monitoring.windows import Decision, DriftWindow, FeatureDrift, QualityWindow, Runs, Watch
+from capstan.monitoring.windows import (
+    DriftWindow,
+    FeatureDrift,
+    QualityWindow,
+    Runs,
+    WatchedVersion,
+    WindowOutcome,
+)
 from capstan.ports.codec import from_json, to_json
 
 SINCE, WEEK = datetime(2013, 2, 1, tzinfo=UTC), timedelta(days=7)
-BREACH, FINE, NO_EVIDENCE = Decision.BREACH, Decision.FINE, Decision.NO_EVIDENCE
+BREACH, FINE, NO_EVIDENCE = WindowOutcome.BREACH, WindowOutcome.FINE, WindowOutcome.NO_EVIDENCE
 
 
 def feature(distance: float | None, *, rise: float | None = 0.0, has_reference: bool = True) -> FeatureDrift:
@@ -49,12 +56,16 @@ def window(*features: FeatureDrift, number: int = 0, enough: bool = True) -> Dri
         "untrained",
     ],
 )
-def test_missing_evidence_is_never_fine_and_never_a_breach(found: DriftWindow, decision: Decision) -> None:
+def test_missing_evidence_is_never_fine_and_never_a_breach(
+    found: DriftWindow, decision: WindowOutcome
+) -> None:
     assert found.drift is decision
 
 
 @given(st.lists(st.sampled_from([BREACH, FINE, NO_EVIDENCE])))
-def test_only_consecutive_breaches_alert_and_gaps_neither_add_nor_take(decisions: list[Decision]) -> None:
+def test_only_consecutive_breaches_alert_and_gaps_neither_add_nor_take(
+    decisions: list[WindowOutcome],
+) -> None:
     runs = Runs()
     for decision in decisions:
         runs = runs.after({"drift": decision})
@@ -90,7 +101,7 @@ def judged(number: int) -> DriftWindow:
     return DriftWindow(number, start, start + WEEK, 2000, True, (feature(0.0),), prediction)
 
 
-def quality(number: int, decision: Decision, reason: str, message: str = "") -> QualityWindow:
+def quality(number: int, decision: WindowOutcome, reason: str, message: str = "") -> QualityWindow:
     start = SINCE + number * WEEK
     return QualityWindow(
         number, start, start + WEEK, "rocAuc", 84, 4, 0.05, None, None, 0.7, None, None, 0.65,
@@ -99,7 +110,7 @@ def quality(number: int, decision: Decision, reason: str, message: str = "") -> 
 
 
 def test_windows_without_a_verdict_are_an_alert_of_their_own_and_end_with_the_first_that_has_one() -> None:
-    watch = Watch("v1", "/m", SINCE)
+    watch = WatchedVersion("v1", "/m", SINCE)
     assert [question.end for question in watch.questions()] == [None, None, None]
     held = []
     for found in (judged(0), few(1), few(2), few(3), judged(4)):
@@ -109,7 +120,7 @@ def test_windows_without_a_verdict_are_an_alert_of_their_own_and_end_with_the_fi
 
 
 def test_a_gap_says_how_long_it_lasts_and_what_was_needed() -> None:
-    watch = Watch("v1", "/m", SINCE).with_drift(few(0)).with_drift(few(1, rows=91))
+    watch = WatchedVersion("v1", "/m", SINCE).with_drift(few(0)).with_drift(few(1, rows=91))
     drift, predictions, labels = watch.questions()
     assert (drift.unjudged, drift.reason) == (2, "TooFewRows")
     assert drift.message == predictions.message == "91 of 1,000 rows (monitoring.window.minRows)"
@@ -120,7 +131,7 @@ def test_a_gap_says_how_long_it_lasts_and_what_was_needed() -> None:
 
 
 def test_quality_without_labels_is_blind_while_drift_is_judged() -> None:
-    watch = Watch("v1", "/m", SINCE)
+    watch = WatchedVersion("v1", "/m", SINCE)
     for number in range(2):
         watch = watch.with_drift(judged(number))
         watch = watch.with_quality(quality(number, NO_EVIDENCE, "CoverageTooLow", "labels of 5% of 84 rows"))

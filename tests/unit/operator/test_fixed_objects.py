@@ -12,7 +12,7 @@ from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.names import SYSTEM_LABEL
 from capstan.errors import CapstanError, ConflictError
 from capstan_operator.cache import WatchedKube
-from capstan_operator.fixed_objects import APPLIED, Applied, Ensured, FixedObjects
+from capstan_operator.fixed_objects import APPLIED, AppliedObjects, EnsureResult, FixedObjects
 
 
 def of_kind(api: str, kind: str, name: str, **more: object) -> Object:
@@ -41,7 +41,7 @@ class Cluster:
     server: MemoryKube = field(default_factory=MemoryKube)
     seconds: float = 1000.0
     release: str = "0.1.0/settings"
-    known: Applied = field(default_factory=Applied)
+    known: AppliedObjects = field(default_factory=AppliedObjects)
 
     def __post_init__(self) -> None:
         self.server.watchers.append(self._watch)
@@ -52,7 +52,7 @@ class Cluster:
         self.cache = WatchedKube(self.server, clock=lambda: self.seconds)
         for kind in self.cache.unlisted:
             self.cache.resync(kind)
-        self.known = Applied()
+        self.known = AppliedObjects()
         self.fixed = FixedObjects(self.cache, self.release, clock=lambda: self.seconds)
         self.server.calls.clear()
 
@@ -62,7 +62,7 @@ class Cluster:
 
     def ensure(
         self, render: Callable[[], list[Object]] = rendered, *, is_new: bool = False, generation: int = 1
-    ) -> Ensured:
+    ) -> EnsureResult:
         self.seconds += 10.0
         return self.fixed.ensure("n", self.known, generation, render, is_new=is_new)
 
@@ -81,7 +81,7 @@ def cluster() -> Cluster:
 def test_a_first_look_applies_everything_the_watched_kinds_last(cluster: Cluster):
     order: list[str] = []
     cluster.server.watchers.append(lambda kind, *_: order.append(kind))
-    assert cluster.ensure(is_new=True) == Ensured(is_new=True)
+    assert cluster.ensure(is_new=True) == EnsureResult(is_new=True)
     assert order == ["Secret", "Deployment", "Service"]
 
 
@@ -90,7 +90,7 @@ def test_further_looks_cost_no_call(cluster: Cluster):
     cluster.become_whole()
     cluster.server.calls.clear()
     for _ in range(100):
-        assert cluster.ensure() == Ensured()
+        assert cluster.ensure() == EnsureResult()
     assert not cluster.server.calls
 
 
@@ -115,14 +115,14 @@ def test_fields_that_are_not_ours_are_left_alone(cluster: Cluster):
     cluster.become_whole()
     cluster.server.edit("Deployment", "s-gateway", "n", {"metadata": {"annotations": {"team": "blue"}}})
     cluster.server.calls.clear()
-    assert cluster.ensure() == Ensured()
+    assert cluster.ensure() == EnsureResult()
     assert not cluster.server.calls
 
 
 def test_a_changed_file_applies_anew(cluster: Cluster):
     cluster.ensure(is_new=True)
     done = cluster.ensure(lambda: rendered(port=8080), is_new=True, generation=2)
-    assert done == Ensured(is_new=True)
+    assert done == EnsureResult(is_new=True)
     found = cluster.server.get("Secret", "s-tokens-8080", "n")
     assert found is not None
     assert found["data"] == {"port": "8080"}
@@ -140,7 +140,7 @@ def test_a_secret_is_only_ever_created(cluster: Cluster):
 def test_a_secret_that_is_there_is_no_refusal(cluster: Cluster):
     cluster.ensure(is_new=True)
     done = cluster.ensure(lambda: [*rendered()], is_new=True, generation=2)
-    assert done == Ensured(is_new=True)
+    assert done == EnsureResult(is_new=True)
 
 
 def test_a_quota_that_is_written_meanwhile_is_no_secret_that_is_there(cluster: Cluster):
@@ -154,7 +154,7 @@ def test_a_quota_that_is_written_meanwhile_is_no_secret_that_is_there(cluster: C
 def test_a_new_operator_of_the_same_release_adopts_without_a_call(cluster: Cluster):
     cluster.ensure(is_new=True)
     cluster.start()
-    assert cluster.ensure(is_new=True) == Ensured()
+    assert cluster.ensure(is_new=True) == EnsureResult()
     assert cluster.applied() == 0
 
 
@@ -218,7 +218,7 @@ def test_a_refused_object_is_told_once_and_does_not_keep_the_others(cluster: Clu
     assert first.refused == ("Secret s-tokens-80: it is too large",)
     assert cluster.server.get("Service", "s-gateway", "n") is not None
     cluster.become_whole()
-    assert cluster.ensure() == Ensured()
+    assert cluster.ensure() == EnsureResult()
     cluster.seconds += 300
     cluster.ensure()
     assert cluster.server.get("Secret", "s-tokens-80", "n") is not None

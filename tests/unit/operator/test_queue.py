@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from capstan_operator.queue import Backoff, KeyQueue
+from capstan_operator.queue import KeyQueue, RetryDelays
 
 
 @pytest.fixture
 def queue() -> KeyQueue[str]:
-    return KeyQueue(Backoff(first_seconds=1.0, longest_seconds=60.0))
+    return KeyQueue(RetryDelays(first_seconds=1.0, longest_seconds=60.0))
 
 
 def drain(queue: KeyQueue[str], now: float) -> list[str]:

@@ -16,17 +16,22 @@ import orjson
 from capstan.adapters.processes import health as process_health
 from capstan.adapters.processes import table as process_table
 from capstan.adapters.processes.ports_in_use import free_port, is_free, require_free
-from capstan.adapters.processes.spec import Backoff, ProcessEvent, ProcessPhase, ProcessSpec, ProcessStatus
+from capstan.adapters.processes.spec import (
+    ProcessEvent,
+    ProcessPhase,
+    ProcessSpec,
+    ProcessStatus,
+)
 from capstan.errors import CapstanError, MissingToolError, UnavailableError
 from capstan.files import write_error, write_whole
 
 __all__ = [
-    "Backoff",
     "ProcessEvent",
     "ProcessPhase",
     "ProcessSpec",
     "ProcessStatus",
     "ProcessSupervisor",
+    "RestartPolicy",
     "free_port",
     "require_free",
 ]

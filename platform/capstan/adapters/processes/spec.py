@@ -13,7 +13,7 @@ import orjson
 
 
 @dataclass(frozen=True)
-class Backoff:
+class RestartPolicy:
     """Waits before restarts: initial, doubled up to the maximum; gives up after so many quick deaths in a row."""
 
     initial_seconds: float = 0.2
@@ -38,7 +38,7 @@ class ProcessSpec:
     health_url: str | None = None
     """Answers 2xx when the process can work; None: running is healthy."""
     nice: int = 0
-    restart: Backoff | None = field(default_factory=Backoff)
+    restart: RestartPolicy | None = field(default_factory=RestartPolicy)
     """None: an end is final, as for a job."""
     grace_seconds: float = 10.0
     """Between SIGTERM and SIGKILL."""

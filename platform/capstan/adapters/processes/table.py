@@ -43,7 +43,7 @@ def marked(run_dir: Path) -> Iterator[tuple[int, str]]:
 
 
 @dataclass(frozen=True)
-class Found:
+class LivingProcess:
     """A living process that some supervisor of this run folder started."""
 
     name: str
@@ -55,20 +55,20 @@ def record_file(run_dir: Path, name: str) -> Path:
     return run_dir / f"{name}.process.json"
 
 
-def found(run_dir: Path) -> list[Found]:
+def found(run_dir: Path) -> list[LivingProcess]:
     """By record (pid, start time and digest), and by mark where the supervisor was killed before it wrote one."""
-    by_pid: dict[int, Found] = {}
+    by_pid: dict[int, LivingProcess] = {}
     for file in sorted(run_dir.glob("*.process.json")):
         try:
             record = orjson.loads(file.read_bytes())
         except (OSError, orjson.JSONDecodeError):
             continue
         if lives(record["pid"], record["born"]):
-            by_pid[record["pid"]] = Found(record["name"], record["digest"], record["pid"])
+            by_pid[record["pid"]] = LivingProcess(record["name"], record["digest"], record["pid"])
     for pid, value in marked(run_dir):
         with contextlib.suppress(OSError):
             if os.getsid(pid) == pid:
-                by_pid.setdefault(pid, Found(marked_name(value), value.rpartition("/")[2], pid))
+                by_pid.setdefault(pid, LivingProcess(marked_name(value), value.rpartition("/")[2], pid))
     return list(by_pid.values())
 
 

@@ -14,7 +14,7 @@ import typer
 
 from capstan.cli.console import DEFAULT_STATE, Json, Narrator, State, honest_errors, out, print_json
 from capstan.cli.place import Context, Machine, Namespace, Place, place_of
-from capstan.cli.stored_system import Stored, SystemOption, open_system
+from capstan.cli.stored_system import StoredSystem, SystemOption, open_system
 from capstan.domain.reasons import Reason
 from capstan.errors import CapstanError, NotAllowedError
 
@@ -199,7 +199,7 @@ def _failure(verb: str, told: list[Event], timeout: float, *, is_late: bool) -> 
 
 
 def _follow(
-    stored: Stored, command: Command, after: int, timeout: float, narrator: Narrator
+    stored: StoredSystem, command: Command, after: int, timeout: float, narrator: Narrator
 ) -> tuple[bool, list[Event]]:
     """Tell the story until the loop has done what was asked; returns whether it has."""
     told: list[Event] = []
@@ -224,7 +224,7 @@ def _follow(
         time.sleep(LOOK_SECONDS if isinstance(stored.place, Machine) else CLUSTER_LOOK_SECONDS)
 
 
-def _is_done(stored: Stored, command: Command) -> bool:
+def _is_done(stored: StoredSystem, command: Command) -> bool:
     state = stored.system_state
     if any(waiting.id == command.id for waiting in state.commands):
         return False

@@ -11,7 +11,7 @@ import typer
 
 from capstan.cli.console import DEFAULT_STATE, File, Json, State, honest_errors, out, print_json
 from capstan.cli.place import Cluster, Context, Namespace, Place, place_for
-from capstan.cli.stored_system import Stored, open_system, read_json
+from capstan.cli.stored_system import StoredSystem, open_system, read_json
 from capstan.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def _written(duration: timedelta) -> str:
     return f"{duration // hour}h" if not duration % hour else f"{duration // timedelta(minutes=1)}m"
 
 
-def _histories(stored: Stored, system: MLSystem) -> Mapping[str, LossHistory]:
+def _histories(stored: StoredSystem, system: MLSystem) -> Mapping[str, LossHistory]:
     """By metric; none in a cluster, where the record is on a volume of the system's own."""
     from capstan.embedded.history import stored_histories
 
@@ -197,7 +197,7 @@ def _histories(stored: Stored, system: MLSystem) -> Mapping[str, LossHistory]:
     return stored_histories(system, stored.place.state, stored.store)
 
 
-def _against(stored: Stored, system: MLSystem) -> tuple[list[Change], list[str]]:
+def _against(stored: StoredSystem, system: MLSystem) -> tuple[list[Change], list[str]]:
     from capstan.domain.rollout import RolloutState
     from capstan.engine.changes import compare, consequences
     from capstan.engine.policies import document_of
@@ -219,7 +219,7 @@ def _against(stored: Stored, system: MLSystem) -> tuple[list[Change], list[str]]
     return changes, follows
 
 
-def _is_live(stored: Stored) -> bool:
+def _is_live(stored: StoredSystem) -> bool:
     """False where a replay runs."""
     return isinstance(stored.place, Cluster) or read_json(stored.place.state.live) is not None
 

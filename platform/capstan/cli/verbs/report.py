@@ -13,7 +13,7 @@ from rich.table import Table
 
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
 from capstan.cli.place import Cluster, Context, Namespace, place_of
-from capstan.cli.stored_system import Stored, open_system
+from capstan.cli.stored_system import StoredSystem, open_system
 
 app = typer.Typer()
 
@@ -55,7 +55,7 @@ def report(
         print_report(document)
 
 
-def _decided(stored: Stored, json: bool) -> None:
+def _decided(stored: StoredSystem, json: bool) -> None:
     """Counts and decisions since the system began."""
     from dataclasses import asdict
 

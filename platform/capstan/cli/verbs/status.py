@@ -13,7 +13,7 @@ import typer
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
 from capstan.cli.place import Context, Namespace, Place, place_of
 from capstan.cli.running_parts import around
-from capstan.cli.stored_system import Stored, System, open_system
+from capstan.cli.stored_system import StoredSystem, System, open_system
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -63,7 +63,7 @@ def _watch(place: Place, system: str | None) -> None:
 
 
 @dataclass(frozen=True)
-class RolloutSeen:
+class RolloutStatus:
     name: str
     challenger: str
     phase: str
@@ -76,7 +76,7 @@ class RolloutSeen:
 
 
 @dataclass(frozen=True)
-class Seen:
+class SystemStatus:
     """One look at a stored system."""
 
     system: str
@@ -94,7 +94,7 @@ class Seen:
     champion_since: datetime | None
     challenger: dict[str, Any] | None
     previous: list[str]
-    rollout: RolloutSeen | None
+    rollout: RolloutStatus | None
     training: dict[str, Any] | None
     last_training: dict[str, Any] | None
     """The newest that has ended, with the candidate that was taken, those that failed, and warnings."""
@@ -111,13 +111,13 @@ class Seen:
     latest: list[dict[str, Any]] = field(default_factory=list)
 
 
-def look(stored: Stored) -> Seen:
+def look(stored: StoredSystem) -> SystemStatus:
     """Everything that the store and, while it runs, the processes say."""
     events = stored.events()
     seen = around(stored, events)
     now = seen.replayed_to or datetime.now(UTC)
     state, status = stored.system_state, stored.record.status
-    return Seen(
+    return SystemStatus(
         system=stored.name,
         generation=stored.record.generation,
         phase=str(status.get("phase", "Declared")),
@@ -148,7 +148,7 @@ def look(stored: Stored) -> Seen:
     )
 
 
-def _rollout(stored: Stored, state: SystemState) -> RolloutSeen | None:
+def _rollout(stored: StoredSystem, state: SystemState) -> RolloutStatus | None:
     from capstan.domain.rollout import RolloutState, describe_step
     from capstan.engine.policies import policy_of
     from capstan.engine.records import rollout_state
@@ -164,7 +164,7 @@ def _rollout(stored: Stored, state: SystemState) -> RolloutSeen | None:
         if rollout.step < len(steps)
         else ""
     )
-    return RolloutSeen(
+    return RolloutStatus(
         name=state.rollout.name,
         challenger=state.rollout.challenger.name,
         phase=rollout.phase.value,
@@ -175,7 +175,7 @@ def _rollout(stored: Stored, state: SystemState) -> RolloutSeen | None:
     )
 
 
-def _training(stored: Stored, state: SystemState) -> dict[str, Any] | None:
+def _training(stored: StoredSystem, state: SystemState) -> dict[str, Any] | None:
     from capstan.domain.training import RunPhase
     from capstan.engine.records import training_state
     from capstan.ports.store import Kind
@@ -198,7 +198,7 @@ def _training(stored: Stored, state: SystemState) -> dict[str, Any] | None:
     }
 
 
-def _last_training(stored: Stored) -> dict[str, Any] | None:
+def _last_training(stored: StoredSystem) -> dict[str, Any] | None:
     """What the newest run that has ended came to; None: none has."""
     from capstan.engine.records import training_state
     from capstan.ports.store import Kind
@@ -239,7 +239,7 @@ def _training_lines(last: dict[str, Any]) -> list[str]:
     ]
 
 
-def _retraining(stored: Stored, state: SystemState, now: datetime) -> dict[str, Any]:
+def _retraining(stored: StoredSystem, state: SystemState, now: datetime) -> dict[str, Any]:
     from capstan.domain.retraining import find_hold
     from capstan.engine.policies import policy_of
 
@@ -289,7 +289,7 @@ def _watched(status: Mapping[str, Any]) -> dict[str, Any]:
     return {name: found[name] for name in ("status", "reason", "message")}
 
 
-def shown(seen: Seen) -> RenderableType:
+def shown(seen: SystemStatus) -> RenderableType:
     """The look as a person reads it."""
     from rich.markup import escape
     from rich.table import Table

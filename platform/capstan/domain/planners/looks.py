@@ -30,7 +30,7 @@ EVIDENCE = "evidence"
 
 
 @dataclass(frozen=True)
-class Measured:
+class StepEvidence:
     """What was measured for one look; None where the step does not ask for it."""
 
     paired: Mapping[str, PairedEvidence | Away] = field(default_factory=dict)
@@ -98,7 +98,9 @@ def metrics_of(step: Step, policy: RolloutPolicy) -> tuple[str, ...]:
     return named
 
 
-def look_at(request: RolloutRequest, state: RolloutState, policy: RolloutPolicy, measured: Measured) -> Look:
+def look_at(
+    request: RolloutRequest, state: RolloutState, policy: RolloutPolicy, measured: StepEvidence
+) -> Look:
     """Judge the background guardrails, the obeyed split and the step's own analyses."""
     step = policy.steps[state.step]
     flowing = judged_step(policy.steps, state.step)

@@ -20,7 +20,7 @@ from capstan.domain.actions import (
     Verb,
     Waiting,
 )
-from capstan.domain.planners.looks import SPLIT, Look, Measured, look_at
+from capstan.domain.planners.looks import SPLIT, Look, StepEvidence, look_at
 from capstan.domain.reasons import Reason
 from capstan.domain.rollout import (
     CanaryStep,
@@ -55,7 +55,7 @@ class RolloutObservation:
     surroundings: Surroundings
     watched_since: datetime
     """Wall time since when somebody has looked: a challenger gets its whole deadline after an absence of the loop."""
-    measured: Measured | None = None
+    measured: StepEvidence | None = None
     """None: no look is due."""
     paused: bool = False
     deleting: bool = False

@@ -19,7 +19,7 @@ from capstan.ports.pipelines import Pipelines
 from capstan.ports.serving import Endpoint, Serving
 
 
-class Charges:
+class FixedDurations:
     """Event times at which finished work becomes visible; survives restarts through `load` and `dump`."""
 
     def __init__(self, due: Mapping[str, datetime] | None = None) -> None:
@@ -59,10 +59,10 @@ class Charges:
         return dict(self._due)
 
 
-class ChargedPipelines:
+class FixedTimePipelines:
     """A Pipelines port whose runs end in event time."""
 
-    def __init__(self, inner: Pipelines, clock: Clock, charges: Charges, charge: timedelta) -> None:
+    def __init__(self, inner: Pipelines, clock: Clock, charges: FixedDurations, charge: timedelta) -> None:
         self._inner = inner
         self._clock = clock
         self._charges = charges
@@ -98,10 +98,10 @@ class ChargedPipelines:
         return bool(self._running)
 
 
-class ChargedServing:
+class FixedTimeServing:
     """A Serving port whose versions become ready in event time."""
 
-    def __init__(self, inner: Serving, clock: Clock, charges: Charges, charge: timedelta) -> None:
+    def __init__(self, inner: Serving, clock: Clock, charges: FixedDurations, charge: timedelta) -> None:
         self._inner = inner
         self._clock = clock
         self._charges = charges

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from capstan.embedded.clocks import ReplayClock
 from capstan.embedded.replay.client import Answered, GatewayClient, Prediction
-from capstan.embedded.replay.fixed_durations import Charges
+from capstan.embedded.replay.fixed_durations import FixedDurations
 from capstan.embedded.replay.recorded_rows import RecordedTraffic
 from capstan.files import write_whole
 
@@ -58,7 +58,7 @@ class Journal:
         """Event time: it never runs back, not even for a replay that was killed while it settled a boundary."""
         return self.settling or self.position
 
-    def save(self, path: Path, charges: Charges) -> None:
+    def save(self, path: Path, charges: FixedDurations) -> None:
         document = {
             "position": self.position,
             "wake": self.wake,
@@ -72,10 +72,10 @@ class Journal:
         write_whole(path, orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
 
-def load_journal(path: Path, start: datetime) -> tuple[Journal, Charges]:
+def load_journal(path: Path, start: datetime) -> tuple[Journal, FixedDurations]:
     """The stored journal, or a new one at `start`."""
     if not path.exists():
-        return Journal(position=start), Charges()
+        return Journal(position=start), FixedDurations()
     document = orjson.loads(path.read_bytes())
     journal = Journal(
         position=datetime.fromisoformat(document["position"]),
@@ -84,7 +84,9 @@ def load_journal(path: Path, start: datetime) -> tuple[Journal, Charges]:
         settling=datetime.fromisoformat(document["settling"]) if document.get("settling") else None,
         share=document.get("share"),
     )
-    return journal, Charges({work: datetime.fromisoformat(due) for work, due in document["charges"].items()})
+    return journal, FixedDurations(
+        {work: datetime.fromisoformat(due) for work, due in document["charges"].items()}
+    )
 
 
 def local_midnight(day: datetime, zone: ZoneInfo) -> datetime:
@@ -110,7 +112,7 @@ class Replay:
         *,
         client: GatewayClient,
         clock: ReplayClock,
-        charges: Charges,
+        charges: FixedDurations,
         settling: Settling,
         journal: Journal,
         journal_path: Path,

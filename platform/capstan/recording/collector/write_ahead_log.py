@@ -21,7 +21,7 @@ _FRAME = struct.Struct("<IIII")
 _MAGIC = 0x43575031
 
 
-class Record(NamedTuple):
+class LogRecord(NamedTuple):
     """A few words about the body, and the body as it came."""
 
     meta: bytes
@@ -80,7 +80,7 @@ class WriteAheadLog:
             self.number += 1
             self.size = 0
 
-    def read(self, number: int) -> Iterator[Record]:
+    def read(self, number: int) -> Iterator[LogRecord]:
         """The records of one file, up to the first that is torn."""
         with self._path(number).open("rb") as file:
             while len(head := file.read(_FRAME.size)) == _FRAME.size:
@@ -90,7 +90,7 @@ class WriteAheadLog:
                 meta, body = file.read(meta_length), file.read(body_length)
                 if len(body) != body_length or zlib.crc32(body, zlib.crc32(meta)) != checksum:
                     return
-                yield Record(meta, body)
+                yield LogRecord(meta, body)
 
     def remove(self, number: int) -> None:
         """Forget a file whose records are all elsewhere."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from capstan.domain.actions import DeployVersion, SetTraffic
 from capstan.domain.digest import digest_of
-from capstan.domain.planners.looks import Measured
+from capstan.domain.planners.looks import StepEvidence
 from capstan.domain.planners.rollout import RolloutObservation, plan_rollout
 from capstan.domain.rollout import (
     CanaryStep,
@@ -184,7 +184,7 @@ def test_looks_that_need_more_blocks_count_towards_no_limit_before_the_deadline(
     blocks = tuple(LossBlock(NOW + timedelta(days=i), 1000, 1000 * noise[i % 7], 1.0) for i in range(14))
     paired = PairedEvidence(blocks, paired_requests=14_000, labelled_pairs=14_000)
     observation = RolloutObservation(
-        here, watched_since=NOW, measured=Measured({"logLoss": paired}, OPERATION)
+        here, watched_since=NOW, measured=StepEvidence({"logLoss": paired}, OPERATION)
     )
     for look in range(10):
         now = NOW + timedelta(days=14 + look)
@@ -211,7 +211,7 @@ def test_a_withheld_verdict_counts_once_per_closed_block_however_often_somebody_
         blocks = tuple(LossBlock(NOW + timedelta(days=i), 1000, 1.0, 0.1) for i in range(day))
         paired = PairedEvidence(blocks, paired_requests=day * 1000, labelled_pairs=day * 1000)
         observation = RolloutObservation(
-            here, watched_since=NOW, measured=Measured({"logLoss": paired}, OPERATION)
+            here, watched_since=NOW, measured=StepEvidence({"logLoss": paired}, OPERATION)
         )
         for look in range(10):
             now = NOW + timedelta(days=day, seconds=10 * look)
@@ -245,7 +245,7 @@ def test_each_analysis_is_judged_on_the_loss_that_it_names() -> None:
         )
         return PairedEvidence(blocks, paired_requests=14_000, labelled_pairs=14_000)
 
-    measured = Measured({"logLoss": pairs(0.1), "brierScore": pairs(-0.1)}, OPERATION)
+    measured = StepEvidence({"logLoss": pairs(0.1), "brierScore": pairs(-0.1)}, OPERATION)
     observation = RolloutObservation(here, watched_since=NOW, measured=measured)
     at = plan_rollout(REQUEST, at, observation, policy, now=NOW + timedelta(days=14), wall=NOW).status
 
@@ -264,7 +264,7 @@ def test_an_analysis_without_pairs_of_its_metric_is_an_error_and_never_passes() 
     blocks = tuple(LossBlock(NOW + timedelta(days=i), 1000, 100.0, 1.0) for i in range(14))
     of_another = PairedEvidence(blocks, paired_requests=14_000, labelled_pairs=14_000)
     observation = RolloutObservation(
-        here, watched_since=NOW, measured=Measured({"logLoss": of_another}, OPERATION)
+        here, watched_since=NOW, measured=StepEvidence({"logLoss": of_another}, OPERATION)
     )
     at = plan_rollout(REQUEST, at, observation, policy, now=NOW + timedelta(days=14), wall=NOW).status
 

@@ -11,7 +11,7 @@ import pytest
 from capstan.domain.versions import SystemName
 from capstan.embedded.layout import StateDir
 from capstan.embedded.replay import whole_replay as demo
-from capstan.embedded.replay.fixed_durations import Charges
+from capstan.embedded.replay.fixed_durations import FixedDurations
 from capstan.embedded.replay.replaying import Journal, load_journal
 from capstan.embedded.replay.whole_replay import _empty, scope_of
 from capstan.errors import CapstanError, InvalidDataError, NotAllowedError
@@ -34,7 +34,7 @@ def test_what_a_live_system_keeps_is_never_removed(state):
 
 
 def test_what_a_replay_left_is_removed_but_for_secrets(state):
-    Journal(position=datetime(2013, 2, 1, tzinfo=UTC)).save(state.journal, Charges())
+    Journal(position=datetime(2013, 2, 1, tzinfo=UTC)).save(state.journal, FixedDurations())
     _empty(state)
     assert not state.store.exists()
     assert (state.secrets / "db").is_dir()
@@ -60,7 +60,7 @@ def test_a_live_system_is_not_resumed_as_a_replay(flights, state):
 
 def test_another_share_of_the_cases_is_not_mixed_into_a_replay_that_has_begun(flights, state):
     begun = Journal(position=datetime(2013, 2, 3, tzinfo=UTC), share=0.5)
-    begun.save(state.journal, Charges())
+    begun.save(state.journal, FixedDurations())
     with pytest.raises(NotAllowedError, match=r"--sample 0\.25: .* share of 0\.5 .* --sample 0\.5"):
         demo.run_demo(flights, state, None, addresses=None, scope=scope_of(flights, share=0.25), resume=True)
     assert load_journal(state.journal, begun.position)[0] == begun

@@ -10,7 +10,7 @@ import pytest
 
 from capstan.embedded.clocks import ReplayClock
 from capstan.embedded.replay.client import Answered
-from capstan.embedded.replay.fixed_durations import Charges
+from capstan.embedded.replay.fixed_durations import FixedDurations
 from capstan.embedded.replay.recorded_rows import is_sampled, record_traffic
 from capstan.embedded.replay.replaying import Replay, load_journal, next_tick
 
@@ -131,7 +131,7 @@ def test_event_time_stops_at_local_midnights(tmp_path):
 
 
 def test_charged_work_becomes_visible_at_its_own_boundary(tmp_path):
-    charges = Charges({"run/r": START + timedelta(hours=2)})
+    charges = FixedDurations({"run/r": START + timedelta(hours=2)})
     run, world = replay(tmp_path, Client(), charges=charges)
     run.run()
     assert world.settled[1] == START + timedelta(hours=2)
