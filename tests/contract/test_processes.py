@@ -18,10 +18,10 @@ import pytest
 
 from capstan import files
 from capstan.adapters.processes.children import (
-    Backoff,
     ProcessPhase,
     ProcessSpec,
     ProcessSupervisor,
+    RestartPolicy,
     free_port,
     require_free,
 )
@@ -33,7 +33,7 @@ SERVER = (
     "import sys, http.server as h\n"
     "h.HTTPServer(('127.0.0.1', int(sys.argv[1])), h.SimpleHTTPRequestHandler).serve_forever()"
 )
-QUICK = Backoff(initial_seconds=0.05, maximum_seconds=0.2, gives_up_after=3)
+QUICK = RestartPolicy(initial_seconds=0.05, maximum_seconds=0.2, gives_up_after=3)
 
 
 def sleeper(name: str = "sleeper", **more: object) -> ProcessSpec:
