@@ -21,6 +21,7 @@ from capstan.adapters.processes.spec import (
     ProcessPhase,
     ProcessSpec,
     ProcessStatus,
+    RestartPolicy,
 )
 from capstan.errors import CapstanError, MissingToolError, UnavailableError
 from capstan.files import write_error, write_whole
