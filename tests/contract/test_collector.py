@@ -73,9 +73,11 @@ class RunningCollector:
             "/events", content=body, headers={"authorization": "Bearer secret-internal", **headers}
         )
 
-    def label(self, *labels: dict[str, object]) -> httpx.Response:
+    def label(self, *labels: dict[str, object], match: bool = False) -> httpx.Response:
         return self.http.post(
-            "/feedback", json={"labels": list(labels)}, headers={"authorization": "Bearer secret-feedback"}
+            "/feedback",
+            json={"labels": list(labels), "match": match},
+            headers={"authorization": "Bearer secret-feedback"},
         )
 
     def flush(self) -> httpx.Response:
@@ -404,6 +406,34 @@ def test_labels_are_taken_once_and_corrections_are_kept(collector: RunningCollec
     assert collector.rows("count(*), sum(label), count(*) filter (no_label)", "labels") == [(3, 1.0, 1)]
     stats = collector.stats()
     assert (stats["labels"], stats["no_labels"]) == (2, 1)
+
+
+def test_the_answer_says_of_each_label_which_request_it_matched_over_a_restart(
+    collector: RunningCollector,
+) -> None:
+    collector.send([event(1), event(2)])
+    collector.flush()
+    collector.send([event(3)])
+    labels = [{"id": "e1", "label": True}, {"requestId": "r3", "label": False}, {"id": "typo", "label": True}]
+    for _ in range(2):
+        # For a while after a start services may still hold payloads, and a label waits for them.
+        eventually(lambda: collector.label(*labels, match=True).json()["waiting"]["count"] == 0, seconds=40)
+        found = collector.label(*labels, match=True).json()
+        assert found["matched"] == {"count": 2, "ids": ["e1", "r3"]}
+        assert found["neverAsked"]["ids"] == ["typo"]
+        assert found["waiting"] == found["unknown"] == {"count": 0, "ids": []}
+        collector.kill()
+        collector.start()
+        first = collector.label(*labels, match=True).json()
+        assert first["matched"]["ids"] == ["e1", "r3"]
+        assert first["waiting"]["ids"] == ["typo"]
+        assert first["duplicates"] == 3
+    sent = collector.label({"id": "e2", "label": True}, {"id": "new", "label": True}, match=True)
+    assert sent.elapsed < timedelta(seconds=10)
+    metrics = collector.http.get("/metrics").text
+    assert 'capstan_collector_label_requests_total{request="matched"} 1.0' in metrics
+    assert 'capstan_collector_label_requests_total{request="waiting"} 1.0' in metrics
+    assert 'capstan_collector_label_requests_total{request="neverAsked"} 0.0' in metrics
 
 
 @pytest.mark.parametrize(

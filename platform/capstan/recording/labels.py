@@ -23,6 +23,7 @@ MOST_PROBLEMS = 100
 """Bad labels that one answer lists."""
 _LARGEST_LABEL = 1e300
 """NaN, infinities and numbers that no float holds are not below it."""
+_FIELDS = ("labels", "system", "match")
 LABEL_COLUMNS = pa.schema(
     [
         ("entity_id", pa.string()),
@@ -50,8 +51,18 @@ class Label(NamedTuple):
         return f"i{self.entity_id}" if self.entity_id is not None else f"r{self.request_id}"
 
 
-def parse_labels(body: bytes) -> tuple[str | None, list[Label]]:
-    """The system that the body names, if any, and its labels; raises InvalidRequestError that names the field.
+class Feedback(NamedTuple):
+    """One body of labels."""
+
+    system: str | None
+    """None: the body names none."""
+    labels: list[Label]
+    match: bool
+    """Whether the sender wants to hear which requests the labels are about."""
+
+
+def parse_labels(body: bytes) -> Feedback:
+    """What a body of labels says; raises InvalidRequestError that names the field.
 
     All or none: a body with one bad label changes nothing, so the sender can mend it and send it again.
     """
@@ -66,10 +77,15 @@ def parse_labels(body: bytes) -> tuple[str | None, list[Label]]:
     labels = document["labels"]
     if len(labels) > MOST_LABELS:
         raise InvalidRequestError("labels", len(labels), f"holds more than {MOST_LABELS}; send fewer at once")
-    system = document.get("system")
+    unknown = min(set(document) - set(_FIELDS), default=None)
+    if unknown is not None:
+        raise InvalidRequestError(unknown, document[unknown], f"is unknown; known: {', '.join(_FIELDS)}")
+    system, match = document.get("system"), document.get("match", True)
     if system is not None and not isinstance(system, str):
         raise InvalidRequestError("system", system, "must be the name of a system")
-    return system, _all_good(labels)
+    if not isinstance(match, bool):
+        raise InvalidRequestError("match", match, "must be true or false")
+    return Feedback(system, _all_good(labels), match)
 
 
 def _all_good(entries: list[Any]) -> list[Label]:

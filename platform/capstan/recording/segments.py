@@ -74,6 +74,17 @@ def payload_files(directory: Path, start: datetime, end: datetime) -> list[str]:
     return files
 
 
+def payload_days(directory: Path) -> list[str]:
+    """Names of the folders of days, the newest first."""
+    return [name for name in reversed(_listed(directory)) if name.startswith("day=")]
+
+
+def segments_of_day(directory: Path, day: str) -> list[str]:
+    """Names of the segments in the folder of a day, what came last first."""
+    names = [name for name in _listed(directory / day) if _NAME.fullmatch(name)]
+    return sorted(names, key=lambda name: name.split("-")[1], reverse=True)
+
+
 def label_files(directory: Path, after: datetime, until: datetime) -> list[str]:
     """Segments that can hold labels available in [after, until]."""
     first, last = after.timestamp(), until.timestamp()

@@ -239,7 +239,8 @@ def test_a_label_is_taken_as_the_table_writes_it(tmp_path: Path) -> None:
     intake = labelled(tmp_path)
     said = [True, "yes", "True", 1, 1.0, "1.0", "no", "FALSE", 0, "0"]
     labels = [{"id": str(number), "label": label} for number, label in enumerate(said)]
-    assert intake.feedback(orjson.dumps({"labels": labels}), NOW, system=None) == (len(said), 0)
+    taken = intake.feedback(orjson.dumps({"labels": labels}), NOW, system=None)
+    assert (len(taken.labels), taken.known) == (len(said), frozenset())
     intake.flush()
     (file,) = (tmp_path / "systems" / "flights" / "labels").glob("*.parquet")
     rows = pq.read_table(file, partitioning=None).sort_by("entity_id").to_pydict()

@@ -33,9 +33,14 @@ class Boot:
     """Day -> payloads that it had numbered when it fell silent and that have not come since."""
 
     @property
+    def accounted(self) -> int:
+        """Payloads that are stored, lost, refused or missing; oldest first, as producers hand them in."""
+        return self.stored + self.lost + self.refused + sum(self.missing.values())
+
+    @property
     def gap(self) -> int:
         """Payloads that it has numbered and that are neither stored nor lost nor missing."""
-        return max(0, self.produced - self.stored - self.lost - self.refused - sum(self.missing.values()))
+        return max(0, self.produced - self.accounted)
 
     def statistics(self) -> dict[str, Any]:
         """The boot as `GET /stats` tells it."""

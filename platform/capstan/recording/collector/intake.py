@@ -1,7 +1,8 @@
 """Takes payloads and labels durably, and turns them into Parquet in the background.
 
 An append to the write-ahead log comes before every acknowledgement; a flush is a pure function of one log file, so a
-crash at any point repeats it with the same result. Only the log's bytes and the ledger's counts are kept in memory.
+crash at any point repeats it with the same result. In memory are the log's bytes, the ledger's counts and the ids of
+recent requests.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from capstan.errors import CapstanError, InvalidRequestError
 from capstan.files import write_whole
 from capstan.recording.collector.boots import Heading
 from capstan.recording.collector.ledger import Judgement, Ledger, restore
+from capstan.recording.collector.recent_requests import RecentRequests
 from capstan.recording.collector.write_ahead_log import WriteAheadLog
 from capstan.recording.labels import Label, parse_labels, raise_all, table_of
 from capstan.recording.payloads import Kind, Payload, Refusal, accepted, columns_of, judge, parse_batch
@@ -33,6 +35,17 @@ from capstan.recording.segments import (
 
 LOG_BYTES = 8 * 2**20
 """A log file is flushed when it has grown to this, whatever the timer says: bounds memory and the time of a flush."""
+
+
+class TakenLabels(NamedTuple):
+    """Labels of one body, which are durable."""
+
+    system: str
+    labels: list[Label]
+    known: frozenset[int]
+    """Positions of those that say nothing new."""
+    match: bool
+    """Whether the sender wants to hear which requests they are about."""
 
 
 class _Declared(NamedTuple):
@@ -53,6 +66,7 @@ class Intake:
         state = directory / "state.json"
         stored = orjson.loads(state.read_bytes()) if state.exists() else None
         self.ledger = restore(stored["ledger"]) if stored else Ledger()
+        self.recent = RecentRequests()
         self._flushed = stored["flushed"] if stored else 0
         self._log = WriteAheadLog(directory / "wal", after=self._flushed, sync=sync)
         self._sealed: dict[int, dict[str, Any]] = {}
@@ -102,6 +116,7 @@ class Intake:
             {"kind": "events", "heading": heading and list(heading), "received": received.isoformat()}, body
         )
         judgement = self.ledger.book(heading, judged, received)
+        self._remember(self._log.number, judged, judgement.skipped)
         self._skip(judgement.skipped)
         return judgement
 
@@ -121,18 +136,15 @@ class Intake:
             self._heard.pop(name, None)
         return self.ledger.book_silence(names, now)
 
-    def feedback(self, body: bytes, received: datetime, *, system: str | None) -> tuple[int, int]:
-        """Take labels, all or none; returns how many were new and how many were known.
-
-        Raises InvalidRequestError, DiskFullError.
-        """
-        named, labels = parse_labels(body)
+    def feedback(self, body: bytes, received: datetime, *, system: str | None) -> TakenLabels:
+        """Take labels, all or none; raises InvalidRequestError, DiskFullError."""
+        named, labels, match = parse_labels(body)
         owner = self._owner(named or system)
         self._require_classes(owner, labels)
         self._append({"kind": "labels", "system": owner, "received": received.isoformat()}, body)
         skipped = self.ledger.book_labels(labels)
         self._skip(skipped)
-        return len(labels) - len(skipped), len(skipped)
+        return TakenLabels(owner, labels, skipped, match)
 
     def seal(self) -> None:
         """End the current log file, on the takers' thread; `flush_sealed` may then run on any."""
@@ -167,7 +179,7 @@ class Intake:
             if meta["kind"] == "silence":
                 continue
             if meta["kind"] == "labels":
-                entries = parse_labels(record.body)[1]
+                entries = parse_labels(record.body).labels
                 labels[meta["system"]].extend(
                     (label, received) for position, label in enumerate(entries) if position not in skipped
                 )
@@ -196,6 +208,7 @@ class Intake:
         for system, losses in self._losses(dump).items():
             write_whole(self._systems / system / "payloads" / "losses.json", orjson.dumps(losses))
         write_whole(self._directory / "state.json", orjson.dumps({"flushed": number, "ledger": dump}))
+        self.recent.move_to_stored(number)
         self._log.remove(number)
         del self._sealed[number]
         self._skips.pop(number, None)
@@ -241,6 +254,16 @@ class Intake:
                 for index, label in enumerate(labels)
                 if label.value not in (None, 0.0, 1.0)
             ]
+        )
+
+    def _remember(self, number: int, judged: list[Payload | Refusal], skipped: frozenset[int]) -> None:
+        self.recent.add(
+            number,
+            (
+                event
+                for position, event in enumerate(judged)
+                if isinstance(event, Payload) and position not in skipped
+            ),
         )
 
     def _skip(self, positions: frozenset[int]) -> None:
@@ -295,10 +318,12 @@ class Intake:
             if meta["kind"] == "silence":
                 self.ledger.book_silence(orjson.loads(record.body), received)
             elif meta["kind"] == "labels":
-                skipped = self.ledger.book_labels(parse_labels(record.body)[1])
+                skipped = self.ledger.book_labels(parse_labels(record.body).labels)
             else:
                 heading = Heading(*meta["heading"]) if meta["heading"] else None
-                skipped = self.ledger.book(heading, self._judge(record.body), received).skipped
+                judged = self._judge(record.body)
+                skipped = self.ledger.book(heading, judged, received).skipped
+                self._remember(number, judged, skipped)
             if skipped:
                 self._skips[number][index] = skipped
         self._sealed[number] = self.ledger.dump()

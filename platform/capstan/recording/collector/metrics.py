@@ -8,16 +8,26 @@ from collections.abc import Callable, Iterable, Mapping
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from capstan.recording.collector.label_requests import Request
 from capstan.recording.collector.ledger import REFUSED, UNPAIRED, Ledger
 
 
 class CollectorMetrics(Collector):
     """Read at every scrape."""
 
-    def __init__(self, ledger: Ledger, own: Callable[[], Mapping[str, float]]) -> None:
-        """`own` tells senders, full, waiting, failing, and halves, unpaired and repeated of the executor's log."""
+    def __init__(
+        self,
+        ledger: Ledger,
+        own: Callable[[], Mapping[str, float]],
+        label_requests: Mapping[Request, int],
+    ) -> None:
+        """`own` tells senders, full, waiting, failing, and halves, unpaired and repeated of the executor's log.
+
+        `label_requests`: labels by what was found of their requests.
+        """
         self._ledger = ledger
         self._own = own
+        self._label_requests = label_requests
 
     def collect(self) -> Iterable[Metric]:
         ledger, own = self._ledger, self._own()
@@ -57,7 +67,19 @@ class CollectorMetrics(Collector):
         }
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=value)
+        yield self._labels_by_request()
         yield from self._by_version()
+
+    def _labels_by_request(self) -> Metric:
+        family = CounterMetricFamily(
+            "capstan_collector_label_requests",
+            "New labels by what was known of their request when they came: matched, waiting (payloads were on their "
+            "way), neverAsked (no answered request has the id) or unknown (not looked up in time)",
+            labels=["request"],
+        )
+        for request in Request:
+            family.add_metric([request.value], self._label_requests.get(request, 0))
+        return family
 
     def _by_version(self) -> Iterable[Metric]:
         labels = ["system", "version"]

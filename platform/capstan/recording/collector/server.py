@@ -30,6 +30,7 @@ from starlette.routing import Route
 from capstan.domain.payload_limits import LARGEST_BATCH
 from capstan.errors import CapstanError, DiskFullError, InvalidRequestError
 from capstan.recording.collector.intake import Intake
+from capstan.recording.collector.label_requests import LabelRequests, answer
 from capstan.recording.collector.metrics import CollectorMetrics
 from capstan.recording.collector.mounted_spec import MountedSpec
 from capstan.recording.collector.posting import TooLargeError, body_of, heading_of
@@ -81,13 +82,16 @@ class CollectorService:
         if self._spec is not None:
             self._spec.follow()
         self.intake = Intake(config.directory, config.systems, sync=config.sync)
+        self._label_requests = LabelRequests(self.intake, config.systems)
         self._executor = ExecutorLog(config.systems)
         self._wake = asyncio.Event()
         self._flush_error: str | None = None
         self._refused_senders = 0
         self._disk_full = 0
         self._registry = CollectorRegistry()
-        self._registry.register(CollectorMetrics(self.intake.ledger, self._counts))
+        self._registry.register(
+            CollectorMetrics(self.intake.ledger, self._counts, self._label_requests.counts)
+        )
 
     def app(self) -> Starlette:
         return Starlette(
@@ -174,16 +178,21 @@ class CollectorService:
         received = datetime.now(UTC)
         try:
             body = await body_of(request)
-            accepted, duplicates = self.intake.feedback(
-                body, received, system=request.headers.get("x-capstan-system")
-            )
+            taken = self.intake.feedback(body, received, system=request.headers.get("x-capstan-system"))
         except TooLargeError:
             return _too_large()
         except (InvalidRequestError, DiskFullError) as error:
             return self._failed(error)
         if self.intake.is_full:
             self._wake.set()
-        return _Answer({"accepted": accepted, "duplicates": duplicates})
+        said: dict[str, object] = {
+            "accepted": len(taken.labels) - len(taken.known),
+            "duplicates": len(taken.known),
+        }
+        if taken.match:
+            finding = await self._label_requests.find(taken, halves=self._executor.waiting)
+            said |= answer(taken.labels, finding)
+        return _Answer(said)
 
     async def _seldon(self, request: Request) -> Response:
         """One half of a prediction as Seldon's executor logs it. The executor can send no header of ours: its token
@@ -249,6 +258,7 @@ class CollectorService:
             return _Answer(error.document(), status_code=422)
         if isinstance(error, DiskFullError):
             self._disk_full += 1
+            self._label_requests.unsettle()
             return _Answer({"error": {"rule": str(error)}}, status_code=507)
         return _Answer({"error": {"rule": str(error)}}, status_code=500)
 

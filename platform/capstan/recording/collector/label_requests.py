@@ -1,0 +1,190 @@
+"""Tells a sender of labels which requests they are about: found, on their way, never asked, or not looked up.
+
+A label is durable before this begins. Recent requests are in memory, the others in Parquet, where one search at a time
+reads in a thread for at most LOOK_SECONDS. Searches that follow each other rest as long as they read: however many
+labels about nothing come, half a core is what they cost. What there was no time for is told as unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from capstan.recording.collector.boots import Boot
+from capstan.recording.collector.intake import Intake, TakenLabels
+from capstan.recording.collector.stored_requests import Search, find_stored
+from capstan.recording.labels import Label
+
+LOOK_SECONDS = 2.0
+"""Seconds that an answer waits for the search, at most."""
+BURST_SECONDS = 10.0
+"""Seconds of searching and resting that may be taken ahead, so that a person who looks twice need not wait."""
+SETTLE_SECONDS = 0.5
+"""Seconds in which services hand in what they have answered, several of their batches; a label that comes at once is
+then known."""
+UNSETTLED_SECONDS = 15.0
+"""Seconds in which services have called again for certain after the collector was away or full."""
+MOST_IDS = 100
+"""Ids that an answer lists of each kind."""
+
+
+class Request(StrEnum):
+    """What is known of the request that a label is about."""
+
+    MATCHED = "matched"
+    WAITING = "waiting"
+    NEVER_ASKED = "neverAsked"
+    UNKNOWN = "unknown"
+
+
+class Finding(NamedTuple):
+    """What was found of each label's request, and why where it was not."""
+
+    requests: list[Request]
+    """In the order of the labels."""
+    reasons: Mapping[Request, str]
+
+
+class LabelRequests:
+    """One per collector, on its event loop; `counts` are labels by what was found, since the process began."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        systems: Path,
+        *,
+        look_seconds: float = LOOK_SECONDS,
+        settle_seconds: float = SETTLE_SECONDS,
+        unsettled_seconds: float = UNSETTLED_SECONDS,
+        burst_seconds: float = BURST_SECONDS,
+    ) -> None:
+        self.counts: Counter[Request] = Counter()
+        self._intake = intake
+        self._systems = systems
+        self._look_seconds = look_seconds
+        self._settle_seconds = settle_seconds
+        self._unsettled_seconds = unsettled_seconds
+        self._burst_seconds = burst_seconds
+        self._searching = asyncio.Lock()
+        self._rested_at = 0.0
+        """When all searches so far and as much rest are over."""
+        self._settled_at = 0.0
+        self.unsettle()
+
+    def unsettle(self) -> None:
+        """Services were turned away just now, or found nobody: they hold payloads and call again later."""
+        self._settled_at = time.monotonic() + self._unsettled_seconds
+
+    async def find(self, taken: TakenLabels, *, halves: int = 0) -> Finding:
+        """What is known of the requests of these labels; `halves` of predictions wait for their other half."""
+        system = taken.system
+        cases = {label.case for label in taken.labels}
+        left = cases - self._intake.recent.find(system, cases)
+        reasons: dict[Request, str] = {}
+        search = Search(frozenset(), True, None)
+        if left:
+            before = {name: boot.produced for name, boot in self._boots(system).items()}
+            search, _ = await asyncio.gather(
+                self._search(system, left), asyncio.sleep(min(self._settle_seconds, self._look_seconds))
+            )
+            left = left - search.found
+            left -= self._intake.recent.find(system, left)
+            under_way = self._under_way(system, before, halves)
+            if not (search.is_whole and self._intake.recent.is_whole):
+                reasons[Request.UNKNOWN] = _not_looked_up(search, self._look_seconds)
+            elif under_way is not None:
+                reasons[Request.WAITING] = under_way
+            else:
+                reasons[Request.NEVER_ASKED] = self._never_asked(system)
+        other = next(iter(reasons), Request.MATCHED)
+        requests = [other if label.case in left else Request.MATCHED for label in taken.labels]
+        self.counts.update(
+            request for position, request in enumerate(requests) if position not in taken.known
+        )
+        return Finding(requests, reasons)
+
+    async def _search(self, system: str, cases: set[str]) -> Search:
+        until = time.monotonic() + self._look_seconds
+        try:
+            async with asyncio.timeout(self._look_seconds):
+                await self._searching.acquire()
+        except TimeoutError:
+            return Search(frozenset(), False, None)
+        try:
+            rest = self._rested_at - self._burst_seconds - time.monotonic()
+            if rest > 0:
+                await asyncio.sleep(min(rest, max(0.0, until - time.monotonic())))
+            began = time.monotonic()
+            if began >= until:
+                return Search(frozenset(), False, None)
+            search = await asyncio.to_thread(
+                find_stored, self._systems / system / "payloads", cases, until=until
+            )
+            self._rested_at = max(self._rested_at, began) + 2 * (time.monotonic() - began)
+            return search
+        finally:
+            self._searching.release()
+
+    def _boots(self, system: str) -> dict[str, Boot]:
+        """Producers of the system, and those that have not named theirs, from which anything may come."""
+        boots = self._intake.ledger.boots.items()
+        return {name: boot for name, boot in boots if boot.system in (system, None) and not boot.ended}
+
+    def _under_way(self, system: str, before: Mapping[str, int], halves: int) -> str | None:
+        """Why the request may still come; None: whatever was answered before the label came is here."""
+        held = sum(
+            max(0, before[name] - boot.accounted)
+            for name, boot in self._boots(system).items()
+            if name in before and not boot.silent
+        )
+        if held or halves:
+            return f"no such request is stored yet; payloads on their way: {held + halves}"
+        if time.monotonic() < self._settled_at:
+            return (
+                "no such request is stored yet; the collector was away or full a moment ago, "
+                "and services may still hold payloads"
+            )
+        return None
+
+    def _never_asked(self, system: str) -> str:
+        ledger = self._intake.ledger
+        lost = sum(
+            payloads
+            for owner in (system, "")
+            for days in ledger.losses.get(owner, {}).values()
+            for payloads in days.values()
+        )
+        rule = "no answered request has this id, stored or on its way; the label is kept, should one come"
+        return f"{rule}. Payloads lost or missing so far, which may have had it: {lost}" if lost > 0 else rule
+
+
+def answer(labels: list[Label], finding: Finding) -> dict[str, object]:
+    """The finding as `POST /feedback` tells it: of each kind the number of labels and the first ids."""
+    told: dict[str, object] = {}
+    for kind in Request:
+        ids = [
+            label.entity_id or label.request_id
+            for label, request in zip(labels, finding.requests, strict=True)
+            if request is kind
+        ]
+        entry: dict[str, object] = {"count": len(ids), "ids": list(dict.fromkeys(ids))[:MOST_IDS]}
+        if ids and kind in finding.reasons:
+            entry["why"] = finding.reasons[kind]
+        told[kind.value] = entry
+    return told
+
+
+def _not_looked_up(search: Search, seconds: float) -> str:
+    if search.unreadable is not None:
+        read = f"stored requests of {search.unreadable} cannot be read"
+        return f"{read}, the collector's log says why; the label is taken"
+    if search.oldest is not None:
+        read = f"stored requests were searched back to {search.oldest} only"
+    else:
+        read = "stored requests could not be searched"
+    return f"{read} within {seconds:g} s; the label is taken. Send it again to have it looked up again"

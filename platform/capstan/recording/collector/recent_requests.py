@@ -1,0 +1,79 @@
+"""Which requests were answered lately: all whose payloads are not in Parquet yet, and some that are.
+
+Built from the write-ahead log, as the ledger is: a collector that starts again knows them again. Memory is bounded by
+the two limits, some 100 bytes an id, however many payloads are stored.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from capstan.recording.payloads import Payload
+
+MOST_STORED = 100_000
+"""Ids that are kept though they can be read from Parquet too: most labels are about something recent."""
+MOST_WAITING = 1_000_000
+"""Ids that wait for their flush; only where flushes fail for long there are more."""
+
+
+class RecentRequests:
+    """Ids of answered requests; may be used by several threads."""
+
+    def __init__(self, *, most_stored: int = MOST_STORED, most_waiting: int = MOST_WAITING) -> None:
+        self._most_stored = most_stored
+        self._most_waiting = most_waiting
+        self._lock = threading.Lock()
+        self._waiting: dict[int, set[int]] = {}
+        """Number of a log file -> ids of its payloads, each a hash: ids may be long, and this process alone reads
+        them."""
+        self._count = 0
+        self._stored: dict[int, None] = {}
+        """In the order in which they came."""
+        self._beyond: set[int] = set()
+        """Log files of which not every id is here."""
+
+    def add(self, number: int, payloads: Iterable[Payload]) -> None:
+        """Note the ids of payloads that are in the log file of that number; copies and errors answer nobody."""
+        with self._lock:
+            ids = self._waiting.setdefault(number, set())
+            before = len(ids)
+            for payload in payloads:
+                data = payload.data
+                if data["role"] == "shadow" or data["status"] != 200:
+                    continue
+                if self._count >= self._most_waiting:
+                    self._beyond.add(number)
+                    break
+                ids.add(_key(payload.system, f"r{data['request_id']}"))
+                if data.get("entity_id") is not None:
+                    ids.add(_key(payload.system, f"i{data['entity_id']}"))
+                self._count += len(ids) - before
+                before = len(ids)
+
+    def move_to_stored(self, number: int) -> None:
+        """The payloads of that log file are in Parquet now."""
+        with self._lock:
+            ids = self._waiting.pop(number, set())
+            self._count -= len(ids)
+            self._beyond.discard(number)
+            for identity in ids:
+                self._stored.pop(identity, None)
+                self._stored[identity] = None
+            while len(self._stored) > self._most_stored:
+                del self._stored[next(iter(self._stored))]
+
+    def find(self, system: str, cases: Iterable[str]) -> set[str]:
+        """Those of the cases (see `Label.case`) that a request of the system was about."""
+        with self._lock:
+            files = [self._stored, *self._waiting.values()]
+            return {case for case in cases if any(_key(system, case) in ids for ids in files)}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether each id that waits for its flush is here."""
+        return not self._beyond
+
+
+def _key(system: str, case: str) -> int:
+    return hash((system, case))
