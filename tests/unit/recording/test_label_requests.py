@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from capstan.errors import InvalidRequestError
-from capstan.recording.collector import stored_requests
+from capstan.recording.collector import label_requests, stored_requests
 from capstan.recording.collector.boots import Heading
 from capstan.recording.collector.intake import Intake
 from capstan.recording.collector.label_requests import MOST_IDS, Finding, LabelRequests, Request, answer
@@ -238,10 +238,9 @@ def test_new_labels_are_counted_by_what_was_found_and_repeated_ones_are_not(inta
     assert asyncio.run(ask()) == {Request.MATCHED: 1, Request.NEVER_ASKED: 2}
 
 
-def test_the_loop_goes_on_while_stored_payloads_are_searched_and_searches_leave_half_the_time(
-    intake: Intake,
-) -> None:
-    folder = intake._systems / "flights" / "payloads"
+@pytest.fixture
+def many(intake: Intake) -> Intake:
+    """With so many stored payloads that a search takes some time."""
     rows = 400_000
     table = pa.table(
         {
@@ -251,11 +250,17 @@ def test_the_loop_goes_on_while_stored_payloads_are_searched_and_searches_leave_
             "status": pa.array([200] * rows, pa.int32()),
         }
     )
+    folder = intake._systems / "flights" / "payloads"
     write_segment(payload_segment(folder, NOW.date(), 1), table)
+    return intake
 
+
+def test_the_loop_goes_on_while_stored_payloads_are_searched(many: Intake) -> None:
     async def ask() -> tuple[int, list[dict[str, list[str]]]]:
-        requests = LabelRequests(intake, intake._systems, settle_seconds=0.0, unsettled_seconds=0.0)
-        asking = asyncio.gather(*(told(intake, requests, {"requestId": f"no{n}"}) for n in range(4)))
+        requests = LabelRequests(
+            many, many._systems, look_seconds=30.0, settle_seconds=0.0, unsettled_seconds=0.0
+        )
+        asking = asyncio.gather(*(told(many, requests, {"requestId": f"no{n}"}) for n in range(4)))
         turns = 0
         while not asking.done():
             await asyncio.sleep(0)
@@ -265,6 +270,34 @@ def test_the_loop_goes_on_while_stored_payloads_are_searched_and_searches_leave_
     turns, found = asyncio.run(ask())
     assert turns > 100
     assert found == [{"neverAsked": [f"no{n}"]} for n in range(4)]
+
+
+def test_searches_that_follow_each_other_rest_as_long_as_they_read(
+    many: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = 0.0
+
+    def timed(*where: object, **limits: object) -> stored_requests.Search:
+        nonlocal searched
+        began = time.monotonic()
+        try:
+            return find_stored(*where, **limits)  # type: ignore[arg-type]
+        finally:
+            searched += time.monotonic() - began
+
+    monkeypatch.setattr(label_requests, "find_stored", timed)
+
+    async def ask() -> float:
+        requests = LabelRequests(
+            many, many._systems, look_seconds=60.0, settle_seconds=0, unsettled_seconds=0, burst_seconds=0
+        )
+        began = time.monotonic()
+        for n in range(6):
+            await told(many, requests, {"requestId": f"no{n}"})
+        return time.monotonic() - began
+
+    # The last one's rest is not waited for.
+    assert asyncio.run(ask()) > searched * (1 + 4 / 6)
 
 
 @pytest.mark.parametrize(

@@ -16,15 +16,15 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from capstan.domain.truth import FORMS
 from capstan.errors import CapstanError, InvalidRequestError
 from capstan.files import write_whole
 from capstan.recording.collector.boots import Heading
+from capstan.recording.collector.declarations import Declarations
 from capstan.recording.collector.ledger import Judgement, Ledger, restore
 from capstan.recording.collector.recent_requests import RecentRequests
 from capstan.recording.collector.write_ahead_log import WriteAheadLog
-from capstan.recording.labels import Label, parse_labels, raise_all, table_of
-from capstan.recording.payloads import Kind, Payload, Refusal, accepted, columns_of, judge, parse_batch
+from capstan.recording.labels import Label, parse_labels, table_of
+from capstan.recording.payloads import Payload, Refusal, accepted, columns_of, judge, parse_batch
 from capstan.recording.segments import (
     clear_unfinished,
     label_segment,
@@ -48,12 +48,6 @@ class TakenLabels(NamedTuple):
     """Whether the sender wants to hear which requests they are about."""
 
 
-class _Declared(NamedTuple):
-    changed: int
-    kinds: Mapping[str, Kind]
-    task: str | None
-
-
 class Intake:
     """One per machine; `receive` and `feedback` on one thread, `flush` on any."""
 
@@ -62,7 +56,7 @@ class Intake:
         self._directory = directory
         self._systems = systems
         self._flushing = threading.Lock()
-        self._declared: dict[str, _Declared] = {}
+        self._declarations = Declarations(systems)
         state = directory / "state.json"
         stored = orjson.loads(state.read_bytes()) if state.exists() else None
         self.ledger = restore(stored["ledger"]) if stored else Ledger()
@@ -140,7 +134,7 @@ class Intake:
         """Take labels, all or none; raises InvalidRequestError, DiskFullError."""
         named, labels, match = parse_labels(body)
         owner = self._owner(named or system)
-        self._require_classes(owner, labels)
+        self._declarations.require_classes(owner, labels)
         self._append({"kind": "labels", "system": owner, "received": received.isoformat()}, body)
         skipped = self.ledger.book_labels(labels)
         self._skip(skipped)
@@ -191,7 +185,7 @@ class Intake:
         touched: set[Path] = set()
         for (system, day), rows in sorted(payloads.items()):
             path = payload_segment(self._systems / system / "payloads", day, number)
-            write_segment(path, columns_of(rows, self._declared_by(system).kinds))
+            write_segment(path, columns_of(rows, self._declarations.of(system).kinds))
             touched.add(path.parent)
         for system, entries_of_system in sorted(labels.items()):
             if entries_of_system:
@@ -225,36 +219,6 @@ class Intake:
                     own.setdefault(version, {})[day] = own.get(version, {}).get(day, 0) + payloads
             losses[known[0].name] = own
         return losses
-
-    def _declared_by(self, system: str) -> _Declared:
-        """What the system's spec says about payloads and labels; nothing while it has not been written."""
-        path = self._systems / system / "spec.json"
-        if not path.exists():
-            return _Declared(0, {}, None)
-        changed = path.stat().st_mtime_ns
-        if system not in self._declared or self._declared[system].changed != changed:
-            spec = orjson.loads(path.read_bytes())["spec"]
-            kinds: dict[str, Kind] = {}
-            for feature in spec["features"]:
-                column = feature.get("column", feature["name"])
-                # A number can be read as a category later, the text of one not always as a number.
-                kinds[column] = "numeric" if "numeric" in feature else kinds.get(column, "categorical")
-            for key in (spec.get("data") or {}).get("keys", {}).values():
-                # Ids stay the text that was sent: as floats two of them could be one.
-                kinds.setdefault(key, "categorical")
-            self._declared[system] = _Declared(changed, kinds, spec.get("objective", {}).get("task"))
-        return self._declared[system]
-
-    def _require_classes(self, system: str, labels: list[Label]) -> None:
-        if self._declared_by(system).task != "BinaryClassification":
-            return
-        raise_all(
-            [
-                InvalidRequestError(f"labels[{index}].label", label.value, f"is no label; write {FORMS}")
-                for index, label in enumerate(labels)
-                if label.value not in (None, 0.0, 1.0)
-            ]
-        )
 
     def _remember(self, number: int, judged: list[Payload | Refusal], skipped: frozenset[int]) -> None:
         self.recent.add(

@@ -1,0 +1,63 @@
+"""What the files of systems say about payloads and labels, read again when they change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from capstan.domain.truth import FORMS
+from capstan.errors import InvalidRequestError
+from capstan.recording.labels import Label, raise_all
+from capstan.recording.payloads import Kind
+
+
+class Declared(NamedTuple):
+    """What one system's file says."""
+
+    changed: int
+    """When the file was written, in nanoseconds since the epoch."""
+    kinds: Mapping[str, Kind]
+    """By column."""
+    task: str | None
+
+
+class Declarations:
+    """Of all systems, whose folders are in `systems`."""
+
+    def __init__(self, systems: Path) -> None:
+        self._systems = systems
+        self._known: dict[str, Declared] = {}
+
+    def of(self, system: str) -> Declared:
+        """What the system's file says; nothing while it has not been written."""
+        path = self._systems / system / "spec.json"
+        if not path.exists():
+            return Declared(0, {}, None)
+        changed = path.stat().st_mtime_ns
+        if system not in self._known or self._known[system].changed != changed:
+            spec = orjson.loads(path.read_bytes())["spec"]
+            kinds: dict[str, Kind] = {}
+            for feature in spec["features"]:
+                column = feature.get("column", feature["name"])
+                # A number can be read as a category later, the text of one not always as a number.
+                kinds[column] = "numeric" if "numeric" in feature else kinds.get(column, "categorical")
+            for key in (spec.get("data") or {}).get("keys", {}).values():
+                # Ids stay the text that was sent: as floats two of them could be one.
+                kinds.setdefault(key, "categorical")
+            self._known[system] = Declared(changed, kinds, spec.get("objective", {}).get("task"))
+        return self._known[system]
+
+    def require_classes(self, system: str, labels: list[Label]) -> None:
+        """Raise InvalidRequestError for labels that are no class of a binary task."""
+        if self.of(system).task != "BinaryClassification":
+            return
+        raise_all(
+            [
+                InvalidRequestError(f"labels[{index}].label", label.value, f"is no label; write {FORMS}")
+                for index, label in enumerate(labels)
+                if label.value not in (None, 0.0, 1.0)
+            ]
+        )
