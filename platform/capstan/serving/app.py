@@ -20,6 +20,7 @@ from capstan.serving.manifest import BINARY, MULTICLASS
 from capstan.serving.metrics import ServiceMetrics
 from capstan.serving.model import Model, Predictions
 from capstan.serving.payload_log import PayloadLog, PayloadRecord
+from capstan.serving.plain_rows import PlainRows
 from capstan.serving.requests import (
     MAX_BODY_BYTES,
     MAX_TOKEN,
@@ -67,6 +68,7 @@ class PredictionApp:
         self._binary = manifest.task == BINARY
         self._multiclass = manifest.task == MULTICLASS
         counters = self.metrics.outside_counters([column.name for column in manifest.columns])
+        self._plain_rows = PlainRows(manifest, model.known_categories)
         self._familiarity = Familiarity(
             manifest, model.known_categories, lambda column: counters[column].inc()
         )
@@ -160,7 +162,7 @@ class PredictionApp:
                 )
                 return
             parsed = parse(body)
-            call.rows = open_inference.rows_of(parsed, self._schema) if v2 else self._schema.rows_of(parsed)
+            self._read_rows(call, parsed)
             if v2 and type(parsed.get("id")) is str and not call.request_id:
                 call.request_id = parsed["id"][:MAX_TOKEN]
             if call.event_time is not None:
@@ -181,9 +183,20 @@ class PredictionApp:
             return
         await self._predict_rows(call, model, send)
 
+    def _read_rows(self, call: Call, parsed: Any) -> None:
+        """Give the call the rows of its body, all valid; raises InvalidRequestError."""
+        row = open_inference.one_row(parsed) if call.v2 else parsed
+        plain = self._plain_rows.of(row)
+        if plain is not None:
+            call.rows, call.plain = plain, True
+        elif call.v2:
+            call.rows = open_inference.rows_of(parsed, self._schema, row)
+        else:
+            call.rows = self._schema.rows_of(parsed)
+
     async def _predict_rows(self, call: Call, model: Model, send: Send) -> None:
         rows = call.rows
-        marks = self._familiarity.marks(rows)
+        marks = None if call.plain else self._familiarity.marks(rows)
         try:
             if len(rows) == 1 and not self._multiclass:
                 prediction: Any = model.predict_row(rows[0])

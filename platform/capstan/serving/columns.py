@@ -23,7 +23,8 @@ from capstan.features.values import (
 )
 from capstan.serving.manifest import Column
 
-_FIRST_YEAR, _LAST_YEAR = EARLIEST.year, LATEST.year - 1
+FIRST_YEAR, LAST_YEAR = EARLIEST.year, LATEST.year - 1
+"""Between them no moment is too far, whatever its offset."""
 ColumnCheck = Callable[[object], object]
 """The value as the model reads it; raises BrokenRuleError."""
 
@@ -203,7 +204,7 @@ def check_time_key(value: object) -> object:
     """An event's time, in the zone of the file where it has no offset."""
     try:
         # Far from both ends no offset matters: most values are known to be good at once.
-        if _FIRST_YEAR < datetime.fromisoformat(value).year < _LAST_YEAR:  # type: ignore[arg-type]
+        if FIRST_YEAR < datetime.fromisoformat(value).year < LAST_YEAR:  # type: ignore[arg-type]
             return value
     except (TypeError, ValueError):
         pass

@@ -28,8 +28,14 @@ _DATATYPES = {ColumnType.NUMBER: "FP64", ColumnType.BOOLEAN: "BOOL"}
 _ONE_ROW = ([1], [1, 1])
 
 
-def rows_of(body: object, schema: RequestSchema) -> list[Row]:
-    """The rows that the tensors spell, all valid; raises InvalidRequestError. `null` in `data` is a missing value."""
+def rows_of(body: object, schema: RequestSchema, row: Row | None = None) -> list[Row]:
+    """The rows that the tensors spell, all valid; raises InvalidRequestError. `null` in `data` is a missing value.
+
+    `row`: what `one_row` has made of the body.
+    """
+    if row is not None:
+        schema.check(row)
+        return [row]
     if type(body) is not dict:
         raise InvalidRequestError("body", body, 'must be an object with "inputs"')
     inputs = body.get("inputs")
@@ -39,10 +45,6 @@ def rows_of(body: object, schema: RequestSchema) -> list[Row]:
         raise InvalidRequestError(str(shown(name)), body[name], rule)
     if type(inputs) is not list or not inputs:
         raise InvalidRequestError("inputs", inputs, "must be a list of tensors, one per column")
-    row = _one_row(inputs)
-    if row is not None:
-        schema.check(row)
-        return [row]
     columns: dict[str, list[Any]] = {}
     count: int | None = None
     for index, tensor in enumerate(inputs):
@@ -64,10 +66,11 @@ def rows_of(body: object, schema: RequestSchema) -> list[Row]:
     return rows
 
 
-def _one_row(tensors: list[Any]) -> Row | None:
-    """A single row in faultless tensors, in half the time; None: to be looked at closely."""
+def one_row(body: Any) -> Row | None:
+    """A single row in faultless tensors, in half the time of `rows_of`; None: to be looked at closely by it."""
     row: dict[str, Any] = {}
     try:
+        tensors = body["inputs"]
         for tensor in tensors:
             name, data = tensor["name"], tensor["data"]
             (value,) = data
@@ -82,7 +85,7 @@ def _one_row(tensors: list[Any]) -> Row | None:
     except (TypeError, KeyError, ValueError):
         return None
     # Fewer columns than tensors: one is given twice.
-    return row if len(row) == len(tensors) else None
+    return row if row and len(row) == len(tensors) else None
 
 
 def _column(tensor: object, index: int) -> tuple[str, list[Any]]:

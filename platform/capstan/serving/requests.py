@@ -36,7 +36,7 @@ class ClientLeftError(Exception):
     """Nobody waits for an answer any more."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Call:
     """One prediction request on its way."""
 
@@ -48,6 +48,8 @@ class Call:
     encoding: bytes = b""
     """Of the body; empty: as it is."""
     rows: Sequence[Row] = ()
+    plain: bool = False
+    """Whether `PlainRows` knows the rows, so that none has a mark."""
     v2: bool = False
 
 
