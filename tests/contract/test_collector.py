@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import subprocess
@@ -455,6 +456,41 @@ def test_a_bad_label_is_named_and_nothing_is_taken(
     assert answer.status_code == 422
     assert answer.json()["error"]["field"] == field
     assert standing.stats()["labels"] == 0
+
+
+def packed(body: bytes) -> bytes:
+    return gzip.compress(body, 1)
+
+
+GZIP = {
+    "labels": (packed(b'{"labels": [{"id": "packed", "label": 1}], "match": false}'), "gzip", 200, ""),
+    "two_streams": (packed(b'{"labels": ') + packed(b"[]}"), "X-GZIP", 200, ""),
+    "bomb": (packed(b" " * 400_000_000), "gzip", 413, "after unpacking"),
+    "cut": (packed(b'{"labels": []}')[:-9], "gzip", 422, "ends in the middle"),
+    "not_gzip": (b'{"labels": []}', "gzip", 422, "is not gzip, as content-encoding says"),
+    "untold": (packed(b'{"labels": []}'), "", 422, "content-encoding: gzip"),
+    "another": (b'{"labels": []}', "br", 415, "send gzip"),
+}
+
+
+@pytest.mark.parametrize("name", GZIP)
+def test_labels_may_come_as_gzip_and_a_bomb_is_refused(collector: RunningCollector, name: str) -> None:
+    body, encoding, status, rule = GZIP[name]
+    answer = collector.http.post(
+        "/feedback",
+        content=body,
+        headers={"authorization": "Bearer secret-feedback", "content-encoding": encoding},
+    )
+    assert answer.status_code == status
+    if status != 200:
+        assert rule in answer.json()["error"]["rule"]
+    assert collector.stats()["labels"] == (name == "labels")
+    collector.kill()
+    collector.start()  # what was taken is in the log as it was before its encoding
+    assert collector.flush().status_code == 200
+    assert collector.stats()["labels"] == (name == "labels")
+    if name == "labels":
+        assert collector.rows("entity_id, label", "labels") == [("packed", 1.0)]
 
 
 def test_all_bad_labels_are_named_at_once_and_at_most_a_hundred(standing: RunningCollector) -> None:

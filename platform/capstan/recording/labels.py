@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 import pyarrow as pa
 
+from capstan.content_encoding import PACKED_UNTOLD, is_packed
 from capstan.domain.payload_limits import id_rule, moment_rule, parse_moment
 from capstan.domain.truth import FORMS, truth_of_label
 from capstan.errors import InvalidRequestError
@@ -69,6 +70,8 @@ def parse_labels(body: bytes) -> Feedback:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
+        if is_packed(body):
+            raise InvalidRequestError("body", None, PACKED_UNTOLD) from None
         raise InvalidRequestError("body", body, f"is not JSON: {error}") from None
     if not isinstance(document, dict) or not isinstance(document.get("labels"), list):
         raise InvalidRequestError(

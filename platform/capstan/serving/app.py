@@ -12,6 +12,12 @@ from typing import Any
 import numpy as np
 import orjson
 
+from capstan.content_encoding import (
+    READ_ENCODINGS,
+    BodyTooLargeError,
+    UnreadableEncodingError,
+    decoded,
+)
 from capstan.domain.payload_limits import moment_rule
 from capstan.errors import InvalidRequestError, shown
 from capstan.serving import metrics, open_inference
@@ -24,13 +30,10 @@ from capstan.serving.plain_rows import PlainRows
 from capstan.serving.requests import (
     MAX_BODY_BYTES,
     MAX_TOKEN,
-    BodyTooLargeError,
     Call,
     ClientLeftError,
     Receive,
-    UnreadableEncodingError,
     check_time,
-    decoded,
     parse,
     read_body,
     read_headers,
@@ -152,7 +155,7 @@ class PredictionApp:
                 return
             body = await read_body(scope["headers"], receive)
             if call.encoding:
-                body = decoded(body, call.encoding)
+                body = decoded(body, call.encoding, limit=MAX_BODY_BYTES)
             if v2 and not self._is_ours(scope["path"]):
                 await self._refuse(
                     call,
@@ -176,8 +179,8 @@ class PredictionApp:
             await self._refuse(call, send, 413, InvalidRequestError("body", None, rule))
             return
         except UnreadableEncodingError:
-            rule = "is not read here; send gzip, or the body as it is"
-            await self._refuse(call, send, 415, InvalidRequestError("content-encoding", call.encoding, rule))
+            unread = InvalidRequestError("content-encoding", call.encoding, READ_ENCODINGS)
+            await self._refuse(call, send, 415, unread)
             return
         except ClientLeftError:
             return

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from capstan.content_encoding import PACKED_UNTOLD, BodyTooLargeError, is_packed
 from capstan.domain.payload_limits import moment_rule
 from capstan.errors import InvalidRequestError
 from capstan.serving.metrics import ROLES
@@ -21,15 +21,6 @@ Receive = Callable[[], Awaitable[Any]]
 MAX_BODY_BYTES = 1 << 20
 MAX_TOKEN = 128
 """Characters of an id in a header."""
-_GZIP = 16 + zlib.MAX_WBITS
-
-
-class BodyTooLargeError(Exception):
-    """The body is above MAX_BODY_BYTES."""
-
-
-class UnreadableEncodingError(Exception):
-    """The body is encoded in a way that is not read here; answered with 415."""
 
 
 class ClientLeftError(Exception):
@@ -101,35 +92,6 @@ async def read_body(headers: Headers, receive: Receive) -> bytes:
     return b"".join(parts)
 
 
-def decoded(body: bytes, encoding: bytes) -> bytes:
-    """The body as it was before its encoding, gzip or none.
-
-    Raises BodyTooLargeError as soon as that is above MAX_BODY_BYTES, whatever a bomb holds; UnreadableEncodingError;
-    InvalidRequestError for what is no whole gzip stream.
-    """
-    if encoding in (b"", b"identity"):
-        return body
-    if encoding not in (b"gzip", b"x-gzip"):
-        raise UnreadableEncodingError
-    parts: list[bytes] = []
-    left = MAX_BODY_BYTES + 1
-    while body and left:
-        stream = zlib.decompressobj(_GZIP)
-        try:
-            parts.append(stream.decompress(body, left))
-        except zlib.error as error:
-            raise InvalidRequestError(
-                "body", None, f"is not gzip, as content-encoding says: {error}"
-            ) from None
-        left -= len(parts[-1])
-        if left and not stream.eof:
-            raise InvalidRequestError("body", None, "ends in the middle of its gzip stream")
-        body = stream.unused_data
-    if not left:
-        raise BodyTooLargeError
-    return b"".join(parts)
-
-
 def parse(body: bytes) -> Any:
     """The JSON value; raises InvalidRequestError."""
     try:
@@ -146,8 +108,8 @@ def parse(body: bytes) -> Any:
         raise InvalidRequestError(*found, "must be a finite number")
     if "depth limit" in rule:
         rule = "is nested too deeply"
-    if body.startswith(b"\x1f\x8b"):
-        raise InvalidRequestError("body", None, "is gzip; say so by the header content-encoding: gzip")
+    if is_packed(body):
+        raise InvalidRequestError("body", None, PACKED_UNTOLD)
     raise InvalidRequestError("body", body, rule)
 
 

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
+from capstan.content_encoding import BodyTooLargeError, decoded
 from capstan.domain.payload_limits import LARGEST_BATCH
 from capstan.errors import InvalidRequestError
 from capstan.recording.collector.boots import Heading
 from capstan.recording.payloads import SYSTEM_NAME
 
 
-class TooLargeError(Exception):
-    """The body is longer than LARGEST_BATCH; answered with 413."""
-
-
 async def body_of(request: Request) -> bytes:
-    """The body; raises TooLargeError as soon as it is."""
+    """The body, unpacked if it came as gzip.
+
+    Raises BodyTooLargeError as soon as it is above LARGEST_BATCH, packed or not, UnreadableEncodingError, and
+    InvalidRequestError for what is no whole gzip stream.
+    """
     length = request.headers.get("content-length", "0")
     if length.isdigit() and int(length) > LARGEST_BATCH:
-        raise TooLargeError
+        raise BodyTooLargeError
     chunks = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > LARGEST_BATCH:
-            raise TooLargeError
+            raise BodyTooLargeError
         chunks.append(chunk)
-    return b"".join(chunks)
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    return decoded(b"".join(chunks), encoding.encode("latin-1"), limit=LARGEST_BATCH)
 
 
 def heading_of(request: Request) -> Heading | None:

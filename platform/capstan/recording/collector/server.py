@@ -27,13 +27,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from capstan.content_encoding import READ_ENCODINGS, BodyTooLargeError, UnreadableEncodingError
 from capstan.domain.payload_limits import LARGEST_BATCH
-from capstan.errors import CapstanError, DiskFullError, InvalidRequestError
+from capstan.errors import CapstanError, DiskFullError, InvalidRequestError, shown
 from capstan.recording.collector.intake import Intake
 from capstan.recording.collector.label_requests import LabelRequests, answer
 from capstan.recording.collector.metrics import CollectorMetrics
 from capstan.recording.collector.mounted_spec import MountedSpec
-from capstan.recording.collector.posting import TooLargeError, body_of, heading_of
+from capstan.recording.collector.posting import body_of, heading_of
 from capstan.recording.executor_log import Batch, ExecutorLog
 from capstan.recording.sole_process import occupy
 
@@ -161,8 +162,8 @@ class CollectorService:
         try:
             body = await body_of(request)
             judgement = self.intake.receive(heading_of(request), body, received)
-        except TooLargeError:
-            return _too_large()
+        except (BodyTooLargeError, UnreadableEncodingError) as error:
+            return _unreadable(request, error)
         except (InvalidRequestError, DiskFullError) as error:
             return self._failed(error)
         if self.intake.is_full:
@@ -179,8 +180,8 @@ class CollectorService:
         try:
             body = await body_of(request)
             taken = self.intake.feedback(body, received, system=request.headers.get("x-capstan-system"))
-        except TooLargeError:
-            return _too_large()
+        except (BodyTooLargeError, UnreadableEncodingError) as error:
+            return _unreadable(request, error)
         except (InvalidRequestError, DiskFullError) as error:
             return self._failed(error)
         if self.intake.is_full:
@@ -205,8 +206,8 @@ class CollectorService:
             body = await body_of(request)
             batches = self._executor.add(request.headers, body, request.path_params["arm"], received)
             self._take(batches, received)
-        except TooLargeError:
-            return _too_large()
+        except (BodyTooLargeError, UnreadableEncodingError) as error:
+            return _unreadable(request, error)
         except (InvalidRequestError, DiskFullError) as error:
             return self._failed(error)
         if self.intake.is_full:
@@ -282,8 +283,12 @@ async def _no_such(request: Request, error: Exception) -> Response:
     return _Answer({"error": {"field": "path", "rule": rule}}, status_code=error.status_code)
 
 
-def _too_large() -> Response:
-    rule = f"must be at most {LARGEST_BATCH} bytes; send fewer at once"
+def _unreadable(request: Request, error: BodyTooLargeError | UnreadableEncodingError) -> Response:
+    if isinstance(error, UnreadableEncodingError):
+        encoding = shown(request.headers.get("content-encoding"))
+        problem = {"field": "content-encoding", "value": encoding, "rule": READ_ENCODINGS}
+        return _Answer({"error": problem}, status_code=415)
+    rule = f"must be at most {LARGEST_BATCH} bytes, before and after unpacking; send fewer at once"
     return _Answer({"error": {"field": "body", "rule": rule}}, status_code=413)
 
 
