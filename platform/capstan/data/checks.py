@@ -73,8 +73,8 @@ def check_table(
 ) -> CheckReport:
     """All rules of the file on an extracted table.
 
-    Besides `data.checks`: unique ids, numbers where features need numbers, at least `least_rows` rows, and, if `oldest`
-    is given, a newest row that is not older than that at `as_of`.
+    Besides `data.checks`: unique ids, numbers where features need numbers, no infinite number, at least `least_rows`
+    rows, and, if `oldest` is given, a newest row that is not older than that at `as_of`. NaN is a missing value.
     """
     data = system.spec.data
     ids = table[data.keys.id]
@@ -83,6 +83,7 @@ def check_table(
         violations += _broken(check, table[check.column], ids)
     violations += _duplicates(data.keys.id, ids)
     violations += _types(table, system)
+    violations += _infinite(table, ids)
     violations += _lengths(table, system)
     newest = pc.max(table[data.keys.time]).as_py() if table.num_rows else None
     if table.num_rows < least_rows:
@@ -170,6 +171,18 @@ def _types(table: pa.Table, system: MLSystem) -> Iterator[Violation]:
             yield from _violation(
                 feature.column, rule, pc.is_valid(values), values, table[system.spec.data.keys.id]
             )
+
+
+def _infinite(table: pa.Table, ids: pa.ChunkedArray) -> Iterator[Violation]:
+    """What is trained on must be servable: JSON has no infinite number, so no request could hold it."""
+    for name in table.column_names:
+        values = table[name]
+        if pa.types.is_floating(values.type):
+            rule = (
+                "is infinite, which no request may hold; correct it, divide by nullif(..., 0), or make it missing in "
+                f"data.query, such as case when isfinite({name}) then {name} end"
+            )
+            yield from _violation(name, rule, pc.is_inf(values), values, ids)
 
 
 def _ways_to_numbers(kind: ColumnType) -> str:
