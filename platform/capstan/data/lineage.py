@@ -1,8 +1,9 @@
 """Which columns of text become numbers, where a number could not be written back as it was.
 
-`1.10` is a release or a price. It stays text where the query hands it on to an id or a category, and is a number
-otherwise. The query may rename and compute, so it is bound, without a row, over tables in which the column is text: the
-outputs that become text with it are those that hand it on.
+`1.10` is a release or a price. It stays text where the query hands it on to an id or a category, and is a number where
+it hands it on to a number or calculates. The query may rename and compute, so it is bound, without a row, over tables
+in which the column is text: the outputs that become text with it are those that hand it on. Where it only joins,
+filters or concatenates, nothing says what it is: it stays text, so that 1.10 and 1.1 are two; to sort, it is a number.
 """
 
 # DuckDB takes no parameters for names; they all go through `quote`.
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from capstan.data.syntax import Syntax
 from capstan.data.text_types import AS_WRITTEN, NUMBERS, FoundType, quote
 from capstan.errors import InvalidDataError
 from capstan.spec.system import MLSystem
@@ -33,6 +35,8 @@ class Uses:
     ids: frozenset[str]
     categories: frozenset[str]
     numbers: frozenset[str]
+    others: frozenset[str] = frozenset()
+    """The label and the moments, which say for themselves what they need."""
 
     @classmethod
     def of(cls, system: MLSystem) -> Uses:
@@ -47,11 +51,24 @@ class Uses:
             *(check.column for check in checks if check.allowed is not None),
         }
         ids = {keys.id, *([keys.sticky_by] if keys.sticky_by is not None else [])}
-        return cls(frozenset(ids), frozenset(categories - numbers), frozenset(numbers - {keys.id}))
+        others = {spec.data.label.column, spec.data.label.available_at, keys.time}
+        return cls(
+            frozenset(ids), frozenset(categories - numbers), frozenset(numbers - {keys.id}), frozenset(others)
+        )
 
     def texts(self, column: FoundType) -> Set[str]:
         """The outputs in which the column must stay as it was written."""
         return self.ids | self.categories if column.changes_as_category else self.ids
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of the unsettled columns."""
+
+    kinds: Mapping[Place, str]
+    """The SQL type that each gets: text, or what was found."""
+    undecided: Mapping[Place, str]
+    """Column -> what the query does with it, where neither the file nor the query says what it holds."""
 
 
 def settle(
@@ -59,8 +76,8 @@ def settle(
     types: Mapping[str, Mapping[str, str]],
     unsettled: Mapping[str, Sequence[FoundType]],
     uses: Uses,
-) -> dict[Place, str]:
-    """The type that each unsettled column gets: text, or what was found.
+) -> Settled:
+    """The type that each unsettled column gets.
 
     `types` are those of all columns of all tables that the query can name. Raises InvalidDataError that names column,
     value and way out where a column is needed both as text and as a number.
@@ -79,14 +96,14 @@ def settle(
                     AS_WRITTEN if column.column in uses.texts(column) else column.kind
                 )
     if query is None or not mentioned:
-        return settled
+        return Settled(settled, {})
     known = {
         table: {**columns, **{name: kind for (of, name), kind in settled.items() if of == table}}
         for table, columns in types.items()
     }
     with closing(duckdb.connect()) as connection:
-        settled |= _Binder(connection, query, known, mentioned, uses).settle()
-    return settled
+        binder = _Binder(connection, query, known, mentioned, uses)
+        return Settled(settled | binder.settle(), binder.undecided)
 
 
 class _Binder:
@@ -105,6 +122,8 @@ class _Binder:
         self._types = types
         self._columns = columns
         self._uses = uses
+        self._syntax = Syntax.of(connection, query)
+        self.undecided: dict[Place, str] = {}
 
     def settle(self) -> dict[Place, str]:
         numbers = {place: column.kind for place, column in self._columns.items()}
@@ -149,7 +168,16 @@ class _Binder:
         column = self._columns[place]
         needy = handed_on & self._uses.texts(column)
         if not needy:
-            return column.kind
+            if handed_on & (self._uses.numbers | self._uses.others) or not column.changes_as_category:
+                return column.kind
+            name = column.column.casefold()
+            if name in self._syntax.cast:
+                return AS_WRITTEN
+            if name in self._syntax.ordered:
+                self.undecided[place] = "sorts by it as a number, where 1.10 and 1.1 are one"
+                return column.kind
+            self.undecided[place] = "uses it as the text that was written, where 1.10 and 1.1 are two"
+            return AS_WRITTEN
         if numbers := handed_on & self._uses.numbers:
             raise self._torn(place, needy, f"the query gives it as the number {min(numbers)!r} too")
         return AS_WRITTEN

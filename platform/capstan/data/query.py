@@ -9,20 +9,23 @@ columns it reads; those alone are read, and the tables offer the others as missi
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import duckdb
 
-from capstan.data.lineage import Uses, settle
-from capstan.data.number_cells import MOSTLY, OddCells, odd_numbers
+from capstan.data.comparisons import compared_as_numbers
+from capstan.data.lineage import Place, Uses, settle
+from capstan.data.number_cells import MOSTLY, OddCells, cells_of_codes, changing_cells, odd_numbers
 from capstan.data.sources import Reader, Reading, open_source
 from capstan.data.sql_errors import in_words, is_no_space
 from capstan.data.text_types import AS_WRITTEN, FoundType, quote, value_as
 from capstan.data.usage import plain_plans, used_columns
 from capstan.errors import DiskFullError, InvalidDataError
 
+_LOG = logging.getLogger(__name__)
 _STATED = {"Text": AS_WRITTEN, "Number": "DOUBLE", "Boolean": "BOOLEAN", "Time": "TIMESTAMPTZ"}
 
 
@@ -79,7 +82,8 @@ class SourceTables:
                 self._readers[name].require_distinct(columns)
                 unsettled[name] = self._readers[name].read(columns)
         with plain_plans(self._connection):
-            self._settle(written, unsettled, uses)
+            undecided = self._settle(written, unsettled, uses)
+            self._warn(query, used, undecided)
         for name, columns in used.items():
             with _told(self._readings[name].field), plain_plans(self._connection):
                 self._offer(name, columns)
@@ -143,18 +147,49 @@ class SourceTables:
                 types.update(self._readers[name].first_types(columns) if columns else {})
             self._outline(name)
 
-    def _settle(self, written: str | None, unsettled: Mapping[str, Sequence[FoundType]], uses: Uses) -> None:
+    def _settle(
+        self, written: str | None, unsettled: Mapping[str, Sequence[FoundType]], uses: Uses
+    ) -> Mapping[Place, str]:
+        """Give all columns that were read their types; gives those of which nothing says what they hold."""
         for name in unsettled:
             found = self._connection.sql(f"from {self._readings[name].rows}")
             types = zip(found.columns, map(str, found.types), strict=True)
             self._types[name] |= {column: kind for column, kind in types if column in self._types[name]}
-        for (table, column), kind in settle(written, self._types, unsettled, uses).items():
+        settled = settle(written, self._types, unsettled, uses)
+        for (table, column), kind in settled.kinds.items():
             if kind != AS_WRITTEN:
                 self._connection.execute(
                     f"alter table {self._readings[table].rows} alter {quote(column)} type {kind} "
                     f"using {value_as(column, kind)}"
                 )
                 self._types[table][column] = kind
+        return settled.undecided
+
+    def _warn(self, query: str, used: Mapping[str, Sequence[str]], undecided: Mapping[Place, str]) -> None:
+        """Tell of texts that look like numbers and of which neither the file nor the query says what they are."""
+        told: dict[Place, tuple[tuple[str, ...], str]] = {}
+        for (table, column), use in undecided.items():
+            reading, reader = self._readings[table], self._readers[table]
+            told[table, column] = changing_cells(self._connection, reading, reader, column), use
+        for (table, column), whole in compared_as_numbers(_bare(query), self._types).items():
+            if column not in used.get(table, ()):
+                continue
+            reading, reader = self._readings[table], self._readers[table]
+            if cells := cells_of_codes(self._connection, reading, reader, column, whole=whole):
+                use = "compares it with a number, so that all texts of one number, such as 007 and 7, are one"
+                told[table, column] = cells, use
+        for (table, column), (cells, use) in told.items():
+            _LOG.warning(
+                "data.query: column %r of %s holds text that would change as a number (%s), and the query %s; say what "
+                "it is under data.sources: {name: %s, types: [{column: %s, type: Text}]}, or Number, alike in each "
+                "source that has it, or cast it in the query",
+                column,
+                table,
+                "; ".join(cells),
+                use,
+                table,
+                column,
+            )
 
     def _offer(self, name: str, columns: Sequence[str]) -> None:
         rows, types = self._readings[name].rows, self._types[name]

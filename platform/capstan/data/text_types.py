@@ -96,10 +96,19 @@ def value_as(column: str, kind: str) -> str:
     return f"cast({given} as {kind})"
 
 
-def is_number(column: str) -> str:
-    """Whether the SQL expression of a text is written as a number, or means missing."""
+def is_number(column: str, *, coded: bool = False) -> str:
+    """Whether the SQL expression of a text is written as a number, or means missing; with `coded` 007 is one too."""
     value = f"trim({column})"
-    tests = " or ".join(f"({_TESTS[name].replace('$value', value)})" for name in NUMBERS)
+    wanted = [_STATED_TESTS[ColumnType.NUMBER]] if coded else [_TESTS[name] for name in NUMBERS]
+    tests = " or ".join(f"({test.replace('$value', value)})" for test in wanted)
+    return f"coalesce({tests} or {_is_missing(value)}, false)"
+
+
+def keeps_text(column: str, *, whole: bool = False) -> str:
+    """Whether a number, or a missing value, would keep the text, which is an SQL expression; `whole`: an integer."""
+    value = f"trim({column})"
+    forms = ("BIGINT",) if whole else ("as numbers", "as floats")
+    tests = " or ".join(f"({_TESTS[name].replace('$value', value)})" for name in forms)
     return f"coalesce({tests} or {_is_missing(value)}, false)"
 
 

@@ -123,7 +123,8 @@ class Source(OneOf):
         max_length=5000,
         description=(
             "What columns hold, where their values leave it open: is 1.10 a release or a price? Without it, a column "
-            "that ends as an id or a category stays as it was written if a number could not be written back so."
+            "that ends as an id or a category, or that the query only joins or concatenates, stays as it was written "
+            "if a number could not be written back so; validate --data tells where nothing says what it is."
         ),
         examples=[[{"column": "release", "type": "Text"}]],
     )

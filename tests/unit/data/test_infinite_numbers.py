@@ -22,7 +22,12 @@ from capstan.spec import MLSystem, parse
 START = datetime(2024, 3, 1, tzinfo=UTC)
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 ROWS = [
-    {"id": f"r{index}", "at": (START + timedelta(hours=index)).isoformat(), "label": index % 2, "value": value}
+    {
+        "id": f"r{index}",
+        "at": (START + timedelta(hours=index)).isoformat(),
+        "label": index % 2,
+        "value": value,
+    }
     for index, value in enumerate([1.5, math.inf, 2.5, -math.inf, None, 0.5])
 ]
 
@@ -35,7 +40,9 @@ def as_parquet(folder: Path) -> dict[str, Any]:
 def as_floats_of_32_bits(folder: Path) -> dict[str, Any]:
     table = pa.Table.from_pylist(ROWS)
     place = table.schema.get_field_index("value")
-    pq.write_table(table.set_column(place, "value", table["value"].cast(pa.float32())), folder / "rows.parquet")
+    pq.write_table(
+        table.set_column(place, "value", table["value"].cast(pa.float32())), folder / "rows.parquet"
+    )
     return {"parquet": {"path": "rows.parquet"}}
 
 
