@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.adapters.kubernetes.events import LONGEST_MESSAGE, event_object, reference
+from capstan.domain.reasons import Reason
 from capstan.engine.action_log import line
 from capstan.errors import ConflictError
 
@@ -27,9 +28,9 @@ class Teller:
         self._said: dict[str, None] = {}
         """What need not be tried again; without it, the API server refuses the second of the same name."""
 
-    def event(self, system: Object, reason: str, message: str, *, once: str = "", warns: bool = True) -> None:
+    def event(self, system: Object, reason: Reason, message: str, *, once: str = "") -> None:
         """An Event of the system; one with the same reason, message, generation and `once` is not written again."""
-        meta = system["metadata"]
+        meta, warns = system["metadata"], reason.facts.is_warning
         said = f"{meta['uid']}/{meta.get('generation')}/{reason}/{message}/{once}"
         if said in self._said:
             return
@@ -47,7 +48,7 @@ class Teller:
         except ConflictError:
             return
 
-    def conditions(self, system: Object, phase: str, said: dict[str, tuple[bool, str, str]]) -> None:
+    def conditions(self, system: Object, phase: str, said: Mapping[str, tuple[bool, str, str]]) -> None:
         """Set these conditions, type -> (holds, reason, message), and leave the others."""
         status = system.get("status") or {}
         wanted = [dict(one) for one in status.get("conditions") or () if one["type"] not in said]

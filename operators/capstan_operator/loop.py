@@ -91,7 +91,7 @@ class _Known:
 
     uid: str
     generation: int
-    problem: tuple[str, str] | None = None
+    problem: tuple[Reason, str] | None = None
     """(reason, message) for which nothing is done; None: the file can be followed."""
     is_suspended: bool = False
     has_gateway: bool = True
@@ -162,7 +162,7 @@ class SystemLoop:
         try:
             wired = self._wired_of(key, document)
         except InvalidSpecError as error:
-            self._refuse(document, ("NotAllowed", str(error)))
+            self._refuse(document, (Reason.NOT_ALLOWED, str(error)))
             return REFUSED_SECONDS
         except UnavailableError as error:
             return self._wait(document, str(error))
@@ -218,10 +218,10 @@ class SystemLoop:
 
     def _wait(self, document: Object, message: str) -> float:
         """For what is installed apart from the operator; what serves goes on meanwhile."""
-        said = {"Degraded": (True, "PartAway", message)}
+        said = {"Degraded": (True, Reason.PART_AWAY, message)}
         if not _has_begun(document):
-            said["Ready"] = (False, "PartAway", message)
-            said["Stalled"] = (True, "PartAway", message)
+            said["Ready"] = (False, Reason.PART_AWAY, message)
+            said["Stalled"] = (True, Reason.PART_AWAY, message)
         phase = str((document.get("status") or {}).get("phase") or "Starting")
         self._teller.event(document, Reason.PART_AWAY, message)
         self._teller.conditions(document, phase, said)
@@ -229,7 +229,7 @@ class SystemLoop:
 
     # -- a system that can't be followed
 
-    def _refuse(self, document: Object, problem: tuple[str, str]) -> float | None:
+    def _refuse(self, document: Object, problem: tuple[Reason, str]) -> float | None:
         reason, message = problem
         said = {"Ready": (False, reason, message), "Stalled": (True, reason, message)}
         self._teller.event(document, reason, message)
@@ -309,7 +309,7 @@ class SystemLoop:
             fresh.is_suspended = system.spec.suspend
             fresh.has_gateway = system.spec.serving.traffic.provider == "Envoy"
         except InvalidSpecError as error:
-            fresh.problem = ("InvalidSpec", str(error))
+            fresh.problem = (Reason.INVALID_SPEC, str(error))
         self._known[key] = fresh
         return fresh
 

@@ -45,8 +45,9 @@ _BY_NAME = (
     ("IncompleteRead", _BROKEN),
     ("ReadError", _BROKEN),
     ("WriteError", _BROKEN),
+    ("ConnectionClosed", _BROKEN),
 )
-"""Parts of the names of HTTP libraries' errors, which carry no number."""
+"""Parts of the names of HTTP and WebSocket libraries' errors, which carry no number."""
 _BY_TEXT = (
     ("refused", _REFUSED),
     ("Name or service not known", _UNKNOWN),

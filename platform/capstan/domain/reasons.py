@@ -141,6 +141,8 @@ class Reason(StrEnum):
 
     # The operator alone, as Events of the cluster
     DELETED_UNDRAINED = "DeletedUndrained", _WARNING
+    INVALID_SPEC = "InvalidSpec", _WARNING
+    NOT_ALLOWED = "NotAllowed", _WARNING
     OBJECT_RESTORED = "ObjectRestored", _WARNING
 
 

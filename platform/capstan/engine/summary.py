@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from capstan.domain.actions import Away, Plan, Waiting, most_urgent
+from capstan.domain.reasons import Reason
 from capstan.domain.retraining import describe_circuit
 from capstan.domain.rollout import (
     RolloutPhase,
@@ -190,14 +191,14 @@ def _degraded(state: SystemState, obstacle: str, troubles: Sequence[Trouble]) ->
     retraining = state.retraining
     found: list[tuple[str, str]] = []
     if obstacle:
-        found.append(("ObjectRefused", obstacle))
+        found.append((Reason.OBJECT_REFUSED, obstacle))
     if retraining.circuit_open:
-        found.append(("CircuitOpen", describe_circuit(retraining)))
+        found.append((Reason.CIRCUIT_OPEN, describe_circuit(retraining)))
     found += [(trouble.reason, str(trouble)) for trouble in troubles]
     if retraining.failures and not retraining.circuit_open:
-        found.append(("TrainingFailed", retraining.failure))
+        found.append((Reason.TRAINING_FAILED, retraining.failure))
     if state.away:
-        found.append(("PartAway", f"does not answer: {', '.join(sorted(state.away))}"))
+        found.append((Reason.PART_AWAY, f"does not answer: {', '.join(sorted(state.away))}"))
     if not found:
         return Condition("Degraded", False, "Healthy")
     message = "; ".join(text for _, text in found if text)
@@ -206,9 +207,9 @@ def _degraded(state: SystemState, obstacle: str, troubles: Sequence[Trouble]) ->
 
 def _stuck(state: SystemState, degraded: Condition, *, is_idle: bool) -> Condition:
     """Whether nothing will ever serve unless a person acts, or is waited for long."""
-    if state.champion is not None or not degraded.holds or degraded.reason == "PartAway":
+    if state.champion is not None or not degraded.holds or degraded.reason == Reason.PART_AWAY:
         return Condition("Stalled", False, "Going")
-    if degraded.reason == "TrainingFailed" and not is_idle:
+    if degraded.reason == Reason.TRAINING_FAILED and not is_idle:
         return Condition("Stalled", False, "Going")
     return Condition("Stalled", True, degraded.reason, degraded.message)
 

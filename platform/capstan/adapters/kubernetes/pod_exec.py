@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from capstan.adapters.kubernetes.client import PART, KubeClient
-from capstan.errors import CapstanError, UnavailableError
+from capstan.errors import CapstanError, NotAllowedError, NotFoundError, UnavailableError
+from capstan.outages import in_words
 
 _PATIENCE_SECONDS = 600.0
 """So long the command may go on after its last byte of input."""
@@ -20,7 +21,8 @@ def run_with_input(
     """What the command wrote to its standard output.
 
     Its input is not closed at the end, which this protocol cannot do: the command must know where it ends. Raises
-    CapstanError with what it wrote to its standard error if it fails, UnavailableError if the connection breaks.
+    CapstanError with what it wrote to its standard error if it fails, UnavailableError if the connection breaks,
+    NotFoundError if the pod is gone, NotAllowedError if the user may run nothing in pods.
     """
     from kubernetes import client
     from kubernetes.client.exceptions import ApiException
@@ -49,8 +51,8 @@ def run_with_input(
         finally:
             session.close()
     except (ApiException, WebSocketException, OSError) as error:
-        raise UnavailableError(PART, f"{pod}: the connection broke: {error}"[:500]) from error
-    _require_success(pod, wrote.get(ERROR_CHANNEL, ""), wrote.get(STDERR_CHANNEL, "") or broken)
+        raise _broken(namespace, pod, error) from error
+    _require_success(pod, wrote.get(ERROR_CHANNEL, ""), wrote.get(STDERR_CHANNEL, ""), broken)
     return wrote.get(STDOUT_CHANNEL, "")
 
 
@@ -63,7 +65,7 @@ def _send(session: Any, content: Iterable[bytes]) -> str:
             try:
                 session.write_stdin(piece[start : start + _PIECE])
             except (WebSocketException, OSError) as error:
-                return str(error)
+                return in_words(error, PART)
     return ""
 
 
@@ -85,9 +87,51 @@ def _read(socket: Any) -> dict[int, str]:
             heard[channel] = heard.get(channel, b"") + frame.data[1:]
 
 
-def _require_success(pod: str, ended: str, complained: str) -> None:
-    status: dict[str, Any] = json.loads(ended) if ended.startswith("{") else {}
+def _broken(namespace: str, pod: str, error: BaseException) -> CapstanError:
+    """What came in place of a connection, or ended it, in words."""
+    where, refused = f"pod {pod} in namespace {namespace}", _status_of(error)
+    if refused in (401, 403):
+        right = "the kubeconfig user lacks the right `create` on `pods/exec` in that namespace"
+        return NotAllowedError(f"no command may be run in {where} (HTTP status {refused}): {right}")
+    if refused == 404:
+        return NotFoundError(f"{where} is gone; run the command again")
+    words = in_words(error, where)
+    if refused is not None:
+        words = f"the API server opened no connection (HTTP status {refused})"
+    return UnavailableError(PART, f"{where}: {words}; run the command again")
+
+
+def _status_of(error: BaseException | None) -> int | None:
+    """The HTTP status of a refused connection, which the library keeps in what its own error came from."""
+    while error is not None:
+        status = getattr(error, "status_code", None)
+        if isinstance(status, int):
+            return status
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _require_success(pod: str, ended: str, complained: str, broken: str) -> None:
+    """Raise what the command said of its failure; `broken`: why it could not be sent all its input."""
+    try:
+        status: dict[str, Any] = json.loads(ended)
+    except ValueError:
+        status = {}
+    complained = complained.strip()
     if not status:
-        raise UnavailableError(PART, f"{pod}: the command was cut off {complained}".strip()[:500])
-    if status.get("status") != "Success":
-        raise CapstanError(f"{pod}: {complained.strip() or status.get('message')}"[:2000])
+        why = complained or broken or "it ended without a word"
+        raise UnavailableError(PART, f"{pod}: the command was cut off: {why}"[:500])
+    if status.get("status") == "Success":
+        return
+    raise CapstanError(f"{pod}: {complained or _failure(status, broken)}"[:2000])
+
+
+def _failure(status: dict[str, Any], broken: str) -> str:
+    """Of a command that wrote no complaint."""
+    causes = (status.get("details") or {}).get("causes") or ()
+    code = next((cause.get("message") for cause in causes if cause.get("reason") == "ExitCode"), None)
+    if code is not None:
+        # 137 and 143: the kernel, for memory, or the kubelet has ended it.
+        killed = "; it was killed, for its memory or with its pod" if code in ("137", "143") else ""
+        return f"the command ended with code {code} and without a word{killed}"
+    return f"the command could not be run{f': {broken}' if broken else ''}; see `kubectl describe pod`"

@@ -198,9 +198,7 @@ class _KeptStanding:
                 fields = {name: document.get(name) for name in ("version", "questions")}
                 self._last = (self._clock(), from_json(Standing, fields))
             except (ValidationError, AttributeError) as error:
-                raise UnavailableError(
-                    PART, f"speaks of its windows in another way: {error}"[:500]
-                ) from error
+                raise UnavailableError(PART, in_words(error, PART)) from error
         return self._last[1]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from capstan.domain.actions import Away
+from capstan.domain.reasons import Reason
 from capstan.domain.rollout import (
     CanaryStep,
     LatestVerdict,
@@ -147,7 +148,7 @@ def _judge_amount(step: ShadowStep, measured: PairedEvidence | Away | None) -> A
     short = [f"{have:,} of {need:,} {what}" for have, need, what in counts if have < need]
     if short:
         message = "too early to judge: " + ", ".join(short)
-        return AnalysisResult(Verdict.INCONCLUSIVE, "TooLittleEvidence", message, premature=True)
+        return AnalysisResult(Verdict.INCONCLUSIVE, Reason.TOO_LITTLE_EVIDENCE, message, premature=True)
     if measured.nonfinite_answers:
         message = f"the challenger answered {measured.nonfinite_answers} requests with NaN or infinity"
         return AnalysisResult(Verdict.FAILED, "NonFiniteAnswers", message)

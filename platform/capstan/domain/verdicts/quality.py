@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
 
+from capstan.domain.reasons import Reason
 from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
 from capstan.domain.verdicts.blocks import BlockSums, residuals, skewness
 from capstan.domain.verdicts.confidence import log_e_value, one_sided_radius, two_sided_radius
@@ -220,7 +221,7 @@ def _withheld(
     if short:
         return AnalysisResult(
             Verdict.INCONCLUSIVE,
-            "TooLittleEvidence",
+            Reason.TOO_LITTLE_EVIDENCE,
             "too early to judge: " + ", ".join(short),
             numbers,
             premature=True,

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+from capstan.domain.reasons import Reason
 from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
 
 PRIOR_STRENGTH = 1000.0
@@ -107,7 +108,7 @@ def judge_split(
     numbers |= {f"share_{arm}": counts[arm] / total for arm in counts}
     if stray > STRAY_SHARE:
         message = f"{stray:.1%} of requests went to versions of weight 0; {described}"
-        return AnalysisResult(Verdict.INCONCLUSIVE, "TrafficSplitNotObeyed", message, numbers)
+        return AnalysisResult(Verdict.INCONCLUSIVE, Reason.TRAFFIC_SPLIT_NOT_OBEYED, message, numbers)
     far = any(
         abs(counts[arm] / total - share) > tolerance * min(share, 1 - share)
         for arm, share in shares.items()
@@ -115,7 +116,7 @@ def judge_split(
     )
     if far and log_e >= -math.log(alpha):
         return AnalysisResult(
-            Verdict.INCONCLUSIVE, "TrafficSplitNotObeyed", f"not obeyed: {described}", numbers
+            Verdict.INCONCLUSIVE, Reason.TRAFFIC_SPLIT_NOT_OBEYED, f"not obeyed: {described}", numbers
         )
     return AnalysisResult(Verdict.SUCCESSFUL, "TrafficSplitObeyed", described, numbers)
 
