@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,17 @@ import typer
 from capstan.cli.console import Narrator, err, out
 from capstan.cli.place import Cluster
 from capstan.cli.stored_system import StoredSystem, open_system
-from capstan.errors import CapstanError
+from capstan.errors import CapstanError, NotAllowedError
 
 if TYPE_CHECKING:
+    from capstan.cluster.names import SystemNames
     from capstan.spec import MLSystem
 
 MANAGER = "capstan-up"
 """Owner of the fields that a person's file says, beside GitOps or kubectl."""
 LOOK_SECONDS = 1.0
+_LOCAL_PORT = 7480
+"""Of this machine, as without a cluster."""
 
 
 def document_of(system: MLSystem, namespace: str) -> dict[str, Any]:
@@ -57,7 +61,7 @@ def apply_system(place: Cluster, system: MLSystem, *, wait: bool, timeout: float
         except KeyboardInterrupt:
             out.print("it goes on in the cluster; `capstan status --context` looks after it")
             raise typer.Exit(130) from None
-    for line in _how_to_ask(place, name):
+    for line in _how_to_ask(place, system):
         out.print(line, soft_wrap=True)
 
 
@@ -98,15 +102,46 @@ def _is_ready(stored: StoredSystem, generation: int) -> bool:
     return _has_seen(stored, generation) and _condition(stored, "Ready").get("status") == "True"
 
 
-def _how_to_ask(place: Cluster, name: str) -> list[str]:
-    from capstan.cluster.names import SystemNames
+def _how_to_ask(place: Cluster, system: MLSystem) -> list[str]:
+    """What somebody types at this machine, with the values of a row in place of null."""
+    from capstan.cli.asking import EXAMPLE_ID, feedback_lines, predict_line, row_of, tensors_of
+    from capstan.cluster.names import COLLECTOR_PORT, SystemNames
     from capstan.domain.versions import SystemName
 
+    name = system.metadata.name
     names = SystemNames(place.namespace, SystemName(name))
+    kubectl = f"kubectl --context {shlex.quote(place.context)} -n {place.namespace}"
+    token = f"$({kubectl} get secret {_tokens(place, names)} -o jsonpath='{{.data.feedback}}' | base64 -d)"
+    row = row_of(system)
+    identified = EXAMPLE_ID in row.values()
+    if system.spec.serving.traffic.provider == "Istio":
+        path = f"/seldon/{place.namespace}/{name}/v2/models/{name}/infer"
+        return [
+            f"{name} serves behind the ingress of Istio; ask there, with your values in place of null:",
+            predict_line(f"http://INGRESS{path}", tensors_of(system)),
+            f"labels go to http://{names.host(names.collector)}:{COLLECTOR_PORT}/feedback, from here:",
+            f"  {kubectl} port-forward svc/{names.collector} {COLLECTOR_PORT}:{COLLECTOR_PORT}",
+            *feedback_lines(f"http://localhost:{COLLECTOR_PORT}/feedback", token, identified=identified),
+        ]
     return [
         f"{name} serves; inside the cluster: http://{names.host(names.gateway)}/predict, from here:",
-        f"  kubectl --context {place.context} -n {place.namespace} port-forward svc/{names.gateway} 7480:80",
+        f"  {kubectl} port-forward svc/{names.gateway} {_LOCAL_PORT}:80",
+        "ask it, with your values in place of null:",
+        predict_line(f"http://localhost:{_LOCAL_PORT}/predict", row),
+        *feedback_lines(f"http://localhost:{_LOCAL_PORT}/feedback", token, identified=identified),
     ]
+
+
+def _tokens(place: Cluster, names: SystemNames) -> str:
+    """The Secret with the tokens that the system uses now; a placeholder where its Deployment may not be seen."""
+    unknown = f"{names.tokens}-MARK"
+    try:
+        deployment = place.kube.get("Deployment", names.collector, place.namespace)
+    except NotAllowedError:
+        return unknown
+    volumes = deployment["spec"]["template"]["spec"].get("volumes", ()) if deployment is not None else ()
+    found = (one["secret"]["secretName"] for one in volumes if one["name"] == "tokens" and "secret" in one)
+    return str(next(found, unknown))
 
 
 def delete_system(place: Cluster, name: str | None, *, yes: bool, timeout: float) -> str:

@@ -81,9 +81,11 @@ def _in_cluster(place: Cluster, stored: StoredSystem) -> RunningParts:
     from capstan.cluster.names import SystemNames
 
     names = SystemNames(place.namespace, stored.name)
+    traffic = stored.record.spec.get("serving", {}).get("traffic", {})
     return RunningParts(
         runner=place.runner(),
-        gateway=f"http://{names.host(names.gateway)}",
+        # Istio's ingress has a name of its own.
+        gateway=None if traffic.get("provider") == "Istio" else f"http://{names.host(names.gateway)}",
         processes=[{"name": pod["metadata"]["name"], "state": pod_state(pod)} for pod in pods(place, stored)],
     )
 

@@ -15,12 +15,12 @@ from capstan.errors import CapstanError, InvalidRequestError
 from capstan.serving.manifest import read_manifest
 from capstan.serving.schema import RequestSchema
 
-EXAMPLE_ID = "example-1"
-"""Id of the case that a sampled row stands for, so that a label can be joined to it."""
 
+def sample_request(local: LocalSystem, champion: ModelVersion, *, identity: str) -> dict[str, Any] | None:
+    """The first sampled row that the model answers, as a request body; None if it carries none.
 
-def sample_request(local: LocalSystem, champion: ModelVersion) -> dict[str, Any] | None:
-    """The first sampled row that the model answers, with an id, as a request body; None if it carries none."""
+    `identity` is its id, so that a label can be joined to it, but where features read the id's column.
+    """
     try:
         folder = local.packager.verify(champion.bento_tag, champion.digest) / MODEL_FOLDER
         row, id_column = answered_row(folder), read_manifest(folder).keys.get("id")
@@ -28,7 +28,7 @@ def sample_request(local: LocalSystem, champion: ModelVersion) -> dict[str, Any]
         return None
     if row is None or id_column is None or id_column in row:
         return row
-    return {id_column: EXAMPLE_ID, **row}
+    return {id_column: identity, **row}
 
 
 def answered_row(folder: Path) -> dict[str, Any] | None:

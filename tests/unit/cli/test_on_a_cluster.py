@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
+import shlex
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +20,18 @@ from typer.testing import CliRunner
 
 from capstan.adapters.kubernetes.store import KubeStore
 from capstan.adapters.memory.kubernetes import MemoryKube
-from capstan.cli import place
+from capstan.cli import cluster_up, place
 from capstan.cli.main import app
+from capstan.cluster.names import SystemNames
+from capstan.cluster.objects.pods import token_volume
 from capstan.domain.versions import SystemName
 from capstan.errors import NotFoundError
+from capstan.features.values import ColumnType
 from capstan.ports.store import Event, Kind, Record
+from capstan.serving import open_inference
+from capstan.serving.manifest import Column, Manifest
+from capstan.serving.schema import RequestSchema
+from capstan.spec import MLSystem, load
 
 NAMESPACE = "ml"
 FLIGHTS = Path(__file__).parents[1] / "spec/flight_delays.yaml"
@@ -110,6 +119,16 @@ def test_status_tells_where_the_system_stands_and_who_acts(serving: InCluster) -
     assert (seen["running"], seen["is_replay"], seen["champion"]["version"]) == ("operator-1", False, "v1")
 
 
+def test_status_names_no_gateway_where_istio_is_in_its_place(cluster: InCluster) -> None:
+    spec = SPEC | {"serving": {"traffic": {"provider": "Istio"}, "runtime": "Seldon"}}
+    stored = cluster.world.store.get(Kind.SYSTEM, SYSTEM)
+    assert stored is not None
+    cluster.world.store.put(dataclasses.replace(stored, spec=spec))
+    result = cluster.run("status", "--json")
+    assert json.loads(result.stdout)["gateway"] is None, result.output
+    assert "gateway" not in cluster.run("status").output
+
+
 def test_a_command_is_followed_by_the_operator_and_told(serving: InCluster) -> None:
     with serving.looping():
         result = serving.run("pause", "--note", "holiday traffic")
@@ -168,6 +187,67 @@ def test_up_tells_the_story_until_the_system_serves(cluster: InCluster, tmp_path
     assert result.exit_code == 0, result.output
     assert "FirstDeployed" in result.output
     assert f"port-forward svc/{SYSTEM}-gateway" in result.output
+    predict, feedback = [shlex.split(line) for line in result.output.splitlines() if "  curl" in line]
+    assert predict[1] == "http://localhost:7480/predict"
+    assert json.loads(predict[-1]) == {"flight_id": "example-1", "distance": None}
+    assert feedback[1] == "http://localhost:7480/feedback"
+    assert f"secret {SYSTEM}-tokens-MARK" in feedback[-3]  # no Deployment here says which
+    assert json.loads(feedback[-1]) == {"labels": [{"id": "example-1", "label": True}]}
+
+
+def asked(cluster: InCluster, system: MLSystem) -> list[str]:
+    return cluster_up._how_to_ask(place.Cluster(cluster.kube, "a context", NAMESPACE), system)  # type: ignore[arg-type]
+
+
+def test_the_token_of_the_printed_line_is_that_of_the_secret_in_use(cluster: InCluster) -> None:
+    system = load(FLIGHTS)
+    names = SystemNames(NAMESPACE, SystemName("flight-delays"), tokens_mark="0123abcd")
+    cluster.kube.create(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": names.collector, "namespace": NAMESPACE},
+            "spec": {"template": {"spec": {"volumes": [token_volume(names, "feedback")]}}},
+        }
+    )
+    (line,) = [line for line in asked(cluster, system) if "/feedback" in line]
+    header = next(part for part in shlex.split(line) if part.startswith("authorization"))
+    assert header.removeprefix("authorization: Bearer ") == (
+        "$(kubectl --context 'a context' -n ml get secret flight-delays-tokens-0123abcd "
+        "-o jsonpath='{.data.feedback}' | base64 -d)"
+    )
+
+
+def test_the_printed_row_and_tensors_are_what_a_model_with_these_columns_takes(cluster: InCluster) -> None:
+    system = load(FLIGHTS)
+    columns = tuple(
+        Column(feature.column, ColumnType.TEXT, numeric=feature.numeric is not None)
+        for feature in system.spec.features
+    )
+    schema = RequestSchema(
+        Manifest("toy", "BinaryClassification", "late", columns, keys={"id": system.spec.data.keys.id})
+    )
+    wanted = {"flight_id": "example-1", "distance": None, "dep_hour": None, "temp": None, "dest": None}
+    line = next(line for line in asked(cluster, system) if "/predict -H" in line)
+    assert schema.rows_of(json.loads(shlex.split(line)[-1])) == [wanted]
+    traffic = system.spec.serving.traffic.model_copy(update={"provider": "Istio"})
+    serving = system.spec.serving.model_copy(update={"traffic": traffic})
+    over_istio = system.model_copy(update={"spec": system.spec.model_copy(update={"serving": serving})})
+    lines = asked(cluster, over_istio)
+    line = next(line for line in lines if "/infer" in line)
+    assert "/seldon/ml/flight-delays/v2/models/flight-delays/infer" in line
+    assert open_inference.rows_of(json.loads(shlex.split(line)[-1]), schema) == [wanted]
+    assert not any("gateway" in line for line in lines)
+    assert any("port-forward svc/flight-delays-collector 8081:8081" in line for line in lines)
+
+
+def test_where_features_read_the_id_the_label_is_joined_by_the_request(cluster: InCluster) -> None:
+    system = load(FLIGHTS)
+    keys = system.spec.data.keys.model_copy(update={"id": "distance"})
+    data = system.spec.data.model_copy(update={"keys": keys})
+    lines = asked(cluster, system.model_copy(update={"spec": system.spec.model_copy(update={"data": data})}))
+    assert "by the request_id of the answer" in lines[-2]
+    assert '"requestId": "REQUEST_ID"' in lines[-1]
 
 
 def test_up_refuses_a_second_namespace(cluster: InCluster, tmp_path: Path) -> None:

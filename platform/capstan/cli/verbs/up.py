@@ -112,27 +112,20 @@ def _run(system: MLSystem, state: StateDir, page_port: int, gateway_port: int, r
 
 
 def _how_to_ask(local: LocalSystem) -> list[str]:
-    """What somebody types to get a prediction and to hand its label in."""
-    import orjson
-
-    from capstan.embedded.sample_request import EXAMPLE_ID, sample_request
+    from capstan.cli.asking import EXAMPLE_ID, feedback_lines, predict_line
+    from capstan.embedded.sample_request import sample_request
     from capstan.engine.records import system_state
     from capstan.ports.store import Kind
 
     record = local.store.get(Kind.SYSTEM, local.name)
     champion = system_state(record).champion if record is not None else None
-    row = sample_request(local, champion) if champion is not None else None
-    body = shlex.quote(orjson.dumps(row).decode()) if row else "'{\"column\": value, ...}'"
-    kind = "-H 'content-type: application/json'"
+    row = sample_request(local, champion, identity=EXAMPLE_ID) if champion is not None else None
+    token = f"$(cat {shlex.quote(str(local.state.token_file('feedback')))})"
     identified = row is not None and EXAMPLE_ID in row.values()
-    case = f'"id": "{EXAMPLE_ID}"' if identified else '"requestId": "REQUEST_ID"'
-    label = f'\'{{"labels": [{{{case}, "label": true}}]}}\''
-    token = f'-H "authorization: Bearer $(cat {shlex.quote(str(local.state.token_file("feedback")))})"'
     return [
         f"{champion.name if champion else 'the champion'} serves; ask it:",
-        f"  curl {local.addresses.gateway}/predict {kind} -d {body}",
-        f"and tell later what was true, by {'the id of the row' if identified else 'the request_id of the answer'}:",
-        f"  curl {local.addresses.gateway}/feedback {kind} {token} -d {label}",
+        predict_line(f"{local.addresses.gateway}/predict", row),
+        *feedback_lines(f"{local.addresses.gateway}/feedback", token, identified=identified),
     ]
 
 
