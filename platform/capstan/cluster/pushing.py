@@ -21,6 +21,7 @@ from capstan.cluster.settings import ClusterSettings
 from capstan.errors import CapstanError, InvalidSpecError, Mistake
 from capstan.spec import MLSystem
 from capstan.spec.location import Location, path_text
+from capstan.spec.presence import is_pattern, pattern_files
 from capstan.training.local_modules import local_modules
 
 CONTAINER = "push"
@@ -29,7 +30,6 @@ _POD_SECONDS = 3600
 _READY_SECONDS = 180.0
 _LOOK_SECONDS = 0.5
 _BLOCK = 1 << 20
-_GLOB = "*?["
 
 UNPACK = f"""
 import os, shutil, sys, tarfile
@@ -112,16 +112,15 @@ def _named(system: MLSystem) -> Iterator[tuple[Location, str]]:
 
 
 def _files(base: Path, name: str) -> Iterator[Path]:
-    # A name that exists is no pattern, whatever characters it has.
-    is_pattern = any(character in name for character in _GLOB) and not (base / name).exists()
-    roots = sorted(base.glob(name)) if is_pattern else [base / name]
-    for root in roots:
-        if root.is_file():
-            yield root
-        elif root.is_dir():
-            yield from (
-                path for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts
-            )
+    root = base / name
+    if is_pattern(base, name):
+        yield from pattern_files(base, name)
+    elif root.is_file():
+        yield root
+    elif root.is_dir():
+        yield from (
+            path for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts
+        )
 
 
 def push_pod(system: MLSystem, names: SystemNames, settings: ClusterSettings) -> Object:

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import glob
+from pathlib import Path
 
 from capstan.spec.finding import Finding
 from capstan.spec.location import Location
 from capstan.spec.system import MLSystem
+
+PATTERN = "*?["
+"""Characters that make a path a pattern."""
+
+
+def is_pattern(base_dir: Path, path: str) -> bool:
+    """Whether the path stands for many files; a file or folder of exactly this name goes first."""
+    return any(character in path for character in PATTERN) and not (base_dir / path).exists()
+
+
+def pattern_files(base_dir: Path, pattern: str) -> list[Path]:
+    """The files that a pattern means, in a fixed order: none that are hidden, and no folders.
+
+    The folder of the system's file is no pattern, whatever characters its name has.
+    """
+    whole = pattern if Path(pattern).is_absolute() else str(Path(glob.escape(str(base_dir))) / pattern)
+    return sorted(file for file in map(Path, glob.glob(whole, recursive=True)) if file.is_file())
 
 
 def missing_files(system: MLSystem) -> list[Finding]:
@@ -19,9 +37,8 @@ def missing_files(system: MLSystem) -> list[Finding]:
         key = {"json_lines": "jsonLines"}.get(source.kind, source.kind)
         location: Location = ("spec", "data", "sources", index, key, "path")
         full = system.base_dir / path
-        # A name that exists is no pattern, whatever characters it has.
-        if any(character in path for character in "*?[") and not full.exists():
-            if not any(glob.iglob(path, root_dir=system.base_dir, recursive=True)):
+        if is_pattern(system.base_dir, path):
+            if not pattern_files(system.base_dir, path):
                 findings.append(
                     Finding(location, f"{path!r} matches no file in {system.base_dir}; check the path")
                 )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import glob
 import gzip
 from collections.abc import Sequence
-from pathlib import Path
 from typing import BinaryIO, cast
 
 from capstan.data.sources.reading import Reading
 from capstan.data.text_types import literal
 from capstan.errors import InvalidDataError
+from capstan.spec.presence import PATTERN, is_pattern, pattern_files
 
-_GLOB = "*?["
 _PACKED = {
     b"PK\x03\x04": "a zip file",
     b"\x28\xb5\x2f\xfd": "packed with Zstandard",
@@ -21,16 +19,8 @@ _PACKED = {
 }
 
 
-def is_pattern(base_dir: Path, path: str) -> bool:
-    """Whether the path stands for many files; a file or folder of exactly this name goes first."""
-    return any(character in path for character in _GLOB) and not (base_dir / path).exists()
-
-
 def files_of(reading: Reading, path: str, suffixes: Sequence[str]) -> list[str]:
-    """The files that `path` means, in a fixed order; of a folder those with one of the suffixes.
-
-    The folder of the system's file is no pattern, whatever characters its name has.
-    """
+    """The files that `path` means, in a fixed order; of a folder those with one of the suffixes."""
     wanted = reading.base_dir / path
     if wanted.is_dir():
         found = sorted(str(file) for suffix in suffixes for file in wanted.rglob(f"*{suffix}"))
@@ -42,8 +32,7 @@ def files_of(reading: Reading, path: str, suffixes: Sequence[str]) -> list[str]:
         return [str(wanted)]
     found = []
     if is_pattern(reading.base_dir, path):
-        pattern = path if Path(path).is_absolute() else str(Path(glob.escape(str(reading.base_dir))) / path)
-        found = sorted(file for file in glob.glob(pattern, recursive=True) if Path(file).is_file())
+        found = [str(file) for file in pattern_files(reading.base_dir, path)]
     if not found:
         raise InvalidDataError(
             f"{reading.field}: {wanted} does not exist; write the file there or correct {reading.field}.path "
@@ -71,7 +60,7 @@ def opened(file: str, packed: bool) -> BinaryIO:
 
 def sql_file(file: str) -> str:
     """The file as an SQL text that is no pattern, whatever characters its name has."""
-    return literal("".join(f"[{character}]" if character in _GLOB else character for character in file))
+    return literal("".join(f"[{character}]" if character in PATTERN else character for character in file))
 
 
 def sql_list(files: Sequence[str]) -> str:
