@@ -74,11 +74,12 @@ images: ## build the images by docker, podman or buildah: make images TAG=... RE
 kind: $(STAMP) ## a cluster on this machine by Docker and kind, with charts and example
 	@tests/cluster/kind_up
 
-check: $(STAMP) ## ruff, mypy --strict, import-linter
+check: $(STAMP) ## ruff, mypy --strict, import-linter, and that only wiring constructs adapters
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(RUN) lint-imports
+	$(RUN) python tests/checks/adapters_in_wiring.py
 
 bench: $(STAMP) ## Capstan beside its peers: serving, drift, pipeline overhead
 	$(RUN) python tests/benchmarks/run.py

@@ -62,8 +62,8 @@ class App:
         settings: ClusterSettings,
         wiring: Callable[[Kube, ClusterSettings], Wiring],
         options: Options,
+        webhook: WebhookReceiver,
         *,
-        webhook_token: str = "",
         end: Callable[[int], None] = os._exit,
     ) -> None:
         """`end` ends the process at once: nothing that is in progress may go on once the Lease is lost."""
@@ -90,7 +90,7 @@ class App:
         self._workers = Workers(self._loop.look, self._metrics, threads=options.threads)
         self._resyncing = ThreadPoolExecutor(1, thread_name_prefix="resync")
         self._log: WatchLog | None = None
-        self._webhook = WebhookReceiver(webhook_token)
+        self._webhook = webhook
         self._metrics.watch(self._measure)
         self._web = WebServer(
             create_app(

@@ -71,7 +71,7 @@ class Wired(Protocol):
 
 
 class Wiring(Protocol):
-    """Constructs the adapters of systems; `capstan.cluster.wiring` is the real one."""
+    """Constructs the adapters of systems; `capstan.cluster.wiring.systems` is the real one."""
 
     def wire(self, system: MLSystem, document: Object) -> Wired:
         """Raises InvalidSpecError if the file chooses what this cluster does not have.

@@ -10,13 +10,11 @@ import socket
 import sys
 from pathlib import Path
 
-from capstan.adapters.kubernetes.client import KubeClient
 from capstan.cluster.settings import read_settings
-from capstan.cluster.tokens import read_token
-from capstan.cluster.wiring import ClusterWiring
 from capstan.errors import CapstanError
-from capstan_operator.app import App, Options, new_identity
+from capstan_operator.app import Options, new_identity
 from capstan_operator.web import PORT
+from capstan_operator.wiring import wire_operator
 
 
 def main() -> int:
@@ -44,13 +42,11 @@ def main() -> int:
         logging.getLogger(library).setLevel(logging.WARNING)
     try:
         settings = read_settings(options.settings)
-        app = App(
-            _client(options.context, options.kubeconfig),
+        app = wire_operator(
             settings,
-            ClusterWiring,
             Options(new_identity(_name()), port=options.port, threads=options.threads),
-            # Without one, every notification is refused: polling still finds the alerts.
-            webhook_token=read_token(settings.webhook_token, "webhook_token"),
+            context=options.context,
+            kubeconfig=options.kubeconfig,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: app.stop())
@@ -58,12 +54,6 @@ def main() -> int:
     except CapstanError as error:
         print(f"capstan-operator: {error}", file=sys.stderr)  # noqa: T201
         return 1
-
-
-def _client(context: str | None, kubeconfig: str | None) -> KubeClient:
-    if context is None and kubeconfig is None:
-        return KubeClient.in_cluster()
-    return KubeClient.from_kubeconfig(context, kubeconfig)
 
 
 def _name() -> str:

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from capstan.adapters.kubeflow.run_folder import RunFolder
 from capstan.adapters.kubernetes.run_report import last_words, progress_line
 from capstan.adapters.kubernetes.run_results import recorded
 from capstan.domain.training import RunPhase, RunStatus
@@ -23,7 +22,7 @@ from capstan.files import write_whole
 from capstan.training.factories import carry_factories
 from capstan.training.job import CHAMPION, FACTORIES, PLACES, REQUEST, SPEC, Job
 from capstan_pipelines.one_run import CANCELLED, carry_out
-from capstan_pipelines.steps.registry import registry_of
+from capstan_pipelines.wiring import registry_of, run_folder_of
 
 LAST_WORDS = Path("/dev/termination-log")
 _SECONDS_BETWEEN_LINES = 1.0
@@ -54,7 +53,7 @@ def main() -> int:
     # The first process of a container has no default reaction to SIGTERM.
     signal.signal(signal.SIGTERM, _leave)
     reporter = Reporter(arguments.last_words)
-    folder = RunFolder(arguments.work.resolve() / "run")
+    folder = run_folder_of(arguments.work.resolve() / "run")
     try:
         job = _take_over(arguments.job, folder.path)
         status = _finished_before(job)

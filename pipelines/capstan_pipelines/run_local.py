@@ -9,9 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from capstan.adapters.kubeflow.run_folder import RunFolder
 from capstan.domain.training import RunPhase
 from capstan_pipelines.one_run import carry_out
+from capstan_pipelines.wiring import run_folder_of
 
 BUSY = 3
 
@@ -20,7 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m capstan_pipelines.run_local", description=__doc__)
     parser.add_argument("--run-dir", type=Path, required=True, help="folder that was written for this run")
     path: Path = parser.parse_args().run_dir.resolve()
-    folder = RunFolder(path)
+    folder = run_folder_of(path)
     with folder.exclusively() as mine:
         if not mine:
             return BUSY

@@ -14,7 +14,7 @@ from cluster.toy_versions import INFER, ROW, SETTINGS, ToyBento, ToyNamespace, p
 from contract.suites.serving import ServingContract, WaitUntil
 
 from capstan.adapters.kubernetes.client import KubeClient
-from capstan.cluster.serving import serving_of
+from capstan.cluster.wiring.serving import serving_of
 from capstan.domain.versions import Digest, ModelVersion, Readiness, VersionName
 from capstan.errors import NotFoundError, UntrustedArtifactError
 

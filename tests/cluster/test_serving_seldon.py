@@ -16,7 +16,7 @@ from capstan.adapters.kubernetes.client import EXISTS, KubeClient
 from capstan.adapters.kubernetes.serving import ID_LABEL
 from capstan.adapters.seldon.serving import SeldonServing, predictor_service
 from capstan.cluster.moving import MovingServing
-from capstan.cluster.serving import serving_of
+from capstan.cluster.wiring.serving import serving_of
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
 from capstan.ports.serving import Endpoint

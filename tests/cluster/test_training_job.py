@@ -9,7 +9,7 @@ import pytest
 from cluster.training_namespace import QUICK, SYSTEM, TrainingNamespace, training_namespace
 
 from capstan.adapters.kubernetes.client import KubeClient
-from capstan.cluster.training import pipelines_of
+from capstan.cluster.wiring.training import pipelines_of
 from capstan.domain.training import RunPhase, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import RunName, VersionName

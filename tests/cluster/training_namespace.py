@@ -25,7 +25,7 @@ from capstan.cluster.objects.artifacts import artifacts_place
 from capstan.cluster.objects.pods import container, pod, variables
 from capstan.cluster.objects.training import training
 from capstan.cluster.settings import ClusterSettings, Images
-from capstan.cluster.training import pipelines_of
+from capstan.cluster.wiring.training import pipelines_of
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.versions import RunName, SystemName
 from capstan.spec import MLSystem

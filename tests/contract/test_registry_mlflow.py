@@ -20,11 +20,12 @@ import pytest
 from contract.postgresql import postgresql
 from contract.suites.registry import RegistryContract, register, trained
 
-from capstan.adapters.mlflow.registry import MlflowRegistry, RunRecord
+from capstan.adapters.mlflow.registry import MlflowRegistry
 from capstan.adapters.processes.ports_in_use import free_port
 from capstan.domain.versions import Digest, SystemName, VersionName
 from capstan.embedded.layout import StateDir
 from capstan.errors import ConflictError, NotFoundError, UnavailableError
+from capstan.ports.registry import RunRecord
 
 SYSTEM = SystemName("flight-delays")
 pytestmark = pytest.mark.real

@@ -24,6 +24,7 @@ from capstan_pipelines.steps.cases import Parted, days_of, times_of
 from capstan_pipelines.steps.learning import candidate_named, windowed
 from capstan_pipelines.steps.progress import Telling, step
 from capstan_pipelines.steps.waiting import patiently
+from capstan_pipelines.wiring import packager_of
 
 
 def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: str) -> None:
@@ -105,7 +106,6 @@ def _champion(job: Job, champion: ModelVersion, test: pa.Table, say: Telling) ->
     """The same window, predicted by the champion; its bytes are compared with the registered digest before loading."""
     import joblib  # type: ignore[import-untyped]
 
-    from capstan.adapters.bentoml.packager import BentoPackager
     from capstan.artifacts.content import MODEL_FOLDER
     from capstan.training.factories import importable
     from capstan.training.fitting import predict
@@ -117,7 +117,7 @@ def _champion(job: Job, champion: ModelVersion, test: pa.Table, say: Telling) ->
         store = ArtifactStore(job.places.artifacts)
         bento = patiently(lambda: store.pull_bento(champion.bento_tag, champion.digest, home), say)
     else:
-        bento = BentoPackager(home).verify(champion.bento_tag, champion.digest)
+        bento = packager_of(job).verify(champion.bento_tag, champion.digest)
     folder = bento / MODEL_FOLDER
     with importable(folder / "factories"):
         pipeline = joblib.load(folder / "pipeline.joblib")

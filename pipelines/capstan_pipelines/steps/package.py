@@ -10,16 +10,15 @@ from capstan.training.job import Job
 from capstan.training.model_folder import as_json
 from capstan_pipelines.steps.progress import step
 from capstan_pipelines.steps.waiting import patiently
+from capstan_pipelines.wiring import packager_of
 
 
 def run(job_folder: str, model_folder: str, package_file: str) -> None:
     """Write tag, digest and whether the model keeps `requirements.modelSize`; raises UnavailableError."""
     with step("package") as say:
         job, folder = Job(job_folder), Path(model_folder)
-        from capstan.adapters.bentoml.packager import BentoPackager
-
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        packager = BentoPackager(Path(job.places.bentos))
+        packager = packager_of(job)
         tag, digest = packager.package(job.request.system, folder)
         if job.places.artifacts:
             from capstan.artifacts.store import ArtifactStore

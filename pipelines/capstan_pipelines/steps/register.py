@@ -9,12 +9,13 @@ from typing import Any
 from capstan.domain.training import GateOutcome
 from capstan.domain.versions import Digest, ModelVersion, VersionName
 from capstan.ports.codec import from_json
+from capstan.ports.registry import RunRecord
 from capstan.training.job import Job
 from capstan.training.model_folder import as_json
 from capstan.training.result import result_document, result_path
 from capstan_pipelines.steps.progress import step
-from capstan_pipelines.steps.registry import registry_of
 from capstan_pipelines.steps.waiting import patiently
+from capstan_pipelines.wiring import registry_of
 
 
 def run(
@@ -42,8 +43,6 @@ def run(
             as_of=job.request.trigger.as_of,
             metrics=metrics,
         )
-        from capstan.adapters.mlflow.registry import RunRecord
-
         registry = registry_of(job)
         record = RunRecord(
             parameters=_parameters(job, choice),

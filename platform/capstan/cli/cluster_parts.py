@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from capstan.adapters.kubernetes.conditions import holds, true_condition
-from capstan.adapters.kubernetes.troubles import PodTroubles
 from capstan.cli.diagnosis import Health, Row
 from capstan.cli.place import OPERATOR_NAMESPACE
+from capstan.cli.wiring import pod_troubles
 from capstan.errors import NotAllowedError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _pods(kube: Kube, namespace: str, labels: Mapping[str, str]) -> Iterator[Row
     what = f"pods of {namespace}"
     try:
         pods = [pod for pod in kube.list("Pod", namespace, labels=labels) if _is_present(pod)]
-        troubles = PodTroubles(kube, namespace, labels, _name)()
+        troubles = pod_troubles(kube, namespace, labels, _name)
     except NotAllowedError:
         yield Row(what, Health.WARNING, "you may not look at pods there")
         return

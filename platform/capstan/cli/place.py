@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from capstan.cli.wiring import cluster_store, connect, local_store
 from capstan.errors import NotAllowedError, NotFoundError
 
 if TYPE_CHECKING:
-    from capstan.adapters.kubernetes.client import Kube, KubeClient, Object
+    from capstan.adapters.kubernetes.client import Kube, Object
     from capstan.embedded.layout import StateDir
     from capstan.ports.store import Store
     from capstan.spec import MLSystem
@@ -59,14 +60,12 @@ class Machine:
     @contextmanager
     def store(self) -> Iterator[Store]:
         """Raises NotFoundError where no system ever ran."""
-        from capstan.adapters.sqlite.store import SqliteStore
-
         if not self.state.store.exists():
             raise NotFoundError(
                 f"{self.state.root}: no system ever ran here; `capstan up FILE` starts one, "
                 "--state names another directory, --context a cluster"
             )
-        store = SqliteStore(self.state.store)
+        store = local_store(self.state.store)
         try:
             yield store
         finally:
@@ -98,10 +97,8 @@ class Cluster:
     @contextmanager
     def store(self) -> Iterator[Store]:
         """Raises NotFoundError where the cluster does not know Capstan."""
-        from capstan.adapters.kubernetes.store import KubeStore
-
         self.require_capstan()
-        yield KubeStore(self.kube, self.namespace)
+        yield cluster_store(self.kube, self.namespace)
 
     def require_capstan(self) -> None:
         """Raises NotFoundError where the cluster does not know Capstan."""
@@ -143,12 +140,6 @@ def cluster_of(context: str, namespace: str | None) -> Cluster:
     """Raises NotFoundError for a context that the kubeconfig does not have."""
     name, default = _context(None if context == "." else context)
     return Cluster(connect(name), name, namespace or default)
-
-
-def connect(context: str) -> KubeClient:
-    from capstan.adapters.kubernetes.client import KubeClient
-
-    return KubeClient.from_kubeconfig(context)
 
 
 def _context(name: str | None) -> tuple[str, str]:

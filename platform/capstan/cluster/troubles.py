@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from capstan.adapters.kubernetes.alerting import Alerting
 from capstan.adapters.kubernetes.client import Object
-from capstan.adapters.kubernetes.troubles import PodTroubles
 from capstan.cluster.names import COMPONENT_LABEL, RUN_LABEL, VERSION_LABEL
 from capstan.domain.trouble import Trouble
 from capstan.domain.versions import VersionName
@@ -36,7 +35,8 @@ def part_of(document: Object) -> str:
 class SystemTroubles:
     """Asked by the engine at each look; what costs a call outside the cache is asked seldom."""
 
-    pods: PodTroubles
+    pods: Callable[[], Sequence[Trouble]]
+    """What keeps its pods from starting."""
     versions: Callable[[], Mapping[VersionName, str]]
     """What the serving runtime itself says about versions that do not start."""
     alerting: Alerting

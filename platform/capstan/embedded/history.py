@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from capstan.adapters.own.evidence import ParquetEvidence
 from capstan.domain.rollout import RolloutCause
 from capstan.domain.verdicts.evidence import LossBlock
 from capstan.domain.verdicts.feasibility import LossHistory, read_history
 from capstan.domain.versions import SystemName
 from capstan.embedded.layout import StateDir
+from capstan.embedded.wiring import recorded_evidence
 from capstan.engine.records import rollout_request, rollout_state
 from capstan.ports.store import Kind, Store
 from capstan.spec import MLSystem
@@ -26,8 +26,7 @@ def stored_histories(system: MLSystem, state: StateDir, store: Store) -> dict[st
     best: dict[str, tuple[LossBlock, ...]] = {
         analysis.metric: () for analysis in system.spec.rollout.analyses
     }
-    evidence = ParquetEvidence(state.system(name), system)
-    try:
+    with recorded_evidence(system, state) as evidence:
         for record in store.list(Kind.ROLLOUT, name):
             request, rollout = rollout_request(record), rollout_state(record)
             if request.cause is not RolloutCause.CHALLENGER or not request.champion or not rollout.started_at:
@@ -41,8 +40,6 @@ def stored_histories(system: MLSystem, state: StateDir, store: Store) -> dict[st
                     as_of=rollout.finished_at or datetime.now(UTC),
                 )
                 best[metric] = max(longest, tuple(paired.blocks), key=len)
-    finally:
-        evidence.close()
     return {
         metric: read_history(blocks)
         for metric, blocks in best.items()

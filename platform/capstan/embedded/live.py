@@ -13,7 +13,6 @@ from typing import Protocol
 import orjson
 
 from capstan.adapters.kubeflow.local import interrupt_runs
-from capstan.adapters.processes.children import ProcessSupervisor
 from capstan.adapters.processes.ports_in_use import require_free
 from capstan.adapters.processes.table import holds
 from capstan.domain.actions import Verb
@@ -23,7 +22,7 @@ from capstan.embedded.clocks import WallClock
 from capstan.embedded.layout import StateDir
 from capstan.embedded.refusals import require_one_machine
 from capstan.embedded.supervisor import LOOK_SECONDS, Supervisor
-from capstan.embedded.wiring import Addresses, LocalSystem, spec_document, wire
+from capstan.embedded.wiring import Addresses, LocalSystem, processes_of, spec_document, wire
 from capstan.engine.commands import issue
 from capstan.engine.policies import system_policy
 from capstan.engine.records import system_state
@@ -243,7 +242,7 @@ def take_down(state: StateDir, *, wait_seconds: float = STOP_SECONDS) -> TakenDo
             os.kill(holder, signal.SIGKILL)
             _released(state, holder, 10.0)
     with state.exclusively():
-        processes = ProcessSupervisor(state.processes, state.logs)
+        processes = processes_of(state)
         orphans = list(processes.adopt())
         for runs in sorted(state.root.glob("systems/*/runs")):
             orphans += interrupt_runs(runs)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import uvicorn
 
-from capstan.adapters.alertmanager.webhook import WebhookReceiver
 from capstan.adapters.processes.ports_in_use import require_free
 from capstan.dashboard.app import create_app
 from capstan.dashboard.health import parts_of
@@ -41,7 +40,7 @@ def serve_page(
             sources=_sources(local, progress),
         ),
         page_token=local.state.token("page"),
-        webhook=WebhookReceiver(local.state.token("webhook")),
+        webhook=local.webhook,
         on_alert=on_alert,
     )
     config = uvicorn.Config(

@@ -9,9 +9,6 @@ from datetime import datetime
 
 import orjson
 
-from capstan.adapters.kubeflow.local import KfpLocalPipelines, LocalPlaces
-from capstan.adapters.mlflow.registry import MlflowRegistry
-from capstan.adapters.sqlite.store import SqliteStore
 from capstan.domain.planners.training import remarks
 from capstan.domain.reasons import Reason
 from capstan.domain.system import TrainingState, without_metrics
@@ -19,7 +16,7 @@ from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import RunName, SystemName
 from capstan.embedded.layout import StateDir
-from capstan.embedded.wiring import spec_document
+from capstan.embedded.wiring import spec_document, wire_training
 from capstan.engine.records import run_record, system_state
 from capstan.ports.codec import to_json
 from capstan.ports.pipelines import Pipelines
@@ -63,22 +60,9 @@ def train(
 
     The version that comes of it is registered and served by nobody. The run is kept in the store like any other.
     """
-    name = SystemName(system.metadata.name)
-    state.prepare(name)
-    store = SqliteStore(state.store)
-    try:
-        registry = MlflowRegistry(name, tracking_uri=state.tracking_uri, artifact_root=state.mlflow_artifacts)
-        places = LocalPlaces(
-            runs=state.runs(name),
-            secrets=state.secrets,
-            bentos=state.bentos,
-            tracking_uri=registry.tracking_uri,
-            artifact_root=state.mlflow_artifacts,
-        )
-        request = request_for(system, store, as_of=as_of)
-        return run_to_end(KfpLocalPipelines(system, places, registry), store, request, clock, watch)
-    finally:
-        store.close()
+    state.prepare(SystemName(system.metadata.name))
+    with wire_training(system, state) as (pipelines, store):
+        return run_to_end(pipelines, store, request_for(system, store, as_of=as_of), clock, watch)
 
 
 def run_to_end(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +15,7 @@ import orjson
 
 from capstan.adapters.alertmanager import server as alerting
 from capstan.adapters.alertmanager.server import AlertmanagerAlerts, AlertmanagerServer, AlertmanagerSettings
+from capstan.adapters.alertmanager.webhook import WebhookReceiver
 from capstan.adapters.bentoml.packager import BentoPackager
 from capstan.adapters.bentoml.serving import BentoServing, ServiceOptions
 from capstan.adapters.envoy.config import GatewaySettings
@@ -36,7 +39,10 @@ from capstan.engine import Engine
 from capstan.engine.policies import policy_of, replay_policy_of
 from capstan.errors import NotFoundError
 from capstan.files import write_whole
+from capstan.ports.measurements import EvidenceSource
+from capstan.ports.pipelines import Pipelines
 from capstan.ports.serving import Endpoint
+from capstan.ports.store import Store
 from capstan.spec import MLSystem
 
 HOST = "127.0.0.1"
@@ -87,6 +93,7 @@ class LocalSystem:
     prometheus: PrometheusServer
     alertmanager: AlertmanagerServer
     alerts: AlertmanagerAlerts
+    webhook: WebhookReceiver
     collector: CollectorClient
     monitor: MonitorClient
     evidence: ParquetEvidence
@@ -121,7 +128,7 @@ def wire(
     charges = charges or FixedDurations()
     replay = isinstance(clock, ReplayClock)
     write_whole(state.spec(name), orjson.dumps(spec_document(system)))
-    processes = ProcessSupervisor(state.run / "processes", state.logs)
+    processes = processes_of(state)
     collector_port, monitor_port = processes.port("collector"), processes.port("monitor")
     collector = CollectorClient(
         f"http://{HOST}:{collector_port}",
@@ -138,14 +145,7 @@ def wire(
         model_dir=lambda version: model_folder(registry, packager, version),
     )
     charged = system.spec.replay.charges if replay and system.spec.replay else None
-    places = LocalPlaces(
-        runs=state.runs(name),
-        secrets=state.secrets,
-        bentos=state.bentos,
-        tracking_uri=registry.tracking_uri,
-        artifact_root=state.mlflow_artifacts,
-    )
-    pipelines = KfpLocalPipelines(system, places, registry)
+    pipelines = KfpLocalPipelines(system, _places(state, name, registry), registry)
     serving = BentoServing(
         processes,
         packager,
@@ -220,11 +220,49 @@ def wire(
         prometheus=prometheus,
         alertmanager=alertmanager,
         alerts=alerts,
+        webhook=WebhookReceiver(state.token("webhook")),
         collector=collector,
         monitor=monitor,
         evidence=evidence,
         engine=engine,
         helpers=_helpers(state, system, collector_port, monitor_port, replay=replay),
+    )
+
+
+def processes_of(state: StateDir) -> ProcessSupervisor:
+    """The processes of a state directory, for whoever only stops or adopts them."""
+    return ProcessSupervisor(state.processes, state.logs)
+
+
+@contextmanager
+def recorded_evidence(system: MLSystem, state: StateDir) -> Iterator[EvidenceSource]:
+    """What the payloads and labels on disk say, while nothing runs or beside what runs."""
+    evidence = ParquetEvidence(state.system(SystemName(system.metadata.name)), system)
+    try:
+        yield evidence
+    finally:
+        evidence.close()
+
+
+@contextmanager
+def wire_training(system: MLSystem, state: StateDir) -> Iterator[tuple[Pipelines, Store]]:
+    """What one pipeline run without serving needs; the directory is prepared."""
+    name = SystemName(system.metadata.name)
+    store = SqliteStore(state.store)
+    try:
+        registry = MlflowRegistry(name, tracking_uri=state.tracking_uri, artifact_root=state.mlflow_artifacts)
+        yield KfpLocalPipelines(system, _places(state, name, registry), registry), store
+    finally:
+        store.close()
+
+
+def _places(state: StateDir, name: SystemName, registry: MlflowRegistry) -> LocalPlaces:
+    return LocalPlaces(
+        runs=state.runs(name),
+        secrets=state.secrets,
+        bentos=state.bentos,
+        tracking_uri=registry.tracking_uri,
+        artifact_root=state.mlflow_artifacts,
     )
 
 

@@ -34,6 +34,7 @@ from capstan.gateway import envoy_process
 from capstan.gateway.documents import Configuration, Document, RefusedError, mounted
 from capstan.gateway.envoy_process import EnvoyProcess
 from capstan.gateway.pod import GatewayPod
+from capstan.gateway.wiring import wire_pod
 
 _LOG = logging.getLogger("capstan.gateway")
 MAX_BODY_BYTES = 4 << 20
@@ -158,7 +159,7 @@ def run(options: argparse.Namespace) -> int:
     """Until SIGTERM, or until Envoy ends: then the whole container does, and the kubelet starts it again."""
     settings = GatewaySettings(port=options.port, host=options.host, admin_port=options.admin_port)
     envoy = EnvoyProcess(EnvoyFiles(options.folder), settings, options.envoy or envoy_process.program())
-    pod = GatewayPod(envoy, settings)
+    pod = wire_pod(envoy, settings)
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, lambda *_: stopping.set())

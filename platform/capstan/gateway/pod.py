@@ -13,7 +13,7 @@ import orjson
 from capstan.adapters.envoy import config as envoy_config
 from capstan.adapters.envoy import host as envoy_host
 from capstan.adapters.envoy.config import GatewaySettings
-from capstan.adapters.envoy.host import EnvoyHost, Kind, LocalEnvoy
+from capstan.adapters.envoy.host import EnvoyHost, Kind
 from capstan.adapters.envoy.order import OrderedTraffic, versions_of
 from capstan.errors import ConflictError, UnavailableError
 from capstan.files import write_whole
@@ -33,10 +33,10 @@ WARM_SECONDS = 10.0
 class GatewayPod(OrderedTraffic):
     """Keeps one Envoy at the newest configuration that it was pushed, that is mounted, or that its peers have."""
 
-    def __init__(self, envoy: EnvoyProcess, settings: GatewaySettings) -> None:
+    def __init__(self, envoy: EnvoyProcess, host: EnvoyHost, settings: GatewaySettings) -> None:
         super().__init__(settings, ready_timeout_seconds=READY_SECONDS, sleep=time.sleep)
         self.envoy = envoy
-        self._host = LocalEnvoy(envoy.files, envoy.ask, lambda: envoy.boot, "the log of this container")
+        self._host = host
         self._kept = envoy.files.folder / "configuration.json"
         self._changing = threading.Lock()
         self._configuration: Configuration | None = None
@@ -144,7 +144,7 @@ class GatewayPod(OrderedTraffic):
 
     def _lay(self, kind: Kind, content: bytes) -> None:
         # Envoy reads at a rename: so it is moved there again even if it is the same, as an edit may have gone unseen.
-        self._host.files.of(kind).unlink(missing_ok=True)
+        self.envoy.files.of(kind).unlink(missing_ok=True)
         self._host.publish(kind, content)
 
     def _remember(self, configuration: Configuration) -> None:

@@ -15,6 +15,10 @@ class Packager(Protocol):
         """Build a Bento from a folder of artifacts; returns (tag, digest), the same for the same content."""
         ...
 
+    def path(self, tag: str) -> Path:
+        """The folder of a Bento that was built here; raises NotFoundError."""
+        ...
+
     def verify(self, tag: str, digest: Digest) -> Path:
         """The Bento's folder, if its content hashes to `digest`; raises UntrustedArtifactError or NotFoundError."""
         ...

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from capstan.domain.versions import ModelVersion, RunName, VersionName
@@ -29,4 +31,25 @@ class Registry(Protocol):
 
     def set_alias(self, alias: str, version: VersionName | None) -> None:
         """Point the alias at the version; None removes it."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What led to a version, for people who look into the registry."""
+
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    artifacts: Mapping[str, Path] = field(default_factory=dict)
+    """Path below the run's artifacts -> local file."""
+
+
+class RunRegistry(Registry, Protocol):
+    """A registry that also keeps what led to a version: what a training run writes to."""
+
+    def record_run(self, version: ModelVersion, record: RunRecord) -> str:
+        """Keep the record of the run that made `version`; returns the registry's own id of the run.
+
+        A second call for the run adds to the first's record.
+        """
         ...

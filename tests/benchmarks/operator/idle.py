@@ -28,7 +28,7 @@ from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.recording import TOKEN_NAMES
 from capstan.cluster.render import fixed_objects
 from capstan.cluster.settings import ClusterSettings
-from capstan.cluster.wiring import WallClock
+from capstan.cluster.wiring.systems import WallClock
 from capstan.domain.traffic import champion_only
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.verdicts.evidence import OperationEvidence, PairedEvidence, VersionOperation

@@ -30,7 +30,7 @@ from capstan.adapters.memory.loop import (
 )
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.settings import ClusterSettings
-from capstan.cluster.wiring import WallClock
+from capstan.cluster.wiring.systems import WallClock
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from cluster.operating.file_world import FileWiring
 
+from capstan.adapters.alertmanager.webhook import WebhookReceiver
 from capstan.adapters.kubernetes.client import RESOURCES, KubeClient, Resource
 from capstan.cluster.settings import ClusterSettings
 from capstan_operator.app import App, Options, new_identity
@@ -50,7 +51,7 @@ def main() -> int:
             timing=timing,
             watched=watched,
         ),
-        webhook_token="hint",
+        WebhookReceiver("hint"),
     )
     signal.signal(signal.SIGTERM, lambda *_: app.stop())
     return app.run()

@@ -12,10 +12,10 @@ from cluster.toy_versions import toy_system
 
 from capstan.adapters.kubernetes.serving import Artifact
 from capstan.adapters.memory.kubernetes import MemoryKube
-from capstan.cluster.istio import istio_of, shared_predictor
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.gateway import GRACE_SECONDS, gateway
 from capstan.cluster.settings import ClusterSettings, Images
+from capstan.cluster.wiring.istio import istio_of, shared_predictor
 from capstan.domain.versions import Digest, SystemName, VersionName
 from capstan.errors import InvalidSpecError
 from capstan.gateway.agent import options

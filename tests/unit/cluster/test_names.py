@@ -15,7 +15,6 @@ from ruamel.yaml import YAML
 
 from capstan.adapters.kubernetes.client import Object
 from capstan.adapters.kubernetes.serving import Artifact
-from capstan.cluster.istio import shared_predictor
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.alerting import alerting, rule_key
 from capstan.cluster.objects.model import model
@@ -23,6 +22,7 @@ from capstan.cluster.objects.seldon import seldon
 from capstan.cluster.objects.training import run_objects
 from capstan.cluster.render import fixed_objects
 from capstan.cluster.settings import ClusterSettings
+from capstan.cluster.wiring.istio import shared_predictor
 from capstan.domain.training import training_run_name
 from capstan.domain.versions import Digest, SystemName, VersionName
 from capstan.errors import InvalidSpecError

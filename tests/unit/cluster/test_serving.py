@@ -16,14 +16,14 @@ from cluster.toy_versions import toy_system
 from capstan.adapters.kubernetes.serving import Artifact, DeploymentServing, VersionObjects
 from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.adapters.seldon.serving import SeldonServing, container_service, predictor_service
-from capstan.cluster.istio import istio_of
 from capstan.cluster.moving import MovingServing
 from capstan.cluster.names import MODEL_PORT, VERSION_LABEL, Owner, SystemNames
 from capstan.cluster.objects.access import access
 from capstan.cluster.objects.model import model
 from capstan.cluster.objects.seldon import seldon
-from capstan.cluster.serving import running_runtime, runtime_of, serving_of
 from capstan.cluster.settings import ClusterSettings, Images
+from capstan.cluster.wiring.istio import istio_of
+from capstan.cluster.wiring.serving import running_runtime, runtime_of, serving_of
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, SystemName, VersionName
 from capstan.errors import InvalidSpecError

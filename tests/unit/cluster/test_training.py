@@ -17,7 +17,7 @@ from capstan.adapters.memory.loop import MemoryRegistry
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.training import run_objects, training, training_places
 from capstan.cluster.settings import ClusterSettings, Images
-from capstan.cluster.training import pipelines_of, runner_of, step_settings
+from capstan.cluster.wiring.training import pipelines_of, runner_of, step_settings
 from capstan.domain.versions import RunName, SystemName
 from capstan.errors import InvalidSpecError
 from capstan.spec import MLSystem, parse

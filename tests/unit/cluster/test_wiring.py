@@ -14,7 +14,7 @@ from cluster.toy_versions import toy_system
 from capstan.adapters.kubernetes.client import Object
 from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.settings import ClusterSettings
-from capstan.cluster.wiring import ClusterSystem, ClusterWiring
+from capstan.cluster.wiring.systems import ClusterSystem, ClusterWiring
 from capstan.domain.versions import Digest, ModelVersion, RunName, VersionName
 
 DOCUMENT = {"metadata": {"name": "toy", "namespace": "team", "uid": "uid-of-toy"}}

@@ -17,6 +17,7 @@ from capstan.domain.versions import VersionName
 from capstan.errors import ConflictError, UnavailableError
 from capstan.gateway.documents import Configuration, Document, RefusedError, mounted
 from capstan.gateway.pod import GatewayPod
+from capstan.gateway.wiring import wire_pod
 from capstan.ports.serving import Endpoint
 
 V1, V2 = VersionName("v1"), VersionName("v2")
@@ -48,7 +49,7 @@ def start(tmp_path: Path) -> Start:
 
     def new() -> tuple[GatewayPod, StillEnvoy]:
         envoy = StillEnvoy(tmp_path / "envoy")
-        return GatewayPod(envoy, SETTINGS), envoy  # type: ignore[arg-type]
+        return wire_pod(envoy, SETTINGS), envoy  # type: ignore[arg-type]
 
     return new
 

@@ -11,8 +11,8 @@ from capstan.adapters.kubernetes.client import Object
 from capstan.adapters.kubernetes.serving import DeploymentServing
 from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.names import Owner, SystemNames
-from capstan.cluster.serving import serving_of
 from capstan.cluster.settings import ClusterSettings
+from capstan.cluster.wiring.serving import serving_of
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
 from capstan_operator.cache import WatchedKube
 from capstan_operator.versions import VersionMemory, VersionObjects

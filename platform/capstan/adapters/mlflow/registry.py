@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
 from capstan.errors import ConflictError, NotFoundError, UnavailableError
 from capstan.outages import in_words
+from capstan.ports.registry import RunRecord
 
 PART = "MLflow"
 _SETTINGS = {
@@ -36,16 +37,6 @@ _TAG = "capstan."
 _METRIC = "capstan.metric."
 _PAGE = 1000
 _LONGEST_PARAMETER = 500
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """What led to a version, for people who look into MLflow."""
-
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    artifacts: Mapping[str, Path] = field(default_factory=dict)
-    """Path below the run's artifacts -> local file."""
 
 
 class MlflowRegistry:

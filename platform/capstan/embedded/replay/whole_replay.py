@@ -29,7 +29,7 @@ from capstan.embedded.replay.recorded_rows import RecordedTraffic, record_traffi
 from capstan.embedded.replay.replaying import Journal, Replay, load_journal
 from capstan.embedded.replay.report import Report, make_report
 from capstan.embedded.supervisor import Supervisor
-from capstan.embedded.wiring import Addresses, wire
+from capstan.embedded.wiring import Addresses, processes_of, wire
 from capstan.errors import CapstanError, NotAllowedError
 from capstan.files import write_error, write_whole
 from capstan.ports.store import Event
@@ -282,9 +282,7 @@ def _empty(state: StateDir) -> None:
                 "name another directory with --state"
             )
         with state.exclusively():
-            from capstan.adapters.processes.children import ProcessSupervisor
-
-            ProcessSupervisor(state.run / "processes", state.logs).stop_all()
+            processes_of(state).stop_all()
             for entry in state.root.iterdir():
                 if entry.name not in ("secrets", "lock"):
                     shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()

@@ -29,7 +29,6 @@ from capstan.adapters.prometheus.operation import PrometheusOperation
 from capstan.adapters.prometheus.query import PrometheusQuery
 from capstan.adapters.seldon.istio import SeldonIstio
 from capstan.adapters.seldon.serving import SeldonServing
-from capstan.cluster.istio import istio_of
 from capstan.cluster.missing_files import AdvisedPipelines
 from capstan.cluster.moving import MovingServing
 from capstan.cluster.names import (
@@ -45,11 +44,12 @@ from capstan.cluster.objects.alerting import WEBHOOK_TOKEN, alerting, in_force, 
 from capstan.cluster.objects.gateway import config_map
 from capstan.cluster.objects.recording import TOKEN_NAMES
 from capstan.cluster.render import fixed_objects, storage_keys
-from capstan.cluster.serving import serving_of
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.tokens import TokenSource, read_token
-from capstan.cluster.training import pipelines_of
 from capstan.cluster.troubles import SystemTroubles, part_of
+from capstan.cluster.wiring.istio import istio_of
+from capstan.cluster.wiring.serving import serving_of
+from capstan.cluster.wiring.training import pipelines_of
 from capstan.domain.versions import Digest, SystemName, VersionName
 from capstan.engine import Engine
 from capstan.errors import NotFoundError
