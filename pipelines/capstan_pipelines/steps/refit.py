@@ -101,6 +101,7 @@ def _manifest(
         "as_of": request.trigger.as_of.isoformat(),
         "columns": [asdict(column) for column in request_schema(system, table)],
         "keys": {name: column for name, column in keys.items() if column},
+        "time_zone": data.time_zone,
         "candidate": candidate,
         "classes": [bool(label) for label in pipeline.classes_],
         "rows": table.num_rows,

@@ -80,7 +80,7 @@ def check_table(
     ids = table[data.keys.id]
     violations: list[Violation] = []
     for check in data.checks:
-        violations += _broken(check, table[check.column], ids)
+        violations += _broken(check, table[check.column], ids, data.time_zone)
     violations += _duplicates(data.keys.id, ids)
     violations += _types(table, system)
     violations += _infinite(table, ids)
@@ -101,7 +101,7 @@ def check_table(
     return CheckReport(table.num_rows, newest, tuple(violations), missing)
 
 
-def _broken(check: Check, values: pa.ChunkedArray, ids: pa.ChunkedArray) -> Iterator[Violation]:
+def _broken(check: Check, values: pa.ChunkedArray, ids: pa.ChunkedArray, zone: str) -> Iterator[Violation]:
     if not check.nullable:
         yield from _violation(
             check.column, "must not be missing", pc.is_null(values, nan_is_null=True), values, ids
@@ -121,7 +121,7 @@ def _broken(check: Check, values: pa.ChunkedArray, ids: pa.ChunkedArray) -> Iter
             yield from _violation(check.column, f"is above the maximum {check.max:g}", high, values, ids)
     if check.allowed is not None:
         kind = type_of(values)
-        allowed = {category(text, kind) for text in check.allowed} | {None}
+        allowed = {category(text, kind, zone) for text in check.allowed} | {None}
         strange = pa.chunked_array(
             [pa.array(codes(values, lambda text: int(text not in allowed), kind) == 1)]
         )

@@ -40,7 +40,7 @@ _EXACT = ("decimal", "hugeint", "uhugeint", "bignum")
 _AS_TEXT = ("enum", "uuid", "time", "time with time zone")
 _AS_IT_IS = (
     *("tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint", "double"),
-    *("boolean", "date", "null"),
+    *("boolean", "null"),
 )
 """Ids of DuckDB's types."""
 
@@ -213,7 +213,7 @@ def _select_cases(
     ]
     categories = Uses.of(system).categories
     items += [
-        _plain(connection, name, types[name], categories)
+        _plain(connection, name, types[name], categories, data.time_zone)
         for name in columns
         if name not in (keys.id, keys.time)
     ]
@@ -298,8 +298,10 @@ def _as_boolean(connection: duckdb.DuckDBPyConnection, name: str, kind: str) -> 
     return f"case when {text} in {yes} then true when {text} in {no} then false end"
 
 
-def _plain(connection: duckdb.DuckDBPyConnection, name: str, kind: str, categories: Collection[str]) -> str:
-    """Exact decimals become floats, names of all kinds text, empty texts missing; lists are refused."""
+def _plain(
+    connection: duckdb.DuckDBPyConnection, name: str, kind: str, categories: Collection[str], zone: str
+) -> str:
+    """Exact decimals become floats, names of all kinds text, days and times instants; lists are refused."""
     column = quote(name)
     if kind == "float":
         # 0.1 that was stored in 32 bits is 0.1, as text files and requests write it.
@@ -317,8 +319,10 @@ def _plain(connection: duckdb.DuckDBPyConnection, name: str, kind: str, categori
         return f"nullif(cast({column} as varchar), '') as {column}"
     if kind in AWARE:
         return f"cast({column} as timestamptz) as {column}"
-    if kind in LOCAL and kind != "date":
-        return f"cast({column} as timestamp) as {column}"
+    if kind in LOCAL:
+        for change in clock_changes(connection, "_joined", {name: kind}, zone):
+            _LOG.warning("data.query: %s", change)
+        return f"cast({instant(column, kind, zone)} as timestamptz) as {column}"
     if kind not in _AS_IT_IS:
         raise InvalidDataError(
             f"data.query: column {name!r} is of the type {kind.upper()}; give one plain value per row (a number, text, "

@@ -58,7 +58,7 @@ def request_schema(system: MLSystem, table: pa.Table) -> list[ColumnSchema]:
         highs = [check.max for check in checks if check.max is not None]
         found = type_of(table[column])
         lists = [
-            {category(value, found) for value in check.allowed}
+            {category(value, found, spec.data.time_zone) for value in check.allowed}
             for check in checks
             if check.allowed is not None
         ]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from capstan.domain.local_times import in_zone
+
 LONGEST_TEXT = 8192
 """Characters of one input."""
 LONGEST_ID = 512
@@ -59,14 +61,17 @@ def input_rule(value: object) -> str | None:
     return "must be a number, a text, true, false or null"
 
 
-def moment_rule(value: object, *, offset: bool = True) -> str | None:
-    """Which rule a value breaks as a moment; `offset`: whether it must say its distance from UTC."""
+def moment_rule(value: object, *, zone: str | None = None) -> str | None:
+    """Which rule a value breaks as a moment.
+
+    `zone`: the IANA zone of times that do not say their distance from UTC; None: all must.
+    """
     if type(value) is not str:
         return f"must be a time written as RFC 3339, {_FORM}"
     moment = _parsed(value)
     if moment is not None and EARLIEST.year < moment.year < LATEST.year - 1:
         # Far from both ends, whatever the offset: this runs on every request.
-        if moment.tzinfo is None and offset:
+        if moment.tzinfo is None and zone is None:
             return f"has no offset from UTC; write RFC 3339, {_FORM}"
         return None
     if moment is None:
@@ -75,9 +80,12 @@ def moment_rule(value: object, *, offset: bool = True) -> str | None:
             return _beyond(before=far["sign"] == "-")
         return f"is no time of the calendar; write RFC 3339, {_FORM}"
     if moment.tzinfo is None:
-        if offset:
+        if zone is None:
             return f"has no offset from UTC; write RFC 3339, {_FORM}"
-        moment = moment.replace(tzinfo=UTC)
+        try:
+            moment = in_zone(moment, zone)
+        except OverflowError:
+            return _beyond(before=moment < EARLIEST.replace(tzinfo=None))
     if not EARLIEST <= moment < LATEST:
         return _beyond(before=moment < EARLIEST)
     return None

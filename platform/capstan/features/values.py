@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
+from capstan.domain.local_times import in_zone
 from capstan.errors import InvalidDataError
 
 MISSING_TEXTS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"})
@@ -23,6 +24,7 @@ MISSING_TEXTS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_DATED = re.compile(r"\d{4}-\d{2}-\d{2}")
 _EXACT = 2.0**64
 """Whole floats below it are written as whole numbers, as the integers of all tables are."""
 _TRUTH = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
@@ -37,17 +39,17 @@ class ColumnType(StrEnum):
     TIME = "Time"
 
 
-def category(value: object, kind: ColumnType = ColumnType.TEXT) -> str | None:
+def category(value: object, kind: ColumnType = ColumnType.TEXT, zone: str = "UTC") -> str | None:
     """The one text that stands for the value in a column of that type; None if it is missing.
 
     Text: what was written. Number: 7, 7.0 and "7" are "7". Boolean: true, "True" and 1 are "true". Time: the instant
-    in UTC, "2013-02-01T05:00:00Z" or, at midnight, "2013-02-01". A text that its column's type cannot read stays as it
-    is: a category that training never saw.
+    in UTC, "2013-02-01T05:00:00Z"; a day is its beginning, and what has no offset is of the IANA zone `zone`, the
+    file's. A text that its column's type cannot read stays as it is: a category that training never saw.
     """
     if isinstance(value, str):
         if kind is ColumnType.TEXT:
             return value or None
-        return _category_of_text(value, kind)
+        return _category_of_text(value, kind, zone)
     if is_missing(value):
         return None
     if isinstance(value, bool | np.bool_):
@@ -59,7 +61,7 @@ def category(value: object, kind: ColumnType = ColumnType.TEXT) -> str | None:
             return "true" if value else "false"
         return _number_text(value)
     if isinstance(value, date | np.datetime64):
-        return _moment_text(value)
+        return _moment_text(value, zone)
     return str(value) or None
 
 
@@ -114,18 +116,17 @@ def number_of_text(text: str) -> int | float | None:
     return found if _digits(text) == _digits(repr(found)) else None
 
 
-def moment_of_text(text: str) -> datetime | None:
-    """The instant that is written so; without an offset only a day is one, its midnight in UTC."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+def moment_of_text(text: str, zone: str = "UTC") -> datetime | None:
+    """The instant that is written so, in UTC; a day is its beginning, and what has no offset is of the IANA `zone`."""
+    if not _DATED.match(text):
         return None
-    if moment.tzinfo is not None:
-        return moment.astimezone(UTC)
-    return moment.replace(tzinfo=UTC) if len(text) == 10 else None
+    try:
+        return in_zone(datetime.fromisoformat(text), zone)
+    except (ValueError, OverflowError):
+        return None
 
 
-def _category_of_text(text: str, kind: ColumnType) -> str | None:
+def _category_of_text(text: str, kind: ColumnType, zone: str) -> str | None:
     stripped = text.strip()
     if stripped in MISSING_TEXTS:
         return None
@@ -135,8 +136,8 @@ def _category_of_text(text: str, kind: ColumnType) -> str | None:
     if kind is ColumnType.BOOLEAN:
         truth = truth_of(stripped)
         return text if truth is None else "true" if truth else "false"
-    moment = moment_of_text(stripped)
-    return text if moment is None else _moment_text(moment)
+    moment = moment_of_text(stripped, zone)
+    return text if moment is None else _moment_text(moment, zone)
 
 
 def _number_text(value: Any) -> str | None:
@@ -151,16 +152,13 @@ def _number_text(value: Any) -> str | None:
     return str(int(found)) if found.is_integer() and abs(found) < _EXACT else repr(found)
 
 
-def _moment_text(value: date | np.datetime64) -> str | None:
+def _moment_text(value: date | np.datetime64, zone: str) -> str | None:
     if isinstance(value, np.datetime64):
         if np.isnat(value):
             return None
         value = datetime.fromisoformat(str(value.astype("datetime64[us]")))
-    if not isinstance(value, datetime):
-        return value.isoformat()
-    moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    text = moment.replace(tzinfo=None).isoformat()
-    return text.removesuffix("T00:00:00") if text.endswith("T00:00:00") else f"{text}Z"
+    moment = value if isinstance(value, datetime) else datetime.combine(value, time())
+    return f"{in_zone(moment, zone).replace(tzinfo=None).isoformat()}Z"
 
 
 def _digits(text: str) -> tuple[object, ...] | None:

@@ -33,8 +33,13 @@ class BrokenRuleError(Exception):
     """The rule that a value breaks."""
 
 
-def check_of(column: Column) -> ColumnCheck:
-    """The check of a column's values, by its type in training and by how features read it."""
+def check_of(column: Column, zone: str = "UTC") -> ColumnCheck:
+    """The check of a column's values, by its type in training and by how features read it.
+
+    `zone`: the file's, of days and of times without offset.
+    """
+    if not column.numeric and column.type is ColumnType.TIME:
+        return _moment(column, zone)
     if not column.numeric:
         return _CATEGORIES[column.type](column)
     return _boolean_number(column) if column.type is ColumnType.BOOLEAN else _number(column)
@@ -130,17 +135,15 @@ def _boolean_category(column: Column) -> ColumnCheck:
     return check
 
 
-def _moment(column: Column) -> ColumnCheck:
+def _moment(column: Column, zone: str) -> ColumnCheck:
     nullable, allowed = column.nullable, column.allowed
 
     def check(value: object) -> object:
-        text = category(value, ColumnType.TIME) if type(value) is str else value
+        text = category(value, ColumnType.TIME, zone) if type(value) is str else value
         if text is None:
             return _missing(nullable)
         if type(text) is not str or moment_of_text(text) is None:
-            raise BrokenRuleError(
-                "must be a day or a moment with its offset, such as 2013-02-01 or 2013-02-01T05:00:00Z"
-            )
+            raise BrokenRuleError("must be a day or a moment, such as 2013-02-01 or 2013-02-01T05:00:00Z")
         return _category(text, allowed)
 
     return check
@@ -150,7 +153,6 @@ _CATEGORIES: dict[ColumnType, Callable[[Column], ColumnCheck]] = {
     ColumnType.TEXT: _text,
     ColumnType.NUMBER: _number_category,
     ColumnType.BOOLEAN: _boolean_category,
-    ColumnType.TIME: _moment,
 }
 
 
@@ -200,20 +202,24 @@ def _no_id(value: object) -> str:
     return f"must be a text or a whole number, not {_json_type(value)}"
 
 
-def check_time_key(value: object) -> object:
-    """An event's time, in the zone of the file where it has no offset."""
-    try:
-        # Far from both ends no offset matters: most values are known to be good at once.
-        if FIRST_YEAR < datetime.fromisoformat(value).year < LAST_YEAR:  # type: ignore[arg-type]
-            return value
-    except (TypeError, ValueError):
-        pass
-    if value is None or value == "":
-        return None
-    rule = moment_rule(value, offset=False)
-    if rule is not None:
-        raise BrokenRuleError(rule)
-    return value
+def time_key_check(zone: str) -> ColumnCheck:
+    """The check of an event's time, which is of the IANA zone `zone`, the file's, where it has no offset."""
+
+    def check(value: object) -> object:
+        try:
+            # Far from both ends no offset matters: most values are known to be good at once.
+            if FIRST_YEAR < datetime.fromisoformat(value).year < LAST_YEAR:  # type: ignore[arg-type]
+                return value
+        except (TypeError, ValueError):
+            pass
+        if value is None or value == "":
+            return None
+        rule = moment_rule(value, zone=zone)
+        if rule is not None:
+            raise BrokenRuleError(rule)
+        return value
+
+    return check
 
 
 def key_and_column(key: ColumnCheck, column: ColumnCheck) -> ColumnCheck:

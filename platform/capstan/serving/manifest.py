@@ -51,6 +51,8 @@ class Manifest:
     classes: tuple[object, ...] = ()
     """In the order of the model's probabilities; the last is the positive one of a binary task."""
     threshold: float = 0.5
+    time_zone: str = "UTC"
+    """IANA zone of days, and of times without offset, in a row."""
 
 
 def read_manifest(model_dir: Path) -> Manifest:
@@ -66,6 +68,7 @@ def read_manifest(model_dir: Path) -> Manifest:
             keys={name: str(column) for name, column in (document.get("keys") or {}).items() if column},
             classes=tuple(document.get("classes") or ()),
             threshold=float(document.get("threshold") or 0.5),
+            time_zone=str(document.get("time_zone") or "UTC"),
         )
     except OSError as error:
         raise InvalidDataError(f"{path}: cannot be read: {error.strerror}") from error

@@ -64,7 +64,7 @@ def _compiled(
             lines += [f"  v = get({name!r})", f"  if v is None: absent += {name!r} not in row"]
         rules = [_key(kind) for kind in keys]
         if column is not None:
-            rules.append(_column(column, known_categories.get(name), index, names))
+            rules.append(_column(column, known_categories.get(name), index, names, manifest.time_zone))
         lines.append(f"  elif not ({' and '.join(rules)}): return False")
         if column is None and "time" not in keys:
             lines.append(f"  elif type(v) is int: row[{name!r}] = str(v)")
@@ -102,7 +102,9 @@ def _is_read(column: Column) -> bool:
     return column.type is ColumnType.BOOLEAN or (not column.numeric and column.type is not ColumnType.TEXT)
 
 
-def _column(column: Column, known: Collection[str | None] | None, index: int, names: dict[str, Any]) -> str:
+def _column(
+    column: Column, known: Collection[str | None] | None, index: int, names: dict[str, Any], zone: str
+) -> str:
     """What holds for a value `v` that is neither refused nor marked; what that needs is put into `names`.
 
     It sets `read` where the model reads something else.
@@ -110,7 +112,7 @@ def _column(column: Column, known: Collection[str | None] | None, index: int, na
     low, high, check = f"low{index}", f"high{index}", f"check{index}"
     names[low] = max(_given(-_LARGEST, column.minimum, column.trained_minimum))
     names[high] = min(_given(_LARGEST, column.maximum, column.trained_maximum))
-    names[check] = check_of(column)
+    names[check] = check_of(column, zone)
     if _is_read(column):
         rules = [f"(read := {check}(v)) is not None"]
         if column.numeric:

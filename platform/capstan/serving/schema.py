@@ -12,9 +12,9 @@ from capstan.serving.columns import (
     ColumnCheck,
     check_key,
     check_of,
-    check_time_key,
     key_and_column,
     listed,
+    time_key_check,
 )
 from capstan.serving.foreign_forms import foreign_form
 from capstan.serving.manifest import Manifest
@@ -33,10 +33,11 @@ class RequestSchema:
     def __init__(self, manifest: Manifest) -> None:
         self.columns = {column.name: column for column in manifest.columns}
         self._checks: dict[str, ColumnCheck] = {
-            column: check_time_key if key == "time" else check_key for key, column in manifest.keys.items()
+            column: time_key_check(manifest.time_zone) if key == "time" else check_key
+            for key, column in manifest.keys.items()
         }
         for column in manifest.columns:
-            check, key = check_of(column), self._checks.get(column.name)
+            check, key = check_of(column, manifest.time_zone), self._checks.get(column.name)
             self._checks[column.name] = check if key is None else key_and_column(key, check)
         self._required = frozenset(
             column.name for column in manifest.columns if column.required or not column.nullable

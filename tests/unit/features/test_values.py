@@ -44,7 +44,11 @@ TEXT, NUMBER, BOOLEAN, TIME = ColumnType.TEXT, ColumnType.NUMBER, ColumnType.BOO
             ],
             "2013-02-01T05:00:00Z",
         ),
-        (TIME, [dt.date(2013, 2, 1), "2013-02-01", "2013-02-01T00:00:00+00:00"], "2013-02-01"),
+        (
+            TIME,
+            [dt.date(2013, 2, 1), "2013-02-01", "2013-02-01T00:00:00", "2013-02-01T00:00:00+00:00"],
+            "2013-02-01T00:00:00Z",
+        ),
     ],
 )
 def test_one_value_is_one_category_whatever_wrote_it(

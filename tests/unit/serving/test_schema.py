@@ -292,8 +292,10 @@ def test_a_row_holds_the_category_or_number_that_training_saw(
         (ColumnType.NUMBER, True, "?", "must be a number, not a text; send null where it is not known"),
         (ColumnType.BOOLEAN, True, 2, "must be true or false, not a number"),
         (ColumnType.BOOLEAN, False, "maybe", "must be true or false, not a text"),
-        (ColumnType.TIME, False, "2013-02-01T05:00:00", "a moment with its offset"),
-        (ColumnType.TIME, False, 20130201, "a moment with its offset"),
+        (ColumnType.TIME, False, "yesterday", "must be a day or a moment, such as 2013-02-01"),
+        (ColumnType.TIME, False, "20130201", "must be a day or a moment, such as 2013-02-01"),
+        (ColumnType.TIME, False, "0001-01-01T00:00:00+05:00", "must be a day or a moment"),
+        (ColumnType.TIME, False, 20130201, "must be a day or a moment, such as 2013-02-01"),
     ],
 )
 def test_a_value_of_another_type_than_training_saw_is_refused(
