@@ -21,6 +21,7 @@ from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import GROUP
 from capstan.errors import CapstanError, ConflictError, ExistsError, UnavailableError
 from capstan_operator.cache import ObjectFacts, WatchedKube
+from capstan_operator.kept_volumes import was_kept
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ class EnsureResult:
     """`Kind name` of objects that somebody had changed or deleted."""
     refused: tuple[str, ...] = ()
     """Why objects could not be applied; told once."""
+    taken: tuple[str, ...] = ()
+    """Claims that a deleted system of the name had left."""
     is_new: bool = False
     """They were applied because the file, the settings or the release changed."""
 
@@ -102,12 +105,12 @@ class FixedObjects:
             return EnsureResult()
         restored = changed if known.digest == digest else {}
         before = dict(known.refused)
-        self._apply(known, digest, documents)
+        taken = self._apply(known, digest, documents)
         back = tuple(f"{kind} {name}" for (kind, name) in sorted(restored))
         told = tuple(
             f"{where}: {why}" for where, why in sorted(known.refused.items()) if before.get(where) != why
         )
-        return EnsureResult(back, told, is_new=not restored)
+        return EnsureResult(back, told, taken, is_new=not restored)
 
     def _digest(self, generation: int, documents: Sequence[Object]) -> str:
         content = orjson.dumps([self._release, generation, list(documents)], option=orjson.OPT_SORT_KEYS)
@@ -154,7 +157,9 @@ class FixedObjects:
         self._remember(known, digest, documents, owned)
         return True
 
-    def _apply(self, known: AppliedObjects, digest: str, documents: Sequence[Object]) -> None:
+    def _apply(self, known: AppliedObjects, digest: str, documents: Sequence[Object]) -> tuple[str, ...]:
+        """Names of the claims that were there, kept of a deleted system."""
+        taken: list[str] = []
         known.refused, known.tried_at = {}, self._clock()
         owned: dict[tuple[str, str], str] = {}
         # Watched kinds last: who sees the annotation on these knows that the others were written before.
@@ -163,7 +168,8 @@ class FixedObjects:
             # Who sees another mark than this rendering's applies it anew, and so hears of what is refused.
             mark = f"{digest}-in-part" if known.refused else digest
             try:
-                self._write(_marked(document, mark))
+                if was_kept(self._write(_marked(document, mark))):
+                    taken.append(name)
             except (UnavailableError, ConflictError):
                 raise
             except CapstanError as error:
@@ -175,14 +181,16 @@ class FixedObjects:
                 if seen is not None:
                     owned[kind, name] = seen.owned
         self._remember(known, digest, documents, owned)
+        return tuple(taken)
 
-    def _write(self, document: Object) -> None:
+    def _write(self, document: Object) -> Object:
+        """As it is now."""
         if document["kind"] != "Secret":
-            self._kube.apply(document)
-            return
+            return self._kube.apply(document)
         # Its name ends in a mark of its content, so the one that is there is the same.
         with contextlib.suppress(ExistsError):
             self._kube.create(document)
+        return document
 
     def _remember(
         self,

@@ -29,6 +29,7 @@ from capstan.spec import MLSystem, parse
 from capstan_operator.announcements import Teller
 from capstan_operator.cache import WatchedKube
 from capstan_operator.fixed_objects import AppliedObjects, FixedObjects
+from capstan_operator.kept_volumes import KeptVolumes, describe_kept, describe_taken
 from capstan_operator.metrics import Metrics
 from capstan_operator.versions import VersionMemory, VersionObjects
 from capstan_operator.workers import Key
@@ -121,6 +122,7 @@ class SystemLoop:
         self._wiring = wiring
         self._metrics = metrics
         self._fixed = FixedObjects(kube, release, clock=clock)
+        self._volumes = KeptVolumes(kube)
         self._versions = VersionObjects(kube, clock=clock)
         self._teller = Teller(kube, now=now)
         self._clock = clock
@@ -194,6 +196,10 @@ class SystemLoop:
             self._teller.event(document, Reason.OBJECT_RESTORED, message, once=self._now().isoformat())
         for why in ensured.refused:
             self._teller.event(document, Reason.OBJECT_REFUSED, why)
+        if ensured.taken:
+            message = describe_taken(ensured.taken)
+            self._teller.event(document, Reason.VOLUMES_ADOPTED, message, warns=False)
+            self._volumes.take(key[0], ensured.taken)
 
     def _settle(self, wired: Wired, name: str, obstacle: str = "") -> Outcome:
         began = self._clock()
@@ -245,6 +251,9 @@ class SystemLoop:
         late = self._is_late(document)
         if not known.is_cleared:
             self._clear(key, late=late)
+            if kept := self._volumes.part(document):
+                message = describe_kept(*key, kept)
+                self._teller.event(document, Reason.VOLUMES_KEPT, message, warns=False)
             known.is_cleared = True
         if late:
             message = (

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cluster.charts import installed
 from cluster.operating.running import SPEC, SYSTEM, Operator, Room, wait_for
 
 from capstan.adapters.kubernetes.client import KubeClient, Object
@@ -259,6 +260,94 @@ def test_a_deleted_system_leaves_nothing_and_its_champion_serves_to_the_end(room
         wait_for(f"no {kind} is left", lambda kind=kind: not left(room, kind))
     wait_for("no ConfigMap is left", lambda: not left(room, "ConfigMap"))
     assert (room.folder / "world" / f"{room.namespace}.{SYSTEM}.cleared").exists()
+
+
+RECORD, DATA = f"{SYSTEM}-record", f"{SYSTEM}-data"
+
+
+def volumes(room: Room) -> dict[str, str]:
+    """Claim -> its uid: another one is another volume."""
+    return {
+        found["metadata"]["name"]: found["metadata"]["uid"]
+        for found in room.kube.list("PersistentVolumeClaim", room.namespace)
+        if "deletionTimestamp" not in found["metadata"]
+    }
+
+
+def told(room: Room, reason: str) -> list[str]:
+    return [
+        event["message"] for event in room.kube.list("Event", room.namespace) if event["reason"] == reason
+    ]
+
+
+def test_volumes_that_a_system_leaves_are_told_and_taken_up_by_the_next_of_its_name(room: Room):
+    room.lead()
+    room.serve()
+    before = volumes(room)
+    assert set(before) == {RECORD, DATA}
+    installed.kubectl("delete", "mlsystem", SYSTEM, "-n", room.namespace, "--cascade=foreground")
+    wait_for("no Deployment is left", lambda: not left(room, "Deployment"))
+    time.sleep(5.0)
+    assert volumes(room) == before
+    [kept] = told(room, "VolumesKept")
+    for part in (RECORD, DATA, f"kubectl delete pvc -n {room.namespace} -l capstan.dev/system={SYSTEM}"):
+        assert part in kept
+    assert told(room, "VolumesAdopted") == []
+
+    room.apply()
+    wait_for("it is told", lambda: told(room, "VolumesAdopted"))
+    wait_for("a champion serves again", lambda: room.champion)
+    assert volumes(room) == before
+    assert RECORD in told(room, "VolumesAdopted")[0]
+    room.delete()
+    wait_for("it is gone", lambda: room.system is None, 60)
+    installed.kubectl("delete", "pvc", "-n", room.namespace, "-l", f"capstan.dev/system={SYSTEM}")
+    assert volumes(room) == {}
+
+
+def test_a_kept_volume_that_does_not_fit_the_new_file_is_refused_with_its_name_before_any_training(
+    room: Room,
+):
+    room.lead()
+    room.serve()
+    before = volumes(room)
+    runs = len(room.kube.list("TrainingRun", room.namespace))
+    room.delete()
+    wait_for("it is gone", lambda: room.system is None, 60)
+    wait_for("its runs are gone", lambda: not room.kube.list("TrainingRun", room.namespace))
+    room.apply(monitoring={"volume": {"storageClass": "another"}})
+    wait_for("it is refused", lambda: room.condition("Degraded") == ("True", "ObjectRefused"))
+    assert runs == 1
+    time.sleep(5.0)
+    assert room.kube.list("TrainingRun", room.namespace) == []
+    assert RECORD in room.status["message"], room.status["message"]
+    assert volumes(room) == before
+
+
+@pytest.mark.parametrize(
+    ("former", "last", "stay"),
+    [("Delete", "Delete", False), ("Delete", "Retain", True), ("Retain", "Delete", False)],
+)
+def test_the_deletion_policy_counts_as_the_file_says_in_the_end(
+    room: Room, former: str, last: str, stay: bool
+):
+    """Also where the system goes before an operator has seen the change."""
+    operator = room.lead()
+    room.apply(deletionPolicy=former)
+    wait_for("v1 serves", lambda: room.champion == "v1", 90)
+    before = volumes(room)
+    assert operator.stop() == 0
+    room.apply(deletionPolicy=last)
+    room.delete()
+    room.lead()
+    wait_for("it is gone", lambda: room.system is None, 60)
+    if stay:
+        wait_for("no Deployment is left", lambda: not left(room, "Deployment"))
+        time.sleep(5.0)
+        assert volumes(room) == before
+    else:
+        wait_for("no volume is left", lambda: not volumes(room))
+    assert len(told(room, "VolumesKept")) == (1 if stay else 0)
 
 
 def left(room: Room, kind: str) -> list[str]:

@@ -14,6 +14,8 @@ from capstan.adapters.kubernetes.compressed_state import state_of
 from capstan.adapters.kubernetes.store import KubeStore
 from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.names import Owner, SystemNames
+from capstan.cluster.objects.volumes import claim
+from capstan.cluster.settings import ClusterSettings
 from capstan.domain.trouble import Trouble
 from capstan.domain.versions import SystemName
 from capstan.engine import Engine
@@ -29,20 +31,24 @@ KEY = (NAMESPACE, SYSTEM)
 NAMES = SystemNames(NAMESPACE, SystemName(SYSTEM))
 
 
-def fixed(owner: Owner) -> list[Object]:
-    """Two fixed objects: enough to be put back, and for a gateway to be there."""
+def fixed(system: MLSystem, owner: Owner) -> list[Object]:
+    """Two fixed objects, enough to be put back and for a gateway to be there, and a volume."""
     labels = NAMES.labels("gateway")
     meta = NAMES.metadata(NAMES.gateway, labels, owner)
     return [
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": {"replicas": 0}},
         {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"ports": [{"port": 80}]}},
+        claim(
+            system, NAMES, ClusterSettings(), owner, name=NAMES.record_claim, component="record", size="1Gi"
+        ),
     ]
 
 
 class MemoryWired:
     """One system whose every part but the store is in memory."""
 
-    def __init__(self, outer: OperatorWorld, document: Object) -> None:
+    def __init__(self, outer: OperatorWorld, system: MLSystem, document: Object) -> None:
+        self._system = system
         parts = outer.parts
         self._owner = Owner(SYSTEM, document["metadata"]["uid"])
         self.engine = Engine(
@@ -61,7 +67,7 @@ class MemoryWired:
         )
 
     def documents(self) -> Sequence[Object]:
-        return fixed(self._owner)
+        return fixed(self._system, self._owner)
 
     def settle(self) -> None:
         return
@@ -104,7 +110,7 @@ class OperatorWorld:
             raise self.awaited
         if self.lacks:
             raise InvalidSpecError([Mistake("spec.serving.runtime", self.lacks)])
-        return MemoryWired(self, document)
+        return MemoryWired(self, system, document)
 
     def clear(self, namespace: str, system: str) -> None:
         self.cleared.append(f"{namespace}/{system}")

@@ -245,8 +245,8 @@ def test_what_serves_goes_on_while_an_object_is_refused(world: OperatorWorld):
 
 
 def left(world: OperatorWorld) -> list[tuple[str, str, str]]:
-    """What is there besides Events, which Kubernetes removes by itself."""
-    return [place for place in world.server.objects() if place[0] != "Event"]
+    """What is there besides Events, which Kubernetes removes by itself, and volumes, which are kept."""
+    return [place for place in world.server.objects() if place[0] not in ("Event", "PersistentVolumeClaim")]
 
 
 def test_a_system_that_never_started_is_deleted_at_once(world: OperatorWorld):
@@ -304,6 +304,35 @@ def test_a_deletion_clears_what_no_owner_reaches(world: OperatorWorld):
     world.delete()
     world.settle()
     assert set(world.cleared) == {f"{NAMESPACE}/{SYSTEM}"}
+
+
+@pytest.mark.parametrize("broken", [{}, INVALID], ids=["a good file", "a file that is invalid"])
+def test_volumes_are_kept_and_told_unless_the_file_says_delete(
+    world: OperatorWorld, broken: dict[str, object]
+):
+    world.until_serving()
+    world.apply(**broken)
+    world.settle()
+    world.delete()
+    world.settle()
+    assert [place[2] for place in world.server.objects("PersistentVolumeClaim")] == [f"{SYSTEM}-record"]
+    [kept] = [line for line in world.events() if line.startswith("VolumesKept: ")]
+    assert f"kubectl delete pvc -n {NAMESPACE} -l capstan.dev/system={SYSTEM}" in kept
+    assert not [line for line in world.warnings() if line.startswith("VolumesKept")]
+    world.apply()
+    world.settle()
+    [taken] = [line for line in world.events() if line.startswith("VolumesAdopted: ")]
+    assert f"{SYSTEM}-record" in taken
+    world.start()
+    world.apply(deletionPolicy="Delete")
+    world.settle()
+    assert len([line for line in world.events() if line.startswith("VolumesAdopted: ")]) == 1
+    [owner] = world.server.get("PersistentVolumeClaim", f"{SYSTEM}-record", NAMESPACE)["metadata"][  # type: ignore[index]
+        "ownerReferences"
+    ]
+    document = world.document
+    assert document is not None
+    assert owner["uid"] == document["metadata"]["uid"]
 
 
 def test_a_deletion_waits_for_parts_that_are_away_but_not_for_ever(world: OperatorWorld):

@@ -144,6 +144,8 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec", _WARNING
     NOT_ALLOWED = "NotAllowed", _WARNING
     OBJECT_RESTORED = "ObjectRestored", _WARNING
+    VOLUMES_KEPT = "VolumesKept", _OPERATION
+    VOLUMES_ADOPTED = "VolumesAdopted", _OPERATION
 
 
 _BY_TEXT = {str(reason): reason for reason in Reason}

@@ -113,7 +113,8 @@ class MLSystemSpec(SpecModel):
     )
     deletion_policy: Literal["Retain", "Delete"] = Field(
         "Retain",
-        description="Whether models, payloads and reports outlive the system.",
+        description="Whether payloads, labels, tables on its volume and the registry's aliases outlive the system in a "
+        "cluster. Versions in the registry and what is in object storage stay in either case.",
         examples=["Retain"],
     )
 

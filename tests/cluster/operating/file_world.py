@@ -29,6 +29,7 @@ from capstan.adapters.memory.loop import (
     Training,
 )
 from capstan.cluster.names import Owner, SystemNames
+from capstan.cluster.objects.volumes import claim
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.wiring.systems import WallClock
 from capstan.domain.traffic import TrafficSplit
@@ -38,6 +39,7 @@ from capstan.domain.verdicts.evidence import OperationEvidence, PairedEvidence, 
 from capstan.domain.versions import Digest, ModelVersion, SystemName, VersionName
 from capstan.engine import Engine
 from capstan.spec import MLSystem
+from capstan.spec.units import format_bytes
 
 REQUESTS_PER_SECOND = 1000
 
@@ -134,8 +136,8 @@ class _Kept:
 class FileSystem:
     """One system of a `FileWiring`."""
 
-    def __init__(self, kube: Kube, folder: Path, names: SystemNames, owner: Owner) -> None:
-        self._names, self._owner = names, owner
+    def __init__(self, kube: Kube, folder: Path, system: MLSystem, names: SystemNames, owner: Owner) -> None:
+        self._system, self._names, self._owner = system, names, owner
         self._world = WorldFile(folder, names.namespace, names.system)
         parts: dict[str, Any] = {
             name: _Kept(self._world, name)
@@ -197,6 +199,18 @@ class FileSystem:
                 "metadata": names.metadata(names.tokens, labels, self._owner),
                 "data": {"internal": "c2VjcmV0"},
             },
+            *(
+                claim(
+                    self._system,
+                    names,
+                    ClusterSettings(),
+                    self._owner,
+                    name=name,
+                    component="volume",
+                    size=format_bytes(self._system.spec.monitoring.volume.size),
+                )
+                for name in (names.record_claim, names.data_claim)
+            ),
         ]
 
     def settle(self) -> None:
@@ -218,7 +232,7 @@ class FileWiring:
         meta = document["metadata"]
         name = SystemName(system.metadata.name)
         names = SystemNames(str(meta["namespace"]), name)
-        return FileSystem(self._kube, self._folder, names, Owner(str(name), str(meta["uid"])))
+        return FileSystem(self._kube, self._folder, system, names, Owner(str(name), str(meta["uid"])))
 
     def clear(self, namespace: str, system: str) -> None:
         (self._folder / f"{namespace}.{system}.cleared").touch()

@@ -32,10 +32,9 @@ def access(
     `keys` holds the values of KEY_NAMES; None where they are not known, as in `capstan render`: then the Secret is
     rendered without them.
     """
-    del system
     return [
         _account(names, owner),
-        *_artifacts(names, settings, owner, keys),
+        *_artifacts(system, names, settings, owner, keys),
         *_policies(names, settings, owner),
     ]
 
@@ -50,11 +49,16 @@ def _account(names: SystemNames, owner: Owner | None) -> Object:
 
 
 def _artifacts(
-    names: SystemNames, settings: ClusterSettings, owner: Owner | None, keys: Mapping[str, str] | None
+    system: MLSystem,
+    names: SystemNames,
+    settings: ClusterSettings,
+    owner: Owner | None,
+    keys: Mapping[str, str] | None,
 ) -> list[Object]:
     place = artifacts_place(names, settings)
     if place.claim is not None:
-        return [claim(names, settings, owner, name=place.claim, component="artifacts", size=ARTIFACTS_SIZE)]
+        size = ARTIFACTS_SIZE
+        return [claim(system, names, settings, owner, name=place.claim, component="artifacts", size=size)]
     if place.keys is None:
         return []
     secret: Object = {

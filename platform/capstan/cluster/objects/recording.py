@@ -93,6 +93,7 @@ def executor_log_url(names: SystemNames, token: str, *, shadow: bool) -> str:
 def _claim(system: MLSystem, names: SystemNames, settings: ClusterSettings, owner: Owner | None) -> Object:
     volume = system.spec.monitoring.volume
     return claim(
+        system,
         names,
         settings,
         owner,

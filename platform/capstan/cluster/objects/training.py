@@ -44,6 +44,7 @@ def data_claim(
         return []
     return [
         claim(
+            system,
             names,
             settings,
             owner,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.settings import ClusterSettings
+from capstan.spec.system import MLSystem
 
 
 def claim(
+    system: MLSystem,
     names: SystemNames,
     settings: ClusterSettings,
     owner: Owner | None,
@@ -17,7 +19,12 @@ def claim(
     size: str,
     storage_class: str | None = None,
 ) -> Object:
-    """A PersistentVolumeClaim for one node at a time; the settings' class, or the cluster's, where none is named."""
+    """A PersistentVolumeClaim for one node at a time; the settings' class, or the cluster's, where none is named.
+
+    Under `deletionPolicy: Retain` nobody owns it: garbage collection leaves it, whatever way its system goes.
+    """
+    if system.spec.deletion_policy == "Retain":
+        owner = None
     spec: Object = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
     storage_class = storage_class or settings.storage_class
     if storage_class is not None:
