@@ -64,7 +64,8 @@ class SystemTroubles:
         except UnavailableError:
             raise
         except CapstanError as error:
-            missing = str(error)
+            # What is refused, or has no place, does not come into force by waiting.
+            return str(error)
         if not missing:
             self._in_force_at, self._missing_since = now, None
             return ""

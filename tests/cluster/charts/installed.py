@@ -13,6 +13,15 @@ STACK_IS_LOCAL = os.environ.get("CAPSTAN_TEST_STACK", "local") == "local"
 """Whether images of the stack's programs were made by tests/cluster/images, or are pulled."""
 
 
+STACK = (
+    "statefulset/mlflow",
+    "statefulset/object-storage",
+    "statefulset/prometheus",
+    "statefulset/alertmanager",
+)
+OPERATOR = "deployment/capstan-operator"
+
+
 def image(name: str) -> str:
     return f"{REGISTRY}/capstan-{name}:{TAG}"
 
@@ -43,21 +52,36 @@ def operator_options(systems: str) -> list[str]:
 def install(namespace: str, systems: str | None = None) -> None:
     """Both charts, or an upgrade of both; returns when all pods are ready. `systems`: where these are, if elsewhere."""
     systems = systems or namespace
-    stack = ["--set", f"prometheus.watchNamespaces={{{systems}}}", *stack_options()]
-    _helm(namespace, "upgrade", "--install", "stack", str(CHARTS / "capstan-stack"), *stack)
+    _install_stack(namespace, systems)
+    _install_operator(namespace, systems)
+    _wait_for(namespace, *STACK, OPERATOR)
+
+
+def install_operator(namespace: str) -> None:
+    """The operator alone; returns when it is ready."""
+    _install_operator(namespace, namespace)
+    _wait_for(namespace, OPERATOR)
+
+
+def install_stack(namespace: str) -> None:
+    """The stack alone; returns when all pods are ready."""
+    _install_stack(namespace, namespace)
+    _wait_for(namespace, *STACK)
+
+
+def _install_stack(namespace: str, systems: str) -> None:
+    options = ["--set", f"prometheus.watchNamespaces={{{systems}}}", *stack_options()]
+    _helm(namespace, "upgrade", "--install", "stack", str(CHARTS / "capstan-stack"), *options)
+
+
+def _install_operator(namespace: str, systems: str) -> None:
     apply_definitions()
-    _helm(
-        namespace,
-        *("upgrade", "--install", "capstan", str(CHARTS / "capstan"), "--skip-crds"),
-        *operator_options(systems),
-    )
-    for what in (
-        "statefulset/mlflow",
-        "statefulset/object-storage",
-        "statefulset/prometheus",
-        "statefulset/alertmanager",
-        "deployment/capstan-operator",
-    ):
+    chart = ("upgrade", "--install", "capstan", str(CHARTS / "capstan"), "--skip-crds")
+    _helm(namespace, *chart, *operator_options(systems))
+
+
+def _wait_for(namespace: str, *workloads: str) -> None:
+    for what in workloads:
         kubectl("rollout", "status", what, "-n", namespace, "--timeout=300s")
 
 

@@ -208,6 +208,7 @@ class FileSystem:
                     name=name,
                     component="volume",
                     size=format_bytes(self._system.spec.monitoring.volume.size),
+                    storage_class=self._system.spec.monitoring.volume.storage_class,
                 )
                 for name in (names.record_claim, names.data_claim)
             ),

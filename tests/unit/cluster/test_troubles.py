@@ -51,12 +51,10 @@ def test_rules_that_prometheus_reads_in_its_own_time_are_no_trouble_of_a_start()
     assert tell() == ()
 
 
-def test_rules_that_are_refused_are_told_as_a_trouble_and_end_nothing() -> None:
+def test_rules_that_are_refused_are_told_at_once_and_end_nothing() -> None:
     rules, clock = Rules(), [0.0]
     tell = told(rules, clock)
     rules.missing = CapstanError("the ConfigMap is full")
-    tell()
-    clock[0] = FIRST_RULES_SECONDS
     assert [trouble.message for trouble in tell()] == ["the ConfigMap is full"]
 
 
