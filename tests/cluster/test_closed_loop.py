@@ -474,20 +474,48 @@ def test_every_payload_is_accounted_for(story: Story) -> None:
         assert answers <= found["answered"] <= total.sent, f"{answers} answers, {total.failures}\n{found}"
 
 
-def test_a_deleted_system_leaves_nothing(
+def test_a_deleted_system_leaves_its_volumes_and_the_next_one_counts_on_from_them(
     story: Story, record_property: Callable[[str, object], None]
 ) -> None:
     record_property("story", f"{time.monotonic() - story.began:.0f} s\n{story.watched.told_in_full()}")
+    before = answers_stored(story)
+    assert before > 0
+    delete(story)
+    volumes = [f"persistentvolumeclaim/{NAME}-data", f"persistentvolumeclaim/{NAME}-record"]
+    story.watched.eventually(
+        lambda: left(story) == volumes, 120, "nothing with its label is left but volumes"
+    )
+    story.run("kubectl", "-n", story.namespace, "apply", "-f", "system.yaml")
+    collector = (story.watched.names.collector, story.namespace)
+    story.watched.eventually(
+        lambda: bool((story.kube.get("Deployment", *collector) or {}).get("status", {}).get("readyReplicas")),
+        180,
+        "a new collector",
+    )
+    assert answers_stored(story) >= before
+
+
+def test_a_system_that_is_deleted_with_its_data_leaves_nothing(story: Story) -> None:
+    story.kube.patch("MLSystem", NAME, story.namespace, {"spec": {"deletionPolicy": "Delete"}})
+    delete(story)
+    story.watched.eventually(lambda: left(story) == [], 120, "nothing with its label is left")
+
+
+def answers_stored(story: Story) -> int:
+    with reached(story.kube, story.namespace, story.watched.names.collector, 8081) as collector:
+        return int(httpx.get(f"{collector}/stats", trust_env=False, timeout=10).json()["answered"])
+
+
+def delete(story: Story) -> None:
     story.run("kubectl", "-n", story.namespace, "delete", "mls", NAME, "--timeout=120s")
+
+
+def left(story: Story) -> list[str]:
     kinds = (
         "pods,deployments,services,configmaps,secrets,serviceaccounts,jobs,pvc,pdb,hpa,networkpolicies,"
         "seldondeployments,mlsystems,trainingruns,modelrollouts"
     )
-
-    def left() -> list[str]:
-        listed = story.run(
-            "kubectl", "-n", story.namespace, "get", kinds, "-o", "name", "-l", f"capstan.dev/system={NAME}"
-        )
-        return listed.split()
-
-    story.watched.eventually(lambda: left() == [], 120, "nothing with its label is left")
+    label = f"capstan.dev/system={NAME}"
+    return sorted(
+        story.run("kubectl", "-n", story.namespace, "get", kinds, "-o", "name", "-l", label).split()
+    )

@@ -59,10 +59,15 @@ _WORDS: Mapping[type[Any], Mapping[str, str]] = {
 """What the dataclasses' own names say already to a reader of the code, but not to one of `kubectl explain`."""
 
 
+_READ_BY_RULES = frozenset({"gates", "analyses"})
+"""Lists that rules go through: there they must be, though empty."""
+
+
 def system_spec() -> Schema:
     """Of an MLSystem's `spec`, with the rules between fields."""
     root: Schema = _structural(schema()["properties"]["spec"])
     _fill_defaults(root)
+    _leave_out_empty(root)
     for rule in rules_of_system():
         _say(_node(root, rule.path), rule.document())
     return root
@@ -130,6 +135,35 @@ def _fill_defaults(node: Schema) -> None:
         _fill_defaults(child)
     if "default" in node:
         node["default"] = _filled(node["default"], node)
+
+
+def _leave_out_empty(node: Schema) -> None:
+    """Drop defaults that say nothing: the server would write them into every object, a line of `describe` each."""
+    for name, child in node.get("properties", {}).items():
+        if "default" in child:
+            child["default"] = _saying(child["default"], child)
+        # What is inside is dropped last: above it, a part is known by its own default for one that may be missing.
+        is_empty = name not in _READ_BY_RULES and child.get("default") in ({}, [])
+        _leave_out_empty(child)
+        if is_empty:
+            del child["default"]
+    if "items" in node:
+        _leave_out_empty(node["items"])
+
+
+def _saying(value: Any, node: Schema) -> Any:
+    """A default without the empty parts that may be missing; `drift: {}` of a union says something."""
+    if isinstance(value, list):
+        return [_saying(item, node["items"]) for item in value]
+    if not isinstance(value, dict):
+        return value
+    known = node.get("properties", {})
+    parts = {name: _saying(part, known.get(name, {})) for name, part in value.items()}
+    return {
+        name: part
+        for name, part in parts.items()
+        if part not in ({}, []) or name in _READ_BY_RULES or "default" not in known.get(name, {})
+    }
 
 
 def _filled(value: Any, node: Schema) -> Any:

@@ -334,7 +334,6 @@ def _conditions(record: Record, conditions: Sequence[Condition], now: datetime) 
                 "reason": condition.reason,
                 "message": condition.message,
                 "lastTransitionTime": since,
-                "observedGeneration": record.generation,
             }
         )
     return result

@@ -80,6 +80,25 @@ def test_lists_that_rules_walk_are_bounded() -> None:
             assert "maxItems" in node, path
 
 
+def empty_parts(value: Any, name: str) -> Iterator[str]:
+    """Names of the empty lists and maps in a value."""
+    if value in ({}, []):
+        yield name
+    parts = value.items() if isinstance(value, dict) else []
+    items = [(name, item) for item in value] if isinstance(value, list) else []
+    for below, part in (*parts, *items):
+        yield from empty_parts(part, below)
+
+
+def test_a_default_that_says_nothing_is_not_written_into_objects() -> None:
+    """But for lists that rules go through, and members of unions, which say something by being there."""
+    spec = schema_of("mlsystems.yaml")["properties"]["spec"]
+    defaults = [(path.rpartition(".")[2], node["default"]) for path, node in nodes(spec) if "default" in node]
+    assert len(defaults) > 50
+    empty = {part for name, value in defaults for part in empty_parts(value, name)}
+    assert empty == {"gates", "analyses", "mostFrequent", "drift", "quality"}
+
+
 def test_defaults_are_written_out_to_their_depths() -> None:
     """Rules are asked about a default before its own defaults are filled in."""
     rollout = schema_of("mlsystems.yaml")["properties"]["spec"]["properties"]["rollout"]
