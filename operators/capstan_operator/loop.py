@@ -198,7 +198,7 @@ class SystemLoop:
             self._teller.event(document, Reason.OBJECT_REFUSED, why)
         if ensured.taken:
             message = describe_taken(ensured.taken)
-            self._teller.event(document, Reason.VOLUMES_ADOPTED, message, warns=False)
+            self._teller.event(document, Reason.VOLUMES_ADOPTED, message)
             self._volumes.take(key[0], ensured.taken)
 
     def _settle(self, wired: Wired, name: str, obstacle: str = "") -> Outcome:
@@ -253,7 +253,7 @@ class SystemLoop:
             self._clear(key, late=late)
             if kept := self._volumes.part(document):
                 message = describe_kept(*key, kept)
-                self._teller.event(document, Reason.VOLUMES_KEPT, message, warns=False)
+                self._teller.event(document, Reason.VOLUMES_KEPT, message)
             known.is_cleared = True
         if late:
             message = (
