@@ -15,6 +15,10 @@ logger = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 60.0
 _MOST_LOGGED = 500
+_MOST_QUOTED = 4000
+"""Characters of a body that the log keeps."""
+SHORTENED_TO = 200
+"""Characters of a reason in a message."""
 _lock = threading.Lock()
 _logged: dict[str, float] = {}
 """Lines of the last minute, and when each was written."""
@@ -74,7 +78,48 @@ def in_words(error: BaseException, part: str, *, hide: str = "") -> str:
     for text, words in _BY_TEXT:
         if any(text.lower() in str(one).lower() for one in chain):
             return words
-    return _UNEXPECTED if isinstance(error, ValueError | TypeError | LookupError) else _OTHER
+    return _UNEXPECTED if isinstance(error, ValueError | TypeError | LookupError | AttributeError) else _OTHER
+
+
+def answer_in_words(status: int, body: str, part: str) -> str:
+    """What an HTTP answer other than a success says: its status, and its reason in at most 200 characters.
+
+    The body as it came is logged at level INFO. A page, a traceback and anything else that is no sentence stays there.
+    """
+    _log(f"{part}: HTTP status {status}: {body[:_MOST_QUOTED]}")
+    said = short_reason(body)
+    return f"it answers with HTTP status {status}{f': {said}' if said else '; the log says more'}"
+
+
+def short_reason(body: str) -> str:
+    """The reason that a body of JSON or of plain text gives, on one line and short; empty: none for people."""
+    try:
+        said = _said(json.loads(body))
+    except ValueError:
+        said = body
+    except RecursionError:
+        return ""
+    said = said.strip()
+    if said.startswith(("<", "{", "[")) or "Traceback (most recent call last)" in said:
+        return ""
+    line = said.partition("\n")[0].strip()
+    if not line.isprintable():
+        return ""
+    return line if len(line) <= SHORTENED_TO else f"{line[: SHORTENED_TO - 1]}…"
+
+
+def _said(document: object) -> str:
+    """What servers write as the reason: KFP and Kubernetes a `message`, our own parts field and rule."""
+    if isinstance(document, str):
+        return document
+    if not isinstance(document, dict):
+        return ""
+    if isinstance(document.get("rule"), str):
+        return f"{document['field']}: {document['rule']}" if document.get("field") else document["rule"]
+    for name in ("message", "error_message", "error", "detail", "reason"):
+        if said := _said(document.get(name)):
+            return said
+    return ""
 
 
 def _log(line: str) -> None:

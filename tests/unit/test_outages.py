@@ -6,15 +6,24 @@ import json
 import logging
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import httpx
 import pytest
 import urllib3
 
+from capstan.adapters.envoy.pod import AgentEnvoy
+from capstan.adapters.kubeflow.api import KfpApi
+from capstan.adapters.own.collector import CollectorClient
+from capstan.adapters.own.monitor import HttpMonitor, MonitorClient
 from capstan.adapters.prometheus.query import PrometheusQuery
 from capstan.errors import UnavailableError
-from capstan.outages import in_words
+from capstan.outages import SHORTENED_TO, answer_in_words, in_words
+from capstan.recording.reading import PayloadReader
 
 NO_WORDS = ("httpx", "urllib3", "Errno", "Exception", "Error:", "0x", "HTTPConnection")
 
@@ -132,3 +141,144 @@ def test_a_part_that_is_asked_all_the_time_gives_one_line_a_minute(
     assert caplog.text.count("asked all the time") == 2
     in_words(TimeoutError("another cause"), "monitor")
     assert caplog.text.count("another cause") == 1
+
+
+PAGE = "<html><head><title>502 Bad Gateway</title></head><body><hr>nginx/1.25</body></html>"
+TRACEBACK = 'Traceback (most recent call last):\n  File "app.py", line 3\npydantic.ValidationError: 3 errors'
+BODIES = {
+    "page": (502, PAGE, "it answers with HTTP status 502; the log says more"),
+    "traceback": (500, TRACEBACK, "it answers with HTTP status 500; the log says more"),
+    "traceback in JSON": (
+        500,
+        json.dumps({"error": TRACEBACK}),
+        "it answers with HTTP status 500; the log says more",
+    ),
+    "bytes": (500, "\x00\x01 binary", "it answers with HTTP status 500; the log says more"),
+    "nothing": (503, "", "it answers with HTTP status 503; the log says more"),
+    "a list": (500, "[1, 2]", "it answers with HTTP status 500; the log says more"),
+    "our own": (
+        503,
+        '{"error": {"field": "now", "rule": "is early"}}',
+        "it answers with HTTP status 503: now: is early",
+    ),
+    "KFP": (
+        400,
+        json.dumps(
+            {
+                "error": "long\nand more",
+                "code": 3,
+                "message": "Invalid input error: name\nstack: 0x7f",
+                "details": [],
+            }
+        ),
+        "it answers with HTTP status 400: Invalid input error: name",
+    ),
+    "plain": (500, "no room\ngoroutine 1 [running]", "it answers with HTTP status 500: no room"),
+    "long": (500, "x" * 5000, f"it answers with HTTP status 500: {'x' * (SHORTENED_TO - 1)}…"),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_an_answer_that_is_an_error_is_told_with_a_short_reason_and_logged_as_it_came(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="capstan.outages")
+    status, body, said = BODIES[name]
+    assert answer_in_words(status, body, f"part of {name}") == said
+    assert body[:4000] in caplog.text
+
+
+class Answering:
+    """A server that answers everything alike."""
+
+    def __init__(self) -> None:
+        self.status, self.body = 200, b""
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def _answer(self) -> None:
+                self.rfile.read(int(self.headers.get("content-length", 0)))
+                self.send_response(outer.status)
+                self.send_header("content-length", str(len(outer.body)))
+                self.end_headers()
+                self.wfile.write(outer.body)
+
+            do_GET = do_POST = do_PUT = _answer
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def answering() -> Iterator[Answering]:
+    made = Answering()
+    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
+
+
+def clients(url: str, folder: Path) -> dict[str, Callable[[], object]]:
+    monitor = MonitorClient(url, folder=folder, token="t", model_dir=lambda _: folder)
+    remote = HttpMonitor(httpx.Client(trust_env=False), url, token="t", bento=lambda _: ("a:b", "c"))  # type: ignore[arg-type, return-value]
+    collector = CollectorClient(url, internal_token="t", feedback_token="t")
+    kfp = KfpApi(url)
+    pod = AgentEnvoy(httpx.Client(trust_env=False), url, "t", pod="gateway-1", generation=1)
+    return {
+        "collector": collector.stats,
+        "labels": lambda: collector.post_labels([{"id": "a", "label": True}]),
+        "monitor": lambda: monitor.advance(datetime(2026, 1, 1, tzinfo=UTC)),
+        "standing": monitor.standing,
+        "remote monitor": remote.windows,
+        "remote standing": remote.standing,
+        "Kubeflow Pipelines": lambda: kfp.create_run({}, "ml"),
+        "Prometheus": lambda: PrometheusQuery(url).instant("up"),
+        "gateway pod": pod.boot,
+    }
+
+
+@pytest.mark.parametrize("status", [500, 502])
+@pytest.mark.parametrize("body", [PAGE, TRACEBACK, json.dumps({"message": TRACEBACK}), "[]", "null"])
+def test_no_client_of_a_part_shows_what_another_program_dumped(
+    answering: Answering, tmp_path: Path, status: int, body: str
+) -> None:
+    answering.status, answering.body = status, body.encode()
+    for name, call in clients(answering.url, tmp_path).items():
+        error = raised(call)
+        assert isinstance(error, UnavailableError), (name, error)
+        assert f"it answers with HTTP status {status}" in str(error), name
+        assert not [word for word in (*NO_WORDS, "<html", "Traceback", "nginx") if word in str(error)], name
+
+
+def test_windows_in_a_form_that_is_not_known_are_told_without_the_library_that_read_them(
+    answering: Answering, tmp_path: Path
+) -> None:
+    asked = clients(answering.url, tmp_path)
+    for body in (b'{"version": 7, "questions": [{"a": 1}]}', b"[]", b'"text"'):
+        answering.body = body
+        for name in ("standing", "remote standing"):
+            error = raised(asked[name])
+            assert isinstance(error, UnavailableError)
+            assert str(error) == "the monitor is unavailable: its answer was not understood"
+
+
+def test_a_damaged_file_of_payloads_is_told_without_the_database_that_read_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    day = tmp_path / "payloads" / "day=2026-01-01"
+    day.mkdir(parents=True)
+    (day / "t0-00000001.parquet").write_bytes(b"no Parquet, not at all")
+    reader = PayloadReader(tmp_path)
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    with pytest.raises(UnavailableError) as caught:
+        reader.fetch("select count(*) from stored_payloads", start=moment, end=moment)
+    reader.close()
+    assert str(caught.value) == (
+        "stored payloads is unavailable: a file of them cannot be read or is damaged; the log names it"
+    )
+    assert "t0-00000001.parquet" in caplog.text

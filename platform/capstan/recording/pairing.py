@@ -8,6 +8,7 @@ Sums are of whole numbers of 1e-12, so that no order of files or rows changes a 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -20,6 +21,8 @@ from capstan.domain.versions import VersionName
 from capstan.errors import UnavailableError
 from capstan.recording.reading import LABELS, PayloadReader, day_starts, from_microseconds, microseconds
 from capstan.spec import MLSystem
+
+logger = logging.getLogger(__name__)
 
 CLOSED_COVERAGE = 0.98
 CLIP = 0.001
@@ -176,7 +179,9 @@ class Pairing:
         except FileNotFoundError:
             return 0
         except (OSError, ValueError) as error:
-            raise UnavailableError("collector's loss counts", str(error)) from error
+            logger.warning("%s: %s", path, error)
+            reason = f"{path.name} cannot be read; the log says why"
+            raise UnavailableError("collector's loss counts", reason) from error
         first, last = since.astimezone(UTC).date().isoformat(), as_of.astimezone(UTC).date().isoformat()
         return sum(
             payloads

@@ -6,6 +6,7 @@ A label is looked for from a week before the requests; one that became known ear
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ from capstan.errors import UnavailableError
 from capstan.recording.labels import LABEL_COLUMNS
 from capstan.recording.payloads import INPUT_PREFIX, PAYLOAD_COLUMNS
 from capstan.recording.segments import label_files, payload_files
+
+logger = logging.getLogger(__name__)
 
 LABEL_SLACK = timedelta(days=7)
 ATTEMPT_SLACK = timedelta(minutes=1)
@@ -171,4 +174,11 @@ def _quoted(column: str) -> str:
 
 
 def _unreadable(error: duckdb.Error) -> UnavailableError:
-    return UnavailableError("stored payloads", str(error).splitlines()[0])
+    logger.warning("stored payloads: %s: %s", type(error).__name__, error)
+    if isinstance(error, duckdb.OutOfMemoryException):
+        reason = "they need more memory than they may take"
+    elif isinstance(error, duckdb.IOException | duckdb.InvalidInputException):
+        reason = "a file of them cannot be read or is damaged; the log names it"
+    else:
+        reason = "they cannot be read; the log says more"
+    return UnavailableError("stored payloads", reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ import httpx
 
 from capstan.adapters.envoy.host import GENERATION_HEADER, PART, Kind
 from capstan.errors import ConflictError, UnavailableError
-from capstan.outages import in_words
+from capstan.outages import answer_in_words, in_words, short_reason
 
 _KINDS: tuple[Kind, ...] = ("clusters", "routes")
 _TIMEOUT = httpx.Timeout(5.0, connect=2.0)
@@ -77,14 +76,8 @@ class AgentEnvoy:
         except httpx.HTTPError as error:
             raise UnavailableError(PART, f"pod {self.name}: {in_words(error, PART)}") from error
         if answer.status_code == httpx.codes.CONFLICT:
-            raise ConflictError(f"pod {self.name}: {_said(answer)}")
+            raise ConflictError(f"pod {self.name}: {short_reason(answer.text) or 'it obeys somebody else'}")
         if not answer.is_success:
-            raise UnavailableError(PART, f"pod {self.name} answers {answer.status_code}: {_said(answer)}")
+            said = answer_in_words(answer.status_code, answer.text, f"{PART}, pod {self.name}")
+            raise UnavailableError(PART, f"pod {self.name}: {said}")
         return answer
-
-
-def _said(answer: httpx.Response) -> str:
-    try:
-        return str(answer.json()["error"])
-    except (ValueError, KeyError, TypeError):
-        return re.sub(r"\s+", " ", answer.text)[:200]

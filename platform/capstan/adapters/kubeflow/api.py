@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from capstan.errors import CapstanError, ConflictError, NotFoundError, UnavailableError
-from capstan.outages import in_words
+from capstan.outages import answer_in_words, in_words
 
 PART = "Kubeflow Pipelines"
 AUDIENCE = "pipelines.kubeflow.org"
@@ -130,7 +130,10 @@ class KfpApi:
         except httpx.HTTPError as error:
             raise UnavailableError(PART, in_words(error, PART)) from error
         if answer.is_success:
-            found: Json = answer.json() if answer.content else {}
+            try:
+                found: Json = answer.json() if answer.content else {}
+            except ValueError as error:
+                raise UnavailableError(PART, in_words(error, PART)) from error
             return found
         raise self._error(answer, method, path, namespace)
 
@@ -147,7 +150,7 @@ class KfpApi:
             ) from error
 
     def _error(self, answer: httpx.Response, method: str, path: str, namespace: str) -> CapstanError:
-        said = f"{method} {_ROOT}{path}: {_message(answer)}"[:1000]
+        said = f"{method} {_ROOT}{path}: {answer_in_words(answer.status_code, answer.text, PART)}"
         code = answer.status_code
         if code == 401:
             return UnavailableError(
@@ -172,11 +175,3 @@ class KfpApi:
                 f"{PART} refuses {said}; it may lack the right to create pipelines in {namespace}"
             )
         return CapstanError(f"{PART} refuses {said}")
-
-
-def _message(answer: httpx.Response) -> str:
-    try:
-        body = answer.json()
-        return str(body.get("message") or body.get("error_message") or body.get("error") or body)
-    except (ValueError, AttributeError):
-        return answer.text.strip() or f"HTTP {answer.status_code}"

@@ -20,6 +20,7 @@ from capstan.adapters.kubernetes.run_results import given, recorded
 from capstan.domain.training import RunPhase, RunStatus, StepProgress, TrainingRequest
 from capstan.domain.versions import RunName
 from capstan.errors import CapstanError
+from capstan.outages import short_reason
 from capstan.ports.registry import Registry
 from capstan.spec import MLSystem
 from capstan.training.job import Places
@@ -157,7 +158,7 @@ class KfpServerPipelines:
     def _why_failed(self, run: Json, steps: Sequence[StepProgress]) -> str:
         said = [f"{step.name}: {step.message}" for step in steps if step.phase is RunPhase.FAILED]
         said += self._last_lines(run)
-        own = (run.get("error") or {}).get("message")
+        own = short_reason(str((run.get("error") or {}).get("message") or ""))
         return "\n".join(filter(None, [*said, own])) or "failed; Kubeflow Pipelines gives no reason"
 
     def _last_lines(self, run: Json) -> list[str]:
@@ -201,7 +202,7 @@ def _steps(run: Json) -> tuple[StepProgress, ...]:
                 _phase(task),
                 _moment(task.get("start_time")),
                 _moment(task.get("end_time")),
-                str((task.get("error") or {}).get("message") or ""),
+                short_reason(str((task.get("error") or {}).get("message") or "")),
             )
         )
     return tuple(steps)

@@ -10,7 +10,7 @@ import httpx
 import orjson
 
 from capstan.errors import DiskFullError, InvalidRequestError, UnavailableError
-from capstan.outages import in_words
+from capstan.outages import answer_in_words, in_words
 
 PART = "the collector"
 LABELS_AT_ONCE = 20_000
@@ -119,16 +119,24 @@ class CollectorClient:
     def _ask(self, method: str, path: str, **content: Any) -> Any:
         try:
             answer = self._client.request(method, path, **content)
-            document = answer.json()
+            if answer.status_code == 200:
+                return answer.json()
         except (httpx.HTTPError, ValueError) as error:
             raise UnavailableError(PART, in_words(error, PART)) from error
-        if answer.status_code == 200:
-            return document
-        problem = document.get("error", {})
-        if answer.status_code == 422:
+        problem = problem_of(answer)
+        if answer.status_code == 422 and problem:
             raise InvalidRequestError(
                 problem.get("field", "body"), problem.get("value"), problem.get("rule", "")
             )
         if answer.status_code == 507:
             raise DiskFullError(problem.get("rule", "the collector has no room left"))
-        raise UnavailableError(PART, f"{answer.status_code}: {answer.text[:500]}")
+        raise UnavailableError(PART, answer_in_words(answer.status_code, answer.text, PART))
+
+
+def problem_of(answer: httpx.Response) -> dict[str, Any]:
+    """Field and rule of an answer in our form; empty: it is not in our form."""
+    try:
+        problem = answer.json()["error"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return problem if isinstance(problem, dict) else {}

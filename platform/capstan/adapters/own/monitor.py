@@ -13,12 +13,13 @@ import httpx
 import orjson
 from pydantic import ValidationError
 
+from capstan.adapters.own.collector import problem_of
 from capstan.domain.verdicts.evidence import PairedEvidence
 from capstan.domain.versions import Digest, VersionName
 from capstan.domain.watching import Standing
 from capstan.errors import NotFoundError, UnavailableError, UntrustedArtifactError
 from capstan.files import write_whole
-from capstan.outages import in_words
+from capstan.outages import answer_in_words, in_words
 from capstan.ports.codec import from_json
 
 PART = "the monitor"
@@ -93,11 +94,11 @@ class MonitorClient:
     def _ask(self, method: str, path: str, **content: Any) -> Any:
         try:
             answer = self._client.request(method, path, **content)
-            if answer.status_code != 200:
-                raise UnavailableError(PART, f"{answer.status_code}: {answer.text[:500]}")
-            return answer.json()
+            if answer.status_code == 200:
+                return answer.json()
         except (httpx.HTTPError, ValueError) as error:
             raise UnavailableError(PART, in_words(error, PART)) from error
+        raise UnavailableError(PART, answer_in_words(answer.status_code, answer.text, PART))
 
 
 class HttpMonitor:
@@ -170,17 +171,16 @@ class HttpMonitor:
             answer = self._client.request(
                 method, f"{self.address}{path}", headers=self._headers, timeout=self._timeout, **content
             )
-            document = answer.json()
+            if answer.status_code == 200:
+                return answer.json()
         except (httpx.HTTPError, ValueError) as error:
             raise UnavailableError(PART, in_words(error, PART)) from error
-        if answer.status_code == 200:
-            return document
-        problem = document.get("error", {}) if isinstance(document, dict) else {}
+        problem = problem_of(answer)
         if answer.status_code == 404 and problem:
             raise NotFoundError(problem.get("rule", path))
         if answer.status_code == 409:
             raise UntrustedArtifactError(problem.get("rule", path))
-        raise UnavailableError(PART, f"{answer.status_code}: {answer.text[:500]}")
+        raise UnavailableError(PART, answer_in_words(answer.status_code, answer.text, PART))
 
 
 class _KeptStanding:

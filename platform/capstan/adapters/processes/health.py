@@ -6,6 +6,8 @@ import contextlib
 import http.client
 import urllib.parse
 
+from capstan.outages import in_words
+
 TIMEOUT_SECONDS = 2.0
 
 
@@ -20,5 +22,5 @@ def answers(url: str) -> tuple[bool, str]:
             connection.request("GET", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}")
             status = connection.getresponse().status
         except (OSError, http.client.HTTPException) as error:
-            return False, str(error) or type(error).__name__
+            return False, in_words(error, url)
     return 200 <= status < 300, f"HTTP {status}"

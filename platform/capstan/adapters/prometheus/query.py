@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from capstan.errors import UnavailableError
-from capstan.outages import in_words
+from capstan.outages import answer_in_words, in_words
 
 PART = "Prometheus"
 
@@ -54,10 +54,12 @@ class PrometheusQuery:
         """The `data` of an API answer."""
         try:
             answer = self._client.request(method, path, **request)
+            if answer.is_error:
+                raise UnavailableError(PART, answer_in_words(answer.status_code, answer.text, PART))
             json = answer.headers.get("content-type", "").startswith("application/json")
-            body = answer.json() if json else {"error": answer.text}
+            body = answer.json() if json else {}
         except (httpx.HTTPError, ValueError) as error:
             raise UnavailableError(PART, in_words(error, PART)) from error
-        if answer.is_error or body.get("status", "success") != "success":
-            raise UnavailableError(PART, str(body.get("error") or f"HTTP {answer.status_code}"))
+        if body.get("status", "success") != "success":
+            raise UnavailableError(PART, answer_in_words(answer.status_code, answer.text, PART))
         return body.get("data")
