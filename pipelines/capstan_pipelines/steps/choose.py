@@ -34,7 +34,7 @@ def run(job_folder: str, fitted_files: Sequence[str], choice_file: str) -> None:
             metric=metric,
             within=training.choose.simplest_within,
             failures=failures,
-            baselines={one.name for one in training.candidates if one.most_frequent is not None},
+            baselines={one.name for one in training.candidates if one.is_baseline},
             accept_baseline_alone=training.choose.baseline_alone == "Accept",
         )
         taken = found[choice.name]

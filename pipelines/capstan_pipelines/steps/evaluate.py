@@ -86,18 +86,18 @@ def _chosen(job: Job, cases: Parted, choice: dict[str, Any]) -> Floats:
     from capstan.training.factories import importable
     from capstan.training.fitting import Cases, fit_candidate, plain_settings, predict
 
-    spec = job.system.spec
+    spec, candidate = job.system.spec, candidate_named(job, choice["name"])
     rows = windowed(job, cases, np.concatenate([cases.training, cases.validation]))
     with importable(job.factories):
         fitted = fit_candidate(
-            candidate_named(job, choice["name"]),
+            candidate,
             spec.features,
             Cases.of(cases.rows(rows), spec.data.label.column),
             None,
             seed=job.seed,
             threads=spec.training.threads,
             score=lambda *_: 0.0,
-            settings=plain_settings(choice["settings"]),
+            settings=plain_settings(candidate, choice["settings"]),
         )
         return predict(fitted.pipeline, cases.rows(cases.test), threads=spec.training.threads)
 

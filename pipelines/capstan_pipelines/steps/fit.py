@@ -41,7 +41,7 @@ def _fitted(job: Job, name: str, cases: Parted, say: Telling) -> dict[str, Any]:
     rows = windowed(job, cases, cases.training)
     metric = spec.training.choose.metric
     truth = cases.rows(cases.validation)[spec.data.label.column].to_numpy().astype(np.bool_)
-    if candidate.most_frequent is not None:
+    if candidate.is_baseline:
         # Known without a model, so without the seconds that importing scikit-learn costs.
         share = float(np.mean(cases.rows(rows)[spec.data.label.column].to_numpy()))
         metrics = evaluate(truth, np.full(len(truth), share))

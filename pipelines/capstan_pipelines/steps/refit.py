@@ -42,17 +42,18 @@ def run(
         from capstan.training.fitting import Cases, fit_candidate, plain_settings, predict
         from capstan.training.model_folder import take_sample, write_model
 
+        candidate = candidate_named(job, choice["name"])
         folder, threads = Path(model_folder), spec.training.threads
         with importable(job.factories):
             fitted = fit_candidate(
-                candidate_named(job, choice["name"]),
+                candidate,
                 spec.features,
                 Cases.of(table, spec.data.label.column),
                 None,
                 seed=job.seed,
                 threads=threads,
                 score=lambda *_: 0.0,
-                settings=plain_settings(choice["settings"]),
+                settings=plain_settings(candidate, choice["settings"]),
             )
             columns = list(dict.fromkeys(feature.column for feature in spec.features))
             write_model(

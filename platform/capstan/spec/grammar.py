@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -84,10 +84,26 @@ class OneOf(SpecModel):
             )
         return self
 
+    @classmethod
+    def alternatives(cls) -> dict[str, type[SpecModel]]:
+        """Each alternative's key, as the file writes it, with its grammar."""
+        found = {}
+        for member in cls.members:
+            (grammar,) = (
+                one for one in get_args(cls.model_fields[member].annotation) if one is not type(None)
+            )
+            found[to_camel(member)] = grammar
+        return found
+
     @property
     def kind(self) -> str:
         """Attribute name of the alternative that is set, such as `shadow`."""
         return next(member for member in self.members if getattr(self, member) is not None)
+
+    @property
+    def key(self) -> str:
+        """The same as the file writes it, such as `jsonLines`."""
+        return to_camel(self.kind)
 
     @property
     def chosen(self) -> Any:

@@ -39,17 +39,32 @@ class Tune(SpecModel):
     trials: Whole = Field(5, ge=1, le=1000, description="How many settings are tried.", examples=[5])
 
 
-class MostFrequent(SpecModel):
+LabelKind = Literal["Boolean", "Category", "Number", "Relevance"]
+"""What a label is: true or false, a class of several, a number, or how well an item fits its group."""
+
+
+class FamilySettings(SpecModel):
+    """Settings of one family of models; what the family does with them is in `capstan.training.families`."""
+
+    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Boolean"})
+    """Labels that it can learn."""
+    is_baseline: ClassVar[bool] = False
+    """Whether it looks at no feature, so that it is no success when it alone is left."""
+
+
+class MostFrequent(FamilySettings):
     """The baseline: always the share of the positive class in training."""
 
+    is_baseline: ClassVar[bool] = True
 
-class LogisticRegression(SpecModel):
+
+class LogisticRegression(FamilySettings):
     """A linear model."""
 
     l2: Number = Field(1.0, ge=0, description="Strength of the penalty on squared weights.", examples=[1])
 
 
-class GradientBoosting(SpecModel):
+class GradientBoosting(FamilySettings):
     """Boosted trees."""
 
     learning_rate: Number = Field(0.1, gt=0, le=1, description="Step of each tree.", examples=[0.1])
@@ -62,7 +77,7 @@ class GradientBoosting(SpecModel):
     )
 
 
-class Custom(SpecModel):
+class Custom(FamilySettings):
     """A model of your own."""
 
     factory: Factory = Field(
@@ -112,6 +127,12 @@ class Candidate(OneOf):
     custom: Custom | None = Field(
         None, description="A model of your own.", examples=[{"factory": "mymodels:make"}]
     )
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it looks at no feature."""
+        settings: FamilySettings = self.chosen
+        return settings.is_baseline
 
 
 class Choose(SpecModel):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from capstan.errors import InvalidDataError
 from capstan.features.columns import counts
@@ -15,7 +16,8 @@ from capstan.features.encoders import CategoricalSettings, FittedCategorical
 from capstan.features.transform import FeatureTransform, build_transform
 from capstan.spec.features import Feature
 from capstan.spec.training import Candidate
-from capstan.training.families import Booleans, Floats, Settings, fit_model, written_settings
+from capstan.training.families import Values, fit_model, search_space
+from capstan.training.lesson import Floats, Lesson
 from capstan.training.soundness import sound_probabilities
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ MATRIX_SHARE = 0.4
 """Of the memory of machine or container; models make copies of what they learn from."""
 BATCH_BYTES = 512 * 2**20
 """Matrices for predictions are made in parts that are no larger."""
+Booleans = npt.NDArray[np.bool_]
 Score = Callable[[Booleans, Floats], float]
 """Truth and probabilities -> a number; higher is better."""
 
@@ -49,9 +52,9 @@ class FittedCandidate:
     name: str
     pipeline: Any
     """scikit-learn Pipeline of `transform` and `model`."""
-    settings: Settings
+    settings: Values
     """What was used, after the search."""
-    trials: Sequence[tuple[Settings, float]] = ()
+    trials: Sequence[tuple[Values, float]] = ()
     """What the search tried, with its scores."""
     warnings: Sequence[str] = ()
     """What the fit ran into without failing, one line each: rows left out, constant features, no convergence."""
@@ -66,7 +69,7 @@ def fit_candidate(
     seed: int,
     threads: int = 1,
     score: Score,
-    settings: Settings | None = None,
+    settings: Values | None = None,
 ) -> FittedCandidate:
     """Fit on `train`; where the candidate asks for it and no `settings` are given, search for the best on `validation`.
 
@@ -92,28 +95,22 @@ def fit_candidate(
         matrix = transform.transform(table)
         if not np.isfinite(matrix).all():
             raise InvalidDataError("features: the transform gave a value that is not finite")
-        categorical = transform.categorical_mask_
-
-        def fit(tried: Settings) -> Any:
-            return fit_model(candidate, tried, matrix, truth, categorical=categorical, seed=seed)
-
-        trials: list[tuple[Settings, float]] = []
-        boosting = candidate.gradient_boosting
-        if settings is not None:
-            model = fit(settings)
-        elif boosting is not None and boosting.tune is not None and validation is not None:
+        lesson = Lesson(matrix, truth, categorical=transform.categorical_mask_, seed=seed)
+        space = search_space(candidate)
+        trials: list[tuple[Values, float]] = []
+        if settings is None and space.trials and validation is not None:
             from capstan.training.tuning import search
 
             judged = transform.transform(validation.table)
 
-            def trial(tried: Settings) -> tuple[Any, float]:
-                fitted = fit(tried)
+            def trial(tried: Values) -> tuple[Any, float]:
+                fitted: Any = fit_model(candidate, tried, lesson)
                 return fitted, score(validation.truth, fitted.predict_proba(judged)[:, 1])
 
-            model, settings, trials = search(boosting, trial, trials=boosting.tune.trials, seed=seed)
+            model, settings, trials = search(space, trial, seed=seed)
         else:
-            settings = written_settings(candidate)
-            model = fit(settings)
+            settings = space.written if settings is None else settings
+            model = fit_model(candidate, settings, lesson)
     noted += _told(candidate.name, raised)
     return FittedCandidate(candidate.name, _pipeline(transform, model), settings, trials, tuple(noted))
 
@@ -202,9 +199,6 @@ def _pipeline(transform: FeatureTransform, model: Any) -> Any:
     return Pipeline([("transform", transform), ("model", model)])
 
 
-def plain_settings(settings: Mapping[str, float | int]) -> dict[str, float | int]:
+def plain_settings(candidate: Candidate, settings: Values) -> Values:
     """Settings as they are after a trip through JSON that makes whole numbers floats."""
-    return {
-        name: int(value) if name in ("iterations", "leaves") else float(value)
-        for name, value in settings.items()
-    }
+    return search_space(candidate).plain(settings)

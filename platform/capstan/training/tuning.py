@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from capstan.spec.training import GradientBoosting
-from capstan.training.families import Settings
+from capstan.training.families import Dimension, SearchSpace, Values
 
 
 def search(
-    written: GradientBoosting, trial: Callable[[Settings], tuple[Any, float]], *, trials: int, seed: int
-) -> tuple[Any, Settings, list[tuple[Settings, float]]]:
+    space: SearchSpace, trial: Callable[[Values], tuple[Any, float]], *, seed: int
+) -> tuple[Any, Values, list[tuple[Values, float]]]:
     """The best model, its settings and all trials; the first trial is what the file says, the others lie around it.
 
     A score that is not a number never wins over one that is.
@@ -20,22 +19,12 @@ def search(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-    study.enqueue_trial(
-        {"learningRate": written.learning_rate, "iterations": written.iterations, "leaves": written.leaves}
-    )
-    best: tuple[Any, Settings, float] | None = None
-    tried: list[tuple[Settings, float]] = []
-    for _ in range(trials):
+    study.enqueue_trial(dict(space.written))
+    best: tuple[Any, Values, float] | None = None
+    tried: list[tuple[Values, float]] = []
+    for _ in range(space.trials):
         asked = study.ask()
-        settings: dict[str, float | int] = {
-            "learningRate": asked.suggest_float(
-                "learningRate", written.learning_rate / 3, min(1.0, written.learning_rate * 3), log=True
-            ),
-            "iterations": asked.suggest_int(
-                "iterations", max(1, written.iterations // 2), written.iterations * 2
-            ),
-            "leaves": asked.suggest_int("leaves", max(2, written.leaves // 2), written.leaves * 2, log=True),
-        }
+        settings = {dimension.name: _suggested(asked, dimension) for dimension in space.dimensions}
         model, score = trial(settings)
         tried.append((settings, score))
         if score == score:
@@ -46,3 +35,9 @@ def search(
             best = (model, settings, score)
     assert best is not None
     return best[0], best[1], tried
+
+
+def _suggested(asked: Any, dimension: Dimension) -> float | int:
+    suggest = asked.suggest_int if dimension.is_whole else asked.suggest_float
+    value: float | int = suggest(dimension.name, dimension.low, dimension.high, log=dimension.is_logarithmic)
+    return value

@@ -1,0 +1,92 @@
+"""Families of models: one module each, listed here; their settings are in `capstan.spec.training`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from capstan.errors import InvalidDataError
+from capstan.spec.training import (
+    Candidate,
+    Custom,
+    FamilySettings,
+    GradientBoosting,
+    LogisticRegression,
+    MostFrequent,
+)
+from capstan.training.families.custom import CustomFamily
+from capstan.training.families.family import Dimension, Family, Fitted, SearchSpace, Values
+from capstan.training.families.gradient_boosting import GradientBoostingFamily
+from capstan.training.families.logistic_regression import LogisticRegressionFamily
+from capstan.training.families.most_frequent import MostFrequentFamily
+from capstan.training.lesson import Lesson
+
+__all__ = [
+    "FAMILIES",
+    "Dimension",
+    "Family",
+    "Fitted",
+    "SearchSpace",
+    "Values",
+    "family_of",
+    "fit_model",
+    "search_space",
+]
+
+FAMILIES: Mapping[type[FamilySettings], Family[Any]] = {
+    MostFrequent: MostFrequentFamily(),
+    LogisticRegression: LogisticRegressionFamily(),
+    GradientBoosting: GradientBoostingFamily(),
+    Custom: CustomFamily(),
+}
+"""Settings of the grammar -> the family."""
+
+
+def family_of(candidate: Candidate) -> Family[Any]:
+    """The family that the candidate is of."""
+    return FAMILIES[type(candidate.chosen)]
+
+
+def search_space(candidate: Candidate) -> SearchSpace:
+    """The settings that are told with the fitted candidate, and how they are searched."""
+    return family_of(candidate).search_space(candidate.chosen)
+
+
+def fit_model(candidate: Candidate, values: Values, lesson: Lesson) -> Fitted:
+    """The candidate, fitted with these values of its search space in place of those that are written.
+
+    The same arguments and number of threads give the same model, byte by byte. Raises InvalidDataError for a lesson
+    from which the family cannot learn.
+    """
+    family = family_of(candidate)
+    _require_usable(candidate, family, lesson)
+    truth = lesson.truth
+    if lesson.label == "Boolean" and len(np.unique(truth)) < 2:
+        raise InvalidDataError(
+            f"all {len(truth)} training rows have the label {bool(truth.all())}; a model needs both: train on more days"
+        )
+    return family.fit(with_values(candidate.chosen, values), lesson)
+
+
+def with_values(settings: FamilySettings, values: Values) -> FamilySettings:
+    """The settings with other values, by their names in the file."""
+    names = {field.alias or name: name for name, field in type(settings).model_fields.items()}
+    return settings.model_copy(update={names[name]: value for name, value in values.items()})
+
+
+def _require_usable(candidate: Candidate, family: Family[Any], lesson: Lesson) -> None:
+    if lesson.label not in family.settings.learns:
+        able = [
+            name
+            for name, settings in Candidate.alternatives().items()
+            if issubclass(settings, FamilySettings) and lesson.label in settings.learns
+        ]
+        raise InvalidDataError(
+            f"{candidate.key} cannot learn labels of the kind {lesson.label}; these can: {', '.join(able) or 'none'}"
+        )
+    given = {"weights": lesson.weights, "groups": lesson.groups, "parent": lesson.parent}
+    unused = [part for part, value in given.items() if value is not None and part not in family.uses]
+    if unused:
+        raise InvalidDataError(f"{candidate.key} makes no use of {' and '.join(unused)}; take another family")

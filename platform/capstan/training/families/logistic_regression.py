@@ -1,0 +1,31 @@
+"""A linear model of the logarithm of the odds."""
+
+from __future__ import annotations
+
+import math
+
+from capstan.spec.training import LogisticRegression
+from capstan.training.families.family import NOTHING_TO_SEARCH, Fitted, Part, SearchSpace
+from capstan.training.lesson import Lesson
+
+
+class LogisticRegressionFamily:
+    """Fitted on standardised columns, so that the penalty treats all alike, and folded back to the raw ones."""
+
+    settings = LogisticRegression
+    uses: frozenset[Part] = frozenset({"weights"})
+
+    def fit(self, settings: LogisticRegression, lesson: Lesson) -> Fitted:
+        from sklearn.linear_model import LogisticRegression as Logistic
+
+        center, spread = lesson.matrix.mean(axis=0), lesson.matrix.std(axis=0)
+        spread[spread == 0] = 1.0
+        model = Logistic(C=1 / settings.l2 if settings.l2 else math.inf, max_iter=300, tol=1e-4)
+        model.fit((lesson.matrix - center) / spread, lesson.truth, sample_weight=lesson.weights)
+        model.coef_ = model.coef_ / spread
+        model.intercept_ = model.intercept_ - model.coef_ @ center
+        fitted: Fitted = model
+        return fitted
+
+    def search_space(self, settings: LogisticRegression) -> SearchSpace:  # noqa: ARG002
+        return NOTHING_TO_SEARCH

@@ -1,0 +1,28 @@
+"""The baseline: what is frequent in training, whatever the row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from capstan.spec.training import LabelKind, MostFrequent
+from capstan.training.families.family import EstimatorFamily, Fitted, Make
+from capstan.training.lesson import Lesson
+
+
+def _shares(settings: MostFrequent, lesson: Lesson) -> Any:  # noqa: ARG001
+    from sklearn.dummy import DummyClassifier
+
+    return DummyClassifier(strategy="prior")
+
+
+class MostFrequentFamily(EstimatorFamily[MostFrequent]):
+    """Each class by its share of the rows."""
+
+    settings = MostFrequent
+    makes: Mapping[LabelKind, Make[MostFrequent]] = {"Boolean": _shares}
+
+    def fit(self, settings: MostFrequent, lesson: Lesson) -> Fitted:
+        # It looks at no column, so it need not hold a copy of all.
+        return super().fit(settings, replace(lesson, matrix=lesson.matrix[:, :1]))
