@@ -1,0 +1,12 @@
+"""Conformance suites for members, ours and a person's own: `check_family(family)` raises if the family breaks a rule.
+
+Each suite runs one member on toy data in seconds and tells every broken rule at once, as scikit-learn's
+`check_estimator` does for an estimator.
+"""
+
+from __future__ import annotations
+
+from capstan.testing.conformance import NotConformingError
+from capstan.testing.families import check_family
+
+__all__ = ["NotConformingError", "check_family"]

@@ -1,0 +1,137 @@
+"""The suite of families of models."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from capstan.spec.training import Custom, FamilySettings, LabelKind
+from capstan.testing.conformance import Suite
+from capstan.testing.lessons import chance_loss, lesson, loss
+from capstan.training.families import Dimension, Family, Fitted, with_values
+from capstan.training.families.custom import CustomFamily
+from capstan.training.lesson import Floats, Lesson, Rows
+
+
+def check_family(family: Family[Any] | str, settings: FamilySettings | None = None) -> None:
+    """Fit the family to toy lessons of every label that it learns; raises NotConformingError with all broken rules.
+
+    `family` may be `module:name` of a factory of your own. `settings`: one valid example; the grammar's defaults if
+    left out.
+    """
+    if isinstance(family, str):
+        family, settings = CustomFamily(), Custom(factory=family)
+    if settings is None:
+        settings = family.settings.model_validate({})
+    suite = Suite(type(family).__name__ if not isinstance(settings, Custom) else settings.factory)
+    with suite.rule("it learns some kind of label"):
+        assert settings.learns, "`learns` of its settings is empty"
+    # One thread as in training, and because those of a busy machine wait for each other.
+    with threadpool_limits(1):
+        for label in sorted(settings.learns):
+            _check_label(suite, family, settings, label)
+    suite.require()
+
+
+def _check_label(suite: Suite, family: Family[Any], settings: FamilySettings, label: LabelKind) -> None:
+    given = lesson(label, seed=7)
+    assert given.validation is not None
+    before = given.matrix.copy(), given.truth.copy()
+    answers: Floats | None = None
+    with suite.rule(f"{label}: fit gives a model whose answers are sound"):
+        fitted = family.fit(settings, given)
+        answers = _answers(fitted, given.validation, label)
+    if answers is None:
+        return
+    with suite.rule(f"{label}: fit leaves the lesson as it was"):
+        assert np.array_equal(before[0], given.matrix), "the matrix is another afterwards"
+        assert np.array_equal(before[1], given.truth), "the truth is another afterwards"
+    with suite.rule(f"{label}: the same lesson gives the same bytes"):
+        assert pickle.dumps(fitted) == pickle.dumps(family.fit(settings, given)), (
+            "two fits differ; pass `lesson.seed` on"
+        )
+    with suite.rule(f"{label}: a model that was saved and loaded answers the same"):
+        loaded = pickle.loads(pickle.dumps(fitted))  # noqa: S301 — our own bytes
+        assert np.allclose(_answers(loaded, given.validation, label), answers), "it answers otherwise"
+    if settings.is_baseline:
+        with suite.rule(f"{label}: a baseline says the same of every row"):
+            assert np.ptp(answers, axis=0).max() == 0, "its answers differ"
+    else:
+        with suite.rule(f"{label}: it learns more than labels tell without a column"):
+            found = loss(given.validation, label, answers)
+            chance = chance_loss(given.validation, label, given)
+            assert found < 0.95 * chance, (
+                f"its loss on later rows is {found:.3f}, by chance it is {chance:.3f}"
+            )
+    _check_parts(suite, family, settings, given, answers)
+    _check_search(suite, family, settings, given)
+
+
+def _check_parts(
+    suite: Suite, family: Family[Any], settings: FamilySettings, given: Lesson, answers: Floats
+) -> None:
+    """What a family says that it uses makes a difference."""
+    assert given.validation is not None
+    label = given.label
+    if "weights" in family.uses:
+        with suite.rule(f"{label}: `uses` says weights, so they make a difference"):
+            weights = np.where(given.matrix[:, 0] > 0, 5.0, 0.2)
+            weighted = _answers(
+                family.fit(settings, replace(given, weights=weights)), given.validation, label
+            )
+            assert not np.allclose(weighted, answers), "rows of weight 5 and 0.2 give the model of equal rows"
+    if label == "Relevance":
+        with suite.rule("Relevance: what orders the items of a group uses groups"):
+            assert "groups" in family.uses, "`uses` does not say groups"
+    if "parent" in family.uses:
+        with suite.rule(f"{label}: `uses` says parent, so it makes a difference"):
+            parent = family.fit(settings, replace(given, truth=given.truth[::-1].copy()))
+            child = _answers(family.fit(settings, replace(given, parent=parent)), given.validation, label)
+            assert not np.allclose(child, answers), "a model that starts from another is that of none"
+
+
+def _check_search(suite: Suite, family: Family[Any], settings: FamilySettings, given: Lesson) -> None:
+    assert given.validation is not None
+    dimensions: Sequence[Dimension] = ()
+    with suite.rule("search_space lies around what is written"):
+        dimensions = family.search_space(settings).dimensions
+        names = {field.alias or name for name, field in type(settings).model_fields.items()}
+        for dimension in dimensions:
+            assert dimension.name in names, f"{dimension.name!r} is no setting; settings are {sorted(names)}"
+            assert dimension.low <= dimension.written <= dimension.high, (
+                f"{dimension.name}: {dimension.written} is outside {dimension.low} to {dimension.high}"
+            )
+    for dimension in dimensions:
+        with suite.rule(f"{given.label}: a search of {dimension.name} tries different models"):
+            tried = []
+            for value in (dimension.low, dimension.high):
+                changed = with_values(settings, {dimension.name: value})
+                type(settings).model_validate(changed.model_dump())
+                tried.append(_answers(family.fit(changed, given), given.validation, given.label))
+            assert not np.allclose(tried[0], tried[1]), (
+                f"{dimension.low} and {dimension.high} give the same model"
+            )
+
+
+def _answers(fitted: Fitted, rows: Rows, label: LabelKind) -> Floats:
+    """Probabilities, (n, classes), of a classifier; else (n,) numbers."""
+    model: Any = fitted
+    if label in ("Boolean", "Category"):
+        classes = np.unique(rows.truth).tolist()
+        assert [type(classes[0])(one) for one in model.classes_] == classes, (
+            f"classes_ is {model.classes_!r}, the labels are {classes}"
+        )
+        answers = np.asarray(model.predict_proba(rows.matrix), dtype=np.float64)
+        assert answers.shape == (len(rows.truth), len(classes)), f"predict_proba gave shape {answers.shape}"
+        assert ((answers >= 0) & (answers <= 1)).all(), "a probability is not between 0 and 1"
+        assert np.allclose(answers.sum(axis=1), 1, atol=1e-3), "probabilities of a row do not make 1"
+        return answers
+    answers = np.asarray(model.predict(rows.matrix), dtype=np.float64)
+    assert answers.shape == (len(rows.truth),), f"predict gave shape {answers.shape}"
+    assert np.isfinite(answers).all(), "an answer is not finite"
+    return answers

@@ -1,0 +1,71 @@
+"""Toy lessons that a family can learn something from: one for each kind of label."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from capstan.spec.training import LabelKind
+from capstan.training.lesson import Floats, Lesson, Rows, Truth
+
+ROWS = 600
+_GROUP_ROWS = 6
+
+
+def lesson(label: LabelKind, *, seed: int = 0) -> Lesson:
+    """Two numbers, a code of a category and a column of noise; the truth depends on the first three."""
+    train, validation = _rows(label, 1), _rows(label, 2)
+    return Lesson(
+        train.matrix,
+        train.truth,
+        groups=train.groups,
+        label=label,
+        categorical=np.array([False, False, True, False]),
+        seed=seed,
+        validation=validation,
+    )
+
+
+def _rows(label: LabelKind, draw: int) -> Rows:
+    rng = np.random.default_rng(draw)
+    code = rng.integers(0, 3, ROWS)
+    matrix = np.column_stack([rng.normal(0, 1, ROWS), rng.normal(50, 20, ROWS), code, rng.normal(0, 1, ROWS)])
+    score = 2 * matrix[:, 0] + (matrix[:, 1] - 50) / 20 + (code == 1)
+    groups = np.arange(ROWS) // _GROUP_ROWS if label == "Relevance" else None
+    return Rows(matrix.astype(np.float64), _truth(label, score, rng), groups)
+
+
+def _truth(label: LabelKind, score: Floats, rng: np.random.Generator) -> Truth:
+    noisy = score + rng.logistic(0, 1, len(score))
+    if label == "Boolean":
+        return noisy > 0
+    if label == "Number":
+        return noisy
+    return np.digitize(noisy, [-1.5, 1.5] if label == "Category" else [-1.5, 0.5, 2.5])
+
+
+def loss(rows: Rows, label: LabelKind, answers: Floats) -> float:
+    """Mean loss of what a model says of the rows: of its probabilities, its numbers, or the order in each group."""
+    if label in ("Boolean", "Category"):
+        chance = answers[np.arange(len(rows.truth)), rows.truth.astype(np.int64)]
+        return float(-np.log(np.clip(chance, 1e-6, 1)).mean())
+    if label == "Number":
+        return float(((answers - rows.truth) ** 2).mean())
+    wrong = pairs = 0
+    assert rows.groups is not None
+    for group in np.unique(rows.groups):
+        inside = rows.groups == group
+        truth, score = rows.truth[inside], answers[inside]
+        better = truth[:, None] > truth[None, :]
+        pairs += int(better.sum())
+        wrong += int((better & (score[:, None] <= score[None, :])).sum())
+    return wrong / pairs
+
+
+def chance_loss(rows: Rows, label: LabelKind, train: Rows) -> float:
+    """The loss of somebody who knows the labels of training and looks at no column."""
+    if label in ("Boolean", "Category"):
+        shares = np.bincount(train.truth.astype(np.int64)) / len(train.truth)
+        return loss(rows, label, np.tile(shares, (len(rows.truth), 1)))
+    if label == "Number":
+        return loss(rows, label, np.full(len(rows.truth), float(train.truth.mean())))
+    return 0.5

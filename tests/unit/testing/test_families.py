@@ -1,0 +1,200 @@
+"""Every family keeps its suite, and the suite notices families that do not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from capstan.errors import InvalidDataError
+from capstan.spec.training import (
+    Candidate,
+    Custom,
+    FamilySettings,
+    GradientBoosting,
+    LogisticRegression,
+    MostFrequent,
+)
+from capstan.testing import NotConformingError, check_family
+from capstan.testing.lessons import lesson
+from capstan.training.factories import importable
+from capstan.training.families import FAMILIES, Family, fit_model
+from capstan.training.families.family import Dimension, Fitted, SearchSpace
+from capstan.training.families.gradient_boosting import GradientBoostingFamily
+from capstan.training.families.logistic_regression import LogisticRegressionFamily
+from capstan.training.families.most_frequent import MostFrequentFamily
+from capstan.training.lesson import Lesson
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "flight-delays"
+
+
+def test_every_alternative_of_a_candidate_is_a_family() -> None:
+    assert list(Candidate.alternatives().values()) == list(FAMILIES)
+    assert all(family.settings is settings for settings, family in FAMILIES.items())
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=[settings.__name__ for settings in FAMILIES])
+def test_a_family_keeps_its_suite(family: Family[Any]) -> None:
+    if family.settings is Custom:
+        with importable(EXAMPLE):
+            check_family("mymodels:make")
+    else:
+        check_family(family)
+
+
+class Broken(GradientBoostingFamily):
+    """Boosted trees with one fault."""
+
+    def __init__(self, fault: Callable[[Any, Lesson], Any]) -> None:
+        self._fault = fault
+
+    def fit(self, settings: GradientBoosting, given: Lesson) -> Fitted:
+        return self._fault(super(), replace(given, matrix=given.matrix, truth=given.truth))
+
+
+def boosted(family: Any, given: Lesson, **changes: Any) -> Any:
+    return family.fit(GradientBoosting(iterations=20), replace(given, **changes))
+
+
+class Shouting:
+    """A model whose probabilities are too large."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.classes_ = model.classes_
+
+    def predict_proba(self, matrix: Any) -> Any:
+        return 2 * self.model.predict_proba(matrix)
+
+
+class Forgetful(Shouting):
+    def predict_proba(self, matrix: Any) -> Any:
+        return self.model.predict_proba(matrix)
+
+    def __getstate__(self) -> dict[str, Any]:
+        from sklearn.dummy import DummyClassifier
+
+        other = DummyClassifier().fit(np.zeros((2, 1)), self.model.classes_)
+        return {"model": other, "classes_": self.classes_}
+
+
+def unseeded(family: Any, given: Lesson) -> Any:
+    noise = np.random.normal(0, 1e-3, (600, 4)) * ~given.categorical
+    return boosted(family, given, matrix=given.matrix + noise)
+
+
+def scaling_in_place(family: Any, given: Lesson) -> Any:
+    model = boosted(family, given)
+    given.matrix[:, 0] *= 2
+    return model
+
+
+def reversed_classes(family: Any, given: Lesson) -> Any:
+    model = boosted(family, given)
+    model.classes_ = model.classes_[::-1]
+    return model
+
+
+@pytest.mark.parametrize(
+    ("fault", "rule"),
+    [
+        (lambda family, given: boosted(family, given, weights=None), "weights, so they make a difference"),
+        (unseeded, "the same lesson gives the same bytes: two fits differ"),
+        (scaling_in_place, "fit leaves the lesson as it was: the matrix is another"),
+        (lambda family, given: Shouting(boosted(family, given)), "a probability is not between 0 and 1"),
+        (lambda family, given: Forgetful(boosted(family, given)), "saved and loaded answers the same"),
+        (reversed_classes, r"classes_ is array\(\[ True, False\]\)"),
+        (
+            lambda family, given: boosted(family, given, truth=np.random.default_rng(0).random(600) < 0.5),
+            "it learns more than labels tell without a column",
+        ),
+        (lambda family, given: 1 / 0, "ZeroDivisionError"),
+        (lambda family, given: boosted(family, given), "search of leaves tries different models"),
+    ],
+    ids=[
+        *("weights", "seed", "in-place", "no-probability", "forgetful", "classes-reversed"),
+        *("learns-nothing", "raises", "search-changes-nothing"),
+    ],
+)
+def test_the_suite_notices_a_broken_family(fault: Callable[[Any, Lesson], Any], rule: str) -> None:
+    with pytest.raises(NotConformingError, match=rule):
+        check_family(Broken(fault))
+
+
+class Wide(LogisticRegressionFamily):
+    def search_space(self, settings: LogisticRegression) -> SearchSpace:
+        return SearchSpace((Dimension("l3", 5.0, 6.0, 7.0),), 3)
+
+
+class Claims(LogisticRegressionFamily):
+    uses = frozenset({"weights", "parent"})
+
+
+class NotQuiteConstant(MostFrequentFamily):
+    def fit(self, settings: MostFrequent, given: Lesson) -> Fitted:
+        return LogisticRegressionFamily().fit(LogisticRegression(), given)
+
+
+class Nothing(FamilySettings):
+    learns = frozenset()
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "rule"),
+    [
+        (Wide(), LogisticRegression(), "'l3' is no setting"),
+        (Claims(), LogisticRegression(), "`uses` says parent"),
+        (NotQuiteConstant(), MostFrequent(), "a baseline says the same of every row"),
+        (MostFrequentFamily(), Nothing(), "it learns some kind of label"),
+    ],
+    ids=["no-setting", "parent", "baseline", "learns-nothing"],
+)
+def test_the_suite_notices_facts_that_are_not_so(
+    family: Family[Any], settings: FamilySettings, rule: str
+) -> None:
+    with pytest.raises(NotConformingError, match=rule):
+        check_family(family, settings)
+
+
+def test_a_factory_of_ones_own_is_held_to_the_same_suite(tmp_path: Path) -> None:
+    (tmp_path / "theirs.py").write_text(
+        "from sklearn.ensemble import RandomForestClassifier\n"
+        "def make(): return RandomForestClassifier(n_estimators=5)\n"
+    )
+    with importable(tmp_path), pytest.raises(NotConformingError) as caught:
+        check_family("theirs:make")
+    assert str(caught.value).startswith("theirs:make does not conform")
+    assert "the same lesson gives the same bytes: two fits differ" in str(caught.value)
+
+
+def test_a_family_refuses_by_name_what_it_cannot_learn_or_would_overlook() -> None:
+    linear = Candidate.model_validate({"name": "one", "logisticRegression": {}})
+    with pytest.raises(
+        InvalidDataError, match="logisticRegression cannot learn labels of the kind Relevance"
+    ):
+        fit_model(linear, {}, lesson("Relevance"))
+    of_groups = replace(lesson("Boolean"), groups=np.zeros(600, dtype=np.int64))
+    with pytest.raises(InvalidDataError, match="logisticRegression makes no use of groups"):
+        fit_model(linear, {}, of_groups)
+
+
+def test_a_factory_without_weights_is_not_given_them_in_silence(tmp_path: Path) -> None:
+    code = "from sklearn.neighbors import KNeighborsClassifier\ndef make(): return KNeighborsClassifier()\n"
+    (tmp_path / "theirs.py").write_text(code)
+    own = Candidate.model_validate({"name": "own", "custom": {"factory": "theirs:make"}})
+    with importable(tmp_path), pytest.raises(InvalidDataError, match="takes no weights of rows"):
+        fit_model(own, {}, replace(lesson("Boolean"), weights=np.ones(600)))
+
+
+def test_families_are_known_without_importing_the_libraries_that_they_fit_with() -> None:
+    code = (
+        "import sys, capstan.training.families; print([n for n in ('sklearn', 'optuna') if n in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
