@@ -1,4 +1,4 @@
-"""The loop as eight stations: which one is busy, and one fact about each."""
+"""The loop as stations: which one is busy, and one fact about each."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from zoneinfo import ZoneInfo
 
 from capstan.dashboard.page import Stage
 from capstan.dashboard.seen import Observed, ObservedRollout
-from capstan.domain.planners.looks import judged_step
 from capstan.domain.reasons import Tone
-from capstan.domain.rollout import CanaryStep, RolloutCause, RolloutPhase, ShadowStep
+from capstan.domain.rollout import RolloutCause, RolloutPhase, flowing_step
+from capstan.domain.steps import STATIONS as STEP_STATIONS
 from capstan.domain.training import RunPhase
 
-SERVE, WATCH, ALERT, TRAIN, DEPLOY, SHADOW, CANARY, PROMOTE = (
-    *("Serve", "Watch", "Alert", "Train", "Deploy", "Shadow", "Canary", "Promote"),
-)
-STATIONS = (SERVE, WATCH, ALERT, TRAIN, DEPLOY, SHADOW, CANARY, PROMOTE)
+SERVE, WATCH, ALERT, TRAIN, DEPLOY, PROMOTE = "Serve", "Watch", "Alert", "Train", "Deploy", "Promote"
+IN_STEPS = {station.name: station for station in STEP_STATIONS}
+"""Stations of the steps that the file can ask for."""
+STATIONS = (SERVE, WATCH, ALERT, TRAIN, DEPLOY, *IN_STEPS, PROMOTE)
 
 
 def stages(seen: Observed) -> list[Stage]:
@@ -29,7 +29,9 @@ def stages(seen: Observed) -> list[Stage]:
     for name in STATIONS:
         current = name == here
         shown = tone if current else _resting_tone(seen, name)
-        found.append(Stage(name, shown, details[name], current, marks.get(name, "")))
+        station = IN_STEPS.get(name)
+        icon, doing = (station.icon, station.doing) if station is not None else ("", "")
+        found.append(Stage(name, shown, details[name], current, marks.get(name, ""), icon, doing))
     return found
 
 
@@ -50,8 +52,8 @@ def _where(seen: Observed) -> tuple[str, Tone]:
 
 def _where_rollout(seen: Observed, rollout: ObservedRollout) -> tuple[str, Tone]:
     steps, state = seen.policy.rollout.steps, rollout.state
-    step = judged_step(steps, state.step) if steps and state.step < len(steps) else None
-    in_step = CANARY if isinstance(step, CanaryStep) else SHADOW
+    step = flowing_step(steps, state.step) if steps and state.step < len(steps) else None
+    in_step = step.station.name if step is not None and step.station is not None else next(iter(IN_STEPS))
     match state.phase:
         case RolloutPhase.DEPLOYING:
             return DEPLOY, Tone.ACTIVE
@@ -91,8 +93,7 @@ def _details(seen: Observed) -> Mapping[str, str]:
         ALERT: f"{alerts} firing" if alerts else ("quiet" if _is_judged(seen) else "nothing judged"),
         TRAIN: _training(run.status.steps if run and run.status else ()) if run else _times(finished, "run"),
         DEPLOY: rollout.request.challenger.name if rollout else "nothing new",
-        SHADOW: _step_detail(seen, ShadowStep),
-        CANARY: _step_detail(seen, CanaryStep),
+        **{name: _step_detail(seen, name) for name in IN_STEPS},
         PROMOTE: f"{len(promoted)}×, last {_ago(last, now)}" if last else "none yet",
     }
 
@@ -123,10 +124,9 @@ def _is_judged(seen: Observed) -> bool:
     return last is not None and not last.get("gap") and not last.get("predictions_gap")
 
 
-def _step_detail(seen: Observed, kind: type[ShadowStep] | type[CanaryStep]) -> str:
-    steps = [step for step in seen.policy.rollout.steps if isinstance(step, kind)]
-    shares = [step.percent if isinstance(step, ShadowStep) else step.weight for step in steps]
-    return " → ".join(f"{share} %" for share in shares) or "not in the file"
+def _step_detail(seen: Observed, station: str) -> str:
+    steps = [step for step in seen.policy.rollout.steps if step.station and step.station.name == station]
+    return " → ".join(step.share for step in steps) or "not in the file"
 
 
 def _marks(seen: Observed) -> dict[str, str]:
@@ -134,7 +134,7 @@ def _marks(seen: Observed) -> dict[str, str]:
     if seen.state.run is not None:
         marks[TRAIN] = f"run:{seen.state.run.run}"
     if seen.state.rollout is not None:
-        marks |= dict.fromkeys((DEPLOY, SHADOW, CANARY, PROMOTE), f"rollout:{seen.state.rollout.name}")
+        marks |= dict.fromkeys((DEPLOY, *IN_STEPS, PROMOTE), f"rollout:{seen.state.rollout.name}")
     if seen.state.champion is not None:
         marks[SERVE] = f"version:{seen.state.champion.name}"
     return marks

@@ -73,6 +73,10 @@ class Stage:
     is_current: bool = False
     mark: str = ""
     """What it speaks about, such as `version:v3`; empty: nothing in particular."""
+    icon: str = ""
+    """SVG path in a box of 20 by 20, for a step of the file; empty: the page has one for each other station."""
+    doing: str = ""
+    """What happens in that step."""
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 
 from capstan.dashboard.page import Amount, Interval, RolloutShown, StepShown, VerdictShown
 from capstan.dashboard.seen import Observed, ObservedRollout
 from capstan.domain.reasons import Tone
-from capstan.domain.rollout import (
-    CanaryStep,
-    PauseStep,
-    RolloutCause,
-    RolloutPhase,
-    ShadowStep,
-    Step,
-    describe_step,
-)
+from capstan.domain.rollout import RolloutCause, RolloutPhase, RolloutPolicy
+from capstan.domain.steps.step import Step
 from capstan.domain.verdicts.analysis import Verdict
 from capstan.domain.verdicts.blocks import sum_blocks
 from capstan.domain.verdicts.evidence import PairedEvidence
@@ -45,7 +37,7 @@ def rollout_shown(seen: Observed, rollout: ObservedRollout, *, is_active: bool) 
     first = request.cause is RolloutCause.FIRST
     phase = "First deployed" if first and state.phase is RolloutPhase.PROMOTED else _PHASES[state.phase]
     step = _current_step(seen, rollout) if is_active else None
-    evidence = seen.evidence if isinstance(step, ShadowStep | CanaryStep) else None
+    evidence = seen.evidence if step is not None and step.sets_traffic else None
     rule = shown_rule(seen, rollout)
     return RolloutShown(
         name=request.name,
@@ -61,7 +53,9 @@ def rollout_shown(seen: Observed, rollout: ObservedRollout, *, is_active: bool) 
         why=state.why,
         held=state.held,
         steps=_track(seen, rollout),
-        amounts=_amounts(step, rule, evidence) if evidence is not None else (),
+        amounts=_amounts(step, seen.policy.rollout, evidence)
+        if step is not None and evidence is not None
+        else (),
         interval=interval(evidence, rule) if evidence is not None and rule is not None else None,
         disagreement=evidence.disagreement if evidence is not None else None,
         verdicts=[
@@ -109,20 +103,18 @@ def _current_step(seen: Observed, rollout: ObservedRollout) -> Step | None:
 
 
 def shown_rule(seen: Observed, rollout: ObservedRollout) -> QualityRule | None:
-    """The rule of the step's first analysis, else of the analysis that an earlier shadow step was decided by."""
+    """The rule of the step's first analysis, else of the last step that has one."""
     policy, step = seen.policy.rollout, _current_step(seen, rollout)
-    if isinstance(step, ShadowStep | CanaryStep) and step.analyses:
-        return policy.rule_for(step.analyses[0], step)
-    earlier = [s for s in policy.steps if isinstance(s, ShadowStep) and s.analyses]
-    return policy.rule_for(earlier[-1].analyses[0], earlier[-1]) if earlier else None
+    judging = [rules for each in policy.steps if (rules := each.rules(policy))]
+    rules = (step.rules(policy) if step is not None else {}) or (judging[-1] if judging else {})
+    return next(iter(rules.values()), None)
 
 
-def _amounts(step: Step | None, rule: QualityRule | None, evidence: PairedEvidence) -> list[Amount]:
-    shadow = isinstance(step, ShadowStep) and rule is not None
+def _amounts(step: Step, policy: RolloutPolicy, evidence: PairedEvidence) -> list[Amount]:
     return [
-        Amount("closed blocks", len(evidence.blocks), rule.least_blocks if shadow and rule else 0),
-        Amount("paired requests", evidence.paired_requests, rule.min_requests if shadow and rule else 0),
-        Amount("labelled pairs", evidence.labelled_pairs, rule.min_labels if shadow and rule else 0),
+        Amount("closed blocks", len(evidence.blocks), step.least_blocks(policy)),
+        Amount("paired requests", evidence.paired_requests, step.least_pairs(policy)),
+        Amount("labelled pairs", evidence.labelled_pairs, step.least_labels(policy)),
     ]
 
 
@@ -131,7 +123,7 @@ def _track(seen: Observed, rollout: ObservedRollout) -> list[StepShown]:
         return _stations(rollout, [], 0)
     steps = seen.policy.rollout.steps
     return _stations(
-        rollout, [(describe_step(s), _step_detail(seen, rollout, i)) for i, s in enumerate(steps)], len(steps)
+        rollout, [(s.describe(), _step_detail(seen, rollout, i)) for i, s in enumerate(steps)], len(steps)
     )
 
 
@@ -162,26 +154,4 @@ def _step_detail(seen: Observed, rollout: ObservedRollout, index: int) -> str:
     step, state = seen.policy.rollout.steps[index], rollout.state
     current = index == state.step and state.phase is RolloutPhase.PROGRESSING
     since = state.step_since if current else None
-    if isinstance(step, PauseStep):
-        return _elapsed(since, step.duration, seen.now) if step.duration else "until approved"
-    if isinstance(step, ShadowStep) and not step.duration:
-        if current and since is not None:
-            return f"day {(seen.now - since).days + 1}" + (
-                f" of ≤ {step.deadline.days}" if step.deadline else ""
-            )
-        return f"≥ {step.min_blocks} blocks"
-    return _elapsed(since, step.duration, seen.now)
-
-
-def _elapsed(since: datetime | None, duration: timedelta, now: datetime) -> str:
-    if since is None:
-        return _words(duration)
-    return f"{_words(min(max(now - since, timedelta(0)), duration))} of {_words(duration)}"
-
-
-def _words(duration: timedelta) -> str:
-    seconds = int(duration.total_seconds())
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"
-    return f"{seconds} s"
+    return step.progress(since, seen.now)

@@ -142,17 +142,6 @@ class Plan(Generic[S]):
     """On the system's clock; None: nothing will change by time alone."""
 
 
-@dataclass(frozen=True)
-class Away:
-    """A part that did not answer when it was looked at."""
-
-    part: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.part} is unavailable: {self.reason}"
-
-
 class Verb(StrEnum):
     """What a person may ask for."""
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NewType, TypeAlias
+from typing import NewType
 
 from capstan.domain.digest import UNDIGESTED
-from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
+from capstan.domain.steps.step import Step, step_span
+from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.triggers import Trigger
 from capstan.domain.verdicts.analysis import Latch
 from capstan.domain.verdicts.guardrails import OperationPolicy
-from capstan.domain.verdicts.quality import LEAST_BLOCKS, QualityRule
+from capstan.domain.verdicts.quality import QualityRule
 from capstan.domain.versions import ModelVersion, SystemName, VersionName
 
 RolloutName = NewType("RolloutName", str)
@@ -42,41 +43,6 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class ShadowStep:
-    """The challenger answers copies of requests; quality is judged on paired predictions."""
-
-    percent: Weight
-    min_requests: int = 0
-    min_labels: int = 0
-    min_blocks: int = 0
-    analyses: tuple[str, ...] = ()
-    duration: timedelta = timedelta(0)
-    deadline: timedelta | None = None
-
-
-@dataclass(frozen=True)
-class CanaryStep:
-    """The challenger answers a share of the requests; operation is judged."""
-
-    weight: Weight
-    duration: timedelta = timedelta(0)
-    min_requests: int = 0
-    analyses: tuple[str, ...] = ()
-    deadline: timedelta | None = None
-
-
-@dataclass(frozen=True)
-class PauseStep:
-    """Hold the weights of the step before, for a time or until a person approves."""
-
-    duration: timedelta | None = None
-    """None: until approved."""
-
-
-Step: TypeAlias = ShadowStep | CanaryStep | PauseStep
-
-
-@dataclass(frozen=True)
 class RolloutPolicy:
     """What the file says about rollouts."""
 
@@ -95,55 +61,6 @@ class RolloutPolicy:
     digest: str = ""
     """Of everything above but the label delay; a rollout that began under another digest starts again."""
 
-    def rule_for(self, analysis: str, step: ShadowStep | CanaryStep) -> QualityRule:
-        """The analysis' rule with the step's own minima of evidence."""
-        rule = self.rules[analysis]
-        if isinstance(step, ShadowStep):
-            return replace(
-                rule,
-                min_blocks=max(LEAST_BLOCKS, step.min_blocks),
-                min_requests=max(rule.min_requests, step.min_requests),
-                min_labels=max(rule.min_labels, step.min_labels),
-            )
-        return rule
-
-    def operation_for(self, step: ShadowStep | CanaryStep) -> OperationPolicy:
-        """The guardrails with the step's own minimum of requests."""
-        return replace(self.operation, min_requests=max(step.min_requests, 1))
-
-
-BLOCK = timedelta(days=1)
-"""Length of the blocks on which quality is judged."""
-
-
-@dataclass(frozen=True)
-class Span:
-    """How long something takes on the system's clock at the least."""
-
-    soonest: timedelta
-    """If every label comes at once."""
-    latest: timedelta
-    """If labels come as late as they may."""
-
-
-def blocks_span(blocks: int, label_delay: timedelta) -> Span:
-    """Until so many day blocks are closed: a block closes once its labels are in, at the latest by their delay."""
-    soonest = blocks * BLOCK
-    return Span(soonest, soonest + label_delay if blocks else soonest)
-
-
-def step_span(policy: RolloutPolicy, step: Step) -> Span:
-    """How long the step lasts at the least: its duration, or the blocks that verdicts need.
-
-    Minima of requests and labels may make it longer; how much rests on the traffic.
-    """
-    duration = step.duration or timedelta(0)
-    if isinstance(step, PauseStep):
-        return Span(duration, duration)
-    blocks = [policy.rule_for(analysis, step).least_blocks for analysis in step.analyses]
-    closed = blocks_span(max(blocks, default=0), policy.label_delay)
-    return Span(max(duration, closed.soonest), max(duration, closed.latest))
-
 
 def outlook(policy: RolloutPolicy, now: datetime) -> str:
     """What will be decided by which rule, and when at the earliest, told beforehand; empty without steps."""
@@ -152,9 +69,7 @@ def outlook(policy: RolloutPolicy, now: datetime) -> str:
     rules = [
         f"{analysis} is decided by {rule.decide} from {rule.least_blocks} closed blocks on"
         for step in policy.steps
-        if not isinstance(step, PauseStep)
-        for analysis in step.analyses
-        for rule in (policy.rule_for(analysis, step),)
+        for analysis, rule in step.rules(policy).items()
     ]
     spans = [step_span(policy, step) for step in policy.steps]
     soonest = now + sum((span.soonest for span in spans), timedelta(0))
@@ -162,17 +77,17 @@ def outlook(policy: RolloutPolicy, now: datetime) -> str:
     ends = f"its {len(policy.steps)} steps take until {soonest:%Y-%m-%d %H:%M} UTC"
     if latest > soonest:
         ends += f", {latest:%Y-%m-%d %H:%M} UTC if labels come as late as they may,"
-    waits = " and a person's approval" if any(s == PauseStep() for s in policy.steps) else ""
+    waits = " and a person's approval" if any(step.approval for step in policy.steps) else ""
     needs = [
         f"step {index} waits for {minima}"
         for index, step in enumerate(policy.steps, 1)
-        if not isinstance(step, PauseStep) and (minima := _minima(policy, step))
+        if (minima := _minima(policy, step))
     ]
     return "; ".join([*rules, f"{ends}{waits} or longer", *needs])
 
 
-def _minima(policy: RolloutPolicy, step: ShadowStep | CanaryStep) -> str:
-    rules = [policy.rule_for(analysis, step) for analysis in step.analyses]
+def _minima(policy: RolloutPolicy, step: Step) -> str:
+    rules = step.rules(policy).values()
     requests = max([step.min_requests, *(rule.min_requests for rule in rules)])
     labels = max((rule.min_labels for rule in rules), default=0)
     counts = [(requests, "requests"), (labels, "labelled pairs")]
@@ -281,17 +196,6 @@ def rollout_name(
     return RolloutName(f"{system}-{challenger}-{digest[:8]}")
 
 
-def describe_step(step: Step) -> str:
-    """The step in a few words."""
-    match step:
-        case ShadowStep():
-            return f"shadow {step.percent} %"
-        case CanaryStep():
-            return f"canary {step.weight} %"
-        case PauseStep():
-            return "pause"
-
-
 def wanted_split(
     request: RolloutRequest, state: RolloutState, steps: tuple[Step, ...]
 ) -> TrafficSplit | None:
@@ -304,16 +208,12 @@ def wanted_split(
     if state.phase is not RolloutPhase.PROGRESSING:
         return alone
     for step in reversed(steps[: state.step + 1]):
-        match step:
-            case ShadowStep():
-                mirror = Mirror(request.challenger.name, step.percent)
-                return TrafficSplit(arms=alone.arms, mirrors=(mirror,), salt=request.name)
-            case CanaryStep():
-                arms = (
-                    Arm(request.champion.name, Weight(100 - step.weight)),
-                    Arm(request.challenger.name, step.weight),
-                )
-                return TrafficSplit(arms=arms, salt=request.name)
-            case PauseStep():
-                continue
+        split = step.split(request.champion.name, request.challenger.name, request.name, state)
+        if split is not None:
+            return split
     return alone
+
+
+def flowing_step(steps: tuple[Step, ...], index: int) -> Step | None:
+    """The step whose traffic flows: during a pause the one before it; None if there is none yet."""
+    return next((step for step in reversed(steps[: index + 1]) if step.sets_traffic), None)

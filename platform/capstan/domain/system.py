@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from capstan.domain.actions import Away, Command, Verb
+from capstan.domain.actions import Command, Verb
 from capstan.domain.retraining import RetrainingPolicy, RetrainingState
 from capstan.domain.rollout import (
     RolloutCause,
@@ -18,7 +18,7 @@ from capstan.domain.rollout import (
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert
-from capstan.domain.trouble import Trouble
+from capstan.domain.trouble import Away, Trouble
 from capstan.domain.versions import ModelVersion, Readiness, SystemName, VersionName
 
 

@@ -1,8 +1,19 @@
-"""What keeps a part of a system from starting or from going on."""
+"""What keeps a part of a system from answering, from starting or from going on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Away:
+    """A part that did not answer when it was looked at."""
+
+    part: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.part} is unavailable: {self.reason}"
 
 
 @dataclass(frozen=True)

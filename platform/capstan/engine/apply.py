@@ -9,7 +9,6 @@ from typing import assert_never
 
 from capstan.domain.actions import (
     Action,
-    Away,
     CancelTraining,
     CreateRollout,
     CreateRun,
@@ -21,6 +20,7 @@ from capstan.domain.actions import (
     StartTraining,
     WatchVersion,
 )
+from capstan.domain.trouble import Away
 from capstan.domain.versions import SystemName, VersionName
 from capstan.engine.action_log import ActionLog
 from capstan.engine.records import rollout_record, run_record

@@ -5,22 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
-from typing import TypeVar
+from typing import TypeVar, assert_never
 
-from capstan.domain.actions import Away
-from capstan.domain.planners.looks import StepEvidence, judged_step, metrics_of
-from capstan.domain.rollout import (
-    RolloutPhase,
-    RolloutPolicy,
-    RolloutRequest,
-    RolloutState,
-    ShadowStep,
-)
+from capstan.domain.planners.looks import questions_of
+from capstan.domain.rollout import RolloutPhase, RolloutPolicy, RolloutRequest, RolloutState
+from capstan.domain.steps.questions import Evidence, Need, Operation, Pairs, StepEvidence
 from capstan.domain.system import Surroundings
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.triggers import Alert, OperationAlert
-from capstan.domain.trouble import Trouble
+from capstan.domain.trouble import Away, Trouble
 from capstan.domain.versions import ModelVersion, RunName, VersionName
 from capstan.domain.watching import Standing
 from capstan.errors import UnavailableError
@@ -129,29 +122,33 @@ class Observer:
             return None
         if state.looked_at is not None and now - state.looked_at < policy.look_interval:
             return None
-        flowing, step = judged_step(policy.steps, state.step), policy.steps[state.step]
-        if flowing is None or request.champion is None:
+        if request.champion is None:
             return StepEvidence()
-        champion, challenger = request.champion.name, request.challenger.name
-        since, since_wall = state.step_since, state.step_since_wall or wall
-        operation = self._ask(
-            "prometheus",
-            lambda: self.metrics.operation(
-                champion,
-                challenger,
-                since_wall=since_wall,
-                now_wall=wall,
-                shadow=isinstance(flowing, ShadowStep),
-            ),
-        )
-        paired = {
-            metric: self._ask(
-                "collector",
-                partial(self.evidence.paired, champion, challenger, metric=metric, since=since, as_of=now),
-            )
-            for metric in metrics_of(step, policy)
-        }
-        return StepEvidence(paired=paired, operation=operation)
+        needs = dict.fromkeys(question.need for question in questions_of(request, state, policy))
+        return StepEvidence({need: self._measured(need, request, state, now, wall) for need in needs})
+
+    def _measured(
+        self, need: Need, request: RolloutRequest, state: RolloutState, now: datetime, wall: datetime
+    ) -> Evidence | Away:
+        assert request.champion is not None
+        assert state.step_since is not None
+        champion, challenger, since = request.champion.name, request.challenger.name, state.step_since
+        match need:
+            case Operation(mirrored):
+                since_wall = state.step_since_wall or wall
+                return self._ask(
+                    "prometheus",
+                    lambda: self.metrics.operation(
+                        champion, challenger, since_wall=since_wall, now_wall=wall, shadow=mirrored
+                    ),
+                )
+            case Pairs(metric):
+                return self._ask(
+                    "collector",
+                    lambda: self.evidence.paired(champion, challenger, metric=metric, since=since, as_of=now),
+                )
+            case _:
+                assert_never(need)
 
     def _ask(self, part: str, question: Callable[[], T]) -> T | Away:
         try:

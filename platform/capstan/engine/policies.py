@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from pydantic.alias_generators import to_camel
 
 from capstan.domain.digest import digest_of
 from capstan.domain.retraining import Backoff, Budget, RetrainingPolicy
-from capstan.domain.rollout import (
-    CanaryStep,
-    Limits,
-    OnLimit,
-    PauseStep,
-    RolloutPolicy,
-    ShadowStep,
-    Step,
-)
+from capstan.domain.rollout import Limits, OnLimit, RolloutPolicy
+from capstan.domain.steps import STEPS
+from capstan.domain.steps.step import Step
 from capstan.domain.system import SystemPolicy
-from capstan.domain.traffic import Weight
 from capstan.domain.verdicts.guardrails import OperationPolicy
 from capstan.domain.verdicts.quality import Decide, QualityRule
 from capstan.errors import InvalidSpecError, Mistake
@@ -107,36 +102,19 @@ def rollout_policy(system: MLSystem) -> RolloutPolicy:
 
 
 def _step(index: int, step: FileStep) -> Step:
-    if step.shadow is not None:
-        shadow = step.shadow
-        return ShadowStep(
-            percent=Weight(shadow.percent),
-            min_requests=shadow.min_requests,
-            min_labels=shadow.min_labels,
-            min_blocks=shadow.min_blocks,
-            analyses=tuple(shadow.analyses),
-            duration=shadow.duration,
-            deadline=shadow.deadline,
+    """The step of the file's kind, with those of the file's fields that it has itself."""
+    kind = STEPS.get(step.kind)
+    if kind is None:
+        raise InvalidSpecError(
+            [
+                Mistake(
+                    f"spec.rollout.steps[{index}].{to_camel(step.kind)}",
+                    "A/B tests are not in this version; compare in a shadow step with an analysis",
+                )
+            ]
         )
-    if step.canary is not None:
-        canary = step.canary
-        return CanaryStep(
-            weight=Weight(canary.weight),
-            duration=canary.duration,
-            min_requests=canary.min_requests,
-            analyses=tuple(canary.analyses),
-            deadline=canary.deadline,
-        )
-    if step.pause is not None:
-        return PauseStep(step.pause.duration)
-    raise InvalidSpecError(
-        [
-            Mistake(
-                f"spec.rollout.steps[{index}].experiment",
-                "A/B tests are not in this version; compare in a shadow step with an analysis",
-            )
-        ]
-    )
+    known = {field.name for field in fields(cast("Any", kind))}
+    return kind(**{name: value for name, value in step.chosen if name in known})
 
 
 def retraining_policy(system: MLSystem) -> RetrainingPolicy:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from capstan.domain.actions import Action, Away, Plan, Waiting, most_urgent
+from capstan.domain.actions import Action, Plan, Waiting, most_urgent
 from capstan.domain.planners.rollout import RolloutObservation, plan_rollout
 from capstan.domain.planners.system import plan_system
 from capstan.domain.planners.training import TrainingObservation, plan_training
@@ -23,7 +23,7 @@ from capstan.domain.system import (
     TrainingState,
 )
 from capstan.domain.traffic import TrafficSplit
-from capstan.domain.trouble import Trouble
+from capstan.domain.trouble import Away, Trouble
 from capstan.domain.versions import SystemName
 from capstan.engine.apply import Applier
 from capstan.engine.observe import Observer

@@ -11,22 +11,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from capstan.domain.actions import Away, Plan, Waiting, most_urgent
+from capstan.domain.actions import Plan, Waiting, most_urgent
 from capstan.domain.reasons import Reason
 from capstan.domain.retraining import describe_circuit
 from capstan.domain.rollout import (
     RolloutPhase,
     RolloutRequest,
     RolloutState,
-    Step,
-    describe_step,
     wanted_split,
 )
+from capstan.domain.steps.step import Step
 from capstan.domain.system import Surroundings, SystemState, TrainingState
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.training import RunPhase
 from capstan.domain.triggers import Alert, OperationAlert
-from capstan.domain.trouble import Trouble
+from capstan.domain.trouble import Away, Trouble
 from capstan.domain.versions import ModelVersion, VersionName
 from capstan.domain.watching import Question, Standing, blind_spots
 from capstan.engine.policies import DRIFT_ALERTS
@@ -170,7 +169,7 @@ def summarize_rollout(
     return {
         "observedGeneration": record.generation,
         "phase": phase.value,
-        "step": f"{state.step + 1}/{len(steps)} {describe_step(steps[state.step])}" if stands else "",
+        "step": f"{state.step + 1}/{len(steps)} {steps[state.step].describe()}" if stands else "",
         "weight": int(split.weight_of(request.challenger.name)) if split is not None else 0,
         "message": message,
         "conditions": _conditions(record, [*conditions, _evidence(state)], now),

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from capstan.domain.digest import digest_of
-from capstan.domain.rollout import CanaryStep, Limits, RolloutPolicy, ShadowStep
+from capstan.domain.rollout import Limits, RolloutPolicy
+from capstan.domain.steps import CanaryStep, ShadowStep
 from capstan.domain.traffic import Weight
 from capstan.domain.verdicts.guardrails import OperationPolicy
 from capstan.domain.verdicts.quality import Decide, QualityRule

@@ -8,22 +8,22 @@ from typing import Any
 
 import pytest
 
-from capstan.domain.actions import Away, Plan, Waiting
+from capstan.domain.actions import Plan, Waiting
 from capstan.domain.retraining import RetrainingState
 from capstan.domain.rollout import (
-    CanaryStep,
     RolloutCause,
     RolloutName,
     RolloutPhase,
     RolloutRequest,
     RolloutState,
-    ShadowStep,
     wanted_split,
 )
+from capstan.domain.steps import CanaryStep, ShadowStep
 from capstan.domain.system import Surroundings, SystemState, TrainingState
 from capstan.domain.traffic import TrafficSplit, Weight, champion_only
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.triggers import Alert, OperationAlert
+from capstan.domain.trouble import Away
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, SystemName, VersionName
 from capstan.domain.watching import Question, Standing
 from capstan.engine.summary import summarize, summarize_rollout, summarize_run

@@ -225,17 +225,13 @@ def _is_live(stored: StoredSystem) -> bool:
 
 
 def _verdict_times(system: MLSystem, histories: Mapping[str, LossHistory]) -> list[VerdictTime]:
-    from capstan.domain.rollout import PauseStep
     from capstan.engine.policies import rollout_policy
 
     policy = rollout_policy(system)
     delay = system.spec.data.label.maximum_delay
     times = []
     for index, step in enumerate(policy.steps):
-        if isinstance(step, PauseStep):
-            continue
-        for name in step.analyses:
-            rule = policy.rule_for(name, step)
+        for name, rule in step.rules(policy).items():
             times.append(_verdict_time(index, name, rule, histories.get(rule.metric), step.deadline, delay))
     return times
 
@@ -248,7 +244,7 @@ def _verdict_time(
     deadline: timedelta | None,
     delay: timedelta,
 ) -> VerdictTime:
-    from capstan.domain.rollout import BLOCK, blocks_span
+    from capstan.domain.steps.step import BLOCK, blocks_span
     from capstan.domain.verdicts.feasibility import infeasible_deadline, time_to_verdict
 
     given = _days(deadline)

@@ -149,7 +149,7 @@ def look(stored: StoredSystem) -> SystemStatus:
 
 
 def _rollout(stored: StoredSystem, state: SystemState) -> RolloutStatus | None:
-    from capstan.domain.rollout import RolloutState, describe_step
+    from capstan.domain.rollout import RolloutState
     from capstan.engine.policies import policy_of
     from capstan.engine.records import rollout_state
     from capstan.ports.store import Kind
@@ -160,7 +160,7 @@ def _rollout(stored: StoredSystem, state: SystemState) -> RolloutStatus | None:
     rollout = rollout_state(record) if record else RolloutState()
     steps = policy_of(stored.record).rollout.steps
     step = (
-        f"{rollout.step + 1}/{len(steps)} {describe_step(steps[rollout.step])}"
+        f"{rollout.step + 1}/{len(steps)} {steps[rollout.step].describe()}"
         if rollout.step < len(steps)
         else ""
     )

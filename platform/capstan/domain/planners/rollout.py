@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 
 from capstan.domain.actions import (
     Action,
-    Away,
     Command,
     Decision,
     DeployVersion,
@@ -20,24 +19,23 @@ from capstan.domain.actions import (
     Verb,
     Waiting,
 )
-from capstan.domain.planners.looks import SPLIT, Look, StepEvidence, look_at
+from capstan.domain.planners.looks import Look, look_at
 from capstan.domain.reasons import Reason
 from capstan.domain.rollout import (
-    CanaryStep,
     OnLimit,
-    PauseStep,
     RolloutCause,
     RolloutPhase,
     RolloutPolicy,
     RolloutRequest,
     RolloutState,
-    Step,
-    describe_step,
     outlook,
     wanted_split,
 )
+from capstan.domain.steps.questions import SPLIT, StepEvidence
+from capstan.domain.steps.step import Step
 from capstan.domain.system import Surroundings
 from capstan.domain.traffic import TrafficSplit, champion_only
+from capstan.domain.trouble import Away
 from capstan.domain.verdicts.analysis import Verdict
 from capstan.domain.verdicts.quality import NOT_DECIDED
 from capstan.domain.versions import Readiness, VersionName
@@ -242,7 +240,7 @@ class _Planning:
 
     def _lose_challenger(self) -> None:
         crashes = self.state.crashes + 1
-        keeps_evidence = not isinstance(self.policy.steps[self.state.step], CanaryStep)
+        keeps_evidence = self.policy.steps[self.state.step].keeps_evidence
         message = (
             f"{self.challenger} was ready and is not any more; time {crashes}, {CRASHES_BORNE} are borne"
         )
@@ -272,7 +270,7 @@ class _Planning:
         if self.state.step_since_wall is None:
             self.state = replace(self.state, step_since_wall=self.wall)
         ends = since + (step.duration or timedelta(0))
-        deadline = None if isinstance(step, PauseStep) or step.deadline is None else since + step.deadline
+        deadline = since + step.deadline if step.deadline is not None else None
         self.until = min((t for t in (ends, deadline) if t is not None and t > self.now), default=None)
         if self.seen.measured is None:
             waiting = Waiting(self.state.waiting) if self.state.waiting else Waiting.EVIDENCE
@@ -289,12 +287,9 @@ class _Planning:
         self._count(look)
         if self._is_over_limit(look):
             return
-        if (
-            isinstance(step, PauseStep)
-            and step.duration is None
-            and self.state.step not in self.state.approved_steps
-        ):
-            self._wait(Waiting.APPROVAL, "the pause lasts until `capstan approve`")
+        self._move(step, self.seen.measured)
+        if step.approval and self.state.step not in self.state.approved_steps:
+            self._wait(Waiting.APPROVAL, step.approval)
             return
         if not look.is_successful:
             self._hold(look, since, ends, deadline)
@@ -304,6 +299,14 @@ class _Planning:
             self._wait(Waiting.APPROVAL, f"paused at {self._step_name}; `capstan resume` goes on")
         else:
             self._advance(look)
+
+    def _move(self, step: Step, measured: StepEvidence) -> None:
+        moved, before = step.moved(self.state, measured), self.wanted
+        if moved != self.state:
+            self.state = moved
+            if self.wanted != before:
+                # The gateway follows in the next pass; that it obeys the former weights until then is no fault.
+                self.state = replace(self.state, step_since_wall=None)
 
     def _count(self, look: Look) -> None:
         failed, errors = look.having(Verdict.FAILED), look.having(Verdict.ERROR)
@@ -497,7 +500,7 @@ class _Planning:
     def _step_name(self) -> str:
         if self.state.step >= len(self.policy.steps):
             return f"step {self.state.step + 1}"
-        return f"step {self.state.step + 1} ({describe_step(self.policy.steps[self.state.step])})"
+        return f"step {self.state.step + 1} ({self.policy.steps[self.state.step].describe()})"
 
     # -- telling
 

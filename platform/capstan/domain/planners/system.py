@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 
 from capstan.domain.actions import (
     Action,
-    Away,
     Command,
     CreateRollout,
     CreateRun,
@@ -50,6 +49,7 @@ from capstan.domain.system import (
 from capstan.domain.traffic import champion_only
 from capstan.domain.training import RunPhase, TrainingRequest, training_run_name
 from capstan.domain.triggers import Trigger, TriggerKind
+from capstan.domain.trouble import Away
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
 
 FIRST_START = timedelta(minutes=5)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from capstan.domain.actions import Action, Away, CancelTraining, Decision, Plan, StartTraining, Waiting
+from capstan.domain.actions import Action, CancelTraining, Decision, Plan, StartTraining, Waiting
 from capstan.domain.reasons import Reason
 from capstan.domain.system import TrainingState, without_metrics
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
+from capstan.domain.trouble import Away
 from capstan.domain.versions import ModelVersion
 
 

@@ -7,26 +7,23 @@ from datetime import UTC, datetime, timedelta
 
 from capstan.domain.actions import DeployVersion, SetTraffic
 from capstan.domain.digest import digest_of
-from capstan.domain.planners.looks import StepEvidence
 from capstan.domain.planners.rollout import RolloutObservation, plan_rollout
 from capstan.domain.rollout import (
-    CanaryStep,
     Limits,
     OnLimit,
-    PauseStep,
     RolloutCause,
     RolloutName,
     RolloutPhase,
     RolloutPolicy,
     RolloutRequest,
     RolloutState,
-    ShadowStep,
-    Span,
     outlook,
     rollout_name,
-    step_span,
     wanted_split,
 )
+from capstan.domain.steps import CanaryStep, PauseStep, ShadowStep
+from capstan.domain.steps.questions import Operation, Pairs, StepEvidence
+from capstan.domain.steps.step import Span, step_span
 from capstan.domain.system import Surroundings
 from capstan.domain.traffic import TrafficSplit, Weight, champion_only
 from capstan.domain.verdicts.analysis import Verdict
@@ -40,6 +37,10 @@ ALIKE = {0.01: 990, float("inf"): 1000}
 OPERATION = OperationEvidence(VersionOperation(V1, 1000, 0, ALIKE), VersionOperation(V2, 1000, 0, ALIKE))
 STEPS = (ShadowStep(Weight(100)), CanaryStep(Weight(25)), PauseStep())
 POLICY = RolloutPolicy(STEPS, {"quality": QualityRule(Decide.UNLESS_WORSE)}, digest="d")
+
+
+def in_shadow(paired: PairedEvidence) -> StepEvidence:
+    return StepEvidence({Pairs("logLoss"): paired, Operation(mirrored=True): OPERATION})
 
 
 def version(name: VersionName) -> ModelVersion:
@@ -184,7 +185,9 @@ def test_looks_that_need_more_blocks_count_towards_no_limit_before_the_deadline(
     blocks = tuple(LossBlock(NOW + timedelta(days=i), 1000, 1000 * noise[i % 7], 1.0) for i in range(14))
     paired = PairedEvidence(blocks, paired_requests=14_000, labelled_pairs=14_000)
     observation = RolloutObservation(
-        here, watched_since=NOW, measured=StepEvidence({"logLoss": paired}, OPERATION)
+        here,
+        watched_since=NOW,
+        measured=in_shadow(paired),
     )
     for look in range(10):
         now = NOW + timedelta(days=14 + look)
@@ -211,7 +214,9 @@ def test_a_withheld_verdict_counts_once_per_closed_block_however_often_somebody_
         blocks = tuple(LossBlock(NOW + timedelta(days=i), 1000, 1.0, 0.1) for i in range(day))
         paired = PairedEvidence(blocks, paired_requests=day * 1000, labelled_pairs=day * 1000)
         observation = RolloutObservation(
-            here, watched_since=NOW, measured=StepEvidence({"logLoss": paired}, OPERATION)
+            here,
+            watched_since=NOW,
+            measured=in_shadow(paired),
         )
         for look in range(10):
             now = NOW + timedelta(days=day, seconds=10 * look)
@@ -245,7 +250,13 @@ def test_each_analysis_is_judged_on_the_loss_that_it_names() -> None:
         )
         return PairedEvidence(blocks, paired_requests=14_000, labelled_pairs=14_000)
 
-    measured = StepEvidence({"logLoss": pairs(0.1), "brierScore": pairs(-0.1)}, OPERATION)
+    measured = StepEvidence(
+        {
+            Pairs("logLoss"): pairs(0.1),
+            Pairs("brierScore"): pairs(-0.1),
+            Operation(mirrored=True): OPERATION,
+        }
+    )
     observation = RolloutObservation(here, watched_since=NOW, measured=measured)
     at = plan_rollout(REQUEST, at, observation, policy, now=NOW + timedelta(days=14), wall=NOW).status
 
@@ -264,7 +275,9 @@ def test_an_analysis_without_pairs_of_its_metric_is_an_error_and_never_passes() 
     blocks = tuple(LossBlock(NOW + timedelta(days=i), 1000, 100.0, 1.0) for i in range(14))
     of_another = PairedEvidence(blocks, paired_requests=14_000, labelled_pairs=14_000)
     observation = RolloutObservation(
-        here, watched_since=NOW, measured=StepEvidence({"logLoss": of_another}, OPERATION)
+        here,
+        watched_since=NOW,
+        measured=in_shadow(of_another),
     )
     at = plan_rollout(REQUEST, at, observation, policy, now=NOW + timedelta(days=14), wall=NOW).status
 

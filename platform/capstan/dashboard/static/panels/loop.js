@@ -1,4 +1,4 @@
-// The loop: eight stations, the busy one lit, and on the way back a sentence on what is waited for.
+// The loop: its stations, the busy one lit, and on the way back a sentence on what is waited for.
 
 import { h, s } from "../dom.js";
 import { trace } from "../lineage.js";
@@ -9,8 +9,6 @@ const ICONS = {
   Alert: "M10 3.2 18 16.5H2L10 3.2Zm0 5v4M10 14.4v.1",
   Train: "M10 3 17.5 7 10 11 2.5 7 10 3Zm-7.5 7.2L10 14.2l7.5-4M2.5 13.3l7.5 4 7.5-4",
   Deploy: "M10 13V4M6 7.5 10 3.5l4 4M3 12.5v4h14v-4",
-  Shadow: "M7.5 15a5 5 0 1 0 0-10 5 5 0 0 0 0 10ZM12.5 15a5 5 0 1 0 0-10 5 5 0 0 0 0 10Z",
-  Canary: "M3 10h5M8 10c3 0 2.5-5 6-5h3M8 10c3 0 2.5 5 6 5h3",
   Promote: "M3 15.5 4 6l4 4 2-5.5 2 5.5 4-4 1 9.5H3Z",
 };
 
@@ -20,7 +18,7 @@ export function drawLoop(page) {
     h("ol", { class: "stations" }, page.loop.map((stage) =>
       h("li", { class: `station ${stage.tone}${stage.is_current ? " current" : ""}`, "aria-current": stage.is_current ? "step" : undefined },
         h("button", { type: "button", marks: stage.mark, "data-key": `loop-${stage.name}`, disabled: !stage.mark, onclick: () => trace(stage.mark) },
-          s("svg", { viewBox: "0 0 20 20", class: "icon", "aria-hidden": "true" }, s("path", { d: ICONS[stage.name] })),
+          s("svg", { viewBox: "0 0 20 20", class: "icon", "aria-hidden": "true" }, s("path", { d: stage.icon || ICONS[stage.name] })),
           h("b", {}, stage.name),
           h("small", {}, stage.detail))))),
     h("p", { class: "doing", "aria-live": "polite" }, page.head.doing || resting(current)));
@@ -28,13 +26,12 @@ export function drawLoop(page) {
 
 function resting(current) {
   if (!current) return "";
+  if (current.doing) return current.doing;
   return {
     Watch: "traffic is watched; nothing else to do",
     Alert: "an alert fires",
     Train: current.tone === "idle" ? "the first training starts soon" : "a model is being trained",
     Deploy: "a version is being started",
-    Shadow: "the challenger answers copies",
-    Canary: "the challenger answers a share of the requests",
     Promote: "traffic and alias move to the challenger",
   }[current.name] ?? "";
 }

@@ -1,0 +1,150 @@
+"""The questions that steps ask of the evidence, and what each needs to be measured.
+
+A question says what it needs and judges it; only `engine.observe` knows which port measures a need.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from capstan.domain.reasons import Reason
+from capstan.domain.trouble import Away
+from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
+from capstan.domain.verdicts.evidence import OperationEvidence, PairedEvidence
+from capstan.domain.verdicts.guardrails import OperationPolicy, judge_operation
+from capstan.domain.verdicts.quality import QualityRule, judge_quality
+from capstan.domain.verdicts.sample_ratio import judge_split
+from capstan.domain.versions import VersionName
+
+OPERATION = "operation"
+SPLIT = "split"
+EVIDENCE = "evidence"
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """PairedEvidence: both versions' predictions for the same requests, compared by the metric's loss."""
+
+    metric: str
+
+
+@dataclass(frozen=True)
+class Operation:
+    """OperationEvidence: both versions' counters since the step began."""
+
+    mirrored: bool
+    """True: the challenger answers copies."""
+
+
+Need: TypeAlias = Pairs | Operation
+Evidence: TypeAlias = PairedEvidence | OperationEvidence
+
+
+@dataclass(frozen=True)
+class StepEvidence:
+    """What was measured for one look, by need."""
+
+    answers: Mapping[Need, Evidence | Away] = field(default_factory=dict)
+
+    def of(self, need: Need) -> Evidence | Away | None:
+        """None: it was not measured."""
+        return self.answers.get(need)
+
+
+@dataclass(frozen=True)
+class Question(ABC):
+    """One thing that must be so before a step ends."""
+
+    name: str
+    """For people and for the stored state: the analysis' name, or a word of this module."""
+
+    @property
+    @abstractmethod
+    def need(self) -> Need:
+        """What must be measured; two questions with an equal need share one measurement."""
+
+    @abstractmethod
+    def judge(self, evidence: Any, latched: Latch | None) -> AnalysisResult:
+        """The answer; `evidence` is what the need says, `latched` what an earlier look settled for good.
+
+        The same arguments give the same answer, and too little evidence is Inconclusive and premature.
+        """
+
+
+@dataclass(frozen=True)
+class QualityQuestion(Question):
+    """Whether the challenger's losses are as the analysis asks."""
+
+    rule: QualityRule
+
+    @property
+    def need(self) -> Need:
+        return Pairs(self.rule.metric)
+
+    def judge(self, evidence: PairedEvidence, latched: Latch | None) -> AnalysisResult:
+        return judge_quality(evidence, self.rule, latched=latched)
+
+
+@dataclass(frozen=True)
+class AmountQuestion(Question):
+    """Whether enough sound pairs are in, where no analysis is asked."""
+
+    min_requests: int
+    min_labels: int
+    min_blocks: int
+
+    @property
+    def need(self) -> Need:
+        # How many pairs there are is the same by any metric.
+        return Pairs(QualityRule.metric)
+
+    def judge(self, evidence: PairedEvidence, latched: Latch | None) -> AnalysisResult:
+        counts = (
+            (evidence.paired_requests, self.min_requests, "paired requests"),
+            (evidence.labelled_pairs, self.min_labels, "labelled pairs"),
+            (len(evidence.blocks), self.min_blocks, "closed blocks"),
+        )
+        short = [f"{have:,} of {need:,} {what}" for have, need, what in counts if have < need]
+        if short:
+            message = "too early to judge: " + ", ".join(short)
+            return AnalysisResult(Verdict.INCONCLUSIVE, Reason.TOO_LITTLE_EVIDENCE, message, premature=True)
+        if evidence.nonfinite_answers:
+            message = f"the challenger answered {evidence.nonfinite_answers} requests with NaN or infinity"
+            return AnalysisResult(Verdict.FAILED, "NonFiniteAnswers", message)
+        return AnalysisResult(
+            Verdict.SUCCESSFUL, "EnoughEvidence", f"{evidence.paired_requests:,} paired requests"
+        )
+
+
+@dataclass(frozen=True)
+class OperationQuestion(Question):
+    """Whether the challenger keeps to the guardrails."""
+
+    policy: OperationPolicy
+    mirrored: bool
+
+    @property
+    def need(self) -> Need:
+        return Operation(self.mirrored)
+
+    def judge(self, evidence: OperationEvidence, latched: Latch | None) -> AnalysisResult:
+        return judge_operation(evidence, self.policy)
+
+
+@dataclass(frozen=True)
+class SplitQuestion(Question):
+    """Whether the gateway gives each version its share of the requests."""
+
+    weights: Mapping[VersionName, int]
+    mirrored: bool
+
+    @property
+    def need(self) -> Need:
+        return Operation(self.mirrored)
+
+    def judge(self, evidence: OperationEvidence, latched: Latch | None) -> AnalysisResult:
+        assigned = {str(version): count for version, count in evidence.assigned.items()}
+        return judge_split(assigned, {str(version): weight for version, weight in self.weights.items()})

@@ -1,0 +1,163 @@
+"""What a rollout asks of each of its steps.
+
+A step is a frozen dataclass whose fields are named like those of the file's grammar. All that the loop, the page and
+the command line know of a step is what it answers here, so a new kind of step is one module and one line in `STEPS`.
+`capstan.testing.check_step` holds a member to this.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+from capstan.domain.steps.questions import Question, StepEvidence
+from capstan.domain.traffic import TrafficSplit
+from capstan.domain.verdicts.guardrails import OperationPolicy
+from capstan.domain.verdicts.quality import QualityRule
+from capstan.domain.versions import VersionName
+
+if TYPE_CHECKING:
+    from capstan.domain.rollout import RolloutPolicy, RolloutState
+
+BLOCK = timedelta(days=1)
+"""Length of the blocks on which quality is judged."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """How long something takes on the system's clock at the least."""
+
+    soonest: timedelta
+    """If every label comes at once."""
+    latest: timedelta
+    """If labels come as late as they may."""
+
+
+@dataclass(frozen=True)
+class Station:
+    """Where a kind of step stands in the picture of the loop."""
+
+    name: str
+    """One word, such as `Shadow`."""
+    icon: str
+    """An SVG path in a box of 20 by 20."""
+    doing: str
+    """What happens there, as the page says it: `the challenger answers copies`."""
+
+
+class Step(ABC):
+    """One step of a rollout."""
+
+    name: ClassVar[str]
+    """Its key in the file, such as `shadow`."""
+    station: ClassVar[Station | None] = None
+    """None: the picture stays at the station of the step before."""
+    sets_traffic: ClassVar[bool] = True
+    """False: the traffic of the step before goes on."""
+    keeps_evidence: ClassVar[bool] = True
+    """Whether what was measured still counts once the challenger was lost and came back."""
+
+    @property
+    def duration(self) -> timedelta | None:
+        """The least time that the step takes; None: it ends by a person's approval alone."""
+        return timedelta(0)
+
+    @property
+    def deadline(self) -> timedelta | None:
+        """Without a verdict by then, `limits.onInconclusive` decides; None: no deadline."""
+        return None
+
+    @property
+    def min_requests(self) -> int:
+        """Requests before anything is decided."""
+        return 0
+
+    @property
+    def share(self) -> str:
+        """The challenger's share of the requests in a few characters, such as `25 %`; empty: it has none of its own."""
+        return ""
+
+    @property
+    def approval(self) -> str:
+        """Why a person must approve before the step ends, told while it waits; empty: it ends by itself."""
+        return ""
+
+    @abstractmethod
+    def split(
+        self, champion: VersionName, challenger: VersionName, salt: str, state: RolloutState
+    ) -> TrafficSplit | None:
+        """The traffic of this step; the same arguments give the same split. None: that of the step before.
+
+        `salt` is the rollout's name, which draws other users for each rollout. Weights that move live in `state`.
+        """
+
+    def rules(self, policy: RolloutPolicy) -> Mapping[str, QualityRule]:
+        """The rules by which the step judges quality, by the analysis' name, with the step's own minima."""
+        return {}
+
+    def questions(self, policy: RolloutPolicy) -> tuple[Question, ...]:
+        """What must be answered with yes before the step ends, besides guardrails and split, which always hold."""
+        return ()
+
+    def guardrails(self, policy: RolloutPolicy) -> OperationPolicy:
+        """The file's guardrails with the step's own minimum of requests."""
+        return replace(policy.operation, min_requests=max(self.min_requests, 1))
+
+    def least_blocks(self, policy: RolloutPolicy) -> int:
+        """Closed blocks without which the step does not end."""
+        return max((rule.least_blocks for rule in self.rules(policy).values()), default=0)
+
+    def least_pairs(self, policy: RolloutPolicy) -> int:
+        """Paired requests without which the step does not end."""
+        return max((rule.min_requests for rule in self.rules(policy).values()), default=0)
+
+    def least_labels(self, policy: RolloutPolicy) -> int:
+        """Labelled pairs without which the step does not end."""
+        return max((rule.min_labels for rule in self.rules(policy).values()), default=0)
+
+    def moved(self, state: RolloutState, evidence: StepEvidence) -> RolloutState:
+        """The state after a look at the evidence, for steps whose weights move; most steps leave it as it is."""
+        return state
+
+    def describe(self) -> str:
+        """The step in a few words, such as `canary 25 %`."""
+        return f"{self.name} {self.share}" if self.share else self.name
+
+    def progress(self, since: datetime | None, now: datetime) -> str:
+        """How far the step is, such as `1.5 d of 2 d`; `since` None: it is not the present one."""
+        return elapsed(since, self.duration or timedelta(0), now)
+
+
+def step_span(policy: RolloutPolicy, step: Step) -> Span:
+    """How long the step lasts at the least: its duration, or the blocks that verdicts need.
+
+    Minima of requests and labels may make it longer; how much rests on the traffic.
+    """
+    duration = step.duration or timedelta(0)
+    blocks = max((rule.least_blocks for rule in step.rules(policy).values()), default=0)
+    closed = blocks_span(blocks, policy.label_delay)
+    return Span(max(duration, closed.soonest), max(duration, closed.latest))
+
+
+def blocks_span(blocks: int, label_delay: timedelta) -> Span:
+    """Until so many day blocks are closed: a block closes once its labels are in, at the latest by their delay."""
+    soonest = blocks * BLOCK
+    return Span(soonest, soonest + label_delay if blocks else soonest)
+
+
+def elapsed(since: datetime | None, duration: timedelta, now: datetime) -> str:
+    """`1.5 d of 2 d`, or the duration alone where nothing has begun."""
+    if since is None:
+        return _words(duration)
+    return f"{_words(min(max(now - since, timedelta(0)), duration))} of {_words(duration)}"
+
+
+def _words(duration: timedelta) -> str:
+    seconds = int(duration.total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{seconds} s"
