@@ -22,7 +22,16 @@ import pyarrow.compute as pc
 
 from capstan.data.lineage import Uses
 from capstan.data.memory import table_memory
-from capstan.data.moments import AWARE, LOCAL, TEXT, clock_changes, column_types, instant, moment
+from capstan.data.moments import (
+    AWARE,
+    LOCAL,
+    TEXT,
+    clock_changes,
+    column_types,
+    instant,
+    moment,
+    ways_to_moments,
+)
 from capstan.data.query import SourceTables
 from capstan.data.sources import Reading
 from capstan.data.text_types import literal, quote, typed
@@ -79,7 +88,7 @@ def extract(
             _run_query(connection, system, tables)
             if on_read is not None:
                 on_read(tables.read_types)
-            _select_cases(connection, system, as_of, labels_as_of, start, end)
+            _select_cases(connection, system, tables, as_of, labels_as_of, start, end)
             _check_ids(connection, system)
             connection.execute("set TimeZone = 'UTC'")
             table = connection.sql(
@@ -189,6 +198,7 @@ def _require_numbers(connection: duckdb.DuckDBPyConnection, system: MLSystem, ta
 def _select_cases(
     connection: duckdb.DuckDBPyConnection,
     system: MLSystem,
+    tables: SourceTables,
     as_of: datetime | None,
     labels_as_of: datetime | None,
     start: datetime | None,
@@ -199,9 +209,14 @@ def _select_cases(
     types = column_types(connection, "from _joined")
     columns = needed_columns(system)
 
-    time = _as_instant(connection, keys.time, types[keys.time], "data.keys.time", data.time_zone)
+    time = _as_instant(connection, tables, keys.time, types[keys.time], "data.keys.time", data.time_zone)
     available = _as_instant(
-        connection, label.available_at, types[label.available_at], "data.label.availableAt", data.time_zone
+        connection,
+        tables,
+        label.available_at,
+        types[label.available_at],
+        "data.label.availableAt",
+        data.time_zone,
     )
     truth = _as_boolean(connection, label.column, types[label.column])
     # A label without the moment it became known could be from the future, so it does not count.
@@ -253,7 +268,9 @@ def _who_needs(system: MLSystem, name: str) -> str:
     return f"feature {feature!r}" if feature else "evaluation.slices or data.checks"
 
 
-def _as_instant(connection: duckdb.DuckDBPyConnection, name: str, kind: str, field: str, zone: str) -> str:
+def _as_instant(
+    connection: duckdb.DuckDBPyConnection, tables: SourceTables, name: str, kind: str, field: str, zone: str
+) -> str:
     column = quote(name)
     if kind not in (*AWARE, *LOCAL, TEXT):
         # A column without a value has a type that nobody wrote.
@@ -263,21 +280,30 @@ def _as_instant(connection: duckdb.DuckDBPyConnection, name: str, kind: str, fie
                 "or the query keeps none"
             )
         raise InvalidDataError(
-            f"{field}: column {name!r} is {kind.upper()}, not a moment; cast it in data.query"
+            f"{field}: column {name!r} is {kind.upper()}, not a moment"
+            f"{_shown_cells(tables, name, 'true')}; {ways_to_moments(name)}"
         )
     if kind == TEXT:
+        unreadable = f"{column} is not null and try_cast({column} as timestamptz) is null"
         bad = connection.execute(
-            f"select {column} from _joined where {column} is not null and try_cast({column} as timestamptz) is null "
-            "limit 1"
+            f"select min({column}), count(*) from _joined where {unreadable} having count(*) > 0"
         ).fetchone()
         if bad:
+            shown = _shown_cells(tables, name, "try_cast(value as timestamptz) is null") or f" ({bad[0]!r})"
             raise InvalidDataError(
-                f"{field}: {bad[0]!r} in column {name!r} is not a moment; write RFC 3339 such as "
-                "2013-02-01T05:00:00Z"
+                f"{field}: {bad[1]} {'value' if bad[1] == 1 else 'values'} of column {name!r} "
+                f"{'is no moment' if bad[1] == 1 else 'are no moments'}{shown}; write RFC 3339 such as "
+                f"2013-02-01T05:00:00Z, or {ways_to_moments(name)}"
             )
     for change in clock_changes(connection, "_joined", {name: kind}, zone):
         _LOG.warning("%s: %s", field, change)
     return f"cast({instant(column, kind, zone)} as timestamptz)"
+
+
+def _shown_cells(tables: SourceTables, name: str, which: str) -> str:
+    """The first cells of a column of that name for whose text `value` the SQL holds; empty if no source has them."""
+    cells = tables.first_cells(name, lambda _: which)
+    return f" ({'; '.join(cells)})" if cells else ""
 
 
 def _as_boolean(connection: duckdb.DuckDBPyConnection, name: str, kind: str) -> str:

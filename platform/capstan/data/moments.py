@@ -72,6 +72,14 @@ def instant(column: str, kind: str, zone: str) -> str:
     return f"timezone({literal(zone)}, try_cast({column} as timestamp))"
 
 
+def ways_to_moments(column: str) -> str:
+    """How a query makes moments of a column that holds something else."""
+    return (
+        f"derive the moment in data.query, such as strptime({column}, '%d.%m.%Y') or to_timestamp({column}::bigint) "
+        "for seconds since 1970"
+    )
+
+
 def moment(at: datetime) -> str:
     """The moment as an SQL literal."""
     if at.tzinfo is None:

@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import duckdb
 
 from capstan.data.moments import TEXT, column_types
+from capstan.data.sources.cells import first_cells
 from capstan.data.sources.reading import Reader, Reading
 from capstan.data.text_types import is_number, keeps_text, quote
 
-_SHOWN = 3
-_LONGEST = 60
 MOSTLY = 0.5
 """Share of numbers above which a column of text counts as one of numbers with mistakes in it."""
 
@@ -61,19 +59,17 @@ def odd_numbers(
     ).fetchone() or (0, 0)
     if filled == numbers or numbers < least * filled:
         return None
-    places = _places(connection, reading, reader, column, lambda value: f"not {is_number(value)}")
+    places = first_cells(reading, reader, column, lambda value: f"not {is_number(value)}")
     return OddCells(reading.source.name, column, filled - numbers, filled, places)
 
 
-def changing_cells(
-    connection: duckdb.DuckDBPyConnection, reading: Reading, reader: Reader, column: str
-) -> tuple[str, ...]:
+def changing_cells(reading: Reading, reader: Reader, column: str) -> tuple[str, ...]:
     """The first cells of a column of numbers whose text a number would not keep: `rows.csv, line 17: '1.10'`.
 
     The first cells of any text where each would be kept by itself, as 7 and 7.0 would.
     """
-    changing = _places(connection, reading, reader, column, lambda value: f"not {keeps_text(value)}")
-    return changing or _places(connection, reading, reader, column, lambda _: "true")
+    changing = first_cells(reading, reader, column, lambda value: f"not {keeps_text(value)}")
+    return changing or first_cells(reading, reader, column, lambda _: "true")
 
 
 def cells_of_codes(
@@ -88,31 +84,4 @@ def cells_of_codes(
     found = connection.execute(
         f"select 1 from {reading.rows} where {name} is not null and {odd(name)} limit 1"
     ).fetchone()
-    return _places(connection, reading, reader, column, odd) if found else ()
-
-
-def _places(
-    connection: duckdb.DuckDBPyConnection,
-    reading: Reading,
-    reader: Reader,
-    column: str,
-    odd: Callable[[str], str],
-) -> tuple[str, ...]:
-    """The first filled cells for whose value `odd`, given an SQL expression of it, holds."""
-    relation = reader.numbered(column)
-    if relation is None:
-        name = quote(column)
-        values = connection.execute(
-            f"select distinct cast({name} as varchar) from (select cast({name} as varchar) as {name} "
-            f"from {reading.rows}) where {name} is not null and {odd(name)} order by 1 limit {_SHOWN}"
-        ).fetchall()
-        return tuple(f"{reader.place('', 0)}: {_shown(value)}" for (value,) in values)
-    cells = connection.execute(
-        f"select in_file, row_number, value from ({relation}) "
-        f"where value is not null and {odd('value')} limit {_SHOWN}"
-    ).fetchall()
-    return tuple(f"{reader.place(file, number)}: {_shown(value)}" for file, number, value in cells)
-
-
-def _shown(value: str) -> str:
-    return repr(value if len(value) <= _LONGEST else value[:_LONGEST] + "…")
+    return first_cells(reading, reader, column, odd) if found else ()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import duckdb
@@ -20,6 +20,7 @@ from capstan.data.comparisons import compared_as_numbers
 from capstan.data.lineage import Place, Uses, settle
 from capstan.data.number_cells import MOSTLY, OddCells, cells_of_codes, changing_cells, odd_numbers
 from capstan.data.sources import Reader, Reading, open_source
+from capstan.data.sources.cells import first_cells
 from capstan.data.sql_errors import in_words, is_no_space
 from capstan.data.text_types import AS_WRITTEN, FoundType, quote, value_as
 from capstan.data.usage import plain_plans, used_columns
@@ -124,6 +125,15 @@ class SourceTables:
                 found += [cells] if cells is not None else []
         return found
 
+    def first_cells(self, column: str, odd: Callable[[str], str]) -> list[str]:
+        """The first cells for whose text `odd` holds, of each source that has the column and has been read."""
+        return [
+            cell
+            for name, columns in self._loaded.items()
+            if column in columns
+            for cell in first_cells(self._readings[name], self._readers[name], column, odd)
+        ]
+
     def _outline(self, name: str) -> None:
         struct = ", ".join(f"{quote(column)} {kind}" for column, kind in self._types[name].items())
         self._connection.execute(f"create or replace temp table {quote(name)} ({struct})")
@@ -170,7 +180,7 @@ class SourceTables:
         told: dict[Place, tuple[tuple[str, ...], str]] = {}
         for (table, column), use in undecided.items():
             reading, reader = self._readings[table], self._readers[table]
-            told[table, column] = changing_cells(self._connection, reading, reader, column), use
+            told[table, column] = changing_cells(reading, reader, column), use
         for (table, column), whole in compared_as_numbers(_bare(query), self._types).items():
             if column not in used.get(table, ()):
                 continue

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import duckdb
 
-from capstan.errors import InvalidDataError
 from capstan.features.values import MISSING_TEXTS, ColumnType
 
 NUMBERS = ("BIGINT", "DOUBLE")
@@ -51,7 +50,7 @@ _STATED_TESTS = {
     ColumnType.BOOLEAN: "lower($value) in ('true', 'false', '1', '0', '1.0', '0.0')",
     ColumnType.TIME: "try_cast($value as timestamptz) is not null",
 }
-_WORDS = {
+WORDS = {
     ColumnType.NUMBER: "a number",
     ColumnType.BOOLEAN: "true or false",
     ColumnType.TIME: "a moment such as 2013-02-01T05:00:00Z",
@@ -158,29 +157,23 @@ def typed(
     return found
 
 
-def stated(
-    connection: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, ColumnType], field: str
-) -> list[FoundType]:
-    """The columns of text with the types that the file states.
+def contradicts(column: str, kind: ColumnType) -> str:
+    """Whether the SQL expression of a text, which is not null, is no value of a type that the file states."""
+    value = f"trim({column})"
+    if kind is ColumnType.TEXT:
+        return "false"
+    return f"not coalesce({_STATED_TESTS[kind].replace('$value', value)}, false) and not {_is_missing(value)}"
 
-    Raises InvalidDataError that names `field`, the column and a value which is none of its type.
-    """
+
+def stated(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, ColumnType]
+) -> list[FoundType]:
+    """The columns of text with the types that the file states; no value may contradict them."""
     found = []
     for name, kind in columns.items():
         if kind is ColumnType.TEXT:
             found.append(FoundType(name, AS_WRITTEN))
             continue
-        column = quote(name)
-        test = _test(_STATED_TESTS[kind], name)
-        wrong = connection.execute(
-            f"select {column}, count(*) over () from {table} where {column} is not null "
-            f"and not coalesce({test}, false) and not {_is_missing(f'trim({column})')} limit 1"
-        ).fetchone()
-        if wrong:
-            raise InvalidDataError(
-                f"{field}.types: column {name!r} is stated to be {kind}, but {wrong[1]} of its values are not "
-                f"{_WORDS[kind]}, such as {wrong[0]!r}; correct them, leave them empty, or state another type"
-            )
         narrow = {found.column: found.kind for found in typed(connection, table, {name: None})}[name]
         wanted = {
             ColumnType.NUMBER: narrow if narrow in NUMBERS else "DOUBLE",

@@ -17,7 +17,7 @@ from capstan.data.moments import TEXT
 from capstan.data.sources.csv_complaints import complaint, first_reject, line_of_record
 from capstan.data.sources.csv_header import CsvFile, read_header, with_plain_line_ends
 from capstan.data.sources.files import files_of, sql_file
-from capstan.data.sources.known_rows import copy_known_rows, known, require_time_column
+from capstan.data.sources.known_rows import copy_known_rows, numbered_texts, require_time_column
 from capstan.data.sources.reading import SAMPLE, Reading, refuse_twins, without_twins
 from capstan.data.sources.untyped import replace_typed, types_of_texts, untyped_table
 from capstan.data.text_types import FoundType, literal, quote
@@ -71,19 +71,17 @@ class CsvReader:
         types = dict.fromkeys(kept, TEXT)
         untyped = untyped_table(self._reading)
         self._attempt(lambda: copy_known_rows(self._reading, self, self._relation(kept), types, untyped))
-        return replace_typed(self._reading, dict.fromkeys(name for name in columns if name in self._columns))
+        return replace_typed(
+            self._reading, self, dict.fromkeys(name for name in columns if name in self._columns)
+        )
 
     def numbered(self, column: str, *, undated: bool = False) -> str | None:
         """Rows are numbered as records: a record may take several lines."""
         names = self._reading.with_time([column])
-        parts = [
-            f"select {literal(file.path)} as in_file, row_number() over () as row_number, "
-            f"{self._items(file, names)} from {self._table(file)}"
-            for file in self._files
-        ]
-        rows = " union all ".join(parts)
-        chosen = rows if undated else known(self._reading, rows, TEXT)
-        return f"select in_file, row_number, {quote(column)} as value from ({chosen})"
+        files = {
+            file.path: f"select {self._items(file, names)} from {self._table(file)}" for file in self._files
+        }
+        return numbered_texts(self._reading, column, files, undated=undated)
 
     def place(self, file: str, number: int) -> str:
         """The line on which the record begins."""

@@ -58,7 +58,7 @@ class DatabaseReader:
             copy_known_rows(self._reading, self, "select * from database", types, self._reading.rows)
         finally:
             connection.unregister("database")
-        return state_types(self._reading, columns)
+        return state_types(self._reading, self, columns)
 
     def numbered(self, column: str, *, undated: bool = False) -> str | None:  # noqa: ARG002
         """Rows of a database have no place that a person could go to."""

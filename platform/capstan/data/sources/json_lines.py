@@ -13,7 +13,12 @@ import duckdb
 
 from capstan.data.moments import TEXT, instant, moment
 from capstan.data.sources.files import files_of, is_gzip, opened, sql_file
-from capstan.data.sources.known_rows import copy_known_rows, known, require_moments, require_time_column
+from capstan.data.sources.known_rows import (
+    copy_known_rows,
+    numbered_texts,
+    require_moments,
+    require_time_column,
+)
 from capstan.data.sources.reading import SAMPLE, Reading, refuse_twins, without_twins
 from capstan.data.sources.untyped import replace_typed, types_of_texts, untyped_table
 from capstan.data.text_types import MOMENTS, NUMBERS, FoundType, literal, quote
@@ -82,19 +87,13 @@ class JsonLinesReader:
                 raise InvalidDataError(
                     f"{reading.field}: column {key!r} is nested; write objects with plain values only"
                 )
-        return replace_typed(reading, self._allowed(untyped, wanted))
+        return replace_typed(reading, self, self._allowed(untyped, wanted))
 
     def numbered(self, column: str, *, undated: bool = False) -> str | None:
         """Rows are numbered as objects."""
         names = self._reading.with_time([column])
-        parts = [
-            f"select {literal(file)} as in_file, row_number() over () as row_number, {_texts(names)} "
-            f"from {self._table(file, names)}"
-            for file in self._packed
-        ]
-        rows = " union all ".join(parts)
-        chosen = rows if undated else known(self._reading, rows, TEXT)
-        return f"select in_file, row_number, {quote(column)} as value from ({chosen})"
+        files = {file: f"select {_texts(names)} from {self._table(file, names)}" for file in self._packed}
+        return numbered_texts(self._reading, column, files, undated=undated)
 
     def place(self, file: str, number: int) -> str:
         """The object's line."""

@@ -8,15 +8,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-from capstan.data.moments import AWARE, LOCAL, TEXT, clock_changes, instant, moment
+from capstan.data.moments import AWARE, LOCAL, TEXT, clock_changes, instant, moment, ways_to_moments
+from capstan.data.sources.cells import first_cells
 from capstan.data.sources.reading import Reader, Reading
-from capstan.data.text_types import quote
+from capstan.data.text_types import literal, quote
 from capstan.errors import InvalidDataError
 
 _LOG = logging.getLogger(__name__)
 _AT = quote("known at")
-_SHOWN = 3
-_LONGEST = 60
 
 
 def require_time_column(reading: Reading, columns: Sequence[str]) -> None:
@@ -45,7 +44,7 @@ def copy_known_rows(
     if kind not in (*AWARE, *LOCAL, TEXT):
         raise InvalidDataError(
             f"{reading.field}.timeColumn: the values of {time_column!r} are of the type {kind.upper()}, not moments "
-            f"({_first_cells(reading, reader, relation, time_column, 'true')}); {_ways_out(time_column)}"
+            f"({_cells(reading, reader, relation, time_column)}); {_ways_out(time_column)}"
         )
     at = instant(quote(time_column), kind, reading.zone)
     dated = f"select *, {at} as {_AT} from ({relation})"
@@ -62,7 +61,7 @@ def copy_known_rows(
         shown = ""
         if kind == TEXT:
             unreadable = f"{instant('value', kind, reading.zone)} is null"
-            shown = _first_cells(reading, reader, relation, time_column, unreadable)
+            shown = _cells(reading, reader, relation, time_column, unreadable)
         _LOG.warning(
             "%s: %d rows without a readable %s are not read%s",
             reading.field,
@@ -81,31 +80,33 @@ def require_moments(reading: Reading, reader: Reader, relation: str, at: str) ->
     ).fetchone()
     if found is None:
         column = reading.source.time_column or ""
-        shown = _first_cells(reading, reader, relation, column, "true") or "no row has one"
+        shown = _cells(reading, reader, relation, column) or "no row has one"
         raise InvalidDataError(
             f"{reading.field}.timeColumn: no value of {column!r} is a moment ({shown}); {_ways_out(column)}"
         )
 
 
+def numbered_texts(reading: Reading, column: str, files: Mapping[str, str], *, undated: bool) -> str:
+    """What `Reader.numbered` gives of files of text; `files` maps a file to SQL of its rows, in their order."""
+    rows = " union all ".join(
+        f"select {literal(file)} as in_file, row_number() over () as row_number, * from ({texts})"
+        for file, texts in files.items()
+    )
+    chosen = rows if undated else known(reading, rows, TEXT)
+    return f"select in_file, row_number, {quote(column)} as value from ({chosen})"
+
+
 def _ways_out(column: str) -> str:
     return (
         "write RFC 3339 such as 2013-02-01T05:00:00Z, name another column, or leave timeColumn out, so that all rows "
-        f"are always read, and derive the moment in data.query, such as strptime({column}, '%d.%m.%Y') or "
-        f"to_timestamp({column}::bigint) for seconds since 1970"
+        f"are always read, and {ways_to_moments(column)}"
     )
 
 
-def _first_cells(reading: Reading, reader: Reader, relation: str, column: str, which: str) -> str:
-    """The first filled cells of the column where `which`, SQL of the text `value`, holds: place and value."""
-    numbered = reader.numbered(column, undated=True)
-    if numbered is None:
-        numbered = f"select '' as in_file, 0 as row_number, cast({quote(column)} as varchar) as value from ({relation})"
-    cells = reading.connection.execute(
-        f"select in_file, row_number, value from ({numbered}) where value is not null and {which} limit {_SHOWN}"
-    ).fetchall()
+def _cells(reading: Reading, reader: Reader, relation: str, column: str, which: str = "true") -> str:
+    """The first filled cells of the column where `which`, SQL of the text `value`, holds."""
     return "; ".join(
-        f"{reader.place(file, number)}: {(value if len(value) <= _LONGEST else value[:_LONGEST] + '…')!r}"
-        for file, number, value in cells
+        first_cells(reading, reader, column, lambda _: which, relation=f"({relation})", undated=True)
     )
 
 

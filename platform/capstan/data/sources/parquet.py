@@ -69,7 +69,7 @@ class ParquetReader:
             for file in self._files:
                 self._require_whole(file)
             raise error
-        return state_types(self._reading, columns)
+        return state_types(self._reading, self, columns)
 
     def numbered(self, column: str, *, undated: bool = False) -> str | None:
         """Rows are numbered in the order in which they stand in a file."""

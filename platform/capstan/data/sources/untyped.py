@@ -8,13 +8,33 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 
 from capstan.data.moments import TEXT, clock_changes
-from capstan.data.sources.reading import Reading
-from capstan.data.text_types import AS_WRITTEN, FoundType, quote, stated, typed, value_as
+from capstan.data.sources.cells import first_cells
+from capstan.data.sources.reading import Reader, Reading
+from capstan.data.text_types import (
+    AS_WRITTEN,
+    WORDS,
+    FoundType,
+    contradicts,
+    quote,
+    stated,
+    typed,
+    value_as,
+)
+from capstan.errors import InvalidDataError
 from capstan.features.values import ColumnType
 
 _LOG = logging.getLogger(__name__)
+_WAYS_OUT = {
+    ColumnType.NUMBER: "correct them, leave them empty, or state Text and cast the column in data.query",
+    ColumnType.BOOLEAN: "correct them, leave them empty, or state Text and derive a boolean in data.query",
+    ColumnType.TIME: (
+        "correct them, leave them empty, or state Text and derive the moment in data.query by strptime, such as "
+        "strptime(at, '%d.%m.%Y')"
+    ),
+}
 _AT_ONCE = 8
 """Columns whose types are asked for by one query: DuckDB's plans grow with the square of it."""
 
@@ -31,7 +51,9 @@ def types_of_texts(reading: Reading, columns: Mapping[str, tuple[str, ...] | Non
     return found
 
 
-def replace_typed(reading: Reading, columns: Mapping[str, tuple[str, ...] | None]) -> list[FoundType]:
+def replace_typed(
+    reading: Reading, reader: Reader, columns: Mapping[str, tuple[str, ...] | None]
+) -> list[FoundType]:
     """Make the source's rows from the table of texts, which is dropped; `columns` as `typed` takes them.
 
     Gives the columns that are left as text because a number or a moment could not be written back as it was.
@@ -40,7 +62,8 @@ def replace_typed(reading: Reading, columns: Mapping[str, tuple[str, ...] | None
     types = _stated_types(reading, columns)
     free = {name: allowed for name, allowed in columns.items() if name not in types}
     found = {column.column: column for column in _found(reading, free)}
-    found |= {column.column: column for column in stated(connection, untyped, types, reading.field)}
+    _require_stated(reading, reader, untyped, types)
+    found |= {column.column: column for column in stated(connection, untyped, types)}
     items = [found[name].item(AS_WRITTEN if found[name].changes else None) for name in columns]
     # A table without columns still has rows, which a query may count.
     connection.execute(
@@ -57,18 +80,34 @@ def replace_typed(reading: Reading, columns: Mapping[str, tuple[str, ...] | None
     return [column for column in found.values() if column.changes]
 
 
-def state_types(reading: Reading, columns: Collection[str]) -> list[FoundType]:
+def state_types(reading: Reading, reader: Reader, columns: Collection[str]) -> list[FoundType]:
     """Give columns of a source that has types of its own those that the file states; none is left open."""
     connection, rows = reading.connection, reading.rows
     types = _stated_types(reading, columns)
     for name in types:
         connection.execute(f"alter table {rows} alter {quote(name)} type varchar")
-    for column in stated(connection, rows, types, reading.field):
+    _require_stated(reading, reader, rows, types)
+    for column in stated(connection, rows, types):
         connection.execute(
             f"alter table {rows} alter {quote(column.column)} type {column.kind} "
             f"using {value_as(column.column, column.kind)}"
         )
     return []
+
+
+def _require_stated(reading: Reading, reader: Reader, table: str, types: Mapping[str, ColumnType]) -> None:
+    """Raises InvalidDataError with the cells that are not of the type which the file states for their column."""
+    for name, kind in types.items():
+        odd = reading.connection.execute(
+            f"select count(*) from {table} where {quote(name)} is not null and {contradicts(quote(name), kind)}"
+        ).fetchone()
+        if odd and odd[0]:
+            odd_text = partial(contradicts, kind=kind)
+            cells = "; ".join(first_cells(reading, reader, name, odd_text, relation=table))
+            raise InvalidDataError(
+                f"{reading.field}.types: column {name!r} is stated to be {kind}, but {odd[0]} of its values "
+                f"{'is' if odd[0] == 1 else 'are'} not {WORDS[kind]} ({cells}); {_WAYS_OUT[kind]}"
+            )
 
 
 def _stated_types(reading: Reading, columns: Collection[str]) -> dict[str, ColumnType]:
