@@ -281,7 +281,7 @@ def _as_instant(
             )
         raise InvalidDataError(
             f"{field}: column {name!r} is {kind.upper()}, not a moment"
-            f"{_shown_cells(tables, name, 'true')}; {ways_to_moments(name)}"
+            f"{_shown_cells(tables, name)}; {ways_to_moments(name)}"
         )
     if kind == TEXT:
         unreadable = f"{column} is not null and try_cast({column} as timestamptz) is null"
@@ -289,7 +289,7 @@ def _as_instant(
             f"select min({column}), count(*) from _joined where {unreadable} having count(*) > 0"
         ).fetchone()
         if bad:
-            shown = _shown_cells(tables, name, "try_cast(value as timestamptz) is null") or f" ({bad[0]!r})"
+            shown = _shown_cells(tables, name) or f" ({bad[0]!r})"
             raise InvalidDataError(
                 f"{field}: {bad[1]} {'value' if bad[1] == 1 else 'values'} of column {name!r} "
                 f"{'is no moment' if bad[1] == 1 else 'are no moments'}{shown}; write RFC 3339 such as "
@@ -300,9 +300,9 @@ def _as_instant(
     return f"cast({instant(column, kind, zone)} as timestamptz)"
 
 
-def _shown_cells(tables: SourceTables, name: str, which: str) -> str:
-    """The first cells of a column of that name for whose text `value` the SQL holds; empty if no source has them."""
-    cells = tables.first_cells(name, lambda _: which)
+def _shown_cells(tables: SourceTables, name: str) -> str:
+    """The first cells of columns of that name that are no moments; empty if no source has such."""
+    cells = tables.first_cells(name, lambda value: f"try_cast({value} as timestamptz) is null")
     return f" ({'; '.join(cells)})" if cells else ""
 
 

@@ -275,7 +275,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {
             "query": "select orders.* replace (price as ordered), temp from orders left join weather on hour = ordered"
         },
-        ["data.keys.time", "BIGINT", "cast it in data.query"],
+        ["data.keys.time", "BIGINT, not a moment; derive the moment in data.query"],
     ),
     "no rows": (
         {"query": "select orders.*, temp from orders left join weather on hour = ordered where price > 1000"},

@@ -73,7 +73,8 @@ def test_a_text_that_is_no_moment_names_its_line_and_strptime(
     told = refusal(system(tmp_path, kind, {1: "1.3.2024", 3: "soon"}, column))
     assert told == (
         f"{field}: 2 values of column {column!r} are no moments "
-        f"({line(kind, 1)}: '1.3.2024'; {line(kind, 3)}: 'soon'); write RFC 3339 such as 2013-02-01T05:00:00Z, or derive the moment in data.query, such as "
+        f"({line(kind, 1)}: '1.3.2024'; {line(kind, 3)}: 'soon'); write RFC 3339 such as "
+        "2013-02-01T05:00:00Z, or derive the moment in data.query, such as "
         f"strptime({column}, '%d.%m.%Y') or to_timestamp({column}::bigint) for seconds since 1970"
     )
 
