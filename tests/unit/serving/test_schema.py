@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from capstan.errors import InvalidRequestError
-from capstan.features.values import ColumnType
+from capstan.features.values import MISSING_TEXTS, ColumnType
 from capstan.serving.manifest import Column, Manifest
 from capstan.serving.requests import parse
 from capstan.serving.schema import MAX_ROWS, MOST_PROBLEMS, RequestSchema
@@ -349,3 +351,31 @@ def test_checking_a_row_takes_microseconds() -> None:
             schema.check(row)
         best = min(best, (time.perf_counter() - started) / 200)
     assert best < 30e-6
+
+
+@pytest.mark.parametrize("said", [None, *sorted(MISSING_TEXTS)], ids=repr)
+@pytest.mark.parametrize(
+    ("kind", "numeric"),
+    [
+        (ColumnType.TEXT, False),
+        (ColumnType.NUMBER, True),
+        (ColumnType.NUMBER, False),
+        (ColumnType.BOOLEAN, True),
+        (ColumnType.BOOLEAN, False),
+        (ColumnType.TIME, False),
+    ],
+)
+def test_what_says_that_there_is_no_value_is_as_the_docs_tell(
+    kind: ColumnType, numeric: bool, said: str | None
+) -> None:
+    schema = RequestSchema(
+        Manifest("toy", "BinaryClassification", "late", (Column("c", kind, numeric=numeric),))
+    )
+    if kind is ColumnType.NUMBER and numeric and said is not None:
+        with pytest.raises(InvalidRequestError, match="must be a number, not a text; send null"):
+            schema.rows_of({"c": said})
+        return
+    is_category = kind is ColumnType.TEXT and bool(said)
+    assert schema.rows_of({"c": said}) == [{"c": said if is_category else None}]
+    docs = (Path(__file__).parents[3] / "platform/docs/serving-api.md").read_text()
+    assert f"`{json.dumps(said)}`" in docs
