@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -138,6 +140,53 @@ def test_a_payload_that_comes_a_moment_after_its_label_is_matched(intake: Intake
         return await asking
 
     assert ids(asyncio.run(ask())) == {"matched": ["e1"]}
+
+
+def test_the_answer_comes_as_soon_as_everything_is_found_in_memory_or_in_parquet(intake: Intake) -> None:
+    receive(intake, event(1))
+    intake.flush()
+    receive(intake, event(2))
+    began = time.monotonic()
+    assert ids(look(intake, {"id": "e2"}, settle_seconds=60.0)) == {"matched": ["e2"]}
+    intake.recent = RecentRequests()
+    intake.flush()
+    assert ids(look(intake, {"id": "e1"}, {"id": "e2"}, settle_seconds=60.0)) == {"matched": ["e1", "e2"]}
+    assert time.monotonic() - began < 20
+
+
+def test_a_search_ends_once_what_it_looks_for_has_come(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+
+    def endless(*_: object, is_over: Callable[[], bool], **__: object) -> stored_requests.Search:
+        while not is_over():
+            time.sleep(0.01)
+        ended.set()
+        return stored_requests.Search(frozenset(), False, None)
+
+    monkeypatch.setattr(label_requests, "find_stored", endless)
+
+    async def ask() -> dict[str, object]:
+        asking = asyncio.create_task(looked(intake, {"id": "e1"}, look_seconds=600.0, settle_seconds=600.0))
+        await asyncio.sleep(0.1)
+        receive(intake, event(1))
+        return await asking
+
+    assert ids(asyncio.run(ask())) == {"matched": ["e1"]}
+    assert ended.wait(30)
+
+
+def test_stored_payloads_that_may_not_be_listed_make_ids_unknown(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(stored_requests, "payload_days", refused)
+    found = look(intake, {"id": "e1"})
+    assert ids(found) == {"unknown": ["e1"]}
+    assert "of any day cannot be read" in found["unknown"]["why"]  # type: ignore[index]
 
 
 def test_after_a_start_or_a_full_disk_services_may_hold_payloads_and_labels_wait(intake: Intake) -> None:

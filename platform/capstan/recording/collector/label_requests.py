@@ -8,9 +8,10 @@ labels about nothing come, half a core is what they cost. What there was no time
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,8 @@ BURST_SECONDS = 10.0
 SETTLE_SECONDS = 0.5
 """Seconds in which services hand in what they have answered, several of their batches; a label that comes at once is
 then known."""
+_STEP_SECONDS = 0.1
+"""Between two looks into what has come: a batch of a service."""
 UNSETTLED_SECONDS = 15.0
 """Seconds in which services have called again for certain after the collector was away or full."""
 MOST_IDS = 100
@@ -71,6 +74,8 @@ class LabelRequests:
         self._unsettled_seconds = unsettled_seconds
         self._burst_seconds = burst_seconds
         self._searching = asyncio.Lock()
+        self._searches: set[asyncio.Task[Search]] = set()
+        """So that none is forgotten before its end."""
         self._rested_at = 0.0
         """When all searches so far and as much rest are over."""
         self._settled_at = 0.0
@@ -89,11 +94,7 @@ class LabelRequests:
         search = Search(frozenset(), True, None)
         if left:
             before = {name: boot.produced for name, boot in self._boots(system).items()}
-            search, _ = await asyncio.gather(
-                self._search(system, left), asyncio.sleep(min(self._settle_seconds, self._look_seconds))
-            )
-            left = left - search.found
-            left -= self._intake.recent.find(system, left)
+            left, search = await self._look(system, left)
             under_way = self._under_way(system, before, halves)
             if not (search.is_whole and self._intake.recent.is_whole):
                 reasons[Request.UNKNOWN] = _not_looked_up(search, self._look_seconds)
@@ -108,7 +109,32 @@ class LabelRequests:
         )
         return Finding(requests, reasons)
 
-    async def _search(self, system: str, cases: set[str]) -> Search:
+    async def _look(self, system: str, left: set[str]) -> tuple[set[str], Search]:
+        """What is neither stored nor comes while services hand in what they have just answered, and the search for it.
+
+        Ends as soon as nothing is left.
+        """
+        no_more = threading.Event()
+        searching = asyncio.create_task(self._search(system, left, no_more.is_set))
+        self._searches.add(searching)
+        searching.add_done_callback(self._searches.discard)
+        settled_at = time.monotonic() + self._settle_seconds
+        while True:
+            search = searching.result() if searching.done() else None
+            left = left - search.found if search is not None else left
+            left = left - self._intake.recent.find(system, left)
+            if not left:
+                # A search that goes on or waits for its turn ends by itself.
+                no_more.set()
+                return left, Search(frozenset(), True, None)
+            if search is not None and time.monotonic() >= settled_at:
+                return left, search
+            if search is None:
+                await asyncio.wait({searching}, timeout=_STEP_SECONDS)
+            else:
+                await asyncio.sleep(max(0.0, min(_STEP_SECONDS, settled_at - time.monotonic())))
+
+    async def _search(self, system: str, cases: set[str], is_over: Callable[[], bool]) -> Search:
         until = time.monotonic() + self._look_seconds
         try:
             async with asyncio.timeout(self._look_seconds):
@@ -120,10 +146,10 @@ class LabelRequests:
             if rest > 0:
                 await asyncio.sleep(min(rest, max(0.0, until - time.monotonic())))
             began = time.monotonic()
-            if began >= until:
+            if began >= until or is_over():
                 return Search(frozenset(), False, None)
             search = await asyncio.to_thread(
-                find_stored, self._systems / system / "payloads", cases, until=until
+                find_stored, self._systems / system / "payloads", cases, until=until, is_over=is_over
             )
             self._rested_at = max(self._rested_at, began) + 2 * (time.monotonic() - began)
             return search

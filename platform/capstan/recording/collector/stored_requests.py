@@ -38,9 +38,16 @@ class Search(NamedTuple):
 
 
 def find_stored(
-    directory: Path, cases: Iterable[str], *, until: float, clock: Callable[[], float] = time.monotonic
+    directory: Path,
+    cases: Iterable[str],
+    *,
+    until: float,
+    is_over: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Search:
     """Look for the cases (see `Label.case`) in the payloads of one system, up to the moment `until` of the clock.
+
+    `is_over` is asked now and then whether anybody still wants to know.
 
     A case that is not found may be in a day that was not read: see `is_whole`. Memory does not grow with what is
     stored.
@@ -48,10 +55,15 @@ def find_stored(
     wanted: dict[str, set[str]] = {kind: set() for kind in _COLUMNS}
     for case in cases:
         wanted[case[0]].add(case[1:])
-    reading = _Reading(wanted, until, clock)
+    reading = _Reading(wanted, lambda: is_over() or clock() >= until)
     oldest: str | None = None
     unreadable: str | None = None
-    for day in payload_days(directory):
+    try:
+        days = payload_days(directory)
+    except OSError as error:
+        logger.warning("%s cannot be searched: %s", directory, error)
+        return Search(frozenset(), False, None, "any day")
+    for day in days:
         if reading.has_all or reading.is_late:
             break
         try:
@@ -67,14 +79,13 @@ def find_stored(
 
 
 class _Reading:
-    def __init__(self, wanted: dict[str, set[str]], until: float, clock: Callable[[], float]) -> None:
+    def __init__(self, wanted: dict[str, set[str]], is_over: Callable[[], bool]) -> None:
         self._wanted = wanted
         self._sets = {kind: pa.array(list(ids), type=pa.string()) for kind, ids in wanted.items()}
-        self._until = until
-        self._clock = clock
+        self._is_over = is_over
         self.found: set[str] = set()
         self.is_cut = False
-        """Whether time ran out."""
+        """Whether it ended before all was read."""
 
     @property
     def has_all(self) -> bool:
@@ -82,7 +93,7 @@ class _Reading:
 
     @property
     def is_late(self) -> bool:
-        self.is_cut = self.is_cut or self._clock() >= self._until
+        self.is_cut = self.is_cut or self._is_over()
         return self.is_cut
 
     def read_day(self, directory: Path, day: str) -> None:
