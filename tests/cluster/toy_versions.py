@@ -27,7 +27,7 @@ from capstan.cluster.objects.artifacts import artifacts_place
 from capstan.cluster.objects.pods import container, pod
 from capstan.cluster.settings import ClusterSettings, Images
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
-from capstan.features.encoders import CategoricalSettings, NumericSettings
+from capstan.features.kinds import CategoricalSettings, NumericSettings
 from capstan.features.transform import FeatureTransform
 from capstan.ports.serving import Endpoint
 from capstan.spec import MLSystem, parse

@@ -29,7 +29,7 @@ from capstan.adapters.bentoml.serving import BentoServing, ServiceOptions
 from capstan.adapters.processes.children import ProcessSupervisor, free_port
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, SystemName, VersionName
 from capstan.errors import NotFoundError, UntrustedArtifactError
-from capstan.features.encoders import CategoricalSettings, NumericSettings
+from capstan.features.kinds import CategoricalSettings, NumericSettings
 from capstan.features.transform import FeatureTransform
 from capstan.serving.payload_log import FLUSH_SECONDS
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from capstan.features.columns import numbers, type_of
-from capstan.features.encoders import CategoricalSettings
+from capstan.features.kinds import CategoricalSettings
 from capstan.features.values import ColumnType, category, number
 from capstan.spec.system import MLSystem
 

@@ -7,17 +7,15 @@ and does the same operations in the same order; the tests prove it equal to the 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from capstan.features.columns import Floats
-from capstan.features.encoders import FittedCategorical, FittedNumeric
+from capstan.features.kinds import RowPlace
 from capstan.features.transform import FeatureTransform
 from capstan.features.trees import BoostedTrees, CannotCompileError, compile_trees
-from capstan.features.values import ColumnType, category, number
 
 Row = Mapping[str, object]
 
@@ -113,7 +111,7 @@ def _hot_features(transform: FeatureTransform) -> list[tuple[int, int, int]]:
     found, output = [], 0
     for index, feature in enumerate(transform.features_):
         size = len(feature.names)
-        if isinstance(feature, FittedCategorical) and feature.settings.encode == "OneHot":
+        if feature.is_one_hot:
             found.append((index, output, size))
         output += size
     return found
@@ -144,59 +142,13 @@ def _row_lines(transform: FeatureTransform, names: dict[str, Any]) -> list[str]:
 
     What it needs besides is put into `names`.
     """
-    names |= {"number": number, "copysign": math.copysign, "log1p": np.log1p, "bisect_right": bisect_right}
     lines = [" get = row.get"]
     output = 0
     for index, feature in enumerate(transform.features_):
         lines.append(f" v = get({feature.settings.column!r})")
-        if isinstance(feature, FittedNumeric):
-            lines += _numeric_lines(feature, index, output, names)
-        else:
-            lines += _categorical_lines(feature, index, output, names)
+        lines += feature.row_source(RowPlace(index, output, names))
         output += len(feature.names)
     return lines
-
-
-def _numeric_lines(feature: FittedNumeric, index: int, output: int, names: dict[str, Any]) -> list[str]:
-    names[f"type{index}"] = feature.type
-    lines = [
-        f" if type(v) is not float: v = number(v, {feature.settings.column!r}, type{index})",
-        # Only nan and the infinities differ from themselves by something else than 0.
-        f" if v - v != 0.0: v = {feature.missing!r}",
-    ]
-    if feature.edges is not None:
-        names[f"edges{index}"] = list(feature.edges)
-        return [*lines, f" x{output} = float(bisect_right(edges{index}, v))"]
-    if feature.settings.scale == "Log":
-        # numpy's logarithm, not math's: they may differ in the last bit.
-        return [*lines, f" x{output} = copysign(float(log1p(abs(v))), v)"]
-    if feature.settings.scale == "None":
-        return [*lines, f" x{output} = v"]
-    return [*lines, f" x{output} = (v - {feature.center!r}) / {feature.spread!r}"]
-
-
-class _Codes(dict[Any, Any]):
-    """Category -> what stands for it; a value that is not written as training's category is read first."""
-
-    def __init__(self, table: dict[str | None, Any], other: Any, kind: ColumnType) -> None:
-        super().__init__(table)
-        self._table, self._other, self._kind = table, other, kind
-        self.setdefault(None, other)
-
-    def __missing__(self, value: object) -> Any:
-        return self._table.get(category(value, self._kind), self._other)
-
-
-def _categorical_lines(
-    feature: FittedCategorical, index: int, output: int, names: dict[str, Any]
-) -> list[str]:
-    other = len(feature.categories)
-    if feature.settings.encode == "Integer":
-        table: dict[str | None, Any] = {text: float(code) for text, code in feature.table.items()}
-        names[f"code{index}"] = _Codes(table, float(other), feature.type)
-        return [f" x{output} = code{index}[v]"]
-    names[f"code{index}"] = _Codes(dict(feature.table), other, feature.type)
-    return [f" h{index} = code{index}[v]"]
 
 
 def _probability(total: float) -> float:

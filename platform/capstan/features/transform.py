@@ -10,8 +10,8 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from capstan.errors import InvalidDataError
-from capstan.features.columns import Floats, column_of, numbers, type_of
-from capstan.features.encoders import CategoricalSettings, Fitted, NumericSettings, Settings
+from capstan.features.columns import Floats, column_of
+from capstan.features.kinds import FittedFeature, Kind, unfitted
 
 if TYPE_CHECKING:
     from capstan.spec.features import Feature
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Raw columns (an Arrow table, a pandas frame or a mapping of lists) -> a float64 matrix without missing values."""
 
-    def __init__(self, settings: Sequence[Settings]) -> None:
+    def __init__(self, settings: Sequence[Kind]) -> None:
         self.settings = settings
 
     def fit(self, table: Any, y: object = None) -> Self:  # noqa: ARG002 — scikit-learn's signature
-        self.features_: tuple[Fitted, ...] = tuple(
+        self.features_: tuple[FittedFeature, ...] = tuple(
             setting.fit(column_of(table, setting.column)) for setting in self.settings
         )
         self.n_features_out_ = len(self.get_feature_names_out())
@@ -38,7 +38,7 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """How many rows have a matrix of at most so many bytes; at least one."""
         return max(1, memory // (8 * self.n_features_out_))
 
-    def widest(self) -> Fitted:
+    def widest(self) -> FittedFeature:
         """The feature with the most outputs."""
         return max(self.features_, key=lambda feature: len(feature.names))
 
@@ -53,17 +53,17 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def categorical_mask_(self) -> npt.NDArray[np.bool_]:
         """Which outputs are codes of categories; what HistGradientBoosting takes as `categorical_features`."""
-        return np.array(
-            [feature.categorical for feature in self.features_ for _ in feature.names], dtype=bool
-        )
+        return np.array([feature.is_code for feature in self.features_ for _ in feature.names], dtype=bool)
 
     def complete_rows(self, table: Any) -> npt.NDArray[np.bool_]:
         """False for rows that `impute: DropRow` leaves out of training; needs no fit."""
-        dropping = [s for s in self.settings if isinstance(s, NumericSettings) and s.impute == "DropRow"]
         keep = np.ones(len(column_of(table, self.columns[0])), dtype=bool)
-        for setting in dropping:
-            values = column_of(table, setting.column)
-            keep &= ~np.isnan(numbers(values, setting.column, type_of(values)))
+        dropping = []
+        for setting in self.settings:
+            kept = setting.kept_rows(column_of(table, setting.column))
+            if kept is not None:
+                dropping.append(setting)
+                keep &= kept
         if not keep.any() and len(keep):
             names = ", ".join(setting.name for setting in dropping)
             raise InvalidDataError(
@@ -82,30 +82,7 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 def build_transform(features: Sequence[Feature]) -> FeatureTransform:
     """The spec's features as an unfitted transform."""
-    return FeatureTransform(tuple(_settings(feature) for feature in features))
-
-
-def _settings(feature: Feature) -> Settings:
-    if feature.numeric is not None:
-        numeric = feature.numeric
-        return NumericSettings(
-            name=feature.name,
-            column=feature.column,
-            impute=numeric.impute,
-            default=numeric.default,
-            scale=numeric.scale,
-            bucket_edges=numeric.bucket_edges,
-            bucket_quantiles=numeric.bucket_quantiles,
-            bucket_widths=numeric.bucket_widths,
-        )
-    categorical = feature.categorical
-    assert categorical is not None
-    return CategoricalSettings(
-        name=feature.name,
-        column=feature.column,
-        encode=categorical.encode,
-        min_frequency=categorical.min_frequency,
-    )
+    return FeatureTransform(tuple(unfitted(feature) for feature in features))
 
 
 def as_columns(

@@ -159,7 +159,7 @@ def _transform_of(pipeline: Any) -> Any:
 def _known_categories(pipeline: Any) -> dict[str, frozenset[str | None]]:
     features = getattr(pipeline.steps[0][1], "features_", ()) if hasattr(pipeline, "steps") else ()
     return {
-        feature.settings.column: frozenset(feature.table) for feature in features if hasattr(feature, "table")
+        feature.settings.column: frozenset(feature.known) for feature in features if feature.known is not None
     }
 
 

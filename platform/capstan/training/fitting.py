@@ -11,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from capstan.errors import InvalidDataError
-from capstan.features.columns import counts
-from capstan.features.encoders import CategoricalSettings, FittedCategorical
 from capstan.features.transform import FeatureTransform, build_transform
 from capstan.spec.features import Feature
 from capstan.spec.training import Candidate
@@ -175,21 +173,12 @@ def _require_room(transform: FeatureTransform, table: pa.Table) -> None:
     if needed <= room:
         return
     feature = transform.widest()
-    settings = feature.settings
-    story = (
-        f"features: {table.num_rows:,} rows x {outputs:,} columns are a matrix of {needed / 2**30:.1f} GiB, and "
-        f"{room / 2**30:.1f} GiB ({MATRIX_SHARE:.0%} of the memory) are there for it"
-    )
-    if not isinstance(settings, CategoricalSettings) or not isinstance(feature, FittedCategorical):
-        raise InvalidDataError(f"{story}; take fewer features, or a shorter training.window")
-    kept = max(1, room // (8 * table.num_rows) - (outputs - len(feature.names)) - 1)
-    counted = counts(table[settings.column], feature.type)
-    frequent = sorted(counted.values(), reverse=True)
-    least = frequent[min(kept, len(frequent) - 1)] + 1
+    others = outputs - len(feature.names)
+    way_out = feature.narrower(table[feature.settings.column], room // (8 * table.num_rows) - others)
     raise InvalidDataError(
-        f"{story}; {settings.name} alone has {len(feature.categories):,} categories, each a column: set "
-        f"`encode: Integer` (one column, for gradientBoosting), or `minFrequency: {least}`, which keeps the "
-        f"{sum(count >= least for count in frequent):,} most frequent"
+        f"features: {table.num_rows:,} rows x {outputs:,} columns are a matrix of {needed / 2**30:.1f} GiB, and "
+        f"{room / 2**30:.1f} GiB ({MATRIX_SHARE:.0%} of the memory) are there for it; "
+        f"{way_out or 'take fewer features, or a shorter training.window'}"
     )
 
 

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from capstan.features.encoders import NumericSettings
+from capstan.features.kinds import NumericSettings
 from capstan.features.transform import FeatureTransform
 from capstan.serving.model import load
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from capstan.features.encoders import NumericSettings
+from capstan.features.kinds import NumericSettings
 
 VALUES = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 100.0])
 

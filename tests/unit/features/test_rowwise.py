@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from capstan.errors import InvalidDataError
 from capstan.features import FeatureTransform, as_columns, build_transform
-from capstan.features.encoders import CategoricalSettings, NumericSettings
+from capstan.features.kinds import CategoricalSettings, NumericSettings
 from capstan.features.rowwise import compile_predict, compile_row
 from capstan.features.trees import CannotCompileError, compile_trees
 from capstan.spec.features import Feature

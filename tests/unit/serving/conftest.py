@@ -12,7 +12,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from capstan.features.encoders import CategoricalSettings, NumericSettings
+from capstan.features.kinds import CategoricalSettings, NumericSettings
 from capstan.features.transform import FeatureTransform
 
 MANIFEST = {

@@ -1,23 +1,25 @@
-"""One fitted feature: what it learnt from training, and what it makes of a column."""
+"""A number: a stand-in where it is missing, a scale, or the bucket that it falls into."""
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from capstan.features.columns import Codes, Floats, codes, counts, numbers, type_of
-from capstan.features.values import ColumnType
+from capstan.features.columns import Floats, numbers, type_of
+from capstan.features.kinds.kind import Booleans, RowPlace
+from capstan.features.values import ColumnType, number
 
-OTHER = "other"
-MOST_CODES = 255
-"""Boosted trees take at most so many categories; with more, the codes are numbers in order of frequency."""
+if TYPE_CHECKING:
+    from capstan.spec.features import Feature
 
 
 @dataclass(frozen=True)
 class NumericSettings:
-    """How a number becomes a feature; the spec's `numeric`, free of the spec's imports."""
+    """The spec's `numeric`, free of the spec's imports."""
 
     name: str
     column: str
@@ -27,6 +29,28 @@ class NumericSettings:
     bucket_edges: tuple[float, ...] | None = None
     bucket_quantiles: int | None = None
     bucket_widths: int | None = None
+
+    @classmethod
+    def of(cls, feature: Feature) -> NumericSettings:
+        """What the file says."""
+        written = feature.numeric
+        assert written is not None
+        return cls(
+            name=feature.name,
+            column=feature.column,
+            impute=written.impute,
+            default=written.default,
+            scale=written.scale,
+            bucket_edges=written.bucket_edges,
+            bucket_quantiles=written.bucket_quantiles,
+            bucket_widths=written.bucket_widths,
+        )
+
+    def kept_rows(self, table_column: Any) -> Booleans | None:
+        """Rows with a value, where the others are left out of training; None where all stay."""
+        if self.impute != "DropRow":
+            return None
+        return ~np.isnan(numbers(table_column, self.column, type_of(table_column)))
 
     def fit(self, table_column: Any) -> FittedNumeric:
         kind = type_of(table_column)
@@ -90,8 +114,17 @@ class FittedNumeric:
         return (self.settings.name,)
 
     @property
-    def categorical(self) -> bool:
+    def is_code(self) -> bool:
         return False
+
+    @property
+    def is_one_hot(self) -> bool:
+        return False
+
+    @property
+    def known(self) -> None:
+        """Any number is one that it can be asked about."""
+        return None
 
     def transform(self, table_column: Any) -> Floats:
         values = numbers(table_column, self.settings.column, self.type)
@@ -113,67 +146,31 @@ class FittedNumeric:
     def unseen(self, table_column: Any) -> int:  # noqa: ARG002 — a number is never unseen
         return 0
 
+    def row_source(self, place: RowPlace) -> list[str]:
+        index, output = place.feature, place.output
+        place.names.update(
+            {
+                "number": number,
+                "copysign": math.copysign,
+                "log1p": np.log1p,
+                "bisect_right": bisect_right,
+                f"type{index}": self.type,
+            }
+        )
+        lines = [
+            f" if type(v) is not float: v = number(v, {self.settings.column!r}, type{index})",
+            # Only nan and the infinities differ from themselves by something else than 0.
+            f" if v - v != 0.0: v = {self.missing!r}",
+        ]
+        if self.edges is not None:
+            place.names[f"edges{index}"] = list(self.edges)
+            return [*lines, f" x{output} = float(bisect_right(edges{index}, v))"]
+        if self.settings.scale == "Log":
+            # numpy's logarithm, not math's: they may differ in the last bit.
+            return [*lines, f" x{output} = copysign(float(log1p(abs(v))), v)"]
+        if self.settings.scale == "None":
+            return [*lines, f" x{output} = v"]
+        return [*lines, f" x{output} = (v - {self.center!r}) / {self.spread!r}"]
 
-@dataclass(frozen=True)
-class CategoricalSettings:
-    """How a category becomes a feature; the spec's `categorical`, free of the spec's imports."""
-
-    name: str
-    column: str
-    encode: Literal["Integer", "OneHot"] = "OneHot"
-    min_frequency: int = 1
-
-    def fit(self, table_column: Any) -> FittedCategorical:
-        kind = type_of(table_column)
-        found = counts(table_column, kind)
-        ranked = sorted(found.items(), key=lambda item: (-item[1], item[0] is None, item[0] or ""))
-        kept = tuple(text for text, count in ranked if count >= self.min_frequency)
-        rare = {text: count for text, count in ranked if count < self.min_frequency}
-        return FittedCategorical(self, kind, kept, len(rare), sum(rare.values()))
-
-
-@dataclass(frozen=True)
-class FittedCategorical:
-    settings: CategoricalSettings
-    type: ColumnType
-    """What the column held in training; every later value is read as one of it."""
-    categories: tuple[str | None, ...]
-    """By falling frequency; None stands for a missing value. All others are `other`, the code after the last."""
-    rare_categories: int
-    rare_rows: int
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        if self.settings.encode == "Integer":
-            return (self.settings.name,)
-        texts = ["missing" if text is None else text for text in self.categories]
-        return tuple(f"{self.settings.name}={text}" for text in [*texts, OTHER])
-
-    @property
-    def categorical(self) -> bool:
-        return self.settings.encode == "Integer" and len(self.categories) < MOST_CODES
-
-    @property
-    def table(self) -> dict[str | None, int]:
-        """Category -> code."""
-        return {text: index for index, text in enumerate(self.categories)}
-
-    def codes(self, table_column: Any) -> Codes:
-        table, other = self.table, len(self.categories)
-        return codes(table_column, lambda text: table.get(text, other), self.type)
-
-    def transform(self, table_column: Any) -> Floats:
-        found = self.codes(table_column)
-        if self.settings.encode == "Integer":
-            return found.astype(np.float64).reshape(-1, 1)
-        hot: Floats = np.zeros((len(found), len(self.categories) + 1))
-        hot[np.arange(len(found)), found] = 1.0
-        return hot
-
-    def unseen(self, table_column: Any) -> int:
-        """Rows whose category was rare or absent in training."""
-        return int(np.count_nonzero(self.codes(table_column) == len(self.categories)))
-
-
-Settings = NumericSettings | CategoricalSettings
-Fitted = FittedNumeric | FittedCategorical
+    def narrower(self, table_column: Any, outputs: int) -> str:  # noqa: ARG002 — it has one already
+        return ""
