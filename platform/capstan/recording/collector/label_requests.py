@@ -30,6 +30,8 @@ SETTLE_SECONDS = 0.5
 then known."""
 _STEP_SECONDS = 0.1
 """Between two looks into what has come: a batch of a service."""
+_MANY = 1000
+"""Labels for which memory is looked through once at the end and not at each step: the loop has payloads to take."""
 UNSETTLED_SECONDS = 15.0
 """Seconds in which services have called again for certain after the collector was away or full."""
 MOST_IDS = 100
@@ -119,6 +121,7 @@ class LabelRequests:
         self._searches.add(searching)
         searching.add_done_callback(self._searches.discard)
         settled_at = time.monotonic() + self._settle_seconds
+        step = _STEP_SECONDS if len(left) <= _MANY else self._settle_seconds
         while True:
             search = searching.result() if searching.done() else None
             left = left - search.found if search is not None else left
@@ -130,9 +133,9 @@ class LabelRequests:
             if search is not None and time.monotonic() >= settled_at:
                 return left, search
             if search is None:
-                await asyncio.wait({searching}, timeout=_STEP_SECONDS)
+                await asyncio.wait({searching}, timeout=step)
             else:
-                await asyncio.sleep(max(0.0, min(_STEP_SECONDS, settled_at - time.monotonic())))
+                await asyncio.sleep(max(0.0, min(step, settled_at - time.monotonic())))
 
     async def _search(self, system: str, cases: set[str], is_over: Callable[[], bool]) -> Search:
         until = time.monotonic() + self._look_seconds

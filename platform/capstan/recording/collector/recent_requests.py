@@ -66,8 +66,12 @@ class RecentRequests:
     def find(self, system: str, cases: Iterable[str]) -> set[str]:
         """Those of the cases (see `Label.case`) that a request of the system was about."""
         with self._lock:
-            files = [self._stored, *self._waiting.values()]
-            return {case for case in cases if any(_key(system, case) in ids for ids in files)}
+            by_key = {_key(system, case): case for case in cases}
+            keys = by_key.keys()
+            found = keys & self._stored.keys()
+            for ids in self._waiting.values():
+                found |= keys & ids
+            return {by_key[key] for key in found}
 
     @property
     def is_whole(self) -> bool:
