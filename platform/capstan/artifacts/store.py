@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import pyarrow
 from pyarrow import fs
 
+from capstan.artifacts.complaints import folder_complaint, storage_complaint
 from capstan.artifacts.content import content_digest, verify_content
 from capstan.domain.versions import Digest
 from capstan.errors import (
@@ -43,7 +44,6 @@ _READ_AHEAD = 8 << 20
 """Bytes of one request while a Bento is unpacked: tarfile asks for 10 KiB at a time, too little for a request."""
 _MISMATCH = re.compile(r"checksums? mismatch", re.IGNORECASE)
 """How the client says that the server's bytes are not those that the server was given."""
-_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
 _DEFAULT_REGION = "us-east-1"
 """What servers other than Amazon's expect in signatures unless they are told otherwise."""
 
@@ -185,13 +185,13 @@ class ArtifactStore:
         except (OSError, pyarrow.ArrowException) as error:
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 raise write_error(Path(path), error) from error
-            # The causes are cut off: a traceback that shows them would show what is taken out here.
-            said = _without_secrets(f"{self._shown(path)}: {error}")
-            if _MISMATCH.search(said):
+            # The causes are cut off: what client and server write may hold keys.
+            if _MISMATCH.search(str(error)):
                 raise UntrustedArtifactError(
-                    f"{said}; it was changed below the object storage and is not loaded. Restore it, or train again"
+                    f"{self._shown(path)}: was changed below the object storage and is not loaded. Restore it, or "
+                    "train again"
                 ) from None
-            raise UnavailableError(PART, said) from None
+            raise UnavailableError(PART, self._complaint(path, error)) from None
 
     def _ask_for_entry(self, path: str) -> None:
         """Raises UnavailableError where a missing file means missing keys: servers may answer both alike to HEAD."""
@@ -200,7 +200,11 @@ class ArtifactStore:
         try:
             self._files.get_file_info(fs.FileSelector(path.rpartition("/")[0], allow_not_found=True))
         except (OSError, pyarrow.ArrowException) as error:
-            raise UnavailableError(PART, _without_secrets(f"{self._shown(path)}: {error}")) from None
+            raise UnavailableError(PART, self._complaint(path, error)) from None
+
+    def _complaint(self, path: str, error: Exception) -> str:
+        words = folder_complaint(path, error) if self._local else storage_complaint(error)
+        return f"{self._shown(path)}: {words}"
 
 
 def _opened(uri: str) -> tuple[Any, str]:
@@ -217,7 +221,7 @@ def _opened(uri: str) -> tuple[Any, str]:
     except (ValueError, TypeError) as error:
         raise InvalidSpecError([Mistake("artifacts", f"cannot be opened: {error}")]) from error
     except (OSError, pyarrow.ArrowException) as error:
-        raise UnavailableError(PART, _without_secrets(str(error))) from None
+        raise UnavailableError(PART, f"s3://{parts.netloc}{parts.path}: {storage_complaint(error)}") from None
     rule = (
         "is no address of artifacts; write s3://BUCKET/PREFIX?endpoint_override=HOST:PORT&scheme=http with the keys in "
         "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or file:///FOLDER"
@@ -232,6 +236,8 @@ def _object_storage(bucket: str, options: Mapping[str, str]) -> Any:
     }
     if unknown := sorted(set(options) - set(known)):
         raise ValueError(f"{', '.join(unknown)} is no option; there are endpoint_override, scheme and region")
+    if known.get("scheme", "https") not in ("http", "https"):
+        raise ValueError(f"scheme={known['scheme']} is neither http nor https")
     region = known.pop("region", None) or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if region is None:
         region = _DEFAULT_REGION if "endpoint_override" in known else fs.resolve_s3_region(bucket)
@@ -304,10 +310,3 @@ def _writing(place: Path, shown: str) -> Iterator[Callable[[bytes], None]]:
 
     with file:
         yield write
-
-
-def _without_secrets(text: str) -> str:
-    for name in _SECRETS:
-        if value := os.environ.get(name):
-            text = text.replace(value, f"<{name}>")
-    return text[:1000]
