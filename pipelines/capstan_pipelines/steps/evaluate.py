@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from capstan.domain.training import GateOutcome
+from capstan.domain.verdicts.quality import Decide
 from capstan.domain.versions import ModelVersion
 from capstan.evaluation.gates import Rival, judge_against
 from capstan.evaluation.metrics import Booleans, Floats, evaluate
@@ -149,7 +150,7 @@ def _gates(
             margin=gate.margin,
             confidence=gate.confidence,
             seed=job.seed,
-            decide=gate.decide,
+            decide=Decide(gate.decide),
         )
         for gate in spec.evaluation.gates
     ]

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from capstan.domain.training import GateOutcome
+from capstan.domain.verdicts.quality import Decide
 from capstan.evaluation.bootstrap import paired_difference
 from capstan.evaluation.metrics import LOWER_IS_BETTER, METRICS, Booleans, Floats
 
-Burden = Literal["NotWorse", "UnlessWorse"]
 LEAST_DAYS = 5
 """Resampling fewer days than these says little about the next one."""
 
@@ -37,12 +36,13 @@ def judge_against(
     margin: float,
     confidence: float,
     seed: int,
-    decide: Burden = "NotWorse",
+    decide: Decide = Decide.NOT_WORSE,
 ) -> GateOutcome:
     """Whether the new model may go on; None: no verdict.
 
     `NotWorse`: passed if the lower one-sided bound of the improvement over the rival is above minus `margin`.
     `UnlessWorse`: passed unless the upper one is below it, a choice of risk for a rival that is under alert.
+    A gate is never asked for `Better`: the file refuses it.
     """
     if rival is None:
         return GateOutcome(metric, True, f"{metric}: the first version has no champion to be compared with")
@@ -67,7 +67,7 @@ def judge_against(
     low, high = difference.quantile(1 - confidence), difference.quantile(confidence)
     # In terms of improvement: for losses a smaller value is one.
     worst, best = (-high, -low) if metric in LOWER_IS_BETTER else (low, high)
-    if decide == "UnlessWorse":
+    if decide is Decide.UNLESS_WORSE:
         shown, passed = (
             f"{decide}: the upper bound {best:+.4f} must not be below {-margin:+g}",
             best >= -margin,

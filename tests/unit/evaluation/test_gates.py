@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from capstan.domain.verdicts.quality import Decide
 from capstan.evaluation.gates import Rival, judge_against, judge_value
 from capstan.evaluation.slices import slice_metrics
 
@@ -28,7 +29,7 @@ def judge(mine, rival, metric="rocAuc", truth=TRUTH, days=DAYS, margin=0.005, de
         margin=margin,
         confidence=0.95,
         seed=1,
-        decide=decide,
+        decide=Decide(decide),
     )
 
 

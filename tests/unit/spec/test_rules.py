@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -13,7 +14,9 @@ from capstan.errors import InvalidSpecError, Mistake
 from capstan.evaluation import metrics as evaluation
 from capstan.spec import metrics, parse, rollout_rules
 from capstan.spec.cluster import DataVolume
+from capstan.spec.evaluation import Gate
 from capstan.spec.retraining import OnSchedule
+from capstan.spec.rollout import Analysis
 
 Broken = Callable[[str, str], list[Mistake]]
 
@@ -140,3 +143,9 @@ def test_a_made_claim_has_a_size_and_ones_own_has_none(flights: str) -> None:
     data = parse(flights, base_dir=Path()).spec.data
     assert (data.volume.claim, data.volume.size) == (None, 2**30)
     assert DataVolume(claim="mine").size is None
+
+
+def test_decide_has_the_same_words_in_gates_analyses_and_verdicts() -> None:
+    analyses, gates = (get_args(model.model_fields["decide"].annotation) for model in (Analysis, Gate))
+    assert set(analyses) == {one.value for one in quality.Decide}
+    assert set(gates) == set(analyses) - {"Better"}

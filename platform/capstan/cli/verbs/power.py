@@ -113,8 +113,8 @@ def _check(*, sd: float, blocks: int, requests: int, runs: int, min_blocks: int)
 
 
 def _power_table(rows: list[Power]) -> Table:
-    table = Table(title="What each rule says, and when")
-    table.add_column("rule")
+    table = Table(title="What each decide says, and when")
+    table.add_column("decide")
     for column in ("true difference", "promoted", "rejected", "undecided", "median blocks", "80 % blocks"):
         table.add_column(column, justify="right")
     for index, row in enumerate(rows):

@@ -25,7 +25,7 @@ LEAST_BLOCKS = 7
 
 
 class Decide(StrEnum):
-    """Who carries the burden of proof."""
+    """Who carries the burden of proof, in analyses and gates; named as the field of the file."""
 
     BETTER = "Better"
     """The challenger must be shown better by more than `minimumEffect`."""
