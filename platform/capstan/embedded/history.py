@@ -9,10 +9,26 @@ from capstan.domain.verdicts.evidence import LossBlock
 from capstan.domain.verdicts.feasibility import LossHistory, read_history
 from capstan.domain.versions import SystemName
 from capstan.embedded.layout import StateDir
-from capstan.embedded.wiring import recorded_evidence
+from capstan.embedded.wiring import recorded_evidence, spec_document
+from capstan.engine.deadlines import infeasible_deadlines
 from capstan.engine.records import rollout_request, rollout_state
+from capstan.errors import InvalidSpecError
 from capstan.ports.store import Kind, Store
 from capstan.spec import MLSystem
+
+
+def require_deadlines(system: MLSystem, state: StateDir, store: Store) -> None:
+    """Raises InvalidSpecError for a changed rollout with a deadline that stored pairs say cannot be met.
+
+    A rollout that the system follows already is left alone: what serves must come back after a reboot, and another part
+    of the file may have to change at once.
+    """
+    record = store.get(Kind.SYSTEM, system.metadata.name)
+    if record is None or record.spec["spec"].get("rollout") == spec_document(system)["spec"].get("rollout"):
+        return
+    mistakes = infeasible_deadlines(system, stored_histories(system, state, store))
+    if mistakes:
+        raise InvalidSpecError(mistakes)
 
 
 def stored_histories(system: MLSystem, state: StateDir, store: Store) -> dict[str, LossHistory]:

@@ -19,10 +19,11 @@ from capstan.domain.actions import Verb
 from capstan.domain.reasons import Reason
 from capstan.domain.versions import SystemName
 from capstan.embedded.clocks import WallClock
+from capstan.embedded.history import require_deadlines
 from capstan.embedded.layout import StateDir
 from capstan.embedded.refusals import require_one_machine
 from capstan.embedded.supervisor import LOOK_SECONDS, Supervisor
-from capstan.embedded.wiring import Addresses, LocalSystem, processes_of, spec_document, wire
+from capstan.embedded.wiring import Addresses, LocalSystem, open_store, processes_of, spec_document, wire
 from capstan.engine.commands import issue
 from capstan.engine.policies import system_policy
 from capstan.engine.records import system_state
@@ -74,10 +75,14 @@ class Live:
     def run(self, system: MLSystem) -> None:
         """Run until stopped or deleted; every process that was started is stopped in the end.
 
-        Raises AlreadyRunningError, PortInUseError, MissingToolError, and CapstanError if the first training fails.
+        Raises InvalidSpecError for a changed file that stored pairs refuse, AlreadyRunningError, PortInUseError,
+        MissingToolError, and CapstanError if the first training fails.
         """
         system_policy(system)
         require_one_machine(system)
+        if self.state.store.exists():
+            with open_store(self.state) as store:
+                require_deadlines(system, self.state, store)
         self.state.prepare(SystemName(system.metadata.name))
         with self.state.exclusively():
             require_free(self.addresses.page_port, "--page-port")
@@ -198,7 +203,8 @@ def changed_file(local: LocalSystem) -> MLSystem | None:
 def submit_change(system: MLSystem, state: StateDir, store: Store) -> int | None:
     """Hand a changed file to the live supervisor of this directory; returns its generation, None if it says the same.
 
-    Raises AlreadyRunningError if what runs there is a replay or another system.
+    Raises AlreadyRunningError if what runs there is a replay or another system, InvalidSpecError for a deadline that
+    stored pairs say cannot be met.
     """
     name = SystemName(system.metadata.name)
     system_policy(system)
@@ -216,6 +222,7 @@ def submit_change(system: MLSystem, state: StateDir, store: Store) -> int | None
         raise NotFoundError(f"{name} is just starting or being deleted; try again in a moment")
     if record.spec == document:
         return None
+    require_deadlines(system, state, store)
     note_live(state, system)
     return store.put(replace(record, spec=document)).generation
 

@@ -235,6 +235,16 @@ def processes_of(state: StateDir) -> ProcessSupervisor:
 
 
 @contextmanager
+def open_store(state: StateDir) -> Iterator[Store]:
+    """The store of a state directory, for whoever looks into it before anything runs."""
+    store = SqliteStore(state.store)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
 def recorded_evidence(system: MLSystem, state: StateDir) -> Iterator[EvidenceSource]:
     """What the payloads and labels on disk say, while nothing runs or beside what runs."""
     evidence = ParquetEvidence(state.system(SystemName(system.metadata.name)), system)
@@ -248,12 +258,9 @@ def recorded_evidence(system: MLSystem, state: StateDir) -> Iterator[EvidenceSou
 def wire_training(system: MLSystem, state: StateDir) -> Iterator[tuple[Pipelines, Store]]:
     """What one pipeline run without serving needs; the directory is prepared."""
     name = SystemName(system.metadata.name)
-    store = SqliteStore(state.store)
-    try:
+    with open_store(state) as store:
         registry = MlflowRegistry(name, tracking_uri=state.tracking_uri, artifact_root=state.mlflow_artifacts)
         yield KfpLocalPipelines(system, _places(state, name, registry), registry), store
-    finally:
-        store.close()
 
 
 def _places(state: StateDir, name: SystemName, registry: MlflowRegistry) -> LocalPlaces:

@@ -268,6 +268,7 @@ def _verdict_time(
     problem = (
         infeasible_deadline(rule, history, deadline=deadline, block=BLOCK) if deadline is not None else None
     )
+    problem = f"deadline: {problem}" if problem else None
     if problem is None and deadline is not None and expected.median_blocks is not None:
         latest = blocks_span(expected.median_blocks, delay).latest
         problem = _late_labels(latest) if latest > deadline else None

@@ -1,6 +1,7 @@
 """How long a verdict will take, told before the rollout begins.
 
-A deadline that cannot be met is refused when it is written, not discovered three weeks later.
+Where pairs of past rollouts are stored, a deadline that cannot be met is told when it is written, not discovered three
+weeks later.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def infeasible_deadline(
     if expected.late_blocks is not None:
         ways.append(f"deadline: {_span(expected.late_blocks * block + label_delay)}")
     return (
-        f"deadline: {_span(deadline)} cannot be met: {rule.decide} at margin {rule.margin:g} {rule.metric} {needs} "
+        f"{_span(deadline)} cannot be met: {rule.decide} at margin {rule.margin:g} {rule.metric} {needs} "
         f"(spread of a block {history.spread:.3g} per request, assumed true difference {true_difference:+g}); "
         f"ways out: {' | '.join(ways) if ways else 'more requests per block'}"
     )

@@ -53,9 +53,7 @@ def test_a_deadline_that_cannot_be_met_is_refused_with_ways_out():
         QualityRule(Decide.NOT_WORSE, margin=0.01), FLIGHTS, deadline=timedelta(days=21)
     )
     assert message is not None
-    assert message.startswith(
-        "deadline: 21d cannot be met: NotWorse at margin 0.01 logLoss takes 259d in the median"
-    )
+    assert message.startswith("21d cannot be met: NotWorse at margin 0.01 logLoss takes 259d in the median")
     assert "decide: NotWorse with margin: 0.034" in message
     assert "decide: UnlessWorse" in message
     assert "deadline: 493d" in message

@@ -1,0 +1,34 @@
+"""Which deadlines of a file cannot be met, by what past pairs of models say about the noise of a day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic.alias_generators import to_camel
+
+from capstan.domain.rollout import BLOCK, PauseStep
+from capstan.domain.verdicts.feasibility import LossHistory, infeasible_deadline
+from capstan.engine.policies import rollout_policy
+from capstan.errors import Mistake
+from capstan.spec import MLSystem
+
+
+def infeasible_deadlines(system: MLSystem, histories: Mapping[str, LossHistory]) -> list[Mistake]:
+    """One mistake, with the ways out, for each analysis that fewer than half of the rollouts would end in time.
+
+    `histories` are by metric; an analysis whose metric has none is left to the first rollout.
+    """
+    policy = rollout_policy(system)
+    mistakes = []
+    for index, (written, step) in enumerate(zip(system.spec.rollout.steps, policy.steps, strict=True)):
+        if isinstance(step, PauseStep) or step.deadline is None:
+            continue
+        for name in step.analyses:
+            rule = policy.rule_for(name, step)
+            history = histories.get(rule.metric)
+            if history is None:
+                continue
+            why = infeasible_deadline(rule, history, deadline=step.deadline, block=BLOCK)
+            if why is not None:
+                mistakes.append(Mistake(f"rollout.steps[{index}].{to_camel(written.kind)}.deadline", why))
+    return mistakes
