@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic.alias_generators import to_camel
 
-from capstan.domain.rollout import BLOCK, PauseStep
+from capstan.domain.steps.step import BLOCK
 from capstan.domain.verdicts.feasibility import LossHistory, infeasible_deadline
 from capstan.engine.policies import rollout_policy
 from capstan.errors import Mistake
@@ -21,12 +21,9 @@ def infeasible_deadlines(system: MLSystem, histories: Mapping[str, LossHistory])
     policy = rollout_policy(system)
     mistakes = []
     for index, (written, step) in enumerate(zip(system.spec.rollout.steps, policy.steps, strict=True)):
-        if isinstance(step, PauseStep) or step.deadline is None:
-            continue
-        for name in step.analyses:
-            rule = policy.rule_for(name, step)
+        for rule in step.rules(policy).values():
             history = histories.get(rule.metric)
-            if history is None:
+            if history is None or step.deadline is None:
                 continue
             why = infeasible_deadline(rule, history, deadline=step.deadline, block=BLOCK)
             if why is not None:
