@@ -17,6 +17,7 @@ from prometheus_client.core import Metric
 from capstan.adapters.alertmanager.webhook import WebhookReceiver
 from capstan.adapters.kubernetes.client import Kube, KubeClient
 from capstan.cluster.settings import RELEASE, ClusterSettings
+from capstan.engine.standstill import standstill_metrics
 from capstan.errors import CapstanError
 from capstan_operator import metrics as measured
 from capstan_operator.cache import WATCHED, WatchedKind, WatchedKube
@@ -277,6 +278,7 @@ class App:
         for document in self._cache.walk("MLSystem"):
             phases[str((document.get("status") or {}).get("phase") or "")] += 1
         yield measured.systems_by_phase(phases)
+        yield from standstill_metrics(self._loop.standstills())
 
 
 def new_identity(name: str) -> str:

@@ -24,6 +24,7 @@ from capstan.domain.versions import SystemName
 from capstan.engine import Engine, Outcome
 from capstan.engine.action_log import line, looking_at
 from capstan.engine.policies import system_policy
+from capstan.engine.standstill import Standstill
 from capstan.errors import ConflictError, InvalidSpecError, NotFoundError, UnavailableError
 from capstan.spec import MLSystem, parse
 from capstan_operator.announcements import Teller
@@ -102,6 +103,8 @@ class _Known:
     is_new: bool = True
     """The fixed objects of this generation have not been looked at."""
     is_cleared: bool = False
+    standstill: Standstill | None = None
+    """None: not looked at yet."""
 
 
 class SystemLoop:
@@ -158,6 +161,14 @@ class SystemLoop:
             return None
         return self._keep(key, document, known)
 
+    def standstills(self) -> list[tuple[str, str, Standstill]]:
+        """(namespace, system, standstill) of the systems that were looked at; may be asked by any thread."""
+        return [
+            (*key, known.standstill)
+            for key, known in sorted(self._known.copy().items())
+            if known.standstill is not None
+        ]
+
     # -- a system that goes on
 
     def _keep(self, key: Key, document: Object, known: _Known) -> float:
@@ -176,6 +187,7 @@ class SystemLoop:
             outcome = self._settle(wired, key[1], known.applied.obstacle)
         except NotFoundError:
             return 0.0
+        known.standstill = outcome.standstill
         seconds = self._pause(key, known, outcome)
         return min(seconds, BUSY_SECONDS) if is_moving else seconds
 
@@ -312,6 +324,8 @@ class SystemLoop:
         applied = known.applied if known is not None and known.uid == uid else AppliedObjects()
         versions = known.versions if known is not None and known.uid == uid else VersionMemory()
         fresh = _Known(uid, generation, applied=applied, versions=versions)
+        if known is not None and known.uid == uid:
+            fresh.standstill = known.standstill
         try:
             system = parsed(document)
             system_policy(system)

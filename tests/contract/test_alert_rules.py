@@ -11,13 +11,29 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from contract.waiting import eventually
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
 from ruamel.yaml import YAML
 
 from capstan.adapters.processes.children import ProcessSupervisor
 from capstan.adapters.prometheus.server import PrometheusServer, PrometheusSettings
+from capstan.dashboard.own_metrics import STANDSTILL_PATH
+from capstan.domain.retraining import RetrainingState
+from capstan.domain.rollout import (
+    LatestVerdict,
+    RolloutCause,
+    RolloutName,
+    RolloutPhase,
+    RolloutRequest,
+    RolloutState,
+)
+from capstan.domain.system import SystemState
+from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
+from capstan.engine.standstill import Standstill, standstill_metrics, standstill_of
 from capstan.monitoring.checkpoint import Checkpoint
 from capstan.monitoring.exposition import ALERT_GAUGES, Exposition
 from capstan.monitoring.rules import render
@@ -94,6 +110,7 @@ class Exporter(http.server.ThreadingHTTPServer):
 
     def __init__(self) -> None:
         self.text = b""
+        self.asked: set[str] = set()
         super().__init__(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -107,6 +124,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     server: Exporter
 
     def do_GET(self) -> None:
+        self.server.asked.add(self.path)
         self.send_response(200)
         self.send_header("Content-Type", "text/plain; version=0.0.4")
         self.end_headers()
@@ -236,7 +254,7 @@ def test_payloads_that_the_collector_alone_knows_to_be_lost_raise_the_alert(
     intake = Intake(tmp_path / "collector", tmp_path / "systems")
     registry = CollectorRegistry()
     own = dict.fromkeys(("senders", "full", "waiting", "failing", "halves", "unpaired", "repeated"), 0.0)
-    registry.register(CollectorMetrics(intake.ledger, lambda: own))
+    registry.register(CollectorMetrics(intake.ledger, lambda: own, {}))
 
     def show(*batches: list[dict[str, object]], produced: int) -> None:
         for events in batches or ([],):
@@ -259,6 +277,85 @@ def test_payloads_that_the_collector_alone_knows_to_be_lost_raise_the_alert(
     assert alert["labels"]["version"] == "v5"
     assert alert["labels"]["kind"] == "operation"
     intake.close()
+
+
+def states(**changes: Any) -> Standstill:
+    """Of a champion v3 and a challenger v4, as the engine sees them; nothing is wrong but what is changed."""
+    at = datetime(2013, 3, 1, tzinfo=UTC)
+    champion, challenger = (
+        ModelVersion(VersionName(name), Digest("sha256:" + name[1] * 64), RunName("r"), f"toy:{name}", at)
+        for name in ("v3", "v4")
+    )
+    circuit, split = changes.get("circuit_open", False), changes.get("split", "Successful")
+    system = SystemState(
+        champion=champion,
+        rollout=RolloutRequest(
+            RolloutName("r-v4"), SystemName("flight-delays"), RolloutCause.CHALLENGER, challenger, champion
+        ),
+        retraining=RetrainingState(circuit_open=circuit),
+    )
+    rollout = RolloutState(
+        phase=RolloutPhase.PROGRESSING,
+        held=changes.get("held", "TrafficSplitNotObeyed"),
+        latest={"split": LatestVerdict(split, "not obeyed: v4 has 30 of 1,000 requests", at)},
+    )
+    return standstill_of(system, rollout)
+
+
+class Gauges(list[Metric]):
+    def __hash__(self) -> int:
+        return id(self)
+
+    def collect(self) -> Iterator[Metric]:
+        return iter(self)
+
+
+def gauges(*seen: tuple[str | None, str, Standstill]) -> str:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Gauges(list(standstill_metrics(seen))))
+    return generate_latest(registry).decode()
+
+
+def test_a_loop_that_stands_still_raises_an_alert_until_a_person_has_acted(fresh_world: World) -> None:
+    def show(standstill: Standstill) -> None:
+        fresh_world.exporter.show(Checkpoint(), gauges((None, "flight-delays", standstill)))
+
+    address = f"127.0.0.1:{fresh_world.exporter.server_port}"
+    page = {"system": "flight-delays", "__metrics_path__": STANDSTILL_PATH}
+    fresh_world.prometheus.set_targets("capstan", {address: page})
+    show(states())
+    fresh_world.sees("capstan_traffic_split_not_obeyed")
+    eventually(lambda: STANDSTILL_PATH in fresh_world.exporter.asked)
+    fresh_world.firing()
+    show(states(circuit_open=True, split="Inconclusive"))
+    alerts = fresh_world.firing("RetrainingCircuitOpen", "TrafficSplitNotObeyed")
+    labels = {
+        name: (alert["labels"]["version"], alert["labels"]["severity"]) for name, alert in alerts.items()
+    }
+    assert labels == {
+        "RetrainingCircuitOpen": ("v3", "critical"),
+        "TrafficSplitNotObeyed": ("v4", "warning"),
+    }
+    assert {alert["labels"]["kind"] for alert in alerts.values()} == {"operation"}
+    summaries = {name: alert["annotations"]["summary"] for name, alert in alerts.items()}
+    assert "`capstan resume` closes the circuit" in summaries["RetrainingCircuitOpen"]
+    assert "between the champion and v4" in summaries["TrafficSplitNotObeyed"]
+    show(states(circuit_open=True))
+    fresh_world.firing("RetrainingCircuitOpen")
+    show(states(held="TooLittleEvidence", split="Inconclusive"))
+    fresh_world.firing()
+
+
+def test_the_operator_tells_of_each_system_in_its_own_namespace(fresh_world: World) -> None:
+    fresh_world.prometheus.set_rules("flight-delays", {"groups": []})
+    for namespace in ("team-a", "team-b"):
+        fresh_world.prometheus.set_rules(namespace, render(flights(), namespace))
+    fine, stuck = states(), states(circuit_open=True, split="Inconclusive")
+    fresh_world.exporter.text = gauges(
+        ("team-a", "flight-delays", stuck), ("team-b", "flight-delays", fine)
+    ).encode()
+    alerts = fresh_world.firing("RetrainingCircuitOpen", "TrafficSplitNotObeyed")
+    assert {alert["labels"]["namespace"] for alert in alerts.values()} == {"team-a"}
 
 
 def in_namespace(text: bytes, namespace: str) -> bytes:
@@ -299,7 +396,7 @@ def test_alerts_of_a_cluster_are_those_of_their_own_namespace(world: World) -> N
 
 def test_every_alert_has_a_page_that_says_what_to_do() -> None:
     rules = [rule for group in render(flights())["groups"] for rule in group["rules"]]
-    assert len(rules) == 8
+    assert len(rules) == 10
     for rule in rules:
         page = DOCS / "runbooks" / rule["annotations"]["runbook"].rsplit("/", 1)[1]
         assert page.name == f"{rule['alert']}.md"

@@ -132,9 +132,12 @@ def test_a_split_that_is_not_obeyed_holds_and_says_so(world: World) -> None:
     world.days(5)
     assert "TrafficSplitNotObeyed" in world.reasons()
     assert world.champion == "v1"
+    held = world.engine().reconcile(SYSTEM).standstill
+    assert (held.split_not_obeyed, held.champion, held.challenger) == (True, "v1", "v2")
     world.obeyed = None
     world.days(5)
     assert world.champion == "v2"
+    assert not world.engine().reconcile(SYSTEM).standstill.split_not_obeyed
 
 
 def test_repeated_reordered_and_resolved_alerts_change_nothing(world: World) -> None:

@@ -14,6 +14,7 @@ from capstan.domain.traffic import champion_only
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.trouble import Trouble
 from capstan.domain.versions import VersionName
+from capstan.engine.standstill import Standstill, standstill_metrics
 from capstan.errors import UnavailableError
 from capstan_operator.loop import (
     BUSY_SECONDS,
@@ -450,6 +451,24 @@ def test_a_failed_training_is_told_by_its_system_at_once_with_the_way_out(world:
     warnings = world.warnings()
     assert any(line.startswith("TrainingFailed: TrainingRun ") and NO_FILE in line for line in warnings)
     assert any(line.startswith("BackingOff: ") and NO_FILE in line for line in warnings)
+
+
+def test_the_operator_measures_which_systems_stand_still(world: OperatorWorld):
+    world.parts.training = failing
+    world.apply()
+    world.settle()
+    (seen,) = world.loop.standstills()
+    assert seen == (NAMESPACE, SYSTEM, Standstill())
+    world.follow(timedelta(days=10), step=timedelta(hours=1))
+    (seen,) = world.loop.standstills()
+    assert seen == (NAMESPACE, SYSTEM, Standstill(circuit_open=True))
+    told = {sample.name: sample for metric in standstill_metrics([seen]) for sample in metric.samples}
+    circuit = told["capstan_retraining_circuit_open"]
+    assert (circuit.labels, circuit.value) == (
+        {"namespace": NAMESPACE, "system": SYSTEM, "version": ""},
+        1,
+    )
+    assert "capstan_traffic_split_not_obeyed" not in told
 
 
 def test_a_failure_is_forgotten_when_a_training_succeeds(world: OperatorWorld):

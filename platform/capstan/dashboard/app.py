@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from capstan.adapters.alertmanager.webhook import MAX_BODY_BYTES, WebhookReceiver
 from capstan.dashboard.access import HEADERS, LOCAL_HOSTS, PageAccess
-from capstan.dashboard.own_metrics import LoopMetrics
+from capstan.dashboard.own_metrics import STANDSTILL_PATH, LoopMetrics, render_standstill
 from capstan.dashboard.updates import Updates
 from capstan.dashboard.view import View
 from capstan.errors import CapstanError, InvalidRequestError, NotAllowedError
@@ -46,6 +46,7 @@ def create_app(
             Route("/api/stream", pages.stream),
             Route("/alerts", pages.alerts, methods=["POST"]),
             Route("/metrics", pages.metrics),
+            Route(STANDSTILL_PATH, pages.standstill),
             Route("/healthz", pages.health),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
@@ -153,6 +154,13 @@ class _Pages:
     async def metrics(self, _request: Request) -> Response:
         try:
             body = await asyncio.to_thread(self._metrics.render)
+        except CapstanError as error:
+            return PlainTextResponse(f"{error}\n", status_code=503)
+        return Response(body, headers={"content-type": METRICS_TYPE})
+
+    async def standstill(self, _request: Request) -> Response:
+        try:
+            body = await asyncio.to_thread(render_standstill, self._view)
         except CapstanError as error:
             return PlainTextResponse(f"{error}\n", status_code=503)
         return Response(body, headers={"content-type": METRICS_TYPE})

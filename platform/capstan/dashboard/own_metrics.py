@@ -11,6 +11,10 @@ from prometheus_client.registry import Collector
 
 from capstan.adapters.alertmanager.webhook import WebhookReceiver
 from capstan.dashboard.view import View
+from capstan.engine.standstill import standstill_metrics
+
+STANDSTILL_PATH = "/metrics/standstill"
+"""What Prometheus asks for all the time; the other metrics take a look at everything."""
 
 
 class _Loop(Collector):
@@ -59,6 +63,22 @@ class LoopMetrics:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Described(self._loop))
         return bytes(generate_latest(registry))
+
+
+def render_standstill(view: View) -> bytes:
+    """What Prometheus reads of this loop, in the text format; raises NotFoundError before there is a system."""
+    system, standstill = view.standstill()
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Given(list(standstill_metrics([(None, system, standstill)]))))
+    return bytes(generate_latest(registry))
+
+
+class _Given(Collector):
+    def __init__(self, metrics: list[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        return iter(self._metrics)
 
 
 class _Described(Collector):

@@ -33,6 +33,7 @@ from capstan.engine.records import (
     training_request,
     training_state,
 )
+from capstan.engine.standstill import Standstill, standstill_of
 from capstan.errors import NotFoundError
 from capstan.ports.clock import Clock
 from capstan.ports.store import Event, Kind, Record, Store
@@ -56,6 +57,10 @@ class View(Protocol):
 
     def events(self, after: int) -> Sequence[EventShown]:
         """The story's lines with numbers above `after`, in order."""
+        ...
+
+    def standstill(self) -> tuple[SystemName, Standstill]:
+        """What keeps the loop from going on, by the store alone: cheap, whatever is away."""
         ...
 
 
@@ -119,6 +124,15 @@ class StoreView:
 
     def events(self, after: int) -> Sequence[EventShown]:
         return [shown(number, event) for number, event in self.store.events(self.system, after=after)]
+
+    def standstill(self) -> tuple[SystemName, Standstill]:
+        """Raises NotFoundError while the system is not in the store."""
+        record = self.store.get(Kind.SYSTEM, self.system)
+        if record is None:
+            raise NotFoundError(f"no system {self.system!r}; `capstan up FILE` creates it")
+        state = system_state(record)
+        rollout = self.store.get(Kind.ROLLOUT, state.rollout.name) if state.rollout is not None else None
+        return self.system, standstill_of(state, rollout_state(rollout) if rollout is not None else None)
 
     # -- looking
 

@@ -29,7 +29,7 @@ class OperationAlert:
     """A firing alert about how parts run: for a person to see, never a reason to train."""
 
     name: str
-    """`PayloadsLost`, `VersionDown`, `ChallengerErrors`."""
+    """`PayloadsLost`, `VersionDown`, `ChallengerErrors`, `RetrainingCircuitOpen`, ..."""
     version: VersionName
     since: datetime
     """Wall time."""

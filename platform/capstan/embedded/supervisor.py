@@ -15,10 +15,12 @@ import orjson
 
 from capstan.adapters.own.monitor import Advanced
 from capstan.adapters.processes.children import ProcessEvent
+from capstan.dashboard.own_metrics import STANDSTILL_PATH
 from capstan.domain.reasons import Reason
 from capstan.domain.rollout import RolloutPhase
 from capstan.domain.system import SystemState
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
+from capstan.embedded.clocks import WallClock
 from capstan.embedded.wiring import LocalSystem, spec_document
 from capstan.engine import Outcome
 from capstan.engine.records import rollout_state, system_state
@@ -293,9 +295,13 @@ class Supervisor:
             if endpoint is not None:
                 versions[f"{endpoint.host}:{endpoint.port}"] = {"system": local.name, "version": name}
         local.prometheus.set_targets("services", versions)
-        helpers = {
+        helpers: dict[str, dict[str, str]] = {
             address.removeprefix("http://"): {"system": local.name} for address in self._helper_addresses()
         }
+        if isinstance(local.clock, WallClock):
+            # In a replay nobody is called to act.
+            page = local.addresses.page.removeprefix("http://")
+            helpers[page] = {"system": local.name, "__metrics_path__": STANDSTILL_PATH}
         local.prometheus.set_targets("capstan", helpers)
 
     def _helper_addresses(self) -> Sequence[str]:

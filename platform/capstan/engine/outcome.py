@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from capstan.domain.actions import Waiting
+from capstan.engine.standstill import Standstill
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Outcome:
     """What is waited for, in words."""
     requeue_after: timedelta | None = None
     """On the system's clock; None: nothing changes by time alone. A live loop also looks every few seconds."""
+    standstill: Standstill = field(default_factory=Standstill)
 
     @property
     def is_settled(self) -> bool:

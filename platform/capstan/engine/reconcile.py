@@ -37,6 +37,7 @@ from capstan.engine.records import (
     training_request,
     training_state,
 )
+from capstan.engine.standstill import Standstill, standstill_of
 from capstan.engine.summary import summarize, summarize_rollout, summarize_run
 from capstan.errors import ConflictError, NotFoundError
 from capstan.ports.clock import Clock
@@ -137,7 +138,8 @@ class _Pass:
         self._hands.log.end_pass()
         repeated = tuple(self._actions) == self._engine._taken
         self._engine._taken = tuple(self._actions)
-        return self._outcome(changed=self._changed or (bool(self._actions) and not repeated))
+        standstill = standstill_of(self._system.state, rollout.state if rollout is not None else None)
+        return self._outcome(standstill, changed=self._changed or (bool(self._actions) and not repeated))
 
     # -- records
 
@@ -252,8 +254,8 @@ class _Pass:
         self._actions += plan.actions
         self._hands.apply(SystemName(kept.record.system), plan.actions)
 
-    def _outcome(self, *, changed: bool) -> Outcome:
+    def _outcome(self, standstill: Standstill, *, changed: bool) -> Outcome:
         urgent = most_urgent(*(plan.waiting for plan in self._plans))
         message = next((plan.message for plan in self._plans if plan.waiting is urgent), "")
         requeue = min((p.requeue_after for p in self._plans if p.requeue_after is not None), default=None)
-        return Outcome(changed, urgent, message, requeue)
+        return Outcome(changed, urgent, message, requeue, standstill)

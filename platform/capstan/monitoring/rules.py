@@ -146,6 +146,20 @@ def _operation_rules(system: MLSystem, scope: _Scope) -> list[dict[str, Any]]:
             "warning",
             "{{ $labels.version }} fails {{ $value | humanizePercentage }} of its requests; users get the champion",
         ),
+        _rule(
+            "RetrainingCircuitOpen",
+            f"max by ({scope.by}) ({scope.series('capstan_retraining_circuit_open')}) == 1",
+            "critical",
+            "trainings failed again and again, and none starts any more; `capstan status` says why, "
+            "`capstan resume` closes the circuit",
+        ),
+        _rule(
+            "TrafficSplitNotObeyed",
+            f"max by ({scope.by}) ({scope.series('capstan_traffic_split_not_obeyed')}) == 1",
+            "warning",
+            "requests are not divided between the champion and {{ $labels.version }} as the rollout wants, "
+            "which holds it",
+        ),
     ]
 
 

@@ -16,6 +16,7 @@ from capstan.adapters.alertmanager.webhook import MAX_BODY_BYTES, WebhookReceive
 from capstan.dashboard.app import create_app
 from capstan.dashboard.updates import Updates
 from capstan.dashboard.view import View
+from capstan.domain.versions import SystemName
 
 TOKEN = "the-page-token"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
@@ -130,6 +131,25 @@ def test_notifications_are_judged_and_counted(
     assert door.client.post("/alerts", content=body, headers=headers).status_code == status
     assert door.hints == ([1] if status == 200 else [])
     assert f'notifications_total{{outcome="{outcome}"}} 1.0' in door.client.get("/metrics").text
+
+
+def test_prometheus_is_told_whether_the_loop_stands_still(door: Door, scene: flights.Scene) -> None:
+    def told() -> str:
+        answer = door.client.get("/metrics/standstill")
+        assert answer.status_code == 200
+        return answer.text
+
+    assert 'capstan_retraining_circuit_open{system="flights",version="v2"} 0.0' in told()
+    assert 'capstan_traffic_split_not_obeyed{system="flights",version="v4"} 0.0' in told()
+
+
+def test_without_a_system_there_is_no_standstill_to_tell() -> None:
+    view = flights.empty().view()
+    view.system = SystemName("another")
+    app = create_app(view, page_token="", webhook=WebhookReceiver(""), on_alert=lambda: None)
+    answer = TestClient(app, base_url="http://127.0.0.1").get("/metrics/standstill")
+    assert answer.status_code == 503
+    assert "`capstan up FILE` creates it" in answer.text
 
 
 def test_metrics_tell_decisions_and_champion(door: Door) -> None:
