@@ -1,7 +1,11 @@
 """A table of a database as a source; the address is a secret and never shows in an error."""
 
+# DuckDB takes no parameters for names; they all go through `quote`, texts through `literal`.
+# ruff: noqa: S608
+
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -11,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from capstan.data.moments import column_types
+from capstan.data.sources.cells import first_cells
 from capstan.data.sources.known_rows import copy_known_rows
 from capstan.data.sources.reading import SAMPLE, Reading
 from capstan.data.sources.untyped import state_types
@@ -18,7 +23,10 @@ from capstan.data.text_types import FoundType, quote
 from capstan.errors import InvalidDataError
 from capstan.spec.data import DatabaseSource
 
+_LOG = logging.getLogger(__name__)
 _SQLITE = "sqlite:///"
+_IS_BOOLEAN = "{} in ('0', '1', '0.0', '1.0')"
+"""SQL of a value's text: SQLite has no booleans, but numbers in a column that is declared so."""
 
 
 class DatabaseReader:
@@ -29,10 +37,11 @@ class DatabaseReader:
         self._table = settings.table
         self._file = _database_file(reading, settings)
         self._columns = list(self._rows(["*"], limit=0).column_names)
+        self._booleans = self._declared_booleans()
 
     @property
     def columns(self) -> Mapping[str, str]:
-        """SQLite types values, not columns, so the first rows decide."""
+        """SQLite types values, not columns, so the first rows decide; of a column declared as boolean, too."""
         return self.first_types(self._columns)
 
     def first_types(self, columns: Sequence[str]) -> Mapping[str, str]:
@@ -41,7 +50,11 @@ class DatabaseReader:
         connection.register("database", self._rows(columns, limit=SAMPLE))
         try:
             found = connection.sql("from database")
-            return {name: str(kind) for name, kind in zip(found.columns, found.types, strict=True)}
+            types = {name: str(kind) for name, kind in zip(found.columns, found.types, strict=True)}
+            true = [
+                name for name in columns if name in self._booleans and not self._strange("database", name)
+            ]
+            return types | dict.fromkeys(true, "BOOLEAN")
         finally:
             connection.unregister("database")
 
@@ -58,6 +71,7 @@ class DatabaseReader:
             copy_known_rows(self._reading, self, "select * from database", types, self._reading.rows)
         finally:
             connection.unregister("database")
+        self._make_booleans(columns)
         return state_types(self._reading, self, columns)
 
     def numbered(self, column: str, *, undated: bool = False) -> str | None:  # noqa: ARG002
@@ -68,15 +82,66 @@ class DatabaseReader:
         """Only the table's name is known."""
         return f"table {self._table}"
 
+    def _declared_booleans(self) -> frozenset[str]:
+        *schema, table = self._table.split(".")
+        with closing(self._connected()) as connection:
+            found = connection.execute(
+                f"select name, type from pragma_table_info({', '.join('?' * (1 + len(schema[:1])))})",
+                [table, *schema[:1]],
+            ).fetchall()
+        return frozenset(name for name, kind in found if kind.upper().startswith("BOOL"))
+
+    def _make_booleans(self, columns: Sequence[str]) -> None:
+        """Let the columns that the table declares as boolean be so, where all known values are 0, 1 or missing."""
+        reading = self._reading
+        stated = {one.column for one in reading.source.types}
+        for name in columns:
+            if name not in self._booleans or name in stated:
+                continue
+            column = quote(name)
+            if strange := self._strange(reading.rows, name):
+                cells = "; ".join(
+                    first_cells(
+                        reading, self, name, lambda value: f"not coalesce({_IS_BOOLEAN.format(value)}, false)"
+                    )
+                )
+                _LOG.warning(
+                    "%s: column %r of table %s is declared as boolean, but %d of its values %s neither 0 nor 1 (%s), "
+                    "so it is not read as boolean; correct them, or state its type: "
+                    "types: [{column: %s, type: Number}]",
+                    *(
+                        reading.field,
+                        name,
+                        self._table,
+                        strange,
+                        "is" if strange == 1 else "are",
+                        cells,
+                        name,
+                    ),
+                )
+                continue
+            true = f"cast({column} as varchar) in ('1', '1.0')"
+            reading.connection.execute(f"alter table {reading.rows} alter {column} type boolean using {true}")
+
+    def _strange(self, relation: str, name: str) -> int:
+        """How many values of the column are neither 0 nor 1."""
+        value = f"cast({quote(name)} as varchar)"
+        found = self._reading.connection.execute(
+            f"select count(*) from {relation} where {quote(name)} is not null and not {_IS_BOOLEAN.format(value)}"
+        ).fetchall()
+        return int(found[0][0])
+
+    def _connected(self) -> sqlite3.Connection:
+        # The path goes into a URI, where `?`, `#` and `%` mean something.
+        return sqlite3.connect(f"{self._file.absolute().as_uri()}?mode=ro", uri=True)
+
     def _rows(self, columns: Sequence[str], limit: int | None = None) -> pa.Table:
         quoted = ".".join(quote(part) for part in self._table.split("."))
         items = ", ".join(name if name == "*" else quote(name) for name in columns)
         bound = f" limit {limit}" if limit is not None else ""
         try:
-            # The path goes into a URI, where `?`, `#` and `%` mean something.
-            uri = f"{self._file.absolute().as_uri()}?mode=ro"
-            with closing(sqlite3.connect(uri, uri=True)) as connection:
-                cursor = connection.execute(f"select {items} from {quoted}{bound}")  # noqa: S608
+            with closing(self._connected()) as connection:
+                cursor = connection.execute(f"select {items} from {quoted}{bound}")
                 names = [description[0] for description in cursor.description]
                 rows = cursor.fetchall()
         except sqlite3.Error as error:
