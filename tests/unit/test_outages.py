@@ -255,16 +255,16 @@ def test_no_client_of_a_part_shows_what_another_program_dumped(
         assert not [word for word in (*NO_WORDS, "<html", "Traceback", "nginx") if word in str(error)], name
 
 
-def test_windows_in_a_form_that_is_not_known_are_told_without_the_library_that_read_them(
-    answering: Answering, tmp_path: Path
+@pytest.mark.parametrize("body", ['{"version": 7, "questions": [{"a": 1}]}', "[]", "null", '"text"', "7"])
+def test_an_answer_of_another_program_is_told_without_the_library_that_read_it(
+    answering: Answering, tmp_path: Path, body: str
 ) -> None:
-    asked = clients(answering.url, tmp_path)
-    for body in (b'{"version": 7, "questions": [{"a": 1}]}', b"[]", b'"text"'):
-        answering.body = body
-        for name in ("standing", "remote standing"):
-            error = raised(asked[name])
-            assert isinstance(error, UnavailableError)
-            assert str(error) == "the monitor is unavailable: its answer was not understood"
+    answering.body = body.encode()
+    for name, call in clients(answering.url, tmp_path).items():
+        if name in ("collector", "labels", "monitor", "standing", "remote monitor", "remote standing"):
+            error = raised(call)
+            assert isinstance(error, UnavailableError), (name, error)
+            assert str(error).endswith("is unavailable: its answer was not understood"), name
 
 
 def test_a_damaged_file_of_payloads_is_told_without_the_database_that_read_it(

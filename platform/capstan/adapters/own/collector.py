@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,24 +80,15 @@ class CollectorClient:
     def stats(self) -> CollectorStats:
         """The counts; raises UnavailableError."""
         document = self._ask("GET", "/stats")
-        boots = {
-            name: BootCounts(boot["version"], boot["produced"], boot["lost"], boot["stored"])
-            for name, boot in document["boots"].items()
-        }
-        counts = {
-            name: document[name]
-            for name in (
-                "stored",
-                "lost",
-                "lost_copies",
-                "refused",
-                "duplicates",
-                "labels",
-                "no_labels",
-                "answered",
-            )
-        }
-        return CollectorStats(**counts, boots=boots)
+        names = (
+            "stored", "lost", "lost_copies", "refused", "duplicates", "labels", "no_labels", "answered",
+        )  # fmt: skip
+        with understood(PART):
+            boots = {
+                name: BootCounts(boot["version"], boot["produced"], boot["lost"], boot["stored"])
+                for name, boot in document["boots"].items()
+            }
+            return CollectorStats(**{name: document[name] for name in names}, boots=boots)
 
     def post_labels(self, labels: Sequence[Mapping[str, object]], *, system: str | None = None) -> int:
         """Hand labels in; returns how many were new.
@@ -110,7 +102,8 @@ class CollectorClient:
             if system is not None:
                 document["system"] = system
             answer = self._ask("POST", "/feedback", headers=self._feedback, content=orjson.dumps(document))
-            taken += answer["accepted"]
+            with understood(PART):
+                taken += answer["accepted"]
         return taken
 
     def close(self) -> None:
@@ -131,6 +124,15 @@ class CollectorClient:
         if answer.status_code == 507:
             raise DiskFullError(problem.get("rule", "the collector has no room left"))
         raise UnavailableError(PART, answer_in_words(answer.status_code, answer.text, PART))
+
+
+@contextmanager
+def understood(part: str) -> Iterator[None]:
+    """Inside, an answer is read; raises UnavailableError for one in another form, as of another program."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError) as error:
+        raise UnavailableError(part, in_words(error, part)) from error
 
 
 def problem_of(answer: httpx.Response) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import httpx
 import orjson
 from pydantic import ValidationError
 
-from capstan.adapters.own.collector import problem_of
+from capstan.adapters.own.collector import problem_of, understood
 from capstan.domain.verdicts.evidence import PairedEvidence
 from capstan.domain.versions import Digest, VersionName
 from capstan.domain.watching import Standing
@@ -77,12 +77,12 @@ class MonitorClient:
     def advance(self, now: datetime) -> Advanced:
         """Decide all windows that closed by `now`; raises UnavailableError."""
         document = self._ask("POST", "/advance", json={"now": now.astimezone(UTC).isoformat()})
-        return Advanced(document["generation"], document["alerting_changed"], tuple(document["alerts"]))
+        with understood(PART):
+            return Advanced(document["generation"], document["alerting_changed"], tuple(document["alerts"]))
 
     def windows(self, *, after: int = 0) -> list[dict[str, Any]]:
         """Windows decided after that generation, oldest first; raises UnavailableError."""
-        windows: list[dict[str, Any]] = self._ask("GET", f"/windows?after={after}")["windows"]
-        return windows
+        return _windows(self._ask("GET", f"/windows?after={after}"))
 
     def standing(self) -> Standing:
         """What the monitor could judge so far, at most a second old; raises UnavailableError."""
@@ -159,8 +159,7 @@ class HttpMonitor:
 
     def windows(self, *, after: int = 0) -> list[dict[str, Any]]:
         """Windows decided after that generation, oldest first; raises UnavailableError."""
-        windows: list[dict[str, Any]] = self._ask("GET", "/windows", params={"after": after})["windows"]
-        return windows
+        return _windows(self._ask("GET", "/windows", params={"after": after}))
 
     def standing(self) -> Standing:
         """What the monitor could judge so far, at most a quarter of a minute old; raises UnavailableError."""
@@ -181,6 +180,12 @@ class HttpMonitor:
         if answer.status_code == 409:
             raise UntrustedArtifactError(problem.get("rule", path))
         raise UnavailableError(PART, answer_in_words(answer.status_code, answer.text, PART))
+
+
+def _windows(document: Any) -> list[dict[str, Any]]:
+    with understood(PART):
+        windows: list[dict[str, Any]] = document["windows"]
+        return windows
 
 
 class _KeptStanding:
