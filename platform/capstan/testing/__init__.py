@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from capstan.testing.conformance import NotConformingError
 from capstan.testing.families import check_family
+from capstan.testing.steps import check_step
 
-__all__ = ["NotConformingError", "check_family"]
+__all__ = ["NotConformingError", "check_family", "check_step"]
