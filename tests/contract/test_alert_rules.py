@@ -197,7 +197,8 @@ def test_data_alerts_say_which_version_as_of_when_and_why(world: World) -> None:
     for name, alert in alerts.items():
         assert alert["labels"] == {
             "alertname": name, "system": "flight-delays", "version": "v3", "kind": "data",
-            "severity": "critical" if name == "QualityDropped" else "warning",
+            **({"severity": "critical", "trigger": "quality"} if name == "QualityDropped"
+               else {"severity": "warning", "trigger": "drift"}),
         }  # fmt: skip
         end = SINCE + (WEEK if name == "QualityDropped" else 2 * WEEK)
         assert alert["annotations"]["as_of"] == str(int(end.timestamp()))
@@ -381,7 +382,8 @@ def test_alerts_of_a_cluster_are_those_of_their_own_namespace(world: World) -> N
     for name, alert in alerts.items():
         assert alert["labels"] == {
             "alertname": name, "system": "flight-delays", "namespace": "team-a", "version": "v3", "kind": "data",
-            "severity": "critical" if name == "QualityDropped" else "warning",
+            **({"severity": "critical", "trigger": "quality"} if name == "QualityDropped"
+               else {"severity": "warning", "trigger": "drift"}),
         }  # fmt: skip
         assert alert["annotations"]["as_of"].isdigit()
     # The other namespace's windows are fine: its numbers would tell of other features.

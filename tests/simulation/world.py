@@ -85,6 +85,14 @@ class Crash(BaseException):
     """The loop is killed; only what the parts keep survives."""
 
 
+TRIGGERS_OF = {
+    "DriftDetected": "drift",
+    "PredictionDrifted": "drift",
+    "MissingValuesRose": "drift",
+    "QualityDropped": "quality",
+}
+
+
 @dataclass
 class Model:
     """What a version is like."""
@@ -309,6 +317,7 @@ class World:
             fingerprint=mark or f"{name}-{about}",
             as_of=self.clock.now(),
             summary="ks(dep_hour) 0.21 > 0.12 in 2 windows of 7 days",
+            trigger=TRIGGERS_OF.get(name, ""),
         )
         self.alerts.firing = [a for a in self.alerts.firing if a.fingerprint != alert.fingerprint] + [alert]
         return alert

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from capstan.domain.reasons import Reason
-from capstan.domain.triggers import Alert, Trigger, TriggerKind
-from capstan.domain.versions import VersionName
+from capstan.domain.triggers.alerts import trigger_of
+from capstan.domain.triggers.trigger import Trigger, TriggerKind, TriggerRule, TriggerSight
 
 _LONGEST_FAILURE = 500
 
@@ -45,8 +45,7 @@ class Backoff:
 class RetrainingPolicy:
     """What the file says about retraining."""
 
-    alert_names: frozenset[str] = frozenset()
-    """Alerts that trigger; others are only shown."""
+    triggers: tuple[TriggerRule, ...] = ()
     cooldown: timedelta = timedelta(0)
     budget: Budget | None = None
     needs_approval: bool = False
@@ -82,27 +81,14 @@ class RetrainingState:
     """Reason of the present hold, so that it is told once."""
 
 
-def trigger_from(alerts: Sequence[Alert], policy: RetrainingPolicy, champion: VersionName) -> Trigger | None:
-    """One trigger for all alerts that speak about the champion; their order and repeats do not matter."""
-    relevant = {a.fingerprint: a for a in sorted(alerts, key=_age) if _concerns(a, policy, champion)}
-    if not relevant:
-        return None
-    ordered = sorted(relevant.values(), key=_age, reverse=True)
-    reasons = list(dict.fromkeys(f"{alert.name}: {alert.summary}" for alert in ordered))
-    return Trigger(
-        kind=TriggerKind.ALERT,
-        as_of=ordered[0].as_of,
-        reason="; ".join(reasons[:5]) + (f"; and {len(reasons) - 5} more" if len(reasons) > 5 else ""),
-        alerts=tuple(sorted(relevant)),
-    )
-
-
-def _age(alert: Alert) -> tuple[datetime, str, str]:
-    return (alert.as_of, alert.name, alert.fingerprint)
-
-
-def _concerns(alert: Alert, policy: RetrainingPolicy, champion: VersionName) -> bool:
-    return alert.version == champion and alert.name in policy.alert_names
+def find_due(
+    rules: Sequence[TriggerRule], seen: TriggerSight, state: RetrainingState, now: datetime
+) -> Trigger | None:
+    """The newest of what the rules find due; alerts that concern several rules make one trigger together."""
+    due = [trigger for rule in rules if (trigger := rule.due(seen, state, now)) is not None]
+    fired = {mark for trigger in due for mark in trigger.alerts}
+    joined = trigger_of([alert for alert in seen.alerts if alert.fingerprint in fired])
+    return newest(joined, *(trigger for trigger in due if not trigger.alerts))
 
 
 def newest(*triggers: Trigger | None) -> Trigger | None:

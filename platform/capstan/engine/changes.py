@@ -179,10 +179,11 @@ def _of_retraining(old: MLSystem, new: MLSystem, changes: Sequence[Change], stat
         return ""
     before, after = system_policy(old).retraining, system_policy(new).retraining
     notes = []
-    if lost := before.alert_names - after.alert_names:
-        notes.append(f"{', '.join(sorted(lost))} trigger no training any more")
-    if won := after.alert_names - before.alert_names:
-        notes.append(f"{', '.join(sorted(won))} trigger trainings")
+    had, has = ({rule.name for rule in policy.triggers} for policy in (before, after))
+    if lost := had - has:
+        notes.append(f"no training starts by {', '.join(sorted(lost))} any more")
+    if won := has - had:
+        notes.append(f"trainings start by {', '.join(sorted(won))} too")
     if state.retraining.pending is not None:
         notes.append("the training that waits now is judged by it at the next look")
     return "retraining: " + ("; ".join(notes) or "the next trigger is judged by it")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, cast
-
-from pydantic.alias_generators import to_camel
+from typing import Any, TypeVar, cast
 
 from capstan.domain.digest import digest_of
 from capstan.domain.retraining import Backoff, Budget, RetrainingPolicy
@@ -15,16 +13,17 @@ from capstan.domain.rollout import Limits, OnLimit, RolloutPolicy
 from capstan.domain.steps import STEPS
 from capstan.domain.steps.step import Step
 from capstan.domain.system import SystemPolicy
+from capstan.domain.triggers import TRIGGERS, TriggerRule
 from capstan.domain.verdicts.guardrails import OperationPolicy
 from capstan.domain.verdicts.quality import Decide, QualityRule
 from capstan.errors import InvalidSpecError, Mistake
 from capstan.ports.store import Record
 from capstan.spec import API_VERSION, MLSystem, parse
+from capstan.spec.grammar import SpecModel
 from capstan.spec.retraining import RetrainingTrigger
 from capstan.spec.rollout import Step as FileStep
 
-DRIFT_ALERTS = frozenset({"DriftDetected", "PredictionDrifted", "MissingValuesRose"})
-QUALITY_ALERTS = frozenset({"QualityDropped"})
+M = TypeVar("M")
 
 
 def policy_of(record: Record) -> SystemPolicy:
@@ -102,29 +101,24 @@ def rollout_policy(system: MLSystem) -> RolloutPolicy:
 
 
 def _step(index: int, step: FileStep) -> Step:
-    """The step of the file's kind, with those of the file's fields that it has itself."""
     kind = STEPS.get(step.kind)
     if kind is None:
         raise InvalidSpecError(
             [
                 Mistake(
-                    f"spec.rollout.steps[{index}].{to_camel(step.kind)}",
+                    f"spec.rollout.steps[{index}].{step.key}",
                     "A/B tests are not in this version; compare in a shadow step with an analysis",
                 )
             ]
         )
-    known = {field.name for field in fields(cast("Any", kind))}
-    return kind(**{name: value for name, value in step.chosen if name in known})
+    return _member(kind, step.chosen)
 
 
 def retraining_policy(system: MLSystem) -> RetrainingPolicy:
     """Triggers and what holds them back, of `spec.retraining`."""
     retraining = system.spec.retraining
-    names: frozenset[str] = frozenset()
-    for index, trigger in enumerate(retraining.triggers):
-        names |= _alert_names(index, trigger)
     return RetrainingPolicy(
-        alert_names=names,
+        triggers=tuple(_trigger(index, trigger) for index, trigger in enumerate(retraining.triggers)),
         cooldown=retraining.cooldown,
         budget=Budget(retraining.budget.runs, retraining.budget.per),
         needs_approval=retraining.approval == "Required",
@@ -137,17 +131,21 @@ def retraining_policy(system: MLSystem) -> RetrainingPolicy:
     )
 
 
-def _alert_names(index: int, trigger: RetrainingTrigger) -> frozenset[str]:
-    if trigger.drift is not None:
-        return DRIFT_ALERTS
-    if trigger.quality is not None:
-        return QUALITY_ALERTS
-    kind = "schedule" if trigger.schedule is not None else "newData"
-    raise InvalidSpecError(
-        [
-            Mistake(
-                f"spec.retraining.triggers[{index}].{kind}",
-                "is not in this version; use drift or quality, or `capstan retrain` from a timer",
-            )
-        ]
-    )
+def _trigger(index: int, trigger: RetrainingTrigger) -> TriggerRule:
+    kind = TRIGGERS.get(trigger.kind)
+    if kind is None:
+        raise InvalidSpecError(
+            [
+                Mistake(
+                    f"spec.retraining.triggers[{index}].{trigger.key}",
+                    "is not in this version; use drift or quality, or `capstan retrain` from a timer",
+                )
+            ]
+        )
+    return _member(kind, trigger.chosen)
+
+
+def _member(kind: type[M], written: SpecModel) -> M:
+    """The member that the file asks for, with those of the file's fields that it has itself."""
+    known = {field.name for field in fields(cast("Any", kind))}
+    return kind(**{name: value for name, value in written if name in known})

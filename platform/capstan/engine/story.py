@@ -12,7 +12,7 @@ from capstan.domain.triggers import TriggerKind
 from capstan.domain.versions import SystemName
 from capstan.ports.store import Event, Kind, Store
 
-_AUTOMATIC = frozenset({TriggerKind.ALERT.value, TriggerKind.SCHEDULE.value, TriggerKind.NEW_DATA.value})
+_AUTOMATIC = frozenset(kind.value for kind in TriggerKind if kind.is_automatic)
 
 
 @dataclass(frozen=True)

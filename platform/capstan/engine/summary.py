@@ -24,11 +24,10 @@ from capstan.domain.steps.step import Step
 from capstan.domain.system import Surroundings, SystemState, TrainingState
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.training import RunPhase
-from capstan.domain.triggers import Alert, OperationAlert
+from capstan.domain.triggers import Alert, DriftTrigger, OperationAlert
 from capstan.domain.trouble import Away, Trouble
 from capstan.domain.versions import ModelVersion, VersionName
 from capstan.domain.watching import Question, Standing, blind_spots
-from capstan.engine.policies import DRIFT_ALERTS
 from capstan.ports.store import Kind, Record
 
 _LONGEST_MESSAGE = 1000
@@ -257,7 +256,7 @@ def _drift(champion: ModelVersion | None, alerts: Sequence[Alert] | Away, standi
         return "Unknown"
     if champion is None:
         return ""
-    if any(alert.version == champion.name and alert.name in DRIFT_ALERTS for alert in alerts):
+    if any(alert.version == champion.name and alert.trigger == DriftTrigger.name for alert in alerts):
         return "Drifted"
     if isinstance(standing, Away):
         return "Unknown"

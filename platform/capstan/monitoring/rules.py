@@ -72,6 +72,7 @@ def _data_rules(system: MLSystem, scope: _Scope) -> list[dict[str, Any]]:
             f"drift{in_windows} in a row; above threshold in the last: "
             + above.format(value="capstan_drift_distance", bound="capstan_drift_threshold")
             + "(distance)",
+            "drift",
         ),
         _data_rule(
             scope,
@@ -81,6 +82,7 @@ def _data_rules(system: MLSystem, scope: _Scope) -> list[dict[str, Any]]:
             "distance of predictions from those at training: "
             + _value_of(scope, "capstan_prediction_drift_distance")
             + in_windows,
+            "drift",
         ),
         _data_rule(
             scope,
@@ -90,6 +92,7 @@ def _data_rules(system: MLSystem, scope: _Scope) -> list[dict[str, Any]]:
             "missing values rose: "
             + above.format(value="capstan_missing_rise", bound="capstan_missing_threshold")
             + in_windows.strip(),
+            "drift",
         ),
         _data_rule(
             scope,
@@ -99,6 +102,7 @@ def _data_rules(system: MLSystem, scope: _Scope) -> list[dict[str, Any]]:
             f"{watched.quality.metric} {_value_of(scope, 'capstan_quality')}, at the test "
             f"{_value_of(scope, 'capstan_quality_reference')}; "
             f"the drop exceeds {watched.quality.max_drop:g} and chance",
+            "quality",
             window="quality",
         ),
         _data_rule(
@@ -111,6 +115,7 @@ def _data_rules(system: MLSystem, scope: _Scope) -> list[dict[str, Any]]:
             "$labels.system $labels.version) }}{{ .Labels.question }} for "
             '{{ printf "%.0f" .Value }} windows ({{ .Labels.reason }}), {{ end }}'.replace("HERE", scope.here)
             + "so that no alert does not mean that all is well",
+            "",
         ),
     ]
 
@@ -164,10 +169,12 @@ def _operation_rules(system: MLSystem, scope: _Scope) -> list[dict[str, Any]]:
 
 
 def _data_rule(
-    scope: _Scope, alert: str, gauge: str, severity: str, summary: str, *, window: str = "drift"
+    scope: _Scope, alert: str, gauge: str, severity: str, summary: str, trigger: str, *, window: str = "drift"
 ) -> dict[str, Any]:
     rule = _rule(alert, f"max by ({scope.by}) ({scope.series(gauge)}) == 1", severity, summary)
     rule["labels"]["kind"] = "data"
+    if trigger:
+        rule["labels"]["trigger"] = trigger
     # `value` prints large numbers as 1.3850784e+09; whole seconds are what people and parsers expect.
     rule["annotations"]["as_of"] = _value_of(
         scope, "capstan_window_end_timestamp_seconds", extra=f",window='{window}'", form="%.0f"

@@ -9,5 +9,6 @@ from __future__ import annotations
 from capstan.testing.conformance import NotConformingError
 from capstan.testing.families import check_family
 from capstan.testing.steps import check_step
+from capstan.testing.triggers import check_trigger
 
-__all__ = ["NotConformingError", "check_family", "check_step"]
+__all__ = ["NotConformingError", "check_family", "check_step", "check_trigger"]

@@ -111,7 +111,14 @@ class WorldFile:
         now = WallClock().now()
         with self.open() as parts:
             parts.alerts.firing = [
-                Alert("DriftDetected", VersionName(version), fingerprint=mark, as_of=now, summary="it drifts")
+                Alert(
+                    "DriftDetected",
+                    VersionName(version),
+                    fingerprint=mark,
+                    as_of=now,
+                    summary="it drifts",
+                    trigger="drift",
+                )
             ]
 
     def resolve(self) -> None:

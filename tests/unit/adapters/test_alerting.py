@@ -33,11 +33,12 @@ def test_a_moment_that_is_none_is_not_guessed(text: str) -> None:
 
 
 def test_an_alert_without_version_or_moment_is_ignored() -> None:
-    labels = {"alertname": "DriftDetected", "version": "v1", "system": "flights"}
+    labels = {"alertname": "DriftDetected", "version": "v1", "system": "flights", "trigger": "drift"}
     annotations = {"as_of": "1362373200", "summary": "why"}
     alert = alert_of({"labels": labels, "annotations": annotations, "fingerprint": "f"})
     assert alert is not None
     assert (alert.name, alert.version, alert.as_of, alert.summary) == ("DriftDetected", "v1", MOMENT, "why")
+    assert alert.trigger == "drift"
     assert alert_of({"labels": labels, "annotations": {}, "fingerprint": "f"}) is None
     assert alert_of({"labels": {"alertname": "Foreign"}, "annotations": annotations}) is None
 

@@ -85,7 +85,7 @@ def test_changed_keys_cut_evidence(rolling, planned) -> None:
 
 def test_lost_trigger_is_named(serving, planned) -> None:
     result = planned(serving, lambda spec: spec["retraining"]["triggers"].pop(1))
-    assert "QualityDropped trigger no training any more" in result.output
+    assert "no training starts by quality any more" in result.output
 
 
 def test_wrong_file_exits_with_1_and_names_the_field(serving, planned) -> None:

@@ -16,24 +16,29 @@ from capstan.domain.retraining import (
     RetrainingPolicy,
     RetrainingState,
     ended,
+    find_due,
     find_hold,
     newest,
     started,
-    trigger_from,
 )
-from capstan.domain.triggers import Alert, Trigger, TriggerKind
+from capstan.domain.triggers import Alert, DriftTrigger, QualityTrigger, Trigger, TriggerKind, TriggerSight
 from capstan.domain.versions import VersionName
 
 NOW = datetime(2013, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 V1 = VersionName("v1")
-POLICY = RetrainingPolicy(frozenset({"DriftDetected"}), cooldown=14 * DAY, budget=Budget(2, 30 * DAY))
+POLICY = RetrainingPolicy((DriftTrigger(),), cooldown=14 * DAY, budget=Budget(2, 30 * DAY))
 ALERT = Trigger(TriggerKind.ALERT, NOW, "drift", ("a",))
 MANUAL = Trigger(TriggerKind.MANUAL, NOW, "a person asked for it")
 
 
-def alert(mark: str, days: int = 0, name: str = "DriftDetected", version: str = "v1") -> Alert:
-    return Alert(name, VersionName(version), mark, NOW - days * DAY, f"because of {mark}")
+def alert(mark: str, days: int = 0, trigger: str = "drift", version: str = "v1") -> Alert:
+    name = "QualityDropped" if trigger == "quality" else "DriftDetected"
+    return Alert(name, VersionName(version), mark, NOW - days * DAY, f"because of {mark}", trigger)
+
+
+def due(alerts: list[Alert], policy: RetrainingPolicy = POLICY) -> Trigger | None:
+    return find_due(policy.triggers, TriggerSight(V1, tuple(alerts)), RetrainingState(), NOW)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcde"), st.integers(0, 5)), min_size=1), st.randoms())
@@ -44,21 +49,33 @@ def test_repeats_and_order_of_alerts_do_not_matter(
     alerts = [alert(mark, days) for mark, days in dict(raised).items()]
     shuffled = [*alerts, *alerts]
     shuffler.shuffle(shuffled)
-    assert trigger_from(shuffled, POLICY, V1) == trigger_from(alerts, POLICY, V1)
+    assert due(shuffled) == due(alerts)
 
 
 def test_a_trigger_is_as_of_the_newest_alert_and_names_all() -> None:
-    trigger = trigger_from([alert("a", 3), alert("b", 1), alert("c", 2)], POLICY, V1)
+    trigger = due([alert("a", 3), alert("b", 1), alert("c", 2)])
     assert trigger is not None
     assert (trigger.as_of, trigger.alerts) == (NOW - DAY, ("a", "b", "c"))
     assert trigger.reason.startswith("DriftDetected: because of b")
 
 
 @pytest.mark.parametrize(
-    "other", [alert("a", version="v2"), alert("a", name="VersionDown")], ids=["version", "name"]
+    "other", [alert("a", version="v2"), alert("a", trigger="quality")], ids=["version", "trigger"]
 )
-def test_alerts_of_other_versions_and_names_trigger_nothing(other: Alert) -> None:
-    assert trigger_from([other], POLICY, V1) is None
+def test_alerts_of_other_versions_and_triggers_start_nothing(other: Alert) -> None:
+    assert due([other]) is None
+
+
+def test_alerts_of_several_rules_make_one_trigger_that_names_all() -> None:
+    both = replace(POLICY, triggers=(QualityTrigger(), DriftTrigger()))
+    raised = [alert("a", 2), alert("b", 3, trigger="quality"), alert("c", 1)]
+    trigger = due(raised, both)
+    assert trigger is not None
+    assert (trigger.as_of, trigger.alerts) == (NOW - DAY, ("a", "b", "c"))
+    assert trigger.reason == (
+        "DriftDetected: because of c; DriftDetected: because of a; QualityDropped: because of b"
+    )
+    assert due([*raised, alert("d", trigger="")], both) == trigger
 
 
 def test_the_newest_trigger_is_kept() -> None:

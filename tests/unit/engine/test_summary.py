@@ -168,7 +168,7 @@ def test_evidence_is_sufficient_only_when_a_rollout_waits_for_none(
 
 
 def alert(name: str, about: ModelVersion) -> Alert:
-    return Alert(name, about.name, "f", NOW, "why")
+    return Alert(name, about.name, "f", NOW, "why", "drift" if name == "DriftDetected" else "quality")
 
 
 JUDGED = Standing(V1.name, tuple(Question(name, 0, end=NOW) for name in ("drift", "predictions", "quality")))

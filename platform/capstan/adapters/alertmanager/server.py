@@ -228,6 +228,7 @@ def alert_of(entry: dict[str, Any]) -> Alert | None:
         fingerprint=str(entry.get("fingerprint", "")),
         as_of=as_of,
         summary=str(annotations.get("summary", "")),
+        trigger=str(labels.get("trigger", "")),
     )
 
 

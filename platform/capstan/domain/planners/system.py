@@ -32,11 +32,11 @@ from capstan.domain.retraining import (
     Hold,
     describe_circuit,
     ended,
+    find_due,
     find_hold,
     in_one_line,
     newest,
     started,
-    trigger_from,
 )
 from capstan.domain.rollout import RolloutCause, RolloutPhase, RolloutRequest, RolloutState, rollout_name
 from capstan.domain.system import (
@@ -48,7 +48,7 @@ from capstan.domain.system import (
 )
 from capstan.domain.traffic import champion_only
 from capstan.domain.training import RunPhase, TrainingRequest, training_run_name
-from capstan.domain.triggers import Trigger, TriggerKind
+from capstan.domain.triggers import Trigger, TriggerKind, TriggerSight
 from capstan.domain.trouble import Away
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
 
@@ -91,6 +91,8 @@ class _Planning:
             self._fold_rollout(self.state.rollout, rollout)
         self._follow_commands()
         self._heed_alerts()
+        if self.is_busy:
+            self._remember_triggers()
         if not self.is_busy and not self.state.deleting:
             self._consider_training()
         requeue = max(self.until - self.now, timedelta(0)) if self.until else None
@@ -371,10 +373,10 @@ class _Planning:
             key = f"resolved/{mark}/{self.state.firing[mark].isoformat()}"
             self._tell(Reason.ALERT_RESOLVED, "fires no longer", key, alert=mark)
         self.state = replace(self.state, firing=firing)
-        if not self.is_busy:
-            return
-        begun = self._begun_trigger()
-        trigger = trigger_from(tuple(concerning.values()), self.policy.retraining, self.champion.name)
+
+    def _remember_triggers(self) -> None:
+        """What becomes due while a run or a rollout goes on waits until it is over."""
+        begun, trigger = self._begun_trigger(), self._find_due()
         if trigger is not None and (begun is None or trigger.as_of > begun.as_of):
             retraining = self.state.retraining
             pending = newest(retraining.pending, trigger)
@@ -429,9 +431,14 @@ class _Planning:
         if self.champion is None:
             pending = self.state.retraining.pending
             return pending or Trigger(TriggerKind.INITIAL, self.now, "the first model")
-        if isinstance(self.seen.alerts, Away):
+        return self._find_due()
+
+    def _find_due(self) -> Trigger | None:
+        if self.champion is None:
             return None
-        return trigger_from(self.seen.alerts, self.policy.retraining, self.champion.name)
+        alerts = () if isinstance(self.seen.alerts, Away) else tuple(self.seen.alerts)
+        sight = TriggerSight(self.champion.name, alerts)
+        return find_due(self.policy.retraining.triggers, sight, self.state.retraining, self.now)
 
     def _find_hold(self, trigger: Trigger) -> Hold | None:
         if self.state.paused or self.policy.suspend:

@@ -1,0 +1,129 @@
+"""Every trigger keeps its suite, and the suite notices triggers that do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import ClassVar
+
+import pytest
+
+from capstan.domain.retraining import RetrainingState
+from capstan.domain.triggers import (
+    TRIGGERS,
+    Alert,
+    DriftTrigger,
+    Trigger,
+    TriggerKind,
+    TriggerRule,
+    TriggerSight,
+)
+from capstan.domain.triggers.alerts import trigger_of
+from capstan.domain.versions import VersionName
+from capstan.spec.retraining import RetrainingTrigger
+from capstan.testing import NotConformingError, check_trigger
+
+NOW = datetime(2013, 6, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+V1 = VersionName("v1")
+
+
+def fires(trigger: str) -> TriggerSight:
+    alerts = tuple(
+        Alert("Any", V1, mark, NOW - days * DAY, mark, trigger) for mark, days in (("a", 2), ("b", 1))
+    )
+    unheeded = Alert("Other", V1, "c", NOW, "c", "")
+    return TriggerSight(
+        V1, (*alerts, unheeded, replace(alerts[0], version=VersionName("v0"), fingerprint="d"))
+    )
+
+
+@pytest.mark.parametrize("name", TRIGGERS)
+def test_a_trigger_keeps_its_suite(name: str) -> None:
+    check_trigger(TRIGGERS[name](), seen=fires(name))
+
+
+def test_every_trigger_is_a_key_of_the_file() -> None:
+    assert set(TRIGGERS) <= set(RetrainingTrigger.members)
+
+
+@dataclass(frozen=True)
+class EveryWeek(TriggerRule):
+    """A rule of nobody's module, without alerts."""
+
+    name: ClassVar[str] = "every_week"
+
+    def due(self, seen: TriggerSight, state: RetrainingState, now: datetime) -> Trigger | None:
+        if state.starts and now - max(state.starts) < 7 * DAY:
+            return None
+        return Trigger(TriggerKind.SCHEDULE, now, "a week is over")
+
+
+def test_a_trigger_without_alerts_keeps_the_suite_too() -> None:
+    check_trigger(EveryWeek(), seen=TriggerSight(V1), state=RetrainingState(starts=(NOW - 8 * DAY,)), now=NOW)
+
+
+class OfAnyVersion(DriftTrigger):
+    def due(self, seen: TriggerSight, state: RetrainingState, now: datetime) -> Trigger | None:
+        return trigger_of([alert for alert in seen.alerts if alert.trigger == self.name])
+
+
+class Always(EveryWeek):
+    def due(self, seen: TriggerSight, state: RetrainingState, now: datetime) -> Trigger | None:
+        return Trigger(TriggerKind.SCHEDULE, now, "why not")
+
+
+class Never(DriftTrigger):
+    def due(self, seen: TriggerSight, state: RetrainingState, now: datetime) -> Trigger | None:
+        return None
+
+
+class Prophet(EveryWeek):
+    def due(self, seen: TriggerSight, state: RetrainingState, now: datetime) -> Trigger | None:
+        due = super().due(seen, state, now)
+        return replace(due, as_of=now + DAY) if due else None
+
+
+class Mute(DriftTrigger):
+    def due(self, seen: TriggerSight, state: RetrainingState, now: datetime) -> Trigger | None:
+        due = super().due(seen, state, now)
+        return replace(due, reason="") if due else None
+
+
+class Pretender(EveryWeek):
+    def due(self, seen: TriggerSight, state: RetrainingState, now: datetime) -> Trigger | None:
+        due = super().due(seen, state, now)
+        return replace(due, kind=TriggerKind.MANUAL) if due else None
+
+
+class FirstOnly(DriftTrigger):
+    def due(self, seen: TriggerSight, state: RetrainingState, now: datetime) -> Trigger | None:
+        return super().due(TriggerSight(seen.champion, seen.alerts[:1]), state, now)
+
+
+class Counting(EveryWeek):
+    calls: ClassVar = count()
+
+    def due(self, seen: TriggerSight, state: RetrainingState, now: datetime) -> Trigger | None:
+        due = super().due(seen, state, now)
+        return replace(due, reason=f"call {next(self.calls)}") if due else None
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        (OfAnyVersion(), "not the champion's"),
+        (Always(), "it is not due where nothing happened"),
+        (Never(), "due.. is None"),
+        (Prophet(), "training would read the future"),
+        (Mute(), "the reason is empty"),
+        (Pretender(), "not for rules of the file"),
+        (FirstOnly(), "order and repeats of alerts make a difference"),
+        (Counting(), "asked again it answers otherwise"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, TriggerRule) else "",
+)
+def test_the_suite_notices_a_trigger_that_is(rule: TriggerRule, says: str) -> None:
+    with pytest.raises(NotConformingError, match=says):
+        check_trigger(rule, seen=fires("drift"))
