@@ -162,7 +162,7 @@ def _duplicates(name: str, ids: pa.ChunkedArray) -> Iterator[Violation]:
 def _types(table: pa.Table, system: MLSystem) -> Iterator[Violation]:
     for feature in system.spec.features:
         values = table[feature.column]
-        if feature.numeric is not None and not (_is_number(values.type) or pa.types.is_null(values.type)):
+        if feature.reading == "numeric" and not (_is_number(values.type) or pa.types.is_null(values.type)):
             kind = type_of(values)
             rule = (
                 f"is {kind}, but feature {feature.name!r} is numeric; {_ways_to_numbers(kind)}, "

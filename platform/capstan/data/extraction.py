@@ -169,7 +169,7 @@ def _require_numbers(connection: duckdb.DuckDBPyConnection, system: MLSystem, ta
     for field, needs in (
         (
             "features",
-            [(f.column, f"feature {f.name!r}") for f in system.spec.features if f.numeric is not None],
+            [(f.column, f"feature {f.name!r}") for f in system.spec.features if f.reading == "numeric"],
         ),
         (
             "data.checks",

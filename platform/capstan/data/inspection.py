@@ -111,7 +111,7 @@ def _empty_columns(cases: pa.Table, system: MLSystem) -> Iterator[str]:
             yield f"features: {feature.name!r}: no case has a value in column {feature.column!r}"
         elif (
             values.type == pa.string()
-            and feature.numeric is None
+            and feature.reading == "categorical"
             and pc.count_distinct(values).as_py() == len(values)
         ):
             yield f"features: {feature.name!r}: every case has another value in column {feature.column!r}, as an id has"

@@ -71,7 +71,7 @@ def find_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = No
         if reason is None and unlabelled.num_rows >= LEAST_UNLABELLED and labelled.num_rows:
             reason = _missing_without_label(labelled[feature.column], unlabelled[feature.column])
         if reason is None:
-            numeric = feature.numeric is not None
+            numeric = feature.reading == "numeric"
             values = numbers(sample[feature.column], feature.column) if numeric else None
             found = _auc_alone(values, sample[feature.column], truth)
             if found > CERTAIN_AUC:

@@ -43,9 +43,9 @@ class Uses:
         """A column that a feature reads as a number is one, whatever else reads it."""
         spec = system.spec
         keys, checks = spec.data.keys, spec.data.checks
-        numbers = {feature.column for feature in spec.features if feature.numeric is not None}
+        numbers = {feature.column for feature in spec.features if feature.reading == "numeric"}
         numbers |= {check.column for check in checks if check.min is not None or check.max is not None}
-        categories = {feature.column for feature in spec.features if feature.categorical is not None}
+        categories = {feature.column for feature in spec.features if feature.reading == "categorical"}
         categories |= {
             *spec.evaluation.slices,
             *(check.column for check in checks if check.allowed is not None),

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from capstan.features.columns import numbers, type_of
-from capstan.features.kinds import CategoricalSettings
+from capstan.features.kinds import unfitted
 from capstan.features.values import ColumnType, category, number
+from capstan.spec.features import Reading
 from capstan.spec.system import MLSystem
 
 
@@ -22,7 +23,7 @@ class ColumnSchema:
     name: str
     type: ColumnType
     """What the column holds in training; a request's value is read as one of it."""
-    kind: Literal["numeric", "categorical"]
+    kind: Reading
     """Whether a feature reads it as a number; a category only otherwise."""
     required: bool = False
     """Whether a request must name the column; as null where the value is not known."""
@@ -51,9 +52,9 @@ def request_schema(system: MLSystem, table: pa.Table) -> list[ColumnSchema]:
     schemas = []
     for column in dict.fromkeys(feature.column for feature in spec.features):
         features = [feature for feature in spec.features if feature.column == column]
-        numeric = any(feature.numeric is not None for feature in features)
+        numeric = any(feature.reading == "numeric" for feature in features)
         checks = [check for check in spec.data.checks if check.column == column]
-        dropping = any(f.numeric is not None and f.numeric.impute == "DropRow" for f in features)
+        dropping = any(feature.settings.needs_value for feature in features)
         lows = [check.min for check in checks if check.min is not None]
         highs = [check.max for check in checks if check.max is not None]
         found = type_of(table[column])
@@ -62,13 +63,11 @@ def request_schema(system: MLSystem, table: pa.Table) -> list[ColumnSchema]:
             for check in checks
             if check.allowed is not None
         ]
-        for feature in features:
-            categorical = feature.categorical
-            if categorical is not None and categorical.unseen == "Refuse":
-                settings = CategoricalSettings(
-                    feature.name, column, categorical.encode, categorical.min_frequency
-                )
-                lists.append(set(settings.fit(table[column]).categories))
+        lists += [
+            set(unfitted(feature).fit(table[column]).known or ())
+            for feature in features
+            if feature.reading == "categorical" and feature.settings.refuses_unknown
+        ]
         texts = sorted(text for text in set.intersection(*lists) if text is not None) if lists else None
         allowed: tuple[str, ...] | tuple[float, ...] | None = None if texts is None else tuple(texts)
         if texts is not None and numeric:
@@ -88,7 +87,7 @@ def request_schema(system: MLSystem, table: pa.Table) -> list[ColumnSchema]:
                 trained_min=low,
                 trained_max=high,
                 outside="Refuse"
-                if any(f.numeric is not None and f.numeric.outside == "Refuse" for f in features)
+                if any(f.reading == "numeric" and f.settings.refuses_unknown for f in features)
                 else "Answer",
             )
         )

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 import pyarrow as pa
@@ -20,10 +20,12 @@ from capstan.domain import payload_limits as limits
 from capstan.domain.payload_limits import parse_moment
 from capstan.errors import InvalidRequestError, shown
 from capstan.features.values import category, truth_of
+from capstan.spec.features import Reading
 
 MOST_EVENTS = 10_000
 ROLES = ("champion", "challenger", "shadow")
-Kind = Literal["numeric", "categorical"]
+Kind = Reading
+"""How a column is stored and compared."""
 
 SYSTEM_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")

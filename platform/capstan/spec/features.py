@@ -11,8 +11,33 @@ from pydantic_core import PydanticCustomError
 from capstan.spec.grammar import ColumnName, OneOf, SpecModel
 from capstan.spec.units import Flag, Number, Whole
 
+Reading = Literal["numeric", "categorical"]
+"""How a feature's column is read, whatever is made of it: as numbers or as categories."""
 
-class Numeric(SpecModel):
+
+class FeatureSettings(SpecModel):
+    """Settings of one kind of feature: what the rest of the house asks of a feature without knowing its kind.
+
+    What the kind does is in `capstan.features.kinds`.
+    """
+
+    @property
+    def reading(self) -> Reading:
+        """How its column is read in checks, requests, payloads and drift."""
+        raise NotImplementedError
+
+    @property
+    def needs_value(self) -> bool:
+        """Whether it has nothing to stand for a missing value."""
+        return False
+
+    @property
+    def refuses_unknown(self) -> bool:
+        """Whether a request with a value beyond those of training is refused."""
+        return False
+
+
+class Numeric(FeatureSettings):
     """How a number becomes a feature."""
 
     impute: Literal["Median", "Mean", "Mode", "Default", "DropRow"] = Field(
@@ -72,6 +97,18 @@ class Numeric(SpecModel):
             )
         return self
 
+    @property
+    def reading(self) -> Reading:
+        return "numeric"
+
+    @property
+    def needs_value(self) -> bool:
+        return self.impute == "DropRow"
+
+    @property
+    def refuses_unknown(self) -> bool:
+        return self.outside == "Refuse"
+
 
 def _encodes_today(value: Any) -> Any:
     if value in ("Embedding", "Hashing", "Target"):
@@ -81,7 +118,7 @@ def _encodes_today(value: Any) -> Any:
     return value
 
 
-class Categorical(SpecModel):
+class Categorical(FeatureSettings):
     """How a category becomes a feature."""
 
     encode: Annotated[Literal["Integer", "OneHot"], BeforeValidator(_encodes_today)] = Field(
@@ -100,6 +137,14 @@ class Categorical(SpecModel):
         description="What a category never seen in training is: `other`, or a request refused with 422.",
         examples=["Other"],
     )
+
+    @property
+    def reading(self) -> Reading:
+        return "categorical"
+
+    @property
+    def refuses_unknown(self) -> bool:
+        return self.unseen == "Refuse"
 
 
 class Feature(OneOf):
@@ -122,3 +167,14 @@ class Feature(OneOf):
     )
     numeric: Numeric | None = Field(None, description="A number.", examples=[{"scale": "ZScore"}])
     categorical: Categorical | None = Field(None, description="A category.", examples=[{"encode": "OneHot"}])
+
+    @property
+    def settings(self) -> FeatureSettings:
+        """Those of its kind."""
+        settings: FeatureSettings = self.chosen
+        return settings
+
+    @property
+    def reading(self) -> Reading:
+        """How its column is read."""
+        return self.settings.reading

@@ -166,20 +166,22 @@ def _leakage(spec: MLSystemSpec) -> Iterator[Finding]:
 
 
 def _checks(spec: MLSystemSpec) -> Iterator[Finding]:
-    kinds = {feature.column: feature.kind for feature in spec.features}
+    readings = {feature.column: feature.reading for feature in spec.features}
     for index, check in enumerate(spec.data.checks):
         location: Location = ("spec", "data", "checks", index)
-        kind = kinds.get(check.column)
+        reading = readings.get(check.column)
         has_range = check.min is not None or check.max is not None
         if has_range and check.allowed is not None:
             yield Finding(location, "has both a range and allowed values; a column is a number or a category")
-        elif has_range and kind == "categorical":
+        elif has_range and reading == "categorical":
             yield Finding(
-                location, f"{check.column!r} is a categorical feature; write allowed instead of min and max"
+                location,
+                f"a feature reads {check.column!r} as a category; write allowed instead of min and max",
             )
-        elif check.allowed is not None and kind == "numeric":
+        elif check.allowed is not None and reading == "numeric":
             yield Finding(
-                location, f"{check.column!r} is a numeric feature; write min and max instead of allowed"
+                location,
+                f"a feature reads {check.column!r} as a number; write min and max instead of allowed",
             )
 
 
@@ -194,7 +196,7 @@ def _optional(spec: MLSystemSpec) -> Iterator[Finding]:
             yield Finding(
                 location, f"is against `nullable: false` of {feature.column!r} in data.checks; drop one"
             )
-        elif feature.numeric is not None and feature.numeric.impute == "DropRow":
+        elif feature.settings.needs_value:
             yield Finding(
                 location,
                 "is against `impute: DropRow`, which has nothing to stand for a missing value; impute",

@@ -77,7 +77,7 @@ def fit(
     )
     features = []
     for feature in spec.features:
-        kind: Kind = "numeric" if feature.numeric is not None else "categorical"
+        kind: Kind = feature.reading
         column = _column(columns, feature.column)
         found = type_of(column)
         values: NDArray[Any] = (

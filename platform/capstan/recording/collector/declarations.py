@@ -12,6 +12,7 @@ from capstan.domain.truth import FORMS
 from capstan.errors import InvalidRequestError
 from capstan.recording.labels import Label, raise_all
 from capstan.recording.payloads import Kind
+from capstan.spec.features import Feature
 
 
 class Declared(NamedTuple):
@@ -43,7 +44,8 @@ class Declarations:
             for feature in spec["features"]:
                 column = feature.get("column", feature["name"])
                 # A number can be read as a category later, the text of one not always as a number.
-                kinds[column] = "numeric" if "numeric" in feature else kinds.get(column, "categorical")
+                if kinds.get(column) != "numeric":
+                    kinds[column] = Feature.model_validate(feature).reading
             for key in (spec.get("data") or {}).get("keys", {}).values():
                 # Ids stay the text that was sent: as floats two of them could be one.
                 kinds.setdefault(key, "categorical")
