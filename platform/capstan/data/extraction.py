@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -65,6 +65,7 @@ def extract(
     memory: int | None = None,
     secrets: Path | None = None,
     on_read: Callable[[Mapping[str, Mapping[str, str]]], None] | None = None,
+    features: bool = True,
 ) -> pa.Table:
     """The cases known at `as_of`, by time and then id; raises InvalidDataError.
 
@@ -72,7 +73,8 @@ def extract(
     known at `labels_as_of`) and `label_available_at` (UTC, null where the label is). `as_of=None` reads all rows,
     `labels_as_of=None` all labels; `start <= time < end` narrows further. Times without offset are of the file's zone.
     Beyond `memory` bytes DuckDB spills to disk; without it, of what `table_memory` says. `on_read` is told the SQL type
-    of each column of each source that was read.
+    of each column of each source that was read. Without `features` only keys and label are read, of wide tables a
+    small part.
     """
     secrets = secrets or secrets_folder()
     if memory is None:
@@ -85,10 +87,11 @@ def extract(
         ]
         try:
             tables = SourceTables(connection, readings)
-            _run_query(connection, system, tables)
+            columns = needed_columns(system) if features else _key_columns(system)
+            _run_query(connection, system, tables, columns)
             if on_read is not None:
                 on_read(tables.read_types)
-            _select_cases(connection, system, tables, as_of, labels_as_of, start, end)
+            _select_cases(connection, system, tables, columns, as_of, labels_as_of, start, end)
             _check_ids(connection, system)
             connection.execute("set TimeZone = 'UTC'")
             table = connection.sql(
@@ -129,25 +132,30 @@ def trainable(table: pa.Table, as_of: datetime | None, system: MLSystem) -> pa.T
     return chosen
 
 
+def _key_columns(system: MLSystem) -> tuple[str, ...]:
+    keys = system.spec.data.keys
+    return tuple(dict.fromkeys(name for name in (keys.id, keys.time, keys.sticky_by) if name is not None))
+
+
 def needed_columns(system: MLSystem) -> tuple[str, ...]:
     """Keys, feature columns, slices and checked columns, each once; neither the label nor when it became known."""
     spec = system.spec
-    keys = spec.data.keys
-    wanted: list[str | None] = [keys.id, keys.time, keys.sticky_by]
-    wanted += [feature.column for feature in spec.features]
+    wanted = [*_key_columns(system), *(feature.column for feature in spec.features)]
     wanted += [*spec.evaluation.slices, *(check.column for check in spec.data.checks)]
     hidden = {spec.data.label.column, spec.data.label.available_at}
-    return tuple(dict.fromkeys(name for name in wanted if name is not None and name not in hidden))
+    return tuple(dict.fromkeys(name for name in wanted if name not in hidden))
 
 
-def _run_query(connection: duckdb.DuckDBPyConnection, system: MLSystem, tables: SourceTables) -> None:
+def _run_query(
+    connection: duckdb.DuckDBPyConnection, system: MLSystem, tables: SourceTables, needed: Sequence[str]
+) -> None:
     data = system.spec.data
     query = data.query if data.query is not None else f"select * from {quote(data.sources[0].name)}"
-    wanted = list(dict.fromkeys([*needed_columns(system), data.label.column, data.label.available_at]))
+    wanted = list(dict.fromkeys([*needed, data.label.column, data.label.available_at]))
     columns, uses = tables.columns_of(query), Uses.of(system)
     if columns is not None:
         tables.require_distinct([name for name in wanted if name not in columns])
-        _check_columns(system, columns, wanted)
+        _check_columns(system, columns, [*needed_columns(system), *wanted])
         items = ", ".join(quote(name) for name in wanted)
         tables.read(f"select {items} from ({query.strip().rstrip(';')}\n)", data.query, uses)
     else:
@@ -183,7 +191,7 @@ def _require_numbers(connection: duckdb.DuckDBPyConnection, system: MLSystem, ta
         problems = [
             f"{need}: {cells}"
             for column, need in needs
-            if types[column] == TEXT
+            if types.get(column) == TEXT
             for cells in tables.odd_cells(column, least=0.0)
         ]
         if problems:
@@ -199,6 +207,7 @@ def _select_cases(
     connection: duckdb.DuckDBPyConnection,
     system: MLSystem,
     tables: SourceTables,
+    columns: Sequence[str],
     as_of: datetime | None,
     labels_as_of: datetime | None,
     start: datetime | None,
@@ -207,8 +216,6 @@ def _select_cases(
     data = system.spec.data
     keys, label = data.keys, data.label
     types = column_types(connection, "from _joined")
-    columns = needed_columns(system)
-
     time = _as_instant(connection, tables, keys.time, types[keys.time], "data.keys.time", data.time_zone)
     available = _as_instant(
         connection,

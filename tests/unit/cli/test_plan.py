@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from capstan import data
 from capstan.cli.verbs.plan import _verdict_time
 from capstan.domain.verdicts.feasibility import LossHistory
 from capstan.domain.verdicts.quality import Decide, QualityRule
@@ -203,3 +204,14 @@ def test_a_table_that_is_not_there_is_told_and_the_plan_goes_on(machine, tmp_pat
     result = machine.run("plan", str(file))
     assert "the data cannot be read" in result.output
     assert "small: would be created" in result.output
+
+
+def test_a_plan_reads_only_what_its_numbers_come_from(
+    machine, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: dict[str, Any] = {}
+    whole = data.extract
+    monkeypatch.setattr(data, "extract", lambda *a, **given: whole(*a, **given, on_read=read.update))
+    watched = json.loads(machine.run("plan", str(small_traffic(tmp_path, 1200)), "--json").stdout)["watched"]
+    assert watched["windows"] == 19
+    assert sorted(read["rows"]) == ["churned", "id", "known_at", "seen_at"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from capstan.data import extract
+from capstan.data import extract, part_cases
 from capstan.data.memory import machine_memory, table_memory
 from capstan.data.usage import used_columns
+from capstan.errors import InvalidDataError
 from capstan.spec import MLSystem, parse
 from capstan.spec.training import Resources
 
@@ -227,3 +229,24 @@ def test_the_memory_of_the_file_reaches_duckdb(tmp_path: Path, monkeypatch: pyte
     table = extract(parse(document, base_dir=tmp_path), as_of=None, labels_as_of=None)
     assert isinstance(table, pa.Table)
     assert table["f0"][0].as_py() == pytest.approx(600, abs=5)
+
+
+def test_without_features_only_keys_and_label_are_read_and_the_parts_are_the_same(tmp_path: Path) -> None:
+    system = wide(tmp_path, 300, 1500, used=290)
+    read: dict[str, Any] = {}
+    table = extract(system, as_of=None, labels_as_of=None, on_read=read.update, features=False)
+    assert sorted(read["rows"]) == ["churned", "id", "known_at", "seen_at"]
+    assert table.column_names == ["id", "seen_at", "churned", "label_available_at"]
+    whole = extract(system, as_of=None, labels_as_of=None)
+    assert table.equals(whole.select(table.column_names))
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    for name in ("training", "validation", "test", "warnings"):
+        assert getattr(part_cases(table, system, as_of=now), name) == getattr(
+            part_cases(whole, system, as_of=now), name
+        )
+
+
+def test_without_features_a_feature_without_a_column_is_still_told(tmp_path: Path) -> None:
+    system = wide(tmp_path, 10, 100, query="select * exclude (f0) from rows")
+    with pytest.raises(InvalidDataError, match="gives no column 'f0', which feature 'f0' needs"):
+        extract(system, as_of=None, labels_as_of=None, features=False)

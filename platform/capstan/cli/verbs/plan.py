@@ -137,7 +137,7 @@ def _data_planned(system: MLSystem, secrets: Path) -> tuple[WatchPlanned, tuple[
     from capstan.errors import CapstanError
 
     try:
-        table = extract(system, as_of=None, labels_as_of=None, secrets=secrets)
+        table = extract(system, as_of=None, labels_as_of=None, secrets=secrets, features=False)
     except CapstanError as error:
         return WatchPlanned(None, None, f"the data cannot be read: {error}", None), ()
     watched = _watch_planned(system, table)
