@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from contract.model_services import EventLoop
 
 LONGEST = (
     "test_traffic_fleet.py",
@@ -20,3 +23,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """In the order that `--dist loadfile --no-loadscope-reorder` hands them out."""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[EventLoop]:
+    """Of all services and clients of a module."""
+    loop = EventLoop()
+    yield loop
+    loop.close()

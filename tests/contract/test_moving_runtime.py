@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from contract.envoy_worlds import FleetWorld
 from contract.model_services import EventLoop, Service
 from contract.suites.traffic import V1, V2, split
-from contract.test_traffic_fleet import World
 from contract.waiting import eventually
 
 from capstan.adapters.kubernetes.serving import Artifact
@@ -71,7 +71,7 @@ class Moving:
     """Two versions in the old runtime, behind two gateway pods, and a new runtime."""
 
     def __init__(self, folder: Path, loop: EventLoop) -> None:
-        self.world = World(folder, loop)
+        self.world = FleetWorld(folder, loop)
         self.old = Place(self.world.services)
         self.new = Place({name: Service(name, loop).start() for name in (V1, V2)})
         for name in (V1, V2):
@@ -92,13 +92,6 @@ class Moving:
         self.world.close()
         for service in self.new.services.values():
             service.stop()
-
-
-@pytest.fixture(scope="module")
-def loop() -> Iterator[EventLoop]:
-    loop = EventLoop()
-    yield loop
-    loop.close()
 
 
 @pytest.fixture

@@ -18,14 +18,15 @@ from typing import Any
 
 import aiohttp
 import pytest
-from contract.model_services import Clients, EventLoop, Service
+from contract.envoy_worlds import V3, OneGatewayWorld
+from contract.model_services import EventLoop
 from contract.suites.traffic import V1, V2, split
 from contract.waiting import eventually
 
 from capstan import files
 from capstan.adapters.envoy.config import GatewaySettings
 from capstan.adapters.envoy.gateway import EnvoyGateway
-from capstan.adapters.processes.children import ProcessSupervisor, free_port
+from capstan.adapters.processes.children import ProcessSupervisor
 from capstan.adapters.prometheus.operation import PrometheusOperation
 from capstan.adapters.prometheus.server import PrometheusServer, PrometheusSettings
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
@@ -34,51 +35,16 @@ from capstan.domain.versions import SystemName, VersionName
 from capstan.errors import DiskFullError, NotAllowedError, PortInUseError, UnavailableError
 
 pytestmark = pytest.mark.real
-V3 = VersionName("v3")
-
-
-class World(Clients):
-    """A gateway, three services, a collector and clients."""
-
-    def __init__(self, folder: Path, loop: EventLoop) -> None:
-        super().__init__(loop, lambda: [self.gateway.address])
-        self.services = {name: Service(name, loop).start() for name in (V1, V2, V3)}
-        self.collector = Service("collector", loop).start()
-        self.supervisor = ProcessSupervisor(folder / "processes", folder / "logs")
-        settings = GatewaySettings(
-            port=free_port(),
-            collector=self.collector.endpoint,
-            per_try_timeout_seconds=0.3,
-            timeout_seconds=2.0,
-        )
-        self.folder = folder
-        self.gateway = EnvoyGateway(self.supervisor, folder / "envoy", settings, ready_timeout_seconds=10.0)
-        self.gateway.start()
-
-    def apply(self, split: TrafficSplit) -> None:
-        self.gateway.apply(split, {name: self.services[name].endpoint for name in split.versions})
-
-    def close(self) -> None:
-        self.supervisor.stop_all()
-        for service in (*self.services.values(), self.collector):
-            service.stop()
-
-
-@pytest.fixture(scope="module")
-def loop() -> Iterator[EventLoop]:
-    loop = EventLoop()
-    yield loop
-    loop.close()
 
 
 @pytest.fixture
-def world(tmp_path: Path, loop: EventLoop) -> Iterator[World]:
-    world = World(tmp_path, loop)
+def world(tmp_path: Path, loop: EventLoop) -> Iterator[OneGatewayWorld]:
+    world = OneGatewayWorld(tmp_path, loop)
     yield world
     world.close()
 
 
-def test_without_a_split_predictions_are_refused_not_lost(world: World) -> None:
+def test_without_a_split_predictions_are_refused_not_lost(world: OneGatewayWorld) -> None:
     assert world.gateway.read_back() is None
     assert world.send(3).statuses == {503: 3}
 
@@ -88,7 +54,7 @@ def test_without_a_split_predictions_are_refused_not_lost(world: World) -> None:
     [champion_only(V1), split(75, 25), split(75, 25, mirror=V3), split(40, 60, salt=r"odd/\1$ salt")],
     ids=["champion", "canary", "mirror", "salt"],
 )
-def test_what_was_applied_is_read_back(world: World, wanted: TrafficSplit) -> None:
+def test_what_was_applied_is_read_back(world: OneGatewayWorld, wanted: TrafficSplit) -> None:
     world.apply(wanted)
     assert world.gateway.read_back() == wanted
     world.apply(wanted)
@@ -96,7 +62,7 @@ def test_what_was_applied_is_read_back(world: World, wanted: TrafficSplit) -> No
 
 
 @pytest.mark.parametrize("keyed", [False, True], ids=["random", "sticky"])
-def test_shares_follow_the_weights(world: World, keyed: bool) -> None:
+def test_shares_follow_the_weights(world: OneGatewayWorld, keyed: bool) -> None:
     world.apply(split(75, 25))
     answers = world.send(2000, keyed=keyed)
     assert answers.failed == 0
@@ -108,7 +74,7 @@ def test_shares_follow_the_weights(world: World, keyed: bool) -> None:
     assert abs(assigned[V2] - answers.versions["v2"]) < 10
 
 
-def test_a_key_stays_and_a_higher_weight_only_adds_keys(world: World) -> None:
+def test_a_key_stays_and_a_higher_weight_only_adds_keys(world: OneGatewayWorld) -> None:
     world.apply(split(75, 25, salt="rollout-1"))
     first, again = world.send(400, keyed=True).by_key, world.send(400, keyed=True).by_key
     assert first == again
@@ -123,7 +89,7 @@ def test_a_key_stays_and_a_higher_weight_only_adds_keys(world: World) -> None:
     )
 
 
-def test_a_mirror_gets_every_prediction_once(world: World) -> None:
+def test_a_mirror_gets_every_prediction_once(world: OneGatewayWorld) -> None:
     world.apply(split(100, 0, mirror=V3))
     answers = world.send(300)
     world.send(1, path="/feedback")
@@ -137,7 +103,7 @@ def test_a_mirror_gets_every_prediction_once(world: World) -> None:
     assert world.gateway.completed_predictions() == 300
 
 
-def test_a_copy_that_is_not_answered_yet_is_active(world: World) -> None:
+def test_a_copy_that_is_not_answered_yet_is_active(world: OneGatewayWorld) -> None:
     world.apply(split(100, 0, mirror=V3))
     world.services[V3].behaviour = "slow"
     assert world.gateway.active_requests() == 0
@@ -146,7 +112,7 @@ def test_a_copy_that_is_not_answered_yet_is_active(world: World) -> None:
     eventually(lambda: world.gateway.active_requests() == 0)
 
 
-def test_a_mirror_of_half_gets_about_half(world: World) -> None:
+def test_a_mirror_of_half_gets_about_half(world: OneGatewayWorld) -> None:
     world.apply(TrafficSplit(arms=(Arm(V1, Weight(100)),), mirrors=(Mirror(V3, Weight(50)),)))
     world.send(600)
     time.sleep(0.3)
@@ -154,7 +120,7 @@ def test_a_mirror_of_half_gets_about_half(world: World) -> None:
 
 
 @pytest.mark.parametrize("fault", ["raises", "hangs", "slow", "resets", "dies"])
-def test_a_broken_mirror_changes_nothing_for_users(world: World, fault: str) -> None:
+def test_a_broken_mirror_changes_nothing_for_users(world: OneGatewayWorld, fault: str) -> None:
     world.apply(split(100, 0, mirror=V3))
     if fault == "dies":
         world.services[V3].stop()
@@ -167,7 +133,7 @@ def test_a_broken_mirror_changes_nothing_for_users(world: World, fault: str) -> 
 
 
 @pytest.mark.parametrize("fault", ["raises", "hangs", "slow", "resets", "dies"])
-def test_a_broken_challenger_costs_no_user_a_request(world: World, fault: str) -> None:
+def test_a_broken_challenger_costs_no_user_a_request(world: OneGatewayWorld, fault: str) -> None:
     world.apply(split(50, 50))
     if fault == "dies":
         world.services[V2].stop()
@@ -182,7 +148,7 @@ def test_a_broken_challenger_costs_no_user_a_request(world: World, fault: str) -
     assert assigned[V2] > 50
 
 
-def test_a_retry_says_so_and_keeps_its_id_and_arm(world: World) -> None:
+def test_a_retry_says_so_and_keeps_its_id_and_arm(world: OneGatewayWorld) -> None:
     world.services[V2].behaviour = "raises"
     world.apply(TrafficSplit(arms=(Arm(V1, Weight(0)), Arm(V2, Weight(100)))))
     world.send(20)
@@ -192,7 +158,7 @@ def test_a_retry_says_so_and_keeps_its_id_and_arm(world: World) -> None:
     assert {s["X-Request-ID"] for s in tried} == {s["X-Request-ID"] for s in answered}
 
 
-def test_a_client_cannot_choose_its_id_its_arm_or_its_time_limit(world: World) -> None:
+def test_a_client_cannot_choose_its_id_its_arm_or_its_time_limit(world: OneGatewayWorld) -> None:
     world.apply(champion_only(V1))
     forged = {
         "x-request-id": "mine",
@@ -208,7 +174,7 @@ def test_a_client_cannot_choose_its_id_its_arm_or_its_time_limit(world: World) -
         assert (seen["x-capstan-role"], seen["x-envoy-attempt-count"]) == ("champion", "1")
 
 
-def test_the_answer_carries_the_request_id(world: World) -> None:
+def test_the_answer_carries_the_request_id(world: OneGatewayWorld) -> None:
     world.apply(champion_only(V1))
 
     async def ask() -> str:
@@ -219,14 +185,14 @@ def test_the_answer_carries_the_request_id(world: World) -> None:
     assert world.loop.run(ask()) == world.services[V1].seen[0]["X-Request-ID"]
 
 
-def test_a_body_over_the_limit_is_refused_and_one_below_survives_a_retry(world: World) -> None:
+def test_a_body_over_the_limit_is_refused_and_one_below_survives_a_retry(world: OneGatewayWorld) -> None:
     world.apply(split(50, 50))
     assert world.send(3, body=b"x" * 1_100_000).statuses == {413: 3}
     world.services[V2].behaviour = "resets"
     assert world.send(20, body=b"x" * 900_000, connections=4).failed == 0
 
 
-def exchange(world: World, request: bytes) -> tuple[int, dict[str, str], Any]:
+def exchange(world: OneGatewayWorld, request: bytes) -> tuple[int, dict[str, str], Any]:
     """Status, headers and JSON body of a request as it goes over the wire."""
     host, port = world.gateway.address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
@@ -237,7 +203,7 @@ def exchange(world: World, request: bytes) -> tuple[int, dict[str, str], Any]:
     return answer.status, {name.lower(): value for name, value in answer.getheaders()}, json.loads(body)
 
 
-def test_http_1_0_without_a_host_is_answered(world: World) -> None:
+def test_http_1_0_without_a_host_is_answered(world: OneGatewayWorld) -> None:
     world.apply(champion_only(V1))
     status, headers, body = exchange(world, b"POST /predict HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}")
     assert (status, body) == (200, {"version": "v1"})
@@ -246,7 +212,7 @@ def test_http_1_0_without_a_host_is_answered(world: World) -> None:
     assert exchange(world, kept)[0] == 200
 
 
-def test_a_slash_after_predict_or_feedback_changes_nothing(world: World) -> None:
+def test_a_slash_after_predict_or_feedback_changes_nothing(world: OneGatewayWorld) -> None:
     world.apply(champion_only(V1))
     assert world.send(5, path="/predict/").versions == {"v1": 5}
     assert world.gateway.completed_predictions() == 5
@@ -271,7 +237,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_the_gateway_refuses_is_told_in_json(world: World, case: str) -> None:
+def test_what_the_gateway_refuses_is_told_in_json(world: OneGatewayWorld, case: str) -> None:
     world.apply(champion_only(V1))
     request, wanted, field = REFUSED[case]
     status, headers, body = exchange(world, request)
@@ -280,7 +246,7 @@ def test_what_the_gateway_refuses_is_told_in_json(world: World, case: str) -> No
     assert len(body["error"]["rule"].split()) > 2
 
 
-def test_a_path_that_is_not_there_is_told_where_to_go(world: World) -> None:
+def test_a_path_that_is_not_there_is_told_where_to_go(world: OneGatewayWorld) -> None:
     world.apply(champion_only(V1))
     body = exchange(world, b"POST /predictions HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")[2]
     assert "POST a row to /predict" in body["error"]["rule"]
@@ -288,7 +254,7 @@ def test_a_path_that_is_not_there_is_told_where_to_go(world: World) -> None:
 
 @pytest.mark.parametrize("path", ["/predict", "/v2/models/toy/infer"])
 def test_a_version_that_is_missing_or_silent_is_told_in_the_shape_of_its_route(
-    world: World, path: str
+    world: OneGatewayWorld, path: str
 ) -> None:
     request = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}".encode()
     told = [exchange(world, request)]
@@ -303,13 +269,13 @@ def test_a_version_that_is_missing_or_silent_is_told_in_the_shape_of_its_route(
         assert words in said
 
 
-def test_feedback_may_be_as_large_as_the_collector_takes(world: World) -> None:
+def test_feedback_may_be_as_large_as_the_collector_takes(world: OneGatewayWorld) -> None:
     world.apply(champion_only(V1))
     assert world.send(1, path="/feedback", body=b"x" * 7_000_000).statuses == {200: 1}
     assert world.send(1, path="/feedback", body=b"x" * 10_500_000).statuses == {413: 1}
 
 
-def test_feedback_reaches_the_collector_and_is_no_prediction(world: World) -> None:
+def test_feedback_reaches_the_collector_and_is_no_prediction(world: OneGatewayWorld) -> None:
     world.apply(champion_only(V1))
     assert world.send(7, path="/feedback", headers={"Authorization": "Bearer t"}).statuses == {200: 7}
     assert len(world.collector.seen) == 7
@@ -318,7 +284,7 @@ def test_feedback_reaches_the_collector_and_is_no_prediction(world: World) -> No
     assert world.gateway.completed_predictions() == 4
 
 
-def test_refused_requests_are_completed_and_not_retried(world: World) -> None:
+def test_refused_requests_are_completed_and_not_retried(world: OneGatewayWorld) -> None:
     world.services[V1].behaviour = "refuses"
     world.apply(champion_only(V1))
     assert world.send(9).statuses == {422: 9}
@@ -326,7 +292,7 @@ def test_refused_requests_are_completed_and_not_retried(world: World) -> None:
     assert world.gateway.completed_predictions() == 9
 
 
-def test_no_request_is_lost_while_weights_and_versions_change(world: World) -> None:
+def test_no_request_is_lost_while_weights_and_versions_change(world: OneGatewayWorld) -> None:
     world.apply(champion_only(V1))
     load = world.start(keyed=True, connections=8)
     story = [
@@ -355,7 +321,7 @@ def test_no_request_is_lost_while_weights_and_versions_change(world: World) -> N
     assert world.gateway.completed_predictions() == sum(answers.versions.values())
 
 
-def test_nothing_is_routed_to_a_version_that_is_not_ready(world: World) -> None:
+def test_nothing_is_routed_to_a_version_that_is_not_ready(world: OneGatewayWorld) -> None:
     world.apply(champion_only(V1))
     world.services[V2].ready = False
     world.gateway._ready_timeout = 0.5
@@ -365,7 +331,7 @@ def test_nothing_is_routed_to_a_version_that_is_not_ready(world: World) -> None:
     assert world.send(50).versions == {"v1": 50}
 
 
-def test_prometheus_sees_the_failures_that_the_gateway_hid(world: World) -> None:
+def test_prometheus_sees_the_failures_that_the_gateway_hid(world: OneGatewayWorld) -> None:
     admin = world.gateway.admin_address.removeprefix("http://")
     rates = PrometheusSettings(scrape_seconds=0.3, evaluate_seconds=1, envoy_admin=admin)
     server = PrometheusServer(world.supervisor, world.folder / "prometheus", rates)
@@ -391,7 +357,7 @@ def test_prometheus_sees_the_failures_that_the_gateway_hid(world: World) -> None
     assert seen(V3, shadow=True).challenger.errors == 200
 
 
-def test_a_split_can_be_put_back_while_its_challenger_is_dead(world: World) -> None:
+def test_a_split_can_be_put_back_while_its_challenger_is_dead(world: OneGatewayWorld) -> None:
     world.apply(split(75, 25))
     world.services[V2].stop()
     eventually(lambda: not world.gateway.healthy()["v2"])
@@ -402,7 +368,7 @@ def test_a_split_can_be_put_back_while_its_challenger_is_dead(world: World) -> N
     assert world.gateway.read_back() == split(90, 10)
 
 
-def test_a_collector_that_moved_is_found_after_a_restart(world: World) -> None:
+def test_a_collector_that_moved_is_found_after_a_restart(world: OneGatewayWorld) -> None:
     world.apply(split(75, 25))
     world.collector.stop()
     world.collector.port = 0
@@ -415,7 +381,7 @@ def test_a_collector_that_moved_is_found_after_a_restart(world: World) -> None:
 
 @pytest.mark.parametrize("moment", ["_await_ready", "_set_routes", "_drain"])
 def test_a_loop_killed_inside_a_change_finishes_it_next_time(
-    world: World, monkeypatch: pytest.MonkeyPatch, moment: str
+    world: OneGatewayWorld, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     world.apply(split(75, 25))
     load = world.start(keyed=True, connections=4)
@@ -443,7 +409,7 @@ def test_a_loop_killed_inside_a_change_finishes_it_next_time(
     }
 
 
-def test_a_full_disk_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_changes_nothing(world: OneGatewayWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     world.apply(split(75, 25))
 
     def full(source: object, target: object) -> None:
@@ -460,7 +426,7 @@ def test_a_full_disk_changes_nothing(world: World, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("how", ["renamed over", "edited in place"])
-def test_an_edit_by_hand_is_seen_and_put_back(world: World, how: str) -> None:
+def test_an_edit_by_hand_is_seen_and_put_back(world: OneGatewayWorld, how: str) -> None:
     wanted = split(75, 25)
     world.apply(wanted)
     file = world.folder / "envoy" / "routes" / "routes.json"
@@ -485,7 +451,7 @@ def test_an_edit_by_hand_is_seen_and_put_back(world: World, how: str) -> None:
     assert '"weight": 90' not in file.read_text()
 
 
-def test_a_broken_file_leaves_the_old_routes_and_is_put_back(world: World) -> None:
+def test_a_broken_file_leaves_the_old_routes_and_is_put_back(world: OneGatewayWorld) -> None:
     world.apply(split(75, 25))
     file = world.folder / "envoy" / "routes" / "routes.json"
     broken = file.with_name("broken")
@@ -497,7 +463,7 @@ def test_a_broken_file_leaves_the_old_routes_and_is_put_back(world: World) -> No
     assert world.gateway.read_back() == split(50, 50)
 
 
-def test_a_killed_envoy_comes_back_with_its_split_and_counts_on(world: World) -> None:
+def test_a_killed_envoy_comes_back_with_its_split_and_counts_on(world: OneGatewayWorld) -> None:
     world.apply(split(75, 25))
     assert world.send(40).failed == 0
     assert world.gateway.completed_predictions() == 40
@@ -511,7 +477,7 @@ def test_a_killed_envoy_comes_back_with_its_split_and_counts_on(world: World) ->
     assert world.gateway.completed_predictions() == 100
 
 
-def test_the_next_supervisor_adopts_envoy_without_a_pause(world: World) -> None:
+def test_the_next_supervisor_adopts_envoy_without_a_pause(world: OneGatewayWorld) -> None:
     world.apply(split(75, 25))
     pid = world.supervisor.status()["envoy"].pid
     world.send(10)
@@ -525,7 +491,7 @@ def test_the_next_supervisor_adopts_envoy_without_a_pause(world: World) -> None:
     assert heir.completed_predictions() == 15
 
 
-def test_a_dead_envoy_is_unavailable_not_a_traceback(world: World) -> None:
+def test_a_dead_envoy_is_unavailable_not_a_traceback(world: OneGatewayWorld) -> None:
     world.supervisor.stop("envoy")
     with pytest.raises(UnavailableError, match="gateway"):
         world.gateway.read_back()
@@ -533,7 +499,7 @@ def test_a_dead_envoy_is_unavailable_not_a_traceback(world: World) -> None:
         world.apply(champion_only(V1))
 
 
-def test_a_taken_port_is_named(world: World, tmp_path: Path) -> None:
+def test_a_taken_port_is_named(world: OneGatewayWorld, tmp_path: Path) -> None:
     supervisor = ProcessSupervisor(tmp_path / "other", tmp_path / "other-logs")
     settings = GatewaySettings(port=world.services[V1].port)
     with pytest.raises(PortInUseError, match="--gateway-port"):
@@ -554,7 +520,7 @@ def test_a_taken_port_is_named(world: World, tmp_path: Path) -> None:
     ids=["sum", "twice", "mirror-of-arm", "percent"],
 )
 def test_a_split_that_cannot_be_is_refused_with_its_rule(
-    world: World, wanted: TrafficSplit, rule: str
+    world: OneGatewayWorld, wanted: TrafficSplit, rule: str
 ) -> None:
     assert rule in (world.gateway.refusal(wanted) or "")
     assert world.gateway.refusal(split(75, 25, mirror=V3)) is None

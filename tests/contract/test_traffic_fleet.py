@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import json
 import math
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
-from contract.model_services import Clients, EventLoop, Service
+from contract.envoy_worlds import HTTP, TOKEN, V3, FleetWorld, Pod
+from contract.model_services import EventLoop
 from contract.suites.traffic import V1, V2, TrafficContract, split
 from contract.waiting import eventually
 
@@ -28,219 +25,25 @@ from capstan.adapters.envoy.config import DIFFERING, GatewaySettings
 from capstan.adapters.envoy.fleet import EnvoyFleet
 from capstan.adapters.envoy.host import GENERATION_HEADER
 from capstan.adapters.kubernetes.client import Object
-from capstan.adapters.processes.children import free_port
 from capstan.domain.traffic import Arm, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import VersionName
-from capstan.errors import ConflictError, UnavailableError
+from capstan.errors import UnavailableError
 from capstan.ports.serving import Endpoint
 
 pytestmark = pytest.mark.real
-V3 = VersionName("v3")
-LABELS = {"app": "gateway"}
-CONFIG_MAP = {"name": "flights-gateway", "namespace": "here"}
-TOKEN = "a-secret"
-HTTP = httpx.Client(trust_env=False, timeout=5.0)
-
-
-@dataclass
-class Pod:
-    """An agent with its Envoy on a loopback address of its own."""
-
-    name: str
-    address: str
-    folder: Path
-    config: Path
-    ports: Mapping[str, int]
-    process: subprocess.Popen[bytes] | None = None
-    deleted: bool = False
-
-    def start(self, *, peers: str = "") -> Pod:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        token_file = self.folder / "token"
-        token_file.write_text(TOKEN + "\n")
-        argv = [sys.executable, "-m", "capstan.gateway.agent", "--config", str(self.config)]
-        argv += ["--folder", str(self.folder / "envoy"), "--token-file", str(token_file)]
-        argv += ["--host", self.address, "--port", str(self.ports["gateway"])]
-        argv += ["--agent-port", str(self.ports["agent"]), "--admin-port", str(free_port())]
-        argv += ["--endpoints-seconds", "0.5", "--drain-seconds", "10", "--peers", peers]
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(argv, stderr=log, stdout=log, start_new_session=True)
-        return self
-
-    @property
-    def agent(self) -> str:
-        return f"http://{self.address}:{self.ports['agent']}"
-
-    def is_ready(self) -> bool:
-        return self._says("/ready")
-
-    def is_alive(self) -> bool:
-        """Whether its Envoy answers."""
-        return self._says("/live") and self.ask("/config_dump?resource=dynamic_route_configs").is_success
-
-    def _says(self, path: str) -> bool:
-        try:
-            return HTTP.get(self.agent + path, timeout=2).status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    def ask(self, path: str, token: str | None = TOKEN) -> httpx.Response:
-        headers = {"authorization": f"Bearer {token}"} if token is not None else {}
-        return HTTP.get(self.agent + path, headers=headers)
-
-    def split(self) -> TrafficSplit | None:
-        dump = self.ask("/config_dump?resource=dynamic_route_configs").json()
-        return envoy_config.split_of(dump["configs"][0]["route_config"])
-
-    def kill(self) -> None:
-        """As when its node is lost: no word to anybody."""
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-    def end(self) -> None:
-        """Deleted: out of the endpoints, and asked to end."""
-        self.deleted = True
-        if self.process is not None:
-            self.process.terminate()
-
-    def listing(self) -> Object:
-        metadata: Object = {"name": self.name, "labels": LABELS}
-        if self.deleted:
-            metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-        ready = "True" if self.is_ready() else "False"
-        conditions = [{"type": "Ready", "status": ready}]
-        status = {"phase": "Running", "podIP": self.address, "conditions": conditions}
-        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status}
-
-
-@dataclass
-class Cluster:
-    """As much of an API server as the gateway needs: a ConfigMap that is mounted later or never, and pods."""
-
-    pods: list[Pod] = field(default_factory=list)
-    config_map: Object | None = None
-    history: list[Object] = field(default_factory=list)
-
-    def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
-        assert (kind, name, namespace) == ("ConfigMap", CONFIG_MAP["name"], CONFIG_MAP["namespace"])
-        return copy.deepcopy(self.config_map)
-
-    def list(
-        self, kind: str, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
-    ) -> list[Object]:
-        assert (kind, namespace, labels) == ("Pod", CONFIG_MAP["namespace"], LABELS)
-        return [pod.listing() for pod in self.pods]
-
-    def apply(self, document: Object, *, manager: str) -> Object:
-        assert manager == "capstan-gateway"
-        found = self.config_map["metadata"]["resourceVersion"] if self.config_map else None
-        if document["metadata"].get("resourceVersion") != found:
-            raise ConflictError("the object has been modified")
-        self.config_map = copy.deepcopy(document)
-        self.config_map["metadata"]["resourceVersion"] = str(len(self.history) + 1)
-        self.history.append(self.config_map)
-        return self.config_map
-
-    def restore(self, copied: Object | None) -> None:
-        """Somebody applies what they have kept of it."""
-        assert copied is not None
-        self.config_map = copy.deepcopy(copied)
-        self.config_map["metadata"]["resourceVersion"] = str(len(self.history) + 1)
-        self.history.append(self.config_map)
-
-    def mount(self, folder: Path) -> None:
-        """As the kubelet does: all keys at once, by a link."""
-        version = str(time.monotonic_ns())
-        data = folder / f"..{version}"
-        data.mkdir(parents=True, exist_ok=True)
-        for key, text in (self.config_map or {}).get("data", {}).items():
-            (data / key).write_text(text)
-            link = folder / key
-            if not link.is_symlink():
-                link.symlink_to(Path("..data") / key)
-        fresh = folder / "..data_tmp"
-        fresh.symlink_to(data.name)
-        fresh.rename(folder / "..data")
-
-
-class World(Clients):
-    """Two gateway pods, three services and a collector."""
-
-    def __init__(self, folder: Path, loop: EventLoop) -> None:
-        super().__init__(loop, lambda: [self.address_of(pod) for pod in self.cluster.pods if not pod.deleted])
-        self.folder = folder
-        self.services = {name: Service(name, loop).start() for name in (V1, V2, V3)}
-        self.collector = Service("collector", loop).start()
-        self.ports = {"gateway": free_port(), "agent": free_port()}
-        self.settings = GatewaySettings(
-            collector=self.collector.endpoint, per_try_timeout_seconds=1.0, timeout_seconds=4.0
-        )
-        self.cluster = Cluster()
-        for _ in range(2):
-            self.add_pod()
-        eventually(lambda: all(pod.is_ready() for pod in self.cluster.pods))
-        self.fleet = self.operator()
-
-    def operator(self) -> EnvoyFleet:
-        return EnvoyFleet(
-            self.cluster,  # type: ignore[arg-type]
-            HTTP,
-            config_map=dict(CONFIG_MAP),
-            labels=LABELS,
-            agent_port=self.ports["agent"],
-            token=TOKEN,
-            settings=self.settings,
-            ready_timeout_seconds=5.0,
-        )
-
-    def add_pod(self, *, peers: str = "") -> Pod:
-        number = len(self.cluster.pods)
-        folder = self.folder / f"pod-{number}"
-        self.cluster.mount(folder / "config")
-        pod = Pod(f"gw-{number}", f"127.0.0.{number + 2}", folder, folder / "config", self.ports)
-        self.cluster.pods.append(pod)
-        return pod.start(peers=peers)
-
-    def address_of(self, pod: Pod) -> str:
-        return f"http://{pod.address}:{self.ports['gateway']}"
-
-    def endpoints(self, *names: VersionName) -> dict[VersionName, Endpoint]:
-        return {name: self.services[name].endpoint for name in names}
-
-    def apply(self, split: TrafficSplit) -> None:
-        self.fleet.apply(split, self.endpoints(*split.versions))
-
-    def clients_of(self, pod: Pod) -> Clients:
-        return Clients(self.loop, lambda: [self.address_of(pod)])
-
-    def close(self) -> None:
-        for pod in self.cluster.pods:
-            pod.kill()
-        for service in (*self.services.values(), self.collector):
-            service.stop()
-
-
-@pytest.fixture(scope="module")
-def loop() -> Iterator[EventLoop]:
-    loop = EventLoop()
-    yield loop
-    loop.close()
 
 
 @pytest.fixture
-def world(tmp_path: Path, loop: EventLoop) -> Iterator[World]:
-    world = World(tmp_path, loop)
+def world(tmp_path: Path, loop: EventLoop) -> Iterator[FleetWorld]:
+    world = FleetWorld(tmp_path, loop)
     yield world
     world.close()
 
 
 @pytest.fixture(scope="module")
-def lasting(tmp_path_factory: pytest.TempPathFactory, loop: EventLoop) -> Iterator[World]:
+def lasting(tmp_path_factory: pytest.TempPathFactory, loop: EventLoop) -> Iterator[FleetWorld]:
     """For tests that leave it as it is."""
-    world = World(tmp_path_factory.mktemp("lasting"), loop)
+    world = FleetWorld(tmp_path_factory.mktemp("lasting"), loop)
     world.apply(split(75, 25))
     yield world
     world.close()
@@ -248,15 +51,15 @@ def lasting(tmp_path_factory: pytest.TempPathFactory, loop: EventLoop) -> Iterat
 
 class TestFleet(TrafficContract):
     @pytest.fixture
-    def traffic(self, world: World) -> EnvoyFleet:
+    def traffic(self, world: FleetWorld) -> EnvoyFleet:
         return world.fleet
 
     @pytest.fixture
-    def endpoints(self, world: World) -> Mapping[VersionName, Endpoint]:
+    def endpoints(self, world: FleetWorld) -> Mapping[VersionName, Endpoint]:
         return world.endpoints(V1, V2)
 
 
-def test_a_key_has_the_same_arm_on_every_pod_and_shares_follow_the_weights(world: World) -> None:
+def test_a_key_has_the_same_arm_on_every_pod_and_shares_follow_the_weights(world: FleetWorld) -> None:
     world.apply(split(75, 25, salt="r1"))
     first, second = (world.clients_of(pod).send(600, keyed=True) for pod in world.cluster.pods)
     assert first.failed == second.failed == 0
@@ -268,7 +71,7 @@ def test_a_key_has_the_same_arm_on_every_pod_and_shares_follow_the_weights(world
     assert world.fleet.active_requests() == 0
 
 
-def test_pods_that_differ_obey_no_split_that_was_wanted_and_use_all_versions(world: World) -> None:
+def test_pods_that_differ_obey_no_split_that_was_wanted_and_use_all_versions(world: FleetWorld) -> None:
     world.apply(split(75, 25, salt="r1"))
     edited, other = world.cluster.pods
     content = json.loads(edited.ask("/config").json()["routes"]["content"])
@@ -286,7 +89,7 @@ def test_pods_that_differ_obey_no_split_that_was_wanted_and_use_all_versions(wor
     assert json.loads(edited.ask("/config").json()["routes"]["content"]) == content
 
 
-def test_a_config_map_edited_by_hand_is_seen_and_put_back(world: World) -> None:
+def test_a_config_map_edited_by_hand_is_seen_and_put_back(world: FleetWorld) -> None:
     wanted = split(75, 25, salt="r1")
     world.apply(wanted)
     assert world.cluster.config_map is not None
@@ -300,7 +103,7 @@ def test_a_config_map_edited_by_hand_is_seen_and_put_back(world: World) -> None:
     assert '"weight": 5' not in data_of(world, "routes.json")
 
 
-def test_a_config_map_that_was_deleted_is_written_anew_with_newer_numbers(world: World) -> None:
+def test_a_config_map_that_was_deleted_is_written_anew_with_newer_numbers(world: FleetWorld) -> None:
     world.apply(split(75, 25))
     generation = int(data_of(world, "generation"))
     world.cluster.config_map = None
@@ -310,7 +113,7 @@ def test_a_config_map_that_was_deleted_is_written_anew_with_newer_numbers(world:
     assert int(data_of(world, "generation")) > generation
 
 
-def test_an_old_copy_of_the_whole_config_map_is_put_back_to_what_was_wanted(world: World) -> None:
+def test_an_old_copy_of_the_whole_config_map_is_put_back_to_what_was_wanted(world: FleetWorld) -> None:
     """Its number too is an old one: pods refuse what is told under it."""
     world.apply(split(75, 25, salt="r1"))
     old = copy.deepcopy(world.cluster.config_map)
@@ -330,7 +133,7 @@ def test_an_old_copy_of_the_whole_config_map_is_put_back_to_what_was_wanted(worl
     assert late.split() == split(50, 50, salt="r1")
 
 
-def test_after_an_old_copy_was_put_back_the_next_step_goes_on_from_what_pods_obey(world: World) -> None:
+def test_after_an_old_copy_was_put_back_the_next_step_goes_on_from_what_pods_obey(world: FleetWorld) -> None:
     """And no state of the ConfigMap routes to the version that the copy knew and that is gone."""
     world.apply(champion_only(V3))
     old = copy.deepcopy(world.cluster.config_map)
@@ -350,7 +153,7 @@ NUMBERS = {"lower": "1", "none": "", "a word": "newest", "huge": "9" * 40, "nega
 
 
 @pytest.mark.parametrize("number", NUMBERS.values(), ids=NUMBERS.keys())
-def test_a_number_that_somebody_edited_stops_no_further_step(world: World, number: str) -> None:
+def test_a_number_that_somebody_edited_stops_no_further_step(world: FleetWorld, number: str) -> None:
     world.apply(split(75, 25))
     assert world.cluster.config_map is not None
     world.cluster.config_map["data"]["generation"] = number
@@ -365,7 +168,7 @@ def test_a_number_that_somebody_edited_stops_no_further_step(world: World, numbe
     assert late.split() == split(50, 50)
 
 
-def test_a_higher_number_with_an_old_split_that_pods_have_followed_is_put_back(world: World) -> None:
+def test_a_higher_number_with_an_old_split_that_pods_have_followed_is_put_back(world: FleetWorld) -> None:
     world.apply(split(75, 25))
     old = copy.deepcopy(world.cluster.config_map)
     world.apply(split(50, 50))
@@ -380,7 +183,7 @@ def test_a_higher_number_with_an_old_split_that_pods_have_followed_is_put_back(w
     assert all(pod.split() == split(50, 50) for pod in world.cluster.pods)
 
 
-def test_applying_what_is_so_writes_nothing(lasting: World) -> None:
+def test_applying_what_is_so_writes_nothing(lasting: FleetWorld) -> None:
     lasting.apply(split(75, 25))
     written = len(lasting.cluster.history)
     lasting.apply(split(75, 25))
@@ -388,7 +191,7 @@ def test_applying_what_is_so_writes_nothing(lasting: World) -> None:
     assert len(lasting.cluster.history) == written
 
 
-def test_no_state_of_the_config_map_routes_to_what_it_lacks_or_was_not_ready(world: World) -> None:
+def test_no_state_of_the_config_map_routes_to_what_it_lacks_or_was_not_ready(world: FleetWorld) -> None:
     world.apply(split(75, 25))
     world.apply(champion_only(V2))
     world.apply(TrafficSplit((Arm(V2, Weight(60)), Arm(V3, Weight(40)))))
@@ -404,7 +207,7 @@ def test_no_state_of_the_config_map_routes_to_what_it_lacks_or_was_not_ready(wor
     assert envoy_config.split_of(table) == TrafficSplit((Arm(V2, Weight(60)), Arm(V3, Weight(40))))
 
 
-def test_a_pod_that_starts_while_the_operator_is_away_takes_the_config_map(world: World) -> None:
+def test_a_pod_that_starts_while_the_operator_is_away_takes_the_config_map(world: FleetWorld) -> None:
     world.apply(split(75, 25, salt="r1"))
     late = world.add_pod()
     eventually(late.is_ready)
@@ -412,7 +215,7 @@ def test_a_pod_that_starts_while_the_operator_is_away_takes_the_config_map(world
     assert world.clients_of(late).send(100).failed == 0
 
 
-def test_a_pod_that_starts_is_ready_when_it_finds_the_champion_well(world: World) -> None:
+def test_a_pod_that_starts_is_ready_when_it_finds_the_champion_well(world: FleetWorld) -> None:
     world.apply(champion_only(V1))
     world.services[V1].ready = False
     late = world.add_pod()
@@ -425,7 +228,7 @@ def test_a_pod_that_starts_is_ready_when_it_finds_the_champion_well(world: World
     assert world.clients_of(late).send(100).failed == 0
 
 
-def test_a_push_waits_until_the_pod_finds_the_new_version_well(world: World) -> None:
+def test_a_push_waits_until_the_pod_finds_the_new_version_well(world: FleetWorld) -> None:
     """A pod that became ready while the operator looked at the others."""
     world.apply(champion_only(V1))
     pod = world.cluster.pods[0]
@@ -445,7 +248,7 @@ def test_a_push_waits_until_the_pod_finds_the_new_version_well(world: World) -> 
     assert answers.versions["v3"] > 0
 
 
-def test_a_pod_whose_volume_was_mounted_too_early_asks_its_peers(world: World) -> None:
+def test_a_pod_whose_volume_was_mounted_too_early_asks_its_peers(world: FleetWorld) -> None:
     world.apply(split(75, 25))
     folder = world.folder / "pod-2"
     world.cluster.mount(folder / "config")
@@ -456,7 +259,7 @@ def test_a_pod_whose_volume_was_mounted_too_early_asks_its_peers(world: World) -
     assert late.split() == champion_only(V3)
 
 
-def test_a_pod_that_nobody_told_follows_the_mounted_config_map_in_the_safe_order(world: World) -> None:
+def test_a_pod_that_nobody_told_follows_the_mounted_config_map_in_the_safe_order(world: FleetWorld) -> None:
     world.apply(split(50, 50))
     deaf = world.cluster.pods.pop()
     world.apply(champion_only(V3))
@@ -470,7 +273,7 @@ def test_a_pod_that_nobody_told_follows_the_mounted_config_map_in_the_safe_order
     assert world.fleet.read_back() == champion_only(V3)
 
 
-def test_a_container_that_starts_again_keeps_what_it_was_pushed(world: World) -> None:
+def test_a_container_that_starts_again_keeps_what_it_was_pushed(world: FleetWorld) -> None:
     world.apply(split(75, 25))
     pod = world.cluster.pods[0]
     world.apply(split(60, 40))
@@ -482,11 +285,11 @@ def test_a_container_that_starts_again_keeps_what_it_was_pushed(world: World) ->
     assert world.fleet.read_back() == split(60, 40)
 
 
-def test_a_ready_pod_that_refuses_holds_everything_back(world: World) -> None:
+def test_a_ready_pod_that_refuses_holds_everything_back(world: FleetWorld) -> None:
     world.apply(split(75, 25))
     refusing = world.cluster.pods[1]
     (refusing.folder / "token").write_text("another")
-    with pytest.raises(UnavailableError, match=r"pod gw-1 answers 401"):
+    with pytest.raises(UnavailableError, match=r"pod gw-1: it answers with HTTP status 401"):
         world.apply(split(50, 50))
     assert world.cluster.pods[0].split() == split(75, 25)
     (refusing.folder / "token").write_text(TOKEN)
@@ -494,7 +297,7 @@ def test_a_ready_pod_that_refuses_holds_everything_back(world: World) -> None:
     assert world.fleet.read_back() == split(50, 50)
 
 
-def test_a_pod_about_to_end_is_told_but_not_waited_for(world: World) -> None:
+def test_a_pod_about_to_end_is_told_but_not_waited_for(world: FleetWorld) -> None:
     world.apply(split(75, 25))
     ending, gone = world.cluster.pods[1], world.add_pod()
     eventually(gone.is_ready)
@@ -505,7 +308,7 @@ def test_a_pod_about_to_end_is_told_but_not_waited_for(world: World) -> None:
     eventually(lambda: ending.split() == split(50, 50))
 
 
-def test_no_request_is_lost_while_weights_versions_and_pods_change(world: World) -> None:
+def test_no_request_is_lost_while_weights_versions_and_pods_change(world: FleetWorld) -> None:
     world.apply(champion_only(V1))
     load = world.start(keyed=True, connections=8, pause=0.01)
     story = [
@@ -538,7 +341,7 @@ def test_no_request_is_lost_while_weights_versions_and_pods_change(world: World)
     assert set(answers.versions) == {"v1", "v2", "v3"}
 
 
-def test_envoy_dies_and_the_whole_container_with_it(world: World) -> None:
+def test_envoy_dies_and_the_whole_container_with_it(world: FleetWorld) -> None:
     pod = world.cluster.pods[0]
     assert pod.process is not None
     children = Path(f"/proc/{pod.process.pid}/task/{pod.process.pid}/children").read_text().split()
@@ -548,7 +351,7 @@ def test_envoy_dies_and_the_whole_container_with_it(world: World) -> None:
 
 @pytest.mark.parametrize("token", [None, "wrong", TOKEN + "x"], ids=["none", "wrong", "longer"])
 def test_only_health_and_exported_counters_are_told_without_the_token(
-    lasting: World, token: str | None
+    lasting: FleetWorld, token: str | None
 ) -> None:
     pod = lasting.cluster.pods[0]
     for path in ("/config", "/config_dump", "/stats", "/clusters", "/certs"):
@@ -575,14 +378,14 @@ def test_only_health_and_exported_counters_are_told_without_the_token(
     }
 
 
-def test_what_could_do_harm_is_not_passed_on_even_with_the_token(lasting: World) -> None:
+def test_what_could_do_harm_is_not_passed_on_even_with_the_token(lasting: FleetWorld) -> None:
     pod = lasting.cluster.pods[0]
     for path in ("/certs", "/quitquitquit", "/config/clusters", "/memory"):
         assert pod.ask(path).status_code == 404
     assert HTTP.post(f"{pod.agent}/quitquitquit").status_code == 501
 
 
-def test_a_push_that_is_old_or_would_lose_requests_changes_nothing(lasting: World) -> None:
+def test_a_push_that_is_old_or_would_lose_requests_changes_nothing(lasting: FleetWorld) -> None:
     pod = lasting.cluster.pods[0]
     generation = int(data_of(lasting, "generation"))
     none = envoy_config.document([])[1]
@@ -609,6 +412,6 @@ def clusters_of(pod: Pod) -> list[Object]:
     return [config["cluster"] for config in dump["configs"]]
 
 
-def data_of(world: World, key: str) -> str:
+def data_of(world: FleetWorld, key: str) -> str:
     assert world.cluster.config_map is not None
     return str(world.cluster.config_map["data"][key])
