@@ -18,13 +18,14 @@ from pydantic.alias_generators import to_camel
 
 from capstan.adapters.kubernetes.codec import fields_of, is_optional, plain_type
 from capstan.adapters.kubernetes.compressed_state import FIELD
-from capstan.cluster.crd_rules import in_words, rules_of_system
+from capstan.cluster.crd_forms import in_words
 from capstan.domain.rollout import RolloutRequest
 from capstan.domain.training import TrainingRequest
 from capstan.domain.triggers import Trigger
 from capstan.domain.versions import ModelVersion
 from capstan.spec import schema
 from capstan.spec.grammar import SYSTEM_NAME_PATTERN, SYSTEM_NAME_RULE
+from capstan.spec.rules import rules_for_an_api_server
 from capstan.spec.writing import in_one_line
 
 Schema = dict[str, Any]
@@ -68,8 +69,8 @@ def system_spec() -> Schema:
     root: Schema = _structural(schema()["properties"]["spec"])
     _fill_defaults(root)
     _leave_out_empty(root)
-    for rule in rules_of_system():
-        _say(_node(root, rule.path), rule.document())
+    for path, rule in rules_for_an_api_server():
+        _say(_node(root, path), rule)
     return root
 
 
@@ -134,7 +135,7 @@ def _fill_defaults(node: Schema) -> None:
     for child in [*node.get("properties", {}).values(), *([node["items"]] if "items" in node else [])]:
         _fill_defaults(child)
     if "default" in node:
-        node["default"] = _filled(node["default"], node)
+        node["default"] = filled(node["default"], node)
 
 
 def _leave_out_empty(node: Schema) -> None:
@@ -166,16 +167,16 @@ def _saying(value: Any, node: Schema) -> Any:
     }
 
 
-def _filled(value: Any, node: Schema) -> Any:
+def filled(value: Any, node: Schema) -> Any:
     if isinstance(value, list):
-        return [_filled(item, node["items"]) for item in value]
+        return [filled(item, node["items"]) for item in value]
     if not isinstance(value, dict):
         return value
     known = node.get("properties", {})
     missing = {
         name: child["default"] for name, child in known.items() if "default" in child and name not in value
     }
-    return {name: _filled(part, known.get(name, {})) for name, part in {**value, **missing}.items()}
+    return {name: filled(part, known.get(name, {})) for name, part in {**value, **missing}.items()}
 
 
 def _say(node: Schema, rule: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from capstan.spec.grammar import OneOf, SpecModel
+from capstan.spec.rule import Cel, part_rule, require
 from capstan.spec.secrets import ValueFrom
 from capstan.spec.units import Quantity
 
@@ -71,6 +72,15 @@ class EnvironmentVariable(OneOf):
     )
 
 
+VOLUME_RULES = (
+    part_rule(
+        "has a claim of yours and says how one is made; keep claim, or size and storageClass",
+        lambda volume: volume.claim is None or (volume.size is None and volume.storage_class is None),
+        Cel("!has(self.claim) || !(has(self.size) || has(self.storageClass))", "data.volume", "claim"),
+    ),
+)
+
+
 class DataVolume(SpecModel):
     """Where the files of the sources and factories lie in a cluster."""
 
@@ -92,12 +102,7 @@ class DataVolume(SpecModel):
 
     @model_validator(mode="after")
     def _yours_or_made(self) -> DataVolume:
-        if self.claim is not None and (self.size is not None or self.storage_class is not None):
-            raise PydanticCustomError(
-                "volume",
-                "has a claim of yours and says how one is made; keep claim, or size and storageClass",
-            )
-        return self
+        return require(self, VOLUME_RULES)
 
 
 class RecordVolume(SpecModel):

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from capstan.spec.cluster import DataVolume
 from capstan.spec.grammar import ColumnName, OneOf, SpecModel, Text
+from capstan.spec.rule import Cel, part_rule, require
 from capstan.spec.secrets import ValueFrom
 from capstan.spec.units import CellText, Flag, Number, PositiveDuration
 
@@ -189,6 +190,25 @@ class Label(SpecModel):
     )
 
 
+CHECK_RULES = (
+    part_rule(
+        "min is above max, so no value passes; swap them",
+        lambda check: check.min is None or check.max is None or check.min <= check.max,
+        Cel("!has(self.min) || !has(self.max) || self.min <= self.max", "data.checks[]", "min"),
+    ),
+    part_rule(
+        "allowed is empty, so no value passes; name some or drop it",
+        lambda check: check.allowed is None or bool(check.allowed),
+        Cel("!has(self.allowed) || size(self.allowed) > 0", "data.checks[]", "allowed"),
+    ),
+    part_rule(
+        "checks nothing; give min, max, allowed or nullable: false, or drop it",
+        lambda check: (check.min, check.max, check.allowed) != (None, None, None) or not check.nullable,
+        Cel("has(self.min) || has(self.max) || has(self.allowed) || !self.nullable", "data.checks[]"),
+    ),
+)
+
+
 class Check(SpecModel):
     """What a column's values must be, in training data and in requests alike."""
 
@@ -208,17 +228,7 @@ class Check(SpecModel):
 
     @model_validator(mode="after")
     def _some_rule(self) -> Check:
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise PydanticCustomError("empty_range", "min is above max, so no value passes; swap them")
-        if self.allowed is not None and not self.allowed:
-            raise PydanticCustomError(
-                "empty_range", "allowed is empty, so no value passes; name some or drop it"
-            )
-        if self.min is None and self.max is None and self.allowed is None and self.nullable:
-            raise PydanticCustomError(
-                "no_rule", "checks nothing; give min, max, allowed or nullable: false, or drop it"
-            )
-        return self
+        return require(self, CHECK_RULES)
 
 
 class Leaks(SpecModel):

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from capstan.spec.grammar import ColumnName, OneOf, SpecModel
+from capstan.spec.rule import UNTRIED, Cel, part_rule, require
 from capstan.spec.units import Flag, Number, Whole
 
 Reading = Literal["numeric", "categorical"]
@@ -35,6 +36,36 @@ class FeatureSettings(SpecModel):
     def refuses_unknown(self) -> bool:
         """Whether a request with a value beyond those of training is refused."""
         return False
+
+
+def _ways_to_cut(numeric: Any) -> int:
+    ways = (numeric.bucket_edges, numeric.bucket_quantiles, numeric.bucket_widths)
+    return sum(way is not None for way in ways)
+
+
+_BUCKETS = ("has(self.bucketEdges)", "has(self.bucketQuantiles)", "has(self.bucketWidths)")
+NUMERIC_RULES = (
+    part_rule(
+        "`impute: Default` and `default: NUMBER` belong together; give both or none",
+        lambda numeric: (numeric.impute == "Default") == (numeric.default is not None),
+        Cel("(self.impute == 'Default') == has(self.default)", "features[].numeric", "default"),
+    ),
+    part_rule(
+        "cuts buckets in more ways than one; keep one of bucketEdges, bucketQuantiles, bucketWidths",
+        lambda numeric: _ways_to_cut(numeric) <= 1,
+        Cel(f"[{', '.join(_BUCKETS)}].filter(given, given).size() <= 1", "features[].numeric"),
+    ),
+    part_rule(
+        "bucketEdges do not rise; sort them and drop doubles",
+        lambda numeric: all(left < right for left, right in pairwise(numeric.bucket_edges or ())),
+        why_no_cel=UNTRIED,
+    ),
+    part_rule(
+        "scales and cuts buckets; buckets need no scale, so drop `scale`",
+        lambda numeric: numeric.scale == "None" or not _ways_to_cut(numeric),
+        Cel(f"self.scale == 'None' || !({' || '.join(_BUCKETS)})", "features[].numeric", "scale"),
+    ),
+)
 
 
 class Numeric(FeatureSettings):
@@ -78,24 +109,7 @@ class Numeric(FeatureSettings):
 
     @model_validator(mode="after")
     def _coherent(self) -> Numeric:
-        if (self.impute == "Default") != (self.default is not None):
-            raise PydanticCustomError(
-                "default", "`impute: Default` and `default: NUMBER` belong together; give both or none"
-            )
-        buckets = [b for b in (self.bucket_edges, self.bucket_quantiles, self.bucket_widths) if b is not None]
-        if len(buckets) > 1:
-            raise PydanticCustomError(
-                "buckets",
-                "cuts buckets in more ways than one; keep one of bucketEdges, bucketQuantiles, bucketWidths",
-            )
-        edges = self.bucket_edges or ()
-        if any(right <= left for left, right in pairwise(edges)):
-            raise PydanticCustomError("buckets", "bucketEdges do not rise; sort them and drop doubles")
-        if buckets and self.scale != "None":
-            raise PydanticCustomError(
-                "buckets", "scales and cuts buckets; buckets need no scale, so drop `scale`"
-            )
-        return self
+        return require(self, NUMERIC_RULES)
 
     @property
     def reading(self) -> Reading:

@@ -8,98 +8,147 @@ from typing import TYPE_CHECKING
 
 from pydantic.alias_generators import to_camel
 
-from capstan.spec.finding import Finding
 from capstan.spec.location import Location
+from capstan.spec.rule import ARITHMETIC, UNTRIED, Breach, Cel, rule
 from capstan.spec.units import format_duration
 
 if TYPE_CHECKING:
-    from capstan.spec.rollout import Rollout
     from capstan.spec.system import MLSystemSpec
 
 DAY = timedelta(days=1)
 LEAST_BLOCKS_OF_A_VERDICT = 7
 """A comparison of fewer closed blocks has no finite bound."""
+_CANARYS = "self.filter(s, has(s.canary)).map(s, s.canary.weight)"
+_KINDS = "self.filter(s, has(s.canary) || has(s.shadow)).map(s, has(s.canary) ? 1 : 0)"
 
 
-def broken_rollout_rules(spec: MLSystemSpec) -> list[Finding]:
-    """All broken rules of `spec.rollout`."""
-    return [*_steps(spec.rollout), *_analyses(spec.rollout), *_deadlines(spec)]
+def _steps(index: int, *below: str | int) -> Location:
+    return ("spec", "rollout", "steps", index, *below)
 
 
-def _steps(rollout: Rollout) -> Iterator[Finding]:
+@rule(
+    "A/B tests are not in this version; compare the versions in a shadow step with an analysis",
+    Cel("!has(self.experiment)", "rollout.steps[]", "experiment", reason="FieldValueForbidden"),
+)
+def steps_are_of_this_version(spec: MLSystemSpec) -> Iterator[Breach]:
+    for index, step in enumerate(spec.rollout.steps):
+        if step.experiment is not None:
+            yield Breach(_steps(index, "experiment"))
+
+
+@rule(
+    "a shadow stands after a canary; move it before the first canary: users come last",
+    Cel(f"{_KINDS}.isSorted()", "rollout.steps"),
+)
+def shadows_come_before_canaries(spec: MLSystemSpec) -> Iterator[Breach]:
     reached = 0
-    for index, step in enumerate(rollout.steps):
-        location: Location = ("spec", "rollout", "steps", index)
-        if step.shadow is not None and reached:
-            yield Finding(
-                (*location, "shadow"),
-                f"stands after the canary of {reached} %; move it before the first canary: users come last",
-            )
+    for index, step in enumerate(spec.rollout.steps):
         if step.canary is not None:
-            if step.canary.weight <= reached:
-                yield Finding(
-                    (*location, "canary", "weight"),
-                    f"{step.canary.weight} is not above {reached}, the weight of an earlier step; weights must rise",
-                )
             reached = max(reached, step.canary.weight)
+        elif step.shadow is not None and reached:
+            way = "move it before the first canary: users come last"
+            yield Breach(_steps(index, "shadow"), message=f"stands after the canary of {reached} %; {way}")
 
 
-def _analyses(rollout: Rollout) -> Iterator[Finding]:
-    known = [analysis.name for analysis in rollout.analyses]
-    for index, step in enumerate(rollout.steps):
-        names: tuple[str, ...] = getattr(step.chosen, "analyses", ())
-        if step.canary is not None and names:
-            yield Finding(
-                ("spec", "rollout", "steps", index, "canary", "analyses"),
-                "compare both versions on the same requests, which a canary's users never send twice; "
-                "move them to a shadow step before it, guardrails watch the canary",
-            )
+@rule(
+    "weights of canaries must rise from step to step",
+    Cel(
+        f"{_CANARYS}.isSorted() && {_CANARYS}.all(w, {_CANARYS}.exists_one(same, same == w))", "rollout.steps"
+    ),
+)
+def weights_of_canaries_rise(spec: MLSystemSpec) -> Iterator[Breach]:
+    reached = 0
+    for index, step in enumerate(spec.rollout.steps):
+        if step.canary is None:
             continue
-        for position, name in enumerate(names):
-            location: Location = (
-                "spec",
-                "rollout",
-                "steps",
-                index,
-                to_camel(step.kind),
-                "analyses",
-                position,
-            )
-            if name not in known:
-                yield Finding(
-                    location,
-                    f"{name!r} is not in rollout.analyses ({', '.join(known) or 'which is empty'}); add it there",
-                )
-            elif name in names[:position]:
-                yield Finding(location, f"{name!r} is written twice; keep one")
-    for index, analysis in enumerate(rollout.analyses):
-        location = ("spec", "rollout", "analyses", index)
+        weight = step.canary.weight
+        if weight <= reached:
+            message = f"{weight} is not above {reached}, the weight of an earlier step; weights must rise"
+            yield Breach(_steps(index, "canary", "weight"), message=message)
+        reached = max(reached, weight)
+
+
+@rule(
+    "compare both versions on the same requests, which a canary's users never send twice; move them to a shadow step "
+    "before it, guardrails watch the canary",
+    Cel("size(self.analyses) == 0", "rollout.steps[].canary", "analyses", reason="FieldValueForbidden"),
+)
+def canaries_have_no_analyses(spec: MLSystemSpec) -> Iterator[Breach]:
+    for index, step in enumerate(spec.rollout.steps):
+        if step.canary is not None and step.canary.analyses:
+            yield Breach(_steps(index, "canary", "analyses"))
+
+
+@rule(
+    "a step names an analysis that is not in rollout.analyses; add it there",
+    Cel(
+        "self.steps.all(s, !has(s.shadow) || s.shadow.analyses.all(name, "
+        "self.analyses.exists(known, known.name == name)))",
+        "rollout",
+        "analyses",
+    ),
+)
+def analyses_of_steps_are_known(spec: MLSystemSpec) -> Iterator[Breach]:
+    known = [analysis.name for analysis in spec.rollout.analyses]
+    there = ", ".join(known) or "which is empty"
+    for location, name, _ in _named(spec):
+        if name not in known:
+            yield Breach(location, message=f"{name!r} is not in rollout.analyses ({there}); add it there")
+
+
+@rule("is written twice; keep one", why_no_cel=UNTRIED)
+def an_analysis_is_named_once(spec: MLSystemSpec) -> Iterator[Breach]:
+    known = [analysis.name for analysis in spec.rollout.analyses]
+    for location, name, earlier in _named(spec):
+        if name in known and name in earlier:
+            yield Breach(location, name)
+
+
+def _named(spec: MLSystemSpec) -> Iterator[tuple[Location, str, tuple[str, ...]]]:
+    """Place and name of each analysis of a step that may have some, with those before it."""
+    for index, step in enumerate(spec.rollout.steps):
+        names: tuple[str, ...] = getattr(step.chosen, "analyses", ())
+        if step.canary is None:
+            for position, name in enumerate(names):
+                yield _steps(index, to_camel(step.kind), "analyses", position), name, names[:position]
+
+
+@rule(
+    "0 under decide: NotWorse asks for a better model; write a margin above 0, or decide: Better",
+    Cel("self.decide != 'NotWorse' || self.margin > 0.0", "rollout.analyses[]", "margin"),
+)
+def not_worse_has_a_margin(spec: MLSystemSpec) -> Iterator[Breach]:
+    for index, analysis in enumerate(spec.rollout.analyses):
         if analysis.decide == "NotWorse" and analysis.margin == 0:
-            yield Finding(
-                (*location, "margin"),
-                "0 under decide: NotWorse asks for a better model; write a margin above 0, or decide: Better",
-            )
+            yield Breach(("spec", "rollout", "analyses", index, "margin"))
+
+
+@rule(
+    "counts only under decide: Better; drop it or decide so",
+    Cel("self.decide == 'Better' || self.minimumEffect == 0.0", "rollout.analyses[]", "minimumEffect"),
+)
+def only_better_has_a_minimum_effect(spec: MLSystemSpec) -> Iterator[Breach]:
+    for index, analysis in enumerate(spec.rollout.analyses):
         if analysis.decide != "Better" and analysis.minimum_effect:
-            yield Finding(
-                (*location, "minimumEffect"),
-                f"{analysis.minimum_effect:g} counts only under decide: Better; drop it or decide so",
-            )
+            shown = f"{analysis.minimum_effect:g} counts only under decide: Better; drop it or decide so"
+            yield Breach(("spec", "rollout", "analyses", index, "minimumEffect"), message=shown)
 
 
-def _deadlines(spec: MLSystemSpec) -> Iterator[Finding]:
+@rule("can't be met; make it longer", why_no_cel=ARITHMETIC)
+def deadlines_can_be_met(spec: MLSystemSpec) -> Iterator[Breach]:
     # Labels that come at once close a block with its day: how late they come is left to the warnings of `plan`.
     for index, step in enumerate(spec.rollout.steps):
         deadline: timedelta | None = getattr(step.chosen, "deadline", None)
         if deadline is None:
             continue
-        location: Location = ("spec", "rollout", "steps", index, to_camel(step.kind), "deadline")
+        location = _steps(index, to_camel(step.kind), "deadline")
         duration: timedelta = getattr(step.chosen, "duration", timedelta(0))
         if duration > deadline:
-            yield Finding(
-                location,
+            message = (
                 f"{format_duration(deadline)} is shorter than the step's duration "
-                f"({format_duration(duration)}); make it longer",
+                f"({format_duration(duration)}); make it longer"
             )
+            yield Breach(location, message=message)
         # An analysis looks at no fewer blocks, whatever the step asks for.
         asks = bool(step.shadow is not None and step.shadow.analyses) or step.experiment is not None
         blocks = LEAST_BLOCKS_OF_A_VERDICT if asks else 0
@@ -108,8 +157,21 @@ def _deadlines(spec: MLSystemSpec) -> Iterator[Finding]:
         if blocks * DAY > deadline:
             least = blocks == LEAST_BLOCKS_OF_A_VERDICT and asks
             why = "; an analysis needs as many" if least else " or ask for fewer blocks"
-            yield Finding(
-                location,
+            message = (
                 f"{format_duration(deadline)} can't be met: {blocks} day blocks take "
-                f"{format_duration(blocks * DAY)} at the soonest; make it longer{why}",
+                f"{format_duration(blocks * DAY)} at the soonest; make it longer{why}"
             )
+            yield Breach(location, message=message)
+
+
+RULES = (
+    steps_are_of_this_version,
+    shadows_come_before_canaries,
+    weights_of_canaries_rise,
+    canaries_have_no_analyses,
+    analyses_of_steps_are_known,
+    an_analysis_is_named_once,
+    not_worse_has_a_margin,
+    only_better_has_a_minimum_effect,
+    deadlines_can_be_met,
+)

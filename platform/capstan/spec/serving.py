@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from capstan.spec.cluster import EnvironmentVariable, NodeSelector
 from capstan.spec.grammar import SpecModel
+from capstan.spec.rule import Cel, part_rule, require
 from capstan.spec.training import Resources
 from capstan.spec.units import Share, Whole
 
@@ -27,6 +28,15 @@ def _some_load(share: float) -> float:
     return share
 
 
+REPLICAS_RULES = (
+    part_rule(
+        "min is above max; raise max or lower min",
+        lambda replicas: replicas.min <= replicas.max,
+        Cel("!has(self.max) || self.min <= self.max", "serving.replicas", "min"),
+    ),
+)
+
+
 class Replicas(SpecModel):
     """How many copies of each version run in a cluster; on one machine always one."""
 
@@ -41,9 +51,7 @@ class Replicas(SpecModel):
 
     @model_validator(mode="after")
     def _ordered(self) -> Replicas:
-        if self.min > self.max:
-            raise PydanticCustomError("replicas", "min is above max; raise max or lower min")
-        return self
+        return require(self, REPLICAS_RULES)
 
 
 class ServingTraffic(SpecModel):

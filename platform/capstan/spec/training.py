@@ -11,7 +11,16 @@ from pydantic_core import PydanticCustomError
 from capstan.spec.cluster import EnvironmentVariable, NodeSelector
 from capstan.spec.grammar import Factory, Name, OneOf, SpecModel
 from capstan.spec.metrics import Metric
+from capstan.spec.rule import Cel, part_rule, require
 from capstan.spec.units import Cores, Number, PositiveDuration, Quantity, Whole
+
+WINDOW_RULES = (
+    part_rule(
+        "`type: Sliding` and `duration` belong together; give both or none",
+        lambda window: (window.type == "Sliding") == (window.duration is not None),
+        Cel("(self.type == 'Sliding') == has(self.duration)", "training.window", "duration"),
+    ),
+)
 
 
 class TrainingWindow(SpecModel):
@@ -26,11 +35,7 @@ class TrainingWindow(SpecModel):
 
     @model_validator(mode="after")
     def _length_for_sliding(self) -> TrainingWindow:
-        if (self.type == "Sliding") != (self.duration is not None):
-            raise PydanticCustomError(
-                "window", "`type: Sliding` and `duration` belong together; give both or none"
-            )
-        return self
+        return require(self, WINDOW_RULES)
 
 
 class Tune(SpecModel):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from capstan.cluster import crds
-from capstan.cluster.crd_rules import in_words
+from capstan.cluster.crd_forms import in_words
 from capstan.domain.rollout import RolloutPhase
 from capstan.domain.training import RunPhase
 from capstan.engine.summary import PHASES

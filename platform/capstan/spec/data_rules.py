@@ -1,0 +1,155 @@
+"""Rules between sources, keys, label, checks, features and slices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from capstan.spec.finding import UNKNOWN
+from capstan.spec.location import Location
+from capstan.spec.rule import JOINED_LISTS, UNTRIED, Breach, Cel, rule
+
+if TYPE_CHECKING:
+    from capstan.spec.system import MLSystemSpec
+
+
+@rule(
+    "is not data.label.column; write one column in both",
+    Cel("self.objective.target == self.data.label.column", field="objective.target"),
+)
+def target_is_the_label(spec: MLSystemSpec) -> Iterator[Breach]:
+    target, column = spec.objective.target, spec.data.label.column
+    if column != target and UNKNOWN not in (column, target):
+        yield Breach(("spec", "objective", "target"), target, f" ({column!r})")
+
+
+@rule(
+    "is the label itself; name the column with the moment it became known",
+    Cel("self.label.column != self.label.availableAt", "data", "label.availableAt"),
+)
+def label_is_dated_by_another_column(spec: MLSystemSpec) -> Iterator[Breach]:
+    label = spec.data.label
+    if label.column == label.available_at != UNKNOWN:
+        yield Breach(("spec", "data", "label", "availableAt"), label.available_at)
+
+
+@rule(
+    "is also keys.time; name a column that is unique for each case",
+    Cel("self.keys.id != self.keys.time", "data", "keys.id"),
+)
+def id_is_not_the_time(spec: MLSystemSpec) -> Iterator[Breach]:
+    keys = spec.data.keys
+    if keys.id == keys.time != UNKNOWN:
+        yield Breach(("spec", "data", "keys", "id"), keys.id)
+
+
+@rule(
+    "several sources and no query; add `query:` with the SQL that joins them",
+    Cel("size(self.sources) == 1 || has(self.query)", "data", "query", reason="FieldValueRequired"),
+)
+def several_sources_have_a_query(spec: MLSystemSpec) -> Iterator[Breach]:
+    sources = len(spec.data.sources)
+    if sources > 1 and spec.data.query is None:
+        way = "add `query:` with the SQL that joins them"
+        yield Breach(("spec", "data"), message=f"has {sources} sources and no query; {way}")
+
+
+@rule(
+    "a feature is read from keys.id, keys.time, label.column or label.availableAt: a model would learn cases by heart "
+    "or know the answer (leakage); drop the feature",
+    Cel(
+        "self.features.all(f, !((has(f.column) ? f.column : f.name) in [self.data.keys.id, self.data.keys.time, "
+        "self.data.label.column, self.data.label.availableAt]))",
+        field="features",
+    ),
+)
+def no_feature_knows_the_answer(spec: MLSystemSpec) -> Iterator[Breach]:
+    keys, label = spec.data.keys, spec.data.label
+    reasons = {
+        keys.id: "is keys.id: a model would learn cases by heart; drop the feature",
+        keys.time: "is keys.time: a moment never comes back; derive an hour or weekday in data.query and use that",
+        label.available_at: "is data.label.availableAt: known only after the prediction (leakage); drop the feature",
+        label.column: "is data.label.column: the answer itself (leakage); drop the feature",
+    }
+    reasons.pop(UNKNOWN, None)
+    for index, feature in enumerate(spec.features):
+        if feature.column in reasons:
+            field = "column" if "column" in feature.model_fields_set else "name"
+            message = f"{feature.column!r} {reasons[feature.column]}"
+            yield Breach(("spec", "features", index, field), message=message)
+
+
+@rule("is no feature; write the name of one", why_no_cel=JOINED_LISTS)
+def allowed_leaks_are_features(spec: MLSystemSpec) -> Iterator[Breach]:
+    names = {feature.name for feature in spec.features}
+    for index, name in enumerate(spec.data.leaks.allow):
+        if name not in names:
+            message = f"{name!r} is no feature; the features are {', '.join(sorted(names)[:20])}"
+            yield Breach(("spec", "data", "leaks", "allow", index), message=message)
+
+
+@rule("is known only with the label; slice by what is known at the prediction", why_no_cel=UNTRIED)
+def slices_are_known_at_the_prediction(spec: MLSystemSpec) -> Iterator[Breach]:
+    label = spec.data.label
+    for index, column in enumerate(spec.evaluation.slices):
+        if column in (label.column, label.available_at) and column != UNKNOWN:
+            yield Breach(("spec", "evaluation", "slices", index), column)
+
+
+@rule(
+    "has both a range and allowed values; a column is a number or a category",
+    Cel("!has(self.allowed) || !(has(self.min) || has(self.max))", "data.checks[]", "allowed"),
+)
+def a_check_is_of_numbers_or_of_categories(spec: MLSystemSpec) -> Iterator[Breach]:
+    for index, check in enumerate(spec.data.checks):
+        if (check.min is not None or check.max is not None) and check.allowed is not None:
+            yield Breach(("spec", "data", "checks", index))
+
+
+@rule("a check is of another kind than the feature; write allowed, or min and max", why_no_cel=JOINED_LISTS)
+def a_check_is_of_its_features_kind(spec: MLSystemSpec) -> Iterator[Breach]:
+    readings = {feature.column: feature.reading for feature in spec.features}
+    for index, check in enumerate(spec.data.checks):
+        location: Location = ("spec", "data", "checks", index)
+        reading = readings.get(check.column)
+        has_range = check.min is not None or check.max is not None
+        if has_range and check.allowed is not None:
+            continue
+        if has_range and reading == "categorical":
+            way = "write allowed instead of min and max"
+            yield Breach(location, message=f"a feature reads {check.column!r} as a category; {way}")
+        elif check.allowed is not None and reading == "numeric":
+            way = "write min and max instead of allowed"
+            yield Breach(location, message=f"a feature reads {check.column!r} as a number; {way}")
+
+
+@rule(
+    "a column that may be left out is missing then; let it be missing, or drop `optional`",
+    why_no_cel=JOINED_LISTS,
+)
+def an_optional_column_may_be_missing(spec: MLSystemSpec) -> Iterator[Breach]:
+    strict = {check.column for check in spec.data.checks if not check.nullable}
+    for index, feature in enumerate(spec.features):
+        if not feature.optional:
+            continue
+        location: Location = ("spec", "features", index, "optional")
+        if feature.column in strict:
+            message = f"is against `nullable: false` of {feature.column!r} in data.checks; drop one"
+            yield Breach(location, message=message)
+        elif feature.settings.needs_value:
+            message = "is against `impute: DropRow`, which has nothing to stand for a missing value; impute"
+            yield Breach(location, message=message)
+
+
+RULES = (
+    target_is_the_label,
+    label_is_dated_by_another_column,
+    id_is_not_the_time,
+    several_sources_have_a_query,
+    no_feature_knows_the_answer,
+    allowed_leaks_are_features,
+    slices_are_known_at_the_prediction,
+    a_check_is_of_numbers_or_of_categories,
+    a_check_is_of_its_features_kind,
+    an_optional_column_may_be_missing,
+)

@@ -1,0 +1,72 @@
+"""Rules of what trains and serves: windows, resources, variables, providers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from capstan.spec.cluster import OWN_VARIABLES
+from capstan.spec.location import Location
+from capstan.spec.rule import ARITHMETIC, Breach, Cel, rule
+from capstan.spec.units import format_bytes, format_cores, format_duration
+
+if TYPE_CHECKING:
+    from capstan.spec.system import MLSystemSpec
+
+
+@rule("is not longer than validation and test together; make it longer", why_no_cel=ARITHMETIC)
+def a_window_leaves_rows_to_learn_from(spec: MLSystemSpec) -> Iterator[Breach]:
+    window, held_out = spec.training.window, spec.data.split.by_time
+    judged = held_out.validation + held_out.test
+    if window.duration is not None and window.duration <= judged:
+        yield Breach(
+            ("spec", "training", "window", "duration"),
+            message=f"{format_duration(window.duration)} is not longer than validation and test together "
+            f"({format_duration(judged)}), so no row is left to learn from; make it longer",
+        )
+
+
+@rule("is above the limit; raise the limit", why_no_cel=ARITHMETIC)
+def requests_are_within_limits(spec: MLSystemSpec) -> Iterator[Breach]:
+    for part, resources in (("training", spec.training.resources), ("serving", spec.serving.resources)):
+        location: Location = ("spec", part, "resources", "requests")
+        requests, limits = resources.requests, resources.limits
+        if requests.cpu is not None and limits.cpu is not None and requests.cpu > limits.cpu:
+            above = f"{format_cores(requests.cpu)} is above limits.cpu ({format_cores(limits.cpu)})"
+            yield Breach((*location, "cpu"), message=f"{above}; raise the limit")
+        if requests.memory is not None and limits.memory is not None and requests.memory > limits.memory:
+            above = f"{format_bytes(requests.memory)} is above limits.memory ({format_bytes(limits.memory)})"
+            yield Breach((*location, "memory"), message=f"{above}; raise the limit")
+
+
+_FOREIGN = " && ".join(f"!self.name.startsWith('{start}')" for start in OWN_VARIABLES)
+
+
+@rule(
+    "is set by Capstan itself; use another name",
+    Cel(_FOREIGN, "training.environment[]", "name"),
+    Cel(_FOREIGN, "serving.environment[]", "name"),
+)
+def variables_are_not_capstans_own(spec: MLSystemSpec) -> Iterator[Breach]:
+    for part, variables in (("training", spec.training.environment), ("serving", spec.serving.environment)):
+        for index, variable in enumerate(variables):
+            if variable.name.startswith(OWN_VARIABLES):
+                yield Breach(("spec", part, "environment", index, "name"), variable.name)
+
+
+@rule(
+    "Deployment does not go with traffic.provider: Istio, which splits inside one SeldonDeployment; write "
+    "runtime: Seldon, or provider: Envoy",
+    Cel("self.traffic.provider != 'Istio' || self.runtime != 'Deployment'", "serving", "runtime"),
+)
+def istio_has_seldon(spec: MLSystemSpec) -> Iterator[Breach]:
+    if spec.serving.traffic.provider == "Istio" and spec.serving.runtime == "Deployment":
+        yield Breach(("spec", "serving", "runtime"))
+
+
+RULES = (
+    a_window_leaves_rows_to_learn_from,
+    requests_are_within_limits,
+    variables_are_not_capstans_own,
+    istio_has_seldon,
+)

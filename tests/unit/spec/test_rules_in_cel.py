@@ -1,0 +1,178 @@
+"""A rule says in CEL what it says in Python: evaluated by a CEL evaluator on documents as an API server sees them."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cel
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+
+from capstan.cluster.crd_schema import filled, system_spec
+from capstan.errors import InvalidSpecError
+from capstan.spec.rule import Cel, Rule, part_rule
+from capstan.spec.rule import rule as rule_of
+from capstan.spec.rules import PART_RULES, RULES
+from capstan.spec.system import WITHOUT_RULES, MLSystem
+
+SCHEMA = system_spec()
+DOCUMENT = json.loads(
+    json.dumps(YAML(typ="safe").load((Path(__file__).parent / "flight_delays.yaml").read_text()), default=str)
+)
+IN_CEL = [pytest.param(one, id=one.name) for one in (*RULES, *PART_RULES) if one.cel]
+
+VALUES: tuple[tuple[str, Any], ...] = (
+    ("objective.target", "delayed"),
+    ("data.label.availableAt", "late"),
+    ("data.keys.id", "scheduled_departure"),
+    ("data.query", None),
+    ("features.2.name", "late"),
+    ("features.2.column", "flight_id"),
+    ("data.checks.0", {"column": "distance"}),
+    ("data.checks.0", {"column": "distance", "min": 3, "max": 1.5}),
+    ("data.checks.0", {"column": "distance", "min": 1, "allowed": ["a"]}),
+    ("data.checks.0", {"column": "distance", "allowed": []}),
+    ("data.checks.0", {"column": "distance", "nullable": False}),
+    ("data.volume", {"claim": "mine", "size": "1Gi"}),
+    ("data.volume", {"claim": "mine"}),
+    ("data.volume", {"storageClass": "fast"}),
+    ("features.0.numeric", {"impute": "Default"}),
+    ("features.0.numeric", {"impute": "Default", "default": 0}),
+    ("features.0.numeric", {"default": 1.5}),
+    ("features.0.numeric", {"bucketEdges": [1, 2], "bucketWidths": 3}),
+    ("features.0.numeric", {"bucketQuantiles": 4, "scale": "Log"}),
+    ("features.0.numeric", {"bucketEdges": [1, 2]}),
+    ("training.window", {"type": "Sliding"}),
+    ("training.window", {"type": "Sliding", "duration": "90d"}),
+    ("training.window", {"duration": "90d"}),
+    ("training.choose.metric", "auc"),
+    ("training.environment", [{"name": "CAPSTAN_X", "value": "1"}]),
+    ("training.environment", [{"name": "MINE", "value": "1"}]),
+    ("serving.environment", [{"name": "BENTOML_X", "value": "1"}]),
+    ("serving.replicas", {"min": 4, "max": 3}),
+    ("serving.replicas", {"min": 4}),
+    ("serving.runtime", "Deployment"),
+    ("serving.traffic.provider", "Istio"),
+    ("evaluation.gates.0.metric", "auc"),
+    ("monitoring.quality.metric", "auc"),
+    ("rollout.analyses.0.metric", "rocAuc"),
+    ("rollout.analyses.0.decide", "NotWorse"),
+    ("rollout.analyses.0.decide", "Better"),
+    ("rollout.analyses.0.margin", 0),
+    ("rollout.analyses.0.minimumEffect", 0.25),
+    ("rollout.analyses.0.name", "other"),
+    ("rollout.steps.1", {"shadow": {}}),
+    ("rollout.steps.1.canary.weight", 50),
+    ("rollout.steps.1.canary.weight", 60),
+    ("rollout.steps.2", {"canary": {"weight": 30, "analyses": ["quality"]}}),
+    ("rollout.steps.2", {"experiment": {}}),
+    ("rollout.steps.2", {"pause": {}}),
+    ("rollout.steps.2", {"shadow": {}}),
+    ("retraining.triggers.0", {"schedule": {"cron": "0 6 * * 1"}}),
+    ("retraining.triggers.0", {"newData": {"rows": 5000}}),
+)
+"""Changes of the flights' file, good and bad; None takes a key away."""
+TOGETHER: tuple[tuple[tuple[str, Any], ...], ...] = (
+    (("serving.runtime", "Deployment"), ("serving.traffic.provider", "Istio")),
+    (("rollout.analyses.0.decide", "NotWorse"), ("rollout.analyses.0.margin", 0)),
+)
+"""Changes that only together break a rule."""
+
+
+def changed(changes: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    document = copy.deepcopy(DOCUMENT)
+    for path, value in changes:
+        *parts, last = path.split(".")
+        node = document["spec"]
+        for part in parts:
+            node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
+        if value is None:
+            node.pop(last, None)
+        else:
+            node[int(last) if isinstance(node, list) else last] = copy.deepcopy(value)
+    return document
+
+
+def parts(node: Any, path: str) -> Iterator[Any]:
+    """Those of the document that a path of the schema names."""
+    head, _, rest = path.partition(".")
+    if not head:
+        yield node
+        return
+    below = node.get(head.removesuffix("[]"))
+    if below is None:
+        return
+    for one in below if head.endswith("[]") else [below]:
+        yield from parts(one, rest)
+
+
+def holds_in_cel(one: Rule, document: dict[str, Any]) -> bool:
+    context = cel.Context()
+    context.add_function("isSorted", lambda items: list(items) == sorted(items))
+    spec = filled(document["spec"], SCHEMA)
+    found = []
+    for text in one.cel:
+        for part in parts(spec, text.path):
+            context.update({"self": part})
+            found.append(cel.evaluate(text.says, context))
+    return all(found)
+
+
+def words_in_python(document: dict[str, Any]) -> tuple[MLSystem | None, str]:
+    """The system, unless a part breaks its own rules; then the words for all of those."""
+    try:
+        return MLSystem.model_validate(document, by_alias=True, by_name=False, context=WITHOUT_RULES), ""
+    except (ValidationError, InvalidSpecError) as error:
+        return None, str(error)
+
+
+def assert_agreement(one: Rule, document: dict[str, Any]) -> bool:
+    """Whether the rule is broken; fails where Python and CEL differ."""
+    system, words = words_in_python(document)
+    in_cel = holds_in_cel(one, document)
+    if one in PART_RULES:
+        # A part tells the first rule that it breaks: others of the same part may be broken too.
+        same_part = [other for other in PART_RULES if {c.path for c in other.cel} & {c.path for c in one.cel}]
+        assert in_cel or any(other.message in words for other in same_part)
+        assert not in_cel or one.message not in words
+    elif system is not None:
+        assert in_cel == (not list(one.findings(system.spec)))
+    return not in_cel
+
+
+@pytest.mark.parametrize("rule", IN_CEL)
+def test_a_rule_is_broken_in_both_languages_by_some_change_and_kept_by_the_example(rule: Rule) -> None:
+    assert not assert_agreement(rule, DOCUMENT)
+    broken = [
+        changes
+        for changes in (*((one,) for one in VALUES), *TOGETHER)
+        if assert_agreement(rule, changed(changes))
+    ]
+    assert broken
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(VALUES), min_size=2, max_size=6, unique_by=lambda change: change[0]))
+def test_python_and_cel_agree_on_any_mix_of_changes(changes: list[tuple[str, Any]]) -> None:
+    try:
+        document = changed(tuple(changes))
+    except (KeyError, IndexError, TypeError):
+        return
+    for one in (*RULES, *PART_RULES):
+        if one.cel:
+            assert_agreement(one, document)
+
+
+def test_a_rule_without_cel_says_why() -> None:
+    assert all(one.cel or len(one.why_no_cel) > 20 for one in (*RULES, *PART_RULES))
+    with pytest.raises(ValueError, match="give CEL, or why there is none"):
+        part_rule("is wrong; mend it", bool)
+    with pytest.raises(ValueError, match="give CEL, or why there is none"):
+        rule_of("is wrong; mend it", Cel("true"), why_no_cel="no need")(lambda spec: [])
