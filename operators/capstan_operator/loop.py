@@ -262,10 +262,7 @@ class SystemLoop:
             return None
         late = self._is_late(document)
         if not known.is_cleared:
-            self._clear(key, late=late)
-            if kept := self._volumes.part(document):
-                message = describe_kept(*key, kept)
-                self._teller.event(document, Reason.VOLUMES_KEPT, message)
+            self._clear(key, document, late=late)
             known.is_cleared = True
         if late:
             message = (
@@ -304,9 +301,11 @@ class SystemLoop:
         asked = datetime.fromisoformat(document["metadata"]["deletionTimestamp"])
         return (self._now() - asked).total_seconds() > DRAIN_SECONDS
 
-    def _clear(self, key: Key, *, late: bool) -> None:
+    def _clear(self, key: Key, document: Object, *, late: bool) -> None:
         try:
             self._wiring.clear(*key)
+            if kept := self._volumes.part(document):
+                self._teller.event(document, Reason.VOLUMES_KEPT, describe_kept(*key, kept))
         except Exception as error:
             if not late:
                 raise

@@ -15,7 +15,7 @@ from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.trouble import Trouble
 from capstan.domain.versions import VersionName
 from capstan.engine.standstill import Standstill, standstill_metrics
-from capstan.errors import UnavailableError
+from capstan.errors import CapstanError, UnavailableError
 from capstan_operator.loop import (
     BUSY_SECONDS,
     IDLE_SECONDS,
@@ -334,6 +334,27 @@ def test_volumes_are_kept_and_told_unless_the_file_says_delete(
     document = world.document
     assert document is not None
     assert owner["uid"] == document["metadata"]["uid"]
+
+
+def test_a_deletion_does_not_wait_for_ever_for_leave_to_write_a_claim(
+    world: OperatorWorld, monkeypatch: pytest.MonkeyPatch
+):
+    world.until_serving()
+    patch = world.server.patch
+
+    def refused(kind: str, *arguments: object, **named: object) -> object:
+        if kind == "PersistentVolumeClaim":
+            raise CapstanError("a policy of the cluster refuses it")
+        return patch(kind, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(world.server, "patch", refused)
+    world.delete()
+    with pytest.raises(CapstanError, match="a policy of the cluster"):
+        world.settle()
+    world.clock.advance(timedelta(minutes=6))
+    assert world.settle() is None
+    assert world.document is None
+    assert world.server.objects("PersistentVolumeClaim"), "nobody owns it, so nobody collects it"
 
 
 def test_a_deletion_waits_for_parts_that_are_away_but_not_for_ever(world: OperatorWorld):
