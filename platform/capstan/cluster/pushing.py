@@ -21,7 +21,7 @@ from capstan.cluster.settings import ClusterSettings
 from capstan.errors import CapstanError, InvalidSpecError, Mistake
 from capstan.spec import MLSystem
 from capstan.spec.location import Location, path_text
-from capstan.spec.presence import is_pattern, pattern_files
+from capstan.spec.presence import is_pattern, named_files, own_code, pattern_files
 from capstan.training.local_modules import local_modules
 
 CONTAINER = "push"
@@ -97,18 +97,11 @@ def files_of(system: MLSystem) -> list[Pushed]:
 
 
 def _named(system: MLSystem) -> Iterator[tuple[Location, str]]:
-    for index, source in enumerate(system.spec.data.sources):
-        path: str | None = getattr(source.chosen, "path", None)
-        key = {"json_lines": "jsonLines"}.get(source.kind, source.kind)
-        if path is not None and "://" not in path:
-            yield ("spec", "data", "sources", index, key, "path"), path
-    for index, candidate in enumerate(system.spec.training.candidates):
-        if candidate.custom is not None:
-            module = candidate.custom.factory.partition(":")[0]
-            location: Location = ("spec", "training", "candidates", index, "custom", "factory")
-            needed = [place.name for place in local_modules(system.base_dir, module)]
-            for name in needed or [f"{module.replace('.', '/')}.py"]:
-                yield location, name
+    yield from named_files(system)
+    for location, code in own_code(system):
+        needed = [place.name for place in local_modules(system.base_dir, code.module)]
+        for name in needed or [f"{code.module.replace('.', '/')}.py"]:
+            yield location, name
 
 
 def _files(base: Path, name: str) -> Iterator[Path]:

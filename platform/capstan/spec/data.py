@@ -153,6 +153,12 @@ class Source(OneOf):
         return self
 
     @property
+    def path(self) -> str | None:
+        """File, folder or glob; None for a source that is no file."""
+        path: str | None = getattr(self.chosen, "path", None)
+        return path
+
+    @property
     def time_column(self) -> str | None:
         """Column with the moment a row became known; None where all rows are always read."""
         column: str | None = self.chosen.time_column

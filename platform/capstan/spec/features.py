@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from capstan.spec.grammar import ColumnName, OneOf, SpecModel
+from capstan.spec.grammar import ColumnName, Factory, OneOf, SpecModel
+from capstan.spec.own_code import OwnCode
 from capstan.spec.rule import UNTRIED, Cel, part_rule, require
 from capstan.spec.units import Flag, Number, Whole
 
@@ -161,10 +162,39 @@ class Categorical(FeatureSettings):
         return self.unseen == "Refuse"
 
 
+class CustomFeature(FeatureSettings, OwnCode):
+    """A feature of your own."""
+
+    factory: Factory = Field(
+        description=(
+            "`module:name` of a function that returns a transformer with `fit(values)` and `transform(values)`, which "
+            "gives one row of numbers for each value; it lies beside this file."
+        ),
+        examples=["myfeatures:cycle"],
+    )
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Keyword arguments of the factory: numbers, texts and booleans.",
+        examples=[{"period": 24}],
+        json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
+    )
+    reads: Literal["Number", "Category"] = Field(
+        description=(
+            "What the transformer gets, and how the column is checked, stored and watched: numbers, nan where one is "
+            "missing, or categories as text, None where one is."
+        ),
+        examples=["Number"],
+    )
+
+    @property
+    def reading(self) -> Reading:
+        return "numeric" if self.reads == "Number" else "categorical"
+
+
 class Feature(OneOf):
     """One input of the model."""
 
-    members: ClassVar[tuple[str, ...]] = ("numeric", "categorical")
+    members: ClassVar[tuple[str, ...]] = ("numeric", "categorical", "custom")
 
     name: ColumnName = Field(description="Name of the feature.", examples=["dep_hour"])
     column: ColumnName = Field(
@@ -181,6 +211,11 @@ class Feature(OneOf):
     )
     numeric: Numeric | None = Field(None, description="A number.", examples=[{"scale": "ZScore"}])
     categorical: Categorical | None = Field(None, description="A category.", examples=[{"encode": "OneHot"}])
+    custom: CustomFeature | None = Field(
+        None,
+        description="A feature of your own.",
+        examples=[{"factory": "myfeatures:cycle", "parameters": {"period": 24}, "reads": "Number"}],
+    )
 
     @property
     def settings(self) -> FeatureSettings:

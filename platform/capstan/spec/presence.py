@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Iterator
 from pathlib import Path
 
 from capstan.spec.finding import Finding
 from capstan.spec.location import Location
+from capstan.spec.own_code import OwnCode
 from capstan.spec.system import MLSystem
 
 PATTERN = "*?["
@@ -27,15 +29,27 @@ def pattern_files(base_dir: Path, pattern: str) -> list[Path]:
     return sorted(file for file in map(Path, glob.glob(whole, recursive=True)) if file.is_file())
 
 
+def named_files(system: MLSystem) -> Iterator[tuple[Location, str]]:
+    """Paths of the sources; addresses such as `s3://` are none."""
+    for index, source in enumerate(system.spec.data.sources):
+        if source.path is not None and "://" not in source.path:
+            yield ("spec", "data", "sources", index, source.key, "path"), source.path
+
+
+def own_code(system: MLSystem) -> Iterator[tuple[Location, OwnCode]]:
+    """Factories of features and candidates, each with the field that names it."""
+    for index, feature in enumerate(system.spec.features):
+        if isinstance(feature.chosen, OwnCode):
+            yield ("spec", "features", index, feature.key, "factory"), feature.chosen
+    for index, candidate in enumerate(system.spec.training.candidates):
+        if isinstance(candidate.chosen, OwnCode):
+            yield ("spec", "training", "candidates", index, candidate.key, "factory"), candidate.chosen
+
+
 def missing_files(system: MLSystem) -> list[Finding]:
     """Paths and modules named in the file that are not on this machine; addresses such as `s3://` are not looked up."""
     findings = []
-    for index, source in enumerate(system.spec.data.sources):
-        path: str | None = getattr(source.chosen, "path", None)
-        if path is None or "://" in path:
-            continue
-        key = {"json_lines": "jsonLines"}.get(source.kind, source.kind)
-        location: Location = ("spec", "data", "sources", index, key, "path")
+    for location, path in named_files(system):
         full = system.base_dir / path
         if is_pattern(system.base_dir, path):
             if not pattern_files(system.base_dir, path):
@@ -44,16 +58,10 @@ def missing_files(system: MLSystem) -> list[Finding]:
                 )
         elif not full.exists():
             findings.append(Finding(location, f"{path!r} is not there ({full}); check the path"))
-    for index, candidate in enumerate(system.spec.training.candidates):
-        if candidate.custom is None:
-            continue
-        module = candidate.custom.factory.partition(":")[0]
-        place = system.base_dir.joinpath(*module.split("."))
+    for location, code in own_code(system):
+        place = system.base_dir.joinpath(*code.module.split("."))
         if not place.with_suffix(".py").exists() and not (place / "__init__.py").exists():
             findings.append(
-                Finding(
-                    ("spec", "training", "candidates", index, "custom", "factory"),
-                    f"module {module!r} is not beside the file ({place}.py); put it there",
-                )
+                Finding(location, f"module {code.module!r} is not beside the file ({place}.py); put it there")
             )
     return findings

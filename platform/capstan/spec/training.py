@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
 from capstan.spec.cluster import EnvironmentVariable, NodeSelector
 from capstan.spec.grammar import Factory, Name, OneOf, SpecModel
 from capstan.spec.metrics import Metric
+from capstan.spec.own_code import OwnCode
 from capstan.spec.rule import Cel, part_rule, require
 from capstan.spec.units import Cores, Number, PositiveDuration, Quantity, Whole
 
@@ -82,31 +82,13 @@ class GradientBoosting(FamilySettings):
     )
 
 
-class Custom(FamilySettings):
+class Custom(FamilySettings, OwnCode):
     """A model of your own."""
 
     factory: Factory = Field(
         description="`module:name` of a function that returns a scikit-learn classifier; it lies beside this file.",
         examples=["mymodels:make"],
     )
-    parameters: dict[str, Any] = Field(
-        default_factory=dict,
-        description="Keyword arguments of the factory: numbers, texts and booleans.",
-        examples=[{"depth": 3}],
-        json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
-    )
-
-    @field_validator("parameters")
-    @classmethod
-    def _plain(cls, parameters: dict[str, Any]) -> dict[str, Any]:
-        for name, value in parameters.items():
-            if not name.isidentifier() or not isinstance(value, str | int | float | bool):
-                raise PydanticCustomError(
-                    "parameters",
-                    "{name} is not a keyword argument with a number, text or boolean",
-                    {"name": repr(name)},
-                )
-        return parameters
 
 
 class Candidate(OneOf):

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from capstan.errors import InvalidDataError, InvalidSpecError, Mistake
+from capstan.own_code import made_by, require_saveable
+from capstan.spec.location import path_text
+from capstan.spec.presence import own_code
 from capstan.spec.system import MLSystem
 from capstan.training.local_modules import local_modules
-from capstan.training.soundness import require_saveable
 
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
 
 def carry_factories(system: MLSystem, folder: Path) -> None:
-    """Copy the source of every custom candidate, with all that it imports from beside the file, into `folder`.
+    """Copy the source of all factories into `folder`, with all that they import from beside the file.
 
     Raises InvalidSpecError if a factory's module is not to be found. A module that is installed as a package and does
     not lie beside the file stays where it is.
@@ -41,10 +42,8 @@ def carry_factories(system: MLSystem, folder: Path) -> None:
 
 
 def _gather(system: MLSystem, folder: Path) -> None:
-    for index, candidate in enumerate(system.spec.training.candidates):
-        if candidate.custom is None:
-            continue
-        top = candidate.custom.factory.split(":")[0].split(".")[0]
+    for location, code in own_code(system):
+        top = code.module.split(".")[0]
         needed = local_modules(system.base_dir, top)
         for source in needed:
             folder.mkdir(parents=True, exist_ok=True)
@@ -56,9 +55,9 @@ def _gather(system: MLSystem, folder: Path) -> None:
             raise InvalidSpecError(
                 [
                     Mistake(
-                        f"spec.training.candidates[{index}].custom.factory",
-                        f"{candidate.custom.factory!r}: there is no {top}.py in {system.base_dir} and no installed "
-                        f"package {top!r}; write the module beside the file",
+                        path_text(location),
+                        f"{code.factory!r}: there is no {top}.py in {system.base_dir} and no installed package "
+                        f"{top!r}; write the module beside the file",
                     )
                 ]
             )
@@ -88,17 +87,7 @@ def call_factory(factory: str, parameters: Mapping[str, Any], *, seed: int) -> A
 
     Raises InvalidDataError that names the factory for whatever goes wrong in it, and for what can't be saved.
     """
-    module, _, name = factory.partition(":")
-    try:
-        make: Callable[..., Any] = getattr(importlib.import_module(module), name)
-        arguments = dict(parameters)
-        if "seed" in inspect.signature(make).parameters:
-            arguments.setdefault("seed", seed)
-        model = make(**arguments)
-    except Exception as error:
-        raise InvalidDataError(
-            f"{factory} with {dict(parameters)}: {type(error).__name__}: {error}{_way_out(error)}"
-        ) from error
+    model = made_by(factory, parameters, seed=seed)
     missing = [method for method in ("fit", "predict_proba") if not callable(getattr(model, method, None))]
     if missing:
         raise InvalidDataError(
@@ -108,11 +97,3 @@ def call_factory(factory: str, parameters: Mapping[str, Any], *, seed: int) -> A
     # Hours of training are lost on a model that can't be kept.
     require_saveable(model, factory, "before it is trained")
     return model
-
-
-def _way_out(error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError):
-        return "; install it, or put it beside the file: what a factory imports from there travels with it"
-    if isinstance(error, FileNotFoundError):
-        return "; only Python travels: put the file into a package (a folder with __init__.py), which travels whole"
-    return ""

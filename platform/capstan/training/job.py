@@ -87,9 +87,14 @@ class Job:
 
     @cached_property
     def factories(self) -> Path:
-        """Source of custom candidates; need not exist. Carried now if whoever wrote this folder could not see it."""
+        """Source of custom features and candidates; need not exist.
+
+        Carried now if whoever wrote this folder could not see it.
+        """
+        from capstan.spec.presence import own_code
+
         folder = self.folder / FACTORIES
-        if not folder.exists() and any(one.custom for one in self.system.spec.training.candidates):
+        if not folder.exists() and any(own_code(self.system)):
             from capstan.training.factories import carry_factories
 
             carry_factories(self.system, folder)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from capstan.errors import InvalidDataError
+from capstan.own_code import require_saveable
 
 Floats = npt.NDArray[np.float64]
 _TRIED_ROWS = 50
@@ -39,23 +39,6 @@ def sound_probabilities(found: Any, rows: int) -> Floats:
             "the two must lie between 0 and 1 and make 1 together"
         )
     return answer
-
-
-def require_saveable(model: Any, factory: str, moment: str) -> Any:
-    """The model as it is after saving and loading; raises InvalidDataError that names the factory if it can't be."""
-    import joblib  # type: ignore[import-untyped]
-
-    content = io.BytesIO()
-    try:
-        joblib.dump(model, content)
-        content.seek(0)
-        return joblib.load(content)
-    except Exception as error:
-        raise InvalidDataError(
-            f"{factory}: {type(model).__name__} can't be saved {moment}: {type(error).__name__}: {error}; a model "
-            "travels by pickle: let it hold no lambda, lock, open file or connection, and define its class at the top "
-            "of a module"
-        ) from error
 
 
 def require_servable(model: Any, factory: str, matrix: Floats) -> None:

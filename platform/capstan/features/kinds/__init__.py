@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from capstan.features.kinds.categorical import CategoricalSettings, FittedCategorical
+from capstan.features.kinds.custom import CustomSettings, FittedCustom
 from capstan.features.kinds.kind import FittedFeature, Kind, RowPlace
 from capstan.features.kinds.numeric import FittedNumeric, NumericSettings
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 __all__ = [
     "KINDS",
     "CategoricalSettings",
+    "CustomSettings",
     "FittedCategorical",
+    "FittedCustom",
     "FittedFeature",
     "FittedNumeric",
     "Kind",
@@ -27,6 +30,7 @@ __all__ = [
 KINDS: Mapping[str, type[Kind]] = {
     "numeric": NumericSettings,
     "categorical": CategoricalSettings,
+    "custom": CustomSettings,
 }
 """Key of a feature in the file -> its kind."""
 
