@@ -216,14 +216,14 @@ def test_gauges_say_what_was_decided_and_as_of_when(watched: Watched) -> None:
     step = watched.client.advance(SINCE + 2 * WEEK)
     gauges = watched.metrics()
     v1 = 'system="flight-delays",version="v1"'
-    assert gauges[f"capstan_drift_alert{{{v1}}}"] == 1
+    assert gauges[f'capstan_data_alert{{alert="DriftDetected",{v1}}}'] == 1
     assert gauges['capstan_monitor_generation{system="flight-delays"}'] == step.generation
     end = 'capstan_window_end_timestamp_seconds{system="flight-delays",version="v1",window="drift"}'
     assert gauges[end] == (SINCE + 2 * WEEK).timestamp()
     dest = 'feature="dest",system="flight-delays",version="v1"'
     assert gauges[f"capstan_drift_distance{{{dest}}}"] == pytest.approx(0.5, abs=0.06)
     assert gauges[f"capstan_drift_distance{{{dest}}}"] > gauges[f"capstan_drift_threshold{{{dest}}}"]
-    assert gauges[f"capstan_missing_alert{{{v1}}}"] == 0
+    assert gauges[f'capstan_data_alert{{alert="MissingValuesRose",{v1}}}'] == 0
 
 
 def test_a_monitor_that_cannot_judge_is_blind_and_not_calm(watched: Watched) -> None:
@@ -242,10 +242,12 @@ def test_a_monitor_that_cannot_judge_is_blind_and_not_calm(watched: Watched) -> 
         (name, 2, told) for name in ("drift", "predictions", "quality")
     ]
     gauges = watched.metrics()
-    assert gauges['capstan_monitor_blind_alert{system="flight-delays",version="v1"}'] == 1
+    assert gauges['capstan_data_alert{alert="MonitorBlind",system="flight-delays",version="v1"}'] == 1
     drift = 'question="drift",reason="TooFewRows",system="flight-delays",version="v1"'
     assert gauges[f"capstan_windows_unjudged{{{drift}}}"] == 2
-    assert [window["gap"]["reason"] for window in watched.client.windows()] == ["TooFewRows"] * 2
+    assert [window["answers"]["drift"]["gap"]["reason"] for window in watched.client.windows()] == [
+        "TooFewRows"
+    ] * 2
     assert watched.client.advance(SINCE + 3 * WEEK + timedelta(days=3)).alerts == ()
     assert [question.unjudged for question in watched.client.standing().questions] == [0, 0, 0]
 
@@ -288,7 +290,10 @@ def test_half_of_the_labels_are_no_claim(watched: Watched) -> None:
         None,
     )
     assert quality["coverage"] == pytest.approx(0.5, abs=0.01)
-    assert watched.metrics()['capstan_quality_alert{system="flight-delays",version="v1"}'] == 0
+    assert (
+        watched.metrics()['capstan_data_alert{alert="QualityDropped",system="flight-delays",version="v1"}']
+        == 0
+    )
 
 
 def test_an_empty_window_neither_alerts_nor_says_fine_nor_ends_an_alert(watched: Watched) -> None:
@@ -297,7 +302,7 @@ def test_an_empty_window_neither_alerts_nor_says_fine_nor_ends_an_alert(watched:
     step = watched.client.advance(SINCE + 5 * WEEK)
     assert step.alerts == ("DriftDetected", "MonitorBlind")
     told = watched.client.windows()
-    assert [window["drift"] for window in told] == [
+    assert [window["answers"]["drift"]["outcome"] for window in told] == [
         "Breach",
         "Breach",
         "NoEvidence",
@@ -314,7 +319,10 @@ def test_a_new_version_begins_its_own_windows(watched: Watched) -> None:
     watched.client.watch(VersionName("v2"), since=SINCE + 2 * WEEK)
     step = watched.client.advance(SINCE + 2 * WEEK)
     assert (step.alerts, step.alerting_changed) == ((), True)
-    assert 'capstan_drift_alert{system="flight-delays",version="v1"}' not in watched.metrics()
+    assert (
+        'capstan_data_alert{alert="DriftDetected",system="flight-delays",version="v1"}'
+        not in watched.metrics()
+    )
     before = watched.client.advance(SINCE + 2 * WEEK)
     watched.client.watch(VersionName("v2"), since=SINCE + 2 * WEEK)
     assert watched.client.advance(SINCE + 2 * WEEK) == before
@@ -374,7 +382,7 @@ def test_alibi_detect_decides_as_scipy_does_in_bounded_memory_and_little_time(tm
         told[kind] = one.client.windows()
         one.kill()
     for exact, found in zip(told["Scipy"], told["AlibiDetect"], strict=True):
-        assert found["drift"] == exact["drift"]
+        assert found["answers"] == exact["answers"]
         for name, feature in exact["features"].items():
             assert found["features"][name]["distance"] == pytest.approx(feature["distance"], abs=1e-6)
             assert found["features"][name]["p_value"] == pytest.approx(

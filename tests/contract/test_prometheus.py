@@ -45,7 +45,7 @@ RULES: Mapping[str, Any] = {
             "rules": [
                 {
                     "alert": "DriftDetected",
-                    "expr": f'capstan_drift_alert{{system="{SYSTEM}"}} == 1',
+                    "expr": f'capstan_data_alert{{system="{SYSTEM}"}} == 1',
                     "labels": {"severity": "warning", "kind": "data"},
                     "annotations": {
                         "summary": "ks(dep_hour) 0.21 > 0.12",
@@ -152,7 +152,7 @@ def monitor(generation: int, alert: int) -> dict[str, float]:
     labels = f'{{system="{SYSTEM}",version="{V1}"}}'
     return {
         f'capstan_monitor_generation{{system="{SYSTEM}"}}': generation,
-        f"capstan_drift_alert{labels}": alert,
+        f"capstan_data_alert{labels}": alert,
         f"capstan_window_end_timestamp_seconds{labels}": AS_OF.timestamp(),
     }
 
@@ -185,7 +185,7 @@ def test_alerts_do_not_settle_before_the_rules_have_seen_the_generation(world: W
 def test_foreign_and_silenced_alerts_are_not_ours(world: World) -> None:
     world.prometheus.set_rules(SYSTEM, RULES)
     world.site.metrics.update(monitor(7, 1))
-    world.site.metrics['capstan_drift_alert{system="other",version="v9"}'] = 1
+    world.site.metrics['capstan_data_alert{system="other",version="v9"}'] = 1
     assert [alert.version for alert in world.alerts.settled(world.prometheus.query, 7)] == [V1]
     assert AlertmanagerAlerts(world.alertmanager.address, SystemName("other")).active() == []
     now = datetime.now(UTC).timestamp()

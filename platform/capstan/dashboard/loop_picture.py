@@ -121,7 +121,7 @@ def _last_window(seen: Observed) -> Mapping[str, Any] | None:
 def _is_judged(seen: Observed) -> bool:
     """Whether the newest window had a verdict about drift; no window has none."""
     last = _last_window(seen)
-    return last is not None and not last.get("gap") and not last.get("predictions_gap")
+    return last is not None and not any(answer.get("gap") for answer in last.get("answers", {}).values())
 
 
 def _step_detail(seen: Observed, station: str) -> str:

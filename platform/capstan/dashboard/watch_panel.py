@@ -37,8 +37,8 @@ def _window(window: Mapping[str, Any], features: Sequence[str]) -> WindowShown:
     start = window.get("start")
     gaps = dict.fromkeys(
         text
-        for name in ("gap", "predictions_gap")
-        if (text := str(_map(window.get(name)).get("message", "")))
+        for answer in _map(window.get("answers")).values()
+        if (text := str(_map(_map(answer).get("gap")).get("message", "")))
     )
     return WindowShown(
         start=datetime.fromisoformat(str(start)) if start else None,

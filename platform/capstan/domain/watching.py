@@ -14,7 +14,7 @@ class Question:
     """One thing that the monitor asks of each window, and whether it last had an answer."""
 
     name: str
-    """`drift`, `predictions` or `quality`."""
+    """Such as `drift`, `predictions` or `quality`."""
     unjudged: int
     """Windows in a row, up to the last, that could not be judged; 0: the last one was."""
     reason: str = ""
@@ -23,6 +23,8 @@ class Question:
     """Why, in words with numbers."""
     end: datetime | None = None
     """End of the last window that was closed for this question; None: none yet."""
+    trigger: str = ""
+    """The rule of the file that heeds its alert, such as `drift`; empty: none."""
 
 
 @dataclass(frozen=True)

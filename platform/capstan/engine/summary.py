@@ -32,7 +32,6 @@ from capstan.ports.store import Kind, Record
 
 _LONGEST_MESSAGE = 1000
 _NOTHING_WATCHED = Standing(None)
-_DRIFT_QUESTIONS = ("drift", "predictions")
 
 
 _ROLLOUT_PHASES: Mapping[str, str] = {
@@ -260,7 +259,9 @@ def _drift(champion: ModelVersion | None, alerts: Sequence[Alert] | Away, standi
         return "Drifted"
     if isinstance(standing, Away):
         return "Unknown"
-    inputs = [question for question in _questions(champion, standing) if question.name in _DRIFT_QUESTIONS]
+    inputs = [
+        question for question in _questions(champion, standing) if question.trigger == DriftTrigger.name
+    ]
     judged = inputs and all(question.end is not None and not question.unjudged for question in inputs)
     return "Stable" if judged else "NotJudged"
 

@@ -14,7 +14,9 @@ from typing import Any
 import orjson
 
 from capstan.files import write_whole
-from capstan.monitoring.windows import DriftWindow, QualityWindow, WatchedVersion
+from capstan.monitoring.questions import QUESTIONS
+from capstan.monitoring.watched_version import WatchedVersion
+from capstan.monitoring.windows import DriftWindow, QualityWindow
 from capstan.monitoring.windows_json import tell_drift, tell_quality
 from capstan.ports.codec import from_json, to_json
 
@@ -54,7 +56,7 @@ class Checkpoint:
             **tell_drift(window),
             "quality": None,
             "alerts": list(watch.alerts(consecutive=consecutive)),
-            "drift_alert": "DriftDetected" in watch.alerts(consecutive=consecutive),
+            "drift_alert": QUESTIONS["drift"].alert.name in watch.alerts(consecutive=consecutive),
         }
         return Checkpoint(generation, watch, (*self.told, told)[-MOST_TOLD:])
 

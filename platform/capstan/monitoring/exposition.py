@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from capstan.monitoring.questions import QUESTIONS, alerts
+from capstan.monitoring.questions.question import Reading
+from capstan.monitoring.watched_version import WatchedVersion
 from capstan.monitoring.watching import Watcher
-from capstan.monitoring.windows import DriftWindow, QualityWindow
 
-ALERT_GAUGES = {
-    "DriftDetected": "capstan_drift_alert",
-    "PredictionDrifted": "capstan_prediction_drift_alert",
-    "MissingValuesRose": "capstan_missing_alert",
-    "QualityDropped": "capstan_quality_alert",
-    "MonitorBlind": "capstan_monitor_blind_alert",
-}
+DATA_ALERT = "capstan_data_alert"
+"""The gauge behind the rule of every data alert; its label `alert` says which."""
 
 
 class Exposition(Collector):
@@ -32,81 +29,46 @@ class Exposition(Collector):
         generation = _gauge("capstan_monitor_generation", "Rises with every decision", ["system"])
         generation.add_metric([self._system], checkpoint.generation)
         yield generation
-        watch = checkpoint.watch
-        if watch is None:
-            return
-        labels = [self._system, watch.version]
+        if checkpoint.watch is not None:
+            system = {"system": self._system, "version": checkpoint.watch.version}
+            yield from _families(system, self._readings(checkpoint.watch))
+
+    def _readings(self, watch: WatchedVersion) -> Iterable[Reading]:
         held = watch.alerts(consecutive=self.consecutive)
-        for alert, name in ALERT_GAUGES.items():
-            gauge = _gauge(name, f"1 while {alert} holds", ["system", "version"])
-            gauge.add_metric(labels, alert in held)
-            yield gauge
-        ends = _gauge(
-            "capstan_window_end_timestamp_seconds", "End of the last window", ["system", "version", "window"]
-        )
+        for alert in alerts():
+            labels = {"alert": alert.name}
+            yield Reading(DATA_ALERT, "1 while the alert holds", alert.name in held, labels)
         for kind, last in (("drift", watch.last_drift), ("quality", watch.last_quality)):
             if last is not None:
-                ends.add_metric([*labels, kind], last.end.timestamp())
-        yield ends
-        unjudged = _gauge(
-            "capstan_windows_unjudged",
-            "Windows in a row without a verdict, up to the last; 0 where it had one",
-            ["system", "version", "question", "reason"],
-        )
+                yield Reading(
+                    "capstan_window_end_timestamp_seconds",
+                    "End of the last window",
+                    last.end.timestamp(),
+                    {"window": kind},
+                )
         for question in watch.questions():
             if question.end is not None:
-                unjudged.add_metric([*labels, question.name, question.reason], question.unjudged)
-        yield unjudged
+                yield Reading(
+                    "capstan_windows_unjudged",
+                    "Windows in a row without a verdict, up to the last; 0 where it had one",
+                    question.unjudged,
+                    {"question": question.name, "reason": question.reason},
+                )
         if watch.last_drift is not None:
-            yield from _drift(labels, watch.last_drift)
-        if watch.last_quality is not None:
-            yield from _quality(labels, watch.last_quality)
+            yield Reading("capstan_window_rows", "Rows of the last drift window", watch.last_drift.rows)
+        for asked in QUESTIONS.values():
+            window = watch.last(asked.kind)
+            if window is not None:
+                yield from asked.readings(window)
 
 
-def _drift(labels: list[str], window: DriftWindow) -> Iterable[Metric]:
-    rows = _gauge("capstan_window_rows", "Rows of the last drift window", ["system", "version"])
-    rows.add_metric(labels, window.rows)
-    yield rows
-    families = {
-        "distance": _gauge("capstan_drift_distance", "KS, or total variation", [*_BY_FEATURE]),
-        "threshold": _gauge("capstan_drift_threshold", "What the distance must exceed", [*_BY_FEATURE]),
-        "missing_rate": _gauge("capstan_missing_rate", "Share of missing values", [*_BY_FEATURE]),
-        "missing_rise": _gauge("capstan_missing_rise", "Above the training data's", [*_BY_FEATURE]),
-        "missing_threshold": _gauge("capstan_missing_threshold", "What the rise must exceed", [*_BY_FEATURE]),
-    }
-    for feature in window.features:
-        for name, family in families.items():
-            value = getattr(feature, name)
-            if value is not None:
-                family.add_metric([*labels, feature.feature], value)
-    yield from families.values()
-    if window.prediction is not None and window.prediction.distance is not None:
-        distance = _gauge("capstan_prediction_drift_distance", "KS of predictions", ["system", "version"])
-        distance.add_metric(labels, window.prediction.distance)
-        threshold = _gauge("capstan_prediction_drift_threshold", "What it must exceed", ["system", "version"])
-        threshold.add_metric(labels, window.prediction.threshold)
-        yield from (distance, threshold)
-
-
-def _quality(labels: list[str], window: QualityWindow) -> Iterable[Metric]:
-    by_metric = ["system", "version", "metric"]
-    values = {
-        "capstan_quality": ("Metric of the last labelled window", window.value),
-        "capstan_quality_standard_error": ("Its standard error over days", window.standard_error),
-        "capstan_quality_reference": ("The metric on the test window", window.reference),
-    }
-    for name, (text, value) in values.items():
-        if value is not None:
-            family = _gauge(name, text, by_metric)
-            family.add_metric([*labels, window.metric], value)
-            yield family
-    if window.coverage is not None:
-        coverage = _gauge("capstan_label_coverage", "Labelled share of the window", ["system", "version"])
-        coverage.add_metric(labels, window.coverage)
-        yield coverage
-
-
-_BY_FEATURE = ("system", "version", "feature")
+def _families(system: Mapping[str, str], readings: Iterable[Reading]) -> Iterable[Metric]:
+    families: dict[str, GaugeMetricFamily] = {}
+    for reading in readings:
+        labels = {**system, **reading.labels}
+        family = families.setdefault(reading.metric, _gauge(reading.metric, reading.text, list(labels)))
+        family.add_metric(list(labels.values()), reading.value)
+    return families.values()
 
 
 def _gauge(name: str, text: str, labels: list[str]) -> GaugeMetricFamily:

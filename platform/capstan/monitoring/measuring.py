@@ -7,6 +7,7 @@ larger ones are streamed through sketches, so memory stays the same.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +25,8 @@ from capstan.monitoring.drift.distances import of_counts
 from capstan.monitoring.drift.reference import FeatureReference, Reference
 from capstan.monitoring.drift.sketch import Sketch
 from capstan.monitoring.quality import QualityReference, judge_drop, measure
+from capstan.monitoring.questions import QUESTIONS
+from capstan.monitoring.questions.question import StoredRows
 from capstan.monitoring.windows import DriftWindow, FeatureDrift, QualityWindow, WindowOutcome
 from capstan.recording.pairing import CLOSED_COVERAGE
 from capstan.recording.payloads import INPUT_PREFIX
@@ -86,7 +89,12 @@ class Measuring:
             features=tuple(gatherer.result(watched.drift.min_effect) for gatherer in gatherers),
             prediction=self._prediction(version, start, end),
             min_rows=watched.window.min_rows,
+            numbers=self._numbers(StoredRows(self.reader, self.system, version, start, end)),
         )
+
+    def _numbers(self, rows: StoredRows) -> dict[str, Mapping[str, float]]:
+        measured = ((name, question.measure(rows)) for name, question in QUESTIONS.items())
+        return {name: numbers for name, numbers in measured if numbers}
 
     def quality(
         self, number: int, version: str, start: datetime, end: datetime, *, now: datetime

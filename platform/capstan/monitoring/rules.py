@@ -10,6 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from capstan.monitoring.exposition import DATA_ALERT
+from capstan.monitoring.questions import QUESTIONS, AlertFacts, Kind, blind
+from capstan.monitoring.questions.blind import BLIND
+from capstan.monitoring.questions.texts import AlertText
 from capstan.spec import MLSystem
 
 RUNBOOKS = "platform/docs/runbooks"
@@ -35,11 +39,6 @@ class _Scope:
     def by(self) -> str:
         return "system, version" if self.namespace is None else "namespace, system, version"
 
-    @property
-    def here(self) -> str:
-        """What a query inside an annotation adds to system and version; those come from the alert's labels."""
-        return "" if self.namespace is None else f",namespace='{self.namespace}'"
-
 
 def render(system: MLSystem, namespace: str | None = None) -> dict[str, Any]:
     """Two groups: what the data says, and how the parts run. `namespace`: the system's in a cluster."""
@@ -53,71 +52,12 @@ def render(system: MLSystem, namespace: str | None = None) -> dict[str, Any]:
 
 
 def _data_rules(system: MLSystem, scope: _Scope) -> list[dict[str, Any]]:
-    watched = system.spec.monitoring
-    in_windows = (
-        f" in {watched.drift.consecutive} windows of {_days(watched.window.duration.total_seconds())}"
-    )
-    above = (
-        "{{{{ range query (printf \"topk(3, %s{{system='%s',version='%s'HERE}} > on (system, version, feature) "
-        '%s{{system=\'%s\'HERE}})" "{value}" $labels.system $labels.version "{bound}" $labels.system) }}}}'
-        '{{{{ .Labels.feature }}}} {{{{ printf "%.3f" .Value }}}} {{{{ end }}}}'
-    ).replace("HERE", scope.here)
-    return [
-        _data_rule(
-            scope,
-            "DriftDetected",
-            "capstan_drift_alert",
-            "warning",
-            # Each window has features above their thresholds, but not always the same ones.
-            f"drift{in_windows} in a row; above threshold in the last: "
-            + above.format(value="capstan_drift_distance", bound="capstan_drift_threshold")
-            + "(distance)",
-            "drift",
-        ),
-        _data_rule(
-            scope,
-            "PredictionDrifted",
-            "capstan_prediction_drift_alert",
-            "warning",
-            "distance of predictions from those at training: "
-            + _value_of(scope, "capstan_prediction_drift_distance")
-            + in_windows,
-            "drift",
-        ),
-        _data_rule(
-            scope,
-            "MissingValuesRose",
-            "capstan_missing_alert",
-            "warning",
-            "missing values rose: "
-            + above.format(value="capstan_missing_rise", bound="capstan_missing_threshold")
-            + in_windows.strip(),
-            "drift",
-        ),
-        _data_rule(
-            scope,
-            "QualityDropped",
-            "capstan_quality_alert",
-            "critical",
-            f"{watched.quality.metric} {_value_of(scope, 'capstan_quality')}, at the test "
-            f"{_value_of(scope, 'capstan_quality_reference')}; "
-            f"the drop exceeds {watched.quality.max_drop:g} and chance",
-            "quality",
-            window="quality",
-        ),
-        _data_rule(
-            scope,
-            "MonitorBlind",
-            "capstan_monitor_blind_alert",
-            "warning",
-            "cannot be judged: "
-            + "{{ range query (printf \"capstan_windows_unjudged{system='%s',version='%s'HERE} > 0\" "
-            "$labels.system $labels.version) }}{{ .Labels.question }} for "
-            '{{ printf "%.0f" .Value }} windows ({{ .Labels.reason }}), {{ end }}'.replace("HERE", scope.here)
-            + "so that no alert does not mean that all is well",
-            "",
-        ),
+    text = AlertText(system, scope.namespace)
+    rules = [
+        _data_rule(scope, text, question.alert, question.summary(text), question.kind)
+        for question in QUESTIONS.values()
     ]
+    return [*rules, _data_rule(scope, text, BLIND, blind.summary(text), "Drift")]
 
 
 def _operation_rules(system: MLSystem, scope: _Scope) -> list[dict[str, Any]]:
@@ -168,16 +108,15 @@ def _operation_rules(system: MLSystem, scope: _Scope) -> list[dict[str, Any]]:
     ]
 
 
-def _data_rule(
-    scope: _Scope, alert: str, gauge: str, severity: str, summary: str, trigger: str, *, window: str = "drift"
-) -> dict[str, Any]:
-    rule = _rule(alert, f"max by ({scope.by}) ({scope.series(gauge)}) == 1", severity, summary)
+def _data_rule(scope: _Scope, text: AlertText, alert: AlertFacts, summary: str, kind: Kind) -> dict[str, Any]:
+    gauge = scope.series(DATA_ALERT, f',alert="{alert.name}"')
+    rule = _rule(alert.name, f"max by ({scope.by}) ({gauge}) == 1", alert.severity, summary)
     rule["labels"]["kind"] = "data"
-    if trigger:
-        rule["labels"]["trigger"] = trigger
+    if alert.trigger:
+        rule["labels"]["trigger"] = alert.trigger
     # `value` prints large numbers as 1.3850784e+09; whole seconds are what people and parsers expect.
-    rule["annotations"]["as_of"] = _value_of(
-        scope, "capstan_window_end_timestamp_seconds", extra=f",window='{window}'", form="%.0f"
+    rule["annotations"]["as_of"] = text.value_of(
+        "capstan_window_end_timestamp_seconds", extra=f",window='{kind.lower()}'", form="%.0f"
     )
     return rule
 
@@ -190,18 +129,3 @@ def _rule(alert: str, expression: str, severity: str, summary: str, *, held: str
         "labels": {"severity": severity, "kind": "operation"},
         "annotations": {"summary": summary, "runbook": f"{RUNBOOKS}/{alert}.md"},
     }
-
-
-def _value_of(scope: _Scope, metric: str, *, extra: str = "", form: str = "%.3f") -> str:
-    query = f"{metric}{{system='%s',version='%s'{scope.here}{extra}}}"
-    return (
-        f'{{{{ with query (printf "{query}" $labels.system $labels.version) }}}}'
-        f'{{{{ . | first | value | printf "{form}" }}}}{{{{ end }}}}'
-    )
-
-
-def _days(seconds: float) -> str:
-    for length, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= length:
-            return f"{seconds / length:g} {unit}"
-    return f"{seconds:g} seconds"

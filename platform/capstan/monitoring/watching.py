@@ -15,7 +15,7 @@ from capstan.monitoring.drift.detectors import DetectorKind, load, load_referenc
 from capstan.monitoring.drift.reference import Reference
 from capstan.monitoring.measuring import Measuring
 from capstan.monitoring.quality import QualityReference
-from capstan.monitoring.windows import WatchedVersion
+from capstan.monitoring.watched_version import WatchedVersion
 from capstan.recording.reading import PayloadReader
 from capstan.spec import MLSystem
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from capstan.monitoring.watched_version import answers_of
 from capstan.monitoring.windows import DriftWindow, FeatureDrift, Gap, QualityWindow, WindowOutcome
 
 
 def tell_drift(window: DriftWindow) -> dict[str, Any]:
-    """One drift window: decisions, and each feature's distance beside its threshold."""
+    """One drift window: the answers to its questions, and each feature's distance beside its threshold."""
     return {
         "number": window.number,
         "start": window.start.isoformat(),
         "end": window.end.isoformat(),
         "rows": window.rows,
         "has_enough_rows": window.has_enough_rows,
-        "drift": window.drift,
-        "missing": window.missing,
-        "predictions": window.predictions,
-        "gap": _gap(window.drift_gap),
-        "predictions_gap": _gap(window.predictions_gap),
+        "answers": {
+            name: {
+                "outcome": answer.outcome,
+                "gap": _gap(answer.gap),
+                "numbers": dict(window.numbers.get(name, {})),
+            }
+            for name, answer in answers_of("Drift", window).items()
+        },
         "features": {feature.feature: _feature(feature) for feature in window.features},
         "prediction": _feature(window.prediction) if window.prediction is not None else None,
     }

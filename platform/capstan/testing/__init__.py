@@ -9,7 +9,15 @@ from __future__ import annotations
 from capstan.testing.conformance import NotConformingError
 from capstan.testing.families import check_family
 from capstan.testing.features import check_feature_kind
+from capstan.testing.questions import check_question
 from capstan.testing.steps import check_step
 from capstan.testing.triggers import check_trigger
 
-__all__ = ["NotConformingError", "check_family", "check_feature_kind", "check_step", "check_trigger"]
+__all__ = [
+    "NotConformingError",
+    "check_family",
+    "check_feature_kind",
+    "check_question",
+    "check_step",
+    "check_trigger",
+]

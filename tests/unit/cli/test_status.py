@@ -57,11 +57,12 @@ def test_not_judged_is_told_and_never_looks_calm(serving) -> None:
     few = "84 of 1,000 rows (monitoring.window.minRows)"
     now = serving.world.clock.now()
     monitoring.watched.append((champion, now))
-    monitoring.questions = tuple(Question(name, 0) for name in ("drift", "predictions", "quality"))
+    triggers = {"drift": "drift", "predictions": "drift", "quality": "quality"}
+    monitoring.questions = tuple(Question(name, 0, trigger=trigger) for name, trigger in triggers.items())
     serving.world.settle()
     assert "not yet: no window of v1 has closed yet" in flat(serving.run("status").output)
     monitoring.questions = tuple(
-        Question(name, 21, "TooFewRows", few, now) for name in ("drift", "predictions", "quality")
+        Question(name, 21, "TooFewRows", few, now, trigger) for name, trigger in triggers.items()
     )
     serving.world.settle()
     watched = json.loads(serving.run("status", "--json").stdout)["watched"]
@@ -69,7 +70,9 @@ def test_not_judged_is_told_and_never_looks_calm(serving) -> None:
     output = flat(serving.run("status").output)
     assert f"drift, predictions and quality not judged in the last 21 windows: {few}" in output
     assert "no alert does not mean no drift" in output
-    monitoring.questions = tuple(Question(q.name, 0, end=now) for q in monitoring.questions)
+    monitoring.questions = tuple(
+        Question(q.name, 0, end=now, trigger=q.trigger) for q in monitoring.questions
+    )
     serving.world.settle()
     assert "not judged" not in flat(serving.run("status").output)
 

@@ -200,10 +200,15 @@ def test_a_window_without_a_verdict_says_what_it_lacked() -> None:
     few = {"reason": "TooFewRows", "message": "84 of 1,000 rows"}
     window = {
         **{"end": "2013-03-08T05:00:00+00:00", "version": "v1", "has_enough_rows": False, "features": {}},
-        **{"gap": few, "predictions_gap": few},
+        **{"answers": {"drift": {"gap": few}, "predictions": {"gap": few}}},
         "quality": {"value": None, "coverage": 0.05, "message": "labels of 5% of 84 rows"},
     }
-    calm = {"end": "2013-03-01T05:00:00+00:00", "version": "v1", "gap": None, "features": {"a": {}}}
+    calm = {
+        "end": "2013-03-01T05:00:00+00:00",
+        "version": "v1",
+        "answers": {"drift": {"gap": None}},
+        "features": {"a": {}},
+    }
     watch = watch_shown([window, calm], metric="rocAuc", every=None, features=["a"])
     assert [(w.is_judged, w.gap) for w in watch.windows] == [(True, ""), (False, "84 of 1,000 rows")]
     assert watch.windows[1].quality_gap == "labels of 5% of 84 rows"

@@ -171,16 +171,19 @@ def alert(name: str, about: ModelVersion) -> Alert:
     return Alert(name, about.name, "f", NOW, "why", "drift" if name == "DriftDetected" else "quality")
 
 
-JUDGED = Standing(V1.name, tuple(Question(name, 0, end=NOW) for name in ("drift", "predictions", "quality")))
+TRIGGERS = {"drift": "drift", "predictions": "drift", "quality": "quality"}
+JUDGED = Standing(
+    V1.name, tuple(Question(name, 0, end=NOW, trigger=trigger) for name, trigger in TRIGGERS.items())
+)
 UNJUDGED = Standing(
     V1.name,
     (
-        Question("drift", 21, "TooFewRows", "84 of 1,000 rows", NOW),
-        Question("predictions", 21, "TooFewRows", "84 of 1,000 rows", NOW),
-        Question("quality", 1, "CoverageTooLow", "labels of 5% of 84 rows", NOW),
+        Question("drift", 21, "TooFewRows", "84 of 1,000 rows", NOW, "drift"),
+        Question("predictions", 21, "TooFewRows", "84 of 1,000 rows", NOW, "drift"),
+        Question("quality", 1, "CoverageTooLow", "labels of 5% of 84 rows", NOW, "quality"),
     ),
 )
-WAITING = Standing(V1.name, tuple(Question(name, 0) for name in ("drift", "predictions", "quality")))
+WAITING = Standing(V1.name, tuple(Question(name, 0, trigger=trigger) for name, trigger in TRIGGERS.items()))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,12 +11,12 @@ from hypothesis import strategies as st
 
 from capstan.domain.watching import blind_spots
 from capstan.monitoring.checkpoint import Checkpoint
+from capstan.monitoring.questions.question import Answer
+from capstan.monitoring.watched_version import WatchedVersion, answers_of, runs_after
 from capstan.monitoring.windows import (
     DriftWindow,
     FeatureDrift,
     QualityWindow,
-    Runs,
-    WatchedVersion,
     WindowOutcome,
 )
 from capstan.ports.codec import from_json, to_json
@@ -59,19 +60,19 @@ def window(*features: FeatureDrift, number: int = 0, enough: bool = True) -> Dri
 def test_missing_evidence_is_never_fine_and_never_a_breach(
     found: DriftWindow, decision: WindowOutcome
 ) -> None:
-    assert found.drift is decision
+    assert answers_of("Drift", found)["drift"].outcome is decision
 
 
 @given(st.lists(st.sampled_from([BREACH, FINE, NO_EVIDENCE])))
 def test_only_consecutive_breaches_alert_and_gaps_neither_add_nor_take(
     decisions: list[WindowOutcome],
 ) -> None:
-    runs = Runs()
+    runs: Mapping[str, int] = {}
     for decision in decisions:
-        runs = runs.after({"drift": decision})
+        runs = runs_after(runs, {"drift": Answer(decision)})
     decided = [decision for decision in decisions if decision is not NO_EVIDENCE]
     expected = len(decided) if FINE not in decided else decided[::-1].index(FINE)
-    assert runs.drift == expected
+    assert runs.get("drift", 0) == expected
 
 
 def test_a_checkpoint_survives_json() -> None:
@@ -85,7 +86,7 @@ def test_watching_the_same_again_changes_nothing_and_another_begins_anew() -> No
     assert checkpoint.watching("v1", "/m", SINCE) is checkpoint
     other = checkpoint.watching("v2", "/n", SINCE + WEEK)
     assert other.watch is not None
-    assert (other.generation, other.watch.runs, other.watch.decided_drift) == (3, Runs(), 0)
+    assert (other.generation, other.watch.runs, other.watch.decided_drift) == (3, {}, 0)
     assert other.told == checkpoint.told
     assert checkpoint.watching("v1", "/m", SINCE + WEEK).watch.decided_drift == 0  # type: ignore[union-attr]
 
@@ -154,11 +155,12 @@ def test_quality_without_labels_is_blind_while_drift_is_judged() -> None:
     ids=["judged", "too few rows", "no reference", "a column is gone", "no predictions at training"],
 )
 def test_each_gap_has_its_reason(found: DriftWindow, drift: str | None, predictions: str | None) -> None:
-    gaps = (found.drift_gap, found.predictions_gap)
+    answers = answers_of("Drift", found)
+    gaps = (answers["drift"].gap, answers["predictions"].gap)
     assert tuple(gap and gap.reason for gap in gaps) == (drift, predictions)
 
 
 def test_gaps_survive_json() -> None:
     checkpoint = Checkpoint().watching("v1", "/m", SINCE).with_drift(few(0), consecutive=2)
     assert from_json(Checkpoint, to_json(checkpoint)) == checkpoint
-    assert checkpoint.told[0]["gap"]["reason"] == "TooFewRows"
+    assert checkpoint.told[0]["answers"]["drift"]["gap"]["reason"] == "TooFewRows"

@@ -22,6 +22,7 @@ from capstan.embedded.replay.replaying import Journal
 from capstan.embedded.wiring import LocalSystem
 from capstan.engine.story import count, decisions
 from capstan.errors import UnavailableError
+from capstan.monitoring.questions import QUESTIONS
 from capstan.ports.codec import to_json
 from capstan.serving.model import load
 
@@ -117,8 +118,11 @@ def make_report(
 def judged_windows(windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """How many of the monitor's windows had a verdict about each question, and what the others lacked."""
     gaps = {
-        "drift": [window.get("gap") for window in windows],
-        "predictions": [window.get("predictions_gap") for window in windows],
+        **{
+            name: [window["answers"].get(name, {}).get("gap") for window in windows]
+            for name, question in QUESTIONS.items()
+            if question.kind == "Drift" and question.tells_gaps
+        },
         # A window whose labels may still come has no quality yet.
         "quality": [_quality_gap(window["quality"]) for window in windows if window.get("quality")],
     }

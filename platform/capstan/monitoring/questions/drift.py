@@ -1,0 +1,46 @@
+"""Whether the inputs moved away from the training data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from capstan.monitoring.questions.question import AlertFacts, Answer, Reading, WindowQuestion
+from capstan.monitoring.questions.texts import AlertText
+from capstan.monitoring.windows import DriftWindow, Gap, WindowOutcome, worst
+
+
+class DriftQuestion(WindowQuestion):
+    """A distance of any feature above its threshold."""
+
+    name: ClassVar[str] = "drift"
+    alert: ClassVar[AlertFacts] = AlertFacts("DriftDetected", "warning", "drift")
+
+    def ask(self, window: DriftWindow) -> Answer:
+        if (gap := window.too_few) is not None:
+            return Answer(WindowOutcome.NO_EVIDENCE, gap)
+        outcome = worst(feature.drift for feature in window.features if feature.has_reference)
+        if outcome is not WindowOutcome.NO_EVIDENCE:
+            return Answer(outcome)
+        if not any(feature.has_reference for feature in window.features):
+            gap = Gap("NoReference", "the version carries no reference of its inputs; train it again")
+        else:
+            silent = [
+                feature.feature for feature in window.features if feature.drift is WindowOutcome.NO_EVIDENCE
+            ]
+            gap = Gap("NoValues", f"no value of {', '.join(silent)} in any request")
+        return Answer(outcome, gap)
+
+    def summary(self, text: AlertText) -> str:
+        # Each window has features above their thresholds, but not always the same ones.
+        above = text.features_above("capstan_drift_distance", "capstan_drift_threshold")
+        return f"drift{text.in_windows} in a row; above threshold in the last: {above}(distance)"
+
+    def readings(self, window: DriftWindow) -> Iterable[Reading]:
+        for feature in window.features:
+            labels = {"feature": feature.feature}
+            if feature.distance is not None:
+                yield Reading("capstan_drift_distance", "KS, or total variation", feature.distance, labels)
+            yield Reading(
+                "capstan_drift_threshold", "What the distance must exceed", feature.threshold, labels
+            )

@@ -1,0 +1,54 @@
+"""The words of alerts: templates that Prometheus fills in from the system's own series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from capstan.spec import MLSystem
+
+
+@dataclass(frozen=True)
+class AlertText:
+    """Makes the parts of a summary for one system."""
+
+    system: MLSystem
+    namespace: str | None
+    """None: on one machine, where series have no such label."""
+
+    @property
+    def here(self) -> str:
+        """What a query inside an annotation adds to system and version; those come from the alert's labels."""
+        return "" if self.namespace is None else f",namespace='{self.namespace}'"
+
+    @property
+    def in_windows(self) -> str:
+        """` in 2 windows of 7 days`."""
+        watched = self.system.spec.monitoring
+        return f" in {watched.drift.consecutive} windows of {_days(watched.window.duration.total_seconds())}"
+
+    def value_of(self, metric: str, *, extra: str = "", form: str = "%.3f") -> str:
+        """The value of a series of the alert's version."""
+        query = f"{metric}{{system='%s',version='%s'{self.here}{extra}}}"
+        return (
+            f'{{{{ with query (printf "{query}" $labels.system $labels.version) }}}}'
+            f'{{{{ . | first | value | printf "{form}" }}}}{{{{ end }}}}'
+        )
+
+    def features_above(self, value: str, bound: str) -> str:
+        """The three features whose value is farthest above the bound, each with its value and a space."""
+        return (
+            (
+                "{{{{ range query (printf \"topk(3, %s{{system='%s',version='%s'HERE}} > on (system, version, feature) "
+                '%s{{system=\'%s\'HERE}})" "{value}" $labels.system $labels.version "{bound}" $labels.system) }}}}'
+                '{{{{ .Labels.feature }}}} {{{{ printf "%.3f" .Value }}}} {{{{ end }}}}'
+            )
+            .replace("HERE", self.here)
+            .format(value=value, bound=bound)
+        )
+
+
+def _days(seconds: float) -> str:
+    for length, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= length:
+            return f"{seconds / length:g} {unit}"
+    return f"{seconds:g} seconds"
