@@ -27,6 +27,7 @@ from capstan.engine.policies import system_policy
 from capstan.engine.standstill import Standstill
 from capstan.errors import ConflictError, InvalidSpecError, NotFoundError, UnavailableError
 from capstan.spec import MLSystem, parse
+from capstan.spec.providers import PROVIDERS
 from capstan_operator.announcements import Teller
 from capstan_operator.cache import WatchedKube
 from capstan_operator.fixed_objects import AppliedObjects, FixedObjects
@@ -97,7 +98,7 @@ class _Known:
     """(reason, message) for which nothing is done; None: the file can be followed."""
     is_suspended: bool = False
     has_gateway: bool = True
-    """Of its own; else Istio's serves it."""
+    """Of its own; else that of its traffic provider serves it."""
     applied: AppliedObjects = field(default_factory=AppliedObjects)
     versions: VersionMemory = field(default_factory=VersionMemory)
     is_new: bool = True
@@ -329,7 +330,7 @@ class SystemLoop:
             system = parsed(document)
             system_policy(system)
             fresh.is_suspended = system.spec.suspend
-            fresh.has_gateway = system.spec.serving.traffic.provider == "Envoy"
+            fresh.has_gateway = PROVIDERS[system.spec.serving.traffic.provider].has_gateway
         except InvalidSpecError as error:
             fresh.problem = (Reason.INVALID_SPEC, str(error))
         self._known[key] = fresh

@@ -8,27 +8,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
 from ruamel.yaml import YAML
 
+from capstan.spec.providers import PROVIDERS, Right
 from capstan_operator.leader import LEASE
-
-
-@dataclass(frozen=True)
-class Right:
-    """Verbs on resources of one API group."""
-
-    group: str
-    """Empty: the core group."""
-    resources: tuple[str, ...]
-    verbs: tuple[str, ...]
-    why: str
-    names: tuple[str, ...] = ()
-    """Of the only objects that it covers; empty: all."""
-
 
 _WATCH = ("get", "list", "watch")
 _APPLY = ("create", "patch")
@@ -74,7 +60,7 @@ NAMESPACED: Sequence[Right] = (
         (*_WATCH, *_APPLY, "delete"),
         "versions, where Seldon is installed",
     ),
-    Right("networking.istio.io", ("virtualservices",), ("get",), "read back the split of Seldon over Istio"),
+    *(right for provider in PROVIDERS.values() for right in provider.rights),
     Right(
         "monitoring.coreos.com",
         ("prometheusrules", "podmonitors", "alertmanagerconfigs"),

@@ -53,7 +53,7 @@ def report(kube: KubeClient, names: SystemNames) -> dict[str, Any]:
     for document in (
         *access(SYSTEM, names, SETTINGS, None),
         _secret(names, token),
-        *gateway(SYSTEM, names, SETTINGS, None),
+        *gateway(names, SETTINGS, None),
         *(each for number in (1, 2, 3) for each in _model(names, VersionName(f"v{number}"))),
         *_driver(names, token),
     ):

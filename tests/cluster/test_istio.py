@@ -22,7 +22,7 @@ from capstan.cluster.names import MODEL_PORT, VERSION_LABEL
 from capstan.cluster.objects.access import access
 from capstan.cluster.objects.pods import container, http_probe, pod
 from capstan.cluster.settings import ClusterSettings
-from capstan.cluster.wiring.istio import istio_of, shared_predictor
+from capstan.cluster.wiring.traffic.istio import istio_of, shared_predictor
 from capstan.domain.traffic import Arm, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, VersionName
 from capstan.errors import NotAllowedError, UnavailableError

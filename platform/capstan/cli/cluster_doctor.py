@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from capstan.cli.cluster_parts import look_at_parts
 from capstan.cli.diagnosis import Health, Row
 from capstan.cli.place import LEASE, UNSEEN, Cluster
 from capstan.errors import NotAllowedError
+from capstan.spec.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from capstan.adapters.kubernetes.client import Object
 
-_OPTIONAL = {
+_OPTIONAL: Mapping[str, tuple[str, str]] = {
     "Seldon Core": ("SeldonDeployment", "versions run as plain Deployments; `runtime: Seldon` needs it"),
-    "Istio": ("VirtualService", "only `traffic.provider: Istio` needs it"),
+    **{
+        one.name: (one.own_kind, f"only `traffic.provider: {one.name}` needs it")
+        for one in PROVIDERS.values()
+        if one.own_kind
+    },
     "Prometheus operator": (
         "PrometheusRule",
         "charts/capstan-stack brings a plain Prometheus and Alertmanager",

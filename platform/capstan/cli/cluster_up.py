@@ -114,10 +114,13 @@ def _how_to_ask(place: Cluster, system: MLSystem) -> list[str]:
     token = f"$({kubectl} get secret {_tokens(place, names)} -o jsonpath='{{.data.feedback}}' | base64 -d)"
     row = row_of(system)
     identified = EXAMPLE_ID in row.values()
-    if system.spec.serving.traffic.provider == "Istio":
-        path = f"/seldon/{place.namespace}/{name}/v2/models/{name}/infer"
+    from capstan.spec.providers import PROVIDERS
+
+    provider = PROVIDERS[system.spec.serving.traffic.provider]
+    if not provider.has_gateway:
+        path = provider.ingress_path.format(namespace=place.namespace, system=name)
         return [
-            f"{name} serves behind the ingress of Istio; ask there, with your values in place of null:",
+            f"{name} serves behind the ingress of {provider.name}; ask there, with your values in place of null:",
             predict_line(f"http://INGRESS{path}", tensors_of(system)),
             f"labels go to http://{names.host(names.collector)}:{COLLECTOR_PORT}/feedback, from here:",
             f"  {kubectl} port-forward svc/{names.collector} {COLLECTOR_PORT}:{COLLECTOR_PORT}",

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.access import KEY_NAMES, access
-from capstan.cluster.objects.gateway import gateway
 from capstan.cluster.objects.recording import recording, tokens
 from capstan.cluster.objects.training import training
 from capstan.cluster.settings import ClusterSettings
+from capstan.cluster.wiring.traffic import traffic_of
 from capstan.errors import UnavailableError
 from capstan.spec import MLSystem
 
@@ -32,7 +32,7 @@ def fixed_objects(
         tokens(names, owner, values),
         *training(system, names, settings, owner),
         *recording(system, names, settings, owner),
-        *gateway(system, names, settings, owner),
+        *traffic_of(system).objects(names, settings, owner),
     ]
 
 

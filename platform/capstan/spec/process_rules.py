@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from capstan.spec.cluster import OWN_VARIABLES
 from capstan.spec.location import Location
+from capstan.spec.providers import DEFAULT, PROVIDERS
 from capstan.spec.rule import ARITHMETIC, Breach, Cel, rule
 from capstan.spec.units import format_bytes, format_cores, format_duration
 
@@ -54,19 +55,34 @@ def variables_are_not_capstans_own(spec: MLSystemSpec) -> Iterator[Breach]:
                 yield Breach(("spec", part, "environment", index, "name"), variable.name)
 
 
+def _refused(provider: str, runtime: str) -> str:
+    """Why the runtime does not go with the provider; empty: it does."""
+    why = PROVIDERS[provider].refuses.get(runtime, "")
+    return why and f"{runtime} does not go with traffic.provider: {provider}, {why}, or provider: {DEFAULT}"
+
+
 @rule(
-    "Deployment does not go with traffic.provider: Istio, which splits inside one SeldonDeployment; write "
-    "runtime: Seldon, or provider: Envoy",
-    Cel("self.traffic.provider != 'Istio' || self.runtime != 'Deployment'", "serving", "runtime"),
+    "the runtime does not go with traffic.provider; write another of the two",
+    *(
+        Cel(
+            f"self.traffic.provider != '{provider}' || self.runtime != '{runtime}'",
+            "serving",
+            "runtime",
+            _refused(provider, runtime),
+        )
+        for provider, facts in PROVIDERS.items()
+        for runtime in facts.refuses
+    ),
 )
-def istio_has_seldon(spec: MLSystemSpec) -> Iterator[Breach]:
-    if spec.serving.traffic.provider == "Istio" and spec.serving.runtime == "Deployment":
-        yield Breach(("spec", "serving", "runtime"))
+def a_provider_goes_with_the_runtime(spec: MLSystemSpec) -> Iterator[Breach]:
+    why = _refused(spec.serving.traffic.provider, spec.serving.runtime)
+    if why:
+        yield Breach(("spec", "serving", "runtime"), message=why)
 
 
 RULES = (
     a_window_leaves_rows_to_learn_from,
     requests_are_within_limits,
     variables_are_not_capstans_own,
-    istio_has_seldon,
+    a_provider_goes_with_the_runtime,
 )

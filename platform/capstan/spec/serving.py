@@ -9,15 +9,16 @@ from pydantic_core import PydanticCustomError
 
 from capstan.spec.cluster import EnvironmentVariable, NodeSelector
 from capstan.spec.grammar import SpecModel
+from capstan.spec.providers import DEFAULT, PROVIDERS, RESERVED, Provider
 from capstan.spec.rule import Cel, part_rule, require
 from capstan.spec.training import Resources
 from capstan.spec.units import Share, Whole
 
 
 def _provides_today(value: Any) -> Any:
-    if value in ("GatewayApi", "Seldon"):
+    if value in RESERVED:
         raise PydanticCustomError(
-            "not_in_this_version", "is not in this version; providers that run today: Envoy, Istio"
+            "not_in_this_version", f"is not in this version; providers that run today: {', '.join(PROVIDERS)}"
         )
     return value
 
@@ -57,12 +58,9 @@ class Replicas(SpecModel):
 class ServingTraffic(SpecModel):
     """What splits and mirrors requests."""
 
-    provider: Annotated[Literal["Envoy", "Istio"], BeforeValidator(_provides_today)] = Field(
-        "Envoy",
-        description=(
-            "Proxy in front of the versions. Envoy splits, mirrors, keeps users on a version and hides failures of a "
-            "new one; Istio, only in a cluster and with Seldon, splits and mirrors."
-        ),
+    provider: Annotated[Provider, BeforeValidator(_provides_today)] = Field(
+        DEFAULT,
+        description=f"Proxy in front of the versions. {'; '.join(one.does for one in PROVIDERS.values())}.",
         examples=["Envoy"],
     )
     failures: Literal["Hidden", "Bounded"] = Field(

@@ -13,9 +13,10 @@ from cluster.toy_versions import toy_system
 from capstan.adapters.kubernetes.serving import Artifact
 from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.names import Owner, SystemNames
-from capstan.cluster.objects.gateway import GRACE_SECONDS, gateway
+from capstan.cluster.objects.gateway import GRACE_SECONDS
 from capstan.cluster.settings import ClusterSettings, Images
-from capstan.cluster.wiring.istio import istio_of, shared_predictor
+from capstan.cluster.wiring.traffic import traffic_of
+from capstan.cluster.wiring.traffic.istio import istio_of, shared_predictor
 from capstan.domain.versions import Digest, SystemName, VersionName
 from capstan.errors import InvalidSpecError
 from capstan.gateway.agent import options
@@ -28,7 +29,8 @@ ARTIFACT = Artifact("toy:0123", Digest(f"sha256:{'ab' * 32}"))
 
 
 def rendered(**traffic: Any) -> list[Any]:
-    return gateway(toy_system(traffic=traffic), NAMES, SETTINGS, Owner("toy", "uid-1"))
+    system = toy_system(traffic=traffic)
+    return traffic_of(system).objects(NAMES, SETTINGS, Owner("toy", "uid-1"))
 
 
 def test_objects_are_as_reviewed() -> None:

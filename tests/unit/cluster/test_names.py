@@ -22,7 +22,7 @@ from capstan.cluster.objects.seldon import seldon
 from capstan.cluster.objects.training import run_objects
 from capstan.cluster.render import fixed_objects
 from capstan.cluster.settings import ClusterSettings
-from capstan.cluster.wiring.istio import shared_predictor
+from capstan.cluster.wiring.traffic.istio import shared_predictor
 from capstan.domain.training import training_run_name
 from capstan.domain.versions import Digest, SystemName, VersionName
 from capstan.errors import InvalidSpecError

@@ -22,8 +22,8 @@ from capstan.cluster.objects.access import access
 from capstan.cluster.objects.model import model
 from capstan.cluster.objects.seldon import seldon
 from capstan.cluster.settings import ClusterSettings, Images
-from capstan.cluster.wiring.istio import istio_of
 from capstan.cluster.wiring.serving import running_runtime, runtime_of, serving_of
+from capstan.cluster.wiring.traffic.istio import istio_of
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, SystemName, VersionName
 from capstan.errors import InvalidSpecError

@@ -74,13 +74,15 @@ def objects_of(
     from capstan.cluster.render import fixed_objects
     from capstan.domain.training import training_run_name
     from capstan.domain.versions import Digest, SystemName, VersionName
+    from capstan.spec.providers import PROVIDERS
 
     name, version = SystemName(system.metadata.name), VersionName(_VERSION)
     names = SystemNames(namespace, name)
     tokens = dict.fromkeys((*TOKEN_NAMES, *(() if settings.rules else (WEBHOOK_TOKEN,))), _DERIVED)
     artifact = Artifact(f"{name}:{_VERSION}", Digest(_DIGEST))
-    with_seldon = system.spec.serving.runtime == "Seldon" or system.spec.serving.traffic.provider == "Istio"
-    made = seldon if with_seldon else model
+    serving = system.spec.serving
+    runtime = PROVIDERS[serving.traffic.provider].made_by or serving.runtime
+    made = seldon if runtime == "Seldon" else model
     groups = [
         (
             "There from the first moment on",

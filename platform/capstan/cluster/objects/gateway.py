@@ -6,7 +6,6 @@ from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import (
     AGENT_PORT,
     COLLECTOR_PORT,
-    EXECUTOR_PORT,
     GATEWAY_PORT,
     MODEL_PORT,
     TOKENS_MOUNT,
@@ -25,7 +24,6 @@ from capstan.cluster.objects.pods import (
     token_volume,
 )
 from capstan.cluster.settings import ClusterSettings
-from capstan.spec.system import MLSystem
 
 COMPONENT = "gateway"
 REPLICAS = 2
@@ -37,12 +35,8 @@ _REQUESTS = {"cpu": "50m", "memory": "96Mi"}
 _LIMITS = {"memory": "512Mi"}
 
 
-def gateway(
-    system: MLSystem, names: SystemNames, settings: ClusterSettings, owner: Owner | None
-) -> list[Object]:
-    """Deployment, Services, budget, ConfigMap and NetworkPolicy; with `traffic.provider: Istio` only policies."""
-    if system.spec.serving.traffic.provider != "Envoy":
-        return _open(names, settings, owner)
+def gateway(names: SystemNames, settings: ClusterSettings, owner: Owner | None) -> list[Object]:
+    """Deployment, Services, budget, ConfigMap and NetworkPolicy."""
     labels, selector = names.labels(COMPONENT), names.selector(COMPONENT)
     metadata = names.metadata(names.gateway, labels, owner)
     deployment: Object = {
@@ -149,16 +143,6 @@ def _agents(names: SystemNames, owner: Owner | None, selector: dict[str, str]) -
             "ports": [{"name": "agent", "port": AGENT_PORT, "targetPort": "agent", "protocol": "TCP"}],
         },
     }
-
-
-def _open(names: SystemNames, settings: ClusterSettings, owner: Owner | None) -> list[Object]:
-    """Over Istio anybody asks the predictors and tells the collector themselves, as they would at the gateway."""
-    entry = EXECUTOR_PORT if settings.seldon_executor else MODEL_PORT
-    models, collector = names.selector("model"), names.selector("collector")
-    return [
-        policy(names, "istio", models, owner, ingress=[{"ports": tcp(entry)}]),
-        policy(names, "feedback", collector, owner, ingress=[{"ports": tcp(COLLECTOR_PORT)}]),
-    ]
 
 
 def _policy(names: SystemNames, settings: ClusterSettings, owner: Owner | None) -> Object:

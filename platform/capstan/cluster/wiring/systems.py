@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 import httpx
 
 from capstan.adapters.alertmanager.server import AlertmanagerAlerts, AlertPoller
-from capstan.adapters.envoy.config import GatewaySettings
 from capstan.adapters.envoy.fleet import EnvoyFleet
 from capstan.adapters.kubernetes.alerting import (
     Alerting,
@@ -20,41 +19,33 @@ from capstan.adapters.kubernetes.alerting import (
     RuleReloader,
 )
 from capstan.adapters.kubernetes.client import Kube, Object
-from capstan.adapters.kubernetes.serving import DeploymentServing
 from capstan.adapters.kubernetes.store import KubeStore
 from capstan.adapters.kubernetes.troubles import PodTroubles
 from capstan.adapters.mlflow.registry import MlflowRegistry
 from capstan.adapters.own.monitor import HttpMonitor
 from capstan.adapters.prometheus.operation import PrometheusOperation
 from capstan.adapters.prometheus.query import PrometheusQuery
-from capstan.adapters.seldon.istio import SeldonIstio
-from capstan.adapters.seldon.serving import SeldonServing
 from capstan.cluster.missing_files import AdvisedPipelines
 from capstan.cluster.moving import MovingServing
 from capstan.cluster.names import (
-    AGENT_PORT,
-    COLLECTOR_PORT,
-    GATEWAY_PORT,
     MONITOR_PORT,
     SYSTEM_LABEL,
     Owner,
     SystemNames,
 )
 from capstan.cluster.objects.alerting import WEBHOOK_TOKEN, alerting, in_force, rule_file, rule_key
-from capstan.cluster.objects.gateway import config_map
 from capstan.cluster.objects.recording import TOKEN_NAMES
 from capstan.cluster.render import fixed_objects, storage_keys
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.tokens import TokenSource, read_token
 from capstan.cluster.troubles import SystemTroubles, part_of
-from capstan.cluster.wiring.istio import istio_of
-from capstan.cluster.wiring.serving import serving_of
+from capstan.cluster.wiring.traffic import traffic_of
+from capstan.cluster.wiring.traffic.provider import Gateway, Surroundings, Versions
 from capstan.cluster.wiring.training import pipelines_of
 from capstan.domain.versions import Digest, SystemName, VersionName
 from capstan.engine import Engine
 from capstan.errors import NotFoundError
 from capstan.ports.pipelines import Pipelines
-from capstan.ports.serving import Endpoint
 from capstan.spec import MLSystem
 
 _ALERTS_SECONDS = 2.0
@@ -114,9 +105,9 @@ class ClusterSystem:
     names: SystemNames
     store: KubeStore
     registry: MlflowRegistry
-    serving: DeploymentServing | SeldonServing | MovingServing | SeldonIstio
-    gateway: EnvoyFleet | SeldonIstio
-    """With Istio the same object as `serving`."""
+    serving: Versions
+    gateway: Gateway
+    """Of some providers the same object as `serving`."""
     pipelines: Pipelines
     monitor: HttpMonitor
     engine: Engine
@@ -169,14 +160,9 @@ class ClusterWiring:
             bento=lambda version: bento_of(registry, version),
         )
         store = KubeStore(self._kube, names.namespace)
-        serving: DeploymentServing | SeldonServing | MovingServing | SeldonIstio
-        gateway: EnvoyFleet | SeldonIstio
-        behind_envoy = system.spec.serving.traffic.provider == "Envoy"
-        if behind_envoy:
-            serving = serving_of(self._kube, system, names, settings, owner)
-            gateway = self._gateway(names, owner, values["internal"])
-        else:
-            serving = gateway = istio_of(self._kube, system, names, settings, owner, values["executor"])
+        provider = traffic_of(system)
+        around = Surroundings(self._kube, self._shared.http, names, settings, owner, values)
+        serving, gateway = provider.wire(system, around)
         runner = pipelines_of(system, names, settings, owner, self._kube, registry)
         pipelines = AdvisedPipelines(runner, names)
         troubles = SystemTroubles(
@@ -192,7 +178,7 @@ class ClusterWiring:
             gateway,
             monitor,
             PrometheusOperation(
-                self._shared.query, name, namespace=names.namespace, behind_envoy=behind_envoy
+                self._shared.query, name, namespace=names.namespace, behind_envoy=provider.facts.has_gateway
             ),
             AlertmanagerAlerts(self._shared.alerts, name, namespace=names.namespace),
             monitor,
@@ -226,18 +212,6 @@ class ClusterWiring:
             # An AlertmanagerConfig reads it from the system's own namespace; what it opens is a hint and no more.
             values[WEBHOOK_TOKEN] = self._shared.webhook_token
         return values
-
-    def _gateway(self, names: SystemNames, owner: Owner, token: str) -> EnvoyFleet:
-        collector = Endpoint(names.host(names.collector), COLLECTOR_PORT)
-        return EnvoyFleet(
-            self._kube,
-            self._shared.http,
-            config_map=config_map(names, owner)["metadata"],
-            labels=names.selector("gateway"),
-            agent_port=AGENT_PORT,
-            token=token,
-            settings=GatewaySettings(port=GATEWAY_PORT, host="0.0.0.0", collector=collector),  # noqa: S104
-        )
 
     def _alerting(self, system: MLSystem, names: SystemNames, owner: Owner) -> Alerting:
         rules = self._settings.rules

@@ -6,14 +6,24 @@ from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.adapters.kubernetes.serving import Artifact, VersionObjects, is_of_seldon
 from capstan.adapters.seldon.istio import SeldonIstio, SharedDeployment
 from capstan.adapters.seldon.serving import KIND
-from capstan.cluster.names import EXECUTOR_PORT, MODEL_PORT, VERSION_LABEL, Owner, SystemNames
+from capstan.cluster.names import COLLECTOR_PORT, EXECUTOR_PORT, MODEL_PORT, VERSION_LABEL, Owner, SystemNames
+from capstan.cluster.objects.access import policy, tcp
 from capstan.cluster.objects.recording import executor_log_url
 from capstan.cluster.objects.seldon import REST_TIMEOUT_MILLISECONDS, predictor
 from capstan.cluster.settings import ClusterSettings
+from capstan.cluster.wiring.traffic.provider import (
+    Gateway,
+    Surroundings,
+    TrafficProviderRow,
+    Versions,
+    require_kinds,
+)
 from capstan.domain.versions import VersionName
 from capstan.errors import InvalidSpecError, Mistake
+from capstan.spec.providers import PROVIDERS
 from capstan.spec.system import MLSystem
 
+FACTS = PROVIDERS["Istio"]
 _PAYLOAD_LOG = "CAPSTAN_COLLECTOR_URL"
 
 
@@ -26,12 +36,7 @@ def istio_of(
     executor_token: str,
 ) -> SeldonIstio:
     """Both ports of the system; raises InvalidSpecError where Seldon or Istio is not installed."""
-    for kind, what in ((KIND, "Seldon Core v1"), ("VirtualService", "Istio")):
-        if not kube.serves(kind):
-            rule = (
-                f"needs {what}, which is not installed in this cluster; install it, or write provider: Envoy"
-            )
-            raise InvalidSpecError([Mistake("spec.serving.traffic.provider", f"'Istio' {rule}")])
+    require_kinds(kube, FACTS)
 
     def render(version: VersionName, artifact: Artifact, shadow: bool) -> Object:
         return shared_predictor(system, names, settings, version, artifact, executor_token, shadow=shadow)
@@ -95,3 +100,23 @@ def shared_predictor(
     model = made["componentSpecs"][0]["spec"]["containers"][0]
     model["env"] = [entry for entry in model["env"] if entry["name"] != _PAYLOAD_LOG]
     return made
+
+
+def _wire(system: MLSystem, around: Surroundings) -> tuple[Versions, Gateway]:
+    both = istio_of(
+        around.kube, system, around.names, around.settings, around.owner, around.tokens["executor"]
+    )
+    return both, both
+
+
+def _objects(names: SystemNames, settings: ClusterSettings, owner: Owner | None) -> list[Object]:
+    """Anybody asks the predictors and tells the collector themselves, as they would at a gateway of Capstan's."""
+    entry = EXECUTOR_PORT if settings.seldon_executor else MODEL_PORT
+    models, collector = names.selector("model"), names.selector("collector")
+    return [
+        policy(names, "istio", models, owner, ingress=[{"ports": tcp(entry)}]),
+        policy(names, "feedback", collector, owner, ingress=[{"ports": tcp(COLLECTOR_PORT)}]),
+    ]
+
+
+ISTIO = TrafficProviderRow(FACTS, _wire, _objects)
