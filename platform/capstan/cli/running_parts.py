@@ -79,13 +79,15 @@ def _counters(state: StateDir) -> dict[str, int] | None:
 
 def _in_cluster(place: Cluster, stored: StoredSystem) -> RunningParts:
     from capstan.cluster.names import SystemNames
+    from capstan.spec.providers import DEFAULT, PROVIDERS
 
     names = SystemNames(place.namespace, stored.name)
     traffic = stored.record.spec.get("serving", {}).get("traffic", {})
+    provider = PROVIDERS[traffic.get("provider", DEFAULT)]
     return RunningParts(
         runner=place.runner(),
-        # Istio's ingress has a name of its own.
-        gateway=None if traffic.get("provider") == "Istio" else f"http://{names.host(names.gateway)}",
+        # Another provider's ingress has a name of its own.
+        gateway=f"http://{names.host(names.gateway)}" if provider.has_gateway else None,
         processes=[{"name": pod["metadata"]["name"], "state": pod_state(pod)} for pod in pods(place, stored)],
     )
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from cluster.toy_versions import toy_system
@@ -15,8 +16,9 @@ from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.gateway import GRACE_SECONDS
 from capstan.cluster.settings import ClusterSettings, Images
-from capstan.cluster.wiring.traffic import traffic_of
-from capstan.cluster.wiring.traffic.istio import istio_of, shared_predictor
+from capstan.cluster.wiring.traffic import traffic_of, wire_traffic
+from capstan.cluster.wiring.traffic.istio import shared_predictor
+from capstan.cluster.wiring.traffic.provider import Surroundings
 from capstan.domain.versions import Digest, SystemName, VersionName
 from capstan.errors import InvalidSpecError
 from capstan.gateway.agent import options
@@ -80,7 +82,7 @@ def test_istio_is_refused_where_it_is_not_installed(kinds: tuple[str, ...], said
     kube.serves = lambda kind: kind in kinds  # type: ignore[method-assign]
     system = toy_system(traffic={"provider": "Istio"})
     with pytest.raises(InvalidSpecError, match=said):
-        istio_of(kube, system, NAMES, SETTINGS, None, "token")
+        wire_traffic(system, Surroundings(kube, httpx.Client(), NAMES, SETTINGS, None, {"executor": "token"}))
 
 
 @pytest.mark.parametrize(("shadow", "arm"), [(False, "live"), (True, "shadow")], ids=["live", "shadow"])

@@ -6,13 +6,15 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import httpx
 import pytest
 import yaml
 from cluster.seldon_stand_in import made_of
 from cluster.toy_versions import toy_system
 
+from capstan.adapters.kubernetes.client import RESOURCES
 from capstan.adapters.kubernetes.serving import Artifact, DeploymentServing, VersionObjects
 from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.adapters.seldon.serving import SeldonServing, container_service, predictor_service
@@ -23,11 +25,13 @@ from capstan.cluster.objects.model import model
 from capstan.cluster.objects.seldon import seldon
 from capstan.cluster.settings import ClusterSettings, Images
 from capstan.cluster.wiring.serving import running_runtime, runtime_of, serving_of
-from capstan.cluster.wiring.traffic.istio import istio_of
+from capstan.cluster.wiring.traffic import TRAFFIC, wire_traffic
+from capstan.cluster.wiring.traffic.provider import Surroundings
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, SystemName, VersionName
 from capstan.errors import InvalidSpecError
 from capstan.ports.serving import Endpoint
+from capstan.spec.providers import PROVIDERS, Provider
 
 GOLDEN = Path(__file__).parent / "objects"
 NAMES = SystemNames("team", SystemName("toy"))
@@ -272,17 +276,30 @@ def test_a_seldon_deployment_of_which_nothing_was_made_does_not_stay_behind() ->
     assert not kube.list("SeldonDeployment", "team")
 
 
-def test_istio_and_envoy_do_not_take_over_from_each_other_while_versions_run() -> None:
+def around(kube: MemoryKube) -> Surroundings:
+    return Surroundings(kube, httpx.Client(), NAMES, VOLUME, HERE, {"internal": "token", "executor": "token"})
+
+
+@pytest.mark.parametrize("mine", TRAFFIC)
+@pytest.mark.parametrize("other", TRAFFIC)
+def test_no_provider_takes_over_from_another_while_versions_run(mine: str, other: str) -> None:
     kube = MemoryKube()
-    istio = toy_system(traffic={"provider": "Istio"})
-    istio_of(kube, istio, NAMES, VOLUME, HERE, "token").deploy(VERSION)
-    with pytest.raises(InvalidSpecError, match=r"provider: 'Envoy' cannot take over from Istio"):
-        serving_of(kube, toy_system(), NAMES, VOLUME, HERE)
-    other = MemoryKube()
-    serving_of(other, toy_system(), NAMES, VOLUME, HERE).deploy(VERSION)
-    with pytest.raises(InvalidSpecError, match=r"provider: 'Istio' cannot take over from Envoy"):
-        istio_of(other, istio, NAMES, VOLUME, HERE, "token")
-    istio_of(kube, istio, NAMES, VOLUME, HERE, "token")
+    serving, _ = wire_traffic(toy_system(traffic={"provider": other}), around(kube))
+    system = toy_system(traffic={"provider": mine})
+    wire_traffic(system, around(kube))
+    serving.deploy(VERSION)
+    if mine == other:
+        wire_traffic(system, around(kube))
+        return
+    with pytest.raises(InvalidSpecError, match=rf"provider: '{mine}' cannot take over from {other}"):
+        wire_traffic(system, around(kube))
+
+
+def test_every_provider_of_the_file_is_wired() -> None:
+    assert set(TRAFFIC) == set(PROVIDERS) == set(get_args(Provider))
+    for name, row in TRAFFIC.items():
+        assert row.facts is PROVIDERS[name]
+        assert all(kind in RESOURCES for kind in row.facts.kinds)
 
 
 def test_the_runtime_of_what_runs_is_told_by_its_label() -> None:

@@ -46,14 +46,9 @@ def serving_of(
 ) -> DeploymentServing | SeldonServing | MovingServing:
     """The Serving port of the system; one that moves its versions where another runtime still has some.
 
-    Raises InvalidSpecError as `runtime_of`, and where versions run behind Istio: that they leave is not done yet.
+    Raises InvalidSpecError as `runtime_of`.
     """
     has_seldon = kube.serves(KIND)
-    if has_seldon and kube.get(KIND, str(names.system), names.namespace) is not None:
-        rule = (
-            "cannot take over from Istio while versions run; keep it, or delete the system and apply it again"
-        )
-        raise InvalidSpecError([Mistake("spec.serving.traffic.provider", f"'Envoy' {rule}")])
     labels = names.selector("model")
     runtime = runtime_of(
         system,

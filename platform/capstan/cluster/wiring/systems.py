@@ -39,13 +39,14 @@ from capstan.cluster.render import fixed_objects, storage_keys
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.tokens import TokenSource, read_token
 from capstan.cluster.troubles import SystemTroubles, part_of
-from capstan.cluster.wiring.traffic import traffic_of
-from capstan.cluster.wiring.traffic.provider import Gateway, Surroundings, Versions
+from capstan.cluster.wiring.traffic import traffic_of, wire_traffic
+from capstan.cluster.wiring.traffic.provider import Surroundings, Versions
 from capstan.cluster.wiring.training import pipelines_of
 from capstan.domain.versions import Digest, SystemName, VersionName
 from capstan.engine import Engine
 from capstan.errors import NotFoundError
 from capstan.ports.pipelines import Pipelines
+from capstan.ports.traffic import TrafficProvider
 from capstan.spec import MLSystem
 
 _ALERTS_SECONDS = 2.0
@@ -106,7 +107,7 @@ class ClusterSystem:
     store: KubeStore
     registry: MlflowRegistry
     serving: Versions
-    gateway: Gateway
+    gateway: TrafficProvider
     """Of some providers the same object as `serving`."""
     pipelines: Pipelines
     monitor: HttpMonitor
@@ -162,7 +163,7 @@ class ClusterWiring:
         store = KubeStore(self._kube, names.namespace)
         provider = traffic_of(system)
         around = Surroundings(self._kube, self._shared.http, names, settings, owner, values)
-        serving, gateway = provider.wire(system, around)
+        serving, gateway = wire_traffic(system, around)
         runner = pipelines_of(system, names, settings, owner, self._kube, registry)
         pipelines = AdvisedPipelines(runner, names)
         troubles = SystemTroubles(

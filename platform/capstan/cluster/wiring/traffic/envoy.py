@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from capstan.adapters.envoy.config import GatewaySettings
 from capstan.adapters.envoy.fleet import EnvoyFleet
-from capstan.cluster.names import AGENT_PORT, COLLECTOR_PORT, GATEWAY_PORT
+from capstan.adapters.kubernetes.client import Kube
+from capstan.adapters.kubernetes.serving import is_of_seldon
+from capstan.adapters.seldon.serving import KIND
+from capstan.cluster.names import AGENT_PORT, COLLECTOR_PORT, GATEWAY_PORT, VERSION_LABEL, SystemNames
 from capstan.cluster.objects.gateway import config_map, gateway
 from capstan.cluster.wiring.serving import serving_of
-from capstan.cluster.wiring.traffic.provider import Gateway, Surroundings, TrafficProviderRow, Versions
+from capstan.cluster.wiring.traffic.provider import Surroundings, TrafficProviderRow, Versions
 from capstan.ports.serving import Endpoint
+from capstan.ports.traffic import TrafficProvider
 from capstan.spec import MLSystem
 from capstan.spec.providers import PROVIDERS
 
 
-def _wire(system: MLSystem, around: Surroundings) -> tuple[Versions, Gateway]:
+def _wire(system: MLSystem, around: Surroundings) -> tuple[Versions, TrafficProvider]:
     names = around.names
     serving = serving_of(around.kube, system, names, around.settings, around.owner)
     collector = Endpoint(names.host(names.collector), COLLECTOR_PORT)
@@ -29,4 +33,14 @@ def _wire(system: MLSystem, around: Surroundings) -> tuple[Versions, Gateway]:
     return serving, fleet
 
 
-ENVOY = TrafficProviderRow(PROVIDERS["Envoy"], _wire, gateway)
+def _has_versions(kube: Kube, names: SystemNames) -> bool:
+    """Each version behind the gateway is an object of its own, by a Deployment or by Seldon."""
+    return any(
+        VERSION_LABEL in one["metadata"]["labels"]
+        for kind in ("Deployment", KIND)
+        for one in kube.list(kind, names.namespace, labels=names.selector("model"))
+        if not is_of_seldon(one)
+    )
+
+
+ENVOY = TrafficProviderRow(PROVIDERS["Envoy"], _wire, gateway, _has_versions)

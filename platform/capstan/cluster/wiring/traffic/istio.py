@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from capstan.adapters.kubernetes.client import Kube, Object
-from capstan.adapters.kubernetes.serving import Artifact, VersionObjects, is_of_seldon
+from capstan.adapters.kubernetes.serving import Artifact, VersionObjects
 from capstan.adapters.seldon.istio import SeldonIstio, SharedDeployment
 from capstan.adapters.seldon.serving import KIND
 from capstan.cluster.names import COLLECTOR_PORT, EXECUTOR_PORT, MODEL_PORT, VERSION_LABEL, Owner, SystemNames
@@ -12,18 +12,15 @@ from capstan.cluster.objects.recording import executor_log_url
 from capstan.cluster.objects.seldon import REST_TIMEOUT_MILLISECONDS, predictor
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.wiring.traffic.provider import (
-    Gateway,
     Surroundings,
     TrafficProviderRow,
     Versions,
-    require_kinds,
 )
 from capstan.domain.versions import VersionName
-from capstan.errors import InvalidSpecError, Mistake
+from capstan.ports.traffic import TrafficProvider
 from capstan.spec.providers import PROVIDERS
 from capstan.spec.system import MLSystem
 
-FACTS = PROVIDERS["Istio"]
 _PAYLOAD_LOG = "CAPSTAN_COLLECTOR_URL"
 
 
@@ -35,18 +32,12 @@ def istio_of(
     owner: Owner | None,
     executor_token: str,
 ) -> SeldonIstio:
-    """Both ports of the system; raises InvalidSpecError where Seldon or Istio is not installed."""
-    require_kinds(kube, FACTS)
+    """Both ports of the system."""
 
     def render(version: VersionName, artifact: Artifact, shadow: bool) -> Object:
         return shared_predictor(system, names, settings, version, artifact, executor_token, shadow=shadow)
 
     labels = names.selector("model")
-    if any(VERSION_LABEL in one["metadata"]["labels"] for one in _of_their_own(kube, names)):
-        rule = (
-            "cannot take over from Envoy while versions run; keep it, or delete the system and apply it again"
-        )
-        raise InvalidSpecError([Mistake("spec.serving.traffic.provider", f"'Istio' {rule}")])
     shared = SharedDeployment(
         metadata=names.metadata(str(names.system), names.labels("model"), owner),
         spec={
@@ -66,16 +57,6 @@ def istio_of(
         sticky=system.spec.data.keys.sticky_by is not None,
         hides_failures=system.spec.serving.traffic.failures == "Hidden",
     )
-
-
-def _of_their_own(kube: Kube, names: SystemNames) -> list[Object]:
-    """What runs versions that stand behind Envoy: one object each."""
-    found = [
-        one
-        for kind in ("Deployment", KIND)
-        for one in kube.list(kind, names.namespace, labels=names.selector("model"))
-    ]
-    return [one for one in found if not is_of_seldon(one)]
 
 
 def shared_predictor(
@@ -102,7 +83,7 @@ def shared_predictor(
     return made
 
 
-def _wire(system: MLSystem, around: Surroundings) -> tuple[Versions, Gateway]:
+def _wire(system: MLSystem, around: Surroundings) -> tuple[Versions, TrafficProvider]:
     both = istio_of(
         around.kube, system, around.names, around.settings, around.owner, around.tokens["executor"]
     )
@@ -119,4 +100,8 @@ def _objects(names: SystemNames, settings: ClusterSettings, owner: Owner | None)
     ]
 
 
-ISTIO = TrafficProviderRow(FACTS, _wire, _objects)
+def _has_versions(kube: Kube, names: SystemNames) -> bool:
+    return kube.serves(KIND) and kube.get(KIND, str(names.system), names.namespace) is not None
+
+
+ISTIO = TrafficProviderRow(PROVIDERS["Istio"], _wire, _objects, _has_versions)
