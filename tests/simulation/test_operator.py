@@ -14,6 +14,7 @@ from capstan.domain.traffic import champion_only
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.trouble import Trouble
 from capstan.domain.versions import VersionName
+from capstan.engine import Engine
 from capstan.engine.standstill import Standstill, standstill_metrics
 from capstan.errors import CapstanError, UnavailableError
 from capstan_operator.loop import (
@@ -334,6 +335,31 @@ def test_volumes_are_kept_and_told_unless_the_file_says_delete(
     document = world.document
     assert document is not None
     assert owner["uid"] == document["metadata"]["uid"]
+
+
+def test_a_deletion_that_comes_during_a_look_clears_and_settles_volumes_as_any_other(
+    world: OperatorWorld, monkeypatch: pytest.MonkeyPatch
+):
+    world.parts.training = lambda _: Training(RunStatus(RunPhase.RUNNING), takes=timedelta(days=1))
+    reconcile, passes = Engine.reconcile, 0
+
+    def during(engine: Engine, name: str, *, obstacle: str = "") -> object:
+        nonlocal passes
+        passes += 1
+        if passes == 2:
+            world.apply(deletionPolicy="Delete")
+            world.delete()
+        return reconcile(engine, name, obstacle=obstacle)
+
+    monkeypatch.setattr(Engine, "reconcile", during)
+    world.apply()
+    for _ in range(30):
+        if world.settle() is None:
+            break
+        world.clock.advance(timedelta(seconds=2))
+    assert world.document is None
+    assert world.cleared == [f"{NAMESPACE}/{SYSTEM}"]
+    assert world.server.objects("PersistentVolumeClaim") == []
 
 
 def test_a_deletion_does_not_wait_for_ever_for_leave_to_write_a_claim(
