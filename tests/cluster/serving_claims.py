@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from cluster.toy_versions import INFER, ROW, SETTINGS, ToyBento, ToyNamespace, port_of, toy_system, wait_until
-from contract.suites.serving import ServingContract, WaitUntil
 
 from capstan.adapters.kubernetes.client import KubeClient
 from capstan.cluster.wiring.serving import serving_of
 from capstan.domain.versions import Digest, ModelVersion, Readiness, VersionName
 from capstan.errors import NotFoundError, UntrustedArtifactError
+from capstan.testing.ports.serving import ServingContract, WaitUntil
 
 V1 = VersionName("v1")
 Tuned = Callable[..., Any]

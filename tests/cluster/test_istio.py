@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from cluster import seldon_rules, upstream
 from cluster.toy_versions import SETTINGS, ToyNamespace, toy_system, wait_until
-from contract.suites.traffic import ALONE, CANARY, SHADOW, V1, V2, TrafficContract
 
 from capstan.adapters.kubernetes.client import KubeClient, Object
 from capstan.adapters.kubernetes.serving import Artifact, VersionObjects
@@ -27,6 +26,7 @@ from capstan.domain.traffic import Arm, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, VersionName
 from capstan.errors import NotAllowedError, UnavailableError
 from capstan.ports.serving import Endpoint
+from capstan.testing.ports.traffic import ALONE, CANARY, SHADOW, V1, V2, TrafficContract
 
 pytestmark = pytest.mark.slow
 MODEL = Path(__file__).parent / "gateway" / "model.py"

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from contract.suites.store import AT, StoreContract, event
 
 from capstan.adapters.kubernetes import story as kube_story
 from capstan.adapters.kubernetes.client import KubeClient, Object
@@ -25,6 +24,7 @@ from capstan.errors import ConflictError, NotFoundError
 from capstan.ports.codec import to_json
 from capstan.ports.store import Event, Kind, Record
 from capstan.spec import parse
+from capstan.testing.ports.store import AT, StoreContract, event
 
 FLIGHTS = SystemName("flights")
 TRIGGER = Trigger(TriggerKind.ALERT, AT, "DriftDetected: ks(dep_hour) 0.21 > 0.12", ("a1b2",))

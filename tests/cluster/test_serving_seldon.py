@@ -10,7 +10,6 @@ import pytest
 from cluster import upstream
 from cluster.serving_claims import V1, ServingInACluster
 from cluster.toy_versions import INFER, SETTINGS, ToyBento, ToyNamespace, port_of, toy_system
-from contract.suites.serving import WaitUntil
 
 from capstan.adapters.kubernetes.client import EXISTS, KubeClient
 from capstan.adapters.kubernetes.serving import ID_LABEL
@@ -20,6 +19,7 @@ from capstan.cluster.wiring.serving import serving_of
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
 from capstan.ports.serving import Endpoint
+from capstan.testing.ports.serving import WaitUntil
 
 pytestmark = pytest.mark.slow
 

@@ -15,8 +15,6 @@ from pathlib import Path
 
 import httpx
 from contract.model_services import Clients, EventLoop, Service
-from contract.suites.traffic import V1, V2
-from contract.waiting import eventually
 
 from capstan.adapters.envoy import config as envoy_config
 from capstan.adapters.envoy.config import GatewaySettings
@@ -28,6 +26,8 @@ from capstan.domain.traffic import TrafficSplit
 from capstan.domain.versions import VersionName
 from capstan.errors import ConflictError
 from capstan.ports.serving import Endpoint
+from capstan.testing.ports.traffic import V1, V2
+from capstan.testing.ports.waiting import eventually
 
 V3 = VersionName("v3")
 LABELS = {"app": "gateway"}

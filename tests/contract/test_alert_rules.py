@@ -14,7 +14,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from contract.waiting import eventually
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from ruamel.yaml import YAML
@@ -43,6 +42,7 @@ from capstan.recording.collector.boots import Heading
 from capstan.recording.collector.intake import Intake
 from capstan.recording.collector.metrics import CollectorMetrics
 from capstan.spec import MLSystem, parse
+from capstan.testing.ports.waiting import eventually
 
 pytestmark = pytest.mark.real
 DOCS = Path(__file__).parents[2] / "platform" / "docs"

@@ -16,9 +16,9 @@ import duckdb
 import httpx
 import orjson
 import pytest
-from contract.waiting import eventually
 
 from capstan.adapters.processes.ports_in_use import free_port
+from capstan.testing.ports.waiting import eventually
 
 pytestmark = pytest.mark.real
 START = datetime(2013, 2, 1, 12, tzinfo=UTC)

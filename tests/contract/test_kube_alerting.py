@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 from contract.test_alert_rules import flights
-from contract.waiting import eventually
 
 from capstan.adapters.alertmanager.poller import AlertPoller
 from capstan.adapters.alertmanager.server import AlertmanagerAlerts
@@ -33,6 +32,7 @@ from capstan.cluster.settings import ClusterSettings
 from capstan.domain.versions import SystemName
 from capstan.errors import CapstanError, NotFoundError, UnavailableError
 from capstan.spec import MLSystem, parse
+from capstan.testing.ports.waiting import eventually
 
 OBJECTS = ("PrometheusRule", "PodMonitor", "AlertmanagerConfig")
 

@@ -6,11 +6,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from contract.suites.pipelines import PipelinesContract
-from contract.suites.registry import RegistryContract, trained
-from contract.suites.serving import ServingContract
-from contract.suites.store import StoreContract
-from contract.suites.traffic import V1, V2, TrafficContract
 
 from capstan.adapters.memory.loop import (
     MemoryClock,
@@ -25,6 +20,11 @@ from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import ModelVersion, RunName, SystemName, VersionName
 from capstan.ports.serving import Endpoint
+from capstan.testing.ports.pipelines import PipelinesContract
+from capstan.testing.ports.registry import RegistryContract, trained
+from capstan.testing.ports.serving import ServingContract
+from capstan.testing.ports.store import StoreContract
+from capstan.testing.ports.traffic import V1, V2, TrafficContract
 
 AT = datetime(2013, 2, 1, tzinfo=UTC)
 

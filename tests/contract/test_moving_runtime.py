@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 from contract.envoy_worlds import FleetWorld
 from contract.model_services import EventLoop, Service
-from contract.suites.traffic import V1, V2, split
-from contract.waiting import eventually
 
 from capstan.adapters.kubernetes.serving import Artifact
 from capstan.cluster.moving import MovingServing
@@ -20,6 +18,8 @@ from capstan.domain.traffic import champion_only
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, VersionName
 from capstan.errors import CapstanError
 from capstan.ports.serving import Endpoint
+from capstan.testing.ports.traffic import V1, V2, split
+from capstan.testing.ports.waiting import eventually
 
 pytestmark = pytest.mark.real
 

@@ -13,9 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from contract.suites.pipelines import PipelinesContract, WaitUntil, ended
 from contract.training_system import write_system
-from contract.waiting import eventually
 
 from capstan.adapters.bentoml.packager import BentoPackager
 from capstan.adapters.kubeflow.local import KfpLocalPipelines, LocalPlaces
@@ -27,6 +25,8 @@ from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import RunName, SystemName, VersionName
 from capstan.embedded.layout import StateDir
 from capstan.errors import InvalidSpecError, UnavailableError
+from capstan.testing.ports.pipelines import PipelinesContract, WaitUntil, ended
+from capstan.testing.ports.waiting import eventually
 
 SYSTEM = SystemName("deliveries")
 AS_OF = datetime(2013, 2, 20, tzinfo=UTC)

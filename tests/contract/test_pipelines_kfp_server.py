@@ -11,9 +11,7 @@ from typing import Any
 import kfp_server_api
 import pytest
 from contract.kfp_stand_in import KfpStandIn
-from contract.suites.pipelines import PipelinesContract, WaitUntil, ended
 from contract.training_system import write_system
-from contract.waiting import eventually
 
 from capstan.adapters.kubeflow.api import KfpApi
 from capstan.adapters.kubeflow.compile import StepSettings, compile_pipeline
@@ -25,6 +23,8 @@ from capstan.domain.training import RunPhase, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import RunName, SystemName, VersionName
 from capstan.errors import UnavailableError
+from capstan.testing.ports.pipelines import PipelinesContract, WaitUntil, ended
+from capstan.testing.ports.waiting import eventually
 from capstan.training.job import Places, training_environment
 
 SYSTEM = SystemName("deliveries")

@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 from contract.job_cluster import JobCluster
-from contract.suites.pipelines import PipelinesContract, WaitUntil, ended
 from contract.training_system import write_system
-from contract.waiting import eventually
 
 from capstan.adapters.kubernetes.jobs import JobPipelines
 from capstan.adapters.memory.loop import MemoryRegistry
@@ -26,6 +24,8 @@ from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
 from capstan.errors import NotFoundError, UnavailableError
 from capstan.spec import MLSystem
+from capstan.testing.ports.pipelines import PipelinesContract, WaitUntil, ended
+from capstan.testing.ports.waiting import eventually
 from capstan.training.job import Places
 from capstan.training.result import result_document, result_path
 

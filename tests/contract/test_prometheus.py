@@ -15,7 +15,6 @@ from typing import Any
 
 import httpx
 import pytest
-from contract.waiting import eventually
 from ruamel.yaml import YAML
 
 from capstan.adapters.alertmanager import server as alertmanager
@@ -32,6 +31,7 @@ from capstan.domain.versions import SystemName, VersionName
 from capstan.errors import CapstanError, UnavailableError
 from capstan.monitoring.rules import render
 from capstan.spec import parse
+from capstan.testing.ports.waiting import eventually
 
 pytestmark = pytest.mark.real
 SYSTEM, V1, V2 = SystemName("flights"), VersionName("v1"), VersionName("v2")

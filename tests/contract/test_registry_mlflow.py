@@ -18,7 +18,6 @@ from pathlib import Path
 import httpx
 import pytest
 from contract.postgresql import postgresql
-from contract.suites.registry import RegistryContract, register, trained
 
 from capstan.adapters.mlflow.registry import MlflowRegistry
 from capstan.adapters.processes.ports_in_use import free_port
@@ -26,6 +25,7 @@ from capstan.domain.versions import Digest, SystemName, VersionName
 from capstan.embedded.layout import StateDir
 from capstan.errors import ConflictError, NotFoundError, UnavailableError
 from capstan.ports.registry import RunRecord
+from capstan.testing.ports.registry import RegistryContract, register, trained
 
 SYSTEM = SystemName("flight-delays")
 pytestmark = pytest.mark.real
@@ -265,7 +265,7 @@ class Without:
         return None if name.split(".")[0] in HEAVY else self.finder.find_spec(name, path, target)
 sys.meta_path = [Without(finder) for finder in sys.meta_path]
 from contract.postgresql import postgresql
-from contract.suites.registry import register
+from capstan.testing.ports.registry import register
 from capstan.adapters.mlflow.registry import MlflowRegistry
 from capstan.domain.versions import SystemName
 registry = MlflowRegistry(SystemName("s"), tracking_uri={server!r}, model="skinny.s")

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from contract.suites.store import StoreContract, event, record
 
 from capstan.adapters.sqlite.store import SqliteStore
 from capstan.errors import DiskFullError, UnavailableError
 from capstan.ports.store import Kind
+from capstan.testing.ports.store import StoreContract, event, record
 
 
 @pytest.fixture

@@ -20,8 +20,6 @@ import aiohttp
 import pytest
 from contract.envoy_worlds import V3, OneGatewayWorld
 from contract.model_services import EventLoop
-from contract.suites.traffic import V1, V2, split
-from contract.waiting import eventually
 
 from capstan import files
 from capstan.adapters.envoy.config import GatewaySettings
@@ -33,6 +31,8 @@ from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_o
 from capstan.domain.verdicts.evidence import OperationEvidence
 from capstan.domain.versions import SystemName, VersionName
 from capstan.errors import DiskFullError, NotAllowedError, PortInUseError, UnavailableError
+from capstan.testing.ports.traffic import V1, V2, split
+from capstan.testing.ports.waiting import eventually
 
 pytestmark = pytest.mark.real
 

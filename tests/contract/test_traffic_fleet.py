@@ -17,8 +17,6 @@ import httpx
 import pytest
 from contract.envoy_worlds import HTTP, TOKEN, V3, FleetWorld, Pod
 from contract.model_services import EventLoop
-from contract.suites.traffic import V1, V2, TrafficContract, split
-from contract.waiting import eventually
 
 from capstan.adapters.envoy import config as envoy_config
 from capstan.adapters.envoy.config import DIFFERING, GatewaySettings
@@ -29,6 +27,8 @@ from capstan.domain.traffic import Arm, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import VersionName
 from capstan.errors import UnavailableError
 from capstan.ports.serving import Endpoint
+from capstan.testing.ports.traffic import V1, V2, TrafficContract, split
+from capstan.testing.ports.waiting import eventually
 
 pytestmark = pytest.mark.real
 

@@ -12,7 +12,6 @@ import pytest
 from cluster import upstream
 from cluster.seldon_rules import BROKEN, SOUND, refusals
 from cluster.seldon_stand_in import StandIn
-from contract.suites.traffic import ALONE, CANARY, SHADOW, TrafficContract
 
 from capstan.adapters.kubernetes.client import EXISTS, Object
 from capstan.adapters.kubernetes.serving import Artifact, VersionObjects
@@ -21,6 +20,7 @@ from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_o
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, VersionName
 from capstan.errors import CapstanError, NotAllowedError, UnavailableError
 from capstan.ports.serving import Endpoint
+from capstan.testing.ports.traffic import ALONE, CANARY, SHADOW, TrafficContract
 
 V1, V2, V3 = VersionName("v1"), VersionName("v2"), VersionName("v3")
 NAME, NAMESPACE, VERSION = "flights", "here", "capstan.dev/version"

@@ -15,7 +15,8 @@ def test_every_test_that_the_page_names_exists() -> None:
     named, file = 0, ""
     for match in REFERENCE.finditer(PAGE.read_text()):
         file = match[1] or file
-        code = (TESTS / file).read_text()
+        # What every adapter of a port does stands in the package, for those of other people too.
+        code = (TESTS.parent / file if file.startswith("platform/") else TESTS / file).read_text()
         if match[2]:
             named += 1
             assert f"def {match[2]}(" in code, f"{file} has no {match[2]}"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from contract.waiting import eventually
-
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.versions import RunName
 from capstan.ports.pipelines import Pipelines
+from capstan.testing.ports.waiting import eventually
 
 RequestFor = Callable[[str], TrainingRequest]
 WaitUntil = Callable[[Callable[[], bool]], None]
