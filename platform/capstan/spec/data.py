@@ -63,7 +63,34 @@ class StatedType(SpecModel):
     )
 
 
-class CsvSource(SpecModel):
+class SourceSettings(SpecModel):
+    """Settings of one kind of source: what the rest of the house asks of a source without knowing its kind.
+
+    How it is read is in `capstan.data.sources`.
+    """
+
+    @property
+    def file(self) -> str | None:
+        """File, folder or glob that it reads; None for a source that is no file."""
+        return None
+
+    @property
+    def secrets(self) -> tuple[ValueFrom, ...]:
+        """What it needs to be told in secret."""
+        return ()
+
+
+class FileSource(SourceSettings):
+    """A source that is a file, a folder or a glob."""
+
+    path: FilePath = Field(description=_PATH, examples=["data/events.jsonl"])
+
+    @property
+    def file(self) -> str | None:
+        return self.path
+
+
+class CsvSource(FileSource):
     """A CSV file, or a folder of them."""
 
     path: FilePath = Field(description=_PATH, examples=["data/flights.csv"])
@@ -80,7 +107,7 @@ class CsvSource(SpecModel):
     )
 
 
-class ParquetSource(SpecModel):
+class ParquetSource(FileSource):
     """A Parquet file, or a folder of them."""
 
     path: FilePath = Field(
@@ -90,14 +117,13 @@ class ParquetSource(SpecModel):
     time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["observed_at"])
 
 
-class JsonLinesSource(SpecModel):
+class JsonLinesSource(FileSource):
     """A file with one JSON object a line."""
 
-    path: FilePath = Field(description=_PATH, examples=["data/events.jsonl"])
     time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["created_at"])
 
 
-class DatabaseSource(SpecModel):
+class DatabaseSource(SourceSettings):
     """A table of a database."""
 
     table: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,2}$")] = Field(
@@ -108,6 +134,10 @@ class DatabaseSource(SpecModel):
         examples=[{"secretKeyRef": {"name": "planes-db", "key": "url"}}],
     )
     time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["updated_at"])
+
+    @property
+    def secrets(self) -> tuple[ValueFrom, ...]:
+        return (self.url_from,)
 
 
 class Source(OneOf):
@@ -153,10 +183,10 @@ class Source(OneOf):
         return self
 
     @property
-    def path(self) -> str | None:
-        """File, folder or glob; None for a source that is no file."""
-        path: str | None = getattr(self.chosen, "path", None)
-        return path
+    def settings(self) -> SourceSettings:
+        """Those of its kind."""
+        settings: SourceSettings = self.chosen
+        return settings
 
     @property
     def time_column(self) -> str | None:

@@ -32,8 +32,9 @@ def pattern_files(base_dir: Path, pattern: str) -> list[Path]:
 def named_files(system: MLSystem) -> Iterator[tuple[Location, str]]:
     """Paths of the sources; addresses such as `s3://` are none."""
     for index, source in enumerate(system.spec.data.sources):
-        if source.path is not None and "://" not in source.path:
-            yield ("spec", "data", "sources", index, source.key, "path"), source.path
+        file = source.settings.file
+        if file is not None and "://" not in file:
+            yield ("spec", "data", "sources", index, source.key, "path"), file
 
 
 def own_code(system: MLSystem) -> Iterator[tuple[Location, OwnCode]]:

@@ -10,6 +10,7 @@ from capstan.testing.conformance import NotConformingError
 from capstan.testing.families import check_family
 from capstan.testing.features import check_feature_kind
 from capstan.testing.questions import check_question
+from capstan.testing.sources import check_source
 from capstan.testing.steps import check_step
 from capstan.testing.triggers import check_trigger
 
@@ -18,6 +19,7 @@ __all__ = [
     "check_family",
     "check_feature_kind",
     "check_question",
+    "check_source",
     "check_step",
     "check_trigger",
 ]

@@ -65,8 +65,8 @@ def source_secrets(system: MLSystem) -> dict[str, list[str]]:
     """Secrets that the sources read: name -> keys."""
     found: dict[str, list[str]] = {}
     for source in system.spec.data.sources:
-        if source.database is not None:
-            reference = source.database.url_from.secret_key_ref
+        for secret in source.settings.secrets:
+            reference = secret.secret_key_ref
             keys = found.setdefault(str(reference.name), [])
             if reference.key not in keys:
                 keys.append(reference.key)

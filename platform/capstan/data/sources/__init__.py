@@ -1,27 +1,34 @@
-"""The sources of the file, brought into DuckDB without any row from after `asOf`.
+"""Sources of the file, one module per kind, listed here: brought into DuckDB without any row from after `asOf`.
 
 A source is copied before the query runs, so that not even the query's plan can depend on rows that were not yet there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from capstan.data.sources.csv import CsvReader
 from capstan.data.sources.database import DatabaseReader
 from capstan.data.sources.json_lines import JsonLinesReader
 from capstan.data.sources.parquet import ParquetReader
 from capstan.data.sources.reading import Reader, Reading
+from capstan.spec.data import CsvSource, DatabaseSource, JsonLinesSource, ParquetSource, SourceSettings
 
-__all__ = ["Reader", "Reading", "open_source"]
+__all__ = ["SOURCES", "Open", "Reader", "Reading", "open_source"]
+
+Open = Callable[[Reading, Any], Reader]
+"""Opens a source by its settings; raises InvalidDataError if there is nothing to read."""
+SOURCES: Mapping[type[SourceSettings], Open] = {
+    CsvSource: CsvReader,
+    ParquetSource: ParquetReader,
+    JsonLinesSource: JsonLinesReader,
+    DatabaseSource: DatabaseReader,
+}
+"""Settings of the grammar -> what opens such a source."""
 
 
 def open_source(reading: Reading) -> Reader:
     """The reader of the source's kind; raises InvalidDataError if there is nothing to read."""
-    source = reading.source
-    if source.csv is not None:
-        return CsvReader(reading, source.csv)
-    if source.parquet is not None:
-        return ParquetReader(reading, source.parquet)
-    if source.json_lines is not None:
-        return JsonLinesReader(reading, source.json_lines)
-    assert source.database is not None
-    return DatabaseReader(reading, source.database)
+    settings = reading.source.settings
+    return SOURCES[type(settings)](reading, settings)
