@@ -25,6 +25,7 @@ ROWS = 40
 AS_OF = START + timedelta(hours=24, minutes=30)
 KNOWN = 25
 COLUMNS = ("id", "at", "amount", "paid", "note")
+_PLAIN = 'id, epoch_us(cast("at" as timestamptz)), cast(amount as double), cast(paid as boolean), note'
 Rows = list[tuple[Any, ...]]
 Write = Callable[[Path, pa.Table], Mapping[str, Any]]
 """Writes the table into a folder and says how a file names it: {"name": "rows", "csv": {..., "timeColumn": "at"}}."""
@@ -87,10 +88,8 @@ class _Place:
         with self.opened(as_of) as (reading, reader):
             reader.require_distinct(COLUMNS)
             reader.read(COLUMNS)
-            return reading.connection.execute(
-                'select id, epoch_us(cast("at" as timestamptz)), cast(amount as double), cast(paid as boolean), note '
-                f"from {reading.rows}"
-            ).fetchall()
+            found: Rows = reading.connection.sql(f"from {reading.rows}").project(_PLAIN).fetchall()
+            return found
 
 
 def _plain(table: pa.Table) -> Rows:
