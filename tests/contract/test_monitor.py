@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +35,7 @@ from capstan.errors import NotFoundError, UnavailableError, UntrustedArtifactErr
 from capstan.monitoring.drift import detectors
 from capstan.recording.collector.intake import Intake
 from capstan.spec import MLSystem, parse
+from capstan.training.factories import importable
 
 pytestmark = pytest.mark.real
 SINCE = datetime(2013, 2, 1, 5, tzinfo=UTC)
@@ -79,12 +80,19 @@ def week(
 class Watched:
     """A state directory with a version's reference and a running monitor."""
 
-    def __init__(self, root: Path, kind: str = "Scipy") -> None:
+    def __init__(self, root: Path, kind: str = "Scipy", *, own: Mapping[str, str] | None = None) -> None:
+        """`own`: modules beside the file, whose `mydetectors:make` compares numbers."""
         self.root = root
         self.folder = root / "systems" / "flight-delays"
         for name in ("payloads", "labels", "monitor"):
             (self.folder / name).mkdir(parents=True)
-        (self.folder / "spec.json").write_bytes(orjson.dumps(document()))
+        written = document()
+        if own is not None:
+            written["spec"]["monitoring"]["drift"]["custom"] = {
+                "factory": "mydetectors:make",
+                "reads": "Number",
+            }  # type: ignore[index]
+        (self.folder / "spec.json").write_bytes(orjson.dumps(written))
         (root / "token").write_text("secret")
         self.intake = Intake(root / "collector", root / "systems")
         rng = np.random.default_rng(1)
@@ -101,7 +109,13 @@ class Watched:
         )
         self.model = root / "model"
         self.model.mkdir()
-        detectors.fit(table, SYSTEM, predictions=columns["score"]).save(self.model / "detectors")
+        beside = self.model / "factories"
+        beside.mkdir()
+        for name, source in (own or {}).items():
+            (beside / name).write_text(source)
+        with importable(beside):
+            fitted = detectors.fit(table, parse(written, base_dir=Path()), predictions=columns["score"])
+        fitted.save(self.model / "detectors")
         (self.model / "manifest.json").write_bytes(orjson.dumps({"metrics": {"rocAuc": 0.9}}))
         self.port = free_port()
         self.config = root / "monitor.json"
@@ -208,6 +222,49 @@ def test_drift_alerts_after_two_windows_and_names_the_feature(watched: Watched) 
     ]  # fmt: skip
     assert [window["drift_alert"] for window in told] == [False, False, True, False]
     assert all(window["quality"]["coverage"] == 1.0 for window in told)
+
+
+OWN = """
+from spread import spread
+
+class Spread:
+    def compare(self, reference, window):
+        return min(1.0, abs(spread(window) / spread(reference) - 1))
+
+def make():
+    return Spread()
+"""
+HELPER = """
+def spread(values):
+    return float(values.std())
+"""
+
+
+def test_a_detector_of_a_persons_own_decides_in_the_monitor_and_its_code_travels_with_the_model(
+    tmp_path: Path,
+) -> None:
+    """It sees the spread alone: a shift that every other detector sees is nothing to it."""
+    own = Watched(tmp_path, own={"mydetectors.py": OWN, "spread.py": HELPER})
+    own.start()
+    try:
+        rng = np.random.default_rng(2)
+        for n, wider in enumerate((1.0, 3.0, 3.0)):
+            columns = week(rng, SINCE + n * WEEK, shift=9)
+            columns["temp"] = 19 + (columns["temp"] - 19) * wider
+            own.serve(columns)
+        own.client.watch(VersionName("v1"), since=SINCE)
+        seen = [own.client.advance(SINCE + n * WEEK + timedelta(days=3)).alerts for n in range(1, 4)]
+        assert seen == [(), (), ("DriftDetected",)]
+        calm, _, wide = own.client.windows()
+        assert (wide["features"]["temp"]["test"], wide["features"]["dest"]["test"]) == (
+            "Spread",
+            "TotalVariation",
+        )
+        assert not calm["features"]["temp"]["breach"], "a shift alone is no drift by it"
+        assert wide["features"]["temp"]["distance"] == 1.0
+        assert wide["features"]["temp"]["p_value"] is None
+    finally:
+        own.kill()
 
 
 def test_gauges_say_what_was_decided_and_as_of_when(watched: Watched) -> None:

@@ -7,10 +7,11 @@ larger ones are streamed through sketches, so memory stays the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -20,10 +21,8 @@ from numpy.typing import NDArray
 
 from capstan.monitoring.drift.atoms import Atoms
 from capstan.monitoring.drift.calibration import QUALITY_SHARE, false_breach_probability
-from capstan.monitoring.drift.detectors import Detector
-from capstan.monitoring.drift.distances import of_counts
+from capstan.monitoring.drift.detectors import FittedDetector
 from capstan.monitoring.drift.reference import FeatureReference, Reference
-from capstan.monitoring.drift.sketch import Sketch
 from capstan.monitoring.quality import QualityReference, judge_drop, measure
 from capstan.monitoring.questions import QUESTIONS
 from capstan.monitoring.questions.question import StoredRows
@@ -55,7 +54,7 @@ class Measuring:
     system: MLSystem
     reader: PayloadReader
     reference: Reference
-    detectors: dict[str, Detector]
+    detectors: dict[str, FittedDetector]
     quality_reference: QualityReference | None
     """The quality metric on the version's test window; None: its manifest does not tell."""
     exact_rows: int = EXACT_ROWS
@@ -224,34 +223,58 @@ class Measuring:
         return gatherer.result(self.system.spec.monitoring.drift.min_effect)
 
     def _gatherer(self, feature: FeatureReference, rows: int) -> _Gatherer:
-        detector = self.detectors.get(feature.name)
-        if feature.kind == "categorical":
-            return _Categories(feature, detector, rows > self.exact_rows)
-        return _Numbers(feature, detector, rows > self.exact_rows)
+        values = _Categories(feature) if feature.kind == "categorical" else _Numbers(feature)
+        return _Gatherer(feature, values, self.detectors.get(feature.name), rows, self.exact_rows)
 
 
 class _Gatherer:
     """Takes the values of one feature batch by batch, then compares them."""
 
-    def __init__(self, feature: FeatureReference, detector: Detector | None, is_large: bool) -> None:
+    def __init__(
+        self,
+        feature: FeatureReference,
+        values: _Numbers | _Categories,
+        detector: FittedDetector | None,
+        rows: int,
+        most: int,
+    ) -> None:
+        """Of `rows` rows up to `most` are compared exactly."""
         self.feature = feature
+        self._values = values
         self._detector = detector
-        self._is_large = is_large
+        self._stream = feature.detector.stream(feature.sample) if rows > most else None
+        self._every = max(1, -(-rows // most))
+        self._gathered: list[NDArray[Any]] = []
         self._rows = 0
         self._present = 0
 
     def add(self, values: pa.Array | pa.ChunkedArray) -> None:
-        raise NotImplementedError
+        first = -self._rows % self._every
+        self._rows += len(values)
+        present = self._values.present(values)
+        self._present += int(np.count_nonzero(present.is_there))
+        if self._stream is not None:
+            self._stream.add(present.values[present.is_there])
+        else:
+            self._gathered.append(
+                present.values[first :: self._every][present.is_there[first :: self._every]]
+            )
 
-    def _compare(self) -> tuple[float, float | None, float]:
+    def _compare(self) -> tuple[float, float | None, float] | None:
         """Effect, p-value if there is one, bound on the error."""
-        raise NotImplementedError
+        if self._stream is not None:
+            return self._stream.result()
+        gathered = np.concatenate(self._gathered)
+        if self._detector is None or not len(gathered):
+            return None
+        distance = self._detector.compare(gathered)
+        p_value = distance.p_value if math.isfinite(distance.p_value) else None
+        return distance.effect, p_value, 0.0
 
     def result(self, min_effect: float) -> FeatureDrift:
         feature, rows = self.feature, self._rows
-        effect, p_value, error = None, None, 0.0
-        if self._present and self._detector is not None:
-            effect, p_value, error = self._compare()
+        found = self._compare() if self._present and self._detector is not None else None
+        effect, p_value, error = found if found is not None else (None, None, 0.0)
         missing = 1 - self._present / rows if rows else None
         return FeatureDrift(
             feature=feature.name,
@@ -263,72 +286,44 @@ class _Gatherer:
             missing_rise=max(0.0, missing - feature.missing_rate) if missing is not None else None,
             missing_threshold=feature.rise_threshold(rows, min_effect),
             error=error,
-            test="KS" if feature.kind == "numeric" else "TotalVariation",
+            test=feature.detector.test,
             has_reference=self._detector is not None,
         )
 
 
-class _Numbers(_Gatherer):
-    def __init__(self, feature: FeatureReference, detector: Detector | None, is_large: bool) -> None:
-        super().__init__(feature, detector, is_large)
-        self._atoms = Atoms.of(feature.sample.astype(np.float64))
-        self._sketch = Sketch(feature.sample) if is_large and len(feature.sample) else None
-        self._kept: list[NDArray[np.floating[Any]]] = []
+class _Read(NamedTuple):
+    values: NDArray[Any]
+    """Numbers or codes, one for each row; of no meaning where it is not there."""
+    is_there: NDArray[np.bool_]
 
-    def add(self, values: pa.Array | pa.ChunkedArray) -> None:
-        self._rows += len(values)
+
+class _Numbers:
+    def __init__(self, feature: FeatureReference) -> None:
+        self._atoms = Atoms.of(feature.sample.astype(np.float64))
+
+    def present(self, values: pa.Array | pa.ChunkedArray) -> _Read:
         if not pa.types.is_floating(values.type):
             values = _as_numbers(values)
         numbers = values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy()
         numbers = self._atoms.snap(numbers)
         # One NaN would make alibi-detect's p-value NaN and hide any shift: what is not finite is missing.
-        if self._sketch is not None:
-            before = self._sketch.rows
-            self._sketch.add(numbers)
-            self._present += self._sketch.rows - before
-            return
-        finite = numbers[np.isfinite(numbers)]
-        self._present += len(finite)
-        if not self._is_large:
-            self._kept.append(finite)
-
-    def _compare(self) -> tuple[float, float | None, float]:
-        if self._sketch is not None:
-            found = self._sketch.distance()
-            return found.effect, None, found.error
-        assert self._detector is not None
-        distance = self._detector.compare(np.concatenate(self._kept))
-        return distance.effect, distance.p_value, 0.0
+        return _Read(numbers, np.isfinite(numbers))
 
 
-class _Categories(_Gatherer):
-    def __init__(self, feature: FeatureReference, detector: Detector | None, is_large: bool) -> None:
-        super().__init__(feature, detector, is_large)
-        self._kept: list[NDArray[np.int64]] = []
-        self._counts = np.zeros(len(feature.vocabulary) + 1, dtype=np.int64)
+class _Categories:
+    def __init__(self, feature: FeatureReference) -> None:
+        self._feature = feature
 
-    def add(self, values: pa.Array | pa.ChunkedArray) -> None:
-        self._rows += len(values)
+    def present(self, values: pa.Array | pa.ChunkedArray) -> _Read:
         if isinstance(values, pa.ChunkedArray):
             values = values.combine_chunks()
         encoded = values.dictionary_encode()
-        codes_of = self.feature.codes(encoded.dictionary.to_pylist())
-        indices = encoded.indices.drop_null().to_numpy(zero_copy_only=False)
-        codes = codes_of[indices] if len(codes_of) else np.empty(0, dtype=np.int64)
-        codes = codes[codes >= 0]
-        self._present += len(codes)
-        self._counts += np.bincount(codes, minlength=len(self._counts))
-        if not self._is_large:
-            self._kept.append(codes)
-
-    def _compare(self) -> tuple[float, float | None, float]:
-        if self._is_large:
-            reference = np.bincount(self.feature.sample.astype(np.int64), minlength=len(self._counts))
-            found = of_counts(reference, self._counts)
-            return found.effect, found.p_value, 0.0
-        assert self._detector is not None
-        distance = self._detector.compare(np.concatenate(self._kept))
-        return distance.effect, distance.p_value, 0.0
+        codes_of = self._feature.codes(encoded.dictionary.to_pylist())
+        if not len(codes_of):
+            return _Read(np.zeros(len(values), dtype=np.int64), np.zeros(len(values), dtype=np.bool_))
+        indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        codes = np.where(indices >= 0, codes_of[indices], -1)
+        return _Read(codes, codes >= 0)
 
 
 def _as_numbers(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

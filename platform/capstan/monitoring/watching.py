@@ -18,6 +18,7 @@ from capstan.monitoring.quality import QualityReference
 from capstan.monitoring.watched_version import WatchedVersion
 from capstan.recording.reading import PayloadReader
 from capstan.spec import MLSystem
+from capstan.training.factories import importable
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,8 @@ class Watcher:
             model = Path(watch.model_dir)
             folder = model / "detectors"
             # A model without references is watched for quality alone; its drift windows say NoEvidence.
-            reference = load_reference(folder) if folder.is_dir() else Reference((), None)
+            with importable(model / "factories"):
+                reference = load_reference(folder) if folder.is_dir() else Reference((), None)
             measuring = Measuring(
                 self._system,
                 self._reader,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from capstan.spec.cluster import RecordVolume
-from capstan.spec.grammar import SpecModel
+from capstan.spec.grammar import Factory, SpecModel
 from capstan.spec.metrics import Metric
+from capstan.spec.own_code import OwnCode
 from capstan.spec.units import Number, PositiveDuration, Share, Whole
 
 
@@ -24,6 +25,32 @@ class MonitoringWindow(SpecModel):
     )
 
 
+class CustomDrift(OwnCode):
+    """A distance of your own."""
+
+    factory: Factory = Field(
+        description=(
+            "`module:name` of a function that returns an object with `compare(reference, window)`, which gives the "
+            "distance of two samples from 0 to 1; it lies beside this file."
+        ),
+        examples=["mydetectors:make"],
+    )
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Keyword arguments of the factory: numbers, texts and booleans.",
+        examples=[{"points": 50}],
+        json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
+    )
+    reads: Literal["Number", "Category"] = Field(
+        description="What it compares in place of `numeric` or `categorical`: numbers, or codes of categories.",
+        examples=["Number"],
+    )
+
+    @property
+    def reading(self) -> Literal["numeric", "categorical"]:
+        return "numeric" if self.reads == "Number" else "categorical"
+
+
 class Drift(SpecModel):
     """How much inputs and predictions may move away from the training data."""
 
@@ -34,6 +61,11 @@ class Drift(SpecModel):
         "ChiSquared",
         description="Distance of two samples of a category: chi-squared.",
         examples=["ChiSquared"],
+    )
+    custom: CustomDrift | None = Field(
+        None,
+        description="A distance of your own, for numbers or for categories.",
+        examples=[{"factory": "mydetectors:make", "reads": "Number"}],
     )
     min_effect: Annotated[Number, Field(gt=0, lt=1)] = Field(
         0.1,

@@ -7,6 +7,7 @@ Each suite runs one member on toy data in seconds and tells every broken rule at
 from __future__ import annotations
 
 from capstan.testing.conformance import NotConformingError
+from capstan.testing.detectors import check_detector
 from capstan.testing.families import check_family
 from capstan.testing.features import check_feature_kind
 from capstan.testing.questions import check_question
@@ -16,6 +17,7 @@ from capstan.testing.triggers import check_trigger
 
 __all__ = [
     "NotConformingError",
+    "check_detector",
     "check_family",
     "check_feature_kind",
     "check_question",

@@ -18,17 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capstan.errors import InvalidDataError, MissingExtraError
-from capstan.monitoring.drift.distances import Distance, categories, ks, total_variation
+from capstan.monitoring.drift.distances import Distance, total_variation
 from capstan.monitoring.drift.fitting import fit
-from capstan.monitoring.drift.reference import NAMES, FeatureReference, Reference, folder_of, load_reference
+from capstan.monitoring.drift.reference import FeatureReference, Reference, folder_of, load_reference
 
-__all__ = ["Detector", "DetectorKind", "Reference", "fit", "load", "load_reference", "save"]
+__all__ = ["DetectorKind", "FittedDetector", "Reference", "fit", "load", "load_reference", "save"]
 
 DetectorKind = Literal["AlibiDetect", "Scipy"]
 
 
-class Detector(Protocol):
-    """Compares one feature."""
+class FittedDetector(Protocol):
+    """Compares one feature with its reference."""
 
     def compare(self, window: NDArray[Any]) -> Distance:
         """Distance of the values of a window, at least one and none missing: numbers, or category codes."""
@@ -40,28 +40,29 @@ def save(reference: Reference, folder: Path) -> None:
     reference.save(folder)
 
 
-def load(folder: Path, reference: Reference, kind: DetectorKind) -> dict[str, Detector]:
+def load(folder: Path, reference: Reference, kind: DetectorKind) -> dict[str, FittedDetector]:
     """A detector for each feature that has values in the reference, by name; raises InvalidDataError."""
     features = [*reference.features, *([reference.prediction] if reference.prediction else [])]
-    make = _alibi_detector if kind == "AlibiDetect" else _scipy_detector
+    by_alibi = kind == "AlibiDetect"
     return {
-        feature.name: make(folder_of(folder, reference, feature), feature)
+        feature.name: _alibi_detector(folder_of(folder, reference, feature), feature)
+        if by_alibi and feature.detector.alibi is not None
+        else OwnDetector(feature)
         for feature in features
         if len(feature.sample)
     }
 
 
-class ScipyDetector:
-    """The licence-free detector."""
+class OwnDetector:
+    """The licence-free way: the detector's own computation."""
 
     def __init__(self, feature: FeatureReference) -> None:
-        self._is_numeric = feature.kind == "numeric"
-        self._sample: NDArray[Any] = feature.sample.astype(np.float64 if self._is_numeric else np.int64)
+        self._detector = feature.detector
+        self._dtype = np.float64 if feature.kind == "numeric" else np.int64
+        self._sample: NDArray[Any] = feature.sample.astype(self._dtype)
 
     def compare(self, window: NDArray[Any]) -> Distance:
-        if self._is_numeric:
-            return ks(self._sample, window.astype(np.float64))
-        return categories(self._sample, window.astype(np.int64))
+        return self._detector.compare(self._sample, window.astype(self._dtype))
 
 
 class AlibiDetector:
@@ -83,11 +84,7 @@ class AlibiDetector:
         return Distance(effect, p_value, statistic)
 
 
-def _scipy_detector(_folder: Path, feature: FeatureReference) -> Detector:
-    return ScipyDetector(feature)
-
-
-def _alibi_detector(folder: Path, feature: FeatureReference) -> Detector:
+def _alibi_detector(folder: Path, feature: FeatureReference) -> FittedDetector:
     # A .dill or .pickle beside it would be executed by `load_detector(folder)`: only the config is ever named.
     unexpected = [path.name for path in folder.iterdir() if path.name not in ("config.toml", "x_ref.npy")]
     if unexpected:
@@ -95,7 +92,8 @@ def _alibi_detector(folder: Path, feature: FeatureReference) -> Detector:
             f"{folder}: {', '.join(sorted(unexpected))} does not belong to a detector; not loaded"
         )
     config = tomllib.loads((folder / "config.toml").read_text())
-    known = {"name": NAMES[feature.kind], "x_ref": "x_ref.npy", "preprocess_fn": "None"}
+    assert feature.detector.alibi is not None
+    known = {"name": feature.detector.alibi["name"], "x_ref": "x_ref.npy", "preprocess_fn": "None"}
     if any(config.get(key) != value for key, value in known.items()):
         raise InvalidDataError(f"{folder}: config.toml is not that of a plain {known['name']}; not loaded")
     load_detector = import_alibi_detect()

@@ -21,7 +21,8 @@ from capstan.monitoring.drift.calibration import (
     leave_out,
     threshold,
 )
-from capstan.monitoring.drift.distances import category_noise, ks_noise, spread_of
+from capstan.monitoring.drift.distances import category_noise
+from capstan.monitoring.drift.kinds import Detector, chosen
 from capstan.monitoring.drift.reference import PREDICTION, FeatureReference, Reference
 from capstan.recording.payloads import Kind
 from capstan.spec import MLSystem
@@ -75,6 +76,7 @@ def fit(
         watched,
         drift.consecutive,
     )
+    detectors = chosen(drift)
     features = []
     for feature in spec.features:
         kind: Kind = feature.reading
@@ -84,7 +86,15 @@ def fit(
             numbers(column, feature.column, found) if kind == "numeric" else texts(column, found)
         )
         features.append(
-            _fit_feature(feature.name, feature.column, kind, found, values[order], strides, probability)
+            _fit_feature(
+                feature.name,
+                feature.column,
+                detectors[kind],
+                found,
+                values[order],
+                strides,
+                probability,
+            )
         )
     prediction = None
     if predictions is not None:
@@ -93,7 +103,13 @@ def fit(
             compared = _evenly(np.flatnonzero(np.isfinite(scores)))
             scores[compared] = served(order[compared])
         prediction = _fit_feature(
-            PREDICTION, PREDICTION, "numeric", ColumnType.NUMBER, scores, strides, probability
+            PREDICTION,
+            PREDICTION,
+            detectors["numeric"],
+            ColumnType.NUMBER,
+            scores,
+            strides,
+            probability,
         )
     return Reference(tuple(features), prediction)
 
@@ -101,7 +117,7 @@ def fit(
 def _fit_feature(
     name: str,
     column: str,
-    kind: Kind,
+    detector: Detector,
     found: ColumnType,
     values: NDArray[Any],
     strides: _Strides,
@@ -109,7 +125,7 @@ def _fit_feature(
 ) -> FeatureReference:
     """`values` in order of time: numbers, nan for a missing one, or texts, None for a missing one."""
     vocabulary: tuple[str, ...] = ()
-    if kind == "numeric":
+    if detector.reads == "numeric":
         present = np.isfinite(values)
         values = Atoms.of(_evenly(values[present])).snap(values)
         sample: NDArray[Any] = _evenly(values[present])
@@ -117,21 +133,21 @@ def _fit_feature(
             np.unique(np.quantile(sample, np.linspace(0, 1, GRID), method="lower")) if len(sample) else sample
         )
         cells = np.searchsorted(grid, values, side="left").clip(0, max(0, len(grid) - 1))
-        size = len(grid)
+        values_of_cells = grid
     else:
         present = np.array([text is not None for text in values], dtype=bool)
         vocabulary = tuple(sorted(set(values[present])))
         known = {text: code for code, text in enumerate(vocabulary)}
         cells = np.array([known[text] if text is not None else 0 for text in values], dtype=np.int64)
         sample = _evenly(cells[present])
-        size = len(vocabulary)
+        values_of_cells = np.arange(len(vocabulary))
     missing = 1 - float(present.mean()) if len(present) else 0.0
-    blocks = _distances(cells, present, size, strides, kind)
+    blocks = _distances(cells, present, values_of_cells, strides, detector)
     rises = _rises(present, strides)
     return FeatureReference(
         name=name,
         column=column,
-        kind=kind,
+        detector=detector,
         type=found,
         sample=sample,
         vocabulary=vocabulary,
@@ -149,28 +165,26 @@ def _threshold(blocks: _Blocks, probability: float, strides: _Strides) -> Thresh
 
 
 def _distances(
-    cells: NDArray[np.int64], present: NDArray[np.bool_], size: int, strides: _Strides, kind: Kind
+    cells: NDArray[np.int64],
+    present: NDArray[np.bool_],
+    values: NDArray[Any],
+    strides: _Strides,
+    detector: Detector,
 ) -> _Blocks:
+    """`values` are those of the cells."""
+    size = len(values)
     if not size:
         return _Blocks([], 0.0)
     used = present & (strides.of_row >= 0)
     flat = strides.of_row[used] * size + cells[used]
     per_stride = np.bincount(flat, minlength=strides.whole * size).reshape(strides.whole, size)
     whole = np.bincount(cells[present], minlength=size)
-    shares = whole / max(1, whole.sum())
-    spread = spread_of(whole)
     distances, noises = [], []
     for counts in _block_sums(per_stride):
         rows = int(counts.sum())
-        difference = counts / rows - shares
-        found = float(
-            np.abs(np.cumsum(difference)).max() if kind == "numeric" else np.abs(difference).sum() / 2
-        )
-        share = rows / max(1, int(whole.sum()))
-        if share <= LARGEST_SHARE:
-            distances.append(leave_out(found, share))
-            rest = int(whole.sum()) - rows
-            noises.append(ks_noise(rows, rest) if kind == "numeric" else category_noise(spread, rows, rest))
+        if rows / max(1, int(whole.sum())) <= LARGEST_SHARE:
+            distances.append(detector.from_rest(values, counts, whole))
+            noises.append(detector.noise_of_block(values, counts, whole))
     return _Blocks(distances, float(np.mean(noises)) if noises else 0.0)
 
 

@@ -21,10 +21,11 @@ from capstan.errors import InvalidDataError
 from capstan.features.values import ColumnType, category
 from capstan.files import write_whole
 from capstan.monitoring.drift.calibration import Threshold, for_size
-from capstan.monitoring.drift.distances import category_noise, ks_noise, spread_of
+from capstan.monitoring.drift.distances import category_noise
+from capstan.monitoring.drift.kinds import Detector, made_again
 from capstan.recording.payloads import Kind
 
-FORMAT = 1
+FORMAT = 3
 PREDICTION = ":prediction"
 """Name of the prediction among features; no feature may be called so."""
 _CONFIG = """name = "{name}"
@@ -44,8 +45,6 @@ n_features = "None"
 version = "{version}"
 version_warning = false
 """
-NAMES = {"numeric": "KSDrift", "categorical": "ChiSquareDrift"}
-_OWN = {"numeric": 'alternative = "two-sided"', "categorical": 'categories_per_feature = "None"'}
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class FeatureReference:
 
     name: str
     column: str
-    kind: Kind
+    detector: Detector
     type: ColumnType
     """What the column held in training; payloads are read as values of it."""
     sample: NDArray[Any]
@@ -71,6 +70,11 @@ class FeatureReference:
     """Of the missing rate above the reference's."""
     rise_noise: float
 
+    @property
+    def kind(self) -> Kind:
+        """What the column is read as."""
+        return self.detector.reads
+
     def codes(self, values: Sequence[object]) -> NDArray[np.int64]:
         """Category codes; missing values are -1."""
         known = {text: code for code, text in enumerate(self.vocabulary)}
@@ -80,10 +84,7 @@ class FeatureReference:
 
     def noise(self, window: int) -> float:
         """Mean distance of a window of so many values from this reference by chance alone."""
-        if self.kind == "numeric":
-            return ks_noise(window, len(self.sample))
-        counts = np.bincount(self.sample.astype(np.int64), minlength=1)
-        return category_noise(spread_of(counts), window, len(self.sample))
+        return self.detector.noise(self.sample, window)
 
     def distance_threshold(self, window: int, min_effect: float) -> float:
         """What a window of so many values must exceed to breach."""
@@ -110,21 +111,21 @@ class Reference:
         for index, feature in enumerate(self._all()):
             part = folder / f"feature-{index:03d}"
             part.mkdir(parents=True, exist_ok=True)
-            config = _CONFIG.format(
-                name=NAMES[feature.kind], own=_OWN[feature.kind], version=_alibi_version()
-            )
-            write_whole(part / "config.toml", config.encode(), mode=0o644)
+            if feature.detector.alibi is not None:
+                config = _CONFIG.format(**feature.detector.alibi, version=_alibi_version())
+                write_whole(part / "config.toml", config.encode(), mode=0o644)
             dtype = np.float64 if feature.kind == "numeric" else np.int32
             with (part / "x_ref.npy").open("wb") as file:
                 np.save(file, feature.sample.astype(dtype).reshape(-1, 1), allow_pickle=False)
             words = {
                 name: value
                 for name, value in vars(feature).items()
-                if name not in ("sample", "distance", "rise", "vocabulary")
+                if name not in ("sample", "distance", "rise", "vocabulary", "detector")
             }
             described.append(
                 {
                     **words,
+                    "detector": dict(feature.detector.facts),
                     "vocabulary": list(feature.vocabulary),
                     "distance": asdict(feature.distance),
                     "rise": asdict(feature.rise),
@@ -141,7 +142,10 @@ class Reference:
 
 
 def load_reference(folder: Path) -> Reference:
-    """The folder that `Reference.save` wrote; raises InvalidDataError. Nothing in it is executed."""
+    """The folder that `Reference.save` wrote; raises InvalidDataError. Nothing in it is executed.
+
+    The module of a person's own detector must be importable.
+    """
     path = folder / "thresholds.json"
     try:
         document = orjson.loads(path.read_bytes())
@@ -162,6 +166,7 @@ def _feature(folder: Path, words: dict[str, Any]) -> FeatureReference:
     return FeatureReference(
         **{
             **fields,
+            "detector": made_again(fields["detector"]),
             "type": ColumnType(fields["type"]),
             "sample": np.load(part / "x_ref.npy", allow_pickle=False).reshape(-1),
             "vocabulary": tuple(fields["vocabulary"]),

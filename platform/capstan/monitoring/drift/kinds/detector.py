@@ -1,0 +1,79 @@
+"""What a detector answers: how far the values of a window are from those at training, and what chance alone gives.
+
+A detector is one module and one line in `DETECTORS`; a person's own comes by `monitoring.drift.custom` and lies beside
+their file. Which alert follows is not its business: that is the question's. `capstan.testing.check_detector` holds a
+member to this.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capstan.monitoring.drift.distances import Distance
+from capstan.recording.payloads import Kind
+
+
+class Stream(Protocol):
+    """Takes the values of a large window batch by batch, in memory that does not grow with it."""
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Count a batch, without missing values."""
+        ...
+
+    def result(self) -> tuple[float, float | None, float]:
+        """Effect, p-value if there is one, and the bound of the effect's error; of at least one value."""
+        ...
+
+
+class Detector(ABC):
+    """Compares a column with what it was at training."""
+
+    name: ClassVar[str]
+    """Its word in the file, such as `KS`."""
+    alibi: ClassVar[Mapping[str, str] | None] = None
+    """alibi-detect's class (`name`) and the line of its own in the configuration (`own`); None: it has none."""
+
+    @property
+    @abstractmethod
+    def reads(self) -> Kind:
+        """What it gets: numbers, or codes of categories (0 and above)."""
+
+    @property
+    @abstractmethod
+    def test(self) -> str:
+        """The distance's name for people, such as `TotalVariation`."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What a model folder keeps, so that the same detector is made again."""
+        return {"name": self.name}
+
+    @abstractmethod
+    def compare(self, reference: NDArray[Any], window: NDArray[Any]) -> Distance:
+        """Distance of two samples of at least one value each, without missing ones; the effect is from 0 to 1."""
+
+    def from_rest(self, cells: NDArray[Any], block: NDArray[np.int64], whole: NDArray[np.int64]) -> float:
+        """Effect between a stretch of the reference and the rest of it, for the threshold.
+
+        `cells` are values (or codes), `block` and `whole` say how often each is in the stretch and in the reference.
+        """
+        return self.compare(np.repeat(cells, whole - block), np.repeat(cells, block)).effect
+
+    def noise(self, reference: NDArray[Any], window: int) -> float:  # noqa: ARG002
+        """Mean effect of a window of so many values by chance alone; 0: not known, so none is allowed for."""
+        return 0.0
+
+    def noise_of_block(
+        self, cells: NDArray[Any], block: NDArray[np.int64], whole: NDArray[np.int64]
+    ) -> float:
+        """The same for a stretch of the reference beside the rest of it; arguments as those of `from_rest`."""
+        return self.noise(np.repeat(cells, whole - block), int(block.sum()))
+
+    def stream(self, reference: NDArray[Any]) -> Stream | None:  # noqa: ARG002
+        """For windows too large to be kept; None: an even selection of their rows is compared."""
+        return None
