@@ -26,7 +26,9 @@ class Teller:
         self._kube = kube
         self._now = now
         self._said: dict[str, None] = {}
-        """What need not be tried again; without it, the API server refuses the second of the same name."""
+        """Keys of announcements that need not be sent again. The API server refuses a second Event of one name,
+        too.
+        """
 
     def event(self, system: Object, reason: Reason, message: str, *, once: str = "") -> None:
         """An Event of the system; one with the same reason, message, generation and `once` is not written again."""

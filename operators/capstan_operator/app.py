@@ -32,12 +32,12 @@ from capstan_operator.workers import Key, Workers
 logger = logging.getLogger(__name__)
 
 STUCK_SECONDS = 300.0
-"""A look that takes longer will not end by itself."""
+"""Seconds after which a look is taken for one that will not end by itself."""
 SILENT_WATCH_SECONDS = 75.0
-"""Each watch is opened anew every 25 to 31 s; one that was not for so long never will be."""
+"""Seconds without a new watch after which none is expected. Each watch is opened anew every 25 to 31 s."""
 _GUARD_SECONDS = 2.0
 FINISH_SECONDS = 15.0
-"""What the running looks get to end when the operator is told to stop."""
+"""Seconds that running looks get to end when the operator is told to stop."""
 _SETTLE_SECONDS = 0.2
 
 
@@ -46,7 +46,7 @@ class Options:
     """What differs between operators of one cluster."""
 
     identity: str
-    """Of the Lease's holder; never the same for two processes."""
+    """Name of the Lease's holder; never the same for two processes."""
     host: str = "0.0.0.0"  # noqa: S104
     port: int = PORT
     threads: int = 8
@@ -128,7 +128,7 @@ class App:
     def _lead(self) -> int:
         logger.info("holding the Lease; watching")
         self._stage = "listing"
-        # Only now: a standby may have waited for weeks, and Seldon may have come or gone.
+        # Asked only now: a standby may have waited for weeks, and Seldon may have come or gone meanwhile.
         self._watched = {
             kind: watch
             for kind, watch in self._options.watched.items()
@@ -162,7 +162,7 @@ class App:
         kopf_thread.join(timeout=5.0)
         self._resyncing.shutdown(wait=False, cancel_futures=True)
         if not is_idle:
-            # Its last call may still be under way: whoever comes next has to wait for the end of the Lease.
+            # The last call may still be under way, so the Lease is not given back: the next operator waits for its end.
             logger.warning("a look did not end in time; the Lease ends by itself")
             return 0
         self._leadership.release()

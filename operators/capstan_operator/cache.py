@@ -22,9 +22,9 @@ from capstan.cluster.names import SYSTEM_LABEL
 from capstan.errors import ConflictError, UnavailableError
 
 PAGE = 100
-"""Objects that are read at a time when a kind is listed."""
+"""Number of objects in one page when a kind is listed."""
 _GRAVE_SECONDS = 600.0
-"""A watch that lags tells nothing older than this."""
+"""Seconds for which a deletion is remembered. A watch that lags tells nothing older than this."""
 _NOISE = ("managedFields", "selfLink")
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -34,11 +34,11 @@ class WatchedKind:
     """How the objects of one kind are kept."""
 
     labelled: bool = True
-    """Only those with the label `capstan.dev/system`."""
+    """True: only objects with the label `capstan.dev/system` are watched."""
     content: bool = True
     """False: only what `seen` tells is kept, and reads go to the API server."""
     optional: bool = False
-    """A cluster may lack the kind."""
+    """True: a cluster may lack the kind."""
 
 
 WATCHED: Mapping[str, WatchedKind] = {
@@ -56,7 +56,7 @@ WATCHED: Mapping[str, WatchedKind] = {
 }
 """What the operator watches, as far as the cluster knows it; `handlers.py` tells kopf the same."""
 _SERVES_SECONDS = 60.0
-"""So long an answer about a kind that a cluster may lack counts."""
+"""Seconds for which a cached answer about a missing kind is trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,9 @@ class ObjectFacts:
     owned: str
     """Digest of the set of fields that Capstan owns: shrinks when somebody else changes or removes one of them."""
     has_others: bool
-    """Somebody else has written into its spec or data."""
+    """Whether somebody else has written into its spec or data."""
     is_deleted: bool
-    """It is going: deletion was asked for."""
+    """Whether its deletion was asked for."""
 
 
 @dataclass(slots=True)
@@ -92,9 +92,9 @@ class _Shelf:
     by_system: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     """(namespace, system) -> names."""
     graves: dict[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
-    """Version and time at which an object was deleted: older news of it is stale."""
+    """Version and time at which an object was deleted. News of an older version is stale."""
     deletions: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
-    """uid of what this operator deleted, and when."""
+    """uid of each object that this operator deleted, with the time."""
     is_listed: bool = False
 
 
@@ -221,7 +221,7 @@ class WatchedKube:
         with self._lock:
             kept = shelf.objects.get((str(namespace), name))
         if kept is None and shelf.watch.labelled:
-            # Without the label it is not watched, and may be there all the same.
+            # An object without the label is not watched, but it may exist.
             return self._client.get(kind, name, namespace)
         return _unpacked(kept.content) if kept is not None else None
 
@@ -234,7 +234,7 @@ class WatchedKube:
             or not self._lists(namespace)
             or (shelf.watch.labelled and SYSTEM_LABEL not in labels)
         ):
-            # Unlabelled ones are not watched: what is in memory would be less than there is.
+            # Unlabelled objects are not watched, so the memory may lack some.
             return self._client.list(kind, namespace, labels=labels)
         with self._lock:
             found = [kept for _, kept in self._candidates(shelf, namespace, labels) if _fits(kept, labels)]
@@ -261,7 +261,7 @@ class WatchedKube:
         try:
             return self._written(kind, self._client.replace(document, sub=sub))
         except ConflictError:
-            # The watch may be behind: without a look past it, the next try would conflict again.
+            # The watch may lag. Without a read past it, the next try would conflict again.
             self._refresh(kind, meta["name"], meta.get("namespace"))
             raise
 
@@ -285,7 +285,7 @@ class WatchedKube:
             self._note_deletion(self._shelves[kind], (namespace, name))
         self._client.delete(kind, name, namespace)
         if kind in self._shelves and namespace is not None:
-            # It may still be there, kept by a finalizer or ending: one read tells, where the watch would lag.
+            # A finalizer or a grace period may keep it for a while. One read tells at once; the watch would lag.
             self._refresh(kind, name, namespace)
 
     # -- inside
@@ -424,7 +424,7 @@ def _owner(kind: str, document: Object) -> tuple[str, str]:
 
 
 def _version(document: Object) -> int:
-    # Opaque by contract, a rising number in every API server there is; comparing them is all that orders two sources.
+    # By contract a version is opaque; in every API server it is a rising number. Nothing else orders two sources.
     text = str(document["metadata"].get("resourceVersion", "0"))
     return int(text) if text.isdigit() else 0
 

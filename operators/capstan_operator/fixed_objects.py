@@ -28,11 +28,11 @@ logger = logging.getLogger(__name__)
 APPLIED = f"{GROUP}/applied"
 """Annotation with the digest of the rendering by which the object was last written."""
 _BROKEN_SECONDS = 60.0
-"""A Deployment that is not whole for so long may lack something that nobody watches."""
+"""Seconds after which a Deployment that is not whole is applied again: it may lack an object that nobody watches."""
 _FIGHT_SECONDS = 5.0
-"""Whoever writes the same field again and again is not answered more often than this."""
+"""Least seconds between two answers to somebody who writes the same field again and again."""
 _AGAIN_SECONDS = 300.0
-"""Not oftener than this: what was refused, and what was applied for a broken Deployment."""
+"""Least seconds between two tries of what was refused, or what was applied for a broken Deployment."""
 
 
 @dataclass
@@ -63,9 +63,9 @@ class EnsureResult:
     refused: tuple[str, ...] = ()
     """Why objects could not be applied; told once."""
     taken: tuple[str, ...] = ()
-    """Claims that a deleted system of the name had left."""
+    """Claims that an earlier, deleted system of the same name had left."""
     is_new: bool = False
-    """They were applied because the file, the settings or the release changed."""
+    """Whether they were applied because the file, the settings or the release changed."""
 
 
 class FixedObjects:
@@ -162,10 +162,10 @@ class FixedObjects:
         taken: list[str] = []
         known.refused, known.tried_at = {}, self._clock()
         owned: dict[tuple[str, str], str] = {}
-        # Watched kinds last: who sees the annotation on these knows that the others were written before.
+        # Watched kinds come last. Their annotation then proves that the others were written before.
         for document in sorted(documents, key=lambda one: self._kube.is_watched(str(one["kind"]))):
             kind, name = str(document["kind"]), str(document["metadata"]["name"])
-            # Who sees another mark than this rendering's applies it anew, and so hears of what is refused.
+            # A mark of another rendering makes the next look apply it again, and so learn what is refused.
             mark = f"{digest}-in-part" if known.refused else digest
             try:
                 if was_kept(self._write(_marked(document, mark))):
@@ -187,7 +187,7 @@ class FixedObjects:
         """As it is now."""
         if document["kind"] != "Secret":
             return self._kube.apply(document)
-        # Its name ends in a mark of its content, so the one that is there is the same.
+        # Its name ends in a mark of its content, so an existing object of the name is the same.
         with contextlib.suppress(ExistsError):
             self._kube.create(document)
         return document

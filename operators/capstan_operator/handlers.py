@@ -23,11 +23,13 @@ from capstan.errors import CapstanError
 from capstan_operator.cache import PAGE, WatchedKind, WatchedKube
 
 SERVER_SECONDS = 25
-"""The API server ends a watch after this, having told how far it got; so an idle watch is opened anew, not listed."""
+"""Seconds after which the API server ends a watch. It says how far it got, so an idle watch is opened anew and not
+listed.
+"""
 SILENT_SECONDS = 31.0
-"""A connection that says nothing for so long is dead: even the end of the watch did not come."""
+"""Seconds without a word after which a connection is dead: even the end of the watch did not come."""
 _SETTLE_SECONDS = 0.2
-"""Pods change in bursts; a short while later one look sees them all."""
+"""Seconds between a pod's change and the look at it. Pods change in bursts, and one look sees them all."""
 
 Told = Callable[[tuple[str, str], bool], None]
 """((namespace, system), whether somebody waits for it)."""
@@ -107,7 +109,7 @@ def _asked(cache: WatchedKube, kind: str, document: Object) -> tuple[Any, ...] |
     try:
         commands = state_of(kept).get("command_count")
     except CapstanError:
-        # The look itself tells that the memory is damaged.
+        # Damaged memory is told by the look itself.
         commands = None
     return kept["metadata"].get("generation"), commands, "deletionTimestamp" in kept["metadata"]
 
@@ -132,7 +134,7 @@ def settings_for(watched: Mapping[str, WatchedKind]) -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 5.0
     settings.watching.reconnect_backoff = 1.0
     settings.watching.chunk_size = PAGE
-    # While a worker of kopf idles it holds its object: after a list, all of them at once.
+    # An idle worker of kopf holds its object; after a list, workers would hold all objects at once.
     settings.queueing.idle_timeout = 0.05
     settings.networking.request_timeout = 60.0
     settings.networking.connect_timeout = 5.0

@@ -29,12 +29,12 @@ class Timing:
     """All in seconds; `renew_deadline` is well below `duration`, so that a holder stops before its Lease ends."""
 
     duration: float = 15.0
-    """Without a renewal for so long, another may take it."""
+    """Seconds without a renewal after which another candidate may take the Lease."""
     renew_deadline: float = 12.0
-    """Without a successful renewal for so long, the holder stops."""
+    """Seconds without a successful renewal after which the holder stops."""
     renew: float = 5.0
     retry: float = 2.0
-    """Between two looks of a candidate, and after a failed renewal."""
+    """Seconds between two looks of a candidate, and after a failed renewal."""
 
 
 class LeaseLock:
@@ -60,14 +60,14 @@ class LeaseLock:
         self._clock = clock
         self._now = now
         self._seen: tuple[Any, ...] | None = None
-        """What the Lease said when it was last seen to change."""
+        """Content of the Lease at its last change, as far as this candidate saw."""
         self._seen_at = 0.0
         self._kept: Object | None = None
         """The Lease as it was last written here."""
         self._held_from: float | None = None
-        """When the last successful renewal began; None: not held."""
+        """Time at which the last successful renewal began; None: the Lease is not held."""
         self.holder = ""
-        """Whoever holds it as far as is known."""
+        """Name of the holder, as far as is known."""
 
     @property
     def is_held(self) -> bool:
@@ -77,7 +77,7 @@ class LeaseLock:
     def try_to_hold(self) -> bool:
         """Take or renew the Lease if that is allowed now; True if it is held. Raises CapstanError if nobody answers."""
         began = self._clock()
-        # Its own last write is what it renews; if anybody wrote since, the API server refuses and it reads again.
+        # A renewal starts from this candidate's own last write. If somebody wrote since, the API server refuses it.
         lease = self._kept if self._held_from is not None else None
         self._kept = None
         lease = lease or self._kube.get("Lease", self._name, self._namespace)

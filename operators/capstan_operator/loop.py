@@ -42,15 +42,15 @@ BUSY_SECONDS = 5.0
 IDLE_SECONDS = 30.0
 SUSPENDED_SECONDS = 300.0
 REFUSED_SECONDS = 300.0
-"""What the cluster lacks may be installed meanwhile."""
+"""Seconds until a refused system is looked at again: what the cluster lacks may be installed meanwhile."""
 WAITING_SECONDS = 15.0
-"""The stack may be about to be installed."""
+"""Seconds until a waiting system is looked at again: the stack may be about to be installed."""
 ENDING_SECONDS = 2.0
 DRAIN_SECONDS = 300.0
-"""So long a deleted system is kept for a part that does not answer; then it goes without."""
+"""Seconds for which a deletion waits for a part that does not answer. Then it goes on without that part."""
 _MOST_PASSES = 20
 _LONGEST_SECONDS = 20.0
-"""Of one look; a system that keeps changing then goes behind the others."""
+"""Seconds of one look. A system that keeps changing then queues behind the others."""
 _MOST_WIRED = 1000
 
 
@@ -95,14 +95,14 @@ class _Known:
     uid: str
     generation: int
     problem: tuple[Reason, str] | None = None
-    """(reason, message) for which nothing is done; None: the file can be followed."""
+    """(reason, message) of a file that cannot be followed; None: it can."""
     is_suspended: bool = False
     has_gateway: bool = True
-    """Of its own; else that of its traffic provider serves it."""
+    """Whether pods of Capstan's gateway serve it; False: its traffic provider's ingress does."""
     applied: AppliedObjects = field(default_factory=AppliedObjects)
     versions: VersionMemory = field(default_factory=VersionMemory)
     is_new: bool = True
-    """The fixed objects of this generation have not been looked at."""
+    """Whether the fixed objects of this generation have not been looked at yet."""
     is_cleared: bool = False
     standstill: Standstill | None = None
     """None: not looked at yet."""
@@ -142,7 +142,7 @@ class SystemLoop:
             with looking_at("/".join(key)):
                 return self._look(key)
         except ConflictError:
-            # Somebody wrote meanwhile; what they wrote has been read by now.
+            # Somebody wrote in between. The read after the conflict has seen what they wrote.
             return 0.0
 
     def _look(self, key: Key) -> float | None:
@@ -305,7 +305,7 @@ class SystemLoop:
             return True
         gateway = SystemNames(key[0], SystemName(key[1])).gateway
         seen = self._kube.seen("Deployment", key[0], gateway)
-        # Without a gateway nobody is served any more: the namespace, or everything in the foreground, is going.
+        # Without a gateway nobody is served. The whole namespace, or everything in the foreground, is being deleted.
         return seen is not None and not seen.is_deleted
 
     def _is_late(self, document: Object) -> bool:
@@ -374,7 +374,7 @@ class SystemLoop:
     def _set_finalizer(self, document: Object, *, held: bool) -> Object:
         meta = document["metadata"]
         others = [one for one in meta.get("finalizers") or () if one != FINALIZER]
-        # With the version that was read: a merge patch replaces the whole list.
+        # The version that was read goes along, because a merge patch replaces the whole list.
         change = {
             "metadata": {
                 "resourceVersion": meta["resourceVersion"],

@@ -37,7 +37,7 @@ def main() -> int:
     logging.basicConfig(
         level=options.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
-    # A line for each request to the API server or to a system's parts says nothing that metrics and Events do not.
+    # Metrics and Events say what a line per request would say.
     for library in ("kopf", "httpx"):
         logging.getLogger(library).setLevel(logging.WARNING)
     try:

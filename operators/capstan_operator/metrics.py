@@ -71,7 +71,7 @@ class _Asked:
         return self._read()
 
     def describe(self) -> Iterator[Metric]:
-        # Else the registry would ask for all values at registration, when nothing has started.
+        # Without this the registry would ask for all values at registration, before anything has started.
         return iter(())
 
 

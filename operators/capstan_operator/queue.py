@@ -28,17 +28,17 @@ class RetryDelays:
 @dataclass
 class _Entry:
     due: float | None = None
-    """When it may be taken; None: not waiting."""
+    """Time from which it may be taken; None: it is not waiting."""
     ticket: int = 0
-    """Of the heap item that counts; older items of the key are left over."""
+    """Number of the heap item that counts. Older items of the key are ignored."""
     errors: int = 0
     running_since: float | None = None
     again: float | None = None
-    """Asked for while it runs: when it is due afterwards."""
+    """Time at which it is due after the present run; None: nobody asked for it meanwhile."""
     hinted: bool = False
-    """Hinted at while it runs."""
+    """Whether somebody hinted at it during the present run."""
     resting_until: float = 0.0
-    """After an error: what merely happens does not bring it forward, a hint does."""
+    """End of the rest after an error. A hint ends it early; an ordinary change does not."""
 
 
 class KeyQueue(Generic[K]):
@@ -137,7 +137,7 @@ class KeyQueue(Generic[K]):
         if wanted:
             self._plan(key, entry, min(wanted))
         elif not entry.errors:
-            # Nothing is known about it that a new entry would not say.
+            # The entry says nothing that a new one would not say.
             del self._entries[key]
 
     def _plan(self, key: K, entry: _Entry, due: float) -> None:

@@ -42,7 +42,7 @@ NAMESPACED: Sequence[Right] = (
         (*_WATCH, *_APPLY, "delete"),
         "story, gateway's split, files of runs and processes",
     ),
-    # Not patch and not delete: the API server answers both with the whole object, `dryRun=All` included.
+    # No patch and no delete: the API server answers both with the whole object, even with `dryRun=All`.
     Right("", ("secrets",), ("create",), "tokens and storage keys of a system: made once, never read"),
     Right("", ("services",), (*_WATCH, *_APPLY, "delete"), "gateway, collector, monitor, versions"),
     Right("", ("serviceaccounts", "persistentvolumeclaims"), _APPLY, "an account without rights; volumes"),

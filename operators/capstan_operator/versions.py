@@ -20,7 +20,7 @@ from capstan_operator.cache import ObjectFacts, WatchedKube
 _COMPANIONS = ("Service", "PodDisruptionBudget")
 """Kinds that may stand beside a version's Deployment under the same name."""
 _FIGHT_SECONDS = 5.0
-"""Whoever writes the same field again and again is not answered more often than this."""
+"""Least seconds between two answers to somebody who writes the same field again and again."""
 Place: TypeAlias = tuple[str, str]
 """(kind, name)."""
 
@@ -30,7 +30,7 @@ class _Remembered:
     uid: str
     owned: str
     is_missing: bool = False
-    """At the last look."""
+    """Whether it was missing at the last look."""
 
 
 @dataclass
@@ -97,7 +97,7 @@ class VersionObjects:
     def _is_missed(self, names: SystemNames, known: VersionMemory, place: Place) -> bool:
         if place in known.objects:
             return self._is_foreign_loss(names, known, place)
-        # Never seen: it was deleted while no operator ran, or not all of the version was made.
+        # It was never seen. Either it was deleted while no operator ran, or the version was not made to its end.
         return place[0] == "Service"
 
     def _is_foreign_loss(self, names: SystemNames, known: VersionMemory, place: Place) -> bool:
@@ -127,7 +127,7 @@ class VersionObjects:
         for place, before in list(known.objects.items()):
             if place in present:
                 continue
-            # One more look: in this one the loop deploys it again, if it is needed.
+            # It is remembered for one more look, in which the loop deploys it again if it is needed.
             if before.is_missing or not self._is_foreign_loss(names, known, place):
                 del known.objects[place]
             else:

@@ -116,7 +116,7 @@ class Workers:
         try:
             after = self._look(key)
         except Exception as error:
-            # A defect in one system's look must neither end the thread nor stop the other systems.
+            # A defect in the look at one system must not end the thread or stop the other systems.
             with self._changed:
                 seconds = self._queue.failed(key, now=self._clock())
                 self._changed.notify()

@@ -12,7 +12,9 @@ from capstan.spec.mistakes import PATTERN_WORDS
 from capstan.spec.units import DURATION_PATTERN, QUANTITY_PATTERN, SHARE_PATTERN
 
 LONGEST_AMOUNT = 32
-"""Characters of a duration, share or quantity; without a bound, an API server counts a rule's cost for megabytes."""
+"""Most characters of a duration, share or quantity. Without a bound, an API server counts a rule's cost for
+megabytes.
+"""
 _AMOUNTS = {
     DURATION_PATTERN: "a duration: a whole number and ms, s, m, h or d, such as 90s, 12h or 7d",
     SHARE_PATTERN: "a share: a number and %, such as 80% or 2.5%",
@@ -34,7 +36,7 @@ def in_words(node: Mapping[str, Any]) -> dict[str, Any]:
     text = "string(self)" if node.get("x-kubernetes-int-or-string") else "self"
     rule = {
         "rule": f"{text}.matches('{_quoted(pattern)}')",
-        # The server itself shows but the type of what was written.
+        # The API server by itself shows only the type of the value.
         "messageExpression": f'"\'" + {text} + "\': write {words}"',
         "message": f"write {words}",
     }

@@ -31,7 +31,9 @@ from capstan.spec.writing import in_one_line
 Schema = dict[str, Any]
 
 _EXAMPLES_ARE_PROSE = 200
-"""Longer examples are left out: `kubectl explain` shows descriptions, the reference of the file shows the rest."""
+"""Most characters of an example in a description. `kubectl explain` leaves out longer ones; the reference shows
+them.
+"""
 
 _WORDS: Mapping[type[Any], Mapping[str, str]] = {
     TrainingRequest: {
@@ -57,11 +59,11 @@ _WORDS: Mapping[type[Any], Mapping[str, str]] = {
         "run": "The training run that made it.",
     },
 }
-"""What the dataclasses' own names say already to a reader of the code, but not to one of `kubectl explain`."""
+"""Descriptions of fields whose names explain themselves in code, but not in `kubectl explain`."""
 
 
 _READ_BY_RULES = frozenset({"gates", "analyses"})
-"""Lists that rules go through: there they must be, though empty."""
+"""Lists that rules read. They must be present even when they are empty."""
 
 
 def system_spec() -> Schema:

@@ -23,7 +23,7 @@ from capstan.ports.serving import Endpoint
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 6.0
-"""Longer than a request may take, and so than any that was under way to the old address."""
+"""Seconds until the old runtime is dropped: longer than any request that was under way to the old address."""
 
 
 class Runtime(Protocol):
@@ -70,7 +70,7 @@ class MovingServing:
         self.old = old
         self._clock = clock
         self._moved: dict[VersionName, float] = {}
-        """When the gateway was first seen to send all of a version's requests to the new runtime."""
+        """Time at which the gateway was first seen to send all requests of a version to the new runtime."""
         self._refused: dict[VersionName, str] = {}
         """Why the cluster does not take a version's objects in the new runtime."""
 
@@ -131,7 +131,7 @@ class MovingServing:
     def _hand_over(self, ready: list[VersionName], gateway: Gateway) -> None:
         split = gateway.read_back()
         if split is not None and split.salt == DIFFERING:
-            # Pods disagree or somebody has edited: the loop puts back what is wanted, with the new addresses.
+            # Pods disagree, or somebody edited the split. The loop applies it again, with the new addresses.
             return
         used = gateway.endpoints()
         staying = [name for name in ready if name in used and used[name] != self.new.endpoint(name)]

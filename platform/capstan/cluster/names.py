@@ -17,21 +17,23 @@ FINALIZER = f"{GROUP}/loop"
 
 GATEWAY_PORT = 8080
 AGENT_PORT = 9902
-"""Of the gateway's agent: configuration, read-back and counters, all but `/ready` and `/stats/prometheus` by token."""
+"""Port of the gateway's agent: configuration, read-back, counters. All but `/ready` and `/stats/prometheus` need a
+token.
+"""
 MODEL_PORT = 3000
 EXECUTOR_PORT = 8000
-"""Of Seldon's executor beside a model."""
+"""Port of Seldon's executor beside a model."""
 COLLECTOR_PORT = 8081
 MONITOR_PORT = 8082
 
 DATA_MOUNT = "/data"
-"""What relative paths of the file are relative to."""
+"""Folder that relative paths of the file are relative to."""
 RECORD_MOUNT = "/record"
-"""Payloads, labels and the monitor's state, laid out as `.capstan/` is on one machine."""
+"""Folder of payloads, labels and the monitor's state, laid out as `.capstan/` is on one machine."""
 ARTIFACTS_MOUNT = "/artifacts"
-"""Only where artifacts are kept on a volume."""
+"""Folder of artifacts, where they are kept on a volume."""
 SECRETS_MOUNT = "/secrets"
-"""`/secrets/NAME/KEY` is what `secretKeyRef` reads."""
+"""Folder with a file NAME/KEY for each `secretKeyRef`."""
 TOKENS_MOUNT = "/tokens"
 
 
@@ -60,9 +62,11 @@ class SystemNames:
     namespace: str
     system: SystemName
     tokens_mark: str = ""
-    """Of the tokens' content, which their Secret's name ends in. Empty: it is not known, as in `capstan render`."""
+    """Mark of the tokens' content, with which their Secret's name ends; empty: it is not known, as in `capstan
+    render`.
+    """
     keys_mark: str = ""
-    """The same of the object storage's keys."""
+    """Mark of the object storage's keys, likewise."""
 
     @property
     def registry_model(self) -> str:

@@ -26,7 +26,7 @@ from capstan.training.local_modules import local_modules
 
 CONTAINER = "push"
 _POD_SECONDS = 3600
-"""A pod whose client was killed ends by itself."""
+"""Seconds after which a pod ends by itself when its client was killed."""
 _READY_SECONDS = 180.0
 _LOOK_SECONDS = 0.5
 _BLOCK = 1 << 20
@@ -74,7 +74,7 @@ class Pushed:
 
     source: Path
     place: PurePosixPath
-    """Below the volume."""
+    """Path below the volume."""
 
 
 def files_of(system: MLSystem) -> list[Pushed]:
@@ -136,7 +136,7 @@ def push_pod(system: MLSystem, names: SystemNames, settings: ClusterSettings) ->
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": names.metadata(name, names.labels("push"), None),
-        # The system's own account is made by the operator, and a push comes before the system.
+        # A push comes before the system, whose own account the operator makes later.
         "spec": {**spec, "serviceAccountName": "default", "restartPolicy": "Never"},
     }
 

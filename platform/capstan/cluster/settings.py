@@ -58,16 +58,16 @@ class ClusterSettings(_Settings):
     """One operator's settings; every system's objects follow from these and from the system's file."""
 
     namespace: str = "capstan-system"
-    """The operator's own."""
+    """Namespace of the operator itself."""
     watch_namespaces: tuple[str, ...] = ()
-    """Empty: all."""
+    """Namespaces of the systems; empty: all."""
     images: Images = Field(default_factory=Images)
     artifacts: str = ""
     """`s3://BUCKET/PREFIX?endpoint_override=HOST:PORT&scheme=http`, as pyarrow reads it; empty: a volume per system."""
     artifact_keys: Path | None = None
     """Folder with the files AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, mounted from the operator's Secret."""
     artifact_keys_secret: str = ""
-    """Name of that Secret, for words that say what is waited for."""
+    """Name of that Secret, for messages."""
     master_key: Path | None = None
     """File with the key from which the tokens of every system are derived."""
     tracking_uri: str = "http://mlflow.capstan-system.svc:5000"
@@ -77,7 +77,7 @@ class ClusterSettings(_Settings):
     webhook_token: Path | None = None
     """File with the bearer token that Alertmanager sends; None: every notification is refused, alerts are polled."""
     kfp_url: str = ""
-    """Of the KFP server's REST API; empty: training runs as a Job."""
+    """Address of the KFP server's REST API; empty: training runs as a Job."""
     kfp_token: Path | None = None
     """File with a ServiceAccount token of audience pipelines.kubeflow.org; None: no authentication."""
     rules: ConfigMapRef | None = None
@@ -86,11 +86,13 @@ class ClusterSettings(_Settings):
     """Whether Seldon puts its executor beside a model, for Seldon's own clients and metrics; False where systems live
     under Pod Security "restricted", which refuses the executor: it does not drop its capabilities."""
     detectors: Literal["AlibiDetect", "Scipy"] = "AlibiDetect"
-    """Which library measures drift; both decide the same. alibi-detect is under BSL 1.1, and an image may lack it."""
+    """Library that measures drift; both decide the same. alibi-detect is under BSL 1.1, and an image may lack it."""
     sync_record: bool = True
-    """Whether a payload is on the disk before it is acknowledged: survives a dying node, costs an fsync a batch."""
+    """Whether a payload is on the disk before it is acknowledged. It then survives a dying node, for an fsync per
+    batch.
+    """
     storage_class: str | None = None
-    """Of the volumes that are made for systems; None: the cluster's default."""
+    """Storage class of the volumes that are made for systems; None: the cluster's default."""
 
 
 def read_settings(file: Path) -> ClusterSettings:

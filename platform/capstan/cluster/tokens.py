@@ -18,7 +18,7 @@ from capstan.errors import InvalidSpecError, Mistake
 
 _MARK_LENGTH = 8
 SHORTEST_KEY = 32
-"""Bytes: a guessed master key would open every system."""
+"""Least bytes of the master key: a guessed one would open every system."""
 
 
 class TokenSource:

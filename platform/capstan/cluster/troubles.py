@@ -14,9 +14,11 @@ from capstan.domain.versions import VersionName
 from capstan.errors import CapstanError, UnavailableError
 
 _ASK_AGAIN_SECONDS = 60.0
-"""Alert rules that were in force a moment ago still are."""
+"""Seconds for which alert rules that were in force are taken to be so still."""
 FIRST_RULES_SECONDS = 240.0
-"""A ConfigMap that is mounted follows its object within a minute or two: rules that are only written are no trouble."""
+"""Seconds for which rules that are only written are no trouble: a mounted ConfigMap follows within a minute or
+two.
+"""
 _PARTS = frozenset({"gateway", "collector", "monitor"})
 
 
@@ -64,7 +66,7 @@ class SystemTroubles:
         except UnavailableError:
             raise
         except CapstanError as error:
-            # What is refused, or has no place, does not come into force by waiting.
+            # Rules that are refused, or have no place, do not come into force by waiting.
             return str(error)
         if not missing:
             self._in_force_at, self._missing_since = now, None

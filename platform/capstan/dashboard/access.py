@@ -35,7 +35,7 @@ class PageAccess:
         self._hosts = frozenset(hosts)
         digest = hmac.new(self._token, b"capstan page cookie", hashlib.sha256).hexdigest()
         self._cookie = digest[8:]
-        # Cookies do not tell ports apart: two systems on one host need two names.
+        # Cookies do not distinguish ports, so two systems on one host need two names.
         self.cookie_name = f"capstan-page-{digest[:8]}"
 
     def is_own_host(self, request: Request) -> bool:

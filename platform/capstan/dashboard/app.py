@@ -104,7 +104,7 @@ class _Pages:
     async def index(self, request: Request) -> Response:
         given = request.query_params.get("token")
         if given is not None and self._access.is_token(given):
-            # The token leaves the address bar at once, and with it the history.
+            # The redirect takes the token out of the address bar, and so out of the browser's history.
             return self._access.admit(RedirectResponse("/", status_code=303))
         if given is not None or not self._access.is_allowed(request):
             return HTMLResponse((STATIC / "locked.html").read_text(), status_code=401)

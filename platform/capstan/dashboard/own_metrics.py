@@ -14,7 +14,7 @@ from capstan.dashboard.view import View
 from capstan.engine.standstill import standstill_metrics
 
 STANDSTILL_PATH = "/metrics/standstill"
-"""What Prometheus asks for all the time; the other metrics take a look at everything."""
+"""Path that Prometheus asks for all the time; for the other metrics everything is looked at."""
 
 
 class _Loop(Collector):

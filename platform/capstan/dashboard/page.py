@@ -33,7 +33,7 @@ class Head:
 @dataclass(frozen=True)
 class Clocks:
     now: datetime | None
-    """Event time in a replay; None: the system lives in wall time, which the browser knows."""
+    """Event time in a replay; None: the system runs on wall time, which the browser knows."""
     is_replay: bool
 
 
@@ -47,9 +47,9 @@ class Progress:
     sent: int
     failed: int
     total: int | None = None
-    """Requests in the whole replay; None: not known."""
+    """Number of requests in the whole replay; None: it is not known."""
     seconds_left: float | None = None
-    """Wall time; None: not known yet."""
+    """Seconds of wall time; None: not known yet."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class VersionNumbers:
     errors_per_second: float
     p50_seconds: float | None
     p99_seconds: float | None
-    """None: no requests in the window."""
+    """99th percentile in seconds; None: there was no request in the window."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class SparklinePoint:
     at: datetime
     """Wall time."""
     requests_per_second: Mapping[str, float]
-    """By version, copies not counted."""
+    """Requests per second by version; copies are not counted."""
     p99_seconds: Mapping[str, float]
 
 
@@ -159,7 +159,7 @@ class Interval:
     difference: float
     lower: float | None
     upper: float | None
-    """None: not bounded yet."""
+    """Upper bound of the interval; None: there is none yet."""
     reject_below: float
     promote_above: float
     alpha: float
@@ -208,7 +208,7 @@ class TaskShown:
     started_at: datetime | None
     message: str
     candidate: str = ""
-    """Set for a step of one candidate: such steps run side by side."""
+    """Candidate of a step that runs for one; such steps run side by side."""
 
 
 @dataclass(frozen=True)
@@ -292,9 +292,9 @@ class WindowShown:
     is_judged: bool = True
     """Whether inputs and predictions had a verdict; without one the window says nothing about drift."""
     gap: str = ""
-    """Why not, in words."""
+    """Why there was no verdict, in words."""
     quality_gap: str = ""
-    """Why quality had none, in words; empty: it had one, or its labels may still come."""
+    """Why quality had no verdict, in words; empty: it had one, or its labels may still come."""
 
 
 @dataclass(frozen=True)
@@ -304,10 +304,10 @@ class WatchPanel:
     windows: Sequence[WindowShown] = ()
     quality_metric: str = ""
     quality_floor: float | None = None
-    """Below it the quality alert fires; None: not known."""
+    """Value below which the quality alert fires; None: it is not known."""
     every: timedelta | None = None
     judged: int = 0
-    """How many of the windows had a verdict about drift."""
+    """Number of windows with a verdict about drift."""
 
 
 @dataclass(frozen=True)
@@ -344,7 +344,7 @@ class Page:
     loop: Sequence[Stage] = ()
     traffic: Traffic = Traffic()
     rollout: RolloutShown | None = None
-    """The one in progress, else the last one."""
+    """Rollout in progress, else the last one."""
     rollouts: Sequence[RolloutShown] = ()
     """The newest first, without evidence."""
     runs: Sequence[RunShown] = ()
@@ -373,4 +373,4 @@ class EventShown:
     group: str
     """`alert`, `training`, `rollout`, `command` or `operation`: what the filter goes by."""
     marks: Sequence[str]
-    """Everything it speaks about, such as `run:flights-12ab`: two events of one lineage share a mark."""
+    """Marks of everything it speaks about, such as `run:flights-12ab`. Two events of one lineage share a mark."""

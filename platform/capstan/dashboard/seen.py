@@ -26,7 +26,7 @@ class ObservedRun:
     request: TrainingRequest
     state: TrainingState
     status: RunStatus | None
-    """With candidates and metrics, which the record leaves out; None: the pipelines do not know it."""
+    """Status with candidates and metrics, which the record leaves out; None: the pipelines do not know it."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Observed:
     alerts: Sequence[Alert] | None = None
     operation_alerts: Sequence[OperationAlert] | None = None
     evidence: PairedEvidence | None = None
-    """Of the rollout in progress."""
+    """Evidence of the rollout in progress."""
     windows: Sequence[Mapping[str, Any]] | None = None
     numbers: Sequence[VersionNumbers] | None = None
     history: Sequence[SparklinePoint] = ()

@@ -42,10 +42,10 @@ from capstan.spec import MLSystem, parse
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 HISTORY = 180
-"""Samples of the sparklines."""
+"""Number of samples in a sparkline."""
 SAMPLE_SECONDS = 2.0
 SLOW_SECONDS = 5.0
-"""Sources that read files are asked at most this often."""
+"""Least seconds between two questions to a source that reads files."""
 
 
 class View(Protocol):
@@ -69,7 +69,7 @@ class Sources:
     """Where the page asks besides the store; each may be missing (None) or raise, then its part is empty."""
 
     versions: Callable[[], Sequence[ModelVersion]] | None = None
-    """The registry's, with metrics."""
+    """The registry's versions, with metrics."""
     readiness: Callable[[], Mapping[VersionName, Readiness]] | None = None
     split: Callable[[], TrafficSplit | None] | None = None
     run: Callable[[RunName], RunStatus] | None = None

@@ -40,7 +40,7 @@ class StateDir:
         path = str(self.mlflow_database)
         if quote(path) == path:
             return f"sqlite:///{path}"
-        # Named with its driver: of a bare `sqlite:///` MLflow makes the folder by its quoted name, empty, as well.
+        # The driver is named, because for a bare `sqlite:///` MLflow also makes an empty folder of the quoted name.
         return f"sqlite+pysqlite:///{quote(path)}"
 
     @property
@@ -170,7 +170,7 @@ class StateDir:
             text = os.pread(handle, 32, 0).decode().strip()
             if not text.isdigit() or not _lives(int(text)):
                 return None
-            # A killed supervisor leaves its number behind, but never its lock.
+            # A killed supervisor leaves its process id behind, but never its lock.
             try:
                 fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -41,7 +41,9 @@ from capstan.spec import MLSystem, parse
 
 FIRST_TO_STOP = ("envoy",)
 LAST_TO_STOP = ("collector",)
-"""Requests end before their services do, and payloads are taken until the last service has flushed."""
+"""Processes that stop last. Requests end before their services do, and payloads are taken until the last service
+has flushed.
+"""
 STOP_SECONDS = 90.0
 
 
@@ -136,7 +138,7 @@ class Live:
                 self.audience.say(f"{local.name} is deleted")
                 return None
             except (UnavailableError, DiskFullError, InvalidSpecError) as error:
-                # What serves goes on serving, also when somebody stored a file that cannot be followed.
+                # The versions go on serving, even when somebody stored a file that cannot be followed.
                 if str(error) != told:
                     told = str(error)
                     self.audience.say(f"waiting: {error}")
@@ -233,7 +235,7 @@ class TakenDown:
 
     supervisor: int | None
     killed: bool
-    """It did not end in time and was killed."""
+    """Whether it was killed because it did not end in time."""
     orphans: list[str]
     """Processes that a killed supervisor had left."""
 

@@ -35,19 +35,23 @@ _STORY_OF_PROCESSES = {
     "GaveUp": Reason.PROCESS_GAVE_UP,
     "Restarted": Reason.PROCESS_RESTARTED,
 }
-"""Reason of a process's event -> reason of the story; other events are not told."""
+"""Reason of the story for a reason of a process's event; other events are not told."""
 T = TypeVar("T")
 
 BUSY_PAUSE_SECONDS = 0.2
-"""Between two looks while training or a start takes real time; looking costs processor time that the work needs."""
+"""Seconds between two looks while training or a start takes real time: a look costs processor time that the work
+needs.
+"""
 LOOK_SECONDS = 2.0
-"""A live loop looks at least this often, whether hinted at by a webhook or not."""
+"""Most seconds between two looks of a live loop, whether or not a webhook hints at one."""
 PATIENCE_SECONDS = 120.0
-"""A replay stands still so long for a part that was killed and is started again; then it stops with its error."""
+"""Seconds for which a replay waits for a part that was killed and is started again. Then it stops with its error."""
 QUIET_SECONDS = 15.0
-"""A replay waits so long for payloads and scrapes; then it goes on, and what is missing is seen as missing."""
+"""Seconds for which a replay waits for payloads and scrapes. Then it goes on, and missing ones are seen as
+missing.
+"""
 SCRAPED = 'timestamp(up{job=~"services|envoy"}) and (up{job=~"services|envoy"} == 1)'
-"""When each of them was last read. `timestamp(up == 1)` would give the time of the query, not that of the sample."""
+"""Query for the time at which each target was last read; `timestamp(up == 1)` would give the time of the query."""
 
 
 class Supervisor:
@@ -142,7 +146,7 @@ class Supervisor:
             return False
         for version in (state.champion, state.warm, self._tested(state)):
             if version is not None:
-                # The look that follows tells of bytes that are refused.
+                # Refused bytes are told by the look that follows.
                 with suppress(UntrustedArtifactError, NotFoundError):
                     self.local.serving.deploy(version)
         while self.local.serving.is_really_starting() and not self._is_stopping():
@@ -197,7 +201,7 @@ class Supervisor:
         self._patiently(self._quiesce)
         self._patiently(local.collector.flush)
         decided, at_once = self._advance()
-        # Where the monitor or this loop was killed after a decision, nobody says again that alerts have changed.
+        # When the monitor or this loop was killed after a decision, nothing says again that alerts have changed.
         if decided.alerting_changed or not at_once or not self._alerts_settled:
             self._patiently(lambda: local.alerts.settled(local.prometheus.query, decided.generation))
         self._alerts_settled = True
@@ -299,7 +303,7 @@ class Supervisor:
             address.removeprefix("http://"): {"system": local.name} for address in self._helper_addresses()
         }
         if isinstance(local.clock, WallClock):
-            # In a replay nobody is called to act.
+            # In a replay there is nobody to act on it.
             page = local.addresses.page.removeprefix("http://")
             helpers[page] = {"system": local.name, "__metrics_path__": STANDSTILL_PATH}
         local.prometheus.set_targets("capstan", helpers)

@@ -49,7 +49,7 @@ HOST = "127.0.0.1"
 REPLAY_PROMETHEUS = PrometheusSettings(
     scrape_seconds=0.5, evaluate_seconds=0.5, retention="12h", retention_size="256MB"
 )
-"""A month passes in a minute."""
+"""Settings for a replay, in which a month passes in a minute."""
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 

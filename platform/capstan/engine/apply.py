@@ -49,7 +49,7 @@ class Applier:
     traffic: TrafficProvider
     monitoring: Monitoring
     refused: dict[VersionName, str] = field(default_factory=dict)
-    """Versions whose bytes were not loaded, with the reason."""
+    """Versions whose bytes were refused, with the reason."""
     watched: tuple[VersionName, datetime] | None = None
     aliases_moved: bool = False
     log: ActionLog = field(default_factory=ActionLog)
@@ -109,7 +109,7 @@ class Applier:
                     raise
 
     def _delete_all(self, system: SystemName) -> None:
-        # The system last: while it is there, an interrupted deletion goes on.
+        # The system's record goes last: as long as it exists, an interrupted deletion goes on.
         for kind in (Kind.ROLLOUT, Kind.RUN, Kind.SYSTEM):
             for record in self.store.list(kind, system):
                 self.store.delete(kind, record.name)

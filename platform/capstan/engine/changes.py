@@ -19,7 +19,7 @@ class Change:
     """One field with its values; None: the field is not there."""
 
     path: str
-    """Dotted, items of named lists by their name: `features[distance].numeric.scale`."""
+    """Field with dots; items of named lists by their name: `features[distance].numeric.scale`."""
     old: Any
     new: Any
 

@@ -26,7 +26,7 @@ from capstan.ports.traffic import TrafficProvider
 T = TypeVar("T")
 
 ALIASES_STALE_AFTER = timedelta(seconds=30)
-"""Wall time; only while no rollout moves them."""
+"""Wall time after which the registry's aliases are read again, while no rollout moves them."""
 
 
 @dataclass
@@ -43,9 +43,9 @@ class Observer:
     monitoring: Monitoring
     troubles: Callable[[], Sequence[Trouble]]
     away: dict[str, Away] = field(default_factory=dict)
-    """Parts that did not answer in this pass."""
+    """Parts that did not answer in this pass, with the reason."""
     answered: set[str] = field(default_factory=set)
-    """Parts that did."""
+    """Parts that answered in this pass."""
     _aliases: Mapping[str, VersionName] | None = None
     _aliases_at: datetime | None = None
 
@@ -96,7 +96,7 @@ class Observer:
         try:
             return tuple(self.troubles())
         except UnavailableError as error:
-            # Whoever tells of the others is no part of the system.
+            # The source of troubles is no part of the system: its outage is told here and not among the parts'.
             return Away(error.part, error.reason)
 
     def versions(self, names: list[VersionName]) -> dict[VersionName, ModelVersion]:
@@ -154,7 +154,7 @@ class Observer:
         try:
             answer = question()
         except UnavailableError as error:
-            # Named by the port's role, whatever the vendor calls itself, so that an outage and its end are one story.
+            # A part is named by its port's role and not by its vendor, so that an outage and its end are one story.
             away = Away(part, error.reason)
             self.away[part] = away
             return away

@@ -14,12 +14,14 @@ class Outcome:
     """One observe -> plan -> apply -> status pass."""
 
     changed: bool
-    """A record was written or an action was taken: call again at once."""
+    """Whether a record was written or an action was taken. Then the caller calls again at once."""
     waiting_for: Waiting
     message: str = ""
     """What is waited for, in words."""
     requeue_after: timedelta | None = None
-    """On the system's clock; None: nothing changes by time alone. A live loop also looks every few seconds."""
+    """Duration on the system's clock; None: nothing changes by time alone. A live loop also looks every few
+    seconds.
+    """
     standstill: Standstill = field(default_factory=Standstill)
 
     @property

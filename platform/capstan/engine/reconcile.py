@@ -113,7 +113,7 @@ class _Pass:
             engine._watched_since = self._wall
         state = system_state(record)
         if not state.incarnation:
-            # Kept from the first write on: events of a deleted system of this name must not silence this one's.
+            # Set at the first write. Events of a deleted system of this name must not silence those of this one.
             state = state.born(self._now.isoformat())
         self._system = StoredState(self._store, record, state, state.incarnation)
         self._policy = engine._policy_for(record)
@@ -210,7 +210,7 @@ class _Pass:
         state = self._system.state
         alerts = self._eyes.firing()
         if not isinstance(alerts, Away):
-            # A replay that was killed goes on a tick before what its monitor has decided already.
+            # A killed replay resumes one tick before what its monitor has decided already.
             alerts = tuple(alert for alert in alerts if alert.as_of <= self._now)
         troubles = self._eyes.in_trouble()
         named = [command.version for command in state.commands if command.version is not None]

@@ -55,7 +55,7 @@ class StoredState(Generic[S]):
     record: Record
     state: S
     incarnation: str
-    """Tells a system from a deleted one of the same name, in the keys of its events."""
+    """Part of the keys of its events that tells it from a deleted system of the same name."""
 
     def tell(self) -> None:
         """Append the outbox to the story. It is told again after a crash and heard once."""

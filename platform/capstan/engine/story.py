@@ -20,13 +20,13 @@ class Counts:
     """What the report counts, each word as DESIGN defines it."""
 
     alerts: int
-    """Firings, however often notified."""
+    """Number of firings; repeated notifications are not counted."""
     retrainings: int
-    """Runs that an alert, a schedule or new data started and that finished."""
+    """Number of finished runs that an alert, a schedule or new data started."""
     promotions: int
-    """Changes of champion by a rollout; the first deployment and undoing are none."""
+    """Number of champions that a rollout changed. The first deployment and undoing a promotion do not count."""
     rollbacks: int
-    """Challengers taken back and promotions undone."""
+    """Number of challengers taken back and of promotions undone."""
 
 
 def count(events: Iterable[Event]) -> Counts:

@@ -112,7 +112,7 @@ def summarize(
     waits = [plan for plan in plans if plan.waiting is not Waiting.NOTHING]
     urgent = most_urgent(*(plan.waiting for plan in waits))
     waited_for = next((plan.message for plan in waits if plan.waiting is urgent), "")
-    # What is in the way first: a line of `kubectl get -o wide` is cut off at its end.
+    # The obstacle comes first, because `kubectl get -o wide` cuts a line off at its end.
     message = "; ".join(filter(None, [*map(str, troubles), waited_for]))[:_LONGEST_MESSAGE]
     phase = phase_of(state, rollout)
     degraded = _degraded(state, obstacle, troubles)

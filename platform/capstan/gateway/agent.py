@@ -39,7 +39,7 @@ from capstan.gateway.wiring import wire_pod
 _LOG = logging.getLogger("capstan.gateway")
 MAX_BODY_BYTES = 4 << 20
 LOOK_SECONDS = 2.0
-"""How often the mounted ConfigMap is looked at; the kubelet renews it about once a minute."""
+"""Seconds between two looks at the mounted ConfigMap. The kubelet renews it about once a minute."""
 PEER_SECONDS = 1.0
 _KINDS: dict[str, Kind] = {"/config/clusters": "clusters", "/config/routes": "routes"}
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
@@ -164,7 +164,7 @@ def run(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, lambda *_: stopping.set())
     handler = type("Handler", (_Handler,), {"pod": pod, "token_file": options.token_file})
-    # Before anything is read: who cannot connect yet knows that all will be read after now.
+    # The server starts before anything is read. A client that cannot connect yet knows that its push will be read.
     server = _Server((options.host, options.agent_port), handler)
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     candidates = [found for found in [mounted(options.config)] if found is not None]

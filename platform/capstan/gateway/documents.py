@@ -91,9 +91,9 @@ class Configuration:
 def mounted(folder: Path) -> Configuration | None:
     """What the ConfigMap holds; None while it is empty, or where its documents do not fit together."""
     try:
-        # All keys of one state: the kubelet swaps the link `..data`, so a look through it twice may see two states.
+        # The folder behind the link is read, because the kubelet swaps the link `..data` between two reads.
         folder = (folder / "..data").resolve(strict=True) if (folder / "..data").exists() else folder
-        # What was edited into no number is older than anything else that a pod may know, and better than nothing.
+        # A generation that somebody edited into no number counts as the oldest; it is still better than nothing.
         number = folder / GENERATION_FILE
         generation = generation_of(number.read_text().strip() if number.exists() else "") or 0
         configuration = Configuration(

@@ -23,11 +23,15 @@ from capstan.gateway.envoy_process import EnvoyProcess
 _LOG = logging.getLogger(__name__)
 PART = "the gateway's agent"
 BUSY_SECONDS = 4.0
-"""How long a push waits for the change that is under way."""
+"""Seconds for which a push waits for the change that is under way."""
 READY_SECONDS = 2.0
-"""How long a version is waited for before its first requests: not longer, since the operator has waited already."""
+"""Seconds for which a version is waited for before its first requests. It is short, since the operator has waited
+already.
+"""
 WARM_SECONDS = 10.0
-"""How long a pod that starts may stay unready for a champion that it finds failing: others cannot do better."""
+"""Seconds for which a starting pod may stay unready for a failing champion. After that other pods cannot do
+better.
+"""
 
 
 class GatewayPod(OrderedTraffic):
@@ -41,7 +45,7 @@ class GatewayPod(OrderedTraffic):
         self._changing = threading.Lock()
         self._configuration: Configuration | None = None
         self._early: dict[Kind, Document] = {}
-        """Pushed before Envoy is started."""
+        """Documents that were pushed before Envoy was started."""
         self._started = 0.0
         self._is_warm = False
         self.draining = False
@@ -58,7 +62,7 @@ class GatewayPod(OrderedTraffic):
                 Document(0, envoy_config.document(envoy_config.clusters(None, {}, self.settings))[1]),
                 Document(0, envoy_config.document([envoy_config.routes(None, self.settings)])[1]),
             )
-            # Of equals the first: what is mounted is whole, what was kept may have been pushed by half.
+            # Of equal ones the first is taken: the mounted one is whole, a kept one may be half of a push.
             newest = max([*candidates, *self._earlier(), empty], key=lambda found: found.rank[0])
             for kind, document in sorted(self._early.items()):
                 if document.generation > newest.of(kind).generation:
@@ -143,7 +147,7 @@ class GatewayPod(OrderedTraffic):
         return (self._host,)
 
     def _lay(self, kind: Kind, content: bytes) -> None:
-        # Envoy reads at a rename: so it is moved there again even if it is the same, as an edit may have gone unseen.
+        # Envoy reads the file when it is renamed. The same content is moved there again, in case an edit went unseen.
         self.envoy.files.of(kind).unlink(missing_ok=True)
         self._host.publish(kind, content)
 

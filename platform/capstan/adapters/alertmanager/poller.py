@@ -14,7 +14,7 @@ from capstan.outages import in_words
 
 PART = "Alertmanager"
 SHARED_SECONDS = 3.0
-"""How old an answer may be that an operator gives to its systems."""
+"""Seconds for which an operator shares one answer among its systems."""
 
 
 class AlertPoller:
@@ -41,7 +41,7 @@ class AlertPoller:
             told = self._known.get(silenced)
             if told is None or self._clock() - told[0] >= self._max_age:
                 answer = self._ask(silenced=silenced)
-                # The time after the answer: a slow Alertmanager must not be asked again by each that waited.
+                # The time is taken after the answer: callers that waited for a slow Alertmanager do not ask again.
                 told = self._known[silenced] = (self._clock(), answer)
         if isinstance(told[1], UnavailableError):
             raise UnavailableError(told[1].part, told[1].reason)

@@ -36,11 +36,11 @@ __all__ = [
 
 PROCESS = "alertmanager"
 DATA = "data"
-"""The kind of alerts that may ask for a retraining."""
+"""Kind of the alerts that may ask for a retraining."""
 OPERATION = "operation"
-"""The kind of alerts that only tell a person."""
+"""Kind of the alerts that only tell a person."""
 OPERATION_SECONDS = 2.0
-"""Seconds for which their list is trusted; the loop asks at each pass."""
+"""Seconds for which a list of operation alerts is trusted; the loop asks at each pass."""
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class AlertmanagerServer:
             "config.file": str(file),
             "storage.path": str(self._folder / "data"),
             "web.listen-address": f"127.0.0.1:{self.port}",
-            # Empty: alone. A cluster would wait a minute for others and open a port on all addresses.
+            # Empty means alone. Otherwise it would wait a minute for peers and open a port on all addresses.
             "cluster.listen-address": "",
             "log.level": "warn",
         }

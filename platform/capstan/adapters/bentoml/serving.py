@@ -16,9 +16,9 @@ from capstan.ports.serving import Endpoint
 
 HOST = "127.0.0.1"
 GRACE_SECONDS = 12.0
-"""Requests get 5 s to end, then the payload log 5 s to be flushed."""
+"""Seconds of 5 for requests to end, and 5 for the payload log to be flushed."""
 DRAIN_SECONDS = 10.0
-"""A version that hangs hands nothing in, however long it is waited for."""
+"""Seconds for which a version's last payloads are waited for. A version that hangs hands nothing in."""
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _READINESS = {
     ProcessPhase.STARTING: Readiness.STARTING,
@@ -36,12 +36,12 @@ class ServiceOptions:
 
     system: SystemName
     home: Path
-    """BENTOML_HOME."""
+    """Value of BENTOML_HOME."""
     collector_url: str | None = None
-    """None: payloads are not logged."""
+    """Address of the collector; None: payloads are not logged."""
     token_file: Path | None = None
     event_time_header: bool = False
-    """Only in a replay: requests state their event time."""
+    """Whether requests state their event time, as they do in a replay."""
 
 
 class BentoServing:
@@ -61,7 +61,7 @@ class BentoServing:
         spec = self._spec(version)
         known = self._deployed.get(version.name) == spec and version.name in self._supervisor.status()
         if not known and version.name not in self._supervisor.adopt():
-            # A process that runs, or is found again, has proved its digest at its start, and does at every restart.
+            # A process proves its digest at each of its starts, so one that runs or is found again has proved it.
             self._packager.verify(version.bento_tag, version.digest)
         self._supervisor.ensure(spec)
         self._deployed[version.name] = spec

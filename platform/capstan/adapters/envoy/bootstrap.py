@@ -15,7 +15,7 @@ from capstan.adapters.envoy.config import (
     Json,
 )
 
-# These would let a client choose its arm, its request id or its time limits.
+# By these headers a client could choose its arm, its request id or its time limits.
 HEADERS_OF_THE_GATEWAY = (
     ROLE_HEADER,
     "x-request-id",
@@ -69,7 +69,7 @@ def bootstrap(settings: GatewaySettings, clusters_file: Path, routes_file: Path)
     }
     listener = {
         "name": "gateway",
-        # Without this two Envoys could listen on one port and share its connections in silence.
+        # Without this, two Envoys could share the connections of one port unnoticed.
         "enable_reuse_port": False,
         "address": {"socket_address": {"address": settings.host, "port_value": settings.port}},
         "per_connection_buffer_limit_bytes": settings.max_body_bytes * 2,

@@ -35,7 +35,7 @@ ROUTES_TYPE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 CLUSTER_TYPE = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 HASH_PATTERN = "^(.*)$"
 DIFFERING = "(gateways differ)"
-"""Salt of a split that not all Envoys obey; no rollout has such a name."""
+"""Salt that read-back tells when not all Envoys obey one split; no rollout has such a name."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class GatewaySettings:
     host: str = "127.0.0.1"
     admin_port: int = 0
     collector: Endpoint | None = None
-    """Where `/feedback` goes; None answers 404 there."""
+    """Endpoint to which `/feedback` goes; None: it is answered with 404."""
     per_try_timeout_seconds: float = 2.0
     timeout_seconds: float = 5.0
     max_body_bytes: int = 1_048_576
-    """Of a prediction."""
+    """Most bytes in the body of a prediction."""
     max_feedback_bytes: int = 10_485_760
-    """Of a body of labels: what the collector takes."""
+    """Most bytes in a body of labels: what the collector takes."""
     concurrency: int = 1
     """Worker threads; more cores than two are better used by the models."""
 
@@ -87,7 +87,7 @@ def version_cluster(name: VersionName, endpoint: Endpoint) -> Json:
         "no_traffic_interval": "1s",
         "unhealthy_threshold": 3,
         "healthy_threshold": 1,
-        # A version that is not ready yet is asked often, so that a rollout does not wait for it.
+        # A version that is not ready yet is asked often, so that a rollout does not wait for the next question.
         "unhealthy_interval": "0.2s",
         "http_health_check": {"path": "/v2/health/ready", "host": "capstan"},
     }
@@ -97,10 +97,10 @@ def version_cluster(name: VersionName, endpoint: Endpoint) -> Json:
 def _static(name: str, endpoint: Endpoint) -> Json:
     address = {"socket_address": {"address": endpoint.host, "port_value": endpoint.port}}
     literal = re.fullmatch(r"[0-9.]+|\[?[0-9a-fA-F:]+]?", endpoint.host) is not None
-    # Shorter than the 5 s after which the servers close an idle connection: else a request could meet the close.
+    # The servers close an idle connection after 5 s. Envoy closes it earlier, or a request could meet the close.
     connections = {"idle_timeout": "4s"}
     if not literal:
-        # A Service spreads connections, not requests: a pod that was added gets none while the old ones last.
+        # A Service spreads connections and not requests: a new pod gets none as long as old connections last.
         connections["max_connection_duration"] = "60s"
     return {
         "@type": CLUSTER_TYPE,
@@ -219,7 +219,7 @@ def _action(split: TrafficSplit, settings: GatewaySettings) -> Json:
     rewrite = {"pattern": {"regex": HASH_PATTERN}, "substitution": f"{escape(split.salt)}/\\1"}
     return {
         "weighted_clusters": {"clusters": arms, "use_hash_policy": True},
-        # No second policy: a constant one would send all requests without a key to one arm.
+        # There is no second policy: a constant one would send all requests without a key to one arm.
         "hash_policy": [{"header": {"header_name": STICKY_HEADER, "regex_rewrite": rewrite}}],
         "host_rewrite_literal": "capstan",
         "timeout": f"{settings.timeout_seconds:g}s",

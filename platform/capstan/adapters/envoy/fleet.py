@@ -45,7 +45,9 @@ from capstan.errors import CapstanError, ConflictError, UnavailableError
 from capstan.ports.serving import Endpoint
 
 FIELD_MANAGER = "capstan-gateway"
-"""Owns the ConfigMap's data and nothing else: whoever applies the ConfigMap itself never takes the data away."""
+"""Field manager that owns the ConfigMap's data only, so that whoever applies the ConfigMap itself never removes
+the data.
+"""
 GENERATION_KEY = "generation"
 _FILES: dict[Kind, str] = {"clusters": "clusters.json", "routes": "routes.json"}
 
@@ -164,13 +166,13 @@ class EnvoyFleet(OrderedTraffic):
         if is_so and newest is written:
             return
         data = {**self._empty(), **newest.data, _FILES[kind]: content.decode()}
-        # By the clock, so that numbers also go on where somebody deleted the ConfigMap and no pod was left.
+        # Numbers come from the clock. They then rise even where the ConfigMap was deleted and no pod was left.
         self._put(data, max(newest.generation + 1, int(self._clock())), written.resource_version)
 
     def _put(self, data: Mapping[str, str], generation: int, resource_version: str | None) -> None:
         metadata = dict(self._metadata)
         if resource_version is not None:
-            # Two operators may believe for a moment that they lead: the second to write is told.
+            # For a moment two operators may believe that they lead. The second to write gets the conflict.
             metadata["resourceVersion"] = resource_version
         document = {
             "apiVersion": "v1",
@@ -204,7 +206,7 @@ class EnvoyFleet(OrderedTraffic):
             try:
                 generation, documents = self._host(pod, newest.generation).configuration()
             except UnavailableError:
-                # One that begins or ends is not waited for; one that is ready holds the change up when it is told.
+                # A pod that starts or ends is not waited for. A ready pod that does not answer stops the change.
                 continue
             if generation > newest.generation:
                 data = {_FILES[kind]: content for kind, content in documents.items()}
@@ -218,7 +220,7 @@ class _Written:
     def __init__(self, data: Mapping[str, str], resource_version: str | None) -> None:
         self.data = data
         self.resource_version = resource_version
-        """None: it is not there yet."""
+        """Version of the ConfigMap that was read; None: it does not exist yet."""
 
     @property
     def generation(self) -> int:

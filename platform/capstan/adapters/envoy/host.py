@@ -21,11 +21,11 @@ _DUMPS: dict[Kind, tuple[str, str]] = {
     "routes": ("dynamic_route_configs", "route_config"),
 }
 GENERATION_HEADER = "x-capstan-generation"
-"""Number of the ConfigMap's content that a pushed document belongs to."""
+"""Header with the number of the ConfigMap's content that a pushed document belongs to."""
 _GENERATION = re.compile(r"[0-9]{1,18}")
-"""No number that a store of 64 bits could not hold: anybody may have edited it."""
+"""Form of a generation that fits into 64 bits, since anybody may have edited it."""
 ADMIN_PATHS = frozenset({"/clusters", "/config_dump", "/stats"})
-"""All that is ever asked; the admin port could also stop Envoy or show keys."""
+"""Paths that may be asked for. The admin port could also stop Envoy or show keys."""
 
 
 def generation_of(text: str) -> int | None:

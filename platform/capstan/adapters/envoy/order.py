@@ -18,14 +18,14 @@ from capstan.errors import NotAllowedError, UnavailableError
 from capstan.ports.serving import Endpoint
 
 TAKES_SECONDS = 5.0
-"""Within this Envoy has read a new document, or something is wrong."""
+"""Seconds within which Envoy has read a new document; after them something is wrong."""
 
 
 class OrderedTraffic(ABC):
     """The TrafficProvider over all Envoys that `_hosts` names: no step begins before every one has ended the last."""
 
     _looks_seconds = 0.02
-    """Between two looks at what Envoy says."""
+    """Seconds between two looks at what Envoy says."""
 
     def __init__(
         self, settings: GatewaySettings, *, ready_timeout_seconds: float, sleep: Callable[[float], None]
@@ -74,7 +74,7 @@ class OrderedTraffic(ABC):
         leaving = [cluster for cluster in self._live("clusters") if cluster["name"] not in names]
         answering = self._answering()
         self._set_clusters([*wanted, *leaving])
-        # A version that answers already is not waited for: its failure is for the planner to judge, not to block on.
+        # A version that answers already is not waited for: its failure is judged by the planner.
         self._await_ready(versions - answering)
         self._set_routes(routes)
         if leaving:
@@ -130,7 +130,7 @@ class OrderedTraffic(ABC):
                     PART, f"it did not take the {kind} of {where}: {envoy_host.complaint(host)}"
                 )
             if not renewed and time.monotonic() > deadline - TAKES_SECONDS * 0.8:
-                # The document is right but Envoy obeys another: it was changed and changed back unseen.
+                # The document is right, yet Envoy obeys another one: the file was changed and changed back unseen.
                 host.renew(kind)
                 renewed = True
             self._sleep(self._looks_seconds / 2)

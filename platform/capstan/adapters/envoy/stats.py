@@ -23,9 +23,9 @@ EXPORTED = (
     r"|vhost\.capstan\.vcluster\.predictions\.upstream_rq_[1-5]xx"
     r"|http\.gateway\.downstream_rq_(total|active|[1-5]xx))$"
 )
-"""What Prometheus is given, as the `filter` of `/stats/prometheus`."""
+"""Value of `filter` in `/stats/prometheus`: the metrics that Prometheus is given."""
 Ask: TypeAlias = Callable[..., Any]
-"""Asks an admin port: path and query -> parsed JSON."""
+"""Function that asks an admin port: path and query -> parsed JSON."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class PredictionCounts:
     """Predictions that clients asked for; mirrors, retries and feedback not counted."""
 
     completed: int
-    """Answered by a version: 2xx, or 4xx that refused the request."""
+    """Requests that a version answered with 2xx, or refused with 4xx."""
     failed: int
-    """Answered 5xx in the end, after all retries."""
+    """Requests that were answered with 5xx after all retries."""
 
 
 class EnvoyCounters:

@@ -86,7 +86,7 @@ class KfpApi:
         found = self._list("/runs", "runs", "display_name", name, experiment_id=experiment)
         if not found:
             return None
-        # A list leaves out what its runs are made of.
+        # Runs in a list lack their details.
         return self._call("GET", f"/runs/{found[0]['run_id']}", "")
 
     def terminate(self, run_id: str) -> None:
@@ -170,7 +170,7 @@ class KfpApi:
         if code == 429 or code >= 500:
             return UnavailableError(PART, said)
         if "/upload" in path:
-            # An upload that is not allowed is answered as one that is wrong.
+            # KFP answers a forbidden upload as it answers a broken one.
             return CapstanError(
                 f"{PART} refuses {said}; it may lack the right to create pipelines in {namespace}"
             )

@@ -58,7 +58,7 @@ class StepSettings:
 class CompiledPipeline:
     definition: bytes
     version: str
-    """Made from the bytes, so the same pipeline is uploaded once."""
+    """Name made from the bytes, so that the same pipeline is uploaded once."""
 
 
 def compile_pipeline(settings: StepSettings, cache: Path) -> CompiledPipeline:

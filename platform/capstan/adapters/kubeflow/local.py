@@ -26,7 +26,7 @@ from capstan.training.job import REQUEST, Places, training_environment, write_jo
 
 GRACE_SECONDS = 5.0
 STARTING_SECONDS = 60.0
-"""How long a child may take from its start to its first word."""
+"""Seconds that a child may take from its start to its first word."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class LocalPlaces:
     runs: Path
     secrets: Path
     bentos: Path
-    """BENTOML_HOME."""
+    """Value of BENTOML_HOME."""
     tracking_uri: str
     artifact_root: Path | None = None
-    """None: the tracking server knows."""
+    """Folder of MLflow's artifacts; None: the tracking server knows."""
 
 
 class KfpLocalPipelines:
@@ -194,7 +194,7 @@ class KfpLocalPipelines:
         )
         found = folder.process()
         if found is not None:
-            # Its leader is dead, but steps of the same group may go on.
+            # The leader is dead, but steps of its process group may still run.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 if not process_table.born(found[0]):
                     os.killpg(found[0], signal.SIGKILL)

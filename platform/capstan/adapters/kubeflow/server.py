@@ -26,7 +26,7 @@ from capstan.spec import MLSystem
 from capstan.training.job import Places
 
 RUN_ID_LABEL = "pipeline/runid"
-"""By which KFP marks the pods of a run."""
+"""Label by which KFP marks the pods of a run."""
 _STEPS = ("extract", "check", "split", "fit", "choose", "evaluate", "refit", "package", "register")
 _PHASES = {
     "": RunPhase.RUNNING,

@@ -16,14 +16,14 @@ from capstan.adapters.prometheus.query import PrometheusQuery
 from capstan.errors import CapstanError, NotFoundError, UnavailableError
 
 RELOAD_SECONDS = 5.0
-"""Between two requests to read the rules again, whichever system asks."""
+"""Least seconds between two requests to read the rules again, whichever system asks."""
 CHECK_SECONDS = 300.0
-"""How long what was seen in force is believed to be so: a Prometheus may be installed anew."""
+"""Seconds for which rules seen in force are taken to be so: a Prometheus may be installed anew."""
 APPLY_AGAIN_SECONDS = 1800.0
-"""Somebody may have deleted the objects; nobody watches them."""
+"""Seconds after which the objects are applied again: nobody watches them, and somebody may have deleted them."""
 KIND = "PrometheusRule"
 CONFIG_MAP_BYTES = 1_000_000
-"""The API server takes no ConfigMap above 1 MiB: some two hundred systems."""
+"""Most bytes of the ConfigMap with all rules, some two hundred systems; the API server takes none above 1 MiB."""
 
 
 class Alerting(Protocol):
@@ -79,7 +79,7 @@ class RuleFile:
     key: str
     content: str
     in_force: str
-    """A query that has an answer when Prometheus evaluates just this content."""
+    """Query that has an answer when Prometheus evaluates exactly this content."""
 
 
 class RuleReloader:
@@ -115,7 +115,7 @@ class MountedAlerting:
         self._clock = clock
         self._written = False
         self._seen = float("-inf")
-        """When Prometheus was last seen to evaluate these rules."""
+        """Time at which Prometheus was last seen to evaluate these rules."""
 
     def ensure(self) -> str:
         """Write the key where Prometheus lacks its rules, and say so until it has them.
@@ -127,7 +127,7 @@ class MountedAlerting:
         try:
             if self._reloader.query.instant(self._file.in_force):
                 self._seen = self._clock()
-                # Should they ever be gone, the key may be too.
+                # When the rules are gone from Prometheus, the key may be gone from the ConfigMap too.
                 self._written = False
                 return ""
         except UnavailableError as error:
@@ -146,7 +146,7 @@ class MountedAlerting:
         """Take the key away; no error if it, or the ConfigMap, is not there."""
         file = self._file
         try:
-            # A merge patch: applied server-side, the keys of other systems would be dropped as no longer wanted.
+            # A merge patch is used: server-side apply would drop the keys of other systems as no longer wanted.
             self._kube.patch("ConfigMap", file.config_map, file.namespace, {"data": {file.key: None}})
         except NotFoundError:
             return

@@ -27,10 +27,12 @@ from capstan.outages import in_words
 PART = "Kubernetes"
 FIELD_MANAGER = "capstan"
 EXISTS = "*"
-"""As the value of a label that is asked for: any value."""
+"""Value of a label in a query that stands for any value."""
 Object: TypeAlias = dict[str, Any]
 _TIMEOUT_SECONDS = (5.0, 12.0)
-"""To connect, and between two pieces of an answer: a kept connection may have gone silent, and a new one works."""
+"""Seconds to connect, and between two pieces of an answer. A kept connection may have gone silent; a new one then
+works.
+"""
 _TRIES = 4
 _FIRST_WAIT_SECONDS = 0.25
 _LONGEST_WAIT_SECONDS = 5.0
@@ -165,7 +167,7 @@ class KubeClient:
         self._timeout_seconds = timeout_seconds
         self._lock = threading.Lock()
         self.calls: Counter[tuple[str, str]] = Counter()
-        """By method and plural name of the resource, tries included."""
+        """Number of calls by method and plural name of the resource, retries included."""
 
     @classmethod
     def in_cluster(cls) -> KubeClient:

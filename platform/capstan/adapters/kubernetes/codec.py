@@ -19,7 +19,7 @@ from capstan.ports.codec import from_json, to_json
 from capstan.ports.store import Kind
 
 SPECS: Mapping[Kind, type[Any]] = {Kind.RUN: TrainingRequest, Kind.ROLLOUT: RolloutRequest}
-"""What the spec of each kind is made from; an MLSystem's spec is the file's own."""
+"""Dataclass of the spec of each kind; an MLSystem's spec is the file's own."""
 _known_fields: dict[Any, Mapping[str, Any]] = {}
 
 
@@ -36,7 +36,7 @@ def from_spec(kind: Kind, spec: Mapping[str, Any]) -> dict[str, Any]:
     if kind not in SPECS:
         return dict(spec)
     cls = SPECS[kind]
-    # Through the value itself: what the object leaves out gets its default, so that two equal requests are equal data.
+    # The data goes through the dataclass, which fills in defaults: equal requests are then equal data.
     found = {name: None for name, hint in fields_of(cls).items() if is_optional(hint)}
     result: dict[str, Any] = to_json(from_json(cls, {**found, **_keyed(cls, spec, to_camel, _as_it_is)}))
     return result

@@ -17,7 +17,7 @@ from capstan.adapters.kubernetes.client import Object
 from capstan.errors import CapstanError
 
 FIELD = "memory"
-"""Of a status; `base64 -d | gunzip` shows the JSON in it."""
+"""Field of a status; `base64 -d | gunzip` shows the JSON in it."""
 _KEYS = ("state", "outbox")
 
 
@@ -27,7 +27,7 @@ def to_status(status: Mapping[str, Any]) -> dict[str, Any]:
     shown = {key: value for key, value in status.items() if key not in _KEYS}
     if not kept:
         return shown
-    # Without the time of writing, so that the same memory is the same text.
+    # The time of writing is left out, so that the same memory is the same text.
     packed = gzip.compress(orjson.dumps(kept), mtime=0)
     return {**shown, FIELD: base64.b64encode(packed).decode()}
 

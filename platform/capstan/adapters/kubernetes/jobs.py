@@ -32,9 +32,9 @@ from capstan.spec import MLSystem
 from capstan.training.job import Places
 
 Render = Callable[[MLSystem, RunName, Mapping[str, str]], tuple[Object, Object]]
-"""ConfigMap with these files, and the Job that mounts it; both called like the run."""
+"""Function that gives the ConfigMap with these files and the Job that mounts it; both are named like the run."""
 CANCELLED = "capstan.dev/cancelled"
-"""Annotation of a Job that somebody ended; it is suspended besides."""
+"""Annotation of a Job that somebody ended; such a Job is suspended too."""
 _LINES = 300
 
 
@@ -151,7 +151,7 @@ class JobPipelines:
         try:
             log = self._kube.pod_log(pod["metadata"]["name"], self._namespace, tail=_LINES)
         except CapstanError:
-            # Its container starts or ends just now; the next look tells.
+            # Its container is just starting or ending. The next look tells.
             return None
         heard = read_progress(log)
         return heard if heard is not None and heard.phase is RunPhase.RUNNING else None
@@ -168,7 +168,7 @@ class JobPipelines:
     def _failed(self, run: RunName, job: Object, pods: Sequence[Object], said: RunStatus | None) -> RunStatus:
         if said is not None and said.phase is RunPhase.FAILED:
             return said
-        # Its pod may have been lost just after its work was done.
+        # The pod may have been lost just after its work was done.
         with contextlib.suppress(UnavailableError):
             finished = recorded(run, self._registry, self._store)
             if finished is not None and finished.phase is RunPhase.SUCCEEDED:

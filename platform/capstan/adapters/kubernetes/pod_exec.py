@@ -11,7 +11,7 @@ from capstan.errors import CapstanError, NotAllowedError, NotFoundError, Unavail
 from capstan.outages import in_words
 
 _PATIENCE_SECONDS = 600.0
-"""So long the command may go on after its last byte of input."""
+"""Seconds for which the command may go on after its last byte of input."""
 _PIECE = 256 * 1024
 
 
@@ -30,7 +30,7 @@ def run_with_input(
     from kubernetes.stream.ws_client import ERROR_CHANNEL, STDERR_CHANNEL, STDOUT_CHANNEL
     from websocket import WebSocketException
 
-    # A client of its own: streaming changes how a client talks while it lasts.
+    # Streaming changes how a client talks as long as it lasts, so this one is used for nothing else.
     core = client.CoreV1Api(client.ApiClient(kube.configuration))
     try:
         session = stream(

@@ -10,7 +10,7 @@ from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.adapters.kubernetes.conditions import true_condition
 
 _PATIENT = frozenset({"ContainerCreating", "PodInitializing"})
-"""What every pod goes through."""
+"""Reasons that every pod passes through."""
 _HELD_UP_AFTER = timedelta(seconds=20)
 
 

@@ -25,10 +25,10 @@ _HOPELESS = frozenset(
         "RunContainerError",
     }
 )
-"""Reasons of a waiting container that only somebody's help or a long wait ends."""
+"""Reasons of a waiting container that end only by somebody's help or after a long wait."""
 _LONGEST_LINE = 500
 _RESTARTS_BORNE = 1
-"""A container that starts a third time crashes, whatever it does between two crashes."""
+"""Restarts before a container counts as crashing, whatever it does between two crashes."""
 
 
 def readiness_of(deployment: Object, pods: Sequence[Object]) -> Readiness:
@@ -57,7 +57,7 @@ def refusal_of(deployment: Object, pods: Sequence[Object]) -> CapstanError | Non
             ended = _ended(container)
             if ended is None:
                 continue
-            # Its own words, without the name of the error in front of them.
+            # The error's own words, without its name in front.
             text = str(ended.get("message") or "").strip().partition(": ")[2] or "the Bento was refused"
             if ended.get("exitCode") == REFUSED:
                 return UntrustedArtifactError(text)
@@ -73,7 +73,7 @@ def trouble_of(deployment: Object, pods: Sequence[Object]) -> str | None:
             said = _trouble(container)
             if said is not None:
                 return f"{pod['metadata']['name']}: {container['name']}: {said}"
-    # No pod at all: a quota, Pod Security or a missing ServiceAccount is in the way.
+    # There is no pod at all: a quota, Pod Security or a missing ServiceAccount is in the way.
     if failure := true_condition(deployment, "ReplicaFailure"):
         return str(failure.get("message") or failure.get("reason"))
     return None

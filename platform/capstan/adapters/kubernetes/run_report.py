@@ -18,12 +18,12 @@ from capstan.domain.training import GateOutcome, RunStatus
 from capstan.ports.codec import from_json, to_json
 
 PROGRESS = "capstan-run-status "
-"""Begins a line of the log that holds the whole status as JSON."""
+"""Word that begins a line of the log with the whole status as JSON."""
 MOST_BYTES = 4096
 _PACKED = "zlib:"
 _SHORT = 160
 _MOST_NAMED = 10
-"""Failed candidates and warnings, once the status is too long."""
+"""Number of failed candidates and warnings that are named when the status is too long."""
 
 
 def progress_line(status: RunStatus) -> str:

@@ -17,9 +17,9 @@ from capstan.ports.serving import Endpoint
 TAG_ANNOTATION = "capstan.dev/bento"
 DIGEST_ANNOTATION = "capstan.dev/digest"
 ID_LABEL = "seldon-deployment-id"
-"""Of what Seldon's operator makes, pods included."""
+"""Label of what Seldon's operator makes, pods included."""
 _KINDS = ("PodDisruptionBudget", "HorizontalPodAutoscaler", "Service", "Deployment")
-"""Of a version's objects, in the order in which they are taken away."""
+"""Kinds of a version's objects, in the order in which they are removed."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class VersionObjects:
 
     namespace: str
     labels: Mapping[str, str]
-    """Of all of them, pods included."""
+    """Labels of all objects, pods included."""
     version_label: str
     """Key of the label that holds the version's name."""
     name: Callable[[VersionName], str]
-    """Which all objects of a version share."""
+    """Name that all objects of a version share."""
     render: Callable[[VersionName, Artifact], Sequence[Object]]
-    """All objects of a version."""
+    """Function that makes all objects of a version."""
     port: int = 3000
 
     def version(self, document: Object) -> VersionName:

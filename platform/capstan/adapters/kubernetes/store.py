@@ -181,7 +181,7 @@ class KubeStore:
     def _set_finalizer(self, kind: Kind, live: Object, *, held: bool) -> None:
         meta = live["metadata"]
         others = [one for one in meta.get("finalizers") or () if one != FINALIZER]
-        # With the version that was read: a merge patch replaces the whole list.
+        # The version that was read goes along, because a merge patch replaces the whole list.
         change = {
             "metadata": {
                 "resourceVersion": meta["resourceVersion"],
@@ -216,7 +216,7 @@ def _record(kind: Kind, document: Object) -> Record:
 
 
 def _version(document: Object) -> int:
-    # Opaque by contract, a rising number in every API server there is.
+    # By contract a version is opaque; in every API server it is a rising number.
     return int(document["metadata"]["resourceVersion"])
 
 

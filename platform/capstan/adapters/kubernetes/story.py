@@ -23,16 +23,16 @@ from capstan.ports.store import Event, Kind
 
 EVENTS_PER_CHAPTER = 100
 CHAPTERS_KEPT = 50
-"""Older ones are removed when a new one begins: some 5,000 events, years of a usual system."""
+"""Number of chapters that are kept, some 5,000 events: years of a usual system. A new one removes the oldest."""
 _BYTES_PER_CHAPTER = 600_000
-"""A ConfigMap holds 1 MiB."""
+"""Most bytes of a chapter; a ConfigMap holds 1 MiB."""
 _LONGEST_MESSAGE = 16_000
 _ATTEMPTS = 20
 _COMPONENT = "capstan"
 _NUMBER_LABEL = "capstan.dev/chapter"
 
 OwnerOf = Callable[[SystemName], "Mapping[str, Any] | None"]
-"""The owner reference to the system; None: there is no such system."""
+"""Function that gives the owner reference to the system; None: there is no such system."""
 
 
 @dataclass
@@ -40,16 +40,16 @@ class _Told:
     """What a writer remembers of one story, so that a repeat costs no call."""
 
     chapter: str = ""
-    """Name of the chapter that is being written; empty: none is."""
+    """Name of the chapter that is being written; empty: there is none."""
     version: str = ""
     number: int = 0
-    """Of the newest chapter there is."""
+    """Number of the newest chapter."""
     events: int = 0
     size: int = 0
     last: int = 0
     """Number of the last event."""
     keys: set[bytes] = field(default_factory=set)
-    """Digests of what was told once."""
+    """Digests of the keys of events that are told once."""
     owner: Mapping[str, Any] | None = None
 
 
@@ -86,12 +86,12 @@ class KubeStory:
                 if key is not None and key in told.keys:
                     return False
                 if told.owner != self._owner_of(system):
-                    # Deleted and begun anew: what is written into the old one's chapters would go with them.
+                    # The system was deleted and made anew. Events in the old chapters would be deleted with them.
                     told = self._read(system)
                 try:
                     self._write(system, told, event, once)
                 except (ConflictError, NotFoundError):
-                    # Somebody else wrote, or the chapter is gone: what is remembered is outdated.
+                    # Somebody else wrote, or the chapter is gone, so the memory of it is outdated.
                     self._stories.pop(system, None)
                     continue
                 if key is not None:
@@ -204,7 +204,7 @@ def _post(kube: Kube, namespace: str, event: Event, once: str, api_version: str)
             )
         )
     except CapstanError:
-        # Known already, forbidden, or away: the chapter is the record, the Event a courtesy.
+        # The Event exists, is forbidden, or the server is away. The chapter is the record; the Event is a courtesy.
         return
 
 

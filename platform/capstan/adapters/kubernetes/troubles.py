@@ -24,10 +24,10 @@ _CONFIG = frozenset(
 )
 _HELD_UP_AFTER = timedelta(seconds=20)
 _UNSCHEDULABLE_AFTER = timedelta(seconds=30)
-"""A node may be on its way, or a volume about to be made."""
+"""Time that an unscheduled pod is given: a node may be on its way, or a volume about to be made."""
 _EVENTS_SECONDS = 10.0
 _RESTARTS_BORNE = 1
-"""A container that starts a third time crashes, whatever it does between two crashes."""
+"""Restarts before a container counts as crashing, whatever it does between two crashes."""
 _LONGEST = 500
 _LONGEST_CAUSE = 120
 _ENDED = ("Succeeded", "Failed")
@@ -56,7 +56,7 @@ class PodTroubles:
         self._part_of = part_of
         self._now = now
         self._heard: dict[str, tuple[str, datetime]] = {}
-        """Pod -> what the last Event said about it, and when it was asked for."""
+        """Words of the last Event about a pod, and the time at which it was asked for."""
 
     def __call__(self) -> tuple[Trouble, ...]:
         """One for each part in trouble, by name. Raises UnavailableError."""
@@ -70,7 +70,7 @@ class PodTroubles:
             part = self._part_of(deployment)
             failure = true_condition(deployment, "ReplicaFailure")
             if part and failure and not deployment["metadata"].get("deletionTimestamp"):
-                # No pod at all: a quota, Pod Security or a missing ServiceAccount is in the way.
+                # There is no pod at all: a quota, Pod Security or a missing ServiceAccount is in the way.
                 reason = str(failure.get("reason") or "FailedCreate")
                 found.setdefault(part, Trouble(part, reason, _shortened(str(failure.get("message") or ""))))
         present = {str(pod["metadata"]["name"]) for pod in pods}
@@ -100,7 +100,7 @@ class PodTroubles:
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason, message = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
         if reason in _IMAGE:
-            # The kubelet takes turns between two words for one trouble.
+            # The kubelet alternates between two reasons for one trouble.
             image = str(container.get("image") or "")
             return "ImagePullBackOff", (
                 f"the image {image} cannot be pulled ({_cause(message) or reason}); correct its name in the "
@@ -129,14 +129,14 @@ class PodTroubles:
             try:
                 said = newest_warning(self._kube, self._namespace, name)
             except CapstanError:
-                # Nobody may read Events here: that it hangs is known all the same.
+                # Events may not be read here. That the pod hangs is known in any case.
                 said = ""
             known = self._heard[name] = (said, now)
         reason, _, message = known[0].partition(": ")
         if not reason:
             return None
         if reason in ("FailedScheduling", "BackOff", "Failed", "Unhealthy"):
-            # The pod's own status tells these, and has got beyond them by now.
+            # The pod's own status tells these reasons, and by now it is past them.
             return None
         return reason, self._with_way_out(message)
 

@@ -29,7 +29,7 @@ class MemoryKube:
         """`without`: kinds that this cluster does not know."""
         self.faults = Faults("Kubernetes")
         self.calls: Counter[tuple[str, str]] = Counter()
-        """By method and kind."""
+        """Number of calls by method and kind."""
         self.watchers: list[Watcher] = []
         self.refusals: dict[str, str] = {}
         """Kind -> why an admission webhook or a quota takes no object of it."""

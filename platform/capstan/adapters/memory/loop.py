@@ -74,7 +74,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.faults = Faults("store")
         self._records: dict[tuple[Kind, str], tuple[Record, str]] = {}
-        """Each with its spec and status as JSON, so that nobody shares a dictionary with the store."""
+        """Records with spec and status as JSON, so that nobody shares a dictionary with the store."""
         self._events: list[Event] = []
         self._once: set[str] = set()
         self._lock = threading.RLock()

@@ -27,7 +27,7 @@ _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "GIT_PYTHON_REFRESH": "quiet",
-    # Whoever calls retries with its own backoff; MLflow's would hang for minutes.
+    # The caller retries with a backoff of its own; MLflow's would hang for minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     # Its greetings about new tables would stand in the story that the terminal tells.

@@ -38,9 +38,9 @@ class CollectorStats:
     labels: int
     no_labels: int
     answered: int
-    """Requests whose answer is stored; mirrors do not count."""
+    """Requests whose answer is stored; mirrored requests do not count."""
     lost_copies: int = 0
-    """Of the lost: payloads of mirrored requests."""
+    """Lost payloads of mirrored requests; they are among the lost ones."""
     boots: Mapping[str, BootCounts] = field(default_factory=dict)
 
     def unaccounted(self, completed: int) -> int:
@@ -97,7 +97,7 @@ class CollectorClient:
         """
         taken = 0
         for first in range(0, len(labels), LABELS_AT_ONCE):
-            # Nobody reads here which requests they are about, and to look it up would take the collector's time.
+            # The caller does not need the requests of the labels, and looking them up would cost the collector time.
             document: dict[str, object] = {"labels": labels[first : first + LABELS_AT_ONCE], "match": False}
             if system is not None:
                 document["system"] = system

@@ -26,9 +26,9 @@ PART = "the monitor"
 STANDING_SECONDS = 15.0
 """Seconds for which an answer about the standing is trusted in a cluster; the loop asks at each pass."""
 LOCAL_STANDING_SECONDS = 1.0
-"""The same on one machine, where a replay makes hundreds of passes a second."""
+"""Seconds for which it is trusted on one machine, where a replay makes hundreds of passes a second."""
 _NO_WINDOW = 10**14
-"""A generation that none is after."""
+"""Generation before that of any window."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ DEFAULT_GRACE_SECONDS = 10.0
 STARTING_HEALTH_PERIOD_SECONDS = 0.1
 RUNNING_HEALTH_PERIOD_SECONDS = 5.0
 UNHEALTHY_AFTER = 6
-"""Failed health checks in a row until a process that was healthy is restarted."""
+"""Failed health checks in a row after which a process that was healthy is restarted."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class _Child:
     pid: int | None = None
     born: str = ""
     popen: subprocess.Popen[bytes] | None = None
-    """None: adopted, so its exit code will never be known."""
+    """Handle of the child; None: it was adopted, so its exit code will never be known."""
     started_at: float = 0.0
     was_healthy: bool = False
     failed_checks: int = 0

@@ -11,7 +11,7 @@ import psutil
 
 from capstan.errors import PortInUseError
 
-# Below Linux's ephemeral range: an outgoing connection can then never take the port before its server binds it.
+# These are below Linux's ephemeral range, so no outgoing connection takes a port before its server binds it.
 FIRST_PORT, LAST_PORT = 20_000, 31_999
 _handed_out: set[int] = set()
 _lock = threading.Lock()

@@ -29,7 +29,7 @@ class Tool:
     binaries: tuple[str, ...]
     debian_package: str | None
     banner: str
-    """Regex that its `--version` must match: `prometheus-alertmanager` and others share short names."""
+    """Regex that the program's `--version` must match: `prometheus-alertmanager` and others share short names."""
     ways: str
     assets: str | None = None
     """Absolute folder compiled into Debian's binary, without which it does not start."""

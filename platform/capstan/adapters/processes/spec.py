@@ -19,7 +19,7 @@ class RestartPolicy:
     initial_seconds: float = 0.2
     maximum_seconds: float = 30.0
     quick_seconds: float = 10.0
-    """A process that died younger than this died quickly."""
+    """Age in seconds below which a death counts as a quick one."""
     gives_up_after: int = 5
 
     def delay_seconds(self, quick_deaths: int) -> float:
@@ -33,15 +33,15 @@ class ProcessSpec:
     name: str
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
-    """Added to the supervisor's own environment; only these count for the digest."""
+    """Variables that are added to the supervisor's own; only these count for the digest."""
     cwd: Path | None = None
     health_url: str | None = None
-    """Answers 2xx when the process can work; None: running is healthy."""
+    """Address that answers 2xx when the process can work; None: running is healthy."""
     nice: int = 0
     restart: RestartPolicy | None = field(default_factory=RestartPolicy)
-    """None: an end is final, as for a job."""
+    """How often and when it is started again; None: an end is final, as for a job."""
     grace_seconds: float = 10.0
-    """Between SIGTERM and SIGKILL."""
+    """Seconds between SIGTERM and SIGKILL."""
 
     @cached_property
     def digest(self) -> str:
@@ -69,7 +69,7 @@ class ProcessStatus:
     pid: int | None
     restarts: int
     exit_code: int | None
-    """None while it runs, and for an adopted process, whose exit code nobody learns."""
+    """Exit code; None while it runs, and for an adopted process, whose code nobody learns."""
     message: str
     log: Path
 

@@ -93,7 +93,7 @@ class PrometheusOperation:
             return named and (not self._behind_envoy or sample.labels.get("role") == roles[name])
 
         def version(name: VersionName) -> VersionOperation:
-            # A mirror's outcomes are counted by the version's own cluster, those of users by the arm's.
+            # Mirrored requests are counted by the version's own cluster, those of users by the arm's cluster.
             cluster = name if roles[name] == SHADOW else arm_cluster(name, champion)
             assigned = completed.get(cluster, 0)
             mine = [sample for sample in answers if is_of(sample, name)]

@@ -23,7 +23,7 @@ from capstan.files import write_whole
 PROCESS = "prometheus"
 GENERATION = "capstan_monitor_generation"
 EVALUATED_GENERATION = "capstan_rules_generation"
-"""Recorded at the end of each rule group: the generation of the monitor that the group's alerts have seen."""
+"""Series recorded at the end of each rule group: the generation of the monitor that the group's alerts have seen."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def config(settings: PrometheusSettings, folder: Path) -> dict[str, Any]:
     jobs: list[dict[str, Any]] = [
         {
             "job_name": "capstan",
-            # The services name their own system and version; those of the target are for `up`.
+            # The services name their own system and version. The target's labels are for `up`.
             "honor_labels": True,
             "file_sd_configs": [{"files": [str(folder / "targets" / "*.json")], "refresh_interval": "30s"}],
         }
@@ -135,7 +135,7 @@ class PrometheusServer:
             "storage.tsdb.retention.time": self.settings.retention,
             "storage.tsdb.retention.size": self.settings.retention_size,
             "web.listen-address": f"127.0.0.1:{self.port}",
-            # An Alertmanager that was restarted learns of firing alerts by the next repetition.
+            # A restarted Alertmanager learns of firing alerts at the next repetition.
             "rules.alert.resend-delay": "5s",
             "log.level": "warn",
         }

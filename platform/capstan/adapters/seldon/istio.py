@@ -32,7 +32,7 @@ from capstan.ports.serving import Endpoint
 
 PART = "Seldon over Istio"
 SPLIT_ANNOTATION = "capstan.dev/split"
-"""The split that was asked for last: its order and its salt, which a VirtualService has no place for."""
+"""Annotation with the split that was asked for last: its order and salt, for which a VirtualService has no place."""
 _LOOKS_SECONDS = 0.5
 
 
@@ -43,11 +43,13 @@ class SharedDeployment:
     metadata: Object
     """With name and namespace."""
     spec: Object
-    """All of it but the predictors."""
+    """Everything in the spec but the predictors."""
     predictor: Callable[[VersionName, Artifact, bool], Object]
-    """Named like its version; the flag: as a shadow, which may log its payloads elsewhere."""
+    """Function that makes the predictor of a version, named like it; the flag says that it is a shadow, which may
+    log payloads elsewhere.
+    """
     port: int
-    """Of a predictor's Service: the executor's, or the model's where there is none."""
+    """Port of a predictor's Service: the executor's, or the model's where there is none."""
 
     @property
     def name(self) -> str:

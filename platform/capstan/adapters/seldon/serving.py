@@ -78,7 +78,7 @@ class SeldonServing:
             if name in deployments:
                 found[name] = readiness_of(deployments[name], pods.get(name, ()))
             else:
-                # Without a Deployment only a failure is news: Seldon's operator could not make one.
+                # Without a Deployment only a failure matters: Seldon's operator could not make one.
                 failed = wanted.get("status", {}).get("state") == "Failed"
                 found[name] = Readiness.CRASHED if failed else Readiness.STARTING
         return found

@@ -107,7 +107,7 @@ class SqliteStore:
     def record_event(self, event: Event, *, once: str = "") -> None:
         details = _dump(event.details)
         with self._wrapped():
-            # Looked up first: a repeat, which is the rule on every pass, then takes no write lock.
+            # The key is looked up first. A repeat, which is usual on every pass, then takes no write lock.
             known = (
                 once and self._connection().execute("select 1 from events where once = ?", (once,)).fetchone()
             )

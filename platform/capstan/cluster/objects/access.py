@@ -17,7 +17,7 @@ KEY_NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 PROMETHEUS: Mapping[str, str] = {"app.kubernetes.io/name": "prometheus"}
 """Label of Prometheus pods, whoever installed them."""
 _DNS_PORTS = (53, 5353)
-"""Rules see the port of the DNS pods, not of their Service; OpenShift's listen on 5353."""
+"""Ports of the DNS pods, which rules see instead of their Service's; those of OpenShift listen on 5353."""
 
 
 def access(

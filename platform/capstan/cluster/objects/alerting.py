@@ -19,7 +19,7 @@ from capstan.spec.system import MLSystem
 
 SCRAPE_INTERVAL = "10s"
 REVISION = "capstan_rules_revision"
-"""A series that Prometheus itself makes once it has evaluated the rules of a system; its label says which rules."""
+"""Name of a series that Prometheus makes when it evaluates the rules of a system; a label says which rules."""
 WEBHOOK_TOKEN = "webhook"  # noqa: S105
 """Key in the Secret of the system's tokens."""
 _META = "__meta_kubernetes_pod_"
@@ -47,7 +47,7 @@ def rules(system: MLSystem, names: SystemNames) -> dict[str, Any]:
     document = render(system, names.namespace)
     for group in document["groups"]:
         for rule in group["rules"]:
-            # `0s` is what it is without; the API server of the Prometheus operator would show it as a change.
+            # `0s` is the default and is left out; the Prometheus operator would show it as a change.
             if rule["for"] == "0s":
                 del rule["for"]
     told = {"system": str(names.system), "namespace": names.namespace, "revision": revision(document)}
@@ -100,7 +100,7 @@ def _pod_monitor(names: SystemNames, owner: Owner | None, labels: dict[str, str]
             "targetLabel": "job",
             "replacement": "envoy",
         },
-        # Without them the ports of a pod end up alike, and are scraped once.
+        # Without these labels the ports of a pod look alike and are scraped once.
         {"regex": "container|endpoint", "action": "labeldrop"},
     ]
     return {

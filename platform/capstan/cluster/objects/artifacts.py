@@ -20,11 +20,11 @@ class ArtifactsPlace:
     """The system's own part of the artifacts."""
 
     uri: str
-    """What `capstan.artifacts.store.ArtifactStore` opens inside a pod."""
+    """Address that `capstan.artifacts.store.ArtifactStore` opens inside a pod."""
     keys: str | None
     """Secret with the keys of the object storage; None: they are on a volume, or it asks for no keys."""
     claim: str | None
-    """None: in object storage."""
+    """Claim of the volume with the artifacts; None: they are in object storage."""
 
     @property
     def variables(self) -> dict[str, str]:

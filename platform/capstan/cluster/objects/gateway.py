@@ -29,7 +29,7 @@ COMPONENT = "gateway"
 REPLICAS = 2
 SERVICE_PORT = 80
 GRACE_SECONDS = 40
-"""Five seconds until nobody new is sent here, up to 25 for what is under way, and some to spare."""
+"""Seconds of 5 until no new request is sent here, up to 25 for requests under way, and some to spare."""
 CONFIG_MOUNT = "/config"
 _REQUESTS = {"cpu": "50m", "memory": "96Mi"}
 _LIMITS = {"memory": "512Mi"}
@@ -62,7 +62,7 @@ def gateway(names: SystemNames, settings: ClusterSettings, owner: Owner | None) 
                         {
                             "maxSkew": 1,
                             "topologyKey": key,
-                            # A cluster with one node, or one zone, runs both there.
+                            # In a cluster with one node or one zone, both pods run there.
                             "whenUnsatisfiable": "ScheduleAnyway",
                             "labelSelector": {"matchLabels": selector},
                         }
@@ -109,13 +109,13 @@ def _envoy(names: SystemNames, settings: ClusterSettings) -> Object:
         mounts=[{"name": "config", "mountPath": CONFIG_MOUNT, "readOnly": True}, token_mount()],
         resources={"requests": dict(_REQUESTS), "limits": dict(_LIMITS)},
         readinessProbe=http_probe("/ready", "agent", period_seconds=2),
-        # Slow to judge: a pod that is killed drops what it has under way.
+        # The probe is slow to fail, since a killed pod drops the requests that are under way.
         livenessProbe=http_probe("/live", "agent", period_seconds=10, timeout_seconds=5, failures=6),
     )  # fmt: skip
 
 
 def _config(names: SystemNames) -> Object:
-    # Optional: a pod starts, and answers 503, even where the ConfigMap was deleted; the operator writes it anew.
+    # The volume is optional: without the ConfigMap a pod starts and answers 503 until the operator writes it anew.
     return {"name": "config", "configMap": {"name": names.gateway, "optional": True}}
 
 

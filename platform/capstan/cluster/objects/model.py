@@ -28,16 +28,18 @@ from capstan.spec.system import MLSystem
 CONTAINER = "model"
 FETCH = "fetch"
 PORT_NAME = "http"
-"""A name that Seldon's operator honours; else it moves the container to a port of its own."""
+"""Name of a port that Seldon's operator leaves alone; it moves containers with other names to a port of its own."""
 READY, LIVE = "/v2/health/ready", "/v2/health/live"
 DRAIN_SECONDS = 5
-"""From being taken out of the endpoints to SIGTERM: every node's rules and the gateways have followed by then."""
+"""Seconds between leaving the endpoints and SIGTERM; by then every node's rules and the gateways have followed."""
 FLUSH_SECONDS = 40
-"""A drained node takes the collector away too: as long as that may need to start on another one."""
+"""Seconds for the last payloads. A drained node takes the collector away too, which must first start on another
+node.
+"""
 GRACE_SECONDS = DRAIN_SECONDS + 5 + FLUSH_SECONDS + 10
-"""Draining, then 5 s for requests to end, the payload log's flush, and some to spare."""
+"""Seconds for draining, 5 for requests to end, the flush of the payload log, and some to spare."""
 HOME_MOUNT = "/bento"
-"""Where the Bento lies, as `bentos/SYSTEM/LABEL`; only the init container may write there."""
+"""Folder of the Bento, as `bentos/SYSTEM/LABEL`; only the init container may write there."""
 _DEFAULT_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
 _START_SECONDS = 600
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -61,7 +63,7 @@ def model(
         "metadata": names.metadata(name, labels, owner, annotations=artifact.annotations),
         "spec": {
             "selector": {"matchLabels": selector},
-            # A new pod first: a version that answers is never taken away for one that may not.
+            # A new pod comes first: a version that answers is never removed for one that may not.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "revisionHistoryLimit": 1,
             "template": {
@@ -83,7 +85,7 @@ def model(
     if replicas.max > replicas.min:
         objects.append(_autoscaler(system, names.metadata(name, labels, owner), name))
     else:
-        # Only without an autoscaler: a number that is applied would be put back at every look.
+        # The number is applied only without an autoscaler, whose choice it would undo at every look.
         deployment["spec"]["replicas"] = replicas.min
     if replicas.max > 1:
         objects.append(disruption_budget(names.metadata(name, labels, owner), selector))
@@ -124,7 +126,7 @@ def model_pod(
         resources=resources(serving.resources, _DEFAULT_REQUESTS),
         startupProbe=http_probe(READY, PORT_NAME, period_seconds=1, failures=_START_SECONDS),
         readinessProbe=http_probe(READY, PORT_NAME, period_seconds=2),
-        # Slow to give up: a model that computes for long is not dead, and the gateway asks another in the meantime.
+        # The probe is slow to fail: a model that computes for long is not dead, and the gateway asks another meanwhile.
         livenessProbe=http_probe(LIVE, PORT_NAME, period_seconds=10, timeout_seconds=5, failures=6),
         lifecycle={"preStop": {"exec": {"command": _sleep(DRAIN_SECONDS)}}},
     )  # fmt: skip

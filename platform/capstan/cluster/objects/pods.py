@@ -16,7 +16,7 @@ USER = 1034
 """User and group of every process; also what BentoML's own images use."""
 TMP_MOUNT = "/tmp"  # noqa: S108
 SMALL = {"cpu": "50m", "memory": "128Mi"}
-"""Requests of what the file says nothing about."""
+"""Requests for resources of processes about which the file says nothing."""
 _TMP = "tmp"
 _TOKENS = "tokens"
 
@@ -35,7 +35,7 @@ def pod(
     document: Object = {
         "serviceAccountName": names.service_account,
         "automountServiceAccountToken": False,
-        # Else Kubernetes puts two dozen variables per Service of the namespace into every container.
+        # Without this Kubernetes puts two dozen variables per Service of the namespace into every container.
         "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
@@ -81,7 +81,7 @@ def container(
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        # What it said last is then in the pod's status, where nobody needs access to logs.
+        # The last words are then in the pod's status, which can be read without access to logs.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": resources if resources is not None else {"requests": dict(SMALL)},
         "volumeMounts": [{"name": _TMP, "mountPath": TMP_MOUNT}, *mounts],

@@ -45,13 +45,13 @@ TOKEN_NAMES = ("internal", "feedback", "executor")
 CONFIG_MOUNT = "/config"
 FLUSH_SECONDS = 10.0
 SILENCE_SECONDS = 120.0
-"""Four words of an idle producer (one in 30 s) have not come: it has died."""
+"""Seconds without a word after which an idle producer is dead: four words, one each 30 s, have not come."""
 COLLECTOR_GRACE_SECONDS = 60
-"""Requests under way, then everything taken is written to Parquet."""
+"""Seconds for requests under way, then for writing everything taken to Parquet."""
 MONITOR_GRACE_SECONDS = 30
 _ALIVE = "/livez"
 _START_SECONDS = 300
-"""Waiting for a former process to end, then reading what it left."""
+"""Seconds for a former process to end, and for reading what it left."""
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -163,7 +163,7 @@ def _collector(
         volumes=[*_volumes(names), token_volume(names)],
         grace_seconds=COLLECTOR_GRACE_SECONDS,
     )
-    # While the monitor is still on a node with the volume, nowhere else can it be mounted.
+    # As long as the monitor runs on a node, the volume can be mounted on no other node.
     spec["affinity"] = {
         "podAffinity": {
             "preferredDuringSchedulingIgnoredDuringExecution": [
@@ -247,7 +247,7 @@ def _python(
         resources={"requests": dict(requests)},
         startupProbe=http_probe(_ALIVE, "http", period_seconds=1, failures=_START_SECONDS),
         readinessProbe=http_probe(_ALIVE, "http", period_seconds=5),
-        # Of the process, not of its disk: what cannot be written now is kept and tried again, a restart frees nothing.
+        # The probe asks after the process, not after its disk: failed writes are tried again, a restart frees no room.
         livenessProbe=http_probe(_ALIVE, "http", period_seconds=10, timeout_seconds=5, failures=6),
         **more,
     )
@@ -271,7 +271,7 @@ def _component(
         "spec": {
             "replicas": 1,
             "selector": {"matchLabels": selector},
-            # One writer: the former pod ends before the next one starts.
+            # There is one writer: the former pod ends before the next one starts.
             "strategy": {"type": "Recreate"},
             "revisionHistoryLimit": 1,
             "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": spec},

@@ -15,10 +15,12 @@ EXECUTOR_RESOURCES = {
     "requests": {"cpu": "50m", "memory": "64Mi"},
     "limits": {"memory": "256Mi"},
 }
-"""Without them Seldon asks for half a processor per pod."""
+"""Resources of Seldon's executor, which otherwise asks for half a processor per pod."""
 REST_TIMEOUT_MILLISECONDS = 5000
 METRICS_PORT = {"name": "metrics", "containerPort": 6000, "protocol": "TCP"}
-"""Nothing listens there. Unnamed, Seldon counts it up along the predictors, and taking one away restarts the next."""
+"""Port on which nothing listens. Without a name Seldon numbers it by predictor, and removing one restarts the
+next.
+"""
 
 
 def seldon(
@@ -76,7 +78,7 @@ def predictor(
     component: Object = {
         "metadata": {
             "labels": names.version_labels(version),
-            # Over Seldon's own, which point at its executor.
+            # These replace Seldon's own probes, which point at its executor.
             "annotations": {**scraped(MODEL_PORT), **artifact.annotations},
         },
         "spec": pod,

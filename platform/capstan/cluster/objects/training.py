@@ -19,10 +19,10 @@ from capstan.training.job import Places, training_environment
 CONTAINER = "training"
 JOB_MOUNT, WORK_MOUNT = "/job", "/work"
 FAILED_EXIT_CODE = 1
-"""Of a training that failed by itself; with any other code a process was lost."""
+"""Exit code of a training that failed by itself; with any other code a process was lost."""
 LONGEST_SECONDS = 24 * 3600
 KEPT_SECONDS = 7 * 24 * 3600
-"""How long a finished Job can be looked at; what it made stays in MLflow and among the artifacts."""
+"""Seconds for which a finished Job can be looked at. What it made stays in MLflow and among the artifacts."""
 _LOST_PODS = 2
 _GRACE_SECONDS = 30
 _REQUESTS = {"cpu": "100m", "memory": "512Mi"}
@@ -127,7 +127,7 @@ def run_objects(
             "backoffLimit": _LOST_PODS,
             "activeDeadlineSeconds": LONGEST_SECONDS,
             "ttlSecondsAfterFinished": KEPT_SECONDS,
-            # Never two pods of a run at once.
+            # Two pods of a run never work at once.
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {
                 "rules": [

@@ -93,7 +93,7 @@ class Shared:
         """Of the object storage, read anew: the Secret may be made after the operator. Raises UnavailableError."""
         keys = storage_keys(self.settings)
         for name, value in (keys or {}).items():
-            # pyarrow and fsspec read them nowhere else.
+            # pyarrow and fsspec read the keys from the environment only.
             os.environ.setdefault(name, value)
         return keys
 

@@ -81,7 +81,7 @@ def pipelines_of(
         namespace=names.namespace,
         places=training_places(names, settings),
         render=render,
-        # A volume is not mounted into the operator.
+        # The operator cannot read a store on a volume, which is not mounted into it.
         store=ArtifactStore(artifacts_place(names, settings).uri) if settings.artifacts else None,
     )
 

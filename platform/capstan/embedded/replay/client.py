@@ -13,7 +13,7 @@ import orjson
 import uvloop
 
 DEADLINE_SECONDS = 5.0
-"""A request that has no good answer by then has failed."""
+"""Seconds after which a request without a good answer has failed."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Prediction:
     key: str
     """Sticky key; empty for none."""
     event_time: str
-    """RFC 3339."""
+    """Event time as RFC 3339."""
 
 
 @dataclass

@@ -15,7 +15,7 @@ Texts = NDArray[np.str_]
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 RESAMPLES_AT_ONCE = 250
-"""Keeps a month of 10,000 rows below 100 MB."""
+"""Number of resamples in one array, which keeps a month of 10,000 rows below 100 MB."""
 CLIP = 0.001
 """Probabilities are clipped to [CLIP, 1 - CLIP] before log loss, as in the verdicts."""
 

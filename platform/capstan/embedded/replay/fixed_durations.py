@@ -26,7 +26,7 @@ class FixedDurations:
         self._due = dict(due or {})
         self._is_suspended = False
         self.keep: Callable[[], None] = lambda: None
-        """Called after every change."""
+        """Function that is called after every change."""
 
     @contextmanager
     def suspended(self) -> Iterator[None]:

@@ -31,7 +31,7 @@ class RecordedTraffic:
     labels: NDArray[np.float64]
     """float64; NaN for a row that never gets a label."""
     label_times: NDArray[np.int64]
-    """int64 microseconds: when the label (or the news that there is none) becomes known."""
+    """int64 microseconds: when the label, or the news that there is none, becomes known."""
     label_order: NDArray[np.int64]
     """Row numbers sorted by `label_times`."""
 

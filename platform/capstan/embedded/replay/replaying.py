@@ -45,13 +45,13 @@ class Journal:
     """Where a replay stands; written at every boundary, so that a killed replay goes on where it was."""
 
     position: datetime
-    """Everything up to here is settled."""
+    """Event time up to which everything is settled."""
     answered: Answered = field(default_factory=Answered)
     wake: datetime | None = None
     settling: datetime | None = None
-    """The boundary up to which everything was sent and which is being settled; None between two boundaries."""
+    """Boundary up to which everything was sent and which is being settled; None between two boundaries."""
     share: float | None = None
-    """Of the recorded cases, which is sent; None before the first of them."""
+    """Share of the recorded cases that is sent; None before the first of them."""
 
     @property
     def now(self) -> datetime:
@@ -139,7 +139,7 @@ class Replay:
         """Send everything up to the end, or until told to stop; returns what became of the requests."""
         journal = self._journal
         self._clock.advance_to(journal.now)
-        # A charge must be known before its work begins: whoever comes after a kill could not tell when that was.
+        # The fixed duration is noted before its work begins; after a kill nobody could tell when the work began.
         self._charges.keep = lambda: journal.save(self._journal_path, self._charges)
         resent = self._settling.answered_since(journal.now)
         self._settle(journal.position, journal.now)

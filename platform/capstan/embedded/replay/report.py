@@ -37,14 +37,14 @@ class Report(TypedDict):
     failed_requests: int
     failures: list[str]
     latency_p99_seconds: float | None
-    """Of the answers to users, by the services' own clocks; None: Prometheus could not tell."""
+    """99th percentile of the answers to users, by the services' own clocks; None: Prometheus could not tell."""
     latency_p99_required_seconds: float | None
-    """What the file asks for. A replay does not judge it, for the machine is as fast as it is."""
+    """What the file asks for. A replay does not judge it, because it depends on the machine."""
     payloads_stored: int
     payloads_lost: int
     payloads_unaccounted: int
     windows: dict[str, Any]
-    """How many windows were closed, and of which questions how many had a verdict."""
+    """Number of closed windows and, by question, the number that had a verdict."""
     alerts: int
     retrainings: int
     promotions: int

@@ -97,7 +97,7 @@ def run_demo(
         journal_path = state.journal
         journal, charges = load_journal(journal_path, scope.start)
         _refuse_other_share(journal, scope)
-        # From the first moment on: a replay that fails before its first boundary may be removed by the next.
+        # Written at once, so that the next replay may remove one that failed before its first boundary.
         journal.save(journal_path, charges)
         clock = ReplayClock(journal.now)
         local = wire(system, state, addresses=addresses, clock=clock, charges=charges)
@@ -105,7 +105,7 @@ def run_demo(
         client = GatewayClient(addresses.gateway, connections=scope.spec.connections)
         pace = _Pace(scope, journal)
         with ExitStack() as ending:
-            # Undone in reverse, each whatever becomes of the others: no process outlives an error on the way down.
+            # Everything is undone in reverse, even if a part of it fails: no process outlives an error on the way down.
             ending.callback(local.close)
             ending.callback(serve_page(local, on_alert=supervisor.hint, progress=pace.progress))
             ending.callback(supervisor.stop)
@@ -246,7 +246,7 @@ _OWN = frozenset(
         "mlflow.db-journal",
     )
 ) | {"mlartifacts", "bentos", "secrets", "logs", "run", "reports", "tokens", "systems", "replay.json", "lock"}
-"""What Capstan writes into a state directory."""
+"""Names of what Capstan writes into a state directory."""
 
 
 def _refuse_live(state: StateDir) -> None:
