@@ -58,7 +58,7 @@ demo: $(STAMP) ## eleven months of real flights through the whole loop, in about
 	@$(RUN) capstan demo $(EXAMPLE)
 
 test: $(STAMP) chromium libatomic ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
-	@$(call tier,unit,tests/unit,-n 2)
+	@$(call tier,unit,tests/unit tests/members,-n 2)
 	@$(call tier,simulation,tests/simulation,-n 2)
 	@$(call tier,contract,tests/contract,-n 2 --dist loadfile --no-loadscope-reorder,real)
 	@$(call tier,embedded,tests/embedded,-n 2 --dist loadgroup,real)
