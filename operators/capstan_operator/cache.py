@@ -36,7 +36,7 @@ class WatchedKind:
     labelled: bool = True
     """True: only objects with the label `capstan.dev/system` are watched."""
     content: bool = True
-    """False: only what `seen` tells is kept, and reads go to the API server."""
+    """False: only what `facts` tells is kept, and reads go to the API server."""
     optional: bool = False
     """True: a cluster may lack the kind."""
 
@@ -75,11 +75,11 @@ class ObjectFacts:
 
 
 @dataclass(slots=True)
-class _Kept:
-    seen: ObjectFacts
+class _KnownObject:
+    facts: ObjectFacts
     labels: Mapping[str, str]
     content: bytes
-    """Empty where only `seen` is kept."""
+    """Empty where only `facts` is kept."""
     at: float
 
 
@@ -88,7 +88,7 @@ class _Shelf:
     """All objects of one kind."""
 
     watch: WatchedKind
-    objects: dict[tuple[str, str], _Kept] = field(default_factory=dict)
+    objects: dict[tuple[str, str], _KnownObject] = field(default_factory=dict)
     by_system: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     """(namespace, system) -> names."""
     graves: dict[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
@@ -181,11 +181,11 @@ class WatchedKube:
         """Kinds that were not listed yet; before all were, nothing should be looked at."""
         return [kind for kind, shelf in self._shelves.items() if not shelf.is_listed]
 
-    def seen(self, kind: str, namespace: str, name: str) -> ObjectFacts | None:
+    def facts(self, kind: str, namespace: str, name: str) -> ObjectFacts | None:
         """What is known of a watched object; None: it does not exist."""
         with self._lock:
             kept = self._shelves[kind].objects.get((namespace, name))
-            return kept.seen if kept is not None else None
+            return kept.facts if kept is not None else None
 
     def was_deleted_here(self, kind: str, namespace: str, name: str, uid: str) -> bool:
         """Whether this operator deleted the object, lately."""
@@ -306,7 +306,7 @@ class WatchedKube:
 
     def _candidates(
         self, shelf: _Shelf, namespace: str | None, labels: Mapping[str, str]
-    ) -> Sequence[tuple[tuple[str, str], _Kept]]:
+    ) -> Sequence[tuple[tuple[str, str], _KnownObject]]:
         system = labels.get(SYSTEM_LABEL, EXISTS)
         if namespace is not None and system != EXISTS:
             names = shelf.by_system.get((namespace, system), ())
@@ -351,13 +351,13 @@ class WatchedKube:
                 return False
             del shelf.graves[place]
         known = shelf.objects.get(place)
-        if known is not None and version <= known.seen.version:
+        if known is not None and version <= known.facts.version:
             return False
         labels = _interned(document["metadata"].get("labels") or {})
         content = _packed(_without_noise(document)) if shelf.watch.content else b""
         if known is not None:
             self._unfile(shelf, place, known)
-        shelf.objects[place] = _Kept(_seen(document, version), labels, content, self._clock())
+        shelf.objects[place] = _KnownObject(_facts(document, version), labels, content, self._clock())
         system = labels.get(SYSTEM_LABEL)
         if system is not None:
             shelf.by_system.setdefault((place[0], system), set()).add(place[1])
@@ -366,7 +366,7 @@ class WatchedKube:
     def _bury(self, shelf: _Shelf, document: Object) -> bool:
         place, version = _place(document), _version(document)
         known = shelf.objects.get(place)
-        if known is not None and known.seen.version > version:
+        if known is not None and known.facts.version > version:
             return False
         self._dig(shelf, place, version)
         if known is None:
@@ -378,7 +378,7 @@ class WatchedKube:
     def _drop(self, shelf: _Shelf, place: tuple[str, str]) -> None:
         kept = shelf.objects.pop(place)
         self._unfile(shelf, place, kept)
-        self._dig(shelf, place, kept.seen.version)
+        self._dig(shelf, place, kept.facts.version)
 
     def _dig(self, shelf: _Shelf, place: tuple[str, str], version: int) -> None:
         now = self._clock()
@@ -395,7 +395,7 @@ class WatchedKube:
             kept = shelf.objects.get(place)
             if kept is not None:
                 shelf.deletions.pop(place, None)
-                shelf.deletions[place] = (kept.seen.uid, now)
+                shelf.deletions[place] = (kept.facts.uid, now)
             while shelf.deletions:
                 oldest = next(iter(shelf.deletions))
                 if now - shelf.deletions[oldest][1] < _GRAVE_SECONDS:
@@ -403,7 +403,7 @@ class WatchedKube:
                 del shelf.deletions[oldest]
 
     @staticmethod
-    def _unfile(shelf: _Shelf, place: tuple[str, str], kept: _Kept) -> None:
+    def _unfile(shelf: _Shelf, place: tuple[str, str], kept: _KnownObject) -> None:
         owner = (place[0], kept.labels.get(SYSTEM_LABEL, ""))
         names = shelf.by_system.get(owner)
         if names is not None:
@@ -429,7 +429,7 @@ def _version(document: Object) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _fits(kept: _Kept, labels: Mapping[str, str]) -> bool:
+def _fits(kept: _KnownObject, labels: Mapping[str, str]) -> bool:
     return all(
         key in kept.labels if value == EXISTS else kept.labels.get(key) == value
         for key, value in labels.items()
@@ -459,7 +459,7 @@ def _without_noise(document: Object) -> Object:
     return {**document, "metadata": meta}
 
 
-def _seen(document: Object, version: int) -> ObjectFacts:
+def _facts(document: Object, version: int) -> ObjectFacts:
     meta = document["metadata"]
     entries: Sequence[Mapping[str, Any]] = meta.get("managedFields") or ()
     owned = [entry.get("fieldsV1") for entry in entries if _is_ours(entry)]

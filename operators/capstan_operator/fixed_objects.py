@@ -120,7 +120,7 @@ class FixedObjects:
         """Watched objects that somebody changed or deleted since they were applied."""
         found = {}
         for (kind, name), owned in known.owned.items():
-            seen = self._kube.seen(kind, namespace, name)
+            seen = self._kube.facts(kind, namespace, name)
             if seen is None or (seen.owned != owned and not seen.is_deleted):
                 found[kind, name] = seen
         return found
@@ -148,7 +148,7 @@ class FixedObjects:
             kind, meta = str(document["kind"]), document["metadata"]
             if not self._kube.is_watched(kind):
                 continue
-            seen = self._kube.seen(kind, meta["namespace"], meta["name"])
+            seen = self._kube.facts(kind, meta["namespace"], meta["name"])
             if seen is None or seen.is_deleted or seen.has_others or seen.annotations.get(APPLIED) != digest:
                 return False
             owned[kind, meta["name"]] = seen.owned
@@ -177,7 +177,7 @@ class FixedObjects:
                 logger.warning("%s %s is not applied: %s", kind, name, error)
                 continue
             if self._kube.is_watched(kind):
-                seen = self._kube.seen(kind, document["metadata"]["namespace"], name)
+                seen = self._kube.facts(kind, document["metadata"]["namespace"], name)
                 if seen is not None:
                     owned[kind, name] = seen.owned
         self._remember(known, digest, documents, owned)

@@ -89,7 +89,7 @@ class Wiring(Protocol):
 
 
 @dataclass
-class _Known:
+class _SystemMemory:
     """What is remembered of a system from one generation of its file to the next."""
 
     uid: str
@@ -132,7 +132,7 @@ class SystemLoop:
         self._clock = clock
         self._now = now
         self._most_wired = most_wired
-        self._known: dict[Key, _Known] = {}
+        self._known: dict[Key, _SystemMemory] = {}
         self._wired: OrderedDict[Key, Wired] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -150,7 +150,7 @@ class SystemLoop:
         if document is None:
             self._forget(key)
             return None
-        known = self._known_of(key, document)
+        known = self._memory_of(key, document)
         if "deletionTimestamp" in document["metadata"]:
             return self._end(key, document, known)
         if known.problem is not None:
@@ -172,7 +172,7 @@ class SystemLoop:
 
     # -- a system that goes on
 
-    def _keep(self, key: Key, document: Object, known: _Known) -> float:
+    def _keep(self, key: Key, document: Object, known: _SystemMemory) -> float:
         try:
             wired = self._wired_of(key, document)
         except InvalidSpecError as error:
@@ -199,7 +199,7 @@ class SystemLoop:
         seconds = self._pause(key, known, outcome)
         return min(seconds, BUSY_SECONDS) if is_moving else seconds
 
-    def _ensure(self, key: Key, document: Object, known: _Known, wired: Wired) -> None:
+    def _ensure(self, key: Key, document: Object, known: _SystemMemory, wired: Wired) -> None:
         ensured = self._fixed.ensure(
             key[0], known.applied, known.generation, wired.documents, is_new=known.is_new
         )
@@ -232,7 +232,7 @@ class SystemLoop:
                 break
         return outcome
 
-    def _pause(self, key: Key, known: _Known, outcome: Outcome) -> float:
+    def _pause(self, key: Key, known: _SystemMemory, outcome: Outcome) -> float:
         if not outcome.is_settled:
             return 0.0
         document = self._read(key)
@@ -267,7 +267,7 @@ class SystemLoop:
 
     # -- a system that ends
 
-    def _end(self, key: Key, document: Object, known: _Known) -> float | None:
+    def _end(self, key: Key, document: Object, known: _SystemMemory) -> float | None:
         if FINALIZER not in (document["metadata"].get("finalizers") or ()):
             self._forget(key)
             return None
@@ -297,14 +297,14 @@ class SystemLoop:
         self._forget(key)
         return None
 
-    def _has_to_drain(self, key: Key, document: Object, known: _Known) -> bool:
+    def _has_to_drain(self, key: Key, document: Object, known: _SystemMemory) -> bool:
         """Whether traffic or a training is in progress that should end in order."""
         if known.problem is not None or not _has_begun(document):
             return False
         if not known.has_gateway:
             return True
         gateway = SystemNames(key[0], SystemName(key[1])).gateway
-        seen = self._kube.seen("Deployment", key[0], gateway)
+        seen = self._kube.facts("Deployment", key[0], gateway)
         # Without a gateway nobody is served. The whole namespace, or everything in the foreground, is being deleted.
         return seen is not None and not seen.is_deleted
 
@@ -324,7 +324,7 @@ class SystemLoop:
 
     # -- what is remembered
 
-    def _known_of(self, key: Key, document: Object) -> _Known:
+    def _memory_of(self, key: Key, document: Object) -> _SystemMemory:
         meta = document["metadata"]
         uid, generation = str(meta["uid"]), int(meta.get("generation", 1))
         known = self._known.get(key)
@@ -333,7 +333,7 @@ class SystemLoop:
         self._drop(key)
         applied = known.applied if known is not None and known.uid == uid else AppliedObjects()
         versions = known.versions if known is not None and known.uid == uid else VersionMemory()
-        fresh = _Known(uid, generation, applied=applied, versions=versions)
+        fresh = _SystemMemory(uid, generation, applied=applied, versions=versions)
         if known is not None and known.uid == uid:
             fresh.standstill = known.standstill
         try:

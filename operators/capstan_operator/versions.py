@@ -78,7 +78,7 @@ class VersionObjects:
         return found
 
     def _add(self, found: dict[Place, ObjectFacts], kind: str, namespace: str, name: str) -> None:
-        seen = self._kube.seen(kind, namespace, name)
+        seen = self._kube.facts(kind, namespace, name)
         if seen is not None and not seen.is_deleted:
             found[kind, name] = seen
 

@@ -35,7 +35,7 @@ class RunningParts:
     """None: nothing runs, or the collector does not answer."""
 
 
-def around(stored: StoredSystem, events: list[tuple[int, Event]]) -> RunningParts:
+def running_parts(stored: StoredSystem, events: list[tuple[int, Event]]) -> RunningParts:
     """Everything that processes or pods say."""
     if isinstance(stored.place, Cluster):
         return _in_cluster(stored.place, stored)
@@ -56,11 +56,11 @@ def _here(place: Machine, events: list[tuple[int, Event]]) -> RunningParts:
 
 
 def _processes(state: StateDir) -> list[dict[str, Any]]:
-    from capstan.adapters.processes.table import found
+    from capstan.adapters.processes.table import living_processes
 
     return [
         {"name": process.name, "pid": process.pid}
-        for process in sorted(found(state.processes), key=lambda process: process.name)
+        for process in sorted(living_processes(state.processes), key=lambda process: process.name)
     ]
 
 

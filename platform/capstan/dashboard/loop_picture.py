@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from capstan.dashboard.observation import Observed, ObservedRollout
 from capstan.dashboard.page import Stage
-from capstan.dashboard.seen import Observed, ObservedRollout
 from capstan.domain.reasons import Tone
 from capstan.domain.rollout import RolloutCause, RolloutPhase, flowing_step
 from capstan.domain.steps import STATIONS as STEP_STATIONS

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
+from capstan.dashboard.observation import Observed, ObservedRun
 from capstan.dashboard.page import CandidateShown, GateShown, RunShown, TaskShown
-from capstan.dashboard.seen import Observed, ObservedRun
 from capstan.domain.reasons import Tone
 from capstan.domain.training import GateOutcome, RunPhase, RunStatus, StepProgress
 from capstan.spec.metrics import better

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from capstan.dashboard.observation import Observed, ObservedRollout
 from capstan.dashboard.page import Amount, Interval, RolloutShown, StepShown, VerdictShown
-from capstan.dashboard.seen import Observed, ObservedRollout
 from capstan.domain.reasons import Tone
 from capstan.domain.rollout import RolloutCause, RolloutPhase, RolloutPolicy
 from capstan.domain.steps.step import Step

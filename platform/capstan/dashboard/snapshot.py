@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from capstan.dashboard.loop_picture import stages
+from capstan.dashboard.observation import Observed
 from capstan.dashboard.page import (
     Clocks,
     Head,
@@ -19,7 +20,6 @@ from capstan.dashboard.page import (
 )
 from capstan.dashboard.pipeline_panel import run_shown
 from capstan.dashboard.rollout_panel import rollout_shown
-from capstan.dashboard.seen import Observed
 from capstan.dashboard.story_lines import alerts_shown
 from capstan.dashboard.watch_panel import watch_shown
 from capstan.domain.reasons import Reason, Tone

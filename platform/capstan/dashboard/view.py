@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from capstan.dashboard.observation import Observed, ObservedRollout, ObservedRun
 from capstan.dashboard.page import EventShown, Page, Part, Progress, SparklinePoint, Totals, VersionNumbers
 from capstan.dashboard.rollout_panel import shown_rule
-from capstan.dashboard.seen import Observed, ObservedRollout, ObservedRun
 from capstan.dashboard.snapshot import draw
 from capstan.dashboard.story_lines import shown
 from capstan.domain.rollout import RolloutRequest, RolloutState

@@ -172,11 +172,11 @@ def test_somebody_elses_edit_shows_in_what_is_owned_and_a_status_does_not(
 ):
     follow(server, cache)
     cache.apply(deployment("a"))
-    before = cache.seen("Deployment", "n", "a")
+    before = cache.facts("Deployment", "n", "a")
     server.edit("Deployment", "a", "n", {"status": {"availableReplicas": 1}})
-    between = cache.seen("Deployment", "n", "a")
+    between = cache.facts("Deployment", "n", "a")
     server.edit("Deployment", "a", "n", {"spec": {"replicas": 0}})
-    after = cache.seen("Deployment", "n", "a")
+    after = cache.facts("Deployment", "n", "a")
     assert before is not None
     assert between is not None
     assert after is not None

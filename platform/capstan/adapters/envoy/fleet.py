@@ -194,12 +194,12 @@ class EnvoyFleet(OrderedTraffic):
             _FILES["routes"]: envoy_config.document([envoy_config.routes(None, self.settings)])[1].decode(),
         }
 
-    def _written(self) -> _Written:
+    def _written(self) -> _PublishedConfiguration:
         found = self._kube.get("ConfigMap", self._metadata["name"], self._metadata["namespace"]) or {}
         version = found.get("metadata", {}).get("resourceVersion")
-        return _Written(found.get("data") or {}, version)
+        return _PublishedConfiguration(found.get("data") or {}, version)
 
-    def _newest(self, written: _Written) -> _Written:
+    def _newest(self, written: _PublishedConfiguration) -> _PublishedConfiguration:
         """What the ConfigMap says, or what a pod obeys whose number is higher."""
         newest = written
         for pod in self._pods():
@@ -210,11 +210,13 @@ class EnvoyFleet(OrderedTraffic):
                 continue
             if generation > newest.generation:
                 data = {_FILES[kind]: content for kind, content in documents.items()}
-                newest = _Written({**data, GENERATION_KEY: str(generation)}, written.resource_version)
+                newest = _PublishedConfiguration(
+                    {**data, GENERATION_KEY: str(generation)}, written.resource_version
+                )
         return newest
 
 
-class _Written:
+class _PublishedConfiguration:
     """What the ConfigMap says now: what the next pod would obey."""
 
     def __init__(self, data: Mapping[str, str], resource_version: str | None) -> None:

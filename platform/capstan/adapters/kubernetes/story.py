@@ -36,7 +36,7 @@ OwnerOf = Callable[[SystemName], "Mapping[str, Any] | None"]
 
 
 @dataclass
-class _Told:
+class _StoryMemory:
     """What a writer remembers of one story, so that a repeat costs no call."""
 
     chapter: str = ""
@@ -71,7 +71,7 @@ class KubeStory:
         self._owner_of = owner_of
         self._labels = labels
         self._name = name
-        self._stories: dict[SystemName, _Told] = {}
+        self._stories: dict[SystemName, _StoryMemory] = {}
         self._locks: dict[SystemName, threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -123,8 +123,8 @@ class KubeStory:
         }
         return self._kube.list("ConfigMap", self._namespace, labels=labels)
 
-    def _read(self, system: SystemName) -> _Told:
-        told = _Told(owner=self._owner_of(system))
+    def _read(self, system: SystemName) -> _StoryMemory:
+        told = _StoryMemory(owner=self._owner_of(system))
         for chapter in sorted(self._chapters(system), key=_number_of):
             told.number = _number_of(chapter)
             if _is_of_another(chapter, told.owner):
@@ -137,7 +137,7 @@ class KubeStory:
         self._stories[system] = told
         return told
 
-    def _write(self, system: SystemName, told: _Told, event: Event, once: str) -> None:
+    def _write(self, system: SystemName, told: _StoryMemory, event: Event, once: str) -> None:
         text = _text(event, once)
         key = f"{told.last + 1:08d}"
         fits = told.events < EVENTS_PER_CHAPTER and told.size + len(text) < _BYTES_PER_CHAPTER
@@ -156,7 +156,7 @@ class KubeStory:
         told.version = stored["metadata"]["resourceVersion"]
         told.last += 1
 
-    def _chapter(self, system: SystemName, told: _Told, data: Mapping[str, str]) -> Object:
+    def _chapter(self, system: SystemName, told: _StoryMemory, data: Mapping[str, str]) -> Object:
         number = told.number + 1
         meta: Object = {
             "name": self._name(system, number),

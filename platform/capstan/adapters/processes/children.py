@@ -114,7 +114,7 @@ class ProcessSupervisor:
 
     def adopt(self) -> Sequence[str]:
         """Names of living processes that an earlier supervisor left here; `ensure` takes over those that still fit."""
-        return sorted({process.name for process in process_table.found(self.run_dir)})
+        return sorted({process.name for process in process_table.living_processes(self.run_dir)})
 
     def stop_stale(self, keep: Iterable[str]) -> Sequence[str]:
         """Stop what an earlier supervisor left and nobody wants any more; returns their names."""
@@ -132,7 +132,7 @@ class ProcessSupervisor:
             with child.lock:
                 self._end(child)
         else:
-            for process in process_table.found(self.run_dir):
+            for process in process_table.living_processes(self.run_dir):
                 if process.name == name:
                     process_table.end_group(process.pid, None, DEFAULT_GRACE_SECONDS)
             process_table.end_leftovers(self.run_dir, name)
@@ -222,7 +222,9 @@ class ProcessSupervisor:
     def _take_over(self, child: _Child) -> bool:
         """Adopt the living process that matches, after ending those of this name that do not."""
         spec = child.spec
-        left = [process for process in process_table.found(self.run_dir) if process.name == spec.name]
+        left = [
+            process for process in process_table.living_processes(self.run_dir) if process.name == spec.name
+        ]
         fitting = [process for process in left if process.digest == spec.digest]
         for process in left:
             if process not in fitting[:1]:

@@ -55,7 +55,7 @@ def record_file(run_dir: Path, name: str) -> Path:
     return run_dir / f"{name}.process.json"
 
 
-def found(run_dir: Path) -> list[LivingProcess]:
+def living_processes(run_dir: Path) -> list[LivingProcess]:
     """By record (pid, start time and digest), and by mark where the supervisor was killed before it wrote one."""
     by_pid: dict[int, LivingProcess] = {}
     for file in sorted(run_dir.glob("*.process.json")):
@@ -74,7 +74,7 @@ def found(run_dir: Path) -> list[LivingProcess]:
 
 def holds(run_dir: Path, port: int) -> bool:
     """Whether a process of this run folder listens on the port."""
-    for pid in {process.pid for process in found(run_dir)} | {pid for pid, _ in marked(run_dir)}:
+    for pid in {process.pid for process in living_processes(run_dir)} | {pid for pid, _ in marked(run_dir)}:
         with contextlib.suppress(psutil.Error):
             for connection in psutil.Process(pid).net_connections(kind="inet"):
                 if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:

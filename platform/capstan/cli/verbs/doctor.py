@@ -171,9 +171,9 @@ def _state(state: StateDir) -> Iterator[Row]:
 
 
 def _processes(state: StateDir) -> Row:
-    from capstan.adapters.processes.table import found
+    from capstan.adapters.processes.table import living_processes
 
-    left = found(state.processes)
+    left = living_processes(state.processes)
     names = ", ".join(sorted(f"{process.name} {process.pid}" for process in left))
     supervisor = state.holder()
     if supervisor is not None:

@@ -12,7 +12,7 @@ import typer
 
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
 from capstan.cli.place import Context, Namespace, Place, place_of
-from capstan.cli.running_parts import around
+from capstan.cli.running_parts import running_parts
 from capstan.cli.stored_system import StoredSystem, System, open_system
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class SystemStatus:
 def look(stored: StoredSystem) -> SystemStatus:
     """Everything that the store and, while it runs, the processes say."""
     events = stored.events()
-    seen = around(stored, events)
+    seen = running_parts(stored, events)
     now = seen.replayed_to or datetime.now(UTC)
     state, status = stored.system_state, stored.record.status
     return SystemStatus(
