@@ -6,12 +6,16 @@ import re
 from pathlib import Path
 
 import pytest
+from members.detectors import DETECTOR
 from members.families import FAMILY
 from members.features import FEATURE_KIND
+from members.questions import QUESTION
 from members.sources import SOURCE
+from members.steps import STEP
 from members.toy import ROOT, Toy, added, checked
+from members.triggers import TRIGGER
 
-TOYS = (FAMILY, FEATURE_KIND, SOURCE)
+TOYS = (FAMILY, FEATURE_KIND, SOURCE, STEP, TRIGGER, DETECTOR, QUESTION)
 DECISION = ROOT / "platform" / "docs" / "decisions" / "members-one-file-per-idea.md"
 MOST_FILES = 4
 
