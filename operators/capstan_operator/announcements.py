@@ -20,7 +20,7 @@ _MOST_SAID = 1000
 
 
 class Teller:
-    """Writes conditions on change only, and each Event once."""
+    """Writes conditions when they change, and each Event once."""
 
     def __init__(self, kube: Kube, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._kube = kube

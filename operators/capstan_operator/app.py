@@ -67,7 +67,7 @@ class App:
         *,
         end: Callable[[int], None] = os._exit,
     ) -> None:
-        """`end` ends the process at once: nothing that is in progress may go on once the Lease is lost."""
+        """`end` ends the process at once: nothing in progress may go on once the Lease is lost."""
         self._client = client
         self._settings = settings
         self._options = options
@@ -149,7 +149,7 @@ class App:
         return self._finish(kopf_thread)
 
     def _end_if_deaf(self) -> None:
-        """kopf may neither go on nor end, as when a kind that it watches is uninstalled."""
+        """End the process when kopf can neither go on nor end, as when a watched kind is uninstalled."""
         silent = self._silent_watches()
         if silent:
             self._lost("; ".join(silent))
@@ -282,5 +282,5 @@ class App:
 
 
 def new_identity(name: str) -> str:
-    """Of one process: a pod that is started again must not take its own former Lease for its present one."""
+    """A name for one process. A pod that is started again must not take its former Lease for its present one."""
     return f"{name}_{os.getpid()}_{int(time.time() * 1000):x}"

@@ -99,7 +99,7 @@ class _Shelf:
 
 
 class Server(Kube, Protocol):
-    """What the cache is in front of."""
+    """The API server behind the cache."""
 
     def pages(
         self,
@@ -123,7 +123,8 @@ class WatchedKube:
         namespaces: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`may_write` is asked before every write: whoever has lost the Lease must not finish what it began.
+        """`may_write` is asked before every write: an operator that has lost the Lease must not finish what it
+        began.
 
         Only objects of these namespaces are watched; empty: of all.
         """
@@ -137,7 +138,7 @@ class WatchedKube:
         self.begin(watched)
 
     def begin(self, watched: Mapping[str, WatchedKind]) -> None:
-        """With nothing known of these kinds; all others are read from the API server."""
+        """Begin with no objects of these kinds in memory; all other kinds are read from the API server."""
         with self._lock:
             self._shelves = {kind: _Shelf(watch) for kind, watch in watched.items()}
 
@@ -178,7 +179,7 @@ class WatchedKube:
 
     @property
     def unlisted(self) -> list[str]:
-        """Kinds that were not listed yet; before all were, nothing should be looked at."""
+        """Kinds that were not listed yet. Nothing should be looked at before all were."""
         return [kind for kind, shelf in self._shelves.items() if not shelf.is_listed]
 
     def facts(self, kind: str, namespace: str, name: str) -> ObjectFacts | None:
@@ -188,7 +189,7 @@ class WatchedKube:
             return kept.facts if kept is not None else None
 
     def was_deleted_here(self, kind: str, namespace: str, name: str, uid: str) -> bool:
-        """Whether this operator deleted the object, lately."""
+        """Whether this operator deleted the object recently."""
         with self._lock:
             found = self._shelves[kind].deletions.get((namespace, name))
             return found is not None and found[0] == uid
@@ -437,7 +438,7 @@ def _fits(kept: _KnownObject, labels: Mapping[str, str]) -> bool:
 
 
 def _interned(labels: Mapping[str, str]) -> Mapping[str, str]:
-    """The same few words stand on all objects of a system."""
+    """One copy of each word, since the same few words stand on all objects of a system."""
     return {sys.intern(key): sys.intern(value) for key, value in labels.items()}
 
 

@@ -37,7 +37,7 @@ _AGAIN_SECONDS = 300.0
 
 @dataclass
 class AppliedObjects:
-    """What is remembered of one system's objects between two looks; without it, memory is read and that is all."""
+    """Memory of one system's objects between two looks; with it, a look that changes nothing makes no call."""
 
     digest: str = ""
     owned: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class AppliedObjects:
 
 @dataclass(frozen=True)
 class EnsureResult:
-    """What one look at the fixed objects came to."""
+    """Result of one look at the fixed objects."""
 
     put_back: tuple[str, ...] = ()
     """`Kind name` of objects that somebody had changed or deleted."""
@@ -74,7 +74,7 @@ class FixedObjects:
     def __init__(
         self, kube: WatchedKube, release: str, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`release` names the operator and its settings: others write all objects anew."""
+        """`release` names the operator and its settings; another release writes all objects anew."""
         self._kube = kube
         self._release = release
         self._clock = clock
@@ -142,7 +142,7 @@ class FixedObjects:
         return int(deployment.get("status", {}).get("availableReplicas") or 0) >= int(wanted)
 
     def _adopt(self, known: AppliedObjects, digest: str, documents: Sequence[Object]) -> bool:
-        """Take over what an operator before this one has applied; False if anything tells that it must be applied."""
+        """Take over what an earlier operator has applied; False if it must be applied again."""
         owned: dict[tuple[str, str], str] = {}
         for document in documents:
             kind, meta = str(document["kind"]), document["metadata"]

@@ -99,7 +99,9 @@ def _handler(kind: str, cache: WatchedKube, told: Told) -> Callable[..., Awaitab
 
 
 def _asked(cache: WatchedKube, kind: str, document: Object) -> tuple[Any, ...] | None:
-    """What somebody wants of a system: its spec, commands and its end. The loop's own writes change none of these."""
+    """Digest of what somebody wants of a system: its spec, its commands and its deletion. The loop's own writes
+    change none of them.
+    """
     if kind != "MLSystem":
         return None
     meta = document["metadata"]
@@ -148,7 +150,7 @@ def settings_for(watched: Mapping[str, WatchedKind]) -> kopf.OperatorSettings:
 
 
 class NoMemories(ResourceMemories):  # type: ignore[misc]
-    """kopf would remember something of each object, for handlers of a kind that there is none of here."""
+    """Keeps kopf from remembering objects, which only handlers that do not exist here would need."""
 
     async def recall(self, raw_body: Any, **named: Any) -> ResourceMemory:
         return await super().recall(raw_body, **{**named, "ephemeral": True})

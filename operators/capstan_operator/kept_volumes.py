@@ -78,7 +78,7 @@ def describe_taken(claims: Sequence[str]) -> str:
 
 
 def _claims(system: Object) -> list[str]:
-    """Those that Capstan makes; a claim that the file names is a person's."""
+    """Claims that Capstan makes; a claim that the file names belongs to a person."""
     meta = system["metadata"]
     names = SystemNames(str(meta["namespace"]), SystemName(str(meta["name"])))
     data = ((system.get("spec") or {}).get("data") or {}).get("volume") or {}

@@ -26,7 +26,7 @@ _WATCHDOG_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Timing:
-    """All in seconds; `renew_deadline` is well below `duration`, so that a holder stops before its Lease ends."""
+    """Seconds. `renew_deadline` is well below `duration`, so that a holder stops before its Lease ends."""
 
     duration: float = 15.0
     """Seconds without a renewal after which another candidate may take the Lease."""

@@ -65,7 +65,9 @@ class Wired(Protocol):
         ...
 
     def settle(self) -> None:
-        """Bring what runs to what the file asks for; called when it, the settings or the release have changed."""
+        """Bring the versions that run to what the file asks for; called when the file, the settings or the release
+        changed.
+        """
         ...
 
     def move(self) -> bool:
@@ -90,7 +92,7 @@ class Wiring(Protocol):
 
 @dataclass
 class _SystemMemory:
-    """What is remembered of a system from one generation of its file to the next."""
+    """Memory of a system from one generation of its file to the next."""
 
     uid: str
     generation: int
@@ -137,7 +139,9 @@ class SystemLoop:
         self._lock = threading.Lock()
 
     def look(self, key: Key) -> float | None:
-        """After how many seconds to look again; None: when something happens. Raises CapstanError to be tried again."""
+        """Look once. Returns the seconds until the next look; None: the next look comes when something happens.
+        Raises CapstanError to be tried again.
+        """
         try:
             with looking_at("/".join(key)):
                 return self._look(key)
@@ -246,7 +250,7 @@ class SystemLoop:
         return seconds
 
     def _wait(self, document: Object, message: str) -> float:
-        """For what is installed apart from the operator; what serves goes on meanwhile."""
+        """Wait for what is installed apart from the operator; the versions go on serving meanwhile."""
         said = {"Degraded": (True, Reason.PART_AWAY, message)}
         if not _has_begun(document):
             said["Ready"] = (False, Reason.PART_AWAY, message)

@@ -8,7 +8,9 @@ import gc
 
 
 def give_back_memory() -> None:
-    """Costs some milliseconds; does nothing where the C library has no such call."""
+    """Give free memory back to the system. It costs some milliseconds and does nothing where the C library lacks
+    the call.
+    """
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -62,7 +62,7 @@ class Metrics:
 
 
 class _Asked:
-    """What is counted elsewhere and only read at a scrape."""
+    """Metrics that are counted elsewhere and only read at a scrape."""
 
     def __init__(self, read: Callable[[], Iterator[Metric]]) -> None:
         self._read = read

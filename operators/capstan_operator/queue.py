@@ -80,13 +80,13 @@ class KeyQueue(Generic[K]):
         return key
 
     def done(self, key: K, *, now: float, after: float | None) -> None:
-        """The look is over; the next is in `after` seconds. None: only when something happens."""
+        """Note that the look is over. The next is in `after` seconds; None: only when something happens."""
         entry = self._entries[key]
         entry.errors, entry.resting_until = 0, 0.0
         self._end(key, entry, None if after is None else now + after)
 
     def failed(self, key: K, *, now: float) -> float:
-        """The look failed; returns how many seconds the key rests."""
+        """Note that the look failed; returns how many seconds the key rests."""
         entry = self._entries[key]
         entry.errors += 1
         seconds = self._backoff.first_seconds if entry.hinted else self._backoff.seconds(entry.errors)

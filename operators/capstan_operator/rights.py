@@ -80,7 +80,7 @@ OWN: Sequence[Right] = (
 
 
 def rules(rights: Sequence[Right]) -> list[dict[str, Any]]:
-    """As a Role or ClusterRole lists them."""
+    """The rights in the form in which a Role or ClusterRole lists them."""
     return [
         {
             "apiGroups": [right.group],
@@ -93,7 +93,7 @@ def rules(rights: Sequence[Right]) -> list[dict[str, Any]]:
 
 
 def as_yaml() -> str:
-    """What `charts/capstan/files/rights.yaml` holds."""
+    """The content of `charts/capstan/files/rights.yaml`."""
     document: Mapping[str, Any] = {"namespaced": rules(NAMESPACED), "own": rules(OWN)}
     yaml, text = YAML(), StringIO()
     yaml.width = 110
@@ -105,7 +105,7 @@ def as_yaml() -> str:
 
 
 def as_table() -> str:
-    """The same for people, in Markdown."""
+    """The rights for people, in Markdown."""
     lines = ["| where | API group | resources | verbs | why |", "|---|---|---|---|---|"]
     for where, rights in (("systems", NAMESPACED), ("operator", OWN)):
         for right in rights:

@@ -35,7 +35,7 @@ class _Remembered:
 
 @dataclass
 class VersionMemory:
-    """What is remembered of one system's versions between two looks."""
+    """Memory of one system's versions between two looks."""
 
     objects: dict[Place, _Remembered] = field(default_factory=dict)
     settled_at: float = float("-inf")
@@ -66,7 +66,7 @@ class VersionObjects:
         return tuple(f"{kind} {name}" for kind, name in sorted(told))
 
     def _present(self, names: SystemNames) -> Mapping[Place, ObjectFacts]:
-        """What is there of versions, those that are going left out."""
+        """Objects of versions that exist and are not being deleted."""
         found: dict[Place, ObjectFacts] = {}
         for kind in ("Deployment", KIND):
             if not self._kube.is_watched(kind):
@@ -108,11 +108,13 @@ class VersionObjects:
 
     @staticmethod
     def _is_suspect(known: VersionMemory, present: Mapping[Place, ObjectFacts]) -> bool:
-        """Something that is seen for the first time holds what others wrote: while no operator ran, perhaps."""
+        """Whether an object that is seen for the first time holds fields of others, written perhaps while no
+        operator ran.
+        """
         return any(seen.has_others and place not in known.objects for place, seen in present.items())
 
     def _is_back(self, names: SystemNames, known: VersionMemory, place: Place, seen: ObjectFacts) -> bool:
-        """Somebody deleted it, and the loop has deployed it again since."""
+        """Whether somebody deleted it and the loop has deployed it again since."""
         before = known.objects.get(place)
         return (
             place[0] not in _COMPANIONS

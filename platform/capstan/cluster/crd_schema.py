@@ -67,7 +67,7 @@ _READ_BY_RULES = frozenset({"gates", "analyses"})
 
 
 def system_spec() -> Schema:
-    """Of an MLSystem's `spec`, with the rules between fields."""
+    """Schema of an MLSystem's `spec`, with the rules across fields."""
     root: Schema = _structural(schema()["properties"]["spec"])
     _fill_defaults(root)
     _leave_out_empty(root)
@@ -77,13 +77,15 @@ def system_spec() -> Schema:
 
 
 def system_name() -> Schema:
-    """Of `metadata`: a name short enough for the names made from it; `system_name_rule` says the rest."""
+    """Schema of `metadata`: a name short enough for the names made from it; `system_name_rule` says the rest."""
     name = schema()["properties"]["metadata"]["properties"]["name"]
     return {"type": "object", "properties": {"name": {key: name[key] for key in ("type", "maxLength")}}}
 
 
 def system_name_rule() -> Schema:
-    """Of the whole object, where alone CEL sees the name; the schema's own `pattern` would be told as a bare regex."""
+    """Rule of the whole object, where alone CEL sees the name; the schema's own `pattern` would be told as a bare
+    regex.
+    """
     return {
         "rule": f"self.metadata.name.matches('{SYSTEM_NAME_PATTERN}')",
         "message": f"metadata.name: write {SYSTEM_NAME_RULE}",
@@ -91,7 +93,7 @@ def system_name_rule() -> Schema:
 
 
 def request_spec(cls: type[Any]) -> Schema:
-    """Of the `spec` of a run or a rollout: the dataclass, in camelCase; it never changes."""
+    """Schema of the `spec` of a run or a rollout: the dataclass, in camelCase; it never changes."""
     node = _of_type(cls)
     _say(node, {"rule": "self == oldSelf", "message": "what was asked for never changes; a new one is made"})
     return node
@@ -155,7 +157,7 @@ def _leave_out_empty(node: Schema) -> None:
 
 
 def _saying(value: Any, node: Schema) -> Any:
-    """A default without the empty parts that may be missing; `drift: {}` of a union says something."""
+    """The default without its empty parts that may be missing; `drift: {}` of a union says something and stays."""
     if isinstance(value, list):
         return [_saying(item, node["items"]) for item in value]
     if not isinstance(value, dict):
@@ -248,7 +250,7 @@ def _without(node: Schema, key: str) -> Schema:
 
 
 def status(columns: Mapping[str, Schema], phases: Mapping[str, str]) -> Schema:
-    """Of a `status`: its own columns, conditions, and the loop's memory, which is one text."""
+    """Schema of a `status`: its own columns, conditions, and the loop's memory, which is one text."""
     return {
         "description": "What was seen and decided; written by Capstan alone.",
         "type": "object",

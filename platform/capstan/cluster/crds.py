@@ -211,7 +211,7 @@ def _columns(kind: Kind) -> list[Schema]:
 
 
 def as_yaml(document: Schema) -> str:
-    """As it stands in the chart."""
+    """The definition as it stands in the chart."""
     from io import StringIO
 
     yaml = YAML()

@@ -36,7 +36,7 @@ class AdvisedPipelines:
         self.runner.start(request)
 
     def status(self, run: RunName) -> RunStatus:
-        """As the runner tells it, with the way out in front of what a pipeline says when files are missing."""
+        """The runner's status; where files are missing, the way out stands before what the pipeline says."""
         status = self.runner.status(run)
         way = way_to_bring(self.names, status.message) if status.phase is RunPhase.FAILED else ""
         return replace(status, message=f"{status.message.rstrip()}; {way}") if way else status

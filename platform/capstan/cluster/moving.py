@@ -51,7 +51,7 @@ class Runtime(Protocol):
 
 
 class Gateway(Protocol):
-    """What sends requests to the versions."""
+    """The gateway that sends requests to the versions."""
 
     def apply(self, split: TrafficSplit, endpoints: Mapping[VersionName, Endpoint]) -> None: ...
 
@@ -77,29 +77,29 @@ class MovingServing:
     # -- the Serving port
 
     def deploy(self, version: ModelVersion) -> None:
-        """In the new runtime. Raises as its own `deploy`."""
+        """Deploy in the new runtime; raises as its `deploy` does."""
         self.new.deploy(version)
 
     def retire(self, name: VersionName) -> None:
-        """In both."""
+        """Retire in both runtimes."""
         self.new.retire(name)
         self.old.retire(name)
 
     def readiness(self) -> Mapping[VersionName, Readiness]:
-        """As the runtime says to whose address requests go."""
+        """Readiness in the runtime to whose address requests go."""
         new, old = self.new.readiness(), self.old.readiness()
         return {
             name: new[name] if name not in old or _is_ready(new, name) else old[name] for name in {*new, *old}
         }
 
     def endpoint(self, name: VersionName) -> Endpoint | None:
-        """In the new runtime once it is ready there; until then where it has been."""
+        """Endpoint in the new runtime once the version is ready there; until then the old one."""
         if _is_ready(self.new.readiness(), name):
             return self.new.endpoint(name)
         return self.old.endpoint(name) or self.new.endpoint(name)
 
     def troubles(self) -> Mapping[VersionName, str]:
-        """What is in the way of versions that do not start, in either."""
+        """What keeps versions from starting, in either runtime."""
         return {**self.old.troubles(), **self.new.troubles(), **self._refused}
 
     def settle(self) -> None:
@@ -109,7 +109,7 @@ class MovingServing:
     # -- the move
 
     def move(self, gateway: Gateway) -> bool:
-        """One step on; whether anything is left in the old runtime. What is in the way is among the troubles."""
+        """Take one step; returns whether anything is left in the old runtime. Obstacles are among the troubles."""
         leaving = self.old.artifacts()
         new = self.new.readiness()
         self._refused = {}

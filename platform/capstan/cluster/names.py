@@ -70,12 +70,12 @@ class SystemNames:
 
     @property
     def registry_model(self) -> str:
-        """In MLflow, which knows no namespaces."""
+        """Name of the system in MLflow, which knows no namespaces."""
         return f"{self.namespace}.{self.system}"
 
     @property
     def service_account(self) -> str:
-        """Of every pod of the system; it may do nothing."""
+        """ServiceAccount of every pod of the system; it has no rights."""
         return f"{self.system}-capstan"
 
     @property
@@ -102,7 +102,7 @@ class SystemNames:
 
     @property
     def gateway(self) -> str:
-        """Deployment, Service, PodDisruptionBudget and ConfigMap."""
+        """Name of the Deployment, Service, PodDisruptionBudget and ConfigMap of the gateway."""
         return f"{self.system}-gateway"
 
     @property
@@ -120,19 +120,19 @@ class SystemNames:
 
     @property
     def rules(self) -> str:
-        """PrometheusRule, PodMonitor and AlertmanagerConfig."""
+        """Name of the PrometheusRule, PodMonitor and AlertmanagerConfig."""
         return f"{self.system}-capstan"
 
     def model(self, version: VersionName) -> str:
-        """Deployment, Service, HorizontalPodAutoscaler or SeldonDeployment of one version."""
+        """Name of the Deployment, Service, HorizontalPodAutoscaler or SeldonDeployment of one version."""
         return f"{self.system}-{version}"
 
     def story(self, number: int) -> str:
-        """ConfigMap with one chapter of the story, from 1."""
+        """Name of the ConfigMap with one chapter of the story, from 1."""
         return f"{self.system}-story-{number}"
 
     def host(self, service: str) -> str:
-        """A Service's name in the cluster's DNS."""
+        """Name of a Service in the cluster's DNS."""
         return f"{service}.{self.namespace}.svc"
 
     def labels(self, component: str) -> dict[str, str]:
@@ -155,7 +155,7 @@ class SystemNames:
     def metadata(
         self, name: str, labels: Mapping[str, str], owner: Owner | None, **more: object
     ) -> dict[str, object]:
-        """Of an object of the system; owner None: printed by `capstan render`, not applied."""
+        """Metadata of an object of the system; owner None: it is printed by `capstan render` and not applied."""
         document: dict[str, object] = {
             "name": name,
             "namespace": self.namespace,

@@ -168,7 +168,7 @@ def push(
 
 
 def _remove(kube: KubeClient, namespace: str, name: str) -> None:
-    """What an earlier push has left."""
+    """Remove what an earlier push has left."""
     deadline = time.monotonic() + _READY_SECONDS
     kube.delete("Pod", name, namespace)
     while kube.get("Pod", name, namespace) is not None:

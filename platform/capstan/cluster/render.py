@@ -23,7 +23,8 @@ def fixed_objects(
     values: Mapping[str, str],
     keys: Mapping[str, str] | None = None,
 ) -> list[Object]:
-    """In the order in which they are needed; alert rules are brought by `capstan.adapters.kubernetes.alerting`.
+    """The objects in the order in which they are needed; `capstan.adapters.kubernetes.alerting` brings the alert
+    rules.
 
     `values` are the tokens by name, `keys` those of the object storage (None: there are none, or they are not known).
     """

@@ -19,7 +19,7 @@ class _Settings(BaseModel):
 
 
 class Images(_Settings):
-    """Of everything that Capstan runs."""
+    """Images of everything that Capstan runs."""
 
     operator: str = f"{REPOSITORY}/capstan-operator:{RELEASE}"
     """Also fetches Bentos before a version starts."""
@@ -44,7 +44,7 @@ class Images(_Settings):
         return version
 
     def of_version(self, system: str, digest: str) -> str | None:
-        """None: no image was made of it, the generic one serves it."""
+        """Image of a version; None: none was made of it, and the generic one serves it."""
         short = digest.removeprefix("sha256:")[:12]
         return self.version.format(system=system, digest=short) if self.version else None
 

@@ -36,7 +36,9 @@ class StateDir:
 
     @property
     def tracking_uri(self) -> str:
-        """MLflow's address of the database: a `?` or `%` in the folder's name would mean something in a URL."""
+        """MLflow's address of the database, quoted: a `?` or `%` in the folder's name would mean something in a
+        URL.
+        """
         path = str(self.mlflow_database)
         if quote(path) == path:
             return f"sqlite:///{path}"
@@ -49,12 +51,12 @@ class StateDir:
 
     @property
     def bentos(self) -> Path:
-        """BENTOML_HOME."""
+        """Folder of Bentos, the value of BENTOML_HOME."""
         return self.root / "bentos"
 
     @property
     def secrets(self) -> Path:
-        """`secrets/NAME/KEY` is what `secretKeyRef` reads."""
+        """Folder with a file NAME/KEY for each `secretKeyRef`."""
         return self.root / "secrets"
 
     @property
@@ -181,7 +183,7 @@ class StateDir:
 
 
 def _locked(handle: int) -> bool:
-    """Take the lock; tried a few times, because whoever asks for the holder takes it for a moment."""
+    """Take the lock. It is tried a few times, because a process that asks for the holder takes it for a moment."""
     for _ in range(_LOCK_TRIES):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

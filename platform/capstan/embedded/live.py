@@ -178,7 +178,9 @@ class Live:
 
 
 def try_again(local: LocalSystem) -> None:
-    """Who starts a system whose first training failed does not want to wait for its backoff."""
+    """Try a failed first training again at once: a person who starts the system does not want to wait for its
+    backoff.
+    """
     record = local.store.get(Kind.SYSTEM, local.name)
     state = system_state(record) if record is not None and record.deleted_at is None else None
     if state is None or state.paused or state.champion is not None:

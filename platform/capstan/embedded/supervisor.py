@@ -65,7 +65,7 @@ class Supervisor:
         say: Callable[[str], None] = lambda _: None,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`stop` tells that a person wants it to end: whatever is waited for is then left."""
+        """`stop` says that a person wants it to end; then every wait ends."""
         self.local = local
         self._tell = tell
         self._say = say
@@ -155,7 +155,7 @@ class Supervisor:
         return True
 
     def _tested(self, state: SystemState) -> ModelVersion | None:
-        """The challenger that had been ready: that this loop was away must not count as a crash of it."""
+        """The challenger that had been ready. That this loop was away must not count as a crash of it."""
         record = self.local.store.get(Kind.ROLLOUT, state.rollout.name) if state.rollout else None
         if record is None or state.rollout is None:
             return None
@@ -165,7 +165,7 @@ class Supervisor:
     # -- the loop
 
     def hint(self) -> None:
-        """Something may have happened: look now."""
+        """Look now, because something may have happened."""
         self._hint.set()
 
     def run(self, *, until: Callable[[], bool] = lambda: False) -> None:
@@ -212,7 +212,7 @@ class Supervisor:
             time.sleep(BUSY_PAUSE_SECONDS)
 
     def _advance(self) -> tuple[Advanced, bool]:
-        """What the monitor decided, and whether it answered at the first question."""
+        """Decisions of the monitor, and whether it answered at the first question."""
         questions = 0
 
         def ask() -> Advanced:
@@ -223,7 +223,7 @@ class Supervisor:
         return self._patiently(ask), questions == 1
 
     def _patiently(self, ask: Callable[[], T]) -> T:
-        """Ask until the part answers: event time stands still while a killed one is started again."""
+        """Ask until the part answers. Event time stands still while a killed part is started again."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
@@ -258,7 +258,7 @@ class Supervisor:
         return record is not None and system_state(record).rollout is not None
 
     def _await_scrape(self, moment: float) -> None:
-        """Until Prometheus has read the gateway and every version after the moment (seconds since 1970)."""
+        """Wait until Prometheus has read the gateway and every version after the moment (seconds since 1970)."""
         local = self.local
         wanted = {
             self._address(name)

@@ -33,7 +33,7 @@ class Trained:
 
 
 def request_for(system: MLSystem, store: Store, *, as_of: datetime) -> TrainingRequest:
-    """What a person asks for: the same file, champion and moment always give the same run."""
+    """The request of a person. The same file, champion and moment always give the same run."""
     name = SystemName(system.metadata.name)
     record = store.get(Kind.SYSTEM, name)
     champion = system_state(record).champion if record is not None else None
@@ -132,6 +132,6 @@ def _keep(
 
 
 def _without_floats(status: RunStatus) -> RunStatus:
-    """As the loop keeps it: metrics stay in the registry and in the run's folder."""
+    """The status as the loop keeps it: metrics stay in the registry and in the run's folder."""
     version = without_metrics(status.version) if status.version else None
     return replace(status, version=version, candidates={})

@@ -230,13 +230,13 @@ def wire(
 
 
 def processes_of(state: StateDir) -> ProcessSupervisor:
-    """The processes of a state directory, for whoever only stops or adopts them."""
+    """The processes of a state directory, for a caller that only stops or adopts them."""
     return ProcessSupervisor(state.processes, state.logs)
 
 
 @contextmanager
 def open_store(state: StateDir) -> Iterator[Store]:
-    """The store of a state directory, for whoever looks into it before anything runs."""
+    """The store of a state directory, for a caller that looks into it before anything runs."""
     store = SqliteStore(state.store)
     try:
         yield store
@@ -284,7 +284,7 @@ def model_folder(registry: MlflowRegistry, packager: BentoPackager, name: Versio
 def _helpers(
     state: StateDir, system: MLSystem, collector_port: int, monitor_port: int, *, replay: bool
 ) -> tuple[ProcessSpec, ...]:
-    """The collector, and the monitor: which looks by itself when live, and only when told to in a replay."""
+    """The collector and the monitor. The monitor looks by itself when live, and only when told to in a replay."""
     name = SystemName(system.metadata.name)
     tokens = {token: str(state.token_file(token)) for token in ("internal", "feedback")}
     collector = {

@@ -123,7 +123,7 @@ def _static(name: str, endpoint: Endpoint) -> Json:
 
 
 def endpoint_of(cluster: Json) -> Endpoint | None:
-    """Where a cluster of `version_cluster` sends to; None of any other."""
+    """Endpoint to which a cluster of `version_cluster` sends; None for any other cluster."""
     try:
         [group] = cluster["load_assignment"]["endpoints"]
         [host] = group["lb_endpoints"]
@@ -259,7 +259,7 @@ def escape(salt: str) -> str:
 
 
 def split_of(route_config: Json) -> TrafficSplit | None:
-    """The split that a route table as Envoy dumps it obeys; None if it answers nothing."""
+    """Split that a route table, as Envoy dumps it, obeys; None if it answers nothing."""
     for route in route_config["virtual_hosts"][0].get("routes", ()):
         action = route.get("route", {})
         if route.get("match", {}).get("path") == "/predict" and "weighted_clusters" in action:

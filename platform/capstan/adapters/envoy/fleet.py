@@ -128,7 +128,7 @@ class EnvoyFleet(OrderedTraffic):
         return AgentEnvoy(self._http, address, self._token, pod=name, generation=generation)
 
     def _pods(self) -> list[Object]:
-        """That run, ready or not, those that are about to end included."""
+        """Pods that run, ready or not, including those that are about to end."""
         found = self._kube.list("Pod", self._metadata["namespace"], labels=self._labels)
         running = [pod for pod in found if pod.get("status", {}).get("phase") == "Running"]
         return sorted(
@@ -137,7 +137,7 @@ class EnvoyFleet(OrderedTraffic):
         )
 
     def _live(self, kind: Kind) -> list[Json]:
-        """What any pod obeys or the next one would, by name."""
+        """What any pod obeys or the next one would obey, by name."""
         found = {resource["name"]: resource for resource in super()._live(kind)}
         for resource in self._newest(self._written()).resources(kind):
             found.setdefault(resource["name"], resource)
@@ -152,7 +152,7 @@ class EnvoyFleet(OrderedTraffic):
         self._tell_others(kind, content)
 
     def _tell_others(self, kind: Kind, content: bytes) -> None:
-        """Those that are not ready yet or about to end; they may be too early or too late to listen."""
+        """Tell pods that are not ready yet or about to end; they may not listen yet, or no longer."""
         generation = self._written().generation
         for pod in self._pods():
             if not _is_ready(pod):
@@ -200,7 +200,7 @@ class EnvoyFleet(OrderedTraffic):
         return _PublishedConfiguration(found.get("data") or {}, version)
 
     def _newest(self, written: _PublishedConfiguration) -> _PublishedConfiguration:
-        """What the ConfigMap says, or what a pod obeys whose number is higher."""
+        """The ConfigMap's content, or that of a pod with a higher number."""
         newest = written
         for pod in self._pods():
             try:
@@ -217,7 +217,7 @@ class EnvoyFleet(OrderedTraffic):
 
 
 class _PublishedConfiguration:
-    """What the ConfigMap says now: what the next pod would obey."""
+    """Content of the ConfigMap, which the next pod would obey."""
 
     def __init__(self, data: Mapping[str, str], resource_version: str | None) -> None:
         self.data = data
@@ -234,7 +234,7 @@ class _PublishedConfiguration:
         return envoy_config.split_of(tables[0]) if tables else None
 
     def resources(self, kind: Kind) -> list[Json]:
-        """None of a document that is broken: no pod would start with it."""
+        """Resources of the document; None if it is broken: no pod would start with it."""
         try:
             found: Any = orjson.loads(self.data.get(_FILES[kind], ""))["resources"]
         except (ValueError, KeyError, TypeError):

@@ -29,7 +29,7 @@ ADMIN_PATHS = frozenset({"/clusters", "/config_dump", "/stats"})
 
 
 def generation_of(text: str) -> int | None:
-    """The number that the text is; None of any other text."""
+    """Number that the text is; None if it is none."""
     return int(text) if _GENERATION.fullmatch(text) else None
 
 
@@ -38,7 +38,7 @@ class EnvoyHost(Protocol):
 
     @property
     def name(self) -> str:
-        """For messages and to tell hosts apart."""
+        """Name for messages, by which hosts are told apart."""
         ...
 
     def publish(self, kind: Kind, content: bytes) -> None:
@@ -54,15 +54,15 @@ class EnvoyHost(Protocol):
         ...
 
     def boot(self) -> str:
-        """Another for each life of Envoy's process, since its counters begin at 0 in each."""
+        """Name of the present life of Envoy's process. Each life has another, since its counters begin at 0."""
         ...
 
     def where(self, kind: Kind) -> str:
-        """Where the document lies, for messages."""
+        """Place of the document, for messages."""
         ...
 
     def log(self) -> str:
-        """Where Envoy writes what it does not tell by its admin port, for messages."""
+        """Place of Envoy's log, for messages."""
         ...
 
 
@@ -123,14 +123,14 @@ class LocalEnvoy:
 
 
 def live(host: EnvoyHost, kind: Kind) -> Sequence[Json]:
-    """The clusters or route tables that it obeys now, from its own dump."""
+    """Clusters or route tables that it obeys now, from its own dump."""
     dump, inner = _DUMPS[kind]
     found = host.ask("/config_dump", resource=dump)
     return [config[inner] for config in found.get("configs", ()) if inner in config]
 
 
 def version(host: EnvoyHost, kind: Kind) -> str:
-    """Of the document that it obeys now; empty if it has none."""
+    """Version of the document that it obeys now; empty if it has none."""
     if kind == "clusters":
         return version_of_clusters(host.ask)
     dump = host.ask("/config_dump", resource=_DUMPS[kind][0])

@@ -36,7 +36,7 @@ class OrderedTraffic(ABC):
 
     @abstractmethod
     def _hosts(self) -> Sequence[EnvoyHost]:
-        """Those that answer requests now; at least one, or UnavailableError."""
+        """Envoys that answer requests now: at least one. Raises UnavailableError."""
 
     def refusal(self, split: TrafficSplit) -> str | None:
         """Why Envoy can't do the split; None if it can."""
@@ -111,7 +111,7 @@ class OrderedTraffic(ABC):
         self._set("routes", content, taken)
 
     def _set(self, kind: Kind, content: bytes, taken: Callable[[EnvoyHost], bool]) -> None:
-        """On every Envoy, those included that appear meanwhile; returns when all have taken it."""
+        """Set it on every Envoy, including those that appear meanwhile; returns when all have taken it."""
         told: set[str] = set()
         while new := [host for host in self._hosts() if host.name not in told]:
             for host in new:
@@ -146,7 +146,9 @@ class OrderedTraffic(ABC):
             self._sleep(self._looks_seconds)
 
     def _drain(self, names: Sequence[str]) -> None:
-        """Until the leaving clusters have had nothing to answer for a moment, at most a request's whole timeout."""
+        """Wait until the leaving clusters have had nothing to answer for a moment, at most a request's whole
+        timeout.
+        """
         deadline = time.monotonic() + self.settings.timeout_seconds + 1
         hosts = self._hosts()
         quiet = 0
@@ -168,7 +170,7 @@ def agreed_endpoints(found: Sequence[Sequence[Json]]) -> Mapping[VersionName, En
 
 
 def versions_of(split: TrafficSplit | None) -> frozenset[VersionName]:
-    """All that a split uses; without a split none."""
+    """Versions that a split uses; none without a split."""
     return split.versions if split is not None else frozenset()
 
 

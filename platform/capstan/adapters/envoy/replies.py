@@ -17,7 +17,7 @@ _REPLY = "%LOCAL_REPLY_BODY%"
 
 
 def direct(status: int, text: str) -> Json:
-    """A route's answer that no version gives; it gets its shape as all replies of the gateway do."""
+    """Answer of a route itself; it gets its shape as all replies of the gateway do."""
     return {"status": status, "body": {"inline_string": text}}
 
 

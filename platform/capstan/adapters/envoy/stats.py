@@ -64,7 +64,7 @@ class EnvoyCounters:
         return PredictionCounts(completed=total["2xx"] + total["4xx"], failed=total["5xx"])
 
     def remember(self) -> None:
-        """Read while Envoy still lives, if it does."""
+        """Read the counters while Envoy still lives, if it does."""
         with contextlib.suppress(UnavailableError):
             self.predictions()
 
@@ -83,7 +83,7 @@ class EnvoyCounters:
 
 
 def predictions(ask: Ask) -> PredictionCounts:
-    """Of this life of one Envoy."""
+    """Counts of this life of one Envoy."""
     now = _counters(ask, f"^{PREDICTIONS}[245]xx$")
     found = {name: now.get(f"{PREDICTIONS}{name}", 0) for name in ("2xx", "4xx", "5xx")}
     return PredictionCounts(completed=found["2xx"] + found["4xx"], failed=found["5xx"])
@@ -111,12 +111,12 @@ def active_of(ask: Ask, clusters: Sequence[str]) -> int:
 
 
 def connections(ask: Ask) -> int:
-    """Of clients, those that wait for nothing included."""
+    """Connections of clients, including idle ones."""
     return sum(_counters(ask, r"^http\.gateway\.downstream_cx_active$").values())
 
 
 def version_of_clusters(ask: Ask) -> str:
-    """Of the clusters document that was taken last."""
+    """Version of the clusters document that was taken last."""
     name = "cluster_manager.cds.version_text"
     stats = ask("/stats", format="json", filter=f"^{name}$", type="TextReadouts")["stats"]
     return "".join(str(stat.get("value", "")) for stat in stats)

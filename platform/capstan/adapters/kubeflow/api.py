@@ -74,7 +74,7 @@ class KfpApi:
         return known
 
     def find_experiment(self, name: str, namespace: str) -> str | None:
-        """None: there is none, so nothing ever ran in it."""
+        """Id of the experiment; None: there is none, so nothing ever ran in it."""
         found = self._list("/experiments", "experiments", "display_name", name, namespace=namespace)
         return str(found[0]["experiment_id"]) if found else None
 

@@ -132,7 +132,7 @@ class KfpLocalPipelines:
         )
 
     def _champion(self, name: VersionName) -> ModelVersion:
-        """From the registry, or, while it is away, from the run that made it."""
+        """The champion from the registry or, while that is away, from the run that made it."""
         try:
             found = self._registry.version(name)
         except UnavailableError:

@@ -73,7 +73,7 @@ class RunFolder:
         return found is not None and process_table.lives(*found)
 
     def forget(self) -> None:
-        """As if nobody had worked on it yet; its request and log stay."""
+        """Forget all work on it, as if nobody had begun; its request and log stay."""
         self._status.unlink(missing_ok=True)
         self._process.unlink(missing_ok=True)
         shutil.rmtree(self.progress, ignore_errors=True)

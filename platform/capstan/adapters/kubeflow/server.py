@@ -44,7 +44,7 @@ _ENDED = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")
 
 
 class Store(Protocol):
-    """What is needed of the system's artifact store."""
+    """The part of the system's artifact store that is needed here."""
 
     def write(self, path: str, content: bytes) -> None: ...
 
@@ -209,6 +209,6 @@ def _steps(run: Json) -> tuple[StepProgress, ...]:
 
 
 def _moment(text: object) -> datetime | None:
-    """None: not yet, which KFP may write as the epoch."""
+    """Moment that KFP tells; None: not yet, which KFP may write as the epoch."""
     moment = datetime.fromisoformat(str(text)) if text else None
     return moment.astimezone(UTC) if moment is not None and moment.timestamp() > 0 else None

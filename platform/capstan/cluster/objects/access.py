@@ -106,7 +106,9 @@ def policy(
     ingress: Sequence[Object] | None = None,
     egress: Sequence[Object] | None = None,
 ) -> Object:
-    """A NetworkPolicy `S-ABOUT`: these pods are talked to, and talk to others, as listed only; None: not its matter."""
+    """A NetworkPolicy `S-ABOUT`: its pods may be reached and may reach others only as listed; None: it does not
+    restrict that direction.
+    """
     spec: Object = {"podSelector": {"matchLabels": dict(pods)}, "policyTypes": []}
     for kind, rules in (("Ingress", ingress), ("Egress", egress)):
         if rules is not None:
@@ -138,7 +140,9 @@ def operator_namespace(settings: ClusterSettings) -> Object:
 
 
 def storage_egress(names: SystemNames, settings: ClusterSettings) -> list[Object]:
-    """To the object storage: beside the operator on any port, elsewhere on the port of its address."""
+    """Rule for the way to the object storage: beside the operator on any port, elsewhere on the port of its
+    address.
+    """
     port = storage_port(artifacts_place(names, settings).uri)
     if port is None:
         return []

@@ -69,7 +69,7 @@ def rule_file(system: MLSystem, names: SystemNames) -> str:
 
 
 def in_force(system: MLSystem, names: SystemNames) -> str:
-    """The query that has an answer when Prometheus evaluates just these rules."""
+    """Query that has an answer when Prometheus evaluates exactly these rules."""
     told = rules(system, names)["groups"][-1]["rules"][-1]["labels"]
     wanted = ",".join(f'{name}="{value}"' for name, value in sorted(told.items()))
     return f"{REVISION}{{{wanted}}}"

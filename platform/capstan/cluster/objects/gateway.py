@@ -83,7 +83,8 @@ def gateway(names: SystemNames, settings: ClusterSettings, owner: Owner | None) 
 
 
 def config_map(names: SystemNames, owner: Owner | None) -> Object:
-    """Without data: that is written, and owned, by `capstan.adapters.envoy.fleet` under a field manager of its own.
+    """The ConfigMap without its data, which `capstan.adapters.envoy.fleet` writes and owns under a field manager
+    of its own.
 
     Applying this never takes the data away, since it never owned any.
     """
@@ -132,7 +133,7 @@ def _service(metadata: Object, selector: dict[str, str]) -> Object:
 
 
 def _agents(names: SystemNames, owner: Owner | None, selector: dict[str, str]) -> Object:
-    """The addresses of the ready pods, for a pod that starts and asks them what they obey."""
+    """Headless Service with the addresses of the ready pods, which a starting pod asks what they obey."""
     return {
         "apiVersion": "v1",
         "kind": "Service",

@@ -159,7 +159,7 @@ def token_volume(names: SystemNames, *keys: str) -> Object:
 
 
 def token_mount() -> Object:
-    """Of `token_volume`; a token is then read from `/tokens/KEY`."""
+    """Mount of `token_volume`; a token is then read from `/tokens/KEY`."""
     return {"name": _TOKENS, "mountPath": TOKENS_MOUNT, "readOnly": True}
 
 

@@ -197,5 +197,7 @@ def _pod(system: MLSystem, names: SystemNames, settings: ClusterSettings, run: R
 
 
 def _policy(names: SystemNames, owner: Owner | None) -> Object:
-    """Nobody talks to a training; it talks to whatever its sources are, which nobody else knows."""
+    """NetworkPolicy of a training: nobody reaches it, and it may reach any address, since only the file knows its
+    sources.
+    """
     return policy(names, "training", names.selector("training"), owner, ingress=[], egress=[{}])

@@ -30,7 +30,7 @@ class FixedDurations:
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
-        """Work that begins meanwhile costs no event time: the first champion is there when a replay begins."""
+        """Let work that begins meanwhile cost no event time: the first champion exists when a replay begins."""
         self._is_suspended = True
         try:
             yield

@@ -112,7 +112,7 @@ def _as_microseconds(table: pa.Table, column: str) -> NDArray[np.int64]:
 
 
 def _as_a_person_writes(row: dict[str, Any]) -> dict[str, Any]:
-    """Missing values are null, never NaN, which JSON does not know."""
+    """Values as a person writes them: missing ones are null and never NaN, which JSON does not know."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in row.items()

@@ -153,7 +153,8 @@ def run_demo(
 def _read_apart(
     system: MLSystem, scope: Scope, secrets: Path, stop: Callable[[], bool]
 ) -> RecordedTraffic | None:
-    """Read in a process of its own: a year of joined tables needs half a gigabyte that would never be given back.
+    """Read in a process of its own, because a year of joined tables needs half a gigabyte that would never be
+    given back.
 
     None: it was stopped meanwhile. Raises InvalidDataError, CapstanError.
     """
@@ -172,7 +173,7 @@ def _read_apart(
 
 
 def _leave_interrupts() -> None:
-    """Ctrl-C reaches the whole terminal; this process ends with its parent's work."""
+    """Ignore Ctrl-C, which reaches the whole terminal: this process ends with its parent's work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
