@@ -47,7 +47,7 @@ class PageAccess:
         return bool(self._token) and hmac.compare_digest(given.encode(), self._token)
 
     def is_allowed(self, request: Request) -> bool:
-        """By cookie, or by `Authorization: Bearer` for programs."""
+        """Whether the request has the cookie or, for programs, `Authorization: Bearer`."""
         cookie = request.cookies.get(self.cookie_name, "")
         if self._token and hmac.compare_digest(cookie.encode(), self._cookie.encode()):
             return True

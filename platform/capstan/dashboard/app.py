@@ -139,7 +139,7 @@ class _Pages:
         )
 
     async def alerts(self, request: Request) -> Response:
-        """A notification is only a hint to look; what fires is read from Alertmanager."""
+        """Take a notification as a hint to look; what fires is read from Alertmanager."""
         try:
             self._webhook.receive(request.headers, await _body(request))
         except NotAllowedError as error:
@@ -178,7 +178,7 @@ def _locked() -> Response:
 
 
 async def _body(request: Request) -> bytes:
-    """Up to one byte more than a notification may have; the receiver refuses what is longer."""
+    """Body of a notification, read up to one byte beyond the limit; the receiver refuses a longer one."""
     body = b""
     async for chunk in request.stream():
         body += chunk

@@ -66,7 +66,7 @@ class LoopMetrics:
 
 
 def render_standstill(view: View) -> bytes:
-    """What Prometheus reads of this loop, in the text format; raises NotFoundError before there is a system."""
+    """Standstill of this loop in Prometheus' text format; raises NotFoundError before there is a system."""
     system, standstill = view.standstill()
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Given(list(standstill_metrics([(None, system, standstill)]))))
@@ -82,7 +82,7 @@ class _Given(Collector):
 
 
 class _Described(Collector):
-    """Registering must not look at the system."""
+    """A collector that is registered without a look at the system."""
 
     def __init__(self, inner: Collector) -> None:
         self._inner = inner

@@ -15,7 +15,7 @@ from capstan.domain.reasons import Tone
 
 @dataclass(frozen=True)
 class Head:
-    """Who this is and what it does now."""
+    """The system's name and what it does now."""
 
     name: str
     objective: str
@@ -143,7 +143,7 @@ class StepShown:
 
 @dataclass(frozen=True)
 class Amount:
-    """Evidence that is in against what is needed."""
+    """Evidence that has come, and how much is needed."""
 
     name: str
     have: int

@@ -57,7 +57,7 @@ def run_shown(seen: Observed, run: ObservedRun) -> RunShown:
 
 
 def _candidates(status: RunStatus, metric: str) -> list[CandidateShown]:
-    """The best first, those that failed last."""
+    """Candidates, the best first, the failed ones last."""
     nothing: Mapping[str, float] = {}
     known = {**dict.fromkeys(status.failed, nothing), **status.candidates}
     direction = -1 if better(metric) == "Lower" else 1

@@ -68,7 +68,7 @@ def draw(seen: Observed) -> Page:
 
 
 def _foremost(rollouts: Sequence[RolloutShown]) -> RolloutShown | None:
-    """The one in progress, else the last real contest, else the last of all."""
+    """The rollout in progress, else the last one of a challenger, else the last of all."""
     active = [rollout for rollout in rollouts if rollout.is_active]
     contests = [rollout for rollout in rollouts if rollout.cause == RolloutCause.CHALLENGER.value]
     return next(iter([*active, *contests, *rollouts]), None)

@@ -32,7 +32,7 @@ class Updates:
         self._newest: tuple[float, Snapshot] | None = None
 
     async def newest(self) -> Snapshot:
-        """At most a second old; raises what the view raises."""
+        """Newest snapshot, at most a second old; raises what the view raises."""
         async with self._lock:
             if self._newest is not None and time.monotonic() - self._newest[0] < FRESH_SECONDS:
                 return self._newest[1]
@@ -65,7 +65,7 @@ class Updates:
 
 
 def _plain(value: object) -> object:
-    """What orjson does not know: durations as seconds."""
+    """Value for a type that orjson does not know: durations as seconds."""
     seconds = getattr(value, "total_seconds", None)
     if seconds is None:
         raise TypeError(type(value).__name__)

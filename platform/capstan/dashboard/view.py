@@ -49,7 +49,7 @@ SLOW_SECONDS = 5.0
 
 
 class View(Protocol):
-    """What the page's routes need."""
+    """Data for the page's routes."""
 
     def snapshot(self) -> Page:
         """The whole page now."""
@@ -224,7 +224,7 @@ class StoreView:
         slow: bool = False,
         key: object = None,
     ) -> T | None:
-        """The source's answer; None if it fails, whatever the reason: a broken part must not take the page with it."""
+        """Answer of the source; None if it fails for any reason, since a broken part must not break the page."""
         if source is None:
             return None
         kept = self._kept.get(part)

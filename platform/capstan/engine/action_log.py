@@ -44,7 +44,7 @@ _where: ContextVar[str] = ContextVar("where", default="")
 
 @contextmanager
 def looking_at(where: str) -> Iterator[None]:
-    """Lines that are written meanwhile speak of this system, such as `shop/churn`."""
+    """Name the system, such as `shop/churn`, in the lines that are written meanwhile."""
     before = _where.set(where)
     try:
         yield
@@ -59,7 +59,7 @@ def line(what: str, system: str, facts: Mapping[str, object]) -> str:
 
 
 def log_decisions(record: Record, decisions: tuple[Decision, ...]) -> None:
-    """Those that have just been stored."""
+    """Log the decisions that have just been stored."""
     for decision in decisions:
         facts = {
             "object": f"{record.kind.value}/{record.name}",
@@ -77,7 +77,7 @@ class ActionLog:
     _now: set[str] = field(default_factory=set)
 
     def note(self, system: SystemName, action: Action, *, failure: str = "") -> None:
-        """It was taken, or the part that it needs did not answer."""
+        """Note that the action was taken, or that the part that it needs did not answer."""
         facts = {"do": type(action).__name__, **facts_of(action), "result": failure or "done"}
         text = line("action", system, facts)
         if text not in self._before | self._now:
@@ -85,12 +85,12 @@ class ActionLog:
         self._now.add(text)
 
     def end_pass(self) -> None:
-        """What the pass did not repeat is told again when it comes again."""
+        """End the pass: an action that it did not repeat is logged again when it comes again."""
         self._before, self._now = self._now, set()
 
 
 def facts_of(action: Action) -> dict[str, object]:
-    """What an action is about."""
+    """Facts about an action for its line."""
     match action:
         case CreateRun(request) | StartTraining(request):
             return {"run": request.run, "trigger": request.trigger.kind.value}

@@ -40,7 +40,7 @@ from capstan.ports.traffic import TrafficProvider
 
 @dataclass
 class Applier:
-    """The ports that change the world, and what has to be remembered about using them."""
+    """The ports that change the world, and the memory of how they were used."""
 
     store: Store
     pipelines: Pipelines

@@ -76,7 +76,7 @@ def consequences(
     state: SystemState,
     rollout: RolloutState | None,
 ) -> list[str]:
-    """What the changes do to what runs, in words, the most drastic first."""
+    """What the changes mean for what runs, in words, the most drastic first."""
     paths = [change.path for change in changes]
     return [
         text

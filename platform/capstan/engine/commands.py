@@ -77,7 +77,7 @@ class _Check:
             raise NotAllowedError(f"{verb}: {record.name} is being deleted")
 
     def target(self) -> tuple[str, VersionName | None]:
-        """Whom the command is meant for (empty: the system) and the version it names."""
+        """The object that the command is meant for (empty: the system) and the version it names."""
         match self._verb:
             case Verb.PAUSE:
                 if self._state.will_be_paused:

@@ -74,14 +74,14 @@ class Observer:
         return status, None
 
     def standing(self) -> Standing | Away:
-        """What the monitor could judge; no decision waits for it, so its outage is told by a condition alone."""
+        """What the monitor could judge. No decision waits for it, so only a condition tells its outage."""
         try:
             return self.monitoring.standing()
         except UnavailableError as error:
             return Away("monitor", error.reason)
 
     def operation_alerts(self) -> tuple[OperationAlert, ...] | Away:
-        """Of parts, for people; asked where `firing` was, so its outage is told there."""
+        """Alerts about parts, for people. `firing` asks the same source, so its outage is told there."""
         try:
             return tuple(self.alerts.operation())
         except UnavailableError as error:
@@ -115,7 +115,7 @@ class Observer:
         now: datetime,
         wall: datetime,
     ) -> StepEvidence | None:
-        """What the step asks for, if a look is due; None if not."""
+        """Evidence for the step if a look is due; None if not."""
         if state.phase is not RolloutPhase.PROGRESSING or state.step_since is None:
             return None
         if state.policy_digest != policy.digest or state.step >= len(policy.steps):

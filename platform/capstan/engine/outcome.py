@@ -26,5 +26,5 @@ class Outcome:
 
     @property
     def is_settled(self) -> bool:
-        """Nothing to do but wait."""
+        """Whether there is nothing to do but wait."""
         return not self.changed

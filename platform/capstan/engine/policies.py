@@ -52,7 +52,7 @@ def document_of(record: Record) -> Mapping[str, Any]:
 
 
 def system_policy(system: MLSystem) -> SystemPolicy:
-    """What the loop goes by; raises InvalidSpecError for what the file may say and this version can't do."""
+    """The policy of a system; raises InvalidSpecError for what the file may say and this version can't do."""
     spec = system.spec
     return SystemPolicy(
         rollout=rollout_policy(system),

@@ -58,7 +58,7 @@ class StoredState(Generic[S]):
     """Part of the keys of its events that tells it from a deleted system of the same name."""
 
     def tell(self) -> None:
-        """Append the outbox to the story. It is told again after a crash and heard once."""
+        """Append the outbox to the story. After a crash it is appended again, and each event counts once."""
         for entry in self.record.status.get("outbox", ()):
             event = Event(
                 at=datetime.fromisoformat(entry["at"]),

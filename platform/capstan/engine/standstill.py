@@ -16,7 +16,7 @@ from capstan.domain.verdicts.analysis import Verdict
 
 @dataclass(frozen=True)
 class Standstill:
-    """Of one system, as it was last looked at."""
+    """What keeps one system from going on, as of the last look."""
 
     circuit_open: bool = False
     """Training failed so often that no alert starts one any more."""

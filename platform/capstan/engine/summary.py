@@ -175,7 +175,7 @@ def summarize_rollout(
 
 
 def _of_work(phase: str, message: str, *, done: bool, is_final: bool) -> list[Condition]:
-    """Of something that begins and ends: ready when it ended well, stalled when it did not."""
+    """Conditions of work that begins and ends: Ready when it ended well, Stalled when it did not."""
     return [
         Condition("Ready", done, phase, message),
         Condition("Reconciling", not is_final, phase),
@@ -267,7 +267,7 @@ def _drift(champion: ModelVersion | None, alerts: Sequence[Alert] | Away, standi
 
 
 def _watched(champion: ModelVersion | None, standing: Standing | Away) -> Condition:
-    """Whether the last windows of the champion had a verdict: without one, no alert says nothing."""
+    """Whether the last windows of the champion had a verdict. Without one, the absence of alerts means nothing."""
     if champion is None:
         return Condition("Watched", None, "NoChampion")
     if isinstance(standing, Away):
@@ -289,7 +289,7 @@ def _questions(champion: ModelVersion, standing: Standing) -> tuple[Question, ..
 
 
 def _operation_alerts(record: Record, alerts: Sequence[OperationAlert] | Away) -> list[dict[str, Any]]:
-    """What fires; an alert keeps the words that it began with, since its numbers change with each evaluation."""
+    """Alerts that fire. An alert keeps its first words, since its numbers change with each evaluation."""
     before = {(told["name"], told["version"]): told for told in record.status.get("operationAlerts") or ()}
     if isinstance(alerts, Away):
         return list(before.values())

@@ -137,7 +137,7 @@ class _Server(ThreadingHTTPServer):
 
 
 def peers(address: str, token: str) -> list[Configuration]:
-    """What the pods behind `http://NAME:PORT` obey; those that do not answer at once are left out."""
+    """Configurations of the pods behind `http://NAME:PORT`; those that do not answer at once are left out."""
     parts = urllib.parse.urlsplit(address)
     try:
         found = socket.getaddrinfo(parts.hostname, parts.port, socket.AF_INET, socket.SOCK_STREAM)
@@ -156,7 +156,7 @@ def peers(address: str, token: str) -> list[Configuration]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Until SIGTERM, or until Envoy ends: then the whole container does, and the kubelet starts it again."""
+    """Run until SIGTERM, or until Envoy ends: then the whole container does, and the kubelet starts it again."""
     settings = GatewaySettings(port=options.port, host=options.host, admin_port=options.admin_port)
     envoy = EnvoyProcess(EnvoyFiles(options.folder), settings, options.envoy or envoy_process.program())
     pod = wire_pod(envoy, settings)

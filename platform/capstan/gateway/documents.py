@@ -16,12 +16,12 @@ GENERATION_FILE = "generation"
 
 
 class RefusedError(ValueError):
-    """The document is none, or requests would be lost by it; nothing was changed."""
+    """The content is no document, or requests would be lost by it; nothing was changed."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """What Envoy reads as one file, and the number of the ConfigMap's content that it belongs to."""
+    """One file for Envoy, with the number of the ConfigMap's content that it belongs to."""
 
     generation: int
     content: bytes
@@ -41,7 +41,7 @@ class Configuration:
 
     @property
     def rank(self) -> tuple[int, int]:
-        """Greater is newer."""
+        """Order of configurations: the greater one is newer."""
         generations = (self.clusters.generation, self.routes.generation)
         return max(generations), min(generations)
 
@@ -49,7 +49,9 @@ class Configuration:
         return self.clusters if kind == "clusters" else self.routes
 
     def replaced(self, kind: Kind, document: Document) -> Configuration:
-        """With the other document in place; raises RefusedError if the routes would use a cluster that is not there."""
+        """The configuration with the other document; raises RefusedError if the routes would use a missing
+        cluster.
+        """
         changed = replace(self, **{kind: document})
         changed.check()
         return changed
@@ -75,7 +77,7 @@ class Configuration:
 
     @classmethod
     def from_json(cls, found: Any) -> Configuration:
-        """Of `to_json`; raises RefusedError."""
+        """The configuration from `to_json`'s data; raises RefusedError."""
         try:
             clusters, routes = (
                 Document(int(found[kind]["generation"]), str(found[kind]["content"]).encode())
@@ -89,7 +91,7 @@ class Configuration:
 
 
 def mounted(folder: Path) -> Configuration | None:
-    """What the ConfigMap holds; None while it is empty, or where its documents do not fit together."""
+    """Configuration in the mounted ConfigMap; None while it is empty, or where its documents do not fit together."""
     try:
         # The folder behind the link is read, because the kubelet swaps the link `..data` between two reads.
         folder = (folder / "..data").resolve(strict=True) if (folder / "..data").exists() else folder

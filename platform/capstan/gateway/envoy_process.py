@@ -49,18 +49,18 @@ class EnvoyProcess:
         self._child = subprocess.Popen(argv)
 
     def ended(self) -> int | None:
-        """Its exit code; None while it runs."""
+        """Exit code of Envoy; None while it runs."""
         return self._child.poll() if self._child is not None else None
 
     def ask(self, path: str, **query: str) -> Any:
-        """What the admin port answers, parsed; raises UnavailableError."""
+        """Answer of the admin port, parsed; raises UnavailableError."""
         try:
             return json.loads(self.read(path, **query))
         except ValueError as error:
             raise UnavailableError(PART, f"{path}: {error}") from error
 
     def read(self, path: str, *, method: str = "GET", **query: str) -> bytes:
-        """What the admin port answers; raises UnavailableError."""
+        """Answer of the admin port; raises UnavailableError."""
         address = self._address(path)
         if query:
             address += f"?{urllib.parse.urlencode(query)}"
@@ -73,7 +73,9 @@ class EnvoyProcess:
         return content
 
     def answers(self) -> bool:
-        """Whether its admin port answers at all: one that starts or drains says 503, one that hangs nothing."""
+        """Whether the admin port answers at all. A starting or draining Envoy answers 503; one that hangs does not
+        answer.
+        """
         try:
             _open(self._address("/ready"), timeout=_TIMEOUT_SECONDS).close()
         except urllib.error.HTTPError:
@@ -101,7 +103,7 @@ class EnvoyProcess:
         return f"http://127.0.0.1:{self._settings.admin_port}{path}"
 
     def stop(self) -> None:
-        """SIGTERM, then SIGKILL."""
+        """End Envoy by SIGTERM, then by SIGKILL."""
         if self._child is None:
             return
         self._child.terminate()

@@ -52,7 +52,7 @@ class GatewayPod(OrderedTraffic):
 
     @property
     def configuration(self) -> Configuration | None:
-        """None: Envoy is not started yet."""
+        """Configuration that Envoy has; None: Envoy is not started yet."""
         return self._configuration
 
     def begin(self, candidates: Sequence[Configuration]) -> None:
@@ -135,7 +135,7 @@ class GatewayPod(OrderedTraffic):
         return self._configuration is None or self.envoy.answers()
 
     def _await_new(self, routes: Document) -> None:
-        """Until the versions that are to get their first requests here pass their health checks.
+        """Wait until the versions that are to get their first requests here pass their health checks.
 
         The operator has waited for the pods that it found ready, not for one that became so meanwhile.
         """

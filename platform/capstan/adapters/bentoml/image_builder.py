@@ -23,7 +23,9 @@ def find_builder() -> tuple[str, ...] | None:
 
 
 def build_image(builder: tuple[str, ...], name: str, context: Path) -> None:
-    """Its output goes to the caller's own; raises CapstanError with the command that failed."""
+    """Build the image. The builder's output goes to the caller's own; raises CapstanError with the command that
+    failed.
+    """
     argv = [*builder, "--tag", name, str(context)]
     try:
         code = subprocess.run(argv, check=False).returncode

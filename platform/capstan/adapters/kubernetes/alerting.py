@@ -30,7 +30,7 @@ class Alerting(Protocol):
     """Alert rules of one system."""
 
     def ensure(self) -> str:
-        """Bring them there; what is still missing until they are in force, or the empty text."""
+        """Bring the rules there. Returns what is missing until they are in force; empty: nothing."""
         ...
 
     def remove(self) -> None:
@@ -39,7 +39,7 @@ class Alerting(Protocol):
 
 
 class OperatorAlerting:
-    """By objects of the Prometheus operator, which go with the system that owns them."""
+    """Alert rules as objects of the Prometheus operator, which are deleted with the system that owns them."""
 
     def __init__(
         self, kube: Kube, objects: Sequence[Object], *, clock: Callable[[], float] = time.monotonic
@@ -67,7 +67,7 @@ class OperatorAlerting:
         return ""
 
     def remove(self) -> None:
-        """Nothing: owned objects are deleted with their owner."""
+        """Do nothing: owned objects are deleted with their owner."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class RuleFile:
 
 
 class RuleReloader:
-    """Asks one Prometheus to read its rules again, not oftener than is useful; many systems share it."""
+    """Asks one Prometheus to read its rules again, no more often than is useful; many systems share it."""
 
     def __init__(self, query: PrometheusQuery, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.query = query
@@ -99,7 +99,7 @@ class RuleReloader:
 
 
 class MountedAlerting:
-    """By a key in the ConfigMap that a plain Prometheus mounts."""
+    """Alert rules as a key in the ConfigMap that a plain Prometheus mounts."""
 
     def __init__(
         self,

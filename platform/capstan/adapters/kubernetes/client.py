@@ -106,7 +106,7 @@ def resource_of(document: Mapping[str, Any]) -> Resource:
 
 
 class Kube(Protocol):
-    """What adapters need of a cluster; the operator's cache reads from memory and writes through."""
+    """A cluster as adapters need it; the operator's cache reads from memory and writes through."""
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None: ...
 
@@ -135,7 +135,7 @@ class Kube(Protocol):
         ...
 
     def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
-        """With all that it owns, in the background; no error if it is not there."""
+        """Delete it with all that it owns, in the background; no error if it does not exist."""
         ...
 
     def pod_log(self, name: str, namespace: str, *, container: str | None = None, tail: int = 100) -> str: ...
@@ -171,7 +171,7 @@ class KubeClient:
 
     @classmethod
     def in_cluster(cls) -> KubeClient:
-        """By the pod's own ServiceAccount; raises UnavailableError outside a cluster."""
+        """Client with the pod's own ServiceAccount; raises UnavailableError outside a cluster."""
         from kubernetes import client, config
 
         settings = without_own_retries()
@@ -183,7 +183,9 @@ class KubeClient:
 
     @classmethod
     def from_kubeconfig(cls, context: str | None = None, file: str | None = None) -> KubeClient:
-        """By the kubeconfig file (None: as kubectl finds it); raises NotFoundError if it or the context is missing."""
+        """Client by the kubeconfig file (None: as kubectl finds it); raises NotFoundError if it or the context is
+        missing.
+        """
         from kubernetes import client, config
 
         settings = without_own_retries()
@@ -225,7 +227,7 @@ class KubeClient:
         labels: Mapping[str, str] | None = None,
         size: int = 500,
     ) -> Iterator[Sequence[Object]]:
-        """As `list`, a page of so many at a time: thousands of objects at once take much memory."""
+        """Pages of `list`, so many objects at a time: thousands at once take much memory."""
         resource, query = RESOURCES[kind], {"limit": str(size)}
         if labels:
             query["labelSelector"] = ",".join(
@@ -369,7 +371,7 @@ class KubeClient:
         content: str,
         timeout_seconds: tuple[float, float | None],
     ) -> Any:
-        """The answer, whose body is not yet read."""
+        """The answer, whose body is not read yet."""
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 

@@ -24,7 +24,7 @@ _known_fields: dict[Any, Mapping[str, Any]] = {}
 
 
 def to_spec(kind: Kind, data: Mapping[str, Any]) -> dict[str, Any]:
-    """A record's spec as the object's; what is None is left out, as an API server would do."""
+    """The object's spec from a record's; None is left out, as an API server would do."""
     if kind not in SPECS:
         return typing.cast(dict[str, Any], data["spec"] if "apiVersion" in data else dict(data))
     result: dict[str, Any] = _keyed(SPECS[kind], data, _as_it_is, to_camel)
@@ -32,7 +32,7 @@ def to_spec(kind: Kind, data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_spec(kind: Kind, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """An object's spec as the record's; raises pydantic.ValidationError if it is none."""
+    """The record's spec from an object's; raises pydantic.ValidationError if it does not fit."""
     if kind not in SPECS:
         return dict(spec)
     cls = SPECS[kind]

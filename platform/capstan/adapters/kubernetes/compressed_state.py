@@ -22,7 +22,7 @@ _KEYS = ("state", "outbox")
 
 
 def to_status(status: Mapping[str, Any]) -> dict[str, Any]:
-    """A record's status as the object's."""
+    """The object's status from a record's."""
     kept = {key: status[key] for key in _KEYS if key in status}
     shown = {key: value for key, value in status.items() if key not in _KEYS}
     if not kept:
@@ -33,7 +33,7 @@ def to_status(status: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_status(document: Object) -> dict[str, Any]:
-    """The object's status as the record's; raises CapstanError if somebody has damaged its memory."""
+    """The record's status from an object's; raises CapstanError if somebody has damaged its memory."""
     status = dict(document.get("status") or {})
     packed = status.pop(FIELD, None)
     if not packed:

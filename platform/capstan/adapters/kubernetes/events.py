@@ -11,7 +11,7 @@ LONGEST_MESSAGE = 1000
 
 
 def reference(api_version: str, kind: str, name: str, namespace: str, uid: str | None) -> Object:
-    """What an Event is about."""
+    """Reference to the object that an Event is about."""
     about = {"apiVersion": api_version, "kind": kind, "name": name, "namespace": namespace}
     return about if uid is None else {**about, "uid": uid}
 
@@ -19,7 +19,7 @@ def reference(api_version: str, kind: str, name: str, namespace: str, uid: str |
 def event_object(
     about: Object, reason: str, message: str, *, once: str, at: datetime, component: str, warns: bool
 ) -> Object:
-    """A core/v1 Event; of one object and one `once` there can only be one."""
+    """A core/v1 Event. For one object and one `once` there is only one."""
     moment = at.strftime("%Y-%m-%dT%H:%M:%SZ")
     name, namespace = about["name"], about["namespace"]
     digest = hashlib.sha256(once.encode()).hexdigest()

@@ -118,7 +118,7 @@ class JobPipelines:
     # -- starting
 
     def _hand_over(self, config: Object, job: Object) -> None:
-        """The files go with the Job, not with the system, of which there is one for years."""
+        """Give the files to the Job, which owns them; the system would keep them for years."""
         owner = {
             "apiVersion": "batch/v1",
             "kind": "Job",
@@ -182,7 +182,7 @@ class JobPipelines:
 
 
 def _said(pods: Sequence[Object]) -> RunStatus | None:
-    """The last words that decide: those of a pod that ended by itself before those of one that was ended."""
+    """Last words that decide: those of a pod that ended by itself come before those of one that was ended."""
     heard = [words for pod in pods if (words := read_last_words(last_message(pod))) is not None]
     for phase in (RunPhase.SUCCEEDED, RunPhase.FAILED):
         for words in heard:

@@ -57,7 +57,9 @@ def run_with_input(
 
 
 def _send(session: Any, content: Iterable[bytes]) -> str:
-    """Why not all was taken; empty: all was. A command that fails stops listening, and says why on another channel."""
+    """Why not all input was taken; empty: all was. A failing command stops listening and says why on another
+    channel.
+    """
     from websocket import WebSocketException
 
     for piece in content:
@@ -127,7 +129,7 @@ def _require_success(pod: str, ended: str, complained: str, broken: str) -> None
 
 
 def _failure(status: dict[str, Any], broken: str) -> str:
-    """Of a command that wrote no complaint."""
+    """Failure of a command that wrote no complaint."""
     causes = (status.get("details") or {}).get("causes") or ()
     code = next((cause.get("message") for cause in causes if cause.get("reason") == "ExitCode"), None)
     if code is not None:

@@ -15,7 +15,7 @@ _HELD_UP_AFTER = timedelta(seconds=20)
 
 
 def is_old(document: Object, now: datetime) -> bool:
-    """Old enough that what has not happened to it yet is worth a word."""
+    """Whether the pod is so old that what has not happened to it yet is worth a word."""
     made = document["metadata"].get("creationTimestamp")
     return bool(made) and now - datetime.fromisoformat(made) > _HELD_UP_AFTER
 

@@ -86,7 +86,7 @@ def _is_available(deployment: Object) -> bool:
 
 
 def _own(deployment: Object, pods: Sequence[Object]) -> Iterator[Object]:
-    """Without those that go, and those that an earlier Deployment of this name has left behind."""
+    """The pods without those that are being deleted and those of an earlier Deployment of this name."""
     made = deployment["metadata"].get("creationTimestamp", "")
     for pod in pods:
         meta = pod["metadata"]
@@ -121,5 +121,5 @@ def _statuses(pod: Object, key: str) -> Sequence[Any]:
 
 
 def _ended(container: Object) -> Any:
-    """How it ended last; None: it never did."""
+    """How it ended last; None: it never ended."""
     return container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated")

@@ -15,10 +15,10 @@ from capstan.training.result import read_result, result_path
 
 
 class Readable(Protocol):
-    """What is needed of an artifact store."""
+    """The part of an artifact store that is needed here."""
 
     def read(self, path: str) -> bytes | None:
-        """None if nothing is there; raises UnavailableError."""
+        """Content of the file; None if there is none. Raises UnavailableError."""
         ...
 
 

@@ -98,7 +98,7 @@ class DeploymentServing:
         }
 
     def endpoint(self, name: VersionName) -> Endpoint | None:
-        """Its Service, also before it is ready."""
+        """Endpoint of its Service, also before it is ready."""
         found = self._objects.name(name)
         if self._kube.get("Deployment", found, self._objects.namespace) is None:
             return None
@@ -135,7 +135,7 @@ def live(kube: Kube, kind: str, objects: VersionObjects) -> Mapping[VersionName,
 def pods_of(
     kube: Kube, objects: VersionObjects, *, seldon: bool = False
 ) -> Mapping[VersionName, list[Object]]:
-    """Those that Seldon's operator had made, or those of plain Deployments."""
+    """Pods that Seldon's operator made, or those of plain Deployments."""
     pods: dict[VersionName, list[Object]] = {}
     for pod in kube.list("Pod", objects.namespace, labels=objects.labels):
         if is_of_seldon(pod) is seldon:
@@ -144,7 +144,7 @@ def pods_of(
 
 
 def is_of_seldon(document: Object) -> bool:
-    """Whether Seldon's operator made it, and so looks after it."""
+    """Whether Seldon's operator made the object and looks after it."""
     return ID_LABEL in (document["metadata"].get("labels") or {})
 
 
@@ -161,7 +161,7 @@ def refused(
 def troubles(
     deployments: Mapping[VersionName, Object], pods: Mapping[VersionName, Sequence[Object]]
 ) -> Mapping[VersionName, str]:
-    """By version, of those that are not ready."""
+    """Why versions that are not ready do not start."""
     found = {}
     for name, deployment in deployments.items():
         own = pods.get(name, ())
@@ -172,6 +172,6 @@ def troubles(
 
 
 def artifact_of(document: Object) -> Artifact:
-    """What its annotations say it serves."""
+    """The Bento that the object's annotations name."""
     annotations = document["metadata"]["annotations"]
     return Artifact(annotations[TAG_ANNOTATION], Digest(annotations[DIGEST_ANNOTATION]))

@@ -76,7 +76,9 @@ class KubeStory:
         self._lock = threading.Lock()
 
     def append(self, system: SystemName, event: Event, once: str) -> bool:
-        """Tell it; False if this `once` was told before. Raises ConflictError if others write all the time."""
+        """Append the event; False if this `once` was told before. Raises ConflictError if others write all the
+        time.
+        """
         key = _digest(once) if once else None
         with self._lock:
             lock = self._locks.setdefault(system, threading.Lock())
@@ -100,7 +102,7 @@ class KubeStory:
         raise ConflictError(f"the story of {system} changes too often to be told; read it again")
 
     def events(self, system: SystemName | None, after: int) -> list[tuple[int, Event]]:
-        """Those above `after`, in order; of all systems by their time."""
+        """Events above `after`, in order; those of all systems by their time."""
         owner = self._owner_of(system) if system is not None else None
         found = [
             (int(number), _event(json.loads(text)))
@@ -209,7 +211,7 @@ def _post(kube: Kube, namespace: str, event: Event, once: str, api_version: str)
 
 
 def _is_of_another(chapter: Object, owner: Mapping[str, Any] | None) -> bool:
-    """It belongs to a deleted system of this name and goes at any moment, with what is written into it."""
+    """Whether the object belongs to a deleted system of this name, with which it will be deleted."""
     owners = [found["uid"] for found in chapter["metadata"].get("ownerReferences") or ()]
     return owner is not None and bool(owners) and owner["uid"] not in owners
 

@@ -59,7 +59,7 @@ class PodTroubles:
         """Words of the last Event about a pod, and the time at which it was asked for."""
 
     def __call__(self) -> tuple[Trouble, ...]:
-        """One for each part in trouble, by name. Raises UnavailableError."""
+        """One trouble for each part that has some, by name. Raises UnavailableError."""
         found: dict[str, Trouble] = {}
         pods = self._kube.list("Pod", self._namespace, labels=self._labels)
         for pod in pods:
@@ -78,7 +78,7 @@ class PodTroubles:
         return tuple(found[part] for part in sorted(found))
 
     def _of_pod(self, pod: Object) -> tuple[str, str] | None:
-        """(reason, message)."""
+        """The trouble of a pod as (reason, message)."""
         meta, status = pod["metadata"], pod.get("status") or {}
         if meta.get("deletionTimestamp") or status.get("phase") in _ENDED:
             return None
@@ -185,7 +185,7 @@ def _containers(pod: Object) -> Iterator[Object]:
 
 
 def _cause(message: str) -> str:
-    """The kubelet repeats itself behind colons; the end names the cause, such as `not found`."""
+    """Cause of a failure, such as `not found`: the end of a message that the kubelet repeats behind colons."""
     cause = " ".join(message.split()).rpartition(": ")[2]
     return cause if len(cause) <= _LONGEST_CAUSE else f"... {cause[-_LONGEST_CAUSE:]}"
 

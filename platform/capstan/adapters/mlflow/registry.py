@@ -125,7 +125,7 @@ class MlflowRegistry:
         return next((version for version in self.versions() if version.name == name), None)
 
     def version_of(self, run: RunName) -> ModelVersion | None:
-        """What the run registered; None if nothing yet."""
+        """Version that the run registered; None if there is none yet."""
         with self._answering():
             return self._version_of(run)
 
@@ -282,5 +282,5 @@ def _is_vendors(error: Exception) -> bool:
 
 
 def _plain(name: str) -> str:
-    """MLflow allows letters, digits and a few signs in names of metrics."""
+    """Name for MLflow, which allows letters, digits and a few signs in names of metrics."""
     return "".join(sign if sign.isalnum() or sign in "_-./ " else "_" for sign in name)

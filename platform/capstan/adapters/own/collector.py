@@ -136,7 +136,7 @@ def understood(part: str) -> Iterator[None]:
 
 
 def problem_of(answer: httpx.Response) -> dict[str, Any]:
-    """Field and rule of an answer in our form; empty: it is not in our form."""
+    """Field and rule of an answer in our form; empty: it has another form."""
     try:
         problem = answer.json()["error"]
     except (ValueError, KeyError, TypeError):

@@ -189,7 +189,7 @@ def _windows(document: Any) -> list[dict[str, Any]]:
 
 
 class _KeptStanding:
-    """The last answer, for so long that the loop may ask at each pass."""
+    """The last answer, trusted for so long that the loop may ask at each pass."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
         self._seconds = seconds

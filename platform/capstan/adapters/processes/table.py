@@ -56,7 +56,9 @@ def record_file(run_dir: Path, name: str) -> Path:
 
 
 def living_processes(run_dir: Path) -> list[LivingProcess]:
-    """By record (pid, start time and digest), and by mark where the supervisor was killed before it wrote one."""
+    """Living processes by their record (pid, start time, digest), or by mark where the supervisor was killed
+    before it wrote one.
+    """
     by_pid: dict[int, LivingProcess] = {}
     for file in sorted(run_dir.glob("*.process.json")):
         try:

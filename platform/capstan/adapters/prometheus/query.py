@@ -51,7 +51,7 @@ class PrometheusQuery:
         )
 
     def ask(self, method: str, path: str, **request: Any) -> Any:
-        """The `data` of an API answer."""
+        """Value of `data` in an API answer."""
         try:
             answer = self._client.request(method, path, **request)
             if answer.is_error:

@@ -136,7 +136,7 @@ class SeldonIstio:
         }
 
     def endpoint(self, name: VersionName) -> Endpoint | None:
-        """Its predictor's Service."""
+        """Endpoint of its predictor's Service."""
         if name not in self._predictors():
             return None
         service = predictor_service(self._shared.name, name)
@@ -303,7 +303,7 @@ def _is_live(predictor: Object) -> bool:
 
 
 def _is_settled(deployment: Object | None) -> bool:
-    """Whether it holds nothing up: all of its pods are the newest and available, which is more than being ready."""
+    """Whether it holds nothing up: all of its pods are the newest and available, which is more than ready."""
     if deployment is None:
         return False
     status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
@@ -327,7 +327,7 @@ def _of_predictors(wanted: Object) -> TrafficSplit:
 
 
 def _rules(virtual_service: Object) -> Sequence[Object]:
-    """Of HTTP and of gRPC."""
+    """Rules of HTTP and of gRPC."""
     return [rule for rule in virtual_service["spec"].get("http", ()) if rule.get("route")]
 
 
@@ -340,7 +340,7 @@ def _of_rule(rule: Object) -> TrafficSplit:
 
 
 def _split(live: Sequence[tuple[str, int]], shadows: Sequence[tuple[str, int]]) -> TrafficSplit:
-    """Without what gets nothing, in one order: so that equal splits are equal."""
+    """The split without arms of no weight, in one order, so that equal splits are equal."""
     return TrafficSplit(
         arms=tuple(Arm(VersionName(name), Weight(weight)) for name, weight in sorted(live) if weight > 0),
         mirrors=tuple(Mirror(VersionName(name), Weight(percent)) for name, percent in sorted(shadows)),
@@ -365,7 +365,7 @@ def _written(split: TrafficSplit) -> str:
 
 
 def _read(text: str) -> TrafficSplit | None:
-    """None of what somebody else wrote there."""
+    """The split in an annotation; None if somebody else wrote there."""
     try:
         found: Any = orjson.loads(text)
         return TrafficSplit(

@@ -117,7 +117,7 @@ class SeldonServing:
         return live(self._kube, KIND, self._objects)
 
     def _deployments(self) -> Mapping[VersionName, Object]:
-        """Without those that Kubernetes has yet to take away after their SeldonDeployment."""
+        """Deployments, without those that Kubernetes has yet to remove after their SeldonDeployment."""
         labels = {**self._objects.labels, ID_LABEL: EXISTS}
         owners = {wanted["metadata"]["uid"] for wanted in self._wanted().values()}
         return {
@@ -131,12 +131,12 @@ class SeldonServing:
 
 
 def container_service(deployment: str, predictor: str, container: str) -> str:
-    """What Seldon's operator calls the Service of a container (GetContainerServiceName of its v1 types)."""
+    """Name that Seldon's operator gives the Service of a container (GetContainerServiceName of its v1 types)."""
     return _fitting(f"{deployment}-{predictor}-{container}")
 
 
 def predictor_service(deployment: str, predictor: str) -> str:
-    """What it calls the Service of a predictor, which its executor answers (GetPredictorKey)."""
+    """Name that Seldon's operator gives the Service of a predictor, which its executor answers (GetPredictorKey)."""
     return _fitting(f"{deployment}-{predictor}")
 
 
