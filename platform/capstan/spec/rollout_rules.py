@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic.alias_generators import to_camel
 
 from capstan.spec.location import Location
+from capstan.spec.rollout import Step
 from capstan.spec.rule import ARITHMETIC, UNTRIED, Breach, Cel, rule
 from capstan.spec.units import format_duration
 
@@ -20,6 +21,12 @@ LEAST_BLOCKS_OF_A_VERDICT = 7
 """A comparison of fewer closed blocks has no finite bound."""
 _CANARYS = "self.filter(s, has(s.canary)).map(s, s.canary.weight)"
 _KINDS = "self.filter(s, has(s.canary) || has(s.shadow)).map(s, has(s.canary) ? 1 : 0)"
+_JUDGING = [
+    f"(!has(s.{key}) || s.{key}.analyses.all(name, self.analyses.exists(known, known.name == name)))"
+    for key, step in Step.alternatives().items()
+    if "analyses" in step.model_fields and key != "canary"
+]
+"""One for each step that can ask for analyses; those of a canary are refused by a rule of their own."""
 
 
 def _steps(index: int, *below: str | int) -> Location:
@@ -81,12 +88,7 @@ def canaries_have_no_analyses(spec: MLSystemSpec) -> Iterator[Breach]:
 
 @rule(
     "a step names an analysis that is not in rollout.analyses; add it there",
-    Cel(
-        "self.steps.all(s, !has(s.shadow) || s.shadow.analyses.all(name, "
-        "self.analyses.exists(known, known.name == name)))",
-        "rollout",
-        "analyses",
-    ),
+    Cel(f"self.steps.all(s, {' && '.join(_JUDGING)})", "rollout", "analyses"),
 )
 def analyses_of_steps_are_known(spec: MLSystemSpec) -> Iterator[Breach]:
     known = [analysis.name for analysis in spec.rollout.analyses]
@@ -104,11 +106,11 @@ def an_analysis_is_named_once(spec: MLSystemSpec) -> Iterator[Breach]:
             yield Breach(location, name)
 
 
-def _named(spec: MLSystemSpec) -> Iterator[tuple[Location, str, tuple[str, ...]]]:
-    """Place and name of each analysis of a step that may have some, with those before it."""
+def _named(spec: MLSystemSpec, only: int | None = None) -> Iterator[tuple[Location, str, tuple[str, ...]]]:
+    """Place and name of each analysis of a step that may have some, with those before it; `only` of one step."""
     for index, step in enumerate(spec.rollout.steps):
         names: tuple[str, ...] = getattr(step.chosen, "analyses", ())
-        if step.canary is None:
+        if step.canary is None and only in (None, index):
             for position, name in enumerate(names):
                 yield _steps(index, to_camel(step.kind), "analyses", position), name, names[:position]
 
@@ -150,10 +152,8 @@ def deadlines_can_be_met(spec: MLSystemSpec) -> Iterator[Breach]:
             )
             yield Breach(location, message=message)
         # An analysis looks at no fewer blocks, whatever the step asks for.
-        asks = bool(step.shadow is not None and step.shadow.analyses) or step.experiment is not None
-        blocks = LEAST_BLOCKS_OF_A_VERDICT if asks else 0
-        if step.shadow is not None:
-            blocks = max(blocks, step.shadow.min_blocks)
+        asks = any(True for _ in _named(spec, index)) or step.experiment is not None
+        blocks = max(LEAST_BLOCKS_OF_A_VERDICT if asks else 0, getattr(step.chosen, "min_blocks", 0))
         if blocks * DAY > deadline:
             least = blocks == LEAST_BLOCKS_OF_A_VERDICT and asks
             why = "; an analysis needs as many" if least else " or ask for fewer blocks"
