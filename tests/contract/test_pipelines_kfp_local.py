@@ -25,6 +25,7 @@ from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import RunName, SystemName, VersionName
 from capstan.embedded.layout import StateDir
 from capstan.errors import InvalidSpecError, UnavailableError
+from capstan.monitoring.drift.reference import load_reference
 from capstan.testing.ports.pipelines import PipelinesContract, WaitUntil, ended
 from capstan.testing.ports.waiting import eventually
 
@@ -127,6 +128,9 @@ def test_the_model_is_what_the_contract_says_and_serves(root: Path) -> None:
     from capstan.serving.model import load
 
     model = load(folder)
+    assert model.fallback == "", "the own feature too has a path for single rows"
+    watched = load_reference(folder / "detectors").features
+    assert [feature.name for feature in watched] == ["rain", "depot", "soaked"]
     rainy, dry = (
         model.predict_row({"rain": 4.0, "depot": "north"}),
         model.predict_row({"rain": 0.0, "depot": "north"}),

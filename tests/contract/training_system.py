@@ -24,6 +24,22 @@ def stump(seed=0, depth=1):
 def broken():
     raise RuntimeError("no licence for this solver")
 """
+FEATURES = """
+class Soaked:
+    # Rain above what most days have.
+
+    def fit(self, values):
+        import numpy as np
+        self.most = float(np.nanquantile(values, 0.8))
+        return self
+
+    def transform(self, values):
+        import numpy as np
+        return np.clip(np.nan_to_num(values) - self.most, 0, None)
+
+def soaked():
+    return Soaked()
+"""
 
 
 def deliveries(seed: int = 0) -> pa.Table:
@@ -60,6 +76,7 @@ def write_system(
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(deliveries() if table is None else table, folder / "deliveries.parquet")
     (folder / "own.py").write_text(FACTORIES)
+    (folder / "ownfeatures.py").write_text(FEATURES)
     document: dict[str, Any] = {
         "apiVersion": "capstan.dev/v1alpha1",
         "kind": "MLSystem",
@@ -82,6 +99,11 @@ def write_system(
             "features": [
                 {"name": "rain", "numeric": {"scale": "ZScore"}},
                 {"name": "depot", "categorical": {"encode": "Integer"}},
+                {
+                    "name": "soaked",
+                    "column": "rain",
+                    "custom": {"factory": "ownfeatures:soaked", "reads": "Number"},
+                },
             ],
             "training": {
                 "seed": 3,
