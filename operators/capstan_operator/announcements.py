@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.adapters.kubernetes.events import LONGEST_MESSAGE, event_object, reference
 from capstan.domain.reasons import Reason
 from capstan.engine.action_log import line
 from capstan.errors import ConflictError
+from capstan.ports.kube import Kube, Object
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,11 @@ import kopf
 from prometheus_client.core import Metric
 
 from capstan.adapters.alertmanager.webhook import WebhookReceiver
-from capstan.adapters.kubernetes.client import Kube, KubeClient
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.cluster.settings import RELEASE, ClusterSettings
 from capstan.engine.standstill import standstill_metrics
 from capstan.errors import CapstanError
+from capstan.ports.kube import Kube
 from capstan_operator import metrics as measured
 from capstan_operator.cache import WATCHED, WatchedKind, WatchedKube
 from capstan_operator.handlers import NoMemories, WatchLog, login_by, registry_of, settings_for

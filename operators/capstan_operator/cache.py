@@ -17,9 +17,9 @@ from typing import Any, Protocol
 
 import orjson
 
-from capstan.adapters.kubernetes.client import EXISTS, FIELD_MANAGER, Kube, Object
 from capstan.cluster.names import SYSTEM_LABEL
 from capstan.errors import ConflictError, UnavailableError
+from capstan.ports.kube import EXISTS, FIELD_MANAGER, Kube, Object
 
 PAGE = 100
 """Number of objects in one page when a kind is listed."""

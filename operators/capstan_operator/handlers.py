@@ -16,10 +16,11 @@ import aiohttp
 import kopf
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
-from capstan.adapters.kubernetes.client import RESOURCES, KubeClient, Object
+from capstan.adapters.kubernetes.client import RESOURCES, KubeClient
 from capstan.adapters.kubernetes.compressed_state import state_of
 from capstan.cluster.names import SYSTEM_LABEL
 from capstan.errors import CapstanError
+from capstan.ports.kube import Object
 from capstan_operator.cache import PAGE, WatchedKind, WatchedKube
 
 SERVER_SECONDS = 25

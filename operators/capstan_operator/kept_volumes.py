@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.cluster.names import GROUP, SYSTEM_LABEL, Owner, SystemNames
 from capstan.domain.versions import SystemName
 from capstan.errors import NotFoundError
+from capstan.ports.kube import Kube, Object
 
 KEPT = f"{GROUP}/kept-of"
 """Annotation of a claim with the uid of the deleted system whose it was."""

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.errors import CapstanError, ConflictError, NotFoundError, UnavailableError
+from capstan.ports.kube import Kube, Object
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from capstan.adapters.kubernetes.client import Object
 from capstan.adapters.kubernetes.compressed_state import state_of
 from capstan.cluster.names import FINALIZER, SystemNames
 from capstan.domain.reasons import Reason
@@ -26,6 +25,7 @@ from capstan.engine.action_log import line, looking_at
 from capstan.engine.policies import system_policy
 from capstan.engine.standstill import Standstill
 from capstan.errors import ConflictError, InvalidSpecError, NotFoundError, UnavailableError
+from capstan.ports.kube import Object
 from capstan.spec import MLSystem, parse
 from capstan.spec.providers import PROVIDERS
 from capstan_operator.announcements import Teller

@@ -15,10 +15,10 @@ from cluster.recorded_system import RecordedSystem
 from cluster.toy_versions import wait_until
 from ruamel.yaml import YAML
 
-from capstan.adapters.kubernetes.client import Object
-from capstan.adapters.prometheus.server import to_yaml
 from capstan.cluster.objects.access import PROMETHEUS
 from capstan.cluster.objects.pods import TMP_MOUNT, container, http_probe, pod
+from capstan.ports.codec import to_yaml
+from capstan.ports.kube import Object
 
 IMAGE = os.environ.get("CAPSTAN_TEST_PROMETHEUS_IMAGE", "capstan-test-prometheus:test")
 FILE = Path(__file__).parents[2] / "charts" / "capstan-stack" / "files" / "prometheus.yml"

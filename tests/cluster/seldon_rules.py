@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from capstan.adapters.kubernetes.client import Object
+from capstan.ports.kube import Object
 
 PROTOCOLS = ("seldon", "tensorflow", "kfserving", "v2")
 NO_PREDICTORS = "Graph contains no predictors"

@@ -18,9 +18,10 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.adapters.seldon.serving import container_service, predictor_service
 from capstan.errors import CapstanError
+from capstan.ports.kube import Object
 
 MANAGER = "seldon-stand-in"
 LOOK_SECONDS = 0.5

@@ -31,7 +31,7 @@ from embedded.faulty import make_faulty
 from scipy.stats import binomtest
 
 from capstan.adapters.bentoml.packager import BentoPackager
-from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.adapters.kubernetes.conditions import holds
 from capstan.adapters.mlflow.registry import MlflowRegistry
 from capstan.artifacts.content import MODEL_FOLDER
@@ -39,6 +39,7 @@ from capstan.artifacts.store import ArtifactStore
 from capstan.cluster.names import SYSTEM_LABEL, VERSION_LABEL
 from capstan.domain.versions import ModelVersion, RunName, SystemName, VersionName
 from capstan.engine import commands
+from capstan.ports.kube import Object
 from capstan_operator import rights
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(900)]

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.engine.policies import policy_of, system_policy
 from capstan.errors import CapstanError
+from capstan.ports.kube import Object
 from capstan.ports.store import Kind, Record
 from capstan.spec import MLSystem, load
 

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.cluster.names import MODEL_PORT, SystemNames
 from capstan.cluster.objects.access import access
 from capstan.cluster.objects.gateway import config_map, gateway
 from capstan.cluster.objects.pods import container, http_probe, pod
 from capstan.cluster.settings import ClusterSettings, Images
 from capstan.domain.versions import SystemName, VersionName
+from capstan.ports.kube import Object
 from capstan.spec import load
 
 HERE = Path(__file__).parent / "gateway"

@@ -14,7 +14,7 @@ import pytest
 from cluster import seldon_rules, upstream
 from cluster.toy_versions import SETTINGS, ToyNamespace, toy_system, wait_until
 
-from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.adapters.kubernetes.serving import Artifact, VersionObjects
 from capstan.adapters.seldon.istio import SeldonIstio, SharedDeployment
 from capstan.cluster.names import MODEL_PORT, VERSION_LABEL
@@ -25,6 +25,7 @@ from capstan.cluster.wiring.traffic.istio import istio_of, shared_predictor
 from capstan.domain.traffic import Arm, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, VersionName
 from capstan.errors import NotAllowedError, UnavailableError
+from capstan.ports.kube import Object
 from capstan.ports.serving import Endpoint
 from capstan.testing.ports.traffic import ALONE, CANARY, SHADOW, V1, V2, TrafficContract
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from capstan.adapters.kubernetes import story as kube_story
-from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.adapters.kubernetes.store import FINALIZER, SYSTEM_LABEL, KubeStore, story_labels, story_name
 from capstan.cluster import names
 from capstan.domain.rollout import RolloutCause, RolloutName, RolloutRequest
@@ -22,6 +22,7 @@ from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, V
 from capstan.engine.records import rollout_record, rollout_request, run_record, training_request
 from capstan.errors import ConflictError, NotFoundError
 from capstan.ports.codec import to_json
+from capstan.ports.kube import Object
 from capstan.ports.store import Event, Kind, Record
 from capstan.spec import parse
 from capstan.testing.ports.store import AT, StoreContract, event

@@ -13,8 +13,9 @@ import pytest
 from cluster.charts import installed
 from cluster.operating.running import SPEC, SYSTEM, Operator, Room, wait_for
 
-from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.adapters.kubernetes.conditions import holds
+from capstan.ports.kube import Object
 
 pytestmark = pytest.mark.timeout(400)
 GATEWAY = f"{SYSTEM}-gateway"

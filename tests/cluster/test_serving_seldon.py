@@ -11,13 +11,14 @@ from cluster import upstream
 from cluster.serving_claims import V1, ServingInACluster
 from cluster.toy_versions import INFER, SETTINGS, ToyBento, ToyNamespace, port_of, toy_system
 
-from capstan.adapters.kubernetes.client import EXISTS, KubeClient
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.adapters.kubernetes.serving import ID_LABEL
 from capstan.adapters.seldon.serving import SeldonServing, predictor_service
 from capstan.cluster.moving import MovingServing
 from capstan.cluster.wiring.serving import serving_of
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
+from capstan.ports.kube import EXISTS
 from capstan.ports.serving import Endpoint
 from capstan.testing.ports.serving import WaitUntil
 

@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from capstan.adapters.bentoml.packager import BentoPackager
-from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.artifacts.store import ArtifactStore
 from capstan.cluster.names import MODEL_PORT, SystemNames
 from capstan.cluster.objects.access import access
@@ -29,6 +29,7 @@ from capstan.cluster.settings import ClusterSettings, Images
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
 from capstan.features.kinds import CategoricalSettings, NumericSettings
 from capstan.features.transform import FeatureTransform
+from capstan.ports.kube import Object
 from capstan.ports.serving import Endpoint
 from capstan.spec import MLSystem, parse
 

@@ -16,7 +16,7 @@ from cluster.access import reached
 from cluster.charts.installed import image
 from contract.training_system import write_system
 
-from capstan.adapters.kubernetes.client import RESOURCES, KubeClient, Object
+from capstan.adapters.kubernetes.client import RESOURCES, KubeClient
 from capstan.adapters.kubernetes.jobs import JobPipelines
 from capstan.adapters.mlflow.registry import MlflowRegistry
 from capstan.cluster.names import DATA_MOUNT, SystemNames
@@ -28,6 +28,7 @@ from capstan.cluster.settings import ClusterSettings, Images
 from capstan.cluster.wiring.training import pipelines_of
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.versions import RunName, SystemName
+from capstan.ports.kube import Object
 from capstan.spec import MLSystem
 
 SYSTEM = SystemName("deliveries")

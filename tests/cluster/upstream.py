@@ -12,7 +12,8 @@ from pathlib import Path
 
 from cluster import seldon_rules
 
-from capstan.adapters.kubernetes.client import RESOURCES, KubeClient, Object
+from capstan.adapters.kubernetes.client import RESOURCES, KubeClient
+from capstan.ports.kube import Object
 
 HERE = Path(__file__).parent
 CONTROLLER_LABEL = "seldon.io/controller-id"

@@ -20,11 +20,11 @@ from capstan.adapters.envoy import config as envoy_config
 from capstan.adapters.envoy.config import GatewaySettings
 from capstan.adapters.envoy.fleet import EnvoyFleet
 from capstan.adapters.envoy.gateway import EnvoyGateway
-from capstan.adapters.kubernetes.client import Object
 from capstan.adapters.processes.children import ProcessSupervisor, free_port
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.versions import VersionName
 from capstan.errors import ConflictError
+from capstan.ports.kube import Object
 from capstan.ports.serving import Endpoint
 from capstan.testing.ports.traffic import V1, V2
 from capstan.testing.ports.waiting import eventually

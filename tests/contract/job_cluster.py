@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from capstan.adapters.kubernetes.client import Object
 from capstan.errors import ConflictError, NotFoundError
+from capstan.ports.kube import Object
 
 
 class JobCluster:

@@ -265,11 +265,14 @@ class Without:
         return None if name.split(".")[0] in HEAVY else self.finder.find_spec(name, path, target)
 sys.meta_path = [Without(finder) for finder in sys.meta_path]
 from contract.postgresql import postgresql
-from capstan.testing.ports.registry import register
+from datetime import UTC, datetime
 from capstan.adapters.mlflow.registry import MlflowRegistry
-from capstan.domain.versions import SystemName
+from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
 registry = MlflowRegistry(SystemName("s"), tracking_uri={server!r}, model="skinny.s")
-kept = register(registry, "run-a")
+made = ModelVersion(
+    VersionName(""), Digest("sha256:ab"), RunName("run-a"), "s:abc", datetime(2013, 2, 1, tzinfo=UTC), {{"rocAuc": 0.7}}
+)
+kept = registry.register(made, tags={{"trigger": "Alert"}}, metrics=made.metrics)
 assert registry.versions() == [kept]
 registry.set_alias("champion", kept.name)
 print(dict(registry.aliases()))

@@ -20,12 +20,12 @@ from contract.test_alert_rules import Exporter, flights
 from capstan.adapters.processes import programs as tools
 from capstan.adapters.processes.ports_in_use import free_port
 from capstan.adapters.prometheus.query import PrometheusQuery
-from capstan.adapters.prometheus.server import to_yaml
 from capstan.cluster.names import SystemNames
 from capstan.cluster.objects.alerting import alerting
 from capstan.cluster.settings import ClusterSettings
 from capstan.domain.versions import SystemName
 from capstan.errors import UnavailableError
+from capstan.ports.codec import to_yaml
 
 FILES = Path(__file__).parents[2] / "charts" / "capstan-stack" / "files"
 META = "__meta_kubernetes_pod_"

@@ -22,10 +22,10 @@ from capstan.adapters.envoy import config as envoy_config
 from capstan.adapters.envoy.config import DIFFERING, GatewaySettings
 from capstan.adapters.envoy.fleet import EnvoyFleet
 from capstan.adapters.envoy.host import GENERATION_HEADER
-from capstan.adapters.kubernetes.client import Object
 from capstan.domain.traffic import Arm, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import VersionName
 from capstan.errors import UnavailableError
+from capstan.ports.kube import Object
 from capstan.ports.serving import Endpoint
 from capstan.testing.ports.traffic import V1, V2, TrafficContract, split
 from capstan.testing.ports.waiting import eventually

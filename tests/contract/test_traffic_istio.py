@@ -13,12 +13,12 @@ from cluster import upstream
 from cluster.seldon_rules import BROKEN, SOUND, refusals
 from cluster.seldon_stand_in import StandIn
 
-from capstan.adapters.kubernetes.client import EXISTS, Object
 from capstan.adapters.kubernetes.serving import Artifact, VersionObjects
 from capstan.adapters.seldon.istio import SeldonIstio, SharedDeployment
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, VersionName
 from capstan.errors import CapstanError, NotAllowedError, UnavailableError
+from capstan.ports.kube import EXISTS, Object
 from capstan.ports.serving import Endpoint
 from capstan.testing.ports.traffic import ALONE, CANARY, SHADOW, TrafficContract
 

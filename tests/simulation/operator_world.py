@@ -9,7 +9,6 @@ from typing import Any
 
 from simulation.world import SPEC, SYSTEM, World
 
-from capstan.adapters.kubernetes.client import Object
 from capstan.adapters.kubernetes.compressed_state import state_of
 from capstan.adapters.kubernetes.store import KubeStore
 from capstan.adapters.memory.kubernetes import MemoryKube
@@ -21,6 +20,7 @@ from capstan.domain.versions import SystemName
 from capstan.engine import Engine
 from capstan.engine.policies import policy_of
 from capstan.errors import InvalidSpecError, Mistake, UnavailableError
+from capstan.ports.kube import Object
 from capstan.spec import MLSystem
 from capstan_operator.cache import WatchedKube
 from capstan_operator.loop import SystemLoop

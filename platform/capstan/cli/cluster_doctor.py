@@ -12,7 +12,7 @@ from capstan.errors import NotAllowedError
 from capstan.spec.providers import PROVIDERS
 
 if TYPE_CHECKING:
-    from capstan.adapters.kubernetes.client import Object
+    from capstan.ports.kube import Object
 
 _OPTIONAL: Mapping[str, tuple[str, str]] = {
     "Seldon Core": ("SeldonDeployment", "versions run as plain Deployments; `runtime: Seldon` needs it"),

@@ -12,8 +12,8 @@ from capstan.cli.wiring import pod_troubles
 from capstan.errors import NotAllowedError
 
 if TYPE_CHECKING:
-    from capstan.adapters.kubernetes.client import Kube, Object
     from capstan.domain.trouble import Trouble
+    from capstan.ports.kube import Kube, Object
 
 _OF_SYSTEMS = {"app.kubernetes.io/part-of": "capstan"}
 _ENDED = ("Succeeded", "Failed")

@@ -14,8 +14,8 @@ from capstan.cli.wiring import cluster_store, connect, local_store
 from capstan.errors import NotAllowedError, NotFoundError
 
 if TYPE_CHECKING:
-    from capstan.adapters.kubernetes.client import Kube, Object
     from capstan.embedded.layout import StateDir
+    from capstan.ports.kube import Kube, Object
     from capstan.ports.store import Store
     from capstan.spec import MLSystem
 

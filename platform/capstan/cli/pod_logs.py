@@ -53,8 +53,8 @@ def show_pods(place: Cluster, name: str, lines: int, follow: bool, json: bool) -
 
 
 def _pods(place: Cluster) -> Sequence[Pod]:
-    from capstan.adapters.kubernetes.client import EXISTS
     from capstan.cluster.names import SYSTEM_LABEL
+    from capstan.ports.kube import EXISTS
 
     return sorted(place.kube.list("Pod", place.namespace, labels={SYSTEM_LABEL: EXISTS}), key=_name)
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from capstan.adapters.kubernetes.client import Kube, KubeClient, Object
+    from capstan.adapters.kubernetes.client import KubeClient
     from capstan.adapters.sqlite.store import SqliteStore
     from capstan.domain.trouble import Trouble
+    from capstan.ports.kube import Kube, Object
     from capstan.ports.store import Store
 
 

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.adapters.kubernetes.pod_exec import run_with_input
 from capstan.cluster.names import DATA_MOUNT, SystemNames
 from capstan.cluster.objects.pods import container, pod
 from capstan.cluster.objects.training import data_claim, data_claim_name
 from capstan.cluster.settings import ClusterSettings
 from capstan.errors import CapstanError, InvalidSpecError, Mistake
+from capstan.ports.kube import Object
 from capstan.spec import MLSystem
 from capstan.spec.location import Location, path_text
 from capstan.spec.presence import is_pattern, named_files, own_code, pattern_files

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.access import KEY_NAMES, access
 from capstan.cluster.objects.recording import recording, tokens
@@ -12,6 +11,7 @@ from capstan.cluster.objects.training import training
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.wiring.traffic import traffic_of
 from capstan.errors import UnavailableError
+from capstan.ports.kube import Object
 from capstan.spec import MLSystem
 
 

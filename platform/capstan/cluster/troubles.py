@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from capstan.adapters.kubernetes.alerting import Alerting
-from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import COMPONENT_LABEL, RUN_LABEL, VERSION_LABEL
 from capstan.domain.trouble import Trouble
 from capstan.domain.versions import VersionName
 from capstan.errors import CapstanError, UnavailableError
+from capstan.ports.kube import Object
 
 _ASK_AGAIN_SECONDS = 60.0
 """Seconds for which alert rules that were in force are taken to be so still."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from capstan.adapters.prometheus.query import Sample
 from capstan.dashboard.page import VersionNumbers
+from capstan.ports.measurements import Sample
 
 _ORDER = ("champion", "challenger", "shadow")
 

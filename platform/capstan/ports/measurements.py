@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -72,3 +73,11 @@ class Monitoring(Protocol):
     def watch(self, version: VersionName, *, since: datetime) -> None:
         """Make it the watched version; windows begin at `since` (event time). Repeating it changes nothing."""
         ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One element of an instant vector; its value is finite."""
+
+    labels: Mapping[str, str]
+    value: float

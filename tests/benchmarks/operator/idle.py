@@ -11,7 +11,7 @@ from typing import Any
 
 import mlflow  # noqa: F401  the real operator's registry imports it
 
-from capstan.adapters.kubernetes.client import Kube, KubeClient, Object
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.adapters.kubernetes.store import KubeStore
 from capstan.adapters.memory.loop import (
     MemoryAlerts,
@@ -34,6 +34,7 @@ from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.verdicts.evidence import OperationEvidence, PairedEvidence, VersionOperation
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
 from capstan.engine import Engine
+from capstan.ports.kube import Kube, Object
 from capstan.ports.serving import Endpoint
 from capstan.spec import MLSystem
 from capstan_operator import main as real

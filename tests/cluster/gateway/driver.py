@@ -19,11 +19,12 @@ import httpx
 
 from capstan.adapters.envoy.config import GatewaySettings
 from capstan.adapters.envoy.fleet import EnvoyFleet
-from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.adapters.kubernetes.conditions import holds
 from capstan.cluster.names import AGENT_PORT, COLLECTOR_PORT, GATEWAY_PORT, MODEL_PORT, SystemNames
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import SystemName, VersionName
+from capstan.ports.kube import Object
 from capstan.ports.serving import Endpoint
 
 V1, V2, V3 = VersionName("v1"), VersionName("v2"), VersionName("v3")

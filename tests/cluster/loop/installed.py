@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from cluster.access import reached, secret
 from cluster.charts.installed import install, uninstall
 
-from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.client import KubeClient
+from capstan.ports.kube import Object
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from textwrap import shorten
 from typing import Any
 
-from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.adapters.kubernetes.store import KubeStore
 from capstan.cluster.names import SystemNames
 from capstan.domain.system import SystemState
 from capstan.domain.versions import SystemName
 from capstan.engine.records import rollout_state, system_state
+from capstan.ports.kube import Object
 from capstan.ports.store import Event, Kind
 
 LOOK_SECONDS = 0.5

@@ -15,7 +15,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.adapters.kubernetes.store import KubeStore
 from capstan.adapters.memory.loop import (
     MemoryAlerts,
@@ -38,6 +37,7 @@ from capstan.domain.triggers import Alert
 from capstan.domain.verdicts.evidence import OperationEvidence, PairedEvidence, VersionOperation
 from capstan.domain.versions import Digest, ModelVersion, SystemName, VersionName
 from capstan.engine import Engine
+from capstan.ports.kube import Kube, Object
 from capstan.spec import MLSystem
 from capstan.spec.units import format_bytes
 

@@ -18,8 +18,9 @@ import httpx
 from cluster.operating.file_world import WorldFile
 from cluster.operating.tcp_proxy import TcpProxy
 
-from capstan.adapters.kubernetes.client import KubeClient, Object
+from capstan.adapters.kubernetes.client import KubeClient
 from capstan.adapters.processes.ports_in_use import free_port
+from capstan.ports.kube import Object
 from capstan_operator.leader import LEASE
 from capstan_operator.rights import NAMESPACED, OWN, rules
 

@@ -13,7 +13,6 @@ from cluster.seldon_stand_in import made_of, virtual_service
 from mlflow.utils.validation import _validate_model_name
 from ruamel.yaml import YAML
 
-from capstan.adapters.kubernetes.client import Object
 from capstan.adapters.kubernetes.serving import Artifact
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.alerting import alerting, rule_key
@@ -26,6 +25,7 @@ from capstan.cluster.wiring.traffic.istio import shared_predictor
 from capstan.domain.training import training_run_name
 from capstan.domain.versions import Digest, SystemName, VersionName
 from capstan.errors import InvalidSpecError
+from capstan.ports.kube import Object
 from capstan.spec import MLSystem, load, parse
 from capstan.spec.grammar import LONGEST_SYSTEM_NAME
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from cluster.toy_versions import toy_system
 
-from capstan.adapters.kubernetes.client import Object
 from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.wiring.systems import ClusterSystem, ClusterWiring
 from capstan.domain.versions import Digest, ModelVersion, RunName, VersionName
+from capstan.ports.kube import Object
 
 DOCUMENT = {"metadata": {"name": "toy", "namespace": "team", "uid": "uid-of-toy"}}
 STORAGE = "s3://capstan/artifacts?endpoint_override=object-storage.capstan-system.svc:9000&scheme=http"

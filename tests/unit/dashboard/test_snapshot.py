@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from browser import flights
 
-from capstan.adapters.prometheus.query import Sample
 from capstan.dashboard.loop_picture import STATIONS
 from capstan.dashboard.numbers import PrometheusNumbers
 from capstan.dashboard.page import Page, Tone
@@ -19,6 +18,7 @@ from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
 from capstan.domain.verdicts.quality import Decide, QualityRule, judge_quality
 from capstan.domain.versions import RunName
 from capstan.errors import NotFoundError
+from capstan.ports.measurements import Sample
 from capstan.ports.store import Kind
 
 SCENES = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from capstan.adapters.kubernetes.client import Object
 from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.names import SYSTEM_LABEL
 from capstan.errors import ConflictError, UnavailableError
+from capstan.ports.kube import Object
 from capstan_operator.cache import WatchedKube
 
 

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 import pytest
 from cluster.toy_versions import toy_system
 
-from capstan.adapters.kubernetes.client import Object
 from capstan.adapters.kubernetes.serving import DeploymentServing
 from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.wiring.serving import serving_of
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
+from capstan.ports.kube import Object
 from capstan_operator.cache import WatchedKube
 from capstan_operator.versions import VersionMemory, VersionObjects
 

@@ -17,11 +17,12 @@ from capstan.adapters.alertmanager.webhook import WebhookHint, WebhookReceiver, 
 from capstan.adapters.processes import programs as tools
 from capstan.adapters.processes.children import ProcessSpec, ProcessSupervisor
 from capstan.adapters.prometheus.query import PrometheusQuery
-from capstan.adapters.prometheus.server import EVALUATED_GENERATION, to_yaml
+from capstan.adapters.prometheus.server import EVALUATED_GENERATION
 from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.versions import SystemName, VersionName
 from capstan.errors import UnavailableError
 from capstan.files import write_whole
+from capstan.ports.codec import to_yaml
 
 __all__ = [
     "REPLAY",

@@ -37,11 +37,11 @@ from capstan.adapters.envoy.host import PART, EnvoyHost, Kind, generation_of
 from capstan.adapters.envoy.order import OrderedTraffic
 from capstan.adapters.envoy.pod import AgentEnvoy
 from capstan.adapters.envoy.stats import PredictionCounts
-from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.adapters.kubernetes.conditions import holds
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.versions import VersionName
 from capstan.errors import CapstanError, ConflictError, UnavailableError
+from capstan.ports.kube import Kube, Object
 from capstan.ports.serving import Endpoint
 
 FIELD_MANAGER = "capstan-gateway"

@@ -14,13 +14,13 @@ from typing import Protocol
 
 from capstan.adapters.kubeflow.api import Json, KfpApi
 from capstan.adapters.kubeflow.compile import CompiledPipeline, StepSettings
-from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.adapters.kubernetes.pods import why_waiting
 from capstan.adapters.kubernetes.run_results import given, recorded
 from capstan.domain.training import RunPhase, RunStatus, StepProgress, TrainingRequest
 from capstan.domain.versions import RunName
 from capstan.errors import CapstanError
 from capstan.outages import short_reason
+from capstan.ports.kube import Kube, Object
 from capstan.ports.registry import Registry
 from capstan.spec import MLSystem
 from capstan.training.job import Places

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.adapters.prometheus.query import PrometheusQuery
 from capstan.errors import CapstanError, NotFoundError, UnavailableError
+from capstan.ports.kube import Kube, Object
 
 RELOAD_SECONDS = 5.0
 """Least seconds between two requests to read the rules again, whichever system asks."""

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
 from capstan.errors import (
     CapstanError,
@@ -23,12 +23,9 @@ from capstan.errors import (
     UnavailableError,
 )
 from capstan.outages import in_words
+from capstan.ports.kube import EXISTS, FIELD_MANAGER, Object
 
 PART = "Kubernetes"
-FIELD_MANAGER = "capstan"
-EXISTS = "*"
-"""Value of a label in a query that stands for any value."""
-Object: TypeAlias = dict[str, Any]
 _TIMEOUT_SECONDS = (5.0, 12.0)
 """Seconds to connect, and between two pieces of an answer. A kept connection may have gone silent; a new one then
 works.
@@ -103,46 +100,6 @@ def resource_of(document: Mapping[str, Any]) -> Resource:
             f"{document.get('apiVersion')} {document.get('kind')} is no kind that Capstan handles"
         )
     return found
-
-
-class Kube(Protocol):
-    """A cluster as adapters need it; the operator's cache reads from memory and writes through."""
-
-    def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None: ...
-
-    def list(
-        self, kind: str, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
-    ) -> Sequence[Object]:
-        """All of the kind that carry these labels (`EXISTS`: with any value); in all namespaces where none is named."""
-        ...
-
-    def create(self, document: Object) -> Object:
-        """Raises ExistsError if it exists."""
-        ...
-
-    def replace(self, document: Object, *, sub: str | None = None) -> Object:
-        """The whole object, or its `status`; raises ConflictError if metadata.resourceVersion is not the newest."""
-        ...
-
-    def apply(self, document: Object, *, manager: str = FIELD_MANAGER) -> Object:
-        """Server-side apply: own just the fields that are written here, and take them from whoever has them."""
-        ...
-
-    def patch(
-        self, kind: str, name: str, namespace: str | None, change: Object, *, sub: str | None = None
-    ) -> Object:
-        """A JSON merge patch."""
-        ...
-
-    def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
-        """Delete it with all that it owns, in the background; no error if it does not exist."""
-        ...
-
-    def pod_log(self, name: str, namespace: str, *, container: str | None = None, tail: int = 100) -> str: ...
-
-    def serves(self, kind: str) -> bool:
-        """Whether the cluster knows the kind: a CustomResourceDefinition may be missing."""
-        ...
 
 
 class KubeClient:

@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
-from capstan.adapters.kubernetes.client import Object
 from capstan.errors import CapstanError
+from capstan.ports.kube import Object
 
 FIELD = "memory"
 """Field of a status; `base64 -d | gunzip` shows the JSON in it."""

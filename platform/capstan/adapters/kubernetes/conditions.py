@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from capstan.adapters.kubernetes.client import Object
+from capstan.ports.kube import Object
 
 
 def true_condition(document: Object, kind: str) -> Object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 
-from capstan.adapters.kubernetes.client import Object
+from capstan.ports.kube import Object
 
 LONGEST_MESSAGE = 1000
 

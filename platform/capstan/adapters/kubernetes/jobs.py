@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.adapters.kubernetes.conditions import holds, true_condition
 from capstan.adapters.kubernetes.pods import (
     is_held_up,
@@ -27,6 +26,7 @@ from capstan.adapters.kubernetes.run_results import Readable, given, recorded
 from capstan.domain.training import RunPhase, RunStatus, StepProgress, TrainingRequest
 from capstan.domain.versions import RunName
 from capstan.errors import CapstanError, ConflictError, NotFoundError, UnavailableError
+from capstan.ports.kube import Kube, Object
 from capstan.ports.registry import Registry
 from capstan.spec import MLSystem
 from capstan.training.job import Places

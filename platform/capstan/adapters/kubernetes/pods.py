@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.adapters.kubernetes.conditions import true_condition
+from capstan.ports.kube import Kube, Object
 
 _PATIENT = frozenset({"ContainerCreating", "PodInitializing"})
 """Reasons that every pod passes through."""

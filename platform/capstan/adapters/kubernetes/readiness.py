@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from capstan.adapters.kubernetes.client import Object
 from capstan.adapters.kubernetes.conditions import true_condition
 from capstan.artifacts.fetch import NOT_FOUND, REFUSED
 from capstan.domain.versions import Readiness
 from capstan.errors import CapstanError, NotFoundError, UntrustedArtifactError
+from capstan.ports.kube import Object
 
 _HOPELESS = frozenset(
     {

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.adapters.kubernetes.readiness import readiness_of, refusal_of, trouble_of
 from capstan.domain.versions import Digest, ModelVersion, Readiness, VersionName
 from capstan.errors import CapstanError
+from capstan.ports.kube import Kube, Object
 from capstan.ports.serving import Endpoint
 
 TAG_ANNOTATION = "capstan.dev/bento"

@@ -12,12 +12,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from capstan.adapters.kubernetes.client import RESOURCES, Kube, Object
+from capstan.adapters.kubernetes.client import RESOURCES
 from capstan.adapters.kubernetes.codec import from_spec, to_spec
 from capstan.adapters.kubernetes.compressed_state import from_status, to_status
 from capstan.adapters.kubernetes.story import KubeStory, post
 from capstan.domain.versions import SystemName
 from capstan.errors import ConflictError, NotFoundError
+from capstan.ports.kube import Kube, Object
 from capstan.ports.store import Event, Kind, Record
 
 API_VERSION = RESOURCES[Kind.SYSTEM].api_version

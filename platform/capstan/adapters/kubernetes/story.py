@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.adapters.kubernetes.events import event_object, reference
 from capstan.domain.reasons import facts_of
 from capstan.domain.versions import SystemName
 from capstan.errors import CapstanError, ConflictError, NotFoundError
+from capstan.ports.kube import Kube, Object
 from capstan.ports.store import Event, Kind
 
 EVENTS_PER_CHAPTER = 100

@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.adapters.kubernetes.conditions import true_condition
 from capstan.adapters.kubernetes.pods import is_held_up, newest_warning
 from capstan.domain.trouble import Trouble
 from capstan.errors import CapstanError
+from capstan.ports.kube import Kube, Object
 
 _IMAGE = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}

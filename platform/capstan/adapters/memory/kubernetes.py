@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from capstan.adapters.kubernetes.client import EXISTS, FIELD_MANAGER, RESOURCES, Object, resource_of
+from capstan.adapters.kubernetes.client import RESOURCES, resource_of
 from capstan.adapters.memory.loop import Faults
 from capstan.errors import CapstanError, ConflictError, ExistsError, NotFoundError
+from capstan.ports.kube import EXISTS, FIELD_MANAGER, Object
 
 Place: TypeAlias = tuple[str, str, str]
 """(kind, namespace, name)."""

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from capstan.adapters.envoy.config import ARM_PREFIX, CHALLENGER, CHAMPION, arm_cluster, arm_version
-from capstan.adapters.prometheus.query import PrometheusQuery, Sample
+from capstan.adapters.prometheus.query import PrometheusQuery
 from capstan.domain.verdicts.evidence import OperationEvidence, VersionOperation
 from capstan.domain.versions import SystemName, VersionName
+from capstan.ports.measurements import Sample
 
 SHADOW = "shadow"
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,16 +11,9 @@ import httpx
 
 from capstan.errors import UnavailableError
 from capstan.outages import answer_in_words, in_words
+from capstan.ports.measurements import Sample
 
 PART = "Prometheus"
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One element of an instant vector; its value is finite."""
-
-    labels: Mapping[str, str]
-    value: float
 
 
 class PrometheusQuery:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from ruamel.yaml import YAML
 
 from capstan.adapters.envoy import stats as envoy_stats
 from capstan.adapters.processes import programs as tools
@@ -19,6 +17,7 @@ from capstan.adapters.processes.children import ProcessSpec, ProcessSupervisor
 from capstan.adapters.prometheus.query import PART, PrometheusQuery
 from capstan.errors import UnavailableError
 from capstan.files import write_whole
+from capstan.ports.codec import to_yaml
 
 PROCESS = "prometheus"
 GENERATION = "capstan_monitor_generation"
@@ -97,15 +96,6 @@ def with_generation(rules: Mapping[str, Any]) -> dict[str, Any]:
         record = {"record": EVALUATED_GENERATION, "expr": GENERATION, "labels": {"rule_group": group["name"]}}
         groups.append({**group, "rules": [*group["rules"], record]})
     return {**rules, "groups": groups}
-
-
-def to_yaml(document: Mapping[str, Any]) -> bytes:
-    yaml = YAML(typ="safe")
-    yaml.default_flow_style = False
-    yaml.width = 4096
-    buffer = io.BytesIO()
-    yaml.dump(dict(document), buffer)
-    return buffer.getvalue()
 
 
 class PrometheusServer:

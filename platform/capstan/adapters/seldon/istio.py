@@ -20,7 +20,6 @@ import orjson
 
 from capstan.adapters.envoy import order as envoy_order
 from capstan.adapters.envoy.config import agreed
-from capstan.adapters.kubernetes.client import EXISTS, Kube, Object
 from capstan.adapters.kubernetes.readiness import readiness_of, refusal_of
 from capstan.adapters.kubernetes.serving import ID_LABEL, Artifact, artifact_of, pods_of, troubles
 from capstan.adapters.kubernetes.serving import VersionObjects as Versions
@@ -28,6 +27,7 @@ from capstan.adapters.seldon.serving import KIND, predictor_service
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
 from capstan.errors import NotAllowedError, UnavailableError
+from capstan.ports.kube import EXISTS, Kube, Object
 from capstan.ports.serving import Endpoint
 
 PART = "Seldon over Istio"

@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from capstan.adapters.kubernetes.client import EXISTS, Kube, Object
 from capstan.adapters.kubernetes.pods import is_old
 from capstan.adapters.kubernetes.readiness import readiness_of
 from capstan.adapters.kubernetes.serving import (
@@ -24,6 +23,7 @@ from capstan.adapters.kubernetes.serving import (
     troubles,
 )
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
+from capstan.ports.kube import EXISTS, Kube, Object
 from capstan.ports.serving import Endpoint
 
 KIND = "SeldonDeployment"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 
-from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import COLLECTOR_PORT, MODEL_PORT, PART_OF, SYSTEM_LABEL, Owner, SystemNames
 from capstan.cluster.objects.artifacts import artifacts_place, storage_port
 from capstan.cluster.objects.volumes import claim
 from capstan.cluster.settings import ClusterSettings
+from capstan.ports.kube import Object
 from capstan.spec.system import MLSystem
 
 ARTIFACTS_SIZE = "10Gi"

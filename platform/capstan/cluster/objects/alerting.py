@@ -10,11 +10,11 @@ from typing import Any
 
 import orjson
 
-from capstan.adapters.kubernetes.client import Object
-from capstan.adapters.prometheus.server import to_yaml
 from capstan.cluster.names import SYSTEM_LABEL, Owner, SystemNames
 from capstan.cluster.settings import ClusterSettings
 from capstan.monitoring.rules import render
+from capstan.ports.codec import to_yaml
+from capstan.ports.kube import Object
 from capstan.spec.system import MLSystem
 
 SCRAPE_INTERVAL = "10s"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
-from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import ARTIFACTS_MOUNT, SystemNames
 from capstan.cluster.settings import ClusterSettings
+from capstan.ports.kube import Object
 
 VARIABLE = "CAPSTAN_ARTIFACTS"
 """Environment variable with the address of the system's artifacts."""

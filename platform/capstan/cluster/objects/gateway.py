@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import (
     AGENT_PORT,
     COLLECTOR_PORT,
@@ -24,6 +23,7 @@ from capstan.cluster.objects.pods import (
     token_volume,
 )
 from capstan.cluster.settings import ClusterSettings
+from capstan.ports.kube import Object
 
 COMPONENT = "gateway"
 REPLICAS = 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from capstan.adapters.kubernetes.client import Object
 from capstan.adapters.kubernetes.serving import Artifact
 from capstan.cluster.names import COLLECTOR_PORT, MODEL_PORT, TOKENS_MOUNT, VERSION_LABEL, Owner, SystemNames
 from capstan.cluster.objects.artifacts import artifacts_place
@@ -23,6 +22,7 @@ from capstan.cluster.objects.pods import (
 )
 from capstan.cluster.settings import ClusterSettings
 from capstan.domain.versions import VersionName
+from capstan.ports.kube import Object
 from capstan.spec.system import MLSystem
 
 CONTAINER = "model"

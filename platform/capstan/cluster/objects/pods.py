@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import TOKENS_MOUNT, SystemNames
 from capstan.cluster.settings import ClusterSettings, Images
+from capstan.ports.kube import Object
 from capstan.spec.cluster import EnvironmentVariable
 from capstan.spec.training import ResourceAmounts, Resources
 from capstan.spec.units import format_bytes, format_cores, parse_bytes, parse_cores

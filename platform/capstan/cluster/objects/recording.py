@@ -13,7 +13,6 @@ from typing import Any
 
 import orjson
 
-from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import (
     COLLECTOR_PORT,
     GROUP,
@@ -37,6 +36,7 @@ from capstan.cluster.objects.pods import (
 )
 from capstan.cluster.objects.volumes import claim
 from capstan.cluster.settings import ClusterSettings
+from capstan.ports.kube import Object
 from capstan.spec.system import MLSystem
 from capstan.spec.units import format_bytes
 

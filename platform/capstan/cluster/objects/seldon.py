@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from capstan.adapters.kubernetes.client import Object
 from capstan.adapters.kubernetes.serving import Artifact
 from capstan.cluster.names import MODEL_PORT, Owner, SystemNames
 from capstan.cluster.objects.model import autoscaling_metrics, model_pod
 from capstan.cluster.objects.pods import scraped
 from capstan.cluster.settings import ClusterSettings
 from capstan.domain.versions import VersionName
+from capstan.ports.kube import Object
 from capstan.spec.system import MLSystem
 
 EXECUTOR_RESOURCES = {

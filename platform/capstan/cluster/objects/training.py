@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import DATA_MOUNT, SECRETS_MOUNT, Owner, SystemNames
 from capstan.cluster.objects.access import policy
 from capstan.cluster.objects.artifacts import artifacts_place
@@ -12,6 +11,7 @@ from capstan.cluster.objects.pods import TMP_MOUNT, container, environment, pod,
 from capstan.cluster.objects.volumes import claim
 from capstan.cluster.settings import ClusterSettings
 from capstan.domain.versions import RunName
+from capstan.ports.kube import Object
 from capstan.spec.system import MLSystem
 from capstan.spec.units import format_bytes
 from capstan.training.job import Places, training_environment

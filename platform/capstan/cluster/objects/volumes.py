@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from capstan.adapters.kubernetes.client import Object
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.settings import ClusterSettings
+from capstan.ports.kube import Object
 from capstan.spec.system import MLSystem
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.adapters.kubernetes.serving import Artifact, DeploymentServing, VersionObjects, is_of_seldon
 from capstan.adapters.seldon.serving import KIND, SeldonServing
 from capstan.cluster.moving import MovingServing
@@ -15,6 +14,7 @@ from capstan.cluster.objects.seldon import node_of, seldon
 from capstan.cluster.settings import ClusterSettings
 from capstan.domain.versions import VersionName
 from capstan.errors import InvalidSpecError, Mistake
+from capstan.ports.kube import Kube, Object
 from capstan.spec.system import MLSystem
 
 Runtime = Literal["Seldon", "Deployment"]

@@ -18,7 +18,6 @@ from capstan.adapters.kubernetes.alerting import (
     RuleFile,
     RuleReloader,
 )
-from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.adapters.kubernetes.store import KubeStore
 from capstan.adapters.kubernetes.troubles import PodTroubles
 from capstan.adapters.mlflow.registry import MlflowRegistry
@@ -45,6 +44,7 @@ from capstan.cluster.wiring.training import pipelines_of
 from capstan.domain.versions import Digest, SystemName, VersionName
 from capstan.engine import Engine
 from capstan.errors import NotFoundError
+from capstan.ports.kube import Kube, Object
 from capstan.ports.pipelines import Pipelines
 from capstan.ports.traffic import TrafficProvider
 from capstan.spec import MLSystem

@@ -11,7 +11,6 @@ from typing import Literal
 from capstan.adapters.kubeflow.api import KfpApi
 from capstan.adapters.kubeflow.compile import StepSettings, compile_pipeline
 from capstan.adapters.kubeflow.server import KfpServerPipelines
-from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.adapters.kubernetes.jobs import JobPipelines
 from capstan.artifacts.store import ArtifactStore
 from capstan.cluster.names import DATA_MOUNT, SECRETS_MOUNT, Owner, SystemNames
@@ -28,6 +27,7 @@ from capstan.cluster.objects.training import (
 from capstan.cluster.settings import ClusterSettings
 from capstan.domain.versions import RunName
 from capstan.errors import InvalidSpecError, Mistake
+from capstan.ports.kube import Kube, Object
 from capstan.ports.registry import Registry
 from capstan.spec.system import MLSystem
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from capstan.adapters.kubernetes.client import Kube
 from capstan.cluster.wiring.traffic.envoy import ENVOY
 from capstan.cluster.wiring.traffic.istio import ISTIO
 from capstan.cluster.wiring.traffic.provider import Surroundings, TrafficProviderRow, Versions
 from capstan.errors import InvalidSpecError, Mistake
+from capstan.ports.kube import Kube
 from capstan.ports.traffic import TrafficProvider
 from capstan.spec import MLSystem
 from capstan.spec.providers import DEFAULT, ProviderFacts

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from capstan.adapters.envoy.config import GatewaySettings
 from capstan.adapters.envoy.fleet import EnvoyFleet
-from capstan.adapters.kubernetes.client import Kube
 from capstan.adapters.kubernetes.serving import is_of_seldon
 from capstan.adapters.seldon.serving import KIND
 from capstan.cluster.names import AGENT_PORT, COLLECTOR_PORT, GATEWAY_PORT, VERSION_LABEL, SystemNames
 from capstan.cluster.objects.gateway import config_map, gateway
 from capstan.cluster.wiring.serving import serving_of
 from capstan.cluster.wiring.traffic.provider import Surroundings, TrafficProviderRow, Versions
+from capstan.ports.kube import Kube
 from capstan.ports.serving import Endpoint
 from capstan.ports.traffic import TrafficProvider
 from capstan.spec import MLSystem

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.adapters.kubernetes.serving import Artifact, VersionObjects
 from capstan.adapters.seldon.istio import SeldonIstio, SharedDeployment
 from capstan.adapters.seldon.serving import KIND
@@ -17,6 +16,7 @@ from capstan.cluster.wiring.traffic.provider import (
     Versions,
 )
 from capstan.domain.versions import VersionName
+from capstan.ports.kube import Kube, Object
 from capstan.ports.traffic import TrafficProvider
 from capstan.spec.providers import PROVIDERS
 from capstan.spec.system import MLSystem

@@ -8,10 +8,10 @@ from typing import Protocol
 
 import httpx
 
-from capstan.adapters.kubernetes.client import Kube, Object
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.settings import ClusterSettings
 from capstan.domain.versions import VersionName
+from capstan.ports.kube import Kube, Object
 from capstan.ports.serving import Serving
 from capstan.ports.traffic import TrafficProvider
 from capstan.spec import MLSystem
