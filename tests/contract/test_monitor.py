@@ -267,6 +267,31 @@ def test_a_detector_of_a_persons_own_decides_in_the_monitor_and_its_code_travels
         own.kill()
 
 
+def test_a_detector_of_a_persons_own_that_fails_leaves_its_columns_unjudged_and_is_told(
+    tmp_path: Path,
+) -> None:
+    fails = OWN.replace(
+        "return min", "assert window.max() < 1e6, 'out of this world'\n        return min"
+    )
+    own = Watched(tmp_path, own={"mydetectors.py": fails, "spread.py": HELPER})
+    own.start()
+    try:
+        weeks(own, {"shift": 1e7}, {"shift": 1e7}, {})
+        own.client.watch(VersionName("v1"), since=SINCE)
+        seen = [own.client.advance(SINCE + n * WEEK + timedelta(days=3)).alerts for n in range(1, 4)]
+        assert seen == [(), ("MonitorBlind",), ()]
+        first, _, last = own.client.windows()
+        assert first["answers"]["drift"]["gap"] == {
+            "reason": "DetectorFailed",
+            "message": "mydetectors:make: compare: AssertionError: out of this world",
+        }
+        assert first["features"]["dest"]["distance"] is not None
+        assert first["quality"]["decision"] == "Fine", "quality is judged all the same"
+        assert last["answers"]["drift"]["gap"] is None
+    finally:
+        own.kill()
+
+
 def test_gauges_say_what_was_decided_and_as_of_when(watched: Watched) -> None:
     weeks(watched, {"shift": 9, "new_dest": 0.5}, {"shift": 9, "new_dest": 0.5})
     watched.client.watch(VersionName("v1"), since=SINCE)

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from capstan.errors import InvalidDataError
 from capstan.monitoring.drift.atoms import Atoms
 from capstan.monitoring.drift.calibration import QUALITY_SHARE, false_breach_probability
 from capstan.monitoring.drift.detectors import FittedDetector
@@ -273,14 +274,21 @@ class _Gatherer:
 
     def result(self, min_effect: float) -> FeatureDrift:
         feature, rows = self.feature, self._rows
-        found = self._compare() if self._present and self._detector is not None else None
-        effect, p_value, error = found if found is not None else (None, None, 0.0)
+        effect, p_value, error, failure = None, None, 0.0, ""
+        threshold = min_effect
+        try:
+            threshold = feature.distance_threshold(self._present, min_effect)
+            found = self._compare() if self._present and self._detector is not None else None
+            effect, p_value, error = found if found is not None else (None, None, 0.0)
+        except InvalidDataError as wrong:
+            # A person's own detector: what else is asked of the window has its answer without it.
+            failure = str(wrong)
         missing = 1 - self._present / rows if rows else None
         return FeatureDrift(
             feature=feature.name,
             rows=self._present,
             distance=effect,
-            threshold=feature.distance_threshold(self._present, min_effect),
+            threshold=threshold,
             p_value=p_value,
             missing_rate=missing,
             missing_rise=max(0.0, missing - feature.missing_rate) if missing is not None else None,
@@ -288,6 +296,7 @@ class _Gatherer:
             error=error,
             test=feature.detector.test,
             has_reference=self._detector is not None,
+            failure=failure,
         )
 
 

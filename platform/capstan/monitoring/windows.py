@@ -37,6 +37,8 @@ class FeatureDrift:
     """`KS`, or `TotalVariation` beside the chi-squared test."""
     has_reference: bool = True
     """False: training saw no value of it, so only its missing rate is watched."""
+    failure: str = ""
+    """Why its detector gave no distance, a person's own say; empty: it did not fail."""
 
     @property
     def drift(self) -> WindowOutcome:

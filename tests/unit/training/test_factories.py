@@ -69,6 +69,19 @@ def test_all_local_modules_of_a_factory_travel_and_nothing_else(tmp_path: Path) 
     assert carried == FILES.keys() - left
 
 
+def test_a_detector_of_a_persons_own_travels_too(tmp_path: Path) -> None:
+    write(tmp_path, {**FILES, "mydetectors.py": "import measure\ndef make(): ...", "measure.py": ""})
+    document = system(tmp_path, "mymodels:make").model_dump(mode="json", by_alias=True, exclude_unset=True)
+    own = {"factory": "mydetectors:make", "reads": "Number"}
+    document["spec"]["monitoring"] = {"drift": {"custom": own}}
+    carry_factories(parse(document, base_dir=tmp_path), tmp_path / "run" / "factories")
+    carried = {path.name for path in (tmp_path / "run" / "factories").glob("*.py")}
+    assert {"mydetectors.py", "measure.py", "mymodels.py"} <= carried
+    own["factory"] = "absent:make"
+    with pytest.raises(InvalidSpecError, match=r"monitoring\.drift\.custom\.factory.*no absent\.py"):
+        carry_factories(parse(document, base_dir=tmp_path), tmp_path / "other" / "factories")
+
+
 def test_what_travelled_can_be_imported_where_the_file_is_not(tmp_path: Path) -> None:
     write(tmp_path / "here", FILES)
     carry_factories(system(tmp_path / "here", "mymodels:make"), tmp_path / "run" / "factories")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from capstan.monitoring.questions.question import AlertFacts, Answer, Reading, WindowQuestion
 from capstan.monitoring.questions.texts import AlertText
-from capstan.monitoring.windows import DriftWindow, Gap, WindowOutcome, worst
+from capstan.monitoring.windows import DriftWindow, FeatureDrift, Gap, WindowOutcome, worst
 
 
 class DriftQuestion(WindowQuestion):
@@ -25,10 +25,7 @@ class DriftQuestion(WindowQuestion):
         if not any(feature.has_reference for feature in window.features):
             gap = Gap("NoReference", "the version carries no reference of its inputs; train it again")
         else:
-            silent = [
-                feature.feature for feature in window.features if feature.drift is WindowOutcome.NO_EVIDENCE
-            ]
-            gap = Gap("NoValues", f"no value of {', '.join(silent)} in any request")
+            gap = silence(window.features)
         return Answer(outcome, gap)
 
     def summary(self, text: AlertText) -> str:
@@ -44,3 +41,12 @@ class DriftQuestion(WindowQuestion):
             yield Reading(
                 "capstan_drift_threshold", "What the distance must exceed", feature.threshold, labels
             )
+
+
+def silence(features: Sequence[FeatureDrift]) -> Gap:
+    """Why columns that have a reference gave no distance."""
+    failed = [feature.failure for feature in features if feature.failure]
+    if failed:
+        return Gap("DetectorFailed", failed[0])
+    silent = [feature.feature for feature in features if feature.drift is WindowOutcome.NO_EVIDENCE]
+    return Gap("NoValues", f"no value of {', '.join(silent)} in any request")

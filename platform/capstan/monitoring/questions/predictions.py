@@ -25,8 +25,11 @@ class PredictionsQuestion(WindowQuestion):
             )
             return Answer(WindowOutcome.NO_EVIDENCE, lacking)
         outcome = window.prediction.drift
-        silent = outcome is WindowOutcome.NO_EVIDENCE
-        return Answer(outcome, Gap("NoValues", "the version answered no request") if silent else None)
+        if outcome is not WindowOutcome.NO_EVIDENCE:
+            return Answer(outcome)
+        if window.prediction.failure:
+            return Answer(outcome, Gap("DetectorFailed", window.prediction.failure))
+        return Answer(outcome, Gap("NoValues", "the version answered no request"))
 
     def summary(self, text: AlertText) -> str:
         distance = text.value_of("capstan_prediction_drift_distance")
