@@ -270,9 +270,7 @@ def test_a_detector_of_a_persons_own_decides_in_the_monitor_and_its_code_travels
 def test_a_detector_of_a_persons_own_that_fails_leaves_its_columns_unjudged_and_is_told(
     tmp_path: Path,
 ) -> None:
-    fails = OWN.replace(
-        "return min", "assert window.max() < 1e6, 'out of this world'\n        return min"
-    )
+    fails = OWN.replace("return min", "assert window.max() < 1e6, 'out of this world'\n        return min")
     own = Watched(tmp_path, own={"mydetectors.py": fails, "spread.py": HELPER})
     own.start()
     try:
