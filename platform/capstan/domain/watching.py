@@ -10,8 +10,8 @@ from capstan.domain.versions import VersionName
 
 
 @dataclass(frozen=True)
-class Question:
-    """One thing that the monitor asks of each window, and whether it last had an answer."""
+class QuestionStanding:
+    """Whether a question that the monitor asks of each window last had an answer."""
 
     name: str
     """Such as `drift`, `predictions` or `quality`."""
@@ -33,10 +33,10 @@ class Standing:
 
     version: VersionName | None
     """None: nothing is watched yet."""
-    questions: tuple[Question, ...] = ()
+    questions: tuple[QuestionStanding, ...] = ()
 
 
-def blind_spots(questions: Sequence[Question]) -> str:
+def blind_spots(questions: Sequence[QuestionStanding]) -> str:
     """What could not be judged, in words; empty if all was, or no window has closed yet.
 
     Questions that fail for one reason are told together.

@@ -27,7 +27,7 @@ from capstan.domain.training import RunPhase
 from capstan.domain.triggers import Alert, DriftTrigger, OperationAlert
 from capstan.domain.trouble import Away, Trouble
 from capstan.domain.versions import ModelVersion, VersionName
-from capstan.domain.watching import Question, Standing, blind_spots
+from capstan.domain.watching import QuestionStanding, Standing, blind_spots
 from capstan.ports.store import Kind, Record
 
 _LONGEST_MESSAGE = 1000
@@ -284,7 +284,7 @@ def _watched(champion: ModelVersion | None, standing: Standing | Away) -> Condit
     )
 
 
-def _questions(champion: ModelVersion, standing: Standing) -> tuple[Question, ...]:
+def _questions(champion: ModelVersion, standing: Standing) -> tuple[QuestionStanding, ...]:
     return standing.questions if standing.version == champion.name else ()
 
 

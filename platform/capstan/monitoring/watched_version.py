@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from capstan.domain.watching import Question
+from capstan.domain.watching import QuestionStanding
 from capstan.monitoring.questions import QUESTIONS, Kind, alerts
 from capstan.monitoring.questions.blind import BLIND, BLIND_WINDOWS
 from capstan.monitoring.questions.question import Answer
@@ -81,7 +81,7 @@ class WatchedVersion:
             held.add(BLIND.name)
         return tuple(alert.name for alert in alerts() if alert.name in held)
 
-    def questions(self) -> tuple[Question, ...]:
+    def questions(self) -> tuple[QuestionStanding, ...]:
         """What the last windows could answer and what not."""
         found = []
         for name, asked in QUESTIONS.items():
@@ -90,9 +90,9 @@ class WatchedVersion:
             gap, last, trigger = self.gaps.get(name), self.last(asked.kind), asked.alert.trigger
             end = last.end if last is not None else None
             found.append(
-                Question(name, 0, end=end, trigger=trigger)
+                QuestionStanding(name, 0, end=end, trigger=trigger)
                 if gap is None
-                else Question(name, gap.windows, gap.reason, gap.message, end, trigger)
+                else QuestionStanding(name, gap.windows, gap.reason, gap.message, end, trigger)
             )
         return tuple(found)
 

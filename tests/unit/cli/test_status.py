@@ -8,7 +8,7 @@ from simulation.world import DAY
 
 from capstan.domain.triggers import OperationAlert
 from capstan.domain.versions import VersionName
-from capstan.domain.watching import Question
+from capstan.domain.watching import QuestionStanding
 from capstan.embedded.layout import StateDir
 
 
@@ -58,11 +58,13 @@ def test_not_judged_is_told_and_never_looks_calm(serving) -> None:
     now = serving.world.clock.now()
     monitoring.watched.append((champion, now))
     triggers = {"drift": "drift", "predictions": "drift", "quality": "quality"}
-    monitoring.questions = tuple(Question(name, 0, trigger=trigger) for name, trigger in triggers.items())
+    monitoring.questions = tuple(
+        QuestionStanding(name, 0, trigger=trigger) for name, trigger in triggers.items()
+    )
     serving.world.settle()
     assert "not yet: no window of v1 has closed yet" in flat(serving.run("status").output)
     monitoring.questions = tuple(
-        Question(name, 21, "TooFewRows", few, now, trigger) for name, trigger in triggers.items()
+        QuestionStanding(name, 21, "TooFewRows", few, now, trigger) for name, trigger in triggers.items()
     )
     serving.world.settle()
     watched = json.loads(serving.run("status", "--json").stdout)["watched"]
@@ -71,7 +73,7 @@ def test_not_judged_is_told_and_never_looks_calm(serving) -> None:
     assert f"drift, predictions and quality not judged in the last 21 windows: {few}" in output
     assert "no alert does not mean no drift" in output
     monitoring.questions = tuple(
-        Question(q.name, 0, end=now, trigger=q.trigger) for q in monitoring.questions
+        QuestionStanding(q.name, 0, end=now, trigger=q.trigger) for q in monitoring.questions
     )
     serving.world.settle()
     assert "not judged" not in flat(serving.run("status").output)

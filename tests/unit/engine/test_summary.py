@@ -25,7 +25,7 @@ from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.trouble import Away
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, SystemName, VersionName
-from capstan.domain.watching import Question, Standing
+from capstan.domain.watching import QuestionStanding, Standing
 from capstan.engine.summary import summarize, summarize_rollout, summarize_run
 from capstan.ports.store import Kind, Record
 
@@ -173,17 +173,19 @@ def alert(name: str, about: ModelVersion) -> Alert:
 
 TRIGGERS = {"drift": "drift", "predictions": "drift", "quality": "quality"}
 JUDGED = Standing(
-    V1.name, tuple(Question(name, 0, end=NOW, trigger=trigger) for name, trigger in TRIGGERS.items())
+    V1.name, tuple(QuestionStanding(name, 0, end=NOW, trigger=trigger) for name, trigger in TRIGGERS.items())
 )
 UNJUDGED = Standing(
     V1.name,
     (
-        Question("drift", 21, "TooFewRows", "84 of 1,000 rows", NOW, "drift"),
-        Question("predictions", 21, "TooFewRows", "84 of 1,000 rows", NOW, "drift"),
-        Question("quality", 1, "CoverageTooLow", "labels of 5% of 84 rows", NOW, "quality"),
+        QuestionStanding("drift", 21, "TooFewRows", "84 of 1,000 rows", NOW, "drift"),
+        QuestionStanding("predictions", 21, "TooFewRows", "84 of 1,000 rows", NOW, "drift"),
+        QuestionStanding("quality", 1, "CoverageTooLow", "labels of 5% of 84 rows", NOW, "quality"),
     ),
 )
-WAITING = Standing(V1.name, tuple(Question(name, 0, trigger=trigger) for name, trigger in TRIGGERS.items()))
+WAITING = Standing(
+    V1.name, tuple(QuestionStanding(name, 0, trigger=trigger) for name, trigger in TRIGGERS.items())
+)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +233,7 @@ def test_no_drift_and_not_judged_are_different_words(
         ),
         (WAITING, "Unknown", "NoWindowYet", "no window of v1 has closed yet"),
         (
-            Standing(V1.name, (*JUDGED.questions[:2], Question("quality", 0))),
+            Standing(V1.name, (*JUDGED.questions[:2], QuestionStanding("quality", 0))),
             "Unknown",
             "NoWindowYet",
             "no window of quality of v1 has closed yet",

@@ -19,7 +19,7 @@ from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.verdicts.evidence import OperationEvidence, PairedEvidence
 from capstan.domain.versions import ModelVersion, Readiness, RunName, SystemName, VersionName
-from capstan.domain.watching import Question, Standing
+from capstan.domain.watching import QuestionStanding, Standing
 from capstan.errors import ConflictError, NotAllowedError, UnavailableError, UntrustedArtifactError
 from capstan.ports.serving import Endpoint
 from capstan.ports.store import Event, Kind, Record
@@ -403,7 +403,7 @@ class MemoryMonitoring:
     """Remembers what it was told to watch."""
 
     watched: list[tuple[VersionName, datetime]] = field(default_factory=list)
-    questions: tuple[Question, ...] = ()
+    questions: tuple[QuestionStanding, ...] = ()
     faults: Faults = field(default_factory=lambda: Faults("monitor"))
 
     def standing(self) -> Standing:
