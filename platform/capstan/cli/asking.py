@@ -43,7 +43,7 @@ def row_of(system: MLSystem) -> dict[str, str | None]:
 
 def tensors_of(system: MLSystem) -> dict[str, Any]:
     """The same row as the Open Inference Protocol writes it."""
-    numbers = {feature.column for feature in system.spec.features if feature.numeric is not None}
+    numbers = {feature.column for feature in system.spec.features if feature.reading == "numeric"}
     tensors = [
         {
             "name": column,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from capstan.cli.asking import tensors_of
 from capstan.domain.training import TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import RunName, SystemName
@@ -209,3 +210,8 @@ def test_validate_says_where_its_module_should_lie(tmp_path: Path) -> None:
         ("spec", "features", 1, "custom", "factory"),
     ]
     assert "module 'myfeatures' is not beside the file" in found[0].message
+
+
+def test_the_example_request_sends_its_column_as_it_is_read(tmp_path: Path) -> None:
+    sent = {one["name"]: one["datatype"] for one in tensors_of(write_home(tmp_path / "home"))["inputs"]}
+    assert (sent["hour"], sent["plan"]) == ("FP64", "BYTES")
