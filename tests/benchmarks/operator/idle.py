@@ -11,6 +11,7 @@ from typing import Any
 
 import mlflow  # noqa: F401  the real operator's registry imports it
 
+from capstan.adapters.alertmanager.webhook import WebhookReceiver
 from capstan.adapters.kubernetes.client import KubeClient
 from capstan.adapters.kubernetes.store import KubeStore
 from capstan.adapters.memory.loop import (
@@ -130,6 +131,7 @@ def main() -> int:
         ClusterSettings(namespace=options.namespace, watch_namespaces=(options.namespace,)),
         IdleWiring,
         Options(new_identity("benchmark"), host="127.0.0.1", port=options.port),
+        WebhookReceiver(""),
     )
     signal.signal(signal.SIGTERM, lambda *_: app.stop())
     return app.run()
