@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -10,7 +11,10 @@ from prometheus_client.registry import Collector
 from capstan.monitoring.questions import QUESTIONS, alerts
 from capstan.monitoring.questions.question import Reading
 from capstan.monitoring.watched_version import WatchedVersion
-from capstan.monitoring.watching import Watcher
+
+if TYPE_CHECKING:
+    # The operator writes the rule of this gauge, and its image has no DuckDB.
+    from capstan.monitoring.watching import Watcher
 
 DATA_ALERT = "capstan_data_alert"
 """The gauge behind the rule of every data alert; its label `alert` says which."""

@@ -12,12 +12,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from capstan.monitoring.questions.texts import AlertText
 from capstan.monitoring.windows import Gap, WindowOutcome
-from capstan.recording.reading import PayloadReader
 from capstan.spec import MLSystem
+
+if TYPE_CHECKING:
+    # The operator writes the rules of questions, and its image has no DuckDB.
+    from capstan.recording.reading import PayloadReader
 
 Kind = Literal["Drift", "Quality"]
 """Which window is asked: `Drift` closes with its time, `Quality` once its labels are in."""
