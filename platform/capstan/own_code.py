@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from capstan.errors import InvalidDataError
@@ -44,6 +44,15 @@ def require_saveable(made: Any, factory: str, moment: str, what: str = "a model"
             "travels by pickle: let it hold no lambda, lock, open file or connection, and define its class at the top "
             "of a module"
         ) from error
+
+
+def require_methods(made: Any, factory: str, methods: Iterable[str], way_out: str) -> None:
+    """Raises InvalidDataError that names the factory and the methods that its object lacks; `way_out` ends it."""
+    missing = [method for method in methods if not callable(getattr(made, method, None))]
+    if missing:
+        raise InvalidDataError(
+            f"{factory} gave {type(made).__name__}, which has no {' and no '.join(missing)}; {way_out}"
+        )
 
 
 def _way_out(error: Exception) -> str:

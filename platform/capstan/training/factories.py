@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from capstan.errors import InvalidDataError, InvalidSpecError, Mistake
-from capstan.own_code import made_by, require_saveable
+from capstan.errors import InvalidSpecError, Mistake
+from capstan.own_code import made_by, require_methods, require_saveable
 from capstan.spec.location import path_text
 from capstan.spec.presence import own_code
 from capstan.spec.system import MLSystem
@@ -88,12 +88,8 @@ def call_factory(factory: str, parameters: Mapping[str, Any], *, seed: int) -> A
     Raises InvalidDataError that names the factory for whatever goes wrong in it, and for what can't be saved.
     """
     model = made_by(factory, parameters, seed=seed)
-    missing = [method for method in ("fit", "predict_proba") if not callable(getattr(model, method, None))]
-    if missing:
-        raise InvalidDataError(
-            f"{factory} gave {type(model).__name__}, which has no {' and no '.join(missing)}; return a scikit-learn "
-            "classifier with probabilities"
-        )
+    way_out = "return a scikit-learn classifier with probabilities"
+    require_methods(model, factory, ("fit", "predict_proba"), way_out)
     # Hours of training are lost on a model that can't be kept.
     require_saveable(model, factory, "before it is trained")
     return model

@@ -12,7 +12,7 @@ from capstan.errors import InvalidDataError
 from capstan.features.columns import Floats, numbers, texts, type_of
 from capstan.features.kinds.kind import RowPlace
 from capstan.features.values import ColumnType, category, number
-from capstan.own_code import made_by, require_saveable
+from capstan.own_code import made_by, require_methods, require_saveable
 
 if TYPE_CHECKING:
     from capstan.spec.features import Feature
@@ -49,12 +49,8 @@ class CustomSettings:
         kind = type_of(table_column)
         values = self.values(table_column, kind)
         made = made_by(self.factory, self.parameters)
-        missing = [method for method in ("fit", "transform") if not callable(getattr(made, method, None))]
-        if missing:
-            raise InvalidDataError(
-                f"{self.factory} gave {type(made).__name__}, which has no {' and no '.join(missing)}; return a "
-                "transformer with `fit(values)` and `transform(values)`"
-            )
+        way_out = "return a transformer with `fit(values)` and `transform(values)`"
+        require_methods(made, self.factory, ("fit", "transform"), way_out)
         require_saveable(made, self.factory, "before it is fitted", "a feature")
         try:
             transformer = made.fit(values)

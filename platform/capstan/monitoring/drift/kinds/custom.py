@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from capstan.errors import InvalidDataError
 from capstan.monitoring.drift.distances import Distance
 from capstan.monitoring.drift.kinds.detector import Detector
-from capstan.own_code import made_by
+from capstan.own_code import made_by, require_methods
 from capstan.recording.payloads import Kind
 
 
@@ -25,11 +25,8 @@ class CustomDetector(Detector):
         """The factory's module must be importable now; raises InvalidDataError that names it."""
         self._factory, self._parameters, self._reads = factory, dict(parameters), reads
         self._made = made_by(factory, parameters)
-        if not callable(getattr(self._made, "compare", None)):
-            raise InvalidDataError(
-                f"{factory} gave {type(self._made).__name__}, which has no compare; return an object with "
-                "`compare(reference, window)`, which gives a distance from 0 to 1"
-            )
+        way_out = "return an object with `compare(reference, window)`, which gives a distance from 0 to 1"
+        require_methods(self._made, factory, ("compare",), way_out)
 
     @property
     def reads(self) -> Kind:
