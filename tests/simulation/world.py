@@ -212,12 +212,13 @@ class World:
     def future(self) -> str:
         """All that the rest of the story follows from: what is there, and what this process of the loop remembers."""
         engine = self._engine
-        memories = (engine, engine._eyes, engine._hands) if engine is not None else ()
+        memories = (engine, engine._observer, engine._applier) if engine is not None else ()
         known = [
             {
                 name: value
                 for name, value in vars(memory).items()
-                if name not in ("_eyes", "_hands", "_clock", "_policy") and not isinstance(value, _Watched)
+                if name not in ("_observer", "_applier", "_clock", "_policy")
+                and not isinstance(value, _Watched)
             }
             for memory in memories
         ]

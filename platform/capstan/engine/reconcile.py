@@ -74,10 +74,10 @@ class Engine:
         self._store = store
         self._traffic = traffic
         self._clock = clock
-        self._eyes = Observer(
+        self._observer = Observer(
             pipelines, registry, serving, traffic, evidence, operation, alerts, monitoring, troubles
         )
-        self._hands = Applier(store, pipelines, registry, serving, traffic, monitoring)
+        self._applier = Applier(store, pipelines, registry, serving, traffic, monitoring)
         self._policy = policy
         self._known_policy: tuple[int, SystemPolicy] | None = None
         self._watched_since: datetime | None = None
@@ -107,7 +107,7 @@ class _Pass:
         self._engine = engine
         self._obstacle = obstacle
         self._store = engine._store
-        self._eyes, self._hands = engine._eyes, engine._hands
+        self._observer, self._applier = engine._observer, engine._applier
         self._now, self._wall = engine._clock.now(), engine._clock.wall()
         if engine._watched_since is None:
             engine._watched_since = self._wall
@@ -128,14 +128,16 @@ class _Pass:
         run = self._kept(Kind.RUN, state.run.run, training_state) if state.run else None
         rollout = self._kept(Kind.ROLLOUT, state.rollout.name, rollout_state) if state.rollout else None
         in_progress = state.rollout is not None or state.deleting
-        here = self._eyes.surroundings(self._wall, fresh_aliases=in_progress or self._hands.aliases_moved)
-        self._hands.aliases_moved = False
+        here = self._observer.surroundings(
+            self._wall, fresh_aliases=in_progress or self._applier.aliases_moved
+        )
+        self._applier.aliases_moved = False
         if run is not None:
             self._train(run, state)
         if rollout is not None:
             self._roll_out(rollout, state, here)
         self._keep_system(SystemName(name), run, rollout, here)
-        self._hands.log.end_pass()
+        self._applier.log.end_pass()
         repeated = tuple(self._actions) == self._engine._taken
         self._engine._taken = tuple(self._actions)
         standstill = standstill_of(self._system.state, rollout.state if rollout is not None else None)
@@ -157,7 +159,7 @@ class _Pass:
         if kept.state.is_final:
             return
         request = training_request(kept.record)
-        status, registered = self._eyes.run(request.run)
+        status, registered = self._observer.run(request.run)
         cancel = system.cancel_run or system.deleting
         seen = TrainingObservation(status, registered, cancel=cancel, obstacle=self._obstacle)
         plan = plan_training(request, kept.state, seen, now=self._now)
@@ -167,7 +169,7 @@ class _Pass:
         request, policy = rollout_request(kept.record), self._policy.rollout
         if kept.state.phase.is_final:
             return
-        measured = self._eyes.measure(request, kept.state, policy, self._now, self._wall)
+        measured = self._observer.measure(request, kept.state, policy, self._now, self._wall)
         seen = RolloutObservation(
             surroundings=here,
             watched_since=self._engine._watched_since or self._wall,
@@ -183,8 +185,8 @@ class _Pass:
 
     def _refusal(self, request: RolloutRequest, state: RolloutState) -> str:
         """Why the challenger's bytes or a step's traffic are refused, asked before any traffic moves."""
-        if request.challenger.name in self._hands.refused:
-            return self._hands.refused[request.challenger.name]
+        if request.challenger.name in self._applier.refused:
+            return self._applier.refused[request.challenger.name]
         if state.started_at is not None:
             return ""
         for index, split in self._splits(request):
@@ -208,11 +210,11 @@ class _Pass:
         here: Surroundings,
     ) -> None:
         state = self._system.state
-        alerts = self._eyes.firing()
+        alerts = self._observer.firing()
         if not isinstance(alerts, Away):
             # A killed replay resumes one tick before what its monitor has decided already.
             alerts = tuple(alert for alert in alerts if alert.as_of <= self._now)
-        troubles = self._eyes.in_trouble()
+        troubles = self._observer.in_trouble()
         named = [command.version for command in state.commands if command.version is not None]
         seen = SystemObservation(
             name=name,
@@ -221,11 +223,11 @@ class _Pass:
             run=run.state if run else None,
             rollout=rollout.state if rollout else None,
             deletion_asked=self._system.record.deleted_at is not None,
-            watched=self._hands.watched,
-            versions=self._eyes.versions(named),
+            watched=self._applier.watched,
+            versions=self._observer.versions(named),
             handled=rollout.state.handled if rollout else (),
-            away=tuple(self._eyes.away.values()),
-            answered=frozenset(self._eyes.answered),
+            away=tuple(self._observer.away.values()),
+            answered=frozenset(self._observer.answered),
             obstacle=self._obstacle,
             troubles=troubles,
         )
@@ -241,8 +243,8 @@ class _Pass:
             self._now,
             steps=self._policy.rollout.steps,
             alerts=alerts,
-            operation_alerts=self._eyes.operation_alerts(),
-            standing=self._eyes.standing(),
+            operation_alerts=self._observer.operation_alerts(),
+            standing=self._observer.standing(),
             obstacle=self._obstacle,
             troubles=() if isinstance(troubles, Away) else troubles,
         )
@@ -252,7 +254,7 @@ class _Pass:
         self._changed |= kept.commit(plan, summary, self._now)
         self._plans.append(plan)
         self._actions += plan.actions
-        self._hands.apply(SystemName(kept.record.system), plan.actions)
+        self._applier.apply(SystemName(kept.record.system), plan.actions)
 
     def _outcome(self, standstill: Standstill, *, changed: bool) -> Outcome:
         urgent = most_urgent(*(plan.waiting for plan in self._plans))
