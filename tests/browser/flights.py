@@ -161,7 +161,13 @@ def windows_until(now: datetime, reigns: Sequence[tuple[datetime, str]]) -> list
                     "start": (since + number * 7 * DAY).isoformat(),
                     "end": (since + age * 7 * DAY).isoformat(),
                     **{"drift_alert": in_a_row >= 2, "features": features, "has_enough_rows": True},
-                    "prediction": {"distance": round(0.03 + 0.014 * age, 4), "threshold": 0.1, "test": "KS"},
+                    "outputs": {
+                        "probability": {
+                            "distance": round(0.03 + 0.014 * age, 4),
+                            "threshold": 0.1,
+                            "test": "KS",
+                        }
+                    },
                     "quality": quality if labelled else None,
                 }
             )

@@ -29,6 +29,7 @@ from capstan.cluster.settings import ClusterSettings, Images
 from capstan.domain.versions import Digest, SystemName, VersionName
 from capstan.monitoring.drift import detectors
 from capstan.spec import MLSystem, parse
+from capstan.tasks import Predictions
 
 SYSTEM = SystemName("recorded")
 WINDOW = timedelta(seconds=20)
@@ -56,7 +57,7 @@ async def main():
         number += 1
         row = {"distance": chance.gauss(10 + shift, 3), "carrier": chance.choice(["AA", "UA", "DL"])}
         log.add(PayloadRecord(f"{log.boot}-{number}", "champion", 1, 0, time.time(), None, f"e{number}", 200, 0.01,
-                              chance.random(), False, row, None))
+                              {"probability": chance.random()}, False, row, None))
         if how["per_second"]:
             await asyncio.sleep(max(0, began + number / how["per_second"] - time.monotonic()))
     while how["per_second"] == 0:
@@ -308,7 +309,9 @@ def watched_bento(folder: Path) -> tuple[str, Digest, bytes]:
     bento = folder / "bento"
     model = bento / MODEL_FOLDER
     model.mkdir(parents=True)
-    detectors.fit(table, recorded_system(), predictions=rng.random(rows)).save(model / "detectors")
+    detectors.fit(table, recorded_system(), predictions=Predictions({"probability": rng.random(rows)})).save(
+        model / "detectors"
+    )
     (model / "manifest.json").write_text(json.dumps({"metrics": {"rocAuc": 0.9}}))
     (bento / "bento.yaml").write_text(f"name: {SYSTEM}\nversion: one\n")
     store, tag = ArtifactStore(f"file://{folder}/artifacts"), f"{SYSTEM}:one"

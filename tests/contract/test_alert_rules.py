@@ -68,8 +68,8 @@ def decided(breach: WindowOutcome) -> Checkpoint:
             FeatureDrift(name, 2000, distance if bad else 0.01, 0.12, 0.0, 0.3, rise if bad else 0.0, 0.1)
             for name, distance, rise in (("dep_hour", 0.213, 0.25), ("temp", 0.05, 0.0))
         )
-        prediction = FeatureDrift(":prediction", 2000, 0.33 if bad else 0.01, 0.1, 0.0, 0.0, 0.0, 0.1)
-        window = DriftWindow(number, start, start + WEEK, 2000, True, features, prediction)
+        prediction = FeatureDrift(":probability", 2000, 0.33 if bad else 0.01, 0.1, 0.0, 0.0, 0.0, 0.1)
+        window = DriftWindow(number, start, start + WEEK, 2000, True, features, (prediction,))
         checkpoint = checkpoint.with_drift(window, consecutive=2)
     quality = QualityWindow(
         0,

@@ -30,6 +30,8 @@ class RunningCollector:
         self.systems = root / "systems"
         for folder in ("payloads", "labels"):
             (self.systems / "flights" / folder).mkdir(parents=True)
+        spec = {"features": [], "objective": {"task": "BinaryClassification"}}
+        (self.systems / "flights" / "spec.json").write_bytes(orjson.dumps({"spec": spec}))
         for name in ("internal", "feedback"):
             (root / name).write_text(f"secret-{name}")
         self.port = free_port()
@@ -116,7 +118,7 @@ def event(sequence: int, boot: str = "b1", **data: object) -> dict[str, object]:
             "entity_id": f"e{sequence}",
             "status": 200,
             "latency_seconds": 0.01,
-            "prediction": 0.25,
+            "outputs": {"probability": 0.25},
             "nonfinite": False,
             "inputs": {"distance": 100 + sequence, "carrier": "UA"},
             **data,
@@ -305,7 +307,7 @@ def test_an_edited_file_is_followed_and_a_broken_edit_is_not(tmp_path: Path) -> 
 
 
 POISON = {
-    "nan": (b'[{"id":"b1-1","source":"/capstan/flights/v1","data":{"prediction":NaN}}]', 422),
+    "nan": (b'[{"id":"b1-1","source":"/capstan/flights/v1","data":{"outputs":{"probability":NaN}}}]', 422),
     "not_json": (b"{{{", 422),
     "no_list": (b'{"a": 1}', 422),
     "deep": (b"[" * 100_000 + b"]" * 100_000, 422),
@@ -334,11 +336,13 @@ def test_poison_is_refused_by_field_and_hurts_nothing(standing: RunningCollector
 
 
 def test_poison_among_good_payloads_is_refused_alone_and_counted_as_lost(collector: RunningCollector) -> None:
-    text = orjson.dumps([event(1), event(2, prediction=7.5), event(3)]).replace(b"7.5", b"Infinity")
+    text = orjson.dumps([event(1), event(2, outputs={"probability": 7.5}), event(3)]).replace(
+        b"7.5", b"Infinity"
+    )
     answer = collector.send(text, **{"x-capstan-boot": "b1", "x-capstan-produced": "3"})
     assert answer.status_code == 200
     assert answer.json()["accepted"] == 2
-    assert [refused["field"] for refused in answer.json()["refused"]] == ["data.prediction"]
+    assert [refused["field"] for refused in answer.json()["refused"]] == ["data.outputs.probability"]
     stats = collector.stats()
     assert (stats["stored"], stats["lost"], stats["refused"]) == (2, 1, 1)
     assert stats["boots"]["b1"]["produced"] - stats["stored"] - stats["lost"] == 0
@@ -404,7 +408,9 @@ def test_labels_are_taken_once_and_corrections_are_kept(collector: RunningCollec
     collector.start()
     assert collector.label(first | {"label": False}).json() == {"accepted": 0, "duplicates": 1}
     collector.flush()
-    assert collector.rows("count(*), sum(label), count(*) filter (no_label)", "labels") == [(3, 1.0, 1)]
+    assert collector.rows("count(*), sum(label_boolean::int), count(*) filter (no_label)", "labels") == [
+        (3, 1, 1)
+    ]
     stats = collector.stats()
     assert (stats["labels"], stats["no_labels"]) == (2, 1)
 
@@ -490,7 +496,7 @@ def test_labels_may_come_as_gzip_and_a_bomb_is_refused(collector: RunningCollect
     assert collector.flush().status_code == 200
     assert collector.stats()["labels"] == (name == "labels")
     if name == "labels":
-        assert collector.rows("entity_id, label", "labels") == [("packed", 1.0)]
+        assert collector.rows("entity_id, label_boolean", "labels") == [("packed", True)]
 
 
 def test_all_bad_labels_are_named_at_once_and_at_most_a_hundred(standing: RunningCollector) -> None:
@@ -505,7 +511,7 @@ def test_all_bad_labels_are_named_at_once_and_at_most_a_hundred(standing: Runnin
 def test_attempts_of_a_request_are_one_answer_and_mirrors_none(collector: RunningCollector) -> None:
     collector.send(
         [
-            event(1, request_id="a", role="challenger", status=500, prediction=None),
+            event(1, request_id="a", role="challenger", status=500, outputs=None),
             event(2, request_id="a", attempt=2),
             event(3, request_id="a", role="shadow"),
             event(4, request_id="b", row=0),

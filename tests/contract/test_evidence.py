@@ -60,7 +60,7 @@ def payload(
         "data": {
             "request_id": request, "version": version, "role": role, "attempt": 1, "row": 0,
             "event_time": when.isoformat(), "entity_id": f"e-{request}", "status": 200, "latency_seconds": 0.01,
-            "prediction": prediction, "nonfinite": False, "inputs": {}, **more,
+            "outputs": {"probability": prediction}, "nonfinite": False, "inputs": {}, **more,
         },
     }  # fmt: skip
 
@@ -216,7 +216,7 @@ def test_only_answers_are_paired_and_the_last_attempt_counts(stored: Stored) -> 
 
 @pytest.mark.parametrize(
     "answer",
-    [{"prediction": None, "nonfinite": True, "status": 500}, {"prediction": 1.5}],
+    [{"outputs": None, "nonfinite": True, "status": 500}, {"outputs": {"probability": 1.5}}],
     ids=["not_a_number", "out_of_range"],
 )
 def test_an_answer_that_is_no_probability_is_counted_never_paired(
@@ -225,7 +225,7 @@ def test_an_answer_that_is_no_probability_is_counted_never_paired(
     noon = SINCE + timedelta(hours=12)
     stored.put(
         payload("a", "v1", "champion", noon, 0.5),
-        payload("a", "v2", "shadow", noon, **{"prediction": None, **answer}),
+        payload("a", "v2", "shadow", noon, None, **answer),
     )
     evidence = stored.paired(SINCE + timedelta(days=1))
     assert (evidence.nonfinite_answers, evidence.paired_requests) == (1, 0)
@@ -339,12 +339,13 @@ def test_served_answers_carry_their_version_and_truth(stored: Stored) -> None:
     )
     stored.put_labels(label("a", True, noon), label("b", False, noon), label("c", None, noon))
     evidence = ParquetEvidence(stored.systems / "flight-delays", SYSTEM)
-    rows = evidence.answered_with_labels(SINCE, SINCE + timedelta(days=1)).to_pylist()
+    rows = evidence.answered_with_labels(SINCE, SINCE + timedelta(days=1)).table.to_pylist()
     assert [
-        (row["request_id"], row["version"], row["prediction"], row["label"], row["no_label"]) for row in rows
+        (row["request_id"], row["version"], row["outputs"]["probability"], row["label"], row["no_label"])
+        for row in rows
     ] == [
-        ("a", "v1", 0.2, 1.0, False),
-        ("b", "v1", 0.4, 0.0, False),
+        ("a", "v1", 0.2, True, False),
+        ("b", "v1", 0.4, False, False),
         ("c", "v2", 0.6, None, True),
         ("d", "v1", 0.6, None, None),
     ]

@@ -66,6 +66,13 @@ ANSWERED = {
 }
 
 
+SPEC = {
+    "features": [],
+    "data": {"keys": {"id": "flight_id"}},
+    "objective": {"task": "BinaryClassification"},
+}
+
+
 class Executor:
     """Posts as the executor does, to a collector that knows its token."""
 
@@ -76,9 +83,7 @@ class Executor:
         config["tokens"]["executor"] = str(root / "executor")
         self.collector.config.write_bytes(orjson.dumps(config))
         folder = self.collector.systems / "flights"
-        (folder / "spec.json").write_bytes(
-            orjson.dumps({"spec": {"features": [], "data": {"keys": {"id": "flight_id"}}}})
-        )
+        (folder / "spec.json").write_bytes(orjson.dumps({"spec": SPEC}))
         (folder / "monitor").mkdir()
         (folder / "monitor" / "target.json").write_bytes(b'{"version": "v3"}')
 
@@ -109,7 +114,8 @@ def test_a_pair_becomes_the_rows_that_a_service_of_ours_would_have_sent(executor
     assert executor.post(REQUEST, "puid-1", ASKED).json() == {"payloads": 2}
     executor.collector.flush()
     rows = executor.collector.rows(
-        'request_id, row, version, role, attempt, entity_id, status, prediction, "input.distance", "input.carrier"'
+        'request_id, row, version, role, attempt, entity_id, status, "output.probability", "input.distance",'
+        ' "input.carrier"'
     )
     assert sorted(rows) == [
         ("puid-1", 0, "v3", "champion", 1, "2013-2-1-UA-15-EWR", 200, 0.25, 900.5, "UA"),
@@ -185,6 +191,7 @@ def test_only_the_secret_path_is_open(executor: Executor) -> None:
 @pytest.fixture
 def systems(tmp_path: Path) -> Path:
     (tmp_path / "flights").mkdir()
+    (tmp_path / "flights" / "spec.json").write_bytes(orjson.dumps({"spec": SPEC}))
     return tmp_path
 
 

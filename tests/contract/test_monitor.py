@@ -35,6 +35,7 @@ from capstan.errors import NotFoundError, UnavailableError, UntrustedArtifactErr
 from capstan.monitoring.drift import detectors
 from capstan.recording.collector.intake import Intake
 from capstan.spec import MLSystem, parse
+from capstan.tasks import Predictions
 from capstan.training.factories import importable
 
 pytestmark = pytest.mark.real
@@ -114,7 +115,11 @@ class Watched:
         for name, source in (own or {}).items():
             (beside / name).write_text(source)
         with importable(beside):
-            fitted = detectors.fit(table, parse(written, base_dir=Path()), predictions=columns["score"])
+            fitted = detectors.fit(
+                table,
+                parse(written, base_dir=Path()),
+                predictions=Predictions({"probability": columns["score"]}),
+            )
         fitted.save(self.model / "detectors")
         (self.model / "manifest.json").write_bytes(orjson.dumps({"metrics": {"rocAuc": 0.9}}))
         self.port = free_port()
@@ -172,7 +177,8 @@ class Watched:
                     "data": {
                         "request_id": f"r{self.sent}", "version": version, "role": "champion", "attempt": 1, "row": 0,
                         "event_time": when.isoformat(), "entity_id": f"e{self.sent}", "status": 200,
-                        "latency_seconds": 0.01, "prediction": float(columns["score"][n]), "nonfinite": False,
+                        "latency_seconds": 0.01, "nonfinite": False,
+                        "outputs": {"probability": float(columns["score"][n])},
                         "inputs": inputs,
                     },
                 }

@@ -48,7 +48,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from capstan.spec.training import LabelKind, NaiveBayes
+from capstan.spec.tasks import LabelKind
+from capstan.spec.training import NaiveBayes
 from capstan.training.families.family import EstimatorFamily, Make
 from capstan.training.lesson import Lesson
 

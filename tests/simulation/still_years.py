@@ -24,6 +24,7 @@ from capstan.monitoring.quality import measure
 from capstan.monitoring.watching import Watcher
 from capstan.recording.collector.intake import Intake
 from capstan.spec import MLSystem, parse
+from capstan.tasks import Predictions
 
 SINCE = datetime(2026, 1, 5, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -277,7 +278,9 @@ def _model(still: Still, system: MLSystem, folder: Path, rng: Random) -> Path:
         }
     )
     folder.mkdir()
-    detectors.save(detectors.fit(table, system, predictions=scores), folder / "detectors")
+    detectors.save(
+        detectors.fit(table, system, predictions=Predictions({"probability": scores})), folder / "detectors"
+    )
     test = np.array([moment >= SINCE - 2 * WEEK for moment in times])
     days = np.array([(moment - SINCE).days for moment in times])[test]
     truth = rng.random(test.sum()) < scores[test]
@@ -306,7 +309,7 @@ def _serve(still: Still, intake: Intake, rng: Random) -> None:
             data = {
                 "request_id": f"r{number}", "version": "v1", "role": "champion", "attempt": 1, "row": 0,
                 "event_time": moment.isoformat(), "entity_id": f"e{number}", "status": 200,
-                "latency_seconds": 0.01, "prediction": score, "nonfinite": False, "inputs": inputs,
+                "latency_seconds": 0.01, "outputs": {"probability": score}, "nonfinite": False, "inputs": inputs,
             }  # fmt: skip
             if still.spelled:
                 inputs = {name: _SPELLINGS[value][number % 4] for name, value in inputs.items()}

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from capstan.spec.tasks import TASK_FACTS
 from capstan.training.choosing import choose
 from capstan.training.job import Job
 from capstan.training.model_folder import as_json
@@ -31,7 +32,7 @@ def run(job_folder: str, fitted_files: Sequence[str], choice_file: str) -> None:
         failures = {result["name"]: result["failure"] for result in results if result["failure"]}
         choice = choose(
             values,
-            metric=metric,
+            metric=TASK_FACTS[job.system.spec.objective.task].metric(metric),
             within=training.choose.simplest_within,
             failures=failures,
             baselines={one.name for one in training.candidates if one.is_baseline},

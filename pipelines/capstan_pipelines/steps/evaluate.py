@@ -16,9 +16,11 @@ from capstan.domain.training import GateOutcome
 from capstan.domain.verdicts.quality import Decide
 from capstan.domain.versions import ModelVersion
 from capstan.evaluation.gates import Rival, judge_against
-from capstan.evaluation.metrics import Booleans, Floats, evaluate
+from capstan.evaluation.metrics import evaluate
 from capstan.evaluation.slices import slice_metrics
 from capstan.ports.codec import to_json
+from capstan.tasks import Predictions, task_named
+from capstan.training.cases import Cases
 from capstan.training.job import Job
 from capstan.training.model_folder import as_json
 from capstan_pipelines.steps.cases import Parted, days_of, times_of
@@ -34,16 +36,16 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
         job, cases = Job(job_folder), Parted.read(Path(cases_folder))
         choice = json.loads(Path(choice_file).read_text())
         spec, champion = job.system.spec, job.champion
-        test = cases.rows(cases.test)
-        truth = test[spec.data.label.column].to_numpy().astype(np.bool_)
-        probability = _chosen(job, cases, choice)
-        metrics = evaluate(truth, probability)
+        judged = Cases.of(cases.rows(cases.test), job.system)
+        task, test, truth = judged.task, judged.table, judged.truth
+        predictions = _chosen(job, cases, choice)
+        metrics = evaluate(task, truth, predictions, judged.groups)
         rival = (
             _champion(job, champion, test, say) if champion is not None and spec.evaluation.gates else None
         )
-        gates = _gates(job, champion, rival, test, truth, probability)
+        gates = _gates(job, champion, rival, judged, predictions)
         slices = slice_metrics(
-            {name: test[name].to_pylist() for name in spec.evaluation.slices}, truth, probability
+            task, {name: test[name].to_pylist() for name in spec.evaluation.slices}, truth, predictions
         )
         path = Path(evaluation_file)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,11 +53,14 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
             as_json(
                 {
                     "rows": len(truth),
-                    "positives": int(truth.sum()),
+                    "labels": task.label.tally(truth).counts,
+                    "details": task.details(truth, predictions),
                     "metrics": metrics,
-                    "standard_errors": _standard_errors(job, test, truth, probability),
+                    "standard_errors": _standard_errors(job, judged, predictions),
                     "champion": None if champion is None else champion.name,
-                    "champion_metrics": None if rival is None else evaluate(truth, rival),
+                    "champion_metrics": None
+                    if rival is None
+                    else evaluate(task, truth, rival, judged.groups),
                     "slices": [asdict(part) for part in slices],
                     "gates": [to_json(gate) for gate in gates],
                     "warnings": list(cases.warnings),
@@ -70,22 +75,21 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
         )
 
 
-def _standard_errors(
-    job: Job, test: pa.Table, truth: Booleans, probability: Floats
-) -> dict[str, float | None]:
+def _standard_errors(job: Job, judged: Cases, predictions: Predictions) -> dict[str, float | None]:
     """Of the metric that is watched online: a drop below a lucky test window is none."""
     from capstan.monitoring.quality import measure
 
     spec = job.system.spec
-    metric = spec.monitoring.quality.metric
-    days = days_of(test, spec.data.keys.time, spec.data.time_zone)
-    return {metric: measure(metric, truth, probability, days).standard_error}
+    metric = judged.task.metrics[spec.monitoring.quality.metric]
+    days = days_of(judged.table, spec.data.keys.time, spec.data.time_zone)
+    found = measure(metric, judged.truth, predictions, days, groups=judged.groups)
+    return {metric.name: found.standard_error}
 
 
-def _chosen(job: Job, cases: Parted, choice: dict[str, Any]) -> Floats:
+def _chosen(job: Job, cases: Parted, choice: dict[str, Any]) -> Predictions:
     """The test window, predicted by the candidate as it would be had it been trained just before."""
     from capstan.training.factories import importable
-    from capstan.training.fitting import Cases, fit_candidate, plain_settings, predict
+    from capstan.training.fitting import fit_candidate, plain_settings, predict
 
     spec, candidate = job.system.spec, candidate_named(job, choice["name"])
     rows = windowed(job, cases, np.concatenate([cases.training, cases.validation]))
@@ -93,17 +97,18 @@ def _chosen(job: Job, cases: Parted, choice: dict[str, Any]) -> Floats:
         fitted = fit_candidate(
             candidate,
             spec.features,
-            Cases.of(cases.rows(rows), spec.data.label.column),
+            Cases.of(cases.rows(rows), job.system),
             None,
             seed=job.seed,
             threads=spec.training.threads,
             score=lambda *_: 0.0,
             settings=plain_settings(candidate, choice["settings"]),
         )
-        return predict(fitted.pipeline, cases.rows(cases.test), threads=spec.training.threads)
+        task = task_named(spec.objective.task)
+        return predict(task, fitted.pipeline, cases.rows(cases.test), threads=spec.training.threads)
 
 
-def _champion(job: Job, champion: ModelVersion, test: pa.Table, say: Telling) -> Floats:
+def _champion(job: Job, champion: ModelVersion, test: pa.Table, say: Telling) -> Predictions:
     """The same window, predicted by the champion; its bytes are compared with the registered digest before loading."""
     import joblib  # type: ignore[import-untyped]
 
@@ -122,31 +127,34 @@ def _champion(job: Job, champion: ModelVersion, test: pa.Table, say: Telling) ->
     folder = bento / MODEL_FOLDER
     with importable(folder / "factories"):
         pipeline = joblib.load(folder / "pipeline.joblib")
-        return predict(pipeline, test, threads=job.system.spec.training.threads)
+        spec = job.system.spec
+        return predict(task_named(spec.objective.task), pipeline, test, threads=spec.training.threads)
 
 
 def _gates(
     job: Job,
     champion: ModelVersion | None,
-    rival: Floats | None,
-    test: pa.Table,
-    truth: Booleans,
-    probability: Floats,
+    rival: Predictions | None,
+    judged: Cases,
+    predictions: Predictions,
 ) -> list[GateOutcome]:
     spec = job.system.spec
-    unseen: npt.NDArray[np.bool_] = np.ones(len(truth), dtype=np.bool_)
+    unseen: npt.NDArray[np.bool_] = np.ones(len(judged.truth), dtype=np.bool_)
     if champion is not None:
         learnt = champion.as_of - spec.data.label.maximum_delay
         moment = np.datetime64(learnt.astimezone(UTC).replace(tzinfo=None), "us")
-        unseen = times_of(test, spec.data.keys.time) > moment
-    days = days_of(test, spec.data.keys.time, spec.data.time_zone)
+        unseen = times_of(judged.table, spec.data.keys.time) > moment
+    later = judged.chosen(unseen)
+    days = days_of(judged.table, spec.data.keys.time, spec.data.time_zone)
     return [
         judge_against(
-            None if champion is None or rival is None else Rival(champion.name, rival[unseen]),
+            None if champion is None or rival is None else Rival(champion.name, rival.rows(unseen)),
+            judged.task,
             gate.metric,
-            truth[unseen],
-            probability[unseen],
+            later.truth,
+            predictions.rows(unseen),
             days[unseen],
+            groups=later.groups,
             margin=gate.margin,
             confidence=gate.confidence,
             seed=job.seed,

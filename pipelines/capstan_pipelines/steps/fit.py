@@ -6,11 +6,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from capstan.errors import CapstanError
-from capstan.evaluation.metrics import METRICS, evaluate
-from capstan.spec.metrics import better
+from capstan.evaluation.metrics import evaluate
+from capstan.tasks import Predictions, task_named
+from capstan.training.cases import Cases
 from capstan.training.job import Job
 from capstan.training.model_folder import as_json
 from capstan_pipelines.steps.cases import Parted
@@ -39,20 +38,22 @@ def run(job_folder: str, name: str, cases_folder: str, fitted_file: str) -> None
 def _fitted(job: Job, name: str, cases: Parted, say: Telling) -> dict[str, Any]:
     spec, candidate = job.system.spec, candidate_named(job, name)
     rows = windowed(job, cases, cases.training)
-    metric = spec.training.choose.metric
-    truth = cases.rows(cases.validation)[spec.data.label.column].to_numpy().astype(np.bool_)
+    task = task_named(spec.objective.task)
+    metric = task.metrics[spec.training.choose.metric]
+    train = Cases.of(cases.rows(rows), job.system)
+    validation = Cases.of(cases.rows(cases.validation), job.system)
     if candidate.is_baseline:
         # Known without a model, so without the seconds that importing scikit-learn costs.
-        share = float(np.mean(cases.rows(rows)[spec.data.label.column].to_numpy()))
-        metrics = evaluate(truth, np.full(len(truth), share))
-        say(f"{metric} {metrics[metric]:.4f}")
+        baseline = task.baseline(train.truth, len(validation.truth))
+        metrics = evaluate(task, validation.truth, baseline, validation.groups)
+        say(f"{metric.name} {metrics[metric.name]:.4f}")
         return {"metrics": metrics}
     from capstan.training.factories import importable
-    from capstan.training.fitting import Cases, fit_candidate, predict
+    from capstan.training.fitting import fit_candidate, predict
 
-    sign = -1 if better(metric) == "Lower" else 1
-    train = Cases.of(cases.rows(rows), spec.data.label.column)
-    validation = Cases.of(cases.rows(cases.validation), spec.data.label.column)
+    def score(judged: Cases, predictions: Predictions) -> float:
+        return metric.facts.sign * metric.value(judged.truth, predictions, judged.groups)
+
     with importable(job.factories):
         fitted = fit_candidate(
             candidate,
@@ -61,12 +62,16 @@ def _fitted(job: Job, name: str, cases: Parted, say: Telling) -> dict[str, Any]:
             validation,
             seed=job.seed,
             threads=spec.training.threads,
-            score=lambda labels, probability: sign * METRICS[metric](labels, probability),
+            score=score,
         )
-        metrics = evaluate(truth, predict(fitted.pipeline, validation.table, threads=spec.training.threads))
+        predictions = predict(task, fitted.pipeline, validation.table, threads=spec.training.threads)
+    metrics = evaluate(task, validation.truth, predictions, validation.groups)
     tried = f" after {len(fitted.trials)} trials" if fitted.trials else ""
-    say(f"{metric} {metrics[metric]:.4f}{tried}" + "".join(f"; {one}" for one in fitted.warnings))
-    trials = [{"settings": dict(settings), metric: sign * score} for settings, score in fitted.trials]
+    say(f"{metric.name} {metrics[metric.name]:.4f}{tried}" + "".join(f"; {one}" for one in fitted.warnings))
+    trials = [
+        {"settings": dict(settings), metric.name: metric.facts.sign * score}
+        for settings, score in fitted.trials
+    ]
     return {
         "metrics": metrics,
         "settings": dict(fitted.settings),

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from capstan.evaluation.metrics import Floats
 from capstan.spec.system import MLSystem
+from capstan.tasks import Predictions, task_named
 from capstan.training.job import Job
 from capstan_pipelines.steps.cases import Parted
 from capstan_pipelines.steps.learning import candidate_named, windowed
@@ -38,8 +38,9 @@ def run(
         table = cases.rows(rows)
 
         from capstan.monitoring.drift import detectors
+        from capstan.training.cases import Cases
         from capstan.training.factories import importable
-        from capstan.training.fitting import Cases, fit_candidate, plain_settings, predict
+        from capstan.training.fitting import fit_candidate, plain_settings, predict
         from capstan.training.model_folder import take_sample, write_model
 
         candidate = candidate_named(job, choice["name"])
@@ -48,7 +49,7 @@ def run(
             fitted = fit_candidate(
                 candidate,
                 spec.features,
-                Cases.of(table, spec.data.label.column),
+                Cases.of(table, job.system),
                 None,
                 seed=job.seed,
                 threads=threads,
@@ -64,7 +65,7 @@ def run(
                 sample=take_sample(table, columns),
                 factories=job.factories,
             )
-            predictions = predict(fitted.pipeline, table, threads=threads)
+            predictions = predict(task_named(spec.objective.task), fitted.pipeline, table, threads=threads)
             say(f"{choice['name']} learnt from {table.num_rows:,} rows; fitting detectors")
             reference = detectors.fit(
                 table, job.system, predictions=predictions, served=_served(folder, table.select(columns))
@@ -73,15 +74,16 @@ def run(
         say(f"{choice['name']} learnt from {table.num_rows:,} rows")
 
 
-def _served(folder: Path, table: pa.Table) -> Callable[[npt.NDArray[np.int64]], Floats]:
+def _served(folder: Path, table: pa.Table) -> Callable[[npt.NDArray[np.int64]], Predictions]:
     """Predicts rows of the table as the model service will answer them, one request each."""
     from capstan.serving.model import as_requests, load
 
     model = load(folder)
 
-    def predictions(rows: npt.NDArray[np.int64]) -> Floats:
+    def predictions(rows: npt.NDArray[np.int64]) -> Predictions:
         batches = np.array_split(rows, max(1, math.ceil(len(rows) / REQUEST_ROWS)))
-        return np.concatenate([model.predict_rows(as_requests(table.take(batch))) for batch in batches])
+        scores = [model.predict_rows(as_requests(table.take(batch))) for batch in batches]
+        return model.task.predictions(np.concatenate(scores), model.manifest.learnt)
 
     return predictions
 
@@ -93,7 +95,9 @@ def _manifest(
 
     system: MLSystem = job.system
     data, request = system.spec.data, job.request
+    task = task_named(system.spec.objective.task)
     keys = {"id": data.keys.id, "time": data.keys.time, "sticky_by": data.keys.sticky_by}
+    keys |= {"group": data.keys.group}
     return {
         "system": system.metadata.name,
         "task": system.spec.objective.task,
@@ -104,7 +108,7 @@ def _manifest(
         "keys": {name: column for name, column in keys.items() if column},
         "time_zone": data.time_zone,
         "candidate": candidate,
-        "classes": [bool(label) for label in pipeline.classes_],
+        "classes": list(task.learnt(pipeline).classes),
         "rows": table.num_rows,
         "seed": job.seed,
         "metrics": evaluation["metrics"],

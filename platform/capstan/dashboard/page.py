@@ -286,7 +286,7 @@ class WindowShown:
     rows: int | None
     is_alert: bool
     cells: Sequence[Cell]
-    prediction: Cell | None
+    outputs: Sequence[Cell]
     quality: float | None
     coverage: float | None
     is_judged: bool = True
@@ -304,7 +304,7 @@ class WatchPanel:
     windows: Sequence[WindowShown] = ()
     quality_metric: str = ""
     quality_floor: float | None = None
-    """Value below which the quality alert fires; None: it is not known."""
+    """Value beyond which, on the worse side, the quality alert fires; None: it is not known."""
     every: timedelta | None = None
     judged: int = 0
     """Number of windows with a verdict about drift."""
@@ -334,11 +334,22 @@ class Retraining:
 
 
 @dataclass(frozen=True)
+class MetricShown:
+    """How a metric of the system's task is told."""
+
+    name: str
+    title: str
+    is_lower_better: bool
+
+
+@dataclass(frozen=True)
 class Page:
     """The whole page."""
 
     head: Head
     clocks: Clocks
+    metrics: Sequence[MetricShown] = ()
+    """Of the task, those first that the file watches and compares by."""
     progress: Progress | None = None
     parts: Sequence[Part] = ()
     loop: Sequence[Stage] = ()

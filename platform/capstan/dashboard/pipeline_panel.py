@@ -9,7 +9,7 @@ from capstan.dashboard.observation import Observed, ObservedRun
 from capstan.dashboard.page import CandidateShown, GateShown, RunShown, TaskShown
 from capstan.domain.reasons import Tone
 from capstan.domain.training import GateOutcome, RunPhase, RunStatus, StepProgress
-from capstan.spec.metrics import better
+from capstan.spec.tasks import TASK_FACTS, MetricFacts
 
 _TONES = {
     RunPhase.ABSENT: Tone.IDLE,
@@ -49,22 +49,23 @@ def run_shown(seen: Observed, run: ObservedRun) -> RunShown:
         version=status.version.name if status and status.version else "",
         against=request.champion or "",
         tasks=[_task(step, {*names, *candidates}) for step in steps],
-        candidates=_candidates(status, metric) if status else (),
+        candidates=_candidates(status, TASK_FACTS[seen.system.spec.objective.task].metric(metric))
+        if status
+        else (),
         warnings=status.warnings if status else (),
         gates=[_gate(gate) for gate in status.gates] if status else (),
         choose_by=metric,
     )
 
 
-def _candidates(status: RunStatus, metric: str) -> list[CandidateShown]:
+def _candidates(status: RunStatus, metric: MetricFacts) -> list[CandidateShown]:
     """Candidates, the best first, the failed ones last."""
     nothing: Mapping[str, float] = {}
     known = {**dict.fromkeys(status.failed, nothing), **status.candidates}
-    direction = -1 if better(metric) == "Lower" else 1
     worst = float("-inf")
 
     def rank(name: str) -> float:
-        return direction * known[name][metric] if metric in known[name] else worst
+        return metric.sign * known[name][metric.name] if metric.name in known[name] else worst
 
     return [
         CandidateShown(name, known[name], name == status.chosen, status.failed.get(name, ""))

@@ -10,6 +10,7 @@ from capstan.dashboard.observation import Observed
 from capstan.dashboard.page import (
     Clocks,
     Head,
+    MetricShown,
     Page,
     Retraining,
     RolloutShown,
@@ -25,6 +26,8 @@ from capstan.dashboard.watch_panel import watch_shown
 from capstan.domain.reasons import Reason, Tone
 from capstan.domain.rollout import RolloutCause, RolloutPhase
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
+from capstan.spec import MLSystem
+from capstan.spec.tasks import TASK_FACTS
 
 _READINESS = {
     Readiness.READY: Tone.GOOD,
@@ -46,6 +49,7 @@ def draw(seen: Observed) -> Page:
     return Page(
         head=_head(seen),
         clocks=Clocks(seen.now if seen.is_replay else None, seen.is_replay),
+        metrics=_metrics(seen.system),
         progress=seen.progress,
         parts=seen.parts,
         loop=stages(seen),
@@ -56,7 +60,7 @@ def draw(seen: Observed) -> Page:
         versions=_versions(seen),
         watch=watch_shown(
             seen.windows or (),
-            metric=spec.monitoring.quality.metric if spec.monitoring.quality else "",
+            metric=spec.monitoring.quality.metric,
             every=spec.monitoring.window.duration,
             features=[feature.name for feature in spec.features],
         ),
@@ -65,6 +69,15 @@ def draw(seen: Observed) -> Page:
         last_event=seen.events[-1][0] if seen.events else 0,
         away=seen.away,
     )
+
+
+def _metrics(system: MLSystem) -> list[MetricShown]:
+    spec = system.spec
+    facts = TASK_FACTS[spec.objective.task]
+    first = [spec.monitoring.quality.metric, *(analysis.metric for analysis in spec.rollout.analyses)]
+    names = dict.fromkeys([*first, facts.compared_by, *facts.metric_names])
+    known = [facts.metric(name) for name in names]
+    return [MetricShown(one.name, one.title, one.direction == "Lower") for one in known]
 
 
 def _foremost(rollouts: Sequence[RolloutShown]) -> RolloutShown | None:

@@ -23,7 +23,7 @@ from capstan.domain.traffic import TrafficSplit
 from capstan.domain.training import RunStatus
 from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.verdicts.evidence import PairedEvidence
-from capstan.domain.verdicts.quality import QualityRule
+from capstan.domain.verdicts.quality import OWN_LOSS
 from capstan.domain.versions import ModelVersion, Readiness, RunName, SystemName, VersionName
 from capstan.engine.policies import document_of, system_policy
 from capstan.engine.records import (
@@ -203,7 +203,7 @@ class StoreView:
         request, state = rollout.request, rollout.state
         key = (request.name, state.step, seen.now)
         rule = shown_rule(seen, rollout)
-        metric = rule.metric if rule is not None else QualityRule.metric
+        metric = rule.metric if rule is not None else OWN_LOSS
         return self._ask(away, "evidence", lambda: ask(request, state, metric), slow=True, key=key)
 
     def _sample(self, numbers: Sequence[VersionNumbers] | None) -> Sequence[SparklinePoint]:

@@ -33,7 +33,7 @@ def _window(window: Mapping[str, Any], features: Sequence[str]) -> WindowShown:
     found = _map(window.get("features"))
     order = [name for name in features if name in found] + sorted(found.keys() - set(features))
     quality = _map(window.get("quality"))
-    prediction = window.get("prediction")
+    outputs = _map(window.get("outputs"))
     start = window.get("start")
     gaps = dict.fromkeys(
         text
@@ -47,13 +47,18 @@ def _window(window: Mapping[str, Any], features: Sequence[str]) -> WindowShown:
         rows=int(window["rows"]) if window.get("rows") is not None else None,
         is_alert=bool(window.get("drift_alert") or window.get("alert")),
         cells=[_cell(name, _map(found[name])) for name in order],
-        prediction=_cell("prediction", _map(prediction)) if prediction else None,
+        outputs=[_cell(_output_name(name, len(outputs)), _map(outputs[name])) for name in sorted(outputs)],
         quality=_number(quality.get("value")),
         coverage=_number(quality.get("coverage", window.get("coverage"))),
         is_judged=not gaps and bool(window.get("has_enough_rows", True)),
         gap="; ".join(gaps),
         quality_gap=str(quality.get("message", "")),
     )
+
+
+def _output_name(name: str, outputs: int) -> str:
+    """One output alone is the prediction; of several each is named."""
+    return "prediction" if outputs == 1 else f"prediction: {name}"
 
 
 def _cell(name: str, found: Mapping[str, Any]) -> Cell:

@@ -4,7 +4,7 @@ Sources are cut at `as_of` before they are joined, labels at `labels_as_of` afte
 label can change a byte of the result.
 """
 
-# DuckDB takes no parameters for names; they all go through `quote`, texts through `literal`.
+# DuckDB takes no parameters for names; they all go through `quote`.
 # ruff: noqa: S608
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ from capstan.data.moments import (
 )
 from capstan.data.query import SourceTables
 from capstan.data.sources import Reading
-from capstan.data.text_types import literal, quote, typed
+from capstan.data.text_types import quote, typed
 from capstan.data.workspace import workspace
-from capstan.domain.truth import FORMS, NO, YES
 from capstan.errors import InvalidDataError
 from capstan.spec.system import MLSystem
+from capstan.tasks import task_named
+from capstan.tasks.labels import Label
 
 LABEL_AVAILABLE_AT = "label_available_at"
 SECRETS = "CAPSTAN_SECRETS"
@@ -69,9 +70,10 @@ def extract(
 ) -> pa.Table:
     """The cases known at `as_of`, by time and then id; raises InvalidDataError.
 
-    Columns: the keys (id text, time UTC), what features, slices and checks name, the label (boolean, null where not
-    known at `labels_as_of`) and `label_available_at` (UTC, null where the label is). `as_of=None` reads all rows,
-    `labels_as_of=None` all labels; `start <= time < end` narrows further. Times without offset are of the file's zone.
+    Columns: the keys (id text, time UTC), what features, slices and checks name, the label (of its task's type, null
+    where not known at `labels_as_of`) and `label_available_at` (UTC, null where the label is). `as_of=None` reads all
+    rows, `labels_as_of=None` all labels; `start <= time < end` narrows further. Times without offset are of the
+    file's zone.
     Beyond `memory` bytes DuckDB spills to disk; without it, of what `table_memory` says. `on_read` is told the SQL type
     of each column of each source that was read. Without `features` only keys and label are read, of wide tables a
     small part.
@@ -225,7 +227,9 @@ def _select_cases(
         "data.label.availableAt",
         data.time_zone,
     )
-    truth = _as_boolean(connection, label.column, types[label.column])
+    truth = _as_label(
+        connection, label.column, types[label.column], task_named(system.spec.objective.task).label
+    )
     # A label without the moment it became known could be from the future, so it does not count.
     known = f"({truth} is not null and {available} is not null"
     known += f" and {available} <= {moment(labels_as_of)})" if labels_as_of is not None else ")"
@@ -266,6 +270,7 @@ def _who_needs(system: MLSystem, name: str) -> str:
         keys.id: "data.keys.id",
         keys.time: "data.keys.time",
         keys.sticky_by: "data.keys.stickyBy",
+        keys.group: "data.keys.group",
         label.column: "data.label.column",
         label.available_at: "data.label.availableAt",
     }
@@ -313,22 +318,17 @@ def _shown_cells(tables: SourceTables, name: str) -> str:
     return f" ({'; '.join(cells)})" if cells else ""
 
 
-def _as_boolean(connection: duckdb.DuckDBPyConnection, name: str, kind: str) -> str:
-    column = quote(name)
-    if kind == "boolean":
-        return column
-    text = f"lower(cast({column} as varchar))"
-    yes, no = (f"({', '.join(map(literal, words))})" for words in (YES, NO))
+def _as_label(connection: duckdb.DuckDBPyConnection, name: str, kind: str, label: Label) -> str:
+    sql = label.sql(quote(name), kind)
     bad = connection.execute(
-        f"select distinct {text} from _joined where {column} is not null and {text} not in {yes} "
-        f"and {text} not in {no} order by 1 limit {_SHOWN}"
+        f"select distinct {sql.shown} from _joined where {sql.wrong} order by 1 limit {_SHOWN}"
     ).fetchall()
     if bad:
         shown = ", ".join(repr(row[0]) for row in bad)
         raise InvalidDataError(
-            f"data.label.column: {name!r} holds {shown}; a binary label is {FORMS}: derive it in data.query"
+            f"data.label.column: {name!r} holds {shown}; {label.says}: derive it in data.query"
         )
-    return f"case when {text} in {yes} then true when {text} in {no} then false end"
+    return sql.value
 
 
 def _plain(

@@ -18,13 +18,13 @@ import pyarrow.compute as pc
 from capstan.errors import LeakageError
 from capstan.features.columns import codes, numbers
 from capstan.spec.system import MLSystem
+from capstan.tasks import task_named
 
-SUSPICIOUS_AUC = 0.98
-CERTAIN_AUC = 1 - 1e-12
-_FEWEST_OF_A_CLASS = 10
-"""Ten of each class fall apart by chance once in 90,000 features."""
+SUSPICIOUS = 0.98
+CERTAIN = 1 - 1e-12
+"""Of what a feature may give away of the label, as its task measures it."""
 _FEWEST_ROWS = 100
-"""For the suspicion: fewer rows say little about a ROC-AUC."""
+"""For the suspicion: fewer rows say little."""
 LEAST_UNLABELLED = 30
 """Fewer cases without a label say nothing about where values are missing."""
 MISSING_WITHOUT_LABEL = 0.5
@@ -60,7 +60,8 @@ def find_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = No
     unlabelled = _without_label(table, labelled, system)
     step = max(1, -(-labelled.num_rows // _MOST_ROWS))
     sample = labelled.take(np.arange(0, labelled.num_rows, step))
-    truth = sample[data.label.column].to_numpy(zero_copy_only=False).astype(bool)
+    task = task_named(system.spec.objective.task)
+    truth = task.label.truth(sample[data.label.column].to_numpy(zero_copy_only=False))
     leaks: list[Leak] = []
     for feature in system.spec.features:
         if feature.name in data.leaks.allow:
@@ -73,12 +74,14 @@ def find_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = No
         if reason is None:
             numeric = feature.reading == "numeric"
             values = numbers(sample[feature.column], feature.column) if numeric else None
-            found = _auc_alone(values, sample[feature.column], truth)
-            if found > CERTAIN_AUC:
+            found = (
+                task.disclosed(truth, _groups(values, sample[feature.column]), values) if len(truth) else 0.0
+            )
+            if found > CERTAIN:
                 reason = f"alone tells every label of {len(truth):,} rows"
-            elif found > SUSPICIOUS_AUC and len(truth) >= _FEWEST_ROWS:
+            elif found > SUSPICIOUS and len(truth) >= _FEWEST_ROWS:
                 is_certain = False
-                reason = f"alone tells the label with ROC-AUC {found:.3f} on {len(truth):,} rows"
+                reason = f"alone tells the label with {task.disclosure} {found:.3f} on {len(truth):,} rows"
         if reason is not None:
             leaks.append(Leak(feature.name, feature.column, reason, is_certain))
     return tuple(leaks)
@@ -120,43 +123,14 @@ def _missing_without_label(labelled: pa.ChunkedArray, unlabelled: pa.ChunkedArra
     return None
 
 
-def _auc_alone(
-    values: npt.NDArray[np.float64] | None, column: pa.ChunkedArray, truth: npt.NDArray[np.bool_]
-) -> float:
-    """ROC-AUC of the feature's best use alone: each bin or category scored by the other half of the rows."""
-    if min(truth.sum(), len(truth) - truth.sum()) < _FEWEST_OF_A_CLASS:
-        return 0.5
+def _groups(values: npt.NDArray[np.float64] | None, column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """The bin of each number, or the code of each category; missing values are a group of their own."""
     if values is None:
         order: dict[str | None, int] = {}
-        groups = codes(column, lambda text: order.setdefault(text, len(order)))
-    else:
-        present = values[~np.isnan(values)]
-        if not present.size:
-            return 0.5
-        edges = np.unique(np.quantile(present, np.linspace(0, 1, _BINS + 1)[1:-1]))
-        groups = np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="right"))
-    scores = np.empty(len(truth))
-    halves = np.arange(len(truth)) % 2 == 0
-    for half in (halves, ~halves):
-        size = int(groups.max()) + 1
-        positive = np.bincount(groups[~half], weights=truth[~half], minlength=size)
-        seen = np.bincount(groups[~half], minlength=size)
-        scores[half] = ((positive + truth.mean()) / (seen + 1))[groups[half]]
-    # Of all rows: a feature that is wrong in one half only does not tell every label.
-    found = _auc(scores, truth)
-    if values is None:
-        return found
-    straight = _auc(values[~np.isnan(values)], truth[~np.isnan(values)])
-    return max(found, straight, 1 - straight)
-
-
-def _auc(scores: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_]) -> float:
-    """Mann-Whitney; 0.5 where one class is absent."""
-    positives = int(truth.sum())
-    negatives = len(truth) - positives
-    if not positives or not negatives:
-        return 0.5
-    _, inverse, number = np.unique(scores, return_inverse=True, return_counts=True)
-    last = np.cumsum(number)
-    ranks = (last - (number - 1) / 2)[inverse.reshape(-1)]
-    return float((ranks[truth].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+        return codes(column, lambda text: order.setdefault(text, len(order))).astype(np.int64)
+    present = values[~np.isnan(values)]
+    if not present.size:
+        return np.zeros(len(values), dtype=np.int64)
+    edges = np.unique(np.quantile(present, np.linspace(0, 1, _BINS + 1)[1:-1]))
+    found = np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="right"))
+    return found.astype(np.int64)

@@ -15,9 +15,11 @@ import pyarrow.compute as pc
 from capstan.data.extraction import trainable
 from capstan.data.split import Indices, Parts, by_time, part_starts
 from capstan.errors import InvalidDataError
-from capstan.spec.metrics import NEEDS_BOTH_CLASSES
 from capstan.spec.system import MLSystem
+from capstan.spec.tasks import TASK_FACTS
 from capstan.spec.units import format_duration
+from capstan.tasks import task_named
+from capstan.tasks.labels import Tally
 
 MOST_HELD_OUT = 0.5
 """Share of the cases beyond which it is told that the last days leave little to learn from."""
@@ -33,19 +35,14 @@ class Part:
     start: datetime
     end: datetime
     rows: int
-    positives: int
+    labels: Tally
     unlabelled: int
     """Cases of the same time that have no label."""
 
-    @property
-    def has_one_class(self) -> bool:
-        return self.positives in (0, self.rows)
-
     def __str__(self) -> str:
         until = f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M} UTC"
-        share = f"{self.positives:,} true and {self.rows - self.positives:,} false"
         none = f", and {self.unlabelled:,} cases without a label" if self.unlabelled else ""
-        return f"{self.name} ({until}) has {self.rows:,} labels, {share}{none}"
+        return f"{self.name} ({until}) has {self.rows:,} labels, {self.labels.words}{none}"
 
 
 @dataclass(frozen=True)
@@ -84,17 +81,18 @@ def part_cases(cases: pa.Table, system: MLSystem, *, as_of: datetime) -> PartedC
         until, validation=split.validation, test=split.test, zone=data.time_zone
     )
     first: datetime = times.min().astype("datetime64[us]").item().replace(tzinfo=UTC)
-    truth = table[data.label.column].to_numpy(zero_copy_only=False).astype(np.bool_)
+    label = task_named(system.spec.objective.task).label
+    truth = label.truth(table[data.label.column].to_numpy(zero_copy_only=False))
     missing = _times(cases.filter(pc.is_null(cases[data.label.column])), data.keys.time)
 
     def part(name: str, rows: Indices, start: datetime, end: datetime) -> Part:
         within = (missing >= _utc(start)) & (missing < _utc(end))
-        return Part(name, start, end, len(rows), int(truth[rows].sum()), int(within.sum()))
+        return Part(name, start, end, len(rows), label.tally(truth[rows]), int(within.sum()))
 
     training = part("training", parts.training, first, validation_start)
     validation = part("validation", parts.validation, validation_start, test_start)
     test = part("test", parts.test, test_start, until)
-    _require_both_classes(training, validation, system)
+    _require_different_labels(training, validation, system)
     warnings = tuple(_warnings(training, validation, test, system))
     return PartedCases(table, parts, until, training, validation, test, warnings)
 
@@ -107,11 +105,13 @@ def last_judged(times: npt.NDArray[np.datetime64], until: datetime, test: timede
     return newest if newest < until - test else until
 
 
-def _require_both_classes(training: Part, validation: Part, system: MLSystem) -> None:
-    metric = system.spec.training.choose.metric
-    wrong = [(training, "a model needs both to learn from")] if training.has_one_class else []
-    if validation.has_one_class and metric in NEEDS_BOTH_CLASSES:
-        wrong.append((validation, f"training.choose.metric {metric} needs both"))
+def _require_different_labels(training: Part, validation: Part, system: MLSystem) -> None:
+    metric = TASK_FACTS[system.spec.objective.task].metric(system.spec.training.choose.metric)
+    wrong = (
+        [(training, "a model needs different labels to learn from")] if training.labels.is_constant else []
+    )
+    if validation.labels.is_constant and metric.needs_classes:
+        wrong.append((validation, f"training.choose.metric {metric.name} needs both"))
     if wrong:
         listed = "; ".join(f"{part}: {why}" for part, why in wrong)
         raise InvalidDataError(
@@ -128,9 +128,9 @@ def _ways_out(system: MLSystem, parts: list[Part]) -> str:
     ]
     names = [part.name for part in parts]
     if "validation" in names:
-        length = format_duration(split.validation)
+        length, loss = format_duration(split.validation), TASK_FACTS[system.spec.objective.task].compared_by
         ways.append(
-            f"if the class is rare, lengthen data.split.byTime.validation ({length}), or choose by logLoss"
+            f"if the class is rare, lengthen data.split.byTime.validation ({length}), or choose by {loss}"
         )
     if "training" in names:
         ways.append(
@@ -153,9 +153,10 @@ def _warnings(training: Part, validation: Part, test: Part, system: MLSystem) ->
             + f"; `split: {{byTime: {{validation: {shorter[0]}, test: {shorter[1]}}}}}` takes about 30%"
         )
     for part in (validation, test):
-        if part.has_one_class:
-            yield f"data.split.byTime: {part}: what needs both classes can't be measured there. " + _ways_out(
-                system, [part]
+        if part.labels.is_constant:
+            yield (
+                f"data.split.byTime: {part}: what needs different labels can't be measured there. "
+                + _ways_out(system, [part])
             )
 
 

@@ -193,7 +193,7 @@ class Supervisor:
         self._patiently(self._quiesce)
         self._patiently(self.local.collector.flush)
         served = self.local.evidence.answered_with_labels(moment, moment + timedelta(days=3660))
-        return set(served.column("entity_id").to_pylist())
+        return set(served.table.column("entity_id").to_pylist())
 
     def settle(self) -> timedelta | None:
         """For a replay: let everything happen that follows from the present moment of event time."""

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from capstan.domain.training import GateOutcome
 from capstan.domain.verdicts.quality import Decide
 from capstan.evaluation.bootstrap import paired_difference
-from capstan.evaluation.metrics import LOWER_IS_BETTER, METRICS, Booleans, Floats
+from capstan.tasks import Predictions, Task
+from capstan.tasks.metric import Groups, Truth
 
 LEAST_DAYS = 5
 """Resampling fewer days than these says little about the next one."""
@@ -23,16 +24,18 @@ class Rival:
     """The version to beat, on rows that it has not learnt from."""
 
     name: str
-    probability: Floats
+    predictions: Predictions
 
 
 def judge_against(
     rival: Rival | None,
+    task: Task,
     metric: str,
-    truth: Booleans,
-    probability: Floats,
+    truth: Truth,
+    predictions: Predictions,
     days: npt.NDArray[np.generic],
     *,
+    groups: Groups | None = None,
     margin: float,
     confidence: float,
     seed: int,
@@ -53,12 +56,16 @@ def judge_against(
             None,
             f"{metric} against {rival.name}: too little evidence: {rows}, needs {LEAST_DAYS} days",
         )
-    if not (np.isfinite(probability).all() and np.isfinite(rival.probability).all()):
-        return GateOutcome(
-            metric, None, f"{metric} against {rival.name}: a prediction is not a finite number"
-        )
+    if task.unsound(predictions).any() or task.unsound(rival.predictions).any():
+        return GateOutcome(metric, None, f"{metric} against {rival.name}: a prediction is not {task.sound}")
     difference = paired_difference(
-        metric, truth, probability, rival.probability, days, rng=np.random.default_rng(seed)
+        task.metrics[metric],
+        truth,
+        predictions,
+        rival.predictions,
+        days,
+        rng=np.random.default_rng(seed),
+        groups=groups,
     )
     if difference is None or not len(difference.resampled):
         return GateOutcome(
@@ -66,7 +73,7 @@ def judge_against(
         )
     low, high = difference.quantile(1 - confidence), difference.quantile(confidence)
     # In terms of improvement: for losses a smaller value is one.
-    worst, best = (-high, -low) if metric in LOWER_IS_BETTER else (low, high)
+    worst, best = (-high, -low) if task.facts.metric(metric).direction == "Lower" else (low, high)
     if decide is Decide.UNLESS_WORSE:
         shown, passed = (
             f"{decide}: the upper bound {best:+.4f} must not be below {-margin:+g}",
@@ -74,12 +81,11 @@ def judge_against(
         )
     else:
         shown, passed = f"{decide}: the lower bound {worst:+.4f} must be above {-margin:+g}", worst > -margin
-    mine, theirs = METRICS[metric](truth, probability), METRICS[metric](truth, rival.probability)
     return GateOutcome(
         metric,
         passed,
-        f"{metric} {mine:.4f} against {rival.name}'s {theirs:.4f} on {rows}: difference {difference.value:+.4f} "
-        f"[{low:+.4f}, {high:+.4f}]; {shown}",
+        f"{metric} {difference.first:.4f} against {rival.name}'s {difference.second:.4f} on {rows}: "
+        f"difference {difference.value:+.4f} [{low:+.4f}, {high:+.4f}]; {shown}",
     )
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from capstan.evaluation.metrics import Booleans, Floats, evaluate
+from capstan.evaluation.metrics import evaluate
+from capstan.tasks import Predictions, Task
+from capstan.tasks.metric import Truth
 
 MOST_VALUES = 50
 """Slices beyond the largest so many are not listed."""
@@ -21,13 +23,14 @@ class Slice:
     column: str
     value: str
     rows: int
-    positives: int
+    labels: Mapping[str, float]
+    """What labels they have: rows of each class, or the range of numbers."""
     metrics: Mapping[str, float]
     """nan where so few rows do not define one."""
 
 
 def slice_metrics(
-    columns: Mapping[str, Sequence[Any]], truth: Booleans, probability: Floats
+    task: Task, columns: Mapping[str, Sequence[Any]], truth: Truth, predictions: Predictions
 ) -> tuple[Slice, ...]:
     """Metrics for every value of every column, the largest slices first."""
     slices: list[Slice] = []
@@ -41,8 +44,8 @@ def slice_metrics(
                     column,
                     str(names[index]),
                     int(counts[index]),
-                    int(truth[rows].sum()),
-                    evaluate(truth[rows], probability[rows]),
+                    task.label.tally(truth[rows]).counts,
+                    evaluate(task, truth[rows], predictions.rows(rows)),
                 )
             )
     return tuple(slices)

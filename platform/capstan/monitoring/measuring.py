@@ -28,19 +28,20 @@ from capstan.monitoring.quality import QualityReference, judge_drop, measure
 from capstan.monitoring.questions import QUESTIONS
 from capstan.monitoring.questions.question import StoredRows
 from capstan.monitoring.windows import DriftWindow, FeatureDrift, QualityWindow, WindowOutcome
+from capstan.recording.outputs import predictions_of
 from capstan.recording.pairing import CLOSED_COVERAGE
 from capstan.recording.payloads import INPUT_PREFIX
 from capstan.recording.reading import PayloadReader, day_starts, microseconds
-from capstan.recording.served import served_with_labels
+from capstan.recording.served import Served, served_with_labels
 from capstan.spec import MLSystem
-from capstan.spec.metrics import LOWER_IS_BETTER
+from capstan.tasks import Task, task_named
 
 EXACT_ROWS = 200_000
 LARGEST_ERROR_PROBABILITY = 0.05
 
 _ANSWERED = """
 from stored_payloads
-where role <> 'shadow' and status = 200 and not nonfinite and isfinite(prediction)
+where role <> 'shadow' and status = 200 and not nonfinite
   and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
 """
 _LAST_ATTEMPT = """
@@ -87,7 +88,7 @@ class Measuring:
             rows,
             True,
             features=tuple(gatherer.result(watched.drift.min_effect) for gatherer in gatherers),
-            prediction=self._prediction(version, start, end),
+            outputs=self._outputs(version, start, end),
             min_rows=watched.window.min_rows,
             numbers=self._numbers(StoredRows(self.reader, self.system, version, start, end)),
         )
@@ -102,14 +103,16 @@ class Measuring:
         """The quality window, or None while its labels may still come; raises UnavailableError."""
         spec = self.system.spec
         last = end + spec.data.label.maximum_delay
-        table = served_with_labels(self.reader, start, end, as_of=min(now, last), version=version)
-        without = int(pc.sum(table["no_label"]).as_py() or 0)
-        labelled = table.filter(pc.is_valid(table["label"]))
-        candidates = len(table) - without
+        served = served_with_labels(
+            self.reader, self._task, start, end, as_of=min(now, last), version=version
+        )
+        without = int(pc.sum(served.table["no_label"]).as_py() or 0)
+        labelled = served.labelled
+        candidates = len(served) - without
         coverage = len(labelled) / candidates if candidates else None
         if now < last and (coverage is None or coverage < CLOSED_COVERAGE):
             return None
-        return self._judge(number, start, end, len(table), labelled, coverage)
+        return self._judge(number, start, end, len(served), labelled, coverage)
 
     def _judge(
         self,
@@ -117,7 +120,7 @@ class Measuring:
         start: datetime,
         end: datetime,
         answered: int,
-        labelled: pa.Table,
+        labelled: Served,
         coverage: float | None,
     ) -> QualityWindow:
         watched = self.system.spec.monitoring
@@ -147,12 +150,9 @@ class Measuring:
         if answered < watched.window.min_rows:
             rows = f"{answered:,} of {watched.window.min_rows:,} rows (monitoring.window.minRows)"
             return told(WindowOutcome.NO_EVIDENCE, "TooFewRows", rows)
-        quality = measure(
-            watched.quality.metric,
-            labelled["label"].to_numpy() > 0,
-            labelled["prediction"].to_numpy().astype(np.float64),
-            self._days(labelled, start, end),
-        )
+        metric = self._task.metrics[watched.quality.metric]
+        days = self._days(labelled.table, start, end)
+        quality = measure(metric, labelled.truth, labelled.predictions, days, groups=labelled.groups)
         found: dict[str, Any] = {"value": quality.value, "standard_error": quality.standard_error}
         if quality.value is None:
             one_class = (
@@ -167,7 +167,7 @@ class Measuring:
                 **found,
             )
         drop = judge_drop(
-            watched.quality.metric,
+            metric.facts,
             quality,
             self.quality_reference,
             max_drop=watched.quality.max_drop,
@@ -196,8 +196,7 @@ class Measuring:
         quality = self.system.spec.monitoring.quality
         if self.quality_reference is None:
             return None
-        lower = quality.metric in LOWER_IS_BETTER
-        return self.quality_reference.value + (quality.max_drop if lower else -quality.max_drop)
+        return self.quality_reference.value - self._task.facts.metric(quality.metric).sign * quality.max_drop
 
     def _error_probability(self) -> float:
         watched = self.system.spec.monitoring
@@ -213,15 +212,26 @@ class Measuring:
         days: NDArray[np.int64] = np.searchsorted(starts, moments, side="right").astype(np.int64)
         return days
 
-    def _prediction(self, version: str, start: datetime, end: datetime) -> FeatureDrift | None:
-        feature = self.reference.prediction
-        if feature is None:
-            return None
-        answered = f"select prediction from (select * {_ANSWERED} {_LAST_ATTEMPT}) where version = $version"  # noqa: S608
-        table = self.reader.fetch(answered, start=start, end=end, version=version)
-        gatherer = self._gatherer(feature, len(table))
-        gatherer.add(table["prediction"])
-        return gatherer.result(self.system.spec.monitoring.drift.min_effect)
+    def _outputs(self, version: str, start: datetime, end: datetime) -> tuple[FeatureDrift, ...]:
+        watched = self.reference.outputs
+        if not watched:
+            return ()
+        answered = f"select outputs from (select * {_ANSWERED} {_LAST_ATTEMPT}) where version = $version"  # noqa: S608
+        outputs = self.reader.fetch(answered, start=start, end=end, version=version)["outputs"]
+        found = predictions_of(outputs, self._task)
+        drifts = []
+        for feature in watched:
+            gatherer = self._gatherer(feature, len(found))
+            values = found.columns.get(feature.column)
+            gatherer.add(
+                pa.nulls(len(found), pa.float64()) if values is None else pa.array(values, from_pandas=True)
+            )
+            drifts.append(gatherer.result(self.system.spec.monitoring.drift.min_effect))
+        return tuple(drifts)
+
+    @property
+    def _task(self) -> Task:
+        return task_named(self.system.spec.objective.task)
 
     def _gatherer(self, feature: FeatureReference, rows: int) -> _Gatherer:
         values = _Categories(feature) if feature.kind == "categorical" else _Numbers(feature)

@@ -27,6 +27,7 @@ from starlette.routing import Route
 
 from capstan.artifacts.store import ArtifactStore
 from capstan.domain.payload_limits import parse_moment
+from capstan.domain.verdicts.quality import OWN_LOSS
 from capstan.domain.versions import VersionName
 from capstan.errors import (
     CapstanError,
@@ -41,7 +42,7 @@ from capstan.monitoring.followed_spec import FollowedSpec
 from capstan.monitoring.watched_bento import WatchedBento, parse_request
 from capstan.monitoring.watching import Advance, Watcher
 from capstan.ports.codec import to_json
-from capstan.recording.pairing import LOSSES, Pairing
+from capstan.recording.pairing import Pairing
 from capstan.recording.reading import PayloadReader
 from capstan.recording.sole_process import occupy
 
@@ -206,8 +207,9 @@ class MonitorService:
             wrong = "since" if since is None else "as_of"
             return _refused(422, wrong, "must be an RFC 3339 time with a zone; in a URL a plus sign is %2B")
         metric = asked.get("metric", "")
-        if metric not in LOSSES:
-            return _refused(422, "metric", f"must be a loss of a single prediction: {', '.join(LOSSES)}")
+        if metric not in (OWN_LOSS, *self._pairing.losses):
+            known = ", ".join(self._pairing.losses)
+            return _refused(422, "metric", f"must be a loss of a single prediction: {known}")
         try:
             evidence = await asyncio.to_thread(
                 self._pairing.paired,

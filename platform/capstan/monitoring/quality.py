@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from capstan.evaluation.metrics import METRICS, Booleans, Floats, settled
-from capstan.spec.metrics import LOWER_IS_BETTER
+from capstan.spec.tasks import MetricFacts
+from capstan.tasks import Metric, Predictions
+from capstan.tasks.metric import Groups, Truth, numbered
 
 LEAST_DAYS = 3
 """Fewer days say nothing about how days differ."""
@@ -33,20 +34,34 @@ class Quality:
     days: int
 
 
-def measure(metric: str, truth: Booleans, scores: Floats, days: NDArray[np.int64]) -> Quality:
+def measure(
+    metric: Metric,
+    truth: Truth,
+    predictions: Predictions,
+    days: NDArray[np.int64],
+    *,
+    groups: Groups | None = None,
+) -> Quality:
     """The metric with its standard error; `days` says of which day each row is."""
-    compute, scores = METRICS[metric], settled(scores)
-    value = compute(truth, scores) if len(truth) else math.nan
+    predictions = predictions.settled()
+    value = metric.value(truth, predictions, groups) if len(truth) else math.nan
     present = np.unique(days)
     if not math.isfinite(value):
         return Quality(None, None, len(present))
     error = None
     if len(present) >= LEAST_DAYS:
-        without = np.array([compute(truth[days != day], scores[days != day]) for day in present])
+        without = np.array([_without(metric, truth, predictions, groups, days != day) for day in present])
         if np.isfinite(without).all():
             count = len(present)
             error = float(np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum()))
     return Quality(value, error, len(present))
+
+
+def _without(
+    metric: Metric, truth: Truth, predictions: Predictions, groups: Groups | None, kept: NDArray[np.bool_]
+) -> float:
+    inner = None if groups is None else numbered(groups[kept])
+    return metric.value(truth[kept], predictions.rows(kept), inner)
 
 
 @dataclass(frozen=True)
@@ -69,12 +84,17 @@ class Drop:
 
 
 def judge_drop(
-    metric: str, quality: Quality, reference: QualityReference, *, max_drop: float, error_probability: float
+    metric: MetricFacts,
+    quality: Quality,
+    reference: QualityReference,
+    *,
+    max_drop: float,
+    error_probability: float,
 ) -> Drop | None:
     """The drop below the reference; None where the metric itself is unknown."""
     if quality.value is None or not math.isfinite(reference.value):
         return None
-    drop = quality.value - reference.value if metric in LOWER_IS_BETTER else reference.value - quality.value
+    drop = metric.sign * (reference.value - quality.value)
     if quality.standard_error is None:
         return Drop(drop, None, False)
     quantile = float(stdtrit(quality.days - 1, 1 - error_probability))

@@ -138,7 +138,7 @@ class Watcher:
             folder = model / "detectors"
             # A model without references is watched for quality alone; its drift windows say NoEvidence.
             with importable(model / "factories"):
-                reference = load_reference(folder) if folder.is_dir() else Reference((), None)
+                reference = load_reference(folder) if folder.is_dir() else Reference((), ())
             measuring = Measuring(
                 self._system,
                 self._reader,

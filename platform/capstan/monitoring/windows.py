@@ -69,7 +69,8 @@ class DriftWindow:
     rows: int
     has_enough_rows: bool
     features: tuple[FeatureDrift, ...] = ()
-    prediction: FeatureDrift | None = None
+    outputs: tuple[FeatureDrift, ...] = ()
+    """Of the watched version's answers."""
     min_rows: int = 0
     """Rows that it needed."""
 

@@ -25,7 +25,7 @@ def tell_drift(window: DriftWindow) -> dict[str, Any]:
             for name, answer in answers_of("Drift", window).items()
         },
         "features": {feature.feature: _feature(feature) for feature in window.features},
-        "prediction": _feature(window.prediction) if window.prediction is not None else None,
+        "outputs": {output.feature.removeprefix(":"): _feature(output) for output in window.outputs},
     }
 
 

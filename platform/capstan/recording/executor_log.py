@@ -23,7 +23,9 @@ from capstan.domain.payload_limits import parse_moment
 from capstan.errors import InvalidRequestError
 from capstan.recording.collector.boots import Heading
 from capstan.recording.collector.ledger import EXECUTOR_BOOT
-from capstan.recording.tensors import Row, predictions, request_rows
+from capstan.recording.tensors import Row, answered, request_rows
+from capstan.tasks import TASKS
+from capstan.tasks.tensors import Tensor
 
 REQUEST = "io.seldon.serving.inference.request"
 RESPONSE = "io.seldon.serving.inference.response"
@@ -61,7 +63,8 @@ class _Half:
     size: int
     rows: list[Row] | None
     """None: the response."""
-    predictions: list[float | None]
+    tensors: list[Tensor]
+    """Of a response; empty: the request."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -171,12 +174,13 @@ class ExecutorLog:
         origin, rows = request.origin, request.rows or []
         life = self._life(origin)
         life.produced += len(rows)
-        if len(rows) != len(response.predictions):
+        outputs = self._outputs(origin.system, response.tensors)
+        if len(rows) != len(outputs):
             life.lost += len(rows)
-            raise InvalidRequestError("outputs", len(response.predictions), f"must hold {len(rows)} rows")
+            raise InvalidRequestError("outputs", len(outputs), f"must hold {len(rows)} rows")
         id_column, role = self._id_column(origin.system), self._role(origin)
         events = []
-        for index, (row, prediction) in enumerate(zip(rows, response.predictions, strict=True)):
+        for index, (row, answer) in enumerate(zip(rows, outputs, strict=True)):
             life.sequence += 1
             entity = row.get(id_column) if id_column else None
             events.append(
@@ -193,8 +197,8 @@ class ExecutorLog:
                         "entity_id": None if entity is None else str(entity) or None,
                         "status": 200,
                         "latency_seconds": None,
-                        "prediction": prediction,
-                        "nonfinite": False,
+                        "nonfinite": answer is None,
+                        "outputs": answer,
                         "inputs": row,
                     },
                 }
@@ -231,6 +235,13 @@ class ExecutorLog:
         target = _document(self._systems / origin.system / "monitor" / "target.json")
         return "champion" if target.get("version") in (None, origin.version) else "challenger"
 
+    def _outputs(self, system: str, tensors: list[Tensor]) -> list[dict[str, Any] | None]:
+        """Payload columns of each row; None where the response holds no answer of the system's task."""
+        rows = tensors[0].shape[0]
+        spec = _document(self._systems / system / "spec.json").get("spec") or {}
+        task = TASKS.get(str((spec.get("objective") or {}).get("task")))
+        return [None] * rows if task is None else list(task.of_tensors(tensors) or [None] * rows)
+
     def _id_column(self, system: str) -> str | None:
         spec = _document(self._systems / system / "spec.json").get("spec") or {}
         column = (spec.get("data") or {}).get("keys", {}).get("id")
@@ -250,7 +261,7 @@ def _half(headers: Mapping[str, str], body: bytes, origin: Origin, received: dat
         raise InvalidRequestError("body", body, f"is not JSON: {error}") from None
     moment = parse_moment(headers.get("ce-time")) or received
     rows = request_rows(document) if kind == REQUEST else None
-    answers = predictions(document) if kind == RESPONSE else []
+    answers = answered(document) if kind == RESPONSE else []
     return _Half(origin, request_id, received, moment, len(body), rows, answers)
 
 

@@ -15,26 +15,28 @@ import pyarrow as pa
 
 from capstan.content_encoding import PACKED_UNTOLD, is_packed
 from capstan.domain.payload_limits import id_rule, moment_rule, parse_moment
-from capstan.domain.truth import FORMS, truth_of_label
 from capstan.errors import InvalidRequestError
 from capstan.recording.payloads import TIMESTAMP
+from capstan.spec.tasks import LabelKind
+from capstan.tasks.labels import LABELS, LabelValue
 
 MOST_LABELS = 100_000
 MOST_PROBLEMS = 100
 """Bad labels that one answer lists."""
-_LARGEST_LABEL = 1e300
-"""NaN, infinities and numbers that no float holds are not below it."""
 _FIELDS = ("labels", "system", "match")
 LABEL_COLUMNS = pa.schema(
     [
         ("entity_id", pa.string()),
         ("request_id", pa.string()),
-        ("label", pa.float64()),
+        ("label_boolean", pa.bool_()),
+        ("label_number", pa.float64()),
+        ("label_text", pa.string()),
         ("no_label", pa.bool_()),
         ("available_at", TIMESTAMP),
         ("received_at", TIMESTAMP),
     ]
 )
+"""One of three columns holds the label, as its kind says: labels of two kinds never mix, whatever a file becomes."""
 
 
 class Label(NamedTuple):
@@ -42,10 +44,11 @@ class Label(NamedTuple):
 
     entity_id: str | None
     request_id: str | None
-    value: float | None
+    value: LabelValue | None
     """None for a case that will never have a label."""
     available_at: datetime | None
     """None: when it was received."""
+    kind: LabelKind
 
     @property
     def case(self) -> str:
@@ -53,20 +56,17 @@ class Label(NamedTuple):
 
 
 class Feedback(NamedTuple):
-    """One body of labels."""
+    """One body of labels, which are read as soon as it is known whose they are."""
 
     system: str | None
     """None: the body names none."""
-    labels: list[Label]
+    entries: list[Any]
     match: bool
     """Whether the sender wants to hear which requests the labels are about."""
 
 
-def parse_labels(body: bytes) -> Feedback:
-    """What a body of labels says; raises InvalidRequestError that names the field.
-
-    All or none: a body with one bad label changes nothing, so the sender can mend it and send it again.
-    """
+def parse_feedback(body: bytes) -> Feedback:
+    """What a body of labels says, without the labels themselves; raises InvalidRequestError that names the field."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -88,16 +88,20 @@ def parse_labels(body: bytes) -> Feedback:
         raise InvalidRequestError("system", system, "must be the name of a system")
     if not isinstance(match, bool):
         raise InvalidRequestError("match", match, "must be true or false")
-    return Feedback(system, _all_good(labels), match)
+    return Feedback(system, labels, match)
 
 
-def _all_good(entries: list[Any]) -> list[Label]:
-    """The entries as labels; raises InvalidRequestError that names the bad ones, MOST_PROBLEMS at most."""
+def labels_of(entries: list[Any], kind: LabelKind) -> list[Label]:
+    """The entries as labels of a system's task; raises InvalidRequestError that names the bad ones.
+
+    All or none: a body with one bad label changes nothing, so the sender can mend it and send it again. Of many bad
+    ones MOST_PROBLEMS are named.
+    """
     labels: list[Label] = []
     problems: list[InvalidRequestError] = []
     for index, entry in enumerate(entries):
         try:
-            labels.append(_label(index, entry))
+            labels.append(_label(index, entry, kind))
         except InvalidRequestError as error:
             problems.append(error)
             if len(problems) >= MOST_PROBLEMS:
@@ -106,7 +110,7 @@ def _all_good(entries: list[Any]) -> list[Label]:
     return labels
 
 
-def _label(index: int, entry: Any) -> Label:
+def _label(index: int, entry: Any, kind: LabelKind) -> Label:
     where = f"labels[{index}]"
     if not isinstance(entry, dict):
         raise InvalidRequestError(where, entry, "must be an object")
@@ -132,16 +136,17 @@ def _label(index: int, entry: Any) -> Label:
         if rule is not None:
             raise InvalidRequestError(f"{where}.availableAt", entry["availableAt"], rule)
         available_at = parse_moment(entry["availableAt"])
-    value = _value(where, entry)
+    value = _value(where, entry, kind)
     return Label(
         entity_id=identity if name == "id" else None,
         request_id=identity if name == "requestId" else None,
         value=value,
         available_at=available_at,
+        kind=kind,
     )
 
 
-def _value(where: str, entry: dict[str, Any]) -> float | None:
+def _value(where: str, entry: dict[str, Any], kind: LabelKind) -> LabelValue | None:
     label, without = entry.get("label"), entry.get("noLabel", False)
     if not isinstance(without, bool):
         raise InvalidRequestError(f"{where}.noLabel", without, "must be true or false")
@@ -151,13 +156,12 @@ def _value(where: str, entry: dict[str, Any]) -> float | None:
         return None
     if label is None:
         raise InvalidRequestError(f"{where}.label", None, "is missing; noLabel: true says that there is none")
-    truth = truth_of_label(label)
-    if truth is not None:
-        return float(truth)
-    if isinstance(label, int | float) and abs(label) < _LARGEST_LABEL:
-        return float(label)
+    form = LABELS[kind]
+    value = form.parse(label)
+    if value is not None:
+        return value
     raise InvalidRequestError(
-        f"{where}.label", label, f"is no label; write {FORMS}, or noLabel: true where there is none"
+        f"{where}.label", label, f"is no label; write {form.forms}, or noLabel: true where there is none"
     )
 
 
@@ -175,7 +179,10 @@ def table_of(labels: Iterable[tuple[Label, datetime]]) -> pa.Table:
         {
             "entity_id": [label.entity_id for label, _ in rows],
             "request_id": [label.request_id for label, _ in rows],
-            "label": [label.value for label, _ in rows],
+            **{
+                column: [label.value if LABELS[label.kind].column == column else None for label, _ in rows]
+                for column in ("label_boolean", "label_number", "label_text")
+            },
             "no_label": [label.value is None for label, _ in rows],
             "available_at": [label.available_at or received for label, received in rows],
             "received_at": [received for _, received in rows],

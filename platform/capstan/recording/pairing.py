@@ -1,89 +1,117 @@
 """Paired losses of champion and challenger in closed blocks, read from stored payloads and labels.
 
-A pair is a request row that the champion answered (its last answered attempt) and for which the challenger's mirrored
-prediction is stored. A block, one day in the system's zone, closes when 98 % of its pairs that can have a label have
-one, or at its end plus the maximum label delay; closed blocks are told in event order up to the first open one.
-Sums are of whole numbers of 1e-12, so that no order of files or rows changes a bit of them.
+A pair is a request row that the champion answered (its last answered attempt) and for which the challenger's
+mirrored prediction is stored; for a metric of groups, all such rows of one request. A block, one day in the system's
+zone, closes when 98 % of its pairs that can have a label have one, or at its end plus the maximum label delay; closed
+blocks are told in event order up to the first open one.
+
+SQL pairs, the metric judges: aligned rows come in batches. Sums are of whole numbers of 1e-12, so that no order of
+files or rows changes a bit of them.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
+from capstan.domain.verdicts.quality import OWN_LOSS
 from capstan.domain.versions import VersionName
 from capstan.errors import UnavailableError
-from capstan.recording.reading import LABELS, PayloadReader, day_starts, from_microseconds, microseconds
+from capstan.recording.outputs import predictions_of
+from capstan.recording.reading import PayloadReader, day_starts, from_microseconds, labels_by, microseconds
 from capstan.spec import MLSystem
+from capstan.tasks import Metric, Predictions, Task, task_named
+from capstan.tasks.metric import Groups, first_of_each, numbered
 
 logger = logging.getLogger(__name__)
 
 CLOSED_COVERAGE = 0.98
-CLIP = 0.001
-"""Probabilities are clipped to [CLIP, 1 - CLIP], so that one loss is at most 6.91."""
-DECISION = 0.5
-"""Probability from which on a class counts as decided; for the reported disagreement alone."""
-SAME = 1e-6
-"""Probabilities that differ by less decide alike: two versions may have come to one value by different paths."""
 _UNIT = 1e-12
 
-LOSSES: Mapping[str, str] = {
-    "logLoss": "-(y * ln({p}) + (1 - y) * ln(1 - {p}))",
-    "brierScore": "(y - {p}) * (y - {p})",
-}
-"""Metric -> SQL of the loss of one prediction `{p}` with the truth `y`."""
-
-_PAIRS = f"""
+_PAIRS = """
 with champion as (
-  select request_id, row, max({{'attempt': attempt, 'prediction': prediction, 'entity': entity_id,
-                               'time': epoch_us(event_time)}}) as answer
+  select request_id, row, max({'attempt': attempt, 'outputs': outputs, 'entity': entity_id,
+                               'time': epoch_us(event_time)}) as answer
   from stored_payloads
   where version = $champion and role <> 'shadow' and status = 200 and not nonfinite
-    and prediction between 0 and 1 and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
+    and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
   group by request_id, row
 ), challenger as (
-  select request_id, row, max({{'attempt': attempt, 'prediction': prediction}}) as answer
+  select request_id, row, max({'attempt': attempt, 'outputs': outputs}) as answer
   from stored_payloads
-  where version = $challenger and role = 'shadow' and status = 200 and not nonfinite and prediction between 0 and 1
+  where version = $challenger and role = 'shadow' and status = 200 and not nonfinite
   group by request_id, row
 ), pairs as (
   select request_id, row, champion.answer.entity as entity, champion.answer.time as time,
-    champion.answer.prediction as p, challenger.answer.prediction as q
+    champion.answer.outputs as champion, challenger.answer.outputs as challenger
   from champion join challenger using (request_id, row)
-), by_entity as ({LABELS.format(key="entity_id")}
-), by_request as ({LABELS.format(key="request_id")}
-), known as (
+), by_entity as (BY_ENTITY), by_request as (BY_REQUEST), known as (
   select pairs.*, coalesce(by_request.label, by_entity.label) as label
   from pairs left join by_request on by_request.key = request_id left join by_entity on by_entity.key = entity
-), scored as (
-  select request_id, time, p, q, label is not null and label.none as without, label is not null and not label.none as
-    labelled, case when label.none then null else label.value end as y,
-    greatest($clip, least(1 - $clip, p)) as cp, greatest($clip, least(1 - $clip, q)) as cq
-  from known
-), judged as (
-  select *, case when labelled then round((LOSS_P - LOSS_Q) / $unit)::hugeint end as difference from scored
 )
-select blocks.start as start, count(*) as pairs, count(distinct request_id) as requests,
-  count(*) filter (labelled) as labelled, count(*) filter (without) as without,
-  coalesce(sum(difference), 0)::double as difference,
-  count(*) filter (labelled and (cp <> p or cq <> q)) as clipped,
-  count(*) filter ((p >= $decision) <> (q >= $decision) and abs(p - q) > $same) as disagreeing
-from judged asof join blocks on judged.time >= blocks.start
-group by blocks.start order by blocks.start
-"""  # noqa: S608
+select blocks.start as start, request_id, row = min(row) over (partition by request_id) as is_first, champion,
+  challenger, label is not null and label.none as is_without, case when not label.none then label.value end as label
+from known asof join blocks on known.time >= blocks.start
+ORDER
+"""
 _PRODUCED = """
 select count(distinct {'boot': boot, 'sequence': sequence}) as stored,
-  count(distinct {'request': request_id, 'row': row, 'role': role, 'attempt': attempt}) filter (version = $challenger
-    and (nonfinite or (status = 200 and (prediction is null or not prediction between 0 and 1)))) as nonfinite
+  count(distinct {'request': request_id, 'row': row, 'role': role, 'attempt': attempt}) filter (
+    version = $challenger and nonfinite) as nonfinite
 from stored_payloads
 where version in ($champion, $challenger) and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
 """
+
+
+@dataclass
+class _Block:
+    """What is known of one day; differences in whole numbers of 1e-12."""
+
+    pairs: int = 0
+    requests: int = 0
+    labelled: int = 0
+    without: int = 0
+    difference: int = 0
+    clipped: int = 0
+    disagreeing: int = 0
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A batch of aligned rows; every group of rows is whole."""
+
+    start: npt.NDArray[np.int64]
+    request_id: pa.Array
+    is_first: npt.NDArray[np.bool_]
+    champion: Predictions
+    challenger: Predictions
+    is_without: npt.NDArray[np.bool_]
+    label: pa.Array
+
+    @classmethod
+    def of(cls, table: pa.Table, task: Task) -> _Rows:
+        plain = {name: table[name].combine_chunks() for name in table.column_names}
+        return cls(
+            start=plain["start"].to_numpy(zero_copy_only=False),
+            request_id=plain["request_id"],
+            is_first=plain["is_first"].to_numpy(zero_copy_only=False),
+            champion=predictions_of(plain["champion"], task),
+            challenger=predictions_of(plain["challenger"], task),
+            is_without=plain["is_without"].to_numpy(zero_copy_only=False),
+            label=plain["label"],
+        )
 
 
 class Pairing:
@@ -92,23 +120,31 @@ class Pairing:
     def __init__(
         self,
         reader: PayloadReader,
+        task: Task,
         *,
         zone: ZoneInfo,
         maximum_delay: timedelta,
     ) -> None:
         self._reader = reader
+        self._task = task
         self._zone = zone
         self._maximum_delay = maximum_delay
 
     @classmethod
     def of(cls, system: MLSystem, reader: PayloadReader) -> Pairing:
-        """With days of the system's zone and its labels' delay."""
+        """With the system's task, days of its zone and its labels' delay."""
         spec = system.spec
         return cls(
             reader,
+            task_named(spec.objective.task),
             zone=ZoneInfo(spec.data.time_zone),
             maximum_delay=spec.data.label.maximum_delay,
         )
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """Metrics by which two versions can be paired."""
+        return self._task.facts.paired_names
 
     def paired(
         self,
@@ -119,57 +155,77 @@ class Pairing:
         since: datetime,
         as_of: datetime,
     ) -> PairedEvidence:
-        """Pairs with event time in [since, as_of), labels known at `as_of`, compared by a metric of `LOSSES`.
+        """Pairs with event time in [since, as_of), labels known at `as_of`, compared by the losses of the metric.
 
-        Raises UnavailableError, also for another metric: no evidence is better than that of another question.
+        OWN_LOSS is the loss that the task itself names. Raises UnavailableError, also for a metric without
+        losses: no evidence is better than that of another question.
         """
-        if metric not in LOSSES:
+        known = self._task.metrics.get(self._task.facts.compared_by if metric == OWN_LOSS else metric)
+        if known is None or known.losses is None:
             raise UnavailableError("evidence", f"{metric!r} is not a loss of a single prediction")
         if as_of <= since:
             return PairedEvidence()
-        starts = day_starts(since, as_of, self._zone)
-        rows = self._reader.fetch(
-            _PAIRS.replace("LOSS_P", LOSSES[metric].format(p="cp")).replace(
-                "LOSS_Q", LOSSES[metric].format(p="cq")
-            ),
-            start=since,
-            end=as_of,
-            as_of=as_of,
-            tables={"blocks": pa.table({"start": [microseconds(start) for start in starts]})},
-            clip=CLIP if metric == "logLoss" else 0.0,
-            unit=_UNIT,
-            decision=DECISION,
-            same=SAME,
-            champion=champion,
-            challenger=challenger,
-        ).to_pylist()
+        blocks: dict[int, _Block] = defaultdict(_Block)
+        for rows in self._rows(champion, challenger, since, as_of, in_groups=known.facts.unit == "group"):
+            _add(blocks, rows, self._task, known)
         produced = self._reader.fetch(
             _PRODUCED, start=since, end=as_of, champion=champion, challenger=challenger
         ).to_pylist()[0]
         lost = self._lost((champion, challenger), since, as_of)
-        pairs = sum(row["pairs"] for row in rows)
-        labelled = sum(row["labelled"] for row in rows)
+        pairs = sum(block.pairs for block in blocks.values())
+        labelled = sum(block.labelled for block in blocks.values())
         return PairedEvidence(
-            blocks=self._closed(rows, as_of),
-            paired_requests=sum(row["requests"] for row in rows),
+            blocks=self._closed(blocks, as_of),
+            paired_requests=sum(block.requests for block in blocks.values()),
             labelled_pairs=labelled,
-            disagreement=sum(row["disagreeing"] for row in rows) / pairs if pairs else None,
-            clipped_share=sum(row["clipped"] for row in rows) / labelled if labelled else 0.0,
+            disagreement=sum(block.disagreeing for block in blocks.values()) / pairs if pairs else None,
+            clipped_share=sum(block.clipped for block in blocks.values()) / labelled if labelled else 0.0,
             lost_share=lost / (lost + produced["stored"]) if lost else 0.0,
             nonfinite_answers=produced["nonfinite"],
         )
 
-    def _closed(self, rows: list[dict[str, float]], as_of: datetime) -> tuple[LossBlock, ...]:
+    def _rows(
+        self, champion: str, challenger: str, since: datetime, as_of: datetime, *, in_groups: bool
+    ) -> Iterator[_Rows]:
+        query = (
+            _PAIRS.replace("BY_ENTITY", labels_by("entity_id", self._task))
+            .replace("BY_REQUEST", labels_by("request_id", self._task))
+            .replace("ORDER", "order by request_id, row" if in_groups else "")
+        )
+        starts = [microseconds(start) for start in day_starts(since, as_of, self._zone)]
+        left: pa.Table | None = None
+        for batch in self._reader.batches(
+            query,
+            start=since,
+            end=as_of,
+            as_of=as_of,
+            tables={"blocks": pa.table({"start": starts})},
+            champion=champion,
+            challenger=challenger,
+        ):
+            table = pa.Table.from_batches([batch])
+            if in_groups:
+                # The last request may go on in the next batch.
+                table = table if left is None else pa.concat_tables([left, table])
+                last = table["request_id"][-1].as_py()
+                whole = int(pc.sum(pc.not_equal(table["request_id"], last)).as_py())
+                table, left = table.slice(0, whole), table.slice(whole)
+            if table.num_rows:
+                yield _Rows.of(table, self._task)
+        if left is not None and left.num_rows:
+            yield _Rows.of(left, self._task)
+
+    def _closed(self, found: dict[int, _Block], as_of: datetime) -> tuple[LossBlock, ...]:
         blocks: list[LossBlock] = []
-        for row in rows:
-            start = from_microseconds(int(row["start"]))
+        for at, block in sorted(found.items()):
+            start = from_microseconds(at)
             end = day_starts(start, start + timedelta(days=2), self._zone)[1]
-            candidates = row["pairs"] - row["without"]
-            coverage = row["labelled"] / candidates if candidates else 1.0
+            candidates = block.pairs - block.without
+            coverage = block.labelled / candidates if candidates else 1.0
             if as_of < end or (coverage < CLOSED_COVERAGE and as_of < end + self._maximum_delay):
                 break
             if candidates:
-                blocks.append(LossBlock(start, int(row["labelled"]), row["difference"] * _UNIT, coverage))
+                blocks.append(LossBlock(start, block.labelled, block.difference * _UNIT, coverage))
         return tuple(blocks)
 
     def _lost(self, versions: Iterable[str], since: datetime, as_of: datetime) -> int:
@@ -189,3 +245,72 @@ class Pairing:
             for day, payloads in losses.get(version, {}).items()
             if first <= day <= last
         )
+
+
+def _add(blocks: dict[int, _Block], rows: _Rows, task: Task, metric: Metric) -> None:
+    """Count the rows of a batch into their days, and add their differences of losses."""
+    labelled = rows.label.is_valid().to_numpy(zero_copy_only=False)
+    disagreeing = task.disagree(rows.champion, rows.challenger)
+    clipped = np.zeros(len(labelled), dtype=np.bool_)
+    if metric.clipped is not None:
+        clipped = labelled & (metric.clipped(rows.champion) | metric.clipped(rows.challenger))
+    groups = _groups(rows.request_id) if metric.facts.unit == "group" else None
+    units, without, start = labelled, rows.is_without, rows.start
+    if groups is not None:
+        units, without = _groups_with_labels(groups, labelled, rows.is_without)
+        clipped, disagreeing = _any(groups, clipped) & units, _any(groups, disagreeing)
+        start = rows.start[first_of_each(groups)]
+    differences = _differences(metric, task, rows, labelled, groups, units)
+    counted = {
+        "pairs": np.ones(len(units), dtype=np.bool_),
+        "labelled": units,
+        "without": without,
+        "clipped": clipped,
+        "disagreeing": disagreeing,
+    }
+    for at in np.unique(start):
+        block = blocks[int(at)]
+        of_day = start == at
+        block.requests += int((rows.is_first & (rows.start == at)).sum())
+        for name, mask in counted.items():
+            setattr(block, name, getattr(block, name) + int((mask & of_day).sum()))
+        block.difference += sum(map(int, differences[of_day[units]].tolist()))
+
+
+def _differences(
+    metric: Metric,
+    task: Task,
+    rows: _Rows,
+    labelled: npt.NDArray[np.bool_],
+    groups: Groups | None,
+    units: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.float64]:
+    """Loss of the champion minus that of the challenger of each labelled row or group, in whole numbers of 1e-12."""
+    assert metric.losses is not None
+    used = labelled if groups is None else labelled & units[groups]
+    truth = task.label.truth(rows.label.filter(pa.array(used)).to_numpy(zero_copy_only=False))
+    inner = None if groups is None else numbered(groups[used])
+    losses = [
+        metric.losses(truth, predictions.rows(used), inner)
+        for predictions in (rows.champion, rows.challenger)
+    ]
+    differences: npt.NDArray[np.float64] = np.rint((losses[0] - losses[1]) / _UNIT)
+    return differences
+
+
+def _groups(request_id: pa.Array) -> Groups:
+    groups: Groups = request_id.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return groups
+
+
+def _groups_with_labels(
+    groups: Groups, labelled: npt.NDArray[np.bool_], is_without: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Which groups have all labels that they can have, and which can have none."""
+    is_open = _any(groups, ~labelled & ~is_without)
+    has_label = _any(groups, labelled)
+    return has_label & ~is_open, ~has_label & ~is_open
+
+
+def _any(groups: Groups, mask: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    return np.bincount(groups, weights=mask, minlength=int(groups.max()) + 1) > 0

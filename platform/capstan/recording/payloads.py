@@ -20,7 +20,9 @@ from capstan.domain import payload_limits as limits
 from capstan.domain.payload_limits import parse_moment
 from capstan.errors import InvalidRequestError, shown
 from capstan.features.values import category, truth_of
+from capstan.recording.outputs import OUTPUT_PREFIX, output_facts, predictions_of
 from capstan.spec.features import Reading
+from capstan.tasks import Task
 
 MOST_EVENTS = 10_000
 ROLES = ("champion", "challenger", "shadow")
@@ -44,13 +46,13 @@ FIXED_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("entity_id", pa.string()),
     ("status", pa.int32()),
     ("latency_seconds", pa.float64()),
-    ("prediction", pa.float64()),
     ("nonfinite", pa.bool_()),
     ("boot", pa.string()),
     ("sequence", pa.int64()),
 )
 PAYLOAD_COLUMNS = pa.schema(FIXED_COLUMNS)
 INPUT_PREFIX = "input."
+_ANSWERED = 200
 
 
 class Payload(NamedTuple):
@@ -144,15 +146,14 @@ def _payload(event: object) -> Payload:
     _whole(data, "attempt", 0, 1000)
     _whole(data, "status", 0, 999)
     _finite(data, "latency_seconds")
-    _finite(data, "prediction")
     if type(data.get("nonfinite", False)) is not bool:
         raise _RefusedError("data.nonfinite", "must be true or false")
     moment = parse_moment(data.get("event_time"))
     if moment is None:
         raise _RefusedError("data.event_time", limits.moment_rule(data.get("event_time")) or "is no time")
-    inputs = data.get("inputs")
-    if inputs is not None:
-        _inputs(inputs)
+    for name in ("inputs", "outputs"):
+        if data.get(name) is not None:
+            _columns(data[name], name)
     return Payload(parts[2], boot, int(number), moment, data)
 
 
@@ -182,26 +183,30 @@ def _finite(data: Mapping[str, Any], name: str) -> None:
         raise _RefusedError(f"data.{name}", "must be a finite number or null")
 
 
-def _inputs(inputs: object) -> None:
-    if not isinstance(inputs, dict):
-        raise _RefusedError("data.inputs", "must be an object")
-    if len(inputs) > limits.MOST_INPUTS:
-        raise _RefusedError("data.inputs", f"must have at most {limits.MOST_INPUTS} columns")
-    for column, value in inputs.items():
+def _columns(columns: object, part: str) -> None:
+    field = f"data.{part}"
+    if not isinstance(columns, dict):
+        raise _RefusedError(field, "must be an object")
+    if len(columns) > limits.MOST_INPUTS:
+        raise _RefusedError(field, f"must have at most {limits.MOST_INPUTS} columns")
+    for column, value in columns.items():
         rule = limits.column_rule(column)
         if rule is not None:
-            raise _RefusedError("data.inputs", rule)
+            raise _RefusedError(field, rule)
         rule = limits.input_rule(value)
         if rule is not None:
-            raise _RefusedError(f"data.inputs.{column[:100]}", rule)
+            raise _RefusedError(f"{field}.{column[:100]}", rule)
 
 
-def columns_of(payloads: Iterable[tuple[Payload, datetime]], kinds: Mapping[str, Kind]) -> pa.Table:
-    """Payloads with the moments of their receipt as one table: fixed columns, then `input.<column>` by name.
+def columns_of(
+    payloads: Iterable[tuple[Payload, datetime]], kinds: Mapping[str, Kind], task: Task | None
+) -> pa.Table:
+    """Payloads with the moments of their receipt as one table: fixed columns, then `input.` and `output.<column>`.
 
     `kinds` says how declared inputs are used; a value that does not fit becomes null, which the missing rate shows.
     Other columns are numbers if all their values are and floats hold them exactly, else text. A category is stored as
-    it came: what it means, the type says that the watched version's reference knows.
+    it came: what it means, the type says that the watched version's reference knows. Outputs have the types of the
+    `task`, and an answered row whose outputs are no sound answer of it is marked as `nonfinite`, whoever sent it.
     """
     rows = list(payloads)
     data = [payload.data for payload, _ in rows]
@@ -210,19 +215,54 @@ def columns_of(payloads: Iterable[tuple[Payload, datetime]], kinds: Mapping[str,
         for name in ("request_id", "row", "version", "role", "attempt", "entity_id", "status")
     }
     fixed["latency_seconds"] = [_number(entry.get("latency_seconds")) for entry in data]
-    fixed["prediction"] = [_number(entry.get("prediction")) for entry in data]
-    fixed["nonfinite"] = [entry.get("nonfinite", False) for entry in data]
     fixed["event_time"] = [payload.event_time for payload, _ in rows]
     fixed["received_at"] = [received for _, received in rows]
     fixed["boot"] = [payload.boot for payload, _ in rows]
     fixed["sequence"] = [payload.sequence for payload, _ in rows]
+    outputs = _outputs([entry.get("outputs") or {} for entry in data], task)
+    unsound = _unsound(outputs, task, len(rows))
+    fixed["nonfinite"] = [
+        entry.get("nonfinite", False) or (entry.get("status") == _ANSWERED and wrong)
+        for entry, wrong in zip(data, unsound, strict=True)
+    ]
     arrays = [pa.array(fixed[name], type=kind) for name, kind in FIXED_COLUMNS]
     names = [name for name, _ in FIXED_COLUMNS]
     inputs = [entry.get("inputs") or {} for entry in data]
     for column in sorted({column for entry in inputs for column in entry} | set(kinds)):
         names.append(INPUT_PREFIX + column)
         arrays.append(_typed([entry.get(column) for entry in inputs], kinds.get(column)))
+    for column, values in outputs.items():
+        names.append(OUTPUT_PREFIX + column)
+        arrays.append(values)
     return pa.Table.from_arrays(arrays, names=names)
+
+
+def _outputs(entries: list[Mapping[str, object]], task: Task | None) -> dict[str, pa.Array]:
+    own = [] if task is None else [facts.name for facts in task.facts.outputs if not facts.per_class]
+    found: dict[str, pa.Array] = {}
+    for column in sorted({column for entry in entries for column in entry} | set(own)):
+        values = [entry.get(column) for entry in entries]
+        facts = None if task is None else output_facts(task, column)
+        if facts is None or facts.kind == "Number":
+            found[column] = _typed(values, None if facts is None else "numeric")
+        elif facts.kind == "Boolean":
+            found[column] = pa.array(
+                [value if type(value) is bool else None for value in values], type=pa.bool_()
+            )
+        else:
+            found[column] = pa.array(
+                [None if value is None else str(value) for value in values], type=pa.string()
+            )
+    return found
+
+
+def _unsound(outputs: Mapping[str, pa.Array], task: Task | None, rows: int) -> list[bool]:
+    columns = list(outputs.values())
+    if task is None or not columns:
+        return [False] * rows
+    struct = pa.StructArray.from_arrays(columns, names=list(outputs))
+    wrong: list[bool] = task.unsound(predictions_of(struct, task)).tolist()
+    return wrong
 
 
 def _typed(values: list[object], kind: Kind | None) -> pa.Array:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -19,8 +20,10 @@ import pyarrow as pa
 
 from capstan.errors import UnavailableError
 from capstan.recording.labels import LABEL_COLUMNS
+from capstan.recording.outputs import OUTPUT_PREFIX
 from capstan.recording.payloads import INPUT_PREFIX, PAYLOAD_COLUMNS
 from capstan.recording.segments import label_files, payload_files
+from capstan.tasks import Task
 
 logger = logging.getLogger(__name__)
 
@@ -28,21 +31,28 @@ LABEL_SLACK = timedelta(days=7)
 ATTEMPT_SLACK = timedelta(minutes=1)
 """Live, the arms of one request tell its time a little differently."""
 _READS = 4
+_NO_OUTPUT = '"" := null::double'
+_Result = TypeVar("_Result")
 
-LABELS = """
-select {key} as key, max({{'at': epoch_us(available_at), 'none': no_label, 'value': coalesce(label, 0)}}) as label
-from stored_labels where {key} is not null and epoch_us(available_at) <= $as_of group by {key}
-"""
-"""One label per case. At one instant the content decides, never the order in which two deliveries came."""
 SERVED = """
-select request_id, row, max({'attempt': attempt, 'version': version, 'prediction': prediction,
+select request_id, row, max({'attempt': attempt, 'version': version, 'outputs': outputs,
                              'entity': entity_id, 'time': epoch_us(event_time)}) as answer
 from stored_payloads
-where role <> 'shadow' and status = 200 and not nonfinite and isfinite(prediction)
+where role <> 'shadow' and status = 200 and not nonfinite
   and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
 group by request_id, row
 """
-"""What users got: the answer of the last attempt that was answered."""
+"""What users got: the answer of the last attempt that was answered soundly."""
+
+
+def labels_by(key: str, task: Task) -> str:
+    """SQL of one label per case. At one instant the content decides, never the order in which two deliveries came."""
+    value = task.label.column
+    return f"""
+select {key} as key, max({{'at': epoch_us(available_at), 'none': no_label, 'value': {value}}}) as label
+from stored_labels
+where {key} is not null and epoch_us(available_at) <= $as_of and (no_label or {value} is not null) group by {key}
+"""  # noqa: S608
 
 
 def microseconds(moment: datetime) -> int:
@@ -102,61 +112,108 @@ class PayloadReader:
         has them. Raises UnavailableError if the files cannot be read.
         """
         values = _values(query, start, end, as_of, parameters)
+
+        def answer() -> pa.Table:
+            self._define(query, start, end, as_of, inputs)
+            return self._connection.sql(query, params=values).to_arrow_table()
+
         with self._lock:
-            for name, table in (tables or {}).items():
-                self._connection.register(name, table)
-            for attempt in range(_READS):
-                try:
-                    self._define(start, end, as_of, inputs)
-                    return self._connection.sql(query, params=values).to_arrow_table()
-                except duckdb.IOException as error:
-                    # A merger may remove a segment between the listing and the reading: list again.
-                    if attempt + 1 == _READS:
-                        raise _unreadable(error) from error
-                except duckdb.Error as error:
-                    raise _unreadable(error) from error
-        raise AssertionError("unreachable")
+            self._register(tables)
+            return self._patiently(answer)
 
     def batches(
-        self, query: str, *, start: datetime, end: datetime, inputs: Sequence[str] = (), rows: int = 65_536
+        self,
+        query: str,
+        *,
+        start: datetime,
+        end: datetime,
+        as_of: datetime | None = None,
+        tables: Mapping[str, pa.Table] | None = None,
+        inputs: Sequence[str] = (),
+        rows: int = 65_536,
+        **parameters: object,
     ) -> Iterator[pa.RecordBatch]:
         """As `fetch`, but a batch at a time, so that memory does not grow with the rows."""
+        values = _values(query, start, end, as_of, parameters)
+
+        def begin() -> tuple[pa.RecordBatchReader, pa.RecordBatch | None]:
+            self._define(query, start, end, as_of, inputs)
+            reader = self._connection.sql(query, params=values).to_arrow_reader(rows)
+            return reader, next(reader, None)
+
         with self._lock:
+            self._register(tables)
+            reader, first = self._patiently(begin)
             try:
-                self._define(start, end, None, inputs)
-                answer = self._connection.sql(query, params=_values(query, start, end, None, {}))
-                yield from answer.to_arrow_reader(rows)
+                if first is not None:
+                    yield first
+                    yield from reader
             except duckdb.Error as error:
                 raise _unreadable(error) from error
 
-    def _define(self, start: datetime, end: datetime, as_of: datetime | None, inputs: Sequence[str]) -> None:
+    def _register(self, tables: Mapping[str, pa.Table] | None) -> None:
+        for name, table in (tables or {}).items():
+            self._connection.register(name, table)
+
+    def _patiently(self, work: Callable[[], _Result]) -> _Result:
+        for attempt in range(_READS):
+            try:
+                return work()
+            except duckdb.IOException as error:
+                # A merger may remove a segment between the listing and the reading: list again.
+                if attempt + 1 == _READS:
+                    raise _unreadable(error) from error
+            except duckdb.Error as error:
+                raise _unreadable(error) from error
+        raise AssertionError("unreachable")
+
+    def _define(
+        self, query: str, start: datetime, end: datetime, as_of: datetime | None, inputs: Sequence[str]
+    ) -> None:
         payloads = payload_files(self.folder / "payloads", start - ATTEMPT_SLACK, end + ATTEMPT_SLACK)
-        self._view("stored_payloads", payloads, PAYLOAD_COLUMNS, inputs)
+        self._view(
+            "stored_payloads",
+            payloads,
+            PAYLOAD_COLUMNS,
+            inputs,
+            with_outputs=bool(re.search(r"\boutputs\b", query)),
+        )
         if as_of is not None:
             labels = label_files(self.folder / "labels", start - LABEL_SLACK, as_of)
-            self._view("stored_labels", labels, LABEL_COLUMNS, ())
+            self._view("stored_labels", labels, LABEL_COLUMNS)
 
-    def _view(self, name: str, files: list[str], columns: pa.Schema, inputs: Sequence[str]) -> None:
-        if not files:
-            self._connection.register(f"no_{name}", columns.empty_table())
-            nulls = "".join(f", null::varchar as {_quoted(INPUT_PREFIX + column)}" for column in inputs)
-            view = f"create or replace temp view {name} as select *{nulls} from no_{name}"  # noqa: S608
-            self._connection.execute(view)
-            return
-        paths = ", ".join(f"'{path.replace(chr(39), chr(39) * 2)}'" for path in files)
-        wanted = list(columns.names)
-        source = f"read_parquet([{paths}], hive_partitioning=false, union_by_name={bool(inputs)})"
-        if inputs:
-            described = self._connection.execute(f"describe select * from {source}").fetchall()  # noqa: S608
-            present = {row[0] for row in described}
-            wanted += [INPUT_PREFIX + column for column in inputs]
+    def _view(
+        self,
+        name: str,
+        files: list[str],
+        columns: pa.Schema,
+        inputs: Sequence[str] = (),
+        *,
+        with_outputs: bool = False,
+    ) -> None:
+        """`outputs` is one struct of all columns `output.<name>` that any of the files has."""
+        present = set(columns.names)
+        if files:
+            paths = ", ".join(f"'{path.replace(chr(39), chr(39) * 2)}'" for path in files)
+            is_open = bool(inputs) or with_outputs
+            source = f"read_parquet([{paths}], hive_partitioning=false, union_by_name={is_open})"
+            if is_open:
+                described = self._connection.execute(f"describe select * from {source}").fetchall()  # noqa: S608
+                present = {row[0] for row in described}
         else:
-            present = set(wanted)
-        chosen = ", ".join(
+            source = f"no_{name}"
+            self._connection.register(source, columns.empty_table())
+        chosen = [
             _quoted(column) if column in present else f"null::varchar as {_quoted(column)}"
-            for column in wanted
-        )
-        view = f"create or replace temp view {name} as select {chosen} from {source}"  # noqa: S608
+            for column in (*columns.names, *(INPUT_PREFIX + column for column in inputs))
+        ]
+        if with_outputs:
+            found = sorted(column for column in present if column.startswith(OUTPUT_PREFIX))
+            packed = [
+                f"{_quoted(column.removeprefix(OUTPUT_PREFIX))} := {_quoted(column)}" for column in found
+            ]
+            chosen.append(f"struct_pack({', '.join(packed) or _NO_OUTPUT}) as outputs")
+        view = f"create or replace temp view {name} as select {', '.join(chosen)} from {source}"  # noqa: S608
         self._connection.execute(view)
 
 

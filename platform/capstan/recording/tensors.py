@@ -1,4 +1,4 @@
-"""Rows and predictions out of the tensors of the Open Inference Protocol (V2), as a log holds them.
+"""Rows and answers out of the tensors of the Open Inference Protocol (V2), as a log holds them.
 
 https://github.com/open-inference/open-inference-protocol
 """
@@ -9,11 +9,9 @@ from typing import Any
 
 from capstan.errors import InvalidRequestError
 from capstan.recording.payloads import MOST_EVENTS
+from capstan.tasks.tensors import Tensor
 
 Row = dict[str, Any]
-ANSWERS = ("probability", "value", "probabilities")
-"""Outputs that are the prediction, where a model has several; else the first of numbers."""
-_NUMBERS = ("FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
 
 
 def request_rows(document: object) -> list[Row]:
@@ -37,23 +35,25 @@ def request_rows(document: object) -> list[Row]:
     return [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def predictions(document: object) -> list[float | None]:
-    """One number for each row: the answer, or the largest probability of several classes; None where it is no number.
-
-    Raises InvalidRequestError.
-    """
-    tensors = _tensors(document, "outputs")
-    numeric = [tensor for tensor in tensors if tensor.get("datatype") in _NUMBERS]
-    named = [tensor for name in ANSWERS for tensor in numeric if tensor.get("name") == name]
-    chosen = next(iter([*named, *numeric]), None)
-    if chosen is None:
-        return [None] * len(_by_row(tensors[0], "outputs[0]"))
-    return [_largest(row) for row in _by_row(chosen, f"outputs.{chosen.get('name')}")]
-
-
-def _largest(values: list[Any]) -> float | None:
-    numbers = [float(value) for value in values if type(value) in (int, float)]
-    return max(numbers) if len(numbers) == len(values) else None
+def answered(document: object) -> list[Tensor]:
+    """The tensors of a response, all with as many rows as the first; raises InvalidRequestError."""
+    found = []
+    for index, tensor in enumerate(_tensors(document, "outputs")):
+        name, datatype, parameters = tensor.get("name"), tensor.get("datatype"), tensor.get("parameters")
+        values = _by_row(tensor, f"outputs[{index}]")
+        found.append(
+            Tensor(
+                str(name),
+                str(datatype),
+                (len(values), len(values[0])),
+                [value for row in values for value in row],
+                parameters if isinstance(parameters, dict) else None,
+            )
+        )
+    lengths = {tensor.shape[0] for tensor in found}
+    if len(lengths) != 1:
+        raise InvalidRequestError("outputs", sorted(lengths), "must all have the same number of rows")
+    return found
 
 
 def _tensors(document: object, part: str) -> list[dict[str, Any]]:

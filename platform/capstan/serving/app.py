@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,9 +21,8 @@ from capstan.domain.payload_limits import moment_rule
 from capstan.errors import InvalidRequestError, shown
 from capstan.serving import metrics, open_inference
 from capstan.serving.familiarity import Familiarity
-from capstan.serving.manifest import BINARY, MULTICLASS
 from capstan.serving.metrics import ServiceMetrics
-from capstan.serving.model import Model, Predictions
+from capstan.serving.model import Model, Scores
 from capstan.serving.payload_log import PayloadLog, PayloadRecord
 from capstan.serving.plain_rows import PlainRows
 from capstan.serving.requests import (
@@ -40,6 +38,7 @@ from capstan.serving.requests import (
 )
 from capstan.serving.schema import RequestSchema, Row
 from capstan.serving.settings import ServiceSettings
+from capstan.tasks.task import Outputs
 
 Scope = Any
 Send = Callable[[Any], Awaitable[None]]
@@ -68,8 +67,8 @@ class PredictionApp:
         self._schema = RequestSchema(manifest)
         self._name = self._settings.system or manifest.system
         self._id_column = manifest.keys.get("id")
-        self._binary = manifest.task == BINARY
-        self._multiclass = manifest.task == MULTICLASS
+        self._task, self._learnt = model.task, manifest.learnt
+        self._row_outputs = self._task.row_outputs(self._learnt)
         counters = self.metrics.outside_counters([column.name for column in manifest.columns])
         self._plain_rows = PlainRows(manifest, model.known_categories)
         self._familiarity = Familiarity(
@@ -201,51 +200,40 @@ class PredictionApp:
         rows = call.rows
         marks = None if call.plain else self._familiarity.marks(rows)
         try:
-            if len(rows) == 1 and not self._multiclass:
-                prediction: Any = model.predict_row(rows[0])
-                predictions: Any = (prediction,)
-                finite = math.isfinite(prediction)
+            outputs: Sequence[Outputs | None]
+            if len(rows) == 1 and self._row_outputs is not None:
+                outputs = (self._row_outputs(model.predict_row(rows[0])),)
             else:
-                predictions = await _predict_many(model, rows)
-                finite = bool(np.isfinite(predictions).all())
+                outputs = self._judged(await _predict_many(model, rows))
         except Exception as error:
             # Any exception of a user's model must become an answer that the gateway can fail over from.
             await self._fail(call, send, f"the model raised {type(error).__name__}: {shown(str(error))}", ())
             return
-        if not finite:
-            self.metrics.nonfinite.inc(sum(not np.all(np.isfinite(prediction)) for prediction in predictions))
-            await self._fail(call, send, "the model answered NaN or infinity", predictions)
+        if None in outputs:
+            self.metrics.nonfinite.inc(outputs.count(None))
+            await self._fail(call, send, f"the model's answer is not {self._task.sound}", outputs)
             return
+        sound: Any = outputs
         request_id = call.request_id or _new_id()
         call.request_id = request_id
         version = self._settings.version
         if call.v2:
-            body = open_inference.answer(model.manifest, self._name, version, request_id, predictions, marks)
+            tensors = self._task.tensors(sound, self._learnt)
+            body = open_inference.answer(self._name, version, request_id, tensors, marks, rows=len(rows))
         else:
-            told = self._native(model, predictions)
+            told = self._task.answers(sound, self._learnt)
             for index, found in marks.items() if marks is not None else ():
                 told[index]["outside"] = found
             body = {"version": version, "request_id": request_id, "predictions": told}
-        await self._finish(call, send, 200, orjson.dumps(body), predictions)
+        await self._finish(call, send, 200, orjson.dumps(body), outputs)
 
-    def _native(self, model: Model, predictions: Any) -> list[dict[str, Any]]:
-        manifest = model.manifest
-        if self._binary:
-            negative, positive = manifest.classes[0], manifest.classes[-1]
-            threshold = manifest.threshold
-            return [
-                {"probability": p, "label": positive if p >= threshold else negative}
-                for p in map(float, predictions)
-            ]
-        if self._multiclass:
-            return [
-                {
-                    "label": manifest.classes[int(np.argmax(row))],
-                    "probabilities": dict(zip(map(str, manifest.classes), row.tolist(), strict=True)),
-                }
-                for row in predictions
-            ]
-        return [{"value": float(value)} for value in predictions]
+    def _judged(self, scores: Scores) -> list[Outputs | None]:
+        """Of each row its payload columns; None for an answer that no user may get."""
+        predictions = self._task.predictions(scores, self._learnt)
+        outputs: list[Outputs | None] = list(self._task.outputs(predictions))
+        for index in np.flatnonzero(self._task.unsound(predictions)).tolist():
+            outputs[index] = None
+        return outputs
 
     def _is_ours(self, path: str) -> bool:
         """`/v2/models/NAME[/versions/VERSION]/infer`, or `/v2/models/infer` as Seldon's executor sends it."""
@@ -261,11 +249,11 @@ class PredictionApp:
         logged = {"field": error.field, "rule": error.rule}
         await self._finish(call, send, status, orjson.dumps(body), (), logged)
 
-    async def _fail(self, call: Call, send: Send, rule: str, predictions: Any) -> None:
+    async def _fail(self, call: Call, send: Send, rule: str, outputs: Sequence[Outputs | None]) -> None:
         """500: the model's mistake; the gateway asks the champion instead."""
         body = {"error": rule} if call.v2 else {"error": {"field": "prediction", "value": None, "rule": rule}}
         await self._finish(
-            call, send, 500, orjson.dumps(body), predictions, {"field": "prediction", "rule": rule}
+            call, send, 500, orjson.dumps(body), outputs, {"field": "prediction", "rule": rule}
         )
 
     async def _finish(
@@ -274,34 +262,34 @@ class PredictionApp:
         send: Send,
         status: int,
         body: bytes,
-        predictions: Any,
+        outputs: Sequence[Outputs | None],
         error: Mapping[str, object] | None = None,
     ) -> None:
         seconds = time.perf_counter() - call.started
         self.metrics.answered(call.role, status, seconds)
         if self._log is not None:
-            self._record(call, status, seconds, predictions, error)
+            self._record(call, status, seconds, outputs, error)
         await self._answer(send, status, body)
 
     def _record(
-        self, call: Call, status: int, seconds: float, predictions: Any, error: Mapping[str, object] | None
+        self,
+        call: Call,
+        status: int,
+        seconds: float,
+        outputs: Sequence[Outputs | None],
+        error: Mapping[str, object] | None,
     ) -> None:
         assert self._log is not None
         wall = time.time()
         request_id = call.request_id or _new_id()
         for index, row in enumerate(call.rows or ({},)):
-            prediction: float | None = None
-            nonfinite = False
-            if len(predictions):
-                value = predictions[index]
-                prediction = float(value) if not self._multiclass else float(np.max(value))
-                if not math.isfinite(prediction):
-                    prediction, nonfinite = None, True
+            answered = outputs[index] if outputs else None
+            nonfinite = answered is None and len(outputs) > 0
             entity = row.get(self._id_column) if self._id_column is not None else None
             self._log.add(
                 PayloadRecord(
                     request_id, call.role, call.attempt, index, wall, call.event_time,
-                    None if entity is None else str(entity), status, seconds, prediction, nonfinite, row, error,
+                    None if entity is None else str(entity), status, seconds, answered, nonfinite, row, error,
                 )
             )  # fmt: skip
 
@@ -319,7 +307,7 @@ def _new_id() -> str:
     return os.urandom(16).hex()
 
 
-async def _predict_many(model: Model, rows: Sequence[Row]) -> Predictions:
+async def _predict_many(model: Model, rows: Sequence[Row]) -> Scores:
     if len(rows) <= OFF_LOOP_ROWS:
         return model.predict_rows(rows)
     return await asyncio.get_running_loop().run_in_executor(None, model.predict_rows, rows)

@@ -11,8 +11,7 @@ import orjson
 
 from capstan.errors import InvalidDataError
 from capstan.features.values import ColumnType
-
-BINARY, MULTICLASS = "BinaryClassification", "MulticlassClassification"
+from capstan.tasks import TASKS, Learnt
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,9 @@ class Manifest:
     target: str
     columns: tuple[Column, ...]
     keys: Mapping[str, str] = field(default_factory=dict)
-    """`id`, `time` and `sticky_by`, where the spec gives them."""
-    classes: tuple[object, ...] = ()
-    """In the order of the model's probabilities; the last is the positive one of a binary task."""
-    threshold: float = 0.5
+    """`id`, `time`, `sticky_by` and `group`, where the spec gives them."""
+    learnt: Learnt = field(default_factory=Learnt)
+    """What the model knows about its answers."""
     time_zone: str = "UTC"
     """IANA zone of days, and of times without offset, in a row."""
 
@@ -60,14 +58,17 @@ def read_manifest(model_dir: Path) -> Manifest:
     path = model_dir / "manifest.json"
     try:
         document = orjson.loads(path.read_bytes())
+        if document["task"] not in TASKS:
+            raise InvalidDataError(
+                f"{path}: there is no task {document['task']!r}; tasks are {', '.join(TASKS)}: train the model again"
+            )
         return Manifest(
             system=str(document["system"]),
             task=str(document["task"]),
             target=str(document["target"]),
             columns=tuple(_column(column) for column in document["columns"]),
             keys={name: str(column) for name, column in (document.get("keys") or {}).items() if column},
-            classes=tuple(document.get("classes") or ()),
-            threshold=float(document.get("threshold") or 0.5),
+            learnt=Learnt(tuple(document.get("classes") or ()), float(document.get("threshold") or 0.5)),
             time_zone=str(document.get("time_zone") or "UTC"),
         )
     except OSError as error:

@@ -15,7 +15,8 @@ import orjson
 
 from capstan.errors import InvalidDataError
 from capstan.serving.lean_imports import RARELY_USED, deferred
-from capstan.serving.manifest import BINARY, MULTICLASS, Manifest, read_manifest
+from capstan.serving.manifest import Manifest, read_manifest
+from capstan.tasks import task_named
 
 SELF_TEST_ROWS = 200
 SAMPLE_ROWS = "sample.json"
@@ -26,8 +27,8 @@ COMPILED_ROWS = 1000
 # The compiled path adds the same numbers in another order; nothing else may differ.
 _TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
 
-Predictions = npt.NDArray[np.float64]
-"""(n,) probability of the positive class or number; (n, classes) for multiclass."""
+Scores = npt.NDArray[np.float64]
+"""(n,) or (n, classes): what the task's models say."""
 RowPredictor = Callable[[Mapping[str, object]], Any]
 
 
@@ -44,6 +45,7 @@ class Model:
         self, manifest: Manifest, pipeline: Pipeline, compiled: RowPredictor | None, fallback: str = ""
     ) -> None:
         self.manifest = manifest
+        self.task = task_named(manifest.task)
         self._pipeline = pipeline
         self._compiled = compiled
         self._names = tuple(column.name for column in manifest.columns)
@@ -55,29 +57,26 @@ class Model:
         self.fallback = fallback
         """Why single rows go through the pipeline, which is some ten times slower; empty if they don't."""
 
-    def predict_rows(self, rows: Sequence[Mapping[str, object]]) -> Predictions:
-        """Predictions in the order of the rows."""
+    def predict_rows(self, rows: Sequence[Mapping[str, object]]) -> Scores:
+        """Scores in the order of the rows."""
         if self._compiled is not None and len(rows) <= COMPILED_ROWS:
             return np.asarray([self._compiled(row) for row in rows], dtype=np.float64)
         return self.predict_batch(rows)
 
-    def predict_row(self, row: Mapping[str, object]) -> float | Predictions:
-        """One prediction without an array around it: a number, or the probabilities of a multiclass task."""
-        prediction = self.predict_batch([row])[0] if self._compiled is None else self._compiled(row)
-        return prediction if self.manifest.task == MULTICLASS else float(prediction)
+    def predict_row(self, row: Mapping[str, object]) -> Any:
+        """One row's score without an array around it: a number, or an array of probabilities."""
+        if self._compiled is None:
+            return self.predict_batch([row])[0]
+        return self._compiled(row)
 
-    def predict_batch(self, rows: Sequence[Mapping[str, object]]) -> Predictions:
+    def predict_batch(self, rows: Sequence[Mapping[str, object]]) -> Scores:
         """Through the fitted pipeline, whatever the number of rows; in parts where the matrix would be large."""
         most = self._batch_rows
         if most is not None and len(rows) > most:
             parts = [self.predict_batch(rows[begin : begin + most]) for begin in range(0, len(rows), most)]
             return np.concatenate(parts)
         table = self._table(rows)
-        task = self.manifest.task
-        if task in (BINARY, MULTICLASS):
-            probabilities = np.asarray(self._pipeline.predict_proba(table), dtype=np.float64)  # type: ignore[attr-defined]
-            return probabilities[:, -1] if task == BINARY else probabilities
-        return np.asarray(self._pipeline.predict(table), dtype=np.float64)
+        return self.task.scores(self._pipeline, table)
 
     def _table(self, rows: Sequence[Mapping[str, object]]) -> Any:
         """What the pipeline's transform reads: columns for Capstan's own, a pandas frame for any other."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from capstan.errors import InvalidRequestError, shown
 from capstan.features.values import ColumnType
 from capstan.serving.foreign_forms import example
-from capstan.serving.manifest import BINARY, MULTICLASS, Manifest
+from capstan.serving.manifest import Manifest
 from capstan.serving.schema import RequestSchema, Row
+from capstan.tasks import task_named
+from capstan.tasks.tensors import Tensor
 
 _INTEGERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
 TYPES: dict[str, tuple[type, ...]] = {
@@ -117,32 +117,20 @@ def _column(tensor: object, index: int) -> tuple[str, list[Any]]:
 
 
 def answer(
-    manifest: Manifest,
     name: str,
     version: str,
     request_id: str,
-    predictions: Sequence[float] | np.ndarray[Any, Any],
+    tensors: Sequence[Tensor],
     marks: Mapping[int, Sequence[Mapping[str, Any]]] | None = None,
+    *,
+    rows: int,
 ) -> dict[str, Any]:
-    """The response body for finite predictions; `marks`, by row, become the parameter `outside`, one text."""
-    rows = len(predictions)
-    if manifest.task == BINARY:
-        negative, positive = manifest.classes[0], manifest.classes[-1]
-        values = list(map(float, predictions))
-        labels = [positive if p >= manifest.threshold else negative for p in values]
-        outputs = [_tensor("probability", "FP64", [rows], values), _labels(labels)]
-    elif manifest.task == MULTICLASS:
-        table = np.asarray(predictions)
-        labels = [manifest.classes[i] for i in table.argmax(axis=1).tolist()]
-        flat = table.ravel().tolist()
-        outputs = [_tensor("probabilities", "FP64", [rows, table.shape[1]], flat), _labels(labels)]
-    else:
-        outputs = [_tensor("value", "FP64", [rows], list(map(float, predictions)))]
+    """The response body for sound answers; `marks`, by row, become the parameter `outside`, one text."""
     body: dict[str, Any] = {
         "model_name": name,
         "model_version": version,
         "id": request_id,
-        "outputs": outputs,
+        "outputs": [tensor.document() for tensor in tensors],
     }
     if marks is not None:
         body["parameters"] = {"outside": _told(marks, rows)}
@@ -164,17 +152,7 @@ def _told(marks: Mapping[int, Sequence[Mapping[str, Any]]], rows: int) -> str:
 
 def metadata(manifest: Manifest, name: str, version: str) -> dict[str, Any]:
     """`GET /v2/models/{name}`."""
-    outputs: list[dict[str, Any]]
-    if manifest.task == BINARY:
-        outputs = [_described("probability", "FP64"), _described("label", _label_datatype(manifest.classes))]
-    elif manifest.task == MULTICLASS:
-        shape = [-1, len(manifest.classes)]
-        outputs = [
-            {"name": "probabilities", "datatype": "FP64", "shape": shape},
-            _described("label", _label_datatype(manifest.classes)),
-        ]
-    else:
-        outputs = [_described("value", "FP64")]
+    outputs = [tensor.description() for tensor in task_named(manifest.task).described(manifest.learnt)]
     inputs = [_described(column.name, _DATATYPES.get(column.type, "BYTES")) for column in manifest.columns]
     return {
         "name": name,
@@ -185,22 +163,5 @@ def metadata(manifest: Manifest, name: str, version: str) -> dict[str, Any]:
     }
 
 
-def _tensor(name: str, datatype: str, shape: list[int], data: list[Any]) -> dict[str, Any]:
-    return {"name": name, "datatype": datatype, "shape": shape, "data": data}
-
-
 def _described(name: str, datatype: str) -> dict[str, Any]:
     return {"name": name, "datatype": datatype, "shape": [-1]}
-
-
-def _labels(labels: list[object]) -> dict[str, Any]:
-    datatype = _label_datatype(tuple(labels))
-    return _tensor("label", datatype, [len(labels)], [str(x) if datatype == "BYTES" else x for x in labels])
-
-
-def _label_datatype(classes: tuple[object, ...]) -> str:
-    if all(type(value) is bool for value in classes):
-        return "BOOL"
-    if all(type(value) is int for value in classes):
-        return "INT64"
-    return "FP64" if all(type(value) in (int, float) for value in classes) else "BYTES"

@@ -58,8 +58,10 @@ class PayloadRecord(NamedTuple):
     entity_id: str | None
     status: int
     latency_seconds: float
-    prediction: float | None
+    outputs: Mapping[str, object] | None
+    """None: no answer, or one that no user may get."""
     nonfinite: bool
+    """Whether the model's answer was no sound one."""
     inputs: Mapping[str, object]
     error: Mapping[str, object] | None
 
@@ -275,8 +277,8 @@ class PayloadLog:
 
 
 def _is_copy(event: bytes) -> bool:
-    """Of the bytes of an event; an input column may be named `role` too, but inputs come last."""
-    return event.find(_COPY_FIELD, 0, event.find(b',"inputs":')) >= 0
+    """Of the bytes of an event; a column may be named `role` too, but outputs and inputs come last."""
+    return event.find(_COPY_FIELD, 0, event.find(b',"outputs":')) >= 0
 
 
 class _EventWriter:
@@ -310,8 +312,8 @@ class _EventWriter:
             "entity_id": record.entity_id,
             "status": record.status,
             "latency_seconds": record.latency_seconds,
-            "prediction": record.prediction,
             "nonfinite": record.nonfinite,
+            "outputs": record.outputs,
             "inputs": record.inputs,
         }
         if record.error is not None:

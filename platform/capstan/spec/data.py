@@ -209,6 +209,14 @@ class Keys(SpecModel):
         description="Column whose value keeps all its requests on one version; without it each request is drawn anew.",
         examples=["tailnum"],
     )
+    group: ColumnName | None = Field(
+        None,
+        description=(
+            "Column whose value says which rows are put in order together; for tasks of groups, where a request "
+            "carries the rows of one group."
+        ),
+        examples=["departure_hour"],
+    )
 
 
 class Label(SpecModel):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from capstan.spec.finding import UNKNOWN
 from capstan.spec.location import Location
 from capstan.spec.rule import JOINED_LISTS, UNTRIED, Breach, Cel, rule
+from capstan.spec.tasks import TASK_FACTS
 
 if TYPE_CHECKING:
     from capstan.spec.system import MLSystemSpec
@@ -141,8 +142,32 @@ def an_optional_column_may_be_missing(spec: MLSystemSpec) -> Iterator[Breach]:
             yield Breach(location, message=message)
 
 
+@rule(
+    "does not go with the task; give it to a task of groups, and to no other",
+    *(
+        Cel(
+            f"self.objective.task != '{task}' || {'' if 'group' in facts.keys else '!'}has(self.data.keys.group)",
+            field="data.keys",
+            message=f"{task} {'needs' if 'group' in facts.keys else 'has no use for'} data.keys.group",
+        )
+        for task, facts in TASK_FACTS.items()
+    ),
+)
+def a_group_is_for_tasks_of_groups(spec: MLSystemSpec) -> Iterator[Breach]:
+    task, group = TASK_FACTS[spec.objective.task], spec.data.keys.group
+    if UNKNOWN in (spec.objective.target, spec.data.keys.id):
+        return
+    if group is None and "group" in task.keys:
+        way = "add `group:` with the column whose rows are put in order together"
+        yield Breach(("spec", "data", "keys"), message=f"has no group, which {task.name} needs; {way}")
+    if group is not None and "group" not in task.keys:
+        message = f"{group!r} groups rows, which {task.name} does not; drop it"
+        yield Breach(("spec", "data", "keys", "group"), message=message)
+
+
 RULES = (
     target_is_the_label,
+    a_group_is_for_tasks_of_groups,
     label_is_dated_by_another_column,
     id_is_not_the_time,
     several_sources_have_a_query,

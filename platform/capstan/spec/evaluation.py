@@ -6,15 +6,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from capstan.spec.grammar import ColumnName, SpecModel
-from capstan.spec.metrics import Metric
+from capstan.spec.grammar import ColumnName, MetricName, SpecModel
 from capstan.spec.units import Number
 
 
 class Gate(SpecModel):
     """One comparison that must be passed."""
 
-    metric: Metric = Field(description="Metric on the test window.", examples=["rocAuc"])
+    metric: MetricName = Field(description="Metric on the test window.", examples=["rocAuc"])
     against: Literal["Champion"] = Field(
         "Champion",
         description="With what it is compared: the version that serves. A first version passes.",

@@ -125,5 +125,14 @@ SystemNameText = Annotated[
 """A Name that begins with a letter and has at most 40 characters, so that every name made from it is one too."""
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
+MetricName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
+"""Name of a metric; checked against the task in `capstan.spec.rules`."""
+if TYPE_CHECKING:
+    OwnMetric = str
+else:
+    OwnMetric = MetricName | None
+    """A metric that the task knows by itself: None until the system is made, which fills it in."""
+OWN_METRIC: Any = None
+"""The default of such a metric."""
 Factory = Annotated[str, AfterValidator(_factory)]
 """`module:name` of the person's own code."""

@@ -20,11 +20,12 @@ from capstan.spec.location import Document, Location, path_text
 from capstan.spec.mistakes import explained, grammar_errors, meant
 from capstan.spec.rules import broken_rules, repeated_names
 from capstan.spec.system import WITHOUT_RULES, MLSystem
+from capstan.spec.tasks import TASK_FACTS
 
 _GONE = object()
 _STAND_INS: dict[Location, Any] = {
     ("metadata",): {"name": "unknown"},
-    ("spec", "objective"): {"task": "BinaryClassification", "target": UNKNOWN},
+    ("spec", "objective"): {"task": next(iter(TASK_FACTS)), "target": UNKNOWN},
     ("spec", "data", "sources"): [{"name": "unknown", "csv": {"path": UNKNOWN}}],
     ("spec", "data", "keys"): {"id": UNKNOWN, "time": UNKNOWN},
     ("spec", "data", "label"): {"column": UNKNOWN, "availableAt": UNKNOWN},

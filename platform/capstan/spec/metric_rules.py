@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from capstan.spec.finding import UNKNOWN
 from capstan.spec.location import Location
-from capstan.spec.metrics import METRICS, PAIRED_LOSSES
 from capstan.spec.rule import Breach, Cel, Rule
+from capstan.spec.tasks import TASK_FACTS
 
 if TYPE_CHECKING:
     from capstan.spec.system import MLSystemSpec
@@ -20,11 +21,16 @@ def _listed(metrics: Sequence[str]) -> str:
 def _window_rule() -> Rule:
     """Metrics of whole windows."""
     cel = []
-    for task, metrics in METRICS.items():
+    for task, facts in TASK_FACTS.items():
+        metrics = facts.metric_names
         other, words = f"self.objective.task != '{task}'", ", ".join(metrics)
         message = f"is not a metric of {task}; write one of {words}"
         cel += [
-            Cel(f"{other} || self.{path} in {_listed(metrics)}", field=path, message=message)
+            Cel(
+                f"{other} || !has(self.{path}) || self.{path} in {_listed(metrics)}",
+                field=path,
+                message=message,
+            )
             for path in ("training.choose.metric", "monitoring.quality.metric")
         ]
         cel.append(
@@ -36,7 +42,10 @@ def _window_rule() -> Rule:
         )
 
     def breaches(spec: MLSystemSpec) -> Iterator[Breach]:
-        task = spec.objective.task
+        if spec.objective.target == UNKNOWN:
+            # The objective can't be read, and with it the task.
+            return
+        task, known = spec.objective.task, TASK_FACTS[spec.objective.task].metric_names
         places: list[tuple[Location, str]] = [
             (("spec", "training", "choose", "metric"), spec.training.choose.metric),
             (("spec", "monitoring", "quality", "metric"), spec.monitoring.quality.metric),
@@ -46,8 +55,8 @@ def _window_rule() -> Rule:
             ),
         ]
         for location, metric in places:
-            if metric not in METRICS[task]:
-                way = f"write one of {', '.join(METRICS[task])}"
+            if metric not in known:
+                way = f"write one of {', '.join(known)}"
                 yield Breach(location, message=f"{metric!r} is not a metric of {task}; {way}")
 
     return Rule(
@@ -62,15 +71,19 @@ def _loss_rule() -> Rule:
     """Metrics that a single prediction has."""
     cel = tuple(
         Cel(
-            f"self.objective.task != '{task}' || self.rollout.analyses.all(a, a.metric in {_listed(losses)})",
+            f"self.objective.task != '{task}' || "
+            f"self.rollout.analyses.all(a, !has(a.metric) || a.metric in {_listed(facts.paired_names)})",
             field="rollout.analyses",
-            message=f"an analysis' metric is not a loss of a single prediction; write one of {', '.join(losses)}",
+            message="an analysis' metric is not a loss of a single prediction; "
+            f"write one of {', '.join(facts.paired_names)}",
         )
-        for task, losses in PAIRED_LOSSES.items()
+        for task, facts in TASK_FACTS.items()
     )
 
     def breaches(spec: MLSystemSpec) -> Iterator[Breach]:
-        losses = PAIRED_LOSSES[spec.objective.task]
+        if spec.objective.target == UNKNOWN:
+            return
+        losses = TASK_FACTS[spec.objective.task].paired_names
         places: list[tuple[Location, str]] = [
             *(
                 (("spec", "rollout", "analyses", index, "metric"), analysis.metric)
@@ -79,7 +92,7 @@ def _loss_rule() -> Rule:
             *(
                 (("spec", "rollout", "steps", index, "experiment", "metric"), step.experiment.metric)
                 for index, step in enumerate(spec.rollout.steps)
-                if step.experiment is not None
+                if step.experiment is not None and step.experiment.metric is not None
             ),
         ]
         for location, metric in places:

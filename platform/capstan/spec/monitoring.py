@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from capstan.spec.cluster import RecordVolume
-from capstan.spec.grammar import Factory, SpecModel
-from capstan.spec.metrics import Metric
+from capstan.spec.grammar import OWN_METRIC, Factory, OwnMetric, SpecModel
 from capstan.spec.own_code import OwnCode
 from capstan.spec.units import Number, PositiveDuration, Share, Whole
 
@@ -85,7 +84,11 @@ class Drift(SpecModel):
 class Quality(SpecModel):
     """How much online quality may fall."""
 
-    metric: Metric = Field("rocAuc", description="Metric of labelled windows.", examples=["rocAuc"])
+    metric: OwnMetric = Field(
+        OWN_METRIC,
+        description="Metric of labelled windows; without it the task's own, for BinaryClassification rocAuc.",
+        examples=["rocAuc"],
+    )
     max_drop: Annotated[Number, Field(gt=0)] = Field(
         0.05, description="How much worse than on the test window it may be.", examples=[0.05]
     )

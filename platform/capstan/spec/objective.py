@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from capstan.spec.grammar import ColumnName, SpecModel, Text
+from capstan.spec.tasks import TASK_FACTS, TASKS_LATER
 from capstan.spec.units import PositiveDuration, Quantity
-
-TASKS_TODAY = ("BinaryClassification",)
-TASKS_LATER = (
-    "MulticlassClassification",
-    "MultilabelClassification",
-    "Regression",
-    "QuantileRegression",
-    "Forecasting",
-    "Ranking",
-    "Recommendation",
-    "Clustering",
-    "AnomalyDetection",
-    "SurvivalAnalysis",
-    "SequenceToSequence",
-    "TextGeneration",
-)
 
 
 def _runs_today(value: Any) -> Any:
@@ -32,12 +17,15 @@ def _runs_today(value: Any) -> Any:
         raise PydanticCustomError(
             "not_in_this_version",
             "is not in this version; tasks that run today: {tasks}",
-            {"tasks": ", ".join(TASKS_TODAY)},
+            {"tasks": ", ".join(TASK_FACTS)},
         )
     return value
 
 
-Task = Annotated[Literal["BinaryClassification"], BeforeValidator(_runs_today)]
+if TYPE_CHECKING:
+    TaskName = str
+else:
+    TaskName = Annotated[Literal[tuple(TASK_FACTS)], BeforeValidator(_runs_today)]
 
 
 class Objective(SpecModel):
@@ -48,7 +36,7 @@ class Objective(SpecModel):
         description="What it is good for, in the words of those who pay for it; shown on the page.",
         examples=["Warn passengers early"],
     )
-    task: Task = Field(
+    task: TaskName = Field(
         description="Kind of prediction; decides metrics, losses and the shape of answers.",
         examples=["BinaryClassification"],
     )

@@ -7,8 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from capstan.spec.grammar import Name, OneOf, SpecModel
-from capstan.spec.metrics import Metric
+from capstan.spec.grammar import OWN_METRIC, Name, OneOf, OwnMetric, SpecModel
 from capstan.spec.units import Duration, Number, PositiveDuration, Whole
 
 Percent = Annotated[Whole, Field(ge=1, le=100)]
@@ -73,7 +72,11 @@ class Experiment(SpecModel):
     weight: CanaryWeight = Field(
         50, description="Share of requests the challenger answers, in percent.", examples=[50]
     )
-    metric: Metric = Field("logLoss", description="Metric that is compared.", examples=["logLoss"])
+    metric: OwnMetric = Field(
+        OWN_METRIC,
+        description="Metric that is compared; without it the task's own loss.",
+        examples=["logLoss"],
+    )
     test: Literal["AlwaysValid"] = Field(
         "AlwaysValid",
         description="Statistics that stay right however often one looks.",
@@ -113,7 +116,14 @@ class Analysis(SpecModel):
     """A question about the challenger's quality, answered on closed blocks of paired losses."""
 
     name: Name = Field(description="Name by which steps refer to it.", examples=["quality"])
-    metric: Metric = Field(description="Loss of a single prediction.", examples=["logLoss"])
+    metric: OwnMetric = Field(
+        OWN_METRIC,
+        description=(
+            "Loss of a single prediction, or of a group of them; without it the task's own, for BinaryClassification "
+            "logLoss."
+        ),
+        examples=["logLoss"],
+    )
     paired: Literal[True] = Field(
         True,
         description="Both versions are compared on the same requests; unpaired analyses are not in this version.",
@@ -209,7 +219,7 @@ def _default_steps() -> tuple[Step, ...]:
 
 
 def _default_analyses() -> tuple[Analysis, ...]:
-    return (Analysis(name="quality", metric="logLoss", decide="UnlessWorse"),)
+    return (Analysis(name="quality", decide="UnlessWorse"),)
 
 
 class Rollout(SpecModel):

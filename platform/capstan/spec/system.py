@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
@@ -20,6 +20,7 @@ from capstan.spec.retraining import Retraining
 from capstan.spec.rollout import Rollout
 from capstan.spec.rules import broken_rules
 from capstan.spec.serving import Serving
+from capstan.spec.tasks import TASK_FACTS
 from capstan.spec.training import Training
 from capstan.spec.units import Flag
 from capstan.spec.writing import in_blocks
@@ -27,6 +28,7 @@ from capstan.spec.writing import in_blocks
 API_VERSION = "capstan.dev/v1alpha1"
 WITHOUT_RULES: dict[str, Any] = {"rules": False}
 """Context of a validation whose caller asks for the rules between fields itself."""
+_Part = TypeVar("_Part", bound=SpecModel)
 
 
 class Metadata(SpecModel):
@@ -117,6 +119,31 @@ class MLSystemSpec(SpecModel):
         "cluster. Versions in the registry and what is in object storage stay in either case.",
         examples=["Retain"],
     )
+
+    @model_validator(mode="after")
+    def _knows_its_metrics(self) -> MLSystemSpec:
+        """Metrics that the file leaves out are those of its task."""
+        facts = TASK_FACTS[self.objective.task]
+        choose, quality = self.training.choose, self.monitoring.quality
+        if choose.metric is None:
+            choose = _filled(choose, metric=facts.chosen_by)
+            self.__dict__["training"] = _filled(self.training, choose=choose)
+        if quality.metric is None:
+            quality = _filled(quality, metric=facts.chosen_by)
+            self.__dict__["monitoring"] = _filled(self.monitoring, quality=quality)
+        analyses = tuple(
+            _filled(one, metric=facts.compared_by) if one.metric is None else one
+            for one in self.rollout.analyses
+        )
+        self.__dict__["rollout"] = _filled(self.rollout, analyses=analyses)
+        return self
+
+
+def _filled(part: _Part, **values: Any) -> _Part:
+    """The part with these values, which still count as not written where they were not."""
+    copy = part.model_copy(update=values)
+    copy.model_fields_set.intersection_update(part.model_fields_set)
+    return copy
 
 
 class MLSystem(SpecModel):

@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from capstan.spec.cluster import EnvironmentVariable, NodeSelector
-from capstan.spec.grammar import Factory, Name, OneOf, SpecModel
-from capstan.spec.metrics import Metric
+from capstan.spec.grammar import OWN_METRIC, Factory, Name, OneOf, OwnMetric, SpecModel
 from capstan.spec.own_code import OwnCode
 from capstan.spec.rule import Cel, part_rule, require
+from capstan.spec.tasks import LabelKind
 from capstan.spec.units import Cores, Number, PositiveDuration, Quantity, Whole
 
 WINDOW_RULES = (
@@ -42,10 +42,6 @@ class Tune(SpecModel):
     """Search of settings on the validation window."""
 
     trials: Whole = Field(5, ge=1, le=1000, description="How many settings are tried.", examples=[5])
-
-
-LabelKind = Literal["Boolean", "Category", "Number", "Relevance"]
-"""What a label is: true or false, a class of several, a number, or how well an item fits its group."""
 
 
 class FamilySettings(SpecModel):
@@ -125,7 +121,11 @@ class Candidate(OneOf):
 class Choose(SpecModel):
     """How one candidate is chosen on the validation window."""
 
-    metric: Metric = Field("rocAuc", description="Metric that decides.", examples=["rocAuc"])
+    metric: OwnMetric = Field(
+        OWN_METRIC,
+        description="Metric that decides; without it the task's own, for BinaryClassification rocAuc.",
+        examples=["rocAuc"],
+    )
     simplest_within: Number = Field(
         0.0,
         ge=0,

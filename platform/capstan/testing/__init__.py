@@ -10,9 +10,11 @@ from capstan.testing.conformance import NotConformingError
 from capstan.testing.detectors import check_detector
 from capstan.testing.families import check_family
 from capstan.testing.features import check_feature_kind
+from capstan.testing.metrics import check_metric
 from capstan.testing.questions import check_question
 from capstan.testing.sources import check_source
 from capstan.testing.steps import check_step
+from capstan.testing.tasks import check_task
 from capstan.testing.triggers import check_trigger
 
 __all__ = [
@@ -20,8 +22,10 @@ __all__ = [
     "check_detector",
     "check_family",
     "check_feature_kind",
+    "check_metric",
     "check_question",
     "check_source",
     "check_step",
+    "check_task",
     "check_trigger",
 ]

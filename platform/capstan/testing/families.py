@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from capstan.spec.training import Custom, FamilySettings, LabelKind
+from capstan.spec.tasks import LabelKind
+from capstan.spec.training import Custom, FamilySettings
+from capstan.tasks.metric import Floats
 from capstan.testing.conformance import Suite
 from capstan.testing.lessons import chance_loss, lesson, loss
 from capstan.training.families import Dimension, Family, Fitted, with_values
 from capstan.training.families.custom import CustomFamily
-from capstan.training.lesson import Floats, Lesson, Rows
+from capstan.training.lesson import Lesson, Rows
 
 
 def check_family(family: Family[Any] | str, settings: FamilySettings | None = None) -> None:

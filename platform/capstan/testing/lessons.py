@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from capstan.spec.training import LabelKind
-from capstan.training.lesson import Floats, Lesson, Rows, Truth
+from capstan.spec.tasks import LabelKind
+from capstan.tasks.metric import Floats, Truth
+from capstan.training.lesson import Lesson, Rows
 
 ROWS = 600
 _GROUP_ROWS = 6

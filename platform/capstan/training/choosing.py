@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from capstan.errors import InvalidDataError
-from capstan.spec.metrics import better
+from capstan.spec.tasks import MetricFacts
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Choice:
 def choose(
     values: Mapping[str, float],
     *,
-    metric: str,
+    metric: MetricFacts,
     within: float,
     failures: Mapping[str, str],
     baselines: Collection[str] = (),
@@ -36,7 +36,7 @@ def choose(
     """
     known = {name: value for name, value in values.items() if math.isfinite(value)}
     failed = {
-        name: _one_line(failures.get(name) or f"{metric} is not defined on the validation rows")
+        name: _one_line(failures.get(name) or f"{metric.name} is not defined on the validation rows")
         for name in values
         if name not in known
     }
@@ -48,10 +48,10 @@ def choose(
             f"training.candidates: only {' and '.join(known)} is left, a baseline, for all others failed; mend them, "
             f"or take it all the same with `choose: {{baselineAlone: Accept}}`{listed}"
         )
-    sign = -1 if better(metric) == "Lower" else 1
+    sign = metric.sign
     best = max(known, key=lambda name: sign * known[name])
     chosen = next(name for name in known if sign * (known[best] - known[name]) <= within)
-    reason = f"{chosen} has {metric} {known[chosen]:.4f}"
+    reason = f"{chosen} has {metric.name} {known[chosen]:.4f}"
     if chosen == best:
         return Choice(chosen, f"{reason}, the best of {len(known)}", failed)
     return Choice(chosen, f"{reason}, within {within:g} of {best}'s {known[best]:.4f} and simpler", failed)

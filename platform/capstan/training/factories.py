@@ -82,14 +82,13 @@ def importable(folder: Path) -> Iterator[None]:
                 del sys.modules[name]
 
 
-def call_factory(factory: str, parameters: Mapping[str, Any], *, seed: int) -> Any:
-    """The unfitted classifier that `module:name` makes; `seed` is passed on if the function takes one.
+def call_factory(factory: str, parameters: Mapping[str, Any], *, seed: int, method: str) -> Any:
+    """The unfitted model that `module:name` makes; `seed` is passed on if the function takes one.
 
     Raises InvalidDataError that names the factory for whatever goes wrong in it, and for what can't be saved.
     """
     model = made_by(factory, parameters, seed=seed)
-    way_out = "return a scikit-learn classifier with probabilities"
-    require_methods(model, factory, ("fit", "predict_proba"), way_out)
+    require_methods(model, factory, ("fit", method), f"return a scikit-learn model with fit and {method}")
     # Hours of training are lost on a model that can't be kept.
     require_saveable(model, factory, "before it is trained")
     return model

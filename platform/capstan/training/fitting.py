@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from capstan.errors import InvalidDataError
 from capstan.features.transform import FeatureTransform, build_transform
 from capstan.spec.features import Feature
 from capstan.spec.training import Candidate
+from capstan.tasks import Predictions, Task
+from capstan.tasks.predictions import joined
+from capstan.training.cases import Cases
 from capstan.training.families import Values, fit_model, search_space
-from capstan.training.lesson import Floats, Lesson
-from capstan.training.soundness import sound_probabilities
+from capstan.training.lesson import Lesson
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,22 +26,8 @@ MATRIX_SHARE = 0.4
 """Of the memory of machine or container; models make copies of what they learn from."""
 BATCH_BYTES = 512 * 2**20
 """Matrices for predictions are made in parts that are no larger."""
-Booleans = npt.NDArray[np.bool_]
-Score = Callable[[Booleans, Floats], float]
-"""Truth and probabilities -> a number; higher is better."""
-
-
-@dataclass(frozen=True)
-class Cases:
-    """Labelled rows."""
-
-    table: pa.Table
-    truth: Booleans
-
-    @classmethod
-    def of(cls, table: pa.Table, label: str) -> Cases:
-        """Rows of a table whose label column has no missing value."""
-        return cls(table, table[label].to_numpy().astype(np.bool_))
+Score = Callable[[Cases, Predictions], float]
+"""Labelled rows and what a model says of them -> a number; higher is better."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +64,14 @@ def fit_candidate(
 
     transform = build_transform(features)
     complete = transform.complete_rows(train.table)
-    table, truth = train.table, train.truth
     noted: list[str] = []
     if not complete.all():
         noted.append(
             f"{len(complete) - complete.sum():,} of {len(complete):,} training rows are left out: a feature with "
             "`impute: DropRow` has no value there"
         )
-        table, truth = table.filter(complete), truth[complete]
+        train = train.chosen(complete)
+    table = train.table
     noted += _constant(table, features)
     with threadpool_limits(threads), warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
@@ -93,7 +80,15 @@ def fit_candidate(
         matrix = transform.transform(table)
         if not np.isfinite(matrix).all():
             raise InvalidDataError("features: the transform gave a value that is not finite")
-        lesson = Lesson(matrix, truth, categorical=transform.categorical_mask_, seed=seed)
+        lesson = Lesson(
+            matrix,
+            train.truth,
+            train.groups,
+            label=train.task.facts.label,
+            task=train.task,
+            categorical=transform.categorical_mask_,
+            seed=seed,
+        )
         space = search_space(candidate)
         trials: list[tuple[Values, float]] = []
         if settings is None and space.trials and validation is not None:
@@ -103,7 +98,7 @@ def fit_candidate(
 
             def trial(tried: Values) -> tuple[Any, float]:
                 fitted: Any = fit_model(candidate, tried, lesson)
-                return fitted, score(validation.truth, fitted.predict_proba(judged)[:, 1])
+                return fitted, score(validation, _predictions(train.task, fitted, judged, None))
 
             model, settings, trials = search(space, trial, seed=seed)
         else:
@@ -149,8 +144,8 @@ def _constant(table: pa.Table, features: Sequence[Feature]) -> list[str]:
     return [f"features that are the same in all {table.num_rows:,} training rows tell nothing: {shown}"]
 
 
-def predict(pipeline: Any, table: pa.Table, *, threads: int = 1) -> Floats:
-    """Probability of the positive class for each row; raises InvalidDataError for what is no probability."""
+def predict(task: Task, pipeline: Any, table: pa.Table, *, threads: int = 1) -> Predictions:
+    """What the fitted pipeline says of each row; raises InvalidDataError for what is no answer of the task."""
     from threadpoolctl import threadpool_limits
 
     transform = pipeline.steps[0][1]
@@ -159,9 +154,11 @@ def predict(pipeline: Any, table: pa.Table, *, threads: int = 1) -> Floats:
         rows = transform.batch_rows(BATCH_BYTES)
     parts = [table.slice(begin, rows) for begin in range(0, table.num_rows, max(1, rows))] or [table]
     with threadpool_limits(threads):
-        found = [sound_probabilities(pipeline.predict_proba(part), part.num_rows)[:, -1] for part in parts]
-    probability: Floats = np.concatenate(found)
-    return probability
+        return joined([_predictions(task, pipeline, part, part.num_rows) for part in parts])
+
+
+def _predictions(task: Task, model: Any, matrix: Any, rows: int | None) -> Predictions:
+    return task.predictions(task.scores(model, matrix, rows=rows), task.learnt(model))
 
 
 def _require_room(transform: FeatureTransform, table: pa.Table) -> None:

@@ -8,13 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from capstan.spec.training import LabelKind
-
-Floats = npt.NDArray[np.float64]
-Truth = npt.NDArray[Any]
-"""(n,) labels: booleans, numbers, or codes of classes."""
-Groups = npt.NDArray[np.int64]
-"""(n,) number of the group that each row belongs to; rows of a group lie side by side."""
+from capstan.spec.tasks import LabelKind
+from capstan.tasks import Task
+from capstan.tasks.metric import Floats, Groups, Truth
 
 
 @dataclass(frozen=True)
@@ -36,6 +32,8 @@ class Lesson(Rows):
 
     label: LabelKind = "Boolean"
     """What the truth is; it decides which estimator a family makes."""
+    task: Task | None = None
+    """What the model's answers are judged by; None: the first task with such labels."""
     categorical: npt.NDArray[np.bool_] | None = None
     """(outputs of the transform,): which columns are codes of categories. None: none is."""
     seed: int = 0

@@ -27,7 +27,9 @@ from capstan.features.columns import numbers, texts, type_of
 from capstan.serving.model import load
 from capstan.serving.schema import RequestSchema
 from capstan.spec import MLSystem, parse
-from capstan.training.fitting import Cases, fit_candidate, predict
+from capstan.tasks import TASKS
+from capstan.training.cases import Cases
+from capstan.training.fitting import fit_candidate, predict
 from capstan.training.model_folder import take_sample, write_model
 
 START = dt.datetime(2024, 3, 1, tzinfo=dt.UTC)
@@ -172,7 +174,7 @@ def plain_rows(table: pa.Table) -> list[dict[str, object]]:
 def model_of(folder: Path, spec: MLSystem, table: pa.Table) -> Any:
     """Fit, and write the folder that is served."""
     (candidate,) = spec.spec.training.candidates
-    cases = Cases.of(table, "label")
+    cases = Cases.of(table, spec)
     fitted = fit_candidate(candidate, spec.spec.features, cases, None, seed=0, score=lambda *_: 0.0)
     columns = request_schema(spec, table)
     manifest = {
@@ -221,6 +223,9 @@ def test_a_table_is_the_same_whoever_writes_it_and_so_are_its_rows_as_requests(
         ]
         accepted = schema.rows_of({"rows": requests})
         np.testing.assert_allclose(
-            served.predict_rows(accepted), predict(pipeline, read), rtol=TOLERANCE, atol=0
+            served.predict_rows(accepted),
+            predict(TASKS["BinaryClassification"], pipeline, read),
+            rtol=TOLERANCE,
+            atol=0,
         )
         assert answered_row(folder / "read") is not None

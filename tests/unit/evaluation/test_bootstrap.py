@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from capstan.evaluation.bootstrap import paired_difference
-from capstan.evaluation.metrics import METRICS
+from capstan.tasks import TASKS, Predictions
+
+METRICS = TASKS["BinaryClassification"].metrics
 
 
-def _window(rows: int, days: int, seed: int = 0) -> tuple[np.ndarray, ...]:
+def _window(rows: int, days: int, seed: int = 0) -> tuple[np.ndarray, Predictions, Predictions, np.ndarray]:
     rng = np.random.default_rng(seed)
     day = np.sort(rng.integers(0, days, rows))
     effect = rng.normal(0, 0.5, days)[day]
@@ -19,19 +21,22 @@ def _window(rows: int, days: int, seed: int = 0) -> tuple[np.ndarray, ...]:
     truth = rng.random(rows) < 1 / (1 + np.exp(-(score + effect - 1)))
     first = 1 / (1 + np.exp(-(score - 1)))
     second = np.round(1 / (1 + np.exp(-(score + rng.normal(0, 1, rows) - 1))), 2)
-    return truth, first, second, day
+    return truth, Predictions({"probability": first}), Predictions({"probability": second}), day
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_weights_of_days_equal_drawing_their_rows(metric: str) -> None:
     truth, first, second, day = _window(600, 8)
-    found = paired_difference(metric, truth, first, second, day, rng=np.random.default_rng(3), resamples=40)
+    found = paired_difference(
+        METRICS[metric], truth, first, second, day, rng=np.random.default_rng(3), resamples=40
+    )
     drawn = np.random.default_rng(3).multinomial(8, np.full(8, 1 / 8), size=40)
     expected = []
     for weights in drawn:
         rows = np.concatenate([np.tile(np.flatnonzero(day == d), weights[d]) for d in range(8)])
         expected.append(
-            METRICS[metric](truth[rows], first[rows]) - METRICS[metric](truth[rows], second[rows])
+            METRICS[metric].value(truth[rows], first.rows(rows))
+            - METRICS[metric].value(truth[rows], second.rows(rows))
         )
     assert found is not None
     assert found.resampled == pytest.approx(expected, abs=1e-9)
@@ -39,8 +44,8 @@ def test_weights_of_days_equal_drawing_their_rows(metric: str) -> None:
 
 def test_interval_covers_no_difference_of_equal_models_and_excludes_a_clear_one() -> None:
     truth, first, second, day = _window(8000, 14)
-    same = paired_difference("rocAuc", truth, first, first.copy(), day, rng=np.random.default_rng(0))
-    better = paired_difference("rocAuc", truth, first, second, day, rng=np.random.default_rng(0))
+    same = paired_difference(METRICS["rocAuc"], truth, first, first, day, rng=np.random.default_rng(0))
+    better = paired_difference(METRICS["rocAuc"], truth, first, second, day, rng=np.random.default_rng(0))
     assert same is not None
     assert better is not None
     assert same.value == 0
@@ -50,9 +55,9 @@ def test_interval_covers_no_difference_of_equal_models_and_excludes_a_clear_one(
 
 def test_days_that_differ_widen_the_interval() -> None:
     truth, first, second, day = _window(8000, 14)
-    by_day = paired_difference("logLoss", truth, first, second, day, rng=np.random.default_rng(0))
+    by_day = paired_difference(METRICS["logLoss"], truth, first, second, day, rng=np.random.default_rng(0))
     rows = np.random.default_rng(1).permutation(day)
-    by_row = paired_difference("logLoss", truth, first, second, rows, rng=np.random.default_rng(0))
+    by_row = paired_difference(METRICS["logLoss"], truth, first, second, rows, rng=np.random.default_rng(0))
     assert by_day is not None
     assert by_row is not None
     assert np.std(by_day.resampled) > 0
@@ -63,7 +68,7 @@ def test_days_that_differ_widen_the_interval() -> None:
 def test_a_year_of_rows_takes_seconds(metric: str) -> None:
     truth, first, second, day = _window(300_000, 365)
     started = time.process_time()
-    found = paired_difference(metric, truth, first, second, day, rng=np.random.default_rng(0))
+    found = paired_difference(METRICS[metric], truth, first, second, day, rng=np.random.default_rng(0))
     assert found is not None
     assert len(found.resampled) == 2000
     assert time.process_time() - started < 60
@@ -72,6 +77,8 @@ def test_a_year_of_rows_takes_seconds(metric: str) -> None:
 def test_one_class_gives_no_difference() -> None:
     _, first, second, day = _window(100, 5)
     assert (
-        paired_difference("rocAuc", np.zeros(100, bool), first, second, day, rng=np.random.default_rng(0))
+        paired_difference(
+            METRICS["rocAuc"], np.zeros(100, bool), first, second, day, rng=np.random.default_rng(0)
+        )
         is None
     )

@@ -10,7 +10,9 @@ import pytest
 from capstan.domain.verdicts.quality import Decide
 from capstan.evaluation.gates import Rival, judge_against, judge_value
 from capstan.evaluation.slices import slice_metrics
+from capstan.tasks import TASKS, Predictions
 
+BINARY = TASKS["BinaryClassification"]
 DAYS = np.repeat(np.arange(14), 500)
 RNG = np.random.default_rng(5)
 SCORE = RNG.normal(size=7000)
@@ -19,12 +21,17 @@ GOOD = 1 / (1 + np.exp(-SCORE))
 POOR = 1 / (1 + np.exp(-(SCORE + RNG.normal(0, 2, 7000))))
 
 
+def of(probability):
+    return Predictions({"probability": probability})
+
+
 def judge(mine, rival, metric="rocAuc", truth=TRUTH, days=DAYS, margin=0.005, decide="NotWorse"):
     return judge_against(
-        None if rival is None else Rival("v1", rival),
+        None if rival is None else Rival("v1", of(rival)),
+        BINARY,
         metric,
         truth,
-        mine,
+        of(mine),
         days,
         margin=margin,
         confidence=0.95,
@@ -98,7 +105,7 @@ def test_a_value_is_held_against_its_bound(value: float, passed: bool | None) ->
 def test_slices_list_every_value_with_its_rows_and_own_metrics() -> None:
     carrier = np.where(SCORE > 0, "AA", "UA").tolist()
     carrier[0] = None
-    found = {part.value: part for part in slice_metrics({"carrier": carrier}, TRUTH, GOOD)}
+    found = {part.value: part for part in slice_metrics(BINARY, {"carrier": carrier}, TRUTH, of(GOOD))}
     assert set(found) == {"AA", "UA", "(missing)"}
     assert sum(part.rows for part in found.values()) == 7000
     assert math.isnan(found["(missing)"].metrics["rocAuc"])

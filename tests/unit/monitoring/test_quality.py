@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from capstan.evaluation.metrics import METRICS
-from capstan.monitoring.quality import QualityReference, judge_drop, measure
-from capstan.spec.metrics import METRICS as KNOWN
+from capstan.monitoring import quality as measured
+from capstan.monitoring.quality import QualityReference
+from capstan.spec.tasks import TASK_FACTS
+from capstan.tasks import TASKS, Predictions
+
+METRICS = TASKS["BinaryClassification"].metrics
+
+
+def measure(metric, truth, scores, days):
+    return measured.measure(METRICS[metric], truth, Predictions({"probability": scores}), days)
+
+
+def judge_drop(metric, *arguments, **settings):
+    return measured.judge_drop(METRICS[metric].facts, *arguments, **settings)
 
 
 def days_of(rng: np.random.Generator, days: int, rows: int, *, skill: float = 1.0, wander: float = 0.5):
@@ -19,7 +30,8 @@ def days_of(rng: np.random.Generator, days: int, rows: int, *, skill: float = 1.
 
 
 def test_every_metric_of_the_grammar_can_be_watched() -> None:
-    assert set(METRICS) == set(KNOWN["BinaryClassification"])
+    for name, task in TASKS.items():
+        assert tuple(task.metrics) == TASK_FACTS[name].metric_names
 
 
 def test_a_window_of_one_class_has_no_auc() -> None:
@@ -40,7 +52,7 @@ def test_two_days_are_too_few_to_blame_more_than_chance() -> None:
 def test_without_a_drop_false_alarms_keep_to_their_probability_and_a_real_drop_is_found() -> None:
     rng = np.random.default_rng(3)
     truth, scores, _ = days_of(rng, 400, 300)
-    reference = QualityReference(METRICS["rocAuc"](truth, scores))
+    reference = QualityReference(METRICS["rocAuc"].value(truth, Predictions({"probability": scores})))
     alarms, found = 0, 0
     for _ in range(200):
         same = measure("rocAuc", *days_of(rng, 7, 60))

@@ -98,8 +98,8 @@ def few(number: int, rows: int = 84) -> DriftWindow:
 
 def judged(number: int) -> DriftWindow:
     start = SINCE + number * WEEK
-    prediction = FeatureDrift(":prediction", 2000, 0.0, 0.1, None, 0.0, 0.0, 0.1)
-    return DriftWindow(number, start, start + WEEK, 2000, True, (feature(0.0),), prediction)
+    prediction = FeatureDrift(":probability", 2000, 0.0, 0.1, None, 0.0, 0.0, 0.1)
+    return DriftWindow(number, start, start + WEEK, 2000, True, (feature(0.0),), (prediction,))
 
 
 def quality(number: int, decision: WindowOutcome, reason: str, message: str = "") -> QualityWindow:

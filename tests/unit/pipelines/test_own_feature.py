@@ -187,7 +187,7 @@ def test_its_columns_are_checked_stored_and_watched_as_it_reads_them(folder: Pat
         "distance": "numeric",
     }
     sent = {"request_id": "r", "inputs": {"hour": 7, "plan": "1", "distance": 2}}
-    stored = columns_of([(Payload("visits", "boot", 1, AS_OF, sent), AS_OF)], kinds)
+    stored = columns_of([(Payload("visits", "boot", 1, AS_OF, sent), AS_OF)], kinds, None)
     assert stored["input.hour"].to_pylist() == [7.0]
     assert stored["input.plan"].to_pylist() == ["1"]
 

@@ -37,7 +37,7 @@ def event(sequence: int, **data: object) -> dict[str, object]:
         "source": "/capstan/flights/v1",
         "data": {
             "request_id": f"r{sequence}", "version": "v1", "role": "champion", "attempt": 1, "row": 0,
-            "event_time": NOW.isoformat(), "status": 200, "prediction": 0.5, **data,
+            "event_time": NOW.isoformat(), "status": 200, "outputs": {"probability": 0.5}, **data,
         },
     }  # fmt: skip
 
@@ -93,21 +93,22 @@ def test_no_value_of_any_field_breaks_the_judge(field: str, value: object) -> No
     body = orjson.dumps([poisoned]) if is_json(poisoned) else None
     judged = judge(poisoned)
     if isinstance(judged, Payload):
-        assert columns_of([(judged, NOW)], {"distance": "numeric", "carrier": "categorical"}).num_rows == 1
+        assert (
+            columns_of([(judged, NOW)], {"distance": "numeric", "carrier": "categorical"}, None).num_rows == 1
+        )
         if body is not None:
             assert accepted(orjson.loads(body)[0]) == judge(orjson.loads(body)[0])
 
 
 @settings(max_examples=60, deadline=None)
-@given(inputs=st.dictionaries(st.text(max_size=12), _JSON, max_size=5), prediction=_SCALARS)
+@given(inputs=st.dictionaries(st.text(max_size=12), _JSON, max_size=5), output=_SCALARS)
 def test_what_the_judge_takes_can_be_stored(
-    tmp_path_factory: pytest.TempPathFactory, inputs: dict[str, object], prediction: object
+    tmp_path_factory: pytest.TempPathFactory, inputs: dict[str, object], output: object
 ) -> None:
     root = tmp_path_factory.mktemp("store")
-    (root / "systems" / "flights").mkdir(parents=True)
-    intake = Intake(root / "collector", root / "systems")
+    intake = labelled(root)
     try:
-        body = orjson.dumps([event(1, inputs=inputs, prediction=prediction), event(2)])
+        body = orjson.dumps([event(1, inputs=inputs, outputs={"probability": output}), event(2)])
     except (TypeError, orjson.JSONEncodeError):
         return
     taken = intake.receive(None, body, NOW).taken
@@ -244,7 +245,7 @@ def test_a_label_is_taken_as_the_table_writes_it(tmp_path: Path) -> None:
     intake.flush()
     (file,) = (tmp_path / "systems" / "flights" / "labels").glob("*.parquet")
     rows = pq.read_table(file, partitioning=None).sort_by("entity_id").to_pydict()
-    assert rows["label"] == [1.0] * 6 + [0.0] * 4
+    assert rows["label_boolean"] == [True] * 6 + [False] * 4
 
 
 @pytest.mark.parametrize(
@@ -252,7 +253,7 @@ def test_a_label_is_taken_as_the_table_writes_it(tmp_path: Path) -> None:
     [
         ({"id": "a"}, "labels[0].label", None, "is missing"),
         ({"id": "a", "label": "maybe"}, "labels[0].label", "maybe", "write true/false, 1/0 or yes/no"),
-        ({"id": "a", "label": 7}, "labels[0].label", 7.0, "write true/false, 1/0 or yes/no"),
+        ({"id": "a", "label": 7}, "labels[0].label", 7, "write true/false, 1/0 or yes/no"),
         ({"id": "a", "label": [1]}, "labels[0].label", "a list of 1", "is no label"),
         ({"label": True}, "labels[0]", "an object of 1", "one of id and requestId"),
         ({"id": "", "label": True}, "labels[0].id", "", "1 to 512 characters"),

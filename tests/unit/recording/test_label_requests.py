@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -34,14 +35,17 @@ def event(sequence: int, boot: str = "b", **data: object) -> dict[str, object]:
         "data": {
             "request_id": f"r{sequence}", "entity_id": f"e{sequence}", "version": "v1", "role": "champion",
             "attempt": 1, "row": 0, "event_time": (NOW + timedelta(days=sequence)).isoformat(), "status": 200,
-            "prediction": 0.5, **data,
+            "outputs": {"probability": 0.5}, **data,
         },
     }  # fmt: skip
 
 
 @pytest.fixture
 def intake(tmp_path: Path) -> Intake:
-    (tmp_path / "systems" / "flights").mkdir(parents=True)
+    folder = tmp_path / "systems" / "flights"
+    folder.mkdir(parents=True)
+    spec = {"features": [], "objective": {"task": "BinaryClassification"}}
+    (folder / "spec.json").write_bytes(orjson.dumps({"spec": spec}))
     return Intake(tmp_path / "collector", tmp_path / "systems")
 
 
@@ -91,7 +95,7 @@ def test_a_collector_that_starts_again_knows_what_it_had_not_flushed(intake: Int
 
 
 def test_copies_and_errors_answer_nobody_and_match_no_label(intake: Intake) -> None:
-    receive(intake, event(1, role="shadow"), event(2, status=500, prediction=None))
+    receive(intake, event(1, role="shadow"), event(2, status=500, outputs=None))
     labels = [{"id": "e1"}, {"id": "e2"}]
     assert ids(look(intake, *labels)) == {"neverAsked": ["e1", "e2"]}
     intake.flush()
@@ -99,7 +103,7 @@ def test_copies_and_errors_answer_nobody_and_match_no_label(intake: Intake) -> N
 
 
 def test_a_label_of_another_system_matches_nothing(intake: Intake, tmp_path: Path) -> None:
-    (tmp_path / "systems" / "other").mkdir()
+    shutil.copytree(tmp_path / "systems" / "flights", tmp_path / "systems" / "other")
     receive(intake, event(1))
     body = orjson.dumps({"labels": [{"id": "e1", "label": True}], "system": "other"})
 

@@ -68,7 +68,7 @@ def test_a_category_that_never_changes_has_no_new_value(
         (Payload("still", "boot", index, START, {"inputs": {"value": value}}), START)
         for index, value in enumerate(sent)
     ]
-    stored = columns_of(payloads, {"value": "categorical"})["input.value"].to_pylist()
+    stored = columns_of(payloads, {"value": "categorical"}, None)["input.value"].to_pylist()
     codes = feature.codes(stored)
     assert sorted(codes.tolist()) == [0, 1], "each sent value is one that training saw"
     assert feature.sample[:2].tolist() == codes.tolist()
@@ -80,4 +80,4 @@ def test_a_boolean_that_is_read_as_a_number_is_stored_as_one(sent: list[object])
         (Payload("still", "boot", index, START, {"inputs": {"vip": value}}), START)
         for index, value in enumerate(sent)
     ]
-    assert columns_of(payloads, {"vip": "numeric"})["input.vip"].to_pylist() == [1.0, 0.0]
+    assert columns_of(payloads, {"vip": "numeric"}, None)["input.vip"].to_pylist() == [1.0, 0.0]

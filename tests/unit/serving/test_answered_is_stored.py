@@ -18,6 +18,7 @@ from capstan.serving.app import PredictionApp
 from capstan.serving.model import Model, load
 from capstan.serving.payload_log import PayloadLog
 from capstan.serving.settings import ServiceSettings
+from capstan.tasks import TASKS
 
 GOOD = {"distance": 1200, "temp": 3.5, "carrier": "UA", "dest": "LAX"}
 _NUMBERS = st.integers() | st.integers(2**53 - 2, 2**65) | st.floats()
@@ -109,7 +110,7 @@ def test_what_is_logged_is_taken(
     taken = judge(events[0])
     assert isinstance(taken, Payload), taken
     kinds = {name: "numeric" if name in ("distance", "temp") else "categorical" for name in row}
-    assert columns_of([(taken, datetime.now(UTC))], kinds).num_rows == 1  # type: ignore[arg-type]
+    assert columns_of([(taken, datetime.now(UTC))], kinds, TASKS["BinaryClassification"]).num_rows == 1  # type: ignore[arg-type]
 
 
 def test_good_rows_are_answered(logged: Logged) -> None:

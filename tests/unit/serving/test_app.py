@@ -194,7 +194,7 @@ def test_a_breach_is_a_422_that_names_field_value_and_rule_and_detectors_never_s
     problem = {"field": "carrier", "value": "ZZ", "rule": "is not allowed; allowed: AA, NO, UA"}
     assert answer.json() == {"error": problem, "errors": [problem]}
     (record,) = service.log.records
-    assert (record.status, record.inputs, record.prediction) == (422, {}, None)
+    assert (record.status, record.inputs, record.outputs) == (422, {}, None)
     assert record.error == {"field": "carrier", "rule": "is not allowed; allowed: AA, NO, UA"}
     assert service.count('capstan_requests_total{code="422",role="champion",system="toy",version="v3"}') == 1
 
@@ -221,8 +221,9 @@ def test_a_payload_carries_what_the_collector_needs(service: Service) -> None:
     (record,) = service.log.records
     assert (record.request_id, record.role, record.attempt, record.row) == ("r-9", "challenger", 2, 0)
     assert (record.entity_id, record.status, record.inputs) == ("f-1", 200, ROW)
-    assert record.prediction is not None
-    assert 0 < record.prediction < 1
+    assert record.outputs is not None
+    assert list(record.outputs) == ["probability"]
+    assert 0 < record.outputs["probability"] < 1  # type: ignore[operator]
     assert record.latency_seconds > 0
 
 
@@ -376,12 +377,14 @@ class Broken:
         return np.full((len(frame), 2), self.probability)
 
 
-@pytest.mark.parametrize("probability", [math.nan, math.inf])
-def test_a_nonfinite_prediction_is_a_500_that_is_logged_and_counted(model: Model, probability: float) -> None:
+@pytest.mark.parametrize("probability", [math.nan, math.inf, -0.1, 1.5])
+def test_a_prediction_that_is_no_probability_is_a_500_that_is_logged_and_counted(
+    model: Model, probability: float
+) -> None:
     service = Service(Model(model.manifest, Broken(probability), None))  # type: ignore[arg-type]
     assert service.post(ROW).status_code == 500
     (record,) = service.log.records
-    assert (record.status, record.nonfinite, record.prediction, record.inputs) == (500, True, None, ROW)
+    assert (record.status, record.nonfinite, record.outputs, record.inputs) == (500, True, None, ROW)
     assert service.count('capstan_nonfinite_predictions_total{version="v3"}') == 1
 
 

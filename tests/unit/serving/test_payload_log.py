@@ -28,7 +28,7 @@ def record(number: int, **changes: Any) -> PayloadRecord:
         "entity_id": None,
         "status": 200,
         "latency_seconds": 0.001,
-        "prediction": 0.5,
+        "outputs": {"probability": 0.5},
         "nonfinite": False,
         "inputs": {"distance": 1},
         "error": None,
@@ -120,7 +120,7 @@ def test_records_arrive_in_order_in_few_batches_with_all_their_fields(tmp_path: 
             "entity_id": "f-1",
             "status": 200,
             "latency_seconds": 0.001,
-            "prediction": 0.5,
+            "outputs": {"probability": 0.5},
             "nonfinite": False,
             "inputs": {"distance": 1},
         }

@@ -11,12 +11,13 @@ import pytest
 
 from capstan.domain.verdicts import quality
 from capstan.errors import InvalidSpecError, Mistake
-from capstan.evaluation import metrics as evaluation
-from capstan.spec import metrics, parse, rollout_rules
+from capstan.spec import parse, rollout_rules
 from capstan.spec.cluster import DataVolume
 from capstan.spec.evaluation import Gate
 from capstan.spec.retraining import OnSchedule
 from capstan.spec.rollout import Analysis
+from capstan.spec.tasks import TASK_FACTS
+from capstan.tasks import TASKS
 
 Broken = Callable[[str, str], list[Mistake]]
 
@@ -115,8 +116,13 @@ def test_least_blocks_are_those_of_the_planner() -> None:
 
 
 def test_metrics_of_the_file_are_those_that_evaluation_measures() -> None:
-    assert set(metrics.METRICS["BinaryClassification"]) == set(evaluation.METRICS)
-    assert metrics.LOWER_IS_BETTER == evaluation.LOWER_IS_BETTER
+    assert set(TASK_FACTS) == set(TASKS)
+    for name, facts in TASK_FACTS.items():
+        assert tuple(TASKS[name].metrics) == facts.metric_names
+        assert all(
+            (metric.losses is not None) == metric.facts.is_paired for metric in TASKS[name].metrics.values()
+        )
+        assert {facts.chosen_by, facts.compared_by} <= set(facts.metric_names)
 
 
 @pytest.mark.parametrize("line", ["0 6 * * 1", "*/5 0 1,15 * *", "0-30/10 23 * 12 0-7"])

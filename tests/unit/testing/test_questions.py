@@ -30,8 +30,8 @@ SYSTEM: MLSystem = load(Path(__file__).parents[1] / "spec" / "flight_delays.yaml
 def drift_window(*, bad: bool) -> DriftWindow:
     far, rise = (0.3, 0.2) if bad else (0.01, 0.0)
     feature = FeatureDrift("temp", 2000, far, 0.12, 0.5, 0.3, rise, 0.1)
-    prediction = FeatureDrift(":prediction", 2000, far, 0.12, 0.5, 0.0, 0.0, 0.1)
-    return DriftWindow(0, SINCE, SINCE + WEEK, 2000, True, (feature,), prediction)
+    prediction = FeatureDrift(":probability", 2000, far, 0.12, 0.5, 0.0, 0.0, 0.1)
+    return DriftWindow(0, SINCE, SINCE + WEEK, 2000, True, (feature,), (prediction,))
 
 
 def quality_window(*, bad: bool) -> QualityWindow:

@@ -7,7 +7,11 @@ import math
 import pytest
 
 from capstan.errors import InvalidDataError
+from capstan.spec.tasks import TASK_FACTS
 from capstan.training.choosing import choose
+
+BINARY = TASK_FACTS["BinaryClassification"]
+ROC_AUC = BINARY.metric("rocAuc")
 
 
 @pytest.mark.parametrize(
@@ -24,17 +28,17 @@ from capstan.training.choosing import choose
     ids=["best", "simpler-within", "simpler-too-far", "lower-is-better", "lower-within", "undefined", "tie"],
 )
 def test_choice(values: dict[str, float], metric: str, within: float, chosen: str) -> None:
-    assert choose(values, metric=metric, within=within, failures={}).name == chosen
+    assert choose(values, metric=BINARY.metric(metric), within=within, failures={}).name == chosen
 
 
 def test_the_reason_names_both() -> None:
-    choice = choose({"plain": 0.716, "trees": 0.72}, metric="rocAuc", within=0.005, failures={})
+    choice = choose({"plain": 0.716, "trees": 0.72}, metric=ROC_AUC, within=0.005, failures={})
     assert choice.reason == "plain has rocAuc 0.7160, within 0.005 of trees's 0.7200 and simpler"
 
 
 def test_without_any_value_every_reason_is_told() -> None:
     with pytest.raises(InvalidDataError) as caught:
-        choose({"a": math.nan, "b": math.nan}, metric="rocAuc", within=0, failures={"a": "no licence"})
+        choose({"a": math.nan, "b": math.nan}, metric=ROC_AUC, within=0, failures={"a": "no licence"})
     assert "a: no licence" in str(caught.value)
     assert "b: rocAuc is not defined" in str(caught.value)
 
@@ -47,7 +51,7 @@ BROKEN = {
 
 def test_a_baseline_that_is_alone_because_others_failed_is_not_taken() -> None:
     with pytest.raises(InvalidDataError) as caught:
-        choose({"flat": 0.5, "own": math.nan}, metric="rocAuc", within=0, **BROKEN)
+        choose({"flat": 0.5, "own": math.nan}, metric=ROC_AUC, within=0, **BROKEN)
     assert "only flat is left, a baseline, for all others failed" in str(caught.value)
     assert "baselineAlone: Accept" in str(caught.value)
     assert "own: mymodels:make gave LinearSVC, which has no predict_proba" in str(caught.value)
@@ -55,7 +59,7 @@ def test_a_baseline_that_is_alone_because_others_failed_is_not_taken() -> None:
 
 def test_a_baseline_alone_is_taken_where_the_file_accepts_it_and_the_failures_are_kept() -> None:
     choice = choose(
-        {"flat": 0.5, "own": math.nan}, metric="rocAuc", within=0, accept_baseline_alone=True, **BROKEN
+        {"flat": 0.5, "own": math.nan}, metric=ROC_AUC, within=0, accept_baseline_alone=True, **BROKEN
     )
     assert choice.name == "flat"
     assert choice.failed == {"own": "mymodels:make gave LinearSVC, which has no predict_proba"}
@@ -67,9 +71,9 @@ def test_a_baseline_alone_is_taken_where_the_file_accepts_it_and_the_failures_ar
     ids=["only-candidate", "wins-against-another", "wins-beside-a-failure"],
 )
 def test_a_baseline_that_nothing_beats_is_taken(values: dict[str, float]) -> None:
-    assert choose(values, metric="rocAuc", within=0, **BROKEN).name == "flat"
+    assert choose(values, metric=ROC_AUC, within=0, **BROKEN).name == "flat"
 
 
 def test_a_candidate_whose_metric_is_not_defined_has_failed() -> None:
-    choice = choose({"plain": 0.6, "own": math.nan}, metric="rocAuc", within=0, failures={})
+    choice = choose({"plain": 0.6, "own": math.nan}, metric=ROC_AUC, within=0, failures={})
     assert choice.failed == {"own": "rocAuc is not defined on the validation rows"}

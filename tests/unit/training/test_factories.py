@@ -88,7 +88,7 @@ def test_what_travelled_can_be_imported_where_the_file_is_not(tmp_path: Path) ->
     for name in FILES:
         (tmp_path / "here" / name).unlink()
     with importable(tmp_path / "run" / "factories"):
-        assert call_factory("mymodels:make", {}, seed=0).max_depth == 3
+        assert call_factory("mymodels:make", {}, seed=0, method="predict_proba").max_depth == 3
 
 
 def test_a_package_without_init_travels_whole_and_is_forgotten(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_package_without_init_travels_whole_and_is_forgotten(tmp_path: Path) -
         )
         carry_factories(system(here, "models.trees:make"), run / "factories")
         with importable(run / "factories"):
-            assert call_factory("models.trees:make", {}, seed=0).max_depth == depth
+            assert call_factory("models.trees:make", {}, seed=0, method="predict_proba").max_depth == depth
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_package_without_init_travels_whole_and_is_forgotten(tmp_path: Path) -
 def test_what_did_not_travel_is_told_with_the_way_out(tmp_path: Path, code: str, way_out: str) -> None:
     write(tmp_path, {"theirs.py": code})
     with importable(tmp_path), pytest.raises(InvalidDataError, match=way_out):
-        call_factory("theirs:make", {}, seed=0)
+        call_factory("theirs:make", {}, seed=0, method="predict_proba")
 
 
 def test_a_broken_helper_is_carried_so_that_its_own_error_is_told(tmp_path: Path) -> None:

@@ -12,13 +12,17 @@ import pytest
 from pydantic import TypeAdapter
 
 from capstan.errors import InvalidDataError
-from capstan.evaluation.metrics import roc_auc
 from capstan.spec.features import Feature
 from capstan.spec.training import Candidate, TrainingWindow
+from capstan.tasks import TASKS, Predictions
+from capstan.tasks.areas import roc_auc
+from capstan.training import fitting
+from capstan.training.cases import Cases
 from capstan.training.factories import importable
-from capstan.training.fitting import Cases, fit_candidate, predict
+from capstan.training.fitting import fit_candidate
 from capstan.training.window import in_window
 
+BINARY = TASKS["BinaryClassification"]
 FEATURES = TypeAdapter(list[Feature]).validate_python(
     [
         {"name": "x", "numeric": {}},
@@ -32,7 +36,15 @@ def cases(rows: int, seed: int) -> Cases:
     rng = np.random.default_rng(seed)
     x, kind = rng.normal(1000, 300, rows), rng.choice(["a", "b", "c"], rows)
     truth = rng.random(rows) < 1 / (1 + np.exp(-((x - 1000) / 200 + (kind == "b"))))
-    return Cases.of(pa.table({"x": x, "kind": kind, "flat": np.zeros(rows), "y": truth}), "y")
+    return Cases(BINARY, pa.table({"x": x, "kind": kind, "flat": np.zeros(rows), "y": truth}), truth)
+
+
+def predict(pipeline, table):
+    return fitting.predict(BINARY, pipeline, table)["probability"]
+
+
+def area(judged: Cases, predictions: Predictions) -> float:
+    return roc_auc(judged.truth, predictions["probability"])
 
 
 TRAIN, VALIDATION = cases(2000, 1), cases(1000, 2)
@@ -43,7 +55,7 @@ def candidate(**family: object) -> Candidate:
 
 
 def fit(one: Candidate, train: Cases = TRAIN, seed: int = 0, threads: int = 1):
-    return fit_candidate(one, FEATURES, train, VALIDATION, seed=seed, threads=threads, score=roc_auc)
+    return fit_candidate(one, FEATURES, train, VALIDATION, seed=seed, threads=threads, score=area)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +90,7 @@ def test_a_stronger_penalty_shrinks_the_coefficients_and_the_predictions() -> No
 def test_the_logistic_penalty_does_not_depend_on_units() -> None:
     """Scaled inside and folded back: x in other units gives the same predictions, and a plain estimator."""
     in_other_units = [
-        Cases(part.table.set_column(0, "x", pa.array(part.table["x"].to_numpy() / 1e6)), part.truth)
+        Cases(BINARY, part.table.set_column(0, "x", pa.array(part.table["x"].to_numpy() / 1e6)), part.truth)
         for part in (TRAIN, VALIDATION)
     ]
     here = predict(fit(candidate(logisticRegression={"l2": 100})).pipeline, VALIDATION.table)
@@ -102,8 +114,8 @@ def test_a_search_tries_what_is_written_first_and_keeps_the_best() -> None:
 
 
 def test_one_class_only_is_refused() -> None:
-    one = Cases(TRAIN.table, np.ones(2000, dtype=bool))
-    with pytest.raises(InvalidDataError, match="a model needs both"):
+    one = Cases(BINARY, TRAIN.table, np.ones(2000, dtype=bool))
+    with pytest.raises(InvalidDataError, match="2,000 true and 0 false; a model needs different ones"):
         fit(candidate(logisticRegression={}), one)
 
 
@@ -221,7 +233,7 @@ def test_a_fit_tells_what_it_ran_into() -> None:
     x = np.where(np.arange(2000) % 4 == 0, np.nan, TRAIN.table["x"].to_numpy())
     table = TRAIN.table.set_column(0, "x", pa.array(x, from_pandas=True))
     own = Candidate.model_validate({"name": "short", "logisticRegression": {"l2": 0}})
-    found = fit_candidate(own, features, Cases(table, TRAIN.truth), None, seed=0, score=roc_auc)
+    found = fit_candidate(own, features, Cases(BINARY, table, TRAIN.truth), None, seed=0, score=area)
     assert found.warnings == (
         "500 of 2,000 training rows are left out: a feature with `impute: DropRow` has no value there",
         "features that are the same in all 1,500 training rows tell nothing: flat (always 0.0)",
@@ -245,10 +257,24 @@ def test_a_matrix_that_does_not_fit_is_refused_with_the_way_out(monkeypatch: pyt
     candidate = Candidate.model_validate({"name": "linear", "logisticRegression": {}})
     monkeypatch.setattr("capstan.data.memory.machine_memory", lambda: 16 * 2**20)
     with pytest.raises(InvalidDataError) as refused:
-        fit_candidate(candidate, features, Cases.of(table, "late"), None, seed=0, score=lambda *_: 0.0)
+        fit_candidate(
+            candidate,
+            features,
+            Cases(BINARY, table, table["late"].to_numpy()),
+            None,
+            seed=0,
+            score=lambda *_: 0.0,
+        )
     told = str(refused.value)
     assert "4,000 rows x 2,003 columns" in told
     assert "shop alone has 2,002 categories" in told
     assert "`minFrequency: 2`, which keeps the 2 most frequent" in told
     features = [Feature.model_validate({"name": "shop", "categorical": {"minFrequency": 2}})]
-    fit_candidate(candidate, features, Cases.of(table, "late"), None, seed=0, score=lambda *_: 0.0)
+    fit_candidate(
+        candidate,
+        features,
+        Cases(BINARY, table, table["late"].to_numpy()),
+        None,
+        seed=0,
+        score=lambda *_: 0.0,
+    )

@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-import pyarrow as pa
-
 from capstan.domain.verdicts.evidence import PairedEvidence
 from capstan.domain.versions import VersionName
 from capstan.recording.pairing import Pairing
 from capstan.recording.reading import PayloadReader
-from capstan.recording.served import served_with_labels
+from capstan.recording.served import Served, served_with_labels
 from capstan.spec import MLSystem
+from capstan.tasks import task_named
 
 
 class ParquetEvidence:
@@ -22,6 +21,7 @@ class ParquetEvidence:
         """`folder` holds `payloads/` and `labels/`."""
         self._reader = PayloadReader(folder)
         self._pairing = Pairing.of(system, self._reader)
+        self._task = task_named(system.spec.objective.task)
 
     def paired(
         self,
@@ -37,13 +37,13 @@ class ParquetEvidence:
 
     def answered_with_labels(
         self, start: datetime, end: datetime, *, as_of: datetime | None = None
-    ) -> pa.Table:
+    ) -> Served:
         """What users got in [start, end), with the truth.
 
-        Columns: request_id, row, entity_id, event_time, version, prediction, no_label, label. The label is null where
-        none is known at `as_of` (None: all that is stored counts) or none will come. Raises UnavailableError.
+        The label is null where none is known at `as_of` (None: all that is stored counts) or none will come. Raises
+        UnavailableError.
         """
-        return served_with_labels(self._reader, start, end, as_of=as_of)
+        return served_with_labels(self._reader, self._task, start, end, as_of=as_of)
 
     def close(self) -> None:
         self._reader.close()

@@ -78,26 +78,24 @@ def print_report(document: Mapping[str, Any]) -> None:
         box=SIMPLE_HEAD,
         collapse_padding=True,
     )
+    metrics = document["metrics"]
     # Two-line headings keep the table within 80 columns.
-    for heading in (
-        "month",
-        "rows",
-        "AUC\nstatic",
-        "\nmanaged",
-        "ROC-AUC gain\n[95 % interval]",
-        "log loss\nstatic",
-        "\nmanaged",
-    ):
+    for heading in ("month", "rows"):
         table.add_column(heading, justify="left" if heading == "month" else "right", no_wrap=True)
+    for index, metric in enumerate(metrics):
+        table.add_column(f"{metric['title']}\nstatic", justify="right", no_wrap=True)
+        table.add_column("\nmanaged", justify="right", no_wrap=True)
+        if index == 0:
+            table.add_column("gain\n[95 % interval]", justify="right", no_wrap=True)
     for month, row in {**document["months"], "all": document["overall"]}.items():
         table.add_row(
             month,
             f"{row['rows']:,}",
-            _number(row["auc_static"]),
-            _number(row["auc_managed"]),
-            _gain(row["auc_gain"], row["auc_gain_interval"]),
-            _number(row["log_loss_static"]),
-            _number(row["log_loss_managed"]),
+            *(
+                cell
+                for index, metric in enumerate(metrics)
+                for cell in _cells(row, metric["name"], index == 0)
+            ),
             end_section=month == list(document["months"])[-1] if document["months"] else False,
         )
     out.print(table)
@@ -133,6 +131,12 @@ def windows_in_words(windows: Mapping[str, Any]) -> str:
     text = f"{closed} windows: {', '.join(told)}"
     blind = [question for question, judged in windows["judged"].items() if not judged]
     return f"{text}; nothing is known about {' and '.join(blind)}" if blind else text
+
+
+def _cells(row: Mapping[str, Any], metric: str, tells_gain: bool) -> list[str]:
+    found = row["metrics"][metric]
+    gain = [_gain(found["gain"], found["gain_interval"])] if tells_gain else []
+    return [_number(found["static"]), _number(found["managed"]), *gain]
 
 
 def _number(value: float | None) -> str:

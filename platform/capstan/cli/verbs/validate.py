@@ -122,7 +122,7 @@ def _as_json(found: Inspection) -> dict[str, Any]:
                 "start": part.start.isoformat(),
                 "end": part.end.isoformat(),
                 "labels": part.rows,
-                "positives": part.positives,
+                "tally": dict(part.labels.counts),
                 "withoutLabel": part.unlabelled,
             }
             for part in found.parts

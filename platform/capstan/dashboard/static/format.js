@@ -47,8 +47,12 @@ export function duration(total) {
   return `${(total / 86400).toFixed(1)} d`;
 }
 
-const METRICS = { rocAuc: "ROC-AUC", logLoss: "log loss", accuracy: "accuracy", brier: "Brier", f1: "F1", averagePrecision: "avg. precision" };
-export const metricName = (name) => METRICS[name] ?? name;
+let known = new Map();
+/** The task's metrics as the page tells them, the most important first. */
+export const setMetrics = (metrics) => { known = new Map(metrics.map((one, rank) => [one.name, { ...one, rank }])); };
+export const metricName = (name) => known.get(name)?.title ?? name;
+export const metricRank = (name) => known.get(name)?.rank ?? known.size;
+export const isLowerBetter = (name) => known.get(name)?.is_lower_better ?? false;
 /** `TrainingSucceeded` as people would say it. */
 export const words = (camel) => {
   const spaced = camel.replace(/([a-z])([A-Z])/g, "$1 $2");

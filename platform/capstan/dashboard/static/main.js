@@ -1,7 +1,7 @@
 // Keeps the page equal to the newest snapshot; each panel is drawn again only when its own part has changed.
 
 import { h, redraw } from "./dom.js";
-import { setZone } from "./format.js";
+import { setMetrics, setZone } from "./format.js";
 import { apply, isTracing, onChange, trace } from "./lineage.js";
 import { drawAlerts } from "./panels/alerts.js";
 import { drawDrift, drawQuality } from "./panels/watch.js";
@@ -33,6 +33,7 @@ const PANELS = [
 function draw(force = false) {
   if (!page) return;
   setZone(page.head.zone);
+  setMetrics(page.metrics);
   document.title = `${page.head.name} · ${page.head.phase}`;
   for (const [id, slice, panel] of PANELS) {
     const text = JSON.stringify(slice(page)) + (id === "pipeline" ? panel.shown ?? "" : "");

@@ -15,7 +15,7 @@ from capstan.domain.trouble import Away
 from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
 from capstan.domain.verdicts.evidence import OperationEvidence, PairedEvidence
 from capstan.domain.verdicts.guardrails import OperationPolicy, judge_operation
-from capstan.domain.verdicts.quality import QualityRule, judge_quality
+from capstan.domain.verdicts.quality import OWN_LOSS, QualityRule, judge_quality
 from capstan.domain.verdicts.sample_ratio import judge_split
 from capstan.domain.versions import VersionName
 
@@ -99,7 +99,7 @@ class AmountQuestion(Question):
     @property
     def need(self) -> Need:
         # How many pairs there are is the same by any metric.
-        return Pairs(QualityRule.metric)
+        return Pairs(OWN_LOSS)
 
     def judge(self, evidence: PairedEvidence, latched: Latch | None) -> AnalysisResult:
         counts = (

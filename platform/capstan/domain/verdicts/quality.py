@@ -35,12 +35,16 @@ class Decide(StrEnum):
     """With enough evidence the challenger passes unless shown worse by more than `margin`: a choice of risk."""
 
 
+OWN_LOSS = "loss"
+"""Stands for the loss that a task is compared by where nobody names one."""
+
+
 @dataclass(frozen=True)
 class QualityRule:
     """How paired losses decide; thresholds are loss per request, positive differences favour the challenger."""
 
     decide: Decide
-    metric: str = "logLoss"
+    metric: str = OWN_LOSS
     margin: float = 0.0
     """Loss per request by which the challenger may be worse."""
     minimum_effect: float = 0.0

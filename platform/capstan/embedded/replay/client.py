@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 import orjson
@@ -96,9 +97,19 @@ class GatewayClient:
                 body = await response.read()
                 if response.status != 200:
                     return f"status {response.status}: {body[:200].decode(errors='replace')}"
-                probability = orjson.loads(body)["predictions"][0]["probability"]
-                if not isinstance(probability, int | float) or not math.isfinite(probability):
-                    return f"not a finite prediction: {probability!r}"
+                answers = orjson.loads(body)["predictions"]
+                if not answers or not all(isinstance(one, dict) and _is_sound(one) for one in answers):
+                    return f"not a finite prediction: {body[:200].decode(errors='replace')}"
                 return None
         except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError, LookupError, TypeError) as error:
             return f"{type(error).__name__}: {error}"
+
+
+def _is_sound(answer: Mapping[str, Any]) -> bool:
+    """Whether the answer says something, and every number of it is finite; null is what JSON makes of NaN."""
+    values = [
+        value for one in answer.values() for value in (one.values() if isinstance(one, dict) else (one,))
+    ]
+    return bool(values) and all(
+        math.isfinite(value) if isinstance(value, int | float) else value is not None for value in values
+    )

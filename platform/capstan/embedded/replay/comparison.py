@@ -2,143 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
+from capstan.evaluation.bootstrap import RESAMPLES, day_weights, place_of
+from capstan.tasks import Metric, Predictions
+from capstan.tasks.metric import Floats, Groups, Truth, numbered
+
 Texts = NDArray[np.str_]
 
-RESAMPLES = 2000
 CONFIDENCE = 0.95
-RESAMPLES_AT_ONCE = 250
-"""Number of resamples in one array, which keeps a month of 10,000 rows below 100 MB."""
-CLIP = 0.001
-"""Probabilities are clipped to [CLIP, 1 - CLIP] before log loss, as in the verdicts."""
+
+
+@dataclass(frozen=True)
+class MetricCompared:
+    """One metric of both systems on the same labelled rows; None where the rows do not define it."""
+
+    static: float | None
+    managed: float | None
+    gain: float | None
+    """By how much managed is better, whichever way the metric improves."""
+    gain_interval: tuple[float, float] | None = None
+    """95 % by paired days; only of the metric that the gain is told in."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One month, or the whole, of both systems on the same labelled rows; intervals are 95 % by paired days."""
+    """One month, or the whole."""
 
     rows: int
-    auc_static: float | None
-    auc_managed: float | None
-    auc_gain: float | None
-    auc_gain_interval: tuple[float, float] | None
-    log_loss_static: float | None
-    log_loss_managed: float | None
-
-
-def day_weighted_aucs(labels: Floats, scores: Floats, day_of_row: Counts, counts: Counts) -> Floats:
-    """ROC-AUC of the scores when each day counts as often as it was drawn.
-
-    labels: (n,) of 0 and 1; scores: (n,); day_of_row: (n,) day numbers; counts: (k, days). Returns (k,), NaN where a
-    class was not drawn. The area is the share of (positive, negative) pairs in the right order, ties counting half.
-    """
-    distinct, group_of_row = np.unique(scores, return_inverse=True)
-    shape = (counts.shape[1], len(distinct))
-    positive, negative = np.zeros(shape), np.zeros(shape)
-    np.add.at(positive, (day_of_row, group_of_row), labels)
-    np.add.at(negative, (day_of_row, group_of_row), 1 - labels)
-    areas = []
-    for start in range(0, len(counts), RESAMPLES_AT_ONCE):
-        drawn = counts[start : start + RESAMPLES_AT_ONCE].astype(np.float64)
-        positives, negatives = drawn @ positive, drawn @ negative
-        below = np.cumsum(negatives, axis=1) - negatives / 2
-        pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            areas.append(np.einsum("kg,kg->k", positives, below) / pairs)
-    return np.concatenate(areas)
-
-
-def day_counts(days: int, resamples: int, rng: np.random.Generator) -> Counts:
-    """How often each of `days` days is drawn in each resample: (resamples, days); the first row is the original."""
-    drawn = rng.multinomial(days, np.full(days, 1 / days), size=resamples)
-    return np.vstack([np.ones((1, days), dtype=drawn.dtype), drawn])
-
-
-def log_loss(labels: Floats, probabilities: Floats) -> float:
-    clipped = np.clip(probabilities, CLIP, 1 - CLIP)
-    return float(-np.mean(labels * np.log(clipped) + (1 - labels) * np.log(1 - clipped)))
+    metrics: Mapping[str, MetricCompared]
 
 
 def compare(
-    labels: Floats,
-    static: Floats,
-    managed: Floats,
+    metrics: Sequence[Metric],
+    truth: Truth,
+    static: Predictions,
+    managed: Predictions,
     months: Texts,
     days: Texts,
     *,
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
+    groups: Groups | None = None,
 ) -> tuple[dict[str, Compared], Compared]:
     """Both systems month by month and overall; all arrays are (n,), `months` and `days` are labels of the rows.
 
-    The overall gain is the unweighted mean of the months' ROC-AUC differences; days are resampled within their month,
-    the same days for both systems.
+    The first of the metrics tells the gain: overall it is the unweighted mean of the months' differences, and days are
+    resampled within their month, the same days for both systems. Overall, a metric with a loss per row is that of all
+    rows, any other the mean of the months.
     """
     by_month: dict[str, Compared] = {}
-    differences = []
+    samples = []
     for month in np.unique(months):
         rows = months == month
-        compared, resampled = _compare_month(
-            labels[rows], static[rows], managed[rows], days[rows], rng, resamples
+        found, resampled = _compare_rows(
+            metrics,
+            truth[rows],
+            static.rows(rows),
+            managed.rows(rows),
+            days[rows],
+            rng,
+            resamples,
+            None if groups is None else numbered(groups[rows]),
         )
-        by_month[str(month)] = compared
-        if compared.auc_gain is not None:
-            differences.append(resampled)
-    gain = interval = None
-    if differences:
-        means = np.mean(differences, axis=0)
-        gain, interval = float(means[0]), _interval(means[1:])
-    overall = Compared(
-        rows=len(labels),
-        auc_static=_mean_of(by_month, "auc_static"),
-        auc_managed=_mean_of(by_month, "auc_managed"),
-        auc_gain=gain,
-        auc_gain_interval=interval,
-        log_loss_static=log_loss(labels, static) if len(labels) else None,
-        log_loss_managed=log_loss(labels, managed) if len(labels) else None,
-    )
-    return by_month, overall
+        by_month[str(month)] = found
+        if found.metrics[metrics[0].name].gain is not None:
+            samples.append(resampled)
+    overall = {metric.name: _overall(metric, by_month, truth, static, managed, groups) for metric in metrics}
+    if samples:
+        told = overall[metrics[0].name]
+        gains = [
+            gain for found in by_month.values() if (gain := found.metrics[metrics[0].name].gain) is not None
+        ]
+        overall[metrics[0].name] = MetricCompared(
+            told.static, told.managed, float(np.mean(gains)), _interval(np.mean(samples, axis=0))
+        )
+    return by_month, Compared(len(truth), overall)
 
 
-def _compare_month(
-    labels: Floats,
-    static: Floats,
-    managed: Floats,
+def _compare_rows(
+    metrics: Sequence[Metric],
+    truth: Truth,
+    static: Predictions,
+    managed: Predictions,
     days: Texts,
     rng: np.random.Generator,
     resamples: int,
+    groups: Groups | None,
 ) -> tuple[Compared, Floats]:
-    names, day_of_row = np.unique(days, return_inverse=True)
-    counts = day_counts(len(names), resamples, rng)
-    areas: dict[str, Floats] = {}
-    for system, scores in (("static", static), ("managed", managed)):
-        areas[system] = day_weighted_aucs(labels, scores, day_of_row, counts)
-    resampled = areas["managed"] - areas["static"]
-    known = bool(np.isfinite(resampled[0]))
-    compared = Compared(
-        rows=len(labels),
-        auc_static=float(areas["static"][0]) if known else None,
-        auc_managed=float(areas["managed"][0]) if known else None,
-        auc_gain=float(resampled[0]) if known else None,
-        auc_gain_interval=_interval(resampled[1:]) if known else None,
-        log_loss_static=log_loss(labels, static),
-        log_loss_managed=log_loss(labels, managed),
+    told = metrics[0]
+    place, count = place_of(days, told, groups)
+    weights = day_weights(count, rng=rng, resamples=resamples)
+    found = {metric.name: _compared(metric, truth, static, managed, groups) for metric in metrics}
+    resampled = told.facts.sign * (
+        told.resampled(truth, managed, groups, place, weights)
+        - told.resampled(truth, static, groups, place, weights)
     )
-    return compared, resampled
+    known = found[told.name]
+    if known.gain is not None:
+        found[told.name] = MetricCompared(known.static, known.managed, known.gain, _interval(resampled))
+    return Compared(len(truth), found), resampled
+
+
+def _compared(
+    metric: Metric, truth: Truth, static: Predictions, managed: Predictions, groups: Groups | None
+) -> MetricCompared:
+    before, after = (
+        metric.value(truth, predictions, groups) if len(truth) else np.nan
+        for predictions in (static, managed)
+    )
+    if not np.isfinite([before, after]).all():
+        return MetricCompared(None, None, None)
+    return MetricCompared(before, after, metric.facts.sign * (after - before))
+
+
+def _overall(
+    metric: Metric,
+    by_month: Mapping[str, Compared],
+    truth: Truth,
+    static: Predictions,
+    managed: Predictions,
+    groups: Groups | None,
+) -> MetricCompared:
+    if metric.facts.is_paired:
+        return _compared(metric, truth, static, managed, groups)
+    months = [found.metrics[metric.name] for found in by_month.values()]
+    known = [(one.static, one.managed, one.gain) for one in months if one.gain is not None]
+    if not known:
+        return MetricCompared(None, None, None)
+    static_mean, managed_mean, gain = (float(np.mean(values)) for values in zip(*known, strict=True))
+    return MetricCompared(static_mean, managed_mean, gain)
 
 
 def _interval(values: Floats) -> tuple[float, float]:
     low, high = np.nanquantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
-
-
-def _mean_of(by_month: Mapping[str, Compared], name: str) -> float | None:
-    values = [value for month in by_month.values() if (value := getattr(month, name)) is not None]
-    return float(np.mean(values)) if values else None

@@ -28,8 +28,8 @@ class RecordedTraffic:
     """Values of `data.keys.stickyBy`; empty string where the row has none."""
     bodies: list[bytes]
     """The row as a client writes it, as JSON."""
-    labels: NDArray[np.float64]
-    """float64; NaN for a row that never gets a label."""
+    labels: list[Any]
+    """As JSON; None for a row that never gets a label."""
     label_times: NDArray[np.int64]
     """int64 microseconds: when the label, or the news that there is none, becomes known."""
     label_order: NDArray[np.int64]
@@ -83,10 +83,10 @@ def record_traffic(
     table = table.take(pa.array(np.argsort(times, kind="stable")))
     times = _as_microseconds(table, time_column)
     sent = list(dict.fromkeys([id_column, time_column, *([key_column] if key_column else []), *columns]))
-    labels = table.column(label_column).cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
+    labels = table.column(label_column).to_pylist()
     known = _as_microseconds(table, "label_available_at")
-    never = np.isnan(labels) | (known == np.iinfo(np.int64).min)
-    labels = np.where(never, np.nan, labels)
+    never = np.array([label is None for label in labels], dtype=bool) | (known == np.iinfo(np.int64).min)
+    labels = [None if without else label for label, without in zip(labels, never, strict=True)]
     label_times = np.where(never, times + no_label_delay_microseconds, np.maximum(known, times))
     keys = (
         ["" if key is None else str(key) for key in table.column(key_column).to_pylist()]

@@ -195,10 +195,10 @@ class Replay:
                 "id": traffic.entity_ids[row],
                 "availableAt": _rfc3339(int(traffic.label_times[row])),
             }
-            if np.isnan(traffic.labels[row]):
+            if traffic.labels[row] is None:
                 label["noLabel"] = True
             else:
-                label["label"] = float(traffic.labels[row])
+                label["label"] = traffic.labels[row]
             labels.append(label)
         return labels
 

@@ -6,13 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import orjson
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.versions import ModelVersion
@@ -25,6 +23,8 @@ from capstan.errors import UnavailableError
 from capstan.monitoring.questions import QUESTIONS
 from capstan.ports.codec import to_json
 from capstan.serving.model import load
+from capstan.spec import MLSystem
+from capstan.tasks import Metric, Predictions, task_named
 
 BATCH_ROWS = 10_000
 
@@ -49,10 +49,11 @@ class Report(TypedDict):
     retrainings: int
     promotions: int
     rollbacks: int
-    auc_static: dict[str, float | None]
-    auc_managed: dict[str, float | None]
-    log_loss_static: dict[str, float | None]
-    log_loss_managed: dict[str, float | None]
+    metrics: list[dict[str, str]]
+    """Name, title, direction and key of what both systems are compared by; the first tells the gain.
+
+    For each there are also `KEY_static` and `KEY_managed`, values by month.
+    """
     months: dict[str, dict[str, Any]]
     overall: dict[str, Any]
     gain: float | None
@@ -81,9 +82,11 @@ def make_report(
     stats = local.collector.stats()
     completed = local.gateway.completed_predictions()
     first = first_champion(local)
+    metrics = reported_metrics(local.system)
     by_month, overall, labelled = _compared(local, first, traffic, start, end, seed)
+    gain = overall.metrics[metrics[0].name]
     required = local.system.spec.requirements.latency_p99
-    return Report(
+    report = Report(
         system=local.name,
         requests=journal.answered.sent,
         failed_requests=journal.answered.failed,
@@ -98,14 +101,11 @@ def make_report(
         retrainings=counts.retrainings,
         promotions=counts.promotions,
         rollbacks=counts.rollbacks,
-        auc_static={month: c.auc_static for month, c in by_month.items()},
-        auc_managed={month: c.auc_managed for month, c in by_month.items()},
-        log_loss_static={month: c.log_loss_static for month, c in by_month.items()},
-        log_loss_managed={month: c.log_loss_managed for month, c in by_month.items()},
+        metrics=[_described(metric) for metric in metrics],
         months={month: asdict(c) for month, c in by_month.items()},
         overall=asdict(overall),
-        gain=overall.auc_gain,
-        gain_interval=overall.auc_gain_interval,
+        gain=gain.gain,
+        gain_interval=gain.gain_interval,
         labelled_rows=labelled,
         decisions=[asdict(told) for told in decisions(local.store, local.name)],
         versions=[to_json(version) for version in local.registry.versions()],
@@ -113,6 +113,32 @@ def make_report(
         end=end.isoformat(),
         seconds=round(seconds, 1),
     )
+    return cast(Report, {**report, **_by_month(metrics, by_month)})
+
+
+def reported_metrics(system: MLSystem) -> tuple[Metric, ...]:
+    """What both systems are compared by: the metric that is watched, then the losses of the analyses."""
+    spec = system.spec
+    task = task_named(spec.objective.task)
+    losses = [analysis.metric for analysis in spec.rollout.analyses] or [task.facts.compared_by]
+    return tuple(task.metrics[name] for name in dict.fromkeys([spec.monitoring.quality.metric, *losses]))
+
+
+def _described(metric: Metric) -> dict[str, str]:
+    facts = metric.facts
+    return {"name": facts.name, "title": facts.title, "direction": facts.direction, "key": facts.key}
+
+
+def _by_month(
+    metrics: Sequence[Metric], by_month: Mapping[str, Compared]
+) -> dict[str, dict[str, float | None]]:
+    return {
+        f"{metric.facts.key}_{side}": {
+            month: getattr(found.metrics[metric.name], side) for month, found in by_month.items()
+        }
+        for metric in metrics
+        for side in ("static", "managed")
+    }
 
 
 def judged_windows(windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -164,24 +190,25 @@ def _compared(
     end: datetime,
     seed: int,
 ) -> tuple[dict[str, Compared], Compared, int]:
-    served = local.evidence.answered_with_labels(start, end)
-    table = served.filter(pc.is_valid(served.column("label")))
+    served = local.evidence.answered_with_labels(start, end).labelled
     zone = ZoneInfo(local.system.spec.data.time_zone)
-    local_times = [moment.astimezone(zone) for moment in table.column("event_time").to_pylist()]
+    local_times = [moment.astimezone(zone) for moment in served.table.column("event_time").to_pylist()]
     by_month, overall = compare(
-        np.asarray(table.column("label").to_numpy(), dtype=np.float64),
-        static_predictions(local, first, traffic, table.column("entity_id").to_pylist()),
-        np.asarray(table.column("prediction").to_numpy(), dtype=np.float64),
+        reported_metrics(local.system),
+        served.truth,
+        static_predictions(local, first, traffic, served.table.column("entity_id").to_pylist()),
+        served.predictions,
         np.array([f"{moment:%Y-%m}" for moment in local_times], dtype=np.str_),
         np.array([f"{moment:%Y-%m-%d}" for moment in local_times], dtype=np.str_),
         rng=np.random.default_rng(seed),
+        groups=served.groups,
     )
-    return by_month, overall, table.num_rows
+    return by_month, overall, len(served)
 
 
 def static_predictions(
     local: LocalSystem, first: ModelVersion, traffic: RecordedTraffic, entity_ids: Sequence[str]
-) -> NDArray[np.float64]:
+) -> Predictions:
     """What the first champion, loaded from its verified bytes, says about the requests of these entities."""
     bento = local.packager.verify(first.bento_tag, first.digest)
     model = load(bento / MODEL_FOLDER)
@@ -190,4 +217,5 @@ def static_predictions(
     for begin in range(0, len(entity_ids), BATCH_ROWS):
         rows = [orjson.loads(traffic.bodies[row_of[i]]) for i in entity_ids[begin : begin + BATCH_ROWS]]
         parts.append(model.predict_batch(rows))
-    return np.concatenate(parts) if parts else np.empty(0)
+    scores = np.concatenate(parts) if parts else np.empty(0)
+    return model.task.predictions(scores, model.manifest.learnt)

@@ -42,7 +42,7 @@ def save(reference: Reference, folder: Path) -> None:
 
 def load(folder: Path, reference: Reference, kind: DetectorKind) -> dict[str, FittedDetector]:
     """A detector for each feature that has values in the reference, by name; raises InvalidDataError."""
-    features = [*reference.features, *([reference.prediction] if reference.prediction else [])]
+    features = [*reference.features, *reference.outputs]
     by_alibi = kind == "AlibiDetect"
     return {
         feature.name: _alibi_detector(folder_of(folder, reference, feature), feature)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC
 from typing import Any, NamedTuple
 
@@ -23,9 +23,11 @@ from capstan.monitoring.drift.calibration import (
 )
 from capstan.monitoring.drift.distances import category_noise
 from capstan.monitoring.drift.kinds import Detector, chosen
-from capstan.monitoring.drift.reference import PREDICTION, FeatureReference, Reference
+from capstan.monitoring.drift.reference import FeatureReference, Reference
+from capstan.recording.outputs import output_facts
 from capstan.recording.payloads import Kind
 from capstan.spec import MLSystem
+from capstan.tasks import Predictions, Task, task_named
 
 MOST_ROWS = 20_000
 GRID = 2048
@@ -37,7 +39,7 @@ LEAST_BLOCK_SHARE = 0.3
 """Of the median block's rows; emptier blocks are left out."""
 
 Table = Mapping[str, ArrayLike]
-Served = Callable[[NDArray[np.int64]], ArrayLike]
+Served = Callable[[NDArray[np.int64]], Predictions]
 
 
 class _Strides(NamedTuple):
@@ -54,12 +56,12 @@ class _Blocks(NamedTuple):
 
 
 def fit(
-    reference: Any, system: MLSystem, *, predictions: ArrayLike | None = None, served: Served | None = None
+    reference: Any, system: MLSystem, *, predictions: Predictions | None = None, served: Served | None = None
 ) -> Reference:
     """The reference of a version, from the rows it was trained on.
 
     `reference` is a pandas DataFrame, a pyarrow Table or a mapping of arrays with the raw feature columns and the time
-    column; `predictions` are scores of the same rows, best from a model that had not seen them: a model is surer of
+    column; `predictions` are of the same rows, best from a model that had not seen them: a model is surer of
     rows that it was fitted on. `served` predicts rows, by their numbers, as requests are answered: the sample that
     windows are compared with is made by it; None: taken from `predictions`. Raises InvalidDataError.
     """
@@ -68,7 +70,8 @@ def fit(
     times = _microseconds(_column(columns, spec.data.keys.time))
     order = np.argsort(times, kind="stable")
     strides = _strides(times[order], spec.monitoring.window.duration.total_seconds() * 1e6)
-    watched = len(spec.features) + (predictions is not None)
+    outputs = [] if predictions is None else watched_outputs(task_named(spec.objective.task), predictions)
+    watched = len(spec.features) + len(outputs)
     drift = spec.monitoring.drift
     probability = false_breach_probability(
         (1 - QUALITY_SHARE) * drift.false_alarms_per_month,
@@ -96,22 +99,45 @@ def fit(
                 probability,
             )
         )
-    prediction = None
+    answers = []
     if predictions is not None:
-        scores = np.array(predictions, dtype=np.float64)[order]
-        if served is not None:
-            compared = _evenly(np.flatnonzero(np.isfinite(scores)))
-            scores[compared] = served(order[compared])
-        prediction = _fit_feature(
-            PREDICTION,
-            PREDICTION,
-            detectors["numeric"],
-            ColumnType.NUMBER,
-            scores,
-            strides,
-            probability,
-        )
-    return Reference(tuple(features), prediction)
+        for name, kind, values in _as_served(predictions, outputs, order, served):
+            found = ColumnType.NUMBER if kind == "numeric" else ColumnType.TEXT
+            answers.append(
+                _fit_feature(f":{name}", name, detectors[kind], found, values, strides, probability)
+            )
+    return Reference(tuple(features), tuple(answers))
+
+
+def watched_outputs(task: Task, predictions: Predictions) -> list[tuple[str, Kind]]:
+    """Columns of the predictions whose drift is watched, in their order, and how they are compared."""
+    found: list[tuple[str, Kind]] = []
+    for name in predictions.columns:
+        facts = output_facts(task, name)
+        if facts is not None and facts.is_watched:
+            found.append((name, "numeric" if facts.kind == "Number" else "categorical"))
+    return found
+
+
+def _as_served(
+    predictions: Predictions,
+    outputs: Sequence[tuple[str, Kind]],
+    order: NDArray[np.int64],
+    served: Served | None,
+) -> Iterator[tuple[str, Kind, NDArray[Any]]]:
+    """The watched outputs in order of time; those rows that a window is compared with are as a service answers them."""
+    ordered = predictions.rows(order)
+    sound = np.ones(len(ordered), dtype=np.bool_)
+    for name, kind in outputs:
+        if kind == "numeric":
+            sound &= np.isfinite(ordered[name])
+    compared = _evenly(np.flatnonzero(sound))
+    answered = served(order[compared]) if served is not None and len(compared) else None
+    for name, kind in outputs:
+        values = np.array(ordered[name], dtype=np.float64 if kind == "numeric" else object)
+        if answered is not None:
+            values[compared] = answered[name]
+        yield name, kind, values
 
 
 def _fit_feature(

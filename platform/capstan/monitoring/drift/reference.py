@@ -25,9 +25,7 @@ from capstan.monitoring.drift.distances import category_noise
 from capstan.monitoring.drift.kinds import Detector, made_again
 from capstan.recording.payloads import Kind
 
-FORMAT = 3
-PREDICTION = ":prediction"
-"""Name of the prediction among features; no feature may be called so."""
+FORMAT = 4
 _CONFIG = """name = "{name}"
 x_ref = "x_ref.npy"
 preprocess_fn = "None"
@@ -49,7 +47,7 @@ version_warning = false
 
 @dataclass(frozen=True)
 class FeatureReference:
-    """One feature (or the prediction) at training time."""
+    """One feature, or one output, at training time."""
 
     name: str
     column: str
@@ -99,11 +97,11 @@ class FeatureReference:
 
 @dataclass(frozen=True)
 class Reference:
-    """All features of a version, and its predictions."""
+    """All features of a version, and its outputs."""
 
     features: tuple[FeatureReference, ...]
-    prediction: FeatureReference | None
-    """None: the version was packaged without predictions on its reference."""
+    outputs: tuple[FeatureReference, ...]
+    """Of those whose drift is watched; empty: the version was packaged without predictions on its reference."""
 
     def save(self, folder: Path) -> None:
         """Write the folder; the same reference gives the same bytes. Raises DiskFullError."""
@@ -132,13 +130,13 @@ class Reference:
                     "folder": part.name,
                 }
             )
-        document = {"format": FORMAT, "features": described, "prediction": self.prediction is not None}
+        document = {"format": FORMAT, "features": described, "outputs": len(self.outputs)}
         write_whole(
             folder / "thresholds.json", orjson.dumps(document, option=orjson.OPT_INDENT_2), mode=0o644
         )
 
     def _all(self) -> list[FeatureReference]:
-        return [*self.features, *([self.prediction] if self.prediction is not None else [])]
+        return [*self.features, *self.outputs]
 
 
 def load_reference(folder: Path) -> Reference:
@@ -154,10 +152,11 @@ def load_reference(folder: Path) -> Reference:
                 f"{path}: format {document['format']} is not {FORMAT}; train the model again"
             )
         features = [_feature(folder, words) for words in document["features"]]
+        outputs = int(document["outputs"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidDataError(f"{path}: cannot be read: {error}; train the model again") from error
-    prediction = features.pop() if document["prediction"] else None
-    return Reference(tuple(features), prediction)
+    first = len(features) - outputs
+    return Reference(tuple(features[:first]), tuple(features[first:]))
 
 
 def _feature(folder: Path, words: dict[str, Any]) -> FeatureReference:

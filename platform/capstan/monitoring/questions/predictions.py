@@ -7,7 +7,9 @@ from typing import ClassVar
 
 from capstan.monitoring.questions.question import AlertFacts, Answer, Reading, WindowQuestion
 from capstan.monitoring.questions.texts import AlertText
-from capstan.monitoring.windows import DriftWindow, Gap, WindowOutcome
+from capstan.monitoring.windows import DriftWindow, Gap, WindowOutcome, worst
+
+_LEAST_THRESHOLD = 1e-9
 
 
 class PredictionsQuestion(WindowQuestion):
@@ -19,16 +21,17 @@ class PredictionsQuestion(WindowQuestion):
     def ask(self, window: DriftWindow) -> Answer:
         if (gap := window.too_few) is not None:
             return Answer(WindowOutcome.NO_EVIDENCE, gap)
-        if window.prediction is None:
+        if not window.outputs:
             lacking = Gap(
                 "NoReference", "the version carries no reference of its predictions; train it again"
             )
             return Answer(WindowOutcome.NO_EVIDENCE, lacking)
-        outcome = window.prediction.drift
+        outcome = worst(output.drift for output in window.outputs)
         if outcome is not WindowOutcome.NO_EVIDENCE:
             return Answer(outcome)
-        if window.prediction.failure:
-            return Answer(outcome, Gap("DetectorFailed", window.prediction.failure))
+        failed = [output.failure for output in window.outputs if output.failure]
+        if failed:
+            return Answer(outcome, Gap("DetectorFailed", failed[0]))
         return Answer(outcome, Gap("NoValues", "the version answered no request"))
 
     def summary(self, text: AlertText) -> str:
@@ -36,10 +39,11 @@ class PredictionsQuestion(WindowQuestion):
         return f"distance of predictions from those at training: {distance}{text.in_windows}"
 
     def readings(self, window: DriftWindow) -> Iterable[Reading]:
-        if window.prediction is not None and window.prediction.distance is not None:
-            yield Reading(
-                "capstan_prediction_drift_distance", "Distance of predictions", window.prediction.distance
-            )
-            yield Reading(
-                "capstan_prediction_drift_threshold", "What it must exceed", window.prediction.threshold
-            )
+        told = [
+            (output.distance, output.threshold) for output in window.outputs if output.distance is not None
+        ]
+        if told:
+            # Of several outputs the one that has moved farthest, as the alert's text tells it.
+            distance, threshold = max(told, key=lambda one: one[0] / max(one[1], _LEAST_THRESHOLD))
+            yield Reading("capstan_prediction_drift_distance", "Distance of predictions", distance)
+            yield Reading("capstan_prediction_drift_threshold", "What it must exceed", threshold)

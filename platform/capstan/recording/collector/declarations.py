@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import orjson
 
-from capstan.domain.truth import FORMS
-from capstan.errors import InvalidRequestError
-from capstan.recording.labels import Label, raise_all
+from capstan.errors import UnavailableError
 from capstan.recording.payloads import Kind
 from capstan.spec.features import Feature
+from capstan.spec.tasks import TASK_FACTS, LabelKind
+from capstan.tasks import Task, task_named
 
 
 class Declared(NamedTuple):
@@ -52,14 +52,14 @@ class Declarations:
             self._known[system] = Declared(changed, kinds, spec.get("objective", {}).get("task"))
         return self._known[system]
 
-    def require_classes(self, system: str, labels: list[Label]) -> None:
-        """Raise InvalidRequestError for labels that are no class of a binary task."""
-        if self.of(system).task != "BinaryClassification":
-            return
-        raise_all(
-            [
-                InvalidRequestError(f"labels[{index}].label", label.value, f"is no label; write {FORMS}")
-                for index, label in enumerate(labels)
-                if label.value not in (None, 0.0, 1.0)
-            ]
-        )
+    def label_kind(self, system: str) -> LabelKind:
+        """What a label of the system is; raises UnavailableError while its file has not been written."""
+        task = self.of(system).task
+        if task is None:
+            raise UnavailableError("feedback", f"the file of {system} has not been written yet; send again")
+        return TASK_FACTS[task].label
+
+    def task(self, system: str) -> Task | None:
+        """What the system's payloads answer; None while its file has not been written."""
+        name = self.of(system).task
+        return None if name is None else task_named(name)

@@ -23,7 +23,7 @@ from capstan.recording.collector.declarations import Declarations
 from capstan.recording.collector.ledger import Judgement, Ledger, restore
 from capstan.recording.collector.recent_requests import RecentRequests
 from capstan.recording.collector.write_ahead_log import WriteAheadLog
-from capstan.recording.labels import Label, parse_labels, table_of
+from capstan.recording.labels import Label, labels_of, parse_feedback, table_of
 from capstan.recording.payloads import Payload, Refusal, accepted, columns_of, judge, parse_batch
 from capstan.recording.segments import (
     clear_unfinished,
@@ -131,11 +131,19 @@ class Intake:
         return self.ledger.book_silence(names, now)
 
     def feedback(self, body: bytes, received: datetime, *, system: str | None) -> TakenLabels:
-        """Take labels, all or none; raises InvalidRequestError, DiskFullError."""
-        named, labels, match = parse_labels(body)
+        """Take labels, all or none; raises InvalidRequestError, UnavailableError, DiskFullError."""
+        named, entries, match = parse_feedback(body)
         owner = self._owner(named or system)
-        self._declarations.require_classes(owner, labels)
-        self._append({"kind": "labels", "system": owner, "received": received.isoformat()}, body)
+        kind = self._declarations.label_kind(owner)
+        labels = labels_of(entries, kind)
+        # The kind too: what the file says may be another one when the log is read again.
+        meta: dict[str, object] = {
+            "kind": "labels",
+            "system": owner,
+            "label": kind,
+            "received": received.isoformat(),
+        }
+        self._append(meta, body)
         skipped = self.ledger.book_labels(labels)
         self._skip(skipped)
         return TakenLabels(owner, labels, skipped, match)
@@ -173,7 +181,7 @@ class Intake:
             if meta["kind"] == "silence":
                 continue
             if meta["kind"] == "labels":
-                entries = parse_labels(record.body).labels
+                entries = labels_of(parse_feedback(record.body).entries, meta["label"])
                 labels[meta["system"]].extend(
                     (label, received) for position, label in enumerate(entries) if position not in skipped
                 )
@@ -185,7 +193,9 @@ class Intake:
         touched: set[Path] = set()
         for (system, day), rows in sorted(payloads.items()):
             path = payload_segment(self._systems / system / "payloads", day, number)
-            write_segment(path, columns_of(rows, self._declarations.of(system).kinds))
+            write_segment(
+                path, columns_of(rows, self._declarations.of(system).kinds, self._declarations.task(system))
+            )
             touched.add(path.parent)
         for system, entries_of_system in sorted(labels.items()):
             if entries_of_system:
@@ -282,7 +292,8 @@ class Intake:
             if meta["kind"] == "silence":
                 self.ledger.book_silence(orjson.loads(record.body), received)
             elif meta["kind"] == "labels":
-                skipped = self.ledger.book_labels(parse_labels(record.body).labels)
+                labels = labels_of(parse_feedback(record.body).entries, meta["label"])
+                skipped = self.ledger.book_labels(labels)
             else:
                 heading = Heading(*meta["heading"]) if meta["heading"] else None
                 judged = self._judge(record.body)

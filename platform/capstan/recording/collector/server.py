@@ -29,7 +29,7 @@ from starlette.routing import Route
 
 from capstan.content_encoding import READ_ENCODINGS, BodyTooLargeError, UnreadableEncodingError
 from capstan.domain.payload_limits import LARGEST_BATCH
-from capstan.errors import CapstanError, DiskFullError, InvalidRequestError, shown
+from capstan.errors import CapstanError, DiskFullError, InvalidRequestError, UnavailableError, shown
 from capstan.recording.collector.intake import Intake
 from capstan.recording.collector.label_requests import LabelRequests, answer
 from capstan.recording.collector.metrics import CollectorMetrics
@@ -182,7 +182,7 @@ class CollectorService:
             taken = self.intake.feedback(body, received, system=request.headers.get("x-capstan-system"))
         except (BodyTooLargeError, UnreadableEncodingError) as error:
             return _unreadable(request, error)
-        except (InvalidRequestError, DiskFullError) as error:
+        except (InvalidRequestError, UnavailableError, DiskFullError) as error:
             return self._failed(error)
         if self.intake.is_full:
             self._wake.set()
@@ -261,7 +261,8 @@ class CollectorService:
             self._disk_full += 1
             self._label_requests.unsettle()
             return _Answer({"error": {"rule": str(error)}}, status_code=507)
-        return _Answer({"error": {"rule": str(error)}}, status_code=500)
+        status = 503 if isinstance(error, UnavailableError) else 500
+        return _Answer({"error": {"rule": str(error)}}, status_code=status)
 
     def _counts(self) -> dict[str, float]:
         """What only this process knows."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from capstan.errors import InvalidDataError
 from capstan.spec.training import (
     Candidate,
@@ -16,6 +14,7 @@ from capstan.spec.training import (
     LogisticRegression,
     MostFrequent,
 )
+from capstan.tasks.labels import LABELS
 from capstan.training.families.custom import CustomFamily
 from capstan.training.families.family import Dimension, Family, Fitted, SearchSpace, Values
 from capstan.training.families.gradient_boosting import GradientBoostingFamily
@@ -62,10 +61,11 @@ def fit_model(candidate: Candidate, values: Values, lesson: Lesson) -> Fitted:
     """
     family = family_of(candidate)
     _require_usable(candidate, family, lesson)
-    truth = lesson.truth
-    if lesson.label == "Boolean" and len(np.unique(truth)) < 2:
+    labels = LABELS[lesson.label].tally(lesson.truth)
+    if labels.is_constant:
         raise InvalidDataError(
-            f"all {len(truth)} training rows have the label {bool(truth.all())}; a model needs both: train on more days"
+            f"the {len(lesson.truth)} training rows have the labels {labels.words}; a model needs different ones: "
+            "train on more days"
         )
     return family.fit(with_values(candidate.chosen, values), lesson)
 

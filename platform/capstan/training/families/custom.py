@@ -8,6 +8,7 @@ from typing import Any
 
 from capstan.errors import InvalidDataError
 from capstan.spec.training import Custom
+from capstan.tasks import task_with
 from capstan.training.factories import call_factory
 from capstan.training.families.family import NOTHING_TO_SEARCH, Fitted, Part, SearchSpace
 from capstan.training.lesson import Lesson
@@ -22,17 +23,18 @@ class CustomFamily:
 
     def fit(self, settings: Custom, lesson: Lesson) -> Fitted:
         factory = settings.factory
-        model = call_factory(factory, settings.parameters, seed=lesson.seed)
+        task = lesson.task or task_with(lesson.label)
+        model = call_factory(factory, settings.parameters, seed=lesson.seed, method=task.method)
         arguments = _weighted(model, factory, lesson)
         try:
             fitted = model.fit(lesson.matrix, lesson.truth, **arguments)
         except Exception as error:
             raise InvalidDataError(f"{factory}: fit: {type(error).__name__}: {error}") from error
-        if not callable(getattr(fitted, "predict_proba", None)):
+        if not callable(getattr(fitted, task.method, None)):
             raise InvalidDataError(
                 f"{factory}: fit gave {type(fitted).__name__}; it must return the fitted model, `return self`"
             )
-        require_servable(fitted, factory, lesson.matrix)
+        require_servable(task, fitted, factory, lesson.matrix)
         known: Fitted = fitted
         return known
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from capstan.spec.training import FamilySettings, LabelKind
-from capstan.training.lesson import Floats, Lesson
+from capstan.spec.tasks import LabelKind
+from capstan.spec.training import FamilySettings
+from capstan.tasks.metric import Floats
+from capstan.training.lesson import Lesson
 
 SettingsT = TypeVar("SettingsT", bound=FamilySettings)
 Values = Mapping[str, float | int]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from capstan.spec.training import GradientBoosting, LabelKind
+from capstan.spec.tasks import LabelKind
+from capstan.spec.training import GradientBoosting
 from capstan.training.families.family import Dimension, EstimatorFamily, Make, SearchSpace
 from capstan.training.lesson import Lesson
 

@@ -7,7 +7,10 @@ import pytest
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
-from capstan.embedded.replay.comparison import compare, day_counts, day_weighted_aucs, log_loss
+from capstan.embedded.replay import comparison
+from capstan.tasks import TASKS, Predictions
+
+METRICS = tuple(TASKS["BinaryClassification"].metrics[name] for name in ("rocAuc", "logLoss"))
 
 
 @pytest.fixture
@@ -23,49 +26,66 @@ def rows(rng, n=4000, days=40):
     return labels, static, managed, day
 
 
-def test_auc_equals_scikit_learn_with_ties(rng):
-    labels, static, _, day = rows(rng)
-    _, day_of_row = np.unique(day, return_inverse=True)
-    area = day_weighted_aucs(labels, static, day_of_row, np.ones((1, 40), dtype=np.int64))[0]
-    assert area == pytest.approx(roc_auc_score(labels, static), abs=1e-12)
+def of(probability):
+    return Predictions({"probability": probability})
 
 
-def test_resampled_auc_equals_scikit_learn_with_repeated_days(rng):
-    labels, static, _, day = rows(rng)
-    names, day_of_row = np.unique(day, return_inverse=True)
-    counts = day_counts(len(names), 3, rng)
-    areas = day_weighted_aucs(labels, static, day_of_row, counts)
-    for drawn, area in zip(counts, areas, strict=True):
-        expected = roc_auc_score(labels, static, sample_weight=drawn[day_of_row])
-        assert area == pytest.approx(expected, abs=1e-12)
+def compare(truth, static, managed, months, days, **settings):
+    return comparison.compare(METRICS, truth.astype(bool), of(static), of(managed), months, days, **settings)
 
 
-def test_log_loss_equals_scikit_learn_on_clipped_probabilities(rng):
-    labels, static, _, _ = rows(rng)
-    assert log_loss(labels, static) == pytest.approx(sklearn_log_loss(labels, np.clip(static, 0.001, 0.999)))
+def test_values_are_those_of_the_metrics_that_verdicts_use(rng):
+    labels, static, managed, day = rows(rng)
+    by_month, _ = compare(
+        labels, static, managed, np.full(len(labels), "2013-02"), day, rng=rng, resamples=50
+    )
+    found = by_month["2013-02"].metrics
+    assert found["rocAuc"].static == pytest.approx(roc_auc_score(labels, static), abs=1e-12)
+    clipped = np.clip(managed, 0.001, 0.999)
+    assert found["logLoss"].managed == pytest.approx(sklearn_log_loss(labels, clipped))
+
+
+def test_a_loss_that_falls_is_a_gain(rng):
+    labels, static, managed, day = rows(rng)
+    losses = (METRICS[1],)
+    _, overall = comparison.compare(
+        losses,
+        labels.astype(bool),
+        of(static),
+        of(managed),
+        np.full(len(labels), "2013-02"),
+        day,
+        rng=rng,
+        resamples=50,
+    )
+    found = overall.metrics["logLoss"]
+    assert found.managed < found.static
+    assert found.gain == pytest.approx(found.static - found.managed)
+    low, high = found.gain_interval
+    assert 0 < low < found.gain < high
 
 
 def test_gain_is_the_unweighted_mean_of_the_months(rng):
     labels, static, managed, day = rows(rng)
     months = np.where(np.arange(len(labels)) < 1000, "2013-02", "2013-03")
     by_month, overall = compare(labels, static, managed, months, day, rng=rng, resamples=200)
-    gains = [month.auc_gain for month in by_month.values()]
-    assert overall.auc_gain == pytest.approx(np.mean(gains))
-    low, high = overall.auc_gain_interval
-    assert low < overall.auc_gain < high
+    gains = [month.metrics["rocAuc"].gain for month in by_month.values()]
+    assert overall.metrics["rocAuc"].gain == pytest.approx(np.mean(gains))
+    low, high = overall.metrics["rocAuc"].gain_interval
+    assert low < overall.metrics["rocAuc"].gain < high
 
 
 def test_equal_systems_gain_nothing(rng):
     labels, static, _, day = rows(rng)
     months = np.full(len(labels), "2013-02")
     _, overall = compare(labels, static, static, months, day, rng=rng, resamples=50)
-    assert overall.auc_gain == 0
-    assert overall.auc_gain_interval == (0, 0)
+    assert overall.metrics["rocAuc"].gain == 0
+    assert overall.metrics["rocAuc"].gain_interval == (0, 0)
 
 
 def test_month_with_one_class_claims_no_auc(rng):
     _, static, managed, day = rows(rng)
     months = np.full(len(static), "2013-02")
     by_month, overall = compare(np.zeros(len(static)), static, managed, months, day, rng=rng, resamples=5)
-    assert by_month["2013-02"].auc_gain is None
-    assert overall.auc_gain is None
+    assert by_month["2013-02"].metrics["rocAuc"].gain is None
+    assert overall.metrics["rocAuc"].gain is None

@@ -10,6 +10,7 @@ from capstan.monitoring.drift.atoms import Atoms
 from capstan.monitoring.drift.distances import ks
 from capstan.monitoring.drift.sketch import Sketch
 from capstan.monitoring.quality import measure
+from capstan.tasks import TASKS, Predictions
 
 RNG = np.random.default_rng(1)
 PREDICTIONS = RNG.choice([0.2, 1 / 3, 0.4, 0.6], 5000)
@@ -82,5 +83,9 @@ def test_quality_is_the_same_whichever_path_predicted(metric: str) -> None:
     truth = RNG.random(4000) < probability
     mixed = np.where(RNG.random(4000) < 0.5, probability, np.nextafter(probability, 0))
     days = np.arange(4000) // 600
-    assert measure(metric, truth, mixed, days) == measure(metric, truth, probability, days)
-    assert evaluate(truth, mixed) == evaluate(truth, probability)
+    task = TASKS["BinaryClassification"]
+    one, other = Predictions({"probability": mixed}), Predictions({"probability": probability})
+    assert measure(task.metrics[metric], truth, one, days) == measure(
+        task.metrics[metric], truth, other, days
+    )
+    assert evaluate(task, truth, one) == evaluate(task, truth, other)

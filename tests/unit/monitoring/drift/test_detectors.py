@@ -16,11 +16,12 @@ from capstan.monitoring.drift import detectors
 from capstan.monitoring.drift.distances import category_noise, ks_noise, spread_of, total_variation
 from capstan.monitoring.drift.reference import Reference
 from capstan.spec import MLSystem
+from capstan.tasks import Predictions
 
 
 @pytest.fixture(scope="module")
 def reference(system: MLSystem, rows: pd.DataFrame) -> Reference:
-    return detectors.fit(rows, system, predictions=rows["score"])
+    return detectors.fit(rows, system, predictions=Predictions({"probability": rows["score"].to_numpy()}))
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +59,11 @@ def test_alibi_detect_itself_loads_what_was_saved_and_agrees_with_scipy(
     rng = np.random.default_rng(3)
     alibi = detectors.load(folder, reference, "AlibiDetect")
     scipy = detectors.load(folder, reference, "Scipy")
-    assert set(alibi) == {"distance", "dep_hour", "temp", "dest", ":prediction"}
+    assert set(alibi) == {"distance", "dep_hour", "temp", "dest", ":probability"}
     windows = {
         "temp": rng.normal(1, 3, 900),
         "distance": rng.gamma(4, 220, 900).round(),
-        ":prediction": rng.beta(2, 5, 900),
+        ":probability": rng.beta(2, 5, 900),
         "dest": rng.integers(0, 4, 900),  # 3: a category that training never saw
     }
     for name, window in windows.items():
@@ -95,7 +96,9 @@ def test_tables_frames_and_arrays_give_the_same_reference(
 ) -> None:
     arrays = {name: rows[name].to_numpy() for name in rows.columns}
     for other in (pa.Table.from_pandas(rows, preserve_index=False), arrays):
-        found = detectors.fit(other, system, predictions=rows["score"].to_numpy())
+        found = detectors.fit(
+            other, system, predictions=Predictions({"probability": rows["score"].to_numpy()})
+        )
         for one, two in zip(found.features, reference.features, strict=True):
             np.testing.assert_array_equal(one.sample, two.sample)
             assert (one.distance, one.rise, one.vocabulary) == (two.distance, two.rise, two.vocabulary)

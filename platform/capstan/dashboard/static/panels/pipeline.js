@@ -1,7 +1,7 @@
 // The training run: its steps with candidates side by side, the table of candidates, the gates, and the runs before it.
 
 import { h, badge, dot, empty } from "../dom.js";
-import { date, day, duration, metric, metricName, moment } from "../format.js";
+import { date, day, duration, isLowerBetter, metric, metricName, moment } from "../format.js";
 import { trace } from "../lineage.js";
 
 let picked = null;
@@ -51,8 +51,9 @@ function candidates(run) {
   names.sort((a, b) => (b === run.choose_by) - (a === run.choose_by));
   const shown = names.slice(0, 3);
   const values = run.candidates.map((c) => c.metrics[run.choose_by]).filter((v) => v !== undefined);
-  const [low, high] = [Math.min(...values, 0.5), Math.max(...values)];
-  const width = (value) => (value === undefined || high === low ? 0 : ((value - low) / (high - low)) * 100);
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const [worst, best] = isLowerBetter(run.choose_by) ? [high, low] : [low, high];
+  const width = (value) => (value === undefined ? 0 : high === low ? 100 : 10 + ((value - worst) / (best - worst)) * 90);
   return h("table", { class: "numbers candidates" },
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "candidate"), shown.map((name) => h("th", { scope: "col" }, metricName(name))))),
     h("tbody", {}, run.candidates.map((candidate) => h("tr", { class: candidate.is_chosen ? "chosen" : "" },

@@ -1,12 +1,12 @@
 // Every version: who it is, how good, since when, why it was made, and what became of it.
 
 import { h, dot, empty, version } from "../dom.js";
-import { date, metric, metricName } from "../format.js";
+import { date, metric, metricName, metricRank } from "../format.js";
 import { trace } from "../lineage.js";
 
 export function drawVersions(page) {
   if (!page.versions.length) return empty("No version yet", "Each successful training registers one here, with its metrics, digest and share of traffic.");
-  const names = [...new Set(page.versions.flatMap((v) => Object.keys(v.metrics)))].sort((a, b) => rank(a) - rank(b)).slice(0, 2);
+  const names = [...new Set(page.versions.flatMap((v) => Object.keys(v.metrics)))].sort((a, b) => metricRank(a) - metricRank(b)).slice(0, 2);
   const headers = ["version", "weight", ...names.map(metricName), "data as of", "trigger", "digest", "state"];
   return h("div", { class: "scroll", "data-scroll": "versions", tabindex: -1 }, h("table", { class: "numbers rows" },
     h("thead", {}, h("tr", {}, headers.map((name) => h("th", { scope: "col", class: OPTIONAL.has(name) || name === metricName(names[1] ?? "") ? "optional" : "" }, name)))),
@@ -22,4 +22,3 @@ export function drawVersions(page) {
 }
 
 const OPTIONAL = new Set(["trigger", "digest"]);
-const rank = (name) => ({ rocAuc: 0, logLoss: 1 })[name] ?? 2;

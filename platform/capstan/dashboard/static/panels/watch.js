@@ -1,7 +1,7 @@
 // What the monitor decided: a strip of features by windows, and the champion's quality with its coverage.
 
 import { h, s, empty } from "../dom.js";
-import { count, date, day, metric, metricName, month, percent } from "../format.js";
+import { count, date, day, isLowerBetter, metric, metricName, month, percent } from "../format.js";
 
 let active = null;
 const wide = () => window.innerWidth > 1080;
@@ -12,7 +12,7 @@ export function drawDrift(page) {
     return empty("No window decided yet", `The monitor compares each ${span(page.watch.every)} of requests with the training data; the first result appears when the first window has closed.`);
   }
   const features = [...new Set(windows.flatMap((w) => w.cells.map((cell) => cell.feature)))];
-  if (windows.some((w) => w.prediction)) features.push("prediction");
+  features.push(...new Set(windows.flatMap((w) => w.outputs.map((cell) => cell.feature))));
   if (!features.length) features.push("all inputs");
   const readout = h("p", { class: "readout", "aria-live": "polite" }, summary(page));
   const cells = [];
@@ -38,7 +38,7 @@ export function drawDrift(page) {
     cells.push([]);
     grid.append(h("span", { class: "name", title: feature }, feature));
     windows.forEach((w, column) => {
-      const cell = feature === "prediction" ? w.prediction : w.cells.find((c) => c.feature === feature);
+      const cell = [...w.cells, ...w.outputs].find((c) => c.feature === feature);
       const element = h("span", { class: `cell${cell?.is_breach ? " breach" : ""}${cell ? "" : w.is_judged ? " none" : " blind"}`, vars: { "--r": String(strength(cell)) }, onpointerenter: () => show(row, column) });
       cells[row].push({ element, cell });
       grid.append(element);
@@ -121,7 +121,7 @@ export function drawQuality(page) {
   return h("figure", { class: "quality" },
     s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${metricName(name)} of the champion, newest ${metric(last.quality)}` },
       ticks.map((v) => [s("line", { class: "grid", x1: L, x2: W, y1: y(v), y2: y(v) }), s("text", { x: L - 6, y: y(v) + 4, "text-anchor": "end" }, v.toFixed(2))]),
-      floor !== null && [s("line", { class: "floor", x1: L, x2: W, y1: y(floor), y2: y(floor) }), s("text", { class: "floor-name", x: W - 4, y: y(floor) - 4, "text-anchor": "end" }, "alert below")],
+      floor !== null && [s("line", { class: "floor", x1: L, x2: W, y1: y(floor), y2: y(floor) }), s("text", { class: "floor-name", x: W - 4, y: y(floor) - 4, "text-anchor": "end" }, isLowerBetter(name) ? "alert above" : "alert below")],
       lines.map((d) => s("path", { class: "line", d })),
       windows.map((w, i) => w.quality !== null && s("circle", { class: "value", cx: x(i), cy: y(w.quality), r: 3 }, s("title", {}, `${date(w.end)}, ${w.version}: ${metric(w.quality)}, ${percent(w.coverage ?? 0)} labelled`))),
       windows.map((w, i) => w.coverage !== null && s("rect", { class: "coverage", x: x(i) - bar / 2, width: bar, y: H - 18 - 14 * w.coverage, height: 14 * w.coverage })),

@@ -1,0 +1,133 @@
+"""What every task is, as facts: its kind of label, its outputs, its metrics. What a task does is in `capstan.tasks`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+LabelKind = Literal["Boolean", "Category", "Number", "Relevance", "Reward", "None"]
+OutputKind = Literal["Number", "Category", "Boolean"]
+Direction = Literal["Higher", "Lower"]
+Unit = Literal["row", "group", "window"]
+
+
+@dataclass(frozen=True)
+class OutputFacts:
+    """One named part of an answer; stored as the column `output.<name>` of a payload."""
+
+    name: str
+    kind: OutputKind
+    is_watched: bool
+    """Whether its drift is watched."""
+    per_class: bool = False
+    """Whether there is one column for each class, named `<name>.<class>`."""
+
+
+@dataclass(frozen=True)
+class MetricFacts:
+    """One metric of a task."""
+
+    name: str
+    """As in a file."""
+    title: str
+    """As people read it."""
+    direction: Direction
+    """Which way it improves."""
+    unit: Unit
+    """What has a loss of its own: each row, each group of rows, or nothing smaller than a window."""
+    needs_classes: bool = False
+    """Whether it says nothing about rows with labels of one class."""
+    short: str = ""
+    """What keys of a report's JSON begin with; empty: the name in lower case with underscores."""
+
+    @property
+    def key(self) -> str:
+        return self.short or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", self.name).lower()
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, -1 where less is."""
+        return -1 if self.direction == "Lower" else 1
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether two versions can be compared by it on the same requests."""
+        return self.unit != "window"
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """What a task's label, answers and metrics are called."""
+
+    name: str
+    label: LabelKind
+    outputs: tuple[OutputFacts, ...]
+    metrics: tuple[MetricFacts, ...]
+    """The first ones are shown first."""
+    chosen_by: str
+    """Metric of `training.choose` and `monitoring.quality` where the file names none."""
+    compared_by: str
+    """Loss of an analysis where the file names none."""
+    keys: tuple[str, ...] = ()
+    """Keys of `data.keys` that the task requires, besides id and time."""
+
+    def metric(self, name: str) -> MetricFacts:
+        """The metric of that name; raises KeyError."""
+        for metric in self.metrics:
+            if metric.name == name:
+                return metric
+        raise KeyError(name)
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        return tuple(metric.name for metric in self.metrics)
+
+    @property
+    def paired_names(self) -> tuple[str, ...]:
+        """Metrics that each single request has, so that two versions can be compared on the same requests."""
+        return tuple(metric.name for metric in self.metrics if metric.is_paired)
+
+
+BINARY = TaskFacts(
+    name="BinaryClassification",
+    label="Boolean",
+    outputs=(OutputFacts("probability", "Number", is_watched=True),),
+    metrics=(
+        MetricFacts("rocAuc", "ROC-AUC", "Higher", "window", needs_classes=True, short="auc"),
+        MetricFacts("averagePrecision", "average precision", "Higher", "window", needs_classes=True),
+        MetricFacts("logLoss", "log loss", "Lower", "row"),
+        MetricFacts("brierScore", "Brier score", "Lower", "row"),
+        MetricFacts("accuracy", "accuracy", "Higher", "window"),
+        MetricFacts("f1", "F1", "Higher", "window"),
+        MetricFacts("precision", "precision", "Higher", "window"),
+        MetricFacts("recall", "recall", "Higher", "window"),
+        MetricFacts("calibrationError", "calibration error", "Lower", "window"),
+    ),
+    chosen_by="rocAuc",
+    compared_by="logLoss",
+)
+
+TASK_FACTS: Mapping[str, TaskFacts] = {facts.name: facts for facts in (BINARY,)}
+"""Task -> its facts, for every task that runs today."""
+TASKS_LATER = (
+    "MulticlassClassification",
+    "MultilabelClassification",
+    "Regression",
+    "QuantileRegression",
+    "Forecasting",
+    "Ranking",
+    "Recommendation",
+    "Clustering",
+    "AnomalyDetection",
+    "SurvivalAnalysis",
+    "SequenceToSequence",
+    "TextGeneration",
+)
+"""Tasks that people ask for and that are in no version yet."""
+
+
+def metric_titles() -> dict[str, str]:
+    """Metric -> as people read it, over all tasks; the page draws names by it."""
+    return {metric.name: metric.title for facts in TASK_FACTS.values() for metric in facts.metrics}

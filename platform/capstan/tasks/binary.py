@@ -1,0 +1,224 @@
+"""Whether something is so: the probability of one class of two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from capstan.errors import InvalidDataError
+from capstan.spec.tasks import BINARY
+from capstan.tasks.areas import (
+    average_precision,
+    average_precision_of_days,
+    of_ranking,
+    roc_auc,
+    roc_auc_of_days,
+)
+from capstan.tasks.disclosure import of_booleans
+from capstan.tasks.labels import LABELS
+from capstan.tasks.metric import (
+    Booleans,
+    Floats,
+    Groups,
+    Metric,
+    Truth,
+    from_losses,
+    from_sums,
+)
+from capstan.tasks.predictions import Learnt, Predictions
+from capstan.tasks.task import Answer, Outputs, RowOutputs
+from capstan.tasks.tensors import Tensor, as_number, label_datatype, label_tensor, number_tensor
+
+PROBABILITY = "probability"
+THRESHOLD = 0.5
+CLIP = 0.001
+"""Probabilities are clipped to [CLIP, 1 - CLIP] before log loss, so that one row's loss is at most 6.91."""
+SAME = 1e-6
+"""Probabilities that differ by less decide alike: two versions may have come to one value by different paths."""
+CALIBRATION_BINS = 10
+TOLERANCE = 1e-3
+"""By how much the two probabilities of a row may miss 1; single precision misses by 1e-7."""
+
+
+def log_losses(truth: Truth, predictions: Predictions, groups: Groups | None = None) -> Floats:  # noqa: ARG001
+    bounded = np.clip(predictions[PROBABILITY], CLIP, 1 - CLIP)
+    return np.asarray(-np.log(np.where(truth, bounded, 1 - bounded)), dtype=np.float64)
+
+
+def brier_losses(truth: Truth, predictions: Predictions, groups: Groups | None = None) -> Floats:  # noqa: ARG001
+    return np.asarray((predictions[PROBABILITY] - truth) ** 2, dtype=np.float64)
+
+
+def _is_clipped(predictions: Predictions) -> Booleans:
+    probability = predictions[PROBABILITY]
+    return (probability < CLIP) | (probability > 1 - CLIP)
+
+
+def _cells(truth: Truth, predictions: Predictions) -> Floats:
+    """(n, 4): true positive, false positive, false negative, true negative at the threshold."""
+    predicted = predictions[PROBABILITY] >= THRESHOLD
+    cells = (predicted & truth, predicted & ~truth, ~predicted & truth, ~predicted & ~truth)
+    return np.stack(cells, axis=1).astype(np.float64)
+
+
+def _share(above: Floats, below: Floats) -> Floats:
+    """0 where there is nothing to share, as scikit-learn says."""
+    result: Floats = np.divide(above, below, out=np.zeros_like(below, dtype=np.float64), where=below > 0)
+    return result
+
+
+def _accuracy(sums: Floats, rows: Floats) -> Floats:
+    return _share(sums[:, 0] + sums[:, 3], rows)
+
+
+def _precision(sums: Floats, rows: Floats) -> Floats:  # noqa: ARG001
+    return _share(sums[:, 0], sums[:, 0] + sums[:, 1])
+
+
+def _recall(sums: Floats, rows: Floats) -> Floats:  # noqa: ARG001
+    return _share(sums[:, 0], sums[:, 0] + sums[:, 2])
+
+
+def _f1(sums: Floats, rows: Floats) -> Floats:  # noqa: ARG001
+    return _share(2 * sums[:, 0], 2 * sums[:, 0] + sums[:, 1] + sums[:, 2])
+
+
+def _gaps(truth: Truth, predictions: Predictions) -> Floats:
+    """(n, bins): the prediction minus the truth, in the bin of equal width that the prediction falls into."""
+    probability = predictions[PROBABILITY]
+    place = np.minimum((probability * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    gaps = np.zeros((len(truth), CALIBRATION_BINS))
+    gaps[np.arange(len(truth)), place] = probability - truth
+    return gaps
+
+
+def _calibration_error(sums: Floats, rows: Floats) -> Floats:
+    """Mean distance of predicted from observed share, weighted by the rows of each bin."""
+    return _share(np.abs(sums).sum(axis=1), rows)
+
+
+def _metrics() -> Mapping[str, Metric]:
+    fact = BINARY.metric
+    made = (
+        of_ranking(fact("rocAuc"), PROBABILITY, roc_auc, roc_auc_of_days),
+        of_ranking(fact("averagePrecision"), PROBABILITY, average_precision, average_precision_of_days),
+        from_losses(fact("logLoss"), log_losses, clipped=_is_clipped),
+        from_losses(fact("brierScore"), brier_losses),
+        from_sums(fact("accuracy"), _cells, _accuracy),
+        from_sums(fact("f1"), _cells, _f1),
+        from_sums(fact("precision"), _cells, _precision),
+        from_sums(fact("recall"), _cells, _recall),
+        from_sums(fact("calibrationError"), _gaps, _calibration_error),
+    )
+    return {metric.name: metric for metric in made}
+
+
+class BinaryClassification:
+    """A label that is true or false, and the probability that it is true."""
+
+    facts = BINARY
+    metrics = _metrics()
+    label = LABELS["Boolean"]
+    sound = "a number from 0 to 1"
+    method = "predict_proba"
+    disclosure = "ROC-AUC"
+
+    def disclosed(self, truth: Truth, groups: Groups, values: Floats | None) -> float:
+        return of_booleans(truth, groups, values)
+
+    def learnt(self, model: Any) -> Learnt:
+        classes = getattr(model, "classes_", None)
+        known = None if classes is None else [bool(one) for one in np.asarray(classes).reshape(-1)]
+        if known != [False, True]:
+            raise InvalidDataError(
+                f"classes_ of the fitted {type(model).__name__} is {classes!r}; it must be [False, True], the order of "
+                "the columns of predict_proba"
+            )
+        return Learnt(tuple(known), THRESHOLD)
+
+    def scores(self, model: Any, matrix: Any, *, rows: int | None = None) -> Floats:
+        found = model.predict_proba(matrix)
+        if rows is not None:
+            return judged_probabilities(found, rows, 2)[:, -1]
+        return np.asarray(found, dtype=np.float64)[:, -1]
+
+    def predictions(self, scores: Floats, learnt: Learnt) -> Predictions:  # noqa: ARG002
+        return Predictions({PROBABILITY: scores})
+
+    def outputs(self, predictions: Predictions) -> list[Outputs]:
+        return [{PROBABILITY: score} for score in predictions[PROBABILITY].tolist()]
+
+    def row_outputs(self, learnt: Learnt) -> RowOutputs:  # noqa: ARG002
+        # NaN is in no range.
+        return lambda score: {PROBABILITY: float(score)} if 0.0 <= score <= 1.0 else None
+
+    def answers(self, outputs: Sequence[Outputs], learnt: Learnt) -> list[Answer]:
+        negative, positive, threshold = learnt.classes[0], learnt.classes[-1], learnt.threshold
+        return [
+            {PROBABILITY: score, "label": positive if score >= threshold else negative}
+            for score in [one[PROBABILITY] for one in outputs]
+        ]
+
+    def tensors(self, outputs: Sequence[Outputs], learnt: Learnt) -> list[Tensor]:
+        scores = [one[PROBABILITY] for one in outputs]
+        negative, positive, threshold = learnt.classes[0], learnt.classes[-1], learnt.threshold
+        labels = [positive if score >= threshold else negative for score in scores]
+        return [
+            Tensor(PROBABILITY, "FP64", (len(scores),), scores),
+            label_tensor(labels, learnt.classes),
+        ]
+
+    def described(self, learnt: Learnt) -> list[Tensor]:
+        return [Tensor(PROBABILITY, "FP64", (-1,)), Tensor("label", label_datatype(learnt.classes), (-1,))]
+
+    def of_tensors(self, tensors: Sequence[Tensor]) -> list[Outputs | None] | None:
+        found = number_tensor(tensors, PROBABILITY)
+        if found is None:
+            return None
+        # Of the two probabilities that other servers give, the last is that of the positive class.
+        scores = [as_number(row[-1]) if len(row) <= 2 else None for row in found.by_row()]
+        return [None if score is None else {PROBABILITY: score} for score in scores]
+
+    def unsound(self, predictions: Predictions) -> Booleans:
+        probability = predictions[PROBABILITY]
+        return ~((probability >= 0) & (probability <= 1))
+
+    def disagree(self, first: Predictions, second: Predictions) -> Booleans:
+        one, other = first[PROBABILITY], second[PROBABILITY]
+        decided: Booleans = ((one >= THRESHOLD) != (other >= THRESHOLD)) & (np.abs(one - other) > SAME)
+        return decided
+
+    def baseline(self, truth: Truth, rows: int) -> Predictions:
+        return Predictions({PROBABILITY: np.full(rows, float(np.mean(truth)))})
+
+    def details(self, truth: Truth, predictions: Predictions) -> Mapping[str, Any]:  # noqa: ARG002
+        return {}
+
+
+def judged_probabilities(found: Any, rows: int, classes: int) -> Floats:
+    """What `predict_proba` gave for so many rows, of shape (rows, classes); raises InvalidDataError otherwise."""
+    try:
+        answer = np.asarray(found, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidDataError(f"predict_proba gave {type(found).__name__}, not numbers: {error}") from error
+    if answer.shape != (rows, classes):
+        raise InvalidDataError(
+            f"predict_proba gave shape {answer.shape} for {rows:,} rows; it must be ({rows}, {classes}), "
+            "a column a class"
+        )
+    strange = ~np.isfinite(answer).all(axis=1)
+    if strange.any():
+        raise InvalidDataError(
+            f"predict_proba gave {answer[strange][0].tolist()} for {strange.sum():,} of {rows:,} rows; "
+            "every probability must be a number"
+        )
+    outside = (answer < 0).any(axis=1) | (np.abs(answer.sum(axis=1) - 1) > TOLERANCE)
+    if outside.any():
+        amount = "the two" if classes == 2 else "all"
+        raise InvalidDataError(
+            f"predict_proba gave {answer[outside][0].tolist()} for {outside.sum():,} of {rows:,} rows; "
+            f"{amount} must lie between 0 and 1 and make 1 together"
+        )
+    return answer

@@ -1,0 +1,91 @@
+"""How much of the label one feature gives away, from 0 for nothing to 1 for all: what looks for leaks goes by it.
+
+Rows fall into groups of equal or similar values of the feature, and each half of the rows is predicted from the labels
+that the other half has in the same group. So a feature that is different in every row gives nothing away by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from capstan.tasks.areas import roc_auc
+from capstan.tasks.metric import Booleans, Floats
+
+Codes = npt.NDArray[np.int64]
+FEWEST_OF_A_CLASS = 10
+"""Ten of each class fall apart by chance once in 90,000 features."""
+
+
+def of_booleans(truth: Booleans, groups: Codes, values: Floats | None) -> float:
+    """ROC-AUC of the better half, or of the numbers themselves; 0.5 where a class has too few rows."""
+    if min(truth.sum(), len(truth) - truth.sum()) < FEWEST_OF_A_CLASS:
+        return 0.5
+    scores, halves = _by_the_other_half(truth.astype(np.float64), groups)
+    found = max(_area(scores[half], truth[half]) for half in halves)
+    if values is None:
+        return found
+    present = ~np.isnan(values)
+    straight = _area(values[present], truth[present])
+    return max(found, straight, 1 - straight)
+
+
+def of_numbers(truth: Floats, groups: Codes, values: Floats | None) -> float:
+    """Share of the variance that the groups explain, or a straight line through the numbers, whichever is more."""
+    if len(truth) < 2 * FEWEST_OF_A_CLASS:
+        return 0.0
+    scores, halves = _by_the_other_half(truth, groups)
+    found = max(_explained(truth[half], scores[half]) for half in halves)
+    if values is None:
+        return found
+    present = ~np.isnan(values)
+    x, y = values[present], truth[present]
+    if len(x) < 2 * FEWEST_OF_A_CLASS or x.std() == 0 or y.std() == 0:
+        return found
+    return max(found, float(np.corrcoef(x, y)[0, 1] ** 2))
+
+
+def of_categories(truth: npt.NDArray[Any], groups: Codes, values: Floats | None) -> float:  # noqa: ARG001
+    """Share of the rows, beyond the most frequent class, whose class is the most frequent one of their group."""
+    names, codes = np.unique(truth, return_inverse=True)
+    codes = codes.reshape(-1)
+    counts = np.bincount(codes)
+    if len(names) < 2 or np.sort(counts)[-2] < FEWEST_OF_A_CLASS:
+        return 0.0
+    best = 0.0
+    size = int(groups.max()) + 1
+    for half in _halves(len(truth)):
+        seen = np.bincount(groups[~half] * len(names) + codes[~half], minlength=size * len(names))
+        guess = seen.reshape(size, len(names)).argmax(axis=1)[groups[half]]
+        right, usual = (guess == codes[half]).mean(), (codes[half] == counts.argmax()).mean()
+        best = max(best, float((right - usual) / (1 - usual)) if usual < 1 else 0.0)
+    return best
+
+
+def _halves(rows: int) -> tuple[Booleans, Booleans]:
+    even = np.arange(rows) % 2 == 0
+    return even, ~even
+
+
+def _by_the_other_half(truth: Floats, groups: Codes) -> tuple[Floats, tuple[Booleans, Booleans]]:
+    scores = np.empty(len(truth))
+    halves = _halves(len(truth))
+    size = int(groups.max()) + 1
+    for half in halves:
+        total = np.bincount(groups[~half], weights=truth[~half], minlength=size)
+        seen = np.bincount(groups[~half], minlength=size)
+        scores[half] = ((total + truth.mean()) / (seen + 1))[groups[half]]
+    return scores, halves
+
+
+def _explained(truth: Floats, scores: Floats) -> float:
+    spread = float(((truth - truth.mean()) ** 2).sum())
+    return 1 - float(((truth - scores) ** 2).sum()) / spread if spread else 0.0
+
+
+def _area(scores: Floats, truth: Booleans) -> float:
+    found = roc_auc(truth, scores)
+    return 0.5 if math.isnan(found) else found

@@ -1,0 +1,199 @@
+"""What a label is: how each kind is read from a table and from feedback, and how labels are told."""
+
+# DuckDB takes no parameters for names, so the SQL is made of text.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from capstan.features.values import category
+from capstan.spec.tasks import LabelKind
+
+YES = ("true", "1", "1.0", "yes")
+NO = ("false", "0", "0.0", "no")
+LARGEST_NUMBER = 1e300
+"""NaN, infinities and numbers that no float holds are not below it."""
+LONGEST_CLASS = 200
+"""Characters of a class: it becomes part of a column's name."""
+MOST_TOLD = 8
+"""Classes that one sentence counts."""
+LabelValue = bool | float | str
+
+
+@dataclass(frozen=True)
+class LabelSql:
+    """How a column of a joined table becomes labels."""
+
+    value: str
+    """The label as an expression of the kind's type; null where there is none."""
+    wrong: str
+    """A condition that holds where a value is there and is no label."""
+    shown: str
+    """The wrong value as text."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What labels some rows have."""
+
+    counts: Mapping[str, float]
+    """Of each class its rows; of numbers `least`, `mean` and `most`."""
+    words: str
+    is_constant: bool
+    """Whether all are the same, so that nothing can be learnt from them."""
+
+
+class Label(Protocol):
+    """One kind of label."""
+
+    column: str
+    """Column of the stored labels that holds it, so that labels of two kinds never mix."""
+    forms: str
+    """What may be written, in words."""
+    says: str
+    """What a label is, as a sentence."""
+
+    def sql(self, column: str, kind: str) -> LabelSql:
+        """`column` is a quoted name, `kind` the id of its DuckDB type."""
+        ...
+
+    def parse(self, value: object) -> LabelValue | None:
+        """The label that a JSON value says; None if it is none."""
+        ...
+
+    def truth(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Labels without a missing one, as metrics take them."""
+        ...
+
+    def tally(self, truth: npt.NDArray[Any]) -> Tally: ...
+
+
+class BooleanLabel:
+    """True or false."""
+
+    column = "label_boolean"
+    forms = "true/false, 1/0 or yes/no"
+    says = f"a binary label is {forms}"
+
+    def sql(self, column: str, kind: str) -> LabelSql:
+        if kind == "boolean":
+            return LabelSql(column, "false", column)
+        text = f"lower(cast({column} as varchar))"
+        yes, no = (f"({', '.join(repr(word) for word in words)})" for words in (YES, NO))
+        return LabelSql(
+            f"case when {text} in {yes} then true when {text} in {no} then false end",
+            f"{column} is not null and {text} not in {yes} and {text} not in {no}",
+            text,
+        )
+
+    def parse(self, value: object) -> bool | None:
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, int | float):
+            return bool(value) if value in (0, 1) else None
+        text = value.lower() if isinstance(value, str) else ""
+        return True if text in YES else False if text in NO else None
+
+    def truth(self, values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        return values.astype(np.bool_)
+
+    def tally(self, truth: npt.NDArray[Any]) -> Tally:
+        yes = int(truth.sum())
+        no = len(truth) - yes
+        return Tally({"true": yes, "false": no}, f"{yes:,} true and {no:,} false", not yes or not no)
+
+
+class NumberLabel:
+    """A finite number."""
+
+    column = "label_number"
+    forms = "a number"
+    says = "the label of this task is a number"
+
+    def sql(self, column: str, kind: str) -> LabelSql:
+        text = f"cast({column} as varchar)"
+        number = f"try_cast({column} as double)" if kind != "interval" else f"epoch({column})"
+        sound = f"({number} is not null and abs({number}) < {LARGEST_NUMBER!r})"
+        empty = f"({column} is null or {text} in ('', 'nan', 'NaN'))"
+        return LabelSql(f"case when {sound} then {number} end", f"not {empty} and not {sound}", text)
+
+    def parse(self, value: object) -> float | None:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return float(value) if abs(value) < LARGEST_NUMBER else None
+
+    def truth(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        return values.astype(np.float64)
+
+    def tally(self, truth: npt.NDArray[Any]) -> Tally:
+        if not len(truth):
+            return Tally({}, "no number", True)
+        least, mean, most = float(truth.min()), float(truth.mean()), float(truth.max())
+        words = f"from {least:g} to {most:g}, {mean:g} in the mean"
+        return Tally({"least": least, "mean": mean, "most": most}, words, least == most)
+
+
+class CategoryLabel:
+    """The name of a class."""
+
+    column = "label_text"
+    forms = f"the name of a class: a text of 1 to {LONGEST_CLASS} characters, a whole number, true or false"
+    says = f"a class is {forms}"
+
+    def sql(self, column: str, kind: str) -> LabelSql:
+        text = f"cast({column} as varchar)"
+        if kind in ("double", "float", "decimal"):
+            text = f"regexp_replace({text}, '\\.0*$', '')"
+        return LabelSql(f"nullif({text}, '')", f"length({text}) > {LONGEST_CLASS}", f"left({text}, 40)")
+
+    def parse(self, value: object) -> str | None:
+        if not isinstance(value, bool | int | float | str):
+            return None
+        text = value if isinstance(value, str) else category(value)
+        return text if text and len(text) <= LONGEST_CLASS else None
+
+    def truth(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return values.astype(str)
+
+    def tally(self, truth: npt.NDArray[Any]) -> Tally:
+        names, counts = np.unique(truth, return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        counted = {str(names[at]): int(counts[at]) for at in order}
+        told = [f"{count:,} {name}" for name, count in list(counted.items())[:MOST_TOLD]]
+        more = [f"{len(counted) - MOST_TOLD} more classes"] if len(counted) > MOST_TOLD else []
+        words = (
+            " and ".join([", ".join([*told, *more][:-1]), [*told, *more][-1]])
+            if len(told) > 1
+            else "".join(told)
+        )
+        return Tally(counted, words or "no class", len(counted) <= 1)
+
+
+class RelevanceLabel(NumberLabel):
+    """How relevant an item is to its group: 0 for not at all, more for more."""
+
+    forms = "a number from 0 on"
+    says = f"a relevance is {forms}"
+
+    def sql(self, column: str, kind: str) -> LabelSql:
+        found = super().sql(column, kind)
+        return LabelSql(found.value, f"({found.wrong}) or {found.value} < 0", found.shown)
+
+    def parse(self, value: object) -> float | None:
+        number = float(value) if isinstance(value, bool) else super().parse(value)
+        return number if number is not None and number >= 0 else None
+
+
+LABELS: Mapping[LabelKind, Label] = {
+    "Boolean": BooleanLabel(),
+    "Category": CategoryLabel(),
+    "Number": NumberLabel(),
+    "Relevance": RelevanceLabel(),
+    "Reward": NumberLabel(),
+}
+"""Kind of label -> how it is read; a task without labels has none."""

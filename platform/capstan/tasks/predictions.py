@@ -1,0 +1,71 @@
+"""What a model said about some rows: named columns, the same in memory, in an answer and in a stored payload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_KEPT_BITS = 40
+"""Of the 53 of a number, wherever equality or a bound counts: the last ones differ between paths and machines."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Outputs of n rows: each column is (n,), floats for a number and texts for a category."""
+
+    columns: Mapping[str, npt.NDArray[Any]]
+
+    def __len__(self) -> int:
+        return next((len(column) for column in self.columns.values()), 0)
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self.columns[name]
+
+    def rows(self, chosen: npt.NDArray[Any] | slice) -> Predictions:
+        """Those rows alone, by a mask, by numbers or by a slice."""
+        return Predictions({name: column[chosen] for name, column in self.columns.items()})
+
+    def settled(self) -> Predictions:
+        """With numbers to 12 digits, so that rows of one prediction are a tie whoever computed it."""
+        return Predictions(
+            {
+                name: _settled(column) if column.dtype.kind == "f" else column
+                for name, column in self.columns.items()
+            }
+        )
+
+    def are_finite(self) -> bool:
+        """Whether every number is finite and every text is there."""
+        return all(
+            bool(np.isfinite(column).all())
+            if column.dtype.kind == "f"
+            else not any(value is None for value in column)
+            for column in self.columns.values()
+        )
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What a fitted model knows about its own answers; kept in the manifest."""
+
+    classes: tuple[object, ...] = ()
+    """In the order of the model's probabilities; of two the last is the positive one. Empty for numbers."""
+    threshold: float = 0.5
+    """From which probability on a row belongs to the positive class."""
+
+
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """The rows of all parts, one after the other; each has the columns of the first."""
+    return Predictions({name: np.concatenate([part[name] for part in parts]) for name in parts[0].columns})
+
+
+def _settled(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    mantissa, exponent = np.frexp(numbers)
+    rounded: npt.NDArray[np.float64] = np.ldexp(
+        np.rint(np.ldexp(mantissa, _KEPT_BITS)), exponent - _KEPT_BITS
+    )
+    return rounded
