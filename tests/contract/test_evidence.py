@@ -82,12 +82,12 @@ class Stored:
         self.systems = root / "systems"
         self.folder = self.systems / "flight-delays"
         self.folder.mkdir(parents=True)
+        (self.folder / "spec.json").write_bytes(orjson.dumps(flights()))
         self.intake = Intake(root / "collector", self.systems)
         self.source = self.monitor() if kind == "monitor" else ParquetEvidence(self.folder, SYSTEM)
 
     def monitor(self) -> EvidenceSource:
         """The monitor's own routes, spoken to over HTTP."""
-        (self.folder / "spec.json").write_bytes(orjson.dumps(flights()))
         (self.root / "token").write_text("secret")
         config = MonitorConfig(port=0, folder=self.folder, token=self.root / "token", detectors="Scipy")
         self.client = TestClient(MonitorService(config).app())

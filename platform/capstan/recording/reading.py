@@ -31,7 +31,8 @@ LABEL_SLACK = timedelta(days=7)
 ATTEMPT_SLACK = timedelta(minutes=1)
 """Live, the arms of one request tell its time a little differently."""
 _READS = 4
-_NO_OUTPUT = '"" := null::double'
+_NO_OUTPUT = '"-" := null::double'
+"""A struct must have a member and a member a name; this is no task's."""
 _Result = TypeVar("_Result")
 
 SERVED = """
