@@ -21,11 +21,10 @@ FEWEST_OF_A_CLASS = 10
 
 
 def of_booleans(truth: Booleans, groups: Codes, values: Floats | None) -> float:
-    """ROC-AUC of the better half, or of the numbers themselves; 0.5 where a class has too few rows."""
+    """ROC-AUC by the groups, or of the numbers themselves; 0.5 where a class has too few rows."""
     if min(truth.sum(), len(truth) - truth.sum()) < FEWEST_OF_A_CLASS:
         return 0.5
-    scores, halves = _by_the_other_half(truth.astype(np.float64), groups)
-    found = max(_area(scores[half], truth[half]) for half in halves)
+    found = _area(_by_the_other_half(truth.astype(np.float64), groups), truth)
     if values is None:
         return found
     present = ~np.isnan(values)
@@ -37,8 +36,7 @@ def of_numbers(truth: Floats, groups: Codes, values: Floats | None) -> float:
     """Share of the variance that the groups explain, or a straight line through the numbers, whichever is more."""
     if len(truth) < 2 * FEWEST_OF_A_CLASS:
         return 0.0
-    scores, halves = _by_the_other_half(truth, groups)
-    found = max(_explained(truth[half], scores[half]) for half in halves)
+    found = _explained(truth, _by_the_other_half(truth, groups))
     if values is None:
         return found
     present = ~np.isnan(values)
@@ -55,14 +53,13 @@ def of_categories(truth: npt.NDArray[Any], groups: Codes, values: Floats | None)
     counts = np.bincount(codes)
     if len(names) < 2 or np.sort(counts)[-2] < FEWEST_OF_A_CLASS:
         return 0.0
-    best = 0.0
+    guess = np.empty(len(truth), dtype=np.int64)
     size = int(groups.max()) + 1
     for half in _halves(len(truth)):
         seen = np.bincount(groups[~half] * len(names) + codes[~half], minlength=size * len(names))
-        guess = seen.reshape(size, len(names)).argmax(axis=1)[groups[half]]
-        right, usual = (guess == codes[half]).mean(), (codes[half] == counts.argmax()).mean()
-        best = max(best, float((right - usual) / (1 - usual)) if usual < 1 else 0.0)
-    return best
+        guess[half] = seen.reshape(size, len(names)).argmax(axis=1)[groups[half]]
+    right, usual = (guess == codes).mean(), (codes == counts.argmax()).mean()
+    return max(0.0, float((right - usual) / (1 - usual)))
 
 
 def _halves(rows: int) -> tuple[Booleans, Booleans]:
@@ -70,15 +67,15 @@ def _halves(rows: int) -> tuple[Booleans, Booleans]:
     return even, ~even
 
 
-def _by_the_other_half(truth: Floats, groups: Codes) -> tuple[Floats, tuple[Booleans, Booleans]]:
+def _by_the_other_half(truth: Floats, groups: Codes) -> Floats:
+    """(n,) predictions: of all rows, since a feature that is wrong in one half only does not tell every label."""
     scores = np.empty(len(truth))
-    halves = _halves(len(truth))
     size = int(groups.max()) + 1
-    for half in halves:
+    for half in _halves(len(truth)):
         total = np.bincount(groups[~half], weights=truth[~half], minlength=size)
         seen = np.bincount(groups[~half], minlength=size)
         scores[half] = ((total + truth.mean()) / (seen + 1))[groups[half]]
-    return scores, halves
+    return scores
 
 
 def _explained(truth: Floats, scores: Floats) -> float:

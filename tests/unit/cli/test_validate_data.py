@@ -86,7 +86,9 @@ def test_columns_types_cases_parts_and_age_are_told(tmp_path: Path) -> None:
     }
     assert [part["name"] for part in data["parts"]] == ["training", "validation", "test"]
     assert sum(part["labels"] for part in data["parts"]) > 350
-    assert 0 < data["parts"][0]["positives"] < data["parts"][0]["labels"]
+    tally = data["parts"][0]["tally"]
+    assert min(tally.values()) > 0
+    assert sum(tally.values()) == data["parts"][0]["labels"]
     assert timedelta(days=1) < timedelta(seconds=data["ageSeconds"]) < timedelta(days=2)
     text = runner.invoke(app, ["validate", "--data", str(tmp_path / "system.yaml")])
     assert text.exit_code == 0

@@ -224,7 +224,7 @@ def test_a_table_is_the_same_whoever_writes_it_and_so_are_its_rows_as_requests(
         accepted = schema.rows_of({"rows": requests})
         np.testing.assert_allclose(
             served.predict_rows(accepted),
-            predict(TASKS["BinaryClassification"], pipeline, read),
+            predict(TASKS["BinaryClassification"], pipeline, read)["probability"],
             rtol=TOLERANCE,
             atol=0,
         )

@@ -174,7 +174,7 @@ def test_looks_that_need_more_blocks_count_towards_no_limit_before_the_deadline(
     deadline = timedelta(days=60)
     policy = RolloutPolicy(
         (ShadowStep(Weight(100), analyses=("quality",), deadline=deadline),),
-        {"quality": QualityRule(Decide.NOT_WORSE, margin=0.01)},
+        {"quality": QualityRule(Decide.NOT_WORSE, metric="logLoss", margin=0.01)},
         limits=Limits(inconclusive=2, on_inconclusive=OnLimit.ABORT),
         digest="d",
     )
@@ -203,7 +203,7 @@ def test_a_withheld_verdict_counts_once_per_closed_block_however_often_somebody_
     """Live looks come every ten seconds: six of them would spend all patience within the first minute."""
     policy = RolloutPolicy(
         (ShadowStep(Weight(100), analyses=("quality",)),),
-        {"quality": QualityRule(Decide.NOT_WORSE, margin=0.01)},
+        {"quality": QualityRule(Decide.NOT_WORSE, metric="logLoss", margin=0.01)},
         limits=Limits(inconclusive=2, on_inconclusive=OnLimit.ABORT),
         digest="d",
     )

@@ -50,7 +50,7 @@ def test_an_equal_challenger_is_never_shown_better():
 
 def test_a_deadline_that_cannot_be_met_is_refused_with_ways_out():
     message = infeasible_deadline(
-        QualityRule(Decide.NOT_WORSE, margin=0.01), FLIGHTS, deadline=timedelta(days=21)
+        QualityRule(Decide.NOT_WORSE, metric="logLoss", margin=0.01), FLIGHTS, deadline=timedelta(days=21)
     )
     assert message is not None
     assert message.startswith("21d cannot be met: NotWorse at margin 0.01 logLoss takes 259d in the median")

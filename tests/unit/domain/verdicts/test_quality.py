@@ -58,7 +58,8 @@ def test_each_rule_decides_by_its_own_burden_of_proof(decide, mean, blocks, verd
 
 
 def test_the_message_says_rule_numbers_and_interval():
-    result = judge_quality(evidence(shifted(0.08, 14)), QualityRule(Decide.BETTER, margin=0.01))
+    rule = QualityRule(Decide.BETTER, metric="logLoss", margin=0.01)
+    result = judge_quality(evidence(shifted(0.08, 14)), rule)
     assert result.latch is not None
     assert result.message == (
         f"Better: shown better by more than 0 logLoss at block {result.latch.block}; logLoss difference +0.0800 per "
