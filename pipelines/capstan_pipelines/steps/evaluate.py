@@ -19,7 +19,7 @@ from capstan.evaluation.gates import Rival, judge_against
 from capstan.evaluation.metrics import evaluate
 from capstan.evaluation.slices import slice_metrics
 from capstan.ports.codec import to_json
-from capstan.tasks import Predictions, task_named
+from capstan.tasks import Predictions, task_of
 from capstan.training.cases import Cases
 from capstan.training.job import Job
 from capstan.training.model_folder import as_json
@@ -104,7 +104,7 @@ def _chosen(job: Job, cases: Parted, choice: dict[str, Any]) -> Predictions:
             score=lambda *_: 0.0,
             settings=plain_settings(candidate, choice["settings"]),
         )
-        task = task_named(spec.objective.task)
+        task = task_of(spec.objective)
         return predict(task, fitted.pipeline, cases.rows(cases.test), threads=spec.training.threads)
 
 
@@ -128,7 +128,7 @@ def _champion(job: Job, champion: ModelVersion, test: pa.Table, say: Telling) ->
     with importable(folder / "factories"):
         pipeline = joblib.load(folder / "pipeline.joblib")
         spec = job.system.spec
-        return predict(task_named(spec.objective.task), pipeline, test, threads=spec.training.threads)
+        return predict(task_of(spec.objective), pipeline, test, threads=spec.training.threads)
 
 
 def _gates(

@@ -8,7 +8,7 @@ from typing import Any
 
 from capstan.errors import CapstanError
 from capstan.evaluation.metrics import evaluate
-from capstan.tasks import Predictions, task_named
+from capstan.tasks import Predictions, task_of
 from capstan.training.cases import Cases
 from capstan.training.job import Job
 from capstan.training.model_folder import as_json
@@ -38,7 +38,7 @@ def run(job_folder: str, name: str, cases_folder: str, fitted_file: str) -> None
 def _fitted(job: Job, name: str, cases: Parted, say: Telling) -> dict[str, Any]:
     spec, candidate = job.system.spec, candidate_named(job, name)
     rows = windowed(job, cases, cases.training)
-    task = task_named(spec.objective.task)
+    task = task_of(spec.objective)
     metric = task.metrics[spec.training.choose.metric]
     train = Cases.of(cases.rows(rows), job.system)
     validation = Cases.of(cases.rows(cases.validation), job.system)

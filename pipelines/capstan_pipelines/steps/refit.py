@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from capstan.spec.system import MLSystem
-from capstan.tasks import Predictions, task_named
+from capstan.tasks import Predictions, task_of
 from capstan.training.job import Job
 from capstan_pipelines.steps.cases import Parted
 from capstan_pipelines.steps.learning import candidate_named, windowed
@@ -65,7 +65,7 @@ def run(
                 sample=take_sample(table, columns),
                 factories=job.factories,
             )
-            predictions = predict(task_named(spec.objective.task), fitted.pipeline, table, threads=threads)
+            predictions = predict(task_of(spec.objective), fitted.pipeline, table, threads=threads)
             say(f"{choice['name']} learnt from {table.num_rows:,} rows; fitting detectors")
             reference = detectors.fit(
                 table, job.system, predictions=predictions, served=_served(folder, table.select(columns))
@@ -95,7 +95,7 @@ def _manifest(
 
     system: MLSystem = job.system
     data, request = system.spec.data, job.request
-    task = task_named(system.spec.objective.task)
+    task = task_of(system.spec.objective)
     keys = {"id": data.keys.id, "time": data.keys.time, "sticky_by": data.keys.sticky_by}
     keys |= {"group": data.keys.group}
     return {

@@ -38,7 +38,7 @@ from capstan.data.text_types import quote, typed
 from capstan.data.workspace import workspace
 from capstan.errors import InvalidDataError
 from capstan.spec.system import MLSystem
-from capstan.tasks import task_named
+from capstan.tasks import task_of
 from capstan.tasks.labels import Label
 
 LABEL_AVAILABLE_AT = "label_available_at"
@@ -227,9 +227,7 @@ def _select_cases(
         "data.label.availableAt",
         data.time_zone,
     )
-    truth = _as_label(
-        connection, label.column, types[label.column], task_named(system.spec.objective.task).label
-    )
+    truth = _as_label(connection, label.column, types[label.column], task_of(system.spec.objective).label)
     # A label without the moment it became known could be from the future, so it does not count.
     known = f"({truth} is not null and {available} is not null"
     known += f" and {available} <= {moment(labels_as_of)})" if labels_as_of is not None else ")"

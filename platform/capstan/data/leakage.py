@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from capstan.errors import LeakageError
 from capstan.features.columns import codes, numbers
 from capstan.spec.system import MLSystem
-from capstan.tasks import task_named
+from capstan.tasks import task_of
 
 SUSPICIOUS = 0.98
 CERTAIN = 1 - 1e-12
@@ -60,7 +60,7 @@ def find_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = No
     unlabelled = _without_label(table, labelled, system)
     step = max(1, -(-labelled.num_rows // _MOST_ROWS))
     sample = labelled.take(np.arange(0, labelled.num_rows, step))
-    task = task_named(system.spec.objective.task)
+    task = task_of(system.spec.objective)
     truth = task.label.truth(sample[data.label.column].to_numpy(zero_copy_only=False))
     leaks: list[Leak] = []
     for feature in system.spec.features:

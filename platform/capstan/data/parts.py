@@ -18,7 +18,7 @@ from capstan.errors import InvalidDataError
 from capstan.spec.system import MLSystem
 from capstan.spec.tasks import TASK_FACTS
 from capstan.spec.units import format_duration
-from capstan.tasks import task_named
+from capstan.tasks import task_of
 from capstan.tasks.labels import Tally
 
 MOST_HELD_OUT = 0.5
@@ -81,7 +81,7 @@ def part_cases(cases: pa.Table, system: MLSystem, *, as_of: datetime) -> PartedC
         until, validation=split.validation, test=split.test, zone=data.time_zone
     )
     first: datetime = times.min().astype("datetime64[us]").item().replace(tzinfo=UTC)
-    label = task_named(system.spec.objective.task).label
+    label = task_of(system.spec.objective).label
     truth = label.truth(table[data.label.column].to_numpy(zero_copy_only=False))
     missing = _times(cases.filter(pc.is_null(cases[data.label.column])), data.keys.time)
 

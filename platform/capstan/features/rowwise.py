@@ -1,7 +1,7 @@
 """One row at a time, in microseconds: the fitted transform and model as straight Python code.
 
 A transform made for tables costs milliseconds per row. The code that is made here holds what was learnt as constants
-and does the same operations in the same order; the tests prove it equal to the transform and to `predict_proba`.
+and does the same operations in the same order; the tests prove it equal to the transform and to the model's own method.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def compile_row(transform: FeatureTransform) -> Callable[[Row], Floats]:
 
 
 def compile_predict(pipeline: Any) -> Callable[[Row], Any]:
-    """A fitted pipeline (`transform`, `model`) for one row: the probability of the positive class as a float.
+    """A fitted pipeline (`transform`, `model`) for one row: a number, or the positive class' probability, as a float.
 
-    Boosted trees, logistic regression and constant models run as compiled code, any other model by its own
-    `predict_proba`; more than two classes give an array of all probabilities.
+    Boosted trees, linear models and constant models run as compiled code, any other model by its own `predict_proba`,
+    or by `predict` where it has no classes; more than two classes give an array of all probabilities.
     """
     transform, model = pipeline.steps[0][1], pipeline.steps[-1][1]
     if len(pipeline.steps) != 2 or not isinstance(transform, FeatureTransform):
@@ -59,7 +59,11 @@ def compile_predict(pipeline: Any) -> Callable[[Row], Any]:
 
 
 def _by_the_model(transform: FeatureTransform, model: Any) -> Callable[[Row], Any]:
-    row_of, predict_proba = compile_row(transform), model.predict_proba
+    row_of = compile_row(transform)
+    if getattr(model, "classes_", None) is None:
+        predict_numbers = model.predict
+        return lambda row: float(predict_numbers(row_of(row).reshape(1, -1))[0])
+    predict_proba = model.predict_proba
     binary = len(model.classes_) <= 2
 
     def predict(row: Row) -> Any:
@@ -71,31 +75,46 @@ def _by_the_model(transform: FeatureTransform, model: Any) -> Callable[[Row], An
 
 def _compile_model(transform: FeatureTransform, model: Any) -> Callable[[Row], Any]:
     kind = type(model).__name__
-    names: dict[str, Any] = {"probability": _probability}
-    if type(model).__module__.split(".", 1)[0] != "sklearn" or len(model.classes_) > 2:
+    if type(model).__module__.split(".", 1)[0] != "sklearn" or len(getattr(model, "classes_", ())) > 2:
         raise CannotCompileError(kind)
     if kind == "DummyClassifier" and model.strategy in ("prior", "most_frequent"):
         constant = float(model.predict_proba(np.zeros((1, transform.n_features_out_)))[0, -1])
         return lambda row: constant  # noqa: ARG005 — whatever the row
-    if kind == "HistGradientBoostingClassifier":
+    if kind == "DummyRegressor":
+        constant = float(np.ravel(model.constant_)[0])
+        return lambda row: constant  # noqa: ARG005 — whatever the row
+    names: dict[str, Any] = {"probability": _probability}
+    # What becomes of the sum at the end.
+    answer = "total" if kind in _REGRESSORS else "probability(total)"
+    if kind == "HistGradientBoostingClassifier" or (
+        kind == "HistGradientBoostingRegressor" and type(model._loss.link).__name__ == "IdentityLink"
+    ):
         trees = compile_trees(model, _hot_inputs(transform))
         body = _tree_lines(trees, transform, names)
-        source = "\n".join([*trees.functions, "def predict(row):", *body, " return probability(total)"])
-    elif kind == "LogisticRegression" and len(model.classes_) == 2:
-        weights = model.coef_[0].tolist()
-        terms = {output: f"{weights[output]!r} * x{output}" for output in _plain_outputs(transform)}
-        for index, begin, size in _hot_features(transform):
-            # Of a category's columns one is 1 and the others add nothing.
-            names[f"weights{index}"] = weights[begin : begin + size]
-            terms[begin] = f"weights{index}[h{index}]"
-        total = f" total = {float(model.intercept_[0])!r}"
-        sums = [f" total += {terms[output]}" for output in sorted(terms)]
-        body = [*_row_lines(transform, names), total, *sums]
-        source = "\n".join(["def predict(row):", *body, " return probability(total)"])
+        source = "\n".join([*trees.functions, "def predict(row):", *body, f" return {answer}"])
+    elif (kind == "LogisticRegression" and len(model.classes_) == 2) or kind in ("Ridge", "LinearRegression"):
+        body = _linear_lines(model, transform, names)
+        source = "\n".join(["def predict(row):", *body, f" return {answer}"])
     else:
         raise CannotCompileError(kind)
     compiled: Callable[[Row], Any] = _define(source, names)["predict"]
     return compiled
+
+
+_REGRESSORS = ("HistGradientBoostingRegressor", "Ridge", "LinearRegression")
+"""Models whose sum is the answer itself."""
+
+
+def _linear_lines(model: Any, transform: FeatureTransform, names: dict[str, Any]) -> list[str]:
+    weights = np.ravel(model.coef_).tolist()
+    terms = {output: f"{weights[output]!r} * x{output}" for output in _plain_outputs(transform)}
+    for index, begin, size in _hot_features(transform):
+        # Of a category's columns one is 1 and the others add nothing.
+        names[f"weights{index}"] = weights[begin : begin + size]
+        terms[begin] = f"weights{index}[h{index}]"
+    total = f" total = {float(np.ravel(model.intercept_)[0])!r}"
+    sums = [f" total += {terms[output]}" for output in sorted(terms)]
+    return [*_row_lines(transform, names), total, *sums]
 
 
 def _tree_lines(trees: BoostedTrees, transform: FeatureTransform, names: dict[str, Any]) -> list[str]:

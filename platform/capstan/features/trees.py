@@ -21,7 +21,7 @@ NODES_PER_FUNCTION = 3_000
 
 
 class CannotCompileError(Exception):
-    """This model has no compiled form; it is served by its own predict_proba."""
+    """This model has no compiled form; it is served by its own predict or predict_proba."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class BoostedTrees:
 
 
 def compile_trees(model: Any, given: Mapping[int, tuple[str, str]] | None = None) -> BoostedTrees:
-    """The trees of a fitted binary HistGradientBoostingClassifier; raises CannotCompileError.
+    """The trees of a fitted HistGradientBoosting model of two classes or of a number; raises CannotCompileError.
 
     `given` says of columns that are no variable of their own which variable they come from, and by what expression;
     all others are x0, x1, … by their number.

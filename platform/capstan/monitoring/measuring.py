@@ -34,7 +34,7 @@ from capstan.recording.payloads import INPUT_PREFIX
 from capstan.recording.reading import PayloadReader, day_starts, microseconds
 from capstan.recording.served import Served, served_with_labels
 from capstan.spec import MLSystem
-from capstan.tasks import Task, task_named
+from capstan.tasks import Task, task_of
 
 EXACT_ROWS = 200_000
 LARGEST_ERROR_PROBABILITY = 0.05
@@ -231,7 +231,7 @@ class Measuring:
 
     @property
     def _task(self) -> Task:
-        return task_named(self.system.spec.objective.task)
+        return task_of(self.system.spec.objective)
 
     def _gatherer(self, feature: FeatureReference, rows: int) -> _Gatherer:
         values = _Categories(feature) if feature.kind == "categorical" else _Numbers(feature)

@@ -32,8 +32,8 @@ from capstan.errors import UnavailableError
 from capstan.recording.outputs import predictions_of
 from capstan.recording.reading import PayloadReader, day_starts, from_microseconds, labels_by, microseconds
 from capstan.spec import MLSystem
-from capstan.tasks import Metric, Predictions, Task, task_named
-from capstan.tasks.metric import Groups, first_of_each, numbered
+from capstan.tasks import Metric, Predictions, Task, task_of
+from capstan.tasks.metric import Groups, Truth, first_of_each, numbered
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class Pairing:
         spec = system.spec
         return cls(
             reader,
-            task_named(spec.objective.task),
+            task_of(spec.objective),
             zone=ZoneInfo(spec.data.time_zone),
             maximum_delay=spec.data.label.maximum_delay,
         )
@@ -251,9 +251,7 @@ def _add(blocks: dict[int, _Block], rows: _Rows, task: Task, metric: Metric) -> 
     """Count the rows of a batch into their days, and add their differences of losses."""
     labelled = rows.label.is_valid().to_numpy(zero_copy_only=False)
     disagreeing = task.disagree(rows.champion, rows.challenger)
-    clipped = np.zeros(len(labelled), dtype=np.bool_)
-    if metric.clipped is not None:
-        clipped = labelled & (metric.clipped(rows.champion) | metric.clipped(rows.challenger))
+    clipped = _clipped(metric, task, rows, labelled)
     groups = _groups(rows.request_id) if metric.facts.unit == "group" else None
     units, without, start = labelled, rows.is_without, rows.start
     if groups is not None:
@@ -277,6 +275,22 @@ def _add(blocks: dict[int, _Block], rows: _Rows, task: Task, metric: Metric) -> 
         block.difference += sum(map(int, differences[of_day[units]].tolist()))
 
 
+def _clipped(
+    metric: Metric, task: Task, rows: _Rows, labelled: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Labelled rows of which a loss was bounded."""
+    clipped = np.zeros(len(labelled), dtype=np.bool_)
+    if metric.clipped is not None:
+        truth = _truth(task, rows, labelled)
+        found = [metric.clipped(truth, one.rows(labelled)) for one in (rows.champion, rows.challenger)]
+        clipped[labelled] = found[0] | found[1]
+    return clipped
+
+
+def _truth(task: Task, rows: _Rows, used: npt.NDArray[np.bool_]) -> Truth:
+    return task.label.truth(rows.label.filter(pa.array(used)).to_numpy(zero_copy_only=False))
+
+
 def _differences(
     metric: Metric,
     task: Task,
@@ -288,7 +302,7 @@ def _differences(
     """Loss of the champion minus that of the challenger of each labelled row or group, in whole numbers of 1e-12."""
     assert metric.losses is not None
     used = labelled if groups is None else labelled & units[groups]
-    truth = task.label.truth(rows.label.filter(pa.array(used)).to_numpy(zero_copy_only=False))
+    truth = _truth(task, rows, used)
     inner = None if groups is None else numbered(groups[used])
     losses = [
         metric.losses(truth, predictions.rows(used), inner)

@@ -134,5 +134,7 @@ else:
     """A metric that the task knows by itself: None until the system is made, which fills it in."""
 OWN_METRIC: Any = None
 """The default of such a metric."""
+OWN_NUMBER: Any = None
+"""The default of a number that the metric knows by itself; the system fills it in as well."""
 Factory = Annotated[str, AfterValidator(_factory)]
 """`module:name` of the person's own code."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from capstan.spec.cluster import RecordVolume
-from capstan.spec.grammar import OWN_METRIC, Factory, OwnMetric, SpecModel
+from capstan.spec.grammar import OWN_METRIC, OWN_NUMBER, Factory, OwnMetric, SpecModel
 from capstan.spec.own_code import OwnCode
 from capstan.spec.units import Number, PositiveDuration, Share, Whole
 
@@ -81,6 +81,12 @@ class Drift(SpecModel):
     )
 
 
+if TYPE_CHECKING:
+    OwnDrop = float
+else:
+    OwnDrop = Annotated[Number, Field(gt=0)] | None
+
+
 class Quality(SpecModel):
     """How much online quality may fall."""
 
@@ -89,8 +95,13 @@ class Quality(SpecModel):
         description="Metric of labelled windows; without it the task's own, for BinaryClassification rocAuc.",
         examples=["rocAuc"],
     )
-    max_drop: Annotated[Number, Field(gt=0)] = Field(
-        0.05, description="How much worse than on the test window it may be.", examples=[0.05]
+    max_drop: OwnDrop = Field(
+        OWN_NUMBER,
+        description=(
+            "How much worse than on the test window it may be; without it 0.05, or for a metric in units of the label "
+            "a share of `objective.losses.maximumError`."
+        ),
+        examples=[0.05],
     )
     min_coverage: Share = Field(
         0.8,

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from capstan.spec.grammar import ColumnName, SpecModel, Text
 from capstan.spec.tasks import TASK_FACTS, TASKS_LATER
-from capstan.spec.units import PositiveDuration, Quantity
+from capstan.spec.units import Number, PositiveDuration, Quantity
 
 
 def _runs_today(value: Any) -> Any:
@@ -28,6 +28,35 @@ else:
     TaskName = Annotated[Literal[tuple(TASK_FACTS)], BeforeValidator(_runs_today)]
 
 
+class NumberLosses(SpecModel):
+    """Which errors of a number count, in units of the label; stated beforehand, never learnt from what is compared."""
+
+    maximum_error: Number = Field(
+        gt=0,
+        description=(
+            "Largest error of one answer that counts: a larger one has the loss of this one, so that no single row "
+            "decides. RMSE, MAE, MAPE and R2 are of errors as they are."
+        ),
+        examples=[180],
+    )
+    huber_delta: Number | None = Field(
+        None,
+        gt=0,
+        description=(
+            "The line between a small and a large error: beyond it the loss `huber` grows straight, and two versions "
+            "whose answers differ by more disagree. Without it a tenth of `maximumError`."
+        ),
+        examples=[15],
+    )
+    quantile: Number = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="Level of the loss `quantileLoss`: at 0.9 an answer that is too low costs nine times as much.",
+        examples=[0.9],
+    )
+
+
 class Objective(SpecModel):
     """What the system is for."""
 
@@ -42,6 +71,11 @@ class Objective(SpecModel):
     )
     target: ColumnName = Field(
         description="Name of what is predicted; the column of the label.", examples=["late"]
+    )
+    losses: NumberLosses | None = Field(
+        None,
+        description="Which errors count where the label is a number, which needs it; other tasks have no use for it.",
+        examples=[{"maximumError": 180}],
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from capstan.spec.grammar import OWN_METRIC, Name, OneOf, OwnMetric, SpecModel
+from capstan.spec.grammar import OWN_METRIC, OWN_NUMBER, Name, OneOf, OwnMetric, SpecModel
 from capstan.spec.units import Duration, Number, PositiveDuration, Whole
 
 Percent = Annotated[Whole, Field(ge=1, le=100)]
@@ -112,6 +112,12 @@ class Step(OneOf):
     )
 
 
+if TYPE_CHECKING:
+    OwnMargin = float
+else:
+    OwnMargin = Annotated[Number, Field(ge=0)] | None
+
+
 class Analysis(SpecModel):
     """A question about the challenger's quality, answered on closed blocks of paired losses."""
 
@@ -142,8 +148,13 @@ class Analysis(SpecModel):
         ),
         examples=["UnlessWorse"],
     )
-    margin: Annotated[Number, Field(ge=0)] = Field(
-        0.01, description="How much larger the challenger's mean loss may be.", examples=[0.01]
+    margin: OwnMargin = Field(
+        OWN_NUMBER,
+        description=(
+            "How much larger the challenger's mean loss may be; without it 0.01, or for a loss in units of the label a "
+            "share of `objective.losses.maximumError`."
+        ),
+        examples=[0.01],
     )
     minimum_effect: Annotated[Number, Field(ge=0)] = Field(
         0.0, description="How much smaller its mean loss must be under `decide: Better`.", examples=[0.005]

@@ -117,7 +117,9 @@ def _named(spec: MLSystemSpec, only: int | None = None) -> Iterator[tuple[Locati
 
 @rule(
     "0 under decide: NotWorse asks for a better model; write a margin above 0, or decide: Better",
-    Cel("self.decide != 'NotWorse' || self.margin > 0.0", "rollout.analyses[]", "margin"),
+    Cel(
+        "self.decide != 'NotWorse' || !has(self.margin) || self.margin > 0.0", "rollout.analyses[]", "margin"
+    ),
 )
 def not_worse_has_a_margin(spec: MLSystemSpec) -> Iterator[Breach]:
     for index, analysis in enumerate(spec.rollout.analyses):

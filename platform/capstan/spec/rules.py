@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from capstan.spec import data_rules, metric_rules, process_rules, retraining_rules, rollout_rules
+from capstan.spec import (
+    data_rules,
+    metric_rules,
+    process_rules,
+    retraining_rules,
+    rollout_rules,
+    task_rules,
+)
 from capstan.spec.cluster import VOLUME_RULES
 from capstan.spec.data import CHECK_RULES
 from capstan.spec.features import NUMERIC_RULES
@@ -19,6 +26,7 @@ if TYPE_CHECKING:
     from capstan.spec.system import MLSystemSpec
 
 RULES: tuple[Rule, ...] = (
+    *task_rules.RULES,
     *data_rules.RULES,
     *metric_rules.RULES,
     *process_rules.RULES,

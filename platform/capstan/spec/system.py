@@ -17,11 +17,11 @@ from capstan.spec.monitoring import Monitoring
 from capstan.spec.objective import Objective, Requirements
 from capstan.spec.replay import Replay
 from capstan.spec.retraining import Retraining
-from capstan.spec.rollout import Rollout
+from capstan.spec.rollout import Analysis, Rollout
 from capstan.spec.rules import broken_rules
 from capstan.spec.serving import Serving
 from capstan.spec.tasks import TASK_FACTS
-from capstan.spec.training import Training
+from capstan.spec.training import Training, usual_candidates
 from capstan.spec.units import Flag
 from capstan.spec.writing import in_blocks
 
@@ -121,22 +121,38 @@ class MLSystemSpec(SpecModel):
     )
 
     @model_validator(mode="after")
-    def _knows_its_metrics(self) -> MLSystemSpec:
-        """Metrics that the file leaves out are those of its task."""
+    def _knows_its_task(self) -> MLSystemSpec:
+        """What the file leaves out is its task's: candidates, metrics, and numbers in a metric's unit."""
         facts = TASK_FACTS[self.objective.task]
-        choose, quality = self.training.choose, self.monitoring.quality
-        if choose.metric is None:
-            choose = _filled(choose, metric=facts.chosen_by)
-            self.__dict__["training"] = _filled(self.training, choose=choose)
+        training, quality = self.training, self.monitoring.quality
+        if "candidates" not in training.model_fields_set:
+            training = _filled(training, candidates=usual_candidates(facts.label))
+        if training.choose.metric is None:
+            training = _filled(training, choose=_filled(training.choose, metric=facts.chosen_by))
+        self.__dict__["training"] = training
         if quality.metric is None:
             quality = _filled(quality, metric=facts.chosen_by)
-            self.__dict__["monitoring"] = _filled(self.monitoring, quality=quality)
-        analyses = tuple(
-            _filled(one, metric=facts.compared_by) if one.metric is None else one
-            for one in self.rollout.analyses
+        if quality.max_drop is None:
+            quality = _filled(quality, max_drop=self._usual(quality.metric, "max_drop"))
+        self.__dict__["monitoring"] = _filled(self.monitoring, quality=quality)
+        self.__dict__["rollout"] = _filled(
+            self.rollout, analyses=tuple(self._judged(one) for one in self.rollout.analyses)
         )
-        self.__dict__["rollout"] = _filled(self.rollout, analyses=analyses)
         return self
+
+    def _judged(self, analysis: Analysis) -> Analysis:
+        if analysis.metric is None:
+            analysis = _filled(analysis, metric=TASK_FACTS[self.objective.task].compared_by)
+        if analysis.margin is None:
+            analysis = _filled(analysis, margin=self._usual(analysis.metric, "margin"))
+        return analysis
+
+    def _usual(self, metric: str, number: Literal["margin", "max_drop"]) -> float:
+        """The number of the metric where the file names none, in the metric's unit."""
+        facts, losses = TASK_FACTS[self.objective.task], self.objective.losses
+        # A metric of another task is told by a rule, after this.
+        known = facts.metric(metric if metric in facts.metric_names else facts.compared_by)
+        return known.in_units(getattr(known, number), losses.maximum_error if losses is not None else None)
 
 
 def _filled(part: _Part, **values: Any) -> _Part:

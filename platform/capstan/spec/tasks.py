@@ -41,6 +41,15 @@ class MetricFacts:
     """Whether it says nothing about rows with labels of one class."""
     short: str = ""
     """What keys of a report's JSON begin with; empty: the name in lower case with underscores."""
+    power: int = 0
+    """Power of the label's unit in which it is told: 1 for minutes, 2 for squared minutes, 0 for a plain number.
+
+    `margin` and `max_drop` are shares of the objective's `losses.maximumError` to that power.
+    """
+    margin: float = 0.01
+    """By how much a challenger's mean loss may be larger where an analysis names no margin."""
+    max_drop: float = 0.05
+    """How much worse a window may be where `monitoring.quality` names no drop."""
 
     @property
     def key(self) -> str:
@@ -50,6 +59,12 @@ class MetricFacts:
     def sign(self) -> int:
         """1 where more is better, -1 where less is."""
         return -1 if self.direction == "Lower" else 1
+
+    def in_units(self, share: float, maximum_error: float | None) -> float:
+        """The share of the largest error that counts, in the unit in which the metric is told."""
+        if not self.power or maximum_error is None:
+            return share
+        return float(f"{share * maximum_error**self.power:.12g}")
 
     @property
     def is_paired(self) -> bool:
@@ -109,12 +124,29 @@ BINARY = TaskFacts(
     compared_by="logLoss",
 )
 
-TASK_FACTS: Mapping[str, TaskFacts] = {facts.name: facts for facts in (BINARY,)}
+REGRESSION = TaskFacts(
+    name="Regression",
+    label="Number",
+    outputs=(OutputFacts("value", "Number", is_watched=True),),
+    metrics=(
+        MetricFacts("rmse", "RMSE", "Lower", "window", power=1),
+        MetricFacts("mae", "MAE", "Lower", "window", power=1),
+        MetricFacts("r2", "R2", "Higher", "window", needs_classes=True),
+        MetricFacts("mape", "MAPE", "Lower", "window"),
+        MetricFacts("squaredError", "squared error", "Lower", "row", power=2, margin=0.002, max_drop=0.01),
+        MetricFacts("absoluteError", "absolute error", "Lower", "row", power=1),
+        MetricFacts("huber", "Huber loss", "Lower", "row", power=2, margin=0.001, max_drop=0.005),
+        MetricFacts("quantileLoss", "quantile loss", "Lower", "row", power=1, margin=0.005, max_drop=0.025),
+    ),
+    chosen_by="rmse",
+    compared_by="squaredError",
+)
+
+TASK_FACTS: Mapping[str, TaskFacts] = {facts.name: facts for facts in (BINARY, REGRESSION)}
 """Task -> its facts, for every task that runs today."""
 TASKS_LATER = (
     "MulticlassClassification",
     "MultilabelClassification",
-    "Regression",
     "QuantileRegression",
     "Forecasting",
     "Ranking",

@@ -54,19 +54,30 @@ class FamilySettings(SpecModel):
 
 
 class MostFrequent(FamilySettings):
-    """The baseline: always the share of the positive class in training."""
+    """The baseline: what the labels of training say without a feature."""
 
+    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Boolean", "Number"})
     is_baseline: ClassVar[bool] = True
 
 
+class LinearRegression(FamilySettings):
+    """A linear model of a number."""
+
+    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Number"})
+
+    l2: Number = Field(1.0, ge=0, description="Strength of the penalty on squared weights.", examples=[1])
+
+
 class LogisticRegression(FamilySettings):
-    """A linear model."""
+    """A linear model of chances."""
 
     l2: Number = Field(1.0, ge=0, description="Strength of the penalty on squared weights.", examples=[1])
 
 
 class GradientBoosting(FamilySettings):
     """Boosted trees."""
+
+    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Boolean", "Number"})
 
     learning_rate: Number = Field(0.1, gt=0, le=1, description="Step of each tree.", examples=[0.1])
     iterations: Whole = Field(100, ge=1, le=10_000, description="Number of trees.", examples=[100])
@@ -81,8 +92,13 @@ class GradientBoosting(FamilySettings):
 class Custom(FamilySettings, OwnCode):
     """A model of your own."""
 
+    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Boolean", "Number"})
+
     factory: Factory = Field(
-        description="`module:name` of a function that returns a scikit-learn classifier; it lies beside this file.",
+        description=(
+            "`module:name` of a function that returns a scikit-learn classifier, or a regressor where the label is a "
+            "number; it lies beside this file."
+        ),
         examples=["mymodels:make"],
     )
 
@@ -92,6 +108,7 @@ class Candidate(OneOf):
 
     members: ClassVar[tuple[str, ...]] = (
         "most_frequent",
+        "linear_regression",
         "logistic_regression",
         "gradient_boosting",
         "custom",
@@ -99,10 +116,15 @@ class Candidate(OneOf):
 
     name: Name = Field(description="Name of the candidate in tables and runs.", examples=["trees"])
     most_frequent: MostFrequent | None = Field(
-        None, description="The baseline: always the positive share.", examples=[{}]
+        None,
+        description="The baseline: always the shares of the classes in training, or the mean of the labels.",
+        examples=[{}],
+    )
+    linear_regression: LinearRegression | None = Field(
+        None, description="A linear model of a number.", examples=[{"l2": 1}]
     )
     logistic_regression: LogisticRegression | None = Field(
-        None, description="A linear model.", examples=[{"l2": 1}]
+        None, description="A linear model of chances.", examples=[{"l2": 1}]
     )
     gradient_boosting: GradientBoosting | None = Field(
         None, description="Boosted trees.", examples=[{"tune": {"trials": 5}}]
@@ -116,6 +138,21 @@ class Candidate(OneOf):
         """Whether it looks at no feature."""
         settings: FamilySettings = self.chosen
         return settings.is_baseline
+
+    @property
+    def learns(self) -> frozenset[LabelKind]:
+        """Kinds of labels that it can learn."""
+        settings: FamilySettings = self.chosen
+        return settings.learns
+
+    @classmethod
+    def able(cls, label: LabelKind) -> tuple[str, ...]:
+        """Families that can learn such labels, as the file names them."""
+        return tuple(
+            name
+            for name, settings in cls.alternatives().items()
+            if issubclass(settings, FamilySettings) and label in settings.learns
+        )
 
 
 class Choose(SpecModel):
@@ -166,12 +203,15 @@ class Resources(SpecModel):
     )
 
 
-def _default_candidates() -> tuple[Candidate, ...]:
-    return (
+def usual_candidates(label: LabelKind = "Boolean") -> tuple[Candidate, ...]:
+    """What is tried where the file names no candidates: a baseline, a linear model and trees, of those that can."""
+    usual = (
         Candidate(name="baseline", most_frequent=MostFrequent()),
+        Candidate(name="linear", linear_regression=LinearRegression()),
         Candidate(name="logistic", logistic_regression=LogisticRegression()),
         Candidate(name="trees", gradient_boosting=GradientBoosting()),
     )
+    return tuple(candidate for candidate in usual if label in candidate.learns)
 
 
 class Training(SpecModel):
@@ -183,10 +223,10 @@ class Training(SpecModel):
         examples=[{"type": "Expanding"}],
     )
     candidates: tuple[Candidate, ...] = Field(
-        default_factory=_default_candidates,
+        default_factory=usual_candidates,
         min_length=1,
         max_length=100,
-        description="Models that are tried, simplest first.",
+        description="Models that are tried, simplest first; without it a baseline, a linear model and trees.",
         examples=[[{"name": "logistic", "logisticRegression": {"l2": 1}}]],
     )
     choose: Choose = Field(

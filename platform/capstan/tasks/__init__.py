@@ -6,17 +6,22 @@ Numpy alone, so that the model service can import it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from capstan.errors import NotFoundError
 from capstan.spec.tasks import LabelKind
 from capstan.tasks.binary import BinaryClassification
 from capstan.tasks.metric import Metric
 from capstan.tasks.predictions import Learnt, Predictions
+from capstan.tasks.regression import Regression
 from capstan.tasks.task import Task
 
-__all__ = ["TASKS", "Learnt", "Metric", "Predictions", "Task", "task_named", "task_with"]
+if TYPE_CHECKING:
+    from capstan.spec.objective import Objective
 
-_MEMBERS: tuple[Task, ...] = (BinaryClassification(),)
+__all__ = ["TASKS", "Learnt", "Metric", "Predictions", "Task", "task_named", "task_of", "task_with"]
+
+_MEMBERS: tuple[Task, ...] = (BinaryClassification(), Regression())
 TASKS: Mapping[str, Task] = {task.facts.name: task for task in _MEMBERS}
 """Name as in a file -> what the task does."""
 
@@ -29,8 +34,16 @@ def task_with(label: LabelKind) -> Task:
     raise NotFoundError(f"there is no task with labels of the kind {label}")
 
 
+def task_of(objective: Objective) -> Task:
+    """The task of an objective, judged as the objective says: which errors count, and how."""
+    return task_named(objective.task).with_objective(objective)
+
+
 def task_named(name: str) -> Task:
-    """The task of that name; raises NotFoundError."""
+    """The task of that name, as far as its answers and labels go: its losses may need an objective.
+
+    Raises NotFoundError.
+    """
     try:
         return TASKS[name]
     except KeyError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from capstan.tasks.predictions import Learnt, Predictions
 from capstan.tasks.task import Answer, Outputs, RowOutputs
 from capstan.tasks.tensors import Tensor, as_number, label_datatype, label_tensor, number_tensor
 
+if TYPE_CHECKING:
+    from capstan.spec.objective import Objective
+
 PROBABILITY = "probability"
 THRESHOLD = 0.5
 CLIP = 0.001
@@ -51,7 +54,7 @@ def brier_losses(truth: Truth, predictions: Predictions, groups: Groups | None =
     return np.asarray((predictions[PROBABILITY] - truth) ** 2, dtype=np.float64)
 
 
-def _is_clipped(predictions: Predictions) -> Booleans:
+def _is_clipped(truth: Truth, predictions: Predictions) -> Booleans:  # noqa: ARG001
     probability = predictions[PROBABILITY]
     return (probability < CLIP) | (probability > 1 - CLIP)
 
@@ -124,6 +127,9 @@ class BinaryClassification:
     sound = "a number from 0 to 1"
     method = "predict_proba"
     disclosure = "ROC-AUC"
+
+    def with_objective(self, objective: Objective) -> BinaryClassification:  # noqa: ARG002
+        return self
 
     def disclosed(self, truth: Truth, groups: Groups, values: Floats | None) -> float:
         return of_booleans(truth, groups, values)

@@ -74,8 +74,8 @@ class Metric:
 
     None: no single row or group has a loss, so that two versions can't be compared request by request.
     """
-    clipped: Callable[[Predictions], Booleans] | None = None
-    """Which rows' losses were bounded, so that one row can't decide; None: none ever is."""
+    clipped: Callable[[Truth, Predictions], Booleans] | None = None
+    """Which labelled rows' losses were bounded, so that one row can't decide; None: none ever is."""
 
     @property
     def name(self) -> str:
@@ -83,7 +83,7 @@ class Metric:
 
 
 def from_losses(
-    facts: MetricFacts, losses: Losses, *, clipped: Callable[[Predictions], Booleans] | None = None
+    facts: MetricFacts, losses: Losses, *, clipped: Callable[[Truth, Predictions], Booleans] | None = None
 ) -> Metric:
     """The metric that is the mean of its losses, or 1 minus it where more is better."""
     at_most = 1.0 if facts.direction == "Higher" else 0.0

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from capstan.spec.tasks import TaskFacts
 from capstan.tasks.labels import Label
 from capstan.tasks.metric import Booleans, Floats, Groups, Metric, Truth
 from capstan.tasks.predictions import Learnt, Predictions
 from capstan.tasks.tensors import Tensor
+
+if TYPE_CHECKING:
+    from capstan.spec.objective import Objective
 
 Answer = dict[str, Any]
 """One row's answer as JSON."""
@@ -38,6 +41,10 @@ class Task(Protocol):
 
     disclosure: str
     """What `disclosed` measures, in words."""
+
+    def with_objective(self, objective: Objective) -> Task:
+        """The same task with what the objective states about its losses; itself where that is nothing."""
+        ...
 
     def disclosed(self, truth: Truth, groups: Groups, values: Floats | None) -> float:
         """How much of the label a feature gives away, up to 1; `groups` are codes of its values, `values` numbers."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from capstan.spec.tasks import LabelKind
+from capstan.spec.tasks import TASK_FACTS, LabelKind
 from capstan.spec.training import Custom, FamilySettings
 from capstan.tasks.metric import Floats
 from capstan.testing.conformance import Suite
@@ -20,13 +20,20 @@ from capstan.training.families.custom import CustomFamily
 from capstan.training.lesson import Lesson, Rows
 
 
-def check_family(family: Family[Any] | str, settings: FamilySettings | None = None) -> None:
+def check_family(
+    family: Family[Any] | str,
+    settings: FamilySettings | None = None,
+    *,
+    task: str = "BinaryClassification",
+) -> None:
     """Fit the family to toy lessons of every label that it learns; raises NotConformingError with all broken rules.
 
-    `family` may be `module:name` of a factory of your own. `settings`: one valid example; the grammar's defaults if
-    left out.
+    `family` may be `module:name` of a factory of your own, which is tried on labels of `task` alone. `settings`: one
+    valid example; the grammar's defaults if left out.
     """
+    labels: Collection[LabelKind] | None = None
     if isinstance(family, str):
+        labels = (TASK_FACTS[task].label,)
         family, settings = CustomFamily(), Custom(factory=family)
     if settings is None:
         settings = family.settings.model_validate({})
@@ -35,7 +42,7 @@ def check_family(family: Family[Any] | str, settings: FamilySettings | None = No
         assert settings.learns, "`learns` of its settings is empty"
     # One thread as in training, and because those of a busy machine wait for each other.
     with threadpool_limits(1):
-        for label in sorted(settings.learns):
+        for label in sorted(settings.learns if labels is None else labels):
             _check_label(suite, family, settings, label)
     suite.require()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from capstan.tasks import Task, task_named
+from capstan.tasks import Task, task_of
 from capstan.tasks.metric import Groups, Truth, numbered
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Cases:
     def of(cls, table: pa.Table, system: MLSystem) -> Cases:
         """Rows of a table whose label column has no missing value."""
         data = system.spec.data
-        task = task_named(system.spec.objective.task)
+        task = task_of(system.spec.objective)
         truth = task.label.truth(table[data.label.column].to_numpy(zero_copy_only=False))
         return cls(task, table, truth, groups_of(table, data.keys.group))
 

@@ -18,10 +18,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
@@ -169,6 +170,54 @@ def test_compiled_boosting_equals_predict_proba_on_any_row(row: dict[str, object
 with threadpool_limits(1):
     BOOSTED = Pipeline([("transform", TRANSFORM), ("model", models()["boosting"].fit(MATRIX, TRUTH))])
 PREDICT = compile_predict(BOOSTED)
+
+
+NUMBER = 3 * np.clip(np.nan_to_num(MATRIX[:, 1]), -5, 5) + MATRIX[:, 7] % 3
+
+
+def regressors() -> dict[str, Any]:
+    boosting = {"random_state": 0, "early_stopping": False, "max_iter": 20}
+    mask = TRANSFORM.categorical_mask_
+    return {
+        "boosting": HistGradientBoostingRegressor(categorical_features=mask, **boosting),
+        "boosting of absolute errors": HistGradientBoostingRegressor(loss="absolute_error", **boosting),
+        "boosting of counts": HistGradientBoostingRegressor(loss="poisson", **boosting),
+        "ridge": Ridge(),
+        "least squares": LinearRegression(),
+        "mean": DummyRegressor(strategy="mean"),
+        "neighbours": KNeighborsRegressor(3),
+    }
+
+
+@pytest.mark.parametrize("name", regressors())
+def test_a_compiled_number_equals_predict(name: str) -> None:
+    model = regressors()[name]
+    # Counts are positive; lines and distances bear no value of 1e300.
+    truth = np.abs(NUMBER) if "counts" in name else NUMBER
+    straight = name in ("ridge", "least squares", "neighbours")
+    with threadpool_limits(1):
+        model.fit(np.clip(MATRIX, -1e3, 1e3) if straight else MATRIX, truth)
+    pipeline = Pipeline([("transform", TRANSFORM), ("model", model)])
+    predict = compile_predict(pipeline)
+    rows = [*TRAINING[:300], dict.fromkeys(TRANSFORM.columns), {}, dict.fromkeys(TRANSFORM.columns, -12345.5)]
+    found = [predict(row) for row in rows]
+    assert all(type(one) is float for one in found)
+    np.testing.assert_allclose(
+        found, pipeline.predict(as_columns(rows, TRANSFORM.columns)), rtol=1e-9, atol=1e-9
+    )
+
+
+def test_a_number_of_boosted_trees_is_that_of_the_pipeline_bit_by_bit_and_takes_microseconds() -> None:
+    with threadpool_limits(1):
+        model = regressors()["boosting"].fit(MATRIX, NUMBER)
+    pipeline = Pipeline([("transform", TRANSFORM), ("model", model)])
+    predict = compile_predict(pipeline)
+    found = [predict(row) for row in TRAINING[:1000]]
+    assert found == pipeline.predict(as_columns(TRAINING[:1000], TRANSFORM.columns)).tolist()
+    started = time.process_time()
+    for row in TRAINING[:1000]:
+        predict(row)
+    assert (time.process_time() - started) / 1000 < 300e-6
 
 
 def test_boosting_runs_compiled_and_in_microseconds() -> None:

@@ -30,6 +30,13 @@ IN_CEL = [pytest.param(one, id=one.name) for one in (*RULES, *PART_RULES) if one
 
 VALUES: tuple[tuple[str, Any], ...] = (
     ("objective.target", "delayed"),
+    ("objective.task", "Regression"),
+    ("objective.losses", {"maximumError": 180}),
+    (
+        "training.candidates",
+        [{"name": "baseline", "mostFrequent": {}}, {"name": "line", "linearRegression": {}}],
+    ),
+    ("training.candidates", [{"name": "trees", "gradientBoosting": {}}]),
     ("data.label.availableAt", "late"),
     ("data.keys.id", "scheduled_departure"),
     ("data.query", None),

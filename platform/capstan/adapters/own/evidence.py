@@ -11,7 +11,7 @@ from capstan.recording.pairing import Pairing
 from capstan.recording.reading import PayloadReader
 from capstan.recording.served import Served, served_with_labels
 from capstan.spec import MLSystem
-from capstan.tasks import task_named
+from capstan.tasks import task_of
 
 
 class ParquetEvidence:
@@ -21,7 +21,7 @@ class ParquetEvidence:
         """`folder` holds `payloads/` and `labels/`."""
         self._reader = PayloadReader(folder)
         self._pairing = Pairing.of(system, self._reader)
-        self._task = task_named(system.spec.objective.task)
+        self._task = task_of(system.spec.objective)
 
     def paired(
         self,

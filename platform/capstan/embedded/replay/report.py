@@ -24,7 +24,7 @@ from capstan.monitoring.questions import QUESTIONS
 from capstan.ports.codec import to_json
 from capstan.serving.model import load
 from capstan.spec import MLSystem
-from capstan.tasks import Metric, Predictions, task_named
+from capstan.tasks import Metric, Predictions, task_of
 
 BATCH_ROWS = 10_000
 
@@ -119,7 +119,7 @@ def make_report(
 def reported_metrics(system: MLSystem) -> tuple[Metric, ...]:
     """What both systems are compared by: the metric that is watched, then the losses of the analyses."""
     spec = system.spec
-    task = task_named(spec.objective.task)
+    task = task_of(spec.objective)
     losses = [analysis.metric for analysis in spec.rollout.analyses] or [task.facts.compared_by]
     return tuple(task.metrics[name] for name in dict.fromkeys([spec.monitoring.quality.metric, *losses]))
 

@@ -27,7 +27,7 @@ from capstan.monitoring.drift.reference import FeatureReference, Reference
 from capstan.recording.outputs import output_facts
 from capstan.recording.payloads import Kind
 from capstan.spec import MLSystem
-from capstan.tasks import Predictions, Task, task_named
+from capstan.tasks import Predictions, Task, task_of
 
 MOST_ROWS = 20_000
 GRID = 2048
@@ -70,7 +70,7 @@ def fit(
     times = _microseconds(_column(columns, spec.data.keys.time))
     order = np.argsort(times, kind="stable")
     strides = _strides(times[order], spec.monitoring.window.duration.total_seconds() * 1e6)
-    outputs = [] if predictions is None else watched_outputs(task_named(spec.objective.task), predictions)
+    outputs = [] if predictions is None else watched_outputs(task_of(spec.objective), predictions)
     watched = len(spec.features) + len(outputs)
     drift = spec.monitoring.drift
     probability = false_breach_probability(

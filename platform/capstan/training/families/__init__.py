@@ -11,6 +11,7 @@ from capstan.spec.training import (
     Custom,
     FamilySettings,
     GradientBoosting,
+    LinearRegression,
     LogisticRegression,
     MostFrequent,
 )
@@ -18,6 +19,7 @@ from capstan.tasks.labels import LABELS
 from capstan.training.families.custom import CustomFamily
 from capstan.training.families.family import Dimension, Family, Fitted, SearchSpace, Values
 from capstan.training.families.gradient_boosting import GradientBoostingFamily
+from capstan.training.families.linear_regression import LinearRegressionFamily
 from capstan.training.families.logistic_regression import LogisticRegressionFamily
 from capstan.training.families.most_frequent import MostFrequentFamily
 from capstan.training.lesson import Lesson
@@ -36,6 +38,7 @@ __all__ = [
 
 FAMILIES: Mapping[type[FamilySettings], Family[Any]] = {
     MostFrequent: MostFrequentFamily(),
+    LinearRegression: LinearRegressionFamily(),
     LogisticRegression: LogisticRegressionFamily(),
     GradientBoosting: GradientBoostingFamily(),
     Custom: CustomFamily(),
@@ -78,11 +81,7 @@ def with_values(settings: FamilySettings, values: Values) -> FamilySettings:
 
 def _require_usable(candidate: Candidate, family: Family[Any], lesson: Lesson) -> None:
     if lesson.label not in family.settings.learns:
-        able = [
-            name
-            for name, settings in Candidate.alternatives().items()
-            if issubclass(settings, FamilySettings) and lesson.label in settings.learns
-        ]
+        able = Candidate.able(lesson.label)
         raise InvalidDataError(
             f"{candidate.key} cannot learn labels of the kind {lesson.label}; these can: {', '.join(able) or 'none'}"
         )

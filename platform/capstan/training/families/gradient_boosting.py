@@ -30,11 +30,17 @@ def _classifier(settings: GradientBoosting, lesson: Lesson) -> Any:
     return HistGradientBoostingClassifier(**_arguments(settings, lesson))
 
 
+def _regressor(settings: GradientBoosting, lesson: Lesson) -> Any:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    return HistGradientBoostingRegressor(**_arguments(settings, lesson))
+
+
 class GradientBoostingFamily(EstimatorFamily[GradientBoosting]):
     """Codes of categories are split as categories."""
 
     settings = GradientBoosting
-    makes: Mapping[LabelKind, Make[GradientBoosting]] = {"Boolean": _classifier}
+    makes: Mapping[LabelKind, Make[GradientBoosting]] = {"Boolean": _classifier, "Number": _regressor}
 
     def search_space(self, settings: GradientBoosting) -> SearchSpace:
         rate, trees, leaves = float(settings.learning_rate), settings.iterations, settings.leaves

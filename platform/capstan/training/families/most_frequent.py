@@ -1,4 +1,4 @@
-"""The baseline: what is frequent in training, whatever the row."""
+"""The baseline: what the labels of training say, whatever the row."""
 
 from __future__ import annotations
 
@@ -18,11 +18,17 @@ def _shares(settings: MostFrequent, lesson: Lesson) -> Any:  # noqa: ARG001
     return DummyClassifier(strategy="prior")
 
 
+def _mean(settings: MostFrequent, lesson: Lesson) -> Any:  # noqa: ARG001
+    from sklearn.dummy import DummyRegressor
+
+    return DummyRegressor(strategy="mean")
+
+
 class MostFrequentFamily(EstimatorFamily[MostFrequent]):
-    """Each class by its share of the rows."""
+    """Each class by its share of the rows, or the mean of numbers."""
 
     settings = MostFrequent
-    makes: Mapping[LabelKind, Make[MostFrequent]] = {"Boolean": _shares}
+    makes: Mapping[LabelKind, Make[MostFrequent]] = {"Boolean": _shares, "Number": _mean}
 
     def fit(self, settings: MostFrequent, lesson: Lesson) -> Fitted:
         # It looks at no column, so it need not hold a copy of all.

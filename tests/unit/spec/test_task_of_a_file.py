@@ -1,0 +1,112 @@
+"""What a file leaves out is its task's: candidates, metrics, and numbers in the unit of a metric."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from capstan.errors import InvalidSpecError
+from capstan.spec import MLSystem
+from capstan.spec.loading import parse
+
+REGRESSION = {"task": "Regression", "target": "minutes", "losses": {"maximumError": 180}}
+
+
+def system(objective: dict[str, Any], **parts: Any) -> MLSystem:
+    document = {
+        "apiVersion": "capstan.dev/v1alpha1",
+        "kind": "MLSystem",
+        "metadata": {"name": "toy"},
+        "spec": {
+            "objective": objective,
+            "data": {
+                "sources": [{"name": "rows", "csv": {"path": "rows.csv"}}],
+                "keys": {"id": "id", "time": "at"},
+                "label": {"column": objective["target"], "availableAt": "known_at"},
+            },
+            "features": [{"name": "x", "numeric": {}}],
+            **parts,
+        },
+    }
+    from pathlib import Path
+
+    return parse(document, base_dir=Path())
+
+
+def test_a_number_is_learnt_by_the_families_that_can_and_compared_by_squared_errors() -> None:
+    spec = system(REGRESSION).spec
+    assert [one.key for one in spec.training.candidates] == [
+        "mostFrequent",
+        "linearRegression",
+        "gradientBoosting",
+    ]
+    assert (spec.training.choose.metric, spec.monitoring.quality.metric) == ("rmse", "rmse")
+    assert [one.metric for one in spec.rollout.analyses] == ["squaredError"]
+
+
+def test_what_two_classes_are_learnt_by_is_as_it_was() -> None:
+    spec = system({"task": "BinaryClassification", "target": "late"}).spec
+    assert [one.name for one in spec.training.candidates] == ["baseline", "logistic", "trees"]
+    assert spec.rollout.analyses[0].margin == 0.01
+    assert spec.monitoring.quality.max_drop == 0.05
+
+
+@pytest.mark.parametrize(
+    ("metric", "margin"),
+    [
+        ("squaredError", 0.002 * 180**2),
+        ("absoluteError", 1.8),
+        ("huber", 0.001 * 180**2),
+        ("quantileLoss", 0.9),
+    ],
+)
+def test_a_margin_that_is_left_out_is_in_the_unit_of_its_loss(metric: str, margin: float) -> None:
+    rollout = {"analyses": [{"name": "quality", "metric": metric}]}
+    assert system(REGRESSION, rollout=rollout).spec.rollout.analyses[0].margin == pytest.approx(margin)
+
+
+@pytest.mark.parametrize(("metric", "drop"), [("rmse", 9), ("mae", 9), ("r2", 0.05), ("mape", 0.05)])
+def test_a_drop_that_is_left_out_is_in_the_unit_of_its_metric(metric: str, drop: float) -> None:
+    spec = system(REGRESSION, monitoring={"quality": {"metric": metric}}).spec
+    assert spec.monitoring.quality.max_drop == pytest.approx(drop)
+
+
+def test_what_is_written_goes_before_what_the_task_knows() -> None:
+    spec = system(
+        REGRESSION,
+        training={"candidates": [{"name": "only", "gradientBoosting": {}}], "choose": {"metric": "mae"}},
+        rollout={"analyses": [{"name": "quality", "margin": 3}]},
+        monitoring={"quality": {"maxDrop": 2}},
+    ).spec
+    assert [one.name for one in spec.training.candidates] == ["only"]
+    assert spec.training.choose.metric == "mae"
+    assert (spec.rollout.analyses[0].margin, spec.monitoring.quality.max_drop) == (3, 2)
+
+
+def test_what_was_left_out_is_still_left_out_when_the_file_is_written_again() -> None:
+    written = system(REGRESSION).to_yaml()
+    for key in ("candidates", "margin", "maxDrop", "metric"):
+        assert key not in written
+
+
+def test_a_number_without_its_losses_is_refused_with_the_line_to_write() -> None:
+    with pytest.raises(
+        InvalidSpecError, match=r"has no losses, which Regression needs; add `losses: \{maximumError"
+    ) as told:
+        system({"task": "Regression", "target": "minutes"})
+    assert "in units of minutes" in str(told.value)
+
+
+def test_a_family_that_can_not_learn_numbers_is_refused_by_name() -> None:
+    training = {"candidates": [{"name": "line", "logisticRegression": {}}]}
+    with pytest.raises(
+        InvalidSpecError, match="can't learn the labels of Regression \\(candidate 'line'\\)"
+    ) as told:
+        system(REGRESSION, training=training)
+    assert "these can: mostFrequent, linearRegression, gradientBoosting, custom" in str(told.value)
+
+
+def test_a_metric_of_another_task_is_refused_and_nothing_breaks_before() -> None:
+    with pytest.raises(InvalidSpecError, match="'rocAuc' is not a metric of Regression"):
+        system(REGRESSION, monitoring={"quality": {"metric": "rocAuc"}})
