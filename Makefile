@@ -24,7 +24,7 @@ debian = { command -v apt-get >/dev/null && command -v $(or $(SUDO),true) >/dev/
 		apt-get install -y -qq --no-install-recommends $(2); } >$$log 2>&1 || { cat $$log >&2; \
 		echo "error: $(1) could not be installed. Install it as root: apt-get install $(2)" >&2; exit 1; }; rm -f $$log
 
-.PHONY: chromium libatomic help setup demo test test-cluster check bench format clean docs charts images kind
+.PHONY: chromium libatomic help setup demo example test test-cluster check bench format clean docs charts images kind
 .DEFAULT_GOAL := help
 
 help: ## list these words
@@ -56,6 +56,12 @@ setup: $(STAMP) ## install what is missing: locked packages, Envoy, Prometheus, 
 demo: $(STAMP) ## eleven months of real flights through the whole loop, in about ten minutes
 	@$(RUN) python examples/flight-delays/prepare.py
 	@$(RUN) capstan demo $(EXAMPLE)
+
+example: $(STAMP) ## one of examples/ through the whole loop, in minutes: make example NAME=flight-minutes
+	@test -f "examples/$(NAME)/system.yaml" || { echo "error: NAME='$(NAME)' is no example; write one of:" \
+		$(patsubst examples/%/system.yaml,%,$(wildcard examples/*/system.yaml)) >&2; exit 1; }
+	@test ! -f examples/$(NAME)/prepare.py || $(RUN) python examples/$(NAME)/prepare.py
+	@$(RUN) capstan demo examples/$(NAME)/system.yaml --state examples/$(NAME)/.capstan
 
 test: $(STAMP) chromium libatomic ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
 	@$(call tier,unit,tests/unit tests/members,-n 2)

@@ -95,7 +95,8 @@ def _sums(truth: Truth, predictions: Predictions) -> Floats:
         share = np.divide(np.abs(errors), np.abs(truth), out=np.zeros(len(truth)), where=has_share)
     share = np.minimum(share, LARGEST_FINITE)
     parts = (errors**2, np.abs(errors), about, about**2, share, has_share)
-    return np.stack(parts, axis=1).astype(np.float64)
+    found: Floats = np.stack(parts, axis=1).astype(np.float64)
+    return found
 
 
 def _divided(above: Floats, below: Floats) -> Floats:
