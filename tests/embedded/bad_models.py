@@ -6,17 +6,18 @@ It stands alone, because it is imported by the service that serves such a model.
 import time
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator
 
 SLOW_SECONDS = 0.3
 
 
-class Bad(ClassifierMixin, BaseEstimator):
-    """A good classifier that misbehaves on every row but those it is proved on at its start."""
+class Bad(BaseEstimator):
+    """A good model that misbehaves on every row but those it is proved on at its start."""
 
     def __init__(self, inner, fault, harmless):
         self.inner, self.fault, self.harmless = inner, fault, harmless
-        self.classes_ = inner.classes_
+        if hasattr(inner, "classes_"):
+            self.classes_ = inner.classes_
 
     def __setstate__(self, state):
         if state["fault"] == "crashes":
@@ -28,10 +29,15 @@ class Bad(ClassifierMixin, BaseEstimator):
     def fit(self, rows, labels):
         return self
 
+    def predict(self, rows):
+        return self._answered(rows, self.inner.predict(rows))
+
     def predict_proba(self, rows):
-        probabilities = self.inner.predict_proba(rows)
+        return self._answered(rows, self.inner.predict_proba(rows))
+
+    def _answered(self, rows, answers):
         if all(self._is_harmless(row) for row in np.asarray(rows, dtype=float)):
-            return probabilities
+            return answers
         if self.fault == "raises":
             raise RuntimeError("this model never saw such a row")
         if self.fault == "hangs":
@@ -39,8 +45,8 @@ class Bad(ClassifierMixin, BaseEstimator):
         if self.fault == "slow":
             time.sleep(SLOW_SECONDS)
         if self.fault == "nan":
-            return np.full_like(probabilities, np.nan)
-        return probabilities
+            return np.full_like(answers, np.nan, dtype=float)
+        return answers
 
     def _is_harmless(self, row):
         return any(np.array_equal(row, known, equal_nan=True) for known in self.harmless)

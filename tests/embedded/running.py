@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import psutil
-from embedded.scenario import NAME, merged
+from embedded.scenario import merged
 
 from capstan.adapters.processes.ports_in_use import free_port
 from capstan.artifacts.content import MODEL_FOLDER
@@ -62,6 +62,7 @@ class Running:
 
     def __init__(self, file: Path, state: StateDir, *, share: float | None = None) -> None:
         self.system = load(file)
+        self.name = SystemName(self.system.metadata.name)
         self.scope = scope_of(self.system, share=share)
         self.clock = ReplayClock(self.scope.start)
         self.charges = FixedDurations()
@@ -131,7 +132,7 @@ class Running:
 
     @property
     def state_now(self) -> SystemState:
-        record = self.local.store.get(Kind.SYSTEM, NAME)
+        record = self.local.store.get(Kind.SYSTEM, self.name)
         assert record is not None
         return system_state(record)
 
@@ -148,11 +149,11 @@ class Running:
         return rollout_state(record) if record else None
 
     def events(self, *, after: int = 0) -> list[Event]:
-        return [event for _, event in self.local.store.events(SystemName(NAME), after=after)]
+        return [event for _, event in self.local.store.events(self.name, after=after)]
 
     @property
     def last_event(self) -> int:
-        return max((number for number, _ in self.local.store.events(SystemName(NAME))), default=0)
+        return max((number for number, _ in self.local.store.events(self.name)), default=0)
 
     def story(self) -> list[str]:
         return [f"{event.at:%m-%d %H:%M} {event.reason} {event.message}" for event in self.events()]
@@ -169,17 +170,17 @@ class Running:
 
     def edit(self, change: Mapping[str, Any]) -> None:
         """Change the file of the running system."""
-        record = self.local.store.get(Kind.SYSTEM, NAME)
+        record = self.local.store.get(Kind.SYSTEM, self.name)
         assert record is not None
         spec = merged(spec_document(self.system), {"spec": change})
         self.local.store.put(replace(record, spec=spec, generation=record.generation + 1))
 
     def inject(self, model_dir: Path, run: str) -> VersionName:
         """Package and register a hand-made model past every gate, and ask for its rollout."""
-        tag, digest = self.local.packager.package(SystemName(NAME), model_dir)
+        tag, digest = self.local.packager.package(self.name, model_dir)
         made = ModelVersion(VersionName(""), digest, RunName(run), tag, self.champion.as_of)
         version = self.local.registry.register(made, tags={}, metrics={}).name
-        commands.issue(self.local.store, NAME, "promote", version=version)
+        commands.issue(self.local.store, self.name, "promote", version=version)
         return version
 
     def ask(self, row: int = 0, **headers: str) -> httpx.Response:

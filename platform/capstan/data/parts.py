@@ -68,7 +68,7 @@ class PartedCases:
 def part_cases(cases: pa.Table, system: MLSystem, *, as_of: datetime) -> PartedCases:
     """The extracted `cases` of `as_of`, those that can be learnt from parted by `data.split`.
 
-    Raises InvalidDataError where a part is empty, or has labels of one class only and needs both.
+    Raises InvalidDataError where a part is empty, or has labels that are all the same and needs different ones.
     """
     data = system.spec.data
     table = trainable(cases, as_of, system)
@@ -111,7 +111,7 @@ def _require_different_labels(training: Part, validation: Part, system: MLSystem
         [(training, "a model needs different labels to learn from")] if training.labels.is_constant else []
     )
     if validation.labels.is_constant and metric.needs_classes:
-        wrong.append((validation, f"training.choose.metric {metric.name} needs both"))
+        wrong.append((validation, f"training.choose.metric {metric.name} needs different ones"))
     if wrong:
         listed = "; ".join(f"{part}: {why}" for part, why in wrong)
         raise InvalidDataError(
@@ -123,14 +123,14 @@ def _ways_out(system: MLSystem, parts: list[Part]) -> str:
     delay = format_duration(system.spec.data.label.maximum_delay)
     split = system.spec.data.split.by_time
     ways = [
-        f"If labels of one class come later than the other's, data.label.maximumDelay ({delay}) is too short: "
+        f"If some labels come later than others, data.label.maximumDelay ({delay}) is too short: "
         "write the longest time that a label takes"
     ]
     names = [part.name for part in parts]
     if "validation" in names:
         length, loss = format_duration(split.validation), TASK_FACTS[system.spec.objective.task].compared_by
         ways.append(
-            f"if the class is rare, lengthen data.split.byTime.validation ({length}), or choose by {loss}"
+            f"if other labels are rare, lengthen data.split.byTime.validation ({length}), or choose by {loss}"
         )
     if "training" in names:
         ways.append(

@@ -56,6 +56,8 @@ class RolloutPolicy:
     look_interval: timedelta = timedelta(seconds=10)
     """System's clock between two looks that count towards a limit."""
     revision_history_limit: int = 5
+    losses: Mapping[str, float] = field(default_factory=dict)
+    """What the objective states about its losses: evidence that was counted by other losses is none."""
     label_delay: timedelta = field(default=timedelta(0), metadata=UNDIGESTED)
     """Longest time that a label takes; a day block closes by it at the latest. Only what is told rests on it."""
     digest: str = ""

@@ -86,6 +86,7 @@ def consequences(
             _of_identity(paths, state),
             _of_learning(paths, state),
             _of_the_task(paths),
+            _of_losses(paths),
             _of_watching(paths),
             _of_retraining(old, new, changes, state),
             _of_gates(paths),
@@ -163,6 +164,15 @@ def _of_the_task(paths: Sequence[str]) -> str:
     if not _touches(paths, "objective.task", "objective.target"):
         return ""
     return "objective: the champion answers another question; better a new name than a changed task"
+
+
+def _of_losses(paths: Sequence[str]) -> str:
+    if not _touches(paths, "objective.losses"):
+        return ""
+    return (
+        "objective.losses: metrics of trainings and of closed windows stay as they were measured; from now on errors "
+        "count by the new ones"
+    )
 
 
 def _of_watching(paths: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from capstan.errors import InvalidSpecError, Mistake
 from capstan.ports.store import Record
 from capstan.spec import API_VERSION, MLSystem, parse
 from capstan.spec.grammar import SpecModel
+from capstan.spec.objective import Objective
 from capstan.spec.retraining import RetrainingTrigger
 from capstan.spec.rollout import Step as FileStep
 
@@ -63,6 +64,12 @@ def system_policy(system: MLSystem) -> SystemPolicy:
     )
 
 
+def _stated(objective: Objective) -> dict[str, float]:
+    if objective.losses is None:
+        return {}
+    return {name: value for name, value in objective.losses.model_dump().items() if value is not None}
+
+
 def rollout_policy(system: MLSystem) -> RolloutPolicy:
     """Steps, rules and limits of `spec.rollout`."""
     rollout = system.spec.rollout
@@ -95,6 +102,7 @@ def rollout_policy(system: MLSystem) -> RolloutPolicy:
         ),
         progress_deadline=rollout.progress_deadline,
         revision_history_limit=rollout.revision_history_limit,
+        losses=_stated(system.spec.objective),
         label_delay=system.spec.data.label.maximum_delay,
     )
     return replace(policy, digest=digest_of(policy))

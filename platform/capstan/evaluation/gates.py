@@ -69,7 +69,7 @@ def judge_against(
     )
     if difference is None or not len(difference.resampled):
         return GateOutcome(
-            metric, None, f"{metric} against {rival.name}: {rows} do not define it (one class only?)"
+            metric, None, f"{metric} against {rival.name}: {rows} do not define it (all labels the same?)"
         )
     low, high = difference.quantile(1 - confidence), difference.quantile(confidence)
     # In terms of improvement: for losses a smaller value is one.

@@ -155,10 +155,9 @@ class Measuring:
         quality = measure(metric, labelled.truth, labelled.predictions, days, groups=labelled.groups)
         found: dict[str, Any] = {"value": quality.value, "standard_error": quality.standard_error}
         if quality.value is None:
-            one_class = (
-                f"{watched.quality.metric} is not defined on {len(labelled):,} labels, as of one class"
-            )
-            return told(WindowOutcome.NO_EVIDENCE, "Undefined", one_class)
+            labels = f"these {len(labelled):,} labels, which may all be the same"
+            undefined = f"{watched.quality.metric} is not defined on {labels}"
+            return told(WindowOutcome.NO_EVIDENCE, "Undefined", undefined)
         if self.quality_reference is None:
             return told(
                 WindowOutcome.NO_EVIDENCE,
@@ -180,7 +179,7 @@ class Measuring:
         if drop.is_breach:
             return told(WindowOutcome.BREACH, "Dropped", **found)
         if drop.bound is None and drop.drop > watched.quality.max_drop:
-            few = f"it is lower by {drop.drop:.3f}, but {quality.days} days do not tell that from chance"
+            few = f"it is worse by {drop.drop:.3f}, but {quality.days} days do not tell that from chance"
             return told(WindowOutcome.NO_EVIDENCE, "TooFewDays", few, **found)
         return told(WindowOutcome.FINE, "Fine", **found)
 

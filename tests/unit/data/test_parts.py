@@ -74,7 +74,7 @@ def test_a_tail_in_which_one_class_has_matured_says_part_rows_classes_time_and_w
     said = str(caught.value)
     assert "validation (2026-03-25 00:00 to 2026-03-28 00:00 UTC) has 15 labels, 15 true and 0 false" in said
     assert "and 15 cases without a label" in said
-    assert "training.choose.metric rocAuc needs both" in said
+    assert "training.choose.metric rocAuc needs different ones" in said
     assert "data.label.maximumDelay (1d) is too short" in said
     assert "lengthen data.split.byTime.validation (3d), or choose by logLoss" in said
 

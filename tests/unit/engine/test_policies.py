@@ -36,3 +36,21 @@ def test_a_replay_judges_latencies_by_ratio_alone() -> None:
     assert replayed.operation.max_latency_seconds is None
     assert replayed.operation.max_latency_ratio == live.operation.max_latency_ratio == 1.5
     assert replayed.digest != live.digest
+
+
+def test_a_rollout_whose_errors_count_otherwise_begins_again() -> None:
+    def digest(maximum_error: float) -> str:
+        losses = {"maximumError": maximum_error}
+        objective = {"task": "Regression", "target": "late", "losses": losses}
+        analyses = [{"name": "quality", "metric": "squaredError", "margin": 5}]
+        record = record_of(
+            objective=objective,
+            rollout={"analyses": analyses, "steps": [{"shadow": {"analyses": ["quality"]}}]},
+            evaluation={},
+            training={},
+            monitoring={},
+        )
+        return policy_of(record).rollout.digest
+
+    assert digest(180) == digest(180.0)
+    assert digest(180) != digest(200)
