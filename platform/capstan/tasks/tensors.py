@@ -24,7 +24,15 @@ class Tensor(NamedTuple):
 
     def document(self) -> dict[str, Any]:
         """As JSON, with its data."""
-        return {**self.description(), "data": self.data}
+        found: dict[str, Any] = {
+            "name": self.name,
+            "datatype": self.datatype,
+            "shape": self.shape,
+            "data": self.data,
+        }
+        if self.parameters is not None:
+            found["parameters"] = self.parameters
+        return found
 
     def description(self) -> dict[str, Any]:
         """As JSON, without its data."""
@@ -42,17 +50,18 @@ class Tensor(NamedTuple):
 
 def label_datatype(classes: Sequence[object]) -> str:
     """Of labels that are one of these classes."""
-    if all(type(value) is bool for value in classes):
+    kinds = {type(value) for value in classes}
+    if kinds == {bool}:
         return "BOOL"
-    if all(type(value) is int for value in classes):
+    if kinds == {int}:
         return "INT64"
-    return "FP64" if all(type(value) in (int, float) for value in classes) else "BYTES"
+    return "FP64" if kinds <= {int, float} else "BYTES"
 
 
 def label_tensor(labels: Sequence[object], classes: Sequence[object]) -> Tensor:
     """The decided class of each row."""
     datatype = label_datatype(classes)
-    return Tensor("label", datatype, (len(labels),), [str(x) if datatype == "BYTES" else x for x in labels])
+    return Tensor("label", datatype, (len(labels),), list(map(str, labels)) if datatype == "BYTES" else labels)
 
 
 def number_tensor(tensors: Sequence[Tensor], name: str) -> Tensor | None:
