@@ -80,12 +80,13 @@ images: ## build the images by docker, podman or buildah: make images TAG=... RE
 kind: $(STAMP) ## a cluster on this machine by Docker and kind, with charts and example
 	@tests/cluster/kind_up
 
-check: $(STAMP) ## ruff, mypy --strict, import-linter, and that only wiring constructs adapters
+check: $(STAMP) ## ruff, mypy --strict, import-linter; adapters only in wiring, tasks and metrics only in their rooms
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(RUN) lint-imports
 	$(RUN) python tests/checks/adapters_in_wiring.py
+	$(RUN) python tests/checks/tasks_in_their_room.py
 
 bench: $(STAMP) ## Capstan beside its peers: serving, drift, pipeline overhead
 	$(RUN) python tests/benchmarks/run.py

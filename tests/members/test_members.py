@@ -12,10 +12,11 @@ from members.features import FEATURE_KIND
 from members.questions import QUESTION
 from members.sources import SOURCE
 from members.steps import STEP
+from members.tasks import METRIC, TASK
 from members.toy import ROOT, Toy, added, checked
 from members.triggers import TRIGGER
 
-TOYS = (FAMILY, FEATURE_KIND, SOURCE, STEP, TRIGGER, DETECTOR, QUESTION)
+TOYS = (FAMILY, FEATURE_KIND, SOURCE, STEP, TRIGGER, DETECTOR, QUESTION, TASK, METRIC)
 DECISION = ROOT / "platform" / "docs" / "decisions" / "members-one-file-per-idea.md"
 MOST_FILES = 4
 

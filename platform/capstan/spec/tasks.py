@@ -142,7 +142,10 @@ REGRESSION = TaskFacts(
     compared_by="squaredError",
 )
 
-TASK_FACTS: Mapping[str, TaskFacts] = {facts.name: facts for facts in (BINARY, REGRESSION)}
+TASK_FACTS: Mapping[str, TaskFacts] = {
+    BINARY.name: BINARY,
+    REGRESSION.name: REGRESSION,
+}
 """Task -> its facts, for every task that runs today."""
 TASKS_LATER = (
     "MulticlassClassification",

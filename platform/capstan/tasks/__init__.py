@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["TASKS", "Learnt", "Metric", "Predictions", "Task", "task_named", "task_of", "task_with"]
 
-_MEMBERS: tuple[Task, ...] = (BinaryClassification(), Regression())
+_MEMBERS: tuple[Task, ...] = (
+    BinaryClassification(),
+    Regression(),
+)
 TASKS: Mapping[str, Task] = {task.facts.name: task for task in _MEMBERS}
 """Name as in a file -> what the task does."""
 

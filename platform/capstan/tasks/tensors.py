@@ -61,7 +61,9 @@ def label_datatype(classes: Sequence[object]) -> str:
 def label_tensor(labels: Sequence[object], classes: Sequence[object]) -> Tensor:
     """The decided class of each row."""
     datatype = label_datatype(classes)
-    return Tensor("label", datatype, (len(labels),), list(map(str, labels)) if datatype == "BYTES" else labels)
+    return Tensor(
+        "label", datatype, (len(labels),), list(map(str, labels)) if datatype == "BYTES" else labels
+    )
 
 
 def number_tensor(tensors: Sequence[Tensor], name: str) -> Tensor | None:
