@@ -45,7 +45,11 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
         )
         gates = _gates(job, champion, rival, judged, predictions)
         slices = slice_metrics(
-            task, {name: test[name].to_pylist() for name in spec.evaluation.slices}, truth, predictions
+            task,
+            {name: test[name].to_pylist() for name in spec.evaluation.slices},
+            truth,
+            predictions,
+            judged.groups,
         )
         path = Path(evaluation_file)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +58,7 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
                 {
                     "rows": len(truth),
                     "labels": task.label.tally(truth).counts,
-                    "details": task.details(truth, predictions),
+                    "details": task.details(truth, predictions, judged.groups),
                     "metrics": metrics,
                     "standard_errors": _standard_errors(job, judged, predictions),
                     "champion": None if champion is None else champion.name,
@@ -70,7 +74,10 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
         metric = spec.training.choose.metric
         say(
             "; ".join(
-                [f"{metric} {metrics[metric]:.4f} on {len(truth):,} rows", *(gate.message for gate in gates)]
+                [
+                    f"{metric} {metrics[metric]:.4f} on {task.metrics[metric].counted(truth, judged.groups)}",
+                    *(gate.message for gate in gates),
+                ]
             )
         )
 

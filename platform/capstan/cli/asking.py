@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import orjson
 
 if TYPE_CHECKING:
     from capstan.spec import MLSystem
+    from capstan.tasks.labels import Label
 
 EXAMPLE_ID = "example-1"
 """Id of the case that an example row stands for, so that a label can be joined to it."""
@@ -22,21 +24,32 @@ def predict_line(url: str, body: Mapping[str, Any] | None) -> str:
     return f"  curl {url} {_JSON} -d {text}"
 
 
-def feedback_lines(url: str, token: str, *, identified: bool) -> list[str]:
-    """`token`: what the shell puts in its place; `identified`: whether the row had EXAMPLE_ID."""
-    case = f'"id": "{EXAMPLE_ID}"' if identified else '"requestId": "REQUEST_ID"'
-    label = f'\'{{"labels": [{{{case}, "label": true}}]}}\''
+def feedback_lines(url: str, token: str, body: Mapping[str, Any] | None, label: Label) -> list[str]:
+    """`token`: what the shell puts in its place; `body`: what was asked, whose label is of this kind."""
+    identified = body is not None and any(EXAMPLE_ID in row.values() for row in body.get("rows", [body]))
+    if not identified and not label.is_of_request:
+        return ["rows that carry their id can be labelled later"]
+    case = {"id": EXAMPLE_ID} if identified else {"requestId": "REQUEST_ID"}
+    document = shlex.quote(json.dumps({"labels": [{**case, "label": label.example}]}))
     return [
         f"and tell later what was true, by {'the id of the row' if identified else 'the request_id of the answer'}:",
-        f'  curl {url} {_JSON} -H "authorization: Bearer {token}" -d {label}',
+        f'  curl {url} {_JSON} -H "authorization: Bearer {token}" -d {document}',
     ]
 
 
-def row_of(system: MLSystem) -> dict[str, str | None]:
-    """A row of all columns that the file names; null where somebody puts a value of theirs.
+def body_of(system: MLSystem) -> dict[str, Any]:
+    """A request with all columns that the file names; null where somebody puts a value of theirs.
 
-    With EXAMPLE_ID, but where features read the id's column.
+    With EXAMPLE_ID, but where features read the id's column. A request of a group has two rows.
     """
+    row = row_of(system)
+    if system.spec.data.keys.group is None:
+        return row
+    return {"rows": [row, {**row, system.spec.data.keys.id: f"{EXAMPLE_ID}-too"}]}
+
+
+def row_of(system: MLSystem) -> dict[str, Any]:
+    """One row of such a request."""
     columns = dict.fromkeys(feature.column for feature in system.spec.features)
     return {system.spec.data.keys.id: EXAMPLE_ID, **columns}
 

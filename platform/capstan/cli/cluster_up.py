@@ -104,7 +104,7 @@ def _is_ready(stored: StoredSystem, generation: int) -> bool:
 
 def _how_to_ask(place: Cluster, system: MLSystem) -> list[str]:
     """What somebody types at this machine, with the values of a row in place of null."""
-    from capstan.cli.asking import EXAMPLE_ID, feedback_lines, predict_line, row_of, tensors_of
+    from capstan.cli.asking import body_of, feedback_lines, predict_line, tensors_of
     from capstan.cluster.names import COLLECTOR_PORT, SystemNames
     from capstan.domain.versions import SystemName
 
@@ -112,9 +112,11 @@ def _how_to_ask(place: Cluster, system: MLSystem) -> list[str]:
     names = SystemNames(place.namespace, SystemName(name))
     kubectl = f"kubectl --context {shlex.quote(place.context)} -n {place.namespace}"
     token = f"$({kubectl} get secret {_tokens(place, names)} -o jsonpath='{{.data.feedback}}' | base64 -d)"
-    row = row_of(system)
-    identified = EXAMPLE_ID in row.values()
+    body = body_of(system)
     from capstan.spec.providers import PROVIDERS
+    from capstan.tasks import task_of
+
+    label = task_of(system.spec.objective).label
 
     provider = PROVIDERS[system.spec.serving.traffic.provider]
     if not provider.has_gateway:
@@ -124,14 +126,14 @@ def _how_to_ask(place: Cluster, system: MLSystem) -> list[str]:
             predict_line(f"http://INGRESS{path}", tensors_of(system)),
             f"labels go to http://{names.host(names.collector)}:{COLLECTOR_PORT}/feedback, from here:",
             f"  {kubectl} port-forward svc/{names.collector} {COLLECTOR_PORT}:{COLLECTOR_PORT}",
-            *feedback_lines(f"http://localhost:{COLLECTOR_PORT}/feedback", token, identified=identified),
+            *feedback_lines(f"http://localhost:{COLLECTOR_PORT}/feedback", token, body, label),
         ]
     return [
         f"{name} serves; inside the cluster: http://{names.host(names.gateway)}/predict, from here:",
         f"  {kubectl} port-forward svc/{names.gateway} {_LOCAL_PORT}:80",
         "ask it, with your values in place of null:",
-        predict_line(f"http://localhost:{_LOCAL_PORT}/predict", row),
-        *feedback_lines(f"http://localhost:{_LOCAL_PORT}/feedback", token, identified=identified),
+        predict_line(f"http://localhost:{_LOCAL_PORT}/predict", body),
+        *feedback_lines(f"http://localhost:{_LOCAL_PORT}/feedback", token, body, label),
     ]
 
 

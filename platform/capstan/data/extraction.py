@@ -20,6 +20,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from capstan.data.keys import require_keys
 from capstan.data.lineage import Uses
 from capstan.data.memory import table_memory
 from capstan.data.moments import (
@@ -70,10 +71,10 @@ def extract(
 ) -> pa.Table:
     """The cases known at `as_of`, by time and then id; raises InvalidDataError.
 
-    Columns: the keys (id text, time UTC), what features, slices and checks name, the label (of its task's type, null
-    where not known at `labels_as_of`) and `label_available_at` (UTC, null where the label is). `as_of=None` reads all
-    rows, `labels_as_of=None` all labels; `start <= time < end` narrows further. Times without offset are of the
-    file's zone.
+    Columns: the keys (id and group text, time UTC), what features, slices and checks name, the label (of its task's
+    type, null where not known at `labels_as_of`) and `label_available_at` (UTC, null where the label is). `as_of=None`
+    reads all rows, `labels_as_of=None` all labels; `start <= time < end` narrows further. Times without offset are of
+    the file's zone.
     Beyond `memory` bytes DuckDB spills to disk; without it, of what `table_memory` says. `on_read` is told the SQL type
     of each column of each source that was read. Without `features` only keys and label are read, of wide tables a
     small part.
@@ -94,7 +95,7 @@ def extract(
             if on_read is not None:
                 on_read(tables.read_types)
             _select_cases(connection, system, tables, columns, as_of, labels_as_of, start, end)
-            _check_ids(connection, system)
+            require_keys(connection, system, "_cases")
             connection.execute("set TimeZone = 'UTC'")
             table = connection.sql(
                 f"select * from _cases order by {quote(data.keys.time)}, {quote(data.keys.id)}"
@@ -136,7 +137,8 @@ def trainable(table: pa.Table, as_of: datetime | None, system: MLSystem) -> pa.T
 
 def _key_columns(system: MLSystem) -> tuple[str, ...]:
     keys = system.spec.data.keys
-    return tuple(dict.fromkeys(name for name in (keys.id, keys.time, keys.sticky_by) if name is not None))
+    named = (keys.id, keys.time, keys.sticky_by, keys.group)
+    return tuple(dict.fromkeys(name for name in named if name is not None))
 
 
 def needed_columns(system: MLSystem) -> tuple[str, ...]:
@@ -236,10 +238,12 @@ def _select_cases(
         f"{time} as {quote(keys.time)}",
     ]
     categories = Uses.of(system).categories
+    if keys.group is not None:
+        items.append(f"nullif(cast({quote(keys.group)} as varchar), '') as {quote(keys.group)}")
     items += [
         _plain(connection, name, types[name], categories, data.time_zone)
         for name in columns
-        if name not in (keys.id, keys.time)
+        if name not in (keys.id, keys.time, keys.group)
     ]
     items.append(f"case when {known} then {truth} end as {quote(label.column)}")
     items.append(f"case when {known} then {available} end as {LABEL_AVAILABLE_AT}")
@@ -360,22 +364,3 @@ def _plain(
             "true or false, or a moment)"
         )
     return column
-
-
-def _check_ids(connection: duckdb.DuckDBPyConnection, system: MLSystem) -> None:
-    keys = system.spec.data.keys
-    for name, field in ((keys.id, "data.keys.id"), (keys.time, "data.keys.time")):
-        empty = connection.execute(f"select count(*) from _cases where {quote(name)} is null").fetchone()
-        if empty and empty[0]:
-            raise InvalidDataError(
-                f"{field}: {empty[0]} rows have no {name!r}; filter them in data.query or name another column"
-            )
-    twice = connection.execute(
-        f"select {quote(keys.id)}, count(*) from _cases group by 1 having count(*) > 1 order by 1 limit {_SHOWN}"
-    ).fetchall()
-    if twice:
-        shown = ", ".join(f"{name!r} ({count} times)" for name, count in twice)
-        raise InvalidDataError(
-            f"data.keys.id: {keys.id!r} must be unique, but there is {shown}; correct the key, "
-            "or a join that finds more than one row"
-        )

@@ -49,7 +49,8 @@ def judge_against(
     """
     if rival is None:
         return GateOutcome(metric, True, f"{metric}: the first version has no champion to be compared with")
-    rows = f"{len(truth)} rows of {len(np.unique(days))} days that {rival.name} has not learnt from"
+    counted = task.metrics[metric].counted(truth, groups)
+    rows = f"{counted} of {len(np.unique(days))} days that {rival.name} has not learnt from"
     if len(np.unique(days)) < LEAST_DAYS:
         return GateOutcome(
             metric,

@@ -10,7 +10,7 @@ import numpy as np
 
 from capstan.evaluation.metrics import evaluate
 from capstan.tasks import Predictions, Task
-from capstan.tasks.metric import Truth
+from capstan.tasks.metric import Groups, Truth, numbered
 
 MOST_VALUES = 50
 """Slices beyond the largest so many are not listed."""
@@ -30,9 +30,17 @@ class Slice:
 
 
 def slice_metrics(
-    task: Task, columns: Mapping[str, Sequence[Any]], truth: Truth, predictions: Predictions
+    task: Task,
+    columns: Mapping[str, Sequence[Any]],
+    truth: Truth,
+    predictions: Predictions,
+    groups: Groups | None = None,
 ) -> tuple[Slice, ...]:
-    """Metrics for every value of every column, the largest slices first."""
+    """Metrics for every value of every column, the largest slices first.
+
+    A column that has one value in a group gives slices of whole groups; any other puts the items of a value in order
+    among themselves.
+    """
     slices: list[Slice] = []
     for column, values in columns.items():
         texts = np.array(["(missing)" if value is None else str(value) for value in values], dtype=object)
@@ -45,7 +53,12 @@ def slice_metrics(
                     str(names[index]),
                     int(counts[index]),
                     task.label.tally(truth[rows]).counts,
-                    evaluate(task, truth[rows], predictions.rows(rows)),
+                    evaluate(
+                        task,
+                        truth[rows],
+                        predictions.rows(rows),
+                        None if groups is None else numbered(groups[rows]),
+                    ),
                 )
             )
     return tuple(slices)

@@ -130,6 +130,9 @@ def _label(index: int, entry: Any, kind: LabelKind) -> Label:
     rule = id_rule(identity)
     if rule is not None or not isinstance(identity, str):
         raise InvalidRequestError(f"{where}.{name}", identity, rule or "must be a text")
+    if name == "requestId" and not LABELS[kind].is_of_request:
+        rule = "names the items of a group; label each of them by its id, which its row must have carried"
+        raise InvalidRequestError(f"{where}.requestId", identity, rule)
     available_at = None
     if entry.get("availableAt") is not None:
         rule = moment_rule(entry["availableAt"])

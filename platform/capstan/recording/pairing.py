@@ -1,9 +1,11 @@
 """Paired losses of champion and challenger in closed blocks, read from stored payloads and labels.
 
 A pair is a request row that the champion answered (its last answered attempt) and for which the challenger's
-mirrored prediction is stored; for a metric of groups, all such rows of one request. A block, one day in the system's
-zone, closes when 98 % of its pairs that can have a label have one, or at its end plus the maximum label delay; closed
-blocks are told in event order up to the first open one.
+mirrored prediction is stored; for a metric of groups, all rows of one request, and only if every one of them is stored
+for both versions. A group has a label when each of its rows has one or never will, and at least one has. A group that
+the metric does not judge counts as one that can have no label. A block, one day in the system's zone,
+closes when 98 % of its pairs that can have a label have one, or at its end plus the maximum label delay; closed blocks
+are told in event order up to the first open one.
 
 SQL pairs, the metric judges: aligned rows come in batches. Sums are of whole numbers of 1e-12, so that no order of
 files or rows changes a bit of them.
@@ -57,6 +59,7 @@ with champion as (
   select request_id, row, champion.answer.entity as entity, champion.answer.time as time,
     champion.answer.outputs as champion, challenger.answer.outputs as challenger
   from champion join challenger using (request_id, row)
+  WHOLE
 ), by_entity as (BY_ENTITY), by_request as (BY_REQUEST), known as (
   select pairs.*, coalesce(by_request.label, by_entity.label) as label
   from pairs left join by_request on by_request.key = request_id left join by_entity on by_entity.key = entity
@@ -65,6 +68,13 @@ select blocks.start as start, request_id, row = min(row) over (partition by requ
   challenger, label is not null and label.none as is_without, case when not label.none then label.value end as label
 from known asof join blocks on known.time >= blocks.start
 ORDER
+"""
+_WHOLE_REQUESTS = """
+where request_id in (
+  select request_id from champion full join challenger using (request_id, row)
+  group by request_id
+  having count(*) filter (champion.answer is not null and challenger.answer is not null) = max(row) + 1
+)
 """
 _PRODUCED = """
 select count(distinct {'boot': boot, 'sequence': sequence}) as stored,
@@ -191,6 +201,7 @@ class Pairing:
             _PAIRS.replace("BY_ENTITY", labels_by("entity_id", self._task))
             .replace("BY_REQUEST", labels_by("request_id", self._task))
             .replace("ORDER", "order by request_id, row" if in_groups else "")
+            .replace("WHOLE", _WHOLE_REQUESTS if in_groups else "")
         )
         starts = [microseconds(start) for start in day_starts(since, as_of, self._zone)]
         left: pa.Table | None = None
@@ -250,12 +261,13 @@ class Pairing:
 def _add(blocks: dict[int, _Block], rows: _Rows, task: Task, metric: Metric) -> None:
     """Count the rows of a batch into their days, and add their differences of losses."""
     labelled = rows.label.is_valid().to_numpy(zero_copy_only=False)
-    disagreeing = task.disagree(rows.champion, rows.challenger)
     clipped = _clipped(metric, task, rows, labelled)
     groups = _groups(rows.request_id) if metric.facts.unit == "group" else None
+    disagreeing = task.disagree(rows.champion, rows.challenger, groups)
     units, without, start = labelled, rows.is_without, rows.start
     if groups is not None:
         units, without = _groups_with_labels(groups, labelled, rows.is_without)
+        units, without = _judged(metric, task, rows, labelled, groups, units, without)
         clipped, disagreeing = _any(groups, clipped) & units, _any(groups, disagreeing)
         start = rows.start[first_of_each(groups)]
     differences = _differences(metric, task, rows, labelled, groups, units)
@@ -289,6 +301,25 @@ def _clipped(
 
 def _truth(task: Task, rows: _Rows, used: npt.NDArray[np.bool_]) -> Truth:
     return task.label.truth(rows.label.filter(pa.array(used)).to_numpy(zero_copy_only=False))
+
+
+def _judged(
+    metric: Metric,
+    task: Task,
+    rows: _Rows,
+    labelled: npt.NDArray[np.bool_],
+    groups: Groups,
+    units: npt.NDArray[np.bool_],
+    without: npt.NDArray[np.bool_],
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Groups with labels that the metric judges, and those that it never will."""
+    if metric.judges is None:
+        return units, without
+    used = labelled & units[groups]
+    truth = _truth(task, rows, used)
+    judged = units.copy()
+    judged[units] = metric.judges(truth, numbered(groups[used]))
+    return judged, without | (units & ~judged)
 
 
 def _differences(

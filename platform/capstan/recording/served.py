@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -40,8 +41,17 @@ class Served:
 
     @property
     def labelled(self) -> Served:
-        """Those with a label alone."""
-        return Served(self.task, self.table.filter(pc.is_valid(self.table["label"])))
+        """Those with a label alone; in a task of groups, of requests of which every row has one or never will."""
+        kept = pc.is_valid(self.table["label"])
+        groups = self.groups
+        if groups is not None and len(groups):
+            is_open = pc.is_null(self.table["no_label"]).to_numpy()
+            rows = self.table["row"].to_numpy()
+            last = np.zeros(int(groups.max()) + 1, dtype=np.int64)
+            np.maximum.at(last, groups, rows)
+            whole = (np.bincount(groups, weights=~is_open) == last + 1)[groups]
+            kept = pc.and_(kept, pa.chunked_array([whole]))
+        return Served(self.task, self.table.filter(kept))
 
     @property
     def truth(self) -> Truth:

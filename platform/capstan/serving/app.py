@@ -68,6 +68,7 @@ class PredictionApp:
         self._name = self._settings.system or manifest.system
         self._id_column = manifest.keys.get("id")
         self._task, self._learnt = model.task, manifest.learnt
+        self._is_of_groups = "group" in self._task.facts.keys
         self._row_outputs = self._task.row_outputs(self._learnt)
         counters = self.metrics.outside_counters([column.name for column in manifest.columns])
         self._plain_rows = PlainRows(manifest, model.known_categories)
@@ -195,6 +196,8 @@ class PredictionApp:
             call.rows = open_inference.rows_of(parsed, self._schema, row)
         else:
             call.rows = self._schema.rows_of(parsed)
+        if self._is_of_groups:
+            self._schema.check_group(call.rows)
 
     async def _predict_rows(self, call: Call, model: Model, send: Send) -> None:
         rows = call.rows

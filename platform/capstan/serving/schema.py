@@ -39,6 +39,7 @@ class RequestSchema:
         for column in manifest.columns:
             check, key = check_of(column, manifest.time_zone), self._checks.get(column.name)
             self._checks[column.name] = check if key is None else key_and_column(key, check)
+        self._group = manifest.keys.get("group")
         self._required = frozenset(
             column.name for column in manifest.columns if column.required or not column.nullable
         )
@@ -81,6 +82,23 @@ class RequestSchema:
                 if len(problems) >= MOST_PROBLEMS:
                     break
         _raise(problems)
+
+    def check_group(self, rows: Sequence[Row]) -> None:
+        """Raises InvalidRequestError for rows of several groups, if they say of which they are.
+
+        A request carries the rows of one group, whether they name it or not.
+        """
+        group = self._group
+        if group is None or len(rows) < 2:
+            return
+        first = rows[0].get(group)
+        for index, row in enumerate(rows):
+            if row.get(group) != first:
+                rule = (
+                    f"is not the group of the first row, {shown(first)!r}; a request carries the rows of one group: "
+                    "send one request for each group, and name it in all rows or in none"
+                )
+                raise InvalidRequestError(f"rows[{index}].{group}", row.get(group), rule)
 
     def check(self, row: object, where: str = "") -> None:
         """Make the row's values those that the model reads.

@@ -45,6 +45,20 @@ def id_is_not_the_time(spec: MLSystemSpec) -> Iterator[Breach]:
 
 
 @rule(
+    "is also keys.id or keys.time; name a column whose value several cases share",
+    Cel(
+        "!has(self.keys.group) || !(self.keys.group in [self.keys.id, self.keys.time])",
+        "data",
+        "keys.group",
+    ),
+)
+def group_is_a_key_of_its_own(spec: MLSystemSpec) -> Iterator[Breach]:
+    keys = spec.data.keys
+    if keys.group in (keys.id, keys.time) and keys.group not in (None, UNKNOWN):
+        yield Breach(("spec", "data", "keys", "group"), keys.group)
+
+
+@rule(
     "several sources and no query; add `query:` with the SQL that joins them",
     Cel("size(self.sources) == 1 || has(self.query)", "data", "query", reason="FieldValueRequired"),
 )
@@ -56,23 +70,30 @@ def several_sources_have_a_query(spec: MLSystemSpec) -> Iterator[Breach]:
 
 
 @rule(
-    "a feature is read from keys.id, keys.time, label.column or label.availableAt: a model would learn cases by heart "
-    "or know the answer (leakage); drop the feature",
+    "a feature is read from keys.id, keys.time, keys.group, label.column or label.availableAt: a model would learn "
+    "cases by heart or know the answer (leakage); drop the feature",
     Cel(
         "self.features.all(f, !((has(f.column) ? f.column : f.name) in [self.data.keys.id, self.data.keys.time, "
         "self.data.label.column, self.data.label.availableAt]))",
         field="features",
     ),
+    Cel(
+        "!has(self.data.keys.group) || "
+        "self.features.all(f, (has(f.column) ? f.column : f.name) != self.data.keys.group)",
+        field="features",
+    ),
 )
 def no_feature_knows_the_answer(spec: MLSystemSpec) -> Iterator[Breach]:
     keys, label = spec.data.keys, spec.data.label
-    reasons = {
+    reasons: dict[str | None, str] = {
         keys.id: "is keys.id: a model would learn cases by heart; drop the feature",
         keys.time: "is keys.time: a moment never comes back; derive an hour or weekday in data.query and use that",
+        keys.group: "is keys.group: a group never comes back; drop the feature",
         label.available_at: "is data.label.availableAt: known only after the prediction (leakage); drop the feature",
         label.column: "is data.label.column: the answer itself (leakage); drop the feature",
     }
     reasons.pop(UNKNOWN, None)
+    reasons.pop(None, None)
     for index, feature in enumerate(spec.features):
         if feature.column in reasons:
             field = "column" if "column" in feature.model_fields_set else "name"
@@ -167,6 +188,7 @@ def a_group_is_for_tasks_of_groups(spec: MLSystemSpec) -> Iterator[Breach]:
 
 RULES = (
     target_is_the_label,
+    group_is_a_key_of_its_own,
     a_group_is_for_tasks_of_groups,
     label_is_dated_by_another_column,
     id_is_not_the_time,

@@ -142,9 +142,33 @@ REGRESSION = TaskFacts(
     compared_by="squaredError",
 )
 
+RANKING = TaskFacts(
+    name="Ranking",
+    label="Relevance",
+    outputs=(
+        OutputFacts("score", "Number", is_watched=True),
+        OutputFacts("rank", "Number", is_watched=False),
+    ),
+    metrics=(
+        MetricFacts("ndcgAt10", "nDCG@10", "Higher", "group", short="ndcg_at_10"),
+        MetricFacts("ndcgAt5", "nDCG@5", "Higher", "group", short="ndcg_at_5"),
+        MetricFacts("ndcgAt3", "nDCG@3", "Higher", "group", short="ndcg_at_3"),
+        MetricFacts("meanReciprocalRank", "MRR", "Higher", "group", short="mrr"),
+        MetricFacts("meanAveragePrecision", "MAP", "Higher", "group", short="map"),
+        MetricFacts("precisionAt1", "precision@1", "Higher", "group", short="precision_at_1"),
+        MetricFacts("precisionAt3", "precision@3", "Higher", "group", short="precision_at_3"),
+        MetricFacts("precisionAt5", "precision@5", "Higher", "group", short="precision_at_5"),
+        MetricFacts("precisionAt10", "precision@10", "Higher", "group", short="precision_at_10"),
+    ),
+    chosen_by="ndcgAt10",
+    compared_by="ndcgAt10",
+    keys=("group",),
+)
+
 TASK_FACTS: Mapping[str, TaskFacts] = {
     BINARY.name: BINARY,
     REGRESSION.name: REGRESSION,
+    RANKING.name: RANKING,
 }
 """Task -> its facts, for every task that runs today."""
 TASKS_LATER = (
@@ -152,7 +176,6 @@ TASKS_LATER = (
     "MultilabelClassification",
     "QuantileRegression",
     "Forecasting",
-    "Ranking",
     "Recommendation",
     "Clustering",
     "AnomalyDetection",

@@ -13,6 +13,7 @@ from capstan.spec.tasks import LabelKind
 from capstan.tasks.binary import BinaryClassification
 from capstan.tasks.metric import Metric
 from capstan.tasks.predictions import Learnt, Predictions
+from capstan.tasks.ranking import Ranking
 from capstan.tasks.regression import Regression
 from capstan.tasks.task import Task
 
@@ -24,6 +25,7 @@ __all__ = ["TASKS", "Learnt", "Metric", "Predictions", "Task", "task_named", "ta
 _MEMBERS: tuple[Task, ...] = (
     BinaryClassification(),
     Regression(),
+    Ranking(),
 )
 TASKS: Mapping[str, Task] = {task.facts.name: task for task in _MEMBERS}
 """Name as in a file -> what the task does."""

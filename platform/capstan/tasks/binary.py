@@ -191,7 +191,12 @@ class BinaryClassification:
         probability = predictions[PROBABILITY]
         return ~((probability >= 0) & (probability <= 1))
 
-    def disagree(self, first: Predictions, second: Predictions) -> Booleans:
+    def disagree(
+        self,
+        first: Predictions,
+        second: Predictions,
+        groups: Groups | None = None,  # noqa: ARG002
+    ) -> Booleans:
         one, other = first[PROBABILITY], second[PROBABILITY]
         decided: Booleans = ((one >= THRESHOLD) != (other >= THRESHOLD)) & (np.abs(one - other) > SAME)
         return decided
@@ -199,7 +204,12 @@ class BinaryClassification:
     def baseline(self, truth: Truth, rows: int) -> Predictions:
         return Predictions({PROBABILITY: np.full(rows, float(np.mean(truth)))})
 
-    def details(self, truth: Truth, predictions: Predictions) -> Mapping[str, Any]:  # noqa: ARG002
+    def details(
+        self,
+        truth: Truth,  # noqa: ARG002
+        predictions: Predictions,  # noqa: ARG002
+        groups: Groups | None = None,  # noqa: ARG002
+    ) -> Mapping[str, Any]:
         return {}
 
 

@@ -57,6 +57,9 @@ class Label(Protocol):
     """What may be written, in words."""
     says: str
     """What a label is, as a sentence."""
+    example: LabelValue
+    is_of_request: bool
+    """Whether a label may name its request in place of its case; not where a request carries the cases of a group."""
 
     def sql(self, column: str, kind: str) -> LabelSql:
         """`column` is a quoted name, `kind` the id of its DuckDB type."""
@@ -79,6 +82,8 @@ class BooleanLabel:
     column = "label_boolean"
     forms = "true/false, 1/0 or yes/no"
     says = f"a binary label is {forms}"
+    example: LabelValue = True
+    is_of_request = True
 
     def sql(self, column: str, kind: str) -> LabelSql:
         if kind == "boolean":
@@ -114,6 +119,8 @@ class NumberLabel:
     column = "label_number"
     forms = "a number"
     says = "the label of this task is a number"
+    example: LabelValue = 12.5
+    is_of_request = True
 
     def sql(self, column: str, kind: str) -> LabelSql:
         text = f"cast({column} as varchar)"
@@ -144,6 +151,8 @@ class CategoryLabel:
     column = "label_text"
     forms = f"the name of a class: a text of 1 to {LONGEST_CLASS} characters, a whole number, true or false"
     says = f"a class is {forms}"
+    example: LabelValue = "the class"
+    is_of_request = True
 
     def sql(self, column: str, kind: str) -> LabelSql:
         text = f"cast({column} as varchar)"
@@ -179,6 +188,8 @@ class RelevanceLabel(NumberLabel):
 
     forms = "a number from 0 on"
     says = f"a relevance is {forms}"
+    example: LabelValue = 2.0
+    is_of_request = False
 
     def sql(self, column: str, kind: str) -> LabelSql:
         found = super().sql(column, kind)

@@ -62,6 +62,12 @@ class Resampled(Protocol):
     ) -> Floats: ...
 
 
+class Judges(Protocol):
+    """(n,) rows or (groups,) groups about which the metric says anything, whatever was predicted."""
+
+    def __call__(self, truth: Truth, groups: Groups | None = None) -> Booleans: ...
+
+
 @dataclass(frozen=True)
 class Metric:
     """One metric of one task."""
@@ -76,14 +82,34 @@ class Metric:
     """
     clipped: Callable[[Truth, Predictions], Booleans] | None = None
     """Which labelled rows' losses were bounded, so that one row can't decide; None: none ever is."""
+    judges: Judges | None = None
+    """Losses of all others are 0 and count nowhere; None: it judges all."""
+    wants: str = ""
+    """What those lack that it does not judge."""
 
     @property
     def name(self) -> str:
         return self.facts.name
 
+    def counted(self, truth: Truth, groups: Groups | None = None) -> str:
+        """What it is measured on, in words: rows, and the groups that it judges."""
+        rows = f"{len(truth):,} rows"
+        if self.facts.unit != "group" or groups is None:
+            return rows
+        found = f"{rows} in {int(groups.max()) + 1 if len(groups) else 0:,} groups"
+        left_out = 0 if self.judges is None else int((~self.judges(truth, groups)).sum())
+        return (
+            f"{found} ({left_out:,} of them without {self.wants}, which are left out)" if left_out else found
+        )
+
 
 def from_losses(
-    facts: MetricFacts, losses: Losses, *, clipped: Callable[[Truth, Predictions], Booleans] | None = None
+    facts: MetricFacts,
+    losses: Losses,
+    *,
+    clipped: Callable[[Truth, Predictions], Booleans] | None = None,
+    judges: Judges | None = None,
+    wants: str = "",
 ) -> Metric:
     """The metric that is the mean of its losses, or 1 minus it where more is better."""
     at_most = 1.0 if facts.direction == "Higher" else 0.0
@@ -96,6 +122,9 @@ def from_losses(
         weights: Weights | None = None,
     ) -> float:
         found = losses(truth, predictions, groups)
+        if judges is not None:
+            kept = judges(truth, groups)
+            found, weights = found[kept], None if weights is None else weights[kept]
         if not len(found):
             return math.nan
         if weights is None:
@@ -107,11 +136,15 @@ def from_losses(
         truth: Truth, predictions: Predictions, groups: Groups | None, place: Place, weights: DayWeights
     ) -> Floats:
         days = weights.shape[1]
-        sums = np.bincount(place, weights=losses(truth, predictions, groups), minlength=days)
-        found: Floats = at_most + sign * (weights @ sums) / (weights @ np.bincount(place, minlength=days))
-        return found
+        found = losses(truth, predictions, groups)
+        kept = None if judges is None else judges(truth, groups).astype(np.float64)
+        sums = np.bincount(place, weights=found if kept is None else found * kept, minlength=days)
+        counts = weights @ np.bincount(place, weights=kept, minlength=days)
+        means = np.divide(weights @ sums, counts, out=np.full(len(weights), np.nan), where=counts > 0)
+        drawn: Floats = at_most + sign * means
+        return drawn
 
-    return Metric(facts, value, resampled, losses, clipped)
+    return Metric(facts, value, resampled, losses, clipped, judges, wants)
 
 
 def from_sums(

@@ -15,6 +15,7 @@ from capstan.tasks.disclosure import of_numbers
 from capstan.tasks.labels import LABELS
 from capstan.tasks.metric import Booleans, Floats, Groups, Losses, Metric, Truth, from_losses, from_sums
 from capstan.tasks.predictions import Learnt, Predictions
+from capstan.tasks.scores import judged_numbers
 from capstan.tasks.task import Answer, Outputs, RowOutputs
 from capstan.tasks.tensors import Tensor, as_number, number_tensor
 
@@ -180,7 +181,7 @@ class Regression:
     def scores(self, model: Any, matrix: Any, *, rows: int | None = None) -> Floats:
         found = model.predict(matrix)
         if rows is not None:
-            return _judged(found, rows)
+            return judged_numbers(found, rows)
         return np.asarray(found, dtype=np.float64)
 
     def predictions(self, scores: Floats, learnt: Learnt) -> Predictions:  # noqa: ARG002
@@ -213,7 +214,12 @@ class Regression:
         lacking: Booleans = ~np.isfinite(predictions[VALUE])
         return lacking
 
-    def disagree(self, first: Predictions, second: Predictions) -> Booleans:
+    def disagree(
+        self,
+        first: Predictions,
+        second: Predictions,
+        groups: Groups | None = None,  # noqa: ARG002
+    ) -> Booleans:
         one, other = first[VALUE], second[VALUE]
         same = np.maximum(self._scale.huber_delta, SAME * np.maximum(np.abs(one), np.abs(other)))
         differing: Booleans = np.abs(one - other) > same
@@ -222,29 +228,15 @@ class Regression:
     def baseline(self, truth: Truth, rows: int) -> Predictions:
         return Predictions({VALUE: np.full(rows, float(np.mean(truth)))})
 
-    def details(self, truth: Truth, predictions: Predictions) -> Mapping[str, Any]:
+    def details(
+        self,
+        truth: Truth,
+        predictions: Predictions,
+        groups: Groups | None = None,  # noqa: ARG002
+    ) -> Mapping[str, Any]:
         """The mean error, positive where answers are too high, and the errors that so many rows stay below."""
         if not len(truth) or self.unsound(predictions).any():
             return {}
         errors = _errors(truth, predictions)
         low, middle, high = np.quantile(errors, [0.05, 0.5, 0.95]).tolist()
         return {"mean_error": float(errors.mean()), "errors": {"5%": low, "50%": middle, "95%": high}}
-
-
-def _judged(found: Any, rows: int) -> Floats:
-    """What `predict` gave for so many rows, of shape (rows,); raises InvalidDataError otherwise."""
-    try:
-        answer = np.asarray(found, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InvalidDataError(f"predict gave {type(found).__name__}, not numbers: {error}") from error
-    if answer.shape != (rows,):
-        raise InvalidDataError(
-            f"predict gave shape {answer.shape} for {rows:,} rows; it must be ({rows},), one number a row"
-        )
-    strange = ~np.isfinite(answer)
-    if strange.any():
-        raise InvalidDataError(
-            f"predict gave {answer[strange][0]} for {strange.sum():,} of {rows:,} rows; every answer must be "
-            "a finite number"
-        )
-    return answer

@@ -93,14 +93,16 @@ class Task(Protocol):
         """Rows that no user may get: NaN, infinity, no probability."""
         ...
 
-    def disagree(self, first: Predictions, second: Predictions) -> Booleans:
-        """Rows that two versions decide differently."""
+    def disagree(self, first: Predictions, second: Predictions, groups: Groups | None = None) -> Booleans:
+        """Rows that two versions decide differently; without `groups` a task of groups takes all rows for one."""
         ...
 
     def baseline(self, truth: Truth, rows: int) -> Predictions:
         """What somebody says of `rows` rows who knows the labels of other rows and no feature."""
         ...
 
-    def details(self, truth: Truth, predictions: Predictions) -> Mapping[str, Any]:
+    def details(
+        self, truth: Truth, predictions: Predictions, groups: Groups | None = None
+    ) -> Mapping[str, Any]:
         """What a report shows beside the metrics, as JSON."""
         ...

@@ -94,9 +94,12 @@ def _check_parts(
                 family.fit(settings, replace(given, weights=weights)), given.validation, label
             )
             assert not np.allclose(weighted, answers), "rows of weight 5 and 0.2 give the model of equal rows"
-    if label == "Relevance":
-        with suite.rule("Relevance: what orders the items of a group uses groups"):
-            assert "groups" in family.uses, "`uses` does not say groups"
+    if label == "Relevance" and "groups" in family.uses:
+        with suite.rule("Relevance: `uses` says groups, so they make a difference"):
+            regrouped = replace(given, groups=np.arange(len(given.truth)) % 7)
+            assert not np.allclose(
+                _answers(family.fit(settings, regrouped), given.validation, label), answers
+            ), "rows in other groups give the same model"
     if "parent" in family.uses:
         with suite.rule(f"{label}: `uses` says parent, so it makes a difference"):
             parent = family.fit(settings, replace(given, truth=given.truth[::-1].copy()))

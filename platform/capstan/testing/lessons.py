@@ -9,7 +9,7 @@ from capstan.tasks.metric import Floats, Truth
 from capstan.training.lesson import Lesson, Rows
 
 ROWS = 600
-_GROUP_ROWS = 6
+_GROUP_ROWS = 12
 
 
 def lesson(label: LabelKind, *, seed: int = 0) -> Lesson:

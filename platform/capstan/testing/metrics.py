@@ -120,7 +120,13 @@ def _check_losses(suite: Suite, metric: Metric, judged: Judged, value: float, un
     with suite.rule(
         f"{metric.name}: losses average to the value, or to what it lacks to 1 where more is better"
     ):
-        mean = float(losses(truth, good, groups).mean())
+        found = losses(truth, good, groups)
+        judged_units = (
+            np.ones(units, dtype=np.bool_) if metric.judges is None else metric.judges(truth, groups)
+        )
+        assert judged_units.shape == (units,)
+        assert not found[~judged_units].any(), "a unit that it does not judge has a loss"
+        mean = float(found[judged_units].mean())
         assert _equal(mean if metric.facts.direction == "Lower" else 1 - mean, value)
     with suite.rule(f"{metric.name}: it tells a constant model from one that has learnt"):
         by = [float(losses(truth, predictions, groups).mean()) for predictions in (good, judged.baseline)]

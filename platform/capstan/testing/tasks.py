@@ -162,11 +162,11 @@ def _check_predictions(suite: Suite, task: Task, toy: _Toy) -> None:
         for name, column in baseline.columns.items():
             assert len(set(column.tolist())) == 1, f"{name} differs between rows"
     with suite.rule("a version agrees with itself, and not with its opposite"):
-        assert not task.disagree(toy.predictions, toy.predictions).any()
-        opposed = task.disagree(toy.predictions, toy.reversed)
+        assert not task.disagree(toy.predictions, toy.predictions, toy.groups).any()
+        opposed = task.disagree(toy.predictions, toy.reversed, toy.groups)
         assert opposed.shape == (len(toy.truth),)
         assert opposed.any()
-        assert np.array_equal(opposed, task.disagree(toy.reversed, toy.predictions)), (
+        assert np.array_equal(opposed, task.disagree(toy.reversed, toy.predictions, toy.groups)), (
             "it depends on who is first"
         )
 

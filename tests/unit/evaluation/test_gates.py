@@ -49,7 +49,7 @@ def test_a_better_model_passes_and_a_worse_one_does_not(metric: str) -> None:
 def test_the_message_tells_both_values_the_interval_and_what_is_needed() -> None:
     message = judge(GOOD, POOR).message
     assert message.startswith("rocAuc 0.7")
-    for piece in ("against v1's 0.", "7000 rows of 14 days", "difference +0.", "must be above -0.005"):
+    for piece in ("against v1's 0.", "7,000 rows of 14 days", "difference +0.", "must be above -0.005"):
         assert piece in message
 
 

@@ -86,7 +86,7 @@ MISTAKES = {
     "unknown top key": ("  deletionPolicy:", "  deletPolicy:", "deletPolicy", "did you mean deletionPolicy?"),
     "missing": (", availableAt: actual_arrival", "", "data.label.availableAt", "is required; add `availableAt: "),
     "choice": ("scale: Log", "scale: log", "features[0].numeric.scale", "did you mean Log? (in 'distance')"),
-    "task": ("task: BinaryClassification", "task: Ranking", "objective.task", "tasks that run today: BinaryClassification"),
+    "task": ("task: BinaryClassification", "task: Clustering", "objective.task", "tasks that run today: BinaryClassification"),
     "encoding": ("encode: OneHot", "encode: Embedding", "features[3].categorical.encode", "run today: Integer, OneHot"),
     "later": ("    window: {type: Expanding}", "    imbalance: {}", "training.imbalance", "not in this version"),
     "provider": ("provider: Envoy", "provider: GatewayApi", "serving.traffic.provider", "run today: Envoy, Istio"),

@@ -69,6 +69,8 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("serving.traffic.provider", "Istio"),
     ("evaluation.gates.0.metric", "auc"),
     ("data.keys.group", "hour"),
+    ("data.keys.group", "flight_id"),
+    ("data.keys.group", "distance"),
     ("training.choose.metric", None),
     ("rollout.analyses.0.metric", None),
     ("monitoring.quality.metric", "auc"),

@@ -179,9 +179,26 @@ def test_a_family_refuses_by_name_what_it_cannot_learn_or_would_overlook() -> No
         InvalidDataError, match="logisticRegression cannot learn labels of the kind Relevance"
     ):
         fit_model(linear, {}, lesson("Relevance"))
-    of_groups = replace(lesson("Boolean"), groups=np.zeros(600, dtype=np.int64))
-    with pytest.raises(InvalidDataError, match="logisticRegression makes no use of groups"):
-        fit_model(linear, {}, of_groups)
+    of_parent = replace(lesson("Boolean"), parent="a fitted model")
+    with pytest.raises(InvalidDataError, match="logisticRegression makes no use of parent"):
+        fit_model(linear, {}, of_parent)
+
+
+def test_a_family_may_leave_groups_aside_and_learn_each_item_by_itself() -> None:
+    trees = Candidate.model_validate({"name": "one", "gradientBoosting": {"iterations": 20}})
+    given = lesson("Relevance")
+    fitted = fit_model(trees, {}, given)
+    regrouped = fit_model(trees, {}, replace(given, groups=np.arange(len(given.truth)) % 7))
+    assert np.array_equal(fitted.predict(given.matrix), regrouped.predict(given.matrix))
+
+
+class _Grouped(GradientBoostingFamily):
+    uses = frozenset({"weights", "groups"})
+
+
+def test_a_family_that_says_it_uses_groups_and_does_not_is_told() -> None:
+    with pytest.raises(NotConformingError, match="rows in other groups give the same model"):
+        check_family(_Grouped())
 
 
 def test_a_factory_without_weights_is_not_given_them_in_silence(tmp_path: Path) -> None:

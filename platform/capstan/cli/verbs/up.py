@@ -116,16 +116,17 @@ def _how_to_ask(local: LocalSystem) -> list[str]:
     from capstan.embedded.sample_request import sample_request
     from capstan.engine.records import system_state
     from capstan.ports.store import Kind
+    from capstan.tasks import task_of
 
     record = local.store.get(Kind.SYSTEM, local.name)
     champion = system_state(record).champion if record is not None else None
-    row = sample_request(local, champion, identity=EXAMPLE_ID) if champion is not None else None
+    body = sample_request(local, champion, identity=EXAMPLE_ID) if champion is not None else None
     token = f"$(cat {shlex.quote(str(local.state.token_file('feedback')))})"
-    identified = row is not None and EXAMPLE_ID in row.values()
+    label = task_of(local.system.spec.objective).label
     return [
         f"{champion.name if champion else 'the champion'} serves; ask it:",
-        predict_line(f"{local.addresses.gateway}/predict", row),
-        *feedback_lines(f"{local.addresses.gateway}/feedback", token, identified=identified),
+        predict_line(f"{local.addresses.gateway}/predict", body),
+        *feedback_lines(f"{local.addresses.gateway}/feedback", token, body, label),
     ]
 
 

@@ -141,7 +141,7 @@ class Replay:
         self._clock.advance_to(journal.now)
         # The fixed duration is noted before its work begins; after a kill nobody could tell when the work began.
         self._charges.keep = lambda: journal.save(self._journal_path, self._charges)
-        resent = self._settling.answered_since(journal.now)
+        resent = self._traffic.requests_of(self._settling.answered_since(journal.now))
         self._settle(journal.position, journal.now)
         journal.answered.sent += len(resent)
         while journal.position < self._end and not self._stop():
@@ -168,37 +168,37 @@ class Replay:
     def _settle(self, previous: datetime, boundary: datetime) -> None:
         self._journal.settling = boundary
         self._journal.save(self._journal_path, self._charges)
-        rows = self._traffic.labels_between(previous, boundary)
-        if len(rows):
-            self._settling.post_labels(self._labels(rows))
+        cases = self._traffic.labels_between(previous, boundary)
+        if len(cases):
+            self._settling.post_labels(self._labels(cases))
         requeue_after = self._settling.settle()
         self._journal.position, self._journal.settling = boundary, None
         self._journal.wake = boundary + requeue_after if requeue_after else None
         self._journal.save(self._journal_path, self._charges)
 
-    def _requests(self, start: datetime, end: datetime, skip: set[str]) -> Iterator[Prediction]:
+    def _requests(self, start: datetime, end: datetime, skip: set[int]) -> Iterator[Prediction]:
         traffic = self._traffic
-        for row in traffic.requests_between(start, end):
-            if traffic.entity_ids[row] in skip:
+        for request in traffic.requests_between(start, end):
+            if request in skip:
                 continue
             yield Prediction(
-                body=traffic.bodies[row],
-                key=traffic.keys[row],
-                event_time=_rfc3339(int(traffic.event_times[row])),
+                body=traffic.bodies[request],
+                key=traffic.keys[request],
+                event_time=_rfc3339(int(traffic.event_times[request])),
             )
 
-    def _labels(self, rows: NDArray[np.int64]) -> list[dict[str, object]]:
+    def _labels(self, cases: NDArray[np.int64]) -> list[dict[str, object]]:
         traffic = self._traffic
         labels: list[dict[str, object]] = []
-        for row in rows.tolist():
+        for case in cases.tolist():
             label: dict[str, object] = {
-                "id": traffic.entity_ids[row],
-                "availableAt": _rfc3339(int(traffic.label_times[row])),
+                "id": traffic.entity_ids[case],
+                "availableAt": _rfc3339(int(traffic.label_times[case])),
             }
-            if traffic.labels[row] is None:
+            if traffic.labels[case] is None:
                 label["noLabel"] = True
             else:
-                label["label"] = traffic.labels[row]
+                label["label"] = traffic.labels[case]
             labels.append(label)
         return labels
 

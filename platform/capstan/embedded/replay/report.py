@@ -10,7 +10,6 @@ from typing import Any, TypedDict, cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import orjson
 
 from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.versions import ModelVersion
@@ -212,10 +211,10 @@ def static_predictions(
     """What the first champion, loaded from its verified bytes, says about the requests of these entities."""
     bento = local.packager.verify(first.bento_tag, first.digest)
     model = load(bento / MODEL_FOLDER)
-    row_of = {entity_id: row for row, entity_id in enumerate(traffic.entity_ids)}
+    case_of = {entity_id: case for case, entity_id in enumerate(traffic.entity_ids)}
     parts = []
     for begin in range(0, len(entity_ids), BATCH_ROWS):
-        rows = [orjson.loads(traffic.bodies[row_of[i]]) for i in entity_ids[begin : begin + BATCH_ROWS]]
-        parts.append(model.predict_batch(rows))
+        cases = [case_of[entity_id] for entity_id in entity_ids[begin : begin + BATCH_ROWS]]
+        parts.append(model.predict_batch([traffic.row_of(case) for case in cases]))
     scores = np.concatenate(parts) if parts else np.empty(0)
     return model.task.predictions(scores, model.manifest.learnt)

@@ -188,6 +188,7 @@ def read_traffic(system: MLSystem, scope: Scope, secrets: Path | None = None) ->
         id_column=data.keys.id,
         time_column=scope.spec.time_column or data.keys.time,
         key_column=data.keys.sticky_by,
+        group_column=data.keys.group,
         label_column=data.label.column,
         share=scope.share,
         no_label_delay_microseconds=round(data.label.maximum_delay.total_seconds() * 1e6),

