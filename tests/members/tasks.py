@@ -38,7 +38,7 @@ from __future__ import annotations
 import numpy as np
 
 from capstan.spec.tasks import COUNTING
-from capstan.tasks.metric import Booleans
+from capstan.tasks.metric import Booleans, Groups
 from capstan.tasks.predictions import Predictions
 from capstan.tasks.regression import VALUE, Regression
 
@@ -48,7 +48,7 @@ class Counting(Regression):
 
     facts = COUNTING
 
-    def disagree(self, first: Predictions, second: Predictions) -> Booleans:
+    def disagree(self, first: Predictions, second: Predictions, groups: Groups | None = None) -> Booleans:
         differing: Booleans = np.rint(first[VALUE]) != np.rint(second[VALUE])
         return differing
 ''',
