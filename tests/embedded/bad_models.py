@@ -16,6 +16,8 @@ class Bad(BaseEstimator):
 
     def __init__(self, inner, fault, harmless):
         self.inner, self.fault, self.harmless = inner, fault, harmless
+        # Pipelines ask whether their model is fitted.
+        self.is_fitted_ = True
         if hasattr(inner, "classes_"):
             self.classes_ = inner.classes_
 

@@ -173,6 +173,48 @@ def test_a_factory_of_ones_own_is_held_to_the_same_suite(tmp_path: Path) -> None
     assert "the same lesson gives the same bytes: two fits differ" in str(caught.value)
 
 
+def test_a_regressor_of_ones_own_is_held_to_the_suite_of_numbers(tmp_path: Path) -> None:
+    (tmp_path / "theirs.py").write_text(
+        "from sklearn.tree import DecisionTreeRegressor\n"
+        "class Blind(DecisionTreeRegressor):\n"
+        "    def predict(self, rows): return super().predict(rows) * float('nan')\n"
+        "def make(seed=0): return DecisionTreeRegressor(min_samples_leaf=20, random_state=seed)\n"
+        "def blind(seed=0): return Blind(random_state=seed)\n"
+    )
+    with importable(tmp_path):
+        check_family("theirs:make", task="Regression")
+        with pytest.raises(NotConformingError, match="every answer must be a finite number"):
+            check_family("theirs:blind", task="Regression")
+
+
+def test_the_penalty_of_a_line_shrinks_its_weights_whatever_the_unit_of_a_column() -> None:
+    given = lesson("Number")
+
+    def weights(l2: float, unit: float = 1.0) -> np.ndarray[Any, np.dtype[np.float64]]:
+        candidate = Candidate.model_validate({"name": "line", "linearRegression": {"l2": l2}})
+        scaled = replace(given, matrix=given.matrix * np.array([unit, 1, 1, 1]))
+        return np.asarray(fit_model(candidate, {}, scaled).coef_) * np.array([unit, 1, 1, 1])  # type: ignore[attr-defined]
+
+    assert np.all(np.abs(weights(1e3))[:3] < np.abs(weights(0))[:3])
+    np.testing.assert_allclose(weights(100), weights(100, unit=1e6), rtol=1e-9)
+
+
+def test_a_line_without_a_penalty_bears_columns_that_add_up_to_one() -> None:
+    given = lesson("Number")
+    shares = np.eye(3)[given.matrix[:, 2].astype(int)]
+    candidate = Candidate.model_validate({"name": "line", "linearRegression": {"l2": 0}})
+    fitted: Any = fit_model(candidate, {}, replace(given, matrix=shares))
+    means = [given.truth[given.matrix[:, 2] == code].mean() for code in range(3)]
+    np.testing.assert_allclose(fitted.predict(np.eye(3)), means, rtol=1e-9)
+    assert np.abs(fitted.coef_).max() < 100
+
+
+def test_the_baseline_of_a_number_is_the_mean() -> None:
+    given = lesson("Number")
+    fitted: Any = fit_model(Candidate.model_validate({"name": "mean", "mostFrequent": {}}), {}, given)
+    assert fitted.predict(given.matrix[:2]) == pytest.approx([given.truth.mean()] * 2)
+
+
 def test_a_family_refuses_by_name_what_it_cannot_learn_or_would_overlook() -> None:
     linear = Candidate.model_validate({"name": "one", "logisticRegression": {}})
     with pytest.raises(

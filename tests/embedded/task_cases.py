@@ -1,0 +1,142 @@
+"""Toy systems of every task, small enough to live a few weeks in seconds: a row of `CASES` is all that a task adds.
+
+Rows are drawn from a fixed seed. Their truth rests on `x`, `z` and `kind`; from `SHIFTED` on the world is another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from numpy.typing import NDArray
+from sklearn.dummy import DummyRegressor
+
+Floats = NDArray[np.float64]
+
+FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+START = date(2026, 1, 19)
+"""First day of the replay; what was before is learnt from."""
+SHIFTED = datetime(2026, 2, 4, tzinfo=UTC)
+DAYS = 47
+ROWS_A_DAY = 60
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is particular about a task's toy system."""
+
+    objective: Mapping[str, Any]
+    truth: Callable[[Floats, np.random.Generator], NDArray[Any]]
+    """The label of each row out of a score that x, z and kind make."""
+    candidates: tuple[Mapping[str, Any], ...]
+    is_answer: Callable[[Mapping[str, Any]], bool]
+    """Whether one native answer is one of the task's."""
+    tensors: Mapping[str, str]
+    """Names of the outputs of V2 with their datatypes."""
+    bad: Mapping[str, Callable[[Any, Floats, NDArray[Any]], Any]] = field(default_factory=dict)
+    """Models that the shadow must show to be worse: out of the fitted model, a matrix and its truth."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Keys of `data.keys` beside id and time, and which column they name."""
+    label_column: str = ""
+    """Column of the stored labels that holds them."""
+
+
+def _minutes(score: Floats, rng: np.random.Generator) -> Floats:
+    return 20 + 8 * score + rng.normal(0, 4, len(score))
+
+
+def _mean(_: Any, matrix: Floats, truth: NDArray[Any]) -> Any:
+    return DummyRegressor(strategy="mean").fit(matrix, truth)
+
+
+CASES: Mapping[str, Case] = {
+    "Regression": Case(
+        objective={"task": "Regression", "target": "truth", "losses": {"maximumError": 60}},
+        truth=_minutes,
+        candidates=({"name": "baseline", "mostFrequent": {}}, {"name": "line", "linearRegression": {}}),
+        is_answer=lambda answer: list(answer) == ["value"] and type(answer["value"]) is float,
+        tensors={"value": "FP64"},
+        bad={"constant": _mean},
+        label_column="label_number",
+    ),
+}
+
+
+def write_case(case: Case, folder: Path) -> Path:
+    """The system's file beside its rows; the path of the file."""
+    pq.write_table(rows_of(case), folder / "rows.parquet")
+    path = folder / "system.yaml"
+    path.write_text(yaml.safe_dump(document(case), sort_keys=False))
+    return path
+
+
+def rows_of(case: Case) -> pa.Table:
+    rng = np.random.default_rng(9)
+    number = DAYS * ROWS_A_DAY
+    at = [FIRST + timedelta(minutes=24 * 60 / ROWS_A_DAY * row) for row in range(number)]
+    is_shifted = np.array([moment >= SHIFTED for moment in at])
+    x, z = rng.normal(0, 1, number), rng.normal(5, 2, number)
+    x[is_shifted] += 2
+    kind = rng.integers(0, 3, number)
+    score = np.where(is_shifted, -2 * x + 6, 2 * x) + (z - 5) / 2 + (kind == 1)
+    return pa.table(
+        {
+            "id": [f"case-{row}" for row in range(number)],
+            "hour": [f"{moment:%Y-%m-%d %H}" for moment in at],
+            "at": pa.array(at, pa.timestamp("us", "UTC")),
+            "known_at": pa.array([moment + timedelta(hours=2) for moment in at], pa.timestamp("us", "UTC")),
+            "x": x,
+            "z": z,
+            "kind": [("low", "middle", "high")[one] for one in kind],
+            "truth": case.truth(score, rng),
+        }
+    )
+
+
+def document(case: Case) -> dict[str, Any]:
+    shadow = {"percent": 100, "minRequests": 100, "minLabels": 100, "minBlocks": 7, "deadline": "12d"}
+    return {
+        "apiVersion": "capstan.dev/v1alpha1",
+        "kind": "MLSystem",
+        "metadata": {"name": "toy"},
+        "spec": {
+            "objective": dict(case.objective),
+            "data": {
+                "sources": [{"name": "rows", "parquet": {"path": "rows.parquet", "timeColumn": "at"}}],
+                "keys": {"id": "id", "time": "at", **case.keys},
+                "label": {"column": "truth", "availableAt": "known_at", "maximumDelay": "6h"},
+                "split": {"byTime": {"validation": "3d", "test": "5d"}},
+            },
+            "features": [
+                {"name": "x", "numeric": {"scale": "ZScore"}},
+                {"name": "z", "numeric": {}},
+                {"name": "kind", "categorical": {"encode": "OneHot"}},
+            ],
+            "training": {"candidates": [dict(one) for one in case.candidates]},
+            "evaluation": {"slices": ["kind"]},
+            "rollout": {
+                "steps": [{"shadow": {**shadow, "analyses": ["quality"]}}],
+                "analyses": [{"name": "quality", "decide": "UnlessWorse"}],
+                "guardrails": {"latencyP99": {"maxRatio": 50, "floor": "2s"}},
+            },
+            "monitoring": {
+                "window": {"duration": "4d", "minRows": 100},
+                "drift": {"consecutive": 1, "falseAlarmsPerMonth": 1},
+            },
+            "retraining": {"cooldown": "300d", "budget": {"runs": 1, "per": "300d"}},
+            "replay": {
+                "start": START,
+                "end": (FIRST + timedelta(days=DAYS)).date(),
+                "sample": "100%",
+                "tick": "1d",
+                "charges": {"training": "1h", "deployment": "10m"},
+            },
+        },
+    }
