@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -19,7 +19,7 @@ from capstan.spec.system import MLSystem
 from capstan.spec.tasks import TASK_FACTS
 from capstan.spec.units import format_duration
 from capstan.tasks import task_of
-from capstan.tasks.labels import Tally
+from capstan.tasks.labels import MOST_TOLD, Tally
 
 MOST_HELD_OUT = 0.5
 """Share of the cases beyond which it is told that the last days leave little to learn from."""
@@ -68,7 +68,8 @@ class PartedCases:
 def part_cases(cases: pa.Table, system: MLSystem, *, as_of: datetime) -> PartedCases:
     """The extracted `cases` of `as_of`, those that can be learnt from parted by `data.split`.
 
-    Raises InvalidDataError where a part is empty, or has labels that are all the same and needs different ones.
+    Raises InvalidDataError where a part is empty, or has labels that are all the same and needs different ones, and where
+    no model can be made of the labels.
     """
     data = system.spec.data
     table = trainable(cases, as_of, system)
@@ -83,6 +84,9 @@ def part_cases(cases: pa.Table, system: MLSystem, *, as_of: datetime) -> PartedC
     first: datetime = times.min().astype("datetime64[us]").item().replace(tzinfo=UTC)
     label = task_of(system.spec.objective).label
     truth = label.truth(table[data.label.column].to_numpy(zero_copy_only=False))
+    wrong = label.tally(truth).wrong
+    if wrong:
+        raise InvalidDataError(f"data.label.column: {data.label.column!r} has {wrong}")
     missing = _times(cases.filter(pc.is_null(cases[data.label.column])), data.keys.time)
 
     def part(name: str, rows: Indices, start: datetime, end: datetime) -> Part:
@@ -158,6 +162,25 @@ def _warnings(training: Part, validation: Part, test: Part, system: MLSystem) ->
                 f"data.split.byTime: {part}: what needs different labels can't be measured there. "
                 + _ways_out(system, [part])
             )
+            continue
+        absent = [name for name in training.labels.classes if name not in part.labels.classes]
+        if absent:
+            yield (
+                f"data.split.byTime: {part.name} has no row of {_listed(absent)}: what is measured there says nothing "
+                "about it"
+            )
+        unknown = [name for name in part.labels.classes if name not in training.labels.classes]
+        if unknown:
+            counts = {name: int(part.labels.counts[name]) for name in unknown}
+            yield (
+                f"data.split.byTime: {part.name} has {sum(counts.values()):,} labels of {_listed(unknown)}, which no "
+                "training row has: no candidate can answer them, and each counts as a miss with the largest loss"
+            )
+
+
+def _listed(classes: Sequence[str]) -> str:
+    more = f" and {len(classes) - MOST_TOLD} more classes" if len(classes) > MOST_TOLD else ""
+    return ", ".join(repr(name) for name in classes[:MOST_TOLD]) + more
 
 
 def _shorter(span: timedelta) -> tuple[str, str]:

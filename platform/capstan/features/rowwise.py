@@ -44,10 +44,11 @@ def compile_row(transform: FeatureTransform) -> Callable[[Row], Floats]:
 
 
 def compile_predict(pipeline: Any) -> Callable[[Row], Any]:
-    """A fitted pipeline (`transform`, `model`) for one row: a number, or the positive class' probability, as a float.
+    """A fitted pipeline (`transform`, `model`) for one row: what the model says of it.
 
-    Boosted trees, linear models and constant models run as compiled code, any other model by its own `predict_proba`,
-    or by `predict` where it has no classes; more than two classes give an array of all probabilities.
+    Of a model of numbers that is the number, of one of true and false the probability of true, as a float; of one of
+    named classes the tuple of all their probabilities. Boosted trees, linear models and constant models run as compiled
+    code, any other model by its own `predict_proba`, or by `predict` where it has no classes.
     """
     transform, model = pipeline.steps[0][1], pipeline.steps[-1][1]
     if len(pipeline.steps) != 2 or not isinstance(transform, FeatureTransform):
@@ -58,63 +59,86 @@ def compile_predict(pipeline: Any) -> Callable[[Row], Any]:
         return _by_the_model(transform, model)
 
 
+def _is_one_probability(model: Any) -> bool:
+    """Whether a row's score is the probability of the last class alone."""
+    classes = np.asarray(model.classes_)
+    return len(classes) <= 2 and classes.dtype.kind in "biuf"
+
+
 def _by_the_model(transform: FeatureTransform, model: Any) -> Callable[[Row], Any]:
     row_of = compile_row(transform)
     if getattr(model, "classes_", None) is None:
         predict_numbers = model.predict
         return lambda row: float(predict_numbers(row_of(row).reshape(1, -1))[0])
-    predict_proba = model.predict_proba
-    binary = len(model.classes_) <= 2
+    predict_proba, is_one = model.predict_proba, _is_one_probability(model)
 
     def predict(row: Row) -> Any:
         probabilities = predict_proba(row_of(row).reshape(1, -1))[0]
-        return float(probabilities[-1]) if binary else probabilities
+        return float(probabilities[-1]) if is_one else tuple(probabilities.tolist())
 
     return predict
 
 
 def _compile_model(transform: FeatureTransform, model: Any) -> Callable[[Row], Any]:
     kind = type(model).__name__
-    if type(model).__module__.split(".", 1)[0] != "sklearn" or len(getattr(model, "classes_", ())) > 2:
+    if type(model).__module__.split(".", 1)[0] != "sklearn":
         raise CannotCompileError(kind)
     if kind == "DummyClassifier" and model.strategy in ("prior", "most_frequent"):
-        constant = float(model.predict_proba(np.zeros((1, transform.n_features_out_)))[0, -1])
+        shares = tuple(model.predict_proba(np.zeros((1, transform.n_features_out_)))[0].tolist())
+        constant = shares[-1] if _is_one_probability(model) else shares
         return lambda row: constant  # noqa: ARG005 — whatever the row
     if kind == "DummyRegressor":
-        constant = float(np.ravel(model.constant_)[0])
-        return lambda row: constant  # noqa: ARG005 — whatever the row
-    names: dict[str, Any] = {"probability": _probability}
-    # What becomes of the sum at the end.
-    answer = "total" if kind in _REGRESSORS else "probability(total)"
+        number = float(np.ravel(model.constant_)[0])
+        return lambda row: number  # noqa: ARG005 — whatever the row
+    names: dict[str, Any] = {}
     if kind == "HistGradientBoostingClassifier" or (
         kind == "HistGradientBoostingRegressor" and type(model._loss.link).__name__ == "IdentityLink"
     ):
         trees = compile_trees(model, _hot_inputs(transform))
-        body = _tree_lines(trees, transform, names)
-        source = "\n".join([*trees.functions, "def predict(row):", *body, f" return {answer}"])
-    elif (kind == "LogisticRegression" and len(model.classes_) == 2) or kind in ("Ridge", "LinearRegression"):
-        body = _linear_lines(model, transform, names)
-        source = "\n".join(["def predict(row):", *body, f" return {answer}"])
+        source = [*trees.functions, "def predict(row):", *_tree_lines(trees, transform, names)]
+        totals = len(trees.baselines)
+    elif kind in ("LogisticRegression", "Ridge", "LinearRegression"):
+        source = ["def predict(row):", *_linear_lines(model, transform, names)]
+        totals = len(np.atleast_2d(model.coef_))
     else:
         raise CannotCompileError(kind)
-    compiled: Callable[[Row], Any] = _define(source, names)["predict"]
+    answer = _answer_of(model)
+    if answer is None:
+        source.append(" return t0")
+    else:
+        names["answer"] = answer
+        source.append(f" return answer({', '.join(f't{at}' for at in range(totals))})")
+    compiled: Callable[[Row], Any] = _define("\n".join(source), names)["predict"]
     return compiled
 
 
 _REGRESSORS = ("HistGradientBoostingRegressor", "Ridge", "LinearRegression")
-"""Models whose sum is the answer itself."""
+"""Models whose total is the answer itself."""
+
+
+def _answer_of(model: Any) -> Callable[..., Any] | None:
+    """What becomes of the totals t0, t1, …: of two classes there is one, of several one for each; None: nothing."""
+    if type(model).__name__ in _REGRESSORS:
+        return None
+    if len(model.classes_) > 2:
+        return _probabilities
+    if _is_one_probability(model):
+        return _probability
+    return _both_probabilities
 
 
 def _linear_lines(model: Any, transform: FeatureTransform, names: dict[str, Any]) -> list[str]:
-    weights = np.ravel(model.coef_).tolist()
-    terms = {output: f"{weights[output]!r} * x{output}" for output in _plain_outputs(transform)}
-    for index, begin, size in _hot_features(transform):
-        # Of a category's columns one is 1 and the others add nothing.
-        names[f"weights{index}"] = weights[begin : begin + size]
-        terms[begin] = f"weights{index}[h{index}]"
-    total = f" total = {float(np.ravel(model.intercept_)[0])!r}"
-    sums = [f" total += {terms[output]}" for output in sorted(terms)]
-    return [*_row_lines(transform, names), total, *sums]
+    lines = _row_lines(transform, names)
+    every, intercepts = np.atleast_2d(model.coef_).tolist(), np.ravel(model.intercept_).tolist()
+    for at, (coefficients, intercept) in enumerate(zip(every, intercepts, strict=True)):
+        terms = {output: f"{coefficients[output]!r} * x{output}" for output in _plain_outputs(transform)}
+        for index, begin, size in _hot_features(transform):
+            # Of a category's columns one is 1 and the others add nothing.
+            names[f"weights{at}_{index}"] = coefficients[begin : begin + size]
+            terms[begin] = f"weights{at}_{index}[h{index}]"
+        lines.append(f" t{at} = {intercept!r}")
+        lines += [f" t{at} += {terms[output]}" for output in sorted(terms)]
+    return lines
 
 
 def _tree_lines(trees: BoostedTrees, transform: FeatureTransform, names: dict[str, Any]) -> list[str]:
@@ -122,7 +146,9 @@ def _tree_lines(trees: BoostedTrees, transform: FeatureTransform, names: dict[st
     for column, ranks in trees.ranks.items():
         names[f"rank{column}"] = ranks.get
         lines.append(f" c{column} = rank{column}(x{column}, -1)")
-    return [*lines, f" total = {trees.baseline!r}", *(f" {call}" for call in trees.calls)]
+    for at, (baseline, calls) in enumerate(zip(trees.baselines, trees.calls, strict=True)):
+        lines += [f" total = {baseline!r}", *(f" {call}" for call in calls), f" t{at} = total"]
+    return lines
 
 
 def _hot_features(transform: FeatureTransform) -> list[tuple[int, int, int]]:
@@ -176,6 +202,20 @@ def _probability(total: float) -> float:
         return 1.0 / (1.0 + math.exp(-total))
     grown = math.exp(total)
     return grown / (1.0 + grown)
+
+
+def _both_probabilities(total: float) -> tuple[float, float]:
+    """Of two classes with names."""
+    positive = _probability(total)
+    return 1.0 - positive, positive
+
+
+def _probabilities(*totals: float) -> tuple[float, ...]:
+    """The softmax of the totals, without overflow."""
+    most = max(totals)
+    grown = [math.exp(total - most) for total in totals]
+    whole = sum(grown)
+    return tuple([one / whole for one in grown])
 
 
 def _define(source: str, names: dict[str, Any]) -> dict[str, Any]:

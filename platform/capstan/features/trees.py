@@ -29,23 +29,23 @@ class BoostedTrees:
     """Source of functions `trees_N(total, <inputs>)` that add their trees to `total`."""
 
     functions: tuple[str, ...]
-    calls: tuple[str, ...]
-    baseline: float
+    calls: tuple[tuple[str, ...], ...]
+    """Of each total that the model has: one, or one for each of several classes."""
+    baselines: tuple[float, ...]
     ranks: dict[int, dict[float, int]]
     """Output column -> its code -> the category that the trees split on; absent codes are -1, unknown."""
 
 
 def compile_trees(model: Any, given: Mapping[int, tuple[str, str]] | None = None) -> BoostedTrees:
-    """The trees of a fitted HistGradientBoosting model of two classes or of a number; raises CannotCompileError.
+    """The trees of a fitted HistGradientBoosting model of classes or of a number; raises CannotCompileError.
 
     `given` says of columns that are no variable of their own which variable they come from, and by what expression;
     all others are x0, x1, … by their number.
     """
-    if model.n_trees_per_iteration_ != 1:
-        raise CannotCompileError("more than two classes")
-    predictors = [iteration[0] for iteration in model._predictors]
-    if sum(len(p.nodes) for p in predictors) > MOST_NODES or any(
-        p.get_max_depth() > MOST_DEPTH for p in predictors
+    forests = [list(trees) for trees in zip(*model._predictors, strict=True)]
+    everything = [predictor for forest in forests for predictor in forest]
+    if sum(len(p.nodes) for p in everything) > MOST_NODES or any(
+        p.get_max_depth() > MOST_DEPTH for p in everything
     ):
         raise CannotCompileError("the trees are too large")
     original, ranks, known = _inputs(model)
@@ -61,15 +61,17 @@ def compile_trees(model: Any, given: Mapping[int, tuple[str, str]] | None = None
         )
     )
     functions: list[str] = []
-    calls: list[str] = []
-    for chunk in _chunks(predictors):
-        lines = [f"def trees_{len(functions)}(total, {arguments}):"]
-        for predictor in chunk:
-            lines += _tree(predictor, variables, known)
-        functions.append("\n".join([*lines, " return total"]))
-        calls.append(f"total = trees_{len(calls)}(total, {arguments})")
-    baseline = float(np.ravel(model._baseline_prediction)[0])
-    return BoostedTrees(tuple(functions), tuple(calls), baseline, ranks)
+    calls: list[tuple[str, ...]] = []
+    for forest in forests:
+        first = len(functions)
+        for chunk in _chunks(forest):
+            lines = [f"def trees_{len(functions)}(total, {arguments}):"]
+            for predictor in chunk:
+                lines += _tree(predictor, variables, known)
+            functions.append("\n".join([*lines, " return total"]))
+        calls.append(tuple(f"total = trees_{at}(total, {arguments})" for at in range(first, len(functions))))
+    baselines = tuple(float(value) for value in np.ravel(model._baseline_prediction))
+    return BoostedTrees(tuple(functions), tuple(calls), baselines, ranks)
 
 
 def _inputs(model: Any) -> tuple[list[int], dict[int, dict[float, int]], list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,18 @@ def output_facts(task: Task, name: str) -> OutputFacts | None:
         if name == facts.name or (facts.per_class and name.startswith(f"{facts.name}.")):
             return facts
     return None
+
+
+def spelled(names: Iterable[str]) -> dict[str, list[str]]:
+    """The name of each column of outputs, and how else it is spelt among the names.
+
+    Readers do not tell ASCII's capitals from small letters in the names of columns. No version has two classes that
+    only they tell apart, but two versions of one system may.
+    """
+    columns: dict[bytes, list[str]] = {}
+    for name in sorted(names):
+        columns.setdefault(name.encode().lower(), []).append(name)
+    return {spellings[0]: spellings for spellings in columns.values()}
 
 
 def predictions_of(outputs: pa.Array | pa.ChunkedArray, task: Task) -> Predictions:

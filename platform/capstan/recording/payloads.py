@@ -20,7 +20,7 @@ from capstan.domain import payload_limits as limits
 from capstan.domain.payload_limits import parse_moment
 from capstan.errors import InvalidRequestError, shown
 from capstan.features.values import category, truth_of
-from capstan.recording.outputs import OUTPUT_PREFIX, output_facts, predictions_of
+from capstan.recording.outputs import OUTPUT_PREFIX, output_facts, predictions_of, spelled
 from capstan.spec.features import Reading
 from capstan.tasks import Task
 
@@ -240,8 +240,8 @@ def columns_of(
 def _outputs(entries: list[Mapping[str, object]], task: Task | None) -> dict[str, pa.Array]:
     own = [] if task is None else [facts.name for facts in task.facts.outputs if not facts.per_class]
     found: dict[str, pa.Array] = {}
-    for column in sorted({column for entry in entries for column in entry} | set(own)):
-        values = [entry.get(column) for entry in entries]
+    for column, spellings in spelled({column for entry in entries for column in entry} | set(own)).items():
+        values = [next((entry[name] for name in spellings if name in entry), None) for entry in entries]
         facts = None if task is None else output_facts(task, column)
         if facts is None or facts.kind == "Number":
             found[column] = _typed(values, None if facts is None else "numeric")

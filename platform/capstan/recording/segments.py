@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from capstan.files import write_error
+from capstan.recording.outputs import OUTPUT_PREFIX, spelled
 
 MERGE_AT = 24
 """Segments of one tier that are merged into one of the next."""
@@ -118,15 +119,22 @@ def merge_small(directory: Path) -> None:
 
 
 def _merge(directory: Path, names: Sequence[str], tier: int) -> None:
-    table = pa.concat_tables(
-        (pq.read_table(directory / name, partitioning=None) for name in names), promote_options="permissive"
-    )
+    tables = [pq.read_table(directory / name, partitioning=None) for name in names]
+    table = pa.concat_tables(_spelt_alike(tables), promote_options="permissive")
     stem = f"t{tier}-{names[-1].split('-')[1].removesuffix('.parquet')}"
     if "available_at" in table.column_names:
         stem = f"{stem}-{_range(table)}"
     write_segment(directory / f"{stem}.parquet", table)
     for name in names:
         (directory / name).unlink()
+
+
+def _spelt_alike(tables: Sequence[pa.Table]) -> Iterator[pa.Table]:
+    """With one spelling of each column of outputs: readers would lose the second."""
+    outputs = {name for table in tables for name in table.column_names if name.startswith(OUTPUT_PREFIX)}
+    spelling = {name: column for column, names in spelled(outputs).items() for name in names}
+    for table in tables:
+        yield table.rename_columns([spelling.get(name, name) for name in table.column_names])
 
 
 def clear_unfinished(directories: Iterable[Path]) -> None:

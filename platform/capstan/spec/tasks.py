@@ -124,6 +124,25 @@ BINARY = TaskFacts(
     compared_by="logLoss",
 )
 
+MULTICLASS = TaskFacts(
+    name="MulticlassClassification",
+    label="Category",
+    outputs=(
+        OutputFacts("label", "Category", is_watched=True),
+        OutputFacts("probability", "Number", is_watched=True, per_class=True),
+    ),
+    metrics=(
+        MetricFacts("rocAuc", "ROC-AUC", "Higher", "window", needs_classes=True, short="auc"),
+        MetricFacts("logLoss", "log loss", "Lower", "row"),
+        MetricFacts("accuracy", "accuracy", "Higher", "row"),
+        MetricFacts("macroF1", "macro F1", "Higher", "window"),
+        MetricFacts("microF1", "micro F1", "Higher", "window"),
+        MetricFacts("calibrationError", "calibration error", "Lower", "window"),
+    ),
+    chosen_by="rocAuc",
+    compared_by="logLoss",
+)
+
 REGRESSION = TaskFacts(
     name="Regression",
     label="Number",
@@ -167,12 +186,12 @@ RANKING = TaskFacts(
 
 TASK_FACTS: Mapping[str, TaskFacts] = {
     BINARY.name: BINARY,
+    MULTICLASS.name: MULTICLASS,
     REGRESSION.name: REGRESSION,
     RANKING.name: RANKING,
 }
 """Task -> its facts, for every task that runs today."""
 TASKS_LATER = (
-    "MulticlassClassification",
     "MultilabelClassification",
     "QuantileRegression",
     "Forecasting",
@@ -184,8 +203,3 @@ TASKS_LATER = (
     "TextGeneration",
 )
 """Tasks that people ask for and that are in no version yet."""
-
-
-def metric_titles() -> dict[str, str]:
-    """Metric -> as people read it, over all tasks; the page draws names by it."""
-    return {metric.name: metric.title for facts in TASK_FACTS.values() for metric in facts.metrics}

@@ -56,7 +56,7 @@ class FamilySettings(SpecModel):
 class MostFrequent(FamilySettings):
     """The baseline: what the labels of training say without a feature."""
 
-    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Boolean", "Number", "Relevance"})
+    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Boolean", "Category", "Number", "Relevance"})
     is_baseline: ClassVar[bool] = True
 
 
@@ -71,13 +71,15 @@ class LinearRegression(FamilySettings):
 class LogisticRegression(FamilySettings):
     """A linear model of chances."""
 
+    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Boolean", "Category"})
+
     l2: Number = Field(1.0, ge=0, description="Strength of the penalty on squared weights.", examples=[1])
 
 
 class GradientBoosting(FamilySettings):
     """Boosted trees."""
 
-    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Boolean", "Number", "Relevance"})
+    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Boolean", "Category", "Number", "Relevance"})
 
     learning_rate: Number = Field(0.1, gt=0, le=1, description="Step of each tree.", examples=[0.1])
     iterations: Whole = Field(100, ge=1, le=10_000, description="Number of trees.", examples=[100])
@@ -92,7 +94,7 @@ class GradientBoosting(FamilySettings):
 class Custom(FamilySettings, OwnCode):
     """A model of your own."""
 
-    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Boolean", "Number", "Relevance"})
+    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Boolean", "Category", "Number", "Relevance"})
 
     factory: Factory = Field(
         description=(

@@ -12,6 +12,7 @@ from capstan.errors import NotFoundError
 from capstan.spec.tasks import LabelKind
 from capstan.tasks.binary import BinaryClassification
 from capstan.tasks.metric import Metric
+from capstan.tasks.multiclass import MulticlassClassification
 from capstan.tasks.predictions import Learnt, Predictions
 from capstan.tasks.ranking import Ranking
 from capstan.tasks.regression import Regression
@@ -24,6 +25,7 @@ __all__ = ["TASKS", "Learnt", "Metric", "Predictions", "Task", "task_named", "ta
 
 _MEMBERS: tuple[Task, ...] = (
     BinaryClassification(),
+    MulticlassClassification(),
     Regression(),
     Ranking(),
 )

@@ -28,6 +28,15 @@ from capstan.tasks.metric import (
     from_sums,
 )
 from capstan.tasks.predictions import Learnt, Predictions
+from capstan.tasks.probabilities import (
+    SAME,
+    calibration_error,
+    calibration_gaps,
+    is_bounded,
+    judged_probabilities,
+    log_losses_of,
+    share,
+)
 from capstan.tasks.task import Answer, Outputs, RowOutputs
 from capstan.tasks.tensors import Tensor, as_number, label_datatype, label_tensor, number_tensor
 
@@ -36,27 +45,19 @@ if TYPE_CHECKING:
 
 PROBABILITY = "probability"
 THRESHOLD = 0.5
-CLIP = 0.001
-"""Probabilities are clipped to [CLIP, 1 - CLIP] before log loss, so that one row's loss is at most 6.91."""
-SAME = 1e-6
-"""Probabilities that differ by less decide alike: two versions may have come to one value by different paths."""
-CALIBRATION_BINS = 10
-TOLERANCE = 1e-3
-"""By how much the two probabilities of a row may miss 1; single precision misses by 1e-7."""
 
 
 def log_losses(truth: Truth, predictions: Predictions, groups: Groups | None = None) -> Floats:  # noqa: ARG001
-    bounded = np.clip(predictions[PROBABILITY], CLIP, 1 - CLIP)
-    return np.asarray(-np.log(np.where(truth, bounded, 1 - bounded)), dtype=np.float64)
+    probability = predictions[PROBABILITY]
+    return log_losses_of(np.where(truth, probability, 1 - probability))
 
 
 def brier_losses(truth: Truth, predictions: Predictions, groups: Groups | None = None) -> Floats:  # noqa: ARG001
     return np.asarray((predictions[PROBABILITY] - truth) ** 2, dtype=np.float64)
 
 
-def _is_clipped(truth: Truth, predictions: Predictions) -> Booleans:  # noqa: ARG001
-    probability = predictions[PROBABILITY]
-    return (probability < CLIP) | (probability > 1 - CLIP)
+def _is_clipped(truth: Truth, predictions: Predictions) -> Booleans:  # noqa: ARG001 — both ends are bounded alike
+    return is_bounded(predictions[PROBABILITY])
 
 
 def _cells(truth: Truth, predictions: Predictions) -> Floats:
@@ -66,40 +67,24 @@ def _cells(truth: Truth, predictions: Predictions) -> Floats:
     return np.stack(cells, axis=1).astype(np.float64)
 
 
-def _share(above: Floats, below: Floats) -> Floats:
-    """0 where there is nothing to share, as scikit-learn says."""
-    result: Floats = np.divide(above, below, out=np.zeros_like(below, dtype=np.float64), where=below > 0)
-    return result
-
-
 def _accuracy(sums: Floats, rows: Floats) -> Floats:
-    return _share(sums[:, 0] + sums[:, 3], rows)
+    return share(sums[:, 0] + sums[:, 3], rows)
 
 
 def _precision(sums: Floats, rows: Floats) -> Floats:  # noqa: ARG001
-    return _share(sums[:, 0], sums[:, 0] + sums[:, 1])
+    return share(sums[:, 0], sums[:, 0] + sums[:, 1])
 
 
 def _recall(sums: Floats, rows: Floats) -> Floats:  # noqa: ARG001
-    return _share(sums[:, 0], sums[:, 0] + sums[:, 2])
+    return share(sums[:, 0], sums[:, 0] + sums[:, 2])
 
 
 def _f1(sums: Floats, rows: Floats) -> Floats:  # noqa: ARG001
-    return _share(2 * sums[:, 0], 2 * sums[:, 0] + sums[:, 1] + sums[:, 2])
+    return share(2 * sums[:, 0], 2 * sums[:, 0] + sums[:, 1] + sums[:, 2])
 
 
 def _gaps(truth: Truth, predictions: Predictions) -> Floats:
-    """(n, bins): the prediction minus the truth, in the bin of equal width that the prediction falls into."""
-    probability = predictions[PROBABILITY]
-    place = np.minimum((probability * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    gaps = np.zeros((len(truth), CALIBRATION_BINS))
-    gaps[np.arange(len(truth)), place] = probability - truth
-    return gaps
-
-
-def _calibration_error(sums: Floats, rows: Floats) -> Floats:
-    """Mean distance of predicted from observed share, weighted by the rows of each bin."""
-    return _share(np.abs(sums).sum(axis=1), rows)
+    return calibration_gaps(predictions[PROBABILITY], truth)
 
 
 def _metrics() -> Mapping[str, Metric]:
@@ -113,7 +98,7 @@ def _metrics() -> Mapping[str, Metric]:
         from_sums(fact("f1"), _cells, _f1),
         from_sums(fact("precision"), _cells, _precision),
         from_sums(fact("recall"), _cells, _recall),
-        from_sums(fact("calibrationError"), _gaps, _calibration_error),
+        from_sums(fact("calibrationError"), _gaps, calibration_error),
     )
     return {metric.name: metric for metric in made}
 
@@ -211,30 +196,3 @@ class BinaryClassification:
         groups: Groups | None = None,  # noqa: ARG002
     ) -> Mapping[str, Any]:
         return {}
-
-
-def judged_probabilities(found: Any, rows: int, classes: int) -> Floats:
-    """What `predict_proba` gave for so many rows, of shape (rows, classes); raises InvalidDataError otherwise."""
-    try:
-        answer = np.asarray(found, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InvalidDataError(f"predict_proba gave {type(found).__name__}, not numbers: {error}") from error
-    if answer.shape != (rows, classes):
-        raise InvalidDataError(
-            f"predict_proba gave shape {answer.shape} for {rows:,} rows; it must be ({rows}, {classes}), "
-            "a column a class"
-        )
-    strange = ~np.isfinite(answer).all(axis=1)
-    if strange.any():
-        raise InvalidDataError(
-            f"predict_proba gave {answer[strange][0].tolist()} for {strange.sum():,} of {rows:,} rows; "
-            "every probability must be a number"
-        )
-    outside = (answer < 0).any(axis=1) | (np.abs(answer.sum(axis=1) - 1) > TOLERANCE)
-    if outside.any():
-        amount = "the two" if classes == 2 else "all"
-        raise InvalidDataError(
-            f"predict_proba gave {answer[outside][0].tolist()} for {outside.sum():,} of {rows:,} rows; "
-            f"{amount} must lie between 0 and 1 and make 1 together"
-        )
-    return answer

@@ -46,13 +46,18 @@ def of_numbers(truth: Floats, groups: Codes, values: Floats | None) -> float:
     return max(found, float(np.corrcoef(x, y)[0, 1] ** 2))
 
 
-def of_categories(truth: npt.NDArray[Any], groups: Codes, values: Floats | None) -> float:  # noqa: ARG001
-    """Share of the rows, beyond the most frequent class, whose class is the most frequent one of their group."""
+def of_categories(truth: npt.NDArray[Any], groups: Codes, values: Floats | None) -> float:
+    """Share of the rows, beyond the most frequent class, whose class is the most frequent one of their group.
+
+    1 for a number of which every class has a stretch of its own: what a band was cut out of.
+    """
     names, codes = np.unique(truth, return_inverse=True)
     codes = codes.reshape(-1)
     counts = np.bincount(codes)
     if len(names) < 2 or np.sort(counts)[-2] < FEWEST_OF_A_CLASS:
         return 0.0
+    if values is not None and _are_bands(values, codes):
+        return 1.0
     guess = np.empty(len(truth), dtype=np.int64)
     size = int(groups.max()) + 1
     for half in _halves(len(truth)):
@@ -60,6 +65,17 @@ def of_categories(truth: npt.NDArray[Any], groups: Codes, values: Floats | None)
         guess[half] = seen.reshape(size, len(names)).argmax(axis=1)[groups[half]]
     right, usual = (guess == codes).mean(), (codes == counts.argmax()).mean()
     return max(0.0, float((right - usual) / (1 - usual)))
+
+
+def _are_bands(values: Floats, codes: Codes) -> bool:
+    """Whether each class has a stretch of the numbers to itself, with nothing missing."""
+    if np.isnan(values).any():
+        return False
+    classes = np.unique(codes)
+    least = np.array([values[codes == one].min() for one in classes])
+    most = np.array([values[codes == one].max() for one in classes])
+    order = np.argsort(least)
+    return bool((least[order][1:] > most[order][:-1]).all())
 
 
 def _halves(rows: int) -> tuple[Booleans, Booleans]:

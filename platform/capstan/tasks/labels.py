@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from capstan.domain.payload_limits import is_encodable
 from capstan.features.values import category
 from capstan.spec.tasks import LabelKind
 
@@ -18,8 +20,11 @@ YES = ("true", "1", "1.0", "yes")
 NO = ("false", "0", "0.0", "no")
 LARGEST_NUMBER = 1e300
 """NaN, infinities and numbers that no float holds are not below it."""
-LONGEST_CLASS = 200
-"""Characters of a class: it becomes part of a column's name."""
+LONGEST_CLASS = 180
+"""Characters of a class: with `probability.` before it, it is the name of a column, of 200 at most."""
+MOST_CLASSES = 200
+"""Each is a column of every payload, and boosted trees grow a forest for each."""
+_CONTROL = r"[\x00-\x1f\x7f]"
 MOST_TOLD = 8
 """Classes that one sentence counts."""
 LabelValue = bool | float | str
@@ -46,6 +51,10 @@ class Tally:
     words: str
     is_constant: bool
     """Whether all are the same, so that nothing can be learnt from them."""
+    classes: tuple[str, ...] = ()
+    """Those that some row has; none of numbers."""
+    wrong: str = ""
+    """Why no model can be made of such labels, and the way out; empty: one can."""
 
 
 class Label(Protocol):
@@ -110,7 +119,8 @@ class BooleanLabel:
     def tally(self, truth: npt.NDArray[Any]) -> Tally:
         yes = int(truth.sum())
         no = len(truth) - yes
-        return Tally({"true": yes, "false": no}, f"{yes:,} true and {no:,} false", not yes or not no)
+        classes = ("true",) * (yes > 0) + ("false",) * (no > 0)
+        return Tally({"true": yes, "false": no}, f"{yes:,} true and {no:,} false", not yes or not no, classes)
 
 
 class NumberLabel:
@@ -149,7 +159,10 @@ class CategoryLabel:
     """The name of a class."""
 
     column = "label_text"
-    forms = f"the name of a class: a text of 1 to {LONGEST_CLASS} characters, a whole number, true or false"
+    forms = (
+        f"the name of a class: a text of 1 to {LONGEST_CLASS} characters without control characters, a whole number, "
+        "true or false"
+    )
     says = f"a class is {forms}"
     example: LabelValue = "the class"
     is_of_request = True
@@ -158,13 +171,16 @@ class CategoryLabel:
         text = f"cast({column} as varchar)"
         if kind in ("double", "float", "decimal"):
             text = f"regexp_replace({text}, '\\.0*$', '')"
-        return LabelSql(f"nullif({text}, '')", f"length({text}) > {LONGEST_CLASS}", f"left({text}, 40)")
+        wrong = f"(length({text}) > {LONGEST_CLASS} or regexp_matches({text}, '{_CONTROL}'))"
+        return LabelSql(f"case when not {wrong} then nullif({text}, '') end", wrong, f"left({text}, 40)")
 
     def parse(self, value: object) -> str | None:
         if not isinstance(value, bool | int | float | str):
             return None
         text = value if isinstance(value, str) else category(value)
-        return text if text and len(text) <= LONGEST_CLASS else None
+        if not text or len(text) > LONGEST_CLASS or re.search(_CONTROL, text) or not is_encodable(text):
+            return None
+        return text
 
     def truth(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return values.astype(str)
@@ -180,7 +196,23 @@ class CategoryLabel:
             if len(told) > 1
             else "".join(told)
         )
-        return Tally(counted, words or "no class", len(counted) <= 1)
+        classes = tuple(counted)
+        return Tally(counted, words or "no class", len(counted) <= 1, classes, _wrong_classes(classes))
+
+
+def _wrong_classes(names: Sequence[str]) -> str:
+    if len(names) > MOST_CLASSES:
+        return (
+            f"{len(names):,} classes, and at most {MOST_CLASSES} can be learnt; join rare ones in data.query, or is it "
+            "another column that holds the class?"
+        )
+    # Columns of stored payloads are told apart without the case of these letters.
+    folded: dict[bytes, str] = {}
+    for name in sorted(names):
+        other = folded.setdefault(name.encode().lower(), name)
+        if other != name:
+            return f"the classes {other!r} and {name!r}, which only capitals tell apart; make them one in data.query"
+    return ""
 
 
 class RelevanceLabel(NumberLabel):

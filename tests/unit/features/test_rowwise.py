@@ -30,7 +30,7 @@ from capstan.errors import InvalidDataError
 from capstan.features import FeatureTransform, as_columns, build_transform
 from capstan.features.kinds import CategoricalSettings, NumericSettings
 from capstan.features.rowwise import compile_predict, compile_row
-from capstan.features.trees import CannotCompileError, compile_trees
+from capstan.features.trees import compile_trees
 from capstan.spec.features import Feature
 
 ROWS = 4000
@@ -231,16 +231,51 @@ def test_boosting_runs_compiled_and_in_microseconds() -> None:
     assert (time.process_time() - started) / 1000 < 300e-6
 
 
-def test_more_than_two_classes_give_all_probabilities() -> None:
-    classes = np.arange(ROWS) % 3
-    model = HistGradientBoostingClassifier(max_iter=5, random_state=0, early_stopping=False).fit(
-        MATRIX, classes
-    )
-    with pytest.raises(CannotCompileError):
-        compile_trees(model)
-    pipeline = Pipeline([("transform", TRANSFORM), ("model", model)])
-    found = compile_predict(pipeline)(TRAINING[0])
-    np.testing.assert_allclose(found, pipeline.predict_proba(as_columns(TRAINING[:1], TRANSFORM.columns))[0])
+CLASSES = np.array(["late", "on time", "very.late"])[np.digitize(MATRIX[:, 0], [-1, 3])]
+BOTH = np.array(["late", "on time"])[TRUTH.astype(np.int64)]
+
+
+@pytest.fixture(scope="module", params=[name for name in models() if name != "deep boosting"])
+def of_names(request: pytest.FixtureRequest) -> tuple[Pipeline, Pipeline]:
+    """One pipeline of three classes with names, one of two."""
+    matrix = np.clip(MATRIX, -1e3, 1e3) if request.param in ("logistic", "naive Bayes") else MATRIX
+    with threadpool_limits(1):
+        first, second = (models()[request.param].fit(matrix, truth) for truth in (CLASSES, BOTH))
+    return tuple(Pipeline([("transform", TRANSFORM), ("model", model)]) for model in (first, second))
+
+
+@pytest.mark.parametrize("classes", [3, 2])
+@pytest.mark.filterwarnings("ignore:lbfgs failed")
+def test_classes_with_names_have_all_their_probabilities_as_in_a_table(
+    of_names: tuple[Pipeline, Pipeline], classes: int
+) -> None:
+    pipeline = of_names[3 - classes]
+    predict = compile_predict(pipeline)
+    strange = [dict.fromkeys(TRANSFORM.columns), {}, dict.fromkeys(TRANSFORM.columns, -12345.5)]
+    rows = [*TRAINING[:500], *strange]
+    found = [predict(row) for row in rows]
+    assert {type(one) for one in found} == {tuple}
+    wanted = pipeline.predict_proba(as_columns(rows, TRANSFORM.columns))
+    assert wanted.shape == (len(rows), classes)
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_trees_of_several_classes_run_compiled_and_in_microseconds() -> None:
+    with threadpool_limits(1):
+        model = HistGradientBoostingClassifier(
+            categorical_features=TRANSFORM.categorical_mask_,
+            max_iter=30,
+            random_state=0,
+            early_stopping=False,
+        ).fit(MATRIX, CLASSES)
+    assert len(compile_trees(model).baselines) == 3
+    predict = compile_predict(Pipeline([("transform", TRANSFORM), ("model", model)]))
+    for row in TRAINING[:500]:
+        predict(row)
+    started = time.process_time()
+    for row in TRAINING[:1000]:
+        predict(row)
+    assert (time.process_time() - started) / 1000 < 500e-6
 
 
 def test_text_for_a_number_is_refused_alone_and_in_a_table() -> None:

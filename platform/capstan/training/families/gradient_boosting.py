@@ -42,6 +42,7 @@ class GradientBoostingFamily(EstimatorFamily[GradientBoosting]):
     settings = GradientBoosting
     makes: Mapping[LabelKind, Make[GradientBoosting]] = {
         "Boolean": _classifier,
+        "Category": _classifier,
         "Number": _regressor,
         "Relevance": _regressor,
     }

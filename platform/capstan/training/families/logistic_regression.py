@@ -1,4 +1,4 @@
-"""A linear model of the logarithm of the odds."""
+"""A linear model of the logarithm of the odds, or of those of each class."""
 
 from __future__ import annotations
 

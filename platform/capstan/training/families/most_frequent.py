@@ -28,7 +28,12 @@ class MostFrequentFamily(EstimatorFamily[MostFrequent]):
     """Each class by its share of the rows, or the mean of numbers."""
 
     settings = MostFrequent
-    makes: Mapping[LabelKind, Make[MostFrequent]] = {"Boolean": _shares, "Number": _mean, "Relevance": _mean}
+    makes: Mapping[LabelKind, Make[MostFrequent]] = {
+        "Boolean": _shares,
+        "Category": _shares,
+        "Number": _mean,
+        "Relevance": _mean,
+    }
 
     def fit(self, settings: MostFrequent, lesson: Lesson) -> Fitted:
         # It looks at no column, so it need not hold a copy of all.

@@ -1,0 +1,215 @@
+"""Which one of several classes: a probability of each, and the most probable one as the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from capstan.errors import InvalidDataError
+from capstan.spec.tasks import MULTICLASS
+from capstan.tasks.classes import (
+    LABEL,
+    PREFIX,
+    chance_of,
+    columns_by_class,
+    confusion,
+    is_clipped,
+    log_losses,
+    macro_f1,
+    micro_f1,
+    misses,
+    of_counts,
+    one_against_the_others,
+    said,
+    unknown_classes,
+)
+from capstan.tasks.disclosure import of_categories
+from capstan.tasks.labels import LABELS
+from capstan.tasks.metric import Booleans, Floats, Groups, Metric, Truth, from_losses, from_sums
+from capstan.tasks.predictions import Learnt, Predictions
+from capstan.tasks.probabilities import (
+    SAME,
+    TOLERANCE,
+    calibration_error,
+    calibration_gaps,
+    judged_probabilities,
+)
+from capstan.tasks.task import Answer, Outputs, RowOutputs
+from capstan.tasks.tensors import Tensor, as_number
+
+if TYPE_CHECKING:
+    from capstan.spec.objective import Objective
+
+PROBABILITIES = "probabilities"
+CLASSES = "classes"
+"""Parameter of the tensor of probabilities: the classes of its columns as a JSON list, for a parameter is one text."""
+
+
+def _gaps(truth: Truth, predictions: Predictions) -> Floats:
+    """Of the class that was answered: was it as sure as it was right?"""
+    answered = said(predictions)
+    return calibration_gaps(chance_of(answered, predictions), answered == truth)
+
+
+def _metrics() -> Mapping[str, Metric]:
+    fact = MULTICLASS.metric
+    made = (
+        one_against_the_others(fact("rocAuc")),
+        from_losses(fact("logLoss"), log_losses, clipped=is_clipped),
+        from_losses(fact("accuracy"), misses),
+        of_counts(fact("macroF1"), macro_f1),
+        of_counts(fact("microF1"), micro_f1),
+        from_sums(fact("calibrationError"), _gaps, calibration_error),
+    )
+    return {metric.name: metric for metric in made}
+
+
+class MulticlassClassification:
+    """A label that is one of several classes, and the probability of each."""
+
+    facts = MULTICLASS
+    metrics = _metrics()
+    label = LABELS["Category"]
+    sound = "a probability from 0 to 1 of each class, which make 1 together"
+    method = "predict_proba"
+    disclosure = "a share of classes told"
+
+    def with_objective(self, objective: Objective) -> MulticlassClassification:  # noqa: ARG002 — nothing to state
+        return self
+
+    def disclosed(self, truth: Truth, groups: Groups, values: Floats | None) -> float:
+        return of_categories(truth, groups, values)
+
+    def learnt(self, model: Any) -> Learnt:
+        classes = getattr(model, "classes_", None)
+        known = [] if classes is None else np.asarray(classes).reshape(-1).tolist()
+        if len(known) < 2 or len(set(known)) < len(known) or not all(isinstance(one, str) for one in known):
+            raise InvalidDataError(
+                f"classes_ of the fitted {type(model).__name__} is {classes!r}; it must be the classes as the "
+                "texts that they are among the labels, at least two, in the order of the columns of predict_proba"
+            )
+        return Learnt(tuple(known))
+
+    def scores(self, model: Any, matrix: Any, *, rows: int | None = None) -> Floats:
+        found = model.predict_proba(matrix)
+        if rows is not None:
+            return judged_probabilities(found, rows, len(model.classes_))
+        return np.asarray(found, dtype=np.float64)
+
+    def predictions(self, scores: Floats, learnt: Learnt) -> Predictions:
+        # No rows may come as an array without columns.
+        scores = scores.reshape(len(scores), len(learnt.classes))
+        classes = np.array(learnt.classes, dtype=object)
+        columns: dict[str, Any] = {LABEL: classes[scores.argmax(axis=1)].astype(str)}
+        for index, name in enumerate(learnt.classes):
+            columns[f"{PREFIX}{name}"] = scores[:, index]
+        return Predictions(columns)
+
+    def outputs(self, predictions: Predictions) -> list[Outputs]:
+        names = tuple(predictions.columns)
+        columns = [predictions[name].tolist() for name in names]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    def row_outputs(self, learnt: Learnt) -> RowOutputs:
+        classes = learnt.classes
+        names = tuple(f"{PREFIX}{name}" for name in classes)
+        least, most = 1 - TOLERANCE, 1 + TOLERANCE
+
+        def outputs(score: Any) -> Outputs | None:
+            values = score if type(score) is tuple else score.tolist()
+            # NaN is in no range.
+            if not (least <= sum(values) <= most and min(values) >= 0.0):
+                return None
+            found: Outputs = {LABEL: classes[values.index(max(values))]}
+            found.update(zip(names, values, strict=True))
+            return found
+
+        return outputs
+
+    def answers(self, outputs: Sequence[Outputs], learnt: Learnt) -> list[Answer]:
+        names = [(str(name), f"{PREFIX}{name}") for name in learnt.classes]
+        return [
+            {LABEL: one[LABEL], PROBABILITIES: {name: one[column] for name, column in names}}
+            for one in outputs
+        ]
+
+    def tensors(self, outputs: Sequence[Outputs], learnt: Learnt) -> list[Tensor]:
+        columns = [f"{PREFIX}{name}" for name in learnt.classes]
+        scores, labels = self.described(learnt)
+        return [
+            scores._replace(
+                shape=(len(outputs), len(columns)),
+                data=[one[column] for one in outputs for column in columns],
+            ),
+            labels._replace(shape=(len(outputs),), data=[one[LABEL] for one in outputs]),
+        ]
+
+    def described(self, learnt: Learnt) -> list[Tensor]:
+        named = {CLASSES: orjson.dumps(learnt.classes).decode()}
+        return [
+            Tensor(PROBABILITIES, "FP64", (-1, len(learnt.classes)), parameters=named),
+            Tensor(LABEL, "BYTES", (-1,)),
+        ]
+
+    def of_tensors(self, tensors: Sequence[Tensor]) -> list[Outputs | None] | None:
+        found = next((one for one in tensors if CLASSES in (one.parameters or {})), None)
+        if found is None:
+            # Probabilities of nobody knows which classes.
+            return None
+        classes = _classes(found)
+        answers: list[Outputs | None] = []
+        for row in found.by_row():
+            values = [as_number(value) for value in row]
+            known = [value for value in values if value is not None]
+            if len(known) != len(classes):
+                answers.append(None)
+                continue
+            outputs: Outputs = {LABEL: classes[known.index(max(known))]}
+            outputs.update((f"{PREFIX}{name}", value) for name, value in zip(classes, known, strict=True))
+            answers.append(outputs)
+        return answers
+
+    def unsound(self, predictions: Predictions) -> Booleans:
+        columns = [predictions[column] for column in columns_by_class(predictions).values()]
+        total = np.sum(columns, axis=0) if columns else np.zeros(len(predictions))
+        sound: Booleans = np.abs(total - 1) <= TOLERANCE
+        for column in columns:
+            sound &= column >= 0
+        return ~sound
+
+    def disagree(
+        self, first: Predictions, second: Predictions, groups: Groups | None = None  # noqa: ARG002
+    ) -> Booleans:
+        differs = said(first) != said(second)
+        close = np.ones(len(differs), dtype=np.bool_)
+        one, other = columns_by_class(first), columns_by_class(second)
+        nothing = np.zeros(len(differs))
+        for name in one.keys() | other.keys():
+            values = [
+                found[columns[name]] if name in columns else nothing
+                for found, columns in ((first, one), (second, other))
+            ]
+            close &= np.abs(values[0] - values[1]) <= SAME
+        # Two classes that are as probable may come in either order by different paths.
+        found: Booleans = differs & ~close
+        return found
+
+    def baseline(self, truth: Truth, rows: int) -> Predictions:
+        names, counts = np.unique(truth, return_counts=True)
+        shares = counts / counts.sum()
+        return self.predictions(np.tile(shares, (rows, 1)), Learnt(tuple(names.tolist())))
+
+    def details(self, truth: Truth, predictions: Predictions) -> Mapping[str, Any]:
+        return {"confusion": confusion(truth, predictions), "unknown": unknown_classes(truth, predictions)}
+
+
+def _classes(tensor: Tensor) -> list[str]:
+    """The classes that the tensor names; none where its parameter is no list of texts."""
+    try:
+        found = orjson.loads((tensor.parameters or {})[CLASSES])
+    except (orjson.JSONDecodeError, TypeError):
+        return []
+    return found if isinstance(found, list) and all(isinstance(one, str) for one in found) else []
