@@ -321,7 +321,14 @@ def test_gates_of_a_version_whose_pod_is_gone_come_from_the_store(idle: JobClust
     pipelines.start(request(RUN))
     kept = registry.register(VERSION, tags={}, metrics={})
     document = result_document(
-        VERSION, GATES, {}, "best", chosen="trees", failed={"own": "gave NaN"}, warnings=["few rows"]
+        VERSION,
+        GATES,
+        {},
+        "best",
+        chosen="trees",
+        failed={"own": "gave NaN"},
+        warnings=["few rows"],
+        details={"tables": []},
     )
     result = json.dumps(document)
     ArtifactStore(places(tmp_path).artifacts).write(result_path(RUN), result.encode())
@@ -329,6 +336,7 @@ def test_gates_of_a_version_whose_pod_is_gone_come_from_the_store(idle: JobClust
     status = pipelines.status(RUN)
     assert (status.phase, status.version, list(status.gates)) == (RunPhase.SUCCEEDED, kept, GATES)
     assert (status.chosen, status.failed, status.warnings) == ("trees", {"own": "gave NaN"}, ("few rows",))
+    assert status.details == {"tables": []}
 
 
 def test_a_version_whose_gates_are_lost_is_no_success(idle: JobCluster, tmp_path: Path) -> None:

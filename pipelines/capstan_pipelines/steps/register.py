@@ -75,6 +75,7 @@ def run(
                     chosen=choice["name"],
                     failed=choice["failed"],
                     warnings=[*check["suspicions"], *evaluation["warnings"], *choice["warnings"]],
+                    details=evaluation["details"],
                 )
             )
 

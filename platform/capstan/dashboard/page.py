@@ -228,6 +228,19 @@ class GateShown:
 
 
 @dataclass(frozen=True)
+class DetailTable:
+    """Numbers by two names each, as those of a confusion matrix."""
+
+    title: str
+    of_rows: str
+    of_columns: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    cells: Sequence[Sequence[float]]
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class RunShown:
     name: str
     mark: str
@@ -246,6 +259,8 @@ class RunShown:
     warnings: Sequence[str] = ()
     gates: Sequence[GateShown] = ()
     choose_by: str = ""
+    tables: Sequence[DetailTable] = ()
+    """What the task tells of the test window beside the metrics."""
 
 
 @dataclass(frozen=True)
@@ -295,6 +310,8 @@ class WindowShown:
     """Why there was no verdict, in words."""
     quality_gap: str = ""
     """Why quality had no verdict, in words; empty: it had one, or its labels may still come."""
+    quality_notes: Sequence[str] = ()
+    """What was strange about the labels."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from capstan.dashboard.observation import Observed, ObservedRun
-from capstan.dashboard.page import CandidateShown, GateShown, RunShown, TaskShown
+from capstan.dashboard.page import CandidateShown, DetailTable, GateShown, RunShown, TaskShown
 from capstan.domain.reasons import Tone
 from capstan.domain.training import GateOutcome, RunPhase, RunStatus, StepProgress
 from capstan.spec.tasks import TASK_FACTS, MetricFacts
@@ -55,6 +55,7 @@ def run_shown(seen: Observed, run: ObservedRun) -> RunShown:
         warnings=status.warnings if status else (),
         gates=[_gate(gate) for gate in status.gates] if status else (),
         choose_by=metric,
+        tables=[DetailTable(**table) for table in status.details.get("tables", ())] if status else (),
     )
 
 

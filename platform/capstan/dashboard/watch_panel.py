@@ -53,6 +53,7 @@ def _window(window: Mapping[str, Any], features: Sequence[str]) -> WindowShown:
         is_judged=not gaps and bool(window.get("has_enough_rows", True)),
         gap="; ".join(gaps),
         quality_gap=str(quality.get("message", "")),
+        quality_notes=[str(note) for note in quality.get("notes", ())],
     )
 
 

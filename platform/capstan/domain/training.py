@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from capstan.domain.triggers import Trigger
 from capstan.domain.versions import ModelVersion, RunName, SystemName, VersionName
@@ -75,6 +76,8 @@ class RunStatus:
     """Candidate that could not be fitted or measured -> why, in one line."""
     warnings: tuple[str, ...] = ()
     """What did not stop the run and may make its model worse than it looks, one line each."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What the task tells of the test window beside the metrics, as JSON."""
 
 
 def training_run_name(system: SystemName, champion: VersionName | None, attempt: int) -> RunName:

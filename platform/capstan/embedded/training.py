@@ -134,4 +134,4 @@ def _keep(
 def _without_floats(status: RunStatus) -> RunStatus:
     """The status as the loop keeps it: metrics stay in the registry and in the run's folder."""
     version = without_metrics(status.version) if status.version else None
-    return replace(status, version=version, candidates={})
+    return replace(status, version=version, candidates={}, details={})

@@ -111,6 +111,8 @@ class QualityWindow:
     """CamelCase: `Fine`, `Dropped`, `CoverageTooLow`, `TooFewRows`, `Undefined`, `TooFewDays`, `NoReference`."""
     message: str = ""
     """The reason in words with numbers, where there is no verdict."""
+    notes: tuple[str, ...] = ()
+    """What was strange about the labels, a sentence each."""
 
 
 def worst(outcomes: Iterable[WindowOutcome]) -> WindowOutcome:

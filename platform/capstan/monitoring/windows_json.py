@@ -45,6 +45,7 @@ def tell_quality(window: QualityWindow) -> dict[str, Any]:
         "decision": window.decision,
         "reason": window.reason,
         "message": window.message,
+        "notes": list(window.notes),
     }
 
 

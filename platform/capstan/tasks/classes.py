@@ -175,10 +175,7 @@ def _each(truth: Truth, predictions: Predictions) -> Iterator[tuple[Booleans, Fl
 
 
 def confusion(truth: Truth, predictions: Predictions) -> Mapping[str, Any]:
-    """`classes`, `rows` (of each true class how often each was answered), and the rows that are `left_out`.
-
-    The most frequent MOST_SHOWN classes, by name.
-    """
+    """How often each true class was answered each class: a table of a task's details, of MOST_SHOWN classes."""
     names, codes = np.unique(np.concatenate([truth, said(predictions)]), return_inverse=True)
     codes = codes.reshape(-1)
     counts = np.bincount(codes, minlength=len(names))
@@ -188,10 +185,18 @@ def confusion(truth: Truth, predictions: Predictions) -> Mapping[str, Any]:
         size, size
     )
     chosen = cells[np.ix_(shown, shown)]
+    left_out = int(len(truth) - chosen.sum())
+    more = (
+        f"the {len(shown)} most frequent of {size} classes; {left_out:,} of {len(truth):,} rows are not in it"
+    )
     return {
-        "classes": names[shown].tolist(),
-        "rows": chosen.tolist(),
-        "left_out": int(len(truth) - chosen.sum()),
+        "title": "Confusion matrix",
+        "of_rows": "label",
+        "of_columns": "answer",
+        "rows": names[shown].tolist(),
+        "columns": names[shown].tolist(),
+        "cells": chosen.tolist(),
+        "notes": [more] if left_out else [],
     }
 
 

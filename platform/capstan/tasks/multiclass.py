@@ -27,7 +27,7 @@ from capstan.tasks.classes import (
     unknown_classes,
 )
 from capstan.tasks.disclosure import of_categories
-from capstan.tasks.labels import LABELS
+from capstan.tasks.labels import LABELS, MOST_TOLD
 from capstan.tasks.metric import Booleans, Floats, Groups, Metric, Truth, from_losses, from_sums
 from capstan.tasks.predictions import Learnt, Predictions
 from capstan.tasks.probabilities import (
@@ -202,8 +202,23 @@ class MulticlassClassification:
         shares = counts / counts.sum()
         return self.predictions(np.tile(shares, (rows, 1)), Learnt(tuple(names.tolist())))
 
-    def details(self, truth: Truth, predictions: Predictions) -> Mapping[str, Any]:
-        return {"confusion": confusion(truth, predictions), "unknown": unknown_classes(truth, predictions)}
+    def details(
+        self, truth: Truth, predictions: Predictions, groups: Groups | None = None  # noqa: ARG002
+    ) -> Mapping[str, Any]:
+        if not len(truth):
+            return {}
+        unknown = unknown_classes(truth, predictions)
+        return {"tables": [confusion(truth, predictions)], "unknown": unknown, "notes": _strange(unknown)}
+
+
+def _strange(unknown: Mapping[str, int]) -> list[str]:
+    if not unknown:
+        return []
+    rows = sum(unknown.values())
+    told = ", ".join(f"{name!r} {count:,}" for name, count in list(unknown.items())[:MOST_TOLD])
+    more = f" and {len(unknown) - MOST_TOLD} more classes" if len(unknown) > MOST_TOLD else ""
+    label = "1 label is of a class" if rows == 1 else f"{rows:,} labels are of classes"
+    return [f"{label} that the model does not know ({told}{more}): a miss each, with the largest loss"]
 
 
 def _classes(tensor: Tensor) -> list[str]:

@@ -104,5 +104,9 @@ class Task(Protocol):
     def details(
         self, truth: Truth, predictions: Predictions, groups: Groups | None = None
     ) -> Mapping[str, Any]:
-        """What a report shows beside the metrics, as JSON."""
+        """What a report shows beside the metrics, as JSON.
+
+        `tables`: each with title, of_rows and of_columns (what its names are), rows, columns, cells and notes. `notes`:
+        what was strange about the labels, a sentence each.
+        """
         ...

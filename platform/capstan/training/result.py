@@ -29,6 +29,7 @@ def result_document(
     chosen: str,
     failed: Mapping[str, str],
     warnings: Sequence[str],
+    details: Mapping[str, Any],
 ) -> dict[str, Any]:
     """As JSON; `version` has no name before it is registered."""
     return {
@@ -39,6 +40,7 @@ def result_document(
         "chosen": chosen,
         "failed": dict(failed),
         "warnings": list(warnings),
+        "details": dict(details),
     }
 
 
@@ -54,4 +56,5 @@ def read_result(content: bytes | str) -> RunStatus:
         chosen=result["chosen"],
         failed=result["failed"],
         warnings=tuple(result["warnings"]),
+        details=result["details"],
     )

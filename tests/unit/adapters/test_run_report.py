@@ -23,7 +23,9 @@ VERSION = ModelVersion(
 )
 
 
-def status(*, candidates: int = 2, steps: int = 3, gates: int = 2, words: str = "a few words") -> RunStatus:
+def status(
+    *, candidates: int = 2, steps: int = 3, gates: int = 2, words: str = "a few words", classes: int = 2
+) -> RunStatus:
     return RunStatus(
         RunPhase.SUCCEEDED,
         words,
@@ -35,6 +37,9 @@ def status(*, candidates: int = 2, steps: int = 3, gates: int = 2, words: str = 
         candidates={
             f"candidate-{n}": {f"metric-{m}": n + m * 0.7310001 for m in range(12)} for n in range(candidates)
         },
+        details={
+            "tables": [{"cells": [[n * 7919 % 9973 + m for m in range(classes)] for n in range(classes)]}]
+        },
     )
 
 
@@ -42,6 +47,12 @@ def test_what_fits_is_said_whole_and_readable() -> None:
     said = last_words(status())
     assert said.startswith(b"{")
     assert read_last_words(said.decode()) == status()
+
+
+def test_a_confusion_matrix_that_does_not_fit_is_left_out_before_the_candidates_are() -> None:
+    said = read_last_words(last_words(status(classes=200)).decode())
+    assert said is not None
+    assert (said.details, said.candidates) == ({}, status().candidates)
 
 
 def test_what_would_fit_compressed_is_said_whole() -> None:

@@ -77,8 +77,12 @@ def test_a_class_that_the_model_never_saw_costs_no_more_than_the_bound_and_is_co
     assert TASK.metrics["logLoss"].clipped(strange, predictions)[rows].all()  # type: ignore[misc]
     assert TASK.metrics["accuracy"].losses(strange, predictions)[rows].tolist() == [1.0] * 40  # type: ignore[misc]
     assert all(math.isfinite(metric.value(strange, predictions)) for metric in TASK.metrics.values())
-    assert TASK.details(strange, predictions)["unknown"] == {"never seen": 40}
-    assert TASK.details(truth, predictions)["unknown"] == {}
+    found = TASK.details(strange, predictions)
+    assert found["unknown"] == {"never seen": 40}
+    assert found["notes"] == [
+        "40 labels are of classes that the model does not know ('never seen' 40): a miss each, with the largest loss"
+    ]
+    assert TASK.details(truth, predictions)["notes"] == []
 
 
 def test_swapped_classes_lose_in_every_metric() -> None:
@@ -92,20 +96,21 @@ def test_swapped_classes_lose_in_every_metric() -> None:
 
 def test_the_confusion_matrix_counts_each_row_once_and_says_what_it_leaves_out() -> None:
     truth, predictions, _ = told()
-    found = TASK.details(truth, predictions)["confusion"]
-    assert found["classes"] == list(BANDS)
-    assert sum(map(sum, found["rows"])) == len(truth)
-    assert found["left_out"] == 0
-    assert [row[at] for at, row in enumerate(found["rows"])] == [
+    (found,) = TASK.details(truth, predictions)["tables"]
+    assert found["rows"] == found["columns"] == list(BANDS)
+    assert sum(map(sum, found["cells"])) == len(truth)
+    assert found["notes"] == []
+    assert [row[at] for at, row in enumerate(found["cells"])] == [
         int(((truth == name) & (predictions["label"] == name)).sum()) for name in BANDS
     ]
     many = np.array([f"c{index:03d}" for index in range(60)])
     scattered = np.concatenate([many, np.repeat("c000", 40)])
     wide = TASK.predictions(np.eye(60)[np.arange(100) % 60], Learnt(tuple(many.tolist())))
-    short = TASK.details(scattered, wide)["confusion"]
-    assert len(short["classes"]) == 20
-    assert sum(map(sum, short["rows"])) + short["left_out"] == 100
-    assert short["left_out"] > 0
+    (short,) = TASK.details(scattered, wide)["tables"]
+    assert len(short["rows"]) == len(short["columns"]) == 20
+    left_out = 100 - sum(map(sum, short["cells"]))
+    assert left_out > 0
+    assert short["notes"] == [f"the 20 most frequent of 60 classes; {left_out} of 100 rows are not in it"]
 
 
 @settings(max_examples=200, deadline=None)

@@ -61,6 +61,8 @@ def read_last_words(text: str) -> RunStatus | None:
 
 def _shortened(status: RunStatus) -> Iterator[RunStatus]:
     yield status
+    status = replace(status, details={})
+    yield status
     status = replace(status, candidates={})
     yield status
     status = replace(

@@ -99,6 +99,10 @@ def print_report(document: Mapping[str, Any]) -> None:
             end_section=month == list(document["months"])[-1] if document["months"] else False,
         )
     out.print(table)
+    for found in document["details"].get("tables", ()):
+        out.print(_crossed(found))
+    for note in document["details"].get("notes", ()):
+        out.print(escape(note), soft_wrap=True)
     out.print(
         f"{document['requests']:,} requests, {document['failed_requests']:,} failed; "
         f"{document['payloads_stored']:,} payloads stored, {document['payloads_lost']:,} lost, "
@@ -116,6 +120,21 @@ def print_report(document: Mapping[str, Any]) -> None:
         for what in ("alert", "retraining", "promotion", "rollback")
     )
     out.print(f"{', '.join(counts)} in {document['seconds']:.0f} s")
+
+
+def _crossed(found: Mapping[str, Any]) -> Table:
+    """Numbers by two names each, as those of a confusion matrix."""
+    title = f"{found['title']} of the managed system: {found['of_rows']} down, {found['of_columns']} across"
+    caption = " ".join(found["notes"])
+    table = Table(
+        title=escape(title), caption=escape(caption) or None, box=SIMPLE_HEAD, collapse_padding=True
+    )
+    table.add_column(escape(found["of_rows"]))
+    for name in found["columns"]:
+        table.add_column(escape(name), justify="right")
+    for name, cells in zip(found["rows"], found["cells"], strict=True):
+        table.add_row(escape(name), *(f"{value:,}" for value in cells))
+    return table
 
 
 def windows_in_words(windows: Mapping[str, Any]) -> str:

@@ -83,7 +83,7 @@ def _follow(
                 message = "the pipeline succeeded and registered no version"
                 ended = replace(state, phase=RunPhase.FAILED, finished_at=now, result=status)
                 return ended, [_decision(request, Reason.TRAINING_FAILED, message, "finished")]
-            result = replace(status, version=without_metrics(version), candidates={})
+            result = replace(status, version=without_metrics(version), candidates={}, details={})
             ended = replace(state, phase=RunPhase.SUCCEEDED, finished_at=now, result=result)
             gates = "; ".join(gate.message for gate in status.gates) or "no gates"
             taken = f" ({status.chosen})" if status.chosen else ""

@@ -21,6 +21,7 @@ from capstan.engine.story import count, decisions
 from capstan.errors import UnavailableError
 from capstan.monitoring.questions import QUESTIONS
 from capstan.ports.codec import to_json
+from capstan.recording.served import Served
 from capstan.serving.model import load
 from capstan.spec import MLSystem
 from capstan.tasks import Metric, Predictions, task_of
@@ -55,6 +56,8 @@ class Report(TypedDict):
     """
     months: dict[str, dict[str, Any]]
     overall: dict[str, Any]
+    details: dict[str, Any]
+    """What the task tells of all labelled answers of the managed system, as in an evaluation."""
     gain: float | None
     gain_interval: tuple[float, float] | None
     labelled_rows: int
@@ -82,7 +85,8 @@ def make_report(
     completed = local.gateway.completed_predictions()
     first = first_champion(local)
     metrics = reported_metrics(local.system)
-    by_month, overall, labelled = _compared(local, first, traffic, start, end, seed)
+    served = local.evidence.answered_with_labels(start, end).labelled
+    by_month, overall = _compared(local, first, traffic, served, seed)
     gain = overall.metrics[metrics[0].name]
     required = local.system.spec.requirements.latency_p99
     report = Report(
@@ -103,9 +107,10 @@ def make_report(
         metrics=[_described(metric) for metric in metrics],
         months={month: asdict(c) for month, c in by_month.items()},
         overall=asdict(overall),
+        details=dict(served.task.details(served.truth, served.predictions, served.groups)),
         gain=gain.gain,
         gain_interval=gain.gain_interval,
-        labelled_rows=labelled,
+        labelled_rows=len(served),
         decisions=[asdict(told) for told in decisions(local.store, local.name)],
         versions=[to_json(version) for version in local.registry.versions()],
         start=start.isoformat(),
@@ -185,14 +190,12 @@ def _compared(
     local: LocalSystem,
     first: ModelVersion,
     traffic: RecordedTraffic,
-    start: datetime,
-    end: datetime,
+    served: Served,
     seed: int,
-) -> tuple[dict[str, Compared], Compared, int]:
-    served = local.evidence.answered_with_labels(start, end).labelled
+) -> tuple[dict[str, Compared], Compared]:
     zone = ZoneInfo(local.system.spec.data.time_zone)
     local_times = [moment.astimezone(zone) for moment in served.table.column("event_time").to_pylist()]
-    by_month, overall = compare(
+    return compare(
         reported_metrics(local.system),
         served.truth,
         static_predictions(local, first, traffic, served.table.column("entity_id").to_pylist()),
@@ -202,7 +205,6 @@ def _compared(
         rng=np.random.default_rng(seed),
         groups=served.groups,
     )
-    return by_month, overall, len(served)
 
 
 def static_predictions(

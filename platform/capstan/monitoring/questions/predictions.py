@@ -36,14 +36,19 @@ class PredictionsQuestion(WindowQuestion):
 
     def summary(self, text: AlertText) -> str:
         distance = text.value_of("capstan_prediction_drift_distance")
+        if text.has_several_outputs:
+            distance = f"{text.label_of('capstan_prediction_drift_distance', 'output')} {distance}"
         return f"distance of predictions from those at training: {distance}{text.in_windows}"
 
     def readings(self, window: DriftWindow) -> Iterable[Reading]:
         told = [
-            (output.distance, output.threshold) for output in window.outputs if output.distance is not None
+            (output.distance, output.threshold, output.feature.removeprefix(":"))
+            for output in window.outputs
+            if output.distance is not None
         ]
         if told:
             # Of several outputs the one that has moved farthest, as the alert's text tells it.
-            distance, threshold = max(told, key=lambda one: one[0] / max(one[1], _LEAST_THRESHOLD))
-            yield Reading("capstan_prediction_drift_distance", "Distance of predictions", distance)
-            yield Reading("capstan_prediction_drift_threshold", "What it must exceed", threshold)
+            distance, threshold, name = max(told, key=lambda one: one[0] / max(one[1], _LEAST_THRESHOLD))
+            labels = {"output": name}
+            yield Reading("capstan_prediction_drift_distance", "Distance of predictions", distance, labels)
+            yield Reading("capstan_prediction_drift_threshold", "What it must exceed", threshold, labels)

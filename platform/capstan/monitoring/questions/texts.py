@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from capstan.spec import MLSystem
+from capstan.spec.tasks import TASK_FACTS
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,20 @@ class AlertText:
             f'{{{{ with query (printf "{query}" $labels.system $labels.version) }}}}'
             f'{{{{ . | first | value | printf "{form}" }}}}{{{{ end }}}}'
         )
+
+    def label_of(self, metric: str, label: str) -> str:
+        """A label of the series that `value_of` tells."""
+        query = f"{metric}{{system='%s',version='%s'{self.here}}}"
+        return (
+            f'{{{{ with query (printf "{query}" $labels.system $labels.version) }}}}'
+            f'{{{{ . | first | label "{label}" }}}}{{{{ end }}}}'
+        )
+
+    @property
+    def has_several_outputs(self) -> bool:
+        """Whether an answer has more than one part that is watched."""
+        outputs = TASK_FACTS[self.system.spec.objective.task].outputs
+        return len(outputs) > 1 or any(output.per_class for output in outputs)
 
     def features_above(self, value: str, bound: str) -> str:
         """The three features whose value is farthest above the bound, each with its value and a space."""

@@ -1,7 +1,7 @@
 // The training run: its steps with candidates side by side, the table of candidates, the gates, and the runs before it.
 
 import { h, badge, dot, empty } from "../dom.js";
-import { date, day, duration, isLowerBetter, metric, metricName, moment } from "../format.js";
+import { count, date, day, duration, isLowerBetter, metric, metricName, moment } from "../format.js";
 import { trace } from "../lineage.js";
 
 let picked = null;
@@ -21,6 +21,7 @@ export function drawPipeline(page, { redraw }) {
     run.message && run.tone === "bad" && h("p", { class: "bad-text" }, run.message),
     h("div", { class: "two" }, candidates(run), gates(run)),
     remarks(run),
+    run.tables.map(table),
     retraining(page.retraining),
     h("ul", { class: "earlier", "aria-label": "All runs" }, page.runs.slice(0, 12).map((other) =>
       h("li", {}, h("button", { type: "button", class: other.name === run.name ? "picked" : "", marks: other.mark, "data-key": `all-${other.mark}`, title: other.reason, onclick: () => pick(other.name) },
@@ -73,6 +74,18 @@ function gates(run) {
   if (!run.gates.length) return null;
   return h("ul", { class: "verdicts" }, run.gates.map((gate) =>
     h("li", {}, badge({ good: "passed", bad: "missed", warn: "unsure" }[gate.tone], gate.tone), h("div", {}, h("b", {}, metricName(gate.metric)), " ", gate.message))));
+}
+
+/** Numbers by two names each; a cell is the darker the more of its row it has. */
+function table({ title, of_rows, of_columns, rows, columns, cells, notes }) {
+  const shade = (row, value) => `${Math.round((100 * value) / Math.max(1, row.reduce((sum, one) => sum + one, 0)))}%`;
+  return h("div", { class: "scroll", "data-scroll": title, tabindex: -1 },
+    h("table", { class: "numbers crossed" },
+      h("caption", {}, h("b", {}, title), ` of the test window: ${of_rows} down, ${of_columns} across`),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, of_rows), columns.map((name) => h("th", { scope: "col" }, name)))),
+      h("tbody", {}, rows.map((name, at) => h("tr", {}, h("th", { scope: "row" }, name),
+        cells[at].map((value) => h("td", { vars: { "--share": shade(cells[at], value) } }, count(value))))))),
+    notes.map((note) => h("p", { class: "quiet" }, note)));
 }
 
 function retraining(r) {

@@ -126,5 +126,5 @@ export function drawQuality(page) {
       windows.map((w, i) => w.quality !== null && s("circle", { class: "value", cx: x(i), cy: y(w.quality), r: 3 }, s("title", {}, `${date(w.end)}, ${w.version}: ${metric(w.quality)}, ${percent(w.coverage ?? 0)} labelled`))),
       windows.map((w, i) => w.coverage !== null && s("rect", { class: "coverage", x: x(i) - bar / 2, width: bar, y: H - 18 - 14 * w.coverage, height: 14 * w.coverage })),
       windows.map((w, i) => (i === 0 || month(w.end) !== month(windows[i - 1].end)) && s("text", { x: x(i), y: H - 4 }, month(w.end)))),
-    h("figcaption", {}, h("span", {}, h("b", {}, metric(last.quality)), ` ${metricName(name)} of ${last.version}, to ${date(last.end)}`), h("span", {}, gap ? `newest window not judged: ${gap}` : `labelled ${percent(last.coverage ?? 0)} (bars)`)));
+    h("figcaption", {}, h("span", {}, h("b", {}, metric(last.quality)), ` ${metricName(name)} of ${last.version}, to ${date(last.end)}`), last.quality_notes.map((note) => h("span", {}, note)), h("span", {}, gap ? `newest window not judged: ${gap}` : `labelled ${percent(last.coverage ?? 0)} (bars)`)));
 }
