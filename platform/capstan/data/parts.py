@@ -68,8 +68,8 @@ class PartedCases:
 def part_cases(cases: pa.Table, system: MLSystem, *, as_of: datetime) -> PartedCases:
     """The extracted `cases` of `as_of`, those that can be learnt from parted by `data.split`.
 
-    Raises InvalidDataError where a part is empty, or has labels that are all the same and needs different ones, and where
-    no model can be made of the labels.
+    Raises InvalidDataError where a part is empty, or has labels that are all the same and needs different ones, and
+    where no model can be made of the labels.
     """
     data = system.spec.data
     table = trainable(cases, as_of, system)
