@@ -15,15 +15,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from capstan.spec.tasks import TASK_FACTS, TASKS_LATER, metric_titles
+from capstan.spec.tasks import TASK_FACTS, TASKS_LATER
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("platform/capstan", "pipelines/capstan_pipelines", "operators/capstan_operator")
 ROOMS = ("platform/capstan/spec/tasks.py", "platform/capstan/tasks/", "platform/capstan/testing/")
-SHARED = frozenset({"areas", "disclosure", "labels", "metric", "predictions", "task", "tensors"})
+SHARED = frozenset(
+    {"areas", "disclosure", "labels", "metric", "predictions", "probabilities", "task", "tensors"}
+)
 """Modules of `capstan.tasks` that are of no single task."""
 DOCUMENTS = frozenset({"description", "examples"})
-_NAMES = {*TASK_FACTS, *TASKS_LATER, *metric_titles(), *metric_titles().values()}
+_METRICS = [metric for facts in TASK_FACTS.values() for metric in facts.metrics]
+_NAMES = {*TASK_FACTS, *TASKS_LATER, *(name for metric in _METRICS for name in (metric.name, metric.title))}
 _WORDS = frozenset(name for name in _NAMES if re.fullmatch(r"[a-z]+( [a-z]+)?", name))
 """Names that a text may hold without meaning them."""
 _NAMED = re.compile(

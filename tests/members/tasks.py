@@ -73,7 +73,7 @@ METRIC = Toy(
             "platform/capstan/tasks/binary.py",
             '        from_sums(fact("precision"), _cells, _precision),\n',
             "        from_sums(\n"
-            '            fact("specificity"), _cells, lambda sums, rows: _share(sums[:, 3], sums[:, 1] + sums[:, 3])\n'
+            '            fact("specificity"), _cells, lambda sums, rows: share(sums[:, 3], sums[:, 1] + sums[:, 3])\n'
             "        ),\n",
         ),
     ),
