@@ -154,7 +154,8 @@ class Measuring:
         days = self._days(labelled.table, start, end)
         quality = measure(metric, labelled.truth, labelled.predictions, days, groups=labelled.groups)
         found: dict[str, Any] = {"value": quality.value, "standard_error": quality.standard_error}
-        found["notes"] = tuple(self._task.details(labelled.truth, labelled.predictions, labelled.groups).get("notes", ()))
+        details = self._task.details(labelled.truth, labelled.predictions, labelled.groups)
+        found["notes"] = tuple(details.get("notes", ()))
         if quality.value is None:
             labels = f"these {len(labelled):,} labels, which may all be the same"
             undefined = f"{watched.quality.metric} is not defined on {labels}"

@@ -181,7 +181,10 @@ class MulticlassClassification:
         return ~sound
 
     def disagree(
-        self, first: Predictions, second: Predictions, groups: Groups | None = None  # noqa: ARG002
+        self,
+        first: Predictions,
+        second: Predictions,
+        groups: Groups | None = None,  # noqa: ARG002
     ) -> Booleans:
         differs = said(first) != said(second)
         close = np.ones(len(differs), dtype=np.bool_)
@@ -203,7 +206,10 @@ class MulticlassClassification:
         return self.predictions(np.tile(shares, (rows, 1)), Learnt(tuple(names.tolist())))
 
     def details(
-        self, truth: Truth, predictions: Predictions, groups: Groups | None = None  # noqa: ARG002
+        self,
+        truth: Truth,
+        predictions: Predictions,
+        groups: Groups | None = None,  # noqa: ARG002
     ) -> Mapping[str, Any]:
         if not len(truth):
             return {}
