@@ -5,6 +5,7 @@ Rows are drawn from a fixed seed. Their truth rests on `x`, `z` and `kind`; from
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -46,6 +47,8 @@ class Case:
     """Keys of `data.keys` beside id and time, and which column they name."""
     label_column: str = ""
     """Column of the stored labels that holds them."""
+    tables: tuple[str, ...] = ()
+    """Titles of what the page shows of the test window beside the metrics."""
 
 
 def _minutes(score: Floats, rng: np.random.Generator) -> Floats:
@@ -56,7 +59,39 @@ def _mean(_: Any, matrix: Floats, truth: NDArray[Any]) -> Any:
     return DummyRegressor(strategy="mean").fit(matrix, truth)
 
 
+def _bands(score: Floats, rng: np.random.Generator) -> NDArray[Any]:
+    names = np.array(["low", "in.between", "very high"])
+    return names[np.digitize(score + rng.normal(0, 0.5, len(score)), [-1, 1.5])]
+
+
+def _swapped(fitted: Any, *_: NDArray[Any]) -> Any:
+    """The fitted model with the weights of each class given to the next one."""
+    model = copy.deepcopy(fitted)
+    model.coef_, model.intercept_ = np.roll(fitted.coef_, 1, axis=0), np.roll(fitted.intercept_, 1)
+    return model
+
+
+def _is_answer_of_classes(answer: Mapping[str, Any]) -> bool:
+    chances = answer["probabilities"]
+    return (
+        list(answer) == ["label", "probabilities"]
+        and sorted(chances) == ["in.between", "low", "very high"]
+        and chances[answer["label"]] == max(chances.values())
+        and abs(sum(chances.values()) - 1) < 1e-9
+    )
+
+
 CASES: Mapping[str, Case] = {
+    "MulticlassClassification": Case(
+        objective={"task": "MulticlassClassification", "target": "truth"},
+        truth=_bands,
+        candidates=({"name": "baseline", "mostFrequent": {}}, {"name": "line", "logisticRegression": {}}),
+        is_answer=_is_answer_of_classes,
+        tensors={"probabilities": "FP64", "label": "BYTES"},
+        bad={"swapped": _swapped},
+        label_column="label_text",
+        tables=("Confusion matrix",),
+    ),
     "Regression": Case(
         objective={"task": "Regression", "target": "truth", "losses": {"maximumError": 60}},
         truth=_minutes,

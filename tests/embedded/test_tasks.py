@@ -114,7 +114,7 @@ def test_a_calm_window_is_judged_by_the_tasks_own_metric_and_its_outputs_are_wat
 
 
 def test_the_page_names_the_tasks_metrics_and_the_way_they_improve(
-    running: Running, facts: TaskFacts
+    running: Running, case: Case, facts: TaskFacts
 ) -> None:
     page = httpx.get(
         f"{running.local.addresses.page}/api/state",
@@ -124,6 +124,8 @@ def test_the_page_names_the_tasks_metrics_and_the_way_they_improve(
     assert page.status_code == 200, page.text
     told = {one["name"]: (one["title"], one["is_lower_better"]) for one in page.json()["metrics"]}
     assert told == {one.name: (one.title, one.direction == "Lower") for one in facts.metrics}
+    (run,) = page.json()["runs"]
+    assert tuple(table["title"] for table in run["tables"]) == case.tables
     (version,) = page.json()["versions"]
     assert version["metrics"].keys() == set(facts.metric_names)
 
