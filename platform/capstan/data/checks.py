@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from capstan.data.decimal_marks import plain_name, way_to_number
 from capstan.domain.payload_limits import LONGEST_ID, LONGEST_TEXT
 from capstan.errors import InvalidDataError
 from capstan.features.columns import codes, type_of
@@ -109,7 +110,8 @@ def _broken(check: Check, values: pa.ChunkedArray, ids: pa.ChunkedArray, zone: s
     if check.min is not None or check.max is not None:
         if not _is_number(values.type):
             kind = type_of(values)
-            rule = f"is {kind} and no Number, which min and max need; {_ways_to_numbers(kind)}, or drop min and max"
+            ways = _ways_to_numbers(check.column, kind, values)
+            rule = f"is {kind} and no Number, which min and max need; {ways}, or drop min and max"
             yield from _violation(check.column, rule, pc.is_valid(values), values, ids)
             return
         plain = values.cast(pa.float64(), safe=False)
@@ -164,9 +166,9 @@ def _types(table: pa.Table, system: MLSystem) -> Iterator[Violation]:
         values = table[feature.column]
         if feature.reading == "numeric" and not (_is_number(values.type) or pa.types.is_null(values.type)):
             kind = type_of(values)
+            ways = _ways_to_numbers(feature.column, kind, values)
             rule = (
-                f"is {kind}, but feature {feature.name!r} is numeric; {_ways_to_numbers(kind)}, "
-                "or make the feature categorical"
+                f"is {kind}, but feature {feature.name!r} is numeric; {ways}, or make the feature categorical"
             )
             yield from _violation(
                 feature.column, rule, pc.is_valid(values), values, table[system.spec.data.keys.id]
@@ -185,12 +187,18 @@ def _infinite(table: pa.Table, ids: pa.ChunkedArray) -> Iterator[Violation]:
             yield from _violation(name, rule, pc.is_inf(values), values, ids)
 
 
-def _ways_to_numbers(kind: ColumnType) -> str:
+def _ways_to_numbers(column: str, kind: ColumnType, values: pa.ChunkedArray) -> str:
     if kind is not ColumnType.TEXT:
         return "derive a number from it in data.query, such as hour(ordered)"
+    texts = pc.unique(values).to_pylist()
+    marked = [text for text in texts if isinstance(text, str) and ("," in text or "." in text)]
     return (
         "correct the values, state the column as Number under `types` of its source, list texts that mean missing "
-        "under `missing` of a csv source, or cast it in data.query, such as try_cast(price as double)"
+        "under `missing` of a csv source, or "
+        + (
+            way_to_number(column, marked)
+            or f"cast it in data.query, such as try_cast({plain_name(column)} as double)"
+        )
     )
 
 

@@ -20,6 +20,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from capstan.data.decimal_marks import plain_name
 from capstan.data.keys import require_keys
 from capstan.data.lineage import Uses
 from capstan.data.memory import table_memory
@@ -40,7 +41,7 @@ from capstan.data.workspace import workspace
 from capstan.errors import InvalidDataError
 from capstan.spec.system import MLSystem
 from capstan.tasks import task_of
-from capstan.tasks.labels import Label
+from capstan.tasks.labels import Label, NumberLabel
 
 LABEL_AVAILABLE_AT = "label_available_at"
 SECRETS = "CAPSTAN_SECRETS"
@@ -192,19 +193,24 @@ def _require_numbers(connection: duckdb.DuckDBPyConnection, system: MLSystem, ta
             ],
         ),
     ):
-        problems = [
-            f"{need}: {cells}"
+        found = [
+            (f"{need}: {cells}", cells)
             for column, need in needs
             if types.get(column) == TEXT
             for cells in tables.odd_cells(column, least=0.0)
         ]
-        if problems:
+        if found:
+            casts = list(dict.fromkeys(cells.way or _plain_cast(cells.column) for _, cells in found))
+            problems = "; ".join(problem for problem, _ in found)
             raise InvalidDataError(
-                f"{field}: {'; '.join(problems)}. Correct these values or leave them empty; list a text that means "
-                "missing under `missing` of the csv source; state a column of numbers such as 007 as Number under "
-                "`types` of the source; or cast the column in data.query, such as "
-                "try_cast(replace(price, ',', '') as double)"
+                f"{field}: {problems}. Correct these values or leave them empty; list a text that means missing "
+                "under `missing` of the csv source; state a column of numbers such as 007 as "
+                f"Number under `types` of the source; or {'; '.join(casts)}"
             )
+
+
+def _plain_cast(column: str) -> str:
+    return f"cast it in data.query, such as try_cast({plain_name(column)} as double), which makes other texts missing"
 
 
 def _select_cases(
@@ -229,7 +235,9 @@ def _select_cases(
         "data.label.availableAt",
         data.time_zone,
     )
-    truth = _as_label(connection, label.column, types[label.column], task_of(system.spec.objective).label)
+    truth = _as_label(
+        connection, tables, label.column, types[label.column], task_of(system.spec.objective).label
+    )
     # A label without the moment it became known could be from the future, so it does not count.
     known = f"({truth} is not null and {available} is not null"
     known += f" and {available} <= {moment(labels_as_of)})" if labels_as_of is not None else ")"
@@ -320,16 +328,18 @@ def _shown_cells(tables: SourceTables, name: str) -> str:
     return f" ({'; '.join(cells)})" if cells else ""
 
 
-def _as_label(connection: duckdb.DuckDBPyConnection, name: str, kind: str, label: Label) -> str:
+def _as_label(
+    connection: duckdb.DuckDBPyConnection, tables: SourceTables, name: str, kind: str, label: Label
+) -> str:
     sql = label.sql(quote(name), kind)
     bad = connection.execute(
         f"select distinct {sql.shown} from _joined where {sql.wrong} order by 1 limit {_SHOWN}"
     ).fetchall()
     if bad:
         shown = ", ".join(repr(row[0]) for row in bad)
-        raise InvalidDataError(
-            f"data.label.column: {name!r} holds {shown}; {label.says}: derive it in data.query"
-        )
+        ways = [cells.way for cells in tables.odd_cells(name, least=0.0) if cells.way]
+        way = ways[0] if ways and isinstance(label, NumberLabel) else "derive it in data.query"
+        raise InvalidDataError(f"data.label.column: {name!r} holds {shown}; {label.says}: {way}")
     return sql.value
 
 

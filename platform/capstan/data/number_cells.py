@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import duckdb
 
+from capstan.data.decimal_marks import texts_with_marks, way_to_number
 from capstan.data.moments import TEXT, column_types
 from capstan.data.sources.cells import first_cells
-from capstan.data.sources.reading import Reader, Reading
+from capstan.data.sources.reading import Delimited, Reader, Reading
 from capstan.data.text_types import is_number, keeps_text, quote
 
 MOSTLY = 0.5
@@ -29,6 +30,8 @@ class OddCells:
     filled: int
     places: tuple[str, ...]
     """`rows.csv, line 17: '?'`, at most three."""
+    way: str | None = None
+    """How a query reads the commas of its cells; None if they are no numbers with commas."""
 
     def __str__(self) -> str:
         more = ", …" if self.odd > len(self.places) else ""
@@ -60,7 +63,9 @@ def odd_numbers(
     if filled == numbers or numbers < least * filled:
         return None
     places = first_cells(reading, reader, column, lambda value: f"not {is_number(value)}")
-    return OddCells(reading.source.name, column, filled - numbers, filled, places)
+    delimiters = reader.delimiters if isinstance(reader, Delimited) else ()
+    way = way_to_number(column, texts_with_marks(connection, reading.rows, column), delimiters)
+    return OddCells(reading.source.name, column, filled - numbers, filled, places, way)
 
 
 def changing_cells(reading: Reading, reader: Reader, column: str) -> tuple[str, ...]:

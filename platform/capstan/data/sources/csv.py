@@ -50,6 +50,11 @@ class CsvReader:
         """All text as yet."""
         return dict.fromkeys(self._columns, "VARCHAR")
 
+    @property
+    def delimiters(self) -> frozenset[str]:
+        """Each file has one."""
+        return frozenset(file.delimiter for file in self._files)
+
     def first_types(self, columns: Sequence[str]) -> Mapping[str, str]:
         """Guessed from the first rows."""
         connection, untyped = self._reading.connection, untyped_table(self._reading)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import duckdb
 
@@ -77,6 +77,16 @@ class Reader(Protocol):
 
     def place(self, file: str, number: int) -> str:
         """Where the row stands, such as `rows.csv, line 17`."""
+        ...
+
+
+@runtime_checkable
+class Delimited(Protocol):
+    """A reader of texts between delimiters."""
+
+    @property
+    def delimiters(self) -> frozenset[str]:
+        """Those of its files."""
         ...
 
 

@@ -10,9 +10,10 @@ import logging
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 
+from capstan.data.decimal_marks import texts_with_marks, way_to_number
 from capstan.data.moments import TEXT, clock_changes
 from capstan.data.sources.cells import first_cells
-from capstan.data.sources.reading import Reader, Reading
+from capstan.data.sources.reading import Delimited, Reader, Reading
 from capstan.data.text_types import (
     AS_WRITTEN,
     WORDS,
@@ -104,10 +105,21 @@ def _require_stated(reading: Reading, reader: Reader, table: str, types: Mapping
         if odd and odd[0]:
             odd_text = partial(contradicts, kind=kind)
             cells = "; ".join(first_cells(reading, reader, name, odd_text, relation=table))
+            way_out = _way_out(reading, reader, table, name, kind)
             raise InvalidDataError(
                 f"{reading.field}.types: column {name!r} is stated to be {kind}, but {odd[0]} of its values "
-                f"{'is' if odd[0] == 1 else 'are'} not {WORDS[kind]} ({cells}); {_WAYS_OUT[kind]}"
+                f"{'is' if odd[0] == 1 else 'are'} not {WORDS[kind]} ({cells}); {way_out}"
             )
+
+
+def _way_out(reading: Reading, reader: Reader, table: str, column: str, kind: ColumnType) -> str:
+    delimiters = reader.delimiters if isinstance(reader, Delimited) else ()
+    way = (
+        way_to_number(column, texts_with_marks(reading.connection, table, column), delimiters)
+        if kind is ColumnType.NUMBER
+        else None
+    )
+    return _WAYS_OUT[kind] if way is None else f"correct them, leave them empty, or state Text and {way}"
 
 
 def _stated_types(reading: Reading, columns: Collection[str]) -> dict[str, ColumnType]:
