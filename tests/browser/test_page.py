@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
+import numpy as np
 import pytest
 from browser import flights
 from browser.conftest import PAGE_TOKEN, WEBHOOK_TOKEN, Opened, Served
@@ -14,6 +16,7 @@ from browser.flights import Scene
 from playwright.sync_api import expect
 
 from capstan.ports.store import Kind
+from capstan.tasks import TASKS, Learnt
 
 Serve = Callable[[Scene], Served]
 Open = Callable[..., Opened]
@@ -47,6 +50,22 @@ def test_copies_and_evidence_of_a_shadow_step_are_shown(serve: Serve, open_page:
     expect(page.locator("#rollout .interval")).to_contain_text("rule UnlessWorse")
     expect(page.locator("#loop .current")).to_contain_text("Shadow")
     expect(page.locator("#loop .doing")).to_contain_text("5 of 7 closed blocks")
+
+
+def test_the_confusion_matrix_of_a_run_is_shown_with_its_classes_as_they_are_called(
+    serve: Serve, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = np.array(["<b>late</b>", "early", "<b>late</b>"])
+    task = TASKS["MulticlassClassification"]
+    said = task.predictions(np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), Learnt(("<b>late</b>", "early")))
+    scene = flights.shadow()
+    ask, details = scene._run, task.details(truth, said)
+    monkeypatch.setattr(scene, "_run", lambda run: replace(ask(run), details=details))
+    table = open_page(serve(scene).entry).page.locator("#pipeline .crossed")
+    expect(table.locator("caption")).to_have_text(
+        "Confusion matrix of the test window: label down, answer across"
+    )
+    expect(table.locator("tbody tr")).to_have_text(["<b>late</b>02", "early10"])
 
 
 def test_windows_that_were_not_judged_do_not_look_calm(serve: Serve, open_page: Open) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from browser import flights
 
@@ -20,6 +21,7 @@ from capstan.domain.versions import RunName
 from capstan.errors import NotFoundError
 from capstan.ports.measurements import Sample
 from capstan.ports.store import Kind
+from capstan.tasks import TASKS, Learnt
 
 SCENES = {
     "empty": flights.empty,
@@ -175,6 +177,32 @@ def test_failed_candidates_stand_last_with_their_reason_and_warnings_are_shown()
     assert [one.name for one in run.candidates if one.is_chosen] == ["trees"]
     assert (run.candidates[-1].name, run.candidates[-1].failure) == ("broken", "mymodels:make: no licence")
     assert run.warnings == ("21 days are much",)
+
+
+def test_tables_of_the_task_are_shown_with_the_run_that_made_them() -> None:
+    scene = flights.shadow()
+    view = scene.view()
+    ask = view.sources.run
+    assert ask is not None
+    truth = np.array(["late", "early", "late"])
+    task = TASKS["MulticlassClassification"]
+    said = task.predictions(np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]), Learnt(("early", "late")))
+    details = task.details(truth, said)
+    object.__setattr__(view.sources, "run", lambda run: replace(ask(run), details=details))
+    (table,) = view.snapshot().runs[0].tables
+    assert (table.title, table.of_rows, table.of_columns) == ("Confusion matrix", "label", "answer")
+    assert (table.rows, table.columns) == (["early", "late"], ["early", "late"])
+    assert table.cells == [[1, 0], [1, 1]]
+
+
+def test_what_was_strange_about_labels_stands_with_their_window() -> None:
+    window = {
+        "end": "2013-03-01T05:00:00+00:00",
+        "version": "v1",
+        "quality": {"value": 0.7, "notes": ["7 labels are of classes that the model does not know"]},
+    }
+    watch = watch_shown([window], metric="logLoss", every=None, features=[])
+    assert watch.windows[0].quality_notes == ["7 labels are of classes that the model does not know"]
 
 
 def test_windows_are_ordered_and_broken_numbers_left_out() -> None:

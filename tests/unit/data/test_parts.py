@@ -105,3 +105,40 @@ def test_a_split_that_takes_most_of_a_small_table_is_told_with_one_that_does_not
     proposed = part_cases(table, system("3d", "6d"), as_of=AS_OF)
     assert proposed.warnings == ()
     assert proposed.held_out == pytest.approx(0.3)
+
+
+def banded(bands: list[str]) -> pa.Table:
+    """Ten cases a day, of the day's band and of `usual`."""
+    table = cases([True] * DAYS)
+    labels = [bands[index // 10] if index % 2 else "usual" for index in range(table.num_rows)]
+    return table.set_column(table.column_names.index("churned"), "churned", pa.array(labels))
+
+
+def of_classes(metric: str = "logLoss") -> MLSystem:
+    document = system("3d", "6d", metric)
+    objective = document.spec.objective.model_copy(update={"task": "MulticlassClassification"})
+    return document.model_copy(update={"spec": document.spec.model_copy(update={"objective": objective})})
+
+
+def test_a_class_that_validation_or_test_lacks_is_told_by_name() -> None:
+    found = part_cases(banded(["rare"] * 20 + ["often"] * 10), of_classes(), as_of=AS_OF)
+    told = "has no row of 'rare': what is measured there says nothing about it"
+    assert [warning for warning in found.warnings if "rare" in warning] == [
+        f"data.split.byTime: {part} {told}" for part in ("validation", "test")
+    ]
+
+
+def test_a_class_that_only_the_last_days_have_is_told_with_what_it_costs() -> None:
+    found = part_cases(banded(["often"] * 25 + ["new"] * 5), of_classes(), as_of=AS_OF)
+    (told,) = [warning for warning in found.warnings if "'new'" in warning]
+    assert told.startswith("data.split.byTime: test has 25 labels of 'new', which no training row has")
+    assert "each counts as a miss with the largest loss" in told
+
+
+def test_a_column_of_ids_as_label_is_refused_before_anything_is_fitted() -> None:
+    table = cases([True] * DAYS)
+    ids = table.set_column(table.column_names.index("churned"), "churned", table["id"])
+    with pytest.raises(
+        InvalidDataError, match=r"data.label.column: 'churned' has 300 classes, and at most 200"
+    ):
+        part_cases(ids, of_classes(), as_of=AS_OF)

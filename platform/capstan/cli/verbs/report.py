@@ -100,7 +100,11 @@ def print_report(document: Mapping[str, Any]) -> None:
         )
     out.print(table)
     for found in document["details"].get("tables", ()):
+        names = f"{found['of_rows']} down, {found['of_columns']} across"
+        out.print(escape(f"{found['title']} of the managed system: {names}"), soft_wrap=True)
         out.print(_crossed(found))
+        for note in found["notes"]:
+            out.print(escape(note), soft_wrap=True)
     for note in document["details"].get("notes", ()):
         out.print(escape(note), soft_wrap=True)
     out.print(
@@ -124,11 +128,7 @@ def print_report(document: Mapping[str, Any]) -> None:
 
 def _crossed(found: Mapping[str, Any]) -> Table:
     """Numbers by two names each, as those of a confusion matrix."""
-    title = f"{found['title']} of the managed system: {found['of_rows']} down, {found['of_columns']} across"
-    caption = " ".join(found["notes"])
-    table = Table(
-        title=escape(title), caption=escape(caption) or None, box=SIMPLE_HEAD, collapse_padding=True
-    )
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True)
     table.add_column(escape(found["of_rows"]))
     for name in found["columns"]:
         table.add_column(escape(name), justify="right")

@@ -1,0 +1,61 @@
+"""What `capstan report` prints of a replay's document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from capstan.cli.console import out
+from capstan.cli.verbs.report import print_report
+from capstan.tasks import TASKS, Learnt
+
+TASK = TASKS["MulticlassClassification"]
+QUIET = {"static": 1.2, "managed": 1.1, "gain": 0.1, "gain_interval": (0.05, 0.15)}
+
+
+def document(details: Any) -> dict[str, Any]:
+    month = {"rows": 3, "metrics": {"logLoss": QUIET}}
+    counts = dict.fromkeys(("alerts", "retrainings", "promotions", "rollbacks", "requests"), 1)
+    payloads = dict.fromkeys(
+        ("failed_requests", "payloads_stored", "payloads_lost", "payloads_unaccounted"), 0
+    )
+    return {
+        **counts,
+        **payloads,
+        "system": "bands",
+        "metrics": [{"name": "logLoss", "title": TASK.facts.metric("logLoss").title}],
+        "months": {"2013-02": month},
+        "overall": month,
+        "details": details,
+        "latency_p99_seconds": None,
+        "latency_p99_required_seconds": None,
+        "windows": {"closed": 0},
+        "seconds": 1.0,
+    }
+
+
+def printed(details: Any) -> str:
+    with out.capture() as capture:
+        print_report(document(details))
+    return capture.get()
+
+
+@pytest.mark.parametrize("name", ["on time", "yes [red]"])
+def test_the_confusion_matrix_is_printed_with_the_classes_as_they_are_called(name: str) -> None:
+    truth = np.array([name, name, "late"])
+    said = TASK.predictions(np.array([[0.1, 0.9], [0.1, 0.9], [0.2, 0.8]]), Learnt(("late", name)))
+    lines = printed(TASK.details(truth, said)).splitlines()
+    assert any("Confusion matrix of the managed system: label down, answer across" in line for line in lines)
+    cells = [line.split() for line in lines]
+    assert ["late", "0", "1"] in cells
+    assert [*name.split(), "0", "2"] in cells
+
+
+def test_classes_that_no_model_knew_are_told_and_a_task_without_tables_prints_none() -> None:
+    said = TASK.predictions(np.array([[0.1, 0.9]]), Learnt(("early", "late")))
+    assert "1 label is of a class that the model does not know ('strange' 1)" in printed(
+        TASK.details(np.array(["strange"]), said)
+    )
+    assert "Confusion" not in printed({})
