@@ -39,6 +39,8 @@ class ColumnSchema:
     """The range of training; None: no number was seen, or the column is no number."""
     outside: Literal["Answer", "Refuse"] = "Answer"
     """What becomes of a number outside that range."""
+    filled: bool = True
+    """Whether any row of training had a value."""
 
 
 def request_schema(system: MLSystem, table: pa.Table) -> list[ColumnSchema]:
@@ -72,8 +74,9 @@ def request_schema(system: MLSystem, table: pa.Table) -> list[ColumnSchema]:
         allowed: tuple[str, ...] | tuple[float, ...] | None = None if texts is None else tuple(texts)
         if texts is not None and numeric:
             allowed = tuple(_number_of(text, column, found) for text in texts)
-        dropped_or_full = dropping or not pc.any(pc.is_null(table[column], nan_is_null=True)).as_py()
         low, high = _range(table, column, found) if numeric else (None, None)
+        filled = low is not None if numeric else pc.any(pc.is_valid(table[column])).as_py() is True
+        dropped_or_full = dropping or not pc.any(pc.is_null(table[column], nan_is_null=True)).as_py()
         schemas.append(
             ColumnSchema(
                 name=column,
@@ -89,6 +92,7 @@ def request_schema(system: MLSystem, table: pa.Table) -> list[ColumnSchema]:
                 outside="Refuse"
                 if any(f.reading == "numeric" and f.settings.refuses_unknown for f in features)
                 else "Answer",
+                filled=filled,
             )
         )
     return schemas

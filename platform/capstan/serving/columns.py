@@ -56,6 +56,7 @@ def _number(column: Column) -> ColumnCheck:
             highest, high = column.trained_maximum, "most of training,"
     bounded = math.isfinite(lowest) or math.isfinite(highest)
     nullable, allowed = column.nullable, column.allowed
+    refuse_all = column.refuse_outside and not column.filled
 
     def check(value: object) -> object:
         kind = type(value)
@@ -67,6 +68,8 @@ def _number(column: Column) -> ColumnCheck:
         # Subtracting a number from itself gives 0, except for NaN and the infinities.
         if value - value != 0:  # type: ignore[operator]
             raise BrokenRuleError("must be a finite number")
+        if refuse_all:
+            raise BrokenRuleError("was never filled in training; send null")
         if bounded and not lowest <= value <= highest:  # type: ignore[operator]
             below = value < lowest  # type: ignore[operator]
             raise BrokenRuleError(

@@ -15,6 +15,7 @@ Mark = dict[str, Any]
 
 MOST_MARKS = 20
 """Marks that the answer for one row holds; more are counted only."""
+_NEVER_FILLED = "was never filled in training, so that the model has not learnt what its values mean"
 _NEVER_MISSING = "was never missing in training; it is read as the transform fills it in"
 
 
@@ -37,10 +38,15 @@ class Familiarity:
                 column.required,
             )
             for column in manifest.columns
-            if column.numeric and (column.required or column.trained_minimum is not None)
+            if column.numeric and column.filled and (column.required or column.trained_minimum is not None)
         )
+        self._unfilled = tuple(column.name for column in manifest.columns if not column.filled)
         required = frozenset(column.name for column in manifest.columns if column.required)
-        self._categories = tuple((name, known, name in required) for name, known in known_categories.items())
+        self._categories = tuple(
+            (name, known, name in required)
+            for name, known in known_categories.items()
+            if name not in self._unfilled
+        )
         covered = {name for name, *_ in (*self._ranges, *self._categories)}
         self._others = tuple(name for name in required if name not in covered)
         self._is_familiar = self._compiled()
@@ -70,6 +76,7 @@ class Familiarity:
         ]
         terms += [f"row[{name!r}] in k{index}" for index, (name, _, _) in enumerate(self._categories)]
         terms += [f"row[{name!r}] is not None" for name in self._others]
+        terms += [f"row.get({name!r}) is None" for name in self._unfilled]
         names: dict[str, Any] = {}
         for (_, least, most, _), (low, high) in zip(self._ranges, bounds, strict=True):
             names |= {low: least, high: most}
@@ -100,6 +107,9 @@ class Familiarity:
         for name in self._others:
             if row.get(name) is None:
                 marks = self._mark(marks, name, None, _NEVER_MISSING)
+        for name in self._unfilled:
+            if row.get(name) is not None:
+                marks = self._mark(marks, name, row[name], _NEVER_FILLED)
         return marks
 
     def _mark(self, marks: list[Mark] | None, name: str, value: object, rule: str) -> list[Mark]:

@@ -35,6 +35,8 @@ class Column:
     """None: training saw no number."""
     refuse_outside: bool = False
     """Whether a number outside the range of training is refused, instead of answered and marked."""
+    filled: bool = True
+    """Whether training had any value; else every value is one that it never saw."""
 
 
 @dataclass(frozen=True)
@@ -95,4 +97,5 @@ def _column(document: Mapping[str, Any]) -> Column:
         trained_minimum=document.get("trained_min"),
         trained_maximum=document.get("trained_max"),
         refuse_outside=document.get("outside") == "Refuse",
+        filled=bool(document.get("filled", True)),
     )

@@ -68,7 +68,7 @@ def _compiled(
         lines.append(f"  elif not ({' and '.join(rules)}): return False")
         if column is None and "time" not in keys:
             lines.append(f"  elif type(v) is int: row[{name!r}] = str(v)")
-        elif column is not None and _is_read(column):
+        elif column is not None and column.filled and _is_read(column):
             lines.append(f"  elif read is not v: row[{name!r}] = read")
     source = "\n".join(
         [
@@ -113,6 +113,8 @@ def _column(
     names[low] = max(_given(-_LARGEST, column.minimum, column.trained_minimum))
     names[high] = min(_given(_LARGEST, column.maximum, column.trained_maximum))
     names[check] = check_of(column, zone)
+    if not column.filled:
+        return "False"
     if _is_read(column):
         rules = [f"(read := {check}(v)) is not None"]
         if column.numeric:

@@ -271,6 +271,14 @@ def test_request_schema_holds_columns_bounds_and_known_categories(shop: Any) -> 
     assert (temp.name, temp.nullable) == ("temp", False)
 
 
+def test_request_schema_tells_which_columns_training_never_had_filled(shop: Any) -> None:
+    shop.write("weather.csv", [{**shop.weather(index), "temp": None} for index in range(shop.orders)])
+    shop.write("orders.csv", [{**shop.order(index), "shop": None} for index in range(shop.orders)])
+    table = extract(shop.system(), as_of=None, labels_as_of=None)
+    filled = {schema.name: schema.filled for schema in request_schema(shop.system(), table)}
+    assert filled == {"shop": False, "price": True, "temp": False}
+
+
 def test_request_schema_tells_what_training_saw(shop: Any) -> None:
     shop.write("weather.csv", [shop.weather(index) for index in range(1, shop.orders)])
     table = extract(shop.system(), as_of=None, labels_as_of=None)

@@ -289,6 +289,27 @@ def test_what_training_never_saw_is_answered_marked_and_counted(trained: Service
     assert [mark["rule"] for mark in below] == ["is below -30, the least of training"]
 
 
+def test_a_value_in_a_column_that_training_never_had_filled_is_marked_and_counted(model: Model) -> None:
+    emptied = copy.copy(model)
+    emptied.manifest = replace(
+        model.manifest,
+        columns=tuple(
+            replace(column, filled=column.name not in ("temp", "dest")) for column in model.manifest.columns
+        ),
+    )
+    service = Service(emptied)
+    (told,) = service.post(ROW).json()["predictions"]
+    rule = "was never filled in training, so that the model has not learnt what its values mean"
+    assert told["outside"] == [
+        {"field": "temp", "value": 3.5, "rule": rule},
+        {"field": "dest", "value": "LAX", "rule": rule},
+    ]
+    assert [service.count(outside(name)) for name in ("temp", "dest")] == [1, 1]
+    row = {name: value for name, value in ROW.items() if name != "temp"}
+    assert "outside" not in service.post({**row, "dest": None}).json()["predictions"][0]
+    assert [service.count(outside(name)) for name in ("temp", "dest")] == [1, 1]
+
+
 def test_v2_tells_what_training_never_saw_as_a_parameter(trained: Service) -> None:
     def ask(temp: list[float]) -> dict[str, Any]:
         rows = {"distance": [1200.0] * len(temp), "temp": temp}

@@ -32,10 +32,19 @@ MANIFEST = Manifest(
         Column("gate", ColumnType.NUMBER, numeric=False),
         Column("day", ColumnType.TIME, numeric=False, required=True),
         Column("stops", ColumnType.NUMBER, numeric=True),
+        Column("wind", ColumnType.NUMBER, numeric=True, filled=False),
+        Column("fog", ColumnType.BOOLEAN, numeric=True, filled=False),
+        Column("crew", ColumnType.TEXT, numeric=False, filled=False),
     ),
     keys={"id": "flight_id", "time": "hour", "sticky_by": "plane"},
 )
-KNOWN = {"dest": {"LAX", "SFO", None}, "gate": {"7", "8"}, "stops": {"0", "1"}, "carrier": {"AA", "ZZ"}}
+KNOWN = {
+    "crew": set(),
+    "dest": {"LAX", "SFO", None},
+    "gate": {"7", "8"},
+    "stops": {"0", "1"},
+    "carrier": {"AA", "ZZ"},
+}
 PLAIN = {
     "distance": 100,
     "temp": 3.5,
@@ -47,6 +56,9 @@ PLAIN = {
     "gate": "7",
     "day": "2013-02-01T00:00:00Z",
     "stops": 1,
+    "wind": None,
+    "fog": None,
+    "crew": None,
     "flight_id": "f-1",
     "hour": "2013-02-01T05:00:00Z",
 }

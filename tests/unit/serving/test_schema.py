@@ -174,6 +174,16 @@ def test_a_number_outside_the_range_of_training_is_refused_where_the_file_says_s
         STRICT.rows_of({**row, "share": -1})
 
 
+def test_a_value_in_a_column_that_training_never_had_filled_is_refused_where_the_file_refuses_outside() -> (
+    None
+):
+    column = Column("wind", ColumnType.NUMBER, numeric=True, refuse_outside=True, filled=False)
+    schema = RequestSchema(Manifest("toy", "BinaryClassification", "late", (column,)))
+    schema.rows_of({"wind": None})
+    with pytest.raises(InvalidRequestError, match="wind: 3 was never filled in training; send null"):
+        schema.rows_of({"wind": 3})
+
+
 @pytest.mark.parametrize(
     ("body", "field", "words"),
     [
