@@ -241,6 +241,16 @@ def _select_cases(
     # A label without the moment it became known could be from the future, so it does not count.
     known = f"({truth} is not null and {available} is not null"
     known += f" and {available} <= {moment(labels_as_of)})" if labels_as_of is not None else ")"
+    undated = connection.execute(
+        f"select count(*) from _joined where {truth} is not null and {quote(label.available_at)} is null"
+    ).fetchone()
+    if undated and undated[0]:
+        _LOG.warning(
+            "data.label.availableAt: %d labels do not count, because %r is empty beside them: nobody can say when they "
+            "became known",
+            undated[0],
+            label.available_at,
+        )
     items = [
         f"nullif(cast({quote(keys.id)} as varchar), '') as {quote(keys.id)}",
         f"{time} as {quote(keys.time)}",

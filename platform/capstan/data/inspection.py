@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from capstan.data.checks import check_table
 from capstan.data.extraction import extract, secrets_folder
+from capstan.data.later_cases import early_labels, without_later_cases
 from capstan.data.leakage import find_leaks
 from capstan.data.memory import table_memory
 from capstan.data.parts import Part, part_cases
@@ -84,6 +85,9 @@ def inspect_data(system: MLSystem, *, now: datetime, secrets: Path | None = None
         sources = tuple(_as_read(source, read.get(source.name, {})) for source in sources)
         if cases is None:
             return Inspection(sources, problems=tuple(problems), warnings=tuple(warnings))
+        warnings += _left_out(system, now, secrets)
+        early = early_labels(cases, system)
+        warnings += [early] if early is not None else []
         report = check_table(cases, system, as_of=now)
         problems += [f"data.checks: {violation}" for violation in report.violations]
         leaks = _tried(lambda: find_leaks(cases, system, as_of=now), problems) or ()
@@ -102,6 +106,18 @@ def inspect_data(system: MLSystem, *, now: datetime, secrets: Path | None = None
         problems=tuple(dict.fromkeys(problems)),
         warnings=tuple(dict.fromkeys([*warnings, *_empty_columns(cases, system)])),
     )
+
+
+def _left_out(system: MLSystem, now: datetime, secrets: Path | None) -> list[str]:
+    """What is said of cases that are there, but not as of `now`."""
+    wrong: list[str] = []
+    every = _tried(
+        lambda: extract(system, as_of=None, labels_as_of=None, secrets=secrets, features=False), wrong
+    )
+    if every is None:
+        return [f"of the rows of all times: {problem}" for problem in wrong]
+    _, told = without_later_cases(every, system, now)
+    return [] if told is None else [told]
 
 
 def _empty_columns(cases: pa.Table, system: MLSystem) -> Iterator[str]:

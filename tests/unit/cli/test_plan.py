@@ -198,6 +198,22 @@ def test_windows_with_enough_rows_need_no_warning(machine, tmp_path) -> None:
     assert (watched["windows"], watched["judged"], watched["problem"]) == (19, 19, None)
 
 
+def test_windows_are_counted_over_rows_up_to_now_and_the_later_ones_are_told(machine, tmp_path) -> None:
+    file = small_traffic(tmp_path, 1200, weeks=3)
+    lines = (tmp_path / "rows.csv").read_text().splitlines()
+    start = datetime.now(UTC)
+    for n in range(2400):
+        at = (start + timedelta(days=1, minutes=8.4 * n)).isoformat()
+        lines.append(f"f{n},{at},{n % 5},{n % 2 == 0},{at}")
+    (tmp_path / "rows.csv").write_text("\n".join([*lines, ""]))
+    planned = json.loads(machine.run("plan", str(file), "--json").stdout)
+    assert planned["watched"]["windows"] == 3
+    assert planned["left_out"].startswith(
+        "data.keys.time: 2,400 of 6,002 cases are left out, because their 'seen_at' is after now, "
+    )
+    assert "2,400 of 6,002 cases are left out" in " ".join(machine.run("plan", str(file)).output.split())
+
+
 def test_a_table_that_is_not_there_is_told_and_the_plan_goes_on(machine, tmp_path) -> None:
     file = small_traffic(tmp_path, 84)
     (tmp_path / "rows.csv").unlink()

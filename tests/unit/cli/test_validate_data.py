@@ -102,6 +102,61 @@ def test_columns_types_cases_parts_and_age_are_told(tmp_path: Path) -> None:
         assert words in text.stdout
 
 
+def dated(file: Path, ahead: int, early: int = 0, undated: int = 0) -> Path:
+    """The orders with the last `ahead` of them tomorrow, and some labels from before their order or of no time."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    lines = []
+    for index in range(400):
+        at = now - timedelta(days=20) + timedelta(hours=index)
+        at = now + timedelta(days=1, minutes=index) if index >= 400 - ahead else at
+        known = at - timedelta(hours=2) if index < early else at
+        lines.append(
+            f"o{index},{at.isoformat()},{'ab'[index % 2]},{index % 7},{str(index % 3 == 0).lower()},"
+            f"{'' if early <= index < early + undated else known.isoformat()}"
+        )
+    (file.parent / "orders.csv").write_text("\n".join(["id,ordered,shop,price,late,arrived", *lines]) + "\n")
+    text = file.read_text().replace("availableAt: ordered", "availableAt: arrived")
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize("source_time", [True, False])
+def test_rows_of_the_future_are_told_with_their_number_and_the_reason(
+    source_time: bool, tmp_path: Path
+) -> None:
+    file = dated(write(tmp_path), ahead=40)
+    if not source_time:
+        file.write_text(file.read_text().replace(", timeColumn: ordered", ""))
+    code, report = validated(file)
+    assert (code, report["data"]["rows"]) == (0, 360)
+    (told,) = [warning for warning in report["data"]["warnings"] if "left out" in warning]
+    assert told.startswith(
+        "data.keys.time: 40 of 400 cases are left out, because their 'ordered' is after now, "
+    )
+    assert "('o360' of " in told
+    assert "times without offset are of data.timeZone, UTC" in told
+    assert "40 of 400 cases are left out" in runner.invoke(app, ["validate", "--data", str(file)]).stdout
+
+
+def test_rows_of_the_past_leave_none_out(tmp_path: Path) -> None:
+    _, report = validated(dated(write(tmp_path), ahead=0))
+    assert not [warning for warning in report["data"]["warnings"] if "left out" in warning]
+
+
+def test_labels_known_before_their_case_are_counted_with_an_example(tmp_path: Path) -> None:
+    _, report = validated(dated(write(tmp_path), ahead=0, early=7))
+    (told,) = [text for text in report["data"]["warnings"] if text.startswith("data.label.availableAt")]
+    assert told.startswith(
+        "data.label.availableAt: 7 of 400 labels were known before their case ('o0' is of "
+    )
+
+
+def test_labels_of_which_nobody_knows_since_when_are_counted(tmp_path: Path) -> None:
+    _, report = validated(dated(write(tmp_path), ahead=0, undated=9))
+    (told,) = [text for text in report["data"]["warnings"] if text.startswith("data.label.availableAt")]
+    assert "9 labels do not count, because 'arrived' is empty beside them" in told
+
+
 def test_a_source_column_is_told_as_it_will_be_used(tmp_path: Path) -> None:
     file = write(tmp_path)
     (tmp_path / "shops.csv").write_text("shop,town,employees,opened\na,1.10,3,2020\nb,2.0,4,2021\n")

@@ -55,8 +55,8 @@ def plan(
             require_one_machine(system)
         planned = _planned(system, place)
         if not isinstance(place, Cluster):
-            watched, split = _data_planned(system, place.state.root / "secrets")
-            planned = replace(planned, watched=watched, split=split)
+            watched, split, left_out = _data_planned(system, place.state.root / "secrets", datetime.now(UTC))
+            planned = replace(planned, watched=watched, split=split, left_out=left_out)
     if json:
         print_json(asdict(planned))
     else:
@@ -110,6 +110,8 @@ class Planned:
     """None: the data is in a cluster."""
     split: tuple[str, ...] = ()
     """What `data.split` does to the rows that are there and should be known; empty where they cannot be read."""
+    left_out: str | None = None
+    """Rows that are there and are not read today, and why; None: there are none, or the data could not be read."""
 
 
 def _planned(system: MLSystem, place: Place) -> Planned:
@@ -131,20 +133,26 @@ def _planned(system: MLSystem, place: Place) -> Planned:
         return Planned(name, True, None, [], follows, _verdict_times(system, {}))
 
 
-def _data_planned(system: MLSystem, secrets: Path) -> tuple[WatchPlanned, tuple[str, ...]]:
-    """What the file's own rows say; a table that cannot be read is told and stops nothing here."""
+def _data_planned(
+    system: MLSystem, secrets: Path, now: datetime
+) -> tuple[WatchPlanned, tuple[str, ...], str | None]:
+    """What the file's own rows say up to `now`; a table that cannot be read is told and stops nothing here."""
     from capstan.data import extract, part_cases
+    from capstan.data.later_cases import early_labels, without_later_cases
     from capstan.errors import CapstanError
 
     try:
-        table = extract(system, as_of=None, labels_as_of=None, secrets=secrets, features=False)
+        every = extract(system, as_of=None, labels_as_of=None, secrets=secrets, features=False)
     except CapstanError as error:
-        return WatchPlanned(None, None, f"the data cannot be read: {error}", None), ()
+        return WatchPlanned(None, None, f"the data cannot be read: {error}", None), (), None
+    table, left_out = without_later_cases(every, system, now)
     watched = _watch_planned(system, table)
+    early = early_labels(table, system)
+    first = () if early is None else (early,)
     try:
-        return watched, part_cases(table, system, as_of=datetime.now(UTC)).warnings
+        return watched, (*first, *part_cases(table, system, as_of=now).warnings), left_out
     except CapstanError as error:
-        return watched, (str(error),)
+        return watched, (*first, str(error)), left_out
 
 
 def _watch_planned(system: MLSystem, table: pa.Table) -> WatchPlanned:
@@ -339,9 +347,10 @@ def _print(planned: Planned) -> None:
         out.print(f"  [dim]{escape(verdict.basis)}[/dim]", soft_wrap=True)
         if verdict.problem:
             out.print(f"  [yellow]warning[/yellow] {escape(verdict.problem)}", soft_wrap=True)
-    if planned.split:
+    learnt = [*filter(None, [planned.left_out]), *planned.split]
+    if learnt:
         out.print("what is learnt from")
-    for warning in planned.split:
+    for warning in learnt:
         out.print(f"  [yellow]warning[/yellow] {escape(warning)}", soft_wrap=True)
     if planned.watched is not None:
         _print_watched(planned.watched)
