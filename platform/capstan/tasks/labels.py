@@ -20,6 +20,8 @@ YES = ("true", "1", "1.0", "yes")
 NO = ("false", "0", "0.0", "no")
 LARGEST_NUMBER = 1e300
 """NaN, infinities and numbers that no float holds are not below it."""
+LARGEST_WHOLE = 1e15
+"""From here on not every reader writes the same number as the same text; NaN is not below it either."""
 LONGEST_CLASS = 180
 """Characters of a class: with `probability.` before it, it is the name of a column, of 200 at most."""
 MOST_CLASSES = 200
@@ -160,8 +162,8 @@ class CategoryLabel:
 
     column = "label_text"
     forms = (
-        f"the name of a class: a text of 1 to {LONGEST_CLASS} characters without control characters, a whole number, "
-        "true or false"
+        f"the name of a class: a text of 1 to {LONGEST_CLASS} characters without control characters, a number "
+        "below 1e15, true or false"
     )
     says = f"a class is {forms}"
     example: LabelValue = "the class"
@@ -169,13 +171,22 @@ class CategoryLabel:
 
     def sql(self, column: str, kind: str) -> LabelSql:
         text = f"cast({column} as varchar)"
-        if kind in ("double", "float", "decimal"):
-            text = f"regexp_replace({text}, '\\.0*$', '')"
         wrong = f"(length({text}) > {LONGEST_CLASS} or regexp_matches({text}, '{_CONTROL}'))"
+        if kind in ("double", "float", "decimal"):
+            number = f"cast({column} as double)"
+            # A missing number of a data frame is NaN.
+            column = f"case when not isnan({number}) then {column} end"
+            wrong = f"({column} is not null and abs({number}) >= {LARGEST_WHOLE!r})"
+            shown = text if kind == "float" else f"cast({number} as varchar)"
+            whole = f"{number} = trunc({number})"
+            text = f"case when {whole} then cast(try_cast({number} as bigint) as varchar) else {shown} end"
+            return LabelSql(f"case when {column} is not null and not {wrong} then {text} end", wrong, shown)
         return LabelSql(f"case when not {wrong} then nullif({text}, '') end", wrong, f"left({text}, 40)")
 
     def parse(self, value: object) -> str | None:
         if not isinstance(value, bool | int | float | str):
+            return None
+        if isinstance(value, float) and not abs(value) < LARGEST_WHOLE:
             return None
         text = value if isinstance(value, str) else category(value)
         if not text or len(text) > LONGEST_CLASS or re.search(_CONTROL, text) or not is_encodable(text):
