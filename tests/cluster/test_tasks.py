@@ -1,0 +1,208 @@
+"""Every task on a real cluster: one file becomes a served model, its users, late labels, pairs in shadow, a promotion.
+
+All systems live side by side in one namespace. The loop itself is told in test_closed_loop.py; here is what a task may
+get wrong: answers, tensors, payloads, labels, losses and the drift of outputs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from cluster.access import reached, tokens
+from cluster.loop.installed import installed
+from cluster.loop.shipments import BATCH, TaskSystem, asked, batch_of, past, write_past
+from cluster.loop.story import Story
+from cluster.loop.watched import Watched
+from cluster.upstream import seldon_operator
+from ruamel.yaml import YAML
+
+from capstan.adapters.kubernetes.client import KubeClient
+from capstan.adapters.own.monitor import HttpMonitor
+from capstan.cluster.names import MONITOR_PORT
+from capstan.domain.versions import Digest, VersionName
+
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(900)]
+
+GATEWAY_PORT = 80
+TREES = {"gradientBoosting": {"iterations": 20, "leaves": 7}}
+SYSTEMS = (
+    TaskSystem(
+        task="Regression",
+        name="minutes",
+        target="minutes",
+        loss="squaredError",
+        output="value",
+        answer=frozenset({"value"}),
+        tensors=frozenset({"value"}),
+        candidates=({"name": "baseline", "mostFrequent": {}}, {"name": "trees", **TREES}),
+        objective={"losses": {"maximumError": 60}},
+    ),
+)
+
+
+@dataclass
+class Users:
+    """Of one system: they ask batch after batch, and tell the truth of what was answered."""
+
+    gateway: str
+    token: str
+    system: TaskSystem
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(11))
+    number: int = 1_000_000
+    answered: int = 0
+
+    def ask(self, batches: int) -> list[Mapping[str, Any]]:
+        """The answers of each parcel; every request must be answered."""
+        answers: list[Mapping[str, Any]] = []
+        labels = []
+        for _ in range(batches):
+            self.number += 1
+            rows = batch_of(self.number, datetime.now(UTC), self.rng)
+            requests = [rows] if self.system.group is not None else [[row] for row in rows]
+            for request in requests:
+                body = {"rows": [asked(row) for row in request]}
+                answer = self._post("/predict", body)
+                answers += answer["predictions"]
+            labels += [
+                {"id": row["parcel_id"], "label": row[self.system.target], "availableAt": row["known_at"]}
+                for row in rows
+            ]
+        self.answered += len(answers)
+        self._post("/feedback", {"labels": labels})
+        return answers
+
+    def _post(self, path: str, body: Any) -> Any:
+        headers = {"authorization": f"Bearer {self.token}"} if path == "/feedback" else {}
+        answer = httpx.post(f"{self.gateway}{path}", json=body, headers=headers, trust_env=False, timeout=10)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def infer(self) -> dict[str, Any]:
+        """Outputs of the Open Inference Protocol for one batch, by name."""
+        self.number += 1
+        rows = [asked(row) for row in batch_of(self.number, datetime.now(UTC), self.rng)]
+        inputs = [
+            {
+                "name": name,
+                "shape": [len(rows)],
+                "datatype": "BYTES" if isinstance(rows[0][name], str) else "FP64",
+                "data": [row[name] for row in rows],
+            }
+            for name in rows[0]
+        ]
+        answer = self._post(f"/v2/models/{self.system.name}/infer", {"inputs": inputs})
+        return {one["name"]: one for one in answer["outputs"]}
+
+
+@pytest.fixture(scope="module")
+def stories(
+    kube: KubeClient, new_namespace: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[str, Story]]:
+    """Every system, applied at once, so that their trainings wait for each other and not for the tests."""
+    namespace = new_namespace()
+    with (
+        seldon_operator(kube, namespace),
+        installed(kube, new_namespace(), systems=namespace) as platform,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in platform.storage_keys().items():
+            patch.setenv(name, value)
+        rows = past(datetime.now(UTC), minutes=30, per_second=10, seed=1)
+        told = {}
+        for system in SYSTEMS:
+            folder = tmp_path_factory.mktemp(system.name)
+            YAML().dump(system.document(), folder / "system.yaml")
+            write_past(folder / "data" / "past.csv", rows)
+            watched = Watched.of(kube, namespace, system.name)
+            told[system.name] = Story(kube, platform, system.name, namespace, folder, watched)
+            told[system.name].push()
+            told[system.name].run("kubectl", "-n", namespace, "apply", "-f", "system.yaml")
+        yield told
+
+
+@pytest.fixture(params=SYSTEMS, ids=lambda system: system.task)
+def system(request: pytest.FixtureRequest) -> TaskSystem:
+    found: TaskSystem = request.param
+    return found
+
+
+@pytest.fixture
+def story(stories: Mapping[str, Story], system: TaskSystem) -> Story:
+    return stories[system.name]
+
+
+@pytest.fixture
+def users(story: Story, system: TaskSystem) -> Iterator[Users]:
+    story.watched.eventually(lambda: story.watched.champion != "", 400, "a first champion")
+    story.watched.eventually(lambda: story.watched.rollout_phase() == "", 120, "the first rollout is over")
+    names = story.watched.names
+    with reached(story.kube, story.namespace, names.gateway, GATEWAY_PORT) as address:
+        yield Users(address, tokens(story.kube, names)["feedback"], system)
+
+
+@pytest.fixture
+def monitor(story: Story) -> Iterator[HttpMonitor]:
+    def nobody_asks(version: VersionName) -> tuple[str, Digest]:
+        raise AssertionError(version)
+
+    names = story.watched.names
+    with ExitStack() as stack:
+        address = stack.enter_context(reached(story.kube, story.namespace, names.monitor, MONITOR_PORT))
+        client = stack.enter_context(httpx.Client(trust_env=False))
+        yield HttpMonitor(client, address, token=tokens(story.kube, names)["internal"], bento=nobody_asks)
+
+
+def test_a_task_goes_from_a_file_to_a_promotion(
+    story: Story, system: TaskSystem, users: Users, monitor: HttpMonitor, tmp_path: Path
+) -> None:
+    watched, began = story.watched, datetime.now(UTC)
+    answers = users.ask(4)
+    assert {frozenset(answer) for answer in answers} == {system.answer}
+    outputs = users.infer()
+    assert set(outputs) == system.tensors
+    assert {one["shape"][0] for one in outputs.values()} == {BATCH}
+
+    before = watched.last_event
+    version = story.inject(story.champions_model(tmp_path), f"another-{system.name}")
+    deadline = time.monotonic() + 240
+    while "Promoted" not in watched.told(after=before):
+        assert time.monotonic() < deadline, watched.told_in_full()
+        users.ask(2)
+    assert "RolledBack" not in watched.told(after=before)
+
+    def paired() -> Any:
+        until = datetime.now(UTC) + timedelta(minutes=1)
+        return monitor.paired(
+            VersionName("v1"), version, metric=system.loss, since=began - timedelta(minutes=1), as_of=until
+        )
+
+    units = 30 if system.group is None else 30 // BATCH
+    watched.eventually(lambda: paired().labelled_pairs >= units, 60, "labelled pairs of both versions")
+    assert paired().nonfinite_answers == 0
+
+    def drift_of_outputs() -> list[Any]:
+        windows = [one for one in monitor.windows() if one["has_enough_rows"]]
+        return [one["outputs"] for one in windows if system.output in one["outputs"]]
+
+    watched.eventually(lambda: users.ask(2) != [] and drift_of_outputs() != [], 120, "a judged window")
+
+
+def test_a_label_of_another_kind_is_refused_with_its_rule(users: Users) -> None:
+    answer = httpx.post(
+        f"{users.gateway}/feedback",
+        json={"labels": [{"id": "p1", "label": {"so": "so"}, "availableAt": "2026-01-01T00:00:00Z"}]},
+        headers={"authorization": f"Bearer {users.token}"},
+        trust_env=False,
+        timeout=10,
+    )
+    assert answer.status_code == 422, answer.text
+    assert "label" in answer.json()["error"]["field"]
