@@ -9,6 +9,7 @@ import pytest
 from members.detectors import DETECTOR
 from members.families import FAMILY
 from members.features import FEATURE_KIND
+from members.providers import PROVIDER
 from members.questions import QUESTION
 from members.sources import SOURCE
 from members.steps import STEP
@@ -16,7 +17,7 @@ from members.tasks import METRIC, TASK
 from members.toy import ROOT, Toy, added, checked
 from members.triggers import TRIGGER
 
-TOYS = (FAMILY, FEATURE_KIND, SOURCE, STEP, TRIGGER, DETECTOR, QUESTION, TASK, METRIC)
+TOYS = (FAMILY, FEATURE_KIND, SOURCE, STEP, TRIGGER, DETECTOR, QUESTION, TASK, METRIC, PROVIDER)
 DECISION = ROOT / "platform" / "docs" / "decisions" / "members-one-file-per-idea.md"
 MOST_FILES = 4
 

@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-Provider = Literal["Envoy", "Istio"]
+Provider = Literal[
+    "Envoy",
+    "Istio",
+]
 """Names of the providers, as the file writes them."""
 
 

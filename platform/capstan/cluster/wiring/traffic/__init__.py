@@ -13,7 +13,11 @@ from capstan.ports.traffic import TrafficProvider
 from capstan.spec import MLSystem
 from capstan.spec.providers import DEFAULT, ProviderFacts
 
-TRAFFIC: Mapping[str, TrafficProviderRow] = {row.facts.name: row for row in (ENVOY, ISTIO)}
+_ROWS = (
+    ENVOY,
+    ISTIO,
+)
+TRAFFIC: Mapping[str, TrafficProviderRow] = {row.facts.name: row for row in _ROWS}
 """By name."""
 
 
