@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from cluster.access import reached, tokens
 from cluster.loop.installed import installed
-from cluster.loop.shipments import BATCH, TaskSystem, asked, batch_of, past, write_past
+from cluster.loop.shipments import BATCH, TaskSystem, batch_of, past, write_past
 from cluster.loop.story import Story
 from cluster.loop.watched import Watched
 from cluster.upstream import seldon_operator
@@ -46,6 +46,27 @@ SYSTEMS = (
         candidates=({"name": "baseline", "mostFrequent": {}}, {"name": "trees", **TREES}),
         objective={"losses": {"maximumError": 60}},
     ),
+    TaskSystem(
+        task="MulticlassClassification",
+        name="band",
+        target="band",
+        loss="logLoss",
+        output="label",
+        answer=frozenset({"label", "probabilities"}),
+        tensors=frozenset({"label", "probabilities"}),
+        candidates=({"name": "baseline", "mostFrequent": {}}, {"name": "trees", **TREES}),
+    ),
+    TaskSystem(
+        task="Ranking",
+        name="order",
+        target="urgency",
+        loss="ndcgAt3",
+        output="score",
+        answer=frozenset({"score", "rank"}),
+        tensors=frozenset({"score", "rank"}),
+        candidates=({"name": "baseline", "mostFrequent": {}}, {"name": "trees", **TREES}),
+        group="batch",
+    ),
 )
 
 
@@ -69,7 +90,7 @@ class Users:
             rows = batch_of(self.number, datetime.now(UTC), self.rng)
             requests = [rows] if self.system.group is not None else [[row] for row in rows]
             for request in requests:
-                body = {"rows": [asked(row) for row in request]}
+                body = {"rows": [self.system.asked(row) for row in request]}
                 answer = self._post("/predict", body)
                 answers += answer["predictions"]
             labels += [
@@ -89,7 +110,7 @@ class Users:
     def infer(self) -> dict[str, Any]:
         """Outputs of the Open Inference Protocol for one batch, by name."""
         self.number += 1
-        rows = [asked(row) for row in batch_of(self.number, datetime.now(UTC), self.rng)]
+        rows = [self.system.asked(row) for row in batch_of(self.number, datetime.now(UTC), self.rng)]
         inputs = [
             {
                 "name": name,

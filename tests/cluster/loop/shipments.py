@@ -20,8 +20,9 @@ BATCH = 5
 """Parcels of one batch: they are asked about in one request where the task has groups."""
 BANDS = ((-5.0, "early"), (5.0, "on time"), (np.inf, "late"))
 LOOPS_FILE = Path(__file__).with_name("system.yaml")
-FEATURES = ("parcel_id", "sent_at", "batch", "carrier", "distance", "weight", "hour")
-COLUMNS = (*FEATURES, "known_at", "minutes", "band", "urgency")
+KNOWN = ("parcel_id", "sent_at", "carrier", "distance", "weight", "hour")
+"""What a user knows of a parcel."""
+COLUMNS = (*KNOWN, "batch", "known_at", "minutes", "band", "urgency")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class TaskSystem:
     candidates: Sequence[Mapping[str, Any]]
     objective: Mapping[str, Any] = field(default_factory=dict)
     group: str | None = None
+
+    def asked(self, row: Row) -> Row:
+        """A row of a request."""
+        names = KNOWN if self.group is None else (*KNOWN, self.group)
+        return {name: row[name] for name in names}
 
     def document(self) -> dict[str, Any]:
         """The file."""
@@ -99,8 +105,3 @@ def write_past(file: Path, rows: Sequence[Row]) -> None:
         writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def asked(row: Row) -> Row:
-    """What a user knows of a parcel."""
-    return {name: row[name] for name in FEATURES}

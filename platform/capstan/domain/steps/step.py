@@ -137,7 +137,7 @@ def step_span(policy: RolloutPolicy, step: Step) -> Span:
     Minima of requests and labels may make it longer; how much rests on the traffic.
     """
     duration = step.duration or timedelta(0)
-    blocks = max((rule.least_blocks for rule in step.rules(policy).values()), default=0)
+    blocks = step.least_blocks(policy)
     closed = blocks_span(blocks, policy.label_delay)
     return Span(max(duration, closed.soonest), max(duration, closed.latest))
 

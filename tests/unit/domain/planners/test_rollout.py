@@ -143,6 +143,12 @@ def test_outlook_tells_rule_and_time_before_the_rollout_begins() -> None:
     assert "until 2013-03-15 00:00 UTC or longer" in told
 
 
+def test_closed_blocks_that_a_shadow_waits_for_take_their_days_without_an_analysis_too() -> None:
+    step = ShadowStep(Weight(100), min_blocks=3)
+    policy = RolloutPolicy(steps=(step,), rules={}, label_delay=timedelta(days=5))
+    assert step_span(policy, step) == Span(timedelta(days=3), timedelta(days=8))
+
+
 def test_outlook_tells_the_soonest_end_and_the_one_by_late_labels_and_what_must_be_counted() -> None:
     policy = RolloutPolicy(
         steps=(
