@@ -221,7 +221,7 @@ class Scene:
             operation_alerts=world.alerts.operation,
             windows=self._windows,
             numbers=self._or_broken("Prometheus", self._numbers),
-            totals=lambda: Totals(self.sent, 0, self.sent, 0, int(self.sent * 0.96)),
+            totals=lambda: Totals(self.sent, 0, 0, self.sent, 0, int(self.sent * 0.96)),
             parts=self._parts,
             progress=self._progress,
         )
@@ -262,13 +262,14 @@ class Scene:
                 "champion" if index == 0 else "challenger",
                 rate * arm.weight / 100,
                 0.0,
+                0.0,
                 0.0021 + 0.0003 * index,
                 0.0094 + 0.0013 * index,
             )
             for index, arm in enumerate(split.arms)
         ]
         found += [
-            VersionNumbers(m.version, "shadow", rate * m.percent / 100, 0.0, 0.0023, 0.0102)
+            VersionNumbers(m.version, "shadow", rate * m.percent / 100, 0.0, 0.0, 0.0023, 0.0102)
             for m in split.mirrors
         ]
         self.sent += 900

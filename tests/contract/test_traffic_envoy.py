@@ -24,6 +24,7 @@ from contract.model_services import EventLoop
 from capstan import files
 from capstan.adapters.envoy.config import GatewaySettings
 from capstan.adapters.envoy.gateway import EnvoyGateway
+from capstan.adapters.envoy.stats import PredictionCounts
 from capstan.adapters.processes.children import ProcessSupervisor
 from capstan.adapters.prometheus.operation import PrometheusOperation
 from capstan.adapters.prometheus.server import PrometheusServer, PrometheusSettings
@@ -290,6 +291,9 @@ def test_refused_requests_are_completed_and_not_retried(world: OneGatewayWorld) 
     assert world.send(9).statuses == {422: 9}
     assert len(world.services[V1].seen) == 9
     assert world.gateway.completed_predictions() == 9
+    world.services[V1].behaviour = "answers"
+    assert world.send(4).failed == 0
+    assert world.gateway.predictions() == PredictionCounts(answered=4, refused=9, failed=0)
 
 
 def test_no_request_is_lost_while_weights_and_versions_change(world: OneGatewayWorld) -> None:

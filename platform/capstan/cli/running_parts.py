@@ -74,7 +74,9 @@ def _counters(state: StateDir) -> dict[str, int] | None:
         stats = httpx.get(f"http://127.0.0.1:{ports['collector']}/stats", timeout=2).raise_for_status().json()
     except (httpx.HTTPError, ValueError):
         return None
-    return {name: int(stats[name]) for name in _COUNTERS if name in stats}
+    counts = {name: int(stats[name]) for name in _COUNTERS if name in stats}
+    refused = int(stats.get("refused_requests", 0))
+    return {"answered": counts.pop("answered", 0) - refused, "refused": refused, **counts}
 
 
 def _in_cluster(place: Cluster, stored: StoredSystem) -> RunningParts:

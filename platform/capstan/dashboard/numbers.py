@@ -25,11 +25,15 @@ class PrometheusNumbers:
 
     def __call__(self) -> Sequence[VersionNumbers]:
         requests = self._by_version(f"sum by (version,role) (rate({self._counter()}[{self._window}]))")
-        failed = self._counter(',code=~"5.."')
-        errors = self._by_version(f"sum by (version,role) (rate({failed}[{self._window}]))")
+        refused, errors = (
+            self._by_version(f"sum by (version,role) (rate({self._counter(codes)}[{self._window}]))")
+            for codes in (',code=~"4.."', ',code=~"5.."')
+        )
         p50, p99 = (self._by_version(self._quantile(level)) for level in (0.5, 0.99))
         found = [
-            VersionNumbers(version, role, rate, errors.get((version, role), 0.0), p50.get(key), p99.get(key))
+            VersionNumbers(
+                version, role, rate, refused.get(key, 0.0), errors.get(key, 0.0), p50.get(key), p99.get(key)
+            )
             for (version, role), rate in requests.items()
             if rate > 0
             for key in ((version, role),)

@@ -87,7 +87,10 @@ class VersionNumbers:
     role: str
     """`champion`, `challenger` or `shadow`."""
     requests_per_second: float
+    refused_per_second: float
+    """Answers 4xx."""
     errors_per_second: float
+    """Answers 5xx."""
     p50_seconds: float | None
     p99_seconds: float | None
     """99th percentile in seconds; None: there was no request in the window."""
@@ -97,7 +100,9 @@ class VersionNumbers:
 class Totals:
     """Counters since the system began."""
 
-    completed: int | None = None
+    answered: int | None = None
+    refused: int | None = None
+    """Requests of clients that broke a rule, 4xx: no fault of the model, and no answer either."""
     failed: int | None = None
     stored: int | None = None
     lost: int | None = None

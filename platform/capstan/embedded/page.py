@@ -83,7 +83,8 @@ def _sources(local: LocalSystem, progress: Callable[[], Progress | None] | None)
     def totals() -> Totals:
         counted, stats = local.gateway.predictions(), local.collector.stats()
         return Totals(
-            completed=counted.completed,
+            answered=counted.answered,
+            refused=counted.refused,
             failed=counted.failed,
             stored=stats.stored,
             lost=stats.lost,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import httpx
+import pytest
 from simulation.world import DAY
 
+from capstan.cli.running_parts import _counters
 from capstan.domain.triggers import OperationAlert
 from capstan.domain.versions import VersionName
 from capstan.domain.watching import QuestionStanding
@@ -133,3 +137,15 @@ def test_looking_for_the_holder_never_takes_the_directory_away(tmp_path) -> None
     with state.exclusively():
         assert state.holder() is not None
     assert state.holder() is None
+
+
+def test_refused_requests_are_counted_apart_from_answered_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = StateDir(tmp_path)
+    state.processes.mkdir(parents=True)
+    (state.processes / "ports.json").write_text('{"collector": 1}')
+    stats = {"answered": 22, "refused_requests": 13, "refused": 0, "stored": 22, "lost": 0}
+    told = httpx.Response(200, json=stats, request=httpx.Request("GET", "http://collector/stats"))
+    monkeypatch.setattr(httpx, "get", lambda *_, **__: told)
+    assert _counters(state) == {"answered": 9, "refused": 13, "stored": 22, "lost": 0}

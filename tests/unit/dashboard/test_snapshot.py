@@ -254,6 +254,8 @@ class _Answers:
             return [Sample(champion, 0.003)]
         if "5.." in query:
             return [Sample(challenger, 0.5)]
+        if "4.." in query:
+            return [Sample(champion, 30.0)]
         return [
             Sample(challenger, 10.0),
             Sample(champion, 90.0),
@@ -266,3 +268,4 @@ def test_numbers_are_read_per_version_and_silent_versions_left_out() -> None:
     assert (first.version, first.requests_per_second, first.errors_per_second) == ("v1", 90.0, 0.0)
     assert (first.p50_seconds, first.p99_seconds) == (0.003, 0.02)
     assert (second.version, second.errors_per_second, second.p99_seconds) == ("v2", 0.5, None)
+    assert (first.refused_per_second, second.refused_per_second) == (30.0, 0.0)

@@ -189,6 +189,17 @@ def test_lost_copies_hide_no_lost_answer() -> None:
     assert CollectorStats(**counts, **zero).unaccounted(10) == 1
 
 
+def test_refused_requests_are_told_apart_from_answers_and_survive() -> None:
+    ledger = Ledger()
+    refusals = [event(n, status=422, outputs=None) for n in range(1, 14)]
+    copy = event(40, status=422, outputs=None, role="shadow")
+    answers = [event(n) for n in range(14, 23)]
+    for _ in range(2):
+        ledger.book(Heading("b", "v1", 40, 0), [judge(one) for one in (*refusals, *answers, copy)], NOW)
+    told = restore(orjson.loads(orjson.dumps(ledger.dump()))).statistics()
+    assert (told["answered"], told["refused_requests"]) == (22, 13)
+
+
 def test_losses_that_no_producer_counts_are_shown_by_version_and_reason_and_survive(tmp_path: Path) -> None:
     ledger = Ledger()
     good, bad = event(1), event(2, entity_id="")

@@ -92,12 +92,14 @@ class EnvoyFleet(OrderedTraffic):
         return envoy_order.agreed_endpoints([*lives, self._written().resources("clusters")])
 
     def predictions(self) -> PredictionCounts:
-        """Completed and failed predictions, summed over all lives of all Envoys that this object has read."""
+        """Answered, refused and failed predictions, summed over all lives of all Envoys that this object has read."""
         for host in self._hosts():
             self._counted[host.boot()] = envoy_stats.predictions(host.ask)
         counts = self._counted.values()
         return PredictionCounts(
-            completed=sum(count.completed for count in counts), failed=sum(count.failed for count in counts)
+            answered=sum(count.answered for count in counts),
+            refused=sum(count.refused for count in counts),
+            failed=sum(count.failed for count in counts),
         )
 
     def completed_predictions(self) -> int:

@@ -105,7 +105,7 @@ class EnvoyGateway(OrderedTraffic):
         self._supervisor.stop(PROCESS)
 
     def predictions(self) -> PredictionCounts:
-        """Completed and failed predictions over all lives of Envoy; read often, so that a crash loses little."""
+        """Answered, refused and failed, over all lives of Envoy; read often, so that a crash loses little."""
         return self._counters.predictions()
 
     def completed_predictions(self) -> int:

@@ -24,6 +24,7 @@ EXPORTED = (
     r"|http\.gateway\.downstream_rq_(total|active|[1-5]xx))$"
 )
 """Value of `filter` in `/stats/prometheus`: the metrics that Prometheus is given."""
+CLASSES = ("2xx", "4xx", "5xx")
 Ask: TypeAlias = Callable[..., Any]
 """Function that asks an admin port: path and query -> parsed JSON."""
 
@@ -32,10 +33,22 @@ Ask: TypeAlias = Callable[..., Any]
 class PredictionCounts:
     """Predictions that clients asked for; mirrors, retries and feedback not counted."""
 
-    completed: int
-    """Requests that a version answered with 2xx, or refused with 4xx."""
+    answered: int
+    """Requests that a version answered with 2xx."""
+    refused: int
+    """Requests of clients that were refused with 4xx."""
     failed: int
     """Requests that were answered with 5xx after all retries."""
+
+    @property
+    def completed(self) -> int:
+        """Requests that a version has dealt with, as its payloads show."""
+        return self.answered + self.refused
+
+    @classmethod
+    def of(cls, codes: Mapping[str, int]) -> PredictionCounts:
+        """From counts by class of code."""
+        return cls(codes["2xx"], codes["4xx"], codes["5xx"])
 
 
 class EnvoyCounters:
@@ -58,10 +71,10 @@ class EnvoyCounters:
         if boot != book["boot"]:
             before = {name: book["before"].get(name, 0) + count for name, count in book["last"].items()}
             book = {"boot": boot, "before": before, "last": {}}
-        book["last"] = {name: now.get(f"{PREDICTIONS}{name}", 0) for name in ("2xx", "4xx", "5xx")}
+        book["last"] = {name: now.get(f"{PREDICTIONS}{name}", 0) for name in CLASSES}
         write_whole(self._file, orjson.dumps(book))
         total = {name: count + book["before"].get(name, 0) for name, count in book["last"].items()}
-        return PredictionCounts(completed=total["2xx"] + total["4xx"], failed=total["5xx"])
+        return PredictionCounts.of(total)
 
     def remember(self) -> None:
         """Read the counters while Envoy still lives, if it does."""
@@ -85,8 +98,7 @@ class EnvoyCounters:
 def predictions(ask: Ask) -> PredictionCounts:
     """Counts of this life of one Envoy."""
     now = _counters(ask, f"^{PREDICTIONS}[245]xx$")
-    found = {name: now.get(f"{PREDICTIONS}{name}", 0) for name in ("2xx", "4xx", "5xx")}
-    return PredictionCounts(completed=found["2xx"] + found["4xx"], failed=found["5xx"])
+    return PredictionCounts.of({name: now.get(f"{PREDICTIONS}{name}", 0) for name in CLASSES})
 
 
 def assigned(ask: Ask) -> Counter[VersionName]:

@@ -47,6 +47,8 @@ class Ledger:
     refused: int = 0
     duplicates: int = 0
     answered: int = 0
+    refused_requests: int = 0
+    """Of the answered: requests that a version refused with 4xx."""
     labels: int = 0
     no_labels: int = 0
     label_duplicates: int = 0
@@ -166,6 +168,7 @@ class Ledger:
             boot.latest = payload.event_time
         if payload.data["role"] != "shadow":
             self._answer(_short(f"{payload.system}/{payload.data['request_id']}"))
+            self.refused_requests += payload.data["row"] == 0 and 400 <= payload.data["status"] < 500
         return True
 
     def _answer(self, request: bytes) -> None:
@@ -241,6 +244,7 @@ class Ledger:
             "no_labels": self.no_labels,
             "label_duplicates": self.label_duplicates,
             "answered": self.answered,
+            "refused_requests": self.refused_requests,
         }
 
     def dump(self) -> dict[str, Any]:
@@ -251,6 +255,7 @@ class Ledger:
             "refused",
             "duplicates",
             "answered",
+            "refused_requests",
             "labels",
             "no_labels",
             "label_duplicates",

@@ -40,6 +40,10 @@ class CollectorMetrics(Collector):
             "capstan_collector_payloads_refused": ("Payloads that break a rule", ledger.refused),
             "capstan_collector_payloads_duplicate": ("Payloads taken before", ledger.duplicates),
             "capstan_collector_requests_answered": ("Requests whose answer is stored", ledger.answered),
+            "capstan_collector_requests_refused": (
+                "Of the answered: requests that a version refused with 4xx",
+                ledger.refused_requests,
+            ),
             "capstan_collector_labels": ("Labels taken", ledger.labels),
             "capstan_collector_no_labels": ("Cases that will never have a label", ledger.no_labels),
             "capstan_collector_labels_duplicate": ("Labels known before", ledger.label_duplicates),

@@ -27,12 +27,14 @@ function splitBar({ arms, mirrors }) {
 function table({ versions }) {
   if (!versions.length) return h("p", { class: "quiet pad" }, "No requests in the last half minute.");
   return h("table", { class: "numbers" },
-    h("thead", {}, h("tr", {}, ["", "req/s", "errors", "p50", "p99"].map((name) => h("th", { scope: "col" }, name)))),
+    h("thead", {}, h("tr", {}, ["", "req/s", "refused", "errors", "p50", "p99"].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, versions.map((row) => {
-      const share = row.requests_per_second > 0 ? row.errors_per_second / row.requests_per_second : 0;
+      const shareOf = (part) => row.requests_per_second > 0 ? part / row.requests_per_second : 0;
+      const share = shareOf(row.errors_per_second), refused = shareOf(row.refused_per_second);
       return h("tr", {},
         h("th", { scope: "row" }, version(row.version, row.role), " ", h("small", {}, row.role)),
         h("td", {}, rate(row.requests_per_second)),
+        h("td", { title: "answered 4xx: the request broke a rule" }, percent(refused, refused > 0 && refused < 0.1 ? 2 : 0)),
         h("td", { class: share > 0 ? "bad-text" : "" }, percent(share, share > 0 && share < 0.1 ? 2 : 0)),
         h("td", {}, latency(row.p50_seconds)),
         h("td", {}, latency(row.p99_seconds)));
@@ -56,7 +58,7 @@ function spark({ history }) {
 
 function totals(t) {
   const items = [
-    ["answered", t.completed], ["failed", t.failed, "bad"], ["payloads stored", t.stored], ["lost", t.lost, "bad"], ["labels", t.labels],
+    ["answered", t.answered], ["refused", t.refused], ["failed", t.failed, "bad"], ["payloads stored", t.stored], ["lost", t.lost, "bad"], ["labels", t.labels],
   ].filter(([, value]) => value !== null && value !== undefined);
   if (!items.length) return null;
   return h("dl", { class: "totals" }, items.map(([name, value, bad]) =>
