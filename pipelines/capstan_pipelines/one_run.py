@@ -54,7 +54,7 @@ def carry_out(folder: RunFolder, tell: Callable[[RunStatus], None] | None = None
 
 def _run(path: Path) -> RunStatus:
     job = Job(path)
-    names = [candidate.name for candidate in job.system.spec.training.candidates]
+    names = [name for model in job.system.spec.planned_models for name in model.fit_names]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from kfp import local

@@ -77,7 +77,7 @@ class Flights(World):
             ),
             gates=(gate,),
             steps=pipeline_steps(self.clock.now(), done=99),
-            chosen="trees",
+            chosen=("trees",),
             candidates={name: {"rocAuc": a, "logLoss": b} for name, (a, b) in SCORES.items()},
         )
         return Training(result)

@@ -325,7 +325,7 @@ def test_gates_of_a_version_whose_pod_is_gone_come_from_the_store(idle: JobClust
         GATES,
         {},
         "best",
-        chosen="trees",
+        chosen=["trees"],
         failed={"own": "gave NaN"},
         warnings=["few rows"],
         details={"tables": []},
@@ -335,7 +335,7 @@ def test_gates_of_a_version_whose_pod_is_gone_come_from_the_store(idle: JobClust
     idle.finish(RUN, "Complete")
     status = pipelines.status(RUN)
     assert (status.phase, status.version, list(status.gates)) == (RunPhase.SUCCEEDED, kept, GATES)
-    assert (status.chosen, status.failed, status.warnings) == ("trees", {"own": "gave NaN"}, ("few rows",))
+    assert (status.chosen, status.failed, status.warnings) == (("trees",), {"own": "gave NaN"}, ("few rows",))
     assert status.details == {"tables": []}
 
 

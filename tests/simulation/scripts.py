@@ -159,7 +159,7 @@ def broken_candidate_is_told_and_a_lone_baseline_stays_out(world: World) -> None
         done = world.trained(request)
         warning = "logistic: ConvergenceWarning: lbfgs failed to converge"
         return replace(
-            done, result=replace(done.result, chosen="logistic", failed={"own": why}, warnings=(warning,))
+            done, result=replace(done.result, chosen=("logistic",), failed={"own": why}, warnings=(warning,))
         )
 
     def beside_the_baseline(request: TrainingRequest) -> Training:

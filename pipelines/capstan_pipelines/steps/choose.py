@@ -1,14 +1,17 @@
-"""Step: which candidate goes on."""
+"""Step: which candidate of each model goes on."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from capstan.errors import InvalidDataError
+from capstan.spec.models import PlannedModel
 from capstan.spec.tasks import TASK_FACTS
-from capstan.training.choosing import choose
+from capstan.training.choosing import Choice, choose
 from capstan.training.job import Job
 from capstan.training.model_folder import as_json
 from capstan_pipelines.steps.progress import step
@@ -18,40 +21,58 @@ def run(job_folder: str, fitted_files: Sequence[str], choice_file: str) -> None:
     """Write the choice with all candidates; raises InvalidDataError with every reason if none can be chosen."""
     with step("choose") as say:
         job = Job(job_folder)
-        training = job.system.spec.training
         found = {
             result["name"]: result for result in (json.loads(Path(file).read_text()) for file in fitted_files)
         }
-        # Loops may end in any order; the file's order says which is simpler.
-        results = [found[candidate.name] for candidate in training.candidates if candidate.name in found]
-        metric = training.choose.metric
-        values = {
-            result["name"]: math.nan if (value := result["metrics"].get(metric)) is None else value
-            for result in results
-        }
-        failures = {result["name"]: result["failure"] for result in results if result["failure"]}
-        choice = choose(
-            values,
-            metric=TASK_FACTS[job.system.spec.objective.task].metric(metric),
-            within=training.choose.simplest_within,
-            failures=failures,
-            baselines={one.name for one in training.candidates if one.is_baseline},
-            accept_baseline_alone=training.choose.baseline_alone == "Accept",
-        )
-        taken = found[choice.name]
+        models = job.system.spec.planned_models
+        choices, wrong = [], []
+        for model in models:
+            try:
+                choices.append(_choice(job, model, found))
+            except InvalidDataError as error:
+                wrong.append(f"model {model.name}: {error}" if model.name else str(error))
+        if wrong:
+            raise InvalidDataError("\n".join(wrong))
+        reason = "; ".join(choice.reason for choice in choices)
+        failed = {name: why for choice in choices for name, why in choice.failed.items()}
         path = Path(choice_file)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(
             as_json(
                 {
-                    "name": choice.name,
-                    "reason": choice.reason,
-                    "settings": taken["settings"],
-                    "failed": choice.failed,
-                    "warnings": taken["warnings"],
-                    "candidates": results,
+                    "chosen": [
+                        {"model": model.name, "name": choice.name, "settings": found[choice.name]["settings"]}
+                        for model, choice in zip(models, choices, strict=True)
+                    ],
+                    "reason": reason,
+                    "failed": failed,
+                    "warnings": [
+                        f"model {model.name}: {text}" if model.name else text
+                        for model, choice in zip(models, choices, strict=True)
+                        for text in found[choice.name]["warnings"]
+                    ],
+                    "candidates": [
+                        found[name] for model in models for name in model.fit_names if name in found
+                    ],
                 }
             )
         )
-        failed = f"; failed: {', '.join(choice.failed)}" if choice.failed else ""
-        say(f"{choice.reason}{failed}")
+        say(reason + (f"; failed: {', '.join(failed)}" if failed else ""))
+
+
+def _choice(job: Job, model: PlannedModel, found: Mapping[str, dict[str, Any]]) -> Choice:
+    """Of the model's candidates; loops may end in any order, the file's says which is simpler."""
+    training = job.system.spec.training
+    metric = training.choose.metric
+    results = [found[name] for name in model.fit_names if name in found]
+    return choose(
+        {
+            result["name"]: math.nan if (value := result["metrics"].get(metric)) is None else value
+            for result in results
+        },
+        metric=TASK_FACTS[job.system.spec.objective.task].metric(metric),
+        within=training.choose.simplest_within,
+        failures={result["name"]: result["failure"] for result in results if result["failure"]},
+        baselines={model.fit_name(one) for one in model.candidates if one.is_baseline},
+        accept_baseline_alone=training.choose.baseline_alone == "Accept",
+    )

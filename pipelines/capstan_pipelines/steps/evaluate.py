@@ -19,12 +19,14 @@ from capstan.evaluation.gates import Rival, judge_against
 from capstan.evaluation.metrics import evaluate
 from capstan.evaluation.slices import slice_metrics
 from capstan.ports.codec import to_json
-from capstan.tasks import Predictions, task_of
+from capstan.serving.manifest import read_manifest
+from capstan.tasks import Predictions, task_of, task_together
 from capstan.training.cases import Cases
 from capstan.training.job import Job
 from capstan.training.model_folder import as_json
 from capstan_pipelines.steps.cases import Parted, days_of, times_of
-from capstan_pipelines.steps.learning import candidate_named, windowed
+from capstan_pipelines.steps.each_model import each_model, with_models
+from capstan_pipelines.steps.learning import fit_chosen, windowed
 from capstan_pipelines.steps.progress import Telling, step
 from capstan_pipelines.steps.waiting import patiently
 from capstan_pipelines.wiring import packager_of
@@ -38,8 +40,9 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
         spec, champion = job.system.spec, job.champion
         judged = Cases.of(cases.rows(cases.test), job.system)
         task, test, truth = judged.task, judged.table, judged.truth
-        predictions = _chosen(job, cases, choice)
+        pipeline, predictions = _chosen(job, cases, choice)
         metrics = evaluate(task, truth, predictions, judged.groups)
+        models = each_model(job, test, pipeline)
         rival = (
             _champion(job, champion, test, say) if champion is not None and spec.evaluation.gates else None
         )
@@ -58,8 +61,11 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
                 {
                     "rows": len(truth),
                     "labels": task.label.tally(truth).counts,
-                    "details": task.details(truth, predictions, judged.groups),
+                    "details": with_models(
+                        task.details(truth, predictions, judged.groups), models, task.facts
+                    ),
                     "metrics": metrics,
+                    "models": models,
                     "standard_errors": _standard_errors(job, judged, predictions),
                     "champion": None if champion is None else champion.name,
                     "champion_metrics": None
@@ -93,26 +99,18 @@ def _standard_errors(job: Job, judged: Cases, predictions: Predictions) -> dict[
     return {metric.name: found.standard_error}
 
 
-def _chosen(job: Job, cases: Parted, choice: dict[str, Any]) -> Predictions:
-    """The test window, predicted by the candidate as it would be had it been trained just before."""
+def _chosen(job: Job, cases: Parted, choice: dict[str, Any]) -> tuple[Any, Predictions]:
+    """The chosen candidates as they would be had they been trained just before the test, and what they say of it."""
     from capstan.training.factories import importable
-    from capstan.training.fitting import fit_candidate, plain_settings, predict
+    from capstan.training.fitting import predict
 
-    spec, candidate = job.system.spec, candidate_named(job, choice["name"])
+    spec = job.system.spec
     rows = windowed(job, cases, np.concatenate([cases.training, cases.validation]))
     with importable(job.factories):
-        fitted = fit_candidate(
-            candidate,
-            spec.features,
-            Cases.of(cases.rows(rows), job.system),
-            None,
-            seed=job.seed,
-            threads=spec.training.threads,
-            score=lambda *_: 0.0,
-            settings=plain_settings(candidate, choice["settings"]),
+        pipeline = fit_chosen(job, cases.rows(rows), choice)
+        return pipeline, predict(
+            task_of(spec), pipeline, cases.rows(cases.test), threads=spec.training.threads
         )
-        task = task_of(spec.objective)
-        return predict(task, fitted.pipeline, cases.rows(cases.test), threads=spec.training.threads)
 
 
 def _champion(job: Job, champion: ModelVersion, test: pa.Table, say: Telling) -> Predictions:
@@ -134,8 +132,9 @@ def _champion(job: Job, champion: ModelVersion, test: pa.Table, say: Telling) ->
     folder = bento / MODEL_FOLDER
     with importable(folder / "factories"):
         pipeline = joblib.load(folder / "pipeline.joblib")
-        spec = job.system.spec
-        return predict(task_of(spec.objective), pipeline, test, threads=spec.training.threads)
+        # The champion may be of one model where the file names several by now, or of others.
+        task = task_together(job.system.spec.objective.task, read_manifest(folder).combination)
+        return predict(task, pipeline, test, threads=job.system.spec.training.threads)
 
 
 def _gates(

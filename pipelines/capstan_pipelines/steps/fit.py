@@ -8,7 +8,7 @@ from typing import Any
 
 from capstan.errors import CapstanError
 from capstan.evaluation.metrics import evaluate
-from capstan.tasks import Predictions, task_of
+from capstan.tasks import Predictions, each_task_of
 from capstan.training.cases import Cases
 from capstan.training.job import Job
 from capstan.training.model_folder import as_json
@@ -36,12 +36,12 @@ def run(job_folder: str, name: str, cases_folder: str, fitted_file: str) -> None
 
 
 def _fitted(job: Job, name: str, cases: Parted, say: Telling) -> dict[str, Any]:
-    spec, candidate = job.system.spec, candidate_named(job, name)
+    spec, (model, candidate) = job.system.spec, candidate_named(job, name)
     rows = windowed(job, cases, cases.training)
-    task = task_of(spec.objective)
+    task = each_task_of(spec)
     metric = task.metrics[spec.training.choose.metric]
-    train = Cases.of(cases.rows(rows), job.system)
-    validation = Cases.of(cases.rows(cases.validation), job.system)
+    train = Cases.of_model(cases.rows(rows), job.system, model)
+    validation = Cases.of_model(cases.rows(cases.validation), job.system, model)
     if candidate.is_baseline:
         # Known without a model, so without the seconds that importing scikit-learn costs.
         baseline = task.baseline(train.truth, len(validation.truth))
@@ -57,7 +57,7 @@ def _fitted(job: Job, name: str, cases: Parted, say: Telling) -> dict[str, Any]:
     with importable(job.factories):
         fitted = fit_candidate(
             candidate,
-            spec.features,
+            model.features,
             train,
             validation,
             seed=job.seed,

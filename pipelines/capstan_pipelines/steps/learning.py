@@ -1,20 +1,62 @@
-"""What the steps that fit models have in common: the rows of the file's window, and the candidate of a name."""
+"""What the steps that fit models have in common: the rows of the file's window, and the models by their names."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from capstan.errors import InvalidDataError
+from capstan.spec.models import PlannedModel
 from capstan.spec.training import Candidate
 from capstan.training.job import Job
 from capstan.training.window import in_window
 from capstan_pipelines.steps.cases import Parted, times_of
 
 
-def candidate_named(job: Job, name: str) -> Candidate:
-    return next(candidate for candidate in job.system.spec.training.candidates if candidate.name == name)
+def candidate_named(job: Job, name: str) -> tuple[PlannedModel, Candidate]:
+    """The candidate of a run's name, and the model that it is tried for."""
+    return next(
+        (model, candidate)
+        for model in job.system.spec.planned_models
+        for candidate in model.candidates
+        if model.fit_name(candidate) == name
+    )
+
+
+def fit_chosen(job: Job, table: pa.Table, choice: dict[str, Any]) -> Any:
+    """One pipeline of the chosen candidates, each fitted on the rows with its model's label.
+
+    `choice` is what the step `choose` wrote. Custom factories must be importable. Raises InvalidDataError, which names
+    the model.
+    """
+    from capstan.features.several_models import in_one_pipeline, of_model
+    from capstan.training.cases import Cases
+    from capstan.training.fitting import fit_candidate, plain_settings
+
+    pipelines = {}
+    for taken in choice["chosen"]:
+        model, candidate = candidate_named(job, taken["name"])
+        try:
+            fitted = fit_candidate(
+                candidate,
+                model.features,
+                Cases.of_model(table, job.system, model),
+                None,
+                seed=job.seed,
+                threads=job.system.spec.training.threads,
+                score=lambda *_: 0.0,
+                settings=plain_settings(candidate, taken["settings"]),
+            )
+        except InvalidDataError as error:
+            if not model.name:
+                raise
+            raise of_model(model.name, error) from error
+        pipelines[model.name] = fitted.pipeline
+    return in_one_pipeline(pipelines) if job.system.spec.models else pipelines[""]
 
 
 def windowed(job: Job, cases: Parted, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

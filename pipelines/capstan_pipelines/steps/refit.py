@@ -1,4 +1,4 @@
-"""Step: the chosen candidate once more on everything, as the folder that will be served."""
+"""Step: the chosen candidate of each model once more on everything, as the folder that will be served."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from capstan.spec.system import MLSystem
 from capstan.tasks import Predictions, task_of
 from capstan.training.job import Job
 from capstan_pipelines.steps.cases import Parted
-from capstan_pipelines.steps.learning import candidate_named, windowed
+from capstan_pipelines.steps.learning import fit_chosen, windowed
 from capstan_pipelines.steps.progress import step
 
 REQUEST_ROWS = 500
@@ -38,40 +38,30 @@ def run(
         table = cases.rows(rows)
 
         from capstan.monitoring.drift import detectors
-        from capstan.training.cases import Cases
         from capstan.training.factories import importable
-        from capstan.training.fitting import fit_candidate, plain_settings, predict
+        from capstan.training.fitting import predict
         from capstan.training.model_folder import take_sample, write_model
 
-        candidate = candidate_named(job, choice["name"])
         folder, threads = Path(model_folder), spec.training.threads
+        names = ", ".join(taken["name"] for taken in choice["chosen"])
         with importable(job.factories):
-            fitted = fit_candidate(
-                candidate,
-                spec.features,
-                Cases.of(table, job.system),
-                None,
-                seed=job.seed,
-                threads=threads,
-                score=lambda *_: 0.0,
-                settings=plain_settings(candidate, choice["settings"]),
-            )
+            pipeline = fit_chosen(job, table, choice)
             columns = list(dict.fromkeys(feature.column for feature in spec.features))
             write_model(
                 folder,
-                pipeline=fitted.pipeline,
-                manifest=_manifest(job, table, choice["name"], evaluation, fitted.pipeline),
+                pipeline=pipeline,
+                manifest=_manifest(job, table, choice, evaluation, pipeline),
                 spec=job.spec,
                 sample=take_sample(table, columns),
                 factories=job.factories,
             )
-            predictions = predict(task_of(spec.objective), fitted.pipeline, table, threads=threads)
-            say(f"{choice['name']} learnt from {table.num_rows:,} rows; fitting detectors")
+            predictions = predict(task_of(spec), pipeline, table, threads=threads)
+            say(f"{names} learnt from {table.num_rows:,} rows; fitting detectors")
             reference = detectors.fit(
                 table, job.system, predictions=predictions, served=_served(folder, table.select(columns))
             )
         detectors.save(reference, folder / "detectors")
-        say(f"{choice['name']} learnt from {table.num_rows:,} rows")
+        say(f"{names} learnt from {table.num_rows:,} rows")
 
 
 def _served(folder: Path, table: pa.Table) -> Callable[[npt.NDArray[np.int64]], Predictions]:
@@ -89,13 +79,13 @@ def _served(folder: Path, table: pa.Table) -> Callable[[npt.NDArray[np.int64]], 
 
 
 def _manifest(
-    job: Job, table: pa.Table, candidate: str, evaluation: dict[str, Any], pipeline: Any
+    job: Job, table: pa.Table, choice: dict[str, Any], evaluation: dict[str, Any], pipeline: Any
 ) -> dict[str, Any]:
     from capstan.data import request_schema
 
     system: MLSystem = job.system
     data, request = system.spec.data, job.request
-    task = task_of(system.spec.objective)
+    learnt, combination = task_of(system.spec).learnt(pipeline), system.spec.combination
     keys = {"id": data.keys.id, "time": data.keys.time, "sticky_by": data.keys.sticky_by}
     keys |= {"group": data.keys.group}
     return {
@@ -107,8 +97,21 @@ def _manifest(
         "columns": [asdict(column) for column in request_schema(system, table)],
         "keys": {name: column for name, column in keys.items() if column},
         "time_zone": data.time_zone,
-        "candidate": candidate,
-        "classes": list(task.learnt(pipeline).classes),
+        "candidate": ", ".join(taken["name"] for taken in choice["chosen"]),
+        "classes": list(learnt.classes),
+        "combine": None if combination is None else combination.document(),
+        "models": [
+            {
+                "name": model.name,
+                "target": model.target,
+                "candidate": taken["name"],
+                "features": [feature.name for feature in model.features],
+                "classes": list(learnt.parts[model.name].classes),
+                **evaluation["models"][model.name],
+            }
+            for model, taken in zip(system.spec.planned_models, choice["chosen"], strict=True)
+            if combination is not None
+        ],
         "rows": table.num_rows,
         "seed": job.seed,
         "metrics": evaluation["metrics"],

@@ -56,7 +56,7 @@ def run(
             },
         )
         trigger = job.request.trigger
-        tags = {"trigger": trigger.kind.value, "trigger.reason": trigger.reason, "candidate": choice["name"]}
+        tags = {"trigger": trigger.kind.value, "trigger.reason": trigger.reason, "candidate": _chosen(choice)}
 
         candidates = {
             tried["name"]: {name: value for name, value in tried["metrics"].items() if value is not None}
@@ -72,7 +72,7 @@ def run(
                     gates,
                     candidates,
                     choice["reason"],
-                    chosen=choice["name"],
+                    chosen=[taken["name"] for taken in choice["chosen"]],
                     failed=choice["failed"],
                     warnings=[*check["suspicions"], *evaluation["warnings"], *choice["warnings"]],
                     details=evaluation["details"],
@@ -104,13 +104,21 @@ def _leave(job: Job, result: str) -> None:
 def _parameters(job: Job, choice: dict[str, Any]) -> dict[str, str]:
     trigger = job.request.trigger
     return {
-        "candidate": choice["name"],
+        "candidate": _chosen(choice),
         "as_of": trigger.as_of.isoformat(),
         "trigger": trigger.kind.value,
         "champion": job.request.champion or "",
         "seed": str(job.seed),
-        **{f"settings.{name}": f"{value:g}" for name, value in choice["settings"].items()},
+        **{
+            ".".join(filter(None, ("settings", taken["model"], name))): f"{value:g}"
+            for taken in choice["chosen"]
+            for name, value in taken["settings"].items()
+        },
     }
+
+
+def _chosen(choice: dict[str, Any]) -> str:
+    return ", ".join(taken["name"] for taken in choice["chosen"])
 
 
 def _metrics(choice: dict[str, Any], evaluation: dict[str, Any], package: dict[str, Any]) -> dict[str, float]:
@@ -119,5 +127,7 @@ def _metrics(choice: dict[str, Any], evaluation: dict[str, Any], package: dict[s
     for result in choice["candidates"]:
         found |= {f"validation.{result['name']}.{name}": value for name, value in result["metrics"].items()}
         found[f"seconds.{result['name']}"] = result["seconds"]
+    for model, of_model in evaluation["models"].items():
+        found |= {f"test.{model}.{name}": value for name, value in of_model["metrics"].items()}
     found |= {"rows.test": evaluation["rows"], "model_bytes": package["bytes"]}
     return {name: float(value) for name, value in found.items() if value is not None}

@@ -116,7 +116,7 @@ def _how_to_ask(place: Cluster, system: MLSystem) -> list[str]:
     from capstan.spec.providers import PROVIDERS
     from capstan.tasks import task_of
 
-    label = task_of(system.spec.objective).label
+    label = task_of(system.spec).label
 
     provider = PROVIDERS[system.spec.serving.traffic.provider]
     if not provider.has_gateway:

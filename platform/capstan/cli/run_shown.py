@@ -42,7 +42,7 @@ def print_candidates(status: RunStatus) -> None:
 
     _print_metrics(status)
     if status.chosen:
-        out.print(f"chosen: [bold]{escape(status.chosen)}[/bold]")
+        out.print(f"chosen: [bold]{escape(status.chosen_in_words)}[/bold]")
     for name, reason in status.failed.items():
         out.print(f"candidate {escape(name)} [red]failed[/red]: {escape(reason)}", soft_wrap=True)
     for warning in status.warnings:

@@ -69,7 +69,7 @@ def _candidates(status: RunStatus, metric: MetricFacts) -> list[CandidateShown]:
         return metric.sign * known[name][metric.name] if metric.name in known[name] else worst
 
     return [
-        CandidateShown(name, known[name], name == status.chosen, status.failed.get(name, ""))
+        CandidateShown(name, known[name], name in status.chosen, status.failed.get(name, ""))
         for name in sorted(known, key=rank, reverse=True)
     ]
 

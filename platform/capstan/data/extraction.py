@@ -41,7 +41,7 @@ from capstan.data.workspace import workspace
 from capstan.errors import InvalidDataError
 from capstan.spec.system import MLSystem
 from capstan.tasks import task_of
-from capstan.tasks.labels import Label, NumberLabel
+from capstan.tasks.labels import NumberLabel
 
 LABEL_AVAILABLE_AT = "label_available_at"
 SECRETS = "CAPSTAN_SECRETS"
@@ -72,10 +72,10 @@ def extract(
 ) -> pa.Table:
     """The cases known at `as_of`, by time and then id; raises InvalidDataError.
 
-    Columns: the keys (id and group text, time UTC), what features, slices and checks name, the label (of its task's
-    type, null where not known at `labels_as_of`) and `label_available_at` (UTC, null where the label is). `as_of=None`
-    reads all rows, `labels_as_of=None` all labels; `start <= time < end` narrows further. Times without offset are of
-    the file's zone.
+    Columns: the keys (id and group text, time UTC), what features, slices and checks name, the label and the targets of
+    single models (of the task's type, null where not known at `labels_as_of`) and `label_available_at` (UTC, null where
+    the label is). `as_of=None` reads all rows, `labels_as_of=None` all labels; `start <= time < end` narrows further.
+    Times without offset are of the file's zone.
     Beyond `memory` bytes DuckDB spills to disk; without it, of what `table_memory` says. `on_read` is told the SQL type
     of each column of each source that was read. Without `features` only keys and label are read, of wide tables a
     small part.
@@ -92,10 +92,11 @@ def extract(
         try:
             tables = SourceTables(connection, readings)
             columns = needed_columns(system) if features else _key_columns(system)
-            _run_query(connection, system, tables, columns)
+            targets = system.spec.targets if features else (data.label.column,)
+            _run_query(connection, system, tables, columns, targets)
             if on_read is not None:
                 on_read(tables.read_types)
-            _select_cases(connection, system, tables, columns, as_of, labels_as_of, start, end)
+            _select_cases(connection, system, tables, columns, targets, as_of, labels_as_of, start, end)
             require_keys(connection, system, "_cases")
             connection.execute("set TimeZone = 'UTC'")
             table = connection.sql(
@@ -147,16 +148,20 @@ def needed_columns(system: MLSystem) -> tuple[str, ...]:
     spec = system.spec
     wanted = [*_key_columns(system), *(feature.column for feature in spec.features)]
     wanted += [*spec.evaluation.slices, *(check.column for check in spec.data.checks)]
-    hidden = {spec.data.label.column, spec.data.label.available_at}
+    hidden = {*spec.targets, spec.data.label.available_at}
     return tuple(dict.fromkeys(name for name in wanted if name not in hidden))
 
 
 def _run_query(
-    connection: duckdb.DuckDBPyConnection, system: MLSystem, tables: SourceTables, needed: Sequence[str]
+    connection: duckdb.DuckDBPyConnection,
+    system: MLSystem,
+    tables: SourceTables,
+    needed: Sequence[str],
+    targets: Sequence[str],
 ) -> None:
     data = system.spec.data
     query = data.query if data.query is not None else f"select * from {quote(data.sources[0].name)}"
-    wanted = list(dict.fromkeys([*needed, data.label.column, data.label.available_at]))
+    wanted = list(dict.fromkeys([*needed, *targets, data.label.available_at]))
     columns, uses = tables.columns_of(query), Uses.of(system)
     if columns is not None:
         tables.require_distinct([name for name in wanted if name not in columns])
@@ -218,6 +223,7 @@ def _select_cases(
     system: MLSystem,
     tables: SourceTables,
     columns: Sequence[str],
+    targets: Sequence[str],
     as_of: datetime | None,
     labels_as_of: datetime | None,
     start: datetime | None,
@@ -235,22 +241,9 @@ def _select_cases(
         "data.label.availableAt",
         data.time_zone,
     )
-    truth = _as_label(
-        connection, tables, label.column, types[label.column], task_of(system.spec.objective).label
-    )
     # A label without the moment it became known could be from the future, so it does not count.
-    known = f"({truth} is not null and {available} is not null"
-    known += f" and {available} <= {moment(labels_as_of)})" if labels_as_of is not None else ")"
-    undated = connection.execute(
-        f"select count(*) from _joined where {truth} is not null and {quote(label.available_at)} is null"
-    ).fetchone()
-    if undated and undated[0]:
-        _LOG.warning(
-            "data.label.availableAt: %d labels do not count, because %r is empty beside them: nobody can say when they "
-            "became known",
-            undated[0],
-            label.available_at,
-        )
+    dated = f"{available} is not null"
+    dated += f" and {available} <= {moment(labels_as_of)}" if labels_as_of is not None else ""
     items = [
         f"nullif(cast({quote(keys.id)} as varchar), '') as {quote(keys.id)}",
         f"{time} as {quote(keys.time)}",
@@ -263,13 +256,37 @@ def _select_cases(
         for name in columns
         if name not in (keys.id, keys.time, keys.group)
     ]
-    items.append(f"case when {known} then {truth} end as {quote(label.column)}")
-    items.append(f"case when {known} then {available} end as {LABEL_AVAILABLE_AT}")
+    for target in targets:
+        truth = _as_label(connection, tables, target, types[target], system)
+        _warn_of_undated(connection, system, target, truth)
+        items.append(f"case when {dated} then {truth} end as {quote(target)}")
+        if target == label.column:
+            items.append(
+                f"case when {truth} is not null and {dated} then {available} end as {LABEL_AVAILABLE_AT}"
+            )
     bounds = [(as_of, "<="), (start, ">="), (end, "<")]
     where = " and ".join(f"{time} {sign} {moment(at)}" for at, sign in bounds if at is not None)
     connection.execute(
         f"create temp table _cases as select {', '.join(items)} from _joined where {where or 'true'}"
     )
+
+
+def _warn_of_undated(
+    connection: duckdb.DuckDBPyConnection, system: MLSystem, target: str, truth: str
+) -> None:
+    available_at = system.spec.data.label.available_at
+    undated = connection.execute(
+        f"select count(*) from _joined where {truth} is not null and {quote(available_at)} is null"
+    ).fetchone()
+    if undated and undated[0]:
+        whose = "" if target == system.spec.data.label.column else f" of {target!r}"
+        _LOG.warning(
+            "data.label.availableAt: %d labels%s do not count, because %r is empty beside them: nobody can say when they "
+            "became known",
+            undated[0],
+            whose,
+            available_at,
+        )
 
 
 def _check_columns(system: MLSystem, types: Iterable[str], wanted: Iterable[str]) -> None:
@@ -296,6 +313,9 @@ def _who_needs(system: MLSystem, name: str) -> str:
     }
     if name in fixed:
         return fixed[name]
+    model = next((model.name for model in spec.models if model.target == name), None)
+    if model is not None:
+        return f"the target of model {model}"
     feature = next((feature.name for feature in spec.features if feature.column == name), None)
     return f"feature {feature!r}" if feature else "evaluation.slices or data.checks"
 
@@ -339,8 +359,9 @@ def _shown_cells(tables: SourceTables, name: str) -> str:
 
 
 def _as_label(
-    connection: duckdb.DuckDBPyConnection, tables: SourceTables, name: str, kind: str, label: Label
+    connection: duckdb.DuckDBPyConnection, tables: SourceTables, name: str, kind: str, system: MLSystem
 ) -> str:
+    label = task_of(system.spec).label
     sql = label.sql(quote(name), kind)
     bad = connection.execute(
         f"select distinct {sql.shown} from _joined where {sql.wrong} order by 1 limit {_SHOWN}"
@@ -349,7 +370,7 @@ def _as_label(
         shown = ", ".join(repr(row[0]) for row in bad)
         ways = [cells.way for cells in tables.odd_cells(name, least=0.0) if cells.way]
         way = ways[0] if ways and isinstance(label, NumberLabel) else "derive it in data.query"
-        raise InvalidDataError(f"data.label.column: {name!r} holds {shown}; {label.says}: {way}")
+        raise InvalidDataError(f"{_who_needs(system, name)}: {name!r} holds {shown}; {label.says}: {way}")
     return sql.value
 
 

@@ -7,6 +7,7 @@ that tells nearly every label may be a leak, or a good feature: that is told and
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -56,21 +57,39 @@ def find_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = No
     if as_of is not None:
         old = pa.scalar(as_of - data.label.maximum_delay, pa.timestamp("us", "UTC"))
         table = table.filter(pc.less_equal(table[data.keys.time], old))
-    labelled = table.filter(pc.is_valid(table[data.label.column]))
-    unlabelled = _without_label(table, labelled, system)
+    leaks: dict[str, Leak] = {}
+    for target in system.spec.targets:
+        for leak in _leaks_of(target, table, system):
+            known = leaks.get(leak.feature)
+            if known is None or (leak.is_certain and not known.is_certain):
+                leaks[leak.feature] = leak
+    return tuple(leaks[feature.name] for feature in system.spec.features if feature.name in leaks)
+
+
+def _leaks_of(target: str, table: pa.Table, system: MLSystem) -> Iterator[Leak]:
+    """Of the features, those that know the target: all of the system's, else those of the models that learn it."""
+    spec = system.spec
+    labelled = table.filter(pc.is_valid(table[target]))
+    unlabelled = _without_label(table, labelled, target, system)
     step = max(1, -(-labelled.num_rows // _MOST_ROWS))
     sample = labelled.take(np.arange(0, labelled.num_rows, step))
-    task = task_of(system.spec.objective)
-    truth = task.label.truth(sample[data.label.column].to_numpy(zero_copy_only=False))
-    leaks: list[Leak] = []
-    for feature in system.spec.features:
-        if feature.name in data.leaks.allow:
+    task = task_of(spec)
+    truth = task.label.truth(sample[target].to_numpy(zero_copy_only=False))
+    looked_at = {
+        feature.name
+        for model in spec.planned_models
+        if target in (model.target, spec.data.label.column)
+        for feature in model.features
+    }
+    whose = "" if target == spec.data.label.column else f" of {target!r}"
+    for feature in spec.features:
+        if feature.name in spec.data.leaks.allow or feature.name not in looked_at:
             continue
         reason, is_certain = None, True
-        if feature.column in (data.label.column, data.label.available_at):
+        if feature.column in (*spec.targets, spec.data.label.available_at):
             reason = "is the label itself or the moment it became known"
         if reason is None and unlabelled.num_rows >= LEAST_UNLABELLED and labelled.num_rows:
-            reason = _missing_without_label(labelled[feature.column], unlabelled[feature.column])
+            reason = _missing_without_label(labelled[feature.column], unlabelled[feature.column], whose)
         if reason is None:
             numeric = feature.reading == "numeric"
             values = numbers(sample[feature.column], feature.column) if numeric else None
@@ -78,23 +97,23 @@ def find_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = No
                 task.disclosed(truth, _groups(values, sample[feature.column]), values) if len(truth) else 0.0
             )
             if found > CERTAIN:
-                reason = f"alone tells every label of {len(truth):,} rows"
+                reason = f"alone tells every label{whose} of {len(truth):,} rows"
             elif found > SUSPICIOUS and len(truth) >= _FEWEST_ROWS:
                 is_certain = False
-                reason = f"alone tells the label with {task.disclosure} {found:.3f} on {len(truth):,} rows"
+                reason = (
+                    f"alone tells the label{whose} with {task.disclosure} {found:.3f} on {len(truth):,} rows"
+                )
         if reason is not None:
-            leaks.append(Leak(feature.name, feature.column, reason, is_certain))
-    return tuple(leaks)
+            yield Leak(feature.name, feature.column, reason, is_certain)
 
 
-def _without_label(table: pa.Table, labelled: pa.Table, system: MLSystem) -> pa.Table:
+def _without_label(table: pa.Table, labelled: pa.Table, target: str, system: MLSystem) -> pa.Table:
     """Cases that got no label while others did: rows from before labels were kept may lack features for that reason."""
-    data = system.spec.data
-    missing = pc.is_null(table[data.label.column])
+    missing = pc.is_null(table[target])
     if not labelled.num_rows:
         return table.filter(missing)
-    first = pc.min(labelled[data.keys.time])
-    return table.filter(pc.and_(missing, pc.greater_equal(table[data.keys.time], first)))
+    first = pc.min(labelled[system.spec.data.keys.time])
+    return table.filter(pc.and_(missing, pc.greater_equal(table[system.spec.data.keys.time], first)))
 
 
 def refuse_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = None) -> tuple[Leak, ...]:
@@ -112,13 +131,13 @@ def refuse_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = 
     return leaks
 
 
-def _missing_without_label(labelled: pa.ChunkedArray, unlabelled: pa.ChunkedArray) -> str | None:
+def _missing_without_label(labelled: pa.ChunkedArray, unlabelled: pa.ChunkedArray, whose: str) -> str | None:
     without = unlabelled.null_count / len(unlabelled)
     with_label = labelled.null_count / len(labelled)
     if without >= MISSING_WITHOUT_LABEL and with_label <= MISSING_WITH_LABEL:
         return (
-            f"is missing in {without:.0%} of the cases that never got a label and in {with_label:.1%} of the others, "
-            "so it is written with the outcome"
+            f"is missing in {without:.0%} of the cases that never got a label{whose} and in {with_label:.1%} of the "
+            "others, so it is written with the outcome"
         )
     return None
 

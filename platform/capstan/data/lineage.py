@@ -51,7 +51,7 @@ class Uses:
             *(check.column for check in checks if check.allowed is not None),
         }
         ids = {keys.id, *(key for key in (keys.sticky_by, keys.group) if key is not None)}
-        others = {spec.data.label.column, spec.data.label.available_at, keys.time}
+        others = {*spec.targets, spec.data.label.available_at, keys.time}
         return cls(
             frozenset(ids), frozenset(categories - numbers), frozenset(numbers - {keys.id}), frozenset(others)
         )

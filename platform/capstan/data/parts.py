@@ -82,7 +82,7 @@ def part_cases(cases: pa.Table, system: MLSystem, *, as_of: datetime) -> PartedC
         until, validation=split.validation, test=split.test, zone=data.time_zone
     )
     first: datetime = times.min().astype("datetime64[us]").item().replace(tzinfo=UTC)
-    label = task_of(system.spec.objective).label
+    label = task_of(system.spec).label
     truth = label.truth(table[data.label.column].to_numpy(zero_copy_only=False))
     wrong = label.tally(truth).wrong
     if wrong:

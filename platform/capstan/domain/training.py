@@ -69,15 +69,20 @@ class RunStatus:
     """Set when SUCCEEDED."""
     gates: tuple[GateOutcome, ...] = ()
     candidates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Candidate name -> metric name -> value on the validation window."""
-    chosen: str = ""
-    """The candidate that was taken; empty while none is."""
+    """Candidate name -> metric name -> value on the validation window. Of several models: `model/candidate`."""
+    chosen: tuple[str, ...] = ()
+    """The candidates that were taken, one for each model; empty while none is."""
     failed: Mapping[str, str] = field(default_factory=dict)
     """Candidate that could not be fitted or measured -> why, in one line."""
     warnings: tuple[str, ...] = ()
     """What did not stop the run and may make its model worse than it looks, one line each."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """What the task tells of the test window beside the metrics, as JSON."""
+
+    @property
+    def chosen_in_words(self) -> str:
+        """`trees`, or of several models `departure/trees, arrival/logistic`; empty while none is."""
+        return ", ".join(self.chosen)
 
 
 def training_run_name(system: SystemName, champion: VersionName | None, attempt: int) -> RunName:

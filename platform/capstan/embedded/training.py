@@ -107,7 +107,7 @@ def _keep(
         "run": request.run,
         "trigger": request.trigger.kind.value,
     }
-    taken = f" ({status.chosen})" if status.chosen else ""
+    taken = f" ({status.chosen_in_words})" if status.chosen else ""
     message = (
         f"{version}{taken} as of {request.trigger.as_of:%Y-%m-%d}, not served" if version else status.message
     )
@@ -117,7 +117,7 @@ def _keep(
         )
         store.record_event(event, once=f"train/{request.run}/{decision.key}")
     if status.chosen:
-        details["candidate"] = status.chosen
+        details["candidate"] = status.chosen_in_words
     store.record_event(
         Event(
             ended,

@@ -150,7 +150,7 @@ def summarize_run(record: Record, state: TrainingState, now: datetime) -> dict[s
         "observedGeneration": record.generation,
         "phase": state.phase.value,
         "version": result.version.name if result is not None and result.version is not None else "",
-        "candidate": result.chosen if result is not None else "",
+        "candidate": result.chosen_in_words if result is not None else "",
         "message": message,
         "conditions": _conditions(record, conditions, now),
     }

@@ -14,6 +14,7 @@ import numpy as np
 
 from capstan.features.columns import Floats
 from capstan.features.kinds import RowPlace
+from capstan.features.several_models import of_model, parts_of
 from capstan.features.transform import FeatureTransform
 from capstan.features.trees import BoostedTrees, CannotCompileError, compile_trees
 
@@ -47,9 +48,13 @@ def compile_predict(pipeline: Any) -> Callable[[Row], Any]:
     """A fitted pipeline (`transform`, `model`) for one row: what the model says of it.
 
     Of a model of numbers that is the number, of one of true and false the probability of true, as a float; of one of
-    named classes the tuple of all their probabilities. Boosted trees, linear models and constant models run as compiled
-    code, any other model by its own `predict_proba`, or by `predict` where it has no classes.
+    named classes the tuple of all their probabilities. Several models give what each says, one after the other. Boosted
+    trees, linear models and constant models run as compiled code, any other model by its own `predict_proba`, or by
+    `predict` where it has no classes.
     """
+    parts = parts_of(pipeline)
+    if parts is not None:
+        return _side_by_side({name: compile_predict(part) for name, part in parts.items()})
     transform, model = pipeline.steps[0][1], pipeline.steps[-1][1]
     if len(pipeline.steps) != 2 or not isinstance(transform, FeatureTransform):
         raise CannotCompileError("the pipeline is not a FeatureTransform and a model")
@@ -63,6 +68,24 @@ def _is_one_probability(model: Any) -> bool:
     """Whether a row's score is the probability of the last class alone."""
     classes = np.asarray(model.classes_)
     return len(classes) <= 2 and classes.dtype.kind in "biuf"
+
+
+def _side_by_side(models: Mapping[str, Callable[[Row], Any]]) -> Callable[[Row], Any]:
+    """What each model says of a row: a tuple where all say numbers, else one array of all."""
+
+    def predict(row: Row) -> Any:
+        said = []
+        for name, model in models.items():
+            try:
+                said.append(model(row))
+            except Exception as error:
+                raise of_model(name, error) from error
+        for one in said:
+            if type(one) is not float:
+                return np.concatenate([np.ravel(part) for part in said])
+        return tuple(said)
+
+    return predict
 
 
 def _by_the_model(transform: FeatureTransform, model: Any) -> Callable[[Row], Any]:

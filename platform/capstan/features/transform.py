@@ -34,6 +34,22 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         blocks = [feature.transform(column_of(table, feature.settings.column)) for feature in self.features_]
         return np.concatenate(blocks, axis=1)
 
+    @classmethod
+    def joined(cls, transforms: Sequence[FeatureTransform]) -> FeatureTransform:
+        """One fitted transform whose matrix is those of the fitted `transforms`, side by side."""
+        return cls._of(tuple(feature for one in transforms for feature in one.features_))
+
+    def part(self, begin: int, end: int) -> FeatureTransform:
+        """The fitted transform of these features alone."""
+        return self._of(self.features_[begin:end])
+
+    @classmethod
+    def _of(cls, features: tuple[FittedFeature, ...]) -> FeatureTransform:
+        made = cls(tuple(feature.settings for feature in features))
+        made.features_ = features
+        made.n_features_out_ = len(made.get_feature_names_out())
+        return made
+
     def batch_rows(self, memory: int) -> int:
         """How many rows have a matrix of at most so many bytes; at least one."""
         return max(1, memory // (8 * self.n_features_out_))

@@ -232,7 +232,7 @@ class Measuring:
 
     @property
     def _task(self) -> Task:
-        return task_of(self.system.spec.objective)
+        return task_of(self.system.spec)
 
     def _gatherer(self, feature: FeatureReference, rows: int) -> _Gatherer:
         values = _Categories(feature) if feature.kind == "categorical" else _Numbers(feature)

@@ -24,7 +24,8 @@ from capstan.errors import InvalidRequestError
 from capstan.recording.collector.boots import Heading
 from capstan.recording.collector.ledger import EXECUTOR_BOOT
 from capstan.recording.tensors import Row, answered, request_rows
-from capstan.tasks import TASKS
+from capstan.spec.combination import Combination
+from capstan.tasks import TASKS, task_together
 from capstan.tasks.tensors import Tensor
 
 REQUEST = "io.seldon.serving.inference.request"
@@ -239,8 +240,11 @@ class ExecutorLog:
         """Payload columns of each row; None where the response holds no answer of the system's task."""
         rows = tensors[0].shape[0]
         spec = _document(self._systems / system / "spec.json").get("spec") or {}
-        task = TASKS.get(str((spec.get("objective") or {}).get("task")))
-        return [None] * rows if task is None else list(task.of_tensors(tensors) or [None] * rows)
+        name = str((spec.get("objective") or {}).get("task"))
+        if name not in TASKS:
+            return [None] * rows
+        task = task_together(name, Combination.of_file(spec))
+        return list(task.of_tensors(tensors) or [None] * rows)
 
     def _id_column(self, system: str) -> str | None:
         spec = _document(self._systems / system / "spec.json").get("spec") or {}

@@ -146,7 +146,7 @@ class Pairing:
         spec = system.spec
         return cls(
             reader,
-            task_of(spec.objective),
+            task_of(spec),
             zone=ZoneInfo(spec.data.time_zone),
             maximum_delay=spec.data.label.maximum_delay,
         )

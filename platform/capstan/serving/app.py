@@ -38,6 +38,7 @@ from capstan.serving.requests import (
 )
 from capstan.serving.schema import RequestSchema, Row
 from capstan.serving.settings import ServiceSettings
+from capstan.tasks import complaint
 from capstan.tasks.task import Outputs
 
 Scope = Any
@@ -205,16 +206,19 @@ class PredictionApp:
         try:
             outputs: Sequence[Outputs | None]
             if len(rows) == 1 and self._row_outputs is not None:
-                outputs = (self._row_outputs(model.predict_row(rows[0])),)
+                score = model.predict_row(rows[0])
+                scores: Sequence[Any] | Scores = (score,)
+                outputs = (self._row_outputs(score),)
             else:
-                outputs = self._judged(await _predict_many(model, rows))
+                scores = await _predict_many(model, rows)
+                outputs = self._judged(scores)
         except Exception as error:
             # Any exception of a user's model must become an answer that the gateway can fail over from.
             await self._fail(call, send, f"the model raised {type(error).__name__}: {shown(str(error))}", ())
             return
         if None in outputs:
             self.metrics.nonfinite.inc(outputs.count(None))
-            await self._fail(call, send, f"the model's answer is not {self._task.sound}", outputs)
+            await self._fail(call, send, complaint(self._task, scores, self._learnt), outputs)
             return
         sound: Any = outputs
         request_id = call.request_id or _new_id()

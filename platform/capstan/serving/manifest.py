@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import orjson
 
 from capstan.errors import InvalidDataError
 from capstan.features.values import ColumnType
+from capstan.spec.combination import Combination
 from capstan.tasks import TASKS, Learnt
 
 
@@ -51,6 +52,8 @@ class Manifest:
     """`id`, `time`, `sticky_by` and `group`, where the spec gives them."""
     learnt: Learnt = field(default_factory=Learnt)
     """What the model knows about its answers."""
+    combination: Combination | None = None
+    """How several models answer together; None for one model."""
     time_zone: str = "UTC"
     """IANA zone of days, and of times without offset, in a row."""
 
@@ -70,7 +73,11 @@ def read_manifest(model_dir: Path) -> Manifest:
             target=str(document["target"]),
             columns=tuple(_column(column) for column in document["columns"]),
             keys={name: str(column) for name, column in (document.get("keys") or {}).items() if column},
-            learnt=Learnt(tuple(document.get("classes") or ()), float(document.get("threshold") or 0.5)),
+            learnt=replace(
+                _learnt(document),
+                parts={str(part["name"]): _learnt(part) for part in document.get("models") or ()},
+            ),
+            combination=_combination(document.get("combine")),
             time_zone=str(document.get("time_zone") or "UTC"),
         )
     except OSError as error:
@@ -81,6 +88,14 @@ def read_manifest(model_dir: Path) -> Manifest:
         ) from error
     except (orjson.JSONDecodeError, TypeError, ValueError, AttributeError) as error:
         raise InvalidDataError(f"{path}: is not a manifest: {error}") from error
+
+
+def _learnt(document: Mapping[str, Any]) -> Learnt:
+    return Learnt(tuple(document.get("classes") or ()), float(document.get("threshold") or 0.5))
+
+
+def _combination(document: Mapping[str, Any] | None) -> Combination | None:
+    return None if document is None else Combination.of_document(document)
 
 
 def _column(document: Mapping[str, Any]) -> Column:

@@ -16,7 +16,7 @@ import orjson
 from capstan.errors import InvalidDataError
 from capstan.serving.lean_imports import RARELY_USED, deferred
 from capstan.serving.manifest import Manifest, read_manifest
-from capstan.tasks import task_named
+from capstan.tasks import task_together
 
 SELF_TEST_ROWS = 200
 SAMPLE_ROWS = "sample.json"
@@ -45,7 +45,7 @@ class Model:
         self, manifest: Manifest, pipeline: Pipeline, compiled: RowPredictor | None, fallback: str = ""
     ) -> None:
         self.manifest = manifest
-        self.task = task_named(manifest.task)
+        self.task = task_together(manifest.task, manifest.combination)
         self._pipeline = pipeline
         self._compiled = compiled
         self._names = tuple(column.name for column in manifest.columns)
@@ -157,9 +157,13 @@ def _transform_of(pipeline: Any) -> Any:
 
 def _known_categories(pipeline: Any) -> dict[str, frozenset[str | None]]:
     features = getattr(pipeline.steps[0][1], "features_", ()) if hasattr(pipeline, "steps") else ()
-    return {
-        feature.settings.column: frozenset(feature.known) for feature in features if feature.known is not None
-    }
+    found: dict[str, frozenset[str | None]] = {}
+    for feature in features:
+        if feature.known is not None:
+            column, known = feature.settings.column, frozenset(feature.known)
+            # What one of several features does not tell apart is marked, though another does.
+            found[column] = found.get(column, known) & known
+    return found
 
 
 def _sample(model_dir: Path, manifest: Manifest) -> list[dict[str, object]]:

@@ -13,7 +13,7 @@ from capstan.features.values import ColumnType
 from capstan.serving.foreign_forms import example
 from capstan.serving.manifest import Manifest
 from capstan.serving.schema import RequestSchema, Row
-from capstan.tasks import task_named
+from capstan.tasks import task_together
 from capstan.tasks.tensors import Tensor
 
 _INTEGERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
@@ -152,7 +152,8 @@ def _told(marks: Mapping[int, Sequence[Mapping[str, Any]]], rows: int) -> str:
 
 def metadata(manifest: Manifest, name: str, version: str) -> dict[str, Any]:
     """`GET /v2/models/{name}`."""
-    outputs = [tensor.description() for tensor in task_named(manifest.task).described(manifest.learnt)]
+    task = task_together(manifest.task, manifest.combination)
+    outputs = [tensor.description() for tensor in task.described(manifest.learnt)]
     inputs = [_described(column.name, _DATATYPES.get(column.type, "BYTES")) for column in manifest.columns]
     return {
         "name": name,

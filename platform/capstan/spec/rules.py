@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from capstan.spec import (
     data_rules,
     metric_rules,
+    model_rules,
     process_rules,
     retraining_rules,
     rollout_rules,
@@ -29,6 +30,7 @@ RULES: tuple[Rule, ...] = (
     *task_rules.RULES,
     *data_rules.RULES,
     *metric_rules.RULES,
+    *model_rules.RULES,
     *process_rules.RULES,
     *rollout_rules.RULES,
     *retraining_rules.RULES,
@@ -47,6 +49,7 @@ _NAMED_LISTS: tuple[tuple[str, ...], ...] = (
     ("data", "sources"),
     ("features",),
     ("training", "candidates"),
+    ("models",),
     ("rollout", "analyses"),
     ("evaluation", "slices"),
     ("training", "environment"),
@@ -70,6 +73,7 @@ def _unique_names(spec: MLSystemSpec) -> list[Finding]:
         {
             "data": {"sources": [{"name": source.name} for source in spec.data.sources]},
             "features": [{"name": feature.name} for feature in spec.features],
+            "models": [{"name": model.name} for model in spec.models],
             "training": {
                 "candidates": [{"name": candidate.name} for candidate in spec.training.candidates],
                 "environment": [{"name": variable.name} for variable in spec.training.environment],

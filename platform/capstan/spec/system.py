@@ -8,11 +8,13 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from capstan.errors import InvalidSpecError, Mistake
+from capstan.spec.combination import Combination
 from capstan.spec.data import Data
 from capstan.spec.evaluation import Evaluation
 from capstan.spec.features import Feature
 from capstan.spec.grammar import Name, SpecModel, SystemNameText
 from capstan.spec.location import path_text
+from capstan.spec.models import MOST_MODELS, Combine, Model, PlannedModel, planned_models
 from capstan.spec.monitoring import Monitoring
 from capstan.spec.objective import Objective, Requirements
 from capstan.spec.replay import Replay
@@ -78,6 +80,16 @@ class MLSystemSpec(SpecModel):
         description="Which models are tried, and how one is chosen.",
         examples=[{"choose": {"metric": "rocAuc"}}],
     )
+    models: tuple[Model, ...] = Field(
+        (),
+        max_length=MOST_MODELS,
+        description="The models of a system that needs several, each with inputs and outputs of its own; without it "
+        "the system has one.",
+        examples=[[{"name": "departure", "target": "departed_late"}, {"name": "arrival"}]],
+    )
+    combine: Combine | None = Field(
+        None, description="How the models' answers become one.", examples=[{"rule": "Any"}]
+    )
     evaluation: Evaluation = Field(
         default_factory=Evaluation,
         description="What a new model must show before it meets users.",
@@ -119,6 +131,29 @@ class MLSystemSpec(SpecModel):
         "cluster. Versions in the registry and what is in object storage stay in either case.",
         examples=["Retain"],
     )
+
+    @property
+    def planned_models(self) -> tuple[PlannedModel, ...]:
+        """The models that a training fits; of a file without `models` the only one, without a name."""
+        return tuple(planned_models(self))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Columns of labels: the system's, which feedback brings and verdicts judge by, then those of single models."""
+        own = [model.target for model in self.models if model.target is not None]
+        return tuple(dict.fromkeys([self.data.label.column, *own]))
+
+    @property
+    def combination(self) -> Combination | None:
+        """How several models answer together; None for a system of one."""
+        if not self.models or self.combine is None:
+            return None
+        return Combination(
+            self.combine.rule,
+            tuple(model.name for model in self.models),
+            tuple(float(model.weight) for model in self.models if model.weight is not None),
+            self.combine.keep or 0,
+        )
 
     @model_validator(mode="after")
     def _knows_its_task(self) -> MLSystemSpec:

@@ -6,11 +6,14 @@ Numpy alone, so that the model service can import it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from capstan.errors import NotFoundError
+from capstan.spec.combination import Combination
 from capstan.spec.tasks import LabelKind
 from capstan.tasks.binary import BinaryClassification
+from capstan.tasks.composite import CompositeTask
 from capstan.tasks.metric import Metric
 from capstan.tasks.multiclass import MulticlassClassification
 from capstan.tasks.predictions import Learnt, Predictions
@@ -19,9 +22,21 @@ from capstan.tasks.regression import Regression
 from capstan.tasks.task import Task
 
 if TYPE_CHECKING:
-    from capstan.spec.objective import Objective
+    from capstan.spec.system import MLSystemSpec
 
-__all__ = ["TASKS", "Learnt", "Metric", "Predictions", "Task", "task_named", "task_of", "task_with"]
+__all__ = [
+    "TASKS",
+    "Learnt",
+    "Metric",
+    "Predictions",
+    "Task",
+    "complaint",
+    "each_task_of",
+    "task_named",
+    "task_of",
+    "task_together",
+    "task_with",
+]
 
 _MEMBERS: tuple[Task, ...] = (
     BinaryClassification(),
@@ -41,11 +56,6 @@ def task_with(label: LabelKind) -> Task:
     raise NotFoundError(f"there is no task with labels of the kind {label}")
 
 
-def task_of(objective: Objective) -> Task:
-    """The task of an objective, judged as the objective says: which errors count, and how."""
-    return task_named(objective.task).with_objective(objective)
-
-
 def task_named(name: str) -> Task:
     """The task of that name, as far as its answers and labels go: its losses may need an objective.
 
@@ -55,3 +65,31 @@ def task_named(name: str) -> Task:
         return TASKS[name]
     except KeyError:
         raise NotFoundError(f"there is no task {name!r}; tasks are {', '.join(TASKS)}") from None
+
+
+@cache
+def task_together(name: str, combination: Combination | None) -> Task:
+    """The task of that name, answered by one model or by several together; raises NotFoundError."""
+    task = task_named(name)
+    return task if combination is None else CompositeTask(task, combination)
+
+
+def task_of(spec: MLSystemSpec) -> Task:
+    """What the system of a file answers, whether by one model or by several; raises NotFoundError."""
+    task, combination = each_task_of(spec), spec.combination
+    return task if combination is None else CompositeTask(task, combination)
+
+
+def each_task_of(spec: MLSystemSpec) -> Task:
+    """What each of the system's models answers, judged as the objective says: which errors count, and how.
+
+    Raises NotFoundError.
+    """
+    return task_named(spec.objective.task).with_objective(spec.objective)
+
+
+def complaint(task: Task, scores: Any, learnt: Learnt) -> str:
+    """What is wrong with scores of rows of which some are unsound, in words; of several models it names the one."""
+    unsound = task.unsound_models(scores, learnt) if isinstance(task, CompositeTask) else ()
+    whose = f"the answer of model {' and of model '.join(unsound)}" if unsound else "the model's answer"
+    return f"{whose} is not {task.sound}"

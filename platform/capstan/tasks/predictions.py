@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,8 @@ class Learnt:
     """In the order of the model's probabilities; of two the last is the positive one. Empty for numbers."""
     threshold: float = 0.5
     """From which probability on a row belongs to the positive class."""
+    parts: Mapping[str, Learnt] = field(default_factory=dict)
+    """The same of each of several models, by its name; empty for one model."""
 
 
 def joined(parts: Sequence[Predictions]) -> Predictions:

@@ -29,10 +29,10 @@ class Judged:
 
 def check_metric(metric: Metric, task: Task) -> None:
     """Measure toy rows of the task by the metric; raises NotConformingError with all broken rules."""
-    from capstan.testing.tasks import _Toy
+    from capstan.testing.tasks import ToyModel, _Toy
 
     suite = Suite(metric.name)
-    check_metric_rules(suite, metric, _Toy.of(task).judged())
+    check_metric_rules(suite, metric, _Toy.of(task, ToyModel(task)).judged())
     suite.require()
 
 

@@ -23,17 +23,43 @@ from capstan.testing.lessons import lesson
 from capstan.testing.metrics import Judged, check_metric_rules
 
 
-def check_task(task: Task) -> None:
+class ToyModel:
+    """A model of toy rows: a linear one of scikit-learn with the task's `method`."""
+
+    def __init__(self, task: Task) -> None:
+        self._method = task.method
+
+    def fit(self, matrix: Floats, truth: Truth) -> Any:
+        """A fitted model."""
+        from sklearn.linear_model import LinearRegression, LogisticRegression
+
+        estimator = LogisticRegression() if self._method == "predict_proba" else LinearRegression()
+        return estimator.fit(matrix, truth)
+
+    def opposite(self, scores: Floats) -> Floats:
+        """What a model says that has learnt the opposite."""
+        if scores.ndim == 2:
+            return np.roll(scores, 1, axis=1)
+        if self._method == "predict_proba":
+            return 1 - scores
+        return np.asarray(2 * scores.mean() - scores, dtype=np.float64)
+
+    def saying(self, scores: Floats, model: Any) -> Any:
+        """A model like that one which says these scores."""
+        return _Saying(scores, model, self._method)
+
+
+def check_task(task: Task, model: ToyModel | None = None) -> None:
     """Run the task on toy rows of its kind of label; raises NotConformingError with all broken rules.
 
-    What the model of the toy rows is: a linear one of scikit-learn with the task's `method`.
+    `model`: what is fitted to the toy rows; None: a linear model of scikit-learn.
     """
     suite = Suite(task.facts.name)
     _check_facts(suite, task)
     _check_labels(suite, task)
     toy = None
     with suite.rule("a fitted linear model of its labels can be asked"):
-        toy = _Toy.of(task)
+        toy = _Toy.of(task, model or ToyModel(task))
     if toy is not None:
         _check_predictions(suite, task, toy)
         _check_answers(suite, task, toy)
@@ -49,6 +75,7 @@ class _Toy:
     """Later rows, what a fitted model says of them, and what one with everything reversed would say."""
 
     task: Task
+    maker: ToyModel
     model: Any
     matrix: Floats
     truth: Truth
@@ -58,20 +85,17 @@ class _Toy:
     scores: Floats
 
     @classmethod
-    def of(cls, task: Task) -> _Toy:
+    def of(cls, task: Task, maker: ToyModel) -> _Toy:
         given = lesson(task.facts.label, seed=3)
         later = given.validation
         assert later is not None
-        from sklearn.linear_model import LinearRegression, LogisticRegression
-
         center, spread = given.matrix.mean(axis=0), given.matrix.std(axis=0)
-        estimator = LogisticRegression() if task.method == "predict_proba" else LinearRegression()
         train = task.label.truth(given.truth)
-        model = estimator.fit((given.matrix - center) / spread, train)
+        model = maker.fit((given.matrix - center) / spread, train)
         matrix = (later.matrix - center) / spread
         scores = task.scores(model, matrix, rows=len(matrix))
         truth = task.label.truth(later.truth)
-        return cls(task, model, matrix, truth, later.groups, train, task.learnt(model), scores)
+        return cls(task, maker, model, matrix, truth, later.groups, train, task.learnt(model), scores)
 
     @property
     def predictions(self) -> Predictions:
@@ -80,13 +104,7 @@ class _Toy:
     @property
     def reversed(self) -> Predictions:
         """What a model says that has learnt the opposite."""
-        if self.scores.ndim == 2:
-            turned = np.roll(self.scores, 1, axis=1)
-        elif self.task.method == "predict_proba":
-            turned = 1 - self.scores
-        else:
-            turned = 2 * self.scores.mean() - self.scores
-        return self.task.predictions(turned, self.learnt)
+        return self.task.predictions(self.maker.opposite(self.scores), self.learnt)
 
     def judged(self) -> Judged:
         baseline = self.task.baseline(self.train, len(self.truth))
@@ -229,7 +247,7 @@ def _check_soundness(suite: Suite, task: Task, toy: _Toy) -> None:
             assert short is None or short(spoilt[0]) is None
         with suite.rule(f"training refuses a model that says {said}"):
             try:
-                task.scores(_Saying(spoilt, toy.model, task.method), toy.matrix, rows=len(toy.truth))
+                task.scores(toy.maker.saying(spoilt, toy.model), toy.matrix, rows=len(toy.truth))
             except InvalidDataError:
                 pass
             else:

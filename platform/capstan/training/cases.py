@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from capstan.tasks import Task, task_of
+from capstan.errors import InvalidDataError
+from capstan.tasks import Task, each_task_of, task_of
 from capstan.tasks.metric import Groups, Truth, numbered
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from capstan.spec.models import PlannedModel
     from capstan.spec.system import MLSystem
 
 
@@ -29,11 +31,26 @@ class Cases:
 
     @classmethod
     def of(cls, table: pa.Table, system: MLSystem) -> Cases:
-        """Rows of a table whose label column has no missing value."""
-        data = system.spec.data
-        task = task_of(system.spec.objective)
-        truth = task.label.truth(table[data.label.column].to_numpy(zero_copy_only=False))
-        return cls(task, table, truth, groups_of(table, data.keys.group))
+        """Rows of a table whose label column has no missing value, as the whole system is judged on them."""
+        return cls._labelled(task_of(system.spec), table, system.spec.data.label.column, system)
+
+    @classmethod
+    def of_model(cls, table: pa.Table, system: MLSystem, model: PlannedModel) -> Cases:
+        """The rows that have the model's own label, as it learns from them; raises InvalidDataError if none has."""
+        target = table[model.target]
+        if target.null_count:
+            table = table.filter(target.is_valid())
+            if not table.num_rows:
+                raise InvalidDataError(
+                    f"none of the {len(target):,} rows has a label in {model.target!r}, the target of model "
+                    f"{model.name}; correct its target, or train on other days"
+                )
+        return cls._labelled(each_task_of(system.spec), table, model.target, system)
+
+    @classmethod
+    def _labelled(cls, task: Task, table: pa.Table, target: str, system: MLSystem) -> Cases:
+        truth = task.label.truth(table[target].to_numpy(zero_copy_only=False))
+        return cls(task, table, truth, groups_of(table, system.spec.data.keys.group))
 
     def chosen(self, rows: npt.NDArray[np.bool_]) -> Cases:
         """Those rows alone."""

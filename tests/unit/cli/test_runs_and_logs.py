@@ -49,7 +49,7 @@ def test_what_the_run_wrote_is_shown_with_candidates_and_choice(rolling) -> None
         "",
         steps,
         candidates={"trees": {"rocAuc": 0.71234}, "own": {}},
-        chosen="trees",
+        chosen=("trees",),
         failed={"own": "mymodels:make: no licence"},
         warnings=("trees: did not converge",),
     )

@@ -89,11 +89,26 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("rollout.steps.2", {"shadow": {}}),
     ("retraining.triggers.0", {"schedule": {"cron": "0 6 * * 1"}}),
     ("retraining.triggers.0", {"newData": {"rows": 5000}}),
+    ("models", []),
+    ("models", [{"name": "one"}]),
+    ("models", [{"name": "one"}, {"name": "two"}]),
+    ("models", [{"name": "one"}, {"name": "two"}, {"name": "three"}]),
+    ("models", [{"name": "one", "weight": 1}, {"name": "two", "weight": 0.5}]),
+    ("models", [{"name": "one", "weight": 1}, {"name": "two"}]),
+    ("models", [{"name": "one"}, {"name": "probability"}]),
+    ("models", [{"name": "one", "target": "flight_id"}, {"name": "two", "target": "departed_late"}]),
+    ("combine", {"rule": "Any"}),
+    ("combine", {"rule": "Weighted"}),
+    ("combine", {"rule": "Sequence", "keep": 10}),
+    ("combine", {"rule": "Sequence"}),
+    ("combine", {"rule": "Mean", "keep": 10}),
 )
 """Changes of the flights' file, good and bad; None takes a key away."""
 TOGETHER: tuple[tuple[tuple[str, Any], ...], ...] = (
     (("serving.runtime", "Deployment"), ("serving.traffic.provider", "Istio")),
     (("rollout.analyses.0.decide", "NotWorse"), ("rollout.analyses.0.margin", 0)),
+    (("models", [{"name": "one", "weight": 1}, {"name": "two"}]), ("combine", {"rule": "Weighted"})),
+    (("models", [{"name": "one", "weight": 1}, {"name": "two"}]), ("combine", {"rule": "Mean"})),
 )
 """Changes that only together break a rule."""
 

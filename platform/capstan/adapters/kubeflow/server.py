@@ -98,7 +98,7 @@ class KfpServerPipelines:
         folder = self._write_job(request)
         compiled = self._compiled(self._settings(self._system))
         reference = self._api.pipeline(self._name, self._namespace, compiled.definition, compiled.version)
-        candidates = [candidate.name for candidate in self._system.spec.training.candidates]
+        candidates = [name for model in self._system.spec.planned_models for name in model.fit_names]
         self._api.create_run(
             {
                 "display_name": str(request.run),

@@ -21,7 +21,7 @@ class ParquetEvidence:
         """`folder` holds `payloads/` and `labels/`."""
         self._reader = PayloadReader(folder)
         self._pairing = Pairing.of(system, self._reader)
-        self._task = task_of(system.spec.objective)
+        self._task = task_of(system.spec)
 
     def paired(
         self,

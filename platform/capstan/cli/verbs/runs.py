@@ -106,7 +106,7 @@ class _Run:
             "started_at": self.state.started_at,
             "finished_at": self.state.finished_at,
             "seconds": (ended - began).total_seconds() if began and ended else None,
-            "chosen": (self.status.chosen or None) if self.status else None,
+            "chosen": (self.status.chosen_in_words or None) if self.status else None,
             "failed_candidates": dict(self.status.failed) if self.status else {},
             "warnings": list(self.status.warnings) if self.status else [],
             "gates_passed": all(gate.passed is True for gate in gates) if gates else None,

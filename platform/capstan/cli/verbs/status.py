@@ -216,7 +216,7 @@ def _last_training(stored: StoredSystem) -> dict[str, Any] | None:
         "run": run,
         "phase": state.phase.value,
         "version": result.version.name if result and result.version else None,
-        "chosen": result.chosen if result else "",
+        "chosen": result.chosen_in_words if result else "",
         "failed_candidates": dict(result.failed) if result else {},
         "warnings": list(result.warnings) if result else [],
         "message": result.message if result and state.phase.value == "Failed" else "",

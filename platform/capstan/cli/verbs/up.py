@@ -122,7 +122,7 @@ def _how_to_ask(local: LocalSystem) -> list[str]:
     champion = system_state(record).champion if record is not None else None
     body = sample_request(local, champion, identity=EXAMPLE_ID) if champion is not None else None
     token = f"$(cat {shlex.quote(str(local.state.token_file('feedback')))})"
-    label = task_of(local.system.spec.objective).label
+    label = task_of(local.system.spec).label
     return [
         f"{champion.name if champion else 'the champion'} serves; ask it:",
         predict_line(f"{local.addresses.gateway}/predict", body),

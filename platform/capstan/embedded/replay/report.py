@@ -123,7 +123,7 @@ def make_report(
 def reported_metrics(system: MLSystem) -> tuple[Metric, ...]:
     """What both systems are compared by: the metric that is watched, then the losses of the analyses."""
     spec = system.spec
-    task = task_of(spec.objective)
+    task = task_of(spec)
     losses = [analysis.metric for analysis in spec.rollout.analyses] or [task.facts.compared_by]
     return tuple(task.metrics[name] for name in dict.fromkeys([spec.monitoring.quality.metric, *losses]))
 

@@ -70,7 +70,7 @@ def fit(
     times = _microseconds(_column(columns, spec.data.keys.time))
     order = np.argsort(times, kind="stable")
     strides = _strides(times[order], spec.monitoring.window.duration.total_seconds() * 1e6)
-    outputs = [] if predictions is None else watched_outputs(task_of(spec.objective), predictions)
+    outputs = [] if predictions is None else watched_outputs(task_of(spec), predictions)
     watched = len(spec.features) + len(outputs)
     drift = spec.monitoring.drift
     probability = false_breach_probability(

@@ -10,9 +10,10 @@ import orjson
 
 from capstan.errors import UnavailableError
 from capstan.recording.payloads import Kind
+from capstan.spec.combination import Combination
 from capstan.spec.features import Feature
 from capstan.spec.tasks import TASK_FACTS, LabelKind
-from capstan.tasks import Task, task_named
+from capstan.tasks import Task, task_together
 
 
 class Declared(NamedTuple):
@@ -23,6 +24,8 @@ class Declared(NamedTuple):
     kinds: Mapping[str, Kind]
     """By column."""
     task: str | None
+    combination: Combination | None
+    """None: the system is of one model."""
 
 
 class Declarations:
@@ -36,7 +39,7 @@ class Declarations:
         """What the system's file says; nothing while it has not been written."""
         path = self._systems / system / "spec.json"
         if not path.exists():
-            return Declared(0, {}, None)
+            return Declared(0, {}, None, None)
         changed = path.stat().st_mtime_ns
         if system not in self._known or self._known[system].changed != changed:
             spec = orjson.loads(path.read_bytes())["spec"]
@@ -49,7 +52,8 @@ class Declarations:
             for key in (spec.get("data") or {}).get("keys", {}).values():
                 # Ids stay the text that was sent: as floats two of them could be one.
                 kinds.setdefault(key, "categorical")
-            self._known[system] = Declared(changed, kinds, spec.get("objective", {}).get("task"))
+            task = spec.get("objective", {}).get("task")
+            self._known[system] = Declared(changed, kinds, task, Combination.of_file(spec))
         return self._known[system]
 
     def label_kind(self, system: str) -> LabelKind:
@@ -61,5 +65,5 @@ class Declarations:
 
     def task(self, system: str) -> Task | None:
         """What the system's payloads answer; None while its file has not been written."""
-        name = self.of(system).task
-        return None if name is None else task_named(name)
+        declared = self.of(system)
+        return None if declared.task is None else task_together(declared.task, declared.combination)

@@ -1,0 +1,57 @@
+"""What each of several models says of its own label, for the report beside the combined answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from capstan.evaluation.metrics import evaluate
+from capstan.spec.tasks import TaskFacts
+from capstan.training.cases import Cases
+from capstan.training.job import Job
+
+_SHOWN = 4
+"""Metrics in the table, the first of the task's; the rest stand in the run's artifacts."""
+_DIGITS = 4
+
+
+def each_model(job: Job, test: pa.Table, pipeline: Any) -> dict[str, Any]:
+    """Of several models what each says of its own label, by name; nothing of one."""
+    from capstan.features.several_models import parts_of
+    from capstan.training.factories import importable
+    from capstan.training.fitting import predict
+
+    system, found = job.system, {}
+    parts = parts_of(pipeline) or {}
+    for model in system.spec.planned_models if parts else ():
+        judged = Cases.of_model(test, system, model)
+        with importable(job.factories):
+            said = predict(judged.task, parts[model.name], judged.table, threads=system.spec.training.threads)
+        metrics = evaluate(judged.task, judged.truth, said, judged.groups)
+        found[model.name] = {"target": model.target, "rows": len(judged.truth), "metrics": metrics}
+    return found
+
+
+def with_models(
+    details: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]], facts: TaskFacts
+) -> Mapping[str, Any]:
+    """A task's details with a table of the models, where there are several."""
+    if not models:
+        return details
+    shown = facts.metrics[:_SHOWN]
+    table = {
+        "title": "Models, each by its own label",
+        "of_rows": "model",
+        "of_columns": "metric",
+        "rows": [f"{name} ({found['target']})" for name, found in models.items()],
+        "columns": [metric.title for metric in shown],
+        "cells": [[_rounded(found["metrics"][metric.name]) for metric in shown] for found in models.values()],
+        "notes": [],
+    }
+    return {**details, "tables": [*details.get("tables", ()), table]}
+
+
+def _rounded(value: float) -> float:
+    return round(value, _DIGITS)

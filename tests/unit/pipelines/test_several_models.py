@@ -1,0 +1,211 @@
+"""A run of several models: each learns its own label from its own features, and one version is made of them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from contract.two_models_system import two_labels, write_two_models
+
+from capstan.domain.training import TrainingRequest
+from capstan.domain.triggers import Trigger, TriggerKind
+from capstan.domain.versions import RunName, SystemName
+from capstan.errors import InvalidDataError, LeakageError
+from capstan.features.several_models import parts_of
+from capstan.monitoring.drift.reference import load_reference
+from capstan.serving.manifest import read_manifest
+from capstan.serving.model import Model, as_requests, load
+from capstan.spec import MLSystem
+from capstan.training.job import Places, write_job
+from capstan_pipelines.steps import check, choose, evaluate, extract, fit, refit, split
+from capstan_pipelines.steps.cases import read_table
+
+AS_OF = datetime(2013, 3, 1, tzinfo=UTC)
+
+
+class Run:
+    """The steps of one run in this process."""
+
+    def __init__(self, folder: Path, system: MLSystem) -> None:
+        self.folder, self.system = folder, system
+        document = system.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        trigger = Trigger(TriggerKind.INITIAL, AS_OF, "a test")
+        request = TrainingRequest(RunName("run"), SystemName("two-models"), trigger, None)
+        places = Places(str(system.base_dir), str(folder / "secrets"), "", "", str(folder / "bentos"))
+        write_job(folder / "job", request=request, spec=document, places=places, champion=None)
+        self.job = str(folder / "job")
+
+    def at(self, name: str) -> str:
+        return str(self.folder / name.replace("/", "."))
+
+    @property
+    def names(self) -> list[str]:
+        return [name for model in self.system.spec.planned_models for name in model.fit_names]
+
+    def fit(self) -> None:
+        extract.run(self.job, self.at("table"))
+        check.run(self.job, self.at("table"), self.at("report"))
+        split.run(self.job, self.at("table"), self.at("cases"))
+        for name in self.names:
+            fit.run(self.job, name, self.at("cases"), self.at(name))
+
+    def choose(self) -> dict[str, Any]:
+        choose.run(self.job, [self.at(name) for name in reversed(self.names)], self.at("choice"))
+        return self.read("choice")
+
+    def finish(self) -> None:
+        evaluate.run(self.job, self.at("cases"), self.at("choice"), self.at("evaluation"))
+        refit.run(self.job, self.at("cases"), self.at("choice"), self.at("evaluation"), self.at("model"))
+
+    def read(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(Path(self.at(name)).read_text())
+        return found
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("two")
+    run = Run(folder, write_two_models(folder / "home"))
+    run.fit()
+    run.choose()
+    run.finish()
+    return run
+
+
+@pytest.fixture(scope="module")
+def model(run: Run) -> Model:
+    return load(Path(run.at("model")))
+
+
+def test_candidates_of_each_model_are_fitted_under_its_name(run: Run) -> None:
+    assert run.names == ["leaves/logistic", "leaves/trees", "travels/logistic"]
+    choice = run.read("choice")
+    assert [one["name"] for one in choice["candidates"]] == run.names
+    assert [taken["model"] for taken in choice["chosen"]] == ["leaves", "travels"]
+    assert choice["reason"].count("rocAuc") == 2
+
+
+def test_each_model_learns_its_own_label_from_its_own_features(run: Run) -> None:
+    evaluation = run.read("evaluation")
+    test = run.read("evaluation")["rows"]
+    assert evaluation["models"]["leaves"]["target"] == "left_late"
+    assert evaluation["models"]["leaves"]["rows"] == test
+    assert 0.9 * test < evaluation["models"]["travels"]["rows"] < test, (
+        "rows without its own label are left out"
+    )
+    # Each knows half of what makes a delivery late, and its own label well.
+    assert evaluation["models"]["leaves"]["metrics"]["rocAuc"] > 0.75
+    assert evaluation["models"]["travels"]["metrics"]["rocAuc"] > 0.75
+    assert 0.65 < evaluation["metrics"]["rocAuc"] < 0.9
+
+
+def test_slices_and_gates_judge_the_combined_answer(run: Run) -> None:
+    evaluation = run.read("evaluation")
+    assert {part["column"] for part in evaluation["slices"]} == {"depot"}
+    assert [gate["passed"] for gate in evaluation["gates"]] == [True]
+    assert evaluation["standard_errors"]["rocAuc"] > 0
+
+
+def test_the_manifest_pins_all_models_of_the_version(run: Run) -> None:
+    manifest = json.loads((Path(run.at("model")) / "manifest.json").read_text())
+    assert manifest["combine"]["rule"] == "Any"
+    assert [part["name"] for part in manifest["models"]] == ["leaves", "travels"]
+    assert [part["features"] for part in manifest["models"]] == [["rain", "depot"], ["traffic", "depot"]]
+    assert [column["name"] for column in manifest["columns"]] == ["rain", "traffic", "depot"]
+    read = read_manifest(Path(run.at("model")))
+    assert read.combination is not None
+    assert read.combination.models == ("leaves", "travels")
+    assert read.learnt.parts["leaves"].classes == (False, True)
+
+
+def test_a_request_of_one_row_takes_the_compiled_path_of_every_model(model: Model) -> None:
+    assert model.fallback == ""
+    row = {"rain": 4.0, "traffic": 0.1, "depot": "north"}
+    leaves, travels = model.predict_row(row)
+    assert leaves > 0.8
+    assert travels < 0.3
+    one = model.task.row_outputs(model.manifest.learnt)
+    assert one is not None
+    assert one((leaves, travels)) == {
+        "probability": leaves,
+        "leaves.probability": leaves,
+        "travels.probability": travels,
+    }
+
+
+def test_each_model_answers_as_the_one_that_was_fitted_for_it(run: Run, model: Model) -> None:
+    pipeline = model._pipeline
+    parts = parts_of(pipeline)
+    assert parts is not None
+    table = read_table(Path(run.at("table"))).slice(0, 50)
+    together = model.predict_batch(as_requests(table.select(["rain", "traffic", "depot"])))
+    for index, name in enumerate(("leaves", "travels")):
+        alone = parts[name].predict_proba(table)[:, 1]
+        np.testing.assert_array_equal(together[:, index], alone)
+
+
+def test_drift_watches_the_union_of_inputs_and_what_each_model_says(run: Run) -> None:
+    reference = load_reference(Path(run.at("model")) / "detectors")
+    assert [feature.name for feature in reference.features] == ["rain", "traffic", "depot"]
+    assert [output.column for output in reference.outputs] == [
+        "probability",
+        "leaves.probability",
+        "travels.probability",
+    ]
+
+
+def test_the_same_run_twice_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
+    again = Run(tmp_path, write_two_models(tmp_path / "home"))
+    again.fit()
+    again.choose()
+    again.finish()
+    for name in ("pipeline.joblib", "manifest.json"):
+        assert (Path(again.at("model")) / name).read_bytes() == (Path(run.at("model")) / name).read_bytes()
+
+
+def test_a_model_that_none_of_its_candidates_could_learn_ends_the_run_by_its_name(tmp_path: Path) -> None:
+    table = two_labels()
+    slow = pa.array([False] * table.num_rows)
+    table = table.set_column(table.column_names.index("was_slow"), "was_slow", slow)
+    run = Run(tmp_path, write_two_models(tmp_path / "home", table=table))
+    run.fit()
+    with pytest.raises(InvalidDataError) as caught:
+        run.choose()
+    message = str(caught.value)
+    assert message.startswith("model travels: training.candidates: none can be chosen")
+    assert "travels/logistic: the" in message
+    assert "leaves" not in message
+
+
+def test_a_model_without_any_label_of_its_own_is_told_by_name(tmp_path: Path) -> None:
+    table = two_labels()
+    nothing = pa.nulls(table.num_rows, pa.bool_())
+    table = table.set_column(table.column_names.index("was_slow"), "was_slow", nothing)
+    run = Run(tmp_path, write_two_models(tmp_path / "home", table=table))
+    run.fit()
+    with pytest.raises(InvalidDataError, match="has a label in 'was_slow', the target of model travels"):
+        run.choose()
+
+
+def test_a_feature_that_knows_the_target_of_its_model_is_a_leak(tmp_path: Path) -> None:
+    table = two_labels()
+    slow = table["was_slow"].to_pylist()
+    wait = pa.array([2.0 + bool(one) for one in slow])
+    table = table.set_column(table.column_names.index("traffic"), "traffic", wait)
+    run = Run(tmp_path, write_two_models(tmp_path / "home", table=table))
+    extract.run(run.job, run.at("table"))
+    with pytest.raises(LeakageError, match=r"feature 'traffic' .* alone tells every label of 'was_slow'"):
+        check.run(run.job, run.at("table"), run.at("report"))
+
+
+def test_labels_of_single_models_are_not_known_before_the_systems_own(tmp_path: Path) -> None:
+    run = Run(tmp_path, write_two_models(tmp_path / "home"))
+    extract.run(run.job, run.at("table"))
+    table = read_table(Path(run.at("table")))
+    young = table["label_available_at"].is_null()
+    assert table.filter(young)["left_late"].null_count == table.filter(young).num_rows > 0
