@@ -86,12 +86,12 @@ def _follow(
             result = replace(status, version=without_metrics(version), candidates={}, details={})
             ended = replace(state, phase=RunPhase.SUCCEEDED, finished_at=now, result=result)
             gates = "; ".join(gate.message for gate in status.gates) or "no gates"
-            taken = f" ({status.chosen})" if status.chosen else ""
+            taken = f" ({status.chosen_in_words})" if status.chosen else ""
             message = f"{version.name}{taken} as of {version.as_of:%Y-%m-%d}: {gates}"
             decision = _decision(request, Reason.TRAINING_SUCCEEDED, message, "finished")
             details = {**decision.details, "version": version.name}
             if status.chosen:
-                details["candidate"] = status.chosen
+                details["candidate"] = status.chosen_in_words
             return ended, [*remarks(request, status), replace(decision, details=details)]
 
 
