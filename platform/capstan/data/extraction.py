@@ -281,8 +281,8 @@ def _warn_of_undated(
     if undated and undated[0]:
         whose = "" if target == system.spec.data.label.column else f" of {target!r}"
         _LOG.warning(
-            "data.label.availableAt: %d labels%s do not count, because %r is empty beside them: nobody can say when they "
-            "became known",
+            "data.label.availableAt: %d labels%s do not count, because %r is empty beside them: nobody can say when "
+            "they became known",
             undated[0],
             whose,
             available_at,
