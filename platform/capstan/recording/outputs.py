@@ -28,16 +28,17 @@ def output_facts(task: Task, name: str) -> OutputFacts | None:
     return None
 
 
-def spelled(names: Iterable[str]) -> dict[str, list[str]]:
-    """The name of each column of outputs, and how else it is spelt among the names.
+def spelled(names: Iterable[str], declared: Iterable[str] = ()) -> dict[str, list[str]]:
+    """The name of each stored column, and how else it is spelt among the names; what is `declared` comes first.
 
-    Readers do not tell ASCII's capitals from small letters in the names of columns. No version has two classes that
-    only they tell apart, but two versions of one system may.
+    Readers do not tell ASCII's capitals from small letters in the names of columns: of two columns that only capitals
+    tell apart they would lose one. No version has two such columns or classes, but two versions of one system may.
     """
     columns: dict[bytes, list[str]] = {}
-    for name in sorted(names):
+    first = set(declared)
+    for name in [*sorted(first), *sorted(set(names) - first)]:
         columns.setdefault(name.encode().lower(), []).append(name)
-    return {spellings[0]: spellings for spellings in columns.values()}
+    return {spellings[0]: spellings for _, spellings in sorted(columns.items())}
 
 
 def predictions_of(outputs: pa.Array | pa.ChunkedArray, task: Task) -> Predictions:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -228,9 +228,9 @@ def columns_of(
     arrays = [pa.array(fixed[name], type=kind) for name, kind in FIXED_COLUMNS]
     names = [name for name, _ in FIXED_COLUMNS]
     inputs = [entry.get("inputs") or {} for entry in data]
-    for column in sorted({column for entry in inputs for column in entry} | set(kinds)):
+    for column, spellings in spelled({column for entry in inputs for column in entry}, kinds).items():
         names.append(INPUT_PREFIX + column)
-        arrays.append(_typed([entry.get(column) for entry in inputs], kinds.get(column)))
+        arrays.append(_typed(_values(inputs, spellings), kinds.get(column)))
     for column, values in outputs.items():
         names.append(OUTPUT_PREFIX + column)
         arrays.append(values)
@@ -240,8 +240,8 @@ def columns_of(
 def _outputs(entries: list[Mapping[str, object]], task: Task | None) -> dict[str, pa.Array]:
     own = [] if task is None else [facts.name for facts in task.facts.outputs if not facts.per_class]
     found: dict[str, pa.Array] = {}
-    for column, spellings in spelled({column for entry in entries for column in entry} | set(own)).items():
-        values = [next((entry[name] for name in spellings if name in entry), None) for entry in entries]
+    for column, spellings in spelled({column for entry in entries for column in entry}, own).items():
+        values = _values(entries, spellings)
         facts = None if task is None else output_facts(task, column)
         if facts is None or facts.kind == "Number":
             found[column] = _typed(values, None if facts is None else "numeric")
@@ -254,6 +254,13 @@ def _outputs(entries: list[Mapping[str, object]], task: Task | None) -> dict[str
                 [None if value is None else str(value) for value in values], type=pa.string()
             )
     return found
+
+
+def _values(entries: list[Mapping[str, object]], spellings: Sequence[str]) -> list[object]:
+    """Of each entry the value of the first spelling that it has."""
+    if len(spellings) == 1:
+        return [entry.get(spellings[0]) for entry in entries]
+    return [next((entry[name] for name in spellings if name in entry), None) for entry in entries]
 
 
 def _unsound(outputs: Mapping[str, pa.Array], task: Task | None, rows: int) -> list[bool]:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from capstan.files import write_error
-from capstan.recording.outputs import OUTPUT_PREFIX, spelled
+from capstan.recording.outputs import spelled
 
 MERGE_AT = 24
 """Segments of one tier that are merged into one of the next."""
@@ -130,11 +130,11 @@ def _merge(directory: Path, names: Sequence[str], tier: int) -> None:
 
 
 def _spelt_alike(tables: Sequence[pa.Table]) -> Iterator[pa.Table]:
-    """With one spelling of each column of outputs: readers would lose the second."""
-    outputs = {name for table in tables for name in table.column_names if name.startswith(OUTPUT_PREFIX)}
-    spelling = {name: column for column, names in spelled(outputs).items() for name in names}
+    """With one spelling of each column: readers would lose the second."""
+    every = {name for table in tables for name in table.column_names}
+    spelling = {name: column for column, names in spelled(every).items() for name in names}
     for table in tables:
-        yield table.rename_columns([spelling.get(name, name) for name in table.column_names])
+        yield table.rename_columns([spelling[name] for name in table.column_names])
 
 
 def clear_unfinished(directories: Iterable[Path]) -> None:

@@ -105,3 +105,24 @@ def test_capitals_that_only_two_versions_tell_apart_lose_no_probability(tmp_path
     losses = TASK.metrics["logLoss"].losses(np.array(["Late", "late"]), found)  # type: ignore[misc]
     assert losses.tolist() == [pytest.approx(-np.log(0.7))] * 2
     assert found["label"].tolist() == ["Late", "late"]
+
+
+@pytest.mark.parametrize("place", ["one segment", "two segments", "merged segments"])
+def test_inputs_that_only_capitals_tell_apart_hide_no_value(tmp_path: Path, place: str) -> None:
+    folder = tmp_path / "payloads"
+    rows = [{"temp": 1.0}, {"TEMP": 2.0}, {"temp": 3.0, "TEMP": "of nobody"}]
+    rows += [{}] * (MERGE_AT - len(rows))
+    payloads = []
+    for number, inputs in enumerate(rows):
+        made = event({}, number, "v1")
+        payloads.append((made._replace(data={**made.data, "inputs": inputs}), MOMENT))
+    cuts = {"one segment": [payloads], "two segments": [payloads[:1], payloads[1:]]}
+    for number, part in enumerate(cuts.get(place, [[one] for one in payloads])):
+        table = columns_of(part, {"temp": "numeric"}, TASK)
+        write_segment(payload_segment(folder, MOMENT.date(), number), table)
+    merge_small(folder / f"day={MOMENT.date()}")
+    reader = PayloadReader(tmp_path)
+    query = 'select "input.temp" as temp from stored_payloads order by sequence'
+    found = reader.fetch(query, start=MOMENT, end=MOMENT + timedelta(days=1), inputs=["temp"])
+    reader.close()
+    assert found["temp"].to_pylist()[:4] == [1.0, 2.0, 3.0, None]
