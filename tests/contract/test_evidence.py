@@ -231,6 +231,25 @@ def test_an_answer_that_is_no_probability_is_counted_never_paired(
     assert (evidence.nonfinite_answers, evidence.paired_requests) == (1, 0)
 
 
+def test_a_request_that_only_the_challenger_refused_is_counted_and_one_that_both_refused_is_not(
+    stored: Stored,
+) -> None:
+    noon = SINCE + timedelta(hours=12)
+    refused = {"status": 422, "outputs": None}
+    stored.put(
+        payload("strict", "v1", "champion", noon, 0.5),
+        payload("strict", "v2", "shadow", noon, None, **refused),
+        payload("bad", "v1", "champion", noon, None, **refused),
+        payload("bad", "v2", "shadow", noon, None, **refused),
+        payload("good", "v1", "champion", noon, 0.5),
+        payload("good", "v2", "shadow", noon, 0.5),
+        payload("before", "v1", "champion", SINCE - timedelta(seconds=1), 0.5),
+        payload("before", "v2", "shadow", SINCE - timedelta(seconds=1), None, **refused),
+    )
+    evidence = stored.paired(SINCE + timedelta(days=1))
+    assert (evidence.refused_answers, evidence.paired_requests) == (1, 1)
+
+
 def test_lost_payloads_of_both_versions_are_a_share(stored: Stored) -> None:
     noon = SINCE + timedelta(hours=12)
     stored.put(*pair("a", noon, 0.5, 0.5), heading=Heading("bootv1", "v1", 4, 2))

@@ -298,6 +298,22 @@ def test_only_what_happened_in_the_window_counts(world: World) -> None:
     assert evidence.challenger.latency_buckets == {0.1: 100, float("inf"): 103}
 
 
+def test_refused_requests_are_counted_apart_from_errors(world: World) -> None:
+    def shown(ok: int, refused: int) -> dict[str, float]:
+        found = requests("v2", "challenger", ok, 0)
+        return {name: refused if 'code="422"' in name else value for name, value in found.items()}
+
+    since = scraped(world, {**requests("v1", "champion", 1000, 5), **shown(10, 3)})
+    now = scraped(world, {**requests("v1", "champion", 1300, 5), **shown(110, 43)})
+    evidence = operation(world, since, now)
+    assert (evidence.challenger.requests, evidence.challenger.refused, evidence.challenger.errors) == (
+        140,
+        40,
+        0,
+    )
+    assert evidence.champion.refused == 0
+
+
 def test_a_system_of_a_cluster_counts_its_own_namespace_and_all_pods_of_its_gateway(world: World) -> None:
     def shown(factor: int) -> dict[str, float]:
         found = {}

@@ -76,10 +76,19 @@ where request_id in (
   having count(*) filter (champion.answer is not null and challenger.answer is not null) = max(row) + 1
 )
 """
+_REFUSED = """
+select count(distinct request_id) as requests
+from stored_payloads
+where version = $challenger and role = 'shadow' and status >= 400 and status < 500 and request_id in (
+  select request_id from stored_payloads
+  where version = $champion and role <> 'shadow' and status = 200 and not nonfinite
+    and epoch_us(event_time) >= $start and epoch_us(event_time) < $end)
+"""
 _PRODUCED = """
 select count(distinct {'boot': boot, 'sequence': sequence}) as stored,
   count(distinct {'request': request_id, 'row': row, 'role': role, 'attempt': attempt}) filter (
-    version = $challenger and nonfinite) as nonfinite
+    version = $challenger and nonfinite) as nonfinite,
+  count(*) filter (version = $challenger and role = 'shadow' and status >= 400 and status < 500) as refused
 from stored_payloads
 where version in ($champion, $challenger) and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
 """
@@ -181,6 +190,11 @@ class Pairing:
         produced = self._reader.fetch(
             _PRODUCED, start=since, end=as_of, champion=champion, challenger=challenger
         ).to_pylist()[0]
+        refused = 0
+        if produced["refused"]:
+            refused = self._reader.fetch(
+                _REFUSED, start=since, end=as_of, champion=champion, challenger=challenger
+            ).to_pylist()[0]["requests"]
         lost = self._lost((champion, challenger), since, as_of)
         pairs = sum(block.pairs for block in blocks.values())
         labelled = sum(block.labelled for block in blocks.values())
@@ -192,6 +206,7 @@ class Pairing:
             clipped_share=sum(block.clipped for block in blocks.values()) / labelled if labelled else 0.0,
             lost_share=lost / (lost + produced["stored"]) if lost else 0.0,
             nonfinite_answers=produced["nonfinite"],
+            refused_answers=refused,
         )
 
     def _rows(

@@ -108,6 +108,7 @@ class PrometheusOperation:
                 requests=max(requests, assigned),
                 errors=max(errors, hidden),
                 latency_buckets=_buckets([sample for sample in buckets if is_of(sample, name)]),
+                refused=sum(round(s.value) for s in mine if s.labels.get("code", "").startswith("4")),
             )
 
         arms: Counter[VersionName] = Counter()

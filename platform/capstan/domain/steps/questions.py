@@ -16,6 +16,7 @@ from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
 from capstan.domain.verdicts.evidence import OperationEvidence, PairedEvidence
 from capstan.domain.verdicts.guardrails import OperationPolicy, judge_operation
 from capstan.domain.verdicts.quality import OWN_LOSS, QualityRule, judge_quality
+from capstan.domain.verdicts.refusals import judge_refused_answers
 from capstan.domain.verdicts.sample_ratio import judge_split
 from capstan.domain.versions import VersionName
 
@@ -114,6 +115,9 @@ class AmountQuestion(Question):
         if evidence.nonfinite_answers:
             message = f"the challenger answered {evidence.nonfinite_answers} requests with NaN or infinity"
             return AnalysisResult(Verdict.FAILED, "NonFiniteAnswers", message)
+        refusing = judge_refused_answers(evidence)
+        if refusing is not None:
+            return refusing
         return AnalysisResult(
             Verdict.SUCCESSFUL, "EnoughEvidence", f"{evidence.paired_requests:,} paired requests"
         )

@@ -39,6 +39,8 @@ class PairedEvidence:
     """Lost payloads / (stored + lost) of both versions since the moment: evidence biased by loss is withheld."""
     nonfinite_answers: int = 0
     """Challenger answers that were NaN, infinite or outside the output's range."""
+    refused_answers: int = 0
+    """Requests that the champion answered and the challenger refused with 4xx; no pairs."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class VersionOperation:
     """Answers other than 200 and 4xx, plus timeouts, resets and retries that the gateway hid from users."""
     latency_buckets: Mapping[float, int] = field(default_factory=dict)
     """Upper bound in seconds -> number of requests at or below it (cumulative; the last bound is infinity)."""
+    refused: int = 0
+    """Answers 4xx; no errors, since a bad request is its client's fault."""
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-from scipy.special import betaincc, betaln
+from dataclasses import dataclass, replace
 
 from capstan.domain.verdicts.analysis import AnalysisResult, Verdict
 from capstan.domain.verdicts.evidence import OperationEvidence, VersionOperation
+from capstan.domain.verdicts.excess import LEAST_BAD, log_excess_e_value
+from capstan.domain.verdicts.refusals import judge_refused_share, refused_in_words
 
 SLOW_SHARE = 0.01
 """The share that a p99 leaves above itself."""
 SLOW_BURST = 4.0
 """Slow requests come in bursts (a pause of the machine hits all in flight); a burst counts as one."""
-LEAST_BAD = 3
-"""Fewer bad requests than this never fail a challenger: one reset connection at start-up is no verdict."""
 
 
 @dataclass(frozen=True)
@@ -47,27 +45,6 @@ class OperationPolicy:
             limit is not None
             for limit in (self.max_error_rate, self.max_latency_ratio, self.max_latency_seconds)
         )
-
-
-def log_excess_e_value(bad: float, total: float, limit: float) -> float:
-    """ln of the e-value against "the share of bad requests is at most `limit`"; reject at ln(1/alpha), at any look.
-
-    Likelihood ratio against a Beta prior with mean ten times the limit, truncated to shares above it; valid for
-    every share below `limit` too, because the ratio rises with the number of bad requests. Counts need not be
-    whole: requests that go bad in bursts are divided by the burst's size first.
-    """
-    if total == 0 or limit >= 1:
-        return 0.0
-    if limit <= 0:
-        return math.inf if bad else 0.0
-    a, b = 0.5, max(0.5, 0.05 / limit - 0.5)
-    good = total - bad
-    above = float(betaincc(a + bad, b + good, limit))
-    if above <= 0:
-        return -math.inf
-    posterior = float(betaln(a + bad, b + good)) + math.log(above)
-    prior = float(betaln(a, b)) + math.log(float(betaincc(a, b, limit)))
-    return posterior - prior - bad * math.log(limit) - good * math.log1p(-limit)
 
 
 def quantile(buckets: Mapping[float, int], level: float) -> float:
@@ -108,13 +85,17 @@ def judge_operation(evidence: OperationEvidence, policy: OperationPolicy) -> Ana
     if short:
         message = "too early to judge: " + ", ".join(short)
         return AnalysisResult(Verdict.INCONCLUSIVE, "TooFewRequests", message, numbers, premature=True)
+    refusing = judge_refused_share(evidence)
+    if refusing is not None:
+        return replace(refusing, numbers=numbers)
     for check in checks:
         if check.share > check.limit:
             message = f"{check.message}; it could be chance, more requests will tell"
             return AnalysisResult(
                 Verdict.INCONCLUSIVE, f"{check.reason}Unclear", message, numbers, premature=True
             )
-    message = "; ".join(check.message for check in checks) or "no guardrails are set"
+    told = [check.message for check in checks] or ["no guardrails are set"]
+    message = "; ".join([*told, *([refused_in_words(evidence)] if evidence.challenger.refused else [])])
     return AnalysisResult(Verdict.SUCCESSFUL, "GuardrailsHold", message, numbers)
 
 
@@ -212,10 +193,10 @@ def _requests(count: int) -> str:
 
 def _is_sound(operation: VersionOperation) -> bool:
     counts = [operation.latency_buckets[bound] for bound in sorted(operation.latency_buckets)]
-    numbers = [operation.requests, operation.errors, *counts]
+    numbers = [operation.requests, operation.errors, operation.refused, *counts]
     return (
         all(math.isfinite(number) and number >= 0 for number in numbers)
         and not any(math.isnan(bound) for bound in operation.latency_buckets)
-        and operation.errors <= operation.requests
+        and max(operation.errors, operation.refused) <= operation.requests
         and counts == sorted(counts)
     )

@@ -7,7 +7,7 @@ error. The first crossing of a bound is latched: later blocks do not undo it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import count
 
@@ -16,6 +16,7 @@ from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
 from capstan.domain.verdicts.blocks import BlockSums, residuals, skewness
 from capstan.domain.verdicts.confidence import log_e_value, one_sided_radius, two_sided_radius
 from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
+from capstan.domain.verdicts.refusals import judge_refused_answers
 from capstan.errors import InvalidSpecError, Mistake
 
 NOT_DECIDED = "NotDecided"
@@ -177,6 +178,9 @@ def _broken_evidence(evidence: PairedEvidence, latched: Latch | None) -> Analysi
             {"nonfinite_answers": float(evidence.nonfinite_answers)},
             latch=latched,
         )
+    refusing = judge_refused_answers(evidence)
+    if refusing is not None:
+        return replace(refusing, latch=latched)
     for block in evidence.blocks:
         if not math.isfinite(block.loss_difference) or block.count < 0 or not 0 <= block.coverage <= 1:
             return AnalysisResult(

@@ -10,7 +10,8 @@ from scipy.integrate import quad
 
 from capstan.domain.verdicts.analysis import Verdict
 from capstan.domain.verdicts.evidence import OperationEvidence, VersionOperation
-from capstan.domain.verdicts.guardrails import OperationPolicy, judge_operation, log_excess_e_value, quantile
+from capstan.domain.verdicts.excess import log_excess_e_value
+from capstan.domain.verdicts.guardrails import OperationPolicy, judge_operation, quantile
 from capstan.domain.versions import VersionName
 
 BOUNDS = [0.0005 * 1.5**k for k in range(27)] + [math.inf]
