@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from capstan.domain.training import GateOutcome
 from capstan.domain.verdicts.quality import Decide
@@ -20,7 +19,7 @@ from capstan.evaluation.metrics import evaluate
 from capstan.evaluation.slices import slice_metrics
 from capstan.ports.codec import to_json
 from capstan.serving.manifest import read_manifest
-from capstan.tasks import Predictions, task_of, task_together
+from capstan.tasks import Predictions, task_together
 from capstan.training.cases import Cases
 from capstan.training.job import Job
 from capstan.training.model_folder import as_json
@@ -40,11 +39,11 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
         spec, champion = job.system.spec, job.champion
         judged = Cases.of(cases.rows(cases.test), job.system)
         task, test, truth = judged.task, judged.table, judged.truth
-        pipeline, predictions = _chosen(job, cases, choice)
+        pipeline, predictions = _chosen(job, cases, judged, choice)
         metrics = evaluate(task, truth, predictions, judged.groups)
         models = each_model(job, test, pipeline)
         rival = (
-            _champion(job, champion, test, say) if champion is not None and spec.evaluation.gates else None
+            _champion(job, champion, judged, say) if champion is not None and spec.evaluation.gates else None
         )
         gates = _gates(job, champion, rival, judged, predictions)
         slices = slice_metrics(
@@ -99,7 +98,7 @@ def _standard_errors(job: Job, judged: Cases, predictions: Predictions) -> dict[
     return {metric.name: found.standard_error}
 
 
-def _chosen(job: Job, cases: Parted, choice: dict[str, Any]) -> tuple[Any, Predictions]:
+def _chosen(job: Job, cases: Parted, judged: Cases, choice: dict[str, Any]) -> tuple[Any, Predictions]:
     """The chosen candidates as they would be had they been trained just before the test, and what they say of it."""
     from capstan.training.factories import importable
     from capstan.training.fitting import predict
@@ -108,12 +107,13 @@ def _chosen(job: Job, cases: Parted, choice: dict[str, Any]) -> tuple[Any, Predi
     rows = windowed(job, cases, np.concatenate([cases.training, cases.validation]))
     with importable(job.factories):
         pipeline = fit_chosen(job, cases.rows(rows), choice)
-        return pipeline, predict(
-            task_of(spec), pipeline, cases.rows(cases.test), threads=spec.training.threads
+        said = predict(
+            judged.task, pipeline, judged.table, threads=spec.training.threads, groups=judged.groups
         )
+        return pipeline, said
 
 
-def _champion(job: Job, champion: ModelVersion, test: pa.Table, say: Telling) -> Predictions:
+def _champion(job: Job, champion: ModelVersion, judged: Cases, say: Telling) -> Predictions:
     """The same window, predicted by the champion; its bytes are compared with the registered digest before loading."""
     import joblib  # type: ignore[import-untyped]
 
@@ -134,7 +134,8 @@ def _champion(job: Job, champion: ModelVersion, test: pa.Table, say: Telling) ->
         pipeline = joblib.load(folder / "pipeline.joblib")
         # The champion may be of one model where the file names several by now, or of others.
         task = task_together(job.system.spec.objective.task, read_manifest(folder).combination)
-        return predict(task, pipeline, test, threads=job.system.spec.training.threads)
+        threads = job.system.spec.training.threads
+        return predict(task, pipeline, judged.table, threads=threads, groups=judged.groups)
 
 
 def _gates(

@@ -38,6 +38,7 @@ def run(
         table = cases.rows(rows)
 
         from capstan.monitoring.drift import detectors
+        from capstan.training.cases import groups_of
         from capstan.training.factories import importable
         from capstan.training.fitting import predict
         from capstan.training.model_folder import take_sample, write_model
@@ -55,7 +56,8 @@ def run(
                 sample=take_sample(table, columns),
                 factories=job.factories,
             )
-            predictions = predict(task_of(spec), pipeline, table, threads=threads)
+            groups = groups_of(table, spec.data.keys.group)
+            predictions = predict(task_of(spec), pipeline, table, threads=threads, groups=groups)
             say(f"{names} learnt from {table.num_rows:,} rows; fitting detectors")
             reference = detectors.fit(
                 table, job.system, predictions=predictions, served=_served(folder, table.select(columns))

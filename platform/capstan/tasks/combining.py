@@ -53,6 +53,8 @@ def in_sequence(first: Floats, second: Floats, keep: int, groups: Groups | None 
     """
     places = np.zeros(len(first), dtype=np.int64) if groups is None else groups
     combined = second.astype(np.float64, copy=True)
+    if not len(first):
+        return combined
     order = np.lexsort((np.arange(len(first)), -first, places))
     begins = np.flatnonzero(np.diff(places[order], prepend=-1))
     for begin, end in zip(begins, [*begins[1:], len(order)], strict=True):

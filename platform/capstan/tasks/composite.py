@@ -35,9 +35,15 @@ class CompositeTask:
         self._task = task
         self._combination = combination
         self._combine = combine_of(combination)
-        own = task.facts.outputs
+        # A score by which only the items of one request are ordered has no distribution of its own.
+        is_watched = combination.rule != "Sequence"
+        own = tuple(
+            replace(output, is_watched=output.is_watched and is_watched) for output in task.facts.outputs
+        )
         parts = [
-            replace(output, name=f"{name}.{output.name}") for name in combination.models for output in own
+            replace(output, name=f"{name}.{output.name}")
+            for name in combination.models
+            for output in task.facts.outputs
         ]
         self.facts = replace(task.facts, outputs=(*own, *parts))
         self.metrics = task.metrics
@@ -77,13 +83,17 @@ class CompositeTask:
             found.append(scores.reshape(len(scores), -1))
         return np.concatenate(found, axis=1)
 
-    def predictions(self, scores: Floats, learnt: Learnt) -> Predictions:
+    def predictions(self, scores: Floats, learnt: Learnt, groups: Groups | None = None) -> Predictions:
+        """Without `groups` all rows are those of one request."""
         said = self._apart(scores, learnt)
         parts = {name: self._task.predictions(one, learnt.parts[name]) for name, one in said.items()}
-        combined = np.array(self._combine(self._of_same_classes(said, learnt), None), dtype=np.float64)
+        wrong = np.zeros(len(scores), dtype=np.bool_)
         for one in parts.values():
-            # The least of a sound and an unsound answer would be sound.
-            combined[self._task.unsound(one)] = np.nan
+            wrong |= self._task.unsound(one)
+        # Neither may an unsound answer be combined to a sound one, nor spoil those of other rows.
+        sound = {name: _without(one, wrong) for name, one in said.items()} if wrong.any() else said
+        combined = np.array(self._combine(self._of_same_classes(sound, learnt), groups), dtype=np.float64)
+        combined[wrong] = np.nan
         own = self._task.predictions(combined, learnt)
         return _joined(own, parts)
 
@@ -95,6 +105,9 @@ class CompositeTask:
         return found
 
     def row_outputs(self, learnt: Learnt) -> RowOutputs | None:
+        if any(output.per_class for output in self._task.facts.outputs):
+            # Scores of a row are no single numbers.
+            return None
         combine = combine_numbers_of(self._combination)
         own = self._task.row_outputs(learnt)
         parts = {name: self._task.row_outputs(one) for name, one in learnt.parts.items()}
@@ -103,8 +116,6 @@ class CompositeTask:
         said = tuple((f"{name}.", one) for name, one in parts.items() if one is not None)
 
         def outputs(scores: Any) -> Outputs | None:
-            if len(scores) != len(said):
-                return None
             found: Outputs = {}
             for (prefix, one), score in zip(said, scores, strict=True):
                 part = one(score)
@@ -235,6 +246,12 @@ class CompositeTask:
             model, name = self._owner(column)
             found[model][name] = value
         return found
+
+
+def _without(scores: Floats, rows: Booleans) -> Floats:
+    kept = scores.copy()
+    kept[rows] = 0.0
+    return kept
 
 
 def _last_step(model: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,11 +58,6 @@ class Learnt:
     """From which probability on a row belongs to the positive class."""
     parts: Mapping[str, Learnt] = field(default_factory=dict)
     """The same of each of several models, by its name; empty for one model."""
-
-
-def joined(parts: Sequence[Predictions]) -> Predictions:
-    """The rows of all parts, one after the other; each has the columns of the first."""
-    return Predictions({name: np.concatenate([part[name] for part in parts]) for name in parts[0].columns})
 
 
 def _settled(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -13,8 +13,8 @@ from capstan.errors import InvalidDataError
 from capstan.features.transform import FeatureTransform, build_transform
 from capstan.spec.features import Feature
 from capstan.spec.training import Candidate
-from capstan.tasks import Predictions, Task
-from capstan.tasks.predictions import joined
+from capstan.tasks import Predictions, Task, predictions_in
+from capstan.tasks.metric import Groups
 from capstan.training.cases import Cases
 from capstan.training.families import Values, fit_model, search_space
 from capstan.training.lesson import Lesson
@@ -144,8 +144,13 @@ def _constant(table: pa.Table, features: Sequence[Feature]) -> list[str]:
     return [f"features that are the same in all {table.num_rows:,} training rows tell nothing: {shown}"]
 
 
-def predict(task: Task, pipeline: Any, table: pa.Table, *, threads: int = 1) -> Predictions:
-    """What the fitted pipeline says of each row; raises InvalidDataError for what is no answer of the task."""
+def predict(
+    task: Task, pipeline: Any, table: pa.Table, *, threads: int = 1, groups: Groups | None = None
+) -> Predictions:
+    """What the fitted pipeline says of each row; raises InvalidDataError for what is no answer of the task.
+
+    `groups`: which rows would come in one request, for several models that are asked in sequence.
+    """
     from threadpoolctl import threadpool_limits
 
     transform = pipeline.steps[0][1]
@@ -154,7 +159,8 @@ def predict(task: Task, pipeline: Any, table: pa.Table, *, threads: int = 1) -> 
         rows = transform.batch_rows(BATCH_BYTES)
     parts = [table.slice(begin, rows) for begin in range(0, table.num_rows, max(1, rows))] or [table]
     with threadpool_limits(threads):
-        return joined([_predictions(task, pipeline, part, part.num_rows) for part in parts])
+        scores = [task.scores(pipeline, part, rows=part.num_rows) for part in parts]
+        return predictions_in(task, np.concatenate(scores), task.learnt(pipeline), groups)
 
 
 def _predictions(task: Task, model: Any, matrix: Any, rows: int | None) -> Predictions:

@@ -10,8 +10,9 @@ import pytest
 
 from capstan.errors import InvalidDataError
 from capstan.features.several_models import PartModel, SeveralModels
-from capstan.spec.combination import Combination
-from capstan.tasks import Learnt, complaint, task_named, task_together
+from capstan.spec.combination import RULES_OF_LABEL, Combination
+from capstan.spec.tasks import TASK_FACTS
+from capstan.tasks import Learnt, complaint, predictions_in, task_named, task_together
 from capstan.tasks.tensors import Tensor
 from capstan.testing import check_task
 from capstan.testing.tasks import ToyModel
@@ -36,26 +37,77 @@ class TwoModels(ToyModel):
         return SeveralModels(tuple(parts))
 
     def opposite(self, scores: Any) -> Any:
-        return 1 - scores
+        parts = [super(TwoModels, self).opposite(one) for one in self._apart(scores)]
+        return np.concatenate([one.reshape(len(scores), -1) for one in parts], axis=1)
 
     def saying(self, scores: Any, model: Any) -> Any:
+        said = zip(model.parts, self._apart(scores), strict=True)
         return SeveralModels(
             tuple(
-                PartModel(
-                    part.name,
-                    super(TwoModels, self).saying(scores[:, index], part.model),
-                    *(2 * [part.columns]),
-                )
-                for index, part in enumerate(model.parts)
+                PartModel(part.name, super(TwoModels, self).saying(one, part.model), *(2 * [part.columns]))
+                for part, one in said
             )
         )
 
+    def _apart(self, scores: Any) -> Any:
+        parts = np.split(scores, 2, axis=1)
+        return [one[:, 0] if one.shape[1] == 1 else one for one in parts]
 
-@pytest.mark.parametrize("rule", ["Any", "All", "Max", "Mean", "Weighted"])
-def test_two_models_together_keep_the_suite_of_a_task(rule: Any) -> None:
+
+RULES_OF_TASKS = [
+    (name, rule) for name, facts in TASK_FACTS.items() for rule in RULES_OF_LABEL.get(facts.label, ())
+]
+
+
+@pytest.mark.parametrize(("name", "rule"), RULES_OF_TASKS, ids=[" ".join(pair) for pair in RULES_OF_TASKS])
+def test_two_models_together_keep_the_suite_of_a_task(name: str, rule: Any) -> None:
     weights = (2.0, 1.0) if rule == "Weighted" else ()
-    task = task_together("BinaryClassification", Combination(rule, HARM.models, weights))
+    keep = 2 if rule == "Sequence" else 0
+    task = task_together(name, Combination(rule, HARM.models, weights, keep))
     check_task(task, TwoModels(task))
+
+
+def test_every_task_can_be_answered_by_several_models() -> None:
+    assert {name for name, _ in RULES_OF_TASKS} == set(TASK_FACTS)
+
+
+def test_a_sequence_orders_the_items_of_a_request_as_its_answer_says() -> None:
+    task = task_together("Ranking", Combination("Sequence", ("found", "ranked"), keep=2))
+    learnt = Learnt(parts={"found": Learnt(), "ranked": Learnt()})
+    scores = np.array([[0.1, 9.0], [0.9, 1.0], [0.8, 2.0], [0.5, 8.0]])
+    answers = task.answers(task.outputs(task.predictions(scores, learnt)), learnt)
+    assert [answer["rank"] for answer in answers] == [4, 2, 1, 3]
+    assert [answer["models"]["found"]["rank"] for answer in answers] == [4, 1, 2, 3]
+    assert [answer["models"]["ranked"]["rank"] for answer in answers] == [1, 4, 3, 2]
+
+
+def test_a_sequence_of_several_requests_keeps_the_best_of_each() -> None:
+    task = task_together("Ranking", Combination("Sequence", ("found", "ranked"), keep=1))
+    learnt = Learnt(parts={"found": Learnt(), "ranked": Learnt()})
+    scores = np.array([[3.0, 1.0], [1.0, 2.0], [2.0, 5.0], [9.0, 4.0]])
+    groups = np.array([0, 0, 1, 1])
+    together = predictions_in(task, scores, learnt, groups)["score"]
+    apart = [task.predictions(scores[groups == group], learnt)["score"] for group in (0, 1)]
+    assert together.tolist() == np.concatenate(apart).tolist()
+    assert together.tolist() != task.predictions(scores, learnt)["score"].tolist()
+
+
+def test_drift_of_a_sequence_is_watched_by_what_each_model_says() -> None:
+    task = task_together("Ranking", Combination("Sequence", ("found", "ranked"), keep=1))
+    watched = [output.name for output in task.facts.outputs if output.is_watched]
+    assert watched == ["found.score", "ranked.score"]
+
+
+def test_probabilities_of_classes_are_averaged_class_by_class_whatever_their_order() -> None:
+    task = task_together("MulticlassClassification", Combination("Mean", ("one", "two")))
+    learnt = Learnt(
+        ("early", "late", "never"),
+        parts={"one": Learnt(("early", "late")), "two": Learnt(("late", "early", "never"))},
+    )
+    scores = np.array([[0.9, 0.1, 0.2, 0.3, 0.5]])
+    (answer,) = task.answers(task.outputs(task.predictions(scores, learnt)), learnt)
+    assert answer["probabilities"] == pytest.approx({"early": 0.6, "late": 0.15, "never": 0.25})
+    assert (answer["label"], answer["models"]["two"]["label"]) == ("early", "never")
 
 
 def outputs() -> list[dict[str, Any]]:
