@@ -15,7 +15,9 @@ import polars as pl
 
 HERE = Path(__file__).parent
 FLIGHTS = HERE.parent / "flight-delays"
-UNTIL = datetime(2013, 4, 16, tzinfo=UTC)
+ORIGINS = ("JFK", "LGA")
+SINCE, UNTIL = datetime(2013, 5, 6, 4, tzinfo=UTC), datetime(2013, 7, 29, 4, tzinfo=UTC)
+"""From a calm May into the thunderstorms of July."""
 GRADES = (15, 45, 120)
 """Minutes of lateness from which a flight is of relevance 1, 2 and 3."""
 WEEK = 7
@@ -58,7 +60,7 @@ def prepare(target: Path = HERE / "data") -> None:
     whole = whole_tables()
     whole.prepare()
     flights = pl.read_parquet(FLIGHTS / "data" / "flights.parquet").filter(
-        pl.col("scheduled_departure") < UNTIL
+        pl.col("origin").is_in(ORIGINS), pl.col("scheduled_departure") < UNTIL
     )
     late = pl.sum_horizontal(pl.col("arr_delay") > minutes for minutes in GRADES)
     flights = flights.with_columns(
@@ -67,23 +69,30 @@ def prepare(target: Path = HERE / "data") -> None:
     )
     flights = with_history(flights, ["carrier", "dest"], "route_lateness")
     flights = with_history(flights, ["carrier", "flight", "origin"], "flight_lateness")
-    table = flights.select(
-        "flight_id",
-        # Everybody asks at the full hour which of its flights will be latest.
-        pl.col("time_hour").alias("asked_at"),
-        pl.format("{} {}", "origin", pl.col("time_hour").dt.to_string("%Y-%m-%d %H:00")).alias("departures"),
-        "actual_arrival",
-        "relevance",
-        "carrier",
-        "origin",
-        "dest",
-        "distance",
-        "day_of_week",
-        "sched_dep_minute",
-        "block_minutes",
-        "route_lateness",
-        "flight_lateness",
-    ).sort("asked_at", "departures", "flight_id")
+    # The first weeks are there for the history of the others.
+    table = (
+        flights.filter(pl.col("time_hour") >= SINCE)
+        .select(
+            "flight_id",
+            # Everybody asks at the full hour which of its flights will be latest.
+            pl.col("time_hour").alias("asked_at"),
+            pl.format("{} {}", "origin", pl.col("time_hour").dt.to_string("%Y-%m-%d %H:00")).alias(
+                "departures"
+            ),
+            "actual_arrival",
+            "relevance",
+            "carrier",
+            "origin",
+            "dest",
+            "distance",
+            "day_of_week",
+            "sched_dep_minute",
+            "block_minutes",
+            "route_lateness",
+            "flight_lateness",
+        )
+        .sort("asked_at", "departures", "flight_id")
+    )
     target.mkdir(parents=True, exist_ok=True)
     whole.write(table, target / "flights.parquet")
 

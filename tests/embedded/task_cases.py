@@ -18,14 +18,15 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 from sklearn.dummy import DummyRegressor
+from sklearn.linear_model import LinearRegression
 
 Floats = NDArray[np.float64]
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 START = date(2026, 1, 19)
 """First day of the replay; what was before is learnt from."""
-SHIFTED = datetime(2026, 2, 4, tzinfo=UTC)
-DAYS = 47
+SHIFTED = datetime(2026, 2, 12, tzinfo=UTC)
+DAYS = 55
 ROWS_A_DAY = 60
 
 
@@ -81,6 +82,14 @@ def _is_answer_of_classes(answer: Mapping[str, Any]) -> bool:
     )
 
 
+def _relevance(score: Floats, rng: np.random.Generator) -> Floats:
+    return np.digitize(score + rng.normal(0, 0.5, len(score)), [0.5, 2.0, 3.5]).astype(np.float64)
+
+
+def _reversed(_: Any, matrix: Floats, truth: NDArray[Any]) -> Any:
+    return LinearRegression().fit(matrix, -truth)
+
+
 CASES: Mapping[str, Case] = {
     "MulticlassClassification": Case(
         objective={"task": "MulticlassClassification", "target": "truth"},
@@ -99,6 +108,21 @@ CASES: Mapping[str, Case] = {
         is_answer=lambda answer: list(answer) == ["value"] and type(answer["value"]) is float,
         tensors={"value": "FP64"},
         bad={"constant": _mean},
+        label_column="label_number",
+    ),
+    "Ranking": Case(
+        objective={"task": "Ranking", "target": "truth"},
+        truth=_relevance,
+        candidates=({"name": "baseline", "mostFrequent": {}}, {"name": "line", "linearRegression": {}}),
+        is_answer=lambda answer: (
+            list(answer) == ["score", "rank"]
+            and type(answer["score"]) is float
+            and answer["rank"] in (1, 2, 3)
+        ),
+        tensors={"score": "FP64", "rank": "INT64"},
+        bad={"constant": _mean, "reversed": _reversed},
+        # An hour has two or three rows, which are asked about at its beginning.
+        keys={"group": "hour", "time": "asked"},
         label_column="label_number",
     ),
 }
@@ -126,6 +150,7 @@ def rows_of(case: Case) -> pa.Table:
             "id": [f"case-{row}" for row in range(number)],
             "hour": [f"{moment:%Y-%m-%d %H}" for moment in at],
             "at": pa.array(at, pa.timestamp("us", "UTC")),
+            "asked": pa.array([moment.replace(minute=0) for moment in at], pa.timestamp("us", "UTC")),
             "known_at": pa.array([moment + timedelta(hours=2) for moment in at], pa.timestamp("us", "UTC")),
             "x": x,
             "z": z,

@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import joblib
 import numpy as np
-import orjson
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -67,7 +66,7 @@ def test_a_first_champion_is_trained_judged_by_slices_and_answers_both_protocols
     assert all(np.isfinite(value) for value in version.metrics.values())
     answer = running.ask().json()
     assert case.is_answer(answer["predictions"][0]), answer
-    row = orjson.loads(running.traffic.bodies[0])
+    row = running.traffic.row_of(0)
     asked = {
         "inputs": [
             {"name": name, "shape": [1], "datatype": datatype, "data": [row[name]]}
@@ -194,7 +193,7 @@ def test_another_world_shows_in_outputs_and_labels_of_its_first_window(
     def windows() -> list[dict[str, Any]]:
         return [dict(one) for one in running.local.monitor.windows()]
 
-    running.days_until(is_told, at_most=16)
+    running.days_until(is_told, at_most=24)
     window = next(one for one in windows() if one["start"] >= SHIFTED.isoformat() and one.get("quality"))
     assert window["quality"]["decision"] == "Breach", window["quality"]
     worse = facts.metric(facts.chosen_by).sign * (window["quality"]["reference"] - window["quality"]["value"])

@@ -20,6 +20,8 @@ from capstan.errors import LeakageError
 from capstan.features.columns import codes, numbers
 from capstan.spec.system import MLSystem
 from capstan.tasks import task_of
+from capstan.tasks.disclosure import of_orders
+from capstan.tasks.metric import numbered
 
 SUSPICIOUS = 0.98
 CERTAIN = 1 - 1e-12
@@ -75,6 +77,8 @@ def _leaks_of(target: str, table: pa.Table, system: MLSystem) -> Iterator[Leak]:
     sample = labelled.take(np.arange(0, labelled.num_rows, step))
     task = task_of(spec)
     truth = task.label.truth(sample[target].to_numpy(zero_copy_only=False))
+    grouping = spec.data.keys.group
+    groups = None if grouping is None else numbered(sample[grouping].to_numpy().astype(str))
     looked_at = {
         feature.name
         for model in spec.planned_models
@@ -93,15 +97,19 @@ def _leaks_of(target: str, table: pa.Table, system: MLSystem) -> Iterator[Leak]:
         if reason is None:
             numeric = feature.reading == "numeric"
             values = numbers(sample[feature.column], feature.column) if numeric else None
-            found = (
-                task.disclosed(truth, _groups(values, sample[feature.column]), values) if len(truth) else 0.0
-            )
+            coded = _groups(values, sample[feature.column])
+            found = task.disclosed(truth, coded, values) if len(truth) else 0.0
             if found > CERTAIN:
                 reason = f"alone tells every label{whose} of {len(truth):,} rows"
             elif found > SUSPICIOUS and len(truth) >= _FEWEST_ROWS:
                 is_certain = False
                 reason = (
                     f"alone tells the label{whose} with {task.disclosure} {found:.3f} on {len(truth):,} rows"
+                )
+            elif groups is not None and len(truth) and of_orders(truth, coded, values, groups) > SUSPICIOUS:
+                is_certain = False
+                reason = (
+                    f"alone puts the rows of each group in the order of the label, on {len(truth):,} rows"
                 )
         if reason is not None:
             yield Leak(feature.name, feature.column, reason, is_certain)

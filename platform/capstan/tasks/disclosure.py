@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from capstan.tasks.areas import roc_auc
-from capstan.tasks.metric import Booleans, Floats
+from capstan.tasks.metric import Booleans, Floats, Groups
+from capstan.tasks.ordering import Orders, gains
 
 Codes = npt.NDArray[np.int64]
 FEWEST_OF_A_CLASS = 10
@@ -44,6 +45,28 @@ def of_numbers(truth: Floats, groups: Codes, values: Floats | None) -> float:
     if len(x) < 2 * FEWEST_OF_A_CLASS or x.std() == 0 or y.std() == 0:
         return found
     return max(found, float(np.corrcoef(x, y)[0, 1] ** 2))
+
+
+def of_orders(relevance: Floats, codes: Codes, values: Floats | None, groups: Groups) -> float:
+    """How far an order of each group by the feature comes, from what chance is worth to the best order.
+
+    Both ways of the numbers are tried, and the codes of similar values. Groups of items that are all alike say nothing.
+    """
+    least, most = (np.full(int(groups.max()) + 1, bound) for bound in (np.inf, -np.inf))
+    np.minimum.at(least, groups, relevance)
+    np.maximum.at(most, groups, relevance)
+    told = least < most
+    if told.sum() < FEWEST_OF_A_CLASS:
+        return 0.0
+    scores = [_by_the_other_half(relevance, codes)]
+    if values is not None:
+        scores += [np.where(np.isnan(values), -np.inf, sign * values) for sign in (1, -1)]
+
+    def worth(scored: Floats) -> Floats:
+        return gains(Orders.of(relevance, scored, groups), len(relevance))[told]
+
+    chance = worth(np.zeros(len(relevance)))
+    return max(float((worth(one) - chance).sum() / (1 - chance).sum()) for one in scores)
 
 
 def of_categories(truth: npt.NDArray[Any], groups: Codes, values: Floats | None) -> float:

@@ -150,7 +150,13 @@ class Ranking:
         groups: Groups | None = None,
     ) -> Mapping[str, Any]:
         judged = with_a_relevant_item(truth, groups)
-        return {"groups": len(judged), "groups_without_relevance": int((~judged).sum())}
+        without = int((~judged).sum())
+        notes = (
+            [f"{without:,} of {len(judged):,} groups have no relevant item and are left out"]
+            if without
+            else []
+        )
+        return {"groups": len(judged), "groups_without_relevance": without, "notes": notes}
 
 
 def _is_on_top(predictions: Predictions, groups: Groups) -> Booleans:

@@ -50,7 +50,7 @@ def items(shop: Any) -> list[dict[str, Any]]:
                         "id": f"{day}-{group}-{item}",
                         "search": 100 * day + group,
                         "asked": at.isoformat(),
-                        "price": 3 * item + day % 7,
+                        "price": 3 * item % 5 + day % 7,
                         "told": clicks,
                         "clicks": None if item == 4 and group == 1 else clicks,
                         "seen": None if item == 4 and group == 1 else (at + timedelta(hours=3)).isoformat(),
@@ -116,6 +116,22 @@ def test_a_feature_that_tells_the_relevance_is_a_leak(shop: Any) -> None:
     system = parse(document(shop, features=["price", "told"]), base_dir=shop.folder)
     (leak,) = find_leaks(extract(system, as_of=None, labels_as_of=None), system)
     assert leak.feature == "told"
+
+
+def test_a_feature_that_tells_the_order_of_each_group_and_no_relevance_is_told_as_a_leak(shop: Any) -> None:
+    rows = items(shop)
+    rng = np.random.default_rng(5)
+    for first in range(0, len(rows), ITEMS):
+        group, level = rows[first : first + ITEMS], float(rng.normal(0, 100))
+        for row in group:
+            row["told"] = level - (row["clicks"] or 0) - rng.random() / 2
+    shop.write("items.csv", rows)
+    system = parse(document(shop, features=["price", "told"]), base_dir=shop.folder)
+    leaks = {
+        leak.feature: leak for leak in find_leaks(extract(system, as_of=None, labels_as_of=None), system)
+    }
+    assert "puts the rows of each group in the order of the label" in str(leaks["told"])
+    assert not leaks["told"].is_certain
 
 
 def test_a_feature_of_the_group_is_refused(shop: Any) -> None:

@@ -108,7 +108,11 @@ def test_a_group_without_a_relevant_item_is_left_out_and_told() -> None:
     assert metric.counted(truth, groups) == (
         "6 rows in 3 groups (1 of them without a relevant item, which are left out)"
     )
-    assert TASK.details(truth, predictions, groups) == {"groups": 3, "groups_without_relevance": 1}
+    assert TASK.details(truth, predictions, groups) == {
+        "groups": 3,
+        "groups_without_relevance": 1,
+        "notes": ["1 of 3 groups have no relevant item and are left out"],
+    }
 
 
 def test_resampled_days_without_a_judged_group_define_no_metric() -> None:
