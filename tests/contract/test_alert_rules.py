@@ -58,8 +58,8 @@ def flights() -> MLSystem:
     )
 
 
-def decided(breach: WindowOutcome) -> Checkpoint:
-    """Two drift windows and one quality window, all bad or all good."""
+def decided(breach: WindowOutcome, *outputs: FeatureDrift) -> Checkpoint:
+    """Two drift windows and one quality window, all bad or all good; of these outputs instead of one probability."""
     bad = breach is WindowOutcome.BREACH
     checkpoint = Checkpoint().watching("v3", "/model", SINCE)
     for number in range(2):
@@ -69,7 +69,7 @@ def decided(breach: WindowOutcome) -> Checkpoint:
             for name, distance, rise in (("dep_hour", 0.213, 0.25), ("temp", 0.05, 0.0))
         )
         prediction = FeatureDrift(":probability", 2000, 0.33 if bad else 0.01, 0.1, 0.0, 0.0, 0.0, 0.1)
-        window = DriftWindow(number, start, start + WEEK, 2000, True, features, (prediction,))
+        window = DriftWindow(number, start, start + WEEK, 2000, True, features, outputs or (prediction,))
         checkpoint = checkpoint.with_drift(window, consecutive=2)
     quality = QualityWindow(
         0,
@@ -213,6 +213,26 @@ def test_data_alerts_say_which_version_as_of_when_and_why(world: World) -> None:
     }
     world.exporter.show(decided(WindowOutcome.FINE))
     world.firing()
+
+
+def test_of_several_outputs_the_alert_names_the_one_that_moved_farthest(fresh_world: World) -> None:
+    spec = flights().spec
+    objective = spec.objective.model_copy(update={"task": "MulticlassClassification"})
+    classes = flights().model_copy(update={"spec": spec.model_copy(update={"objective": objective})})
+    fresh_world.prometheus.set_rules("flight-delays", render(classes))
+    outputs = [
+        FeatureDrift(f":{name}", 2000, distance, threshold, 0.0, 0.0, 0.0, 0.1)
+        for name, distance, threshold in (
+            ("label", 0.4, 0.35),
+            ('probability.on "time"', 0.33, 0.1),
+            ("probability.late", 0.2, 0.1),
+        )
+    ]
+    fresh_world.exporter.show(decided(WindowOutcome.BREACH, *outputs))
+    summary = fresh_world.firing(*FOUND)["PredictionDrifted"]["annotations"]["summary"]
+    assert summary == (
+        'distance of predictions from those at training: probability.on "time" 0.330 in 2 windows of 7 days'
+    )
 
 
 def test_a_monitor_that_cannot_judge_says_so_until_it_can(world: World) -> None:
