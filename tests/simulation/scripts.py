@@ -40,6 +40,17 @@ def better_challenger_is_promoted(world: World) -> None:
 
 
 @story
+def alert_of_a_replaced_champion_is_over(world: World) -> None:
+    """Alertmanager goes on with the alert of v1 after v2 has taken its place; nobody watches v1 any more."""
+    world.start()
+    world.days(15)
+    world.note("drift alert that stays")
+    world.fire()
+    world.days(13)
+    assert world.champion == "v2"
+
+
+@story
 def worse_challenger_is_rolled_back_in_shadow(world: World) -> None:
     world.start()
     drift(world, gain=-0.1)

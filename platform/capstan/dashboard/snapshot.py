@@ -25,6 +25,7 @@ from capstan.dashboard.story_lines import alerts_shown
 from capstan.dashboard.watch_panel import watch_shown
 from capstan.domain.reasons import Reason, Tone
 from capstan.domain.rollout import RolloutCause, RolloutPhase
+from capstan.domain.triggers import Alert
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
 from capstan.spec import MLSystem
 from capstan.spec.tasks import TASK_FACTS
@@ -64,11 +65,19 @@ def draw(seen: Observed) -> Page:
             every=spec.monitoring.window.duration,
             features=[feature.name for feature in spec.features],
         ),
-        alerts=alerts_shown([event for _, event in seen.events], seen.alerts, seen.operation_alerts or ()),
+        alerts=alerts_shown([event for _, event in seen.events], _current(seen), seen.operation_alerts or ()),
         retraining=_retraining(seen),
         last_event=seen.events[-1][0] if seen.events else 0,
         away=seen.away,
     )
+
+
+def _current(seen: Observed) -> list[Alert]:
+    """Firing alerts of versions that are watched: Alertmanager keeps those of a former champion for a while."""
+    champion, rollout = seen.state.champion, seen.active_rollout
+    watched = {champion.name} if champion is not None else set()
+    watched |= {rollout.request.challenger.name} if rollout is not None else set()
+    return [alert for alert in seen.alerts or () if not watched or alert.version in watched]
 
 
 def _metrics(system: MLSystem) -> list[MetricShown]:

@@ -46,6 +46,20 @@ def test_one_station_of_the_loop_is_current(pages: dict[str, Page], scene: str, 
     assert [stage.name for stage in loop if stage.is_current] == [station]
 
 
+def test_alerts_of_a_replaced_champion_are_over_though_alertmanager_still_lists_them() -> None:
+    world = flights.Flights()
+    world.start()
+    first = world.champion
+    world.drift(0.03, feature="temp")
+    world.days(14)
+    assert world.champion != first
+    assert [alert.version for alert in world.alerts.active()] == [first]
+    page = flights.Scene(world, [(flights.START, first)], sent=10).view().snapshot()
+    assert [alert.version for alert in page.alerts] == [first]
+    assert not any(alert.is_firing for alert in page.alerts)
+    assert page.alerts[0].resolved_at is not None
+
+
 def test_interval_on_the_page_is_the_one_that_the_verdict_went_by() -> None:
     start = datetime(2013, 3, 1, tzinfo=UTC)
     blocks = tuple(

@@ -6,6 +6,7 @@ asks for the difference between that and what is seen.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -211,6 +212,8 @@ class _Planning:
             if request.cause is RolloutCause.UNDO:
                 # The older champion's alerts fire again soon; without a new cooldown they would undo the undo.
                 retraining = replace(retraining, finished_at=at)
+            if self.champion is not None:
+                self._resolve(self.state.firing, f"is over: {self.champion.name} is no longer watched")
             self.state = replace(
                 self.state,
                 champion=request.challenger,
@@ -369,10 +372,13 @@ class _Planning:
             firing[mark] = alert.as_of
             key = f"alert/{mark}/{alert.as_of.isoformat()}"
             self._tell(alert.name, alert.summary, key, alert=mark)
-        for mark in sorted(self.state.firing.keys() - firing.keys()):
-            key = f"resolved/{mark}/{self.state.firing[mark].isoformat()}"
-            self._tell(Reason.ALERT_RESOLVED, "fires no longer", key, alert=mark)
+        gone = {mark: at for mark, at in self.state.firing.items() if mark not in firing}
+        self._resolve(gone, "fires no longer")
         self.state = replace(self.state, firing=firing)
+
+    def _resolve(self, marks: Mapping[str, datetime], why: str) -> None:
+        for mark in sorted(marks):
+            self._tell(Reason.ALERT_RESOLVED, why, f"resolved/{mark}/{marks[mark].isoformat()}", alert=mark)
 
     def _remember_triggers(self) -> None:
         """What becomes due while a run or a rollout goes on waits until it is over."""
