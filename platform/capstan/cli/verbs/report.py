@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -79,14 +80,18 @@ def print_report(document: Mapping[str, Any]) -> None:
         collapse_padding=True,
     )
     metrics = document["metrics"]
-    # Two-line headings keep the table within 80 columns.
+    # Headings of a word a line keep the table within 80 columns.
+    lines = max(len(metric["title"].split()) for metric in metrics)
     for heading in ("month", "rows"):
         table.add_column(heading, justify="left" if heading == "month" else "right", no_wrap=True)
     for index, metric in enumerate(metrics):
-        table.add_column(f"{metric['title']}\nstatic", justify="right", no_wrap=True)
-        table.add_column("\nmanaged", justify="right", no_wrap=True)
+        words = metric["title"].split()
+        title = "\n".join([*[""] * (lines - len(words)), *words])
+        table.add_column(f"{title}\nstatic", justify="right", no_wrap=True)
+        table.add_column("\n" * lines + "managed", justify="right", no_wrap=True)
         if index == 0:
-            table.add_column("gain\n[95 % interval]", justify="right", no_wrap=True)
+            gain = "\n" * (lines - 1) + "gain\n[95 % interval]"
+            table.add_column(gain, justify="right", no_wrap=True)
     for month, row in {**document["months"], "all": document["overall"]}.items():
         table.add_row(
             month,
@@ -159,10 +164,16 @@ def _cells(row: Mapping[str, Any], metric: str, tells_gain: bool) -> list[str]:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return "-" if value is None else f"{value:.{_digits(value)}f}"
+
+
+def _digits(value: float) -> int:
+    """Metrics in units of a label may be thousands: digits that tell nothing are left out."""
+    return max(0, 3 - max(0, math.floor(math.log10(abs(value) or 1))))
 
 
 def _gain(value: float | None, interval: tuple[float, float] | None) -> str:
     if value is None or interval is None:
         return "-"
-    return f"{value:+.3f} [{interval[0]:+.3f}, {interval[1]:+.3f}]"
+    digits = _digits(max(map(abs, interval)))
+    return f"{value:+.{digits}f} [{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]"

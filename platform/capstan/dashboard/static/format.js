@@ -23,8 +23,10 @@ export const zoneShort = (iso) =>
 
 export const count = (n) => (n === null || n === undefined ? "–" : n.toLocaleString("en-US"));
 export const percent = (share, digits = 0) => `${(share * 100).toFixed(digits)} %`;
-export const metric = (value) => (value === null || value === undefined ? "–" : value.toFixed(3));
-export const signed = (value, digits = 4) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}`;
+/** Metrics in units of a label may be thousands: digits that tell nothing are left out. */
+const digitsOf = (value, most) => Math.max(0, most - Math.max(0, Math.floor(Math.log10(Math.abs(value) || 1))));
+export const metric = (value, most = 3) => (value === null || value === undefined ? "–" : value.toFixed(digitsOf(value, most)));
+export const signed = (value, most = 4) => `${value < 0 ? "−" : "+"}${metric(Math.abs(value), most)}`;
 
 export function rate(value) {
   if (value === null || value === undefined) return "–";

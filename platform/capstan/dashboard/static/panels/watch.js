@@ -120,7 +120,7 @@ export function drawQuality(page) {
   const bar = Math.max(1.5, (W - L) / windows.length - 2);
   return h("figure", { class: "quality" },
     s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${metricName(name)} of the champion, newest ${metric(last.quality)}` },
-      ticks.map((v) => [s("line", { class: "grid", x1: L, x2: W, y1: y(v), y2: y(v) }), s("text", { x: L - 6, y: y(v) + 4, "text-anchor": "end" }, v.toFixed(2))]),
+      ticks.map((v) => [s("line", { class: "grid", x1: L, x2: W, y1: y(v), y2: y(v) }), s("text", { x: L - 6, y: y(v) + 4, "text-anchor": "end" }, metric(v, 2))]),
       floor !== null && [s("line", { class: "floor", x1: L, x2: W, y1: y(floor), y2: y(floor) }), s("text", { class: "floor-name", x: W - 4, y: y(floor) - 4, "text-anchor": "end" }, isLowerBetter(name) ? "alert above" : "alert below")],
       lines.map((d) => s("path", { class: "line", d })),
       windows.map((w, i) => w.quality !== null && s("circle", { class: "value", cx: x(i), cy: y(w.quality), r: 3 }, s("title", {}, `${date(w.end)}, ${w.version}: ${metric(w.quality)}, ${percent(w.coverage ?? 0)} labelled`))),
