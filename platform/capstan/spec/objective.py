@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from capstan.spec.grammar import ColumnName, SpecModel, Text
+from capstan.spec.rule import Cel, part_rule, require
 from capstan.spec.tasks import TASK_FACTS, TASKS_LATER
 from capstan.spec.units import Number, PositiveDuration, Quantity
 
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
     TaskName = str
 else:
     TaskName = Annotated[Literal[tuple(TASK_FACTS)], BeforeValidator(_runs_today)]
+
+
+LOSS_RULES = (
+    part_rule(
+        "huberDelta is above maximumError, beyond which no error counts; write a smaller one",
+        lambda losses: losses.huber_delta is None or losses.huber_delta <= losses.maximum_error,
+        Cel(
+            "!has(self.huberDelta) || self.huberDelta <= self.maximumError", "objective.losses", "huberDelta"
+        ),
+    ),
+)
 
 
 class NumberLosses(SpecModel):
@@ -55,6 +67,10 @@ class NumberLosses(SpecModel):
         description="Level of the loss `quantileLoss`: at 0.9 an answer that is too low costs nine times as much.",
         examples=[0.9],
     )
+
+    @model_validator(mode="after")
+    def _small_errors_are_smaller(self) -> NumberLosses:
+        return require(self, LOSS_RULES)
 
 
 class Objective(SpecModel):

@@ -19,6 +19,7 @@ from capstan.spec.data import CHECK_RULES
 from capstan.spec.features import NUMERIC_RULES
 from capstan.spec.finding import Finding
 from capstan.spec.location import Location
+from capstan.spec.objective import LOSS_RULES
 from capstan.spec.rule import Rule
 from capstan.spec.serving import REPLICAS_RULES
 from capstan.spec.training import WINDOW_RULES
@@ -37,6 +38,7 @@ RULES: tuple[Rule, ...] = (
 )
 """Of a whole system whose fields are valid one by one."""
 PART_RULES: tuple[Rule, ...] = (
+    *LOSS_RULES,
     *CHECK_RULES,
     *VOLUME_RULES,
     *NUMERIC_RULES,

@@ -34,7 +34,10 @@ def of_booleans(truth: Booleans, groups: Codes, values: Floats | None) -> float:
 
 
 def of_numbers(truth: Floats, groups: Codes, values: Floats | None) -> float:
-    """Share of the variance that the groups explain, or a straight line through the numbers, whichever is more."""
+    """Share of the variance that the groups explain, or a line through the numbers or their ranks, whichever is most.
+
+    By ranks, since what only rises or falls with the label is the label in another unit.
+    """
     if len(truth) < 2 * FEWEST_OF_A_CLASS:
         return 0.0
     found = _explained(truth, _by_the_other_half(truth, groups))
@@ -44,7 +47,15 @@ def of_numbers(truth: Floats, groups: Codes, values: Floats | None) -> float:
     x, y = values[present], truth[present]
     if len(x) < 2 * FEWEST_OF_A_CLASS or x.std() == 0 or y.std() == 0:
         return found
-    return max(found, float(np.corrcoef(x, y)[0, 1] ** 2))
+    straight = (float(np.corrcoef(one, other)[0, 1] ** 2) for one, other in ((x, y), (_ranks(x), _ranks(y))))
+    return max(found, *straight)
+
+
+def _ranks(values: Floats) -> Floats:
+    """From 0 on; equal values share the mean of theirs."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    found: Floats = (np.cumsum(counts) - (counts + 1) / 2)[place.reshape(-1)]
+    return found
 
 
 def of_orders(relevance: Floats, codes: Codes, values: Floats | None, groups: Groups) -> float:

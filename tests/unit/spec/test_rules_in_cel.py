@@ -32,6 +32,8 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("objective.target", "delayed"),
     ("objective.task", "Regression"),
     ("objective.losses", {"maximumError": 180}),
+    ("objective.losses", {"maximumError": 180, "huberDelta": 200}),
+    ("objective.losses", {"maximumError": 180, "huberDelta": 180}),
     (
         "training.candidates",
         [{"name": "baseline", "mostFrequent": {}}, {"name": "line", "linearRegression": {}}],

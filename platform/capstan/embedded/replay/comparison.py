@@ -102,6 +102,7 @@ def _compare_rows(
         told.resampled(truth, managed, groups, place, weights)
         - told.resampled(truth, static, groups, place, weights)
     )
+    resampled = resampled + 0.0
     known = found[told.name]
     if known.gain is not None:
         found[told.name] = MetricCompared(known.static, known.managed, known.gain, _interval(resampled))
@@ -117,7 +118,8 @@ def _compared(
     )
     if not np.isfinite([before, after]).all():
         return MetricCompared(None, None, None)
-    return MetricCompared(before, after, metric.facts.sign * (after - before))
+    # Plus zero: a difference of nothing is told without a minus.
+    return MetricCompared(before, after, metric.facts.sign * (after - before) + 0.0)
 
 
 def _overall(

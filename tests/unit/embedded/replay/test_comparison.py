@@ -65,6 +65,16 @@ def test_a_loss_that_falls_is_a_gain(rng):
     assert 0 < low < found.gain < high
 
 
+def test_two_systems_that_are_one_differ_by_nothing_without_a_minus(rng):
+    labels, static, _, day = rows(rng)
+    months = np.full(len(labels), "2013-02")
+    _, overall = comparison.compare(
+        (METRICS[1],), labels.astype(bool), of(static), of(static), months, day, rng=rng, resamples=50
+    )
+    found = overall.metrics["logLoss"]
+    assert [str(value) for value in (found.gain, *found.gain_interval)] == ["0.0"] * 3
+
+
 def test_gain_is_the_unweighted_mean_of_the_months(rng):
     labels, static, managed, day = rows(rng)
     months = np.where(np.arange(len(labels)) < 1000, "2013-02", "2013-03")
