@@ -10,7 +10,7 @@ import pytest
 from capstan.domain.verdicts.quality import Decide
 from capstan.evaluation.gates import Rival, judge_against, judge_value
 from capstan.evaluation.slices import slice_metrics
-from capstan.tasks import TASKS, Predictions
+from capstan.tasks import TASKS, Learnt, Predictions
 
 BINARY = TASKS["BinaryClassification"]
 DAYS = np.repeat(np.arange(14), 500)
@@ -110,3 +110,28 @@ def test_slices_list_every_value_with_its_rows_and_own_metrics() -> None:
     assert sum(part.rows for part in found.values()) == 7000
     assert math.isnan(found["(missing)"].metrics["rocAuc"])
     assert found["AA"].metrics["accuracy"] != found["UA"].metrics["accuracy"]
+
+
+@pytest.mark.parametrize("metric", ["logLoss", "accuracy", "macroF1", "rocAuc"])
+def test_a_champion_that_never_saw_a_class_is_compared_by_what_it_costs(metric: str) -> None:
+    """The new model knows `cancelled`, which a tenth of the rows are; else both say the same."""
+    rng = np.random.default_rng(8)
+    task = TASKS["MulticlassClassification"]
+    names = np.array(["cancelled", "late", "onTime"])
+    truth = names[rng.choice(3, 600, p=[0.1, 0.3, 0.6])]
+    scores = rng.dirichlet([1, 1, 1], 600) + 0.8 * (truth[:, None] == names)
+    scores /= scores.sum(axis=1, keepdims=True)
+    known = scores[:, 1:] / scores[:, 1:].sum(axis=1, keepdims=True)
+    champion = task.predictions(known, Learnt(("late", "onTime")))
+    outcome = judge_against(
+        Rival("v1", champion),
+        task,
+        metric,
+        truth,
+        task.predictions(scores, Learnt(tuple(names.tolist()))),
+        np.repeat(np.arange(20), 30),
+        margin=0.0,
+        confidence=0.95,
+        seed=1,
+    )
+    assert outcome.passed, outcome.message
