@@ -30,6 +30,7 @@ from capstan.serving.requests import (
     MAX_TOKEN,
     Call,
     ClientLeftError,
+    NonfiniteError,
     Receive,
     check_time,
     parse,
@@ -172,8 +173,9 @@ class PredictionApp:
             if call.event_time is not None:
                 check_time(call.event_time)
         except InvalidRequestError as error:
+            told = self._with_all(call, error) if isinstance(error, NonfiniteError) else error
             call.rows = ()
-            await self._refuse(call, send, 422, error)
+            await self._refuse(call, send, 422, told)
             return
         except BodyTooLargeError:
             rule = f"must be at most {MAX_BODY_BYTES} bytes; send the rows in several requests"
@@ -186,6 +188,14 @@ class PredictionApp:
         except ClientLeftError:
             return
         await self._predict_rows(call, model, send)
+
+    def _with_all(self, call: Call, error: NonfiniteError) -> InvalidRequestError:
+        """What the schema says of the same body besides."""
+        try:
+            self._read_rows(call, error.rest)
+        except InvalidRequestError as others:
+            return error.joined(others.one_by_one())
+        return error
 
     def _read_rows(self, call: Call, parsed: Any) -> None:
         """Give the call the rows of its body, all valid; raises InvalidRequestError."""

@@ -25,6 +25,8 @@ from capstan.serving.manifest import Column
 
 FIRST_YEAR, LAST_YEAR = EARLIEST.year, LATEST.year - 1
 """Between them no moment is too far, whatever its offset."""
+FINITE = "must be a finite number"
+NOT_NULL = "must not be null"
 ColumnCheck = Callable[[object], object]
 """The value as the model reads it; raises BrokenRuleError."""
 
@@ -67,7 +69,7 @@ def _number(column: Column) -> ColumnCheck:
             raise BrokenRuleError(f"must be a number, not {_json_type(value)}{advice}")
         # Subtracting a number from itself gives 0, except for NaN and the infinities.
         if value - value != 0:  # type: ignore[operator]
-            raise BrokenRuleError("must be a finite number")
+            raise BrokenRuleError(FINITE)
         if refuse_all:
             raise BrokenRuleError("was never filled in training; send null")
         if bounded and not lowest <= value <= highest:  # type: ignore[operator]
@@ -119,7 +121,7 @@ def _number_category(column: Column) -> ColumnCheck:
     def check(value: object) -> object:
         kind = type(value)
         if kind is float and value - value != 0:  # type: ignore[operator]
-            raise BrokenRuleError("must be a finite number")
+            raise BrokenRuleError(FINITE)
         if value is not None and kind is not str and kind is not int and kind is not float:
             raise BrokenRuleError(f"must be a number, not {_json_type(value)}")
         text = category(value, ColumnType.NUMBER)
@@ -171,7 +173,7 @@ def _truth(value: object) -> bool | None:
 
 def _missing(nullable: bool) -> object:
     if not nullable:
-        raise BrokenRuleError("must not be null")
+        raise BrokenRuleError(NOT_NULL)
     return None
 
 

@@ -12,8 +12,9 @@ import orjson
 from capstan.content_encoding import PACKED_UNTOLD, BodyTooLargeError, is_packed
 from capstan.domain.payload_limits import moment_rule
 from capstan.errors import InvalidRequestError
+from capstan.serving.columns import FINITE, NOT_NULL
 from capstan.serving.metrics import ROLES
-from capstan.serving.schema import Row
+from capstan.serving.schema import MOST_PROBLEMS, Row
 
 Headers = Sequence[tuple[bytes, bytes]]
 Receive = Callable[[], Awaitable[Any]]
@@ -25,6 +26,24 @@ MAX_TOKEN = 128
 
 class ClientLeftError(Exception):
     """Nobody waits for an answer any more."""
+
+
+class NonfiniteError(InvalidRequestError):
+    """A body that would be JSON but for NaN and infinities."""
+
+    def __init__(self, found: Sequence[InvalidRequestError], rest: object) -> None:
+        """`rest`: the body with null in their places."""
+        first, *others = found[:MOST_PROBLEMS]
+        super().__init__(first.field, first.value, first.rule, others)
+        self.rest = rest
+
+    def joined(self, others: Sequence[InvalidRequestError]) -> InvalidRequestError:
+        """With what else is wrong in the body; that a value must not be null is no breach of what was sent."""
+        named = {one.field for one in self.one_by_one()}
+        further = [one for one in others if one.field not in named or one.rule != NOT_NULL]
+        return InvalidRequestError(
+            self.field, self.value, self.rule, [*self.others, *further][: MOST_PROBLEMS - 1]
+        )
 
 
 @dataclass(slots=True)
@@ -101,11 +120,11 @@ def parse(body: bytes) -> Any:
     # NaN and Infinity are not JSON, but many clients write them: parse as they do, to name the field. What this lax
     # parser reads is never served: it also lets through texts that could not be logged.
     try:
-        found = nonfinite(json.loads(body))
+        rest, found = _without_nonfinite(json.loads(body))
     except (ValueError, RecursionError):
-        found = None
-    if found is not None:
-        raise InvalidRequestError(*found, "must be a finite number")
+        found = []
+    if found:
+        raise NonfiniteError(found, rest)
     if "depth limit" in rule:
         rule = "is nested too deeply"
     if is_packed(body):
@@ -120,14 +139,17 @@ def check_time(text: str) -> None:
         raise InvalidRequestError("x-capstan-event-time", text, rule)
 
 
-def nonfinite(value: object, where: str = "") -> tuple[str, float] | None:
-    """Path and value of the first NaN or infinity in a JSON value; raises RecursionError if it is too deep."""
+def _without_nonfinite(value: object, where: str = "") -> tuple[object, list[InvalidRequestError]]:
+    """A JSON value with null for each NaN and infinity, and these, by path; raises RecursionError if it is too deep."""
     if type(value) is float and value - value != 0:
-        return where or "body", value
+        return None, [InvalidRequestError(where or "body", value, FINITE)]
     if type(value) is dict:
-        inside = ((f"{where}.{name}" if where else name, item) for name, item in value.items())
-    elif type(value) is list:
-        inside = ((f"{where}[{index}]", item) for index, item in enumerate(value))
-    else:
-        return None
-    return next((found for path, item in inside if (found := nonfinite(item, path)) is not None), None)
+        parts = [
+            (name, *_without_nonfinite(item, f"{where}.{name}" if where else name))
+            for name, item in value.items()
+        ]
+        return {name: item for name, item, _ in parts}, [one for *_, found in parts for one in found]
+    if type(value) is list:
+        items = [_without_nonfinite(item, f"{where}[{index}]") for index, item in enumerate(value)]
+        return [item for item, _ in items], [one for _, found in items for one in found]
+    return value, []

@@ -51,12 +51,19 @@ class RequestSchema:
             raise InvalidRequestError("body", body, rule)
         if "rows" not in self._checks and "rows" in body:
             rows = body["rows"]
-            if len(body) > 1:
-                extra = next(name for name in body if name != "rows")
-                raise InvalidRequestError(str(shown(extra)), body[extra], 'is not expected beside "rows"')
+            extra = [
+                InvalidRequestError(str(shown(name)), value, 'is not expected beside "rows"')
+                for name, value in body.items()
+                if name != "rows"
+            ]
             if type(rows) is not list:
-                raise InvalidRequestError("rows", rows, "must be a list of row objects")
-            self.check_rows(rows)
+                first, *others = [*extra, InvalidRequestError("rows", rows, "must be a list of row objects")]
+                raise InvalidRequestError(first.field, first.value, first.rule, others[: MOST_PROBLEMS - 1])
+            try:
+                self.check_rows(rows)
+            except InvalidRequestError as error:
+                _raise([*extra, *error.one_by_one()])
+            _raise(extra)
             return rows
         try:
             self.check(body)

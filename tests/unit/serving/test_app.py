@@ -310,6 +310,36 @@ def test_a_value_in_a_column_that_training_never_had_filled_is_marked_and_counte
     assert [service.count(outside(name)) for name in ("temp", "dest")] == [1, 1]
 
 
+def test_a_nan_hides_no_other_breach(trained: Service) -> None:
+    body = (
+        b'{"distance": NaN, "temp": "cold", "scheduled_departure": "yesterday", "bogus": Infinity, "odd": 1}'
+    )
+    answer = trained.ask("POST", "/predict", content=body)
+    assert answer.status_code == 422
+    assert [(one["field"], one["rule"].split(";")[0]) for one in answer.json()["errors"]] == [
+        ("distance", "must be a finite number"),
+        ("bogus", "must be a finite number"),
+        ("temp", "must be a number, not a text"),
+        ("scheduled_departure", "is no time of the calendar"),
+        ("bogus", "is not a column of this model"),
+        ("odd", "is not a column of this model"),
+        ("carrier", "is missing"),
+    ]
+
+
+def test_a_nan_in_one_row_hides_no_breach_of_another(trained: Service) -> None:
+    body = b'{"rows": [{"distance": NaN, "temp": 1, "carrier": "AA"}, {"distance": "far", "temp": 1, "carrier": "AA"}]}'
+    answer = trained.ask("POST", "/predict", content=body)
+    assert [one["field"] for one in answer.json()["errors"]] == ["rows[0].distance", "rows[1].distance"]
+
+
+def test_a_nan_alone_is_told_once_also_where_null_may_not_be(service: Service) -> None:
+    row = b'{"distance": NaN, "temp": 1, "carrier": "AA", "dest": "LAX"}'
+    assert [one["rule"] for one in service.ask("POST", "/predict", content=row).json()["errors"]] == [
+        "must be a finite number"
+    ]
+
+
 def test_v2_tells_what_training_never_saw_as_a_parameter(trained: Service) -> None:
     def ask(temp: list[float]) -> dict[str, Any]:
         rows = {"distance": [1200.0] * len(temp), "temp": temp}

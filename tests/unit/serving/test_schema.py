@@ -143,6 +143,13 @@ def test_all_breaches_of_all_rows_are_named_at_once() -> None:
     ]
 
 
+def test_what_is_not_expected_beside_rows_hides_no_breach_of_a_row() -> None:
+    body = {"rows": [{"distance": "far", "temp": 1}], "mode": "fast", "trace": 1}
+    with pytest.raises(InvalidRequestError) as caught:
+        STRICT.rows_of(body)
+    assert [problem["field"] for problem in caught.value.problems] == ["mode", "trace", "rows[0].distance"]
+
+
 def test_a_thousand_bad_rows_give_a_bounded_answer() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         STRICT.rows_of({"rows": [{}] * MAX_ROWS})
