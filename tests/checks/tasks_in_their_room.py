@@ -21,7 +21,17 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("platform/capstan", "pipelines/capstan_pipelines", "operators/capstan_operator")
 ROOMS = ("platform/capstan/spec/tasks.py", "platform/capstan/tasks/", "platform/capstan/testing/")
 SHARED = frozenset(
-    {"areas", "disclosure", "labels", "metric", "predictions", "probabilities", "task", "tensors"}
+    {
+        "areas",
+        "disclosure",
+        "labels",
+        "metric",
+        "own_metric",
+        "predictions",
+        "probabilities",
+        "task",
+        "tensors",
+    }
 )
 """Modules of `capstan.tasks` that are of no single task."""
 DOCUMENTS = frozenset({"description", "examples"})

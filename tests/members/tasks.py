@@ -19,11 +19,6 @@ TASK = Toy(
             "    COUNTING.name: COUNTING,\n",
         ),
         Edit(
-            "platform/capstan/spec/tasks.py",
-            "from dataclasses import dataclass\n",
-            "from dataclasses import replace\n",
-        ),
-        Edit(
             "platform/capstan/tasks/__init__.py",
             "from capstan.tasks.binary import BinaryClassification\n",
             "from capstan.tasks.counting import Counting\n",

@@ -10,7 +10,6 @@ from typing import Any
 
 from capstan.errors import InvalidDataError
 from capstan.spec.models import PlannedModel
-from capstan.spec.tasks import TASK_FACTS
 from capstan.training.choosing import Choice, choose
 from capstan.training.job import Job
 from capstan.training.model_folder import as_json
@@ -70,7 +69,7 @@ def _choice(job: Job, model: PlannedModel, found: Mapping[str, dict[str, Any]]) 
             result["name"]: math.nan if (value := result["metrics"].get(metric)) is None else value
             for result in results
         },
-        metric=TASK_FACTS[job.system.spec.objective.task].metric(metric),
+        metric=job.system.spec.task_facts.metric(metric),
         within=training.choose.simplest_within,
         failures={result["name"]: result["failure"] for result in results if result["failure"]},
         baselines={model.fit_name(one) for one in model.candidates if one.is_baseline},

@@ -11,6 +11,7 @@ from capstan.evaluation.metrics import evaluate
 from capstan.spec.tasks import TaskFacts
 from capstan.training.cases import Cases
 from capstan.training.job import Job
+from capstan.training.judging import judging
 
 _SHOWN = 4
 """Metrics in the table, the first of the task's; the rest stand in the run's artifacts."""
@@ -20,16 +21,15 @@ _DIGITS = 4
 def each_model(job: Job, test: pa.Table, pipeline: Any) -> dict[str, Any]:
     """Of several models what each says of its own label, by name; nothing of one."""
     from capstan.features.several_models import parts_of
-    from capstan.training.factories import importable
     from capstan.training.fitting import predict
 
     system, found = job.system, {}
     parts = parts_of(pipeline) or {}
     for model in system.spec.planned_models if parts else ():
         judged = Cases.of_model(test, system, model)
-        with importable(job.factories):
-            said = predict(judged.task, parts[model.name], judged.table, threads=system.spec.training.threads)
-        metrics = evaluate(judged.task, judged.truth, said, judged.groups)
+        with judging(job, judged.task) as task:
+            said = predict(task, parts[model.name], judged.table, threads=system.spec.training.threads)
+            metrics = evaluate(task, judged.truth, said, judged.groups)
         found[model.name] = {"target": model.target, "rows": len(judged.truth), "metrics": metrics}
     return found
 

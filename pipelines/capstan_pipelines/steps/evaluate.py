@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from capstan.serving.manifest import read_manifest
 from capstan.tasks import Predictions, task_together
 from capstan.training.cases import Cases
 from capstan.training.job import Job
+from capstan.training.judging import judging
 from capstan.training.model_folder import as_json
 from capstan_pipelines.steps.cases import Parted, days_of, times_of
 from capstan_pipelines.steps.each_model import each_model, with_models
@@ -38,21 +39,25 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
         choice = json.loads(Path(choice_file).read_text())
         spec, champion = job.system.spec, job.champion
         judged = Cases.of(cases.rows(cases.test), job.system)
-        task, test, truth = judged.task, judged.table, judged.truth
+        test, truth = judged.table, judged.truth
         pipeline, predictions = _chosen(job, cases, judged, choice)
-        metrics = evaluate(task, truth, predictions, judged.groups)
         models = each_model(job, test, pipeline)
         rival = (
             _champion(job, champion, judged, say) if champion is not None and spec.evaluation.gates else None
         )
-        gates = _gates(job, champion, rival, judged, predictions)
-        slices = slice_metrics(
-            task,
-            {name: test[name].to_pylist() for name in spec.evaluation.slices},
-            truth,
-            predictions,
-            judged.groups,
-        )
+        # From here on: while a model was loaded, modules of the same names were those of its own version.
+        with judging(job, judged.task) as task:
+            judged = replace(judged, task=task)
+            metrics = evaluate(task, truth, predictions, judged.groups)
+            champion_metrics = None if rival is None else evaluate(task, truth, rival, judged.groups)
+            gates = _gates(job, champion, rival, judged, predictions)
+            slices = slice_metrics(
+                task,
+                {name: test[name].to_pylist() for name in spec.evaluation.slices},
+                truth,
+                predictions,
+                judged.groups,
+            )
         path = Path(evaluation_file)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(
@@ -67,9 +72,7 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
                     "models": models,
                     "standard_errors": _standard_errors(job, judged, predictions),
                     "champion": None if champion is None else champion.name,
-                    "champion_metrics": None
-                    if rival is None
-                    else evaluate(task, truth, rival, judged.groups),
+                    "champion_metrics": champion_metrics,
                     "slices": [asdict(part) for part in slices],
                     "gates": [to_json(gate) for gate in gates],
                     "warnings": list(cases.warnings),

@@ -8,9 +8,10 @@ from typing import Any
 
 from capstan.errors import CapstanError
 from capstan.evaluation.metrics import evaluate
-from capstan.tasks import Predictions, each_task_of
+from capstan.tasks import Predictions, Task, each_task_of
 from capstan.training.cases import Cases
 from capstan.training.job import Job
+from capstan.training.judging import judging
 from capstan.training.model_folder import as_json
 from capstan_pipelines.steps.cases import Parted
 from capstan_pipelines.steps.learning import candidate_named, windowed
@@ -36,9 +37,13 @@ def run(job_folder: str, name: str, cases_folder: str, fitted_file: str) -> None
 
 
 def _fitted(job: Job, name: str, cases: Parted, say: Telling) -> dict[str, Any]:
+    with judging(job, each_task_of(job.system.spec)) as task:
+        return _measured(job, task, name, cases, say)
+
+
+def _measured(job: Job, task: Task, name: str, cases: Parted, say: Telling) -> dict[str, Any]:
     spec, (model, candidate) = job.system.spec, candidate_named(job, name)
     rows = windowed(job, cases, cases.training)
-    task = each_task_of(spec)
     metric = task.metrics[spec.training.choose.metric]
     train = Cases.of_model(cases.rows(rows), job.system, model)
     validation = Cases.of_model(cases.rows(cases.validation), job.system, model)
@@ -48,23 +53,21 @@ def _fitted(job: Job, name: str, cases: Parted, say: Telling) -> dict[str, Any]:
         metrics = evaluate(task, validation.truth, baseline, validation.groups)
         say(f"{metric.name} {metrics[metric.name]:.4f}")
         return {"metrics": metrics}
-    from capstan.training.factories import importable
     from capstan.training.fitting import fit_candidate, predict
 
     def score(judged: Cases, predictions: Predictions) -> float:
         return metric.facts.sign * metric.value(judged.truth, predictions, judged.groups)
 
-    with importable(job.factories):
-        fitted = fit_candidate(
-            candidate,
-            model.features,
-            train,
-            validation,
-            seed=job.seed,
-            threads=spec.training.threads,
-            score=score,
-        )
-        predictions = predict(task, fitted.pipeline, validation.table, threads=spec.training.threads)
+    fitted = fit_candidate(
+        candidate,
+        model.features,
+        train,
+        validation,
+        seed=job.seed,
+        threads=spec.training.threads,
+        score=score,
+    )
+    predictions = predict(task, fitted.pipeline, validation.table, threads=spec.training.threads)
     metrics = evaluate(task, validation.truth, predictions, validation.groups)
     tried = f" after {len(fitted.trials)} trials" if fitted.trials else ""
     say(f"{metric.name} {metrics[metric.name]:.4f}{tried}" + "".join(f"; {one}" for one in fitted.warnings))

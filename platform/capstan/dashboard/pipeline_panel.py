@@ -9,7 +9,7 @@ from capstan.dashboard.observation import Observed, ObservedRun
 from capstan.dashboard.page import CandidateShown, DetailTable, GateShown, RunShown, TaskShown
 from capstan.domain.reasons import Tone
 from capstan.domain.training import GateOutcome, RunPhase, RunStatus, StepProgress
-from capstan.spec.tasks import TASK_FACTS, MetricFacts
+from capstan.spec.tasks import MetricFacts
 
 _TONES = {
     RunPhase.ABSENT: Tone.IDLE,
@@ -49,9 +49,7 @@ def run_shown(seen: Observed, run: ObservedRun) -> RunShown:
         version=status.version.name if status and status.version else "",
         against=request.champion or "",
         tasks=[_task(step, {*names, *candidates}) for step in steps],
-        candidates=_candidates(status, TASK_FACTS[seen.system.spec.objective.task].metric(metric))
-        if status
-        else (),
+        candidates=_candidates(status, seen.system.spec.task_facts.metric(metric)) if status else (),
         warnings=status.warnings if status else (),
         gates=[_gate(gate) for gate in status.gates] if status else (),
         choose_by=metric,

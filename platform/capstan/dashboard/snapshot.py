@@ -28,7 +28,6 @@ from capstan.domain.rollout import RolloutCause, RolloutPhase
 from capstan.domain.triggers import Alert
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
 from capstan.spec import MLSystem
-from capstan.spec.tasks import TASK_FACTS
 
 _READINESS = {
     Readiness.READY: Tone.GOOD,
@@ -82,7 +81,7 @@ def _current(seen: Observed) -> list[Alert]:
 
 def _metrics(system: MLSystem) -> list[MetricShown]:
     spec = system.spec
-    facts = TASK_FACTS[spec.objective.task]
+    facts = spec.task_facts
     first = [spec.monitoring.quality.metric, *(analysis.metric for analysis in spec.rollout.analyses)]
     names = dict.fromkeys([*first, facts.compared_by, *facts.metric_names])
     known = [facts.metric(name) for name in names]

@@ -110,7 +110,7 @@ def last_judged(times: npt.NDArray[np.datetime64], until: datetime, test: timede
 
 
 def _require_different_labels(training: Part, validation: Part, system: MLSystem) -> None:
-    metric = TASK_FACTS[system.spec.objective.task].metric(system.spec.training.choose.metric)
+    metric = system.spec.task_facts.metric(system.spec.training.choose.metric)
     wrong = (
         [(training, "a model needs different labels to learn from")] if training.labels.is_constant else []
     )

@@ -74,7 +74,7 @@ def judge_against(
         )
     low, high = difference.quantile(1 - confidence), difference.quantile(confidence)
     # In terms of improvement: for losses a smaller value is one.
-    worst, best = (-high, -low) if task.facts.metric(metric).direction == "Lower" else (low, high)
+    worst, best = (-high, -low) if task.metrics[metric].facts.direction == "Lower" else (low, high)
     if decide is Decide.UNLESS_WORSE:
         shown, passed = (
             f"{decide}: the upper bound {best:+.4f} must not be below {-margin:+g}",

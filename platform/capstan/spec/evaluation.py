@@ -2,18 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from capstan.spec.grammar import ColumnName, MetricName, SpecModel
+from capstan.spec.grammar import ColumnName, Factory, MetricName, SpecModel, Text
+from capstan.spec.own_code import OwnCode
+from capstan.spec.tasks import MetricFacts
 from capstan.spec.units import Number
+
+OWN_METRIC_PATTERN = r"^[A-Za-z][A-Za-z0-9]*$"
+
+
+class MetricCode(OwnCode):
+    """What measures it."""
+
+    factory: Factory = Field(
+        description=(
+            "`module:name` of a function that returns another, which measures: it gets the labels and the predictions "
+            "of some rows and gives one number; it lies beside this file."
+        ),
+        examples=["mymetrics:cost"],
+    )
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Keyword arguments of the factory: numbers, texts and booleans.",
+        examples=[{"miss": 10}],
+        json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
+    )
+
+
+class CustomMetric(SpecModel):
+    """A metric of your own."""
+
+    name: Annotated[str, StringConstraints(pattern=OWN_METRIC_PATTERN, max_length=63)] = Field(
+        description="Name of the metric in this file, in tables and in runs; not that of a metric of the task.",
+        examples=["cost"],
+    )
+    title: Text | None = Field(
+        None, description="As people read it; without it the name.", examples=["cost of a flight, $"]
+    )
+    better: Literal["Lower", "Higher"] = Field(description="Which way it improves.", examples=["Lower"])
+    custom: MetricCode = Field(
+        description="What measures it.",
+        examples=[{"factory": "mymetrics:cost", "parameters": {"miss": 10}}],
+    )
+
+    @property
+    def facts(self) -> MetricFacts:
+        """What the other metrics' facts say of them; nothing smaller than a window has a loss by it."""
+        return MetricFacts(self.name, self.title or self.name, self.better, "window")
 
 
 class Gate(SpecModel):
     """One comparison that must be passed."""
 
-    metric: MetricName = Field(description="Metric on the test window.", examples=["rocAuc"])
+    metric: MetricName = Field(
+        description="Metric on the test window: the task's or one of `metrics`.", examples=["rocAuc"]
+    )
     against: Literal["Champion"] = Field(
         "Champion",
         description="With what it is compared: the version that serves. A first version passes.",
@@ -44,8 +90,17 @@ class Gate(SpecModel):
 
 
 class Evaluation(SpecModel):
-    """Slices and gates."""
+    """Metrics of your own, slices and gates."""
 
+    metrics: tuple[CustomMetric, ...] = Field(
+        (),
+        max_length=20,
+        description=(
+            "Metrics of your own, measured beside those of the task whenever a model is trained. "
+            "`training.choose.metric` and gates may name them."
+        ),
+        examples=[[{"name": "cost", "better": "Lower", "custom": {"factory": "mymetrics:cost"}}]],
+    )
     slices: tuple[ColumnName, ...] = Field(
         (),
         max_length=100,

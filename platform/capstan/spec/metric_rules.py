@@ -18,37 +18,68 @@ def _listed(metrics: Sequence[str]) -> str:
     return "[" + ", ".join(f"'{metric}'" for metric in metrics) + "]"
 
 
-def _window_rule() -> Rule:
-    """Metrics of whole windows."""
-    cel = []
-    for task, facts in TASK_FACTS.items():
-        metrics = facts.metric_names
-        other, words = f"self.objective.task != '{task}'", ", ".join(metrics)
-        message = f"is not a metric of {task}; write one of {words}"
-        cel += [
-            Cel(
-                f"{other} || !has(self.{path}) || self.{path} in {_listed(metrics)}",
-                field=path,
-                message=message,
-            )
-            for path in ("training.choose.metric", "monitoring.quality.metric")
-        ]
-        cel.append(
-            Cel(
-                f"{other} || self.evaluation.gates.all(g, g.metric in {_listed(metrics)})",
-                field="evaluation.gates",
-                message=f"a gate's metric {message}",
-            )
+def _own_name_rule() -> Rule:
+    """Metrics of a person's own."""
+    cel = tuple(
+        Cel(
+            f"self.objective.task != '{task}' || "
+            "!has(self.evaluation.metrics) || "
+            f"self.evaluation.metrics.all(m, !(m.name in {_listed(facts.metric_names)}))",
+            field="evaluation.metrics",
+            message=f"a metric of your own has the name of a metric of {task}; give it another",
         )
+        for task, facts in TASK_FACTS.items()
+    )
 
     def breaches(spec: MLSystemSpec) -> Iterator[Breach]:
         if spec.objective.target == UNKNOWN:
             # The objective can't be read, and with it the task.
             return
-        task, known = spec.objective.task, TASK_FACTS[spec.objective.task].metric_names
+        facts = TASK_FACTS[spec.objective.task]
+        for index, metric in enumerate(spec.evaluation.metrics):
+            if metric.name in facts.metric_names:
+                yield Breach(
+                    ("spec", "evaluation", "metrics", index, "name"),
+                    message=f"{metric.name!r} is a metric of {facts.name} itself; give yours another name",
+                )
+
+    return Rule(
+        "metrics of a person's own have names of their own",
+        "has the name of a metric of the task; give it another",
+        breaches,
+        cel,
+    )
+
+
+def _training_rule() -> Rule:
+    """Metrics by which trainings choose and are gated: those of the task, and a person's own."""
+    cel = []
+    for task, facts in TASK_FACTS.items():
+        metrics = facts.metric_names
+        other, words = f"self.objective.task != '{task}'", ", ".join(metrics)
+        message = f"is not a metric of {task}, nor in evaluation.metrics; write one of {words}"
+        path = "training.choose.metric"
+        cel += [
+            Cel(
+                f"{other} || !has(self.{path}) || self.{path} in {_listed(metrics)} || "
+                f"(has(self.evaluation.metrics) && self.evaluation.metrics.exists(m, m.name == self.{path}))",
+                field=path,
+                message=message,
+            ),
+            Cel(
+                f"{other} || self.evaluation.gates.all(g, g.metric in {_listed(metrics)} || "
+                "(has(self.evaluation.metrics) && self.evaluation.metrics.exists(m, m.name == g.metric)))",
+                field="evaluation.gates",
+                message=f"a gate's metric {message}",
+            ),
+        ]
+
+    def breaches(spec: MLSystemSpec) -> Iterator[Breach]:
+        if spec.objective.target == UNKNOWN:
+            return
+        known = spec.task_facts.metric_names
         places: list[tuple[Location, str]] = [
             (("spec", "training", "choose", "metric"), spec.training.choose.metric),
-            (("spec", "monitoring", "quality", "metric"), spec.monitoring.quality.metric),
             *(
                 (("spec", "evaluation", "gates", index, "metric"), gate.metric)
                 for index, gate in enumerate(spec.evaluation.gates)
@@ -56,14 +87,54 @@ def _window_rule() -> Rule:
         ]
         for location, metric in places:
             if metric not in known:
-                way = f"write one of {', '.join(known)}"
-                yield Breach(location, message=f"{metric!r} is not a metric of {task}; {way}")
+                way = f"write one of {', '.join(known)}, or give one of your own in evaluation.metrics"
+                message = f"{metric!r} is not a metric of {spec.objective.task}; {way}"
+                yield Breach(location, message=message)
 
     return Rule(
-        "metrics belong to the task",
+        "trainings are judged by metrics of the task or of one's own",
         "is not a metric of the task; write one that is",
         breaches,
         tuple(cel),
+    )
+
+
+def _window_rule() -> Rule:
+    """Metrics of windows of what users got."""
+    path = "monitoring.quality.metric"
+    cel = tuple(
+        Cel(
+            f"self.objective.task != '{task}' || !has(self.{path}) || self.{path} in {_listed(facts.metric_names)}",
+            field=path,
+            message=f"is not a metric of {task}; write one of {', '.join(facts.metric_names)}",
+        )
+        for task, facts in TASK_FACTS.items()
+    )
+
+    def breaches(spec: MLSystemSpec) -> Iterator[Breach]:
+        if spec.objective.target == UNKNOWN:
+            return
+        metric, known = spec.monitoring.quality.metric, TASK_FACTS[spec.objective.task].metric_names
+        if metric not in known:
+            way = f"write one of {', '.join(known)}"
+            fault = _own(spec, metric) or f"{metric!r} is not a metric of {spec.objective.task}"
+            yield Breach(("spec", "monitoring", "quality", "metric"), message=f"{fault}; {way}")
+
+    return Rule(
+        "windows are judged by metrics of the task",
+        "is not a metric of the task; write one that is",
+        breaches,
+        cel,
+    )
+
+
+def _own(spec: MLSystemSpec, metric: str) -> str:
+    """Why a metric of the file's own can't stand here; empty: it is none."""
+    if metric not in {one.name for one in spec.evaluation.metrics}:
+        return ""
+    return (
+        f"{metric!r} is your own, and trainings alone measure it (training.choose, evaluation.gates): its code is not "
+        "run on what users got"
     )
 
 
@@ -98,7 +169,8 @@ def _loss_rule() -> Rule:
         for location, metric in places:
             if metric not in losses:
                 way = f"write one of {', '.join(losses)}"
-                yield Breach(location, message=f"{metric!r} is not a loss of a single prediction; {way}")
+                fault = _own(spec, metric) or f"{metric!r} is not a loss of a single prediction"
+                yield Breach(location, message=f"{fault}; {way}")
 
     return Rule(
         "analyses compare losses of single predictions",
@@ -108,4 +180,4 @@ def _loss_rule() -> Rule:
     )
 
 
-RULES = (_window_rule(), _loss_rule())
+RULES = (_own_name_rule(), _training_rule(), _window_rule(), _loss_rule())

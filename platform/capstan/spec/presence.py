@@ -38,13 +38,15 @@ def named_files(system: MLSystem) -> Iterator[tuple[Location, str]]:
 
 
 def own_code(system: MLSystem) -> Iterator[tuple[Location, OwnCode]]:
-    """Factories of features, candidates and detectors, each with the field that names it."""
+    """Factories of features, candidates, metrics and detectors, each with the field that names it."""
     for index, feature in enumerate(system.spec.features):
         if isinstance(feature.chosen, OwnCode):
             yield ("spec", "features", index, feature.key, "factory"), feature.chosen
     for index, candidate in enumerate(system.spec.training.candidates):
         if isinstance(candidate.chosen, OwnCode):
             yield ("spec", "training", "candidates", index, candidate.key, "factory"), candidate.chosen
+    for index, metric in enumerate(system.spec.evaluation.metrics):
+        yield ("spec", "evaluation", "metrics", index, "custom", "factory"), metric.custom
     if (own := system.spec.monitoring.drift.custom) is not None:
         yield ("spec", "monitoring", "drift", "custom", "factory"), own
 

@@ -53,6 +53,7 @@ _NAMED_LISTS: tuple[tuple[str, ...], ...] = (
     ("training", "candidates"),
     ("models",),
     ("rollout", "analyses"),
+    ("evaluation", "metrics"),
     ("evaluation", "slices"),
     ("training", "environment"),
     ("serving", "environment"),
@@ -82,7 +83,10 @@ def _unique_names(spec: MLSystemSpec) -> list[Finding]:
             },
             "serving": {"environment": [{"name": variable.name} for variable in spec.serving.environment]},
             "rollout": {"analyses": [{"name": analysis.name} for analysis in spec.rollout.analyses]},
-            "evaluation": {"slices": spec.evaluation.slices},
+            "evaluation": {
+                "metrics": [{"name": metric.name} for metric in spec.evaluation.metrics],
+                "slices": spec.evaluation.slices,
+            },
         }
     )
 

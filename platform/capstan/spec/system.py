@@ -22,7 +22,7 @@ from capstan.spec.retraining import Retraining
 from capstan.spec.rollout import Analysis, Rollout
 from capstan.spec.rules import broken_rules
 from capstan.spec.serving import Serving
-from capstan.spec.tasks import TASK_FACTS
+from capstan.spec.tasks import TASK_FACTS, TaskFacts
 from capstan.spec.training import Training, usual_candidates
 from capstan.spec.units import Flag
 from capstan.spec.writing import in_blocks
@@ -154,6 +154,12 @@ class MLSystemSpec(SpecModel):
             tuple(float(model.weight) for model in self.models if model.weight is not None),
             self.combine.keep or 0,
         )
+
+    @property
+    def task_facts(self) -> TaskFacts:
+        """What the task has and is called, with the metrics of the file's own behind the task's."""
+        own = (metric.facts for metric in self.evaluation.metrics)
+        return TASK_FACTS[self.objective.task].with_metrics(own)
 
     @model_validator(mode="after")
     def _knows_its_task(self) -> MLSystemSpec:

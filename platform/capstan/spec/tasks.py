@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 LabelKind = Literal["Boolean", "Category", "Number", "Relevance", "Reward", "None"]
@@ -94,6 +94,10 @@ class TaskFacts:
             if metric.name == name:
                 return metric
         raise KeyError(name)
+
+    def with_metrics(self, own: Iterable[MetricFacts]) -> TaskFacts:
+        """The same task with a person's own metrics behind its own."""
+        return replace(self, metrics=(*self.metrics, *own))
 
     @property
     def metric_names(self) -> tuple[str, ...]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from capstan.tasks import Metric, Predictions, Task
+from capstan.spec.tasks import Direction, MetricFacts
+from capstan.tasks import Metric, Predictions, Task, task_named
 from capstan.tasks.metric import Groups, Truth, first_of_each, numbered
+from capstan.tasks.own_metric import own_metric
 from capstan.testing.conformance import Suite
 
 _DAYS = 6
@@ -27,10 +31,23 @@ class Judged:
     groups: Groups | None = None
 
 
-def check_metric(metric: Metric, task: Task) -> None:
-    """Measure toy rows of the task by the metric; raises NotConformingError with all broken rules."""
+def check_metric(
+    metric: Metric | str,
+    task: Task | str = "BinaryClassification",
+    *,
+    better: Direction = "Lower",
+    parameters: Mapping[str, Any] | None = None,
+) -> None:
+    """Measure toy rows of the task by the metric; raises NotConformingError with all broken rules.
+
+    `metric` may be `module:name` of a factory of your own, called with `parameters`; `better` is as in the file. Raises
+    InvalidDataError that names the factory if it makes no metric.
+    """
     from capstan.testing.tasks import ToyModel, _Toy
 
+    task = task_named(task) if isinstance(task, str) else task
+    if isinstance(metric, str):
+        metric = own_metric(MetricFacts(metric, metric, better, "window"), metric, parameters or {})
     suite = Suite(metric.name)
     check_metric_rules(suite, metric, _Toy.of(task, ToyModel(task)).judged())
     suite.require()
@@ -70,9 +87,13 @@ def _of_label(metric: Metric, judged: Judged, label: object) -> float:
 
 def _check_days(suite: Suite, metric: Metric, judged: Judged, units: int) -> None:
     truth, good, groups = judged.truth, judged.good, judged.groups
-    day_of_unit = np.arange(units) * _DAYS // units
-    is_grouped = metric.facts.unit == "group"
-    day_of_row = day_of_unit[groups] if groups is not None and is_grouped else day_of_unit
+    if groups is None:
+        day_of_unit = day_of_row = np.arange(units) * _DAYS // units
+    else:
+        # Every row of a group is of one day.
+        day_of_group = np.arange(int(groups.max()) + 1) * _DAYS // (int(groups.max()) + 1)
+        day_of_row = day_of_group[groups]
+        day_of_unit = day_of_group if metric.facts.unit == "group" else day_of_row
     drawn = np.random.default_rng(2).multinomial(_DAYS, np.full(_DAYS, 1 / _DAYS), size=12)
     with suite.rule(f"{metric.name}: days that are drawn by weights are days whose rows are drawn"):
         found = metric.resampled(truth, good, groups, day_of_unit, drawn.astype(np.float64))

@@ -39,6 +39,9 @@ RULES = {
     "gate's metric": ("gates: [{metric: rocAuc", "gates: [{metric: auc", "evaluation.gates[0].metric", "write one of rocAuc"),
     "quality's metric": ("quality: {metric: rocAuc", "quality: {metric: auc", "monitoring.quality.metric", "write one of rocAuc"),
     "window metric as a paired loss": ("metric: logLoss", "metric: rocAuc", "rollout.analyses[0].metric", "write one of logLoss, brierScore"),
+    "own metric with the name of the task's": ("    gates: [{metric: rocAuc", "    metrics: [{name: accuracy, better: Lower, custom: {factory: 'm:f'}}]\n    gates: [{metric: rocAuc", "evaluation.metrics[0].name", "'accuracy' is a metric of BinaryClassification itself; give yours another name"),
+    "own metric twice": ("    gates: [{metric: rocAuc", "    metrics: [{name: cost, better: Lower, custom: {factory: 'm:f'}}, {name: cost, better: Lower, custom: {factory: 'm:g'}}]\n    gates: [{metric: rocAuc", "evaluation.metrics[1].name", "written twice"),
+    "own metric that is none": ("    gates: [{metric: rocAuc", "    metrics: [{name: cost, better: Lower, custom: {factory: 'm:f'}}]\n    gates: [{metric: costs", "evaluation.gates[0].metric", "calibrationError, cost, or give one of your own in evaluation.metrics"),
     "weights fall": ("weight: 50", "weight: 20", "rollout.steps[2].canary.weight", "weights must rise"),
     "weights stay": ("weight: 50", "weight: 25", "rollout.steps[2].canary.weight", "weights must rise"),
     "shadow after canary": ("- canary: {weight: 50, duration: 2d, minRequests: 200}", "- shadow: {}", "rollout.steps[2].shadow", "before the first canary"),
@@ -94,6 +97,10 @@ def test_fields_that_do_not_fit_together_are_refused(
 FINE = {
     "shadow after pause": ("- canary: {weight: 25, duration: 2d, minRequests: 100}", "- pause: {}"),
     "least replicas alone": ("{min: 1, max: 3}", "{min: 4}"),
+    "gate by an own metric": (
+        "    gates: [{metric: rocAuc",
+        "    metrics: [{name: cost, better: Lower, custom: {factory: 'm:f'}}]\n    gates: [{metric: cost",
+    ),
     "sticky key as a feature": ("name: dest,", "name: tailnum,"),
     "deadline just long enough": ("deadline: 21d", "deadline: 7d"),
     "deadline that late labels alone would miss": ("maximumDelay: 3d", "maximumDelay: 30d"),
@@ -111,6 +118,53 @@ FINE = {
 @pytest.mark.parametrize(("old", "new"), FINE.values(), ids=FINE.keys())
 def test_sound_variants_are_accepted(mistakes_after: Broken, old: str, new: str) -> None:
     assert mistakes_after(old, new) == []
+
+
+OWN = "    metrics: [{name: cost, better: Lower, custom: {factory: 'm:f'}}]\n    gates: ["
+
+
+def with_own(flights: str, old: str, new: str) -> list[Mistake]:
+    """What is wrong with the flights file that has a metric of its own, after the change."""
+    assert flights.count("    gates: [") == 1
+    text = flights.replace("    gates: [", OWN)
+    assert text.count(old) == 1
+    try:
+        parse(text.replace(old, new), base_dir=Path())
+    except InvalidSpecError as error:
+        return error.mistakes
+    return []
+
+
+def test_an_own_metric_chooses_and_gates(flights: str) -> None:
+    assert with_own(flights, "choose: {metric: rocAuc", "choose: {metric: cost") == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "way"),
+    [
+        (
+            "quality: {metric: rocAuc",
+            "quality: {metric: cost",
+            "monitoring.quality.metric",
+            "write one of rocAuc,",
+        ),
+        ("metric: logLoss", "metric: cost", "rollout.analyses[0].metric", "write one of logLoss, brierScore"),
+    ],
+)
+def test_an_own_metric_on_what_users_got_is_refused_with_the_reason(
+    flights: str, old: str, new: str, path: str, way: str
+) -> None:
+    (mistake,) = with_own(flights, old, new)
+    assert mistake.path == path
+    assert "'cost' is your own, and trainings alone measure it" in mistake.message
+    assert way in mistake.message
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "2nd", "cost of a miss"])
+def test_the_name_of_an_own_metric_is_one_word_of_letters_and_digits(flights: str, name: str) -> None:
+    (mistake,) = with_own(flights, "{name: cost", f"{{name: {name}")
+    assert mistake.path == "evaluation.metrics[0].name"
+    assert "write letters and digits, beginning with a letter" in mistake.message
 
 
 def test_least_blocks_are_those_of_the_planner() -> None:

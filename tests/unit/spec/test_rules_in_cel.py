@@ -70,6 +70,12 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("serving.runtime", "Deployment"),
     ("serving.traffic.provider", "Istio"),
     ("evaluation.gates.0.metric", "auc"),
+    ("evaluation.gates.0.metric", "cost"),
+    ("training.choose.metric", "cost"),
+    ("monitoring.quality.metric", "cost"),
+    ("rollout.analyses.0.metric", "cost"),
+    ("evaluation.metrics", [{"name": "cost", "better": "Lower", "custom": {"factory": "m:f"}}]),
+    ("evaluation.metrics", [{"name": "rocAuc", "better": "Higher", "custom": {"factory": "m:f"}}]),
     ("data.keys.group", "hour"),
     ("data.keys.group", "flight_id"),
     ("data.keys.group", "distance"),
@@ -197,6 +203,12 @@ def test_python_and_cel_agree_on_any_mix_of_changes(changes: list[tuple[str, Any
     for one in (*RULES, *PART_RULES):
         if one.cel:
             assert_agreement(one, document)
+
+
+def test_an_api_server_takes_an_own_metric_where_trainings_are_judged() -> None:
+    own = ("evaluation.metrics", [{"name": "cost", "better": "Lower", "custom": {"factory": "m:f"}}])
+    named = changed((own, ("training.choose.metric", "cost"), ("evaluation.gates.0.metric", "cost")))
+    assert not any(assert_agreement(one, named) for one in RULES if one.cel)
 
 
 def test_a_rule_without_cel_says_why() -> None:
