@@ -26,7 +26,9 @@ def predict_line(url: str, body: Mapping[str, Any] | None) -> str:
 
 def feedback_lines(url: str, token: str, body: Mapping[str, Any] | None, label: Label) -> list[str]:
     """`token`: what the shell puts in its place; `body`: what was asked, whose label is of this kind."""
-    identified = body is not None and any(EXAMPLE_ID in row.values() for row in body.get("rows", [body]))
+    several = (body or {}).get("rows")
+    rows = several if isinstance(several, list) else [body or {}]
+    identified = any(EXAMPLE_ID in row.values() for row in rows)
     if not identified and not label.is_of_request:
         return ["rows that carry their id can be labelled later"]
     case = {"id": EXAMPLE_ID} if identified else {"requestId": "REQUEST_ID"}

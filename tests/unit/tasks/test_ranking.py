@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
+from capstan.domain.verdicts.quality import Decide
+from capstan.evaluation.bootstrap import paired_difference
+from capstan.evaluation.gates import Rival, judge_against
 from capstan.evaluation.metrics import evaluate
+from capstan.evaluation.slices import slice_metrics
 from capstan.spec.tasks import RANKING
 from capstan.tasks import TASKS, Predictions
+from capstan.tasks.metric import numbered
 
 TASK = TASKS["Ranking"]
 GROUP = st.lists(
@@ -158,3 +164,97 @@ def test_a_large_group_of_one_score_is_measured_as_exactly_as_a_small_one() -> N
     ways = [math.comb(size - place, 2) / math.comb(size, 3) for place in range(1, size - 1)]
     expected = sum(way / place for place, way in enumerate(ways, start=1))
     assert measured["meanReciprocalRank"] == pytest.approx(expected)
+
+
+DAYS, GROUPS_A_DAY, ITEMS = 10, 12, 8
+
+
+def _days() -> tuple[np.ndarray, Predictions, np.ndarray, np.ndarray]:
+    """Relevance, scores that follow it, groups and days."""
+    rng = np.random.default_rng(4)
+    rows = DAYS * GROUPS_A_DAY * ITEMS
+    truth = rng.integers(0, 4, rows).astype(float)
+    scores = truth + rng.normal(0, 1, rows)
+    groups = np.arange(rows) // ITEMS
+    return truth, Predictions({"score": scores}), groups, groups // GROUPS_A_DAY
+
+
+@pytest.mark.parametrize(
+    ("spoil", "passes"),
+    [(lambda s: s, True), (lambda s: -s, False), (np.zeros_like, False)],
+    ids=["the same", "reversed", "one score"],
+)
+def test_a_gate_stops_reversed_orders_and_equal_scores(spoil: Callable[[Any], Any], *, passes: bool) -> None:
+    truth, good, groups, days = _days()
+    outcome = judge_against(
+        Rival("v1", good),
+        TASK,
+        "ndcgAt10",
+        truth,
+        Predictions({"score": spoil(good["score"])}),
+        days,
+        groups=groups,
+        margin=0.01,
+        confidence=0.95,
+        seed=0,
+        decide=Decide.UNLESS_WORSE,
+    )
+    assert outcome.passed is passes, outcome.message
+    assert "960 rows in 120 groups of 10 days" in outcome.message
+
+
+def test_a_gate_gives_no_verdict_on_a_score_that_is_none() -> None:
+    truth, good, groups, days = _days()
+    scores = good["score"].copy()
+    scores[3] = np.nan
+    outcome = judge_against(
+        Rival("v1", good),
+        TASK,
+        "ndcgAt10",
+        truth,
+        Predictions({"score": scores}),
+        days,
+        groups=groups,
+        margin=0.01,
+        confidence=0.95,
+        seed=0,
+    )
+    assert outcome.passed is None
+    assert "a prediction is not a finite score of every item" in outcome.message
+
+
+def test_resampling_days_draws_groups_and_not_rows() -> None:
+    """Ten equal copies of each group are ten times the rows and no more evidence by day."""
+    truth, good, groups, days = _days()
+    noisy = Predictions({"score": good["score"] + np.random.default_rng(1).normal(0, 1, len(truth))})
+    metric = TASK.metrics["ndcgAt10"]
+    found = paired_difference(metric, truth, noisy, good, days, rng=np.random.default_rng(2), groups=groups)
+    copies = np.repeat(np.arange(len(truth)).reshape(-1, ITEMS), 10, axis=0).ravel()
+    copied = paired_difference(
+        metric,
+        truth[copies],
+        noisy.rows(copies),
+        good.rows(copies),
+        days[copies],
+        rng=np.random.default_rng(2),
+        groups=np.arange(len(copies)) // ITEMS,
+    )
+    assert found is not None
+    assert copied is not None
+    assert copied.value == pytest.approx(found.value)
+    assert np.allclose(copied.resampled, found.resampled)
+
+
+def test_a_slice_of_whole_groups_has_their_metric_and_one_of_items_orders_them_among_themselves() -> None:
+    truth, good, groups, _ = _days()
+    shop = np.where(groups % 2 == 0, "north", "south")
+    kind = np.where(np.arange(len(truth)) % 2 == 0, "a", "b")
+    found = slice_metrics(TASK, {"shop": shop, "kind": kind}, truth, good, groups)
+    by_name = {(one.column, one.value): one for one in found}
+    metric = TASK.metrics["ndcgAt10"]
+    north = groups % 2 == 0
+    expected = metric.value(truth[north], good.rows(north), numbered(groups[north]))
+    assert by_name["shop", "north"].metrics["ndcgAt10"] == pytest.approx(expected)
+    of_kind = kind == "a"
+    expected = metric.value(truth[of_kind], good.rows(of_kind), numbered(groups[of_kind]))
+    assert by_name["kind", "a"].metrics["ndcgAt10"] == pytest.approx(expected)

@@ -257,3 +257,17 @@ def test_families_are_known_without_importing_the_libraries_that_they_fit_with()
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_a_factory_of_a_regressor_learns_an_order_item_by_item(tmp_path: Path) -> None:
+    code = "from sklearn.linear_model import LinearRegression\ndef make(): return LinearRegression()\n"
+    (tmp_path / "theirs.py").write_text(code)
+    with importable(tmp_path):
+        check_family("theirs:make", task="Ranking")
+
+
+def test_a_factory_of_a_classifier_is_no_model_of_an_order(tmp_path: Path) -> None:
+    code = "from sklearn.tree import DecisionTreeClassifier\ndef make(): return DecisionTreeClassifier()\n"
+    (tmp_path / "theirs.py").write_text(code)
+    with importable(tmp_path), pytest.raises(NotConformingError, match="fitted to classes"):
+        check_family("theirs:make", task="Ranking")
