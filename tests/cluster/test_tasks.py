@@ -33,6 +33,7 @@ from capstan.domain.versions import Digest, VersionName
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(900)]
 
 GATEWAY_PORT = 80
+TENSORS_OF_MODELS = ("near.probability", "near.label", "heavy.probability", "heavy.label")
 TREES = {"gradientBoosting": {"iterations": 20, "leaves": 7}}
 SYSTEMS = (
     TaskSystem(
@@ -66,6 +67,23 @@ SYSTEMS = (
         tensors=frozenset({"score", "rank"}),
         candidates=({"name": "baseline", "mostFrequent": {}}, {"name": "trees", **TREES}),
         group="batch",
+    ),
+    TaskSystem(
+        task="BinaryClassification",
+        name="together",
+        target="late",
+        loss="logLoss",
+        output="near.probability",
+        answer=frozenset({"probability", "label", "models"}),
+        tensors=frozenset({"probability", "label", *TENSORS_OF_MODELS}),
+        candidates=({"name": "trees", **TREES},),
+        spec={
+            "models": [
+                {"name": "near", "features": ["distance"]},
+                {"name": "heavy", "features": ["weight", "carrier", "hour"]},
+            ],
+            "combine": {"rule": "Mean"},
+        },
     ),
 )
 
@@ -150,7 +168,7 @@ def stories(
         yield told
 
 
-@pytest.fixture(params=SYSTEMS, ids=lambda system: system.task)
+@pytest.fixture(params=SYSTEMS, ids=lambda system: system.name)
 def system(request: pytest.FixtureRequest) -> TaskSystem:
     found: TaskSystem = request.param
     return found

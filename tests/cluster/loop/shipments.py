@@ -22,7 +22,7 @@ BANDS = ((-5.0, "early"), (5.0, "on time"), (np.inf, "late"))
 LOOPS_FILE = Path(__file__).with_name("system.yaml")
 KNOWN = ("parcel_id", "sent_at", "carrier", "distance", "weight", "hour")
 """What a user knows of a parcel."""
-COLUMNS = (*KNOWN, "batch", "known_at", "minutes", "band", "urgency")
+COLUMNS = (*KNOWN, "batch", "known_at", "minutes", "band", "urgency", "late")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class TaskSystem:
     candidates: Sequence[Mapping[str, Any]]
     objective: Mapping[str, Any] = field(default_factory=dict)
     group: str | None = None
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """What else the file says."""
 
     def asked(self, row: Row) -> Row:
         """A row of a request."""
@@ -65,7 +67,7 @@ class TaskSystem:
             {"shadow": {"percent": 100, "minRequests": 30, "duration": "10s"}},
             {"canary": {"weight": 50, "duration": "10s", "minRequests": 20}},
         ]
-        return found
+        return found | {"spec": {**spec, **self.spec}}
 
 
 def past(now: datetime, *, minutes: int, per_second: int, seed: int) -> list[Row]:
