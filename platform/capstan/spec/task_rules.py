@@ -74,4 +74,28 @@ def candidates_learn_the_label(spec: MLSystemSpec) -> Iterator[Breach]:
             )
 
 
-RULES = (losses_are_stated_for_numbers, candidates_learn_the_label)
+@rule(
+    "is of a number, and the task has none; drop it",
+    *(
+        Cel(
+            f"self.objective.task != '{task}' || !has(self.training.candidates) || "
+            "self.training.candidates.all(c, !has(c.gradientBoosting) || !has(c.gradientBoosting.quantile))",
+            field="training.candidates",
+            message=f"quantile is of a number, and {task} has none; drop it",
+        )
+        for task, facts in TASK_FACTS.items()
+        if facts.label != "Number"
+    ),
+)
+def quantiles_are_of_numbers(spec: MLSystemSpec) -> Iterator[Breach]:
+    if spec.objective.target == UNKNOWN or TASK_FACTS[spec.objective.task].label == "Number":
+        return
+    for index, candidate in enumerate(spec.training.candidates):
+        trees = candidate.gradient_boosting
+        if trees is not None and trees.quantile is not None:
+            yield Breach(
+                ("spec", "training", "candidates", index, candidate.key, "quantile"), f"{trees.quantile:g}"
+            )
+
+
+RULES = (losses_are_stated_for_numbers, candidates_learn_the_label, quantiles_are_of_numbers)

@@ -84,6 +84,16 @@ class GradientBoosting(FamilySettings):
     learning_rate: Number = Field(0.1, gt=0, le=1, description="Step of each tree.", examples=[0.1])
     iterations: Whole = Field(100, ge=1, le=10_000, description="Number of trees.", examples=[100])
     leaves: Whole = Field(31, ge=2, le=10_000, description="Most leaves of a tree.", examples=[31])
+    quantile: Number | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description=(
+            "Of a number: the quantile that is answered, such as 0.5 for the median or 0.9 for what nine of ten cases "
+            "stay below; without it the mean."
+        ),
+        examples=[0.9],
+    )
     tune: Tune | None = Field(
         None,
         description="Search learningRate, iterations and leaves; without it they are used as written.",

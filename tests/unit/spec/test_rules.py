@@ -79,6 +79,7 @@ RULES = {
     "tick beyond the window": ("tick: 1d", "tick: 8d", "replay.tick", "windows would close unseen"),
     "sent by another moment": ("tick: 1d", "tick: 1d, timeColumn: actual_arrival", "replay.timeColumn", "is not data.keys.time"),
     "losses of no number": ("target: late}", "target: late, losses: {maximumError: 180}}", "objective.losses", "BinaryClassification has no number"),
+    "a quantile of two classes": ("{name: baseline, mostFrequent: {}}", "{name: baseline, gradientBoosting: {quantile: 0.9}}", "training.candidates[0].gradientBoosting.quantile", "is of a number, and the task has none"),
     "a family of another label": ("{name: baseline, mostFrequent: {}}", "{name: baseline, linearRegression: {}}", "training.candidates[0].linearRegression", "can't learn the labels of BinaryClassification (candidate 'baseline'); these can: mostFrequent, logisticRegression"),
     "nothing sent": ('sample: "36%"', 'sample: "0%"', "replay", "nothing is sent"),
 }  # fmt: skip

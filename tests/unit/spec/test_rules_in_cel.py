@@ -39,6 +39,7 @@ VALUES: tuple[tuple[str, Any], ...] = (
         [{"name": "baseline", "mostFrequent": {}}, {"name": "line", "linearRegression": {}}],
     ),
     ("training.candidates", [{"name": "trees", "gradientBoosting": {}}]),
+    ("training.candidates", [{"name": "trees", "gradientBoosting": {"quantile": 0.75}}]),
     ("data.label.availableAt", "late"),
     ("data.keys.id", "scheduled_departure"),
     ("data.query", None),

@@ -209,6 +209,16 @@ def test_a_line_without_a_penalty_bears_columns_that_add_up_to_one() -> None:
     assert np.abs(fitted.coef_).max() < 100
 
 
+@pytest.mark.parametrize("quantile", [0.5, 0.9])
+def test_trees_of_a_quantile_stay_above_so_many_labels(quantile: float) -> None:
+    given = lesson("Number")
+    settings = {"quantile": quantile, "iterations": 50, "leaves": 5}
+    candidate = Candidate.model_validate({"name": "trees", "gradientBoosting": settings})
+    fitted: Any = fit_model(candidate, {}, given)
+    above = (fitted.predict(given.matrix) >= given.truth).mean()
+    assert above == pytest.approx(quantile, abs=0.05)
+
+
 def test_the_baseline_of_a_number_is_the_mean() -> None:
     given = lesson("Number")
     fitted: Any = fit_model(Candidate.model_validate({"name": "mean", "mostFrequent": {}}), {}, given)

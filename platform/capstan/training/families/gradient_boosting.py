@@ -33,7 +33,10 @@ def _classifier(settings: GradientBoosting, lesson: Lesson) -> Any:
 def _regressor(settings: GradientBoosting, lesson: Lesson) -> Any:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
-    return HistGradientBoostingRegressor(**_arguments(settings, lesson))
+    learnt = _arguments(settings, lesson)
+    if settings.quantile is not None:
+        learnt |= {"loss": "quantile", "quantile": float(settings.quantile)}
+    return HistGradientBoostingRegressor(**learnt)
 
 
 class GradientBoostingFamily(EstimatorFamily[GradientBoosting]):
