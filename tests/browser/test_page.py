@@ -171,6 +171,28 @@ def test_drift_cells_are_read_out_by_arrow_keys(serve: Serve, open_page: Open) -
     expect(page.locator(".readout")).to_contain_text("against threshold 0.120")
 
 
+def test_rows_of_several_outputs_are_told_apart_by_the_end_of_their_names(
+    serve: Serve, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = flights.shadow()
+    ask = scene._windows
+    drift = {"distance": 0.05, "threshold": 0.1, "test": "KS"}
+    names = ["label", "probability.a class (1.5 or less)", "probability.another, much longer class"]
+    monkeypatch.setattr(
+        scene, "_windows", lambda: [{**one, "outputs": dict.fromkeys(names, drift)} for one in ask()]
+    )
+    page = open_page(serve(scene).entry).page
+    rows = page.locator(".heat .ending")
+    expect(rows).to_have_text([f"prediction: {name}" for name in names])
+    for index in (1, 2):
+        box = rows.nth(index).bounding_box()
+        text = rows.nth(index).locator("bdi").bounding_box()
+        assert box is not None
+        assert text is not None
+        assert text["x"] < box["x"], "the beginning of a long name is what is cut off"
+        assert text["x"] + text["width"] <= box["x"] + box["width"]
+
+
 def test_focus_stays_where_it_was_when_the_page_is_drawn_again(serve: Serve, open_page: Open) -> None:
     served = serve(flights.shadow())
     page = open_page(served.entry).page

@@ -12,6 +12,7 @@ export function drawDrift(page) {
     return empty("No window decided yet", `The monitor compares each ${span(page.watch.every)} of requests with the training data; the first result appears when the first window has closed.`);
   }
   const features = [...new Set(windows.flatMap((w) => w.cells.map((cell) => cell.feature)))];
+  const inputs = features.length;
   features.push(...new Set(windows.flatMap((w) => w.outputs.map((cell) => cell.feature))));
   if (!features.length) features.push("all inputs");
   const readout = h("p", { class: "readout", "aria-live": "polite" }, summary(page));
@@ -36,7 +37,8 @@ export function drawDrift(page) {
   grid.append(h("span", { class: "name quiet" }, "alerts"), ...windows.map((w) => h("span", { class: `mark${w.is_alert ? " fires" : ""}`, title: mark(w) }, w.is_alert ? "▲" : w.is_judged ? "" : "?")));
   features.forEach((feature, row) => {
     cells.push([]);
-    grid.append(h("span", { class: "name", title: feature }, feature));
+    // Names of outputs differ at their end, as those of classes do.
+    grid.append(h("span", { class: row < inputs ? "name" : "name ending", title: feature }, h("bdi", {}, feature)));
     windows.forEach((w, column) => {
       const cell = [...w.cells, ...w.outputs].find((c) => c.feature === feature);
       const element = h("span", { class: `cell${cell?.is_breach ? " breach" : ""}${cell ? "" : w.is_judged ? " none" : " blind"}`, vars: { "--r": String(strength(cell)) }, onpointerenter: () => show(row, column) });
