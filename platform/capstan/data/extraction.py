@@ -44,6 +44,8 @@ from capstan.tasks import task_of
 from capstan.tasks.labels import NumberLabel
 
 LABEL_AVAILABLE_AT = "label_available_at"
+UNQUOTED = b"capstan.unquoted"
+"""Metadata of a field of text whose values stood without quotes somewhere."""
 SECRETS = "CAPSTAN_SECRETS"
 """Environment variable with the folder of secrets, where no other is given."""
 _SHOWN = 5
@@ -102,6 +104,7 @@ def extract(
             table = connection.sql(
                 f"select * from _cases order by {quote(data.keys.time)}, {quote(data.keys.id)}"
             ).to_arrow_table()
+            table = _with_unquoted(table, tables)
         except duckdb.OutOfMemoryException as error:
             raise InvalidDataError(
                 f"data: the tables do not fit into {memory // 2**20} MiB, which is a part of what "
@@ -114,6 +117,17 @@ def extract(
             f"data.query: gives no row{until}; correct the join, the sources' timeColumn or the time asked for"
         )
     return table
+
+
+def _with_unquoted(table: pa.Table, tables: SourceTables) -> pa.Table:
+    """With a mark on the columns of text in which values stood without quotes: requests may write them so too."""
+    fields = [
+        field.with_metadata({UNQUOTED: b"1"})
+        if field.type == pa.string() and tables.was_unquoted(field.name)
+        else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields, table.schema.metadata))
 
 
 def secrets_folder() -> Path:

@@ -21,6 +21,7 @@ from capstan.data.lineage import Place, Uses, settle
 from capstan.data.number_cells import MOSTLY, OddCells, cells_of_codes, changing_cells, odd_numbers
 from capstan.data.sources import Reader, Reading, open_source
 from capstan.data.sources.cells import first_cells
+from capstan.data.sources.reading import Quoted
 from capstan.data.sql_errors import in_words, is_no_space
 from capstan.data.text_types import AS_WRITTEN, FoundType, quote, value_as
 from capstan.data.usage import plain_plans, used_columns
@@ -110,6 +111,11 @@ class SourceTables:
             name: {column: self._types[name][column] for column in columns if column in self._types[name]}
             for name, columns in self._loaded.items()
         }
+
+    def was_unquoted(self, column: str) -> bool:
+        """Whether some value stood without quotes in a source that has the column and has been read."""
+        readers = [self._readers[name] for name, columns in self._loaded.items() if column in columns]
+        return any(isinstance(reader, Quoted) and column in reader.unquoted for reader in readers)
 
     def odd_cells(self, column: str, *, least: float = MOSTLY) -> list[OddCells]:
         """The cells that make the column text, of each source that has it and has been read.

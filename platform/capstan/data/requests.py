@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from capstan.data.extraction import UNQUOTED
 from capstan.features.columns import numbers, type_of
 from capstan.features.kinds import unfitted
 from capstan.features.values import ColumnType, category, number
@@ -41,6 +42,8 @@ class ColumnSchema:
     """What becomes of a number outside that range."""
     filled: bool = True
     """Whether any row of training had a value."""
+    unquoted: bool = False
+    """Whether the texts of training stood in JSON without quotes as well."""
 
 
 def request_schema(system: MLSystem, table: pa.Table) -> list[ColumnSchema]:
@@ -93,6 +96,7 @@ def request_schema(system: MLSystem, table: pa.Table) -> list[ColumnSchema]:
                 if any(f.reading == "numeric" and f.settings.refuses_unknown for f in features)
                 else "Answer",
                 filled=filled,
+                unquoted=found is ColumnType.TEXT and UNQUOTED in (table.schema.field(column).metadata or {}),
             )
         )
     return schemas

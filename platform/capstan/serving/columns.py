@@ -99,15 +99,19 @@ def _boolean_number(column: Column) -> ColumnCheck:
 
 
 def _text(column: Column) -> ColumnCheck:
-    nullable, allowed = column.nullable, column.allowed
+    nullable, allowed, unquoted = column.nullable, column.allowed, column.unquoted
 
     def check(value: object) -> object:
         if type(value) is not str:
             if value is None:
                 return _missing(nullable)
+            text = category(value) if unquoted and type(value) in (int, float, bool) else None
+            if text is not None:
+                return _category(text, allowed)
             # Nobody can tell 123 from "00123" once the quotes are gone.
-            advice = f': write "{_unquoted(value)}" in quotes' if type(value) in (int, float, bool) else ""
-            raise BrokenRuleError(f"must be a text, not {_json_type(value)}, as it was in training{advice}")
+            raise BrokenRuleError(
+                f"must be a text, not {_json_type(value)}, as it was in training{_in_quotes(value)}"
+            )
         if not value:
             return _missing(nullable)
         return _category(value, allowed)
@@ -237,8 +241,12 @@ def key_and_column(key: ColumnCheck, column: ColumnCheck) -> ColumnCheck:
     return check
 
 
-def _unquoted(value: object) -> str:
-    return orjson.dumps(value).decode()
+def _in_quotes(value: object) -> str:
+    """The way out for a value that lacks its quotes. What was written is no longer known of a number with a point."""
+    if type(value) is float:
+        shown = "NaN" if value != value else repr(value)
+        return f": put quotes around it as it is written, since without them 1.10 and 1.1 are one number, {shown} here"
+    return f': write "{orjson.dumps(value).decode()}" in quotes' if type(value) in (int, bool) else ""
 
 
 def _not_allowed(allowed: frozenset[object]) -> str:

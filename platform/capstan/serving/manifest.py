@@ -38,6 +38,8 @@ class Column:
     """Whether a number outside the range of training is refused, instead of answered and marked."""
     filled: bool = True
     """Whether training had any value; else every value is one that it never saw."""
+    unquoted: bool = False
+    """Whether a text may stand without quotes, as some of training's did: a number or a boolean for its one text."""
 
 
 @dataclass(frozen=True)
@@ -113,4 +115,5 @@ def _column(document: Mapping[str, Any]) -> Column:
         trained_maximum=document.get("trained_max"),
         refuse_outside=document.get("outside") == "Refuse",
         filled=bool(document.get("filled", True)),
+        unquoted=bool(document.get("unquoted", False)),
     )

@@ -181,6 +181,21 @@ def test_a_number_outside_the_range_of_training_is_refused_where_the_file_says_s
         STRICT.rows_of({**row, "share": -1})
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1, "1"), (1.0, "1"), ("1", "1"), (True, "true"), ("true", "true"), (1.5, "1.5"), ("a", "a")],
+)
+def test_a_text_that_stood_without_quotes_in_training_may_do_so_in_a_request(
+    value: object, text: str
+) -> None:
+    column = Column("mark", ColumnType.TEXT, numeric=False, unquoted=True)
+    schema = RequestSchema(Manifest("toy", "BinaryClassification", "late", (column,)))
+    assert schema.rows_of({"mark": value}) == [{"mark": text}]
+    for bad in ([1], {"a": 1}, math.nan):
+        with pytest.raises(InvalidRequestError, match=r"mark: .* must be a text, not"):
+            schema.rows_of({"mark": bad})
+
+
 def test_a_value_in_a_column_that_training_never_had_filled_is_refused_where_the_file_refuses_outside() -> (
     None
 ):
@@ -305,7 +320,7 @@ def test_a_row_holds_the_category_or_number_that_training_saw(
             123,
             'must be a text, not a number, as it was in training: write "123" in quotes',
         ),
-        (ColumnType.TEXT, False, 1.1, 'write "1.1" in quotes'),
+        (ColumnType.TEXT, False, 1.10, "without them 1.10 and 1.1 are one number, 1.1 here"),
         (ColumnType.TEXT, False, True, 'write "true" in quotes'),
         (ColumnType.NUMBER, False, True, "must be a number, not a boolean"),
         (ColumnType.NUMBER, True, "?", "must be a number, not a text; send null where it is not known"),

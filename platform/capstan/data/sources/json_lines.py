@@ -13,6 +13,7 @@ import duckdb
 
 from capstan.data.moments import TEXT, instant, moment
 from capstan.data.sources.files import files_of, is_gzip, opened, sql_file
+from capstan.data.sources.json_forms import json_of, unquoted, warn_of_mixed, write_alike
 from capstan.data.sources.known_rows import (
     copy_known_rows,
     numbered_texts,
@@ -41,6 +42,7 @@ class JsonLinesReader:
         self._reading = reading
         files = files_of(reading, settings.path, (".jsonl", ".jsonl.gz"))
         self._packed = {file: is_gzip(reading, file) for file in files}
+        self._unquoted: set[str] = set()
         self._spelt = self._known_keys()
         self._keys = without_twins(key for keys in self._spelt.values() for key in keys)
         time_column = reading.source.time_column
@@ -82,12 +84,31 @@ class JsonLinesReader:
         types = dict.fromkeys([*kept, *map(_kind_column, kept)], TEXT)
         copy_known_rows(reading, self, self._relation(kept), types, untyped)
         wanted = [key for key in columns if key in self._keys]
+        stated = {one.column: one.type for one in reading.source.types}
+        allowed = self._allowed(untyped, wanted)
         for key, kinds in self._kinds(untyped, wanted).items():
             if kinds & {"OBJECT", "ARRAY"}:
                 raise InvalidDataError(
                     f"{reading.field}: column {key!r} is nested; write objects with plain values only"
                 )
-        return replace_typed(reading, self, self._allowed(untyped, wanted))
+            if unquoted(kinds):
+                self._unquoted.add(key)
+                if allowed[key] == () or stated.get(key) == "Text":
+                    write_alike(reading, untyped, key, _kind_column(key))
+                if key not in stated:
+                    warn_of_mixed(reading, self, key, kinds, self._objects(key))
+        return replace_typed(reading, self, allowed)
+
+    @property
+    def unquoted(self) -> frozenset[str]:
+        """Columns in which numbers or booleans were read."""
+        return frozenset(self._unquoted)
+
+    def _objects(self, key: str) -> dict[str, str]:
+        """File -> SQL of the column as JSON, and of the time column as text."""
+        names = self._reading.with_time([key])
+        items = f"{_texts(names)}, {quote(key)} as {quote(json_of(key))}"
+        return {file: f"select {items} from {self._table(file, names)}" for file in self._packed}
 
     def numbered(self, column: str, *, undated: bool = False) -> str | None:
         """Rows are numbered as objects."""

@@ -81,6 +81,16 @@ class Reader(Protocol):
 
 
 @runtime_checkable
+class Quoted(Protocol):
+    """A reader of texts that tells what stood in quotes."""
+
+    @property
+    def unquoted(self) -> frozenset[str]:
+        """Columns that have been read, and in which some value stood without quotes."""
+        ...
+
+
+@runtime_checkable
 class Delimited(Protocol):
     """A reader of texts between delimiters."""
 
