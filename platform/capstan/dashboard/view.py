@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -207,12 +207,16 @@ class StoreView:
         return self._ask(away, "evidence", lambda: ask(request, state, metric), slow=True, key=key)
 
     def _sample(self, numbers: Sequence[VersionNumbers] | None) -> Sequence[SparklinePoint]:
-        if numbers and self.monotonic() - self._sampled_at >= SAMPLE_SECONDS:
+        """The last minutes; no requests are a sample too, and only while nobody can say is there none."""
+        now = datetime.now(UTC)
+        while self._history and now - self._history[0].at > HISTORY * timedelta(seconds=SAMPLE_SECONDS):
+            self._history.popleft()
+        if numbers is not None and self.monotonic() - self._sampled_at >= SAMPLE_SECONDS:
             self._sampled_at = self.monotonic()
             users = [n for n in numbers if n.role != "shadow"]
             requests = {n.version: round(n.requests_per_second, 3) for n in users}
             p99 = {n.version: n.p99_seconds for n in numbers if n.p99_seconds is not None}
-            self._history.append(SparklinePoint(datetime.now(UTC), requests, p99))
+            self._history.append(SparklinePoint(now, requests, p99))
         return list(self._history)
 
     def _ask(

@@ -11,7 +11,7 @@ from browser import flights
 
 from capstan.dashboard.loop_picture import STATIONS
 from capstan.dashboard.numbers import PrometheusNumbers
-from capstan.dashboard.page import Page, Tone
+from capstan.dashboard.page import Page, Tone, VersionNumbers
 from capstan.dashboard.rollout_panel import interval
 from capstan.dashboard.watch_panel import watch_shown
 from capstan.domain.training import RunStatus
@@ -275,6 +275,31 @@ class _Answers:
             Sample(champion, 90.0),
             Sample({"version": "v0", "role": "champion"}, 0.0),
         ]
+
+
+def test_minutes_without_a_request_are_minutes_of_the_sparkline() -> None:
+    scene, asked = flights.canary(), iter(range(100))
+    found: list[VersionNumbers] | None = [VersionNumbers("v1", "champion", 309.0, 0.0, 0.0, 0.002, 0.009)]
+    view = scene.view()
+    view = replace(
+        view, sources=replace(view.sources, numbers=lambda: found), monotonic=lambda: 2.0 * next(asked)
+    )
+    assert [point.requests_per_second for point in view.snapshot().traffic.history] == [{"v1": 309.0}]
+    found = []
+    for _ in range(4):
+        view.snapshot()
+    assert [point.requests_per_second for point in view.snapshot().traffic.history] == [
+        {"v1": 309.0},
+        *[{}] * 5,
+    ]
+
+
+def test_while_prometheus_is_away_nothing_is_known_of_the_requests() -> None:
+    scene, asked = flights.canary(), iter(range(100))
+    scene.broken = "Prometheus"
+    view = replace(scene.view(), monotonic=lambda: 2.0 * next(asked))
+    view.snapshot()
+    assert list(view.snapshot().traffic.history) == []
 
 
 def test_numbers_are_read_per_version_and_silent_versions_left_out() -> None:

@@ -35,10 +35,12 @@ MANIFEST = Manifest(
         Column("wind", ColumnType.NUMBER, numeric=True, filled=False),
         Column("fog", ColumnType.BOOLEAN, numeric=True, filled=False),
         Column("crew", ColumnType.TEXT, numeric=False, filled=False),
+        Column("wagon", ColumnType.TEXT, numeric=False, unquoted=True),
     ),
     keys={"id": "flight_id", "time": "hour", "sticky_by": "plane"},
 )
 KNOWN = {
+    "wagon": {"7", "true"},
     "crew": set(),
     "dest": {"LAX", "SFO", None},
     "gate": {"7", "8"},
@@ -59,6 +61,7 @@ PLAIN = {
     "wind": None,
     "fog": None,
     "crew": None,
+    "wagon": "7",
     "flight_id": "f-1",
     "hour": "2013-02-01T05:00:00Z",
 }

@@ -46,10 +46,12 @@ function spark({ history }) {
   const W = 400, H = 44;
   const totalOf = (sample) => Object.values(sample.requests_per_second).reduce((a, b) => a + b, 0);
   const most = Math.max(...history.map(totalOf), 1e-9);
-  const x = (i) => (i / (history.length - 1)) * W;
+  const at = (sample) => new Date(sample.at).getTime();
+  const first = at(history[0]), span = Math.max(at(history[history.length - 1]) - first, 1);
+  const x = (i) => ((at(history[i]) - first) / span) * W;
   const y = (v) => H - 2 - (v / most) * (H - 6);
   const line = history.map((sample, i) => `${i ? "L" : "M"}${x(i).toFixed(1)} ${y(totalOf(sample)).toFixed(1)}`).join("");
-  const minutes = (new Date(history[history.length - 1].at) - new Date(history[0].at)) / 60000;
+  const minutes = span / 60000;
   return h("figure", { class: "spark" },
     s("svg", { viewBox: `0 0 ${W} ${H}`, preserveAspectRatio: "none", role: "img", "aria-label": `Requests per second, at most ${rate(most)}` },
       s("path", { class: "area", d: `${line}L${W} ${H}L0 ${H}Z` }), s("path", { class: "line", d: line })),
