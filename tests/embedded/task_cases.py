@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,11 @@ import yaml
 from numpy.typing import NDArray
 from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression
+
+from capstan.features.several_models import SeveralModels
+from capstan.spec.combination import Combination
+from capstan.spec.tasks import TaskFacts
+from capstan.tasks import task_together
 
 Floats = NDArray[np.float64]
 
@@ -50,6 +55,15 @@ class Case:
     """Column of the stored labels that holds them."""
     tables: tuple[str, ...] = ()
     """Titles of what the page shows of the test window beside the metrics."""
+    also: Callable[[Floats], Mapping[str, NDArray[Any]]] = lambda _: {}
+    """Further columns out of the same score."""
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    """Further parts of the file's spec."""
+
+    @property
+    def facts(self) -> TaskFacts:
+        """Of the task, with the outputs of every model where there are several."""
+        return task_together(self.objective["task"], Combination.of_file(self.parts)).facts
 
 
 def _minutes(score: Floats, rng: np.random.Generator) -> Floats:
@@ -90,6 +104,24 @@ def _reversed(_: Any, matrix: Floats, truth: NDArray[Any]) -> Any:
     return LinearRegression().fit(matrix, -truth)
 
 
+def _one_reversed(fitted: SeveralModels, *_: NDArray[Any]) -> SeveralModels:
+    """The first model says the opposite, the other is as it was."""
+    first, second = fitted.parts
+    turned = copy.deepcopy(first.model)
+    turned.coef_, turned.intercept_ = -turned.coef_, -turned.intercept_
+    return SeveralModels((replace(first, model=turned), second))
+
+
+def _is_answer_of_two_models(answer: Mapping[str, Any]) -> bool:
+    said = [one["probability"] for one in answer["models"].values()]
+    return (
+        list(answer) == ["probability", "label", "models"]
+        and list(answer["models"]) == ["likely", "strong"]
+        and answer["probability"] == max(said)
+        and answer["label"] is any(one["label"] for one in answer["models"].values())
+    )
+
+
 CASES: Mapping[str, Case] = {
     "MulticlassClassification": Case(
         objective={"task": "MulticlassClassification", "target": "truth"},
@@ -125,6 +157,28 @@ CASES: Mapping[str, Case] = {
         keys={"group": "hour", "time": "asked"},
         label_column="label_number",
     ),
+    "two models": Case(
+        objective={"task": "BinaryClassification", "target": "truth"},
+        truth=lambda score, rng: score + rng.normal(0, 1, len(score)) > 1.5,
+        also=lambda score: {"strong": score > 3},
+        parts={
+            "models": [
+                {"name": "likely", "features": ["x", "kind"]},
+                {"name": "strong", "target": "strong", "features": ["x", "z"], "candidates": ["line"]},
+            ],
+            "combine": {"rule": "Any"},
+        },
+        candidates=({"name": "baseline", "mostFrequent": {}}, {"name": "line", "logisticRegression": {}}),
+        is_answer=_is_answer_of_two_models,
+        tensors={
+            f"{model}{output}": datatype
+            for model in ("", "likely.", "strong.")
+            for output, datatype in (("probability", "FP64"), ("label", "BOOL"))
+        },
+        bad={"one of two": _one_reversed},
+        label_column="label_boolean",
+        tables=("Models, each by its own label",),
+    ),
 }
 
 
@@ -156,6 +210,7 @@ def rows_of(case: Case) -> pa.Table:
             "z": z,
             "kind": [("low", "middle", "high")[one] for one in kind],
             "truth": case.truth(score, rng),
+            **case.also(score),
         }
     )
 
@@ -190,6 +245,7 @@ def document(case: Case) -> dict[str, Any]:
                 "window": {"duration": "4d", "minRows": 100},
                 "drift": {"consecutive": 1, "falseAlarmsPerMonth": 1},
             },
+            **case.parts,
             "retraining": {"cooldown": "300d", "budget": {"runs": 1, "per": "300d"}},
             "replay": {
                 "start": START,

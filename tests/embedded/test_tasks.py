@@ -24,7 +24,7 @@ from capstan.data import extract
 from capstan.embedded.layout import StateDir
 from capstan.engine import commands
 from capstan.recording.outputs import OUTPUT_PREFIX
-from capstan.spec.tasks import TASK_FACTS, TaskFacts
+from capstan.spec.tasks import TaskFacts
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 WINDOW_DAYS = 4
@@ -42,8 +42,8 @@ def case(task: str) -> Case:
 
 
 @pytest.fixture(scope="module")
-def facts(task: str) -> TaskFacts:
-    return TASK_FACTS[task]
+def facts(case: Case) -> TaskFacts:
+    return case.facts
 
 
 @pytest.fixture(scope="module")

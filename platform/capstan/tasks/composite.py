@@ -213,6 +213,9 @@ class CompositeTask:
     def _apart(self, scores: Floats, learnt: Learnt) -> dict[str, Floats]:
         """What each model says: (n,), or (n, classes)."""
         names = self._combination.models
+        if not len(scores):
+            # No rows may come as an array without columns.
+            return dict.fromkeys(names, np.empty(0))
         if scores.shape[1] == len(names):
             return {name: scores[:, index] for index, name in enumerate(names)}
         ends = np.cumsum([len(learnt.parts[name].classes) for name in names])

@@ -24,7 +24,8 @@ from capstan.ports.codec import to_json
 from capstan.recording.served import Served
 from capstan.serving.model import load
 from capstan.spec import MLSystem
-from capstan.tasks import Metric, Predictions, task_of
+from capstan.tasks import Metric, Predictions, predictions_in, task_of
+from capstan.tasks.metric import Groups
 
 BATCH_ROWS = 10_000
 
@@ -198,7 +199,9 @@ def _compared(
     return compare(
         reported_metrics(local.system),
         served.truth,
-        static_predictions(local, first, traffic, served.table.column("entity_id").to_pylist()),
+        static_predictions(
+            local, first, traffic, served.table.column("entity_id").to_pylist(), served.groups
+        ),
         served.predictions,
         np.array([f"{moment:%Y-%m}" for moment in local_times], dtype=np.str_),
         np.array([f"{moment:%Y-%m-%d}" for moment in local_times], dtype=np.str_),
@@ -208,9 +211,16 @@ def _compared(
 
 
 def static_predictions(
-    local: LocalSystem, first: ModelVersion, traffic: RecordedTraffic, entity_ids: Sequence[str]
+    local: LocalSystem,
+    first: ModelVersion,
+    traffic: RecordedTraffic,
+    entity_ids: Sequence[str],
+    groups: Groups | None = None,
 ) -> Predictions:
-    """What the first champion, loaded from its verified bytes, says about the requests of these entities."""
+    """What the first champion, loaded from its verified bytes, says about the requests of these entities.
+
+    `groups`: which of them came in one request.
+    """
     bento = local.packager.verify(first.bento_tag, first.digest)
     model = load(bento / MODEL_FOLDER)
     case_of = {entity_id: case for case, entity_id in enumerate(traffic.entity_ids)}
@@ -219,4 +229,4 @@ def static_predictions(
         cases = [case_of[entity_id] for entity_id in entity_ids[begin : begin + BATCH_ROWS]]
         parts.append(model.predict_batch([traffic.row_of(case) for case in cases]))
     scores = np.concatenate(parts) if parts else np.empty(0)
-    return model.task.predictions(scores, model.manifest.learnt)
+    return predictions_in(model.task, scores, model.manifest.learnt, groups)
