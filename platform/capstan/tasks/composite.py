@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from capstan.features.several_models import SeveralModels
     from capstan.spec.objective import Objective
 
+_MOST_NAMES = 10_000
+"""Columns whose owners are remembered; a log may hold any names."""
 MODELS = "models"
 """Key of a native answer under which each model's own answer stands."""
 
@@ -35,6 +37,7 @@ class CompositeTask:
         self._task = task
         self._combination = combination
         self._combine = combine_of(combination)
+        self._owners: dict[str, tuple[str, str]] = {}
         # A score by which only the items of one request are ordered has no distribution of its own.
         is_watched = combination.rule != "Sequence"
         own = tuple(
@@ -129,13 +132,15 @@ class CompositeTask:
         return outputs
 
     def answers(self, outputs: Sequence[Outputs], learnt: Learnt) -> list[Answer]:
-        names = self._combination.models
         apart = [self._by_model(row) for row in outputs]
-        parts = {name: self._task.answers([row[name] for row in apart], learnt.parts[name]) for name in names}
-        return [
-            {**answer, MODELS: {name: parts[name][index] for name in names}}
-            for index, answer in enumerate(self._task.answers([row[""] for row in apart], learnt))
-        ]
+        answers = self._task.answers([row[""] for row in apart], learnt)
+        for answer in answers:
+            answer[MODELS] = {}
+        for name in self._combination.models:
+            told = self._task.answers([row[name] for row in apart], learnt.parts[name])
+            for answer, part in zip(answers, told, strict=True):
+                answer[MODELS][name] = part
+        return answers
 
     def tensors(self, outputs: Sequence[Outputs], learnt: Learnt) -> list[Tensor]:
         apart = [self._by_model(row) for row in outputs]
@@ -240,8 +245,13 @@ class CompositeTask:
 
     def _owner(self, column: str) -> tuple[str, str]:
         """The model of a column or tensor, empty for the combined answer; and its name without the model's."""
-        model, dot, rest = column.partition(".")
-        return (model, rest) if dot and model in self._combination.models else ("", column)
+        known = self._owners.get(column)
+        if known is None:
+            model, dot, rest = column.partition(".")
+            known = (model, rest) if dot and model in self._combination.models else ("", column)
+            if len(self._owners) < _MOST_NAMES:
+                self._owners[column] = known
+        return known
 
     def _by_model(self, row: Outputs) -> dict[str, Outputs]:
         found: dict[str, Outputs] = {name: {} for name in ("", *self._combination.models)}
