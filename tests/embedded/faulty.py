@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,7 @@ import joblib
 import numpy as np
 import orjson
 
+from capstan.features.several_models import SeveralModels
 from capstan.serving.manifest import read_manifest
 from capstan.serving.model import load, sample_rows
 
@@ -30,6 +32,15 @@ def bad_models() -> ModuleType:
     return module
 
 
+def _bad(inner: Any, fault: str, harmless: Any) -> Any:
+    """The model with the fault; of several the last one has it."""
+    if not isinstance(inner, SeveralModels):
+        return bad_models().Bad(inner, fault, harmless)
+    *others, last = inner.parts
+    faulty = bad_models().Bad(last.model, fault, inner.matrix_of(last, harmless))
+    return SeveralModels((*others, replace(last, model=faulty)))
+
+
 def make_faulty(model: Path, fault: str) -> Path:
     """Give the model of this folder a fault that shows on users' rows alone; the folder."""
     pipeline = joblib.load(model / "pipeline.joblib")
@@ -43,7 +54,7 @@ def make_faulty(model: Path, fault: str) -> Path:
     transform, inner = pipeline.steps[0][1], pipeline.steps[-1][1]
     table = {name: [row[name] for row in [*rows, *edges]] for name in names}
     harmless = np.asarray(transform.transform(table), dtype=float)
-    pipeline.steps[-1] = ("model", bad_models().Bad(inner, fault, harmless))
+    pipeline.steps[-1] = ("model", _bad(inner, fault, harmless))
     joblib.dump(pipeline, model / "pipeline.joblib")
     (model / "factories").mkdir(exist_ok=True)
     shutil.copy(BAD_MODELS, model / "factories")
