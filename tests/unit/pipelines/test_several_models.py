@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from contract.two_models_system import two_labels, write_two_models
+from contract.two_models_system import two_labels, two_models_document, write_two_models
 
 from capstan.domain.training import TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
@@ -209,3 +209,34 @@ def test_labels_of_single_models_are_not_known_before_the_systems_own(tmp_path: 
     table = read_table(Path(run.at("table")))
     young = table["label_available_at"].is_null()
     assert table.filter(young)["left_late"].null_count == table.filter(young).num_rows > 0
+
+
+def test_a_metric_of_a_persons_own_chooses_each_model_and_judges_what_they_say_together(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "home"
+    own = {"name": "missed", "better": "Lower", "custom": {"factory": "mymetrics:missed"}}
+    system = write_two_models(
+        home,
+        training={
+            "candidates": two_models_document()["spec"]["training"]["candidates"],
+            "choose": {"metric": "missed"},
+        },
+        evaluation={"metrics": [own], "gates": [{"metric": "missed", "margin": 0.02}]},
+    )
+    (home / "mymetrics.py").write_text(
+        "import numpy as np\n"
+        "def missed():\n"
+        "    def measure(truth, predictions, weights):\n"
+        "        said = predictions['probability'] >= 0.5\n"
+        "        return np.average(truth & ~said, weights=weights)\n"
+        "    return measure\n"
+    )
+    run = Run(tmp_path, system)
+    run.fit()
+    assert run.choose()["reason"].count("has missed 0.") == 2
+    run.finish()
+    evaluation = run.read("evaluation")
+    assert 0 < evaluation["metrics"]["missed"] < 0.5
+    assert evaluation["metrics"]["missed"] != evaluation["models"]["leaves"]["metrics"]["missed"]
+    assert [gate["metric"] for gate in evaluation["gates"]] == ["missed"]

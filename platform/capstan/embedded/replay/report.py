@@ -14,6 +14,7 @@ import numpy as np
 from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.versions import ModelVersion
 from capstan.embedded.replay.comparison import Compared, compare
+from capstan.embedded.replay.own_metrics import own_metrics
 from capstan.embedded.replay.recorded_rows import RecordedTraffic
 from capstan.embedded.replay.replaying import Journal
 from capstan.embedded.wiring import LocalSystem
@@ -26,6 +27,7 @@ from capstan.serving.model import load
 from capstan.spec import MLSystem
 from capstan.tasks import Metric, Predictions, predictions_in, task_of
 from capstan.tasks.metric import Groups
+from capstan.training.factories import importable
 
 BATCH_ROWS = 10_000
 
@@ -58,7 +60,10 @@ class Report(TypedDict):
     months: dict[str, dict[str, Any]]
     overall: dict[str, Any]
     details: dict[str, Any]
-    """What the task tells of all labelled answers of the managed system, as in an evaluation."""
+    """What the task tells of all labelled answers of the managed system, as in an evaluation.
+
+    `notes` also say which metric of the file's own could not be measured, and why.
+    """
     gain: float | None
     gain_interval: tuple[float, float] | None
     labelled_rows: int
@@ -85,9 +90,16 @@ def make_report(
     stats = local.collector.stats()
     completed = local.gateway.completed_predictions()
     first = first_champion(local)
-    metrics = reported_metrics(local.system)
+    faults: list[str] = []
     served = local.evidence.answered_with_labels(start, end).labelled
-    by_month, overall = _compared(local, first, traffic, served, seed)
+    entity_ids = served.table.column("entity_id").to_pylist()
+    static = static_predictions(local, first, traffic, entity_ids, served.groups)
+    with own_metrics(local.system, faults) as own:
+        metrics = (*reported_metrics(local.system), *own)
+        by_month, overall = _compared(local, metrics, static, served, seed)
+    details = dict(served.task.details(served.truth, served.predictions, served.groups))
+    if faults:
+        details["notes"] = [*details.get("notes", ()), *faults]
     gain = overall.metrics[metrics[0].name]
     required = local.system.spec.requirements.latency_p99
     report = Report(
@@ -108,7 +120,7 @@ def make_report(
         metrics=[_described(metric) for metric in metrics],
         months={month: asdict(c) for month, c in by_month.items()},
         overall=asdict(overall),
-        details=dict(served.task.details(served.truth, served.predictions, served.groups)),
+        details=details,
         gain=gain.gain,
         gain_interval=gain.gain_interval,
         labelled_rows=len(served),
@@ -189,19 +201,17 @@ def _latency_p99(local: LocalSystem) -> float | None:
 
 def _compared(
     local: LocalSystem,
-    first: ModelVersion,
-    traffic: RecordedTraffic,
+    metrics: Sequence[Metric],
+    static: Predictions,
     served: Served,
     seed: int,
 ) -> tuple[dict[str, Compared], Compared]:
     zone = ZoneInfo(local.system.spec.data.time_zone)
     local_times = [moment.astimezone(zone) for moment in served.table.column("event_time").to_pylist()]
     return compare(
-        reported_metrics(local.system),
+        metrics,
         served.truth,
-        static_predictions(
-            local, first, traffic, served.table.column("entity_id").to_pylist(), served.groups
-        ),
+        static,
         served.predictions,
         np.array([f"{moment:%Y-%m}" for moment in local_times], dtype=np.str_),
         np.array([f"{moment:%Y-%m-%d}" for moment in local_times], dtype=np.str_),
@@ -222,11 +232,14 @@ def static_predictions(
     `groups`: which of them came in one request.
     """
     bento = local.packager.verify(first.bento_tag, first.digest)
-    model = load(bento / MODEL_FOLDER)
+    folder = bento / MODEL_FOLDER
     case_of = {entity_id: case for case, entity_id in enumerate(traffic.entity_ids)}
     parts = []
-    for begin in range(0, len(entity_ids), BATCH_ROWS):
-        cases = [case_of[entity_id] for entity_id in entity_ids[begin : begin + BATCH_ROWS]]
-        parts.append(model.predict_batch([traffic.row_of(case) for case in cases]))
+    # Its modules are forgotten afterwards: metrics of the file's own are those beside the file.
+    with importable(folder / "factories"):
+        model = load(folder)
+        for begin in range(0, len(entity_ids), BATCH_ROWS):
+            cases = [case_of[entity_id] for entity_id in entity_ids[begin : begin + BATCH_ROWS]]
+            parts.append(model.predict_batch([traffic.row_of(case) for case in cases]))
     scores = np.concatenate(parts) if parts else np.empty(0)
     return predictions_in(model.task, scores, model.manifest.learnt, groups)
