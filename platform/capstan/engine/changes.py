@@ -149,14 +149,16 @@ def _of_learning(paths: Sequence[str], state: SystemState) -> str:
         "data.label",
         "features",
         "training",
+        "models",
+        "combine",
     )
     if not _touches(paths, *roots):
         return ""
     if state.champion is None:
-        return "data, features, training: the first training goes by it"
+        return "data, features, training, models: the first training goes by it"
     return (
-        f"data, features, training: the champion {state.champion.name} is not touched; only a new training learns "
-        "by it: `capstan retrain`, or the next trigger"
+        f"data, features, training, models: the champion {state.champion.name} is not touched; only a new training "
+        "learns by it: `capstan retrain`, or the next trigger"
     )
 
 

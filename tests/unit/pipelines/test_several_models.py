@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -21,9 +22,11 @@ from capstan.monitoring.drift.reference import load_reference
 from capstan.serving.manifest import read_manifest
 from capstan.serving.model import Model, as_requests, load
 from capstan.spec import MLSystem
+from capstan.training.cases import Cases
+from capstan.training.fitting import predict
 from capstan.training.job import Places, write_job
 from capstan_pipelines.steps import check, choose, evaluate, extract, fit, refit, split
-from capstan_pipelines.steps.cases import read_table
+from capstan_pipelines.steps.cases import Parted, read_table
 
 AS_OF = datetime(2013, 3, 1, tzinfo=UTC)
 
@@ -240,3 +243,66 @@ def test_a_metric_of_a_persons_own_chooses_each_model_and_judges_what_they_say_t
     assert 0 < evaluation["metrics"]["missed"] < 0.5
     assert evaluation["metrics"]["missed"] != evaluation["models"]["leaves"]["metrics"]["missed"]
     assert [gate["metric"] for gate in evaluation["gates"]] == ["missed"]
+
+
+def shops(days: int = 60, per_day: int = 12, items: int = 6) -> pa.Table:
+    """Requests of six items each: `likes` finds roughly, `price` tells the good ones apart."""
+    rng = np.random.default_rng(4)
+    requests = days * per_day
+    rows = requests * items
+    likes, price = rng.normal(0, 1, rows), rng.normal(0, 1, rows)
+    relevance = np.digitize(likes - 2 * price + rng.normal(0, 0.5, rows), [0.5, 2.5]).astype(float)
+    begin = datetime(2013, 1, 1, tzinfo=UTC)
+    times = [begin + timedelta(days=days * (row // items) / requests) for row in range(rows)]
+    instant = pa.timestamp("us", "UTC")
+    return pa.table(
+        {
+            "order_id": [f"i{row}" for row in range(rows)],
+            "request": [f"r{row // items}" for row in range(rows)],
+            "ordered_at": pa.array(times, instant),
+            "delivered_at": pa.array([time + timedelta(hours=1) for time in times], instant),
+            "likes": likes,
+            "price": price,
+            "relevance": relevance,
+        }
+    )
+
+
+def test_a_sequence_is_judged_request_by_request(tmp_path: Path) -> None:
+    system = write_two_models(
+        tmp_path / "home",
+        table=shops(),
+        objective={"task": "Ranking", "target": "relevance"},
+        data={
+            "sources": [
+                {"name": "deliveries", "parquet": {"path": "deliveries.parquet", "timeColumn": "ordered_at"}}
+            ],
+            "keys": {"id": "order_id", "time": "ordered_at", "group": "request"},
+            "label": {"column": "relevance", "availableAt": "delivered_at", "maximumDelay": "1d"},
+            "split": {"byTime": {"validation": "5d", "test": "10d"}},
+        },
+        features=[{"name": "likes", "numeric": {}}, {"name": "price", "numeric": {}}],
+        training={"candidates": [{"name": "line", "linearRegression": {}}]},
+        models=[{"name": "finds", "features": ["likes"]}, {"name": "ranks"}],
+        combine={"rule": "Sequence", "keep": 3},
+        evaluation={},
+    )
+    run = Run(tmp_path, system)
+    run.fit()
+    run.choose()
+    run.finish()
+    evaluation = run.read("evaluation")
+    each = {name: found["metrics"]["ndcgAt10"] for name, found in evaluation["models"].items()}
+    # The second orders three of six items, those that the first hands on.
+    assert each["finds"] < evaluation["metrics"]["ndcgAt10"] < each["ranks"]
+    cases = Parted.read(Path(run.at("cases")))
+    judged = Cases.of(cases.rows(cases.test), system)
+    pipeline = joblib.load(Path(run.at("model")) / "pipeline.joblib")
+    said = predict(judged.task, pipeline, judged.table, groups=judged.groups)
+    assert judged.groups is not None
+    for group in range(3):
+        rows = judged.groups == group
+        alone = predict(judged.task, pipeline, judged.table.filter(pa.array(rows)))
+        assert said["score"][rows].tolist() == alone["score"].tolist()
+    watched = load_reference(Path(run.at("model")) / "detectors").outputs
+    assert [output.column for output in watched] == ["finds.score", "ranks.score"]
