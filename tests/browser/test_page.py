@@ -43,6 +43,27 @@ def test_champion_and_weights_are_shown(serve: Serve, open_page: Open) -> None:
     expect(page.locator("#rollout .steps .current")).to_contain_text("canary 25 %")
 
 
+def test_each_champion_has_its_own_alert_threshold_under_its_own_windows(
+    serve: Serve, open_page: Open
+) -> None:
+    page = open_page(serve(flights.canary()).entry).page
+    lines = page.locator("#quality line.floor")
+    expect(lines).to_have_count(2)
+    titles = [lines.nth(at).locator("title").text_content() for at in range(2)]
+    assert titles == ["v1: alert below 0.630", "v2: alert below 0.630"]
+    first, second = (
+        [float(lines.nth(at).get_attribute(name) or 0) for name in ("x1", "x2")] for at in range(2)
+    )
+    assert first[0] < first[1] <= second[0] < second[1]
+    expect(page.locator("#quality .floor-name")).to_have_text("v2: alert below")
+
+
+def test_metrics_say_which_rows_they_are_of(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(flights.canary()).entry).page
+    expect(page.locator("#pipeline .candidates caption")).to_contain_text("rows of validation")
+    expect(page.locator("#versions caption")).to_contain_text("rows of the test")
+
+
 def test_copies_and_evidence_of_a_shadow_step_are_shown(serve: Serve, open_page: Open) -> None:
     page = open_page(serve(flights.shadow()).entry).page
     expect(page.locator("#traffic .mirror")).to_contain_text("copies of 100 % to v4")

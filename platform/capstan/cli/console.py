@@ -111,7 +111,9 @@ class Narrator:
         share = done * 10 // max(total, 1)
         if not out.is_terminal and share > self._told_share:
             self._told_share = share
-            self.say(f"{description}: {done:,} of {total:,} ({share * 10} %) {note}")
+            whole = done * 100 // max(total, 1)
+            percent = whole if whole or not done else "< 1"
+            self.say(f"{description}: {done:,} of {total:,} ({percent} %) {note}")
 
 
 def local(moment: datetime | None) -> str:

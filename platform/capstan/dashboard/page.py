@@ -309,6 +309,8 @@ class WindowShown:
     outputs: Sequence[Cell]
     quality: float | None
     coverage: float | None
+    quality_floor: float | None = None
+    """Value beyond which, on the worse side, the quality alert of this version fires; None: it is not known."""
     is_judged: bool = True
     """Whether inputs and predictions had a verdict; without one the window says nothing about drift."""
     gap: str = ""
@@ -325,8 +327,6 @@ class WatchPanel:
 
     windows: Sequence[WindowShown] = ()
     quality_metric: str = ""
-    quality_floor: float | None = None
-    """Value beyond which, on the worse side, the quality alert fires; None: it is not known."""
     every: timedelta | None = None
     judged: int = 0
     """Number of windows with a verdict about drift."""

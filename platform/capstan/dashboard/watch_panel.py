@@ -18,13 +18,11 @@ def watch_shown(
     """The newest windows, oldest first; the monitor's JSON is read leniently, because it may be newer than the page."""
     shown = [_window(window, features) for window in windows if window.get("end")]
     shown.sort(key=lambda window: (window.end, window.version))
-    floors = [_number(_map(window.get("quality")).get("floor")) for window in windows]
     newest = shown[-MOST_WINDOWS:]
     return WatchPanel(
         windows=newest,
         judged=sum(window.is_judged for window in newest),
         quality_metric=metric,
-        quality_floor=floors[-1] if floors else None,
         every=every,
     )
 
@@ -50,6 +48,7 @@ def _window(window: Mapping[str, Any], features: Sequence[str]) -> WindowShown:
         outputs=[_cell(_output_name(name, len(outputs)), _map(outputs[name])) for name in sorted(outputs)],
         quality=_number(quality.get("value")),
         coverage=_number(quality.get("coverage", window.get("coverage"))),
+        quality_floor=_number(quality.get("floor")),
         is_judged=not gaps and bool(window.get("has_enough_rows", True)),
         gap="; ".join(gaps),
         quality_gap=str(quality.get("message", "")),

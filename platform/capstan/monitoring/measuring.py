@@ -189,9 +189,10 @@ class Measuring:
         if not answered:
             return "the version answered no request"
         least = f"{self.system.spec.monitoring.quality.min_coverage:.0%} (monitoring.quality.minCoverage)"
-        if coverage is None:
+        if not coverage:
             return f"labels of 0 % of {answered:,} rows, {least} are needed"
-        return f"labels of {coverage:.0%} of {answered:,} rows, {least} are needed"
+        found = f"{coverage:.0%}" if coverage >= 0.005 else "less than 1 %"
+        return f"labels of {found} of {answered:,} rows, {least} are needed"
 
     def _floor(self) -> float | None:
         quality = self.system.spec.monitoring.quality

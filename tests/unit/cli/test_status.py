@@ -44,6 +44,8 @@ def test_held_retraining_tells_why_and_until_when(serving) -> None:
     assert retraining["held"] == "CoolingDown"
     assert "cooldown of 14 days lasts until" in retraining["why"]
     assert retraining["until"] is not None
+    text = " ".join(serving.run("status").output.split())
+    assert "nothing runs now, so that `capstan up FILE` must go on first" in text
 
 
 def test_firing_alerts_are_listed_until_they_resolve(serving) -> None:

@@ -235,7 +235,7 @@ def test_windows_are_ordered_and_broken_numbers_left_out() -> None:
     assert [w.end.day for w in watch.windows] == [1, 8]
     assert [(c.feature, c.is_breach) for c in watch.windows[0].cells] == [("b", False), ("a", True)]
     assert watch.windows[1].cells[0].distance is None
-    assert watch.quality_floor == 0.6
+    assert [window.quality_floor for window in watch.windows] == [0.6, None]
 
 
 def test_a_window_without_a_verdict_says_what_it_lacked() -> None:

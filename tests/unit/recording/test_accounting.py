@@ -20,6 +20,7 @@ from capstan.recording.collector.intake import Intake
 from capstan.recording.collector.intervals import Intervals
 from capstan.recording.collector.ledger import Ledger, restore
 from capstan.recording.collector.write_ahead_log import WriteAheadLog
+from capstan.recording.labels import labels_of, parse_feedback
 from capstan.recording.payloads import (
     Payload,
     accepted,
@@ -295,3 +296,11 @@ def test_a_body_of_feedback_that_is_no_json_is_quoted_as_it_was_sent(tmp_path: P
     with pytest.raises(InvalidRequestError) as caught:
         labelled(tmp_path).feedback(b"{'labels': []}", NOW, system=None)
     assert caught.value.value == "{'labels': []}"
+
+
+@pytest.mark.parametrize("written", ["2", "2.5", '"maybe"'])
+def test_a_label_that_is_none_is_told_as_it_was_written(written: str) -> None:
+    entries = parse_feedback(f'{{"labels": [{{"id": "a", "label": {written}}}]}}'.encode()).entries
+    with pytest.raises(InvalidRequestError) as caught:
+        labels_of(entries, "Boolean")
+    assert str(caught.value).startswith(f"labels[0].label: {written} is no label")

@@ -335,7 +335,8 @@ def shown(seen: SystemStatus) -> RenderableType:
     if seen.retraining["pending"]:
         table.add_row("retraining", f"wanted: {escape(seen.retraining['pending'])}")
     if seen.retraining["held"]:
-        table.add_row("", f"held: {escape(seen.retraining['why'])}")
+        idle = "" if seen.running else "; nothing runs now, so that `capstan up FILE` must go on first"
+        table.add_row("", f"held: {escape(seen.retraining['why'])}{idle}")
     elif seen.retraining["circuit_open"]:
         table.add_row("retraining", "circuit open after failed trainings; `capstan resume` closes it")
     for index, alert in enumerate(seen.alerts):

@@ -22,7 +22,12 @@ export const zoneShort = (iso) =>
     .formatToParts(new Date(iso)).find((part) => part.type === "timeZoneName").value;
 
 export const count = (n) => (n === null || n === undefined ? "–" : n.toLocaleString("en-US"));
-export const percent = (share, digits = 0) => `${(share * 100).toFixed(digits)} %`;
+/** A share that is neither none nor all never reads as such. */
+export function percent(share, digits = 0) {
+  const least = 10 ** -digits, text = (share * 100).toFixed(digits);
+  if (share > 0 && Number(text) === 0) return `< ${least} %`;
+  return share < 1 && Number(text) === 100 ? `> ${(100 - least).toFixed(digits)} %` : `${text} %`;
+}
 /** Metrics in units of a label may be thousands: digits that tell nothing are left out. */
 const digitsOf = (value, most) => Math.max(0, most - Math.max(0, Math.floor(Math.log10(Math.abs(value) || 1))));
 export const metric = (value, most = 3) => (value === null || value === undefined ? "–" : value.toFixed(digitsOf(value, most)));

@@ -56,6 +56,7 @@ function candidates(run) {
   const [worst, best] = isLowerBetter(run.choose_by) ? [high, low] : [low, high];
   const width = (value) => (value === undefined ? 0 : high === low ? 100 : 10 + ((value - worst) / (best - worst)) * 90);
   return h("table", { class: "numbers candidates" },
+    h("caption", {}, "on the rows of validation, which choose"),
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "candidate"), shown.map((name) => h("th", { scope: "col" }, metricName(name))))),
     h("tbody", {}, run.candidates.map((candidate) => h("tr", { class: candidate.is_chosen ? "chosen" : "" },
       h("th", { scope: "row" }, candidate.name, candidate.is_chosen && h("span", { class: "tick", title: "chosen" }, " ✓ chosen"), candidate.failure && h("span", { class: "bad-text", title: candidate.failure }, " ✗ failed")),

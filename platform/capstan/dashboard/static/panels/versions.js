@@ -9,6 +9,7 @@ export function drawVersions(page) {
   const names = [...new Set(page.versions.flatMap((v) => Object.keys(v.metrics)))].sort((a, b) => metricRank(a) - metricRank(b)).slice(0, 2);
   const headers = ["version", "weight", ...names.map(metricName), "data as of", "trigger", "digest", "state"];
   return h("div", { class: "scroll", "data-scroll": "versions", tabindex: -1 }, h("table", { class: "numbers rows" },
+    h("caption", {}, "metrics on the rows of the test, which no candidate learnt from or was chosen by"),
     h("thead", {}, h("tr", {}, headers.map((name) => h("th", { scope: "col", class: OPTIONAL.has(name) || name === metricName(names[1] ?? "") ? "optional" : "" }, name)))),
     h("tbody", {}, page.versions.map((v) =>
       h("tr", { marks: [v.mark], tabindex: 0, "data-key": v.mark, onclick: () => trace(v.mark), onkeydown: (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); trace(v.mark); } } },

@@ -96,7 +96,7 @@ function describe(w, cell) {
 }
 
 export function drawQuality(page) {
-  const { windows, quality_metric: name, quality_floor: floor } = page.watch;
+  const { windows, quality_metric: name } = page.watch;
   const known = windows.filter((w) => w.quality !== null);
   const gap = windows[windows.length - 1]?.quality_gap ?? "";
   if (!known.length && gap) return empty("Quality was not judged", `${windows.length === 1 ? "In the only window" : "In the newest window"}: ${gap}. No alert does not mean that the model is still good.`);
@@ -104,7 +104,7 @@ export function drawQuality(page) {
     return empty("No labelled window yet", `The champion's ${metricName(name) || "quality"} appears here once enough labels have come for a closed window.`);
   }
   const W = Math.max(240, (document.querySelector("#quality .body")?.clientWidth ?? 400)), H = wide() ? 345 : 200, L = 40, B = 40;
-  const values = [...known.map((w) => w.quality), ...(floor === null ? [] : [floor])];
+  const values = [...known.map((w) => w.quality), ...windows.map((w) => w.quality_floor).filter((floor) => floor !== null)];
   const pad = (Math.max(...values) - Math.min(...values)) * 0.15 || 0.02;
   const [low, high] = [Math.min(...values) - pad, Math.max(...values) + pad];
   const x = (i) => L + ((i + 0.5) / windows.length) * (W - L - 6);
@@ -117,13 +117,24 @@ export function drawQuality(page) {
     if (w.quality !== null) path += `${path ? "L" : "M"}${x(i).toFixed(1)} ${y(w.quality).toFixed(1)}`;
   });
   if (path) lines.push(path);
+  // Each version has a floor of its own, which says nothing about the windows of another.
+  const floors = [];
+  windows.forEach((w, i) => {
+    const before = floors[floors.length - 1];
+    if (w.quality_floor === null) return;
+    if (before && before.last === i - 1 && before.version === w.version && before.value === w.quality_floor) before.last = i;
+    else floors.push({ first: i, last: i, version: w.version, value: w.quality_floor });
+  });
+  const side = isLowerBetter(name) ? "above" : "below";
+  const half = (W - L - 6) / windows.length / 2, newest = floors[floors.length - 1];
   const ticks = [low + pad / 2, (low + high) / 2, high - pad / 2];
   const last = known[known.length - 1];
   const bar = Math.max(1.5, (W - L) / windows.length - 2);
   return h("figure", { class: "quality" },
     s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${metricName(name)} of the champion, newest ${metric(last.quality)}` },
       ticks.map((v) => [s("line", { class: "grid", x1: L, x2: W, y1: y(v), y2: y(v) }), s("text", { x: L - 6, y: y(v) + 4, "text-anchor": "end" }, metric(v, 2))]),
-      floor !== null && [s("line", { class: "floor", x1: L, x2: W, y1: y(floor), y2: y(floor) }), s("text", { class: "floor-name", x: W - 4, y: y(floor) - 4, "text-anchor": "end" }, isLowerBetter(name) ? "alert above" : "alert below")],
+      floors.map((floor) => s("line", { class: "floor", x1: x(floor.first) - half, x2: x(floor.last) + half, y1: y(floor.value), y2: y(floor.value) }, s("title", {}, `${floor.version}: alert ${side} ${metric(floor.value)}`))),
+      newest !== undefined && s("text", { class: "floor-name", x: W - 4, y: y(newest.value) + (side === "above" ? -6 : 14), "text-anchor": "end" }, `${newest.version}: alert ${side}`),
       lines.map((d) => s("path", { class: "line", d })),
       windows.map((w, i) => w.quality !== null && s("circle", { class: "value", cx: x(i), cy: y(w.quality), r: 3 }, s("title", {}, `${date(w.end)}, ${w.version}: ${metric(w.quality)}, ${percent(w.coverage ?? 0)} labelled`))),
       windows.map((w, i) => w.coverage !== null && s("rect", { class: "coverage", x: x(i) - bar / 2, width: bar, y: H - 18 - 14 * w.coverage, height: 14 * w.coverage })),
