@@ -40,6 +40,7 @@ HEARTBEAT_SECONDS = 30.0
 """An idle producer speaks so often, so that one that was killed is told from one that has nothing to say."""
 _COPY = "shadow"
 _COPY_FIELD = b',"role":"shadow",'
+_FIRST_ROW = b',"row":0,'
 _NEVER_ACCEPTED = frozenset({400, 409, 413, 415, 422})
 """Answers that sending the same bytes again cannot change."""
 
@@ -84,7 +85,7 @@ class PayloadLog:
     produced: int = 0
     lost: int = 0
     lost_copies: int = 0
-    """Of those: mirrored requests, whose loss no user's answer is missing for."""
+    """Of those: payloads that stand for no answer to a user, of mirrored requests and of rows beside the first."""
     _buffer: deque[bytes] = field(default_factory=deque)
     _batch: list[bytes] = field(default_factory=list)
     """Being sent; also counts as buffered."""
@@ -179,12 +180,12 @@ class PayloadLog:
 
     def _lose(self, reason: str, events: Sequence[bytes]) -> None:
         self.lost += len(events)
-        self.lost_copies += sum(map(_is_copy, events))
+        self.lost_copies += sum(map(_stands_for_no_answer, events))
         self.on_lost(reason, len(events))
 
     def _lose_unwritten(self, reason: str, record: PayloadRecord) -> None:
         self.lost += 1
-        self.lost_copies += record.role == _COPY
+        self.lost_copies += record.role == _COPY or record.row > 0
         self.on_lost(reason, 1)
         self._wake.set()
 
@@ -276,9 +277,10 @@ class PayloadLog:
             return 0
 
 
-def _is_copy(event: bytes) -> bool:
+def _stands_for_no_answer(event: bytes) -> bool:
     """Of the bytes of an event; a column may be named `role` too, but outputs and inputs come last."""
-    return event.find(_COPY_FIELD, 0, event.find(b',"outputs":')) >= 0
+    end = event.find(b',"outputs":')
+    return event.find(_COPY_FIELD, 0, end) >= 0 or event.find(_FIRST_ROW, 0, end) < 0
 
 
 class _EventWriter:

@@ -190,6 +190,19 @@ def test_lost_copies_hide_no_lost_answer() -> None:
     assert CollectorStats(**counts, **zero).unaccounted(10) == 1
 
 
+@pytest.mark.parametrize("kept", [range(5), range(1), range(1, 5), range(2, 3), range(0)], ids=str)
+def test_a_request_of_many_rows_is_accounted_for_once_whichever_of_them_are_lost(kept: range) -> None:
+    ledger = Ledger()
+    rows = [event(n + 1, row=n, request_id="r") for n in kept]
+    lost = [row for row in range(5) if row not in kept]
+    heading = Heading("b", "v1", 5, len(lost), lost_copies=sum(row > 0 for row in lost))
+    ledger.book(heading, [judge(one) for one in rows], NOW)
+    told = ledger.statistics()
+    counts = {name: told[name] for name in ("stored", "lost", "lost_copies", "answered")}
+    zero = dict.fromkeys(("refused", "duplicates", "labels", "no_labels"), 0)
+    assert CollectorStats(**counts, **zero).unaccounted(1) == 0
+
+
 def test_refused_requests_are_told_apart_from_answers_and_survive() -> None:
     ledger = Ledger()
     refusals = [event(n, status=422, outputs=None) for n in range(1, 14)]

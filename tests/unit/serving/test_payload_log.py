@@ -411,6 +411,23 @@ def test_a_loss_is_told_even_when_nothing_else_is_to_be_sent(monkeypatch: pytest
     run(scenario)
 
 
+def test_of_a_lost_request_of_many_rows_one_stands_for_the_answer() -> None:
+    async def scenario() -> None:
+        async with Collector().running() as collector:
+            log = log_to(collector.port, buffer_records=4)
+            for number in range(3):
+                for row in range(5):
+                    log.add(record(number, row=row, inputs={"row": 0}))
+            log.add(record(3, row=1, inputs={"a": object()}))
+            log.start()
+            await log.stop()
+        kept = [event["data"]["row"] for event in collector.events]
+        # Fifteen rows of three requests, of which the last few were kept, and one that no JSON can hold.
+        assert (log.lost, log.lost_copies) == (16 - len(kept), 13 - sum(row > 0 for row in kept))
+
+    run(scenario)
+
+
 def test_lost_copies_are_told_apart_from_lost_answers() -> None:
     async def scenario() -> None:
         async with Collector().running() as collector:

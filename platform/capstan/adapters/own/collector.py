@@ -38,15 +38,15 @@ class CollectorStats:
     labels: int
     no_labels: int
     answered: int
-    """Requests whose answer is stored; mirrored requests do not count."""
+    """Requests whose first row's answer is stored; mirrored requests do not count."""
     lost_copies: int = 0
-    """Lost payloads of mirrored requests; they are among the lost ones."""
+    """Of the lost: payloads that stand for no answer to a user, of mirrored requests and of rows beside the first."""
     boots: Mapping[str, BootCounts] = field(default_factory=dict)
 
     def unaccounted(self, completed: int) -> int:
         """Of so many requests completed at the gateway, those whose answer is neither stored nor told as lost.
 
-        A lost copy of a request accounts for no answer.
+        A lost copy of a request accounts for no answer, nor does a lost row beside its first.
         """
         return completed - self.answered - (self.lost - self.lost_copies)
 

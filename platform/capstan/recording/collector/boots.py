@@ -21,7 +21,7 @@ class Boot:
     stored: int = 0
     refused: int = 0
     lost_copies: int = 0
-    """Of the lost: payloads of mirrored requests."""
+    """Of the lost: payloads that stand for no answer to a user, of mirrored requests and of rows beside the first."""
     seen: Intervals = field(default_factory=Intervals)
     latest: datetime | None = None
     """Latest event time seen; losses are booked on its day."""
@@ -93,6 +93,6 @@ class Heading(NamedTuple):
     ended: bool = False
     """Whether this is its last word."""
     lost_copies: int = 0
-    """Of the lost: payloads of mirrored requests, for which no user's answer is missing."""
+    """Of the lost: payloads that stand for no answer to a user, of mirrored requests and of rows beside the first."""
     system: str | None = None
     """None: known from the first payload that is taken."""

@@ -53,7 +53,7 @@ class Ledger:
     no_labels: int = 0
     label_duplicates: int = 0
     lost_copies: int = 0
-    """Of the lost: payloads of mirrored requests, as their producers told."""
+    """Of the lost: payloads that stand for no answer to a user, as their producers told."""
     missing: int = 0
     """Numbered by producers that fell silent, never handed in; what comes late after all is taken off again."""
     losses: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
@@ -166,9 +166,10 @@ class Ledger:
             self._find(boot, 1)
         if boot.latest is None or payload.event_time > boot.latest:
             boot.latest = payload.event_time
-        if payload.data["role"] != "shadow":
+        # One row stands for its request, so that lost rows beside it account for no other request.
+        if payload.data["role"] != "shadow" and payload.data["row"] == 0:
             self._answer(_short(f"{payload.system}/{payload.data['request_id']}"))
-            self.refused_requests += payload.data["row"] == 0 and 400 <= payload.data["status"] < 500
+            self.refused_requests += 400 <= payload.data["status"] < 500
         return True
 
     def _answer(self, request: bytes) -> None:
