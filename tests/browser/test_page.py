@@ -73,6 +73,19 @@ def test_copies_and_evidence_of_a_shadow_step_are_shown(serve: Serve, open_page:
     expect(page.locator("#loop .doing")).to_contain_text("5 of 7 closed blocks")
 
 
+def test_metrics_in_units_of_a_label_are_told_without_digits_that_tell_nothing(
+    serve: Serve, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = flights.canary()
+    registry, told = scene.world.registry, {"rocAuc": 41.2372, "logLoss": 1687.331}
+    known = [replace(version, metrics=told) for version in registry.versions()]
+    monkeypatch.setattr(registry, "versions", lambda: known)
+    row = open_page(serve(scene).entry).page.locator("#versions tr", has_text="champion")
+    expect(row).to_contain_text("41.24")
+    expect(row).to_contain_text("1687")
+    expect(row).not_to_contain_text("1687.")
+
+
 def test_the_confusion_matrix_of_a_run_is_shown_with_its_classes_as_they_are_called(
     serve: Serve, open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
