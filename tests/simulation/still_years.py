@@ -24,7 +24,7 @@ from capstan.monitoring.quality import measure
 from capstan.monitoring.watching import Watcher
 from capstan.recording.collector.intake import Intake
 from capstan.spec import MLSystem, parse
-from capstan.tasks import Predictions
+from capstan.tasks import Predictions, task_of
 
 SINCE = datetime(2026, 1, 5, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -284,7 +284,8 @@ def _model(still: Still, system: MLSystem, folder: Path, rng: Random) -> Path:
     test = np.array([moment >= SINCE - 2 * WEEK for moment in times])
     days = np.array([(moment - SINCE).days for moment in times])[test]
     truth = rng.random(test.sum()) < scores[test]
-    found = measure("rocAuc", truth, scores[test], days)
+    metric = task_of(system.spec).metrics["rocAuc"]
+    found = measure(metric, truth, Predictions({"probability": scores[test]}), days)
     told = {"metrics": {"rocAuc": found.value}, "standard_errors": {"rocAuc": found.standard_error}}
     (folder / "manifest.json").write_bytes(orjson.dumps(told))
     return folder
