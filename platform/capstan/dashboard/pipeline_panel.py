@@ -31,7 +31,7 @@ def run_shown(seen: Observed, run: ObservedRun) -> RunShown:
     """The run with its steps; the newest knowledge of it is the pipelines' own."""
     status = run.status or run.state.result
     request = run.request
-    names = [candidate.name for candidate in seen.system.spec.training.candidates]
+    names = [name for model in seen.system.spec.planned_models for name in model.fit_names]
     steps = status.steps if status else ()
     metric = seen.system.spec.training.choose.metric
     candidates = status.candidates if status else {}
@@ -58,7 +58,7 @@ def run_shown(seen: Observed, run: ObservedRun) -> RunShown:
 
 
 def _candidates(status: RunStatus, metric: MetricFacts) -> list[CandidateShown]:
-    """Candidates, the best first, the failed ones last."""
+    """Candidates, the best first, the failed ones last; of several models one model after the other."""
     nothing: Mapping[str, float] = {}
     known = {**dict.fromkeys(status.failed, nothing), **status.candidates}
     worst = float("-inf")
@@ -66,18 +66,26 @@ def _candidates(status: RunStatus, metric: MetricFacts) -> list[CandidateShown]:
     def rank(name: str) -> float:
         return metric.sign * known[name][metric.name] if metric.name in known[name] else worst
 
+    models = list(dict.fromkeys(map(_model_of, known)))
     return [
         CandidateShown(name, known[name], name in status.chosen, status.failed.get(name, ""))
-        for name in sorted(known, key=rank, reverse=True)
+        for name in sorted(known, key=lambda name: (-models.index(_model_of(name)), rank(name)), reverse=True)
     ]
+
+
+def _model_of(name: str) -> str:
+    """Of `departure/trees` the model; empty where the system has one."""
+    return name.rpartition("/")[0]
 
 
 def _task(step: StepProgress, names: Collection[str]) -> TaskShown:
     seconds = None
     if step.started_at is not None and step.finished_at is not None:
         seconds = (step.finished_at - step.started_at).total_seconds()
-    parts = re.split(r"[\s:/()\[\]]+", step.name)
-    candidate = next((part for part in parts[1:] if part in names), "")
+    candidate = step.name.partition(" ")[2]
+    if candidate not in names:
+        parts = re.split(r"[\s:/()\[\]]+", step.name)
+        candidate = next((part for part in parts[1:] if part in names), "")
     return TaskShown(
         name=step.name,
         tone=_TONES[step.phase],

@@ -14,7 +14,7 @@ from capstan.dashboard.numbers import PrometheusNumbers
 from capstan.dashboard.page import Page, Tone, VersionNumbers
 from capstan.dashboard.rollout_panel import interval
 from capstan.dashboard.watch_panel import watch_shown
-from capstan.domain.training import RunStatus
+from capstan.domain.training import RunPhase, RunStatus, StepProgress
 from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
 from capstan.domain.verdicts.quality import Decide, QualityRule, judge_quality
 from capstan.domain.versions import RunName
@@ -191,6 +191,35 @@ def test_failed_candidates_stand_last_with_their_reason_and_warnings_are_shown()
     assert [one.name for one in run.candidates if one.is_chosen] == ["trees"]
     assert (run.candidates[-1].name, run.candidates[-1].failure) == ("broken", "mymodels:make: no licence")
     assert run.warnings == ("21 days are much",)
+
+
+def test_candidates_of_several_models_stand_model_by_model_and_their_steps_side_by_side() -> None:
+    scene = flights.shadow()
+    scene.world.edit_file(
+        lambda spec: spec.update(models=[{"name": "departs"}, {"name": "arrives"}], combine={"rule": "Any"})
+    )
+    view = scene.view()
+    ask = view.sources.run
+    assert ask is not None
+    areas = {"departs/trees": 0.7, "departs/logistic": 0.8, "arrives/trees": 0.9, "arrives/logistic": 0.6}
+    chosen = ("departs/logistic", "arrives/trees")
+
+    def of_two_models(run: RunName) -> RunStatus:
+        return replace(
+            ask(run),
+            steps=tuple(StepProgress(f"fit {name}", RunPhase.SUCCEEDED) for name in areas),
+            candidates={name: {"rocAuc": area} for name, area in areas.items()},
+            chosen=chosen,
+        )
+
+    object.__setattr__(view.sources, "run", of_two_models)
+    run = view.snapshot().runs[0]
+    assert [one.name for one in run.candidates] == [
+        *("departs/logistic", "departs/trees"),
+        *("arrives/trees", "arrives/logistic"),
+    ]
+    assert tuple(one.name for one in run.candidates if one.is_chosen) == chosen
+    assert [task.candidate for task in run.tasks] == list(areas)
 
 
 def test_tables_of_the_task_are_shown_with_the_run_that_made_them() -> None:
