@@ -13,14 +13,15 @@ from sklearn import metrics as reference
 from capstan.errors import InvalidDataError
 from capstan.evaluation.metrics import evaluate
 from capstan.spec.objective import Objective
-from capstan.tasks import TASKS, Learnt, Predictions, task_of
+from capstan.tasks import TASKS, Learnt, Predictions
 
 PLAIN = TASKS["Regression"]
 NUMBERS = st.floats(-1e4, 1e4)
 
 
 def stated(**losses: float) -> object:
-    return task_of(Objective.model_validate({"task": "Regression", "target": "y", "losses": losses}))
+    objective = Objective.model_validate({"task": "Regression", "target": "y", "losses": losses})
+    return PLAIN.with_objective(objective)
 
 
 MINUTES = stated(maximumError=100, huberDelta=10, quantile=0.9)
