@@ -202,7 +202,11 @@ def _of_retraining(old: MLSystem, new: MLSystem, changes: Sequence[Change], stat
 
 
 def _of_gates(paths: Sequence[str]) -> str:
-    return "evaluation: the next trained version is gated by it" if _touches(paths, "evaluation") else ""
+    return (
+        "evaluation: the next trained version is measured and gated by it"
+        if _touches(paths, "evaluation")
+        else ""
+    )
 
 
 def _of_the_replay(paths: Sequence[str]) -> str:

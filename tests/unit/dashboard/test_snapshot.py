@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -220,6 +221,27 @@ def test_candidates_of_several_models_stand_model_by_model_and_their_steps_side_
     ]
     assert tuple(one.name for one in run.candidates if one.is_chosen) == chosen
     assert [task.candidate for task in run.tasks] == list(areas)
+
+
+def test_a_metric_of_a_persons_own_has_its_title_and_puts_candidates_in_its_order() -> None:
+    scene = flights.shadow()
+    view = scene.view()
+    ask = view.sources.run
+    assert ask is not None
+    own = {"name": "cost", "title": "cost of a flight", "better": "Lower", "custom": {"factory": "m:f"}}
+
+    def by_cost(spec: dict[str, Any]) -> None:
+        spec.setdefault("evaluation", {})["metrics"] = [own]
+        spec.setdefault("training", {})["choose"] = {"metric": "cost"}
+
+    scene.world.edit_file(by_cost)
+    found = {"trees": {"cost": 3.0}, "logistic": {"cost": 1.5}, "baseline": {"cost": 9.0}}
+    object.__setattr__(view.sources, "run", lambda run: replace(ask(run), candidates=found))
+    page = view.snapshot()
+    assert [one.name for one in page.runs[0].candidates] == ["logistic", "trees", "baseline"]
+    shown = {one.name: one for one in page.metrics}
+    assert shown["cost"].title == "cost of a flight"
+    assert page.runs[0].choose_by == "cost"
 
 
 def test_tables_of_the_task_are_shown_with_the_run_that_made_them() -> None:
