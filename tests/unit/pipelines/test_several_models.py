@@ -13,9 +13,10 @@ import pyarrow as pa
 import pytest
 from contract.two_models_system import two_labels, two_models_document, write_two_models
 
+from capstan.adapters.bentoml.packager import BentoPackager
 from capstan.domain.training import TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
-from capstan.domain.versions import RunName, SystemName
+from capstan.domain.versions import ModelVersion, RunName, SystemName, VersionName
 from capstan.errors import InvalidDataError, LeakageError
 from capstan.features.several_models import parts_of
 from capstan.monitoring.drift.reference import load_reference
@@ -34,13 +35,13 @@ AS_OF = datetime(2013, 3, 1, tzinfo=UTC)
 class Run:
     """The steps of one run in this process."""
 
-    def __init__(self, folder: Path, system: MLSystem) -> None:
+    def __init__(self, folder: Path, system: MLSystem, champion: ModelVersion | None = None) -> None:
         self.folder, self.system = folder, system
         document = system.model_dump(mode="json", by_alias=True, exclude_unset=True)
         trigger = Trigger(TriggerKind.INITIAL, AS_OF, "a test")
         request = TrainingRequest(RunName("run"), SystemName("two-models"), trigger, None)
         places = Places(str(system.base_dir), str(folder / "secrets"), "", "", str(folder / "bentos"))
-        write_job(folder / "job", request=request, spec=document, places=places, champion=None)
+        write_job(folder / "job", request=request, spec=document, places=places, champion=champion)
         self.job = str(folder / "job")
 
     def at(self, name: str) -> str:
@@ -306,3 +307,29 @@ def test_a_sequence_is_judged_request_by_request(tmp_path: Path) -> None:
         assert said["score"][rows].tolist() == alone["score"].tolist()
     watched = load_reference(Path(run.at("model")) / "detectors").outputs
     assert [output.column for output in watched] == ["finds.score", "ranks.score"]
+
+
+def test_a_champion_of_one_model_is_judged_beside_several(tmp_path: Path) -> None:
+    alone = Run(tmp_path, write_two_models(tmp_path / "home", models=[], combine=None))
+    alone.fit()
+    alone.choose()
+    alone.finish()
+    tag, digest = BentoPackager(tmp_path / "bentos").package(
+        SystemName("two-models"), Path(alone.at("model"))
+    )
+    champion = ModelVersion(
+        VersionName("v1"), digest, RunName("before"), tag, as_of=datetime(2013, 1, 20, tzinfo=UTC), metrics={}
+    )
+    run = Run(tmp_path / "next", write_two_models(tmp_path / "home"), champion)
+    (tmp_path / "next" / "bentos").symlink_to(tmp_path / "bentos")
+    run.fit()
+    run.choose()
+    evaluate.run(run.job, run.at("cases"), run.at("choice"), run.at("evaluation"))
+    evaluation = run.read("evaluation")
+    before = alone.read("evaluation")
+    assert evaluation["champion"] == "v1"
+    assert evaluation["champion_metrics"]["rocAuc"] == pytest.approx(before["metrics"]["rocAuc"], abs=0.02)
+    assert evaluation["champion_metrics"]["rocAuc"] != evaluation["metrics"]["rocAuc"]
+    (gate,) = evaluation["gates"]
+    assert "against v1's" in gate["message"]
+    assert before["models"] == {}
