@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
-from sklearn.dummy import DummyRegressor
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LinearRegression
 
 from capstan.features.several_models import SeveralModels
@@ -72,6 +72,10 @@ def _minutes(score: Floats, rng: np.random.Generator) -> Floats:
 
 def _mean(_: Any, matrix: Floats, truth: NDArray[Any]) -> Any:
     return DummyRegressor(strategy="mean").fit(matrix, truth)
+
+
+def _shares(_: Any, matrix: Floats, truth: NDArray[Any]) -> Any:
+    return DummyClassifier(strategy="prior").fit(matrix, truth)
 
 
 def _bands(score: Floats, rng: np.random.Generator) -> NDArray[Any]:
@@ -129,7 +133,7 @@ CASES: Mapping[str, Case] = {
         candidates=({"name": "baseline", "mostFrequent": {}}, {"name": "line", "logisticRegression": {}}),
         is_answer=_is_answer_of_classes,
         tensors={"probabilities": "FP64", "label": "BYTES"},
-        bad={"swapped": _swapped},
+        bad={"constant": _shares, "swapped": _swapped},
         label_column="label_text",
         tables=("Confusion matrix",),
     ),
