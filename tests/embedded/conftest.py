@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from embedded.running import Running, left_behind
 from embedded.scenario import EXAMPLE, capstan, ports, write_data, write_system
+from embedded.task_cases import CASES
 from xdist.scheduler import LoadScopeScheduling
 
 from capstan.embedded.layout import StateDir
@@ -26,13 +27,26 @@ REPLAYS = ("test_determinism.py", "test_kills.py", "test_replay.py")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
-    """Two groups for `-n 2 --dist loadgroup`; the marks of xdist 3.8 go unseen under pytest 9.2."""
-    return TwoGroups(config, log) if config.getvalue("dist") == "loadgroup" else None
+    """Groups for `-n 2 --dist loadgroup`; the marks of xdist 3.8 go unseen under pytest 9.2."""
+    return Groups(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
-class TwoGroups(LoadScopeScheduling):  # type: ignore[misc]
+class Groups(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
-        return "replays" if nodeid.partition("::")[0].endswith(REPLAYS) else "running systems"
+        file = nodeid.partition("::")[0]
+        if file.endswith("test_tasks.py"):
+            return "tasks"
+        return "replays" if file.endswith(REPLAYS) else "running systems"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A task's bad challengers are its own: what no model of it can be is no test."""
+    items[:] = [item for item in items if _is_a_case(getattr(item, "callspec", None))]
+
+
+def _is_a_case(callspec: Any) -> bool:
+    params = getattr(callspec, "params", {})
+    return not {"task", "fault"} <= params.keys() or params["fault"] in CASES[params["task"]].bad
 
 
 @pytest.fixture(scope="session")
