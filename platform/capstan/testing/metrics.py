@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from capstan.spec.tasks import Direction, MetricFacts
-from capstan.tasks import Metric, Predictions, Task, task_named
-from capstan.tasks.metric import Groups, Truth, first_of_each, numbered
+from capstan.tasks import Metric, Task, task_named
+from capstan.tasks.metric import Groups, first_of_each, numbered
 from capstan.tasks.own_metric import own_metric
 from capstan.testing.conformance import Suite
+from capstan.testing.toy_rows import Judged, ToyModel, ToyRows
 
 _DAYS = 6
 _TOLERANCE = 1e-9
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Labelled rows with three predictions of them."""
-
-    truth: Truth
-    good: Predictions
-    reversed: Predictions
-    """Of a model that has learnt the opposite."""
-    baseline: Predictions
-    """The same for every row."""
-    groups: Groups | None = None
 
 
 def check_metric(
@@ -43,13 +30,11 @@ def check_metric(
     `metric` may be `module:name` of a factory of your own, called with `parameters`; `better` is as in the file. Raises
     InvalidDataError that names the factory if it makes no metric.
     """
-    from capstan.testing.tasks import ToyModel, _Toy
-
     task = task_named(task) if isinstance(task, str) else task
     if isinstance(metric, str):
         metric = own_metric(MetricFacts(metric, metric, better, "window"), metric, parameters or {})
     suite = Suite(metric.name)
-    check_metric_rules(suite, metric, _Toy.of(task, ToyModel(task)).judged())
+    check_metric_rules(suite, metric, ToyRows.of(task, ToyModel(task)).judged())
     suite.require()
 
 

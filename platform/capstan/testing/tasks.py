@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -15,38 +14,12 @@ from capstan.errors import InvalidDataError
 from capstan.evaluation.metrics import evaluate
 from capstan.recording.outputs import OUTPUT_PREFIX, output_facts, predictions_of
 from capstan.recording.payloads import Payload, columns_of
-from capstan.tasks import Learnt, Predictions, Task
+from capstan.tasks import Predictions, Task
 from capstan.tasks.labels import LABELS
-from capstan.tasks.metric import Floats, Groups, Truth
 from capstan.testing.conformance import Suite
 from capstan.testing.lessons import lesson
-from capstan.testing.metrics import Judged, check_metric_rules
-
-
-class ToyModel:
-    """A model of toy rows: a linear one of scikit-learn with the task's `method`."""
-
-    def __init__(self, task: Task) -> None:
-        self._method = task.method
-
-    def fit(self, matrix: Floats, truth: Truth) -> Any:
-        """A fitted model."""
-        from sklearn.linear_model import LinearRegression, LogisticRegression
-
-        estimator = LogisticRegression() if self._method == "predict_proba" else LinearRegression()
-        return estimator.fit(matrix, truth)
-
-    def opposite(self, scores: Floats) -> Floats:
-        """What a model says that has learnt the opposite."""
-        if scores.ndim == 2:
-            return np.roll(scores, 1, axis=1)
-        if self._method == "predict_proba":
-            return 1 - scores
-        return np.asarray(2 * scores.mean() - scores, dtype=np.float64)
-
-    def saying(self, scores: Floats, model: Any) -> Any:
-        """A model like that one which says these scores."""
-        return _Saying(scores, model, self._method)
+from capstan.testing.metrics import check_metric_rules
+from capstan.testing.toy_rows import ToyModel, ToyRows
 
 
 def check_task(task: Task, model: ToyModel | None = None) -> None:
@@ -59,7 +32,7 @@ def check_task(task: Task, model: ToyModel | None = None) -> None:
     _check_labels(suite, task)
     toy = None
     with suite.rule("a fitted linear model of its labels can be asked"):
-        toy = _Toy.of(task, model or ToyModel(task))
+        toy = ToyRows.of(task, model or ToyModel(task))
     if toy is not None:
         _check_predictions(suite, task, toy)
         _check_answers(suite, task, toy)
@@ -68,47 +41,6 @@ def check_task(task: Task, model: ToyModel | None = None) -> None:
         for metric in task.metrics.values():
             check_metric_rules(suite, metric, toy.judged())
     suite.require()
-
-
-@dataclass(frozen=True)
-class _Toy:
-    """Later rows, what a fitted model says of them, and what one with everything reversed would say."""
-
-    task: Task
-    maker: ToyModel
-    model: Any
-    matrix: Floats
-    truth: Truth
-    groups: Groups | None
-    train: Truth
-    learnt: Learnt
-    scores: Floats
-
-    @classmethod
-    def of(cls, task: Task, maker: ToyModel) -> _Toy:
-        given = lesson(task.facts.label, seed=3)
-        later = given.validation
-        assert later is not None
-        center, spread = given.matrix.mean(axis=0), given.matrix.std(axis=0)
-        train = task.label.truth(given.truth)
-        model = maker.fit((given.matrix - center) / spread, train)
-        matrix = (later.matrix - center) / spread
-        scores = task.scores(model, matrix, rows=len(matrix))
-        truth = task.label.truth(later.truth)
-        return cls(task, maker, model, matrix, truth, later.groups, train, task.learnt(model), scores)
-
-    @property
-    def predictions(self) -> Predictions:
-        return self.task.predictions(self.scores, self.learnt)
-
-    @property
-    def reversed(self) -> Predictions:
-        """What a model says that has learnt the opposite."""
-        return self.task.predictions(self.maker.opposite(self.scores), self.learnt)
-
-    def judged(self) -> Judged:
-        baseline = self.task.baseline(self.train, len(self.truth))
-        return Judged(self.truth, self.predictions, self.reversed, baseline, self.groups)
 
 
 def _check_facts(suite: Suite, task: Task) -> None:
@@ -160,7 +92,7 @@ def _from_table(task: Task, table: pa.Table) -> list[Any]:
         return [row[0] for row in connection.sql(f"select {sql.value} from labelled").fetchall()]  # noqa: S608
 
 
-def _check_predictions(suite: Suite, task: Task, toy: _Toy) -> None:
+def _check_predictions(suite: Suite, task: Task, toy: ToyRows) -> None:
     with suite.rule("the same model says the same of the same rows"):
         assert np.array_equal(task.scores(toy.model, toy.matrix), toy.scores)
     with suite.rule("predictions are named columns, one value per row"):
@@ -189,7 +121,7 @@ def _check_predictions(suite: Suite, task: Task, toy: _Toy) -> None:
         )
 
 
-def _check_answers(suite: Suite, task: Task, toy: _Toy) -> None:
+def _check_answers(suite: Suite, task: Task, toy: ToyRows) -> None:
     outputs = task.outputs(toy.predictions)
     with suite.rule("outputs and answers are JSON, one for each row"):
         answers = task.answers(outputs, toy.learnt)
@@ -232,7 +164,7 @@ def _stored(task: Task, outputs: Sequence[dict[str, Any]]) -> Predictions:
     return predictions_of(pa.StructArray.from_arrays(columns, names=short), task)
 
 
-def _check_soundness(suite: Suite, task: Task, toy: _Toy) -> None:
+def _check_soundness(suite: Suite, task: Task, toy: ToyRows) -> None:
     with suite.rule("sound answers are sound"):
         assert not task.unsound(toy.predictions).any()
     for said in (np.nan, np.inf, -np.inf):
@@ -257,17 +189,7 @@ def _check_soundness(suite: Suite, task: Task, toy: _Toy) -> None:
             assert all(value != value for value in measured.values())
 
 
-class _Saying:
-    """A model of the same classes that says these scores."""
-
-    def __init__(self, scores: Floats, model: Any, method: str) -> None:
-        is_binary = method == "predict_proba" and scores.ndim == 1
-        said = np.stack([1 - scores, scores], axis=1) if is_binary else scores
-        self.classes_ = getattr(model, "classes_", None)
-        setattr(self, method, lambda _matrix: said)
-
-
-def _check_disclosure(suite: Suite, task: Task, toy: _Toy) -> None:
+def _check_disclosure(suite: Suite, task: Task, toy: ToyRows) -> None:
     codes = np.unique(toy.truth, return_inverse=True)[1].reshape(-1).astype(np.int64)
     noise = np.random.default_rng(1).integers(0, 8, len(toy.truth))
     with suite.rule("the label itself gives the label away, and noise does not"):

@@ -15,7 +15,7 @@ from capstan.spec.tasks import TASK_FACTS
 from capstan.tasks import Learnt, complaint, predictions_in, task_named, task_together
 from capstan.tasks.tensors import Tensor
 from capstan.testing import check_task
-from capstan.testing.tasks import ToyModel
+from capstan.testing.toy_rows import ToyModel
 
 HARM = Combination("Any", ("violence", "nudity"))
 TASK = task_together("BinaryClassification", HARM)
