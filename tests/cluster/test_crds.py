@@ -81,7 +81,7 @@ MISTAKES: dict[str, tuple[str, Any, str, str]] = {
     "weight above 99": ("rollout.steps[1].canary.weight", 140, "spec.rollout.steps[1].canary.weight", "less than or equal to 99"),
     "text for a number": ("rollout.limits.failures", "one", "spec.rollout.limits.failures", "must be of type integer"),
     "no duration": ("rollout.progressDeadline", "5 minutes", "spec.rollout.progressDeadline", "write a duration"),
-    "another task": ("objective.task", "Ranking", "spec.objective.task", "BinaryClassification"),
+    "another task": ("objective.task", "Clustering", "spec.objective.task", "BinaryClassification"),
     "no target": ("objective.target", None, "spec.objective.target", "Required value"),
     "two steps in one": ("rollout.steps[1].shadow", {}, "spec.rollout.steps[1]", "keep exactly one of shadow, canary, pause, experiment"),
     "no kind of source": ("data.sources[0]", {"name": "flights"}, "spec.data.sources[0]", "keep exactly one of csv, parquet, jsonLines, database"),
