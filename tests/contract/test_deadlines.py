@@ -43,6 +43,7 @@ def state(tmp_path: Path) -> StateDir:
     """Nine days of pairs of a past rollout, each day of which favours the one or the other version."""
     state = StateDir(tmp_path)
     state.prepare(NAME)
+    (tmp_path / "systems" / NAME / "spec.json").write_bytes(orjson.dumps(flights()))
     intake, rng = Intake(tmp_path / "collector", tmp_path / "systems"), random.Random(3)
     payloads, labels = [], []
     for day in range(DAYS):
