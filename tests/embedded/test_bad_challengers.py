@@ -168,7 +168,7 @@ def test_a_challenger_that_dies_at_its_start_never_gets_a_request(running: Runni
     assert "ProgressDeadlineExceeded" in told
     assert "StepStarted" not in told
     served = running.local.evidence.answered_with_labels(running.scope.start, running.scope.end)
-    assert version not in served.column("version").to_pylist()
+    assert version not in served.table.column("version").to_pylist()
 
 
 def test_a_challenger_that_learnt_shuffled_labels_is_shown_worse_in_shadow(
