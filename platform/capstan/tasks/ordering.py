@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from capstan.tasks.metric import Floats, Groups
+from capstan.tasks.metric import Floats, Groups, share
 
 Counts = npt.NDArray[np.int64]
 
@@ -77,13 +77,13 @@ def gains(orders: Orders, most: int) -> Floats:
     discount = np.where(orders.place <= most, 1 / np.log2(orders.place + 1), 0.0)
     best = orders.relevance[np.lexsort((-orders.relevance, orders.group))]
     found, ideal = orders.sum(orders.mean_of_tie(orders.relevance) * discount), orders.sum(best * discount)
-    return _share(found, ideal)
+    return _part_of(found, ideal)
 
 
 def precisions(orders: Orders, most: int) -> Floats:
     """(groups,): the share of relevant items on the first `most` places, or on all of a smaller group."""
     counted = (orders.place <= most).astype(np.float64)
-    return _share(orders.sum(orders.mean_of_tie(orders.relevant) * counted), orders.sum(counted))
+    return _part_of(orders.sum(orders.mean_of_tie(orders.relevant) * counted), orders.sum(counted))
 
 
 def reciprocal_ranks(orders: Orders) -> Floats:
@@ -107,10 +107,10 @@ def reciprocal_ranks(orders: Orders) -> Floats:
 def average_precisions(orders: Orders) -> Floats:
     """(groups,): the mean, over relevant items, of the precision at their places; 0 for a group without one."""
     relevant_tied, relevant_before = _relevant_around(orders)
-    share = relevant_tied / orders.tied
-    others = np.divide(relevant_tied - 1, orders.tied - 1, out=np.zeros(len(share)), where=orders.tied > 1)
+    of_tie = relevant_tied / orders.tied
+    others = np.divide(relevant_tied - 1, orders.tied - 1, out=np.zeros(len(of_tie)), where=orders.tied > 1)
     above = relevant_before + 1 + (orders.place - orders.before - 1) * others
-    return _share(orders.sum(share * above / orders.place), orders.sum(orders.relevant))
+    return _part_of(orders.sum(of_tie * above / orders.place), orders.sum(orders.relevant))
 
 
 def _relevant_around(orders: Orders) -> tuple[Counts, Counts]:
@@ -126,7 +126,6 @@ def _relevant_around(orders: Orders) -> tuple[Counts, Counts]:
     return tied, before - of_group[orders.group]
 
 
-def _share(part: Floats, whole: Floats) -> Floats:
+def _part_of(part: Floats, whole: Floats) -> Floats:
     """Between 0 and 1; 0 where there is no whole."""
-    found = np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
-    return np.clip(found, 0.0, 1.0)
+    return np.clip(share(part, whole), 0.0, 1.0)

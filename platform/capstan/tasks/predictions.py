@@ -38,15 +38,6 @@ class Predictions:
             }
         )
 
-    def are_finite(self) -> bool:
-        """Whether every number is finite and every text is there."""
-        return all(
-            bool(np.isfinite(column).all())
-            if column.dtype.kind == "f"
-            else not any(value is None for value in column)
-            for column in self.columns.values()
-        )
-
 
 @dataclass(frozen=True)
 class Learnt:

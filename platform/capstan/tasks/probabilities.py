@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from capstan.errors import InvalidDataError
-from capstan.tasks.metric import Booleans, Floats
+from capstan.tasks.metric import Booleans, Floats, share
 
 CLIP = 0.001
 """Probabilities are clipped to [CLIP, 1 - CLIP] before log loss, so that one row's loss is at most 6.91."""
@@ -26,12 +26,6 @@ def log_losses_of(chance: Floats) -> Floats:
 def is_bounded(chance: Floats) -> Booleans:
     """Rows whose log loss was bounded."""
     return (chance < CLIP) | (chance > 1 - CLIP)
-
-
-def share(above: Floats, below: Floats) -> Floats:
-    """0 where there is nothing to share, as scikit-learn says."""
-    result: Floats = np.divide(above, below, out=np.zeros_like(below, dtype=np.float64), where=below > 0)
-    return result
 
 
 def calibration_gaps(said: Floats, came: Booleans) -> Floats:

@@ -92,7 +92,12 @@ class Ranking:
         found = model.predict(matrix)
         return np.asarray(found, dtype=np.float64) if rows is None else judged_numbers(found, rows)
 
-    def predictions(self, scores: Floats, learnt: Learnt) -> Predictions:  # noqa: ARG002
+    def predictions(
+        self,
+        scores: Floats,
+        learnt: Learnt,  # noqa: ARG002
+        groups: Groups | None = None,  # noqa: ARG002
+    ) -> Predictions:
         return Predictions({SCORE: scores})
 
     def outputs(self, predictions: Predictions) -> list[Outputs]:

@@ -13,7 +13,17 @@ from capstan.errors import InvalidDataError
 from capstan.spec.tasks import REGRESSION
 from capstan.tasks.disclosure import of_numbers
 from capstan.tasks.labels import LABELS
-from capstan.tasks.metric import Booleans, Floats, Groups, Losses, Metric, Truth, from_losses, from_sums
+from capstan.tasks.metric import (
+    Booleans,
+    Floats,
+    Groups,
+    Losses,
+    Metric,
+    Truth,
+    divided,
+    from_losses,
+    from_sums,
+)
 from capstan.tasks.predictions import Learnt, Predictions
 from capstan.tasks.scores import judged_numbers
 from capstan.tasks.task import Answer, Outputs, RowOutputs
@@ -100,30 +110,25 @@ def _sums(truth: Truth, predictions: Predictions) -> Floats:
     return found
 
 
-def _divided(above: Floats, below: Floats) -> Floats:
-    result: Floats = np.divide(above, below, out=np.full(len(below), np.nan), where=below > 0)
-    return result
-
-
 def _rmse(sums: Floats, rows: Floats) -> Floats:
-    found: Floats = np.sqrt(_divided(sums[:, 0], rows))
+    found: Floats = np.sqrt(divided(sums[:, 0], rows))
     return found
 
 
 def _mae(sums: Floats, rows: Floats) -> Floats:
-    return _divided(sums[:, 1], rows)
+    return divided(sums[:, 1], rows)
 
 
 def _r2(sums: Floats, rows: Floats) -> Floats:
     """Share of the variance that is explained; nan where all labels are the same."""
     spread = sums[:, 3] - sums[:, 2] ** 2 / rows
     # What is left of equal labels is rounding.
-    return 1 - _divided(sums[:, 0], np.where(spread > 1e-12 * sums[:, 3], spread, 0.0))
+    return 1 - divided(sums[:, 0], np.where(spread > 1e-12 * sums[:, 3], spread, 0.0))
 
 
 def _mape(sums: Floats, rows: Floats) -> Floats:  # noqa: ARG001
     """Mean error as a share of the truth, over the rows whose truth is not 0; nan without one."""
-    return _divided(sums[:, 4], sums[:, 5])
+    return divided(sums[:, 4], sums[:, 5])
 
 
 def _loss_metric(name: str, scale: ErrorScale) -> Metric:
@@ -184,7 +189,12 @@ class Regression:
             return judged_numbers(found, rows)
         return np.asarray(found, dtype=np.float64)
 
-    def predictions(self, scores: Floats, learnt: Learnt) -> Predictions:  # noqa: ARG002
+    def predictions(
+        self,
+        scores: Floats,
+        learnt: Learnt,  # noqa: ARG002
+        groups: Groups | None = None,  # noqa: ARG002
+    ) -> Predictions:
         return Predictions({VALUE: scores})
 
     def outputs(self, predictions: Predictions) -> list[Outputs]:

@@ -58,8 +58,8 @@ class Task(Protocol):
         """What the fitted model says; with `rows`, raises InvalidDataError unless it is so many sound answers."""
         ...
 
-    def predictions(self, scores: Floats, learnt: Learnt) -> Predictions:
-        """Scores as named columns; also those of unsound scores."""
+    def predictions(self, scores: Floats, learnt: Learnt, groups: Groups | None = None) -> Predictions:
+        """Scores as named columns; also those of unsound scores. Without `groups` all rows are those of one request."""
         ...
 
     def outputs(self, predictions: Predictions) -> list[Outputs]:

@@ -13,7 +13,7 @@ from capstan.errors import InvalidDataError
 from capstan.features.transform import FeatureTransform, build_transform
 from capstan.spec.features import Feature
 from capstan.spec.training import Candidate
-from capstan.tasks import Predictions, Task, predictions_in
+from capstan.tasks import Predictions, Task
 from capstan.tasks.metric import Groups
 from capstan.training.cases import Cases
 from capstan.training.families import Values, fit_model, search_space
@@ -160,7 +160,7 @@ def predict(
     parts = [table.slice(begin, rows) for begin in range(0, table.num_rows, max(1, rows))] or [table]
     with threadpool_limits(threads):
         scores = [task.scores(pipeline, part, rows=part.num_rows) for part in parts]
-        return predictions_in(task, np.concatenate(scores), task.learnt(pipeline), groups)
+        return task.predictions(np.concatenate(scores), task.learnt(pipeline), groups)
 
 
 def _predictions(task: Task, model: Any, matrix: Any, rows: int | None) -> Predictions:

@@ -12,7 +12,7 @@ from capstan.errors import InvalidDataError
 from capstan.features.several_models import PartModel, SeveralModels
 from capstan.spec.combination import RULES_OF_LABEL, Combination
 from capstan.spec.tasks import TASK_FACTS
-from capstan.tasks import Learnt, complaint, predictions_in, task_named, task_together
+from capstan.tasks import Learnt, complaint, task_named, task_together
 from capstan.tasks.tensors import Tensor
 from capstan.testing import check_task
 from capstan.testing.toy_rows import ToyModel
@@ -86,7 +86,7 @@ def test_a_sequence_of_several_requests_keeps_the_best_of_each() -> None:
     learnt = Learnt(parts={"found": Learnt(), "ranked": Learnt()})
     scores = np.array([[3.0, 1.0], [1.0, 2.0], [2.0, 5.0], [9.0, 4.0]])
     groups = np.array([0, 0, 1, 1])
-    together = predictions_in(task, scores, learnt, groups)["score"]
+    together = task.predictions(scores, learnt, groups)["score"]
     apart = [task.predictions(scores[groups == group], learnt)["score"] for group in (0, 1)]
     assert together.tolist() == np.concatenate(apart).tolist()
     assert together.tolist() != task.predictions(scores, learnt)["score"].tolist()

@@ -25,7 +25,7 @@ from capstan.ports.codec import to_json
 from capstan.recording.served import Served
 from capstan.serving.model import load
 from capstan.spec import MLSystem
-from capstan.tasks import Metric, Predictions, predictions_in, task_of
+from capstan.tasks import Metric, Predictions, task_of
 from capstan.tasks.metric import Groups
 from capstan.training.factories import importable
 
@@ -242,4 +242,4 @@ def static_predictions(
             cases = [case_of[entity_id] for entity_id in entity_ids[begin : begin + BATCH_ROWS]]
             parts.append(model.predict_batch([traffic.row_of(case) for case in cases]))
     scores = np.concatenate(parts) if parts else np.empty(0)
-    return predictions_in(model.task, scores, model.manifest.learnt, groups)
+    return model.task.predictions(scores, model.manifest.learnt, groups)
