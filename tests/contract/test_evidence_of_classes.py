@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pytest
+from contract.recorded_task import DAY, NOON, START, V1, V2, RecordedTask
 
-from capstan.adapters.own.evidence import ParquetEvidence
 from capstan.domain.verdicts.evidence import PairedEvidence
-from capstan.domain.versions import VersionName
 from capstan.errors import InvalidRequestError
 from capstan.monitoring.drift import detectors
 from capstan.monitoring.measuring import Measuring
@@ -23,15 +21,10 @@ from capstan.monitoring.quality import QualityReference
 from capstan.monitoring.questions import QUESTIONS
 from capstan.monitoring.questions.texts import AlertText
 from capstan.monitoring.windows import WindowOutcome
-from capstan.recording.collector.intake import Intake
 from capstan.recording.reading import PayloadReader
 from capstan.spec import MLSystem, parse
 from capstan.tasks import TASKS, Learnt
 
-V1, V2 = VersionName("v1"), VersionName("v2")
-START = datetime(2026, 3, 1, tzinfo=UTC)
-NOON = START + timedelta(hours=12)
-DAY = timedelta(days=1)
 CLASSES = ("early", "on time", "very.late")
 TASK = TASKS["MulticlassClassification"]
 
@@ -61,16 +54,11 @@ def document() -> dict[str, object]:
 SYSTEM: MLSystem = parse(document(), base_dir=Path())
 
 
-class Bands:
-    """A state directory that payloads and labels are put into as a collector does."""
+class Bands(RecordedTask):
+    """Answers of one of three classes; they reach the collector by `store`."""
 
     def __init__(self, root: Path) -> None:
-        folder = root / "systems" / "bands"
-        folder.mkdir(parents=True)
-        (folder / "spec.json").write_bytes(orjson.dumps(document()))
-        self.folder = folder
-        self.intake = Intake(root / "collector", root / "systems")
-        self.evidence = ParquetEvidence(folder, SYSTEM)
+        super().__init__(root, document())
         self._events: list[dict[str, object]] = []
 
     def answer(
@@ -83,29 +71,24 @@ class Bands:
         classes: Sequence[str] = CLASSES,
     ) -> None:
         (outputs,) = TASK.outputs(TASK.predictions(np.array([scores]), Learnt(tuple(classes))))
-        data = {
-            "request_id": request, "version": version, "role": "champion" if version == V1 else "shadow",
-            "attempt": 1, "row": 0, "event_time": at.isoformat(), "entity_id": f"e-{request}", "status": 200,
-            "latency_seconds": 0.01, "outputs": outputs, "nonfinite": False, "inputs": {"x": 1.0},
-        }  # fmt: skip
-        source = f"/capstan/bands/{version}"
-        self._events.append({"id": f"boot-{len(self._events) + 1}", "source": source, "data": data})
+        self._events.append(self.event(request, version, outputs, at=at))
 
     def label(self, values: Mapping[str, object], *, at: datetime = NOON) -> None:
-        labels = [
-            {"id": f"e-{request}", "label": value, "availableAt": at.isoformat()}
-            for request, value in values.items()
-        ]
-        self.intake.feedback(orjson.dumps({"labels": labels}), NOON, system=None)
+        self.feedback(
+            [
+                {"id": f"e-{request}", "label": value, "availableAt": at.isoformat()}
+                for request, value in values.items()
+            ]
+        )
 
     def store(self) -> None:
         for begin in range(0, len(self._events), 500):
-            self.intake.receive(None, orjson.dumps(self._events[begin : begin + 500]), NOON)
+            self.receive(self._events[begin : begin + 500])
         self.intake.flush()
 
     def paired(self, *, metric: str = "logLoss") -> PairedEvidence:
         self.store()
-        return self.evidence.paired(V1, V2, metric=metric, since=START, as_of=START + DAY)
+        return self.pairs(metric)
 
 
 @pytest.fixture

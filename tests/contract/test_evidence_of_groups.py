@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import orjson
 import pytest
+from contract.recorded_task import DAY, NOON, START, V1, V2, RecordedTask
 
-from capstan.adapters.own.evidence import ParquetEvidence
 from capstan.domain.verdicts.evidence import PairedEvidence
-from capstan.domain.versions import VersionName
 from capstan.errors import InvalidRequestError
 from capstan.monitoring.quality import measure
-from capstan.recording.collector.intake import Intake
 from capstan.spec import MLSystem, parse
 from capstan.tasks import TASKS
 
-V1, V2 = VersionName("v1"), VersionName("v2")
-START = datetime(2026, 3, 1, tzinfo=UTC)
-NOON = START + timedelta(hours=12)
-NEXT_DAY = START + timedelta(days=1)
+NEXT_DAY = START + DAY
 SECOND = 1 / math.log2(3)
 """nDCG of a group whose only relevant item is second."""
 
@@ -49,16 +44,11 @@ def document() -> dict[str, object]:
 SYSTEM: MLSystem = parse(document(), base_dir=Path())
 
 
-class Shelf:
-    """A state directory that payloads and labels of a ranking are put into as a collector does."""
+class Shelf(RecordedTask):
+    """Orders of the items of searches."""
 
     def __init__(self, root: Path) -> None:
-        folder = root / "systems" / "shelf"
-        folder.mkdir(parents=True)
-        (folder / "spec.json").write_bytes(orjson.dumps(document()))
-        self.intake = Intake(root / "collector", root / "systems")
-        self.evidence = ParquetEvidence(folder, SYSTEM)
-        self._sequence = 0
+        super().__init__(root, document())
 
     def answer(
         self,
@@ -71,21 +61,21 @@ class Shelf:
     ) -> None:
         """What a version said of the request's items; the payloads of `rows` alone reach the collector."""
         ranks = np.argsort(np.argsort([-score for score in scores], kind="stable")) + 1
-        events = []
-        for row, (score, rank) in enumerate(zip(scores, ranks.tolist(), strict=True)):
-            if rows is not None and row not in rows:
-                continue
-            self._sequence += 1
-            data = {
-                "request_id": request, "version": version, "role": "champion" if version == V1 else "shadow",
-                "attempt": 1, "row": row, "event_time": at.isoformat(), "entity_id": f"{request}-{row}", "status": 200,
-                "latency_seconds": 0.01, "outputs": {"score": score, "rank": rank}, "nonfinite": False,
-                "inputs": {"search": request},
-            }  # fmt: skip
-            events.append(
-                {"id": f"boot-{self._sequence}", "source": f"/capstan/shelf/{version}", "data": data}
-            )
-        self.intake.receive(None, orjson.dumps(events), NOON)
+        self.receive(
+            [
+                self.event(
+                    request,
+                    version,
+                    {"score": score, "rank": rank},
+                    row=row,
+                    entity=f"{request}-{row}",
+                    at=at,
+                    inputs={"search": request},
+                )
+                for row, (score, rank) in enumerate(zip(scores, ranks.tolist(), strict=True))
+                if rows is None or row in rows
+            ]
+        )
 
     def ask(self, request: str, one: Sequence[float], other: Sequence[float], *, at: datetime = NOON) -> None:
         """Answered by both versions."""
@@ -94,19 +84,19 @@ class Shelf:
 
     def label(self, request: str, relevance: Sequence[float | None], *, at: datetime = NOON) -> None:
         """None: there will never be one."""
-        labels = [
-            {
-                "id": f"{request}-{row}",
-                "availableAt": at.isoformat(),
-                **({"noLabel": True} if value is None else {"label": value}),
-            }
-            for row, value in enumerate(relevance)
-        ]
-        self.intake.feedback(orjson.dumps({"labels": labels}), NOON, system=None)
+        self.feedback(
+            [
+                {
+                    "id": f"{request}-{row}",
+                    "availableAt": at.isoformat(),
+                    **({"noLabel": True} if value is None else {"label": value}),
+                }
+                for row, value in enumerate(relevance)
+            ]
+        )
 
     def paired(self, as_of: datetime = NEXT_DAY, *, metric: str = "ndcgAt10") -> PairedEvidence:
-        self.intake.flush()
-        return self.evidence.paired(V1, V2, metric=metric, since=START, as_of=as_of)
+        return self.pairs(metric, as_of=as_of)
 
 
 @pytest.fixture
@@ -179,7 +169,7 @@ def test_a_challenger_of_reversed_orders_loses_and_one_of_equal_scores_is_worth_
         shelf.label(f"r{number}", [3, 0, 0, 0])
     reversed_block = shelf.paired().blocks[0]
     assert reversed_block.loss_difference / reversed_block.count == pytest.approx(-(1 - 1 / math.log2(5)))
-    constant = Shelf(shelf.intake._directory.parent / "constant")
+    constant = Shelf(shelf.root / "constant")
     for number in range(20):
         constant.ask(f"c{number}", [4, 3, 2, 1], [1, 1, 1, 1])
         constant.label(f"c{number}", [3, 0, 0, 0])
@@ -190,15 +180,8 @@ def test_a_challenger_of_reversed_orders_loses_and_one_of_equal_scores_is_worth_
 
 def test_answers_that_are_no_scores_are_counted_and_never_paired(shelf: Shelf) -> None:
     shelf.ask("a", [3, 2, 1], [1, 2, 3])
-    shelf._sequence += 1
-    data = {
-        "request_id": "b", "version": "v2", "role": "shadow", "attempt": 1, "row": 0, "event_time": NOON.isoformat(),
-        "entity_id": "b-0", "status": 200, "latency_seconds": 0.01, "outputs": {"score": None, "rank": 1},
-        "nonfinite": False, "inputs": {},
-    }  # fmt: skip
     shelf.answer("b", V1, [1.0])
-    event = {"id": f"boot-{shelf._sequence + 9}", "source": "/capstan/shelf/v2", "data": data}
-    shelf.intake.receive(None, orjson.dumps([event]), NOON)
+    shelf.receive([shelf.event("b", V2, {"score": None, "rank": 1}, entity="b-0", inputs={"search": "b"})])
     evidence = shelf.paired()
     assert (evidence.paired_requests, evidence.nonfinite_answers) == (1, 1)
 

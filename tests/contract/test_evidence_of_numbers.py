@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
+from contract.recorded_task import NOON, START, V1, V2, RecordedTask
 
-from capstan.adapters.own.evidence import ParquetEvidence
 from capstan.domain.verdicts.evidence import PairedEvidence
-from capstan.domain.versions import VersionName
 from capstan.errors import InvalidRequestError, UnavailableError
-from capstan.recording.collector.intake import Intake
-from capstan.spec import parse
 
-V1, V2 = VersionName("v1"), VersionName("v2")
-START = datetime(2026, 3, 1, tzinfo=UTC)
-NOON = START + timedelta(hours=12)
 DOCUMENT: Mapping[str, Any] = {
     "apiVersion": "capstan.dev/v1alpha1",
     "kind": "MLSystem",
@@ -42,43 +34,32 @@ DOCUMENT: Mapping[str, Any] = {
 }
 
 
-class Minutes:
-    """A state directory that payloads and labels are put into as a collector does."""
+class Minutes(RecordedTask):
+    """Numbers of both versions."""
 
     def __init__(self, root: Path) -> None:
-        folder = root / "systems" / "minutes"
-        folder.mkdir(parents=True)
-        (folder / "spec.json").write_bytes(orjson.dumps(DOCUMENT))
-        self.intake = Intake(root / "collector", root / "systems")
-        self.evidence = ParquetEvidence(folder, parse(DOCUMENT, base_dir=Path()))
+        super().__init__(root, DOCUMENT)
 
     def answer(self, request: str, champion: float, challenger: float | None) -> None:
         """`challenger` None: it answered with no number."""
-        events = []
-        for number, (version, value) in enumerate(((V1, champion), (V2, challenger))):
-            data = {
-                "request_id": request, "version": version, "role": "shadow" if number else "champion", "attempt": 1,
-                "row": 0, "event_time": NOON.isoformat(), "entity_id": f"e-{request}", "latency_seconds": 0.01,
-                "status": 500 if value is None else 200, "nonfinite": value is None, "inputs": {"x": 1.0},
-                **({} if value is None else {"outputs": {"value": value}}),
-            }  # fmt: skip
-            source = f"/capstan/minutes/{version}"
-            events.append(
-                {"id": f"boot{version}-{zlib.crc32(request.encode())}", "source": source, "data": data}
-            )
-        self.intake.receive(None, orjson.dumps(events), NOON)
+        failed: dict[str, object] = {"status": 500, "nonfinite": True} if challenger is None else {}
+        self.receive(
+            [
+                self.event(request, V1, {"value": champion}),
+                self.event(request, V2, None if challenger is None else {"value": challenger}, **failed),
+            ]
+        )
 
     def label(self, **values: object) -> None:
-        labels = [
-            {"id": f"e-{request}", "label": value, "availableAt": NOON.isoformat()}
-            for request, value in values.items()
-        ]
-        self.intake.feedback(orjson.dumps({"labels": labels}), NOON, system=None)
+        self.feedback(
+            [
+                {"id": f"e-{request}", "label": value, "availableAt": NOON.isoformat()}
+                for request, value in values.items()
+            ]
+        )
 
     def paired(self, metric: str = "squaredError") -> PairedEvidence:
-        self.intake.flush()
-        as_of = START + timedelta(days=1)
-        return self.evidence.paired(V1, V2, metric=metric, since=START, as_of=as_of)
+        return self.pairs(metric)
 
 
 @pytest.fixture
