@@ -9,7 +9,7 @@ from typing import TypeVar, assert_never
 
 from capstan.domain.planners.looks import questions_of
 from capstan.domain.rollout import RolloutPhase, RolloutPolicy, RolloutRequest, RolloutState
-from capstan.domain.steps.questions import Evidence, Need, Operation, Pairs, StepEvidence
+from capstan.domain.steps.questions import Arms, Evidence, Need, Operation, Pairs, StepEvidence
 from capstan.domain.system import Surroundings
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.triggers import Alert, OperationAlert
@@ -147,6 +147,8 @@ class Observer:
                     "collector",
                     lambda: self.evidence.paired(champion, challenger, metric=metric, since=since, as_of=now),
                 )
+            case Arms():
+                return self._ask("collector", lambda: self.evidence.arms(need, since=since, as_of=now))
             case _:
                 assert_never(need)
 

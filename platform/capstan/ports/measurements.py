@@ -1,4 +1,4 @@
-"""What the engine asks before it judges: paired evidence, operation, alerts."""
+"""What the engine asks before it judges: evidence by pairs and by arms, operation, alerts."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from capstan.domain.steps.questions import Arms
 from capstan.domain.triggers import Alert, OperationAlert
-from capstan.domain.verdicts.evidence import OperationEvidence, PairedEvidence
+from capstan.domain.verdicts.evidence import ArmsEvidence, OperationEvidence, PairedEvidence
 from capstan.domain.versions import VersionName
 from capstan.domain.watching import Standing
 
 
 class EvidenceSource(Protocol):
-    """Predictions and labels of two versions, compared request by request."""
+    """Predictions, labels and events of versions, compared request by request or arm by arm."""
 
     def paired(
         self,
@@ -28,6 +29,16 @@ class EvidenceSource(Protocol):
         """Pairs whose event time is in [since, as_of), labels with availableAt <= as_of, compared by `metric`.
 
         `metric` is the loss of a single prediction that an analysis of the file names. Raises UnavailableError.
+        """
+        ...
+
+    def arms(self, asked: Arms, *, since: datetime, as_of: datetime) -> ArmsEvidence:
+        """Units whose first request is in [since, as_of), each in the arm of that request, with their outcomes.
+
+        A unit is the key by which its requests stick to an arm; a request without one is a unit of its own. An
+        outcome is what happened to the unit within the window of its first request, as known at `as_of`: the mean
+        loss of its labelled predictions, or an online metric of the file. The covariate is the same of the time
+        before `since`, whoever answered. Raises UnavailableError.
         """
         ...
 

@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from capstan.domain.steps.questions import Arms
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert, OperationAlert
-from capstan.domain.verdicts.evidence import OperationEvidence, PairedEvidence
+from capstan.domain.verdicts.evidence import ArmsEvidence, OperationEvidence, PairedEvidence
 from capstan.domain.versions import ModelVersion, Readiness, RunName, SystemName, VersionName
 from capstan.domain.watching import QuestionStanding, Standing
 from capstan.errors import ConflictError, NotAllowedError, UnavailableError, UntrustedArtifactError
@@ -343,9 +344,10 @@ class MemoryPipelines:
 
 @dataclass
 class MemoryEvidence:
-    """Answers from a function of (champion, challenger, metric, since, as_of)."""
+    """Answers from functions of (champion, challenger, metric, since, as_of) and of (need, since, as_of)."""
 
     pairs: Callable[[VersionName, VersionName, str, datetime, datetime], PairedEvidence]
+    by_arm: Callable[[Arms, datetime, datetime], ArmsEvidence] = lambda _need, _since, _as_of: ArmsEvidence()
     faults: Faults = field(default_factory=lambda: Faults("collector"))
 
     def paired(
@@ -359,6 +361,10 @@ class MemoryEvidence:
     ) -> PairedEvidence:
         self.faults.meet("paired")
         return self.pairs(champion, challenger, metric, since, as_of)
+
+    def arms(self, asked: Arms, *, since: datetime, as_of: datetime) -> ArmsEvidence:
+        self.faults.meet("arms")
+        return self.by_arm(asked, since, as_of)
 
 
 @dataclass

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from capstan.domain.verdicts.evidence import PairedEvidence
+from capstan.domain.steps.questions import Arms
+from capstan.domain.verdicts.evidence import ArmsEvidence, PairedEvidence
 from capstan.domain.versions import VersionName
+from capstan.errors import UnavailableError
 from capstan.recording.pairing import Pairing
 from capstan.recording.reading import PayloadReader
 from capstan.recording.served import Served, served_with_labels
@@ -34,6 +36,10 @@ class ParquetEvidence:
     ) -> PairedEvidence:
         """Pairs whose event time is in [since, as_of), labels with availableAt <= as_of; raises UnavailableError."""
         return self._pairing.paired(champion, challenger, metric=metric, since=since, as_of=as_of)
+
+    def arms(self, asked: Arms, *, since: datetime, as_of: datetime) -> ArmsEvidence:  # noqa: ARG002
+        """Stored payloads do not say yet which arm they were assigned to; raises UnavailableError."""
+        raise UnavailableError("evidence", "stored payloads do not say which arm they were assigned to")
 
     def answered_with_labels(
         self, start: datetime, end: datetime, *, as_of: datetime | None = None

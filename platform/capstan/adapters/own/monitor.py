@@ -14,7 +14,8 @@ import orjson
 from pydantic import ValidationError
 
 from capstan.adapters.own.collector import problem_of, understood
-from capstan.domain.verdicts.evidence import PairedEvidence
+from capstan.domain.steps.questions import Arms
+from capstan.domain.verdicts.evidence import ArmsEvidence, PairedEvidence
 from capstan.domain.versions import Digest, VersionName
 from capstan.domain.watching import Standing
 from capstan.errors import NotFoundError, UnavailableError, UntrustedArtifactError
@@ -156,6 +157,10 @@ class HttpMonitor:
             return from_json(PairedEvidence, self._ask("GET", "/evidence", params=asked))
         except ValidationError as error:
             raise UnavailableError(PART, f"evidence: {in_words(error, PART)}") from error
+
+    def arms(self, asked: Arms, *, since: datetime, as_of: datetime) -> ArmsEvidence:  # noqa: ARG002
+        """Stored payloads do not say yet which arm they were assigned to; raises UnavailableError."""
+        raise UnavailableError(PART, "stored payloads do not say which arm they were assigned to")
 
     def windows(self, *, after: int = 0) -> list[dict[str, Any]]:
         """Windows decided after that generation, oldest first; raises UnavailableError."""

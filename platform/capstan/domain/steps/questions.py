@@ -8,12 +8,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 from capstan.domain.reasons import Reason
 from capstan.domain.trouble import Away
 from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
-from capstan.domain.verdicts.evidence import OperationEvidence, PairedEvidence
+from capstan.domain.verdicts.evidence import ArmsEvidence, OperationEvidence, PairedEvidence
 from capstan.domain.verdicts.guardrails import OperationPolicy, judge_operation
 from capstan.domain.verdicts.quality import OWN_LOSS, QualityRule, judge_quality
 from capstan.domain.verdicts.refusals import judge_refused_answers
@@ -40,8 +41,24 @@ class Operation:
     """True: the challenger answers copies."""
 
 
-Need: TypeAlias = Pairs | Operation
-Evidence: TypeAlias = PairedEvidence | OperationEvidence
+@dataclass(frozen=True)
+class Arms:
+    """ArmsEvidence: outcomes of units that were assigned to arms since the step began."""
+
+    metric: str
+    """A loss of the task, OWN_LOSS for its own one, or an online metric of the file."""
+    versions: tuple[VersionName, ...]
+    """In the order of the split, the champion first."""
+    window: timedelta
+    """How long a unit is followed from its first request on."""
+    cap: float | None = None
+    """Outcomes beyond it count as it; None: as they are."""
+    covariate: timedelta | None = None
+    """The covariate is the unit's outcome over so long before the step; None: there is none."""
+
+
+Need: TypeAlias = Pairs | Operation | Arms
+Evidence: TypeAlias = PairedEvidence | OperationEvidence | ArmsEvidence
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 from capstan.domain.versions import VersionName
@@ -41,6 +42,72 @@ class PairedEvidence:
     """Challenger answers that were NaN, infinite or outside the output's range."""
     refused_answers: int = 0
     """Requests that the champion answered and the challenger refused with 4xx; no pairs."""
+
+
+@dataclass(frozen=True)
+class ArmSums:
+    """Outcomes of the units of one arm as sums that no order of units changes.
+
+    The last five are zero where no covariate was asked for.
+    """
+
+    assigned: int = 0
+    """Units that met this arm first, whether their window is over or not: what a sample ratio counts."""
+    closed: int = 0
+    """Of the assigned those whose window is over."""
+    units: int = 0
+    """Of the closed those that have an outcome."""
+    total: float = 0.0
+    """Sum of their outcomes y; of y squared and y cubed below."""
+    squares: float = 0.0
+    cubes: float = 0.0
+    covariate_known: int = 0
+    """Of the `units` those that have a covariate x: what they did before the experiment."""
+    covariate: float = 0.0
+    """Sum of x; of x squared and x y below."""
+    covariate_squares: float = 0.0
+    products: float = 0.0
+    covariate_total: float = 0.0
+    """Sum of y over the units that have a covariate: with it the others may be given the mean of x."""
+
+
+@dataclass(frozen=True)
+class ArmDay:
+    """The units that were first assigned on one day of the system's zone, by arm."""
+
+    start: datetime
+    arms: Mapping[VersionName, ArmSums]
+    """Arms without a unit may be missing."""
+
+
+@dataclass(frozen=True)
+class ArmsEvidence:
+    """Outcomes of units that a salted hash gave to arms since a moment, each unit once and in its first arm."""
+
+    days: tuple[ArmDay, ...] = ()
+    """In order; `assigned` counts at once, the other sums once a unit's window is over."""
+    crossed: int = 0
+    """Units that met a second arm."""
+    lost_share: float = 0.0
+    """Lost payloads / (stored + lost) of all arms since the moment: evidence biased by loss is withheld."""
+    clipped_share: float = 0.0
+    """Share of the outcomes that the cap bounded."""
+    nonfinite_answers: Mapping[VersionName, int] = field(default_factory=dict)
+    """Answers that were NaN, infinite or outside the output's range, of versions that gave any."""
+
+    def total(self, version: VersionName) -> ArmSums:
+        """The arm's sums over all days."""
+        return _summed(day.arms[version] for day in self.days if version in day.arms)
+
+
+def _summed(parts: Iterable[ArmSums]) -> ArmSums:
+    every = list(parts)
+    sums: dict[str, float] = {}
+    for part in fields(ArmSums):
+        values = [getattr(one, part.name) for one in every]
+        # `fsum` keeps the result the same however the days come.
+        sums[part.name] = math.fsum(values) if isinstance(part.default, float) else sum(values)
+    return ArmSums(**sums)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
