@@ -22,6 +22,7 @@ VERBS = (
     "logs",
     "report",
     "power",
+    "experiment",
     "doctor",
 )
 

@@ -1,0 +1,1 @@
+"""What a log of assignments and outcomes says about an experiment."""
