@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -30,6 +31,8 @@ app.add_typer(group)
 
 T = TypeVar("T")
 
+_WIDTH = 120
+"""Columns of text that the tables need."""
 TESTS = ("AlwaysValid", "Welch", "Proportions", "MannWhitney")
 
 
@@ -74,17 +77,15 @@ def analyze(
     better: Annotated[str, typer.Option(help="Higher or Lower.")] = "Higher",
     cap: Annotated[
         list[str] | None,
-        typer.Option(help="METRIC=NUMBER, fixed beforehand: larger outcomes count as it.", show_default=False),
+        typer.Option(
+            help="METRIC=NUMBER, fixed beforehand: larger outcomes count as it.", show_default=False
+        ),
     ] = None,
-    by: Annotated[
-        str, typer.Option(help="What is independent: Unit, or with --time Day or Hour.")
-    ] = "Unit",
+    by: Annotated[str, typer.Option(help="What is independent: Unit, or with --time Day or Hour.")] = "Unit",
     aggregate: Annotated[
         str, typer.Option(help="How several rows of a unit become one outcome: One, Sum, Mean or Max.")
     ] = "One",
-    missing: Annotated[
-        str, typer.Option(help="A unit without an outcome: Omit it, or count Zero.")
-    ] = "Omit",
+    missing: Annotated[str, typer.Option(help="A unit without an outcome: Omit it, or count Zero.")] = "Omit",
     crossed: Annotated[
         str, typer.Option(help="A unit in two arms: Exclude, First (with --time) or Refuse.")
     ] = "Exclude",
@@ -148,7 +149,9 @@ def analyze(
             by,
             "goes with --test AlwaysValid alone; take --by Unit",
         )
-        options.together(columns.crossed is Crossed.FIRST and time is None, "--crossed", crossed, "needs --time")
+        options.together(
+            columns.crossed is Crossed.FIRST and time is None, "--crossed", crossed, "needs --time"
+        )
         options.together(
             covariate is not None and rule.test in (Test.PROPORTIONS, Test.MANN_WHITNEY),
             "--covariate",
@@ -162,7 +165,10 @@ def analyze(
             "tells rows apart that are added up; take --aggregate Sum or Mean",
         )
         options.together(
-            plot is not None and plot.suffix not in (".svg", ".png"), "--plot", plot, "must end in .svg or .png"
+            plot is not None and plot.suffix not in (".svg", ".png"),
+            "--plot",
+            plot,
+            "must end in .svg or .png",
         )
         options.finish()
         analysis = analyse(read_units(columns, plan.by), plan)
@@ -217,7 +223,10 @@ class _Options:
             arm, _, weight = (one.strip() for one in part.rpartition("="))
             if not arm or not weight.isascii() or not weight.isdigit() or int(weight) < 1:
                 self._mistakes.append(
-                    Mistake("--shares", f"{part!r} is no ARM=WEIGHT with a whole weight of at least 1, such as control=50")
+                    Mistake(
+                        "--shares",
+                        f"{part!r} is no ARM=WEIGHT with a whole weight of at least 1, such as control=50",
+                    )
                 )
             elif arm in found:
                 self._mistakes.append(Mistake("--shares", f"the arm {arm!r} is named twice; name each once"))
@@ -257,7 +266,8 @@ class _Options:
 def _document(analysis: ExperimentAnalysis) -> dict[str, Any]:
     """The analysis as JSON; what is unbounded is null."""
     comparisons = [
-        {**asdict(one), "relative": one.relative, "result": _result(one.result)} for one in analysis.comparisons
+        {**asdict(one), "relative": one.relative, "result": _result(one.result)}
+        for one in analysis.comparisons
     ]
     return {**asdict(analysis), "ratio": _result(analysis.ratio), "comparisons": comparisons}
 
@@ -280,32 +290,47 @@ def _print(analysis: ExperimentAnalysis, by: str) -> None:
         became += f", {kept:,} counted in the arm that they were seen in first" if kept else ""
         named = ", ".join(analysis.crossed_examples)
         out.print(escape(f"{analysis.crossed:,} units in two arms ({named}): {became}"), soft_wrap=True)
-    out.print(_arms(analysis))
+    _print_table(_arms(analysis))
     out.print(escape(f"{analysis.ratio.reason}: {analysis.ratio.message}"), soft_wrap=True)
     for cuped in analysis.cuped:
         without = f"; {cuped.without:,} units without it count as its mean" if cuped.without else ""
         out.print(
             escape(
-                f"CUPED: {cuped.metric} has {cuped.variance_reduction:.1%} less variance (slope {cuped.slope:.4g}){without}"
+                f"CUPED: {cuped.metric} has {cuped.variance_reduction:.1%} less variance "
+                f"(slope {cuped.slope:.4g}){without}"
             ),
             soft_wrap=True,
         )
-    out.print(_effects(analysis))
+    _print_table(_effects(analysis))
     for one in analysis.comparisons:
         out.print(escape(f"{one.result.verdict} {one.result.reason}: {one.result.message}"), soft_wrap=True)
         if one.correlation is not None:
             unit = "hour" if by == "Hour" else "day"
             out.print(f"  {escape(one.correlation.describe(unit))}", soft_wrap=True)
     if any(one.slices for one in analysis.comparisons):
-        out.print(_slices(analysis))
+        _print_table(_slices(analysis))
     for warning in analysis.warnings:
         out.print(f"[yellow]warning[/yellow] {escape(warning)}", soft_wrap=True)
 
 
+def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in words:
+        table.add_column(column, no_wrap=True)
+    for column in numbers:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _print_table(table: Table) -> None:
+    # A file or a pipe has no width; figures that are cut off say nothing.
+    out.print(table, width=max(out.width, _WIDTH), crop=False)
+    out.print()
+
+
 def _arms(analysis: ExperimentAnalysis) -> Table:
-    table = Table("arm", "metric", title="Arms")
-    for column in ("units", "share", "wanted", "with outcome", "capped", "mean", "variance", "skewness"):
-        table.add_column(column, justify="right")
+    numbers = ("units", "share", "wanted", "with outcome", "capped", "mean", "variance", "skewness")
+    table = _table("Arms", ("arm", "metric"), numbers)
     total, wanted = max(sum(analysis.units.values()), 1), sum(analysis.shares.values())
     for one in analysis.outcomes:
         table.add_row(
@@ -325,10 +350,9 @@ def _arms(analysis: ExperimentAnalysis) -> Table:
 
 def _effects(analysis: ExperimentAnalysis) -> Table:
     rule = analysis.rule
-    table = Table("arm", "metric", title=f"Less {escape(analysis.control)}, by {rule.test}")
     interval = f"{100 * (1 - rule.interval_alpha):.4g}% interval"
-    for column in ("difference", "relative", interval, "p", "Holm's p", "reason"):
-        table.add_column(column, justify="right")
+    numbers = ("difference", "relative", interval, "p", "Holm's p", "reason")
+    table = _table(f"Less {escape(analysis.control)}, by {rule.test}", ("arm", "metric"), numbers)
     for one in analysis.comparisons:
         table.add_row(escape(one.arm), escape(one.metric), *_row(one), str(one.result.reason))
     return table
@@ -346,9 +370,8 @@ def _row(one: Comparison) -> tuple[str, ...]:
 
 
 def _slices(analysis: ExperimentAnalysis) -> Table:
-    table = Table("arm", "metric", "slice", title="Slices, for looking: their intervals hold together, none decides")
-    for column in ("units", "difference", "interval"):
-        table.add_column(column, justify="right")
+    title = "Slices, for looking: their intervals hold together, none decides"
+    table = _table(title, ("arm", "metric", "slice"), ("units", "difference", "interval"))
     for comparison in analysis.comparisons:
         for one in comparison.slices:
             table.add_row(

@@ -177,8 +177,8 @@ def judge_effect(
 ) -> AnalysisResult:
     """The verdict of one comparison and the sentence that tells its rule and what it may have missed.
 
-    `what` names the comparison ("treatment less control of revenue"), `adjusted` is Holm's p-value, `first_shown` the
-    look at which the bound was first crossed, and `favours` the difference at that look; None: the present one.
+    `what` names the comparison ("treatment less control of revenue"), `adjusted` is Holm's p-value, `first_shown`
+    says after which block the bound was first crossed, and `favours` the difference at that look; None: the present one.
     """
     found = describe(effect, rule)
     numbers = {
@@ -203,15 +203,13 @@ def judge_effect(
         return AnalysisResult(Verdict.INCONCLUSIVE, NOT_DECIDED, message, numbers)
     sign = effect.difference if favours is None else favours
     is_better = (sign > 0) is (rule.better is Better.HIGHER)
-    since = f" at {first_shown}, which later looks do not undo" if first_shown is not None else ""
+    since = f", first {first_shown}, which later looks do not undo" if first_shown is not None else ""
     least = min(abs(effect.lower), abs(effect.upper)) if effect.lower * effect.upper > 0 else 0.0
     message = (
         f"{what}: shown {'better' if is_better else 'worse'} by {_named(rule)}{since}; {found}; "
         f"the true difference may be as small as {least:.4g}"
     )
-    verdict, reason = (
-        (Verdict.SUCCESSFUL, "ShownBetter") if is_better else (Verdict.FAILED, "ShownWorse")
-    )
+    verdict, reason = (Verdict.SUCCESSFUL, "ShownBetter") if is_better else (Verdict.FAILED, "ShownWorse")
     return AnalysisResult(verdict, reason, message, numbers)
 
 

@@ -155,12 +155,15 @@ def _shares(units: Units, plan: ExperimentPlan) -> dict[str, int]:
     if plan.control not in shares:
         mistakes.append(
             Mistake(
-                "--control", f"{plan.control!r} is no arm; the arms are {', '.join(sorted(shares))}: name one of them"
+                "--control",
+                f"{plan.control!r} is no arm; the arms are {', '.join(sorted(shares))}: name one of them",
             )
         )
     for metric, cap in plan.caps.items():
         if metric not in units.metrics:
-            mistakes.append(Mistake("--cap", f"{metric!r} is no metric; name one of {', '.join(units.metrics)}"))
+            mistakes.append(
+                Mistake("--cap", f"{metric!r} is no metric; name one of {', '.join(units.metrics)}")
+            )
         elif not math.isfinite(cap):
             mistakes.append(Mistake("--cap", f"{cap} of {metric!r} must be a finite number"))
     if mistakes:
@@ -180,7 +183,9 @@ class _Analysis:
         self._units, self._plan, self._rule = units, plan, rule
         self._shares, self._challengers = shares, challengers
         self._members = {
-            arm: units.arm == units.arms.index(arm) if arm in units.arms else np.zeros(units.count, dtype=bool)
+            arm: units.arm == units.arms.index(arm)
+            if arm in units.arms
+            else np.zeros(units.count, dtype=bool)
             for arm in shares
         }
         self._warnings: list[str] = []
@@ -199,7 +204,8 @@ class _Analysis:
         adjusted = holm([one.p_value for one in compared])
         frozen = self._frozen(ratio)
         comparisons = tuple(
-            self._judged(one, p, frozen, values[one.metric]) for one, p in zip(compared, adjusted, strict=True)
+            self._judged(one, p, frozen, values[one.metric])
+            for one, p in zip(compared, adjusted, strict=True)
         )
         return ExperimentAnalysis(
             rows=self._units.rows,
@@ -224,7 +230,8 @@ class _Analysis:
         if block is not None:
             size = len(self._units.blocks)
             entered = {
-                arm: np.cumsum(np.bincount(block[mask], minlength=size)) for arm, mask in self._members.items()
+                arm: np.cumsum(np.bincount(block[mask], minlength=size))
+                for arm, mask in self._members.items()
             }
             for place in range(size):
                 until = {arm: int(numbers[place]) for arm, numbers in entered.items()}
@@ -287,9 +294,9 @@ class _Analysis:
                 )
         elif outcome.units < needed:
             self._warnings.append(
-                f"{outcome.metric} of {outcome.arm} has a heavy tail (skewness {outcome.skewness:.1f}): {needed:,} units "
-                f"make its mean nearly Gaussian, and it has {outcome.units:,}; fix a --cap before the experiment, or take "
-                "MannWhitney"
+                f"{outcome.metric} of {outcome.arm} is skewed ({outcome.skewness:.1f}): {needed:,} units "
+                f"make its mean nearly Gaussian, and it has {outcome.units:,}; wait for more, "
+                "fix a --cap before the experiment, or take MannWhitney"
             )
 
     @staticmethod
@@ -380,7 +387,11 @@ class _Analysis:
         return block_table(self._units.blocks, sides[0], sides[1], centre)
 
     def _warn_of_dispersion(self, arm: str, metric: str, correlation: Correlation) -> None:
-        if self._plan.by is not Block.UNIT or correlation.dispersion is None or correlation.dispersion_p is None:
+        if (
+            self._plan.by is not Block.UNIT
+            or correlation.dispersion is None
+            or correlation.dispersion_p is None
+        ):
             return
         if correlation.dispersion_p < _SURELY_DISPERSED:
             self._warnings.append(
@@ -388,9 +399,7 @@ class _Analysis:
                 "independent units explain, so the interval is too narrow; take --by Day"
             )
 
-    def _judged(
-        self, one: _Compared, adjusted: float, frozen: AnalysisResult, values: Floats
-    ) -> Comparison:
+    def _judged(self, one: _Compared, adjusted: float, frozen: AnalysisResult, values: Floats) -> Comparison:
         latched = one.crossing
         result = judge_effect(
             one.effect,
@@ -398,7 +407,7 @@ class _Analysis:
             what=f"{one.arm} less {self._plan.control} of {one.metric}",
             adjusted=adjusted,
             units=one.units,
-            first_shown=f"{latched.at:%Y-%m-%d %H:%M}" if latched else None,
+            first_shown=self._block_name(latched) if latched else None,
             favours=latched.effect.difference if latched else None,
         )
         if self._plan.by is not Block.UNIT and not one.looks and one.correlation is not None:
@@ -424,6 +433,11 @@ class _Analysis:
             correlation=one.correlation,
             slices=self._sliced(one.arm, values),
         )
+
+    def _block_name(self, look: Look) -> str:
+        if self._plan.by is Block.HOUR:
+            return f"after the hour of {look.at:%Y-%m-%d %H:%M}"
+        return f"after the day {look.at:%Y-%m-%d}"
 
     def _uneven(self, metric: str) -> AnalysisResult:
         """Units with an outcome must fall into arms as units do: else what lost the outcomes biases the effect."""

@@ -46,7 +46,14 @@ _NUMBERS = {
     *("uhugeint", "float", "double", "decimal", "boolean"),
 }
 _MOMENTS = {
-    *("timestamp with time zone", "timestamptz_ns", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"),
+    *(
+        "timestamp with time zone",
+        "timestamptz_ns",
+        "timestamp",
+        "timestamp_s",
+        "timestamp_ms",
+        "timestamp_ns",
+    ),
     "date",
     TEXT,
 }
@@ -96,7 +103,9 @@ def read_units(columns: LogColumns, by: Block = Block.UNIT) -> Units:
         with workspace(threads=min(os.cpu_count() or 1, 4), memory=_MEMORY, zone=columns.zone) as connection:
             return _Log(connection, columns, by).units()
     except duckdb.Error as error:
-        raise InvalidDataError(f"FILE: {columns.path} cannot be read: {str(error).splitlines()[0]}") from error
+        raise InvalidDataError(
+            f"FILE: {columns.path} cannot be read: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _is_parquet(path: Path) -> bool:
@@ -195,7 +204,9 @@ class _Log:
                 "them, leave a cell empty where there is no outcome, or name another column"
             )
         if not self._number(f"select count({number}) from {self._rows}"):
-            raise InvalidDataError(f"{option}: {column!r} is empty in every row; name a column that is filled")
+            raise InvalidDataError(
+                f"{option}: {column!r} is empty in every row; name a column that is filled"
+            )
 
     def _as_number(self, column: str) -> str:
         if self._types[column] != TEXT:
@@ -208,7 +219,9 @@ class _Log:
             shown = self._cells(column, "true")
             raise InvalidDataError(f"--time: {column!r} holds no moments ({shown}); {way}")
         at = instant(quote(column), self._types[column], self._columns.zone)
-        if self._number(f"select count(*) from {self._rows} where {quote(column)} is not null and {at} is null"):
+        if self._number(
+            f"select count(*) from {self._rows} where {quote(column)} is not null and {at} is null"
+        ):
             shown = self._cells(column, "try_cast($value as timestamptz) is null")
             raise InvalidDataError(f"--time: some values of {column!r} are no moments ({shown}); {way}")
         empty = self._number(f"select count(*) from {self._rows} where {quote(column)} is null")
@@ -242,8 +255,8 @@ class _Log:
         ).fetchall()
         if len(found) > MOST_SLICES:
             raise InvalidDataError(
-                f"--slice: {column!r} has more than {MOST_SLICES} values, such as {found[0][0]!r}; a slice needs enough "
-                "units to compare arms: group its values first, or name another column"
+                f"--slice: {column!r} has more than {MOST_SLICES} values, such as {found[0][0]!r}; a slice needs "
+                "enough units to compare arms: group its values first, or name another column"
             )
         return (*sorted(row[0] for row in found), SEVERAL)
 
@@ -315,15 +328,13 @@ class _Log:
     def _settle_crossed(self) -> tuple[int, int, tuple[str, ...]]:
         """Units in two arms: how many, how many of them are left out, and examples."""
         crossed = self._number("select count(*) from units where crossed")
-        examples = self._connection.execute(
-            "select u from units where crossed order by u limit 3"
-        ).fetchall()
+        examples = self._connection.execute("select u from units where crossed order by u limit 3").fetchall()
         named = tuple(row[0] for row in examples)
         rule = self._columns.crossed
         if crossed and rule is Crossed.REFUSE:
             raise InvalidDataError(
-                f"--arm: {crossed:,} units are in two arms, such as {', '.join(map(repr, named))}, and --crossed Refuse "
-                "allows none; correct the log, or choose Exclude or, with --time, First"
+                f"--arm: {crossed:,} units are in two arms, such as {', '.join(map(repr, named))}, and --crossed "
+                "Refuse allows none; correct the log, or choose Exclude or, with --time, First"
             )
         left = crossed
         if crossed and rule is Crossed.FIRST:

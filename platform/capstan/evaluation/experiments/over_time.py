@@ -67,8 +67,7 @@ class Correlation:
         """In words; `name` is that of one block, such as day."""
         chance = f"chance alone gives up to {2 / math.sqrt(max(self.blocks, 1)):.2f}"
         merged = (
-            "no length of at least "
-            f"{LEAST_BLOCKS} blocks keeps it at {MAX_AUTOCORRELATION}"
+            f"no length of at least {LEAST_BLOCKS} blocks keeps it at {MAX_AUTOCORRELATION}"
             if self.merged is None
             else f"{self.merged} merged keep it at {MAX_AUTOCORRELATION}"
             if self.merged > 1

@@ -42,8 +42,8 @@ def draw(analysis: ExperimentAnalysis, path: Path) -> None:
 def _title(panel: Any, comparison: Comparison, analysis: ExperimentAnalysis) -> None:
     level = 100 * (1 - analysis.rule.interval_alpha)
     panel.set_title(
-        f"{comparison.arm} less {analysis.control}: {comparison.metric} ({analysis.rule.test}, {level:.4g} % interval) - "
-        f"{comparison.result.reason}",
+        f"{comparison.arm} less {analysis.control}: {comparison.metric} ({analysis.rule.test}, "
+        f"{level:.4g} % interval): {comparison.result.reason}",
         loc="left",
     )
 
@@ -52,7 +52,11 @@ def _sequence(panel: Any, comparison: Comparison) -> None:
     looks = [look for look in comparison.looks if math.isfinite(look.effect.lower)]
     at: Sequence[Any] = [look.at for look in looks]
     panel.fill_between(
-        at, [look.effect.lower for look in looks], [look.effect.upper for look in looks], alpha=0.2, color=_COLOUR
+        at,
+        [look.effect.lower for look in looks],
+        [look.effect.upper for look in looks],
+        alpha=0.2,
+        color=_COLOUR,
     )
     panel.plot(at, [look.effect.difference for look in looks], color=_COLOUR, marker=".")
     panel.axhline(0, color="black", linewidth=0.8)
