@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -324,7 +325,7 @@ def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
 
 def _print_table(table: Table) -> None:
     # A file or a pipe has no width; figures that are cut off say nothing.
-    out.print(table, width=max(out.width, _WIDTH), crop=False)
+    Console(highlight=False, width=max(out.width, _WIDTH)).print(table)
     out.print()
 
 

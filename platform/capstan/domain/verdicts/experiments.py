@@ -178,7 +178,8 @@ def judge_effect(
     """The verdict of one comparison and the sentence that tells its rule and what it may have missed.
 
     `what` names the comparison ("treatment less control of revenue"), `adjusted` is Holm's p-value, `first_shown`
-    says after which block the bound was first crossed, and `favours` the difference at that look; None: the present one.
+    says after which block the bound was first crossed, and `favours` the difference at that look; None: the
+    present one.
     """
     found = describe(effect, rule)
     numbers = {

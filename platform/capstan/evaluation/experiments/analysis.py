@@ -301,8 +301,9 @@ class _Analysis:
 
     @staticmethod
     def _given(values: Floats, mask: Mask) -> Floats:
-        own = values[mask]
-        return own[np.isfinite(own)]
+        own: Floats = values[mask]
+        given: Floats = own[np.isfinite(own)]
+        return given
 
     def _frozen(self, ratio: AnalysisResult) -> AnalysisResult:
         """The reason for which no comparison may be trusted, in the form of a sample ratio; or the ratio itself."""
