@@ -46,7 +46,9 @@ def test_welch_is_scipys() -> None:
     assert found.log_e is None
 
 
-@pytest.mark.parametrize(("ones", "units", "others", "more"), [(50, 1000, 81, 1100), (3, 40, 9, 45), (0, 30, 4, 30)])
+@pytest.mark.parametrize(
+    ("ones", "units", "others", "more"), [(50, 1000, 81, 1100), (3, 40, 9, 45), (0, 30, 4, 30)]
+)
 def test_proportions_are_the_pooled_test_of_scipy(ones: int, units: int, others: int, more: int) -> None:
     control = ArmMoments(units, ones / units, 0.0)
     arm = ArmMoments(more, others / more, 0.0)

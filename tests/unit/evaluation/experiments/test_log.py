@@ -33,7 +33,9 @@ def outcomes(units: Units) -> list[tuple[str, float | None]]:
 
 
 def test_units_are_in_the_order_of_their_names(tmp_path: Path) -> None:
-    log = written(tmp_path, "u2,control,2,2026-01-01", "u1,treatment,1.5,2026-01-02", "u3,control,,2026-01-01")
+    log = written(
+        tmp_path, "u2,control,2,2026-01-01", "u1,treatment,1.5,2026-01-02", "u3,control,,2026-01-01"
+    )
     units = read_units(log)
     assert outcomes(units) == [("treatment", 1.5), ("control", 2.0), ("control", None)]
     assert (units.rows, units.count, units.blocks) == (3, 3, ())
@@ -57,12 +59,19 @@ def test_repeated_row_is_one_row_also_in_a_sum(tmp_path: Path) -> None:
 
 def test_events_that_look_alike_are_told_apart_by_their_column(tmp_path: Path) -> None:
     log = written(
-        tmp_path, "u1,control,2,e1", "u1,control,2,e2", "u1,control,2,e2", "u2,treatment,1,e1", header="unit,arm,value,id"
+        tmp_path,
+        "u1,control,2,e1",
+        "u1,control,2,e2",
+        "u1,control,2,e2",
+        "u2,treatment,1,e1",
+        header="unit,arm,value,id",
     )
     assert outcomes(read_units(replace(log, event="id", aggregate=Aggregate.SUM)))[0] == ("control", 4.0)
 
 
-@pytest.mark.parametrize(("aggregate", "value"), [(Aggregate.SUM, 6.0), (Aggregate.MEAN, 2.0), (Aggregate.MAX, 3.0)])
+@pytest.mark.parametrize(
+    ("aggregate", "value"), [(Aggregate.SUM, 6.0), (Aggregate.MEAN, 2.0), (Aggregate.MAX, 3.0)]
+)
 def test_rows_of_a_unit_become_one_outcome(tmp_path: Path, aggregate: Aggregate, value: float) -> None:
     log = written(
         tmp_path, *(f"u1,control,{one},2026-01-0{one}" for one in (1, 2, 3)), "u2,treatment,1,2026-01-01"
@@ -108,7 +117,12 @@ def test_unit_in_two_arms_may_belong_to_the_first_where_that_is_known(tmp_path: 
 
 def test_slice_of_a_unit_that_says_two_things_is_its_own(tmp_path: Path) -> None:
     log = written(
-        tmp_path, "u1,control,1,DE", "u1,control,1,FR", "u2,treatment,1,FR", "u3,control,1,", header="unit,arm,value,land"
+        tmp_path,
+        "u1,control,1,DE",
+        "u1,control,1,FR",
+        "u2,treatment,1,FR",
+        "u3,control,1,",
+        header="unit,arm,value,land",
     )
     names, codes = read_units(replace(log, slices=("land",))).slices["land"]
     assert [names[code] for code in codes] == [SEVERAL, "FR", "(none)"]
@@ -135,7 +149,11 @@ def test_parquet_says_the_same_as_csv(tmp_path: Path) -> None:
 
 BAD: dict[str, tuple[tuple[str, ...], dict[str, Any], str]] = {
     "no rows": ((), {}, "has no rows"),
-    "missing column": (("u1,control,1,x",), {"metrics": ("revenue",)}, "--metric: .* has no column 'revenue'; its col"),
+    "missing column": (
+        ("u1,control,1,x",),
+        {"metrics": ("revenue",)},
+        "--metric: .* has no column 'revenue'; its col",
+    ),
     "one arm": (("u1,control,1,x",), {}, "--arm: 'arm' holds 'control' alone"),
     "no arm": (("u1,control,1,x", "u2,,1,x"), {}, "--arm: 1 rows have no 'arm'"),
     "no unit": (("u1,control,1,x", ",treatment,1,x"), {}, "--unit: 1 rows have no 'unit'"),
@@ -152,7 +170,11 @@ BAD: dict[str, tuple[tuple[str, ...], dict[str, Any], str]] = {
         {"time": "at"},
         "--time: some values of 'at' are no moments .*line 3: 'yesterday'.*RFC 3339",
     ),
-    "no time": (("u1,control,1,2026-01-01", "u2,treatment,1,"), {"time": "at"}, "--time: 1 rows have no 'at'"),
+    "no time": (
+        ("u1,control,1,2026-01-01", "u2,treatment,1,"),
+        {"time": "at"},
+        "--time: 1 rows have no 'at'",
+    ),
     "two outcomes": (
         ("u1,control,1,x", "u1,control,2,x", "u2,treatment,1,x"),
         {},
@@ -179,7 +201,9 @@ BAD: dict[str, tuple[tuple[str, ...], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD.values(), ids=BAD.keys())
-def test_bad_log_is_refused_by_its_value(tmp_path: Path, case: tuple[tuple[str, ...], dict[str, Any], str]) -> None:
+def test_bad_log_is_refused_by_its_value(
+    tmp_path: Path, case: tuple[tuple[str, ...], dict[str, Any], str]
+) -> None:
     rows, changes, said = case
     with pytest.raises(InvalidDataError, match=said):
         read_units(replace(written(tmp_path, *rows), **changes))
@@ -190,7 +214,9 @@ def test_nan_in_parquet_is_refused_and_null_is_no_outcome(tmp_path: Path) -> Non
     import pyarrow.parquet as pq
 
     for value in (float("nan"), float("inf")):
-        table = pa.table({"unit": ["a", "b"], "arm": ["control", "treatment"], "value": pa.array([value, 1.0])})
+        table = pa.table(
+            {"unit": ["a", "b"], "arm": ["control", "treatment"], "value": pa.array([value, 1.0])}
+        )
         pq.write_table(table, tmp_path / "log.parquet")
         with pytest.raises(InvalidDataError, match=r"--metric: 1 values of 'value' are no finite numbers"):
             read_units(LogColumns(tmp_path / "log.parquet", "unit", "arm", ("value",)))
@@ -213,7 +239,9 @@ ROW = st.tuples(
 
 @settings(max_examples=15, deadline=None)
 @given(rows=st.lists(ROW, min_size=3, max_size=25), random=st.randoms(use_true_random=False))
-def test_no_order_of_rows_and_no_repeated_row_changes_a_unit(tmp_path_factory: Any, rows: list[Any], random: Any) -> None:
+def test_no_order_of_rows_and_no_repeated_row_changes_a_unit(
+    tmp_path_factory: Any, rows: list[Any], random: Any
+) -> None:
     lines = [f"u{unit},{'ab'[unit % 2]},{value},2026-01-0{day}" for unit, value, day in rows]
     lines += ["u0,a,0.1,2026-01-01", "u1,b,0.2,2026-01-01"]
     shuffled = lines + [random.choice(lines) for _ in range(4)]
