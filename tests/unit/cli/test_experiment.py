@@ -128,7 +128,7 @@ def test_every_test_runs_and_draws(log: Path, tmp_path: Path, test: str) -> None
             "--plot: /nowhere/plot.svg cannot be written",
         ),
         (("--metric", "revenue", "--zone", "Mars"), "--zone: 'Mars' is no time zone"),
-        (("--metric", "revenue", "--time", "land"), "--time: some values of 'land' are no moments"),
+        (("--metric", "revenue", "--time", "land"), "--time: 'land' has values that are no moments"),
     ],
 )
 def test_wrong_options_name_themselves_the_value_and_the_way_out(

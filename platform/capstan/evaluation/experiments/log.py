@@ -41,6 +41,7 @@ SEVERAL = "(several)"
 NO_SLICE = "(none)"
 _MEMORY = 384 * 2**20
 """Bytes for DuckDB's tables; beyond, it spills to disk."""
+_WAY_TO_MOMENTS = "write RFC 3339 such as 2026-02-01T05:00:00Z or a date, or leave --time out"
 _NUMBERS = {
     *("tinyint", "smallint", "integer", "bigint", "hugeint", "utinyint", "usmallint", "uinteger", "ubigint"),
     *("uhugeint", "float", "double", "decimal", "boolean"),
@@ -141,24 +142,82 @@ class _Log:
         self._types = column_types(connection, f"from {self._rows}")
 
     def units(self) -> Units:
-        rows = self._number("select count(*) from " + self._rows)
-        if not rows:
-            raise InvalidDataError(
-                f"FILE: {self._columns.path} has no rows; it needs one for each assigned unit"
-            )
-        self._require_filled("--unit", self._columns.unit)
-        self._require_filled("--arm", self._columns.arm)
-        for metric in self._columns.metrics:
-            self._require_numbers("--metric", metric)
-        if self._columns.covariate is not None:
-            self._require_numbers("--covariate", self._columns.covariate)
-        if self._columns.time is not None:
-            self._require_moments(self._columns.time)
+        self._parse()
+        rows = self._require_cells()
         arms = self._arms()
-        slices = {column: self._slice_values(column) for column in self._columns.slices}
+        slices = {
+            column: self._slice_values(column, f"s{index}")
+            for index, column in enumerate(self._columns.slices)
+        }
         self._group()
         self._require_one_value()
         return self._fetched(rows, arms, slices)
+
+    def _parse(self) -> None:
+        """Make the table `parsed` of typed cells; a cell that is no number is NaN there."""
+        columns = self._columns
+        items = [
+            f"trim(cast({quote(columns.unit)} as varchar)) as u",
+            f"trim(cast({quote(columns.arm)} as varchar)) as a",
+        ]
+        if columns.time is not None:
+            if self._types[columns.time] not in _MOMENTS:
+                self._refuse_moments("holds no moments", "true")
+            at = instant(quote(columns.time), self._types[columns.time], columns.zone)
+            items += [f"{at} as t", f"{quote(columns.time)} is not null as dated"]
+        items += [f"{self._as_number('--metric', name)} as m{i}" for i, name in enumerate(columns.metrics)]
+        if columns.covariate is not None:
+            items.append(f"{self._as_number('--covariate', columns.covariate)} as x")
+        if columns.event is not None:
+            items.append(f"cast({quote(columns.event)} as varchar) as e")
+        items += [
+            f"coalesce(cast({quote(name)} as varchar), {literal(NO_SLICE)}) as s{index}"
+            for index, name in enumerate(columns.slices)
+        ]
+        self._connection.execute(f"create temp table parsed as select {', '.join(items)} from {self._rows}")
+        self._connection.execute(f"drop table {self._rows}")
+
+    def _require_cells(self) -> int:
+        """Rows of the log; raises InvalidDataError for the first kind of cell that can't be used."""
+        columns = self._columns
+        numbers = [("--metric", name, f"m{index}") for index, name in enumerate(columns.metrics)]
+        if columns.covariate is not None:
+            numbers.append(("--covariate", columns.covariate, "x"))
+        counts = [f"count(*) filter (coalesce({cell}, '') = '')" for cell in ("u", "a")]
+        for _, _, cell in numbers:
+            counts += [f"count(*) filter (not isfinite({cell}))", f"count({cell})"]
+        if columns.time is not None:
+            counts += ["count(*) filter (dated and t is null)", "count(*) filter (not dated)"]
+        found = self._connection.execute(f"select count(*), {', '.join(counts)} from parsed").fetchone() or ()
+        rows, units, arms, *others = (int(number) for number in found)
+        if not rows:
+            raise InvalidDataError(f"FILE: {columns.path} has no rows; it needs one for each assigned unit")
+        for option, column, empty in (("--unit", columns.unit, units), ("--arm", columns.arm, arms)):
+            if empty:
+                raise InvalidDataError(
+                    f"{option}: {empty:,} rows have no {column!r}, and each must name its {option[2:]}; fill or remove "
+                    "them"
+                )
+        for place, (option, column, _) in enumerate(numbers):
+            odd, filled = others[2 * place : 2 * place + 2]
+            if odd:
+                self._refuse_numbers(option, column, odd)
+            if not filled:
+                raise InvalidDataError(
+                    f"{option}: {column!r} is empty in every row; name a column that is filled"
+                )
+        if columns.time is not None:
+            unreadable, undated = others[-2:]
+            if unreadable:
+                self._refuse_moments(
+                    "has values that are no moments", "try_cast($value as timestamptz) is null"
+                )
+            if undated:
+                raise InvalidDataError(
+                    f"--time: {undated:,} rows have no {columns.time!r}, so nobody can say when they happened; fill "
+                    f"them, or {_WAY_TO_MOMENTS}"
+                )
+        return rows
 
     def _number(self, query: str) -> int:
         row = self._connection.execute(query).fetchone()
@@ -177,63 +236,32 @@ class _Log:
             first_cells(self._reading, self._reader, column, lambda value: odd.replace("$value", value))
         )
 
-    def _require_filled(self, option: str, column: str) -> None:
-        empty = f"coalesce(trim(cast({quote(column)} as varchar)), '') = ''"
-        count = self._number(f"select count(*) from {self._rows} where {empty}")
-        if count:
-            raise InvalidDataError(
-                f"{option}: {count:,} rows have no {column!r}, and each must name its {option[2:]}; fill or remove them"
-            )
+    def _refuse_numbers(self, option: str, column: str, count: int) -> None:
+        odd = _ODD if self._types[column] == TEXT else "not isfinite(try_cast($value as double))"
+        raise InvalidDataError(
+            f"{option}: {count:,} values of {column!r} are no finite numbers ({self._cells(column, odd)}); correct "
+            "them, leave a cell empty where there is no outcome, or name another column"
+        )
 
-    def _require_numbers(self, option: str, column: str) -> None:
+    def _refuse_moments(self, what: str, odd: str) -> None:
+        column = self._columns.time or ""
+        shown = self._cells(column, odd)
+        raise InvalidDataError(f"--time: {column!r} {what} ({shown}); {_WAY_TO_MOMENTS}")
+
+    def _as_number(self, option: str, column: str) -> str:
         kind = self._types[column]
-        if kind not in (*_NUMBERS, TEXT):
+        if kind == TEXT:
+            return _number_of(quote(column))
+        if kind not in _NUMBERS:
             raise InvalidDataError(
                 f"{option}: column {column!r} is of the type {kind.upper()}; it must hold numbers (or true and false): "
                 "name another column"
             )
-        number = self._as_number(column)
-        given = f"{quote(column)} is not null" if kind != TEXT else f"not {_is_missing(quote(column))}"
-        count = self._number(
-            f"select count(*) from {self._rows} where {given} and not coalesce(isfinite({number}), false)"
-        )
-        if count:
-            odd = "not isfinite(try_cast($value as double))" if kind != TEXT else _ODD
-            raise InvalidDataError(
-                f"{option}: {count:,} values of {column!r} are no finite numbers ({self._cells(column, odd)}); correct "
-                "them, leave a cell empty where there is no outcome, or name another column"
-            )
-        if not self._number(f"select count({number}) from {self._rows}"):
-            raise InvalidDataError(
-                f"{option}: {column!r} is empty in every row; name a column that is filled"
-            )
-
-    def _as_number(self, column: str) -> str:
-        if self._types[column] != TEXT:
-            return f"cast({quote(column)} as double)"
-        return _number_of(quote(column))
-
-    def _require_moments(self, column: str) -> None:
-        way = "write RFC 3339 such as 2026-02-01T05:00:00Z or a date, or leave --time out"
-        if self._types[column] not in _MOMENTS:
-            shown = self._cells(column, "true")
-            raise InvalidDataError(f"--time: {column!r} holds no moments ({shown}); {way}")
-        at = instant(quote(column), self._types[column], self._columns.zone)
-        if self._number(
-            f"select count(*) from {self._rows} where {quote(column)} is not null and {at} is null"
-        ):
-            shown = self._cells(column, "try_cast($value as timestamptz) is null")
-            raise InvalidDataError(f"--time: some values of {column!r} are no moments ({shown}); {way}")
-        empty = self._number(f"select count(*) from {self._rows} where {quote(column)} is null")
-        if empty:
-            raise InvalidDataError(
-                f"--time: {empty:,} rows have no {column!r}, so nobody can say when they happened; fill them, or {way}"
-            )
+        return f"cast({quote(column)} as double)"
 
     def _arms(self) -> tuple[str, ...]:
-        name = quote(self._columns.arm)
         found = self._connection.execute(
-            f"select distinct cast({name} as varchar) as arm from {self._rows} order by arm limit {MOST_ARMS + 1}"
+            f"select distinct a from parsed order by a limit {MOST_ARMS + 1}"
         ).fetchall()
         arms = tuple(row[0] for row in found)
         if len(arms) > MOST_ARMS:
@@ -248,10 +276,9 @@ class _Log:
             )
         return tuple(sorted(arms))
 
-    def _slice_values(self, column: str) -> tuple[str, ...]:
-        text = f"coalesce(cast({quote(column)} as varchar), {literal(NO_SLICE)})"
+    def _slice_values(self, column: str, cell: str) -> tuple[str, ...]:
         found = self._connection.execute(
-            f"select distinct {text} as value from {self._rows} limit {MOST_SLICES + 1}"
+            f"select distinct {cell} from parsed limit {MOST_SLICES + 1}"
         ).fetchall()
         if len(found) > MOST_SLICES:
             raise InvalidDataError(
@@ -263,25 +290,9 @@ class _Log:
     def _group(self) -> None:
         """Make the table `units`: what all rows of a unit say together."""
         columns = self._columns
-        items = [
-            f"cast({quote(columns.unit)} as varchar) as u",
-            f"cast({quote(columns.arm)} as varchar) as a",
-        ]
-        if columns.time is not None:
-            at = instant(quote(columns.time), self._types[columns.time], columns.zone)
-            items.append(f"{at} as t")
-        items += [f"{self._as_number(name)} as m{index}" for index, name in enumerate(columns.metrics)]
-        if columns.covariate is not None:
-            items.append(f"{self._as_number(columns.covariate)} as x")
-        if columns.event is not None:
-            items.append(f"cast({quote(columns.event)} as varchar) as e")
-        items += [
-            f"coalesce(cast({quote(name)} as varchar), {literal(NO_SLICE)}) as s{index}"
-            for index, name in enumerate(columns.slices)
-        ]
         adds = columns.aggregate in (Aggregate.SUM, Aggregate.MEAN)
         # What is not added up may be seen twice; sums must see a repeated row once.
-        seen = f"select {'distinct ' if adds else ''}{', '.join(items)} from {self._rows}"
+        seen = f"select {'distinct ' if adds else ''}* from parsed"
         if adds and columns.event is not None:
             seen = f"select distinct on (u, a, e) * from ({seen}) order by all"
         self._connection.execute(f"create temp view seen as {seen}")
@@ -407,10 +418,11 @@ def _is_missing(text: str) -> str:
 
 
 def _number_of(text: str) -> str:
-    """The SQL expression of a text as a number; null where it is missing or none."""
+    """The SQL expression of a text as a number; null where it is missing, NaN where it is none."""
     value = f"trim({text})"
     words = f"case lower({value}) when 'true' then 1.0::double when 'false' then 0.0::double end"
-    return f"case when {_is_missing(text)} then null else coalesce(try_cast({value} as double), {words}) end"
+    read = f"coalesce(try_cast({value} as double), {words}, 'nan'::double)"
+    return f"case when {_is_missing(text)} then null else {read} end"
 
 
-_ODD = f"not {_is_missing('$value')} and not coalesce(isfinite({_number_of('$value')}), false)"
+_ODD = f"not {_is_missing('$value')} and not isfinite({_number_of('$value')})"

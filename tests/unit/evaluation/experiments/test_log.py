@@ -168,7 +168,7 @@ BAD: dict[str, tuple[tuple[str, ...], dict[str, Any], str]] = {
     "bad time": (
         ("u1,control,1,2026-01-01", "u2,treatment,1,yesterday"),
         {"time": "at"},
-        "--time: some values of 'at' are no moments .*line 3: 'yesterday'.*RFC 3339",
+        "--time: 'at' has values that are no moments .*line 3: 'yesterday'.*RFC 3339",
     ),
     "no time": (
         ("u1,control,1,2026-01-01", "u2,treatment,1,"),
