@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,14 @@ def test_all_wrong_options_are_told_at_once_also_to_machines(log: Path) -> None:
     document = json.loads(result.stdout)
     assert (result.exit_code, document["error"]) == (1, "InvalidSpec")
     assert [one["path"] for one in document["mistakes"]] == ["--test", "--alpha"]
+
+
+def test_plot_without_matplotlib_says_what_to_install(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "capstan.evaluation.experiments.plot", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = analyze(log, "--metric", "revenue", "--plot", "plot.svg")
+    assert result.exit_code == 1
+    assert "--plot: matplotlib is not installed here; pip install matplotlib" in result.output
 
 
 def test_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from capstan.cli.console import Json, honest_errors, out, print_json
-from capstan.errors import InvalidSpecError, Mistake
+from capstan.errors import InvalidSpecError, MissingToolError, Mistake
 
 if TYPE_CHECKING:
     from capstan.domain.verdicts.experiments import Effect
@@ -174,15 +174,25 @@ def analyze(
         options.finish()
         analysis = analyse(read_units(columns, plan.by), plan)
         if plot is not None:
-            from capstan.evaluation.experiments.plot import draw
-
-            draw(analysis, plot)
+            _draw(analysis, plot)
         if as_json:
             print_json(_document(analysis))
         else:
             _print(analysis, by)
             if plot is not None:
                 out.print(f"drawn to {escape(str(plot))}", soft_wrap=True)
+
+
+def _draw(analysis: ExperimentAnalysis, path: Path) -> None:
+    try:
+        from capstan.evaluation.experiments.plot import draw
+    except ModuleNotFoundError as error:
+        # The images of a cluster go without it.
+        raise MissingToolError(
+            f"--plot: {error.name} is not installed here; pip install matplotlib, or leave "
+            "--plot out and draw from --json"
+        ) from error
+    draw(analysis, path)
 
 
 class _Options:
