@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from capstan.spec.grammar import ColumnName, Factory, MetricName, SpecModel, Text
+from capstan.spec.grammar import ColumnName, Factory, MetricName, OwnMetricName, SpecModel, Text
+from capstan.spec.online import OnlineMetric
 from capstan.spec.own_code import OwnCode
 from capstan.spec.tasks import MetricFacts
 from capstan.spec.units import Number
-
-OWN_METRIC_PATTERN = r"^[A-Za-z][A-Za-z0-9]*$"
 
 
 class MetricCode(OwnCode):
@@ -35,7 +34,7 @@ class MetricCode(OwnCode):
 class CustomMetric(SpecModel):
     """A metric of your own."""
 
-    name: Annotated[str, StringConstraints(pattern=OWN_METRIC_PATTERN, max_length=63)] = Field(
+    name: OwnMetricName = Field(
         description="Name of the metric in this file, in tables and in runs; not that of a metric of the task.",
         examples=["cost"],
     )
@@ -90,7 +89,7 @@ class Gate(SpecModel):
 
 
 class Evaluation(SpecModel):
-    """Metrics of your own, slices and gates."""
+    """Metrics of your own, online metrics, slices and gates."""
 
     metrics: tuple[CustomMetric, ...] = Field(
         (),
@@ -100,6 +99,17 @@ class Evaluation(SpecModel):
             "`training.choose.metric` and gates may name them."
         ),
         examples=[[{"name": "cost", "better": "Lower", "custom": {"factory": "mymetrics:cost"}}]],
+    )
+    online: tuple[OnlineMetric, ...] = Field(
+        (),
+        max_length=20,
+        description=(
+            "What users do after an answer, measured for each version from events that are posted to `/events`; "
+            "experiments may name them."
+        ),
+        examples=[
+            [{"name": "revenue", "event": "purchase", "aggregate": "Sum", "window": "7d", "better": "Higher"}]
+        ],
     )
     slices: tuple[ColumnName, ...] = Field(
         (),

@@ -26,6 +26,7 @@ SYSTEM_NAME_RULE = (
     "and ending with a letter or digit"
 )
 LONGEST_SYSTEM_NAME = 40
+OWN_METRIC_PATTERN = r"^[A-Za-z][A-Za-z0-9]*$"
 FACTORY_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 
 
@@ -127,6 +128,8 @@ ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
 MetricName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 """Name of a metric; checked against the task in `capstan.spec.rules`."""
+OwnMetricName = Annotated[str, StringConstraints(pattern=OWN_METRIC_PATTERN, max_length=63)]
+"""Name that a file gives to a metric of its own: letters and digits, as those of tasks are."""
 if TYPE_CHECKING:
     OwnMetric = str
 else:

@@ -51,6 +51,49 @@ def _own_name_rule() -> Rule:
     )
 
 
+def _online_name_rule() -> Rule:
+    """Online metrics, which experiments name beside those of the task."""
+    has_online = "!has(self.evaluation.online) || "
+    cel = (
+        *(
+            Cel(
+                f"self.objective.task != '{task}' || {has_online}"
+                f"self.evaluation.online.all(o, !(o.name in {_listed(facts.metric_names)}))",
+                field="evaluation.online",
+                message=f"an online metric has the name of a metric of {task}; give it another",
+            )
+            for task, facts in TASK_FACTS.items()
+        ),
+        Cel(
+            f"{has_online}!has(self.evaluation.metrics) || "
+            "self.evaluation.online.all(o, !self.evaluation.metrics.exists(m, m.name == o.name))",
+            field="evaluation.online",
+            message="an online metric has the name of one in evaluation.metrics; give it another",
+        ),
+    )
+
+    def breaches(spec: MLSystemSpec) -> Iterator[Breach]:
+        own = {metric.name for metric in spec.evaluation.metrics}
+        known: tuple[str, ...] = ()
+        if spec.objective.target != UNKNOWN:
+            known = TASK_FACTS[spec.objective.task].metric_names
+        for index, metric in enumerate(spec.evaluation.online):
+            place: Location = ("spec", "evaluation", "online", index, "name")
+            if metric.name in known:
+                fault = f"{metric.name!r} is a metric of {spec.objective.task} itself"
+                yield Breach(place, message=f"{fault}; give the online metric another name")
+            if metric.name in own:
+                fault = f"{metric.name!r} stands in evaluation.metrics as well"
+                yield Breach(place, message=f"{fault}; give one of them another name")
+
+    return Rule(
+        "online metrics have names of their own",
+        "has the name of another metric; give it another",
+        breaches,
+        cel,
+    )
+
+
 def _training_rule() -> Rule:
     """Metrics by which trainings choose and are gated: those of the task, and a person's own."""
     cel = []
@@ -88,8 +131,8 @@ def _training_rule() -> Rule:
         for location, metric in places:
             if metric not in known:
                 way = f"write one of {', '.join(known)}, or give one of your own in evaluation.metrics"
-                message = f"{metric!r} is not a metric of {spec.objective.task}; {way}"
-                yield Breach(location, message=message)
+                fault = _own(spec, metric) or f"{metric!r} is not a metric of {spec.objective.task}"
+                yield Breach(location, message=f"{fault}; {way}")
 
     return Rule(
         "trainings are judged by metrics of the task or of one's own",
@@ -130,6 +173,8 @@ def _window_rule() -> Rule:
 
 def _own(spec: MLSystemSpec, metric: str) -> str:
     """Why a metric of the file's own can't stand here; empty: it is none."""
+    if metric in {one.name for one in spec.evaluation.online}:
+        return f"{metric!r} is an online metric: of what a unit did, not of an answer and its label"
     if metric not in {one.name for one in spec.evaluation.metrics}:
         return ""
     return (
@@ -180,4 +225,4 @@ def _loss_rule() -> Rule:
     )
 
 
-RULES = (_own_name_rule(), _training_rule(), _window_rule(), _loss_rule())
+RULES = (_own_name_rule(), _online_name_rule(), _training_rule(), _window_rule(), _loss_rule())

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from capstan.errors import Mistake
 from capstan.spec.cluster import DNS_NAME_PATTERN, VARIABLE_PATTERN
-from capstan.spec.evaluation import OWN_METRIC_PATTERN
-from capstan.spec.grammar import NAME_PATTERN, SYSTEM_NAME_PATTERN, SYSTEM_NAME_RULE
+from capstan.spec.grammar import NAME_PATTERN, OWN_METRIC_PATTERN, SYSTEM_NAME_PATTERN, SYSTEM_NAME_RULE
 from capstan.spec.location import Location, path_text
+from capstan.spec.online import EVENT_PATTERN
 from capstan.spec.secrets import KEY_PATTERN
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ PATTERN_WORDS = {
     r"^[a-z_][a-z0-9_]*$": "lower-case letters, digits and underscores, as SQL names are",
     KEY_PATTERN: "letters, digits, dashes, dots and underscores; not a dot alone, and not two at its beginning",
     OWN_METRIC_PATTERN: "letters and digits, beginning with a letter",
+    EVENT_PATTERN: "letters, digits, dots, dashes and underscores, beginning with a letter",
     VARIABLE_PATTERN: "letters, digits and underscores, not beginning with a digit",
     DNS_NAME_PATTERN: "lower-case letters, digits, dashes and dots, with a letter or digit on both sides of each dot",
     r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,2}$": "a table's name, optionally schema.table",

@@ -20,6 +20,7 @@ from capstan.spec.features import NUMERIC_RULES
 from capstan.spec.finding import Finding
 from capstan.spec.location import Location
 from capstan.spec.objective import LOSS_RULES
+from capstan.spec.online import ONLINE_RULES
 from capstan.spec.rule import Rule
 from capstan.spec.serving import REPLICAS_RULES
 from capstan.spec.training import WINDOW_RULES
@@ -44,6 +45,7 @@ PART_RULES: tuple[Rule, ...] = (
     *NUMERIC_RULES,
     *WINDOW_RULES,
     *REPLICAS_RULES,
+    *ONLINE_RULES,
 )
 """Each kept by one part of the file where it is made."""
 
@@ -54,6 +56,7 @@ _NAMED_LISTS: tuple[tuple[str, ...], ...] = (
     ("models",),
     ("rollout", "analyses"),
     ("evaluation", "metrics"),
+    ("evaluation", "online"),
     ("evaluation", "slices"),
     ("training", "environment"),
     ("serving", "environment"),
@@ -85,6 +88,7 @@ def _unique_names(spec: MLSystemSpec) -> list[Finding]:
             "rollout": {"analyses": [{"name": analysis.name} for analysis in spec.rollout.analyses]},
             "evaluation": {
                 "metrics": [{"name": metric.name} for metric in spec.evaluation.metrics],
+                "online": [{"name": metric.name} for metric in spec.evaluation.online],
                 "slices": spec.evaluation.slices,
             },
         }

@@ -28,6 +28,7 @@ DOCUMENT = json.loads(
 )
 IN_CEL = [pytest.param(one, id=one.name) for one in (*RULES, *PART_RULES) if one.cel]
 
+CLICKS = {"name": "clicks", "event": "click", "aggregate": "Rate", "window": "1d", "better": "Higher"}
 VALUES: tuple[tuple[str, Any], ...] = (
     ("objective.target", "delayed"),
     ("objective.task", "Regression"),
@@ -77,6 +78,11 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("rollout.analyses.0.metric", "cost"),
     ("evaluation.metrics", [{"name": "cost", "better": "Lower", "custom": {"factory": "m:f"}}]),
     ("evaluation.metrics", [{"name": "rocAuc", "better": "Higher", "custom": {"factory": "m:f"}}]),
+    ("evaluation.online", [{**CLICKS}]),
+    ("evaluation.online", [{**CLICKS, "name": "rocAuc"}]),
+    ("evaluation.online", [{**CLICKS, "name": "cost"}]),
+    ("evaluation.online", [{**CLICKS, "cap": 3}]),
+    ("evaluation.online", [{**CLICKS, "aggregate": "Count", "cap": 3}]),
     ("data.keys.group", "hour"),
     ("data.keys.group", "flight_id"),
     ("data.keys.group", "distance"),
@@ -116,6 +122,10 @@ VALUES: tuple[tuple[str, Any], ...] = (
 TOGETHER: tuple[tuple[tuple[str, Any], ...], ...] = (
     (("serving.runtime", "Deployment"), ("serving.traffic.provider", "Istio")),
     (("rollout.analyses.0.decide", "NotWorse"), ("rollout.analyses.0.margin", 0)),
+    (
+        ("evaluation.metrics", [{"name": "cost", "better": "Lower", "custom": {"factory": "m:f"}}]),
+        ("evaluation.online", [{**CLICKS, "name": "cost"}]),
+    ),
     (("models", [{"name": "one", "weight": 1}, {"name": "two"}]), ("combine", {"rule": "Weighted"})),
     (("models", [{"name": "one", "weight": 1}, {"name": "two"}]), ("combine", {"rule": "Mean"})),
 )
