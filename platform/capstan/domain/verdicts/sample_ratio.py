@@ -68,14 +68,19 @@ def judge_sample_ratio(
     return AnalysisResult(Verdict.SUCCESSFUL, "SampleRatioHolds", described, {"log_e": log_e})
 
 
-def freeze_on_mismatch(verdict: AnalysisResult, ratio: AnalysisResult) -> AnalysisResult:
-    """The A/B test's verdict, or Inconclusive when its arms have the wrong sizes, as nothing it says can be trusted."""
-    if ratio.reason != "SampleRatioMismatch":
-        return verdict
-    message = f"verdict frozen, the experiment is invalid: {ratio.message}"
-    return replace(
-        verdict, verdict=Verdict.INCONCLUSIVE, reason=ratio.reason, message=message, premature=False
-    )
+def freeze_on_mismatch(verdict: AnalysisResult, *checks: AnalysisResult | None) -> AnalysisResult:
+    """The experiment's verdict, or Inconclusive for the reason of the first check that Failed.
+
+    Checks are the sample ratio and those of `validity`; where one fails, nothing that the experiment says can be
+    trusted. None is a check without anything to say.
+    """
+    for check in checks:
+        if check is not None and check.verdict is Verdict.FAILED:
+            message = f"verdict frozen, the experiment is invalid: {check.message}"
+            return replace(
+                verdict, verdict=Verdict.INCONCLUSIVE, reason=check.reason, message=message, premature=False
+            )
+    return verdict
 
 
 def judge_split(

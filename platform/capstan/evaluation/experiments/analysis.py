@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from capstan.domain.verdicts.analysis import AnalysisResult, Verdict
-from capstan.domain.verdicts.confidence import log_bayes_factor
+from capstan.domain.verdicts.analysis import AnalysisResult
 from capstan.domain.verdicts.experiments import (
     NO_EFFECT,
     UNITS_PER_SQUARED_SKEWNESS,
@@ -20,7 +19,8 @@ from capstan.domain.verdicts.experiments import (
     holm,
     judge_effect,
 )
-from capstan.domain.verdicts.sample_ratio import MISMATCH_ALPHA, freeze_on_mismatch, judge_sample_ratio
+from capstan.domain.verdicts.sample_ratio import freeze_on_mismatch, judge_sample_ratio
+from capstan.domain.verdicts.validity import judge_covariate, judge_crossing, judge_outcomes
 from capstan.errors import InvalidDataError, InvalidSpecError, Mistake
 from capstan.evaluation.experiments.columns import Block
 from capstan.evaluation.experiments.effects import effect, moments, skew, without_covariate
@@ -30,8 +30,6 @@ from capstan.evaluation.experiments.over_time import BlockTable, Correlation, Lo
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-MOST_CROSSED = 0.01
-"""Share of units in two arms above which an experiment is not trusted."""
 _SURELY_DISPERSED = 0.001
 
 
@@ -202,7 +200,7 @@ class _Analysis:
             self._compared(arm, metric, values[metric]) for metric in values for arm in self._challengers
         ]
         adjusted = holm([one.p_value for one in compared])
-        frozen = self._frozen(ratio)
+        frozen = [ratio, *self._troubles()]
         comparisons = tuple(
             self._judged(one, p, frozen, values[one.metric])
             for one, p in zip(compared, adjusted, strict=True)
@@ -305,49 +303,16 @@ class _Analysis:
         given: Floats = own[np.isfinite(own)]
         return given
 
-    def _frozen(self, ratio: AnalysisResult) -> AnalysisResult:
-        """The reason for which no comparison may be trusted, in the form of a sample ratio; or the ratio itself."""
-        if ratio.reason == "SampleRatioMismatch":
-            return ratio
+    def _troubles(self) -> list[AnalysisResult | None]:
+        """What freezes every comparison, beside the sample ratio."""
         everybody = self._units.count + self._units.crossed_left_out
-        if self._units.crossed > MOST_CROSSED * everybody:
-            share = self._units.crossed / everybody
-            return AnalysisResult(
-                Verdict.FAILED,
-                "CrossedUnits",
-                f"{self._units.crossed:,} of {everybody:,} units ({share:.1%}) were seen in two arms, at most "
-                f"{MOST_CROSSED:.0%} may: assignment is not sticky",
-            )
-        return self._unbalanced() or ratio
-
-    def _unbalanced(self) -> AnalysisResult | None:
-        """A covariate from before assignment is the same in all arms; if not, it is no such covariate."""
+        found = [judge_crossing(self._units.crossed, everybody)]
         covariate = self._units.covariate
-        if covariate is None:
-            return None
-        control = moments(self._given(covariate, self._members[self._plan.control]))
-        for arm in self._challengers:
-            other = moments(self._given(covariate, self._members[arm]))
-            if min(control.units, other.units) < 2:
-                continue
-            error = math.sqrt(control.variance / control.units + other.variance / other.units)
-            if not error:
-                continue
-            alpha = MISMATCH_ALPHA / len(self._challengers)
-            log_e = log_bayes_factor(
-                control.units + other.units,
-                (other.mean - control.mean) / error,
-                planned_units=self._rule.planned_units,
-                alpha=alpha,
-            )
-            if log_e >= -math.log(alpha):
-                return AnalysisResult(
-                    Verdict.FAILED,
-                    "CovariateDiffers",
-                    f"the covariate's mean is {other.mean:.4g} in {arm} and {control.mean:.4g} in {self._plan.control} "
-                    f"(t-mixture at {alpha:g}): it was measured after assignment, or assignment is not random",
-                )
-        return None
+        if covariate is not None:
+            arms = {arm: moments(self._given(covariate, mask)) for arm, mask in self._members.items()}
+            planned = self._rule.planned_units
+            found.append(judge_covariate(arms, control=self._plan.control, planned_units=planned))
+        return found
 
     def _compared(self, arm: str, metric: str, values: Floats) -> _Compared:
         mask, base = self._members[arm], self._members[self._plan.control]
@@ -400,7 +365,9 @@ class _Analysis:
                 "independent units explain, so the interval is too narrow; take --by Day"
             )
 
-    def _judged(self, one: _Compared, adjusted: float, frozen: AnalysisResult, values: Floats) -> Comparison:
+    def _judged(
+        self, one: _Compared, adjusted: float, frozen: list[AnalysisResult | None], values: Floats
+    ) -> Comparison:
         latched = one.crossing
         result = judge_effect(
             one.effect,
@@ -415,14 +382,7 @@ class _Analysis:
             result = replace(
                 result, message=f"{result.message}; {one.correlation.describe(self._plan.by.value.lower())}"
             )
-        for trouble in (frozen, self._uneven(one.metric)):
-            if trouble.verdict is Verdict.FAILED:
-                # The domain freezes by the reason of a mismatch; ours keep their own name.
-                result = replace(
-                    freeze_on_mismatch(result, replace(trouble, reason="SampleRatioMismatch")),
-                    reason=trouble.reason,
-                )
-                break
+        result = freeze_on_mismatch(result, *frozen, self._uneven(one.metric))
         return Comparison(
             arm=one.arm,
             metric=one.metric,
@@ -440,18 +400,14 @@ class _Analysis:
             return f"after the hour of {look.at:%Y-%m-%d %H:%M}"
         return f"after the day {look.at:%Y-%m-%d}"
 
-    def _uneven(self, metric: str) -> AnalysisResult:
-        """Units with an outcome must fall into arms as units do: else what lost the outcomes biases the effect."""
+    def _uneven(self, metric: str) -> AnalysisResult | None:
         counts = {one.arm: one.units for one in self._outcomes if one.metric == metric}
         assigned = {arm: int(mask.sum()) for arm, mask in self._members.items() if mask.any()}
-        result = judge_sample_ratio({arm: counts[arm] for arm in assigned}, assigned)
-        if result.verdict is not Verdict.FAILED:
-            return result
+        result = judge_outcomes(counts, assigned, metric=metric)
+        if result is None:
+            return None
         return replace(
-            result,
-            reason="OutcomesMissing",
-            message=f"arms lack outcomes of {metric} unevenly: of the units with an outcome {result.message}; where no "
-            "outcome means nothing happened, take --missing Zero",
+            result, message=f"{result.message}; where no outcome means nothing happened, take --missing Zero"
         )
 
     def _sliced(self, arm: str, values: Floats) -> tuple[SliceEffect, ...]:
