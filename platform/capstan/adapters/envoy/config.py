@@ -66,6 +66,15 @@ def arm_version(cluster: str) -> VersionName:
     return VersionName(cluster.removeprefix(ARM_PREFIX).partition(ELSE)[0])
 
 
+def is_arm(cluster: str) -> bool:
+    return cluster.startswith(ARM_PREFIX)
+
+
+def detour(arm: str, champion: VersionName) -> Json:
+    """The cluster of an arm that is routed to no more: who still asks for it is answered by the champion."""
+    return _aggregate(arm, [champion])
+
+
 def clusters(
     split: TrafficSplit | None, endpoints: Mapping[VersionName, Endpoint], settings: GatewaySettings
 ) -> list[Json]:

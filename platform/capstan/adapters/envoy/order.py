@@ -72,6 +72,7 @@ class OrderedTraffic(ABC):
         versions = versions_of(envoy_config.split_of(routes))
         names = {cluster["name"] for cluster in wanted}
         leaving = [cluster for cluster in self._live("clusters") if cluster["name"] not in names]
+        detours = self._detours(leaving, routes)
         answering = self._answering()
         self._set_clusters([*wanted, *leaving])
         # A version that answers already is not waited for: its failure is judged by the planner.
@@ -79,7 +80,20 @@ class OrderedTraffic(ABC):
         self._set_routes(routes)
         if leaving:
             self._drain([cluster["name"] for cluster in leaving])
-            self._set_clusters(wanted)
+            self._set_clusters([*wanted, *detours])
+
+    def _detours(self, leaving: Sequence[Json], routes: Json) -> list[Json]:
+        """Arms that leave, on their way to the new champion until the next change.
+
+        Envoy chooses the arm of a request by its head and looks for the arm's cluster once it has the body. No counter
+        tells of requests in between, so that draining cannot wait for them; a slow client would get a 503.
+        """
+        split = envoy_config.split_of(routes)
+        if split is None:
+            return []
+        routed = {name for table in self._live("routes") for name in envoy_config.used_clusters(table)}
+        arms = [cluster["name"] for cluster in leaving if envoy_config.is_arm(cluster["name"])]
+        return [envoy_config.detour(name, split.champion) for name in arms if name in routed]
 
     def _answering(self) -> frozenset[VersionName]:
         """Versions that every Envoy sends requests to already."""
