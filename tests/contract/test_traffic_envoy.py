@@ -352,8 +352,8 @@ class _LateBody:
     def __init__(self, address: str) -> None:
         host, _, port = address.removeprefix("http://").partition(":")
         self._socket = socket.create_connection((host, int(port)), timeout=10)
-        head = f"POST /predict HTTP/1.1\r\nhost: capstan\r\ncontent-type: application/json\r\ncontent-length: {len(self._BODY)}"
-        self._socket.sendall(head.encode() + b"\r\n\r\n" + self._BODY[:1])
+        head = ["POST /predict HTTP/1.1", "host: capstan", f"content-length: {len(self._BODY)}", "", ""]
+        self._socket.sendall("\r\n".join(head).encode() + self._BODY[:1])
 
     def send(self) -> None:
         self._socket.sendall(self._BODY[1:])
