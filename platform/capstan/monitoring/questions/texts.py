@@ -45,7 +45,9 @@ class AlertText:
 
     @property
     def has_several_outputs(self) -> bool:
-        """Whether an answer has more than one part that is watched."""
+        """Whether an answer has more than one part that is watched; that of several models has those of each."""
+        if self.system.spec.combination is not None:
+            return True
         outputs = TASK_FACTS[self.system.spec.objective.task].outputs
         return len(outputs) > 1 or any(output.per_class for output in outputs)
 
