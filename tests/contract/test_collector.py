@@ -73,7 +73,7 @@ class RunningCollector:
     def send(self, events: list[object] | bytes, **headers: str) -> httpx.Response:
         body = events if isinstance(events, bytes) else orjson.dumps(events)
         return self.http.post(
-            "/events", content=body, headers={"authorization": "Bearer secret-internal", **headers}
+            "/payloads", content=body, headers={"authorization": "Bearer secret-internal", **headers}
         )
 
     def label(self, *labels: dict[str, object], match: bool = False) -> httpx.Response:
@@ -379,7 +379,7 @@ def test_a_full_disk_is_answered_507_keeps_nothing_half_written_and_resumes(
 
 def test_only_the_right_token_opens_each_route(collector: RunningCollector) -> None:
     wrong = {"authorization": "Bearer secret-feedback"}
-    assert collector.http.post("/events", content=b"[]", headers=wrong).status_code == 401
+    assert collector.http.post("/payloads", content=b"[]", headers=wrong).status_code == 401
     assert collector.http.post("/flush", headers=wrong).status_code == 401
     assert collector.http.post("/flush").status_code == 401
     answer = collector.http.post(

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
-import orjson
 import pyarrow as pa
 
-from capstan.content_encoding import PACKED_UNTOLD, is_packed
-from capstan.domain.payload_limits import id_rule, moment_rule, parse_moment
 from capstan.errors import InvalidRequestError
 from capstan.recording.payloads import TIMESTAMP
+from capstan.recording.posted import Form, moment_of, read_each, require_known, subject_of
 from capstan.spec.tasks import LabelKind
 from capstan.tasks.labels import LABELS, LabelValue
 
-MOST_LABELS = 100_000
-MOST_PROBLEMS = 100
-"""Bad labels that one answer lists."""
-_FIELDS = ("labels", "system", "match")
+_FIELDS = ("id", "requestId", "label", "availableAt", "noLabel")
 LABEL_COLUMNS = pa.schema(
     [
         ("entity_id", pa.string()),
@@ -55,96 +51,22 @@ class Label(NamedTuple):
         return f"i{self.entity_id}" if self.entity_id is not None else f"r{self.request_id}"
 
 
-class Feedback(NamedTuple):
-    """One body of labels, which are read as soon as it is known whose they are."""
-
-    system: str | None
-    """None: the body names none."""
-    entries: list[Any]
-    match: bool
-    """Whether the sender wants to hear which requests the labels are about."""
-
-
-def parse_feedback(body: bytes) -> Feedback:
-    """What a body of labels says, without the labels themselves; raises InvalidRequestError that names the field."""
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        if is_packed(body):
-            raise InvalidRequestError("body", None, PACKED_UNTOLD) from None
-        raise InvalidRequestError("body", body, f"is not JSON: {error}") from None
-    if not isinstance(document, dict) or not isinstance(document.get("labels"), list):
-        raise InvalidRequestError(
-            "labels", None, 'must be a list: {"labels": [{"id": "...", "label": true}]}'
-        )
-    labels = document["labels"]
-    if len(labels) > MOST_LABELS:
-        raise InvalidRequestError("labels", len(labels), f"holds more than {MOST_LABELS}; send fewer at once")
-    unknown = min(set(document) - set(_FIELDS), default=None)
-    if unknown is not None:
-        raise InvalidRequestError(unknown, document[unknown], f"is unknown; known: {', '.join(_FIELDS)}")
-    system, match = document.get("system"), document.get("match", True)
-    if system is not None and not isinstance(system, str):
-        raise InvalidRequestError("system", system, "must be the name of a system")
-    if not isinstance(match, bool):
-        raise InvalidRequestError("match", match, "must be true or false")
-    return Feedback(system, labels, match)
-
-
 def labels_of(entries: list[Any], kind: LabelKind) -> list[Label]:
-    """The entries as labels of a system's task; raises InvalidRequestError that names the bad ones.
-
-    All or none: a body with one bad label changes nothing, so the sender can mend it and send it again. Of many bad
-    ones MOST_PROBLEMS are named.
-    """
-    labels: list[Label] = []
-    problems: list[InvalidRequestError] = []
-    for index, entry in enumerate(entries):
-        try:
-            labels.append(_label(index, entry, kind))
-        except InvalidRequestError as error:
-            problems.append(error)
-            if len(problems) >= MOST_PROBLEMS:
-                break
-    raise_all(problems)
-    return labels
+    """The entries as labels of a system's task, all or none; raises InvalidRequestError that names the bad ones."""
+    return read_each("labels", entries, partial(_label, kind))
 
 
-def _label(index: int, entry: Any, kind: LabelKind) -> Label:
-    where = f"labels[{index}]"
-    if not isinstance(entry, dict):
-        raise InvalidRequestError(where, entry, "must be an object")
-    unknown = set(entry) - {"id", "requestId", "label", "availableAt", "noLabel"}
-    if unknown:
-        raise InvalidRequestError(
-            f"{where}.{min(unknown)}",
-            entry[min(unknown)],
-            "is unknown; known: id, requestId, label, availableAt, noLabel",
-        )
-    ids = [entry.get("id"), entry.get("requestId")]
-    if (ids[0] is None) == (ids[1] is None):
-        raise InvalidRequestError(where, entry, "must have one of id and requestId")
-    name, identity = ("id", ids[0]) if ids[0] is not None else ("requestId", ids[1])
-    if isinstance(identity, int) and not isinstance(identity, bool):
-        identity = str(identity)
-    rule = id_rule(identity)
-    if rule is not None or not isinstance(identity, str):
-        raise InvalidRequestError(f"{where}.{name}", identity, rule or "must be a text")
+def _label(kind: LabelKind, where: str, entry: dict[str, Any]) -> Label:
+    require_known(entry, _FIELDS, where)
+    name, identity = subject_of(where, entry, ("id", "requestId"))
     if name == "requestId" and not LABELS[kind].is_of_request:
         rule = "names the items of a group; label each of them by its id, which its row must have carried"
         raise InvalidRequestError(f"{where}.requestId", identity, rule)
-    available_at = None
-    if entry.get("availableAt") is not None:
-        rule = moment_rule(entry["availableAt"])
-        if rule is not None:
-            raise InvalidRequestError(f"{where}.availableAt", entry["availableAt"], rule)
-        available_at = parse_moment(entry["availableAt"])
-    value = _value(where, entry, kind)
     return Label(
         entity_id=identity if name == "id" else None,
         request_id=identity if name == "requestId" else None,
-        value=value,
-        available_at=available_at,
+        available_at=moment_of(where, entry, "availableAt"),
+        value=_value(where, entry, kind),
         kind=kind,
     )
 
@@ -168,13 +90,6 @@ def _value(where: str, entry: dict[str, Any], kind: LabelKind) -> LabelValue | N
     )
 
 
-def raise_all(problems: list[InvalidRequestError]) -> None:
-    """Raise the problems as one error; nothing if there are none."""
-    if problems:
-        first, *others = problems[:MOST_PROBLEMS]
-        raise InvalidRequestError(first.field, first.value, first.rule, others)
-
-
 def table_of(labels: Iterable[tuple[Label, datetime]]) -> pa.Table:
     """Labels with the moments of their receipt as one table, in the order of their `availableAt`."""
     rows = sorted(labels, key=lambda row: row[0].available_at or row[1])
@@ -192,3 +107,6 @@ def table_of(labels: Iterable[tuple[Label, datetime]]) -> pa.Table:
         },
         schema=LABEL_COLUMNS,
     )
+
+
+FEEDBACK = Form("labels", "label", '{"labels": [{"id": "...", "label": true}]}', labels_of, table_of)

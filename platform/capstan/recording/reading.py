@@ -22,7 +22,7 @@ from capstan.errors import UnavailableError
 from capstan.recording.labels import LABEL_COLUMNS
 from capstan.recording.outputs import OUTPUT_PREFIX
 from capstan.recording.payloads import INPUT_PREFIX, PAYLOAD_COLUMNS
-from capstan.recording.segments import label_files, payload_files
+from capstan.recording.segments import dated_files, payload_files
 from capstan.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -180,7 +180,7 @@ class PayloadReader:
             with_outputs=bool(re.search(r"\boutputs\b", query)),
         )
         if as_of is not None:
-            labels = label_files(self.folder / "labels", start - LABEL_SLACK, as_of)
+            labels = dated_files(self.folder / "labels", start - LABEL_SLACK, as_of)
             self._view("stored_labels", labels, LABEL_COLUMNS)
 
     def _view(

@@ -51,7 +51,7 @@ def payload_segment(directory: Path, day: date, number: int) -> Path:
     return directory / f"day={day.isoformat()}" / f"t0-{number:08d}.parquet"
 
 
-def label_segment(directory: Path, number: int, table: pa.Table) -> Path:
+def dated_segment(directory: Path, number: int, table: pa.Table) -> Path:
     """The name tells the first and last second of `available_at`, so that readers skip what they can't need."""
     return directory / f"t0-{number:08d}-{_range(table)}.parquet"
 
@@ -86,8 +86,8 @@ def segments_of_day(directory: Path, day: str) -> list[str]:
     return sorted(names, key=lambda name: name.split("-")[1], reverse=True)
 
 
-def label_files(directory: Path, after: datetime, until: datetime) -> list[str]:
-    """Segments that can hold labels available in [after, until]."""
+def dated_files(directory: Path, after: datetime, until: datetime) -> list[str]:
+    """Segments that can hold what became available in [after, until]."""
     first, last = after.timestamp(), until.timestamp()
     return [
         f"{directory}/{name}"

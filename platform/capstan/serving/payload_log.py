@@ -267,7 +267,7 @@ class PayloadLog:
             if self.token_file is not None:
                 self._token = self._token or self.token_file.read_text().strip()
                 headers["authorization"] = f"Bearer {self._token}"
-            async with session.post(f"{self.collector_url}/events", data=body, headers=headers) as response:
+            async with session.post(f"{self.collector_url}/payloads", data=body, headers=headers) as response:
                 await response.read()
                 if response.status == 401:
                     # Another token may have been written since.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +21,7 @@ from capstan.recording.collector.intake import Intake
 from capstan.recording.collector.intervals import Intervals
 from capstan.recording.collector.ledger import Ledger, restore
 from capstan.recording.collector.write_ahead_log import WriteAheadLog
-from capstan.recording.labels import labels_of, parse_feedback
+from capstan.recording.labels import FEEDBACK, labels_of
 from capstan.recording.payloads import (
     Payload,
     accepted,
@@ -266,7 +267,7 @@ def test_a_label_is_taken_as_the_table_writes_it(tmp_path: Path) -> None:
     said = [True, "yes", "True", 1, 1.0, "1.0", "no", "FALSE", 0, "0"]
     labels = [{"id": str(number), "label": label} for number, label in enumerate(said)]
     taken = intake.feedback(orjson.dumps({"labels": labels}), NOW, system=None)
-    assert (len(taken.labels), taken.known) == (len(said), frozenset())
+    assert (len(taken.entries), taken.known) == (len(said), frozenset())
     intake.flush()
     (file,) = (tmp_path / "systems" / "flights" / "labels").glob("*.parquet")
     rows = pq.read_table(file, partitioning=None).sort_by("entity_id").to_pydict()
@@ -313,7 +314,19 @@ def test_a_body_of_feedback_that_is_no_json_is_quoted_as_it_was_sent(tmp_path: P
 
 @pytest.mark.parametrize("written", ["2", "2.5", '"maybe"'])
 def test_a_label_that_is_none_is_told_as_it_was_written(written: str) -> None:
-    entries = parse_feedback(f'{{"labels": [{{"id": "a", "label": {written}}}]}}'.encode()).entries
+    entries = FEEDBACK.parse(f'{{"labels": [{{"id": "a", "label": {written}}}]}}'.encode()).entries
     with pytest.raises(InvalidRequestError) as caught:
         labels_of(entries, "Boolean")
     assert str(caught.value).startswith(f"labels[0].label: {written} is no label")
+
+
+def test_labels_of_two_systems_about_one_id_are_no_duplicates(tmp_path: Path) -> None:
+    intake = labelled(tmp_path)
+    shutil.copytree(tmp_path / "systems" / "flights", tmp_path / "systems" / "trains")
+    known = [
+        intake.feedback(
+            orjson.dumps({"system": system, "labels": [{"id": "a", "label": True}]}), NOW, system=None
+        ).known
+        for system in ("flights", "trains", "flights")
+    ]
+    assert known == [frozenset(), frozenset(), frozenset({0})]

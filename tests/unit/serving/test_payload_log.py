@@ -62,7 +62,7 @@ class Collector:
     @asynccontextmanager
     async def running(self, port: int = 0) -> AsyncIterator[Collector]:
         app = web.Application(client_max_size=self.limit)
-        app.router.add_post("/events", self.receive)
+        app.router.add_post("/payloads", self.receive)
         runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,11 +23,12 @@ from capstan.recording.collector.declarations import Declarations
 from capstan.recording.collector.ledger import Judgement, Ledger, restore
 from capstan.recording.collector.recent_requests import RecentRequests
 from capstan.recording.collector.write_ahead_log import WriteAheadLog
-from capstan.recording.labels import Label, labels_of, parse_feedback, table_of
+from capstan.recording.labels import FEEDBACK
 from capstan.recording.payloads import Payload, Refusal, accepted, columns_of, judge, parse_batch
+from capstan.recording.posted import Entry, Form
 from capstan.recording.segments import (
     clear_unfinished,
-    label_segment,
+    dated_segment,
     merge_small,
     payload_segment,
     write_segment,
@@ -37,11 +38,15 @@ LOG_BYTES = 8 * 2**20
 """A log file is flushed when it has grown to this, whatever the timer says: bounds memory and the time of a flush."""
 
 
-class TakenLabels(NamedTuple):
-    """Labels of one body, which are durable."""
+_FORMS = {form.name: form for form in (FEEDBACK,)}
 
+
+class Taken(NamedTuple):
+    """Entries of one body, which are durable."""
+
+    form: Form
     system: str
-    labels: list[Label]
+    entries: list[Entry]
     known: frozenset[int]
     """Positions of those that say nothing new."""
     match: bool
@@ -72,7 +77,7 @@ class Intake:
         self._heard: dict[str, datetime] = {}
         """When each boot last spoke to this process; others may have spoken to the one before."""
         for folder in self._known_systems():
-            clear_unfinished([folder / "payloads", folder / "labels"])
+            clear_unfinished([folder / "payloads", *(folder / name for name in _FORMS)])
         for number in self._log.numbers():
             if number <= self._flushed:
                 self._log.remove(number)
@@ -90,7 +95,7 @@ class Intake:
         return self._log.size
 
     def receive(self, heading: Heading | None, body: bytes, received: datetime) -> Judgement:
-        """Take a batch of events; what is taken is durable on return.
+        """Take a batch of payloads; what is taken is durable on return.
 
         Raises InvalidRequestError if nothing in it can be taken, DiskFullError with nothing taken.
         """
@@ -107,7 +112,7 @@ class Intake:
             assert isinstance(first, Refusal)
             raise InvalidRequestError(first.field, first.id, first.rule)
         self._append(
-            {"kind": "events", "heading": heading and list(heading), "received": received.isoformat()}, body
+            {"kind": "payloads", "heading": heading and list(heading), "received": received.isoformat()}, body
         )
         judgement = self.ledger.book(heading, judged, received)
         self._remember(self._log.number, judged, judgement.skipped)
@@ -130,23 +135,28 @@ class Intake:
             self._heard.pop(name, None)
         return self.ledger.book_silence(names, now)
 
-    def feedback(self, body: bytes, received: datetime, *, system: str | None) -> TakenLabels:
+    def feedback(self, body: bytes, received: datetime, *, system: str | None) -> Taken:
         """Take labels, all or none; raises InvalidRequestError, UnavailableError, DiskFullError."""
-        named, entries, match = parse_feedback(body)
+        return self._take(FEEDBACK, self._declarations.label_kind, body, received, system)
+
+    def _take(
+        self,
+        form: Form,
+        read_as: Callable[[str], object],
+        body: bytes,
+        received: datetime,
+        system: str | None,
+    ) -> Taken:
+        named, posted, match = form.parse(body)
         owner = self._owner(named or system)
-        kind = self._declarations.label_kind(owner)
-        labels = labels_of(entries, kind)
-        # The kind too: what the file says may be another one when the log is read again.
-        meta: dict[str, object] = {
-            "kind": "labels",
-            "system": owner,
-            "label": kind,
-            "received": received.isoformat(),
-        }
+        # Kept with the body: what the file says may be something else when the log is read again.
+        said = read_as(owner)
+        entries = form.read(posted, said)
+        meta = {"kind": form.name, "system": owner, "read_as": said, "received": received.isoformat()}
         self._append(meta, body)
-        skipped = self.ledger.book_labels(labels)
-        self._skip(skipped)
-        return TakenLabels(owner, labels, skipped, match)
+        known = self.ledger.book_labels(owner, entries)
+        self._skip(known)
+        return Taken(form, owner, entries, known, match)
 
     def seal(self) -> None:
         """End the current log file, on the takers' thread; `flush_sealed` may then run on any."""
@@ -173,17 +183,18 @@ class Intake:
     def _flush_file(self, number: int) -> None:
         skips = self._skips.get(number, {})
         payloads: dict[tuple[str, date], list[tuple[Payload, datetime]]] = defaultdict(list)
-        labels: dict[str, list[tuple[Label, datetime]]] = defaultdict(list)
+        posted: dict[tuple[str, str], list[tuple[Entry, datetime]]] = defaultdict(list)
         for index, record in enumerate(self._log.read(number)):
             meta = orjson.loads(record.meta)
             received = datetime.fromisoformat(meta["received"])
             skipped = skips.get(index, frozenset())
             if meta["kind"] == "silence":
                 continue
-            if meta["kind"] == "labels":
-                entries = labels_of(parse_feedback(record.body).entries, meta["label"])
-                labels[meta["system"]].extend(
-                    (label, received) for position, label in enumerate(entries) if position not in skipped
+            if meta["kind"] in _FORMS:
+                posted[meta["system"], meta["kind"]].extend(
+                    (entry, received)
+                    for position, entry in enumerate(_entries(meta, record.body))
+                    if position not in skipped
                 )
                 continue
             for position, event in enumerate(parse_batch(record.body)):
@@ -197,11 +208,11 @@ class Intake:
                 path, columns_of(rows, self._declarations.of(system).kinds, self._declarations.task(system))
             )
             touched.add(path.parent)
-        for system, entries_of_system in sorted(labels.items()):
-            if entries_of_system:
-                directory = self._systems / system / "labels"
-                table = table_of(entries_of_system)
-                write_segment(label_segment(directory, number, table), table)
+        for (system, name), entries in sorted(posted.items()):
+            if entries:
+                directory = self._systems / system / name
+                table = _FORMS[name].table(entries)
+                write_segment(dated_segment(directory, number, table), table)
                 touched.add(directory)
         self._record_flush(number)
         for folder in sorted(touched):
@@ -291,9 +302,9 @@ class Intake:
             skipped: frozenset[int] = frozenset()
             if meta["kind"] == "silence":
                 self.ledger.book_silence(orjson.loads(record.body), received)
-            elif meta["kind"] == "labels":
-                labels = labels_of(parse_feedback(record.body).entries, meta["label"])
-                skipped = self.ledger.book_labels(labels)
+            elif meta["kind"] in _FORMS:
+                entries = _entries(meta, record.body)
+                skipped = self.ledger.book_labels(meta["system"], entries)
             else:
                 heading = Heading(*meta["heading"]) if meta["heading"] else None
                 judged = self._judge(record.body)
@@ -302,3 +313,8 @@ class Intake:
             if skipped:
                 self._skips[number][index] = skipped
         self._sealed[number] = self.ledger.dump()
+
+
+def _entries(meta: Mapping[str, Any], body: bytes) -> list[Any]:
+    form = _FORMS[meta["kind"]]
+    return form.read(form.parse(body).entries, meta["read_as"])

@@ -10,16 +10,15 @@ import base64
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from capstan.recording.collector.boots import Boot, Heading, restore_boot
+from capstan.recording.collector.sayings import Sayings, restore_sayings, short
 from capstan.recording.labels import Label
 from capstan.recording.payloads import Payload, Refusal
 
 RECENT_REQUESTS = 50_000
 """Attempts of one request count once if their payloads arrive within so many requests of each other."""
-RECENT_LABELS = 50_000
 MOST_BOOTS = 10_000
 EXECUTOR_BOOT = "executor."
 """What the boots of Seldon's executor begin with; it counts no losses itself."""
@@ -61,7 +60,7 @@ class Ledger:
     unknown_losses: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     """System -> version -> reason -> losses that no counter of the version itself shows."""
     _requests: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
-    _labels: OrderedDict[bytes, bytes] = field(default_factory=OrderedDict)
+    _labels: Sayings = field(default_factory=Sayings)
 
     def book(self, heading: Heading | None, judged: list[Payload | Refusal], received: datetime) -> Judgement:
         """Take what is new; a repeated batch changes nothing."""
@@ -85,25 +84,17 @@ class Ledger:
             self._hear(heading, received)
         return Judgement(len(judged) - len(skipped), duplicates, refused, frozenset(skipped))
 
-    def book_labels(self, labels: list[Label]) -> frozenset[int]:
+    def book_labels(self, system: str, labels: list[Label]) -> frozenset[int]:
         """Positions of the labels that say nothing new; the others are counted."""
-        skipped = []
-        for position, label in enumerate(labels):
-            case = _short(label.case)
-            said = _short(f"{label.value!r}@{label.available_at}")
-            if self._labels.get(case) == said:
-                skipped.append(position)
-                continue
-            self._labels[case] = said
-            self._labels.move_to_end(case)
-            if len(self._labels) > RECENT_LABELS:
-                self._labels.popitem(last=False)
-            if label.value is None:
-                self.no_labels += 1
-            else:
-                self.labels += 1
-        self.label_duplicates += len(skipped)
-        return frozenset(skipped)
+        repeated = self._labels.repeated(
+            (f"{system}/{label.case}", f"{label.value!r}@{label.available_at}") for label in labels
+        )
+        new = [label for position, label in enumerate(labels) if position not in repeated]
+        without = sum(label.value is None for label in new)
+        self.no_labels += without
+        self.labels += len(new) - without
+        self.label_duplicates += len(repeated)
+        return repeated
 
     def unfinished(self) -> list[str]:
         """Boots that have not said their last word and are not known to be silent."""
@@ -168,7 +159,7 @@ class Ledger:
             boot.latest = payload.event_time
         # One row stands for its request, so that lost rows beside it account for no other request.
         if payload.data["role"] != "shadow" and payload.data["row"] == 0:
-            self._answer(_short(f"{payload.system}/{payload.data['request_id']}"))
+            self._answer(short(f"{payload.system}/{payload.data['request_id']}"))
             self.refused_requests += 400 <= payload.data["status"] < 500
         return True
 
@@ -276,22 +267,16 @@ class Ledger:
             },
             "boots": {name: boot.dump() for name, boot in self.boots.items()},
             "requests": base64.b64encode(b"".join(self._requests)).decode(),
-            "cases": base64.b64encode(b"".join(case + said for case, said in self._labels.items())).decode(),
+            "cases": self._labels.dump(),
         }
 
 
 def restore(data: dict[str, Any]) -> Ledger:
     """The ledger that `dump` wrote."""
     fields = dict(data)
-    requests, cases = base64.b64decode(fields.pop("requests")), base64.b64decode(fields.pop("cases"))
+    requests, cases = base64.b64decode(fields.pop("requests")), fields.pop("cases")
     fields["boots"] = {name: restore_boot(boot) for name, boot in fields["boots"].items()}
-    ledger = Ledger(**fields)
+    ledger = Ledger(**fields, _labels=restore_sayings(cases))
     for at in range(0, len(requests), 8):
         ledger._requests[requests[at : at + 8]] = None
-    for at in range(0, len(cases), 16):
-        ledger._labels[cases[at : at + 8]] = cases[at + 8 : at + 16]
     return ledger
-
-
-def _short(text: str) -> bytes:
-    return blake2b(text.encode(), digest_size=8).digest()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from capstan.recording.collector.label_requests import Request
+from capstan.recording.collector.asked_requests import Request
 from capstan.recording.collector.ledger import REFUSED, UNPAIRED, Ledger
 
 
@@ -19,15 +19,15 @@ class CollectorMetrics(Collector):
         self,
         ledger: Ledger,
         own: Callable[[], Mapping[str, float]],
-        label_requests: Mapping[Request, int],
+        asked: Mapping[tuple[str, Request], int],
     ) -> None:
         """`own` tells senders, full, waiting, failing, and halves, unpaired and repeated of the executor's log.
 
-        `label_requests`: labels by what was found of their requests.
+        `asked`: what was posted, by its form and what was found of its requests.
         """
         self._ledger = ledger
         self._own = own
-        self._label_requests = label_requests
+        self._asked = asked
 
     def collect(self) -> Iterable[Metric]:
         ledger, own = self._ledger, self._own()
@@ -82,7 +82,7 @@ class CollectorMetrics(Collector):
             labels=["request"],
         )
         for request in Request:
-            family.add_metric([request.value], self._label_requests.get(request, 0))
+            family.add_metric([request.value], self._asked.get(("labels", request), 0))
         return family
 
     def _by_version(self) -> Iterable[Metric]:

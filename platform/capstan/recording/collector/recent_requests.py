@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from capstan.recording.payloads import Payload
 
 MOST_STORED = 100_000
-"""Ids that are kept though they can be read from Parquet too: most labels are about something recent."""
+"""Ids that are kept though they can be read from Parquet too: most entries are about something recent."""
 MOST_WAITING = 1_000_000
 """Ids that wait for their flush; only where flushes fail for long there are more."""
 
@@ -64,7 +64,7 @@ class RecentRequests:
                 del self._stored[next(iter(self._stored))]
 
     def find(self, system: str, cases: Iterable[str]) -> set[str]:
-        """Those of the cases (see `Label.case`) that a request of the system was about."""
+        """Those of the cases (see `Entry.case`) that a request of the system was about."""
         with self._lock:
             by_key = {_key(system, case): case for case in cases}
             keys = by_key.keys()

@@ -12,7 +12,7 @@ import asyncio
 import gc
 import hmac
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,8 +30,8 @@ from starlette.routing import Route
 from capstan.content_encoding import READ_ENCODINGS, BodyTooLargeError, UnreadableEncodingError
 from capstan.domain.payload_limits import LARGEST_BATCH
 from capstan.errors import CapstanError, DiskFullError, InvalidRequestError, UnavailableError, shown
-from capstan.recording.collector.intake import Intake
-from capstan.recording.collector.label_requests import LabelRequests, answer
+from capstan.recording.collector.asked_requests import AskedRequests, answer
+from capstan.recording.collector.intake import Intake, Taken
 from capstan.recording.collector.metrics import CollectorMetrics
 from capstan.recording.collector.mounted_spec import MountedSpec
 from capstan.recording.collector.posting import body_of, heading_of
@@ -83,21 +83,19 @@ class CollectorService:
         if self._spec is not None:
             self._spec.follow()
         self.intake = Intake(config.directory, config.systems, sync=config.sync)
-        self._label_requests = LabelRequests(self.intake, config.systems)
+        self._asked = AskedRequests(self.intake, config.systems)
         self._executor = ExecutorLog(config.systems)
         self._wake = asyncio.Event()
         self._flush_error: str | None = None
         self._refused_senders = 0
         self._disk_full = 0
         self._registry = CollectorRegistry()
-        self._registry.register(
-            CollectorMetrics(self.intake.ledger, self._counts, self._label_requests.counts)
-        )
+        self._registry.register(CollectorMetrics(self.intake.ledger, self._counts, self._asked.counts))
 
     def app(self) -> Starlette:
         return Starlette(
             routes=[
-                Route("/events", self._events, methods=["POST"]),
+                Route("/payloads", self._payloads, methods=["POST"]),
                 Route("/feedback", self._feedback, methods=["POST"]),
                 Route("/flush", self._flush, methods=["POST"]),
                 Route("/stats", self._stats),
@@ -155,7 +153,7 @@ class CollectorService:
         self._flush_error = None
         return None
 
-    async def _events(self, request: Request) -> Response:
+    async def _payloads(self, request: Request) -> Response:
         if not self._is_allowed(request, "internal"):
             return self._refuse_sender()
         received = datetime.now(UTC)
@@ -174,12 +172,15 @@ class CollectorService:
         return _Answer(answer)
 
     async def _feedback(self, request: Request) -> Response:
+        return await self._posted(request, self.intake.feedback)
+
+    async def _posted(self, request: Request, take: Callable[..., Taken]) -> Response:
         if not self._is_allowed(request, "feedback"):
             return self._refuse_sender()
         received = datetime.now(UTC)
         try:
             body = await body_of(request)
-            taken = self.intake.feedback(body, received, system=request.headers.get("x-capstan-system"))
+            taken = take(body, received, system=request.headers.get("x-capstan-system"))
         except (BodyTooLargeError, UnreadableEncodingError) as error:
             return _unreadable(request, error)
         except (InvalidRequestError, UnavailableError, DiskFullError) as error:
@@ -187,12 +188,12 @@ class CollectorService:
         if self.intake.is_full:
             self._wake.set()
         said: dict[str, object] = {
-            "accepted": len(taken.labels) - len(taken.known),
+            "accepted": len(taken.entries) - len(taken.known),
             "duplicates": len(taken.known),
         }
         if taken.match:
-            finding = await self._label_requests.find(taken, halves=self._executor.waiting)
-            said |= answer(taken.labels, finding)
+            finding = await self._asked.find(taken, halves=self._executor.waiting)
+            said |= answer(taken, finding)
         return _Answer(said)
 
     async def _seldon(self, request: Request) -> Response:
@@ -259,7 +260,7 @@ class CollectorService:
             return _Answer(error.document(), status_code=422)
         if isinstance(error, DiskFullError):
             self._disk_full += 1
-            self._label_requests.unsettle()
+            self._asked.unsettle()
             return _Answer({"error": {"rule": str(error)}}, status_code=507)
         status = 503 if isinstance(error, UnavailableError) else 500
         return _Answer({"error": {"rule": str(error)}}, status_code=status)

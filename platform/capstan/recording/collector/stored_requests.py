@@ -1,4 +1,4 @@
-"""Whether stored payloads hold the requests that labels are about: newest day first, for as long as there is time."""
+"""Whether stored payloads hold the requests that entries are about: newest day first, for as long as there is time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def find_stored(
     is_over: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Search:
-    """Look for the cases (see `Label.case`) in the payloads of one system, up to the moment `until` of the clock.
+    """Look for the cases (see `Entry.case`) in the payloads of one system, up to the moment `until` of the clock.
 
     `is_over` is asked now and then whether anybody still wants to know.
 

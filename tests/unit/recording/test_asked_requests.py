@@ -16,10 +16,10 @@ import pyarrow as pa
 import pytest
 
 from capstan.errors import InvalidRequestError
-from capstan.recording.collector import label_requests, stored_requests
+from capstan.recording.collector import asked_requests, stored_requests
+from capstan.recording.collector.asked_requests import MOST_IDS, AskedRequests, Finding, Request, answer
 from capstan.recording.collector.boots import Heading
 from capstan.recording.collector.intake import Intake
-from capstan.recording.collector.label_requests import MOST_IDS, Finding, LabelRequests, Request, answer
 from capstan.recording.collector.recent_requests import RecentRequests
 from capstan.recording.collector.stored_requests import find_stored
 from capstan.recording.payloads import Payload
@@ -59,16 +59,16 @@ def look(intake: Intake, *labels: dict[str, object], **seconds: float) -> dict[s
 
 
 async def looked(intake: Intake, *labels: dict[str, object], **seconds: float) -> dict[str, object]:
-    requests = LabelRequests(
+    requests = AskedRequests(
         intake, intake._systems, **({"settle_seconds": 0.0, "unsettled_seconds": 0.0} | seconds)
     )
     return await told(intake, requests, *labels)
 
 
-async def told(intake: Intake, requests: LabelRequests, *labels: dict[str, object]) -> dict[str, object]:
+async def told(intake: Intake, requests: AskedRequests, *labels: dict[str, object]) -> dict[str, object]:
     body = orjson.dumps({"labels": [{"label": True, **label} for label in labels]})
     taken = intake.feedback(body, NOW, system=None)
-    return answer(taken.labels, await requests.find(taken))
+    return answer(taken, await requests.find(taken))
 
 
 def ids(found: dict[str, object]) -> dict[str, list[str]]:
@@ -108,7 +108,7 @@ def test_a_label_of_another_system_matches_nothing(intake: Intake, tmp_path: Pat
     body = orjson.dumps({"labels": [{"id": "e1", "label": True}], "system": "other"})
 
     async def ask() -> Finding:
-        requests = LabelRequests(intake, tmp_path / "systems", settle_seconds=0, unsettled_seconds=0)
+        requests = AskedRequests(intake, tmp_path / "systems", settle_seconds=0, unsettled_seconds=0)
         return await requests.find(intake.feedback(body, NOW, system=None))
 
     assert asyncio.run(ask()).requests == [Request.NEVER_ASKED]
@@ -169,7 +169,7 @@ def test_a_search_ends_once_what_it_looks_for_has_come(
         ended.set()
         return stored_requests.Search(frozenset(), False, None)
 
-    monkeypatch.setattr(label_requests, "find_stored", endless)
+    monkeypatch.setattr(asked_requests, "find_stored", endless)
 
     async def ask() -> dict[str, object]:
         asking = asyncio.create_task(looked(intake, {"id": "e1"}, look_seconds=600.0, settle_seconds=600.0))
@@ -195,7 +195,7 @@ def test_stored_payloads_that_may_not_be_listed_make_ids_unknown(
 
 def test_after_a_start_or_a_full_disk_services_may_hold_payloads_and_labels_wait(intake: Intake) -> None:
     async def ask() -> list[dict[str, list[str]]]:
-        requests = LabelRequests(intake, intake._systems, settle_seconds=0.0, unsettled_seconds=0.2)
+        requests = AskedRequests(intake, intake._systems, settle_seconds=0.0, unsettled_seconds=0.2)
         found = [ids(await told(intake, requests, {"id": "e1"}))]
         await asyncio.sleep(0.25)
         found.append(ids(await told(intake, requests, {"id": "e1"})))
@@ -281,14 +281,14 @@ def test_an_answer_lists_a_bounded_number_of_ids_and_counts_all(intake: Intake) 
 
 
 def test_new_labels_are_counted_by_what_was_found_and_repeated_ones_are_not(intake: Intake) -> None:
-    async def ask() -> dict[Request, int]:
-        requests = LabelRequests(intake, intake._systems, settle_seconds=0.0, unsettled_seconds=0.0)
+    async def ask() -> dict[tuple[str, Request], int]:
+        requests = AskedRequests(intake, intake._systems, settle_seconds=0.0, unsettled_seconds=0.0)
         receive(intake, event(1))
         for _ in range(2):
             await told(intake, requests, {"id": "e1"}, {"id": "typo"}, {"id": "typo2"})
         return dict(requests.counts)
 
-    assert asyncio.run(ask()) == {Request.MATCHED: 1, Request.NEVER_ASKED: 2}
+    assert asyncio.run(ask()) == {("labels", Request.MATCHED): 1, ("labels", Request.NEVER_ASKED): 2}
 
 
 @pytest.fixture
@@ -310,7 +310,7 @@ def many(intake: Intake) -> Intake:
 
 def test_the_loop_goes_on_while_stored_payloads_are_searched(many: Intake) -> None:
     async def ask() -> tuple[int, list[dict[str, list[str]]]]:
-        requests = LabelRequests(
+        requests = AskedRequests(
             many, many._systems, look_seconds=30.0, settle_seconds=0.0, unsettled_seconds=0.0
         )
         asking = asyncio.gather(*(told(many, requests, {"requestId": f"no{n}"}) for n in range(4)))
@@ -338,10 +338,10 @@ def test_searches_that_follow_each_other_rest_as_long_as_they_read(
         finally:
             searched += time.monotonic() - began
 
-    monkeypatch.setattr(label_requests, "find_stored", timed)
+    monkeypatch.setattr(asked_requests, "find_stored", timed)
 
     async def ask() -> float:
-        requests = LabelRequests(
+        requests = AskedRequests(
             many, many._systems, look_seconds=60.0, settle_seconds=0, unsettled_seconds=0, burst_seconds=0
         )
         began = time.monotonic()

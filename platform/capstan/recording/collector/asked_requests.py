@@ -1,8 +1,8 @@
 """Tells a sender of labels which requests they are about: found, on their way, never asked, or not looked up.
 
-A label is durable before this begins. Recent requests are in memory, the others in Parquet, where one search at a time
-reads in a thread for at most LOOK_SECONDS. Searches that follow each other rest as long as they read: however many
-labels about nothing come, half a core is what they cost. What there was no time for is told as unknown.
+What is posted is durable before this begins. Recent requests are in memory, the others in Parquet, where one search
+at a time reads in a thread for at most LOOK_SECONDS. Searches that follow each other rest as long as they read:
+however many entries about nothing come, half a core is what they cost. What there was no time for is told as unknown.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from capstan.recording.collector.boots import Boot
-from capstan.recording.collector.intake import Intake, TakenLabels
+from capstan.recording.collector.intake import Intake, Taken
 from capstan.recording.collector.stored_requests import Search, find_stored
-from capstan.recording.labels import Label
 
 LOOK_SECONDS = 2.0
 """Seconds that an answer waits for the search, at most."""
 BURST_SECONDS = 10.0
 """Seconds of searching and resting that may be taken ahead, so that a person who looks twice need not wait."""
 SETTLE_SECONDS = 0.5
-"""Seconds in which services hand in what they have answered, several of their batches; a label that comes at once is
+"""Seconds in which services hand in what they have answered, several of their batches; an entry that comes at once is
 then known."""
 _STEP_SECONDS = 0.1
 """Between two looks into what has come: a batch of a service."""
 _MANY = 1000
-"""Labels for which memory is looked through once at the end and not at each step: the loop has payloads to take."""
+"""Entries for which memory is looked through once at the end and not at each step: the loop has payloads to take."""
 UNSETTLED_SECONDS = 15.0
 """Seconds in which services have called again for certain after the collector was away or full."""
 MOST_IDS = 100
@@ -39,7 +38,7 @@ MOST_IDS = 100
 
 
 class Request(StrEnum):
-    """What is known of the request that a label is about."""
+    """What is known of the request that an entry is about."""
 
     MATCHED = "matched"
     WAITING = "waiting"
@@ -48,15 +47,15 @@ class Request(StrEnum):
 
 
 class Finding(NamedTuple):
-    """What was found of each label's request, and why where it was not."""
+    """What was found of each entry's request, and why where it was not."""
 
     requests: list[Request]
-    """In the order of the labels."""
+    """In the order of the entries."""
     reasons: Mapping[Request, str]
 
 
-class LabelRequests:
-    """One per collector, on its event loop; `counts` are labels by what was found, since the process began."""
+class AskedRequests:
+    """One per collector, on its event loop; `counts` are new entries by their form and by what was found."""
 
     def __init__(
         self,
@@ -68,7 +67,7 @@ class LabelRequests:
         unsettled_seconds: float = UNSETTLED_SECONDS,
         burst_seconds: float = BURST_SECONDS,
     ) -> None:
-        self.counts: Counter[Request] = Counter()
+        self.counts: Counter[tuple[str, Request]] = Counter()
         self._intake = intake
         self._systems = systems
         self._look_seconds = look_seconds
@@ -87,10 +86,10 @@ class LabelRequests:
         """Services were turned away just now, or found nobody: they hold payloads and call again later."""
         self._settled_at = time.monotonic() + self._unsettled_seconds
 
-    async def find(self, taken: TakenLabels, *, halves: int = 0) -> Finding:
-        """What is known of the requests of these labels; `halves` of predictions wait for their other half."""
+    async def find(self, taken: Taken, *, halves: int = 0) -> Finding:
+        """What is known of the requests of these entries; `halves` of predictions wait for their other half."""
         system = taken.system
-        cases = {label.case for label in taken.labels}
+        cases = {entry.case for entry in taken.entries}
         left = cases - self._intake.recent.find(system, cases)
         reasons: dict[Request, str] = {}
         search = Search(frozenset(), True, None)
@@ -99,15 +98,17 @@ class LabelRequests:
             left, search = await self._look(system, left)
             under_way = self._under_way(system, before, halves)
             if not (search.is_whole and self._intake.recent.is_whole):
-                reasons[Request.UNKNOWN] = _not_looked_up(search, self._look_seconds)
+                reasons[Request.UNKNOWN] = _not_looked_up(search, self._look_seconds, taken.form.noun)
             elif under_way is not None:
                 reasons[Request.WAITING] = under_way
             else:
-                reasons[Request.NEVER_ASKED] = self._never_asked(system)
+                reasons[Request.NEVER_ASKED] = self._never_asked(system, taken.form.noun)
         other = next(iter(reasons), Request.MATCHED)
-        requests = [other if label.case in left else Request.MATCHED for label in taken.labels]
+        requests = [other if entry.case in left else Request.MATCHED for entry in taken.entries]
         self.counts.update(
-            request for position, request in enumerate(requests) if position not in taken.known
+            (taken.form.name, request)
+            for position, request in enumerate(requests)
+            if position not in taken.known
         )
         return Finding(requests, reasons)
 
@@ -165,7 +166,7 @@ class LabelRequests:
         return {name: boot for name, boot in boots if boot.system in (system, None) and not boot.ended}
 
     def _under_way(self, system: str, before: Mapping[str, int], halves: int) -> str | None:
-        """Why the request may still come; None: whatever was answered before the label came is here."""
+        """Why the request may still come; None: whatever was answered before the entry came is here."""
         held = sum(
             max(0, before[name] - boot.accounted)
             for name, boot in self._boots(system).items()
@@ -180,7 +181,7 @@ class LabelRequests:
             )
         return None
 
-    def _never_asked(self, system: str) -> str:
+    def _never_asked(self, system: str, noun: str) -> str:
         ledger = self._intake.ledger
         lost = sum(
             payloads
@@ -188,32 +189,32 @@ class LabelRequests:
             for days in ledger.losses.get(owner, {}).values()
             for payloads in days.values()
         )
-        rule = "no answered request has this id, stored or on its way; the label is kept, should one come"
+        rule = f"no answered request has this id, stored or on its way; the {noun} is kept, should one come"
         return f"{rule}. Payloads lost or missing so far, which may have had it: {lost}" if lost > 0 else rule
 
 
-def answer(labels: list[Label], finding: Finding) -> dict[str, object]:
-    """The finding as `POST /feedback` tells it: of each kind the number of labels and the first ids."""
+def answer(taken: Taken, finding: Finding) -> dict[str, object]:
+    """The finding as the sender is told it: of each kind the number of entries and the first ids."""
     told: dict[str, object] = {}
     for kind in Request:
         ids = [
-            label.entity_id or label.request_id
-            for label, request in zip(labels, finding.requests, strict=True)
+            entry.case[1:]
+            for entry, request in zip(taken.entries, finding.requests, strict=True)
             if request is kind
         ]
-        entry: dict[str, object] = {"count": len(ids), "ids": list(dict.fromkeys(ids))[:MOST_IDS]}
+        said: dict[str, object] = {"count": len(ids), "ids": list(dict.fromkeys(ids))[:MOST_IDS]}
         if ids and kind in finding.reasons:
-            entry["why"] = finding.reasons[kind]
-        told[kind.value] = entry
+            said["why"] = finding.reasons[kind]
+        told[kind.value] = said
     return told
 
 
-def _not_looked_up(search: Search, seconds: float) -> str:
+def _not_looked_up(search: Search, seconds: float, noun: str) -> str:
     if search.unreadable is not None:
         read = f"stored requests of {search.unreadable} cannot be read"
-        return f"{read}, the collector's log says why; the label is taken"
+        return f"{read}, the collector's log says why; the {noun} is taken"
     if search.oldest is not None:
         read = f"stored requests were searched back to {search.oldest} only"
     else:
         read = "stored requests could not be searched"
-    return f"{read} within {seconds:g} s; the label is taken. Send it again to have it looked up again"
+    return f"{read} within {seconds:g} s; the {noun} is taken. Send it again to have it looked up again"
