@@ -30,6 +30,13 @@ def moments(values: Floats) -> ArmMoments:
     return ArmMoments(len(values), float(values.mean()), float(values.var(ddof=1)))
 
 
+def given(values: Floats, mask: npt.NDArray[np.bool_]) -> Floats:
+    """The outcomes under the mask that are there."""
+    own: Floats = values[mask]
+    there: Floats = own[np.isfinite(own)]
+    return there
+
+
 def skew(values: Floats) -> float:
     """Third standardised moment; 0 when the values do not vary."""
     if len(values) < 2 or not np.ptp(values):
@@ -77,10 +84,10 @@ def without_covariate(values: Floats, covariate: Floats, arm: Codes, arms: int) 
     known = np.isfinite(covariate)
     mean = float(covariate[known].mean()) if known.any() else 0.0
     centred = np.where(known, covariate, mean) - mean
-    given = np.isfinite(values)
+    there = np.isfinite(values)
     products = squares = 0.0
     for place in range(arms):
-        own = given & (arm == place)
+        own = there & (arm == place)
         if not own.any():
             continue
         x = centred[own] - centred[own].mean()

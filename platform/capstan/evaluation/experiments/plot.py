@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from capstan.errors import CapstanError
-from capstan.evaluation.experiments.analysis import Comparison, ExperimentAnalysis
+from capstan.evaluation.experiments.findings import Comparison, ExperimentAnalysis
 
 SUFFIXES = (".svg", ".png")
 _WIDTH = 8.0

@@ -14,11 +14,13 @@ from scipy import stats
 from capstan.domain.verdicts.analysis import Verdict
 from capstan.domain.verdicts.experiments import Better, ExperimentRule, Test
 from capstan.errors import CapstanError, InvalidDataError, InvalidSpecError
-from capstan.evaluation.experiments.analysis import ExperimentAnalysis, ExperimentPlan, analyse
+from capstan.evaluation.experiments.analysis import analyse
 from capstan.evaluation.experiments.columns import Block
 from capstan.evaluation.experiments.effects import effect, without_covariate
-from capstan.evaluation.experiments.log import Units
+from capstan.evaluation.experiments.findings import ExperimentAnalysis
+from capstan.evaluation.experiments.plan import ExperimentPlan
 from capstan.evaluation.experiments.plot import draw
+from capstan.evaluation.experiments.units import Units
 
 
 def units_of(

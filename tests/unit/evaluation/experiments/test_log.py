@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from capstan.errors import CapstanError, InvalidDataError
 from capstan.evaluation.experiments.columns import Aggregate, Block, Crossed, LogColumns, Missing
-from capstan.evaluation.experiments.log import SEVERAL, Units, read_units
+from capstan.evaluation.experiments.log import read_units
+from capstan.evaluation.experiments.units import SEVERAL, Units
 
 HEADER = "unit,arm,value,at"
 
