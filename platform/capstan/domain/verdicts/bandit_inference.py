@@ -1,0 +1,177 @@
+"""What a bandit's rewards say about its arms, though the arms were not chosen blindly.
+
+A bandit looks away from an arm after bad luck, so plain means of its arms are too low (Nie et al. 2018). Here each
+reward counts by the inverse of the share that its arm had when the unit was assigned: inverse propensity weighting,
+with the earlier mean as its prediction (augmented, AIPW), so scores are unbiased whatever the policy did. The
+difference of two arms is weighted by period so that its noise stays the same while shares move (Hadad et al. 2021),
+which is what the confidence sequence asks for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from capstan.domain.verdicts.bandits import NOTHING, Rewards
+from capstan.domain.verdicts.confidence import two_sided_radius
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """The units of one arm in one period whose window is over."""
+
+    closed: int = 0
+    rewards: Rewards = NOTHING
+    """Of the closed units those that have an outcome."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """The units that were assigned while the shares stood still."""
+
+    shares: Mapping[str, int]
+    """Whole percents with which units were assigned."""
+    arms: Mapping[str, Outcomes]
+
+    @property
+    def closed(self) -> int:
+        return sum(arm.closed for arm in self.arms.values())
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An arm's mean reward less another's; the bounds hold at all looks at once."""
+
+    estimate: float
+    lower: float
+    """Infinite where too few units bound it."""
+    upper: float
+    units: int
+    """Closed units of all arms that it rests on."""
+
+
+UNKNOWN = Difference(0.0, -math.inf, math.inf, 0)
+"""What is known of a difference before both arms have rewards."""
+
+
+def mean_reward(periods: Sequence[Period], arm: str) -> float | None:
+    """The arm's mean over all units, had all of them met it (AIPW); None without a reward of its own."""
+    total, units, earlier = 0.0, 0, Rewards()
+    for period in periods:
+        found = period.arms.get(arm, Outcomes())
+        if not _is_known(found, earlier):
+            continue
+        expected = (earlier if earlier.count else found.rewards).mean
+        residual = found.rewards.total - found.rewards.count * expected
+        total += period.closed * expected + _weight(period, arm) * residual
+        units += period.closed
+        earlier = _add(earlier, found.rewards)
+    return total / units if units else None
+
+
+def difference(
+    periods: Sequence[Period], arm: str, control: str, *, alpha: float, planned_units: int
+) -> Difference:
+    """Mean reward of `arm` less that of `control`, with a two-sided confidence sequence at `alpha`.
+
+    `planned_units`: closed units at which a decision is expected; tunes the width, never the error. Valid for
+    thousands of independent units (asymptotically), each with its outcome however late it came.
+    """
+    scored = list(_scores(periods, arm, control))
+    units = sum(score.units for score in scored)
+    scale = math.fsum(score.weight * score.units for score in scored)
+    if units < 2 or scale == 0:
+        return UNKNOWN
+    estimate = math.fsum(score.weight * score.total for score in scored) / scale
+    squares = math.fsum(score.weight**2 * score.squares_around(estimate) for score in scored)
+    spread = math.sqrt(squares / (units - 1)) * units / scale
+    radius = two_sided_radius(units, planned_units=planned_units, alpha=alpha) * spread
+    if not radius > 0:
+        # Rewards that are all the same are no measure of noise.
+        return Difference(estimate, -math.inf, math.inf, units)
+    return Difference(estimate, estimate - radius, estimate + radius, units)
+
+
+@dataclass(frozen=True)
+class Regret:
+    """What was not gained, in rewards, by units that met another arm than the best one."""
+
+    bandit: float
+    even: float
+    """What the same units would have lost in equal shares."""
+
+
+def regret(assigned: Mapping[str, int], means: Mapping[str, float]) -> Regret:
+    """Regret of so many units by arm, where the arms are worth `means`: estimates, or in a simulation the truth."""
+    best = max(means.values())
+    lost = math.fsum(assigned.get(arm, 0) * (best - mean) for arm, mean in means.items())
+    units = sum(assigned.get(arm, 0) for arm in means)
+    return Regret(lost, units * math.fsum(best - mean for mean in means.values()) / len(means))
+
+
+@dataclass(frozen=True)
+class _Score:
+    """The scores of one period's units: their number, sum and sum of squares, and what the period weighs."""
+
+    units: int
+    total: float
+    squares: float
+    weight: float
+
+    def squares_around(self, value: float) -> float:
+        return max(self.squares - 2 * value * self.total + self.units * value * value, 0.0)
+
+
+def _scores(periods: Sequence[Period], arm: str, control: str) -> Iterator[_Score]:
+    """Only what earlier periods said predicts a reward and weighs a period; the first one goes by itself."""
+    earlier = {arm: Rewards(), control: Rewards()}
+    for period in periods:
+        found = {name: period.arms.get(name, Outcomes()) for name in earlier}
+        if not all(_is_known(found[name], earlier[name]) for name in earlier):
+            continue
+        here = {name: outcomes.rewards for name, outcomes in found.items()}
+        known = all(rewards.count > 1 for rewards in earlier.values())
+        expected, noise = _predicted(earlier if known else here, is_first=not known)
+        gap = expected[arm] - expected[control]
+        total, squares = period.closed * gap, period.closed * gap * gap
+        for name, sign in ((arm, 1), (control, -1)):
+            weight, rewards = _weight(period, name), here[name]
+            residual = rewards.total - rewards.count * expected[name]
+            residual_squares = (
+                rewards.squares - 2 * expected[name] * rewards.total + rewards.count * expected[name] ** 2
+            )
+            total += sign * weight * residual
+            squares += 2 * gap * sign * weight * residual + weight**2 * max(residual_squares, 0.0)
+        variance = math.fsum(100 / period.shares[name] * noise[name] for name in here)
+        earlier = {name: _add(earlier[name], rewards) for name, rewards in here.items()}
+        if variance > 0:
+            yield _Score(period.closed, total, squares, 1 / math.sqrt(variance))
+
+
+def _is_known(found: Outcomes, earlier: Rewards) -> bool:
+    """Whether a period counts: one in which nobody met the arm still does, by what earlier ones said of it."""
+    return found.rewards.count > 0 or (not found.closed and earlier.count > 0)
+
+
+def _predicted(known: Mapping[str, Rewards], *, is_first: bool) -> tuple[dict[str, float], dict[str, float]]:
+    """Expected reward and variance by arm. In the first period one mean serves both, so that it takes no side."""
+    noise = {name: rewards.variance for name, rewards in known.items()}
+    if not is_first:
+        return {name: rewards.mean for name, rewards in known.items()}, noise
+    both = Rewards()
+    for rewards in known.values():
+        both = _add(both, rewards)
+    return dict.fromkeys(known, both.mean), noise
+
+
+def _weight(period: Period, arm: str) -> float:
+    """1 / (share of the arm x share of its closed units that have an outcome); 0 where nobody met it."""
+    found = period.arms.get(arm, Outcomes())
+    if not found.rewards.count:
+        return 0.0
+    return 100 / period.shares[arm] * found.closed / found.rewards.count
+
+
+def _add(one: Rewards, other: Rewards) -> Rewards:
+    return Rewards(one.count + other.count, one.total + other.total, one.squares + other.squares)

@@ -1,0 +1,79 @@
+"""Bandits in worlds whose truth is known: each batch is assigned by the shares that the policy gave before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from capstan.domain.verdicts.bandit_inference import Outcomes, Period
+from capstan.domain.verdicts.bandits import BanditRule, Rewards, shares_of
+
+Floats = npt.NDArray[np.float64]
+Draw = Callable[[int], Floats]
+"""So many rewards of one arm."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a bandit did."""
+
+    periods: list[Period]
+    rewards: dict[str, Rewards]
+    """All of each arm, as plain means would use them."""
+
+    def assigned(self) -> dict[str, int]:
+        return {name: one.count for name, one in self.rewards.items()}
+
+
+def play(
+    rule: BanditRule,
+    arms: dict[str, Draw],
+    *,
+    batches: int,
+    size: int,
+    rng: np.random.Generator,
+    late: int = 0,
+) -> Played:
+    """The rewards of a batch are known to the policy once `late` further batches are over."""
+    names = list(arms)
+    shares = dict(zip(names, _even(len(names)), strict=True))
+    periods: list[Period] = []
+    for _ in range(batches):
+        counts = rng.multinomial(size, [share / 100 for share in shares.values()])
+        found = {}
+        for name, count in zip(names, counts, strict=True):
+            drawn = arms[name](int(count))
+            sums = Rewards(int(count), float(drawn.sum()), float((drawn * drawn).sum()))
+            found[name] = Outcomes(int(count), sums)
+        periods.append(Period(dict(shares), found))
+        shares = shares_of(rule, summed(periods[: len(periods) - late], names)) or shares
+    return Played(periods, summed(periods, names))
+
+
+def summed(periods: list[Period], names: list[str]) -> dict[str, Rewards]:
+    total = dict.fromkeys(names, Rewards())
+    for period in periods:
+        for name in names:
+            one, other = total[name], period.arms[name].rewards
+            total[name] = Rewards(
+                one.count + other.count, one.total + other.total, one.squares + other.squares
+            )
+    return total
+
+
+def inverse_propensity_mean(periods: list[Period], name: str) -> float:
+    """Without any prediction: reward / share, over all units."""
+    weighted = sum(100 / p.shares[name] * p.arms[name].rewards.total for p in periods)
+    return weighted / sum(p.closed for p in periods)
+
+
+def at_once(rule: BanditRule) -> BanditRule:
+    """Shares move from the first reward on."""
+    return replace(rule, least_rewards=1)
+
+
+def _even(arms: int) -> list[int]:
+    return [100 // arms + (index < 100 % arms) for index in range(arms)]

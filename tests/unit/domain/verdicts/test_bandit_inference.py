@@ -1,0 +1,92 @@
+"""What is inferred from a bandit: golden sums by hand, late and missing outcomes, arms that nobody met."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from capstan.domain.verdicts.bandit_inference import (
+    UNKNOWN,
+    Outcomes,
+    Period,
+    difference,
+    mean_reward,
+    regret,
+)
+from capstan.domain.verdicts.bandits import Rewards
+
+HALVES = {"a": 50, "b": 50}
+
+
+def ones(count: int, of: int, closed: int | None = None) -> Outcomes:
+    return Outcomes(of if closed is None else closed, Rewards(of, count, count))
+
+
+def apart(periods: list[Period]) -> tuple[float, float, float]:
+    found = difference(periods, "b", "a", alpha=0.05, planned_units=1000)
+    return found.estimate, found.lower, found.upper
+
+
+def test_one_period_of_equal_shares_is_the_difference_of_means_up_to_the_sizes_of_the_arms() -> None:
+    found = difference(
+        [Period(HALVES, {"a": ones(30, 100), "b": ones(50, 100)})], "b", "a", alpha=0.05, planned_units=1000
+    )
+    assert found.estimate == pytest.approx(0.2)
+    assert found.units == 200
+    assert found.lower < 0.2 < found.upper
+
+
+def test_each_score_counts_by_the_inverse_of_its_share() -> None:
+    # By hand: in the second period a is expected to be worth 0.3 and b 0.5.
+    periods = [
+        Period(HALVES, {"a": ones(30, 100), "b": ones(50, 100)}),
+        Period({"a": 20, "b": 80}, {"a": ones(8, 20), "b": ones(36, 80)}),
+    ]
+    second_b = (100 * 0.5 + (36 - 80 * 0.5) * 100 / 80) / 100
+    second_a = (100 * 0.3 + (8 - 20 * 0.3) * 100 / 20) / 100
+    assert mean_reward(periods, "a") == pytest.approx((200 * 0.3 + 100 * second_a) / 300)
+    assert mean_reward(periods, "b") == pytest.approx((200 * 0.5 + 100 * second_b) / 300)
+
+
+def test_a_period_in_which_nobody_met_an_arm_counts_by_what_was_known_before() -> None:
+    periods = [
+        Period(HALVES, {"a": ones(30, 100), "b": ones(50, 100)}),
+        Period({"a": 1, "b": 99}, {"b": ones(25, 50)}),
+    ]
+    assert mean_reward(periods, "a") == pytest.approx(0.3)
+    assert apart(periods)[0] == pytest.approx(0.2)
+
+
+def test_closed_units_without_an_outcome_take_nothing_from_their_arms_mean() -> None:
+    full = [Period(HALVES, {"a": ones(30, 100), "b": ones(50, 100)})]
+    gaps = [Period(HALVES, {"a": ones(30, 100), "b": ones(25, 50, closed=100)})]
+    assert mean_reward(gaps, "b") == mean_reward(full, "b") == 0.5
+    assert apart(gaps)[0] == pytest.approx(0.2, abs=0.01)
+
+
+def test_a_period_whose_outcomes_are_all_missing_is_left_out() -> None:
+    known = Period(HALVES, {"a": ones(30, 100), "b": ones(50, 100)})
+    unknown = Period(HALVES, {"a": ones(90, 100), "b": Outcomes(closed=100)})
+    assert apart([known, unknown]) == apart([known])
+
+
+@pytest.mark.parametrize(
+    "periods",
+    [[], [Period(HALVES, {"a": ones(3, 10)})], [Period(HALVES, {"a": Outcomes(), "b": Outcomes()})]],
+    ids=["no period", "one arm", "nothing closed"],
+)
+def test_nothing_is_known_without_rewards_of_both_arms(periods: list[Period]) -> None:
+    assert difference(periods, "b", "a", alpha=0.05, planned_units=1000) == UNKNOWN
+    assert mean_reward(periods, "b") is None
+
+
+def test_rewards_that_never_differ_bound_nothing() -> None:
+    always = Period(HALVES, {"a": Outcomes(50, Rewards(50, 50, 50)), "b": Outcomes(50, Rewards(50, 50, 50))})
+    found = difference([always], "b", "a", alpha=0.05, planned_units=1000)
+    assert (found.lower, found.upper) == (-math.inf, math.inf)
+
+
+def test_regret_is_what_the_best_arm_would_have_gained_more() -> None:
+    lost = regret({"a": 100, "b": 300}, {"a": 0.1, "b": 0.3})
+    assert (lost.bandit, lost.even) == (pytest.approx(20), pytest.approx(40))
