@@ -56,8 +56,8 @@ async def main():
         shift = how["shift"] if time.monotonic() - began > how["calm_seconds"] else 0
         number += 1
         row = {"distance": chance.gauss(10 + shift, 3), "carrier": chance.choice(["AA", "UA", "DL"])}
-        log.add(PayloadRecord(f"{log.boot}-{number}", "champion", 1, 0, time.time(), None, f"e{number}", 200, 0.01,
-                              {"probability": chance.random()}, False, row, None))
+        log.add(PayloadRecord(f"{log.boot}-{number}", "champion", 1, 0, time.time(), None, None, None, f"e{number}",
+                              200, 0.01, {"probability": chance.random()}, False, row, None))
         if how["per_second"]:
             await asyncio.sleep(max(0, began + number / how["per_second"] - time.monotonic()))
     while how["per_second"] == 0:

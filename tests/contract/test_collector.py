@@ -317,6 +317,8 @@ POISON = {
     "wrong_version": (orjson.dumps([event(1, version="v9")]), 422),
     "nested_input": (orjson.dumps([event(1, inputs={"distance": {"a": [1]}})]), 422),
     "huge_text": (orjson.dumps([event(1, inputs={"carrier": "x" * 100_000})]), 422),
+    "no_arm": (orjson.dumps([event(1, arm="no version!")]), 422),
+    "long_unit": (orjson.dumps([event(1, unit="x" * 513)]), 422),
     "naive_time": (orjson.dumps([event(1, event_time="2013-02-01T12:00:00")]), 422),
 }
 
@@ -333,6 +335,13 @@ def test_poison_is_refused_by_field_and_hurts_nothing(standing: RunningCollector
     assert standing.send([event(sequence)]).json() == {"accepted": 1, "duplicates": 0}
     assert standing.flush().status_code == 200
     assert standing.stored_rows() == [*stored, sequence]
+
+
+def test_the_arm_and_the_unit_of_a_request_are_stored_and_may_be_missing(collector: RunningCollector) -> None:
+    collector.send([event(1, arm="v2", unit="N12345"), event(2, arm="v1", unit=None), event(3)])
+    collector.flush()
+    rows = sorted(collector.rows("sequence, arm, unit"))
+    assert rows == [(1, "v2", "N12345"), (2, "v1", None), (3, None, None)]
 
 
 def test_poison_among_good_payloads_is_refused_alone_and_counted_as_lost(collector: RunningCollector) -> None:

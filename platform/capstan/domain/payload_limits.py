@@ -25,6 +25,7 @@ LARGEST_BATCH = 10 * 2**20
 """Bytes of payloads, or of labels, that the collector takes at once."""
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+PLAIN_NAME = re.compile(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 _LONGEST_MOMENT = 40
 _FAR_YEAR = re.compile(r"(?P<sign>-)(?=\d{4})|\+?\d{5,}-\d\d-")
 """A year that Python's datetime does not know: of more than four digits, or with a sign."""

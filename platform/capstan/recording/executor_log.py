@@ -196,6 +196,9 @@ class ExecutorLog:
                         "attempt": 1,
                         "row": index,
                         "event_time": request.time.isoformat(),
+                        # The executor tells neither what it was assigned by nor for whom.
+                        "arm": None,
+                        "unit": None,
                         "entity_id": None if entity is None else str(entity) or None,
                         "status": 200,
                         "latency_seconds": None,

@@ -30,7 +30,6 @@ Kind = Reading
 """How a column is stored and compared."""
 
 SYSTEM_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_NAME = re.compile(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 _INTEGER_RANGE = 2**53
 """Beyond it not every whole number is a float."""
 
@@ -43,6 +42,8 @@ FIXED_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("attempt", pa.int32()),
     ("event_time", TIMESTAMP),
     ("received_at", TIMESTAMP),
+    ("arm", pa.string()),
+    ("unit", pa.string()),
     ("entity_id", pa.string()),
     ("status", pa.int32()),
     ("latency_seconds", pa.float64()),
@@ -122,7 +123,12 @@ def _payload(event: object) -> Payload:
     if not isinstance(identity, str):
         raise _RefusedError("id", "must be '<boot>-<sequence>'")
     boot, _, number = identity.rpartition("-")
-    if not _NAME.fullmatch(boot) or not number.isascii() or not number.isdigit() or len(number) > 15:
+    if (
+        not limits.PLAIN_NAME.fullmatch(boot)
+        or not number.isascii()
+        or not number.isdigit()
+        or len(number) > 15
+    ):
         raise _RefusedError("id", "must be '<boot>-<sequence>'")
     if not isinstance(source, str):
         raise _RefusedError("source", "must be '/capstan/<system>/<version>'")
@@ -131,13 +137,17 @@ def _payload(event: object) -> Payload:
         len(parts) != 4
         or parts[1] != "capstan"
         or not SYSTEM_NAME.fullmatch(parts[2])
-        or not _NAME.fullmatch(parts[3])
+        or not limits.PLAIN_NAME.fullmatch(parts[3])
     ):
         raise _RefusedError("source", "must be '/capstan/<system>/<version>'")
     if not isinstance(data, dict):
         raise _RefusedError("data", "must be an object")
     _text(data, "request_id", required=True)
     _text(data, "entity_id", required=False)
+    _text(data, "unit", required=False)
+    arm = data.get("arm")
+    if arm is not None and (type(arm) is not str or not limits.PLAIN_NAME.fullmatch(arm)):
+        raise _RefusedError("data.arm", "must be the name of a version or null")
     if data.get("version") != parts[3]:
         raise _RefusedError("data.version", "must be the version of the source")
     if data.get("role") not in ROLES:
@@ -212,7 +222,7 @@ def columns_of(
     data = [payload.data for payload, _ in rows]
     fixed: dict[str, list[object]] = {
         name: [entry.get(name) for entry in data]
-        for name in ("request_id", "row", "version", "role", "attempt", "entity_id", "status")
+        for name in ("request_id", "row", "version", "role", "attempt", "arm", "unit", "entity_id", "status")
     }
     fixed["latency_seconds"] = [_number(entry.get("latency_seconds")) for entry in data]
     fixed["event_time"] = [payload.event_time for payload, _ in rows]

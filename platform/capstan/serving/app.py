@@ -305,7 +305,7 @@ class PredictionApp:
             entity = row.get(self._id_column) if self._id_column is not None else None
             self._log.add(
                 PayloadRecord(
-                    request_id, call.role, call.attempt, index, wall, call.event_time,
+                    request_id, call.role, call.attempt, index, wall, call.event_time, call.arm, call.unit,
                     None if entity is None else str(entity), status, seconds, answered, nonfinite, row, error,
                 )
             )  # fmt: skip

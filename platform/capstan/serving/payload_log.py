@@ -56,6 +56,10 @@ class PayloadRecord(NamedTuple):
     """Seconds since the epoch."""
     event_time: str | None
     """RFC 3339; None: the wall time."""
+    arm: str | None
+    """Version that the request was assigned to; None: to none."""
+    unit: str | None
+    """Key by which it sticks to its arm; None: it has none."""
     entity_id: str | None
     status: int
     latency_seconds: float
@@ -311,6 +315,8 @@ class _EventWriter:
             "attempt": record.attempt,
             "row": record.row,
             "event_time": record.event_time or self._wall,
+            "arm": record.arm,
+            "unit": record.unit,
             "entity_id": record.entity_id,
             "status": record.status,
             "latency_seconds": record.latency_seconds,

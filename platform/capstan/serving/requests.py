@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from capstan.content_encoding import PACKED_UNTOLD, BodyTooLargeError, is_packed
-from capstan.domain.payload_limits import moment_rule
+from capstan.domain.payload_limits import LONGEST_ID, PLAIN_NAME, moment_rule
 from capstan.errors import InvalidRequestError
 from capstan.serving.columns import FINITE, NOT_NULL
 from capstan.serving.metrics import ROLES
@@ -46,6 +47,9 @@ class NonfiniteError(InvalidRequestError):
         )
 
 
+_ROLES = {role.encode(): role for role in ROLES}
+
+
 @dataclass(slots=True)
 class Call:
     """One prediction request on its way."""
@@ -54,6 +58,10 @@ class Call:
     role: str = "champion"
     request_id: str = ""
     attempt: int = 1
+    arm: str | None = None
+    """The version that the gateway's split assigned the request to, whoever answers; None: it was not assigned."""
+    unit: str | None = None
+    """The key by which the request sticks to its arm; None: it has none, and was drawn for itself."""
     event_time: str | None = None
     encoding: bytes = b""
     """Of the body; empty: as it is."""
@@ -65,25 +73,43 @@ class Call:
 
 def read_headers(call: Call, headers: Headers, *, event_time: bool) -> None:
     """Who asks, as the gateway says; `event_time` only in a replay."""
-    role, shadow = "", False
-    for name, value in headers:
-        if name == b"x-request-id":
-            call.request_id = value[:MAX_TOKEN].decode("latin-1")
-        elif name == b"x-capstan-role":
-            role = value.decode("latin-1")
-        elif name == b"host":
-            # Envoy marks a mirrored request so; the port, if any, comes after the mark.
-            shadow = b"-shadow" in value and value.partition(b":")[0].endswith(b"-shadow")
-        elif name == b"x-envoy-attempt-count":
-            call.attempt = int(value) if value.isdigit() and len(value) < 4 else 1
-        elif name == b"content-encoding":
-            call.encoding = value.strip().lower()
-        elif event_time and name == b"x-capstan-event-time":
-            call.event_time = value[:MAX_TOKEN].decode("latin-1")
-    if shadow:
+    # Of this every request pays each part: one dictionary costs less than a comparison for each header and name.
+    given = dict(headers).get
+    if (request_id := given(b"x-request-id")) is not None:
+        call.request_id = request_id[:MAX_TOKEN].decode("latin-1")
+    if (attempt := given(b"x-envoy-attempt-count", b"1")) != b"1":
+        call.attempt = int(attempt) if attempt.isdigit() and len(attempt) < 4 else 1
+    if (encoding := given(b"content-encoding")) is not None:
+        call.encoding = encoding.strip().lower()
+    if event_time and (moment := given(b"x-capstan-event-time")) is not None:
+        call.event_time = moment[:MAX_TOKEN].decode("latin-1")
+    # Envoy marks a mirrored request so; the port, if any, comes after the mark.
+    if b"-shadow" in (host := given(b"host", b"")) and host.partition(b":")[0].endswith(b"-shadow"):
         call.role = "shadow"
-    elif role in ROLES:
-        call.role = role
+        return
+    if (role := given(b"x-capstan-role")) is not None:
+        call.role = _ROLES.get(role, call.role)
+    if (key := given(b"x-capstan-key")) is not None:
+        call.unit = _unit(key)
+    if (arm := given(b"x-capstan-arm")) is not None and (call.unit is not None or key is None):
+        # A key that cannot be stored would make a unit of each of its requests: those count in no arm.
+        call.arm = _arm(arm)
+
+
+@lru_cache(maxsize=64)
+def _arm(value: bytes) -> str | None:
+    """The gateway's own header; whoever asks the service directly may write anything into it."""
+    name = value.decode("latin-1")
+    return name if PLAIN_NAME.fullmatch(name) else None
+
+
+def _unit(key: bytes) -> str | None:
+    """As people write it, so that events find it; None for what is no id."""
+    try:
+        unit = key.decode()
+    except UnicodeDecodeError:
+        unit = key.decode("latin-1")
+    return unit if 0 < len(unit) <= LONGEST_ID else None
 
 
 async def read_body(headers: Headers, receive: Receive) -> bytes:

@@ -46,8 +46,19 @@ def body_of(*, v2: bool) -> bytes:
     return orjson.dumps({"inputs": [*orjson.loads(models.tensors(1))["inputs"], *keys]})
 
 
+# What the gateway adds and a sticky client sends.
+HEADERS = [
+    (b"host", b"capstan"),
+    (b"x-request-id", b"0d4dbb7e-6c44-4a43-9a9b-8f3f6a2f9d11"),
+    (b"x-capstan-key", b"N14228"),
+    (b"x-capstan-role", b"challenger"),
+    (b"x-capstan-arm", b"v2"),
+    (b"x-envoy-attempt-count", b"1"),
+]
+
+
 async def ask(app: Any, path: str, body: bytes) -> None:
-    headers = [(b"host", b"127.0.0.1:3000"), (b"content-length", str(len(body)).encode())]
+    headers = [*HEADERS, (b"content-length", str(len(body)).encode())]
     scope = {"type": "http", "path": path, "method": "POST", "headers": headers}
     statuses = set()
 

@@ -38,6 +38,8 @@ _HEADERS = st.fixed_dictionaries(
         "x-capstan-role": st.sampled_from(["champion", "challenger", "shadow", "boss", ""]),
         "x-envoy-attempt-count": st.integers(-1, 10**6).map(str),
         "x-capstan-event-time": _TIMES | _ODD,
+        "x-capstan-arm": st.sampled_from(["v1", "", "no name!", "v" * 64]) | st.text(max_size=5),
+        "x-capstan-key": st.text(max_size=6) | st.integers(500, 600).map("é".__mul__),
     },
 )
 

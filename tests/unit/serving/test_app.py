@@ -227,6 +227,32 @@ def test_a_payload_carries_what_the_collector_needs(service: Service) -> None:
     assert record.latency_seconds > 0
 
 
+@pytest.mark.parametrize(
+    ("key", "unit", "arm"),
+    [
+        (None, None, "v2"),
+        (b"N12345", "N12345", "v2"),
+        ("Zoë".encode(), "Zoë", "v2"),
+        ("Zoë".encode("latin-1"), "Zoë", "v2"),
+        (b"", None, None),
+        (b"x" * 513, None, None),
+    ],
+    ids=["none", "plain", "utf-8", "latin-1", "empty", "too long"],
+)
+def test_a_payload_says_which_arm_its_request_was_assigned_to_and_by_which_key(
+    service: Service, key: bytes | None, unit: str | None, arm: str | None
+) -> None:
+    service.post(ROW, headers={b"x-capstan-arm": b"v2"} | ({} if key is None else {b"x-capstan-key": key}))
+    assert (service.log.records[0].unit, service.log.records[0].arm) == (unit, arm)
+
+
+def test_a_copy_and_a_made_up_arm_belong_to_no_arm(service: Service) -> None:
+    service.post(ROW, headers={"host": "toy-shadow", "x-capstan-arm": "v1", "x-capstan-key": "me"})
+    service.post(ROW, headers={"x-capstan-arm": "no version!", "x-capstan-key": "me"})
+    assert [record.arm for record in service.log.records] == [None, None]
+    assert [record.unit for record in service.log.records] == [None, "me"]
+
+
 def test_every_row_of_a_batch_is_a_payload(service: Service) -> None:
     service.post({"rows": [ROW, ROW, ROW]}, headers={"x-request-id": "r-5"})
     assert [(record.request_id, record.row) for record in service.log.records] == [

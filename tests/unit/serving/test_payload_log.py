@@ -25,6 +25,8 @@ def record(number: int, **changes: Any) -> PayloadRecord:
         "row": 0,
         "wall": 1_700_000_000.0,
         "event_time": None,
+        "arm": None,
+        "unit": None,
         "entity_id": None,
         "status": 200,
         "latency_seconds": 0.001,
@@ -99,7 +101,15 @@ def test_records_arrive_in_order_in_few_batches_with_all_their_fields(tmp_path: 
             log.token_file = token
             log.start()
             for number in range(1200):
-                log.add(record(number, entity_id="f-1", event_time="2013-02-01T00:00:00+00:00"))
+                log.add(
+                    record(
+                        number,
+                        entity_id="f-1",
+                        event_time="2013-02-01T00:00:00+00:00",
+                        arm="v2",
+                        unit="N12345",
+                    )
+                )
             await log.stop()
         assert [event["id"] for event in collector.events] == [f"{log.boot}-{n}" for n in range(1, 1201)]
         assert max(collector.batches) == 500
@@ -117,6 +127,8 @@ def test_records_arrive_in_order_in_few_batches_with_all_their_fields(tmp_path: 
             "attempt": 1,
             "row": 0,
             "event_time": "2013-02-01T00:00:00+00:00",
+            "arm": "v2",
+            "unit": "N12345",
             "entity_id": "f-1",
             "status": 200,
             "latency_seconds": 0.001,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from capstan.adapters.envoy import replies as envoy_replies
 from capstan.adapters.envoy.config import (
+    ARM_HEADER,
     BUFFER,
     BUFFER_FILTER,
     EXTENSIONS,
@@ -18,6 +19,7 @@ from capstan.adapters.envoy.config import (
 # By these headers a client could choose its arm, its request id or its time limits.
 HEADERS_OF_THE_GATEWAY = (
     ROLE_HEADER,
+    ARM_HEADER,
     "x-request-id",
     "x-envoy-attempt-count",
     "x-envoy-upstream-rq-timeout-ms",

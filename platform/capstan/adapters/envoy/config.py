@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from capstan.adapters.envoy import replies as envoy_replies
+from capstan.domain.assignment import joined, stretches
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight
 from capstan.domain.versions import VersionName
 from capstan.ports.serving import Endpoint
@@ -24,6 +25,8 @@ Json = dict[str, Any]
 
 STICKY_HEADER = "x-capstan-key"
 ROLE_HEADER = "x-capstan-role"
+ARM_HEADER = "x-capstan-arm"
+"""The version that a request was assigned to; a retry in the champion keeps it."""
 CHAMPION, CHALLENGER = "champion", "challenger"
 ARM_PREFIX, ELSE = "arm-", "-else-"
 COLLECTOR_CLUSTER = "collector"
@@ -209,22 +212,7 @@ def routes(split: TrafficSplit | None, settings: GatewaySettings) -> Json:
 
 
 def _action(split: TrafficSplit, settings: GatewaySettings) -> Json:
-    arms = [
-        {
-            "name": arm_cluster(arm.version, split.champion),
-            "weight": arm.weight,
-            "request_headers_to_add": [
-                {
-                    "header": {
-                        "key": ROLE_HEADER,
-                        "value": CHAMPION if arm.version == split.champion else CHALLENGER,
-                    },
-                    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-                }
-            ],
-        }
-        for arm in split.arms
-    ]
+    arms = [_stretch(arm, split.champion) for arm in stretches(split)]
     rewrite = {"pattern": {"regex": HASH_PATTERN}, "substitution": f"{escape(split.salt)}/\\1"}
     return {
         "weighted_clusters": {"clusters": arms, "use_hash_policy": True},
@@ -245,6 +233,19 @@ def _action(split: TrafficSplit, settings: GatewaySettings) -> Json:
                 },
             },
         },
+    }
+
+
+def _stretch(arm: Arm, champion: VersionName) -> Json:
+    """A part of the hash: where it leads, and what the versions are told of it."""
+    told = {ROLE_HEADER: CHAMPION if arm.version == champion else CHALLENGER, ARM_HEADER: arm.version}
+    return {
+        "name": arm_cluster(arm.version, champion),
+        "weight": arm.weight,
+        "request_headers_to_add": [
+            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+            for key, value in told.items()
+        ],
     }
 
 
@@ -273,9 +274,11 @@ def split_of(route_config: Json) -> TrafficSplit | None:
         action = route.get("route", {})
         if route.get("match", {}).get("path") == "/predict" and "weighted_clusters" in action:
             return TrafficSplit(
-                arms=tuple(
-                    Arm(arm_version(arm["name"]), Weight(arm.get("weight", 0)))
-                    for arm in action["weighted_clusters"]["clusters"]
+                arms=joined(
+                    [
+                        Arm(arm_version(arm["name"]), Weight(arm.get("weight", 0)))
+                        for arm in action["weighted_clusters"]["clusters"]
+                    ]
                 ),
                 mirrors=tuple(
                     Mirror(VersionName(policy["cluster"]), Weight(_percent(policy)))
