@@ -8,14 +8,11 @@ from typing import Any
 import pyarrow as pa
 
 from capstan.evaluation.metrics import evaluate
+from capstan.evaluation.tables import SHOWN_METRICS, table
 from capstan.spec.tasks import TaskFacts
 from capstan.training.cases import Cases
 from capstan.training.job import Job
 from capstan.training.judging import judging
-
-_SHOWN = 4
-"""Metrics in the table, the first of the task's; the rest stand in the run's artifacts."""
-_DIGITS = 4
 
 
 def each_model(job: Job, test: pa.Table, pipeline: Any) -> dict[str, Any]:
@@ -34,24 +31,17 @@ def each_model(job: Job, test: pa.Table, pipeline: Any) -> dict[str, Any]:
     return found
 
 
-def with_models(
-    details: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]], facts: TaskFacts
-) -> Mapping[str, Any]:
-    """A task's details with a table of the models, where there are several."""
+def model_tables(models: Mapping[str, Mapping[str, Any]], facts: TaskFacts) -> list[dict[str, Any]]:
+    """A table of the models, where there are several."""
     if not models:
-        return details
-    shown = facts.metrics[:_SHOWN]
-    table = {
-        "title": "Models, each by its own label",
-        "of_rows": "model",
-        "of_columns": "metric",
-        "rows": [f"{name} ({found['target']})" for name, found in models.items()],
-        "columns": [metric.title for metric in shown],
-        "cells": [[_rounded(found["metrics"][metric.name]) for metric in shown] for found in models.values()],
-        "notes": [],
-    }
-    return {**details, "tables": [*details.get("tables", ()), table]}
-
-
-def _rounded(value: float) -> float:
-    return round(value, _DIGITS)
+        return []
+    shown = facts.metrics[:SHOWN_METRICS]
+    return [
+        table(
+            "Models, each by its own label",
+            ("model", "metric"),
+            [f"{name} ({found['target']})" for name, found in models.items()],
+            [metric.title for metric in shown],
+            [[found["metrics"][metric.name] for metric in shown] for found in models.values()],
+        )
+    ]

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from capstan.domain.training import GateOutcome
-from capstan.domain.verdicts.quality import Decide
 from capstan.domain.versions import ModelVersion
-from capstan.evaluation.gates import Rival, judge_against
 from capstan.evaluation.metrics import evaluate
 from capstan.evaluation.slices import slice_metrics
+from capstan.evaluation.tables import slice_tables, with_tables
 from capstan.ports.codec import to_json
 from capstan.serving.manifest import read_manifest
 from capstan.tasks import Predictions, task_together
@@ -24,8 +20,9 @@ from capstan.training.cases import Cases
 from capstan.training.job import Job
 from capstan.training.judging import judging
 from capstan.training.model_folder import as_json
-from capstan_pipelines.steps.cases import Parted, days_of, times_of
-from capstan_pipelines.steps.each_model import each_model, with_models
+from capstan_pipelines.steps.cases import Parted, days_of
+from capstan_pipelines.steps.each_model import each_model, model_tables
+from capstan_pipelines.steps.gating import judge_gates
 from capstan_pipelines.steps.learning import fit_chosen, windowed
 from capstan_pipelines.steps.progress import Telling, step
 from capstan_pipelines.steps.waiting import patiently
@@ -43,14 +40,16 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
         pipeline, predictions = _chosen(job, cases, judged, choice)
         models = each_model(job, test, pipeline)
         rival = (
-            _champion(job, champion, judged, say) if champion is not None and spec.evaluation.gates else None
+            _champion(job, champion, judged, say)
+            if champion is not None and any(gate.rival == "Champion" for gate in spec.evaluation.gates)
+            else None
         )
         # From here on: while a model was loaded, modules of the same names were those of its own version.
         with judging(job, judged.task) as task:
             judged = replace(judged, task=task)
             metrics = evaluate(task, truth, predictions, judged.groups)
             champion_metrics = None if rival is None else evaluate(task, truth, rival, judged.groups)
-            gates = _gates(job, champion, rival, judged, predictions)
+            gates, tables = judge_gates(job, cases, judged, predictions, rival)
             slices = slice_metrics(
                 task,
                 {name: test[name].to_pylist() for name in spec.evaluation.slices},
@@ -65,8 +64,9 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
                 {
                     "rows": len(truth),
                     "labels": task.label.tally(truth).counts,
-                    "details": with_models(
-                        task.details(truth, predictions, judged.groups), models, task.facts
+                    "details": with_tables(
+                        task.details(truth, predictions, judged.groups),
+                        [*model_tables(models, task.facts), *slice_tables(slices, task.facts), *tables],
                     ),
                     "metrics": metrics,
                     "models": models,
@@ -139,36 +139,3 @@ def _champion(job: Job, champion: ModelVersion, judged: Cases, say: Telling) -> 
         task = task_together(job.system.spec.objective.task, read_manifest(folder).combination)
         threads = job.system.spec.training.threads
         return predict(task, pipeline, judged.table, threads=threads, groups=judged.groups)
-
-
-def _gates(
-    job: Job,
-    champion: ModelVersion | None,
-    rival: Predictions | None,
-    judged: Cases,
-    predictions: Predictions,
-) -> list[GateOutcome]:
-    spec = job.system.spec
-    unseen: npt.NDArray[np.bool_] = np.ones(len(judged.truth), dtype=np.bool_)
-    if champion is not None:
-        learnt = champion.as_of - spec.data.label.maximum_delay
-        moment = np.datetime64(learnt.astimezone(UTC).replace(tzinfo=None), "us")
-        unseen = times_of(judged.table, spec.data.keys.time) > moment
-    later = judged.chosen(unseen)
-    days = days_of(judged.table, spec.data.keys.time, spec.data.time_zone)
-    return [
-        judge_against(
-            None if champion is None or rival is None else Rival(champion.name, rival.rows(unseen)),
-            judged.task,
-            gate.metric,
-            later.truth,
-            predictions.rows(unseen),
-            days[unseen],
-            groups=later.groups,
-            margin=gate.margin,
-            confidence=gate.confidence,
-            seed=job.seed,
-            decide=Decide(gate.decide),
-        )
-        for gate in spec.evaluation.gates
-    ]

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from capstan.cli.console import out
+from capstan.cli.tables_shown import print_tables
 
 if TYPE_CHECKING:
     from capstan.domain.training import RunStatus
@@ -14,7 +15,7 @@ MARKS = {"Succeeded": "[green]ok[/green]", "Failed": "[red]failed[/red]", "Runni
 
 
 def print_status(status: RunStatus) -> None:
-    """Steps with their times, candidates with their metrics, gates with their words."""
+    """Steps with their times, candidates with their metrics, gates with their words, tables of the test window."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -34,6 +35,7 @@ def print_status(status: RunStatus) -> None:
     for gate in status.gates:
         word = {True: "[green]passed[/green]", False: "[red]not passed[/red]"}.get(gate.passed is True)
         out.print(f"gate {gate.metric} {word}: {escape(gate.message)}", soft_wrap=True)
+    print_tables(status.details.get("tables", ()), "the test window")
 
 
 def print_candidates(status: RunStatus) -> None:

@@ -234,14 +234,15 @@ class GateShown:
 
 @dataclass(frozen=True)
 class DetailTable:
-    """Numbers by two names each, as those of a confusion matrix."""
+    """Values by two names each, as those of a confusion matrix."""
 
     title: str
     of_rows: str
     of_columns: str
     rows: Sequence[str]
     columns: Sequence[str]
-    cells: Sequence[Sequence[float]]
+    cells: Sequence[Sequence[float | str | None]]
+    """None: not known."""
     notes: Sequence[str] = ()
 
 
@@ -265,7 +266,7 @@ class RunShown:
     gates: Sequence[GateShown] = ()
     choose_by: str = ""
     tables: Sequence[DetailTable] = ()
-    """What the task tells of the test window beside the metrics."""
+    """What is told of the test window beside the metrics: by the task, by slices, by gates of groups."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ from capstan.data.sources import Reading
 from capstan.data.text_types import quote, typed
 from capstan.data.workspace import workspace
 from capstan.errors import InvalidDataError
+from capstan.spec.location import path_text
 from capstan.spec.system import MLSystem
 from capstan.tasks import task_of
 from capstan.tasks.labels import NumberLabel
@@ -161,7 +162,7 @@ def needed_columns(system: MLSystem) -> tuple[str, ...]:
     """Keys, feature columns, slices and checked columns, each once; neither the label nor when it became known."""
     spec = system.spec
     wanted = [*_key_columns(system), *(feature.column for feature in spec.features)]
-    wanted += [*spec.evaluation.slices, *(check.column for check in spec.data.checks)]
+    wanted += [*spec.evaluation.columns, *(check.column for check in spec.data.checks)]
     hidden = {*spec.targets, spec.data.label.available_at}
     return tuple(dict.fromkeys(name for name in wanted if name not in hidden))
 
@@ -331,7 +332,10 @@ def _who_needs(system: MLSystem, name: str) -> str:
     if model is not None:
         return f"the target of model {model}"
     feature = next((feature.name for feature in spec.features if feature.column == name), None)
-    return f"feature {feature!r}" if feature else "evaluation.slices or data.checks"
+    if feature is not None:
+        return f"feature {feature!r}"
+    judged = next((place for place, column in spec.evaluation.places() if column == name), None)
+    return "data.checks" if judged is None else path_text(("evaluation", *judged))
 
 
 def _as_instant(

@@ -37,6 +37,20 @@ class Difference:
         return float(np.quantile(self.resampled, share))
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A value, with what resampling days says about it."""
+
+    value: float
+    resampled: Floats
+    """One value per resample that defines it."""
+    days: int
+
+    def quantile(self, share: float) -> float:
+        """That quantile of the resampled values."""
+        return float(np.quantile(self.resampled, share))
+
+
 def day_weights(days: int, *, rng: np.random.Generator, resamples: int = RESAMPLES) -> DayWeights:
     """(resamples, days): how often each day is drawn."""
     return rng.multinomial(days, np.full(days, 1 / days), size=resamples).astype(np.float64)
@@ -75,3 +89,27 @@ def paired_difference(
         truth, second, groups, place, weights
     )
     return Difference(values[0], values[1], difference[np.isfinite(difference)], count)
+
+
+def measured(
+    metric: Metric,
+    truth: Truth,
+    predictions: Predictions,
+    days: npt.NDArray[np.generic],
+    *,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+    groups: Groups | None = None,
+) -> Measured | None:
+    """The metric of one model by blocks of `days`; None where the window does not define it.
+
+    Resamples that do not define it are left out.
+    """
+    value = metric.value(truth, predictions, groups) if len(truth) else np.nan
+    if not np.isfinite(value):
+        return None
+    place, count = place_of(days, metric, groups)
+    drawn = metric.resampled(
+        truth, predictions, groups, place, day_weights(count, rng=rng, resamples=resamples)
+    )
+    return Measured(value, drawn[np.isfinite(drawn)], count)

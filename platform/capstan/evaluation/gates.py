@@ -11,82 +11,185 @@ import numpy.typing as npt
 
 from capstan.domain.training import GateOutcome
 from capstan.domain.verdicts.quality import Decide
-from capstan.evaluation.bootstrap import paired_difference
+from capstan.evaluation.bootstrap import measured, paired_difference
 from capstan.tasks import Predictions, Task
-from capstan.tasks.metric import Groups, Truth
+from capstan.tasks.metric import Groups, Truth, numbered
 
 LEAST_DAYS = 5
 """Resampling fewer days than these says little about the next one."""
 
 
 @dataclass(frozen=True)
+class GateRule:
+    """What a gate asks for, in the metric's own unit."""
+
+    metric: str
+    decide: Decide = Decide.NOT_WORSE
+    margin: float = 0.0
+    """How much worse than the rival it may be."""
+    minimum_effect: float = 0.0
+    """How much better it must be; used by Better alone."""
+    least: float = -math.inf
+    most: float = math.inf
+    """Bounds of the metric itself, where there is no rival."""
+    confidence: float = 0.95
+    """Of each one-sided bound."""
+
+
+@dataclass(frozen=True)
 class Rival:
-    """The version to beat, on rows that it has not learnt from."""
+    """Whoever is to be beaten, on the same rows; none of which it has learnt from."""
 
     name: str
     predictions: Predictions
 
 
-def judge_against(
-    rival: Rival | None,
-    task: Task,
-    metric: str,
-    truth: Truth,
-    predictions: Predictions,
-    days: npt.NDArray[np.generic],
-    *,
-    groups: Groups | None = None,
-    margin: float,
-    confidence: float,
-    seed: int,
-    decide: Decide = Decide.NOT_WORSE,
-) -> GateOutcome:
-    """Whether the new model may go on; None: no verdict.
+@dataclass(frozen=True)
+class Window:
+    """Labelled rows with what the new model says of them, and the rival if there is one."""
 
-    `NotWorse`: passed if the lower one-sided bound of the improvement over the rival is above minus `margin`.
-    `UnlessWorse`: passed unless the upper one is below it, a choice of risk for a rival that is under alert.
-    A gate is never asked for `Better`: the file refuses it.
-    """
-    if rival is None:
-        return GateOutcome(metric, True, f"{metric}: the first version has no champion to be compared with")
-    counted = task.metrics[metric].counted(truth, groups)
-    rows = f"{counted} of {len(np.unique(days))} days that {rival.name} has not learnt from"
-    if len(np.unique(days)) < LEAST_DAYS:
-        return GateOutcome(
-            metric,
-            None,
-            f"{metric} against {rival.name}: too little evidence: {rows}, needs {LEAST_DAYS} days",
+    task: Task
+    truth: Truth
+    predictions: Predictions
+    days: npt.NDArray[np.generic]
+    """(n,): the day of each row."""
+    groups: Groups | None = None
+    rival: Rival | None = None
+
+    def part(self, rows: npt.NDArray[np.bool_]) -> Window:
+        """Those rows alone."""
+        rival = self.rival
+        return Window(
+            self.task,
+            self.truth[rows],
+            self.predictions.rows(rows),
+            self.days[rows],
+            None if self.groups is None else numbered(self.groups[rows]),
+            None if rival is None else Rival(rival.name, rival.predictions.rows(rows)),
         )
-    if task.unsound(predictions).any() or task.unsound(rival.predictions).any():
-        return GateOutcome(metric, None, f"{metric} against {rival.name}: a prediction is not {task.sound}")
+
+    @property
+    def day_count(self) -> int:
+        return len(np.unique(self.days))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a window says about a rule."""
+
+    passed: bool | None
+    """None: no verdict."""
+    words: str
+    """Values, interval and what was needed; or what was missing."""
+    value: float = math.nan
+    """Of the new model."""
+    rival: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    """One-sided bounds: of the difference to the rival, or of the value where there is none."""
+
+
+FIRST_VERSION = "the first version has no champion to be compared with"
+
+
+def judge(rule: GateRule, window: Window, *, seed: int) -> GateOutcome:
+    """Whether the new model may go on, by the window as a whole; None: no verdict.
+
+    `NotWorse`: passed if the lower one-sided bound of the improvement over the rival is above minus `margin`, or that
+    of the metric keeps the gate's own bounds. `Better`: above `minimumEffect`. `UnlessWorse`: passed unless the other
+    one-sided bound shows the contrary, a choice of risk for a rival that is under alert.
+    """
+    found = find(rule, window, seed=seed)
+    return GateOutcome(rule.metric, found.passed, f"{rule.metric} {found.words}")
+
+
+def find(rule: GateRule, window: Window, *, seed: int) -> Finding:
+    """The same with its numbers; `words` leave out the metric's name."""
+    against = "" if window.rival is None else f"against {window.rival.name}: "
+    rows = _rows_in_words(rule, window)
+    if window.day_count < LEAST_DAYS:
+        return Finding(None, f"{against}too little evidence: {rows}, needs {LEAST_DAYS} days")
+    said = [window.predictions, *([] if window.rival is None else [window.rival.predictions])]
+    if any(window.task.unsound(one).any() for one in said):
+        return Finding(None, f"{against}a prediction is not {window.task.sound}")
+    found = (_kept if window.rival is None else _compared)(rule, window, rows, seed)
+    return found or Finding(None, f"{against}{rows} do not define it (all labels the same?)")
+
+
+def _rows_in_words(rule: GateRule, window: Window) -> str:
+    counted = window.task.metrics[rule.metric].counted(window.truth, window.groups)
+    unseen = "" if window.rival is None else f" that {window.rival.name} has not learnt from"
+    return f"{counted} of {window.day_count} days{unseen}"
+
+
+def _compared(rule: GateRule, window: Window, rows: str, seed: int) -> Finding | None:
+    assert window.rival is not None
+    metric = window.task.metrics[rule.metric]
     difference = paired_difference(
-        task.metrics[metric],
-        truth,
-        predictions,
-        rival.predictions,
-        days,
+        metric,
+        window.truth,
+        window.predictions,
+        window.rival.predictions,
+        window.days,
         rng=np.random.default_rng(seed),
-        groups=groups,
+        groups=window.groups,
     )
     if difference is None or not len(difference.resampled):
-        return GateOutcome(
-            metric, None, f"{metric} against {rival.name}: {rows} do not define it (all labels the same?)"
-        )
-    low, high = difference.quantile(1 - confidence), difference.quantile(confidence)
+        return None
+    low, high = difference.quantile(1 - rule.confidence), difference.quantile(rule.confidence)
     # In terms of improvement: for losses a smaller value is one.
-    worst, best = (-high, -low) if task.metrics[metric].facts.direction == "Lower" else (low, high)
-    if decide is Decide.UNLESS_WORSE:
-        shown, passed = (
-            f"{decide}: the upper bound {best:+.4f} must not be below {-margin:+g}",
-            best >= -margin,
-        )
-    else:
-        shown, passed = f"{decide}: the lower bound {worst:+.4f} must be above {-margin:+g}", worst > -margin
-    return GateOutcome(
-        metric,
+    worst, best = (-high, -low) if metric.facts.direction == "Lower" else (low, high)
+    match rule.decide:
+        case Decide.UNLESS_WORSE:
+            passed = best >= -rule.margin
+            needed = f"the upper bound {best:+.4f} must not be below {0 - rule.margin:+g}"
+        case Decide.NOT_WORSE:
+            passed = worst > -rule.margin
+            needed = f"the lower bound {worst:+.4f} must be above {0 - rule.margin:+g}"
+        case Decide.BETTER:
+            passed = worst > rule.minimum_effect
+            needed = f"the lower bound {worst:+.4f} must be above {rule.minimum_effect:+g}"
+    return Finding(
         passed,
-        f"{metric} {difference.first:.4f} against {rival.name}'s {difference.second:.4f} on {rows}: "
-        f"difference {difference.value:+.4f} [{low:+.4f}, {high:+.4f}]; {shown}",
+        f"{difference.first:.4f} against {window.rival.name}'s {difference.second:.4f} on {rows}: "
+        f"difference {difference.value:+.4f} [{low:+.4f}, {high:+.4f}]; {rule.decide}: {needed}",
+        difference.first,
+        difference.second,
+        low,
+        high,
+    )
+
+
+def _kept(rule: GateRule, window: Window, rows: str, seed: int) -> Finding | None:
+    """The metric itself against the rule's bounds."""
+    found = measured(
+        window.task.metrics[rule.metric],
+        window.truth,
+        window.predictions,
+        window.days,
+        rng=np.random.default_rng(seed),
+        groups=window.groups,
+    )
+    if found is None or not len(found.resampled):
+        return None
+    low, high = found.quantile(1 - rule.confidence), found.quantile(rule.confidence)
+    is_lenient = rule.decide is Decide.UNLESS_WORSE
+    # By the bound on the side of the doubt: what must be shown is held by the worse one.
+    over, under = (high, low) if is_lenient else (low, high)
+    verb = "must not be" if is_lenient else "must be"
+    asked = []
+    if math.isfinite(rule.least):
+        word = "below" if is_lenient else "at least"
+        asked.append(f"the {'upper' if is_lenient else 'lower'} bound {verb} {word} {rule.least:g}")
+    if math.isfinite(rule.most):
+        word = "above" if is_lenient else "at most"
+        asked.append(f"the {'lower' if is_lenient else 'upper'} bound {verb} {word} {rule.most:g}")
+    return Finding(
+        over >= rule.least and under <= rule.most,
+        f"{found.value:.4f} [{low:.4f}, {high:.4f}] on {rows}; {rule.decide}: {' and '.join(asked)}",
+        found.value,
+        low=low,
+        high=high,
     )
 
 
@@ -98,7 +201,7 @@ def judge_value(
     most: float = math.inf,
     shown: Callable[[float], str] = "{:g}".format,
 ) -> GateOutcome:
-    """Passed if the value lies between the bounds; None if it is not a number."""
+    """Passed if a number that is known exactly lies between the bounds; None if it is not a number."""
     bounds = [f">= {shown(least)}"] * math.isfinite(least) + [f"<= {shown(most)}"] * math.isfinite(most)
     message = f"{name} {shown(value)}, needs {' and '.join(bounds) or 'nothing'}"
     return GateOutcome(name, None if math.isnan(value) else least <= value <= most, message)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from capstan.evaluation.metrics import evaluate
 from capstan.tasks import Predictions, Task
@@ -29,6 +30,11 @@ class Slice:
     """nan where so few rows do not define one."""
 
 
+def texts_of(values: Sequence[Any]) -> npt.NDArray[np.str_]:
+    """(n,): each value as text; a missing one is `(missing)`."""
+    return np.array(["(missing)" if value is None else str(value) for value in values], dtype=np.str_)
+
+
 def slice_metrics(
     task: Task,
     columns: Mapping[str, Sequence[Any]],
@@ -43,8 +49,7 @@ def slice_metrics(
     """
     slices: list[Slice] = []
     for column, values in columns.items():
-        texts = np.array(["(missing)" if value is None else str(value) for value in values], dtype=object)
-        names, place, counts = np.unique(texts.astype(str), return_inverse=True, return_counts=True)
+        names, place, counts = np.unique(texts_of(values), return_inverse=True, return_counts=True)
         for index in np.argsort(-counts, kind="stable")[:MOST_VALUES]:
             rows = place.reshape(-1) == index
             slices.append(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import Field
 
-from capstan.spec.grammar import ColumnName, Factory, MetricName, OwnMetricName, SpecModel, Text
+from capstan.spec.gates import Gate
+from capstan.spec.grammar import ColumnName, Factory, OwnMetricName, SpecModel, Text
 from capstan.spec.online import OnlineMetric
 from capstan.spec.own_code import OwnCode
 from capstan.spec.tasks import MetricFacts
-from capstan.spec.units import Number
 
 
 class MetricCode(OwnCode):
@@ -53,41 +54,6 @@ class CustomMetric(SpecModel):
         return MetricFacts(self.name, self.title or self.name, self.better, "window")
 
 
-class Gate(SpecModel):
-    """One comparison that must be passed."""
-
-    metric: MetricName = Field(
-        description="Metric on the test window: the task's or one of `metrics`.", examples=["rocAuc"]
-    )
-    against: Literal["Champion"] = Field(
-        "Champion",
-        description="With what it is compared: the version that serves. A first version passes.",
-        examples=["Champion"],
-    )
-    decide: Literal["NotWorse", "UnlessWorse"] = Field(
-        "NotWorse",
-        description=(
-            "Who carries the burden of proof. NotWorse: shown to be worse by less than `margin`. UnlessWorse: "
-            "not shown to be worse by more than `margin`; for a champion that is under alert, where the rollout "
-            "judges again."
-        ),
-        examples=["UnlessWorse"],
-    )
-    margin: Number = Field(
-        0.0,
-        ge=0,
-        description="How much worse it may be.",
-        examples=[0.005],
-    )
-    confidence: Number = Field(
-        0.95,
-        ge=0.5,
-        lt=1,
-        description="Confidence of the one-sided bound of the difference.",
-        examples=[0.95],
-    )
-
-
 class Evaluation(SpecModel):
     """Metrics of your own, online metrics, slices and gates."""
 
@@ -120,6 +86,23 @@ class Evaluation(SpecModel):
     gates: tuple[Gate, ...] = Field(
         (),
         max_length=100,
-        description="Comparisons that must be passed before the rollout begins; without any the rollout alone decides.",
+        description=(
+            "Comparisons and bounds that must be passed before the rollout begins, and never are on missing evidence; "
+            "without any the rollout alone decides."
+        ),
         examples=[[{"metric": "rocAuc", "against": "Champion", "margin": 0.005, "confidence": 0.95}]],
     )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """By whose values anything is reported or judged, each once."""
+        named = [*self.slices, *(column for gate in self.gates for column in gate.slices)]
+        return tuple(dict.fromkeys(named))
+
+    def places(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Where in `evaluation` each such column stands."""
+        for index, column in enumerate(self.slices):
+            yield ("slices", index), column
+        for index, gate in enumerate(self.gates):
+            for at, column in enumerate(gate.slices):
+                yield ("gates", index, "slices", at), column

@@ -18,6 +18,7 @@ from capstan.spec.cluster import VOLUME_RULES
 from capstan.spec.data import CHECK_RULES
 from capstan.spec.features import NUMERIC_RULES
 from capstan.spec.finding import Finding
+from capstan.spec.gates import GATE_RULES
 from capstan.spec.location import Location
 from capstan.spec.objective import LOSS_RULES
 from capstan.spec.online import ONLINE_RULES
@@ -40,6 +41,7 @@ RULES: tuple[Rule, ...] = (
 """Of a whole system whose fields are valid one by one."""
 PART_RULES: tuple[Rule, ...] = (
     *LOSS_RULES,
+    *GATE_RULES,
     *CHECK_RULES,
     *VOLUME_RULES,
     *NUMERIC_RULES,

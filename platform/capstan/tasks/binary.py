@@ -196,8 +196,23 @@ class BinaryClassification:
 
     def details(
         self,
-        truth: Truth,  # noqa: ARG002
-        predictions: Predictions,  # noqa: ARG002
+        truth: Truth,
+        predictions: Predictions,
         groups: Groups | None = None,  # noqa: ARG002
     ) -> Mapping[str, Any]:
-        return {}
+        if not len(truth):
+            return {}
+        (hit, false_alarm, miss, right), *_ = _cells(truth, predictions).sum(axis=0, keepdims=True).tolist()
+        return {
+            "tables": [
+                {
+                    "title": "Confusion matrix",
+                    "of_rows": "label",
+                    "of_columns": "answer",
+                    "rows": ["false", "true"],
+                    "columns": ["false", "true"],
+                    "cells": [[int(right), int(false_alarm)], [int(miss), int(hit)]],
+                    "notes": [f"answered true from a probability of {THRESHOLD:g} on"],
+                }
+            ]
+        }

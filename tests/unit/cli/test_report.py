@@ -59,3 +59,16 @@ def test_classes_that_no_model_knew_are_told_and_a_task_without_tables_prints_no
         TASK.details(np.array(["strange"]), said)
     )
     assert "Confusion" not in printed({})
+
+
+def test_tables_hold_counts_numbers_words_and_what_is_not_known() -> None:
+    table = {
+        "title": "Gate: recall by carrier", "of_rows": "carrier", "of_columns": "what the gate saw",
+        "rows": ["AA", "HA"], "columns": ["rows", "recall", "gate"],
+        "cells": [[1200, 0.31256, "passed"], [3, None, "no [evidence]"]], "notes": ["a [note]"],
+    }  # fmt: skip
+    lines = printed({"tables": [table]}).splitlines()
+    cells = [line.split() for line in lines]
+    assert ["AA", "1,200", "0.3126", "passed"] in cells
+    assert ["HA", "3", "-", "no", "[evidence]"] in cells
+    assert "a [note]" in lines

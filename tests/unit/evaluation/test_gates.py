@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from capstan.domain.verdicts.quality import Decide
-from capstan.evaluation.gates import Rival, judge_against, judge_value
+from capstan.evaluation.gates import GateRule, Rival, Window, judge, judge_value
 from capstan.evaluation.slices import slice_metrics
 from capstan.tasks import TASKS, Learnt, Predictions
 
@@ -25,37 +25,31 @@ def of(probability):
     return Predictions({"probability": probability})
 
 
-def judge(mine, rival, metric="rocAuc", truth=TRUTH, days=DAYS, margin=0.005, decide="NotWorse"):
-    return judge_against(
-        None if rival is None else Rival("v1", of(rival)),
-        BINARY,
-        metric,
-        truth,
-        of(mine),
-        days,
-        margin=margin,
-        confidence=0.95,
-        seed=1,
-        decide=Decide(decide),
-    )
+def judge_versions(mine, rival, metric="rocAuc", truth=TRUTH, days=DAYS, margin=0.005, decide="NotWorse"):
+    window = Window(BINARY, truth, of(mine), days, rival=Rival("v1", of(rival)))
+    return judge(GateRule(metric, Decide(decide), margin), window, seed=1)
+
+
+def judge_bounds(mine, metric="rocAuc", truth=TRUTH, days=DAYS, **rule):
+    return judge(GateRule(metric, **rule), Window(BINARY, truth, of(mine), days), seed=1)
 
 
 @pytest.mark.parametrize("metric", ["rocAuc", "logLoss", "averagePrecision"])
 def test_a_better_model_passes_and_a_worse_one_does_not(metric: str) -> None:
-    assert judge(GOOD, POOR, metric).passed is True
-    assert judge(POOR, GOOD, metric).passed is False
+    assert judge_versions(GOOD, POOR, metric).passed is True
+    assert judge_versions(POOR, GOOD, metric).passed is False
 
 
 def test_the_message_tells_both_values_the_interval_and_what_is_needed() -> None:
-    message = judge(GOOD, POOR).message
+    message = judge_versions(GOOD, POOR).message
     assert message.startswith("rocAuc 0.7")
     for piece in ("against v1's 0.", "7,000 rows of 14 days", "difference +0.", "must be above -0.005"):
         assert piece in message
 
 
 def test_equal_models_pass_within_the_margin_but_not_without_one() -> None:
-    assert judge(GOOD, GOOD).passed is True
-    assert judge(GOOD, GOOD, margin=0.0).passed is False
+    assert judge_versions(GOOD, GOOD).passed is True
+    assert judge_versions(GOOD, GOOD, margin=0.0).passed is False
 
 
 SLIGHTLY_NOISY = 1 / (1 + np.exp(-(SCORE + np.random.default_rng(6).normal(0, 0.22, 7000))))
@@ -64,17 +58,13 @@ SLIGHTLY_NOISY = 1 / (1 + np.exp(-(SCORE + np.random.default_rng(6).normal(0, 0.
 @pytest.mark.parametrize("metric", ["rocAuc", "logLoss"])
 def test_unless_worse_lets_through_what_is_not_shown_to_be_worse(metric: str) -> None:
     """The noise costs about the margin: neither rule could prove its side."""
-    assert judge(SLIGHTLY_NOISY, GOOD, metric, decide="NotWorse").passed is False
-    assert judge(SLIGHTLY_NOISY, GOOD, metric, decide="UnlessWorse").passed is True
+    assert judge_versions(SLIGHTLY_NOISY, GOOD, metric, decide="NotWorse").passed is False
+    assert judge_versions(SLIGHTLY_NOISY, GOOD, metric, decide="UnlessWorse").passed is True
 
 
 @pytest.mark.parametrize("metric", ["rocAuc", "logLoss"])
 def test_unless_worse_stops_what_is_shown_to_be_worse(metric: str) -> None:
-    assert judge(POOR, GOOD, metric, decide="UnlessWorse").passed is False
-
-
-def test_the_first_version_passes() -> None:
-    assert judge(GOOD, None).passed is True
+    assert judge_versions(POOR, GOOD, metric, decide="UnlessWorse").passed is False
 
 
 @pytest.mark.parametrize(
@@ -89,12 +79,70 @@ def test_the_first_version_passes() -> None:
     ids=["one-class", "one-day", "nan-prediction", "nan-champion", "empty"],
 )
 def test_missing_evidence_is_not_passed_and_not_failed(case: dict) -> None:
-    outcome = judge(**{"mine": GOOD, "rival": POOR, **case})
+    outcome = judge_versions(**{"mine": GOOD, "rival": POOR, **case})
     assert outcome.passed is None
 
 
 def test_the_same_seed_gives_the_same_outcome() -> None:
-    assert judge(GOOD, POOR) == judge(GOOD, POOR)
+    assert judge_versions(GOOD, POOR) == judge_versions(GOOD, POOR)
+
+
+def test_better_asks_for_the_effect_and_not_only_for_a_difference() -> None:
+    assert judge_versions(GOOD, GOOD, decide="Better").passed is False
+    window = Window(BINARY, TRUTH, of(GOOD), DAYS, rival=Rival("v1", of(POOR)))
+    for effect, passed in ((0.01, True), (0.3, False)):
+        outcome = judge(GateRule("rocAuc", Decide.BETTER, minimum_effect=effect), window, seed=1)
+        assert outcome.passed is passed, outcome.message
+        assert f"must be above {effect:+g}" in outcome.message
+
+
+VALUE = BINARY.metrics["rocAuc"].value(TRUTH, of(GOOD))
+
+
+@pytest.mark.parametrize(
+    ("rule", "passed"),
+    [
+        ({"least": VALUE - 0.03}, True),
+        ({"least": VALUE - 0.001}, False),
+        ({"least": VALUE + 0.03}, False),
+        ({"least": VALUE + 0.001, "decide": Decide.UNLESS_WORSE}, True),
+        ({"least": VALUE + 0.03, "decide": Decide.UNLESS_WORSE}, False),
+        ({"most": VALUE + 0.03}, True),
+        ({"most": VALUE + 0.001}, False),
+        ({"most": VALUE - 0.001, "decide": Decide.UNLESS_WORSE}, True),
+        ({"most": VALUE - 0.03, "decide": Decide.UNLESS_WORSE}, False),
+        ({"least": VALUE - 0.03, "most": VALUE + 0.001}, False),
+    ],
+)
+def test_a_metric_must_be_shown_to_keep_its_bound_or_not_be_shown_to_break_it(rule, passed: bool) -> None:
+    """A thousandth is less than the days tell: the value alone would say otherwise."""
+    outcome = judge_bounds(GOOD, **rule)
+    assert outcome.passed is passed, outcome.message
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"truth": np.zeros(7000, bool)},
+        {"days": np.repeat(np.arange(4), 1750)},
+        {"mine": np.full(7000, math.nan)},
+    ],
+    ids=["one-class", "four-days", "nan-prediction"],
+)
+def test_a_bound_is_not_kept_on_missing_evidence(case: dict) -> None:
+    assert judge_bounds(**{"mine": GOOD, "least": 0.0, **case}).passed is None
+
+
+def test_the_bounds_of_a_metric_cover_it_as_often_as_they_say() -> None:
+    """Fourteen days whose rows are alike: a bound by rows would be far too narrow."""
+    rng = np.random.default_rng(11)
+    missed = 0
+    for run in range(200):
+        daily = np.repeat(rng.normal(0.5, 0.1, 28), 60)
+        truth = rng.random(len(daily)) < daily
+        window = Window(BINARY, truth, of(np.ones(len(daily))), np.repeat(np.arange(28), 60))
+        missed += judge(GateRule("accuracy", least=0.5), window, seed=run).passed is True
+    assert 3 <= missed <= 22, "5 % of 200, where the true accuracy is the bound itself"
 
 
 @pytest.mark.parametrize(("value", "passed"), [(0.8, True), (0.6, False), (math.nan, None)])
@@ -123,15 +171,15 @@ def test_a_champion_that_never_saw_a_class_is_compared_by_what_it_costs(metric: 
     scores /= scores.sum(axis=1, keepdims=True)
     known = scores[:, 1:] / scores[:, 1:].sum(axis=1, keepdims=True)
     champion = task.predictions(known, Learnt(("late", "onTime")))
-    outcome = judge_against(
-        Rival("v1", champion),
-        task,
-        metric,
-        truth,
-        task.predictions(scores, Learnt(tuple(names.tolist()))),
-        np.repeat(np.arange(20), 30),
-        margin=0.0,
-        confidence=0.95,
-        seed=1,
-    )
+    said = task.predictions(scores, Learnt(tuple(names.tolist())))
+    window = Window(task, truth, said, np.repeat(np.arange(20), 30), rival=Rival("v1", champion))
+    outcome = judge(GateRule(metric), window, seed=1)
     assert outcome.passed, outcome.message
+
+
+def test_the_confusion_matrix_of_two_classes_counts_what_was_answered_at_the_threshold() -> None:
+    truth = np.array([True, True, True, False, False])
+    (table,) = BINARY.details(truth, of(np.array([0.5, 0.9, 0.1, 0.7, 0.49])))["tables"]
+    assert (table["rows"], table["columns"]) == (["false", "true"], ["false", "true"])
+    assert table["cells"] == [[1, 1], [1, 2]]
+    assert BINARY.details(truth[:0], of(np.empty(0))) == {}

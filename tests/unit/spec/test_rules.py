@@ -13,7 +13,7 @@ from capstan.domain.verdicts import quality
 from capstan.errors import InvalidSpecError, Mistake
 from capstan.spec import parse, rollout_rules
 from capstan.spec.cluster import DataVolume
-from capstan.spec.evaluation import Gate
+from capstan.spec.gates import Gate
 from capstan.spec.retraining import OnSchedule
 from capstan.spec.rollout import Analysis
 from capstan.spec.tasks import TASK_FACTS
@@ -87,6 +87,13 @@ RULES = {
     "losses of no number": ("target: late}", "target: late, losses: {maximumError: 180}}", "objective.losses", "BinaryClassification has no number"),
     "a quantile of two classes": ("{name: baseline, mostFrequent: {}}", "{name: baseline, gradientBoosting: {quantile: 0.9}}", "training.candidates[0].gradientBoosting.quantile", "is of a number, and the task has none"),
     "a family of another label": ("{name: baseline, mostFrequent: {}}", "{name: baseline, linearRegression: {}}", "training.candidates[0].linearRegression", "can't learn the labels of BinaryClassification (candidate 'baseline'); these can: mostFrequent, logisticRegression"),
+    "gate of a bound and a rival": ("{metric: rocAuc, against: Champion, margin: 0.005,", "{metric: rocAuc, min: 0.7, against: Champion,", "evaluation.gates[0]", "drop `against`, or write a gate of its own"),
+    "gate of no room": ("against: Champion, margin: 0.005", "min: 0.7, max: 0.6", "evaluation.gates[0]", "min is above max, so no model can pass"),
+    "gate of a bound and a margin": ("against: Champion, margin", "min: 0.7, margin", "evaluation.gates[0]", "are of a comparison"),
+    "gate better than a bound": ("against: Champion, margin: 0.005", "min: 0.7, decide: Better", "evaluation.gates[0]", "are of a comparison"),
+    "gate with an effect to no end": ("against: Champion, margin: 0.005", "minimumEffect: 0.01", "evaluation.gates[0]", "counts only under decide: Better"),
+    "gate by values of no column": ("against: Champion, margin: 0.005", "only: [AA]", "evaluation.gates[0]", "write exactly one in `slices`"),
+    "gate by the label": ("against: Champion, margin: 0.005", "slices: [carrier, late]", "evaluation.gates[0].slices[1]", "known only with the label"),
     "nothing sent": ('sample: "36%"', 'sample: "0%"', "replay", "nothing is sent"),
 }  # fmt: skip
 
@@ -107,6 +114,15 @@ FINE = {
     "gate by an own metric": (
         "    gates: [{metric: rocAuc",
         "    metrics: [{name: cost, better: Lower, custom: {factory: 'm:f'}}]\n    gates: [{metric: cost",
+    ),
+    "gate of a bound": ("against: Champion, margin: 0.005", "min: 0.7"),
+    "gate against the baseline": (
+        "against: Champion, margin: 0.005",
+        "against: Baseline, decide: Better, minimumEffect: 0.02",
+    ),
+    "gate by slices": (
+        "against: Champion, margin: 0.005",
+        "max: 0.9, slices: [carrier], only: [AA, UA], minRows: 50, onFewRows: LeaveOut",
     ),
     "sticky key as a feature": ("name: dest,", "name: tailnum,"),
     "deadline just long enough": ("deadline: 21d", "deadline: 7d"),
@@ -217,4 +233,4 @@ def test_a_made_claim_has_a_size_and_ones_own_has_none(flights: str) -> None:
 def test_decide_has_the_same_words_in_gates_analyses_and_verdicts() -> None:
     analyses, gates = (get_args(model.model_fields["decide"].annotation) for model in (Analysis, Gate))
     assert set(analyses) == {one.value for one in quality.Decide}
-    assert set(gates) == set(analyses) - {"Better"}
+    assert set(gates) == set(analyses)

@@ -15,7 +15,7 @@ from sklearn import metrics as reference
 
 from capstan.domain.verdicts.quality import Decide
 from capstan.evaluation.bootstrap import paired_difference
-from capstan.evaluation.gates import Rival, judge_against
+from capstan.evaluation.gates import GateRule, Rival, Window, judge
 from capstan.evaluation.metrics import evaluate
 from capstan.evaluation.slices import slice_metrics
 from capstan.spec.tasks import RANKING
@@ -186,19 +186,9 @@ def _days() -> tuple[np.ndarray, Predictions, np.ndarray, np.ndarray]:
 )
 def test_a_gate_stops_reversed_orders_and_equal_scores(spoil: Callable[[Any], Any], *, passes: bool) -> None:
     truth, good, groups, days = _days()
-    outcome = judge_against(
-        Rival("v1", good),
-        TASK,
-        "ndcgAt10",
-        truth,
-        Predictions({"score": spoil(good["score"])}),
-        days,
-        groups=groups,
-        margin=0.01,
-        confidence=0.95,
-        seed=0,
-        decide=Decide.UNLESS_WORSE,
-    )
+    said = Predictions({"score": spoil(good["score"])})
+    window = Window(TASK, truth, said, days, groups, Rival("v1", good))
+    outcome = judge(GateRule("ndcgAt10", Decide.UNLESS_WORSE, 0.01), window, seed=0)
     assert outcome.passed is passes, outcome.message
     assert "960 rows in 120 groups of 10 days" in outcome.message
 
@@ -207,18 +197,8 @@ def test_a_gate_gives_no_verdict_on_a_score_that_is_none() -> None:
     truth, good, groups, days = _days()
     scores = good["score"].copy()
     scores[3] = np.nan
-    outcome = judge_against(
-        Rival("v1", good),
-        TASK,
-        "ndcgAt10",
-        truth,
-        Predictions({"score": scores}),
-        days,
-        groups=groups,
-        margin=0.01,
-        confidence=0.95,
-        seed=0,
-    )
+    window = Window(TASK, truth, Predictions({"score": scores}), days, groups, Rival("v1", good))
+    outcome = judge(GateRule("ndcgAt10", margin=0.01), window, seed=0)
     assert outcome.passed is None
     assert "a prediction is not a finite score of every item" in outcome.message
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
 from capstan.cli.place import Cluster, Context, Namespace, place_of
 from capstan.cli.stored_system import StoredSystem, open_system
+from capstan.cli.tables_shown import print_tables
 
 app = typer.Typer()
 
@@ -104,12 +105,7 @@ def print_report(document: Mapping[str, Any]) -> None:
             end_section=month == list(document["months"])[-1] if document["months"] else False,
         )
     out.print(table)
-    for found in document["details"].get("tables", ()):
-        names = f"{found['of_rows']} down, {found['of_columns']} across"
-        out.print(escape(f"{found['title']} of the managed system: {names}"), soft_wrap=True)
-        out.print(_crossed(found))
-        for note in found["notes"]:
-            out.print(escape(note), soft_wrap=True)
+    print_tables(document["details"].get("tables", ()), "the managed system")
     for note in document["details"].get("notes", ()):
         out.print(escape(note), soft_wrap=True)
     out.print(
@@ -129,17 +125,6 @@ def print_report(document: Mapping[str, Any]) -> None:
         for what in ("alert", "retraining", "promotion", "rollback")
     )
     out.print(f"{', '.join(counts)} in {document['seconds']:.0f} s")
-
-
-def _crossed(found: Mapping[str, Any]) -> Table:
-    """Numbers by two names each, as those of a confusion matrix."""
-    table = Table(box=SIMPLE_HEAD, collapse_padding=True)
-    table.add_column(escape(found["of_rows"]))
-    for name in found["columns"]:
-        table.add_column(escape(name), justify="right")
-    for name, cells in zip(found["rows"], found["cells"], strict=True):
-        table.add_row(escape(name), *(f"{value:,}" for value in cells))
-    return table
 
 
 def windows_in_words(windows: Mapping[str, Any]) -> str:

@@ -1,0 +1,103 @@
+"""The gates of the file, judged on the test window: against champion, baseline or bounds, whole or by slices."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from capstan.domain.training import GateOutcome
+from capstan.domain.verdicts.quality import Decide
+from capstan.evaluation.gates import FIRST_VERSION, GateRule, Rival, Window, judge
+from capstan.evaluation.grouping import group_by
+from capstan.evaluation.slice_gates import judge_slices
+from capstan.spec.gates import Gate
+from capstan.tasks import Predictions
+from capstan.training.cases import Cases
+from capstan.training.job import Job
+from capstan_pipelines.steps.cases import Parted, days_of, times_of
+
+BASELINE = "the baseline"
+Judged = tuple[GateOutcome, list[dict[str, Any]]]
+"""An outcome, and the tables that show it."""
+
+
+def judge_gates(
+    job: Job, cases: Parted, judged: Cases, predictions: Predictions, champion: Predictions | None
+) -> tuple[list[GateOutcome], list[dict[str, Any]]]:
+    """All outcomes in the file's order, and the tables of those that are judged by groups.
+
+    `judged` is the test window with the metrics of the file, `champion` what the version that serves says of it; None:
+    there is none, or no gate asks for it.
+    """
+    outcomes: list[GateOutcome] = []
+    tables: list[dict[str, Any]] = []
+    for gate in job.system.spec.evaluation.gates:
+        for outcome, shown in _judged(job, gate, cases, judged, predictions, champion):
+            outcomes.append(outcome)
+            tables += shown
+    return outcomes, tables
+
+
+def _judged(
+    job: Job,
+    gate: Gate,
+    cases: Parted,
+    judged: Cases,
+    predictions: Predictions,
+    champion: Predictions | None,
+) -> list[Judged]:
+    if gate.rival == "Champion" and champion is None:
+        return [(GateOutcome(gate.metric, True, f"{gate.metric}: {FIRST_VERSION}"), [])]
+    rule = GateRule(
+        gate.metric,
+        Decide(gate.decide),
+        gate.margin,
+        gate.minimum_effect,
+        -math.inf if gate.min is None else gate.min,
+        math.inf if gate.max is None else gate.max,
+        gate.confidence,
+    )
+    rows, rival = _rival(job, gate, cases, judged, champion)
+    spec = job.system.spec
+    window = Window(
+        judged.task,
+        judged.truth,
+        predictions,
+        days_of(judged.table, spec.data.keys.time, spec.data.time_zone),
+        judged.groups,
+        rival,
+    ).part(rows)
+    if not gate.slices:
+        return [(judge(rule, window, seed=job.seed), [])]
+    found = []
+    for column in gate.slices:
+        grouping = group_by(
+            {column: [one for one, kept in zip(judged.table[column].to_pylist(), rows, strict=True) if kept]},
+            least_rows=gate.min_rows,
+            leaves_out=gate.on_few_rows == "LeaveOut",
+            only=gate.only,
+        )
+        outcome, shown = judge_slices(rule, window, grouping, seed=job.seed)
+        found.append((outcome, [shown]))
+    return found
+
+
+def _rival(
+    job: Job, gate: Gate, cases: Parted, judged: Cases, champion: Predictions | None
+) -> tuple[npt.NDArray[np.bool_], Rival | None]:
+    """Whoever is to be beaten, and the rows of the window that it has not learnt from."""
+    every: npt.NDArray[np.bool_] = np.ones(len(judged.truth), dtype=np.bool_)
+    if gate.rival == "Baseline":
+        before = Cases.of(cases.rows(np.concatenate([cases.training, cases.validation])), job.system)
+        return every, Rival(BASELINE, judged.task.baseline(before.truth, len(judged.truth)))
+    version = job.champion
+    if gate.rival is None or champion is None or version is None:
+        return every, None
+    spec = job.system.spec
+    learnt = version.as_of - spec.data.label.maximum_delay
+    moment = np.datetime64(learnt.astimezone(UTC).replace(tzinfo=None), "us")
+    return times_of(judged.table, spec.data.keys.time) > moment, Rival(version.name, champion)
