@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NewType
 
+from capstan.domain.verdicts.interleaving import Method
 from capstan.domain.versions import VersionName
 
 Weight = NewType("Weight", int)
@@ -28,6 +29,16 @@ class Mirror:
 
 
 @dataclass(frozen=True)
+class Interleaved:
+    """Requests of the champion's arm that both rank: one list of the two is answered."""
+
+    challenger: VersionName
+    percent: Weight
+    """Of all requests, drawn by the salted hash as arms are."""
+    method: Method
+
+
+@dataclass(frozen=True)
 class TrafficSplit:
     """The whole routing of one system.
 
@@ -39,6 +50,8 @@ class TrafficSplit:
     mirrors: tuple[Mirror, ...] = ()
     salt: str = ""
     """Name of the rollout or experiment; mixed into the hash so that each experiment draws other users."""
+    interleaved: Interleaved | None = None
+    """A part of the champion's arm, where it is the only one."""
 
     @property
     def champion(self) -> VersionName:
@@ -47,7 +60,13 @@ class TrafficSplit:
     @property
     def versions(self) -> frozenset[VersionName]:
         """All versions that must be ready before this split may be set."""
-        return frozenset(arm.version for arm in self.arms) | frozenset(m.version for m in self.mirrors)
+        both = {self.interleaved.challenger} if self.interleaved is not None else set()
+        return frozenset(arm.version for arm in self.arms) | frozenset(m.version for m in self.mirrors) | both
+
+    @property
+    def copied(self) -> frozenset[VersionName]:
+        """Versions that get requests beside the one that answers for them."""
+        return self.versions - {arm.version for arm in self.arms}
 
     def weight_of(self, version: VersionName) -> Weight:
         return Weight(sum(arm.weight for arm in self.arms if arm.version == version))

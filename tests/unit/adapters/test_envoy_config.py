@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from capstan.adapters.envoy import bootstrap as envoy_bootstrap
 from capstan.adapters.envoy import config as envoy_config
 from capstan.adapters.envoy.config import GatewaySettings
-from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
+from capstan.domain.traffic import Arm, Interleaved, Mirror, TrafficSplit, Weight, champion_only
+from capstan.domain.verdicts.interleaving import Method
 from capstan.domain.versions import VersionName
 from capstan.ports.serving import Endpoint
 
@@ -44,6 +45,48 @@ def test_a_route_table_tells_its_split(weight: int, percent: int, salt: str, mir
     )
     table = orjson.loads(orjson.dumps(envoy_config.routes(split, SETTINGS)))
     assert envoy_config.split_of(table) == split
+
+
+@given(
+    percent=st.integers(1, 100),
+    salt=st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=20),
+    method=st.sampled_from(Method),
+)
+def test_a_route_table_tells_what_is_interleaved(percent: int, salt: str, method: Method) -> None:
+    split = TrafficSplit(
+        champion_only(V1).arms, salt=salt, interleaved=Interleaved(V2, Weight(percent), method)
+    )
+    table = orjson.loads(orjson.dumps(envoy_config.routes(split, SETTINGS, ENDPOINTS)))
+    assert envoy_config.split_of(table) == split
+    assert split.versions == {V1, V2}
+
+
+def test_only_predictions_are_interleaved() -> None:
+    split = TrafficSplit(champion_only(V1).arms, interleaved=Interleaved(V2, Weight(100), Method.TEAM_DRAFT))
+    table = envoy_config.routes(split, SETTINGS, ENDPOINTS)["virtual_hosts"][0]["routes"]
+    by_match = {orjson.dumps(route["match"]).decode(): route.get("route", {}) for route in table}
+    arms = {
+        match: [arm["name"] for arm in route["weighted_clusters"]["clusters"]]
+        for match, route in by_match.items()
+        if "weighted_clusters" in route
+    }
+    others = arms.pop('{"prefix":"/v2/"}')
+    assert others == ["arm-v1"]
+    assert set(map(tuple, arms.values())) == {("arm-v1", "arm-combiner-else-v1")}
+
+
+def test_a_combiner_falls_back_to_the_champion() -> None:
+    split = TrafficSplit(champion_only(V1).arms, interleaved=Interleaved(V2, Weight(100), Method.TEAM_DRAFT))
+    found = {cluster["name"]: cluster for cluster in envoy_config.clusters(split, ENDPOINTS, SETTINGS)}
+    assert envoy_config.members(found["arm-combiner-else-v1"]) == {"combiner", "v1"}
+
+
+def test_differing_gateways_tell_a_challenger_that_one_of_them_interleaves() -> None:
+    split = TrafficSplit(champion_only(V1).arms, interleaved=Interleaved(V2, Weight(100), Method.TEAM_DRAFT))
+    found = envoy_config.agreed([split, champion_only(V1)])
+    assert found is not None
+    assert found.versions == {V1, V2}
+    assert found not in (split, champion_only(V1))
 
 
 def test_no_split_routes_nothing() -> None:

@@ -15,11 +15,13 @@ from capstan.adapters.envoy.config import (
     GatewaySettings,
     Json,
 )
+from capstan.ports.combining import INSTRUCTION_HEADER
 
 # By these headers a client could choose its arm, its request id or its time limits.
 HEADERS_OF_THE_GATEWAY = (
     ROLE_HEADER,
     ARM_HEADER,
+    INSTRUCTION_HEADER,
     "x-request-id",
     "x-envoy-attempt-count",
     "x-envoy-upstream-rq-timeout-ms",

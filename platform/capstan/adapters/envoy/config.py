@@ -10,15 +10,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import orjson
 
 from capstan.adapters.envoy import replies as envoy_replies
 from capstan.domain.assignment import joined, stretches
-from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight
+from capstan.domain.traffic import Arm, Interleaved, Mirror, TrafficSplit, Weight
 from capstan.domain.versions import VersionName
+from capstan.ports.combining import COMBINER, INSTRUCTION_HEADER, Instruction, instruction_of
 from capstan.ports.serving import Endpoint
 
 Json = dict[str, Any]
@@ -50,6 +52,8 @@ class GatewaySettings:
     admin_port: int = 0
     collector: Endpoint | None = None
     """Endpoint to which `/feedback` goes; None: it is answered with 404."""
+    combiner: Endpoint | None = None
+    """Endpoint that makes one list of two rankers' answers; None: no request can be interleaved."""
     per_try_timeout_seconds: float = 2.0
     timeout_seconds: float = 5.0
     max_body_bytes: int = 1_048_576
@@ -81,12 +85,17 @@ def detour(arm: str, champion: VersionName) -> Json:
 def clusters(
     split: TrafficSplit | None, endpoints: Mapping[VersionName, Endpoint], settings: GatewaySettings
 ) -> list[Json]:
-    """One cluster for each endpoint, one aggregate for each arm of the split, one for the collector."""
+    """One cluster for each endpoint, one aggregate for each arm of the split; the collector and the combiner."""
     found = [version_cluster(name, endpoints[name]) for name in sorted(endpoints)]
     if split is not None:
         for arm in split.arms:
             members = [arm.version] if arm.version == split.champion else [arm.version, split.champion]
             found.append(_aggregate(arm_cluster(arm.version, split.champion), members))
+        if split.interleaved is not None:
+            # Without the combiner the champion answers alone.
+            found.append(_aggregate(arm_cluster(COMBINER, split.champion), [COMBINER, split.champion]))
+    if settings.combiner is not None:
+        found.append(version_cluster(COMBINER, settings.combiner))
     if settings.collector is not None:
         found.append(_static(COLLECTOR_CLUSTER, settings.collector))
     return found
@@ -168,8 +177,15 @@ def _breakers() -> Json:
     return {"thresholds": [bound]}
 
 
-def routes(split: TrafficSplit | None, settings: GatewaySettings) -> Json:
-    """The route table; without a split every prediction is answered 503."""
+def routes(
+    split: TrafficSplit | None,
+    settings: GatewaySettings,
+    endpoints: Mapping[VersionName, Endpoint] = MappingProxyType({}),
+) -> Json:
+    """The route table; without a split every prediction is answered 503.
+
+    `endpoints` are those of the versions that a combiner asks by itself.
+    """
     table: list[Json] = []
     if settings.collector is not None:
         feedback: Json = {"cluster": COLLECTOR_CLUSTER, "timeout": "15s"}
@@ -182,8 +198,11 @@ def routes(split: TrafficSplit | None, settings: GatewaySettings) -> Json:
         no_version = envoy_replies.direct(503, envoy_replies.NO_VERSION)
         table.append({"match": {"prefix": "/"}, "direct_response": no_version})
     else:
-        action = _action(split, settings)
-        mirrored = {**action, "request_mirror_policies": [_mirror(mirror) for mirror in split.mirrors]}
+        action = _action(replace(split, interleaved=None), settings, endpoints)
+        mirrored = {
+            **_action(split, settings, endpoints),
+            "request_mirror_policies": [_mirror(mirror) for mirror in split.mirrors],
+        }
         table += [
             {"match": {"path": "/predict"}, "route": mirrored},
             {"match": {"path": "/predict/"}, "route": {**mirrored, "prefix_rewrite": "/predict"}},
@@ -211,8 +230,12 @@ def routes(split: TrafficSplit | None, settings: GatewaySettings) -> Json:
     return {"@type": ROUTES_TYPE, "name": ROUTES_NAME, "virtual_hosts": [host]}
 
 
-def _action(split: TrafficSplit, settings: GatewaySettings) -> Json:
+def _action(
+    split: TrafficSplit, settings: GatewaySettings, endpoints: Mapping[VersionName, Endpoint]
+) -> Json:
     arms = [_stretch(arm, split.champion) for arm in stretches(split)]
+    if split.interleaved is not None:
+        arms = _with_combiner(arms, split, split.interleaved, endpoints)
     rewrite = {"pattern": {"regex": HASH_PATTERN}, "substitution": f"{escape(split.salt)}/\\1"}
     return {
         "weighted_clusters": {"clusters": arms, "use_hash_policy": True},
@@ -238,7 +261,29 @@ def _action(split: TrafficSplit, settings: GatewaySettings) -> Json:
 
 def _stretch(arm: Arm, champion: VersionName) -> Json:
     """A part of the hash: where it leads, and what the versions are told of it."""
-    told = {ROLE_HEADER: CHAMPION if arm.version == champion else CHALLENGER, ARM_HEADER: arm.version}
+    role = CHAMPION if arm.version == champion else CHALLENGER
+    return _leading(arm, champion, {ROLE_HEADER: role, ARM_HEADER: arm.version})
+
+
+def _with_combiner(
+    arms: Sequence[Json], split: TrafficSplit, wanted: Interleaved, endpoints: Mapping[VersionName, Endpoint]
+) -> list[Json]:
+    """The champion's arm without what the combiner answers, and the combiner's after it."""
+    asked = (split.champion, wanted.challenger)
+    instruction = Instruction(
+        *asked, {name: endpoints[name] for name in asked}, wanted.method, split.salt
+    ).header()
+    told = {
+        ROLE_HEADER: CHAMPION,
+        ARM_HEADER: COMBINER,
+        INSTRUCTION_HEADER: instruction.replace("%", "%%"),
+    }
+    [champion] = arms
+    combined = _leading(Arm(COMBINER, wanted.percent), split.champion, told)
+    return [{**champion, "weight": champion["weight"] - wanted.percent}, combined]
+
+
+def _leading(arm: Arm, champion: VersionName, told: Mapping[str, str]) -> Json:
     return {
         "name": arm_cluster(arm.version, champion),
         "weight": arm.weight,
@@ -273,19 +318,35 @@ def split_of(route_config: Json) -> TrafficSplit | None:
     for route in route_config["virtual_hosts"][0].get("routes", ()):
         action = route.get("route", {})
         if route.get("match", {}).get("path") == "/predict" and "weighted_clusters" in action:
+            parts = action["weighted_clusters"]["clusters"]
+            arms = [Arm(arm_version(arm["name"]), Weight(arm.get("weight", 0))) for arm in parts]
+            interleaved = _interleaved(parts)
+            if interleaved is not None:
+                arms = [
+                    replace(arm, weight=Weight(arm.weight + interleaved.percent))
+                    for arm in arms
+                    if arm.version != COMBINER
+                ]
             return TrafficSplit(
-                arms=joined(
-                    [
-                        Arm(arm_version(arm["name"]), Weight(arm.get("weight", 0)))
-                        for arm in action["weighted_clusters"]["clusters"]
-                    ]
-                ),
+                arms=joined(arms),
                 mirrors=tuple(
                     Mirror(VersionName(policy["cluster"]), Weight(_percent(policy)))
                     for policy in action.get("request_mirror_policies", ())
                 ),
                 salt=_salt(action),
+                interleaved=interleaved,
             )
+    return None
+
+
+def _interleaved(arms: Sequence[Json]) -> Interleaved | None:
+    for arm in arms:
+        if arm_version(arm["name"]) == COMBINER:
+            told = {
+                entry["header"]["key"]: entry["header"]["value"] for entry in arm["request_headers_to_add"]
+            }
+            instruction = instruction_of(told[INSTRUCTION_HEADER].replace("%%", "%"))
+            return Interleaved(instruction.challenger, Weight(arm.get("weight", 0)), instruction.method)
     return None
 
 
@@ -317,6 +378,9 @@ def agreed(splits: Sequence[TrafficSplit | None]) -> TrafficSplit | None:
             weights[arm.version] = weights.get(arm.version, 0) + arm.weight
         for mirror in found.mirrors if found is not None else ():
             percents[mirror.version] = percents.get(mirror.version, 0) + mirror.percent
+        if found is not None and found.interleaved is not None:
+            both = found.interleaved
+            percents[both.challenger] = percents.get(both.challenger, 0) + both.percent
     return TrafficSplit(
         arms=tuple(Arm(name, Weight(round(sum_ / len(splits)))) for name, sum_ in weights.items()),
         mirrors=tuple(Mirror(name, Weight(round(sum_ / len(splits)))) for name, sum_ in percents.items()),

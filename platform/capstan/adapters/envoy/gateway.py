@@ -126,10 +126,11 @@ class EnvoyGateway(OrderedTraffic):
     def _renew(self) -> None:
         """Keep what is routed, with the routes and the collector of these settings."""
         split = self.read_back()
+        endpoints = {name: one for name, one in self.endpoints().items() if one is not None}
         fixed = envoy_config.clusters(None, {}, self.settings)
         names = {cluster["name"] for cluster in fixed}
         self._set_clusters([*fixed, *(c for c in self._live("clusters") if c["name"] not in names)])
-        self._set_routes(envoy_config.routes(split, self.settings))
+        self._set_routes(envoy_config.routes(split, self.settings, endpoints))
 
     def _boot(self) -> str:
         status = self._supervisor.status().get(PROCESS)

@@ -15,6 +15,7 @@ from capstan.adapters.envoy.host import PART, EnvoyHost, Kind
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.versions import VersionName
 from capstan.errors import NotAllowedError, UnavailableError
+from capstan.ports.combining import COMBINER
 from capstan.ports.serving import Endpoint
 
 TAKES_SECONDS = 5.0
@@ -40,6 +41,11 @@ class OrderedTraffic(ABC):
 
     def refusal(self, split: TrafficSplit) -> str | None:
         """Why Envoy can't do the split; None if it can."""
+        if split.interleaved is not None and self.settings.combiner is None:
+            return (
+                "interleaving needs Capstan's combiner beside the gateway, which runs on one machine alone; run the "
+                "file with `capstan up`, or compare in a shadow step"
+            )
         return refusal(split)
 
     def apply(self, split: TrafficSplit, endpoints: Mapping[VersionName, Endpoint]) -> None:
@@ -54,7 +60,7 @@ class OrderedTraffic(ABC):
         if missing := sorted(split.versions - endpoints.keys()):
             raise UnavailableError(PART, f"no endpoint is known for {', '.join(missing)}")
         wanted = envoy_config.clusters(split, endpoints, self.settings)
-        self._move(wanted, envoy_config.routes(split, self.settings))
+        self._move(wanted, envoy_config.routes(split, self.settings, endpoints))
 
     def read_back(self) -> TrafficSplit | None:
         """The split that all obey now, from their own dumps; one that none was told where they differ."""
@@ -177,7 +183,7 @@ def agreed_endpoints(found: Sequence[Sequence[Json]]) -> Mapping[VersionName, En
     for clusters in found:
         for cluster in clusters:
             endpoint = envoy_config.endpoint_of(cluster)
-            if endpoint is not None and cluster["name"] != envoy_config.COLLECTOR_CLUSTER:
+            if endpoint is not None and cluster["name"] not in (envoy_config.COLLECTOR_CLUSTER, COMBINER):
                 name = VersionName(cluster["name"])
                 known[name] = endpoint if known.get(name, endpoint) == endpoint else None
     return known
@@ -206,8 +212,14 @@ def refusal(split: TrafficSplit) -> str | None:
         return "a weight or percentage is outside 0-100"
     if len(set(versions)) < len(versions):
         return f"a version has two arms: {versions}"
-    if both := sorted(answering & {mirror.version for mirror in split.mirrors}):
-        return f"{', '.join(both)} cannot answer requests and receive their copies at once"
+    if double := sorted(answering & {mirror.version for mirror in split.mirrors}):
+        return f"{', '.join(double)} cannot answer requests and receive their copies at once"
+    if (both := split.interleaved) is not None and not 1 <= both.percent <= 100:
+        return f"a share of {both.percent} % cannot be interleaved; write 1 to 100"
+    if both is not None and (len(versions) > 1 or both.challenger in versions):
+        return "requests are interleaved in the champion's arm alone; it must have no other arm beside it"
+    if both is not None and any(mirror.version == both.challenger for mirror in split.mirrors):
+        return f"{both.challenger} cannot be interleaved and receive copies at once"
     if any(char in split.salt for char in "\n\r\0"):
         return "the salt holds a control character"
     return None

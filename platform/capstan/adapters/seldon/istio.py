@@ -168,6 +168,11 @@ class SeldonIstio:
         answering = [arm for arm in split.arms if arm.weight > 0]
         if (impossible := envoy_order.refusal(split)) is not None:
             return impossible
+        if split.interleaved is not None:
+            return (
+                "Istio asks one version for each request and cannot make one list of two; compare in a shadow step, or "
+                "use provider Envoy on one machine"
+            )
         if len(split.mirrors) > 1:
             return (
                 f"Seldon has one shadow at a time, not {len(split.mirrors)}; drop one, or use provider Envoy"

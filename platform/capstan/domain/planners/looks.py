@@ -70,9 +70,7 @@ def questions_of(request: RolloutRequest, state: RolloutState, policy: RolloutPo
     if flowing is None:
         return ()
     split = wanted_split(request, state, policy.steps)
-    mirrored = split is not None and any(
-        mirror.version == request.challenger.name for mirror in split.mirrors
-    )
+    mirrored = split is not None and request.challenger.name in split.copied
     asked: list[Question] = [OperationQuestion(OPERATION, flowing.guardrails(policy), mirrored)]
     if split is not None and len(split.arms) > 1:
         weights = {arm.version: int(arm.weight) for arm in split.arms}

@@ -541,5 +541,7 @@ def describe_split(split: TrafficSplit | None) -> str:
     if split is None:
         return "no split"
     arms = ", ".join(f"{arm.version} {arm.weight} %" for arm in split.arms)
+    if split.interleaved is not None:
+        arms += f" (of these {split.interleaved.percent} % interleaved with {split.interleaved.challenger})"
     mirrors = ", ".join(f"{mirror.version} {mirror.percent} %" for mirror in split.mirrors)
     return f"{arms} (copies: {mirrors})" if mirrors else arms

@@ -1,0 +1,1 @@
+"""The process that asks two rankers for one request and answers one list."""
