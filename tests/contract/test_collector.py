@@ -30,7 +30,12 @@ class RunningCollector:
         self.systems = root / "systems"
         for folder in ("payloads", "labels"):
             (self.systems / "flights" / folder).mkdir(parents=True)
-        spec = {"features": [], "objective": {"task": "BinaryClassification"}}
+        revenue = {"name": "revenue", "event": "buy", "aggregate": "Sum", "window": "1d", "better": "Higher"}
+        spec = {
+            "features": [],
+            "objective": {"task": "BinaryClassification"},
+            "evaluation": {"online": [revenue]},
+        }
         (self.systems / "flights" / "spec.json").write_bytes(orjson.dumps({"spec": spec}))
         for name in ("internal", "feedback"):
             (root / name).write_text(f"secret-{name}")
@@ -81,6 +86,15 @@ class RunningCollector:
             "/feedback",
             json={"labels": list(labels), "match": match},
             headers={"authorization": "Bearer secret-feedback"},
+        )
+
+    def happened(
+        self, *events: dict[str, object], match: bool = False, token: str = "feedback"
+    ) -> httpx.Response:
+        return self.http.post(
+            "/events",
+            json={"events": list(events), "match": match},
+            headers={"authorization": f"Bearer secret-{token}"},
         )
 
     def flush(self) -> httpx.Response:
@@ -471,6 +485,61 @@ def test_a_bad_label_is_named_and_nothing_is_taken(
     assert answer.status_code == 422
     assert answer.json()["error"]["field"] == field
     assert standing.stats()["labels"] == 0
+
+
+BOUGHT = {"eventId": "b1", "event": "buy", "id": "e1", "value": 12.5, "at": "2013-02-02T00:00:00Z"}
+
+
+def test_events_are_taken_once_and_their_corrections_and_retractions_are_kept_over_kills(
+    collector: RunningCollector,
+) -> None:
+    other = {"eventId": "o1", "event": "opened", "unit": "ann"}
+    assert collector.happened(BOUGHT, other).json() == {"accepted": 2, "duplicates": 0, "unread": ["opened"]}
+    assert collector.happened(BOUGHT).json() == {"accepted": 0, "duplicates": 1}
+    collector.kill()
+    collector.start()
+    assert collector.happened(BOUGHT).json() == {"accepted": 0, "duplicates": 1}, "from the log"
+    assert collector.happened({**BOUGHT, "value": 20}).json() == {"accepted": 1, "duplicates": 0}
+    assert collector.happened({**other, "retract": True}).json()["accepted"] == 1
+    collector.flush()
+    collector.kill()
+    collector.start()
+    assert collector.happened({**BOUGHT, "value": 20}).json() == {"accepted": 0, "duplicates": 1}, (
+        "from the counts"
+    )
+    rows = collector.rows("event_id, value, entity_id, unit, retracted", "events")
+    assert sorted(rows, key=str) == [
+        ("b1", 12.5, "e1", None, False),
+        ("b1", 20.0, "e1", None, False),
+        ("o1", None, None, "ann", False),
+        ("o1", None, None, "ann", True),
+    ]
+    stats = collector.stats()
+    assert (stats["events"], stats["events_retracted"], stats["event_duplicates"]) == (3, 1, 3)
+    assert "capstan_collector_events_total 3.0" in collector.http.get("/metrics").text
+
+
+def test_the_answer_says_of_each_event_which_request_it_is_about(collector: RunningCollector) -> None:
+    collector.send([event(1, unit="ann")])
+    events = [
+        {"eventId": f"{number}", "event": "buy", "value": 1, **subject}
+        for number, subject in enumerate(
+            [{"id": "e1"}, {"unit": "ann"}, {"requestId": "r1"}, {"unit": "typo"}]
+        )
+    ]
+    eventually(lambda: collector.happened(*events, match=True).json()["waiting"]["count"] == 0, seconds=40)
+    found = collector.happened(*events, match=True).json()
+    assert (found["matched"]["ids"], found["neverAsked"]["ids"]) == (["e1", "ann", "r1"], ["typo"])
+
+
+def test_bad_events_are_named_and_nothing_is_taken(standing: RunningCollector) -> None:
+    answer = standing.happened(
+        BOUGHT, {**BOUGHT, "eventId": "b2", "value": None}, {"event": "buy", "id": "e"}
+    )
+    assert answer.status_code == 422
+    assert [one["field"] for one in answer.json()["errors"]] == ["events[1].value", "events[2].eventId"]
+    assert standing.stats()["events"] == 0
+    assert standing.happened(BOUGHT, token="internal").status_code == 401
 
 
 def packed(body: bytes) -> bytes:

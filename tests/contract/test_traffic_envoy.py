@@ -215,11 +215,12 @@ def test_http_1_0_without_a_host_is_answered(world: OneGatewayWorld) -> None:
     assert exchange(world, kept)[0] == 200
 
 
-def test_a_slash_after_predict_or_feedback_changes_nothing(world: OneGatewayWorld) -> None:
+def test_a_slash_after_a_path_changes_nothing(world: OneGatewayWorld) -> None:
     world.apply(champion_only(V1))
     assert world.send(5, path="/predict/").versions == {"v1": 5}
     assert world.gateway.completed_predictions() == 5
     assert world.send(3, path="/feedback/").versions == {"collector": 3}
+    assert world.send(3, path="/events/").versions == {"collector": 3}
 
 
 REFUSED = {
@@ -272,15 +273,17 @@ def test_a_version_that_is_missing_or_silent_is_told_in_the_shape_of_its_route(
         assert words in said
 
 
-def test_feedback_may_be_as_large_as_the_collector_takes(world: OneGatewayWorld) -> None:
+@pytest.mark.parametrize("path", ["/feedback", "/events"])
+def test_what_is_posted_may_be_as_large_as_the_collector_takes(world: OneGatewayWorld, path: str) -> None:
     world.apply(champion_only(V1))
-    assert world.send(1, path="/feedback", body=b"x" * 7_000_000).statuses == {200: 1}
-    assert world.send(1, path="/feedback", body=b"x" * 10_500_000).statuses == {413: 1}
+    assert world.send(1, path=path, body=b"x" * 7_000_000).statuses == {200: 1}
+    assert world.send(1, path=path, body=b"x" * 10_500_000).statuses == {413: 1}
 
 
-def test_feedback_reaches_the_collector_and_is_no_prediction(world: OneGatewayWorld) -> None:
+@pytest.mark.parametrize("path", ["/feedback", "/events"])
+def test_what_is_posted_reaches_the_collector_and_is_no_prediction(world: OneGatewayWorld, path: str) -> None:
     world.apply(champion_only(V1))
-    assert world.send(7, path="/feedback", headers={"Authorization": "Bearer t"}).statuses == {200: 7}
+    assert world.send(7, path=path, headers={"Authorization": "Bearer t"}).statuses == {200: 7}
     assert len(world.collector.seen) == 7
     assert world.collector.seen[0]["Authorization"] == "Bearer t"
     assert world.send(4, path="/v2/models/m/infer").failed == 0

@@ -22,7 +22,7 @@ MOST_ENTRIES = 100_000
 """Entries of one body."""
 MOST_PROBLEMS = 100
 """Bad entries that one answer lists."""
-SUBJECTS: Mapping[str, str] = {"id": "i", "requestId": "r"}
+SUBJECTS: Mapping[str, str] = {"id": "i", "requestId": "r", "unit": "u"}
 """How an entry names what it is about -> first letter of its case."""
 
 

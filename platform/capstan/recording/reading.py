@@ -1,4 +1,4 @@
-"""Payloads and labels read back from Parquet: by key, so that duplicates and the order of delivery change nothing.
+"""Payloads, labels and events read back from Parquet: by key, so that no duplicate and no order of delivery counts.
 
 Labels are as of a moment: of those with `availableAt` up to it the latest counts, and one that is later does not exist.
 A label is looked for from a week before the requests; one that became known earlier belongs to another case.
@@ -19,6 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from capstan.errors import UnavailableError
+from capstan.recording.events import EVENT_COLUMNS
 from capstan.recording.labels import LABEL_COLUMNS
 from capstan.recording.outputs import OUTPUT_PREFIX
 from capstan.recording.payloads import INPUT_PREFIX, PAYLOAD_COLUMNS
@@ -44,6 +45,14 @@ where role <> 'shadow' and status = 200 and not nonfinite
 group by request_id, row
 """
 """What users got: the answer of the last attempt that was answered soundly."""
+
+STORED_EVENTS = """
+create or replace temp view stored_events as
+select * from posted_events where epoch_us(available_at) <= $as_of
+qualify row_number() over (partition by event_id order by available_at desc, received_at desc,
+  retracted desc, event, entity_id, request_id, unit, value, event_time) = 1
+"""
+"""Each event once, as it was last told up to the moment; those that were taken back are there, as retracted."""
 
 
 def labels_by(key: str, task: Task) -> str:
@@ -78,7 +87,7 @@ class PayloadReader:
     """Queries over the folder of one system, with bounded memory; may be used by several threads in turn."""
 
     def __init__(self, folder: Path, *, memory_limit: str = "192MB") -> None:
-        """`folder` holds `payloads/` and `labels/`."""
+        """`folder` holds `payloads/`, `labels/` and `events/`."""
         self.folder = folder
         self._lock = threading.Lock()
         self._connection = duckdb.connect(
@@ -107,10 +116,11 @@ class PayloadReader:
         inputs: Sequence[str] = (),
         **parameters: object,
     ) -> pa.Table:
-        """The answer to a query over `stored_payloads` and `stored_labels` around [start, end).
+        """The answer to a query over `stored_payloads`, `stored_labels` and `stored_events` around [start, end).
 
-        `$start`, `$end`, `$as_of` are microseconds. `inputs` are columns that the query reads, null where no segment
-        has them. Raises UnavailableError if the files cannot be read.
+        Labels and events are there with `as_of` alone. `$start`, `$end`, `$as_of` are microseconds. `inputs` are
+        columns that the query reads, null where no segment has them. Raises UnavailableError if the files cannot be
+        read.
         """
         values = _values(query, start, end, as_of, parameters)
 
@@ -179,6 +189,11 @@ class PayloadReader:
             inputs,
             with_outputs=bool(re.search(r"\boutputs\b", query)),
         )
+        if as_of is not None and re.search(r"\bstored_events\b", query):
+            # Nothing is known before it happened, and what is looked for happened after the requests.
+            events = dated_files(self.folder / "events", start - ATTEMPT_SLACK, as_of)
+            self._view("posted_events", events, EVENT_COLUMNS)
+            self._connection.execute(STORED_EVENTS.replace("$as_of", str(microseconds(as_of))))
         if as_of is not None:
             labels = dated_files(self.folder / "labels", start - LABEL_SLACK, as_of)
             self._view("stored_labels", labels, LABEL_COLUMNS)

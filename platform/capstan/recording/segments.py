@@ -44,7 +44,7 @@ def write_segment(path: Path, table: pa.Table) -> None:
 def _repeated(table: pa.Table) -> list[str]:
     """Text columns whose values repeat; a dictionary of ids that differ in every row only costs."""
     texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
-    return [name for name in texts if name not in ("request_id", "entity_id")]
+    return [name for name in texts if name not in ("request_id", "entity_id", "event_id", "unit")]
 
 
 def payload_segment(directory: Path, day: date, number: int) -> Path:

@@ -126,8 +126,9 @@ def test_predictions_are_mirrored_and_metadata_is_not() -> None:
     assert "request_mirror_policies" not in route_for("/v2/")
 
 
-def test_feedback_is_neither_split_nor_mirrored_nor_retried() -> None:
-    assert route_for("/feedback") == {"cluster": "collector", "timeout": "15s"}
+@pytest.mark.parametrize("path", ["/feedback", "/events"])
+def test_feedback_and_events_are_neither_split_nor_mirrored_nor_retried(path: str) -> None:
+    assert route_for(path) == {"cluster": "collector", "timeout": "15s"}
 
 
 @pytest.mark.parametrize("host", ["models.internal", "localhost"])

@@ -32,6 +32,8 @@ ARM_HEADER = "x-capstan-arm"
 CHAMPION, CHALLENGER = "champion", "challenger"
 ARM_PREFIX, ELSE = "arm-", "-else-"
 COLLECTOR_CLUSTER = "collector"
+POSTED = ("/feedback", "/events")
+"""Paths of what clients post about requests; the collector answers them."""
 EXTENSIONS = "type.googleapis.com/envoy.extensions"
 BUFFER_FILTER = "envoy.filters.http.buffer"
 BUFFER = f"{EXTENSIONS}.filters.http.buffer.v3.Buffer"
@@ -51,7 +53,7 @@ class GatewaySettings:
     host: str = "127.0.0.1"
     admin_port: int = 0
     collector: Endpoint | None = None
-    """Endpoint to which `/feedback` goes; None: it is answered with 404."""
+    """Endpoint to which `/feedback` and `/events` go; None: they are answered with 404."""
     combiner: Endpoint | None = None
     """Endpoint that makes one list of two rankers' answers; None: no request can be interleaved."""
     per_try_timeout_seconds: float = 2.0
@@ -59,7 +61,7 @@ class GatewaySettings:
     max_body_bytes: int = 1_048_576
     """Most bytes in the body of a prediction."""
     max_feedback_bytes: int = 10_485_760
-    """Most bytes in a body of labels: what the collector takes."""
+    """Most bytes in a body of labels or events: what the collector takes."""
     concurrency: int = 1
     """Worker threads; more cores than two are better used by the models."""
 
@@ -188,12 +190,13 @@ def routes(
     """
     table: list[Json] = []
     if settings.collector is not None:
-        feedback: Json = {"cluster": COLLECTOR_CLUSTER, "timeout": "15s"}
         limit = {"@type": f"{BUFFER}PerRoute", "buffer": {"max_request_bytes": settings.max_feedback_bytes}}
         taken = {"typed_per_filter_config": {BUFFER_FILTER: limit}}
-        table.append({"match": {"path": "/feedback"}, "route": feedback, **taken})
-        feedback = {**feedback, "prefix_rewrite": "/feedback"}
-        table.append({"match": {"path": "/feedback/"}, "route": feedback, **taken})
+        for path in POSTED:
+            posted: Json = {"cluster": COLLECTOR_CLUSTER, "timeout": "15s"}
+            table.append({"match": {"path": path}, "route": posted, **taken})
+            posted = {**posted, "prefix_rewrite": path}
+            table.append({"match": {"path": f"{path}/"}, "route": posted, **taken})
     if split is None:
         no_version = envoy_replies.direct(503, envoy_replies.NO_VERSION)
         table.append({"match": {"prefix": "/"}, "direct_response": no_version})

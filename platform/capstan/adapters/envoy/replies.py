@@ -11,7 +11,10 @@ from typing import Any
 Json = dict[str, Any]
 
 NO_VERSION = "no version is ready yet"
-NO_ROUTE = "is no route here; POST a row to /predict, tensors to /v2/models/NAME/infer, labels to /feedback"
+NO_ROUTE = (
+    "is no route here; POST a row to /predict, tensors to /v2/models/NAME/infer, labels to /feedback, "
+    "events to /events"
+)
 _REPLY = "%LOCAL_REPLY_BODY%"
 """Envoy's own words, or those of a direct response."""
 
@@ -24,7 +27,7 @@ def direct(status: int, text: str) -> Json:
 def local_replies(*, body_bytes: int, feedback_bytes: int, timeout_seconds: float) -> Json:
     """`local_reply_config` of the connection manager; the limits are named in what is refused by them."""
     too_large = (
-        f"is too large; at most {body_bytes} bytes go to a prediction, {feedback_bytes} to /feedback: "
+        f"is too large; at most {body_bytes} bytes go to a prediction, {feedback_bytes} to /feedback and /events: "
         "send it in several requests"
     )
     unanswered = ("UH", "UF", "UC", "UR", "UO", "LR")

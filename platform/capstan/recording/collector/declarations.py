@@ -12,6 +12,7 @@ from capstan.errors import UnavailableError
 from capstan.recording.payloads import Kind
 from capstan.spec.combination import Combination
 from capstan.spec.features import Feature
+from capstan.spec.online import OnlineMetric
 from capstan.spec.tasks import TASK_FACTS, LabelKind
 from capstan.tasks import Task, task_together
 
@@ -26,6 +27,9 @@ class Declared(NamedTuple):
     task: str | None
     combination: Combination | None
     """None: the system is of one model."""
+    online: tuple[OnlineMetric, ...] = ()
+    read_by_steps: frozenset[str] = frozenset()
+    """Names of events that steps of the rollout read, such as the clicks of an interleaving."""
 
 
 class Declarations:
@@ -53,17 +57,37 @@ class Declarations:
                 # Ids stay the text that was sent: as floats two of them could be one.
                 kinds.setdefault(key, "categorical")
             task = spec.get("objective", {}).get("task")
-            self._known[system] = Declared(changed, kinds, task, Combination.of_file(spec))
+            written = (spec.get("evaluation") or {}).get("online", ())
+            online = tuple(OnlineMetric.model_validate(metric) for metric in written)
+            steps = [step for one in spec.get("rollout", {}).get("steps", ()) for step in one.values()]
+            read = frozenset(step["event"] for step in steps if step and "event" in step)
+            self._known[system] = Declared(changed, kinds, task, Combination.of_file(spec), online, read)
         return self._known[system]
 
     def label_kind(self, system: str) -> LabelKind:
         """What a label of the system is; raises UnavailableError while its file has not been written."""
         task = self.of(system).task
         if task is None:
-            raise UnavailableError("feedback", f"the file of {system} has not been written yet; send again")
+            raise _unwritten("feedback", system)
         return TASK_FACTS[task].label
+
+    def valued_events(self, system: str) -> list[str]:
+        """Names of events that must carry a value; raises UnavailableError while its file has not been written."""
+        declared = self.of(system)
+        if declared.task is None:
+            raise _unwritten("events", system)
+        return sorted({metric.event for metric in declared.online if metric.needs_value})
+
+    def read_events(self, system: str) -> frozenset[str]:
+        """Names of the events that an online metric or a step of the file reads."""
+        declared = self.of(system)
+        return declared.read_by_steps | {metric.event for metric in declared.online}
 
     def task(self, system: str) -> Task | None:
         """What the system's payloads answer; None while its file has not been written."""
         declared = self.of(system)
         return None if declared.task is None else task_together(declared.task, declared.combination)
+
+
+def _unwritten(what: str, system: str) -> UnavailableError:
+    return UnavailableError(what, f"the file of {system} has not been written yet; send again")

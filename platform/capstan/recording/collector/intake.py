@@ -1,4 +1,4 @@
-"""Takes payloads and labels durably, and turns them into Parquet in the background.
+"""Takes payloads, labels and events durably, and turns them into Parquet in the background.
 
 An append to the write-ahead log comes before every acknowledgement; a flush is a pure function of one log file, so a
 crash at any point repeats it with the same result. In memory are the log's bytes, the ledger's counts and the ids of
@@ -23,6 +23,7 @@ from capstan.recording.collector.declarations import Declarations
 from capstan.recording.collector.ledger import Judgement, Ledger, restore
 from capstan.recording.collector.recent_requests import RecentRequests
 from capstan.recording.collector.write_ahead_log import WriteAheadLog
+from capstan.recording.events import EVENTS, Event
 from capstan.recording.labels import FEEDBACK
 from capstan.recording.payloads import Payload, Refusal, accepted, columns_of, judge, parse_batch
 from capstan.recording.posted import Entry, Form
@@ -38,7 +39,7 @@ LOG_BYTES = 8 * 2**20
 """A log file is flushed when it has grown to this, whatever the timer says: bounds memory and the time of a flush."""
 
 
-_FORMS = {form.name: form for form in (FEEDBACK,)}
+_FORMS = {form.name: form for form in (FEEDBACK, EVENTS)}
 
 
 class Taken(NamedTuple):
@@ -54,7 +55,7 @@ class Taken(NamedTuple):
 
 
 class Intake:
-    """One per machine; `receive` and `feedback` on one thread, `flush` on any."""
+    """One per machine; `receive`, `feedback` and `events` on one thread, `flush` on any."""
 
     def __init__(self, directory: Path, systems: Path, *, sync: bool = False) -> None:
         """Recover what an earlier process took. `systems` holds one folder per system."""
@@ -139,6 +140,17 @@ class Intake:
         """Take labels, all or none; raises InvalidRequestError, UnavailableError, DiskFullError."""
         return self._take(FEEDBACK, self._declarations.label_kind, body, received, system)
 
+    def events(self, body: bytes, received: datetime, *, system: str | None) -> Taken:
+        """Take business events, all or none; raises InvalidRequestError, UnavailableError, DiskFullError."""
+        return self._take(EVENTS, self._declarations.valued_events, body, received, system)
+
+    def unread(self, taken: Taken) -> list[str]:
+        """Names of the taken events that nothing in the system's file reads."""
+        if taken.form is not EVENTS:
+            return []
+        names = {entry.event for entry in taken.entries if isinstance(entry, Event)}
+        return sorted(names - self._declarations.read_events(taken.system))
+
     def _take(
         self,
         form: Form,
@@ -154,9 +166,13 @@ class Intake:
         entries = form.read(posted, said)
         meta = {"kind": form.name, "system": owner, "read_as": said, "received": received.isoformat()}
         self._append(meta, body)
-        known = self.ledger.book_labels(owner, entries)
+        known = self._book(form, owner, entries)
         self._skip(known)
         return Taken(form, owner, entries, known, match)
+
+    def _book(self, form: Form, system: str, entries: list[Any]) -> frozenset[int]:
+        book = self.ledger.book_labels if form is FEEDBACK else self.ledger.book_events
+        return book(system, entries)
 
     def seal(self) -> None:
         """End the current log file, on the takers' thread; `flush_sealed` may then run on any."""
@@ -304,7 +320,7 @@ class Intake:
                 self.ledger.book_silence(orjson.loads(record.body), received)
             elif meta["kind"] in _FORMS:
                 entries = _entries(meta, record.body)
-                skipped = self.ledger.book_labels(meta["system"], entries)
+                skipped = self._book(_FORMS[meta["kind"]], meta["system"], entries)
             else:
                 heading = Heading(*meta["heading"]) if meta["heading"] else None
                 judged = self._judge(record.body)

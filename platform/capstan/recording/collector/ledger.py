@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from capstan.recording.collector.boots import Boot, Heading, restore_boot
 from capstan.recording.collector.sayings import Sayings, restore_sayings, short
+from capstan.recording.events import Event
 from capstan.recording.labels import Label
 from capstan.recording.payloads import Payload, Refusal
 
@@ -51,6 +52,9 @@ class Ledger:
     labels: int = 0
     no_labels: int = 0
     label_duplicates: int = 0
+    events: int = 0
+    events_retracted: int = 0
+    event_duplicates: int = 0
     lost_copies: int = 0
     """Of the lost: payloads that stand for no answer to a user, as their producers told."""
     missing: int = 0
@@ -61,6 +65,7 @@ class Ledger:
     """System -> version -> reason -> losses that no counter of the version itself shows."""
     _requests: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
     _labels: Sayings = field(default_factory=Sayings)
+    _events: Sayings = field(default_factory=Sayings)
 
     def book(self, heading: Heading | None, judged: list[Payload | Refusal], received: datetime) -> Judgement:
         """Take what is new; a repeated batch changes nothing."""
@@ -94,6 +99,16 @@ class Ledger:
         self.no_labels += without
         self.labels += len(new) - without
         self.label_duplicates += len(repeated)
+        return repeated
+
+    def book_events(self, system: str, events: list[Event]) -> frozenset[int]:
+        """Positions of the events that say nothing new; the others are counted, corrections too."""
+        repeated = self._events.repeated((f"{system}/{event.event_id}", repr(event)) for event in events)
+        new = [event for position, event in enumerate(events) if position not in repeated]
+        retracted = sum(event.retracted for event in new)
+        self.events_retracted += retracted
+        self.events += len(new) - retracted
+        self.event_duplicates += len(repeated)
         return repeated
 
     def unfinished(self) -> list[str]:
@@ -235,6 +250,9 @@ class Ledger:
             "labels": self.labels,
             "no_labels": self.no_labels,
             "label_duplicates": self.label_duplicates,
+            "events": self.events,
+            "events_retracted": self.events_retracted,
+            "event_duplicates": self.event_duplicates,
             "answered": self.answered,
             "refused_requests": self.refused_requests,
         }
@@ -251,6 +269,9 @@ class Ledger:
             "labels",
             "no_labels",
             "label_duplicates",
+            "events",
+            "events_retracted",
+            "event_duplicates",
             "missing",
             "lost_copies",
         )
@@ -267,16 +288,18 @@ class Ledger:
             },
             "boots": {name: boot.dump() for name, boot in self.boots.items()},
             "requests": base64.b64encode(b"".join(self._requests)).decode(),
-            "cases": self._labels.dump(),
+            "labels_said": self._labels.dump(),
+            "events_said": self._events.dump(),
         }
 
 
 def restore(data: dict[str, Any]) -> Ledger:
     """The ledger that `dump` wrote."""
     fields = dict(data)
-    requests, cases = base64.b64decode(fields.pop("requests")), fields.pop("cases")
+    requests = base64.b64decode(fields.pop("requests"))
+    labels, events = (restore_sayings(fields.pop(name)) for name in ("labels_said", "events_said"))
     fields["boots"] = {name: restore_boot(boot) for name, boot in fields["boots"].items()}
-    ledger = Ledger(**fields, _labels=restore_sayings(cases))
+    ledger = Ledger(**fields, _labels=labels, _events=events)
     for at in range(0, len(requests), 8):
         ledger._requests[requests[at : at + 8]] = None
     return ledger

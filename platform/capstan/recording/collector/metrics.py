@@ -47,6 +47,9 @@ class CollectorMetrics(Collector):
             "capstan_collector_labels": ("Labels taken", ledger.labels),
             "capstan_collector_no_labels": ("Cases that will never have a label", ledger.no_labels),
             "capstan_collector_labels_duplicate": ("Labels known before", ledger.label_duplicates),
+            "capstan_collector_events": ("Events taken, corrections among them", ledger.events),
+            "capstan_collector_events_retracted": ("Events taken back", ledger.events_retracted),
+            "capstan_collector_events_duplicate": ("Events known before", ledger.event_duplicates),
             "capstan_collector_senders_refused": ("Calls without a valid token", own["senders"]),
             "capstan_collector_disk_full": ("Calls answered 507", own["full"]),
             "capstan_collector_executor_unpaired": (
@@ -71,18 +74,19 @@ class CollectorMetrics(Collector):
         }
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=value)
-        yield self._labels_by_request()
+        yield self._by_request("labels", "label")
+        yield self._by_request("events", "event")
         yield from self._by_version()
 
-    def _labels_by_request(self) -> Metric:
+    def _by_request(self, form: str, noun: str) -> Metric:
         family = CounterMetricFamily(
-            "capstan_collector_label_requests",
-            "New labels by what was known of their request when they came: matched, waiting (payloads were on their "
+            f"capstan_collector_{noun}_requests",
+            f"New {form} by what was known of their request when they came: matched, waiting (payloads were on their "
             "way), neverAsked (no answered request has the id) or unknown (not looked up in time)",
             labels=["request"],
         )
         for request in Request:
-            family.add_metric([request.value], self._asked.get(("labels", request), 0))
+            family.add_metric([request.value], self._asked.get((form, request), 0))
         return family
 
     def _by_version(self) -> Iterable[Metric]:

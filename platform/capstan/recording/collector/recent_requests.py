@@ -46,8 +46,9 @@ class RecentRequests:
                     self._beyond.add(number)
                     break
                 ids.add(_key(payload.system, f"r{data['request_id']}"))
-                if data.get("entity_id") is not None:
-                    ids.add(_key(payload.system, f"i{data['entity_id']}"))
+                for letter, name in (("i", "entity_id"), ("u", "unit")):
+                    if data.get(name) is not None:
+                        ids.add(_key(payload.system, f"{letter}{data[name]}"))
                 self._count += len(ids) - before
                 before = len(ids)
 

@@ -1,4 +1,4 @@
-"""The collector process: takes payloads and labels over HTTP, durably, and keeps count of every one.
+"""The collector process: takes payloads, labels and events over HTTP, durably, and keeps count of every one.
 
 `python -m capstan.recording.collector.server --config FILE`. The file is JSON: host, port, directory (its own state),
 systems (folder with one folder per system), tokens {internal, feedback, executor} (files), flush_seconds, sync, spec,
@@ -30,7 +30,7 @@ from starlette.routing import Route
 from capstan.content_encoding import READ_ENCODINGS, BodyTooLargeError, UnreadableEncodingError
 from capstan.domain.payload_limits import LARGEST_BATCH
 from capstan.errors import CapstanError, DiskFullError, InvalidRequestError, UnavailableError, shown
-from capstan.recording.collector.asked_requests import AskedRequests, answer
+from capstan.recording.collector.asked_requests import MOST_IDS, AskedRequests, answer
 from capstan.recording.collector.intake import Intake, Taken
 from capstan.recording.collector.metrics import CollectorMetrics
 from capstan.recording.collector.mounted_spec import MountedSpec
@@ -97,6 +97,7 @@ class CollectorService:
             routes=[
                 Route("/payloads", self._payloads, methods=["POST"]),
                 Route("/feedback", self._feedback, methods=["POST"]),
+                Route("/events", self._events, methods=["POST"]),
                 Route("/flush", self._flush, methods=["POST"]),
                 Route("/stats", self._stats),
                 Route("/metrics", self._metrics),
@@ -174,6 +175,9 @@ class CollectorService:
     async def _feedback(self, request: Request) -> Response:
         return await self._posted(request, self.intake.feedback)
 
+    async def _events(self, request: Request) -> Response:
+        return await self._posted(request, self.intake.events)
+
     async def _posted(self, request: Request, take: Callable[..., Taken]) -> Response:
         if not self._is_allowed(request, "feedback"):
             return self._refuse_sender()
@@ -191,6 +195,8 @@ class CollectorService:
             "accepted": len(taken.entries) - len(taken.known),
             "duplicates": len(taken.known),
         }
+        if unread := self.intake.unread(taken):
+            said["unread"] = unread[:MOST_IDS]
         if taken.match:
             finding = await self._asked.find(taken, halves=self._executor.waiting)
             said |= answer(taken, finding)
@@ -281,7 +287,7 @@ class CollectorService:
 async def _no_such(request: Request, error: Exception) -> Response:
     """A path or a method that is not here."""
     assert isinstance(error, HTTPException)
-    rule = f"{request.method} {request.url.path} is not answered here; POST labels to /feedback"
+    rule = f"{request.method} {request.url.path} is not answered here; POST labels to /feedback, events to /events"
     return _Answer({"error": {"field": "path", "rule": rule}}, status_code=error.status_code)
 
 

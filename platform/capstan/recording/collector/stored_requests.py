@@ -20,7 +20,7 @@ BATCH_ROWS = 65_536
 """Rows that are in memory at once, with two or three columns."""
 _BUFFER_BYTES = 2**20
 _READS = 4
-_COLUMNS = {"i": "entity_id", "r": "request_id"}
+_COLUMNS = {"i": "entity_id", "r": "request_id", "u": "unit"}
 """First letter of a case -> the column that holds it."""
 
 
