@@ -19,7 +19,7 @@ from capstan.evaluation.power import Scenario, Simulation, simulate_power
 
 DOCS = Path(__file__).parents[2] / "platform" / "docs" / "verdicts.md"
 START = datetime(2013, 2, 1, tzinfo=UTC)
-SMALL = Scenario(runs=300, blocks=20, seed=9)
+SMALL = Scenario(runs=300, blocks=20, seed=9, autocorrelation=0.2)
 
 
 def judged(simulation, rule, difference, run, blocks):
@@ -36,14 +36,22 @@ def judged(simulation, rule, difference, run, blocks):
     return judge_quality(evidence, rule).verdict
 
 
+def decided(simulation, rule, difference, run):
+    """The first verdict that ends the step, looked at after every block."""
+    looks = (
+        judged(simulation, rule, difference, run, blocks)
+        for blocks in range(7, simulation.scenario.blocks + 1)
+    )
+    return next((verdict for verdict in looks if verdict is not Verdict.INCONCLUSIVE), Verdict.INCONCLUSIVE)
+
+
 @pytest.mark.parametrize("decide", list(Decide))
 @pytest.mark.parametrize("difference", [-0.08, 0.0, 0.05])
 def test_the_table_counts_what_the_verdict_says_rollout_by_rollout(decide, difference):
     rule = QualityRule(decide, margin=0.01)
     simulation = Simulation(SMALL)
     row = simulation.power(rule, difference)
-    last = 7 if decide is Decide.UNLESS_WORSE else SMALL.blocks
-    found = [judged(simulation, rule, difference, run, last) for run in range(SMALL.runs)]
+    found = [decided(simulation, rule, difference, run) for run in range(SMALL.runs)]
     assert row.promoted == pytest.approx(found.count(Verdict.SUCCESSFUL) / SMALL.runs)
     assert row.rejected == pytest.approx(found.count(Verdict.FAILED) / SMALL.runs)
     assert row.promoted + row.rejected + row.undecided == pytest.approx(1)
@@ -61,11 +69,19 @@ def test_what_unless_worse_lets_through_shrinks_with_blocks_and_with_the_damage(
 
 
 @pytest.mark.parametrize(("effect", "median", "late"), [(0.5, 28, 50), (0.8, 14, 22), (1.2, 9, 12)])
-def test_delay_is_the_published_one(effect, median, late):
+def test_delay_of_single_blocks_is_the_published_one(effect, median, late):
     scenario = Scenario(spread=0.05, requests_per_block=100_000, blocks=120, seed=5)
-    [row] = simulate_power(scenario, [QualityRule(Decide.NOT_WORSE)], [effect * 0.05])
+    row = Simulation(scenario, merges=False).power(QualityRule(Decide.NOT_WORSE), effect * 0.05)
     assert row.median_blocks == pytest.approx(median, rel=0.1)
     assert row.late_blocks == pytest.approx(late, rel=0.1)
+
+
+@pytest.mark.parametrize("effect", [0.5, 0.8, 1.2])
+def test_delay_of_merged_blocks_is_the_one_of_the_docs(effect):
+    scenario = Scenario(spread=0.05, requests_per_block=100_000, blocks=120, seed=5)
+    [row] = simulate_power(scenario, [QualityRule(Decide.NOT_WORSE)], [effect * 0.05])
+    assert row.median_blocks == pytest.approx(7 / effect**2 + 5, rel=0.1)
+    assert row.late_blocks == pytest.approx(13 / effect**2 + 5, rel=0.1)
 
 
 @pytest.mark.parametrize("decide", [Decide.BETTER, Decide.NOT_WORSE])

@@ -171,6 +171,8 @@ class Interval:
     is_two_sided: bool
     blocks: Sequence[tuple[datetime, float]]
     """Start and mean difference of each closed block."""
+    merged: str = ""
+    """How many days are merged and why; empty: each stands alone."""
 
 
 @dataclass(frozen=True)

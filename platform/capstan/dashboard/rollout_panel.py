@@ -11,9 +11,8 @@ from capstan.domain.reasons import Tone
 from capstan.domain.rollout import RolloutCause, RolloutPhase, RolloutPolicy
 from capstan.domain.steps.step import Step
 from capstan.domain.verdicts.analysis import Verdict
-from capstan.domain.verdicts.blocks import sum_blocks
 from capstan.domain.verdicts.evidence import PairedEvidence
-from capstan.domain.verdicts.quality import QualityRule
+from capstan.domain.verdicts.quality import QualityRule, merged_blocks
 
 _TONES = {
     Verdict.SUCCESSFUL.value: Tone.GOOD,
@@ -67,7 +66,8 @@ def rollout_shown(seen: Observed, rollout: ObservedRollout, *, is_active: bool) 
 
 def interval(evidence: PairedEvidence, rule: QualityRule) -> Interval | None:
     """The confidence interval that the verdict goes by; None before the first block."""
-    sums = sum_blocks(evidence.blocks)
+    merged = merged_blocks(evidence, rule)
+    sums = merged.sums
     if sums.blocks == 0:
         return None
     lower, upper = sums.bounds(rule.radius(sums.blocks))
@@ -81,6 +81,7 @@ def interval(evidence: PairedEvidence, rule: QualityRule) -> Interval | None:
         promote_above=rule.promote_above,
         alpha=rule.alpha,
         is_two_sided=rule.is_two_sided,
+        merged=merged.describe(),
         blocks=[(b.start, b.loss_difference / b.count) for b in evidence.blocks if b.count],
     )
 

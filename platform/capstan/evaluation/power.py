@@ -1,17 +1,19 @@
 """How often and how soon a rule decides, simulated before anybody waits for it.
 
-Blocks are independent; requests of a block share its effect, which is all that the spread of a block needs to say. All
+Requests of a block share its effect, which is all that the spread of a block needs to say. Effects of neighbouring
+blocks are independent or go together as an AR(1) series does; blocks are merged as the verdict merges them. All
 differences see the same noise, so that rows of the table differ by the difference alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from capstan.domain.verdicts.blocks import MAX_AUTOCORRELATION
 from capstan.domain.verdicts.quality import Decide, QualityRule
 
 Floats = npt.NDArray[np.float64]
@@ -30,6 +32,8 @@ class Scenario:
     """The deadline in closed blocks."""
     runs: int = 2000
     seed: int = 0
+    autocorrelation: float = 0.0
+    """Lag 1, of the blocks' effects."""
 
 
 @dataclass(frozen=True)
@@ -59,31 +63,65 @@ class LetThrough:
 class Simulation:
     """Blocks of many rollouts, drawn once from the scenario's seed."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, *, merges: bool = True) -> None:
+        """`merges` False: blocks are taken for independent whatever they say, which no verdict does."""
         rng = np.random.default_rng(scenario.seed)
         shape = (scenario.runs, scenario.blocks)
         self.scenario = scenario
+        self.merges = merges
         self.counts = np.maximum(rng.poisson(scenario.requests_per_block, shape), 1).astype(float)
-        self.effects = _standard_effects(rng, shape, scenario.skewness) * scenario.spread * self.counts
-        self._seen = np.arange(1, scenario.blocks + 1, dtype=float)
+        effects = _standard_effects(rng, shape, scenario.skewness)
+        self.effects = _following(effects, scenario.autocorrelation) * scenario.spread * self.counts
+        self._units: dict[int, _Units] = {}
 
     def crossings(
         self, rule: QualityRule, difference: float
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Rollout x block: shown above the promotion threshold; shown below the rejection threshold."""
-        radius = np.array([rule.radius(seen) for seen in range(1, self.scenario.blocks + 1)])
-        radius[: rule.least_blocks - 1] = np.inf
-        above = self._t_excess(difference - rule.promote_above, radius)
-        below = self._t_excess(rule.reject_below - difference, radius, sign=-1.0)
+        units = self.units(rule)
+        above = np.zeros(self.effects.shape, dtype=np.bool_)
+        below = np.zeros(self.effects.shape, dtype=np.bool_)
+        for size in range(1, int(units.size.max()) + 1):
+            used = units.size == size
+            used[:, : rule.least_blocks - 1] = False
+            if not used.any():
+                continue
+            effects, counts = _joined(self.effects, size), _joined(self.counts, size)
+            radius = np.array([rule.radius(seen) for seen in range(1, effects.shape[1] + 1)])
+            # What is known after a block is what was known after its last full unit.
+            last = np.maximum(np.arange(1, self.scenario.blocks + 1) // size - 1, 0)
+            over = _exceeds(effects + (difference - rule.promote_above) * counts, radius)[:, last]
+            under = _exceeds((rule.reject_below - difference) * counts - effects, radius)[:, last]
+            above |= used & units.is_independent & over
+            below |= used & (units.is_independent | (size > 1)) & under
         return above, below
 
-    def _t_excess(self, distance: float, radius: Floats, sign: float = 1.0) -> npt.NDArray[np.bool_]:
-        tested = sign * self.effects + distance * self.counts
-        mean = tested.cumsum(axis=1) / self._seen
-        squares = (tested**2).cumsum(axis=1) - self._seen * mean**2
-        deviation = np.sqrt(np.maximum(squares, 0) / np.maximum(self._seen - 1, 1))
-        finite = np.isfinite(radius)
-        return np.asarray(finite & (mean > np.where(finite, radius, 0.0) * deviation))
+    def units(self, rule: QualityRule) -> _Units:
+        """Rollout x block: how many blocks are merged then; a true difference changes nothing about it."""
+        least = rule.least_units
+        if least not in self._units:
+            self._units[least] = self._merged(least)
+        return self._units[least]
+
+    def _merged(self, least: int) -> _Units:
+        shape = self.effects.shape
+        size, is_independent = np.ones(shape, dtype=np.int64), np.ones(shape, dtype=np.bool_)
+        if not self.merges:
+            return _Units(size, is_independent)
+        shortest = np.ones(shape[0], dtype=np.int64)
+        correlations = {
+            n: _autocorrelations(_joined(self.effects, n), _joined(self.counts, n))
+            for n in range(1, shape[1] // least + 1)
+        }
+        for closed in range(least, shape[1] + 1):
+            found = np.zeros(shape[0], dtype=np.int64)
+            for n in range(1, closed // least + 1):
+                low = correlations[n][:, closed // n - 1] <= MAX_AUTOCORRELATION
+                found = np.where((found == 0) & (n >= shortest) & low, n, found)
+            shortest = np.maximum(shortest, found)
+            is_independent[:, closed - 1] = found > 0
+            size[:, closed - 1] = np.where(found > 0, found, closed // least)
+        return _Units(size, is_independent)
 
     def power(self, rule: QualityRule, difference: float) -> Power:
         """Shares of promotions and rejections by the deadline, and the blocks until promotion."""
@@ -91,7 +129,9 @@ class Simulation:
         never = self.scenario.blocks + 1
         rejected_at = np.where(below.any(axis=1), below.argmax(axis=1) + 1, never)
         if rule.decide is Decide.UNLESS_WORSE:
-            passed_at = np.full(self.scenario.runs, min(rule.least_blocks, never))
+            passes = self.units(rule).is_independent.copy()
+            passes[:, : rule.least_blocks - 1] = False
+            passed_at = np.where(passes.any(axis=1), passes.argmax(axis=1) + 1, never)
         else:
             passed_at = np.where(above.any(axis=1), above.argmax(axis=1) + 1, never)
         # A rejection at the same look comes first, as it does in the verdict.
@@ -110,8 +150,19 @@ class Simulation:
 
     def let_through(self, rule: QualityRule, difference: float, minima: Sequence[int]) -> LetThrough:
         """Share that UnlessWorse promotes when its first look comes at each of these minimum numbers of blocks."""
-        _, below = self.crossings(rule, difference)
-        return LetThrough(difference, {least: float(1 - below[:, least - 1].mean()) for least in minima})
+        by_blocks = {}
+        for least in minima:
+            later = replace(rule, min_blocks=least)
+            by_blocks[least] = self.power(later, difference).promoted
+        return LetThrough(difference, by_blocks)
+
+
+@dataclass(frozen=True)
+class _Units:
+    """Rollout x block."""
+
+    size: npt.NDArray[np.int64]
+    is_independent: npt.NDArray[np.bool_]
 
 
 def simulate_power(
@@ -137,6 +188,57 @@ def _standard_effects(rng: np.random.Generator, shape: tuple[int, int], skewness
         return rng.standard_normal(shape)
     form = 4 / skewness**2
     return np.asarray((form - rng.gamma(form, size=shape)) / np.sqrt(form) * np.sign(skewness))
+
+
+def _following(effects: Floats, autocorrelation: float) -> Floats:
+    """The AR(1) series of unit variance that these innovations make; themselves without autocorrelation."""
+    if not autocorrelation:
+        return effects
+    found = effects.copy()
+    for block in range(1, effects.shape[1]):
+        fresh = np.sqrt(1 - autocorrelation**2) * effects[:, block]
+        found[:, block] = autocorrelation * found[:, block - 1] + fresh
+    return found
+
+
+def _joined(values: Floats, size: int) -> Floats:
+    """Rollout x unit: sums of `size` neighbours; an unfinished last unit is left out."""
+    full = values.shape[1] // size
+    joined: Floats = values[:, : full * size].reshape(len(values), full, size).sum(axis=2)
+    return joined
+
+
+def _exceeds(tested: Floats, radius: Floats) -> npt.NDArray[np.bool_]:
+    """Rollout x unit: the mean up to there is more than `radius` standard deviations above 0."""
+    seen = np.arange(1, tested.shape[1] + 1, dtype=float)
+    mean = tested.cumsum(axis=1) / seen
+    squares = (tested**2).cumsum(axis=1) - seen * mean**2
+    deviation = np.sqrt(np.maximum(squares, 0) / np.maximum(seen - 1, 1))
+    finite = np.isfinite(radius)
+    return np.asarray(finite & (mean > np.where(finite, radius, 0.0) * deviation))
+
+
+def _autocorrelations(effects: Floats, counts: Floats) -> Floats:
+    """Rollout x unit: lag 1 of the residuals of all units up to there."""
+    difference = effects.cumsum(axis=1) / counts.cumsum(axis=1)
+
+    def of(first: Floats, second: Floats) -> Floats:
+        return np.asarray((first * second).cumsum(axis=1))
+
+    def around(sums: Floats, crossed: Floats, squares: Floats) -> Floats:
+        return np.asarray(sums - difference * crossed + difference**2 * squares)
+
+    def next_to(first: Floats, second: Floats) -> Floats:
+        products = of(first[:, :-1], second[:, 1:])
+        return np.concatenate([np.zeros((len(first), 1)), products], axis=1)
+
+    lagged = around(
+        next_to(effects, effects),
+        next_to(effects, counts) + next_to(counts, effects),
+        next_to(counts, counts),
+    )
+    squares = around(of(effects, effects), 2 * of(effects, counts), of(counts, counts))
+    return np.divide(lagged, squares, out=np.zeros_like(lagged), where=squares > 0)
 
 
 def _within(waited: npt.NDArray[np.int64], share: float, never: int) -> int | None:

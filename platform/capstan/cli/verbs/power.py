@@ -42,6 +42,9 @@ def power(
     planned_blocks: Annotated[int, typer.Option(help="Blocks at which the method is tuned to decide.")] = 14,
     requests: Annotated[int, typer.Option(help="Labelled requests per block.")] = 500,
     skewness: Annotated[float, typer.Option(help="Of the blocks; days of flights: 0.8.")] = 0.0,
+    autocorrelation: Annotated[
+        float, typer.Option(help="Lag 1, of neighbouring blocks; the verdict merges them as needed.")
+    ] = 0.0,
     runs: Annotated[int, typer.Option(help="Simulated rollouts.")] = 2000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same table.")] = 0,
     as_json: Json = False,
@@ -52,8 +55,15 @@ def power(
     from capstan.evaluation.power import Scenario, Simulation, simulate_power
 
     with honest_errors(as_json):
-        _check(sd=sd, blocks=blocks, requests=requests, runs=runs, min_blocks=min_blocks)
-        scenario = Scenario(sd, requests, skewness, blocks, runs, seed)
+        _check(
+            sd=sd,
+            blocks=blocks,
+            requests=requests,
+            runs=runs,
+            min_blocks=min_blocks,
+            autocorrelation=autocorrelation,
+        )
+        scenario = Scenario(sd, requests, skewness, blocks, runs, seed, autocorrelation)
         rules = [
             QualityRule(
                 decide,
@@ -89,8 +99,8 @@ def power(
             return
         out.print(
             f"{runs:,} simulated rollouts (seed {seed}), looked at after every block, deadline {blocks} blocks.\n"
-            f"Spread of a block {sd:g} per request, skewness {skewness:g}, margin {margin:g}, "
-            f"minimum effect {minimum_effect:g}, alpha {alpha:g}.\n"
+            f"Spread of a block {sd:g} per request, skewness {skewness:g}, autocorrelation {autocorrelation:g}, "
+            f"margin {margin:g}, minimum effect {minimum_effect:g}, alpha {alpha:g}.\n"
             f"Blocks until promotion count all rollouts; - means that not so many got there.",
             soft_wrap=True,
         )
@@ -98,11 +108,14 @@ def power(
         out.print(_passes_table(passes, minima, margin))
 
 
-def _check(*, sd: float, blocks: int, requests: int, runs: int, min_blocks: int) -> None:
+def _check(
+    *, sd: float, blocks: int, requests: int, runs: int, min_blocks: int, autocorrelation: float
+) -> None:
     checks = {
         "--sd": (sd, 0 < sd < float("inf"), "must be above 0"),
         "--blocks": (blocks, blocks >= min_blocks, f"must be at least the minimum of {min_blocks} blocks"),
         "--requests": (requests, requests >= 1, "must be at least 1"),
+        "--autocorrelation": (autocorrelation, -1 < autocorrelation < 1, "must be between -1 and 1"),
         "--runs": (runs, 1 <= runs <= 100_000, "must be 1 to 100,000"),
     }
     mistakes = [

@@ -15,6 +15,9 @@ from itertools import pairwise
 
 from capstan.domain.verdicts.evidence import LossBlock
 
+MAX_AUTOCORRELATION = 0.1
+"""Up to this lag-1 autocorrelation blocks count as independent."""
+
 
 @dataclass(frozen=True)
 class BlockSums:
@@ -155,7 +158,7 @@ def independent_size(
     history: Sequence[LossBlock],
     *,
     sizes: Sequence[int] = (1, 2, 3, 4, 6, 8, 12, 24, 48, 72, 168),
-    max_autocorrelation: float = 0.1,
+    max_autocorrelation: float = MAX_AUTOCORRELATION,
     min_blocks: int = 50,
 ) -> int | None:
     """How many neighbouring blocks to merge so that they may be treated as independent.

@@ -17,9 +17,10 @@ from capstan.domain.verdicts.quality import Decide, QualityRule
 
 FARTHEST = 100_000
 """Blocks beyond which a decision counts as never."""
-MEDIAN_OVERSHOOT = 1.15
-LATE_OVERSHOOT = 1.08
-"""A random path crosses the boundary before its mean does; both factors are fitted to simulations at d = 0.3-1.2."""
+MEDIAN_OVERSHOOT = 1.06
+LATE_OVERSHOOT = 0.98
+"""A random path crosses the boundary before its mean does, and chance alone merges some blocks; both factors are
+fitted to simulations at d = 0.4-1.2."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class LossHistory:
     labels_per_block: float
     requests_per_block: float
     lag_one: float = 0.0
-    """Lag-1 autocorrelation of the blocks; above 0.1 merge blocks."""
+    """Lag-1 autocorrelation of the blocks; above 0.1 the verdict merges them."""
 
     @property
     def long_run_spread(self) -> float:

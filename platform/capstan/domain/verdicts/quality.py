@@ -13,9 +13,10 @@ from itertools import count
 
 from capstan.domain.reasons import Reason
 from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
-from capstan.domain.verdicts.blocks import BlockSums, residuals, skewness
+from capstan.domain.verdicts.blocks import MAX_AUTOCORRELATION, BlockSums, residuals, skewness
 from capstan.domain.verdicts.confidence import log_e_value, one_sided_radius, two_sided_radius
 from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
+from capstan.domain.verdicts.merging import MergedBlocks, merge_as_needed
 from capstan.domain.verdicts.refusals import judge_refused_answers
 from capstan.errors import InvalidSpecError, Mistake
 
@@ -93,6 +94,11 @@ class QualityRule:
         return -self.margin
 
     @property
+    def least_units(self) -> int:
+        """Independent units, single blocks or merged ones, before which nothing is decided."""
+        return next(n for n in count(LEAST_BLOCKS) if math.isfinite(self.radius(n)))
+
+    @property
     def is_two_sided(self) -> bool:
         """Better shares one alpha between both verdicts: two equal models are called either in at most that share."""
         return self.decide is Decide.BETTER
@@ -103,7 +109,7 @@ class QualityRule:
         return next(n for n in count(self.min_blocks) if math.isfinite(self.radius(n)))
 
     def radius(self, blocks: int) -> float:
-        """Radius in standard deviations after so many blocks."""
+        """Radius in standard deviations after so many independent blocks."""
         if self.is_two_sided:
             return two_sided_radius(blocks, planned_units=self.planned_blocks, alpha=self.alpha)
         return one_sided_radius(blocks, planned_units=self.planned_blocks, alpha=self.alpha)
@@ -120,15 +126,16 @@ def judge_quality(
     broken = _broken_evidence(evidence, latched)
     if broken is not None:
         return broken
-    sums, crossed = _walk(evidence, rule)
+    merged, crossed = _walk(evidence, rule)
+    sums = merged.sums
     latch = latched or crossed
-    numbers = _numbers(evidence, rule, sums)
-    found = _describe(rule, sums)
+    numbers = _numbers(evidence, rule, merged)
+    found = _describe(rule, merged)
     if latch is not None and latch.verdict is Verdict.FAILED:
         shown = f"shown worse by more than {rule.margin:g} {rule.metric} at block {latch.block}"
         message = f"{rule.decide}: {shown}; {found}"
         return AnalysisResult(Verdict.FAILED, "ShownWorse", message, numbers, latch=latch)
-    withheld = _withheld(evidence, rule, sums, numbers, latch)
+    withheld = _withheld(evidence, rule, merged, numbers, latch)
     if withheld is not None:
         return withheld
     if latch is not None and rule.decide is Decide.BETTER:
@@ -150,22 +157,32 @@ def judge_quality(
     return AnalysisResult(Verdict.INCONCLUSIVE, NOT_DECIDED, message, numbers)
 
 
-def _walk(evidence: PairedEvidence, rule: QualityRule) -> tuple[BlockSums, Latch | None]:
-    sums, labels, latch = BlockSums(), 0, None
+def merged_blocks(evidence: PairedEvidence, rule: QualityRule) -> MergedBlocks:
+    """The units that the verdict goes by after the last closed block."""
+    last = MergedBlocks()
+    for last in merge_as_needed(evidence.blocks, least=rule.least_units):  # noqa: B007
+        pass
+    return last
+
+
+def _walk(evidence: PairedEvidence, rule: QualityRule) -> tuple[MergedBlocks, Latch | None]:
+    merged, labels, latch = MergedBlocks(), 0, None
     usable = evidence.lost_share <= rule.max_lost_share and evidence.paired_requests >= rule.min_requests
-    for block in evidence.blocks:
-        if not block.count:
-            continue
-        sums = sums.add(block.loss_difference, block.count)
+    labelled = [block for block in evidence.blocks if block.count]
+    for block, merged in zip(labelled, merge_as_needed(labelled, least=rule.least_units), strict=True):
         labels += block.count
-        if latch is not None or not usable or sums.blocks < rule.least_blocks or labels < rule.min_labels:
+        enough = merged.closed >= rule.least_blocks and labels >= rule.min_labels
+        if latch is not None or not usable or not enough:
             continue
-        radius = rule.radius(sums.blocks)
-        if sums.is_below(rule.reject_below, radius):
-            latch = Latch(Verdict.FAILED, sums.blocks)
-        elif rule.decide is not Decide.UNLESS_WORSE and sums.is_above(rule.promote_above, radius):
-            latch = Latch(Verdict.SUCCESSFUL, sums.blocks)
-    return sums, latch
+        radius = rule.radius(merged.sums.blocks)
+        # What is clearly worse is stopped though nothing says yet that it could be promoted.
+        may_reject = merged.is_independent or merged.size > 1
+        may_promote = merged.is_independent and rule.decide is not Decide.UNLESS_WORSE
+        if may_reject and merged.sums.is_below(rule.reject_below, radius):
+            latch = Latch(Verdict.FAILED, merged.closed)
+        elif may_promote and merged.sums.is_above(rule.promote_above, radius):
+            latch = Latch(Verdict.SUCCESSFUL, merged.closed)
+    return merged, latch
 
 
 def _broken_evidence(evidence: PairedEvidence, latched: Latch | None) -> AnalysisResult | None:
@@ -205,7 +222,7 @@ def _broken_evidence(evidence: PairedEvidence, latched: Latch | None) -> Analysi
 def _withheld(
     evidence: PairedEvidence,
     rule: QualityRule,
-    sums: BlockSums,
+    merged: MergedBlocks,
     numbers: dict[str, float],
     latch: Latch | None,
 ) -> AnalysisResult | None:
@@ -220,12 +237,18 @@ def _withheld(
     short = [
         f"{have:,} of {need:,} {what}"
         for have, need, what in (
-            (sums.blocks, rule.least_blocks, "closed blocks"),
+            (merged.closed, rule.least_blocks, "closed blocks"),
             (evidence.paired_requests, rule.min_requests, "paired requests"),
             (evidence.labelled_pairs, rule.min_labels, "labelled pairs"),
         )
         if have < need
     ]
+    if latch is None and not merged.is_independent:
+        needed = (merged.closed // rule.least_units + 1) * rule.least_units
+        short.append(
+            f"{merged.closed:,} of {needed:,} closed blocks, as neighbouring days go together (lag-1 autocorrelation "
+            f"{merged.single:+.2f}, at most {MAX_AUTOCORRELATION:g} may be), so that they must be merged"
+        )
     if short:
         return AnalysisResult(
             Verdict.INCONCLUSIVE,
@@ -254,10 +277,14 @@ def _coverage(blocks: tuple[LossBlock, ...]) -> float:
     return sum(block.count for block in used) / math.fsum(block.count / block.coverage for block in used)
 
 
-def _numbers(evidence: PairedEvidence, rule: QualityRule, sums: BlockSums) -> dict[str, float]:
+def _numbers(evidence: PairedEvidence, rule: QualityRule, merged: MergedBlocks) -> dict[str, float]:
+    sums = merged.sums
     lower, upper = sums.bounds(rule.radius(sums.blocks))
     numbers = {
-        "blocks": float(sums.blocks),
+        "blocks": float(merged.closed),
+        "units": float(sums.blocks),
+        "merged_blocks": float(merged.size),
+        "autocorrelation": merged.single,
         "paired_requests": float(evidence.paired_requests),
         "labelled_pairs": float(evidence.labelled_pairs),
         "difference": sums.difference,
@@ -286,13 +313,14 @@ def _log_e(rule: QualityRule, sums: BlockSums, threshold: float, sign: int) -> f
     return log_e_value(sums.blocks, t, planned_units=rule.planned_blocks, alpha=rule.alpha)
 
 
-def _describe(rule: QualityRule, sums: BlockSums) -> str:
-    lower, upper = sums.bounds(rule.radius(sums.blocks))
+def _describe(rule: QualityRule, merged: MergedBlocks) -> str:
+    lower, upper = merged.sums.bounds(rule.radius(merged.sums.blocks))
     sides = "two-sided" if rule.is_two_sided else "one-sided"
-    return (
-        f"{rule.metric} difference {sums.difference:+.4f} per request over {sums.blocks} blocks, "
+    told = (
+        f"{rule.metric} difference {merged.sums.difference:+.4f} per request over {merged.closed} blocks, "
         f"{sides} {1 - rule.alpha:.0%} bounds [{lower:+.4f}, {upper:+.4f}] (positive favours the challenger)"
     )
+    return "; ".join(part for part in (told, merged.describe()) if part)
 
 
 def _missed(rule: QualityRule, sums: BlockSums) -> str:

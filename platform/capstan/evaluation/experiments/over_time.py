@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy.special import chdtrc
 
 from capstan.domain.verdicts.blocks import (
+    MAX_AUTOCORRELATION,
     BlockSums,
     autocorrelation,
     independent_size,
@@ -33,7 +34,6 @@ from capstan.domain.verdicts.quality import LEAST_BLOCKS
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
-MAX_AUTOCORRELATION = 0.1
 _SURE_BLOCKS = 50
 """Blocks from which their autocorrelation is known well enough."""
 

@@ -80,7 +80,7 @@ def test_unless_worse_success_is_not_latched_so_that_later_blocks_can_still_stop
     first = judge_quality(evidence(shifted(0.0, 7)), rule)
     assert first.verdict is Verdict.SUCCESSFUL
     assert first.latch is None
-    turned = judge_quality(evidence(shifted(0.0, 7) + shifted(-0.4, 14)), rule, latched=first.latch)
+    turned = judge_quality(evidence(shifted(0.0, 7) + shifted(-0.4, 28)), rule, latched=first.latch)
     assert turned.verdict is Verdict.FAILED
 
 

@@ -69,7 +69,7 @@ function interval(found) {
       rows.map(([start, mean], i) => s("circle", { class: "block", cx: x(mean), cy: 66 + (i % 5) * 5, r: 2.4 }, s("title", {}, `${day(start)}: ${signed(mean)}`))),
       s("text", { x: x(0) + 3, y: 108 }, "0, no difference"),
       found.reject_below !== 0 && s("text", { x: x(found.reject_below) - 3, y: 108, "text-anchor": "end" }, `worse than the margin ${signed(found.reject_below, 3)}`)),
-    h("figcaption", {}, h("b", {}, signed(found.difference)), ` ${metricName(found.metric)} per request, ${found.is_two_sided ? "two-sided" : "one-sided"} ${percent(1 - found.alpha)} bounds ${bound(found.lower)} to ${bound(found.upper)}; rule ${found.decide}`));
+    h("figcaption", {}, h("b", {}, signed(found.difference)), ` ${metricName(found.metric)} per request, ${found.is_two_sided ? "two-sided" : "one-sided"} ${percent(1 - found.alpha)} bounds ${bound(found.lower)} to ${bound(found.upper)}; rule ${found.decide}${found.merged ? `; ${found.merged}` : ""}`));
 }
 
 const bound = (value) => (value === null ? "open" : signed(value));
