@@ -312,6 +312,39 @@ def test_gauges_say_what_was_decided_and_as_of_when(watched: Watched) -> None:
     assert gauges[f'capstan_data_alert{{alert="MissingValuesRose",{v1}}}'] == 0
 
 
+def test_a_posted_event_changes_the_gauge_of_its_version_and_the_standing(watched: Watched) -> None:
+    written = document()
+    clicked = {"name": "clicked", "event": "click", "aggregate": "Rate", "window": "1d", "better": "Higher"}
+    written["spec"]["evaluation"]["online"] = [clicked]  # type: ignore[index]
+    (watched.folder / "spec.json").write_bytes(orjson.dumps(written))
+    weeks(watched, {})
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    watched.client.advance(SINCE + WEEK)
+    labels = '{metric="clicked",system="flight-delays",version="v1"}'
+    gauges = watched.metrics()
+    assert gauges[f"capstan_online_metric{labels}"] == 0
+    assert f"capstan_online_delay_seconds{labels}" not in gauges, "there was no event"
+    assert gauges[f"capstan_online_coverage{labels}"] == pytest.approx(6 / 7, abs=0.01)
+    units = gauges[f"capstan_online_units{labels}"]
+    events = [
+        {"eventId": f"c{n}", "event": "click", "requestId": f"r{n}", "at": moment, "availableAt": moment}
+        for n in range(1, 101)
+        for moment in [(SINCE + timedelta(hours=18)).isoformat()]
+    ]
+    watched.intake.events(orjson.dumps({"events": events}), WALL, system=None)
+    watched.intake.flush()
+    watched.client.advance(SINCE + WEEK + timedelta(hours=1))
+    gauges = watched.metrics()
+    assert gauges[f"capstan_online_metric{labels}"] == pytest.approx(100 / units, rel=0.01)
+    assert 0 < gauges[f"capstan_online_delay_seconds{labels}"] < 86400
+    (standing,) = watched.client.standing().online
+    assert (standing.version, standing.title, standing.value) == (
+        "v1",
+        "clicked",
+        gauges[f"capstan_online_metric{labels}"],
+    )
+
+
 def test_a_monitor_that_cannot_judge_is_blind_and_not_calm(watched: Watched) -> None:
     """The first weeks have too few rows, with drift in them; the last one has enough."""
     weeks(watched, {"rows": 84, "shift": 9}, {"rows": 84, "shift": 9}, {})

@@ -150,6 +150,25 @@ def _system_status() -> dict[str, Schema]:
                 },
             },
         },
+        "onlineMetrics": {
+            "description": "What users did after answers, by online metric and version.",
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "metric": {"description": "Name of the metric in the file.", **_TEXT},
+                    "title": {"description": "The metric as people read it.", **_TEXT},
+                    "better": {"description": "Which way it improves: Higher or Lower.", **_TEXT},
+                    "version": {"description": "The version that answered.", **_TEXT},
+                    "value": {"description": "Mean outcome of units whose time is over.", **_TEXT},
+                    "standardError": {"description": "Of the value.", **_TEXT},
+                    "units": {"description": "Units behind the value.", "type": "integer"},
+                    "coverage": {"description": "Share of units whose time is over.", **_TEXT},
+                    "delay": {"description": "Median time from first request to events.", **_TEXT},
+                    "to": {"description": "Requests up to here were looked at.", **_TEXT},
+                },
+            },
+        },
     }
 
 

@@ -325,6 +325,22 @@ class WindowShown:
 
 
 @dataclass(frozen=True)
+class OnlineShown:
+    """What users did after answers of one version."""
+
+    title: str
+    better: str
+    version: str
+    value: str
+    """Empty: no unit has an outcome yet."""
+    standard_error: str
+    units: int
+    coverage: str
+    delay: str
+    """Empty: there were no events."""
+
+
+@dataclass(frozen=True)
 class WatchPanel:
     """What the monitor decided, window by window."""
 
@@ -333,6 +349,8 @@ class WatchPanel:
     every: timedelta | None = None
     judged: int = 0
     """Number of windows with a verdict about drift."""
+    online: Sequence[OnlineShown] = ()
+    """By metric in the order of the file, then by version."""
 
 
 @dataclass(frozen=True)

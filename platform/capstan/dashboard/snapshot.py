@@ -63,6 +63,7 @@ def draw(seen: Observed) -> Page:
             metric=spec.monitoring.quality.metric,
             every=spec.monitoring.window.duration,
             features=[feature.name for feature in spec.features],
+            online=seen.record.status.get("onlineMetrics") or (),
         ),
         alerts=alerts_shown([event for _, event in seen.events], _current(seen), seen.operation_alerts or ()),
         retraining=_retraining(seen),

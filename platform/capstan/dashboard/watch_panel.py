@@ -7,13 +7,18 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from capstan.dashboard.page import Cell, WatchPanel, WindowShown
+from capstan.dashboard.page import Cell, OnlineShown, WatchPanel, WindowShown
 
 MOST_WINDOWS = 60
 
 
 def watch_shown(
-    windows: Sequence[Mapping[str, Any]], *, metric: str, every: timedelta | None, features: Sequence[str]
+    windows: Sequence[Mapping[str, Any]],
+    *,
+    metric: str,
+    every: timedelta | None,
+    features: Sequence[str],
+    online: Sequence[Mapping[str, Any]] = (),
 ) -> WatchPanel:
     """The newest windows, oldest first; the monitor's JSON is read leniently, because it may be newer than the page."""
     shown = [_window(window, features) for window in windows if window.get("end")]
@@ -24,6 +29,20 @@ def watch_shown(
         judged=sum(window.is_judged for window in newest),
         quality_metric=metric,
         every=every,
+        online=[_online(one) for one in online],
+    )
+
+
+def _online(one: Mapping[str, Any]) -> OnlineShown:
+    return OnlineShown(
+        title=str(one.get("title", "")),
+        better=str(one.get("better", "")),
+        version=str(one.get("version", "")),
+        value=str(one.get("value", "")),
+        standard_error=str(one.get("standardError", "")),
+        units=int(one.get("units", 0)),
+        coverage=str(one.get("coverage", "")),
+        delay=str(one.get("delay", "")),
     )
 
 

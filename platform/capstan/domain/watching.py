@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Literal
 
 from capstan.domain.versions import VersionName
 
@@ -28,12 +29,45 @@ class QuestionStanding:
 
 
 @dataclass(frozen=True)
+class OnlineStanding:
+    """What users did after answers of one version, by one online metric."""
+
+    metric: str
+    title: str
+    """The metric as people read it."""
+    better: Literal["Higher", "Lower"]
+    version: VersionName
+    value: float | None
+    """Mean outcome of the units whose time is over; None: no such unit has one."""
+    standard_error: float | None
+    """Of the value; None with fewer than two units."""
+    units: int
+    """Units behind the value."""
+    closed: int
+    """Units whose time is over, those without an outcome among them."""
+    assigned: int
+    """Units whose first request this version answered."""
+    delay: timedelta | None
+    """Median time from a unit's first request to its events; None: there were none."""
+    start: datetime
+    """Requests from here on, up to `end`."""
+    end: datetime
+
+    @property
+    def coverage(self) -> float:
+        """Share of the units whose time is over."""
+        return self.closed / self.assigned if self.assigned else 0.0
+
+
+@dataclass(frozen=True)
 class Standing:
-    """All questions about the watched version."""
+    """All questions about the watched version, and what users did after answers of any."""
 
     version: VersionName | None
     """None: nothing is watched yet."""
     questions: tuple[QuestionStanding, ...] = ()
+    online: tuple[OnlineStanding, ...] = ()
+    """Online metrics in the order of the file, each of all versions that answered lately."""
 
 
 def blind_spots(questions: Sequence[QuestionStanding]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from capstan.domain.actions import Plan, Waiting, most_urgent
@@ -135,6 +135,7 @@ def summarize(
         "challenger": _version(challenger, here),
         "drift": _drift(champion, alerts, standing),
         "operationAlerts": _operation_alerts(record, operation_alerts),
+        "onlineMetrics": _online(record, standing),
         "conditions": _conditions(record, conditions, now),
     }
 
@@ -286,6 +287,31 @@ def _watched(champion: ModelVersion | None, standing: Standing | Away) -> Condit
 
 def _questions(champion: ModelVersion, standing: Standing) -> tuple[QuestionStanding, ...]:
     return standing.questions if standing.version == champion.name else ()
+
+
+def _online(record: Record, standing: Standing | Away) -> list[dict[str, Any]]:
+    """What users did after answers, by version, in texts: a status has no floats."""
+    if isinstance(standing, Away):
+        return list(record.status.get("onlineMetrics") or ())
+    return [
+        {
+            "metric": one.metric,
+            "title": one.title,
+            "better": one.better,
+            "version": one.version,
+            "value": _number(one.value),
+            "standardError": _number(one.standard_error),
+            "units": one.units,
+            "coverage": f"{one.coverage:.0%}",
+            "delay": "" if one.delay is None else str(timedelta(seconds=round(one.delay.total_seconds()))),
+            "to": one.end.isoformat(),
+        }
+        for one in standing.online
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
 
 
 def _operation_alerts(record: Record, alerts: Sequence[OperationAlert] | Away) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from capstan.domain.watching import OnlineStanding
 from capstan.monitoring.questions import QUESTIONS, alerts
 from capstan.monitoring.questions.question import Reading
 from capstan.monitoring.watched_version import WatchedVersion
@@ -36,6 +37,7 @@ class Exposition(Collector):
         if checkpoint.watch is not None:
             system = {"system": self._system, "version": checkpoint.watch.version}
             yield from _families(system, self._readings(checkpoint.watch))
+        yield from _families({"system": self._system}, _online(self._watcher.online))
 
     def _readings(self, watch: WatchedVersion) -> Iterable[Reading]:
         held = watch.alerts(consecutive=self.consecutive)
@@ -64,6 +66,22 @@ class Exposition(Collector):
             window = watch.last(asked.kind)
             if window is not None:
                 yield from asked.readings(window)
+
+
+def _online(standings: Iterable[OnlineStanding]) -> Iterable[Reading]:
+    for standing in standings:
+        labels = {"version": standing.version, "metric": standing.metric}
+        delay = standing.delay.total_seconds() if standing.delay is not None else None
+        values = {
+            ("capstan_online_metric", "Mean outcome of units whose time is over"): standing.value,
+            ("capstan_online_standard_error", "Of the mean outcome"): standing.standard_error,
+            ("capstan_online_units", "Units behind the mean outcome"): standing.units,
+            ("capstan_online_coverage", "Share of units whose time is over"): standing.coverage,
+            ("capstan_online_delay_seconds", "Median time from first request to events"): delay,
+        }
+        for (metric, text), value in values.items():
+            if value is not None:
+                yield Reading(metric, text, value, labels)
 
 
 def _families(system: Mapping[str, str], readings: Iterable[Reading]) -> Iterable[Metric]:

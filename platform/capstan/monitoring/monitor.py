@@ -236,6 +236,7 @@ class MonitorService:
             "alerts": self._watcher.alerts,
             "error": self._error,
             "questions": [to_json(question) for question in watch.questions()] if watch else [],
+            "online": [to_json(standing) for standing in self._watcher.online],
             "windows": [window for window in checkpoint.told if window["generation"] > int(after)],
         }
         return Response(orjson.dumps(document), media_type="application/json")

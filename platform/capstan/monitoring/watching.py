@@ -9,11 +9,13 @@ from pathlib import Path
 
 import orjson
 
+from capstan.domain.watching import OnlineStanding
 from capstan.errors import InvalidDataError
 from capstan.monitoring.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from capstan.monitoring.drift.detectors import DetectorKind, load, load_reference
 from capstan.monitoring.drift.reference import Reference
 from capstan.monitoring.measuring import Measuring
+from capstan.monitoring.online import measure_online, rest
 from capstan.monitoring.quality import QualityReference
 from capstan.monitoring.watched_version import WatchedVersion
 from capstan.recording.reading import PayloadReader
@@ -60,6 +62,9 @@ class Watcher:
         self._path = folder / "monitor" / "state.json"
         self.checkpoint = load_checkpoint(self._path)
         self._measuring: tuple[str, Measuring] | None = None
+        self._online_at: datetime | None = None
+        self.online: tuple[OnlineStanding, ...] = ()
+        """Online metrics as of the last look; no decision is made of them, so that they are in no checkpoint."""
 
     @property
     def alerts(self) -> tuple[str, ...]:
@@ -72,6 +77,7 @@ class Watcher:
         with self._lock:
             self._system = system
             self._measuring = None
+            self._online_at = None
 
     def advance(self, now: datetime) -> Advance:
         """Decide every window that has closed by `now`; repeating it changes nothing.
@@ -85,6 +91,7 @@ class Watcher:
                 self._keep(self.checkpoint.watching(target.version, target.model_dir, target.since))
             while self._decide_drift(now - self._grace) or self._decide_quality(now - self._grace):
                 pass
+            self._measure_online(now - self._grace)
             return Advance(self.checkpoint.generation, self._standing() != before, self.alerts)
 
     def _decide_drift(self, now: datetime) -> bool:
@@ -110,6 +117,11 @@ class Watcher:
             return False
         self._keep(self.checkpoint.with_quality(window, consecutive=self._consecutive))
         return True
+
+    def _measure_online(self, now: datetime) -> None:
+        if self._online_at is None or not timedelta(0) <= now - self._online_at < rest(self._system):
+            self.online = measure_online(self._reader, self._system, now)
+            self._online_at = now
 
     def _keep(self, checkpoint: Checkpoint) -> None:
         """Store first, show then: what is on /metrics survives a kill."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -12,7 +14,7 @@ from simulation.world import DAY
 from capstan.cli.running_parts import _counters
 from capstan.domain.triggers import OperationAlert
 from capstan.domain.versions import VersionName
-from capstan.domain.watching import QuestionStanding
+from capstan.domain.watching import OnlineStanding, QuestionStanding
 from capstan.embedded.layout import StateDir
 
 
@@ -56,6 +58,23 @@ def test_firing_alerts_are_listed_until_they_resolve(serving) -> None:
     serving.world.resolve()
     serving.world.settle()
     assert json.loads(serving.run("status", "--json").stdout)["alerts"] == []
+
+
+def test_online_metrics_are_told_by_version(serving) -> None:
+    now, v1 = serving.world.clock.now(), VersionName("v1")
+    known = OnlineStanding(
+        "revenue", "revenue, $", "Higher", v1, 12.345678, 0.5, 1200, 1250, 2500, timedelta(minutes=90), now, now
+    )  # fmt: skip
+    new = replace(known, version=VersionName("v2"), value=None, standard_error=None, closed=0, delay=None)
+    serving.world.monitoring.online = (known, new)
+    serving.world.settle()
+    output = flat(serving.run("status").output)
+    assert "revenue, $, v1: 12.3457 ± 0.5 of 1,200 units; 50% closed, events after 1:30:00" in output
+    assert "revenue, $, v2: no outcome yet; 0% closed" in output
+    told = json.loads(serving.run("status", "--json").stdout)["online"]
+    assert [(one["metric"], one["version"], one["value"]) for one in told] == [
+        ("revenue", "v1", "12.3457"), ("revenue", "v2", ""),
+    ]  # fmt: skip
 
 
 def test_not_judged_is_told_and_never_looks_calm(serving) -> None:

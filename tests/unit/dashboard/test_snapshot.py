@@ -270,6 +270,17 @@ def test_what_was_strange_about_labels_stands_with_their_window() -> None:
     assert watch.windows[0].quality_notes == ["7 labels are of classes that the model does not know"]
 
 
+def test_online_metrics_of_the_status_stand_in_the_watch_panel() -> None:
+    told = {
+        "metric": "revenue", "title": "revenue, $", "better": "Higher", "version": "v2", "value": "12.3",
+        "standardError": "0.5", "units": 1200, "coverage": "50%", "delay": "1:30:00",
+    }  # fmt: skip
+    (one,) = watch_shown([], metric="rocAuc", every=None, features=[], online=[told]).online
+    assert (one.title, one.version, one.value, one.units, one.coverage) == (
+        "revenue, $", "v2", "12.3", 1200, "50%",
+    )  # fmt: skip
+
+
 def test_windows_are_ordered_and_broken_numbers_left_out() -> None:
     later = {
         "end": "2013-03-08T05:00:00+00:00",

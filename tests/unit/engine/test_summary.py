@@ -25,7 +25,7 @@ from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.trouble import Away
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, SystemName, VersionName
-from capstan.domain.watching import QuestionStanding, Standing
+from capstan.domain.watching import OnlineStanding, QuestionStanding, Standing
 from capstan.engine.summary import summarize, summarize_rollout, summarize_run
 from capstan.ports.store import Kind, Record
 
@@ -247,6 +247,21 @@ def test_a_system_that_cannot_be_judged_says_so_in_a_condition(
     found = condition(seen(SERVING, standing=standing), "Watched")
     assert (found["status"], found["reason"]) == (status, reason)
     assert message in found["message"]
+
+
+def test_online_metrics_are_told_in_texts_and_kept_while_the_monitor_is_away() -> None:
+    known = OnlineStanding(
+        "revenue", "revenue, $", "Higher", V1.name, 12.345678, 0.5, 1200, 1250, 2500, timedelta(minutes=90), NOW, NOW
+    )  # fmt: skip
+    unknown = replace(known, value=None, standard_error=None, units=0, closed=0, delay=None)
+    told = seen(SERVING, standing=Standing(V1.name, (), (known, unknown)))["onlineMetrics"]
+    assert [(one["value"], one["standardError"], one["coverage"], one["delay"]) for one in told] == [
+        ("12.3457", "0.5", "50%", "1:30:00"),
+        ("", "", "0%", ""),
+    ]
+    record = replace(RECORD, status={"onlineMetrics": told})
+    assert seen(SERVING, record=record, standing=Away("monitor", "refused"))["onlineMetrics"] == told
+    assert seen(SERVING, record=record)["onlineMetrics"] == []
 
 
 def test_operation_alerts_are_shown_as_they_began_and_kept_while_nobody_answers() -> None:

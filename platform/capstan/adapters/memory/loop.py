@@ -20,7 +20,7 @@ from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.verdicts.evidence import ArmsEvidence, OperationEvidence, PairedEvidence
 from capstan.domain.versions import ModelVersion, Readiness, RunName, SystemName, VersionName
-from capstan.domain.watching import QuestionStanding, Standing
+from capstan.domain.watching import OnlineStanding, QuestionStanding, Standing
 from capstan.errors import ConflictError, NotAllowedError, UnavailableError, UntrustedArtifactError
 from capstan.ports.serving import Endpoint
 from capstan.ports.store import Event, Kind, Record
@@ -410,11 +410,12 @@ class MemoryMonitoring:
 
     watched: list[tuple[VersionName, datetime]] = field(default_factory=list)
     questions: tuple[QuestionStanding, ...] = ()
+    online: tuple[OnlineStanding, ...] = ()
     faults: Faults = field(default_factory=lambda: Faults("monitor"))
 
     def standing(self) -> Standing:
         self.faults.meet("standing")
-        return Standing(self.watched[-1][0] if self.watched else None, self.questions)
+        return Standing(self.watched[-1][0] if self.watched else None, self.questions, self.online)
 
     def watch(self, version: VersionName, *, since: datetime) -> None:
         self.faults.meet("watch")

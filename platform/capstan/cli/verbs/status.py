@@ -103,6 +103,8 @@ class SystemStatus:
     """Each with its kind: `data` alerts may start a training, `operation` alerts only tell."""
     watched: dict[str, Any]
     """Whether the last windows had a verdict: `status` True, False or Unknown, `reason` and `message`."""
+    online: list[dict[str, Any]]
+    """What users did after answers: each online metric of each version that answered lately."""
     waiting_commands: list[str]
     conditions: list[dict[str, Any]]
     processes: list[dict[str, Any]]
@@ -137,6 +139,7 @@ def look(stored: StoredSystem) -> SystemStatus:
         retraining=_retraining(stored, state, now),
         alerts=[*_alerts(events), *(_operation_alerts(status) if seen.runner else ())],
         watched=_watched(status),
+        online=list(status.get("onlineMetrics") or ()),
         waiting_commands=[str(command.verb) for command in state.commands],
         conditions=list(status.get("conditions", ())),
         processes=seen.processes,
@@ -346,6 +349,8 @@ def shown(seen: SystemStatus) -> RenderableType:
         table.add_row("alerts", "none")
     if seen.champion:
         table.add_row("watched", _watched_in_words(seen.watched))
+    for index, online in enumerate(seen.online):
+        table.add_row("" if index else "online", escape(_online_in_words(online)))
     if seen.waiting_commands:
         table.add_row("commands", f"not yet followed: {', '.join(seen.waiting_commands)}")
     if seen.processes:
@@ -371,6 +376,13 @@ def _watched_in_words(watched: Mapping[str, Any]) -> str:
     if watched["reason"] == "NotJudged":
         return f"[yellow]not judged[/yellow]: {text}; no alert does not mean no drift"
     return text if watched["status"] == "True" else f"not yet: {text}"
+
+
+def _online_in_words(online: Mapping[str, Any]) -> str:
+    error = f" ± {online['standardError']}" if online["standardError"] else ""
+    value = f"{online['value']}{error} of {online['units']:,} units" if online["value"] else "no outcome yet"
+    delay = f", events after {online['delay']}" if online["delay"] else ""
+    return f"{online['title']}, {online['version']}: {value}; {online['coverage']} closed{delay}"
 
 
 def _version(version: dict[str, Any] | None, since: datetime | None) -> str:

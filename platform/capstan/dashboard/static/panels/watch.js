@@ -96,6 +96,21 @@ function describe(w, cell) {
 }
 
 export function drawQuality(page) {
+  return [quality(page), page.watch.online.length > 0 && online(page.watch.online)].filter(Boolean);
+}
+
+function online(rows) {
+  return h("table", { class: "numbers online" },
+    h("caption", {}, "what users did after answers, by the version that answered first"),
+    h("thead", {}, h("tr", {}, ["metric", "version", "value", "units", "closed", "after"].map((name) => h("th", { scope: "col", class: name === "after" ? "optional" : "" }, name)))),
+    h("tbody", {}, rows.map((one) => h("tr", {},
+      h("th", { scope: "row", title: `${one.better.toLowerCase()} is better` }, one.title),
+      h("td", {}, one.version),
+      h("td", { title: one.standard_error ? `standard error ${one.standard_error}` : "" }, one.value || "–"),
+      h("td", {}, count(one.units)), h("td", {}, one.coverage), h("td", { class: "optional" }, one.delay || "–")))));
+}
+
+function quality(page) {
   const { windows, quality_metric: name } = page.watch;
   const known = windows.filter((w) => w.quality !== null);
   const gap = windows[windows.length - 1]?.quality_gap ?? "";
