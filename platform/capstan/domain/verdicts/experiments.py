@@ -18,6 +18,7 @@ from capstan.domain.verdicts.analysis import AnalysisResult, Verdict
 from capstan.domain.verdicts.blocks import BlockSums
 from capstan.domain.verdicts.confidence import log_bayes_factor, two_sided_radius
 from capstan.domain.verdicts.quality import NOT_DECIDED
+from capstan.domain.verdicts.skewness import LARGEST_SKEWNESS, difference_skewness
 
 LEAST_UNITS = 500
 """Units of both arms below which the always-valid test of means is not trusted, as values are not Gaussian."""
@@ -55,6 +56,18 @@ class ArmMoments:
     mean: float
     variance: float
     """ddof 1."""
+    skewness: float = 0.0
+    """Third standardised moment; what it costs to leave it out: see `skewness`."""
+
+    @classmethod
+    def of_sums(cls, units: int, total: float, squares: float, cubes: float = 0.0) -> ArmMoments:
+        """From sums of outcomes, of their squares and cubes; sums of outcomes less a common centre lose no digits."""
+        if units < 2:
+            return cls(units, total, 0.0)
+        mean = total / units
+        second = max(squares / units - mean * mean, 0.0)
+        third = cubes / units - 3 * mean * squares / units + 2 * mean**3
+        return cls(units, mean, second * units / (units - 1), third / second**1.5 if second else 0.0)
 
 
 @dataclass(frozen=True)
@@ -97,15 +110,28 @@ NO_EFFECT = Effect(0.0, -math.inf, math.inf, 1.0)
 
 
 def always_valid(control: ArmMoments, arm: ArmMoments, *, alpha: float, planned_units: int) -> Effect:
-    """Difference of means by the t-mixture with the pooled variance n (s1^2/n1 + s0^2/n0)."""
+    """Difference of means by the t-mixture with the pooled variance n (s1^2/n1 + s0^2/n0).
+
+    It bounds nothing while arms of different sizes leave the difference skewed (see `skewness`).
+    """
     difference = arm.mean - control.mean
     error = _standard_error(control, arm)
-    if error == 0:
+    if error == 0 or is_skewed(control, arm):
         return Effect(difference, -math.inf, math.inf, 1.0, 0.0)
     units = control.units + arm.units
     radius = two_sided_radius(units, planned_units=planned_units, alpha=alpha) * math.sqrt(units) * error
     log_e = log_bayes_factor(units, difference / error, planned_units=planned_units, alpha=alpha)
     return Effect(difference, difference - radius, difference + radius, _p_of(log_e), log_e)
+
+
+def is_skewed(control: ArmMoments, arm: ArmMoments) -> bool:
+    """Whether the difference of means is too skewed for a test that is looked at all the time."""
+    units = control.units + arm.units
+    second = (control.units * control.variance + arm.units * arm.variance) / units
+    if second <= 0:
+        return False
+    third = sum(one.units * one.skewness * one.variance**1.5 for one in (control, arm)) / units
+    return difference_skewness(third / second**1.5, control.units, arm.units) > LARGEST_SKEWNESS
 
 
 def always_valid_of_blocks(sums: BlockSums, *, alpha: float, planned_blocks: int) -> Effect:
@@ -194,7 +220,10 @@ def judge_effect(
             Verdict.INCONCLUSIVE, Reason.TOO_LITTLE_EVIDENCE, short, numbers, premature=True
         )
     if math.isinf(effect.lower) and adjusted > rule.alpha:
-        message = f"{what}: the values vary too little, or are too few, to bound the difference; {found}"
+        message = (
+            f"{what}: the values vary too little, are too few, or are too skewed for arms of so different sizes, to "
+            f"bound the difference; {found}"
+        )
         return AnalysisResult(Verdict.INCONCLUSIVE, Reason.TOO_LITTLE_EVIDENCE, message, numbers)
     if adjusted > rule.alpha:
         message = (

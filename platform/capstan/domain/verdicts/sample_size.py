@@ -15,6 +15,7 @@ from scipy.special import ndtri
 
 from capstan.domain.verdicts.experiments import ExperimentRule, Test
 from capstan.domain.verdicts.first_passage import first_passage
+from capstan.domain.verdicts.skewness import units_until_gaussian
 
 FARTHEST = 10**12
 """Units beyond which an experiment counts as never ending."""
@@ -33,6 +34,8 @@ class ExperimentDesign:
     half. Its sign does not matter, except for `base`."""
     variance: float = 0.0
     """Of a unit's outcome, from history; unused with `base` and for MannWhitney."""
+    skewness: float = 0.0
+    """Of a unit's outcome, from history; unused with `base`. It costs always-valid units where arms differ in size."""
     base: float | None = None
     """Share of 1 among control's outcomes; None: outcomes are no shares."""
     rule: ExperimentRule = field(default_factory=ExperimentRule)
@@ -65,6 +68,18 @@ class ExperimentDesign:
     def pair(self) -> int:
         """Weight of control and the smallest challenger."""
         return self.shares[0] + min(self.shares[1:])
+
+    @property
+    def least_units(self) -> int:
+        """Units of the pair before the test says anything."""
+        if self.rule.test is not Test.ALWAYS_VALID:
+            return 4
+        skewness = self.skewness
+        if self.base is not None:
+            spread = math.sqrt(self.base * (1 - self.base))
+            skewness = (1 - 2 * self.base) / spread if spread else 0.0
+        control = self.shares[0] / self.pair
+        return max(self.rule.least_units, units_until_gaussian(skewness, control, 1 - control))
 
     @property
     def _variances(self) -> tuple[float, float]:
@@ -101,7 +116,7 @@ def sample_size(design: ExperimentDesign) -> SampleSize | None:
     one_look = ((float(ndtri(1 - alpha / 2)) + float(ndtri(power))) / drift) ** 2
     if one_look > FARTHEST:
         return None
-    least = 4 if design.rule.test is not Test.ALWAYS_VALID else design.rule.least_units
+    least = design.least_units
     median: float = one_look
     if design.rule.test is Test.ALWAYS_VALID:
         if one_look * _FARTHEST_PASSAGE <= least:
@@ -133,7 +148,7 @@ def tuned(design: ExperimentDesign) -> ExperimentDesign:
     found = sample_size(one_look)
     if found is None:
         return design
-    planned = max(found.pair_units, design.rule.least_units)
+    planned = max(found.pair_units, design.least_units)
     return replace(design, rule=replace(design.rule, planned_units=planned))
 
 

@@ -24,10 +24,10 @@ Codes = npt.NDArray[np.int64]
 
 
 def moments(values: Floats) -> ArmMoments:
-    """Of outcomes without NaN; the variance of fewer than two is 0."""
+    """Of outcomes without NaN; variance and skewness of fewer than two are 0."""
     if len(values) < 2:
         return ArmMoments(len(values), float(values.mean()) if len(values) else 0.0, 0.0)
-    return ArmMoments(len(values), float(values.mean()), float(values.var(ddof=1)))
+    return ArmMoments(len(values), float(values.mean()), float(values.var(ddof=1)), skew(values))
 
 
 def given(values: Floats, mask: npt.NDArray[np.bool_]) -> Floats:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from capstan.domain.verdicts.experiments import UNITS_PER_SQUARED_SKEWNESS, ExperimentRule, Test
 from capstan.errors import InvalidDataError
-from capstan.evaluation.experiments.effects import given, moments, skew, without_covariate
+from capstan.evaluation.experiments.effects import given, moments, without_covariate
 from capstan.evaluation.experiments.findings import ArmOutcome, Cuped
 from capstan.evaluation.experiments.plan import ExperimentPlan
 from capstan.evaluation.experiments.units import Masks, Units
@@ -44,7 +44,7 @@ class Outcomes:
                 capped=int((found[mask] > cap).sum()) if cap is not None else 0,
                 mean=known.mean,
                 variance=known.variance,
-                skewness=skew(there),
+                skewness=known.skewness,
             )
             self.by_arm.append(outcome)
             self._warn_of_skew(outcome)

@@ -82,9 +82,9 @@ class BlockTable:
     """Differences of one arm and control, block by block."""
 
     starts: tuple[datetime, ...]
-    control: tuple[Floats, Floats, Floats]
-    """Units, sums and sums of squares of control in each block; outcomes are centred."""
-    arm: tuple[Floats, Floats, Floats]
+    control: tuple[Floats, Floats, Floats, Floats]
+    """Units, sums, sums of squares and of cubes of control in each block; outcomes are centred."""
+    arm: tuple[Floats, Floats, Floats, Floats]
 
     @property
     def _usable(self) -> npt.NDArray[np.bool_]:
@@ -119,7 +119,7 @@ class BlockTable:
             return None, None
         variance = np.zeros(int(enough.sum()))
         means = []
-        for units, sums, squares in (self.control, self.arm):
+        for units, sums, squares, _ in (self.control, self.arm):
             n, s, q = units[enough], sums[enough], squares[enough]
             means.append(s / n)
             variance += np.maximum(q - s * s / n, 0.0) / (n - 1) / n
@@ -134,7 +134,10 @@ class BlockTable:
         sides = [[np.cumsum(column) for column in side] for side in (self.control, self.arm)]
         looks = []
         for index, start in enumerate(self.starts):
-            control, arm = (_moments(*(float(column[index]) for column in side)) for side in sides)
+            control, arm = (
+                ArmMoments.of_sums(int(side[0][index]), *(float(column[index]) for column in side[1:]))
+                for side in sides
+            )
             units = control.units + arm.units
             known = min(control.units, arm.units) >= 2
             effect = (
@@ -162,17 +165,10 @@ def block_table(
     sides = []
     for values, places in (control, arm):
         centred = values - centre
-        sides.append(
-            tuple(
-                np.bincount(places, weights=weights, minlength=len(starts)).astype(np.float64)
-                for weights in (np.ones(len(values)), centred, centred * centred)
-            )
-        )
-    first, second = sides
-    return BlockTable(tuple(starts), (first[0], first[1], first[2]), (second[0], second[1], second[2]))
-
-
-def _moments(units: float, total: float, squares: float) -> ArmMoments:
-    if units < 2:
-        return ArmMoments(int(units), total, 0.0)
-    return ArmMoments(int(units), total / units, max(squares - total * total / units, 0.0) / (units - 1))
+        squares = centred * centred
+        sums = [
+            np.bincount(places, weights=weights, minlength=len(starts)).astype(np.float64)
+            for weights in (np.ones(len(values)), centred, squares, squares * centred)
+        ]
+        sides.append((sums[0], sums[1], sums[2], sums[3]))
+    return BlockTable(tuple(starts), *sides)

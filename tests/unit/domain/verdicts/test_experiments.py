@@ -27,6 +27,7 @@ from capstan.domain.verdicts.experiments import (
     welch,
     wilson,
 )
+from capstan.domain.verdicts.skewness import LARGEST_SKEWNESS, difference_skewness, units_until_gaussian
 
 RNG = np.random.default_rng(5)
 CONTROL = RNG.normal(10, 2, 137)
@@ -155,3 +156,47 @@ def test_too_few_units_decide_nothing_however_large_the_effect() -> None:
     result = judge_effect(effect, ExperimentRule(), what="x", adjusted=1e-9, units=499)
     assert (result.verdict, result.premature) == (Verdict.INCONCLUSIVE, True)
     assert "499 of 500 units" in result.message
+
+
+def test_moments_from_sums_are_those_of_the_values() -> None:
+    values = RNG.exponential(2, 400)
+    sums = [float((values**power).sum()) for power in (1, 2, 3)]
+    found = ArmMoments.of_sums(400, *sums)
+    assert (found.mean, found.variance) == pytest.approx((values.mean(), values.var(ddof=1)), rel=1e-9)
+    assert found.skewness == pytest.approx(stats.skew(values), rel=1e-9)
+    assert ArmMoments.of_sums(1, 3.0, 9.0, 27.0) == ArmMoments(1, 3.0, 0.0)
+    assert ArmMoments.of_sums(5, 5.0, 5.0, 5.0).skewness == 0.0
+
+
+def share(units: int, ones: int) -> ArmMoments:
+    return ArmMoments.of_sums(units, float(ones), float(ones), float(ones))
+
+
+def test_rare_outcomes_in_a_small_arm_bound_nothing_yet() -> None:
+    """450 and 50 units of a share of 1 %: no purchase in the small arm is no sign of anything."""
+    early = always_valid(share(4500, 60), share(500, 0), alpha=0.05, planned_units=5000)
+    assert (early.p_value, early.log_e, early.lower) == (1.0, 0.0, -math.inf)
+    assert early.difference == pytest.approx(-60 / 4500)
+    even = always_valid(share(2500, 60), share(2500, 0), alpha=0.05, planned_units=5000)
+    assert even.upper < 0
+    late = always_valid(share(45_000, 600), share(5000, 20), alpha=0.05, planned_units=5000)
+    assert late.upper < 0
+
+
+def test_skewness_of_a_difference_is_that_of_simulated_ones() -> None:
+    rng = np.random.default_rng(12)
+    arm, control = rng.exponential(size=(40_000, 20)), rng.exponential(size=(40_000, 80))
+    simulated = stats.skew(arm.mean(axis=1) - control.mean(axis=1))
+    assert difference_skewness(2.0, 80, 20) == pytest.approx(simulated, abs=0.03)
+    assert difference_skewness(2.0, 50, 50) == 0.0
+    assert difference_skewness(-2.0, 80, 20) == difference_skewness(2.0, 20, 80)
+
+
+@pytest.mark.parametrize(("control", "skewness"), [(0.9, 2.0), (0.75, 10.0), (0.1, 2.0)])
+def test_units_until_gaussian_are_the_first_whose_difference_is_hardly_skewed(
+    control: float, skewness: float
+) -> None:
+    units = units_until_gaussian(skewness, control, 1 - control)
+    assert difference_skewness(skewness, control * units, (1 - control) * units) <= LARGEST_SKEWNESS
+    fewer = 0.98 * units
+    assert difference_skewness(skewness, control * fewer, (1 - control) * fewer) > LARGEST_SKEWNESS
