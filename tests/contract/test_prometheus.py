@@ -27,6 +27,7 @@ from capstan.adapters.alertmanager.server import (
 from capstan.adapters.processes.children import ProcessSupervisor
 from capstan.adapters.prometheus.operation import PrometheusOperation
 from capstan.adapters.prometheus.server import PrometheusServer, PrometheusSettings
+from capstan.domain.verdicts.evidence import QueryEvidence
 from capstan.domain.versions import SystemName, VersionName
 from capstan.errors import CapstanError, UnavailableError
 from capstan.monitoring.rules import render
@@ -287,6 +288,40 @@ def operation(
 ) -> Any:
     metrics = PrometheusOperation(world.prometheus.query, SYSTEM)
     return metrics.operation(V1, challenger, since_wall=since, now_wall=now, shadow=shadow)
+
+
+def test_a_query_of_ones_own_is_measured_at_the_end_of_each_interval(world: World) -> None:
+    metrics = PrometheusOperation(world.prometheus.query, SYSTEM)
+    scraped(
+        world, {'refunds{version="v2"}': 0.25, 'refunds{version="v1"}': 0.5, "not_a_number": float("nan")}
+    )
+    since = datetime.now(UTC)
+    scraped(world, {'refunds{version="v2"}': 0.75})
+    now = since + timedelta(seconds=1) * 2.5
+    eventually(lambda: datetime.now(UTC) > now)
+
+    def asked(promql: str, **span: Any) -> QueryEvidence:
+        span = {"since_wall": since, "now_wall": now, "interval": timedelta(seconds=1), **span}
+        return metrics.own_query(promql, **span)
+
+    evidence = asked('refunds{version="v2"}')
+    assert evidence == asked('refunds{version="v2"}')
+    assert (evidence.asked, evidence.series) == (2, 1)
+    assert [each.at for each in evidence.measurements] == [since + timedelta(seconds=n) for n in (1, 2)]
+    assert evidence.newest == evidence.measurements[-1].at
+    assert evidence.measurements[-1].value == 0.75
+    assert asked("refunds").series == 2
+    assert asked("scalar(refunds{version='v1'})").measurements[-1].value == 0.5
+    for nothing in ("refunds_that_nobody_exports", "not_a_number", "0 * (1 / vector(0))"):
+        assert asked(nothing).measurements == ()
+        assert asked(nothing).asked == 2
+    assert asked("up", now_wall=since) == QueryEvidence()
+    with pytest.raises(UnavailableError, match="parse"):
+        asked("sum(refunds")
+    month = asked('refunds{version="v2"}', since_wall=since - timedelta(days=30))
+    assert month.asked > 2_000_000
+    assert len(month.measurements) <= 1000
+    assert month.measurements[-1].value == 0.75
 
 
 def test_only_what_happened_in_the_window_counts(world: World) -> None:

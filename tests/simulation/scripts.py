@@ -71,6 +71,42 @@ def slow_challenger_is_rolled_back(world: World) -> None:
     world.days(3)
 
 
+def asking_for_refunds(document: dict[str, object]) -> None:
+    """The file asks Prometheus for refunds in its first canary."""
+    rollout = document["rollout"]
+    assert isinstance(rollout, dict)
+    rollout["queries"] = [
+        {
+            "name": "refunds",
+            "promql": "refunds of $challenger",
+            "successWhen": "result < 0.05",
+            "failureWhen": "result > 0.1",
+            "interval": "1h",
+            "failures": 2,
+        }
+    ]
+    rollout["steps"][1]["canary"]["queries"] = ["refunds"]
+
+
+@story
+def refunds_that_a_query_of_the_file_finds_roll_back(world: World) -> None:
+    world.start()
+    world.edit_file(asking_for_refunds)
+    drift(world, refunds=0.4)
+    world.days(10)
+
+
+@story
+def query_of_the_file_without_data_holds_the_canary(world: World) -> None:
+    world.start()
+    world.edit_file(asking_for_refunds)
+    drift(world, refunds=None)
+    world.days(16)
+    world.note("the shop exports its refunds")
+    world.models["v2"] = Model(refunds=0.02)
+    world.days(4)
+
+
 @story
 def nan_answers_are_rolled_back(world: World) -> None:
     world.start()

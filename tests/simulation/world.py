@@ -25,7 +25,14 @@ from capstan.domain.actions import Verb
 from capstan.domain.planners.rollout import describe_split
 from capstan.domain.training import GateOutcome, RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert
-from capstan.domain.verdicts.evidence import LossBlock, OperationEvidence, PairedEvidence, VersionOperation
+from capstan.domain.verdicts.evidence import (
+    LossBlock,
+    OperationEvidence,
+    PairedEvidence,
+    QueryEvidence,
+    QueryMeasurement,
+    VersionOperation,
+)
 from capstan.domain.versions import Digest, ModelVersion, VersionName
 from capstan.engine import Engine, Outcome, Waiting, commands
 from capstan.ports.store import Kind, Record
@@ -104,6 +111,8 @@ class Model:
     """Its latency over the champion's."""
     labels: bool = True
     nonfinite: int = 0
+    refunds: float | None = 0.01
+    """What a query of the file's own answers for it; None: no series."""
 
 
 class _Watched:
@@ -138,7 +147,7 @@ class World:
         self.traffic = MemoryTraffic()
         self.pipelines = MemoryPipelines(self.clock, self.registry, self._train)
         self.evidence = MemoryEvidence(self._pairs)
-        self.operation = MemoryOperation(self._operate)
+        self.operation = MemoryOperation(self._operate, self._query)
         self.alerts = MemoryAlerts()
         self.monitoring = MemoryMonitoring()
         self.models: dict[str, Model] = {}
@@ -455,6 +464,15 @@ class World:
             challenger=self._counters(challenger, asked, self.model(challenger)),
             assigned={VersionName(version): count for version, count in got.items()},
         )
+
+    def _query(self, promql: str, since: datetime, now: datetime, interval: timedelta) -> QueryEvidence:
+        """A query in which `refunds` of a version are what its model says; measured as Prometheus does."""
+        version = promql.removeprefix("refunds of ")
+        assert version in self.serving.readiness(), promql
+        ends = [since + interval * number for number in range(1, (now - since) // interval + 1)]
+        value = self.model(version).refunds
+        found = tuple(QueryMeasurement(at, value) for at in ends) if value is not None else ()
+        return QueryEvidence(found, len(ends), ends[-1] if ends else None, int(value is not None))
 
     def _counters(self, version: str, requests: int, model: Model) -> VersionOperation:
         fast = requests if model.slowness <= 1.5 else 0

@@ -15,6 +15,7 @@ from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.triggers import Trigger
 from capstan.domain.verdicts.analysis import Latch
 from capstan.domain.verdicts.guardrails import OperationPolicy
+from capstan.domain.verdicts.own_queries import QueryRule
 from capstan.domain.verdicts.quality import QualityRule
 from capstan.domain.versions import ModelVersion, SystemName, VersionName
 
@@ -49,6 +50,8 @@ class RolloutPolicy:
     steps: tuple[Step, ...]
     rules: Mapping[str, QualityRule]
     """By the analysis' name; minima of evidence come from the step."""
+    queries: Mapping[str, QueryRule] = field(default_factory=dict)
+    """By the query's name."""
     operation: OperationPolicy = field(default_factory=OperationPolicy)
     limits: Limits = Limits()
     progress_deadline: timedelta = timedelta(minutes=5)

@@ -9,11 +9,12 @@ from typing import TypeVar, assert_never
 
 from capstan.domain.planners.looks import questions_of
 from capstan.domain.rollout import RolloutPhase, RolloutPolicy, RolloutRequest, RolloutState
-from capstan.domain.steps.questions import Arms, Evidence, Need, Operation, Pairs, StepEvidence
+from capstan.domain.steps.questions import Arms, Evidence, Need, Operation, OwnQuery, Pairs, StepEvidence
 from capstan.domain.system import Surroundings
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.trouble import Away, Trouble
+from capstan.domain.verdicts.own_queries import with_names
 from capstan.domain.versions import ModelVersion, RunName, VersionName
 from capstan.domain.watching import Standing
 from capstan.errors import UnavailableError
@@ -149,6 +150,15 @@ class Observer:
                 )
             case Arms():
                 return self._ask("collector", lambda: self.evidence.arms(need, since=since, as_of=now))
+            case OwnQuery(promql, interval):
+                query = with_names(promql, champion=champion, challenger=challenger, system=request.system)
+                since_wall = state.step_since_wall or wall
+                return self._ask(
+                    "prometheus",
+                    lambda: self.metrics.own_query(
+                        query, since_wall=since_wall, now_wall=wall, interval=interval
+                    ),
+                )
             case _:
                 assert_never(need)
 

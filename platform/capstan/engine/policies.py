@@ -14,7 +14,9 @@ from capstan.domain.steps import STEPS
 from capstan.domain.steps.step import Step
 from capstan.domain.system import SystemPolicy
 from capstan.domain.triggers import TRIGGERS, TriggerRule
+from capstan.domain.verdicts.conditions import Condition, parse_condition
 from capstan.domain.verdicts.guardrails import OperationPolicy
+from capstan.domain.verdicts.own_queries import QueryRule
 from capstan.domain.verdicts.quality import Decide, QualityRule
 from capstan.errors import InvalidSpecError, Mistake
 from capstan.ports.store import Record
@@ -87,6 +89,17 @@ def rollout_policy(system: MLSystem) -> RolloutPolicy:
             )
             for analysis in rollout.analyses
         },
+        queries={
+            query.name: QueryRule(
+                promql=query.promql,
+                success_when=_condition(query.success_when),
+                failure_when=_condition(query.failure_when),
+                interval=query.interval,
+                measurements=query.measurements,
+                failures=query.failures,
+            )
+            for query in rollout.queries
+        },
         operation=OperationPolicy(
             max_error_rate=rollout.guardrails.error_rate.max,
             max_latency_ratio=latency.max_ratio,
@@ -106,6 +119,10 @@ def rollout_policy(system: MLSystem) -> RolloutPolicy:
         label_delay=system.spec.data.label.maximum_delay,
     )
     return replace(policy, digest=digest_of(policy))
+
+
+def _condition(written: str | None) -> Condition | None:
+    return None if written is None else parse_condition(written)
 
 
 def _step(index: int, step: FileStep) -> Step:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from capstan.domain.steps.questions import Arms
 from capstan.domain.triggers import Alert, OperationAlert
-from capstan.domain.verdicts.evidence import ArmsEvidence, OperationEvidence, PairedEvidence
+from capstan.domain.verdicts.evidence import ArmsEvidence, OperationEvidence, PairedEvidence, QueryEvidence
 from capstan.domain.versions import VersionName
 from capstan.domain.watching import Standing
 
@@ -58,6 +58,15 @@ class OperationMetrics(Protocol):
         """Both versions in the same wall-time window; with `shadow` the challenger's mirrored requests.
 
         Raises UnavailableError.
+        """
+        ...
+
+    def own_query(
+        self, promql: str, *, since_wall: datetime, now_wall: datetime, interval: timedelta
+    ) -> QueryEvidence:
+        """A person's own query at the end of each interval since `since_wall`, of which the newest 1,000 count.
+
+        Raises UnavailableError, also for a query that Prometheus refuses.
         """
         ...
 

@@ -19,6 +19,9 @@ from pydantic_core import PydanticCustomError
 
 from capstan.errors import InvalidSpecError
 
+_COMPARISON = r"result *(<=|>=|==|!=|<|>) *-?[0-9]{1,15}(\.[0-9]{1,15})?(e-?[0-9]{1,2})?"
+CONDITION_PATTERN = rf"^{_COMPARISON}(( +and +{_COMPARISON}){{0,3}}|( +or +{_COMPARISON}){{0,3}})$"
+"""Comparisons of `result` with numbers, all joined by `and` or all by `or`."""
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 SYSTEM_NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 SYSTEM_NAME_RULE = (

@@ -10,7 +10,13 @@ from pydantic import BaseModel, ValidationError
 
 from capstan.errors import Mistake
 from capstan.spec.cluster import DNS_NAME_PATTERN, VARIABLE_PATTERN
-from capstan.spec.grammar import NAME_PATTERN, OWN_METRIC_PATTERN, SYSTEM_NAME_PATTERN, SYSTEM_NAME_RULE
+from capstan.spec.grammar import (
+    CONDITION_PATTERN,
+    NAME_PATTERN,
+    OWN_METRIC_PATTERN,
+    SYSTEM_NAME_PATTERN,
+    SYSTEM_NAME_RULE,
+)
 from capstan.spec.location import Location, path_text
 from capstan.spec.online import EVENT_PATTERN
 from capstan.spec.secrets import KEY_PATTERN
@@ -40,6 +46,7 @@ PATTERN_WORDS = {
     KEY_PATTERN: "letters, digits, dashes, dots and underscores; not a dot alone, and not two at its beginning",
     OWN_METRIC_PATTERN: "letters and digits, beginning with a letter",
     EVENT_PATTERN: "letters, digits, dots, dashes and underscores, beginning with a letter",
+    CONDITION_PATTERN: "comparisons of `result` with numbers, joined by `and` or by `or`, such as result < 0.05",
     VARIABLE_PATTERN: "letters, digits and underscores, not beginning with a digit",
     DNS_NAME_PATTERN: "lower-case letters, digits, dashes and dots, with a letter or digit on both sides of each dot",
     r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,2}$": "a table's name, optionally schema.table",

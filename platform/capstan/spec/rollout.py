@@ -5,15 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from capstan.spec.grammar import OWN_METRIC, OWN_NUMBER, Name, OneOf, OwnMetric, SpecModel
+from capstan.spec.grammar import CONDITION_PATTERN, OWN_METRIC, OWN_NUMBER, Name, OneOf, OwnMetric, SpecModel
 from capstan.spec.units import Duration, Number, PositiveDuration, Whole
 
 Percent = Annotated[Whole, Field(ge=1, le=100)]
 CanaryWeight = Annotated[Whole, Field(ge=1, le=99)]
 Count = Annotated[Whole, Field(ge=0, le=1_000_000_000)]
 
+ConditionText = Annotated[str, StringConstraints(pattern=CONDITION_PATTERN, max_length=200)]
+_QUERIES = "Names of the queries that must pass before the step ends."
 _ANALYSES = "Names of the analyses that must be Successful before the step ends."
 
 
@@ -30,6 +32,7 @@ class Shadow(SpecModel):
     )
     duration: Duration = Field(timedelta(0), description="The step lasts at least so long.", examples=["2d"])
     analyses: tuple[Name, ...] = Field((), max_length=20, description=_ANALYSES, examples=[["quality"]])
+    queries: tuple[Name, ...] = Field((), max_length=10, description=_QUERIES, examples=[["refunds"]])
     deadline: PositiveDuration | None = Field(
         None,
         description="Without a verdict by then, `limits.onInconclusive` decides; without it there is no deadline.",
@@ -51,6 +54,7 @@ class Canary(SpecModel):
         description="Not in this version: only a shadow step sends both versions the same requests.",
         examples=[[]],
     )
+    queries: tuple[Name, ...] = Field((), max_length=10, description=_QUERIES, examples=[["refunds"]])
     deadline: PositiveDuration | None = Field(
         None,
         description="Without enough requests by then, `limits.onInconclusive` decides; without it no deadline.",
@@ -164,6 +168,40 @@ class Analysis(SpecModel):
     )
 
 
+class Query(SpecModel):
+    """A question of your own to Prometheus, about anything that it scrapes."""
+
+    name: Name = Field(description="Name by which steps refer to it.", examples=["refunds"])
+    promql: Annotated[str, StringConstraints(min_length=1, max_length=2000)] = Field(
+        description=(
+            "The query, which must answer one series; `$champion`, `$challenger` and `$system` stand for their names."
+        ),
+        examples=['sum(rate(refunds_total{version="$challenger"}[10m]))'],
+    )
+    success_when: ConditionText | None = Field(
+        None,
+        description=(
+            "A measurement so is a success; without it one that is no failure. Comparisons of `result` with numbers, "
+            "joined by `and` or by `or`."
+        ),
+        examples=["result < 0.05"],
+    )
+    failure_when: ConditionText | None = Field(
+        None,
+        description="A measurement so is a failure; without it one that is no success.",
+        examples=["result > 0.1"],
+    )
+    interval: Annotated[PositiveDuration, Field(ge=timedelta(seconds=1))] = Field(
+        timedelta(minutes=1), description="Wall time between two measurements.", examples=["1m"]
+    )
+    measurements: Annotated[Whole, Field(ge=1, le=1000)] = Field(
+        5, description="Measurements with data before it can pass; the newest decides.", examples=[5]
+    )
+    failures: Annotated[Whole, Field(ge=0, le=1000)] = Field(
+        0, description="Failed measurements that are borne; the next one rolls back.", examples=[1]
+    )
+
+
 class LatencyGuardrail(SpecModel):
     """The challenger must not be much slower."""
 
@@ -248,6 +286,20 @@ class Rollout(SpecModel):
         max_length=20,
         description="Questions about quality that steps can ask.",
         examples=[[{"name": "quality", "metric": "logLoss", "decide": "UnlessWorse", "margin": 0.01}]],
+    )
+    queries: tuple[Query, ...] = Field(
+        (),
+        max_length=20,
+        description="Questions of your own to Prometheus that shadows and canaries can ask.",
+        examples=[
+            [
+                {
+                    "name": "refunds",
+                    "promql": 'sum(rate(refunds_total{version="$challenger"}[10m]))',
+                    "successWhen": "result < 0.05",
+                }
+            ]
+        ],
     )
     guardrails: Guardrails = Field(
         default_factory=Guardrails,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from capstan.spec.location import Location
 from capstan.spec.rollout import Step
-from capstan.spec.rule import ARITHMETIC, UNTRIED, Breach, Cel, rule
+from capstan.spec.rule import ARITHMETIC, JOINED_LISTS, UNTRIED, Breach, Cel, rule
 from capstan.spec.units import format_duration
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 DAY = timedelta(days=1)
 LEAST_BLOCKS_OF_A_VERDICT = 7
 """A comparison of fewer closed blocks has no finite bound."""
+PLACEHOLDERS = frozenset({"champion", "challenger", "system"})
 _CANARYS = "self.filter(s, has(s.canary)).map(s, s.canary.weight)"
 _KINDS = "self.filter(s, has(s.canary) || has(s.shadow)).map(s, has(s.canary) ? 1 : 0)"
 _JUDGING = [
@@ -115,6 +117,50 @@ def _named(spec: MLSystemSpec, only: int | None = None) -> Iterator[tuple[Locati
                 yield _steps(index, to_camel(step.kind), "analyses", position), name, names[:position]
 
 
+@rule("a step names a query that is not in rollout.queries; add it there", why_no_cel=UNTRIED)
+def queries_of_steps_are_known(spec: MLSystemSpec) -> Iterator[Breach]:
+    known = [query.name for query in spec.rollout.queries]
+    there = ", ".join(known) or "which is empty"
+    for index, step in enumerate(spec.rollout.steps):
+        names: tuple[str, ...] = getattr(step.chosen, "queries", ())
+        for position, name in enumerate(names):
+            location = _steps(index, to_camel(step.kind), "queries", position)
+            if name not in known:
+                yield Breach(location, message=f"{name!r} is not in rollout.queries ({there}); add it there")
+            elif name in names[:position]:
+                yield Breach(location, message=f"{name!r} is written twice; keep one")
+
+
+@rule("is the name of another question; give it one of its own", why_no_cel=JOINED_LISTS)
+def queries_have_names_of_their_own(spec: MLSystemSpec) -> Iterator[Breach]:
+    taken = {"operation", "split", "evidence", *(analysis.name for analysis in spec.rollout.analyses)}
+    for index, query in enumerate(spec.rollout.queries):
+        if query.name in taken:
+            yield Breach(("spec", "rollout", "queries", index, "name"), query.name)
+        taken.add(query.name)
+
+
+@rule(
+    "has neither successWhen nor failureWhen; write at least one, such as successWhen: result < 0.05",
+    Cel("has(self.successWhen) || has(self.failureWhen)", "rollout.queries[]"),
+)
+def queries_have_a_condition(spec: MLSystemSpec) -> Iterator[Breach]:
+    for index, query in enumerate(spec.rollout.queries):
+        if query.success_when is None and query.failure_when is None:
+            yield Breach(("spec", "rollout", "queries", index))
+
+
+@rule(
+    "is no placeholder; there are $champion, $challenger and $system",
+    why_no_cel="CEL would have to look for words in a text as long as a query may be",
+)
+def placeholders_of_queries_are_known(spec: MLSystemSpec) -> Iterator[Breach]:
+    for index, query in enumerate(spec.rollout.queries):
+        for word in re.findall(r"\$\{?[A-Za-z_]\w*\}?", query.promql):
+            if word.strip("${}") not in PLACEHOLDERS:
+                yield Breach(("spec", "rollout", "queries", index, "promql"), word)
+
+
 @rule(
     "0 under decide: NotWorse asks for a better model; write a margin above 0, or decide: Better",
     Cel(
@@ -173,6 +219,10 @@ RULES = (
     canaries_have_no_analyses,
     analyses_of_steps_are_known,
     an_analysis_is_named_once,
+    queries_of_steps_are_known,
+    queries_have_names_of_their_own,
+    queries_have_a_condition,
+    placeholders_of_queries_are_known,
     not_worse_has_a_margin,
     only_better_has_a_minimum_effect,
     deadlines_can_be_met,

@@ -14,10 +14,25 @@ from capstan.domain.rollout import (
     RolloutRequest,
     RolloutState,
 )
-from capstan.domain.steps.questions import OPERATION, SPLIT, Operation, Pairs, Question, StepEvidence
+from capstan.domain.steps.questions import (
+    OPERATION,
+    SPLIT,
+    Operation,
+    OwnQuery,
+    Pairs,
+    Question,
+    StepEvidence,
+)
 from capstan.domain.steps.step import Step
 from capstan.domain.verdicts.analysis import Verdict
-from capstan.domain.verdicts.evidence import OperationEvidence, PairedEvidence, VersionOperation
+from capstan.domain.verdicts.conditions import parse_condition
+from capstan.domain.verdicts.evidence import (
+    OperationEvidence,
+    PairedEvidence,
+    QueryEvidence,
+    VersionOperation,
+)
+from capstan.domain.verdicts.own_queries import QueryRule
 from capstan.domain.verdicts.quality import Decide, QualityRule
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
 from capstan.testing.conformance import Suite
@@ -26,6 +41,7 @@ _NOW = datetime(2013, 6, 1, tzinfo=UTC)
 _CHAMPION, _CHALLENGER = VersionName("v1"), VersionName("v2")
 _NOTHING = {
     Pairs: PairedEvidence(),
+    OwnQuery: QueryEvidence(),
     Operation: OperationEvidence(VersionOperation(_CHAMPION, 0, 0), VersionOperation(_CHALLENGER, 0, 0)),
 }
 """Evidence of each need in which nothing was seen."""
@@ -35,11 +51,15 @@ def check_step(step: Step, policy: RolloutPolicy | None = None) -> None:
     """Ask the step all that the loop asks; raises NotConformingError with all broken rules.
 
     `step`: an example with minima of evidence, if it has such fields. `policy`: the file's, whose steps are ignored;
-    left out, each analysis that the step names is a comparison of log loss.
+    left out, each analysis that the step names is a comparison of log loss and each query is `up`.
     """
     names = getattr(step, "analyses", ())
     rules = policy.rules if policy else {name: QualityRule(Decide.UNLESS_WORSE) for name in names}
-    policy = RolloutPolicy((step,), rules, digest="d")
+    own = getattr(step, "queries", ())
+    queries = (
+        policy.queries if policy else dict.fromkeys(own, QueryRule("up", parse_condition("result == 1")))
+    )
+    policy = RolloutPolicy((step,), rules, queries, digest="d")
     state = RolloutState.at_step(0)
     suite = Suite(type(step).__name__)
     with suite.rule("it is a frozen dataclass of values that a digest can be made of"):

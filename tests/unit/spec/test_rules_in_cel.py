@@ -107,6 +107,8 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("rollout.analyses.0.margin", 0),
     ("rollout.analyses.0.minimumEffect", 0.25),
     ("rollout.analyses.0.name", "other"),
+    ("rollout.queries", [{"name": "refunds", "promql": "up"}]),
+    ("rollout.queries", [{"name": "refunds", "promql": "up", "failureWhen": "result > 1"}]),
     ("rollout.steps.1", {"shadow": {}}),
     ("rollout.steps.1.canary.weight", 50),
     ("rollout.steps.1.canary.weight", 60),

@@ -38,6 +38,7 @@ ALL, TENTH = Weight(100), Weight(10)
 EXAMPLES: dict[str, list[Step]] = {
     "shadow": [
         ShadowStep(Weight(100), min_requests=500),
+        ShadowStep(Weight(100), min_requests=500, queries=("refunds",)),
         ShadowStep(Weight(50), min_blocks=7, analyses=("quality", "squared"), deadline=21 * DAY),
     ],
     "canary": [CanaryStep(Weight(25), min_requests=100), CanaryStep(Weight(99), duration=2 * DAY)],

@@ -18,7 +18,7 @@ from capstan.domain.steps.questions import Arms
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert, OperationAlert
-from capstan.domain.verdicts.evidence import ArmsEvidence, OperationEvidence, PairedEvidence
+from capstan.domain.verdicts.evidence import ArmsEvidence, OperationEvidence, PairedEvidence, QueryEvidence
 from capstan.domain.versions import ModelVersion, Readiness, RunName, SystemName, VersionName
 from capstan.domain.watching import OnlineStanding, QuestionStanding, Standing
 from capstan.errors import ConflictError, NotAllowedError, UnavailableError, UntrustedArtifactError
@@ -372,6 +372,8 @@ class MemoryOperation:
     """Answers from a function of (champion, challenger, since_wall, now_wall, shadow)."""
 
     counters: Callable[[VersionName, VersionName, datetime, datetime, bool], OperationEvidence]
+    queries: Callable[[str, datetime, datetime, timedelta], QueryEvidence] = lambda *_: QueryEvidence()
+    """Of (promql, since_wall, now_wall, interval)."""
     faults: Faults = field(default_factory=lambda: Faults("prometheus"))
 
     def operation(
@@ -385,6 +387,12 @@ class MemoryOperation:
     ) -> OperationEvidence:
         self.faults.meet("operation")
         return self.counters(champion, challenger, since_wall, now_wall, shadow)
+
+    def own_query(
+        self, promql: str, *, since_wall: datetime, now_wall: datetime, interval: timedelta
+    ) -> QueryEvidence:
+        self.faults.meet("own_query")
+        return self.queries(promql, since_wall, now_wall, interval)
 
 
 @dataclass

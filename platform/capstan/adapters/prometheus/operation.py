@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from capstan.adapters.envoy.config import ARM_PREFIX, CHALLENGER, CHAMPION, arm_cluster, arm_version
 from capstan.adapters.prometheus.query import PrometheusQuery
-from capstan.domain.verdicts.evidence import OperationEvidence, VersionOperation
+from capstan.domain.verdicts.evidence import OperationEvidence, QueryEvidence, VersionOperation
 from capstan.domain.versions import SystemName, VersionName
 from capstan.ports.measurements import Sample
 
@@ -120,6 +120,12 @@ class PrometheusOperation:
         if not self._behind_envoy and not shadow:
             assigned = {each.version: each.requests for each in found}
         return OperationEvidence(*found, assigned)
+
+    def own_query(
+        self, promql: str, *, since_wall: datetime, now_wall: datetime, interval: timedelta
+    ) -> QueryEvidence:
+        """A person's own query at the end of each interval; raises UnavailableError, also for one that is refused."""
+        return self._query.measured(promql, since=since_wall, now=now_wall, interval=interval)
 
 
 def _by_cluster(samples: list[Sample]) -> Mapping[str, int]:

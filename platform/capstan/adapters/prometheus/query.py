@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
 
+from capstan.domain.verdicts.evidence import QueryEvidence, QueryMeasurement
 from capstan.errors import UnavailableError
 from capstan.outages import answer_in_words, in_words
 from capstan.ports.measurements import Sample
 
 PART = "Prometheus"
+MOST_MEASUREMENTS = 1000
+"""Of a person's own query, in one answer; Prometheus itself refuses above 11,000."""
 
 
 class PrometheusQuery:
@@ -32,6 +35,33 @@ class PrometheusQuery:
             if math.isfinite(value):
                 found.append(Sample(element["metric"], value))
         return found
+
+    def measured(self, query: str, *, since: datetime, now: datetime, interval: timedelta) -> QueryEvidence:
+        """The query at the end of each interval since a moment, up to now; only the newest 1,000 are asked for.
+
+        NaN and infinity are left out as in `instant`. The same moments give the same measurements whenever it is asked.
+        """
+        asked = (now - since) // interval
+        if asked < 1:
+            return QueryEvidence()
+        first = since + interval * max(asked - MOST_MEASUREMENTS + 1, 1)
+        newest = since + interval * asked
+        form = {
+            "query": query,
+            "start": f"{first.timestamp():.3f}",
+            "end": f"{newest.timestamp():.3f}",
+            "step": f"{interval.total_seconds():.3f}",
+        }
+        answer = self.ask("POST", "/api/v1/query_range", data=form)
+        series = answer["result"]
+        found = []
+        for at, text in series[0]["values"] if len(series) == 1 else ():
+            value = float(text)
+            if math.isfinite(value):
+                # Prometheus answers in milliseconds; the moment is that of the interval's end to the microsecond.
+                nearest = round((float(at) - since.timestamp()) / interval.total_seconds())
+                found.append(QueryMeasurement(since + interval * nearest, value))
+        return QueryEvidence(tuple(found), asked, newest, len(series))
 
     def firing(self, system: str, kind: str) -> frozenset[tuple[str, str]]:
         """(alert name, version) of the alerts that fire by its own account."""

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
-from capstan.domain.steps.step import Station, Step
+from capstan.domain.steps.questions import Question
+from capstan.domain.steps.step import Station, Step, own_queries
 from capstan.domain.traffic import Arm, TrafficSplit, Weight
 from capstan.domain.versions import VersionName
 
 if TYPE_CHECKING:
-    from capstan.domain.rollout import RolloutState
+    from capstan.domain.rollout import RolloutPolicy, RolloutState
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class CanaryStep(Step):
     duration: timedelta = timedelta(0)
     min_requests: int = 0
     deadline: timedelta | None = None
+    queries: tuple[str, ...] = ()
 
     @property
     def share(self) -> str:
@@ -41,3 +43,6 @@ class CanaryStep(Step):
     ) -> TrafficSplit:
         arms = (Arm(champion, Weight(100 - self.weight)), Arm(challenger, self.weight))
         return TrafficSplit(arms=arms, salt=salt)
+
+    def questions(self, policy: RolloutPolicy) -> tuple[Question, ...]:
+        return own_queries(self.queries, policy)

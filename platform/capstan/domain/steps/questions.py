@@ -14,8 +14,9 @@ from typing import Any, TypeAlias
 from capstan.domain.reasons import Reason
 from capstan.domain.trouble import Away
 from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
-from capstan.domain.verdicts.evidence import ArmsEvidence, OperationEvidence, PairedEvidence
+from capstan.domain.verdicts.evidence import ArmsEvidence, OperationEvidence, PairedEvidence, QueryEvidence
 from capstan.domain.verdicts.guardrails import OperationPolicy, judge_operation
+from capstan.domain.verdicts.own_queries import QueryRule, judge_query
 from capstan.domain.verdicts.quality import OWN_LOSS, QualityRule, judge_quality
 from capstan.domain.verdicts.refusals import judge_refused_answers
 from capstan.domain.verdicts.sample_ratio import judge_split
@@ -57,8 +58,17 @@ class Arms:
     """The covariate is the unit's outcome over so long before the step; None: there is none."""
 
 
-Need: TypeAlias = Pairs | Operation | Arms
-Evidence: TypeAlias = PairedEvidence | OperationEvidence | ArmsEvidence
+@dataclass(frozen=True)
+class OwnQuery:
+    """QueryEvidence: a person's own query since the step began."""
+
+    promql: str
+    """With placeholders for names."""
+    interval: timedelta
+
+
+Need: TypeAlias = Pairs | Operation | Arms | OwnQuery
+Evidence: TypeAlias = PairedEvidence | OperationEvidence | ArmsEvidence | QueryEvidence
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,20 @@ class AmountQuestion(Question):
         return AnalysisResult(
             Verdict.SUCCESSFUL, "EnoughEvidence", f"{evidence.paired_requests:,} paired requests"
         )
+
+
+@dataclass(frozen=True)
+class QueryQuestion(Question):
+    """Whether a person's own query answers as the file asks."""
+
+    rule: QueryRule
+
+    @property
+    def need(self) -> Need:
+        return OwnQuery(self.rule.promql, self.rule.interval)
+
+    def judge(self, evidence: QueryEvidence, latched: Latch | None) -> AnalysisResult:
+        return judge_query(evidence, self.rule, latched=latched)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from capstan.domain.steps.questions import EVIDENCE, AmountQuestion, QualityQuestion, Question
-from capstan.domain.steps.step import Station, Step
+from capstan.domain.steps.step import Station, Step, own_queries
 from capstan.domain.traffic import Mirror, TrafficSplit, Weight, champion_only
 from capstan.domain.verdicts.quality import LEAST_BLOCKS, QualityRule
 from capstan.domain.versions import VersionName
@@ -33,6 +33,7 @@ class ShadowStep(Step):
     min_labels: int = 0
     min_blocks: int = 0
     analyses: tuple[str, ...] = ()
+    queries: tuple[str, ...] = ()
     duration: timedelta = timedelta(0)
     deadline: timedelta | None = None
 
@@ -58,9 +59,10 @@ class ShadowStep(Step):
         )
 
     def questions(self, policy: RolloutPolicy) -> tuple[Question, ...]:
-        if not self.analyses:
-            return (AmountQuestion(EVIDENCE, self.min_requests, self.min_labels, self.min_blocks),)
-        return tuple(QualityQuestion(name, rule) for name, rule in self.rules(policy).items())
+        asked: list[Question] = [QualityQuestion(name, rule) for name, rule in self.rules(policy).items()]
+        if not asked:
+            asked = [AmountQuestion(EVIDENCE, self.min_requests, self.min_labels, self.min_blocks)]
+        return (*asked, *own_queries(self.queries, policy))
 
     def least_blocks(self, policy: RolloutPolicy) -> int:
         return max(self.min_blocks, super().least_blocks(policy))

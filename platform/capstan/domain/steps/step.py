@@ -8,12 +8,12 @@ the command line know of a step is what it answers here, so a new kind of step i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
-from capstan.domain.steps.questions import Question, StepEvidence
+from capstan.domain.steps.questions import QueryQuestion, Question, StepEvidence
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.verdicts.guardrails import OperationPolicy
 from capstan.domain.verdicts.quality import QualityRule
@@ -129,6 +129,11 @@ class Step(ABC):
     def progress(self, since: datetime | None, now: datetime) -> str:
         """How far the step is, such as `1.5 d of 2 d`; `since` None: it is not the present one."""
         return elapsed(since, self.duration or timedelta(0), now)
+
+
+def own_queries(names: Sequence[str], policy: RolloutPolicy) -> tuple[Question, ...]:
+    """The questions of a step that asks for these queries of the file."""
+    return tuple(QueryQuestion(name, policy.queries[name]) for name in names)
 
 
 def step_span(policy: RolloutPolicy, step: Step) -> Span:

@@ -47,6 +47,6 @@ class AnalysisResult:
 
     @property
     def closed_blocks(self) -> int | None:
-        """How many blocks the verdict is on; None where it is not on blocks."""
-        blocks = self.numbers.get("blocks")
+        """How many blocks, or measurements of a query, the verdict is on; None where it is on neither."""
+        blocks = self.numbers.get("blocks", self.numbers.get("measurements"))
         return None if blocks is None else int(blocks)

@@ -132,3 +132,26 @@ class OperationEvidence:
     challenger: VersionOperation
     assigned: Mapping[VersionName, int] = field(default_factory=dict)
     """Requests that the gateway routed to each arm (mirrors and retries not counted): observed against wanted split."""
+
+
+@dataclass(frozen=True)
+class QueryMeasurement:
+    """A finite value of a person's own query."""
+
+    at: datetime
+    """Wall time."""
+    value: float
+
+
+@dataclass(frozen=True)
+class QueryEvidence:
+    """A person's own query, measured at the end of each interval since the step began."""
+
+    measurements: tuple[QueryMeasurement, ...] = ()
+    """In order of time; intervals without data, with NaN or infinity have none."""
+    asked: int = 0
+    """Ends of intervals that have passed, with data or without."""
+    newest: datetime | None = None
+    """The last of them; None before the first."""
+    series: int = 0
+    """Series that the query answered; the measurements are those of the only one."""
