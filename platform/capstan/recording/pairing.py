@@ -18,7 +18,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -31,11 +30,12 @@ from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
 from capstan.domain.verdicts.quality import OWN_LOSS
 from capstan.domain.versions import VersionName
 from capstan.errors import UnavailableError
+from capstan.recording.judged import any_of, judged_groups, truth_of
 from capstan.recording.outputs import predictions_of
 from capstan.recording.reading import PayloadReader, day_starts, from_microseconds, labels_by, microseconds
 from capstan.spec import MLSystem
 from capstan.tasks import Metric, Predictions, Task, task_of
-from capstan.tasks.metric import Groups, Truth, first_of_each, numbered
+from capstan.tasks.metric import Groups, first_of_each, numbered
 
 logger = logging.getLogger(__name__)
 
@@ -281,9 +281,8 @@ def _add(blocks: dict[int, _Block], rows: _Rows, task: Task, metric: Metric) -> 
     disagreeing = task.disagree(rows.champion, rows.challenger, groups)
     units, without, start = labelled, rows.is_without, rows.start
     if groups is not None:
-        units, without = _groups_with_labels(groups, labelled, rows.is_without)
-        units, without = _judged(metric, task, rows, labelled, groups, units, without)
-        clipped, disagreeing = _any(groups, clipped) & units, _any(groups, disagreeing)
+        units, without = judged_groups(metric, task, rows.label, rows.is_without, groups)
+        clipped, disagreeing = any_of(groups, clipped) & units, any_of(groups, disagreeing)
         start = rows.start[first_of_each(groups)]
     differences = _differences(metric, task, rows, labelled, groups, units)
     counted = {
@@ -308,33 +307,10 @@ def _clipped(
     """Labelled rows of which a loss was bounded."""
     clipped = np.zeros(len(labelled), dtype=np.bool_)
     if metric.clipped is not None:
-        truth = _truth(task, rows, labelled)
+        truth = truth_of(task, rows.label, labelled)
         found = [metric.clipped(truth, one.rows(labelled)) for one in (rows.champion, rows.challenger)]
         clipped[labelled] = found[0] | found[1]
     return clipped
-
-
-def _truth(task: Task, rows: _Rows, used: npt.NDArray[np.bool_]) -> Truth:
-    return task.label.truth(rows.label.filter(pa.array(used)).to_numpy(zero_copy_only=False))
-
-
-def _judged(
-    metric: Metric,
-    task: Task,
-    rows: _Rows,
-    labelled: npt.NDArray[np.bool_],
-    groups: Groups,
-    units: npt.NDArray[np.bool_],
-    without: npt.NDArray[np.bool_],
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Groups with labels that the metric judges, and those that it never will."""
-    if metric.judges is None:
-        return units, without
-    used = labelled & units[groups]
-    truth = _truth(task, rows, used)
-    judged = units.copy()
-    judged[units] = metric.judges(truth, numbered(groups[used]))
-    return judged, without | (units & ~judged)
 
 
 def _differences(
@@ -348,7 +324,7 @@ def _differences(
     """Loss of the champion minus that of the challenger of each labelled row or group, in whole numbers of 1e-12."""
     assert metric.losses is not None
     used = labelled if groups is None else labelled & units[groups]
-    truth = _truth(task, rows, used)
+    truth = truth_of(task, rows.label, used)
     inner = None if groups is None else numbered(groups[used])
     losses = [
         metric.losses(truth, predictions.rows(used), inner)
@@ -361,16 +337,3 @@ def _differences(
 def _groups(request_id: pa.Array) -> Groups:
     groups: Groups = request_id.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
     return groups
-
-
-def _groups_with_labels(
-    groups: Groups, labelled: npt.NDArray[np.bool_], is_without: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Which groups have all labels that they can have, and which can have none."""
-    is_open = _any(groups, ~labelled & ~is_without)
-    has_label = _any(groups, labelled)
-    return has_label & ~is_open, ~has_label & ~is_open
-
-
-def _any(groups: Groups, mask: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    return np.bincount(groups, weights=mask, minlength=int(groups.max()) + 1) > 0
