@@ -2,7 +2,8 @@
 
 `python -m capstan.monitoring.monitor --config FILE`; the file is JSON: host, port, folder (of the system), token (file
 of the internal one), detectors, and for live systems interval_seconds. In a replay `POST /advance` moves it. In a
-cluster (artifacts, home, spec) `PUT /target` says what is watched, and `GET /evidence` compares two versions.
+cluster (artifacts, home, spec) `PUT /target` says what is watched, `GET /evidence` compares two versions, and
+`POST /evidence/arms` tells outcomes of units by arm.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 import orjson
 import uvicorn
 from prometheus_client import CollectorRegistry, generate_latest
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -27,6 +28,7 @@ from starlette.routing import Route
 
 from capstan.artifacts.store import ArtifactStore
 from capstan.domain.payload_limits import parse_moment
+from capstan.domain.steps.questions import Arms
 from capstan.domain.verdicts.quality import OWN_LOSS
 from capstan.domain.versions import VersionName
 from capstan.errors import (
@@ -41,7 +43,8 @@ from capstan.monitoring.exposition import Exposition
 from capstan.monitoring.followed_spec import FollowedSpec
 from capstan.monitoring.watched_bento import WatchedBento, parse_request
 from capstan.monitoring.watching import Advance, Watcher
-from capstan.ports.codec import to_json
+from capstan.ports.codec import from_json, to_json
+from capstan.recording.arms import ArmReading
 from capstan.recording.pairing import Pairing
 from capstan.recording.reading import PayloadReader
 from capstan.recording.sole_process import occupy
@@ -76,6 +79,16 @@ class MonitorConfig(BaseModel):
     """Gets the watched Bento; None: the folder's `monitor`."""
 
 
+class _ArmsQuestion(BaseModel):
+    """What `POST /evidence/arms` asks."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    asked: Arms
+    since: AwareDatetime
+    as_of: AwareDatetime
+
+
 class MonitorService:
     """The routes around one watcher."""
 
@@ -93,6 +106,7 @@ class MonitorService:
         )
         self._reader = PayloadReader(config.folder)
         self._pairing = Pairing.of(system, self._reader)
+        self._arms = ArmReading.of(system, self._reader)
         target = config.folder / "monitor"
         self._bento = (
             WatchedBento(target / "target.json", ArtifactStore(config.artifacts), config.home or target)
@@ -112,6 +126,7 @@ class MonitorService:
                 Route("/advance", self._advance, methods=["POST"]),
                 Route("/target", self._target, methods=["PUT"]),
                 Route("/evidence", self._evidence),
+                Route("/evidence/arms", self._arms_evidence, methods=["POST"]),
                 Route("/windows", self._windows),
                 Route("/metrics", self._metrics),
                 Route("/healthz", self._health),
@@ -147,6 +162,7 @@ class MonitorService:
         if (system := self._spec.changed()) is not None:
             self._watcher.follow(system)
             self._pairing = Pairing.of(system, self._reader)
+            self._arms = ArmReading.of(system, self._reader)
             self._exposition.consecutive = system.spec.monitoring.drift.consecutive
         return self._watcher.advance(now)
 
@@ -218,6 +234,21 @@ class MonitorService:
                 metric=metric,
                 since=since,
                 as_of=as_of,
+            )
+        except UnavailableError as error:
+            return _refused(503, "evidence", str(error))
+        return Response(orjson.dumps(to_json(evidence)), media_type="application/json")
+
+    async def _arms_evidence(self, request: Request) -> Response:
+        if not self._is_allowed(request):
+            return _refused(401, "authorization", "must be a valid bearer token")
+        try:
+            question = from_json(_ArmsQuestion, orjson.loads(await request.body()))
+        except (orjson.JSONDecodeError, ValidationError) as error:
+            return _refused(422, "body", f'must be {{"asked": {{...}}, "since", "as_of"}}: {error}')
+        try:
+            evidence = await asyncio.to_thread(
+                self._arms.arms, question.asked, since=question.since, as_of=question.as_of
             )
         except UnavailableError as error:
             return _refused(503, "evidence", str(error))

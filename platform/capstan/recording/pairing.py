@@ -13,16 +13,14 @@ files or rows changes a bit of them.
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -31,13 +29,12 @@ from capstan.domain.verdicts.quality import OWN_LOSS
 from capstan.domain.versions import VersionName
 from capstan.errors import UnavailableError
 from capstan.recording.judged import any_of, judged_groups, truth_of
+from capstan.recording.lost import lost_payloads
 from capstan.recording.outputs import predictions_of
 from capstan.recording.reading import PayloadReader, day_starts, from_microseconds, labels_by, microseconds
 from capstan.spec import MLSystem
 from capstan.tasks import Metric, Predictions, Task, task_of
 from capstan.tasks.metric import Groups, first_of_each, numbered
-
-logger = logging.getLogger(__name__)
 
 CLOSED_COVERAGE = 0.98
 _UNIT = 1e-12
@@ -195,7 +192,7 @@ class Pairing:
             refused = self._reader.fetch(
                 _REFUSED, start=since, end=as_of, champion=champion, challenger=challenger
             ).to_pylist()[0]["requests"]
-        lost = self._lost((champion, challenger), since, as_of)
+        lost = lost_payloads(self._reader.folder, (champion, challenger), since, as_of)
         pairs = sum(block.pairs for block in blocks.values())
         labelled = sum(block.labelled for block in blocks.values())
         return PairedEvidence(
@@ -253,24 +250,6 @@ class Pairing:
             if candidates:
                 blocks.append(LossBlock(start, block.labelled, block.difference * _UNIT, coverage))
         return tuple(blocks)
-
-    def _lost(self, versions: Iterable[str], since: datetime, as_of: datetime) -> int:
-        path = self._reader.folder / "payloads" / "losses.json"
-        try:
-            losses = orjson.loads(path.read_bytes())
-        except FileNotFoundError:
-            return 0
-        except (OSError, ValueError) as error:
-            logger.warning("%s: %s", path, error)
-            reason = f"{path.name} cannot be read; the log says why"
-            raise UnavailableError("collector's loss counts", reason) from error
-        first, last = since.astimezone(UTC).date().isoformat(), as_of.astimezone(UTC).date().isoformat()
-        return sum(
-            payloads
-            for version in versions
-            for day, payloads in losses.get(version, {}).items()
-            if first <= day <= last
-        )
 
 
 def _add(blocks: dict[int, _Block], rows: _Rows, task: Task, metric: Metric) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from capstan.domain.steps.questions import Arms
 from capstan.domain.verdicts.evidence import ArmsEvidence, PairedEvidence
 from capstan.domain.versions import VersionName
-from capstan.errors import UnavailableError
+from capstan.recording.arms import ArmReading
 from capstan.recording.pairing import Pairing
 from capstan.recording.reading import PayloadReader
 from capstan.recording.served import Served, served_with_labels
@@ -23,6 +23,7 @@ class ParquetEvidence:
         """`folder` holds `payloads/` and `labels/`."""
         self._reader = PayloadReader(folder)
         self._pairing = Pairing.of(system, self._reader)
+        self._arms = ArmReading.of(system, self._reader)
         self._task = task_of(system.spec)
 
     def paired(
@@ -37,9 +38,9 @@ class ParquetEvidence:
         """Pairs whose event time is in [since, as_of), labels with availableAt <= as_of; raises UnavailableError."""
         return self._pairing.paired(champion, challenger, metric=metric, since=since, as_of=as_of)
 
-    def arms(self, asked: Arms, *, since: datetime, as_of: datetime) -> ArmsEvidence:  # noqa: ARG002
-        """Stored payloads do not say yet which arm they were assigned to; raises UnavailableError."""
-        raise UnavailableError("evidence", "stored payloads do not say which arm they were assigned to")
+    def arms(self, asked: Arms, *, since: datetime, as_of: datetime) -> ArmsEvidence:
+        """Units whose first request is in [since, as_of), by what is known at `as_of`; raises UnavailableError."""
+        return self._arms.arms(asked, since=since, as_of=as_of)
 
     def answered_with_labels(
         self, start: datetime, end: datetime, *, as_of: datetime | None = None

@@ -21,13 +21,15 @@ from capstan.domain.watching import Standing
 from capstan.errors import NotFoundError, UnavailableError, UntrustedArtifactError
 from capstan.files import write_whole
 from capstan.outages import answer_in_words, in_words
-from capstan.ports.codec import from_json
+from capstan.ports.codec import from_json, to_json
 
 PART = "the monitor"
 STANDING_SECONDS = 15.0
 """Seconds for which an answer about the standing is trusted in a cluster; the loop asks at each pass."""
 LOCAL_STANDING_SECONDS = 1.0
 """Seconds for which it is trusted on one machine, where a replay makes hundreds of passes a second."""
+ARMS_SECONDS = 120.0
+"""Seconds that evidence by arms may take: a month of much traffic is read at each look."""
 _NO_WINDOW = 10**14
 """Generation before that of any window."""
 
@@ -158,9 +160,14 @@ class HttpMonitor:
         except ValidationError as error:
             raise UnavailableError(PART, f"evidence: {in_words(error, PART)}") from error
 
-    def arms(self, asked: Arms, *, since: datetime, as_of: datetime) -> ArmsEvidence:  # noqa: ARG002
-        """Stored payloads do not say yet which arm they were assigned to; raises UnavailableError."""
-        raise UnavailableError(PART, "stored payloads do not say which arm they were assigned to")
+    def arms(self, asked: Arms, *, since: datetime, as_of: datetime) -> ArmsEvidence:
+        """Units whose first request is in [since, as_of), by what is known at `as_of`; raises UnavailableError."""
+        question = {"asked": to_json(asked), "since": _rfc3339(since), "as_of": _rfc3339(as_of)}
+        try:
+            answer = self._ask("POST", "/evidence/arms", json=question, timeout=ARMS_SECONDS)
+            return from_json(ArmsEvidence, answer)
+        except ValidationError as error:
+            raise UnavailableError(PART, f"evidence: {in_words(error, PART)}") from error
 
     def windows(self, *, after: int = 0) -> list[dict[str, Any]]:
         """Windows decided after that generation, oldest first; raises UnavailableError."""
@@ -173,7 +180,10 @@ class HttpMonitor:
     def _ask(self, method: str, path: str, **content: Any) -> Any:
         try:
             answer = self._client.request(
-                method, f"{self.address}{path}", headers=self._headers, timeout=self._timeout, **content
+                method,
+                f"{self.address}{path}",
+                headers=self._headers,
+                **{"timeout": self._timeout, **content},
             )
             if answer.status_code == 200:
                 return answer.json()

@@ -1,0 +1,122 @@
+"""Units of arms, added up by the stretch of time in which they were assigned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from capstan.domain.verdicts.evidence import ArmDay, ArmSums
+from capstan.domain.versions import VersionName
+from capstan.recording.exact_sums import ExactSums, Floats, Indices
+from capstan.recording.reading import from_microseconds, microseconds
+
+_MICROSECOND = timedelta(microseconds=1)
+_SUMS = (
+    "total",
+    "squares",
+    "cubes",
+    "covariate",
+    "covariate_squares",
+    "products",
+    "covariate_total",
+)
+
+
+@dataclass(frozen=True)
+class Units:
+    """Some units, each whole and once."""
+
+    first: Indices
+    """(n,) microseconds of the first request."""
+    arm: Indices
+    """(n,) number of the arm that it was assigned to."""
+    crossed: npt.NDArray[np.bool_]
+    """(n,): whether it met a second arm."""
+    outcome: Floats
+    """(n,); nan where there is none."""
+    covariate: Floats
+    """(n,); nan where none is known."""
+
+
+class ArmTally:
+    """What is known of the arms, by stretch of time; no order of units changes a bit of it."""
+
+    def __init__(
+        self,
+        versions: Sequence[VersionName],
+        starts: Sequence[datetime],
+        *,
+        takes: timedelta,
+        as_of: datetime,
+        cap: float | None,
+    ) -> None:
+        """`starts` begin the stretches, the last of which has no end; a unit is closed once it `takes` so long."""
+        self._versions = versions
+        self._starts = np.array([microseconds(start) for start in starts], dtype=np.int64)
+        self._open_from = microseconds(as_of) - takes // _MICROSECOND
+        self._cap = cap
+        self._places = len(versions) * len(starts)
+        self._counts = {
+            name: np.zeros(self._places, dtype=np.int64)
+            for name in ("assigned", "closed", "units", "covariate_known")
+        }
+        self._sums = {name: ExactSums(self._places) for name in _SUMS}
+        self.crossed = 0
+        self._clipped = 0
+
+    def add(self, units: Units) -> None:
+        """Count the units; those before the first stretch are of none."""
+        stretch = np.searchsorted(self._starts, units.first, side="right") - 1
+        place = units.arm * len(self._starts) + stretch
+        inside = stretch >= 0
+        self.crossed += int((units.crossed & inside).sum())
+        closed = inside & (units.first <= self._open_from)
+        known = closed & ~np.isnan(units.outcome)
+        outcome = self._capped(units.outcome[known])
+        self._clipped += int((outcome != units.outcome[known]).sum())
+        covariate = self._capped(units.covariate[known])
+        has = ~np.isnan(covariate)
+        x, y = covariate[has], outcome[has]
+        for name, mask in (("assigned", inside), ("closed", closed), ("units", known)):
+            self._counts[name] += np.bincount(place[mask], minlength=self._places)
+        self._counts["covariate_known"] += np.bincount(place[known][has], minlength=self._places)
+        for name, values in (("total", outcome), ("squares", outcome**2), ("cubes", outcome**3)):
+            self._sums[name].add(place[known], values)
+        if len(x):
+            past = {"covariate": x, "covariate_squares": x**2, "products": x * y, "covariate_total": y}
+            for name, values in past.items():
+                self._sums[name].add(place[known][has], values)
+
+    @property
+    def clipped_share(self) -> float:
+        units = int(self._counts["units"].sum())
+        return self._clipped / units if units else 0.0
+
+    def stretches(self) -> tuple[ArmDay, ...]:
+        """Those in which any unit was assigned, in order."""
+        found = []
+        for number, start in enumerate(self._starts):
+            arms = {
+                version: self._sums_at(arm * len(self._starts) + number)
+                for arm, version in enumerate(self._versions)
+                if self._counts["assigned"][arm * len(self._starts) + number]
+            }
+            if arms:
+                found.append(ArmDay(from_microseconds(int(start)), arms))
+        return tuple(found)
+
+    def _sums_at(self, place: int) -> ArmSums:
+        counts = {name: int(found[place]) for name, found in self._counts.items()}
+        sums: dict[str, Any] = {name: found.total(place) for name, found in self._sums.items()}
+        return ArmSums(**counts, **sums)
+
+    def _capped(self, values: Floats) -> Floats:
+        if self._cap is None:
+            return values
+        capped: Floats = np.clip(values, -self._cap, self._cap)
+        return capped

@@ -1,0 +1,63 @@
+"""Outcomes of units by an online metric: what they did after the requests that assigned them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from capstan.recording.arm_tally import Units
+from capstan.recording.outcomes import UNIT_KEY, outcome_sql
+from capstan.spec.online import OnlineMetric
+
+_UNITS = """
+with asked as (
+  select {key} as key, request_id, entity_id, status, nonfinite, epoch_us(event_time) as time,
+    list_position($versions, arm) - 1 as arm
+  from stored_payloads
+  where role <> 'shadow' and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
+    and case when epoch_us(event_time) < $since then unit is not null else list_contains($versions, arm) end
+), assigned as (
+  select key, time as first, arm,
+    min(arm) over (partition by key) <> max(arm) over (partition by key) as crossed
+  from asked where time >= $since
+  qualify row_number() over (partition by key order by time, request_id, arm) = 1
+), answered as (
+  select distinct key, request_id, entity_id, time < $since as is_past from asked
+  where status = 200 and not nonfinite
+), during as (
+  with units as (select key, first, first + $window as until from assigned),
+    unit_requests as (select key, request_id, entity_id from answered where not is_past)
+  select key, outcome from ({outcome})
+), past as (
+  with units as (
+      select distinct key, $start as first, $since as until from answered where is_past and key in (
+        select key from assigned)
+    ), unit_requests as (select key, request_id, entity_id from answered where is_past)
+  select key, outcome from ({outcome})
+)
+select first, arm, crossed, during.outcome as outcome, past.outcome as covariate
+from assigned join during using (key) left join past using (key)
+"""
+
+
+def units_sql(metric: OnlineMetric) -> str:
+    """SQL of one row for each unit, in any order; its own cap is left to the tally."""
+    plain = metric.model_copy(update={"cap": None})
+    return _UNITS.format(key=UNIT_KEY, outcome=outcome_sql(plain))
+
+
+def units_by_events(batches: Iterable[pa.RecordBatch]) -> Iterator[Units]:
+    """The units of the rows of `units_sql`."""
+    for batch in batches:
+        outcome, covariate = (
+            batch[name].fill_null(np.nan).to_numpy(zero_copy_only=False) for name in ("outcome", "covariate")
+        )
+        yield Units(
+            first=batch["first"].to_numpy(zero_copy_only=False),
+            arm=batch["arm"].cast(pa.int64()).to_numpy(zero_copy_only=False),
+            crossed=batch["crossed"].to_numpy(zero_copy_only=False),
+            outcome=outcome,
+            covariate=covariate,
+        )
