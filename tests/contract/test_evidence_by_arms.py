@@ -141,6 +141,16 @@ def test_units_are_told_by_the_local_day_of_their_first_request(shop: Shop) -> N
     ]
 
 
+def test_cuts_take_the_place_of_days_and_units_before_the_first_are_of_no_stretch(shop: Shop) -> None:
+    for number, hours in enumerate((1, 4, 5, 30, 99)):
+        shop.ask(f"r{number}", "v1", START + hours * HOUR, unit=f"u{number}")
+    shop.ask("crossed before", "v2", START + 2 * HOUR, unit="u0")
+    cuts = (START + 4 * HOUR, START + 30 * HOUR)
+    evidence = shop.arms(LATE, cuts=cuts)
+    assert [(day.start, day.arms[V1].assigned) for day in evidence.days] == [(cuts[0], 2), (cuts[1], 2)]
+    assert evidence.crossed == 0
+
+
 def test_three_arms_are_told_apart_in_the_order_that_is_asked_for(shop: Shop) -> None:
     for request, arm in (("a", "v1"), ("b", "v2"), ("c", "v3"), ("d", "v3")):
         shop.ask(request, arm, NOON)

@@ -83,7 +83,7 @@ class ArmReading:
             return ArmsEvidence()
         tally = ArmTally(
             asked.versions,
-            day_starts(since, as_of, self._zone),
+            asked.cuts or day_starts(since, as_of, self._zone),
             takes=asked.window + delay,
             as_of=as_of,
             cap=cap,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from capstan.domain.reasons import Reason
@@ -56,6 +56,8 @@ class Arms:
     """Outcomes beyond it count as it; None: as they are."""
     covariate: timedelta | None = None
     """The covariate is the unit's outcome over so long before the step; None: there is none."""
+    cuts: tuple[datetime, ...] = ()
+    """In order: the beginnings of stretches by which units are told apart, in place of days; empty: days."""
 
 
 @dataclass(frozen=True)

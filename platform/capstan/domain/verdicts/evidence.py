@@ -73,9 +73,10 @@ class ArmSums:
 
 @dataclass(frozen=True)
 class ArmDay:
-    """The units that were first assigned on one day of the system's zone, by arm."""
+    """The units that were first assigned on one day of the system's zone, or in another stretch of time, by arm."""
 
     start: datetime
+    """Of the day or the stretch, not of the evidence: the first day may have begun before."""
     arms: Mapping[VersionName, ArmSums]
     """Arms without a unit may be missing."""
 
