@@ -24,7 +24,7 @@ debian = { command -v apt-get >/dev/null && command -v $(or $(SUDO),true) >/dev/
 		apt-get install -y -qq --no-install-recommends $(2); } >$$log 2>&1 || { cat $$log >&2; \
 		echo "error: $(1) could not be installed. Install it as root: apt-get install $(2)" >&2; exit 1; }; rm -f $$log
 
-.PHONY: chromium libatomic help setup demo example test test-cluster check bench format clean docs charts images kind
+.PHONY: chromium libatomic router help setup demo example test test-cluster check bench format clean docs charts images kind
 .DEFAULT_GOAL := help
 
 help: ## list these words
@@ -50,6 +50,10 @@ libatomic: $(STAMP)
 	@.venv/lib/python3.11/site-packages/playwright/driver/node --version >/dev/null 2>&1 || { \
 		$(call debian,libatomic,libatomic1); }
 
+# The router of Seldon graphs has packages of its own, since seldon-core wants another Python.
+router: $(STAMP)
+	@UV=$(abspath $(UV)) platform/images/bandit-router/environment >/dev/null
+
 setup: $(STAMP) ## install what is missing: locked packages, Envoy, Prometheus, Alertmanager
 	@echo "ready: try 'make demo'"
 
@@ -63,7 +67,7 @@ example: $(STAMP) ## one of examples/ through the whole loop, in minutes: make e
 	@test ! -f examples/$(NAME)/prepare.py || $(RUN) python examples/$(NAME)/prepare.py
 	@$(RUN) capstan demo examples/$(NAME)/system.yaml --state examples/$(NAME)/.capstan
 
-test: $(STAMP) chromium libatomic ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
+test: $(STAMP) chromium libatomic router ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
 	@$(call tier,unit,tests/unit tests/members,-n 2)
 	@$(call tier,simulation,tests/simulation,-n 2)
 	@$(call tier,contract,tests/contract,-n 2 --dist loadfile --no-loadscope-reorder,real)

@@ -1,0 +1,1 @@
+"""A ROUTER component for Seldon graphs that learns from rewards."""

@@ -1,0 +1,144 @@
+"""The router of Seldon graphs, run by the real `seldon-core-microservice`: it routes, learns and remembers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+PROJECT = Path(__file__).parents[2] / "platform/images/bandit-router"
+UNIT = "router"
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def environment() -> Path:
+    """The router's own environment; made out of its lock file once, and kept below ~/.cache."""
+    made = subprocess.run([PROJECT / "environment"], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    return Path(made.stdout.strip())
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
+@contextmanager
+def running(environment: Path, folder: Path, **parameters: object) -> Iterator[httpx.Client]:
+    """The component as Seldon runs it, with an HTTP client for it."""
+    http, grpc, metrics = free_ports(3)
+    given = {"state": str(folder / "bandit.db"), "salt": "test", **parameters}
+    kinds = {bool: "BOOL", int: "INT", float: "FLOAT", str: "STRING"}
+    listed = [
+        {"name": name, "value": str(value), "type": kinds[type(value)]} for name, value in given.items()
+    ]
+    command = [
+        environment / "bin/seldon-core-microservice",
+        "capstan_bandit_router.router.BanditRouter",
+        "--service-type=ROUTER",
+        f"--http-port={http}",
+        f"--grpc-port={grpc}",
+        f"--metrics-port={metrics}",
+        f"--parameters={json.dumps(listed)}",
+    ]
+    log = folder / "log"
+    with log.open("a") as out:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, "PREDICTIVE_UNIT_ID": UNIT},
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{http}", timeout=10) as client:
+            _wait_for(client, process, log)
+            yield client
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait_for(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(600):
+        with suppress(httpx.TransportError):
+            if client.get("/health/ping").status_code == 200:
+                return
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.05)
+    raise AssertionError(f"did not start:\n{log.read_text()}")
+
+
+def route(client: httpx.Client, request: str) -> dict[str, Any]:
+    body = {"meta": {"puid": request}, "data": {"ndarray": [[1.0]]}}
+    answer = client.post("/route", json=body)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def arm_of(answer: dict[str, Any]) -> int:
+    return int(answer["data"]["ndarray"][0][0])
+
+
+def reward(client: httpx.Client, request: str, arm: int, value: float) -> httpx.Response:
+    response = {"meta": {"puid": request, "routing": {UNIT: arm}}}
+    return client.post(
+        "/send-feedback",
+        json={"request": {"data": {"ndarray": [[1.0]]}}, "response": response, "reward": value},
+    )
+
+
+def shares(client: httpx.Client, prefix: str, count: int) -> list[float]:
+    arms = [arm_of(route(client, f"{prefix}{number}")) for number in range(count)]
+    return [arms.count(arm) / count for arm in (0, 1)]
+
+
+def test_the_router_learns_which_child_earns_more_and_knows_it_after_a_restart(
+    environment: Path, tmp_path: Path
+) -> None:
+    with running(environment, tmp_path, floor=10, least_rewards=20) as client:
+        for number in range(100):
+            answer = route(client, f"r{number}")
+            assert answer["meta"]["tags"]["bandit_share"] == 50 or number >= 40
+            arm = arm_of(answer)
+            # Every second request to child 1 is rewarded, every tenth to child 0.
+            value = float(number % (2 if arm == 1 else 10) == 0)
+            assert reward(client, f"r{number}", arm, value).json()["meta"]["tags"]["counted"] is True
+        learned = shares(client, "after", 40)
+        assert learned[1] > 0.75
+        again = reward(client, "r0", arm_of(route(client, "r0")), 1.0)
+        assert again.json()["meta"]["tags"]["counted"] is False
+        tags = route(client, "one")["meta"]["tags"]
+
+    with running(environment, tmp_path, floor=10, least_rewards=20) as client:
+        assert route(client, "one")["meta"]["tags"] == tags
+        assert shares(client, "after", 40) == learned
+        assert reward(client, "r0", 1, 1.0).json()["meta"]["tags"]["counted"] is False
+
+
+def test_rewards_that_say_nothing_are_refused_and_change_nothing(environment: Path, tmp_path: Path) -> None:
+    with running(environment, tmp_path, policy="UCB1", least_rewards=1, floor=5) as client:
+        assert reward(client, "a", 0, 0.5).status_code >= 400
+        assert reward(client, "b", 7, 1.0).status_code >= 400
+        assert "no child of this router" in reward(client, "b", 7, 1.0).text
+        assert route(client, "c")["meta"]["tags"]["bandit_share"] == 50
+        # One good and one bad reward: UCB1 prefers the good child, and the other keeps its floor.
+        assert reward(client, "d", 1, 1.0).status_code == 200
+        assert reward(client, "e", 0, 0.0).status_code == 200
+        answers = [route(client, f"f{number}") for number in range(40)]
+        assert {arm_of(one): one["meta"]["tags"]["bandit_share"] for one in answers}[1] == 95
