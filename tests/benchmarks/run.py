@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("pipeline", "drift", "experiments", "serving", "operator")
+PARTS = ("pipeline", "drift", "experiments", "posting", "serving", "operator")
 
 
 def main() -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 if TYPE_CHECKING:
     from capstan.spec import MLSystem
+    from capstan.spec.online import OnlineMetric
     from capstan.tasks.labels import Label
 
 EXAMPLE_ID = "example-1"
@@ -35,6 +36,20 @@ def feedback_lines(url: str, token: str, body: Mapping[str, Any] | None, label: 
     document = shlex.quote(json.dumps({"labels": [{**case, "label": label.example}]}))
     return [
         f"and tell later what was true, by {'the id of the row' if identified else 'the request_id of the answer'}:",
+        f'  curl {url} {_JSON} -H "authorization: Bearer {token}" -d {document}',
+    ]
+
+
+def event_lines(url: str, token: str, metrics: Sequence[OnlineMetric]) -> list[str]:
+    """None where no online metric reads events; `token` as for feedback."""
+    if not metrics:
+        return []
+    metric = next((one for one in metrics if one.needs_value), metrics[0])
+    value = {"value": 12.5} if metric.needs_value else {}
+    event = {"eventId": "event-1", "event": metric.event, "id": EXAMPLE_ID, **value}
+    document = shlex.quote(json.dumps({"events": [event]}))
+    return [
+        "and what a user did with the answer:",
         f'  curl {url} {_JSON} -H "authorization: Bearer {token}" -d {document}',
     ]
 

@@ -104,7 +104,7 @@ def _is_ready(stored: StoredSystem, generation: int) -> bool:
 
 def _how_to_ask(place: Cluster, system: MLSystem) -> list[str]:
     """What somebody types at this machine, with the values of a row in place of null."""
-    from capstan.cli.asking import body_of, feedback_lines, predict_line, tensors_of
+    from capstan.cli.asking import body_of, event_lines, feedback_lines, predict_line, tensors_of
     from capstan.cluster.names import COLLECTOR_PORT, SystemNames
     from capstan.domain.versions import SystemName
 
@@ -116,8 +116,7 @@ def _how_to_ask(place: Cluster, system: MLSystem) -> list[str]:
     from capstan.spec.providers import PROVIDERS
     from capstan.tasks import task_of
 
-    label = task_of(system.spec).label
-
+    label, online = task_of(system.spec).label, system.spec.evaluation.online
     provider = PROVIDERS[system.spec.serving.traffic.provider]
     if not provider.has_gateway:
         path = provider.ingress_path.format(namespace=place.namespace, system=name)
@@ -127,6 +126,7 @@ def _how_to_ask(place: Cluster, system: MLSystem) -> list[str]:
             f"labels go to http://{names.host(names.collector)}:{COLLECTOR_PORT}/feedback, from here:",
             f"  {kubectl} port-forward svc/{names.collector} {COLLECTOR_PORT}:{COLLECTOR_PORT}",
             *feedback_lines(f"http://localhost:{COLLECTOR_PORT}/feedback", token, body, label),
+            *event_lines(f"http://localhost:{COLLECTOR_PORT}/events", token, online),
         ]
     return [
         f"{name} serves; inside the cluster: http://{names.host(names.gateway)}/predict, from here:",
@@ -134,6 +134,7 @@ def _how_to_ask(place: Cluster, system: MLSystem) -> list[str]:
         "ask it, with your values in place of null:",
         predict_line(f"http://localhost:{_LOCAL_PORT}/predict", body),
         *feedback_lines(f"http://localhost:{_LOCAL_PORT}/feedback", token, body, label),
+        *event_lines(f"http://localhost:{_LOCAL_PORT}/events", token, online),
     ]
 
 

@@ -188,18 +188,25 @@ class Supervisor:
         """Hand labels in, as a client's `POST /feedback` does."""
         self._patiently(lambda: self.local.collector.post_labels(labels))
 
-    def answered_since(self, moment: datetime) -> set[str]:
-        """Entity ids whose predictions at or after the moment are stored already."""
+    def post_events(self, events: list[dict[str, object]]) -> None:
+        """Hand business events in, as a client's `POST /events` does."""
+        self._patiently(lambda: self.local.collector.post_events(events))
+
+    def store_answers(self) -> None:
+        """Everything that was answered so far is in Parquet on return."""
         self._patiently(self._quiesce)
         self._patiently(self.local.collector.flush)
+
+    def answered_since(self, moment: datetime) -> set[str]:
+        """Entity ids whose predictions at or after the moment are stored already."""
+        self.store_answers()
         served = self.local.evidence.answered_with_labels(moment, moment + timedelta(days=3660))
         return set(served.table.column("entity_id").to_pylist())
 
     def settle(self) -> timedelta | None:
         """For a replay: let everything happen that follows from the present moment of event time."""
         local = self.local
-        self._patiently(self._quiesce)
-        self._patiently(local.collector.flush)
+        self.store_answers()
         decided, at_once = self._advance()
         # When the monitor or this loop was killed after a decision, nothing says again that alerts have changed.
         if decided.alerting_changed or not at_once or not self._alerts_settled:

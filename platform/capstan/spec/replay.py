@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from capstan.spec.grammar import ColumnName, SpecModel
+from capstan.spec.grammar import ColumnName, SpecModel, Text
 from capstan.spec.units import Day, Duration, PositiveDuration, Share, Whole
 
 
@@ -18,6 +18,27 @@ class Charges(SpecModel):
     training: Duration = Field(timedelta(hours=2), description="Charge of a training.", examples=["2h"])
     deployment: Duration = Field(
         timedelta(minutes=15), description="Charge of a deployment.", examples=["15m"]
+    )
+
+
+class ReplayedEvents(SpecModel):
+    """What users do with their answers."""
+
+    query: Text = Field(
+        description=(
+            "SQL whose rows are events, with the columns event, at, one of id, request_id and unit, and value. It "
+            "reads `answers` (id, request_id, unit, arm, version, time, and the outputs) and `cases` (the recorded "
+            "rows with their labels). A row whose event or at is null is none."
+        ),
+        examples=[
+            "select id, 'complaint' as event, time + interval 2 hours as at from answers join cases on "
+            "id = flight_id where late and probability < 0.2"
+        ],
+    )
+    within: PositiveDuration = Field(
+        timedelta(days=1),
+        description="How long after an answer its events may happen; later ones are not posted.",
+        examples=["1d"],
     )
 
 
@@ -46,6 +67,13 @@ class Replay(SpecModel):
     )
     connections: Annotated[Whole, Field(ge=1, le=1024)] = Field(
         16, description="Requests under way at once.", examples=[16]
+    )
+    events: ReplayedEvents | None = Field(
+        None,
+        description="Business events of the replayed users, for online metrics; without it there are none.",
+        examples=[
+            {"query": "select id, 'click' as event, time as at from answers where probability > 0.5"},
+        ],
     )
     charges: Charges = Field(
         default_factory=Charges,

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from capstan.cli.asking import EXAMPLE_ID, body_of, feedback_lines, predict_line
+from capstan.cli.asking import EXAMPLE_ID, body_of, event_lines, feedback_lines, predict_line
+from capstan.recording.events import events_of
 from capstan.recording.labels import labels_of
 from capstan.spec import MLSystem, load
+from capstan.spec.online import OnlineMetric
 from capstan.tasks.labels import LABELS
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -42,6 +44,15 @@ def test_the_printed_label_is_one_of_the_task(kind: Any) -> None:
     (label,) = labels_of(printed(feedback_lines(URL, "token", body, LABELS[kind]))["labels"], kind)
     assert label.entity_id == EXAMPLE_ID
     assert label.value is not None
+
+
+@pytest.mark.parametrize("aggregate", ["Rate", "Sum"])
+def test_the_printed_event_is_one_that_the_metric_reads(aggregate: str) -> None:
+    metric = {"name": "m", "event": "buy", "aggregate": aggregate, "window": "1d", "better": "Higher"}
+    lines = event_lines(URL, "token", [OnlineMetric.model_validate(metric)])
+    (event,) = events_of(printed(lines)["events"], ["buy"] if aggregate == "Sum" else [])
+    assert (event.event, event.entity_id) == ("buy", EXAMPLE_ID)
+    assert event_lines(URL, "token", []) == []
 
 
 def test_a_row_without_an_id_is_labelled_by_its_request_unless_that_carries_a_group() -> None:

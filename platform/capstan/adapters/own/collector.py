@@ -14,7 +14,7 @@ from capstan.errors import DiskFullError, InvalidRequestError, UnavailableError
 from capstan.outages import answer_in_words, in_words
 
 PART = "the collector"
-LABELS_AT_ONCE = 20_000
+ENTRIES_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,23 @@ class CollectorClient:
 
         Raises InvalidRequestError (nothing of that part was taken), UnavailableError, DiskFullError.
         """
+        return self._post("/feedback", "labels", labels, system)
+
+    def post_events(self, events: Sequence[Mapping[str, object]], *, system: str | None = None) -> int:
+        """Hand business events in; returns how many were new.
+
+        Raises InvalidRequestError (nothing of that part was taken), UnavailableError, DiskFullError.
+        """
+        return self._post("/events", "events", events, system)
+
+    def _post(self, path: str, name: str, entries: Sequence[Mapping[str, object]], system: str | None) -> int:
         taken = 0
-        for first in range(0, len(labels), LABELS_AT_ONCE):
-            # The caller does not need the requests of the labels, and looking them up would cost the collector time.
-            document: dict[str, object] = {"labels": labels[first : first + LABELS_AT_ONCE], "match": False}
+        for first in range(0, len(entries), ENTRIES_AT_ONCE):
+            # The caller does not need the requests of the entries, and looking them up would cost the collector time.
+            document: dict[str, object] = {name: entries[first : first + ENTRIES_AT_ONCE], "match": False}
             if system is not None:
                 document["system"] = system
-            answer = self._ask("POST", "/feedback", headers=self._feedback, content=orjson.dumps(document))
+            answer = self._ask("POST", path, headers=self._feedback, content=orjson.dumps(document))
             with understood(PART):
                 taken += answer["accepted"]
         return taken

@@ -112,7 +112,7 @@ def _run(system: MLSystem, state: StateDir, page_port: int, gateway_port: int, r
 
 
 def _how_to_ask(local: LocalSystem) -> list[str]:
-    from capstan.cli.asking import EXAMPLE_ID, feedback_lines, predict_line
+    from capstan.cli.asking import EXAMPLE_ID, event_lines, feedback_lines, predict_line
     from capstan.embedded.sample_request import sample_request
     from capstan.engine.records import system_state
     from capstan.ports.store import Kind
@@ -127,6 +127,7 @@ def _how_to_ask(local: LocalSystem) -> list[str]:
         f"{champion.name if champion else 'the champion'} serves; ask it:",
         predict_line(f"{local.addresses.gateway}/predict", body),
         *feedback_lines(f"{local.addresses.gateway}/feedback", token, body, label),
+        *event_lines(f"{local.addresses.gateway}/events", token, local.system.spec.evaluation.online),
     ]
 
 

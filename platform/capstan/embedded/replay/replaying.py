@@ -26,10 +26,24 @@ from capstan.embedded.replay.recorded_rows import RecordedTraffic
 from capstan.files import write_whole
 
 
+class Reacting(Protocol):
+    """Users who do something with their answers."""
+
+    def between(self, start: datetime, end: datetime) -> list[dict[str, object]]:
+        """Events that happen in (start, end], as a client posts them."""
+        ...
+
+
 class Settling(Protocol):
     """What happens while event time stands still."""
 
     def post_labels(self, labels: list[dict[str, object]]) -> None: ...
+
+    def post_events(self, events: list[dict[str, object]]) -> None: ...
+
+    def store_answers(self) -> None:
+        """All that was answered is stored on return."""
+        ...
 
     def answered_since(self, moment: datetime) -> set[str]:
         """Entity ids whose predictions at or after the moment are stored already."""
@@ -121,6 +135,7 @@ class Replay:
         zone: ZoneInfo,
         stop: Callable[[], bool],
         progress: Callable[[Journal], None],
+        reactions: Reacting | None = None,
     ) -> None:
         self._traffic = traffic
         self._client = client
@@ -134,6 +149,7 @@ class Replay:
         self._zone = zone
         self._stop = stop
         self._progress = progress
+        self._reactions = reactions
 
     def run(self) -> Answered:
         """Send everything up to the end, or until told to stop; returns what became of the requests."""
@@ -171,6 +187,9 @@ class Replay:
         cases = self._traffic.labels_between(previous, boundary)
         if len(cases):
             self._settling.post_labels(self._labels(cases))
+        if self._reactions is not None and boundary > previous:
+            self._settling.store_answers()
+            self._settling.post_events(self._reactions.between(previous, boundary))
         requeue_after = self._settling.settle()
         self._journal.position, self._journal.settling = boundary, None
         self._journal.wake = boundary + requeue_after if requeue_after else None

@@ -25,6 +25,7 @@ from capstan.embedded.clocks import ReplayClock
 from capstan.embedded.layout import StateDir
 from capstan.embedded.page import serve_page
 from capstan.embedded.replay.client import GatewayClient
+from capstan.embedded.replay.reactions import Reactions
 from capstan.embedded.replay.recorded_rows import RecordedTraffic, record_traffic
 from capstan.embedded.replay.replaying import Journal, Replay, load_journal
 from capstan.embedded.replay.report import Report, make_report
@@ -123,6 +124,10 @@ def run_demo(
                     supervisor.bring_up(stop)
             if stop():
                 return None
+            reactions = None
+            if scope.spec.events is not None:
+                reactions = Reactions(system, traffic, state.system(local.name))
+                ending.callback(reactions.close)
             replay = Replay(
                 traffic,
                 client=client,
@@ -136,6 +141,7 @@ def run_demo(
                 zone=ZoneInfo(system.spec.data.time_zone),
                 stop=stop,
                 progress=lambda at: _progress(audience, at, len(traffic)),
+                reactions=reactions,
             )
             pace.begin()
             journal.share = scope.share

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -69,6 +70,8 @@ class World:
     def __init__(self, clock: ReplayClock) -> None:
         self.clock = clock
         self.labels: list[dict[str, object]] = []
+        self.events: list[dict[str, object]] = []
+        self.log: list[str] = []
         self.settled: list[datetime] = []
         self.wakes: dict[datetime, timedelta] = {}
         self.stored: set[str] = set()
@@ -76,15 +79,23 @@ class World:
     def post_labels(self, labels):
         self.labels += labels
 
+    def post_events(self, events):
+        self.log.append("posted")
+        self.events += events
+
+    def store_answers(self):
+        self.log.append("stored")
+
     def answered_since(self, moment):
         return self.stored
 
     def settle(self):
         self.settled.append(self.clock.now())
+        self.log.append("settled")
         return self.wakes.get(self.clock.now())
 
 
-def replay(tmp_path, client, *, charges=None, stop=lambda: False):
+def replay(tmp_path, client, *, charges=None, stop=lambda: False, reactions=None):
     journal, stored = load_journal(tmp_path / "replay.json", START)
     clock = ReplayClock(journal.now)
     world = World(clock)
@@ -101,6 +112,7 @@ def replay(tmp_path, client, *, charges=None, stop=lambda: False):
         zone=NEW_YORK,
         stop=stop,
         progress=lambda journal: None,
+        reactions=reactions,
     )
     return run, world
 
@@ -122,6 +134,19 @@ def test_every_label_is_posted_once_it_is_known_and_missing_ones_say_so(tmp_path
     assert "label" not in posted["f5"]
     assert len(world.labels) == len(posted)
     assert all(datetime.fromisoformat(str(label["availableAt"])) <= END for label in world.labels)
+
+
+class Reacting:
+    def between(self, start, end):
+        return [{"from": start, "to": end}]
+
+
+def test_users_react_to_stored_answers_before_anything_is_decided_and_each_moment_once(tmp_path):
+    run, world = replay(tmp_path, Client(), reactions=Reacting())
+    run.run()
+    days = [START, START + DAY, START + 2 * DAY, END]
+    assert [(one["from"], one["to"]) for one in world.events] == list(itertools.pairwise(days))
+    assert world.log == ["settled", *["stored", "posted", "settled"] * 3]
 
 
 def test_event_time_stops_at_local_midnights(tmp_path):
