@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from simulation.world import DAY, Model, World
 
@@ -330,3 +331,111 @@ def registry_away_delays_the_promotion(world: World) -> None:
     world.note("the registry is back")
     world.registry.faults.away = None
     world.days(1)
+
+
+def experimenting(world: World, **experiment: object) -> None:
+    """The file asks for an experiment and one canary."""
+    step = {"weight": 50, "minUnits": 1000, "window": "1d", "deadline": "21d", **experiment}
+    steps = [{"experiment": step}, {"canary": {"weight": 60, "minRequests": 100}}]
+    online = [
+        {"name": "complaints", "event": "complaint", "aggregate": "Rate", "window": "1d", "better": "Lower"}
+    ]
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["rollout"]["steps"] = steps
+        spec["evaluation"] = {"online": online}
+
+    world.edit_file(change)
+
+
+@story
+def experiment_that_wins_is_promoted(world: World) -> None:
+    experimenting(world, minimumEffect=0.01, secondary=["complaints"])
+    world.start()
+    drift(world, gain=0.08)
+    world.days(8)
+
+
+@story
+def experiment_that_loses_is_rolled_back(world: World) -> None:
+    experimenting(world)
+    world.start()
+    drift(world, gain=-0.08)
+    world.days(7)
+
+
+@story
+def experiment_is_frozen_by_its_sample_ratio(world: World) -> None:
+    """More users vanish from one arm than from the other: what lost them may also have made the difference."""
+    experimenting(world)
+    world.start()
+    drift(world, gain=0.08)
+    world.obeyed = {"v1": 0.56, "v2": 0.44}
+    world.days(4)
+    world.ask(Verb.ABORT)
+    world.settle()
+
+
+@story
+def experiment_is_stopped_by_a_guardrail(world: World) -> None:
+    experimenting(world, guardrails=[{"metric": "complaints", "margin": 0.01}])
+    world.start()
+    drift(world, gain=0.05, complaints=0.08)
+    world.days(4)
+
+
+@story
+def experiment_without_a_verdict_holds_at_its_deadline(world: World) -> None:
+    experimenting(world, deadline="8d")
+    world.start()
+    drift(world, gain=0.0)
+    world.days(9)
+    world.ask(Verb.ABORT)
+    world.settle()
+
+
+@story
+def fixed_horizon_decides_at_its_end_alone(world: World) -> None:
+    experimenting(world, test="FixedHorizon", duration="5d", minimumEffect=0.01)
+    world.start()
+    drift(world, gain=0.08)
+    world.days(9)
+
+
+def with_a_second_version(world: World) -> None:
+    """v2 is registered and was taken back; it may take part in later experiments."""
+    world.start()
+    drift(world, gain=-0.1)
+    world.days(8)
+    assert world.champion == "v1"
+    world.days(7)
+    experimenting(world, weight=30, arms=[{"version": "v2", "weight": 30}, {"version": "v9", "weight": 5}])
+
+
+@story
+def named_version_wins_against_the_challenger(world: World) -> None:
+    with_a_second_version(world)
+    world.models["v2"] = Model(gain=0.1)
+    world.models["v3"] = Model(gain=0.0)
+    world.note("drift alert")
+    world.fire()
+    world.settle()
+    world.resolve()
+    world.days(9)
+    assert world.champion == "v2"
+
+
+@story
+def arm_that_dies_leaves_the_experiment(world: World) -> None:
+    with_a_second_version(world)
+    world.models["v3"] = Model(gain=0.1)
+    world.note("drift alert")
+    world.fire()
+    world.settle()
+    world.resolve()
+    world.days(2)
+    world.note("v2 dies")
+    world.serving.crash(VersionName("v2"))
+    world.minutes(1)
+    world.days(8)
+    assert world.champion == "v3"

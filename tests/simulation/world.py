@@ -23,9 +23,13 @@ from capstan.adapters.memory.loop import (
 )
 from capstan.domain.actions import Verb
 from capstan.domain.planners.rollout import describe_split
+from capstan.domain.steps.questions import Arms
 from capstan.domain.training import GateOutcome, RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert
 from capstan.domain.verdicts.evidence import (
+    ArmDay,
+    ArmsEvidence,
+    ArmSums,
     LossBlock,
     OperationEvidence,
     PairedEvidence,
@@ -40,6 +44,8 @@ from capstan.ports.store import Kind, Record
 SYSTEM = "flights"
 START = datetime(2013, 2, 1, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
+DELAY = timedelta(days=2)
+"""Longest time that a label takes, as the file says."""
 
 SPEC: dict[str, Any] = {
     "objective": {"task": "BinaryClassification", "target": "late"},
@@ -113,6 +119,8 @@ class Model:
     nonfinite: int = 0
     refunds: float | None = 0.01
     """What a query of the file's own answers for it; None: no series."""
+    complaints: float = 0.0
+    """By how many a unit of it complains more often than one of the champion's."""
 
 
 class _Watched:
@@ -146,7 +154,7 @@ class World:
         self.serving = MemoryServing(self.clock)
         self.traffic = MemoryTraffic()
         self.pipelines = MemoryPipelines(self.clock, self.registry, self._train)
-        self.evidence = MemoryEvidence(self._pairs)
+        self.evidence = MemoryEvidence(self._pairs, self._by_arm)
         self.operation = MemoryOperation(self._operate, self._query)
         self.alerts = MemoryAlerts()
         self.monitoring = MemoryMonitoring()
@@ -450,6 +458,28 @@ class World:
             nonfinite_answers=model.nonfinite if pairs else 0,
         )
 
+    def _by_arm(self, asked: Arms, since: datetime, as_of: datetime) -> ArmsEvidence:
+        """One unit a request, in the shares that the gateway obeys; all units of an arm are alike but for noise."""
+        split = self.traffic.read_back()
+        weights = {str(arm.version): arm.weight / 100 for arm in split.arms} if split else {}
+        shares = self.obeyed if self.obeyed is not None else weights
+        closes = asked.window + (DELAY if asked.metric == "logLoss" else timedelta(0))
+        days, start = [], since
+        while start < as_of:
+            arms = {}
+            for version in asked.versions:
+                model, whole = self.model(version), self.requests_per_day * shares.get(version, 0.0)
+                begun = int(whole * min((as_of - start) / DAY, 1.0))
+                closed = int(whole * min(max((as_of - closes - start) / DAY, 0.0), 1.0))
+                known = closed if model.labels or asked.metric != "logLoss" else 0
+                arms[version] = _sums(
+                    begun, closed, known, *_outcome(asked.metric, model, version == self.champion)
+                )
+            days.append(ArmDay(start, arms))
+            start += DAY
+        bad = {version: self.model(version).nonfinite for version in asked.versions}
+        return ArmsEvidence(tuple(days), nonfinite_answers=bad if days else {})
+
     def _operate(
         self, champion: str, challenger: str, since: datetime, now: datetime, shadow: bool
     ) -> OperationEvidence:
@@ -478,3 +508,23 @@ class World:
         fast = requests if model.slowness <= 1.5 else 0
         buckets = {0.005: 0, 0.02: fast, 0.05: fast, 0.2: requests, float("inf"): requests}
         return VersionOperation(VersionName(version), requests, int(requests * model.error_rate), buckets)
+
+
+def _outcome(metric: str, model: Model, is_champion: bool) -> tuple[float, float]:
+    """Mean and standard deviation of a unit's outcome."""
+    if metric == "logLoss":
+        return 0.5 - (0.0 if is_champion else model.gain), 0.4
+    share = 0.05 + (0.0 if is_champion else model.complaints)
+    return share, (share * (1 - share)) ** 0.5
+
+
+def _sums(assigned: int, closed: int, units: int, mean: float, deviation: float) -> ArmSums:
+    """Of units that lie as far above the mean as below it."""
+    return ArmSums(
+        assigned=assigned,
+        closed=closed,
+        units=units,
+        total=units * mean,
+        squares=units * (mean**2 + deviation**2),
+        cubes=units * (mean**3 + 3 * mean * deviation**2),
+    )

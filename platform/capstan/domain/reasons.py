@@ -116,6 +116,8 @@ class Reason(StrEnum):
     TRAFFIC_SPLIT_NOT_OBEYED = "TrafficSplitNotObeyed", _WAIT
     ANALYSIS_FAILED_ONCE = "AnalysisFailedOnce", _WAIT
     CHALLENGER_LOST = "ChallengerLost", _WAIT
+    ARM_LEFT = "ArmLeft", _WAIT
+    EXPERIMENT_FROZEN = "ExperimentFrozen", _WAIT
     CHALLENGER_REFUSED = "ChallengerRefused", _FAILURE
     CHALLENGER_CRASHING = "ChallengerCrashing", _ROLLBACK
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded", _ROLLBACK

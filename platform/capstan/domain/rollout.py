@@ -17,7 +17,7 @@ from capstan.domain.verdicts.analysis import Latch
 from capstan.domain.verdicts.guardrails import OperationPolicy
 from capstan.domain.verdicts.own_queries import QueryRule
 from capstan.domain.verdicts.quality import QualityRule
-from capstan.domain.versions import ModelVersion, SystemName, VersionName
+from capstan.domain.versions import NOBODY, ModelVersion, SystemName, VersionName
 
 RolloutName = NewType("RolloutName", str)
 
@@ -76,6 +76,7 @@ def outlook(policy: RolloutPolicy, now: datetime) -> str:
         for step in policy.steps
         for analysis, rule in step.rules(policy).items()
     ]
+    rules += [promise for step in policy.steps if (promise := step.promise(policy))]
     spans = [step_span(policy, step) for step in policy.steps]
     soonest = now + sum((span.soonest for span in spans), timedelta(0))
     latest = now + sum((span.latest for span in spans), timedelta(0))
@@ -119,6 +120,13 @@ class RolloutRequest:
     """The version it runs against and rolls back to; None for the first deployment."""
     trigger: Trigger | None = None
     """The trigger of the training run; None where a person asked."""
+    others: tuple[ModelVersion, ...] = ()
+    """Registered versions that steps name besides champion and challenger, as far as the registry knows them."""
+
+    @property
+    def contenders(self) -> tuple[ModelVersion, ...]:
+        """Every version that may replace the champion, the challenger first."""
+        return (self.challenger, *self.others)
 
 
 class RolloutPhase(StrEnum):
@@ -186,6 +194,10 @@ class RolloutState:
     """How often the split was found changed and was put back."""
     crashes: int = 0
     """How often the challenger was lost after it had been ready."""
+    winner: VersionName = NOBODY
+    """The version that won a step against the challenger and goes on in its place; empty: the challenger goes on."""
+    left: Mapping[VersionName, str] = field(default_factory=dict)
+    """Further versions that take no part, or no longer, with the reason."""
 
     @classmethod
     def at_step(cls, step: int) -> RolloutState:
@@ -201,19 +213,38 @@ def rollout_name(
     return RolloutName(f"{system}-{challenger}-{digest[:8]}")
 
 
+def contender(request: RolloutRequest, state: RolloutState) -> ModelVersion:
+    """The version that replaces the champion if nothing stops it: the winner of a step, else the challenger."""
+    return next((version for version in request.others if version.name == state.winner), request.challenger)
+
+
+def arms_of(
+    request: RolloutRequest, state: RolloutState, steps: tuple[Step, ...]
+) -> tuple[ModelVersion, ...]:
+    """Further versions that the present step needs, without those that left."""
+    if state.phase is not RolloutPhase.PROGRESSING or state.step >= len(steps):
+        return ()
+    flowing = flowing_step(steps, state.step)
+    named = flowing.others if flowing is not None else ()
+    known = {version.name: version for version in request.others}
+    return tuple(
+        known[name] for name in named if name in known and name != state.winner and name not in state.left
+    )
+
+
 def wanted_split(
     request: RolloutRequest, state: RolloutState, steps: tuple[Step, ...]
 ) -> TrafficSplit | None:
     """The traffic that follows from where the rollout stands; None: leave it as it is (no champion yet)."""
     if state.phase in (RolloutPhase.PROMOTING, RolloutPhase.PROMOTED):
-        return champion_only(request.challenger.name)
+        return champion_only(contender(request, state).name)
     if request.champion is None:
         return None
     alone = champion_only(request.champion.name)
     if state.phase is not RolloutPhase.PROGRESSING:
         return alone
     for step in reversed(steps[: state.step + 1]):
-        split = step.split(request.champion.name, request.challenger.name, request.name, state)
+        split = step.split(request.champion.name, contender(request, state).name, request.name, state)
         if split is not None:
             return split
     return alone

@@ -14,7 +14,10 @@ from capstan.domain.rollout import (
     RolloutPolicy,
     RolloutRequest,
     RolloutState,
+    arms_of,
+    contender,
 )
+from capstan.domain.steps.step import Step
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert
@@ -155,26 +158,33 @@ def wanted_aliases(
     request = state.rollout
     if request is not None and rollout is not None:
         moved = rollout.phase is RolloutPhase.PROMOTED or (
-            rollout.phase is RolloutPhase.PROMOTING and split == champion_only(request.challenger.name)
+            rollout.phase is RolloutPhase.PROMOTING
+            and split == champion_only(contender(request, rollout).name)
         )
         if moved:
-            champion = request.challenger.name
+            champion = contender(request, rollout).name
         elif request.cause is RolloutCause.CHALLENGER and rollout.phase in (
             RolloutPhase.DEPLOYING,
             RolloutPhase.PROGRESSING,
             RolloutPhase.PROMOTING,
         ):
-            challenger = request.challenger.name
+            challenger = contender(request, rollout).name
     return {"champion": champion, "challenger": challenger}
 
 
-def needed_versions(state: SystemState, rollout: RolloutState | None) -> dict[VersionName, ModelVersion]:
-    """Versions that must run: the champion, the warm former one, and the challenger of an active rollout."""
+def needed_versions(
+    state: SystemState, rollout: RolloutState | None, steps: tuple[Step, ...]
+) -> dict[VersionName, ModelVersion]:
+    """Versions that must run: the champion, the warm former one, and the arms of an active rollout's step."""
     needed = [version for version in (state.champion, state.warm) if version is not None]
-    if state.rollout is not None and (
-        rollout is None or rollout.phase not in (RolloutPhase.ROLLED_BACK, RolloutPhase.ROLLING_BACK)
-    ):
+    if state.rollout is not None and rollout is None:
         needed.append(state.rollout.challenger)
+    elif (
+        state.rollout is not None
+        and rollout is not None
+        and rollout.phase not in (RolloutPhase.ROLLED_BACK, RolloutPhase.ROLLING_BACK)
+    ):
+        needed += [contender(state.rollout, rollout), *arms_of(state.rollout, rollout, steps)]
     return {version.name: version for version in needed}
 
 

@@ -11,6 +11,8 @@ from typing import NewType
 SystemName = NewType("SystemName", str)
 VersionName = NewType("VersionName", str)
 """`v1`, `v2`, ...: the registry's number behind a `v`; also the name of the serving process and the Envoy cluster."""
+NOBODY = VersionName("")
+"""Stands where no version is named."""
 RunName = NewType("RunName", str)
 Digest = NewType("Digest", str)
 """`sha256:` and 64 hex digits: hash of a Bento's sorted file hashes, without tag and time."""

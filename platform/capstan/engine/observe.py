@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar, assert_never
 
 from capstan.domain.planners.looks import questions_of
-from capstan.domain.rollout import RolloutPhase, RolloutPolicy, RolloutRequest, RolloutState
+from capstan.domain.rollout import RolloutPhase, RolloutPolicy, RolloutRequest, RolloutState, contender
 from capstan.domain.steps.questions import Arms, Evidence, Need, Operation, OwnQuery, Pairs, StepEvidence
 from capstan.domain.system import Surroundings
 from capstan.domain.training import RunPhase, RunStatus
@@ -133,14 +133,19 @@ class Observer:
     ) -> Evidence | Away:
         assert request.champion is not None
         assert state.step_since is not None
-        champion, challenger, since = request.champion.name, request.challenger.name, state.step_since
+        champion, since = request.champion.name, state.step_since
+        challenger = contender(request, state).name
         match need:
-            case Operation(mirrored):
+            case Operation(mirrored, version):
                 since_wall = state.step_since_wall or wall
                 return self._ask(
                     "prometheus",
                     lambda: self.metrics.operation(
-                        champion, challenger, since_wall=since_wall, now_wall=wall, shadow=mirrored
+                        champion,
+                        version or challenger,
+                        since_wall=since_wall,
+                        now_wall=wall,
+                        shadow=mirrored,
                     ),
                 )
             case Pairs(metric):

@@ -18,6 +18,7 @@ from capstan.domain.verdicts.conditions import Condition, parse_condition
 from capstan.domain.verdicts.guardrails import OperationPolicy
 from capstan.domain.verdicts.own_queries import QueryRule
 from capstan.domain.verdicts.quality import Decide, QualityRule
+from capstan.engine.experiments import experiment_step
 from capstan.errors import InvalidSpecError, Mistake
 from capstan.ports.store import Record
 from capstan.spec import API_VERSION, MLSystem, parse
@@ -78,7 +79,7 @@ def rollout_policy(system: MLSystem) -> RolloutPolicy:
     latency = rollout.guardrails.latency_p99
     bound = system.spec.requirements.latency_p99
     policy = RolloutPolicy(
-        steps=tuple(_step(index, step) for index, step in enumerate(rollout.steps)),
+        steps=tuple(_step(step, system) for step in rollout.steps),
         rules={
             analysis.name: QualityRule(
                 decide=Decide(analysis.decide),
@@ -125,18 +126,10 @@ def _condition(written: str | None) -> Condition | None:
     return None if written is None else parse_condition(written)
 
 
-def _step(index: int, step: FileStep) -> Step:
-    kind = STEPS.get(step.kind)
-    if kind is None:
-        raise InvalidSpecError(
-            [
-                Mistake(
-                    f"spec.rollout.steps[{index}].{step.key}",
-                    "A/B tests are not in this version; compare in a shadow step with an analysis",
-                )
-            ]
-        )
-    return _member(kind, step.chosen)
+def _step(step: FileStep, system: MLSystem) -> Step:
+    if step.experiment is not None:
+        return experiment_step(step.experiment, system)
+    return _member(STEPS[step.kind], step.chosen)
 
 
 def retraining_policy(system: MLSystem) -> RetrainingPolicy:

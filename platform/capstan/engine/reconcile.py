@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from capstan.domain.actions import Action, Plan, Waiting, most_urgent
 from capstan.domain.planners.rollout import RolloutObservation, plan_rollout
-from capstan.domain.planners.system import plan_system
+from capstan.domain.planners.system import named_arms, plan_system
 from capstan.domain.planners.training import TrainingObservation, plan_training
 from capstan.domain.rollout import RolloutRequest, RolloutState, wanted_split
 from capstan.domain.system import (
@@ -178,6 +178,7 @@ class _Pass:
             deleting=system.deleting or self._system.record.deleted_at is not None,
             commands=tuple(command for command in system.commands if command.target == request.name),
             refused=self._refusal(request, kept.state),
+            refused_arms=dict(self._applier.refused),
         )
         plan = plan_rollout(request, kept.state, seen, policy, now=self._now, wall=self._wall)
         summary = summarize_rollout(kept.record, request, plan.status, policy.steps, self._now)
@@ -216,6 +217,9 @@ class _Pass:
             alerts = tuple(alert for alert in alerts if alert.as_of <= self._now)
         troubles = self._observer.in_trouble()
         named = [command.version for command in state.commands if command.version is not None]
+        if state.rollout is None and (named or (run is not None and run.state.is_final)):
+            # A rollout may begin in this pass.
+            named += named_arms(self._policy)
         seen = SystemObservation(
             name=name,
             surroundings=here,

@@ -18,6 +18,7 @@ from capstan.domain.rollout import (
     RolloutPhase,
     RolloutRequest,
     RolloutState,
+    contender,
     wanted_split,
 )
 from capstan.domain.steps.step import Step
@@ -109,6 +110,8 @@ def summarize(
     obstacle: objects that the cluster refused, and why.
     """
     champion, challenger = state.champion, state.rollout.challenger if state.rollout else None
+    if state.rollout is not None and rollout is not None:
+        challenger = contender(state.rollout, rollout)
     waits = [plan for plan in plans if plan.waiting is not Waiting.NOTHING]
     urgent = most_urgent(*(plan.waiting for plan in waits))
     waited_for = next((plan.message for plan in waits if plan.waiting is urgent), "")
@@ -169,7 +172,7 @@ def summarize_rollout(
         "observedGeneration": record.generation,
         "phase": phase.value,
         "step": f"{state.step + 1}/{len(steps)} {steps[state.step].describe()}" if stands else "",
-        "weight": int(split.weight_of(request.challenger.name)) if split is not None else 0,
+        "weight": int(split.weight_of(contender(request, state).name)) if split is not None else 0,
         "message": message,
         "conditions": _conditions(record, [*conditions, _evidence(state)], now),
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from capstan.spec.finding import UNKNOWN
 from capstan.spec.location import Location
-from capstan.spec.rule import Breach, Cel, Rule
+from capstan.spec.rule import UNTRIED, Breach, Cel, Rule, rule
 from capstan.spec.tasks import TASK_FACTS
 
 if TYPE_CHECKING:
@@ -205,11 +205,6 @@ def _loss_rule() -> Rule:
                 (("spec", "rollout", "analyses", index, "metric"), analysis.metric)
                 for index, analysis in enumerate(spec.rollout.analyses)
             ),
-            *(
-                (("spec", "rollout", "steps", index, "experiment", "metric"), step.experiment.metric)
-                for index, step in enumerate(spec.rollout.steps)
-                if step.experiment is not None and step.experiment.metric is not None
-            ),
         ]
         for location, metric in places:
             if metric not in losses:
@@ -225,4 +220,49 @@ def _loss_rule() -> Rule:
     )
 
 
-RULES = (_own_name_rule(), _online_name_rule(), _training_rule(), _window_rule(), _loss_rule())
+@rule(
+    "is neither a loss of the task nor in evaluation.online; write one that is",
+    why_no_cel=UNTRIED,
+)
+def experiments_measure_losses_or_online_metrics(spec: MLSystemSpec) -> Iterator[Breach]:
+    if spec.objective.target == UNKNOWN:
+        return
+    losses = TASK_FACTS[spec.objective.task].paired_names
+    known = (*losses, *(metric.name for metric in spec.evaluation.online))
+    for location, metric in _of_experiments(spec):
+        if metric not in known:
+            way = f"write one of {', '.join(known)}, or add it to evaluation.online"
+            fault = _own(spec, metric) or f"{metric!r} is no loss of the task and not in evaluation.online"
+            yield Breach(location, message=f"{fault}; {way}")
+
+
+@rule("is measured twice by one step; keep one", why_no_cel=UNTRIED)
+def a_metric_has_one_part_in_an_experiment(spec: MLSystemSpec) -> Iterator[Breach]:
+    seen: set[tuple[object, str]] = set()
+    for location, metric in _of_experiments(spec):
+        if (location[3], metric) in seen:
+            yield Breach(location, metric)
+        seen.add((location[3], metric))
+
+
+def _of_experiments(spec: MLSystemSpec) -> Iterator[tuple[Location, str]]:
+    for index, step in enumerate(spec.rollout.steps):
+        if step.experiment is None:
+            continue
+        place: Location = ("spec", "rollout", "steps", index, "experiment")
+        yield (*place, "metric"), step.experiment.metric
+        for position, metric in enumerate(step.experiment.secondary):
+            yield (*place, "secondary", position), metric
+        for position, guardrail in enumerate(step.experiment.guardrails):
+            yield (*place, "guardrails", position, "metric"), guardrail.metric
+
+
+RULES = (
+    _own_name_rule(),
+    _online_name_rule(),
+    _training_rule(),
+    _window_rule(),
+    _loss_rule(),
+    experiments_measure_losses_or_online_metrics,
+    a_metric_has_one_part_in_an_experiment,
+)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from capstan.errors import Mistake
 from capstan.spec.cluster import DNS_NAME_PATTERN, VARIABLE_PATTERN
+from capstan.spec.experiment import VERSION_PATTERN
 from capstan.spec.grammar import (
     CONDITION_PATTERN,
     NAME_PATTERN,
@@ -45,6 +46,7 @@ PATTERN_WORDS = {
     r"^[a-z_][a-z0-9_]*$": "lower-case letters, digits and underscores, as SQL names are",
     KEY_PATTERN: "letters, digits, dashes, dots and underscores; not a dot alone, and not two at its beginning",
     OWN_METRIC_PATTERN: "letters and digits, beginning with a letter",
+    VERSION_PATTERN: "v and the registry's number, such as v3",
     EVENT_PATTERN: "letters, digits, dots, dashes and underscores, beginning with a letter",
     CONDITION_PATTERN: "comparisons of `result` with numbers, joined by `and` or by `or`, such as result < 0.05",
     VARIABLE_PATTERN: "letters, digits and underscores, not beginning with a digit",

@@ -47,6 +47,8 @@ class ProviderFacts:
     """Values of serving.runtime that do not go with it, with the reason and the way out."""
     made_by: str = ""
     """The serving runtime that makes its versions whatever the file's `runtime` is; empty: the file's."""
+    no_experiments: str = ""
+    """Why experiments do not go with it, with the way out; empty: they do."""
     rights: tuple[Right, ...] = ()
     """What the operator needs for it besides what it needs for every system."""
 
@@ -73,6 +75,8 @@ PROVIDERS: Mapping[str, ProviderFacts] = {
             ingress_path="/seldon/{namespace}/{system}/v2/models/{system}/infer",
             refuses={"Deployment": "which splits inside one SeldonDeployment; write runtime: Seldon"},
             made_by="Seldon",
+            no_experiments="which draws every request anew and tells no version which arm it was drawn for; write "
+            "provider: Envoy",
             rights=(
                 Right(
                     "networking.istio.io",

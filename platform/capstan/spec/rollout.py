@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from capstan.spec.experiment import Experiment
 from capstan.spec.grammar import CONDITION_PATTERN, OWN_METRIC, OWN_NUMBER, Name, OneOf, OwnMetric, SpecModel
 from capstan.spec.units import Duration, Number, PositiveDuration, Whole
 
@@ -70,35 +71,6 @@ class Pause(SpecModel):
     )
 
 
-class Experiment(SpecModel):
-    """An A/B test: both versions answer, the better one is found out."""
-
-    weight: CanaryWeight = Field(
-        50, description="Share of requests the challenger answers, in percent.", examples=[50]
-    )
-    metric: OwnMetric = Field(
-        OWN_METRIC,
-        description="Metric that is compared; without it the task's own loss.",
-        examples=["logLoss"],
-    )
-    test: Literal["AlwaysValid"] = Field(
-        "AlwaysValid",
-        description="Statistics that stay right however often one looks.",
-        examples=["AlwaysValid"],
-    )
-    alpha: Annotated[Number, Field(gt=0, lt=0.5)] = Field(
-        0.05, description="Highest probability of a wrong verdict.", examples=[0.05]
-    )
-    minimum_effect: Annotated[Number, Field(ge=0)] = Field(
-        0.0, description="Smallest improvement that counts.", examples=[0.01]
-    )
-    deadline: PositiveDuration | None = Field(
-        None,
-        description="Without a verdict by then, `limits.onInconclusive` decides; without it there is no deadline.",
-        examples=["28d"],
-    )
-
-
 class Step(OneOf):
     """One step of a rollout."""
 
@@ -112,7 +84,9 @@ class Step(OneOf):
     )
     pause: Pause | None = Field(None, description="Wait for a time or a person.", examples=[{}])
     experiment: Experiment | None = Field(
-        None, description="An A/B test; not in this version.", examples=[{"weight": 50, "metric": "logLoss"}]
+        None,
+        description="Users are divided between versions (A/B, A/B/n), and the better one is found out.",
+        examples=[{"weight": 50, "metric": "logLoss"}],
     )
 
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from pydantic.alias_generators import to_camel
 
+from capstan.spec.experiment import ONE_REQUEST, STICKING, Experiment
 from capstan.spec.location import Location
+from capstan.spec.providers import PROVIDERS
 from capstan.spec.rollout import Step
-from capstan.spec.rule import ARITHMETIC, JOINED_LISTS, UNTRIED, Breach, Cel, rule
+from capstan.spec.rule import ARITHMETIC, JOINED_LISTS, UNTRIED, Breach, Cel, Rule, rule
 from capstan.spec.units import format_duration
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ LEAST_BLOCKS_OF_A_VERDICT = 7
 """A comparison of fewer closed blocks has no finite bound."""
 PLACEHOLDERS = frozenset({"champion", "challenger", "system"})
 _CANARYS = "self.filter(s, has(s.canary)).map(s, s.canary.weight)"
-_KINDS = "self.filter(s, has(s.canary) || has(s.shadow)).map(s, has(s.canary) ? 1 : 0)"
+_KINDS = "self.filter(s, !has(s.pause)).map(s, has(s.shadow) ? 0 : 1)"
 _JUDGING = [
     f"(!has(s.{key}) || s.{key}.analyses.all(name, self.analyses.exists(known, known.name == name)))"
     for key, step in Step.alternatives().items()
@@ -36,27 +38,55 @@ def _steps(index: int, *below: str | int) -> Location:
 
 
 @rule(
-    "A/B tests are not in this version; compare the versions in a shadow step with an analysis",
-    Cel("!has(self.experiment)", "rollout.steps[]", "experiment", reason="FieldValueForbidden"),
+    "arms stand in more than one step; keep them in one, whose winner goes through the steps after it",
+    Cel(
+        "self.filter(s, has(s.experiment) && has(s.experiment.arms) && size(s.experiment.arms) > 0).size() <= 1",
+        "rollout.steps",
+    ),
 )
-def steps_are_of_this_version(spec: MLSystemSpec) -> Iterator[Breach]:
-    for index, step in enumerate(spec.rollout.steps):
-        if step.experiment is not None:
-            yield Breach(_steps(index, "experiment"))
+def arms_stand_in_one_step(spec: MLSystemSpec) -> Iterator[Breach]:
+    with_arms = [index for index, step in enumerate(spec.rollout.steps) if getattr(step.chosen, "arms", ())]
+    for index in with_arms[1:]:
+        yield Breach(_steps(index, to_camel(spec.rollout.steps[index].kind), "arms"))
+
+
+def _provider_rule() -> Rule:
+    """Experiments need users that stick to an arm, and payloads that say which."""
+    unfit = {name: facts.no_experiments for name, facts in PROVIDERS.items() if facts.no_experiments}
+    cel = tuple(
+        Cel(
+            f"self.serving.traffic.provider != '{name}' || self.rollout.steps.all(s, !has(s.experiment))",
+            field="rollout.steps",
+            message=f"an experiment does not go with provider {name}, {why}",
+        )
+        for name, why in unfit.items()
+    )
+
+    def breaches(spec: MLSystemSpec) -> Iterator[Breach]:
+        why = unfit.get(spec.serving.traffic.provider)
+        for index, step in enumerate(spec.rollout.steps):
+            if why and step.experiment is not None:
+                provider = spec.serving.traffic.provider
+                message = f"an experiment does not go with provider {provider}, {why}"
+                yield Breach(_steps(index, "experiment"), message=message)
+
+    return Rule("experiments go with the provider", "does not go with the provider", breaches, cel)
 
 
 @rule(
-    "a shadow stands after a canary; move it before the first canary: users come last",
+    "a shadow stands after a canary or an experiment; move it before them: users come last",
     Cel(f"{_KINDS}.isSorted()", "rollout.steps"),
 )
 def shadows_come_before_canaries(spec: MLSystemSpec) -> Iterator[Breach]:
-    reached = 0
+    reached = ""
     for index, step in enumerate(spec.rollout.steps):
         if step.canary is not None:
-            reached = max(reached, step.canary.weight)
+            reached = f"the canary of {step.canary.weight} %"
+        elif step.experiment is not None:
+            reached = "an experiment"
         elif step.shadow is not None and reached:
-            way = "move it before the first canary: users come last"
-            yield Breach(_steps(index, "shadow"), message=f"stands after the canary of {reached} %; {way}")
+            way = "move it before the first canary and experiment: users come last"
+            yield Breach(_steps(index, "shadow"), message=f"stands after {reached}; {way}")
 
 
 @rule(
@@ -199,8 +229,17 @@ def deadlines_can_be_met(spec: MLSystemSpec) -> Iterator[Breach]:
                 f"({format_duration(duration)}); make it longer"
             )
             yield Breach(location, message=message)
+        if step.experiment is not None and step.experiment.test == "FixedHorizon":
+            closes = duration + _unit_closes(spec, step.experiment)
+            if duration <= deadline < closes:
+                message = (
+                    f"{format_duration(deadline)} is shorter than the duration and the windows of its units with their "
+                    f"labels or events ({format_duration(closes)}); make it longer"
+                )
+                yield Breach(location, message=message)
         # An analysis looks at no fewer blocks, whatever the step asks for.
-        asks = any(True for _ in _named(spec, index)) or step.experiment is not None
+        by_days = step.experiment is not None and step.experiment.blocks == "Day"
+        asks = any(True for _ in _named(spec, index)) or by_days
         blocks = max(LEAST_BLOCKS_OF_A_VERDICT if asks else 0, getattr(step.chosen, "min_blocks", 0))
         if blocks * DAY > deadline:
             least = blocks == LEAST_BLOCKS_OF_A_VERDICT and asks
@@ -212,8 +251,19 @@ def deadlines_can_be_met(spec: MLSystemSpec) -> Iterator[Breach]:
             yield Breach(location, message=message)
 
 
+def _unit_closes(spec: MLSystemSpec, experiment: Experiment) -> timedelta:
+    """Time from a unit's first request until its outcome by the metric that decides is known."""
+    for online in spec.evaluation.online:
+        if online.name == experiment.metric:
+            return (experiment.window or online.window) + online.maximum_delay
+    usual = STICKING if spec.data.keys.sticky_by is not None else ONE_REQUEST
+    window = usual if experiment.window is None else experiment.window
+    return window + spec.data.label.maximum_delay
+
+
 RULES = (
-    steps_are_of_this_version,
+    arms_stand_in_one_step,
+    _provider_rule(),
     shadows_come_before_canaries,
     weights_of_canaries_rise,
     canaries_have_no_analyses,

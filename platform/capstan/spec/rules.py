@@ -16,6 +16,7 @@ from capstan.spec import (
 )
 from capstan.spec.cluster import VOLUME_RULES
 from capstan.spec.data import CHECK_RULES
+from capstan.spec.experiment import EXPERIMENT_RULES
 from capstan.spec.features import NUMERIC_RULES
 from capstan.spec.finding import Finding
 from capstan.spec.gates import GATE_RULES
@@ -48,6 +49,7 @@ PART_RULES: tuple[Rule, ...] = (
     *WINDOW_RULES,
     *REPLICAS_RULES,
     *ONLINE_RULES,
+    *EXPERIMENT_RULES,
 )
 """Each kept by one part of the file where it is made."""
 

@@ -19,7 +19,7 @@ from capstan.spec.monitoring import Monitoring
 from capstan.spec.objective import Objective, Requirements
 from capstan.spec.replay import Replay
 from capstan.spec.retraining import Retraining
-from capstan.spec.rollout import Analysis, Rollout
+from capstan.spec.rollout import Analysis, Rollout, Step
 from capstan.spec.rules import broken_rules
 from capstan.spec.serving import Serving
 from capstan.spec.tasks import TASK_FACTS, TaskFacts
@@ -177,9 +177,17 @@ class MLSystemSpec(SpecModel):
             quality = _filled(quality, max_drop=self._usual(quality.metric, "max_drop"))
         self.__dict__["monitoring"] = _filled(self.monitoring, quality=quality)
         self.__dict__["rollout"] = _filled(
-            self.rollout, analyses=tuple(self._judged(one) for one in self.rollout.analyses)
+            self.rollout,
+            analyses=tuple(self._judged(one) for one in self.rollout.analyses),
+            steps=tuple(self._measured(step) for step in self.rollout.steps),
         )
         return self
+
+    def _measured(self, step: Step) -> Step:
+        if step.experiment is None or step.experiment.metric is not None:
+            return step
+        own = TASK_FACTS[self.objective.task].compared_by
+        return _filled(step, experiment=_filled(step.experiment, metric=own))
 
     def _judged(self, analysis: Analysis) -> Analysis:
         if analysis.metric is None:

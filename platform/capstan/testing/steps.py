@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from capstan.domain.digest import digest_of
@@ -17,6 +17,7 @@ from capstan.domain.rollout import (
 from capstan.domain.steps.questions import (
     OPERATION,
     SPLIT,
+    Arms,
     Operation,
     OwnQuery,
     Pairs,
@@ -24,9 +25,11 @@ from capstan.domain.steps.questions import (
     StepEvidence,
 )
 from capstan.domain.steps.step import Step
+from capstan.domain.traffic import champion_only
 from capstan.domain.verdicts.analysis import Verdict
 from capstan.domain.verdicts.conditions import parse_condition
 from capstan.domain.verdicts.evidence import (
+    ArmsEvidence,
     OperationEvidence,
     PairedEvidence,
     QueryEvidence,
@@ -43,6 +46,7 @@ _NOTHING = {
     Pairs: PairedEvidence(),
     OwnQuery: QueryEvidence(),
     Operation: OperationEvidence(VersionOperation(_CHAMPION, 0, 0), VersionOperation(_CHALLENGER, 0, 0)),
+    Arms: ArmsEvidence(),
 }
 """Evidence of each need in which nothing was seen."""
 
@@ -81,12 +85,13 @@ def check_step(step: Step, policy: RolloutPolicy | None = None) -> None:
             "its deadline is before its end"
         )
     _check_split(suite, step, state)
-    _check_questions(suite, step, policy)
+    _check_arms(suite, step, state)
+    _check_questions(suite, step, policy, state)
     with suite.rule("without evidence its state stays as it is"):
         assert step.moved(state, StepEvidence()) == state, "moved() changed it"
     with suite.rule("a look at which nothing could be measured does not pass"):
         if step.sets_traffic:
-            look = look_at(_request(), state, policy, StepEvidence())
+            look = look_at(_request(step.others), state, policy, StepEvidence(), _NOW)
             assert not look.is_successful, "it passes"
     suite.require()
 
@@ -104,18 +109,32 @@ def _check_split(suite: Suite, step: Step, state: RolloutState) -> None:
         weights = [int(arm.weight) for arm in split.arms]
         assert sum(weights) == 100, f"weights {weights} do not make 100"
         assert min(weights) > 0, f"weights {weights} have an arm without requests"
-        assert split.versions == {_CHAMPION, _CHALLENGER}, f"it routes to {sorted(split.versions)}"
+        expected = {_CHAMPION, _CHALLENGER, *step.others}
+        assert split.versions == expected, f"it routes to {sorted(split.versions)}"
         assert split.salt == "salt", "the salt is not the rollout's: each rollout must draw other users"
 
 
-def _check_questions(suite: Suite, step: Step, policy: RolloutPolicy) -> None:
+def _check_arms(suite: Suite, step: Step, state: RolloutState) -> None:
+    with suite.rule("arms that left get nothing, and the champion gets their share"):
+        whole = step.split(_CHAMPION, _CHALLENGER, "salt", state)
+        for name in step.others:
+            without = step.split(_CHAMPION, _CHALLENGER, "salt", replace(state, left={name: "crashed"}))
+            assert whole is not None, "it names arms and sets no traffic"
+            assert without is not None, "without an arm it sets no traffic"
+            assert name not in without.versions, f"{name} left and gets requests"
+            gained = without.weight_of(_CHAMPION) - whole.weight_of(_CHAMPION)
+            assert gained == whole.weight_of(name), f"the champion gained {gained} % when {name} left"
+
+
+def _check_questions(suite: Suite, step: Step, policy: RolloutPolicy, state: RolloutState) -> None:
     asked: tuple[Question, ...] = ()
+    split = step.split(_CHAMPION, _CHALLENGER, "salt", state) or champion_only(_CHAMPION)
     with suite.rule("its questions have names of their own and known needs"):
-        asked = step.questions(policy)
+        asked = step.questions(policy, split)
         names = [question.name for question in asked]
         assert len(set(names)) == len(names), f"a name of {names} stands twice"
         assert not {OPERATION, SPLIT} & set(names), f"{OPERATION} and {SPLIT} are asked at every step"
-        assert asked == step.questions(policy), "the same policy gives other questions"
+        assert asked == step.questions(policy, split), "the same policy gives other questions"
         for question in asked:
             assert type(question.need) in _NOTHING, (
                 f"{question.name} needs {question.need}, which no port gives"
@@ -140,7 +159,7 @@ def _check_questions(suite: Suite, step: Step, policy: RolloutPolicy) -> None:
             assert result.message, "it has no message"
 
 
-def _request() -> RolloutRequest:
+def _request(others: tuple[VersionName, ...]) -> RolloutRequest:
     def version(name: VersionName) -> ModelVersion:
         return ModelVersion(name, Digest("sha256:0"), RunName("run"), f"suite:{name}", _NOW)
 
@@ -150,4 +169,5 @@ def _request() -> RolloutRequest:
         RolloutCause.CHALLENGER,
         version(_CHALLENGER),
         version(_CHAMPION),
+        others=tuple(version(name) for name in others),
     )

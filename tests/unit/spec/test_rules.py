@@ -21,6 +21,7 @@ from capstan.tasks import TASKS
 
 Broken = Callable[[str, str], list[Mistake]]
 
+CANARY = "- canary: {weight: 50, duration: 2d, minRequests: 200}"
 RULES = {
     "label as a feature": ("name: temp,", "name: late,", "features[2].name", "leakage"),
     "label behind another name": ("name: temp,", "name: temp, column: late,", "features[2].column", "leakage"),
@@ -58,7 +59,20 @@ RULES = {
     "query with a placeholder of its own": ("    analyses: [{name: quality,", "    queries: [{name: refunds, promql: 'x{v=\"$canary\"}', failureWhen: result > 1}]\n    analyses: [{name: quality,", "rollout.queries[0].promql", "'$canary' is no placeholder; there are $champion, $challenger and $system"),
     "deadline before the blocks close": ("deadline: 21d", "deadline: 6d", "rollout.steps[0].shadow.deadline", "take 7d at the soonest"),
     "deadline before the duration": ("weight: 50, duration: 2d", "weight: 50, duration: 2d, deadline: 1d", "rollout.steps[2].canary.deadline", "shorter than the step's duration"),
-    "experiment": ("- canary: {weight: 50, duration: 2d, minRequests: 200}", "- experiment: {}", "rollout.steps[2].experiment", "not in this version"),
+    "arms that leave nothing": (CANARY, "- experiment: {weight: 50, arms: [{version: v7, weight: 50}]}", "rollout.steps[2].experiment", "together at most 99"),
+    "arm twice": (CANARY, "- experiment: {weight: 30, arms: [{version: v7, weight: 10}, {version: v7, weight: 20}]}", "rollout.steps[2].experiment", "two arms; write it once"),
+    "arm that is no version": (CANARY, "- experiment: {arms: [{version: latest, weight: 10}]}", "rollout.steps[2].experiment.arms[0].version", "write v and the registry's number"),
+    "arms of two steps": (CANARY, "- experiment: {weight: 30, arms: [{version: v7, weight: 10}]}\n      - experiment: {weight: 40, arms: [{version: v8, weight: 10}]}", "rollout.steps[3].experiment.arms", "keep them in one"),
+    "fixed horizon without an end": (CANARY, "- experiment: {test: FixedHorizon}", "rollout.steps[2].experiment", "write a duration above 0"),
+    "fixed horizon of days": (CANARY, "- experiment: {test: FixedHorizon, duration: 7d, blocks: Day}", "rollout.steps[2].experiment", "drop one of them"),
+    "experiment without margin": (CANARY, "- experiment: {decide: NotWorse}", "rollout.steps[2].experiment", "write a margin above 0"),
+    "experiment's effect without Better": (CANARY, "- experiment: {decide: UnlessWorse, minimumEffect: 0.1}", "rollout.steps[2].experiment", "only under decide: Better"),
+    "experiment on a window's metric": (CANARY, "- experiment: {metric: rocAuc}", "rollout.steps[2].experiment.metric", "write one of logLoss, brierScore, or add it to evaluation.online"),
+    "experiment guarded by nothing known": (CANARY, "- experiment: {guardrails: [{metric: complaints}]}", "rollout.steps[2].experiment.guardrails[0].metric", "not in evaluation.online"),
+    "metric of an experiment twice": (CANARY, "- experiment: {metric: logLoss, secondary: [logLoss]}", "rollout.steps[2].experiment.secondary[0]", "measured twice"),
+    "experiment over before its days": (CANARY, "- experiment: {blocks: Day, deadline: 6d}", "rollout.steps[2].experiment.deadline", "take 7d at the soonest"),
+    "experiment over before its one look": (CANARY, "- experiment: {test: FixedHorizon, duration: 14d, deadline: 14d}", "rollout.steps[2].experiment.deadline", "and the windows of its units"),
+    "shadow after an experiment": (CANARY, "- experiment: {}\n      - shadow: {}", "rollout.steps[3].shadow", "users come last"),
     "schedule": ("{quality: {}}]", '{schedule: {cron: "0 6 * * 1-5"}}]', "retraining.triggers[1].schedule", "not in this version"),
     "new data": ("{quality: {}}]", "{newData: {rows: 50000}}]", "retraining.triggers[1].newData", "not in this version"),
     "deadline before an analysis can decide": ("minBlocks: 7, analyses: [quality], deadline: 21d", "analyses: [quality], deadline: 6d", "rollout.steps[0].shadow.deadline", "an analysis needs as many"),
@@ -134,6 +148,15 @@ FINE = {
     "no triggers": ("[{drift: {}}, {quality: {}}]", "[]"),
     "suspended": ("  deletionPolicy: Retain", "  suspend: true"),
     "runtime": ("replicas: {min: 1, max: 3}", "runtime: Deployment"),
+    "experiment": (CANARY, "- experiment: {}"),
+    "experiment of several arms": (
+        CANARY,
+        "- experiment: {weight: 33, arms: [{version: v7, weight: 33}], secondary: [brierScore]}",
+    ),
+    "experiment just long enough for its one look": (
+        CANARY,
+        "- experiment: {test: FixedHorizon, duration: 10d, window: 1d, deadline: 14d}",
+    ),
     "Istio": ("traffic: {provider: Envoy}", "traffic: {provider: Istio}"),
     "empty variable": ("replicas: {min: 1, max: 3}", "environment: [{name: A, value: ''}]"),
     "a claim of one's own": ("    timeZone: America/New_York", "    volume: {claim: flights-files}"),

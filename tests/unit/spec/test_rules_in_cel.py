@@ -114,6 +114,24 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("rollout.steps.1.canary.weight", 60),
     ("rollout.steps.2", {"canary": {"weight": 30, "analyses": ["quality"]}}),
     ("rollout.steps.2", {"experiment": {}}),
+    ("rollout.steps.1", {"experiment": {"weight": 40, "arms": [{"version": "v7", "weight": 40}]}}),
+    ("rollout.steps.2", {"experiment": {"weight": 30, "arms": [{"version": "v8", "weight": 30}]}}),
+    ("rollout.steps.2", {"experiment": {"weight": 60, "arms": [{"version": "v8", "weight": 40}]}}),
+    (
+        "rollout.steps.2",
+        {
+            "experiment": {
+                "weight": 9,
+                "arms": [{"version": "v8", "weight": 4}, {"version": "v8", "weight": 5}],
+            }
+        },
+    ),
+    ("rollout.steps.2", {"experiment": {"test": "FixedHorizon"}}),
+    ("rollout.steps.2", {"experiment": {"test": "FixedHorizon", "duration": "14d"}}),
+    ("rollout.steps.2", {"experiment": {"test": "FixedHorizon", "duration": "14d", "blocks": "Day"}}),
+    ("rollout.steps.2", {"experiment": {"decide": "NotWorse"}}),
+    ("rollout.steps.2", {"experiment": {"decide": "NotWorse", "margin": 0.5}}),
+    ("rollout.steps.2", {"experiment": {"decide": "UnlessWorse", "minimumEffect": 0.5}}),
     ("rollout.steps.2", {"pause": {}}),
     ("rollout.steps.2", {"shadow": {}}),
     ("retraining.triggers.0", {"schedule": {"cron": "0 6 * * 1"}}),
@@ -136,6 +154,11 @@ VALUES: tuple[tuple[str, Any], ...] = (
 TOGETHER: tuple[tuple[tuple[str, Any], ...], ...] = (
     (("serving.runtime", "Deployment"), ("serving.traffic.provider", "Istio")),
     (("rollout.analyses.0.decide", "NotWorse"), ("rollout.analyses.0.margin", 0)),
+    (("rollout.steps.2", {"experiment": {}}), ("serving.traffic.provider", "Istio")),
+    (
+        ("rollout.steps.1", {"experiment": {"weight": 40, "arms": [{"version": "v7", "weight": 40}]}}),
+        ("rollout.steps.2", {"experiment": {"weight": 30, "arms": [{"version": "v8", "weight": 30}]}}),
+    ),
     (
         ("evaluation.metrics", [{"name": "cost", "better": "Lower", "custom": {"factory": "m:f"}}]),
         ("evaluation.online", [{**CLICKS, "name": "cost"}]),
@@ -176,6 +199,7 @@ def parts(node: Any, path: str) -> Iterator[Any]:
 def holds_in_cel(one: Rule, document: dict[str, Any]) -> bool:
     context = cel.Context()
     context.add_function("isSorted", lambda items: list(items) == sorted(items))
+    context.add_function("sum", lambda items: sum(items))
     spec = filled(document["spec"], SCHEMA)
     found = []
     for text in one.cel:

@@ -20,12 +20,14 @@ from capstan.domain.rollout import (
     wanted_split,
 )
 from capstan.domain.steps import STEPS, CanaryStep, PauseStep, ShadowStep
+from capstan.domain.steps.experiment import ExperimentStep, Outcome
 from capstan.domain.steps.questions import AmountQuestion, Operation, Question, StepEvidence
 from capstan.domain.steps.step import Step
 from capstan.domain.system import Surroundings
 from capstan.domain.traffic import Arm, TrafficSplit, Weight
 from capstan.domain.verdicts.evidence import OperationEvidence, VersionOperation
-from capstan.domain.verdicts.quality import QualityRule
+from capstan.domain.verdicts.experiments import Better, Test
+from capstan.domain.verdicts.quality import Decide, QualityRule
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, SystemName, VersionName
 from capstan.spec.rollout import Step as FileStep
 from capstan.testing import NotConformingError, check_step
@@ -35,6 +37,9 @@ V1, V2 = VersionName("v1"), VersionName("v2")
 DAY = timedelta(days=1)
 ALL, TENTH = Weight(100), Weight(10)
 
+LOSS = Outcome("logLoss", Better.LOWER, DAY, 2 * DAY, is_loss=True)
+CLICKS = Outcome("clicks", Better.HIGHER, 7 * DAY, timedelta(0), is_loss=False, is_share=True)
+
 EXAMPLES: dict[str, list[Step]] = {
     "shadow": [
         ShadowStep(Weight(100), min_requests=500),
@@ -43,6 +48,19 @@ EXAMPLES: dict[str, list[Step]] = {
     ],
     "canary": [CanaryStep(Weight(25), min_requests=100), CanaryStep(Weight(99), duration=2 * DAY)],
     "pause": [PauseStep(), PauseStep(DAY)],
+    "experiment": [
+        ExperimentStep(Weight(50), LOSS, deadline=28 * DAY),
+        ExperimentStep(
+            Weight(30),
+            CLICKS,
+            arms=(Arm(VersionName("v3"), Weight(20)), Arm(VersionName("v4"), Weight(10))),
+            secondary=(LOSS,),
+            guarded=(replace(CLICKS, metric="complaints", better=Better.LOWER),),
+            test=Test.WELCH,
+            duration=14 * DAY,
+        ),
+        ExperimentStep(Weight(20), LOSS, decide=Decide.UNLESS_WORSE, by_days=True, covariate=7 * DAY),
+    ],
 }
 
 
@@ -74,7 +92,7 @@ class NoSalt(_Faulty):
 
 
 class Hurried(_Faulty):
-    def questions(self, policy: RolloutPolicy) -> tuple[Question, ...]:
+    def questions(self, policy: RolloutPolicy, split: TrafficSplit) -> tuple[Question, ...]:
         return (AmountQuestion("evidence", 0, 0, 0),)
 
 
@@ -119,15 +137,15 @@ class Changeable(_Faulty):
 
 
 class Twice(_Faulty):
-    def questions(self, policy: RolloutPolicy) -> tuple[Question, ...]:
-        return super().questions(policy) * 2
+    def questions(self, policy: RolloutPolicy, split: TrafficSplit) -> tuple[Question, ...]:
+        return super().questions(policy, split) * 2
 
 
 class Boasting(_Faulty):
     def rules(self, policy: RolloutPolicy) -> dict[str, QualityRule]:
         return {"quality": QualityRule(policy.rules["quality"].decide)} if policy.rules else {}
 
-    def questions(self, policy: RolloutPolicy) -> tuple[Question, ...]:
+    def questions(self, policy: RolloutPolicy, split: TrafficSplit) -> tuple[Question, ...]:
         return (AmountQuestion("evidence", 100, 0, 0),)
 
 

@@ -115,7 +115,7 @@ class PrometheusOperation:
         for cluster, count in completed.items():
             if cluster.startswith(ARM_PREFIX):
                 arms[arm_version(cluster)] += count
-        assigned = {name: arms[name] for name in (champion, challenger)}
+        assigned = {name: arms[name] for name in (champion, challenger, *arms)}
         found = (version(champion), version(challenger))
         if not self._behind_envoy and not shadow:
             assigned = {each.version: each.requests for each in found}

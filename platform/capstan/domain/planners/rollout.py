@@ -6,8 +6,10 @@ for the difference. So a crash between any two actions, or the same pass twice, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from capstan.domain.actions import (
     Action,
@@ -28,6 +30,8 @@ from capstan.domain.rollout import (
     RolloutPolicy,
     RolloutRequest,
     RolloutState,
+    arms_of,
+    contender,
     outlook,
     wanted_split,
 )
@@ -38,12 +42,29 @@ from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.trouble import Away
 from capstan.domain.verdicts.analysis import Verdict
 from capstan.domain.verdicts.quality import NOT_DECIDED
-from capstan.domain.versions import Readiness, VersionName
+from capstan.domain.versions import ModelVersion, Readiness, VersionName
 
 CRASHES_BORNE = 3
 """A challenger that is lost more often than this after it had been ready is rolled back."""
 UNDECIDED = frozenset({NOT_DECIDED})
 """Sound evidence that needs more blocks, as most looks of an always-valid test find: its limit is the deadline."""
+
+
+_FRESH_STEP: dict[str, Any] = {
+    "step_since": None,
+    "step_since_wall": None,
+    "failures": 0,
+    "inconclusive": 0,
+    "withheld_at": {},
+    "errors": 0,
+    "looked_at": None,
+    "latest": {},
+    "latches": {},
+    "held": "",
+    "waiting": "",
+    "message": "",
+}
+"""Fields of the state as they are at the beginning of a step."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +82,8 @@ class RolloutObservation:
     """Those meant for this rollout."""
     refused: str = ""
     """Why the challenger can't run: its bytes or a step's traffic were refused; empty: they were not."""
+    refused_arms: Mapping[VersionName, str] = field(default_factory=dict)
+    """Versions whose bytes were refused, with the reason."""
 
 
 def plan_rollout(
@@ -134,6 +157,7 @@ class _Planning:
         told = outlook(self.policy, self.now) if self.request.cause is RolloutCause.CHALLENGER else ""
         message = f"{self.challenger}{against}" + (f": {told}" if told else "")
         self._tell(Reason.ROLLOUT_STARTED, message, "started")
+        self._leave_unknown_arms()
 
     def _follow_commands(self) -> None:
         for command in self.seen.commands:
@@ -180,6 +204,7 @@ class _Planning:
             corrections=self.state.corrections,
         )
         self._tell(Reason.ROLLOUT_RESTARTED, message, f"restarted/{restarts}")
+        self._leave_unknown_arms()
 
     # -- phases
 
@@ -227,6 +252,8 @@ class _Planning:
         if not self.is_ready:
             self._lose_challenger()
             return
+        if self._are_arms_awaited():
+            return
         if self.seen.surroundings.split != self.wanted:
             self._notice_changed_split(self.seen.surroundings.split)
             self._wait(Waiting.EVIDENCE, "the gateway does not yet obey the step's split")
@@ -237,6 +264,63 @@ class _Planning:
             )
             self._tell(Reason.STEP_STARTED, f"{self._step_name} of {self.challenger}", self._key("step"))
         self._judge()
+
+    # -- further arms
+
+    def _leave_unknown_arms(self) -> None:
+        if self.request.cause is not RolloutCause.CHALLENGER:
+            return
+        known = {version.name for version in self.request.others}
+        champion = self.request.champion.name if self.request.champion else ""
+        for name in dict.fromkeys(name for step in self.policy.steps for name in step.others):
+            if name == champion:
+                self._leave(name, "it is the champion itself")
+            elif name == self.challenger:
+                self._leave(name, "it is the challenger itself")
+            elif name not in known:
+                self._leave(name, "the registry did not know it when the rollout began")
+
+    def _are_arms_awaited(self) -> bool:
+        """Whether a further arm is still being brought up; one that can't be, or was lost, leaves."""
+        here, refused = self.seen.surroundings, self.seen.refused_arms
+        for arm in self.arms:
+            if arm.name in refused:
+                self._leave(arm.name, refused[arm.name])
+            elif self.state.step_since is not None and not here.is_ready(arm.name):
+                self._leave(arm.name, f"it was ready and is {self._readiness(arm.name)}")
+        missing = [arm.name for arm in self.arms if not here.is_ready(arm.name)]
+        if not missing:
+            self.state = replace(self.state, deploying_since=None)
+            return False
+        if self.state.deploying_since is None:
+            self.state = replace(self.state, deploying_since=self.wall)
+        since = max(self.state.deploying_since or self.wall, self.seen.watched_since)
+        if self.wall - since >= self.policy.progress_deadline:
+            for name in missing:
+                why = (
+                    f"it was not ready within {self.policy.progress_deadline}; it is {self._readiness(name)}"
+                )
+                self._leave(name, why)
+            self.state = replace(self.state, deploying_since=None)
+            return False
+        waits = ", ".join(f"{name} is {self._readiness(name)}" for name in missing)
+        self._wait(Waiting.DEPLOYMENT, waits)
+        return True
+
+    def _leave(self, arm: VersionName, why: str) -> None:
+        """The arm takes no part any more. What it shared requests with is measured anew, as shares change."""
+        message = f"{arm} takes no part: {why}"
+        began = self.state.step_since is not None
+        if began:
+            message += f"; the evidence of {self._step_name} begins anew, since the shares change"
+        self.state = replace(self.state, left={**self.state.left, arm: why})
+        self._tell(Reason.ARM_LEFT, message, f"left/{self.state.restarts}/{arm}")
+        if began:
+            self.state = replace(self.state, **_FRESH_STEP)
+
+    def _readiness(self, name: VersionName) -> Readiness:
+        readiness = self.seen.surroundings.readiness
+        return Readiness.ABSENT if isinstance(readiness, Away) else readiness.get(name, Readiness.ABSENT)
 
     def _lose_challenger(self) -> None:
         crashes = self.state.crashes + 1
@@ -283,9 +367,14 @@ class _Planning:
     def _judge_now(self, step: Step, since: datetime, ends: datetime, deadline: datetime | None) -> None:
         if self.seen.measured is None:
             return
-        look = look_at(self.request, self.state, self.policy, self.seen.measured)
+        look = look_at(self.request, self.state, self.policy, self.seen.measured, self.now)
         self._count(look)
         if self._is_over_limit(look):
+            return
+        if look.leaving:
+            for arm, why in look.leaving.items():
+                self._leave(arm, why)
+            self._wait(Waiting.EVIDENCE, "; ".join(f"{arm} left: {why}" for arm, why in look.leaving.items()))
             return
         self._move(step, self.seen.measured)
         if step.approval and self.state.step not in self.state.approved_steps:
@@ -313,7 +402,7 @@ class _Planning:
         undecided = {
             name: result.closed_blocks
             for name, result in look.having(Verdict.INCONCLUSIVE).items()
-            if name != SPLIT and not result.premature and result.reason not in UNDECIDED
+            if name not in {SPLIT, *look.settled} and not result.premature and result.reason not in UNDECIDED
         }
         # Looks come every few seconds; one that saw no further block says nothing that was not counted already.
         fresh = {
@@ -346,6 +435,8 @@ class _Planning:
         elif self.state.errors > limits.errors and limits.on_error is OnLimit.ABORT:
             message = f"no measurement in {self.state.errors} looks in a row: {look.tell(Verdict.ERROR)}"
             self._roll_back(Reason.MEASUREMENT_AWAY, message)
+        elif look.settled and limits.on_inconclusive is OnLimit.ABORT:
+            self._roll_back(_reason_of(look), look.tell(Verdict.INCONCLUSIVE))
         elif self.state.inconclusive > limits.inconclusive and limits.on_inconclusive is OnLimit.ABORT:
             message = f"inconclusive in {self.state.inconclusive} looks: {look.tell(Verdict.INCONCLUSIVE)}"
             self._roll_back(Reason.INCONCLUSIVE, message)
@@ -364,6 +455,9 @@ class _Planning:
                 self._roll_back(Reason.DEADLINE_EXCEEDED, message)
             else:
                 self._stay(Reason.DEADLINE_EXCEEDED, message, Waiting.APPROVAL)
+        elif look.settled:
+            message = f"{self._step_name} can have no verdict; `capstan promote` or `capstan abort` ends it: {words}"
+            self._stay(_reason_of(look), message, Waiting.APPROVAL)
         elif SPLIT in look.having(Verdict.INCONCLUSIVE) and not look.results[SPLIT].premature:
             self._stay(Reason.TRAFFIC_SPLIT_NOT_OBEYED, look.results[SPLIT].message, Waiting.EVIDENCE)
         elif self.state.errors > limits.errors:
@@ -386,6 +480,7 @@ class _Planning:
                 self._stay(Reason.REGISTRY_AWAY, message, Waiting.EVIDENCE)
                 return
         words = look.tell(Verdict.SUCCESSFUL) or "nothing was asked"
+        self._settle_arms(look)
         if self.state.step + 1 >= len(self.policy.steps):
             self._tell(Reason.STEP_PASSED, f"{self._step_name}: {words}", self._key("passed"))
             self._start_promotion(f"it passed all {len(self.policy.steps)} steps; {words}")
@@ -394,19 +489,20 @@ class _Planning:
         self.state = replace(
             self.state,
             step=self.state.step + 1,
-            step_since=None,
-            step_since_wall=None,
-            failures=0,
-            inconclusive=0,
-            withheld_at={},
-            errors=0,
-            looked_at=None,
-            latest={},
-            latches={},
-            held="",
-            waiting="",
-            message="",
+            **_FRESH_STEP,
         )
+
+    def _settle_arms(self, look: Look) -> None:
+        """The winner goes on as the challenger; the others' part is over."""
+        arms = [arm.name for arm in self.arms]
+        winner = VersionName(look.winner or self.challenger)
+        left = {arm: f"{winner} won" for arm in arms if arm != winner}
+        if left or winner != self.challenger:
+            self.state = replace(
+                self.state,
+                winner=winner if winner in arms else self.state.winner,
+                left={**self.state.left, **left},
+            )
 
     def _start_promotion(self, why: str) -> None:
         self.state = replace(self.state, phase=RolloutPhase.PROMOTING, why=why, held="")
@@ -468,12 +564,13 @@ class _Planning:
         actions: list[Action] = []
         here = self.seen.surroundings
         goes_on = self.state.phase not in (RolloutPhase.ROLLING_BACK, RolloutPhase.ROLLED_BACK)
-        if (
-            goes_on
-            and not isinstance(here.readiness, Away)
-            and here.readiness.get(self.challenger, Readiness.ABSENT) is Readiness.ABSENT
-        ):
-            actions.append(DeployVersion(self.request.challenger))
+        if goes_on and not isinstance(here.readiness, Away):
+            wanted_here = (contender(self.request, self.state), *self.arms)
+            actions += [
+                DeployVersion(version)
+                for version in wanted_here
+                if here.readiness.get(version.name, Readiness.ABSENT) is Readiness.ABSENT
+            ]
         wanted = self.wanted
         if (
             wanted is not None
@@ -486,7 +583,11 @@ class _Planning:
 
     @property
     def challenger(self) -> VersionName:
-        return self.request.challenger.name
+        return contender(self.request, self.state).name
+
+    @property
+    def arms(self) -> tuple[ModelVersion, ...]:
+        return arms_of(self.request, self.state, self.policy.steps)
 
     @property
     def is_ready(self) -> bool:
@@ -534,6 +635,12 @@ class _Planning:
         if self.policy.steps and self.state.phase is RolloutPhase.PROGRESSING:
             details["step"] = self.state.step
         self.decisions.append(Decision(reason, message, key, details))
+
+
+def _reason_of(look: Look) -> Reason:
+    """Why no later look gives a verdict."""
+    frozen = any(result.reason != NOT_DECIDED for result in look.settled.values())
+    return Reason.EXPERIMENT_FROZEN if frozen else Reason.INCONCLUSIVE
 
 
 def describe_split(split: TrafficSplit | None) -> str:

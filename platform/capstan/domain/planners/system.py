@@ -39,13 +39,21 @@ from capstan.domain.retraining import (
     newest,
     started,
 )
-from capstan.domain.rollout import RolloutCause, RolloutPhase, RolloutRequest, RolloutState, rollout_name
+from capstan.domain.rollout import (
+    RolloutCause,
+    RolloutPhase,
+    RolloutRequest,
+    RolloutState,
+    contender,
+    rollout_name,
+)
 from capstan.domain.system import (
     SystemObservation,
     SystemPolicy,
     SystemState,
     needed_versions,
     wanted_aliases,
+    without_metrics,
 )
 from capstan.domain.traffic import champion_only
 from capstan.domain.training import RunPhase, TrainingRequest, training_run_name
@@ -62,6 +70,11 @@ def plan_system(
 ) -> Plan[SystemState]:
     """The next stored state of the system, the actions that bring reality nearer to it, and why."""
     return _Planning(state, seen, policy, now).plan()
+
+
+def named_arms(policy: SystemPolicy) -> tuple[VersionName, ...]:
+    """Registered versions that steps of the file name as further arms."""
+    return tuple(dict.fromkeys(name for step in policy.rollout.steps for name in step.others))
 
 
 @dataclass
@@ -87,7 +100,10 @@ class _Planning:
             )
         run, rollout = self.seen.run, self.seen.rollout
         if self.state.run is not None and run is not None and run.is_final:
-            self._fold_run(self.state.run)
+            if self._arms_are_unknown():
+                self.waiting, self.message = Waiting.EVIDENCE, "the registry is asked for the rollout's arms"
+            else:
+                self._fold_run(self.state.run)
         elif self.state.rollout is not None and rollout is not None and rollout.phase.is_final:
             self._fold_rollout(self.state.rollout, rollout)
         self._follow_commands()
@@ -196,11 +212,12 @@ class _Planning:
     def _fold_rollout(self, request: RolloutRequest, rollout: RolloutState) -> None:
         retraining = self.state.retraining
         at = rollout.finished_at or self.now
+        promoted = contender(request, rollout)
         if rollout.phase is RolloutPhase.PROMOTED:
             former = tuple(
                 version
                 for version in ((self.champion,) if self.champion else ()) + self.state.previous
-                if version.name != request.challenger.name
+                if version.name != promoted.name
             )
             pending = retraining.pending
             if pending is not None and pending.kind is TriggerKind.ALERT:
@@ -216,7 +233,7 @@ class _Planning:
                 self._resolve(self.state.firing, f"is over: {self.champion.name} is no longer watched")
             self.state = replace(
                 self.state,
-                champion=request.challenger,
+                champion=promoted,
                 champion_since=at,
                 previous=former[: self.policy.rollout.revision_history_limit],
                 firing={},
@@ -248,6 +265,7 @@ class _Planning:
             challenger=version,
             champion=self.champion,
             trigger=trigger,
+            others=self._others(version) if cause is RolloutCause.CHALLENGER else (),
         )
         self.state = replace(self.state, rollout=request, rollouts=number)
         self._tell(
@@ -257,6 +275,21 @@ class _Planning:
             rollout=request.name,
             run=version.run,
             version=version.name,
+        )
+
+    def _arms_are_unknown(self) -> bool:
+        """Whether only the registry, which is away, can tell about an arm that a step names."""
+        if not isinstance(self.seen.surroundings.aliases, Away) or self.champion is None:
+            return False
+        return any(name not in self.seen.versions for name in named_arms(self.policy))
+
+    def _others(self, challenger: ModelVersion) -> tuple[ModelVersion, ...]:
+        taken = {challenger.name, self.champion.name if self.champion else ""}
+        known = self.seen.versions
+        return tuple(
+            without_metrics(known[name])
+            for name in named_arms(self.policy)
+            if name in known and name not in taken
         )
 
     # -- people
@@ -286,8 +319,8 @@ class _Planning:
         named = command.version
         return (
             named is not None
-            and named not in self.seen.versions
             and isinstance(self.seen.surroundings.aliases, Away)
+            and (named not in self.seen.versions or self._arms_are_unknown())
         )
 
     def _follow(self, command: Command) -> None:
@@ -490,7 +523,7 @@ class _Planning:
         if isinstance(here.split, Away):
             return actions
         used = here.split.versions if here.split is not None else frozenset[VersionName]()
-        needed = needed_versions(self.state, self._rollout_seen())
+        needed = needed_versions(self.state, self._rollout_seen(), self.policy.rollout.steps)
         present = (name for name, readiness in here.readiness.items() if readiness is not Readiness.ABSENT)
         actions += [
             RetireVersion(name) for name in sorted(present) if name not in used and name not in needed

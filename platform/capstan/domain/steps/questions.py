@@ -20,7 +20,7 @@ from capstan.domain.verdicts.own_queries import QueryRule, judge_query
 from capstan.domain.verdicts.quality import OWN_LOSS, QualityRule, judge_quality
 from capstan.domain.verdicts.refusals import judge_refused_answers
 from capstan.domain.verdicts.sample_ratio import judge_split
-from capstan.domain.versions import VersionName
+from capstan.domain.versions import NOBODY, VersionName
 
 OPERATION = "operation"
 SPLIT = "split"
@@ -40,6 +40,8 @@ class Operation:
 
     mirrored: bool
     """True: the challenger answers copies."""
+    version: VersionName = NOBODY
+    """The version that is compared with the champion; empty: the challenger."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,21 @@ class Question(ABC):
 
     name: str
     """For people and for the stored state: the analysis' name, or a word of this module."""
+
+    @property
+    def arm(self) -> VersionName:
+        """The further arm that it is about, which leaves if it fails; empty: the whole rollout."""
+        return NOBODY
+
+    @property
+    def decides(self) -> bool:
+        """False: the answer is shown, and the step ends without it."""
+        return True
+
+    @property
+    def not_before(self) -> timedelta:
+        """Time from the step's start before which it has no answer."""
+        return timedelta(0)
 
     @property
     @abstractmethod
@@ -168,14 +185,19 @@ class QueryQuestion(Question):
 
 @dataclass(frozen=True)
 class OperationQuestion(Question):
-    """Whether the challenger keeps to the guardrails."""
+    """Whether the challenger, or the further arm `version`, keeps to the guardrails."""
 
     policy: OperationPolicy
     mirrored: bool
+    version: VersionName = NOBODY
+
+    @property
+    def arm(self) -> VersionName:
+        return self.version
 
     @property
     def need(self) -> Need:
-        return Operation(self.mirrored)
+        return Operation(self.mirrored, self.version)
 
     def judge(self, evidence: OperationEvidence, latched: Latch | None) -> AnalysisResult:
         return judge_operation(evidence, self.policy)

@@ -85,6 +85,11 @@ class Step(ABC):
         """Why a person must approve before the step ends, told while it waits; empty: it ends by itself."""
         return ""
 
+    @property
+    def others(self) -> tuple[VersionName, ...]:
+        """Registered versions that get requests in this step besides champion and challenger."""
+        return ()
+
     @abstractmethod
     def split(
         self, champion: VersionName, challenger: VersionName, salt: str, state: RolloutState
@@ -92,15 +97,27 @@ class Step(ABC):
         """The traffic of this step; the same arguments give the same split. None: that of the step before.
 
         `salt` is the rollout's name, which draws other users for each rollout. Weights that move live in `state`.
+        Arms of `others` that left stand in `state.left`; the champion gets their share.
         """
 
     def rules(self, policy: RolloutPolicy) -> Mapping[str, QualityRule]:
         """The rules by which the step judges quality, by the analysis' name, with the step's own minima."""
         return {}
 
-    def questions(self, policy: RolloutPolicy) -> tuple[Question, ...]:
-        """What must be answered with yes before the step ends, besides guardrails and split, which always hold."""
+    def questions(self, policy: RolloutPolicy, split: TrafficSplit) -> tuple[Question, ...]:
+        """What must be answered with yes before the step ends, besides guardrails and split, which always hold.
+
+        `split` is the traffic that flows.
+        """
         return ()
+
+    def promise(self, policy: RolloutPolicy) -> str:
+        """By which rule the step decides, told before it begins; empty: by none of its own."""
+        return ""
+
+    def first_outcome(self, policy: RolloutPolicy) -> timedelta:
+        """Time from the step's start at which the first evidence counts."""
+        return timedelta(0)
 
     def guardrails(self, policy: RolloutPolicy) -> OperationPolicy:
         """The file's guardrails with the step's own minimum of requests."""
@@ -144,7 +161,8 @@ def step_span(policy: RolloutPolicy, step: Step) -> Span:
     duration = step.duration or timedelta(0)
     blocks = step.least_blocks(policy)
     closed = blocks_span(blocks, policy.label_delay)
-    return Span(max(duration, closed.soonest), max(duration, closed.latest))
+    first = step.first_outcome(policy)
+    return Span(max(duration, first, closed.soonest), max(duration, first, closed.latest))
 
 
 def blocks_span(blocks: int, label_delay: timedelta) -> Span:

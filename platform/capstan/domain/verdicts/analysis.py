@@ -28,6 +28,10 @@ class Latch:
     verdict: Verdict
     block: int
     """Number of closed blocks (or randomised units) at the crossing."""
+    arm: str = ""
+    """The version of several that won; empty where there is one challenger, or none won."""
+    reason: str = ""
+    """Of a crossing that withholds a verdict for good; empty: the verdict says all."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class AnalysisResult:
     """True for a look before the minimum of evidence: it counts towards no limit."""
     latch: Latch | None = None
     """To be stored and passed to the next look."""
+    arm: str = ""
+    """The version of several that a Successful verdict speaks of; empty: the challenger."""
 
     @property
     def closed_blocks(self) -> int | None:

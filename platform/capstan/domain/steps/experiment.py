@@ -1,0 +1,211 @@
+"""Champion and challengers answer different users at the same time, and the better one is found out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+from capstan.domain.digest import UNDIGESTED
+from capstan.domain.steps.experiment_questions import (
+    EXPERIMENT,
+    ExperimentQuestion,
+    GuardrailQuestion,
+    SecondaryQuestion,
+)
+from capstan.domain.steps.questions import Arms, Question
+from capstan.domain.steps.step import Station, Step
+from capstan.domain.traffic import Arm, TrafficSplit, Weight
+from capstan.domain.verdicts.arms import ArmsRule
+from capstan.domain.verdicts.experiments import Better, Test
+from capstan.domain.verdicts.quality import Decide
+from capstan.domain.versions import VersionName
+
+if TYPE_CHECKING:
+    from capstan.domain.rollout import RolloutPolicy, RolloutState
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One metric of an experiment: how a unit's outcome by it comes about."""
+
+    metric: str
+    better: Better
+    window: timedelta
+    """How long a unit is followed from its first request on."""
+    delay: timedelta
+    """How long after that labels or events may come."""
+    is_loss: bool
+    """True: a loss of the task, which every closed unit should have."""
+    is_share: bool = False
+    """True: each outcome is 0 or 1."""
+    cap: float | None = None
+    margin: float = 0.0
+    """As a guardrail: by how much an arm may be worse."""
+
+    @property
+    def closes_after(self) -> timedelta:
+        """Time from a unit's first request until nothing more is awaited."""
+        return self.window + self.delay
+
+    @property
+    def min_coverage(self) -> float:
+        return 0.8 if self.is_loss else 0.0
+
+
+@dataclass(frozen=True)
+class ExperimentStep(Step):
+    """Each arm answers so many percent of the users; the rest stays with the champion."""
+
+    name: ClassVar[str] = "experiment"
+    station: ClassVar[Station | None] = Station(
+        "Experiment",
+        "M8 3h4M9 3v5l-4 8h10l-4-8V3M7 13h6",
+        "users are divided between versions",
+    )
+    # Its users met the champion while the challenger was lost.
+    keeps_evidence: ClassVar[bool] = False
+
+    weight: Weight
+    primary: Outcome
+    arms: tuple[Arm, ...] = ()
+    """Further registered versions with their shares; the challenger is not among them."""
+    secondary: tuple[Outcome, ...] = ()
+    guarded: tuple[Outcome, ...] = ()
+    decide: Decide = Decide.BETTER
+    test: Test = Test.ALWAYS_VALID
+    """What `FixedHorizon` stands for is chosen by the metric: shares by Proportions, else Welch."""
+    margin: float = 0.0
+    minimum_effect: float = 0.0
+    expected_effect: float = field(default=0.0, metadata=UNDIGESTED)
+    """Improvement that should be found, for planning alone; 0: none is named."""
+    alpha: float = 0.05
+    min_units: int = 500
+    by_days: bool = False
+    covariate: timedelta | None = None
+    min_requests: int = 1
+    """Requests of each arm before its errors and latencies are judged."""
+    duration: timedelta = timedelta(0)
+    """Of a fixed horizon until the windows of its units are over."""
+    deadline: timedelta | None = None
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether there is one look, at an end that was fixed beforehand."""
+        return self.test is not Test.ALWAYS_VALID
+
+    @property
+    def share(self) -> str:
+        weights = [self.weight, *(arm.weight for arm in self.arms)]
+        return " + ".join(f"{weight} %" for weight in weights)
+
+    @property
+    def others(self) -> tuple[VersionName, ...]:
+        return tuple(arm.version for arm in self.arms)
+
+    def split(
+        self, champion: VersionName, challenger: VersionName, salt: str, state: RolloutState
+    ) -> TrafficSplit:
+        further = [
+            arm
+            for arm in self.arms
+            if arm.version not in state.left and arm.version not in (champion, challenger)
+        ]
+        arms = [Arm(challenger, self.weight), *further]
+        rest = Weight(100 - sum(arm.weight for arm in arms))
+        return TrafficSplit(arms=(Arm(champion, rest), *arms), salt=salt)
+
+    def questions(self, policy: RolloutPolicy, split: TrafficSplit) -> tuple[Question, ...]:
+        versions = tuple(arm.version for arm in split.arms)
+        weights = {arm.version: int(arm.weight) for arm in split.arms}
+        champion, *rivals = versions
+        after = self.duration if self.is_fixed else timedelta(0)
+        asked: list[Question] = [
+            ExperimentQuestion(
+                EXPERIMENT,
+                self.rule(len(self.others) + 1),
+                self._need(self.primary, versions),
+                weights,
+                after,
+            )
+        ]
+        for outcome in self.guarded:
+            for place, arm in enumerate(rivals):
+                asked.append(
+                    GuardrailQuestion(
+                        _of(f"guardrail {outcome.metric}", arm, place),
+                        self._guardrail_rule(outcome),
+                        self._need(outcome, versions),
+                        champion,
+                        arm,
+                        is_further=place > 0,
+                    )
+                )
+        for outcome in self.secondary:
+            rule = self._secondary_rule(outcome)
+            asked.append(
+                SecondaryQuestion(
+                    f"secondary {outcome.metric}", rule, self._need(outcome, versions), weights, after
+                )
+            )
+        return tuple(asked)
+
+    def rule(self, arms: int) -> ArmsRule:
+        """How the primary metric decides between so many arms and the champion."""
+        return self._rule(self.primary, self.decide, arms)
+
+    def _rule(self, outcome: Outcome, decide: Decide, comparisons: int) -> ArmsRule:
+        fixed = Test.PROPORTIONS if outcome.is_share and self.covariate is None else Test.WELCH
+        return ArmsRule(
+            metric=outcome.metric,
+            better=outcome.better,
+            decide=decide,
+            test=fixed if self.is_fixed else Test.ALWAYS_VALID,
+            margin=self.margin,
+            minimum_effect=self.minimum_effect,
+            alpha=self.alpha,
+            comparisons=comparisons,
+            min_units=self.min_units,
+            by_days=self.by_days and not self.is_fixed,
+            has_covariate=self.covariate is not None,
+            min_coverage=outcome.min_coverage,
+        )
+
+    def _guardrail_rule(self, outcome: Outcome) -> ArmsRule:
+        return ArmsRule(
+            metric=outcome.metric,
+            better=outcome.better,
+            decide=Decide.UNLESS_WORSE,
+            margin=outcome.margin,
+            alpha=self.alpha,
+            comparisons=len(self.guarded),
+            min_units=self.min_units,
+            by_days=self.by_days,
+            min_coverage=outcome.min_coverage,
+        )
+
+    def _secondary_rule(self, outcome: Outcome) -> ArmsRule:
+        rule = self._rule(outcome, Decide.BETTER, (len(self.others) + 1) * len(self.secondary))
+        return replace(rule, margin=0.0, minimum_effect=0.0)
+
+    def _need(self, outcome: Outcome, versions: tuple[VersionName, ...]) -> Arms:
+        return Arms(outcome.metric, versions, outcome.window, outcome.cap, self.covariate)
+
+    def promise(self, policy: RolloutPolicy) -> str:
+        rule = self.rule(len(self.others) + 1)
+        when = f"once {self.min_units:,} units have an outcome"
+        if self.is_fixed:
+            when = "when its duration is over and the units' windows have closed"
+        watched = f"; {', '.join(one.metric for one in self.guarded)} may stop it" if self.guarded else ""
+        return f"the experiment on {self.primary.metric} is decided by {rule.named}, {when}{watched}"
+
+    def first_outcome(self, policy: RolloutPolicy) -> timedelta:
+        return self.primary.closes_after
+
+    def least_blocks(self, policy: RolloutPolicy) -> int:
+        return 7 if self.by_days and not self.is_fixed else 0
+
+
+def _of(what: str, arm: VersionName, place: int) -> str:
+    """The challenger's questions go without its name, so that they are called the same in every rollout."""
+    return f"{what} of {arm}" if place else what

@@ -1,0 +1,307 @@
+"""Verdicts on arms of an experiment: who wins, what freezes it, what withholds it, and what the sentence says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy import stats
+
+from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
+from capstan.domain.verdicts.arm_effects import covariate_of, day_blocks, skewness_of_difference
+from capstan.domain.verdicts.arms import ArmsRule, bounds_of, judge_arms, judge_guardrail
+from capstan.domain.verdicts.confidence import two_sided_radius
+from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums
+from capstan.domain.verdicts.experiments import Better, Test
+from capstan.domain.verdicts.quality import NOT_DECIDED, Decide
+from capstan.domain.versions import VersionName
+from capstan.evaluation.experiments.effects import without_covariate
+
+Floats = npt.NDArray[np.float64]
+V1, V2, V3 = (VersionName(name) for name in ("v1", "v2", "v3"))
+HALVES, THIRDS = {V1: 50, V2: 50}, {V1: 34, V2: 33, V3: 33}
+START = datetime(2013, 6, 1, tzinfo=UTC)
+HIGHER = ArmsRule("revenue", Better.HIGHER)
+
+
+def sums(values: Floats, covariate: Floats | None = None, *, waiting: int = 0) -> ArmSums:
+    """Of closed units with these outcomes; NaN is an outcome that is missing, or a covariate that is not known."""
+    given = values[np.isfinite(values)]
+    found = ArmSums(
+        assigned=len(values) + waiting,
+        closed=len(values),
+        units=len(given),
+        total=math.fsum(given),
+        squares=math.fsum(given**2),
+        cubes=math.fsum(given**3),
+    )
+    if covariate is None:
+        return found
+    both = np.isfinite(values) & np.isfinite(covariate)
+    x, y = covariate[both], values[both]
+    return replace(
+        found,
+        covariate_known=int(both.sum()),
+        covariate=math.fsum(x),
+        covariate_squares=math.fsum(x**2),
+        products=math.fsum(x * y),
+        covariate_total=math.fsum(y),
+    )
+
+
+def evidence(**arms: ArmSums) -> ArmsEvidence:
+    return ArmsEvidence((ArmDay(START, {VersionName(name): found for name, found in arms.items()}),))
+
+
+def drawn(mean: float, units: int = 2000, seed: int = 1, deviation: float = 1.0) -> Floats:
+    """Values whose mean and standard deviation are exactly these."""
+    raw = np.random.default_rng(seed).normal(size=units)
+    return mean + deviation * (raw - raw.mean()) / raw.std(ddof=1)
+
+
+def judged(difference: float, rule: ArmsRule = HIGHER, latched: Latch | None = None) -> AnalysisResult:
+    found = evidence(v1=sums(drawn(1.0)), v2=sums(drawn(1.0 + difference, seed=2)))
+    return judge_arms(found, rule, HALVES, latched=latched)
+
+
+def test_an_arm_that_is_shown_better_wins_and_the_sentence_tells_what_may_have_been_missed() -> None:
+    result = judged(0.3)
+    assert (result.verdict, result.reason, result.arm) == (Verdict.SUCCESSFUL, "ShownBetter", "v2")
+    assert result.latch == Latch(Verdict.SUCCESSFUL, 4000, arm="v2")
+    assert "Better by AlwaysValid at 0.05 at any look: v2 was shown better by more than 0" in result.message
+    assert "revenue of v2 against v1 +0.3 per unit over 4,000 units" in result.message
+    assert "the true gain may be as small as 0.2038" in result.message
+
+
+def test_the_first_crossing_stands_whatever_comes_later() -> None:
+    won, lost = judged(0.3).latch, judged(-0.3).latch
+    assert judged(-0.02, latched=won).verdict is Verdict.SUCCESSFUL
+    assert judged(0.02, latched=lost).verdict is Verdict.FAILED
+
+
+def test_bounds_are_those_of_the_t_mixture_of_the_pooled_variance() -> None:
+    found = evidence(v1=sums(drawn(1.0, 3600)), v2=sums(drawn(1.1, 400, seed=2, deviation=2.0)))
+    bounds = bounds_of(found, HIGHER, V1, V2, covariate_of([]))
+    radius = (
+        two_sided_radius(4000, planned_units=5000, alpha=0.05)
+        * math.sqrt(4000)
+        * math.sqrt(1 / 3600 + 4 / 400)
+    )
+    assert bounds.lower == pytest.approx(0.1 - radius)
+    assert bounds.upper == pytest.approx(0.1 + radius)
+
+
+@pytest.mark.parametrize("decide", list(Decide))
+def test_less_is_better_where_the_metric_says_so(decide: Decide) -> None:
+    rule = ArmsRule("logLoss", Better.LOWER, decide, margin=0.05)
+    assert judged(-0.3, rule).verdict is Verdict.SUCCESSFUL
+    assert judged(0.3, rule).verdict is Verdict.FAILED
+
+
+def test_not_worse_passes_an_equal_arm_once_the_margin_is_out_of_reach() -> None:
+    rule = replace(HIGHER, decide=Decide.NOT_WORSE, margin=0.15)
+    assert judged(0.0, rule).reason == "ShownNotWorse"
+    assert judged(0.0, replace(rule, margin=0.01)).reason == NOT_DECIDED
+
+
+def test_unless_worse_says_that_it_is_a_choice_of_risk_and_latches_nothing() -> None:
+    result = judged(-0.02, replace(HIGHER, decide=Decide.UNLESS_WORSE))
+    assert (result.verdict, result.latch) == (Verdict.SUCCESSFUL, None)
+    assert "a choice of risk, not a proof: a v2 truly worse by up to 0.1" in result.message
+
+
+def test_of_several_arms_the_better_one_wins_at_a_share_of_alpha() -> None:
+    arms = evidence(
+        v1=sums(drawn(1.0, 2040)), v2=sums(drawn(1.2, 1980, seed=2)), v3=sums(drawn(1.3, 1980, seed=3))
+    )
+    rule = replace(HIGHER, comparisons=2)
+    result = judge_arms(arms, rule, THIRDS)
+    assert (result.verdict, result.arm) == (Verdict.SUCCESSFUL, "v3")
+    assert "(alpha/2 each)" in result.message
+    alone = bounds_of(arms, HIGHER, V1, V3, covariate_of([]))
+    shared = bounds_of(arms, rule, V1, V3, covariate_of([]))
+    assert shared.lower < alone.lower
+
+
+def test_one_bad_arm_of_several_ends_nothing_and_all_of_them_do() -> None:
+    bad, good = sums(drawn(0.7, 1980, seed=2)), sums(drawn(1.0, 1980, seed=3))
+    control = sums(drawn(1.0, 2040))
+    rule = replace(HIGHER, comparisons=2)
+    assert judge_arms(evidence(v1=control, v2=bad, v3=good), rule, THIRDS).verdict is Verdict.INCONCLUSIVE
+    both = judge_arms(evidence(v1=control, v2=bad, v3=bad), rule, THIRDS)
+    assert (both.verdict, both.latch is not None) == (Verdict.FAILED, True)
+
+
+def test_arms_of_the_wrong_sizes_freeze_the_verdict_for_good() -> None:
+    wrong = evidence(v1=sums(drawn(1.0, 2300)), v2=sums(drawn(1.5, 1700, seed=2)))
+    result = judge_arms(wrong, HIGHER, HALVES)
+    assert (result.verdict, result.reason) == (Verdict.INCONCLUSIVE, "SampleRatioMismatch")
+    assert result.latch is not None
+    assert result.latch.verdict is Verdict.INCONCLUSIVE
+    later = judged(0.5, latched=result.latch)
+    assert (later.verdict, later.arm) == (Verdict.INCONCLUSIVE, "")
+    assert "frozen at 4,000 units, the experiment is invalid (SampleRatioMismatch)" in later.message
+
+
+def test_a_mismatch_also_takes_back_what_was_won_before() -> None:
+    wrong = evidence(v1=sums(drawn(1.0, 2300)), v2=sums(drawn(1.5, 1700, seed=2)))
+    assert judge_arms(wrong, HIGHER, HALVES, latched=judged(0.3).latch).verdict is Verdict.INCONCLUSIVE
+
+
+def test_labels_that_one_arm_lacks_freeze_the_verdict() -> None:
+    lacking = drawn(1.5, 2000, seed=2)
+    lacking[:400] = np.nan
+    found = evidence(v1=sums(drawn(1.0)), v2=sums(lacking))
+    result = judge_arms(found, replace(HIGHER, min_coverage=0.5), HALVES)
+    assert (result.verdict, result.reason) == (Verdict.INCONCLUSIVE, "OutcomesMissing")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"lost_share": 0.02}, "EvidenceLost"),
+        ({"nonfinite_answers": {V2: 3}}, "NonFiniteAnswers"),
+        ({"lost_share": math.nan}, "InvalidEvidence"),
+        ({"crossed": 100}, "CrossedUnits"),
+    ],
+)
+def test_broken_evidence_promotes_nobody(change: dict[str, object], reason: str) -> None:
+    found = evidence(v1=sums(drawn(1.0)), v2=sums(drawn(1.5, seed=2)))
+    result = judge_arms(replace(found, **change), HIGHER, HALVES, latched=judged(0.3).latch)  # type: ignore[arg-type]
+    assert (result.verdict, result.reason) == (Verdict.INCONCLUSIVE, reason)
+
+
+def test_outcomes_that_are_no_numbers_are_no_evidence() -> None:
+    found = evidence(v1=sums(drawn(1.0)), v2=replace(sums(drawn(1.5, seed=2)), total=math.inf))
+    assert judge_arms(found, HIGHER, HALVES).reason == "InvalidEvidence"
+
+
+def test_too_few_units_are_premature_and_closed_ones_alone_count() -> None:
+    found = evidence(v1=sums(drawn(1.0, 100), waiting=900), v2=sums(drawn(3.0, 100, seed=2), waiting=900))
+    result = judge_arms(found, HIGHER, HALVES)
+    assert (result.verdict, result.premature) == (Verdict.INCONCLUSIVE, True)
+    assert "200 of 500 units of v1 and v2" in result.message
+
+
+def test_too_few_outcomes_withhold_a_verdict_on_a_loss() -> None:
+    values = drawn(1.0, 2000)
+    values[: len(values) // 2] = np.nan
+    other = drawn(2.0, 2000, seed=2)
+    other[: len(other) // 2] = np.nan
+    result = judge_arms(evidence(v1=sums(values), v2=sums(other)), replace(HIGHER, min_coverage=0.8), HALVES)
+    assert (result.reason, result.premature) == ("CoverageTooLow", False)
+
+
+def test_skewed_outcomes_in_unequal_arms_wait_for_more_units() -> None:
+    rng = np.random.default_rng(5)
+    control, arm = rng.exponential(size=9000), 1.4 * rng.exponential(size=1000)
+    found = evidence(v1=sums(control), v2=sums(arm))
+    result = judge_arms(found, HIGHER, {V1: 90, V2: 10})
+    assert result.premature
+    assert "so skewed that v2 needs about" in result.message
+
+
+def test_the_skewness_of_a_difference_is_that_of_its_sampling_distribution() -> None:
+    rng = np.random.default_rng(6)
+    control, arm = rng.exponential(size=300), rng.exponential(size=30)
+    third = stats.moment(arm, 3) / 30**2 - stats.moment(control, 3) / 300**2
+    error = math.sqrt(arm.var() / 30 + control.var() / 300)
+    assert skewness_of_difference(sums(control), sums(arm)) == pytest.approx(third / error**3)
+
+
+def test_the_one_look_of_a_fixed_horizon_is_welchs_and_no_later_one_counts() -> None:
+    rule = replace(HIGHER, test=Test.WELCH)
+    a, b = drawn(1.0), drawn(1.05, seed=2)
+    bounds = bounds_of(evidence(v1=sums(a), v2=sums(b)), rule, V1, V2, covariate_of([]))
+    interval = stats.ttest_ind(b, a, equal_var=False).confidence_interval(0.95)
+    assert (bounds.lower, bounds.upper) == pytest.approx((interval.low, interval.high))
+    looked = judged(0.05, rule)
+    assert (looked.verdict, looked.reason) == (Verdict.INCONCLUSIVE, NOT_DECIDED)
+    later = judged(0.5, rule, latched=looked.latch)
+    assert (later.verdict, later.reason) == (Verdict.INCONCLUSIVE, NOT_DECIDED)
+    assert "its one look, at 4,000 units, did not decide" in later.message
+
+
+def test_the_covariate_from_sums_is_that_from_units() -> None:
+    rng = np.random.default_rng(8)
+    x = [rng.normal(3, 1, size=1500), rng.normal(3, 1, size=1500)]
+    y = [2 + 0.9 * x[0] + rng.normal(size=1500), 2.2 + 0.9 * x[1] + rng.normal(size=1500)]
+    x[0][:100] = np.nan
+    arms = [sums(outcome, before) for outcome, before in zip(y, x, strict=True)]
+    found = covariate_of(arms)
+    values, slope = without_covariate(np.concatenate(y), np.concatenate(x), np.repeat([0, 1], 1500), 2)
+    assert found.slope == pytest.approx(slope)
+    for place, arm in enumerate(arms):
+        own = values[place * 1500 : (place + 1) * 1500]
+        moments = found.moments(arm)
+        # Both centre the covariate alike, so that means agree up to nothing but rounding.
+        assert moments.mean == pytest.approx(own.mean())
+        assert moments.variance == pytest.approx(own.var(ddof=1))
+    assert 0.3 < found.explained < 0.6
+
+
+def test_a_covariate_makes_the_bounds_narrower() -> None:
+    rng = np.random.default_rng(9)
+    x = [rng.normal(size=2000), rng.normal(size=2000)]
+    y = [x[0] + 0.3 * rng.normal(size=2000), 0.05 + x[1] + 0.3 * rng.normal(size=2000)]
+    found = evidence(v1=sums(y[0], x[0]), v2=sums(y[1], x[1]))
+    plain, adjusted = (judge_arms(found, replace(HIGHER, has_covariate=has), HALVES) for has in (False, True))
+    assert plain.verdict is Verdict.INCONCLUSIVE
+    assert adjusted.verdict is Verdict.SUCCESSFUL
+    assert "the covariate takes away 9" in adjusted.message
+
+
+def many_days(differences: Floats, units: int = 200) -> ArmsEvidence:
+    """Days on which the arm is that much better, and an unfinished one."""
+    days = [
+        ArmDay(
+            START + timedelta(days=day),
+            {V1: sums(drawn(1.0, units, day)), V2: sums(drawn(1.0 + difference, units, 1000 + day))},
+        )
+        for day, difference in enumerate([*differences, 9.0])
+    ]
+    return ArmsEvidence(tuple(days))
+
+
+def test_days_are_the_units_of_the_test_where_asked_for() -> None:
+    rng = np.random.default_rng(3)
+    found = many_days(rng.normal(0.5, 0.1, size=14))
+    result = judge_arms(found, replace(HIGHER, by_days=True), HALVES)
+    assert result.verdict is Verdict.SUCCESSFUL
+    assert result.numbers["blocks"] == 14
+    assert "in 14 day blocks (lag-1 autocorrelation of days" in result.message
+    few = judge_arms(many_days(np.full(5, 0.5)), replace(HIGHER, by_days=True), HALVES)
+    assert few.premature
+
+
+def test_days_that_go_together_are_merged_to_the_shortest_blocks_that_do_not() -> None:
+    rng = np.random.default_rng(4)
+    noise = np.repeat(rng.normal(0, 0.2, size=20), 3)
+    blocks = day_blocks(many_days(noise), V1, V2, covariate_of([]), sign=1)
+    assert blocks.lag_one > 0.4
+    assert blocks.length >= 2
+    assert len(blocks.blocks) == 60 // blocks.length
+
+
+def guarded(difference: float, latched: Latch | None = None) -> AnalysisResult:
+    rule = ArmsRule("complaints", Better.LOWER, Decide.UNLESS_WORSE, margin=0.05, comparisons=2)
+    found = evidence(v1=sums(drawn(1.0)), v2=sums(drawn(1.0 + difference, seed=2)))
+    return judge_guardrail(found, rule, V1, V2, latched=latched)
+
+
+def test_a_guardrail_alarms_beyond_its_margin_and_stays_alarmed() -> None:
+    assert guarded(0.05).reason == "GuardrailHolds"
+    alarm = guarded(0.3)
+    assert (alarm.verdict, alarm.reason) == (Verdict.FAILED, "GuardrailAlarm")
+    assert "guardrail at 0.05/2: v2 is shown worse by more than 0.05" in alarm.message
+    assert guarded(0.0, alarm.latch).verdict is Verdict.FAILED
+
+
+def test_a_guardrail_without_units_does_not_pass() -> None:
+    rule = ArmsRule("complaints", Better.LOWER, Decide.UNLESS_WORSE)
+    result = judge_guardrail(ArmsEvidence(), rule, V1, V2)
+    assert (result.verdict, result.premature) == (Verdict.INCONCLUSIVE, True)
