@@ -1,4 +1,4 @@
-"""The table of `capstan power` tells what the verdict would really do."""
+"""The table of `capstan power shadow` tells what the verdict would really do."""
 
 import json
 import os
@@ -96,7 +96,7 @@ def test_the_time_told_beforehand_is_the_time_it_takes(decide, planned, effect):
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, [*arguments, "--runs", "200", "--blocks", "14"])
+    return CliRunner().invoke(app, ["power", "shadow", *arguments, "--runs", "200", "--blocks", "14"])
 
 
 def test_the_same_seed_gives_the_same_table_and_another_seed_another():
@@ -131,11 +131,11 @@ def test_an_impossible_scenario_is_refused_by_name(arguments, field):
 
 def test_the_table_in_the_docs_is_what_the_command_prints():
     printed = subprocess.run(
-        [sys.executable, "-c", "from capstan.cli.verbs.power import app; app()"],
+        [sys.executable, "-c", "from capstan.cli.verbs.power import app; app()", "power", "shadow"],
         env=os.environ | {"COLUMNS": "100"},
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    shown = DOCS.read_text().split("$ capstan power\n")[1].split("```")[0]
+    shown = DOCS.read_text().split("$ capstan power shadow\n")[1].split("```")[0]
     assert [line.rstrip() for line in printed.splitlines()] == shown.splitlines()

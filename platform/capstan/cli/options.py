@@ -41,6 +41,19 @@ class Options:
         if wrong:
             self._mistakes.append(Mistake(option, f"{value} {rule}"))
 
+    def whole_numbers(self, option: str, text: str) -> list[int]:
+        """`50,25,25`; 1 in place of what is no whole number of at least 1."""
+        found = []
+        for part in text.split(","):
+            whole = part.strip()
+            good = whole.isascii() and whole.isdigit() and int(whole) >= 1
+            if not good:
+                self._mistakes.append(
+                    Mistake(option, f"{part!r} must be a whole number of at least 1, as in {option} 50,50")
+                )
+            found.append(int(whole) if good else 1)
+        return found
+
     def shares(self, text: str | None) -> dict[str, int] | None:
         """`control=50,treatment=50` as weights."""
         if text is None:

@@ -42,7 +42,7 @@ def test_commands_of_a_running_system_name_its_directory(command: str) -> None:
     assert "--state" in CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
 
 
-@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"up", "experiment"}))
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"up", "experiment", "power"}))
 def test_machines_get_json(command: str) -> None:
     assert "--json" in CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
 

@@ -260,7 +260,7 @@ def _verdict_time(
         least = blocks_span(rule.least_blocks, delay)
         basis = (
             f"no paired predictions are stored yet: at least {rule.least_blocks} closed days; "
-            "how much more, the first rollout will show (`capstan power` simulates it)"
+            "how much more, the first rollout will show (`capstan power shadow` simulates it)"
         )
         problem = None
         if deadline is not None and least.soonest > deadline:

@@ -1,4 +1,4 @@
-"""`capstan power`: how often and how soon each rule decides, before anybody waits for it."""
+"""`capstan power`: how often and how soon the verdict of a step decides, before anybody waits for it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,37 @@ from rich.progress import Progress
 from rich.table import Table
 
 from capstan.cli.console import Json, err, honest_errors, out, print_json
+from capstan.cli.power_experiment import experiment
 from capstan.errors import InvalidSpecError, Mistake
 
 if TYPE_CHECKING:
     from capstan.evaluation.power import LetThrough, Power
 
 app = typer.Typer()
+group = typer.Typer(
+    name="power",
+    help="How often and how soon the verdict of a step decides, before anybody waits for it.",
+    no_args_is_help=True,
+    epilog="Example: capstan power experiment --effect 0.002 --base 0.01 --per-day 20000",
+)
+app.add_typer(group)
+group.command(
+    epilog="Example: capstan power experiment --effect 0.002 --base 0.01 --per-day 20000 --window 7 --deadline 30"
+)(experiment)
 
 DIFFERENCES = (-0.15, -0.09, -0.06, -0.03, -0.01, 0.0, 0.017, 0.03, 0.06)
 MINIMA = (7, 14, 21, 28)
 
 
-@app.command(epilog="Example: capstan power --sd 0.059 --margin 0.02 --blocks 60 --mean 0.017 --mean -0.05")
-def power(
+@group.callback()
+def power() -> None:
+    """How often and how soon the verdict of a step decides, before anybody waits for it."""
+
+
+@group.command(
+    epilog="Example: capstan power shadow --sd 0.059 --margin 0.02 --blocks 60 --mean 0.017 --mean -0.05"
+)
+def shadow(
     sd: Annotated[
         float, typer.Option(help="Spread of a block's loss difference per request; days of flights: 0.059.")
     ] = 0.059,

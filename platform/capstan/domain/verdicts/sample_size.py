@@ -21,8 +21,8 @@ FARTHEST = 10**12
 """Units beyond which an experiment counts as never ending."""
 _RANKS_VARIANCE = 1 / 12
 """Of a unit's rank as a share, where arms are nearly alike (Noether 1987)."""
-_FARTHEST_PASSAGE = 4.0
-"""Times the units of one look; by then the always-valid test has decided even if planned for a tenth of them."""
+_PASSAGES = (4.0, 16.0, 64.0, 256.0)
+"""Times the units of one look until which the always-valid test is followed; well planned, the first is enough."""
 
 
 @dataclass(frozen=True)
@@ -119,20 +119,10 @@ def sample_size(design: ExperimentDesign) -> SampleSize | None:
     least = design.least_units
     median: float = one_look
     if design.rule.test is Test.ALWAYS_VALID:
-        if one_look * _FARTHEST_PASSAGE <= least:
-            one_look = median = least
-        else:
-            passage = first_passage(
-                drift,
-                first=least,
-                last=max(one_look * _FARTHEST_PASSAGE, 2 * least),
-                planned_units=design.rule.planned_units,
-                alpha=alpha,
-            )
-            found, half = passage.reaches(power), passage.reaches(0.5)
-            if found is None or half is None:
-                return None
-            one_look, median = found, half
+        decided = _first_passage(drift, one_look, least, design)
+        if decided is None:
+            return None
+        one_look, median = decided
     everybody = sum(design.shares) / design.pair
     pair = max(math.ceil(one_look), least)
     return SampleSize(
@@ -140,6 +130,26 @@ def sample_size(design: ExperimentDesign) -> SampleSize | None:
         pair_units=pair,
         median_units=math.ceil(max(median, least) * everybody),
     )
+
+
+def _first_passage(
+    drift: float, one_look: float, least: int, design: ExperimentDesign
+) -> tuple[float, float] | None:
+    """Units until the power asked for, and until half; None: not within the farthest that is followed."""
+    if one_look * _PASSAGES[-1] <= least:
+        return least, least
+    for times in _PASSAGES:
+        passage = first_passage(
+            drift,
+            first=least,
+            last=max(one_look * times, 2 * least),
+            planned_units=design.rule.planned_units,
+            alpha=design.rule.interval_alpha,
+        )
+        found, half = passage.reaches(design.needed_power), passage.reaches(0.5)
+        if found is not None and half is not None:
+            return found, half
+    return None
 
 
 def tuned(design: ExperimentDesign) -> ExperimentDesign:

@@ -40,9 +40,13 @@ class Arm:
 
 def arms(values: Floats, treated: Bools, looks: npt.NDArray[np.int64]) -> tuple[Arm, Arm]:
     """Control and treatment at these numbers of units; `values` and `treated` are run x unit."""
-    powers = [np.ones_like(values), values, values * values, values * values * values]
-    sums = [np.cumsum(part, axis=1)[:, looks - 1] for part in powers]
-    own = [np.cumsum(part * treated, axis=1)[:, looks - 1] for part in powers]
+    starts = np.concatenate([[0], looks[:-1]])
+    last = int(looks[-1])
+    values, treated = values[:, :last], treated[:, :last]
+    squares = values * values
+    powers = [np.ones_like(values), values, squares, squares * values]
+    sums = [np.add.reduceat(part, starts, axis=1).cumsum(axis=1) for part in powers]
+    own = [np.add.reduceat(part * treated, starts, axis=1).cumsum(axis=1) for part in powers]
     return _arm(*(one - other for one, other in zip(sums, own, strict=True))), _arm(*own)
 
 

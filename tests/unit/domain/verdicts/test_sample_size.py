@@ -191,3 +191,10 @@ def test_without_traffic_no_deadline_is_met() -> None:
     )
     assert told is not None
     assert "no traffic is known" in told
+
+
+def test_effect_is_found_also_where_the_test_was_planned_for_far_more_units() -> None:
+    design = ExperimentDesign(0.002, base=0.01, rule=ExperimentRule(planned_units=85_000))
+    found = detectable_effect(design, 60_000)
+    assert found == pytest.approx(0.0031, abs=0.0002)
+    assert needed(replace(design, effect=0.05)).units < 3000
