@@ -80,9 +80,37 @@ def a_provider_goes_with_the_runtime(spec: MLSystemSpec) -> Iterator[Breach]:
         yield Breach(("spec", "serving", "runtime"), message=why)
 
 
+def _unkept(provider: str) -> str:
+    return (
+        f"keeps users on a version, which traffic.provider: {provider} cannot, since it draws each request of a canary "
+        f"anew; drop stickyBy, or write provider: {DEFAULT}"
+    )
+
+
+@rule(
+    "keeps users on a version, which traffic.provider cannot; drop stickyBy or the canaries",
+    *(
+        Cel(
+            f"self.serving.traffic.provider != '{provider}' || !has(self.data.keys.stickyBy) || "
+            "!self.rollout.steps.exists(s, has(s.canary))",
+            field="data.keys.stickyBy",
+            message=_unkept(provider),
+        )
+        for provider, facts in PROVIDERS.items()
+        if not facts.keeps_units
+    ),
+)
+def a_provider_keeps_users_where_it_should(spec: MLSystemSpec) -> Iterator[Breach]:
+    provider, sticky = spec.serving.traffic.provider, spec.data.keys.sticky_by
+    has_canary = any(step.canary is not None for step in spec.rollout.steps)
+    if sticky is not None and has_canary and not PROVIDERS[provider].keeps_units:
+        yield Breach(("spec", "data", "keys", "stickyBy"), message=f"{sticky!r} {_unkept(provider)}")
+
+
 RULES = (
     a_window_leaves_rows_to_learn_from,
     requests_are_within_limits,
     variables_are_not_capstans_own,
     a_provider_goes_with_the_runtime,
+    a_provider_keeps_users_where_it_should,
 )

@@ -45,6 +45,8 @@ class ProviderFacts:
     """Where clients ask behind its own ingress, with {namespace} and {system}; empty: Capstan's gateway is in front."""
     refuses: Mapping[str, str] = field(default_factory=dict)
     """Values of serving.runtime that do not go with it, with the reason and the way out."""
+    keeps_units: bool = True
+    """Whether a unit stays on its arm, as `data.keys.stickyBy` asks."""
     made_by: str = ""
     """The serving runtime that makes its versions whatever the file's `runtime` is; empty: the file's."""
     no_experiments: str = ""
@@ -74,6 +76,7 @@ PROVIDERS: Mapping[str, ProviderFacts] = {
             own_kind="VirtualService",
             ingress_path="/seldon/{namespace}/{system}/v2/models/{system}/infer",
             refuses={"Deployment": "which splits inside one SeldonDeployment; write runtime: Seldon"},
+            keeps_units=False,
             made_by="Seldon",
             no_experiments="which draws every request anew and tells no version which arm it was drawn for; write "
             "provider: Envoy",

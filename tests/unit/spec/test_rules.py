@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -86,7 +87,7 @@ RULES = {
     "nothing left to learn from": ("{type: Expanding}", "{type: Sliding, duration: 21d}", "training.window.duration", "no row is left"),
     "sliding without length": ("{type: Expanding}", "{type: Sliding}", "training.window", "belong together"),
     "request above limit": ("resources: {requests: {cpu: \"1\", memory: 1Gi}}", "resources: {requests: {cpu: 2}, limits: {cpu: 1}}", "training.resources.requests.cpu", "raise the limit"),
-    "Istio without Seldon": ("traffic: {provider: Envoy}", "traffic: {provider: Istio}\n    runtime: Deployment", "serving.runtime", "write runtime: Seldon, or provider: Envoy"),
+    "users kept over Istio": ("traffic: {provider: Envoy}", "traffic: {provider: Istio}", "data.keys.stickyBy", "'tailnum' keeps users on a version, which traffic.provider: Istio cannot"),
     "own variable": ("replicas: {min: 1, max: 3}", "environment: [{name: CAPSTAN_SYSTEM, value: x}]", "serving.environment[0].name", "set by Capstan itself"),
     "variable twice": ("replicas: {min: 1, max: 3}", "environment: [{name: A, value: a}, {name: A, value: b}]", "serving.environment[1].name", "written twice"),
     "variable of a training twice": ("    window: {type: Expanding}", "    environment: [{name: A, value: a}, {name: A, value: b}]", "training.environment[1].name", "written twice"),
@@ -157,7 +158,6 @@ FINE = {
         CANARY,
         "- experiment: {test: FixedHorizon, duration: 10d, window: 1d, deadline: 14d}",
     ),
-    "Istio": ("traffic: {provider: Envoy}", "traffic: {provider: Istio}"),
     "empty variable": ("replicas: {min: 1, max: 3}", "environment: [{name: A, value: ''}]"),
     "a claim of one's own": ("    timeZone: America/New_York", "    volume: {claim: flights-files}"),
     "a larger volume": ("    timeZone: America/New_York", "    volume: {size: 20Gi, storageClass: fast}"),
@@ -168,6 +168,16 @@ FINE = {
 @pytest.mark.parametrize(("old", "new"), FINE.values(), ids=FINE.keys())
 def test_sound_variants_are_accepted(mistakes_after: Broken, old: str, new: str) -> None:
     assert mistakes_after(old, new) == []
+
+
+def test_istio_splits_where_nobody_is_to_be_kept_on_a_version_and_seldon_serves(flights: str) -> None:
+    istio = flights.replace(", stickyBy: tailnum", "").replace("provider: Envoy}", "provider: Istio}")
+    parse(istio, base_dir=Path())
+    kept = re.sub(r"\n +- canary: .*", "", flights).replace("provider: Envoy}", "provider: Istio}")
+    parse(kept, base_dir=Path())
+    with pytest.raises(InvalidSpecError, match="write runtime: Seldon, or provider: Envoy") as refused:
+        parse(istio.replace("provider: Istio}", "provider: Istio}\n    runtime: Deployment"), base_dir=Path())
+    assert [mistake.path for mistake in refused.value.mistakes] == ["serving.runtime"]
 
 
 OWN = "    metrics: [{name: cost, better: Lower, custom: {factory: 'm:f'}}]\n    gates: ["
