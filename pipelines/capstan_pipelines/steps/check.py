@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from capstan.evaluation.fairness import require_fairlearn
 from capstan.training.job import Job
 from capstan.training.model_folder import as_json
 from capstan_pipelines.steps.cases import read_table
@@ -11,11 +12,16 @@ from capstan_pipelines.steps.progress import step
 
 
 def run(job_folder: str, table_file: str, report_file: str) -> None:
-    """Write what the checks found; raises InvalidDataError or LeakageError."""
+    """Write what the checks found; raises InvalidDataError or LeakageError.
+
+    Raises MissingExtraError before anything is learnt that could not be judged.
+    """
     with step("check") as say:
         job = Job(job_folder)
         from capstan.data import check_table, refuse_leaks
 
+        if job.system.spec.evaluation.fairness:
+            require_fairlearn()
         table, as_of = read_table(Path(table_file)), job.request.trigger.as_of
         report = check_table(table, job.system, as_of=as_of)
         report.require()

@@ -14,7 +14,7 @@ from capstan.training.job import Job
 from capstan.training.judging import judging
 from capstan.training.model_folder import as_json
 from capstan_pipelines.steps.cases import Parted
-from capstan_pipelines.steps.learning import candidate_named, windowed
+from capstan_pipelines.steps.learning import candidate_named, reweigh_by, windowed
 from capstan_pipelines.steps.progress import Telling, step
 
 
@@ -66,6 +66,7 @@ def _measured(job: Job, task: Task, name: str, cases: Parted, say: Telling) -> d
         seed=job.seed,
         threads=spec.training.threads,
         score=score,
+        reweigh_by=reweigh_by(job),
     )
     predictions = predict(task, fitted.pipeline, validation.table, threads=spec.training.threads)
     metrics = evaluate(task, validation.truth, predictions, validation.groups)

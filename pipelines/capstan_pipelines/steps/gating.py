@@ -1,4 +1,4 @@
-"""The gates of the file, judged on the test window: against champion, baseline or bounds, whole or by slices."""
+"""The gates of the file, judged on the test window: against champion, baseline or bounds, by slices, of fairness."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import numpy.typing as npt
 
 from capstan.domain.training import GateOutcome
 from capstan.domain.verdicts.quality import Decide
+from capstan.evaluation.fairness import FairnessRule, judge_fairness
 from capstan.evaluation.gates import FIRST_VERSION, GateRule, Rival, Window, judge
 from capstan.evaluation.grouping import group_by
 from capstan.evaluation.slice_gates import judge_slices
+from capstan.spec.fairness import Fairness
 from capstan.spec.gates import Gate
 from capstan.tasks import Predictions
 from capstan.training.cases import Cases
@@ -39,6 +41,10 @@ def judge_gates(
         for outcome, shown in _judged(job, gate, cases, judged, predictions, champion):
             outcomes.append(outcome)
             tables += shown
+    for fairness in job.system.spec.evaluation.fairness:
+        outcome, groups = _fair(job, fairness, judged, predictions)
+        outcomes.append(outcome)
+        tables.append(groups)
     return outcomes, tables
 
 
@@ -84,6 +90,24 @@ def _judged(
         outcome, shown = judge_slices(rule, window, grouping, seed=job.seed)
         found.append((outcome, [shown]))
     return found
+
+
+def _fair(
+    job: Job, gate: Fairness, judged: Cases, predictions: Predictions
+) -> tuple[GateOutcome, dict[str, Any]]:
+    spec = job.system.spec
+    days = days_of(judged.table, spec.data.keys.time, spec.data.time_zone)
+    return judge_fairness(
+        FairnessRule(gate.metric, gate.max_difference, gate.min_ratio, Decide(gate.decide), gate.confidence),
+        Window(judged.task, judged.truth, predictions, days, judged.groups),
+        group_by(
+            {column: judged.table[column].to_pylist() for column in gate.by},
+            least_rows=gate.min_rows,
+            leaves_out=gate.on_few_rows == "LeaveOut",
+        ),
+        judged.task.metrics[spec.training.choose.metric],
+        seed=job.seed,
+    )
 
 
 def _rival(

@@ -50,6 +50,7 @@ def fit_chosen(job: Job, table: pa.Table, choice: dict[str, Any]) -> Any:
                 threads=job.system.spec.training.threads,
                 score=lambda *_: 0.0,
                 settings=plain_settings(candidate, taken["settings"]),
+                reweigh_by=reweigh_by(job),
             )
         except InvalidDataError as error:
             if not model.name:
@@ -57,6 +58,12 @@ def fit_chosen(job: Job, table: pa.Table, choice: dict[str, Any]) -> Any:
             raise of_model(model.name, error) from error
         pipelines[model.name] = fitted.pipeline
     return in_one_pipeline(pipelines) if job.system.spec.models else pipelines[""]
+
+
+def reweigh_by(job: Job) -> tuple[str, ...]:
+    """The columns by whose values training rows are weighed; empty: all rows count alike."""
+    reweigh = job.system.spec.training.reweigh
+    return () if reweigh is None else reweigh.by
 
 
 def windowed(job: Job, cases: Parted, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

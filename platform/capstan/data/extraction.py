@@ -162,7 +162,7 @@ def needed_columns(system: MLSystem) -> tuple[str, ...]:
     """Keys, feature columns, slices and checked columns, each once; neither the label nor when it became known."""
     spec = system.spec
     wanted = [*_key_columns(system), *(feature.column for feature in spec.features)]
-    wanted += [*spec.evaluation.columns, *(check.column for check in spec.data.checks)]
+    wanted += [*(column for _, column in spec.groupings()), *(check.column for check in spec.data.checks)]
     hidden = {*spec.targets, spec.data.label.available_at}
     return tuple(dict.fromkeys(name for name in wanted if name not in hidden))
 
@@ -334,8 +334,8 @@ def _who_needs(system: MLSystem, name: str) -> str:
     feature = next((feature.name for feature in spec.features if feature.column == name), None)
     if feature is not None:
         return f"feature {feature!r}"
-    judged = next((place for place, column in spec.evaluation.places() if column == name), None)
-    return "data.checks" if judged is None else path_text(("evaluation", *judged))
+    place = next((place for place, column in spec.groupings() if column == name), None)
+    return "data.checks" if place is None else path_text(place)
 
 
 def _as_instant(

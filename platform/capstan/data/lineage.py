@@ -47,7 +47,7 @@ class Uses:
         numbers |= {check.column for check in checks if check.min is not None or check.max is not None}
         categories = {feature.column for feature in spec.features if feature.reading == "categorical"}
         categories |= {
-            *spec.evaluation.columns,
+            *(column for _, column in spec.groupings()),
             *(check.column for check in checks if check.allowed is not None),
         }
         ids = {keys.id, *(key for key in (keys.sticky_by, keys.group) if key is not None)}

@@ -6,11 +6,13 @@ weights of days, and each metric knows its value on all samples at once.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtr, stdtrit
 
 from capstan.tasks import Metric, Predictions
 from capstan.tasks.metric import DayWeights, Floats, Groups, Place, Truth, first_of_each
@@ -32,9 +34,9 @@ class Difference:
     def value(self) -> float:
         return self.first - self.second
 
-    def quantile(self, share: float) -> float:
-        """That quantile of the resampled differences."""
-        return float(np.quantile(self.resampled, share))
+    def bound(self, confidence: float) -> float:
+        """The one-sided bound of this confidence: an upper one above 0.5, a lower one below."""
+        return _bound(self.resampled, confidence, self.days)
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,18 @@ class Measured:
     """One value per resample that defines it."""
     days: int
 
-    def quantile(self, share: float) -> float:
-        """That quantile of the resampled values."""
-        return float(np.quantile(self.resampled, share))
+    def bound(self, confidence: float) -> float:
+        """The one-sided bound of this confidence: an upper one above 0.5, a lower one below."""
+        return _bound(self.resampled, confidence, self.days)
+
+
+def _bound(resampled: Floats, confidence: float, days: int) -> float:
+    """The expanded percentile (Hesterberg 2015): resamples of few days vary too little.
+
+    Of five days the plain 95 % percentile is wrong in 11 % of cases, of fourteen in 7 %.
+    """
+    deviations = float(stdtrit(days - 1, confidence)) * math.sqrt(days / (days - 1))
+    return float(np.quantile(resampled, ndtr(deviations)))
 
 
 def day_weights(days: int, *, rng: np.random.Generator, resamples: int = RESAMPLES) -> DayWeights:

@@ -136,7 +136,7 @@ def _compared(rule: GateRule, window: Window, rows: str, seed: int) -> Finding |
     )
     if difference is None or not len(difference.resampled):
         return None
-    low, high = difference.quantile(1 - rule.confidence), difference.quantile(rule.confidence)
+    low, high = difference.bound(1 - rule.confidence), difference.bound(rule.confidence)
     # In terms of improvement: for losses a smaller value is one.
     worst, best = (-high, -low) if metric.facts.direction == "Lower" else (low, high)
     match rule.decide:
@@ -172,7 +172,7 @@ def _kept(rule: GateRule, window: Window, rows: str, seed: int) -> Finding | Non
     )
     if found is None or not len(found.resampled):
         return None
-    low, high = found.quantile(1 - rule.confidence), found.quantile(rule.confidence)
+    low, high = found.bound(1 - rule.confidence), found.bound(rule.confidence)
     is_lenient = rule.decide is Decide.UNLESS_WORSE
     # By the bound on the side of the doubt: what must be shown is held by the worse one.
     over, under = (high, low) if is_lenient else (low, high)

@@ -113,9 +113,9 @@ def allowed_leaks_are_features(spec: MLSystemSpec) -> Iterator[Breach]:
 @rule("is known only with the label; slice by what is known at the prediction", why_no_cel=UNTRIED)
 def slices_are_known_at_the_prediction(spec: MLSystemSpec) -> Iterator[Breach]:
     label = spec.data.label
-    for place, column in spec.evaluation.places():
+    for location, column in spec.groupings():
         if column in (label.column, label.available_at) and column != UNKNOWN:
-            yield Breach(("spec", "evaluation", *place), column)
+            yield Breach(location, column)
 
 
 @rule(

@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from capstan.spec.fairness import Fairness
 from capstan.spec.gates import Gate
 from capstan.spec.grammar import ColumnName, Factory, OwnMetricName, SpecModel, Text
+from capstan.spec.location import Location
 from capstan.spec.online import OnlineMetric
 from capstan.spec.own_code import OwnCode
 from capstan.spec.tasks import MetricFacts
@@ -55,7 +57,7 @@ class CustomMetric(SpecModel):
 
 
 class Evaluation(SpecModel):
-    """Metrics of your own, online metrics, slices and gates."""
+    """Metrics of your own, online metrics, slices, gates and fairness."""
 
     metrics: tuple[CustomMetric, ...] = Field(
         (),
@@ -92,17 +94,23 @@ class Evaluation(SpecModel):
         ),
         examples=[[{"metric": "rocAuc", "against": "Champion", "margin": 0.005, "confidence": 0.95}]],
     )
+    fairness: tuple[Fairness, ...] = Field(
+        (),
+        max_length=20,
+        description=(
+            "Gates of fairness, by fairlearn: groups must be answered alike before the rollout begins. Needs the extra "
+            "`fair`."
+        ),
+        examples=[[{"by": ["carrier"], "metric": "DemographicParity", "maxDifference": 0.1}]],
+    )
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """By whose values anything is reported or judged, each once."""
-        named = [*self.slices, *(column for gate in self.gates for column in gate.slices)]
-        return tuple(dict.fromkeys(named))
-
-    def places(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        """Where in `evaluation` each such column stands."""
+    def groupings(self) -> Iterator[tuple[Location, str]]:
+        """The columns by whose values anything is reported or judged, and where in `evaluation` each stands."""
         for index, column in enumerate(self.slices):
             yield ("slices", index), column
         for index, gate in enumerate(self.gates):
             for at, column in enumerate(gate.slices):
                 yield ("gates", index, "slices", at), column
+        for index, fairness in enumerate(self.fairness):
+            for at, column in enumerate(fairness.by):
+                yield ("fairness", index, "by", at), column

@@ -192,11 +192,11 @@ def nothing_is_read_from_a_models_target(spec: MLSystemSpec) -> Iterator[Breach]
             yield Breach(
                 ("spec", "features", index, field), message=f"{feature.column!r} {reason}; drop the feature"
             )
-    for place, column in spec.evaluation.places():
+    for location, column in spec.groupings():
         if column in owners:
             reason = f"is the target of the model {owners[column]!r}, known only with the label"
             message = f"{column!r} {reason}; slice by what is known at the prediction"
-            yield Breach(("spec", "evaluation", *place), message=message)
+            yield Breach(location, message=message)
 
 
 @rule(

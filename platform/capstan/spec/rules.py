@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from capstan.spec import (
     data_rules,
+    fairness,
     metric_rules,
     model_rules,
     process_rules,
@@ -17,6 +18,7 @@ from capstan.spec import (
 from capstan.spec.cluster import VOLUME_RULES
 from capstan.spec.data import CHECK_RULES
 from capstan.spec.experiment import EXPERIMENT_RULES
+from capstan.spec.fairness import FAIRNESS_RULES
 from capstan.spec.features import NUMERIC_RULES
 from capstan.spec.finding import Finding
 from capstan.spec.gates import GATE_RULES
@@ -34,6 +36,7 @@ RULES: tuple[Rule, ...] = (
     *task_rules.RULES,
     *data_rules.RULES,
     *metric_rules.RULES,
+    *fairness.RULES,
     *model_rules.RULES,
     *process_rules.RULES,
     *rollout_rules.RULES,
@@ -43,6 +46,7 @@ RULES: tuple[Rule, ...] = (
 PART_RULES: tuple[Rule, ...] = (
     *LOSS_RULES,
     *GATE_RULES,
+    *FAIRNESS_RULES,
     *CHECK_RULES,
     *VOLUME_RULES,
     *NUMERIC_RULES,

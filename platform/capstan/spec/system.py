@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -13,7 +14,7 @@ from capstan.spec.data import Data
 from capstan.spec.evaluation import Evaluation
 from capstan.spec.features import Feature
 from capstan.spec.grammar import Name, SpecModel, SystemNameText
-from capstan.spec.location import path_text
+from capstan.spec.location import Location, path_text
 from capstan.spec.models import MOST_MODELS, Combine, Model, PlannedModel, planned_models
 from capstan.spec.monitoring import Monitoring
 from capstan.spec.objective import Objective, Requirements
@@ -142,6 +143,13 @@ class MLSystemSpec(SpecModel):
         """Columns of labels: the system's, which feedback brings and verdicts judge by, then those of single models."""
         own = [model.target for model in self.models if model.target is not None]
         return tuple(dict.fromkeys([self.data.label.column, *own]))
+
+    def groupings(self) -> Iterator[tuple[Location, str]]:
+        """The columns by whose values rows are reported, judged or weighed, and where in the file each stands."""
+        for place, column in self.evaluation.groupings():
+            yield ("spec", "evaluation", *place), column
+        for at, column in enumerate(self.training.reweigh.by if self.training.reweigh is not None else ()):
+            yield ("spec", "training", "reweigh", "by", at), column
 
     @property
     def combination(self) -> Combination | None:

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from capstan.spec.cluster import EnvironmentVariable, NodeSelector
+from capstan.spec.fairness import Reweigh
 from capstan.spec.grammar import OWN_METRIC, Factory, Name, OneOf, OwnMetric, SpecModel
 from capstan.spec.own_code import OwnCode
 from capstan.spec.rule import Cel, part_rule, require
@@ -240,6 +241,14 @@ class Training(SpecModel):
         max_length=100,
         description="Models that are tried, simplest first; without it a baseline, a linear model and trees.",
         examples=[[{"name": "logistic", "logisticRegression": {"l2": 1}}]],
+    )
+    reweigh: Reweigh | None = Field(
+        None,
+        description=(
+            "Weights of training rows by group and label (Kamiran & Calders 2012), so that the label tells nothing of "
+            "the group; without it all rows count alike. Serving is untouched."
+        ),
+        examples=[{"by": ["carrier"]}],
     )
     choose: Choose = Field(
         default_factory=Choose,

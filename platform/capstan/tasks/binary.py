@@ -30,7 +30,10 @@ from capstan.tasks.metric import (
 )
 from capstan.tasks.predictions import Learnt, Predictions
 from capstan.tasks.probabilities import (
+    PROBABILITY,
     SAME,
+    THRESHOLD,
+    answered_true,
     calibration_error,
     calibration_gaps,
     is_bounded,
@@ -42,9 +45,6 @@ from capstan.tasks.tensors import Tensor, as_number, label_datatype, label_tenso
 
 if TYPE_CHECKING:
     from capstan.spec.objective import Objective
-
-PROBABILITY = "probability"
-THRESHOLD = 0.5
 
 
 def log_losses(truth: Truth, predictions: Predictions, groups: Groups | None = None) -> Floats:  # noqa: ARG001
@@ -62,7 +62,7 @@ def _is_clipped(truth: Truth, predictions: Predictions) -> Booleans:  # noqa: AR
 
 def _cells(truth: Truth, predictions: Predictions) -> Floats:
     """(n, 4): true positive, false positive, false negative, true negative at the threshold."""
-    predicted = predictions[PROBABILITY] >= THRESHOLD
+    predicted = answered_true(predictions)
     cells = (predicted & truth, predicted & ~truth, ~predicted & truth, ~predicted & ~truth)
     return np.stack(cells, axis=1).astype(np.float64)
 

@@ -8,14 +8,25 @@ import numpy as np
 
 from capstan.errors import InvalidDataError
 from capstan.tasks.metric import Booleans, Floats, share
+from capstan.tasks.predictions import Predictions
 
 CLIP = 0.001
 """Probabilities are clipped to [CLIP, 1 - CLIP] before log loss, so that one row's loss is at most 6.91."""
 SAME = 1e-6
 """Probabilities that differ by less decide alike: two versions may have come to one value by different paths."""
+PROBABILITY = "probability"
+"""Column of the probability that something is so."""
+THRESHOLD = 0.5
+"""From which probability on the answer is that it is."""
 CALIBRATION_BINS = 10
 TOLERANCE = 1e-3
 """By how much the probabilities of a row may miss 1; single precision misses by 1e-7."""
+
+
+def answered_true(predictions: Predictions) -> Booleans:
+    """(n,): rows of which the answer is that it is so."""
+    decided: Booleans = predictions[PROBABILITY] >= THRESHOLD
+    return decided
 
 
 def log_losses_of(chance: Floats) -> Floats:

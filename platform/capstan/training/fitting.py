@@ -18,6 +18,7 @@ from capstan.tasks.metric import Groups
 from capstan.training.cases import Cases
 from capstan.training.families import Values, fit_model, search_space
 from capstan.training.lesson import Lesson
+from capstan.training.reweighing import reweigh
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,8 +56,11 @@ def fit_candidate(
     threads: int = 1,
     score: Score,
     settings: Values | None = None,
+    reweigh_by: Sequence[str] = (),
 ) -> FittedCandidate:
     """Fit on `train`; where the candidate asks for it and no `settings` are given, search for the best on `validation`.
+
+    With `reweigh_by` rows are weighed so that the label tells nothing of the values of these columns.
 
     Custom factories must be importable (`capstan.training.factories.importable`). Raises InvalidDataError.
     """
@@ -72,6 +76,11 @@ def fit_candidate(
         )
         train = train.chosen(complete)
     table = train.table
+    weights = None
+    if reweigh_by:
+        reweighed = reweigh(table, reweigh_by, train.truth)
+        weights = reweighed.weights
+        noted += reweighed.notes
     noted += _constant(table, features)
     with threadpool_limits(threads), warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
@@ -84,6 +93,7 @@ def fit_candidate(
             matrix,
             train.truth,
             train.groups,
+            weights,
             label=train.task.facts.label,
             task=train.task,
             categorical=transform.categorical_mask_,

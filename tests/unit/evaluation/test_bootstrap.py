@@ -49,8 +49,8 @@ def test_interval_covers_no_difference_of_equal_models_and_excludes_a_clear_one(
     assert same is not None
     assert better is not None
     assert same.value == 0
-    assert same.quantile(0.05) == 0
-    assert better.quantile(0.05) > 0.02
+    assert same.bound(0.05) == 0
+    assert better.bound(0.05) > 0.02
 
 
 def test_days_that_differ_widen_the_interval() -> None:

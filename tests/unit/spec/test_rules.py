@@ -113,6 +113,10 @@ RULES = {
     "gate with an effect to no end": ("against: Champion, margin: 0.005", "minimumEffect: 0.01", "evaluation.gates[0]", "counts only under decide: Better"),
     "gate by values of no column": ("against: Champion, margin: 0.005", "only: [AA]", "evaluation.gates[0]", "write exactly one in `slices`"),
     "gate by the label": ("against: Champion, margin: 0.005", "slices: [carrier, late]", "evaluation.gates[0].slices[1]", "known only with the label"),
+    "fairness of two bounds": ("    gates: [", "    fairness: [{by: [carrier], maxDifference: 0.1, minRatio: 0.8}]\n    gates: [", "evaluation.fairness[0]", "write exactly one of them"),
+    "fairness without a bound": ("    gates: [", "    fairness: [{by: [carrier]}]\n    gates: [", "evaluation.fairness[0]", "write exactly one of them"),
+    "fairness by the label": ("    gates: [", "    fairness: [{by: [carrier, late], minRatio: 0.8}]\n    gates: [", "evaluation.fairness[0].by[1]", "known only with the label"),
+    "reweighing by the label": ("    window: {type: Expanding}", "    reweigh: {by: [late]}", "training.reweigh.by[0]", "known only with the label"),
     "nothing sent": ('sample: "36%"', 'sample: "0%"', "replay", "nothing is sent"),
 }  # fmt: skip
 
@@ -143,6 +147,11 @@ FINE = {
         "against: Champion, margin: 0.005",
         "max: 0.9, slices: [carrier], only: [AA, UA], minRows: 50, onFewRows: LeaveOut",
     ),
+    "fairness": (
+        "    gates: [",
+        "    fairness: [{by: [carrier, origin], metric: EqualisedOdds, minRatio: 0.8, minRows: 50, onFewRows: LeaveOut}]\n    gates: [",
+    ),
+    "reweighing": ("    window: {type: Expanding}", "    reweigh: {by: [carrier]}"),
     "sticky key as a feature": ("name: dest,", "name: tailnum,"),
     "deadline just long enough": ("deadline: 21d", "deadline: 7d"),
     "deadline that late labels alone would miss": ("maximumDelay: 3d", "maximumDelay: 30d"),

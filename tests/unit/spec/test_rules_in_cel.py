@@ -85,6 +85,12 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("evaluation.gates.0", {"metric": "rocAuc", "only": ["AA"]}),
     ("evaluation.gates.0", {"metric": "rocAuc", "only": ["AA"], "slices": ["carrier"]}),
     ("evaluation.gates.0", {"metric": "rocAuc", "only": ["AA"], "slices": ["carrier", "origin"]}),
+    ("evaluation.fairness", [{"by": ["carrier"], "maxDifference": 0.1}]),
+    ("evaluation.fairness", [{"by": ["carrier"], "maxDifference": 0.1, "minRatio": 0.8}]),
+    ("evaluation.fairness", [{"by": ["carrier"], "minRatio": 0.8}]),
+    ("evaluation.fairness", [{"by": ["carrier"]}]),
+    ("evaluation.fairness", []),
+    ("training.reweigh", {"by": ["carrier"]}),
     ("training.choose.metric", "cost"),
     ("monitoring.quality.metric", "cost"),
     ("rollout.analyses.0.metric", "cost"),
@@ -153,6 +159,8 @@ VALUES: tuple[tuple[str, Any], ...] = (
 """Changes of the flights' file, good and bad; None takes a key away."""
 TOGETHER: tuple[tuple[tuple[str, Any], ...], ...] = (
     (("serving.runtime", "Deployment"), ("serving.traffic.provider", "Istio")),
+    (("objective.task", "Regression"), ("evaluation.fairness", [{"by": ["carrier"], "minRatio": 0.8}])),
+    (("objective.task", "Regression"), ("training.reweigh", {"by": ["carrier"]})),
     (("rollout.analyses.0.decide", "NotWorse"), ("rollout.analyses.0.margin", 0)),
     (("rollout.steps.2", {"experiment": {}}), ("serving.traffic.provider", "Istio")),
     (
