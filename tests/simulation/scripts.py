@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from simulation.world import DAY, Model, World
 
 from capstan.adapters.memory.loop import Training
 from capstan.domain.actions import Verb
+from capstan.domain.steps.questions import Interleaving
 from capstan.domain.traffic import Arm, TrafficSplit, Weight
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
+from capstan.domain.verdicts.preference import PreferenceCounts, PreferenceDay, PreferenceEvidence
 from capstan.domain.versions import VersionName
 
 Script = Callable[[World], None]
@@ -21,6 +24,28 @@ SCRIPTS: dict[str, Script] = {}
 def story(script: Script) -> Script:
     SCRIPTS[script.__name__] = script
     return script
+
+
+def interleaving(world: World, *, won: int, lost: int, tied: int = 300) -> None:
+    """The file is one of a ranking whose users get lists of both; so many units a day prefer the challenger or not."""
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["objective"]["task"] = "Ranking"
+        spec["data"]["keys"]["group"] = "hour"
+        both = {"event": "click", "window": "1h", "minUnits": 1000, "deadline": "14d"}
+        spec["rollout"]["steps"] = [{"interleave": both}, {"canary": {"weight": 50, "duration": "2d"}}]
+        del spec["rollout"]["analyses"]
+
+    def preferred(asked: Interleaving, since: datetime, as_of: datetime) -> PreferenceEvidence:
+        # Units of the last hour are not over yet.
+        whole = int((as_of - since - asked.window) / DAY + 1e-9)
+        days = tuple(
+            PreferenceDay(since + DAY * day, PreferenceCounts(won, lost, tied)) for day in range(whole)
+        )
+        return PreferenceEvidence(days, waiting=20, requests=sum(day.counts.units for day in days))
+
+    world.edit_file(change)
+    world.evidence.preferred = preferred
 
 
 def drift(world: World, **model: object) -> None:
@@ -38,6 +63,33 @@ def better_challenger_is_promoted(world: World) -> None:
     world.start()
     drift(world)
     world.days(13)
+
+
+@story
+def preferred_ranker_is_promoted(world: World) -> None:
+    interleaving(world, won=70, lost=45)
+    world.start()
+    drift(world)
+    world.days(12)
+    assert world.champion == "v2"
+
+
+@story
+def ranker_that_users_like_less_is_rolled_back(world: World) -> None:
+    interleaving(world, won=45, lost=70)
+    world.start()
+    drift(world)
+    world.days(8)
+    assert world.champion == "v1"
+
+
+@story
+def rankers_that_users_like_alike_are_held_at_the_deadline(world: World) -> None:
+    interleaving(world, won=56, lost=55)
+    world.start()
+    drift(world)
+    world.days(16)
+    assert world.champion == "v1"
 
 
 @story

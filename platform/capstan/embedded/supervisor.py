@@ -256,6 +256,8 @@ class Supervisor:
         for name, readiness in local.versions.readiness().items():
             if readiness is Readiness.READY and not local.versions.drain(name):
                 logger.warning("%s did not hand all its payloads in", name)
+        if local.combiner is not None and not local.combiner.drain():
+            logger.warning("the combiner did not hand all its payloads in")
         if self._rolls_out():
             self._await_scrape(time.time())
 
@@ -316,7 +318,9 @@ class Supervisor:
         local.prometheus.set_targets("capstan", helpers)
 
     def _helper_addresses(self) -> Sequence[str]:
-        return (self.local.collector.address, self.local.monitor.address)
+        combiner = self.local.combiner
+        others = (combiner.address,) if combiner is not None else ()
+        return (self.local.collector.address, self.local.monitor.address, *others)
 
     def _tell_events(self) -> None:
         for number, event in self.local.store.events(self.local.name, after=self._told):

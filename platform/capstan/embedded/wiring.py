@@ -23,6 +23,7 @@ from capstan.adapters.envoy.gateway import EnvoyGateway
 from capstan.adapters.kubeflow.local import KfpLocalPipelines, LocalPlaces
 from capstan.adapters.mlflow.registry import MlflowRegistry
 from capstan.adapters.own.collector import CollectorClient
+from capstan.adapters.own.combiner import CombinerClient
 from capstan.adapters.own.evidence import ParquetEvidence
 from capstan.adapters.own.monitor import MonitorClient
 from capstan.adapters.processes.children import ProcessSpec, ProcessSupervisor
@@ -39,6 +40,7 @@ from capstan.engine import Engine
 from capstan.engine.policies import policy_of, replay_policy_of
 from capstan.errors import NotFoundError
 from capstan.files import write_whole
+from capstan.ports.combining import COMBINER
 from capstan.ports.measurements import EvidenceSource
 from capstan.ports.pipelines import Pipelines
 from capstan.ports.serving import Endpoint
@@ -95,11 +97,13 @@ class LocalSystem:
     alerts: AlertmanagerAlerts
     webhook: WebhookReceiver
     collector: CollectorClient
+    combiner: CombinerClient | None
+    """None: no step of the file interleaves."""
     monitor: MonitorClient
     evidence: ParquetEvidence
     engine: Engine
     helpers: tuple[ProcessSpec, ...]
-    """The collector and the monitor."""
+    """The collector and the monitor, and the combiner where a step interleaves."""
 
     def close(self) -> None:
         """Let go of files and connections; nothing is stopped."""
@@ -130,6 +134,11 @@ def wire(
     write_whole(state.spec(name), orjson.dumps(spec_document(system)))
     processes = processes_of(state)
     collector_port, monitor_port = processes.port("collector"), processes.port("monitor")
+    combiner = (
+        CombinerClient(Endpoint(HOST, processes.port(COMBINER)))
+        if any(step.interleave is not None for step in system.spec.rollout.steps)
+        else None
+    )
     collector = CollectorClient(
         f"http://{HOST}:{collector_port}",
         internal_token=state.token("internal"),
@@ -160,7 +169,11 @@ def wire(
     gateway = EnvoyGateway(
         processes,
         state.run / "envoy",
-        GatewaySettings(port=addresses.gateway_port, collector=Endpoint(HOST, collector_port)),
+        GatewaySettings(
+            port=addresses.gateway_port,
+            collector=Endpoint(HOST, collector_port),
+            combiner=combiner.endpoint if combiner is not None else None,
+        ),
     )
     alertmanager = AlertmanagerServer(
         processes,
@@ -222,10 +235,14 @@ def wire(
         alerts=alerts,
         webhook=WebhookReceiver(state.token("webhook")),
         collector=collector,
+        combiner=combiner,
         monitor=monitor,
         evidence=evidence,
         engine=engine,
-        helpers=_helpers(state, system, collector_port, monitor_port, replay=replay),
+        helpers=(
+            *_helpers(state, system, collector_port, monitor_port, replay=replay),
+            *([_combiner(state, name, combiner, collector, replay=replay)] if combiner is not None else []),
+        ),
     )
 
 
@@ -305,6 +322,19 @@ def _helpers(
         _python("collector", "capstan.recording.collector.server", collector, collector_port, state),
         _python("monitor", "capstan.monitoring.monitor", monitor, monitor_port, state),
     )
+
+
+def _combiner(
+    state: StateDir, system: SystemName, client: CombinerClient, collector: CollectorClient, *, replay: bool
+) -> ProcessSpec:
+    config = {
+        "port": client.endpoint.port,
+        "system": system,
+        "collector_url": collector.address,
+        "token": str(state.token_file("internal")),
+        "event_time_header": replay,
+    }
+    return _python(COMBINER, "capstan.serving.combiner.process", config, client.endpoint.port, state)
 
 
 def _python(name: str, module: str, config: dict[str, object], port: int, state: StateDir) -> ProcessSpec:

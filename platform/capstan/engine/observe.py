@@ -9,7 +9,16 @@ from typing import TypeVar, assert_never
 
 from capstan.domain.planners.looks import questions_of
 from capstan.domain.rollout import RolloutPhase, RolloutPolicy, RolloutRequest, RolloutState, contender
-from capstan.domain.steps.questions import Arms, Evidence, Need, Operation, OwnQuery, Pairs, StepEvidence
+from capstan.domain.steps.questions import (
+    Arms,
+    Evidence,
+    Interleaving,
+    Need,
+    Operation,
+    OwnQuery,
+    Pairs,
+    StepEvidence,
+)
 from capstan.domain.system import Surroundings
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.triggers import Alert, OperationAlert
@@ -152,6 +161,11 @@ class Observer:
                 return self._ask(
                     "collector",
                     lambda: self.evidence.paired(champion, challenger, metric=metric, since=since, as_of=now),
+                )
+            case Interleaving():
+                return self._ask(
+                    "collector",
+                    lambda: self.evidence.interleaved(champion, challenger, need, since=since, as_of=now),
                 )
             case Arms():
                 return self._ask("collector", lambda: self.evidence.arms(need, since=since, as_of=now))

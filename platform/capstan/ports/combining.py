@@ -19,6 +19,10 @@ INSTRUCTION_HEADER = "x-capstan-interleave"
 """Header with the instruction; the gateway takes it away from what clients send."""
 COMBINER = VersionName("combiner")
 """Name under which the combiner stands among versions: as an arm of the gateway, and in its payloads."""
+INTERLEAVED_METRIC = "capstan_interleaved_total"
+"""Counter of what came of asking a challenger, by its labels `version` and `outcome`."""
+OUTCOMES = ("answered", "refused", "failed")
+"""Values of `outcome`: an answer, 4xx, or neither while the user could wait."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from capstan.domain.steps.questions import Arms
+from capstan.domain.steps.questions import Arms, Interleaving
 from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.verdicts.evidence import ArmsEvidence, OperationEvidence, PairedEvidence, QueryEvidence
+from capstan.domain.verdicts.preference import PreferenceEvidence
 from capstan.domain.versions import VersionName
 from capstan.domain.watching import Standing
 
@@ -39,6 +40,22 @@ class EvidenceSource(Protocol):
         outcome is what happened to the unit within the window of its first request, as known at `as_of`: the mean
         loss of its labelled predictions, or an online metric of the file. The covariate is the same of the time
         before `since`, whoever answered. Raises UnavailableError.
+        """
+        ...
+
+    def interleaved(
+        self,
+        champion: VersionName,
+        challenger: VersionName,
+        asked: Interleaving,
+        *,
+        since: datetime,
+        as_of: datetime,
+    ) -> PreferenceEvidence:
+        """Units that got lists of both rankers in [since, as_of), with what their clicks known at `as_of` preferred.
+
+        A unit is the key by which its requests stick, or a request without one. It counts once its window and the
+        maximum delay of clicks are over. Raises UnavailableError.
         """
         ...
 

@@ -19,6 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from capstan.errors import UnavailableError
+from capstan.ports.combining import COMBINER
 from capstan.recording.events import EVENT_COLUMNS
 from capstan.recording.labels import LABEL_COLUMNS
 from capstan.recording.outputs import OUTPUT_PREFIX
@@ -44,7 +45,18 @@ where role <> 'shadow' and status = 200 and not nonfinite
   and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
 group by request_id, row
 """
-"""What users got: the answer of the last attempt that was answered soundly."""
+"""Answers that count: those of the last attempt that was answered soundly, by the version that was asked for them."""
+SEEN = f"""
+select request_id, row, {{
+    'attempt': answer.attempt, 'version': answer.version,
+    'outputs': case when list.attempt >= answer.attempt then list.outputs else answer.outputs end,
+    'entity': answer.entity, 'time': answer.time}} as answer
+from ({SERVED}) left join (
+  select request_id, row, max({{'attempt': attempt, 'outputs': outputs}}) as list from stored_payloads
+  where version = '{COMBINER}' and status = 200 group by request_id, row
+) using (request_id, row)
+"""  # noqa: S608 - texts of this module alone
+"""What users got: the same, with the list of both rankers in place of the champion's where one was made."""
 
 STORED_EVENTS = """
 create or replace temp view stored_events as

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from capstan.recording.outputs import predictions_of
 from capstan.recording.payloads import TIMESTAMP
-from capstan.recording.reading import SERVED, PayloadReader, labels_by
+from capstan.recording.reading import SEEN, SERVED, PayloadReader, labels_by
 from capstan.tasks import Predictions, Task
 from capstan.tasks.metric import Groups, Truth, numbered
 
@@ -86,10 +86,11 @@ def served_with_labels(
 ) -> Served:
     """One row per answered request row in [start, end); raises UnavailableError.
 
-    Labels are those known at `as_of`, None: all. `version` None: whoever answered.
+    Labels are those known at `as_of`, None: all. `version`: what that one answered; None: what users got, whoever
+    answered.
     """
     query = (
-        _SERVED_WITH_LABELS.replace("SERVED", SERVED)
+        _SERVED_WITH_LABELS.replace("SERVED", SEEN if version is None else SERVED)
         .replace("BY_ENTITY", labels_by("entity_id", task))
         .replace("BY_REQUEST", labels_by("request_id", task))
     )

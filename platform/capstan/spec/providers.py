@@ -51,6 +51,8 @@ class ProviderFacts:
     """The serving runtime that makes its versions whatever the file's `runtime` is; empty: the file's."""
     no_experiments: str = ""
     """Why experiments do not go with it, with the way out; empty: they do."""
+    no_interleaving: str = ""
+    """Why one list of two rankers does not go with it, with the way out; empty: it does."""
     rights: tuple[Right, ...] = ()
     """What the operator needs for it besides what it needs for every system."""
 
@@ -80,6 +82,7 @@ PROVIDERS: Mapping[str, ProviderFacts] = {
             made_by="Seldon",
             no_experiments="which draws every request anew and tells no version which arm it was drawn for; write "
             "provider: Envoy",
+            no_interleaving="which asks one version for each request; write provider: Envoy",
             rights=(
                 Right(
                     "networking.istio.io",

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from capstan.spec.experiment import Experiment
 from capstan.spec.grammar import CONDITION_PATTERN, OWN_METRIC, OWN_NUMBER, Name, OneOf, OwnMetric, SpecModel
+from capstan.spec.interleave import Interleave
 from capstan.spec.units import Duration, Number, PositiveDuration, Whole
 
 Percent = Annotated[Whole, Field(ge=1, le=100)]
@@ -74,10 +75,15 @@ class Pause(SpecModel):
 class Step(OneOf):
     """One step of a rollout."""
 
-    members: ClassVar[tuple[str, ...]] = ("shadow", "canary", "pause", "experiment")
+    members: ClassVar[tuple[str, ...]] = ("shadow", "interleave", "canary", "pause", "experiment")
 
     shadow: Shadow | None = Field(
         None, description="Copies of requests; nobody sees the answers.", examples=[{"minBlocks": 7}]
+    )
+    interleave: Interleave | None = Field(
+        None,
+        description="Users get one list of two rankers; their clicks say whom they prefer. For Ranking alone.",
+        examples=[{"percent": 100, "event": "click", "minUnits": 500}],
     )
     canary: Canary | None = Field(
         None, description="A part of the requests.", examples=[{"weight": 25, "duration": "2d"}]

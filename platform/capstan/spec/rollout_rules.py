@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -50,27 +50,52 @@ def arms_stand_in_one_step(spec: MLSystemSpec) -> Iterator[Breach]:
         yield Breach(_steps(index, to_camel(spec.rollout.steps[index].kind), "arms"))
 
 
-def _provider_rule() -> Rule:
-    """Experiments need users that stick to an arm, and payloads that say which."""
-    unfit = {name: facts.no_experiments for name, facts in PROVIDERS.items() if facts.no_experiments}
+def _provider_rule(key: str, noun: str, unfit: Mapping[str, str]) -> Rule:
+    """Steps of the key go with no provider that has a reason in `unfit`."""
     cel = tuple(
         Cel(
-            f"self.serving.traffic.provider != '{name}' || self.rollout.steps.all(s, !has(s.experiment))",
+            f"self.serving.traffic.provider != '{name}' || self.rollout.steps.all(s, !has(s.{key}))",
             field="rollout.steps",
-            message=f"an experiment does not go with provider {name}, {why}",
+            message=f"{noun} does not go with provider {name}, {why}",
         )
         for name, why in unfit.items()
     )
 
     def breaches(spec: MLSystemSpec) -> Iterator[Breach]:
-        why = unfit.get(spec.serving.traffic.provider)
+        provider = spec.serving.traffic.provider
         for index, step in enumerate(spec.rollout.steps):
-            if why and step.experiment is not None:
-                provider = spec.serving.traffic.provider
-                message = f"an experiment does not go with provider {provider}, {why}"
-                yield Breach(_steps(index, "experiment"), message=message)
+            if provider in unfit and step.key == key:
+                message = f"{noun} does not go with provider {provider}, {unfit[provider]}"
+                yield Breach(_steps(index, key), message=message)
 
-    return Rule("experiments go with the provider", "does not go with the provider", breaches, cel)
+    return Rule(f"{noun} goes with the provider", "does not go with the provider", breaches, cel)
+
+
+# Users must stick to an arm, and payloads must say which.
+_EXPERIMENTS_STICK = _provider_rule(
+    "experiment",
+    "an experiment",
+    {name: facts.no_experiments for name, facts in PROVIDERS.items() if facts.no_experiments},
+)
+_LISTS_ARE_COMBINED = _provider_rule(
+    "interleave",
+    "interleaving",
+    {name: facts.no_interleaving for name, facts in PROVIDERS.items() if facts.no_interleaving},
+)
+
+
+@rule(
+    "makes one list of two rankings, and this task ranks nothing; compare in a shadow step, or write task: Ranking",
+    Cel(
+        "self.objective.task == 'Ranking' || !has(self.rollout) || !has(self.rollout.steps) || "
+        "self.rollout.steps.all(s, !has(s.interleave))",
+        field="rollout.steps",
+    ),
+)
+def only_rankings_are_interleaved(spec: MLSystemSpec) -> Iterator[Breach]:
+    for index, step in enumerate(spec.rollout.steps):
+        if step.interleave is not None and spec.objective.task != "Ranking":
+            yield Breach(_steps(index, "interleave"))
 
 
 @rule(
@@ -237,6 +262,13 @@ def deadlines_can_be_met(spec: MLSystemSpec) -> Iterator[Breach]:
                     f"labels or events ({format_duration(closes)}); make it longer"
                 )
                 yield Breach(location, message=message)
+        if (both := step.interleave) is not None and both.window + both.maximum_delay > deadline:
+            message = (
+                f"{format_duration(deadline)} can't be met: the first unit counts once its window "
+                f"({format_duration(both.window)}) and maximumDelay ({format_duration(both.maximum_delay)}) are over; "
+                "make it longer"
+            )
+            yield Breach(location, message=message)
         # An analysis looks at no fewer blocks, whatever the step asks for.
         by_days = step.experiment is not None and step.experiment.blocks == "Day"
         asks = any(True for _ in _named(spec, index)) or by_days
@@ -263,7 +295,9 @@ def _unit_closes(spec: MLSystemSpec, experiment: Experiment) -> timedelta:
 
 RULES = (
     arms_stand_in_one_step,
-    _provider_rule(),
+    _EXPERIMENTS_STICK,
+    _LISTS_ARE_COMBINED,
+    only_rankings_are_interleaved,
     shadows_come_before_canaries,
     weights_of_canaries_rise,
     canaries_have_no_analyses,

@@ -18,6 +18,7 @@ from capstan.domain.steps.questions import (
     OPERATION,
     SPLIT,
     Arms,
+    Interleaving,
     Operation,
     OwnQuery,
     Pairs,
@@ -36,6 +37,7 @@ from capstan.domain.verdicts.evidence import (
     VersionOperation,
 )
 from capstan.domain.verdicts.own_queries import QueryRule
+from capstan.domain.verdicts.preference import PreferenceEvidence
 from capstan.domain.verdicts.quality import Decide, QualityRule
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
 from capstan.testing.conformance import Suite
@@ -45,6 +47,7 @@ _CHAMPION, _CHALLENGER = VersionName("v1"), VersionName("v2")
 _NOTHING = {
     Pairs: PairedEvidence(),
     OwnQuery: QueryEvidence(),
+    Interleaving: PreferenceEvidence(),
     Operation: OperationEvidence(VersionOperation(_CHAMPION, 0, 0), VersionOperation(_CHALLENGER, 0, 0)),
     Arms: ArmsEvidence(),
 }

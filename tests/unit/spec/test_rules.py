@@ -74,6 +74,7 @@ RULES = {
     "experiment over before its days": (CANARY, "- experiment: {blocks: Day, deadline: 6d}", "rollout.steps[2].experiment.deadline", "take 7d at the soonest"),
     "experiment over before its one look": (CANARY, "- experiment: {test: FixedHorizon, duration: 14d, deadline: 14d}", "rollout.steps[2].experiment.deadline", "and the windows of its units"),
     "shadow after an experiment": (CANARY, "- experiment: {}\n      - shadow: {}", "rollout.steps[3].shadow", "users come last"),
+    "interleaving of what is not ranked": (CANARY, "- interleave: {event: click}", "rollout.steps[2].interleave", "this task ranks nothing"),
     "schedule": ("{quality: {}}]", '{schedule: {cron: "0 6 * * 1-5"}}]', "retraining.triggers[1].schedule", "not in this version"),
     "new data": ("{quality: {}}]", "{newData: {rows: 50000}}]", "retraining.triggers[1].newData", "not in this version"),
     "deadline before an analysis can decide": ("minBlocks: 7, analyses: [quality], deadline: 21d", "analyses: [quality], deadline: 6d", "rollout.steps[0].shadow.deadline", "an analysis needs as many"),

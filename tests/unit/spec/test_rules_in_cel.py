@@ -138,6 +138,7 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("rollout.steps.2", {"experiment": {"decide": "NotWorse"}}),
     ("rollout.steps.2", {"experiment": {"decide": "NotWorse", "margin": 0.5}}),
     ("rollout.steps.2", {"experiment": {"decide": "UnlessWorse", "minimumEffect": 0.5}}),
+    ("rollout.steps.2", {"interleave": {"event": "click"}}),
     ("rollout.steps.2", {"pause": {}}),
     ("rollout.steps.2", {"shadow": {}}),
     ("retraining.triggers.0", {"schedule": {"cron": "0 6 * * 1"}}),
@@ -163,6 +164,7 @@ TOGETHER: tuple[tuple[tuple[str, Any], ...], ...] = (
     (("objective.task", "Regression"), ("training.reweigh", {"by": ["carrier"]})),
     (("rollout.analyses.0.decide", "NotWorse"), ("rollout.analyses.0.margin", 0)),
     (("rollout.steps.2", {"experiment": {}}), ("serving.traffic.provider", "Istio")),
+    (("rollout.steps.2", {"interleave": {"event": "click"}}), ("serving.traffic.provider", "Istio")),
     (
         ("rollout.steps.1", {"experiment": {"weight": 40, "arms": [{"version": "v7", "weight": 40}]}}),
         ("rollout.steps.2", {"experiment": {"weight": 30, "arms": [{"version": "v8", "weight": 30}]}}),
@@ -171,6 +173,7 @@ TOGETHER: tuple[tuple[tuple[str, Any], ...], ...] = (
         ("evaluation.metrics", [{"name": "cost", "better": "Lower", "custom": {"factory": "m:f"}}]),
         ("evaluation.online", [{**CLICKS, "name": "cost"}]),
     ),
+    (("objective.task", "Ranking"), ("rollout.steps.2", {"interleave": {"event": "click"}})),
     (("models", [{"name": "one", "weight": 1}, {"name": "two"}]), ("combine", {"rule": "Weighted"})),
     (("models", [{"name": "one", "weight": 1}, {"name": "two"}]), ("combine", {"rule": "Mean"})),
 )

@@ -19,7 +19,7 @@ from capstan.domain.rollout import (
     RolloutState,
     wanted_split,
 )
-from capstan.domain.steps import STEPS, CanaryStep, PauseStep, ShadowStep
+from capstan.domain.steps import STEPS, CanaryStep, InterleaveStep, PauseStep, ShadowStep
 from capstan.domain.steps.experiment import ExperimentStep, Outcome
 from capstan.domain.steps.questions import AmountQuestion, Operation, Question, StepEvidence
 from capstan.domain.steps.step import Step
@@ -45,6 +45,10 @@ EXAMPLES: dict[str, list[Step]] = {
         ShadowStep(Weight(100), min_requests=500),
         ShadowStep(Weight(100), min_requests=500, queries=("refunds",)),
         ShadowStep(Weight(50), min_blocks=7, analyses=("quality", "squared"), deadline=21 * DAY),
+    ],
+    "interleave": [
+        InterleaveStep("click", Weight(100)),
+        InterleaveStep("click", Weight(10), "Balanced", decide="UnlessWorse", deadline=21 * DAY),
     ],
     "canary": [CanaryStep(Weight(25), min_requests=100), CanaryStep(Weight(99), duration=2 * DAY)],
     "pause": [PauseStep(), PauseStep(DAY)],

@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from capstan.domain.steps.questions import Arms
+from capstan.domain.steps.questions import Arms, Interleaving
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.verdicts.evidence import ArmsEvidence, OperationEvidence, PairedEvidence, QueryEvidence
+from capstan.domain.verdicts.preference import PreferenceEvidence
 from capstan.domain.versions import ModelVersion, Readiness, RunName, SystemName, VersionName
 from capstan.domain.watching import OnlineStanding, QuestionStanding, Standing
 from capstan.errors import ConflictError, NotAllowedError, UnavailableError, UntrustedArtifactError
@@ -348,6 +349,9 @@ class MemoryEvidence:
 
     pairs: Callable[[VersionName, VersionName, str, datetime, datetime], PairedEvidence]
     by_arm: Callable[[Arms, datetime, datetime], ArmsEvidence] = lambda _need, _since, _as_of: ArmsEvidence()
+    preferred: Callable[[Interleaving, datetime, datetime], PreferenceEvidence] = (
+        lambda _need, _since, _as_of: PreferenceEvidence()
+    )
     faults: Faults = field(default_factory=lambda: Faults("collector"))
 
     def paired(
@@ -365,6 +369,19 @@ class MemoryEvidence:
     def arms(self, asked: Arms, *, since: datetime, as_of: datetime) -> ArmsEvidence:
         self.faults.meet("arms")
         return self.by_arm(asked, since, as_of)
+
+    def interleaved(
+        self,
+        champion: VersionName,
+        challenger: VersionName,
+        asked: Interleaving,
+        *,
+        since: datetime,
+        as_of: datetime,
+    ) -> PreferenceEvidence:
+        del champion, challenger
+        self.faults.meet("interleaved")
+        return self.preferred(asked, since, as_of)
 
 
 @dataclass

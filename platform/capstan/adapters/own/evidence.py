@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
-from capstan.domain.steps.questions import Arms
+from capstan.domain.steps.questions import Arms, Interleaving
 from capstan.domain.verdicts.evidence import ArmsEvidence, PairedEvidence
+from capstan.domain.verdicts.preference import PreferenceEvidence
 from capstan.domain.versions import VersionName
 from capstan.recording.arms import ArmReading
+from capstan.recording.interleaved import Preferences
 from capstan.recording.pairing import Pairing
 from capstan.recording.reading import PayloadReader
 from capstan.recording.served import Served, served_with_labels
@@ -24,6 +27,7 @@ class ParquetEvidence:
         self._reader = PayloadReader(folder)
         self._pairing = Pairing.of(system, self._reader)
         self._arms = ArmReading.of(system, self._reader)
+        self._preferences = Preferences(self._reader, ZoneInfo(system.spec.data.time_zone))
         self._task = task_of(system.spec)
 
     def paired(
@@ -41,6 +45,18 @@ class ParquetEvidence:
     def arms(self, asked: Arms, *, since: datetime, as_of: datetime) -> ArmsEvidence:
         """Units whose first request is in [since, as_of), by what is known at `as_of`; raises UnavailableError."""
         return self._arms.arms(asked, since=since, as_of=as_of)
+
+    def interleaved(
+        self,
+        champion: VersionName,
+        challenger: VersionName,
+        asked: Interleaving,
+        *,
+        since: datetime,
+        as_of: datetime,
+    ) -> PreferenceEvidence:
+        """Units that got lists of both in [since, as_of), and what their clicks prefer; raises UnavailableError."""
+        return self._preferences.preferred(champion, challenger, asked, since=since, as_of=as_of)
 
     def answered_with_labels(
         self, start: datetime, end: datetime, *, as_of: datetime | None = None

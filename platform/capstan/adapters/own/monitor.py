@@ -14,8 +14,9 @@ import orjson
 from pydantic import ValidationError
 
 from capstan.adapters.own.collector import problem_of, understood
-from capstan.domain.steps.questions import Arms
+from capstan.domain.steps.questions import Arms, Interleaving
 from capstan.domain.verdicts.evidence import ArmsEvidence, PairedEvidence
+from capstan.domain.verdicts.preference import PreferenceEvidence
 from capstan.domain.versions import Digest, VersionName
 from capstan.domain.watching import Standing
 from capstan.errors import NotFoundError, UnavailableError, UntrustedArtifactError
@@ -168,6 +169,19 @@ class HttpMonitor:
             return from_json(ArmsEvidence, answer)
         except ValidationError as error:
             raise UnavailableError(PART, f"evidence: {in_words(error, PART)}") from error
+
+    def interleaved(
+        self,
+        champion: VersionName,
+        challenger: VersionName,
+        asked: Interleaving,
+        *,
+        since: datetime,
+        as_of: datetime,
+    ) -> PreferenceEvidence:
+        """In a cluster no request is interleaved; raises UnavailableError."""
+        del champion, challenger, asked, since, as_of
+        raise UnavailableError("evidence", "requests are interleaved on one machine alone")
 
     def windows(self, *, after: int = 0) -> list[dict[str, Any]]:
         """Windows decided after that generation, oldest first; raises UnavailableError."""

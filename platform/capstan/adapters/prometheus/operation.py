@@ -11,6 +11,7 @@ from capstan.adapters.envoy.config import ARM_PREFIX, CHALLENGER, CHAMPION, arm_
 from capstan.adapters.prometheus.query import PrometheusQuery
 from capstan.domain.verdicts.evidence import OperationEvidence, QueryEvidence, VersionOperation
 from capstan.domain.versions import SystemName, VersionName
+from capstan.ports.combining import INTERLEAVED_METRIC
 from capstan.ports.measurements import Sample
 
 SHADOW = "shadow"
@@ -38,7 +39,8 @@ class PrometheusOperation:
     """The OperationMetrics of one system whose traffic goes through Capstan's Envoy.
 
     A challenger that hangs, resets or is dead counts nothing itself, and its users were answered by the champion; the
-    gateway's counters of the challenger's arm (of its mirror in a shadow step) tell. So the larger of the two counts.
+    gateway's counters of the challenger's arm (of its mirror in a shadow step) tell, or those of the combiner that asks
+    it for interleaved requests. So the largest of them counts.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class PrometheusOperation:
             return list(self._query.instant(query, at=now_wall))
 
         answers = grown("capstan_requests_total", own, "version,role,code")
+        copied = grown(INTERLEAVED_METRIC, own, "version,outcome") if shadow else []
         buckets = grown("capstan_request_seconds_bucket", own, "version,role,le")
         gateway = self._gateway
         completed = _by_cluster(grown("envoy_cluster_upstream_rq_completed", gateway, "envoy_cluster_name"))
@@ -103,10 +106,15 @@ class PrometheusOperation:
                 round(s.value) for s in mine if not re.fullmatch("200|4..", s.labels.get("code", ""))
             )
             hidden = min(retried.get(cluster, 0) + failed.get(cluster, 0), assigned)
+            combined = {
+                sample.labels.get("outcome"): round(sample.value)
+                for sample in copied
+                if sample.labels.get("version") == name and roles[name] == SHADOW
+            }
             return VersionOperation(
                 version=name,
-                requests=max(requests, assigned),
-                errors=max(errors, hidden),
+                requests=max(requests, assigned, sum(combined.values())),
+                errors=max(errors, hidden, combined.get("failed", 0)),
                 latency_buckets=_buckets([sample for sample in buckets if is_of(sample, name)]),
                 refused=sum(round(s.value) for s in mine if s.labels.get("code", "").startswith("4")),
             )

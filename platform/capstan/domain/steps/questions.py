@@ -16,7 +16,9 @@ from capstan.domain.trouble import Away
 from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
 from capstan.domain.verdicts.evidence import ArmsEvidence, OperationEvidence, PairedEvidence, QueryEvidence
 from capstan.domain.verdicts.guardrails import OperationPolicy, judge_operation
+from capstan.domain.verdicts.interleaving import Method
 from capstan.domain.verdicts.own_queries import QueryRule, judge_query
+from capstan.domain.verdicts.preference import PreferenceEvidence
 from capstan.domain.verdicts.quality import OWN_LOSS, QualityRule, judge_quality
 from capstan.domain.verdicts.refusals import judge_refused_answers
 from capstan.domain.verdicts.sample_ratio import judge_split
@@ -71,8 +73,21 @@ class OwnQuery:
     interval: timedelta
 
 
-Need: TypeAlias = Pairs | Operation | Arms | OwnQuery
-Evidence: TypeAlias = PairedEvidence | OperationEvidence | ArmsEvidence | QueryEvidence
+@dataclass(frozen=True)
+class Interleaving:
+    """PreferenceEvidence: which ranker's items users clicked in lists of both, since the step began."""
+
+    event: str
+    """Name of the events that are clicks."""
+    method: Method
+    window: timedelta
+    """How long after a unit's first request its requests and clicks count."""
+    maximum_delay: timedelta
+    """How long after it happened a click may be posted."""
+
+
+Need: TypeAlias = Pairs | Operation | Arms | Interleaving | OwnQuery
+Evidence: TypeAlias = PairedEvidence | OperationEvidence | ArmsEvidence | PreferenceEvidence | QueryEvidence
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,14 @@ import orjson
 
 from capstan.content_encoding import BodyTooLargeError
 from capstan.domain.verdicts.interleaving import Ranker, coins, interleave
-from capstan.ports.combining import COMBINER, INSTRUCTION_HEADER, Instruction, instruction_of
+from capstan.ports.combining import (
+    COMBINER,
+    INSTRUCTION_HEADER,
+    INTERLEAVED_METRIC,
+    OUTCOMES,
+    Instruction,
+    instruction_of,
+)
 from capstan.serving.combiner import answers
 from capstan.serving.combiner.answers import NoRankingError, RankedAnswer
 from capstan.serving.combiner.asking import AskError, Question, Reply, ask_both
@@ -26,9 +33,6 @@ from capstan.serving.payload_log import PayloadLog, PayloadRecord
 from capstan.serving.requests import Call, ClientLeftError, Receive, read_body, read_headers
 
 DRAIN = "/payloads/drain"
-METRIC = "capstan_interleaved_total"
-OUTCOMES = ("answered", "refused", "failed")
-"""What came of asking a challenger: an answer, 4xx, or neither while the user could wait."""
 Scope = Any
 
 
@@ -172,10 +176,10 @@ class CombinerApp:
             self._asked[version, outcome] += 0
 
     def _exposition(self) -> bytes:
-        lines = [f"# TYPE {METRIC} counter"]
+        lines = [f"# TYPE {INTERLEAVED_METRIC} counter"]
         for (version, outcome), count in sorted(self._asked.items()):
             labels = f'system="{self._system}",version="{version}",outcome="{outcome}"'
-            lines.append(f"{METRIC}{{{labels}}} {count}")
+            lines.append(f"{INTERLEAVED_METRIC}{{{labels}}} {count}")
         return "\n".join([*lines, ""]).encode()
 
 

@@ -1,0 +1,66 @@
+"""The step in which users get one list of both rankers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from capstan.spec.grammar import SpecModel
+from capstan.spec.online import EventName
+from capstan.spec.units import Duration, Number, PositiveDuration, Whole
+
+
+class Interleave(SpecModel):
+    """Both rankers order each request, users get one list of the two, and their clicks say whom they prefer."""
+
+    percent: Annotated[Whole, Field(ge=1, le=100)] = Field(
+        100, description="Share of requests that is interleaved, in percent.", examples=[100]
+    )
+    method: Literal["TeamDraft", "Balanced"] = Field(
+        "TeamDraft",
+        description=(
+            "How the list is made. TeamDraft: in each round a coin says who drafts its best free item first; a click "
+            "counts for its drafter. Balanced: both alternate from their own top; clicks count for who had more of "
+            "them near its top."
+        ),
+        examples=["TeamDraft"],
+    )
+    event: EventName = Field(
+        description="Name of the events that are clicks, as they are posted to `/events`; each names an item.",
+        examples=["click"],
+    )
+    window: PositiveDuration = Field(
+        timedelta(hours=1),
+        description="How long after a unit's first request its requests and clicks count.",
+        examples=["1h"],
+    )
+    maximum_delay: Duration = Field(
+        timedelta(minutes=10),
+        description="How long after it happened a click may be posted; a unit counts when both have passed.",
+        examples=["10m"],
+    )
+    min_units: Annotated[Whole, Field(ge=20, le=1_000_000_000)] = Field(
+        100,
+        description="Units (keys of `data.keys.stickyBy`, else requests) before anything is decided.",
+        examples=[500],
+    )
+    alpha: Annotated[Number, Field(gt=0, lt=0.5)] = Field(
+        0.05,
+        description="Highest probability, over all looks, of naming either ranker where users prefer none.",
+        examples=[0.05],
+    )
+    decide: Literal["Better", "UnlessWorse"] = Field(
+        "Better",
+        description=(
+            "Who carries the burden of proof. Better: the challenger must be shown to be preferred. UnlessWorse: "
+            "enough units, and the champion is not shown to be preferred; a choice of risk."
+        ),
+        examples=["Better"],
+    )
+    deadline: PositiveDuration | None = Field(
+        None,
+        description="Without a verdict by then, `limits.onInconclusive` decides; without it there is no deadline.",
+        examples=["14d"],
+    )
