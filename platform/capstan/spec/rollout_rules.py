@@ -14,6 +14,7 @@ from capstan.spec.location import Location
 from capstan.spec.providers import PROVIDERS
 from capstan.spec.rollout import Step
 from capstan.spec.rule import ARITHMETIC, JOINED_LISTS, UNTRIED, Breach, Cel, Rule, rule
+from capstan.spec.tasks import TASK_FACTS
 from capstan.spec.units import format_duration
 
 if TYPE_CHECKING:
@@ -84,22 +85,26 @@ _LISTS_ARE_COMBINED = _provider_rule(
 )
 
 
+_ORDERING = [name for name, facts in TASK_FACTS.items() if facts.label == "Relevance"]
+"""Tasks whose answers put items in order."""
+
+
 @rule(
-    "makes one list of two rankings, and this task ranks nothing; compare in a shadow step, or write task: Ranking",
+    "makes one list of two rankings, and this task ranks nothing; compare in a shadow step, or write task: "
+    f"{' or '.join(_ORDERING)}",
     Cel(
-        "self.objective.task == 'Ranking' || !has(self.rollout) || !has(self.rollout.steps) || "
-        "self.rollout.steps.all(s, !has(s.interleave))",
+        f"self.objective.task in {_ORDERING} || self.rollout.steps.all(s, !has(s.interleave))",
         field="rollout.steps",
     ),
 )
 def only_rankings_are_interleaved(spec: MLSystemSpec) -> Iterator[Breach]:
     for index, step in enumerate(spec.rollout.steps):
-        if step.interleave is not None and spec.objective.task != "Ranking":
+        if step.interleave is not None and spec.objective.task not in _ORDERING:
             yield Breach(_steps(index, "interleave"))
 
 
 @rule(
-    "a shadow stands after a canary or an experiment; move it before them: users come last",
+    "a shadow stands after a canary, an experiment or an interleaving; move it before them: users come last",
     Cel(f"{_KINDS}.isSorted()", "rollout.steps"),
 )
 def shadows_come_before_canaries(spec: MLSystemSpec) -> Iterator[Breach]:
@@ -109,8 +114,10 @@ def shadows_come_before_canaries(spec: MLSystemSpec) -> Iterator[Breach]:
             reached = f"the canary of {step.canary.weight} %"
         elif step.experiment is not None:
             reached = "an experiment"
+        elif step.interleave is not None:
+            reached = "an interleaving"
         elif step.shadow is not None and reached:
-            way = "move it before the first canary and experiment: users come last"
+            way = "move it before the first step that users meet: users come last"
             yield Breach(_steps(index, "shadow"), message=f"stands after {reached}; {way}")
 
 

@@ -52,7 +52,7 @@ RULES = {
     "event with a space": ("    gates: [{metric: rocAuc", "    online: [{name: clicks, event: a click, aggregate: Rate, window: 1d, better: Higher}]\n    gates: [{metric: rocAuc", "evaluation.online[0].event", "write letters, digits, dots, dashes and underscores, beginning with a letter"),
     "weights fall": ("weight: 50", "weight: 20", "rollout.steps[2].canary.weight", "weights must rise"),
     "weights stay": ("weight: 50", "weight: 25", "rollout.steps[2].canary.weight", "weights must rise"),
-    "shadow after canary": ("- canary: {weight: 50, duration: 2d, minRequests: 200}", "- shadow: {}", "rollout.steps[2].shadow", "before the first canary"),
+    "shadow after canary": ("- canary: {weight: 50, duration: 2d, minRequests: 200}", "- shadow: {}", "rollout.steps[2].shadow", "before the first step that users meet"),
     "unknown analysis": ("analyses: [quality]", "analyses: [qualty]", "rollout.steps[0].shadow.analyses[0]", "not in rollout.analyses (quality)"),
     "query that no step may name": ("analyses: [quality], deadline: 21d", "analyses: [quality], queries: [refunds], deadline: 21d", "rollout.steps[0].shadow.queries[0]", "'refunds' is not in rollout.queries (which is empty); add it there"),
     "query with the name of an analysis": ("    analyses: [{name: quality,", "    queries: [{name: quality, promql: up, successWhen: 'result < 1'}]\n    analyses: [{name: quality,", "rollout.queries[0].name", "'quality' is the name of another question"),
