@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from capstan.dashboard.page import Part, Progress, SparklinePoint, Totals, VersionNumbers
-from capstan.domain.rollout import RolloutRequest, RolloutState
+from capstan.domain.rollout import RolloutCause, RolloutRequest, RolloutState
 from capstan.domain.system import SystemPolicy, SystemState, TrainingState
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.training import RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert, OperationAlert
-from capstan.domain.verdicts.evidence import PairedEvidence
+from capstan.domain.verdicts.evidence import ArmsEvidence, PairedEvidence
 from capstan.domain.versions import ModelVersion, Readiness, RunName, VersionName
 from capstan.ports.store import Event, Record
 from capstan.spec import MLSystem
@@ -55,6 +55,8 @@ class Observed:
     operation_alerts: Sequence[OperationAlert] | None = None
     evidence: PairedEvidence | None = None
     """Evidence of the rollout in progress."""
+    arms: ArmsEvidence | None = None
+    """Evidence of the experiment that is shown."""
     windows: Sequence[Mapping[str, Any]] | None = None
     numbers: Sequence[VersionNumbers] | None = None
     history: Sequence[SparklinePoint] = ()
@@ -68,6 +70,14 @@ class Observed:
         """The rollout in progress."""
         name = self.state.rollout.name if self.state.rollout else None
         return next((rollout for rollout in self.rollouts if rollout.request.name == name), None)
+
+    @property
+    def foremost(self) -> ObservedRollout | None:
+        """The rollout in progress, else the last one of a challenger."""
+        contests = [one for one in self.rollouts if one.request.cause is RolloutCause.CHALLENGER]
+        begun = [one for one in contests if one.state.started_at is not None]
+        last = max(begun, key=lambda one: one.state.started_at or self.now, default=None)
+        return self.active_rollout or last
 
     @property
     def active_run(self) -> ObservedRun | None:

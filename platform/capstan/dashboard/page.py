@@ -176,6 +176,56 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class EvidencePoint:
+    """What was known of an arm at a moment; positive favours the arm."""
+
+    at: datetime
+    difference: float
+    lower: float | None
+    """None: unbounded yet."""
+    upper: float | None
+    units: int
+
+
+@dataclass(frozen=True)
+class ArmShown:
+    """One version of an experiment."""
+
+    version: str
+    role: str
+    wanted: int
+    """Share of units in percent."""
+    assigned: int
+    units: int
+    """With an outcome."""
+    mean: float | None
+    """Mean outcome of a unit; None: there is none yet."""
+    difference: float | None = None
+    """From the champion; positive favours the arm. None: of the champion, or not known yet."""
+    lower: float | None = None
+    upper: float | None = None
+    series: Sequence[EvidencePoint] = ()
+    """By day: the confidence sequence."""
+
+
+@dataclass(frozen=True)
+class ExperimentShown:
+    """An experiment that runs, or the last one of the rollout."""
+
+    metric: str
+    better: str
+    rule: str
+    is_running: bool
+    since: datetime
+    until: datetime
+    promote_above: float
+    reject_below: float
+    crossed: int
+    """Units that met a second arm."""
+    arms: Sequence[ArmShown]
+
+
+@dataclass(frozen=True)
 class VerdictShown:
     name: str
     outcome: str
@@ -202,6 +252,11 @@ class RolloutShown:
     interval: Interval | None = None
     disagreement: float | None = None
     verdicts: Sequence[VerdictShown] = ()
+    experiment: ExperimentShown | None = None
+    forecasts: Sequence[str] = ()
+    """How long its experiments take, told when it began."""
+    left: Mapping[str, str] = field(default_factory=dict)
+    """Further versions that take no part, with the reason."""
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from capstan.dashboard.experiment_panel import experiment_of, experiment_shown
 from capstan.dashboard.observation import Observed, ObservedRollout
-from capstan.dashboard.page import Amount, Interval, RolloutShown, StepShown, VerdictShown
+from capstan.dashboard.page import Amount, ExperimentShown, Interval, RolloutShown, StepShown, VerdictShown
 from capstan.domain.reasons import Tone
-from capstan.domain.rollout import RolloutCause, RolloutPhase, RolloutPolicy
+from capstan.domain.rollout import RolloutCause, RolloutPhase, RolloutPolicy, contender
 from capstan.domain.steps.step import Step
 from capstan.domain.verdicts.analysis import Verdict
 from capstan.domain.verdicts.evidence import PairedEvidence
@@ -41,7 +42,7 @@ def rollout_shown(seen: Observed, rollout: ObservedRollout, *, is_active: bool) 
     return RolloutShown(
         name=request.name,
         mark=f"rollout:{request.name}",
-        challenger=request.challenger.name,
+        challenger=contender(request, state).name,
         champion=request.champion.name if request.champion else "",
         cause=request.cause.value,
         phase=phase,
@@ -61,7 +62,15 @@ def rollout_shown(seen: Observed, rollout: ObservedRollout, *, is_active: bool) 
             VerdictShown(name, latest.outcome, _TONES.get(latest.outcome, Tone.IDLE), latest.message)
             for name, latest in sorted(state.latest.items())
         ],
+        experiment=_experiment(seen, rollout),
+        forecasts=state.forecasts,
+        left={str(arm): why for arm, why in state.left.items()},
     )
+
+
+def _experiment(seen: Observed, rollout: ObservedRollout) -> ExperimentShown | None:
+    shown = experiment_of(seen, rollout) if rollout == seen.foremost else None
+    return experiment_shown(shown, seen.arms) if shown is not None and seen.arms is not None else None
 
 
 def interval(evidence: PairedEvidence, rule: QualityRule) -> Interval | None:

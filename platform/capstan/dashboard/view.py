@@ -12,17 +12,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from capstan.dashboard.experiment_panel import experiment_of
 from capstan.dashboard.observation import Observed, ObservedRollout, ObservedRun
 from capstan.dashboard.page import EventShown, Page, Part, Progress, SparklinePoint, Totals, VersionNumbers
 from capstan.dashboard.rollout_panel import shown_rule
 from capstan.dashboard.snapshot import draw
 from capstan.dashboard.story_lines import shown
 from capstan.domain.rollout import RolloutRequest, RolloutState
+from capstan.domain.steps.questions import Arms
 from capstan.domain.system import SystemPolicy
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.training import RunStatus
 from capstan.domain.triggers import Alert, OperationAlert
-from capstan.domain.verdicts.evidence import PairedEvidence
+from capstan.domain.verdicts.evidence import ArmsEvidence, PairedEvidence
 from capstan.domain.verdicts.quality import OWN_LOSS
 from capstan.domain.versions import ModelVersion, Readiness, RunName, SystemName, VersionName
 from capstan.engine.policies import document_of, system_policy
@@ -78,6 +80,8 @@ class Sources:
     operation_alerts: Callable[[], Sequence[OperationAlert]] | None = None
     evidence: Callable[[RolloutRequest, RolloutState, str], PairedEvidence | None] | None = None
     """By the metric of an analysis."""
+    arms: Callable[[Arms, datetime, datetime], ArmsEvidence] | None = None
+    """Evidence of an experiment from one moment until another."""
     windows: Callable[[], Sequence[Mapping[str, Any]]] | None = None
     """The monitor's `GET /windows`."""
     numbers: Callable[[], Sequence[VersionNumbers]] | None = None
@@ -168,7 +172,7 @@ class StoreView:
             parts=self._ask(away, "processes", self.sources.parts) or (),
             progress=self._ask(away, "progress", self.sources.progress),
         )
-        return replace(seen, evidence=self._evidence(away, seen), away=away)
+        return replace(seen, evidence=self._evidence(away, seen), arms=self._arms(away, seen), away=away)
 
     def _file(self, record: Record) -> tuple[MLSystem, SystemPolicy]:
         if self._parsed is None or self._parsed[0] != record.generation:
@@ -205,6 +209,14 @@ class StoreView:
         rule = shown_rule(seen, rollout)
         metric = rule.metric if rule is not None else OWN_LOSS
         return self._ask(away, "evidence", lambda: ask(request, state, metric), slow=True, key=key)
+
+    def _arms(self, away: dict[str, str], seen: Observed) -> ArmsEvidence | None:
+        ask, rollout = self.sources.arms, seen.foremost
+        shown = experiment_of(seen, rollout) if rollout is not None else None
+        if ask is None or shown is None or rollout is None:
+            return None
+        key = (rollout.request.name, shown.since, shown.until)
+        return self._ask(away, "arms", lambda: ask(shown.need, shown.since, shown.until), slow=True, key=key)
 
     def _sample(self, numbers: Sequence[VersionNumbers] | None) -> Sequence[SparklinePoint]:
         """The last minutes; no requests are a sample too, and only while nobody can say is there none."""

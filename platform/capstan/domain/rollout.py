@@ -152,6 +152,16 @@ class LatestVerdict:
 
 
 @dataclass(frozen=True)
+class StepSpan:
+    """When a step that is over was measured."""
+
+    step: int
+    since: datetime
+    until: datetime
+    """System's clock."""
+
+
+@dataclass(frozen=True)
 class RolloutState:
     """Where a rollout stands; the truth behind traffic and aliases."""
 
@@ -196,6 +206,10 @@ class RolloutState:
     """How often the challenger was lost after it had been ready."""
     winner: VersionName = NOBODY
     """The version that won a step against the challenger and goes on in its place; empty: the challenger goes on."""
+    spans: tuple[StepSpan, ...] = ()
+    """Of the steps that are over."""
+    forecasts: tuple[str, ...] = ()
+    """How long its experiments take with units as they were, told when it began."""
     left: Mapping[VersionName, str] = field(default_factory=dict)
     """Further versions that take no part, or no longer, with the reason."""
 

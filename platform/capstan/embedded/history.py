@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from capstan.domain.rollout import RolloutCause
+from capstan.domain.steps.experiment import ExperimentStep
 from capstan.domain.verdicts.evidence import LossBlock
 from capstan.domain.verdicts.feasibility import LossHistory, read_history
+from capstan.domain.verdicts.unit_history import HISTORY, UnitHistory, read_units
 from capstan.domain.versions import SystemName
 from capstan.embedded.layout import StateDir
 from capstan.embedded.wiring import recorded_evidence, spec_document
 from capstan.engine.deadlines import infeasible_deadlines
-from capstan.engine.records import rollout_request, rollout_state
+from capstan.engine.policies import rollout_policy
+from capstan.engine.records import rollout_request, rollout_state, system_state
 from capstan.errors import InvalidSpecError
 from capstan.ports.store import Kind, Store
 from capstan.spec import MLSystem
@@ -26,7 +29,9 @@ def require_deadlines(system: MLSystem, state: StateDir, store: Store) -> None:
     record = store.get(Kind.SYSTEM, system.metadata.name)
     if record is None or record.spec["spec"].get("rollout") == spec_document(system)["spec"].get("rollout"):
         return
-    mistakes = infeasible_deadlines(system, stored_histories(system, state, store))
+    mistakes = infeasible_deadlines(
+        system, stored_histories(system, state, store), stored_units(system, state, store)
+    )
     if mistakes:
         raise InvalidSpecError(mistakes)
 
@@ -61,3 +66,25 @@ def stored_histories(system: MLSystem, state: StateDir, store: Store) -> dict[st
         for metric, blocks in best.items()
         if sum(block.count > 0 for block in blocks) >= 2
     }
+
+
+def stored_units(system: MLSystem, state: StateDir, store: Store) -> dict[int, UnitHistory]:
+    """By the index of each experiment: the champion's units of the last weeks.
+
+    Experiments are left out while too few units have an outcome, or where there is no champion yet.
+    """
+    name = SystemName(system.metadata.name)
+    record = store.get(Kind.SYSTEM, name)
+    champion = system_state(record).champion if record is not None else None
+    steps = rollout_policy(system).steps
+    if champion is None or not state.payloads(name).exists():
+        return {}
+    found, now = {}, datetime.now(UTC)
+    with recorded_evidence(system, state) as evidence:
+        for index, step in enumerate(steps):
+            if isinstance(step, ExperimentStep):
+                need = step.history_need(champion.name)
+                units = read_units(evidence.arms(need, since=now - HISTORY, as_of=now), champion.name)
+                if units is not None:
+                    found[index] = units
+    return found

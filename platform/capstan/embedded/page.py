@@ -99,6 +99,7 @@ def _sources(local: LocalSystem, progress: Callable[[], Progress | None] | None)
         alerts=local.alerts.active,
         operation_alerts=local.alerts.operation,
         evidence=evidence,
+        arms=lambda need, since, until: local.evidence.arms(need, since=since, as_of=until),
         windows=local.monitor.windows,
         numbers=PrometheusNumbers(local.prometheus.query, local.name),
         totals=totals,

@@ -6,17 +6,22 @@ from collections.abc import Mapping
 
 from pydantic.alias_generators import to_camel
 
+from capstan.domain.steps.experiment import ExperimentStep
 from capstan.domain.steps.step import BLOCK
 from capstan.domain.verdicts.feasibility import LossHistory, infeasible_deadline
+from capstan.domain.verdicts.unit_history import UnitHistory
 from capstan.engine.policies import rollout_policy
 from capstan.errors import Mistake
 from capstan.spec import MLSystem
 
 
-def infeasible_deadlines(system: MLSystem, histories: Mapping[str, LossHistory]) -> list[Mistake]:
+def infeasible_deadlines(
+    system: MLSystem, histories: Mapping[str, LossHistory], units: Mapping[int, UnitHistory] | None = None
+) -> list[Mistake]:
     """One mistake, with the ways out, for each analysis that fewer than half of the rollouts would end in time.
 
-    `histories` are by metric; an analysis whose metric has none is left to the first rollout.
+    `histories` are by metric; an analysis whose metric has none is left to the first rollout. `units` are by the index
+    of the experiment that they are for.
     """
     policy = rollout_policy(system)
     mistakes = []
@@ -28,4 +33,9 @@ def infeasible_deadlines(system: MLSystem, histories: Mapping[str, LossHistory])
             why = infeasible_deadline(rule, history, deadline=step.deadline, block=BLOCK)
             if why is not None:
                 mistakes.append(Mistake(f"rollout.steps[{index}].{to_camel(written.kind)}.deadline", why))
+        known = (units or {}).get(index)
+        if isinstance(step, ExperimentStep) and known is not None:
+            problem = step.forecast(known).problem
+            if problem is not None:
+                mistakes.append(Mistake(f"rollout.steps[{index}].experiment.deadline", problem))
     return mistakes

@@ -9,6 +9,7 @@ from typing import TypeVar, assert_never
 
 from capstan.domain.planners.looks import questions_of
 from capstan.domain.rollout import RolloutPhase, RolloutPolicy, RolloutRequest, RolloutState, contender
+from capstan.domain.steps.experiment import ExperimentStep
 from capstan.domain.steps.questions import (
     Arms,
     Evidence,
@@ -24,6 +25,7 @@ from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.trouble import Away, Trouble
 from capstan.domain.verdicts.own_queries import with_names
+from capstan.domain.verdicts.unit_history import HISTORY, read_units
 from capstan.domain.versions import ModelVersion, RunName, VersionName
 from capstan.domain.watching import Standing
 from capstan.errors import UnavailableError
@@ -136,6 +138,27 @@ class Observer:
             return StepEvidence()
         needs = dict.fromkeys(question.need for question in questions_of(request, state, policy))
         return StepEvidence({need: self._measured(need, request, state, now, wall) for need in needs})
+
+    def forecasts(
+        self, request: RolloutRequest, state: RolloutState, policy: RolloutPolicy, now: datetime
+    ) -> tuple[str, ...]:
+        """How long experiments take with the champion's units as they were; empty once the rollout has begun."""
+        if state.started_at is not None or request.champion is None:
+            return ()
+        champion, told = request.champion.name, []
+        for index, step in enumerate(policy.steps, 1):
+            if not isinstance(step, ExperimentStep):
+                continue
+            need = step.history_need(champion)
+            try:
+                found = self.evidence.arms(need, since=now - HISTORY, as_of=now)
+            except UnavailableError:
+                # A forecast is a courtesy: nothing waits for it.
+                continue
+            history = read_units(found, champion)
+            if history is not None:
+                told.append(f"step {index}: {step.forecast(history).message}")
+        return tuple(told)
 
     def _measured(
         self, need: Need, request: RolloutRequest, state: RolloutState, now: datetime, wall: datetime

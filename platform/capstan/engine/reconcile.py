@@ -179,6 +179,7 @@ class _Pass:
             commands=tuple(command for command in system.commands if command.target == request.name),
             refused=self._refusal(request, kept.state),
             refused_arms=dict(self._applier.refused),
+            forecasts=self._observer.forecasts(request, kept.state, policy, self._now),
         )
         plan = plan_rollout(request, kept.state, seen, policy, now=self._now, wall=self._wall)
         summary = summarize_rollout(kept.record, request, plan.status, policy.steps, self._now)

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
     from capstan.domain.verdicts.feasibility import LossHistory
     from capstan.domain.verdicts.quality import QualityRule
+    from capstan.domain.verdicts.unit_history import UnitHistory
     from capstan.engine.changes import Change
     from capstan.spec import MLSystem
 
 app = typer.Typer()
 
+EXPERIMENT = "experiment"
+"""Stands for the analysis of a step that is one; its times hold the delay of labels already."""
 CHANGES = 2
 """Exit code when something would change."""
 
@@ -119,7 +122,10 @@ def _planned(system: MLSystem, place: Place) -> Planned:
     try:
         with open_system(place, name) as stored:
             changes, follows = _against(stored, system)
-            times = _verdict_times(system, _histories(stored, system))
+            times = [
+                *_verdict_times(system, _histories(stored, system)),
+                *_experiment_times(system, _units(stored, system)),
+            ]
             return Planned(name, False, place.runner(), changes, follows, times)
     except NotFoundError:
         if isinstance(place, Cluster):
@@ -130,7 +136,8 @@ def _planned(system: MLSystem, place: Place) -> Planned:
             if isinstance(place, Cluster)
             else "page 127.0.0.1:7411 and gateway 127.0.0.1:7480, unless --page-port and --gateway-port say otherwise",
         ]
-        return Planned(name, True, None, [], follows, _verdict_times(system, {}))
+        times = [*_verdict_times(system, {}), *_experiment_times(system, {})]
+        return Planned(name, True, None, [], follows, times)
 
 
 def _data_planned(
@@ -205,6 +212,15 @@ def _histories(stored: StoredSystem, system: MLSystem) -> Mapping[str, LossHisto
     return stored_histories(system, stored.place.state, stored.store)
 
 
+def _units(stored: StoredSystem, system: MLSystem) -> Mapping[int, UnitHistory]:
+    """By the index of each experiment; none in a cluster, where the record is on a volume of the system's own."""
+    from capstan.embedded.history import stored_units
+
+    if isinstance(stored.place, Cluster):
+        return {}
+    return stored_units(system, stored.place.state, stored.store)
+
+
 def _against(stored: StoredSystem, system: MLSystem) -> tuple[list[Change], list[str]]:
     from capstan.domain.rollout import RolloutState
     from capstan.engine.changes import compare, consequences
@@ -241,6 +257,44 @@ def _verdict_times(system: MLSystem, histories: Mapping[str, LossHistory]) -> li
     for index, step in enumerate(policy.steps):
         for name, rule in step.rules(policy).items():
             times.append(_verdict_time(index, name, rule, histories.get(rule.metric), step.deadline, delay))
+    return times
+
+
+def _experiment_times(system: MLSystem, units: Mapping[int, UnitHistory]) -> list[VerdictTime]:
+    from capstan.domain.steps.experiment import ExperimentStep
+    from capstan.engine.policies import rollout_policy
+
+    times = []
+    for index, step in enumerate(rollout_policy(system).steps):
+        if not isinstance(step, ExperimentStep):
+            continue
+        known = units.get(index)
+        soonest = max(step.duration, step.primary.closes_after)
+        if known is None:
+            basis = (
+                f"no units of the champion are stored yet: at least {step.min_units:,} must have an outcome, which is "
+                f"known {_days(step.primary.closes_after)} after a unit's first request (`capstan power` computes more)"
+            )
+            median, late, problem = None, None, None
+        else:
+            found = step.forecast(known)
+            basis, problem = found.message, found.problem
+            median, late = (
+                None if span is None else _days(max(span, soonest)) for span in (found.median, found.late)
+            )
+        times.append(
+            VerdictTime(
+                index,
+                step.name,
+                step.decide.value,
+                median,
+                late,
+                _days(timedelta(0)) or "",
+                _days(step.deadline),
+                f"deadline: {problem}" if problem else None,
+                basis,
+            )
+        )
     return times
 
 
@@ -340,7 +394,7 @@ def _print(planned: Planned) -> None:
             times += f", {verdict.late} in four of five rollouts"
         elif not times:
             times = f"{verdict.median} at the soonest" if verdict.median else "not known"
-        if verdict.median or verdict.late:
+        if (verdict.median or verdict.late) and verdict.analysis != EXPERIMENT:
             times += f", and up to {verdict.label_delay} more if labels come late"
         given = f"; deadline {verdict.deadline}" if verdict.deadline else "; no deadline"
         out.print(f"  {times}{given}", soft_wrap=True)

@@ -73,6 +73,12 @@ class RolloutStatus:
     held: str
     latest: dict[str, str]
     """Last verdict of each analysis in words."""
+    forecasts: tuple[str, ...] = ()
+    """How long its experiments take, told when it began."""
+    winner: str = ""
+    """The version that won a step against the challenger; empty: the challenger goes on."""
+    left: dict[str, str] = field(default_factory=dict)
+    """Further versions that take no part, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,7 @@ def look(stored: StoredSystem) -> SystemStatus:
 
 
 def _rollout(stored: StoredSystem, state: SystemState) -> RolloutStatus | None:
-    from capstan.domain.rollout import RolloutState
+    from capstan.domain.rollout import RolloutState, contender
     from capstan.engine.policies import policy_of
     from capstan.engine.records import rollout_state
     from capstan.ports.store import Kind
@@ -169,12 +175,15 @@ def _rollout(stored: StoredSystem, state: SystemState) -> RolloutStatus | None:
     )
     return RolloutStatus(
         name=state.rollout.name,
-        challenger=state.rollout.challenger.name,
+        challenger=contender(state.rollout, rollout).name,
         phase=rollout.phase.value,
         step=step if rollout.phase.value == "Progressing" else "",
         since=rollout.step_since,
         held=rollout.held,
         latest={name: f"{verdict.outcome}: {verdict.message}" for name, verdict in rollout.latest.items()},
+        forecasts=rollout.forecasts,
+        winner=rollout.winner,
+        left={str(arm): why for arm, why in rollout.left.items()},
     )
 
 
@@ -320,6 +329,10 @@ def shown(seen: SystemStatus) -> RenderableType:
         step = f", step {rollout.step} since {local(rollout.since)}" if rollout.step else ""
         held = f", held: {rollout.held}" if rollout.held else ""
         table.add_row("rollout", f"{rollout.challenger} {rollout.phase}{step}{held}")
+        for forecast in rollout.forecasts:
+            table.add_row("", escape(forecast))
+        for arm, why in rollout.left.items():
+            table.add_row("", escape(f"{arm} takes no part: {why}"))
         for name, verdict in rollout.latest.items():
             table.add_row("", f"{name}: {escape(verdict)}")
     if seen.training:

@@ -30,6 +30,7 @@ from capstan.domain.rollout import (
     RolloutPolicy,
     RolloutRequest,
     RolloutState,
+    StepSpan,
     arms_of,
     contender,
     outlook,
@@ -84,6 +85,8 @@ class RolloutObservation:
     """Why the challenger can't run: its bytes or a step's traffic were refused; empty: they were not."""
     refused_arms: Mapping[VersionName, str] = field(default_factory=dict)
     """Versions whose bytes were refused, with the reason."""
+    forecasts: tuple[str, ...] = ()
+    """How long steps take with units as they were, in words; asked when the rollout begins."""
 
 
 def plan_rollout(
@@ -154,7 +157,10 @@ class _Planning:
             deploying_since=self.wall,
             policy_digest=self.policy.digest,
         )
-        told = outlook(self.policy, self.now) if self.request.cause is RolloutCause.CHALLENGER else ""
+        told = ""
+        if self.request.cause is RolloutCause.CHALLENGER:
+            told = "; ".join(filter(None, [outlook(self.policy, self.now), *self.seen.forecasts]))
+            self.state = replace(self.state, forecasts=self.seen.forecasts)
         message = f"{self.challenger}{against}" + (f": {told}" if told else "")
         self._tell(Reason.ROLLOUT_STARTED, message, "started")
         self._leave_unknown_arms()
@@ -202,6 +208,7 @@ class _Planning:
             handled=self.state.handled,
             crashes=self.state.crashes,
             corrections=self.state.corrections,
+            forecasts=self.state.forecasts,
         )
         self._tell(Reason.ROLLOUT_RESTARTED, message, f"restarted/{restarts}")
         self._leave_unknown_arms()
@@ -486,11 +493,17 @@ class _Planning:
             self._start_promotion(f"it passed all {len(self.policy.steps)} steps; {words}")
             return
         self._tell(Reason.STEP_PASSED, f"{self._step_name}: {words}", self._key("passed"))
+        self._end_step()
         self.state = replace(
             self.state,
             step=self.state.step + 1,
             **_FRESH_STEP,
         )
+
+    def _end_step(self) -> None:
+        if self.state.step_since is not None:
+            span = StepSpan(self.state.step, self.state.step_since, self.now)
+            self.state = replace(self.state, spans=(*self.state.spans, span))
 
     def _settle_arms(self, look: Look) -> None:
         """The winner goes on as the challenger; the others' part is over."""
@@ -505,6 +518,7 @@ class _Planning:
             )
 
     def _start_promotion(self, why: str) -> None:
+        self._end_step()
         self.state = replace(self.state, phase=RolloutPhase.PROMOTING, why=why, held="")
         if self.request.cause is RolloutCause.CHALLENGER:
             self._tell(Reason.PROMOTING, f"{self.challenger} becomes champion: {why}", "promoting")
@@ -606,6 +620,7 @@ class _Planning:
     # -- telling
 
     def _roll_back(self, reason: Reason, message: str) -> None:
+        self._end_step()
         self.state = replace(self.state, phase=RolloutPhase.ROLLING_BACK, why=message, held="")
         self._tell(reason, message, "rollback")
 
@@ -626,7 +641,7 @@ class _Planning:
         details: dict[str, object] = {
             "rollout": request.name,
             "challenger": self.challenger,
-            "run": request.challenger.run,
+            "run": contender(request, self.state).run,
         }
         if request.champion is not None:
             details["champion"] = request.champion.name

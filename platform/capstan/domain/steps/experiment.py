@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
@@ -17,8 +18,10 @@ from capstan.domain.steps.questions import Arms, Question
 from capstan.domain.steps.step import Station, Step
 from capstan.domain.traffic import Arm, TrafficSplit, Weight
 from capstan.domain.verdicts.arms import ArmsRule
-from capstan.domain.verdicts.experiments import Better, Test
+from capstan.domain.verdicts.experiments import Better, ExperimentRule, Test
 from capstan.domain.verdicts.quality import Decide
+from capstan.domain.verdicts.sample_size import ExperimentDesign
+from capstan.domain.verdicts.unit_history import Forecast, UnitHistory, forecast
 from capstan.domain.versions import VersionName
 
 if TYPE_CHECKING:
@@ -190,6 +193,48 @@ class ExperimentStep(Step):
 
     def _need(self, outcome: Outcome, versions: tuple[VersionName, ...]) -> Arms:
         return Arms(outcome.metric, versions, outcome.window, outcome.cap, self.covariate)
+
+    def need_of(self, versions: tuple[VersionName, ...]) -> Arms:
+        """What the primary metric's verdict on these versions, the champion first, rests on."""
+        return self._need(self.primary, versions)
+
+    def history_need(self, champion: VersionName) -> Arms:
+        """The units of the champion alone from which the experiment's time is forecast."""
+        return replace(self._need(self.primary, (champion,)), covariate=None)
+
+    def forecast(self, history: UnitHistory) -> Forecast:
+        """How long it takes with units as they were, and why its deadline can't be met."""
+        rule, share = self.rule(len(self.others) + 1), self.primary.is_share
+        if rule.decide is Decide.UNLESS_WORSE:
+            days = math.ceil(self.min_units / history.units_per_day) if history.units_per_day else 0
+            time = timedelta(days=days) + self.primary.closes_after
+            message = f"{self.min_units:,} units are in after {time / timedelta(days=1):.3g} days"
+            return Forecast(time, time, message)
+        distance = self.expected_effect - rule.promote_above if self.expected_effect or self.margin else 0.0
+        weights = [self.weight, *(arm.weight for arm in self.arms)]
+        design = ExperimentDesign(
+            effect=rule.sign * max(distance, 0.0),
+            variance=history.variance,
+            base=min(max(history.mean, 0.0), 1.0) if share else None,
+            rule=ExperimentRule(
+                test=rule.test,
+                better=rule.better,
+                # One-sided bounds at alpha are two-sided ones at twice as much.
+                alpha=rule.alpha if rule.is_two_sided else 2 * rule.alpha,
+                comparisons=rule.comparisons,
+                planned_units=rule.planned_units,
+                least_units=rule.min_units,
+            ),
+            shares=(100 - sum(weights), *weights),
+            guardrails=len(self.guarded),
+        )
+        return forecast(
+            design,
+            history,
+            metric=self.primary.metric,
+            closes_after=self.primary.closes_after,
+            deadline=self.deadline,
+        )
 
     def promise(self, policy: RolloutPolicy) -> str:
         rule = self.rule(len(self.others) + 1)

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from capstan.domain.verdicts.blocks import autocorrelation, merge, residuals
 from capstan.domain.verdicts.evidence import ArmsEvidence, ArmSums, LossBlock
 from capstan.domain.verdicts.experiments import ArmMoments
+from capstan.domain.verdicts.merging import MergedBlocks, merge_as_needed
 from capstan.domain.verdicts.quality import LEAST_BLOCKS
 from capstan.domain.versions import VersionName
-
-MOST_CORRELATED = 0.1
-"""Lag-1 autocorrelation above which neighbouring blocks of days are no independent units."""
-_LENGTHS = (1, 2, 3, 4, 5, 6, 7, 14, 28)
 
 
 @dataclass(frozen=True)
@@ -33,9 +29,10 @@ class Covariate:
         return (sums.total - self.slope * self._centred(sums)) / sums.units
 
     def moments(self, sums: ArmSums) -> ArmMoments:
-        """Units, mean and variance of the arm's adjusted outcomes."""
-        if sums.units < 2:
-            return ArmMoments(sums.units, self.mean_of(sums) if sums.units else 0.0, 0.0)
+        """Units, mean and variance of the arm's adjusted outcomes; the skewness is that of the outcomes themselves."""
+        plain = ArmMoments.of_sums(sums.units, sums.total, sums.squares, sums.cubes)
+        if sums.units < 2 or not self.slope:
+            return plain
         z = self._centred(sums)
         zz = sums.covariate_squares - 2 * self.mean * sums.covariate + sums.covariate_known * self.mean**2
         zy = sums.products - self.mean * sums.covariate_total
@@ -44,7 +41,7 @@ class Covariate:
             - 2 * self.slope * (zy - z * sums.total / sums.units)
             + self.slope**2 * (zz - z * z / sums.units)
         )
-        return ArmMoments(sums.units, self.mean_of(sums), max(squares, 0.0) / (sums.units - 1))
+        return replace(plain, mean=self.mean_of(sums), variance=max(squares, 0.0) / (sums.units - 1))
 
     def _centred(self, sums: ArmSums) -> float:
         return sums.covariate - sums.covariate_known * self.mean
@@ -71,50 +68,18 @@ def covariate_of(arms: Sequence[ArmSums]) -> Covariate:
     return Covariate(mean, products / squares, min(products**2 / (squares * outcomes), 1.0))
 
 
-def skewness_of_difference(control: ArmSums, arm: ArmSums) -> float:
-    """Skewness of the difference of both means: 0 for equal arms of equal shares however skewed their units are."""
-    third = _third_moment(arm) / arm.units**2 - _third_moment(control) / control.units**2
-    variance = _variance(arm) / arm.units + _variance(control) / control.units
-    return third / variance**1.5 if variance > 0 else 0.0
-
-
-def _variance(sums: ArmSums) -> float:
-    mean = sums.total / sums.units
-    return max(sums.squares / sums.units - mean * mean, 0.0)
-
-
-def _third_moment(sums: ArmSums) -> float:
-    mean = sums.total / sums.units
-    return sums.cubes / sums.units - 3 * mean * sums.squares / sums.units + 2 * mean**3
-
-
-@dataclass(frozen=True)
-class DayBlocks:
-    """Days of an experiment as blocks: S is the difference of means of the block's units times their number."""
-
-    blocks: tuple[LossBlock, ...]
-    length: int
-    """Days of a block; 0: at no length are neighbouring blocks independent."""
-    lag_one: float
-    """Lag-1 autocorrelation of single days."""
-
-
 def day_blocks(
     evidence: ArmsEvidence, champion: VersionName, arm: VersionName, covariate: Covariate, *, sign: int
-) -> DayBlocks:
-    """Whole days merged to the shortest blocks that are not correlated, of which there are at least seven.
+) -> MergedBlocks:
+    """Whole days, merged until neighbours are not correlated; S is the difference of means times the units.
 
-    Until there are seven days each day is its own block. `sign` is -1 where less is better.
+    `sign` is -1 where less is better.
     """
     days = closed_days(evidence, champion, arm, covariate, sign=sign)
-    lag_one = autocorrelation(residuals(days))
-    for length in _LENGTHS:
-        merged = merge(days, length)
-        if length > 1 and len(merged) < LEAST_BLOCKS:
-            break
-        if len(days) < LEAST_BLOCKS or autocorrelation(residuals(merged)) <= MOST_CORRELATED:
-            return DayBlocks(merged, length, lag_one)
-    return DayBlocks((), 0, lag_one)
+    found = MergedBlocks()
+    for merged in merge_as_needed(days, least=LEAST_BLOCKS):
+        found = merged
+    return found
 
 
 def closed_days(

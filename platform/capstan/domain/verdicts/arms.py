@@ -16,17 +16,15 @@ from capstan.domain.verdicts.arm_effects import (
     Covariate,
     covariate_of,
     day_blocks,
-    skewness_of_difference,
 )
-from capstan.domain.verdicts.blocks import sum_blocks
 from capstan.domain.verdicts.confidence import one_sided_radius, two_sided_radius
 from capstan.domain.verdicts.evidence import ArmsEvidence, ArmSums
 from capstan.domain.verdicts.experiments import (
     LEAST_UNITS,
-    UNITS_PER_SQUARED_SKEWNESS,
     ArmMoments,
     Better,
     Test,
+    is_skewed,
     proportions,
     welch,
 )
@@ -35,8 +33,6 @@ from capstan.domain.verdicts.sample_ratio import freeze_on_mismatch, judge_sampl
 from capstan.domain.verdicts.validity import judge_covariate, judge_crossing, judge_outcomes
 from capstan.domain.versions import VersionName
 
-MOST_SKEWED = 1 / math.sqrt(UNITS_PER_SQUARED_SKEWNESS)
-"""Skewness of a difference of means above which it is not nearly Gaussian (Kohavi et al. 2014)."""
 PLANNED_BLOCKS = 14
 """Day blocks after which a decision is expected; tunes the width, never the error."""
 
@@ -113,9 +109,12 @@ class ArmBounds:
     blocks: int | None = None
     """Blocks of days that the bounds rest on; None: they rest on units."""
     block_days: int = 1
-    """Days of a block; 0: at no length are neighbours independent."""
+    """Days of a block."""
     lag_one: float | None = None
     """Lag-1 autocorrelation of days; None: days are no units of the test."""
+
+    are_independent: bool = True
+    """False: at no length that leaves enough blocks are neighbours uncorrelated."""
 
     def is_better(self, rule: ArmsRule) -> bool:
         return self.lower > rule.promote_above
@@ -132,9 +131,21 @@ def bounds_of(
     units = control.units + other.units
     if rule.by_days:
         days = day_blocks(evidence, champion, arm, covariate, sign=rule.sign)
-        sums = sum_blocks(days.blocks)
-        lower, upper = sums.bounds(rule.radius(sums.blocks, PLANNED_BLOCKS))
-        return ArmBounds(arm, sums.difference, lower, upper, units, sums.blocks, days.length, days.lag_one)
+        sums = days.sums
+        lower, upper = sums.bounds(
+            rule.radius(sums.blocks, PLANNED_BLOCKS) if days.is_independent else math.inf
+        )
+        return ArmBounds(
+            arm,
+            sums.difference,
+            lower,
+            upper,
+            units,
+            sums.blocks,
+            days.size,
+            days.single,
+            days.is_independent,
+        )
     if min(control.units, other.units) < 2:
         return ArmBounds(arm, 0.0, -math.inf, math.inf, units)
     first, second = covariate.moments(control), covariate.moments(other)
@@ -154,7 +165,8 @@ def _interval(rule: ArmsRule, control: ArmMoments, arm: ArmMoments) -> tuple[flo
     difference = arm.mean - control.mean
     error = math.sqrt(control.variance / control.units + arm.variance / arm.units)
     units = control.units + arm.units
-    radius = rule.radius(units, rule.planned_units) * math.sqrt(units) * error if error else math.inf
+    bounded = error and not is_skewed(control, arm)
+    radius = rule.radius(units, rule.planned_units) * math.sqrt(units) * error if bounded else math.inf
     return difference, difference - radius, difference + radius
 
 
@@ -331,10 +343,13 @@ def _withheld(
     ]
     short += [
         f"{one.blocks} of {LEAST_BLOCKS} closed days of {one.arm}"
-        if one.block_days
-        else f"days of {one.arm} go together however many are merged (lag-1 autocorrelation {one.lag_one:+.2f})"
         for one in found
-        if one.blocks is not None and one.blocks < LEAST_BLOCKS
+        if one.blocks is not None and one.blocks < LEAST_BLOCKS and one.are_independent
+    ]
+    short += [
+        f"days of {one.arm} go together however many are merged (lag-1 autocorrelation {one.lag_one:+.2f})"
+        for one in found
+        if not one.are_independent
     ]
     if short:
         return _early("too early to judge: " + ", ".join(short))
@@ -348,12 +363,11 @@ def _withheld(
     if rule.by_days:
         return None
     for one in found:
-        skewed = abs(skewness_of_difference(totals[champion], totals[one.arm]))
-        if skewed > MOST_SKEWED:
-            needed = math.ceil(one.units * (skewed / MOST_SKEWED) ** 2)
+        control, arm = (Covariate().moments(totals[version]) for version in (champion, one.arm))
+        if is_skewed(control, arm):
             return _early(
-                f"too early to judge: outcomes of {rule.metric} are so skewed that {one.arm} needs about {needed:,} "
-                f"units with {champion}, and has {one.units:,}; equal weights need fewer"
+                f"too early to judge: outcomes of {rule.metric} are so skewed (skewness {control.skewness:.1f}) that "
+                f"{one.units:,} units of {champion} and {one.arm} are too few; equal weights need fewer"
             )
     return None
 

@@ -1,0 +1,54 @@
+"""An experiment on the page: units of each arm, and the confidence sequence by day."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from capstan.dashboard.experiment_panel import ShownExperiment, experiment_shown
+from capstan.domain.steps.experiment import ExperimentStep, Outcome
+from capstan.domain.traffic import Weight
+from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums
+from capstan.domain.verdicts.experiments import Better
+from capstan.domain.versions import VersionName
+
+START = datetime(2013, 6, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+V1, V2 = VersionName("v1"), VersionName("v2")
+CLICKS = Outcome("clicks", Better.HIGHER, DAY, timedelta(0), is_loss=False, is_share=True)
+
+
+def day(number: int, first: int, second: int) -> ArmDay:
+    arms = {
+        version: ArmSums(500, 500, 500, float(clicks), float(clicks), float(clicks))
+        for version, clicks in ((V1, first), (V2, second))
+    }
+    return ArmDay(START + number * DAY, arms)
+
+
+def shown(*days: ArmDay) -> ShownExperiment:
+    step = ExperimentStep(Weight(50), CLICKS)
+    return ShownExperiment(
+        step, step.need_of((V1, V2)), {V1: 50, V2: 50}, START, START + len(days) * DAY, True
+    )
+
+
+def test_each_arm_has_its_units_and_the_challenger_a_sequence_that_gets_narrower() -> None:
+    days = (day(0, 50, 70), day(1, 50, 75), day(2, 50, 80))
+    found = experiment_shown(shown(*days), ArmsEvidence(days, crossed=3))
+    champion, challenger = found.arms
+    assert (champion.assigned, champion.units, champion.mean, champion.series) == (1500, 1500, 0.1, ())
+    assert challenger.difference is not None
+    assert abs(challenger.difference - 0.05) < 1e-12
+    assert [point.units for point in challenger.series] == [1000, 2000, 3000]
+    widths = [point.upper - point.lower for point in challenger.series if point.upper and point.lower]
+    assert widths == sorted(widths, reverse=True)
+    assert challenger.series[-1].difference == challenger.difference
+    assert found.crossed == 3
+    assert found.rule == "Better by AlwaysValid at 0.05 at any look"
+
+
+def test_without_outcomes_nothing_is_drawn() -> None:
+    waiting = ArmDay(START, {V1: ArmSums(assigned=40), V2: ArmSums(assigned=44)})
+    found = experiment_shown(shown(waiting), ArmsEvidence((waiting,)))
+    assert [arm.assigned for arm in found.arms] == [40, 44]
+    assert all(arm.mean is None and arm.difference is None and not arm.series for arm in found.arms)
