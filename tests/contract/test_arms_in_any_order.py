@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -172,6 +173,16 @@ def test_any_order_repetition_and_crash_gives_identical_evidence_and_that_of_pen
     assert (evidence(shuffled, "logLoss"), evidence(shuffled, "revenue")) == (losses, money)
     assert_by_hand(losses, story, story.losses, WINDOW + LABEL_DELAY, mean=True)
     assert_by_hand(money, story, story.money, WINDOW + EVENT_DELAY, mean=False)
+
+
+def test_units_that_are_read_part_by_part_say_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(tmp_path)
+    deliver(shop, Story(random.Random(7), shop).deliveries, {})
+    whole = evidence(shop, "revenue")
+    monkeypatch.setattr("capstan.recording.arms.LARGEST_PART", 5)
+    assert evidence(shop, "revenue") == whole != ArmsEvidence()
 
 
 def test_a_later_look_moves_no_unit_and_takes_none_back(tmp_path_factory: pytest.TempPathFactory) -> None:

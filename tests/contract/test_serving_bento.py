@@ -175,6 +175,7 @@ def test_the_life_of_a_version(machine: Machine) -> None:
     assert psutil.Process(pid).children() == []
 
     headers = {"x-request-id": "r-1", "x-capstan-event-time": "2013-02-01T00:00:00+00:00"}
+    headers |= {"x-capstan-arm": "v1", "x-capstan-key": "N12345"}
     answer = machine.post(ROW, headers=headers)
     assert (answer.status_code, answer.headers["x-capstan-version"]) == (200, "v1")
     assert answer.json()["predictions"][0]["probability"] > 0.5
@@ -194,6 +195,11 @@ def test_the_life_of_a_version(machine: Machine) -> None:
     assert [event["data"]["status"] for event in events] == [200, 422, 200], (
         "the last was flushed at the stop"
     )
+    assert [(event["data"]["arm"], event["data"]["unit"]) for event in events] == [
+        ("v1", "N12345"),
+        (None, None),
+        (None, None),
+    ]
     assert (events[0]["data"]["entity_id"], events[0]["data"]["event_time"]) == (
         "f-1",
         "2013-02-01T00:00:00+00:00",

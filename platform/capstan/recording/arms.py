@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
+
 from capstan.domain.steps.questions import Arms
 from capstan.domain.verdicts.evidence import ArmsEvidence
 from capstan.domain.verdicts.quality import OWN_LOSS
@@ -19,7 +21,7 @@ from capstan.errors import UnavailableError
 from capstan.recording.arm_tally import ArmTally, Units
 from capstan.recording.lost import lost_payloads
 from capstan.recording.reading import PayloadReader, day_starts, microseconds
-from capstan.recording.unit_events import units_by_events, units_sql
+from capstan.recording.unit_events import LARGEST_PART, PAYLOADS, units_by_events, units_sql
 from capstan.recording.unit_losses import rows_sql, units_by_loss
 from capstan.spec import MLSystem
 from capstan.spec.online import OnlineMetric
@@ -75,10 +77,12 @@ class ArmReading:
         Also for a metric that gives no unit an outcome: no evidence is better than that of another question.
         """
         online = self._online.get(asked.metric)
-        delay, cap = self._maximum_delay, asked.cap
-        if online is not None:
+        if online is None:
+            delay, cap = self._maximum_delay, asked.cap
+            units = self._units_by_loss(asked, self._loss(asked.metric), since, as_of)
+        else:
             delay, cap = online.maximum_delay, online.cap if asked.cap is None else asked.cap
-        units = self._units(asked, online, since, as_of)
+            units = self._units_by_events(asked, online, since, as_of)
         if as_of <= since:
             return ArmsEvidence()
         tally = ArmTally(
@@ -105,23 +109,40 @@ class ArmReading:
             raise UnavailableError("evidence", f"{name!r} gives a unit no outcome; known: {known}")
         return metric
 
-    def _units(
-        self, asked: Arms, online: OnlineMetric | None, since: datetime, as_of: datetime
+    def _units_by_loss(
+        self, asked: Arms, metric: Metric, since: datetime, as_of: datetime
     ) -> Iterator[Units]:
-        metric = self._loss(asked.metric) if online is None else None
         window = asked.window // _MICROSECOND
-        batches = self._reader.batches(
-            rows_sql(self._task) if online is None else units_sql(online),
+        rows = self._batches(rows_sql(self._task), asked, since, as_of)
+        return units_by_loss(rows, self._task, metric, since=microseconds(since), window=window)
+
+    def _units_by_events(
+        self, asked: Arms, metric: OnlineMetric, since: datetime, as_of: datetime
+    ) -> Iterator[Units]:
+        """Part by part: joins of all units at once would not fit into the reader's memory."""
+        start = since - (asked.covariate or timedelta(0))
+        stored = self._reader.fetch(PAYLOADS, start=start, end=as_of)["payloads"][0].as_py()
+        parts = -(-stored // LARGEST_PART)
+        for part in range(parts):
+            yield from units_by_events(
+                self._batches(units_sql(metric), asked, since, as_of, parts=parts, part=part)
+            )
+
+    def _batches(
+        self, query: str, asked: Arms, since: datetime, as_of: datetime, **parameters: int
+    ) -> Iterator[pa.RecordBatch]:
+        return self._reader.batches(
+            query,
             start=since - (asked.covariate or timedelta(0)),
             end=as_of,
             as_of=as_of,
+            tables=None,
+            inputs=(),
             since=microseconds(since),
             versions=list(asked.versions),
-            window=window,
+            window=asked.window // _MICROSECOND,
+            **parameters,
         )
-        if metric is None:
-            return units_by_events(batches)
-        return units_by_loss(batches, self._task, metric, since=microseconds(since), window=window)
 
     def _lost_share(self, versions: tuple[VersionName, ...], since: datetime, as_of: datetime) -> float:
         lost = lost_payloads(self._reader.folder, versions, since, as_of)

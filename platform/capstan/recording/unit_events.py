@@ -11,12 +11,19 @@ from capstan.recording.arm_tally import Units
 from capstan.recording.outcomes import UNIT_KEY, outcome_sql
 from capstan.spec.online import OnlineMetric
 
+LARGEST_PART = 500_000
+"""Payloads of units that are joined with their events at once; more would not fit into a reader's memory."""
+PAYLOADS = """
+select count(*) as payloads from stored_payloads
+where role <> 'shadow' and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
+"""
 _UNITS = """
 with asked as (
   select {key} as key, request_id, entity_id, status, nonfinite, epoch_us(event_time) as time,
     list_position($versions, arm) - 1 as arm
   from stored_payloads
   where role <> 'shadow' and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
+    and hash({key}) % $parts = $part
     and case when epoch_us(event_time) < $since then unit is not null else list_contains($versions, arm) end
 ), assigned as (
   select key, time as first, arm,
@@ -43,7 +50,7 @@ from assigned join during using (key) left join past using (key)
 
 
 def units_sql(metric: OnlineMetric) -> str:
-    """SQL of one row for each unit, in any order; its own cap is left to the tally."""
+    """SQL of one row for each unit of a part, in any order; the metric's own cap is left to the tally."""
     plain = metric.model_copy(update={"cap": None})
     return _UNITS.format(key=UNIT_KEY, outcome=outcome_sql(plain))
 
