@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -18,9 +19,11 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from benchmarks.experiments.simulated.correlated_days import CORRELATIONS, correlated_days  # noqa: E402
 from benchmarks.experiments.simulated.false_positives import false_positives  # noqa: E402
+from benchmarks.experiments.simulated.interleaved import RANKERS, interleaved  # noqa: E402
 from benchmarks.experiments.simulated.mismatch import SPLITS, mismatch  # noqa: E402
 from benchmarks.experiments.simulated.outcomes import SCENARIOS  # noqa: E402
 from benchmarks.experiments.simulated.power import cases, power  # noqa: E402
+from benchmarks.experiments.simulated.regret import ARMS, RULES, regret  # noqa: E402
 from benchmarks.experiments.simulated.table import RUNS, Table  # noqa: E402
 
 PAGE = ROOT / "platform" / "docs" / "experiments.md"
@@ -30,6 +33,8 @@ TABLES = {
     "correlated-days": (correlated_days, len(CORRELATIONS)),
     "power": (power, len(cases())),
     "mismatch": (mismatch, len(SPLITS)),
+    "interleaved": (interleaved, len(RANKERS)),
+    "regret": (regret, len(ARMS) * len(RULES)),
 }
 """Name -> what makes it, and how many rows of runs it takes."""
 
@@ -48,30 +53,32 @@ def main() -> int:
         parser.error("--write: the page holds all tables; leave --only out")
     if options.runs < 1:
         parser.error(f"--runs: {options.runs} must be at least 1")
-    tables = _made(names, options.runs)
-    text = "\n".join(table.markdown() for table in tables)
+    texts = []
+    for table in _made(names, options.runs):
+        texts.append(table.markdown())
+        if not options.write:
+            print(texts[-1], flush=True)
     if not options.write:
-        print(text)
         return 0
+    text = "\n".join(texts)
     before, rest = PAGE.read_text().split(BEGIN)
     PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.split(END)[1]}")
     print(f"written to {PAGE.relative_to(ROOT)}")
     return 0
 
 
-def _made(names: list[str], runs: int) -> list[Table]:
+def _made(names: list[str], runs: int) -> Iterator[Table]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description:16}"), BarColumn(), TimeElapsedColumn())
-    tables = []
     with Progress(*columns, console=console, transient=True) as progress:
         for name in names:
             make, rows = TABLES[name]
             task = progress.add_task(name, total=rows * runs)
             started = time.monotonic()
-            tables.append(make(runs, lambda done, task=task: progress.advance(task, done)))
+            table = make(runs, lambda done, task=task: progress.advance(task, done))
             progress.remove_task(task)
             console.print(f"{name}: {rows} rows of {runs:,} runs in {time.monotonic() - started:.0f} s")
-    return tables
+            yield table
 
 
 if __name__ == "__main__":

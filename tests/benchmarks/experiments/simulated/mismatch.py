@@ -86,7 +86,7 @@ def alarms(
     """Units at the first alarm of each run (infinite: none), sequential and peeking; share of alarms at the end."""
     rng = np.random.default_rng(seed)
     share = split.wanted / 100
-    limits = alarm_counts(share)
+    limits = alarm_counts(share, UNITS)
     seen = np.arange(1, UNITS + 1)
     away = np.sqrt(float(chdtri(1, MISMATCH_ALPHA)) * seen * share * (1 - share))
     naive_limits = seen * share - away, seen * share + away
@@ -105,16 +105,18 @@ def alarms(
 
 
 @cache
-def alarm_counts(share: float) -> tuple[Floats, Floats]:
+def alarm_counts(
+    share: float, units: int, strength: float = PRIOR_STRENGTH, alpha: float = MISMATCH_ALPHA
+) -> tuple[Floats, Floats]:
     """Units of the first arm, after each unit, at and beyond which `log_mismatch` is an alarm: too few, too many."""
-    seen = np.arange(1, UNITS + 1, dtype=np.float64)
+    seen = np.arange(1, units + 1, dtype=np.float64)
     limits = []
-    for extreme in (np.zeros(UNITS) - 1, seen + 1):
+    for extreme in (np.zeros(units) - 1, seen + 1):
         calm, loud = np.round(seen * share), extreme
         # The statistic rises on both sides of the wanted count, so halving finds where it passes the bound.
         while (np.abs(loud - calm) > 1).any():
             middle = np.trunc((calm + loud) / 2)
-            alarmed = _log_mismatches(middle, seen, share) >= -math.log(MISMATCH_ALPHA)
+            alarmed = _log_mismatches(middle, seen, share, strength) >= -math.log(alpha)
             near = np.abs(loud - calm) <= 1
             loud = np.where(alarmed & ~near, middle, loud)
             calm = np.where(~alarmed & ~near, middle, calm)
@@ -122,11 +124,11 @@ def alarm_counts(share: float) -> tuple[Floats, Floats]:
     return limits[0], limits[1]
 
 
-def _log_mismatches(counts: Floats, seen: Floats, share: float) -> Floats:
-    found = gammaln(PRIOR_STRENGTH) - gammaln(PRIOR_STRENGTH + seen)
+def _log_mismatches(counts: Floats, seen: Floats, share: float, strength: float) -> Floats:
+    found = gammaln(strength) - gammaln(strength + seen)
     for own, units in ((share, counts), (1 - share, seen - counts)):
-        strength = PRIOR_STRENGTH * own
-        found = found + gammaln(strength + units) - gammaln(strength) - units * math.log(own)
+        prior = strength * own
+        found = found + gammaln(prior + units) - gammaln(prior) - units * math.log(own)
     return np.asarray(found)
 
 

@@ -1,0 +1,153 @@
+"""What the tables simulate is the product's arithmetic, and small runs of each show what its page claims."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from benchmarks.experiments.simulated import correlated_days, interleaved, mismatch, power, regret
+from benchmarks.experiments.simulated.outcomes import CAP, proportion, revenue
+from benchmarks.experiments.simulated.table import Table
+
+from capstan.domain.verdicts.bandits import BanditRule, Policy
+from capstan.domain.verdicts.blocks import BlockSums, independent_size, merge
+from capstan.domain.verdicts.evidence import LossBlock
+from capstan.domain.verdicts.experiments import Test, always_valid_of_blocks
+from capstan.domain.verdicts.interleaving import Method
+from capstan.domain.verdicts.preference import PreferenceCounts, PreferenceRule
+from capstan.domain.verdicts.sample_ratio import log_mismatch
+from capstan.domain.verdicts.sample_size import tuned
+
+RNG = np.random.default_rng(11)
+
+
+def blocks_of(differences: np.ndarray) -> list[LossBlock]:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    units = correlated_days.UNITS_PER_DAY
+    return [
+        LossBlock(start + timedelta(days=day), units, float(units * one), 1.0)
+        for day, one in enumerate(differences)
+    ]
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.4, 0.9])
+def test_merged_days_are_judged_as_the_product_judges_them(correlation: float) -> None:
+    steps = RNG.standard_normal(80)
+    differences = steps.copy()
+    for day in range(1, len(steps)):
+        differences[day] += correlation * differences[day - 1]
+    for until in (20, 40, 80):
+        blocks = blocks_of(differences[:until])
+        size = independent_size(blocks, min_blocks=7)
+        assert correlated_days.independent_length(differences[:until], 7) == size
+        for length in (1, 2, 3):
+            shifted = differences[:until] + 0.9
+            sums, found = BlockSums(), False
+            for block in merge(blocks_of(shifted), length):
+                sums = sums.add(block.loss_difference, block.count)
+                effect = always_valid_of_blocks(sums, alpha=0.05, planned_blocks=14)
+                found |= sums.blocks >= 7 and (effect.lower > 0 or effect.upper < 0)
+            assert correlated_days.blocks_decide(shifted, length) == found
+
+
+def test_correlated_days_fool_units_and_unmerged_days_but_not_merged_ones() -> None:
+    units, naive_units, naive_days, days, past, _, own, _, anew = correlated_days.alarm_rates(
+        0.6, 100, seed=1
+    )
+    assert min(units, naive_units, naive_days) > 0.4
+    assert days > 0.15
+    assert max(past, own) <= 0.12
+    assert anew >= own
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_counts_at_which_the_sample_ratio_alarms_are_the_products(share: float) -> None:
+    few, many = mismatch.alarm_counts(share, 5000)
+    wanted = {"control": share, "treatment": 1 - share}
+
+    def alarmed(count: float, units: int) -> bool:
+        counts = {"control": int(count), "treatment": units - int(count)}
+        return log_mismatch(counts, wanted) >= -math.log(0.001)
+
+    for units in (100, 777, 5000):
+        low, high = few[units - 1], many[units - 1]
+        assert low < 0 or alarmed(low, units)
+        assert high > units or alarmed(high, units)
+        assert not alarmed(low + 1, units)
+        assert not alarmed(high - 1, units)
+
+
+def test_right_split_is_not_called_wrong_and_a_wrong_one_is() -> None:
+    sequential, naive, _ = mismatch.alarms(mismatch.Split(50, 50), 60, seed=2)
+    assert np.isfinite(sequential).sum() <= 1
+    wrong, peeking, at_the_end = mismatch.alarms(mismatch.Split(50, 55), 20, seed=2)
+    assert np.median(wrong) == pytest.approx(2000, rel=0.3)
+    assert np.median(peeking) < np.median(wrong)
+    assert at_the_end == 1.0
+    assert np.isfinite(naive).mean() >= np.isfinite(sequential).mean()
+
+
+def test_chi_squared_at_one_look_has_its_golden_size() -> None:
+    assert mismatch.fixed_units(mismatch.Split(50, 52)) == pytest.approx(10_672, abs=5)
+
+
+def test_units_that_are_told_have_the_power_asked_for() -> None:
+    wanted = power.WANTED[0]
+    always = tuned(replace(wanted.design, power=0.8))
+    once = replace(always, rule=replace(always.rule, test=Test.WELCH))
+    found = power.decided(wanted, always, once, 300, seed=1)
+    assert (found.always_valid, found.one_look) == pytest.approx((0.8, 0.8), abs=0.08)
+    assert found.by_median == pytest.approx(0.5, abs=0.1)
+
+
+def test_preferences_are_decided_as_the_product_decides_them() -> None:
+    rule = PreferenceRule()
+    low, high = mismatch.alarm_counts(0.5, 400, rule.strength, rule.alpha)
+    for decided in (120, 300, 400):
+        for wins in (0, int(low[decided - 1]), int(low[decided - 1]) + 1, int(high[decided - 1]) - 1):
+            counts = PreferenceCounts(wins=wins, losses=decided - wins)
+            alarmed = wins <= low[decided - 1] or wins >= high[decided - 1]
+            assert alarmed == (rule.log_e(counts) >= -math.log(rule.alpha))
+
+
+def test_interleaving_finds_the_better_ranker_in_fewer_units_than_ab() -> None:
+    rng = np.random.default_rng(3)
+    pool = interleaved.clicked(interleaved.RANKERS[2], rng, size=10_000)
+    first, naive = interleaved.preferring(pool.preferences[Method.TEAM_DRAFT], 40, rng)
+    ab, _ = interleaved.comparing(pool, 10, rng, lambda _: None)
+    assert np.isfinite(first).all()
+    assert np.median(naive) < np.median(first) < 0.3 * np.median(ab)
+    assert pool.challenger.mean() > pool.champion.mean()
+
+
+def test_bandit_pays_less_than_an_even_split_and_finds_the_arm() -> None:
+    chances = (0.10, 0.15)
+    even = regret.missed(None, chances, 10, seed=1)
+    learned = regret.missed(BanditRule(Policy.THOMPSON, is_binary=True), chances, 10, seed=1)
+    assert even.mean == pytest.approx(0.025 * regret.BATCHES * regret.BATCH, rel=0.02)
+    assert learned.mean < even.mean / 2
+    assert learned.wrong == 0.0
+    assert learned.mean > regret.floor_cost(chances, BanditRule().floor)
+
+
+def test_bounds_of_regret_are_the_textbooks() -> None:
+    """KL(0.10, 0.12) = 0.002033: 0.02 / 0.002033 ln 15,000 = 94.6; 8 / 0.02 ln 15,000 + 4.29 0.02 = 3,846."""
+    assert regret.BATCHES * regret.BATCH == 15_000
+    assert regret.lai_robbins((0.10, 0.12)) == pytest.approx(95, abs=1.5)
+    assert regret.ucb1_bound((0.10, 0.12)) == pytest.approx(3846, abs=2)
+
+
+def test_the_cap_of_revenue_is_its_quantile() -> None:
+    drawn = revenue(np.random.default_rng(1), (1, 2_000_000))
+    assert (drawn > CAP).mean() == pytest.approx(0.001, rel=0.1)
+    assert proportion(0.25)(np.random.default_rng(1), (1, 40_000)).mean() == pytest.approx(0.25, abs=0.01)
+
+
+def test_table_is_markdown_with_numbers_to_the_right() -> None:
+    text = Table("Alarms", ("outcome", "rate"), (("Gaussian", "4.1 %"),), "2,000 runs.").markdown()
+    assert text.splitlines()[2:5] == ["| outcome | rate |", "| --- | ---: |", "| Gaussian | 4.1 % |"]
+    assert text.startswith("### Alarms")
+    assert text.endswith("2,000 runs.\n")
