@@ -15,6 +15,13 @@ from simulation.world import DAY, START, SYSTEM, Model, World
 from capstan.adapters.memory.loop import Training
 from capstan.dashboard.page import Part, Progress, Tone, Totals, VersionNumbers
 from capstan.dashboard.view import Sources, StoreView
+from capstan.domain.comparison import (
+    Decile,
+    OutputCompared,
+    PairShown,
+    PredictionComparison,
+    SliceCompared,
+)
 from capstan.domain.rollout import RolloutRequest, RolloutState
 from capstan.domain.training import GateOutcome, RunPhase, RunStatus, StepProgress, TrainingRequest
 from capstan.domain.triggers import OperationAlert
@@ -190,6 +197,35 @@ def unjudged_until(now: datetime, reigns: Sequence[tuple[datetime, str]]) -> lis
     return list(checkpoint.told)
 
 
+def comparison() -> PredictionComparison:
+    """A challenger that says a little more where the champion says much."""
+    means = [0.03, 0.06, 0.09, 0.12, 0.15, 0.19, 0.24, 0.31, 0.42, 0.63]
+    deciles = tuple(Decile(259, mean, mean + 0.2 * mean * mean) for mean in means)
+    output = OutputCompared("probability", 0.0413, 0.0124, 0.0552, 0.0131, 2592, deciles)
+    slices = tuple(
+        SliceCompared("carrier", carrier, pairs, 0.02, apart, apart / 2, apart / 5)
+        for carrier, pairs, apart in (
+            ("UA", 861, 0.07),
+            ("B6", 795, 0.06),
+            ("EV", 610, 0.14),
+            ("DL", 326, 0.05),
+        )
+    )
+    most = tuple(
+        PairShown(
+            request_id=f"6f1c2a{number}e-8d1f-4b6a-9f43-0c5a7d21b9e{number}",
+            row=0,
+            at=START,
+            distance=0.4 - number / 50,
+            champion={"probability": 0.21},
+            challenger={"probability": 0.61 - number / 50},
+            inputs={"carrier": "EV", "distance": 229 + number},
+        )
+        for number in range(3)
+    )
+    return PredictionComparison(2592, 2592, 0.021, 0.083, 0.0413, (output,), slices, (), most, 11, 2, 0)
+
+
 @dataclass
 class Scene:
     """The world with everything around it that the page asks."""
@@ -218,6 +254,7 @@ class Scene:
             run=self._run,
             alerts=world.alerts.active,
             evidence=self._evidence,
+            comparison=lambda request, state: comparison() if state.step == 0 else None,
             operation_alerts=world.alerts.operation,
             windows=self._windows,
             numbers=self._or_broken("Prometheus", self._numbers),

@@ -43,6 +43,26 @@ def test_champion_and_weights_are_shown(serve: Serve, open_page: Open) -> None:
     expect(page.locator("#rollout .steps .current")).to_contain_text("canary 25 %")
 
 
+def test_predictions_are_compared_and_stay_open_when_the_page_is_drawn_anew(
+    serve: Serve, open_page: Open
+) -> None:
+    page = open_page(serve(flights.shadow()).entry).page
+    compared = page.locator("#rollout details.comparison")
+    expect(compared.locator("summary")).to_have_text(
+        "Predictions compared 2.1 % equal, 91.7 % decided alike, mean distance 0.0413"
+    )
+    expect(compared.locator("table")).to_have_count(3)
+    expect(compared.locator("table").first).not_to_be_visible()
+    compared.locator("summary").click()
+    expect(compared.locator("table").first).to_be_visible()
+    most = compared.locator("table", has_text="Where they differ most")
+    expect(most.locator("tbody tr").first).to_contain_text("carrier EV, distance 229")
+    expect(compared.locator("svg .block")).to_have_count(10)
+    page.evaluate("document.querySelector('#rollout').dataset.mark = 'seen'")
+    page.wait_for_timeout(3000)
+    expect(compared.locator("table").first).to_be_visible()
+
+
 def test_each_champion_has_its_own_alert_threshold_under_its_own_windows(
     serve: Serve, open_page: Open
 ) -> None:

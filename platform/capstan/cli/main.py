@@ -18,6 +18,7 @@ VERBS = (
     "train",
     "orders",
     "runs",
+    "compare",
     "image",
     "logs",
     "report",

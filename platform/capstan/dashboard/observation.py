@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from capstan.dashboard.page import Part, Progress, SparklinePoint, Totals, VersionNumbers
+from capstan.domain.comparison import PredictionComparison
 from capstan.domain.rollout import RolloutCause, RolloutRequest, RolloutState
 from capstan.domain.system import SystemPolicy, SystemState, TrainingState
 from capstan.domain.traffic import TrafficSplit
@@ -57,6 +58,8 @@ class Observed:
     """Evidence of the rollout in progress."""
     arms: ArmsEvidence | None = None
     """Evidence of the experiment that is shown."""
+    comparison: PredictionComparison | None = None
+    """Predictions of the shadow step in progress, with labels or without."""
     windows: Sequence[Mapping[str, Any]] | None = None
     numbers: Sequence[VersionNumbers] | None = None
     history: Sequence[SparklinePoint] = ()

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from capstan.domain.comparison import PredictionComparison
 from capstan.domain.reasons import Tone
 
 
@@ -257,6 +258,8 @@ class RolloutShown:
     """How long its experiments take, told when it began."""
     left: Mapping[str, str] = field(default_factory=dict)
     """Further versions that take no part, with the reason."""
+    comparison: PredictionComparison | None = None
+    """Predictions of both versions, with labels or without; None: there are no pairs."""
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ def rollout_shown(seen: Observed, rollout: ObservedRollout, *, is_active: bool) 
         else (),
         interval=interval(evidence, rule) if evidence is not None and rule is not None else None,
         disagreement=evidence.disagreement if evidence is not None else None,
+        comparison=seen.comparison if evidence is not None else None,
         verdicts=[
             VerdictShown(name, latest.outcome, _TONES.get(latest.outcome, Tone.IDLE), latest.message)
             for name, latest in sorted(state.latest.items())

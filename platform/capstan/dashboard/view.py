@@ -18,6 +18,7 @@ from capstan.dashboard.page import EventShown, Page, Part, Progress, SparklinePo
 from capstan.dashboard.rollout_panel import shown_rule
 from capstan.dashboard.snapshot import draw
 from capstan.dashboard.story_lines import shown
+from capstan.domain.comparison import PredictionComparison
 from capstan.domain.rollout import RolloutRequest, RolloutState
 from capstan.domain.steps.questions import Arms
 from capstan.domain.system import SystemPolicy
@@ -47,6 +48,7 @@ HISTORY = 180
 """Number of samples in a sparkline."""
 SAMPLE_SECONDS = 2.0
 SLOW_SECONDS = 5.0
+COMPARISON_SECONDS = 60.0
 """Least seconds between two questions to a source that reads files."""
 
 
@@ -82,6 +84,7 @@ class Sources:
     """By the metric of an analysis."""
     arms: Callable[[Arms, datetime, datetime], ArmsEvidence] | None = None
     """Evidence of an experiment from one moment until another."""
+    comparison: Callable[[RolloutRequest, RolloutState], PredictionComparison | None] | None = None
     windows: Callable[[], Sequence[Mapping[str, Any]]] | None = None
     """The monitor's `GET /windows`."""
     numbers: Callable[[], Sequence[VersionNumbers]] | None = None
@@ -97,7 +100,7 @@ class Sources:
 class _Kept:
     value: Any
     at: float
-    key: object = None
+    key: Any = None
 
 
 @dataclass
@@ -172,7 +175,8 @@ class StoreView:
             parts=self._ask(away, "processes", self.sources.parts) or (),
             progress=self._ask(away, "progress", self.sources.progress),
         )
-        return replace(seen, evidence=self._evidence(away, seen), arms=self._arms(away, seen), away=away)
+        seen = replace(seen, evidence=self._evidence(away, seen), arms=self._arms(away, seen))
+        return replace(seen, comparison=self._comparison(away, seen), away=away)
 
     def _file(self, record: Record) -> tuple[MLSystem, SystemPolicy]:
         if self._parsed is None or self._parsed[0] != record.generation:
@@ -218,6 +222,19 @@ class StoreView:
         key = (rollout.request.name, shown.since, shown.until)
         return self._ask(away, "arms", lambda: ask(shown.need, shown.since, shown.until), slow=True, key=key)
 
+    def _comparison(self, away: dict[str, str], seen: Observed) -> PredictionComparison | None:
+        """Of a step that has pairs; it reads them all, so it is asked for rarely."""
+        rollout, ask = seen.active_rollout, self.sources.comparison
+        if rollout is None or ask is None or seen.evidence is None or not seen.evidence.paired_requests:
+            return None
+        request, state = rollout.request, rollout.state
+        step, now = (request.name, state.step), seen.now
+        kept = self._kept.get("comparison")
+        seconds = COMPARISON_SECONDS if kept is not None and kept.key[0] == step else 0.0
+        return self._ask(
+            away, "comparison", lambda: ask(request, state), slow=True, key=(step, now), seconds=seconds
+        )
+
     def _sample(self, numbers: Sequence[VersionNumbers] | None) -> Sequence[SparklinePoint]:
         """The last minutes; no requests are a sample too, and only while nobody can say is there none."""
         now = datetime.now(UTC)
@@ -239,6 +256,7 @@ class StoreView:
         *,
         slow: bool = False,
         key: object = None,
+        seconds: float = SLOW_SECONDS,
     ) -> T | None:
         """Answer of the source; None if it fails for any reason, since a broken part must not break the page."""
         if source is None:
@@ -246,7 +264,7 @@ class StoreView:
         kept = self._kept.get(part)
         if slow and kept is not None:
             unchanged = key is not None and kept.key == key
-            if unchanged or self.monotonic() - kept.at < SLOW_SECONDS:
+            if unchanged or self.monotonic() - kept.at < seconds:
                 value: T = kept.value
                 return value
         try:

@@ -14,6 +14,7 @@ from capstan.dashboard.health import parts_of
 from capstan.dashboard.numbers import PrometheusNumbers
 from capstan.dashboard.page import Progress, Totals
 from capstan.dashboard.view import Sources, StoreView
+from capstan.domain.comparison import PredictionComparison
 from capstan.domain.rollout import RolloutRequest, RolloutState
 from capstan.domain.verdicts.evidence import PairedEvidence
 from capstan.embedded.clocks import ReplayClock
@@ -80,6 +81,13 @@ def _sources(local: LocalSystem, progress: Callable[[], Progress | None] | None)
             as_of=local.clock.now(),
         )
 
+    def comparison(request: RolloutRequest, state: RolloutState) -> PredictionComparison | None:
+        if request.champion is None or state.step_since is None:
+            return None
+        return local.evidence.compared(
+            request.champion.name, request.challenger.name, since=state.step_since, as_of=local.clock.now()
+        )
+
     def totals() -> Totals:
         counted, stats = local.gateway.predictions(), local.collector.stats()
         return Totals(
@@ -100,6 +108,7 @@ def _sources(local: LocalSystem, progress: Callable[[], Progress | None] | None)
         operation_alerts=local.alerts.operation,
         evidence=evidence,
         arms=lambda need, since, until: local.evidence.arms(need, since=since, as_of=until),
+        comparison=comparison,
         windows=local.monitor.windows,
         numbers=PrometheusNumbers(local.prometheus.query, local.name),
         totals=totals,

@@ -41,7 +41,6 @@ from capstan.engine.policies import policy_of, replay_policy_of
 from capstan.errors import NotFoundError
 from capstan.files import write_whole
 from capstan.ports.combining import COMBINER
-from capstan.ports.measurements import EvidenceSource
 from capstan.ports.pipelines import Pipelines
 from capstan.ports.serving import Endpoint
 from capstan.ports.store import Store
@@ -262,7 +261,7 @@ def open_store(state: StateDir) -> Iterator[Store]:
 
 
 @contextmanager
-def recorded_evidence(system: MLSystem, state: StateDir) -> Iterator[EvidenceSource]:
+def recorded_evidence(system: MLSystem, state: StateDir) -> Iterator[ParquetEvidence]:
     """What the payloads and labels on disk say, while nothing runs or beside what runs."""
     evidence = ParquetEvidence(state.system(SystemName(system.metadata.name)), system)
     try:

@@ -14,7 +14,7 @@ files or rows changes a bit of them.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -39,10 +39,10 @@ from capstan.tasks.metric import Groups, first_of_each, numbered
 CLOSED_COVERAGE = 0.98
 _UNIT = 1e-12
 
-_PAIRS = """
-with champion as (
+ANSWERED_BY_BOTH = """
+champion as (
   select request_id, row, max({'attempt': attempt, 'outputs': outputs, 'entity': entity_id,
-                               'time': epoch_us(event_time)}) as answer
+                               'time': epoch_us(event_time) INPUTS}) as answer
   from stored_payloads
   where version = $champion and role <> 'shadow' and status = 200 and not nonfinite
     and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
@@ -52,26 +52,33 @@ with champion as (
   from stored_payloads
   where version = $challenger and role = 'shadow' and status = 200 and not nonfinite
   group by request_id, row
-), pairs as (
-  select request_id, row, champion.answer.entity as entity, champion.answer.time as time,
-    champion.answer.outputs as champion, challenger.answer.outputs as challenger
-  from champion join challenger using (request_id, row)
-  WHOLE
-), by_entity as (BY_ENTITY), by_request as (BY_REQUEST), known as (
-  select pairs.*, coalesce(by_request.label, by_entity.label) as label
-  from pairs left join by_request on by_request.key = request_id left join by_entity on by_entity.key = entity
 )
-select blocks.start as start, request_id, row = min(row) over (partition by request_id) as is_first, champion,
-  challenger, label is not null and label.none as is_without, case when not label.none then label.value end as label
-from known asof join blocks on known.time >= blocks.start
-ORDER
 """
-_WHOLE_REQUESTS = """
+"""The last sound answer of each version to each row; INPUTS are further members of the champion's."""
+PAIRED_ROWS = "from champion join challenger using (request_id, row)"
+PAIRED_REQUESTS = f"""
+{PAIRED_ROWS}
 where request_id in (
   select request_id from champion full join challenger using (request_id, row)
   group by request_id
   having count(*) filter (champion.answer is not null and challenger.answer is not null) = max(row) + 1
 )
+"""  # noqa: S608
+"""Rows of requests that both versions answered whole."""
+IS_FIRST = "row = min(row) over (partition by request_id) as is_first"
+_PAIRS = """
+with ANSWERED_BY_BOTH, pairs as (
+  select request_id, row, champion.answer.entity as entity, champion.answer.time as time,
+    champion.answer.outputs as champion, challenger.answer.outputs as challenger
+  PAIRED
+), by_entity as (BY_ENTITY), by_request as (BY_REQUEST), known as (
+  select pairs.*, coalesce(by_request.label, by_entity.label) as label
+  from pairs left join by_request on by_request.key = request_id left join by_entity on by_entity.key = entity
+)
+select blocks.start as start, request_id, IS_FIRST, champion, challenger,
+  label is not null and label.none as is_without, case when not label.none then label.value end as label
+from known asof join blocks on known.time >= blocks.start
+ORDER
 """
 _REFUSED = """
 select count(distinct request_id) as requests
@@ -210,14 +217,15 @@ class Pairing:
         self, champion: str, challenger: str, since: datetime, as_of: datetime, *, in_groups: bool
     ) -> Iterator[_Rows]:
         query = (
-            _PAIRS.replace("BY_ENTITY", labels_by("entity_id", self._task))
+            _PAIRS.replace("ANSWERED_BY_BOTH", ANSWERED_BY_BOTH.replace("INPUTS", ""))
+            .replace("IS_FIRST", IS_FIRST)
+            .replace("BY_ENTITY", labels_by("entity_id", self._task))
             .replace("BY_REQUEST", labels_by("request_id", self._task))
             .replace("ORDER", "order by request_id, row" if in_groups else "")
-            .replace("WHOLE", _WHOLE_REQUESTS if in_groups else "")
+            .replace("PAIRED", PAIRED_REQUESTS if in_groups else PAIRED_ROWS)
         )
         starts = [microseconds(start) for start in day_starts(since, as_of, self._zone)]
-        left: pa.Table | None = None
-        for batch in self._reader.batches(
+        batches = self._reader.batches(
             query,
             start=since,
             end=as_of,
@@ -225,18 +233,9 @@ class Pairing:
             tables={"blocks": pa.table({"start": starts})},
             champion=champion,
             challenger=challenger,
-        ):
-            table = pa.Table.from_batches([batch])
-            if in_groups:
-                # The last request may go on in the next batch.
-                table = table if left is None else pa.concat_tables([left, table])
-                last = table["request_id"][-1].as_py()
-                whole = int(pc.sum(pc.not_equal(table["request_id"], last)).as_py())
-                table, left = table.slice(0, whole), table.slice(whole)
-            if table.num_rows:
-                yield _Rows.of(table, self._task)
-        if left is not None and left.num_rows:
-            yield _Rows.of(left, self._task)
+        )
+        for table in in_whole_groups(batches, in_groups=in_groups):
+            yield _Rows.of(table, self._task)
 
     def _closed(self, found: dict[int, _Block], as_of: datetime) -> tuple[LossBlock, ...]:
         blocks: list[LossBlock] = []
@@ -256,7 +255,7 @@ def _add(blocks: dict[int, _Block], rows: _Rows, task: Task, metric: Metric) -> 
     """Count the rows of a batch into their days, and add their differences of losses."""
     labelled = rows.label.is_valid().to_numpy(zero_copy_only=False)
     clipped = _clipped(metric, task, rows, labelled)
-    groups = _groups(rows.request_id) if metric.facts.unit == "group" else None
+    groups = groups_of(rows.request_id) if metric.facts.unit == "group" else None
     disagreeing = task.disagree(rows.champion, rows.challenger, groups)
     units, without, start = labelled, rows.is_without, rows.start
     if groups is not None:
@@ -313,6 +312,24 @@ def _differences(
     return differences
 
 
-def _groups(request_id: pa.Array) -> Groups:
+def in_whole_groups(batches: Iterable[pa.RecordBatch], *, in_groups: bool) -> Iterator[pa.Table]:
+    """The same rows, no request torn where they come `in_groups`: ordered by it."""
+    left: pa.Table | None = None
+    for batch in batches:
+        table = pa.Table.from_batches([batch])
+        if in_groups:
+            # The last request may go on in the next batch.
+            table = table if left is None else pa.concat_tables([left, table])
+            last = table["request_id"][-1].as_py()
+            whole = int(pc.sum(pc.not_equal(table["request_id"], last)).as_py())
+            table, left = table.slice(0, whole), table.slice(whole)
+        if table.num_rows:
+            yield table
+    if left is not None and left.num_rows:
+        yield left
+
+
+def groups_of(request_id: pa.Array) -> Groups:
+    """The group of each row: rows of one request."""
     groups: Groups = request_id.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
     return groups

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from capstan.spec.experiment import Experiment
-from capstan.spec.grammar import CONDITION_PATTERN, OWN_METRIC, OWN_NUMBER, Name, OneOf, OwnMetric, SpecModel
+from capstan.spec.grammar import (
+    CONDITION_PATTERN,
+    OWN_METRIC,
+    OWN_NUMBER,
+    ColumnName,
+    Name,
+    OneOf,
+    OwnMetric,
+    SpecModel,
+)
 from capstan.spec.interleave import Interleave
 from capstan.spec.units import Duration, Number, PositiveDuration, Whole
 
@@ -280,6 +289,14 @@ class Rollout(SpecModel):
                 }
             ]
         ],
+    )
+    shown_inputs: tuple[ColumnName, ...] = Field(
+        (),
+        max_length=50,
+        description=(
+            "Inputs that may be shown beside the requests on which two versions differ most; all others are never."
+        ),
+        examples=[["carrier", "distance"]],
     )
     guardrails: Guardrails = Field(
         default_factory=Guardrails,

@@ -223,6 +223,17 @@ def placeholders_of_queries_are_known(spec: MLSystemSpec) -> Iterator[Breach]:
                 yield Breach(("spec", "rollout", "queries", index, "promql"), word)
 
 
+@rule("is no input of a request; write a feature's column", why_no_cel=JOINED_LISTS)
+def shown_inputs_are_inputs(spec: MLSystemSpec) -> Iterator[Breach]:
+    known = {feature.column for feature in spec.features}
+    for index, column in enumerate(spec.rollout.shown_inputs):
+        location: Location = ("spec", "rollout", "shownInputs", index)
+        if column not in known:
+            yield Breach(location, column)
+        elif column in spec.rollout.shown_inputs[:index]:
+            yield Breach(location, message=f"{column!r} is written twice; keep one")
+
+
 @rule(
     "0 under decide: NotWorse asks for a better model; write a margin above 0, or decide: Better",
     Cel(
@@ -314,6 +325,7 @@ RULES = (
     queries_have_names_of_their_own,
     queries_have_a_condition,
     placeholders_of_queries_are_known,
+    shown_inputs_are_inputs,
     not_worse_has_a_margin,
     only_better_has_a_minimum_effect,
     deadlines_can_be_met,

@@ -83,6 +83,29 @@ def test_unbounded_interval_is_open_on_both_sides() -> None:
     assert (shown.lower, shown.upper) == (None, None)
 
 
+def test_predictions_are_compared_while_the_challenger_answers_copies_and_asked_for_once_a_minute() -> None:
+    asked, clock = [], [0.0]
+    scene = flights.shadow()
+    view = scene.view()
+    view.monotonic = lambda: clock[0]
+    view.sources = replace(
+        view.sources, comparison=lambda *rollout: asked.append(rollout) or flights.comparison()
+    )
+    for seconds in (0.0, 30.0, 59.0, 61.0):
+        clock[0] = seconds
+        scene.world.clock.advance(timedelta(minutes=1))
+        shown = view.snapshot().rollout
+        assert shown is not None
+        assert shown.comparison == flights.comparison()
+    assert len(asked) == 2
+
+
+def test_without_pairs_no_predictions_are_compared(pages: dict[str, Page]) -> None:
+    for scene in ("empty", "training"):
+        rollout = pages[scene].rollout
+        assert rollout is None or rollout.comparison is None
+
+
 def test_track_shows_what_is_done_and_what_is_next(pages: dict[str, Page]) -> None:
     rollout = pages["canary"].rollout
     assert rollout is not None

@@ -6,11 +6,13 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from capstan.domain.comparison import PredictionComparison
 from capstan.domain.steps.questions import Arms, Interleaving
 from capstan.domain.verdicts.evidence import ArmsEvidence, PairedEvidence
 from capstan.domain.verdicts.preference import PreferenceEvidence
 from capstan.domain.versions import VersionName
 from capstan.recording.arms import ArmReading
+from capstan.recording.comparison import Comparing
 from capstan.recording.interleaved import Preferences
 from capstan.recording.pairing import Pairing
 from capstan.recording.reading import PayloadReader
@@ -28,6 +30,7 @@ class ParquetEvidence:
         self._pairing = Pairing.of(system, self._reader)
         self._arms = ArmReading.of(system, self._reader)
         self._preferences = Preferences(self._reader, ZoneInfo(system.spec.data.time_zone))
+        self._comparing = Comparing.of(system, self._reader)
         self._task = task_of(system.spec)
 
     def paired(
@@ -57,6 +60,12 @@ class ParquetEvidence:
     ) -> PreferenceEvidence:
         """Units that got lists of both in [since, as_of), and what their clicks prefer; raises UnavailableError."""
         return self._preferences.preferred(champion, challenger, asked, since=since, as_of=as_of)
+
+    def compared(
+        self, champion: VersionName, challenger: VersionName, *, since: datetime, as_of: datetime
+    ) -> PredictionComparison:
+        """Predictions of pairs whose event time is in [since, as_of), labelled or not; raises UnavailableError."""
+        return self._comparing.compared(champion, challenger, since=since, as_of=as_of)
 
     def answered_with_labels(
         self, start: datetime, end: datetime, *, as_of: datetime | None = None

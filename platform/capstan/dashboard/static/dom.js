@@ -25,11 +25,13 @@ function fill(element, props, children) {
   return element;
 }
 
-/** Replace a container's children, keeping keyboard focus on the element of the same data-key and scroll positions. */
+/** Replace a container's children, keeping keyboard focus on the element of the same data-key, scroll positions and what is open. */
 export function redraw(container, ...children) {
   const key = container.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
   const scrolls = [...container.querySelectorAll("[data-scroll]")].map((e) => [e.dataset.scroll, e.scrollTop]);
+  const open = [...container.querySelectorAll("details[open][data-details]")].map((e) => e.dataset.details);
   container.replaceChildren(...children.flat(Infinity).filter(Boolean));
+  for (const details of container.querySelectorAll("details[data-details]")) details.open = open.includes(details.dataset.details);
   for (const [name, top] of scrolls) {
     const same = container.querySelector(`[data-scroll="${CSS.escape(name)}"]`);
     if (same) same.scrollTop = top;
