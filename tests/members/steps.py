@@ -14,10 +14,10 @@ STEP = Toy(
 """,
             before=True,
         ),
-        Edit("platform/capstan/domain/steps/__init__.py", "(ShadowStep, CanaryStep, ", "HalvesStep, "),
+        Edit("platform/capstan/domain/steps/__init__.py", "    ShadowStep,\n", "    HalvesStep,\n"),
         Edit(
             "platform/capstan/spec/rollout.py",
-            "class Experiment(SpecModel):",
+            "class Pause(SpecModel):",
             '''class Halves(SpecModel):
     """Both versions answer half of the requests."""
 
@@ -28,7 +28,7 @@ STEP = Toy(
 ''',
             before=True,
         ),
-        Edit("platform/capstan/spec/rollout.py", '("shadow", "canary", "', 'halves", "'),
+        Edit("platform/capstan/spec/rollout.py", '        "shadow",\n', '        "halves",\n'),
         Edit(
             "platform/capstan/spec/rollout.py",
             "    pause: Pause | None",

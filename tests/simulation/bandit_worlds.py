@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from capstan.domain.verdicts.bandit_inference import Outcomes, Period
 from capstan.domain.verdicts.bandits import BanditRule, Rewards, shares_of
+from capstan.domain.verdicts.confidence import two_sided_radius
 
 Floats = npt.NDArray[np.float64]
 Draw = Callable[[int], Floats]
@@ -68,6 +69,11 @@ def inverse_propensity_mean(periods: list[Period], name: str) -> float:
     """Without any prediction: reward / share, over all units."""
     weighted = sum(100 / p.shares[name] * p.arms[name].rewards.total for p in periods)
     return weighted / sum(p.closed for p in periods)
+
+
+def radius_for(planned_units: int) -> Callable[[int], float]:
+    """Of a two-sided confidence sequence at 5 %, with which a decision is expected after so many units."""
+    return lambda units: two_sided_radius(units, planned_units=planned_units, alpha=0.05)
 
 
 def at_once(rule: BanditRule) -> BanditRule:

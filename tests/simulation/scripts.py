@@ -491,3 +491,38 @@ def arm_that_dies_leaves_the_experiment(world: World) -> None:
     world.minutes(1)
     world.days(8)
     assert world.champion == "v3"
+
+
+def learning(world: World, **bandit: object) -> None:
+    """The file asks for a bandit and one canary."""
+    step = {"window": "1d", "minUnits": 1000, "floor": 10, "deadline": "28d", **bandit}
+    steps = [{"bandit": step}, {"canary": {"weight": 95, "minRequests": 100}}]
+    world.edit_file(lambda spec: spec["rollout"].update(steps=steps))
+
+
+@story
+def bandit_learns_through_a_restart_and_promotes(world: World) -> None:
+    """Labels come two days late, so the first weights move on the fourth day; the loop dies while it learns."""
+    learning(world, minimumEffect=0.005)
+    world.start()
+    drift(world, gain=0.04)
+    world.days(4)
+    world.note("the loop is restarted")
+    world.restart()
+    world.days(18)
+
+
+@story
+def bandit_keeps_a_champion_that_no_arm_beats(world: World) -> None:
+    learning(world, deadline="10d", policy="EpsilonGreedy", epsilon=0.2)
+    world.start()
+    drift(world, gain=-0.02)
+    world.days(12)
+
+
+@story
+def bandit_is_stopped_by_a_guardrail(world: World) -> None:
+    learning(world)
+    world.start()
+    drift(world, gain=0.05, error_rate=0.2)
+    world.days(3)

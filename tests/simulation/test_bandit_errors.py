@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from simulation.bandit_worlds import Played, at_once, inverse_propensity_mean, play
+from simulation.bandit_worlds import Played, at_once, inverse_propensity_mean, play, radius_for
 
 from capstan.domain.verdicts.bandit_inference import difference, mean_reward, regret
 from capstan.domain.verdicts.bandits import BanditRule, Policy
@@ -52,9 +52,7 @@ def test_equal_arms_are_called_different_in_at_most_5_percent_with_a_look_after_
     for _ in range(120):
         equal = {"a": rng.standard_normal, "b": rng.standard_normal}
         periods = play(BanditRule(policy), equal, batches=30, size=250, rng=rng).periods
-        looks = (
-            difference(periods[: end + 1], "b", "a", alpha=0.05, planned_units=5000) for end in range(30)
-        )
+        looks = (difference(periods[: end + 1], "b", "a", radius=radius_for(5000)) for end in range(30))
         wrong += any(found.lower > 0 or found.upper < 0 for found in looks)
     assert wrong / 120 <= 0.05
 
@@ -65,7 +63,7 @@ def test_a_better_arm_is_found_and_its_gain_lies_in_the_interval():
     for _ in range(60):
         arms = {name: clicks(rng, share) for name, share in TRUTH.items()}
         periods = play(BanditRule(is_binary=True), arms, batches=20, size=500, rng=rng).periods
-        found.append(difference(periods, "b", "a", alpha=0.05, planned_units=5000))
+        found.append(difference(periods, "b", "a", radius=radius_for(5000)))
     assert np.mean([one.upper < 0 for one in found]) > 0.9
     assert np.mean([one.lower <= -0.1 <= one.upper for one in found]) >= 0.95
 

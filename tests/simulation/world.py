@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from capstan.adapters.memory.loop import (
 from capstan.domain.actions import Verb
 from capstan.domain.planners.rollout import describe_split
 from capstan.domain.steps.questions import Arms
+from capstan.domain.traffic import TrafficSplit
 from capstan.domain.training import GateOutcome, RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert
 from capstan.domain.verdicts.evidence import (
@@ -153,6 +154,8 @@ class World:
         self.registry = MemoryRegistry()
         self.serving = MemoryServing(self.clock)
         self.traffic = MemoryTraffic()
+        self.obeyed_since: list[tuple[datetime, TrafficSplit]] = []
+        """Every split of the gateway, with the moment from which on it was obeyed."""
         self.pipelines = MemoryPipelines(self.clock, self.registry, self._train)
         self.evidence = MemoryEvidence(self._pairs, self._by_arm)
         self.operation = MemoryOperation(self._operate, self._query)
@@ -278,6 +281,7 @@ class World:
             self.lines.append(f"{at}  {event.kind}: {event.reason}: {event.message}")
             events = number
         for split in self.traffic.applied[splits:]:
+            self.obeyed_since.append((self.clock.now(), split))
             self.lines.append(f"{at}    traffic -> {describe_split(split)}")
         for alias, version in self.registry.moves[moves:]:
             self.lines.append(f"{at}    alias {alias} -> {version or 'nobody'}")
@@ -460,25 +464,33 @@ class World:
 
     def _by_arm(self, asked: Arms, since: datetime, as_of: datetime) -> ArmsEvidence:
         """One unit a request, in the shares that the gateway obeys; all units of an arm are alike but for noise."""
-        split = self.traffic.read_back()
-        weights = {str(arm.version): arm.weight / 100 for arm in split.arms} if split else {}
-        shares = self.obeyed if self.obeyed is not None else weights
         closes = asked.window + (DELAY if asked.metric == "logLoss" else timedelta(0))
-        days, start = [], since
-        while start < as_of:
+        days = []
+        starts = asked.cuts or [since + day * DAY for day in range((as_of - since) // DAY + 1)]
+        for start, end in zip(starts, [*starts[1:], as_of], strict=True):
+            if start >= as_of:
+                break
+            shares, length = self._shares_at(start if asked.cuts else as_of), (min(end, as_of) - start) / DAY
             arms = {}
             for version in asked.versions:
                 model, whole = self.model(version), self.requests_per_day * shares.get(version, 0.0)
-                begun = int(whole * min((as_of - start) / DAY, 1.0))
-                closed = int(whole * min(max((as_of - closes - start) / DAY, 0.0), 1.0))
+                begun = int(whole * length)
+                closed = int(whole * min(max((as_of - closes - start) / DAY, 0.0), length))
                 known = closed if model.labels or asked.metric != "logLoss" else 0
                 arms[version] = _sums(
                     begun, closed, known, *_outcome(asked.metric, model, version == self.champion)
                 )
             days.append(ArmDay(start, arms))
-            start += DAY
         bad = {version: self.model(version).nonfinite for version in asked.versions}
         return ArmsEvidence(tuple(days), nonfinite_answers=bad if days else {})
+
+    def _shares_at(self, moment: datetime) -> Mapping[str, float]:
+        """The shares that the gateway obeyed then."""
+        if self.obeyed is not None:
+            return self.obeyed
+        obeyed = [split for at, split in self.obeyed_since if at <= moment]
+        split = obeyed[-1] if obeyed else self.traffic.read_back()
+        return {str(arm.version): arm.weight / 100 for arm in split.arms} if split else {}
 
     def _operate(
         self, champion: str, challenger: str, since: datetime, now: datetime, shadow: bool

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import NewType
 
 from capstan.domain.digest import UNDIGESTED
+from capstan.domain.moving_weights import MovedWeights
 from capstan.domain.steps.step import Step, step_span
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.triggers import Trigger
@@ -210,6 +211,8 @@ class RolloutState:
     """Of the steps that are over."""
     forecasts: tuple[str, ...] = ()
     """How long its experiments take with units as they were, told when it began."""
+    moves: tuple[MovedWeights, ...] = ()
+    """The weights of a step that moves them, from its beginning on; the last ones hold. Empty: it has not moved any."""
     left: Mapping[VersionName, str] = field(default_factory=dict)
     """Further versions that take no part, or no longer, with the reason."""
 

@@ -190,8 +190,9 @@ class Observer:
                     "collector",
                     lambda: self.evidence.interleaved(champion, challenger, need, since=since, as_of=now),
                 )
-            case Arms():
-                return self._ask("collector", lambda: self.evidence.arms(need, since=since, as_of=now))
+            case Arms(every=every):
+                as_of = now if every is None else since + (now - since) // every * every
+                return self._ask("collector", lambda: self.evidence.arms(need, since=since, as_of=as_of))
             case OwnQuery(promql, interval):
                 query = with_names(promql, champion=champion, challenger=challenger, system=request.system)
                 since_wall = state.step_since_wall or wall

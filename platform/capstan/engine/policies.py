@@ -18,6 +18,7 @@ from capstan.domain.verdicts.conditions import Condition, parse_condition
 from capstan.domain.verdicts.guardrails import OperationPolicy
 from capstan.domain.verdicts.own_queries import QueryRule
 from capstan.domain.verdicts.quality import Decide, QualityRule
+from capstan.engine.bandits import bandit_step
 from capstan.engine.experiments import experiment_step
 from capstan.errors import InvalidSpecError, Mistake
 from capstan.ports.store import Record
@@ -129,6 +130,8 @@ def _condition(written: str | None) -> Condition | None:
 def _step(step: FileStep, system: MLSystem) -> Step:
     if step.experiment is not None:
         return experiment_step(step.experiment, system)
+    if step.bandit is not None:
+        return bandit_step(step.bandit, system)
     return _member(STEPS[step.kind], step.chosen)
 
 

@@ -65,7 +65,7 @@ EXPERIMENT_RULES = (
         Cel("self.decide != 'NotWorse' || self.margin > 0.0", "rollout.steps[].experiment", "margin"),
     ),
     part_rule(
-        "minimumEffect counts only under decide: Better; drop it or decide so",
+        "minimumEffect of an experiment counts only under decide: Better; drop it or decide so",
         lambda step: step.decide == "Better" or not step.minimum_effect,
         Cel(
             "self.decide == 'Better' || self.minimumEffect == 0.0",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from capstan.spec.bandit import Bandit
 from capstan.spec.experiment import Experiment
 from capstan.spec.grammar import (
     CONDITION_PATTERN,
@@ -84,7 +85,14 @@ class Pause(SpecModel):
 class Step(OneOf):
     """One step of a rollout."""
 
-    members: ClassVar[tuple[str, ...]] = ("shadow", "interleave", "canary", "pause", "experiment")
+    members: ClassVar[tuple[str, ...]] = (
+        "shadow",
+        "interleave",
+        "canary",
+        "pause",
+        "experiment",
+        "bandit",
+    )
 
     shadow: Shadow | None = Field(
         None, description="Copies of requests; nobody sees the answers.", examples=[{"minBlocks": 7}]
@@ -102,6 +110,11 @@ class Step(OneOf):
         None,
         description="Users are divided between versions (A/B, A/B/n), and the better one is found out.",
         examples=[{"weight": 50, "metric": "logLoss"}],
+    )
+    bandit: Bandit | None = Field(
+        None,
+        description="Versions share the requests, and the better one gets more of them while it is found out.",
+        examples=[{"policy": "Thompson", "metric": "logLoss"}],
     )
 
 

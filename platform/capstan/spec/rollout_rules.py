@@ -41,7 +41,8 @@ def _steps(index: int, *below: str | int) -> Location:
 @rule(
     "arms stand in more than one step; keep them in one, whose winner goes through the steps after it",
     Cel(
-        "self.filter(s, has(s.experiment) && has(s.experiment.arms) && size(s.experiment.arms) > 0).size() <= 1",
+        "self.filter(s, (has(s.experiment) && has(s.experiment.arms) && size(s.experiment.arms) > 0) || "
+        "(has(s.bandit) && has(s.bandit.arms) && size(s.bandit.arms) > 0)).size() <= 1",
         "rollout.steps",
     ),
 )
@@ -73,11 +74,9 @@ def _provider_rule(key: str, noun: str, unfit: Mapping[str, str]) -> Rule:
 
 
 # Users must stick to an arm, and payloads must say which.
-_EXPERIMENTS_STICK = _provider_rule(
-    "experiment",
-    "an experiment",
-    {name: facts.no_experiments for name, facts in PROVIDERS.items() if facts.no_experiments},
-)
+_WITHOUT_ARMS = {name: facts.no_experiments for name, facts in PROVIDERS.items() if facts.no_experiments}
+_EXPERIMENTS_STICK = _provider_rule("experiment", "an experiment", _WITHOUT_ARMS)
+_BANDITS_STICK = _provider_rule("bandit", "a bandit", _WITHOUT_ARMS)
 _LISTS_ARE_COMBINED = _provider_rule(
     "interleave",
     "interleaving",
@@ -104,7 +103,7 @@ def only_rankings_are_interleaved(spec: MLSystemSpec) -> Iterator[Breach]:
 
 
 @rule(
-    "a shadow stands after a canary, an experiment or an interleaving; move it before them: users come last",
+    "a shadow stands after a canary, an experiment, a bandit or an interleaving; move it before them: users come last",
     Cel(f"{_KINDS}.isSorted()", "rollout.steps"),
 )
 def shadows_come_before_canaries(spec: MLSystemSpec) -> Iterator[Breach]:
@@ -114,6 +113,8 @@ def shadows_come_before_canaries(spec: MLSystemSpec) -> Iterator[Breach]:
             reached = f"the canary of {step.canary.weight} %"
         elif step.experiment is not None:
             reached = "an experiment"
+        elif step.bandit is not None:
+            reached = "a bandit"
         elif step.interleave is not None:
             reached = "an interleaving"
         elif step.shadow is not None and reached:
@@ -301,6 +302,26 @@ def deadlines_can_be_met(spec: MLSystemSpec) -> Iterator[Breach]:
             yield Breach(location, message=message)
 
 
+@rule(
+    "needs rewards in a known interval; write a cap, or policy: Thompson",
+    why_no_cel=UNTRIED,
+)
+def ucb1_knows_the_interval_of_rewards(spec: MLSystemSpec) -> Iterator[Breach]:
+    bounded = {one.name for one in spec.evaluation.online if one.aggregate == "Rate" or one.cap is not None}
+    for index, step in enumerate(spec.rollout.steps):
+        bandit = step.bandit
+        if (
+            bandit is not None
+            and bandit.policy == "UCB1"
+            and bandit.cap is None
+            and bandit.metric not in bounded
+        ):
+            yield Breach(
+                _steps(index, "bandit", "policy"),
+                message="UCB1 needs rewards in a known interval; write a cap, or policy: Thompson",
+            )
+
+
 def _unit_closes(spec: MLSystemSpec, experiment: Experiment) -> timedelta:
     """Time from a unit's first request until its outcome by the metric that decides is known."""
     for online in spec.evaluation.online:
@@ -313,6 +334,8 @@ def _unit_closes(spec: MLSystemSpec, experiment: Experiment) -> timedelta:
 
 RULES = (
     arms_stand_in_one_step,
+    ucb1_knows_the_interval_of_rewards,
+    _BANDITS_STICK,
     _EXPERIMENTS_STICK,
     _LISTS_ARE_COMBINED,
     only_rankings_are_interleaved,

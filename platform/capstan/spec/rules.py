@@ -15,6 +15,7 @@ from capstan.spec import (
     rollout_rules,
     task_rules,
 )
+from capstan.spec.bandit import BANDIT_RULES
 from capstan.spec.cluster import VOLUME_RULES
 from capstan.spec.data import CHECK_RULES
 from capstan.spec.experiment import EXPERIMENT_RULES
@@ -54,6 +55,7 @@ PART_RULES: tuple[Rule, ...] = (
     *REPLICAS_RULES,
     *ONLINE_RULES,
     *EXPERIMENT_RULES,
+    *BANDIT_RULES,
 )
 """Each kept by one part of the file where it is made."""
 

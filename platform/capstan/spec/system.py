@@ -192,10 +192,12 @@ class MLSystemSpec(SpecModel):
         return self
 
     def _measured(self, step: Step) -> Step:
-        if step.experiment is None or step.experiment.metric is not None:
-            return step
         own = TASK_FACTS[self.objective.task].compared_by
-        return _filled(step, experiment=_filled(step.experiment, metric=own))
+        if step.experiment is not None and step.experiment.metric is None:
+            return _filled(step, experiment=_filled(step.experiment, metric=own))
+        if step.bandit is not None and step.bandit.metric is None:
+            return _filled(step, bandit=_filled(step.bandit, metric=own))
+        return step
 
     def _judged(self, analysis: Analysis) -> Analysis:
         if analysis.metric is None:

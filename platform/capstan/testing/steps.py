@@ -133,11 +133,11 @@ def _check_questions(suite: Suite, step: Step, policy: RolloutPolicy, state: Rol
     asked: tuple[Question, ...] = ()
     split = step.split(_CHAMPION, _CHALLENGER, "salt", state) or champion_only(_CHAMPION)
     with suite.rule("its questions have names of their own and known needs"):
-        asked = step.questions(policy, split)
+        asked = step.questions(policy, split, state)
         names = [question.name for question in asked]
         assert len(set(names)) == len(names), f"a name of {names} stands twice"
         assert not {OPERATION, SPLIT} & set(names), f"{OPERATION} and {SPLIT} are asked at every step"
-        assert asked == step.questions(policy, split), "the same policy gives other questions"
+        assert asked == step.questions(policy, split, state), "the same policy gives other questions"
         for question in asked:
             assert type(question.need) in _NOTHING, (
                 f"{question.name} needs {question.need}, which no port gives"

@@ -109,7 +109,7 @@ def test_defaults_are_written_out_to_their_depths() -> None:
 def test_a_union_is_a_rule_that_names_its_keys() -> None:
     steps = schema_of("mlsystems.yaml")["properties"]["spec"]["properties"]["rollout"]["properties"]["steps"]
     messages = [rule["message"] for rule in steps["items"]["x-kubernetes-validations"]]
-    assert "keep exactly one of shadow, canary, pause, experiment" in messages
+    assert "keep exactly one of shadow, interleave, canary, pause, experiment, bandit" in messages
 
 
 def test_columns_short_names_and_category_are_there() -> None:

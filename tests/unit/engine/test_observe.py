@@ -73,7 +73,9 @@ class Halves(Step):
     ) -> TrafficSplit:
         return TrafficSplit((Arm(champion, Weight(50)), Arm(challenger, Weight(50))), salt=salt)
 
-    def questions(self, policy: RolloutPolicy, split: TrafficSplit) -> tuple[Question, ...]:
+    def questions(
+        self, policy: RolloutPolicy, split: TrafficSplit, state: RolloutState
+    ) -> tuple[Question, ...]:
         return (ByArms("primary"), ByArms("again"))
 
 

@@ -20,11 +20,13 @@ from capstan.domain.rollout import (
     wanted_split,
 )
 from capstan.domain.steps import STEPS, CanaryStep, InterleaveStep, PauseStep, ShadowStep
+from capstan.domain.steps.bandit import BanditStep
 from capstan.domain.steps.experiment import ExperimentStep, Outcome
 from capstan.domain.steps.questions import AmountQuestion, Operation, Question, StepEvidence
 from capstan.domain.steps.step import Step
 from capstan.domain.system import Surroundings
 from capstan.domain.traffic import Arm, TrafficSplit, Weight
+from capstan.domain.verdicts.bandits import BanditRule, Policy
 from capstan.domain.verdicts.evidence import OperationEvidence, VersionOperation
 from capstan.domain.verdicts.experiments import Better, Test
 from capstan.domain.verdicts.quality import Decide, QualityRule
@@ -52,6 +54,17 @@ EXAMPLES: dict[str, list[Step]] = {
     ],
     "canary": [CanaryStep(Weight(25), min_requests=100), CanaryStep(Weight(99), duration=2 * DAY)],
     "pause": [PauseStep(), PauseStep(DAY)],
+    "bandit": [
+        BanditStep(LOSS, deadline=28 * DAY),
+        BanditStep(
+            LOSS,
+            BanditRule(Policy.UCB1, floor=10, reach=6.9),
+            arms=(VersionName("v7"), VersionName("v8")),
+            decide=Decide.NOT_WORSE,
+            margin=0.1,
+            duration=7 * DAY,
+        ),
+    ],
     "experiment": [
         ExperimentStep(Weight(50), LOSS, deadline=28 * DAY),
         ExperimentStep(
@@ -96,7 +109,9 @@ class NoSalt(_Faulty):
 
 
 class Hurried(_Faulty):
-    def questions(self, policy: RolloutPolicy, split: TrafficSplit) -> tuple[Question, ...]:
+    def questions(
+        self, policy: RolloutPolicy, split: TrafficSplit, state: RolloutState
+    ) -> tuple[Question, ...]:
         return (AmountQuestion("evidence", 0, 0, 0),)
 
 
@@ -141,15 +156,19 @@ class Changeable(_Faulty):
 
 
 class Twice(_Faulty):
-    def questions(self, policy: RolloutPolicy, split: TrafficSplit) -> tuple[Question, ...]:
-        return super().questions(policy, split) * 2
+    def questions(
+        self, policy: RolloutPolicy, split: TrafficSplit, state: RolloutState
+    ) -> tuple[Question, ...]:
+        return super().questions(policy, split, state) * 2
 
 
 class Boasting(_Faulty):
     def rules(self, policy: RolloutPolicy) -> dict[str, QualityRule]:
         return {"quality": QualityRule(policy.rules["quality"].decide)} if policy.rules else {}
 
-    def questions(self, policy: RolloutPolicy, split: TrafficSplit) -> tuple[Question, ...]:
+    def questions(
+        self, policy: RolloutPolicy, split: TrafficSplit, state: RolloutState
+    ) -> tuple[Question, ...]:
         return (AmountQuestion("evidence", 100, 0, 0),)
 
 

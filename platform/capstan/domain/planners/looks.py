@@ -121,7 +121,7 @@ def questions_of(request: RolloutRequest, state: RolloutState, policy: RolloutPo
         for arm in split.arms
         if arm.version not in main
     ]
-    return (*asked, *policy.steps[state.step].questions(policy, split))
+    return (*asked, *policy.steps[state.step].questions(policy, split, state))
 
 
 def look_at(

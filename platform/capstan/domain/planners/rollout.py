@@ -64,6 +64,7 @@ _FRESH_STEP: dict[str, Any] = {
     "held": "",
     "waiting": "",
     "message": "",
+    "moves": (),
 }
 """Fields of the state as they are at the beginning of a step."""
 
@@ -342,6 +343,7 @@ class _Planning:
             crashes=crashes,
             step_since=self.state.step_since if keeps_evidence else None,
             step_since_wall=None,
+            moves=self.state.moves if keeps_evidence else (),
         )
         self._tell(Reason.CHALLENGER_LOST, message, f"lost/{crashes}")
         if crashes > CRASHES_BORNE:

@@ -44,5 +44,7 @@ class CanaryStep(Step):
         arms = (Arm(champion, Weight(100 - self.weight)), Arm(challenger, self.weight))
         return TrafficSplit(arms=arms, salt=salt)
 
-    def questions(self, policy: RolloutPolicy, split: TrafficSplit) -> tuple[Question, ...]:
+    def questions(
+        self, policy: RolloutPolicy, split: TrafficSplit, state: RolloutState
+    ) -> tuple[Question, ...]:
         return own_queries(self.queries, policy)

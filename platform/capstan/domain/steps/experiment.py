@@ -118,7 +118,9 @@ class ExperimentStep(Step):
         rest = Weight(100 - sum(arm.weight for arm in arms))
         return TrafficSplit(arms=(Arm(champion, rest), *arms), salt=salt)
 
-    def questions(self, policy: RolloutPolicy, split: TrafficSplit) -> tuple[Question, ...]:
+    def questions(
+        self, policy: RolloutPolicy, split: TrafficSplit, state: RolloutState
+    ) -> tuple[Question, ...]:
         versions = tuple(arm.version for arm in split.arms)
         weights = {arm.version: int(arm.weight) for arm in split.arms}
         champion, *rivals = versions

@@ -83,7 +83,9 @@ class InterleaveStep(Step):
     def first_outcome(self, policy: RolloutPolicy) -> timedelta:
         return self.closes_after
 
-    def questions(self, policy: RolloutPolicy, split: TrafficSplit) -> tuple[Question, ...]:
+    def questions(
+        self, policy: RolloutPolicy, split: TrafficSplit, state: RolloutState
+    ) -> tuple[Question, ...]:
         rule = PreferenceRule(Decide(self.decide), self.min_units, self.alpha)
         needed = Interleaving(self.event, Method(self.method), self.window, self.maximum_delay)
         return (PreferenceQuestion(PREFERENCE, rule, needed),)

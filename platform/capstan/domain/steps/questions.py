@@ -62,6 +62,8 @@ class Arms:
     """The covariate is the unit's outcome over so long before the step; None: there is none."""
     cuts: tuple[datetime, ...] = ()
     """In order: the beginnings of stretches by which units are told apart, in place of days; empty: days."""
+    every: timedelta | None = None
+    """What is known is that of the last whole multiple of it since the step began; None: that of now."""
 
 
 @dataclass(frozen=True)

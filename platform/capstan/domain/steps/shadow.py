@@ -58,7 +58,9 @@ class ShadowStep(Step):
             min_labels=max(rule.min_labels, self.min_labels),
         )
 
-    def questions(self, policy: RolloutPolicy, split: TrafficSplit) -> tuple[Question, ...]:
+    def questions(
+        self, policy: RolloutPolicy, split: TrafficSplit, state: RolloutState
+    ) -> tuple[Question, ...]:
         asked: list[Question] = [QualityQuestion(name, rule) for name, rule in self.rules(policy).items()]
         if not asked:
             asked = [AmountQuestion(EVIDENCE, self.min_requests, self.min_labels, self.min_blocks)]

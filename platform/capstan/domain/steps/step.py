@@ -104,10 +104,12 @@ class Step(ABC):
         """The rules by which the step judges quality, by the analysis' name, with the step's own minima."""
         return {}
 
-    def questions(self, policy: RolloutPolicy, split: TrafficSplit) -> tuple[Question, ...]:
+    def questions(
+        self, policy: RolloutPolicy, split: TrafficSplit, state: RolloutState
+    ) -> tuple[Question, ...]:
         """What must be answered with yes before the step ends, besides guardrails and split, which always hold.
 
-        `split` is the traffic that flows.
+        `split` is the traffic that flows, `state` where the rollout stands.
         """
         return ()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Protocol
 
 from capstan.domain.reasons import Reason
 from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
@@ -30,6 +31,7 @@ from capstan.domain.verdicts.experiments import (
 )
 from capstan.domain.verdicts.quality import LEAST_BLOCKS, NOT_DECIDED, Decide
 from capstan.domain.verdicts.sample_ratio import freeze_on_mismatch, judge_sample_ratio
+from capstan.domain.verdicts.skewness import LARGEST_SKEWNESS
 from capstan.domain.verdicts.validity import judge_covariate, judge_crossing, judge_outcomes
 from capstan.domain.versions import VersionName
 
@@ -112,6 +114,8 @@ class ArmBounds:
     """Days of a block."""
     lag_one: float | None = None
     """Lag-1 autocorrelation of days; None: days are no units of the test."""
+    skewness: float | None = None
+    """Of the difference; None: that of the arms' totals."""
 
     are_independent: bool = True
     """False: at no length that leaves enough blocks are neighbours uncorrelated."""
@@ -121,6 +125,20 @@ class ArmBounds:
 
     def is_worse(self, rule: ArmsRule) -> bool:
         return self.upper < -rule.margin
+
+
+class Comparison(Protocol):
+    """Another way to compare arms than by their totals: that of arms whose shares moved."""
+
+    def ratio(self, evidence: ArmsEvidence) -> AnalysisResult:
+        """Whether the arms hold the units that they should."""
+        ...
+
+    def bounds(
+        self, evidence: ArmsEvidence, rule: ArmsRule, champion: VersionName, arm: VersionName
+    ) -> ArmBounds:
+        """The arm against the champion."""
+        ...
 
 
 def bounds_of(
@@ -176,8 +194,11 @@ def judge_arms(
     weights: Mapping[VersionName, int],
     *,
     latched: Latch | None = None,
+    comparison: Comparison | None = None,
 ) -> AnalysisResult:
     """Which arm wins, by `weights` in the split's order, the champion first; pass the returned latch to the next look.
+
+    `comparison`: of arms whose shares moved; a unit may meet a second arm there, which is no fault.
 
     Failed: every arm is shown worse. Inconclusive with a latch: no later look will give a verdict, because the arms
     have the wrong sizes, or the one look of a fixed horizon decided nothing.
@@ -187,11 +208,16 @@ def judge_arms(
     broken = _broken(evidence, totals)
     if broken:
         return AnalysisResult(Verdict.INCONCLUSIVE, "InvalidEvidence", broken, latch=latched)
-    frozen = _frozen(rule, evidence, totals, weights, latched)
+    frozen = _frozen(rule, evidence, totals, weights, latched, comparison)
     if frozen is not None:
         return frozen
     covariate = covariate_of(list(totals.values())) if rule.has_covariate else Covariate()
-    found = [bounds_of(evidence, rule, champion, arm, covariate) for arm in arms]
+    found = [
+        comparison.bounds(evidence, rule, champion, arm)
+        if comparison
+        else bounds_of(evidence, rule, champion, arm, covariate)
+        for arm in arms
+    ]
     numbers = _numbers(evidence, totals, found, covariate, rule)
     words = _words(rule, champion, found, covariate)
     if latched is not None and latched.verdict is Verdict.FAILED:
@@ -278,11 +304,13 @@ def _frozen(
     totals: Mapping[VersionName, ArmSums],
     weights: Mapping[VersionName, int],
     latched: Latch | None,
+    comparison: Comparison | None,
 ) -> AnalysisResult | None:
     """An experiment that is invalid, now or since an earlier look; None: it is not."""
     assigned = {str(version): sums.assigned for version, sums in totals.items()}
     total = sum(assigned.values())
-    ratio = judge_sample_ratio(assigned, {str(version): weight for version, weight in weights.items()})
+    wanted = {str(version): weight for version, weight in weights.items()}
+    ratio = comparison.ratio(evidence) if comparison else judge_sample_ratio(assigned, wanted)
     if latched is not None and latched.verdict is Verdict.INCONCLUSIVE:
         if latched.reason == NOT_DECIDED:
             message = f"{rule.named}: its one look, at {latched.block:,} units, did not decide"
@@ -292,7 +320,7 @@ def _frozen(
         return AnalysisResult(Verdict.INCONCLUSIVE, latched.reason, message, latch=latched)
     champion = next(iter(weights))
     checks: list[AnalysisResult | None] = [ratio]
-    if total >= LEAST_UNITS:
+    if total >= LEAST_UNITS and comparison is None:
         checks.append(judge_crossing(evidence.crossed, total))
     if rule.min_coverage:
         closed = {str(version): sums.closed for version, sums in totals.items()}
@@ -364,7 +392,8 @@ def _withheld(
         return None
     for one in found:
         control, arm = (Covariate().moments(totals[version]) for version in (champion, one.arm))
-        if is_skewed(control, arm):
+        skewed = is_skewed(control, arm) if one.skewness is None else abs(one.skewness) > LARGEST_SKEWNESS
+        if skewed:
             return _early(
                 f"too early to judge: outcomes of {rule.metric} are so skewed (skewness {control.skewness:.1f}) that "
                 f"{one.units:,} units of {champion} and {one.arm} are too few; equal weights need fewer"

@@ -10,11 +10,10 @@ which is what the confidence sequence asks for.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from capstan.domain.verdicts.bandits import NOTHING, Rewards
-from capstan.domain.verdicts.confidence import two_sided_radius
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,8 @@ class Difference:
     upper: float
     units: int
     """Closed units of all arms that it rests on."""
+    skewness: float = 0.0
+    """Of the estimate: far from 0 it is not nearly Gaussian, and the bounds can't be trusted."""
 
 
 UNKNOWN = Difference(0.0, -math.inf, math.inf, 0)
@@ -71,12 +72,12 @@ def mean_reward(periods: Sequence[Period], arm: str) -> float | None:
 
 
 def difference(
-    periods: Sequence[Period], arm: str, control: str, *, alpha: float, planned_units: int
+    periods: Sequence[Period], arm: str, control: str, *, radius: Callable[[int], float]
 ) -> Difference:
-    """Mean reward of `arm` less that of `control`, with a two-sided confidence sequence at `alpha`.
+    """Mean reward of `arm` less that of `control`, with bounds that hold at all looks if `radius` does.
 
-    `planned_units`: closed units at which a decision is expected; tunes the width, never the error. Valid for
-    thousands of independent units (asymptotically), each with its outcome however late it came.
+    `radius`: of a confidence sequence in standard deviations, after so many closed units. Valid for thousands of
+    independent units (asymptotically), each with its outcome however late it came.
     """
     scored = list(_scores(periods, arm, control))
     units = sum(score.units for score in scored)
@@ -86,11 +87,12 @@ def difference(
     estimate = math.fsum(score.weight * score.total for score in scored) / scale
     squares = math.fsum(score.weight**2 * score.squares_around(estimate) for score in scored)
     spread = math.sqrt(squares / (units - 1)) * units / scale
-    radius = two_sided_radius(units, planned_units=planned_units, alpha=alpha) * spread
-    if not radius > 0:
+    if not spread > 0:
         # Rewards that are all the same are no measure of noise.
         return Difference(estimate, -math.inf, math.inf, units)
-    return Difference(estimate, estimate - radius, estimate + radius, units)
+    reach = radius(units) * spread
+    cubes = math.fsum(score.weight**3 * score.cubes_around(estimate) for score in scored)
+    return Difference(estimate, estimate - reach, estimate + reach, units, cubes / squares**1.5)
 
 
 @dataclass(frozen=True)
@@ -117,10 +119,16 @@ class _Score:
     units: int
     total: float
     squares: float
+    cubes: float
     weight: float
 
     def squares_around(self, value: float) -> float:
         return max(self.squares - 2 * value * self.total + self.units * value * value, 0.0)
+
+    def cubes_around(self, value: float) -> float:
+        return math.fsum(
+            [self.cubes, -3 * value * self.squares, 3 * value**2 * self.total, -self.units * value**3]
+        )
 
 
 def _scores(periods: Sequence[Period], arm: str, control: str) -> Iterator[_Score]:
@@ -134,19 +142,27 @@ def _scores(periods: Sequence[Period], arm: str, control: str) -> Iterator[_Scor
         known = all(rewards.count > 1 for rewards in earlier.values())
         expected, noise = _predicted(earlier if known else here, is_first=not known)
         gap = expected[arm] - expected[control]
-        total, squares = period.closed * gap, period.closed * gap * gap
+        total, squares, cubes = (period.closed * gap**power for power in (1, 2, 3))
         for name, sign in ((arm, 1), (control, -1)):
             weight, rewards = _weight(period, name), here[name]
-            residual = rewards.total - rewards.count * expected[name]
-            residual_squares = (
-                rewards.squares - 2 * expected[name] * rewards.total + rewards.count * expected[name] ** 2
-            )
-            total += sign * weight * residual
-            squares += 2 * gap * sign * weight * residual + weight**2 * max(residual_squares, 0.0)
+            first, second, third = _residuals(rewards, expected[name])
+            total += sign * weight * first
+            squares += 2 * gap * sign * weight * first + weight**2 * second
+            cubes += 3 * gap * gap * sign * weight * first + 3 * gap * weight**2 * second
+            cubes += sign * weight**3 * third
         variance = math.fsum(100 / period.shares[name] * noise[name] for name in here)
         earlier = {name: _add(earlier[name], rewards) for name, rewards in here.items()}
         if variance > 0:
-            yield _Score(period.closed, total, squares, 1 / math.sqrt(variance))
+            yield _Score(period.closed, total, squares, cubes, 1 / math.sqrt(variance))
+
+
+def _residuals(rewards: Rewards, expected: float) -> tuple[float, float, float]:
+    """Sums of what the rewards are above `expected`, of its squares and of its cubes."""
+    count, total, squares = rewards.count, rewards.total, rewards.squares
+    first = total - count * expected
+    second = max(squares - 2 * expected * total + count * expected**2, 0.0)
+    third = math.fsum([rewards.cubes, -3 * expected * squares, 3 * expected**2 * total, -count * expected**3])
+    return first, second, third
 
 
 def _is_known(found: Outcomes, earlier: Rewards) -> bool:
@@ -174,4 +190,9 @@ def _weight(period: Period, arm: str) -> float:
 
 
 def _add(one: Rewards, other: Rewards) -> Rewards:
-    return Rewards(one.count + other.count, one.total + other.total, one.squares + other.squares)
+    return Rewards(
+        one.count + other.count,
+        one.total + other.total,
+        one.squares + other.squares,
+        one.cubes + other.cubes,
+    )

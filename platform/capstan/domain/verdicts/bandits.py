@@ -42,6 +42,8 @@ class Rewards:
     count: int = 0
     total: float = 0.0
     squares: float = 0.0
+    cubes: float = 0.0
+    """For inference alone: policies go by the sums above."""
 
     @property
     def mean(self) -> float:

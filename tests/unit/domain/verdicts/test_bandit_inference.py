@@ -15,22 +15,28 @@ from capstan.domain.verdicts.bandit_inference import (
     regret,
 )
 from capstan.domain.verdicts.bandits import Rewards
+from capstan.domain.verdicts.confidence import two_sided_radius
+
+
+def radius_for(planned_units: int):
+    return lambda units: two_sided_radius(units, planned_units=planned_units, alpha=0.05)
+
 
 HALVES = {"a": 50, "b": 50}
 
 
 def ones(count: int, of: int, closed: int | None = None) -> Outcomes:
-    return Outcomes(of if closed is None else closed, Rewards(of, count, count))
+    return Outcomes(of if closed is None else closed, Rewards(of, count, count, count))
 
 
 def apart(periods: list[Period]) -> tuple[float, float, float]:
-    found = difference(periods, "b", "a", alpha=0.05, planned_units=1000)
+    found = difference(periods, "b", "a", radius=radius_for(1000))
     return found.estimate, found.lower, found.upper
 
 
 def test_one_period_of_equal_shares_is_the_difference_of_means_up_to_the_sizes_of_the_arms() -> None:
     found = difference(
-        [Period(HALVES, {"a": ones(30, 100), "b": ones(50, 100)})], "b", "a", alpha=0.05, planned_units=1000
+        [Period(HALVES, {"a": ones(30, 100), "b": ones(50, 100)})], "b", "a", radius=radius_for(1000)
     )
     assert found.estimate == pytest.approx(0.2)
     assert found.units == 200
@@ -77,14 +83,25 @@ def test_a_period_whose_outcomes_are_all_missing_is_left_out() -> None:
     ids=["no period", "one arm", "nothing closed"],
 )
 def test_nothing_is_known_without_rewards_of_both_arms(periods: list[Period]) -> None:
-    assert difference(periods, "b", "a", alpha=0.05, planned_units=1000) == UNKNOWN
+    assert difference(periods, "b", "a", radius=radius_for(1000)) == UNKNOWN
     assert mean_reward(periods, "b") is None
 
 
 def test_rewards_that_never_differ_bound_nothing() -> None:
     always = Period(HALVES, {"a": Outcomes(50, Rewards(50, 50, 50)), "b": Outcomes(50, Rewards(50, 50, 50))})
-    found = difference([always], "b", "a", alpha=0.05, planned_units=1000)
+    found = difference([always], "b", "a", radius=radius_for(1000))
     assert (found.lower, found.upper) == (-math.inf, math.inf)
+
+
+def test_the_skewness_of_an_estimate_is_that_of_its_scores() -> None:
+    # One period of equal shares: scores are 2 (r - q) of arm b and -2 (r - q) of arm a, q the mean of both.
+    period = Period(HALVES, {"a": ones(10, 100), "b": ones(30, 100)})
+    scores = [*[2 * 0.8] * 30, *[-2 * 0.2] * 70, *[-2 * 0.8] * 10, *[2 * 0.2] * 90]
+    mean = sum(scores) / 200
+    second, third = (sum((score - mean) ** power for score in scores) for power in (2, 3))
+    found = difference([period], "b", "a", radius=radius_for(1000))
+    assert found.estimate == pytest.approx(mean)
+    assert found.skewness == pytest.approx(third / second**1.5)
 
 
 def test_regret_is_what_the_best_arm_would_have_gained_more() -> None:

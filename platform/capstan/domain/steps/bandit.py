@@ -1,0 +1,220 @@
+"""Arms share the requests, and the better one gets more of them while it is found out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+from capstan.domain.moving_weights import MILLIONTHS, MOST_MOVES, MovedWeights, cuts_of
+from capstan.domain.steps.experiment import Outcome
+from capstan.domain.steps.questions import Arms, Need, Question, StepEvidence
+from capstan.domain.steps.step import Station, Step
+from capstan.domain.traffic import Arm, TrafficSplit, Weight
+from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
+from capstan.domain.verdicts.arms import ArmsRule, judge_arms
+from capstan.domain.verdicts.bandit_inference import regret
+from capstan.domain.verdicts.bandits import BanditRule, shares_of, whole_shares
+from capstan.domain.verdicts.evidence import ArmsEvidence
+from capstan.domain.verdicts.moving_shares import MovingShares, rewards_of
+from capstan.domain.verdicts.quality import Decide
+from capstan.domain.versions import VersionName
+
+if TYPE_CHECKING:
+    from capstan.domain.rollout import RolloutPolicy, RolloutState
+
+BANDIT = "bandit"
+MOST_LOST = 0.01
+"""Share of lost payloads above which weights stay as they are: what was lost may favour an arm."""
+
+
+@dataclass(frozen=True)
+class BanditQuestion(Question):
+    """Which arm wins, though the shares followed the rewards."""
+
+    rule: ArmsRule
+    asked: Arms
+    moves: tuple[MovedWeights, ...]
+    weights: Mapping[VersionName, int]
+    """Those of now, in the split's order, the champion first."""
+
+    @property
+    def need(self) -> Need:
+        return self.asked
+
+    def judge(self, evidence: ArmsEvidence, latched: Latch | None) -> AnalysisResult:
+        shares = MovingShares(self.moves, self.rule.better)
+        result = judge_arms(evidence, self.rule, self.weights, latched=latched, comparison=shares)
+        lost = self._regret(evidence, shares)
+        return replace(result, message=f"{result.message}; {lost}") if lost else result
+
+    def _regret(self, evidence: ArmsEvidence, shares: MovingShares) -> str:
+        means = shares.means(evidence, tuple(self.weights))
+        if len(means) < len(self.weights):
+            return ""
+        rewards = {str(version): self.rule.sign * mean for version, mean in means.items()}
+        assigned = {str(version): evidence.total(version).assigned for version in self.weights}
+        lost = regret(assigned, rewards)
+        return (
+            f"estimated regret {lost.bandit:,.4g} {self.rule.metric} over {sum(assigned.values()):,} units, "
+            f"{lost.even:,.4g} in equal shares"
+        )
+
+
+@dataclass(frozen=True)
+class BanditStep(Step):
+    """Weights move in batches by the rewards; the first ones are equal."""
+
+    name: ClassVar[str] = BANDIT
+    station: ClassVar[Station | None] = Station(
+        "Bandit",
+        "M3 15l4-5 3 3 7-8M13 5h4v4",
+        "the better version gets more of the requests",
+    )
+    # Its users met the champion while the challenger was lost.
+    keeps_evidence: ClassVar[bool] = False
+
+    primary: Outcome
+    shares: BanditRule = field(default_factory=BanditRule)
+    arms: tuple[VersionName, ...] = ()
+    """Further registered versions; the challenger is not among them."""
+    batch: timedelta = timedelta(days=1)
+    decide: Decide = Decide.BETTER
+    margin: float = 0.0
+    minimum_effect: float = 0.0
+    alpha: float = 0.05
+    min_units: int = 500
+    min_requests: int = 1
+    """Requests of each arm before its errors and latencies are judged."""
+    duration: timedelta = timedelta(0)
+    deadline: timedelta | None = None
+
+    @property
+    def share(self) -> str:
+        return f"{self.shares.policy} of {len(self.arms) + 2}"
+
+    @property
+    def others(self) -> tuple[VersionName, ...]:
+        return self.arms
+
+    def split(
+        self, champion: VersionName, challenger: VersionName, salt: str, state: RolloutState
+    ) -> TrafficSplit:
+        weights = state.moves[-1].weights if state.moves else self._first(champion, challenger, state)
+        arms = tuple(Arm(version, Weight(weight)) for version, weight in weights.items())
+        return TrafficSplit(arms=arms, salt=salt)
+
+    def _first(
+        self, champion: VersionName, challenger: VersionName, state: RolloutState
+    ) -> dict[VersionName, int]:
+        """Equal shares; the champion has that of arms that take no part."""
+        further = [arm for arm in self.arms if arm not in (champion, challenger)]
+        every = [champion, challenger, *further]
+        even = dict(zip(every, whole_shares([1 / len(every)] * len(every), 1), strict=True))
+        taken = {version: weight for version, weight in even.items() if version not in state.left}
+        taken[champion] += 100 - sum(taken.values())
+        return taken
+
+    def questions(
+        self, policy: RolloutPolicy, split: TrafficSplit, state: RolloutState
+    ) -> tuple[Question, ...]:
+        weights = {arm.version: int(arm.weight) for arm in split.arms}
+        moves = state.moves
+        if not moves:
+            moves = (MovedWeights(weights, since=state.step_since),)
+        cuts = cuts_of(moves, state.step_since) if state.step_since is not None else ()
+        asked = Arms(
+            self.primary.metric,
+            tuple(weights),
+            self.primary.window,
+            self.primary.cap,
+            cuts=cuts,
+            every=self.batch,
+        )
+        return (BanditQuestion(BANDIT, self.rule(), asked, moves, weights),)
+
+    def rule(self) -> ArmsRule:
+        """How the metric decides between the arms and the champion."""
+        return ArmsRule(
+            metric=self.primary.metric,
+            better=self.primary.better,
+            decide=self.decide,
+            margin=self.margin,
+            minimum_effect=self.minimum_effect,
+            alpha=self.alpha,
+            comparisons=len(self.arms) + 1,
+            min_units=self.min_units,
+            min_coverage=self.primary.min_coverage,
+            max_lost_share=MOST_LOST,
+        )
+
+    def moved(self, state: RolloutState, evidence: StepEvidence) -> RolloutState:
+        """The weights that follow from the evidence of the batches that are over.
+
+        That evidence is the same whenever somebody looks, so the weights are; only the moments of the moves differ.
+        """
+        asked, found = _asked(evidence)
+        at, since = state.looked_at, state.step_since
+        if asked is None or found is None or at is None or since is None:
+            return state
+        moves = state.moves
+        if not moves:
+            champion, challenger = asked.versions[:2]
+            moves = (MovedWeights(self._first(champion, challenger, state), since=since),)
+        if moves[-1].since is None:
+            # A look is taken only while the gateway obeys the wanted split.
+            moves = (*moves[:-1], replace(moves[-1], since=at))
+        batch = (at - since) // self.batch
+        weights = self._weights_after(found, moves) if batch > moves[-1].batch else None
+        if weights is not None and weights != moves[-1].weights and len(moves) < MOST_MOVES:
+            means = MovingShares(moves, self.primary.better).means(found, asked.versions)
+            moves = (
+                *moves[:-1],
+                replace(moves[-1], until=at),
+                MovedWeights(
+                    weights,
+                    batch,
+                    assigned={version: found.total(version).assigned for version in asked.versions},
+                    means={version: round(mean * MILLIONTHS) for version, mean in means.items()},
+                ),
+            )
+        return replace(state, moves=moves)
+
+    def _weights_after(
+        self, found: ArmsEvidence, moves: tuple[MovedWeights, ...]
+    ) -> dict[VersionName, int] | None:
+        """None: the weights stay, because too little is known or what is known can't be trusted."""
+        versions = tuple(moves[-1].weights)
+        ratio = MovingShares(moves, self.primary.better).ratio(found)
+        if ratio.verdict is Verdict.FAILED or found.lost_share > MOST_LOST:
+            return None
+        rewards = {
+            version: rewards_of(found.total(version), self.primary.better, is_share=self.primary.is_share)
+            for version in versions
+        }
+        try:
+            return shares_of(self.shares, rewards)
+        except ValueError:
+            return None
+
+    def promise(self, policy: RolloutPolicy) -> str:
+        return (
+            f"the bandit on {self.primary.metric} moves weights by {self.shares.policy} and is decided by "
+            f"{self.rule().named}, once {self.min_units:,} units have an outcome"
+        )
+
+    def first_outcome(self, policy: RolloutPolicy) -> timedelta:
+        return max(self.primary.closes_after, self.batch)
+
+    def progress(self, since: datetime | None, now: datetime) -> str:
+        if self.duration or since is None:
+            return super().progress(since, now)
+        return f"batch {(now - since) // self.batch + 1}"
+
+
+def _asked(evidence: StepEvidence) -> tuple[Arms | None, ArmsEvidence | None]:
+    for need, found in evidence.answers.items():
+        if isinstance(need, Arms) and need.every is not None and isinstance(found, ArmsEvidence):
+            return need, found
+    return None, None

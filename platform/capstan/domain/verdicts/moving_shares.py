@@ -1,0 +1,99 @@
+"""How arms are compared whose shares moved: by stretches in which they stood still."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from capstan.domain.moving_weights import MovedWeights, weights_at
+from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
+from capstan.domain.verdicts.arms import ArmBounds, ArmsRule
+from capstan.domain.verdicts.bandit_inference import Outcomes, Period, difference, mean_reward
+from capstan.domain.verdicts.bandits import Rewards
+from capstan.domain.verdicts.evidence import ArmsEvidence, ArmSums
+from capstan.domain.verdicts.experiments import Better
+from capstan.domain.verdicts.sample_ratio import MISMATCH_ALPHA, log_mismatch
+from capstan.domain.versions import VersionName
+
+
+def rewards_of(sums: ArmSums, better: Better, *, is_share: bool = False) -> Rewards:
+    """Outcomes as rewards, of which more is better: y, 1 - y of a share that should be low, else -y."""
+    if better is Better.HIGHER:
+        return Rewards(sums.units, sums.total, sums.squares, sums.cubes)
+    if is_share:
+        low = sums.units - sums.total
+        return Rewards(sums.units, low, low, low)
+    return Rewards(sums.units, 0.0 - sums.total, sums.squares, 0.0 - sums.cubes)
+
+
+@dataclass(frozen=True)
+class MovingShares:
+    """What the shares of the arms were, and when; units of stretches between two of them decide nothing."""
+
+    moves: Sequence[MovedWeights]
+    better: Better
+
+    def periods(self, evidence: ArmsEvidence) -> list[Period]:
+        """The evidence by stretches whose shares are known, as rewards."""
+        found = []
+        for stretch in evidence.days:
+            weights = weights_at(self.moves, stretch.start)
+            if weights is not None:
+                arms = {
+                    str(version): Outcomes(sums.closed, rewards_of(sums, self.better))
+                    for version, sums in stretch.arms.items()
+                }
+                shares = {str(version): weight for version, weight in weights.items()}
+                found.append(Period(shares, arms))
+        return found
+
+    def means(self, evidence: ArmsEvidence, versions: Sequence[VersionName]) -> dict[VersionName, float]:
+        """Mean outcome of each arm, had all units met it; arms of which nothing is known are missing."""
+        periods = self.periods(evidence)
+        sign = 1 if self.better is Better.HIGHER else -1
+        known = {version: mean_reward(periods, version) for version in versions}
+        return {version: sign * mean + 0.0 for version, mean in known.items() if mean is not None}
+
+    def bounds(
+        self, evidence: ArmsEvidence, rule: ArmsRule, champion: VersionName, arm: VersionName
+    ) -> ArmBounds:
+        """The arm's difference from the champion by propensity-weighted scores; positive favours the arm."""
+        found = difference(
+            self.periods(evidence),
+            arm,
+            champion,
+            radius=lambda units: rule.radius(units, rule.planned_units),
+        )
+        units = evidence.total(champion).units + evidence.total(arm).units
+        return ArmBounds(arm, found.estimate, found.lower, found.upper, units, skewness=found.skewness)
+
+    def ratio(self, evidence: ArmsEvidence) -> AnalysisResult:
+        """Whether the arms hold the units that they should, stretch by stretch: the factors multiply to one test."""
+        log_e, total, told = 0.0, 0, []
+        for stretch in evidence.days:
+            weights = weights_at(self.moves, stretch.start)
+            counts = {str(version): sums.assigned for version, sums in stretch.arms.items()}
+            if weights is None or not sum(counts.values()):
+                continue
+            shares = {str(version): weight / 100 for version, weight in weights.items() if weight}
+            log_e += log_mismatch(counts, shares)
+            total += sum(counts.values())
+            told.append(_compared(counts, shares))
+        numbers = {"log_e": log_e}
+        if not total:
+            return AnalysisResult(Verdict.INCONCLUSIVE, "TooFewRequests", "no users yet", premature=True)
+        worst = max(told, key=lambda one: one[0])[1]
+        if log_e >= -math.log(MISMATCH_ALPHA):
+            message = f"not the wanted shares, the farthest {worst} (sequential Dirichlet test at {MISMATCH_ALPHA:g})"
+            latch = Latch(Verdict.FAILED, total)
+            return AnalysisResult(Verdict.FAILED, "SampleRatioMismatch", message, numbers, latch=latch)
+        return AnalysisResult(Verdict.SUCCESSFUL, "SampleRatioHolds", worst, numbers)
+
+
+def _compared(counts: Mapping[str, int], shares: Mapping[str, float]) -> tuple[float, str]:
+    """How far the farthest arm of a stretch is off, and in words."""
+    total = sum(counts.values())
+    arm = max(shares, key=lambda one: abs(counts.get(one, 0) / total - shares[one]))
+    share = counts.get(arm, 0) / total
+    return abs(share - shares[arm]), f"{arm} got {share:.1%} of {total:,}, wanted {shares[arm]:.1%}"

@@ -1,0 +1,126 @@
+"""The rollout step whose weights follow the rewards: its arms, policy, metric and rule."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from capstan.spec.experiment import LEAST_UNITS, MOST_ARMS, VersionText
+from capstan.spec.grammar import OWN_METRIC, OwnMetric, SpecModel
+from capstan.spec.rule import Cel, part_rule, require
+from capstan.spec.units import Duration, Number, PositiveDuration, Whole
+
+_PLACE = "rollout.steps[].bandit"
+
+BANDIT_RULES = (
+    part_rule(
+        "floor for each arm makes more than 100 percent; make it smaller",
+        lambda step: step.floor * (len(step.arms) + 2) <= 100,
+        Cel("self.floor * ((has(self.arms) ? size(self.arms) : 0) + 2) <= 100", _PLACE, "floor"),
+    ),
+    part_rule(
+        "a version stands twice among the arms; keep one",
+        lambda step: len(set(step.arms)) == len(step.arms),
+        Cel(
+            "!has(self.arms) || self.arms.all(a, self.arms.exists_one(b, b == a))",
+            _PLACE,
+            "arms",
+        ),
+    ),
+    part_rule(
+        "a bandit under decide: NotWorse needs a margin; write one above 0, or decide: Better",
+        lambda step: step.decide != "NotWorse" or step.margin > 0,
+        Cel("self.decide != 'NotWorse' || self.margin > 0.0", _PLACE, "margin"),
+    ),
+    part_rule(
+        "a minimumEffect of a bandit goes with decide: Better alone; drop it or decide so",
+        lambda step: step.decide == "Better" or not step.minimum_effect,
+        Cel("self.decide == 'Better' || self.minimumEffect == 0.0", _PLACE, "minimumEffect"),
+    ),
+)
+
+
+class Bandit(SpecModel):
+    """Versions share the requests, and the better one gets more of them while it is found out."""
+
+    arms: tuple[VersionText, ...] = Field(
+        (),
+        max_length=MOST_ARMS,
+        description=(
+            "Registered versions that take part besides champion and challenger. The one that wins goes on through the "
+            "remaining steps. One step of a rollout may have some."
+        ),
+        examples=[["v3"]],
+    )
+    policy: Literal["Thompson", "UCB1", "EpsilonGreedy"] = Field(
+        "Thompson",
+        description=(
+            "Thompson: an arm gets the probability that it is the best. UCB1: the best upper bound gets all above the "
+            "floor. EpsilonGreedy: the best mean gets all but `epsilon`."
+        ),
+        examples=["Thompson"],
+    )
+    metric: OwnMetric = Field(
+        OWN_METRIC,
+        description="The reward: a metric of `evaluation.online` or a loss of the task; without it the task's own.",
+        examples=["bookings"],
+    )
+    floor: Annotated[Whole, Field(ge=1, le=50)] = Field(
+        5,
+        description="Least share of each arm in percent, so that it can still be learned about.",
+        examples=[5],
+    )
+    epsilon: Annotated[Number, Field(ge=0, le=1)] = Field(
+        0.1, description="Share that EpsilonGreedy divides equally between all arms.", examples=[0.1]
+    )
+    batch: PositiveDuration = Field(
+        timedelta(days=1),
+        description="Weights move once in so long, by what was known at its end.",
+        examples=["6h"],
+    )
+    window: Duration | None = Field(
+        None,
+        description=(
+            "How long a unit is followed from its first request on; without it the online metric's own, for a loss 1d "
+            "where users stick to a version, else 1s."
+        ),
+        examples=["1d"],
+    )
+    cap: Annotated[Number, Field(gt=0)] | None = Field(
+        None,
+        description="Bound of one unit's reward; without it the metric's own. UCB1 needs one.",
+        examples=[500],
+    )
+    decide: Literal["Better", "NotWorse", "UnlessWorse"] = Field(
+        "Better",
+        description="Who carries the burden of proof when an arm is to be promoted.",
+        examples=["NotWorse"],
+    )
+    margin: Annotated[Number, Field(ge=0)] = Field(
+        0.0, description="By how much an arm may be worse, in the metric's unit.", examples=[0.01]
+    )
+    minimum_effect: Annotated[Number, Field(ge=0)] = Field(
+        0.0, description="By how much it must be better under `decide: Better`.", examples=[0.01]
+    )
+    alpha: Annotated[Number, Field(gt=0, lt=0.5)] = Field(
+        0.05,
+        description="Highest probability of a wrong verdict; divided by the number of challengers.",
+        examples=[0.05],
+    )
+    min_units: Annotated[Whole, Field(ge=LEAST_UNITS, le=1_000_000_000)] = Field(
+        LEAST_UNITS,
+        description="Units of the champion and an arm that have an outcome before anything is decided.",
+        examples=[2000],
+    )
+    duration: Duration = Field(timedelta(0), description="The step lasts at least so long.", examples=["14d"])
+    deadline: PositiveDuration | None = Field(
+        None,
+        description="Without a verdict by then, `limits.onInconclusive` decides; without it there is no deadline.",
+        examples=["28d"],
+    )
+
+    @model_validator(mode="after")
+    def _keeps_its_rules(self) -> Bandit:
+        return require(self, BANDIT_RULES)

@@ -1,0 +1,178 @@
+"""Weights of a bandit follow from batches: no looks, repeats or restarts change them, bad evidence moves nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capstan.domain.moving_weights import MovedWeights, cuts_of, weights_at
+from capstan.domain.rollout import RolloutPhase, RolloutPolicy, RolloutState
+from capstan.domain.steps.bandit import BanditStep
+from capstan.domain.steps.experiment import Outcome
+from capstan.domain.steps.questions import Arms, StepEvidence
+from capstan.domain.verdicts.analysis import Verdict
+from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums
+from capstan.domain.verdicts.experiments import Better
+from capstan.domain.versions import VersionName
+from capstan.ports.codec import from_json, to_json
+
+BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
+V1, V2 = VersionName("v1"), VersionName("v2")
+HOUR = timedelta(hours=1)
+BOOKINGS = Outcome("bookings", Better.HIGHER, HOUR, timedelta(0), is_loss=False, is_share=True)
+STEP = BanditStep(BOOKINGS, batch=6 * HOUR)
+POLICY = RolloutPolicy((STEP,), {}, digest="d")
+FRESH = RolloutState(RolloutPhase.PROGRESSING, step_since=BEGIN, step_since_wall=BEGIN, policy_digest="d")
+RATES = {V1: 0.2, V2: 0.4}
+
+
+@cache
+def chance(*what: object) -> float:
+    return int.from_bytes(hashlib.sha256(repr(what).encode()).digest()[:8]) / 2**64
+
+
+def measured(asked: Arms, state: RolloutState, at: datetime) -> ArmsEvidence:
+    """A user every other minute met the arm that the weights gave, and an hour later had booked or not."""
+    assert asked.every is not None
+    as_of = BEGIN + (at - BEGIN) // asked.every * asked.every
+    stretches: dict[datetime, dict[VersionName, list[int]]] = {cut: {} for cut in asked.cuts}
+    for minute in range(0, int((as_of - BEGIN) / timedelta(minutes=1)), 2):
+        met = BEGIN + timedelta(minutes=minute)
+        moves = state.moves or (MovedWeights({V1: 50, V2: 50}, since=BEGIN),)
+        # Until the gateway is seen to obey, it may already do so.
+        weights = next(move.weights for move in reversed(moves) if (move.since or BEGIN) <= met)
+        arm = V1 if 100 * chance("user", minute) < weights[V1] else V2
+        cut = max(cut for cut in asked.cuts if cut <= met)
+        counts = stretches[cut].setdefault(arm, [0, 0, 0])
+        is_closed = met + HOUR <= as_of
+        counts[0] += 1
+        counts[1] += is_closed
+        counts[2] += is_closed and chance("books", minute) < RATES[arm]
+    days = tuple(
+        ArmDay(
+            cut,
+            {
+                arm: ArmSums(assigned=met, closed=closed, units=closed, total=ones, squares=ones, cubes=ones)
+                for arm, (met, closed, ones) in arms.items()
+            },
+        )
+        for cut, arms in stretches.items()
+    )
+    return ArmsEvidence(days)
+
+
+def look(state: RolloutState, at: datetime) -> RolloutState:
+    split = STEP.split(V1, V2, "s", state)
+    (question,) = STEP.questions(POLICY, split, state)
+    assert isinstance(question.need, Arms)
+    evidence = StepEvidence({question.need: measured(question.need, state, at)})
+    return STEP.moved(replace(state, looked_at=at), evidence)
+
+
+def restarted(state: RolloutState) -> RolloutState:
+    """As the next process of the loop reads it."""
+    return from_json(RolloutState, to_json(state))
+
+
+def lived(minutes: list[int], *, repeats: int = 1, restarts: bool = False) -> RolloutState:
+    state = FRESH
+    for minute in minutes:
+        for _ in range(repeats):
+            state = look(state, BEGIN + timedelta(minutes=minute))
+        if restarts:
+            state = restarted(state)
+    return state
+
+
+DAY_OF_LOOKS = list(range(0, 24 * 60 + 1, 60))
+
+
+def test_the_better_arm_gets_more_and_the_other_keeps_its_floor() -> None:
+    last = lived(DAY_OF_LOOKS).moves[-1]
+    assert last.weights == {V1: 5, V2: 95}
+    assert last.means[V2] > last.means[V1] > 0
+
+
+def test_a_replay_gives_the_same_bits() -> None:
+    assert to_json(lived(DAY_OF_LOOKS)) == to_json(lived(DAY_OF_LOOKS))
+
+
+@settings(max_examples=6)
+@given(st.lists(st.integers(0, 20 * 60), min_size=1, max_size=8, unique=True).map(sorted), st.integers(2, 3))
+def test_repeated_looks_and_restarts_change_nothing(minutes: list[int], repeats: int) -> None:
+    once = lived(minutes)
+    assert lived(minutes, restarts=True) == once
+    again = lived(minutes, repeats=repeats)
+    assert [move.weights for move in again.moves] == [move.weights for move in once.moves]
+    assert [move.batch for move in again.moves] == [move.batch for move in once.moves]
+
+
+@settings(max_examples=25)
+@given(st.lists(st.integers(0, 23), max_size=6), st.integers(18, 23))
+def test_weights_depend_on_the_batches_that_are_over_and_not_on_the_looks_before(
+    hours: list[int], last: int
+) -> None:
+    """The evidence is fixed here: it does not answer to the weights."""
+    asked = Arms("bookings", (V1, V2), HOUR, cuts=(BEGIN,), every=STEP.batch)
+    state = FRESH
+    for hour in [*sorted(hour for hour in hours if hour < last), last]:
+        batches = hour // 6
+        sums = {
+            arm: ArmSums(200 * batches, 200 * batches, 200 * batches, ones, ones, ones)
+            for arm, ones in ((V1, 40.0 * batches), (V2, 45.0 * batches))
+        }
+        found = StepEvidence({asked: ArmsEvidence((ArmDay(BEGIN, sums),))})
+        state = STEP.moved(replace(state, looked_at=BEGIN + hour * HOUR), found)
+    assert state.moves[-1].weights == {V1: 14, V2: 86}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"lost_share": 0.02},
+        {"days": (ArmDay(BEGIN, {V1: ArmSums(10, 10, 10, 5.0, 5.0), V2: ArmSums(900, 900, 900, 9.0, 9.0)}),)},
+        {
+            "days": (
+                ArmDay(BEGIN, {V1: ArmSums(500, 500, 29, 5.0, 5.0), V2: ArmSums(500, 500, 29, 20.0, 20.0)}),
+            )
+        },
+        {"days": (ArmDay(BEGIN, {arm: ArmSums(500, 500, 500, float("nan"), 1.0) for arm in (V1, V2)}),)},
+    ],
+    ids=["lost payloads", "arms of the wrong sizes", "too few rewards", "sums that are no numbers"],
+)
+def test_evidence_that_cannot_be_trusted_moves_nothing(broken: dict[str, object]) -> None:
+    sound = {arm: ArmSums(500, 500, 500, ones, ones, ones) for arm, ones in ((V1, 100.0), (V2, 200.0))}
+    asked = Arms("bookings", (V1, V2), HOUR, cuts=(BEGIN,), every=STEP.batch)
+    at = replace(FRESH, looked_at=BEGIN + 6 * HOUR)
+    good = ArmsEvidence((ArmDay(BEGIN, sound),))
+    assert STEP.moved(at, StepEvidence({asked: good})).moves[-1].weights == {V1: 5, V2: 95}
+    bad = replace(good, **broken)  # type: ignore[arg-type]
+    assert STEP.moved(at, StepEvidence({asked: bad})).moves[-1].weights == {V1: 50, V2: 50}
+
+
+def test_missing_evidence_never_promotes_and_a_won_bandit_names_its_arm() -> None:
+    state = lived(list(range(0, 60 * 60, 120)))
+    (question,) = STEP.questions(POLICY, STEP.split(V1, V2, "s", state), state)
+    assert isinstance(question.need, Arms)
+    nothing = question.judge(ArmsEvidence(), None)
+    assert (nothing.verdict, nothing.premature) == (Verdict.INCONCLUSIVE, True)
+    won = question.judge(measured(question.need, state, BEGIN + 60 * HOUR), None)
+    assert (won.verdict, won.arm) == (Verdict.SUCCESSFUL, V2)
+    assert "estimated regret" in won.message
+    assert question.judge(ArmsEvidence(lost_share=0.5), won.latch).verdict is Verdict.INCONCLUSIVE
+
+
+def test_units_between_two_weights_stand_for_themselves() -> None:
+    first = MovedWeights({V1: 50, V2: 50}, since=BEGIN, until=BEGIN + 6 * HOUR)
+    second = MovedWeights({V1: 20, V2: 80}, 1, since=BEGIN + 7 * HOUR)
+    assert cuts_of((first, second), BEGIN) == (BEGIN, BEGIN + 6 * HOUR, BEGIN + 7 * HOUR)
+    assert weights_at((first, second), BEGIN) == first.weights
+    assert weights_at((first, second), BEGIN + 6 * HOUR) is None
+    assert weights_at((first, second), BEGIN + 7 * HOUR) == second.weights
+    assert cuts_of((first, replace(second, since=None)), BEGIN) == (BEGIN, BEGIN + 6 * HOUR)
