@@ -122,6 +122,23 @@ def test_the_confusion_matrix_of_a_run_is_shown_with_its_classes_as_they_are_cal
     expect(table.locator("tbody tr")).to_have_text(["<b>late</b>02", "early10"])
 
 
+def test_a_gate_by_groups_is_shown_with_counts_numbers_words_and_what_is_not_known(
+    serve: Serve, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = {
+        "title": "Fairness: DemographicParity by carrier", "of_rows": "carrier", "of_columns": "what the gate saw",
+        "rows": ["UA", "HA"], "columns": ["rows", "selection rate", "gate"],
+        "cells": [[2240, 0.1217, "judged"], [14, None, "left out"]], "notes": [],
+    }  # fmt: skip
+    scene = flights.shadow()
+    ask = scene._run
+    monkeypatch.setattr(scene, "_run", lambda run: replace(ask(run), details={"tables": [shown]}))
+    table = open_page(serve(scene).entry).page.locator("#pipeline .crossed")
+    expect(table.locator("tbody tr")).to_have_text(["UA2,2400.122judged", "HA14–left out"])
+    # Only counts of one kind are shaded by their share of the row.
+    assert table.locator("td").first.evaluate("cell => cell.style.getPropertyValue('--share')") == "0%"
+
+
 def test_windows_that_were_not_judged_do_not_look_calm(serve: Serve, open_page: Open) -> None:
     page = open_page(serve(flights.blind()).entry).page
     few = "84 of 1,000 rows"

@@ -11,6 +11,7 @@ import typer
 from capstan.cli.console import DEFAULT_STATE, File, Json, Narrator, State, honest_errors, out, print_json
 from capstan.cli.interrupt import Interrupt
 from capstan.cli.run_shown import MARKS, lasted, print_candidates
+from capstan.cli.tables_shown import print_tables
 from capstan.errors import CapstanError
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def _print(status: RunStatus, run: str) -> None:
     for gate in status.gates:
         word = "[green]passed[/green]" if gate.passed is True else "[red]not passed[/red]"
         out.print(f"gate {gate.metric} {word}: {escape(gate.message)}", soft_wrap=True)
+    print_tables(status.details.get("tables", ()), "the test window")
     version = status.version.name if status.version else "no version"
     out.print(
         f"{run}: {version} is registered; once the system is up, `capstan promote {version}` rolls it out",

@@ -17,9 +17,11 @@ from capstan.embedded.replay.comparison import Compared, compare
 from capstan.embedded.replay.own_metrics import own_metrics
 from capstan.embedded.replay.recorded_rows import RecordedTraffic
 from capstan.embedded.replay.replaying import Journal
+from capstan.embedded.replay.sliced import tables_by_slice
 from capstan.embedded.wiring import LocalSystem
 from capstan.engine.story import count, decisions
 from capstan.errors import UnavailableError
+from capstan.evaluation.tables import with_tables
 from capstan.monitoring.questions import QUESTIONS
 from capstan.ports.codec import to_json
 from capstan.recording.served import Served
@@ -60,9 +62,9 @@ class Report(TypedDict):
     months: dict[str, dict[str, Any]]
     overall: dict[str, Any]
     details: dict[str, Any]
-    """What the task tells of all labelled answers of the managed system, as in an evaluation.
+    """What is told of all labelled answers of the managed system, as in an evaluation: by the task and by slices.
 
-    `notes` also say which metric of the file's own could not be measured, and why.
+    `notes` also say which metric of the file's own, or which slice, could not be measured, and why.
     """
     gain: float | None
     gain_interval: tuple[float, float] | None
@@ -98,8 +100,10 @@ def make_report(
         metrics = (*reported_metrics(local.system), *own)
         by_month, overall = _compared(local, metrics, static, served, seed)
     details = dict(served.task.details(served.truth, served.predictions, served.groups))
-    if faults:
-        details["notes"] = [*details.get("notes", ()), *faults]
+    sliced, untold = tables_by_slice(local.system.spec.evaluation.slices, served, traffic, entity_ids)
+    details = dict(with_tables(details, sliced))
+    if faults or untold:
+        details["notes"] = [*details.get("notes", ()), *faults, *untold]
     gain = overall.metrics[metrics[0].name]
     required = local.system.spec.requirements.latency_p99
     report = Report(
