@@ -98,7 +98,14 @@ def _fair(
     spec = job.system.spec
     days = days_of(judged.table, spec.data.keys.time, spec.data.time_zone)
     return judge_fairness(
-        FairnessRule(gate.metric, gate.max_difference, gate.min_ratio, Decide(gate.decide), gate.confidence),
+        FairnessRule(
+            gate.metric,
+            gate.max_difference,
+            gate.min_ratio,
+            Decide(gate.decide),
+            gate.confidence,
+            spec.objective.threshold,
+        ),
         Window(judged.task, judged.truth, predictions, days, judged.groups),
         group_by(
             {column: judged.table[column].to_pylist() for column in gate.by},

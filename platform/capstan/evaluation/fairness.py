@@ -21,7 +21,7 @@ from capstan.evaluation.slices import MOST_VALUES
 from capstan.evaluation.tables import table
 from capstan.tasks import Metric
 from capstan.tasks.metric import Booleans, Floats
-from capstan.tasks.probabilities import answered_true
+from capstan.tasks.probabilities import THRESHOLD, answered_true
 
 LEAST_SAMPLES = 1000
 """Resamples in which every group has rows; of fewer nothing is made."""
@@ -48,6 +48,8 @@ class FairnessRule:
     least_ratio: float | None = None
     decide: Decide = Decide.NOT_WORSE
     confidence: float = 0.95
+    threshold: float = THRESHOLD
+    """From which probability on the answer is true."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def spread_of(rule: FairnessRule, window: Window, of_rows: Any, *, seed: int) ->
     """How far the groups lie apart, all of which count; None where nothing defines it. `of_rows` names each row's."""
     import fairlearn.metrics
 
-    selected, truth = answered_true(window.predictions), window.truth.astype(np.bool_)
+    selected, truth = answered_true(window.predictions, rule.threshold), window.truth.astype(np.bool_)
     kind = "difference" if rule.most_difference is not None else "ratio"
     function = getattr(fairlearn.metrics, f"{_FUNCTIONS[rule.metric]}_{kind}")
     value = float(function(truth, selected, sensitive_features=of_rows))
@@ -205,7 +207,7 @@ def _table(
             "false positive rate": false_positive_rate,
         },
         y_true=window.truth.astype(np.bool_),
-        y_pred=answered_true(window.predictions),
+        y_pred=answered_true(window.predictions, rule.threshold),
         sensitive_features=grouping.of_rows,
     ).by_group
     cells: list[list[float | int | str | None]] = []

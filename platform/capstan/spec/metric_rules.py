@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from capstan.spec.finding import UNKNOWN
 from capstan.spec.location import Location
 from capstan.spec.rule import UNTRIED, Breach, Cel, Rule, rule
-from capstan.spec.tasks import TASK_FACTS
+from capstan.spec.tasks import TASK_FACTS, VALUE, TaskFacts
 
 if TYPE_CHECKING:
     from capstan.spec.system import MLSystemSpec
@@ -18,13 +18,21 @@ def _listed(metrics: Sequence[str]) -> str:
     return "[" + ", ".join(f"'{metric}'" for metric in metrics) + "]"
 
 
+def _is_among(name: str, facts: TaskFacts, metrics: Sequence[str]) -> str:
+    """CEL that holds for a name of the metrics, or of what answers are worth where the objective states it."""
+    listed = f"{name} in {_listed(metrics)}"
+    if facts.label != "Boolean":
+        return listed
+    return f"{listed} || (has(self.objective.value) && {name} == '{VALUE}')"
+
+
 def _own_name_rule() -> Rule:
     """Metrics of a person's own."""
     cel = tuple(
         Cel(
             f"self.objective.task != '{task}' || "
             "!has(self.evaluation.metrics) || "
-            f"self.evaluation.metrics.all(m, !(m.name in {_listed(facts.metric_names)}))",
+            f"self.evaluation.metrics.all(m, !({_is_among('m.name', facts, facts.metric_names)}))",
             field="evaluation.metrics",
             message=f"a metric of your own has the name of a metric of {task}; give it another",
         )
@@ -35,7 +43,7 @@ def _own_name_rule() -> Rule:
         if spec.objective.target == UNKNOWN:
             # The objective can't be read, and with it the task.
             return
-        facts = TASK_FACTS[spec.objective.task]
+        facts = spec.objective.facts
         for index, metric in enumerate(spec.evaluation.metrics):
             if metric.name in facts.metric_names:
                 yield Breach(
@@ -58,7 +66,7 @@ def _online_name_rule() -> Rule:
         *(
             Cel(
                 f"self.objective.task != '{task}' || {has_online}"
-                f"self.evaluation.online.all(o, !(o.name in {_listed(facts.metric_names)}))",
+                f"self.evaluation.online.all(o, !({_is_among('o.name', facts, facts.metric_names)}))",
                 field="evaluation.online",
                 message=f"an online metric has the name of a metric of {task}; give it another",
             )
@@ -76,7 +84,7 @@ def _online_name_rule() -> Rule:
         own = {metric.name for metric in spec.evaluation.metrics}
         known: tuple[str, ...] = ()
         if spec.objective.target != UNKNOWN:
-            known = TASK_FACTS[spec.objective.task].metric_names
+            known = spec.objective.facts.metric_names
         for index, metric in enumerate(spec.evaluation.online):
             place: Location = ("spec", "evaluation", "online", index, "name")
             if metric.name in known:
@@ -104,13 +112,13 @@ def _training_rule() -> Rule:
         path = "training.choose.metric"
         cel += [
             Cel(
-                f"{other} || !has(self.{path}) || self.{path} in {_listed(metrics)} || "
+                f"{other} || !has(self.{path}) || {_is_among(f'self.{path}', facts, metrics)} || "
                 f"(has(self.evaluation.metrics) && self.evaluation.metrics.exists(m, m.name == self.{path}))",
                 field=path,
                 message=message,
             ),
             Cel(
-                f"{other} || self.evaluation.gates.all(g, g.metric in {_listed(metrics)} || "
+                f"{other} || self.evaluation.gates.all(g, {_is_among('g.metric', facts, metrics)} || "
                 "(has(self.evaluation.metrics) && self.evaluation.metrics.exists(m, m.name == g.metric)))",
                 field="evaluation.gates",
                 message=f"a gate's metric {message}",
@@ -147,7 +155,8 @@ def _window_rule() -> Rule:
     path = "monitoring.quality.metric"
     cel = tuple(
         Cel(
-            f"self.objective.task != '{task}' || !has(self.{path}) || self.{path} in {_listed(facts.metric_names)}",
+            f"self.objective.task != '{task}' || !has(self.{path}) || "
+            f"{_is_among(f'self.{path}', facts, facts.metric_names)}",
             field=path,
             message=f"is not a metric of {task}; write one of {', '.join(facts.metric_names)}",
         )
@@ -157,7 +166,7 @@ def _window_rule() -> Rule:
     def breaches(spec: MLSystemSpec) -> Iterator[Breach]:
         if spec.objective.target == UNKNOWN:
             return
-        metric, known = spec.monitoring.quality.metric, TASK_FACTS[spec.objective.task].metric_names
+        metric, known = spec.monitoring.quality.metric, spec.objective.facts.metric_names
         if metric not in known:
             way = f"write one of {', '.join(known)}"
             fault = _own(spec, metric) or f"{metric!r} is not a metric of {spec.objective.task}"
@@ -173,6 +182,8 @@ def _window_rule() -> Rule:
 
 def _own(spec: MLSystemSpec, metric: str) -> str:
     """Why a metric of the file's own can't stand here; empty: it is none."""
+    if metric == VALUE and spec.objective.facts.label == "Boolean":
+        return f"{metric!r} needs objective.value, which says what answers are worth"
     if metric in {one.name for one in spec.evaluation.online}:
         return f"{metric!r} is an online metric: of what a unit did, not of an answer and its label"
     if metric not in {one.name for one in spec.evaluation.metrics}:
@@ -188,7 +199,7 @@ def _loss_rule() -> Rule:
     cel = tuple(
         Cel(
             f"self.objective.task != '{task}' || "
-            f"self.rollout.analyses.all(a, !has(a.metric) || a.metric in {_listed(facts.paired_names)})",
+            f"self.rollout.analyses.all(a, !has(a.metric) || {_is_among('a.metric', facts, facts.paired_names)})",
             field="rollout.analyses",
             message="an analysis' metric is not a loss of a single prediction; "
             f"write one of {', '.join(facts.paired_names)}",
@@ -199,7 +210,7 @@ def _loss_rule() -> Rule:
     def breaches(spec: MLSystemSpec) -> Iterator[Breach]:
         if spec.objective.target == UNKNOWN:
             return
-        losses = TASK_FACTS[spec.objective.task].paired_names
+        losses = spec.objective.facts.paired_names
         places: list[tuple[Location, str]] = [
             *(
                 (("spec", "rollout", "analyses", index, "metric"), analysis.metric)
@@ -227,7 +238,7 @@ def _loss_rule() -> Rule:
 def experiments_measure_losses_or_online_metrics(spec: MLSystemSpec) -> Iterator[Breach]:
     if spec.objective.target == UNKNOWN:
         return
-    losses = TASK_FACTS[spec.objective.task].paired_names
+    losses = spec.objective.facts.paired_names
     known = (*losses, *(metric.name for metric in spec.evaluation.online))
     for location, metric in _of_experiments(spec):
         if metric not in known:

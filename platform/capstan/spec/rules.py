@@ -24,7 +24,7 @@ from capstan.spec.features import NUMERIC_RULES
 from capstan.spec.finding import Finding
 from capstan.spec.gates import GATE_RULES
 from capstan.spec.location import Location
-from capstan.spec.objective import LOSS_RULES
+from capstan.spec.objective import LOSS_RULES, VALUE_RULES
 from capstan.spec.online import ONLINE_RULES
 from capstan.spec.rule import Rule
 from capstan.spec.serving import REPLICAS_RULES
@@ -46,6 +46,7 @@ RULES: tuple[Rule, ...] = (
 """Of a whole system whose fields are valid one by one."""
 PART_RULES: tuple[Rule, ...] = (
     *LOSS_RULES,
+    *VALUE_RULES,
     *GATE_RULES,
     *FAIRNESS_RULES,
     *CHECK_RULES,

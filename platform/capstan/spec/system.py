@@ -23,7 +23,7 @@ from capstan.spec.retraining import Retraining
 from capstan.spec.rollout import Analysis, Rollout, Step
 from capstan.spec.rules import broken_rules
 from capstan.spec.serving import Serving
-from capstan.spec.tasks import TASK_FACTS, TaskFacts
+from capstan.spec.tasks import TaskFacts
 from capstan.spec.training import Training, usual_candidates
 from capstan.spec.units import Flag
 from capstan.spec.writing import in_blocks
@@ -167,12 +167,12 @@ class MLSystemSpec(SpecModel):
     def task_facts(self) -> TaskFacts:
         """What the task has and is called, with the metrics of the file's own behind the task's."""
         own = (metric.facts for metric in self.evaluation.metrics)
-        return TASK_FACTS[self.objective.task].with_metrics(own)
+        return self.objective.facts.with_metrics(own)
 
     @model_validator(mode="after")
     def _knows_its_task(self) -> MLSystemSpec:
         """What the file leaves out is its task's: candidates, metrics, and numbers in a metric's unit."""
-        facts = TASK_FACTS[self.objective.task]
+        facts = self.objective.facts
         training, quality = self.training, self.monitoring.quality
         if "candidates" not in training.model_fields_set:
             training = _filled(training, candidates=usual_candidates(facts.label))
@@ -192,7 +192,7 @@ class MLSystemSpec(SpecModel):
         return self
 
     def _measured(self, step: Step) -> Step:
-        own = TASK_FACTS[self.objective.task].compared_by
+        own = self.objective.facts.compared_by
         if step.experiment is not None and step.experiment.metric is None:
             return _filled(step, experiment=_filled(step.experiment, metric=own))
         if step.bandit is not None and step.bandit.metric is None:
@@ -201,17 +201,17 @@ class MLSystemSpec(SpecModel):
 
     def _judged(self, analysis: Analysis) -> Analysis:
         if analysis.metric is None:
-            analysis = _filled(analysis, metric=TASK_FACTS[self.objective.task].compared_by)
+            analysis = _filled(analysis, metric=self.objective.facts.compared_by)
         if analysis.margin is None:
             analysis = _filled(analysis, margin=self._usual(analysis.metric, "margin"))
         return analysis
 
     def _usual(self, metric: str, number: Literal["margin", "max_drop"]) -> float:
         """The number of the metric where the file names none, in the metric's unit."""
-        facts, losses = TASK_FACTS[self.objective.task], self.objective.losses
+        facts = self.objective.facts
         # A metric of another task is told by a rule, after this.
         known = facts.metric(metric if metric in facts.metric_names else facts.compared_by)
-        return known.in_units(getattr(known, number), losses.maximum_error if losses is not None else None)
+        return known.in_units(getattr(known, number), self.objective.largest_error)
 
 
 def _filled(part: _Part, **values: Any) -> _Part:

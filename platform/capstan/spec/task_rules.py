@@ -98,4 +98,31 @@ def quantiles_are_of_numbers(spec: MLSystemSpec) -> Iterator[Breach]:
             )
 
 
-RULES = (losses_are_stated_for_numbers, candidates_learn_the_label, quantiles_are_of_numbers)
+@rule(
+    "is of answers that are true or false; drop it",
+    *(
+        Cel(
+            f"self.objective.task != '{task}' || !has(self.objective.value)",
+            field="objective.value",
+            message=f"{task} has no answers that are true or false; drop it",
+            reason="FieldValueForbidden",
+        )
+        for task, facts in TASK_FACTS.items()
+        if facts.label != "Boolean"
+    ),
+)
+def worth_is_of_answers_that_are_true_or_false(spec: MLSystemSpec) -> Iterator[Breach]:
+    if spec.objective.target == UNKNOWN or spec.objective.value is None:
+        return
+    facts = TASK_FACTS[spec.objective.task]
+    if facts.label != "Boolean":
+        message = f"{facts.name} has no answers that are true or false; drop it"
+        yield Breach(("spec", "objective", "value"), message=message)
+
+
+RULES = (
+    worth_is_of_answers_that_are_true_or_false,
+    losses_are_stated_for_numbers,
+    candidates_learn_the_label,
+    quantiles_are_of_numbers,
+)

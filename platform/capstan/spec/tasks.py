@@ -13,6 +13,12 @@ Direction = Literal["Higher", "Lower"]
 Unit = Literal["row", "group", "window"]
 
 
+USUAL_THRESHOLD = 0.5
+"""From which probability on an answer is true where nothing says what answers are worth."""
+VALUE = "value"
+"""Metric of what answers are worth, where the objective states it."""
+
+
 @dataclass(frozen=True)
 class OutputFacts:
     """One named part of an answer; stored as the column `output.<name>` of a payload."""

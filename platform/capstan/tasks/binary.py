@@ -44,7 +44,7 @@ from capstan.tasks.task import Answer, Outputs, RowOutputs
 from capstan.tasks.tensors import Tensor, as_number, label_datatype, label_tensor, number_tensor
 
 if TYPE_CHECKING:
-    from capstan.spec.objective import Objective
+    from capstan.spec.objective import CaseValue, Objective
 
 
 def log_losses(truth: Truth, predictions: Predictions, groups: Groups | None = None) -> Floats:  # noqa: ARG001
@@ -60,9 +60,9 @@ def _is_clipped(truth: Truth, predictions: Predictions) -> Booleans:  # noqa: AR
     return is_bounded(predictions[PROBABILITY])
 
 
-def _cells(truth: Truth, predictions: Predictions) -> Floats:
+def _cells(truth: Truth, predictions: Predictions, threshold: float) -> Floats:
     """(n, 4): true positive, false positive, false negative, true negative at the threshold."""
-    predicted = answered_true(predictions)
+    predicted = answered_true(predictions, threshold)
     cells = (predicted & truth, predicted & ~truth, ~predicted & truth, ~predicted & ~truth)
     return np.stack(cells, axis=1).astype(np.float64)
 
@@ -87,18 +87,36 @@ def _gaps(truth: Truth, predictions: Predictions) -> Floats:
     return calibration_gaps(predictions[PROBABILITY], truth)
 
 
-def _metrics() -> Mapping[str, Metric]:
+def _value_metric(worth: CaseValue) -> Metric:
+    """What answers are worth; its loss is what is missed of the best that any case can bring."""
+    worths = np.array([worth.true_positive, worth.false_positive, worth.false_negative, worth.true_negative])
+    best = float(worths.max())
+
+    def losses(truth: Truth, predictions: Predictions, groups: Groups | None = None) -> Floats:  # noqa: ARG001
+        found: Floats = _cells(truth, predictions, worth.threshold) @ (best - worths)
+        return found
+
+    return from_losses(worth.facts, losses, best=best)
+
+
+def _metrics(worth: CaseValue | None) -> Mapping[str, Metric]:
     fact = BINARY.metric
+    threshold = THRESHOLD if worth is None else worth.threshold
+
+    def cells(truth: Truth, predictions: Predictions) -> Floats:
+        return _cells(truth, predictions, threshold)
+
     made = (
         of_ranking(fact("rocAuc"), PROBABILITY, roc_auc, roc_auc_of_days),
         of_ranking(fact("averagePrecision"), PROBABILITY, average_precision, average_precision_of_days),
         from_losses(fact("logLoss"), log_losses, clipped=_is_clipped),
         from_losses(fact("brierScore"), brier_losses),
-        from_sums(fact("accuracy"), _cells, _accuracy),
-        from_sums(fact("f1"), _cells, _f1),
-        from_sums(fact("precision"), _cells, _precision),
-        from_sums(fact("recall"), _cells, _recall),
+        from_sums(fact("accuracy"), cells, _accuracy),
+        from_sums(fact("f1"), cells, _f1),
+        from_sums(fact("precision"), cells, _precision),
+        from_sums(fact("recall"), cells, _recall),
         from_sums(fact("calibrationError"), _gaps, calibration_error),
+        *(() if worth is None else (_value_metric(worth),)),
     )
     return {metric.name: metric for metric in made}
 
@@ -106,15 +124,19 @@ def _metrics() -> Mapping[str, Metric]:
 class BinaryClassification:
     """A label that is true or false, and the probability that it is true."""
 
-    facts = BINARY
-    metrics = _metrics()
     label = LABELS["Boolean"]
     sound = "a number from 0 to 1"
     method = "predict_proba"
     disclosure = "ROC-AUC"
 
-    def with_objective(self, objective: Objective) -> BinaryClassification:  # noqa: ARG002
-        return self
+    def __init__(self, worth: CaseValue | None = None) -> None:
+        """`worth`: what answers are worth; None: nothing is stated, and a half is the threshold."""
+        self.facts = BINARY if worth is None else BINARY.with_metrics((worth.facts,))
+        self.metrics = _metrics(worth)
+        self.threshold = THRESHOLD if worth is None else worth.threshold
+
+    def with_objective(self, objective: Objective) -> BinaryClassification:
+        return self if objective.value is None else BinaryClassification(objective.value)
 
     def disclosed(self, truth: Truth, groups: Groups, values: Floats | None) -> float:
         return of_booleans(truth, groups, values)
@@ -127,7 +149,7 @@ class BinaryClassification:
                 f"classes_ of the fitted {type(model).__name__} is {classes!r}; it must be [False, True], the order of "
                 "the columns of predict_proba"
             )
-        return Learnt(tuple(known), THRESHOLD)
+        return Learnt(tuple(known), self.threshold)
 
     def scores(self, model: Any, matrix: Any, *, rows: int | None = None) -> Floats:
         found = model.predict_proba(matrix)
@@ -188,7 +210,9 @@ class BinaryClassification:
         groups: Groups | None = None,  # noqa: ARG002
     ) -> Booleans:
         one, other = first[PROBABILITY], second[PROBABILITY]
-        decided: Booleans = ((one >= THRESHOLD) != (other >= THRESHOLD)) & (np.abs(one - other) > SAME)
+        decided: Booleans = ((one >= self.threshold) != (other >= self.threshold)) & (
+            np.abs(one - other) > SAME
+        )
         return decided
 
     def baseline(self, truth: Truth, rows: int) -> Predictions:
@@ -202,7 +226,9 @@ class BinaryClassification:
     ) -> Mapping[str, Any]:
         if not len(truth):
             return {}
-        (hit, false_alarm, miss, right), *_ = _cells(truth, predictions).sum(axis=0, keepdims=True).tolist()
+        (hit, false_alarm, miss, right), *_ = (
+            _cells(truth, predictions, self.threshold).sum(axis=0, keepdims=True).tolist()
+        )
         return {
             "tables": [
                 {
@@ -212,7 +238,7 @@ class BinaryClassification:
                     "rows": ["false", "true"],
                     "columns": ["false", "true"],
                     "cells": [[int(right), int(false_alarm)], [int(miss), int(hit)]],
-                    "notes": [f"answered true from a probability of {THRESHOLD:g} on"],
+                    "notes": [f"answered true from a probability of {self.threshold:.3g} on"],
                 }
             ]
         }

@@ -76,7 +76,7 @@ class Metric:
     value: Value
     resampled: Resampled
     losses: Losses | None = None
-    """Their mean is the value, or 1 minus it where more is better.
+    """Their mean is the value, or `best` minus it where more is better.
 
     None: no single row or group has a loss, so that two versions can't be compared request by request.
     """
@@ -86,6 +86,8 @@ class Metric:
     """Losses of all others are 0 and count nowhere; None: it judges all."""
     wants: str = ""
     """What those lack that it does not judge."""
+    best: float = 1.0
+    """Of a metric with losses of which more is better: its value where every loss is 0."""
 
     @property
     def name(self) -> str:
@@ -110,9 +112,10 @@ def from_losses(
     clipped: Callable[[Truth, Predictions], Booleans] | None = None,
     judges: Judges | None = None,
     wants: str = "",
+    best: float = 1.0,
 ) -> Metric:
-    """The metric that is the mean of its losses, or 1 minus it where more is better."""
-    at_most = 1.0 if facts.direction == "Higher" else 0.0
+    """The metric that is the mean of its losses, or `best` minus it where more is better."""
+    at_most = best if facts.direction == "Higher" else 0.0
     sign = -facts.sign
 
     def value(
@@ -143,7 +146,7 @@ def from_losses(
         drawn: Floats = at_most + sign * divided(weights @ sums, counts)
         return drawn
 
-    return Metric(facts, value, resampled, losses, clipped, judges, wants)
+    return Metric(facts, value, resampled, losses, clipped, judges, wants, best)
 
 
 def of_rows(

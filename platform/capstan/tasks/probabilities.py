@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from capstan.errors import InvalidDataError
+from capstan.spec.tasks import USUAL_THRESHOLD
 from capstan.tasks.metric import Booleans, Floats, share
 from capstan.tasks.predictions import Predictions
 
@@ -16,16 +17,16 @@ SAME = 1e-6
 """Probabilities that differ by less decide alike: two versions may have come to one value by different paths."""
 PROBABILITY = "probability"
 """Column of the probability that something is so."""
-THRESHOLD = 0.5
-"""From which probability on the answer is that it is."""
+THRESHOLD = USUAL_THRESHOLD
+"""From which probability on the answer is that it is, unless the objective says what answers are worth."""
 CALIBRATION_BINS = 10
 TOLERANCE = 1e-3
 """By how much the probabilities of a row may miss 1; single precision misses by 1e-7."""
 
 
-def answered_true(predictions: Predictions) -> Booleans:
+def answered_true(predictions: Predictions, threshold: float = THRESHOLD) -> Booleans:
     """(n,): rows of which the answer is that it is so."""
-    decided: Booleans = predictions[PROBABILITY] >= THRESHOLD
+    decided: Booleans = predictions[PROBABILITY] >= threshold
     return decided
 
 

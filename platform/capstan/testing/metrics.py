@@ -133,7 +133,7 @@ def _check_losses(suite: Suite, metric: Metric, judged: Judged, value: float, un
         assert judged_units.shape == (units,)
         assert not found[~judged_units].any(), "a unit that it does not judge has a loss"
         mean = float(found[judged_units].mean())
-        assert _equal(mean if metric.facts.direction == "Lower" else 1 - mean, value)
+        assert _equal(mean if metric.facts.direction == "Lower" else metric.best - mean, value)
     with suite.rule(f"{metric.name}: it tells a constant model from one that has learnt"):
         by = [float(losses(truth, predictions, groups).mean()) for predictions in (good, judged.baseline)]
         assert by[0] < by[1], f"{by[0]:g} and {by[1]:g}"

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
 import pytest
+from ruamel.yaml import YAML
 
 from capstan.domain.verdicts import quality
 from capstan.errors import InvalidSpecError, Mistake
@@ -50,6 +52,8 @@ RULES = {
     "online metric as a gate": ("    gates: [{metric: rocAuc", "    online: [{name: clicks, event: click, aggregate: Rate, window: 1d, better: Higher}]\n    gates: [{metric: clicks", "evaluation.gates[0].metric", "'clicks' is an online metric: of what a unit did, not of an answer and its label; write one of rocAuc"),
     "cap of a rate": ("    gates: [{metric: rocAuc", "    online: [{name: clicks, event: click, aggregate: Rate, cap: 2, window: 1d, better: Higher}]\n    gates: [{metric: rocAuc", "evaluation.online[0]", "a Rate is 0 or 1 by itself; drop it"),
     "event with a space": ("    gates: [{metric: rocAuc", "    online: [{name: clicks, event: a click, aggregate: Rate, window: 1d, better: Higher}]\n    gates: [{metric: rocAuc", "evaluation.online[0].event", "write letters, digits, dots, dashes and underscores, beginning with a letter"),
+    "value without worths": ("choose: {metric: rocAuc", "choose: {metric: value", "training.choose.metric", "'value' needs objective.value, which says what answers are worth"),
+    "wrong answers worth more": ("task: BinaryClassification,", "task: BinaryClassification, value: {truePositive: 5, falsePositive: 1},", "objective.value", "write truePositive above falseNegative, and trueNegative above falsePositive"),
     "weights fall": ("weight: 50", "weight: 20", "rollout.steps[2].canary.weight", "weights must rise"),
     "weights stay": ("weight: 50", "weight: 25", "rollout.steps[2].canary.weight", "weights must rise"),
     "shadow after canary": ("- canary: {weight: 50, duration: 2d, minRequests: 200}", "- shadow: {}", "rollout.steps[2].shadow", "before the first step that users meet"),
@@ -244,6 +248,30 @@ def test_the_name_of_an_own_metric_is_one_word_of_letters_and_digits(flights: st
     (mistake,) = with_own(flights, "{name: cost", f"{{name: {name}")
     assert mistake.path == "evaluation.metrics[0].name"
     assert "write letters and digits, beginning with a letter" in mistake.message
+
+
+WORTH = {"currency": "$", "truePositive": 35, "falsePositive": -5, "trueNegative": 0, "falseNegative": -60}
+
+
+def test_what_answers_are_worth_is_a_metric_that_every_part_of_the_file_may_name(flights: str) -> None:
+    document = YAML(typ="safe").load(flights)
+    spec = document["spec"]
+    spec["objective"]["value"] = WORTH
+    spec["training"]["choose"]["metric"] = spec["monitoring"]["quality"]["metric"] = "value"
+    spec["evaluation"]["gates"] = [{"metric": "value", "margin": 0.5}]
+    spec["rollout"]["analyses"] = [{"name": "quality", "metric": "value"}]
+    del spec["monitoring"]["quality"]["maxDrop"]
+    system = parse(json.loads(json.dumps(document, default=str)), base_dir=Path())
+    facts = system.spec.task_facts.metric("value")
+    assert (facts.title, facts.direction, facts.is_paired) == ("value of a case, $", "Higher", True)
+    # In the unit of the worths: shares of the 95 between the best and the worst answer.
+    assert system.spec.rollout.analyses[0].margin == pytest.approx(0.475)
+    assert system.spec.monitoring.quality.max_drop == pytest.approx(1.9)
+    spec["evaluation"]["online"] = [
+        {"name": "value", "event": "sale", "aggregate": "Sum", "window": "1d", "better": "Higher"}
+    ]
+    with pytest.raises(InvalidSpecError, match="'value' is a metric of BinaryClassification itself"):
+        parse(json.loads(json.dumps(document, default=str)), base_dir=Path())
 
 
 def test_least_blocks_are_those_of_the_planner() -> None:

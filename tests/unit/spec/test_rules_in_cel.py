@@ -96,6 +96,15 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("rollout.analyses.0.metric", "cost"),
     ("evaluation.metrics", [{"name": "cost", "better": "Lower", "custom": {"factory": "m:f"}}]),
     ("evaluation.metrics", [{"name": "rocAuc", "better": "Higher", "custom": {"factory": "m:f"}}]),
+    ("objective.value", {"truePositive": 5, "falsePositive": -1}),
+    ("objective.value", {"truePositive": 5, "falsePositive": 1}),
+    ("objective.value", {"falseNegative": -5}),
+    ("training.choose.metric", "value"),
+    ("evaluation.gates.0.metric", "value"),
+    ("monitoring.quality.metric", "value"),
+    ("rollout.analyses.0.metric", "value"),
+    ("evaluation.metrics", [{"name": "value", "better": "Lower", "custom": {"factory": "m:f"}}]),
+    ("evaluation.online", [{**CLICKS, "name": "value"}]),
     ("evaluation.online", [{**CLICKS}]),
     ("evaluation.online", [{**CLICKS, "name": "rocAuc"}]),
     ("evaluation.online", [{**CLICKS, "name": "cost"}]),
@@ -175,6 +184,10 @@ TOGETHER: tuple[tuple[tuple[str, Any], ...], ...] = (
     (
         ("rollout.steps.1", {"experiment": {"weight": 40, "arms": [{"version": "v7", "weight": 40}]}}),
         ("rollout.steps.2", {"experiment": {"weight": 30, "arms": [{"version": "v8", "weight": 30}]}}),
+    ),
+    (
+        ("objective.task", "MulticlassClassification"),
+        ("objective.value", {"truePositive": 1, "trueNegative": 1}),
     ),
     (
         ("evaluation.metrics", [{"name": "cost", "better": "Lower", "custom": {"factory": "m:f"}}]),
@@ -276,6 +289,24 @@ def test_an_api_server_takes_an_own_metric_where_trainings_are_judged() -> None:
     own = ("evaluation.metrics", [{"name": "cost", "better": "Lower", "custom": {"factory": "m:f"}}])
     named = changed((own, ("training.choose.metric", "cost"), ("evaluation.gates.0.metric", "cost")))
     assert not any(assert_agreement(one, named) for one in RULES if one.cel)
+
+
+def test_an_api_server_takes_value_wherever_a_metric_stands_once_the_objective_states_it() -> None:
+    worth = ("objective.value", {"truePositive": 5, "falsePositive": -1})
+    places = (
+        "training.choose.metric",
+        "evaluation.gates.0.metric",
+        "monitoring.quality.metric",
+        "rollout.analyses.0.metric",
+    )
+    stated = changed((worth, *((place, "value") for place in places)))
+    assert not any(assert_agreement(one, stated) for one in RULES if one.cel)
+    unstated = changed(tuple((place, "value") for place in places))
+    assert sum(assert_agreement(one, unstated) for one in RULES if one.cel) == 3
+    for field in ("evaluation.metrics", "evaluation.online"):
+        own = {"name": "value", "better": "Lower", "custom": {"factory": "m:f"}}
+        taken = changed((worth, (field, [own if field.endswith("metrics") else {**CLICKS, "name": "value"}])))
+        assert any(assert_agreement(one, taken) for one in RULES if one.cel)
 
 
 def test_a_rule_without_cel_says_why() -> None:
