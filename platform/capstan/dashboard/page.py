@@ -227,6 +227,35 @@ class ExperimentShown:
 
 
 @dataclass(frozen=True)
+class MoveShown:
+    """Weights of a bandit, and what they followed from."""
+
+    at: datetime
+    weights: Mapping[str, int]
+    """Whole percents, by version."""
+    means: Mapping[str, float]
+    """Estimated mean outcome; empty for the weights that a bandit begins with."""
+
+
+@dataclass(frozen=True)
+class BanditShown:
+    """A bandit that runs, or the last one of the rollout."""
+
+    policy: str
+    metric: str
+    better: str
+    is_running: bool
+    until: datetime
+    moves: Sequence[MoveShown]
+    units: int
+    """Assigned when the weights last moved; so is the regret."""
+    regret: float | None
+    """Estimated, in the metric's unit; None before the weights have moved."""
+    even: float | None
+    """What equal shares would have lost."""
+
+
+@dataclass(frozen=True)
 class VerdictShown:
     name: str
     outcome: str
@@ -254,6 +283,7 @@ class RolloutShown:
     disagreement: float | None = None
     verdicts: Sequence[VerdictShown] = ()
     experiment: ExperimentShown | None = None
+    bandit: BanditShown | None = None
     forecasts: Sequence[str] = ()
     """How long its experiments take, told when it began."""
     left: Mapping[str, str] = field(default_factory=dict)

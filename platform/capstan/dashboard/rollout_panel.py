@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from capstan.dashboard.bandit_panel import bandit_shown
 from capstan.dashboard.experiment_panel import experiment_of, experiment_shown
 from capstan.dashboard.observation import Observed, ObservedRollout
 from capstan.dashboard.page import Amount, ExperimentShown, Interval, RolloutShown, StepShown, VerdictShown
@@ -64,6 +65,7 @@ def rollout_shown(seen: Observed, rollout: ObservedRollout, *, is_active: bool) 
             for name, latest in sorted(state.latest.items())
         ],
         experiment=_experiment(seen, rollout),
+        bandit=bandit_shown(seen, rollout),
         forecasts=state.forecasts,
         left={str(arm): why for arm, why in state.left.items()},
     )

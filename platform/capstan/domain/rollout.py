@@ -160,6 +160,8 @@ class StepSpan:
     since: datetime
     until: datetime
     """System's clock."""
+    moves: tuple[MovedWeights, ...] = ()
+    """The weights that a bandit gave its arms."""
 
 
 @dataclass(frozen=True)

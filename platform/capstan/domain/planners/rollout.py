@@ -504,7 +504,7 @@ class _Planning:
 
     def _end_step(self) -> None:
         if self.state.step_since is not None:
-            span = StepSpan(self.state.step, self.state.step_since, self.now)
+            span = StepSpan(self.state.step, self.state.step_since, self.now, self.state.moves)
             self.state = replace(self.state, spans=(*self.state.spans, span))
 
     def _settle_arms(self, look: Look) -> None:

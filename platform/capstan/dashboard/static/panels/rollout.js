@@ -3,6 +3,7 @@
 import { h, s, badge, dot, empty, version } from "../dom.js";
 import { count, day, moment, metricName, percent, signed } from "../format.js";
 import { trace } from "../lineage.js";
+import { bandit } from "./bandit.js";
 import { experiment } from "./experiment.js";
 import { comparison } from "./comparison.js";
 
@@ -27,6 +28,7 @@ export function drawRollout(page) {
         rollout.disagreement !== null && h("p", { class: "quiet" }, `they disagree on ${percent(rollout.disagreement, 1)} of requests`)),
       rollout.interval && interval(rollout.interval)),
     rollout.experiment && experiment(rollout.experiment),
+    rollout.bandit && bandit(rollout.bandit),
     rollout.is_active && rollout.comparison && comparison(rollout.comparison),
     rollout.is_active && rollout.verdicts.length > 0 && h("ul", { class: "verdicts" }, rollout.verdicts.map((verdict) =>
       h("li", {}, badge(verdict.outcome, verdict.tone), h("div", {}, h("b", {}, verdict.name), " ", verdict.message)))),
