@@ -11,6 +11,7 @@ from rich.table import Table
 
 from capstan.cli.console import Json, err, honest_errors, out, print_json
 from capstan.cli.power_experiment import experiment
+from capstan.cli.power_interleave import interleave
 from capstan.errors import InvalidSpecError, Mistake
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ app.add_typer(group)
 group.command(
     epilog="Example: capstan power experiment --effect 0.002 --base 0.01 --per-day 20000 --window 7 --deadline 30"
 )(experiment)
+group.command(epilog="Example: capstan power interleave --preference 0.03 --ties 0.4 --per-day 2000")(
+    interleave
+)
 
 DIFFERENCES = (-0.15, -0.09, -0.06, -0.03, -0.01, 0.0, 0.017, 0.03, 0.06)
 MINIMA = (7, 14, 21, 28)

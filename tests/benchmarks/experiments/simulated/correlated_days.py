@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,9 @@ from benchmarks.experiments.simulated.looks import Arm, always_valid_decides, ra
 from benchmarks.experiments.simulated.table import Table, percent
 from scipy.special import stdtrit
 
-from capstan.domain.verdicts.experiments import ExperimentRule
+from capstan.domain.verdicts.evidence import LossBlock
+from capstan.domain.verdicts.experiments import ExperimentRule, always_valid_of_blocks
+from capstan.domain.verdicts.merging import merge_as_needed
 from capstan.domain.verdicts.quality import LEAST_BLOCKS
 from capstan.evaluation.experiments.over_time import MAX_AUTOCORRELATION
 
@@ -47,6 +50,7 @@ def correlated_days(runs: int, advance: Advance = lambda _: None) -> Table:
             "merged as its own days say",
             "(no length found)",
             "merged anew every day",
+            "anew, never shorter",
         ),
         tuple(rows),
         f"{runs:,} experiments of {DAYS} days of {UNITS_PER_DAY} units, looked at after every day or merged day, alpha "
@@ -54,8 +58,9 @@ def correlated_days(runs: int, advance: Advance = lambda _: None) -> Table:
         "and this correlation (AR(1)), and its mean is 0. Units are fooled by it, as what they show is the effect of "
         "these very days. Days are merged to the smallest length whose lag-1 autocorrelation is at most "
         f"{MAX_AUTOCORRELATION:g}: over at least {PAST_BLOCKS} blocks of the past, or at least {LEAST_BLOCKS} of the "
-        "experiment itself. Where no length does it there is no verdict, so no false one either. The last column is "
-        "the trap: to choose the length again after every day.",
+        "experiment itself. Where no length does it there is no verdict, so no false one either. Merged "
+        "anew every day is a trap: days are few at first, and a look chooses the length that suits it. In the last "
+        "column a length that was used once is never made shorter, as in the verdicts of a shadow step.",
     )
 
 
@@ -80,11 +85,12 @@ def alarm_rates(
             for one, size in zip(differences, sizes, strict=True)
         ]
         found += [np.array(decided), np.array([size is None for size in sizes])]
-    anew = []
+    anew, growing = [], []
     for one in differences:
         anew.append(_decides_anew(one))
+        growing.append(_decides_as_needed(one))
         advance(1)
-    found.append(np.array(anew))
+    found += [np.array(anew), np.array(growing)]
     return [float(one.mean()) for one in found]
 
 
@@ -154,5 +160,20 @@ def _decides_anew(differences: Floats) -> bool:
     for day in range(LEAST_BLOCKS, len(differences) + 1):
         size = independent_length(differences[:day], LEAST_BLOCKS)
         if size is not None and blocks_decide(differences[:day], size):
+            return True
+    return False
+
+
+def _decides_as_needed(differences: Floats) -> bool:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    blocks = (
+        LossBlock(start + timedelta(days=day), UNITS_PER_DAY, UNITS_PER_DAY * float(one), 1.0)
+        for day, one in enumerate(differences)
+    )
+    for merged_blocks in merge_as_needed(blocks, least=LEAST_BLOCKS):
+        if merged_blocks.closed < LEAST_BLOCKS or not merged_blocks.is_independent:
+            continue
+        effect = always_valid_of_blocks(merged_blocks.sums, alpha=0.05, planned_blocks=PLANNED_BLOCKS)
+        if effect.lower > 0 or effect.upper < 0:
             return True
     return False
