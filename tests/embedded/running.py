@@ -25,6 +25,7 @@ from capstan.embedded.layout import StateDir
 from capstan.embedded.page import serve_page
 from capstan.embedded.replay.client import Answered, GatewayClient
 from capstan.embedded.replay.fixed_durations import FixedDurations
+from capstan.embedded.replay.reactions import Reactions
 from capstan.embedded.replay.replaying import Journal, Replay
 from capstan.embedded.replay.whole_replay import read_traffic, scope_of
 from capstan.embedded.supervisor import Supervisor
@@ -73,6 +74,11 @@ class Running:
         self.client = GatewayClient(addresses.gateway, connections=4)
         self.traffic = read_traffic(self.system, self.scope, state.secrets)
         self.journal = Journal(position=self.scope.start)
+        self.reactions = (
+            Reactions(self.system, self.traffic, state.system(self.name))
+            if self.scope.spec.events is not None
+            else None
+        )
         self._close_page: Callable[[], None] = lambda: None
 
     def start(self) -> None:
@@ -83,6 +89,8 @@ class Running:
 
     def stop(self) -> None:
         self.client.close()
+        if self.reactions is not None:
+            self.reactions.close()
         self.supervisor.stop()
         self._close_page()
         self.local.close()
@@ -111,6 +119,7 @@ class Running:
             zone=ZoneInfo(self.system.spec.data.time_zone),
             stop=lambda: ended[0],
             progress=look,
+            reactions=self.reactions,
         ).run()
 
     def days_until(self, condition: Callable[[], bool], *, at_most: int) -> Answered:

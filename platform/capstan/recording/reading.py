@@ -46,15 +46,17 @@ where role <> 'shadow' and status = 200 and not nonfinite
 group by request_id, row
 """
 """Answers that count: those of the last attempt that was answered soundly, by the version that was asked for them."""
+LISTS = f"""
+select request_id, row, max({{'attempt': attempt, 'outputs': outputs}}) as list from stored_payloads
+where version = '{COMBINER}' and status = 200 group by request_id, row
+"""  # noqa: S608 - texts of this package alone
+"""What interleaved requests were answered, in place of the champion's answer of no later attempt."""
 SEEN = f"""
 select request_id, row, {{
     'attempt': answer.attempt, 'version': answer.version,
     'outputs': case when list.attempt >= answer.attempt then list.outputs else answer.outputs end,
     'entity': answer.entity, 'time': answer.time}} as answer
-from ({SERVED}) left join (
-  select request_id, row, max({{'attempt': attempt, 'outputs': outputs}}) as list from stored_payloads
-  where version = '{COMBINER}' and status = 200 group by request_id, row
-) using (request_id, row)
+from ({SERVED}) left join ({LISTS}) using (request_id, row)
 """  # noqa: S608 - texts of this module alone
 """What users got: the same, with the list of both rankers in place of the champion's where one was made."""
 

@@ -21,7 +21,7 @@ from capstan.data.text_types import quote
 from capstan.data.workspace import workspace
 from capstan.embedded.replay.recorded_rows import RecordedTraffic
 from capstan.errors import InvalidDataError
-from capstan.recording.reading import PayloadReader
+from capstan.recording.reading import LISTS, PayloadReader
 from capstan.spec import MLSystem
 
 _MEMORY = 512 * 2**20
@@ -30,18 +30,20 @@ _COLUMNS = ("event_id", "event", "id", "request_id", "unit", "value", "at")
 _NEEDED = ("event", "at")
 _SUBJECTS = ("id", "request_id", "unit")
 
-_ANSWERS = """
+_ANSWERS = f"""
 select answer.entity as id, request_id, answer.unit as unit, answer.arm as arm, answer.version as version,
-  make_timestamptz(answer.time) as time, answer.outputs as outputs
+  make_timestamptz(answer.time) as time,
+  case when list.attempt >= answer.attempt then list.outputs else answer.outputs end as outputs
 from (
-  select request_id, row, max({'attempt': attempt, 'version': version, 'outputs': outputs, 'entity': entity_id,
-                               'unit': unit, 'arm': arm, 'time': epoch_us(event_time)}) as answer
+  select request_id, row, max({{'attempt': attempt, 'version': version, 'outputs': outputs, 'entity': entity_id,
+                               'unit': unit, 'arm': arm, 'time': epoch_us(event_time)}}) as answer
   from stored_payloads
   where role <> 'shadow' and status = 200 and not nonfinite
     and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
   group by request_id, row
-) order by answer.time, request_id, row
-"""
+) left join ({LISTS}) using (request_id, row)
+order by answer.time, request_id, row
+"""  # noqa: S608 - texts of this package alone
 
 
 class Reactions:
