@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 
 from capstan.domain.verdicts.evidence import ArmsEvidence
 from capstan.domain.verdicts.sample_size import (
@@ -55,6 +56,8 @@ class Forecast:
     """Why the deadline cannot be met, with the ways out; None: it can, or there is none."""
 
 
+# The same question takes a second of arithmetic, and a loop that is restarted asks it again.
+@lru_cache(maxsize=64)
 def forecast(
     design: ExperimentDesign,
     history: UnitHistory,

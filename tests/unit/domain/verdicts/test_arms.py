@@ -298,3 +298,28 @@ def test_a_guardrail_without_units_does_not_pass() -> None:
     rule = ArmsRule("complaints", Better.LOWER, Decide.UNLESS_WORSE)
     result = judge_guardrail(ArmsEvidence(), rule, V1, V2)
     assert (result.verdict, result.premature) == (Verdict.INCONCLUSIVE, True)
+
+
+def test_equal_arms_are_called_different_in_at_most_alpha_of_experiments_however_often_one_looks() -> None:
+    """Two hundred experiments of 6,000 skewed units, a look at every 250: a fixed t-test would err in a quarter."""
+    rng = np.random.default_rng(11)
+    rule, fixed = replace(HIGHER, planned_units=3000), replace(HIGHER, test=Test.WELCH)
+    called = peeked = 0
+    for _ in range(200):
+        values = rng.exponential(size=(2, 3000))
+        totals = np.stack([np.cumsum(values**power, axis=1) for power in (1, 2, 3)])
+        seen = naive = False
+        for n in range(250, 3001, 125):
+            arms = {
+                version: ArmSums(n, n, n, *(float(totals[power, place, n - 1]) for power in range(3)))
+                for place, version in enumerate((V1, V2))
+            }
+            result = judge_arms(ArmsEvidence((ArmDay(START, arms),)), rule, HALVES)
+            seen = seen or result.reason in ("ShownBetter", "ShownWorse")
+            once = bounds_of(
+                evidence(**{str(v): a for v, a in arms.items()}), fixed, V1, V2, covariate_of([])
+            )
+            naive = naive or once.lower > 0 or once.upper < 0
+        called, peeked = called + seen, peeked + naive
+    assert called <= 0.05 * 200
+    assert peeked >= 0.15 * 200
