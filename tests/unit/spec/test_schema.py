@@ -43,7 +43,7 @@ def test_schema_is_structural() -> None:
 def test_unions_list_their_keys_and_named_lists_are_list_maps() -> None:
     by_path = dict(nodes(schema()))
     step = by_path[".spec.rollout.steps[]"]
-    assert step["x-capstan-one-of"] == ["shadow", "canary", "pause", "experiment"]
+    assert step["x-capstan-one-of"] == ["shadow", "interleave", "canary", "pause", "experiment", "bandit"]
     assert set(step["x-capstan-one-of"]) == set(step["properties"])
     assert by_path[".spec.data.sources"]["x-kubernetes-list-map-keys"] == ["name"]
     assert "x-kubernetes-list-type" not in by_path[".spec.rollout.steps"]
