@@ -124,3 +124,18 @@ def test_what_users_saw_was_neither_rankers_own_order(running: Running) -> None:
     assert 0.4 < np.mean(teams == "champion") < 0.6
     assert any(one["rank"] != one["championRank"] for one in lists)
     assert any(one["rank"] != one["challengerRank"] for one in lists)
+
+
+def test_a_ranker_that_is_preferred_is_promoted(running: Running, tmp_path: Path) -> None:
+    """The champion is turned by hand first, so that a ranker as it was is the better one."""
+    before = running.last_event
+    good = learnt(running, tmp_path, 1)
+    running.edit({"rollout": {"steps": [{"pause": {"duration": "1h"}}]}})
+    worse = running.inject(learnt(running, tmp_path / "worse", -1), "worse")
+    running.days_until(lambda: running.champion.name == worse, at_most=4)
+    running.edit({"rollout": {"steps": [{"interleave": STEP}]}})
+    better = running.inject(good, "better")
+    answered = running.days_until(lambda: running.champion.name == better, at_most=12)
+    assert answered.failed == 0, answered.failures
+    passed = [event.message for event in running.events(after=before) if event.reason == "StepPassed"]
+    assert any("users prefer the challenger" in message for message in passed), running.story()
