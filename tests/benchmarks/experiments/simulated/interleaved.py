@@ -82,7 +82,7 @@ def interleaved(runs: int, advance: Advance = lambda _: None) -> Table:
             "its naive test",
             "A/B, AlwaysValid",
             "A/B, naive",
-            "times fewer units",
+            "Balanced: times fewer units",
         ),
         tuple(rows),
         f"Share of {runs:,} runs that decided, and the median of units until then; seeds {SEED} and following. Of "
