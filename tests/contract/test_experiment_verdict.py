@@ -56,10 +56,11 @@ def looked(shop: Shop, as_of: datetime) -> dict[str, AnalysisResult]:
     """One look at the step as the loop takes it."""
     policy = rollout_policy(parse(shop.document, base_dir=Path()))
     (step,) = policy.steps
-    split = step.split(V1, V2, "shop-v2", RolloutState.at_step(0))
+    state = RolloutState.at_step(0)
+    split = step.split(V1, V2, "shop-v2", state)
     assert split is not None
     answers = {}
-    for question in step.questions(policy, split):
+    for question in step.questions(policy, split, state):
         assert isinstance(question.need, Arms)
         evidence = shop.source.arms(question.need, since=START, as_of=as_of)
         answers[question.name] = question.judge(evidence, None)

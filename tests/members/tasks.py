@@ -66,9 +66,9 @@ METRIC = Toy(
         ),
         Edit(
             "platform/capstan/tasks/binary.py",
-            '        from_sums(fact("precision"), _cells, _precision),\n',
+            '        from_sums(fact("precision"), cells, _precision),\n',
             "        from_sums(\n"
-            '            fact("specificity"), _cells, lambda sums, rows: share(sums[:, 3], sums[:, 1] + sums[:, 3])\n'
+            '            fact("specificity"), cells, lambda sums, rows: share(sums[:, 3], sums[:, 1] + sums[:, 3])\n'
             "        ),\n",
         ),
     ),

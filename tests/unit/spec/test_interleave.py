@@ -36,13 +36,14 @@ def test_a_step_of_the_file_says_its_traffic_and_its_question(tmp_path):
     step = policy.steps[1]
     assert isinstance(step, InterleaveStep)
     champion, challenger = VersionName("v1"), VersionName("v2")
-    split = step.split(champion, challenger, "r1", RolloutState.at_step(1))
+    state = RolloutState.at_step(1)
+    split = step.split(champion, challenger, "r1", state)
     assert split.arms == champion_only(champion).arms
     assert (split.salt, split.interleaved) == (
         "r1",
         Interleaved(challenger, Weight(40), Method.BALANCED),
     )
-    [asked] = [one for one in step.questions(policy, split) if isinstance(one, PreferenceQuestion)]
+    [asked] = [one for one in step.questions(policy, split, state) if isinstance(one, PreferenceQuestion)]
     assert asked.rule == PreferenceRule(Decide.UNLESS_WORSE, 300, 0.05)
     assert (asked.need.event, asked.need.method) == ("click", Method.BALANCED)
     assert asked.need.window + asked.need.maximum_delay == timedelta(minutes=70)

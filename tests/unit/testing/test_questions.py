@@ -78,6 +78,7 @@ def crowd(rows: float, number: int = 0) -> DriftWindow:
 class Watching:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
+        self.online = ()
 
 
 def test_a_new_question_is_one_module_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
