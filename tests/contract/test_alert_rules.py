@@ -117,7 +117,7 @@ class Exporter(http.server.ThreadingHTTPServer):
 
     def show(self, checkpoint: Checkpoint, operation: str = "") -> None:
         registry = CollectorRegistry()
-        registry.register(Exposition("flight-delays", SimpleNamespace(checkpoint=checkpoint), 2))
+        registry.register(Exposition("flight-delays", SimpleNamespace(checkpoint=checkpoint, online=()), 2))
         self.text = generate_latest(registry) + operation.encode()
 
 
@@ -391,7 +391,9 @@ def test_alerts_of_a_cluster_are_those_of_their_own_namespace(world: World) -> N
         world.prometheus.set_rules(namespace, render(flights(), namespace))
     world.exporter.show(decided(WindowOutcome.BREACH))
     own, fine = in_namespace(world.exporter.text, "team-a"), CollectorRegistry()
-    fine.register(Exposition("flight-delays", SimpleNamespace(checkpoint=decided(WindowOutcome.FINE)), 2))
+    fine.register(
+        Exposition("flight-delays", SimpleNamespace(checkpoint=decided(WindowOutcome.FINE), online=()), 2)
+    )
     counters = b"".join(
         b'capstan_collector_version_payloads_missing{system="flight-delays",namespace="%b",version="v3"} 0\n'
         % name
