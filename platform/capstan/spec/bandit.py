@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from capstan.spec.experiment import LEAST_UNITS, MOST_ARMS, VersionText
+from capstan.spec.experiment import (
+    LEAST_UNITS,
+    MOST_ARMS,
+    ArmAlpha,
+    ArmEffect,
+    ArmMargin,
+    ArmUnits,
+    VersionText,
+)
 from capstan.spec.grammar import OWN_METRIC, OwnMetric, SpecModel
 from capstan.spec.rule import Cel, part_rule, require
 from capstan.spec.units import Duration, Number, PositiveDuration, Whole
@@ -98,22 +106,10 @@ class Bandit(SpecModel):
         description="Who carries the burden of proof when an arm is to be promoted.",
         examples=["NotWorse"],
     )
-    margin: Annotated[Number, Field(ge=0)] = Field(
-        0.0, description="By how much an arm may be worse, in the metric's unit.", examples=[0.01]
-    )
-    minimum_effect: Annotated[Number, Field(ge=0)] = Field(
-        0.0, description="By how much it must be better under `decide: Better`.", examples=[0.01]
-    )
-    alpha: Annotated[Number, Field(gt=0, lt=0.5)] = Field(
-        0.05,
-        description="Highest probability of a wrong verdict; divided by the number of challengers.",
-        examples=[0.05],
-    )
-    min_units: Annotated[Whole, Field(ge=LEAST_UNITS, le=1_000_000_000)] = Field(
-        LEAST_UNITS,
-        description="Units of the champion and an arm that have an outcome before anything is decided.",
-        examples=[2000],
-    )
+    margin: ArmMargin = 0.0
+    minimum_effect: ArmEffect = 0.0
+    alpha: ArmAlpha = 0.05
+    min_units: ArmUnits = LEAST_UNITS
     duration: Duration = Field(timedelta(0), description="The step lasts at least so long.", examples=["14d"])
     deadline: PositiveDuration | None = Field(
         None,

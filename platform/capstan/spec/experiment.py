@@ -21,6 +21,32 @@ ONE_REQUEST = timedelta(seconds=1)
 VERSION_PATTERN = r"^v[1-9][0-9]*$"
 VersionText = Annotated[str, StringConstraints(pattern=VERSION_PATTERN, max_length=10)]
 ArmWeight = Annotated[Whole, Field(ge=1, le=98)]
+ArmMargin = Annotated[
+    Number,
+    Field(ge=0, description="By how much an arm may be worse, in the metric's unit.", examples=[0.01]),
+]
+ArmEffect = Annotated[
+    Number,
+    Field(ge=0, description="By how much it must be better under `decide: Better`.", examples=[0.01]),
+]
+ArmAlpha = Annotated[
+    Number,
+    Field(
+        gt=0,
+        lt=0.5,
+        description="Highest probability of a wrong verdict; divided by the number of challengers.",
+        examples=[0.05],
+    ),
+]
+ArmUnits = Annotated[
+    Whole,
+    Field(
+        ge=LEAST_UNITS,
+        le=1_000_000_000,
+        description="Units of the champion and an arm that have an outcome before anything is decided.",
+        examples=[2000],
+    ),
+]
 
 EXPERIMENT_RULES = (
     part_rule(
@@ -89,9 +115,7 @@ class ExperimentGuardrail(SpecModel):
     metric: MetricName = Field(
         description="Loss of the task, or a metric of `evaluation.online`.", examples=["complaints"]
     )
-    margin: Annotated[Number, Field(ge=0)] = Field(
-        0.0, description="By how much an arm may be worse, in the metric's unit.", examples=[0.01]
-    )
+    margin: ArmMargin = 0.0
 
 
 class Experiment(SpecModel):
@@ -139,12 +163,8 @@ class Experiment(SpecModel):
         description="Who carries the burden of proof, as in an analysis.",
         examples=["NotWorse"],
     )
-    margin: Annotated[Number, Field(ge=0)] = Field(
-        0.0, description="By how much an arm may be worse, in the metric's unit.", examples=[0.01]
-    )
-    minimum_effect: Annotated[Number, Field(ge=0)] = Field(
-        0.0, description="By how much it must be better under `decide: Better`.", examples=[0.01]
-    )
+    margin: ArmMargin = 0.0
+    minimum_effect: ArmEffect = 0.0
     expected_effect: Annotated[Number, Field(gt=0)] | None = Field(
         None,
         description=(
@@ -153,11 +173,7 @@ class Experiment(SpecModel):
         ),
         examples=[0.02],
     )
-    alpha: Annotated[Number, Field(gt=0, lt=0.5)] = Field(
-        0.05,
-        description="Highest probability of a wrong verdict; divided by the number of challengers.",
-        examples=[0.05],
-    )
+    alpha: ArmAlpha = 0.05
     blocks: Literal["Unit", "Day"] = Field(
         "Unit",
         description=(
@@ -181,11 +197,7 @@ class Experiment(SpecModel):
         description="A unit's outcome over so long before the step makes its variance smaller (CUPED).",
         examples=["14d"],
     )
-    min_units: Annotated[Whole, Field(ge=LEAST_UNITS, le=1_000_000_000)] = Field(
-        LEAST_UNITS,
-        description="Units of the champion and an arm that have an outcome before anything is decided.",
-        examples=[2000],
-    )
+    min_units: ArmUnits = LEAST_UNITS
     duration: Duration = Field(
         timedelta(0),
         description="The step lasts at least so long; under FixedHorizon units count that begin within it.",
