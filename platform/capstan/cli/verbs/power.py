@@ -10,6 +10,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from capstan.cli.console import Json, err, honest_errors, out, print_json
+from capstan.cli.power_bandit import bandit
+from capstan.cli.power_canary import canary
 from capstan.cli.power_experiment import experiment
 from capstan.cli.power_interleave import interleave
 from capstan.errors import InvalidSpecError, Mistake
@@ -30,6 +32,12 @@ group.command(
 )(experiment)
 group.command(epilog="Example: capstan power interleave --preference 0.03 --ties 0.4 --per-day 2000")(
     interleave
+)
+group.command(
+    epilog="Example: capstan power canary --requests 200 --requests 1000 --error-rate 0.01 --error-rate 0.05"
+)(canary)
+group.command(epilog="Example: capstan power bandit --mean 0.10 --mean 0.12 --per-batch 500 --batches 40")(
+    bandit
 )
 
 DIFFERENCES = (-0.15, -0.09, -0.06, -0.03, -0.01, 0.0, 0.017, 0.03, 0.06)

@@ -46,6 +46,39 @@ class OperationPolicy:
             for limit in (self.max_error_rate, self.max_latency_ratio, self.max_latency_seconds)
         )
 
+    @property
+    def log_e_needed(self) -> float:
+        """ln of the e-value at which one guardrail is shown to be broken."""
+        return math.log(max(self.active, 1) / self.alpha)
+
+
+@dataclass(frozen=True)
+class BadRequests:
+    """Bad requests of all that were asked, and the share of them that may be bad."""
+
+    bad: int
+    total: int
+    limit: float
+    burst: float = 1.0
+    """So many bad requests in a row count as one."""
+
+    @property
+    def share(self) -> float:
+        return self.bad / self.total if self.total else 0.0
+
+    @property
+    def log_e(self) -> float:
+        return log_excess_e_value(self.bad / self.burst, self.total / self.burst, self.limit)
+
+    @property
+    def is_above(self) -> bool:
+        """Whether the share is above the limit, be it by chance."""
+        return self.share > self.limit
+
+    def is_shown_above(self, log_e_needed: float) -> bool:
+        least = LEAST_BAD * self.burst if self.limit > 0 else 1
+        return self.bad >= least and self.log_e >= log_e_needed
+
 
 def quantile(buckets: Mapping[float, int], level: float) -> float:
     """Upper bound in seconds of the bucket that holds the quantile; infinite without requests."""
@@ -75,11 +108,10 @@ def judge_operation(evidence: OperationEvidence, policy: OperationPolicy) -> Ana
         "champion_requests": float(evidence.champion.requests),
     }
     for check in checks:
-        numbers |= {f"{check.name}_share": check.share, f"{check.name}_log_e": check.log_e}
+        numbers |= {f"{check.name}_share": check.counted.share, f"{check.name}_log_e": check.counted.log_e}
     numbers = {name: value for name, value in numbers.items() if math.isfinite(value)}
-    needed = math.log(max(policy.active, 1) / policy.alpha)
     for check in checks:
-        if check.log_e >= needed and check.bad >= check.least_bad:
+        if check.counted.is_shown_above(policy.log_e_needed):
             return AnalysisResult(Verdict.FAILED, check.reason, check.message, numbers)
     short = _missing(evidence, policy)
     if short:
@@ -89,7 +121,7 @@ def judge_operation(evidence: OperationEvidence, policy: OperationPolicy) -> Ana
     if refusing is not None:
         return replace(refusing, numbers=numbers)
     for check in checks:
-        if check.share > check.limit:
+        if check.counted.is_above:
             message = f"{check.message}; it could be chance, more requests will tell"
             return AnalysisResult(
                 Verdict.INCONCLUSIVE, f"{check.reason}Unclear", message, numbers, premature=True
@@ -103,23 +135,8 @@ def judge_operation(evidence: OperationEvidence, policy: OperationPolicy) -> Ana
 class _Check:
     name: str
     reason: str
-    bad: int
-    total: int
-    limit: float
+    counted: BadRequests
     message: str
-    burst: float = 1.0
-
-    @property
-    def least_bad(self) -> float:
-        return LEAST_BAD * self.burst if self.limit > 0 else 1
-
-    @property
-    def share(self) -> float:
-        return self.bad / self.total if self.total else 0.0
-
-    @property
-    def log_e(self) -> float:
-        return log_excess_e_value(self.bad / self.burst, self.total / self.burst, self.limit)
 
 
 def _checks(evidence: OperationEvidence, policy: OperationPolicy) -> list[_Check]:
@@ -134,9 +151,7 @@ def _checks(evidence: OperationEvidence, policy: OperationPolicy) -> list[_Check
             _Check(
                 "errors",
                 "ErrorRateTooHigh",
-                challenger.errors,
-                challenger.requests,
-                policy.max_error_rate,
+                BadRequests(challenger.errors, challenger.requests, policy.max_error_rate),
                 message,
             )
         )
@@ -163,7 +178,7 @@ def _latency_check(name: str, challenger: VersionOperation, limit_seconds: float
         f"{slow:,} of {_requests(total)} took longer than {limit_seconds * 1000:.3g} ms ({why}), "
         f"at most {SLOW_SHARE:.0%} may"
     )
-    return _Check(name, "LatencyTooHigh", slow, total, SLOW_SHARE, message, SLOW_BURST)
+    return _Check(name, "LatencyTooHigh", BadRequests(slow, total, SLOW_SHARE, SLOW_BURST), message)
 
 
 def _champion_p99(champion: VersionOperation) -> float:
