@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 import orjson
 
 from capstan.cluster.names import GROUP
+from capstan.cluster.watching.cache import ObjectFacts, WatchedKube
 from capstan.errors import CapstanError, ConflictError, ExistsError, UnavailableError
 from capstan.ports.kube import Object
-from capstan_operator.cache import ObjectFacts, WatchedKube
 from capstan_operator.kept_volumes import was_kept
 
 logger = logging.getLogger(__name__)

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from capstan.adapters.kubernetes.compressed_state import state_of
 from capstan.cluster.names import FINALIZER, SystemNames
+from capstan.cluster.watching.cache import WatchedKube
 from capstan.domain.reasons import Reason
 from capstan.domain.versions import SystemName
 from capstan.engine import Engine, Outcome
@@ -29,7 +30,6 @@ from capstan.ports.kube import Object
 from capstan.spec import MLSystem, parse
 from capstan.spec.providers import PROVIDERS
 from capstan_operator.announcements import Teller
-from capstan_operator.cache import WatchedKube
 from capstan_operator.fixed_objects import AppliedObjects, FixedObjects
 from capstan_operator.kept_volumes import KeptVolumes, describe_kept, describe_taken
 from capstan_operator.metrics import Metrics

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from capstan.adapters.kubernetes.serving import is_of_seldon
 from capstan.adapters.seldon.serving import KIND
 from capstan.cluster.names import SystemNames
-from capstan_operator.cache import ObjectFacts, WatchedKube
+from capstan.cluster.watching.cache import ObjectFacts, WatchedKube
 
 _COMPANIONS = ("Service", "PodDisruptionBudget")
 """Kinds that may stand beside a version's Deployment under the same name."""

@@ -15,6 +15,7 @@ from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.volumes import claim
 from capstan.cluster.settings import ClusterSettings
+from capstan.cluster.watching.cache import WatchedKube
 from capstan.domain.trouble import Trouble
 from capstan.domain.versions import SystemName
 from capstan.engine import Engine
@@ -22,7 +23,6 @@ from capstan.engine.policies import policy_of
 from capstan.errors import InvalidSpecError, Mistake, UnavailableError
 from capstan.ports.kube import Object
 from capstan.spec import MLSystem
-from capstan_operator.cache import WatchedKube
 from capstan_operator.loop import SystemLoop
 from capstan_operator.metrics import Metrics
 

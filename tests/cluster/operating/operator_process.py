@@ -17,8 +17,8 @@ from cluster.operating.file_world import FileWiring
 from capstan.adapters.alertmanager.webhook import WebhookReceiver
 from capstan.adapters.kubernetes.client import RESOURCES, KubeClient, Resource
 from capstan.cluster.settings import ClusterSettings
+from capstan.cluster.watching.cache import WATCHED, WatchedKind
 from capstan_operator.app import App, Options, new_identity
-from capstan_operator.cache import WATCHED, WatchedKind
 from capstan_operator.leader import Timing
 
 

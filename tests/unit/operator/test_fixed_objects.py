@@ -9,9 +9,9 @@ import pytest
 
 from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.names import SYSTEM_LABEL
+from capstan.cluster.watching.cache import WatchedKube
 from capstan.errors import CapstanError, ConflictError
 from capstan.ports.kube import Object
-from capstan_operator.cache import WatchedKube
 from capstan_operator.fixed_objects import APPLIED, AppliedObjects, EnsureResult, FixedObjects
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from capstan.adapters.kubernetes.client import RESOURCES
-from capstan_operator.cache import WATCHED
+from capstan.cluster.watching.cache import WATCHED
 from capstan_operator.rights import NAMESPACED, OWN, as_table, as_yaml
 
 ROOT = Path(__file__).resolve().parents[3]

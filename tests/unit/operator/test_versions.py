@@ -11,10 +11,10 @@ from capstan.adapters.kubernetes.serving import DeploymentServing
 from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.settings import ClusterSettings
+from capstan.cluster.watching.cache import WatchedKube
 from capstan.cluster.wiring.serving import serving_of
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
 from capstan.ports.kube import Object
-from capstan_operator.cache import WatchedKube
 from capstan_operator.versions import VersionMemory, VersionObjects
 
 NAMES = SystemNames("team", SystemName("toy"))

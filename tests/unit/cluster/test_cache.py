@@ -6,9 +6,9 @@ import pytest
 
 from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.names import SYSTEM_LABEL
+from capstan.cluster.watching.cache import WatchedKube
 from capstan.errors import ConflictError, UnavailableError
 from capstan.ports.kube import Object
-from capstan_operator.cache import WatchedKube
 
 
 def deployment(name: str, system: str = "flights", **spec: object) -> Object:

@@ -54,7 +54,7 @@ WATCHED: Mapping[str, WatchedKind] = {
     "NetworkPolicy": WatchedKind(content=False),
     "PodDisruptionBudget": WatchedKind(content=False),
 }
-"""What the operator watches, as far as the cluster knows it; `handlers.py` tells kopf the same."""
+"""What the operator watches, as far as the cluster knows it; `watches.py` tells kopf the same."""
 _SERVES_SECONDS = 60.0
 """Seconds for which a cached answer about a missing kind is trusted."""
 
