@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from datetime import timedelta
 from functools import partialmethod
@@ -26,10 +27,12 @@ from contract.recorded_arms import (
 
 from capstan.adapters.own.monitor import HttpMonitor
 from capstan.domain.steps.questions import Arms
-from capstan.domain.verdicts.evidence import ArmsEvidence, ArmSums
+from capstan.domain.verdicts.evidence import ArmsEvidence, ArmSums, RankSums
 from capstan.domain.verdicts.quality import OWN_LOSS
 from capstan.errors import UnavailableError
 from capstan.ports.codec import to_json
+from capstan.recording import arm_tally
+from capstan.recording.arm_ranks import RankTally
 from capstan.recording.collector.boots import Heading
 from capstan.recording.reading import PayloadReader
 
@@ -235,6 +238,34 @@ def test_lost_payloads_of_all_arms_are_a_share(shop: Shop) -> None:
 def test_nothing_stored_is_no_evidence(shop: Shop) -> None:
     assert shop.arms(LATE) == shop.arms(LATE, "revenue") == ArmsEvidence()
     assert shop.arms(START) == ArmsEvidence()
+
+
+def test_outcomes_are_ranked_among_those_of_the_first_arm_where_asked_for(shop: Shop) -> None:
+    answers = {"v1": (0.9, 0.5, 0.2), "v2": (0.95, 0.5), "v3": ()}
+    for arm, probabilities in answers.items():
+        for number, probability in enumerate(probabilities):
+            shop.ask(f"{arm}{number}", arm, NOON, probability=probability)
+            shop.label(f"{arm}{number}", True, NOON)
+    shop.ask("waits", "v2", NOON, probability=0.1)
+    evidence = shop.arms(LATE, versions=(V1, V2, V3), by_rank=True)
+    # Losses fall with the probability: 0.95 is below all three, 0.5 above one, with one tie.
+    assert evidence.ranks == {
+        V2: RankSums(2, 3, won_twice=3, ties=6, variance=0.125, control_variance=0.0625)
+    }
+    assert not evidence.too_many_values
+    assert shop.arms(LATE, versions=(V1, V2, V3)).ranks == {}
+
+
+def test_too_many_distinct_outcomes_are_told_in_place_of_ranks(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, arm in enumerate(("v1", "v2", "v2")):
+        shop.ask(f"r{number}", arm, NOON, probability=0.2 + number / 10)
+        shop.label(f"r{number}", True, NOON)
+    few = functools.partial(RankTally, most=2)
+    monkeypatch.setattr(arm_tally, "RankTally", few)
+    evidence = shop.arms(LATE, by_rank=True)
+    assert (evidence.ranks, evidence.too_many_values) == ({}, True)
 
 
 @pytest.mark.parametrize("metric", ["rocAuc", "made up"])

@@ -15,6 +15,7 @@ from capstan.domain.steps.questions import Arms
 from capstan.domain.verdicts.arm_effects import Covariate, covariate_of
 from capstan.domain.verdicts.arms import ArmBounds, ArmsRule, bounds_of
 from capstan.domain.verdicts.evidence import ArmsEvidence
+from capstan.domain.verdicts.experiments import Test
 from capstan.domain.versions import VersionName
 
 
@@ -111,7 +112,9 @@ def _series(
 ) -> list[EvidencePoint]:
     """What was known of the arm by the units of each day and those before it: the confidence sequence."""
     points = []
-    for count in range(1, len(evidence.days) + 1):
+    # Ranks are of all days together.
+    first = len(evidence.days) if rule.test is Test.MANN_WHITNEY else 1
+    for count in range(max(first, 1), len(evidence.days) + 1):
         known = replace(evidence, days=evidence.days[:count])
         bounds = bounds_of(known, rule, champion, arm, _covariate(known, shown))
         if _is_known(bounds):

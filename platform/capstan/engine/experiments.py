@@ -12,6 +12,12 @@ from capstan.domain.versions import VersionName
 from capstan.spec import MLSystem
 from capstan.spec.experiment import ONE_REQUEST, STICKING, Experiment
 
+_TESTS = {
+    "AlwaysValid": Test.ALWAYS_VALID,
+    "FixedHorizon": Test.WELCH,
+    "MannWhitney": Test.MANN_WHITNEY,
+}
+
 
 def experiment_step(written: Experiment, system: MLSystem) -> ExperimentStep:
     """The step as the loop goes by it."""
@@ -21,8 +27,7 @@ def experiment_step(written: Experiment, system: MLSystem) -> ExperimentStep:
         outcome_of(one.metric, system, window=written.window, margin=one.margin) for one in written.guardrails
     )
     duration = written.duration
-    is_fixed = written.test == "FixedHorizon"
-    if is_fixed:
+    if written.test != "AlwaysValid":
         duration += max(outcome.closes_after for outcome in (primary, *secondary))
     return ExperimentStep(
         weight=Weight(written.weight),
@@ -31,7 +36,7 @@ def experiment_step(written: Experiment, system: MLSystem) -> ExperimentStep:
         secondary=secondary,
         guarded=guarded,
         decide=Decide(written.decide),
-        test=Test.WELCH if is_fixed else Test.ALWAYS_VALID,
+        test=_TESTS[written.test],
         margin=written.margin,
         minimum_effect=written.minimum_effect,
         expected_effect=written.expected_effect or 0.0,

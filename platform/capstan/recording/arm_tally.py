@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from capstan.domain.verdicts.evidence import ArmDay, ArmSums
+from capstan.domain.verdicts.evidence import ArmDay, ArmSums, RankSums
 from capstan.domain.versions import VersionName
+from capstan.recording.arm_ranks import RankTally
 from capstan.recording.exact_sums import ExactSums, Floats, Indices
 from capstan.recording.reading import from_microseconds, microseconds
 
@@ -54,6 +55,7 @@ class ArmTally:
         takes: timedelta,
         as_of: datetime,
         cap: float | None,
+        by_rank: bool = False,
     ) -> None:
         """`starts` begin the stretches, the last of which has no end; a unit is closed once it `takes` so long."""
         self._versions = versions
@@ -68,6 +70,7 @@ class ArmTally:
         self._sums = {name: ExactSums(self._places) for name in _SUMS}
         self.crossed = 0
         self._clipped = 0
+        self._ranks = RankTally(len(versions)) if by_rank else None
 
     def add(self, units: Units) -> None:
         """Count the units; those before the first stretch are of none."""
@@ -79,6 +82,8 @@ class ArmTally:
         known = closed & ~np.isnan(units.outcome)
         outcome = self._capped(units.outcome[known])
         self._clipped += int((outcome != units.outcome[known]).sum())
+        if self._ranks is not None:
+            self._ranks.add(units.arm[known], outcome)
         covariate = self._capped(units.covariate[known])
         has = ~np.isnan(covariate)
         x, y = covariate[has], outcome[has]
@@ -96,6 +101,17 @@ class ArmTally:
     def clipped_share(self) -> float:
         units = int(self._counts["units"].sum())
         return self._clipped / units if units else 0.0
+
+    @property
+    def too_many_values(self) -> bool:
+        return self._ranks is not None and self._ranks.is_full
+
+    def ranks(self) -> dict[VersionName, RankSums]:
+        """Of the arms against the first one, over all stretches; empty where they were not asked for or not kept."""
+        if self._ranks is None:
+            return {}
+        found = {version: self._ranks.against_first(arm) for arm, version in enumerate(self._versions) if arm}
+        return {version: ranks for version, ranks in found.items() if ranks is not None}
 
     def stretches(self) -> tuple[ArmDay, ...]:
         """Those in which any unit was assigned, in order."""

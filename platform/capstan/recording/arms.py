@@ -91,6 +91,7 @@ class ArmReading:
             takes=asked.window + delay,
             as_of=as_of,
             cap=cap,
+            by_rank=asked.by_rank,
         )
         for some in units:
             tally.add(some)
@@ -100,6 +101,8 @@ class ArmReading:
             lost_share=self._lost_share(asked.versions, since, as_of),
             clipped_share=tally.clipped_share,
             nonfinite_answers=self._nonfinite(asked.versions, since, as_of),
+            ranks=tally.ranks(),
+            too_many_values=tally.too_many_values,
         )
 
     def _loss(self, name: str) -> Metric:

@@ -68,21 +68,30 @@ EXPERIMENT_RULES = (
         ),
     ),
     part_rule(
-        "test: FixedHorizon has one look at the end of its duration; write a duration above 0",
-        lambda step: step.test != "FixedHorizon" or step.duration > timedelta(0),
+        "a test of one look has it at the end of its duration; write a duration above 0, or test: AlwaysValid",
+        lambda step: step.test == "AlwaysValid" or step.duration > timedelta(0),
         Cel(
-            "self.test != 'FixedHorizon' || !(self.duration in ['0s', '0m', '0h', '0d', '0ms'])",
+            "self.test == 'AlwaysValid' || !(self.duration in ['0s', '0m', '0h', '0d', '0ms'])",
             "rollout.steps[].experiment",
             "duration",
         ),
     ),
     part_rule(
         "blocks: Day goes with test: AlwaysValid alone; drop one of them",
-        lambda step: step.test != "FixedHorizon" or step.blocks == "Unit",
+        lambda step: step.test == "AlwaysValid" or step.blocks == "Unit",
         Cel(
-            "self.test != 'FixedHorizon' || self.blocks == 'Unit'",
+            "self.test == 'AlwaysValid' || self.blocks == 'Unit'",
             "rollout.steps[].experiment",
             "blocks",
+        ),
+    ),
+    part_rule(
+        "test: MannWhitney compares ranks, which no covariate explains; drop it, or take test: FixedHorizon",
+        lambda step: step.test != "MannWhitney" or step.covariate is None,
+        Cel(
+            "self.test != 'MannWhitney' || !has(self.covariate)",
+            "rollout.steps[].experiment",
+            "covariate",
         ),
     ),
     part_rule(
@@ -150,11 +159,12 @@ class Experiment(SpecModel):
         ),
         examples=[[{"metric": "brierScore", "margin": 0.01}]],
     )
-    test: Literal["AlwaysValid", "FixedHorizon"] = Field(
+    test: Literal["AlwaysValid", "FixedHorizon", "MannWhitney"] = Field(
         "AlwaysValid",
         description=(
             "AlwaysValid stays right however often one looks. FixedHorizon looks once, at the end of `duration`: "
-            "shares by a test of proportions, other metrics by Welch's."
+            "shares by a test of proportions, other metrics by Welch's. MannWhitney looks once too, at ranks: an "
+            "effect is the share of pairs of units, above one half, in which an arm is better."
         ),
         examples=["AlwaysValid"],
     )
@@ -200,7 +210,7 @@ class Experiment(SpecModel):
     min_units: ArmUnits = LEAST_UNITS
     duration: Duration = Field(
         timedelta(0),
-        description="The step lasts at least so long; under FixedHorizon units count that begin within it.",
+        description="The step lasts at least so long; under a test of one look units count that begin within it.",
         examples=["14d"],
     )
     deadline: PositiveDuration | None = Field(

@@ -273,7 +273,7 @@ def deadlines_can_be_met(spec: MLSystemSpec) -> Iterator[Breach]:
                 f"({format_duration(duration)}); make it longer"
             )
             yield Breach(location, message=message)
-        if step.experiment is not None and step.experiment.test == "FixedHorizon":
+        if step.experiment is not None and step.experiment.test != "AlwaysValid":
             closes = duration + _unit_closes(spec, step.experiment)
             if duration <= deadline < closes:
                 message = (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from capstan.dashboard.experiment_panel import ShownExperiment, experiment_shown
 from capstan.domain.steps.experiment import ExperimentStep, Outcome
 from capstan.domain.traffic import Weight
-from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums
-from capstan.domain.verdicts.experiments import Better
+from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums, RankSums
+from capstan.domain.verdicts.experiments import Better, Test
 from capstan.domain.versions import VersionName
 
 START = datetime(2013, 6, 1, tzinfo=UTC)
@@ -45,6 +46,20 @@ def test_each_arm_has_its_units_and_the_challenger_a_sequence_that_gets_narrower
     assert challenger.series[-1].difference == challenger.difference
     assert found.crossed == 3
     assert found.rule == "Better by AlwaysValid at 0.05 at any look"
+
+
+def test_ranks_are_drawn_for_all_days_together_and_not_where_none_are_known() -> None:
+    days = (day(0, 50, 70), day(1, 50, 75))
+    step = ExperimentStep(Weight(50), CLICKS, test=Test.MANN_WHITNEY)
+    asked = replace(shown(*days), step=step, need=step.need_of((V1, V2)))
+    assert asked.need.by_rank
+    ranks = RankSums(1000, 1000, 1_045_000, 0, 0.01, 0.01)
+    found = experiment_shown(asked, ArmsEvidence(days, ranks={V2: ranks}))
+    assert [point.difference for point in found.arms[1].series] == [found.arms[1].difference]
+    assert found.arms[1].difference is not None
+    assert abs(found.arms[1].difference - 0.0225) < 1e-12
+    unknown = experiment_shown(asked, ArmsEvidence(days, too_many_values=True)).arms[1]
+    assert (unknown.difference, unknown.series) == (None, [])
 
 
 def test_without_outcomes_nothing_is_drawn() -> None:

@@ -147,6 +147,9 @@ VALUES: tuple[tuple[str, Any], ...] = (
             }
         },
     ),
+    ("rollout.steps.2", {"experiment": {"test": "MannWhitney"}}),
+    ("rollout.steps.2", {"experiment": {"test": "MannWhitney", "duration": "14d"}}),
+    ("rollout.steps.2", {"experiment": {"test": "MannWhitney", "duration": "14d", "covariate": "7d"}}),
     ("rollout.steps.2", {"experiment": {"test": "FixedHorizon"}}),
     ("rollout.steps.2", {"experiment": {"test": "FixedHorizon", "duration": "14d"}}),
     ("rollout.steps.2", {"experiment": {"test": "FixedHorizon", "duration": "14d", "blocks": "Day"}}),

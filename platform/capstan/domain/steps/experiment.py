@@ -77,7 +77,7 @@ class ExperimentStep(Step):
     guarded: tuple[Outcome, ...] = ()
     decide: Decide = Decide.BETTER
     test: Test = Test.ALWAYS_VALID
-    """What `FixedHorizon` stands for is chosen by the metric: shares by Proportions, else Welch."""
+    """Welch stands for `FixedHorizon`, of which the metric chooses the test: shares by Proportions, others by it."""
     margin: float = 0.0
     minimum_effect: float = 0.0
     expected_effect: float = field(default=0.0, metadata=UNDIGESTED)
@@ -129,7 +129,7 @@ class ExperimentStep(Step):
             ExperimentQuestion(
                 EXPERIMENT,
                 self.rule(len(self.others) + 1),
-                self._need(self.primary, versions),
+                self._ranked(self.primary, versions),
                 weights,
                 after,
             )
@@ -150,7 +150,7 @@ class ExperimentStep(Step):
             rule = self._secondary_rule(outcome)
             asked.append(
                 SecondaryQuestion(
-                    f"secondary {outcome.metric}", rule, self._need(outcome, versions), weights, after
+                    f"secondary {outcome.metric}", rule, self._ranked(outcome, versions), weights, after
                 )
             )
         return tuple(asked)
@@ -160,12 +160,14 @@ class ExperimentStep(Step):
         return self._rule(self.primary, self.decide, arms)
 
     def _rule(self, outcome: Outcome, decide: Decide, comparisons: int) -> ArmsRule:
-        fixed = Test.PROPORTIONS if outcome.is_share and self.covariate is None else Test.WELCH
+        test = self.test
+        if test is Test.WELCH and outcome.is_share and self.covariate is None:
+            test = Test.PROPORTIONS
         return ArmsRule(
             metric=outcome.metric,
             better=outcome.better,
             decide=decide,
-            test=fixed if self.is_fixed else Test.ALWAYS_VALID,
+            test=test,
             margin=self.margin,
             minimum_effect=self.minimum_effect,
             alpha=self.alpha,
@@ -196,9 +198,12 @@ class ExperimentStep(Step):
     def _need(self, outcome: Outcome, versions: tuple[VersionName, ...]) -> Arms:
         return Arms(outcome.metric, versions, outcome.window, outcome.cap, self.covariate)
 
+    def _ranked(self, outcome: Outcome, versions: tuple[VersionName, ...]) -> Arms:
+        return replace(self._need(outcome, versions), by_rank=self.test is Test.MANN_WHITNEY)
+
     def need_of(self, versions: tuple[VersionName, ...]) -> Arms:
         """What the primary metric's verdict on these versions, the champion first, rests on."""
-        return self._need(self.primary, versions)
+        return self._ranked(self.primary, versions)
 
     def history_need(self, champion: VersionName) -> Arms:
         """The units of the champion alone from which the experiment's time is forecast."""
@@ -217,7 +222,7 @@ class ExperimentStep(Step):
         design = ExperimentDesign(
             effect=rule.sign * max(distance, 0.0),
             variance=history.variance,
-            base=min(max(history.mean, 0.0), 1.0) if share else None,
+            base=min(max(history.mean, 0.0), 1.0) if share and rule.test is not Test.MANN_WHITNEY else None,
             rule=ExperimentRule(
                 test=rule.test,
                 better=rule.better,
@@ -233,10 +238,16 @@ class ExperimentStep(Step):
         return forecast(
             design,
             history,
-            metric=self.primary.metric,
+            metric=self._measured,
             closes_after=self.primary.closes_after,
             deadline=self.deadline,
         )
+
+    @property
+    def _measured(self) -> str:
+        """What effects are of."""
+        metric = self.primary.metric
+        return f"the share of pairs with better {metric}" if self.test is Test.MANN_WHITNEY else metric
 
     def promise(self, policy: RolloutPolicy) -> str:
         rule = self.rule(len(self.others) + 1)

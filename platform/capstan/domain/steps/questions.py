@@ -64,6 +64,8 @@ class Arms:
     """In order: the beginnings of stretches by which units are told apart, in place of days; empty: days."""
     every: timedelta | None = None
     """What is known is that of the last whole multiple of it since the step began; None: that of now."""
+    by_rank: bool = False
+    """Whether each arm's outcomes are ranked among the champion's, too."""
 
 
 @dataclass(frozen=True)

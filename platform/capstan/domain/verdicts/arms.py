@@ -26,6 +26,7 @@ from capstan.domain.verdicts.experiments import (
     Better,
     Test,
     is_skewed,
+    mann_whitney,
     proportions,
     welch,
 )
@@ -48,7 +49,7 @@ class ArmsRule:
     decide: Decide = Decide.BETTER
     test: Test = Test.ALWAYS_VALID
     margin: float = 0.0
-    """By how much an arm may be worse."""
+    """By how much an arm may be worse; of MannWhitney in shares of pairs of units, above one half, that it wins."""
     minimum_effect: float = 0.0
     """By how much it must be better; used by Better alone."""
     alpha: float = 0.05
@@ -75,6 +76,11 @@ class ArmsRule:
     def is_two_sided(self) -> bool:
         """Better shares one alpha between both verdicts: two equal arms are called either in at most that share."""
         return self.decide is Decide.BETTER
+
+    @property
+    def one_look_alpha(self) -> float:
+        """Of the two-sided interval of a test of one look, one bound of which may decide alone."""
+        return self.level if self.is_two_sided else 2 * self.level
 
     @property
     def promote_above(self) -> float:
@@ -166,19 +172,27 @@ def bounds_of(
         )
     if min(control.units, other.units) < 2:
         return ArmBounds(arm, 0.0, -math.inf, math.inf, units)
-    first, second = covariate.moments(control), covariate.moments(other)
-    difference, low, high = _interval(rule, first, second)
+    skewness = None
+    if rule.test is Test.MANN_WHITNEY:
+        ranks = evidence.ranks.get(arm)
+        if ranks is None:
+            return ArmBounds(arm, 0.0, -math.inf, math.inf, 0)
+        found = mann_whitney(ranks, alpha=rule.one_look_alpha)
+        difference, low, high = found.difference, found.lower, found.upper
+        # Ranks have no tails.
+        skewness = 0.0
+    else:
+        difference, low, high = _interval(rule, covariate.moments(control), covariate.moments(other))
     if rule.better is Better.LOWER:
         difference, low, high = 0.0 - difference, -high, -low
-    return ArmBounds(arm, difference, low, high, units)
+    return ArmBounds(arm, difference, low, high, units, skewness=skewness)
 
 
 def _interval(rule: ArmsRule, control: ArmMoments, arm: ArmMoments) -> tuple[float, float, float]:
     """Arm less champion in the metric's own direction."""
     if rule.test is not Test.ALWAYS_VALID:
-        alpha = rule.level if rule.is_two_sided else 2 * rule.level
         one_look = proportions if rule.test is Test.PROPORTIONS else welch
-        effect = one_look(control, arm, alpha=alpha)
+        effect = one_look(control, arm, alpha=rule.one_look_alpha)
         return effect.difference, effect.lower, effect.upper
     difference = arm.mean - control.mean
     error = math.sqrt(control.variance / control.units + arm.variance / arm.units)
@@ -364,6 +378,12 @@ def _withheld(
     if evidence.lost_share > rule.max_lost_share:
         lost = f"{evidence.lost_share:.2%} of payloads were lost, at most {rule.max_lost_share:.2%} may"
         return _inconclusive("EvidenceLost", f"verdict withheld: {lost}")
+    if evidence.too_many_values:
+        return _inconclusive(
+            "TooManyValues",
+            f"verdict withheld: units have too many distinct outcomes of {rule.metric} to be ranked; "
+            "test: FixedHorizon compares their means",
+        )
     short = [
         f"{one.units:,} of {rule.min_units:,} units of {champion} and {one.arm}"
         for one in found
@@ -457,8 +477,9 @@ def _words(rule: ArmsRule, champion: VersionName, found: list[ArmBounds], covari
         if one.blocks is not None:
             blocks = "day blocks" if one.block_days == 1 else f"blocks of {one.block_days} days"
             over += f" in {one.blocks} {blocks} (lag-1 autocorrelation of days {one.lag_one:+.2f})"
+        unit = "per unit" if rule.test is not Test.MANN_WHITNEY else "of the pairs of units above one half"
         parts.append(
-            f"{rule.metric} of {one.arm} against {champion} {one.difference:+.4g} per unit over {over}, {sides} "
+            f"{rule.metric} of {one.arm} against {champion} {one.difference:+.4g} {unit} over {over}, {sides} "
             f"{100 * (1 - rule.level):.4g}% bounds [{one.lower:+.4g}, {one.upper:+.4g}]"
         )
     told = "; ".join(parts) + " (positive favours the arm)"

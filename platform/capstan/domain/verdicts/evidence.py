@@ -72,6 +72,23 @@ class ArmSums:
 
 
 @dataclass(frozen=True)
+class RankSums:
+    """What the ranks of an arm's outcomes among the champion's say; each pair of their units is compared."""
+
+    units: int
+    control_units: int
+    """Of the champion."""
+    won_twice: int
+    """Twice the pairs in which the arm's outcome is the larger one, and once those that tie: a whole number."""
+    ties: int
+    """Sum of t cubed less t over all values, where t units of both have the value."""
+    variance: float
+    """Over the arm's units: of the share of the champion's units that they are above (DeLong et al. 1988)."""
+    control_variance: float
+    """Over the champion's units: of the share of the arm's units that are below them."""
+
+
+@dataclass(frozen=True)
 class ArmDay:
     """The units that were first assigned on one day of the system's zone, or in another stretch of time, by arm."""
 
@@ -95,6 +112,10 @@ class ArmsEvidence:
     """Share of the outcomes that the cap bounded."""
     nonfinite_answers: Mapping[VersionName, int] = field(default_factory=dict)
     """Answers that were NaN, infinite or outside the output's range, of versions that gave any."""
+    ranks: Mapping[VersionName, RankSums] = field(default_factory=dict)
+    """Of arms against the first one asked for; empty unless ranks were asked for and both have outcomes."""
+    too_many_values: bool = False
+    """True: ranks were asked for, and the units have more distinct outcomes than are kept."""
 
     def total(self, version: VersionName) -> ArmSums:
         """The arm's sums over all days."""

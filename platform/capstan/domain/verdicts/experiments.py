@@ -17,6 +17,7 @@ from capstan.domain.reasons import Reason
 from capstan.domain.verdicts.analysis import AnalysisResult, Verdict
 from capstan.domain.verdicts.blocks import BlockSums
 from capstan.domain.verdicts.confidence import log_bayes_factor, two_sided_radius
+from capstan.domain.verdicts.evidence import RankSums
 from capstan.domain.verdicts.quality import NOT_DECIDED
 from capstan.domain.verdicts.skewness import LARGEST_SKEWNESS, difference_skewness
 
@@ -170,6 +171,24 @@ def proportions(control: ArmMoments, arm: ArmMoments, *, alpha: float) -> Effect
     below = math.hypot(arm.mean - low_1, high_0 - control.mean)
     above = math.hypot(high_1 - arm.mean, control.mean - low_0)
     return Effect(difference, difference - below, difference + above, p_value)
+
+
+def mann_whitney(ranks: RankSums, *, alpha: float) -> Effect:
+    """P(arm above control) + P(equal)/2 - 1/2: p-value of Mann and Whitney (1947), interval of DeLong et al. (1988).
+
+    The p-value is the Gaussian one with correction for ties and continuity.
+    """
+    units, control = ranks.units, ranks.control_units
+    pairs, both = units * control, units + control
+    difference = ranks.won_twice / (2 * pairs) - 0.5
+    spread = math.sqrt(pairs / 12 * (both + 1 - ranks.ties / (both * (both - 1))))
+    distance = max(abs(ranks.won_twice / 2 - pairs / 2) - 0.5, 0.0)
+    p_value = min(2 * float(ndtr(-distance / spread)), 1.0) if spread else 1.0
+    error = math.sqrt(ranks.variance / units + ranks.control_variance / control)
+    if error == 0:
+        return Effect(difference, -math.inf, math.inf, p_value)
+    radius = float(ndtri(1 - alpha / 2)) * error
+    return Effect(difference, max(difference - radius, -0.5), min(difference + radius, 0.5), p_value)
 
 
 def wilson(share: float, units: int, *, alpha: float) -> tuple[float, float]:

@@ -19,7 +19,9 @@ from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums
 from capstan.domain.verdicts.experiments import Better, Test
 from capstan.domain.verdicts.quality import NOT_DECIDED, Decide
 from capstan.domain.versions import VersionName
+from capstan.evaluation.experiments.effects import mann_whitney as by_rank
 from capstan.evaluation.experiments.effects import without_covariate
+from capstan.recording.arm_ranks import RankTally
 
 Floats = npt.NDArray[np.float64]
 V1, V2, V3 = (VersionName(name) for name in ("v1", "v2", "v3"))
@@ -216,6 +218,53 @@ def test_the_one_look_of_a_fixed_horizon_is_welchs_and_no_later_one_counts() -> 
     later = judged(0.5, rule, latched=looked.latch)
     assert (later.verdict, later.reason) == (Verdict.INCONCLUSIVE, NOT_DECIDED)
     assert "its one look, at 4,000 units, did not decide" in later.message
+
+
+RANKED = replace(HIGHER, test=Test.MANN_WHITNEY)
+
+
+def ranked(control: Floats, arm: Floats) -> ArmsEvidence:
+    tally = RankTally(2)
+    for number, values in enumerate((control, arm)):
+        tally.add(np.full(len(values), number), values)
+    found = tally.against_first(1)
+    assert found is not None
+    return replace(evidence(v1=sums(control), v2=sums(arm)), ranks={V2: found})
+
+
+def heavy(units: int, times: float, seed: int) -> Floats:
+    """Outcomes of which a few are huge."""
+    return times * np.random.default_rng(seed).lognormal(0, 2.5, units)
+
+
+def test_ranks_find_what_a_few_huge_outcomes_hide_from_means() -> None:
+    found = ranked(heavy(2000, 1.0, 1), heavy(2000, 1.3, 2))
+    by_mean = judge_arms(found, replace(HIGHER, test=Test.WELCH), HALVES)
+    assert by_mean.verdict is Verdict.INCONCLUSIVE
+    result = judge_arms(found, RANKED, HALVES)
+    assert (result.verdict, result.reason, result.arm) == (Verdict.SUCCESSFUL, "ShownBetter", "v2")
+    assert "Better by MannWhitney at 0.05 at one look, fixed beforehand" in result.message
+    assert "of the pairs of units above one half" in result.message
+    lower = judge_arms(found, replace(RANKED, better=Better.LOWER), HALVES)
+    assert (lower.verdict, lower.reason) == (Verdict.FAILED, "ShownWorse")
+
+
+def test_ranks_are_taken_at_alpha_shared_by_the_arms_and_by_one_bound_where_one_decides() -> None:
+    control, arm = heavy(400, 1.0, 1), heavy(400, 1.3, 2)
+    rule = replace(RANKED, comparisons=2)
+    pairs = {Decide.BETTER: 0.025, Decide.NOT_WORSE: 0.05}
+    for decide, alpha in pairs.items():
+        bounds = bounds_of(ranked(control, arm), replace(rule, decide=decide), V1, V2, covariate_of([]))
+        expected = by_rank(control, arm, alpha=alpha)
+        assert (bounds.lower, bounds.upper) == pytest.approx((expected.lower, expected.upper))
+
+
+def test_outcomes_that_were_not_ranked_promote_nobody() -> None:
+    found = replace(ranked(heavy(2000, 1.0, 1), heavy(2000, 9.0, 2)), ranks={})
+    assert judge_arms(found, RANKED, HALVES).reason == "TooLittleEvidence"
+    result = judge_arms(replace(found, too_many_values=True), RANKED, HALVES)
+    assert (result.verdict, result.reason) == (Verdict.INCONCLUSIVE, "TooManyValues")
+    assert "test: FixedHorizon compares their means" in result.message
 
 
 def test_the_covariate_from_sums_is_that_from_units() -> None:
