@@ -16,7 +16,7 @@ QUESTION = Toy(
         ),
         Edit(
             "platform/capstan/monitoring/questions/__init__.py",
-            """    QualityQuestion(),
+            """    QualityDrop(),
 """,
             """    CrowdQuestion(),
 """,

@@ -8,7 +8,7 @@ from capstan.monitoring.questions.blind import BLIND
 from capstan.monitoring.questions.drift import DriftQuestion
 from capstan.monitoring.questions.missing import MissingQuestion
 from capstan.monitoring.questions.predictions import PredictionsQuestion
-from capstan.monitoring.questions.quality import QualityQuestion
+from capstan.monitoring.questions.quality import QualityDrop
 from capstan.monitoring.questions.question import AlertFacts, Kind, WindowQuestion
 
 __all__ = ["QUESTIONS", "AlertFacts", "Kind", "WindowQuestion", "alerts"]
@@ -17,7 +17,7 @@ _MEMBERS: tuple[WindowQuestion, ...] = (
     DriftQuestion(),
     PredictionsQuestion(),
     MissingQuestion(),
-    QualityQuestion(),
+    QualityDrop(),
 )
 
 QUESTIONS: Mapping[str, WindowQuestion] = {question.name: question for question in _MEMBERS}

@@ -10,7 +10,7 @@ from capstan.monitoring.questions.texts import AlertText
 from capstan.monitoring.windows import Gap, QualityWindow, WindowOutcome
 
 
-class QualityQuestion(WindowQuestion):
+class QualityDrop(WindowQuestion):
     """A drop of the metric beyond the file's bound and beyond chance."""
 
     name: ClassVar[str] = "quality"
