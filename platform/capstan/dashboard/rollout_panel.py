@@ -125,9 +125,9 @@ def shown_rule(seen: Observed, rollout: ObservedRollout) -> QualityRule | None:
 
 def _amounts(step: Step, policy: RolloutPolicy, evidence: PairedEvidence) -> list[Amount]:
     return [
-        Amount("closed blocks", len(evidence.blocks), step.least_blocks(policy)),
-        Amount("paired requests", evidence.paired_requests, step.least_pairs(policy)),
-        Amount("labelled pairs", evidence.labelled_pairs, step.least_labels(policy)),
+        Amount("closed blocks", len(evidence.blocks), step.needed_blocks(policy)),
+        Amount("paired requests", evidence.paired_requests, step.needed_pairs(policy)),
+        Amount("labelled pairs", evidence.labelled_pairs, step.needed_labels(policy)),
     ]
 
 

@@ -147,9 +147,9 @@ def _check_questions(suite: Suite, step: Step, policy: RolloutPolicy, state: Rol
         assert not missing, f"{', '.join(sorted(missing))}: shown and never asked"
     waits = (
         step.min_requests
-        or step.least_pairs(policy)
-        or step.least_labels(policy)
-        or step.least_blocks(policy)
+        or step.needed_pairs(policy)
+        or step.needed_labels(policy)
+        or step.needed_blocks(policy)
     )
     for question in asked:
         with suite.rule(f"{question.name}: too little evidence is inconclusive, and counts towards no limit"):

@@ -260,7 +260,7 @@ class ExperimentStep(Step):
     def first_outcome(self, policy: RolloutPolicy) -> timedelta:
         return self.primary.closes_after
 
-    def least_blocks(self, policy: RolloutPolicy) -> int:
+    def needed_blocks(self, policy: RolloutPolicy) -> int:
         return 7 if self.by_days and not self.is_fixed else 0
 
 

@@ -66,14 +66,14 @@ class ShadowStep(Step):
             asked = [AmountQuestion(EVIDENCE, self.min_requests, self.min_labels, self.min_blocks)]
         return (*asked, *own_queries(self.queries, policy))
 
-    def least_blocks(self, policy: RolloutPolicy) -> int:
-        return max(self.min_blocks, super().least_blocks(policy))
+    def needed_blocks(self, policy: RolloutPolicy) -> int:
+        return max(self.min_blocks, super().needed_blocks(policy))
 
-    def least_pairs(self, policy: RolloutPolicy) -> int:
-        return max(self.min_requests, super().least_pairs(policy))
+    def needed_pairs(self, policy: RolloutPolicy) -> int:
+        return max(self.min_requests, super().needed_pairs(policy))
 
-    def least_labels(self, policy: RolloutPolicy) -> int:
-        return max(self.min_labels, super().least_labels(policy))
+    def needed_labels(self, policy: RolloutPolicy) -> int:
+        return max(self.min_labels, super().needed_labels(policy))
 
     def progress(self, since: datetime | None, now: datetime) -> str:
         if self.duration:

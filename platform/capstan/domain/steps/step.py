@@ -125,15 +125,15 @@ class Step(ABC):
         """The file's guardrails with the step's own minimum of requests."""
         return replace(policy.operation, min_requests=max(self.min_requests, 1))
 
-    def least_blocks(self, policy: RolloutPolicy) -> int:
+    def needed_blocks(self, policy: RolloutPolicy) -> int:
         """Closed blocks without which the step does not end."""
         return max((rule.least_blocks for rule in self.rules(policy).values()), default=0)
 
-    def least_pairs(self, policy: RolloutPolicy) -> int:
+    def needed_pairs(self, policy: RolloutPolicy) -> int:
         """Paired requests without which the step does not end."""
         return max((rule.min_requests for rule in self.rules(policy).values()), default=0)
 
-    def least_labels(self, policy: RolloutPolicy) -> int:
+    def needed_labels(self, policy: RolloutPolicy) -> int:
         """Labelled pairs without which the step does not end."""
         return max((rule.min_labels for rule in self.rules(policy).values()), default=0)
 
@@ -161,7 +161,7 @@ def step_span(policy: RolloutPolicy, step: Step) -> Span:
     Minima of requests and labels may make it longer; how much rests on the traffic.
     """
     duration = step.duration or timedelta(0)
-    blocks = step.least_blocks(policy)
+    blocks = step.needed_blocks(policy)
     closed = blocks_span(blocks, policy.label_delay)
     first = step.first_outcome(policy)
     return Span(max(duration, first, closed.soonest), max(duration, first, closed.latest))
