@@ -34,7 +34,7 @@ _IMPORTS = (
     ),
     "capstan.data.split",
     "capstan.training.fitting",
-    "capstan.monitoring.drift.detectors",
+    "capstan.monitoring.drift.fitted_detectors",
     "sklearn.dummy",
     "sklearn.ensemble",
     "sklearn.linear_model",

@@ -27,7 +27,7 @@ from capstan.cluster.objects.pods import container, pod, token_mount, token_volu
 from capstan.cluster.objects.recording import TOKEN_NAMES, recording, tokens
 from capstan.cluster.settings import ClusterSettings, Images
 from capstan.domain.versions import Digest, SystemName, VersionName
-from capstan.monitoring.drift import detectors
+from capstan.monitoring.drift import fitted_detectors
 from capstan.spec import MLSystem, parse
 from capstan.tasks import Predictions
 
@@ -309,9 +309,9 @@ def watched_bento(folder: Path) -> tuple[str, Digest, bytes]:
     bento = folder / "bento"
     model = bento / MODEL_FOLDER
     model.mkdir(parents=True)
-    detectors.fit(table, recorded_system(), predictions=Predictions({"probability": rng.random(rows)})).save(
-        model / "detectors"
-    )
+    fitted_detectors.fit(
+        table, recorded_system(), predictions=Predictions({"probability": rng.random(rows)})
+    ).save(model / "detectors")
     (model / "manifest.json").write_text(json.dumps({"metrics": {"rocAuc": 0.9}}))
     (bento / "bento.yaml").write_text(f"name: {SYSTEM}\nversion: one\n")
     store, tag = ArtifactStore(f"file://{folder}/artifacts"), f"{SYSTEM}:one"

@@ -15,7 +15,7 @@ from contract.recorded_task import DAY, NOON, START, V1, V2, RecordedTask
 
 from capstan.domain.verdicts.evidence import PairedEvidence
 from capstan.errors import InvalidRequestError
-from capstan.monitoring.drift import detectors
+from capstan.monitoring.drift import fitted_detectors
 from capstan.monitoring.measuring import Measuring
 from capstan.monitoring.quality import QualityReference
 from capstan.monitoring.questions import QUESTIONS
@@ -152,9 +152,9 @@ def measuring(bands: Bands) -> Measuring:
     _, scores = weeks(rng, [0.4, 0.5, 0.1], rows)
     at = [START - timedelta(minutes=20 * (rows - row)) for row in range(rows)]
     table = pa.table({"at": pa.array(at, pa.timestamp("us", "UTC")), "x": rng.normal(0, 1, rows)})
-    fitted = detectors.fit(table, SYSTEM, predictions=TASK.predictions(scores, Learnt(CLASSES)))
+    fitted = fitted_detectors.fit(table, SYSTEM, predictions=TASK.predictions(scores, Learnt(CLASSES)))
     fitted.save(bands.folder / "detectors")
-    loaded = detectors.load(bands.folder / "detectors", fitted, "Scipy")
+    loaded = fitted_detectors.load(bands.folder / "detectors", fitted, "Scipy")
     return Measuring(SYSTEM, PayloadReader(bands.folder), fitted, loaded, QualityReference(0.6, 0.02))
 
 

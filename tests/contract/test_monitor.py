@@ -32,7 +32,7 @@ from capstan.artifacts.content import MODEL_FOLDER, content_digest
 from capstan.artifacts.store import ArtifactStore
 from capstan.domain.versions import Digest, VersionName
 from capstan.errors import NotFoundError, UnavailableError, UntrustedArtifactError
-from capstan.monitoring.drift import detectors
+from capstan.monitoring.drift import fitted_detectors
 from capstan.recording.collector.intake import Intake
 from capstan.spec import MLSystem, parse
 from capstan.tasks import Predictions
@@ -115,7 +115,7 @@ class Watched:
         for name, source in (own or {}).items():
             (beside / name).write_text(source)
         with importable(beside):
-            fitted = detectors.fit(
+            fitted = fitted_detectors.fit(
                 table,
                 parse(written, base_dir=Path()),
                 predictions=Predictions({"probability": columns["score"]}),

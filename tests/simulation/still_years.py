@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from capstan.monitoring.drift import detectors
+from capstan.monitoring.drift import fitted_detectors
 from capstan.monitoring.quality import measure
 from capstan.monitoring.watching import Watcher
 from capstan.recording.collector.intake import Intake
@@ -278,8 +278,9 @@ def _model(still: Still, system: MLSystem, folder: Path, rng: Random) -> Path:
         }
     )
     folder.mkdir()
-    detectors.save(
-        detectors.fit(table, system, predictions=Predictions({"probability": scores})), folder / "detectors"
+    fitted_detectors.save(
+        fitted_detectors.fit(table, system, predictions=Predictions({"probability": scores})),
+        folder / "detectors",
     )
     test = np.array([moment >= SINCE - 2 * WEEK for moment in times])
     days = np.array([(moment - SINCE).days for moment in times])[test]

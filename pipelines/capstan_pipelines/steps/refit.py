@@ -37,7 +37,7 @@ def run(
         rows = windowed(job, cases, np.concatenate(parts))
         table = cases.rows(rows)
 
-        from capstan.monitoring.drift import detectors
+        from capstan.monitoring.drift import fitted_detectors
         from capstan.training.cases import groups_of
         from capstan.training.factories import importable
         from capstan.training.fitting import predict
@@ -59,10 +59,10 @@ def run(
             groups = groups_of(table, spec.data.keys.group)
             predictions = predict(task_of(spec), pipeline, table, threads=threads, groups=groups)
             say(f"{names} learnt from {table.num_rows:,} rows; fitting detectors")
-            reference = detectors.fit(
+            reference = fitted_detectors.fit(
                 table, job.system, predictions=predictions, served=_served(folder, table.select(columns))
             )
-        detectors.save(reference, folder / "detectors")
+        fitted_detectors.save(reference, folder / "detectors")
         say(f"{names} learnt from {table.num_rows:,} rows")
 
 

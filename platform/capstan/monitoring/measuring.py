@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from capstan.errors import InvalidDataError
 from capstan.monitoring.drift.atoms import Atoms
 from capstan.monitoring.drift.calibration import QUALITY_SHARE, false_breach_probability
-from capstan.monitoring.drift.detectors import FittedDetector
+from capstan.monitoring.drift.fitted_detectors import FittedDetector
 from capstan.monitoring.drift.reference import FeatureReference, Reference
 from capstan.monitoring.quality import QualityReference, judge_drop, measure
 from capstan.monitoring.questions import QUESTIONS

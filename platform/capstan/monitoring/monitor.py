@@ -38,7 +38,7 @@ from capstan.errors import (
     UnavailableError,
     UntrustedArtifactError,
 )
-from capstan.monitoring.drift.detectors import DetectorKind, import_alibi_detect
+from capstan.monitoring.drift.fitted_detectors import DetectorKind, import_alibi_detect
 from capstan.monitoring.exposition import Exposition
 from capstan.monitoring.followed_spec import FollowedSpec
 from capstan.monitoring.watched_bento import WatchedBento, parse_request

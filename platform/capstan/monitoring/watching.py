@@ -12,7 +12,7 @@ import orjson
 from capstan.domain.watching import OnlineStanding
 from capstan.errors import InvalidDataError
 from capstan.monitoring.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from capstan.monitoring.drift.detectors import DetectorKind, load, load_reference
+from capstan.monitoring.drift.fitted_detectors import DetectorKind, load, load_reference
 from capstan.monitoring.drift.reference import Reference
 from capstan.monitoring.measuring import Measuring
 from capstan.monitoring.online import measure_online, rest

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from capstan.errors import InvalidDataError
-from capstan.monitoring.drift import detectors
+from capstan.monitoring.drift import fitted_detectors
 from capstan.monitoring.drift.distances import category_noise, ks_noise, spread_of, total_variation
 from capstan.monitoring.drift.reference import Reference
 from capstan.spec import MLSystem
@@ -21,18 +21,20 @@ from capstan.tasks import Predictions
 
 @pytest.fixture(scope="module")
 def reference(system: MLSystem, rows: pd.DataFrame) -> Reference:
-    return detectors.fit(rows, system, predictions=Predictions({"probability": rows["score"].to_numpy()}))
+    return fitted_detectors.fit(
+        rows, system, predictions=Predictions({"probability": rows["score"].to_numpy()})
+    )
 
 
 @pytest.fixture(scope="module")
 def folder(reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("detectors")
-    detectors.save(reference, folder)
+    fitted_detectors.save(reference, folder)
     return folder
 
 
 def test_fitting_and_saving_never_imports_alibi_detect() -> None:
-    code = "import sys, capstan.monitoring.drift.detectors; print('alibi_detect' in sys.modules)"
+    code = "import sys, capstan.monitoring.drift.fitted_detectors; print('alibi_detect' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
     )
@@ -41,8 +43,8 @@ def test_fitting_and_saving_never_imports_alibi_detect() -> None:
 def test_the_saved_reference_is_the_fitted_one_byte_for_byte(
     reference: Reference, folder: Path, tmp_path: Path
 ) -> None:
-    again = detectors.load_reference(folder)
-    detectors.save(again, tmp_path)
+    again = fitted_detectors.load_reference(folder)
+    fitted_detectors.save(again, tmp_path)
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     assert [(tmp_path / file).read_bytes() for file in files] == [
         (folder / file).read_bytes() for file in files
@@ -57,8 +59,8 @@ def test_alibi_detect_itself_loads_what_was_saved_and_agrees_with_scipy(
     reference: Reference, folder: Path
 ) -> None:
     rng = np.random.default_rng(3)
-    alibi = detectors.load(folder, reference, "AlibiDetect")
-    scipy = detectors.load(folder, reference, "Scipy")
+    alibi = fitted_detectors.load(folder, reference, "AlibiDetect")
+    scipy = fitted_detectors.load(folder, reference, "Scipy")
     assert set(alibi) == {"distance", "dep_hour", "temp", "dest", ":probability"}
     windows = {
         "temp": rng.normal(1, 3, 900),
@@ -77,18 +79,18 @@ def test_alibi_detect_itself_loads_what_was_saved_and_agrees_with_scipy(
 def test_a_detector_that_could_run_code_is_not_loaded(
     reference: Reference, folder: Path, tmp_path: Path, name: str
 ) -> None:
-    detectors.save(reference, tmp_path)
+    fitted_detectors.save(reference, tmp_path)
     (tmp_path / "feature-000" / name).write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     with pytest.raises(InvalidDataError, match=name):
-        detectors.load(tmp_path, reference, "AlibiDetect")
+        fitted_detectors.load(tmp_path, reference, "AlibiDetect")
 
 
 def test_a_config_with_code_of_its_own_is_not_loaded(reference: Reference, tmp_path: Path) -> None:
-    detectors.save(reference, tmp_path)
+    fitted_detectors.save(reference, tmp_path)
     config = tmp_path / "feature-000" / "config.toml"
     config.write_text(config.read_text().replace('preprocess_fn = "None"', 'preprocess_fn = "evil.dill"'))
     with pytest.raises(InvalidDataError, match="not loaded"):
-        detectors.load(tmp_path, reference, "AlibiDetect")
+        fitted_detectors.load(tmp_path, reference, "AlibiDetect")
 
 
 def test_tables_frames_and_arrays_give_the_same_reference(
@@ -96,7 +98,7 @@ def test_tables_frames_and_arrays_give_the_same_reference(
 ) -> None:
     arrays = {name: rows[name].to_numpy() for name in rows.columns}
     for other in (pa.Table.from_pandas(rows, preserve_index=False), arrays):
-        found = detectors.fit(
+        found = fitted_detectors.fit(
             other, system, predictions=Predictions({"probability": rows["score"].to_numpy()})
         )
         for one, two in zip(found.features, reference.features, strict=True):
@@ -116,7 +118,7 @@ def test_thresholds_are_of_blocks_as_long_as_the_window(reference: Reference) ->
 def test_weeks_of_the_reference_itself_do_not_breach_and_a_shift_does(
     reference: Reference, rows: pd.DataFrame, folder: Path
 ) -> None:
-    scipy = detectors.load(folder, reference, "Scipy")
+    scipy = fitted_detectors.load(folder, reference, "Scipy")
     for feature in reference.features:
         for start in range(0, len(rows) - 2800, 2800):
             values = rows[feature.column].iloc[start : start + 2800]
@@ -160,10 +162,10 @@ def test_total_variation_does_not_depend_on_the_window_size() -> None:
 
 def test_a_missing_column_is_named(system: MLSystem, rows: pd.DataFrame) -> None:
     with pytest.raises(InvalidDataError, match="dest"):
-        detectors.fit(rows.drop(columns="dest"), system)
+        fitted_detectors.fit(rows.drop(columns="dest"), system)
 
 
 def test_a_feature_that_training_never_saw_has_no_detector(system: MLSystem, rows: pd.DataFrame) -> None:
-    found = detectors.fit(rows.assign(temp=np.nan), system)
+    found = fitted_detectors.fit(rows.assign(temp=np.nan), system)
     temp = next(feature for feature in found.features if feature.name == "temp")
     assert (len(temp.sample), temp.missing_rate, temp.distance.rule) == (0, 1.0, "MinEffect")
