@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from capstan.spec.experiment import (
+    ARM_RULES,
     LEAST_UNITS,
     MOST_ARMS,
     ArmAlpha,
@@ -36,16 +37,6 @@ BANDIT_RULES = (
             _PLACE,
             "arms",
         ),
-    ),
-    part_rule(
-        "a bandit under decide: NotWorse needs a margin; write one above 0, or decide: Better",
-        lambda step: step.decide != "NotWorse" or step.margin > 0,
-        Cel("self.decide != 'NotWorse' || self.margin > 0.0", _PLACE, "margin"),
-    ),
-    part_rule(
-        "a minimumEffect of a bandit goes with decide: Better alone; drop it or decide so",
-        lambda step: step.decide == "Better" or not step.minimum_effect,
-        Cel("self.decide == 'Better' || self.minimumEffect == 0.0", _PLACE, "minimumEffect"),
     ),
 )
 
@@ -119,4 +110,4 @@ class Bandit(SpecModel):
 
     @model_validator(mode="after")
     def _keeps_its_rules(self) -> Bandit:
-        return require(self, BANDIT_RULES)
+        return require(self, (*BANDIT_RULES, *ARM_RULES))

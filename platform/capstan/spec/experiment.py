@@ -85,6 +85,8 @@ EXPERIMENT_RULES = (
             "blocks",
         ),
     ),
+)
+ARM_RULES = (
     part_rule(
         "test: MannWhitney compares ranks, which no covariate explains; drop it, or take test: FixedHorizon",
         lambda step: step.test != "MannWhitney" or step.covariate is None,
@@ -97,18 +99,21 @@ EXPERIMENT_RULES = (
     part_rule(
         "margin 0 under decide: NotWorse asks for a better model; write a margin above 0, or decide: Better",
         lambda step: step.decide != "NotWorse" or step.margin > 0,
-        Cel("self.decide != 'NotWorse' || self.margin > 0.0", "rollout.steps[].experiment", "margin"),
+        *(
+            Cel("self.decide != 'NotWorse' || self.margin > 0.0", place, "margin")
+            for place in ("rollout.steps[].experiment", "rollout.steps[].bandit")
+        ),
     ),
     part_rule(
-        "minimumEffect of an experiment counts only under decide: Better; drop it or decide so",
+        "minimumEffect of a step counts only under decide: Better; drop it or decide so",
         lambda step: step.decide == "Better" or not step.minimum_effect,
-        Cel(
-            "self.decide == 'Better' || self.minimumEffect == 0.0",
-            "rollout.steps[].experiment",
-            "minimumEffect",
+        *(
+            Cel("self.decide == 'Better' || self.minimumEffect == 0.0", place, "minimumEffect")
+            for place in ("rollout.steps[].experiment", "rollout.steps[].bandit")
         ),
     ),
 )
+"""Of experiments and of bandits."""
 
 
 class ExperimentArm(SpecModel):
@@ -221,4 +226,4 @@ class Experiment(SpecModel):
 
     @model_validator(mode="after")
     def _keeps_its_rules(self) -> Experiment:
-        return require(self, EXPERIMENT_RULES)
+        return require(self, (*EXPERIMENT_RULES, *ARM_RULES))

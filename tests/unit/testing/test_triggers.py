@@ -14,6 +14,7 @@ from capstan.domain.triggers import (
     TRIGGERS,
     Alert,
     DriftTrigger,
+    QualityTrigger,
     Trigger,
     TriggerKind,
     TriggerRule,
@@ -39,9 +40,27 @@ def fires(trigger: str) -> TriggerSight:
     )
 
 
+@dataclass(frozen=True)
+class Due:
+    """A rule at a moment at which it is due."""
+
+    rule: TriggerRule
+    seen: TriggerSight = TriggerSight(V1)
+    state: RetrainingState = RetrainingState()
+    now: datetime = NOW
+
+
+EXAMPLES: dict[str, Due] = {
+    "drift": Due(DriftTrigger(), fires("drift")),
+    "quality": Due(QualityTrigger(), fires("quality")),
+}
+
+
 @pytest.mark.parametrize("name", TRIGGERS)
 def test_a_trigger_keeps_its_suite(name: str) -> None:
-    check_trigger(TRIGGERS[name](), seen=fires(name))
+    due = EXAMPLES[name]
+    assert type(due.rule) is TRIGGERS[name]
+    check_trigger(due.rule, seen=due.seen, state=due.state, now=due.now)
 
 
 def test_every_trigger_is_a_key_of_the_file() -> None:
