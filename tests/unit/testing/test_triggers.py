@@ -45,8 +45,9 @@ class Due:
     """A rule at a moment at which it is due."""
 
     rule: TriggerRule
-    seen: TriggerSight = TriggerSight(V1)
-    state: RetrainingState = RetrainingState()
+    seen: TriggerSight
+    state: RetrainingState | None = None
+    """None: nothing has been trained."""
     now: datetime = NOW
 
 
