@@ -51,6 +51,16 @@ FIXED_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("boot", pa.string()),
     ("sequence", pa.int64()),
 )
+"""One row for each row of an answered request.
+
+`request_id` is the gateway's, `row` the place in the request, from 0. `version` answered, as `role`: champion,
+challenger, or shadow for a copy whose answer nobody gets. `attempt` is 1, or more where an earlier attempt failed.
+`event_time` is the moment of the request (a replay's own, else wall time), `received_at` that of the collector.
+`arm` is the version that the request was assigned to, `unit` the key by which it sticks to it; null: none.
+`entity_id` is the case, by which labels are joined; null: the request had none. `status` is the HTTP status,
+`latency_seconds` the service's own time. `nonfinite`: the model's answer was no sound one. `boot` is one life of the
+service and `sequence` its number in it: both together are never stored twice, and a gap is a loss.
+"""
 PAYLOAD_COLUMNS = pa.schema(FIXED_COLUMNS)
 INPUT_PREFIX = "input."
 _ANSWERED = 200
