@@ -470,7 +470,7 @@ class World:
         for start, end in zip(starts, [*starts[1:], as_of], strict=True):
             if start >= as_of:
                 break
-            shares, length = self._shares_at(start if asked.cuts else as_of), (min(end, as_of) - start) / DAY
+            shares, length = self._shares_at(start if asked.cuts else since), (min(end, as_of) - start) / DAY
             arms = {}
             for version in asked.versions:
                 model, whole = self.model(version), self.requests_per_day * shares.get(version, 0.0)
@@ -478,7 +478,7 @@ class World:
                 closed = int(whole * min(max((as_of - closes - start) / DAY, 0.0), length))
                 known = closed if model.labels or asked.metric != "logLoss" else 0
                 arms[version] = _sums(
-                    begun, closed, known, *_outcome(asked.metric, model, version == self.champion)
+                    begun, closed, known, *_outcome(asked.metric, model, version == asked.versions[0])
                 )
             days.append(ArmDay(start, arms))
         bad = {version: self.model(version).nonfinite for version in asked.versions}

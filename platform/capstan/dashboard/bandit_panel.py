@@ -1,63 +1,97 @@
-"""A bandit as the page draws it: the weights that it gave its arms, and what that has cost."""
+"""A bandit as it is drawn: the weights that it gave its arms, and what that has cost."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from capstan.dashboard.observation import Observed, ObservedRollout
-from capstan.dashboard.page import BanditShown, MoveShown
+from capstan.dashboard.experiment_panel import arm_shown
+from capstan.dashboard.page import ArmShown, BanditShown, MoveShown, RegretPoint, VerdictShown
+from capstan.dashboard.verdicts_shown import result_shown, verdicts_shown
 from capstan.domain.moving_weights import MILLIONTHS, MovedWeights
-from capstan.domain.rollout import RolloutPhase
+from capstan.domain.online_steps import OnlineStep
 from capstan.domain.steps.bandit import BanditStep
-from capstan.domain.verdicts.bandit_inference import Regret, regret
-from capstan.domain.verdicts.experiments import Better
+from capstan.domain.verdicts.bandit_inference import regret
+from capstan.domain.verdicts.evidence import ArmsEvidence
+from capstan.domain.verdicts.moving_shares import MovingShares
+from capstan.domain.versions import VersionName
 
 
-def bandit_shown(seen: Observed, rollout: ObservedRollout) -> BanditShown | None:
-    """The bandit that runs, else the last one that the rollout has been through; None: there is none."""
-    state, steps = rollout.state, seen.policy.rollout.steps
-    if state.policy_digest != seen.policy.rollout.digest:
-        return None
-    if state.moves and state.step < len(steps):
-        step, is_running = steps[state.step], state.phase is RolloutPhase.PROGRESSING
-        if isinstance(step, BanditStep):
-            until = seen.now if state.finished_at is None else state.finished_at
-            return _shown(step, state.moves, until, is_running=is_running)
-    for span in reversed(state.spans):
-        step = steps[min(span.step, len(steps) - 1)]
-        if isinstance(step, BanditStep) and span.moves:
-            return _shown(step, span.moves, span.until, is_running=False)
-    return None
-
-
-def _shown(
-    step: BanditStep, moves: Sequence[MovedWeights], until: datetime, *, is_running: bool
-) -> BanditShown:
-    lost = _lost(moves[-1], step.primary.better)
+def bandit_shown(online: OnlineStep, step: BanditStep, evidence: ArmsEvidence | None) -> BanditShown:
+    """The bandit. Without evidence its arms are not known, and regret is until its weights last moved."""
+    rule = step.rule()
+    moves = online.moves or (MovedWeights(online.weights, since=online.since),)
+    arms, ratio = _measured(online, step, moves, evidence)
     return BanditShown(
         policy=step.shares.policy.value,
-        metric=step.primary.metric,
-        better=step.primary.better.value,
-        is_running=is_running,
-        until=until,
+        metric=rule.metric,
+        better=rule.better.value,
+        rule=rule.named,
+        is_running=online.is_running,
+        since=online.since,
+        until=online.until,
         moves=[
             MoveShown(
-                at=move.since or until,
+                at=move.since or online.until,
                 weights={str(version): weight for version, weight in move.weights.items()},
                 means={str(version): mean / MILLIONTHS for version, mean in move.means.items()},
             )
             for move in moves
         ],
-        units=sum(moves[-1].assigned.values()),
-        regret=lost.bandit if lost is not None else None,
-        even=lost.even if lost is not None else None,
+        regret=_regret(online, step, moves, evidence),
+        arms=arms,
+        ratio=ratio,
+        verdicts=verdicts_shown(online.latest),
     )
 
 
-def _lost(move: MovedWeights, better: Better) -> Regret | None:
-    if not move.means or move.means.keys() != move.weights.keys():
-        return None
-    sign = 1 if better is Better.HIGHER else -1
-    means = {str(version): sign * mean / MILLIONTHS for version, mean in move.means.items()}
-    return regret({str(version): count for version, count in move.assigned.items()}, means)
+def _measured(
+    online: OnlineStep, step: BanditStep, moves: Sequence[MovedWeights], evidence: ArmsEvidence | None
+) -> tuple[list[ArmShown], VerdictShown | None]:
+    if evidence is None:
+        return [], None
+    rule, (champion, *rivals) = step.rule(), online.weights
+    shares = MovingShares(moves, rule.better)
+    bounds = {arm: shares.bounds(evidence, rule, champion, arm) for arm in rivals}
+    means = shares.means(evidence, tuple(online.weights))
+    arms = [
+        # Plain means of a bandit's arms are too low.
+        replace(arm_shown(version, online, evidence, bounds.get(version)), mean=means.get(version))
+        for version in online.weights
+    ]
+    return arms, result_shown("sample ratio", shares.ratio(evidence))
+
+
+def _regret(
+    online: OnlineStep, step: BanditStep, moves: Sequence[MovedWeights], evidence: ArmsEvidence | None
+) -> list[RegretPoint]:
+    if evidence is not None:
+        means = MovingShares(moves, step.primary.better).means(evidence, tuple(online.weights))
+        met = _assigned_by_stretch(online, evidence)
+    else:
+        means = {version: mean / MILLIONTHS for version, mean in moves[-1].means.items()}
+        met = [(move.since or online.until, move.assigned) for move in moves]
+    if means.keys() != online.weights.keys():
+        return []
+    rewards = {str(version): step.rule().sign * mean for version, mean in means.items()}
+    points = []
+    for at, assigned in met:
+        counts = {str(version): count for version, count in assigned.items()}
+        lost = regret(counts, rewards)
+        points.append(RegretPoint(at, sum(counts.values()), lost.bandit, lost.even))
+    return points
+
+
+def _assigned_by_stretch(
+    online: OnlineStep, evidence: ArmsEvidence
+) -> list[tuple[datetime, Mapping[VersionName, int]]]:
+    """Units of each arm until the end of each stretch in which the weights stood still."""
+    met: Counter[VersionName] = Counter()
+    found: list[tuple[datetime, Mapping[VersionName, int]]] = [(online.since, {})]
+    for index, stretch in enumerate(evidence.days):
+        met.update({version: sums.assigned for version, sums in stretch.arms.items()})
+        is_last = index + 1 == len(evidence.days)
+        found.append((online.until if is_last else evidence.days[index + 1].start, dict(met)))
+    return found

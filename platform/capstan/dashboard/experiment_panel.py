@@ -1,136 +1,136 @@
-"""An experiment as the page draws it: who got how many units, and the evidence over time with its bounds."""
+"""An experiment as it is drawn: who got how many units, and the evidence over time with its bounds."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from capstan.dashboard.observation import Observed, ObservedRollout
-from capstan.dashboard.page import ArmShown, EvidencePoint, ExperimentShown
-from capstan.domain.rollout import RolloutCause, RolloutPhase, contender
+from capstan.dashboard.page import ArmShown, EvidencePoint, ExperimentShown, OtherMetric
+from capstan.dashboard.verdicts_shown import result_shown, verdicts_shown
+from capstan.domain.online_steps import OnlineStep
 from capstan.domain.steps.experiment import ExperimentStep
-from capstan.domain.steps.questions import Arms
+from capstan.domain.steps.experiment_questions import ExperimentQuestion, GuardrailQuestion, SecondaryQuestion
+from capstan.domain.steps.questions import Arms, Question
 from capstan.domain.verdicts.arm_effects import Covariate, covariate_of
 from capstan.domain.verdicts.arms import ArmBounds, ArmsRule, bounds_of
 from capstan.domain.verdicts.evidence import ArmsEvidence
 from capstan.domain.verdicts.experiments import Test
+from capstan.domain.verdicts.sample_ratio import judge_sample_ratio
 from capstan.domain.versions import VersionName
 
 
-@dataclass(frozen=True)
-class ShownExperiment:
-    """The experiment that the page shows, and what must be asked for it."""
-
-    step: ExperimentStep
-    need: Arms
-    weights: Mapping[VersionName, int]
-    """In the split's order, the champion first."""
-    since: datetime
-    until: datetime
-    is_running: bool
-
-
-def experiment_of(seen: Observed, rollout: ObservedRollout) -> ShownExperiment | None:
-    """The experiment that runs, else the last one that the rollout has been through; None: there is none."""
-    request, state, steps = rollout.request, rollout.state, seen.policy.rollout.steps
-    if request.champion is None or request.cause is not RolloutCause.CHALLENGER:
+def experiment_shown(
+    online: OnlineStep, step: ExperimentStep, evidence: Mapping[Arms, ArmsEvidence]
+) -> ExperimentShown | None:
+    """The experiment by the evidence of its questions, of which the first one's is needed; None: it is not there."""
+    question, *others = online.questions
+    if not isinstance(question, ExperimentQuestion) or question.asked not in evidence:
         return None
-    if state.policy_digest != seen.policy.rollout.digest:
-        return None
-    champion = request.champion.name
-    if state.phase is RolloutPhase.PROGRESSING and state.step < len(steps) and state.step_since is not None:
-        step = steps[state.step]
-        if isinstance(step, ExperimentStep):
-            split = step.split(champion, contender(request, state).name, request.name, state)
-            weights = {arm.version: int(arm.weight) for arm in split.arms}
-            return _shown(step, weights, state.step_since, seen.now, is_running=True)
-    for span in reversed(state.spans):
-        step = steps[min(span.step, len(steps) - 1)]
-        if isinstance(step, ExperimentStep):
-            known = {version.name for version in request.others}
-            rivals = {request.challenger.name: int(step.weight)}
-            rivals |= {arm.version: int(arm.weight) for arm in step.arms if arm.version in known}
-            weights = {champion: 100 - sum(rivals.values()), **rivals}
-            return _shown(step, weights, span.since, span.until, is_running=False)
-    return None
-
-
-def _shown(
-    step: ExperimentStep,
-    weights: Mapping[VersionName, int],
-    since: datetime,
-    until: datetime,
-    *,
-    is_running: bool,
-) -> ShownExperiment:
-    return ShownExperiment(step, step.need_of(tuple(weights)), weights, since, until, is_running)
-
-
-def experiment_shown(shown: ShownExperiment, evidence: ArmsEvidence) -> ExperimentShown:
-    """The experiment with its evidence."""
-    rule = shown.step.rule(len(shown.step.others) + 1)
-    champion, *rivals = shown.weights
-    covariate = _covariate(evidence, shown)
-    final = {arm: bounds_of(evidence, rule, champion, arm, covariate) for arm in rivals}
-    series = {arm: _series(evidence, rule, champion, arm, shown) for arm in rivals}
-    arms = []
-    for version, weight in shown.weights.items():
-        sums = evidence.total(version)
-        bounds = final.get(version)
-        arms.append(
-            ArmShown(
-                version=version,
-                role="champion" if version == champion else "challenger",
-                wanted=weight,
-                assigned=sums.assigned,
-                units=sums.units,
-                mean=sums.total / sums.units if sums.units else None,
-                difference=bounds.difference if bounds is not None and _is_known(bounds) else None,
-                lower=_finite(bounds.lower) if bounds is not None else None,
-                upper=_finite(bounds.upper) if bounds is not None else None,
-                series=series.get(version, ()),
-            )
-        )
+    found, rule, weights = evidence[question.asked], question.rule, online.weights
+    assigned = {str(version): found.total(version).assigned for version in weights}
+    wanted = {str(version): weight for version, weight in weights.items()}
     return ExperimentShown(
         metric=rule.metric,
         better=rule.better.value,
         rule=rule.named,
-        is_running=shown.is_running,
-        since=shown.since,
-        until=shown.until,
+        is_running=online.is_running,
+        since=online.since,
+        until=online.until,
         promote_above=rule.promote_above,
         reject_below=-rule.margin,
-        crossed=evidence.crossed,
-        arms=arms,
+        has_one_look=step.is_fixed,
+        crossed=found.crossed,
+        arms=_arms(online, question, rule, found, has_series=True),
+        ratio=result_shown("sample ratio", judge_sample_ratio(assigned, wanted)),
+        others=_others(online, others, evidence),
+        verdicts=verdicts_shown(online.latest),
+    )
+
+
+def _others(
+    online: OnlineStep, questions: Sequence[Question], evidence: Mapping[Arms, ArmsEvidence]
+) -> list[OtherMetric]:
+    found: dict[tuple[str, str], OtherMetric] = {}
+    for question in questions:
+        if not isinstance(question, SecondaryQuestion | GuardrailQuestion):
+            continue
+        purpose = "guardrail" if isinstance(question, GuardrailQuestion) else "secondary"
+        rule, known = question.rule, evidence.get(question.asked)
+        # A guardrail is one question for each arm, and one row here.
+        if known is not None and (rule.metric, purpose) not in found:
+            arms = _arms(online, question, rule, known, has_series=False)
+            found[rule.metric, purpose] = OtherMetric(rule.metric, purpose, rule.better.value, arms)
+    return list(found.values())
+
+
+def _arms(
+    online: OnlineStep, question: Question, rule: ArmsRule, evidence: ArmsEvidence, *, has_series: bool
+) -> list[ArmShown]:
+    champion, *rivals = online.weights
+    is_due = online.until - online.since >= question.not_before
+    bounds = {arm: _bounds(evidence, rule, online, arm) for arm in rivals} if is_due else {}
+    series = {arm: _series(evidence, rule, online, arm) for arm in rivals} if has_series else {}
+    if question.not_before:
+        # Bounds of one look hold at that look alone.
+        series = {arm: points[-1:] if is_due else [] for arm, points in series.items()}
+    return [
+        arm_shown(version, online, evidence, bounds.get(version), series.get(version, ()))
+        for version in (champion, *rivals)
+    ]
+
+
+def arm_shown(
+    version: VersionName,
+    online: OnlineStep,
+    evidence: ArmsEvidence,
+    bounds: ArmBounds | None,
+    series: Sequence[EvidencePoint] = (),
+) -> ArmShown:
+    """The units of one arm; `bounds` None: it is the champion, or the difference is not known yet."""
+    sums = evidence.total(version)
+    known = bounds if bounds is not None and _is_known(bounds) else None
+    return ArmShown(
+        version=version,
+        role="champion" if version == online.champion else "challenger",
+        wanted=online.weights[version],
+        assigned=sums.assigned,
+        units=sums.units,
+        mean=sums.total / sums.units if sums.units else None,
+        difference=known.difference if known is not None else None,
+        lower=_finite(known.lower) if known is not None else None,
+        upper=_finite(known.upper) if known is not None else None,
+        series=series,
     )
 
 
 def _series(
-    evidence: ArmsEvidence, rule: ArmsRule, champion: VersionName, arm: VersionName, shown: ShownExperiment
+    evidence: ArmsEvidence, rule: ArmsRule, online: OnlineStep, arm: VersionName
 ) -> list[EvidencePoint]:
     """What was known of the arm by the units of each day and those before it: the confidence sequence."""
-    points = []
+    points: list[EvidencePoint] = []
     # Ranks are of all days together.
     first = len(evidence.days) if rule.test is Test.MANN_WHITNEY else 1
     for count in range(max(first, 1), len(evidence.days) + 1):
         known = replace(evidence, days=evidence.days[:count])
-        bounds = bounds_of(known, rule, champion, arm, _covariate(known, shown))
-        if _is_known(bounds):
-            at = evidence.days[count - 1].start + timedelta(days=1)
-            points.append(
-                EvidencePoint(
-                    at, bounds.difference, _finite(bounds.lower), _finite(bounds.upper), bounds.units
-                )
-            )
+        bounds = _bounds(known, rule, online, arm)
+        is_new = not points or points[-1].units < bounds.units
+        if _is_known(bounds) and is_new:
+            at = min(evidence.days[count - 1].start + timedelta(days=1), online.until)
+            points.append(_point(at, bounds))
     return points
 
 
-def _covariate(evidence: ArmsEvidence, shown: ShownExperiment) -> Covariate:
-    if shown.step.covariate is None:
-        return Covariate()
-    return covariate_of([evidence.total(version) for version in shown.weights])
+def _point(at: datetime, bounds: ArmBounds) -> EvidencePoint:
+    return EvidencePoint(at, bounds.difference, _finite(bounds.lower), _finite(bounds.upper), bounds.units)
+
+
+def _bounds(evidence: ArmsEvidence, rule: ArmsRule, online: OnlineStep, arm: VersionName) -> ArmBounds:
+    covariate = Covariate()
+    if rule.has_covariate:
+        covariate = covariate_of([evidence.total(version) for version in online.weights])
+    return bounds_of(evidence, rule, online.champion, arm, covariate)
 
 
 def _is_known(bounds: ArmBounds) -> bool:

@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from capstan.dashboard.online_panel import UserEvidence
 from capstan.dashboard.page import Part, Progress, SparklinePoint, Totals, VersionNumbers
 from capstan.domain.comparison import PredictionComparison
+from capstan.domain.online_steps import OnlineStep
 from capstan.domain.rollout import RolloutCause, RolloutRequest, RolloutState
 from capstan.domain.system import SystemPolicy, SystemState, TrainingState
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.training import RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert, OperationAlert
-from capstan.domain.verdicts.evidence import ArmsEvidence, PairedEvidence
+from capstan.domain.verdicts.evidence import PairedEvidence
 from capstan.domain.versions import ModelVersion, Readiness, RunName, VersionName
 from capstan.ports.store import Event, Record
 from capstan.spec import MLSystem
@@ -56,8 +58,8 @@ class Observed:
     operation_alerts: Sequence[OperationAlert] | None = None
     evidence: PairedEvidence | None = None
     """Evidence of the rollout in progress."""
-    arms: ArmsEvidence | None = None
-    """Evidence of the experiment that is shown."""
+    online: Sequence[tuple[OnlineStep, UserEvidence]] = ()
+    """Of the foremost rollout the last step of each kind that asks users, with what is known of it."""
     comparison: PredictionComparison | None = None
     """Predictions of the shadow step in progress, with labels or without."""
     windows: Sequence[Mapping[str, Any]] | None = None

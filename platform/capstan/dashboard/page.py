@@ -210,6 +210,25 @@ class ArmShown:
 
 
 @dataclass(frozen=True)
+class VerdictShown:
+    name: str
+    outcome: str
+    tone: Tone
+    message: str
+
+
+@dataclass(frozen=True)
+class OtherMetric:
+    """A metric of an experiment that does not decide who wins."""
+
+    metric: str
+    purpose: str
+    """`guardrail` or `secondary`."""
+    better: str
+    arms: Sequence[ArmShown]
+
+
+@dataclass(frozen=True)
 class ExperimentShown:
     """An experiment that runs, or the last one of the rollout."""
 
@@ -221,9 +240,16 @@ class ExperimentShown:
     until: datetime
     promote_above: float
     reject_below: float
+    has_one_look: bool
+    """Its bounds hold at one look, fixed beforehand, and are known from then on."""
     crossed: int
     """Units that met a second arm."""
     arms: Sequence[ArmShown]
+    ratio: VerdictShown | None = None
+    """Whether the arms hold the units that they should; None: it is not known."""
+    others: Sequence[OtherMetric] = ()
+    verdicts: Sequence[VerdictShown] = ()
+    """The last ones."""
 
 
 @dataclass(frozen=True)
@@ -238,29 +264,63 @@ class MoveShown:
 
 
 @dataclass(frozen=True)
+class RegretPoint:
+    """What the units until a moment have lost, by the means that are known at last."""
+
+    at: datetime
+    units: int
+    bandit: float
+    even: float
+    """What equal shares would have lost."""
+
+
+@dataclass(frozen=True)
 class BanditShown:
     """A bandit that runs, or the last one of the rollout."""
 
     policy: str
     metric: str
     better: str
+    rule: str
     is_running: bool
+    since: datetime
     until: datetime
     moves: Sequence[MoveShown]
-    units: int
-    """Assigned when the weights last moved; so is the regret."""
-    regret: float | None
-    """Estimated, in the metric's unit; None before the weights have moved."""
-    even: float | None
-    """What equal shares would have lost."""
+    regret: Sequence[RegretPoint]
+    """Estimated, in the metric's unit, stretch by stretch; empty while an arm's mean is not known."""
+    arms: Sequence[ArmShown] = ()
+    """Empty: the evidence is not known. Differences are weighted by propensity."""
+    ratio: VerdictShown | None = None
+    verdicts: Sequence[VerdictShown] = ()
 
 
 @dataclass(frozen=True)
-class VerdictShown:
-    name: str
-    outcome: str
-    tone: Tone
-    message: str
+class PreferenceShown:
+    """An interleaving that runs, or the last one of the rollout."""
+
+    event: str
+    method: str
+    rule: str
+    is_running: bool
+    since: datetime
+    until: datetime
+    challenger: str
+    champion: str
+    wins: int
+    """Units that preferred the challenger."""
+    losses: int
+    ties: int
+    waiting: int
+    """Units whose window is not over yet."""
+    requests: int
+    alone: int
+    """Requests that the champion answered alone."""
+    preference: float
+    lower: float
+    upper: float
+    series: Sequence[EvidencePoint]
+    """By day: the preference between its bounds."""
+    verdicts: Sequence[VerdictShown] = ()
 
 
 @dataclass(frozen=True)
@@ -284,6 +344,7 @@ class RolloutShown:
     verdicts: Sequence[VerdictShown] = ()
     experiment: ExperimentShown | None = None
     bandit: BanditShown | None = None
+    preference: PreferenceShown | None = None
     forecasts: Sequence[str] = ()
     """How long its experiments take, told when it began."""
     left: Mapping[str, str] = field(default_factory=dict)

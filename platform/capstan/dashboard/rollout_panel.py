@@ -5,23 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from capstan.dashboard.bandit_panel import bandit_shown
-from capstan.dashboard.experiment_panel import experiment_of, experiment_shown
 from capstan.dashboard.observation import Observed, ObservedRollout
-from capstan.dashboard.page import Amount, ExperimentShown, Interval, RolloutShown, StepShown, VerdictShown
+from capstan.dashboard.online_panel import OnlineStepShown, online_shown
+from capstan.dashboard.page import (
+    Amount,
+    BanditShown,
+    ExperimentShown,
+    Interval,
+    PreferenceShown,
+    RolloutShown,
+    StepShown,
+)
+from capstan.dashboard.verdicts_shown import verdicts_shown
 from capstan.domain.reasons import Tone
 from capstan.domain.rollout import RolloutCause, RolloutPhase, RolloutPolicy, contender
 from capstan.domain.steps.step import Step
-from capstan.domain.verdicts.analysis import Verdict
 from capstan.domain.verdicts.evidence import PairedEvidence
 from capstan.domain.verdicts.quality import QualityRule, merged_blocks
 
-_TONES = {
-    Verdict.SUCCESSFUL.value: Tone.GOOD,
-    Verdict.FAILED.value: Tone.BAD,
-    Verdict.INCONCLUSIVE.value: Tone.IDLE,
-    Verdict.ERROR.value: Tone.WARN,
-}
 _PHASES = {
     RolloutPhase.DEPLOYING: "Deploying",
     RolloutPhase.PROGRESSING: "In progress",
@@ -39,7 +40,7 @@ def rollout_shown(seen: Observed, rollout: ObservedRollout, *, is_active: bool) 
     phase = "First deployed" if first and state.phase is RolloutPhase.PROMOTED else _PHASES[state.phase]
     step = _current_step(seen, rollout) if is_active else None
     evidence = seen.evidence if step is not None and step.sets_traffic else None
-    rule = shown_rule(seen, rollout)
+    rule, online = shown_rule(seen, rollout), _online(seen, rollout)
     return RolloutShown(
         name=request.name,
         mark=f"rollout:{request.name}",
@@ -60,20 +61,18 @@ def rollout_shown(seen: Observed, rollout: ObservedRollout, *, is_active: bool) 
         interval=interval(evidence, rule) if evidence is not None and rule is not None else None,
         disagreement=evidence.disagreement if evidence is not None else None,
         comparison=seen.comparison if evidence is not None else None,
-        verdicts=[
-            VerdictShown(name, latest.outcome, _TONES.get(latest.outcome, Tone.IDLE), latest.message)
-            for name, latest in sorted(state.latest.items())
-        ],
-        experiment=_experiment(seen, rollout),
-        bandit=bandit_shown(seen, rollout),
+        verdicts=verdicts_shown(state.latest),
+        experiment=next((one for one in online if isinstance(one, ExperimentShown)), None),
+        bandit=next((one for one in online if isinstance(one, BanditShown)), None),
+        preference=next((one for one in online if isinstance(one, PreferenceShown)), None),
         forecasts=state.forecasts,
         left={str(arm): why for arm, why in state.left.items()},
     )
 
 
-def _experiment(seen: Observed, rollout: ObservedRollout) -> ExperimentShown | None:
-    shown = experiment_of(seen, rollout) if rollout == seen.foremost else None
-    return experiment_shown(shown, seen.arms) if shown is not None and seen.arms is not None else None
+def _online(seen: Observed, rollout: ObservedRollout) -> list[OnlineStepShown]:
+    found = seen.online if rollout == seen.foremost else ()
+    return [shown for step, evidence in found if (shown := online_shown(step, evidence)) is not None]
 
 
 def interval(evidence: PairedEvidence, rule: QualityRule) -> Interval | None:

@@ -12,23 +12,25 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from capstan.dashboard.experiment_panel import experiment_of
 from capstan.dashboard.observation import Observed, ObservedRollout, ObservedRun
+from capstan.dashboard.online_panel import UserEvidence
 from capstan.dashboard.page import EventShown, Page, Part, Progress, SparklinePoint, Totals, VersionNumbers
 from capstan.dashboard.rollout_panel import shown_rule
 from capstan.dashboard.snapshot import draw
 from capstan.dashboard.story_lines import shown
 from capstan.domain.comparison import PredictionComparison
+from capstan.domain.online_steps import OnlineStep, online_steps
 from capstan.domain.rollout import RolloutRequest, RolloutState
-from capstan.domain.steps.questions import Arms
+from capstan.domain.steps.questions import Arms, Interleaving
 from capstan.domain.system import SystemPolicy
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.training import RunStatus
 from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.verdicts.evidence import ArmsEvidence, PairedEvidence
+from capstan.domain.verdicts.preference import PreferenceEvidence
 from capstan.domain.verdicts.quality import OWN_LOSS
 from capstan.domain.versions import ModelVersion, Readiness, RunName, SystemName, VersionName
-from capstan.engine.policies import document_of, system_policy
+from capstan.engine.policies import document_of, policy_of
 from capstan.engine.records import (
     rollout_request,
     rollout_state,
@@ -82,8 +84,8 @@ class Sources:
     operation_alerts: Callable[[], Sequence[OperationAlert]] | None = None
     evidence: Callable[[RolloutRequest, RolloutState, str], PairedEvidence | None] | None = None
     """By the metric of an analysis."""
-    arms: Callable[[Arms, datetime, datetime], ArmsEvidence] | None = None
-    """Evidence of an experiment from one moment until another."""
+    users: Callable[[OnlineStep, Arms | Interleaving], ArmsEvidence | PreferenceEvidence] | None = None
+    """What users did during a step that asks them."""
     comparison: Callable[[RolloutRequest, RolloutState], PredictionComparison | None] | None = None
     windows: Callable[[], Sequence[Mapping[str, Any]]] | None = None
     """The monitor's `GET /windows`."""
@@ -112,6 +114,8 @@ class StoreView:
     clock: Clock
     is_replay: bool
     sources: Sources = field(default_factory=Sources)
+    policy: Callable[[Record], SystemPolicy] = policy_of
+    """That of the loop: rollouts of another one show no step that asks users."""
     monotonic: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
@@ -175,13 +179,13 @@ class StoreView:
             parts=self._ask(away, "processes", self.sources.parts) or (),
             progress=self._ask(away, "progress", self.sources.progress),
         )
-        seen = replace(seen, evidence=self._evidence(away, seen), arms=self._arms(away, seen))
+        seen = replace(seen, evidence=self._evidence(away, seen), online=self._online(away, seen))
         return replace(seen, comparison=self._comparison(away, seen), away=away)
 
     def _file(self, record: Record) -> tuple[MLSystem, SystemPolicy]:
         if self._parsed is None or self._parsed[0] != record.generation:
             system = parse(document_of(record), base_dir=Path())
-            self._parsed = (record.generation, system, system_policy(system))
+            self._parsed = (record.generation, system, self.policy(record))
         return self._parsed[1:]
 
     def _story(self) -> Sequence[tuple[int, Event]]:
@@ -214,13 +218,35 @@ class StoreView:
         metric = rule.metric if rule is not None else OWN_LOSS
         return self._ask(away, "evidence", lambda: ask(request, state, metric), slow=True, key=key)
 
-    def _arms(self, away: dict[str, str], seen: Observed) -> ArmsEvidence | None:
-        ask, rollout = self.sources.arms, seen.foremost
-        shown = experiment_of(seen, rollout) if rollout is not None else None
-        if ask is None or shown is None or rollout is None:
-            return None
-        key = (rollout.request.name, shown.since, shown.until)
-        return self._ask(away, "arms", lambda: ask(shown.need, shown.since, shown.until), slow=True, key=key)
+    def _online(self, away: dict[str, str], seen: Observed) -> list[tuple[OnlineStep, UserEvidence]]:
+        rollout = seen.foremost
+        if rollout is None:
+            return []
+        steps = online_steps(rollout.request, rollout.state, seen.policy.rollout, now=seen.now)
+        last = {step.step.name: step for step in steps}
+        return [(step, self._users(away, rollout.request, step)) for step in last.values()]
+
+    def _users(self, away: dict[str, str], request: RolloutRequest, step: OnlineStep) -> UserEvidence:
+        """Evidence that decides is asked for more often than that which is told besides."""
+        ask = self.sources.users
+        if ask is None:
+            return {}
+        found, begun = {}, (request.name, step.number, step.since)
+        for place, need in enumerate(step.needs):
+            part = f"evidence of {step.step.name} {place}"
+            kept = self._kept.get(part)
+            is_same = kept is not None and kept.key[0] == begun
+            answer = self._ask(
+                away,
+                part,
+                lambda need=need: ask(step, need),  # type: ignore[misc]
+                slow=True,
+                key=(begun, step.until, need),
+                seconds=0.0 if not is_same else COMPARISON_SECONDS if place else SLOW_SECONDS,
+            )
+            if answer is not None:
+                found[need] = answer
+        return found
 
     def _comparison(self, away: dict[str, str], seen: Observed) -> PredictionComparison | None:
         """Of a step that has pairs; it reads them all, so it is asked for rarely."""

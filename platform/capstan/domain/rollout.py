@@ -162,6 +162,10 @@ class StepSpan:
     """System's clock."""
     moves: tuple[MovedWeights, ...] = ()
     """The weights that a bandit gave its arms."""
+    split: TrafficSplit | None = None
+    """The traffic that flowed at its end; None: there was none yet."""
+    latest: Mapping[str, LatestVerdict] = field(default_factory=dict)
+    """How its questions were answered at its last look."""
 
 
 @dataclass(frozen=True)

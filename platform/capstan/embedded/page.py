@@ -19,6 +19,7 @@ from capstan.domain.rollout import RolloutRequest, RolloutState
 from capstan.domain.verdicts.evidence import PairedEvidence
 from capstan.embedded.clocks import ReplayClock
 from capstan.embedded.wiring import HOST, LocalSystem
+from capstan.engine.observe import ask_users
 from capstan.errors import UnavailableError
 
 STARTS_SECONDS = 15.0
@@ -39,6 +40,7 @@ def serve_page(
             local.clock,
             is_replay=isinstance(local.clock, ReplayClock),
             sources=_sources(local, progress),
+            policy=local.policy,
         ),
         page_token=local.state.token("page"),
         webhook=local.webhook,
@@ -107,7 +109,9 @@ def _sources(local: LocalSystem, progress: Callable[[], Progress | None] | None)
         alerts=local.alerts.active,
         operation_alerts=local.alerts.operation,
         evidence=evidence,
-        arms=lambda need, since, until: local.evidence.arms(need, since=since, as_of=until),
+        users=lambda step, need: ask_users(
+            local.evidence, need, step.champion, step.challenger, since=step.since, now=step.until
+        ),
         comparison=comparison,
         windows=local.monitor.windows,
         numbers=PrometheusNumbers(local.prometheus.query, local.name),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -31,6 +31,7 @@ from capstan.adapters.prometheus.operation import PrometheusOperation
 from capstan.adapters.prometheus.server import PrometheusServer, PrometheusSettings
 from capstan.adapters.sqlite.store import SqliteStore
 from capstan.artifacts.content import MODEL_FOLDER
+from capstan.domain.system import SystemPolicy
 from capstan.domain.versions import SystemName, VersionName
 from capstan.embedded.clocks import ReplayClock, WallClock
 from capstan.embedded.layout import StateDir
@@ -43,7 +44,7 @@ from capstan.files import write_whole
 from capstan.ports.combining import COMBINER
 from capstan.ports.pipelines import Pipelines
 from capstan.ports.serving import Endpoint
-from capstan.ports.store import Store
+from capstan.ports.store import Record, Store
 from capstan.spec import MLSystem
 
 HOST = "127.0.0.1"
@@ -101,6 +102,8 @@ class LocalSystem:
     monitor: MonitorClient
     evidence: ParquetEvidence
     engine: Engine
+    policy: Callable[[Record], SystemPolicy]
+    """How the engine reads the file."""
     helpers: tuple[ProcessSpec, ...]
     """The collector and the monitor, and the combiner where a step interleaves."""
 
@@ -200,6 +203,7 @@ def wire(
     charged_serving = FixedTimeServing(
         serving, clock, charges, charged.deployment if charged else timedelta(0)
     )
+    policy = replay_policy_of if replay else policy_of
     engine = Engine(
         store,
         charged_pipelines,
@@ -211,7 +215,7 @@ def wire(
         alerts,
         monitor,
         clock,
-        policy=replay_policy_of if replay else policy_of,
+        policy=policy,
     )
     return LocalSystem(
         system=system,
@@ -238,6 +242,7 @@ def wire(
         monitor=monitor,
         evidence=evidence,
         engine=engine,
+        policy=policy,
         helpers=(
             *_helpers(state, system, collector_port, monitor_port, replay=replay),
             *([_combiner(state, name, combiner, collector, replay=replay)] if combiner is not None else []),

@@ -24,7 +24,9 @@ from capstan.domain.system import Surroundings
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.trouble import Away, Trouble
+from capstan.domain.verdicts.evidence import ArmsEvidence
 from capstan.domain.verdicts.own_queries import with_names
+from capstan.domain.verdicts.preference import PreferenceEvidence
 from capstan.domain.verdicts.unit_history import HISTORY, read_units
 from capstan.domain.versions import ModelVersion, RunName, VersionName
 from capstan.domain.watching import Standing
@@ -39,6 +41,22 @@ T = TypeVar("T")
 
 ALIASES_STALE_AFTER = timedelta(seconds=30)
 """Wall time after which the registry's aliases are read again, while no rollout moves them."""
+
+
+def ask_users(
+    source: EvidenceSource,
+    need: Arms | Interleaving,
+    champion: VersionName,
+    challenger: VersionName,
+    *,
+    since: datetime,
+    now: datetime,
+) -> ArmsEvidence | PreferenceEvidence:
+    """What users did since the moment, as a look at `now` knows it; raises UnavailableError."""
+    if isinstance(need, Interleaving):
+        return source.interleaved(champion, challenger, need, since=since, as_of=now)
+    as_of = now if need.every is None else since + (now - since) // need.every * need.every
+    return source.arms(need, since=since, as_of=as_of)
 
 
 @dataclass
@@ -185,14 +203,11 @@ class Observer:
                     "collector",
                     lambda: self.evidence.paired(champion, challenger, metric=metric, since=since, as_of=now),
                 )
-            case Interleaving():
+            case Interleaving() | Arms():
                 return self._ask(
                     "collector",
-                    lambda: self.evidence.interleaved(champion, challenger, need, since=since, as_of=now),
+                    lambda: ask_users(self.evidence, need, champion, challenger, since=since, now=now),
                 )
-            case Arms(every=every):
-                as_of = now if every is None else since + (now - since) // every * every
-                return self._ask("collector", lambda: self.evidence.arms(need, since=since, as_of=as_of))
             case OwnQuery(promql, interval):
                 query = with_names(promql, champion=champion, challenger=challenger, system=request.system)
                 since_wall = state.step_since_wall or wall

@@ -149,7 +149,8 @@ def test_all_wrong_options_are_told_at_once_also_to_machines(log: Path) -> None:
 
 
 def test_plot_without_matplotlib_says_what_to_install(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "capstan.evaluation.experiments.plot", raising=False)
+    for module in ("plot", "drawing"):
+        monkeypatch.delitem(sys.modules, f"capstan.evaluation.experiments.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = analyze(log, "--metric", "revenue", "--plot", "plot.svg")
     assert result.exit_code == 1

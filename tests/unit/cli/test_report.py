@@ -32,6 +32,7 @@ def document(details: Any) -> dict[str, Any]:
         "latency_p99_seconds": None,
         "latency_p99_required_seconds": None,
         "windows": {"closed": 0},
+        "online_steps": [],
         "seconds": 1.0,
     }
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from capstan.dashboard.experiment_panel import ShownExperiment, experiment_shown
+from capstan.dashboard.experiment_panel import experiment_shown
+from capstan.dashboard.page import ExperimentShown
+from capstan.domain.online_steps import OnlineStep
+from capstan.domain.rollout import RolloutPolicy, RolloutState
 from capstan.domain.steps.experiment import ExperimentStep, Outcome
-from capstan.domain.traffic import Weight
+from capstan.domain.steps.questions import Arms
+from capstan.domain.traffic import Arm, TrafficSplit, Weight
 from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums, RankSums
 from capstan.domain.verdicts.experiments import Better, Test
 from capstan.domain.versions import VersionName
@@ -26,16 +29,21 @@ def day(number: int, first: int, second: int) -> ArmDay:
     return ArmDay(START + number * DAY, arms)
 
 
-def shown(*days: ArmDay) -> ShownExperiment:
-    step = ExperimentStep(Weight(50), CLICKS)
-    return ShownExperiment(
-        step, step.need_of((V1, V2)), {V1: 50, V2: 50}, START, START + len(days) * DAY, True
-    )
+def shown(evidence: ArmsEvidence, test: Test = Test.ALWAYS_VALID) -> ExperimentShown:
+    step = ExperimentStep(Weight(50), CLICKS, test=test)
+    split = TrafficSplit((Arm(V1, Weight(50)), Arm(V2, Weight(50))))
+    asked = step.questions(RolloutPolicy((step,), {}), split, RolloutState())
+    until = START + len(evidence.days) * DAY
+    online = OnlineStep(1, step, split, START, until, True, {}, (), asked)
+    need = Arms("clicks", (V1, V2), DAY, by_rank=test is Test.MANN_WHITNEY)
+    found = experiment_shown(online, step, {need: evidence})
+    assert found is not None
+    return found
 
 
 def test_each_arm_has_its_units_and_the_challenger_a_sequence_that_gets_narrower() -> None:
     days = (day(0, 50, 70), day(1, 50, 75), day(2, 50, 80))
-    found = experiment_shown(shown(*days), ArmsEvidence(days, crossed=3))
+    found = shown(ArmsEvidence(days, crossed=3))
     champion, challenger = found.arms
     assert (champion.assigned, champion.units, champion.mean, champion.series) == (1500, 1500, 0.1, ())
     assert challenger.difference is not None
@@ -50,20 +58,17 @@ def test_each_arm_has_its_units_and_the_challenger_a_sequence_that_gets_narrower
 
 def test_ranks_are_drawn_for_all_days_together_and_not_where_none_are_known() -> None:
     days = (day(0, 50, 70), day(1, 50, 75))
-    step = ExperimentStep(Weight(50), CLICKS, test=Test.MANN_WHITNEY)
-    asked = replace(shown(*days), step=step, need=step.need_of((V1, V2)))
-    assert asked.need.by_rank
     ranks = RankSums(1000, 1000, 1_045_000, 0, 0.01, 0.01)
-    found = experiment_shown(asked, ArmsEvidence(days, ranks={V2: ranks}))
+    found = shown(ArmsEvidence(days, ranks={V2: ranks}), Test.MANN_WHITNEY)
     assert [point.difference for point in found.arms[1].series] == [found.arms[1].difference]
     assert found.arms[1].difference is not None
     assert abs(found.arms[1].difference - 0.0225) < 1e-12
-    unknown = experiment_shown(asked, ArmsEvidence(days, too_many_values=True)).arms[1]
+    unknown = shown(ArmsEvidence(days, too_many_values=True), Test.MANN_WHITNEY).arms[1]
     assert (unknown.difference, unknown.series) == (None, [])
 
 
 def test_without_outcomes_nothing_is_drawn() -> None:
     waiting = ArmDay(START, {V1: ArmSums(assigned=40), V2: ArmSums(assigned=44)})
-    found = experiment_shown(shown(waiting), ArmsEvidence((waiting,)))
+    found = shown(ArmsEvidence((waiting,)))
     assert [arm.assigned for arm in found.arms] == [40, 44]
     assert all(arm.mean is None and arm.difference is None and not arm.series for arm in found.arms)

@@ -65,8 +65,9 @@ def demo(
     from capstan.cli.verbs.report import print_report
     from capstan.domain.versions import SystemName
 
-    print_report(report)
-    out.print(f"report: {StateDir(state).report(SystemName(report['system']))}")
+    written = StateDir(state).report(SystemName(report["system"]))
+    print_report(report, written.parent)
+    out.print(f"report: {written}")
 
 
 def _again(file: Path, state: Path, until: datetime | None, sample: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -13,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
+from capstan.cli.online_shown import print_online
 from capstan.cli.place import Cluster, Context, Namespace, place_of
 from capstan.cli.stored_system import StoredSystem, open_system
 from capstan.cli.tables_shown import print_tables
@@ -54,7 +56,7 @@ def report(
     if json:
         print_json(document)
     else:
-        print_report(document)
+        print_report(document, found[0].parent)
 
 
 def _decided(stored: StoredSystem, json: bool) -> None:
@@ -73,8 +75,8 @@ def _decided(stored: StoredSystem, json: bool) -> None:
     out.print(", ".join(f"{number} {what}" for what, number in counts.items()))
 
 
-def print_report(document: Mapping[str, Any]) -> None:
-    """The months, then the totals."""
+def print_report(document: Mapping[str, Any], folder: Path | None = None) -> None:
+    """The months, steps that asked users, then the totals; `folder` holds the report and its plots."""
     table = Table(
         title=f"{document['system']}: managed against the static first model",
         box=SIMPLE_HEAD,
@@ -108,6 +110,7 @@ def print_report(document: Mapping[str, Any]) -> None:
     print_tables(document["details"].get("tables", ()), "the managed system")
     for note in document["details"].get("notes", ()):
         out.print(escape(note), soft_wrap=True)
+    print_online(document["online_steps"], folder)
     out.print(
         f"{document['requests']:,} requests, {document['failed_requests']:,} failed; "
         f"{document['payloads_stored']:,} payloads stored, {document['payloads_lost']:,} lost, "

@@ -33,6 +33,10 @@ const digitsOf = (value, most) => Math.max(0, most - Math.max(0, Math.floor(Math
 export const metric = (value, most = 3) => (value === null || value === undefined ? "–" : value.toFixed(digitsOf(value, most)));
 export const signed = (value, most = 4) => `${value < 0 ? "−" : "+"}${metric(Math.abs(value), most)}`;
 
+/** So many digits that count, in plain decimals: `0.1200`, `12,340`. */
+export const number = (value, digits = 4) =>
+  value === null || value === undefined ? "–" : value.toLocaleString("en-US", { maximumSignificantDigits: digits });
+
 export function rate(value) {
   if (value === null || value === undefined) return "–";
   return value >= 100 ? count(Math.round(value)) : value.toFixed(value >= 10 ? 1 : 2);

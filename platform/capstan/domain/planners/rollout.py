@@ -175,6 +175,7 @@ class _Planning:
                 case Verb.ABORT if self._can_still_go_back():
                     self._roll_back(Reason.ABORTED, "a person asked for it")
                 case Verb.PROMOTE if self.is_ready and self._can_still_go_back():
+                    self._end_step()
                     self._start_promotion("a person asked for it, past the remaining steps")
                 case Verb.APPROVE | Verb.RESUME if self.state.phase is RolloutPhase.PROGRESSING:
                     steps = (*self.state.approved_steps, self.state.step)
@@ -489,13 +490,13 @@ class _Planning:
                 self._stay(Reason.REGISTRY_AWAY, message, Waiting.EVIDENCE)
                 return
         words = look.tell(Verdict.SUCCESSFUL) or "nothing was asked"
+        self._end_step()
         self._settle_arms(look)
         if self.state.step + 1 >= len(self.policy.steps):
             self._tell(Reason.STEP_PASSED, f"{self._step_name}: {words}", self._key("passed"))
             self._start_promotion(f"it passed all {len(self.policy.steps)} steps; {words}")
             return
         self._tell(Reason.STEP_PASSED, f"{self._step_name}: {words}", self._key("passed"))
-        self._end_step()
         self.state = replace(
             self.state,
             step=self.state.step + 1,
@@ -503,9 +504,11 @@ class _Planning:
         )
 
     def _end_step(self) -> None:
-        if self.state.step_since is not None:
-            span = StepSpan(self.state.step, self.state.step_since, self.now, self.state.moves)
-            self.state = replace(self.state, spans=(*self.state.spans, span))
+        """Keep what was measured, while the state still says between whom."""
+        state = self.state
+        if state.step_since is not None:
+            span = StepSpan(state.step, state.step_since, self.now, state.moves, self.wanted, state.latest)
+            self.state = replace(state, spans=(*state.spans, span))
 
     def _settle_arms(self, look: Look) -> None:
         """The winner goes on as the challenger; the others' part is over."""
@@ -520,7 +523,6 @@ class _Planning:
             )
 
     def _start_promotion(self, why: str) -> None:
-        self._end_step()
         self.state = replace(self.state, phase=RolloutPhase.PROMOTING, why=why, held="")
         if self.request.cause is RolloutCause.CHALLENGER:
             self._tell(Reason.PROMOTING, f"{self.challenger} becomes champion: {why}", "promoting")

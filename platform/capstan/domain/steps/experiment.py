@@ -201,10 +201,6 @@ class ExperimentStep(Step):
     def _ranked(self, outcome: Outcome, versions: tuple[VersionName, ...]) -> Arms:
         return replace(self._need(outcome, versions), by_rank=self.test is Test.MANN_WHITNEY)
 
-    def need_of(self, versions: tuple[VersionName, ...]) -> Arms:
-        """What the primary metric's verdict on these versions, the champion first, rests on."""
-        return self._ranked(self.primary, versions)
-
     def history_need(self, champion: VersionName) -> Arms:
         """The units of the champion alone from which the experiment's time is forecast."""
         return replace(self._need(self.primary, (champion,)), covariate=None)

@@ -14,6 +14,7 @@ import numpy as np
 from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.versions import ModelVersion
 from capstan.embedded.replay.comparison import Compared, compare
+from capstan.embedded.replay.online_section import OnlineStepTold, online_section
 from capstan.embedded.replay.own_metrics import own_metrics
 from capstan.embedded.replay.recorded_rows import RecordedTraffic
 from capstan.embedded.replay.replaying import Journal
@@ -24,6 +25,7 @@ from capstan.errors import UnavailableError
 from capstan.evaluation.tables import with_tables
 from capstan.monitoring.questions import QUESTIONS
 from capstan.ports.codec import to_json
+from capstan.ports.store import Kind
 from capstan.recording.served import Served
 from capstan.serving.model import load
 from capstan.spec import MLSystem
@@ -69,6 +71,8 @@ class Report(TypedDict):
     gain: float | None
     gain_interval: tuple[float, float] | None
     labelled_rows: int
+    online_steps: list[OnlineStepTold]
+    """Experiments, bandits and interleavings."""
     decisions: list[dict[str, Any]]
     versions: list[dict[str, Any]]
     start: str
@@ -128,6 +132,7 @@ def make_report(
         gain=gain.gain,
         gain_interval=gain.gain_interval,
         labelled_rows=len(served),
+        online_steps=_online_steps(local),
         decisions=[asdict(told) for told in decisions(local.store, local.name)],
         versions=[to_json(version) for version in local.registry.versions()],
         start=start.isoformat(),
@@ -135,6 +140,20 @@ def make_report(
         seconds=round(seconds, 1),
     )
     return cast(Report, {**report, **_by_month(metrics, by_month)})
+
+
+def _online_steps(local: LocalSystem) -> list[OnlineStepTold]:
+    record = local.store.get(Kind.SYSTEM, local.name)
+    if record is None:
+        return []
+    return online_section(
+        local.store,
+        local.name,
+        local.policy(record).rollout,
+        local.evidence,
+        now=local.clock.now(),
+        folder=local.state.report(local.name).parent,
+    )
 
 
 def reported_metrics(system: MLSystem) -> tuple[Metric, ...]:

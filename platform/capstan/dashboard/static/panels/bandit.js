@@ -1,44 +1,43 @@
-// A bandit: the share that each arm had over time, and the estimated regret.
+// A bandit: the share that each arm had over time, what its arms are worth, and the estimated regret.
 
-import { h, s, version } from "../dom.js";
-import { count, day, metricName } from "../format.js";
+import { h } from "../dom.js";
+import { count, metricName, number } from "../format.js";
+import { arms, verdicts } from "./experiment.js";
+import { lines } from "./sequence.js";
 
 export function bandit(found) {
-  const moves = found.moves, last = moves[moves.length - 1];
-  const arms = Object.keys(last.weights);
-  const role = (arm) => (arm === arms[0] ? "champion" : "challenger");
-  const lost = found.regret === null ? "" : `; estimated regret ${found.regret.toPrecision(3)} over ${count(found.units)} units, ${found.even.toPrecision(3)} in equal shares`;
-  return h("div", { class: "experiment" },
-    h("table", {},
-      h("caption", {}, `${found.policy} on ${metricName(found.metric)}, ${found.better.toLowerCase()} is better${lost}`),
-      h("thead", {}, h("tr", {}, ["arm", "share now", "estimated mean"].map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, arms.map((arm) => h("tr", {},
-        h("th", { scope: "row" }, version(arm, role(arm))),
-        h("td", {}, `${last.weights[arm]} %`),
-        h("td", {}, last.means[arm] === undefined ? "-" : last.means[arm].toPrecision(4)))))),
-    shares(found, arms));
+  const last = found.moves[found.moves.length - 1];
+  return h("section", { class: "online", "aria-label": "Bandit" },
+    h("h3", {}, "Bandit ", h("small", { class: "quiet" }, `${found.policy} on ${metricName(found.metric)}, ${found.better.toLowerCase()} is better; ${found.rule}`)),
+    found.arms.length > 0 && arms(found.arms, "Arms", (arm) => `now ${last.weights[arm.version]} %`),
+    h("div", { class: "courses" }, shares(found), found.regret.length > 1 && regret(found)),
+    verdicts(found));
 }
 
-function shares(found, arms) {
-  const W = 420, H = 120, left = 44, top = 8, bottom = 100;
-  const moves = found.moves;
-  const begin = Date.parse(moves[0].at), end = Math.max(Date.parse(found.until), begin + 1);
-  const x = (at) => left + ((Math.min(Date.parse(at), end) - begin) / (end - begin)) * (W - left - 8);
-  const y = (percent) => bottom - (percent / 100) * (bottom - top);
-  const line = (arm) => moves.flatMap((move, i) => {
-    const until = i + 1 < moves.length ? moves[i + 1].at : found.until;
-    return [`${x(move.at)},${y(move.weights[arm])}`, `${x(until)},${y(move.weights[arm])}`];
-  }).join(" ");
-  const last = moves[moves.length - 1];
-  const words = `Shares over time, at last ${arms.map((arm) => `${arm} ${last.weights[arm]} %`).join(", ")}`;
-  return h("figure", { class: "sequence" },
-    s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": words },
-      [0, 50, 100].map((level) => [
-        s("line", { class: level === 0 ? "zero" : "margin", x1: left, x2: W - 8, y1: y(level), y2: y(level) }),
-        s("text", { x: left - 4, y: y(level) + 3, "text-anchor": "end" }, `${level} %`)]),
-      arms.map((arm) => s("polyline", { class: "path", points: line(arm) }, s("title", {}, `${arm}: ${last.weights[arm]} %`))),
-      arms.map((arm) => s("text", { x: W - 10, y: y(last.weights[arm]) - 3, "text-anchor": "end" }, arm)),
-      s("text", { x: left, y: H - 4 }, day(moves[0].at)),
-      s("text", { x: W - 8, y: H - 4, "text-anchor": "end" }, day(found.until))),
-    h("figcaption", {}, `share of each arm; moved ${count(moves.length - 1)} times`));
+const tint = (place) => `arm-${Math.min(place, 5)}`;
+
+function shares(found) {
+  const moves = found.moves, last = moves[moves.length - 1];
+  const versions = Object.keys(moves[0].weights);
+  const series = versions.map((arm, place) => ({
+    name: `${arm} ${last.weights[arm]} %`,
+    class: tint(place),
+    points: moves.flatMap((move, i) => [[move.at, move.weights[arm]], [i + 1 < moves.length ? moves[i + 1].at : found.until, move.weights[arm]]]),
+  }));
+  const moved = moves.length - 1;
+  return lines(series, [[0, "0 %"], [50, "50 %"], [100, "100 %"]], {
+    words: `Shares over time, at last ${series.map((one) => one.name).join(", ")}`,
+    caption: `share of each arm; moved ${count(moved)} time${moved === 1 ? "" : "s"}`,
+  });
+}
+
+function regret(found) {
+  const points = found.regret, last = points[points.length - 1];
+  const most = Math.max(...points.flatMap((point) => [point.bandit, point.even]), 1e-9);
+  const said = `estimated regret ${number(last.bandit, 3)} over ${count(last.units)} units, ${number(last.even, 3)} in equal shares`;
+  const series = [
+    { name: "this bandit", class: "arm-1", points: points.map((point) => [point.at, point.bandit]) },
+    { name: "equal shares", class: "even", points: points.map((point) => [point.at, point.even]) },
+  ];
+  return lines(series, [[0, "0"], [most, number(most, 3)]], { words: `Regret over time: ${said}`, caption: said });
 }

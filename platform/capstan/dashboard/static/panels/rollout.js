@@ -6,6 +6,7 @@ import { trace } from "../lineage.js";
 import { bandit } from "./bandit.js";
 import { experiment } from "./experiment.js";
 import { comparison } from "./comparison.js";
+import { preference } from "./preference.js";
 
 export function drawRollout(page) {
   const rollout = page.rollout;
@@ -29,6 +30,7 @@ export function drawRollout(page) {
       rollout.interval && interval(rollout.interval)),
     rollout.experiment && experiment(rollout.experiment),
     rollout.bandit && bandit(rollout.bandit),
+    rollout.preference && preference(rollout.preference),
     rollout.is_active && rollout.comparison && comparison(rollout.comparison),
     rollout.is_active && rollout.verdicts.length > 0 && h("ul", { class: "verdicts" }, rollout.verdicts.map((verdict) =>
       h("li", {}, badge(verdict.outcome, verdict.tone), h("div", {}, h("b", {}, verdict.name), " ", verdict.message)))),
