@@ -9,6 +9,7 @@ from capstan.spec.finding import UNKNOWN
 from capstan.spec.location import Location
 from capstan.spec.rule import UNTRIED, Breach, Cel, Rule, rule
 from capstan.spec.tasks import TASK_FACTS, VALUE, TaskFacts
+from capstan.spec.value import WORDS
 
 if TYPE_CHECKING:
     from capstan.spec.system import MLSystemSpec
@@ -21,7 +22,7 @@ def _listed(metrics: Sequence[str]) -> str:
 def _is_among(name: str, facts: TaskFacts, metrics: Sequence[str]) -> str:
     """CEL that holds for a name of the metrics, or of what answers are worth where the objective states it."""
     listed = f"{name} in {_listed(metrics)}"
-    if facts.label != "Boolean":
+    if facts.label not in WORDS:
         return listed
     return f"{listed} || (has(self.objective.value) && {name} == '{VALUE}')"
 
@@ -182,7 +183,7 @@ def _window_rule() -> Rule:
 
 def _own(spec: MLSystemSpec, metric: str) -> str:
     """Why a metric of the file's own can't stand here; empty: it is none."""
-    if metric == VALUE and spec.objective.facts.label == "Boolean":
+    if metric == VALUE and spec.objective.facts.label in WORDS:
         return f"{metric!r} needs objective.value, which says what answers are worth"
     if metric in {one.name for one in spec.evaluation.online}:
         return f"{metric!r} is an online metric: of what a unit did, not of an answer and its label"

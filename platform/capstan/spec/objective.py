@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from capstan.spec.grammar import ColumnName, SpecModel, Text
 from capstan.spec.rule import Cel, part_rule, require
 from capstan.spec.tasks import TASK_FACTS, TASKS_LATER, USUAL_THRESHOLD, VALUE, MetricFacts, TaskFacts
 from capstan.spec.units import Number, PositiveDuration, Quantity
+from capstan.spec.value import AnswerValue
 
 
 def _runs_today(value: Any) -> Any:
@@ -73,59 +74,6 @@ class NumberLosses(SpecModel):
         return require(self, LOSS_RULES)
 
 
-VALUE_RULES = (
-    part_rule(
-        "a right answer is worth no more than the wrong one about the same case; write truePositive above "
-        "falseNegative, and trueNegative above falsePositive",
-        lambda value: (
-            value.true_positive > value.false_negative and value.true_negative > value.false_positive
-        ),
-        Cel(
-            "self.truePositive > self.falseNegative && self.trueNegative > self.falsePositive",
-            "objective.value",
-        ),
-    ),
-)
-Worth = Annotated[Number, Field(ge=-1e9, le=1e9)]
-
-
-class CaseValue(SpecModel):
-    """What each answer about a case is worth, right or wrong; a cost is a negative worth."""
-
-    currency: Annotated[str, StringConstraints(min_length=1, max_length=20)] | None = Field(
-        None, description="Unit of these numbers as people read it; without it none is told.", examples=["$"]
-    )
-    true_positive: Worth = Field(0.0, description="Answered true, and it was so.", examples=[35])
-    false_positive: Worth = Field(0.0, description="Answered true, and it was not so.", examples=[-5])
-    true_negative: Worth = Field(0.0, description="Answered false, and it was not so.", examples=[0])
-    false_negative: Worth = Field(0.0, description="Answered false, and it was so.", examples=[-60])
-
-    @model_validator(mode="after")
-    def _right_answers_are_worth_more(self) -> CaseValue:
-        return require(self, VALUE_RULES)
-
-    @property
-    def threshold(self) -> float:
-        """From which probability on answering true is worth more (Elkan 2001); between 0 and 1."""
-        spared, won = (
-            self.true_negative - self.false_positive,
-            self.true_positive - self.false_negative,
-        )
-        return spared / (spared + won)
-
-    @property
-    def spread(self) -> float:
-        """Between the best and the worst answer about any case."""
-        worths = (self.true_positive, self.false_positive, self.true_negative, self.false_negative)
-        return max(worths) - min(worths)
-
-    @property
-    def facts(self) -> MetricFacts:
-        """Of the metric `value`, the mean worth of a case."""
-        title = "value of a case" if self.currency is None else f"value of a case, {self.currency}"
-        return MetricFacts(VALUE, title, "Higher", "row", power=1, margin=0.005, max_drop=0.02)
-
-
 class Objective(SpecModel):
     """What the system is for."""
 
@@ -146,11 +94,12 @@ class Objective(SpecModel):
         description="Which errors count where the label is a number, which needs it; other tasks have no use for it.",
         examples=[{"maximumError": 180}],
     )
-    value: CaseValue | None = Field(
+    value: AnswerValue | None = Field(
         None,
         description=(
-            "What right and wrong answers are worth, in money or anything else, for BinaryClassification: the label of "
-            "an answer is then the one that is worth more, and there is a metric `value`."
+            "What right and wrong answers are worth, in money or anything else: there is a metric `value` then. Labels "
+            "that are true or false are answered by what is worth more; of numbers each unit of error has a worth, of "
+            "several classes each wrong answer."
         ),
         examples=[{"currency": "$", "truePositive": 35, "falsePositive": -5, "falseNegative": -60}],
     )
@@ -160,23 +109,21 @@ class Objective(SpecModel):
         """Of the task, with the metric of what answers are worth where that is stated."""
         facts = TASK_FACTS[self.task]
         # Of another task a rule says that it has no use for the worths.
-        return (
-            facts.with_metrics((self.value.facts,))
-            if self.value is not None and facts.label == "Boolean"
-            else facts
-        )
+        if self.value is None or self.value.kinds != (facts.label,):
+            return facts
+        return facts.with_metrics((self.value.facts,))
 
     @property
     def threshold(self) -> float:
         """From which probability on the answer of a task that has one is true."""
         return USUAL_THRESHOLD if self.value is None else self.value.threshold
 
-    @property
-    def largest_error(self) -> float | None:
-        """The largest loss of one answer in the unit in which losses are told; None: nothing is stated."""
-        if self.value is not None:
-            return self.value.spread
-        return self.losses.maximum_error if self.losses is not None else None
+    def usual(self, metric: MetricFacts, number: Literal["margin", "max_drop"]) -> float:
+        """The number of the metric where the file names none, in the metric's unit."""
+        maximum = None if self.losses is None else self.losses.maximum_error
+        if metric.name == VALUE and self.value is not None:
+            maximum = self.value.spread(maximum)
+        return metric.in_units(getattr(metric, number), maximum)
 
 
 class Requirements(SpecModel):

@@ -24,11 +24,12 @@ from capstan.spec.features import NUMERIC_RULES
 from capstan.spec.finding import Finding
 from capstan.spec.gates import GATE_RULES
 from capstan.spec.location import Location
-from capstan.spec.objective import LOSS_RULES, VALUE_RULES
+from capstan.spec.objective import LOSS_RULES
 from capstan.spec.online import ONLINE_RULES
 from capstan.spec.rule import Rule
 from capstan.spec.serving import REPLICAS_RULES
 from capstan.spec.training import WINDOW_RULES
+from capstan.spec.value import VALUE_RULES
 
 if TYPE_CHECKING:
     from capstan.spec.system import MLSystemSpec

@@ -211,7 +211,7 @@ class MLSystemSpec(SpecModel):
         facts = self.objective.facts
         # A metric of another task is told by a rule, after this.
         known = facts.metric(metric if metric in facts.metric_names else facts.compared_by)
-        return known.in_units(getattr(known, number), self.objective.largest_error)
+        return self.objective.usual(known, number)
 
 
 def _filled(part: _Part, **values: Any) -> _Part:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from capstan.spec.finding import UNKNOWN
 from capstan.spec.rule import Breach, Cel, rule
-from capstan.spec.tasks import TASK_FACTS
+from capstan.spec.tasks import TASK_FACTS, TaskFacts
 from capstan.spec.training import Candidate
+from capstan.spec.value import WORDS, written
 
 if TYPE_CHECKING:
     from capstan.spec.system import MLSystemSpec
@@ -98,30 +99,36 @@ def quantiles_are_of_numbers(spec: MLSystemSpec) -> Iterator[Breach]:
             )
 
 
+def _worthless(facts: TaskFacts) -> str:
+    """What is wrong with worths that are not of the task's labels, and the way out."""
+    words = WORDS.get(facts.label)
+    if words is None:
+        return f"{facts.name} has no answers of which one alone is worth anything; drop it"
+    return f"says nothing of the answers of {facts.name}; write {', '.join(words)}"
+
+
 @rule(
-    "is of answers that are true or false; drop it",
+    "says nothing of the task's answers; write what it has, or drop it",
     *(
         Cel(
-            f"self.objective.task != '{task}' || !has(self.objective.value)",
+            f"self.objective.task != '{task}' || !has(self.objective.value) || "
+            + (written(facts.label, "self.objective.value") if facts.label in WORDS else "false"),
             field="objective.value",
-            message=f"{task} has no answers that are true or false; drop it",
-            reason="FieldValueForbidden",
+            message=_worthless(facts),
         )
         for task, facts in TASK_FACTS.items()
-        if facts.label != "Boolean"
     ),
 )
-def worth_is_of_answers_that_are_true_or_false(spec: MLSystemSpec) -> Iterator[Breach]:
+def worths_are_of_the_tasks_answers(spec: MLSystemSpec) -> Iterator[Breach]:
     if spec.objective.target == UNKNOWN or spec.objective.value is None:
         return
     facts = TASK_FACTS[spec.objective.task]
-    if facts.label != "Boolean":
-        message = f"{facts.name} has no answers that are true or false; drop it"
-        yield Breach(("spec", "objective", "value"), message=message)
+    if spec.objective.value.kinds != (facts.label,):
+        yield Breach(("spec", "objective", "value"), message=_worthless(facts))
 
 
 RULES = (
-    worth_is_of_answers_that_are_true_or_false,
+    worths_are_of_the_tasks_answers,
     losses_are_stated_for_numbers,
     candidates_learn_the_label,
     quantiles_are_of_numbers,

@@ -44,7 +44,8 @@ from capstan.tasks.task import Answer, Outputs, RowOutputs
 from capstan.tasks.tensors import Tensor, as_number, label_datatype, label_tensor, number_tensor
 
 if TYPE_CHECKING:
-    from capstan.spec.objective import CaseValue, Objective
+    from capstan.spec.objective import Objective
+    from capstan.spec.value import AnswerValue
 
 
 def log_losses(truth: Truth, predictions: Predictions, groups: Groups | None = None) -> Floats:  # noqa: ARG001
@@ -87,9 +88,9 @@ def _gaps(truth: Truth, predictions: Predictions) -> Floats:
     return calibration_gaps(predictions[PROBABILITY], truth)
 
 
-def _value_metric(worth: CaseValue) -> Metric:
+def _value_metric(worth: AnswerValue) -> Metric:
     """What answers are worth; its loss is what is missed of the best that any case can bring."""
-    worths = np.array([worth.true_positive, worth.false_positive, worth.false_negative, worth.true_negative])
+    worths = np.array(worth.of_cases)
     best = float(worths.max())
 
     def losses(truth: Truth, predictions: Predictions, groups: Groups | None = None) -> Floats:  # noqa: ARG001
@@ -99,7 +100,7 @@ def _value_metric(worth: CaseValue) -> Metric:
     return from_losses(worth.facts, losses, best=best)
 
 
-def _metrics(worth: CaseValue | None) -> Mapping[str, Metric]:
+def _metrics(worth: AnswerValue | None) -> Mapping[str, Metric]:
     fact = BINARY.metric
     threshold = THRESHOLD if worth is None else worth.threshold
 
@@ -129,7 +130,7 @@ class BinaryClassification:
     method = "predict_proba"
     disclosure = "ROC-AUC"
 
-    def __init__(self, worth: CaseValue | None = None) -> None:
+    def __init__(self, worth: AnswerValue | None = None) -> None:
         """`worth`: what answers are worth; None: nothing is stated, and a half is the threshold."""
         self.facts = BINARY if worth is None else BINARY.with_metrics((worth.facts,))
         self.metrics = _metrics(worth)

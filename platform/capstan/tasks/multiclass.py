@@ -42,6 +42,7 @@ from capstan.tasks.tensors import Tensor, as_number
 
 if TYPE_CHECKING:
     from capstan.spec.objective import Objective
+    from capstan.spec.value import AnswerValue
 
 PROBABILITIES = "probabilities"
 CLASSES = "classes"
@@ -54,7 +55,21 @@ def _gaps(truth: Truth, predictions: Predictions) -> Floats:
     return calibration_gaps(chance_of(answered, predictions), answered == truth)
 
 
-def _metrics() -> Mapping[str, Metric]:
+def _value_metric(worth: AnswerValue) -> Metric:
+    """What answers are worth; its loss is what is missed of a right one."""
+    right, wrong = worth.right or 0.0, worth.wrong or 0.0
+
+    def losses(truth: Truth, predictions: Predictions, groups: Groups | None = None) -> Floats:  # noqa: ARG001
+        answered = said(predictions)
+        found: Floats = np.where(answered == truth, 0.0, right - wrong)
+        for pair in worth.pairs:
+            found[(truth == pair.label) & (answered == pair.answer)] = right - pair.worth
+        return found
+
+    return from_losses(worth.facts, losses, best=right)
+
+
+def _metrics(worth: AnswerValue | None) -> Mapping[str, Metric]:
     fact = MULTICLASS.metric
     made = (
         one_against_the_others(fact("rocAuc")),
@@ -63,6 +78,7 @@ def _metrics() -> Mapping[str, Metric]:
         of_counts(fact("macroF1"), macro_f1),
         of_counts(fact("microF1"), micro_f1),
         from_sums(fact("calibrationError"), _gaps, calibration_error),
+        *(() if worth is None else (_value_metric(worth),)),
     )
     return {metric.name: metric for metric in made}
 
@@ -70,15 +86,19 @@ def _metrics() -> Mapping[str, Metric]:
 class MulticlassClassification:
     """A label that is one of several classes, and the probability of each."""
 
-    facts = MULTICLASS
-    metrics = _metrics()
     label = LABELS["Category"]
     sound = "a probability from 0 to 1 of each class, which make 1 together"
     method = "predict_proba"
     disclosure = "a share of classes told"
 
-    def with_objective(self, objective: Objective) -> MulticlassClassification:  # noqa: ARG002 — nothing to state
-        return self
+    def __init__(self, worth: AnswerValue | None = None) -> None:
+        """`worth`: what answers are worth; None: nothing is stated. The most probable class is answered in any case."""
+        self._worth = worth
+        self.facts = MULTICLASS if worth is None else MULTICLASS.with_metrics((worth.facts,))
+        self.metrics = _metrics(worth)
+
+    def with_objective(self, objective: Objective) -> MulticlassClassification:
+        return self if objective.value is None else MulticlassClassification(objective.value)
 
     def disclosed(self, truth: Truth, groups: Groups, values: Floats | None) -> float:
         return of_categories(truth, groups, values)
@@ -219,7 +239,21 @@ class MulticlassClassification:
         if not len(truth):
             return {}
         unknown = unknown_classes(truth, predictions)
-        return {"tables": [confusion(truth, predictions)], "unknown": unknown, "notes": _strange(unknown)}
+        notes = [*_strange(unknown), *self._unmet(truth, predictions)]
+        return {"tables": [confusion(truth, predictions)], "unknown": unknown, "notes": notes}
+
+    def _unmet(self, truth: Truth, predictions: Predictions) -> list[str]:
+        """Classes of the worths that no row has: a word that is written wrong would count nowhere, in silence."""
+        if self._worth is None:
+            return []
+        named = {name for pair in self._worth.pairs for name in (pair.label, pair.answer)}
+        unmet = sorted(named - set(truth.tolist()) - columns_by_class(predictions).keys())
+        told = ", ".join(map(repr, unmet))
+        return (
+            [f"objective.value.pairs name classes that no row here is or could be answered: {told}"]
+            if unmet
+            else []
+        )
 
 
 def _strange(unknown: Mapping[str, int]) -> list[str]:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from capstan.errors import InvalidDataError
-from capstan.spec.tasks import REGRESSION
+from capstan.spec.tasks import REGRESSION, MetricFacts
 from capstan.tasks.disclosure import of_numbers
 from capstan.tasks.labels import LABELS
 from capstan.tasks.metric import (
     Booleans,
     Floats,
     Groups,
-    Losses,
     Metric,
     Truth,
     divided,
@@ -31,6 +30,7 @@ from capstan.tasks.tensors import Tensor, as_number, number_tensor
 
 if TYPE_CHECKING:
     from capstan.spec.objective import Objective
+    from capstan.spec.value import AnswerValue
 
 VALUE = "value"
 HUBER_SHARE = 0.1
@@ -131,9 +131,9 @@ def _mape(sums: Floats, rows: Floats) -> Floats:  # noqa: ARG001
     return divided(sums[:, 4], sums[:, 5])
 
 
-def _loss_metric(name: str, scale: ErrorScale) -> Metric:
-    shape = LOSSES[name]
-
+def _loss_metric(
+    facts: MetricFacts, shape: Callable[[Floats, ErrorScale], Floats], scale: ErrorScale, best: float = 1.0
+) -> Metric:
     def losses(truth: Truth, predictions: Predictions, groups: Groups | None = None) -> Floats:  # noqa: ARG001
         return shape(_errors(truth, predictions, scale.maximum), scale)
 
@@ -141,36 +141,48 @@ def _loss_metric(name: str, scale: ErrorScale) -> Metric:
         beyond: Booleans = np.abs(predictions[VALUE] - truth) > scale.maximum
         return beyond
 
-    of_rows: Losses = losses
-    return from_losses(REGRESSION.metric(name), of_rows, clipped=clipped)
+    return from_losses(facts, losses, clipped=clipped, best=best)
 
 
-def _metrics(scale: ErrorScale) -> Mapping[str, Metric]:
+def _value_metric(worth: AnswerValue, scale: ErrorScale) -> Metric:
+    """What errors cost; the best answer costs nothing."""
+    over, under = worth.over or 0.0, worth.under or 0.0
+
+    def costs(errors: Floats, scale: ErrorScale) -> Floats:  # noqa: ARG001
+        found: Floats = np.where(errors > 0, -over * errors, under * errors)
+        return found
+
+    return _loss_metric(worth.facts, costs, scale, best=0.0)
+
+
+def _metrics(scale: ErrorScale, worth: AnswerValue | None) -> Mapping[str, Metric]:
     sums = {"rmse": _rmse, "mae": _mae, "r2": _r2, "mape": _mape}
-    return {
+    made = {
         facts.name: from_sums(facts, _sums, sums[facts.name])
         if facts.name in sums
-        else _loss_metric(facts.name, scale)
+        else _loss_metric(facts, LOSSES[facts.name], scale)
         for facts in REGRESSION.metrics
     }
+    return made if worth is None else {**made, worth.facts.name: _value_metric(worth, scale)}
 
 
 class Regression:
     """A label that is a number, and the number that is expected."""
 
-    facts = REGRESSION
     label = LABELS["Number"]
     sound = "a finite number"
     method = "predict"
     disclosure = "R2"
 
-    def __init__(self, scale: ErrorScale = UNSTATED) -> None:
+    def __init__(self, scale: ErrorScale = UNSTATED, worth: AnswerValue | None = None) -> None:
+        """`worth`: what errors cost; None: nothing is stated."""
         self._scale = scale
-        self.metrics = _metrics(scale)
+        self.facts = REGRESSION if worth is None else REGRESSION.with_metrics((worth.facts,))
+        self.metrics = _metrics(scale, worth)
 
     def with_objective(self, objective: Objective) -> Regression:
         scale = ErrorScale.of(objective)
-        return self if scale is None else Regression(scale)
+        return self if scale is None else Regression(scale, objective.value)
 
     def disclosed(self, truth: Truth, groups: Groups, values: Floats | None) -> float:
         return of_numbers(truth, groups, values)

@@ -66,6 +66,65 @@ def test_a_margin_that_is_left_out_is_in_the_unit_of_its_loss(metric: str, margi
     assert system(REGRESSION, rollout=rollout).spec.rollout.analyses[0].margin == pytest.approx(margin)
 
 
+ERRORS = {"currency": "$", "over": -2, "under": -5}
+CLASSES = {"right": 1, "wrong": -5, "pairs": [{"label": "fraud", "answer": "fine", "worth": -500}]}
+
+
+@pytest.mark.parametrize(
+    ("objective", "drop", "margin"),
+    [
+        ({**REGRESSION, "value": ERRORS}, 18, 4.5),
+        ({"task": "MulticlassClassification", "target": "band", "value": CLASSES}, 10.02, 2.505),
+    ],
+    ids=["numbers", "classes"],
+)
+def test_value_may_be_named_wherever_a_metric_stands_once_the_objective_states_it(
+    objective: dict[str, Any], drop: float, margin: float
+) -> None:
+    named: dict[str, Any] = {
+        "training": {"choose": {"metric": "value"}},
+        "evaluation": {"gates": [{"metric": "value", "margin": 0.5}]},
+        "monitoring": {"quality": {"metric": "value"}},
+        "rollout": {
+            "analyses": [{"name": "quality", "metric": "value"}],
+            "steps": [
+                {"shadow": {"analyses": ["quality"]}},
+                {"experiment": {"weight": 50, "metric": "value"}},
+            ],
+        },
+    }
+    spec = system(objective, **named).spec
+    assert spec.monitoring.quality.max_drop == pytest.approx(drop)
+    assert spec.rollout.analyses[0].margin == pytest.approx(margin)
+    without = {key: part for key, part in objective.items() if key != "value"}
+    with pytest.raises(InvalidSpecError, match=r"'value' needs objective\.value") as told:
+        system(without, **named)
+    assert len(told.value.mistakes) == 5
+
+
+@pytest.mark.parametrize(
+    ("objective", "told"),
+    [
+        ({**REGRESSION, "value": CLASSES}, "says nothing of the answers of Regression; write over, under"),
+        (
+            {"task": "MulticlassClassification", "target": "band", "value": ERRORS},
+            "says nothing of the answers of MulticlassClassification; write right, wrong, pairs",
+        ),
+        (
+            {"task": "BinaryClassification", "target": "late", "value": ERRORS},
+            "says nothing of the answers of BinaryClassification; write truePositive",
+        ),
+        (
+            {"task": "Ranking", "target": "clicked", "value": ERRORS},
+            "Ranking has no answers of which one alone is worth anything; drop it",
+        ),
+    ],
+)
+def test_worths_of_another_tasks_answers_are_refused(objective: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidSpecError, match=told):
+        system(objective)
+
+
 @pytest.mark.parametrize(("metric", "drop"), [("rmse", 9), ("mae", 9), ("r2", 0.05), ("mape", 0.05)])
 def test_a_drop_that_is_left_out_is_in_the_unit_of_its_metric(metric: str, drop: float) -> None:
     spec = system(REGRESSION, monitoring={"quality": {"metric": metric}}).spec

@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capstan.errors import InvalidSpecError
-from capstan.spec.objective import CaseValue, Objective
+from capstan.spec.objective import Objective
+from capstan.spec.value import AnswerValue
 from capstan.tasks import TASKS
 from capstan.tasks.binary import BinaryClassification
 from capstan.tasks.predictions import Learnt, Predictions
 from capstan.testing import check_metric
 
-WORTH = CaseValue(currency="$", true_positive=35, false_positive=-5, true_negative=0, false_negative=-60)
+WORTH = AnswerValue(currency="$", true_positive=35, false_positive=-5, true_negative=0, false_negative=-60)
 TASK = BinaryClassification(WORTH)
 VALUE = TASK.metrics["value"]
 TRUTH = np.array([True, True, False, False])
@@ -28,7 +29,7 @@ def test_the_threshold_is_where_both_answers_are_worth_the_same() -> None:
     at = WORTH.threshold
     assert at == pytest.approx(5 / (5 + 95))
     assert at * 35 - (1 - at) * 5 == pytest.approx(-at * 60 + (1 - at) * 0)
-    assert CaseValue(true_positive=1, true_negative=1).threshold == 0.5
+    assert AnswerValue(true_positive=1, true_negative=1).threshold == 0.5
 
 
 def test_the_metric_is_the_mean_worth_of_the_answers_at_that_threshold() -> None:
@@ -91,8 +92,13 @@ def test_an_objective_without_worths_leaves_the_task_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "worths", [{}, {"true_positive": 1}, {"true_positive": 1, "true_negative": 1, "false_positive": 1}]
+    "worths",
+    [
+        {"true_positive": 0},
+        {"true_positive": 1},
+        {"true_positive": 1, "true_negative": 1, "false_positive": 1},
+    ],
 )
 def test_worths_that_make_one_answer_always_right_are_refused(worths: dict[str, float]) -> None:
     with pytest.raises(InvalidSpecError, match="a right answer is worth no more than the wrong one"):
-        CaseValue(**worths)  # type: ignore[arg-type]
+        AnswerValue(**worths)  # type: ignore[arg-type]
