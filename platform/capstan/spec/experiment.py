@@ -85,8 +85,6 @@ EXPERIMENT_RULES = (
             "blocks",
         ),
     ),
-)
-ARM_RULES = (
     part_rule(
         "test: MannWhitney compares ranks, which no covariate explains; drop it, or take test: FixedHorizon",
         lambda step: step.test != "MannWhitney" or step.covariate is None,
@@ -96,6 +94,8 @@ ARM_RULES = (
             "covariate",
         ),
     ),
+)
+ARM_RULES = (
     part_rule(
         "margin 0 under decide: NotWorse asks for a better model; write a margin above 0, or decide: Better",
         lambda step: step.decide != "NotWorse" or step.margin > 0,
