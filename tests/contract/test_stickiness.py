@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -81,6 +82,21 @@ def test_a_share_that_rises_takes_units_of_the_champion_alone(world: OneGatewayW
         moved = [(before[unit], after[unit]) for unit in before if before[unit] != after[unit]]
         assert moved
         assert all("v1" in pair for pair in moved)
+
+
+def test_an_arm_that_leaves_keeps_its_units_and_the_champion_answers_them(world: OneGatewayWorld) -> None:
+    before = assigned(world, three(30, 20))
+    whole = three(30, 20)
+    vacant = replace(whole, arms=(*whole.arms[:2], replace(whole.arms[2], is_vacant=True)))
+    assert assigned(world, vacant) == before
+    assert not world.services[V3].seen
+    assert {one["x-capstan-role"] for one in world.services[V1].seen} == {"champion"}
+    assert V3 not in world.gateway.endpoints()
+    world.apply(vacant)
+    assert world.gateway.read_back() == vacant
+    world.apply(champion_only(V1))
+    world.send(20)
+    assert world.gateway.read_back() == champion_only(V1)
 
 
 def test_requests_without_a_key_are_drawn_one_by_one(world: OneGatewayWorld) -> None:

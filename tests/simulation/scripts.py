@@ -493,6 +493,39 @@ def arm_that_dies_leaves_the_experiment(world: World) -> None:
     assert world.champion == "v3"
 
 
+@story
+def arm_that_is_shown_worse_leaves_and_the_others_go_on(world: World) -> None:
+    """The evidence of the challenger goes on over the moment at which the worse arm leaves."""
+    with_a_second_version(world)
+    world.models["v2"] = Model(gain=-0.25)
+    world.models["v3"] = Model(gain=0.06)
+    world.note("drift alert")
+    world.fire()
+    world.settle()
+    world.resolve()
+    world.days(14)
+    assert world.champion == "v3"
+
+
+@story
+def arm_that_breaks_a_guardrail_leaves_and_the_others_go_on(world: World) -> None:
+    with_a_second_version(world)
+    experimenting(
+        world,
+        weight=30,
+        arms=[{"version": "v2", "weight": 30}],
+        guardrails=[{"metric": "complaints", "margin": 0.01}],
+    )
+    world.models["v2"] = Model(gain=0.0, complaints=0.1)
+    world.models["v3"] = Model(gain=0.06)
+    world.note("drift alert")
+    world.fire()
+    world.settle()
+    world.resolve()
+    world.days(14)
+    assert world.champion == "v3"
+
+
 def learning(world: World, **bandit: object) -> None:
     """The file asks for a bandit and one canary."""
     step = {"window": "1d", "minUnits": 1000, "floor": 10, "deadline": "28d", **bandit}
@@ -526,3 +559,18 @@ def bandit_is_stopped_by_a_guardrail(world: World) -> None:
     world.start()
     drift(world, gain=0.05, error_rate=0.2)
     world.days(3)
+
+
+@story
+def bandit_takes_an_arm_out_that_breaks_a_guardrail(world: World) -> None:
+    """The arm with the best metric costs complaints; the champion has its share until the next batch."""
+    with_a_second_version(world)
+    learning(world, arms=["v2"], guardrails=[{"metric": "complaints", "margin": 0.01}], decide="Better")
+    world.models["v2"] = Model(gain=0.08, complaints=0.2)
+    world.models["v3"] = Model(gain=0.06)
+    world.note("drift alert")
+    world.fire()
+    world.settle()
+    world.resolve()
+    world.days(20)
+    assert world.champion == "v3"

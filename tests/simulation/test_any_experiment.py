@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from simulation.scripts import experimenting
 from simulation.world import DAY, SYSTEM, Crash, Model, World
 
+from capstan.domain.assignment import stretches
 from capstan.domain.rollout import RolloutPhase
 from capstan.domain.steps.questions import Arms
 from capstan.domain.verdicts.analysis import Verdict
@@ -35,6 +36,9 @@ class AnyExperiment(RuleBasedStateMachine):
         self.world = World()
         self.broken: dict[str, Any] = {}
         self.asked: list[tuple[Arms, ArmsEvidence]] = []
+        self.weights: dict[str, int] = {}
+        self.owners: dict[tuple[str, str], list[VersionName]] = {}
+        self.counted: dict[tuple[str, str, str], tuple[VersionName, ...]] = {}
         self.passed = 0
         self.frozen = False
         told = self.world.evidence.by_arm
@@ -42,6 +46,13 @@ class AnyExperiment(RuleBasedStateMachine):
         def by_arm(asked: Arms, since: datetime, as_of: datetime) -> ArmsEvidence:
             found = replace(told(asked, since, as_of), **self.broken)
             self.asked.append((asked, found))
+            split = self.world.traffic.read_back()
+            assert split is not None
+            self.weights = {str(arm.version): int(arm.weight) for arm in split.arms}
+            before = self.counted.setdefault((split.salt, since.isoformat(), asked.metric), asked.versions)
+            # An arm that left is asked for no more; nobody comes back and nobody is asked for anew.
+            assert asked.versions == tuple(version for version in before if version in asked.versions)
+            self.counted[split.salt, since.isoformat(), asked.metric] = asked.versions
             return found
 
         self.world.evidence.by_arm = by_arm
@@ -101,7 +112,7 @@ class AnyExperiment(RuleBasedStateMachine):
 
     @rule(
         version=st.sampled_from(["v1", "v2", "v3"]),
-        gain=st.sampled_from([-0.1, 0.0, 0.1, 0.3]),
+        gain=st.sampled_from([-0.4, -0.1, 0.0, 0.1, 0.3]),
         labels=st.booleans(),
         complaints=st.sampled_from([0.0, 0.0, 0.2]),
         nonfinite=st.sampled_from([0, 0, 0, 4]),
@@ -151,13 +162,26 @@ class AnyExperiment(RuleBasedStateMachine):
             assert not any(found.nonfinite_answers.values())
             assert all(units[champion].units + units[rival].units >= LEAST for rival in rivals)
             assert sum(one.units for one in units.values()) >= 0.8 * sum(one.closed for one in units.values())
-            weights = dict.fromkeys(map(str, rivals), 20) | {str(rivals[0]): 30}
-            weights[str(champion)] = 100 - sum(weights.values())
+            weights = {str(version): self.weights[version] for version in asked.versions}
             counts = {str(version): one.assigned for version, one in units.items()}
             assert judge_sample_ratio(counts, weights).verdict is not Verdict.FAILED
             metrics = {one.metric for one, _ in self.asked}
             guarded = "complaints" in metrics
             assert not guarded or any(one.metric == "complaints" for one, _ in self.asked[-2:])
+
+    @invariant()
+    def no_unit_moves_between_arms_while_evidence_is_gathered(self) -> None:
+        """Also when an arm leaves: each part of the hash has one arm from the first counted unit to the last."""
+        if not hasattr(self, "world"):
+            return
+        split = self.world.traffic._split
+        for record in self.world.store.list(Kind.ROLLOUT):
+            state = record.status.get("state", {})
+            is_counting = state.get("phase") == RolloutPhase.PROGRESSING and state.get("step", 0) == 0
+            if not is_counting or not state.get("step_since") or split is None or split.salt != record.name:
+                continue
+            owners = [arm.version for arm in stretches(split) for _ in range(arm.weight)]
+            assert self.owners.setdefault((record.name, state["step_since"]), owners) == owners
 
     @invariant()
     def who_is_promoted_has_passed_both_steps(self) -> None:

@@ -158,7 +158,7 @@ def _traffic(seen: Observed) -> Traffic:
     if split is not None:
         arms = [
             Share(arm.version, "champion" if index == 0 else "challenger", arm.weight)
-            for index, arm in enumerate(split.arms)
+            for index, arm in enumerate(split.answering)
         ]
         mirrors = [Share(mirror.version, "shadow", mirror.percent) for mirror in split.mirrors]
     elif champion is not None and "gateway" not in seen.away:

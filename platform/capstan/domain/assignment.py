@@ -9,6 +9,7 @@ share that rises takes units of the champion alone, and one that falls gives the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from capstan.domain.traffic import Arm, TrafficSplit, Weight
 
@@ -29,16 +30,16 @@ def stretches(split: TrafficSplit) -> tuple[Arm, ...]:
     own = [min(arm.weight, ends[slot + 1] - ends[slot]) for slot, arm in enumerate(challengers)]
     beyond = [arm.weight - kept for arm, kept in zip(challengers, own, strict=True)]
     # Read back, arms stand in the order in which they are met first.
-    found = [Arm(arm.version, Weight(0)) for arm in split.arms]
+    found = [replace(arm, weight=Weight(0)) for arm in split.arms]
     for slot, arm in enumerate(challengers):
         free = ends[slot + 1] - ends[slot] - own[slot]
         for other, one in enumerate(challengers):
             taken = min(beyond[other], free)
             beyond[other] -= taken
             free -= taken
-            found.append(Arm(one.version, Weight(taken)))
-        found.append(Arm(champion.version, Weight(free)))
-        found.append(Arm(arm.version, Weight(own[slot])))
+            found.append(replace(one, weight=Weight(taken)))
+        found.append(replace(champion, weight=Weight(free)))
+        found.append(replace(arm, weight=Weight(own[slot])))
     met = len(split.arms)
     return (*found[:met], *(arm for arm in found[met:] if arm.weight))
 
@@ -48,5 +49,5 @@ def joined(parts: Sequence[Arm]) -> tuple[Arm, ...]:
     weights: dict[str, int] = {}
     for part in parts:
         weights[part.version] = weights.get(part.version, 0) + part.weight
-    versions = {part.version: None for part in parts}
-    return tuple(Arm(version, Weight(weights[version])) for version in versions)
+    arms = {part.version: part for part in parts}
+    return tuple(replace(arm, weight=Weight(weights[version])) for version, arm in arms.items())

@@ -221,6 +221,8 @@ class RolloutState:
     """The weights of a step that moves them, from its beginning on; the last ones hold. Empty: it has not moved any."""
     left: Mapping[VersionName, str] = field(default_factory=dict)
     """Further versions that take no part, or no longer, with the reason."""
+    vacant: tuple[VersionName, ...] = ()
+    """Of those the ones that left while the step counted units: the champion answers theirs, so that no other moves."""
 
     @classmethod
     def at_step(cls, step: int) -> RolloutState:

@@ -18,6 +18,8 @@ class Arm:
 
     version: VersionName
     weight: Weight
+    is_vacant: bool = False
+    """True: the version left; the champion answers its units, which still count as this arm's."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +63,24 @@ class TrafficSplit:
     def versions(self) -> frozenset[VersionName]:
         """All versions that must be ready before this split may be set."""
         both = {self.interleaved.challenger} if self.interleaved is not None else set()
-        return frozenset(arm.version for arm in self.arms) | frozenset(m.version for m in self.mirrors) | both
+        arms = frozenset(arm.version for arm in self.arms if not arm.is_vacant)
+        return arms | frozenset(mirror.version for mirror in self.mirrors) | both
 
     @property
     def copied(self) -> frozenset[VersionName]:
         """Versions that get requests beside the one that answers for them."""
         return self.versions - {arm.version for arm in self.arms}
 
+    @property
+    def answering(self) -> tuple[Arm, ...]:
+        """The versions with the shares that they answer: the champion has those of vacant arms."""
+        vacant = sum(arm.weight for arm in self.arms if arm.is_vacant)
+        champion, *others = (arm for arm in self.arms if not arm.is_vacant)
+        return (Arm(champion.version, Weight(champion.weight + vacant)), *others)
+
     def weight_of(self, version: VersionName) -> Weight:
-        return Weight(sum(arm.weight for arm in self.arms if arm.version == version))
+        """Share of the requests that the version answers."""
+        return Weight(sum(arm.weight for arm in self.answering if arm.version == version))
 
 
 def champion_only(version: VersionName) -> TrafficSplit:

@@ -24,6 +24,10 @@ def bandit_step(written: Bandit, system: MLSystem) -> BanditStep:
             reach=_reach(written, system, outcome.cap),
         ),
         arms=tuple(VersionName(arm) for arm in written.arms),
+        guarded=tuple(
+            outcome_of(one.metric, system, window=written.window, margin=one.margin)
+            for one in written.guardrails
+        ),
         batch=written.batch,
         decide=Decide(written.decide),
         margin=written.margin,

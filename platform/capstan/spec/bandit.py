@@ -15,6 +15,7 @@ from capstan.spec.experiment import (
     ArmEffect,
     ArmMargin,
     ArmUnits,
+    ExperimentGuardrail,
     VersionText,
 )
 from capstan.spec.grammar import OWN_METRIC, OwnMetric, SpecModel
@@ -65,6 +66,15 @@ class Bandit(SpecModel):
         OWN_METRIC,
         description="The reward: a metric of `evaluation.online` or a loss of the task; without it the task's own.",
         examples=["bookings"],
+    )
+    guardrails: tuple[ExperimentGuardrail, ...] = Field(
+        (),
+        max_length=10,
+        description=(
+            "Metrics by which an arm must not be shown worse. An alarm, one-sided at alpha divided by their number, "
+            "rolls the challenger back or takes a further arm out."
+        ),
+        examples=[[{"metric": "complaints", "margin": 0.01}]],
     )
     floor: Annotated[Whole, Field(ge=1, le=50)] = Field(
         5,

@@ -260,7 +260,10 @@ def a_metric_has_one_part_in_an_experiment(spec: MLSystemSpec) -> Iterator[Breac
 def _of_experiments(spec: MLSystemSpec) -> Iterator[tuple[Location, str]]:
     for index, step in enumerate(spec.rollout.steps):
         if step.bandit is not None:
-            yield ("spec", "rollout", "steps", index, "bandit", "metric"), step.bandit.metric
+            bandit: Location = ("spec", "rollout", "steps", index, "bandit")
+            yield (*bandit, "metric"), step.bandit.metric
+            for position, guardrail in enumerate(step.bandit.guardrails):
+                yield (*bandit, "guardrails", position, "metric"), guardrail.metric
         if step.experiment is None:
             continue
         place: Location = ("spec", "rollout", "steps", index, "experiment")

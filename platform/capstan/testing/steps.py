@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from capstan.domain.assignment import stretches
 from capstan.domain.digest import digest_of
 from capstan.domain.planners.looks import look_at
 from capstan.domain.rollout import (
@@ -26,7 +27,7 @@ from capstan.domain.steps.questions import (
     StepEvidence,
 )
 from capstan.domain.steps.step import Step
-from capstan.domain.traffic import champion_only
+from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.verdicts.analysis import Verdict
 from capstan.domain.verdicts.conditions import parse_condition
 from capstan.domain.verdicts.evidence import (
@@ -127,6 +128,24 @@ def _check_arms(suite: Suite, step: Step, state: RolloutState) -> None:
             assert name not in without.versions, f"{name} left and gets requests"
             gained = without.weight_of(_CHAMPION) - whole.weight_of(_CHAMPION)
             assert gained == whole.weight_of(name), f"the champion gained {gained} % when {name} left"
+    with suite.rule(
+        "an arm that left while units were counted gets nothing, and the others keep their units"
+    ):
+        for name in step.others:
+            left = replace(state, left={name: "crashed"}, step_since=_NOW)
+            left = step.without(name, _CHAMPION, _CHALLENGER, left, _NOW)
+            without = step.split(_CHAMPION, _CHALLENGER, "salt", replace(left, vacant=(name,)))
+            assert whole is not None, "it names arms and sets no traffic"
+            assert without is not None, "without an arm it sets no traffic"
+            assert name not in without.versions, f"{name} left and gets requests"
+            before, after = _owners(whole), _owners(without)
+            moved = {old for old, new in zip(before, after, strict=True) if old != new}
+            assert moved <= {name}, f"units of {sorted(moved)} moved when {name} left"
+
+
+def _owners(split: TrafficSplit) -> list[VersionName]:
+    """The arm of each percent of the hash."""
+    return [arm.version for arm in stretches(split) for _ in range(arm.weight)]
 
 
 def _check_questions(suite: Suite, step: Step, policy: RolloutPolicy, state: RolloutState) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -44,6 +45,21 @@ def test_each_arm_has_its_share_and_arms_keep_their_order(weights: list[int]) ->
 
 def test_one_challenger_has_the_end_of_the_hash() -> None:
     assert stretches(split(75, 25)) == split(75, 25).arms
+
+
+@given(shares(), st.data())
+def test_an_arm_that_leaves_keeps_its_units_and_is_read_back_as_vacant(
+    weights: list[int], data: st.DataObject
+) -> None:
+    before = split(*weights)
+    gone = data.draw(st.integers(0, len(weights) - 1))
+    arms = [replace(arm, is_vacant=0 < number == gone) for number, arm in enumerate(before.arms)]
+    after = replace(before, arms=tuple(arms))
+    assert owners(after) == owners(before)
+    assert joined(stretches(after)) == after.arms
+    assert (before.arms[gone].version in after.versions) is (gone == 0)
+    assert sum(arm.weight for arm in after.answering) == 100
+    assert after.weight_of(VersionName("v1")) == weights[0] + (weights[gone] if gone else 0)
 
 
 @given(st.data(), st.integers(2, 6))

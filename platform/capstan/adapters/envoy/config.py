@@ -30,7 +30,7 @@ ROLE_HEADER = "x-capstan-role"
 ARM_HEADER = "x-capstan-arm"
 """The version that a request was assigned to; a retry in the champion keeps it."""
 CHAMPION, CHALLENGER = "champion", "challenger"
-ARM_PREFIX, ELSE = "arm-", "-else-"
+ARM_PREFIX, ELSE, BY = "arm-", "-else-", "-by-"
 COLLECTOR_CLUSTER = "collector"
 POSTED = ("/feedback", "/events")
 """Paths of what clients post about requests; the collector answers them."""
@@ -66,13 +66,23 @@ class GatewaySettings:
     """Worker threads; more cores than two are better used by the models."""
 
 
-def arm_cluster(version: VersionName, champion: VersionName) -> str:
-    """`arm-v1` for the champion, `arm-v2-else-v1` for a challenger: another fallback is another cluster."""
-    return f"{ARM_PREFIX}{version}" if version == champion else f"{ARM_PREFIX}{version}{ELSE}{champion}"
+def arm_cluster(version: VersionName, champion: VersionName, *, is_vacant: bool = False) -> str:
+    """`arm-v1` for the champion, `arm-v2-else-v1` for a challenger: another fallback is another cluster.
+
+    `arm-v2-by-v1` is the arm of a version that left: the champion answers all of it.
+    """
+    if version == champion:
+        return f"{ARM_PREFIX}{version}"
+    return f"{ARM_PREFIX}{version}{BY if is_vacant else ELSE}{champion}"
 
 
 def arm_version(cluster: str) -> VersionName:
-    return VersionName(cluster.removeprefix(ARM_PREFIX).partition(ELSE)[0])
+    return VersionName(cluster.removeprefix(ARM_PREFIX).partition(ELSE)[0].partition(BY)[0])
+
+
+def is_vacant(cluster: str) -> bool:
+    """Whether the champion answers all requests of this arm."""
+    return is_arm(cluster) and BY in cluster
 
 
 def is_arm(cluster: str) -> bool:
@@ -91,8 +101,9 @@ def clusters(
     found = [version_cluster(name, endpoints[name]) for name in sorted(endpoints)]
     if split is not None:
         for arm in split.arms:
-            members = [arm.version] if arm.version == split.champion else [arm.version, split.champion]
-            found.append(_aggregate(arm_cluster(arm.version, split.champion), members))
+            members = dict.fromkeys([split.champion] if arm.is_vacant else [arm.version, split.champion])
+            name = arm_cluster(arm.version, split.champion, is_vacant=arm.is_vacant)
+            found.append(_aggregate(name, list(members)))
         if split.interleaved is not None:
             # Without the combiner the champion answers alone.
             found.append(_aggregate(arm_cluster(COMBINER, split.champion), [COMBINER, split.champion]))
@@ -264,7 +275,7 @@ def _action(
 
 def _stretch(arm: Arm, champion: VersionName) -> Json:
     """A part of the hash: where it leads, and what the versions are told of it."""
-    role = CHAMPION if arm.version == champion else CHALLENGER
+    role = CHAMPION if arm.version == champion or arm.is_vacant else CHALLENGER
     return _leading(arm, champion, {ROLE_HEADER: role, ARM_HEADER: arm.version})
 
 
@@ -288,7 +299,7 @@ def _with_combiner(
 
 def _leading(arm: Arm, champion: VersionName, told: Mapping[str, str]) -> Json:
     return {
-        "name": arm_cluster(arm.version, champion),
+        "name": arm_cluster(arm.version, champion, is_vacant=arm.is_vacant),
         "weight": arm.weight,
         "request_headers_to_add": [
             {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
@@ -322,7 +333,10 @@ def split_of(route_config: Json) -> TrafficSplit | None:
         action = route.get("route", {})
         if route.get("match", {}).get("path") == "/predict" and "weighted_clusters" in action:
             parts = action["weighted_clusters"]["clusters"]
-            arms = [Arm(arm_version(arm["name"]), Weight(arm.get("weight", 0))) for arm in parts]
+            arms = [
+                Arm(arm_version(arm["name"]), Weight(arm.get("weight", 0)), is_vacant(arm["name"]))
+                for arm in parts
+            ]
             interleaved = _interleaved(parts)
             if interleaved is not None:
                 arms = [
@@ -376,6 +390,7 @@ def agreed(splits: Sequence[TrafficSplit | None]) -> TrafficSplit | None:
         return next(iter(splits), None)
     weights: dict[VersionName, int] = {}
     percents: dict[VersionName, int] = {}
+    here = {arm.version for found in splits if found is not None for arm in found.arms if not arm.is_vacant}
     for found in splits:
         for arm in found.arms if found is not None else ():
             weights[arm.version] = weights.get(arm.version, 0) + arm.weight
@@ -385,7 +400,10 @@ def agreed(splits: Sequence[TrafficSplit | None]) -> TrafficSplit | None:
             both = found.interleaved
             percents[both.challenger] = percents.get(both.challenger, 0) + both.percent
     return TrafficSplit(
-        arms=tuple(Arm(name, Weight(round(sum_ / len(splits)))) for name, sum_ in weights.items()),
+        arms=tuple(
+            Arm(name, Weight(round(sum_ / len(splits))), is_vacant=name not in here)
+            for name, sum_ in weights.items()
+        ),
         mirrors=tuple(Mirror(name, Weight(round(sum_ / len(splits)))) for name, sum_ in percents.items()),
         salt=DIFFERING,
     )

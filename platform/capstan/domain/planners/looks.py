@@ -49,8 +49,13 @@ class Look:
 
     @property
     def leaving(self) -> dict[VersionName, str]:
-        """Further arms that failed, with the words."""
-        return {
+        """Further arms that failed, or that an answer about all arms gives up, with the words."""
+        given_up = {
+            VersionName(arm): f"{name}: {result.message}"
+            for name, result in self.results.items()
+            for arm in result.given_up
+        }
+        return given_up | {
             arm: f"{name}: {self.results[name].message}"
             for name, arm in self.arms.items()
             if self.results[name].verdict is Verdict.FAILED
@@ -119,7 +124,7 @@ def questions_of(request: RolloutRequest, state: RolloutState, policy: RolloutPo
     asked += [
         OperationQuestion(f"{OPERATION} of {arm.version}", flowing.guardrails(policy), False, arm.version)
         for arm in split.arms
-        if arm.version not in main
+        if arm.version not in main and not arm.is_vacant
     ]
     return (*asked, *policy.steps[state.step].questions(policy, split, state))
 

@@ -65,6 +65,7 @@ _FRESH_STEP: dict[str, Any] = {
     "waiting": "",
     "message": "",
     "moves": (),
+    "vacant": (),
 }
 """Fields of the state as they are at the beginning of a step."""
 
@@ -317,15 +318,26 @@ class _Planning:
         return True
 
     def _leave(self, arm: VersionName, why: str) -> None:
-        """The arm takes no part any more. What it shared requests with is measured anew, as shares change."""
+        """The arm takes no part any more. Its units stay its own, so that the evidence of the others goes on."""
         message = f"{arm} takes no part: {why}"
         began = self.state.step_since is not None
         if began:
-            message += f"; the evidence of {self._step_name} begins anew, since the shares change"
+            message += (
+                f"; {self.request.champion.name if self.request.champion else 'nobody'} answers its users"
+            )
         self.state = replace(self.state, left={**self.state.left, arm: why})
         self._tell(Reason.ARM_LEFT, message, f"left/{self.state.restarts}/{arm}")
-        if began:
-            self.state = replace(self.state, **_FRESH_STEP)
+        if began and self.request.champion is not None:
+            step, before = self.policy.steps[self.state.step], self.wanted
+            without = step.without(arm, self.request.champion.name, self.challenger, self.state, self.now)
+            self.state = replace(
+                without,
+                vacant=(*without.vacant, arm),
+                latches={name: latch for name, latch in without.latches.items() if latch.arm != arm},
+            )
+            if self.wanted != before:
+                # The gateway follows in the next pass; that it obeys the former split until then is no fault.
+                self.state = replace(self.state, step_since_wall=None)
 
     def _readiness(self, name: VersionName) -> Readiness:
         readiness = self.seen.surroundings.readiness
@@ -345,6 +357,7 @@ class _Planning:
             step_since=self.state.step_since if keeps_evidence else None,
             step_since_wall=None,
             moves=self.state.moves if keeps_evidence else (),
+            vacant=self.state.vacant if keeps_evidence else (),
         )
         self._tell(Reason.CHALLENGER_LOST, message, f"lost/{crashes}")
         if crashes > CRASHES_BORNE:
@@ -666,7 +679,10 @@ def describe_split(split: TrafficSplit | None) -> str:
     """`v1 75 %, v2 25 %`, mirrors in brackets."""
     if split is None:
         return "no split"
-    arms = ", ".join(f"{arm.version} {arm.weight} %" for arm in split.arms)
+    arms = ", ".join(
+        f"{arm.version} {arm.weight} %" + (f" answered by {split.champion}" if arm.is_vacant else "")
+        for arm in split.arms
+    )
     if split.interleaved is not None:
         arms += f" (of these {split.interleaved.percent} % interleaved with {split.interleaved.challenger})"
     mirrors = ", ".join(f"{mirror.version} {mirror.percent} %" for mirror in split.mirrors)

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from capstan.domain.moving_weights import MILLIONTHS, MOST_MOVES, MovedWeights, cuts_of
-from capstan.domain.steps.experiment import Outcome
+from capstan.domain.steps.experiment import Outcome, guardrail_rule
+from capstan.domain.steps.experiment_questions import GuardrailQuestion, guardrail_name
 from capstan.domain.steps.questions import Arms, Need, Question, StepEvidence
 from capstan.domain.steps.step import Station, Step
 from capstan.domain.traffic import Arm, TrafficSplit, Weight
@@ -37,7 +38,7 @@ class BanditQuestion(Question):
     asked: Arms
     moves: tuple[MovedWeights, ...]
     weights: Mapping[VersionName, int]
-    """Those of now, in the split's order, the champion first."""
+    """Those of now without vacant arms, in the split's order, the champion first."""
 
     @property
     def need(self) -> Need:
@@ -45,7 +46,8 @@ class BanditQuestion(Question):
 
     def judge(self, evidence: ArmsEvidence, latched: Latch | None) -> AnalysisResult:
         shares = MovingShares(self.moves, self.rule.better)
-        result = judge_arms(evidence, self.rule, self.weights, latched=latched, comparison=shares)
+        known = evidence.with_answers_of(self.weights)
+        result = judge_arms(known, self.rule, self.weights, latched=latched, comparison=shares)
         lost = self._regret(evidence, shares)
         return replace(result, message=f"{result.message}; {lost}") if lost else result
 
@@ -79,6 +81,7 @@ class BanditStep(Step):
     shares: BanditRule = field(default_factory=BanditRule)
     arms: tuple[VersionName, ...] = ()
     """Further registered versions; the challenger is not among them."""
+    guarded: tuple[Outcome, ...] = ()
     batch: timedelta = timedelta(days=1)
     decide: Decide = Decide.BETTER
     margin: float = 0.0
@@ -102,7 +105,10 @@ class BanditStep(Step):
         self, champion: VersionName, challenger: VersionName, salt: str, state: RolloutState
     ) -> TrafficSplit:
         weights = state.moves[-1].weights if state.moves else self._first(champion, challenger, state)
-        arms = tuple(Arm(version, Weight(weight)) for version, weight in weights.items())
+        arms = tuple(
+            Arm(version, Weight(weight), is_vacant=version in state.vacant)
+            for version, weight in weights.items()
+        )
         return TrafficSplit(arms=arms, salt=salt)
 
     def _first(
@@ -112,6 +118,7 @@ class BanditStep(Step):
         further = [arm for arm in self.arms if arm not in (champion, challenger)]
         every = [champion, challenger, *further]
         even = dict(zip(every, whole_shares([1 / len(every)] * len(every), 1), strict=True))
+        # Before the first move nobody has left who had units: `without` makes that a move.
         taken = {version: weight for version, weight in even.items() if version not in state.left}
         taken[champion] += 100 - sum(taken.values())
         return taken
@@ -119,20 +126,56 @@ class BanditStep(Step):
     def questions(
         self, policy: RolloutPolicy, split: TrafficSplit, state: RolloutState
     ) -> tuple[Question, ...]:
-        weights = {arm.version: int(arm.weight) for arm in split.arms}
+        weights = {arm.version: int(arm.weight) for arm in split.arms if not arm.is_vacant}
         moves = state.moves
         if not moves:
             moves = (MovedWeights(weights, since=state.step_since),)
         cuts = cuts_of(moves, state.step_since) if state.step_since is not None else ()
+        # Units of arms that left are needed too: each unit's share is one of all.
+        versions = tuple(arm.version for arm in split.arms)
         asked = Arms(
             self.primary.metric,
-            tuple(weights),
+            versions,
             self.primary.window,
             self.primary.cap,
             cuts=cuts,
             every=self.batch,
         )
-        return (BanditQuestion(BANDIT, self.rule(), asked, moves, weights),)
+        champion, *rivals = weights
+        guardrails = tuple(
+            GuardrailQuestion(
+                guardrail_name(outcome.metric, arm, is_further=place > 0),
+                guardrail_rule(outcome, self.alpha, len(self.guarded), self.min_units),
+                Arms(outcome.metric, versions, outcome.window, outcome.cap, cuts=cuts),
+                champion,
+                arm,
+                is_further=place > 0,
+                comparison=MovingShares(moves, outcome.better),
+            )
+            for outcome in self.guarded
+            for place, arm in enumerate(rivals)
+        )
+        return (BanditQuestion(BANDIT, self.rule(), asked, moves, weights), *guardrails)
+
+    def without(
+        self,
+        arm: VersionName,
+        champion: VersionName,
+        challenger: VersionName,
+        state: RolloutState,
+        at: datetime,
+    ) -> RolloutState:
+        """The champion has the arm's share until weights move again; the arm never gets one any more."""
+        others = {name: why for name, why in state.left.items() if name != arm}
+        first = self._first(champion, challenger, replace(state, left=others))
+        moves = state.moves or (MovedWeights(first, since=state.step_since),)
+        weights = dict(moves[-1].weights)
+        if arm not in weights:
+            return state
+        weights[champion] += weights[arm]
+        weights[arm] = 0
+        moved = MovedWeights(weights, moves[-1].batch)
+        return replace(state, moves=(*moves[:-1], replace(moves[-1], until=at), moved))
 
     def rule(self) -> ArmsRule:
         """How the metric decides between the arms and the champion."""
@@ -166,7 +209,7 @@ class BanditStep(Step):
             # A look is taken only while the gateway obeys the wanted split.
             moves = (*moves[:-1], replace(moves[-1], since=at))
         batch = (at - since) // self.batch
-        weights = self._weights_after(found, moves) if batch > moves[-1].batch else None
+        weights = self._weights_after(found, moves, state.vacant) if batch > moves[-1].batch else None
         if weights is not None and weights != moves[-1].weights and len(moves) < MOST_MOVES:
             means = MovingShares(moves, self.primary.better).means(found, asked.versions)
             moves = (
@@ -182,26 +225,29 @@ class BanditStep(Step):
         return replace(state, moves=moves)
 
     def _weights_after(
-        self, found: ArmsEvidence, moves: tuple[MovedWeights, ...]
+        self, found: ArmsEvidence, moves: tuple[MovedWeights, ...], vacant: tuple[VersionName, ...]
     ) -> dict[VersionName, int] | None:
         """None: the weights stay, because too little is known or what is known can't be trusted."""
-        versions = tuple(moves[-1].weights)
+        every = moves[-1].weights
         ratio = MovingShares(moves, self.primary.better).ratio(found)
         if ratio.verdict is Verdict.FAILED or found.lost_share > MOST_LOST:
             return None
         rewards = {
             version: rewards_of(found.total(version), self.primary.better, is_share=self.primary.is_share)
-            for version in versions
+            for version in every
+            if version not in vacant
         }
         try:
-            return shares_of(self.shares, rewards)
+            shares = shares_of(self.shares, rewards)
         except ValueError:
             return None
+        return None if shares is None else {version: shares.get(version, 0) for version in every}
 
     def promise(self, policy: RolloutPolicy) -> str:
         return (
             f"the bandit on {self.primary.metric} moves weights by {self.shares.policy} and is decided by "
             f"{self.rule().named}, once {self.min_units:,} units have an outcome"
+            + (f"; {', '.join(one.metric for one in self.guarded)} may stop it" if self.guarded else "")
         )
 
     def first_outcome(self, policy: RolloutPolicy) -> timedelta:

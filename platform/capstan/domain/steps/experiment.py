@@ -13,6 +13,7 @@ from capstan.domain.steps.experiment_questions import (
     ExperimentQuestion,
     GuardrailQuestion,
     SecondaryQuestion,
+    guardrail_name,
 )
 from capstan.domain.steps.questions import Arms, Question
 from capstan.domain.steps.step import Station, Step
@@ -110,9 +111,10 @@ class ExperimentStep(Step):
         self, champion: VersionName, challenger: VersionName, salt: str, state: RolloutState
     ) -> TrafficSplit:
         further = [
-            arm
+            replace(arm, is_vacant=arm.version in state.vacant)
             for arm in self.arms
-            if arm.version not in state.left and arm.version not in (champion, challenger)
+            if arm.version not in (champion, challenger)
+            and (arm.version not in state.left or arm.version in state.vacant)
         ]
         arms = [Arm(challenger, self.weight), *further]
         rest = Weight(100 - sum(arm.weight for arm in arms))
@@ -121,8 +123,8 @@ class ExperimentStep(Step):
     def questions(
         self, policy: RolloutPolicy, split: TrafficSplit, state: RolloutState
     ) -> tuple[Question, ...]:
-        versions = tuple(arm.version for arm in split.arms)
-        weights = {arm.version: int(arm.weight) for arm in split.arms}
+        weights = {arm.version: int(arm.weight) for arm in split.arms if not arm.is_vacant}
+        versions = tuple(weights)
         champion, *rivals = versions
         after = self.duration if self.is_fixed else timedelta(0)
         asked: list[Question] = [
@@ -138,8 +140,11 @@ class ExperimentStep(Step):
             for place, arm in enumerate(rivals):
                 asked.append(
                     GuardrailQuestion(
-                        _of(f"guardrail {outcome.metric}", arm, place),
-                        self._guardrail_rule(outcome),
+                        guardrail_name(outcome.metric, arm, is_further=place > 0),
+                        replace(
+                            guardrail_rule(outcome, self.alpha, len(self.guarded), self.min_units),
+                            by_days=self.by_days,
+                        ),
                         self._need(outcome, versions),
                         champion,
                         arm,
@@ -175,19 +180,6 @@ class ExperimentStep(Step):
             min_units=self.min_units,
             by_days=self.by_days and not self.is_fixed,
             has_covariate=self.covariate is not None,
-            min_coverage=outcome.min_coverage,
-        )
-
-    def _guardrail_rule(self, outcome: Outcome) -> ArmsRule:
-        return ArmsRule(
-            metric=outcome.metric,
-            better=outcome.better,
-            decide=Decide.UNLESS_WORSE,
-            margin=outcome.margin,
-            alpha=self.alpha,
-            comparisons=len(self.guarded),
-            min_units=self.min_units,
-            by_days=self.by_days,
             min_coverage=outcome.min_coverage,
         )
 
@@ -260,6 +252,15 @@ class ExperimentStep(Step):
         return 7 if self.by_days and not self.is_fixed else 0
 
 
-def _of(what: str, arm: VersionName, place: int) -> str:
-    """The challenger's questions go without its name, so that they are called the same in every rollout."""
-    return f"{what} of {arm}" if place else what
+def guardrail_rule(outcome: Outcome, alpha: float, guardrails: int, min_units: int) -> ArmsRule:
+    """How one of so many guardrails is judged: one-sided, at alpha divided by their number."""
+    return ArmsRule(
+        metric=outcome.metric,
+        better=outcome.better,
+        decide=Decide.UNLESS_WORSE,
+        margin=outcome.margin,
+        alpha=alpha,
+        comparisons=guardrails,
+        min_units=min_units,
+        min_coverage=outcome.min_coverage,
+    )

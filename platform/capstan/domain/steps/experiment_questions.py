@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from capstan.domain.steps.questions import Arms, Need, Question
 from capstan.domain.verdicts.analysis import AnalysisResult, Latch
-from capstan.domain.verdicts.arms import ArmsRule, judge_arms, judge_guardrail
+from capstan.domain.verdicts.arms import ArmsRule, Comparison, judge_arms, judge_guardrail
 from capstan.domain.verdicts.evidence import ArmsEvidence
 from capstan.domain.versions import NOBODY, VersionName
 
@@ -47,7 +47,7 @@ class SecondaryQuestion(ExperimentQuestion):
         return False
 
     def judge(self, evidence: ArmsEvidence, latched: Latch | None) -> AnalysisResult:
-        return replace(judge_arms(evidence, self.rule, self.weights), latch=None, arm="")
+        return replace(judge_arms(evidence, self.rule, self.weights), latch=None, arm="", given_up=())
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class GuardrailQuestion(Question):
     rival: VersionName
     is_further: bool = False
     """Whether `rival` is one of several challengers besides the rollout's own."""
+    comparison: Comparison | None = None
+    """How arms are compared whose shares moved; None: by their totals."""
 
     @property
     def arm(self) -> VersionName:
@@ -70,4 +72,12 @@ class GuardrailQuestion(Question):
         return self.asked
 
     def judge(self, evidence: ArmsEvidence, latched: Latch | None) -> AnalysisResult:
-        return judge_guardrail(evidence, self.rule, self.champion, self.rival, latched=latched)
+        known = evidence.with_answers_of((self.champion, self.rival))
+        return judge_guardrail(
+            known, self.rule, self.champion, self.rival, latched=latched, comparison=self.comparison
+        )
+
+
+def guardrail_name(metric: str, arm: VersionName, *, is_further: bool) -> str:
+    """The challenger's questions go without its name, so that they are called the same in every rollout."""
+    return f"guardrail {metric} of {arm}" if is_further else f"guardrail {metric}"

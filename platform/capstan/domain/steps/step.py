@@ -97,7 +97,8 @@ class Step(ABC):
         """The traffic of this step; the same arguments give the same split. None: that of the step before.
 
         `salt` is the rollout's name, which draws other users for each rollout. Weights that move live in `state`.
-        Arms of `others` that left stand in `state.left`; the champion gets their share.
+        Arms of `others` that left stand in `state.left`; the champion gets their share. Those of them that stand in
+        `state.vacant` had units: they stay as vacant arms, so that no unit of another arm moves.
         """
 
     def rules(self, policy: RolloutPolicy) -> Mapping[str, QualityRule]:
@@ -139,6 +140,17 @@ class Step(ABC):
 
     def moved(self, state: RolloutState, evidence: StepEvidence) -> RolloutState:
         """The state after a look at the evidence, for steps whose weights move; most steps leave it as it is."""
+        return state
+
+    def without(
+        self,
+        arm: VersionName,
+        champion: VersionName,
+        challenger: VersionName,
+        state: RolloutState,
+        at: datetime,
+    ) -> RolloutState:
+        """The state once the arm has left while units were counted, for steps whose weights move."""
         return state
 
     def describe(self) -> str:

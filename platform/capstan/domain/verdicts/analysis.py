@@ -50,6 +50,8 @@ class AnalysisResult:
     """To be stored and passed to the next look."""
     arm: str = ""
     """The version of several that a Successful verdict speaks of; empty: the challenger."""
+    given_up: tuple[str, ...] = ()
+    """Versions of several that are shown worse while others are not decided."""
 
     @property
     def closed_blocks(self) -> int | None:

@@ -251,13 +251,18 @@ def judge_arms(
             f"a choice of risk, not a proof: {_could_be_worse(best)}"
         )
         return AnalysisResult(Verdict.SUCCESSFUL, "NotShownWorse", message, numbers, arm=best.arm)
+    worse = [one.arm for one in found if one.is_worse(rule)] if rule.test is Test.ALWAYS_VALID else []
     gaps = ", ".join(f"{one.lower:+.4g} to {one.upper:+.4g} of {one.arm}" for one in found)
     message = f"{rule.named}: not decided; {words}; it may have missed a true difference from {gaps}"
     latch = None
     if rule.test is not Test.ALWAYS_VALID:
         message += "; there was one look, and no later one counts"
         latch = Latch(Verdict.INCONCLUSIVE, max(one.units for one in found), reason=NOT_DECIDED)
-    return AnalysisResult(Verdict.INCONCLUSIVE, NOT_DECIDED, message, numbers, latch=latch)
+    if worse:
+        message = f"{', '.join(worse)} shown worse by more than {rule.margin:g}; {message}"
+    return AnalysisResult(
+        Verdict.INCONCLUSIVE, NOT_DECIDED, message, numbers, latch=latch, given_up=tuple(worse)
+    )
 
 
 def judge_guardrail(
@@ -267,6 +272,7 @@ def judge_guardrail(
     arm: VersionName,
     *,
     latched: Latch | None = None,
+    comparison: Comparison | None = None,
 ) -> AnalysisResult:
     """Whether the arm is shown worse than the champion by more than the margin: an alarm, latched for good.
 
@@ -276,7 +282,11 @@ def judge_guardrail(
     broken = _broken(evidence, totals)
     if broken:
         return AnalysisResult(Verdict.INCONCLUSIVE, "InvalidEvidence", broken, latch=latched)
-    found = bounds_of(evidence, rule, champion, arm, Covariate())
+    found = (
+        comparison.bounds(evidence, rule, champion, arm)
+        if comparison
+        else bounds_of(evidence, rule, champion, arm, Covariate())
+    )
     words = _words(rule, champion, [found], Covariate())
     numbers = _numbers(evidence, totals, [found], Covariate(), rule)
     rule_words = f"guardrail at {rule.alpha:g}"

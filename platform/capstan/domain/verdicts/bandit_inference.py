@@ -182,9 +182,9 @@ def _predicted(known: Mapping[str, Rewards], *, is_first: bool) -> tuple[dict[st
 
 
 def _weight(period: Period, arm: str) -> float:
-    """1 / (share of the arm x share of its closed units that have an outcome); 0 where nobody met it."""
+    """1 / (share of the arm x share of its closed units that have an outcome); 0 where nobody was to meet it."""
     found = period.arms.get(arm, Outcomes())
-    if not found.rewards.count:
+    if not found.rewards.count or not period.shares.get(arm):
         return 0.0
     return 100 / period.shares[arm] * found.closed / found.rewards.count
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 
 from capstan.domain.versions import VersionName
@@ -116,6 +116,11 @@ class ArmsEvidence:
     """Of arms against the first one asked for; empty unless ranks were asked for and both have outcomes."""
     too_many_values: bool = False
     """True: ranks were asked for, and the units have more distinct outcomes than are kept."""
+
+    def with_answers_of(self, versions: Iterable[VersionName]) -> ArmsEvidence:
+        """The same without what other versions answered that is no number: an arm that left withholds nothing."""
+        bad = {version: self.nonfinite_answers.get(version, 0) for version in versions}
+        return replace(self, nonfinite_answers={version: count for version, count in bad.items() if count})
 
     def total(self, version: VersionName) -> ArmSums:
         """The arm's sums over all days."""

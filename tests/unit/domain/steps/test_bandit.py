@@ -15,6 +15,7 @@ from capstan.domain.moving_weights import MovedWeights, cuts_of, weights_at
 from capstan.domain.rollout import RolloutPhase, RolloutPolicy, RolloutState
 from capstan.domain.steps.bandit import BanditStep
 from capstan.domain.steps.experiment import Outcome
+from capstan.domain.steps.experiment_questions import GuardrailQuestion
 from capstan.domain.steps.questions import Arms, StepEvidence
 from capstan.domain.verdicts.analysis import Verdict
 from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums
@@ -97,6 +98,74 @@ def test_the_better_arm_gets_more_and_the_other_keeps_its_floor() -> None:
     last = lived(DAY_OF_LOOKS).moves[-1]
     assert last.weights == {V1: 5, V2: 95}
     assert last.means[V2] > last.means[V1] > 0
+
+
+V3 = VersionName("v3")
+GUARDED = replace(
+    STEP,
+    arms=(V3,),
+    guarded=(Outcome("complaints", Better.LOWER, HOUR, timedelta(0), is_loss=False, margin=0.02),),
+    min_units=500,
+)
+
+
+def of_three(cuts: tuple[datetime, ...], rates: dict[VersionName, float], **more: object) -> ArmsEvidence:
+    """Every version met a thousand users in each stretch, and so many of them complained."""
+
+    def sums(rate: float) -> ArmSums:
+        ones = 1000 * rate
+        return ArmSums(assigned=1000, closed=1000, units=1000, total=ones, squares=ones, cubes=ones)
+
+    arms = {version: sums(rate) for version, rate in rates.items()}
+    return ArmsEvidence(tuple(ArmDay(cut, arms) for cut in cuts), **more)  # type: ignore[arg-type]
+
+
+def guardrails(state: RolloutState) -> dict[str, GuardrailQuestion]:
+    asked = GUARDED.questions(POLICY, GUARDED.split(V1, V2, "s", state), state)
+    return {one.name: one for one in asked if isinstance(one, GuardrailQuestion)}
+
+
+def test_a_guardrail_alarms_for_the_arm_that_breaks_it_and_for_no_other() -> None:
+    asked = guardrails(FRESH)
+    assert {name: one.arm for name, one in asked.items()} == {
+        "guardrail complaints": "",
+        "guardrail complaints of v3": V3,
+    }
+    evidence = of_three((BEGIN,), {V1: 0.05, V2: 0.05, V3: 0.3})
+    found = {name: one.judge(evidence, None).verdict for name, one in asked.items()}
+    assert found == {
+        "guardrail complaints": Verdict.SUCCESSFUL,
+        "guardrail complaints of v3": Verdict.FAILED,
+    }
+
+
+def test_a_guardrail_never_passes_on_missing_evidence() -> None:
+    for one in guardrails(FRESH).values():
+        assert one.judge(ArmsEvidence(), None).verdict is Verdict.INCONCLUSIVE
+        lost = of_three((BEGIN,), dict.fromkeys((V1, V2, V3), 0.05), lost_share=0.5)
+        assert one.judge(lost, None).verdict is Verdict.INCONCLUSIVE
+
+
+def gone(at: datetime = BEGIN + HOUR) -> RolloutState:
+    return replace(GUARDED.without(V3, V1, V2, FRESH, at), left={V3: "complaints"}, vacant=(V3,))
+
+
+def test_an_arm_that_left_gets_nothing_and_the_champion_has_its_share_until_weights_move() -> None:
+    split = GUARDED.split(V1, V2, "s", gone())
+    assert {arm.version: int(arm.weight) for arm in split.arms} == {V1: 67, V2: 33, V3: 0}
+    assert split.versions == {V1, V2}
+    assert [name for name in guardrails(gone()) if "v3" in name] == []
+
+
+def test_weights_move_on_without_the_arm_that_left_though_its_answers_were_no_numbers() -> None:
+    state = replace(gone(), looked_at=BEGIN + 7 * HOUR)
+    (question, *_) = GUARDED.questions(POLICY, GUARDED.split(V1, V2, "s", state), state)
+    assert isinstance(question.need, Arms)
+    assert question.need.versions == (V1, V2, V3)
+    evidence = of_three((BEGIN,), {V1: 0.2, V2: 0.4, V3: 0.6}, nonfinite_answers={V3: 9})
+    moved = GUARDED.moved(state, StepEvidence({question.need: evidence}))
+    assert moved.moves[-1].weights == {V1: 5, V2: 95, V3: 0}
+    assert question.judge(evidence, None).arm == V2
 
 
 def test_a_replay_gives_the_same_bits() -> None:
