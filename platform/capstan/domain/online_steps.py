@@ -47,8 +47,8 @@ class OnlineStep:
 
     @property
     def weights(self) -> dict[VersionName, int]:
-        """Shares of the arms in percent, the champion first."""
-        return {arm.version: int(arm.weight) for arm in self.split.arms}
+        """Shares of the arms in percent, the champion first, without those that left."""
+        return {arm.version: int(arm.weight) for arm in self.split.arms if not arm.is_vacant}
 
     @property
     def champion(self) -> VersionName:
