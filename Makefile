@@ -63,8 +63,9 @@ demo: $(STAMP) ## eleven months of real flights through the whole loop, in about
 
 example: $(STAMP) ## one of examples/ through the whole loop, in minutes: make example NAME=flight-minutes
 	@test -f "examples/$(NAME)/system.yaml" || { echo "error: NAME='$(NAME)' is no example; write one of:" \
-		$(patsubst examples/%/system.yaml,%,$(wildcard examples/*/system.yaml)) >&2; exit 1; }
-	@test ! -f examples/$(NAME)/prepare.py || $(RUN) python examples/$(NAME)/prepare.py
+		$(patsubst examples/%/system.yaml,%,$(wildcard examples/*/system.yaml examples/*/*/system.yaml)) >&2; exit 1; }
+	@for script in $(wildcard examples/$(NAME)/prepare.py examples/$(dir $(NAME))prepare.py); do \
+		$(RUN) python $$script || exit 1; done
 	@$(RUN) capstan demo examples/$(NAME)/system.yaml --state examples/$(NAME)/.capstan
 
 test: $(STAMP) chromium libatomic router ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser

@@ -8,12 +8,24 @@ import pytest
 
 from capstan.spec import load
 
-EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*/system.yaml"))
+ROOT = Path(__file__).parents[3] / "examples"
+EXAMPLES = sorted([*ROOT.glob("*/system.yaml"), *ROOT.glob("*/*/system.yaml")])
 
 
-@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.parent.name)
+def _named(file: Path) -> str:
+    return "-".join(file.parent.relative_to(ROOT).parts)
+
+
+def test_the_examples_of_experiments_are_among_them() -> None:
+    told = {_named(file) for file in EXAMPLES}
+    kinds = ("ab", "bad-arm", "bandit", "interleaving")
+    assert {f"experiments-{kind}" for kind in kinds} <= told
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=_named)
 def test_an_example_is_valid_and_has_something_to_replay(file: Path) -> None:
     system = load(file)
-    assert system.metadata.name == file.parent.name
+    assert system.metadata.name == _named(file)
     assert system.spec.replay is not None, "make example NAME=... replays it"
-    assert (file.parent / "README.md").exists()
+    readmes = [file.parent / "README.md", file.parents[1] / "README.md"]
+    assert any(readme.exists() for readme in readmes)
