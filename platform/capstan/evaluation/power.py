@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capstan.domain.verdicts.blocks import MAX_AUTOCORRELATION
+from capstan.domain.verdicts.confidence import suspicion_radius
 from capstan.domain.verdicts.quality import Decide, QualityRule
 
 Floats = npt.NDArray[np.float64]
@@ -57,7 +58,7 @@ class LetThrough:
 
     difference: float
     by_blocks: dict[int, float]
-    """Minimum of blocks -> share promoted at the first look."""
+    """Minimum of blocks -> share promoted by the deadline."""
 
 
 class Simulation:
@@ -87,14 +88,29 @@ class Simulation:
             if not used.any():
                 continue
             effects, counts = _joined(self.effects, size), _joined(self.counts, size)
-            radius = np.array([rule.radius(seen) for seen in range(1, effects.shape[1] + 1)])
-            # What is known after a block is what was known after its last full unit.
-            last = np.maximum(np.arange(1, self.scenario.blocks + 1) // size - 1, 0)
+            radius = _by_units(rule.radius, effects.shape[1])
+            last = self._last_unit(size)
             over = _exceeds(effects + (difference - rule.promote_above) * counts, radius)[:, last]
             under = _exceeds((rule.reject_below - difference) * counts - effects, radius)[:, last]
             above |= used & units.is_independent & over
             below |= used & (units.is_independent | (size > 1)) & under
         return above, below
+
+    def suspicions(self, rule: QualityRule, difference: float) -> npt.NDArray[np.bool_]:
+        """Rollout x block: looks worse, as `QualityRule.looks_worse` says."""
+        units = self.units(rule)
+        worse = np.zeros(self.effects.shape, dtype=np.bool_)
+        for size in range(1, int(units.size.max()) + 1):
+            effects, counts = _joined(self.effects, size), _joined(self.counts, size)
+            radius = _by_units(suspicion_radius, effects.shape[1])
+            under = _exceeds((rule.reject_below - difference) * counts - effects, radius)
+            worse |= (units.size == size) & under[:, self._last_unit(size)]
+        return worse
+
+    def _last_unit(self, size: int) -> npt.NDArray[np.int64]:
+        """What is known after a block is what was known after its last full unit."""
+        last: npt.NDArray[np.int64] = np.maximum(np.arange(1, self.scenario.blocks + 1) // size - 1, 0)
+        return last
 
     def units(self, rule: QualityRule) -> _Units:
         """Rollout x block: how many blocks are merged then; a true difference changes nothing about it."""
@@ -129,7 +145,7 @@ class Simulation:
         never = self.scenario.blocks + 1
         rejected_at = np.where(below.any(axis=1), below.argmax(axis=1) + 1, never)
         if rule.decide is Decide.UNLESS_WORSE:
-            passes = self.units(rule).is_independent.copy()
+            passes = self.units(rule).is_independent & ~self.suspicions(rule, difference)
             passes[:, : rule.least_blocks - 1] = False
             passed_at = np.where(passes.any(axis=1), passes.argmax(axis=1) + 1, never)
         else:
@@ -149,7 +165,7 @@ class Simulation:
         )
 
     def let_through(self, rule: QualityRule, difference: float, minima: Sequence[int]) -> LetThrough:
-        """Share that UnlessWorse promotes when its first look comes at each of these minimum numbers of blocks."""
+        """Share that UnlessWorse promotes by the deadline when it first looks at each of these numbers of blocks."""
         by_blocks = {}
         for least in minima:
             later = replace(rule, min_blocks=least)
@@ -206,6 +222,11 @@ def _joined(values: Floats, size: int) -> Floats:
     full = values.shape[1] // size
     joined: Floats = values[:, : full * size].reshape(len(values), full, size).sum(axis=2)
     return joined
+
+
+def _by_units(radius: Callable[[int], float], units: int) -> Floats:
+    """The radius after each number of units up to `units`."""
+    return np.array([radius(seen) for seen in range(1, units + 1)])
 
 
 def _exceeds(tested: Floats, radius: Floats) -> npt.NDArray[np.bool_]:

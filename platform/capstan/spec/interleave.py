@@ -55,7 +55,7 @@ class Interleave(SpecModel):
         "Better",
         description=(
             "Who carries the burden of proof. Better: the challenger must be shown to be preferred. UnlessWorse: "
-            "enough units, and the champion is not shown to be preferred; a choice of risk."
+            "enough units, and the champion is not shown to be preferred and does not seem to be; a choice of risk."
         ),
         examples=["Better"],
     )

@@ -150,7 +150,8 @@ class Analysis(SpecModel):
         "NotWorse",
         description=(
             "Who carries the burden of proof. Better: shown to be better. NotWorse: shown to be worse by less than "
-            "`margin`. UnlessWorse: enough evidence and not shown to be worse by more than `margin`; a choice of risk."
+            "`margin`. UnlessWorse: enough evidence, not shown to be worse by more than `margin` and not looking so; a "
+            "choice of risk."
         ),
         examples=["UnlessWorse"],
     )

@@ -321,7 +321,7 @@ def _verdict_time(
             problem = f"at least {_days(least.soonest)} are needed"
         elif deadline is not None and least.latest > deadline:
             problem = _late_labels(least.latest)
-        # UnlessWorse passes as soon as its minimum of evidence is in.
+        # UnlessWorse passes as soon as its minimum of evidence is in, unless it looks worse then.
         soonest = _days(least.soonest) if rule.decide.value == "UnlessWorse" else None
         return VerdictTime(
             step, analysis, rule.decide.value, soonest, None, _days(delay) or "", given, problem, basis

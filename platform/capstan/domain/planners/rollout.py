@@ -41,14 +41,12 @@ from capstan.domain.steps.step import Step
 from capstan.domain.system import Surroundings
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.trouble import Away
-from capstan.domain.verdicts.analysis import Verdict
-from capstan.domain.verdicts.quality import NOT_DECIDED
+from capstan.domain.verdicts.analysis import AnalysisResult, Verdict
+from capstan.domain.verdicts.quality import LOOKS_WORSE, NOT_DECIDED
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
 
 CRASHES_BORNE = 3
 """A challenger that is lost more often than this after it had been ready is rolled back."""
-UNDECIDED = frozenset({NOT_DECIDED})
-"""Sound evidence that needs more blocks, as most looks of an always-valid test find: its limit is the deadline."""
 
 
 _FRESH_STEP: dict[str, Any] = {
@@ -425,7 +423,7 @@ class _Planning:
         undecided = {
             name: result.closed_blocks
             for name, result in look.having(Verdict.INCONCLUSIVE).items()
-            if name not in {SPLIT, *look.settled} and not result.premature and result.reason not in UNDECIDED
+            if name not in {SPLIT, *look.settled} and _is_limited(result)
         }
         # Looks come every few seconds; one that saw no further block says nothing that was not counted already.
         fresh = {
@@ -667,6 +665,18 @@ class _Planning:
         if self.policy.steps and self.state.phase is RolloutPhase.PROGRESSING:
             details["step"] = self.state.step
         self.decisions.append(Decision(reason, message, key, details))
+
+
+def _is_limited(result: AnalysisResult) -> bool:
+    """Whether an Inconclusive look counts towards `limits.inconclusive`.
+
+    Sound evidence that needs more blocks, as most looks of an always-valid test find, has the deadline as its limit.
+    What looks worse counts by closed blocks, so that a person hears of it and no step without a deadline waits in
+    silence; looks at units come every few seconds, so there the deadline is its limit too.
+    """
+    if result.premature or result.reason == NOT_DECIDED:
+        return False
+    return result.reason != LOOKS_WORSE or result.closed_blocks is not None
 
 
 def _reason_of(look: Look) -> Reason:

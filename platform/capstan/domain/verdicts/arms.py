@@ -18,7 +18,12 @@ from capstan.domain.verdicts.arm_effects import (
     covariate_of,
     day_blocks,
 )
-from capstan.domain.verdicts.confidence import one_sided_radius, two_sided_radius
+from capstan.domain.verdicts.confidence import (
+    SUSPICION,
+    one_sided_radius,
+    suspicion_radius,
+    two_sided_radius,
+)
 from capstan.domain.verdicts.evidence import ArmsEvidence, ArmSums
 from capstan.domain.verdicts.experiments import (
     LEAST_UNITS,
@@ -30,7 +35,7 @@ from capstan.domain.verdicts.experiments import (
     proportions,
     welch,
 )
-from capstan.domain.verdicts.quality import LEAST_BLOCKS, NOT_DECIDED, Decide
+from capstan.domain.verdicts.quality import LEAST_BLOCKS, LOOKS_WORSE, NOT_DECIDED, Decide
 from capstan.domain.verdicts.sample_ratio import freeze_on_mismatch, judge_sample_ratio
 from capstan.domain.verdicts.skewness import LARGEST_SKEWNESS
 from capstan.domain.verdicts.validity import judge_covariate, judge_crossing, judge_outcomes
@@ -102,6 +107,14 @@ class ArmsRule:
         """In standard deviations of a unit, of the always-valid test."""
         one = two_sided_radius if self.is_two_sided else one_sided_radius
         return one(units, planned_units=planned, alpha=self.level)
+
+
+@dataclass(frozen=True)
+class _Suspicion(ArmsRule):
+    """The same rule by the bounds of one ordinary look: an arm that it calls worse only looks worse."""
+
+    def radius(self, units: int, planned: int) -> float:  # noqa: ARG002
+        return suspicion_radius(units)
 
 
 @dataclass(frozen=True)
@@ -216,6 +229,9 @@ def judge_arms(
 
     Failed: every arm is shown worse. Inconclusive with a latch: no later look will give a verdict, because the arms
     have the wrong sizes, or the one look of a fixed horizon decided nothing.
+
+    `UnlessWorse` waits while the best arm looks worse, as for a challenger in a shadow step. By a test of one look it
+    does not: no later look could say more, and the level that was stated is that of an ordinary test already.
     """
     champion, *arms = weights
     totals = {version: evidence.total(version) for version in weights}
@@ -226,12 +242,13 @@ def judge_arms(
     if frozen is not None:
         return frozen
     covariate = covariate_of(list(totals.values())) if rule.has_covariate else Covariate()
-    found = [
-        comparison.bounds(evidence, rule, champion, arm)
-        if comparison
-        else bounds_of(evidence, rule, champion, arm, covariate)
-        for arm in arms
-    ]
+
+    def bounded(arm: VersionName, by: ArmsRule) -> ArmBounds:
+        if comparison:
+            return comparison.bounds(evidence, by, champion, arm)
+        return bounds_of(evidence, by, champion, arm, covariate)
+
+    found = [bounded(arm, rule) for arm in arms]
     numbers = _numbers(evidence, totals, found, covariate, rule)
     words = _words(rule, champion, found, covariate)
     if latched is not None and latched.verdict is Verdict.FAILED:
@@ -246,6 +263,12 @@ def judge_arms(
         return _latched_result(rule, found, numbers, words, latched)
     if rule.decide is Decide.UNLESS_WORSE:
         best = max((one for one in found if not one.is_worse(rule)), key=lambda one: one.difference)
+        if rule.test is Test.ALWAYS_VALID and bounded(best.arm, _Suspicion(**vars(rule))).is_worse(rule):
+            message = (
+                f"{rule.named}: {best.arm} looks worse by more than {rule.margin:g}, not yet shown (an ordinary t test "
+                f"at {SUSPICION:.0%} says so): waits for more units; {words}"
+            )
+            return AnalysisResult(Verdict.INCONCLUSIVE, LOOKS_WORSE, message, numbers)
         message = (
             f"{rule.named}: enough units and {best.arm} is not shown worse by more than {rule.margin:g}; {words}; "
             f"a choice of risk, not a proof: {_could_be_worse(best)}"
@@ -276,7 +299,8 @@ def judge_guardrail(
 ) -> AnalysisResult:
     """Whether the arm is shown worse than the champion by more than the margin: an alarm, latched for good.
 
-    `rule` is one-sided (UnlessWorse). Its sample ratio is not asked: evidence of harm stops an arm in any case.
+    `rule` is one-sided (UnlessWorse). Its sample ratio is not asked: evidence of harm stops an arm in any case. It
+    does not wait for what only looks worse: no arm wins by a guardrail, and of several one in ten would look so.
     """
     totals = {version: evidence.total(version) for version in (champion, arm)}
     broken = _broken(evidence, totals)

@@ -12,7 +12,10 @@ import math
 from collections.abc import Iterable
 from functools import cache
 
-from scipy.special import ndtri, stdtr
+from scipy.special import ndtri, stdtr, stdtrit
+
+SUSPICION = 0.1
+"""Level of the ordinary test by which a challenger looks worse before it is shown to be."""
 
 
 @cache
@@ -41,6 +44,18 @@ def one_sided_radius(units: int, *, planned_units: int, alpha: float) -> float:
     """Distance, in standard deviations, from the mean to a one-sided bound; infinite with too few units."""
     spread = 1 + units * mixture_scale(planned_units, alpha)
     return _t_mixture_radius(units, spread, 2 * math.log1p(math.sqrt(spread) / (2 * alpha)) / max(units, 1))
+
+
+@cache
+def suspicion_radius(units: int) -> float:
+    """Distance, in standard deviations, from the mean to the bound of an ordinary one-sided t test at `SUSPICION`.
+
+    It holds at one look alone, so it shows nothing to whoever looks again and again: it is a reason to wait, not to
+    reject. Infinite with too few units.
+    """
+    if units < 2:
+        return math.inf
+    return float(stdtrit(units - 1, 1 - SUSPICION)) / math.sqrt(units)
 
 
 @cache

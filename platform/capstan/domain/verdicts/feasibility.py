@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from capstan.domain.verdicts.blocks import autocorrelation, residuals, sum_blocks
+from capstan.domain.verdicts.confidence import suspicion_radius
 from capstan.domain.verdicts.evidence import LossBlock
 from capstan.domain.verdicts.quality import Decide, QualityRule
 
@@ -21,6 +22,8 @@ MEDIAN_OVERSHOOT = 1.06
 LATE_OVERSHOOT = 0.98
 """A random path crosses the boundary before its mean does, and chance alone merges some blocks; both factors are
 fitted to simulations at d = 0.4-1.2."""
+LATE_DEVIATIONS = 0.8416
+"""Four paths in five are above their mean less so many standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,12 @@ def time_to_verdict(
     )
     if least > FARTHEST:
         return TimeToVerdict(None, None)
-    if rule.decide is Decide.UNLESS_WORSE:
-        return TimeToVerdict(least, least)
     distance = true_difference - rule.promote_above
+    if rule.decide is Decide.UNLESS_WORSE:
+        # A challenger that is worse than the margin passes at the first look or hardly ever.
+        lack, bound = -distance, suspicion_radius(least) * history.long_run_spread
+        late = lack + LATE_DEVIATIONS * history.long_run_spread / math.sqrt(least)
+        return TimeToVerdict(least if lack <= bound else None, least if late <= bound else None)
     if distance <= 0:
         return TimeToVerdict(None, None)
     if history.spread == 0:
@@ -93,7 +99,7 @@ def time_to_verdict(
     effect = distance / history.long_run_spread
     return TimeToVerdict(
         _first_block(rule, least, effect * MEDIAN_OVERSHOOT, slack=0.0),
-        _first_block(rule, least, effect * LATE_OVERSHOOT, slack=0.8416),
+        _first_block(rule, least, effect * LATE_OVERSHOOT, slack=LATE_DEVIATIONS),
     )
 
 

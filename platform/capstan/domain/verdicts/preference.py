@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
+from scipy.special import bdtr
+
 from capstan.domain.reasons import Reason
 from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
-from capstan.domain.verdicts.confidence import mixture_scale
-from capstan.domain.verdicts.quality import NOT_DECIDED, Decide
+from capstan.domain.verdicts.confidence import SUSPICION, mixture_scale
+from capstan.domain.verdicts.quality import LOOKS_WORSE, NOT_DECIDED, Decide
 from capstan.domain.verdicts.sample_ratio import log_mismatch
 from capstan.errors import InvalidSpecError, Mistake
 
@@ -122,6 +124,10 @@ class PreferenceRule:
             {"champion": counts.losses, "challenger": counts.wins}, _EVEN, strength=self.strength
         )
 
+    def looks_worse(self, counts: PreferenceCounts) -> bool:
+        """Whether an ordinary one-sided sign test says that users prefer the champion: a suspicion, not a proof."""
+        return float(bdtr(counts.wins, counts.decided, 0.5)) <= SUSPICION
+
     def bounds(self, counts: PreferenceCounts) -> tuple[float, float]:
         """Bounds of the preference that hold at all looks at once; they leave out 0 when the test rejects."""
         if not counts.decided:
@@ -170,6 +176,12 @@ def judge_preference(
             f"none of {counts.units:,} units preferred either: no events of this name, or none of these items"
         )
         return AnalysisResult(Verdict.INCONCLUSIVE, "NoPreference", message, numbers)
+    if rule.decide is Decide.UNLESS_WORSE and rule.looks_worse(counts):
+        message = (
+            f"{rule.decide}: users seem to prefer the champion, not yet shown (an ordinary sign test at "
+            f"{SUSPICION:.0%} says so): waits for more units; {found}"
+        )
+        return AnalysisResult(Verdict.INCONCLUSIVE, LOOKS_WORSE, message, numbers)
     if rule.decide is Decide.UNLESS_WORSE:
         message = (
             f"{rule.decide}: enough units, and the champion is not shown to be preferred; {found}; a choice of risk, "

@@ -2,6 +2,12 @@
 
 The method is a t-mixture confidence sequence over closed blocks, so a look after every block keeps the stated
 error. The first crossing of a bound is latched: later blocks do not undo it.
+
+`UnlessWorse` passes without a crossing, so it asks one thing more: the blocks must not look worse. At seven blocks the
+bound of the sequence is 1.57 standard deviations wide, and a challenger that is worse by one of them would pass in
+three cases of four. So while an ordinary one-sided t test at 10 % calls the challenger worse by more than the margin,
+the verdict is Inconclusive. Repeated looks inflate that test, which is why it rejects nobody: it only withholds a pass,
+and both bounds keep their alpha. What is truly worse is shown so in the end; what is not recovers.
 """
 
 from __future__ import annotations
@@ -14,7 +20,13 @@ from itertools import count
 from capstan.domain.reasons import Reason
 from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
 from capstan.domain.verdicts.blocks import MAX_AUTOCORRELATION, BlockSums, residuals, skewness
-from capstan.domain.verdicts.confidence import log_e_value, one_sided_radius, two_sided_radius
+from capstan.domain.verdicts.confidence import (
+    SUSPICION,
+    log_e_value,
+    one_sided_radius,
+    suspicion_radius,
+    two_sided_radius,
+)
 from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
 from capstan.domain.verdicts.merging import MergedBlocks, merge_as_needed
 from capstan.domain.verdicts.refusals import judge_refused_answers
@@ -22,6 +34,8 @@ from capstan.errors import InvalidSpecError, Mistake
 
 NOT_DECIDED = "NotDecided"
 """Reason of a look at enough sound evidence that shows neither side yet."""
+LOOKS_WORSE = "LooksWorse"
+"""Reason of a look at enough sound evidence that suggests harm and does not show it: `UnlessWorse` waits."""
 LEAST_BLOCKS = 7
 """Below seven closed blocks no bound is worth a decision (at six it is barely finite)."""
 
@@ -34,7 +48,10 @@ class Decide(StrEnum):
     NOT_WORSE = "NotWorse"
     """The challenger must be shown not worse by `margin` or more."""
     UNLESS_WORSE = "UnlessWorse"
-    """With enough evidence the challenger passes unless shown worse by more than `margin`: a choice of risk."""
+    """With enough evidence the challenger passes unless shown worse by more than `margin`: a choice of risk.
+
+    It waits while it looks worse, see `QualityRule.looks_worse`.
+    """
 
 
 OWN_LOSS = "loss"
@@ -114,6 +131,13 @@ class QualityRule:
             return two_sided_radius(blocks, planned_units=self.planned_blocks, alpha=self.alpha)
         return one_sided_radius(blocks, planned_units=self.planned_blocks, alpha=self.alpha)
 
+    def looks_worse(self, sums: BlockSums) -> bool:
+        """Whether an ordinary t test of independent blocks calls the challenger worse by more than `margin`.
+
+        It is a suspicion, not a proof: at `SUSPICION` it suspects one equal challenger in ten at a first look.
+        """
+        return sums.is_below(self.reject_below, suspicion_radius(sums.blocks))
+
 
 def judge_quality(
     evidence: PairedEvidence, rule: QualityRule, *, latched: Latch | None = None
@@ -121,7 +145,8 @@ def judge_quality(
     """The verdict of one look; pass the returned `latch` to the next look.
 
     Every prefix of the closed blocks is tested, so the answer depends on the blocks and not on when somebody
-    looked. Only shown crossings are latched: UnlessWorse's "enough evidence and not worse" may still become Failed.
+    looked. Only shown crossings are latched: UnlessWorse's "enough evidence and not worse" may still become Failed, and
+    its "looks worse" is the answer of all closed blocks alone, whatever earlier looks said.
     """
     broken = _broken_evidence(evidence, latched)
     if broken is not None:
@@ -147,6 +172,12 @@ def judge_quality(
             f"{rule.decide}: shown not worse by {rule.margin:g} {rule.metric} at block {latch.block}; {found}"
         )
         return AnalysisResult(Verdict.SUCCESSFUL, "ShownNotWorse", message, numbers, latch=latch)
+    if rule.decide is Decide.UNLESS_WORSE and rule.looks_worse(sums):
+        message = (
+            f"{rule.decide}: looks worse by more than {rule.margin:g} {rule.metric}, not yet shown (an ordinary t test "
+            f"at {SUSPICION:.0%} says so): waits for more blocks; {found}"
+        )
+        return AnalysisResult(Verdict.INCONCLUSIVE, LOOKS_WORSE, message, numbers)
     if rule.decide is Decide.UNLESS_WORSE:
         message = (
             f"{rule.decide}: enough evidence and not shown worse by more than {rule.margin:g} {rule.metric}; {found}; "

@@ -21,13 +21,15 @@ from capstan.domain.rollout import (
     rollout_name,
     wanted_split,
 )
-from capstan.domain.steps import CanaryStep, PauseStep, ShadowStep
-from capstan.domain.steps.questions import Operation, Pairs, StepEvidence
+from capstan.domain.steps import CanaryStep, InterleaveStep, PauseStep, ShadowStep
+from capstan.domain.steps.questions import Interleaving, Operation, Pairs, StepEvidence
 from capstan.domain.steps.step import Span, step_span
 from capstan.domain.system import Surroundings
 from capstan.domain.traffic import TrafficSplit, Weight, champion_only
 from capstan.domain.verdicts.analysis import Verdict
 from capstan.domain.verdicts.evidence import LossBlock, OperationEvidence, PairedEvidence, VersionOperation
+from capstan.domain.verdicts.interleaving import Method
+from capstan.domain.verdicts.preference import PreferenceCounts, PreferenceDay, PreferenceEvidence
 from capstan.domain.verdicts.quality import Decide, QualityRule
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, SystemName, VersionName
 
@@ -234,6 +236,77 @@ def test_a_withheld_verdict_counts_once_per_closed_block_however_often_somebody_
         (3, RolloutPhase.ROLLING_BACK),
     ]
     assert "verdict withheld" in at.why
+
+
+def days_like(differences: tuple[float, ...]) -> PairedEvidence:
+    blocks = tuple(
+        LossBlock(NOW + timedelta(days=day), 1000, 1000 * one, 1.0) for day, one in enumerate(differences)
+    )
+    return PairedEvidence(blocks, paired_requests=1000 * len(blocks), labelled_pairs=1000 * len(blocks))
+
+
+LOOKING_WORSE = (-0.04, 0.01, -0.05, 0.0, -0.03, -0.06, 0.01, -0.04, 0.01, -0.05, 0.0, -0.03)
+"""Worse by 0.02 in the mean with a deviation of 0.03: an ordinary t test says worse after the 7th day and later."""
+
+
+def looked_daily(
+    on_inconclusive: OnLimit, days: range, at: RolloutState, better: tuple[float, ...] = ()
+) -> list[RolloutState]:
+    """The state after each day of a shadow step without a deadline, looked at ten times a day."""
+    policy = RolloutPolicy(
+        (ShadowStep(Weight(100), analyses=("quality",)), PauseStep()),
+        {"quality": QualityRule(Decide.UNLESS_WORSE, metric="logLoss")},
+        limits=Limits(inconclusive=3, on_inconclusive=on_inconclusive),
+        digest="d",
+    )
+    here = seen(Readiness.READY, wanted_split(REQUEST, at, policy.steps)).surroundings
+    found = []
+    for day in days:
+        measured = in_shadow(days_like((LOOKING_WORSE + better)[:day]))
+        observation = RolloutObservation(here, watched_since=NOW, measured=measured)
+        for look in range(10):
+            now = NOW + timedelta(days=day, seconds=10 * look)
+            if at.step == 0:
+                at = plan_rollout(REQUEST, at, observation, policy, now=now, wall=NOW).status
+        found.append(at)
+    return found
+
+
+def test_a_challenger_that_looks_worse_is_held_after_so_many_days_and_goes_on_when_it_recovers() -> None:
+    """Without a deadline it must not wait in silence; the always-valid test alone would promote it on the 7th day."""
+    at = state(RolloutPhase.PROGRESSING, step_since=NOW, step_since_wall=NOW)
+    daily = looked_daily(OnLimit.HOLD, range(7, 12), at)
+    assert [one.inconclusive for one in daily] == [1, 2, 3, 4, 5]
+    assert [one.held for one in daily] == ["", "", "", "Inconclusive", "Inconclusive"]
+    assert {one.step for one in daily} == {0}
+    better = (0.06, 0.05, 0.07, 0.06, 0.05, 0.06, 0.07)
+    later = looked_daily(OnLimit.HOLD, range(12, 20), daily[-1], better)
+    assert later[-1].step == 1
+
+
+def test_a_challenger_that_looks_worse_is_rolled_back_where_the_limit_says_abort() -> None:
+    at = state(RolloutPhase.PROGRESSING, step_since=NOW, step_since_wall=NOW)
+    at = looked_daily(OnLimit.ABORT, range(7, 11), at)[-1]
+    assert at.phase is RolloutPhase.ROLLING_BACK
+    assert "looks worse by more than 0 logLoss, not yet shown" in at.why
+
+
+def test_a_preference_that_looks_worse_waits_for_units_and_not_for_so_many_looks() -> None:
+    step = InterleaveStep("click", Weight(100), decide=Decide.UNLESS_WORSE)
+    policy = RolloutPolicy(
+        (step,), {}, limits=Limits(inconclusive=2, on_inconclusive=OnLimit.ABORT), digest="d"
+    )
+    at = state(RolloutPhase.PROGRESSING, step_since=NOW, step_since_wall=NOW)
+    here = seen(Readiness.READY, wanted_split(REQUEST, at, policy.steps)).surroundings
+    clicks = PreferenceEvidence((PreferenceDay(NOW, PreferenceCounts(60, 76, 200)),))
+    need = Interleaving(step.event, Method(step.method), step.window, step.maximum_delay)
+    measured = StepEvidence({need: clicks, Operation(mirrored=True): OPERATION})
+    observation = RolloutObservation(here, watched_since=NOW, measured=measured)
+    for look in range(10):
+        now = NOW + timedelta(days=1, seconds=10 * look)
+        at = plan_rollout(REQUEST, at, observation, policy, now=now, wall=NOW).status
+        assert "seem to prefer the champion" in at.latest["preference"].message
+    assert (at.phase, at.inconclusive, at.held) == (RolloutPhase.PROGRESSING, 0, "")
 
 
 def test_each_analysis_is_judged_on_the_loss_that_it_names() -> None:

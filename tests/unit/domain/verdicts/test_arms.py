@@ -17,7 +17,7 @@ from capstan.domain.verdicts.arms import ArmsRule, bounds_of, judge_arms, judge_
 from capstan.domain.verdicts.confidence import two_sided_radius
 from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums
 from capstan.domain.verdicts.experiments import Better, Test
-from capstan.domain.verdicts.quality import NOT_DECIDED, Decide
+from capstan.domain.verdicts.quality import LOOKS_WORSE, NOT_DECIDED, Decide
 from capstan.domain.versions import VersionName
 from capstan.evaluation.experiments.effects import mann_whitney as by_rank
 from capstan.evaluation.experiments.effects import without_covariate
@@ -114,6 +114,34 @@ def test_unless_worse_says_that_it_is_a_choice_of_risk_and_latches_nothing() -> 
     result = judged(-0.02, replace(HIGHER, decide=Decide.UNLESS_WORSE))
     assert (result.verdict, result.latch) == (Verdict.SUCCESSFUL, None)
     assert "a choice of risk, not a proof: a v2 truly worse by up to 0.1" in result.message
+
+
+def test_unless_worse_waits_while_the_arm_looks_worse() -> None:
+    rule = replace(HIGHER, decide=Decide.UNLESS_WORSE)
+    # The standard error is 0.0316: twice that is no crossing, but an ordinary test calls it worse.
+    result = judged(-0.0632, rule)
+    assert (result.verdict, result.reason, result.latch) == (Verdict.INCONCLUSIVE, LOOKS_WORSE, None)
+    assert (
+        "v2 looks worse by more than 0, not yet shown (an ordinary t test at 10% says so)" in result.message
+    )
+    assert judged(-0.0632, replace(rule, margin=0.05)).verdict is Verdict.SUCCESSFUL
+
+
+def test_whole_days_of_an_experiment_look_worse_by_the_days() -> None:
+    rule = replace(HIGHER, decide=Decide.UNLESS_WORSE, by_days=True, min_units=100)
+    noise = (0.03, -0.05, 0.06, -0.02, 0.01, -0.04, 0.05, 0.0)
+    days = []
+    for number, off in enumerate(noise):
+        arms = {V1: sums(drawn(1.0, 100, seed=number)), V2: sums(drawn(0.96 + off, 100, seed=number + 50))}
+        days.append(ArmDay(START + timedelta(days=number), arms))
+    result = judge_arms(ArmsEvidence(tuple(days)), rule, HALVES)
+    assert (result.verdict, result.reason, result.closed_blocks) == (Verdict.INCONCLUSIVE, LOOKS_WORSE, 7)
+
+
+def test_the_one_look_of_a_fixed_horizon_decides_by_its_own_level() -> None:
+    rule = replace(HIGHER, decide=Decide.UNLESS_WORSE, test=Test.WELCH)
+    assert judged(-0.045, rule).verdict is Verdict.SUCCESSFUL
+    assert judged(-0.0632, rule).verdict is Verdict.FAILED
 
 
 def test_of_several_arms_the_better_one_wins_at_a_share_of_alpha() -> None:
@@ -337,6 +365,7 @@ def guarded(difference: float, latched: Latch | None = None) -> AnalysisResult:
 
 def test_a_guardrail_alarms_beyond_its_margin_and_stays_alarmed() -> None:
     assert guarded(0.05).reason == "GuardrailHolds"
+    assert guarded(0.1).reason == "GuardrailHolds", "it looks worse by an ordinary test, which is no alarm"
     alarm = guarded(0.3)
     assert (alarm.verdict, alarm.reason) == (Verdict.FAILED, "GuardrailAlarm")
     assert "guardrail at 0.05/2: v2 is shown worse by more than 0.05" in alarm.message

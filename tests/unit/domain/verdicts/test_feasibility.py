@@ -44,6 +44,12 @@ def test_unless_worse_takes_its_minimum_of_blocks_requests_and_labels():
     assert time_to_verdict(QualityRule(Decide.UNLESS_WORSE, min_requests=8200), FLIGHTS).median_blocks == 20
 
 
+@pytest.mark.parametrize(("effect", "median", "late"), [(0.0, 7, 7), (-0.5, 7, None), (-1.0, None, None)])
+def test_unless_worse_takes_longer_or_never_passes_a_challenger_that_looks_worse(effect, median, late):
+    found = time_to_verdict(QualityRule(Decide.UNLESS_WORSE), FLIGHTS, true_difference=effect * 0.059)
+    assert (found.median_blocks, found.late_blocks) == (median, late)
+
+
 def test_an_equal_challenger_is_never_shown_better():
     assert time_to_verdict(QualityRule(Decide.BETTER), FLIGHTS).median_blocks is None
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from capstan.domain.verdicts.analysis import Latch, Verdict
 from capstan.domain.verdicts.preference import (
@@ -14,7 +15,7 @@ from capstan.domain.verdicts.preference import (
     PreferenceRule,
     judge_preference,
 )
-from capstan.domain.verdicts.quality import Decide
+from capstan.domain.verdicts.quality import LOOKS_WORSE, Decide
 from capstan.domain.verdicts.sample_ratio import log_mismatch
 from capstan.errors import InvalidSpecError
 
@@ -62,6 +63,21 @@ def test_no_preference_promotes_under_unless_worse_alone():
     result = judged((60, 62, 200), rule=PreferenceRule(Decide.UNLESS_WORSE, min_units=50))
     assert (result.verdict, result.reason) == (Verdict.SUCCESSFUL, "ChampionNotPreferred")
     assert "a choice of risk, not a proof" in result.message
+
+
+@pytest.mark.parametrize(("losses", "waits"), [(72, False), (76, True)])
+def test_unless_worse_waits_while_users_seem_to_prefer_the_champion(losses, waits):
+    p_value = stats.binomtest(60, 60 + losses, alternative="less").pvalue
+    assert (p_value < 0.1) == waits
+    result = judged((60, losses, 200), rule=PreferenceRule(Decide.UNLESS_WORSE, min_units=50))
+    if waits:
+        assert (result.verdict, result.reason) == (Verdict.INCONCLUSIVE, LOOKS_WORSE)
+        assert (
+            "seem to prefer the champion, not yet shown (an ordinary sign test at 10% says so)"
+            in result.message
+        )
+    else:
+        assert result.reason == "ChampionNotPreferred"
 
 
 @pytest.mark.parametrize("decide", [Decide.BETTER, Decide.UNLESS_WORSE])

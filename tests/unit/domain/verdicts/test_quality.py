@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from capstan.domain.verdicts.analysis import Latch, Verdict
 from capstan.domain.verdicts.blocks import sum_blocks
 from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
-from capstan.domain.verdicts.quality import Decide, QualityRule, judge_quality
+from capstan.domain.verdicts.quality import LOOKS_WORSE, Decide, QualityRule, judge_quality, merged_blocks
 from capstan.errors import InvalidSpecError
 from capstan.ports.codec import from_json, to_json
 
@@ -82,6 +83,87 @@ def test_unless_worse_success_is_not_latched_so_that_later_blocks_can_still_stop
     assert first.latch is None
     turned = judge_quality(evidence(shifted(0.0, 7) + shifted(-0.4, 28)), rule, latched=first.latch)
     assert turned.verdict is Verdict.FAILED
+
+
+SHUFFLED = (
+    (427, -0.531),
+    (324, -0.738),
+    (406, -0.293),
+    (442, -1.335),
+    (437, -0.358),
+    (441, -0.368),
+    (452, -1.165),
+    (233, -1.282),
+)
+"""Eight days of flights, champion less a model that had learnt shuffled labels by heart: pairs, log loss per pair."""
+
+
+def judge_days(days, rule, latched=None):
+    blocks = tuple(block(index, difference, count) for index, (count, difference) in enumerate(days))
+    labels = sum(count for count, _ in days)
+    return judge_quality(PairedEvidence(blocks, labels, labels), rule, latched=latched)
+
+
+def test_seven_days_that_all_say_worse_do_not_pass_unless_worse_though_the_bound_reaches_over_the_margin():
+    rule = QualityRule(Decide.UNLESS_WORSE, metric="logLoss", margin=0.01)
+    result = judge_days(SHUFFLED[:7], rule)
+    assert result.numbers["upper"] > -rule.margin
+    assert (result.verdict, result.reason, result.latch) == (Verdict.INCONCLUSIVE, LOOKS_WORSE, None)
+    assert not result.premature
+    assert result.message.startswith(
+        "UnlessWorse: looks worse by more than 0.01 logLoss, not yet shown (an ordinary t test at 10% says so): waits "
+        "for more blocks; logLoss difference -0.6897 per request over 7 blocks"
+    )
+
+
+def test_what_looks_worse_is_shown_worse_by_the_next_day():
+    rule = QualityRule(Decide.UNLESS_WORSE, margin=0.01)
+    result = judge_days(SHUFFLED, rule, judge_days(SHUFFLED[:7], rule).latch)
+    assert (result.verdict, result.reason) == (Verdict.FAILED, "ShownWorse")
+    assert result.latch == Latch(Verdict.FAILED, 8)
+
+
+def test_what_looked_worse_by_chance_passes_when_it_recovers_whether_somebody_looked_meanwhile_or_not():
+    rule = QualityRule(Decide.UNLESS_WORSE, margin=0.01)
+    first = judge_quality(evidence(shifted(-0.04, 7)), rule)
+    assert first.reason == LOOKS_WORSE
+    recovered = evidence(shifted(-0.04, 7) + shifted(0.04, 7))
+    later = judge_quality(recovered, rule, latched=first.latch)
+    assert (later.verdict, later.reason) == (Verdict.SUCCESSFUL, "NotShownWorse")
+    assert judge_quality(recovered, rule) == later
+
+
+def test_worse_by_less_than_the_margin_does_not_look_worse():
+    differences = shifted(-0.04, 7)
+    wide = QualityRule(Decide.UNLESS_WORSE, margin=0.05)
+    assert judge_quality(evidence(differences), wide).verdict is Verdict.SUCCESSFUL
+
+
+@pytest.mark.parametrize("mean", [-0.04, -0.02, 0.0, 0.04])
+@pytest.mark.parametrize("blocks", [7, 14, 21])
+def test_looking_worse_is_what_the_textbooks_one_sided_t_test_at_ten_percent_says(mean, blocks):
+    rule = QualityRule(Decide.UNLESS_WORSE)
+    differences = shifted(mean, blocks)
+    p_value = stats.ttest_1samp(differences, 0.0, alternative="less").pvalue
+    assert rule.looks_worse(sum_blocks(evidence(differences).blocks)) == (p_value < 0.1)
+
+
+@pytest.mark.parametrize("decide", [Decide.BETTER, Decide.NOT_WORSE])
+def test_only_unless_worse_looks_for_a_suspicion(decide):
+    result = judge_days(SHUFFLED[:7], QualityRule(decide, margin=0.01))
+    assert (result.verdict, result.reason) == (Verdict.INCONCLUSIVE, "NotDecided")
+
+
+def test_merged_days_look_worse_by_their_units():
+    together = [
+        mean + noise for mean in (-0.3, 0.1, -0.35, -0.3, 0.1, 0.05, -0.35) for noise in (0.01, -0.01)
+    ]
+    rule = QualityRule(Decide.UNLESS_WORSE, margin=0.01)
+    result = judge_quality(evidence(together), rule)
+    merged = merged_blocks(evidence(together), rule)
+    assert (merged.size, merged.is_independent) == (2, True)
+    assert rule.looks_worse(merged.sums)
+    assert result.reason == LOOKS_WORSE
 
 
 @pytest.mark.parametrize("mean", [0.08, -0.12], ids=["better", "worse"])
