@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 from browser.flights import Scene
 from playwright.sync_api import Browser, Page, sync_playwright
+from starlette.applications import Starlette
 
 from capstan.adapters.alertmanager.webhook import WebhookReceiver
 from capstan.dashboard.app import create_app
@@ -58,35 +59,43 @@ class Served:
         return f"{self.address}/?token={PAGE_TOKEN}"
 
 
+def start_server(app: Starlette) -> tuple[str, Callable[[], None]]:
+    """The address on a free port, and what stops it."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    def stop() -> None:
+        server.should_exit = server.force_exit = True
+        thread.join(5)
+
+    return f"http://127.0.0.1:{listener.getsockname()[1]}", stop
+
+
 @pytest.fixture
 def serve() -> Iterator[Callable[[Scene], Served]]:
-    running: list[tuple[uvicorn.Server, threading.Thread]] = []
+    running: list[Callable[[], None]] = []
 
     def start(scene: Scene) -> Served:
-        listener = socket.create_server(("127.0.0.1", 0))
-        served = Served(
-            scene, f"http://127.0.0.1:{listener.getsockname()[1]}", WebhookReceiver(WEBHOOK_TOKEN)
-        )
+        served = Served(scene, "", WebhookReceiver(WEBHOOK_TOKEN))
         app = create_app(
             scene.view(),
             page_token=PAGE_TOKEN,
             webhook=served.webhook,
             on_alert=lambda: served.hints.append(time.monotonic()),
         )
-        config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        running.append((server, thread))
-        deadline = time.monotonic() + 10
-        while not server.started and time.monotonic() < deadline:
-            time.sleep(0.01)
+        served.address, stop = start_server(app)
+        running.append(stop)
         return served
 
     yield start
-    for server, thread in running:
-        server.should_exit = server.force_exit = True
-        thread.join(5)
+    for stop in running:
+        stop()
 
 
 @dataclass

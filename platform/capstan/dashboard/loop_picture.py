@@ -18,21 +18,27 @@ SERVE, WATCH, ALERT, TRAIN, DEPLOY, PROMOTE = "Serve", "Watch", "Alert", "Train"
 IN_STEPS = {station.name: station for station in STEP_STATIONS}
 """Stations of the steps that the file can ask for."""
 STATIONS = (SERVE, WATCH, ALERT, TRAIN, DEPLOY, *IN_STEPS, PROMOTE)
+"""Of every file; a system has those of its own steps."""
 
 
 def stages(seen: Observed) -> list[Stage]:
-    """All stations in the order of the loop; exactly one is current."""
+    """The stations of this system in the order of the loop; exactly one is current."""
     here, tone = _where(seen)
     details = _details(seen)
     marks = _marks(seen)
     found = []
-    for name in STATIONS:
+    for name in _stations(seen):
         current = name == here
         shown = tone if current else _resting_tone(seen, name)
         station = IN_STEPS.get(name)
         icon, doing = (station.icon, station.doing) if station is not None else ("", "")
         found.append(Stage(name, shown, details[name], current, marks.get(name, ""), icon, doing))
     return found
+
+
+def _stations(seen: Observed) -> list[str]:
+    asked = {step.station.name for step in seen.policy.rollout.steps if step.station is not None}
+    return [name for name in STATIONS if name in asked or name not in IN_STEPS]
 
 
 def _where(seen: Observed) -> tuple[str, Tone]:
@@ -53,7 +59,7 @@ def _where(seen: Observed) -> tuple[str, Tone]:
 def _where_rollout(seen: Observed, rollout: ObservedRollout) -> tuple[str, Tone]:
     steps, state = seen.policy.rollout.steps, rollout.state
     step = flowing_step(steps, state.step) if steps and state.step < len(steps) else None
-    in_step = step.station.name if step is not None and step.station is not None else next(iter(IN_STEPS))
+    in_step = step.station.name if step is not None and step.station is not None else DEPLOY
     match state.phase:
         case RolloutPhase.DEPLOYING:
             return DEPLOY, Tone.ACTIVE
@@ -126,7 +132,7 @@ def _is_judged(seen: Observed) -> bool:
 
 def _step_detail(seen: Observed, station: str) -> str:
     steps = [step for step in seen.policy.rollout.steps if step.station and step.station.name == station]
-    return " → ".join(step.share for step in steps) or "not in the file"
+    return " → ".join(step.share for step in steps)
 
 
 def _marks(seen: Observed) -> dict[str, str]:

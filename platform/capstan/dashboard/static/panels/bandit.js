@@ -7,7 +7,7 @@ import { lines } from "./sequence.js";
 
 export function bandit(found) {
   const last = found.moves[found.moves.length - 1];
-  return h("section", { class: "online", "aria-label": "Bandit" },
+  return h("div", { class: "online", role: "group", "aria-label": "Bandit" },
     h("h3", {}, "Bandit ", h("small", { class: "quiet" }, `${found.policy} on ${metricName(found.metric)}, ${found.better.toLowerCase()} is better; ${found.rule}`)),
     found.arms.length > 0 && arms(found.arms, "Arms", (arm) => `now ${last.weights[arm.version]} %`),
     h("div", { class: "courses" }, shares(found), found.regret.length > 1 && regret(found)),

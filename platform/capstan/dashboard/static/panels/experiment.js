@@ -6,7 +6,7 @@ import { bound, sequence } from "./sequence.js";
 
 export function experiment(found) {
   const rivals = found.arms.filter((arm) => arm.role !== "champion");
-  return h("section", { class: "online", "aria-label": "Experiment" },
+  return h("div", { class: "online", role: "group", "aria-label": "Experiment" },
     h("h3", {}, "Experiment ", h("small", { class: "quiet" }, `${metricName(found.metric)} per unit, ${found.better.toLowerCase()} is better; ${found.rule}`)),
     arms(found.arms, "Arms", (arm) => percent(arm.wanted / 100)),
     found.crossed > 0 && h("p", { class: "quiet" }, `${count(found.crossed)} units met a second arm; each counts in its first`),
@@ -27,7 +27,7 @@ export function arms(all, title, wanted) {
       h("td", {}, every > 0 ? percent(arm.assigned / every, 1) : "–"),
       h("td", {}, wanted(arm)),
       h("td", {}, count(arm.units)),
-      h("td", {}, number(arm.mean)),
+      h("td", {}, number(arm.mean, 3)),
       h("td", {}, difference(arm)))))));
 }
 
@@ -38,11 +38,12 @@ function others(metrics) {
       h("th", { scope: "row" }, place === 0 && [metricName(metric.metric), h("small", {}, ` ${metric.purpose}, ${metric.better.toLowerCase()} is better`)]),
       h("td", {}, version(arm.version, arm.role)),
       h("td", {}, count(arm.units)),
-      h("td", {}, number(arm.mean)),
+      h("td", {}, number(arm.mean, 3)),
       h("td", {}, difference(arm))))))));
 }
 
-const difference = (arm) => (arm.difference === null ? "–" : `${signed(arm.difference)} [${bound(arm.lower)}, ${bound(arm.upper)}]`);
+const difference = (arm) => (arm.difference === null ? "–"
+  : [`${signed(arm.difference)} `, h("span", { class: "bounds" }, `[${bound(arm.lower)}, ${bound(arm.upper)}]`)]);
 
 function course(found, arm) {
   const last = arm.series[arm.series.length - 1];

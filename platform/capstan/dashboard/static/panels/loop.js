@@ -14,7 +14,7 @@ const ICONS = {
 
 export function drawLoop(page) {
   const current = page.loop.find((stage) => stage.is_current);
-  return h("div", { class: "ring" },
+  return h("div", { class: "ring", vars: { "--stations": Math.max(1, page.loop.length) } },
     h("ol", { class: "stations" }, page.loop.map((stage) =>
       h("li", { class: `station ${stage.tone}${stage.is_current ? " current" : ""}`, "aria-current": stage.is_current ? "step" : undefined },
         h("button", { type: "button", marks: stage.mark, "data-key": `loop-${stage.name}`, disabled: !stage.mark, onclick: () => trace(stage.mark) },

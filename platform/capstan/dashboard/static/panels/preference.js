@@ -13,7 +13,7 @@ export function preference(found) {
     ["neither", found.ties],
   ];
   const said = `preference ${signed(found.preference)} for ${found.challenger}, bounds ${bound(found.lower)} to ${bound(found.upper)} that hold at every look`;
-  return h("section", { class: "online", "aria-label": "Interleaving" },
+  return h("div", { class: "online", role: "group", "aria-label": "Interleaving" },
     h("h3", {}, "Interleaving ", h("small", { class: "quiet" }, `whose items users choose by ${found.event}, ${found.method}; ${found.rule}`)),
     h("div", { class: "scroll" }, h("table", { "aria-label": "Units" },
       h("thead", {}, h("tr", {}, ["preferred", "units", "share"].map((name) => h("th", { scope: "col" }, name)))),

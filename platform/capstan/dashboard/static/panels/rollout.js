@@ -1,7 +1,7 @@
 // A challenger on its way: the track of steps, the evidence, the interval around zero and the verdicts.
 
 import { h, s, badge, dot, empty, version } from "../dom.js";
-import { count, day, moment, metricName, percent, signed } from "../format.js";
+import { count, day, moment, metricName, percent, signed, words } from "../format.js";
 import { trace } from "../lineage.js";
 import { bandit } from "./bandit.js";
 import { experiment } from "./experiment.js";
@@ -20,6 +20,7 @@ export function drawRollout(page) {
       rollout.champion && h("span", { class: "quiet" }, " against "),
       rollout.champion && version(rollout.champion, "champion"),
       badge(rollout.phase, rollout.tone),
+      rollout.held && badge(words(rollout.held), "warn"),
       h("small", { class: "quiet" }, rollout.is_active ? since(rollout) : ended(rollout))),
     h("ol", { class: "steps" }, rollout.steps.map((step) =>
       h("li", { class: `${step.tone}${step.is_current ? " current" : ""}`, "aria-current": step.is_current ? "step" : undefined },
@@ -32,14 +33,19 @@ export function drawRollout(page) {
     rollout.bandit && bandit(rollout.bandit),
     rollout.preference && preference(rollout.preference),
     rollout.is_active && rollout.comparison && comparison(rollout.comparison),
-    rollout.is_active && rollout.verdicts.length > 0 && h("ul", { class: "verdicts" }, rollout.verdicts.map((verdict) =>
+    rollout.is_active && rollout.verdicts.length > 0 && h("ul", { class: "verdicts whole" }, rollout.verdicts.map((verdict) =>
       h("li", {}, badge(verdict.outcome, verdict.tone), h("div", {}, h("b", {}, verdict.name), " ", verdict.message)))),
-    !rollout.is_active && rollout.why && h("p", { class: "why" }, h("b", {}, "Why: "), rollout.why),
+    !rollout.is_active && rollout.why && h("p", { class: "why" }, h("b", {}, "Why: "), why(rollout)),
     earlier.length > 0 && h("ul", { class: "earlier", "aria-label": "Earlier rollouts" }, earlier.map((other) =>
       h("li", {}, h("button", { type: "button", marks: other.mark, "data-key": other.mark, title: other.why, onclick: () => trace(other.mark) },
         dot(other.tone), other.challenger, h("small", {}, other.phase.toLowerCase(), other.finished_at ? ` ${day(other.finished_at)}` : ""))))),
   ];
 }
+
+/** A sentence that stands above is not said twice. */
+const why = (rollout) => [rollout.experiment, rollout.bandit, rollout.preference].filter(Boolean)
+  .flatMap((step) => step.verdicts)
+  .reduce((text, verdict) => text.replace(verdict.message, "as above"), rollout.why);
 
 const since = (rollout) => (rollout.started_at ? `since ${moment(rollout.started_at)}` : "");
 const ended = (rollout) => (rollout.finished_at ? `${moment(rollout.finished_at)}; none in progress` : "");

@@ -27,6 +27,8 @@ export function sequence(points, { levels = [], words, caption }) {
       points.length > 1 && s("polygon", { class: "band", points: [...upper, ...lower].join(" ") }),
       points.length === 1 && s("line", { class: "reach", x1: x(last.at), x2: x(last.at), y1: y(last.lower ?? low), y2: y(last.upper ?? high) }),
       [...new Set([0, ...levels])].map(level),
+      [high + room, low - room].map((end, place) => Math.abs(y(end) - y(0)) > 14 && levels.every((value) => Math.abs(y(end) - y(value)) > 14) &&
+        s("text", { x: LEFT - 4, y: y(end) + (place ? 0 : 7), "text-anchor": "end" }, signed(end, 3))),
       s("polyline", { class: "path", points: points.map((p) => `${x(p.at)},${y(p.difference)}`).join(" ") }),
       points.map((p) => s("circle", { class: "block", cx: x(p.at), cy: y(p.difference), r: 2.4 },
         s("title", {}, `${day(p.at)}: ${signed(p.difference)}, bounds ${bound(p.lower)} to ${bound(p.upper)}, ${count(p.units)} units`))),
