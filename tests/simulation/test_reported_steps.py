@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,16 @@ from simulation.world import SYSTEM, Model, World
 
 from capstan.cli.console import out
 from capstan.cli.online_shown import print_online
+from capstan.dashboard.page import ExperimentShown
+from capstan.dashboard.view import Sources, StoreView
 from capstan.domain.actions import Verb
+from capstan.domain.system import SystemPolicy
 from capstan.domain.versions import SystemName
 from capstan.embedded.replay.online_section import online_section
+from capstan.engine.observe import ask_users
 from capstan.engine.policies import policy_of
 from capstan.errors import UnavailableError
-from capstan.ports.store import Kind
+from capstan.ports.store import Kind, Record
 
 
 def section(world: World, folder: Path) -> list[Any]:
@@ -190,3 +196,33 @@ def test_verdicts_are_told_where_the_evidence_is_away(
     text = printed([told], tmp_path)
     assert "the folder is gone" in text
     assert "shown worse" in text
+
+
+def test_the_page_asks_for_the_step_and_goes_by_the_policy_of_the_loop() -> None:
+    world = World()
+    experimenting(world)
+    world.start()
+    drift(world, gain=0.0)
+    world.days(5)
+    sources = Sources(
+        users=lambda step, need: ask_users(
+            world.evidence, need, step.champion, step.challenger, since=step.since, now=step.until
+        )
+    )
+
+    def shown(policy: Callable[[Record], SystemPolicy]) -> ExperimentShown | None:
+        view = StoreView(world.store, SystemName(SYSTEM), world.clock, True, sources, policy=policy)
+        rollout = view.snapshot().rollout
+        assert rollout is not None
+        return rollout.experiment
+
+    found = shown(policy_of)
+    assert found is not None
+    assert found.is_running
+    assert len(found.arms[1].series) == 2
+
+    def of_another_file(record: Record) -> SystemPolicy:
+        policy = policy_of(record)
+        return replace(policy, rollout=replace(policy.rollout, digest="another"))
+
+    assert shown(of_another_file) is None
