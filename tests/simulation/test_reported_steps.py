@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from simulation.scripts import drift, experimenting, interleaving, learning, with_a_second_version
+from simulation.scripts import SCRIPTS, drift, experimenting, interleaving, learning, with_a_second_version
 from simulation.world import SYSTEM, Model, World
 
 from capstan.cli.console import out
@@ -226,3 +226,21 @@ def test_the_page_asks_for_the_step_and_goes_by_the_policy_of_the_loop() -> None
         return replace(policy, rollout=replace(policy.rollout, digest="another"))
 
     assert shown(of_another_file) is None
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        "arm_that_breaks_a_guardrail_leaves_and_the_others_go_on",
+        "bandit_takes_an_arm_out_that_breaks_a_guardrail",
+    ],
+)
+def test_a_step_that_an_arm_left_is_told_without_it(tmp_path: Path, story: str) -> None:
+    world = World()
+    SCRIPTS[story](world)
+    told = section(world, tmp_path)[-1]
+    assert (told["champion"], told["challenger"]) == ("v1", "v3")
+    assert [arm["version"] for arm in told["found"]["arms"]] == ["v1", "v3"]
+    assert told["found"]["arms"][1]["difference"] == pytest.approx(0.06, abs=0.01)
+    assert (tmp_path / told["plot"]).exists()
+    printed([told], tmp_path)

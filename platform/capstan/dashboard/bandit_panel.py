@@ -78,7 +78,8 @@ def _regret(
     rewards = {str(version): step.rule().sign * mean for version, mean in means.items()}
     points = []
     for at, assigned in met:
-        counts = {str(version): count for version, count in assigned.items()}
+        # Units of arms that left have lost nothing that these means could tell.
+        counts = {str(version): count for version, count in assigned.items() if version in means}
         lost = regret(counts, rewards)
         points.append(RegretPoint(at, sum(counts.values()), lost.bandit, lost.even))
     return points
