@@ -29,13 +29,16 @@ CLASSES = ("early", "on time", "very.late")
 TASK = TASKS["MulticlassClassification"]
 
 
+WORTHS = {"right": 1, "wrong": -5, "pairs": [{"label": "early", "answer": "on time", "worth": -50}]}
+
+
 def document() -> dict[str, object]:
     return {
         "apiVersion": "capstan.dev/v1alpha1",
         "kind": "MLSystem",
         "metadata": {"name": "bands"},
         "spec": {
-            "objective": {"task": "MulticlassClassification", "target": "band"},
+            "objective": {"task": "MulticlassClassification", "target": "band", "value": WORTHS},
             "data": {
                 "sources": [{"name": "flights", "csv": {"path": "flights.csv"}}],
                 "keys": {"id": "id", "time": "at"},
@@ -110,6 +113,8 @@ def test_two_versions_are_paired_by_the_class_that_came(bands: Bands) -> None:
     assert found.clipped_share == 0
     (by_misses,) = bands.paired(metric="accuracy").blocks
     assert by_misses.loss_difference == pytest.approx(1.0)
+    (by_value,) = bands.paired(metric="value").blocks
+    assert by_value.loss_difference == pytest.approx(51)
 
 
 def test_a_label_that_neither_version_knows_decides_nothing_and_is_told_as_clipped(bands: Bands) -> None:

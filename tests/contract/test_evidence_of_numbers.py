@@ -23,6 +23,7 @@ DOCUMENT: Mapping[str, Any] = {
             "task": "Regression",
             "target": "minutes",
             "losses": {"maximumError": 100, "huberDelta": 10, "quantile": 0.9},
+            "value": {"currency": "$", "over": -2, "under": -5},
         },
         "data": {
             "sources": [{"name": "flights", "csv": {"path": "flights.csv"}}],
@@ -73,6 +74,7 @@ def minutes(tmp_path: Path) -> Minutes:
         ("squaredError", (4 - 9) + (400 - 25)),
         ("absoluteError", (2 - 3) + (20 - 5)),
         ("huber", (2 - 4.5) + (150 - 12.5)),
+        ("value", (5 * 2 - 2 * 3) + (2 * 20 - 5 * 5)),
         ("quantileLoss", (0.9 * 2 - 0.1 * 3) + (0.1 * 20 - 0.9 * 5)),
     ],
 )
