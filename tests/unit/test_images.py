@@ -1,7 +1,8 @@
-"""A program starts with the packages that its image holds, and with no others."""
+"""A program starts with the packages that its image holds, and with no others; an image is built of what it may see."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 # The image `python` holds all dependencies of the project.
 PROGRAMS = {
     "operator": ("capstan_operator.main", "capstan.artifacts.fetch"),
-    "serving": ("capstan.serving.start", "capstan.serving.service"),
+    "serving": ("capstan.serving.start", "capstan.serving.service", "capstan.serving.combiner.process"),
     "gateway": ("capstan.gateway.agent",),
 }
 WITHOUT = """
@@ -30,6 +31,7 @@ absent = set(sys.argv[2:])
 sys.meta_path.insert(0, Without())
 importlib.import_module(sys.argv[1])
 """
+COPIED = re.compile(r"^COPY (?!--from)(.+)$", re.MULTILINE)
 OURS = {"capstan", "capstan_pipelines", "capstan_operator"}
 
 
@@ -60,3 +62,16 @@ def test_a_program_imports_only_packages_of_its_image(image: str, program: str) 
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("file", ["Dockerfile", "bandit-router/Dockerfile"])
+def test_all_that_an_image_copies_is_in_its_context(file: str) -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert lines[0] == "*"
+    seen = [line.removeprefix("!") for line in lines if line.startswith("!")]
+    text = (ROOT / "platform/images" / file).read_text()
+    sources = [source for line in COPIED.findall(text) for source in line.split()[:-1]]
+    assert sources
+    for source in sources:
+        assert (ROOT / source).exists(), source
+        assert any(Path(source).is_relative_to(one) for one in seen), f"{source} is not in the context"
