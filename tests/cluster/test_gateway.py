@@ -54,7 +54,7 @@ def report(kube: KubeClient, names: SystemNames) -> dict[str, Any]:
     for document in (
         *access(SYSTEM, names, SETTINGS, None),
         _secret(names, token),
-        *gateway(names, SETTINGS, None),
+        *gateway(SYSTEM, names, SETTINGS, None),
         *(each for number in (1, 2, 3) for each in _model(names, VersionName(f"v{number}"))),
         *_driver(names, token),
     ):

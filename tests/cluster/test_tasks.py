@@ -1,13 +1,16 @@
 """Every task on a real cluster: one file becomes a served model, its users, late labels, pairs in shadow, a promotion.
 
-All systems live side by side in one namespace. The loop itself is told in test_closed_loop.py; here is what a task may
-get wrong: answers, tensors, payloads, labels, losses and the drift of outputs.
+Two rankers are interleaved, and what users click decides between them. All systems live side by side in one namespace.
+The loop itself is told in test_closed_loop.py; here is what a task may get wrong: answers, tensors, payloads, labels,
+losses and the drift of outputs.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,7 +22,8 @@ import numpy as np
 import pytest
 from cluster.access import reached, tokens
 from cluster.loop.installed import installed
-from cluster.loop.shipments import BATCH, TaskSystem, batch_of, past, write_past
+from cluster.loop.parcels import Row
+from cluster.loop.shipments import BATCH, STEPS, TaskSystem, batch_of, past, write_past
 from cluster.loop.story import Story
 from cluster.loop.watched import Watched
 from cluster.upstream import seldon_operator
@@ -35,6 +39,14 @@ pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(900)]
 GATEWAY_PORT = 80
 TENSORS_OF_MODELS = ("near.probability", "near.label", "heavy.probability", "heavy.label")
 TREES = {"gradientBoosting": {"iterations": 20, "leaves": 7}}
+INTERLEAVE = {
+    "event": "click",
+    "window": "2s",
+    "maximumDelay": "5s",
+    "minUnits": 20,
+    "decide": "UnlessWorse",
+    "alpha": 0.001,
+}
 SYSTEMS = (
     TaskSystem(
         task="Regression",
@@ -67,6 +79,7 @@ SYSTEMS = (
         tensors=frozenset({"score", "rank"}),
         candidates=({"name": "baseline", "mostFrequent": {}}, {"name": "trees", **TREES}),
         group="batch",
+        steps=(STEPS[0], {"interleave": INTERLEAVE}),
     ),
     TaskSystem(
         task="BinaryClassification",
@@ -98,6 +111,7 @@ class Users:
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(11))
     number: int = 1_000_000
     answered: int = 0
+    clicks: int = 0
 
     def ask(self, batches: int) -> list[Mapping[str, Any]]:
         """The answers of each parcel; every request must be answered."""
@@ -111,6 +125,8 @@ class Users:
                 body = {"rows": [self.system.asked(row) for row in request]}
                 answer = self._post("/predict", body)
                 answers += answer["predictions"]
+                if "+" in answer["version"]:
+                    self._click(answer, request)
             labels += [
                 {"id": row["parcel_id"], "label": row[self.system.target], "availableAt": row["known_at"]}
                 for row in rows
@@ -119,8 +135,16 @@ class Users:
         self._post("/feedback", {"labels": labels})
         return answers
 
+    def _click(self, answer: Mapping[str, Any], request: Sequence[Row]) -> None:
+        """The item at the top of a list of two rankers."""
+        self.clicks += 1
+        top = next(index for index, one in enumerate(answer["predictions"]) if one["rank"] == 1)
+        item, told = request[top]["parcel_id"], answer["request_id"]
+        event = {"eventId": f"click-{told}", "event": "click", "requestId": told, "id": item}
+        self._post("/events", {"events": [event]})
+
     def _post(self, path: str, body: Any) -> Any:
-        headers = {"authorization": f"Bearer {self.token}"} if path == "/feedback" else {}
+        headers = {"authorization": f"Bearer {self.token}"} if path in ("/feedback", "/events") else {}
         answer = httpx.post(f"{self.gateway}{path}", json=body, headers=headers, trust_env=False, timeout=10)
         assert answer.status_code == 200, answer.text
         return answer.json()
@@ -227,12 +251,34 @@ def test_a_task_goes_from_a_file_to_a_promotion(
     units = 30 if system.group is None else 30 // BATCH
     watched.eventually(lambda: paired().labelled_pairs >= units, 60, "labelled pairs of both versions")
     assert paired().nonfinite_answers == 0
+    if "interleave" in system.steps[-1]:
+        assert_clicks_decided(story, users, before)
+        assert_both_said_the_same(story)
 
     def drift_of_outputs() -> list[Any]:
         windows = [one for one in monitor.windows() if one["has_enough_rows"]]
         return [one["outputs"] for one in windows if system.output in one["outputs"]]
 
     watched.eventually(lambda: users.ask(2) != [] and drift_of_outputs() != [], 120, "a judged window")
+
+
+def assert_clicks_decided(story: Story, users: Users, before: int) -> None:
+    told = [
+        event.message for _, event in story.watched.story(after=before) if "challenger won" in event.message
+    ]
+    counts = re.search(r"challenger won ([\d,]+), lost ([\d,]+) and tied", told[-1] if told else "")
+    assert counts is not None, story.watched.told_in_full()
+    won, lost = (int(count.replace(",", "")) for count in counts.groups())
+    assert 10 <= won + lost <= users.clicks, told[-1]
+
+
+def assert_both_said_the_same(story: Story) -> None:
+    """The challenger is the champion's model under another name."""
+    where = ("--context", ".", "--namespace", story.namespace)
+    found = json.loads(story.capstan("compare", story.name, *where, "--json"))
+    assert (found["champion"], found["challenger"]) == ("v1", "v2")
+    assert found["requests"] >= 30 // BATCH
+    assert (found["exact"], found["disagreement"], found["distance"]) == (1.0, 0.0, 0.0)
 
 
 def test_a_label_of_another_kind_is_refused_with_its_rule(users: Users) -> None:

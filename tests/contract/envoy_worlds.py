@@ -87,6 +87,8 @@ class Pod:
     ports: Mapping[str, int]
     process: subprocess.Popen[bytes] | None = None
     deleted: bool = False
+    combiner: int = 0
+    """Port of its combiner; 0: it has none."""
 
     def start(self, *, peers: str = "") -> Pod:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -97,6 +99,7 @@ class Pod:
         argv += ["--host", self.address, "--port", str(self.ports["gateway"])]
         argv += ["--agent-port", str(self.ports["agent"]), "--admin-port", str(free_port())]
         argv += ["--endpoints-seconds", "0.5", "--drain-seconds", "10", "--peers", peers]
+        argv += ["--combiner-port", str(self.combiner)]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(argv, stderr=log, stdout=log, start_new_session=True)
         return self

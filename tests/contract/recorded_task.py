@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from contract.recorded_arms import no_bento
+from starlette.testclient import TestClient
 
 from capstan.adapters.own.evidence import ParquetEvidence
+from capstan.adapters.own.monitor import HttpMonitor
 from capstan.domain.verdicts.evidence import PairedEvidence
 from capstan.domain.versions import VersionName
+from capstan.monitoring.monitor import MonitorConfig, MonitorService
 from capstan.recording.collector.intake import Intake
 from capstan.spec import parse
 
@@ -19,19 +23,30 @@ V1, V2 = VersionName("v1"), VersionName("v2")
 START = datetime(2026, 3, 1, tzinfo=UTC)
 NOON = START + timedelta(hours=12)
 DAY = timedelta(days=1)
+TOKEN = "secret"
 
 
 class RecordedTask:
     """Answers of two versions, v1 the champion and v2 in its shadow, and the labels that came."""
 
-    def __init__(self, root: Path, document: Mapping[str, Any]) -> None:
+    def __init__(self, root: Path, document: Mapping[str, Any], kind: str = "parquet") -> None:
+        """kind: `source` is read by the loop's process (`parquet`) or is a monitor over HTTP (`monitor`)."""
         self.root, self.name = root, str(document["metadata"]["name"])
         self.folder = root / "systems" / self.name
         self.folder.mkdir(parents=True)
         (self.folder / "spec.json").write_bytes(orjson.dumps(document))
         self.intake = Intake(root / "collector", root / "systems")
         self.evidence = ParquetEvidence(self.folder, parse(document, base_dir=Path()))
+        self.source: ParquetEvidence | HttpMonitor = self.evidence
+        if kind == "monitor":
+            self.source = HttpMonitor(self.monitor(), "http://testserver", token=TOKEN, bento=no_bento)
         self._sequence = 0
+
+    def monitor(self) -> TestClient:
+        """A monitor of the folder, to be asked by hand."""
+        (self.root / "token").write_text(TOKEN)
+        config = MonitorConfig(port=0, folder=self.folder, token=self.root / "token", detectors="Scipy")
+        return TestClient(MonitorService(config).app())
 
     def event(
         self,

@@ -46,10 +46,12 @@ DOCUMENT: dict[str, Any] = {
 class Shop(RecordedTask):
     """Answers of both versions to the same requests."""
 
-    def __init__(self, root: Path, document: Mapping[str, Any] = DOCUMENT, **spec: Any) -> None:
+    def __init__(
+        self, root: Path, document: Mapping[str, Any] = DOCUMENT, kind: str = "parquet", **spec: Any
+    ) -> None:
         document = copy.deepcopy(dict(document))
         document["spec"] |= spec
-        super().__init__(root, document)
+        super().__init__(root, document, kind)
 
     def ask(
         self,
@@ -68,16 +70,16 @@ class Shop(RecordedTask):
 
     def compare(self) -> PredictionComparison:
         self.intake.flush()
-        return self.evidence.compared(V1, V2, since=START, as_of=START + DAY)
+        return self.source.compared(V1, V2, since=START, as_of=START + DAY)
 
 
 def probability(value: float) -> dict[str, float]:
     return {"probability": value}
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> Shop:
-    return Shop(tmp_path)
+@pytest.fixture(params=["parquet", "monitor"])
+def shop(tmp_path: Path, request: pytest.FixtureRequest) -> Shop:
+    return Shop(tmp_path, kind=request.param)
 
 
 def test_pairs_are_compared_whether_or_not_a_label_is_there(shop: Shop) -> None:
@@ -294,3 +296,25 @@ def test_only_inputs_can_be_allowed_to_be_shown() -> None:
     document["spec"]["rollout"] = {"shownInputs": ["late"]}
     with pytest.raises(Exception, match=r"rollout.shownInputs\[0\]: 'late' is no input of a request"):
         parse(document, base_dir=Path())
+
+
+def test_a_monitor_compares_for_its_token_alone_and_refuses_a_wrong_question(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    client, until = shop.monitor(), START + DAY
+    good = {
+        "champion": "v1",
+        "challenger": "v2",
+        "since": START.isoformat(),
+        "as_of": until.isoformat(),
+    }
+    headers = {"authorization": "Bearer secret"}
+    assert client.post("/evidence/compared", json=good, headers=headers).status_code == 200
+    assert client.post("/evidence/compared", json=good).status_code == 401
+    for wrong in (
+        {},
+        {**good, "champion": ""},
+        {**good, "since": "2026-03-01"},
+        {**good, "metric": "logLoss"},
+    ):
+        answer = client.post("/evidence/compared", json=wrong, headers=headers)
+        assert (answer.status_code, answer.json()["error"]["field"]) == (422, "body")

@@ -26,8 +26,8 @@ TEAMS = ("champion", "challenger", "challenger", "champion")
 class Lists(RecordedTask):
     """Interleaved lists of four items, and clicks on them."""
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(root, document())
+    def __init__(self, root: Path, kind: str = "parquet") -> None:
+        super().__init__(root, document(), kind)
         self._events = itertools.count()
 
     def show(
@@ -103,12 +103,12 @@ class Lists(RecordedTask):
         challenger: VersionName = V2,
     ) -> PreferenceEvidence:
         self.intake.flush()
-        return self.evidence.interleaved(V1, challenger, asked, since=since, as_of=as_of)
+        return self.source.interleaved(V1, challenger, asked, since=since, as_of=as_of)
 
 
-@pytest.fixture
-def lists(tmp_path: Path) -> Lists:
-    return Lists(tmp_path)
+@pytest.fixture(params=["parquet", "monitor"])
+def lists(tmp_path: Path, request: pytest.FixtureRequest) -> Lists:
+    return Lists(tmp_path, request.param)
 
 
 def test_without_a_list_there_is_no_evidence(lists: Lists) -> None:

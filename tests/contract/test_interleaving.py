@@ -14,9 +14,11 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from contract.envoy_worlds import CONFIG_MAP, HTTP, LABELS, TOKEN, Cluster, Pod
 from contract.model_services import EventLoop, Service
 
 from capstan.adapters.envoy.config import GatewaySettings
+from capstan.adapters.envoy.fleet import EnvoyFleet
 from capstan.adapters.envoy.gateway import EnvoyGateway
 from capstan.adapters.processes.children import ProcessSpec, ProcessSupervisor, free_port
 from capstan.domain.traffic import Interleaved, TrafficSplit, Weight, champion_only
@@ -358,3 +360,37 @@ def test_what_cannot_be_interleaved_is_refused(world: World, wanted: TrafficSpli
     assert why in (world.gateway.refusal(wanted) or "")
     with pytest.raises(NotAllowedError):
         world.gateway.apply(wanted, {})
+
+
+def test_a_gateway_pod_of_a_cluster_interleaves_by_the_combiner_beside_it_and_tells_its_counters(
+    world: World, tmp_path: Path
+) -> None:
+    ports = {"gateway": free_port(), "agent": free_port()}
+    pod = Pod("gw-0", "127.0.0.2", tmp_path / "pod", tmp_path / "config", ports, combiner=world.port)
+    cluster = Cluster(pods=[pod])
+    cluster.mount(pod.config)
+    fleet = EnvoyFleet(
+        cluster,  # type: ignore[arg-type]
+        HTTP,
+        config_map=dict(CONFIG_MAP),
+        labels=LABELS,
+        agent_port=ports["agent"],
+        token=TOKEN,
+        settings=GatewaySettings(combiner=Endpoint("127.0.0.1", world.port)),
+        ready_timeout_seconds=5.0,
+    )
+    pod.start()
+    try:
+        eventually(pod.is_ready)
+        fleet.apply(interleaved(), world.endpoints)
+        assert fleet.read_back() == interleaved()
+        eventually(lambda: fleet.healthy().get("combiner", False))
+        answer = HTTP.post(f"http://{pod.address}:{ports['gateway']}/predict", content=b"{}")
+        assert (answer.status_code, answer.json()["version"]) == (200, "v1+v2")
+        told = HTTP.get(f"{pod.agent}/stats/prometheus").text
+        assert 'capstan_interleaved_total{system="toy",version="v2",outcome="answered"} ' in told
+        assert "envoy_cluster_upstream_rq_completed" in told
+        fleet.apply(champion_only(V1), world.endpoints)
+        assert fleet.read_back() == champion_only(V1)
+    finally:
+        pod.kill()

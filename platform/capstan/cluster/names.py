@@ -20,6 +20,8 @@ AGENT_PORT = 9902
 """Port of the gateway's agent: configuration, read-back, counters. All but `/ready` and `/stats/prometheus` need a
 token.
 """
+COMBINER_PORT = 9903
+"""Port of the combiner in a gateway's pod, on loopback and for the kubelet."""
 MODEL_PORT = 3000
 EXECUTOR_PORT = 8000
 """Port of Seldon's executor beside a model."""

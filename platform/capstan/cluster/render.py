@@ -33,7 +33,7 @@ def fixed_objects(
         tokens(names, owner, values),
         *training(system, names, settings, owner),
         *recording(system, names, settings, owner),
-        *traffic_of(system).objects(names, settings, owner),
+        *traffic_of(system).objects(system, names, settings, owner),
     ]
 
 

@@ -137,9 +137,7 @@ def wire(
     processes = processes_of(state)
     collector_port, monitor_port = processes.port("collector"), processes.port("monitor")
     combiner = (
-        CombinerClient(Endpoint(HOST, processes.port(COMBINER)))
-        if any(step.interleave is not None for step in system.spec.rollout.steps)
-        else None
+        CombinerClient(Endpoint(HOST, processes.port(COMBINER))) if system.spec.rollout.interleaves else None
     )
     collector = CollectorClient(
         f"http://{HOST}:{collector_port}",

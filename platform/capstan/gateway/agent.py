@@ -3,7 +3,7 @@
 | request | who | what |
 |---|---|---|
 | `GET /ready`, `GET /live` | the kubelet | 200 or 503 |
-| `GET /stats/prometheus` | Prometheus | the counters that are exported, whatever is asked for |
+| `GET /stats/prometheus` | Prometheus | the counters that are exported, whatever is asked for; the combiner's too |
 | `GET /config` | peers and the operator, by token | generations and documents, and which life of Envoy it is |
 | `GET /config_dump`, `/stats`, `/clusters` | the operator, by token | what Envoy's admin port answers |
 | `PUT /config/clusters`, `/config/routes` | the operator, by token | another document, its generation in a header |
@@ -51,6 +51,8 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30
     pod: GatewayPod
     token_file: Path
+    combiner: str
+    """Address of the combiner in this pod; empty: there is none."""
 
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
@@ -61,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._say(self.pod.is_alive())
             elif path == "/stats/prometheus":
                 content = self.pod.envoy.read(path, filter=envoy_stats.EXPORTED)
-                self._answer(200, content, "text/plain; version=0.0.4")
+                self._answer(200, content + metrics_of(self.combiner), "text/plain; version=0.0.4")
             elif not self._is_allowed():
                 self._fail(401, "a bearer token is needed: the key `internal` of the system's tokens")
             elif path == "/config":
@@ -155,6 +157,19 @@ def peers(address: str, token: str) -> list[Configuration]:
     return configurations
 
 
+def metrics_of(combiner: str) -> bytes:
+    """What the combiner counts, for Prometheus, which reads one address of each pod; empty: it does not answer."""
+    if not combiner:
+        return b""
+    try:
+        with _open(f"{combiner}/metrics", timeout=PEER_SECONDS) as answer:
+            content: bytes = answer.read()
+    except OSError as error:
+        _LOG.info("the combiner was not asked: %s", error)
+        return b""
+    return content
+
+
 def run(options: argparse.Namespace) -> int:
     """Run until SIGTERM, or until Envoy ends: then the whole container does, and the kubelet starts it again."""
     settings = GatewaySettings(port=options.port, host=options.host, admin_port=options.admin_port)
@@ -163,7 +178,9 @@ def run(options: argparse.Namespace) -> int:
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, lambda *_: stopping.set())
-    handler = type("Handler", (_Handler,), {"pod": pod, "token_file": options.token_file})
+    combiner = f"http://127.0.0.1:{options.combiner_port}" if options.combiner_port else ""
+    known = {"pod": pod, "token_file": options.token_file, "combiner": combiner}
+    handler = type("Handler", (_Handler,), known)
     # The server starts before anything is read. A client that cannot connect yet knows that its push will be read.
     server = _Server((options.host, options.agent_port), handler)
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
@@ -206,6 +223,9 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8080, help="of Envoy")
     parser.add_argument("--agent-port", type=int, default=9902)
     parser.add_argument("--admin-port", type=int, default=9901, help="of Envoy, on loopback")
+    parser.add_argument(
+        "--combiner-port", type=int, default=0, help="of the combiner in this pod; 0: there is none"
+    )
     parser.add_argument("--envoy", type=Path, help="the program, if neither of PyPI's package nor on PATH")
     parser.add_argument("--endpoints-seconds", type=float, default=5.0, help="until nobody new is sent here")
     parser.add_argument("--drain-seconds", type=float, default=25.0, help="for what is under way")

@@ -2,8 +2,8 @@
 
 `python -m capstan.monitoring.monitor --config FILE`; the file is JSON: host, port, folder (of the system), token (file
 of the internal one), detectors, and for live systems interval_seconds. In a replay `POST /advance` moves it. In a
-cluster (artifacts, home, spec) `PUT /target` says what is watched, `GET /evidence` compares two versions, and
-`POST /evidence/arms` tells outcomes of units by arm.
+cluster (artifacts, home, spec) `PUT /target` says what is watched, and the loop asks below `/evidence` for what it
+reads from files itself on one machine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import orjson
 import uvicorn
 from prometheus_client import CollectorRegistry, generate_latest
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -28,25 +28,19 @@ from starlette.routing import Route
 
 from capstan.artifacts.store import ArtifactStore
 from capstan.domain.payload_limits import parse_moment
-from capstan.domain.steps.questions import Arms
-from capstan.domain.verdicts.quality import OWN_LOSS
-from capstan.domain.versions import VersionName
 from capstan.errors import (
     CapstanError,
     InvalidRequestError,
     NotFoundError,
-    UnavailableError,
     UntrustedArtifactError,
 )
 from capstan.monitoring.drift.fitted_detectors import DetectorKind, import_alibi_detect
+from capstan.monitoring.evidence import EvidenceRoutes, refused
 from capstan.monitoring.exposition import Exposition
 from capstan.monitoring.followed_spec import FollowedSpec
 from capstan.monitoring.watched_bento import WatchedBento, parse_request
 from capstan.monitoring.watching import Advance, Watcher
-from capstan.ports.codec import from_json, to_json
-from capstan.recording.arms import ArmReading
-from capstan.recording.pairing import Pairing
-from capstan.recording.reading import PayloadReader
+from capstan.ports.codec import to_json
 from capstan.recording.sole_process import occupy
 
 LIVE_GRACE_SECONDS = 60.0
@@ -79,16 +73,6 @@ class MonitorConfig(BaseModel):
     """Gets the watched Bento; None: the folder's `monitor`."""
 
 
-class _ArmsQuestion(BaseModel):
-    """What `POST /evidence/arms` asks."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    asked: Arms
-    since: AwareDatetime
-    as_of: AwareDatetime
-
-
 class MonitorService:
     """The routes around one watcher."""
 
@@ -104,9 +88,7 @@ class MonitorService:
             detectors=config.detectors,
             grace=_grace(config),
         )
-        self._reader = PayloadReader(config.folder)
-        self._pairing = Pairing.of(system, self._reader)
-        self._arms = ArmReading.of(system, self._reader)
+        self._evidence = EvidenceRoutes(config.folder, system, self._is_allowed)
         target = config.folder / "monitor"
         self._bento = (
             WatchedBento(target / "target.json", ArtifactStore(config.artifacts), config.home or target)
@@ -125,8 +107,7 @@ class MonitorService:
             routes=[
                 Route("/advance", self._advance, methods=["POST"]),
                 Route("/target", self._target, methods=["PUT"]),
-                Route("/evidence", self._evidence),
-                Route("/evidence/arms", self._arms_evidence, methods=["POST"]),
+                *self._evidence.routes(),
                 Route("/windows", self._windows),
                 Route("/metrics", self._metrics),
                 Route("/healthz", self._health),
@@ -161,26 +142,25 @@ class MonitorService:
     def _advance_to(self, now: datetime) -> Advance:
         if (system := self._spec.changed()) is not None:
             self._watcher.follow(system)
-            self._pairing = Pairing.of(system, self._reader)
-            self._arms = ArmReading.of(system, self._reader)
+            self._evidence.follow(system)
             self._exposition.consecutive = system.spec.monitoring.drift.consecutive
         return self._watcher.advance(now)
 
     async def _advance(self, request: Request) -> Response:
         if not self._is_allowed(request):
-            return _refused(401, "authorization", "must be a valid bearer token")
+            return refused(401, "authorization", "must be a valid bearer token")
         try:
             document = orjson.loads(await request.body())
         except orjson.JSONDecodeError:
-            return _refused(422, "body", 'must be {"now": RFC 3339}')
+            return refused(422, "body", 'must be {"now": RFC 3339}')
         now = parse_moment(document.get("now")) if isinstance(document, dict) else None
         if now is None:
-            return _refused(422, "now", "must be an RFC 3339 time with a zone")
+            return refused(422, "now", "must be an RFC 3339 time with a zone")
         try:
             advance = await asyncio.to_thread(self._advance_to, now)
         except CapstanError as error:
             self._error = str(error)
-            return _refused(503, "advance", str(error))
+            return refused(503, "advance", str(error))
         self._error = None
         return JSONResponse(
             {
@@ -192,72 +172,28 @@ class MonitorService:
 
     async def _target(self, request: Request) -> Response:
         if not self._is_allowed(request):
-            return _refused(401, "authorization", "must be a valid bearer token")
+            return refused(401, "authorization", "must be a valid bearer token")
         if self._bento is None:
-            return _refused(405, "target", "is a file here, which the loop writes by itself")
+            return refused(405, "target", "is a file here, which the loop writes by itself")
         try:
             wanted = parse_request(orjson.loads(await request.body()))
             changed = await asyncio.to_thread(self._bento.watch, wanted)
         except orjson.JSONDecodeError:
-            return _refused(422, "body", "must be JSON")
+            return refused(422, "body", "must be JSON")
         except InvalidRequestError as error:
-            return _refused(422, error.field, error.rule)
+            return refused(422, error.field, error.rule)
         except NotFoundError as error:
-            return _refused(404, "bento_tag", str(error))
+            return refused(404, "bento_tag", str(error))
         except UntrustedArtifactError as error:
-            return _refused(409, "digest", str(error))
+            return refused(409, "digest", str(error))
         except CapstanError as error:
-            return _refused(503, "target", str(error))
+            return refused(503, "target", str(error))
         return JSONResponse({"version": wanted.version, "changed": changed})
-
-    async def _evidence(self, request: Request) -> Response:
-        if not self._is_allowed(request):
-            return _refused(401, "authorization", "must be a valid bearer token")
-        asked = request.query_params
-        for name in ("champion", "challenger"):
-            if not 0 < len(asked.get(name, "")) <= 63:
-                return _refused(422, name, "must be the name of a version, such as v3")
-        moments = {name: parse_moment(asked.get(name)) for name in ("since", "as_of")}
-        since, as_of = moments["since"], moments["as_of"]
-        if since is None or as_of is None:
-            wrong = "since" if since is None else "as_of"
-            return _refused(422, wrong, "must be an RFC 3339 time with a zone; in a URL a plus sign is %2B")
-        metric = asked.get("metric", "")
-        if metric not in (OWN_LOSS, *self._pairing.losses):
-            known = ", ".join(self._pairing.losses)
-            return _refused(422, "metric", f"must be a loss of a single prediction: {known}")
-        try:
-            evidence = await asyncio.to_thread(
-                self._pairing.paired,
-                VersionName(asked["champion"]),
-                VersionName(asked["challenger"]),
-                metric=metric,
-                since=since,
-                as_of=as_of,
-            )
-        except UnavailableError as error:
-            return _refused(503, "evidence", str(error))
-        return Response(orjson.dumps(to_json(evidence)), media_type="application/json")
-
-    async def _arms_evidence(self, request: Request) -> Response:
-        if not self._is_allowed(request):
-            return _refused(401, "authorization", "must be a valid bearer token")
-        try:
-            question = from_json(_ArmsQuestion, orjson.loads(await request.body()))
-        except (orjson.JSONDecodeError, ValidationError) as error:
-            return _refused(422, "body", f'must be {{"asked": {{...}}, "since", "as_of"}}: {error}')
-        try:
-            evidence = await asyncio.to_thread(
-                self._arms.arms, question.asked, since=question.since, as_of=question.as_of
-            )
-        except UnavailableError as error:
-            return _refused(503, "evidence", str(error))
-        return Response(orjson.dumps(to_json(evidence)), media_type="application/json")
 
     async def _windows(self, request: Request) -> Response:
         after = request.query_params.get("after", "0")
         if not after.isascii() or not after.isdigit() or len(after) > 15:
-            return _refused(422, "after", "must be a generation: a whole number")
+            return refused(422, "after", "must be a generation: a whole number")
         checkpoint = self._watcher.checkpoint
         watch = checkpoint.watch
         document = {
@@ -293,10 +229,6 @@ def _grace(config: MonitorConfig) -> timedelta:
     if config.grace_seconds is not None:
         return timedelta(seconds=config.grace_seconds)
     return timedelta(seconds=LIVE_GRACE_SECONDS if config.interval_seconds is not None else 0)
-
-
-def _refused(status: int, field: str, rule: str) -> Response:
-    return JSONResponse({"error": {"field": field, "rule": rule}}, status_code=status)
 
 
 def main() -> None:

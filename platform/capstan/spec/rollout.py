@@ -330,3 +330,8 @@ class Rollout(SpecModel):
     revision_history_limit: Annotated[Whole, Field(ge=1, le=100)] = Field(
         5, description="Old versions that are kept for rollbacks.", examples=[5]
     )
+
+    @property
+    def interleaves(self) -> bool:
+        """Whether a step makes one list of two rankers."""
+        return any(step.interleave is not None for step in self.steps)

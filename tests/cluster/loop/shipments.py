@@ -25,6 +25,12 @@ KNOWN = ("parcel_id", "sent_at", "carrier", "distance", "weight", "hour")
 COLUMNS = (*KNOWN, "batch", "known_at", "minutes", "band", "urgency", "late")
 
 
+STEPS: Sequence[Mapping[str, Any]] = (
+    {"shadow": {"percent": 100, "minRequests": 30, "duration": "10s"}},
+    {"canary": {"weight": 50, "duration": "10s", "minRequests": 20}},
+)
+
+
 @dataclass(frozen=True)
 class TaskSystem:
     """One task as a system of the file `system.yaml` beside this one."""
@@ -42,6 +48,7 @@ class TaskSystem:
     candidates: Sequence[Mapping[str, Any]]
     objective: Mapping[str, Any] = field(default_factory=dict)
     group: str | None = None
+    steps: Sequence[Mapping[str, Any]] = STEPS
     spec: Mapping[str, Any] = field(default_factory=dict)
     """What else the file says."""
 
@@ -63,10 +70,7 @@ class TaskSystem:
         spec["training"]["candidates"] = list(self.candidates)
         del spec["training"]["choose"], spec["monitoring"]["quality"]
         spec["monitoring"]["window"] = {"duration": "15s", "minRows": 50}
-        spec["rollout"]["steps"] = [
-            {"shadow": {"percent": 100, "minRequests": 30, "duration": "10s"}},
-            {"canary": {"weight": 50, "duration": "10s", "minRequests": 20}},
-        ]
+        spec["rollout"]["steps"] = [dict(step) for step in self.steps]
         return found | {"spec": {**spec, **self.spec}}
 
 

@@ -24,9 +24,11 @@ from capstan.cli import cluster_up, place
 from capstan.cli.main import app
 from capstan.cluster.names import SystemNames
 from capstan.cluster.objects.pods import token_volume
+from capstan.domain.comparison import PredictionComparison
 from capstan.domain.versions import SystemName
 from capstan.errors import NotFoundError
 from capstan.features.values import ColumnType
+from capstan.ports.codec import to_json
 from capstan.ports.store import Event, Kind, Record
 from capstan.serving import open_inference
 from capstan.serving.manifest import Column, Manifest
@@ -327,3 +329,41 @@ def test_logs_lists_the_pods_and_finds_one_by_its_version(serving: InCluster) ->
     missing = serving.run("logs", "v9")
     assert missing.exit_code == 1
     assert "pods: flights-v1-abc" in missing.output
+
+
+def test_compare_asks_the_monitor_in_its_pod_about_the_last_rollout(
+    serving: InCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drift(serving.world)
+    serving.world.days(2)
+    asked: list[tuple[str, str, str, dict[str, Any]]] = []
+
+    def run(kube: Any, namespace: str, pod: str, container: str, command: list[str], content: Any) -> str:
+        assert (kube, list(content)) == (serving.kube, [])
+        asked.append((namespace, pod, container, json.loads(command[-1])))
+        assert command[-2] == "/evidence/compared"
+        told = PredictionComparison(requests=40, pairs=40, exact=0.5, disagreement=0.25, distance=0.1)
+        return json.dumps(to_json(told))
+
+    monkeypatch.setattr("capstan.cluster.monitor_pod.run_with_input", run)
+    refused = serving.run("compare")
+    assert refused.exit_code != 0
+    assert f"no pod of {SYSTEM}-monitor is ready" in refused.output
+    labels = SystemNames(NAMESPACE, SystemName(SYSTEM)).selector("monitor")
+    serving.kube.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "monitor-1", "namespace": NAMESPACE, "labels": labels},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        }
+    )
+    result = serving.run("compare")
+    assert result.exit_code == 0, result.output
+    assert "v2 beside v1" in result.output
+    assert "40 requests that both answered" in result.output
+    assert "50.0% equal, 75.0% decided alike" in result.output
+    [(namespace, pod, container, question)] = asked
+    assert (namespace, pod, container) == (NAMESPACE, "monitor-1", "monitor")
+    assert (question["champion"], question["challenger"]) == ("v1", "v2")
+    assert set(question) == {"champion", "challenger", "since", "as_of"}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +17,33 @@ from cluster.toy_versions import toy_system
 from capstan.adapters.kubernetes.serving import Artifact
 from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.names import Owner, SystemNames
+from capstan.cluster.objects.alerting import alerting
 from capstan.cluster.objects.gateway import GRACE_SECONDS
 from capstan.cluster.settings import ClusterSettings, Images
 from capstan.cluster.wiring.traffic import traffic_of, wire_traffic
 from capstan.cluster.wiring.traffic.istio import shared_predictor
 from capstan.cluster.wiring.traffic.provider import Surroundings
+from capstan.domain.traffic import Interleaved, Weight, champion_only
+from capstan.domain.verdicts.interleaving import Method
 from capstan.domain.versions import Digest, SystemName, VersionName
 from capstan.errors import InvalidSpecError
 from capstan.gateway.agent import options
+from capstan.ports.combining import INTERLEAVED_METRIC
+from capstan.serving.combiner.process import CombinerConfig
+from capstan.spec.interleave import Interleave
+from capstan.spec.rollout import Step
 
+ROOT = Path(__file__).parents[3]
 GOLDEN = Path(__file__).parent / "objects"
 NAMES = SystemNames("team", SystemName("toy"))
 SETTINGS = ClusterSettings(images=Images(gateway="capstan-gateway:1", serving="capstan-serving:1"))
-V3 = VersionName("v3")
+V1, V3 = VersionName("v1"), VersionName("v3")
 ARTIFACT = Artifact("toy:0123", Digest(f"sha256:{'ab' * 32}"))
 
 
 def rendered(**traffic: Any) -> list[Any]:
     system = toy_system(traffic=traffic)
-    return traffic_of(system).objects(NAMES, SETTINGS, Owner("toy", "uid-1"))
+    return traffic_of(system).objects(system, NAMES, SETTINGS, Owner("toy", "uid-1"))
 
 
 def test_objects_are_as_reviewed() -> None:
@@ -58,6 +69,49 @@ def test_the_agent_understands_what_it_is_started_with_and_drains_within_the_gra
     assert {port["containerPort"] for port in container["ports"]} == {asked.port, asked.agent_port}
     stops_seconds = 5
     assert asked.endpoints_seconds + asked.drain_seconds + stops_seconds < GRACE_SECONDS
+
+
+def test_a_step_that_interleaves_puts_the_combiner_beside_each_envoy() -> None:
+    system = toy_system()
+    steps = (Step(interleave=Interleave(event="click")),)
+    rollout = system.spec.rollout.model_copy(update={"steps": steps})
+    system = system.model_copy(update={"spec": system.spec.model_copy(update={"rollout": rollout})})
+    objects = traffic_of(system).objects(system, NAMES, SETTINGS, None)
+    [deployment] = [document for document in objects if document["kind"] == "Deployment"]
+    spec = deployment["spec"]["template"]["spec"]
+    [combiner], [envoy] = spec["initContainers"], spec["containers"]
+    assert combiner["restartPolicy"] == "Always", "it ends after Envoy, whose requests it answers"
+    assert combiner["image"] == "capstan-serving:1"
+    assert combiner["securityContext"] == envoy["securityContext"]
+    config = CombinerConfig(**json.loads(combiner["command"][-1]))
+    [port] = combiner["ports"]
+    asked = options(envoy["command"][3:])
+    assert config.port == port["containerPort"] == asked.combiner_port
+    assert config.port not in (asked.port, asked.agent_port, asked.admin_port)
+    assert config.collector_url == "http://toy-collector.team.svc:8081"
+    for probe in ("startupProbe", "livenessProbe"):
+        assert combiner[probe]["httpGet"]["port"] == port["name"]
+    assert "readinessProbe" not in combiner, "without it Envoy asks the champion, and the pod takes requests"
+    around = Surroundings(MemoryKube(), httpx.Client(), NAMES, SETTINGS, None, {"internal": "token"})
+    _, fleet = wire_traffic(system, around)
+    wanted = replace(champion_only(V1), interleaved=Interleaved(V3, Weight(100), Method.TEAM_DRAFT))
+    assert fleet.refusal(wanted) is None
+    _, plain = wire_traffic(toy_system(), around)
+    assert "where a step of the file interleaves" in (plain.refusal(wanted) or "")
+
+
+@pytest.mark.parametrize("where", ["the stack's Prometheus", "the Prometheus operator"])
+def test_prometheus_keeps_what_the_gateway_and_its_combiner_count(where: str) -> None:
+    if where == "the stack's Prometheus":
+        text = (ROOT / "charts/capstan-stack/files/prometheus.yml").read_text()
+        [kept] = re.findall(r'\[job, __name__\], regex: "(.+?)", action: keep', text)
+    else:
+        rules = alerting(toy_system(), NAMES, SETTINGS, None)
+        [endpoint] = next(one for one in rules if one["kind"] == "PodMonitor")["spec"]["podMetricsEndpoints"]
+        [kept] = [one["regex"] for one in endpoint["metricRelabelings"]]
+    for name in (INTERLEAVED_METRIC, "envoy_cluster_upstream_rq_retry"):
+        assert re.fullmatch(kept, f"envoy;{name}"), name
+    assert not re.fullmatch(kept, "envoy;envoy_server_uptime")
 
 
 def test_over_istio_there_is_no_gateway_of_ours_and_anybody_may_ask_the_predictors() -> None:

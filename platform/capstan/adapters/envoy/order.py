@@ -43,8 +43,8 @@ class OrderedTraffic(ABC):
         """Why Envoy can't do the split; None if it can."""
         if split.interleaved is not None and self.settings.combiner is None:
             return (
-                "interleaving needs Capstan's combiner beside the gateway, which runs on one machine alone; run the "
-                "file with `capstan up`, or compare in a shadow step"
+                "interleaving needs Capstan's combiner beside the gateway, which runs where a step of the file "
+                "interleaves; write the step `interleave`, or compare in a shadow step"
             )
         return refusal(split)
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import orjson
 from pydantic import ValidationError
 
 from capstan.adapters.own.collector import problem_of, understood
+from capstan.domain.comparison import PredictionComparison
 from capstan.domain.steps.questions import Arms, Interleaving
 from capstan.domain.verdicts.evidence import ArmsEvidence, PairedEvidence
 from capstan.domain.verdicts.preference import PreferenceEvidence
@@ -29,8 +30,9 @@ STANDING_SECONDS = 15.0
 """Seconds for which an answer about the standing is trusted in a cluster; the loop asks at each pass."""
 LOCAL_STANDING_SECONDS = 1.0
 """Seconds for which it is trusted on one machine, where a replay makes hundreds of passes a second."""
-ARMS_SECONDS = 120.0
-"""Seconds that evidence by arms may take: a month of much traffic is read at each look."""
+EVIDENCE_SECONDS = 120.0
+"""Seconds that evidence of arms, preferences or a comparison may take: a month of much traffic is read."""
+T = TypeVar("T")
 _NO_WINDOW = 10**14
 """Generation before that of any window."""
 
@@ -163,12 +165,8 @@ class HttpMonitor:
 
     def arms(self, asked: Arms, *, since: datetime, as_of: datetime) -> ArmsEvidence:
         """Units whose first request is in [since, as_of), by what is known at `as_of`; raises UnavailableError."""
-        question = {"asked": to_json(asked), "since": _rfc3339(since), "as_of": _rfc3339(as_of)}
-        try:
-            answer = self._ask("POST", "/evidence/arms", json=question, timeout=ARMS_SECONDS)
-            return from_json(ArmsEvidence, answer)
-        except ValidationError as error:
-            raise UnavailableError(PART, f"evidence: {in_words(error, PART)}") from error
+        question = {"asked": to_json(asked), **_span(since, as_of)}
+        return self._told(ArmsEvidence, "/evidence/arms", question)
 
     def interleaved(
         self,
@@ -179,9 +177,21 @@ class HttpMonitor:
         since: datetime,
         as_of: datetime,
     ) -> PreferenceEvidence:
-        """In a cluster no request is interleaved; raises UnavailableError."""
-        del champion, challenger, asked, since, as_of
-        raise UnavailableError("evidence", "requests are interleaved on one machine alone")
+        """Units that got lists of both in [since, as_of), and what their clicks prefer; raises UnavailableError."""
+        question = {
+            "champion": champion,
+            "challenger": challenger,
+            "asked": to_json(asked),
+            **_span(since, as_of),
+        }
+        return self._told(PreferenceEvidence, "/evidence/interleaved", question)
+
+    def compared(
+        self, champion: VersionName, challenger: VersionName, *, since: datetime, as_of: datetime
+    ) -> PredictionComparison:
+        """Predictions of pairs whose event time is in [since, as_of), labelled or not; raises UnavailableError."""
+        question = {"champion": champion, "challenger": challenger, **_span(since, as_of)}
+        return self._told(PredictionComparison, "/evidence/compared", question)
 
     def windows(self, *, after: int = 0) -> list[dict[str, Any]]:
         """Windows decided after that generation, oldest first; raises UnavailableError."""
@@ -190,6 +200,13 @@ class HttpMonitor:
     def standing(self) -> Standing:
         """What the monitor could judge so far, at most a quarter of a minute old; raises UnavailableError."""
         return self._standing.get(lambda: self._ask("GET", "/windows", params={"after": _NO_WINDOW}))
+
+    def _told(self, kind: type[T], path: str, question: Mapping[str, object]) -> T:
+        """The answer to a question about all payloads of a span."""
+        try:
+            return from_json(kind, self._ask("POST", path, json=question, timeout=EVIDENCE_SECONDS))
+        except ValidationError as error:
+            raise UnavailableError(PART, f"evidence: {in_words(error, PART)}") from error
 
     def _ask(self, method: str, path: str, **content: Any) -> Any:
         try:
@@ -234,6 +251,10 @@ class _KeptStanding:
             except (ValidationError, AttributeError) as error:
                 raise UnavailableError(PART, in_words(error, PART)) from error
         return self._last[1]
+
+
+def _span(since: datetime, as_of: datetime) -> dict[str, str]:
+    return {"since": _rfc3339(since), "as_of": _rfc3339(as_of)}
 
 
 def _rfc3339(moment: datetime) -> str:

@@ -171,7 +171,7 @@ class SeldonIstio:
         if split.interleaved is not None:
             return (
                 "Istio asks one version for each request and cannot make one list of two; compare in a shadow step, or "
-                "use provider Envoy on one machine"
+                "use provider Envoy"
             )
         if len(split.mirrors) > 1:
             return (

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
+from capstan.cli.place import Cluster, Context, Namespace, place_of
 from capstan.cli.stored_system import System, open_system, replayed_to
 from capstan.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from capstan.adapters.kubernetes.client import KubeClient
     from capstan.cli.stored_system import StoredSystem
     from capstan.domain.comparison import PredictionComparison
     from capstan.domain.rollout import RolloutRequest, RolloutState
@@ -31,23 +33,27 @@ def compare(
         ),
     ] = None,
     state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
     json: Json = False,
 ) -> None:
     """Compare what champion and challenger said of the same requests: equal, agreeing, how far apart, and where."""
-    from capstan.cli.place import Machine
-    from capstan.embedded.layout import StateDir
     from capstan.ports.codec import to_json
 
     with honest_errors(json):
-        place = Machine(StateDir(state.resolve()))
+        place = place_of(state, context, namespace)
         with open_system(place, system) as stored:
             request, rollout = _chosen(stored, challenger)
             champion, began = request.champion, rollout.started_at
             assert champion is not None
             assert began is not None
-            events = stored.events()
-            until = rollout.finished_at or replayed_to(place.state, events) or datetime.now(UTC)
-            found = _compared(stored, place.state, request, began, until)
+            if isinstance(place, Cluster):
+                until = rollout.finished_at or datetime.now(UTC)
+                found = _told(place, stored, request, began, until)
+            else:
+                replayed = replayed_to(place.state, stored.events())
+                until = rollout.finished_at or replayed or datetime.now(UTC)
+                found = _read(stored, place.state, request, began, until)
         if json:
             spans = {"since": began.isoformat(), "until": until.isoformat()}
             versions = {"champion": champion.name, "challenger": request.challenger.name}
@@ -82,7 +88,30 @@ def _chosen(stored: StoredSystem, challenger: str | None) -> tuple[RolloutReques
     return max(chosen, key=lambda one: one[1].started_at or datetime.min.replace(tzinfo=UTC))
 
 
-def _compared(
+def _told(
+    place: Cluster, stored: StoredSystem, request: RolloutRequest, since: datetime, until: datetime
+) -> PredictionComparison:
+    """As the system's monitor tells, which has the payloads."""
+    from capstan.cluster.monitor_pod import ask_monitor
+    from capstan.cluster.names import SystemNames
+    from capstan.domain.comparison import PredictionComparison
+    from capstan.ports.codec import from_json
+
+    assert request.champion is not None
+    question = {
+        "champion": request.champion.name,
+        "challenger": request.challenger.name,
+        "since": since.isoformat(),
+        "as_of": until.isoformat(),
+    }
+    names = SystemNames(place.namespace, stored.name)
+    return from_json(
+        PredictionComparison,
+        ask_monitor(cast("KubeClient", place.kube), names, "/evidence/compared", question),
+    )
+
+
+def _read(
     stored: StoredSystem, state: StateDir, request: RolloutRequest, since: datetime, until: datetime
 ) -> PredictionComparison:
     from capstan.embedded.wiring import recorded_evidence

@@ -14,6 +14,7 @@ from capstan.cluster.names import SYSTEM_LABEL, Owner, SystemNames
 from capstan.cluster.settings import ClusterSettings
 from capstan.monitoring.rules import render
 from capstan.ports.codec import to_yaml
+from capstan.ports.combining import INTERLEAVED_METRIC
 from capstan.ports.kube import Object
 from capstan.spec.system import MLSystem
 
@@ -118,7 +119,7 @@ def _pod_monitor(names: SystemNames, owner: Owner | None, labels: dict[str, str]
                     "metricRelabelings": [
                         {
                             "sourceLabels": ["job", "__name__"],
-                            "regex": "capstan;.+|envoy;envoy_(cluster|vhost|http)_.*",
+                            "regex": f"capstan;.+|envoy;(envoy_(cluster|vhost|http)_.*|{INTERLEAVED_METRIC})",
                             "action": "keep",
                         }
                     ],

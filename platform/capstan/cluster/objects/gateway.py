@@ -1,10 +1,16 @@
-"""The gateway of a system: Envoy pods behind one Service, fed by the operator, with a ConfigMap for when it is away."""
+"""The gateway of a system: Envoy pods behind one Service, fed by the operator, with a ConfigMap for when it is away.
+
+Where a step of the file interleaves, each pod has the combiner beside Envoy.
+"""
 
 from __future__ import annotations
+
+import orjson
 
 from capstan.cluster.names import (
     AGENT_PORT,
     COLLECTOR_PORT,
+    COMBINER_PORT,
     GATEWAY_PORT,
     MODEL_PORT,
     TOKENS_MOUNT,
@@ -21,9 +27,12 @@ from capstan.cluster.objects.pods import (
     scraped,
     token_mount,
     token_volume,
+    variables,
 )
 from capstan.cluster.settings import ClusterSettings
+from capstan.ports.combining import COMBINER
 from capstan.ports.kube import Object
+from capstan.spec.system import MLSystem
 
 COMPONENT = "gateway"
 REPLICAS = 2
@@ -33,9 +42,13 @@ GRACE_SECONDS = 40
 CONFIG_MOUNT = "/config"
 _REQUESTS = {"cpu": "50m", "memory": "96Mi"}
 _LIMITS = {"memory": "512Mi"}
+_START_SECONDS = 60
+"""Seconds that the combiner may take to listen."""
 
 
-def gateway(names: SystemNames, settings: ClusterSettings, owner: Owner | None) -> list[Object]:
+def gateway(
+    system: MLSystem, names: SystemNames, settings: ClusterSettings, owner: Owner | None
+) -> list[Object]:
     """Deployment, Services, budget, ConfigMap and NetworkPolicy."""
     labels, selector = names.labels(COMPONENT), names.selector(COMPONENT)
     metadata = names.metadata(names.gateway, labels, owner)
@@ -54,7 +67,10 @@ def gateway(names: SystemNames, settings: ClusterSettings, owner: Owner | None) 
                     **pod(
                         names,
                         settings,
-                        [_envoy(names, settings)],
+                        [_envoy(system, names, settings)],
+                        init_containers=[_combiner(names, settings)]
+                        if system.spec.rollout.interleaves
+                        else (),
                         volumes=[_config(names), token_volume(names, "internal")],
                         grace_seconds=GRACE_SECONDS,
                     ),
@@ -95,7 +111,8 @@ def config_map(names: SystemNames, owner: Owner | None) -> Object:
     }
 
 
-def _envoy(names: SystemNames, settings: ClusterSettings) -> Object:
+def _envoy(system: MLSystem, names: SystemNames, settings: ClusterSettings) -> Object:
+    combiner = ("--combiner-port", str(COMBINER_PORT)) if system.spec.rollout.interleaves else ()
     return container(
         COMPONENT,
         settings.images.gateway,
@@ -104,7 +121,7 @@ def _envoy(names: SystemNames, settings: ClusterSettings) -> Object:
             "python", "-m", "capstan.gateway.agent",
             "--config", CONFIG_MOUNT, "--folder", f"{TMP_MOUNT}/envoy", "--token-file", f"{TOKENS_MOUNT}/internal",
             "--port", str(GATEWAY_PORT), "--agent-port", str(AGENT_PORT),
-            "--peers", f"http://{names.host(names.gateway_agents)}:{AGENT_PORT}",
+            "--peers", f"http://{names.host(names.gateway_agents)}:{AGENT_PORT}", *combiner,
         ),
         ports={"http": GATEWAY_PORT, "agent": AGENT_PORT},
         mounts=[{"name": "config", "mountPath": CONFIG_MOUNT, "readOnly": True}, token_mount()],
@@ -113,6 +130,36 @@ def _envoy(names: SystemNames, settings: ClusterSettings) -> Object:
         # The probe is slow to fail, since a killed pod drops the requests that are under way.
         livenessProbe=http_probe("/live", "agent", period_seconds=10, timeout_seconds=5, failures=6),
     )  # fmt: skip
+
+
+def _combiner(names: SystemNames, settings: ClusterSettings) -> Object:
+    """The combiner, as a sidecar: it listens before Envoy starts, and ends after Envoy has answered everybody.
+
+    It runs from the image of the versions, which has what it imports; the gateway's own stays small.
+    """
+    config = {
+        "host": "0.0.0.0",  # noqa: S104
+        "port": COMBINER_PORT,
+        "system": str(names.system),
+        "collector_url": f"http://{names.host(names.collector)}:{COLLECTOR_PORT}",
+        "token": f"{TOKENS_MOUNT}/internal",
+    }
+    return container(
+        COMBINER,
+        settings.images.serving,
+        settings.images,
+        ("python", "-m", "capstan.serving.combiner.process", "--json", orjson.dumps(config).decode()),
+        env=variables({"HOME": TMP_MOUNT}),
+        ports={COMBINER: COMBINER_PORT},
+        mounts=[token_mount()],
+        resources={"requests": dict(_REQUESTS), "limits": dict(_LIMITS)},
+        restartPolicy="Always",
+        startupProbe=http_probe("/v2/health/ready", COMBINER, period_seconds=1, failures=_START_SECONDS),
+        # There is no readiness probe: without the combiner Envoy asks the champion, so the pod still takes requests.
+        livenessProbe=http_probe(
+            "/v2/health/ready", COMBINER, period_seconds=10, timeout_seconds=5, failures=6
+        ),
+    )
 
 
 def _config(names: SystemNames) -> Object:

@@ -1,4 +1,7 @@
-"""The combiner as a process of its own: `python -m capstan.serving.combiner.process --config FILE`."""
+"""The combiner as a process of its own: `python -m capstan.serving.combiner.process --config FILE`.
+
+In a pod it gets the same settings by `--json TEXT`.
+"""
 
 from __future__ import annotations
 
@@ -53,8 +56,11 @@ def serve(config: CombinerConfig) -> None:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--config", type=Path, required=True)
-    serve(CombinerConfig(**json.loads(arguments.parse_args().config.read_bytes())))
+    place = arguments.add_mutually_exclusive_group(required=True)
+    place.add_argument("--config", type=Path)
+    place.add_argument("--json")
+    given = arguments.parse_args()
+    serve(CombinerConfig(**json.loads(given.json or given.config.read_bytes())))
 
 
 if __name__ == "__main__":

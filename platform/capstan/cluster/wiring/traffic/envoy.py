@@ -6,7 +6,14 @@ from capstan.adapters.envoy.config import GatewaySettings
 from capstan.adapters.envoy.fleet import EnvoyFleet
 from capstan.adapters.kubernetes.serving import is_of_seldon
 from capstan.adapters.seldon.serving import KIND
-from capstan.cluster.names import AGENT_PORT, COLLECTOR_PORT, GATEWAY_PORT, VERSION_LABEL, SystemNames
+from capstan.cluster.names import (
+    AGENT_PORT,
+    COLLECTOR_PORT,
+    COMBINER_PORT,
+    GATEWAY_PORT,
+    VERSION_LABEL,
+    SystemNames,
+)
 from capstan.cluster.objects.gateway import config_map, gateway
 from capstan.cluster.wiring.serving import serving_of
 from capstan.cluster.wiring.traffic.provider import Surroundings, TrafficProviderRow, Versions
@@ -28,7 +35,13 @@ def _wire(system: MLSystem, around: Surroundings) -> tuple[Versions, TrafficProv
         labels=names.selector("gateway"),
         agent_port=AGENT_PORT,
         token=around.tokens["internal"],
-        settings=GatewaySettings(port=GATEWAY_PORT, host="0.0.0.0", collector=collector),  # noqa: S104
+        settings=GatewaySettings(
+            port=GATEWAY_PORT,
+            host="0.0.0.0",  # noqa: S104
+            collector=collector,
+            # Each Envoy asks the combiner of its own pod.
+            combiner=Endpoint("127.0.0.1", COMBINER_PORT) if system.spec.rollout.interleaves else None,
+        ),
     )
     return serving, fleet
 

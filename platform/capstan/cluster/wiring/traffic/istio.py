@@ -90,7 +90,9 @@ def _wire(system: MLSystem, around: Surroundings) -> tuple[Versions, TrafficProv
     return both, both
 
 
-def _objects(names: SystemNames, settings: ClusterSettings, owner: Owner | None) -> list[Object]:
+def _objects(
+    _system: MLSystem, names: SystemNames, settings: ClusterSettings, owner: Owner | None
+) -> list[Object]:
     """Anybody asks the predictors and tells the collector themselves, as they would at a gateway of Capstan's."""
     entry = EXECUTOR_PORT if settings.seldon_executor else MODEL_PORT
     models, collector = names.selector("model"), names.selector("collector")

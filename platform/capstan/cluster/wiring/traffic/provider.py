@@ -50,7 +50,7 @@ class TrafficProviderRow:
     facts: ProviderFacts
     wire: Callable[[MLSystem, Surroundings], tuple[Versions, TrafficProvider]]
     """The Serving and the TrafficProvider port of a system; both may be one object. Raises InvalidSpecError."""
-    objects: Callable[[SystemNames, ClusterSettings, Owner | None], list[Object]]
+    objects: Callable[[MLSystem, SystemNames, ClusterSettings, Owner | None], list[Object]]
     """The fixed objects through which requests come."""
     has_versions: Callable[[Kube, SystemNames], bool]
     """Whether versions of a system run behind it."""
