@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 from contract.envoy_worlds import V3, OneGatewayWorld
-from contract.model_services import EventLoop
+from contract.model_services import EventLoop, Service
 
+from capstan.domain.rollout import RolloutState
+from capstan.domain.steps.canary import Baseline, CanaryStep
 from capstan.domain.traffic import Arm, TrafficSplit, Weight, champion_only
+from capstan.domain.versions import copy_name
 from capstan.testing.ports.traffic import V1, V2, split
 from capstan.testing.ports.waiting import eventually
 
@@ -97,6 +100,25 @@ def test_an_arm_that_leaves_keeps_its_units_and_the_champion_answers_them(world:
     world.apply(champion_only(V1))
     world.send(20)
     assert world.gateway.read_back() == champion_only(V1)
+
+
+def test_users_of_the_challenger_stay_when_a_fresh_copy_of_the_champion_comes_and_goes(
+    world: OneGatewayWorld, loop: EventLoop
+) -> None:
+    copy = copy_name(V1)
+    world.services[copy] = Service(copy, loop).start()
+    beside, alone = (
+        CanaryStep(Weight(20), baseline).split(V1, V2, "r1", RolloutState())
+        for baseline in (Baseline.FRESH_COPY, Baseline.CHAMPION)
+    )
+    before = assigned(world, beside)
+    assert world.gateway.read_back() == beside
+    for version in (copy, V2):
+        assert is_within_chance(len(units_of(before, version)), UNITS, 0.2)
+    assert {one["x-capstan-role"] for one in world.services[copy].seen} == {"challenger"}
+    after = assigned(world, alone)
+    assert units_of(after, V2) == units_of(before, V2)
+    assert units_of(after, V1) == units_of(before, V1) | units_of(before, copy)
 
 
 def test_requests_without_a_key_are_drawn_one_by_one(world: OneGatewayWorld) -> None:

@@ -574,3 +574,53 @@ def bandit_takes_an_arm_out_that_breaks_a_guardrail(world: World) -> None:
     world.resolve()
     world.days(20)
     assert world.champion == "v3"
+
+
+def canary_beside_a_copy(world: World, **canary: object) -> None:
+    """The file asks for one canary that is compared with a fresh copy of the champion."""
+    step = {"weight": 20, "baseline": "FreshCopy", "minRequests": 200, "duration": "1d", **canary}
+    world.edit_file(lambda spec: spec["rollout"].update(steps=[{"canary": step}]))
+
+
+@story
+def canary_beside_a_fresh_copy_is_promoted_and_the_copy_goes(world: World) -> None:
+    canary_beside_a_copy(world)
+    world.start()
+    drift(world)
+    assert world.serving.readiness().keys() == {"v1", "v1-copy", "v2"}
+    world.days(3)
+    assert world.champion == "v2"
+    assert "v1-copy" not in world.serving.readiness()
+
+
+@story
+def copy_that_dies_is_missing_evidence_and_holds_the_canary(world: World) -> None:
+    """Nothing ends the step while there is nothing to compare with; once the copy is back its requests count anew."""
+    canary_beside_a_copy(world, minRequests=400)
+    world.start()
+    drift(world)
+    world.days(1)
+    world.note("the copy dies")
+    world.serving.crash(VersionName("v1-copy"))
+    for _ in range(4):
+        world.minutes(3)
+    world.days(4)
+    assert world.champion == "v1"
+    world.note("the copy is back")
+    world.serving.recover(VersionName("v1-copy"))
+    world.minutes(1)
+    assert world.champion == "v1"
+    world.days(3)
+    assert world.champion == "v2"
+
+
+@story
+def aborted_canary_takes_its_fresh_copy_away(world: World) -> None:
+    canary_beside_a_copy(world)
+    world.start()
+    drift(world, slowness=3.0)
+    world.minutes(1)
+    world.ask(Verb.ABORT)
+    world.settle()
+    world.minutes(1)
+    assert world.serving.readiness().keys() == {"v1"}

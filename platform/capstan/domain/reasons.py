@@ -117,6 +117,7 @@ class Reason(StrEnum):
     ANALYSIS_FAILED_ONCE = "AnalysisFailedOnce", _WAIT
     CHALLENGER_LOST = "ChallengerLost", _WAIT
     ARM_LEFT = "ArmLeft", _WAIT
+    BASELINE_MISSING = "BaselineMissing", _WAIT
     EXPERIMENT_FROZEN = "ExperimentFrozen", _WAIT
     CHALLENGER_REFUSED = "ChallengerRefused", _FAILURE
     CHALLENGER_CRASHING = "ChallengerCrashing", _ROLLBACK

@@ -18,7 +18,7 @@ from capstan.domain.verdicts.analysis import Latch
 from capstan.domain.verdicts.guardrails import OperationPolicy
 from capstan.domain.verdicts.own_queries import QueryRule
 from capstan.domain.verdicts.quality import QualityRule
-from capstan.domain.versions import NOBODY, ModelVersion, SystemName, VersionName
+from capstan.domain.versions import NOBODY, ModelVersion, SystemName, VersionName, fresh_copy
 
 RolloutName = NewType("RolloutName", str)
 
@@ -255,6 +255,14 @@ def arms_of(
     return tuple(
         known[name] for name in named if name in known and name != state.winner and name not in state.left
     )
+
+
+def copy_of(request: RolloutRequest, state: RolloutState, steps: tuple[Step, ...]) -> ModelVersion | None:
+    """The fresh copy of the champion that the present step needs; None: it needs none."""
+    if state.phase is not RolloutPhase.PROGRESSING or state.step >= len(steps) or request.champion is None:
+        return None
+    flowing = flowing_step(steps, state.step)
+    return fresh_copy(request.champion) if flowing is not None and flowing.needs_copy else None
 
 
 def wanted_split(

@@ -16,6 +16,7 @@ from capstan.domain.rollout import (
     RolloutState,
     arms_of,
     contender,
+    copy_of,
 )
 from capstan.domain.steps.step import Step
 from capstan.domain.traffic import TrafficSplit, champion_only
@@ -185,6 +186,8 @@ def needed_versions(
         and rollout.phase not in (RolloutPhase.ROLLED_BACK, RolloutPhase.ROLLING_BACK)
     ):
         needed += [contender(state.rollout, rollout), *arms_of(state.rollout, rollout, steps)]
+        copy = copy_of(state.rollout, rollout, steps)
+        needed += [copy] if copy is not None else []
     return {version.name: version for version in needed}
 
 

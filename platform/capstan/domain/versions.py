@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import NewType
@@ -31,6 +31,16 @@ class ModelVersion:
     """Event time up to which its training data was read."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Metrics on the test window, by name (`rocAuc`, `logLoss`, ...)."""
+
+
+def copy_name(version: VersionName) -> VersionName:
+    """`v1-copy`: the name under which the version is brought up a second time."""
+    return VersionName(f"{version}-copy")
+
+
+def fresh_copy(version: ModelVersion) -> ModelVersion:
+    """The same model under another name; no registry knows it."""
+    return replace(version, name=copy_name(version.name))
 
 
 class Readiness(StrEnum):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar, assert_never
 
@@ -24,7 +24,7 @@ from capstan.domain.system import Surroundings
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.trouble import Away, Trouble
-from capstan.domain.verdicts.evidence import ArmsEvidence
+from capstan.domain.verdicts.evidence import ArmsEvidence, OperationEvidence
 from capstan.domain.verdicts.own_queries import with_names
 from capstan.domain.verdicts.preference import PreferenceEvidence
 from capstan.domain.verdicts.unit_history import HISTORY, read_units
@@ -186,18 +186,19 @@ class Observer:
         champion, since = request.champion.name, state.step_since
         challenger = contender(request, state).name
         match need:
-            case Operation(mirrored, version):
+            case Operation(mirrored, version, baseline):
                 since_wall = state.step_since_wall or wall
-                return self._ask(
-                    "prometheus",
-                    lambda: self.metrics.operation(
-                        champion,
-                        version or challenger,
-                        since_wall=since_wall,
-                        now_wall=wall,
-                        shadow=mirrored,
-                    ),
-                )
+
+                def operation(name: VersionName) -> OperationEvidence:
+                    return self.metrics.operation(
+                        champion, name, since_wall=since_wall, now_wall=wall, shadow=mirrored
+                    )
+
+                def both() -> OperationEvidence:
+                    found = operation(version or challenger)
+                    return replace(found, champion=operation(baseline).challenger) if baseline else found
+
+                return self._ask("prometheus", both)
             case Pairs(metric):
                 return self._ask(
                     "collector",

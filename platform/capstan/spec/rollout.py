@@ -56,6 +56,14 @@ class Canary(SpecModel):
     """The challenger answers a part of the requests."""
 
     weight: CanaryWeight = Field(description="Share of requests it answers, in percent, 1-99.", examples=[25])
+    baseline: Literal["Champion", "FreshCopy"] = Field(
+        "Champion",
+        description=(
+            "What errors and latencies of the challenger are compared with. FreshCopy: the champion's model in a "
+            "process that starts with the step and gets the same share, since a long-running one has warm caches."
+        ),
+        examples=["FreshCopy"],
+    )
     duration: Duration = Field(timedelta(0), description="The step lasts at least so long.", examples=["2d"])
     min_requests: Count = Field(
         0, description="Requests to the challenger before anything is decided.", examples=[100]

@@ -141,6 +141,36 @@ def weights_of_canaries_rise(spec: MLSystemSpec) -> Iterator[Breach]:
 
 
 @rule(
+    "of a canary beside a fresh copy, which gets the same share, must be at most 49; make it smaller, or write "
+    "baseline: Champion",
+    Cel(
+        "!has(self.baseline) || self.baseline != 'FreshCopy' || self.weight <= 49",
+        "rollout.steps[].canary",
+        "weight",
+    ),
+)
+def a_copy_leaves_a_share_to_the_champion(spec: MLSystemSpec) -> Iterator[Breach]:
+    for index, step in enumerate(spec.rollout.steps):
+        if step.canary is not None and step.canary.baseline == "FreshCopy" and step.canary.weight > 49:
+            yield Breach(_steps(index, "canary", "weight"))
+
+
+@rule(
+    "FreshCopy needs a gateway that counts requests by version; write traffic.provider: Envoy, or baseline: Champion",
+    Cel(
+        "self.serving.traffic.provider == 'Envoy' || self.rollout.steps.all(s, !has(s.canary) || "
+        "!has(s.canary.baseline) || s.canary.baseline != 'FreshCopy')",
+        field="rollout.steps",
+    ),
+)
+def copies_stand_behind_envoy(spec: MLSystemSpec) -> Iterator[Breach]:
+    for index, step in enumerate(spec.rollout.steps):
+        is_copied = step.canary is not None and step.canary.baseline == "FreshCopy"
+        if is_copied and spec.serving.traffic.provider != "Envoy":
+            yield Breach(_steps(index, "canary", "baseline"))
+
+
+@rule(
     "compare both versions on the same requests, which a canary's users never send twice; move them to a shadow step "
     "before it, guardrails watch the canary",
     Cel("size(self.analyses) == 0", "rollout.steps[].canary", "analyses", reason="FieldValueForbidden"),
@@ -341,6 +371,8 @@ RULES = (
     only_rankings_are_interleaved,
     shadows_come_before_canaries,
     weights_of_canaries_rise,
+    a_copy_leaves_a_share_to_the_champion,
+    copies_stand_behind_envoy,
     canaries_have_no_analyses,
     analyses_of_steps_are_known,
     an_analysis_is_named_once,

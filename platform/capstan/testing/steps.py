@@ -40,7 +40,7 @@ from capstan.domain.verdicts.evidence import (
 from capstan.domain.verdicts.own_queries import QueryRule
 from capstan.domain.verdicts.preference import PreferenceEvidence
 from capstan.domain.verdicts.quality import Decide, QualityRule
-from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
+from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName, copy_name
 from capstan.testing.conformance import Suite
 
 _NOW = datetime(2013, 6, 1, tzinfo=UTC)
@@ -113,7 +113,8 @@ def _check_split(suite: Suite, step: Step, state: RolloutState) -> None:
         weights = [int(arm.weight) for arm in split.arms]
         assert sum(weights) == 100, f"weights {weights} do not make 100"
         assert min(weights) > 0, f"weights {weights} have an arm without requests"
-        expected = {_CHAMPION, _CHALLENGER, *step.others}
+        copies = {copy_name(_CHAMPION)} if step.needs_copy else set()
+        expected = {_CHAMPION, _CHALLENGER, *step.others} | copies
         assert split.versions == expected, f"it routes to {sorted(split.versions)}"
         assert split.salt == "salt", "the salt is not the rollout's: each rollout must draw other users"
 

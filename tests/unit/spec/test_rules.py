@@ -55,6 +55,7 @@ RULES = {
     "value without worths": ("choose: {metric: rocAuc", "choose: {metric: value", "training.choose.metric", "'value' needs objective.value, which says what answers are worth"),
     "wrong answers worth more": ("task: BinaryClassification,", "task: BinaryClassification, value: {truePositive: 5, falsePositive: 1},", "objective.value", "write truePositive above falseNegative, and trueNegative above falsePositive"),
     "weights fall": ("weight: 50", "weight: 20", "rollout.steps[2].canary.weight", "weights must rise"),
+    "a copy that leaves nothing to the champion": ("{weight: 50,", "{weight: 50, baseline: FreshCopy,", "rollout.steps[2].canary.weight", "must be at most 49"),
     "weights stay": ("weight: 50", "weight: 25", "rollout.steps[2].canary.weight", "weights must rise"),
     "shadow after canary": ("- canary: {weight: 50, duration: 2d, minRequests: 200}", "- shadow: {}", "rollout.steps[2].shadow", "before the first step that users meet"),
     "unknown analysis": ("analyses: [quality]", "analyses: [qualty]", "rollout.steps[0].shadow.analyses[0]", "not in rollout.analyses (quality)"),
@@ -175,6 +176,7 @@ FINE = {
     "suspended": ("  deletionPolicy: Retain", "  suspend: true"),
     "runtime": ("replicas: {min: 1, max: 3}", "runtime: Deployment"),
     "experiment": (CANARY, "- experiment: {}"),
+    "canary beside a fresh copy": ("{weight: 50,", "{weight: 49, baseline: FreshCopy,"),
     "bandit": (CANARY, "- bandit: {policy: UCB1, cap: 7, arms: [v7], floor: 10, batch: 6h}"),
     "experiment of several arms": (
         CANARY,

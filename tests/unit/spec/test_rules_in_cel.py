@@ -141,6 +141,8 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("rollout.steps.1.canary.weight", 50),
     ("rollout.steps.1.canary.weight", 60),
     ("rollout.steps.2", {"canary": {"weight": 30, "analyses": ["quality"]}}),
+    ("rollout.steps.2", {"canary": {"weight": 49, "baseline": "FreshCopy"}}),
+    ("rollout.steps.2", {"canary": {"weight": 50, "baseline": "FreshCopy"}}),
     ("rollout.steps.2", {"bandit": {}}),
     ("rollout.steps.2", {"bandit": {"floor": 34, "arms": ["v7"]}}),
     ("rollout.steps.2", {"bandit": {"floor": 33, "arms": ["v7"]}}),
@@ -197,6 +199,10 @@ TOGETHER: tuple[tuple[tuple[str, Any], ...], ...] = (
     (("rollout.steps.2", {"experiment": {}}), ("serving.traffic.provider", "Istio")),
     (("rollout.steps.2", {"interleave": {"event": "click"}}), ("serving.traffic.provider", "Istio")),
     (("rollout.steps.2", {"bandit": {}}), ("serving.traffic.provider", "Istio")),
+    (
+        ("rollout.steps.2", {"canary": {"weight": 40, "baseline": "FreshCopy"}}),
+        ("serving.traffic.provider", "Istio"),
+    ),
     (
         ("rollout.steps.1", {"experiment": {"weight": 40, "arms": [{"version": "v7", "weight": 40}]}}),
         ("rollout.steps.2", {"experiment": {"weight": 30, "arms": [{"version": "v8", "weight": 30}]}}),

@@ -21,6 +21,7 @@ from capstan.domain.rollout import (
 )
 from capstan.domain.steps import STEPS, CanaryStep, InterleaveStep, PauseStep, ShadowStep
 from capstan.domain.steps.bandit import BanditStep
+from capstan.domain.steps.canary import Baseline
 from capstan.domain.steps.experiment import ExperimentStep, Outcome
 from capstan.domain.steps.questions import AmountQuestion, Operation, Question, StepEvidence
 from capstan.domain.steps.step import Step
@@ -52,7 +53,11 @@ EXAMPLES: dict[str, list[Step]] = {
         InterleaveStep("click", Weight(100)),
         InterleaveStep("click", Weight(10), "Balanced", decide="UnlessWorse", deadline=21 * DAY),
     ],
-    "canary": [CanaryStep(Weight(25), min_requests=100), CanaryStep(Weight(99), duration=2 * DAY)],
+    "canary": [
+        CanaryStep(Weight(25), min_requests=100),
+        CanaryStep(Weight(99), duration=2 * DAY),
+        CanaryStep(Weight(49), Baseline.FRESH_COPY, min_requests=100),
+    ],
     "pause": [PauseStep(), PauseStep(DAY)],
     "bandit": [
         BanditStep(LOSS, deadline=28 * DAY),

@@ -26,7 +26,7 @@ from capstan.domain.steps.questions import (
 )
 from capstan.domain.trouble import Away
 from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
-from capstan.domain.versions import VersionName
+from capstan.domain.versions import NOBODY, VersionName, copy_name
 
 
 @dataclass(frozen=True)
@@ -114,13 +114,16 @@ def questions_of(request: RolloutRequest, state: RolloutState, policy: RolloutPo
         return ()
     split = wanted_split(request, state, policy.steps)
     mirrored = split is not None and contender(request, state).name in split.copied
-    asked: list[Question] = [OperationQuestion(OPERATION, flowing.guardrails(policy), mirrored)]
+    copy = copy_name(split.champion) if split is not None and flowing.needs_copy else NOBODY
+    asked: list[Question] = [
+        OperationQuestion(OPERATION, flowing.guardrails(policy), mirrored, baseline=copy)
+    ]
     if split is not None and len(split.arms) > 1:
         weights = {arm.version: int(arm.weight) for arm in split.arms}
         asked.append(SplitQuestion(SPLIT, weights, mirrored))
     if split is None:
         return tuple(asked)
-    main = {split.champion, contender(request, state).name}
+    main = {split.champion, contender(request, state).name, copy}
     asked += [
         OperationQuestion(f"{OPERATION} of {arm.version}", flowing.guardrails(policy), False, arm.version)
         for arm in split.arms

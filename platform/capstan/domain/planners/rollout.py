@@ -33,6 +33,7 @@ from capstan.domain.rollout import (
     StepSpan,
     arms_of,
     contender,
+    copy_of,
     outlook,
     wanted_split,
 )
@@ -260,7 +261,7 @@ class _Planning:
         if not self.is_ready:
             self._lose_challenger()
             return
-        if self._are_arms_awaited():
+        if self._is_copy_awaited() or self._are_arms_awaited():
             return
         if self.seen.surroundings.split != self.wanted:
             self._notice_changed_split(self.seen.surroundings.split)
@@ -313,6 +314,43 @@ class _Planning:
             return False
         waits = ", ".join(f"{name} is {self._readiness(name)}" for name in missing)
         self._wait(Waiting.DEPLOYMENT, waits)
+        return True
+
+    def _is_copy_awaited(self) -> bool:
+        """Whether the fresh copy of the champion is not there: the step can't end without what it compares with."""
+        copy = copy_of(self.request, self.state, self.policy.steps)
+        if copy is None:
+            return False
+        if self.seen.surroundings.is_ready(copy.name):
+            self.state = replace(self.state, deploying_since=None)
+            return False
+        if self.state.deploying_since is None:
+            self.state = replace(self.state, deploying_since=self.wall)
+        found = self.seen.refused_arms.get(copy.name) or f"{copy.name} is {self._readiness(copy.name)}"
+        if self.state.step_since_wall is not None:
+            self.state = replace(self.state, step_since_wall=None)
+            message = f"{found}; errors and latencies of {self._step_name} are counted anew once it is ready"
+            self._tell(Reason.BASELINE_MISSING, message, self._key(f"baseline/{self.wall.isoformat()}"))
+        step = self.policy.steps[self.state.step]
+        since = max(self.state.deploying_since or self.wall, self.seen.watched_since)
+        if (
+            step.deadline is not None
+            and self.state.step_since is not None
+            and self.now >= self.state.step_since + step.deadline
+        ):
+            message = f"{self._step_name} has no verdict at its deadline: {found}"
+            if self.policy.limits.on_inconclusive is OnLimit.ABORT:
+                self._roll_back(Reason.DEADLINE_EXCEEDED, message)
+            else:
+                self._stay(Reason.DEADLINE_EXCEEDED, message, Waiting.APPROVAL)
+        elif self.wall - since >= self.policy.progress_deadline:
+            message = (
+                f"holding {self._step_name}, which compares with a fresh copy of the champion: {found} after "
+                f"{self.policy.progress_deadline}"
+            )
+            self._stay(Reason.BASELINE_MISSING, message, Waiting.DEPLOYMENT)
+        else:
+            self._wait(Waiting.DEPLOYMENT, found)
         return True
 
     def _leave(self, arm: VersionName, why: str) -> None:
@@ -594,7 +632,8 @@ class _Planning:
         here = self.seen.surroundings
         goes_on = self.state.phase not in (RolloutPhase.ROLLING_BACK, RolloutPhase.ROLLED_BACK)
         if goes_on and not isinstance(here.readiness, Away):
-            wanted_here = (contender(self.request, self.state), *self.arms)
+            copy = copy_of(self.request, self.state, self.policy.steps)
+            wanted_here = (contender(self.request, self.state), *self.arms, *([copy] if copy else ()))
             actions += [
                 DeployVersion(version)
                 for version in wanted_here

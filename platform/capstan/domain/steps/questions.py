@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -44,6 +44,8 @@ class Operation:
     """True: the challenger answers copies."""
     version: VersionName = NOBODY
     """The version that is compared with the champion; empty: the challenger."""
+    baseline: VersionName = NOBODY
+    """The version that it is compared with in the champion's place; empty: the champion."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,8 @@ class OperationQuestion(Question):
     policy: OperationPolicy
     mirrored: bool
     version: VersionName = NOBODY
+    baseline: VersionName = NOBODY
+    """A fresh copy of the champion, with which the version is compared; empty: the champion."""
 
     @property
     def arm(self) -> VersionName:
@@ -216,10 +220,20 @@ class OperationQuestion(Question):
 
     @property
     def need(self) -> Need:
-        return Operation(self.mirrored, self.version)
+        return Operation(self.mirrored, self.version, self.baseline)
 
     def judge(self, evidence: OperationEvidence, latched: Latch | None) -> AnalysisResult:
-        return judge_operation(evidence, self.policy)
+        result = judge_operation(evidence, self.policy)
+        if not self.baseline:
+            return result
+        message = f"{result.message}; in the champion's place stands {self.baseline}, a fresh copy"
+        seen, needed = evidence.champion.requests, self.policy.min_requests
+        if result.verdict is Verdict.SUCCESSFUL and seen < needed:
+            short = f"too early to judge: {seen:,} of {needed:,} requests to {self.baseline}"
+            return AnalysisResult(
+                Verdict.INCONCLUSIVE, Reason.TOO_LITTLE_EVIDENCE, short, result.numbers, premature=True
+            )
+        return replace(result, message=message)
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,11 @@ class Step(ABC):
         """Registered versions that get requests in this step besides champion and challenger."""
         return ()
 
+    @property
+    def needs_copy(self) -> bool:
+        """Whether a fresh copy of the champion gets requests too, with which the challenger's operation is compared."""
+        return False
+
     @abstractmethod
     def split(
         self, champion: VersionName, challenger: VersionName, salt: str, state: RolloutState
