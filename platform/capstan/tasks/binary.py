@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -125,6 +125,7 @@ def _metrics(worth: AnswerValue | None) -> Mapping[str, Metric]:
 class BinaryClassification:
     """A label that is true or false, and the probability that it is true."""
 
+    facts = BINARY
     label = LABELS["Boolean"]
     sound = "a number from 0 to 1"
     method = "predict_proba"
@@ -132,12 +133,13 @@ class BinaryClassification:
 
     def __init__(self, worth: AnswerValue | None = None) -> None:
         """`worth`: what answers are worth; None: nothing is stated, and a half is the threshold."""
-        self.facts = BINARY if worth is None else BINARY.with_metrics((worth.facts,))
+        if worth is not None:
+            self.facts = self.facts.with_metrics((worth.facts,))
         self.metrics = _metrics(worth)
         self.threshold = THRESHOLD if worth is None else worth.threshold
 
-    def with_objective(self, objective: Objective) -> BinaryClassification:
-        return self if objective.value is None else BinaryClassification(objective.value)
+    def with_objective(self, objective: Objective) -> Self:
+        return self if objective.value is None else type(self)(objective.value)
 
     def disclosed(self, truth: Truth, groups: Groups, values: Floats | None) -> float:
         return of_booleans(truth, groups, values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import orjson
@@ -86,6 +86,7 @@ def _metrics(worth: AnswerValue | None) -> Mapping[str, Metric]:
 class MulticlassClassification:
     """A label that is one of several classes, and the probability of each."""
 
+    facts = MULTICLASS
     label = LABELS["Category"]
     sound = "a probability from 0 to 1 of each class, which make 1 together"
     method = "predict_proba"
@@ -94,11 +95,12 @@ class MulticlassClassification:
     def __init__(self, worth: AnswerValue | None = None) -> None:
         """`worth`: what answers are worth; None: nothing is stated. The most probable class is answered in any case."""
         self._worth = worth
-        self.facts = MULTICLASS if worth is None else MULTICLASS.with_metrics((worth.facts,))
+        if worth is not None:
+            self.facts = self.facts.with_metrics((worth.facts,))
         self.metrics = _metrics(worth)
 
-    def with_objective(self, objective: Objective) -> MulticlassClassification:
-        return self if objective.value is None else MulticlassClassification(objective.value)
+    def with_objective(self, objective: Objective) -> Self:
+        return self if objective.value is None else type(self)(objective.value)
 
     def disclosed(self, truth: Truth, groups: Groups, values: Floats | None) -> float:
         return of_categories(truth, groups, values)

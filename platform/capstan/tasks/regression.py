@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -169,6 +169,7 @@ def _metrics(scale: ErrorScale, worth: AnswerValue | None) -> Mapping[str, Metri
 class Regression:
     """A label that is a number, and the number that is expected."""
 
+    facts = REGRESSION
     label = LABELS["Number"]
     sound = "a finite number"
     method = "predict"
@@ -177,12 +178,13 @@ class Regression:
     def __init__(self, scale: ErrorScale = UNSTATED, worth: AnswerValue | None = None) -> None:
         """`worth`: what errors cost; None: nothing is stated."""
         self._scale = scale
-        self.facts = REGRESSION if worth is None else REGRESSION.with_metrics((worth.facts,))
+        if worth is not None:
+            self.facts = self.facts.with_metrics((worth.facts,))
         self.metrics = _metrics(scale, worth)
 
-    def with_objective(self, objective: Objective) -> Regression:
+    def with_objective(self, objective: Objective) -> Self:
         scale = ErrorScale.of(objective)
-        return self if scale is None else Regression(scale, objective.value)
+        return self if scale is None else type(self)(scale, objective.value)
 
     def disclosed(self, truth: Truth, groups: Groups, values: Floats | None) -> float:
         return of_numbers(truth, groups, values)

@@ -23,6 +23,7 @@ def document(**metrics: dict[str, Any]) -> dict[str, Any]:
         "overall": row,
         "windows": {"closed": 0},
         "details": {},
+        "online_steps": [],
         "requests": 1200,
         "payloads_stored": 1200,
         "payloads_lost": 0,
