@@ -23,8 +23,6 @@ from capstan.data import extract
 from capstan.domain.traffic import Interleaved, Weight
 from capstan.domain.verdicts.interleaving import Method
 from capstan.embedded.layout import StateDir
-from capstan.embedded.replay.online_section import online_section
-from capstan.ports.store import Kind
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -141,18 +139,3 @@ def test_a_ranker_that_is_preferred_is_promoted(running: Running, tmp_path: Path
     assert answered.failed == 0, answered.failures
     passed = [event.message for event in running.events(after=before) if event.reason == "StepPassed"]
     assert any("users prefer the challenger" in message for message in passed), running.story()
-
-
-def test_the_report_tells_the_counts_that_the_loop_decided_by(running: Running, tmp_path: Path) -> None:
-    local = running.local
-    record = local.store.get(Kind.SYSTEM, local.name)
-    assert record is not None
-    policy, now = local.policy(record).rollout, local.clock.now()
-    (told,) = online_section(local.store, local.name, policy, local.evidence, now=now, folder=tmp_path)
-    assert told["ended"] == "promoted"
-    found = told["found"]
-    assert found is not None
-    (verdict,) = [one for one in told["verdicts"] if one["name"] == "preference"]
-    assert f"won {found['wins']:,}, lost {found['losses']:,} and tied {found['ties']:,}" in verdict["message"]
-    assert told["plot"] is not None
-    assert (tmp_path / told["plot"]).stat().st_size > 1000
