@@ -48,14 +48,19 @@ def interleaving(world: World, *, won: int, lost: int, tied: int = 300) -> None:
     world.evidence.preferred = preferred
 
 
-def drift(world: World, **model: object) -> None:
-    """Fifteen quiet days, then a drift alert whose retraining gives the next version."""
-    world.models[f"v{len(world.registry.versions()) + 1}"] = Model(**model)  # type: ignore[arg-type]
-    world.days(15)
+def alert(world: World) -> None:
+    """A drift alert, which is over once its retraining has begun."""
     world.note("drift alert")
     world.fire()
     world.settle()
     world.resolve()
+
+
+def drift(world: World, **model: object) -> None:
+    """Fifteen quiet days, then a drift alert whose retraining gives the next version."""
+    world.models[f"v{len(world.registry.versions()) + 1}"] = Model(**model)  # type: ignore[arg-type]
+    world.days(15)
+    alert(world)
 
 
 @story
@@ -469,10 +474,7 @@ def named_version_wins_against_the_challenger(world: World) -> None:
     with_a_second_version(world)
     world.models["v2"] = Model(gain=0.1)
     world.models["v3"] = Model(gain=0.0)
-    world.note("drift alert")
-    world.fire()
-    world.settle()
-    world.resolve()
+    alert(world)
     world.days(9)
     assert world.champion == "v2"
 
@@ -481,10 +483,7 @@ def named_version_wins_against_the_challenger(world: World) -> None:
 def arm_that_dies_leaves_the_experiment(world: World) -> None:
     with_a_second_version(world)
     world.models["v3"] = Model(gain=0.1)
-    world.note("drift alert")
-    world.fire()
-    world.settle()
-    world.resolve()
+    alert(world)
     world.days(2)
     world.note("v2 dies")
     world.serving.crash(VersionName("v2"))
@@ -499,10 +498,7 @@ def arm_that_is_shown_worse_leaves_and_the_others_go_on(world: World) -> None:
     with_a_second_version(world)
     world.models["v2"] = Model(gain=-0.25)
     world.models["v3"] = Model(gain=0.06)
-    world.note("drift alert")
-    world.fire()
-    world.settle()
-    world.resolve()
+    alert(world)
     world.days(14)
     assert world.champion == "v3"
 
@@ -518,10 +514,7 @@ def arm_that_breaks_a_guardrail_leaves_and_the_others_go_on(world: World) -> Non
     )
     world.models["v2"] = Model(gain=0.0, complaints=0.1)
     world.models["v3"] = Model(gain=0.06)
-    world.note("drift alert")
-    world.fire()
-    world.settle()
-    world.resolve()
+    alert(world)
     world.days(14)
     assert world.champion == "v3"
 
@@ -568,10 +561,7 @@ def bandit_takes_an_arm_out_that_breaks_a_guardrail(world: World) -> None:
     learning(world, arms=["v2"], guardrails=[{"metric": "complaints", "margin": 0.01}], decide="Better")
     world.models["v2"] = Model(gain=0.08, complaints=0.2)
     world.models["v3"] = Model(gain=0.06)
-    world.note("drift alert")
-    world.fire()
-    world.settle()
-    world.resolve()
+    alert(world)
     world.days(20)
     assert world.champion == "v3"
 
