@@ -140,6 +140,12 @@ def read_weather(content: bytes) -> pl.DataFrame:
     )
 
 
+def with_weather(flights: pl.DataFrame, weather: pl.DataFrame) -> pl.DataFrame:
+    """Flights with the weather of their origin and hour, for examples of one table; a wind of 150 and more is none."""
+    joined = flights.join(weather, on=["origin", "time_hour"], how="left", maintain_order="left")
+    return joined.with_columns(pl.when(pl.col("wind_speed") < 150).then("wind_speed").alias("wind_speed"))
+
+
 def read_planes(content: bytes) -> pl.DataFrame:
     """What is known of each aircraft."""
     return read_csv(content).select(

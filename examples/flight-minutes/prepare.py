@@ -30,7 +30,7 @@ def prepare(target: Path = HERE / "data") -> None:
     kept = flights.gather_every(SHARE)
     weather = pl.read_parquet(FLIGHTS / "data" / "weather.parquet")
     # Only what is known before departure, and what the flight became.
-    table = kept.join(weather, on=["origin", "time_hour"], how="left", maintain_order="left").select(
+    table = whole["with_weather"](kept, weather).select(
         "flight_id",
         "scheduled_departure",
         "actual_arrival",
@@ -44,7 +44,7 @@ def prepare(target: Path = HERE / "data") -> None:
         "block_minutes",
         "temp",
         "humid",
-        pl.when(pl.col("wind_speed") < 150).then("wind_speed").alias("wind_speed"),
+        "wind_speed",
         "precip",
         "pressure",
         "visib",

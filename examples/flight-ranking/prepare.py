@@ -45,30 +45,26 @@ def with_history(flights: pl.DataFrame, keys: list[str], name: str) -> pl.DataFr
     return flights.join(means.fill_nan(None), on=[*keys, "day"], how="left", maintain_order="left")
 
 
-def prepare(target: Path = HERE / "data") -> None:
-    """Write `flights.parquet` as a whole; the same bytes each time."""
-    whole: dict[str, Any] = runpy.run_path(str(FLIGHTS / "prepare.py"))
-    whole["prepare"]()
-    flights = pl.read_parquet(FLIGHTS / "data" / "flights.parquet").filter(
-        pl.col("origin").is_in(ORIGINS), pl.col("scheduled_departure") < UNTIL
-    )
+def lists(flights: pl.DataFrame, asked_at: pl.Expr, *, since: datetime, clock: str) -> pl.DataFrame:
+    """The flights of one origin that are asked about at one moment are a group, told by the moment in `clock`.
+
+    Flights before `since` are there for the history of the others.
+    """
     late = pl.sum_horizontal(pl.col("arr_delay") > minutes for minutes in GRADES)
     flights = flights.with_columns(
         pl.when(pl.col("arr_delay").is_not_null()).then(late.cast(pl.Float64)).alias("relevance"),
         day=pl.col("scheduled_departure").dt.convert_time_zone("America/New_York").dt.date(),
+        asked_at=asked_at,
     )
     flights = with_history(flights, ["carrier", "dest"], "route_lateness")
     flights = with_history(flights, ["carrier", "flight", "origin"], "flight_lateness")
-    # The first weeks are there for the history of the others.
-    table = (
-        flights.filter(pl.col("time_hour") >= SINCE)
+    moment = pl.col("asked_at").dt.to_string(f"%Y-%m-%d {clock}")
+    return (
+        flights.filter(pl.col("asked_at") >= since)
         .select(
             "flight_id",
-            # Everybody asks at the full hour which of its flights will be latest.
-            pl.col("time_hour").alias("asked_at"),
-            pl.format("{} {}", "origin", pl.col("time_hour").dt.to_string("%Y-%m-%d %H:00")).alias(
-                "departures"
-            ),
+            "asked_at",
+            pl.format("{} {}", "origin", moment).alias("departures"),
             "actual_arrival",
             "relevance",
             "carrier",
@@ -83,8 +79,20 @@ def prepare(target: Path = HERE / "data") -> None:
         )
         .sort("asked_at", "departures", "flight_id")
     )
+
+
+def prepare(target: Path = HERE / "data") -> None:
+    """Write `flights.parquet` as a whole; the same bytes each time."""
+    whole: dict[str, Any] = runpy.run_path(str(FLIGHTS / "prepare.py"))
+    whole["prepare"]()
+    flights = pl.read_parquet(FLIGHTS / "data" / "flights.parquet").filter(
+        pl.col("origin").is_in(ORIGINS), pl.col("scheduled_departure") < UNTIL
+    )
     target.mkdir(parents=True, exist_ok=True)
-    whole["write"](table, target / "flights.parquet")
+    # Everybody asks at the full hour which of its flights will be latest.
+    whole["write"](
+        lists(flights, pl.col("time_hour"), since=SINCE, clock="%H:00"), target / "flights.parquet"
+    )
 
 
 if __name__ == "__main__":

@@ -29,9 +29,7 @@ def prepare(target: Path = HERE / "data") -> None:
         pl.col("scheduled_departure") < UNTIL
     )
     weather = pl.read_parquet(FLIGHTS / "data" / "weather.parquet")
-    kept = flights.gather_every(SHARE).join(
-        weather, on=["origin", "time_hour"], how="left", maintain_order="left"
-    )
+    kept = whole["with_weather"](flights.gather_every(SHARE), weather)
     # A cancelled or diverted flight has no arrival, and so no label.
     arrived = pl.col("arr_delay").is_not_null()
     departed_late = pl.when(arrived).then(pl.col("dep_delay") > LATE_MINUTES)
@@ -50,7 +48,7 @@ def prepare(target: Path = HERE / "data") -> None:
         "sched_arr_minute",
         "block_minutes",
         "temp",
-        pl.when(pl.col("wind_speed") < 150).then("wind_speed").alias("wind_speed"),
+        "wind_speed",
         "precip",
         "pressure",
         "visib",
