@@ -19,7 +19,7 @@ from capstan.domain.verdicts.analysis import Latch, Verdict
 from capstan.domain.verdicts.arms import ArmsRule, judge_arms
 from capstan.domain.verdicts.bandit_inference import regret
 from capstan.domain.verdicts.bandits import BanditRule, Policy, Rewards, shares_of, whole_shares
-from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums
+from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums, summed
 from capstan.domain.verdicts.moving_shares import MovingShares, rewards_of
 from capstan.domain.versions import VersionName
 
@@ -190,26 +190,16 @@ class _Record:
     def add(self, start: datetime, sums: dict[VersionName, ArmSums]) -> None:
         stretch = self._stretches.setdefault(start, dict.fromkeys(self._arms, ArmSums()))
         for arm, one in sums.items():
-            stretch[arm] = _plus(stretch[arm], ArmSums(assigned=one.assigned))
+            stretch[arm] = summed((stretch[arm], ArmSums(assigned=one.assigned)))
         self._waiting.append((start, sums))
         if len(self._waiting) > self._late:
             begun, known = self._waiting.popleft()
             for arm, one in known.items():
-                self._stretches[begun][arm] = _plus(self._stretches[begun][arm], replace(one, assigned=0))
+                before = self._stretches[begun][arm]
+                self._stretches[begun][arm] = summed((before, replace(one, assigned=0)))
 
     def evidence(self) -> ArmsEvidence:
         return ArmsEvidence(tuple(ArmDay(start, dict(arms)) for start, arms in self._stretches.items()))
-
-
-def _plus(one: ArmSums, other: ArmSums) -> ArmSums:
-    return ArmSums(
-        one.assigned + other.assigned,
-        one.closed + other.closed,
-        one.units + other.units,
-        one.total + other.total,
-        one.squares + other.squares,
-        one.cubes + other.cubes,
-    )
 
 
 def _best(scenario: BanditScenario) -> tuple[VersionName, ...]:

@@ -235,11 +235,8 @@ class _Planning:
         if isinstance(self.seen.surroundings.readiness, Away):
             self._wait(Waiting.DEPLOYMENT, str(self.seen.surroundings.readiness))
             return
-        if self.state.deploying_since is None:
-            self.state = replace(self.state, deploying_since=self.wall)
-        since = max(self.state.deploying_since or self.wall, self.seen.watched_since)
         readiness = self.seen.surroundings.readiness.get(self.challenger, Readiness.ABSENT)
-        if self.wall - since >= self.policy.progress_deadline:
+        if self._is_overdue():
             message = (
                 f"{self.challenger} was not ready within {self.policy.progress_deadline}; it is {readiness}"
             )
@@ -301,10 +298,7 @@ class _Planning:
         if not missing:
             self.state = replace(self.state, deploying_since=None)
             return False
-        if self.state.deploying_since is None:
-            self.state = replace(self.state, deploying_since=self.wall)
-        since = max(self.state.deploying_since or self.wall, self.seen.watched_since)
-        if self.wall - since >= self.policy.progress_deadline:
+        if self._is_overdue():
             for name in missing:
                 why = (
                     f"it was not ready within {self.policy.progress_deadline}; it is {self._readiness(name)}"
@@ -324,26 +318,20 @@ class _Planning:
         if self.seen.surroundings.is_ready(copy.name):
             self.state = replace(self.state, deploying_since=None)
             return False
-        if self.state.deploying_since is None:
-            self.state = replace(self.state, deploying_since=self.wall)
+        is_overdue = self._is_overdue()
         found = self.seen.refused_arms.get(copy.name) or f"{copy.name} is {self._readiness(copy.name)}"
         if self.state.step_since_wall is not None:
             self.state = replace(self.state, step_since_wall=None)
             message = f"{found}; errors and latencies of {self._step_name} are counted anew once it is ready"
             self._tell(Reason.BASELINE_MISSING, message, self._key(f"baseline/{self.wall.isoformat()}"))
         step = self.policy.steps[self.state.step]
-        since = max(self.state.deploying_since or self.wall, self.seen.watched_since)
         if (
             step.deadline is not None
             and self.state.step_since is not None
             and self.now >= self.state.step_since + step.deadline
         ):
-            message = f"{self._step_name} has no verdict at its deadline: {found}"
-            if self.policy.limits.on_inconclusive is OnLimit.ABORT:
-                self._roll_back(Reason.DEADLINE_EXCEEDED, message)
-            else:
-                self._stay(Reason.DEADLINE_EXCEEDED, message, Waiting.APPROVAL)
-        elif self.wall - since >= self.policy.progress_deadline:
+            self._miss_deadline(found)
+        elif is_overdue:
             message = (
                 f"holding {self._step_name}, which compares with a fresh copy of the champion: {found} after "
                 f"{self.policy.progress_deadline}"
@@ -371,9 +359,19 @@ class _Planning:
                 vacant=(*without.vacant, arm),
                 latches={name: latch for name, latch in without.latches.items() if latch.arm != arm},
             )
-            if self.wanted != before:
-                # The gateway follows in the next pass; that it obeys the former split until then is no fault.
-                self.state = replace(self.state, step_since_wall=None)
+            self._expect_change(before)
+
+    def _expect_change(self, before: TrafficSplit | None) -> None:
+        """The gateway follows in the next pass; that it obeys the former split until then is no fault."""
+        if self.wanted != before:
+            self.state = replace(self.state, step_since_wall=None)
+
+    def _is_overdue(self) -> bool:
+        """Whether what is being brought up has taken longer than it may; the first call begins to count."""
+        if self.state.deploying_since is None:
+            self.state = replace(self.state, deploying_since=self.wall)
+        since = max(self.state.deploying_since or self.wall, self.seen.watched_since)
+        return self.wall - since >= self.policy.progress_deadline
 
     def _readiness(self, name: VersionName) -> Readiness:
         readiness = self.seen.surroundings.readiness
@@ -452,9 +450,7 @@ class _Planning:
         moved, before = step.moved(self.state, measured), self.wanted
         if moved != self.state:
             self.state = moved
-            if self.wanted != before:
-                # The gateway follows in the next pass; that it obeys the former weights until then is no fault.
-                self.state = replace(self.state, step_since_wall=None)
+            self._expect_change(before)
 
     def _count(self, look: Look) -> None:
         failed, errors = look.having(Verdict.FAILED), look.having(Verdict.ERROR)
@@ -509,11 +505,7 @@ class _Planning:
             look.tell(v) for v in (Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.FAILED) if look.tell(v)
         )
         if deadline is not None and self.now >= deadline:
-            message = f"{self._step_name} has no verdict at its deadline: {words}"
-            if limits.on_inconclusive is OnLimit.ABORT:
-                self._roll_back(Reason.DEADLINE_EXCEEDED, message)
-            else:
-                self._stay(Reason.DEADLINE_EXCEEDED, message, Waiting.APPROVAL)
+            self._miss_deadline(words)
         elif look.settled:
             message = f"{self._step_name} can have no verdict; `capstan promote` or `capstan abort` ends it: {words}"
             self._stay(_reason_of(look), message, Waiting.APPROVAL)
@@ -531,6 +523,13 @@ class _Planning:
             self._stay(Reason.TOO_LITTLE_EVIDENCE, f"holding {self._step_name}: {words}", Waiting.EVIDENCE)
         else:
             self._wait(Waiting.EVIDENCE, words)
+
+    def _miss_deadline(self, found: str) -> None:
+        message = f"{self._step_name} has no verdict at its deadline: {found}"
+        if self.policy.limits.on_inconclusive is OnLimit.ABORT:
+            self._roll_back(Reason.DEADLINE_EXCEEDED, message)
+        else:
+            self._stay(Reason.DEADLINE_EXCEEDED, message, Waiting.APPROVAL)
 
     def _advance(self, look: Look) -> None:
         if isinstance(self.seen.surroundings.aliases, Away):

@@ -201,6 +201,20 @@ def bounds_of(
     return ArmBounds(arm, difference, low, high, units, skewness=skewness)
 
 
+def _compared(
+    evidence: ArmsEvidence,
+    rule: ArmsRule,
+    champion: VersionName,
+    arm: VersionName,
+    covariate: Covariate,
+    comparison: Comparison | None,
+) -> ArmBounds:
+    """By `comparison` where shares moved, else by totals."""
+    if comparison is not None:
+        return comparison.bounds(evidence, rule, champion, arm)
+    return bounds_of(evidence, rule, champion, arm, covariate)
+
+
 def _interval(rule: ArmsRule, control: ArmMoments, arm: ArmMoments) -> tuple[float, float, float]:
     """Arm less champion in the metric's own direction."""
     if rule.test is not Test.ALWAYS_VALID:
@@ -244,9 +258,7 @@ def judge_arms(
     covariate = covariate_of(list(totals.values())) if rule.has_covariate else Covariate()
 
     def bounded(arm: VersionName, by: ArmsRule) -> ArmBounds:
-        if comparison:
-            return comparison.bounds(evidence, by, champion, arm)
-        return bounds_of(evidence, by, champion, arm, covariate)
+        return _compared(evidence, by, champion, arm, covariate, comparison)
 
     found = [bounded(arm, rule) for arm in arms]
     numbers = _numbers(evidence, totals, found, covariate, rule)
@@ -306,11 +318,7 @@ def judge_guardrail(
     broken = _broken(evidence, totals)
     if broken:
         return AnalysisResult(Verdict.INCONCLUSIVE, "InvalidEvidence", broken, latch=latched)
-    found = (
-        comparison.bounds(evidence, rule, champion, arm)
-        if comparison
-        else bounds_of(evidence, rule, champion, arm, Covariate())
-    )
+    found = _compared(evidence, rule, champion, arm, Covariate(), comparison)
     words = _words(rule, champion, [found], Covariate())
     numbers = _numbers(evidence, totals, [found], Covariate(), rule)
     rule_words = f"guardrail at {rule.alpha:g}"

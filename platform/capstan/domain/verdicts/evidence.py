@@ -124,10 +124,11 @@ class ArmsEvidence:
 
     def total(self, version: VersionName) -> ArmSums:
         """The arm's sums over all days."""
-        return _summed(day.arms[version] for day in self.days if version in day.arms)
+        return summed(day.arms[version] for day in self.days if version in day.arms)
 
 
-def _summed(parts: Iterable[ArmSums]) -> ArmSums:
+def summed(parts: Iterable[ArmSums]) -> ArmSums:
+    """All units of the parts together, in whatever order they come."""
     every = list(parts)
     sums: dict[str, float] = {}
     for part in fields(ArmSums):

@@ -185,6 +185,11 @@ def mann_whitney(ranks: RankSums, *, alpha: float) -> Effect:
     distance = max(abs(ranks.won_twice / 2 - pairs / 2) - 0.5, 0.0)
     p_value = min(2 * float(ndtr(-distance / spread)), 1.0) if spread else 1.0
     error = math.sqrt(ranks.variance / units + ranks.control_variance / control)
+    return rank_effect(difference, error, p_value, alpha=alpha)
+
+
+def rank_effect(difference: float, error: float, p_value: float, *, alpha: float) -> Effect:
+    """The interval of a share of pairs above one half, of that standard error; unbounded where it is 0."""
     if error == 0:
         return Effect(difference, -math.inf, math.inf, p_value)
     radius = float(ndtri(1 - alpha / 2)) * error

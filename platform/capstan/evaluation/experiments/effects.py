@@ -16,6 +16,7 @@ from capstan.domain.verdicts.experiments import (
     Test,
     always_valid,
     proportions,
+    rank_effect,
     welch,
 )
 
@@ -68,11 +69,7 @@ def mann_whitney(control: Floats, arm: Floats, *, alpha: float) -> Effect:
     above = (together[: len(arm)] - stats.rankdata(arm)) / len(control)
     below = (together[len(arm) :] - stats.rankdata(control)) / len(arm)
     error = math.sqrt(float(above.var(ddof=1)) / len(arm) + float(below.var(ddof=1)) / len(control))
-    if error == 0:
-        return Effect(difference, -math.inf, math.inf, float(tested.pvalue))
-    radius = float(stats.norm.ppf(1 - alpha / 2)) * error
-    bounds = max(difference - radius, -0.5), min(difference + radius, 0.5)
-    return Effect(difference, *bounds, float(tested.pvalue))
+    return rank_effect(difference, error, float(tested.pvalue), alpha=alpha)
 
 
 def without_covariate(values: Floats, covariate: Floats, arm: Codes, arms: int) -> tuple[Floats, float]:
