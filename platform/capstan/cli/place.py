@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from capstan.cli.wiring import cluster_store, connect, local_store
-from capstan.errors import NotAllowedError, NotFoundError
+from capstan.errors import CapstanError, NotAllowedError, NotFoundError
 
 if TYPE_CHECKING:
     from capstan.embedded.layout import StateDir
@@ -57,6 +57,15 @@ class Machine:
         """Process id of the supervisor whose loop runs here; None: nothing runs."""
         return self.state.holder()
 
+    def person(self) -> str:
+        """Who asks, as the story says it."""
+        import getpass
+
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):
+            return ""
+
     @contextmanager
     def store(self) -> Iterator[Store]:
         """Raises NotFoundError where no system ever ran."""
@@ -93,6 +102,15 @@ class Cluster:
             return UNSEEN
         holders = [_holder(found) for found in leases if found["metadata"]["name"] == LEASE]
         return next((holder for holder in holders if holder), None)
+
+    def person(self) -> str:
+        """Who asks, as the cluster knows them; empty where it does not say."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}}
+        try:
+            answer = self.kube.create(review)
+        except CapstanError:
+            return ""
+        return str(((answer.get("status") or {}).get("userInfo") or {}).get("username") or "")
 
     @contextmanager
     def store(self) -> Iterator[Store]:

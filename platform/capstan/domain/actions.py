@@ -165,3 +165,18 @@ class Command:
     version: VersionName | None = None
     at: datetime | None = None
     note: str = ""
+    by: str = ""
+    """Who asked, as the machine or the cluster knows them; empty: it is not known."""
+
+    def told(self, what: str) -> str:
+        """`ann asked for it: holiday traffic`, as the story says who did what, and why."""
+        return f"{self.by or 'a person'} {what}{self._reason}"
+
+    def signed(self, text: str) -> str:
+        """The text with who asked for it, and why."""
+        signature = f"{self.by}{self._reason}" if self.by else self.note
+        return f"{text} ({signature})" if signature else text
+
+    @property
+    def _reason(self) -> str:
+        return f": {self.note}" if self.note else ""

@@ -28,9 +28,13 @@ def issue(
     *,
     version: str | None = None,
     note: str = "",
+    by: str = "",
     at: datetime | None = None,
 ) -> Command:
-    """Write the command and return it; raises NotFoundError, and NotAllowedError that says what is possible."""
+    """Write the command and return it; raises NotFoundError, and NotAllowedError that says what is possible.
+
+    `note` and `by` (why, and who) are told in the story.
+    """
     verb = Verb(verb)
     for _ in range(_ATTEMPTS):
         record = store.get(Kind.SYSTEM, system)
@@ -39,7 +43,7 @@ def issue(
         state = system_state(record)
         target, named = _Check(store, record, state, verb, version).target()
         number = state.command_count + 1
-        command = Command(f"{verb}-{number}", verb, target, named, at, note)
+        command = Command(f"{verb}-{number}", verb, target, named, at, note, by)
         changed = replace(state, commands=(*state.commands, command), command_count=number)
         try:
             store.put(replace(record, status={**record.status, "state": to_json(changed)}))
@@ -47,6 +51,13 @@ def issue(
             continue
         return command
     raise ConflictError(f"{system} changes too often to write {verb}; try again")
+
+
+def check(
+    store: Store, record: Record, state: SystemState, verb: Verb | str, version: str | None = None
+) -> None:
+    """Raises NotAllowedError where the command is not possible now; it says why, and what is."""
+    _Check(store, record, state, Verb(verb), version).target()
 
 
 def delete(store: Store, system: str, *, at: datetime) -> None:

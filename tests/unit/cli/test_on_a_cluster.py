@@ -136,6 +136,7 @@ def test_a_command_is_followed_by_the_operator_and_told(serving: InCluster) -> N
         result = serving.run("pause", "--note", "holiday traffic")
     assert result.exit_code == 0, result.output
     assert "Paused" in result.output
+    assert "(somebody: holiday traffic)" in result.output.replace("\n", " ")
 
 
 def test_a_command_waits_for_an_operator_that_is_away(serving: InCluster) -> None:

@@ -26,7 +26,7 @@ app = typer.Typer()
 
 Wait = Annotated[bool, typer.Option(help="Wait until the running loop has followed it.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait at most.")]
-Note = Annotated[str, typer.Option(help="Why; kept in the story.")]
+Note = Annotated[str, typer.Option(help="Why; the story keeps it with your name.")]
 
 LOOK_SECONDS = 0.2
 CLUSTER_LOOK_SECONDS = 1.0
@@ -163,7 +163,15 @@ def _ask(
         from capstan.engine.commands import issue
 
         before = max((number for number, _ in stored.events()), default=0)
-        command = issue(stored.store, stored.name, verb, version=version, note=note, at=datetime.now(UTC))
+        command = issue(
+            stored.store,
+            stored.name,
+            verb,
+            version=version,
+            note=note,
+            by=stored.place.person(),
+            at=datetime.now(UTC),
+        )
         holder = stored.place.runner()
         told: list[Event] = []
         followed = False

@@ -173,19 +173,18 @@ class _Planning:
             self.state = replace(self.state, handled=(*self.state.handled, command.id))
             match command.verb:
                 case Verb.ABORT if self._can_still_go_back():
-                    self._roll_back(Reason.ABORTED, "a person asked for it")
+                    self._roll_back(Reason.ABORTED, command.told("asked for it"))
                 case Verb.PROMOTE if self.is_ready and self._can_still_go_back():
                     self._end_step()
-                    self._start_promotion("a person asked for it, past the remaining steps")
+                    self._start_promotion(command.told("asked for it, past the remaining steps"))
                 case Verb.APPROVE | Verb.RESUME if self.state.phase is RolloutPhase.PROGRESSING:
                     steps = (*self.state.approved_steps, self.state.step)
                     self.state = replace(self.state, approved_steps=steps)
-                    self._tell(
-                        Reason.STEP_APPROVED, f"a person approved {self._step_name}", f"approved/{command.id}"
-                    )
+                    message = command.told(f"approved {self._step_name}")
+                    self._tell(Reason.STEP_APPROVED, message, f"approved/{command.id}")
                 case _:
                     message = f"{command.verb} is not possible while the rollout is {self.state.phase}"
-                    self._tell(Reason.COMMAND_IGNORED, message, f"ignored/{command.id}")
+                    self._tell(Reason.COMMAND_IGNORED, command.signed(message), f"ignored/{command.id}")
 
     def _can_still_go_back(self) -> bool:
         return self.state.phase in (RolloutPhase.DEPLOYING, RolloutPhase.PROGRESSING)

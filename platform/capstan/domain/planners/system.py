@@ -307,9 +307,8 @@ class _Planning:
                 kept.append(command)
             elif self.state.run is not None and command.target == self.state.run.run:
                 self.state = replace(self.state, cancel_run=True)
-                self._tell(
-                    Reason.CANCEL_REQUESTED, f"a person stops {command.target}", f"command/{command.id}"
-                )
+                message = command.told(f"stops {command.target}")
+                self._tell(Reason.CANCEL_REQUESTED, message, f"command/{command.id}")
             else:
                 self._ignore(command, f"{command.target} is over")
         self.state = replace(self.state, commands=tuple(kept))
@@ -329,23 +328,24 @@ class _Planning:
         match command.verb:
             case Verb.PAUSE:
                 self.state = replace(self.state, paused=True)
-                self._tell(Reason.PAUSED, "no training starts and no step ends until `capstan resume`", key)
+                message = "no training starts and no step ends until `capstan resume`"
+                self._tell(Reason.PAUSED, command.signed(message), key)
             case Verb.RESUME:
                 closed = replace(retraining, circuit_open=False, failures=0, failure="", held="")
                 self.state = replace(self.state, paused=False, retraining=closed)
-                self._tell(
-                    Reason.RESUMED,
-                    "the loop goes on" + ("; circuit closed" if retraining.circuit_open else ""),
-                    key,
-                )
+                message = "the loop goes on" + ("; circuit closed" if retraining.circuit_open else "")
+                self._tell(Reason.RESUMED, command.signed(message), key)
             case Verb.APPROVE:
                 approved = replace(
                     retraining, approved=True, circuit_open=False, failures=0, failure="", held=""
                 )
                 self.state = replace(self.state, retraining=approved)
-                self._tell(Reason.APPROVED, "a person approved the next training", key)
+                self._tell(Reason.APPROVED, command.told("approved the next training"), key)
             case Verb.RETRAIN:
-                trigger = Trigger(TriggerKind.MANUAL, self.now, command.note or "a person asked for it")
+                asked = (
+                    command.told("asked for it") if command.by else command.note or "a person asked for it"
+                )
+                trigger = Trigger(TriggerKind.MANUAL, self.now, asked)
                 pending = newest(retraining.pending, trigger)
                 self.state = replace(
                     self.state, retraining=replace(retraining, pending=pending, approved=True, asked=True)
@@ -382,11 +382,11 @@ class _Planning:
         cause = RolloutCause.UNDO if undo else RolloutCause.CHALLENGER
         if self.champion is None:
             cause = RolloutCause.FIRST
-        why = f"a person asked for {version.name}" + (" at once" if undo else " through all steps")
+        why = command.told(f"asked for {version.name}{' at once' if undo else ' through all steps'}")
         self._start_rollout(cause, version, why, None)
 
     def _ignore(self, command: Command, why: str) -> None:
-        self._tell(Reason.COMMAND_IGNORED, f"{command.verb}: {why}", f"command/{command.id}")
+        self._tell(Reason.COMMAND_IGNORED, command.signed(f"{command.verb}: {why}"), f"command/{command.id}")
 
     # -- retraining
 
