@@ -9,15 +9,22 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
-from browser.flights import Scene
+from browser.flights import SYSTEM, Scene
 from playwright.sync_api import Browser, Page, sync_playwright
 from starlette.applications import Starlette
 
 from capstan.adapters.alertmanager.webhook import WebhookReceiver
-from capstan.dashboard.app import create_app
+from capstan.adapters.memory.loop import MemoryStore
+from capstan.dashboard.access import TokenAccess
+from capstan.dashboard.app import create_app, loop_doors
+from capstan.dashboard.notifications import LoopDoors
+from capstan.dashboard.systems import OneSystem, Systems
+from capstan.dashboard.view import View
+from capstan.ports.store import Store
 
 PAGE_TOKEN = "page-token-of-this-test"
 WEBHOOK_TOKEN = "webhook-token-of-this-test"
@@ -77,21 +84,40 @@ def start_server(app: Starlette) -> tuple[str, Callable[[], None]]:
     return f"http://127.0.0.1:{listener.getsockname()[1]}", stop
 
 
+def page_of_one(view: View, store: Store | None = None, **more: Any) -> Starlette:
+    """The page of one system; without a store nobody can order anything."""
+    one = OneSystem(view, store or MemoryStore(), SYSTEM, log=lambda run: f"what {run} wrote\nthe last line")
+    return create_app(one, TokenAccess(PAGE_TOKEN, person="ann"), **more)
+
+
 @pytest.fixture
-def serve() -> Iterator[Callable[[Scene], Served]]:
+def serve() -> Iterator[Callable[..., Served]]:
     running: list[Callable[[], None]] = []
 
-    def start(scene: Scene) -> Served:
+    def start(scene: Scene, *, prefix: str = "") -> Served:
         served = Served(scene, "", WebhookReceiver(WEBHOOK_TOKEN))
-        app = create_app(
-            scene.view(),
-            page_token=PAGE_TOKEN,
-            webhook=served.webhook,
-            on_alert=lambda: served.hints.append(time.monotonic()),
-        )
-        served.address, stop = start_server(app)
+        view = scene.view()
+        doors = LoopDoors(view, served.webhook, lambda: served.hints.append(time.monotonic()))
+        address, stop = start_server(page_of_one(view, view.store, doors=loop_doors(doors), prefix=prefix))
+        served.address = f"{address}{prefix}"
         running.append(stop)
         return served
+
+    yield start
+    for stop in running:
+        stop()
+
+
+@pytest.fixture
+def serve_several() -> Iterator[Callable[..., str]]:
+    """Serves several systems; returns the address with the token."""
+    running: list[Callable[[], None]] = []
+
+    def start(systems: Systems, *, prefix: str = "") -> str:
+        app = create_app(systems, TokenAccess(PAGE_TOKEN, person="ann"), prefix=prefix)
+        address, stop = start_server(app)
+        running.append(stop)
+        return f"{address}{prefix}/?token={PAGE_TOKEN}"
 
     yield start
     for stop in running:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from browser import asking
-from browser.conftest import FLAGS, PAGE_TOKEN, chromium, start_server
+from browser import asking, flights
+from browser.conftest import FLAGS, PAGE_TOKEN, chromium, page_of_one, start_server
 from browser.flights import ROOT
-from playwright.sync_api import expect, sync_playwright
+from browser.several import SeveralSystems
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from capstan.adapters.alertmanager.webhook import WebhookReceiver
+from capstan.dashboard.access import TokenAccess
 from capstan.dashboard.app import create_app
+from capstan.dashboard.systems import SystemAddress
 
 FOLDER = ROOT / "platform/docs/pictures"
 PICTURES = {
@@ -16,24 +18,51 @@ PICTURES = {
     "bandit": asking.bandit,
     "interleaving": asking.preference,
 }
+HOME = SystemAddress("flights", "flight-delays")
+SCREENS = {"light": (1280, "light"), "dark": (1280, "dark"), "390": (390, "light")}
 
 
 def write() -> None:
-    """One picture for each kind of step, as the page draws it."""
+    """One picture for each kind of step, then the list of systems and a system's page on each kind of screen."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
+        _steps(browser)
+        _screens(browser)
+        browser.close()
+
+
+def _steps(browser: Browser) -> None:
     view = asking.Shown(asking.page_of(asking.rollout(asking.experiment())))
     for name, shown in PICTURES.items():
         view.page = asking.page_of(asking.rollout(shown(is_running=False), is_active=False))
-        app = create_app(view, page_token=PAGE_TOKEN, webhook=WebhookReceiver("w"), on_alert=lambda: None)
-        address, stop = start_server(app)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
-            page = browser.new_page(viewport={"width": 1280, "height": 900})
-            page.goto(f"{address}/?token={PAGE_TOKEN}")
-            step = page.locator("#rollout .online")
-            expect(step).to_be_visible()
-            step.screenshot(path=FOLDER / f"{name}.png")
-            browser.close()
+        address, stop = start_server(page_of_one(view))
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(f"{address}/?token={PAGE_TOKEN}")
+        step = page.locator("#rollout .online")
+        expect(step).to_be_visible()
+        step.screenshot(path=FOLDER / f"{name}.png")
+        page.close()
         stop()
+
+
+def _screens(browser: Browser) -> None:
+    systems = SeveralSystems({HOME: flights.canary()}, more=9)
+    address, stop = start_server(create_app(systems, TokenAccess(PAGE_TOKEN, person="ann")))
+    for name, (width, scheme) in SCREENS.items():
+        context = browser.new_context(
+            viewport={"width": width, "height": 844},
+            color_scheme="dark" if scheme == "dark" else "light",
+        )
+        page = context.new_page()
+        page.goto(f"{address}/?token={PAGE_TOKEN}")
+        expect(page.locator("[data-system]").first).to_be_visible()
+        page.screenshot(path=FOLDER / f"page-list-{name}.png", full_page=name != "390")
+        page.goto(f"{address}/systems/{HOME.namespace}/{HOME.name}/")
+        expect(page.locator("#story .line").first).to_be_visible()
+        expect(page.locator(".action").first).to_be_visible()
+        page.screenshot(path=FOLDER / f"page-system-{name}.png", full_page=name != "390")
+        context.close()
+    stop()
 
 
 if __name__ == "__main__":

@@ -8,11 +8,9 @@ from itertools import pairwise
 
 import pytest
 from browser import asking, flights
-from browser.conftest import PAGE_TOKEN, start_server
+from browser.conftest import PAGE_TOKEN, page_of_one, start_server
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from capstan.adapters.alertmanager.webhook import WebhookReceiver
-from capstan.dashboard.app import create_app
 from capstan.dashboard.page import RolloutShown
 
 STATES: dict[str, Callable[[], RolloutShown]] = {
@@ -35,7 +33,7 @@ def view() -> asking.Shown:
 
 @pytest.fixture(scope="module")
 def tab(browser: Browser, view: asking.Shown) -> Iterator[Page]:
-    app = create_app(view, page_token=PAGE_TOKEN, webhook=WebhookReceiver("w"), on_alert=lambda: None)
+    app = page_of_one(view)
     address, stop = start_server(app)
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()

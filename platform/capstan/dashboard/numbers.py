@@ -38,7 +38,7 @@ class PrometheusNumbers:
             if rate > 0
             for key in ((version, role),)
         ]
-        return sorted(found, key=lambda n: (_ORDER.index(n.role) if n.role in _ORDER else 9, n.version))
+        return in_order(found)
 
     def _counter(self, more: str = "") -> str:
         return f"capstan_requests_total{{{self._own}{more}}}"
@@ -52,3 +52,8 @@ class PrometheusNumbers:
             (sample.labels.get("version", ""), sample.labels.get("role", "")): sample.value
             for sample in self._query.instant(query)
         }
+
+
+def in_order(found: Sequence[VersionNumbers]) -> Sequence[VersionNumbers]:
+    """The champion first, shadows last."""
+    return sorted(found, key=lambda n: (_ORDER.index(n.role) if n.role in _ORDER else 9, n.version))

@@ -8,7 +8,15 @@ from datetime import datetime
 from typing import Any
 
 from capstan.dashboard.online_panel import UserEvidence
-from capstan.dashboard.page import Part, Progress, SparklinePoint, Totals, VersionNumbers
+from capstan.dashboard.page import (
+    ActionShown,
+    LinkShown,
+    Part,
+    Progress,
+    SparklinePoint,
+    Totals,
+    VersionNumbers,
+)
 from capstan.domain.comparison import PredictionComparison
 from capstan.domain.online_steps import OnlineStep
 from capstan.domain.rollout import RolloutCause, RolloutRequest, RolloutState
@@ -68,6 +76,8 @@ class Observed:
     totals: Totals | None = None
     parts: Sequence[Part] = ()
     progress: Progress | None = None
+    actions: Sequence[ActionShown] = ()
+    links: Sequence[LinkShown] = ()
     away: Mapping[str, str] = field(default_factory=dict)
 
     @property

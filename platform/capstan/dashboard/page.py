@@ -135,6 +135,8 @@ class Traffic:
     versions: Sequence[VersionNumbers] = ()
     totals: Totals = Totals()
     history: Sequence[SparklinePoint] = ()
+    trouble: str = ""
+    """What the gateway was seen to do instead of what is wanted; empty: it obeys, or nobody has looked."""
 
 
 @dataclass(frozen=True)
@@ -535,6 +537,55 @@ class MetricShown:
 
 
 @dataclass(frozen=True)
+class ActionShown:
+    """One thing that a person may ask of the system."""
+
+    verb: str
+    title: str
+    what_happens: str
+    is_possible: bool
+    why_not: str = ""
+    versions: Sequence[str] = ()
+    """Versions that may be named; empty: none needs to be."""
+    is_awaited: bool = False
+    """Whether the loop waits for just this."""
+
+
+@dataclass(frozen=True)
+class LinkShown:
+    """The page of another program about the same thing."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True)
+class SystemShown:
+    """One line of the list of systems."""
+
+    namespace: str
+    name: str
+    objective: str
+    phase: str
+    tone: Tone
+    message: str
+    champion: str
+    champion_weight: int | None
+    """Share of the traffic in percent, as the gateway was seen to give it; None: it was not seen."""
+    challenger: str
+    challenger_weight: int | None
+    verdict: str
+    """The newest judgement of the rollout in progress; empty: there is none."""
+    verdict_tone: Tone
+    drift: str
+    alerts: int
+    """Number of alerts that fire."""
+    alert_names: Sequence[str]
+    waits_for_a_person: str
+    """What goes on only when a person says so; empty: nothing does."""
+
+
+@dataclass(frozen=True)
 class Page:
     """The whole page."""
 
@@ -557,6 +608,10 @@ class Page:
     alerts: Sequence[AlertShown] = ()
     """The newest first."""
     retraining: Retraining = Retraining()
+    actions: Sequence[ActionShown] = ()
+    """What a person may ask for now; whether this person may is another question."""
+    links: Sequence[LinkShown] = ()
+    """To pages of other programs, where their addresses are set."""
     last_event: int = 0
     away: Mapping[str, str] = field(default_factory=dict)
     """Sources that did not answer, with the reason."""

@@ -67,6 +67,8 @@ def draw(seen: Observed) -> Page:
         ),
         alerts=alerts_shown([event for _, event in seen.events], _current(seen), seen.operation_alerts or ()),
         retraining=_retraining(seen),
+        actions=seen.actions,
+        links=seen.links,
         last_event=seen.events[-1][0] if seen.events else 0,
         away=seen.away,
     )
@@ -163,7 +165,20 @@ def _traffic(seen: Observed) -> Traffic:
         mirrors = [Share(mirror.version, "shadow", mirror.percent) for mirror in split.mirrors]
     elif champion is not None and "gateway" not in seen.away:
         arms = [Share(champion.name, "champion", 100)]
-    return Traffic(arms, mirrors, seen.numbers or (), seen.totals or Totals(), seen.history)
+    return Traffic(
+        arms, mirrors, seen.numbers or (), seen.totals or Totals(), seen.history, _disobedience(seen)
+    )
+
+
+def _disobedience(seen: Observed) -> str:
+    """What the loop last saw the gateway do, where that is not what is wanted."""
+    status = seen.record.status
+    synced = next((one for one in status.get("conditions", ()) if one["type"] == "TrafficSynced"), {})
+    if synced.get("reason") != "NotObeyed":
+        return ""
+    told = [status.get(who) or {} for who in ("champion", "challenger")]
+    shares = ", ".join(f"{one['version']} {one['weight']} %" for one in told if one.get("weight") is not None)
+    return f"{synced['message']}; seen: {shares or 'none of these versions'}"
 
 
 def _versions(seen: Observed) -> list[VersionShown]:

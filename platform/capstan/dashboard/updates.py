@@ -1,11 +1,11 @@
-"""One look for all readers: the page's JSON, made anew at most once a second however many browsers watch."""
+"""One look for all readers: the page's JSON, made anew at most once an interval however many browsers watch."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import orjson
@@ -13,6 +13,8 @@ import orjson
 from capstan.dashboard.view import View
 
 FRESH_SECONDS = 0.9
+UNCHANGED_SECONDS = 5.0
+"""Seconds for which a snapshot is shown while nothing that is stored has changed; numbers move all the time."""
 HEARTBEAT_SECONDS = 15.0
 
 
@@ -25,31 +27,54 @@ class Snapshot:
 class Updates:
     """Keeps the newest snapshot and streams changes."""
 
-    def __init__(self, view: View, *, interval_seconds: float = 1.0) -> None:
-        self._view = view
+    def __init__(
+        self,
+        view: View,
+        *,
+        interval_seconds: float = 1.0,
+        mark: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`mark` is equal while nothing that is stored has changed; None: nobody can say."""
+        self.view = view
+        self._mark = mark
+        self._marked: object = None
+        self._is_whole = True
+        """Whether every part had answered; one that is slow is looked for soon."""
         self._interval = interval_seconds
         self._lock = asyncio.Lock()
         self._newest: tuple[float, Snapshot] | None = None
 
     async def newest(self) -> Snapshot:
-        """Newest snapshot, at most a second old; raises what the view raises."""
+        """Newest snapshot, at most an interval, or a second, old; raises what the view raises."""
         async with self._lock:
-            if self._newest is not None and time.monotonic() - self._newest[0] < FRESH_SECONDS:
+            mark = self._mark()
+            unchanged = mark is not None and mark == self._marked and self._is_whole
+            fresh = UNCHANGED_SECONDS if unchanged else max(FRESH_SECONDS, 0.9 * self._interval)
+            if self._newest is not None and time.monotonic() - self._newest[0] < fresh:
                 return self._newest[1]
             snapshot = await asyncio.to_thread(self._look)
+            self._marked = mark
             self._newest = (time.monotonic(), snapshot)
             return snapshot
 
     def _look(self) -> Snapshot:
-        body = orjson.dumps(self._view.snapshot(), default=_plain, option=orjson.OPT_NON_STR_KEYS)
+        page = self.view.snapshot()
+        self._is_whole = not page.away
+        body = orjson.dumps(page, default=_plain, option=orjson.OPT_NON_STR_KEYS)
         return Snapshot(body, hashlib.sha256(body).hexdigest()[:16])
 
-    async def stream(self) -> AsyncIterator[bytes]:
-        """Server-Sent Events: `snapshot` when something changed, `away` when the system cannot be looked at."""
+    async def stream(self, may_go_on: Callable[[], Awaitable[bool]] | None = None) -> AsyncIterator[bytes]:
+        """Server-Sent Events: `snapshot` when something changed, `away` when the system cannot be looked at.
+
+        It ends when its reader may no longer see the system.
+        """
         told, quiet_since = "", time.monotonic()
         yield b"retry: 1000\n\n"
         while True:
             try:
+                if may_go_on is not None and not await may_go_on():
+                    yield b"event: locked\ndata: {}\n\n"
+                    return
                 snapshot = await self.newest()
                 kind, digest, body = b"snapshot", snapshot.digest, snapshot.body
             except Exception as error:

@@ -12,9 +12,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from capstan.dashboard.actions import actions_of
+from capstan.dashboard.listing import system_shown
 from capstan.dashboard.observation import Observed, ObservedRollout, ObservedRun
 from capstan.dashboard.online_panel import UserEvidence
-from capstan.dashboard.page import EventShown, Page, Part, Progress, SparklinePoint, Totals, VersionNumbers
+from capstan.dashboard.page import (
+    EventShown,
+    LinkShown,
+    Page,
+    Part,
+    Progress,
+    SparklinePoint,
+    SystemShown,
+    Totals,
+    VersionNumbers,
+)
 from capstan.dashboard.rollout_panel import shown_rule
 from capstan.dashboard.snapshot import draw
 from capstan.dashboard.story_lines import shown
@@ -65,6 +77,14 @@ class View(Protocol):
         """The story's lines with numbers above `after`, in order."""
         ...
 
+    def shown(self) -> SystemShown:
+        """Its line of a list, by the store alone."""
+        ...
+
+    def runs(self) -> Sequence[RunName]:
+        """Names of its training runs."""
+        ...
+
     def standstill(self) -> tuple[SystemName, Standstill]:
         """What keeps the loop from going on, by the store alone: cheap, whatever is away."""
         ...
@@ -96,6 +116,10 @@ class Sources:
     parts: Callable[[], Sequence[Part]] | None = None
     """`capstan.dashboard.health.parts_of(processes.status())`."""
     progress: Callable[[], Progress | None] | None = None
+    begin: Callable[[], None] | None = None
+    """Called at the beginning of each look: asks parts that answer slowly, all at once and in the background."""
+    links: Callable[[], Sequence[LinkShown]] | None = None
+    """Pages of other programs, where their addresses are known."""
 
 
 @dataclass
@@ -116,6 +140,8 @@ class StoreView:
     sources: Sources = field(default_factory=Sources)
     policy: Callable[[Record], SystemPolicy] = policy_of
     """That of the loop: rollouts of another one show no step that asks users."""
+    namespace: str = ""
+    """The system's in a cluster."""
     monotonic: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
@@ -136,21 +162,31 @@ class StoreView:
     def events(self, after: int) -> Sequence[EventShown]:
         return [shown(number, event) for number, event in self.store.events(self.system, after=after)]
 
+    def shown(self) -> SystemShown:
+        """Raises NotFoundError while the system is not in the store."""
+        return system_shown(self.store, self._record(), self.namespace)
+
+    def runs(self) -> Sequence[RunName]:
+        return [RunName(record.name) for record in self.store.list(Kind.RUN, self.system)]
+
     def standstill(self) -> tuple[SystemName, Standstill]:
         """Raises NotFoundError while the system is not in the store."""
-        record = self.store.get(Kind.SYSTEM, self.system)
-        if record is None:
-            raise NotFoundError(f"no system {self.system!r}; `capstan up FILE` creates it")
-        state = system_state(record)
+        state = system_state(self._record())
         rollout = self.store.get(Kind.ROLLOUT, state.rollout.name) if state.rollout is not None else None
         return self.system, standstill_of(state, rollout_state(rollout) if rollout is not None else None)
 
     # -- looking
 
-    def _look(self) -> Observed:
+    def _record(self) -> Record:
         record = self.store.get(Kind.SYSTEM, self.system)
         if record is None:
             raise NotFoundError(f"no system {self.system!r}; `capstan up FILE` creates it")
+        return record
+
+    def _look(self) -> Observed:
+        record = self._record()
+        if self.sources.begin is not None:
+            self.sources.begin()
         away: dict[str, str] = {}
         system, policy = self._file(record)
         numbers = self._ask(away, "Prometheus", self.sources.numbers)
@@ -178,7 +214,10 @@ class StoreView:
             totals=self._ask(away, "counters", self.sources.totals),
             parts=self._ask(away, "processes", self.sources.parts) or (),
             progress=self._ask(away, "progress", self.sources.progress),
+            links=self._ask(away, "links", self.sources.links) or (),
         )
+        names = [version.name for version in seen.versions or ()]
+        seen = replace(seen, actions=actions_of(self.store, record, seen.state, names))
         seen = replace(seen, evidence=self._evidence(away, seen), online=self._online(away, seen))
         return replace(seen, comparison=self._comparison(away, seen), away=away)
 

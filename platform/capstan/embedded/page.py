@@ -9,20 +9,26 @@ from collections.abc import Callable
 import uvicorn
 
 from capstan.adapters.processes.ports_in_use import require_free
-from capstan.dashboard.app import create_app
+from capstan.dashboard.access import TokenAccess
+from capstan.dashboard.app import create_app, loop_doors
 from capstan.dashboard.health import parts_of
+from capstan.dashboard.notifications import LoopDoors
 from capstan.dashboard.numbers import PrometheusNumbers
 from capstan.dashboard.page import Progress, Totals
+from capstan.dashboard.systems import OneSystem
 from capstan.dashboard.view import Sources, StoreView
 from capstan.domain.comparison import PredictionComparison
 from capstan.domain.rollout import RolloutRequest, RolloutState
 from capstan.domain.verdicts.evidence import PairedEvidence
+from capstan.domain.versions import RunName
 from capstan.embedded.clocks import ReplayClock
 from capstan.embedded.wiring import HOST, LocalSystem
 from capstan.engine.observe import ask_users
-from capstan.errors import UnavailableError
+from capstan.errors import NotFoundError, UnavailableError
 
 STARTS_SECONDS = 15.0
+LOG_LINES = 300
+LOG_BYTES = 65_536
 
 
 def serve_page(
@@ -33,18 +39,18 @@ def serve_page(
 ) -> Callable[[], None]:
     """Serve the page in a thread of its own; returns what stops it. Raises PortInUseError, UnavailableError."""
     require_free(local.addresses.page_port, "--page-port", HOST)
+    view = StoreView(
+        local.store,
+        local.name,
+        local.clock,
+        is_replay=isinstance(local.clock, ReplayClock),
+        sources=_sources(local, progress),
+        policy=local.policy,
+    )
     app = create_app(
-        StoreView(
-            local.store,
-            local.name,
-            local.clock,
-            is_replay=isinstance(local.clock, ReplayClock),
-            sources=_sources(local, progress),
-            policy=local.policy,
-        ),
-        page_token=local.state.token("page"),
-        webhook=local.webhook,
-        on_alert=on_alert,
+        OneSystem(view, local.store, local.name, log=lambda run: _log(local, run)),
+        TokenAccess(local.state.token("page")),
+        doors=loop_doors(LoopDoors(view, local.webhook, on_alert)),
     )
     config = uvicorn.Config(
         app,
@@ -69,6 +75,18 @@ def serve_page(
         thread.join(timeout=5)
 
     return stop
+
+
+def _log(local: LocalSystem, run: RunName) -> str:
+    """The end of what the run wrote; raises NotFoundError."""
+    file = local.state.runs(local.name) / run / "run.log"
+    try:
+        with file.open("rb") as opened:
+            opened.seek(max(0, file.stat().st_size - LOG_BYTES))
+            text = opened.read().decode("utf-8", "replace")
+    except FileNotFoundError as error:
+        raise NotFoundError(f"nothing of what {run} wrote is kept") from error
+    return "\n".join(text.splitlines()[-LOG_LINES:])
 
 
 def _sources(local: LocalSystem, progress: Callable[[], Progress | None] | None) -> Sources:

@@ -10,16 +10,36 @@ from typing import Any
 import orjson
 import pytest
 from browser import flights
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from capstan.adapters.alertmanager.webhook import MAX_BODY_BYTES, WebhookReceiver
-from capstan.dashboard.app import create_app
+from capstan.dashboard.access import TokenAccess
+from capstan.dashboard.app import create_app, loop_doors
+from capstan.dashboard.notifications import LoopDoors
+from capstan.dashboard.systems import OneSystem
 from capstan.dashboard.updates import Updates
-from capstan.dashboard.view import View
+from capstan.dashboard.view import StoreView, View
 from capstan.domain.versions import SystemName
 
 TOKEN = "the-page-token"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
+
+
+def page_of(
+    view: StoreView,
+    token: str,
+    webhook: WebhookReceiver,
+    on_alert: Callable[[], None] = lambda: None,
+    *,
+    prefix: str = "",
+) -> Starlette:
+    return create_app(
+        OneSystem(view, view.store, view.system, log=lambda run: f"{run} wrote this"),
+        TokenAccess(token, person="ann"),
+        doors=loop_doors(LoopDoors(view, webhook, on_alert)),
+        prefix=prefix,
+    )
 
 
 @dataclass
@@ -38,12 +58,19 @@ def scene() -> flights.Scene:
 def door(scene: flights.Scene) -> Door:
     webhook = WebhookReceiver("the-webhook-token")
     found = Door(None, webhook)  # type: ignore[arg-type]
-    app = create_app(scene.view(), page_token=TOKEN, webhook=webhook, on_alert=lambda: found.hints.append(1))
+    app = page_of(scene.view(), TOKEN, webhook, lambda: found.hints.append(1))
     found.client = TestClient(app, base_url="http://127.0.0.1:7411", follow_redirects=False)
     return found
 
 
-@pytest.mark.parametrize("path", ["/", "/api/state", "/api/events", "/api/stream"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        *(f"/api/{name}" for name in ("state", "events", "stream", "me", "systems", "log", "may")),
+        *(f"/systems/machine/flights/{rest}" for rest in ("", "api/state", "api/stream", "api/log")),
+    ],
+)
 @pytest.mark.parametrize(
     "headers",
     [{}, {"authorization": "Bearer wrong"}, {"authorization": TOKEN}, {"authorization": "Bearer "}],
@@ -56,9 +83,7 @@ def test_nothing_is_told_without_the_token(door: Door, path: str, headers: dict[
 
 
 def test_empty_token_admits_nobody() -> None:
-    app = create_app(
-        flights.empty().view(), page_token="", webhook=WebhookReceiver(""), on_alert=lambda: None
-    )
+    app = page_of(flights.empty().view(), "", WebhookReceiver(""))
     client = TestClient(app, base_url="http://127.0.0.1", follow_redirects=False)
     assert client.get("/?token=").status_code == 401
     assert client.get("/api/state", headers={"authorization": "Bearer "}).status_code == 401
@@ -146,7 +171,7 @@ def test_prometheus_is_told_whether_the_loop_stands_still(door: Door, scene: fli
 def test_without_a_system_there_is_no_standstill_to_tell() -> None:
     view = flights.empty().view()
     view.system = SystemName("another")
-    app = create_app(view, page_token="", webhook=WebhookReceiver(""), on_alert=lambda: None)
+    app = page_of(view, "", WebhookReceiver(""))
     answer = TestClient(app, base_url="http://127.0.0.1").get("/metrics/standstill")
     assert answer.status_code == 503
     assert "`capstan up FILE` creates it" in answer.text

@@ -1,5 +1,6 @@
 // Keeps the page equal to the newest snapshot; each panel is drawn again only when its own part has changed.
 
+import { drawActions } from "./actions.js";
 import { h, redraw } from "./dom.js";
 import { setMetrics, setZone } from "./format.js";
 import { apply, isTracing, onChange, trace } from "./lineage.js";
@@ -20,6 +21,7 @@ let fetching = Promise.resolve();
 
 const PANELS = [
   ["head", (p) => [p.head, p.clocks, p.progress, p.parts, p.away], drawHead],
+  ["acts", (p) => [p.actions, p.links], drawActions],
   ["loop", (p) => [p.loop, p.head.doing], drawLoop],
   ["traffic", (p) => [p.traffic, p.away], drawTraffic],
   ["rollout", (p) => [p.rollout, p.rollouts], drawRollout],
@@ -39,8 +41,8 @@ function draw(force = false) {
     const text = JSON.stringify(slice(page)) + (id === "pipeline" ? panel.shown ?? "" : "");
     if (!force && drawn.get(id) === text) continue;
     drawn.set(id, text);
-    const container = id === "head" ? document.getElementById("head") : document.querySelector(`#${id} .body`);
-    redraw(container, panel(page, { redraw: () => draw(true) }));
+    const container = document.querySelector(`#${id} .body`) ?? document.getElementById(id);
+    redraw(container, panel(page, { redraw: () => draw(true), learnt: () => draw(true) }));
   }
   const told = `${events.length}/${isTracing()}/${page.head.zone}`;
   if (force || drawn.get("story") !== told) drawStoryNow(told);
@@ -54,6 +56,7 @@ function drawStoryNow(told) {
 
 function take(snapshot) {
   page = snapshot;
+  show(true);
   banner(null);
   draw();
   const last = events.length ? events[events.length - 1].number : 0;
@@ -70,22 +73,38 @@ async function more() {
   draw();
 }
 
-function banner(text) {
+function banner(text, title = "Not live. ") {
   const box = document.getElementById("banner");
   box.hidden = text === null;
-  box.replaceChildren(...(text === null ? [] : [h("strong", {}, "Not live. "), text]));
+  box.replaceChildren(...(text === null ? [] : [h("strong", {}, title), text]));
+}
+
+function show(visible) {
+  for (const part of document.querySelectorAll("main, #head, #acts")) part.hidden = !visible;
+}
+
+// Why the stream ended: the session is over, the person may not see the system, or the page is away.
+async function ended() {
+  const answer = await fetch("api/state").catch(() => null);
+  if (answer?.status === 401) return location.reload();
+  if (answer?.status === 403 || answer?.status === 404) {
+    page = null;
+    drawn.clear();
+    show(false);
+    banner((await answer.json()).reason, "");
+    return setTimeout(listen, 10000);
+  }
+  return setTimeout(listen, 2000);
 }
 
 function listen() {
   const stream = new EventSource("api/stream");
   stream.addEventListener("snapshot", (message) => take(JSON.parse(message.data)));
   stream.addEventListener("away", (message) => banner(JSON.parse(message.data).reason));
-  stream.addEventListener("error", async () => {
-    banner("The page has lost its connection and tries again; what you see may be old.");
-    if (stream.readyState !== EventSource.CLOSED) return;
-    const answer = await fetch("api/state").catch(() => null);
-    if (answer?.status === 401) location.reload();
-    else setTimeout(listen, 2000);
+  stream.addEventListener("locked", () => { stream.close(); ended(); });
+  stream.addEventListener("error", () => {
+    if (page) banner("The page has lost its connection and tries again; what you see may be old.");
+    if (stream.readyState === EventSource.CLOSED) ended();
   });
 }
 

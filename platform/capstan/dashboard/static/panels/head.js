@@ -1,13 +1,14 @@
 // Who this is, what it does now, how far a replay is, and which parts are up.
 
 import { h, dot, badge } from "../dom.js";
+import { root } from "../root.js";
 import { clock, count, date, day, duration, percent, seconds, zoneShort } from "../format.js";
 
 export function drawHead(page) {
   const { head, clocks } = page;
   return [
     h("div", { class: "who" },
-      h("img", { src: "static/icon.svg", alt: "", width: 28, height: 28 }),
+      h("img", { src: `${root}static/icon.svg`, alt: "", width: 28, height: 28 }),
       h("div", {},
         h("h1", {}, head.name),
         h("p", { class: "quiet" }, [head.objective, `predicts ${head.target || "–"}`].filter(Boolean).join(" · ")))),

@@ -2,6 +2,7 @@
 
 import { h, badge, dot, empty } from "../dom.js";
 import { count, date, day, duration, isLowerBetter, metric, metricName, moment } from "../format.js";
+import { mayReadLogs, showLog } from "../actions.js";
 import { trace } from "../lineage.js";
 
 let picked = null;
@@ -18,6 +19,7 @@ export function drawPipeline(page, { redraw }) {
       h("code", {}, run.name), badge(run.phase, run.tone), h("small", { class: "quiet" }, ...aim(run))),
     h("p", { class: "reason" }, h("b", {}, run.trigger), ` as of ${moment(run.as_of)}: ${run.reason}`),
     run.tasks.length > 0 ? h("div", { class: "dag" }, columns(run.tasks)) : h("p", { class: "quiet pad" }, "Its steps have not been told yet."),
+    mayReadLogs() && h("button", { type: "button", class: "logs", "data-key": `log-${run.name}`, onclick: () => showLog(run.name) }, "log"),
     run.message && run.tone === "bad" && h("p", { class: "bad-text" }, run.message),
     h("div", { class: "two" }, candidates(run), gates(run)),
     remarks(run),

@@ -9,7 +9,7 @@ export function drawTraffic(page) {
     if (page.away.gateway) return empty("The gateway does not answer", page.away.gateway);
     return empty("No traffic yet", "As soon as the first model is deployed, it gets all requests, and they are counted here.");
   }
-  return [splitBar(traffic), table(traffic), spark(traffic), totals(traffic.totals)];
+  return [splitBar(traffic), traffic.trouble && h("p", { class: "bad-text", role: "status" }, traffic.trouble), table(traffic), spark(traffic), totals(traffic.totals)];
 }
 
 function splitBar({ arms, mirrors }) {

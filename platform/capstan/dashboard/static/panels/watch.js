@@ -24,7 +24,7 @@ export function drawDrift(page) {
     readout.replaceChildren(...describe(windows[column], cells[row]?.[column]?.cell));
   };
   const grid = h("div", {
-    class: "heat", role: "grid", tabindex: 0, "data-key": "heat", "aria-label": `Drift of ${features.length} features in ${windows.length} windows; arrow keys move`,
+    class: "heat", role: "group", tabindex: 0, "data-key": "heat", "aria-label": `Drift of ${features.length} features in ${windows.length} windows; arrow keys move`,
     vars: { "--windows": String(windows.length) },
     onkeydown: (event) => {
       const [row, column] = active ?? [0, windows.length - 1];

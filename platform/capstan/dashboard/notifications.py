@@ -1,0 +1,57 @@
+"""The doors of a process that runs a loop: Alertmanager's notifications, and what Prometheus asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+
+from capstan.adapters.alertmanager.webhook import MAX_BODY_BYTES, WebhookReceiver
+from capstan.dashboard.answers import Json, body_of
+from capstan.dashboard.own_metrics import LoopMetrics, render_standstill
+from capstan.dashboard.view import View
+from capstan.errors import CapstanError, InvalidRequestError, NotAllowedError
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class LoopDoors:
+    """`on_alert` only asks the loop to look; it must return at once and may be called often."""
+
+    def __init__(self, view: View, webhook: WebhookReceiver, on_alert: Callable[[], None]) -> None:
+        self._view = view
+        self._webhook = webhook
+        self._on_alert = on_alert
+        self._metrics = LoopMetrics(view, webhook)
+
+    async def alerts(self, request: Request) -> Response:
+        """Take a notification as a hint to look; what fires is read from Alertmanager."""
+        try:
+            self._webhook.receive(request.headers, await body_of(request, MAX_BODY_BYTES))
+        except NotAllowedError as error:
+            return Json({"error": str(error)}, status_code=401, headers={"www-authenticate": "Bearer"})
+        except InvalidRequestError as error:
+            return Json({"error": {"field": error.field, "rule": error.rule}}, status_code=422)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        self._on_alert()
+        return Json({"accepted": True})
+
+    async def metrics(self, _request: Request) -> Response:
+        try:
+            body = await asyncio.to_thread(self._metrics.render)
+        except CapstanError as error:
+            return PlainTextResponse(f"{error}\n", status_code=503)
+        return Response(body, headers={"content-type": METRICS_TYPE})
+
+    async def standstill(self, _request: Request) -> Response:
+        try:
+            body = await asyncio.to_thread(render_standstill, self._view)
+        except CapstanError as error:
+            return PlainTextResponse(f"{error}\n", status_code=503)
+        return Response(body, headers={"content-type": METRICS_TYPE})
+
+    async def health(self, _request: Request) -> Response:
+        return PlainTextResponse("ok\n")
