@@ -70,6 +70,10 @@ class ClusterSettings(_Settings):
     """Name of that Secret, for messages."""
     master_key: Path | None = None
     """File with the key from which the tokens of every system are derived."""
+    reading_key: Path | None = None
+    """File with the key of the tokens that only read: with one of them the page asks monitors for evidence. None: there
+    are no such tokens.
+    """
     tracking_uri: str = "http://mlflow.capstan-system.svc:5000"
     prometheus_url: str = "http://prometheus.capstan-system.svc:9090"
     alertmanager_url: str = "http://alertmanager.capstan-system.svc:9093"

@@ -58,6 +58,8 @@ class MonitorConfig(BaseModel):
     """`systems/<system>`, with spec.json, payloads/, labels/ and monitor/."""
     token: Path
     """File of the internal bearer token."""
+    reading_token: Path | None = None
+    """File of a bearer token that opens evidence and nothing else; None: there is none."""
     detectors: DetectorKind = "AlibiDetect"
     system: str | None = None
     """Its name, for people who read process lists; None: that of the spec."""
@@ -79,6 +81,8 @@ class MonitorService:
     def __init__(self, config: MonitorConfig) -> None:
         self._config = config
         self._token = config.token.read_text().strip().encode()
+        reading = config.reading_token
+        self._reading_token = reading.read_text().strip().encode() if reading is not None else b""
         occupy(config.folder / "monitor")
         self._spec = FollowedSpec(config.spec or config.folder / "spec.json", config.folder)
         system = self._spec.read()
@@ -88,7 +92,7 @@ class MonitorService:
             detectors=config.detectors,
             grace=_grace(config),
         )
-        self._evidence = EvidenceRoutes(config.folder, system, self._is_allowed)
+        self._evidence = EvidenceRoutes(config.folder, system, self._may_read)
         target = config.folder / "monitor"
         self._bento = (
             WatchedBento(target / "target.json", ArtifactStore(config.artifacts), config.home or target)
@@ -214,6 +218,13 @@ class MonitorService:
     def _is_allowed(self, request: Request) -> bool:
         given = request.headers.get("authorization", "").encode("latin-1")
         return hmac.compare_digest(given, b"Bearer " + self._token)
+
+    def _may_read(self, request: Request) -> bool:
+        given = request.headers.get("authorization", "").encode("latin-1")
+        has_token = bool(self._reading_token)
+        return self._is_allowed(request) or (
+            has_token and hmac.compare_digest(given, b"Bearer " + self._reading_token)
+        )
 
     async def _alive(self, _request: Request) -> Response:
         """For Kubernetes: what a restart cannot mend is told by /healthz, not by being killed."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +15,7 @@ from cluster.toy_versions import toy_system
 
 from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.settings import ClusterSettings
+from capstan.cluster.tokens import TokenSource
 from capstan.cluster.wiring.systems import ClusterSystem, ClusterWiring
 from capstan.domain.versions import Digest, ModelVersion, RunName, VersionName
 from capstan.ports.kube import Object
@@ -101,3 +104,36 @@ def test_other_keys_are_in_another_secret_and_the_pods_move_to_it(keys: Keys, ke
     assert new
     names = {name for one in (*after.documents(), *kube.list("Deployment")) for name in asked_for(one)}
     assert names == set(made(after))
+
+
+def test_the_reading_token_is_of_a_key_of_its_own_and_only_where_there_is_one(keys: Keys) -> None:
+    keys.write("reading", "r" * 40)
+    plain = keys.wire(MemoryKube(without=("SeldonDeployment",)))
+    settings = ClusterSettings(
+        artifacts=STORAGE,
+        artifact_keys=keys.folder,
+        master_key=keys.folder / "master",
+        reading_key=keys.folder / "reading",
+    )
+    kube = MemoryKube(without=("SeldonDeployment",))
+    read = ClusterWiring(kube, settings).wire(toy_system(), copy.deepcopy(DOCUMENT))
+
+    def tokens(system: ClusterSystem) -> Mapping[str, str]:
+        [secret] = [one for name, one in made(system).items() if name.startswith("toy-tokens")]
+        return secret["data"]
+
+    def monitor(system: ClusterSystem) -> Mapping[str, Any]:
+        [config] = [
+            one["data"]["monitor.json"]
+            for one in system.documents()
+            if one["kind"] == "ConfigMap" and "monitor.json" in one.get("data", {})
+        ]
+        return json.loads(config)
+
+    assert "reading" not in tokens(plain)
+    assert "reading_token" not in monitor(plain)
+    assert monitor(read)["reading_token"] == "/tokens/reading"
+    given = b64decode(tokens(read)["reading"]).decode()
+    # What the page derives with the key that it mounts.
+    assert given == TokenSource(b"r" * 40).token("uid-of-toy", "reading")
+    assert {name: value for name, value in tokens(read).items() if name != "reading"} == tokens(plain)

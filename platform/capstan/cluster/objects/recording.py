@@ -42,6 +42,8 @@ from capstan.spec.units import format_bytes
 
 TOKEN_NAMES = ("internal", "feedback", "executor")
 """`executor` opens the collector to Seldon's executor, which can send no header: it is in the logger's address."""
+READING = "reading"
+"""Token that opens what only reads: evidence at the monitor, for the page."""
 CONFIG_MOUNT = "/config"
 FLUSH_SECONDS = 10.0
 SILENCE_SECONDS = 120.0
@@ -142,6 +144,7 @@ def _monitor_config(system: MLSystem, names: SystemNames, settings: ClusterSetti
         "system": names.system,
         "folder": f"{RECORD_MOUNT}/systems/{names.system}",
         "token": f"{TOKENS_MOUNT}/internal",
+        **({"reading_token": f"{TOKENS_MOUNT}/{READING}"} if settings.reading_key is not None else {}),
         "spec": f"{CONFIG_MOUNT}/spec.json",
         "artifacts": artifacts_place(names, settings).uri,
         "home": f"{RECORD_MOUNT}/watched",
@@ -191,13 +194,17 @@ def _monitor(
                 envFrom=place.env_from,
             )
         ],
-        volumes=[*_volumes(names), token_volume(names, "internal"), *place.volumes],
+        volumes=[*_volumes(names), token_volume(names, *_monitor_tokens(settings)), *place.volumes],
         grace_seconds=MONITOR_GRACE_SECONDS,
     )
     spec["affinity"] = {
         "podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [_same_node(names, "collector")]}
     }
     return _component(names, owner, names.monitor, "monitor", MONITOR_PORT, spec, config)
+
+
+def _monitor_tokens(settings: ClusterSettings) -> tuple[str, ...]:
+    return ("internal", READING) if settings.reading_key is not None else ("internal",)
 
 
 # The module that a component's container runs.

@@ -33,7 +33,7 @@ from capstan.cluster.names import (
     SystemNames,
 )
 from capstan.cluster.objects.alerting import WEBHOOK_TOKEN, alerting, in_force, rule_file, rule_key
-from capstan.cluster.objects.recording import TOKEN_NAMES
+from capstan.cluster.objects.recording import READING, TOKEN_NAMES
 from capstan.cluster.render import fixed_objects, storage_keys
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.tokens import TokenSource, read_token
@@ -68,6 +68,8 @@ class Shared:
 
     http: httpx.Client
     tokens: TokenSource
+    reading: TokenSource | None
+    """Of the tokens that only read; None: there are none."""
     query: PrometheusQuery
     reloader: RuleReloader
     alerts: AlertPoller
@@ -82,6 +84,7 @@ class Shared:
         return cls(
             http=httpx.Client(timeout=10.0, trust_env=False),
             tokens=TokenSource.read(settings.master_key),
+            reading=TokenSource.read(settings.reading_key) if settings.reading_key is not None else None,
             query=query,
             reloader=RuleReloader(query),
             alerts=AlertPoller(settings.alertmanager_url, max_age_seconds=_ALERTS_SECONDS),
@@ -209,6 +212,8 @@ class ClusterWiring:
 
     def _tokens(self, owner: Owner) -> Mapping[str, str]:
         values = dict(self._shared.tokens.tokens(owner.uid, TOKEN_NAMES))
+        if self._shared.reading is not None:
+            values[READING] = self._shared.reading.token(owner.uid, READING)
         if self._settings.rules is None and self._shared.webhook_token:
             # An AlertmanagerConfig reads it from the system's own namespace; what it opens is a hint and no more.
             values[WEBHOOK_TOKEN] = self._shared.webhook_token
