@@ -14,7 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("platform/capstan", "pipelines/capstan_pipelines", "operators/capstan_operator")
+PACKAGES = (
+    "platform/capstan",
+    "pipelines/capstan_pipelines",
+    "operators/capstan_operator",
+    "operators/capstan_page",
+)
 ADAPTERS = "capstan.adapters"
 _VALUES = frozenset({"Protocol", "ABC", "Enum", "StrEnum", "IntEnum", "NamedTuple", "TypedDict"})
 

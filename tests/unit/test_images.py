@@ -15,7 +15,7 @@ from uv import find_uv_bin
 ROOT = Path(__file__).parents[2]
 # The image `python` holds all dependencies of the project.
 PROGRAMS = {
-    "operator": ("capstan_operator.main", "capstan.artifacts.fetch"),
+    "operator": ("capstan_operator.main", "capstan_page.main", "capstan.artifacts.fetch"),
     "serving": ("capstan.serving.start", "capstan.serving.service", "capstan.serving.combiner.process"),
     "gateway": ("capstan.gateway.agent",),
 }
@@ -32,7 +32,7 @@ sys.meta_path.insert(0, Without())
 importlib.import_module(sys.argv[1])
 """
 COPIED = re.compile(r"^COPY (?!--from)(.+)$", re.MULTILINE)
-OURS = {"capstan", "capstan_pipelines", "capstan_operator"}
+OURS = {"capstan", "capstan_pipelines", "capstan_operator", "capstan_page"}
 
 
 def absent(image: str) -> list[str]:

@@ -218,6 +218,14 @@ class EnvoyFleet(OrderedTraffic):
         return newest
 
 
+def published_split(kube: Kube, namespace: str, name: str, labels: Mapping[str, str]) -> TrafficSplit | None:
+    """The split in the ConfigMap of a gateway, which each of its pods is to obey; None: none was told yet."""
+    for found in kube.list("ConfigMap", namespace, labels=labels):
+        if found["metadata"]["name"] == name:
+            return _PublishedConfiguration(found.get("data") or {}, None).split
+    return None
+
+
 class _PublishedConfiguration:
     """Content of the ConfigMap, which the next pod would obey."""
 

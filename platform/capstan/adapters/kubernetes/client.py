@@ -75,7 +75,10 @@ _KNOWN = (
     ("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
     ("coordination.k8s.io/v1", "Lease", "leases"),
     ("storage.k8s.io/v1", "StorageClass", "storageclasses", False),
+    ("authentication.k8s.io/v1", "SelfSubjectReview", "selfsubjectreviews", False),
+    ("authentication.k8s.io/v1", "TokenReview", "tokenreviews", False),
     ("authorization.k8s.io/v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", False),
+    ("authorization.k8s.io/v1", "SubjectAccessReview", "subjectaccessreviews", False),
     ("kubeflow.org/v1beta1", "ScheduledWorkflow", "scheduledworkflows"),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", False),
     ("capstan.dev/v1alpha1", "MLSystem", "mlsystems"),
@@ -159,6 +162,27 @@ class KubeClient:
         from kubernetes import client
 
         return KubeClient(client.ApiClient(self._api.configuration), tries=1, timeout_seconds=(2.0, 2.5))
+
+    def with_token(self, token: str) -> KubeClient:
+        """A client of the same server by somebody's own bearer token, with none of this one's credentials."""
+        from kubernetes import client
+
+        settings, own = without_own_retries(), self._api.configuration
+        settings.host, settings.ssl_ca_cert, settings.verify_ssl = own.host, own.ssl_ca_cert, own.verify_ssl
+        settings.tls_server_name = own.tls_server_name
+        settings.api_key = {"authorization": f"Bearer {token}"}
+        return KubeClient(client.ApiClient(settings), sleep=self._sleep, tries=2)
+
+    def request_token(self, account: str, namespace: str, *, seconds: int) -> str:
+        """A token of a ServiceAccount that ends by itself; raises NotAllowedError, NotFoundError."""
+        accounts = RESOURCES["ServiceAccount"]
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": seconds},
+        }
+        made = self._call("POST", accounts, accounts.path(namespace, account, "token"), body=body)
+        return str(made["status"]["token"])
 
     @property
     def configuration(self) -> Any:

@@ -207,6 +207,15 @@ class WatchedKube:
         with self._lock:
             return list(self._shelves[kind].objects)
 
+    def versions(self, kind: str, namespace: str, system: str) -> tuple[tuple[str, int], ...]:
+        """Names and versions of a system's known objects, without reading them: equal while nothing has changed."""
+        with self._lock:
+            shelf = self._shelves.get(kind)
+            if shelf is None:
+                return ()
+            names = shelf.by_system.get((namespace, system), ())
+            return tuple((name, shelf.objects[namespace, name].facts.version) for name in sorted(names))
+
     def walk(self, kind: str) -> list[Object]:
         """All known objects of the kind."""
         with self._lock:
