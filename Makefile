@@ -109,6 +109,7 @@ docs: $(STAMP) ## regenerate the reference of the file
 charts: $(STAMP) ## regenerate what the chart has from code: custom resources, roles
 	$(RUN) python -m capstan.cluster.crds --write charts/capstan/crds
 	$(RUN) python -m capstan_operator.rights > charts/capstan/files/rights.yaml.new && mv charts/capstan/files/rights.yaml.new charts/capstan/files/rights.yaml
+	$(RUN) python -m capstan_page.rights > charts/capstan/files/page-rights.yaml.new && mv charts/capstan/files/page-rights.yaml.new charts/capstan/files/page-rights.yaml
 
 clean: ## remove the environment and all local state
 	rm -rf .venv .uv .capstan

@@ -80,7 +80,8 @@ spec:
     - {name: http, port: {{ .port }}, targetPort: http}
 {{- end }}
 
-{{/* The same with "from": peers; the operator and what values add come by themselves. */}}
+{{/* The same with "from": peers, and "page": whether Capstan's page comes too. The operator and what values add come by
+     themselves. */}}
 {{- define "stack.network" -}}
 {{- if .root.Values.networkPolicy.enabled }}
 ---
@@ -97,6 +98,9 @@ spec:
     - ports: [{port: http}]
       from:
         - podSelector: {matchLabels: {app.kubernetes.io/name: operator}}
+        {{- if .page }}
+        - podSelector: {matchLabels: {app.kubernetes.io/name: page}}
+        {{- end }}
         {{- with .from }}
         {{- toYaml . | nindent 8 }}
         {{- end }}

@@ -70,6 +70,7 @@ object-storage-keys
   "prometheus_url" (required "prometheusUrl: name a Prometheus, or install charts/capstan-stack here and set stack" (.Values.prometheusUrl | default (ternary (printf "http://prometheus.%s.svc:9090" $ns) "" .Values.stack)))
   "alertmanager_url" (required "alertmanagerUrl: name an Alertmanager, or install charts/capstan-stack here and set stack" (.Values.alertmanagerUrl | default (ternary (printf "http://alertmanager.%s.svc:9093" $ns) "" .Values.stack)))
 -}}
+{{- if .Values.page.enabled }}{{- $_ := set $settings "reading_key" "/etc/capstan/keys/reading" }}{{- end -}}
 {{- if include "capstan.artifactKeysSecret" . }}{{- $_ := set $settings "artifact_keys" "/etc/capstan/artifacts" }}{{- $_ := set $settings "artifact_keys_secret" (include "capstan.artifactKeysSecret" .) }}{{- end -}}
 {{- if .Values.kfp.url }}{{- $_ := set $settings "kfp_url" .Values.kfp.url }}{{- end -}}
 {{- if and .Values.kfp.url .Values.kfp.authenticate }}{{- $_ := set $settings "kfp_token" "/etc/capstan/kfp/token" }}{{- end -}}
@@ -96,4 +97,37 @@ seccompProfile: {type: RuntimeDefault}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- define "capstan.pageSelector" -}}
+app.kubernetes.io/name: page
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "capstan.pageLabels" -}}
+{{ include "capstan.pageSelector" . }}
+app.kubernetes.io/part-of: capstan
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "capstan.pageMetadata" -}}
+name: capstan-page
+namespace: {{ .Release.Namespace }}
+labels:
+  {{- include "capstan.pageLabels" . | nindent 2 }}
+{{- end }}
+
+{{/* What capstan_page.settings reads. */}}
+{{- define "capstan.pageSettings" -}}
+{{- $proxy := dict "addresses" .Values.page.proxy.addresses "user_header" (lower .Values.page.proxy.userHeader) "groups_header" (lower .Values.page.proxy.groupsHeader) -}}
+{{- toPrettyJson (dict
+  "prefix" .Values.page.prefix
+  "hosts" .Values.page.hosts
+  "session_key" "/etc/capstan/keys/sessions"
+  "session_hours" .Values.page.sessionHours
+  "proxy" $proxy
+  "links" (dict "mlflow" .Values.page.links.mlflow "prometheus" .Values.page.links.prometheus "kfp" .Values.page.links.kfp)
+) -}}
 {{- end }}

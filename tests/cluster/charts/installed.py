@@ -20,6 +20,7 @@ STACK = (
     "statefulset/alertmanager",
 )
 OPERATOR = "deployment/capstan-operator"
+PAGE = "deployment/capstan-page"
 
 
 def image(name: str) -> str:
@@ -54,13 +55,13 @@ def install(namespace: str, systems: str | None = None) -> None:
     systems = systems or namespace
     _install_stack(namespace, systems)
     _install_operator(namespace, systems)
-    _wait_for(namespace, *STACK, OPERATOR)
+    _wait_for(namespace, *STACK, OPERATOR, PAGE)
 
 
 def install_operator(namespace: str) -> None:
     """The operator alone; returns when it is ready."""
     _install_operator(namespace, namespace)
-    _wait_for(namespace, OPERATOR)
+    _wait_for(namespace, OPERATOR, PAGE)
 
 
 def install_stack(namespace: str) -> None:

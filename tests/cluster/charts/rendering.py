@@ -15,10 +15,28 @@ CHARTS = ROOT / "charts"
 NAMESPACE = "capstan-system"
 CASES: Mapping[str, tuple[str, Sequence[str]]] = {
     "operator": ("capstan", ()),
+    "page-behind-a-proxy": (
+        "capstan",
+        (
+            "watchNamespaces={flights}",
+            "page.prefix=/capstan",
+            "page.hosts={ml.example.com}",
+            "page.sessionHours=4",
+            "page.ingress.host=ml.example.com",
+            "page.ingress.className=nginx",
+            "page.ingress.tlsSecret=ml-tls",
+            "page.proxy.addresses={10.0.12.0/24}",
+            "page.links.mlflow=https://mlflow.example.com",
+            "page.links.prometheus=https://prometheus.example.com",
+            "page.links.kfp=https://kfp.example.com",
+            "page.from[0].namespaceSelector.matchLabels.kubernetes\\.io/metadata\\.name=ingress-nginx",
+        ),
+    ),
     "operator-in-two-namespaces": (
         "capstan",
         (
             "watchNamespaces={flights,churn}",
+            "page.enabled=false",
             "stack=false",
             "userRoles=false",
             "artifacts.uri=s3://models/capstan?region=eu-central-1",
@@ -67,7 +85,10 @@ def render(case: str, namespace: str = NAMESPACE) -> str:
     options = [option for value in values for option in ("--set", value)]
     text = helm("template", chart, str(CHARTS / chart), "--namespace", namespace, *options)
     return re.sub(
-        r"^(  (?:master|webhook|AWS_\w+|tls\.\w+): )[\w+/]+=*$", r"\1MADE", text, flags=re.MULTILINE
+        r"^(  (?:master|reading|sessions|webhook|AWS_\w+|tls\.\w+): )[\w+/]+=*$",
+        r"\1MADE",
+        text,
+        flags=re.MULTILINE,
     )
 
 

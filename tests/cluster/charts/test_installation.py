@@ -16,6 +16,7 @@ from cluster.upstream import require_kinds
 
 from capstan.adapters.kubernetes.client import KubeClient
 from capstan.artifacts.store import ArtifactStore
+from capstan.testing.ports.waiting import eventually
 
 EXPERIMENTS = "api/2.0/mlflow/experiments"
 LOOPBACK = "0100007F"
@@ -73,6 +74,8 @@ def test_what_the_docs_say_is_kept_is_kept(
     kube.patch("ConfigMap", "prometheus-rules", namespace, {"data": {"kept.yml": "groups: []\n"}})
     kube.apply(_system(namespace))
 
+    _the_page_shows_what_a_person_may_see(kube, namespace)
+
     installed.install(namespace)
     assert {name: secret(kube, namespace, name) for name in keys} == keys
     rules = kube.get("ConfigMap", "prometheus-rules", namespace)
@@ -97,6 +100,44 @@ def test_what_the_docs_say_is_kept_is_kept(
     installed.uninstall(namespace)
 
 
+def _the_page_shows_what_a_person_may_see(kube: KubeClient, namespace: str) -> None:
+    """Its pods reach the stack; a session goes on when the replica that began it is deleted."""
+    for name, verbs in (("sees", ["get", "list"]), ("sees-nothing", [])):
+        meta = {"name": name, "namespace": namespace}
+        kube.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta})
+        if verbs:
+            installed.kubectl(
+                *("create", "role", name, "-n", namespace, "--resource=mlsystems.capstan.dev"),
+                *(f"--verb={verb}" for verb in verbs),
+            )
+            account = f"--serviceaccount={namespace}:{name}"
+            installed.kubectl("create", "rolebinding", name, "-n", namespace, f"--role={name}", account)
+    own = {"x-capstan-page": "1"}
+    with reached(kube, namespace, "capstan-page", 80) as address, httpx.Client(base_url=address) as browser:
+        door = browser.get("/")
+        assert (door.status_code, "Kubernetes token" in door.text) == (401, True)
+        nobody = kube.request_token("sees-nothing", namespace, seconds=600)
+        listed = browser.get("/api/systems", headers={"authorization": f"Bearer {nobody}"}).json()
+        assert listed["systems"] == []
+        token = kube.request_token("sees", namespace, seconds=600)
+        assert browser.post("/api/session", json={"token": token}, headers=own).status_code == 200
+        assert [one["name"] for one in browser.get("/api/systems").json()["systems"]] == ["kept"]
+        state = f"/systems/{namespace}/kept/api/state"
+        eventually(
+            lambda: not {"registry", "Prometheus", "Alertmanager"} & set(browser.get(state).json()["away"])
+        )
+        for pod in kube.list("Pod", namespace, labels={"app.kubernetes.io/name": "page"})[:1]:
+            kube.delete("Pod", pod["metadata"]["name"], namespace)
+        eventually(lambda: _answers(browser, state))
+
+
+def _answers(browser: httpx.Client, path: str) -> bool:
+    try:
+        return browser.get(path).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
 def _the_parts_know_each_other(kube: KubeClient, namespace: str) -> None:
     """Prometheus reads the operator's metrics and sends to Alertmanager, which shows the operator its token."""
     with reached(kube, namespace, "prometheus", 9090) as address:
@@ -104,6 +145,7 @@ def _the_parts_know_each_other(kube: KubeClient, namespace: str) -> None:
         assert managers
         targets = httpx.get(f"{address}/api/v1/targets").json()["data"]["activeTargets"]
         assert {target["scrapePool"] for target in targets} >= {"capstan-operator"}, json.dumps(targets)
+        assert {target["labels"]["job"] for target in targets} >= {"capstan-operator", "capstan-page"}
 
 
 def _only_keys_open_the_object_storage(kube: KubeClient, namespace: str) -> None:

@@ -16,6 +16,9 @@ from ruamel.yaml import YAML
 
 from capstan.cluster.settings import ClusterSettings
 from capstan_operator.rights import as_yaml
+from capstan_page.rendering import as_yaml as as_page_yaml
+from capstan_page.rights import CLUSTER, NAMESPACED
+from capstan_page.settings import PageSettings
 
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = sorted(path.name for path in CHARTS.iterdir())
@@ -40,7 +43,7 @@ def test_the_operator_can_read_its_settings(case: str) -> None:
     [text] = [
         document["data"]["settings.json"]
         for document in objects(render(case))
-        if document["kind"] == "ConfigMap"
+        if document["kind"] == "ConfigMap" and "settings.json" in document["data"]
     ]
     stated = ClusterSettings.model_validate_json(text)
     assert stated.master_key is not None
@@ -53,7 +56,7 @@ def test_the_chart_knows_every_setting_of_the_operator() -> None:
             settings |= {
                 name
                 for document in objects(render(case))
-                if document["kind"] == "ConfigMap"
+                if document["kind"] == "ConfigMap" and "settings.json" in document["data"]
                 for name in json.loads(document["data"]["settings.json"])
             }
     assert settings == set(ClusterSettings.model_fields)
@@ -61,6 +64,44 @@ def test_the_chart_knows_every_setting_of_the_operator() -> None:
 
 def test_the_roles_are_the_operators_own_list() -> None:
     assert (CHARTS / "capstan/files/rights.yaml").read_text() == as_yaml(), "run: make charts"
+
+
+def page_settings(case: str) -> list[PageSettings]:
+    return [
+        PageSettings.model_validate_json(document["data"]["page.json"])
+        for document in objects(render(case))
+        if document["kind"] == "ConfigMap" and "page.json" in document["data"]
+    ]
+
+
+def test_the_page_can_read_its_settings_and_is_not_there_where_nobody_wants_it() -> None:
+    [plain] = page_settings("operator")
+    assert plain == PageSettings(session_key=plain.session_key)
+    assert plain.session_key is not None
+    [full] = page_settings("page-behind-a-proxy")
+    assert full.prefix == "/capstan"
+    assert full.proxy.addresses == ("10.0.12.0/24",)
+    assert full.links.kfp == "https://kfp.example.com"
+    assert page_settings("operator-in-two-namespaces") == []
+
+
+def test_the_page_mounts_no_key_that_opens_more_than_reading() -> None:
+    [spec] = [spec for name, spec in pods(objects(render("operator"))) if "page" in name]
+    secrets = [volume["secret"] for volume in spec["volumes"] if "secret" in volume]
+    assert [[item["key"] for item in secret["items"]] for secret in secrets] == [["reading", "sessions"]]
+
+
+def test_the_page_may_read_and_review_and_nothing_else() -> None:
+    assert (CHARTS / "capstan/files/page-rights.yaml").read_text() == as_page_yaml(
+        {"namespaced": NAMESPACED, "cluster": CLUSTER}
+    ), "run: make charts"
+    for right in NAMESPACED:
+        assert set(right.verbs) <= {"get", "list", "watch"}
+        assert "secrets" not in right.resources
+    assert {resource for right in CLUSTER for resource in right.resources} == {
+        "tokenreviews",
+        "subjectaccessreviews",
+    }
 
 
 def _leaves(values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
