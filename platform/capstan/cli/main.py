@@ -15,6 +15,7 @@ VERBS = (
     "render",
     "push",
     "status",
+    "open",
     "train",
     "orders",
     "runs",

@@ -1,0 +1,113 @@
+"""A way from this machine to the page of a cluster: `kubectl port-forward`, begun again when its pod goes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+
+import httpx
+
+from capstan.errors import MissingToolError, NotAllowedError, NotFoundError, UnavailableError
+
+AGAIN_SECONDS = 1.0
+_FORWARDS = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
+
+
+@dataclass
+class Tunnel:
+    """An open way; what it leads to may change when a pod goes, its address does not."""
+
+    command: tuple[str, ...]
+    process: subprocess.Popen[str]
+    port: int
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def code(self, token: str) -> str:
+        """A code that signs a browser in once; raises NotAllowedError, UnavailableError."""
+        headers = {"authorization": f"Bearer {token}"}
+        try:
+            answer = httpx.post(
+                f"{self.address}/api/session/code", headers=headers, timeout=15.0, trust_env=False
+            )
+            document = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise UnavailableError("the page", f"does not answer: {error}") from error
+        if answer.status_code == 401:
+            raise NotAllowedError(f"the page does not let you in: {document.get('reason')}")
+        if answer.status_code != 200:
+            raise UnavailableError("the page", str(document.get("reason") or answer.status_code))
+        return str(document["code"])
+
+    def keep(self) -> None:
+        """Until Ctrl-C: a way that ends is opened again at the same port."""
+        try:
+            while True:
+                self.process.wait()
+                time.sleep(AGAIN_SECONDS)
+                self.process = _start(self.command, self.port)
+                assert self.process.stdout is not None
+                threading.Thread(target=_drain, args=(self.process.stdout,), daemon=True).start()
+        except KeyboardInterrupt:
+            return
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@contextmanager
+def tunnel(context: str, namespace: str, service: str, port: int, *, local: int = 0) -> Iterator[Tunnel]:
+    """Raises MissingToolError without kubectl, NotFoundError where the page is not there, UnavailableError."""
+    program = shutil.which("kubectl")
+    if program is None:
+        raise MissingToolError("kubectl is not on PATH: https://kubernetes.io/docs/tasks/tools")
+    command = (program, "--context", context, "-n", namespace, "port-forward", f"service/{service}")
+    process = _start((*command, f":{port}"), local)
+    opened = Tunnel((*command, f":{port}"), process, _port_of(process, namespace))
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def _start(command: tuple[str, ...], local: int) -> subprocess.Popen[str]:
+    *words, remote = command
+    ports = f"{local or ''}{remote}"
+    return subprocess.Popen(
+        [*words, ports], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def _port_of(process: subprocess.Popen[str], namespace: str) -> int:
+    """The port of this machine, as kubectl says it when it listens."""
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line.strip())
+        found = _FORWARDS.search(line)
+        if found is not None:
+            # kubectl writes a line for each connection, and would stand still with a full pipe.
+            threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
+            return int(found.group(1))
+    words = " ".join(said)[-300:]
+    if "not found" in words.lower():
+        raise NotFoundError(
+            f"{namespace} has no page: {words}; `helm upgrade capstan charts/capstan --set page.enabled=true` "
+            "brings it, --page-namespace names another namespace"
+        )
+    raise UnavailableError("the page", f"kubectl port-forward: {words}")
+
+
+def _drain(said: IO[str]) -> None:
+    for _ in said:
+        pass
