@@ -6,10 +6,10 @@ from capstan.dashboard.page import SystemShown
 from capstan.domain.actions import Waiting
 from capstan.domain.reasons import Tone
 from capstan.domain.retraining import describe_circuit
-from capstan.domain.rollout import RolloutState, contender
+from capstan.domain.rollout import RolloutCause, RolloutPhase, RolloutState, contender
 from capstan.domain.system import SystemState
 from capstan.engine.policies import document_of
-from capstan.engine.records import rollout_state, system_state
+from capstan.engine.records import rollout_request, rollout_state, system_state
 from capstan.engine.summary import phase_of
 from capstan.ports.store import Kind, Record, Store
 
@@ -37,7 +37,7 @@ def system_shown(store: Store, record: Record, namespace: str) -> SystemShown:
     challenger = ""
     if state.rollout is not None:
         challenger = (contender(state.rollout, rollout) if rollout else state.rollout.challenger).name
-    verdict, tone = _verdict(rollout)
+    verdict, tone = _verdict(rollout) if rollout is not None else _last_outcome(store, record)
     alerts = [str(alert.get("name")) for alert in record.status.get("operationAlerts") or ()]
     return SystemShown(
         namespace=namespace,
@@ -75,9 +75,25 @@ def waits_for_a_person(state: SystemState, rollout: RolloutState | None) -> str:
     return "; ".join(waits)
 
 
-def _verdict(rollout: RolloutState | None) -> tuple[str, Tone]:
+def _last_outcome(store: Store, record: Record) -> tuple[str, Tone]:
+    """What became of the last challenger, while none is on its way."""
+    ended = [
+        (state.finished_at, request, state)
+        for found in store.list(Kind.ROLLOUT, record.system)
+        for request, state in [(rollout_request(found), rollout_state(found))]
+        if state.finished_at is not None and request.cause is RolloutCause.CHALLENGER
+    ]
+    if not ended:
+        return "", Tone.IDLE
+    _, request, state = max(ended, key=lambda one: one[0])
+    promoted = state.phase is RolloutPhase.PROMOTED
+    name = contender(request, state).name
+    return (f"{name} promoted", Tone.GOOD) if promoted else (f"{name} rolled back", Tone.BAD)
+
+
+def _verdict(rollout: RolloutState) -> tuple[str, Tone]:
     """The newest judgement of the rollout in progress."""
-    if rollout is None or not rollout.latest:
+    if not rollout.latest:
         return "", Tone.IDLE
     name, latest = max(rollout.latest.items(), key=lambda item: item[1].at)
     tones = {"Successful": Tone.GOOD, "Failed": Tone.BAD, "Error": Tone.WARN}

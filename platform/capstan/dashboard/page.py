@@ -575,7 +575,7 @@ class SystemShown:
     challenger: str
     challenger_weight: int | None
     verdict: str
-    """The newest judgement of the rollout in progress; empty: there is none."""
+    """The newest judgement of the rollout in progress, else what became of the last challenger; empty: none."""
     verdict_tone: Tone
     drift: str
     alerts: int

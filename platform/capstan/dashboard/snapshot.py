@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from capstan.dashboard.loop_picture import stages
 from capstan.dashboard.observation import Observed
@@ -173,7 +174,9 @@ def _traffic(seen: Observed) -> Traffic:
 def _disobedience(seen: Observed) -> str:
     """What the loop last saw the gateway do, where that is not what is wanted."""
     status = seen.record.status
-    synced = next((one for one in status.get("conditions", ()) if one["type"] == "TrafficSynced"), {})
+    synced: Mapping[str, Any] = next(
+        (one for one in status.get("conditions", ()) if one["type"] == "TrafficSynced"), {}
+    )
     if synced.get("reason") != "NotObeyed":
         return ""
     told = [status.get(who) or {} for who in ("champion", "challenger")]

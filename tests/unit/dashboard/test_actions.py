@@ -140,6 +140,18 @@ def test_a_system_that_is_not_here_is_not_found(client: TestClient) -> None:
     assert client.get("/systems/other/flights/api/state", headers=OWN).status_code in (404, 503)
 
 
+def test_the_list_tells_the_verdict_under_way_and_afterwards_what_became_of_the_challenger(
+    scene: flights.Scene, client: TestClient
+) -> None:
+    [line] = client.get("/api/systems", headers=OWN).json()["systems"]
+    assert ": " in line["verdict"]
+    client.post("/api/actions", json={"verb": "abort", "reason": "enough"}, headers=OWN)
+    for _ in range(3):
+        scene.world.settle()
+    [line] = client.get("/api/systems", headers=OWN).json()["systems"]
+    assert (line["verdict"], line["verdict_tone"]) == ("v4 rolled back", "bad")
+
+
 def test_the_list_names_what_waits_for_a_person(scene: flights.Scene, client: TestClient) -> None:
     client.post("/api/actions", json=PAUSE, headers=OWN)
     scene.world.settle()
