@@ -23,7 +23,7 @@ from capstan.dashboard.access import TokenAccess
 from capstan.dashboard.app import create_app, loop_doors
 from capstan.dashboard.notifications import LoopDoors
 from capstan.dashboard.systems import OneSystem, Systems
-from capstan.dashboard.view import View
+from capstan.dashboard.view import StoreView, View
 from capstan.ports.store import Store
 
 PAGE_TOKEN = "page-token-of-this-test"
@@ -94,9 +94,9 @@ def page_of_one(view: View, store: Store | None = None, **more: Any) -> Starlett
 def serve() -> Iterator[Callable[..., Served]]:
     running: list[Callable[[], None]] = []
 
-    def start(scene: Scene, *, prefix: str = "") -> Served:
+    def start(scene: Scene, *, prefix: str = "", view: StoreView | None = None) -> Served:
         served = Served(scene, "", WebhookReceiver(WEBHOOK_TOKEN))
-        view = scene.view()
+        view = view or scene.view()
         doors = LoopDoors(view, served.webhook, lambda: served.hints.append(time.monotonic()))
         address, stop = start_server(page_of_one(view, view.store, doors=loop_doors(doors), prefix=prefix))
         served.address = f"{address}{prefix}"

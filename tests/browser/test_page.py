@@ -15,6 +15,9 @@ from browser.conftest import PAGE_TOKEN, WEBHOOK_TOKEN, Opened, Served
 from browser.flights import Scene
 from playwright.sync_api import expect
 
+from capstan.dashboard.page import LinkShown
+from capstan.domain.training import RunPhase, StepProgress
+from capstan.domain.versions import RunName
 from capstan.ports.store import Kind
 from capstan.tasks import TASKS, Learnt
 
@@ -188,6 +191,39 @@ def test_running_pipeline_shows_candidates_side_by_side(serve: Serve, open_page:
     expect(column).to_contain_text("trees")
     expect(page.locator("#pipeline .task.active").first).to_be_visible()
     expect(page.locator("#head")).to_contain_text("Retraining")
+
+
+def test_fits_that_a_runner_only_numbers_are_drawn_side_by_side(serve: Serve, open_page: Open) -> None:
+    scene = flights.shadow()
+    view = scene.view()
+    ask = view.sources.run
+    assert ask is not None
+    steps = tuple(StepProgress(name, RunPhase.SUCCEEDED) for name in ("split", "fit 1", "fit 2", "choose"))
+    view.sources = replace(view.sources, run=lambda run: replace(ask(run), steps=steps))
+    page = open_page(serve(scene, view=view).entry).page
+    expect(page.locator("#pipeline .column.parallel .task")).to_have_text(["fit 1done", "fit 2done"])
+    expect(page.locator("#pipeline .column")).to_have_count(3)
+
+
+def test_a_run_leads_to_its_pages_elsewhere_and_the_system_to_its_own(serve: Serve, open_page: Open) -> None:
+    scene = flights.shadow()
+    view = scene.view()
+    newest = view.snapshot().runs[0].name
+    view.sources = replace(
+        view.sources,
+        links=lambda: [LinkShown("Prometheus", "http://prometheus.test/graph?g0.expr=up")],
+        run_links=lambda runs: {
+            RunName(newest): [LinkShown("Kubeflow Pipelines", "http://kfp.test/#/runs/details/1")]
+        },
+    )
+    page = open_page(serve(scene, view=view).entry).page
+    graph = page.locator("#acts").get_by_role("link", name="Prometheus")
+    expect(graph).to_have_attribute("href", "http://prometheus.test/graph?g0.expr=up")
+    run = page.locator("#pipeline").get_by_role("link", name="Kubeflow Pipelines")
+    expect(run).to_have_attribute("href", "http://kfp.test/#/runs/details/1")
+    expect(run).to_have_attribute("target", "_blank")
+    page.locator("#pipeline .earlier button").nth(1).click()
+    expect(run).to_have_count(0)
 
 
 def test_chosen_candidate_and_gates_are_shown(serve: Serve, open_page: Open) -> None:

@@ -145,6 +145,7 @@ class TestARun:
         assert {"fit 1", "fit 4"} <= set(names)
         assert [gate.passed for gate in status.gates] == [True, True]
         assert list(status.candidates) == ["baseline", "broken", "own", "trees"]
+        assert kfp.runs[status.runner_id]["display_name"] == RUN
 
     def test_uses_the_uploaded_version_of_the_pipeline_again(self, root: Path, kfp: KfpStandIn) -> None:
         pipelines = make_pipelines(root, kfp)

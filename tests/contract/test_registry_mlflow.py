@@ -74,6 +74,16 @@ def test_a_folder_whose_name_means_something_in_a_url_keeps_its_registry(tmp_pat
     )
 
 
+def test_a_registered_run_has_a_page_and_another_has_none(registry: MlflowRegistry) -> None:
+    registry.record_run(trained("run-b"), RunRecord())
+    run_id = registry.record_run(trained("run-a"), RunRecord())
+    register(registry, "run-a")
+    (page,) = registry.run_pages().items()
+    client = registry._client()
+    experiment = client.get_experiment_by_name(str(SYSTEM)).experiment_id
+    assert page == ("run-a", f"#/experiments/{experiment}/runs/{run_id}")
+
+
 def test_a_version_carries_what_made_it(registry: MlflowRegistry, tmp_path: Path) -> None:
     report = tmp_path / "any.json"
     report.write_text(json.dumps({"rows": 3}))

@@ -78,6 +78,7 @@ class Observed:
     progress: Progress | None = None
     actions: Sequence[ActionShown] = ()
     links: Sequence[LinkShown] = ()
+    run_links: Mapping[RunName, Sequence[LinkShown]] = field(default_factory=dict)
     away: Mapping[str, str] = field(default_factory=dict)
 
     @property

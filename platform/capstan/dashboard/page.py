@@ -356,6 +356,14 @@ class RolloutShown:
 
 
 @dataclass(frozen=True)
+class LinkShown:
+    """The page of another program about the same thing."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True)
 class TaskShown:
     """One step of the pipeline."""
 
@@ -366,7 +374,9 @@ class TaskShown:
     started_at: datetime | None
     message: str
     candidate: str = ""
-    """Candidate of a step that runs for one; such steps run side by side."""
+    """Candidate of a step that runs for one; empty: of none, or the runner only numbers such steps."""
+    is_parallel: bool = False
+    """Whether it runs beside its neighbours of this kind."""
 
 
 @dataclass(frozen=True)
@@ -420,6 +430,8 @@ class RunShown:
     choose_by: str = ""
     tables: Sequence[DetailTable] = ()
     """What is told of the test window beside the metrics: by the task, by slices, by gates of groups."""
+    links: Sequence[LinkShown] = ()
+    """To its pages in other programs."""
 
 
 @dataclass(frozen=True)
@@ -549,14 +561,6 @@ class ActionShown:
     """Versions that may be named; empty: none needs to be."""
     is_awaited: bool = False
     """Whether the loop waits for just this."""
-
-
-@dataclass(frozen=True)
-class LinkShown:
-    """The page of another program about the same thing."""
-
-    name: str
-    address: str
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ def run_shown(seen: Observed, run: ObservedRun) -> RunShown:
         gates=[_gate(gate) for gate in status.gates] if status else (),
         choose_by=metric,
         tables=[DetailTable(**table) for table in status.details.get("tables", ())] if status else (),
+        links=seen.run_links.get(request.run, ()),
     )
 
 
@@ -94,6 +95,7 @@ def _task(step: StepProgress, names: Collection[str]) -> TaskShown:
         started_at=step.started_at,
         message=step.message,
         candidate=candidate,
+        is_parallel=bool(candidate) or step.name.partition(" ")[2].isdigit(),
     )
 
 

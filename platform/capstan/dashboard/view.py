@@ -120,6 +120,8 @@ class Sources:
     """Called at the beginning of each look: asks parts that answer slowly, all at once and in the background."""
     links: Callable[[], Sequence[LinkShown]] | None = None
     """Pages of other programs, where their addresses are known."""
+    run_links: Callable[[Sequence[ObservedRun]], Mapping[RunName, Sequence[LinkShown]]] | None = None
+    """Those of each run."""
 
 
 @dataclass
@@ -216,6 +218,9 @@ class StoreView:
             progress=self._ask(away, "progress", self.sources.progress),
             links=self._ask(away, "links", self.sources.links) or (),
         )
+        ask = self.sources.run_links
+        if ask is not None:
+            seen = replace(seen, run_links=self._ask(away, "links", lambda: ask(seen.runs)) or {})
         names = [version.name for version in seen.versions or ()]
         seen = replace(seen, actions=actions_of(self.store, record, seen.state, names))
         seen = replace(seen, evidence=self._evidence(away, seen), online=self._online(away, seen))

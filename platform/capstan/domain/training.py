@@ -78,6 +78,8 @@ class RunStatus:
     """What did not stop the run and may make its model worse than it looks, one line each."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """What the task tells of the test window beside the metrics, as JSON."""
+    runner_id: str = ""
+    """Id under which the runner keeps the run and shows it, as Kubeflow Pipelines does; empty: it has no page."""
 
     @property
     def chosen_in_words(self) -> str:

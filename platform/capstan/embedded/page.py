@@ -12,6 +12,7 @@ from capstan.adapters.processes.ports_in_use import require_free
 from capstan.dashboard.access import TokenAccess
 from capstan.dashboard.app import create_app, loop_doors
 from capstan.dashboard.health import parts_of
+from capstan.dashboard.links import prometheus_requests
 from capstan.dashboard.notifications import LoopDoors
 from capstan.dashboard.numbers import PrometheusNumbers
 from capstan.dashboard.page import Progress, Totals
@@ -136,4 +137,5 @@ def _sources(local: LocalSystem, progress: Callable[[], Progress | None] | None)
         totals=totals,
         parts=lambda: parts_of(local.processes.status()),
         progress=progress,
+        links=lambda: [prometheus_requests(local.prometheus.address, f'system="{local.name}"')],
     )

@@ -275,6 +275,21 @@ def test_a_metric_of_a_persons_own_has_its_title_and_puts_candidates_in_its_orde
     assert page.runs[0].choose_by == "cost"
 
 
+def test_fits_that_a_runner_only_numbers_stand_side_by_side_too() -> None:
+    view = flights.shadow().view()
+    ask = view.sources.run
+    assert ask is not None
+    told = [StepProgress(name, RunPhase.SUCCEEDED) for name in ("split", "fit 1", "fit 2", "choose")]
+    object.__setattr__(view.sources, "run", lambda run: replace(ask(run), steps=tuple(told)))
+    tasks = view.snapshot().runs[0].tasks
+    assert [(task.name, task.is_parallel) for task in tasks] == [
+        ("split", False),
+        ("fit 1", True),
+        ("fit 2", True),
+        ("choose", False),
+    ]
+
+
 def test_tables_of_the_task_are_shown_with_the_run_that_made_them() -> None:
     scene = flights.shadow()
     view = scene.view()

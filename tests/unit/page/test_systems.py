@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from browser import flights
 from browser.copied import documents
 
 from capstan.adapters.kubernetes.run_report import last_words
+from capstan.adapters.kubernetes.store import KubeStore
 from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.names import SystemNames
 from capstan.cluster.settings import ClusterSettings
@@ -20,11 +22,19 @@ from capstan.dashboard.systems import SystemAddress
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.versions import RunName, SystemName
 from capstan.engine.commands import issue
+from capstan.engine.records import training_state
 from capstan.errors import NotFoundError, UnavailableError
+from capstan.ports.codec import to_json
+from capstan.ports.store import Kind
 from capstan_page.app import WATCHED
 from capstan_page.systems import ClusterSystems
 
 AWAY = "http://127.0.0.1:9"
+LINKS = PublicAddresses(
+    mlflow="https://mlflow.example.com/",
+    prometheus="https://prom.example.com",
+    kfp="https://kfp.example.com/pipeline",
+)
 HOME = SystemAddress("shop", "flights1")
 NAMES = SystemNames(HOME.namespace, SystemName(HOME.name))
 
@@ -36,6 +46,9 @@ class RegistryAway:
         """As the real one is made."""
 
     def versions(self) -> None:
+        raise UnavailableError("MLflow", "does not answer")
+
+    def run_pages(self) -> None:
         raise UnavailableError("MLflow", "does not answer")
 
 
@@ -68,8 +81,7 @@ def cache(kube: MemoryKube) -> WatchedKube:
 def systems(cache: WatchedKube, monkeypatch: pytest.MonkeyPatch) -> ClusterSystems:
     monkeypatch.setattr(viewing, "MlflowRegistry", RegistryAway)
     settings = ClusterSettings(tracking_uri=AWAY, prometheus_url=AWAY, alertmanager_url=AWAY)
-    links = PublicAddresses(mlflow="https://mlflow.example.com/", prometheus="https://prom.example.com")
-    return ClusterSystems(cache, ViewingWiring(cache, settings, links))
+    return ClusterSystems(cache, ViewingWiring(cache, settings, LINKS))
 
 
 def changed(kube: MemoryKube, cache: WatchedKube, kind: str, name: str, change: dict[str, Any]) -> None:
@@ -204,7 +216,57 @@ def test_links_lead_where_addresses_are_set(systems: ClusterSystems) -> None:
     links = {link.name: link.address for link in systems.view(HOME).snapshot().links}
     assert links["MLflow"] == "https://mlflow.example.com/#/models/shop.flights1"
     assert links["Prometheus"].startswith("https://prom.example.com/graph?g0.expr=sum")
-    assert "Kubeflow Pipelines" not in links
+    assert links["Kubeflow Pipelines"] == "https://kfp.example.com/pipeline/#/runs"
+
+
+def kept_by_kfp(kube: MemoryKube, cache: WatchedKube, run: RunName, run_id: str) -> None:
+    """The loop has stored that the runner keeps the run under this id."""
+    store = KubeStore(kube, HOME.namespace)
+    record = store.get(Kind.RUN, run)
+    assert record is not None
+    state = training_state(record)
+    assert state.result is not None
+    state = replace(state, result=replace(state.result, runner_id=run_id))
+    store.put(replace(record, status={**record.status, "state": to_json(state)}))
+    document = kube.get("TrainingRun", run, HOME.namespace)
+    assert document is not None
+    cache.observe("TrainingRun", "MODIFIED", document)
+
+
+def test_a_run_links_to_its_own_pages_of_those_programs_that_keep_it(
+    kube: MemoryKube, cache: WatchedKube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Registry(RegistryAway):
+        def run_pages(self) -> dict[RunName, str]:  # type: ignore[override]
+            return {runs[0]: "#/experiments/7/runs/ab12", runs[1]: "#/experiments/7/runs/cd34"}
+
+    monkeypatch.setattr(viewing, "MlflowRegistry", Registry)
+    settings = ClusterSettings(tracking_uri=AWAY, prometheus_url=AWAY, alertmanager_url=AWAY)
+    runs = [record.name for record in KubeStore(kube, HOME.namespace).list(Kind.RUN, SystemName(HOME.name))]
+    kept_by_kfp(kube, cache, RunName(runs[0]), "0b5c-77")
+
+    def links(addresses: PublicAddresses) -> dict[str, dict[str, str]]:
+        page = ViewingWiring(cache, settings, addresses).view(HOME.namespace, HOME.name, "uid").snapshot()
+        return {run.name: {link.name: link.address for link in run.links} for run in page.runs}
+
+    found = links(LINKS)
+    assert found[runs[0]] == {
+        "Kubeflow Pipelines": "https://kfp.example.com/pipeline/#/runs/details/0b5c-77",
+        "MLflow": "https://mlflow.example.com/#/experiments/7/runs/ab12",
+    }
+    assert set(found[runs[1]]) == {"MLflow"}, "Kubeflow Pipelines does not keep it"
+    assert found[runs[2]] == {}, "nobody keeps it"
+    assert not any(links(PublicAddresses()).values())
+
+
+def test_a_registry_that_is_away_takes_no_other_link_along(
+    systems: ClusterSystems, kube: MemoryKube, cache: WatchedKube
+) -> None:
+    run = RunName(systems.view(HOME).snapshot().runs[0].name)
+    kept_by_kfp(kube, cache, run, "0b5c-77")
+    page = systems.view(HOME).snapshot()
+    assert [link.name for link in page.runs[0].links] == ["Kubeflow Pipelines"]
+    assert "links" not in page.away
 
 
 def test_the_page_writes_nothing_by_its_own_account(systems: ClusterSystems, cache: WatchedKube) -> None:

@@ -115,17 +115,7 @@ class KfpServerPipelines:
         found = self._find(run)
         if found is None:
             return recorded(run, self._registry, self._store) or RunStatus(RunPhase.ABSENT)
-        phase, steps = _phase(found), _steps(found)
-        if phase is RunPhase.SUCCEEDED:
-            ended = recorded(run, self._registry, self._store) or RunStatus(
-                RunPhase.FAILED, "Kubeflow Pipelines calls it succeeded, but nothing of it is registered"
-            )
-            return replace(ended, steps=steps)
-        if phase is RunPhase.FAILED:
-            return RunStatus(phase, self._why_failed(found, steps), steps)
-        if phase is RunPhase.CANCELLED:
-            return RunStatus(phase, "cancelled", steps)
-        return RunStatus(phase, self._doing(found, steps), steps)
+        return replace(self._status(run, found), runner_id=str(found["run_id"]))
 
     def cancel(self, run: RunName) -> None:
         """End the run; no error if it is not there or has ended."""
@@ -139,6 +129,19 @@ class KfpServerPipelines:
     def _find(self, run: RunName) -> Json | None:
         experiment = self._api.find_experiment(self._name, self._namespace)
         return self._api.find_run(run, experiment) if experiment is not None else None
+
+    def _status(self, run: RunName, found: Json) -> RunStatus:
+        phase, steps = _phase(found), _steps(found)
+        if phase is RunPhase.SUCCEEDED:
+            ended = recorded(run, self._registry, self._store) or RunStatus(
+                RunPhase.FAILED, "Kubeflow Pipelines calls it succeeded, but nothing of it is registered"
+            )
+            return replace(ended, steps=steps)
+        if phase is RunPhase.FAILED:
+            return RunStatus(phase, self._why_failed(found, steps), steps)
+        if phase is RunPhase.CANCELLED:
+            return RunStatus(phase, "cancelled", steps)
+        return RunStatus(phase, self._doing(found, steps), steps)
 
     def _write_job(self, request: TrainingRequest) -> str:
         """Put the run's folder where the pipeline imports it from; returns its address."""

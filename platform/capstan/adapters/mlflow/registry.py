@@ -134,6 +134,15 @@ class MlflowRegistry:
         with self._answering():
             return self._versions()
 
+    def run_pages(self) -> Mapping[RunName, str]:
+        """Of each run that registered a version, the path of its page below MLflow's address."""
+        with self._answering():
+            experiment = self._experiment()
+            return {
+                RunName(version.tags[f"{_TAG}run"]): f"#/experiments/{experiment}/runs/{version.run_id}"
+                for version in self._entries()
+            }
+
     def aliases(self) -> Mapping[str, VersionName]:
         """`champion` and `challenger`, where set."""
         with self._answering():
@@ -154,6 +163,13 @@ class MlflowRegistry:
                 client.set_registered_model_alias(self._model, alias, version.removeprefix("v"))
 
     def _versions(self) -> list[ModelVersion]:
+        return [
+            _model_version(version)
+            for version in sorted(self._entries(), key=lambda version: int(version.version))
+        ]
+
+    def _entries(self) -> list[Any]:
+        """What MLflow holds of the system's versions."""
         self._experiment()
         found: list[Any] = []
         token = None
@@ -165,8 +181,7 @@ class MlflowRegistry:
             token = page.token
             if not token:
                 break
-        ours = [version for version in found if f"{_TAG}run" in version.tags]
-        return [_model_version(version) for version in sorted(ours, key=lambda version: int(version.version))]
+        return [version for version in found if f"{_TAG}run" in version.tags]
 
     def _version_of(self, run: RunName) -> ModelVersion | None:
         return next((version for version in self._versions() if version.run == run), None)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from urllib.parse import quote, urlencode
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
 from capstan.cluster.names import SystemNames
+from capstan.dashboard.links import kfp_run, kfp_runs, mlflow_model, mlflow_run, prometheus_requests
+from capstan.dashboard.observation import ObservedRun
 from capstan.dashboard.page import LinkShown
+from capstan.domain.versions import RunName
 
 
 class PublicAddresses(BaseModel):
@@ -25,15 +27,23 @@ def links_of(addresses: PublicAddresses, names: SystemNames) -> Sequence[LinkSho
     """One link for each program whose address is set."""
     found = []
     if addresses.mlflow:
-        base = addresses.mlflow.rstrip("/")
-        found.append(LinkShown("MLflow", f"{base}/#/models/{quote(names.registry_model, safe='')}"))
+        found.append(mlflow_model(addresses.mlflow, names.registry_model))
     if addresses.prometheus:
         selector = f'namespace="{names.namespace}",system="{names.system}"'
-        asked = {
-            "g0.expr": f"sum by (version,role) (rate(capstan_requests_total{{{selector}}}[5m]))",
-            "g0.tab": "0",
-        }
-        found.append(LinkShown("Prometheus", f"{addresses.prometheus.rstrip('/')}/graph?{urlencode(asked)}"))
+        found.append(prometheus_requests(addresses.prometheus, selector))
     if addresses.kfp:
-        found.append(LinkShown("Kubeflow Pipelines", f"{addresses.kfp.rstrip('/')}/#/runs"))
+        found.append(kfp_runs(addresses.kfp))
+    return found
+
+
+def links_of_run(
+    addresses: PublicAddresses, run: ObservedRun, mlflow_pages: Mapping[RunName, str]
+) -> Sequence[LinkShown]:
+    """To the pages of one run; a run that MLflow or the runner does not keep has no link there."""
+    found = []
+    told = run.state.result
+    if addresses.kfp and told is not None and told.runner_id:
+        found.append(kfp_run(addresses.kfp, told.runner_id))
+    if addresses.mlflow and run.request.run in mlflow_pages:
+        found.append(mlflow_run(addresses.mlflow, mlflow_pages[run.request.run]))
     return found

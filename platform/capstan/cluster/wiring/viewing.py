@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,13 +23,14 @@ from capstan.cluster.names import COMPONENT_LABEL, MONITOR_PORT, SYSTEM_LABEL, V
 from capstan.cluster.objects.recording import READING
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.tokens import TokenSource
-from capstan.cluster.wiring.links import PublicAddresses, links_of
+from capstan.cluster.wiring.links import PublicAddresses, links_of, links_of_run
 from capstan.cluster.wiring.serving import serving_of
 from capstan.cluster.wiring.systems import WallClock, bento_of
 from capstan.cluster.wiring.traffic import traffic_of, wire_traffic
 from capstan.cluster.wiring.traffic.provider import Surroundings
 from capstan.dashboard.fleet_numbers import FleetQuery, system_numbers, system_totals
-from capstan.dashboard.page import Part
+from capstan.dashboard.observation import ObservedRun
+from capstan.dashboard.page import LinkShown, Part
 from capstan.dashboard.remembering import Remembered
 from capstan.dashboard.view import Sources, StoreView
 from capstan.domain.comparison import PredictionComparison
@@ -44,7 +46,7 @@ from capstan.domain.versions import Readiness, RunName, SystemName, VersionName
 from capstan.engine.observe import ask_users
 from capstan.engine.policies import document_of
 from capstan.engine.records import training_state
-from capstan.errors import NotFoundError
+from capstan.errors import CapstanError, NotFoundError
 from capstan.ports.kube import Kube, Object
 from capstan.ports.store import Kind
 from capstan.spec import MLSystem, parse
@@ -131,6 +133,15 @@ class ViewingWiring:
                 as_of=datetime.now(UTC),
             )
 
+        mlflow_pages = Remembered("registry", registry.run_pages, pools["registry"], seconds=_RARELY)
+
+        def run_links(runs: Sequence[ObservedRun]) -> Mapping[RunName, Sequence[LinkShown]]:
+            pages: Mapping[RunName, str] = {}
+            # A registry that is away is told where versions are asked for.
+            with suppress(CapstanError):
+                pages = mlflow_pages() if self._addresses.mlflow else {}
+            return {run.request.run: links_of_run(self._addresses, run, pages) for run in runs}
+
         def begin() -> None:
             for source in (versions, windows, active, operation, split, self._numbers):
                 source.begin()
@@ -175,6 +186,7 @@ class ViewingWiring:
                 totals=system_totals(self._numbers, (namespace, name)),
                 parts=seen.parts,
                 links=lambda: links_of(self._addresses, names),
+                run_links=run_links,
             ),
         )
 

@@ -1,6 +1,6 @@
 // What a person may ask for now, and why not the rest; each is confirmed in a dialog, with a reason.
 
-import { h, badge } from "./dom.js";
+import { h, badge, links } from "./dom.js";
 import { ask, root, signOut } from "./root.js";
 
 let may = null;
@@ -32,7 +32,7 @@ export function drawActions(page, { learnt }) {
       }, action.title);
     })),
     waits && badge("waits for a person", "warn"),
-    page.links.length > 0 && h("nav", { class: "links", "aria-label": "Elsewhere" }, page.links.map((link) => h("a", { href: link.address, target: "_blank", rel: "noreferrer", "data-key": `link-${link.name}` }, link.name))),
+    links(page.links, "Elsewhere"),
     me && h("div", { class: "person" }, h("small", {}, me.name), me.can_sign_out && h("button", { type: "button", class: "out", "data-key": "sign-out", onclick: signOut }, "sign out")),
   ];
 }

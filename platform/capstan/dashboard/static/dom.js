@@ -54,3 +54,10 @@ export function badge(word, tone) {
 export function version(name, role = "") {
   return h("span", { class: `version ${role}` }, name);
 }
+
+/** Links to other programs, which open beside the page; null where there are none. */
+export function links(found, label) {
+  if (!found.length) return null;
+  return h("nav", { class: "links", "aria-label": label }, found.map((link) =>
+    h("a", { href: link.address, target: "_blank", rel: "noreferrer", "data-key": `link-${link.address}` }, link.name)));
+}

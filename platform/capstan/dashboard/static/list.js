@@ -56,7 +56,7 @@ function row(one) {
     h("td", { "data-name": "phase" }, badge(words(one.phase), one.tone)),
     h("td", { "data-name": "champion" }, arm(one.champion, one.champion_weight)),
     h("td", { "data-name": "challenger" }, arm(one.challenger, one.challenger_weight)),
-    h("td", { class: "optional", "data-name": "verdict" }, one.verdict ? [dot(one.verdict_tone), one.verdict] : h("span", { class: "quiet" }, "–")),
+    h("td", { class: one.verdict ? "verdict" : "optional", "data-name": "verdict" }, one.verdict ? [dot(one.verdict_tone), one.verdict] : h("span", { class: "quiet" }, "–")),
     h("td", { "data-name": "alerts" }, one.alerts ? h("span", { class: "firing", title: one.alert_names.map(words).join(", ") }, dot("warn"), `${count(one.alerts)} ${one.alerts === 1 ? "fires" : "fire"}`) : h("span", { class: "quiet" }, one.drift ? words(one.drift).toLowerCase() : "–")),
     h("td", { class: "wide", "data-name": "waits" }, one.waits_for_a_person ? h("b", { class: "warn-text" }, one.waits_for_a_person) : h("span", { class: "quiet" }, one.message)));
 }

@@ -1,6 +1,6 @@
 // The training run: its steps with candidates side by side, the table of candidates, the gates, and the runs before it.
 
-import { h, badge, dot, empty } from "../dom.js";
+import { h, badge, dot, empty, links } from "../dom.js";
 import { count, date, day, duration, isLowerBetter, metric, metricName, moment } from "../format.js";
 import { mayReadLogs, showLog } from "../actions.js";
 import { trace } from "../lineage.js";
@@ -19,7 +19,9 @@ export function drawPipeline(page, { redraw }) {
       h("code", {}, run.name), badge(run.phase, run.tone), h("small", { class: "quiet" }, ...aim(run))),
     h("p", { class: "reason" }, h("b", {}, run.trigger), ` as of ${moment(run.as_of)}: ${run.reason}`),
     run.tasks.length > 0 ? h("div", { class: "dag" }, columns(run.tasks)) : h("p", { class: "quiet pad" }, "Its steps have not been told yet."),
-    mayReadLogs() && h("button", { type: "button", class: "logs", "data-key": `log-${run.name}`, onclick: () => showLog(run.name) }, "log"),
+    h("div", { class: "elsewhere" },
+      mayReadLogs() && h("button", { type: "button", class: "logs", "data-key": `log-${run.name}`, onclick: () => showLog(run.name) }, "log"),
+      links(run.links, `Elsewhere about ${run.name}`)),
     run.message && run.tone === "bad" && h("p", { class: "bad-text" }, run.message),
     h("div", { class: "two" }, candidates(run), gates(run)),
     remarks(run),
@@ -40,10 +42,10 @@ function columns(tasks) {
   const found = [];
   for (const task of tasks) {
     const last = found[found.length - 1];
-    if (task.candidate && last && last[0].candidate) last.push(task);
+    if (task.is_parallel && last && last[0].is_parallel) last.push(task);
     else found.push([task]);
   }
-  return found.map((column) => h("div", { class: `column${column[0].candidate ? " parallel" : ""}` }, column.map((task) =>
+  return found.map((column) => h("div", { class: `column${column[0].is_parallel ? " parallel" : ""}` }, column.map((task) =>
     h("div", { class: `task ${task.tone}`, title: [task.word, task.message].filter(Boolean).join(": ") },
       dot(task.tone), h("b", {}, task.candidate || task.name), h("small", {}, task.seconds !== null ? duration(task.seconds) : task.tone === "idle" ? "" : task.word)))));
 }
