@@ -1,43 +1,127 @@
-"""The `capstan` command: one module per verb, assembled here."""
+"""The `capstan` command: one module per verb, assembled here.
+
+A verb's module is imported when its verb is asked for: all of them would make every start slow.
+"""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.main
+from typer.core import TyperGroup
 
-VERBS = (
-    "validate",
-    "explain",
-    "plan",
-    "up",
-    "demo",
-    "render",
-    "push",
-    "status",
-    "open",
-    "train",
-    "orders",
-    "runs",
-    "compare",
-    "image",
-    "logs",
-    "report",
-    "power",
-    "experiment",
-    "doctor",
+from capstan.cli.app import App, VerbGroup
+
+if TYPE_CHECKING:
+    from typer._click import Command, Context, HelpFormatter
+
+
+class Group(StrEnum):
+    """What people want when they look for a verb; `--help` lists the verbs below these."""
+
+    FILE = "Write the file"
+    RUN = "Run the system"
+    LOOK = "Look at what runs"
+    ORDER = "Give orders to the loop"
+    STATISTICS = "Experiments and verdicts"
+    HELP = "When something is missing"
+
+
+VERBS = {
+    "validate": Group.FILE,
+    "explain": Group.FILE,
+    "plan": Group.FILE,
+    "train": Group.RUN,
+    "up": Group.RUN,
+    "down": Group.RUN,
+    "demo": Group.RUN,
+    "render": Group.RUN,
+    "push": Group.RUN,
+    "image": Group.RUN,
+    "status": Group.LOOK,
+    "open": Group.LOOK,
+    "runs": Group.LOOK,
+    "compare": Group.LOOK,
+    "logs": Group.LOOK,
+    "report": Group.LOOK,
+    "retrain": Group.ORDER,
+    "approve": Group.ORDER,
+    "promote": Group.ORDER,
+    "pause": Group.ORDER,
+    "resume": Group.ORDER,
+    "abort": Group.ORDER,
+    "rollback": Group.ORDER,
+    "power": Group.STATISTICS,
+    "experiment": Group.STATISTICS,
+    "doctor": Group.HELP,
+}
+MODULES = {"down": "up"} | dict.fromkeys(
+    (verb for verb, group in VERBS.items() if group is Group.ORDER), "orders"
 )
+"""Where a verb's module has another name."""
 
-app = typer.Typer(
+
+class _Loaded(Mapping[str, "Command"]):
+    """The verbs' commands, each imported when it is asked for."""
+
+    def __getitem__(self, verb: str) -> Command:
+        if verb not in VERBS:
+            raise KeyError(verb)
+        module = importlib.import_module(f"capstan.cli.verbs.{MODULES.get(verb, verb)}")
+        command = typer.main.get_command(module.app)
+        return command.commands[verb] if isinstance(command, TyperGroup) else command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
+
+
+class Verbs(VerbGroup):
+    """All verbs, below what people want."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Loaded()  # type: ignore[assignment]
+
+    def format_commands(self, _: Context, formatter: HelpFormatter) -> None:
+        for group in Group:
+            self.write_section(formatter, group, [verb for verb in VERBS if VERBS[verb] is group])
+
+
+app = App(
     name="capstan",
+    cls=Verbs,
     help="One file describes an ML system; Capstan trains it, serves it, watches it and retrains it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    add_completion=True,
+    context_settings={"max_content_width": 110},
     epilog="Start here: capstan demo examples/flight-delays/system.yaml",
 )
-for verb in VERBS:
-    app.add_typer(importlib.import_module(f"capstan.cli.verbs.{verb}").app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"capstan {version('capstan-mlops')}")
+        raise typer.Exit
+
+
+@app.callback()
+def capstan(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print Capstan's version and exit.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    """One file describes an ML system; Capstan trains it, serves it, watches it and retrains it."""
 
 
 def main() -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from capstan.ports.store import Store
     from capstan.spec import MLSystem
 
+IN_A_CLUSTER = "In a cluster"
+"""The group of options that only concern a cluster, in `--help`."""
+
 Context = Annotated[
     str | None,
     typer.Option(
@@ -26,12 +29,17 @@ Context = Annotated[
         help="A context of the kubeconfig: the system is in that cluster. `.` is the current context.",
         envvar="CAPSTAN_CONTEXT",
         show_default=False,
+        rich_help_panel=IN_A_CLUSTER,
     ),
 ]
 Namespace = Annotated[
     str | None,
     typer.Option(
-        "--namespace", "-n", help="Namespace in the cluster; default: the context's own.", show_default=False
+        "--namespace",
+        "-n",
+        help="Namespace in the cluster; default: the context's own.",
+        show_default=False,
+        rich_help_panel=IN_A_CLUSTER,
     ),
 ]
 

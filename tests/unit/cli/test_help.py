@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import typer.main
 from typer.testing import CliRunner
 
-from capstan.cli.main import app
+from capstan.cli.main import Group, app
 
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 PROMISED = (
@@ -56,3 +58,49 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == ""
     assert "Usage" in done.stdout
+
+
+def test_the_list_of_verbs_stands_in_groups_and_tells_each_whole() -> None:
+    text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output
+    groups = [line.removesuffix(":") for line in text.splitlines() if line.endswith(":") and line[0] != " "]
+    assert groups == ["Options", *Group]
+    assert not [line for line in text.splitlines() if line.endswith("...") and line.startswith("  ")]
+    assert all(f"\n  {command} " in text for command in PROMISED)
+
+
+def test_options_of_a_cluster_stand_apart() -> None:
+    text = CliRunner().invoke(app, ["status", "--help"], env={"COLUMNS": "200"}).output
+    usual, _, cluster = text.partition("In a cluster:\n")
+    assert "--json" in usual
+    assert [line.split()[0].rstrip(",") for line in cluster.splitlines() if line.startswith("  -")] == [
+        "--context",
+        "-n",
+    ]
+
+
+def test_a_verb_imports_no_other_verb() -> None:
+    code = (
+        "import sys\nfrom capstan.cli.main import app\n"
+        "try:\n    app(['plan', '--help'])\nexcept SystemExit:\n    pass\n"
+        "print(*[name for name in sys.modules if name.startswith('capstan.cli.verbs.')], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.split() == ["capstan.cli.verbs.plan"]
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert CliRunner().invoke(app, ["--version"]).output == f"capstan {version('capstan-mlops')}\n"
+
+
+def test_a_shell_completes_verbs() -> None:
+    asked = {"_CAPSTAN_COMPLETE": "complete_bash", "COMP_WORDS": "capstan ro", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("capstan")], env=asked, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["rollback"]
+
+
+def test_a_verb_that_is_not_there_is_told_with_what_is_meant() -> None:
+    result = CliRunner().invoke(app, ["stauts"])
+    assert result.exit_code == 2
+    assert "Did you mean 'status'?" in result.output

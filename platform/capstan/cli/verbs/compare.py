@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
 from capstan.cli.place import Cluster, Context, Namespace, place_of
 from capstan.cli.stored_system import System, open_system, replayed_to
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from capstan.domain.rollout import RolloutRequest, RolloutState
     from capstan.embedded.layout import StateDir
 
-app = typer.Typer()
+app = App()
 
 
 @app.command(epilog="Example: capstan compare flight-delays --challenger v2")

@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
+from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, File, Json, Narrator, State, honest_errors, out, print_json
 from capstan.cli.interrupt import Interrupt
 
-app = typer.Typer()
+app = App()
 
 
 @app.command(epilog="Example: capstan demo examples/flight-delays/system.yaml")

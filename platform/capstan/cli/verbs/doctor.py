@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, out, print_json
 from capstan.cli.diagnosis import Health, Row
 from capstan.cli.place import Cluster, Context, Namespace, place_of
@@ -21,7 +22,7 @@ from capstan.cli.place import Cluster, Context, Namespace, place_of
 if TYPE_CHECKING:
     from capstan.embedded.layout import StateDir
 
-app = typer.Typer()
+app = App()
 
 GIB = 2**30
 LITTLE_SPACE, NO_SPACE = 5 * GIB, GIB

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from capstan.cli.app import App
 from capstan.cli.console import Json, honest_errors, out, print_json
 from capstan.cli.experiment_shown import experiment_document, show_experiment
 from capstan.cli.options import Options
@@ -16,8 +17,8 @@ from capstan.errors import MissingToolError
 if TYPE_CHECKING:
     from capstan.evaluation.experiments.findings import ExperimentAnalysis
 
-app = typer.Typer()
-group = typer.Typer(
+app = App()
+group = App(
     name="experiment",
     help="Experiments on users: what a log of assignments and outcomes says.",
     no_args_is_help=True,

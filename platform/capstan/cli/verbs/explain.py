@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from capstan.cli.app import App
+
 if TYPE_CHECKING:
     from capstan.spec.fields import FieldDoc
 
-app = typer.Typer()
+app = App()
 
 
 @app.command(epilog="Example: capstan explain data.split")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, out, print_json
 from capstan.cli.stored_system import AnySystem, open_store, read_json
 from capstan.errors import InvalidSpecError, Mistake, NotAllowedError, NotFoundError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from capstan.domain.versions import Digest, ModelVersion, SystemName
     from capstan.ports.store import Store
 
-app = typer.Typer()
+app = App()
 NAME = "{system}:{digest}"
 
 

@@ -10,11 +10,12 @@ from typing import Annotated
 
 import typer
 
+from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, out, print_json
 from capstan.cli.place import Cluster, Context, Namespace, place_of
 from capstan.errors import NotFoundError
 
-app = typer.Typer()
+app = App()
 
 LOOK_SECONDS = 0.25
 _BLOCK = 65_536

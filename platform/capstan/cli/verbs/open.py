@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, out, print_json
 from capstan.cli.place import OPERATOR_NAMESPACE, Context, Namespace, cluster_of
 from capstan.errors import NotAllowedError, NotFoundError
@@ -14,7 +15,7 @@ from capstan.errors import NotAllowedError, NotFoundError
 if TYPE_CHECKING:
     from capstan.adapters.kubernetes.client import KubeClient
 
-app = typer.Typer()
+app = App()
 
 SERVICE = "capstan-page"
 PORT = 80

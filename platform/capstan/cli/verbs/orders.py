@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, Narrator, State, honest_errors, out, print_json
 from capstan.cli.place import Context, Machine, Namespace, Place, place_of
 from capstan.cli.stored_system import StoredSystem, SystemOption, open_system
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from capstan.domain.actions import Command
     from capstan.ports.store import Event
 
-app = typer.Typer()
+app = App()
 
 Wait = Annotated[bool, typer.Option(help="Wait until the running loop has followed it.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait at most.")]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, File, Json, State, honest_errors, out, print_json
 from capstan.cli.place import Cluster, Context, Namespace, Place, place_for
 from capstan.cli.stored_system import StoredSystem, open_system, read_json
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from capstan.engine.changes import Change
     from capstan.spec import MLSystem
 
-app = typer.Typer()
+app = App()
 
 EXPERIMENT = "experiment"
 """Stands for the analysis of a step that is one; its times hold the delay of labels already."""

@@ -9,6 +9,7 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
+from capstan.cli.app import App
 from capstan.cli.console import Json, err, honest_errors, out, print_json
 from capstan.cli.power_bandit import bandit
 from capstan.cli.power_canary import canary
@@ -19,8 +20,8 @@ from capstan.errors import InvalidSpecError, Mistake
 if TYPE_CHECKING:
     from capstan.evaluation.power import LetThrough, Power
 
-app = typer.Typer()
-group = typer.Typer(
+app = App()
+group = App(
     name="power",
     help="How often and how soon the verdict of a step decides, before anybody waits for it.",
     no_args_is_help=True,

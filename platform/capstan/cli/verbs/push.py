@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from capstan.cli.app import App
 from capstan.cli.console import File, Json, Narrator, honest_errors, print_json
 from capstan.cli.place import Context, Namespace, cluster_of
 from capstan.cli.verbs.render import Settings
@@ -14,7 +15,7 @@ from capstan.errors import NotFoundError
 if TYPE_CHECKING:
     from capstan.adapters.kubernetes.client import KubeClient
 
-app = typer.Typer()
+app = App()
 
 
 @app.command(epilog="Example: capstan push examples/flight-delays/system.yaml --context .")

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from capstan.cli.app import App
 from capstan.cli.console import File, Json, honest_errors, print_json
 
 if TYPE_CHECKING:
     from capstan.cluster.settings import ClusterSettings
     from capstan.spec import MLSystem
 
-app = typer.Typer()
+app = App()
 
 _VERSION = "v1"
 _DIGEST = "sha256:" + "0" * 64

@@ -13,13 +13,14 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
 from capstan.cli.online_shown import print_online
 from capstan.cli.place import Cluster, Context, Namespace, place_of
 from capstan.cli.stored_system import StoredSystem, open_system
 from capstan.cli.tables_shown import print_tables
 
-app = typer.Typer()
+app = App()
 
 
 @app.command(epilog="Example: capstan report flight-delays --json")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
 from capstan.cli.place import Context, Machine, Namespace, Place, place_of
 from capstan.cli.run_shown import lasted, print_status
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from capstan.domain.training import RunStatus, TrainingRequest
     from capstan.ports.store import Record, Store
 
-app = typer.Typer()
+app = App()
 
 
 @app.command(epilog="Example: capstan runs flight-delays-3f2a9c1d0e")

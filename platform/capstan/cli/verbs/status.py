@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
 from capstan.cli.place import Context, Namespace, Place, place_of
 from capstan.cli.running_parts import running_parts
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from capstan.domain.system import SystemState
 
-app = typer.Typer()
+app = App()
 
 WATCH_SECONDS = 2.0
 _LATEST_EVENTS = 5

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, File, Json, Narrator, State, honest_errors, out, print_json
 from capstan.cli.interrupt import Interrupt
 from capstan.cli.run_shown import MARKS, lasted, print_candidates
@@ -17,7 +18,7 @@ from capstan.errors import CapstanError
 if TYPE_CHECKING:
     from capstan.domain.training import RunStatus
 
-app = typer.Typer()
+app = App()
 
 LOOK_SECONDS = 0.2
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from capstan.cli.app import App
 from capstan.cli.console import (
     DEFAULT_STATE,
     File,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from capstan.embedded.wiring import LocalSystem
     from capstan.spec import MLSystem
 
-app = typer.Typer()
+app = App()
 
 _TAIL_LINES = 20
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from capstan.cli.app import App
 from capstan.errors import InvalidSpecError, Mistake
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from capstan.spec import MLSystem
     from capstan.spec.location import Document, Location
 
-app = typer.Typer()
+app = App()
 
 _FIELD = re.compile(r"((?:data|features|training)[\w.]*): (.*)", re.DOTALL)
 _SHOWN_COLUMNS = 40
