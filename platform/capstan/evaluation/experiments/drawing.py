@@ -16,6 +16,8 @@ COLOUR = "#1f5fa8"
 _WIDTH = 8.0
 _HEIGHT = 3.2
 """Inches of one panel."""
+_WIDEST = 3.0
+"""How many times as high as the later half of its bounds a drawing may become to hold the early half too."""
 
 
 @contextmanager
@@ -49,9 +51,16 @@ def draw_sequence(
     panel.axhline(0, color="black", linewidth=0.8)
     for level in {*levels} - {0.0}:
         panel.axhline(level, color="#b3261e", linewidth=0.8, linestyle="--")
-    # The widest early bounds would flatten what matters: the frame holds the later half of them.
-    later = len(at) // 2
-    shown = [*difference, *lower[later:], *upper[later:], *levels, 0.0]
-    low, high = min(shown), max(shown)
+    low, high = _frame([*difference, *levels, 0.0], lower, upper)
     panel.set_ylim(low - 0.1 * (high - low or 1), high + 0.1 * (high - low or 1))
     panel.tick_params(axis="x", labelrotation=20)
+
+
+def _frame(held: Sequence[float], lower: Sequence[float], upper: Sequence[float]) -> tuple[float, float]:
+    """All bounds where they fit. Early ones that would flatten what matters are cut off: the later half counts then."""
+    later = len(lower) // 2
+    shown = [*held, *lower[later:], *upper[later:]]
+    everything = [*shown, *lower, *upper]
+    fits = max(everything) - min(everything) <= _WIDEST * (max(shown) - min(shown))
+    framed = everything if fits else shown
+    return min(framed), max(framed)
