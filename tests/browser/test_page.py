@@ -13,7 +13,7 @@ import pytest
 from browser import flights
 from browser.conftest import PAGE_TOKEN, WEBHOOK_TOKEN, Opened, Served
 from browser.flights import Scene
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from capstan.dashboard.page import LinkShown
 from capstan.domain.training import RunPhase, StepProgress
@@ -403,3 +403,23 @@ def test_forged_notification_is_refused_and_counted(serve: Serve) -> None:
     metrics = httpx.get(f"{served.address}/metrics").text
     assert 'capstan_webhook_notifications_total{outcome="refused"} 1.0' in metrics
     assert 'capstan_webhook_notifications_total{outcome="accepted"} 2.0' in metrics
+
+
+def test_a_stream_that_falls_silent_is_opened_anew(serve: Serve, browser: Browser) -> None:
+    """As after a machine died with the replica: nobody closes the connection."""
+    scene = flights.shadow()
+    view = scene.view()
+    # Numbers are told every other second; without them nothing changes.
+    view.sources = replace(view.sources, numbers=None)
+    page = browser.new_page()
+    page.clock.install()
+    opened: list[str] = []
+    page.on("request", lambda request: opened.append(request.url) if "/api/stream" in request.url else None)
+    page.goto(serve(scene, view=view).entry)
+    expect(page.locator("#head h1")).to_have_text("flights")
+    page.clock.run_for(30_000)
+    assert len(opened) == 1, "a heartbeat is awaited longer than the server takes"
+    page.clock.run_for(30_000)
+    expect(page.locator("#banner")).to_be_hidden()
+    assert len(opened) == 2
+    page.close()

@@ -16,6 +16,7 @@ FRESH_SECONDS = 0.9
 UNCHANGED_SECONDS = 5.0
 """Seconds for which a snapshot is shown while nothing that is stored has changed; numbers move all the time."""
 HEARTBEAT_SECONDS = 15.0
+"""Most seconds of silence; the browser opens the stream anew after three times as many."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Updates:
         return Snapshot(body, hashlib.sha256(body).hexdigest()[:16])
 
     async def stream(self, may_go_on: Callable[[], Awaitable[bool]] | None = None) -> AsyncIterator[bytes]:
-        """Server-Sent Events: `snapshot` when something changed, `away` when the system cannot be looked at.
+        """Server-Sent Events: `snapshot` when something changed, `away` when the system cannot be looked at, else `alive`.
 
         It ends when its reader may no longer see the system.
         """
@@ -85,7 +86,7 @@ class Updates:
                 yield b"event: " + kind + b"\ndata: " + body + b"\n\n"
             elif time.monotonic() - quiet_since > HEARTBEAT_SECONDS:
                 quiet_since = time.monotonic()
-                yield b": still here\n\n"
+                yield b"event: alive\ndata: {}\n\n"
             await asyncio.sleep(self._interval)
 
 

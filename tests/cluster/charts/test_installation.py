@@ -9,16 +9,19 @@ from typing import Any
 
 import httpx
 import pytest
+from browser.conftest import FLAGS, chromium
 from cluster.access import forwarded, reached, secret, store_at
 from cluster.charts import installed
 from cluster.charts.rendering import helm
 from cluster.upstream import require_kinds
+from playwright.sync_api import expect, sync_playwright
 
 from capstan.adapters.kubernetes.client import KubeClient
 from capstan.artifacts.store import ArtifactStore
 from capstan.testing.ports.waiting import eventually
 
 EXPERIMENTS = "api/2.0/mlflow/experiments"
+PAGE = {"app.kubernetes.io/name": "page"}
 LOOPBACK = "0100007F"
 """As /proc/net/tcp writes it."""
 
@@ -126,16 +129,34 @@ def _the_page_shows_what_a_person_may_see(kube: KubeClient, namespace: str) -> N
         eventually(
             lambda: not {"registry", "Prometheus", "Alertmanager"} & set(browser.get(state).json()["away"])
         )
-        for pod in kube.list("Pod", namespace, labels={"app.kubernetes.io/name": "page"})[:1]:
-            kube.delete("Pod", pod["metadata"]["name"], namespace)
-        eventually(lambda: _answers(browser, state))
+        _a_browser_goes_on_while_replicas_are_killed(kube, namespace, address, token)
 
 
-def _answers(browser: httpx.Client, path: str) -> bool:
-    try:
-        return browser.get(path).status_code == 200
-    except httpx.HTTPError:
-        return False
+def _a_browser_goes_on_while_replicas_are_killed(
+    kube: KubeClient, namespace: str, address: str, token: str
+) -> None:
+    """One after the other, so that one of them has the open stream; the same document goes on, still signed in."""
+    pods = [pod["metadata"]["name"] for pod in kube.list("Pod", namespace, labels=PAGE)]
+    assert len(pods) == 2
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS)) as browser,
+    ):
+        page = browser.new_page()
+        page.goto(address)
+        page.locator("#token").fill(token)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("link", name="kept").click()
+        expect(page.locator("#head h1")).to_have_text("kept")
+        page.evaluate("window.stillTheSamePage = true")
+        for number, pod in enumerate(pods):
+            installed.kubectl("delete", "pod", pod, "-n", namespace, "--grace-period=0", "--force")
+            installed.kubectl("rollout", "status", installed.PAGE, "-n", namespace, "--timeout=120s")
+            business = f"Keep customers, {number}"
+            kube.patch("MLSystem", "kept", namespace, {"spec": {"objective": {"business": business}}})
+            expect(page.locator("#head")).to_contain_text(business, timeout=60_000)
+            expect(page.locator("#banner")).to_be_hidden()
+        assert page.evaluate("window.stillTheSamePage") is True
 
 
 def _the_parts_know_each_other(kube: KubeClient, namespace: str) -> None:

@@ -97,14 +97,36 @@ async function ended() {
   return setTimeout(listen, 2000);
 }
 
+let stream = null;
+let heard = 0;
+const SILENCE = 45_000;
+
+// A machine that dies closes no connection: only its silence tells.
+function watch() {
+  if (stream === null || Date.now() - heard < SILENCE) return;
+  stream.close();
+  if (page) lost();
+  listen();
+}
+
+const lost = () => banner("The page has lost its connection and tries again; what you see may be old.");
+
+function over() {
+  stream?.close();
+  stream = null;
+  ended();
+}
+
 function listen() {
-  const stream = new EventSource("api/stream");
+  stream = new EventSource("api/stream");
+  heard = Date.now();
+  for (const kind of ["snapshot", "away", "alive"]) stream.addEventListener(kind, () => { heard = Date.now(); });
   stream.addEventListener("snapshot", (message) => take(JSON.parse(message.data)));
   stream.addEventListener("away", (message) => banner(JSON.parse(message.data).reason));
-  stream.addEventListener("locked", () => { stream.close(); ended(); });
+  stream.addEventListener("locked", over);
   stream.addEventListener("error", () => {
-    if (page) banner("The page has lost its connection and tries again; what you see may be old.");
-    if (stream.readyState === EventSource.CLOSED) ended();
+    if (page) lost();
+    if (stream?.readyState === EventSource.CLOSED) over();
   });
 }
 
@@ -123,4 +145,5 @@ window.addEventListener("resize", () => {
   draw(true);
 });
 setInterval(() => tick(), 1000);
+setInterval(watch, 5000);
 listen();
