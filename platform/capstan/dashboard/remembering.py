@@ -20,7 +20,27 @@ T = TypeVar("T")
 P = ParamSpec("P")
 PATIENCE_SECONDS = 0.15
 """Seconds that a look waits for a part that has never answered, from the moment it was asked."""
+_LEAST_SECONDS = 0.03
+"""What a part that answers at once may take, even after others have used up the patience of the look."""
 _MOST_QUESTIONS = 32
+
+
+class Patience:
+    """How long one look still waits: parts that are asked one after the other share it."""
+
+    def __init__(
+        self, seconds: float = PATIENCE_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._until = float("-inf")
+
+    def begin(self) -> None:
+        """A look begins."""
+        self._until = self._clock() + self._seconds
+
+    def left(self) -> float:
+        return max(0.0, self._until - self._clock())
 
 
 @dataclass
@@ -44,15 +64,20 @@ class Remembered(Generic[P, T]):
         seconds: float,
         key: Callable[P, object] | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
+        look: Patience | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`seconds`: how long an answer is shown before it is asked for again; `key` tells questions apart."""
+        """`seconds`: how long an answer is shown before it is asked for again; `key` tells questions apart.
+
+        `look`: what the whole look still waits; None: each source waits by itself.
+        """
         self._part = part
         self._ask = ask
         self._pool = pool
         self._seconds = seconds
         self._key = key
         self._patience = patience_seconds
+        self._look = look
         self._clock = clock
         self._lock = threading.Lock()
         self._questions: OrderedDict[object, _Question[T]] = OrderedDict()
@@ -66,7 +91,10 @@ class Remembered(Generic[P, T]):
         question = self._current(*args, **kwargs)
         under_way = question.under_way
         if question.answer is None and under_way is not None:
-            wait([under_way], max(0.0, question.asked_at + self._patience - self._clock()))
+            left = max(0.0, question.asked_at + self._patience - self._clock())
+            wait(
+                [under_way], left if self._look is None else min(left, max(_LEAST_SECONDS, self._look.left()))
+            )
             self._take_over(question)
         if question.answer is None:
             raise UnavailableError(self._part, "has not answered yet")

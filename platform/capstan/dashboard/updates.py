@@ -65,9 +65,9 @@ class Updates:
         return Snapshot(body, hashlib.sha256(body).hexdigest()[:16])
 
     async def stream(self, may_go_on: Callable[[], Awaitable[bool]] | None = None) -> AsyncIterator[bytes]:
-        """Server-Sent Events: `snapshot` when something changed, `away` when the system cannot be looked at, else `alive`.
+        """Server-Sent Events: `snapshot` when something changed, `away` when the system cannot be looked at.
 
-        It ends when its reader may no longer see the system.
+        `alive` breaks a long silence. It ends when its reader may no longer see the system.
         """
         told, quiet_since = "", time.monotonic()
         yield b"retry: 1000\n\n"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
-from capstan.dashboard.remembering import Remembered
+from capstan.dashboard.remembering import Patience, Remembered
 from capstan.errors import UnavailableError
 
 
@@ -98,3 +98,24 @@ def test_sources_that_are_begun_together_are_waited_for_together(pool: ThreadPoo
             source()
     assert time.monotonic() - began < 0.6
     free.set()
+
+
+def test_parts_that_are_asked_one_after_the_other_share_the_patience_of_a_look(
+    pool: ThreadPoolExecutor,
+) -> None:
+    free = threading.Event()
+    look = Patience(0.2)
+    slow = [
+        Remembered(f"part {n}", lambda: free.wait(10) and 7, pool, seconds=60, look=look) for n in range(3)
+    ]
+    look.begin()
+    began = time.monotonic()
+    for source in slow:
+        with pytest.raises(UnavailableError):
+            source()
+    assert time.monotonic() - began < 3 * 0.15
+    assert look.left() == 0
+    assert Remembered("quick", lambda: 3, pool, seconds=60, look=look)() == 3
+    free.set()
+    wait([source._questions[None].under_way for source in slow])  # type: ignore[misc]
+    assert [source() for source in slow] == [7] * 3, "an answer that is there needs no patience"

@@ -31,7 +31,7 @@ from capstan.cluster.wiring.traffic.provider import Surroundings
 from capstan.dashboard.fleet_numbers import FleetQuery, system_numbers, system_totals
 from capstan.dashboard.observation import ObservedRun
 from capstan.dashboard.page import LinkShown, Part
-from capstan.dashboard.remembering import Remembered
+from capstan.dashboard.remembering import Patience, Remembered
 from capstan.dashboard.view import Sources, StoreView
 from capstan.domain.comparison import PredictionComparison
 from capstan.domain.online_steps import OnlineStep
@@ -102,12 +102,12 @@ class ViewingWiring:
             token=token,
             bento=lambda version: bento_of(registry, version),
         )
-        pools = self._pools
-        versions = Remembered("registry", registry.versions, pools["registry"], seconds=_LATER)
-        windows = Remembered("monitor", monitor.windows, pools["monitor"], seconds=_LATER)
-        active = Remembered("Alertmanager", alerts.active, pools["alerts"], seconds=_SOON)
-        operation = Remembered("Alertmanager", alerts.operation, pools["alerts"], seconds=_SOON)
-        split = Remembered("gateway", seen.split, pools["gateway"], seconds=_SOON)
+        pools, look = self._pools, Patience()
+        versions = Remembered("registry", registry.versions, pools["registry"], seconds=_LATER, look=look)
+        windows = Remembered("monitor", monitor.windows, pools["monitor"], seconds=_LATER, look=look)
+        active = Remembered("Alertmanager", alerts.active, pools["alerts"], seconds=_SOON, look=look)
+        operation = Remembered("Alertmanager", alerts.operation, pools["alerts"], seconds=_SOON, look=look)
+        split = Remembered("gateway", seen.split, pools["gateway"], seconds=_SOON, look=look)
 
         def paired(request: RolloutRequest, state: RolloutState, metric: str) -> PairedEvidence | None:
             if request.champion is None or state.step_since is None:
@@ -133,7 +133,9 @@ class ViewingWiring:
                 as_of=datetime.now(UTC),
             )
 
-        mlflow_pages = Remembered("registry", registry.run_pages, pools["registry"], seconds=_RARELY)
+        mlflow_pages = Remembered(
+            "registry", registry.run_pages, pools["registry"], seconds=_RARELY, look=look
+        )
 
         def run_links(runs: Sequence[ObservedRun]) -> Mapping[RunName, Sequence[LinkShown]]:
             pages: Mapping[RunName, str] = {}
@@ -143,6 +145,9 @@ class ViewingWiring:
             return {run.request.run: links_of_run(self._addresses, run, pages) for run in runs}
 
         def begin() -> None:
+            look.begin()
+            if self._addresses.mlflow:
+                mlflow_pages.begin()
             for source in (versions, windows, active, operation, split, self._numbers):
                 source.begin()
 
@@ -157,7 +162,9 @@ class ViewingWiring:
                 versions=versions,
                 readiness=seen.readiness,
                 split=split,
-                run=Remembered("pipelines", seen.run, pools["runs"], seconds=_SOON, key=lambda run: run),
+                run=Remembered(
+                    "pipelines", seen.run, pools["runs"], seconds=_SOON, look=look, key=lambda run: run
+                ),
                 alerts=active,
                 operation_alerts=operation,
                 evidence=Remembered(
@@ -165,6 +172,7 @@ class ViewingWiring:
                     paired,
                     pools["monitor"],
                     seconds=_RARELY,
+                    look=look,
                     key=lambda request, state, metric: (request.name, state.step, state.step_since, metric),
                 ),
                 users=Remembered(
@@ -172,6 +180,7 @@ class ViewingWiring:
                     users,
                     pools["monitor"],
                     seconds=_RARELY,
+                    look=look,
                     key=lambda step, need: (step.champion, step.challenger, step.since, repr(need)),
                 ),
                 comparison=Remembered(
@@ -179,6 +188,7 @@ class ViewingWiring:
                     compared,
                     pools["monitor"],
                     seconds=_RARELY,
+                    look=look,
                     key=lambda request, state: (request.name, state.step),
                 ),
                 windows=windows,
