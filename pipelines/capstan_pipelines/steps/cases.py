@@ -11,6 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from capstan.spec.system import MLSystemSpec
+from capstan.tasks.metric import numbered
+
 TABLE, PARTS, WARNINGS = "cases.arrow", "parts.npz", "warnings.json"
 
 
@@ -62,6 +65,26 @@ def times_of(table: pa.Table, column: str) -> npt.NDArray[np.datetime64]:
     naive = table[column].cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))
     times: npt.NDArray[np.datetime64] = naive.to_numpy()
     return times
+
+
+MOST_LOTS = 1000
+"""Lots of rows that are drawn together where rows have no time; more make a bound hardly surer and cost memory."""
+
+
+def resampled_by(table: pa.Table, spec: MLSystemSpec, *, most: int = MOST_LOTS) -> npt.NDArray[np.int64]:
+    """Which rows are drawn together to say how sure a metric is: those of one day.
+
+    Where rows have no time, each by itself, or those of one group; of more rows than `most` lots of neighbours.
+    """
+    data = spec.data
+    if data.keys.time is not None:
+        return days_of(table, data.keys.time, data.time_zone)
+    if data.keys.group is not None:
+        found: npt.NDArray[np.int64] = numbered(table[data.keys.group].to_numpy().astype(str))
+        return found
+    lots = min(table.num_rows, most)
+    place: npt.NDArray[np.int64] = np.arange(table.num_rows, dtype=np.int64) * lots // max(1, table.num_rows)
+    return place
 
 
 def days_of(table: pa.Table, column: str, zone: str) -> npt.NDArray[np.int64]:

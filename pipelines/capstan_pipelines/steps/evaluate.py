@@ -20,13 +20,16 @@ from capstan.training.cases import Cases
 from capstan.training.job import Job
 from capstan.training.judging import judging
 from capstan.training.model_folder import as_json
-from capstan_pipelines.steps.cases import Parted, days_of
+from capstan_pipelines.steps.cases import Parted, resampled_by
 from capstan_pipelines.steps.each_model import each_model, model_tables
 from capstan_pipelines.steps.gating import judge_gates
 from capstan_pipelines.steps.learning import fit_chosen, windowed
 from capstan_pipelines.steps.progress import Telling, step
 from capstan_pipelines.steps.waiting import patiently
 from capstan_pipelines.wiring import packager_of
+
+JACKKNIFE_LOTS = 100
+"""Each is left out once, and the metric measured without it."""
 
 
 def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: str) -> None:
@@ -96,7 +99,7 @@ def _standard_errors(job: Job, judged: Cases, predictions: Predictions) -> dict[
 
     spec = job.system.spec
     metric = judged.task.metrics[spec.monitoring.quality.metric]
-    days = days_of(judged.table, spec.data.keys.time, spec.data.time_zone)
+    days = resampled_by(judged.table, spec, most=JACKKNIFE_LOTS)
     found = measure(metric, judged.truth, predictions, days, groups=judged.groups)
     return {metric.name: found.standard_error}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from capstan.spec.gates import Gate
 from capstan.tasks import Predictions
 from capstan.training.cases import Cases
 from capstan.training.job import Job
-from capstan_pipelines.steps.cases import Parted, days_of, times_of
+from capstan_pipelines.steps.cases import Parted, resampled_by, times_of
 
 BASELINE = "the baseline"
 Judged = tuple[GateOutcome, list[dict[str, Any]]]
@@ -73,9 +73,10 @@ def _judged(
         judged.task,
         judged.truth,
         predictions,
-        days_of(judged.table, spec.data.keys.time, spec.data.time_zone),
+        resampled_by(judged.table, spec),
         judged.groups,
         rival,
+        _unit(job),
     ).part(rows)
     if not gate.slices:
         return [(judge(rule, window, seed=job.seed), [])]
@@ -92,11 +93,15 @@ def _judged(
     return found
 
 
+def _unit(job: Job) -> Literal["days", "rows"]:
+    return "rows" if job.system.spec.data.keys.time is None else "days"
+
+
 def _fair(
     job: Job, gate: Fairness, judged: Cases, predictions: Predictions
 ) -> tuple[GateOutcome, dict[str, Any]]:
     spec = job.system.spec
-    days = days_of(judged.table, spec.data.keys.time, spec.data.time_zone)
+    days = resampled_by(judged.table, spec)
     return judge_fairness(
         FairnessRule(
             gate.metric,
@@ -106,7 +111,7 @@ def _fair(
             gate.confidence,
             spec.objective.threshold,
         ),
-        Window(judged.task, judged.truth, predictions, days, judged.groups),
+        Window(judged.task, judged.truth, predictions, days, judged.groups, unit=_unit(job)),
         group_by(
             {column: judged.table[column].to_pylist() for column in gate.by},
             least_rows=gate.min_rows,
@@ -131,4 +136,4 @@ def _rival(
     spec = job.system.spec
     learnt = version.as_of - spec.data.label.maximum_delay
     moment = np.datetime64(learnt.astimezone(UTC).replace(tzinfo=None), "us")
-    return times_of(judged.table, spec.data.keys.time) > moment, Rival(version.name, champion)
+    return times_of(judged.table, spec.data.keys.time_column) > moment, Rival(version.name, champion)

@@ -71,6 +71,6 @@ def windowed(job: Job, cases: Parted, indices: npt.NDArray[np.int64]) -> npt.NDA
     window = job.system.spec.training.window
     if window.duration is None or not len(indices):
         return indices
-    times = times_of(cases.table, job.system.spec.data.keys.time)[indices]
+    times = times_of(cases.table, job.system.spec.data.keys.time_column)[indices]
     until: datetime = times.max().astype("datetime64[us]").astype(datetime).replace(tzinfo=UTC)
     return indices[in_window(times, window, until=until)]

@@ -20,9 +20,10 @@ def run(job_folder: str, table_file: str, cases_folder: str) -> None:
         parts = found.parts
         parted = Parted(found.table, parts.training, parts.validation, parts.test, found.warnings)
         parted.write(Path(cases_folder))
-        is_old = found.until < as_of - job.system.spec.data.label.maximum_delay
+        newest = found.until
+        is_old = newest is not None and newest < as_of - job.system.spec.data.label.maximum_delay
         say(
             f"{len(parts.training):,} rows train, {len(parts.validation):,} choose, {len(parts.test):,} judge"
-            + (f"; no case is newer than {found.until:%Y-%m-%d %H:%M}" if is_old else "")
+            + (f"; no case is newer than {newest:%Y-%m-%d %H:%M}" if is_old else "")
             + "".join(f"; {warning}" for warning in found.warnings)
         )

@@ -62,13 +62,15 @@ def body_of(system: MLSystem) -> dict[str, Any]:
     row = row_of(system)
     if system.spec.data.keys.group is None:
         return row
-    return {"rows": [row, {**row, system.spec.data.keys.id: f"{EXAMPLE_ID}-too"}]}
+    named = system.spec.data.keys.id
+    return {"rows": [row, row if named is None else {**row, named: f"{EXAMPLE_ID}-too"}]}
 
 
 def row_of(system: MLSystem) -> dict[str, Any]:
     """One row of such a request."""
     columns = dict.fromkeys(feature.column for feature in system.spec.features)
-    return {system.spec.data.keys.id: EXAMPLE_ID, **columns}
+    named = system.spec.data.keys.id
+    return columns if named is None else {named: EXAMPLE_ID, **columns}
 
 
 def tensors_of(system: MLSystem) -> dict[str, Any]:

@@ -62,8 +62,8 @@ _WORDS: Mapping[type[Any], Mapping[str, str]] = {
 """Descriptions of fields whose names explain themselves in code, but not in `kubectl explain`."""
 
 
-_READ_BY_RULES = frozenset({"gates", "analyses"})
-"""Lists that rules read. They must be present even when they are empty."""
+_READ_BY_RULES = frozenset({"gates", "analyses", "keys"})
+"""Parts that rules read. They must be present even when they are empty."""
 
 
 def system_spec() -> Schema:

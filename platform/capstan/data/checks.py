@@ -78,20 +78,28 @@ def check_table(
     rows, and, if `oldest` is given, a newest row that is not older than that at `as_of`. NaN is a missing value.
     """
     data = system.spec.data
-    ids = table[data.keys.id]
+    ids = table[data.keys.id_column]
     violations: list[Violation] = []
     for check in data.checks:
         violations += _broken(check, table[check.column], ids, data.time_zone)
-    violations += _duplicates(data.keys.id, ids)
+    violations += _duplicates(data.keys.id_column, ids)
     violations += _types(table, system)
     violations += _infinite(table, ids)
     violations += _lengths(table, system)
-    newest = pc.max(table[data.keys.time]).as_py() if table.num_rows else None
+    dated = table.num_rows and data.keys.time is not None
+    newest = pc.max(table[data.keys.time_column]).as_py() if dated else None
     if table.num_rows < least_rows:
         violations.append(
-            Violation(data.keys.id, f"{table.num_rows} rows are fewer than {least_rows}", table.num_rows)
+            Violation(
+                data.keys.id_column, f"{table.num_rows} rows are fewer than {least_rows}", table.num_rows
+            )
         )
-    if oldest is not None and as_of is not None and (newest is None or newest < as_of - oldest):
+    if (
+        data.keys.time is not None
+        and oldest is not None
+        and as_of is not None
+        and (newest is None or newest < as_of - oldest)
+    ):
         rule = f"the newest row is of {newest}, more than {oldest} before {as_of}; is a source not written any more?"
         violations.append(Violation(data.keys.time, rule, table.num_rows))
     missing = {
@@ -171,7 +179,7 @@ def _types(table: pa.Table, system: MLSystem) -> Iterator[Violation]:
                 f"is {kind}, but feature {feature.name!r} is numeric; {ways}, or make the feature categorical"
             )
             yield from _violation(
-                feature.column, rule, pc.is_valid(values), values, table[system.spec.data.keys.id]
+                feature.column, rule, pc.is_valid(values), values, table[system.spec.data.keys.id_column]
             )
 
 
@@ -212,7 +220,9 @@ def _lengths(table: pa.Table, system: MLSystem) -> Iterator[Violation]:
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
             rule = f"is longer than the {most} characters that a request may hold; shorten it in data.query"
             shown = pc.utf8_slice_codeunits(values, 0, _SHOWN_TEXT)
-            yield from _violation(name, rule, pc.greater(pc.utf8_length(values), most), shown, table[keys.id])
+            yield from _violation(
+                name, rule, pc.greater(pc.utf8_length(values), most), shown, table[keys.id_column]
+            )
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -13,7 +13,7 @@ import difflib
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -39,6 +39,7 @@ from capstan.data.sources import Reading
 from capstan.data.text_types import quote, typed
 from capstan.data.workspace import workspace
 from capstan.errors import InvalidDataError
+from capstan.spec.data import CONTENT_ID, READ_AT
 from capstan.spec.location import path_text
 from capstan.spec.system import MLSystem
 from capstan.tasks import task_of
@@ -49,9 +50,17 @@ UNQUOTED = b"capstan.unquoted"
 """Metadata of a field of text whose values stood without quotes somewhere."""
 SECRETS = "CAPSTAN_SECRETS"
 """Environment variable with the folder of secrets, where no other is given."""
+CONTENT_DIGITS = 16
+"""Of the hash in an id that is made from a row; what follows a dash counts rows that are alike."""
+UNDATED = datetime(1970, 1, 1, tzinfo=UTC)
+"""The moment of rows without a time, where nobody asks as of a moment."""
 _SHOWN = 5
 _LOG = logging.getLogger(__name__)
 _EXACT = ("decimal", "hugeint", "uhugeint", "bignum")
+_NUMBERS = (
+    *("tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint"),
+    *("float", "double", *_EXACT),
+)
 _AS_TEXT = ("enum", "uuid", "time", "time with time zone")
 _AS_IT_IS = (
     *("tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint", "double"),
@@ -94,7 +103,9 @@ def extract(
         ]
         try:
             tables = SourceTables(connection, readings)
-            columns = needed_columns(system) if features else _key_columns(system)
+            # Without a column of ids they are made from all that a row holds.
+            whole = features or data.keys.id is None
+            columns = needed_columns(system) if whole else _key_columns(system)
             targets = system.spec.targets if features else (data.label.column,)
             _run_query(connection, system, tables, columns, targets)
             if on_read is not None:
@@ -103,7 +114,7 @@ def extract(
             require_keys(connection, system, "_cases")
             connection.execute("set TimeZone = 'UTC'")
             table = connection.sql(
-                f"select * from _cases order by {quote(data.keys.time)}, {quote(data.keys.id)}"
+                f"select * from _cases order by {quote(data.keys.time_column)}, {quote(data.keys.id_column)}"
             ).to_arrow_table()
             table = _with_unquoted(table, tables)
         except duckdb.OutOfMemoryException as error:
@@ -140,10 +151,14 @@ def trainable(table: pa.Table, as_of: datetime | None, system: MLSystem) -> pa.T
     """The labelled cases old enough for every label to be in; else quick labels would be over-represented."""
     data = system.spec.data
     keep = pc.is_valid(table[data.label.column])
-    if as_of is not None:
+    if as_of is not None and data.keys.time is not None:
         oldest = pa.scalar(as_of - data.label.maximum_delay, pa.timestamp("us", "UTC"))
-        keep = pc.and_(keep, pc.less_equal(table[data.keys.time], oldest))
+        keep = pc.and_(keep, pc.less_equal(table[data.keys.time_column], oldest))
     chosen = table.filter(keep)
+    if not chosen.num_rows and data.keys.time is None:
+        raise InvalidDataError(
+            f"data.label.column: no row has a value of {data.label.column!r}; name another column"
+        )
     if not chosen.num_rows:
         raise InvalidDataError(
             f"data.label: no case is labelled and older than maximumDelay ({data.label.maximum_delay}) "
@@ -176,7 +191,13 @@ def _run_query(
 ) -> None:
     data = system.spec.data
     query = data.query if data.query is not None else f"select * from {quote(data.sources[0].name)}"
-    wanted = list(dict.fromkeys([*needed, *targets, data.label.available_at]))
+    dated = [] if data.label.available_at is None else [data.label.available_at]
+    wanted = list(dict.fromkeys([*needed, *targets, *dated]))
+    for reserved in (CONTENT_ID, READ_AT):
+        if reserved in wanted:
+            raise InvalidDataError(
+                f"data.query: {reserved!r} is a name that Capstan gives itself; rename the column in data.query"
+            )
     columns, uses = tables.columns_of(query), Uses.of(system)
     if columns is not None:
         tables.require_distinct([name for name in wanted if name not in columns])
@@ -247,21 +268,31 @@ def _select_cases(
     data = system.spec.data
     keys, label = data.keys, data.label
     types = column_types(connection, "from _joined")
-    time = _as_instant(connection, tables, keys.time, types[keys.time], "data.keys.time", data.time_zone)
-    available = _as_instant(
-        connection,
-        tables,
-        label.available_at,
-        types[label.available_at],
-        "data.label.availableAt",
-        data.time_zone,
-    )
+    if keys.time is None:
+        time = moment(as_of or UNDATED)
+    else:
+        time = _as_instant(connection, tables, keys.time, types[keys.time], "data.keys.time", data.time_zone)
+    if label.available_at is not None:
+        available = _as_instant(
+            connection,
+            tables,
+            label.available_at,
+            types[label.available_at],
+            "data.label.availableAt",
+            data.time_zone,
+        )
+    elif keys.time is None:
+        available = time
+    else:
+        available = f"({time} + to_microseconds({label.maximum_delay // timedelta(microseconds=1)}))"
     # A label without the moment it became known could be from the future, so it does not count.
     dated = f"{available} is not null"
     dated += f" and {available} <= {moment(labels_as_of)}" if labels_as_of is not None else ""
     items = [
-        f"nullif(cast({quote(keys.id)} as varchar), '') as {quote(keys.id)}",
-        f"{time} as {quote(keys.time)}",
+        _content_id(columns, types, label.column)
+        if keys.id is None
+        else f"nullif(cast({quote(keys.id)} as varchar), '') as {quote(keys.id)}",
+        f"{time} as {quote(keys.time_column)}",
     ]
     categories = Uses.of(system).categories
     if keys.group is not None:
@@ -286,10 +317,27 @@ def _select_cases(
     )
 
 
+def _content_id(columns: Sequence[str], types: Mapping[str, str], label: str) -> str:
+    """An id made from what a row holds but for its label: the same row has the same one in every file that holds it.
+
+    A number is taken as such, so that one cell with a decimal does not rename all rows. Rows that are alike get an
+    ordinal after a dash.
+    """
+    values = [
+        f"cast({quote(name)} as double)" if types[name] in _NUMBERS else quote(name) for name in columns
+    ]
+    texts = [f"coalesce(cast({value} as varchar), chr(1))" for value in values]
+    content = f"left(md5(concat_ws(chr(31), {', '.join(texts)})), {CONTENT_DIGITS})"
+    ordinal = f"row_number() over (partition by {content} order by cast({quote(label)} as varchar))"
+    return f"{content} || case when {ordinal} > 1 then '-' || {ordinal} else '' end as {quote(CONTENT_ID)}"
+
+
 def _warn_of_undated(
     connection: duckdb.DuckDBPyConnection, system: MLSystem, target: str, truth: str
 ) -> None:
     available_at = system.spec.data.label.available_at
+    if available_at is None:
+        return
     undated = connection.execute(
         f"select count(*) from _joined where {truth} is not null and {quote(available_at)} is null"
     ).fetchone()

@@ -30,7 +30,9 @@ from capstan.data.workspace import workspace
 from capstan.errors import CapstanError
 from capstan.features.columns import type_of
 from capstan.features.values import ColumnType
+from capstan.spec.data import CONTENT_ID, READ_AT
 from capstan.spec.system import MLSystem
+from capstan.spec.units import format_duration
 
 MOST_COLUMNS = 200
 """Columns of a source whose types are shown; a wide table has no end of them."""
@@ -85,7 +87,8 @@ def inspect_data(system: MLSystem, *, now: datetime, secrets: Path | None = None
         sources = tuple(_as_read(source, read.get(source.name, {})) for source in sources)
         if cases is None:
             return Inspection(sources, problems=tuple(problems), warnings=tuple(warnings))
-        warnings += _left_out(system, now, secrets)
+        warnings += what_is_lost(system)
+        warnings += _left_out(system, now, secrets) if system.spec.data.keys.time is not None else []
         early = early_labels(cases, system)
         warnings += [early] if early is not None else []
         report = check_table(cases, system, as_of=now)
@@ -99,13 +102,41 @@ def inspect_data(system: MLSystem, *, now: datetime, secrets: Path | None = None
     return Inspection(
         sources,
         rows=cases.num_rows,
-        columns={name: str(type_of(cases[name])) for name in cases.column_names},
+        columns={
+            name: str(type_of(cases[name]))
+            for name in cases.column_names
+            if name not in (CONTENT_ID, READ_AT)
+        },
         newest=report.newest,
         age=None if report.newest is None else now - report.newest,
         parts=() if parted is None else (parted.training, parted.validation, parted.test),
         problems=tuple(dict.fromkeys(problems)),
         warnings=tuple(dict.fromkeys([*warnings, *_empty_columns(cases, system)])),
     )
+
+
+def what_is_lost(system: MLSystem) -> tuple[str, ...]:
+    """What is not known or not done because the file names no times, or no ids, a sentence each."""
+    keys, label = system.spec.data.keys, system.spec.data.label
+    lost = []
+    if keys.time is None:
+        lost.append(
+            "data.keys.time: no column says when a row became known. So rows are parted at random "
+            f"(data.split.{system.spec.drawn_split[0]}) and scores are those of rows that are like the known ones, not "
+            "of days to come; nobody can tell whether a feature was written after the label; each training reads all "
+            "rows as they are at its moment; nothing can be replayed. Name a column of times where there is one"
+        )
+    elif label.available_at is None:
+        lost.append(
+            "data.label.availableAt: no column says when a label became known. So a label counts as known once its row "
+            f"is {format_duration(label.maximum_delay)} old (data.label.maximumDelay)"
+        )
+    if keys.id is None:
+        lost.append(
+            "data.keys.id: no column names a row. So ids are made from what rows hold, and labels come by the "
+            "request_id of an answer"
+        )
+    return tuple(lost)
 
 
 def _left_out(system: MLSystem, now: datetime, secrets: Path | None) -> list[str]:

@@ -9,7 +9,6 @@ import duckdb
 
 from capstan.data.text_types import quote
 from capstan.errors import InvalidDataError
-from capstan.spec.data import Keys
 from capstan.spec.system import MLSystem
 
 _SHOWN = 5
@@ -27,19 +26,20 @@ def require_keys(connection: duckdb.DuckDBPyConnection, system: MLSystem, table:
             raise InvalidDataError(
                 f"{field}: {empty[0]} rows have no {name!r}; filter them in data.query or name another column"
             )
-    _require_unique_ids(connection, keys, table)
-    if keys.group is not None:
+    if keys.id is not None:
+        _require_unique_ids(connection, keys.id, table)
+    if keys.group is not None and keys.time is not None:
         _require_one_moment(connection, keys.group, keys.time, table)
 
 
-def _require_unique_ids(connection: duckdb.DuckDBPyConnection, keys: Keys, table: str) -> None:
+def _require_unique_ids(connection: duckdb.DuckDBPyConnection, key: str, table: str) -> None:
     twice = connection.execute(
-        f"select {quote(keys.id)}, count(*) from {table} group by 1 having count(*) > 1 order by 1 limit {_SHOWN}"
+        f"select {quote(key)}, count(*) from {table} group by 1 having count(*) > 1 order by 1 limit {_SHOWN}"
     ).fetchall()
     if twice:
         shown = ", ".join(f"{name!r} ({count} times)" for name, count in twice)
         raise InvalidDataError(
-            f"data.keys.id: {keys.id!r} must be unique, but there is {shown}; correct the key, "
+            f"data.keys.id: {key!r} must be unique, but there is {shown}; correct the key, "
             "or a join that finds more than one row"
         )
 

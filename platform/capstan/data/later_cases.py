@@ -16,11 +16,13 @@ _SHOWN = 3
 def without_later_cases(table: pa.Table, system: MLSystem, now: datetime) -> tuple[pa.Table, str | None]:
     """The cases up to `now` of an extracted table of all times, and what to say of the others; None: there are none."""
     keys = system.spec.data.keys
+    if keys.time is None:
+        return table, None
     later = pc.greater(table[keys.time], pa.scalar(now, table[keys.time].type))
     count = pc.sum(later).as_py() or 0
     if not count:
         return table, None
-    shown = _pairs(table.filter(later), keys.id, keys.time)
+    shown = _pairs(table.filter(later), keys.id_column, keys.time)
     zone = system.spec.data.time_zone
     return table.filter(pc.invert(later)), (
         f"data.keys.time: {count:,} of {table.num_rows:,} cases are left out, because their {keys.time!r} is after "
@@ -32,17 +34,22 @@ def without_later_cases(table: pa.Table, system: MLSystem, now: datetime) -> tup
 def early_labels(table: pa.Table, system: MLSystem) -> str | None:
     """What to say of labels that were known before their case, None if there are none."""
     data = system.spec.data
+    if data.keys.time is None or data.label.available_at is None:
+        return None
     early = pc.fill_null(pc.less(table[LABEL_AVAILABLE_AT], table[data.keys.time]), False)
     count = pc.sum(early).as_py() or 0
     if not count:
         return None
     labels = table.num_rows - table[LABEL_AVAILABLE_AT].null_count
     (first,) = (
-        table.filter(early).slice(0, 1).select([data.keys.id, data.keys.time, LABEL_AVAILABLE_AT]).to_pylist()
+        table.filter(early)
+        .slice(0, 1)
+        .select([data.keys.id_column, data.keys.time, LABEL_AVAILABLE_AT])
+        .to_pylist()
     )
     return (
         f"data.label.availableAt: {count:,} of {labels:,} labels were known before their case "
-        f"({first[data.keys.id]!r} is of {_moment(first[data.keys.time])}, its label of "
+        f"({first[data.keys.id_column]!r} is of {_moment(first[data.keys.time])}, its label of "
         f"{_moment(first[LABEL_AVAILABLE_AT])}). Where the answer is known there is nothing to predict: look "
         f"whether data.keys.time is when it is predicted, and {data.label.available_at!r} when the label came"
     )

@@ -56,7 +56,7 @@ def find_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = No
     `as_of` leaves out cases whose labels may still come. What `data.leaks.allow` names is not looked at.
     """
     data = system.spec.data
-    if as_of is not None:
+    if as_of is not None and data.keys.time is not None:
         old = pa.scalar(as_of - data.label.maximum_delay, pa.timestamp("us", "UTC"))
         table = table.filter(pc.less_equal(table[data.keys.time], old))
     leaks: dict[str, Leak] = {}
@@ -118,10 +118,11 @@ def _leaks_of(target: str, table: pa.Table, system: MLSystem) -> Iterator[Leak]:
 def _without_label(table: pa.Table, labelled: pa.Table, target: str, system: MLSystem) -> pa.Table:
     """Cases that got no label while others did: rows from before labels were kept may lack features for that reason."""
     missing = pc.is_null(table[target])
-    if not labelled.num_rows:
+    time = system.spec.data.keys.time
+    if not labelled.num_rows or time is None:
         return table.filter(missing)
-    first = pc.min(labelled[system.spec.data.keys.time])
-    return table.filter(pc.and_(missing, pc.greater_equal(table[system.spec.data.keys.time], first)))
+    first = pc.min(labelled[time])
+    return table.filter(pc.and_(missing, pc.greater_equal(table[time], first)))
 
 
 def refuse_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = None) -> tuple[Leak, ...]:

@@ -50,10 +50,14 @@ class Uses:
             *(column for _, column in spec.groupings()),
             *(check.column for check in checks if check.allowed is not None),
         }
-        ids = {keys.id, *(key for key in (keys.sticky_by, keys.group) if key is not None)}
-        others = {*spec.targets, spec.data.label.available_at, keys.time}
+        ids = {key for key in (keys.id, keys.sticky_by, keys.group) if key is not None}
+        dates = (spec.data.label.available_at, keys.time)
+        others = {*spec.targets, *(date for date in dates if date is not None)}
         return cls(
-            frozenset(ids), frozenset(categories - numbers), frozenset(numbers - {keys.id}), frozenset(others)
+            frozenset(ids),
+            frozenset(categories - numbers),
+            frozenset(name for name in numbers if name != keys.id),
+            frozenset(others),
         )
 
     def texts(self, column: FoundType) -> Set[str]:

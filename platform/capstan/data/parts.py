@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from capstan.data.extraction import trainable
+from capstan.data import split as splits
+from capstan.data.extraction import CONTENT_DIGITS, trainable
 from capstan.data.split import Indices, Parts, by_time, part_starts
 from capstan.errors import InvalidDataError
 from capstan.spec.system import MLSystem
@@ -32,15 +33,18 @@ class Part:
 
     name: str
     """`training`, `validation` or `test`."""
-    start: datetime
-    end: datetime
+    start: datetime | None
+    end: datetime | None
+    """Both None: rows are drawn, and have no time."""
     rows: int
     labels: Tally
     unlabelled: int
     """Cases of the same time that have no label."""
 
     def __str__(self) -> str:
-        until = f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M} UTC"
+        until = (
+            "drawn" if self.start is None else f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M} UTC"
+        )
         none = f", and {self.unlabelled:,} cases without a label" if self.unlabelled else ""
         return f"{self.name} ({until}) has {self.rows:,} labels, {self.labels.words}{none}"
 
@@ -51,8 +55,9 @@ class PartedCases:
 
     table: pa.Table
     parts: Parts
-    until: datetime
-    """End of the test; earlier than the moment of the training where recorded data ended long before."""
+    until: datetime | None
+    """End of the test; earlier than the moment of the training where recorded data ended long before. None: rows are
+    drawn, and have no time."""
     training: Part
     validation: Part
     test: Part
@@ -73,6 +78,13 @@ def part_cases(cases: pa.Table, system: MLSystem, *, as_of: datetime) -> PartedC
     """
     data = system.spec.data
     table = trainable(cases, as_of, system)
+    label = task_of(system.spec).label
+    truth = label.truth(table[data.label.column].to_numpy(zero_copy_only=False))
+    wrong = label.tally(truth).wrong
+    if wrong:
+        raise InvalidDataError(f"data.label.column: {data.label.column!r} has {wrong}")
+    if data.keys.time is None:
+        return _drawn(cases, table, truth, system)
     times = _times(table, data.keys.time)
     newest_label = as_of - data.label.maximum_delay
     split = data.split.by_time
@@ -82,11 +94,6 @@ def part_cases(cases: pa.Table, system: MLSystem, *, as_of: datetime) -> PartedC
         until, validation=split.validation, test=split.test, zone=data.time_zone
     )
     first: datetime = times.min().astype("datetime64[us]").item().replace(tzinfo=UTC)
-    label = task_of(system.spec).label
-    truth = label.truth(table[data.label.column].to_numpy(zero_copy_only=False))
-    wrong = label.tally(truth).wrong
-    if wrong:
-        raise InvalidDataError(f"data.label.column: {data.label.column!r} has {wrong}")
     missing = _times(cases.filter(pc.is_null(cases[data.label.column])), data.keys.time)
 
     def part(name: str, rows: Indices, start: datetime, end: datetime) -> Part:
@@ -99,6 +106,56 @@ def part_cases(cases: pa.Table, system: MLSystem, *, as_of: datetime) -> PartedC
     _require_different_labels(training, validation, system)
     warnings = tuple(_warnings(training, validation, test, system))
     return PartedCases(table, parts, until, training, validation, test, warnings)
+
+
+def _drawn(cases: pa.Table, table: pa.Table, truth: npt.NDArray[np.generic], system: MLSystem) -> PartedCases:
+    """Parts of rows that have no time; rows that are alike, and those of one group, are drawn together."""
+    kind, shares = system.spec.drawn_split
+    units = _units(table, system)
+    _, first = np.unique(units, return_index=True)
+    lengths = {"validation": shares.validation, "test": shares.test}
+    drawn = (
+        splits.stratified(truth[first], **lengths, seed=shares.seed)
+        if kind == "stratified"
+        else splits.random(len(first), **lengths, seed=shares.seed)
+    )
+    parts = splits.together(drawn, units)
+    label = task_of(system.spec).label
+    unlabelled = cases.num_rows - table.num_rows
+    found = []
+    for name in ("training", "validation", "test"):
+        rows = getattr(parts, name)
+        if not len(rows):
+            raise InvalidDataError(
+                f"data.split.{kind}: no row is drawn for {name} of {len(first):,} rows that differ; train on more "
+                "rows, or make the shares of validation and test larger"
+            )
+        found.append(Part(name, None, None, len(rows), label.tally(truth[rows]), 0))
+    training, validation, test = found
+    _require_different_labels(training, validation, system)
+    warnings = [*_of_classes(training, validation, test, system)]
+    if unlabelled:
+        warnings.append(
+            f"data.label.column: {unlabelled:,} rows have no label, and nothing is learnt from them"
+        )
+    alike = table.num_rows - len(first)
+    if alike and system.spec.data.keys.group is None:
+        warnings.append(
+            f"data: {alike:,} of {table.num_rows:,} rows repeat another one; those that are alike are in one part, so "
+            "that no model is judged on a row that it has learnt"
+        )
+    return PartedCases(table, parts, None, training, validation, test, tuple(warnings))
+
+
+def _units(table: pa.Table, system: MLSystem) -> Indices:
+    """Which rows must not be parted from each other, numbered."""
+    keys = system.spec.data.keys
+    names = table[keys.group or keys.id_column]
+    if keys.group is None and keys.id is None:
+        names = pc.utf8_slice_codeunits(names, 0, CONTENT_DIGITS)
+    _, units = np.unique(names.to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+    numbered: Indices = units.astype(np.int64)
+    return numbered
 
 
 def last_judged(times: npt.NDArray[np.datetime64], until: datetime, test: timedelta) -> datetime:
@@ -119,11 +176,17 @@ def _require_different_labels(training: Part, validation: Part, system: MLSystem
     if wrong:
         listed = "; ".join(f"{part}: {why}" for part, why in wrong)
         raise InvalidDataError(
-            f"data.split.byTime: {listed}. {_ways_out(system, [part for part, _ in wrong])}"
+            f"{_field(system)}: {listed}. {_ways_out(system, [part for part, _ in wrong])}"
         )
 
 
+def _field(system: MLSystem) -> str:
+    return f"data.split.{'byTime' if system.spec.data.keys.time is not None else system.spec.drawn_split[0]}"
+
+
 def _ways_out(system: MLSystem, parts: list[Part]) -> str:
+    if system.spec.data.keys.time is None:
+        return "Train on more rows, or make the share of the part larger"
     delay = format_duration(system.spec.data.label.maximum_delay)
     split = system.spec.data.split.by_time
     ways = [
@@ -147,7 +210,7 @@ def _warnings(training: Part, validation: Part, test: Part, system: MLSystem) ->
     rows = training.rows + validation.rows + test.rows
     held_out = (validation.rows + test.rows) / rows
     split = system.spec.data.split
-    if held_out > MOST_HELD_OUT:
+    if held_out > MOST_HELD_OUT and test.end is not None and training.start is not None:
         lengths = [format_duration(one) for one in (split.by_time.validation, split.by_time.test)]
         shorter = _shorter(test.end - training.start)
         yield (
@@ -156,24 +219,29 @@ def _warnings(training: Part, validation: Part, test: Part, system: MLSystem) ->
             + (" (the chosen one learns from all of them in the end)" if split.refit else "")
             + f"; `split: {{byTime: {{validation: {shorter[0]}, test: {shorter[1]}}}}}` takes about 30%"
         )
+    yield from _of_classes(training, validation, test, system)
+
+
+def _of_classes(training: Part, validation: Part, test: Part, system: MLSystem) -> Iterator[str]:
+    field = _field(system)
     for part in (validation, test):
         if part.labels.is_constant:
             yield (
-                f"data.split.byTime: {part}: what needs different labels can't be measured there. "
+                f"{field}: {part}: what needs different labels can't be measured there. "
                 + _ways_out(system, [part])
             )
             continue
         absent = [name for name in training.labels.classes if name not in part.labels.classes]
         if absent:
             yield (
-                f"data.split.byTime: {part.name} has no row of {_listed(absent)}: what is measured there says nothing "
+                f"{field}: {part.name} has no row of {_listed(absent)}: what is measured there says nothing "
                 "about it"
             )
         unknown = [name for name in part.labels.classes if name not in training.labels.classes]
         if unknown:
             counts = {name: int(part.labels.counts[name]) for name in unknown}
             yield (
-                f"data.split.byTime: {part.name} has {sum(counts.values()):,} labels of {_listed(unknown)}, which no "
+                f"{field}: {part.name} has {sum(counts.values()):,} labels of {_listed(unknown)}, which no "
                 "training row has: no candidate can answer them, and each counts as a miss with the largest loss"
             )
 

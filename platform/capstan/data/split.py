@@ -70,6 +70,13 @@ def random(rows: int, *, validation: float, test: float, seed: int) -> Parts:
     return _cut(order, validation, test)
 
 
+def together(parts: Parts, units: Indices) -> Parts:
+    """The rows of parts of units; `units` says of which unit each row is."""
+    return Parts(
+        *(np.flatnonzero(np.isin(units, part)) for part in (parts.training, parts.validation, parts.test))
+    )
+
+
 def stratified(
     labels: Sequence[object] | npt.NDArray[np.generic], *, validation: float, test: float, seed: int
 ) -> Parts:

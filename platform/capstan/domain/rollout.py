@@ -11,7 +11,7 @@ from typing import NewType
 
 from capstan.domain.digest import UNDIGESTED
 from capstan.domain.moving_weights import MovedWeights
-from capstan.domain.steps.step import Step, step_span
+from capstan.domain.steps.step import BLOCK, Step, step_span
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.triggers import Trigger
 from capstan.domain.verdicts.analysis import Latch
@@ -63,6 +63,8 @@ class RolloutPolicy:
     losses: Mapping[str, float] = field(default_factory=dict)
     """What the objective states about its losses: evidence that was counted by other losses is none."""
     label_delay: timedelta = field(default=timedelta(0), metadata=UNDIGESTED)
+    block: timedelta = field(default=BLOCK, metadata=UNDIGESTED)
+    """How long a block of paired requests takes; 0: blocks are so many requests, however long they take."""
     """Longest time that a label takes; a day block closes by it at the latest. Only what is told rests on it."""
     digest: str = ""
     """Of everything above but the label delay; a rollout that began under another digest starts again."""

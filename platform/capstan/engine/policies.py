@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -11,7 +12,7 @@ from capstan.domain.digest import digest_of
 from capstan.domain.retraining import Backoff, Budget, RetrainingPolicy
 from capstan.domain.rollout import Limits, OnLimit, RolloutPolicy
 from capstan.domain.steps import STEPS
-from capstan.domain.steps.step import Step
+from capstan.domain.steps.step import BLOCK, Step
 from capstan.domain.system import SystemPolicy
 from capstan.domain.triggers import TRIGGERS, TriggerRule
 from capstan.domain.verdicts.conditions import Condition, parse_condition
@@ -119,6 +120,7 @@ def rollout_policy(system: MLSystem) -> RolloutPolicy:
         revision_history_limit=rollout.revision_history_limit,
         losses=_stated(system.spec.objective),
         label_delay=system.spec.data.label.maximum_delay,
+        block=BLOCK if system.spec.requests_per_block is None else timedelta(0),
     )
     return replace(policy, digest=digest_of(policy))
 

@@ -14,7 +14,7 @@ from capstan.domain.training import GateOutcome
 from capstan.domain.verdicts.quality import Decide
 from capstan.errors import MissingExtraError
 from capstan.evaluation.bootstrap import day_weights
-from capstan.evaluation.gates import LEAST_DAYS, Window
+from capstan.evaluation.gates import Window
 from capstan.evaluation.grouping import Grouping
 from capstan.evaluation.pairs import largest_difference, shares_of, smallest_ratio
 from capstan.evaluation.slices import MOST_VALUES
@@ -105,8 +105,9 @@ def _lacks(rule: FairnessRule, window: Window, grouping: Grouping, name: str) ->
         words = {"true positive rate": " with a true label", "false positive rate": " with a false label"}
         if (count := int(rows.sum())) < grouping.least_rows:
             return f"{count:,} rows{words.get(share, '')}, needs {grouping.least_rows:,}"
-        if (days := len(np.unique(window.days[rows]))) < LEAST_DAYS:
-            return f"rows of {days} days{words.get(share, '')}, needs {LEAST_DAYS}"
+        part = window.part(rows)
+        if part.day_count < part.least:
+            return f"rows{part.of_days}{words.get(share, '')}, needs {part.least} {part.unit}"
     return ""
 
 
@@ -135,7 +136,7 @@ def _decided(
     bound, passed, needed = _held(rule, spread)
     return passed, (
         f"{bound} {spread.value:.4f} [{spread.low:.4f}, {spread.high:.4f}], between {spread.between}, on "
-        f"{len(part.truth):,} rows of {part.day_count} days; {rule.decide}: {needed}"
+        f"{len(part.truth):,} rows{part.of_days}; {rule.decide}: {needed}"
     )
 
 
@@ -170,7 +171,7 @@ def spread_of(rule: FairnessRule, window: Window, of_rows: Any, *, seed: int) ->
         shares_of(selected, _of(share, window), group.reshape(-1), place.reshape(-1), weights)
         for share in _SHARES[rule.metric]
     ]
-    if any(one.days < LEAST_DAYS or len(one.resampled) < LEAST_SAMPLES for one in shares):
+    if any(one.days < window.least or len(one.resampled) < LEAST_SAMPLES for one in shares):
         return None
     low, high = (largest_difference if kind == "difference" else smallest_ratio)(shares, rule.confidence)
     return Spread(value, low, high, _between(rule, names.tolist(), [one.found for one in shares], kind))

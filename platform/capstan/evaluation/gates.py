@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from capstan.tasks.metric import Groups, Truth, numbered
 
 LEAST_DAYS = 5
 """Resampling fewer days than these says little about the next one."""
+LEAST_ROWS = 30
+"""The same of rows that have no time, and are resampled by themselves."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,11 @@ class Window:
     truth: Truth
     predictions: Predictions
     days: npt.NDArray[np.generic]
-    """(n,): the day of each row."""
+    """(n,): the day of each row; of rows without a time the lot, which is drawn with all its rows."""
     groups: Groups | None = None
     rival: Rival | None = None
+    unit: Literal["days", "rows"] = "days"
+    """What is resampled."""
 
     def part(self, rows: npt.NDArray[np.bool_]) -> Window:
         """Those rows alone."""
@@ -66,11 +71,22 @@ class Window:
             self.days[rows],
             None if self.groups is None else numbered(self.groups[rows]),
             None if rival is None else Rival(rival.name, rival.predictions.rows(rows)),
+            self.unit,
         )
 
     @property
     def day_count(self) -> int:
         return len(np.unique(self.days))
+
+    @property
+    def least(self) -> int:
+        """Days, or lots of rows, below which nothing is said."""
+        return LEAST_DAYS if self.unit == "days" else LEAST_ROWS
+
+    @property
+    def of_days(self) -> str:
+        """How many days there are, in words behind a count of rows; empty for rows without a time."""
+        return f" of {self.day_count} days" if self.unit == "days" else ""
 
 
 @dataclass(frozen=True)
@@ -107,8 +123,8 @@ def find(rule: GateRule, window: Window, *, seed: int) -> Finding:
     """The same with its numbers; `words` leave out the metric's name."""
     against = "" if window.rival is None else f"against {window.rival.name}: "
     rows = _rows_in_words(rule, window)
-    if window.day_count < LEAST_DAYS:
-        return Finding(None, f"{against}too little evidence: {rows}, needs {LEAST_DAYS} days")
+    if window.day_count < window.least:
+        return Finding(None, f"{against}too little evidence: {rows}, needs {window.least} {window.unit}")
     said = [window.predictions, *([] if window.rival is None else [window.rival.predictions])]
     if any(window.task.unsound(one).any() for one in said):
         return Finding(None, f"{against}a prediction is not {window.task.sound}")
@@ -119,7 +135,7 @@ def find(rule: GateRule, window: Window, *, seed: int) -> Finding:
 def _rows_in_words(rule: GateRule, window: Window) -> str:
     counted = window.task.metrics[rule.metric].counted(window.truth, window.groups)
     unseen = "" if window.rival is None else f" that {window.rival.name} has not learnt from"
-    return f"{counted} of {window.day_count} days{unseen}"
+    return f"{counted}{window.of_days}{unseen}"
 
 
 def _compared(rule: GateRule, window: Window, rows: str, seed: int) -> Finding | None:

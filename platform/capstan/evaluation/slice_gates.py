@@ -8,7 +8,7 @@ from typing import Any
 
 from capstan.domain.training import GateOutcome
 from capstan.domain.verdicts.quality import Decide
-from capstan.evaluation.gates import LEAST_DAYS, Finding, GateRule, Window, find
+from capstan.evaluation.gates import Finding, GateRule, Window, find
 from capstan.evaluation.grouping import Grouping
 from capstan.evaluation.slices import MOST_VALUES
 from capstan.evaluation.tables import Cell, table
@@ -90,7 +90,7 @@ def _table(
         columns,
         cells,
         notes=[
-            f"low and high are one-sided {rule.confidence:.4g} bounds of {what}, by resampling days "
-            f"({LEAST_DAYS} at least)"
+            f"low and high are one-sided {rule.confidence:.4g} bounds of {what}, by resampling {window.unit} "
+            f"({window.least} at least)"
         ],
     )

@@ -3,7 +3,8 @@
 A pair is a request row that the champion answered (its last answered attempt) and for which the challenger's
 mirrored prediction is stored; for a metric of groups, all rows of one request, and only if every one of them is stored
 for both versions. A group has a label when each of its rows has one or never will, and at least one has. A group that
-the metric does not judge counts as one that can have no label. A block, one day in the system's zone,
+the metric does not judge counts as one that can have no label. A block, one day in the system's zone or so many
+requests in a row,
 closes when 98 % of its pairs that can have a label have one, or at its end plus the maximum label delay; closed blocks
 are told in event order up to the first open one.
 
@@ -13,6 +14,7 @@ files or rows changes a bit of them.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -79,6 +81,14 @@ select blocks.start as start, request_id, IS_FIRST, champion, challenger,
   label is not null and label.none as is_without, case when not label.none then label.value end as label
 from known asof join blocks on known.time >= blocks.start
 ORDER
+"""
+_BLOCKS_OF_REQUESTS = """
+with ANSWERED_BY_BOTH, paired as (
+  select request_id, min(champion.answer.time) as time PAIRED group by request_id
+), numbered as (
+  select time, row_number() over (order by time, request_id) - 1 as place from paired
+)
+select distinct time as start from numbered where place % $size = 0 order by start
 """
 _REFUSED = """
 select count(distinct request_id) as requests
@@ -147,11 +157,14 @@ class Pairing:
         *,
         zone: ZoneInfo,
         maximum_delay: timedelta,
+        block_requests: int | None = None,
     ) -> None:
+        """`block_requests`: paired requests in a block; None: a block is a day."""
         self._reader = reader
         self._task = task
         self._zone = zone
         self._maximum_delay = maximum_delay
+        self._block_requests = block_requests
 
     @classmethod
     def of(cls, system: MLSystem, reader: PayloadReader) -> Pairing:
@@ -162,6 +175,7 @@ class Pairing:
             task_of(spec),
             zone=ZoneInfo(spec.data.time_zone),
             maximum_delay=spec.data.label.maximum_delay,
+            block_requests=spec.requests_per_block,
         )
 
     @property
@@ -189,7 +203,9 @@ class Pairing:
         if as_of <= since:
             return PairedEvidence()
         blocks: dict[int, _Block] = defaultdict(_Block)
-        for rows in self._rows(champion, challenger, since, as_of, in_groups=known.facts.unit == "group"):
+        in_groups = known.facts.unit == "group"
+        starts = self._starts(champion, challenger, since, as_of, in_groups=in_groups)
+        for rows in self._rows(champion, challenger, since, as_of, starts, in_groups=in_groups):
             _add(blocks, rows, self._task, known)
         produced = self._reader.fetch(
             _PRODUCED, start=since, end=as_of, champion=champion, challenger=challenger
@@ -203,7 +219,7 @@ class Pairing:
         pairs = sum(block.pairs for block in blocks.values())
         labelled = sum(block.labelled for block in blocks.values())
         return PairedEvidence(
-            blocks=self._closed(blocks, as_of),
+            blocks=self._closed(blocks, starts, as_of),
             paired_requests=sum(block.requests for block in blocks.values()),
             labelled_pairs=labelled,
             disagreement=sum(block.disagreeing for block in blocks.values()) / pairs if pairs else None,
@@ -213,8 +229,32 @@ class Pairing:
             refused_answers=refused,
         )
 
-    def _rows(
+    def _starts(
         self, champion: str, challenger: str, since: datetime, as_of: datetime, *, in_groups: bool
+    ) -> list[int]:
+        """Where blocks begin, in microseconds; the last one of requests is open, for it is not full."""
+        if self._block_requests is None:
+            return [microseconds(start) for start in day_starts(since, as_of, self._zone)]
+        query = _BLOCKS_OF_REQUESTS.replace("ANSWERED_BY_BOTH", ANSWERED_BY_BOTH.replace("INPUTS", ""))
+        found: list[int] = self._reader.fetch(
+            query.replace("PAIRED", PAIRED_REQUESTS if in_groups else PAIRED_ROWS),
+            start=since,
+            end=as_of,
+            champion=champion,
+            challenger=challenger,
+            size=self._block_requests,
+        )["start"].to_pylist()
+        return found
+
+    def _rows(
+        self,
+        champion: str,
+        challenger: str,
+        since: datetime,
+        as_of: datetime,
+        starts: list[int],
+        *,
+        in_groups: bool,
     ) -> Iterator[_Rows]:
         query = (
             _PAIRS.replace("ANSWERED_BY_BOTH", ANSWERED_BY_BOTH.replace("INPUTS", ""))
@@ -224,24 +264,32 @@ class Pairing:
             .replace("ORDER", "order by request_id, row" if in_groups else "")
             .replace("PAIRED", PAIRED_REQUESTS if in_groups else PAIRED_ROWS)
         )
-        starts = [microseconds(start) for start in day_starts(since, as_of, self._zone)]
         batches = self._reader.batches(
             query,
             start=since,
             end=as_of,
             as_of=as_of,
-            tables={"blocks": pa.table({"start": starts})},
+            tables={"blocks": pa.table({"start": pa.array(starts, pa.int64())})},
             champion=champion,
             challenger=challenger,
         )
         for table in in_whole_groups(batches, in_groups=in_groups):
             yield _Rows.of(table, self._task)
 
-    def _closed(self, found: dict[int, _Block], as_of: datetime) -> tuple[LossBlock, ...]:
+    def _end(self, start: datetime, starts: list[int]) -> datetime | None:
+        """None: the block is not full."""
+        if self._block_requests is None:
+            return day_starts(start, start + timedelta(days=2), self._zone)[1]
+        following = bisect_right(starts, microseconds(start))
+        return from_microseconds(starts[following]) if following < len(starts) else None
+
+    def _closed(self, found: dict[int, _Block], starts: list[int], as_of: datetime) -> tuple[LossBlock, ...]:
         blocks: list[LossBlock] = []
         for at, block in sorted(found.items()):
             start = from_microseconds(at)
-            end = day_starts(start, start + timedelta(days=2), self._zone)[1]
+            end = self._end(start, starts)
+            if end is None:
+                break
             candidates = block.pairs - block.without
             coverage = block.labelled / candidates if candidates else 1.0
             if as_of < end or (coverage < CLOSED_COVERAGE and as_of < end + self._maximum_delay):

@@ -12,9 +12,9 @@ from pydantic_core import PydanticCustomError
 
 from capstan.spec.cluster import DataVolume
 from capstan.spec.grammar import ColumnName, OneOf, SpecModel, Text
-from capstan.spec.rule import Cel, part_rule, require
+from capstan.spec.rule import ARITHMETIC, Cel, part_rule, require
 from capstan.spec.secrets import ValueFrom
-from capstan.spec.units import CellText, Flag, Number, PositiveDuration
+from capstan.spec.units import CellText, Flag, Number, PositiveDuration, Share, Whole
 
 
 def _known_zone(value: str) -> str:
@@ -195,14 +195,30 @@ class Source(OneOf):
         return column
 
 
+CONTENT_ID = "_capstan_id"
+"""Column of the cases with the ids that are made from what rows hold, where the file names no column."""
+READ_AT = "_capstan_time"
+"""Column of the cases with the moment of the training, where the file names no column of times."""
+
+
 class Keys(SpecModel):
     """Columns that identify a row, date it and keep a user on one version."""
 
-    id: ColumnName = Field(
-        description="Column that names the case; labels are joined by it.", examples=["flight_id"]
+    id: ColumnName | None = Field(
+        None,
+        description=(
+            "Column that names the case; labels are joined by it. Without it ids are made from what a row holds, and "
+            "labels come by the request's id."
+        ),
+        examples=["flight_id"],
     )
-    time: ColumnName = Field(
-        description="Column with the moment of the prediction (event time).", examples=["scheduled_departure"]
+    time: ColumnName | None = Field(
+        None,
+        description=(
+            "Column with the moment of the prediction (event time). Without it every row counts as known at the moment "
+            "of the training: rows are parted at random, and nothing can be replayed."
+        ),
+        examples=["scheduled_departure"],
     )
     sticky_by: ColumnName | None = Field(
         None,
@@ -218,13 +234,27 @@ class Keys(SpecModel):
         examples=["departure_hour"],
     )
 
+    @property
+    def id_column(self) -> str:
+        """Column of the extracted cases that names each."""
+        return self.id if self.id is not None else CONTENT_ID
+
+    @property
+    def time_column(self) -> str:
+        """Column of the extracted cases that dates each."""
+        return self.time if self.time is not None else READ_AT
+
 
 class Label(SpecModel):
     """The truth that arrives later."""
 
     column: ColumnName = Field(description="Column with the true value; empty means none.", examples=["late"])
-    available_at: ColumnName = Field(
-        description="Column with the moment the label became known; training never looks past it.",
+    available_at: ColumnName | None = Field(
+        None,
+        description=(
+            "Column with the moment the label became known; training never looks past it. Without it a label counts as "
+            "known once its row is `maximumDelay` old, or at once where rows have no time."
+        ),
         examples=["actual_arrival"],
     )
     maximum_delay: PositiveDuration = Field(
@@ -303,6 +333,42 @@ class ByTime(SpecModel):
     )
 
 
+DRAWN_RULES = (
+    part_rule(
+        "validation and test are drawn to choose and to judge by; make both larger than 0%",
+        lambda drawn: drawn.validation > 0 and drawn.test > 0,
+        why_no_cel=ARITHMETIC,
+    ),
+    part_rule(
+        "validation and test leave no row to learn from; make them smaller",
+        lambda drawn: drawn.validation + drawn.test < 1,
+        why_no_cel=ARITHMETIC,
+    ),
+)
+
+
+CLASSES = ("Boolean", "Category")
+"""Kinds of labels that can be drawn by their classes."""
+
+
+class Drawn(SpecModel):
+    """Shares of the rows that are drawn for validation and test; the others train."""
+
+    validation: Share = Field(
+        0.15, description="Share of the rows on which candidates are chosen.", examples=["15%"]
+    )
+    test: Share = Field(
+        0.2, description="Share of the rows on which the chosen one is judged.", examples=["20%"]
+    )
+    seed: Annotated[Whole, Field(ge=0, le=2**31 - 1)] = Field(
+        0, description="The same seed draws the same rows of the same table.", examples=[1]
+    )
+
+    @model_validator(mode="after")
+    def _leaves_rows(self) -> Drawn:
+        return require(self, DRAWN_RULES)
+
+
 class Split(SpecModel):
     """How rows are parted into training, validation and test."""
 
@@ -310,6 +376,22 @@ class Split(SpecModel):
         default_factory=ByTime,
         description="Part by event time, so that a model is judged on days after those it learnt from.",
         examples=[{"validation": "7d", "test": "14d"}],
+    )
+    random: Drawn | None = Field(
+        None,
+        description=(
+            "Part at random, for rows without a time; the usual one for labels that are numbers. Rows that are alike, "
+            "and the rows of one group, stay together."
+        ),
+        examples=[{"validation": "15%", "test": "20%"}],
+    )
+    stratified: Drawn | None = Field(
+        None,
+        description=(
+            "The same with each class' share alike in all parts; the usual one for rows without a time whose labels "
+            "are classes."
+        ),
+        examples=[{"validation": "15%", "test": "20%"}],
     )
     refit: Flag = Field(
         True,
@@ -338,6 +420,7 @@ class Data(SpecModel):
         examples=["America/New_York"],
     )
     keys: Keys = Field(
+        default_factory=Keys,
         description="Columns that identify a row, date it and keep a user on one version.",
         examples=[{"id": "flight_id", "time": "scheduled_departure", "stickyBy": "tailnum"}],
     )

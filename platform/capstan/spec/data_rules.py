@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from capstan.spec.data import CLASSES
 from capstan.spec.finding import UNKNOWN
 from capstan.spec.location import Location
 from capstan.spec.rule import JOINED_LISTS, UNTRIED, Breach, Cel, rule
 from capstan.spec.tasks import TASK_FACTS
+from capstan.spec.units import format_duration
 
 if TYPE_CHECKING:
     from capstan.spec.system import MLSystemSpec
@@ -26,7 +28,11 @@ def target_is_the_label(spec: MLSystemSpec) -> Iterator[Breach]:
 
 @rule(
     "is the label itself; name the column with the moment it became known",
-    Cel("self.label.column != self.label.availableAt", "data", "label.availableAt"),
+    Cel(
+        "!has(self.label.availableAt) || self.label.column != self.label.availableAt",
+        "data",
+        "label.availableAt",
+    ),
 )
 def label_is_dated_by_another_column(spec: MLSystemSpec) -> Iterator[Breach]:
     label = spec.data.label
@@ -36,18 +42,19 @@ def label_is_dated_by_another_column(spec: MLSystemSpec) -> Iterator[Breach]:
 
 @rule(
     "is also keys.time; name a column that is unique for each case",
-    Cel("self.keys.id != self.keys.time", "data", "keys.id"),
+    Cel("!has(self.keys.id) || !has(self.keys.time) || self.keys.id != self.keys.time", "data", "keys.id"),
 )
 def id_is_not_the_time(spec: MLSystemSpec) -> Iterator[Breach]:
     keys = spec.data.keys
-    if keys.id == keys.time != UNKNOWN:
+    if keys.id is not None and keys.id == keys.time != UNKNOWN:
         yield Breach(("spec", "data", "keys", "id"), keys.id)
 
 
 @rule(
     "is also keys.id or keys.time; name a column whose value several cases share",
     Cel(
-        "!has(self.keys.group) || !(self.keys.group in [self.keys.id, self.keys.time])",
+        "!has(self.keys.group) || !(has(self.keys.id) && self.keys.group == self.keys.id || "
+        "has(self.keys.time) && self.keys.group == self.keys.time)",
         "data",
         "keys.group",
     ),
@@ -73,14 +80,16 @@ def several_sources_have_a_query(spec: MLSystemSpec) -> Iterator[Breach]:
     "a feature is read from keys.id, keys.time, keys.group, label.column or label.availableAt: a model would learn "
     "cases by heart or know the answer (leakage); drop the feature",
     Cel(
-        "self.features.all(f, !((has(f.column) ? f.column : f.name) in [self.data.keys.id, self.data.keys.time, "
-        "self.data.label.column, self.data.label.availableAt]))",
+        "self.features.all(f, (has(f.column) ? f.column : f.name) != self.data.label.column)",
         field="features",
     ),
-    Cel(
-        "!has(self.data.keys.group) || "
-        "self.features.all(f, (has(f.column) ? f.column : f.name) != self.data.keys.group)",
-        field="features",
+    *(
+        Cel(
+            f"!has(self.data.{part}) || "
+            f"self.features.all(f, (has(f.column) ? f.column : f.name) != self.data.{part})",
+            field="features",
+        )
+        for part in ("keys.id", "keys.time", "keys.group", "label.availableAt")
     ),
 )
 def no_feature_knows_the_answer(spec: MLSystemSpec) -> Iterator[Breach]:
@@ -186,7 +195,97 @@ def a_group_is_for_tasks_of_groups(spec: MLSystemSpec) -> Iterator[Breach]:
         yield Breach(("spec", "data", "keys", "group"), message=message)
 
 
+@rule(
+    "dates labels of rows that have no time; name keys.time too, or drop it",
+    Cel("has(self.keys.time) || !has(self.label.availableAt)", "data", "label.availableAt"),
+)
+def labels_are_dated_where_rows_are(spec: MLSystemSpec) -> Iterator[Breach]:
+    available = spec.data.label.available_at
+    if spec.data.keys.time is None and available not in (None, UNKNOWN):
+        yield Breach(("spec", "data", "label", "availableAt"), available)
+
+
+@rule(
+    "are two ways to part the same rows; keep one of data.split.random and data.split.stratified",
+    Cel("!has(self.split.random) || !has(self.split.stratified)", "data", "split"),
+)
+def rows_are_drawn_in_one_way(spec: MLSystemSpec) -> Iterator[Breach]:
+    split = spec.data.split
+    if split.random is not None and split.stratified is not None:
+        way = "keep one of data.split.random and data.split.stratified"
+        yield Breach(("spec", "data", "split"), message=f"has two ways to part the same rows; {way}")
+
+
+@rule(
+    "draws rows that have a time, and a model would be judged on days that it has learnt from; part by time with "
+    "byTime, or drop data.keys.time",
+    *(
+        Cel(f"!has(self.keys.time) || !has(self.split.{kind})", "data", f"split.{kind}")
+        for kind in ("random", "stratified")
+    ),
+)
+def rows_are_drawn_where_they_have_no_time(spec: MLSystemSpec) -> Iterator[Breach]:
+    split = spec.data.split
+    for kind, drawn in (("random", split.random), ("stratified", split.stratified)):
+        if spec.data.keys.time is not None and drawn is not None:
+            message = (
+                f"draws rows that have a time, {spec.data.keys.time!r}, and a model would be judged on days that it "
+                "has learnt from; part by time with byTime, or drop data.keys.time"
+            )
+            yield Breach(("spec", "data", "split", kind), message=message)
+
+
+@rule(
+    "needs labels of classes; write random",
+    *(
+        Cel(
+            f"self.objective.task != '{task}' || !has(self.data.split.stratified)",
+            field="data.split.stratified",
+            message=f"{task} has no classes to draw by; write random",
+        )
+        for task, facts in TASK_FACTS.items()
+        if facts.label not in CLASSES
+    ),
+)
+def rows_are_drawn_by_classes_that_are_there(spec: MLSystemSpec) -> Iterator[Breach]:
+    task = TASK_FACTS[spec.objective.task]
+    if spec.data.split.stratified is not None and task.label not in CLASSES:
+        message = f"{task.name} has no classes to draw by; write random"
+        yield Breach(("spec", "data", "split", "stratified"), message=message)
+
+
+@rule("needs data.keys.time; name the column, or drop it", why_no_cel=UNTRIED)
+def what_asks_for_times_has_them(spec: MLSystemSpec) -> Iterator[Breach]:
+    if spec.data.keys.time is not None:
+        return
+    way = "name the column with the moment of each row in data.keys.time, or"
+    split, window = spec.data.split, spec.training.window
+    if "by_time" in split.model_fields_set:
+        message = f"parts rows by a time, and data.keys.time is not given; {way} write random or stratified"
+        yield Breach(("spec", "data", "split", "byTime"), message=message)
+    if window.duration is not None:
+        length = format_duration(window.duration)
+        message = f"{length} is a stretch of time, and data.keys.time is not given; {way} drop it"
+        yield Breach(("spec", "training", "window", "duration"), message=message)
+    if spec.replay is not None:
+        message = f"sends rows at their times, and data.keys.time is not given; {way} drop replay"
+        yield Breach(("spec", "replay"), message=message)
+    for index, gate in enumerate(spec.evaluation.gates):
+        if gate.rival == "Champion":
+            message = (
+                f"{gate.metric} is compared with the champion on rows that it has not learnt from, and without "
+                f"data.keys.time nobody knows which these are; {way} write `against: Baseline`, min or max: the "
+                "shadow step compares with the champion"
+            )
+            yield Breach(("spec", "evaluation", "gates", index, "against"), message=message)
+
+
 RULES = (
+    labels_are_dated_where_rows_are,
+    rows_are_drawn_in_one_way,
+    rows_are_drawn_where_they_have_no_time,
+    rows_are_drawn_by_classes_that_are_there,
+    what_asks_for_times_has_them,
     target_is_the_label,
     group_is_a_key_of_its_own,
     a_group_is_for_tasks_of_groups,

@@ -14,7 +14,8 @@ Rows = Annotated[Whole, Field(ge=1, le=1_000_000_000)]
 Confidence = Annotated[Number, Field(ge=0.5, lt=1)]
 
 FEW_ROWS = (
-    "Rows of the test window below which a group is no evidence; so is a group of fewer than five days."
+    "Rows of the test window below which a group is no evidence; so is a group of fewer than five days, "
+    "or of 30 rows where data.keys names no time."
 )
 ON_FEW_ROWS = (
     "What a group without enough evidence does. Refuse: the gate is not passed. LeaveOut: it is told and left out; "

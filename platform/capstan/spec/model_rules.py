@@ -157,10 +157,13 @@ def whatever_stands_is_used_by_a_model(spec: MLSystemSpec) -> Iterator[Breach]:
 
 @rule(
     "a model's target is a key or the moment of the label; name the column of what it says",
-    Cel(
-        "!has(self.models) || self.models.all(m, !has(m.target) || !(m.target in [self.data.keys.id, "
-        "self.data.keys.time, self.data.label.availableAt]))",
-        field="models",
+    *(
+        Cel(
+            f"!has(self.models) || !has(self.data.{part}) || "
+            f"self.models.all(m, !has(m.target) || m.target != self.data.{part})",
+            field="models",
+        )
+        for part in ("keys.id", "keys.time", "label.availableAt")
     ),
 )
 def a_models_target_is_a_label(spec: MLSystemSpec) -> Iterator[Breach]:

@@ -55,8 +55,18 @@ def a_trigger_is_written_once(spec: MLSystemSpec) -> Iterator[Breach]:
 )
 def a_replay_sends_by_the_key(spec: MLSystemSpec) -> Iterator[Breach]:
     column = spec.replay.time_column if spec.replay is not None else None
-    if column is not None and column != spec.data.keys.time != UNKNOWN:
+    if spec.data.keys.time is not None and column is not None and column != spec.data.keys.time != UNKNOWN:
         yield Breach(("spec", "replay", "timeColumn"), column, f" ({spec.data.keys.time!r})")
+
+
+@rule("joins labels by the ids of cases; name the column in data.keys.id, or drop replay", why_no_cel=UNTRIED)
+def a_replay_knows_its_cases(spec: MLSystemSpec) -> Iterator[Breach]:
+    if spec.replay is not None and spec.data.keys.id is None:
+        message = (
+            "joins labels by the ids of cases, and data.keys.id is not given; name the column in data.keys.id, or drop "
+            "replay"
+        )
+        yield Breach(("spec", "replay"), message=message)
 
 
 @rule("is longer than the window, so windows would close unseen; make it shorter", why_no_cel=ARITHMETIC)
@@ -75,5 +85,6 @@ RULES = (
     a_cooldown_is_within_the_budgets_time,
     a_trigger_is_written_once,
     a_replay_sends_by_the_key,
+    a_replay_knows_its_cases,
     a_replay_sees_every_window,
 )

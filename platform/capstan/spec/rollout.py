@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -126,9 +126,14 @@ class Step(OneOf):
     )
 
 
+Blocks = Literal["Day", "Requests"]
+OWN_BLOCKS: Any = None
+"""The default of an analysis' blocks, which the system fills in."""
 if TYPE_CHECKING:
     OwnMargin = float
+    OwnBlocks = Blocks
 else:
+    OwnBlocks = Blocks | None
     OwnMargin = Annotated[Number, Field(ge=0)] | None
 
 
@@ -149,9 +154,13 @@ class Analysis(SpecModel):
         description="Both versions are compared on the same requests; unpaired analyses are not in this version.",
         examples=[True],
     )
-    blocks: Literal["Day"] = Field(
-        "Day",
-        description="Requests of one day are not independent, so whole days are the units of the test.",
+    blocks: OwnBlocks = Field(
+        OWN_BLOCKS,
+        description=(
+            "The units of the test. Day: whole days, since requests of one day are alike. Requests: so many requests "
+            "in a row as `blockRequests` says, a choice of risk where days differ. Without it Day, or Requests where "
+            "data.keys names no time. All analyses have the same."
+        ),
         examples=["Day"],
     )
     decide: Literal["Better", "NotWorse", "UnlessWorse"] = Field(
@@ -311,6 +320,9 @@ class Rollout(SpecModel):
                 }
             ]
         ],
+    )
+    block_requests: Annotated[Whole, Field(ge=10, le=1_000_000)] = Field(
+        50, description="Paired requests in a block of `blocks: Requests`.", examples=[100]
     )
     shown_inputs: tuple[ColumnName, ...] = Field(
         (),

@@ -288,6 +288,15 @@ def only_better_has_a_minimum_effect(spec: MLSystemSpec) -> Iterator[Breach]:
             yield Breach(("spec", "rollout", "analyses", index, "minimumEffect"), message=shown)
 
 
+@rule("is another unit than that of the first analysis; write one for all", why_no_cel=UNTRIED)
+def analyses_have_the_same_blocks(spec: MLSystemSpec) -> Iterator[Breach]:
+    kinds = [analysis.blocks for analysis in spec.rollout.analyses]
+    for index, kind in enumerate(kinds):
+        if kind != kinds[0]:
+            message = f"{kind} is another unit than that of the first analysis, {kinds[0]}; write one for all"
+            yield Breach(("spec", "rollout", "analyses", index, "blocks"), message=message)
+
+
 @rule("can't be met; make it longer", why_no_cel=ARITHMETIC)
 def deadlines_can_be_met(spec: MLSystemSpec) -> Iterator[Breach]:
     # Labels that come at once close a block with its day: how late they come is left to the warnings of `plan`.
@@ -322,6 +331,8 @@ def deadlines_can_be_met(spec: MLSystemSpec) -> Iterator[Breach]:
         by_days = step.experiment is not None and step.experiment.blocks == "Day"
         asks = any(True for _ in _named(spec, index)) or by_days
         blocks = max(LEAST_BLOCKS_OF_A_VERDICT if asks else 0, getattr(step.chosen, "min_blocks", 0))
+        if spec.requests_per_block is not None and not by_days:
+            continue
         if blocks * DAY > deadline:
             least = blocks == LEAST_BLOCKS_OF_A_VERDICT and asks
             why = "; an analysis needs as many" if least else " or ask for fewer blocks"
@@ -383,5 +394,6 @@ RULES = (
     shown_inputs_are_inputs,
     not_worse_has_a_margin,
     only_better_has_a_minimum_effect,
+    analyses_have_the_same_blocks,
     deadlines_can_be_met,
 )

@@ -17,7 +17,7 @@ from capstan.spec import (
 )
 from capstan.spec.bandit import BANDIT_RULES
 from capstan.spec.cluster import VOLUME_RULES
-from capstan.spec.data import CHECK_RULES
+from capstan.spec.data import CHECK_RULES, DRAWN_RULES
 from capstan.spec.experiment import ARM_RULES, EXPERIMENT_RULES
 from capstan.spec.fairness import FAIRNESS_RULES
 from capstan.spec.features import NUMERIC_RULES
@@ -51,6 +51,7 @@ PART_RULES: tuple[Rule, ...] = (
     *GATE_RULES,
     *FAIRNESS_RULES,
     *CHECK_RULES,
+    *DRAWN_RULES,
     *VOLUME_RULES,
     *NUMERIC_RULES,
     *WINDOW_RULES,

@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from capstan.errors import InvalidSpecError, Mistake
 from capstan.spec.combination import Combination
-from capstan.spec.data import Data
+from capstan.spec.data import CLASSES, Data, Drawn
 from capstan.spec.evaluation import Evaluation
 from capstan.spec.features import Feature
 from capstan.spec.grammar import Name, SpecModel, SystemNameText
@@ -20,7 +20,7 @@ from capstan.spec.monitoring import Monitoring
 from capstan.spec.objective import Objective, Requirements
 from capstan.spec.replay import Replay
 from capstan.spec.retraining import Retraining
-from capstan.spec.rollout import Analysis, Rollout, Step
+from capstan.spec.rollout import Analysis, Blocks, Rollout, Step
 from capstan.spec.rules import broken_rules
 from capstan.spec.serving import Serving
 from capstan.spec.tasks import TaskFacts
@@ -134,6 +134,16 @@ class MLSystemSpec(SpecModel):
     )
 
     @property
+    def drawn_split(self) -> tuple[Literal["stratified", "random"], Drawn]:
+        """How rows without a time are parted: what the file says, else by classes where labels are some."""
+        split = self.data.split
+        if split.stratified is not None:
+            return "stratified", split.stratified
+        if split.random is not None:
+            return "random", split.random
+        return ("stratified" if self.objective.facts.label in CLASSES else "random"), Drawn()
+
+    @property
     def planned_models(self) -> tuple[PlannedModel, ...]:
         """The models that a training fits; of a file without `models` the only one, without a name."""
         return tuple(planned_models(self))
@@ -204,7 +214,19 @@ class MLSystemSpec(SpecModel):
             analysis = _filled(analysis, metric=self.objective.facts.compared_by)
         if analysis.margin is None:
             analysis = _filled(analysis, margin=self._usual(analysis.metric, "margin"))
+        if analysis.blocks is None:
+            analysis = _filled(analysis, blocks=self._own_blocks)
         return analysis
+
+    @property
+    def _own_blocks(self) -> Blocks:
+        return "Requests" if self.data.keys.time is None else "Day"
+
+    @property
+    def requests_per_block(self) -> int | None:
+        """Of the blocks of paired requests by which versions are judged; None: a block is a day."""
+        blocks = next((analysis.blocks for analysis in self.rollout.analyses), self._own_blocks)
+        return self.rollout.block_requests if blocks == "Requests" else None
 
     def _usual(self, metric: str, number: Literal["margin", "max_drop"]) -> float:
         """The number of the metric where the file names none, in the metric's unit."""

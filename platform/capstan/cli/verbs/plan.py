@@ -146,6 +146,7 @@ def _data_planned(
 ) -> tuple[WatchPlanned, tuple[str, ...], str | None]:
     """What the file's own rows say up to `now`; a table that cannot be read is told and stops nothing here."""
     from capstan.data import extract, part_cases
+    from capstan.data.inspection import what_is_lost
     from capstan.data.later_cases import early_labels, without_later_cases
     from capstan.errors import CapstanError
 
@@ -154,9 +155,10 @@ def _data_planned(
     except CapstanError as error:
         return WatchPlanned(None, None, f"the data cannot be read: {error}", None), (), None
     table, left_out = without_later_cases(every, system, now)
+    lost = what_is_lost(system)
     watched = _watch_planned(system, table)
     early = early_labels(table, system)
-    first = () if early is None else (early,)
+    first = (*lost, *(() if early is None else (early,)))
     try:
         return watched, (*first, *part_cases(table, system, as_of=now).warnings), left_out
     except CapstanError as error:
@@ -167,6 +169,12 @@ def _watch_planned(system: MLSystem, table: pa.Table) -> WatchPlanned:
     from capstan.monitoring.prospects import ENOUGH, prospect
 
     window = system.spec.monitoring.window
+    if system.spec.data.keys.time is None:
+        message = (
+            f"windows of {_days(window.duration)} of requests; how many rows each will have, no row tells, for rows "
+            f"have no time. A window with fewer than {window.min_rows:,} rows is not judged"
+        )
+        return WatchPlanned(None, None, message, None)
     times = table[system.spec.data.keys.time].to_numpy()
     found = prospect(times, window.duration, window.min_rows)
     length = _days(window.duration)
@@ -254,9 +262,13 @@ def _verdict_times(system: MLSystem, histories: Mapping[str, LossHistory]) -> li
 
     policy = rollout_policy(system)
     delay = system.spec.data.label.maximum_delay
+    size = system.spec.requests_per_block
     times = []
     for index, step in enumerate(policy.steps):
         for name, rule in step.rules(policy).items():
+            if size is not None:
+                times.append(_requests_to_verdict(index, name, rule, size, step.deadline, delay))
+                continue
             times.append(_verdict_time(index, name, rule, histories.get(rule.metric), step.deadline, delay))
     return times
 
@@ -297,6 +309,20 @@ def _experiment_times(system: MLSystem, units: Mapping[int, UnitHistory]) -> lis
             )
         )
     return times
+
+
+def _requests_to_verdict(
+    step: int, analysis: str, rule: QualityRule, size: int, deadline: timedelta | None, delay: timedelta
+) -> VerdictTime:
+    """How long blocks of requests take rests on the traffic to come."""
+    needed = max(rule.least_blocks * size, rule.min_requests)
+    labels = f", {rule.min_labels:,} of them with a label" if rule.min_labels else ""
+    basis = (
+        f"no time can be told: at least {needed:,} paired requests are needed{labels}, in {rule.least_blocks} blocks "
+        f"of {size:,} (rollout.blockRequests)"
+    )
+    given = _days(deadline)
+    return VerdictTime(step, analysis, rule.decide.value, None, None, _days(delay) or "", given, None, basis)
 
 
 def _verdict_time(

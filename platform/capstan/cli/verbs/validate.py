@@ -120,8 +120,8 @@ def _as_json(found: Inspection) -> dict[str, Any]:
         "parts": [
             {
                 "name": part.name,
-                "start": part.start.isoformat(),
-                "end": part.end.isoformat(),
+                "start": None if part.start is None else part.start.isoformat(),
+                "end": None if part.end is None else part.end.isoformat(),
                 "labels": part.rows,
                 "tally": dict(part.labels.counts),
                 "withoutLabel": part.unlabelled,

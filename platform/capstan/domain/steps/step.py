@@ -179,14 +179,14 @@ def step_span(policy: RolloutPolicy, step: Step) -> Span:
     """
     duration = step.duration or timedelta(0)
     blocks = step.needed_blocks(policy)
-    closed = blocks_span(blocks, policy.label_delay)
+    closed = blocks_span(blocks, policy.label_delay, policy.block)
     first = step.first_outcome(policy)
     return Span(max(duration, first, closed.soonest), max(duration, first, closed.latest))
 
 
-def blocks_span(blocks: int, label_delay: timedelta) -> Span:
-    """Until so many day blocks are closed: a block closes once its labels are in, at the latest by their delay."""
-    soonest = blocks * BLOCK
+def blocks_span(blocks: int, label_delay: timedelta, block: timedelta = BLOCK) -> Span:
+    """Until so many blocks are closed: a block closes once its labels are in, at the latest by their delay."""
+    soonest = blocks * block
     return Span(soonest, soonest + label_delay if blocks else soonest)
 
 

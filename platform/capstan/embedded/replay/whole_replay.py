@@ -191,8 +191,8 @@ def read_traffic(system: MLSystem, scope: Scope, secrets: Path | None = None) ->
     return record_traffic(
         table,
         columns=features,
-        id_column=data.keys.id,
-        time_column=scope.spec.time_column or data.keys.time,
+        id_column=data.keys.id_column,
+        time_column=scope.spec.time_column or data.keys.time_column,
         key_column=data.keys.sticky_by,
         group_column=data.keys.group,
         label_column=data.label.column,

@@ -67,7 +67,7 @@ def fit(
     """
     columns = _columns(reference)
     spec = system.spec
-    times = _microseconds(_column(columns, spec.data.keys.time))
+    times = _microseconds(_column(columns, spec.data.keys.time_column))
     order = np.argsort(times, kind="stable")
     strides = _strides(times[order], spec.monitoring.window.duration.total_seconds() * 1e6)
     outputs = [] if predictions is None else watched_outputs(task_of(spec), predictions)
