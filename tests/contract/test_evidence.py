@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import random
@@ -174,6 +175,30 @@ def test_a_block_closes_by_coverage_or_by_the_maximum_delay_never_before(stored:
     assert stored.paired(midnight + timedelta(hours=5)).blocks == ()
     (late,) = stored.paired(midnight + timedelta(days=3)).blocks
     assert late.coverage == pytest.approx(98 / 102)
+
+
+def test_a_block_of_requests_closes_when_it_is_full_and_labelled_whatever_the_day(stored: Stored) -> None:
+    document = copy.deepcopy(flights())
+    document["spec"]["rollout"]["blockRequests"] = 10  # type: ignore[index]
+    document["spec"]["rollout"]["analyses"][0]["blocks"] = "Requests"  # type: ignore[index]
+    evidence = ParquetEvidence(stored.folder, parse(document, base_dir=Path()))
+
+    def blocks(after: timedelta) -> list[tuple[datetime, int]]:
+        found = evidence.paired(V1, V2, metric="logLoss", since=SINCE, as_of=SINCE + after).blocks
+        return [(block.start, block.count) for block in found]
+
+    def minute(number: int) -> datetime:
+        return SINCE + timedelta(minutes=number)
+
+    for n in range(20):
+        stored.put(*pair(f"r{n}", minute(n), 0.5, 0.6), flush=False)
+    stored.put_labels(*(label(f"r{n}", True, minute(n)) for n in range(10)))
+    # The second block is full, and nobody knows yet that no request of the same moment follows.
+    assert blocks(timedelta(hours=1)) == [(SINCE, 10)]
+    stored.put(*pair("r20", minute(20), 0.5, 0.6))
+    assert blocks(timedelta(hours=1)) == [(SINCE, 10)]
+    stored.put_labels(*(label(f"r{n}", True, minute(30)) for n in range(10, 20)))
+    assert blocks(timedelta(hours=1)) == [(SINCE, 10), (minute(10), 10)]
 
 
 def test_blocks_enter_in_event_order(stored: Stored) -> None:

@@ -84,7 +84,7 @@ MISTAKES = {
     "unknown key": ("business:", "busines:", "objective.busines", "did you mean business?"),
     "snake case": ("minRequests: 100}", "min_requests: 100}", "rollout.steps[1].canary.min_requests", "did you mean minRequests?"),
     "unknown top key": ("  deletionPolicy:", "  deletPolicy:", "deletPolicy", "did you mean deletionPolicy?"),
-    "missing": (", availableAt: actual_arrival", "", "data.label.availableAt", "is required; add `availableAt: "),
+    "missing": ("column: late, availableAt", "availableAt", "data.label.column", "is required; add `column: "),
     "choice": ("scale: Log", "scale: log", "features[0].numeric.scale", "did you mean Log? (in 'distance')"),
     "task": ("task: BinaryClassification", "task: Clustering", "objective.task", "tasks that run today: BinaryClassification"),
     "encoding": ("encode: OneHot", "encode: Embedding", "features[3].categorical.encode", "run today: Integer, OneHot"),

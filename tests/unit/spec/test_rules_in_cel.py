@@ -43,6 +43,10 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("training.candidates", [{"name": "trees", "gradientBoosting": {"quantile": 0.75}}]),
     ("data.label.availableAt", "late"),
     ("data.keys.id", "scheduled_departure"),
+    ("data.keys", {"id": "flight_id"}),
+    ("data.keys", {}),
+    ("data.split", {"random": {}}),
+    ("data.split", {"random": {}, "stratified": {}}),
     ("data.query", None),
     ("features.2.name", "late"),
     ("features.2.column", "flight_id"),
@@ -194,6 +198,7 @@ VALUES: tuple[tuple[str, Any], ...] = (
 TOGETHER: tuple[tuple[tuple[str, Any], ...], ...] = (
     (("serving.runtime", "Deployment"), ("serving.traffic.provider", "Istio")),
     (("objective.task", "Regression"), ("evaluation.fairness", [{"by": ["carrier"], "minRatio": 0.8}])),
+    (("objective.task", "Regression"), ("data.split", {"stratified": {}})),
     (("objective.task", "Regression"), ("training.reweigh", {"by": ["carrier"]})),
     (("rollout.analyses.0.decide", "NotWorse"), ("rollout.analyses.0.margin", 0)),
     (("rollout.steps.2", {"experiment": {}}), ("serving.traffic.provider", "Istio")),

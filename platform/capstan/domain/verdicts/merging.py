@@ -38,8 +38,8 @@ class MergedBlocks:
             return ""
         bound = f"at most {MAX_AUTOCORRELATION:g} may be"
         return (
-            f"{self.size} days merged at a time into {self.sums.blocks} units, as neighbouring days go together "
-            f"(lag-1 autocorrelation {self.single:+.2f} of days, {self.merged:+.2f} of units, {bound})"
+            f"{self.size} blocks merged at a time into {self.sums.blocks} units, as neighbouring blocks go together "
+            f"(lag-1 autocorrelation {self.single:+.2f} of blocks, {self.merged:+.2f} of units, {bound})"
         )
 
 

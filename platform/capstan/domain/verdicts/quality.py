@@ -277,7 +277,7 @@ def _withheld(
     if latch is None and not merged.is_independent:
         needed = (merged.closed // rule.least_units + 1) * rule.least_units
         short.append(
-            f"{merged.closed:,} of {needed:,} closed blocks, as neighbouring days go together (lag-1 autocorrelation "
+            f"{merged.closed:,} of {needed:,} closed blocks, as neighbouring blocks go together (lag-1 autocorrelation "
             f"{merged.single:+.2f}, at most {MAX_AUTOCORRELATION:g} may be), so that they must be merged"
         )
     if short:

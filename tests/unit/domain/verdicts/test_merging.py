@@ -52,7 +52,7 @@ def test_days_in_pairs_are_merged_two_at_a_time_and_the_message_says_why():
     result = judge_quality(paired, QualityRule(Decide.NOT_WORSE, margin=0.01))
     assert result.verdict is Verdict.SUCCESSFUL
     assert "over 24 blocks" in result.message
-    assert "2 days merged at a time into 12 units, as neighbouring days go together" in result.message
+    assert "2 blocks merged at a time into 12 units, as neighbouring blocks go together" in result.message
     assert (
         f"(lag-1 autocorrelation {found.single:+.2f} of days, {found.merged:+.2f} of units" in result.message
     )
@@ -67,7 +67,8 @@ def test_seven_days_that_go_together_are_too_few_for_any_verdict_but_wait_for_mo
         result = judge_quality(paired, QualityRule(decide, margin=0.01))
         assert (result.verdict, result.premature) == (Verdict.INCONCLUSIVE, True)
         assert (
-            "7 of 14 closed blocks, as neighbouring days go together (lag-1 autocorrelation" in result.message
+            "7 of 14 closed blocks, as neighbouring blocks go together (lag-1 autocorrelation"
+            in result.message
         )
 
 
