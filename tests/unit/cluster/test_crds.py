@@ -96,7 +96,7 @@ def test_a_default_that_says_nothing_is_not_written_into_objects() -> None:
     defaults = [(path.rpartition(".")[2], node["default"]) for path, node in nodes(spec) if "default" in node]
     assert len(defaults) > 50
     empty = {part for name, value in defaults for part in empty_parts(value, name)}
-    assert empty == {"gates", "analyses", "mostFrequent", "drift", "quality"}
+    assert empty == {"gates", "analyses", "keys", "mostFrequent", "drift", "quality"}
 
 
 def test_defaults_are_written_out_to_their_depths() -> None:
