@@ -54,7 +54,8 @@ def test_days_in_pairs_are_merged_two_at_a_time_and_the_message_says_why():
     assert "over 24 blocks" in result.message
     assert "2 blocks merged at a time into 12 units, as neighbouring blocks go together" in result.message
     assert (
-        f"(lag-1 autocorrelation {found.single:+.2f} of blocks, {found.merged:+.2f} of units" in result.message
+        f"(lag-1 autocorrelation {found.single:+.2f} of blocks, {found.merged:+.2f} of units"
+        in result.message
     )
     assert (result.numbers["blocks"], result.numbers["units"]) == (24, 12)
 
