@@ -32,6 +32,7 @@ class Group(StrEnum):
 
 
 VERBS = {
+    "init": Group.FILE,
     "validate": Group.FILE,
     "explain": Group.FILE,
     "plan": Group.FILE,

@@ -179,7 +179,7 @@ def _sources(system: MLSystem, now: datetime, secrets: Path, problems: list[str]
 def _opened(reading: Reading) -> SourceFound:
     reader = open_source(reading)
     names = list(reader.columns)
-    types = {name: _kind(found) for name, found in reader.first_types(names[:MOST_COLUMNS]).items()}
+    types = {name: column_type(found) for name, found in reader.first_types(names[:MOST_COLUMNS]).items()}
     stated = {one.column: one.type for one in reading.source.types if one.column in types}
     return SourceFound(reading.source.name, len(names), types | stated)
 
@@ -187,11 +187,13 @@ def _opened(reading: Reading) -> SourceFound:
 def _as_read(source: SourceFound, types: Mapping[str, str]) -> SourceFound:
     return replace(
         source,
-        types={name: _kind(types[name]) if name in types else kind for name, kind in source.types.items()},
+        types={
+            name: column_type(types[name]) if name in types else kind for name, kind in source.types.items()
+        },
     )
 
 
-def _kind(found: str) -> str:
+def column_type(found: str) -> str:
     """The file's word for DuckDB's type; a list or an object, which no column of the cases may be, keeps DuckDB's."""
     if found.endswith("]") or found.startswith(_NESTED):
         return found

@@ -213,3 +213,8 @@ TASKS_LATER = (
     "TextGeneration",
 )
 """Tasks that people ask for and that are in no version yet."""
+
+
+def usual_task(label: LabelKind) -> str:
+    """The task of labels of this kind whose rows stand alone."""
+    return next(name for name, facts in TASK_FACTS.items() if facts.label == label and not facts.keys)

@@ -17,7 +17,7 @@ COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-def
 PROMISED = (
     *("up", "down", "status", "validate", "explain", "plan", "train", "promote", "pause", "resume", "abort"),
     *("rollback", "retrain", "approve", "runs", "logs", "report", "doctor", "demo", "power", "image"),
-    *("render", "push", "experiment", "compare", "open"),
+    *("render", "push", "experiment", "compare", "open", "init"),
 )
 HEAVY = (
     *("mlflow", "kfp", "bentoml", "alibi_detect", "duckdb", "sklearn", "scipy", "numpy", "pandas", "pyarrow"),
@@ -38,7 +38,7 @@ def test_help_holds_an_example(command: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    sorted(set(COMMANDS) - {"validate", "explain", "power", "plan", "render", "push", "experiment"}),
+    sorted(set(COMMANDS) - {"validate", "explain", "power", "plan", "render", "push", "experiment", "init"}),
 )
 def test_commands_of_a_running_system_name_its_directory(command: str) -> None:
     assert "--state" in CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output

@@ -1,0 +1,172 @@
+"""What the columns of a table hold, seen in all rows: what `capstan.spec.guessing` guesses from."""
+
+# DuckDB takes no parameters for names; they all go through `quote`, texts through `literal`.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+
+from capstan.data.inspection import column_type
+from capstan.data.sources import Reading, open_source
+from capstan.data.text_types import quote
+from capstan.data.usage import plain_plans
+from capstan.data.workspace import workspace
+from capstan.errors import InvalidDataError
+from capstan.features.values import MISSING_TEXTS, ColumnType
+from capstan.spec.data import CsvSource, JsonLinesSource, ParquetSource, Source
+from capstan.spec.guessing import ColumnProfile, Later, TableProfile
+
+_TABLE = "rows"
+_SEEN = "_seen"
+_MOST_COUNTED = 60
+_MOST_ODD = 5
+_MOSTLY = 0.8
+_COMMA = r"'-?([0-9]{1,3}(\.[0-9]{3})+|[0-9]+),[0-9]+'"
+_KINDS: dict[str, Literal["csv", "parquet", "jsonLines"]] = {
+    ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".data": "csv",
+    ".parquet": "parquet", ".jsonl": "jsonLines", ".ndjson": "jsonLines",
+}  # fmt: skip
+
+
+def profile_table(file: Path) -> TableProfile:
+    """The profile of a CSV, Parquet or JSON lines file; raises InvalidDataError or duckdb.Error."""
+    suffix = next((suffix for suffix in reversed(file.suffixes) if suffix != ".gz"), "").lower()
+    kind = _KINDS.get(suffix)
+    if kind is None:
+        raise InvalidDataError(
+            f"{file.name}: is no table that is known; give one of {', '.join(sorted(_KINDS))}"
+        )
+    path = file.name
+    source = Source(
+        name=_TABLE,
+        csv=CsvSource(path=path) if kind == "csv" else None,
+        parquet=ParquetSource(path=path) if kind == "parquet" else None,
+        json_lines=JsonLinesSource(path=path) if kind == "jsonLines" else None,
+    )
+    with workspace(threads=1, memory=2**30, zone="UTC") as connection, plain_plans(connection):
+        reading = Reading(connection, source, None, file.parent, Path(), "UTC")
+        reader = open_source(reading)
+        names = list(reader.columns)
+        # What could not be written back as it was is still text here.
+        unsettled = {found.column: found.kind for found in reader.read(names)}
+        items = [
+            f"try_cast({quote(name)} as {unsettled[name]}) as {quote(name)}"
+            if name in unsettled
+            else quote(name)
+            for name in names
+        ]
+        connection.execute(f"create temp table {_SEEN} as select {', '.join(items)} from {reading.rows}")
+        found = connection.sql(f"from {_SEEN}")
+        types = {name: column_type(str(kind)) for name, kind in zip(found.columns, found.types, strict=True)}
+        rows = _one(connection, f"select count(*) from {_SEEN}")[0]
+        columns = tuple(_column(connection, _SEEN, name, types[name], rows) for name in names)
+        later = tuple(_later(connection, _SEEN, columns))
+    return TableProfile(path, kind, rows, columns, later)
+
+
+def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    found: tuple[Any, ...] | None = connection.execute(query).fetchone()
+    assert found is not None
+    return found
+
+
+def _column(
+    connection: duckdb.DuckDBPyConnection, table: str, name: str, kind: str, rows: int
+) -> ColumnProfile:
+    column = quote(name)
+    there, distinct = _one(connection, f"select count({column}), count(distinct {column}) from {table}")
+    # In columns of numbers DuckDB knows them by their double; in all others by their text.
+    counted = connection.execute(
+        f"select cast({column} as varchar), count(*) as n from {table} where {column} is not null "
+        f"group by 1 order by n desc, 1 limit {_MOST_COUNTED}"
+    ).fetchall()
+    known = {"rows": rows, "missing": rows - there, "distinct": distinct, "counts": dict(counted)}
+    if kind == ColumnType.NUMBER:
+        number = f"cast({column} as double)"
+        low, high, usual_low, usual_high, whole = _one(
+            connection,
+            f"select min({number}), max({number}), quantile_cont({number}, 0.01), quantile_cont({number}, 0.99), "
+            f"bool_and({number} = trunc({number})) from {table} where {column} is not null",
+        )
+        return ColumnProfile(
+            name, "Number", is_whole=bool(whole), low=low, high=high,
+            usual_low=usual_low, usual_high=usual_high, **known,
+        )  # fmt: skip
+    if kind == ColumnType.TIME:
+        first, last = _one(
+            connection,
+            f"select epoch_us(min(cast({column} as timestamptz))), epoch_us(max(cast({column} as timestamptz))) "
+            f"from {table}",
+        )
+        return ColumnProfile(name, "Time", first=_moment(first), last=_moment(last), **known)
+    if kind == ColumnType.BOOLEAN:
+        return ColumnProfile(name, "Boolean", **known)
+    return _texts(connection, table, name, there, known)
+
+
+def _texts(
+    connection: duckdb.DuckDBPyConnection, table: str, name: str, there: int, known: dict[str, Any]
+) -> ColumnProfile:
+    """Texts, and whether they would be numbers but for a few."""
+    column = quote(name)
+    missing = ", ".join(f"'{text}'" for text in sorted(MISSING_TEXTS))
+    number = f"try_cast(trim({column}) as double)"
+    comma = f"regexp_full_match(trim({column}), {_COMMA})"
+    numbers, commas, whole_texts = _one(
+        connection,
+        f"select count({number}), count(*) filter ({comma}), "
+        f"count(*) filter (regexp_full_match(trim({column}), '-?[0-9]+') or {column} in ({missing})) "
+        f"from {table} where {column} is not null",
+    )
+    is_comma = bool(commas) and commas + whole_texts == there
+    value = f"try_cast(replace(replace({column}, '.', ''), ',', '.') as double)" if is_comma else number
+    low, high = _one(
+        connection, f"select quantile_cont({value}, 0.01), quantile_cont({value}, 0.99) from {table}"
+    )
+    odd: list[tuple[str]] = []
+    if numbers and numbers < there and numbers >= _MOSTLY * there and not is_comma:
+        odd = connection.execute(
+            f"select distinct {column} from {table} where {column} is not null and {number} is null "
+            f"and {column} not in ({missing}) order by 1 limit {_MOST_ODD + 1}"
+        ).fetchall()
+    return ColumnProfile(
+        name,
+        "Text",
+        odd=tuple(text for (text,) in odd),
+        comma=is_comma,
+        usual_low=low,
+        usual_high=high,
+        **known,
+    )
+
+
+def _later(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: tuple[ColumnProfile, ...]
+) -> Iterator[Later]:
+    moments = [column.name for column in columns if column.kind == "Time"]
+    for earlier in moments:
+        for later in moments:
+            if earlier == later:
+                continue
+            apart = f"epoch_us(cast({quote(later)} as timestamptz)) - epoch_us(cast({quote(earlier)} as timestamptz))"
+            share, longest = _one(
+                connection,
+                f"select avg(case when {apart} >= 0 then 1.0 else 0.0 end), max({apart}) from {table} "
+                f"where {quote(earlier)} is not null and {quote(later)} is not null",
+            )
+            if share is not None:
+                yield Later(earlier, later, share, timedelta(microseconds=max(0, longest)))
+
+
+def _moment(microseconds: int | None) -> datetime | None:
+    return (
+        None
+        if microseconds is None
+        else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
+    )

@@ -1,0 +1,497 @@
+"""What a file would say about a table that nobody has described: task, keys, features, split, checks, candidates.
+
+A guess is made from what the columns hold and are called; each says its reason, so that a person can see where it is
+wrong. Nothing here reads a table: `ColumnProfile` is what was seen of a column.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from capstan.errors import InvalidSpecError, Mistake
+from capstan.spec.tasks import TASK_FACTS, LabelKind, usual_task
+from capstan.spec.training import usual_candidates
+from capstan.spec.units import format_duration
+
+TRUE_WORDS = frozenset(
+    {"yes", "y", "true", "t", "1", "positive", "bad", "fraud", "churned", "late", "malignant"}
+)
+"""Of two texts, what is true; of two others the rarer one is."""
+MISSING_WORDS = frozenset({"?", "-", "--", ".", "*", "unknown", "missing", "n.a.", "#n/a", "(blank)"})
+"""Texts that mean missing in a column of numbers, and that a source does not take as such by itself."""
+MOST_CLASSES = 50
+MOST_WHOLE_CLASSES = 10
+"""Different whole numbers up to which a label counts as a class."""
+LEAST_ROWS_PER_CLASS = 10
+MOST_CATEGORIES = 50
+"""Different texts from which on a column must repeat them to be a category."""
+FEWEST_FOR_TREES = 200
+SHORTEST_SPAN = timedelta(days=10)
+"""Of the rows' times below which days say too little."""
+LATE_LABEL = timedelta(days=3)
+TIME_WORDS = ("time", "date", "day", "created", "at", "when", "timestamp", "ts")
+KNOWN_WORDS = (
+    "closed",
+    "resolved",
+    "arrived",
+    "arrival",
+    "end",
+    "ended",
+    "finished",
+    "known",
+    "returned",
+    "label",
+)
+
+Kind = Literal["Text", "Number", "Boolean", "Time"]
+
+
+@dataclass(frozen=True)
+class ColumnProfile:
+    """What was seen of a column in all rows."""
+
+    name: str
+    kind: Kind
+    rows: int
+    missing: int = 0
+    distinct: int = 0
+    """Different values, without the missing one."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """The most frequent values as text, the most frequent first."""
+    is_whole: bool = False
+    low: float | None = None
+    high: float | None = None
+    usual_low: float | None = None
+    usual_high: float | None = None
+    """Between which 98 of 100 numbers lie."""
+    first: datetime | None = None
+    last: datetime | None = None
+    odd: tuple[str, ...] = ()
+    """The texts of a column that else holds numbers; empty: it holds none, or hardly a number."""
+    comma: bool = False
+    """Whether it holds numbers with a decimal comma."""
+
+    @property
+    def words(self) -> list[str]:
+        """The words of its name, in lower case."""
+        apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", self.name)
+        return [word for word in re.split(r"[^a-z0-9]+", apart.lower()) if word]
+
+    @property
+    def is_unique(self) -> bool:
+        return self.rows > 0 and not self.missing and self.distinct == self.rows
+
+
+@dataclass(frozen=True)
+class Later:
+    """How a column of times lies to an earlier one."""
+
+    earlier: str
+    later: str
+    share: float
+    """Of the rows that have both, in which it is not before."""
+    longest: timedelta
+
+
+@dataclass(frozen=True)
+class TableProfile:
+    """A table, and the kind of source that reads it."""
+
+    file: str
+    """As the system's file names it."""
+    source: Literal["csv", "parquet", "jsonLines"]
+    rows: int
+    columns: tuple[ColumnProfile, ...]
+    later: tuple[Later, ...] = ()
+
+    def column(self, name: str) -> ColumnProfile:
+        return next(column for column in self.columns if column.name == name)
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One guess."""
+
+    field: str
+    """Of the file."""
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person said; None: it is to be guessed, empty text: there is none."""
+
+    task: str | None = None
+    time: str | None = None
+    id: str | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Columns that are to be no features, and why."""
+
+
+@dataclass(frozen=True)
+class Guessed:
+    """A whole file with its reasons."""
+
+    document: Mapping[str, Any]
+    guesses: tuple[Guess, ...]
+
+
+def guess(table: TableProfile, target: str, *, now: datetime, wishes: Wishes | None = None) -> Guessed:
+    """The file of a table whose column `target` is to be predicted; raises InvalidSpecError where none can be made."""
+    wishes = wishes or Wishes()
+    names = [column.name for column in table.columns]
+    for said in (target, wishes.time, wishes.id):
+        if said and said not in names:
+            raise _refused(f"{said!r} is no column of {table.file}; {_hint(said, names)}")
+    label = table.column(target)
+    guesses: list[Guess] = []
+    task = _task(label, wishes.task, guesses)
+    kind = TASK_FACTS[task].label
+    time = _time(table, target, now, wishes.time, guesses)
+    known = _known_at(table, target, time, guesses) if time is not None else None
+    key = _id(table, target, wishes.id, guesses)
+    taken = {target, *(column.name for column in (time, known, key) if column is not None)}
+    features, checks, query, missing = _features(table, taken, wishes.left_out, guesses)
+    if not features:
+        raise _refused(
+            f"no column of {table.file} but {target!r} can be a feature; see the reasons above each column"
+        )
+    truth = _truth(label, kind, guesses)
+    replaced = [*query, *([] if truth is None else [f"{truth} as {_quoted(target)}"])]
+    source = re.sub(r"[^a-z0-9_]+", "_", _stem(table.file).lower()).strip("_") or "rows"
+    source = source if not source[0].isdigit() else f"rows_{source}"
+    data: dict[str, Any] = {
+        "sources": [
+            {
+                "name": source,
+                table.source: {"path": table.file, **({"missing": list(missing)} if missing else {})},
+            }
+        ]
+    }
+    if replaced:
+        data["query"] = f"select * replace ({', '.join(replaced)}) from {_quoted(source)}"  # noqa: S608
+    keys = {name: column.name for name, column in (("id", key), ("time", time)) if column is not None}
+    if keys:
+        data["keys"] = keys
+    data["label"] = {"column": target}
+    if known is not None and time is not None:
+        data["label"]["availableAt"] = known.name
+    if time is not None:
+        data["label"]["maximumDelay"] = format_duration(_delay(table, time, known, guesses))
+    if checks:
+        data["checks"] = checks
+    data["split"] = _split(time, kind, guesses)
+    spec = {
+        "objective": _objective(task, label, guesses),
+        "data": data,
+        "features": features,
+        "training": {"candidates": _candidates(table, kind, guesses)},
+    }
+    name = re.sub(r"[^a-z0-9]+", "-", _stem(table.file).lower()).strip("-")[:40].strip("-")
+    document = {
+        "apiVersion": "capstan.dev/v1alpha1",
+        "kind": "MLSystem",
+        "metadata": {"name": name if name[:1].isalpha() else f"table-{name}".strip("-")[:40].strip("-")},
+        "spec": spec,
+    }
+    return Guessed(document, tuple(guesses))
+
+
+def _refused(message: str) -> InvalidSpecError:
+    return InvalidSpecError([Mistake("objective.target", message)])
+
+
+def _hint(said: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(said, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"its columns are {', '.join(names[:40])}"
+
+
+def _stem(file: str) -> str:
+    return file.rsplit("/", 1)[-1].split(".", 1)[0]
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _task(label: ColumnProfile, wished: str | None, guesses: list[Guess]) -> str:
+    task, reason = _task_and_reason(label)
+    if wished is not None:
+        task, reason = wished, "you said so"
+    guesses.append(Guess("objective.task", task, reason))
+    return task
+
+
+def _task_and_reason(label: ColumnProfile) -> tuple[str, str]:
+    shown = ", ".join(list(label.counts)[:5])
+    if label.distinct < 2:
+        raise _refused(
+            f"{label.name!r} holds {label.distinct} different value, so there is nothing to learn; name another "
+            "column"
+        )
+    if label.distinct == 2:
+        return usual_task("Boolean"), f"{label.name!r} holds two values: {shown}"
+    per_class = (label.rows - label.missing) / label.distinct
+    if label.kind == "Number" and not label.comma:
+        if label.is_whole and label.distinct <= MOST_WHOLE_CLASSES and per_class >= LEAST_ROWS_PER_CLASS:
+            return usual_task("Category"), (
+                f"{label.name!r} holds only {label.distinct} whole numbers ({shown}); write "
+                f"{usual_task('Number')} if 2 is twice 1"
+            )
+        return usual_task("Number"), f"{label.name!r} holds {label.distinct:,} different numbers"
+    if label.kind == "Text" and (label.comma or _odd_as_missing(label)):
+        return usual_task("Number"), f"{label.name!r} holds numbers"
+    if label.kind == "Text" and label.distinct <= MOST_CLASSES and per_class >= 2:
+        return usual_task("Category"), f"{label.name!r} holds {label.distinct} different texts: {shown}"
+    raise _refused(
+        f"{label.name!r} holds {label.distinct:,} different {'moments' if label.kind == 'Time' else 'texts'} in "
+        f"{label.rows:,} rows ({shown}), which are no classes; name a column of numbers or classes"
+    )
+
+
+def _truth(label: ColumnProfile, kind: LabelKind, guesses: list[Guess]) -> str | None:
+    """SQL that makes a label of two texts true or false; None: it needs none."""
+    if label.comma:
+        return _with_comma(label.name)
+    if kind != "Boolean" or label.kind == "Boolean":
+        return None
+    values = list(label.counts)
+    plain = {value.lower() for value in values}
+    if plain <= {"1", "0", "1.0", "0.0"} or plain <= {"yes", "no"} or plain <= {"true", "false"}:
+        return None
+    named = [value for value in values if value.lower() in TRUE_WORDS]
+    true = named[0] if len(named) == 1 else values[-1]
+    why = "by its name" if len(named) == 1 else f"it is the rarer one ({label.counts[true]:,} rows)"
+    guesses.append(
+        Guess("data.query", f"{true} is true", f"{label.name!r} holds {values[0]} and {values[1]}; {why}")
+    )
+    return f"cast({_quoted(label.name)} as varchar) = {_literal(true)}"
+
+
+def _time(
+    table: TableProfile, target: str, now: datetime, wished: str | None, guesses: list[Guess]
+) -> ColumnProfile | None:
+    if wished is not None:
+        guesses.append(Guess("data.keys.time", wished or "none", "you said so"))
+        return table.column(wished) if wished else None
+    moments = [column for column in table.columns if column.kind == "Time" and column.name != target]
+    good = []
+    for column in moments:
+        why = _no_time(column, now)
+        if why:
+            guesses.append(Guess("data.keys.time", f"not {column.name}", why))
+        else:
+            good.append(column)
+    if not good:
+        reason = "no column holds a moment of every row" if not moments else "no column of times will do"
+        guesses.append(
+            Guess("data.keys.time", "none", f"{reason}; rows count as known at the moment of the training")
+        )
+        return None
+    # What is before all others is when the row began.
+    after = {later.later for later in table.later if later.share >= 1 and later.longest > timedelta(0)}
+    best = min(good, key=lambda column: (column.name in after, not set(column.words) & set(TIME_WORDS)))
+    others = f", and is before {', '.join(c.name for c in good if c is not best)}" if len(good) > 1 else ""
+    guesses.append(Guess("data.keys.time", best.name, f"every row has a moment in it{others}"))
+    return best
+
+
+def _no_time(column: ColumnProfile, now: datetime) -> str:
+    if column.missing:
+        return f"{column.missing:,} rows have none"
+    if column.first is None or column.last is None or column.last - column.first < SHORTEST_SPAN:
+        return f"its moments lie within {SHORTEST_SPAN.days} days, too few to part rows by"
+    if column.last > now:
+        return f"its last moment, {column.last:%Y-%m-%d}, is yet to come"
+    return ""
+
+
+def _known_at(
+    table: TableProfile, target: str, time: ColumnProfile, guesses: list[Guess]
+) -> ColumnProfile | None:
+    unlabelled = table.column(target).missing
+    for later in table.later:
+        column = table.column(later.later)
+        fits = later.earlier == time.name and later.share >= 1 and later.longest > timedelta(0)
+        if fits and column.missing <= unlabelled and set(column.words) & set(KNOWN_WORDS):
+            reason = f"it is never before {time.name!r}, and its name says that something is over"
+            guesses.append(Guess("data.label.availableAt", column.name, reason))
+            return column
+    reason = "no column says when the label became known; it counts once its row is maximumDelay old"
+    guesses.append(Guess("data.label.availableAt", "none", reason))
+    return None
+
+
+def _delay(
+    table: TableProfile, time: ColumnProfile, known: ColumnProfile | None, guesses: list[Guess]
+) -> timedelta:
+    if known is None:
+        reason = "nothing in the table says how long a label takes; write it if you know it"
+        delay = LATE_LABEL
+    else:
+        found = next(one for one in table.later if (one.earlier, one.later) == (time.name, known.name))
+        delay = timedelta(days=max(1, math.ceil(found.longest / timedelta(days=1))))
+        reason = f"the longest time from {time.name!r} to {known.name!r}"
+    guesses.append(Guess("data.label.maximumDelay", format_duration(delay), reason))
+    return delay
+
+
+def _id(table: TableProfile, target: str, wished: str | None, guesses: list[Guess]) -> ColumnProfile | None:
+    if wished is not None:
+        guesses.append(Guess("data.keys.id", wished or "none", "you said so"))
+        return table.column(wished) if wished else None
+    for column in table.columns:
+        named = bool(column.words) and (
+            column.words[-1] in ("id", "uuid", "key", "index", "no", "nr", "number")
+        )
+        is_name = column.kind == "Text" or (column.kind == "Number" and column.is_whole)
+        if column.name != target and column.is_unique and is_name and (named or _is_counter(column, table)):
+            reason = "every row has another value in it" + (
+                ", and its name says so" if named else ", a counter"
+            )
+            guesses.append(Guess("data.keys.id", column.name, reason))
+            return column
+    guesses.append(
+        Guess("data.keys.id", "none", "no column names each row; ids are made from what rows hold")
+    )
+    return None
+
+
+def _is_counter(column: ColumnProfile, table: TableProfile) -> bool:
+    """Whether it counts the rows, as a data frame's index does."""
+    if column.kind != "Number" or column.low is None or column.high is None:
+        return False
+    return column.low in (0, 1) and column.high - column.low == table.rows - 1 and table.columns[0] is column
+
+
+def _odd_as_missing(column: ColumnProfile) -> bool:
+    return bool(column.odd) and all(text.strip().lower() in MISSING_WORDS for text in column.odd)
+
+
+def _with_comma(name: str) -> str:
+    return f"try_cast(replace(replace({_quoted(name)}, '.', ''), ',', '.') as double)"
+
+
+def _features(
+    table: TableProfile, taken: set[str], left_out: Mapping[str, str], guesses: list[Guess]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str], tuple[str, ...]]:
+    """Features, checks, replacements in the query, and texts that mean missing."""
+    features: list[dict[str, Any]] = []
+    checks: list[dict[str, Any]] = []
+    query: list[str] = []
+    missing: dict[str, None] = {}
+    for column in table.columns:
+        if column.name in taken:
+            missing |= dict.fromkeys(column.odd if _odd_as_missing(column) else ())
+            continue
+        why = left_out.get(column.name) or _no_feature(column)
+        if why:
+            guesses.append(Guess("features", f"without {column.name}", why))
+            continue
+        form, reason = _form(column)
+        if column.comma:
+            query.append(f"{_with_comma(column.name)} as {_quoted(column.name)}")
+        missing |= dict.fromkeys(column.odd if _odd_as_missing(column) else ())
+        features.append({"name": column.name, form: {}})
+        guesses.append(Guess("features", f"{column.name} {form}", reason))
+        if form == "numeric" and column.low is not None and column.low >= 0 and column.kind == "Number":
+            checks.append({"column": column.name, "min": 0})
+    if checks:
+        shown = ", ".join(check["column"] for check in checks[:5]) + (", …" if len(checks) > 5 else "")
+        guesses.append(
+            Guess("data.checks", "min: 0", f"no row is below 0 in {shown}; requests are held to it too")
+        )
+    if missing:
+        guesses.append(
+            Guess(
+                "data.sources",
+                f"missing: {', '.join(missing)}",
+                "they stand in columns that else hold numbers",
+            )
+        )
+    return features, checks, query, tuple(missing)
+
+
+def _no_feature(column: ColumnProfile) -> str:
+    """Why the column is none; empty: it may be one."""
+    if not column.name.strip():
+        return "it has no name"
+    if not column.distinct:
+        return "it is empty"
+    if column.kind == "Time":
+        return "a moment never comes back; derive an hour or a weekday in data.query if it matters"
+    if column.distinct == 1 and not column.missing:
+        return f"every row holds {next(iter(column.counts), 'the same')}"
+    is_number = column.kind == "Number" or column.comma or _odd_as_missing(column)
+    if (
+        not is_number
+        and column.distinct > MOST_CATEGORIES
+        and column.distinct > (column.rows - column.missing) / 2
+    ):
+        return f"{column.distinct:,} different texts in {column.rows:,} rows are names or free text, and no category"
+    if column.words and column.words[-1] in ("id", "uuid") and column.is_unique:
+        return "every row has another value in it, as an id has"
+    return ""
+
+
+def _form(column: ColumnProfile) -> tuple[Literal["numeric", "categorical"], str]:
+    if column.comma:
+        return "numeric", "numbers with a decimal comma, which data.query makes a point of"
+    if column.kind == "Number":
+        return "numeric", f"numbers from {column.low:g} to {column.high:g}" if column.low is not None and (
+            column.high is not None
+        ) else "numbers"
+    if _odd_as_missing(column):
+        return "numeric", f"numbers but for {', '.join(column.odd)}"
+    if column.kind == "Boolean":
+        return "categorical", "true and false"
+    return "categorical", f"{column.distinct} different texts"
+
+
+def _split(time: ColumnProfile | None, kind: LabelKind, guesses: list[Guess]) -> dict[str, Any]:
+    if time is None:
+        drawn = "stratified" if kind in ("Boolean", "Category") else "random"
+        reason = "rows have no time; " + (
+            "each class has its share in all parts" if drawn == "stratified" else "drawn"
+        )
+        guesses.append(Guess("data.split", f"{drawn}, 15% and 20%", reason))
+        return {drawn: {"validation": "15%", "test": "20%"}}
+    assert time.first is not None
+    assert time.last is not None
+    days = (time.last - time.first) / timedelta(days=1)
+    validation, test = max(1, math.floor(days * 0.1)), max(1, math.floor(days * 0.2))
+    reason = f"a tenth and a fifth of the {days:,.0f} days, the last ones, as a model is used on days to come"
+    guesses.append(Guess("data.split", f"byTime, {validation}d and {test}d", reason))
+    return {"byTime": {"validation": f"{validation}d", "test": f"{test}d"}}
+
+
+def _objective(task: str, label: ColumnProfile, guesses: list[Guess]) -> dict[str, Any]:
+    objective: dict[str, Any] = {"task": task, "target": label.name}
+    if TASK_FACTS[task].label == "Number":
+        low, high = label.usual_low or 0.0, label.usual_high or 0.0
+        largest = float(f"{(high - low) or 1.0:.2g}")
+        reason = f"98 of 100 labels lie between {low:g} and {high:g}; no error counts for more than that"
+        guesses.append(Guess("objective.losses.maximumError", f"{largest:g}", reason))
+        objective["losses"] = {"maximumError": int(largest) if largest == int(largest) else largest}
+    return objective
+
+
+def _candidates(table: TableProfile, kind: LabelKind, guesses: list[Guess]) -> list[dict[str, Any]]:
+    usual = [one.model_dump(mode="json", by_alias=True, exclude_unset=True) for one in usual_candidates(kind)]
+    few = table.rows < FEWEST_FOR_TREES
+    chosen = [one for one in usual if not (few and "gradientBoosting" in one)] or usual
+    names = ", ".join(one["name"] for one in chosen)
+    reason = f"{table.rows:,} rows are too few for trees" if few else "a baseline, a linear model and trees"
+    guesses.append(Guess("training.candidates", names, reason))
+    return chosen

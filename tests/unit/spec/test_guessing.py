@@ -1,0 +1,101 @@
+"""What is guessed of a table, from nothing but what its columns hold and are called."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capstan.errors import InvalidSpecError
+from capstan.spec import parse
+from capstan.spec.guessing import ColumnProfile, Later, TableProfile, Wishes, guess
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ROWS = 1000
+
+
+def numbers(name: str, **more: Any) -> ColumnProfile:
+    known = {"distinct": 900, "low": -1.0, "high": 9.0, "usual_low": 0.0, "usual_high": 8.0, **more}
+    return ColumnProfile(name, "Number", ROWS, **known)
+
+
+def texts(name: str, **counts: int) -> ColumnProfile:
+    return ColumnProfile(name, "Text", ROWS, distinct=len(counts), counts=counts)
+
+
+def moments(name: str, first: datetime, days: int, missing: int = 0) -> ColumnProfile:
+    last = first + timedelta(days=days)
+    return ColumnProfile(name, "Time", ROWS, missing=missing, distinct=ROWS - missing, first=first, last=last)
+
+
+LABEL = texts("y", no=700, yes=300)
+BEGAN = moments("opened", NOW - timedelta(days=200), 190)
+
+
+def spec_of(*columns: ColumnProfile, later: tuple[Later, ...] = (), target: str = "y", **wishes: Any) -> Any:
+    table = TableProfile("rows.csv", "csv", ROWS, columns, later)
+    found = guess(table, target, now=NOW, wishes=Wishes(**wishes))
+    parse(found.document, base_dir=Path())
+    assert all(one.reason for one in found.guesses)
+    return found.document["spec"]
+
+
+def test_what_is_before_all_others_is_when_the_row_began_and_what_closes_it_dates_its_label() -> None:
+    closed = moments("closed", NOW - timedelta(days=199), 195)
+    after = Later("opened", "closed", 1.0, timedelta(days=4, hours=3))
+    data = spec_of(closed, BEGAN, numbers("a"), LABEL, later=(after,))["data"]
+    assert data["keys"] == {"time": "opened"}
+    assert data["label"] == {"column": "y", "availableAt": "closed", "maximumDelay": "5d"}
+    assert data["split"] == {"byTime": {"validation": "19d", "test": "38d"}}
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        moments("some", NOW - timedelta(days=200), 190, missing=3),
+        moments("short", NOW - timedelta(days=20), 2),
+        moments("future", NOW - timedelta(days=20), 90),
+    ],
+    ids=lambda column: column.name,
+)
+def test_times_that_rows_cannot_be_parted_by_are_no_key_and_no_feature(column: ColumnProfile) -> None:
+    spec = spec_of(column, numbers("a"), LABEL)
+    assert "keys" not in spec["data"]
+    assert [feature["name"] for feature in spec["features"]] == ["a"]
+
+
+def test_a_unique_number_is_an_id_by_its_name_alone() -> None:
+    assert spec_of(numbers("customerId", distinct=ROWS, is_whole=True), numbers("a"), LABEL)["data"][
+        "keys"
+    ] == {"id": "customerId"}
+    assert "keys" not in spec_of(numbers("income", distinct=ROWS, is_whole=True), LABEL)["data"]
+
+
+def test_a_text_that_hardly_repeats_is_no_category() -> None:
+    names = ColumnProfile("name", "Text", ROWS, distinct=900, counts={"a": 2})
+    assert [one["name"] for one in spec_of(names, numbers("a"), LABEL)["features"]] == ["a"]
+
+
+def test_numbers_that_are_never_below_zero_are_checked() -> None:
+    spec = spec_of(numbers("a"), numbers("price", low=0.5), LABEL)
+    assert spec["data"]["checks"] == [{"column": "price", "min": 0}]
+
+
+def test_the_largest_error_of_a_number_is_the_width_of_the_usual_labels() -> None:
+    spec = spec_of(numbers("a"), numbers("y", usual_low=10.0, usual_high=133.0))
+    assert spec["objective"]["losses"] == {"maximumError": 120}
+
+
+def test_what_a_person_says_is_no_guess() -> None:
+    spec = spec_of(BEGAN, numbers("a"), LABEL, time="", left_out={})
+    assert "keys" not in spec["data"]
+    with pytest.raises(InvalidSpecError, match="did you mean 'opened'"):
+        spec_of(BEGAN, numbers("a"), LABEL, time="openned")
+
+
+def test_a_table_of_nothing_but_names_is_refused() -> None:
+    names = ColumnProfile("name", "Text", ROWS, distinct=ROWS, counts={"a": 1})
+    with pytest.raises(InvalidSpecError, match="can be a feature"):
+        spec_of(names, LABEL)
