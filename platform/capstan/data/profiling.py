@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,12 @@ _SEEN = "_seen"
 _MOST_COUNTED = 60
 _MOST_ODD = 5
 _MOSTLY = 0.8
+_FORMS = tuple(
+    date + time
+    for date in ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y/%m/%d")
+    for time in ("", " %H:%M", " %H:%M:%S")
+)
+"""Ways to write a moment that no source reads by itself."""
 _COMMA = r"'-?([0-9]{1,3}(\.[0-9]{3})+|[0-9]+),[0-9]+'"
 _KINDS: dict[str, Literal["csv", "parquet", "jsonLines"]] = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".data": "csv",
@@ -62,12 +69,42 @@ def profile_table(file: Path) -> TableProfile:
             for name in names
         ]
         connection.execute(f"create temp table {_SEEN} as select {', '.join(items)} from {reading.rows}")
+        written = _other_moments(connection, names)
         found = connection.sql(f"from {_SEEN}")
         types = {name: column_type(str(kind)) for name, kind in zip(found.columns, found.types, strict=True)}
         rows = _one(connection, f"select count(*) from {_SEEN}")[0]
-        columns = tuple(_column(connection, _SEEN, name, types[name], rows) for name in names)
+        columns = tuple(
+            replace(_column(connection, _SEEN, name, types[name], rows), written=written.get(name, ""))
+            for name in names
+        )
         later = tuple(_later(connection, _SEEN, columns))
     return TableProfile(path, kind, rows, columns, later)
+
+
+def _other_moments(connection: duckdb.DuckDBPyConnection, names: list[str]) -> dict[str, str]:
+    """Makes moments of columns of dates that are written in another way; column -> how.
+
+    Where day and month could change places in every row, nobody can say which is which, and the texts stay.
+    """
+    types = dict(zip(names, map(str, connection.sql(f"from {_SEEN}").types), strict=True))
+    found = {}
+    for name in names:
+        column = quote(name)
+        if types[name] != "VARCHAR":
+            continue
+        counts = ", ".join(f"count(try_strptime(trim({column}), '{form}'))" for form in _FORMS)
+        there, *read = _one(connection, f"select count({column}), {counts} from {_SEEN}")
+        fits = [form for form, count in zip(_FORMS, read, strict=True) if there and count == there]
+        if len(fits) == 1:
+            found[name] = fits[0]
+    items = [
+        f"try_strptime(trim({quote(name)}), '{found[name]}') as {quote(name)}"
+        if name in found
+        else quote(name)
+        for name in names
+    ]
+    connection.execute(f"create or replace temp table {_SEEN} as select {', '.join(items)} from {_SEEN}")
+    return found
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:

@@ -76,6 +76,8 @@ class ColumnProfile:
     """The texts of a column that else holds numbers; empty: it holds none, or hardly a number."""
     comma: bool = False
     """Whether it holds numbers with a decimal comma."""
+    written: str = ""
+    """Of a column of times: how strptime reads its texts; empty: they are read as they are."""
 
     @property
     def words(self) -> list[str]:
@@ -164,7 +166,12 @@ def guess(table: TableProfile, target: str, *, now: datetime, wishes: Wishes | N
             f"no column of {table.file} but {target!r} can be a feature; see the reasons above each column"
         )
     truth = _truth(label, kind, guesses)
-    replaced = [*query, *([] if truth is None else [f"{truth} as {_quoted(target)}"])]
+    read = [
+        f"try_strptime(trim({_quoted(column.name)}), {_literal(column.written)}) as {_quoted(column.name)}"
+        for column in (time, known)
+        if column is not None and column.written
+    ]
+    replaced = [*read, *query, *([] if truth is None else [f"{truth} as {_quoted(target)}"])]
     source = re.sub(r"[^a-z0-9_]+", "_", _stem(table.file).lower()).strip("_") or "rows"
     source = source if not source[0].isdigit() else f"rows_{source}"
     data: dict[str, Any] = {
@@ -303,7 +310,8 @@ def _time(
     after = {later.later for later in table.later if later.share >= 1 and later.longest > timedelta(0)}
     best = min(good, key=lambda column: (column.name in after, not set(column.words) & set(TIME_WORDS)))
     others = f", and is before {', '.join(c.name for c in good if c is not best)}" if len(good) > 1 else ""
-    guesses.append(Guess("data.keys.time", best.name, f"every row has a moment in it{others}"))
+    how = f", written as {best.written}" if best.written else ""
+    guesses.append(Guess("data.keys.time", best.name, f"every row has a moment in it{how}{others}"))
     return best
 
 

@@ -82,6 +82,16 @@ TABLES = {
         {"task": "Regression", "keys": {"time": "created_at"}, "split": "byTime"},
         target="count",
     ),
+    "dates as Germans write them": Table(
+        "Datum,temp,y",
+        lambda rng, i: [(FIRST + timedelta(hours=6 * i)).strftime("%d.%m.%Y %H:%M"), rng.normal(), rng.choice(["yes", "no"])],
+        {"task": "BinaryClassification", "keys": {"time": "Datum"}, "split": "byTime", "query": "%d.%m.%Y %H:%M"},
+    ),
+    "dates of which day and month cannot be told apart": Table(
+        "day,temp,y",
+        lambda rng, i: [f"0{i % 9 + 1}/0{i % 7 + 1}/2025", rng.normal(), rng.choice(["yes", "no"])],
+        {"task": "BinaryClassification", "keys": None},
+    ),
     "late labels": Table(
         "ticket_id,opened_at,resolved_at,team,y",
         lambda rng, i: [i + 1, moment(i), (FIRST + timedelta(hours=6 * i + int(rng.integers(1, 100)))).isoformat(), rng.choice(["n", "s"]), rng.choice(["yes", "no"])],
