@@ -15,6 +15,8 @@ from capstan.dashboard.view import View
 FRESH_SECONDS = 0.9
 UNCHANGED_SECONDS = 5.0
 """Seconds for which a snapshot is shown while nothing that is stored has changed; numbers move all the time."""
+SETTLES_SECONDS = 10.0
+"""Seconds for which a part that went away is looked for every second; after them as seldom as all else."""
 HEARTBEAT_SECONDS = 15.0
 """Most seconds of silence; the browser opens the stream anew after three times as many."""
 
@@ -34,13 +36,15 @@ class Updates:
         *,
         interval_seconds: float = 1.0,
         mark: Callable[[], object] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`mark` is equal while nothing that is stored has changed; None: nobody can say."""
         self.view = view
         self._mark = mark
         self._marked: object = None
-        self._is_whole = True
-        """Whether every part had answered; one that is slow is looked for soon."""
+        self._clock = clock
+        self._away: frozenset[str] = frozenset()
+        self._away_since = clock()
         self._interval = interval_seconds
         self._lock = asyncio.Lock()
         self._newest: tuple[float, Snapshot] | None = None
@@ -49,18 +53,25 @@ class Updates:
         """Newest snapshot, at most an interval, or a second, old; raises what the view raises."""
         async with self._lock:
             mark = self._mark()
-            unchanged = mark is not None and mark == self._marked and self._is_whole
+            unchanged = mark is not None and mark == self._marked and self._is_settled
             fresh = UNCHANGED_SECONDS if unchanged else max(FRESH_SECONDS, 0.9 * self._interval)
-            if self._newest is not None and time.monotonic() - self._newest[0] < fresh:
+            if self._newest is not None and self._clock() - self._newest[0] < fresh:
                 return self._newest[1]
             snapshot = await asyncio.to_thread(self._look)
             self._marked = mark
-            self._newest = (time.monotonic(), snapshot)
+            self._newest = (self._clock(), snapshot)
             return snapshot
+
+    @property
+    def _is_settled(self) -> bool:
+        """Whether every part answers, or has been away for so long that it is not looked for every second."""
+        return not self._away or self._clock() - self._away_since >= SETTLES_SECONDS
 
     def _look(self) -> Snapshot:
         page = self.view.snapshot()
-        self._is_whole = not page.away
+        away = frozenset(page.away)
+        if away != self._away:
+            self._away, self._away_since = away, self._clock()
         body = orjson.dumps(page, default=_plain, option=orjson.OPT_NON_STR_KEYS)
         return Snapshot(body, hashlib.sha256(body).hexdigest()[:16])
 
