@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from capstan.domain.verdicts.bandit_inference import Outcomes, Period
 from capstan.domain.verdicts.bandits import BanditRule, Rewards, shares_of
-from capstan.domain.verdicts.confidence import two_sided_radius
+from capstan.domain.verdicts.confidence import one_sided_radius, two_sided_radius
 
 Floats = npt.NDArray[np.float64]
 Draw = Callable[[int], Floats]
@@ -24,6 +24,8 @@ class Played:
     periods: list[Period]
     rewards: dict[str, Rewards]
     """All of each arm, as plain means would use them."""
+    beside: list[Period]
+    """The same units by another outcome, which moves no share."""
 
     def assigned(self) -> dict[str, int]:
         return {name: one.count for name, one in self.rewards.items()}
@@ -37,21 +39,34 @@ def play(
     size: int,
     rng: np.random.Generator,
     late: int = 0,
+    beside: dict[str, Draw] | None = None,
 ) -> Played:
-    """The rewards of a batch are known to the policy once `late` further batches are over."""
+    """The rewards of a batch are known to the policy once `late` further batches are over.
+
+    `beside`: how another outcome of each unit is drawn; none: no period has it.
+    """
     names = list(arms)
     shares = dict(zip(names, _even(len(names)), strict=True))
     periods: list[Period] = []
+    other: list[Period] = []
     for _ in range(batches):
-        counts = rng.multinomial(size, [share / 100 for share in shares.values()])
-        found = {}
-        for name, count in zip(names, counts, strict=True):
-            drawn = arms[name](int(count))
-            sums = Rewards(int(count), float(drawn.sum()), float((drawn * drawn).sum()))
-            found[name] = Outcomes(int(count), sums)
-        periods.append(Period(dict(shares), found))
+        counts = dict(
+            zip(names, rng.multinomial(size, [share / 100 for share in shares.values()]), strict=True)
+        )
+        periods.append(Period(dict(shares), _drawn(arms, counts)))
+        if beside is not None:
+            other.append(Period(dict(shares), _drawn(beside, counts)))
         shares = shares_of(rule, summed(periods[: len(periods) - late], names)) or shares
-    return Played(periods, summed(periods, names))
+    return Played(periods, summed(periods, names), other)
+
+
+def _drawn(draws: dict[str, Draw], counts: dict[str, int]) -> dict[str, Outcomes]:
+    found = {}
+    for name, count in counts.items():
+        drawn = draws[name](int(count))
+        sums = Rewards(int(count), float(drawn.sum()), float((drawn * drawn).sum()))
+        found[name] = Outcomes(int(count), sums)
+    return found
 
 
 def summed(periods: list[Period], names: list[str]) -> dict[str, Rewards]:
@@ -74,6 +89,11 @@ def inverse_propensity_mean(periods: list[Period], name: str) -> float:
 def radius_for(planned_units: int) -> Callable[[int], float]:
     """Of a two-sided confidence sequence at 5 %, with which a decision is expected after so many units."""
     return lambda units: two_sided_radius(units, planned_units=planned_units, alpha=0.05)
+
+
+def guarding(planned_units: int) -> Callable[[int], float]:
+    """One-sided at 5 %, as a guardrail is."""
+    return lambda units: one_sided_radius(units, planned_units=planned_units, alpha=0.05)
 
 
 def at_once(rule: BanditRule) -> BanditRule:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from simulation.bandit_worlds import Played, at_once, inverse_propensity_mean, play, radius_for
+from simulation.bandit_worlds import Played, at_once, guarding, inverse_propensity_mean, play, radius_for
 
 from capstan.domain.verdicts.bandit_inference import difference, mean_reward, regret
 from capstan.domain.verdicts.bandits import BanditRule, Policy
@@ -55,6 +55,32 @@ def test_equal_arms_are_called_different_in_at_most_5_percent_with_a_look_after_
         looks = (difference(periods[: end + 1], "b", "a", radius=radius_for(5000)) for end in range(30))
         wrong += any(found.lower > 0 or found.upper < 0 for found in looks)
     assert wrong / 120 <= 0.05
+
+
+def alarms(policy: Policy, seed: int, harm: float, *, runs: int = 120, late: int = 0) -> float:
+    """How often a guardrail of margin 0.02 alarms for an arm that the policy likes, looked at after every batch.
+
+    Users click more on `b`, so it gets most of them. It has less of the guarded outcome, by `harm`; more is better.
+    """
+    rng = np.random.default_rng(seed)
+    alarmed = 0
+    for _ in range(runs):
+        liked = {"a": clicks(rng, 0.4), "b": clicks(rng, 0.5)}
+        guarded = {"a": clicks(rng, 0.9), "b": clicks(rng, 0.9 - harm)}
+        rule = BanditRule(policy, is_binary=True)
+        periods = play(rule, liked, batches=30, size=500, rng=rng, late=late, beside=guarded).beside
+        looks = (difference(periods[: end + 1], "b", "a", radius=guarding(5000)) for end in range(30))
+        alarmed += any(found.upper < -0.02 for found in looks)
+    return alarmed / runs
+
+
+@pytest.mark.parametrize("policy", list(Policy))
+def test_a_guardrail_alarms_at_its_margin_in_at_most_5_percent_while_shares_move(policy):
+    assert alarms(policy, 21, 0.02) <= 0.05
+
+
+def test_a_guardrail_stops_an_arm_that_users_like_and_that_does_harm():
+    assert alarms(Policy.THOMPSON, 22, 0.06, runs=60) >= 0.9
 
 
 def test_a_better_arm_is_found_and_its_gain_lies_in_the_interval():
