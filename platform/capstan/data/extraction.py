@@ -31,6 +31,7 @@ from capstan.data.moments import (
     clock_changes,
     column_types,
     instant,
+    is_outside,
     moment,
     ways_to_moments,
 )
@@ -38,6 +39,7 @@ from capstan.data.query import SourceTables
 from capstan.data.sources import Reading
 from capstan.data.text_types import quote, typed
 from capstan.data.workspace import workspace
+from capstan.domain.payload_limits import EARLIEST, LATEST
 from capstan.errors import InvalidDataError
 from capstan.spec.data import CONTENT_ID, READ_AT
 from capstan.spec.location import path_text
@@ -285,9 +287,18 @@ def _select_cases(
         available = time
     else:
         available = f"({time} + to_microseconds({label.maximum_delay // timedelta(microseconds=1)}))"
+    bounds = [(as_of, "<="), (start, ">="), (end, "<")]
+    where = " and ".join(f"{time} {sign} {moment(at)}" for at, sign in bounds if at is not None) or "true"
+    if keys.time is not None:
+        _require_moments(connection, tables, keys.time, time, where, "data.keys.time", LATEST)
+    if label.available_at is not None:
+        # Tables write 9999-12-31 and infinity for "not yet", so only a moment that is too early is a mistake.
+        _require_moments(
+            connection, tables, label.available_at, available, where, "data.label.availableAt", None
+        )
     # A label without the moment it became known could be from the future, so it does not count.
-    dated = f"{available} is not null"
-    dated += f" and {available} <= {moment(labels_as_of)}" if labels_as_of is not None else ""
+    dated = f"{available} < {moment(LATEST)}"
+    known = f"{dated} and {available} <= {moment(labels_as_of)}" if labels_as_of is not None else dated
     items = [
         _content_id(columns, types, label.column)
         if keys.id is None
@@ -304,17 +315,13 @@ def _select_cases(
     ]
     for target in targets:
         truth = _as_label(connection, tables, target, types[target], system)
-        _warn_of_undated(connection, system, target, truth)
-        items.append(f"case when {dated} then {truth} end as {quote(target)}")
+        _warn_of_undated(connection, system, target, truth, dated)
+        items.append(f"case when {known} then {truth} end as {quote(target)}")
         if target == label.column:
             items.append(
-                f"case when {truth} is not null and {dated} then {available} end as {LABEL_AVAILABLE_AT}"
+                f"case when {truth} is not null and {known} then {available} end as {LABEL_AVAILABLE_AT}"
             )
-    bounds = [(as_of, "<="), (start, ">="), (end, "<")]
-    where = " and ".join(f"{time} {sign} {moment(at)}" for at, sign in bounds if at is not None)
-    connection.execute(
-        f"create temp table _cases as select {', '.join(items)} from _joined where {where or 'true'}"
-    )
+    connection.execute(f"create temp table _cases as select {', '.join(items)} from _joined where {where}")
 
 
 def _content_id(columns: Sequence[str], types: Mapping[str, str], label: str) -> str:
@@ -333,23 +340,29 @@ def _content_id(columns: Sequence[str], types: Mapping[str, str], label: str) ->
 
 
 def _warn_of_undated(
-    connection: duckdb.DuckDBPyConnection, system: MLSystem, target: str, truth: str
+    connection: duckdb.DuckDBPyConnection, system: MLSystem, target: str, truth: str, dated: str
 ) -> None:
     available_at = system.spec.data.label.available_at
     if available_at is None:
         return
-    undated = connection.execute(
-        f"select count(*) from _joined where {truth} is not null and {quote(available_at)} is null"
+    found = connection.execute(
+        f"select count(*) filter ({quote(available_at)} is null), count(*) filter (not {dated}) from _joined "
+        f"where {truth} is not null"
     ).fetchone()
-    if undated and undated[0]:
-        whose = "" if target == system.spec.data.label.column else f" of {target!r}"
-        _LOG.warning(
-            "data.label.availableAt: %d labels%s do not count, because %r is empty beside them: nobody can say when "
-            "they became known",
-            undated[0],
-            whose,
-            available_at,
-        )
+    empty, never = found or (0, 0)
+    whose = "" if target == system.spec.data.label.column else f" of {target!r}"
+    for count, why in (
+        (empty, "is empty beside them: nobody can say when they became known"),
+        (never, f"says that they become known after {LATEST.year - 1}"),
+    ):
+        if count:
+            _LOG.warning(
+                "data.label.availableAt: %d labels%s do not count, because %r %s",
+                count,
+                whose,
+                available_at,
+                why,
+            )
 
 
 def _check_columns(system: MLSystem, types: Iterable[str], wanted: Iterable[str]) -> None:
@@ -418,9 +431,37 @@ def _as_instant(
     return f"cast({instant(column, kind, zone)} as timestamptz)"
 
 
-def _shown_cells(tables: SourceTables, name: str) -> str:
-    """The first cells of columns of that name that are no moments; empty if no source has such."""
-    cells = tables.first_cells(name, lambda value: f"try_cast({value} as timestamptz) is null")
+def _require_moments(
+    connection: duckdb.DuckDBPyConnection,
+    tables: SourceTables,
+    name: str,
+    found: str,
+    where: str,
+    field: str,
+    end: datetime | None,
+) -> None:
+    """Raises InvalidDataError where `found`, the instants of a column in those rows, are outside the calendar."""
+    outside = is_outside(found, EARLIEST, end)
+    bad = connection.execute(f"select count(*) from _joined where {where} and {outside}").fetchone()
+    if bad and bad[0]:
+        one = bad[0] == 1
+        rule = f"before {EARLIEST.year}" + (f" or after {end.year - 1}" if end is not None else "")
+        shown = _shown_cells(
+            tables, name, lambda value: is_outside(f"try_cast({value} as timestamptz)", EARLIEST, end)
+        )
+        raise InvalidDataError(
+            f"{field}: {bad[0]} {'value' if one else 'values'} of column {name!r} {'is' if one else 'are'} "
+            f"{rule}{shown}; correct {'it' if one else 'them'}, or leave such rows out in data.query"
+        )
+
+
+def _shown_cells(
+    tables: SourceTables,
+    name: str,
+    odd: Callable[[str], str] = lambda value: f"try_cast({value} as timestamptz) is null",
+) -> str:
+    """The first cells of columns of that name that are odd, else no moments; empty if no source has such."""
+    cells = tables.first_cells(name, odd)
     return f" ({'; '.join(cells)})" if cells else ""
 
 
@@ -459,12 +500,18 @@ def _plain(
         return f"cast(epoch({column}) as double) as {column}"
     if kind == TEXT or kind in _AS_TEXT:
         return f"nullif(cast({column} as varchar), '') as {column}"
-    if kind in AWARE:
-        return f"cast({column} as timestamptz) as {column}"
-    if kind in LOCAL:
+    if kind in (*AWARE, *LOCAL):
         for change in clock_changes(connection, "_joined", {name: kind}, zone):
             _LOG.warning("data.query: %s", change)
-        return f"cast({instant(column, kind, zone)} as timestamptz) as {column}"
+        at = f"cast({instant(column, kind, zone)} as timestamptz)"
+        outside = is_outside(at, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+        bad = connection.execute(f"select cast({column} as varchar) from _joined where {outside} limit 1")
+        if (value := bad.fetchone()) is not None:
+            raise InvalidDataError(
+                f"data.query: column {name!r} holds {value[0]!r}; moments are from the year 1 to 9999: correct it, or "
+                f"make it text in the query, cast({plain_name(name)} as varchar)"
+            )
+        return f"{at} as {column}"
     if kind not in _AS_IT_IS:
         raise InvalidDataError(
             f"data.query: column {name!r} is of the type {kind.upper()}; give one plain value per row (a number, text, "

@@ -87,6 +87,12 @@ def moment(at: datetime) -> str:
     return f"timestamptz {literal(at.isoformat())}"
 
 
+def is_outside(found: str, first: datetime, end: datetime | None) -> str:
+    """Whether the SQL expression of an instant lies before `first`, or at `end` or later; None: it may be any later."""
+    late = f" or {found} >= {moment(end)}" if end is not None else ""
+    return f"({found} < {moment(first)}{late})"
+
+
 def clock_changes(
     connection: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, str], zone: str
 ) -> list[ClockChange]:

@@ -43,7 +43,7 @@ _TESTS = {
     "DATE": f"regexp_full_match($value, {_DATED}) and try_cast($value as date) is not null",
     "TIMESTAMPTZ": f"regexp_full_match($value, {_INSTANT}) and try_cast($value as timestamptz) is not null",
     "as floats": _FLOAT,
-    "as numbers": f"regexp_full_match($value, {_WHOLE}) or ({_FLOAT} and $value not like '%.0')",
+    "as numbers": f"(regexp_full_match($value, {_WHOLE}) and $value <> '-0') or ({_FLOAT} and $value not like '%.0')",
 }
 _STATED_TESTS = {
     ColumnType.NUMBER: (f"regexp_full_match($value, {_NUMBER}) and isfinite(try_cast($value as double))"),

@@ -85,10 +85,12 @@ NUMBER = [{"name": "value", "numeric": {}}]
         pytest.param(["0x10", "16", "3"], id="hexadecimal"),
         pytest.param(["inf", "nan2", "3"], id="infinity"),
         pytest.param(["+5", "5", "3"], id="signs"),
+        pytest.param(["-0", "0", "3"], id="minus-zero"),
         pytest.param(["12345678901234567890", "12345678901234567891", "1"], id="twenty-digits"),
         pytest.param(["1234567890123456789", "1234567890123456788", "1"], id="nineteen-digits"),
         pytest.param(["NA", "DE", "None"], id="names-that-look-missing"),
         pytest.param(["7", "7.0", "3"], id="two-ways-to-write-seven"),
+        pytest.param(["9007199254740993", "9007199254740992", "0.5"], id="whole-beside-floats"),
         pytest.param(["0.12345678901234567890", "0.12345678901234567891", "1.5"], id="twenty-decimals"),
     ],
 )
