@@ -30,6 +30,11 @@ _DATED = r"'\d{4}-\d{2}-\d{2}'"
 _INSTANT = r"'\d{4}-\d{2}-\d{2}[ T].+'"
 # As programs write floats: with a point or an exponent, in the fewest digits that are read as the same float.
 _FLOAT = "$value = cast(try_cast($value as double) as varchar)"
+# A whole number beside floats becomes one, which above 2^53 may be its neighbour.
+_WHOLE_FLOAT = (
+    f"regexp_full_match($value, {_WHOLE}) and $value <> '-0' "
+    "and try_cast(try_cast($value as double) as hugeint) = try_cast($value as hugeint)"
+)
 _TESTS = {
     "missing": "$missing",
     "BIGINT": f"regexp_full_match($value, {_WHOLE}) and $value <> '-0' and try_cast($value as bigint) is not null",
@@ -43,7 +48,7 @@ _TESTS = {
     "DATE": f"regexp_full_match($value, {_DATED}) and try_cast($value as date) is not null",
     "TIMESTAMPTZ": f"regexp_full_match($value, {_INSTANT}) and try_cast($value as timestamptz) is not null",
     "as floats": _FLOAT,
-    "as numbers": f"(regexp_full_match($value, {_WHOLE}) and $value <> '-0') or ({_FLOAT} and $value not like '%.0')",
+    "as numbers": f"({_WHOLE_FLOAT}) or ({_FLOAT} and $value not like '%.0')",
 }
 _STATED_TESTS = {
     ColumnType.NUMBER: (f"regexp_full_match($value, {_NUMBER}) and isfinite(try_cast($value as double))"),
