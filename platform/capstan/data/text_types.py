@@ -31,10 +31,8 @@ _INSTANT = r"'\d{4}-\d{2}-\d{2}[ T].+'"
 # As programs write floats: with a point or an exponent, in the fewest digits that are read as the same float.
 _FLOAT = "$value = cast(try_cast($value as double) as varchar)"
 # A whole number beside floats becomes one, which above 2^53 may be its neighbour.
-_WHOLE_FLOAT = (
-    f"regexp_full_match($value, {_WHOLE}) and $value <> '-0' "
-    "and try_cast(try_cast($value as double) as hugeint) = try_cast($value as hugeint)"
-)
+_HELD = "try_cast(try_cast($value as double) as hugeint) = try_cast($value as hugeint)"
+_WHOLE_FLOAT = f"regexp_full_match($value, {_WHOLE}) and $value <> '-0' and {_HELD}"
 _TESTS = {
     "missing": "$missing",
     "BIGINT": f"regexp_full_match($value, {_WHOLE}) and $value <> '-0' and try_cast($value as bigint) is not null",
@@ -47,6 +45,7 @@ _TESTS = {
     "BOOLEAN": "lower($value) in ('true', 'false')",
     "DATE": f"regexp_full_match($value, {_DATED}) and try_cast($value as date) is not null",
     "TIMESTAMPTZ": f"regexp_full_match($value, {_INSTANT}) and try_cast($value as timestamptz) is not null",
+    "held": f"regexp_full_match($value, {_NUMBER}) and (not regexp_full_match($value, {_DIGITS}) or {_HELD})",
     "as floats": _FLOAT,
     "as numbers": f"({_WHOLE_FLOAT}) or ({_FLOAT} and $value not like '%.0')",
 }
@@ -153,7 +152,7 @@ def typed(
         elif kind == "DOUBLE":
             stays = filled in (numbers["as floats"], numbers["as numbers"])
             # JSON tells a number from a text; 7 and 7.0 are one number there.
-            stays = stays or (allowed is not None and "DOUBLE" in allowed)
+            stays = stays or (allowed is not None and "DOUBLE" in allowed and numbers["held"] == filled)
             found.append(FoundType(name, kind, _example(connection, table, name, stays), not stays))
         elif kind == "TIMESTAMPTZ":
             found.append(FoundType(name, kind, _example(connection, table, name, True)))
