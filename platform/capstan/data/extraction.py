@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unicodedata import normalize
 
 import duckdb
 import pyarrow as pa
@@ -371,6 +372,8 @@ def _check_columns(system: MLSystem, types: Iterable[str], wanted: Iterable[str]
         if name not in found:
             close = difflib.get_close_matches(name, found, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"its columns are {', '.join(found)}"
+            if close and normalize("NFC", close[0]) == normalize("NFC", name):
+                hint = f"{close[0]!r} looks the same and is made of other characters, {close[0]!a}: copy it"
             raise InvalidDataError(
                 f"data.query: gives no column {name!r}, which {_who_needs(system, name)} needs; {hint}"
             )

@@ -174,7 +174,7 @@ def test_windows_that_could_never_be_judged_are_told_with_what_to_write(machine,
     result = machine.run("plan", str(small_traffic(tmp_path, 672)))
     told = " ".join(result.output.split())
     assert "0 of 19 windows of 7 days have at least 1,000 rows; the one in the middle has 672" in told
-    assert "would go unseen in the other 19" in told
+    assert "would go unseen in all of them" in told
     assert "`monitoring: {window: {duration: 14d}}` or `monitoring: {window: {minRows: 650}}`" in told
 
 

@@ -295,3 +295,9 @@ def test_a_type_of_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None
     stated = {"types": [{"column": "valeu", "type": "Text"}]}
     with pytest.raises(InvalidDataError, match=r"rows\.types: there is no column 'valeu'"):
         table_of(tmp_path, {"value": ["a", "b"]}, CATEGORY, source=stated)
+
+
+def test_a_header_that_only_looks_like_the_column_is_told_by_its_characters(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDataError) as raised:
+        table_of(tmp_path, {"cafe\u0301": ["1", "2"]}, [{"name": "caf\u00e9", "numeric": {}}])
+    assert r"looks the same and is made of other characters, 'cafe\u0301': copy it" in str(raised.value)

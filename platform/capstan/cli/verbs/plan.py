@@ -200,7 +200,9 @@ def _watch_planned(system: MLSystem, table: pa.Table) -> WatchPlanned:
         if ways
         else "more rows are needed, or a minRows below 100, with which only coarse drift shows"
     )
-    problem = f"drift and quality would go unseen in the other {found.windows - found.judged}; {out_of}"
+    unjudged = found.windows - found.judged
+    where = f"the other {unjudged}" if found.judged else "all of them"
+    problem = f"drift and quality would go unseen in {where}; {out_of}"
     return WatchPlanned(found.windows, found.judged, message, problem)
 
 
