@@ -11,6 +11,7 @@ from capstan.spec.experiment import (
     ARM_RULES,
     LEAST_UNITS,
     MOST_ARMS,
+    UNLESS_WORSE_ENDS,
     ArmAlpha,
     ArmEffect,
     ArmMargin,
@@ -120,4 +121,4 @@ class Bandit(SpecModel):
 
     @model_validator(mode="after")
     def _keeps_its_rules(self) -> Bandit:
-        return require(self, (*BANDIT_RULES, *ARM_RULES))
+        return require(self, (*BANDIT_RULES, *ARM_RULES, UNLESS_WORSE_ENDS))

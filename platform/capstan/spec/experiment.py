@@ -18,6 +18,8 @@ STICKING = timedelta(days=1)
 """How long a user's losses are followed where the file names no window."""
 ONE_REQUEST = timedelta(seconds=1)
 """The same where each request is a unit of its own."""
+ONE_LOOK = ("FixedHorizon", "MannWhitney")
+"""Tests that look once, at the end of the step's duration, and wait for nothing then."""
 VERSION_PATTERN = r"^v[1-9][0-9]*$"
 VersionText = Annotated[str, StringConstraints(pattern=VERSION_PATTERN, max_length=10)]
 ArmWeight = Annotated[Whole, Field(ge=1, le=98)]
@@ -114,6 +116,23 @@ ARM_RULES = (
     ),
 )
 """Of experiments and of bandits."""
+UNLESS_WORSE_ENDS = part_rule(
+    "decide: UnlessWorse waits while a challenger looks worse, without a deadline perhaps for ever; write a deadline, "
+    "such as 28d, or decide otherwise",
+    lambda step: (
+        step.decide != "UnlessWorse" or step.deadline is not None or getattr(step, "test", "") in ONE_LOOK
+    ),
+    Cel(
+        f"self.decide != 'UnlessWorse' || has(self.deadline) || self.test in {[*ONE_LOOK]}",
+        "rollout.steps[].experiment",
+        "deadline",
+    ),
+    *(
+        Cel("self.decide != 'UnlessWorse' || has(self.deadline)", place, "deadline")
+        for place in ("rollout.steps[].bandit", "rollout.steps[].interleave")
+    ),
+)
+"""Of the steps that look at units every few seconds, where waiting counts towards no limit."""
 
 
 class ExperimentArm(SpecModel):
@@ -226,4 +245,4 @@ class Experiment(SpecModel):
 
     @model_validator(mode="after")
     def _keeps_its_rules(self) -> Experiment:
-        return require(self, (*EXPERIMENT_RULES, *ARM_RULES))
+        return require(self, (*EXPERIMENT_RULES, *ARM_RULES, UNLESS_WORSE_ENDS))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from capstan.spec.experiment import UNLESS_WORSE_ENDS
 from capstan.spec.grammar import SpecModel
 from capstan.spec.online import EventName
+from capstan.spec.rule import require
 from capstan.spec.units import Duration, Number, PositiveDuration, Whole
 
 
@@ -64,3 +66,7 @@ class Interleave(SpecModel):
         description="Without a verdict by then, `limits.onInconclusive` decides; without it there is no deadline.",
         examples=["14d"],
     )
+
+    @model_validator(mode="after")
+    def _keeps_its_rules(self) -> Interleave:
+        return require(self, (UNLESS_WORSE_ENDS,))

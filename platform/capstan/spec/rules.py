@@ -18,7 +18,7 @@ from capstan.spec import (
 from capstan.spec.bandit import BANDIT_RULES
 from capstan.spec.cluster import VOLUME_RULES
 from capstan.spec.data import CHECK_RULES, DRAWN_RULES
-from capstan.spec.experiment import ARM_RULES, EXPERIMENT_RULES
+from capstan.spec.experiment import ARM_RULES, EXPERIMENT_RULES, UNLESS_WORSE_ENDS
 from capstan.spec.fairness import FAIRNESS_RULES
 from capstan.spec.features import NUMERIC_RULES
 from capstan.spec.finding import Finding
@@ -60,6 +60,7 @@ PART_RULES: tuple[Rule, ...] = (
     *EXPERIMENT_RULES,
     *BANDIT_RULES,
     *ARM_RULES,
+    UNLESS_WORSE_ENDS,
 )
 """Each kept by one part of the file where it is made."""
 

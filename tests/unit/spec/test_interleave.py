@@ -30,7 +30,8 @@ def loaded(step: str, folder: Path):
 
 def test_a_step_of_the_file_says_its_traffic_and_its_question(tmp_path):
     system = loaded(
-        "{percent: 40, method: Balanced, event: click, minUnits: 300, decide: UnlessWorse}", tmp_path
+        "{percent: 40, method: Balanced, event: click, minUnits: 300, decide: UnlessWorse, deadline: 14d}",
+        tmp_path,
     )
     policy = system_policy(system).rollout
     step = policy.steps[1]
@@ -61,6 +62,7 @@ def test_a_step_of_the_file_says_its_traffic_and_its_question(tmp_path):
         ),
         ("{event: click, minUnits: 5}", "interleave.minUnits", "20"),
         ("{event: click, decide: NotWorse}", "interleave.decide", "UnlessWorse"),
+        ("{event: click, decide: UnlessWorse}", "interleave", "perhaps for ever; write a deadline"),
         ("{event: click, percent: 0}", "interleave.percent", "1"),
         ("{event: 'a click'}", "interleave.event", "letters, digits"),
     ],
