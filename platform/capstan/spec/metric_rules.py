@@ -9,7 +9,7 @@ from capstan.spec.finding import UNKNOWN
 from capstan.spec.location import Location
 from capstan.spec.rule import UNTRIED, Breach, Cel, Rule, rule
 from capstan.spec.tasks import TASK_FACTS, VALUE, TaskFacts
-from capstan.spec.value import WORDS
+from capstan.spec.value import WORDS, written
 
 if TYPE_CHECKING:
     from capstan.spec.system import MLSystemSpec
@@ -24,7 +24,8 @@ def _is_among(name: str, facts: TaskFacts, metrics: Sequence[str]) -> str:
     listed = f"{name} in {_listed(metrics)}"
     if facts.label not in WORDS:
         return listed
-    return f"{listed} || (has(self.objective.value) && {name} == '{VALUE}')"
+    worths = written(facts.label, "self.objective.value")
+    return f"{listed} || ({name} == '{VALUE}' && has(self.objective.value) && {worths})"
 
 
 def _own_name_rule() -> Rule:

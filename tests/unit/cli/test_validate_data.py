@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from capstan.cli.main import app
-from capstan.data.inspection import _kind
+from capstan.data.inspection import column_type
 
 runner = CliRunner()
 SYSTEM = """\
@@ -193,7 +193,7 @@ def test_a_source_column_is_told_as_it_will_be_used(tmp_path: Path) -> None:
     ],
 )
 def test_duckdbs_types_have_the_files_words(found: str, kind: str) -> None:
-    assert _kind(found) == kind
+    assert column_type(found) == kind
 
 
 def test_without_the_option_no_data_is_read(tmp_path: Path) -> None:

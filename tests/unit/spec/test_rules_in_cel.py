@@ -10,7 +10,7 @@ from typing import Any
 
 import cel
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from ruamel.yaml import YAML
@@ -311,6 +311,7 @@ def test_a_rule_is_broken_in_both_languages_by_some_change_and_kept_by_the_examp
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(VALUES), min_size=2, max_size=6, unique_by=lambda change: change[0]))
+@example(changes=[("objective.value", {"right": 1}), ("training.choose.metric", "value")])
 def test_python_and_cel_agree_on_any_mix_of_changes(changes: list[tuple[str, Any]]) -> None:
     try:
         document = changed(tuple(changes))
