@@ -24,7 +24,7 @@ debian = { command -v apt-get >/dev/null && command -v $(or $(SUDO),true) >/dev/
 		apt-get install -y -qq --no-install-recommends $(2); } >$$log 2>&1 || { cat $$log >&2; \
 		echo "error: $(1) could not be installed. Install it as root: apt-get install $(2)" >&2; exit 1; }; rm -f $$log
 
-.PHONY: chromium libatomic router help setup demo example test test-cluster cluster-caches check bench format clean docs charts images kind
+.PHONY: chromium libatomic router help setup demo example test test-cluster cluster-programs check bench format clean docs charts images kind
 .DEFAULT_GOAL := help
 
 help: ## list these words
@@ -79,7 +79,7 @@ test-cluster: $(STAMP) ## the tests in a real cluster: that of KUBECONFIG, or of
 	@started=$$(date +%s); echo "== cluster"; tests/cluster/run; code=$$?; \
 		echo "== cluster took $$(( $$(date +%s) - started )) s"; exit $$code
 
-cluster-caches: $(STAMP) ## fill the caches of the test cluster's programs and images
+cluster-programs: $(STAMP) ## build the programs of the test cluster, where it has none yet
 	@tests/cluster/run --prepare
 
 images: ## build the images by docker, podman or buildah: make images TAG=... REGISTRY=...
