@@ -46,6 +46,7 @@ INTERLEAVE = {
     "minUnits": 20,
     "decide": "UnlessWorse",
     "alpha": 0.001,
+    "deadline": "1h",
 }
 SYSTEMS = (
     TaskSystem(
