@@ -275,6 +275,23 @@ def test_a_pod_that_nobody_told_follows_the_mounted_config_map_in_the_safe_order
     assert world.fleet.read_back() == champion_only(V3)
 
 
+def test_a_mounted_version_that_is_not_ready_takes_no_request_from_those_that_answer(world: FleetWorld) -> None:
+    world.apply(split(50, 50))
+    deaf = world.cluster.pods.pop()
+    world.apply(champion_only(V3))
+    world.services[V3].ready = False
+    load = world.clients_of(deaf).start(connections=4, pause=0.01)
+    world.cluster.mount(deaf.config)
+    # Its agent looks every two seconds and waits two more for the version.
+    eventually(lambda: V3 in {cluster["name"] for cluster in clusters_of(deaf)})
+    time.sleep(2.5)
+    answers = load.end()
+    assert (answers.failed, answers.versions["v3"]) == (0, 0)
+    assert deaf.split() == split(50, 50)
+    world.services[V3].ready = True
+    eventually(lambda: deaf.split() == champion_only(V3))
+
+
 def test_a_container_that_starts_again_keeps_what_it_was_pushed(world: FleetWorld) -> None:
     world.apply(split(75, 25))
     pod = world.cluster.pods[0]

@@ -197,10 +197,10 @@ def test_a_table_is_the_same_whoever_writes_it_and_so_are_its_rows_as_requests(
     suffix = writer.split()[1]
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        # pandas keeps 15 digits in JSON.
+        # pandas keeps 15 digits in JSON, and writes -0.0 as 0.0.
         if writer == "pandas jsonl":
             rows = [
-                {**row, "price": None if row["price"] is None else float(f"{row['price']:.3f}")}
+                {**row, "price": None if row["price"] is None else float(f"{row['price']:.3f}") + 0.0}
                 for row in rows
             ]
         WRITERS[writer](folder / f"rows.{suffix}", rows)

@@ -76,20 +76,25 @@ class OrderedTraffic(ABC):
 
     def _move(self, wanted: Sequence[Json], routes: Json) -> None:
         versions = versions_of(envoy_config.split_of(routes))
-        names = {cluster["name"] for cluster in wanted}
+        used = envoy_config.used_clusters(routes)
+        # A ConfigMap also holds the detours of the change that it ended. They are set where that change ends, for here
+        # the arms may still be routed to.
+        lasting = [each for each in wanted if each["name"] in used or not envoy_config.is_arm(each["name"])]
+        names = {cluster["name"] for cluster in lasting}
         leaving = [cluster for cluster in self._live("clusters") if cluster["name"] not in names]
-        detours = self._detours(leaving, routes)
+        ended = [*wanted, *self._detours(leaving, routes, known={cluster["name"] for cluster in wanted})]
         answering = self._answering()
-        self._set_clusters([*wanted, *leaving])
+        self._set_clusters([*lasting, *leaving])
         # A version that answers already is not waited for: its failure is judged by the planner.
         self._await_ready(versions - answering)
         self._set_routes(routes)
         if leaving:
             self._drain([cluster["name"] for cluster in leaving])
-            self._set_clusters([*wanted, *detours])
+        if leaving or len(ended) > len(lasting):
+            self._set_clusters(ended)
 
-    def _detours(self, leaving: Sequence[Json], routes: Json) -> list[Json]:
-        """Arms that leave, on their way to the new champion until the next change.
+    def _detours(self, leaving: Sequence[Json], routes: Json, known: set[str]) -> list[Json]:
+        """Arms that leave, on their way to the new champion until the next change; without those `known` already.
 
         Envoy chooses the arm of a request by its head and looks for the arm's cluster once it has the body. No counter
         tells of requests in between, so that draining cannot wait for them; a slow client would get a 503.
@@ -99,7 +104,7 @@ class OrderedTraffic(ABC):
             return []
         routed = {name for table in self._live("routes") for name in envoy_config.used_clusters(table)}
         arms = [cluster["name"] for cluster in leaving if envoy_config.is_arm(cluster["name"])]
-        return [envoy_config.detour(name, split.champion) for name in arms if name in routed]
+        return [envoy_config.detour(name, split.champion) for name in arms if name in routed - known]
 
     def _answering(self) -> frozenset[VersionName]:
         """Versions that every Envoy sends requests to already."""
