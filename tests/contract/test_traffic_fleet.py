@@ -275,7 +275,9 @@ def test_a_pod_that_nobody_told_follows_the_mounted_config_map_in_the_safe_order
     assert world.fleet.read_back() == champion_only(V3)
 
 
-def test_a_mounted_version_that_is_not_ready_takes_no_request_from_those_that_answer(world: FleetWorld) -> None:
+def test_a_mounted_version_that_is_not_ready_takes_no_request_from_those_that_answer(
+    world: FleetWorld,
+) -> None:
     world.apply(split(50, 50))
     deaf = world.cluster.pods.pop()
     world.apply(champion_only(V3))

@@ -17,8 +17,8 @@ DETECTOR = Toy(
         ),
         Edit(
             "platform/capstan/monitoring/drift/kinds/__init__.py",
-            "(KolmogorovSmirnov(), ChiSquared()",
-            ", Median()",
+            "    KolmogorovSmirnov(),\n",
+            "    Median(),\n",
         ),
         Edit("platform/capstan/spec/monitoring.py", 'numeric: Literal["KS"', ', "Median"'),
     ),
@@ -63,8 +63,8 @@ from capstan.monitoring.drift.kinds import DETECTORS, chosen
 from capstan.spec.monitoring import Drift
 from capstan.testing import check_detector
 
-check_detector(DETECTORS["Median"])
-assert chosen(Drift(numeric="Median"))["numeric"] is DETECTORS["Median"]
+check_detector(DETECTORS["numeric"]["Median"])
+assert chosen(Drift(numeric="Median"))["numeric"] is DETECTORS["numeric"]["Median"]
 """,
     also={"system.yaml": (ROOT / "examples/flight-delays/system.yaml").read_text()},
 )

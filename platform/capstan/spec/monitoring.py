@@ -53,12 +53,20 @@ class CustomDrift(OwnCode):
 class Drift(SpecModel):
     """How much inputs and predictions may move away from the training data."""
 
-    numeric: Literal["KS"] = Field(
-        "KS", description="Distance of two samples of a number: Kolmogorov-Smirnov.", examples=["KS"]
+    numeric: Literal["KS", "CramerVonMises", "Wasserstein", "JensenShannon", "PSI"] = Field(
+        "KS",
+        description=(
+            "Distance of two samples of a number: Kolmogorov-Smirnov, Cramér-von Mises, Wasserstein in standard "
+            "deviations, Jensen-Shannon, or the population stability index."
+        ),
+        examples=["KS"],
     )
-    categorical: Literal["ChiSquared"] = Field(
+    categorical: Literal["ChiSquared", "FisherExact", "JensenShannon", "PSI"] = Field(
         "ChiSquared",
-        description="Distance of two samples of a category: chi-squared.",
+        description=(
+            "Distance of two samples of a category: total variation with the chi-squared test or with Fisher's exact "
+            "one, Jensen-Shannon, or the population stability index."
+        ),
         examples=["ChiSquared"],
     )
     custom: CustomDrift | None = Field(

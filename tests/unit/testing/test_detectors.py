@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from capstan.errors import InvalidDataError
 from capstan.monitoring.drift.distances import Distance, ks
-from capstan.monitoring.drift.kinds import DETECTORS, CustomDetector, made_again
+from capstan.monitoring.drift.kinds import DETECTORS, CustomDetector, Detector, made_again
 from capstan.monitoring.drift.kinds.ks import KolmogorovSmirnov
+from capstan.recording.payloads import Kind
 from capstan.spec.monitoring import Drift
 from capstan.testing import NotConformingError, check_detector
 from capstan.training.factories import importable
@@ -52,17 +53,18 @@ def beside(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
 
 
-@pytest.mark.parametrize("name", DETECTORS)
-def test_a_detector_keeps_its_suite(name: str) -> None:
-    check_detector(DETECTORS[name])
+@pytest.mark.parametrize(
+    "detector",
+    [detector for members in DETECTORS.values() for detector in members.values()],
+    ids=lambda detector: f"{detector.name}-{detector.reads}",
+)
+def test_a_detector_keeps_its_suite(detector: Detector) -> None:
+    check_detector(detector)
 
 
-def test_every_detector_is_a_word_of_the_file() -> None:
-    words = {
-        *Drift.model_json_schema()["properties"]["numeric"].get("enum", [Drift().numeric]),
-        *Drift.model_json_schema()["properties"]["categorical"].get("enum", [Drift().categorical]),
-    }
-    assert set(DETECTORS) == words
+@pytest.mark.parametrize("reads", get_args(Kind))
+def test_every_detector_is_a_word_of_the_file(reads: Kind) -> None:
+    assert {*DETECTORS[reads]} == {*Drift.model_json_schema()["properties"][reads]["enum"]}
 
 
 @pytest.mark.usefixtures("beside")

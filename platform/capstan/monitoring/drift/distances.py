@@ -1,10 +1,11 @@
 """How far two samples of one feature are apart: bounded effect sizes between 0 and 1, of one meaning.
 
-For numbers it is the Kolmogorov-Smirnov distance: the largest difference in probability of any event "x <= t". For
-categories it is total variation: the largest difference in probability of any set of categories, from the same
-contingency table as the chi-squared test. The chi-squared statistic itself (which alibi-detect calls the distance)
-grows with the number of rows, and Cramer's V depends on how many rows the window has beside the reference; neither can
-be compared between windows of different size, total variation can. p-values are reported, never decided on.
+Those of the default detectors are here, and what they share with others. For numbers it is the Kolmogorov-Smirnov
+distance: the largest difference in probability of any event "x <= t". For categories it is total variation: the largest
+difference in probability of any set of categories, from the same contingency table as the chi-squared test. The
+chi-squared statistic itself (which alibi-detect calls the distance) grows with the number of rows, and Cramer's V
+depends on how many rows the window has beside the reference; neither can be compared between windows of different
+size, total variation can. p-values are reported, never decided on.
 """
 
 from __future__ import annotations
@@ -38,14 +39,8 @@ def ks(reference: NDArray[np.float64], window: NDArray[np.float64]) -> Distance:
     return Distance(float(found.statistic), float(found.pvalue), float(found.statistic))
 
 
-def categories(reference: NDArray[np.int64], window: NDArray[np.int64]) -> Distance:
-    """Total variation of two samples of category codes (0 and above), with the chi-squared test on the same counts."""
-    size = int(max(reference.max(initial=0), window.max(initial=0))) + 1
-    return of_counts(np.bincount(reference, minlength=size), np.bincount(window, minlength=size))
-
-
 def of_counts(reference: NDArray[np.int64], window: NDArray[np.int64]) -> Distance:
-    """As `categories`, from counts per category."""
+    """Total variation of two samples, with the chi-squared test on the same rows of each category."""
     from scipy.stats import chi2_contingency
 
     present = (reference + window) > 0

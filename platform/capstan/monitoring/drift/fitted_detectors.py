@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capstan.errors import InvalidDataError, MissingExtraError
-from capstan.monitoring.drift.distances import Distance, total_variation
+from capstan.monitoring.drift.distances import Distance
 from capstan.monitoring.drift.fitting import fit
 from capstan.monitoring.drift.reference import FeatureReference, Reference, folder_of, load_reference
 
@@ -70,18 +70,12 @@ class AlibiDetector:
 
     def __init__(self, detector: Any, feature: FeatureReference) -> None:
         self._detector = detector
-        self._is_numeric = feature.kind == "numeric"
-        self._codes = feature.sample.astype(np.int64) if not self._is_numeric else None
+        self._feature = feature
 
     def compare(self, window: NDArray[Any]) -> Distance:
         p_values, statistics = self._detector.score(window.reshape(-1, 1))
-        statistic, p_value = float(statistics[0]), float(p_values[0])
-        if self._codes is None:
-            return Distance(statistic, p_value, statistic)
-        codes = window.astype(np.int64)
-        size = int(max(self._codes.max(initial=0), codes.max(initial=0))) + 1
-        effect = total_variation(np.bincount(self._codes, minlength=size), np.bincount(codes, minlength=size))
-        return Distance(effect, p_value, statistic)
+        effect = self._feature.detector.effect(self._feature.sample, window)
+        return Distance(effect, float(p_values[0]), float(statistics[0]))
 
 
 def _alibi_detector(folder: Path, feature: FeatureReference) -> FittedDetector:

@@ -25,7 +25,7 @@ from capstan.monitoring.drift.distances import category_noise
 from capstan.monitoring.drift.kinds import Detector, made_again
 from capstan.recording.payloads import Kind
 
-FORMAT = 4
+FORMAT = 5
 _CONFIG = """name = "{name}"
 x_ref = "x_ref.npy"
 preprocess_fn = "None"

@@ -14,7 +14,9 @@ import pytest
 from capstan.errors import InvalidDataError
 from capstan.monitoring.drift import fitted_detectors
 from capstan.monitoring.drift.distances import category_noise, ks_noise, spread_of, total_variation
+from capstan.monitoring.drift.kinds import DETECTORS
 from capstan.monitoring.drift.reference import Reference
+from capstan.recording.payloads import Kind
 from capstan.spec import MLSystem
 from capstan.tasks import Predictions
 
@@ -52,6 +54,51 @@ def test_the_saved_reference_is_the_fitted_one_byte_for_byte(
     assert {path.suffix for path in files} == {".json", ".npy", ".toml"}
     assert sum((folder / file).stat().st_size for file in files) < 2 * 2**20
     assert max(len(feature.sample) for feature in reference.features) <= 20_000
+
+
+def with_drift(system: MLSystem, **words: str) -> MLSystem:
+    drift = system.spec.monitoring.drift.model_copy(update=words)
+    monitoring = system.spec.monitoring.model_copy(update={"drift": drift})
+    return system.model_copy(update={"spec": system.spec.model_copy(update={"monitoring": monitoring})})
+
+
+@pytest.mark.parametrize(
+    ("reads", "name"), [(reads, name) for reads, all_ in DETECTORS.items() for name in all_]
+)
+def test_with_every_detector_weeks_of_the_reference_do_not_breach_and_a_shift_does(
+    system: MLSystem, rows: pd.DataFrame, tmp_path: Path, reads: Kind, name: str
+) -> None:
+    fitted = fitted_detectors.fit(rows, with_drift(system, **{reads: name}))
+    fitted_detectors.save(fitted, tmp_path)
+    reference = fitted_detectors.load_reference(tmp_path)
+    detectors = fitted_detectors.load(tmp_path, reference, "Scipy")
+    column = "temp" if reads == "numeric" else "dest"
+    [feature] = [each for each in reference.features if each.column == column]
+    assert (feature.detector.name, feature.distance.rule) == (name, "Maximum")
+    present = rows[rows[column].notna()]
+    for week in range(10):
+        values = present[column][(present.index // 2800) == week]
+        window = values.to_numpy() if reads == "numeric" else feature.codes(values.tolist())
+        effect = detectors[feature.name].compare(window).effect
+        assert effect <= feature.distance_threshold(len(window), 0.0)
+    last = present[column].iloc[-2000:]
+    moved = last.to_numpy() + 9 if reads == "numeric" else feature.codes(["LAX"] * 1500 + last.tolist()[:500])
+    assert detectors[feature.name].compare(moved).effect > feature.distance_threshold(2000, 0.1)
+
+
+@pytest.mark.slow
+def test_alibi_detects_cramer_von_mises_agrees_with_scipy(
+    system: MLSystem, rows: pd.DataFrame, tmp_path: Path
+) -> None:
+    reference = fitted_detectors.fit(rows, with_drift(system, numeric="CramerVonMises"))
+    fitted_detectors.save(reference, tmp_path)
+    alibi = fitted_detectors.load(tmp_path, reference, "AlibiDetect")["temp"]
+    window = np.random.default_rng(3).normal(1, 3, 900)
+    one = alibi.compare(window)
+    other = fitted_detectors.load(tmp_path, reference, "Scipy")["temp"].compare(window)
+    assert isinstance(alibi, fitted_detectors.AlibiDetector)
+    assert one.effect == other.effect
+    assert one.p_value == pytest.approx(other.p_value, rel=1e-4, abs=1e-12)
 
 
 @pytest.mark.slow

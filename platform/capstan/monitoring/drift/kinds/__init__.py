@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from capstan.errors import InvalidDataError
 from capstan.monitoring.drift.kinds.chi_squared import ChiSquared
+from capstan.monitoring.drift.kinds.cramer_von_mises import CramerVonMises
 from capstan.monitoring.drift.kinds.custom import CustomDetector
 from capstan.monitoring.drift.kinds.detector import Detector
+from capstan.monitoring.drift.kinds.fisher_exact import FisherExact
+from capstan.monitoring.drift.kinds.jensen_shannon import JensenShannon
 from capstan.monitoring.drift.kinds.ks import KolmogorovSmirnov
+from capstan.monitoring.drift.kinds.psi import PopulationStability
+from capstan.monitoring.drift.kinds.wasserstein import Wasserstein
 from capstan.recording.payloads import Kind
 from capstan.spec.monitoring import Drift
 
 __all__ = ["DETECTORS", "CustomDetector", "Detector", "chosen", "made_again"]
 
-_MEMBERS: tuple[Detector, ...] = (KolmogorovSmirnov(), ChiSquared())
+_MEMBERS: tuple[Detector, ...] = (
+    KolmogorovSmirnov(),
+    CramerVonMises(),
+    Wasserstein(),
+    ChiSquared(),
+    FisherExact(),
+    *(kind(reads) for kind in (JensenShannon, PopulationStability) for reads in get_args(Kind)),
+)
 
-DETECTORS: Mapping[str, Detector] = {detector.name: detector for detector in _MEMBERS}
-"""By their word in the file; a person's own is made from the file each time."""
+DETECTORS: Mapping[Kind, Mapping[str, Detector]] = {
+    reads: {detector.name: detector for detector in _MEMBERS if detector.reads == reads}
+    for reads in get_args(Kind)
+}
+"""By what they read and by their word in the file; a person's own is made from the file each time."""
 
 
 def chosen(drift: Drift) -> Mapping[Kind, Detector]:
     """The detector of each kind of column; a custom factory must be importable. Raises InvalidDataError."""
     found: dict[Kind, Detector] = {
-        "numeric": DETECTORS[drift.numeric],
-        "categorical": DETECTORS[drift.categorical],
+        "numeric": DETECTORS["numeric"][drift.numeric],
+        "categorical": DETECTORS["categorical"][drift.categorical],
     }
     if drift.custom is not None:
         own = CustomDetector(drift.custom.factory, drift.custom.parameters, drift.custom.reading)
@@ -37,9 +52,10 @@ def made_again(facts: Mapping[str, Any]) -> Detector:
     """The detector of which a model folder keeps these facts; raises InvalidDataError."""
     if facts["name"] == CustomDetector.name:
         return CustomDetector(facts["factory"], facts["parameters"], facts["reads"])
-    known = DETECTORS.get(facts["name"])
+    members = DETECTORS[facts["reads"]]
+    known = members.get(facts["name"])
     if known is None:
         raise InvalidDataError(
-            f"detector {facts['name']!r} is not one of {', '.join(DETECTORS)}; train the model again"
+            f"detector {facts['name']!r} is not one of {', '.join(members)}; train the model again"
         )
     return known

@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capstan.monitoring.drift.calibration import leave_out
-from capstan.monitoring.drift.distances import Distance, categories, category_noise, of_counts, spread_of
+from capstan.monitoring.drift.distances import (
+    Distance,
+    category_noise,
+    of_counts,
+    spread_of,
+    total_variation,
+)
 from capstan.monitoring.drift.kinds.detector import Detector, Stream
 from capstan.recording.payloads import Kind
 
@@ -31,8 +37,15 @@ class ChiSquared(Detector):
     def test(self) -> str:
         return "TotalVariation"
 
+    def of_counts(self, reference: NDArray[np.int64], window: NDArray[np.int64]) -> Distance:
+        """The distance, from rows of each category."""
+        return of_counts(reference, window)
+
     def compare(self, reference: NDArray[Any], window: NDArray[Any]) -> Distance:
-        return categories(reference.astype(np.int64), window.astype(np.int64))
+        return self.of_counts(*_counted(reference, window))
+
+    def effect(self, reference: NDArray[Any], window: NDArray[Any]) -> float:
+        return total_variation(*_counted(reference, window))
 
     def from_rest(self, cells: NDArray[Any], block: NDArray[np.int64], whole: NDArray[np.int64]) -> float:  # noqa: ARG002
         rows, all_rows = int(block.sum()), int(whole.sum())
@@ -52,11 +65,19 @@ class ChiSquared(Detector):
         return category_noise(spread_of(whole), int(block.sum()), int(whole.sum() - block.sum()))
 
     def stream(self, reference: NDArray[Any]) -> Stream | None:
-        return _Counted(reference.astype(np.int64))
+        return _Counted(self, reference.astype(np.int64))
+
+
+def _counted(*columns: NDArray[Any]) -> list[NDArray[np.int64]]:
+    """Rows of each category of each column, all of one length."""
+    codes = [column.astype(np.int64) for column in columns]
+    size = max(int(column.max(initial=0)) for column in codes) + 1
+    return [np.bincount(column, minlength=size) for column in codes]
 
 
 class _Counted:
-    def __init__(self, reference: NDArray[np.int64]) -> None:
+    def __init__(self, detector: ChiSquared, reference: NDArray[np.int64]) -> None:
+        self._detector = detector
         self._reference = np.bincount(reference, minlength=1)
         self._window = np.zeros_like(self._reference)
 
@@ -68,5 +89,5 @@ class _Counted:
     def result(self) -> tuple[float, float | None, float]:
         reference = np.zeros_like(self._window)
         reference[: len(self._reference)] = self._reference
-        found = of_counts(reference, self._window)
+        found = self._detector.of_counts(reference, self._window)
         return found.effect, found.p_value, 0.0

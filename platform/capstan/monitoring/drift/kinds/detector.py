@@ -51,11 +51,15 @@ class Detector(ABC):
     @property
     def facts(self) -> Mapping[str, Any]:
         """What a model folder keeps, so that the same detector is made again."""
-        return {"name": self.name}
+        return {"name": self.name, "reads": self.reads}
 
     @abstractmethod
     def compare(self, reference: NDArray[Any], window: NDArray[Any]) -> Distance:
         """Distance of two samples of at least one value each, without missing ones; the effect is from 0 to 1."""
+
+    def effect(self, reference: NDArray[Any], window: NDArray[Any]) -> float:
+        """The effect of `compare` alone, without its p-value."""
+        return self.compare(reference, window).effect
 
     def from_rest(self, cells: NDArray[Any], block: NDArray[np.int64], whole: NDArray[np.int64]) -> float:
         """Effect between a stretch of the reference and the rest of it, for the threshold.
