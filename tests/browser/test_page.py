@@ -349,6 +349,29 @@ def test_nothing_is_wider_than_the_screen_and_the_console_is_silent(
     assert opened.complaints == []
 
 
+@pytest.mark.parametrize("width", [390, 1100, 1280, 1760])
+def test_no_step_of_the_pipeline_is_cut(
+    serve: Serve, open_page: Open, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["extract", "check", "split", "fit a-candidate-with-a-long-name", "fit trees", "choose"]
+    names += ["evaluate", "refit", "package", "register"]
+    steps = [
+        StepProgress(name, RunPhase.SUCCEEDED, flights.START, flights.START + timedelta(seconds=98))
+        for name in names
+    ]
+    monkeypatch.setattr(flights, "pipeline_steps", lambda at, *, done: tuple(steps))
+    page = open_page(serve(flights.shadow()).entry, width=width, height=844).page
+    expect(page.locator("#pipeline .task")).to_have_count(10)
+    cut = "every => every.filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.textContent)"
+    assert page.locator("#pipeline .task, #pipeline .task > *").evaluate_all(cut) == []
+    words = page.locator("#pipeline .task b", has_not_text="-")
+    assert words.evaluate_all("every => every.filter(one => one.clientHeight > 20).length") == 0
+    boxes = [box.bounding_box() for box in page.locator("#pipeline .task").all()]
+    panel = page.locator("#pipeline").bounding_box()
+    assert panel is not None
+    assert all(box and box["x"] + box["width"] <= panel["x"] + panel["width"] for box in boxes)
+
+
 @pytest.mark.parametrize("part", ["Prometheus", "registry", "gateway"])
 def test_part_that_is_away_is_named_and_the_rest_stays(serve: Serve, open_page: Open, part: str) -> None:
     scene = flights.shadow()

@@ -27,7 +27,11 @@ _LEADING_ZERO = r"'[+-]?0[0-9].*'"
 _WHOLE = r"'-?(0|[1-9][0-9]*)'"
 _DIGITS = r"'[+-]?[0-9]+'"
 _DATED = r"'\d{4}-\d{2}-\d{2}'"
-_INSTANT = r"'\d{4}-\d{2}-\d{2}[ T].+'"
+# Only what a request can say too, `moment_of_text`: PST, which may mean several zones, is text.
+_ZONE = r"Z|[+-]\d{2}(:?\d{2}){0,2}| (UTC|GMT|[A-Za-z]+/[-+/\w]+)"
+_CLOCK = rf"[ T]\s*\d{{1,2}}:\d{{1,2}}(:\d{{1,2}}(\.\d*)?)?({_ZONE})?"
+_INSTANT = rf"'\d{{4}}-\d{{2}}-\d{{2}}{_CLOCK}'"
+_LOOSE_MOMENT = rf"'\d{{4}}[-/]\d{{1,2}}[-/]\d{{1,2}}({_CLOCK})?'"
 # As programs write floats: with a point or an exponent, in the fewest digits that are read as the same float.
 _FLOAT = "$value = cast(try_cast($value as double) as varchar)"
 # A whole number beside floats becomes one, which above 2^53 may be its neighbour.
@@ -52,7 +56,7 @@ _TESTS = {
 _STATED_TESTS = {
     ColumnType.NUMBER: (f"regexp_full_match($value, {_NUMBER}) and isfinite(try_cast($value as double))"),
     ColumnType.BOOLEAN: "lower($value) in ('true', 'false', '1', '0', '1.0', '0.0')",
-    ColumnType.TIME: "try_cast($value as timestamptz) is not null",
+    ColumnType.TIME: f"try_cast($value as timestamptz) is not null and regexp_full_match($value, {_LOOSE_MOMENT})",
 }
 WORDS = {
     ColumnType.NUMBER: "a number",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
 
 
 def in_zone(moment: datetime, zone: str) -> datetime:
@@ -15,3 +17,13 @@ def in_zone(moment: datetime, zone: str) -> datetime:
         return moment.astimezone(UTC)
     where = ZoneInfo(zone)
     return max(moment.replace(tzinfo=where, fold=fold).astimezone(UTC) for fold in (0, 1))
+
+
+def zone_named(name: str) -> str | None:
+    """The IANA zone of that name, whatever its capitals; None where there is none."""
+    return _zones().get(name.lower())
+
+
+@cache
+def _zones() -> Mapping[str, str]:
+    return {name.lower(): name for name in available_timezones()}

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
-from capstan.domain.local_times import in_zone
+from capstan.domain.local_times import in_zone, zone_named
 from capstan.errors import InvalidDataError
 
 MISSING_TEXTS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"})
@@ -25,6 +25,13 @@ MISSING_TEXTS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _DATED = re.compile(r"\d{4}-\d{2}-\d{2}")
+# What tables read and Python does not: 2024/3/1, 5:00, 24:00:00, 05:00:00 Europe/Berlin.
+_WRITTEN = re.compile(
+    r"(\d{4})([-/])(\d{1,2})\2(\d{1,2})"
+    r"(?:[ T]\s*(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:\.(\d*))?)?"
+    r"(Z|[+-]\d{2}(?::?\d{2}){0,2}| [A-Za-z][-+/\w]{1,60})?)?",
+    re.ASCII,
+)
 _EXACT = 2.0**64
 """Whole floats below it are written as whole numbers, as the integers of all tables are."""
 _TRUTH = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
@@ -117,11 +124,34 @@ def number_of_text(text: str) -> int | float | None:
 
 
 def moment_of_text(text: str, zone: str = "UTC") -> datetime | None:
-    """The instant that is written so, in UTC; a day is its beginning, and what has no offset is of the IANA `zone`."""
-    if not _DATED.match(text):
-        return None
+    """The instant that is written so, in UTC; a day is its beginning, and what has no offset is of the IANA `zone`.
+
+    Read is what tables read: 24:00 is the next day's beginning, and a zone may be named behind the time.
+    """
     try:
-        return in_zone(datetime.fromisoformat(text), zone)
+        if _DATED.match(text):
+            return in_zone(datetime.fromisoformat(text), zone)
+    except OverflowError:
+        return None
+    except ValueError:
+        pass
+    written = _WRITTEN.fullmatch(text)
+    return None if written is None else _moment_of_parts(written, zone)
+
+
+def _moment_of_parts(written: re.Match[str], zone: str) -> datetime | None:
+    year, _, month, day, hour, minute, second, fraction, place = written.groups(default="0")
+    midnight = int(hour) == 24
+    if midnight and (int(minute) or int(second) or fraction.strip("0")):
+        return None
+    named = zone_named(place[1:]) if place.startswith(" ") else zone
+    if named is None:
+        return None
+    offset = place if place[0] in "Z+-" else ""
+    clock = f"{0 if midnight else int(hour):02}:{int(minute):02}:{int(second):02}.{fraction[:6]:0<6}"
+    try:
+        moment = datetime.fromisoformat(f"{year}-{int(month):02}-{int(day):02}T{clock}{offset}")
+        return in_zone(moment + timedelta(days=midnight), named)
     except (ValueError, OverflowError):
         return None
 

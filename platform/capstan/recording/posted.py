@@ -58,8 +58,10 @@ class Form:
             if is_packed(body):
                 raise InvalidRequestError("body", None, PACKED_UNTOLD) from None
             raise InvalidRequestError("body", body, f"is not JSON: {error}") from None
-        if not isinstance(document, dict) or not isinstance(document.get(self.name), list):
-            raise InvalidRequestError(self.name, None, f"must be a list: {self.example}")
+        if not isinstance(document, dict):
+            raise InvalidRequestError("body", document, f"must be an object: {self.example}")
+        if not isinstance(document.get(self.name), list):
+            raise InvalidRequestError(self.name, document.get(self.name), f"must be a list: {self.example}")
         entries = document[self.name]
         if len(entries) > MOST_ENTRIES:
             raise InvalidRequestError(

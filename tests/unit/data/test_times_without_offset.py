@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from capstan.data import check_table, extract, request_schema
 from capstan.domain.payload_limits import moment_rule
-from capstan.errors import InvalidRequestError
+from capstan.errors import InvalidDataError, InvalidRequestError
 from capstan.features.columns import texts, type_of
 from capstan.features.values import ColumnType, category, moment_of_text
 from capstan.serving.manifest import read_manifest
@@ -69,6 +70,15 @@ def system(folder: Path, query: str | None, **data: Any) -> MLSystem:
         },
         base_dir=folder,
     )
+
+
+def system_of_written(folder: Path, written: str, **source: Any) -> MLSystem:
+    """Whose rows.csv has the text in a column `value` of each row."""
+    made = system(folder, None, sources=[{"name": "rows", "csv": {"path": "rows.csv"}, **source}])
+    rows = folder / "rows.csv"
+    header, *lines = rows.read_text().splitlines()
+    rows.write_text("\n".join([f"{header},value", *(f"{line},{written}" for line in lines)]) + "\n")
+    return made
 
 
 def trained(folder: Path, made: MLSystem) -> tuple[RequestSchema, PlainRows, list[str | None]]:
@@ -176,3 +186,47 @@ def test_the_time_of_an_event_is_bounded_in_the_zone_of_the_file() -> None:
 )
 def test_what_tables_do_not_read_as_a_moment_is_none_in_a_request(text: str) -> None:
     assert moment_of_text(text, ZONE) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "moment"),
+    [
+        pytest.param("2024-03-01 24:00:00", "2024-03-02T05:00:00Z", id="midnight-as-24"),
+        pytest.param("2024-03-09T24:00", "2024-03-10T05:00:00Z", id="midnight-of-a-change"),
+        pytest.param("2024-12-31 24:00:00.0Z", "2025-01-01T00:00:00Z", id="24-of-utc"),
+        pytest.param("2024-03-01 05:00:00 Europe/Berlin", "2024-03-01T04:00:00Z", id="a-named-zone"),
+        pytest.param(
+            "2024-10-27 02:30:00 europe/berlin", "2024-10-27T01:30:00Z", id="twice-in-the-named-zone"
+        ),
+        pytest.param("2024-03-31 24:00 Etc/GMT+5", "2024-04-01T05:00:00Z", id="24-in-a-named-zone"),
+        pytest.param("2024-03-01 05:00 UTC", "2024-03-01T05:00:00Z", id="utc"),
+        pytest.param("2024-03-01 5:07", "2024-03-01T10:07:00Z", id="an-hour-of-one-digit"),
+        pytest.param("2024-03-01  05:00:00.1234567", "2024-03-01T10:00:00.123456Z", id="nanoseconds"),
+    ],
+)
+def test_a_moment_is_a_category_of_a_request_however_a_table_may_write_it(
+    written: str, moment: str, tmp_path: Path
+) -> None:
+    schema, plain, found = trained(tmp_path, system_of_written(tmp_path, written))
+    assert set(found) == {moment}
+    assert schema.rows_of({"value": written}) == [{"value": moment}]
+    assert plain.of({"value": written}) == [{"value": moment}]
+
+
+@pytest.mark.parametrize("written", ["2024/3/1", "2024-3-1", "2024/3/1 0:00", "2024/2/29 24:00"])
+def test_a_column_that_is_stated_to_hold_times_means_the_same_in_a_request(
+    written: str, tmp_path: Path
+) -> None:
+    stated = [{"column": "value", "type": "Time"}]
+    schema, _, found = trained(tmp_path, system_of_written(tmp_path, written, types=stated))
+    assert set(found) == {MIDNIGHT}
+    assert schema.rows_of({"value": written}) == [{"value": MIDNIGHT}]
+
+
+@pytest.mark.parametrize("written", ["2024-03-01 05:00:00 PST", "2024-03-01 05:00:00 UTC+2"])
+def test_a_time_with_a_zone_that_a_request_cannot_say_stays_text(written: str, tmp_path: Path) -> None:
+    schema, _, found = trained(tmp_path, system_of_written(tmp_path, written))
+    assert set(found) == {written}
+    assert schema.rows_of({"value": written}) == [{"value": written}]
+    with pytest.raises(InvalidDataError, match=f"'{re.escape(written)}'"):
+        trained(tmp_path, system_of_written(tmp_path, written, types=[{"column": "value", "type": "Time"}]))

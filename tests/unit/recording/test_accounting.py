@@ -330,3 +330,17 @@ def test_labels_of_two_systems_about_one_id_are_no_duplicates(tmp_path: Path) ->
         for system in ("flights", "trains", "flights")
     ]
     assert known == [frozenset(), frozenset(), frozenset({0})]
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "value"),
+    [(b'{"labels": "x"}', "labels", "x"), (b"[1]", "body", "a list of 1"), (b"{}", "labels", None)],
+    ids=["a text", "a list", "nothing"],
+)
+def test_a_body_without_labels_is_told_with_what_stood_there(
+    tmp_path: Path, body: bytes, field: str, value: object
+) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        labelled(tmp_path).feedback(body, NOW, system=None)
+    assert (caught.value.field, caught.value.value) == (field, value)
+    assert '{"labels": [{"id": "...", "label": true}]}' in caught.value.rule
