@@ -40,6 +40,7 @@ VERBS = {
     "up": Group.RUN,
     "down": Group.RUN,
     "demo": Group.RUN,
+    "predict": Group.RUN,
     "render": Group.RUN,
     "push": Group.RUN,
     "image": Group.RUN,

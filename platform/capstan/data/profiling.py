@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
 
+from capstan.data.asked_rows import kind_of
 from capstan.data.inspection import column_type
 from capstan.data.sources import Reading, open_source
 from capstan.data.text_types import quote
 from capstan.data.usage import plain_plans
 from capstan.data.workspace import workspace
-from capstan.errors import InvalidDataError
 from capstan.features.values import MISSING_TEXTS, ColumnType
 from capstan.spec.data import CsvSource, JsonLinesSource, ParquetSource, Source
 from capstan.spec.guessing import ColumnProfile, Later, TableProfile
@@ -35,20 +35,11 @@ _FORMS = tuple(
 )
 """Ways to write a moment that no source reads by itself."""
 _COMMA = r"'-?([0-9]{1,3}(\.[0-9]{3})+|[0-9]+),[0-9]+'"
-_KINDS: dict[str, Literal["csv", "parquet", "jsonLines"]] = {
-    ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".data": "csv",
-    ".parquet": "parquet", ".jsonl": "jsonLines", ".ndjson": "jsonLines",
-}  # fmt: skip
 
 
 def profile_table(file: Path) -> TableProfile:
     """The profile of a CSV, Parquet or JSON lines file; raises InvalidDataError or duckdb.Error."""
-    suffix = next((suffix for suffix in reversed(file.suffixes) if suffix != ".gz"), "").lower()
-    kind = _KINDS.get(suffix)
-    if kind is None:
-        raise InvalidDataError(
-            f"{file.name}: is no table that is known; give one of {', '.join(sorted(_KINDS))}"
-        )
+    kind = kind_of(file)
     path = file.name
     source = Source(
         name=_TABLE,

@@ -300,6 +300,16 @@ def model_folder(registry: MlflowRegistry, packager: BentoPackager, name: Versio
     return packager.verify(version.bento_tag, version.digest) / MODEL_FOLDER
 
 
+def stored_model(system: MLSystem, state: StateDir, name: VersionName) -> Path:
+    """The model folder of a version of this directory, verified as `model_folder` does; nothing needs to run."""
+    registry = MlflowRegistry(
+        SystemName(system.metadata.name),
+        tracking_uri=state.tracking_uri,
+        artifact_root=state.mlflow_artifacts,
+    )
+    return model_folder(registry, BentoPackager(state.bentos), name)
+
+
 def _helpers(
     state: StateDir, system: MLSystem, collector_port: int, monitor_port: int, *, replay: bool
 ) -> tuple[ProcessSpec, ...]:

@@ -1,0 +1,242 @@
+"""`capstan predict`: answers for the rows of a table, through the gateway or from a model folder."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from capstan.cli.answers_written import Writer, to_file, to_terminal
+from capstan.cli.app import App
+from capstan.cli.console import DEFAULT_STATE, File, Json, State, err, honest_errors, print_json
+from capstan.errors import InvalidDataError, NotFoundError
+
+if TYPE_CHECKING:
+    from capstan.embedded.asking import Asking, RefusedRow, Told
+    from capstan.embedded.layout import StateDir
+    from capstan.serving.manifest import Manifest
+    from capstan.spec import MLSystem
+
+app = App()
+
+REFUSED = 3
+"""Exit code where rows were refused and the others answered."""
+MOST_TOLD = 100
+"""Refused rows that are told one by one."""
+
+
+@app.command(epilog="Example: capstan predict system.yaml customers.csv --out answers.csv")
+def predict(
+    file: File,
+    rows: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A table of rows: CSV, JSON lines or Parquet; - reads it from stdin.", show_default=False
+        ),
+    ] = None,
+    row: Annotated[
+        str | None,
+        typer.Option("--row", help="One row as a JSON object, instead of a table.", show_default=False),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Ask the champion's model folder; nothing needs to run.")
+    ] = False,
+    version: Annotated[
+        str | None,
+        typer.Option(help="Ask this version's model folder; implies --offline.", show_default=False),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--out", help="Write the answers to this .csv or .jsonl file.", show_default=False),
+    ] = None,
+    state: State = DEFAULT_STATE,
+    json: Json = False,
+) -> None:
+    """Predict rows through the gateway of the running system, or offline by a version's verified model.
+
+    Answers are printed as CSV, with --json as JSON lines whose last is the summary. What is refused is told by row and
+    field, and the exit code is 3. Requests through the gateway are logged and watched like those of any client.
+    """
+    with honest_errors(json), ExitStack() as stack:
+        if (rows is None) == (row is None):
+            raise InvalidDataError("predict: give either a table of rows, - for stdin, or --row '{...}'")
+        from capstan.embedded.layout import StateDir
+        from capstan.spec import load
+
+        system, where = load(file), StateDir(state.resolve())
+        manifest, asking = _place(system, where, offline=offline, version=version)
+        asked = (
+            [_row(row or "")] if rows is None else _read(stack.enter_context(_table(rows)), system, manifest)
+        )
+        place = stack.enter_context(asking)
+        writer = stack.enter_context(to_terminal(json=json) if to is None else to_file(to))
+        tally = _Tally(writer, manifest.keys.get("id"), json=json)
+        for told in place.ask(asked):
+            tally.take(told)
+    tally.tell_all(to)
+
+
+class _Tally:
+    """Passes each answer on, and counts what came of the rows."""
+
+    def __init__(self, writer: Writer, id_column: str | None, *, json: bool) -> None:
+        self._writer = writer
+        self._id_column = id_column
+        self._json = json
+        self._versions: Counter[str] = Counter()
+        self._refused: list[RefusedRow] = []
+        self._refused_rows = 0
+
+    def take(self, told: Told) -> None:
+        from capstan.embedded.asking import RefusedRow
+
+        if isinstance(told, RefusedRow):
+            self._refused_rows += 1
+            if len(self._refused) < MOST_TOLD:
+                self._refused.append(told)
+            return
+        self._versions[told.version] += 1
+        named = {self._id_column: told.sent.get(self._id_column)} if self._id_column else {}
+        source = {"version": told.version, "request_id": told.request_id}
+        self._writer.write({"row": told.row, **named, **told.answer, **source})
+
+    def tell_all(self, to: Path | None) -> None:
+        """The summary; raises typer.Exit where rows were refused."""
+        if self._json:
+            self._print_json(to)
+        else:
+            self._print(to)
+        if self._refused_rows:
+            raise typer.Exit(REFUSED)
+
+    def _print_json(self, to: Path | None) -> None:
+        summary = {
+            "answered": self._versions.total(),
+            "refused": self._refused_rows,
+            "versions": dict(self._versions),
+            "refusals": [{"row": one.row, "problems": one.problems} for one in self._refused],
+            "out": None if to is None else str(to),
+        }
+        if to is not None:
+            print_json(summary)
+            return
+        import orjson
+
+        sys.stdout.write(orjson.dumps({"summary": summary}).decode() + "\n")
+
+    def _print(self, to: Path | None) -> None:
+        def say(text: str) -> None:
+            err.print(text, markup=False, soft_wrap=True)
+
+        for one in self._refused:
+            for problem in one.problems:
+                say(f"refused: row {one.row}, {_in_words(problem)}")
+        if self._refused_rows > len(self._refused):
+            say(f"refused: {self._refused_rows - len(self._refused):,} rows more")
+        by = ", ".join(f"{version} {count:,}" for version, count in sorted(self._versions.items()))
+        answered = f"{self._versions.total():,} rows answered{f' ({by})' if by else ''}"
+        say(f"{answered}, {self._refused_rows:,} refused{'' if to is None else f'; answers are in {to}'}")
+
+
+def _in_words(problem: Mapping[str, Any]) -> str:
+    import orjson
+
+    value = problem.get("value")
+    quoted = "" if value is None else f" {orjson.dumps(value).decode()}"
+    return f"{problem.get('field')}:{quoted} {problem.get('rule')}"
+
+
+def _place(
+    system: MLSystem, state: StateDir, *, offline: bool, version: str | None
+) -> tuple[Manifest, AbstractContextManager[Asking]]:
+    """What the model reads, and who is asked; raises NotFoundError, UntrustedArtifactError, UnavailableError."""
+    from capstan.cli.stored_system import read_json
+    from capstan.domain.versions import VersionName
+    from capstan.embedded.asking import asking_gateway, asking_model
+    from capstan.embedded.wiring import stored_model
+    from capstan.serving.manifest import read_manifest
+
+    gateway = None
+    if not offline and version is None:
+        addresses = (read_json(state.addresses) or {}) if state.holder() else {}
+        gateway = addresses.get("gateway")
+        if gateway is None:
+            raise NotFoundError(
+                f"{state.root}: nothing runs here; `capstan up FILE` starts the system, --offline asks the champion's "
+                "model folder, --state names another directory"
+            )
+    name = VersionName(version or _champion(system, state))
+    folder = stored_model(system, state, name)
+    manifest = read_manifest(folder)
+    if gateway is not None:
+        return manifest, asking_gateway(gateway, manifest)
+    return manifest, asking_model(folder, name, manifest)
+
+
+def _champion(system: MLSystem, state: StateDir) -> str:
+    from capstan.cli.place import Machine
+    from capstan.cli.stored_system import open_system
+
+    with open_system(Machine(state), system.metadata.name) as stored:
+        champion = stored.system_state.champion
+    if champion is None:
+        raise NotFoundError(
+            f"{system.metadata.name}: no version serves yet; `capstan runs` shows the trainings, --version names a "
+            "version that is registered"
+        )
+    return champion.name
+
+
+def _row(text: str) -> dict[str, Any]:
+    import orjson
+
+    try:
+        found = orjson.loads(text)
+    except ValueError as error:
+        raise InvalidDataError(f"--row: {text[:80]!r} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise InvalidDataError(f"--row: {text[:80]!r} must be one JSON object, such as '{{\"column\": 1}}'")
+    return found
+
+
+def _read(table: Path, system: MLSystem, manifest: Manifest) -> Iterator[dict[str, Any]]:
+    """The columns that the model reads and its keys; others of the table are no part of a request."""
+    import duckdb
+
+    from capstan.data.asked_rows import asked_rows
+    from capstan.data.sql_errors import in_words
+    from capstan.spec.data import CsvSource
+
+    wanted = dict.fromkeys(manifest.keys.values()) | {column.name: column.type for column in manifest.columns}
+    files = [source.settings for source in system.spec.data.sources]
+    missing = {text: None for one in files if isinstance(one, CsvSource) for text in one.missing}
+    try:
+        yield from asked_rows(table, wanted, zone=manifest.time_zone, missing=list(missing))
+    except duckdb.Error as error:
+        raise InvalidDataError(f"{table.name}: cannot be read: {in_words(error)}") from error
+
+
+@contextmanager
+def _table(rows: Path) -> Iterator[Path]:
+    """The file; what comes by stdin is kept in one while it is read."""
+    if str(rows) != "-":
+        if not rows.is_file():
+            raise NotFoundError(f"{rows}: is no file")
+        yield rows
+        return
+    with tempfile.TemporaryDirectory(prefix="capstan-rows-") as folder:
+        stream = sys.stdin.buffer
+        first = stream.read(4)
+        suffix = ".parquet" if first == b"PAR1" else ".jsonl" if first.lstrip().startswith(b"{") else ".csv"
+        file = Path(folder, f"stdin{suffix}")
+        with file.open("wb") as kept:
+            kept.write(first)
+            shutil.copyfileobj(stream, kept)
+        yield file

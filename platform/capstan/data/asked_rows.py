@@ -1,0 +1,97 @@
+"""Rows of a table as requests carry them, read as a training reads them and given out in parts.
+
+DuckDB holds the table and spills to disk, so that memory does not grow with the number of rows.
+"""
+
+# DuckDB takes no parameters for names; they all go through `quote`.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+from capstan.data.sources import Reading, open_source
+from capstan.data.text_types import quote
+from capstan.data.usage import plain_plans
+from capstan.data.workspace import workspace
+from capstan.errors import InvalidDataError
+from capstan.features.values import MISSING_TEXTS, ColumnType
+from capstan.spec.data import CsvSource, JsonLinesSource, ParquetSource, Source, StatedType
+
+MEMORY_BYTES = 2**29
+PART_ROWS = 2000
+KINDS: dict[str, Literal["csv", "parquet", "jsonLines"]] = {
+    ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".data": "csv",
+    ".parquet": "parquet", ".jsonl": "jsonLines", ".ndjson": "jsonLines",
+}  # fmt: skip
+"""Suffix of a table's file -> kind of its source."""
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
+
+
+def asked_rows(
+    file: Path, wanted: Mapping[str, ColumnType | None], *, zone: str, missing: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """The rows of a CSV, Parquet or JSON lines file in its order, with those of the wanted columns that it has.
+
+    `wanted`: column -> what a model was trained on; None: a key, which is kept as it is written. Cells of a column
+    of numbers that are none stay text, so that the model's schema names the row. `missing` are further texts that
+    mean missing in a CSV file. Raises InvalidDataError and duckdb.Error.
+    """
+    kind = kind_of(file)
+    # A key that was read as a number could lose its zeros, and labels would not find it.
+    texts = [name for name, type_ in wanted.items() if type_ in (None, ColumnType.TEXT)]
+    with workspace(threads=1, memory=MEMORY_BYTES, zone=zone) as connection, plain_plans(connection):
+        source = _source(file, kind, texts if kind == "csv" else (), missing)
+        reading = Reading(connection, source, None, file.parent, Path(), zone)
+        reader = open_source(reading)
+        names = [name for name in wanted if name in reader.columns]
+        if not names:
+            raise InvalidDataError(
+                f"{file.name}: has none of the columns that the model reads; they are {', '.join(wanted)}"
+            )
+        reader.require_distinct(names)
+        reader.read(names)
+        found = connection.sql(f"select {', '.join(map(quote, names))} from {reading.rows}")
+        for part in found.to_arrow_reader(PART_ROWS):
+            for row in part.to_pylist():
+                yield {name: _value(value, wanted[name]) for name, value in row.items()}
+
+
+def kind_of(file: Path) -> Literal["csv", "parquet", "jsonLines"]:
+    """The kind of source that the file's name says; raises InvalidDataError."""
+    suffix = next((suffix for suffix in reversed(file.suffixes) if suffix != ".gz"), "").lower()
+    if suffix not in KINDS:
+        raise InvalidDataError(
+            f"{file.name}: is no table that is known; give one of {', '.join(sorted(KINDS))}"
+        )
+    return KINDS[suffix]
+
+
+def _source(file: Path, kind: str, texts: Sequence[str], missing: Sequence[str]) -> Source:
+    path = file.name
+    return Source(
+        name="rows",
+        types=tuple(StatedType(column=name, type="Text") for name in texts),
+        csv=CsvSource(path=path, missing=tuple(missing)) if kind == "csv" else None,
+        parquet=ParquetSource(path=path) if kind == "parquet" else None,
+        json_lines=JsonLinesSource(path=path) if kind == "jsonLines" else None,
+    )
+
+
+def _value(value: Any, wanted: ColumnType | None) -> Any:
+    """As a person writes it in JSON: missing is null, and a number is a number."""
+    if isinstance(value, Decimal):
+        value = float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if wanted is ColumnType.NUMBER and isinstance(value, str):
+        text = value.strip()
+        if text in MISSING_TEXTS:
+            return None
+        return float(text) if _NUMBER.fullmatch(text) else value
+    return value
