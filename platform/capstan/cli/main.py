@@ -41,6 +41,7 @@ VERBS = {
     "down": Group.RUN,
     "demo": Group.RUN,
     "predict": Group.RUN,
+    "feedback": Group.RUN,
     "render": Group.RUN,
     "push": Group.RUN,
     "image": Group.RUN,

@@ -310,6 +310,29 @@ def stored_model(system: MLSystem, state: StateDir, name: VersionName) -> Path:
     return model_folder(registry, BentoPackager(state.bentos), name)
 
 
+@contextmanager
+def collector_of(state: StateDir) -> Iterator[CollectorClient]:
+    """The collector of what runs in the directory; raises NotFoundError where nothing does."""
+    try:
+        ports = orjson.loads((state.processes / "ports.json").read_bytes()) if state.holder() else {}
+    except (OSError, ValueError):
+        ports = {}
+    if "collector" not in ports:
+        raise NotFoundError(
+            f"{state.root}: nothing runs here that takes labels; `capstan up FILE` starts the system, --state names "
+            "another directory"
+        )
+    client = CollectorClient(
+        f"http://{HOST}:{ports['collector']}",
+        internal_token=state.token("internal"),
+        feedback_token=state.token("feedback"),
+    )
+    try:
+        yield client
+    finally:
+        client.close()
+
+
 def _helpers(
     state: StateDir, system: MLSystem, collector_port: int, monitor_port: int, *, replay: bool
 ) -> tuple[ProcessSpec, ...]:

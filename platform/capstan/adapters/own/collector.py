@@ -97,6 +97,15 @@ class CollectorClient:
         """
         return self._post("/feedback", "labels", labels, system)
 
+    def match_labels(self, labels: Sequence[Mapping[str, object]], *, system: str) -> Mapping[str, Any]:
+        """Hand labels in, at most ENTRIES_AT_ONCE; the answer says which requests they are about.
+
+        Raises InvalidRequestError (nothing was taken), UnavailableError, DiskFullError.
+        """
+        content = orjson.dumps({"labels": labels, "system": system})
+        answer: dict[str, Any] = self._ask("POST", "/feedback", headers=self._feedback, content=content)
+        return answer
+
     def post_events(self, events: Sequence[Mapping[str, object]], *, system: str | None = None) -> int:
         """Hand business events in; returns how many were new.
 

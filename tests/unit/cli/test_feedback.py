@@ -1,0 +1,142 @@
+"""Claims about `capstan feedback`, against the real collector."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+import uvicorn
+from typer.testing import CliRunner
+
+from capstan.adapters.processes.ports_in_use import free_port
+from capstan.cli.main import app
+from capstan.domain.versions import SystemName
+from capstan.embedded.layout import StateDir
+from capstan.embedded.wiring import spec_document
+from capstan.recording.collector.server import CollectorConfig, CollectorService
+from capstan.spec import load
+
+FILE = """
+apiVersion: capstan.dev/v1alpha1
+kind: MLSystem
+metadata: {name: toy}
+spec:
+  objective: {task: TASK, target: late}
+  data:
+    sources: [{name: cases, csv: {path: cases.csv, timeColumn: at, missing: ["?"]}}]
+    keys: {id: case, time: at}
+    label: {column: late, availableAt: known_at, maximumDelay: 1d}
+    timeZone: Europe/Berlin
+  features:
+    - {name: x, numeric: {}}
+"""
+
+
+class Place:
+    """A state directory with a collector that took the requests of cases `007` and `b`."""
+
+    def __init__(self, root: Path, task: str = "BinaryClassification") -> None:
+        self.folder, self.state = root, StateDir(root / "state")
+        self.state.prepare(SystemName("toy"))
+        (root / "system.yaml").write_text(FILE.replace("TASK", task))
+        self.state.spec(SystemName("toy")).write_bytes(
+            orjson.dumps(spec_document(load(root / "system.yaml")))
+        )
+        port = free_port()
+        self.address = f"http://127.0.0.1:{port}"
+        self.state.processes.mkdir(parents=True, exist_ok=True)
+        (self.state.processes / "ports.json").write_bytes(orjson.dumps({"collector": port}))
+        config = CollectorConfig(
+            port=port,
+            directory=self.state.run / "collector",
+            systems=self.state.root / "systems",
+            tokens={name: self.state.token_file(name) for name in ("internal", "feedback")},
+        )
+        self.server = uvicorn.Server(
+            uvicorn.Config(CollectorService(config).app(), port=port, log_level="error")
+        )
+
+    def hear(self, *cases: str) -> None:
+        events = [
+            {
+                "id": f"boot-{number}",
+                "source": "/capstan/toy/v1",
+                "data": {
+                    "request_id": f"r{number}", "entity_id": case, "version": "v1", "role": "champion", "attempt": 1,
+                    "row": 0, "event_time": "2026-01-01T00:00:00+00:00", "status": 200, "outputs": {"probability": 0.5},
+                },
+            }
+            for number, case in enumerate(cases)
+        ]  # fmt: skip
+        headers = {"authorization": f"Bearer {self.state.token('internal')}"}
+        httpx.post(f"{self.address}/payloads", json=events, headers=headers).raise_for_status()
+
+    def feedback(self, text: str, *arguments: str) -> Any:
+        table = self.folder / "labels.csv"
+        table.write_text(text)
+        words = ["feedback", str(self.folder / "system.yaml"), str(table), "--state", str(self.state.root)]
+        return CliRunner().invoke(app, [*words, *arguments])
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    made = Place(tmp_path)
+    thread = threading.Thread(target=made.server.run)
+    with made.state.exclusively():
+        thread.start()
+        while not made.server.started:
+            pass
+        made.hear("007", "b")
+        yield made
+        made.server.should_exit = True
+        thread.join()
+
+
+def test_labels_are_handed_in_and_told_by_what_became_of_them(place: Place) -> None:
+    text = "case,late,known_at,other\n007,1,2026-01-02 10:00:00,p\nb,0,2026-01-02 10:00:00,q\nb2,?,,\n"
+    result = place.feedback(text, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert (told["accepted"], told["without_label"], told["matched"]["ids"]) == (2, 1, ["007", "b"])
+    again = json.loads(place.feedback(text, "--json").stdout)
+    assert (again["accepted"], again["duplicates"]) == (0, 2)
+    assert "2 belong to answered requests" in place.feedback(text).stdout
+
+
+def test_an_id_that_nobody_asked_for_is_named(place: Place) -> None:
+    result = place.feedback("case,late\nnobody,1\n")
+    assert result.exit_code == 0
+    assert "nobody" in result.stdout
+
+
+def test_what_is_no_label_is_told_by_row_and_the_others_are_handed_in(place: Place) -> None:
+    result = place.feedback("case,late\n007,maybe\nb,yes\n", "--json")
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["accepted"], told["refused"]) == (3, 1, 1)
+    assert (told["refusals"][0]["row"], told["refusals"][0]["field"]) == (1, "late")
+
+
+def test_a_moment_without_offset_is_one_of_the_files_zone(place: Place) -> None:
+    place.feedback("case,late,known_at\n007,1,2026-01-02 10:00:00\n")
+    headers = {"authorization": f"Bearer {place.state.token('feedback')}"}
+    same = {"id": "007", "label": True, "availableAt": "2026-01-02T09:00:00+00:00"}
+    answer = httpx.post(f"{place.address}/feedback", json={"labels": [same]}, headers=headers).json()
+    assert (answer["accepted"], answer["duplicates"]) == (0, 1)
+
+
+def test_a_table_without_the_files_columns_is_refused(place: Place) -> None:
+    result = place.feedback("id,late\n007,1\n")
+    assert result.exit_code == 1
+    assert "has no column 'case'" in result.stderr
+
+
+def test_where_nothing_runs_it_says_so(tmp_path: Path) -> None:
+    result = Place(tmp_path).feedback("case,late\n007,1\n")
+    assert result.exit_code == 1
+    assert "`capstan up FILE`" in result.stderr
