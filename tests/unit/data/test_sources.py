@@ -108,6 +108,20 @@ def test_a_line_break_in_a_quoted_header_ends_no_header(shop: Any) -> None:
     assert table_of(csv_of(shop, query=query))["price"].to_pylist()[0] == 11
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["lf", "crlf"])
+@pytest.mark.parametrize("inner", ["\n", "\r\n", "\r"], ids=["lf-inside", "crlf-inside", "cr-inside"])
+@pytest.mark.parametrize("odd", [False, True], ids=["alike", "one-line-ends-in-lf"])
+def test_a_line_break_in_a_header_need_not_be_that_of_the_lines(
+    end: str, inner: str, odd: bool, shop: Any
+) -> None:
+    header, *rows = lines_of(shop)
+    text = f'{header},"two{inner}lines"{end}' + "".join(
+        f"{row},1{chr(10) if odd and index == 20 else end}" for index, row in enumerate(rows)
+    )
+    (shop.folder / "orders.csv").write_bytes(text.encode())
+    assert table_of(csv_of(shop)).num_rows == 40
+
+
 # Packed files
 
 

@@ -15,7 +15,7 @@ import duckdb
 
 from capstan.data.moments import TEXT
 from capstan.data.sources.csv_complaints import complaint, first_reject, line_of_record
-from capstan.data.sources.csv_header import CsvFile, read_header, with_plain_line_ends
+from capstan.data.sources.csv_header import LF, CsvFile, read_header, with_plain_line_ends
 from capstan.data.sources.files import files_of, sql_file
 from capstan.data.sources.known_rows import copy_known_rows, numbered_texts, require_time_column
 from capstan.data.sources.reading import SAMPLE, Reading, refuse_twins, without_twins
@@ -111,11 +111,12 @@ class CsvReader:
 
     def _table(self, file: CsvFile) -> str:
         struct = ", ".join(f"c{index}: 'VARCHAR'" for index in range(len(file.header)))
+        copied = file.path in self._copies
+        line_end = f", new_line = '{LF if copied else file.line_end}'" if file.line_end else ""
         return (
             f"read_csv({sql_file(self._copies.get(file.path, file.path))}, columns = {{{struct}}}, header = true, "
             f"auto_detect = false, delim = {literal(file.delimiter)}, quote = '\"', escape = '\"', "
-            f"compression = {literal('gzip' if file.packed and file.path not in self._copies else 'none')}"
-            f"{self._options})"
+            f"compression = {literal('gzip' if file.packed and not copied else 'none')}{line_end}{self._options})"
         )
 
     def _attempt(self, work: Callable[[], object]) -> None:

@@ -12,6 +12,8 @@ from capstan.data.sources.reading import Reading
 from capstan.errors import InvalidDataError
 
 _DELIMITERS = ",;\t|"
+LF, CR_LF = r"\n", r"\r\n"
+"""Line ends in DuckDB's words."""
 _LONGEST = 4 * 2**20
 """Bytes of a header after which a quote in it counts as never closed."""
 _WIDE_TEXT = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
@@ -27,6 +29,8 @@ class CsvFile:
     header: tuple[str, ...]
     """Empty text for a column without a name, which nothing can name."""
     delimiter: str
+    line_end: str | None = None
+    """What ends its first line, where a name in that line holds a line break; None: DuckDB finds it."""
 
     @property
     def names(self) -> list[str]:
@@ -73,7 +77,11 @@ def read_header(reading: Reading, file: str) -> CsvFile:
     header = tuple(name.strip() for name in names)
     if not any(header):
         raise InvalidDataError(f"{reading.field}: the first line of {file} names no column")
-    return CsvFile(file, packed, header, delimiter)
+    # DuckDB takes the first line break that it meets for that of the file, and finds no row if it is another one.
+    line_end = None
+    if any(mark in name for name in names for mark in "\r\n"):
+        line_end = CR_LF if raw.endswith(b"\r\n") else LF if raw.endswith(b"\n") else None
+    return CsvFile(file, packed, header, delimiter, line_end)
 
 
 def with_plain_line_ends(file: CsvFile, copy: Path) -> None:
