@@ -14,7 +14,6 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy.stats import wasserstein_distance
 
 from capstan.domain.comparison import (
     MOST_DIFFERENT,
@@ -139,7 +138,7 @@ class _Sample:
                     mean_distance=self.absolute[name] / self.pairs,
                     shift=self.signed[name] / self.pairs,
                     ks=_kolmogorov_smirnov(first, second),
-                    wasserstein=float(wasserstein_distance(first, second)),
+                    wasserstein=_wasserstein(first, second),
                     sampled=len(first),
                     deciles=_deciles(first, second),
                 )
@@ -414,6 +413,11 @@ def _kolmogorov_smirnov(first: Floats, second: Floats) -> float:
     at = np.concatenate([first, second])
     shares = [np.searchsorted(np.sort(one), at, side="right") / len(one) for one in (first, second)]
     return float(np.abs(shares[0] - shares[1]).max())
+
+
+def _wasserstein(first: Floats, second: Floats) -> float:
+    """Of two samples of one size: the mean distance of their ranks. scipy.stats is half of a loop's start-up."""
+    return float(np.abs(np.sort(first) - np.sort(second)).mean())
 
 
 def _deciles(first: Floats, second: Floats) -> tuple[Decile, ...]:
