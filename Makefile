@@ -36,6 +36,8 @@ $(STAMP): pyproject.toml uv.lock
 		echo "setting up: uv"; $(PYTHON) -m venv .uv && .uv/bin/pip install -q uv; }
 	@echo "setting up: Python packages (locked)"
 	@$(UV) sync --frozen --python 3.11 --compile-bytecode
+	@# The project's own modules too: where Python is told to write no bytecode, each process would compile them anew.
+	@$(RUN) python -m compileall -q platform/capstan pipelines/capstan_pipelines operators
 	@echo "setting up: Prometheus and Alertmanager"
 	@$(RUN) python -m capstan.adapters.processes.programs
 	@touch $@
