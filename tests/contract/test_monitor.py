@@ -161,6 +161,13 @@ class Watched:
             os.kill(self.process.pid, signal.SIGKILL)
             self.process.wait(timeout=30)
 
+    def wait_for_a_decision(self, asked: threading.Thread) -> None:
+        """Until its checkpoint changes; no longer than somebody waits for its answer."""
+        file = self.folder / "monitor" / "state.json"
+        before = file.read_bytes() if file.exists() else b""
+        while asked.is_alive() and (file.read_bytes() if file.exists() else b"") == before:
+            time.sleep(0.002)
+
     def serve(
         self, columns: dict[str, NDArray[np.generic]], *, version: str = "v1", labelled: float = 1.0
     ) -> None:
@@ -467,7 +474,8 @@ def test_a_killed_monitor_decides_the_same_windows_once(tmp_path: Path) -> None:
             for _ in range(4):
                 asked = threading.Thread(target=ask, args=(one, end))
                 asked.start()
-                time.sleep(0.2 + rng.random() * 0.5)
+                one.wait_for_a_decision(asked)
+                time.sleep(rng.random() * 0.1)
                 one.kill()
                 asked.join(timeout=30)
                 one.start()
