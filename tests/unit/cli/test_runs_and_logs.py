@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from datetime import UTC, datetime
 
@@ -62,6 +63,39 @@ def test_what_the_run_wrote_is_shown_with_candidates_and_choice(rolling) -> None
     assert shown["chosen"] == "trees"
     assert shown["failed_candidates"] == {"own": "mymodels:make: no licence"}
     assert "1 candidate failed, 1 warning" in rolling.run("runs").output
+
+
+def test_runs_stand_in_order_of_time_and_the_newest_is_called_last(rolling) -> None:
+    rows = json.loads(rolling.run("runs", "--json").stdout)
+    assert [row["version"] for row in rows] == ["v1", "v2"]
+    shown = rolling.run("runs").output
+    assert shown.index(rows[0]["run"]) < shown.index(rows[1]["run"])
+    assert json.loads(rolling.run("runs", "last", "--json").stdout)["run"] == rows[1]["run"]
+
+
+def test_a_training_of_older_data_that_was_started_later_is_the_last(rolling) -> None:
+    clock = MemoryClock(datetime(2014, 1, 1, tzinfo=UTC))
+    pipelines = MemoryPipelines(clock, rolling.world.registry, rolling.world._train)
+    trigger = Trigger(TriggerKind.MANUAL, datetime(2012, 1, 1, tzinfo=UTC), "a person")
+    request = TrainingRequest(RunName("flights-0-older"), SystemName(SYSTEM), trigger, None)
+    run_to_end(pipelines, rolling.world.store, request, clock.now, lambda status: True)
+    assert json.loads(rolling.run("runs", "last", "--json").stdout)["run"] == "flights-0-older"
+
+
+def test_before_the_first_training_there_is_no_last(machine) -> None:
+    result = machine.run("runs", "last")
+    assert result.exit_code == 1
+    assert "runs: none yet" in result.output
+
+
+def test_the_log_of_the_last_run_is_that_written_last(serving) -> None:
+    for name, second in (("flights-b", 1), ("flights-a", 2)):
+        log = serving.state.runs(SystemName(SYSTEM)) / name / "run.log"
+        log.parent.mkdir()
+        log.write_text(f"{name}\n")
+        os.utime(log, (second, second))
+    (serving.state.logs / "v1.log").write_text("a process\n")
+    assert serving.run("logs", "last").output == "flights-a\n"
 
 
 def test_unknown_run_is_answered_with_those_there_are(serving) -> None:

@@ -18,6 +18,9 @@ from capstan.errors import NotFoundError
 app = App()
 
 LOOK_SECONDS = 0.25
+LAST = "last"
+"""Stands for the run that wrote last."""
+RUN_LOG = "run.log"
 _BLOCK = 65_536
 
 
@@ -26,7 +29,8 @@ def logs(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A process (v1, envoy, monitor, supervisor, ...) or a run, in a cluster a pod; default: list them.",
+            help="A process (v1, envoy, monitor, supervisor, ...), a run or `last`, the newest; in a cluster a pod; "
+            "default: list them.",
             show_default=False,
         ),
     ] = None,
@@ -70,7 +74,7 @@ def logs(
 def _logs(root: Path) -> dict[str, Path]:
     """By name: of the processes, then of the runs."""
     processes = {file.stem: file for file in sorted((root / "logs").glob("*.log"))}
-    runs = {file.parent.name: file for file in sorted(root.glob("systems/*/runs/*/run.log"))}
+    runs = {file.parent.name: file for file in sorted(root.glob(f"systems/*/runs/*/{RUN_LOG}"))}
     return {**runs, **processes}
 
 
@@ -92,6 +96,8 @@ def _list(found: dict[str, Path], state: Path, json: bool) -> None:
 
 
 def _chosen(found: dict[str, Path], name: str, state: Path) -> Path:
+    if name == LAST and (runs := [file for file in found.values() if file.name == RUN_LOG]):
+        return max(runs, key=lambda file: file.stat().st_mtime)
     if name in found:
         return found[name]
     matching = [file for other, file in found.items() if other.startswith(name)]

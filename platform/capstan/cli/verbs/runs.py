@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 
 app = App()
 
+LAST = "last"
+"""Stands for the newest run, whose name ends in a digest and is never this."""
 
-@app.command(epilog="Example: capstan runs flight-delays-3f2a9c1d0e")
+
+@app.command(epilog="Example: capstan runs last")
 def runs(
     run: Annotated[
         str | None,
-        typer.Argument(help="A run, or the beginning of its name; default: all.", show_default=False),
+        typer.Argument(help="A run, the beginning of its name, or `last`; default: all.", show_default=False),
     ] = None,
     system: AnySystem = None,
     state: State = DEFAULT_STATE,
@@ -34,11 +37,11 @@ def runs(
     namespace: Namespace = None,
     json: Json = False,
 ) -> None:
-    """List the trainings; or show one with its steps, candidates, gates and what it led to."""
+    """List the trainings, the newest last; or show one with its steps, candidates, gates and what it led to."""
     with honest_errors(json):
         place = place_of(state, context, namespace)
         with place.store() as store:
-            found = [_Run(place, store, record) for record in _records(store, system)]
+            found = sorted((_Run(place, store, record) for record in _records(store, system)), key=_Run.began)
             _show(found, run, json)
 
 
@@ -81,6 +84,10 @@ class _Run:
 
         document = read_json(self._folder / "status.json") if self._folder is not None else None
         return from_json(RunStatus, document) if document is not None else None
+
+    def began(self) -> tuple[datetime, datetime]:
+        """What runs are ordered by: the start, on the system's clock, then the data; one that waits comes last."""
+        return (self.state.started_at or datetime.max.replace(tzinfo=UTC), self.request.trigger.as_of)
 
     @property
     def times(self) -> tuple[datetime | None, datetime | None]:
@@ -152,6 +159,9 @@ class _Run:
 
 
 def _chosen(found: list[_Run], name: str) -> _Run:
+    """`found` in order of time."""
+    if name == LAST and found:
+        return found[-1]
     matching = [one for one in found if one.request.run == name] or [
         one for one in found if one.request.run.startswith(name)
     ]
@@ -169,7 +179,6 @@ def _table(found: list[_Run]) -> None:
     if not found:
         out.print("no training yet")
         return
-    found = sorted(found, key=lambda one: one.request.trigger.as_of)
     table = Table("run", "trigger", "as of", "result", "took", "version", "", box=None, pad_edge=False)
     table.columns[0].overflow = "fold"
     for column in table.columns[1:]:
