@@ -83,7 +83,7 @@ def followed(world: World) -> Iterator[None]:
 def test_a_file_is_applied_looked_at_asked_and_deleted(
     kube: KubeClient, namespace: str, file: Path, world: World
 ) -> None:
-    planned = capstan("plan", str(file), namespace=namespace)
+    planned = capstan("plan", str(file), "--exit-code", namespace=namespace)
     assert planned.returncode == 2, planned.stderr
     assert "would be created" in planned.stdout
     applied = capstan("up", str(file), "--no-wait", namespace=namespace)
@@ -99,7 +99,7 @@ def test_a_file_is_applied_looked_at_asked_and_deleted(
     world.settle()
     status = json.loads(capstan("status", "--json", namespace=namespace).stdout)
     assert (status["phase"], status["champion"]["version"]) == ("Serving", "v1")
-    again = capstan("plan", str(file), namespace=namespace)
+    again = capstan("plan", str(file), "--exit-code", namespace=namespace)
     assert again.returncode == 0, again.stdout
     runs = json.loads(capstan("runs", "--json", namespace=namespace).stdout)
     assert [(run["trigger"], run["phase"]) for run in runs] == [("Initial", "Succeeded")]

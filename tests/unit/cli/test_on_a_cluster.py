@@ -164,7 +164,7 @@ def test_runs_and_report_read_the_story(serving: InCluster) -> None:
 
 
 def test_plan_says_what_is_new_there(cluster: InCluster) -> None:
-    result = cluster.run("plan", str(FLIGHTS))
+    result = cluster.run("plan", str(FLIGHTS), "--exit-code")
     assert result.exit_code == 2, result.output
     assert "would be created" in result.output
     assert "namespace ml of test" in result.output

@@ -42,16 +42,26 @@ def test_default_that_is_written_out_is_no_change(serving, planned) -> None:
     ) == (0, [])
 
 
-def test_unknown_system_would_be_created_and_exits_with_2(machine, tmp_path, planned) -> None:
+def test_with_exit_code_2_says_that_something_would_change(serving, planned) -> None:
+    def cooled(spec):
+        spec["retraining"].update(cooldown="7d")
+
+    assert planned(serving, lambda spec: None, "--exit-code").exit_code == 0
+    assert planned(serving, cooled).exit_code == 0
+    assert planned(serving, cooled, "--exit-code").exit_code == 2
+
+
+def test_unknown_system_would_be_created(machine, tmp_path, planned) -> None:
     machine.document["metadata"]["name"] = "trains"
     result = planned(machine)
-    assert result.exit_code == 2
+    assert planned(machine, lambda spec: None, "--exit-code").exit_code == 2
+    assert result.exit_code == 0
     assert "trains: would be created" in result.output
 
 
 def test_field_is_told_by_its_dotted_path_with_both_values(serving, planned) -> None:
     result = planned(serving, lambda spec: spec["retraining"].update(cooldown="7d"))
-    assert result.exit_code == 2
+    assert result.exit_code == 0
     assert "~ retraining.cooldown: 14d -> 7d" in result.output
 
 
@@ -68,7 +78,7 @@ def test_item_of_a_named_list_is_told_by_its_name(serving, planned) -> None:
 
 def test_changed_steps_restart_a_rollout_in_progress(rolling, planned) -> None:
     result = planned(rolling, lambda spec: spec["rollout"]["steps"][1]["canary"].update(weight=40))
-    assert result.exit_code == 2
+    assert result.exit_code == 0
     assert "~ rollout.steps[1].canary.weight: 25 -> 40" in result.output
     assert "starts again at its first step" in result.output
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,7 +31,7 @@ app = App()
 EXPERIMENT = "experiment"
 """Stands for the analysis of a step that is one; its times hold the delay of labels already."""
 CHANGES = 2
-"""Exit code when something would change."""
+"""Exit code of `--exit-code` when something would change."""
 
 
 @app.command(epilog="Example: capstan plan examples/flight-delays/system.yaml")
@@ -40,11 +40,14 @@ def plan(
     state: State = DEFAULT_STATE,
     context: Context = None,
     namespace: Namespace = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 2 if something would change, for scripts.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show what `capstan up FILE` would change, what follows, and how long a verdict will take.
 
-    Exit code 0: nothing changes; 2: something does; 1: the file is wrong.
+    Exit code 0: the file can be followed; 1: it is wrong. With --exit-code 2 says that something would change.
     """
     with honest_errors(json):
         from capstan.engine.policies import system_policy
@@ -65,7 +68,7 @@ def plan(
         print_json(asdict(planned))
     else:
         _print(planned)
-    if planned.is_new or planned.changes:
+    if exit_code and (planned.is_new or planned.changes):
         raise typer.Exit(CHANGES)
 
 
