@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import sys
 import threading
 import time
 from collections import Counter
@@ -44,6 +46,10 @@ WATCHED: Mapping[str, WatchedKind] = {
 """What the page watches: one watch per kind, whatever the number of systems and of open pages."""
 LOOK_SECONDS = 2.0
 """Seconds between two looks at a system that somebody watches."""
+SWITCH_SECONDS = 0.001
+"""Longest time that a thread which looks at systems keeps the server from answering; Python's own is five times it."""
+COLLECT_SECONDS = 600.0
+"""Seconds between two searches for all garbage. Each stops every answer, for some tenths of a second."""
 _STARTS_SECONDS = 15.0
 _GUARD_SECONDS = 2.0
 
@@ -122,10 +128,15 @@ class PageApp:
         while not self._stop.is_set() and not watches.is_listed.wait(0.2):
             self._end_if_deaf(watches)
         self._systems.warm()
+        quieten()
         self._is_warm.set()
         logger.info("showing %d systems", len(self._systems.addresses()))
+        collected_at = time.monotonic()
         while not self._stop.wait(_GUARD_SECONDS):
             self._end_if_deaf(watches)
+            if time.monotonic() - collected_at >= COLLECT_SECONDS:
+                gc.collect()
+                collected_at = time.monotonic()
         # Streams of open pages would go on for ever; browsers come back to another replica.
         for server in self._servers:
             server.should_exit = True
@@ -179,6 +190,16 @@ class PageApp:
         for (verb, resource), count in sorted(calls.items()):
             asked.add_metric([verb, resource], count)
         yield asked
+
+
+def quieten() -> None:
+    """Let nothing stop all answers at once: what lives as long as the process is never searched for garbage, the
+    whole heap only every `COLLECT_SECONDS`, and threads take turns more often.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 1_000_000)
+    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 def _doors(health: Callable[[], list[str]], ready: Callable[[], list[str]]) -> list[BaseRoute]:

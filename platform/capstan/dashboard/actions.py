@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from capstan.dashboard.page import ActionShown
 from capstan.domain.actions import Verb
+from capstan.domain.rollout import RolloutState
 from capstan.domain.system import SystemState
 from capstan.domain.versions import VersionName
 from capstan.engine.commands import check
 from capstan.errors import NotAllowedError
-from capstan.ports.store import Record, Store
+from capstan.ports.store import Record
 
 _TITLES = {
     Verb.APPROVE: "Approve",
@@ -34,21 +35,28 @@ _WHAT_HAPPENS = {
 
 
 def actions_of(
-    store: Store, record: Record, state: SystemState, registered: Sequence[VersionName]
+    record: Record, state: SystemState, rollout: RolloutState | None, registered: Sequence[VersionName]
 ) -> list[ActionShown]:
-    """All actions, each possible or with the reason why it is not; `registered`: versions in the registry."""
-    return [_action(store, record, state, verb, registered) for verb in _TITLES]
+    """All actions, each possible or with the reason why it is not; `registered`: versions in the registry.
+
+    `rollout`: the one in progress; None: it has no record yet, or there is none.
+    """
+    return [_action(record, state, rollout, verb, registered) for verb in _TITLES]
 
 
 def _action(
-    store: Store, record: Record, state: SystemState, verb: Verb, registered: Sequence[VersionName]
+    record: Record,
+    state: SystemState,
+    rollout: RolloutState | None,
+    verb: Verb,
+    registered: Sequence[VersionName],
 ) -> ActionShown:
-    why_not = _why_not(store, record, state, verb, None)
+    why_not = _why_not(record, state, rollout, verb, None)
     versions: list[str] = []
     if verb is Verb.ROLLBACK and not why_not:
         versions = [version.name for version in state.previous]
     if verb is Verb.PROMOTE and why_not:
-        versions = [name for name in registered if not _why_not(store, record, state, verb, name)]
+        versions = [name for name in registered if not _why_not(record, state, rollout, verb, name)]
     return ActionShown(
         verb=verb.value,
         title=_TITLES[verb],
@@ -61,10 +69,14 @@ def _action(
 
 
 def _why_not(
-    store: Store, record: Record, state: SystemState, verb: Verb, version: VersionName | None
+    record: Record,
+    state: SystemState,
+    rollout: RolloutState | None,
+    verb: Verb,
+    version: VersionName | None,
 ) -> str:
     try:
-        check(store, record, state, verb, version)
+        check(record, state, rollout, verb, version)
     except NotAllowedError as error:
         # `approve: nothing waits for approval; possible now: ...` without what the button says already.
         return str(error).removeprefix(f"{verb}: ").partition("; possible now")[0]

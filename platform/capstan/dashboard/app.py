@@ -9,13 +9,12 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from capstan.dashboard.access import HEADERS, Access
 from capstan.dashboard.notifications import LoopDoors
 from capstan.dashboard.pages import Pages
-from capstan.dashboard.static_files import KEEP, STATIC, VERSION, Kept
+from capstan.dashboard.static_files import KEEP, VERSION, Files
 from capstan.dashboard.systems import Systems
 
 UNGUARDED = frozenset({"/healthz", "/readyz"})
@@ -45,8 +44,8 @@ def create_app(
         Route(system, pages.with_slash),
         Route(f"{system}/", pages.system),
         # Named by their content, so a browser keeps them; a new release has other names.
-        Mount(f"/static/{VERSION}", Kept(directory=STATIC)),
-        Mount("/static", StaticFiles(directory=STATIC)),
+        Mount(f"/static/{VERSION}", Files(keep=True)),
+        Mount("/static", Files(keep=False)),
     ]
     # Programs, and the page at the root of one machine, need not know the system's name.
     for place in (*([""] if systems.only is not None else []), system):

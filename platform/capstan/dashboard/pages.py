@@ -6,9 +6,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from starlette.requests import Request
@@ -17,7 +19,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from capstan.dashboard.access import Access, Deed, Viewer, is_own_request
 from capstan.dashboard.answers import Json, document_of
 from capstan.dashboard.page import SystemShown
-from capstan.dashboard.static_files import STATIC, VERSION
+from capstan.dashboard.static_files import html
 from capstan.dashboard.systems import SystemAddress, Systems
 from capstan.dashboard.updates import Updates
 from capstan.domain.actions import Verb
@@ -38,6 +40,8 @@ _MOST_BYTES = 8192
 """Most bytes of an order's body."""
 _FORGET_SECONDS = 600.0
 """Seconds without a reader after which a system's last look is forgotten."""
+_LOOKERS = 2
+"""Threads that look again at what people watch. Who opens a page waits for none of these looks."""
 
 
 @dataclass
@@ -62,6 +66,7 @@ class Pages:
         self._interval = interval_seconds
         self._on_view = on_view
         self._looks: dict[SystemAddress, _Looks] = {}
+        self._lookers = ThreadPoolExecutor(_LOOKERS, thread_name_prefix="look")
 
     # -- HTML
 
@@ -71,8 +76,11 @@ class Pages:
         return await self._html(request, "list.html" if only is None else "index.html", "./")
 
     async def with_slash(self, request: Request) -> Response:
-        """Addresses of the page's files are relative, so the slash at the end matters."""
-        return RedirectResponse(f"{request.url.path}/", status_code=308)
+        """Addresses of the page's files are relative, so the slash at the end matters.
+
+        So is this one: a proxy in front may have taken a prefix away.
+        """
+        return RedirectResponse(f"./{quote(request.path_params['name'], safe='')}/", status_code=308)
 
     async def system(self, request: Request) -> Response:
         return await self._html(request, "index.html", "../../../")
@@ -86,9 +94,9 @@ class Pages:
         except UnavailableError as error:
             return Response(f"{error}; try again soon\n", status_code=503, media_type="text/plain")
         if viewer is None:
-            return _html_file(self._access.entrance, root, 401)
+            return HTMLResponse(html(self._access.entrance, root), status_code=401)
         self._on_view()
-        return _html_file(file, root, 200)
+        return HTMLResponse(html(file, root))
 
     # -- JSON about the person
 
@@ -275,7 +283,12 @@ class Pages:
         found = self._looks.get(address)
         view = self._systems.view(address)
         if found is None or found.updates.view is not view:
-            updates = Updates(view, interval_seconds=self._interval, mark=lambda: self._systems.mark(address))
+            updates = Updates(
+                view,
+                interval_seconds=self._interval,
+                mark=lambda: self._systems.mark(address),
+                again=self._lookers,
+            )
             found = self._looks[address] = _Looks(updates, 0.0)
         self._touch(address)
         return found.updates
@@ -286,12 +299,6 @@ class Pages:
             self._looks[address].asked_at = now
         for old in [one for one, looks in self._looks.items() if now - looks.asked_at > _FORGET_SECONDS]:
             del self._looks[old]
-
-
-def _html_file(file: str, root: str, status: int) -> Response:
-    """Its files are named from where the page stands, so it works below any prefix."""
-    text = (STATIC / file).read_text().replace('="static/', f'="{root}static/{VERSION}/')
-    return HTMLResponse(text.replace("<html ", f'<html data-root="{root}" ', 1), status_code=status)
 
 
 def _locked() -> Response:

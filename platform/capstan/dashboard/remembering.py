@@ -22,6 +22,8 @@ PATIENCE_SECONDS = 0.15
 """Seconds that a look waits for a part that has never answered, from the moment it was asked."""
 _LEAST_SECONDS = 0.03
 """What a part that answers at once may take, even after others have used up the patience of the look."""
+_GRACE_SECONDS = 0.06
+"""Seconds beyond the patience of a look within which all of them have their moments."""
 _MOST_QUESTIONS = 32
 
 
@@ -41,6 +43,13 @@ class Patience:
 
     def left(self) -> float:
         return max(0.0, self._until - self._clock())
+
+    def for_one(self) -> float:
+        """Seconds that the next part is waited for: a moment even if others have used up the patience, but not a
+        moment for each of many.
+        """
+        moment = min(_LEAST_SECONDS, self._until + _GRACE_SECONDS - self._clock())
+        return max(self.left(), moment, 0.0)
 
 
 @dataclass
@@ -92,9 +101,7 @@ class Remembered(Generic[P, T]):
         under_way = question.under_way
         if question.answer is None and under_way is not None:
             left = max(0.0, question.asked_at + self._patience - self._clock())
-            wait(
-                [under_way], left if self._look is None else min(left, max(_LEAST_SECONDS, self._look.left()))
-            )
+            wait([under_way], left if self._look is None else min(left, self._look.for_one()))
             self._take_over(question)
         if question.answer is None:
             raise UnavailableError(self._part, "has not answered yet")

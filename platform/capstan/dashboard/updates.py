@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import orjson
@@ -37,8 +38,12 @@ class Updates:
         interval_seconds: float = 1.0,
         mark: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        again: Executor | None = None,
     ) -> None:
-        """`mark` is equal while nothing that is stored has changed; None: nobody can say."""
+        """`mark` is equal while nothing that is stored has changed; None: nobody can say.
+
+        `again`: threads for all looks but the first, for which somebody waits before an empty page.
+        """
         self.view = view
         self._mark = mark
         self._marked: object = None
@@ -46,6 +51,7 @@ class Updates:
         self._away: frozenset[str] = frozenset()
         self._away_since = clock()
         self._interval = interval_seconds
+        self._again = again
         self._lock = asyncio.Lock()
         self._newest: tuple[float, Snapshot] | None = None
 
@@ -57,7 +63,8 @@ class Updates:
             fresh = UNCHANGED_SECONDS if unchanged else max(FRESH_SECONDS, 0.9 * self._interval)
             if self._newest is not None and self._clock() - self._newest[0] < fresh:
                 return self._newest[1]
-            snapshot = await asyncio.to_thread(self._look)
+            threads = None if self._newest is None else self._again
+            snapshot = await asyncio.get_running_loop().run_in_executor(threads, self._look)
             self._marked = mark
             self._newest = (self._clock(), snapshot)
             return snapshot

@@ -222,7 +222,9 @@ class StoreView:
         if ask is not None:
             seen = replace(seen, run_links=self._ask(away, "links", lambda: ask(seen.runs)) or {})
         names = [version.name for version in seen.versions or ()]
-        seen = replace(seen, actions=actions_of(self.store, record, seen.state, names))
+        active = seen.active_rollout
+        rollout = active.state if active is not None else None
+        seen = replace(seen, actions=actions_of(record, seen.state, rollout, names))
         seen = replace(seen, evidence=self._evidence(away, seen), online=self._online(away, seen))
         return replace(seen, comparison=self._comparison(away, seen), away=away)
 

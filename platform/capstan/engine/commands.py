@@ -41,7 +41,7 @@ def issue(
         if record is None:
             raise NotFoundError(f"no system {system!r}; `capstan up FILE` creates it")
         state = system_state(record)
-        target, named = _Check(store, record, state, verb, version).target()
+        target, named = _Check(record, state, _rollout(store, state), verb, version).target()
         number = state.command_count + 1
         command = Command(f"{verb}-{number}", verb, target, named, at, note, by)
         changed = replace(state, commands=(*state.commands, command), command_count=number)
@@ -54,10 +54,17 @@ def issue(
 
 
 def check(
-    store: Store, record: Record, state: SystemState, verb: Verb | str, version: str | None = None
+    record: Record,
+    state: SystemState,
+    rollout: RolloutState | None,
+    verb: Verb | str,
+    version: str | None = None,
 ) -> None:
-    """Raises NotAllowedError where the command is not possible now; it says why, and what is."""
-    _Check(store, record, state, Verb(verb), version).target()
+    """Raises NotAllowedError where the command is not possible now; it says why, and what is.
+
+    `rollout`: the one in progress; None: it has no record yet, or there is none.
+    """
+    _Check(record, state, rollout, Verb(verb), version).target()
 
 
 def delete(store: Store, system: str, *, at: datetime) -> None:
@@ -76,14 +83,23 @@ def delete(store: Store, system: str, *, at: datetime) -> None:
     raise ConflictError(f"{system} changes too often to be deleted; try again")
 
 
+def _rollout(store: Store, state: SystemState) -> RolloutState | None:
+    found = store.get(Kind.ROLLOUT, state.rollout.name) if state.rollout else None
+    return rollout_state(found) if found else None
+
+
 class _Check:
     def __init__(
-        self, store: Store, record: Record, state: SystemState, verb: Verb, version: str | None
+        self,
+        record: Record,
+        state: SystemState,
+        rollout: RolloutState | None,
+        verb: Verb,
+        version: str | None,
     ) -> None:
         self._state, self._verb = state, verb
         self._version = VersionName(version) if version else None
-        found = store.get(Kind.ROLLOUT, state.rollout.name) if state.rollout else None
-        self._rollout = rollout_state(found) if found else (RolloutState() if state.rollout else None)
+        self._rollout = (rollout or RolloutState()) if state.rollout else None
         if record.deleted_at is not None:
             raise NotAllowedError(f"{verb}: {record.name} is being deleted")
 

@@ -119,3 +119,19 @@ def test_parts_that_are_asked_one_after_the_other_share_the_patience_of_a_look(
     free.set()
     wait([source._questions[None].under_way for source in slow])  # type: ignore[misc]
     assert [source() for source in slow] == [7] * 3, "an answer that is there needs no patience"
+
+
+def test_many_parts_that_hang_cost_a_look_no_moment_each() -> None:
+    look, free = Patience(0.1), threading.Event()
+    with ThreadPoolExecutor(12) as pool:
+        hang = [
+            Remembered(f"part {n}", lambda: free.wait(10), pool, seconds=60, look=look) for n in range(12)
+        ]
+        look.begin()
+        began = time.monotonic()
+        for source in hang:
+            with pytest.raises(UnavailableError):
+                source()
+        took = time.monotonic() - began
+        free.set()
+    assert took < 0.1 + 12 * 0.03

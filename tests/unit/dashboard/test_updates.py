@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -69,3 +71,24 @@ def test_a_system_that_changes_is_looked_at_each_second(view: Counted) -> None:
     now = [0.0]
     updates = Updates(view, mark=lambda: now[0], clock=lambda: now[0])
     assert looks_in(view, 10, now, updates) == 10
+
+
+def test_who_opens_a_page_waits_for_no_look_at_what_others_watch(view: Counted) -> None:
+    free = threading.Event()
+    with ThreadPoolExecutor(1) as lookers:
+        lookers.submit(free.wait, 30)
+        now = [0.0]
+        others = Updates(view, clock=lambda: now[0], again=lookers)
+
+        async def come() -> bytes:
+            await others.newest()
+            now[0] += 60
+            waiting = asyncio.ensure_future(others.newest())
+            mine = await asyncio.wait_for(Updates(view, again=lookers).newest(), 5)
+            assert not waiting.done(), "what is seen already is looked at again in these threads"
+            free.set()
+            await asyncio.wait_for(waiting, 5)
+            return mine.body
+
+        assert asyncio.run(come())
+    assert view.looks == 3

@@ -8,7 +8,7 @@ export function drawHead(page) {
   const { head, clocks } = page;
   return [
     h("div", { class: "who" },
-      h("img", { src: `${root}static/icon.svg`, alt: "", width: 28, height: 28 }),
+      h("img", { src: new URL("../icon.svg", import.meta.url).href, alt: "", width: 28, height: 28 }),
       h("div", {},
         h("h1", {}, head.name),
         h("p", { class: "quiet" }, [head.objective, `predicts ${head.target || "–"}`].filter(Boolean).join(" · ")))),
