@@ -6,8 +6,8 @@ from pathlib import Path
 
 from capstan.evaluation.fairness import require_fairlearn
 from capstan.training.job import Job
-from capstan.training.model_folder import as_json
 from capstan_pipelines.steps.cases import read_table
+from capstan_pipelines.steps.documents import write_document
 from capstan_pipelines.steps.progress import step
 
 
@@ -29,17 +29,14 @@ def run(job_folder: str, table_file: str, report_file: str) -> None:
             f"{leak}: if it is known at the prediction, write `data: {{leaks: {{allow: [{leak.feature}]}}}}`"
             for leak in refuse_leaks(table, job.system, as_of=as_of)
         ]
-        path = Path(report_file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            as_json(
-                {
-                    "rows": report.rows,
-                    "newest": report.newest.isoformat() if report.newest else None,
-                    "missing": report.missing,
-                    "suspicions": suspicions,
-                }
-            )
+        write_document(
+            report_file,
+            {
+                "rows": report.rows,
+                "newest": report.newest.isoformat() if report.newest else None,
+                "missing": report.missing,
+                "suspicions": suspicions,
+            },
         )
         leaks = "; ".join(suspicions) or "no leak found"
         say(f"{len(job.system.spec.data.checks)} rules kept by {report.rows:,} rows; {leaks}")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from capstan.errors import InvalidDataError
 from capstan.spec.models import PlannedModel
 from capstan.training.choosing import Choice, choose
 from capstan.training.job import Job
-from capstan.training.model_folder import as_json
+from capstan_pipelines.steps.documents import read_document, write_document
 from capstan_pipelines.steps.progress import step
 
 
@@ -20,9 +18,7 @@ def run(job_folder: str, fitted_files: Sequence[str], choice_file: str) -> None:
     """Write the choice with all candidates; raises InvalidDataError with every reason if none can be chosen."""
     with step("choose") as say:
         job = Job(job_folder)
-        found = {
-            result["name"]: result for result in (json.loads(Path(file).read_text()) for file in fitted_files)
-        }
+        found = {result["name"]: result for result in map(read_document, fitted_files)}
         models = job.system.spec.planned_models
         choices, wrong = [], []
         for model in models:
@@ -34,27 +30,22 @@ def run(job_folder: str, fitted_files: Sequence[str], choice_file: str) -> None:
             raise InvalidDataError("\n".join(wrong))
         reason = "; ".join(choice.reason for choice in choices)
         failed = {name: why for choice in choices for name, why in choice.failed.items()}
-        path = Path(choice_file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            as_json(
-                {
-                    "chosen": [
-                        {"model": model.name, "name": choice.name, "settings": found[choice.name]["settings"]}
-                        for model, choice in zip(models, choices, strict=True)
-                    ],
-                    "reason": reason,
-                    "failed": failed,
-                    "warnings": [
-                        f"model {model.name}: {text}" if model.name else text
-                        for model, choice in zip(models, choices, strict=True)
-                        for text in found[choice.name]["warnings"]
-                    ],
-                    "candidates": [
-                        found[name] for model in models for name in model.fit_names if name in found
-                    ],
-                }
-            )
+        write_document(
+            choice_file,
+            {
+                "chosen": [
+                    {"model": model.name, "name": choice.name, "settings": found[choice.name]["settings"]}
+                    for model, choice in zip(models, choices, strict=True)
+                ],
+                "reason": reason,
+                "failed": failed,
+                "warnings": [
+                    f"model {model.name}: {text}" if model.name else text
+                    for model, choice in zip(models, choices, strict=True)
+                    for text in found[choice.name]["warnings"]
+                ],
+                "candidates": [found[name] for model in models for name in model.fit_names if name in found],
+            },
         )
         say(reason + (f"; failed: {', '.join(failed)}" if failed else ""))
 

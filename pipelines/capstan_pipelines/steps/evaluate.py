@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from capstan.tasks import Predictions, task_together
 from capstan.training.cases import Cases
 from capstan.training.job import Job
 from capstan.training.judging import judging
-from capstan.training.model_folder import as_json
 from capstan_pipelines.steps.cases import Parted, resampled_by
+from capstan_pipelines.steps.documents import read_document, write_document
 from capstan_pipelines.steps.each_model import each_model, model_tables
 from capstan_pipelines.steps.gating import judge_gates
 from capstan_pipelines.steps.learning import fit_chosen, windowed
@@ -36,61 +35,60 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
     """Write metrics, slices and gates of the test window; raises UntrustedArtifactError for a changed champion."""
     with step("evaluate") as say:
         job, cases = Job(job_folder), Parted.read(Path(cases_folder))
-        choice = json.loads(Path(choice_file).read_text())
-        spec, champion = job.system.spec, job.champion
         judged = Cases.of(cases.rows(cases.test), job.system)
-        test, truth = judged.table, judged.truth
-        pipeline, predictions = _chosen(job, cases, judged, choice)
-        models = each_model(job, test, pipeline)
         rival = (
-            _champion(job, champion, judged, say)
-            if champion is not None and any(gate.rival == "Champion" for gate in spec.evaluation.gates)
+            _champion(job, job.champion, judged, say)
+            if job.champion is not None
+            and any(gate.rival == "Champion" for gate in job.system.spec.evaluation.gates)
             else None
         )
-        # From here on: while a model was loaded, modules of the same names were those of its own version.
-        with judging(job, judged.task) as task:
-            judged = replace(judged, task=task)
-            metrics = evaluate(task, truth, predictions, judged.groups)
-            champion_metrics = None if rival is None else evaluate(task, truth, rival, judged.groups)
-            gates, tables = judge_gates(job, cases, judged, predictions, rival)
-            slices = slice_metrics(
-                task,
-                {name: test[name].to_pylist() for name in spec.evaluation.slices},
-                truth,
-                predictions,
-                judged.groups,
-            )
-        path = Path(evaluation_file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            as_json(
-                {
-                    "rows": len(truth),
-                    "labels": task.label.tally(truth).counts,
-                    "details": with_tables(
-                        task.details(truth, predictions, judged.groups),
-                        [*model_tables(models, task.facts), *slice_tables(slices, task.facts), *tables],
-                    ),
-                    "metrics": metrics,
-                    "models": models,
-                    "standard_errors": _standard_errors(job, judged, predictions),
-                    "champion": None if champion is None else champion.name,
-                    "champion_metrics": champion_metrics,
-                    "slices": [asdict(part) for part in slices],
-                    "gates": [to_json(gate) for gate in gates],
-                    "warnings": list(cases.warnings),
-                }
-            )
+        evaluation, in_words = _evaluation(job, cases, judged, read_document(choice_file), rival)
+        write_document(evaluation_file, evaluation)
+        say(in_words)
+
+
+def _evaluation(
+    job: Job, cases: Parted, judged: Cases, choice: dict[str, Any], rival: Predictions | None
+) -> tuple[dict[str, Any], str]:
+    """What the test window says of one choice, also in words.
+
+    `rival` is what the champion says of the window; None: no gate asks for it.
+    """
+    spec, test, truth = job.system.spec, judged.table, judged.truth
+    pipeline, predictions = _chosen(job, cases, judged, choice)
+    models = each_model(job, test, pipeline)
+    # While a model was loaded, modules of the same names were those of its own version.
+    with judging(job, judged.task) as task:
+        judged = replace(judged, task=task)
+        metrics = evaluate(task, truth, predictions, judged.groups)
+        champion_metrics = None if rival is None else evaluate(task, truth, rival, judged.groups)
+        gates, tables = judge_gates(job, cases, judged, predictions, rival)
+        slices = slice_metrics(
+            task,
+            {name: test[name].to_pylist() for name in spec.evaluation.slices},
+            truth,
+            predictions,
+            judged.groups,
         )
-        metric = spec.training.choose.metric
-        say(
-            "; ".join(
-                [
-                    f"{metric} {metrics[metric]:.4f} on {task.metrics[metric].counted(truth, judged.groups)}",
-                    *(gate.message for gate in gates),
-                ]
-            )
-        )
+    metric = task.metrics[spec.training.choose.metric]
+    measured = f"{metric.name} {metrics[metric.name]:.4f} on {metric.counted(truth, judged.groups)}"
+    evaluation = {
+        "rows": len(truth),
+        "labels": task.label.tally(truth).counts,
+        "details": with_tables(
+            task.details(truth, predictions, judged.groups),
+            [*model_tables(models, task.facts), *slice_tables(slices, task.facts), *tables],
+        ),
+        "metrics": metrics,
+        "models": models,
+        "standard_errors": _standard_errors(job, judged, predictions),
+        "champion": None if job.champion is None else job.champion.name,
+        "champion_metrics": champion_metrics,
+        "slices": [asdict(part) for part in slices],
+        "gates": [to_json(gate) for gate in gates],
+        "warnings": list(cases.warnings),
+    }
+    return evaluation, "; ".join([measured, *(gate.message for gate in gates)])
 
 
 def _standard_errors(job: Job, judged: Cases, predictions: Predictions) -> dict[str, float | None]:

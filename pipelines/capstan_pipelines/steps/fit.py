@@ -12,8 +12,8 @@ from capstan.tasks import Predictions, Task, each_task_of
 from capstan.training.cases import Cases
 from capstan.training.job import Job
 from capstan.training.judging import judging
-from capstan.training.model_folder import as_json
 from capstan_pipelines.steps.cases import Parted
+from capstan_pipelines.steps.documents import write_document
 from capstan_pipelines.steps.learning import candidate_named, reweigh_by, windowed
 from capstan_pipelines.steps.progress import Telling, step
 
@@ -31,9 +31,7 @@ def run(job_folder: str, name: str, cases_folder: str, fitted_file: str) -> None
             result["failure"] = str(error) if known else f"{type(error).__name__}: {error}"
             say.fail(result["failure"])
         result["seconds"] = round(time.perf_counter() - started, 3)
-        path = Path(fitted_file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(as_json(result))
+        write_document(fitted_file, result)
 
 
 def _fitted(job: Job, name: str, cases: Parted, say: Telling) -> dict[str, Any]:

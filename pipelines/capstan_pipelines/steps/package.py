@@ -7,7 +7,7 @@ from pathlib import Path
 from capstan.evaluation.gates import judge_value
 from capstan.ports.codec import to_json
 from capstan.training.job import Job
-from capstan.training.model_folder import as_json
+from capstan_pipelines.steps.documents import write_document
 from capstan_pipelines.steps.progress import step
 from capstan_pipelines.steps.waiting import patiently
 from capstan_pipelines.wiring import packager_of
@@ -30,9 +30,7 @@ def run(job_folder: str, model_folder: str, package_file: str) -> None:
             if most is None
             else [to_json(judge_value("modelSize", float(size), most=float(most), shown=in_mebibytes))]
         )
-        path = Path(package_file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(as_json({"tag": tag, "digest": digest, "bytes": size, "gates": gates}))
+        write_document(package_file, {"tag": tag, "digest": digest, "bytes": size, "gates": gates})
         say(f"{tag}, {size / 2**20:.1f} MiB")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from capstan.spec.system import MLSystem
 from capstan.tasks import Predictions, task_of
 from capstan.training.job import Job
 from capstan_pipelines.steps.cases import Parted
+from capstan_pipelines.steps.documents import read_document
 from capstan_pipelines.steps.learning import fit_chosen, windowed
 from capstan_pipelines.steps.progress import step
 
@@ -30,8 +30,7 @@ def run(
     """Write the model folder; the same data, file and run name give the same bytes."""
     with step("refit") as say:
         job, cases = Job(job_folder), Parted.read(Path(cases_folder))
-        choice = json.loads(Path(choice_file).read_text())
-        evaluation = json.loads(Path(evaluation_file).read_text())
+        choice, evaluation = read_document(choice_file), read_document(evaluation_file)
         spec = job.system.spec
         parts = [cases.training, cases.validation] + [cases.test] * spec.data.split.refit
         rows = windowed(job, cases, np.concatenate(parts))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from capstan.ports.registry import RunRecord
 from capstan.training.job import Job
 from capstan.training.model_folder import as_json
 from capstan.training.result import result_document, result_path
+from capstan_pipelines.steps.documents import read_document, write_document
 from capstan_pipelines.steps.progress import step
 from capstan_pipelines.steps.waiting import patiently
 from capstan_pipelines.wiring import registry_of
@@ -30,23 +32,10 @@ def run(
     """Write the registered version with its gates; raises UnavailableError when patience ends."""
     with step("register") as say:
         job = Job(job_folder)
-        choice, evaluation, package = (
-            json.loads(Path(file).read_text()) for file in (choice_file, evaluation_file, package_file)
-        )
-        gates = [from_json(GateOutcome, gate) for gate in [*evaluation["gates"], *package["gates"]]]
-        metrics = {name: value for name, value in evaluation["metrics"].items() if value is not None}
-        made = ModelVersion(
-            name=VersionName(""),
-            digest=Digest(package["digest"]),
-            run=job.request.run,
-            bento_tag=package["tag"],
-            as_of=job.request.trigger.as_of,
-            metrics=metrics,
-        )
-        registry = registry_of(job)
+        made = Made(job, *map(read_document, (check_file, choice_file, evaluation_file, package_file)))
         record = RunRecord(
-            parameters=_parameters(job, choice),
-            metrics=_metrics(choice, evaluation, package),
+            parameters=made.parameters,
+            metrics=made.measurements,
             artifacts={
                 "check.json": Path(check_file),
                 "choice.json": Path(choice_file),
@@ -55,79 +44,108 @@ def run(
                 "spec.json": Path(model_folder) / "spec.json",
             },
         )
-        trigger = job.request.trigger
-        tags = {"trigger": trigger.kind.value, "trigger.reason": trigger.reason, "candidate": _chosen(choice)}
-
-        candidates = {
-            tried["name"]: {name: value for name, value in tried["metrics"].items() if value is not None}
-            for tried in choice["candidates"]
-        }
-
-        check = json.loads(Path(check_file).read_text())
-
-        def result(version: ModelVersion) -> str:
-            return as_json(
-                result_document(
-                    version,
-                    gates,
-                    candidates,
-                    choice["reason"],
-                    chosen=[taken["name"] for taken in choice["chosen"]],
-                    failed=choice["failed"],
-                    warnings=[*check["suspicions"], *evaluation["warnings"], *choice["warnings"]],
-                    details=evaluation["details"],
-                )
-            )
+        registry = registry_of(job)
 
         def attempt() -> ModelVersion:
-            if job.places.artifacts and registry.version_of(made.run) is None:
-                _leave(job, result(made))
-            registry.record_run(made, record)
-            return registry.register(made, tags=tags, metrics=metrics)
+            if job.places.artifacts and registry.version_of(job.request.run) is None:
+                _leave(job, made.result(made.version))
+            registry.record_run(made.version, record)
+            return registry.register(made.version, tags=made.tags, metrics=made.metrics)
 
         version = patiently(attempt, say)
         if job.places.artifacts:
-            patiently(lambda: _leave(job, result(version)), say)
-        path = Path(result_file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(result(version))
+            patiently(lambda: _leave(job, made.result(version)), say)
+        write_document(result_file, made.result(version))
         say(f"{version.name}, {version.digest[:19]}")
 
 
-def _leave(job: Job, result: str) -> None:
+@dataclass(frozen=True)
+class Made:
+    """What the steps before have made of one choice, by the documents that they left."""
+
+    job: Job
+    check: Mapping[str, Any]
+    choice: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+    package: Mapping[str, Any]
+
+    @property
+    def version(self) -> ModelVersion:
+        """Without a name, which the registry gives."""
+        return ModelVersion(
+            name=VersionName(""),
+            digest=Digest(self.package["digest"]),
+            run=self.job.request.run,
+            bento_tag=self.package["tag"],
+            as_of=self.job.request.trigger.as_of,
+            metrics=self.metrics,
+        )
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Those of the test window that have a value."""
+        return _known(self.evaluation["metrics"])
+
+    @property
+    def tags(self) -> dict[str, str]:
+        trigger = self.job.request.trigger
+        return {"trigger": trigger.kind.value, "trigger.reason": trigger.reason, "candidate": self._candidate}
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        request = self.job.request
+        return {
+            "candidate": self._candidate,
+            "as_of": request.trigger.as_of.isoformat(),
+            "trigger": request.trigger.kind.value,
+            "champion": request.champion or "",
+            "seed": str(self.job.seed),
+            **{
+                ".".join(filter(None, ("settings", taken["model"], name))): f"{value:g}"
+                for taken in self.choice["chosen"]
+                for name, value in taken["settings"].items()
+            },
+        }
+
+    @property
+    def measurements(self) -> dict[str, float]:
+        """Everything that was measured on the way, by the name under which the registry shows it."""
+        evaluation = self.evaluation
+        found = {f"test.{name}": value for name, value in evaluation["metrics"].items()}
+        found |= {f"champion.{name}": value for name, value in (evaluation["champion_metrics"] or {}).items()}
+        for tried in self.choice["candidates"]:
+            found |= {f"validation.{tried['name']}.{name}": value for name, value in tried["metrics"].items()}
+            found[f"seconds.{tried['name']}"] = tried["seconds"]
+        for model, of_model in evaluation["models"].items():
+            found |= {f"test.{model}.{name}": value for name, value in of_model["metrics"].items()}
+        found |= {"rows.test": evaluation["rows"], "model_bytes": self.package["bytes"]}
+        return _known(found)
+
+    def result(self, version: ModelVersion) -> dict[str, Any]:
+        """What the run leaves for those who did not watch it; `version` has no name before it is registered."""
+        choice, evaluation = self.choice, self.evaluation
+        return result_document(
+            version,
+            [from_json(GateOutcome, gate) for gate in [*evaluation["gates"], *self.package["gates"]]],
+            {tried["name"]: _known(tried["metrics"]) for tried in choice["candidates"]},
+            choice["reason"],
+            chosen=[taken["name"] for taken in choice["chosen"]],
+            failed=choice["failed"],
+            warnings=[*self.check["suspicions"], *evaluation["warnings"], *choice["warnings"]],
+            details=evaluation["details"],
+        )
+
+    @property
+    def _candidate(self) -> str:
+        return ", ".join(taken["name"] for taken in self.choice["chosen"])
+
+
+def _known(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def _leave(job: Job, result: Mapping[str, Any]) -> None:
     """Beside the Bento, where whoever asks after the run is gone finds it."""
     from capstan.artifacts.store import ArtifactStore
 
-    ArtifactStore(job.places.artifacts).write(result_path(job.request.run), result.encode())
-
-
-def _parameters(job: Job, choice: dict[str, Any]) -> dict[str, str]:
-    trigger = job.request.trigger
-    return {
-        "candidate": _chosen(choice),
-        "as_of": trigger.as_of.isoformat(),
-        "trigger": trigger.kind.value,
-        "champion": job.request.champion or "",
-        "seed": str(job.seed),
-        **{
-            ".".join(filter(None, ("settings", taken["model"], name))): f"{value:g}"
-            for taken in choice["chosen"]
-            for name, value in taken["settings"].items()
-        },
-    }
-
-
-def _chosen(choice: dict[str, Any]) -> str:
-    return ", ".join(taken["name"] for taken in choice["chosen"])
-
-
-def _metrics(choice: dict[str, Any], evaluation: dict[str, Any], package: dict[str, Any]) -> dict[str, float]:
-    found = {f"test.{name}": value for name, value in evaluation["metrics"].items()}
-    found |= {f"champion.{name}": value for name, value in (evaluation["champion_metrics"] or {}).items()}
-    for result in choice["candidates"]:
-        found |= {f"validation.{result['name']}.{name}": value for name, value in result["metrics"].items()}
-        found[f"seconds.{result['name']}"] = result["seconds"]
-    for model, of_model in evaluation["models"].items():
-        found |= {f"test.{model}.{name}": value for name, value in of_model["metrics"].items()}
-    found |= {"rows.test": evaluation["rows"], "model_bytes": package["bytes"]}
-    return {name: float(value) for name, value in found.items() if value is not None}
+    ArtifactStore(job.places.artifacts).write(result_path(job.request.run), as_json(result).encode())

@@ -63,9 +63,9 @@ class RolloutPolicy:
     losses: Mapping[str, float] = field(default_factory=dict)
     """What the objective states about its losses: evidence that was counted by other losses is none."""
     label_delay: timedelta = field(default=timedelta(0), metadata=UNDIGESTED)
+    """Longest time that a label takes; a day block closes by it at the latest. Only what is told rests on it."""
     block: timedelta = field(default=BLOCK, metadata=UNDIGESTED)
     """How long a block of paired requests takes; 0: blocks are so many requests, however long they take."""
-    """Longest time that a label takes; a day block closes by it at the latest. Only what is told rests on it."""
     digest: str = ""
     """Of everything above but the label delay; a rollout that began under another digest starts again."""
 
