@@ -214,6 +214,7 @@ class FleetWorld(GatewayWorld):
             collector=self.collector.endpoint, per_try_timeout_seconds=1.0, timeout_seconds=4.0
         )
         self.cluster = Cluster()
+        self._added: list[Pod] = []
         for _ in range(2):
             self.add_pod()
         eventually(lambda: all(pod.is_ready() for pod in self.cluster.pods))
@@ -237,6 +238,7 @@ class FleetWorld(GatewayWorld):
         self.cluster.mount(folder / "config")
         pod = Pod(f"gw-{number}", f"127.0.0.{number + 2}", folder, folder / "config", self.ports)
         self.cluster.pods.append(pod)
+        self._added.append(pod)
         return pod.start(peers=peers)
 
     def address_of(self, pod: Pod) -> str:
@@ -249,6 +251,7 @@ class FleetWorld(GatewayWorld):
         return Clients(self.loop, lambda: [self.address_of(pod)])
 
     def close(self) -> None:
-        for pod in self.cluster.pods:
+        # Those too that a test took out of the cluster: their agents and Envoys would go on after the tests.
+        for pod in (*self._added, *self.cluster.pods):
             pod.kill()
         super().close()
