@@ -1,0 +1,214 @@
+"""The detectors on worlds whose drift is known: what each finds, how late, and how often it alarms without drift.
+
+`--write` puts the table into the page of drift; without it it is printed. The same seeds give the same shares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from benchmarks.experiments.simulated.table import Table  # noqa: E402
+
+from capstan.monitoring.drift import fitted_detectors  # noqa: E402
+from capstan.monitoring.drift.kinds import DETECTORS  # noqa: E402
+from capstan.monitoring.drift.reference import FeatureReference  # noqa: E402
+from capstan.recording.payloads import Kind  # noqa: E402
+from capstan.spec import parse  # noqa: E402
+
+PAGE = ROOT / "platform" / "docs" / "drift.md"
+BEGIN, END = "<!-- injected: begin -->", "<!-- injected: end -->"
+WORLDS = 30
+PER_WEEK = 1000
+TRAINED, QUIET, DRIFTED = 26, 52, 12
+"""Weeks of reference, of a year without drift, and in which a drift may be found."""
+SINCE = datetime(2026, 1, 5, tzinfo=UTC)
+SHARES = np.array([0.35, 0.25, 0.18, 0.12, 0.08, 0.02, 0.0])
+"""Of the categories; training never saw the last one."""
+
+Week = Callable[[np.random.Generator, int, int], NDArray[Any]]
+"""Values of one week: the randomness, the rows, and the number of the week since the drift began; -1: there is none."""
+
+
+def _wandering(rng: np.random.Generator, rows: int) -> NDArray[np.float64]:
+    """No two weeks have quite the same mean."""
+    return rng.normal(rng.normal(0, 0.1), 1, rows)
+
+
+def _some(
+    rng: np.random.Generator, values: NDArray[np.float64], share: float, by: float
+) -> NDArray[np.float64]:
+    return values + by * (rng.random(len(values)) < share)
+
+
+def _drawn(rng: np.random.Generator, rows: int, moved: float, to: int) -> NDArray[np.int64]:
+    """Codes, with that share of rows moved from the first category to another."""
+    wandered = SHARES * np.exp(rng.normal(0, 0.1, len(SHARES)))
+    shares = wandered / wandered.sum()
+    shares[0] -= moved
+    shares[to] += moved
+    return rng.choice(len(SHARES), rows, p=shares)
+
+
+def _on(week: int) -> bool:
+    """Two weeks there, two weeks gone."""
+    return week >= 0 and week % 4 < 2
+
+
+NUMBERS: Mapping[str, Week] = {
+    "none": lambda rng, rows, _: _wandering(rng, rows),
+    "sudden: +0.4": lambda rng, rows, _: _wandering(rng, rows) + 0.4,
+    "gradual: +0.06 a week": lambda rng, rows, week: _wandering(rng, rows) + 0.06 * (week + 1),
+    "recurring: +0.5, two weeks of four": lambda rng, rows, week: _wandering(rng, rows) + 0.5 * _on(week),
+    "spread: x 1.5": lambda rng, rows, _: 1.5 * _wandering(rng, rows),
+    "one row in five: +1.5": lambda rng, rows, _: _some(rng, _wandering(rng, rows), 0.2, 1.5),
+    "one row in 50: +10": lambda rng, rows, _: _some(rng, _wandering(rng, rows), 0.02, 10),
+}
+CATEGORIES: Mapping[str, Week] = {
+    "none": lambda rng, rows, _: _drawn(rng, rows, 0, 4),
+    "sudden: 15 points": lambda rng, rows, _: _drawn(rng, rows, 0.15, 4),
+    "gradual: 2 points a week": lambda rng, rows, week: _drawn(rng, rows, 0.02 * (week + 1), 4),
+    "recurring: 20 points, two weeks of four": lambda rng, rows, week: _drawn(rng, rows, 0.2 * _on(week), 4),
+    "a rare one: from 2 to 10 points": lambda rng, rows, _: _drawn(rng, rows, 0.08, 5),
+    "a new one: 5 points": lambda rng, rows, _: _drawn(rng, rows, 0.05, 6),
+}
+WEEKS: Mapping[Kind, Mapping[str, Week]] = {"numeric": NUMBERS, "categorical": CATEGORIES}
+
+
+@dataclass
+class Found:
+    """What one detector did over all worlds."""
+
+    false_alarms: int = 0
+    delays: dict[str, list[int]] = field(default_factory=dict)
+    """By drift: weeks until the alert, of the worlds in which there was one."""
+
+
+def reference_of(reads: Kind, name: str, rng: np.random.Generator) -> FeatureReference:
+    """The reference that training leaves, from 26 weeks without drift."""
+    document = {
+        "apiVersion": "capstan.dev/v1alpha1",
+        "kind": "MLSystem",
+        "metadata": {"name": "injected"},
+        "spec": {
+            "objective": {"task": "BinaryClassification", "target": "label"},
+            "data": {
+                "sources": [{"name": "rows", "csv": {"path": "rows.csv"}}],
+                "keys": {"id": "id", "time": "at"},
+                "label": {"column": "label", "availableAt": "at"},
+            },
+            "features": [{"name": "x", **({"numeric": {}} if reads == "numeric" else {"categorical": {}})}],
+            "training": {"candidates": [{"name": "linear", "logisticRegression": {}}]},
+            "monitoring": {"drift": {reads: name}},
+        },
+    }
+    still = WEEKS[reads]["none"]
+    values = np.concatenate([still(rng, PER_WEEK, -1) for _ in range(TRAINED)])
+    step = timedelta(days=7) / PER_WEEK
+    times = [SINCE + step * number for number in range(len(values))]
+    column = values if reads == "numeric" else [f"c{code}" for code in values]
+    table = pd.DataFrame({"at": pd.to_datetime(times), "x": column})
+    [feature] = fitted_detectors.fit(table, parse(document, base_dir=Path())).features
+    return feature
+
+
+def alerts(feature: FeatureReference, week: Week, weeks: int, rng: np.random.Generator) -> list[int]:
+    """Numbers of the weeks in which the alert begins: the second in a row above the threshold."""
+    detector = fitted_detectors.OwnDetector(feature)
+    begun, row = [], 0
+    for number in range(weeks):
+        values = week(rng, PER_WEEK, number)
+        if feature.kind == "categorical":
+            values = feature.codes([f"c{code}" for code in values])
+        effect = detector.compare(values).effect
+        row = row + 1 if effect > feature.distance_threshold(PER_WEEK, 0.1) else 0
+        if row == 2:
+            begun.append(number + 1)
+    return begun
+
+
+def judged(reads: Kind, name: str, worlds: int, tell: Callable[[], object]) -> Found:
+    """One detector in all worlds."""
+    found = Found(delays={drift: [] for drift in WEEKS[reads] if drift != "none"})
+    for seed in range(worlds):
+        rng = np.random.default_rng([seed, len(reads)])
+        feature = reference_of(reads, name, rng)
+        found.false_alarms += len(alerts(feature, WEEKS[reads]["none"], QUIET, rng))
+        for drift, delays in found.delays.items():
+            begun = alerts(feature, WEEKS[reads][drift], DRIFTED, rng)
+            delays += begun[:1]
+        tell()
+    return found
+
+
+def table_of(reads: Kind, found: Mapping[str, Found], worlds: int) -> Table:
+    """One row for each drift, one column for each detector."""
+    drifts = [drift for drift in WEEKS[reads] if drift != "none"]
+    rows = (
+        ("alerts in a year without drift", *(f"{one.false_alarms / worlds:.2f}" for one in found.values())),
+        *((drift, *(_cell(one.delays[drift], worlds) for one in found.values())) for drift in drifts),
+    )
+    return Table(
+        "Numbers" if reads == "numeric" else "Categories",
+        ("drift", *found),
+        rows,
+        f"{worlds} worlds of {PER_WEEK:,} rows a week; {TRAINED} weeks of reference. Of a drift: weeks until the alert "
+        f"(median), and the share of worlds in which there was one within {DRIFTED} weeks if it was not all. Two is "
+        "the least, since two windows in a row must be above the threshold.",
+    )
+
+
+def _cell(delays: list[int], worlds: int) -> str:
+    if not delays:
+        return "never"
+    median = f"{statistics.median(delays):g}"
+    return median if len(delays) == worlds else f"{median} ({100 * len(delays) / worlds:.0f} %)"
+
+
+def _made(worlds: int) -> Iterator[Table]:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:16}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        for reads, members in DETECTORS.items():
+            found = {}
+            for name in members:
+                task = progress.add_task(name, total=worlds)
+                found[name] = judged(reads, name, worlds, lambda task=task: progress.advance(task))
+            yield table_of(reads, found, worlds)
+
+
+def main() -> int:
+    """Both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--worlds", type=int, default=WORLDS, help="Worlds of each detector.")
+    parser.add_argument("--write", action="store_true", help="Put the tables into the page of drift.")
+    options = parser.parse_args()
+    if options.worlds < 1:
+        parser.error(f"--worlds: {options.worlds} must be at least 1")
+    text = "\n".join(table.markdown() for table in _made(options.worlds))
+    if not options.write:
+        print(text)
+        return 0
+    before, rest = PAGE.read_text().split(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.split(END)[1]}")
+    print(f"written to {PAGE.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
