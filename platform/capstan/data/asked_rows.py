@@ -15,7 +15,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
+import duckdb
+
 from capstan.data.sources import Reading, open_source
+from capstan.data.sql_errors import in_words
 from capstan.data.text_types import quote
 from capstan.data.usage import plain_plans
 from capstan.data.workspace import workspace
@@ -34,19 +37,30 @@ _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 
 
 def asked_rows(
-    file: Path, wanted: Mapping[str, ColumnType | None], *, zone: str, missing: Sequence[str] = ()
+    file: Path, wanted: Mapping[str, ColumnType | None], *, zone: str, sources: Sequence[Source]
 ) -> Iterator[dict[str, Any]]:
     """The rows of a CSV, Parquet or JSON lines file in its order, with those of the wanted columns that it has.
 
     `wanted`: column -> what a model was trained on; None: a key, which is kept as it is written. Cells of a column
-    of numbers that are none stay text, so that the model's schema names the row. `missing` are further texts that
-    mean missing in a CSV file. Raises InvalidDataError and duckdb.Error.
+    of numbers that are none stay text, so that the model's schema names the row. What means missing in a CSV file of
+    the system's `sources` does here too. Raises InvalidDataError.
     """
+    try:
+        yield from _rows(file, wanted, zone, sources)
+    except duckdb.Error as error:
+        raise InvalidDataError(f"{file.name}: cannot be read: {in_words(error)}") from error
+
+
+def _rows(
+    file: Path, wanted: Mapping[str, ColumnType | None], zone: str, sources: Sequence[Source]
+) -> Iterator[dict[str, Any]]:
     kind = kind_of(file)
+    settings = [source.settings for source in sources]
+    missing = dict.fromkeys(text for one in settings if isinstance(one, CsvSource) for text in one.missing)
     # A key that was read as a number could lose its zeros, and labels would not find it.
     texts = [name for name, type_ in wanted.items() if type_ in (None, ColumnType.TEXT)]
     with workspace(threads=1, memory=MEMORY_BYTES, zone=zone) as connection, plain_plans(connection):
-        source = _source(file, kind, texts if kind == "csv" else (), missing)
+        source = _source(file, kind, texts if kind == "csv" else (), tuple(missing))
         reading = Reading(connection, source, None, file.parent, Path(), zone)
         reader = open_source(reading)
         names = [name for name in wanted if name in reader.columns]

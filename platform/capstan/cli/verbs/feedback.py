@@ -136,13 +136,9 @@ class _Tally:
 
 def _entries(system: MLSystem, rows: Path, tally: _Tally) -> Iterator[dict[str, Any]]:
     """The rows as the collector takes them; what it would refuse is told to the tally, since it takes all or none."""
-    import duckdb
-
     from capstan.data.asked_rows import asked_rows
-    from capstan.data.sql_errors import in_words
     from capstan.domain.payload_limits import id_rule, moment_rule
     from capstan.features.values import ColumnType
-    from capstan.spec.data import CsvSource
     from capstan.spec.tasks import TASK_FACTS
     from capstan.tasks.labels import LABELS
 
@@ -160,30 +156,26 @@ def _entries(system: MLSystem, rows: Path, tally: _Tally) -> Iterator[dict[str, 
     # What is not stated to be text is read as a training reads it.
     inferred = ColumnType.NUMBER if form.column == "label_number" else ColumnType.BOOLEAN
     wanted = {named: None, column: inferred} | ({moment: ColumnType.TIME} if moment else {})
-    missing = [
-        text for one in data.sources if isinstance(one.settings, CsvSource) for text in one.settings.missing
-    ]
-    try:
-        for number, row in enumerate(asked_rows(rows, wanted, zone=data.time_zone, missing=missing), start=1):
-            if number == 1 and (absent := [name for name in (named, column) if name not in row]):
-                raise InvalidDataError(f"{rows.name}: has no column {absent[0]!r}, which the file names")
-            identity, label = row[named], row[column]
-            identity = str(identity) if isinstance(identity, int) else identity
-            known = row.get(moment) if moment else None
-            known = known.isoformat() if isinstance(known, date) else known
-            if label is None:
-                tally.without += 1
-            elif (rule := id_rule(identity)) is not None:
-                tally.refuse(number, named, identity, rule)
-            elif form.parse(label) is None:
-                tally.refuse(number, column, label, f"is no label; write {form.forms}")
-            elif known is not None and (rule := moment_rule(known, zone=data.time_zone)) is not None:
-                tally.refuse(number, str(moment), str(known), rule)
-            else:
-                when = {} if known is None else {"availableAt": _in_utc(known, data.time_zone)}
-                yield {"id": identity, "label": label, **when}
-    except duckdb.Error as error:
-        raise InvalidDataError(f"{rows.name}: cannot be read: {in_words(error)}") from error
+    for number, row in enumerate(
+        asked_rows(rows, wanted, zone=data.time_zone, sources=data.sources), start=1
+    ):
+        if number == 1 and (absent := [name for name in (named, column) if name not in row]):
+            raise InvalidDataError(f"{rows.name}: has no column {absent[0]!r}, which the file names")
+        identity, label = row[named], row[column]
+        identity = str(identity) if isinstance(identity, int) else identity
+        known = row.get(moment) if moment else None
+        known = known.isoformat() if isinstance(known, date) else known
+        if label is None:
+            tally.without += 1
+        elif (rule := id_rule(identity)) is not None:
+            tally.refuse(number, named, identity, rule)
+        elif form.parse(label) is None:
+            tally.refuse(number, column, label, f"is no label; write {form.forms}")
+        elif known is not None and (rule := moment_rule(known, zone=data.time_zone)) is not None:
+            tally.refuse(number, str(moment), str(known), rule)
+        else:
+            when = {} if known is None else {"availableAt": _in_utc(known, data.time_zone)}
+            yield {"id": identity, "label": label, **when}
 
 
 def _in_utc(moment: str, zone: str) -> str:

@@ -208,19 +208,10 @@ def _row(text: str) -> dict[str, Any]:
 
 def _read(table: Path, system: MLSystem, manifest: Manifest) -> Iterator[dict[str, Any]]:
     """The columns that the model reads and its keys; others of the table are no part of a request."""
-    import duckdb
-
     from capstan.data.asked_rows import asked_rows
-    from capstan.data.sql_errors import in_words
-    from capstan.spec.data import CsvSource
 
     wanted = dict.fromkeys(manifest.keys.values()) | {column.name: column.type for column in manifest.columns}
-    files = [source.settings for source in system.spec.data.sources]
-    missing = {text: None for one in files if isinstance(one, CsvSource) for text in one.missing}
-    try:
-        yield from asked_rows(table, wanted, zone=manifest.time_zone, missing=list(missing))
-    except duckdb.Error as error:
-        raise InvalidDataError(f"{table.name}: cannot be read: {in_words(error)}") from error
+    return asked_rows(table, wanted, zone=manifest.time_zone, sources=system.spec.data.sources)
 
 
 @contextmanager

@@ -43,12 +43,17 @@ def of_counts(reference: NDArray[np.int64], window: NDArray[np.int64]) -> Distan
     """Total variation of two samples, with the chi-squared test on the same rows of each category."""
     from scipy.stats import chi2_contingency
 
-    present = (reference + window) > 0
-    table = np.vstack([reference[present], window[present]])
+    table = contingency(reference, window)
     if table.shape[1] < 2:
         return Distance(0.0, 1.0, 0.0)
     statistic, p_value, _, _ = chi2_contingency(table)
     return Distance(total_variation(reference, window), float(p_value), float(statistic))
+
+
+def contingency(reference: NDArray[np.int64], window: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Both as rows of one table, without the categories that neither has."""
+    present = (reference + window) > 0
+    return np.vstack([reference[present], window[present]])
 
 
 def total_variation(reference: NDArray[np.int64], window: NDArray[np.int64]) -> float:

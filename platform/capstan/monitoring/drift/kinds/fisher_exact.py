@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from capstan.monitoring.drift.distances import Distance, total_variation
+from capstan.monitoring.drift.distances import Distance, contingency, total_variation
 from capstan.monitoring.drift.kinds.chi_squared import ChiSquared
 
 RESAMPLES = 999
@@ -24,8 +24,7 @@ class FisherExact(ChiSquared):
     def of_counts(self, reference: NDArray[np.int64], window: NDArray[np.int64]) -> Distance:
         from scipy.stats import fisher_exact
 
-        present = (reference + window) > 0
-        table = np.vstack([reference[present], window[present]])
+        table = contingency(reference, window)
         if table.shape[1] < 2:
             return Distance(0.0, 1.0, 0.0)
         p_value = float(fisher_exact(table).pvalue) if table.shape[1] == 2 else _drawn_p_value(table)

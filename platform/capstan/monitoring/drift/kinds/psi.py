@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from capstan.monitoring.drift.distances import contingency
 from capstan.monitoring.drift.kinds.counted import Counts, GroupedDetector
 
 LEAST_ROWS = 0.5
@@ -26,8 +27,7 @@ class PopulationStability(GroupedDetector):
         return "PSI"
 
     def between(self, reference: Counts, window: Counts) -> float:
-        present = (reference + window) > 0
-        counts = np.vstack([reference[present], window[present]]) + LEAST_ROWS
+        counts = contingency(reference, window) + LEAST_ROWS
         was, is_now = counts / counts.sum(axis=1, keepdims=True)
         return float(((is_now - was) * np.log(is_now / was)).sum())
 
