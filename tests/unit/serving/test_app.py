@@ -405,7 +405,7 @@ def test_a_gzip_body_is_read(service: Service, encoding: str) -> None:
 @pytest.mark.parametrize(
     ("body", "encoding", "status", "words"),
     [
-        (gzip.compress(b" " * 200_000_000), "gzip", 413, "at most 1048576 bytes"),
+        (gzip.compress(b" " * 20_000_000), "gzip", 413, "at most 1048576 bytes"),
         (gzip.compress(b"{}")[:-9], "gzip", 422, "ends in the middle"),
         (b"{}", "gzip", 422, "is not gzip"),
         (gzip.compress(b"{}"), "", 422, "content-encoding: gzip"),
