@@ -40,6 +40,8 @@ class Branching(World):
         self.is_branch = False
         self.branches: list[Branch] = []
         self._found = ""
+        self._is_looked_at = False
+        """Whether nothing but the loop, which changes things by calls only, has acted since they were looked at."""
         self._ends: dict[str, str] = {}
         """How the branches went on from each future that was lived, by its hash."""
         self._future = ""
@@ -48,7 +50,9 @@ class Branching(World):
     def dies(self, when: str) -> bool:
         if self.is_branch:
             return False
-        found = self.found_by_the_next()
+        is_same = when == "before" and self._is_looked_at
+        found = self._found if is_same else self.found_by_the_next()
+        self._is_looked_at = True
         if found == self._found:
             self.branches[-1].points += 1
             return False
@@ -70,6 +74,7 @@ class Branching(World):
         return False
 
     def settle(self, most: int = 200) -> Outcome:
+        self._is_looked_at = False
         outcome = super().settle(most)
         if self.is_branch and not self._future:
             self._future = hashlib.sha256(self.future().encode()).hexdigest()

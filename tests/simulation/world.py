@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from capstan.adapters.memory.loop import (
 from capstan.domain.actions import Verb
 from capstan.domain.planners.rollout import describe_split
 from capstan.domain.steps.questions import Arms
+from capstan.domain.system import SystemPolicy
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.training import GateOutcome, RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert
@@ -40,6 +42,7 @@ from capstan.domain.verdicts.evidence import (
 )
 from capstan.domain.versions import Digest, ModelVersion, VersionName
 from capstan.engine import Engine, Outcome, Waiting, commands
+from capstan.engine.policies import policy_of
 from capstan.ports.store import Kind, Record
 
 SYSTEM = "flights"
@@ -93,6 +96,17 @@ SPEC: dict[str, Any] = {
 
 NOT_KEPT = frozenset(("faults", "plan", "refuses", "_clock", "_lock", "_registry"))
 """Of the parts in memory: other parts, and what only the story changes."""
+
+
+_POLICIES: dict[str, SystemPolicy] = {}
+
+
+def policy_once(record: Record) -> SystemPolicy:
+    """What the file says: read once for all processes of the loop, since it is made from the text and nothing else."""
+    text = json.dumps([record.name, record.spec])
+    if text not in _POLICIES:
+        _POLICIES[text] = policy_of(record)
+    return _POLICIES[text]
 
 
 class Crash(BaseException):
@@ -219,7 +233,9 @@ class World:
                 "monitoring": self.monitoring,
             }
             self._engine = Engine(
-                **{name: _Watched(self, name, part) for name, part in parts.items()}, clock=self.clock
+                **{name: _Watched(self, name, part) for name, part in parts.items()},
+                clock=self.clock,
+                policy=policy_once,
             )
         return self._engine
 
