@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 from embedded.scenario import NAME
 
+from capstan.adapters.mlflow.registry import SETTINGS
 from capstan.adapters.processes.ports_in_use import free_port
 from capstan.adapters.sqlite.store import SqliteStore
 from capstan.domain.versions import SystemName
@@ -29,7 +30,10 @@ from capstan.spec import load
 
 def _context() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    # MLflow is imported at first use, and its store at the first question: 3 s of a processor at every start.
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    context.set_forkserver_preload([__name__, "mlflow", "mlflow.store.tracking.sqlalchemy_store"])
     return context
 
 

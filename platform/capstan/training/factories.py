@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import shutil
 import sys
 import tempfile
@@ -75,10 +76,11 @@ def importable(folder: Path) -> Iterator[None]:
     finally:
         sys.dont_write_bytecode = before
         sys.path.remove(str(folder))
+        below = os.path.join(folder, "")
         for name, module in list(sys.modules.items()):
-            # A package without __init__.py has no file, only a path.
+            # A package without __init__.py has no file, only a path. There are thousands of modules: no Path for each.
             places = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or ())]
-            if any(place and Path(place).is_relative_to(folder) for place in places):
+            if any(place and os.path.join(place, "").startswith(below) for place in places):
                 del sys.modules[name]
 
 

@@ -23,7 +23,7 @@ from capstan.outages import in_words
 from capstan.ports.registry import RunRecord
 
 PART = "MLflow"
-_SETTINGS = {
+SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "GIT_PYTHON_REFRESH": "quiet",
@@ -33,6 +33,7 @@ _SETTINGS = {
     # Its greetings about new tables would stand in the story that the terminal tells.
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
+"""Environment of a process that imports MLflow, unless it has another value there."""
 _TAG = "capstan."
 _METRIC = "capstan.metric."
 _PAGE = 1000
@@ -200,7 +201,7 @@ class MlflowRegistry:
     def _client(self) -> Any:
         with self._starting:
             if self._client_ is None:
-                for name, value in _SETTINGS.items():
+                for name, value in SETTINGS.items():
                     os.environ.setdefault(name, value)
                 from mlflow.tracking.client import MlflowClient
 
