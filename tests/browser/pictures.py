@@ -60,6 +60,8 @@ def _screens(browser: Browser) -> None:
         page.goto(f"{address}/systems/{HOME.namespace}/{HOME.name}/")
         expect(page.locator("#story .line").first).to_be_visible()
         expect(page.locator(".action").first).to_be_visible()
+        # Requests are drawn once there are two numbers of them.
+        expect(page.locator("#traffic .spark")).to_be_visible(timeout=20_000)
         page.screenshot(path=FOLDER / f"page-system-{name}.png", full_page=name != "390")
         context.close()
     stop()

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,11 +16,14 @@ from typing import Any
 import httpx
 import pytest
 from browser.conftest import FLAGS, chromium
+from cluster.charts import installed
 from cluster.operating.running import SPEC, SYSTEM, Room, wait_for
+from cluster.paging.opening import PAGE, REACH, deploy, opened, wait_until_ready
 from cluster.paging.running import ACCOUNT, EDIT, VIEW, Front, Pages
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from capstan.adapters.kubernetes.client import KubeClient
+from capstan.cluster.watching.watches import SERVER_SECONDS
 from capstan.errors import NotAllowedError
 from capstan_page.reviews import YES_SECONDS
 
@@ -201,3 +210,129 @@ def test_the_account_of_the_page_reads_and_reviews_and_nothing_else(kube: KubeCl
             own.list(kind, pages.home)
     with pytest.raises(NotAllowedError):
         own.request_token(ACCOUNT, pages.home, seconds=600)
+
+
+def test_the_command_signs_a_browser_in_by_an_address_that_holds_once_and_takes_its_way_along(
+    kube: KubeClient, pages: Pages, browser: Browser, tmp_path: Path
+) -> None:
+    apply(kube, pages.home, SYSTEM)
+    apply(kube, pages.namespaces[1], "not-hers")
+    deploy(pages.home, tmp_path)
+    here = ("--namespace", pages.home, "--page-namespace", pages.home)
+    ann = pages.person("ann", {pages.home: [*VIEW, *REACH]})
+
+    # Of somebody who may ask for the account's token; the address is printed.
+    with opened(*here, "--account", "ann", "--no-browser") as command:
+        printed = command.line(r"^(http://127\.0\.0\.1:\d+/#code=\S+)$")
+        address = command.line(r"^page (\S+), until Ctrl-C$")
+        assert ann not in printed
+        page = browser.new_context().new_page()
+        page.goto(printed)
+        expect(page.locator("#systems tbody tr")).to_have_count(1)
+        expect(page.locator(f"[data-system='{pages.home}/{SYSTEM}']")).to_be_visible()
+        assert page.url == f"{address}/"
+        [cookie] = page.context.cookies()
+        assert (cookie["name"], cookie["httpOnly"]) == ("capstan-session", True)
+
+        late = browser.new_context().new_page()
+        late.goto(printed)
+        expect(late.locator("#refused")).to_contain_text("this code was used or is older than a minute")
+        assert late.url == f"{address}/"
+
+        [way] = command.children
+        assert command.end(signal.SIGINT) == 0
+        assert has_ended(way)
+        assert not answers(address)
+
+    # As herself, with no more than her own rights; the address goes to the browser that BROWSER names.
+    given, program = tmp_path / "given", tmp_path / "browser"
+    program.write_text(f'#!/bin/sh\necho "$1" > {given}.new && mv {given}.new {given}\n')
+    program.chmod(0o755)
+    own = {**os.environ, "KUBECONFIG": str(pages.kubeconfig("ann", ann)), "BROWSER": f"{program} %s"}
+    with opened(*here, environment=own) as command:
+        address = command.line(r"^page (\S+), until Ctrl-C$")
+        page = browser.new_context().new_page()
+        page.goto(wait_for("the browser is told", lambda: given.exists() and given.read_text().strip(), 20))
+        page.get_by_role("link", name=SYSTEM).click()
+        expect(page.locator("#head h1")).to_have_text(SYSTEM)
+
+        # The pod goes; the way leads to the next one, at the same address, and the session goes on.
+        [pod] = kube.list("Pod", pages.home, labels=PAGE)
+        name = pod["metadata"]["name"]
+        installed.kubectl("delete", "pod", name, "-n", pages.home, "--grace-period=0", "--force")
+        wait_until_ready(pages.home)
+        change = {"spec": {"objective": {**SPEC["objective"], "business": "Fewer people wait"}}}
+        kube.patch("MLSystem", SYSTEM, pages.home, change)
+        expect(page.locator("#head")).to_contain_text("Fewer people wait", timeout=60_000)
+        expect(page.locator("#banner")).to_be_hidden()
+        wait_for("there is a way", lambda: command.children, 20)
+        ways = command.children
+        command.end(signal.SIGHUP)
+        assert all(map(has_ended, ways))
+        assert not answers(address)
+
+
+def test_the_command_says_in_a_sentence_which_right_is_missing(kube: KubeClient, pages: Pages) -> None:
+    bob = pages.person("bob", {})
+    own = {**os.environ, "KUBECONFIG": str(pages.kubeconfig("bob", bob))}
+
+    def said(*arguments: str) -> str:
+        command = [sys.executable, "-m", "capstan", "open", "--context", ".", "--no-browser"]
+        place = ("--namespace", pages.home, "--page-namespace", pages.home)
+        done = subprocess.run(
+            [*command, *place, *arguments], env=own, capture_output=True, text=True, timeout=60
+        )
+        assert (done.returncode, done.stdout) == (1, ""), done.stderr
+        assert done.stderr.startswith("error ")
+        return " ".join(done.stderr.split())
+
+    assert "create pods/portforward" in said()
+    assert "serviceaccounts/token" in said("--account", "ann")
+
+
+def test_open_pages_cost_the_api_server_one_watch_per_kind_and_no_other_call(
+    kube: KubeClient, pages: Pages
+) -> None:
+    names = [f"{SYSTEM}-{number}" for number in range(6)]
+    for name in names:
+        apply(kube, pages.home, name)
+    replica = pages.start()
+    eve = pages.person("eve", {pages.home: VIEW})
+    headers = {"authorization": f"Bearer {eve}"}
+
+    def calls() -> dict[str, float]:
+        return {name: n for name, n in replica.metrics().items() if name.startswith("capstan_page_api_calls")}
+
+    before, began = calls(), time.monotonic()
+    with contextlib.ExitStack() as streams:
+        for number in range(12):
+            client = streams.enter_context(httpx.Client(headers=headers, trust_env=False, timeout=30.0))
+            address = f"http://127.0.0.1:{replica.port}/systems/{pages.home}/{names[number % 6]}/"
+            assert client.get(address).status_code == 200
+            answer = streams.enter_context(client.stream("GET", f"{address}api/stream"))
+            assert answer.status_code == 200
+            assert "event: snapshot" in answer.iter_lines()
+        time.sleep(10.0)
+        grown = {name: n - before.get(name, 0) for name, n in calls().items() if n > before.get(name, 0)}
+        seconds = time.monotonic() - began
+    print(f"in {seconds:.0f} s: {grown}")
+    watches = {name for name in grown if 'verb="watch"' in name}
+    reviews = {name for name in grown if "reviews" in name}
+    assert grown.keys() == watches | reviews
+    # Each is opened anew every 25 s or more, for each of the two namespaces.
+    assert all(grown[name] <= 2 * (1 + seconds // SERVER_SECONDS) for name in watches)
+    metrics = replica.metrics()
+    assert metrics["capstan_page_opened_total"] == 12
+    assert metrics['capstan_page_objects{kind="MLSystem"}'] == 6
+    assert metrics['capstan_page_reviews_total{kind="TokenReview"}'] == 1
+
+
+def has_ended(pid: int) -> bool:
+    """Whether the process is gone."""
+    return not Path(f"/proc/{pid}").exists()
+
+
+def answers(address: str) -> bool:
+    host, _, port = address.removeprefix("http://").partition(":")
+    with socket.socket() as tried:
+        return tried.connect_ex((host, int(port))) == 0

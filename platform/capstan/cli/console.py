@@ -42,6 +42,8 @@ def print_json(document: object) -> None:
     sys.stdout.write(
         orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode() + "\n"
     )
+    # A command that goes on afterwards would keep its answer from the program that reads it.
+    sys.stdout.flush()
 
 
 @contextmanager

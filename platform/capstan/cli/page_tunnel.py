@@ -67,14 +67,16 @@ class Tunnel:
 
 @contextmanager
 def tunnel(context: str, namespace: str, service: str, port: int, *, local: int = 0) -> Iterator[Tunnel]:
-    """Raises MissingToolError without kubectl, NotFoundError where the page is not there, UnavailableError."""
+    """Raises MissingToolError without kubectl, NotFoundError where the page is not there, NotAllowedError where the
+    kubeconfig's user may open no way to it, UnavailableError.
+    """
     program = shutil.which("kubectl")
     if program is None:
         raise MissingToolError("kubectl is not on PATH: https://kubernetes.io/docs/tasks/tools")
     command = (program, "--context", context, "-n", namespace, "port-forward", f"service/{service}")
-    process = _start((*command, f":{port}"), local)
-    opened = Tunnel((*command, f":{port}"), process, _port_of(process, namespace))
+    opened = Tunnel((*command, f":{port}"), _start((*command, f":{port}"), local), local)
     try:
+        opened.port = _port_of(opened.process, namespace)
         yield opened
     finally:
         opened.close()
@@ -104,6 +106,11 @@ def _port_of(process: subprocess.Popen[str], namespace: str) -> int:
         raise NotFoundError(
             f"{namespace} has no page: {words}; `helm upgrade capstan charts/capstan --set page.enabled=true` "
             "brings it, --page-namespace names another namespace"
+        )
+    if "forbidden" in words.lower():
+        raise NotAllowedError(
+            f"you may open no way to the page: in namespace {namespace} it takes the rights to get services, to get "
+            f"and list pods, and to create pods/portforward; an Ingress to the page takes none of them. {words}"
         )
     raise UnavailableError("the page", f"kubectl port-forward: {words}")
 

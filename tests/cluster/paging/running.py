@@ -105,7 +105,7 @@ class Pages:
         port, metrics_port, log = free_port(), free_port(), self.folder / f"page-{number}.log"
         argv = [
             *(sys.executable, "-m", "capstan_page", "--host", "127.0.0.1"),
-            *("--kubeconfig", str(self._kubeconfig())),
+            *("--kubeconfig", str(self.kubeconfig("page", self.token))),
             *("--settings", str(self.folder / "operator.json"), "--page", str(self.folder / "page.json")),
             *("--port", str(port), "--metrics-port", str(metrics_port)),
         ]
@@ -134,6 +134,23 @@ class Pages:
 
     def revoke(self, name: str, namespace: str) -> None:
         self._roles().delete_namespaced_role_binding(name, namespace)
+
+    def kubeconfig(self, name: str, token: str) -> Path:
+        """A file whose only user has this token."""
+        file = self.folder / f"kubeconfig-{name}.json"
+        authority = self.kube.configuration.ssl_ca_cert
+        trust = {"certificate-authority": authority} if authority else {"insecure-skip-tls-verify": True}
+        cluster = {"server": self.kube.configuration.host, **trust}
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": cluster}],
+            "users": [{"name": "u", "user": {"token": token}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+        file.write_text(json.dumps(document))
+        return file
 
     def close(self) -> None:
         for page in self.replicas:
@@ -167,20 +184,6 @@ class Pages:
         from kubernetes import client
 
         return client.RbacAuthorizationV1Api(client.ApiClient(self.kube.configuration))
-
-    def _kubeconfig(self) -> Path:
-        file = self.folder / "kubeconfig-page.json"
-        cluster = {"server": self.kube.configuration.host, "insecure-skip-tls-verify": True}
-        document = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "c", "cluster": cluster}],
-            "users": [{"name": "u", "user": {"token": self.token}}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-            "current-context": "x",
-        }
-        file.write_text(json.dumps(document))
-        return file
 
 
 _AWAY = {

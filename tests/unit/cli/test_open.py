@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -82,6 +83,34 @@ def test_a_cluster_without_a_page_is_told_how_to_get_one(
         tunnel("prod", "capstan-system", "capstan-page", 80),
     ):
         pass
+
+
+def test_who_may_open_no_way_is_told_the_rights_that_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = 'Error from server (Forbidden): services "capstan-page" is forbidden: User "ann" cannot get it'
+    kubectl(tmp_path, monkeypatch, f"echo '{refused}'; exit 1")
+    with (
+        pytest.raises(NotAllowedError, match=r"in namespace capstan-system .* create pods/portforward"),
+        tunnel("prod", "capstan-system", "capstan-page", 80),
+    ):
+        pass
+
+
+def test_who_gives_up_while_the_way_is_being_opened_leaves_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubectl(tmp_path, monkeypatch, "exec sleep 60")
+    started: list[subprocess.Popen[str]] = []
+
+    def give_up(process: subprocess.Popen[str], _: str) -> int:
+        started.append(process)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(page_tunnel, "_port_of", give_up)
+    with pytest.raises(KeyboardInterrupt), tunnel("prod", "ns", "capstan-page", 80):
+        pass
+    assert [process.poll() is None for process in started] == [False]
 
 
 def test_a_way_that_ends_is_opened_again_at_the_same_port(
