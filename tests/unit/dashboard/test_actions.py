@@ -61,6 +61,17 @@ def test_abort_by_a_person_ends_the_rollout_with_their_name(scene: flights.Scene
     assert state["rollouts"][0]["why"] == "ann asked for it: carriers complain"
 
 
+def test_the_story_says_of_every_order_who_gave_it_and_why(scene: flights.Scene, client: TestClient) -> None:
+    for verb in ("pause", "resume", "promote", "rollback", "retrain"):
+        reason = f"carriers want to {verb}"
+        answer = client.post("/api/actions", json={"verb": verb, "reason": reason}, headers=OWN)
+        assert answer.status_code == 200, answer.text
+        for _ in range(3):
+            scene.world.settle()
+        events = client.get("/api/events", headers=OWN).json()["events"]
+        assert any("ann" in event["message"] and reason in event["message"] for event in events), verb
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
