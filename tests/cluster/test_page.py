@@ -323,8 +323,8 @@ def test_open_pages_cost_the_api_server_one_watch_per_kind_and_no_other_call(
         after, seconds = calls(), time.monotonic() - began
     print(f"in {seconds:.0f} s: {after}")
     # Each is opened anew every 25 s or more, in each of the two namespaces.
-    watches = {what: n for what, n in after.items() if what.startswith("watch ")}
-    assert {"watch mlsystems", "watch pods", "watch configmaps"} <= watches.keys()
+    watches = {what: n for what, n in after.items() if what.startswith("WATCH ")}
+    assert {"WATCH mlsystems", "WATCH pods", "WATCH configmaps"} <= watches.keys()
     assert all(n <= 2 * (1 + seconds // SERVER_SECONDS) for n in watches.values())
     others = {what: n - before.get(what, 0) for what, n in after.items() if what not in watches}
     # Whether Seldon is installed is looked up once a minute at most.

@@ -36,7 +36,7 @@ class Watching:
         self.is_listed = threading.Event()
         self.lost = on_end
         self.deaf: list[str] = []
-        self.log = SimpleNamespace(calls={("watch", "mlsystems"): 3})
+        self.log = SimpleNamespace(calls={("WATCH", "mlsystems"): 3})
 
     def start(self) -> None:
         """Nothing is watched."""
@@ -132,7 +132,7 @@ def test_metrics_count_pages_reviews_calls_and_objects(running: Running) -> None
     assert lines >= {
         "capstan_page_opened_total 2.0",
         'capstan_page_reviews_total{kind="TokenReview"} 1.0',
-        'capstan_page_api_calls_total{resource="mlsystems",verb="watch"} 3.0',
+        'capstan_page_api_calls_total{resource="mlsystems",verb="WATCH"} 3.0',
         'capstan_page_api_calls_total{resource="virtualservices",verb="GET"} 2.0',
         'capstan_page_objects{kind="MLSystem"} 2.0',
         'capstan_page_objects{kind="Pod"} 5.0',
