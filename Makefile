@@ -7,11 +7,13 @@ EXAMPLE := examples/flight-delays/system.yaml
 STAMP := .venv/.capstan-setup
 
 # A tier ends with the time it took, whether it passed or not. In the tiers of real processes, what failed is run once
-# more, alone, and said so: a test that waits for a process can fail on a machine that others keep busy.
-tier = started=$$(date +%s); echo "== $(1)"; $(RUN) pytest -q $(2) $(3); code=$$?; \
+# more, alone, and said so: a test that waits for a process can fail on a machine that others keep busy. Each tier remembers
+# what failed in a folder of its own, since two may run beside each other.
+tier = started=$$(date +%s); echo "== $(1)"; pytest="$(RUN) pytest -q -o cache_dir=.pytest_cache/$(1) $(2)"; \
+	$$pytest $(3); code=$$?; \
 	if [ $$code -eq 1 ] && [ "$(4)" = real ]; then \
 		echo "== $(1): what failed is run again, alone"; \
-		$(RUN) pytest -q --last-failed --last-failed-no-failures none $(2); code=$$?; fi; \
+		$$pytest --last-failed --last-failed-no-failures none; code=$$?; fi; \
 	echo "== $(1) took $$(( $$(date +%s) - started )) s"; exit $$code
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -24,7 +26,7 @@ debian = { command -v apt-get >/dev/null && command -v $(or $(SUDO),true) >/dev/
 		apt-get install -y -qq --no-install-recommends $(2); } >$$log 2>&1 || { cat $$log >&2; \
 		echo "error: $(1) could not be installed. Install it as root: apt-get install $(2)" >&2; exit 1; }; rm -f $$log
 
-.PHONY: chromium libatomic router help setup demo example test test-cluster cluster-programs check bench format clean docs charts images kind
+.PHONY: chromium libatomic router help setup demo example test test-unit test-simulation test-contract test-embedded test-browser test-cluster cluster-programs check bench format clean docs charts images kind
 .DEFAULT_GOAL := help
 
 help: ## list these words
@@ -70,12 +72,22 @@ example: $(STAMP) ## one of examples/ through the whole loop, in minutes: make e
 		$(RUN) python $$script || exit 1; done
 	@$(RUN) capstan demo examples/$(NAME)/system.yaml --state examples/$(NAME)/.capstan
 
-test: $(STAMP) chromium libatomic router ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
+test: test-unit test-simulation test-contract test-embedded test-browser ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
+
+test-unit: $(STAMP)
 	@$(call tier,unit,tests/unit tests/members,-n 2)
+
+test-simulation: $(STAMP)
 	@$(call tier,simulation,tests/simulation,-n 2)
+
+test-contract: $(STAMP) router
 	@$(call tier,contract,tests/contract,-n 2 --dist loadfile --no-loadscope-reorder,real)
+
+test-embedded: $(STAMP)
 	@$(call tier,embedded,tests/embedded,-n 2 --dist loadgroup,real)
-	@$(call tier,browser,tests/browser,,real)
+
+test-browser: $(STAMP) chromium libatomic
+	@$(call tier,browser,tests/browser,-n 2,real)
 
 test-cluster: $(STAMP) ## the tests in a real cluster: that of KUBECONFIG, or of kind; builds images first
 	@started=$$(date +%s); echo "== cluster"; tests/cluster/run; code=$$?; \
