@@ -63,14 +63,12 @@ def merge_as_needed(blocks: Iterable[LossBlock], *, least: int) -> Iterator[Merg
             for earlier in seen:
                 longer.add(earlier)
             lengths.append(longer)
-        size = next(
-            (
-                n
-                for n in range(shortest, longest + 1)
-                if lengths[n - 1].autocorrelation <= MAX_AUTOCORRELATION
-            ),
-            None,
-        )
+        size: int | None = None
+        for n in range(shortest, longest + 1):
+            merged = lengths[n - 1].autocorrelation
+            if merged <= MAX_AUTOCORRELATION:
+                size = n
+                break
         if len(seen) < least:
             size = 1
         shortest = size or shortest
@@ -80,8 +78,8 @@ def merge_as_needed(blocks: Iterable[LossBlock], *, least: int) -> Iterator[Merg
             size=used.size,
             is_independent=size is not None,
             sums=used.sums,
-            single=lengths[0].autocorrelation,
-            merged=used.autocorrelation,
+            single=merged if used.size == 1 else lengths[0].autocorrelation,
+            merged=merged,
         )
 
 

@@ -198,11 +198,12 @@ def merged_blocks(evidence: PairedEvidence, rule: QualityRule) -> MergedBlocks:
 
 def _walk(evidence: PairedEvidence, rule: QualityRule) -> tuple[MergedBlocks, Latch | None]:
     merged, labels, latch = MergedBlocks(), 0, None
+    least_blocks = rule.least_blocks
     usable = evidence.lost_share <= rule.max_lost_share and evidence.paired_requests >= rule.min_requests
     labelled = [block for block in evidence.blocks if block.count]
     for block, merged in zip(labelled, merge_as_needed(labelled, least=rule.least_units), strict=True):
         labels += block.count
-        enough = merged.closed >= rule.least_blocks and labels >= rule.min_labels
+        enough = merged.closed >= least_blocks and labels >= rule.min_labels
         if latch is not None or not usable or not enough:
             continue
         radius = rule.radius(merged.sums.blocks)
