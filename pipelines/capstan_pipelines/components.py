@@ -72,23 +72,27 @@ def refit(
     choice: Input[Artifact],
     evaluation: Input[Artifact],
     model: Output[Model],
+    runners_up: Output[Artifact],
 ):
     from capstan_pipelines import warm
 
-    warm.call("refit", job.path, cases.path, choice.path, evaluation.path, model.path)
+    warm.call("refit", job.path, cases.path, choice.path, evaluation.path, model.path, runners_up.path)
 
 
 @component
-def package(job: Input[Artifact], model: Input[Model], packaged: Output[Artifact]):
+def package(
+    job: Input[Artifact], model: Input[Model], runners_up: Input[Artifact], packaged: Output[Artifact]
+):
     from capstan_pipelines import warm
 
-    warm.call("package", job.path, model.path, packaged.path)
+    warm.call("package", job.path, model.path, runners_up.path, packaged.path)
 
 
 @component
 def register(
     job: Input[Artifact],
     model: Input[Model],
+    runners_up: Input[Artifact],
     report: Input[Artifact],
     choice: Input[Artifact],
     evaluation: Input[Artifact],
@@ -101,6 +105,7 @@ def register(
         "register",
         job.path,
         model.path,
+        runners_up.path,
         report.path,
         choice.path,
         evaluation.path,

@@ -46,13 +46,14 @@ def training_pipeline(settle: Settle = as_it_is) -> Any:
         refitted = settle(
             "refit", components.refit(job=folder, cases=cases, choice=choice, evaluation=evaluation)
         )
-        model = refitted.outputs["model"]
-        packaged = settle("package", components.package(job=folder, model=model))
+        model, runners_up = refitted.outputs["model"], refitted.outputs["runners_up"]
+        packaged = settle("package", components.package(job=folder, model=model, runners_up=runners_up))
         registered = settle(
             "register",
             components.register(
                 job=folder,
                 model=model,
+                runners_up=runners_up,
                 report=checked.outputs["report"],
                 choice=choice,
                 evaluation=evaluation,

@@ -152,6 +152,29 @@ def test_the_next_run_is_gated_against_the_champion(root: Path) -> None:
     assert status.version.name == "v2"
 
 
+def test_runners_up_are_learnt_judged_and_registered_beside_the_choice(root: Path, tmp_path: Path) -> None:
+    """Two are asked for, and one of the candidates is broken."""
+    _, first = first_run(root)
+    assert first.version is not None
+    assert first.runners_up == (), "the first model meets no other"
+    pipelines = make_pipelines(root, write_system(tmp_path / "data", runners_up=2))
+    run = request("run-n", champion=first.version.name, as_of=datetime(2013, 3, 2, tzinfo=UTC))
+    pipelines.start(run)
+    status = ended(pipelines, "run-n")
+    assert status.phase is RunPhase.SUCCEEDED, status.message
+    assert status.version is not None
+    (one,) = status.runners_up
+    assert {*status.chosen, one.candidate} == {"own", "trees"}
+    assert one.version.digest != status.version.digest
+    assert (one.version.run, one.version.rank, status.version.rank) == (run.run, 1, 0)
+    assert [gate.metric for gate in one.gates] == [gate.metric for gate in status.gates]
+    assert f"against {first.version.name}'s" in one.gates[0].message
+    registry = MlflowRegistry(SYSTEM, tracking_uri=f"sqlite:///{root / 'mlflow.db'}")
+    assert registry.version_of(run.run, 1) == one.version
+    assert registry.version_of(run.run) == status.version
+    BentoPackager(root / "bentos").verify(one.version.bento_tag, one.version.digest)
+
+
 def test_the_same_data_gives_the_same_digest_elsewhere(root: Path, tmp_path: Path) -> None:
     _, first = first_run(root)
     elsewhere = make_pipelines(tmp_path)

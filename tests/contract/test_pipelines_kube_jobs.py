@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from capstan.artifacts.store import ArtifactStore
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.training import run_objects
 from capstan.cluster.settings import ClusterSettings
-from capstan.domain.training import GateOutcome, RunPhase, TrainingRequest
+from capstan.domain.training import GateOutcome, RunnerUp, RunPhase, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
 from capstan.errors import NotFoundError, UnavailableError
@@ -339,6 +340,27 @@ def test_gates_of_a_version_whose_pod_is_gone_come_from_the_store(idle: JobClust
     assert status.details == {"tables": []}
 
 
+def test_a_runner_up_that_was_not_registered_before_the_pod_was_gone_takes_no_part(
+    idle: JobCluster, tmp_path: Path
+) -> None:
+    registry = MemoryRegistry()
+    pipelines = make_pipelines(tmp_path, idle, registry)
+    pipelines.start(request(RUN))
+    made = [replace(VERSION, digest=Digest(f"sha256:{rank}"), rank=rank) for rank in (1, 2)]
+    runners_up = [
+        RunnerUp(name, version, tuple(GATES)) for name, version in zip(("own", "linear"), made, strict=True)
+    ]
+    told = {"chosen": ["trees"], "failed": {}, "warnings": [], "details": {}}
+    document = result_document(VERSION, GATES, {}, "best", runners_up=runners_up, **told)
+    ArtifactStore(places(tmp_path).artifacts).write(result_path(RUN), json.dumps(document).encode())
+    choice, first = (registry.register(one, tags={}, metrics={}) for one in (VERSION, made[0]))
+    idle.finish(RUN, "Complete")
+    status = pipelines.status(RUN)
+    assert status.version == choice
+    assert status.runners_up == (replace(runners_up[0], version=first),)
+    assert status.runners_up[0].missed == GATES[0].message
+
+
 def test_a_version_whose_gates_are_lost_is_no_success(idle: JobCluster, tmp_path: Path) -> None:
     registry = MemoryRegistry()
     pipelines = make_pipelines(tmp_path, idle, registry)
@@ -371,7 +393,7 @@ def test_nobody_trains_against_an_unknown_champion(idle: JobCluster, tmp_path: P
 
 
 class AwayRegistry(MemoryRegistry):
-    def version_of(self, run: RunName) -> ModelVersion | None:
+    def version_of(self, run: RunName, rank: int = 0) -> ModelVersion | None:
         raise UnavailableError("MLflow", "connection refused")
 
 

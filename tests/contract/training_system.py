@@ -70,9 +70,13 @@ def deliveries(seed: int = 0) -> pa.Table:
 
 
 def write_system(
-    folder: Path, *, table: pa.Table | None = None, candidates: list[dict[str, Any]] | None = None
+    folder: Path,
+    *,
+    table: pa.Table | None = None,
+    candidates: list[dict[str, Any]] | None = None,
+    runners_up: int = 0,
 ) -> MLSystem:
-    """The system with its data and its factories in `folder`."""
+    """The system with its data and its factories in `folder`; an experiment asks for so many runners-up."""
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(deliveries() if table is None else table, folder / "deliveries.parquet")
     (folder / "own.py").write_text(FACTORIES)
@@ -123,4 +127,7 @@ def write_system(
             "evaluation": {"slices": ["depot"], "gates": [{"metric": "rocAuc", "margin": 0.02}]},
         },
     }
+    if runners_up:
+        experiment = {"weight": 20, "runnersUp": runners_up}
+        document["spec"]["rollout"] = {"steps": [{"experiment": experiment}]}
     return parse(document, base_dir=folder)

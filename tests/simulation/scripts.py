@@ -480,6 +480,34 @@ def named_version_wins_against_the_challenger(world: World) -> None:
 
 
 @story
+def runner_up_wins_against_the_choice_of_its_training(world: World) -> None:
+    world.start()
+    experimenting(world, weight=30, runnersUp=1)
+    world.runners_up = (True,)
+    world.models["v3"] = Model(gain=0.1)
+    drift(world, gain=0.0)
+    world.days(9)
+    assert world.champion == "v3"
+    assert world.registry.version(VersionName("v3")).run == world.registry.version(VersionName("v2")).run
+
+
+@story
+def runner_up_that_misses_a_gate_takes_no_part(world: World) -> None:
+    """Two are asked for: one misses a gate, and the training had no candidate for the other."""
+    world.start()
+    experimenting(world, weight=30, runnersUp=2)
+    names = ("logistic", "few-trees", "many-trees")
+    few = [{"name": name, "gradientBoosting": {}} for name in names[1:]]
+    candidates = [{"name": names[0], "logisticRegression": {}}, *few]
+    world.edit_file(lambda spec: spec.update(training={"candidates": candidates}))
+    world.runners_up = (False,)
+    drift(world, gain=0.1)
+    world.days(9)
+    assert world.champion == "v2"
+    assert world.serving.starts[VersionName("v3")] == 0
+
+
+@story
 def arm_that_dies_leaves_the_experiment(world: World) -> None:
     with_a_second_version(world)
     world.models["v3"] = Model(gain=0.1)

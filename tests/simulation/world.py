@@ -27,7 +27,7 @@ from capstan.domain.planners.rollout import describe_split
 from capstan.domain.steps.questions import Arms
 from capstan.domain.system import SystemPolicy
 from capstan.domain.traffic import TrafficSplit
-from capstan.domain.training import GateOutcome, RunPhase, RunStatus, TrainingRequest
+from capstan.domain.training import GateOutcome, RunnerUp, RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert
 from capstan.domain.verdicts.evidence import (
     ArmDay,
@@ -178,6 +178,8 @@ class World:
         self.models: dict[str, Model] = {}
         self.training: Callable[[TrainingRequest], Training] | None = None
         self.gates_pass = True
+        self.runners_up: tuple[bool, ...] = ()
+        """Of each runner-up that a training makes: whether it passes its gates."""
         self.requests_per_day = 1000
         self.obeyed: dict[str, float] | None = None
         """Shares that the versions really get; None: the gateway obeys."""
@@ -447,10 +449,17 @@ class World:
             metrics={"rocAuc": 0.7},
         )
         against = request.champion or "nobody"
-        gate = GateOutcome(
-            "rocAuc", passed, f"rocAuc 0.7 against {against}: {'passed' if passed else 'missed'}"
+
+        def gate(is_passed: bool) -> GateOutcome:
+            outcome = "passed" if is_passed else "missed"
+            return GateOutcome("rocAuc", is_passed, f"rocAuc 0.7 against {against}: {outcome}")
+
+        runners_up = tuple(
+            RunnerUp(f"trees-{rank}", replace(version, rank=rank), (gate(is_passed),))
+            for rank, is_passed in enumerate(self.runners_up, 1)
         )
-        return Training(RunStatus(RunPhase.SUCCEEDED, version=version, gates=(gate,)))
+        status = RunStatus(RunPhase.SUCCEEDED, version=version, gates=(gate(passed),), runners_up=runners_up)
+        return Training(status)
 
     def failed(self, request: TrainingRequest) -> Training:
         return Training(RunStatus(RunPhase.FAILED, message="check: distance has 3 values below 1"))

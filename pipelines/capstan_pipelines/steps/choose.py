@@ -8,7 +8,7 @@ from typing import Any
 
 from capstan.errors import InvalidDataError
 from capstan.spec.models import PlannedModel
-from capstan.training.choosing import Choice, choose
+from capstan.training.choosing import Choice, choose, runners_up
 from capstan.training.job import Job
 from capstan_pipelines.steps.documents import read_document, write_document
 from capstan_pipelines.steps.progress import step
@@ -44,25 +44,45 @@ def run(job_folder: str, fitted_files: Sequence[str], choice_file: str) -> None:
                     for model, choice in zip(models, choices, strict=True)
                     for text in found[choice.name]["warnings"]
                 ],
+                "runners_up": _runners_up(job, choices[0], found),
                 "candidates": [found[name] for model in models for name in model.fit_names if name in found],
             },
         )
         say(reason + (f"; failed: {', '.join(failed)}" if failed else ""))
 
 
-def _choice(job: Job, model: PlannedModel, found: Mapping[str, dict[str, Any]]) -> Choice:
+def _runners_up(job: Job, choice: Choice, found: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the steps after this one take besides the choice; a first model has no rollout that would ask for them."""
+    spec = job.system.spec
+    if not spec.rollout.runners_up or job.request.champion is None:
+        return []
+    (model,) = spec.planned_models
+    able = [model.fit_name(one) for one in model.candidates if not one.is_baseline]
+    names = runners_up(
+        {name: value for name, value in _values(job, model, found).items() if name in able},
+        choice.name,
+        spec.rollout.runners_up,
+        metric=spec.task_facts.metric(spec.training.choose.metric),
+        within=spec.training.choose.simplest_within,
+    )
+    return [{"model": model.name, "name": name, "settings": found[name]["settings"]} for name in names]
+
+
+def _values(job: Job, model: PlannedModel, found: Mapping[str, dict[str, Any]]) -> dict[str, float]:
     """Of the model's candidates; loops may end in any order, the file's says which is simpler."""
+    metric = job.system.spec.training.choose.metric
+    values = {name: found[name]["metrics"].get(metric) for name in model.fit_names if name in found}
+    return {name: math.nan if value is None else value for name, value in values.items()}
+
+
+def _choice(job: Job, model: PlannedModel, found: Mapping[str, dict[str, Any]]) -> Choice:
     training = job.system.spec.training
-    metric = training.choose.metric
-    results = [found[name] for name in model.fit_names if name in found]
+    values = _values(job, model, found)
     return choose(
-        {
-            result["name"]: math.nan if (value := result["metrics"].get(metric)) is None else value
-            for result in results
-        },
-        metric=job.system.spec.task_facts.metric(metric),
+        values,
+        metric=job.system.spec.task_facts.metric(training.choose.metric),
         within=training.choose.simplest_within,
-        failures={result["name"]: result["failure"] for result in results if result["failure"]},
+        failures={name: failure for name in values if (failure := found[name]["failure"])},
         baselines={model.fit_name(one) for one in model.candidates if one.is_baseline},
         accept_baseline_alone=training.choose.baseline_alone == "Accept",
     )

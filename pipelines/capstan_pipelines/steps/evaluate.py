@@ -1,7 +1,8 @@
-"""Step: the chosen candidate on the last days, by itself, by slices and against the champion."""
+"""Step: the chosen candidate and its runners-up on the last days, by themselves, by slices and against the champion."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from capstan_pipelines.steps.cases import Parted, resampled_by
 from capstan_pipelines.steps.documents import read_document, write_document
 from capstan_pipelines.steps.each_model import each_model, model_tables
 from capstan_pipelines.steps.gating import judge_gates
-from capstan_pipelines.steps.learning import fit_chosen, windowed
+from capstan_pipelines.steps.learning import fit_chosen, windowed, without_runner_up
 from capstan_pipelines.steps.progress import Telling, step
 from capstan_pipelines.steps.waiting import patiently
 from capstan_pipelines.wiring import packager_of
@@ -42,13 +43,25 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
             and any(gate.rival == "Champion" for gate in job.system.spec.evaluation.gates)
             else None
         )
-        evaluation, in_words = _evaluation(job, cases, judged, read_document(choice_file), rival)
+        choice = read_document(choice_file)
+        evaluation, in_words = _evaluation(job, cases, judged, choice, rival)
+        evaluation["runners_up"] = []
+        for rank, taken in enumerate(choice["runners_up"], 1):
+            try:
+                found, words = _evaluation(job, cases, judged, {"chosen": [taken]}, rival)
+            except Exception as error:
+                why = without_runner_up(taken, error)
+                evaluation["warnings"].append(why)
+                in_words += f"; {why}"
+                continue
+            evaluation["runners_up"].append({**found, "taken": taken, "rank": rank})
+            in_words += f"; runner-up {taken['name']}: {words}"
         write_document(evaluation_file, evaluation)
         say(in_words)
 
 
 def _evaluation(
-    job: Job, cases: Parted, judged: Cases, choice: dict[str, Any], rival: Predictions | None
+    job: Job, cases: Parted, judged: Cases, choice: Mapping[str, Any], rival: Predictions | None
 ) -> tuple[dict[str, Any], str]:
     """What the test window says of one choice, also in words.
 
@@ -102,7 +115,7 @@ def _standard_errors(job: Job, judged: Cases, predictions: Predictions) -> dict[
     return {metric.name: found.standard_error}
 
 
-def _chosen(job: Job, cases: Parted, judged: Cases, choice: dict[str, Any]) -> tuple[Any, Predictions]:
+def _chosen(job: Job, cases: Parted, judged: Cases, choice: Mapping[str, Any]) -> tuple[Any, Predictions]:
     """The chosen candidates as they would be had they been trained just before the test, and what they say of it."""
     from capstan.training.factories import importable
     from capstan.training.fitting import predict

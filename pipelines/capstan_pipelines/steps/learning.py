@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from capstan.errors import InvalidDataError
+from capstan.errors import CapstanError, InvalidDataError
 from capstan.spec.models import PlannedModel
 from capstan.spec.training import Candidate
 from capstan.training.job import Job
@@ -27,7 +28,7 @@ def candidate_named(job: Job, name: str) -> tuple[PlannedModel, Candidate]:
     )
 
 
-def fit_chosen(job: Job, table: pa.Table, choice: dict[str, Any]) -> Any:
+def fit_chosen(job: Job, table: pa.Table, choice: Mapping[str, Any]) -> Any:
     """One pipeline of the chosen candidates, each fitted on the rows with its model's label.
 
     `choice` is what the step `choose` wrote. Custom factories must be importable. Raises InvalidDataError, which names
@@ -58,6 +59,13 @@ def fit_chosen(job: Job, table: pa.Table, choice: dict[str, Any]) -> Any:
             raise of_model(model.name, error) from error
         pipelines[model.name] = fitted.pipeline
     return in_one_pipeline(pipelines) if job.system.spec.models else pipelines[""]
+
+
+def without_runner_up(taken: Mapping[str, Any], error: Exception) -> str:
+    """Why the run goes on without one of its runners-up: what fails for it alone must not end the run."""
+    known = isinstance(error, CapstanError)
+    reason = str(error) if known else f"{type(error).__name__}: {error}"
+    return f"runner-up {taken['name']} is left out: {' '.join(reason.split())}"
 
 
 def reweigh_by(job: Job) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
-"""Step: the chosen candidate of each model once more on everything, as the folder that will be served."""
+"""Step: the choice and its runners-up once more on everything, as the folders that will be served."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,52 +18,84 @@ from capstan.tasks import Predictions, task_of
 from capstan.training.job import Job
 from capstan_pipelines.steps.cases import Parted
 from capstan_pipelines.steps.documents import read_document
-from capstan_pipelines.steps.learning import fit_chosen, windowed
-from capstan_pipelines.steps.progress import step
+from capstan_pipelines.steps.learning import fit_chosen, windowed, without_runner_up
+from capstan_pipelines.steps.progress import Telling, step
+from capstan_pipelines.steps.runners_up import RunnersUp
 
 REQUEST_ROWS = 500
 """Few enough that a model service answers them by the path for single rows."""
 
 
 def run(
-    job_folder: str, cases_folder: str, choice_file: str, evaluation_file: str, model_folder: str
+    job_folder: str,
+    cases_folder: str,
+    choice_file: str,
+    evaluation_file: str,
+    model_folder: str,
+    runners_up_folder: str,
 ) -> None:
-    """Write the model folder; the same data, file and run name give the same bytes."""
+    """Write the model folder and those of the runners-up; the same data, file and run name give the same bytes."""
     with step("refit") as say:
         job, cases = Job(job_folder), Parted.read(Path(cases_folder))
         choice, evaluation = read_document(choice_file), read_document(evaluation_file)
         spec = job.system.spec
         parts = [cases.training, cases.validation] + [cases.test] * spec.data.split.refit
-        rows = windowed(job, cases, np.concatenate(parts))
-        table = cases.rows(rows)
+        table = cases.rows(windowed(job, cases, np.concatenate(parts)))
+        _learn(job, table, choice, evaluation, Path(model_folder), say)
+        made, warnings = [], []
+        for judged in evaluation["runners_up"]:
+            taken, folder = judged["taken"], RunnersUp.folder(runners_up_folder, judged["rank"])
+            try:
+                _learn(job, table, {"chosen": [taken]}, judged, folder, say)
+            except Exception as error:
+                shutil.rmtree(folder, ignore_errors=True)
+                warnings.append(without_runner_up(taken, error))
+                say(warnings[-1])
+            else:
+                made.append(judged["rank"])
+        RunnersUp(tuple(made), tuple(warnings)).write(runners_up_folder)
+        names = [
+            *choice["chosen"],
+            *(one["taken"] for one in evaluation["runners_up"] if one["rank"] in made),
+        ]
+        say(f"{', '.join(taken['name'] for taken in names)} learnt from {table.num_rows:,} rows")
 
-        from capstan.monitoring.drift import fitted_detectors
-        from capstan.training.cases import groups_of
-        from capstan.training.factories import importable
-        from capstan.training.fitting import predict
-        from capstan.training.model_folder import take_sample, write_model
 
-        folder, threads = Path(model_folder), spec.training.threads
-        names = ", ".join(taken["name"] for taken in choice["chosen"])
-        with importable(job.factories):
-            pipeline = fit_chosen(job, table, choice)
-            columns = list(dict.fromkeys(feature.column for feature in spec.features))
-            write_model(
-                folder,
-                pipeline=pipeline,
-                manifest=_manifest(job, table, choice, evaluation, pipeline),
-                spec=job.spec,
-                sample=take_sample(table, columns),
-                factories=job.factories,
-            )
-            groups = groups_of(table, spec.data.keys.group)
-            predictions = predict(task_of(spec), pipeline, table, threads=threads, groups=groups)
-            say(f"{names} learnt from {table.num_rows:,} rows; fitting detectors")
-            reference = fitted_detectors.fit(
-                table, job.system, predictions=predictions, served=_served(folder, table.select(columns))
-            )
-        fitted_detectors.save(reference, folder / "detectors")
-        say(f"{names} learnt from {table.num_rows:,} rows")
+def _learn(
+    job: Job,
+    table: pa.Table,
+    choice: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
+    folder: Path,
+    say: Telling,
+) -> None:
+    """Fit the choice on the table and write its model folder with the detectors."""
+    from capstan.monitoring.drift import fitted_detectors
+    from capstan.training.cases import groups_of
+    from capstan.training.factories import importable
+    from capstan.training.fitting import predict
+    from capstan.training.model_folder import take_sample, write_model
+
+    spec, names = job.system.spec, ", ".join(taken["name"] for taken in choice["chosen"])
+    with importable(job.factories):
+        pipeline = fit_chosen(job, table, choice)
+        columns = list(dict.fromkeys(feature.column for feature in spec.features))
+        write_model(
+            folder,
+            pipeline=pipeline,
+            manifest=_manifest(job, table, choice, evaluation, pipeline),
+            spec=job.spec,
+            sample=take_sample(table, columns),
+            factories=job.factories,
+        )
+        groups = groups_of(table, spec.data.keys.group)
+        threads = spec.training.threads
+        predictions = predict(task_of(spec), pipeline, table, threads=threads, groups=groups)
+        say(f"{names} learnt from {table.num_rows:,} rows; fitting detectors")
+        reference = fitted_detectors.fit(
+            table, job.system, predictions=predictions, served=_served(folder, table.select(columns))
+        )
+    fitted_detectors.save(reference, folder / "detectors")
 
 
 def _served(folder: Path, table: pa.Table) -> Callable[[npt.NDArray[np.int64]], Predictions]:
@@ -80,7 +113,7 @@ def _served(folder: Path, table: pa.Table) -> Callable[[npt.NDArray[np.int64]], 
 
 
 def _manifest(
-    job: Job, table: pa.Table, choice: dict[str, Any], evaluation: dict[str, Any], pipeline: Any
+    job: Job, table: pa.Table, choice: Mapping[str, Any], evaluation: Mapping[str, Any], pipeline: Any
 ) -> dict[str, Any]:
     from capstan.data import request_schema
 

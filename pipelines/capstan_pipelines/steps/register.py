@@ -1,13 +1,13 @@
-"""Step: the version in the registry, with everything that led to it; waits while the registry is away."""
+"""Step: the versions in the registry, with everything that led to them; waits while the registry is away."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from capstan.domain.training import GateOutcome
+from capstan.domain.training import GateOutcome, RunnerUp
 from capstan.domain.versions import Digest, ModelVersion, VersionName
 from capstan.ports.codec import from_json
 from capstan.ports.registry import RunRecord
@@ -16,6 +16,7 @@ from capstan.training.model_folder import as_json
 from capstan.training.result import result_document, result_path
 from capstan_pipelines.steps.documents import read_document, write_document
 from capstan_pipelines.steps.progress import step
+from capstan_pipelines.steps.runners_up import RunnersUp
 from capstan_pipelines.steps.waiting import patiently
 from capstan_pipelines.wiring import registry_of
 
@@ -23,16 +24,18 @@ from capstan_pipelines.wiring import registry_of
 def run(
     job_folder: str,
     model_folder: str,
+    runners_up_folder: str,
     check_file: str,
     choice_file: str,
     evaluation_file: str,
     package_file: str,
     result_file: str,
 ) -> None:
-    """Write the registered version with its gates; raises UnavailableError when patience ends."""
+    """Write the registered versions with their gates; raises UnavailableError when patience ends."""
     with step("register") as say:
         job = Job(job_folder)
         made = Made(job, *map(read_document, (check_file, choice_file, evaluation_file, package_file)))
+        further, left = made.runners_up, RunnersUp.read(runners_up_folder)
         record = RunRecord(
             parameters=made.parameters,
             metrics=made.measurements,
@@ -42,21 +45,32 @@ def run(
                 "evaluation.json": Path(evaluation_file),
                 "model/manifest.json": Path(model_folder) / "manifest.json",
                 "spec.json": Path(model_folder) / "spec.json",
+                **{
+                    f"runners-up/{rank}/manifest.json": RunnersUp.folder(runners_up_folder, rank)
+                    / "manifest.json"
+                    for rank in left.ranks
+                },
             },
         )
         registry = registry_of(job)
 
-        def attempt() -> ModelVersion:
-            if job.places.artifacts and registry.version_of(job.request.run) is None:
-                _leave(job, made.result(made.version))
-            registry.record_run(made.version, record)
-            return registry.register(made.version, tags=made.tags, metrics=made.metrics)
+        def result(*versions: ModelVersion) -> dict[str, Any]:
+            of_runners_up = map(Made.as_runner_up, further, versions[1:])
+            return made.result(versions[0], runners_up=tuple(of_runners_up), warnings=left.warnings)
 
-        version = patiently(attempt, say)
+        def attempt() -> list[ModelVersion]:
+            if job.places.artifacts and registry.version_of(job.request.run) is None:
+                _leave(job, result(made.version, *(one.version for one in further)))
+            registry.record_run(made.version, record)
+            return [
+                registry.register(one.version, tags=one.tags, metrics=one.metrics) for one in (made, *further)
+            ]
+
+        versions = patiently(attempt, say)
         if job.places.artifacts:
-            patiently(lambda: _leave(job, made.result(version)), say)
-        write_document(result_file, made.result(version))
-        say(f"{version.name}, {version.digest[:19]}")
+            patiently(lambda: _leave(job, result(*versions)), say)
+        write_document(result_file, result(*versions))
+        say("; ".join(f"{version.name}, {version.digest[:19]}" for version in versions))
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,28 @@ class Made:
     choice: Mapping[str, Any]
     evaluation: Mapping[str, Any]
     package: Mapping[str, Any]
+    rank: int = field(default=0, kw_only=True)
+    """1: of the first runner-up."""
+
+    @property
+    def runners_up(self) -> tuple[Made, ...]:
+        """Those that came as far as a Bento, the best first."""
+        packages = {one["rank"]: one for one in self.package["runners_up"]}
+        return tuple(
+            replace(
+                self,
+                choice={**self.choice, "chosen": [judged["taken"]]},
+                evaluation=judged,
+                package=packages[judged["rank"]],
+                rank=judged["rank"],
+            )
+            for judged in self.evaluation["runners_up"]
+            if judged["rank"] in packages
+        )
+
+    def as_runner_up(self, version: ModelVersion) -> RunnerUp:
+        """`version` has no name before it is registered."""
+        return RunnerUp(self._candidate, version, tuple(self.gates))
 
     @property
     def version(self) -> ModelVersion:
@@ -79,7 +115,13 @@ class Made:
             bento_tag=self.package["tag"],
             as_of=self.job.request.trigger.as_of,
             metrics=self.metrics,
+            rank=self.rank,
         )
+
+    @property
+    def gates(self) -> list[GateOutcome]:
+        """Those of the test window, then those of the package."""
+        return [from_json(GateOutcome, gate) for gate in [*self.evaluation["gates"], *self.package["gates"]]]
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -121,18 +163,21 @@ class Made:
         found |= {"rows.test": evaluation["rows"], "model_bytes": self.package["bytes"]}
         return _known(found)
 
-    def result(self, version: ModelVersion) -> dict[str, Any]:
+    def result(
+        self, version: ModelVersion, *, runners_up: Sequence[RunnerUp] = (), warnings: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """What the run leaves for those who did not watch it; `version` has no name before it is registered."""
         choice, evaluation = self.choice, self.evaluation
         return result_document(
             version,
-            [from_json(GateOutcome, gate) for gate in [*evaluation["gates"], *self.package["gates"]]],
+            self.gates,
             {tried["name"]: _known(tried["metrics"]) for tried in choice["candidates"]},
             choice["reason"],
             chosen=[taken["name"] for taken in choice["chosen"]],
             failed=choice["failed"],
-            warnings=[*self.check["suspicions"], *evaluation["warnings"], *choice["warnings"]],
+            warnings=[*self.check["suspicions"], *evaluation["warnings"], *choice["warnings"], *warnings],
             details=evaluation["details"],
+            runners_up=runners_up,
         )
 
     @property

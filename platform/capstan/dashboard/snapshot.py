@@ -25,7 +25,7 @@ from capstan.dashboard.rollout_panel import rollout_shown
 from capstan.dashboard.story_lines import alerts_shown
 from capstan.dashboard.watch_panel import watch_shown
 from capstan.domain.reasons import Reason, Tone
-from capstan.domain.rollout import RolloutCause, RolloutPhase
+from capstan.domain.rollout import RolloutCause, RolloutPhase, contender
 from capstan.domain.triggers import Alert
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
 from capstan.spec import MLSystem
@@ -191,8 +191,7 @@ def _versions(seen: Observed) -> list[VersionShown]:
         known[rollout.request.challenger.name] = rollout.request.challenger
     for run in seen.runs:
         for status in (run.state.result, run.status):
-            if status is not None and status.version is not None:
-                known[status.version.name] = status.version
+            known |= {version.name: version for version in (status.made if status is not None else ())}
     known |= {version.name: version for version in seen.versions or ()}
     shown = [_version(seen, version) for version in known.values()]
     return sorted(shown, key=lambda version: (version.as_of, len(version.name), version.name), reverse=True)
@@ -227,10 +226,13 @@ def _version(seen: Observed, version: ModelVersion) -> VersionShown:
 
 def _outcome(seen: Observed, version: VersionName) -> str:
     for rollout in sorted(seen.rollouts, key=lambda r: _since(r.state.started_at), reverse=True):
-        if rollout.request.challenger.name == version and rollout.state.phase.is_final:
-            if rollout.state.phase is RolloutPhase.ROLLED_BACK:
-                return "rolled back"
-            return "first" if rollout.request.cause is RolloutCause.FIRST else "promoted"
+        request, phase = rollout.request, rollout.state.phase
+        if phase is RolloutPhase.PROMOTED and contender(request, rollout.state).name == version:
+            return "first" if request.cause is RolloutCause.FIRST else "promoted"
+        if phase is RolloutPhase.ROLLED_BACK and request.challenger.name == version:
+            return "rolled back"
+        if version in request.kept_out:
+            return "kept out by gates"
     kept_out = any(
         event.reason == Reason.NOT_PROMOTED and event.details.get("version") == version
         for _, event in seen.events

@@ -73,6 +73,7 @@ def online_steps(
     """In order of time, the running one last; none of a rollout that went by another file than `policy`."""
     if request.cause is not RolloutCause.CHALLENGER or state.policy_digest != policy.digest:
         return []
+    policy = policy.of(request)
     over = [found for span in state.spans if (found := _of_span(span, policy)) is not None]
     running = _running(request, state, policy, now)
     return [*over, running] if running is not None else over

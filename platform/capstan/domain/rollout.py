@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NewType
@@ -69,6 +69,17 @@ class RolloutPolicy:
     digest: str = ""
     """Of everything above but the label delay; a rollout that began under another digest starts again."""
 
+    def of(self, request: RolloutRequest) -> RolloutPolicy:
+        """The policy with the names of the run's runners-up, which nobody knows when the file is read.
+
+        Whoever looks at the steps of a certain rollout asks for this first.
+        """
+        return self.with_runners_up(request.runners_up)
+
+    def with_runners_up(self, names: Sequence[VersionName]) -> RolloutPolicy:
+        """The policy with these runners-up in the order of their ranks; those that are missing have stand-ins."""
+        return replace(self, steps=tuple(step.with_runners_up(names) for step in self.steps))
+
 
 def outlook(policy: RolloutPolicy, now: datetime) -> str:
     """What will be decided by which rule, and when at the earliest, told beforehand; empty without steps."""
@@ -124,7 +135,12 @@ class RolloutRequest:
     trigger: Trigger | None = None
     """The trigger of the training run; None where a person asked."""
     others: tuple[ModelVersion, ...] = ()
-    """Registered versions that steps name besides champion and challenger, as far as the registry knows them."""
+    """Versions that take part besides champion and challenger: those that steps name, as far as the registry knows
+    them, and the runners-up of the run that passed its gates."""
+    runners_up: tuple[VersionName, ...] = ()
+    """All runners-up of the run that made the challenger, the best first."""
+    kept_out: Mapping[VersionName, str] = field(default_factory=dict)
+    """Those of them that did not pass the gates, with the gates in words."""
 
     @property
     def contenders(self) -> tuple[ModelVersion, ...]:

@@ -18,7 +18,6 @@ from capstan.domain.rollout import (
     contender,
     copy_of,
 )
-from capstan.domain.steps.step import Step
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Alert
@@ -174,7 +173,7 @@ def wanted_aliases(
 
 
 def needed_versions(
-    state: SystemState, rollout: RolloutState | None, steps: tuple[Step, ...]
+    state: SystemState, rollout: RolloutState | None, policy: RolloutPolicy
 ) -> dict[VersionName, ModelVersion]:
     """Versions that must run: the champion, the warm former one, and the arms of an active rollout's step."""
     needed = [version for version in (state.champion, state.warm) if version is not None]
@@ -185,6 +184,7 @@ def needed_versions(
         and rollout is not None
         and rollout.phase not in (RolloutPhase.ROLLED_BACK, RolloutPhase.ROLLING_BACK)
     ):
+        steps = policy.of(state.rollout).steps
         needed += [contender(state.rollout, rollout), *arms_of(state.rollout, rollout, steps)]
         copy = copy_of(state.rollout, rollout, steps)
         needed += [copy] if copy is not None else []
@@ -194,3 +194,14 @@ def needed_versions(
 def without_metrics(version: ModelVersion) -> ModelVersion:
     """The version as it is stored in a status, which holds no floats: metrics stay in the registry."""
     return replace(version, metrics={})
+
+
+def as_stored(status: RunStatus) -> RunStatus:
+    """The status of a run as the loop keeps it: metrics stay in the registry and in the run's folder."""
+    return replace(
+        status,
+        version=without_metrics(status.version) if status.version else None,
+        candidates={},
+        details={},
+        runners_up=tuple(replace(one, version=without_metrics(one.version)) for one in status.runners_up),
+    )

@@ -59,6 +59,21 @@ class StepProgress:
 
 
 @dataclass(frozen=True)
+class RunnerUp:
+    """The next best candidate of a run, trained and judged as its choice was."""
+
+    candidate: str
+    version: ModelVersion
+    """Has no name before it is registered."""
+    gates: tuple[GateOutcome, ...] = ()
+
+    @property
+    def missed(self) -> str:
+        """The gates that it did not pass, in words; empty: it passed all."""
+        return "; ".join(gate.message for gate in self.gates if gate.passed is not True)
+
+
+@dataclass(frozen=True)
 class RunStatus:
     """Where a pipeline run stands."""
 
@@ -78,8 +93,16 @@ class RunStatus:
     """What did not stop the run and may make its model worse than it looks, one line each."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """What the task tells of the test window beside the metrics, as JSON."""
+    runners_up: tuple[RunnerUp, ...] = ()
+    """Of the candidates that were not taken as many as the file's steps ask for, the best first."""
     runner_id: str = ""
     """Id under which the runner keeps the run and shows it, as Kubeflow Pipelines does; empty: it has no page."""
+
+    @property
+    def made(self) -> tuple[ModelVersion, ...]:
+        """All versions that it made, its choice first."""
+        choice = () if self.version is None else (self.version,)
+        return (*choice, *(one.version for one in self.runners_up))
 
     @property
     def chosen_in_words(self) -> str:

@@ -31,6 +31,8 @@ class ModelVersion:
     """Event time up to which its training data was read."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Metrics on the test window, by name (`rocAuc`, `logLoss`, ...)."""
+    rank: int = 0
+    """0: the run's own choice; 1: its first runner-up, 2: the second, ..."""
 
 
 def copy_name(version: VersionName) -> VersionName:

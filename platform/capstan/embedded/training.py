@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import orjson
 
 from capstan.domain.planners.training import remarks
 from capstan.domain.reasons import Reason
-from capstan.domain.system import TrainingState, without_metrics
+from capstan.domain.system import TrainingState, as_stored
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import RunName, SystemName
@@ -89,7 +89,7 @@ def _keep(
 ) -> None:
     if store.get(Kind.RUN, request.run) is not None:
         return
-    stored = TrainingState(status.phase, began, ended, _without_floats(status))
+    stored = TrainingState(status.phase, began, ended, as_stored(status))
     record = run_record(request)
     store.put(
         type(record)(
@@ -129,9 +129,3 @@ def _keep(
         ),
         once=f"train/{request.run}",
     )
-
-
-def _without_floats(status: RunStatus) -> RunStatus:
-    """The status as the loop keeps it: metrics stay in the registry and in the run's folder."""
-    version = without_metrics(status.version) if status.version else None
-    return replace(status, version=version, candidates={}, details={})

@@ -24,6 +24,7 @@ def bandit_step(written: Bandit, system: MLSystem) -> BanditStep:
             reach=_reach(written, system, outcome.cap),
         ),
         arms=tuple(VersionName(arm) for arm in written.arms),
+        runners_up=written.runners_up,
         guarded=tuple(
             outcome_of(one.metric, system, window=written.window, margin=one.margin)
             for one in written.guardrails

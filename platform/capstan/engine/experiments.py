@@ -33,6 +33,7 @@ def experiment_step(written: Experiment, system: MLSystem) -> ExperimentStep:
         weight=Weight(written.weight),
         primary=primary,
         arms=tuple(Arm(VersionName(arm.version), Weight(arm.weight)) for arm in written.arms),
+        runners_up=written.runners_up,
         secondary=secondary,
         guarded=guarded,
         decide=Decide(written.decide),

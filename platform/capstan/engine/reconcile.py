@@ -166,7 +166,8 @@ class _Pass:
         self._carry_out(kept, plan, summarize_run(kept.record, plan.status, self._now))
 
     def _roll_out(self, kept: StoredState[RolloutState], system: SystemState, here: Surroundings) -> None:
-        request, policy = rollout_request(kept.record), self._policy.rollout
+        request = rollout_request(kept.record)
+        policy = self._policy.rollout.of(request)
         if kept.state.phase.is_final:
             return
         measured = self._observer.measure(request, kept.state, policy, self._now, self._wall)
@@ -198,7 +199,7 @@ class _Pass:
         return ""
 
     def _splits(self, request: RolloutRequest) -> list[tuple[int, TrafficSplit]]:
-        steps = self._policy.rollout.steps
+        steps = self._policy.rollout.of(request).steps
         splits = (
             (index, wanted_split(request, RolloutState.at_step(index), steps)) for index in range(len(steps))
         )
@@ -237,7 +238,7 @@ class _Pass:
             troubles=troubles,
         )
         plan = plan_system(state, seen, self._policy, now=self._now)
-        plans = [*self._plans, plan]
+        plans, policy = [*self._plans, plan], self._policy.rollout
         in_rollout = rollout.state if rollout is not None and plan.status.rollout is not None else None
         summary = summarize(
             self._system.record,
@@ -246,7 +247,7 @@ class _Pass:
             here,
             plans,
             self._now,
-            steps=self._policy.rollout.steps,
+            steps=(policy.of(plan.status.rollout) if plan.status.rollout is not None else policy).steps,
             alerts=alerts,
             operation_alerts=self._observer.operation_alerts(),
             standing=self._observer.standing(),

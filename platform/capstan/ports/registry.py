@@ -16,12 +16,17 @@ class Registry(Protocol):
     def register(
         self, version: ModelVersion, *, tags: Mapping[str, str], metrics: Mapping[str, float]
     ) -> ModelVersion:
-        """Register what `version.run` made, under its final name; a second call for the run returns the first's."""
+        """Register what `version.run` made, under its final name.
+
+        A second call for the same run and rank returns the first's.
+        """
         ...
 
     def version(self, name: VersionName) -> ModelVersion | None: ...
 
-    def version_of(self, run: RunName) -> ModelVersion | None: ...
+    def version_of(self, run: RunName, rank: int = 0) -> ModelVersion | None:
+        """Version of that rank that the run registered; None if there is none yet."""
+        ...
 
     def versions(self) -> Sequence[ModelVersion]: ...
 

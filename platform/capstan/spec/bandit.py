@@ -17,6 +17,7 @@ from capstan.spec.experiment import (
     ArmMargin,
     ArmUnits,
     ExperimentGuardrail,
+    RunnersUp,
     VersionText,
 )
 from capstan.spec.grammar import OWN_METRIC, OwnMetric, SpecModel
@@ -28,8 +29,12 @@ _PLACE = "rollout.steps[].bandit"
 BANDIT_RULES = (
     part_rule(
         "floor for each arm makes more than 100 percent; make it smaller",
-        lambda step: step.floor * (len(step.arms) + 2) <= 100,
-        Cel("self.floor * ((has(self.arms) ? size(self.arms) : 0) + 2) <= 100", _PLACE, "floor"),
+        lambda step: step.floor * (len(step.arms) + step.runners_up + 2) <= 100,
+        Cel(
+            "self.floor * ((has(self.arms) ? size(self.arms) : 0) + self.runnersUp + 2) <= 100",
+            _PLACE,
+            "floor",
+        ),
     ),
     part_rule(
         "a version stands twice among the arms; keep one",
@@ -54,6 +59,13 @@ class Bandit(SpecModel):
             "remaining steps. One step of a rollout may have some."
         ),
         examples=[["v3"]],
+    )
+    runners_up: RunnersUp = Field(
+        0,
+        description=(
+            "How many runners-up of the training run take part too: its next best candidates, judged by the same gates."
+        ),
+        examples=[1],
     )
     policy: Literal["Thompson", "UCB1", "EpsilonGreedy"] = Field(
         "Thompson",

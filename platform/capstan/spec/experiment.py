@@ -23,6 +23,7 @@ ONE_LOOK = ("FixedHorizon", "MannWhitney")
 VERSION_PATTERN = r"^v[1-9][0-9]*$"
 VersionText = Annotated[str, StringConstraints(pattern=VERSION_PATTERN, max_length=10)]
 ArmWeight = Annotated[Whole, Field(ge=1, le=98)]
+RunnersUp = Annotated[Whole, Field(ge=0, le=MOST_ARMS)]
 ArmMargin = Annotated[
     Number,
     Field(ge=0, description="By how much an arm may be worse, in the metric's unit.", examples=[0.01]),
@@ -53,9 +54,9 @@ ArmUnits = Annotated[
 EXPERIMENT_RULES = (
     part_rule(
         "weights of the arms leave nothing to the champion; make them smaller, together at most 99",
-        lambda step: step.weight + sum(arm.weight for arm in step.arms) <= 99,
+        lambda step: step.weight * (1 + step.runners_up) + sum(arm.weight for arm in step.arms) <= 99,
         Cel(
-            "!has(self.arms) || self.weight + self.arms.map(a, a.weight).sum() <= 99",
+            "self.weight * (1 + self.runnersUp) + (has(self.arms) ? self.arms.map(a, a.weight).sum() : 0) <= 99",
             "rollout.steps[].experiment",
             "arms",
         ),
@@ -165,6 +166,14 @@ class Experiment(SpecModel):
             "through the remaining steps. One step of a rollout may have some."
         ),
         examples=[[{"version": "v3", "weight": 20}]],
+    )
+    runners_up: RunnersUp = Field(
+        0,
+        description=(
+            "How many runners-up of the training run take part too, each with the challenger's share: its next best "
+            "candidates, judged by the same gates. The one that wins goes on as one of `arms` does."
+        ),
+        examples=[1],
     )
     metric: OwnMetric = Field(
         OWN_METRIC,

@@ -352,6 +352,11 @@ class Rollout(SpecModel):
     )
 
     @property
+    def runners_up(self) -> int:
+        """How many runners-up a training run makes besides its choice."""
+        return max((getattr(step.chosen, "runners_up", 0) for step in self.steps), default=0)
+
+    @property
     def interleaves(self) -> bool:
         """Whether a step makes one list of two rankers."""
         return any(step.interleave is not None for step in self.steps)

@@ -25,6 +25,12 @@ LEAST_BLOCKS_OF_A_VERDICT = 7
 """A comparison of fewer closed blocks has no finite bound."""
 PLACEHOLDERS = frozenset({"champion", "challenger", "system"})
 _CANARYS = "self.filter(s, has(s.canary)).map(s, s.canary.weight)"
+RUNNERS_UP = "runnersUp"
+_HAS_RUNNERS_UP = " || ".join(
+    f"(has(s.{key}) && s.{key}.runnersUp > 0)"
+    for key, step in Step.alternatives().items()
+    if "runners_up" in step.model_fields
+)
 _KINDS = "self.filter(s, !has(s.pause)).map(s, has(s.shadow) ? 0 : 1)"
 _JUDGING = [
     f"(!has(s.{key}) || s.{key}.analyses.all(name, self.analyses.exists(known, known.name == name)))"
@@ -41,15 +47,56 @@ def _steps(index: int, *below: str | int) -> Location:
 @rule(
     "arms stand in more than one step; keep them in one, whose winner goes through the steps after it",
     Cel(
-        "self.filter(s, (has(s.experiment) && has(s.experiment.arms) && size(s.experiment.arms) > 0) || "
+        f"self.filter(s, {_HAS_RUNNERS_UP} || "
+        "(has(s.experiment) && has(s.experiment.arms) && size(s.experiment.arms) > 0) || "
         "(has(s.bandit) && has(s.bandit.arms) && size(s.bandit.arms) > 0)).size() <= 1",
         "rollout.steps",
     ),
 )
 def arms_stand_in_one_step(spec: MLSystemSpec) -> Iterator[Breach]:
-    with_arms = [index for index, step in enumerate(spec.rollout.steps) if getattr(step.chosen, "arms", ())]
-    for index in with_arms[1:]:
-        yield Breach(_steps(index, to_camel(spec.rollout.steps[index].kind), "arms"))
+    with_arms = [
+        (index, step, "arms" if getattr(step.chosen, "arms", ()) else RUNNERS_UP)
+        for index, step in enumerate(spec.rollout.steps)
+        if getattr(step.chosen, "arms", ()) or getattr(step.chosen, "runners_up", 0)
+    ]
+    for index, step, field in with_arms[1:]:
+        yield Breach(_steps(index, to_camel(step.kind), field))
+
+
+@rule(
+    "a system of several models has no runners-up, for each of its models would have its own; name registered versions "
+    "as arms",
+    Cel(
+        f"!has(self.models) || size(self.models) == 0 || !self.rollout.steps.exists(s, {_HAS_RUNNERS_UP})",
+        field="rollout.steps",
+    ),
+)
+def runners_up_are_of_one_model(spec: MLSystemSpec) -> Iterator[Breach]:
+    if not spec.models:
+        return
+    for index, step, _ in _asking_for_runners_up(spec):
+        yield Breach(_steps(index, to_camel(step.kind), RUNNERS_UP))
+
+
+@rule(
+    "asks for more runners-up than there are candidates left beside the chosen one and the baselines; ask for fewer, "
+    "or try more candidates",
+    why_no_cel=JOINED_LISTS,
+)
+def there_are_candidates_for_runners_up(spec: MLSystemSpec) -> Iterator[Breach]:
+    if spec.models:
+        return
+    able = sum(not candidate.is_baseline for candidate in spec.training.candidates)
+    for index, step, asked in _asking_for_runners_up(spec):
+        if asked >= able:
+            yield Breach(_steps(index, to_camel(step.kind), RUNNERS_UP), value=asked)
+
+
+def _asking_for_runners_up(spec: MLSystemSpec) -> Iterator[tuple[int, Step, int]]:
+    for index, step in enumerate(spec.rollout.steps):
+        asked: int = getattr(step.chosen, "runners_up", 0)
+        if asked:
+            yield index, step, asked
 
 
 def _provider_rule(key: str, noun: str, unfit: Mapping[str, str]) -> Rule:
@@ -375,6 +422,8 @@ def _unit_closes(spec: MLSystemSpec, experiment: Experiment) -> timedelta:
 
 RULES = (
     arms_stand_in_one_step,
+    runners_up_are_of_one_model,
+    there_are_candidates_for_runners_up,
     ucb1_knows_the_interval_of_rewards,
     _BANDITS_STICK,
     _EXPERIMENTS_STICK,

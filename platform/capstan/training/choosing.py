@@ -57,6 +57,20 @@ def choose(
     return Choice(chosen, f"{reason}, within {within:g} of {best}'s {known[best]:.4f} and simpler", failed)
 
 
+def runners_up(
+    values: Mapping[str, float], chosen: str, most: int, *, metric: MetricFacts, within: float
+) -> tuple[str, ...]:
+    """The next best candidates, the best first: each is what would be taken if those before it were not there.
+
+    `values` as in `choose`, without those that may not be one. Fewer than `most` where no more have a value.
+    """
+    left, found = {name: value for name, value in values.items() if name != chosen}, list[str]()
+    while len(found) < most and any(map(math.isfinite, left.values())):
+        found.append(choose(left, metric=metric, within=within, failures={}).name)
+        del left[found[-1]]
+    return tuple(found)
+
+
 _LONGEST_REASON = 400
 
 

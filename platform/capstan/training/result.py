@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from capstan.domain.training import GateOutcome, RunPhase, RunStatus
+from capstan.domain.training import GateOutcome, RunnerUp, RunPhase, RunStatus
 from capstan.domain.versions import ModelVersion, RunName
 from capstan.ports.codec import from_json, to_json
 
@@ -30,6 +30,7 @@ def result_document(
     failed: Mapping[str, str],
     warnings: Sequence[str],
     details: Mapping[str, Any],
+    runners_up: Sequence[RunnerUp] = (),
 ) -> dict[str, Any]:
     """As JSON; `version` has no name before it is registered."""
     return {
@@ -41,6 +42,7 @@ def result_document(
         "failed": dict(failed),
         "warnings": list(warnings),
         "details": dict(details),
+        "runners_up": [to_json(one) for one in runners_up],
     }
 
 
@@ -57,4 +59,6 @@ def read_result(content: bytes | str) -> RunStatus:
         failed=result["failed"],
         warnings=tuple(result["warnings"]),
         details=result["details"],
+        # Runs of earlier releases have none.
+        runners_up=tuple(from_json(RunnerUp, one) for one in result.get("runners_up", ())),
     )

@@ -14,7 +14,7 @@ from capstan.adapters.kubernetes.run_report import (
     read_last_words,
     read_progress,
 )
-from capstan.domain.training import GateOutcome, RunPhase, RunStatus, StepProgress
+from capstan.domain.training import GateOutcome, RunnerUp, RunPhase, RunStatus, StepProgress
 from capstan.domain.versions import Digest, ModelVersion, RunName, VersionName
 
 AT = datetime(2013, 2, 20, tzinfo=UTC)
@@ -24,8 +24,16 @@ VERSION = ModelVersion(
 
 
 def status(
-    *, candidates: int = 2, steps: int = 3, gates: int = 2, words: str = "a few words", classes: int = 2
+    *,
+    candidates: int = 2,
+    steps: int = 3,
+    gates: int = 2,
+    words: str = "a few words",
+    classes: int = 2,
+    runners_up: int = 0,
 ) -> RunStatus:
+    judged = tuple(GateOutcome("rocAuc", n % 2 == 0, f"{words} of gate {n}") for n in range(gates))
+    made = (replace(VERSION, rank=n + 1, digest=Digest(f"sha256:{n:064x}")) for n in range(runners_up))
     return RunStatus(
         RunPhase.SUCCEEDED,
         words,
@@ -33,7 +41,8 @@ def status(
             StepProgress(f"fit {n}", RunPhase.SUCCEEDED, AT, AT, f"{words} {n}") for n in range(steps)
         ),
         version=VERSION,
-        gates=tuple(GateOutcome("rocAuc", n % 2 == 0, f"{words} of gate {n}") for n in range(gates)),
+        gates=judged,
+        runners_up=tuple(RunnerUp(f"candidate-{one.rank}", one, judged) for one in made),
         candidates={
             f"candidate-{n}": {f"metric-{m}": n + m * 0.7310001 for m in range(12)} for n in range(candidates)
         },
@@ -69,7 +78,13 @@ def test_what_would_fit_compressed_is_said_whole() -> None:
         pytest.param(status(steps=3000), id="steps"),
         pytest.param(status(words="".join(chr(0x4E00 + n) for n in range(6000))), id="texts"),
         pytest.param(
-            status(candidates=900, steps=900, gates=20, words="".join(chr(0x4E00 + n) for n in range(3000))),
+            status(
+                candidates=900,
+                steps=900,
+                gates=20,
+                words="".join(chr(0x4E00 + n) for n in range(3000)),
+                runners_up=8,
+            ),
             id="all",
         ),
     ],
@@ -83,6 +98,8 @@ def test_what_is_too_long_keeps_the_version_and_every_gate(long: RunStatus) -> N
     assert [(gate.metric, gate.passed) for gate in heard.gates] == [
         (gate.metric, gate.passed) for gate in long.gates
     ]
+    assert [one.version for one in heard.runners_up] == [one.version for one in long.runners_up]
+    assert all(one.gates == heard.gates for one in heard.runners_up)
 
 
 def test_the_end_of_a_log_is_no_last_word() -> None:

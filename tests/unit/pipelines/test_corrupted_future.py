@@ -96,7 +96,10 @@ def train(tables: dict[str, pl.DataFrame], folder: Path, *, as_of: datetime = AS
     places = Places(str(home), str(folder / "secrets"), "", "", str(folder / "bentos"))
     write_job(job, request=request, spec=document, places=places, champion=None)
 
-    at = {name: str(folder / name) for name in ("table", "report", "cases", "choice", "evaluation", "model")}
+    at = {
+        name: str(folder / name)
+        for name in ("table", "report", "cases", "choice", "evaluation", "model", "runners_up")
+    }
     extract.run(str(job), at["table"])
     check.run(str(job), at["table"], at["report"])
     split.run(str(job), at["table"], at["cases"])
@@ -105,7 +108,7 @@ def train(tables: dict[str, pl.DataFrame], folder: Path, *, as_of: datetime = AS
         fit.run(str(job), candidate["name"], at["cases"], file)
     choose.run(str(job), fitted, at["choice"])
     evaluate.run(str(job), at["cases"], at["choice"], at["evaluation"])
-    refit.run(str(job), at["cases"], at["choice"], at["evaluation"], at["model"])
+    refit.run(str(job), at["cases"], at["choice"], at["evaluation"], at["model"], at["runners_up"])
     return folder / "model"
 
 

@@ -126,7 +126,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_job(job, request=request, spec=DOCUMENT, places=places, champion=None)
     at = {
         name: str(folder / name)
-        for name in ("table", "report", "cases", "fit", "choice", "evaluation", "model")
+        for name in ("table", "report", "cases", "fit", "choice", "evaluation", "model", "runners_up")
     }
     extract.run(str(job), at["table"])
     check.run(str(job), at["table"], at["report"])
@@ -134,7 +134,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fit.run(str(job), "linear", at["cases"], at["fit"])
     choose.run(str(job), [at["fit"]], at["choice"])
     evaluate.run(str(job), at["cases"], at["choice"], at["evaluation"])
-    refit.run(str(job), at["cases"], at["choice"], at["evaluation"], at["model"])
+    refit.run(str(job), at["cases"], at["choice"], at["evaluation"], at["model"], at["runners_up"])
     shutil.rmtree(home)
     return folder
 

@@ -127,7 +127,10 @@ class Trained:
         )
         places = Places(str(home), str(folder / "secrets"), "", "", str(home.parent / "bentos"))
         write_job(job, request=request, spec=spec, places=places, champion=champion)
-        at = {name: str(folder / name) for name in ("table", "report", "cases", "choice", "evaluation")}
+        at = {
+            name: str(folder / name)
+            for name in ("table", "report", "cases", "choice", "evaluation", "runners_up")
+        }
         extract.run(str(job), at["table"])
         check.run(str(job), at["table"], at["report"])
         split.run(str(job), at["table"], at["cases"])
@@ -136,7 +139,9 @@ class Trained:
             fit.run(str(job), name, at["cases"], str(folder / name))
         choose.run(str(job), [str(folder / name) for name in names], at["choice"])
         evaluate.run(str(job), at["cases"], at["choice"], at["evaluation"])
-        refit.run(str(job), at["cases"], at["choice"], at["evaluation"], str(folder / "model"))
+        refit.run(
+            str(job), at["cases"], at["choice"], at["evaluation"], str(folder / "model"), at["runners_up"]
+        )
 
     @property
     def choice(self) -> dict[str, Any]:
@@ -156,7 +161,12 @@ class Trained:
 
     def packaged(self) -> ModelVersion:
         """As the registry would know it."""
-        package.run(str(self.folder / "job"), str(self.model), str(self.folder / "package"))
+        package.run(
+            str(self.folder / "job"),
+            str(self.model),
+            str(self.folder / "runners_up"),
+            str(self.folder / "package"),
+        )
         found = self.read("package")
         return ModelVersion(
             name=VersionName("v1"),

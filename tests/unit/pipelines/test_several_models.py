@@ -64,7 +64,7 @@ class Run:
 
     def finish(self) -> None:
         evaluate.run(self.job, self.at("cases"), self.at("choice"), self.at("evaluation"))
-        refit.run(self.job, self.at("cases"), self.at("choice"), self.at("evaluation"), self.at("model"))
+        refit.run(self.job, *map(self.at, ("cases", "choice", "evaluation", "model", "runners_up")))
 
     def read(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(Path(self.at(name)).read_text())

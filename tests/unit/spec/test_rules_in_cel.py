@@ -153,6 +153,20 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("rollout.steps.2", {"bandit": {"floor": 34, "arms": ["v7"]}}),
     ("rollout.steps.2", {"bandit": {"floor": 33, "arms": ["v7"]}}),
     ("rollout.steps.2", {"bandit": {"arms": ["v7", "v7"]}}),
+    ("rollout.steps.2", {"bandit": {"floor": 33, "runnersUp": 1}}),
+    ("rollout.steps.2", {"bandit": {"floor": 34, "runnersUp": 1}}),
+    ("rollout.steps.2", {"bandit": {"floor": 25, "runnersUp": 1, "arms": ["v7"]}}),
+    ("rollout.steps.2", {"bandit": {"floor": 26, "runnersUp": 1, "arms": ["v7"]}}),
+    ("rollout.steps.2", {"experiment": {"weight": 49, "runnersUp": 1}}),
+    ("rollout.steps.2", {"experiment": {"weight": 50, "runnersUp": 1}}),
+    (
+        "rollout.steps.2",
+        {"experiment": {"weight": 40, "runnersUp": 1, "arms": [{"version": "v8", "weight": 19}]}},
+    ),
+    (
+        "rollout.steps.2",
+        {"experiment": {"weight": 40, "runnersUp": 1, "arms": [{"version": "v8", "weight": 20}]}},
+    ),
     ("rollout.steps.2", {"bandit": {"decide": "NotWorse"}}),
     ("rollout.steps.2", {"bandit": {"decide": "UnlessWorse", "minimumEffect": 0.5}}),
     ("rollout.steps.2", {"bandit": {"decide": "UnlessWorse"}}),
@@ -218,6 +232,19 @@ TOGETHER: tuple[tuple[tuple[str, Any], ...], ...] = (
     (
         ("rollout.steps.1", {"experiment": {"weight": 40, "arms": [{"version": "v7", "weight": 40}]}}),
         ("rollout.steps.2", {"experiment": {"weight": 30, "arms": [{"version": "v8", "weight": 30}]}}),
+    ),
+    (
+        ("rollout.steps.1", {"experiment": {"weight": 30, "runnersUp": 1}}),
+        ("rollout.steps.2", {"experiment": {"weight": 30, "arms": [{"version": "v8", "weight": 30}]}}),
+    ),
+    (
+        ("rollout.steps.1", {"experiment": {"weight": 30, "runnersUp": 1}}),
+        ("rollout.steps.2", {"bandit": {"runnersUp": 1}}),
+    ),
+    (
+        ("rollout.steps.2", {"experiment": {"weight": 30, "runnersUp": 1}}),
+        ("models", [{"name": "one"}, {"name": "two"}]),
+        ("combine", {"rule": "Any"}),
     ),
     (
         ("objective.task", "MulticlassClassification"),

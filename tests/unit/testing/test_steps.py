@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import pytest
 
+from capstan.domain.digest import digest_of
 from capstan.domain.planners.rollout import RolloutObservation, plan_rollout
 from capstan.domain.reasons import Reason
 from capstan.domain.rollout import (
@@ -61,6 +62,7 @@ EXAMPLES: dict[str, list[Step]] = {
     "pause": [PauseStep(), PauseStep(DAY)],
     "bandit": [
         BanditStep(LOSS, deadline=28 * DAY),
+        BanditStep(LOSS, arms=(VersionName("v7"),), runners_up=1).with_runners_up([VersionName("v3")]),
         BanditStep(
             LOSS,
             BanditRule(Policy.UCB1, floor=10, reach=6.9),
@@ -72,6 +74,10 @@ EXAMPLES: dict[str, list[Step]] = {
     ],
     "experiment": [
         ExperimentStep(Weight(50), LOSS, deadline=28 * DAY),
+        ExperimentStep(
+            Weight(20), LOSS, arms=(Arm(VersionName("v7"), Weight(9)),), runners_up=2, deadline=28 * DAY
+        ).with_runners_up([VersionName("v3"), VersionName("v4")]),
+        ExperimentStep(Weight(20), LOSS, runners_up=2).with_runners_up([VersionName("v3")]),
         ExperimentStep(
             Weight(30),
             CLICKS,
@@ -92,6 +98,18 @@ def test_a_step_keeps_its_suite(name: str) -> None:
     for step in EXAMPLES[name]:
         assert type(step) is STEPS[name]
         check_step(step)
+
+
+def test_a_runner_up_that_is_missing_has_a_stand_in_and_the_file_says_nothing_of_names() -> None:
+    asked = ExperimentStep(Weight(20), LOSS, runners_up=2)
+    named = asked.with_runners_up([VersionName("v3")])
+    assert asked.others == (), "before a run has made them nobody is asked for"
+    assert named.others == ("v3", "runner-up 2")
+    assert named.with_runners_up([VersionName("v5"), VersionName("v6"), VersionName("v7")]).others == (
+        "v5",
+        "v6",
+    )
+    assert digest_of(named) == digest_of(asked) != digest_of(replace(asked, runners_up=1))
 
 
 def test_every_step_is_a_key_of_the_file() -> None:

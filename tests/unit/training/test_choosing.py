@@ -8,7 +8,7 @@ import pytest
 
 from capstan.errors import InvalidDataError
 from capstan.spec.tasks import TASK_FACTS
-from capstan.training.choosing import choose
+from capstan.training.choosing import choose, runners_up
 
 BINARY = TASK_FACTS["BinaryClassification"]
 ROC_AUC = BINARY.metric("rocAuc")
@@ -29,6 +29,22 @@ ROC_AUC = BINARY.metric("rocAuc")
 )
 def test_choice(values: dict[str, float], metric: str, within: float, chosen: str) -> None:
     assert choose(values, metric=BINARY.metric(metric), within=within, failures={}).name == chosen
+
+
+@pytest.mark.parametrize(
+    ("most", "within", "expected"),
+    [
+        (1, 0.0, ("trees",)),
+        (1, 0.02, ("plain",)),
+        (2, 0.02, ("plain", "trees")),
+        (9, 0.0, ("trees", "plain")),
+        (0, 0.0, ()),
+    ],
+    ids=["next-best", "simpler-within", "each-by-the-choices-order", "no-more-with-a-value", "none"],
+)
+def test_runners_up_are_what_would_be_taken_next(most: int, within: float, expected: tuple[str, ...]) -> None:
+    values = {"plain": 0.71, "trees": 0.72, "own": 0.73, "broken": math.nan}
+    assert runners_up(values, "own", most, metric=ROC_AUC, within=within) == expected
 
 
 def test_the_reason_names_both() -> None:

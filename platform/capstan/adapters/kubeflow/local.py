@@ -146,8 +146,9 @@ class KfpLocalPipelines:
     def _made_here(self, name: VersionName) -> ModelVersion | None:
         for path in sorted(self._places.runs.iterdir()) if self._places.runs.is_dir() else ():
             status = RunFolder(path).read_status()
-            if status is not None and status.version is not None and status.version.name == name:
-                return status.version
+            found = next((made for made in status.made if made.name == name), None) if status else None
+            if found is not None:
+                return found
         return None
 
     def _spawn(self, folder: RunFolder, run: RunName) -> None:

@@ -76,18 +76,23 @@ def _shortened(status: RunStatus) -> Iterator[RunStatus]:
     status = replace(status, steps=())
     yield status
     for length in (1000, _SHORT):
-        yield replace(status, message=_cut(status.message, length), gates=_cut_gates(status, length))
+        yield _with_short_gates(replace(status, message=_cut(status.message, length)), length)
     status = replace(status, failed={}, warnings=())
     for length in (_SHORT, 40, 0):
-        yield replace(
-            status,
-            message=_cut(status.message, max(length, _SHORT)),
-            gates=_cut_gates(status, length),
-        )
+        yield _with_short_gates(replace(status, message=_cut(status.message, max(length, _SHORT))), length)
 
 
-def _cut_gates(status: RunStatus, length: int) -> tuple[GateOutcome, ...]:
-    return tuple(replace(gate, message=_cut(gate.message, length)) for gate in status.gates)
+def _with_short_gates(status: RunStatus, length: int) -> RunStatus:
+    """Also those of the runners-up."""
+    return replace(
+        status,
+        gates=_cut_gates(status.gates, length),
+        runners_up=tuple(replace(one, gates=_cut_gates(one.gates, length)) for one in status.runners_up),
+    )
+
+
+def _cut_gates(gates: tuple[GateOutcome, ...], length: int) -> tuple[GateOutcome, ...]:
+    return tuple(replace(gate, message=_cut(gate.message, length)) for gate in gates)
 
 
 def _cut(text: str, length: int) -> str:

@@ -55,4 +55,7 @@ def recorded(run: RunName, registry: Registry, store: Readable | None) -> RunSta
         return RunStatus(
             RunPhase.FAILED, f"{version.name} is registered, but the result of {run} tells of other bytes"
         )
-    return replace(status, version=version)
+    # A run that ended while it registered its runners-up has left some of them without a name: they don't take part.
+    named = [(one, registry.version_of(run, one.version.rank)) for one in status.runners_up]
+    runners_up = tuple(replace(one, version=known) for one, known in named if known is not None)
+    return replace(status, version=version, runners_up=runners_up)

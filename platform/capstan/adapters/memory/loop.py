@@ -164,7 +164,7 @@ class MemoryRegistry:
         metrics: Mapping[str, float],
     ) -> ModelVersion:
         self.faults.meet("register")
-        known = self._of(version.run)
+        known = self._of(version.run, version.rank)
         if known is not None:
             return known
         name = VersionName(f"v{len(self._versions) + 1}")
@@ -176,12 +176,13 @@ class MemoryRegistry:
         self.faults.meet("version")
         return self._versions.get(name)
 
-    def version_of(self, run: RunName) -> ModelVersion | None:
+    def version_of(self, run: RunName, rank: int = 0) -> ModelVersion | None:
         self.faults.meet("version_of")
-        return self._of(run)
+        return self._of(run, rank)
 
-    def _of(self, run: RunName) -> ModelVersion | None:
-        return next((version for version in self._versions.values() if version.run == run), None)
+    def _of(self, run: RunName, rank: int) -> ModelVersion | None:
+        made = (version for version in self._versions.values() if version.run == run)
+        return next((version for version in made if version.rank == rank), None)
 
     def versions(self) -> Sequence[ModelVersion]:
         self.faults.meet("versions")
@@ -330,10 +331,17 @@ class MemoryPipelines:
         result = training.result
         if result.version is not None:
             try:
-                version = self._registry.register(result.version, tags={}, metrics=result.version.metrics)
+                version, *runners_up = [
+                    self._registry.register(made, tags={}, metrics=made.metrics) for made in result.made
+                ]
             except UnavailableError as error:
                 return RunStatus(RunPhase.RUNNING, message=f"register waits: {error}")
-            result = replace(result, version=version)
+            named = zip(result.runners_up, runners_up, strict=True)
+            result = replace(
+                result,
+                version=version,
+                runners_up=tuple(replace(one, version=known) for one, known in named),
+            )
         self._results[run] = result
         return result
 

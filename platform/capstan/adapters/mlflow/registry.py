@@ -36,6 +36,8 @@ SETTINGS = {
 """Environment of a process that imports MLflow, unless it has another value there."""
 _TAG = "capstan."
 _METRIC = "capstan.metric."
+_RANK = "capstan.rank"
+"""Tag of versions that are runners-up of their run."""
 _PAGE = 1000
 _LONGEST_PARAMETER = 500
 
@@ -90,12 +92,13 @@ class MlflowRegistry:
     def register(
         self, version: ModelVersion, *, tags: Mapping[str, str], metrics: Mapping[str, float]
     ) -> ModelVersion:
-        """Register what `version.run` made, under its final name; a second call for the run returns the first's.
+        """Register what `version.run` made, under its final name.
 
-        Raises ConflictError if the run has registered something else, and UnavailableError.
+        A second call for the same run and rank returns the first's. Raises ConflictError if the run has registered
+        something else under that rank, and UnavailableError.
         """
         with self._answering(), self._locked():
-            known = self._version_of(version.run)
+            known = self._version_of(version.run, version.rank)
             if known is not None:
                 if known.digest != version.digest:
                     raise ConflictError(
@@ -111,6 +114,7 @@ class MlflowRegistry:
                 f"{_TAG}digest": version.digest,
                 f"{_TAG}bento_tag": version.bento_tag,
                 f"{_TAG}as_of": version.as_of.isoformat(),
+                **({_RANK: str(version.rank)} if version.rank else {}),
             }
             created = client.create_model_version(
                 self._model,
@@ -125,10 +129,10 @@ class MlflowRegistry:
         """The version of that name; None if there is none."""
         return next((version for version in self.versions() if version.name == name), None)
 
-    def version_of(self, run: RunName) -> ModelVersion | None:
-        """Version that the run registered; None if there is none yet."""
+    def version_of(self, run: RunName, rank: int = 0) -> ModelVersion | None:
+        """Version of that rank that the run registered; None if there is none yet."""
         with self._answering():
-            return self._version_of(run)
+            return self._version_of(run, rank)
 
     def versions(self) -> Sequence[ModelVersion]:
         """All versions, oldest first."""
@@ -184,8 +188,9 @@ class MlflowRegistry:
                 break
         return [version for version in found if f"{_TAG}run" in version.tags]
 
-    def _version_of(self, run: RunName) -> ModelVersion | None:
-        return next((version for version in self._versions() if version.run == run), None)
+    def _version_of(self, run: RunName, rank: int) -> ModelVersion | None:
+        made = (version for version in self._versions() if version.run == run)
+        return next((version for version in made if version.rank == rank), None)
 
     def _run_of(self, run: RunName) -> str | None:
         found = self._client().search_runs(
@@ -283,6 +288,7 @@ def _model_version(found: Any) -> ModelVersion:
             for name, value in tags.items()
             if name.startswith(_METRIC)
         },
+        rank=int(tags.get(_RANK, "0")),
     )
 
 

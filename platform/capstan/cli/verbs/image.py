@@ -149,14 +149,13 @@ def _version(store: Store, runs: Callable[[SystemName], Path], name: str, system
     from capstan.ports.codec import from_json
     from capstan.ports.store import Kind
 
-    found = {}
+    found: dict[tuple[str, str], ModelVersion] = {}
     for record in store.list(Kind.RUN):
         if system not in (None, record.system):
             continue
         document = read_json(runs(record.system) / record.name / "status.json")
         status = from_json(RunStatus, document) if document is not None else training_state(record).result
-        if status is not None and status.version is not None:
-            found[record.system, status.version.name] = status.version
+        found |= {(record.system, made.name): made for made in (status.made if status is not None else ())}
     matching = [made for (_, made_name), made in found.items() if made_name == name]
     if len(matching) != 1:
         there = ", ".join(f"{made_name} of {owner}" for owner, made_name in sorted(found)) or "none yet"

@@ -38,7 +38,7 @@ from capstan.domain.rollout import (
     wanted_split,
 )
 from capstan.domain.steps.questions import SPLIT, StepEvidence
-from capstan.domain.steps.step import Step
+from capstan.domain.steps.step import STAND_IN, Step
 from capstan.domain.system import Surroundings
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.trouble import Away
@@ -102,7 +102,7 @@ def plan_rollout(
     """The next stored state of the rollout, the actions that bring reality nearer to it, and why."""
     if state.phase.is_final:
         return Plan(state)
-    return _Planning(request, state, seen, policy, now, wall).plan()
+    return _Planning(request, state, seen, policy.of(request), now, wall).plan()
 
 
 @dataclass
@@ -282,8 +282,17 @@ class _Planning:
                 self._leave(name, "it is the champion itself")
             elif name == self.challenger:
                 self._leave(name, "it is the challenger itself")
+            elif name in self.request.kept_out:
+                self._leave(name, f"the run's gates keep it out: {self.request.kept_out[name]}")
             elif name not in known:
-                self._leave(name, "the registry did not know it when the rollout began")
+                self._leave(name, self._why_unknown(name))
+
+    def _why_unknown(self, arm: VersionName) -> str:
+        if not arm.startswith(STAND_IN):
+            return "the registry did not know it when the rollout began"
+        if self.request.trigger is None:
+            return "a person asked for the challenger alone, without the runners-up of its run"
+        return "the run has no further candidate that could be measured"
 
     def _are_arms_awaited(self) -> bool:
         """Whether a further arm is still being brought up; one that can't be, or was lost, leaves."""

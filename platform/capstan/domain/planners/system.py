@@ -56,7 +56,7 @@ from capstan.domain.system import (
     without_metrics,
 )
 from capstan.domain.traffic import champion_only
-from capstan.domain.training import RunPhase, TrainingRequest, training_run_name
+from capstan.domain.training import RunnerUp, RunPhase, TrainingRequest, training_run_name
 from capstan.domain.triggers import Trigger, TriggerKind, TriggerSight
 from capstan.domain.trouble import Away
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
@@ -207,7 +207,8 @@ class _Planning:
             return
         cause = RolloutCause.FIRST if self.champion is None else RolloutCause.CHALLENGER
         gates = "; ".join(gate.message for gate in result.gates) or "no gates are set"
-        self._start_rollout(cause, version, f"{request.run} passed its gates: {gates}", request.trigger)
+        why = f"{request.run} passed its gates: {gates}"
+        self._start_rollout(cause, version, why, request.trigger, result.runners_up)
 
     def _fold_rollout(self, request: RolloutRequest, rollout: RolloutState) -> None:
         retraining = self.state.retraining
@@ -254,7 +255,12 @@ class _Planning:
         self.state = replace(self.state, rollout=None, retraining=retraining, split_settled=False)
 
     def _start_rollout(
-        self, cause: RolloutCause, version: ModelVersion, why: str, trigger: Trigger | None
+        self,
+        cause: RolloutCause,
+        version: ModelVersion,
+        why: str,
+        trigger: Trigger | None,
+        runners_up: tuple[RunnerUp, ...] = (),
     ) -> None:
         number = self.state.rollouts + 1
         champion = self.champion.name if self.champion else None
@@ -265,8 +271,9 @@ class _Planning:
             challenger=version,
             champion=self.champion,
             trigger=trigger,
-            others=self._others(version) if cause is RolloutCause.CHALLENGER else (),
         )
+        if cause is RolloutCause.CHALLENGER:
+            request = self._with_arms(request, runners_up)
         self.state = replace(self.state, rollout=request, rollouts=number)
         self._tell(
             Reason.ROLLOUT_REQUESTED,
@@ -283,13 +290,15 @@ class _Planning:
             return False
         return any(name not in self.seen.versions for name in named_arms(self.policy))
 
-    def _others(self, challenger: ModelVersion) -> tuple[ModelVersion, ...]:
-        taken = {challenger.name, self.champion.name if self.champion else ""}
-        known = self.seen.versions
-        return tuple(
-            without_metrics(known[name])
-            for name in named_arms(self.policy)
-            if name in known and name not in taken
+    def _with_arms(self, request: RolloutRequest, runners_up: tuple[RunnerUp, ...]) -> RolloutRequest:
+        taken = {request.challenger.name, request.champion.name if request.champion else ""}
+        known = {one.version.name: one.version for one in runners_up if not one.missed}
+        known |= {name: found for name in named_arms(self.policy) if (found := self.seen.versions.get(name))}
+        return replace(
+            request,
+            others=tuple(without_metrics(found) for name, found in known.items() if name not in taken),
+            runners_up=tuple(one.version.name for one in runners_up),
+            kept_out={one.version.name: one.missed for one in runners_up if one.missed},
         )
 
     # -- people
@@ -523,7 +532,7 @@ class _Planning:
         if isinstance(here.split, Away):
             return actions
         used = here.split.versions if here.split is not None else frozenset[VersionName]()
-        needed = needed_versions(self.state, self._rollout_seen(), self.policy.rollout.steps)
+        needed = needed_versions(self.state, self._rollout_seen(), self.policy.rollout)
         present = (name for name, readiness in here.readiness.items() if readiness is not Readiness.ABSENT)
         actions += [
             RetireVersion(name) for name in sorted(present) if name not in used and name not in needed

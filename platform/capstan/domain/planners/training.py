@@ -7,7 +7,7 @@ from datetime import datetime
 
 from capstan.domain.actions import Action, CancelTraining, Decision, Plan, StartTraining, Waiting
 from capstan.domain.reasons import Reason
-from capstan.domain.system import TrainingState, without_metrics
+from capstan.domain.system import TrainingState, as_stored
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.trouble import Away
 from capstan.domain.versions import ModelVersion
@@ -83,11 +83,14 @@ def _follow(
                 message = "the pipeline succeeded and registered no version"
                 ended = replace(state, phase=RunPhase.FAILED, finished_at=now, result=status)
                 return ended, [_decision(request, Reason.TRAINING_FAILED, message, "finished")]
-            result = replace(status, version=without_metrics(version), candidates={}, details={})
+            result = as_stored(replace(status, version=version))
             ended = replace(state, phase=RunPhase.SUCCEEDED, finished_at=now, result=result)
             gates = "; ".join(gate.message for gate in status.gates) or "no gates"
             taken = f" ({status.chosen_in_words})" if status.chosen else ""
             message = f"{version.name}{taken} as of {version.as_of:%Y-%m-%d}: {gates}"
+            if status.runners_up:
+                named = ", ".join(f"{one.version.name} ({one.candidate})" for one in status.runners_up)
+                message += f"; {'runners-up' if len(status.runners_up) > 1 else 'runner-up'} {named}"
             decision = _decision(request, Reason.TRAINING_SUCCEEDED, message, "finished")
             details = {**decision.details, "version": version.name}
             if status.chosen:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
+from capstan.domain.digest import UNDIGESTED
 from capstan.domain.moving_weights import MILLIONTHS, MOST_MOVES, MovedWeights, cuts_of
 from capstan.domain.steps.experiment import Outcome, guardrail_rule
 from capstan.domain.steps.experiment_questions import GuardrailQuestion, guardrail_name
 from capstan.domain.steps.questions import Arms, Need, Question, StepEvidence
-from capstan.domain.steps.step import Station, Step
+from capstan.domain.steps.step import Station, Step, runners_up_of
 from capstan.domain.traffic import Arm, TrafficSplit, Weight
 from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
 from capstan.domain.verdicts.arms import ArmsRule, judge_arms
@@ -81,6 +82,10 @@ class BanditStep(Step):
     shares: BanditRule = field(default_factory=BanditRule)
     arms: tuple[VersionName, ...] = ()
     """Further registered versions; the challenger is not among them."""
+    runners_up: int = 0
+    """How many runners-up of the run take part."""
+    named_runners_up: tuple[VersionName, ...] = field(default=(), metadata=UNDIGESTED)
+    """Those, or stand-ins; empty before a run has made them."""
     guarded: tuple[Outcome, ...] = ()
     batch: timedelta = timedelta(days=1)
     decide: Decide = Decide.BETTER
@@ -95,11 +100,19 @@ class BanditStep(Step):
 
     @property
     def share(self) -> str:
-        return f"{self.shares.policy} of {len(self.arms) + 2}"
+        return f"{self.shares.policy} of {self._challengers + 1}"
 
     @property
     def others(self) -> tuple[VersionName, ...]:
-        return self.arms
+        return (*self.named_runners_up, *(arm for arm in self.arms if arm not in self.named_runners_up))
+
+    def with_runners_up(self, names: Sequence[VersionName]) -> Self:
+        return replace(self, named_runners_up=runners_up_of(names, self.runners_up))
+
+    @property
+    def _challengers(self) -> int:
+        """How many arms are compared with the champion."""
+        return 1 + self.runners_up + len(self.arms)
 
     def split(
         self, champion: VersionName, challenger: VersionName, salt: str, state: RolloutState
@@ -115,7 +128,7 @@ class BanditStep(Step):
         self, champion: VersionName, challenger: VersionName, state: RolloutState
     ) -> dict[VersionName, int]:
         """Equal shares; the champion has that of arms that take no part."""
-        further = [arm for arm in self.arms if arm not in (champion, challenger)]
+        further = [arm for arm in self.others if arm not in (champion, challenger)]
         every = [champion, challenger, *further]
         even = dict(zip(every, whole_shares([1 / len(every)] * len(every), 1), strict=True))
         # Before the first move nobody has left who had units: `without` makes that a move.
@@ -186,7 +199,7 @@ class BanditStep(Step):
             margin=self.margin,
             minimum_effect=self.minimum_effect,
             alpha=self.alpha,
-            comparisons=len(self.arms) + 1,
+            comparisons=self._challengers,
             min_units=self.min_units,
             min_coverage=self.primary.min_coverage,
             max_lost_share=MOST_LOST,

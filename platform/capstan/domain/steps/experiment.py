@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from capstan.domain.digest import UNDIGESTED
 from capstan.domain.steps.experiment_questions import (
@@ -16,7 +17,7 @@ from capstan.domain.steps.experiment_questions import (
     guardrail_name,
 )
 from capstan.domain.steps.questions import Arms, Question
-from capstan.domain.steps.step import Station, Step
+from capstan.domain.steps.step import Station, Step, runners_up_of
 from capstan.domain.traffic import Arm, TrafficSplit, Weight
 from capstan.domain.verdicts.arms import ArmsRule
 from capstan.domain.verdicts.experiments import Better, ExperimentRule, Test
@@ -74,6 +75,10 @@ class ExperimentStep(Step):
     primary: Outcome
     arms: tuple[Arm, ...] = ()
     """Further registered versions with their shares; the challenger is not among them."""
+    runners_up: int = 0
+    """How many runners-up of the run take part, each with the challenger's share."""
+    named_runners_up: tuple[VersionName, ...] = field(default=(), metadata=UNDIGESTED)
+    """Those, or stand-ins; empty before a run has made them."""
     secondary: tuple[Outcome, ...] = ()
     guarded: tuple[Outcome, ...] = ()
     decide: Decide = Decide.BETTER
@@ -100,19 +105,31 @@ class ExperimentStep(Step):
 
     @property
     def share(self) -> str:
-        weights = [self.weight, *(arm.weight for arm in self.arms)]
-        return " + ".join(f"{weight} %" for weight in weights)
+        return " + ".join(f"{weight} %" for weight in self._weights)
 
     @property
     def others(self) -> tuple[VersionName, ...]:
-        return tuple(arm.version for arm in self.arms)
+        return tuple(arm.version for arm in self._further)
+
+    def with_runners_up(self, names: Sequence[VersionName]) -> Self:
+        return replace(self, named_runners_up=runners_up_of(names, self.runners_up))
+
+    @property
+    def _further(self) -> tuple[Arm, ...]:
+        made = tuple(Arm(version, self.weight) for version in self.named_runners_up)
+        return (*made, *(arm for arm in self.arms if arm.version not in self.named_runners_up))
+
+    @property
+    def _weights(self) -> list[Weight]:
+        """Of all arms but the champion, the challenger first."""
+        return [*[self.weight] * (1 + self.runners_up), *(arm.weight for arm in self.arms)]
 
     def split(
         self, champion: VersionName, challenger: VersionName, salt: str, state: RolloutState
     ) -> TrafficSplit:
         further = [
             replace(arm, is_vacant=arm.version in state.vacant)
-            for arm in self.arms
+            for arm in self._further
             if arm.version not in (champion, challenger)
             and (arm.version not in state.left or arm.version in state.vacant)
         ]
@@ -130,7 +147,7 @@ class ExperimentStep(Step):
         asked: list[Question] = [
             ExperimentQuestion(
                 EXPERIMENT,
-                self.rule(len(self.others) + 1),
+                self.rule(len(self._weights)),
                 self._ranked(self.primary, versions),
                 weights,
                 after,
@@ -184,7 +201,7 @@ class ExperimentStep(Step):
         )
 
     def _secondary_rule(self, outcome: Outcome) -> ArmsRule:
-        rule = self._rule(outcome, Decide.BETTER, (len(self.others) + 1) * len(self.secondary))
+        rule = self._rule(outcome, Decide.BETTER, len(self._weights) * len(self.secondary))
         return replace(rule, margin=0.0, minimum_effect=0.0)
 
     def _need(self, outcome: Outcome, versions: tuple[VersionName, ...]) -> Arms:
@@ -199,14 +216,14 @@ class ExperimentStep(Step):
 
     def forecast(self, history: UnitHistory) -> Forecast:
         """How long it takes with units as they were, and why its deadline can't be met."""
-        rule, share = self.rule(len(self.others) + 1), self.primary.is_share
+        rule, share = self.rule(len(self._weights)), self.primary.is_share
         if rule.decide is Decide.UNLESS_WORSE:
             days = math.ceil(self.min_units / history.units_per_day) if history.units_per_day else 0
             time = timedelta(days=days) + self.primary.closes_after
             message = f"{self.min_units:,} units are in after {time / timedelta(days=1):.3g} days"
             return Forecast(time, time, message)
         distance = self.expected_effect - rule.promote_above if self.expected_effect or self.margin else 0.0
-        weights = [self.weight, *(arm.weight for arm in self.arms)]
+        weights = self._weights
         design = ExperimentDesign(
             effect=rule.sign * max(distance, 0.0),
             variance=history.variance,
@@ -238,7 +255,7 @@ class ExperimentStep(Step):
         return f"the share of pairs with better {metric}" if self.test is Test.MANN_WHITNEY else metric
 
     def promise(self, policy: RolloutPolicy) -> str:
-        rule = self.rule(len(self.others) + 1)
+        rule = self.rule(len(self._weights))
         when = f"once {self.min_units:,} units have an outcome"
         if self.is_fixed:
             when = "when its duration is over and the units' windows have closed"

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from capstan.domain.steps.questions import QueryQuestion, Question, StepEvidence
 from capstan.domain.traffic import TrafficSplit
@@ -22,6 +22,8 @@ from capstan.domain.versions import VersionName
 if TYPE_CHECKING:
     from capstan.domain.rollout import RolloutPolicy, RolloutState
 
+STAND_IN = "runner-up"
+"""Begins the name that stands for a runner-up that is not there: `runner-up 2`."""
 BLOCK = timedelta(days=1)
 """Length of the blocks on which quality is judged."""
 
@@ -87,13 +89,17 @@ class Step(ABC):
 
     @property
     def others(self) -> tuple[VersionName, ...]:
-        """Registered versions that get requests in this step besides champion and challenger."""
+        """Versions that get requests in this step besides champion and challenger, as far as their names are known."""
         return ()
 
     @property
     def needs_copy(self) -> bool:
         """Whether a fresh copy of the champion gets requests too, with which the challenger's operation is compared."""
         return False
+
+    def with_runners_up(self, names: Sequence[VersionName]) -> Self:
+        """The step with these versions as the runners-up that it asks for; most steps ask for none."""
+        return self
 
     @abstractmethod
     def split(
@@ -165,6 +171,12 @@ class Step(ABC):
     def progress(self, since: datetime | None, now: datetime) -> str:
         """How far the step is, such as `1.5 d of 2 d`; `since` None: it is not the present one."""
         return elapsed(since, self.duration or timedelta(0), now)
+
+
+def runners_up_of(names: Sequence[VersionName], asked: int) -> tuple[VersionName, ...]:
+    """As many of the names as are asked for, and stand-ins for those that are missing."""
+    missing = (VersionName(f"{STAND_IN} {rank}") for rank in range(len(names) + 1, asked + 1))
+    return (*names[:asked], *missing)
 
 
 def own_queries(names: Sequence[str], policy: RolloutPolicy) -> tuple[Question, ...]:

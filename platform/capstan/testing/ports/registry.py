@@ -8,19 +8,20 @@ from capstan.domain.versions import Digest, ModelVersion, RunName, VersionName
 from capstan.ports.registry import Registry
 
 
-def trained(run: str) -> ModelVersion:
+def trained(run: str, rank: int = 0) -> ModelVersion:
     return ModelVersion(
         name=VersionName(""),
-        digest=Digest("sha256:" + "ab" * 32),
+        digest=Digest("sha256:" + f"a{rank}" * 32),
         run=RunName(run),
-        bento_tag="flights:abc",
+        bento_tag=f"flights:abc{rank or ''}",
         as_of=datetime(2013, 2, 1, 5, tzinfo=UTC),
         metrics={"rocAuc": 0.71},
+        rank=rank,
     )
 
 
-def register(registry: Registry, run: str) -> ModelVersion:
-    version = trained(run)
+def register(registry: Registry, run: str, rank: int = 0) -> ModelVersion:
+    version = trained(run, rank)
     return registry.register(version, tags={"trigger": "Alert"}, metrics=version.metrics)
 
 
@@ -40,6 +41,15 @@ class RegistryContract:
         assert registry.version_of(RunName("run-a")) == kept
         assert (kept.digest, kept.as_of) == (trained("run-a").digest, trained("run-a").as_of)
         assert dict(kept.metrics) == {"rocAuc": 0.71}
+
+    def test_a_runs_choice_and_its_runners_up_are_versions_of_their_own(self, registry: Registry) -> None:
+        made = [register(registry, "run-a", rank) for rank in (0, 1, 2)]
+        assert [version.name for version in made] == ["v1", "v2", "v3"]
+        assert [register(registry, "run-a", rank) for rank in (2, 1, 0)] == made[::-1]
+        assert [registry.version_of(RunName("run-a"), rank) for rank in (0, 1, 2)] == made
+        assert registry.version_of(RunName("run-a")) == made[0]
+        assert registry.version_of(RunName("run-a"), 3) is None
+        assert [version.rank for version in registry.versions()] == [0, 1, 2]
 
     def test_unknown_names_are_none(self, registry: Registry) -> None:
         assert registry.version(VersionName("v9")) is None

@@ -1,0 +1,36 @@
+"""What the step `refit` leaves of a run's runners-up: one folder with a model folder for each, by its rank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from capstan_pipelines.steps.documents import read_document, write_document
+
+_INDEX = "index.json"
+"""Stands in the folder of every run: an artifact store keeps no empty folder."""
+
+
+@dataclass(frozen=True)
+class RunnersUp:
+    """Which of them are there."""
+
+    ranks: tuple[int, ...]
+    """1 is the first runner-up."""
+    warnings: tuple[str, ...] = ()
+    """Why others are not there."""
+
+    @staticmethod
+    def folder(all_of_them: str, rank: int) -> Path:
+        """The model folder of one."""
+        return Path(all_of_them) / str(rank)
+
+    def write(self, all_of_them: str) -> None:
+        write_document(
+            str(Path(all_of_them) / _INDEX), {"ranks": list(self.ranks), "warnings": list(self.warnings)}
+        )
+
+    @classmethod
+    def read(cls, all_of_them: str) -> RunnersUp:
+        found = read_document(str(Path(all_of_them) / _INDEX))
+        return cls(tuple(found["ranks"]), tuple(found["warnings"]))
