@@ -102,7 +102,8 @@ def _value(value: Any, wanted: ColumnType | None) -> Any:
     if isinstance(value, Decimal):
         value = float(value)
     if isinstance(value, float) and not math.isfinite(value):
-        return None
+        # An infinite number is not missing. JSON would write it as null, so it goes on as a text, which is refused.
+        return None if math.isnan(value) else str(value)
     if wanted is ColumnType.NUMBER and isinstance(value, str):
         text = value.strip()
         if text in MISSING_TEXTS:

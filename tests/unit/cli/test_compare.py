@@ -72,4 +72,4 @@ def test_an_unknown_challenger_is_answered_with_those_there_are(rolling) -> None
 def test_before_any_rollout_there_is_nothing_to_compare(serving) -> None:
     result = serving.run("compare")
     assert result.exit_code == 1
-    assert "challengers of flights: none yet" in result.output
+    assert "nothing to compare: flights has had no challenger yet" in result.output

@@ -15,6 +15,8 @@ from typing import Any
 import joblib
 import numpy as np
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import uvicorn
 from sklearn.linear_model import LogisticRegression
@@ -178,6 +180,27 @@ def test_people_read_the_row_the_field_and_the_rule(place: Place) -> None:
     result = place.predict(place.table(HEADER + "a,-3,UA,1\nb,5,UA,1\n"), "--offline")
     assert result.exit_code == 3
     assert "refused: row 1, distance: -3" in result.stderr
+
+
+@pytest.mark.parametrize("way", ["--offline", "gateway"])
+def test_an_infinite_number_of_a_parquet_file_is_refused_and_not_taken_for_missing(
+    place: Place, way: str
+) -> None:
+    file = place.folder / "rows.parquet"
+    rows = {
+        "flight_id": ["a", "b", "c"],
+        "distance": [float("inf"), 5.0, float("nan")],
+        "carrier": ["UA"] * 3,
+    }
+    pq.write_table(pa.table(rows), file)
+    if way == "gateway":
+        with place.serving():
+            result = place.predict(str(file))
+    else:
+        result = place.predict(str(file), way)
+    assert result.exit_code == 3, result.output
+    assert 'refused: row 1, distance: "inf" must be a number' in result.stderr
+    assert [row["flight_id"] for row in csv.DictReader(io.StringIO(result.stdout))] == ["b", "c"]
 
 
 def test_a_named_version_is_asked(place: Place) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from capstan.cli.console import out
+from capstan.cli.main import app
 from capstan.cli.verbs.report import print_report
 from capstan.tasks import TASKS, Learnt
 
@@ -73,3 +76,17 @@ def test_tables_hold_counts_numbers_words_and_what_is_not_known() -> None:
     assert ["AA", "1,200", "0.3126", "passed"] in cells
     assert ["HA", "3", "-", "no", "[evidence]"] in cells
     assert "a [note]" in lines
+
+
+def test_a_report_that_is_not_there_is_answered_with_what_makes_or_names_one(tmp_path: Path) -> None:
+    def refusal() -> str:
+        result = CliRunner().invoke(app, ["report", "--state", str(tmp_path)])
+        assert result.exit_code == 1
+        return result.output
+
+    assert f"no report in {tmp_path}" in refusal()
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    for name in ("bands", "flights"):
+        (reports / f"{name}.json").write_text("{}")
+    assert "name one: bands, flights" in refusal()

@@ -83,9 +83,10 @@ def _chosen(stored: StoredSystem, challenger: str | None) -> tuple[RolloutReques
     ]
     chosen = [one for one in rollouts if challenger in (None, one[0].challenger.name)]
     if not chosen:
-        there = ", ".join(dict.fromkeys(request.challenger.name for request, _ in rollouts)) or "none yet"
-        asked = f"no rollout of {challenger!r}" if challenger else "no rollout"
-        raise NotFoundError(f"{asked}: challengers of {stored.name}: {there}")
+        if not rollouts:
+            raise NotFoundError(f"nothing to compare: {stored.name} has had no challenger yet")
+        there = ", ".join(dict.fromkeys(request.challenger.name for request, _ in rollouts))
+        raise NotFoundError(f"no rollout of {challenger!r}: challengers of {stored.name}: {there}")
     return max(chosen, key=lambda one: one[1].started_at or datetime.min.replace(tzinfo=UTC))
 
 

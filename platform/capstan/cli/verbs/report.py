@@ -49,10 +49,11 @@ def report(
             sorted(folder.glob("*.json")) if system is None else [StateDir(state).report(SystemName(system))]
         )
         if len(found) != 1 or not found[0].exists():
-            names = ", ".join(file.stem for file in found) or "none"
-            raise NotFoundError(
-                f"{folder}: reports there: {names}; `capstan demo FILE` makes one, then name it"
-            )
+            there = [file.stem for file in found if file.exists()]
+            if there:
+                raise NotFoundError(f"several reports in {folder}; name one: {', '.join(there)}")
+            of = "" if system is None else f" of {system}"
+            raise NotFoundError(f"no report{of} in {folder}; `capstan demo FILE` makes one")
         document = orjson.loads(found[0].read_bytes())
     if json:
         print_json(document)
