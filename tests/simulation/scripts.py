@@ -508,6 +508,18 @@ def runner_up_that_misses_a_gate_takes_no_part(world: World) -> None:
 
 
 @story
+def choice_that_is_shown_worse_than_the_champion_does_not_outlast_the_deadline(world: World) -> None:
+    """Its runner-up is still undecided then."""
+    world.start()
+    experimenting(world, weight=30, runnersUp=1, deadline="8d")
+    world.runners_up = (True,)
+    world.models["v3"] = Model(gain=0.0)
+    drift(world, gain=-0.25)
+    world.days(9)
+    assert "DeadlineExceeded" in world.reasons()
+
+
+@story
 def arm_that_dies_leaves_the_experiment(world: World) -> None:
     with_a_second_version(world)
     world.models["v3"] = Model(gain=0.1)

@@ -436,10 +436,12 @@ class _Planning:
         self._count(look)
         if self._is_over_limit(look):
             return
-        if look.leaving:
-            for arm, why in look.leaving.items():
+        # The rollout is the challenger's: where it alone is shown worse, the step goes on to its end or its deadline.
+        leaving = {arm: why for arm, why in look.leaving.items() if arm != self.challenger}
+        if leaving:
+            for arm, why in leaving.items():
                 self._leave(arm, why)
-            self._wait(Waiting.EVIDENCE, "; ".join(f"{arm} left: {why}" for arm, why in look.leaving.items()))
+            self._wait(Waiting.EVIDENCE, "; ".join(f"{arm} left: {why}" for arm, why in leaving.items()))
             return
         self._move(step, self.seen.measured)
         if step.approval and self.state.step not in self.state.approved_steps:
