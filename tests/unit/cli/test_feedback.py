@@ -106,7 +106,10 @@ def test_labels_are_handed_in_and_told_by_what_became_of_them(place: Place) -> N
     assert (told["accepted"], told["without_label"], told["matched"]["ids"]) == (2, 1, ["007", "b"])
     again = json.loads(place.feedback(text, "--json").stdout)
     assert (again["accepted"], again["duplicates"]) == (0, 2)
-    assert "2 belong to answered requests" in place.feedback(text).stdout
+    said = place.feedback(text).stdout
+    assert "labels: 0 new, 2 known already" in said
+    assert "2 belong to answered requests" in said
+    assert "rows left out, as they have no label yet: 1" in said
 
 
 def test_an_id_that_nobody_asked_for_is_named(place: Place) -> None:

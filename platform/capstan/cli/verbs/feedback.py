@@ -123,15 +123,15 @@ class _Tally:
             )
         if self.refused_rows > len(self.refused):
             err.print(f"refused: {self.refused_rows - len(self.refused):,} rows more", markup=False)
-        say(f"{self.new:,} labels are new, {self.known:,} were known")
+        say(f"labels: {self.new:,} new, {self.known:,} known already")
         for kind, words in WORDS.items():
             if self.found[kind]:
                 first = "" if kind == "matched" else f": {', '.join(self.ids[kind][:5])}"
                 more = ", ..." if kind != "matched" and self.found[kind] > 5 else ""
                 say(f"  {self.found[kind]:,} {words}{first}{more}")
         if self.without:
-            say(f"{self.without:,} rows have no label yet and were left out")
-        say(f"{self.refused_rows:,} rows were refused")
+            say(f"rows left out, as they have no label yet: {self.without:,}")
+        say(f"rows refused: {self.refused_rows:,}")
 
 
 def _entries(system: MLSystem, rows: Path, tally: _Tally) -> Iterator[dict[str, Any]]:

@@ -141,7 +141,8 @@ class _Tally:
         if self._refused_rows > len(self._refused):
             say(f"refused: {self._refused_rows - len(self._refused):,} rows more")
         by = ", ".join(f"{version} {count:,}" for version, count in sorted(self._versions.items()))
-        answered = f"{self._versions.total():,} rows answered{f' ({by})' if by else ''}"
+        total = self._versions.total()
+        answered = f"{total:,} {'row' if total == 1 else 'rows'} answered{f' ({by})' if by else ''}"
         say(f"{answered}, {self._refused_rows:,} refused{'' if to is None else f'; answers are in {to}'}")
 
 
