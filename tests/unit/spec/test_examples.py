@@ -18,7 +18,7 @@ def _named(file: Path) -> str:
 
 def test_the_examples_of_experiments_are_among_them() -> None:
     told = {_named(file) for file in EXAMPLES}
-    kinds = ("ab", "bad-arm", "bandit", "interleaving")
+    kinds = ("ab", "abn", "bad-arm", "bandit", "interleaving")
     assert {f"experiments-{kind}" for kind in kinds} <= told
 
 
