@@ -123,7 +123,7 @@ def print_report(document: Mapping[str, Any], folder: Path | None = None) -> Non
         asked = (
             f" (required {required * 1000:g} ms; a replay does not judge it)" if required is not None else ""
         )
-        out.print(f"99 of 100 answers within {measured * 1000:.0f} ms{asked}")
+        out.print(f"99 of 100 answers within {math.ceil(measured * 1000)} ms{asked}")
     out.print(windows_in_words(document["windows"]), soft_wrap=True)
     counts = (
         f"{document[f'{what}s']} {what}{'' if document[f'{what}s'] == 1 else 's'}"

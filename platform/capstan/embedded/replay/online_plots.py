@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from capstan.dashboard.online_panel import OnlineStepShown
-from capstan.dashboard.page import BanditShown, EvidencePoint, ExperimentShown, PreferenceShown
-from capstan.evaluation.experiments.drawing import draw_sequence, drawn
+from capstan.dashboard.page import ArmShown, BanditShown, EvidencePoint, ExperimentShown, PreferenceShown
+from capstan.evaluation.experiments.drawing import COLOUR, draw_sequence, drawn
 
 
 def draw_online(shown: OnlineStepShown, path: Path) -> bool:
@@ -24,16 +24,41 @@ def draw_online(shown: OnlineStepShown, path: Path) -> bool:
 
 def _experiment(shown: ExperimentShown, path: Path) -> bool:
     arms = [arm for arm in shown.arms if _bounded(arm.series)]
-    if not arms:
+    guards = [one for one in shown.others if one.purpose == "guardrail" and _known(one.arms)]
+    if not arms and not guards:
         return False
+    champion = shown.arms[0].version
     looks = "at one look" if shown.has_one_look else "at every look"
-    with drawn(path, len(arms), named="report") as panels:
-        for panel, arm in zip(panels, arms, strict=True):
+    with drawn(path, len(arms) + len(guards), named="report") as panels:
+        for panel, arm in zip(panels[: len(arms)], arms, strict=True):
             _sequence(panel, arm.series, levels=(shown.promote_above, shown.reject_below))
-            title = f"{arm.version} against {shown.arms[0].version}: {shown.metric} per unit, bounds that hold {looks}"
+            title = f"{arm.version} against {champion}: {shown.metric} per unit, bounds that hold {looks}"
             panel.set_title(title, loc="left")
             panel.set_ylabel(f"positive favours {arm.version}")
+        for panel, guard in zip(panels[len(arms) :], guards, strict=True):
+            _guardrail(panel, _known(guard.arms))
+            panel.set_title(f"Guardrail {guard.metric} at the last look, against {champion}", loc="left")
+            panel.set_xlabel("positive favours the arm")
     return True
+
+
+def _known(arms: Sequence[ArmShown]) -> dict[str, tuple[float, float, float]]:
+    """Difference and bounds by version, of the arms that have them."""
+    return {
+        arm.version: (arm.difference, arm.lower, arm.upper)
+        for arm in arms
+        if arm.difference is not None and arm.lower is not None and arm.upper is not None
+    }
+
+
+def _guardrail(panel: Any, arms: dict[str, tuple[float, float, float]]) -> None:
+    """A bar from bound to bound for each arm, the first on top."""
+    for place, (difference, lower, upper) in enumerate(arms.values()):
+        panel.hlines(place, lower, upper, color=COLOUR, alpha=0.4, linewidth=8)
+        panel.plot([difference], [place], color=COLOUR, marker="o")
+    panel.axvline(0, color="black", linewidth=0.8)
+    panel.set_yticks(range(len(arms)), [*arms])
+    panel.set_ylim(len(arms) - 0.5, -0.5)
 
 
 def _preference(shown: PreferenceShown, path: Path) -> bool:
