@@ -33,6 +33,8 @@ KINDS: dict[str, Literal["csv", "parquet", "jsonLines"]] = {
     ".parquet": "parquet", ".jsonl": "jsonLines", ".ndjson": "jsonLines",
 }  # fmt: skip
 """Suffix of a table's file -> kind of its source."""
+_EXACT = 2**53
+_NAME = "rows"
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 
 
@@ -47,6 +49,9 @@ def asked_rows(
     """
     try:
         yield from _rows(file, wanted, zone, sources)
+    except InvalidDataError as error:
+        # The person named a file. The field of a source would be looked for in vain.
+        raise InvalidDataError(str(error).removeprefix(f"data.sources.{_NAME}: ")) from error
     except duckdb.Error as error:
         raise InvalidDataError(f"{file.name}: cannot be read: {in_words(error)}") from error
 
@@ -89,7 +94,7 @@ def kind_of(file: Path) -> Literal["csv", "parquet", "jsonLines"]:
 def _source(file: Path, kind: str, texts: Sequence[str], missing: Sequence[str]) -> Source:
     path = file.name
     return Source(
-        name="rows",
+        name=_NAME,
         types=tuple(StatedType(column=name, type="Text") for name in texts),
         csv=CsvSource(path=path, missing=tuple(missing)) if kind == "csv" else None,
         parquet=ParquetSource(path=path) if kind == "parquet" else None,
@@ -99,6 +104,8 @@ def _source(file: Path, kind: str, texts: Sequence[str], missing: Sequence[str])
 
 def _value(value: Any, wanted: ColumnType | None) -> Any:
     """As a person writes it in JSON: missing is null, and a number is a number."""
+    if wanted is None and isinstance(value, float | Decimal):
+        return _key(value)
     if isinstance(value, Decimal):
         value = float(value)
     if isinstance(value, float) and not math.isfinite(value):
@@ -110,3 +117,15 @@ def _value(value: Any, wanted: ColumnType | None) -> Any:
             return None
         return float(text) if _NUMBER.fullmatch(text) else value
     return value
+
+
+def _key(value: float | Decimal) -> Any:
+    """An id of whole numbers, which pandas writes as floats where one is missing, and databases as decimals."""
+    if not math.isfinite(value) or value != int(value):
+        return None if math.isnan(value) else str(value)
+    whole = int(value)
+    if isinstance(value, float):
+        # Beyond this a float stands for several whole numbers, so that nobody knows the id. It is refused.
+        return whole if abs(whole) < _EXACT else value
+    # JSON's integers end at 64 bits.
+    return whole if -(2**63) <= whole < 2**63 else str(whole)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,48 @@ def test_an_infinite_number_of_a_parquet_file_is_refused_and_not_taken_for_missi
     assert 'refused: row 1, distance: "inf" must be a number' in result.stderr
     assert "2 rows answered" in result.stderr
     assert [row["flight_id"] for row in csv.DictReader(io.StringIO(result.stdout))] == ["b", "c"]
+
+
+@pytest.mark.parametrize("way", ["--offline", "gateway"])
+def test_ids_of_whole_numbers_keep_their_digits_in_whatever_type_a_parquet_file_has_them(
+    place: Place, way: str
+) -> None:
+    kinds = {
+        "float": (pa.float64(), [7.0, 9007199254740991.0]),
+        "decimal": (pa.decimal128(38, 0), [Decimal(7), Decimal("12345678901234567890123456789")]),
+    }
+    wanted = {
+        "float": ["7", "9007199254740991"],
+        "decimal": ["7", "12345678901234567890123456789"],
+    }
+    found = {}
+    for kind, (type_, ids) in kinds.items():
+        file = place.folder / f"{kind}.parquet"
+        rows = {"flight_id": pa.array(ids, type_), "distance": [500.0] * 2, "carrier": ["UA"] * 2}
+        pq.write_table(pa.table(rows), file)
+        if way == "gateway":
+            with place.serving():
+                result = place.predict(str(file))
+        else:
+            result = place.predict(str(file), way)
+        assert result.exit_code == 0, result.output
+        found[kind] = [row["flight_id"] for row in csv.DictReader(io.StringIO(result.stdout))]
+    assert found == wanted
+
+
+def test_an_empty_table_is_told_by_the_name_that_the_person_gave(place: Place) -> None:
+    result = place.predict(place.table("", "empty.csv"), "--offline")
+    assert result.exit_code != 0
+    assert f"error {place.folder}/empty.csv is empty; its first line must name the columns" in result.stderr
+
+
+def test_a_float_that_may_be_several_ids_is_refused(place: Place) -> None:
+    file = place.folder / "rows.parquet"
+    rows = {"flight_id": [9007199254740993.0, 1e30], "distance": [500.0] * 2, "carrier": ["UA"] * 2}
+    pq.write_table(pa.table(rows), file)
+    result = place.predict(str(file), "--offline")
+    assert result.exit_code == 3, result.output
+    assert "0 rows answered, 2 refused" in result.stderr
 
 
 def test_a_named_version_is_asked(place: Place) -> None:
