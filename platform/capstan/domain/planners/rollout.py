@@ -38,7 +38,7 @@ from capstan.domain.rollout import (
     wanted_split,
 )
 from capstan.domain.steps.questions import SPLIT, StepEvidence
-from capstan.domain.steps.step import STAND_IN, Step
+from capstan.domain.steps.step import STAND_IN, Step, blocks_span
 from capstan.domain.system import Surroundings
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.trouble import Away
@@ -529,10 +529,17 @@ class _Planning:
         elif self.state.inconclusive > limits.inconclusive:
             message = f"inconclusive in {self.state.inconclusive} looks, holding {self._step_name}: {words}"
             self._stay(Reason.INCONCLUSIVE, message, Waiting.APPROVAL)
-        elif since < ends <= self.now and look.having(Verdict.INCONCLUSIVE):
+        elif self._takes_longer(since, ends) and look.having(Verdict.INCONCLUSIVE):
             self._stay(Reason.TOO_LITTLE_EVIDENCE, f"holding {self._step_name}: {words}", Waiting.EVIDENCE)
         else:
             self._wait(Waiting.EVIDENCE, words)
+
+    def _takes_longer(self, since: datetime, ends: datetime) -> bool:
+        """Whether the step lasts longer than the file says, or than the blocks take that its verdicts need."""
+        blocks = self.policy.steps[self.state.step].needed_blocks(self.policy)
+        # The first block may be the rest of a day, so that one more is no delay.
+        closed = since + blocks_span(blocks + 1, self.policy.label_delay, self.policy.block).latest
+        return since < ends <= self.now or (blocks > 0 and closed <= self.now)
 
     def _miss_deadline(self, found: str) -> None:
         message = f"{self._step_name} has no verdict at its deadline: {found}"

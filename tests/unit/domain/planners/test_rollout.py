@@ -197,14 +197,40 @@ def test_looks_that_need_more_blocks_count_towards_no_limit_before_the_deadline(
         watched_since=NOW,
         measured=in_shadow(paired),
     )
+    held = []
     for look in range(10):
         now = NOW + timedelta(days=14 + look)
         at = plan_rollout(REQUEST, at, observation, policy, now=now, wall=NOW).status
         assert at.latest["quality"].outcome == Verdict.INCONCLUSIVE
-        assert (at.phase, at.inconclusive, at.held) == (RolloutPhase.PROGRESSING, 0, "")
+        assert (at.phase, at.inconclusive) == (RolloutPhase.PROGRESSING, 0)
+        held.append(at.held)
+    assert {*held} == {"TooLittleEvidence"}
     at = plan_rollout(REQUEST, at, observation, policy, now=NOW + deadline, wall=NOW).status
     assert at.phase is RolloutPhase.ROLLING_BACK
     assert "deadline" in at.why
+
+
+def test_a_shadow_that_takes_longer_than_its_blocks_is_told_once() -> None:
+    """Labels that never come, or days that are alike: who reads the story alone saw nothing until the deadline."""
+    policy = RolloutPolicy(
+        (ShadowStep(Weight(100), analyses=("quality",)),),
+        {"quality": QualityRule(Decide.UNLESS_WORSE, metric="logLoss")},
+        digest="d",
+        label_delay=timedelta(days=2),
+    )
+    at = state(RolloutPhase.PROGRESSING, step_since=NOW, step_since_wall=NOW)
+    here = seen(Readiness.READY, wanted_split(REQUEST, at, policy.steps)).surroundings
+    measured = in_shadow(PairedEvidence((), paired_requests=0, labelled_pairs=0))
+    observation = RolloutObservation(here, watched_since=NOW, measured=measured)
+    told = []
+    for day in range(1, 14):
+        plan = plan_rollout(REQUEST, at, observation, policy, now=NOW + timedelta(days=day), wall=NOW)
+        told += [(day, decision.message) for decision in plan.decisions]
+        at = plan.status
+    assert [day for day, _ in told] == [10]
+    assert told[0][1].startswith(
+        "holding step 1 (shadow 100 %): quality: too early to judge: 0 of 7 closed blocks"
+    )
 
 
 def test_a_withheld_verdict_counts_once_per_closed_block_however_often_somebody_looks() -> None:
@@ -277,7 +303,7 @@ def test_a_challenger_that_looks_worse_is_held_after_so_many_days_and_goes_on_wh
     at = state(RolloutPhase.PROGRESSING, step_since=NOW, step_since_wall=NOW)
     daily = looked_daily(OnLimit.HOLD, range(7, 12), at)
     assert [one.inconclusive for one in daily] == [1, 2, 3, 4, 5]
-    assert [one.held for one in daily] == ["", "", "", "Inconclusive", "Inconclusive"]
+    assert [one.held for one in daily] == ["", *["TooLittleEvidence"] * 2, *["Inconclusive"] * 2]
     assert {one.step for one in daily} == {0}
     better = (0.06, 0.05, 0.07, 0.06, 0.05, 0.06, 0.07)
     later = looked_daily(OnLimit.HOLD, range(12, 20), daily[-1], better)
