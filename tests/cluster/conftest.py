@@ -76,9 +76,12 @@ def kube() -> KubeClient:
     return client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def new_namespace(kube: KubeClient) -> Iterator[Callable[[], str]]:
-    """Makes namespaces under Pod Security `restricted` that last until the end of the session."""
+    """Makes namespaces under Pod Security `restricted` that last until the end of the file's tests.
+
+    What stands in them holds CPU that pods of the next file wait for.
+    """
     made: list[str] = []
 
     def make() -> str:
