@@ -115,7 +115,9 @@ def experiment(
     return step_shown(EXPERIMENT, ARMS, 20 * DAY, known, is_running=is_running)  # type: ignore[arg-type]
 
 
-def bandit(*, is_running: bool = True) -> ExperimentShown | BanditShown | PreferenceShown:
+def bandit(
+    *, is_running: bool = True, is_guarded: bool = False
+) -> ExperimentShown | BanditShown | PreferenceShown:
     """Fifteen moves of six hours."""
     weights = [34, 36, 31, 27, 24, 24, 20, 17, 15, 12, 12, 9, 7, 6, 5, 5]
     others = [33, 30, 29, 25, 22, 18, 16, 14, 12, 12, 10, 9, 8, 6, 5, 5]
@@ -131,12 +133,19 @@ def bandit(*, is_running: bool = True) -> ExperimentShown | BanditShown | Prefer
         starts.append(since)
         shares.append({version: weight / 100 for version, weight in split.items()})
     assert all(sum(move.means.values()) < MILLIONTHS for move in moves)
-    worth = {V4: 0.10, V5: 0.13, V2: 0.095}
-    evidence = ArmsEvidence(days(starts, shares, worth, per_day=3600, hours=[6.0] * len(starts)))
-    step = BanditStep(CLICKS, shares=BanditRule(is_binary=True), arms=(V2,), batch=quarter)
+    by_metric = {"clicks": {V4: 0.10, V5: 0.13, V2: 0.095}, "surprised": {V4: 0.2, V5: 0.21, V2: 0.19}}
+    guarded = (SURPRISED,) if is_guarded else ()
+    step = BanditStep(CLICKS, shares=BanditRule(is_binary=True), arms=(V2,), guarded=guarded, batch=quarter)
     arms = TrafficSplit(tuple(Arm(version, Weight(weight)) for version, weight in moves[-1].weights.items()))
+    state = replace(RolloutState.at_step(0), step_since=START, moves=tuple(moves))
+    needs = [question.need for question in step.questions(RolloutPolicy((step,), {}), arms, state)]
+    hours = [6.0] * len(starts)
+    known = {
+        need: ArmsEvidence(days(starts, shares, by_metric[need.metric], per_day=3600, hours=hours))  # type: ignore[union-attr]
+        for need in needs
+    }
     length = len(weights) * quarter
-    return step_shown(step, arms, length, evidence, is_running=is_running, moves=tuple(moves))
+    return step_shown(step, arms, length, known, is_running=is_running, moves=tuple(moves))  # type: ignore[arg-type]
 
 
 def preference(*, is_running: bool = True) -> ExperimentShown | BanditShown | PreferenceShown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -13,11 +14,13 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from capstan.dashboard.page import RolloutShown
 
+FORECAST = "step 1: by its deadline it finds an effect of 0.0214 in clicks with a power of 80 % (1,000 new units a day)"
+LEFT = {"v3": "rocAuc 0.61 against v4: not shown to be worse by less than 0.005"}
 STATES: dict[str, Callable[[], RolloutShown]] = {
-    "experiment": lambda: asking.rollout(asking.experiment()),
+    "experiment": lambda: replace(asking.rollout(asking.experiment()), forecasts=(FORECAST,), left=LEFT),
     "ended": lambda: asking.rollout(asking.experiment(is_running=False), is_active=False),
     "frozen": lambda: asking.rollout(asking.experiment(lost=0.8), held="ExperimentFrozen"),
-    "bandit": lambda: asking.rollout(asking.bandit()),
+    "bandit": lambda: asking.rollout(asking.bandit(is_guarded=True)),
     "preference": lambda: asking.rollout(asking.preference()),
     "comparison": lambda: replace(
         asking.rollout(asking.preference()), comparison=flights.comparison(), experiment=None
@@ -94,6 +97,11 @@ def test_arms_and_the_metrics_that_do_not_decide_are_in_tables(show: Show) -> No
     expect(others.locator("tbody tr")).to_have_count(6)
 
 
+def test_how_long_it_takes_and_who_takes_no_part_is_told(show: Show) -> None:
+    told = show("experiment").locator(".told li")
+    expect(told).to_have_text([FORECAST, f"v3 takes no part: {LEFT['v3']}"])
+
+
 @pytest.mark.parametrize("state", ["experiment", "ended"])
 def test_the_sentence_of_the_verdict_is_there_to_its_end(show: Show, state: str) -> None:
     verdict = show(state).locator(".verdicts li", has_text="alpha/2 each").first
@@ -136,6 +144,10 @@ def test_shares_of_a_bandit_move_and_its_regret_bends_away_from_that_of_equal_sh
         "estimated regret 198 over 14,437 units, 391 in equal shares"
     )
     expect(panel.get_by_role("table", name="Arms").locator("tbody tr").nth(1)).to_contain_text("now 90 %")
+    guardrail = panel.get_by_role("table", name="Other metrics").locator("tbody tr")
+    expect(guardrail).to_have_count(3)
+    expect(guardrail.first).to_contain_text("surprised guardrail, lower is better")
+    expect(guardrail.nth(1)).to_contain_text(re.compile(r"0\.\d+ \["))
 
 
 def test_a_preference_is_counted_and_drawn(show: Show) -> None:

@@ -1,4 +1,4 @@
-"""A deadline that stored pairs say cannot be met is refused before the changed file is followed."""
+"""A deadline that stored pairs or users say cannot be met is refused before the changed file is followed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from typing import Any
 
 import orjson
 import pytest
-from contract.test_evidence import SINCE, WALL, flights, label, pair
+from contract.test_evidence import SINCE, WALL, flights, label, pair, payload
 
 from capstan.adapters.sqlite.store import SqliteStore
+from capstan.cli.verbs.plan import _experiment_times
 from capstan.domain.rollout import RolloutCause, RolloutName, RolloutPhase, RolloutRequest, RolloutState
+from capstan.domain.system import SystemState
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
+from capstan.embedded.history import stored_units
 from capstan.embedded.layout import StateDir
 from capstan.embedded.live import note_live, submit_change
 from capstan.embedded.wiring import spec_document
@@ -110,3 +113,51 @@ def test_a_rollout_that_is_followed_already_is_never_refused(state: StateDir, st
     store.put(Record(Kind.SYSTEM, NAME, NAME, spec_document(hopeless), followed.status, **_at(followed)))
     assert submit_change(hopeless, state, store) is None
     assert submit_change(system(decide="NotWorse", cooldown=15), state, store) == 3
+
+
+def experiment(effect: float, deadline: str) -> MLSystem:
+    document = flights()
+    spec: Any = document["spec"]
+    step = {"metric": "logLoss", "window": "1d", "expectedEffect": effect, "deadline": deadline}
+    spec["rollout"]["steps"] = [{"experiment": step}]
+    return parse(document, base_dir=Path())
+
+
+@pytest.fixture
+def users(state: StateDir, store: SqliteStore) -> None:
+    """The champion answered forty new users a day, the last of them four days ago: their labels can come no more."""
+    now = datetime.now(UTC)
+    intake, rng = Intake(state.root / "collector", state.root / "systems"), random.Random(5)
+    payloads, labels = [], []
+    for day in range(4, 12):
+        for number in range(40):
+            when = now - timedelta(days=day, minutes=number)
+            name = f"u{day}-{number}"
+            said = rng.uniform(0.2, 0.8)
+            payloads.append(payload(name, "v1", "champion", when, said, arm="v1", unit=f"tail-{name}"))
+            labels.append(label(name, rng.random() < said, when))
+    intake.receive(None, orjson.dumps(payloads), now)
+    intake.feedback(orjson.dumps({"labels": labels}), now, system=None)
+    intake.flush()
+    record = store.get(Kind.SYSTEM, NAME)
+    assert record is not None
+    status = {"state": to_json(SystemState(champion=version("v1")))}
+    store.put(Record(Kind.SYSTEM, NAME, NAME, record.spec, status, **_at(record)))
+
+
+@pytest.mark.usefixtures("users")
+def test_an_experiment_whose_deadline_past_users_cannot_meet_is_refused_with_ways_out(
+    state: StateDir, store: SqliteStore
+) -> None:
+    hurried = experiment(0.02, "14d")
+    with pytest.raises(InvalidSpecError) as refused:
+        submit_change(hurried, state, store)
+    (mistake,) = refused.value.mistakes
+    assert mistake.path == "rollout.steps[0].experiment.deadline"
+    assert "14d cannot be met: to find an effect of -0.02 with a power of 80%" in mistake.message
+    assert "ways out: deadline: " in mistake.message
+    (planned,) = _experiment_times(hurried, stored_units(hurried, state, store))
+    assert planned.problem == f"deadline: {mistake.message}"
+    assert "40 new units a day with a mean logLoss of 0." in planned.basis
+    assert planned.late is not None
+    assert submit_change(experiment(0.5, "365d"), state, store) is not None

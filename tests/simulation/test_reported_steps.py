@@ -242,5 +242,20 @@ def test_a_step_that_an_arm_left_is_told_without_it(tmp_path: Path, story: str) 
     assert (told["champion"], told["challenger"]) == ("v1", "v3")
     assert [arm["version"] for arm in told["found"]["arms"]] == ["v1", "v3"]
     assert told["found"]["arms"][1]["difference"] == pytest.approx(0.06, abs=0.01)
+    (guardrail,) = told["found"]["others"]
+    assert (guardrail["purpose"], guardrail["metric"]) == ("guardrail", "complaints")
+    assert [arm["version"] for arm in guardrail["arms"]] == ["v1", "v3"]
+    assert guardrail["arms"][1]["difference"] is not None
     assert (tmp_path / told["plot"]).exists()
-    printed([told], tmp_path)
+    assert "guardrail complaints per unit, lower is better" in printed([told], tmp_path)
+
+
+def test_the_page_tells_how_long_an_experiment_takes_and_who_takes_no_part() -> None:
+    world = World()
+    SCRIPTS["arm_that_dies_leaves_the_experiment"](world)
+    rollout = StoreView(world.store, SystemName(SYSTEM), world.clock, True, Sources()).snapshot().rollout
+    assert rollout is not None
+    (forecast,) = rollout.forecasts
+    assert "with a power of 80 %" in forecast
+    assert rollout.left.keys() == {"v2", "v9"}
+    assert "the registry did not know it" in rollout.left["v9"]

@@ -8,22 +8,30 @@ from dataclasses import replace
 from datetime import datetime
 
 from capstan.dashboard.experiment_panel import arm_shown
-from capstan.dashboard.page import ArmShown, BanditShown, MoveShown, RegretPoint, VerdictShown
+from capstan.dashboard.page import ArmShown, BanditShown, MoveShown, OtherMetric, RegretPoint
 from capstan.dashboard.verdicts_shown import result_shown, verdicts_shown
 from capstan.domain.moving_weights import MILLIONTHS, MovedWeights
 from capstan.domain.online_steps import OnlineStep
-from capstan.domain.steps.bandit import BanditStep
+from capstan.domain.steps.bandit import BanditQuestion, BanditStep
+from capstan.domain.steps.experiment_questions import GuardrailQuestion
+from capstan.domain.steps.questions import Arms
+from capstan.domain.verdicts.arms import ArmsRule
 from capstan.domain.verdicts.bandit_inference import regret
 from capstan.domain.verdicts.evidence import ArmsEvidence
 from capstan.domain.verdicts.moving_shares import MovingShares
 from capstan.domain.versions import VersionName
 
 
-def bandit_shown(online: OnlineStep, step: BanditStep, evidence: ArmsEvidence | None) -> BanditShown:
-    """The bandit. Without evidence its arms are not known, and regret is until its weights last moved."""
+def bandit_shown(online: OnlineStep, step: BanditStep, evidence: Mapping[Arms, ArmsEvidence]) -> BanditShown:
+    """The bandit by the evidence of its questions.
+
+    Without that of the first one its arms are not known, and regret is until its weights last moved.
+    """
     rule = step.rule()
     moves = online.moves or (MovedWeights(online.weights, since=online.since),)
-    arms, ratio = _measured(online, step, moves, evidence)
+    found = next(
+        (evidence.get(one.asked) for one in online.questions if isinstance(one, BanditQuestion)), None
+    )
     return BanditShown(
         policy=step.shares.policy.value,
         metric=rule.metric,
@@ -40,28 +48,43 @@ def bandit_shown(online: OnlineStep, step: BanditStep, evidence: ArmsEvidence | 
             )
             for move in moves
         ],
-        regret=_regret(online, step, moves, evidence),
-        arms=arms,
-        ratio=ratio,
+        regret=_regret(online, step, moves, found),
+        arms=_arms(online, rule, moves, found) if found is not None else (),
+        ratio=result_shown("sample ratio", MovingShares(moves, rule.better).ratio(found))
+        if found is not None
+        else None,
+        others=_guardrails(online, moves, evidence),
         verdicts=verdicts_shown(online.latest),
     )
 
 
-def _measured(
-    online: OnlineStep, step: BanditStep, moves: Sequence[MovedWeights], evidence: ArmsEvidence | None
-) -> tuple[list[ArmShown], VerdictShown | None]:
-    if evidence is None:
-        return [], None
-    rule, (champion, *rivals) = step.rule(), online.weights
+def _arms(
+    online: OnlineStep, rule: ArmsRule, moves: Sequence[MovedWeights], evidence: ArmsEvidence
+) -> list[ArmShown]:
+    champion, *rivals = online.weights
     shares = MovingShares(moves, rule.better)
     bounds = {arm: shares.bounds(evidence, rule, champion, arm) for arm in rivals}
     means = shares.means(evidence, tuple(online.weights))
-    arms = [
+    return [
         # Plain means of a bandit's arms are too low.
         replace(arm_shown(version, online, evidence, bounds.get(version)), mean=means.get(version))
         for version in online.weights
     ]
-    return arms, result_shown("sample ratio", shares.ratio(evidence))
+
+
+def _guardrails(
+    online: OnlineStep, moves: Sequence[MovedWeights], evidence: Mapping[Arms, ArmsEvidence]
+) -> list[OtherMetric]:
+    """A guardrail is one question for each arm, and one row here."""
+    found: dict[str, OtherMetric] = {}
+    for question in online.questions:
+        if not isinstance(question, GuardrailQuestion) or question.rule.metric in found:
+            continue
+        rule, known = question.rule, evidence.get(question.asked)
+        if known is not None:
+            arms = _arms(online, rule, moves, known)
+            found[rule.metric] = OtherMetric(rule.metric, "guardrail", rule.better.value, arms)
+    return list(found.values())
 
 
 def _regret(

@@ -28,14 +28,11 @@ def online_shown(online: OnlineStep, evidence: UserEvidence) -> OnlineStepShown 
         for need, found in evidence.items()
         if isinstance(need, Arms) and isinstance(found, ArmsEvidence)
     }
-    first = [need for need in online.needs[:1] if isinstance(need, Arms)]
     match online.step:
         case ExperimentStep():
             return experiment_shown(online, online.step, arms)
         case BanditStep():
-            return bandit_shown(
-                online, online.step, next((arms[need] for need in first if need in arms), None)
-            )
+            return bandit_shown(online, online.step, arms)
         case InterleaveStep():
             found = next((one for one in evidence.values() if isinstance(one, PreferenceEvidence)), None)
             return preference_shown(online, online.step, found) if found is not None else None

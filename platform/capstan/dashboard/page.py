@@ -221,7 +221,7 @@ class VerdictShown:
 
 @dataclass(frozen=True)
 class OtherMetric:
-    """A metric of an experiment that does not decide who wins."""
+    """A metric of an experiment or a bandit that does not decide who wins."""
 
     metric: str
     purpose: str
@@ -293,6 +293,8 @@ class BanditShown:
     arms: Sequence[ArmShown] = ()
     """Empty: the evidence is not known. Differences are weighted by propensity."""
     ratio: VerdictShown | None = None
+    others: Sequence[OtherMetric] = ()
+    """Its guardrails; means and differences are weighted in the same way."""
     verdicts: Sequence[VerdictShown] = ()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from simulation.scripts import drift
 from simulation.world import DAY
 
 from capstan.cli.running_parts import _counters
@@ -31,6 +32,22 @@ def test_rollout_tells_its_step_and_latest_verdict(rolling) -> None:
     assert status["rollout"]["step"] == "1/3 shadow 100 %"
     assert status["rollout"]["latest"]["quality"].startswith("Inconclusive")
     assert "step 1/3 shadow 100 %" in rolling.run("status").output
+
+
+def test_an_experiment_tells_how_long_it_takes_and_who_takes_no_part(machine) -> None:
+    arms = [{"version": "v9", "weight": 20}]
+    step = {"weight": 40, "arms": arms, "minUnits": 1000, "window": "1d", "deadline": "21d"}
+    machine.world.edit_file(lambda file: file["spec"]["rollout"].update(steps=[{"experiment": step}]))
+    machine.world.start()
+    drift(machine.world)
+    machine.world.days(1)
+    rollout = json.loads(machine.run("status", "--json").stdout)["rollout"]
+    (forecast,) = rollout["forecasts"]
+    assert "with a power of 80 %" in forecast
+    assert rollout["left"] == {"v9": "the registry did not know it when the rollout began"}
+    shown = "".join(machine.run("status").output.split())
+    for told in (forecast, f"v9 takes no part: {rollout['left']['v9']}"):
+        assert "".join(told.split()) in shown
 
 
 def test_held_retraining_tells_why_and_until_when(serving) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from capstan.dashboard.bandit_panel import bandit_shown
 from capstan.dashboard.page import BanditShown
@@ -20,6 +23,7 @@ from capstan.domain.rollout import (
 from capstan.domain.steps import CanaryStep
 from capstan.domain.steps.bandit import BanditStep
 from capstan.domain.steps.experiment import Outcome
+from capstan.domain.steps.questions import Arms
 from capstan.domain.traffic import Arm, TrafficSplit, Weight
 from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums
 from capstan.domain.verdicts.experiments import Better
@@ -54,7 +58,10 @@ REQUEST = RolloutRequest(
 
 def panel(state: RolloutState, evidence: ArmsEvidence | None = None) -> BanditShown | None:
     steps = online_steps(REQUEST, state, POLICY, now=START + 3 * DAY)
-    return bandit_shown(steps[-1], STEP, evidence) if steps else None
+    if not steps:
+        return None
+    known = {need: evidence for need in steps[-1].needs if isinstance(need, Arms) and evidence is not None}
+    return bandit_shown(steps[-1], STEP, known)
 
 
 def running(moves: tuple[MovedWeights, ...] = MOVES, digest: str = "d") -> RolloutState:
@@ -96,6 +103,29 @@ def test_with_evidence_regret_is_told_until_now_and_falls_behind_that_of_equal_s
     assert abs(found.arms[1].difference - 0.04) < 1e-9
     assert found.ratio is not None
     assert found.ratio.outcome == "Successful"
+
+
+def test_guardrails_are_told_by_arm_and_by_the_shares_that_moved() -> None:
+    """Both arms cause more refunds on the second day, which is mostly v2's: plain means would say 0.088."""
+    refunds = Outcome("refunds", Better.LOWER, DAY, timedelta(0), is_loss=False, margin=0.01)
+    step = replace(STEP, guarded=(refunds,))
+    (online,) = online_steps(REQUEST, running(), replace(POLICY, steps=(step,)), now=START + 3 * DAY)
+    decides, guards = online.needs
+    assert isinstance(decides, Arms)
+    assert isinstance(guards, Arms)
+    days = (
+        ArmDay(START, {V1: sums(500, 10.0), V2: sums(500, 30.0)}),
+        ArmDay(START + DAY, {V1: sums(100, 12.0), V2: sums(900, 144.0)}),
+    )
+    found = bandit_shown(online, step, {guards: ArmsEvidence(days)})
+    assert found.arms == (), "what decides is not known"
+    (other,) = found.others
+    assert (other.metric, other.purpose, other.better) == ("refunds", "guardrail", "Lower")
+    champion, challenger = other.arms
+    assert (champion.version, champion.units, champion.difference) == ("v1", 600, None)
+    assert (champion.mean, challenger.mean) == pytest.approx((0.07, 0.11))
+    assert challenger.difference == pytest.approx(-0.04)
+    assert bandit_shown(online, step, {}).others == []
 
 
 def test_a_bandit_that_is_over_keeps_its_weights_on_the_page() -> None:

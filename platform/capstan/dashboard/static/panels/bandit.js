@@ -1,8 +1,8 @@
-// A bandit: the share that each arm had over time, what its arms are worth, and the estimated regret.
+// A bandit: the share that each arm had over time, what its arms are worth, the estimated regret, and its guardrails.
 
 import { h } from "../dom.js";
 import { count, metricName, number } from "../format.js";
-import { arms, verdicts } from "./experiment.js";
+import { arms, others, verdicts } from "./experiment.js";
 import { lines } from "./sequence.js";
 
 export function bandit(found) {
@@ -11,6 +11,7 @@ export function bandit(found) {
     h("h3", {}, "Bandit ", h("small", { class: "quiet" }, `${found.policy} on ${metricName(found.metric)}, ${found.better.toLowerCase()} is better; ${found.rule}`)),
     found.arms.length > 0 && arms(found.arms, "Arms", (arm) => `now ${last.weights[arm.version]} %`),
     h("div", { class: "courses" }, shares(found), found.regret.length > 1 && regret(found)),
+    found.others.length > 0 && others(found.others),
     verdicts(found));
 }
 

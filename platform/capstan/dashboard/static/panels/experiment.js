@@ -31,7 +31,8 @@ export function arms(all, title, wanted) {
       h("td", {}, difference(arm)))))));
 }
 
-function others(metrics) {
+/** Guardrails and secondary metrics by arm. */
+export function others(metrics) {
   return h("div", { class: "scroll" }, h("table", { "aria-label": "Other metrics" },
     h("thead", {}, h("tr", {}, ["metric", "arm", "known", "mean", "difference [bounds]"].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, metrics.map((metric) => metric.arms.map((arm, place) => h("tr", {},

@@ -25,6 +25,7 @@ export function drawRollout(page) {
     h("ol", { class: "steps" }, rollout.steps.map((step) =>
       h("li", { class: `${step.tone}${step.is_current ? " current" : ""}`, "aria-current": step.is_current ? "step" : undefined },
         h("b", {}, step.name), h("small", {}, step.detail || " ")))),
+    told(rollout),
     rollout.is_active && h("div", { class: "evidence" },
       rollout.amounts.length > 0 && h("div", { class: "amounts" }, rollout.amounts.map(amount),
         rollout.disagreement !== null && h("p", { class: "quiet" }, `they disagree on ${percent(rollout.disagreement, 1)} of requests`)),
@@ -40,6 +41,13 @@ export function drawRollout(page) {
       h("li", {}, h("button", { type: "button", marks: other.mark, "data-key": other.mark, title: other.why, onclick: () => trace(other.mark) },
         dot(other.tone), other.challenger, h("small", {}, other.phase.toLowerCase(), other.finished_at ? ` ${day(other.finished_at)}` : ""))))),
   ];
+}
+
+/** How long its experiments take, as long as it runs, and which further versions take no part. */
+function told(rollout) {
+  const absent = Object.entries(rollout.left).map(([arm, reason]) => `${arm} takes no part: ${reason}`);
+  const lines = [...(rollout.is_active ? rollout.forecasts : []), ...absent];
+  return lines.length > 0 && h("ul", { class: "told" }, lines.map((line) => h("li", {}, line)));
 }
 
 /** A sentence that stands above is not said twice. */
