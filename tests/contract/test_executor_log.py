@@ -133,12 +133,14 @@ def test_roles_follow_from_the_arm_and_the_watched_version(executor: Executor) -
     executor.predict("b", predictor="v4", sdep="flights")
     executor.predict("c", predictor="default", sdep="flights-v4")
     executor.predict("d", predictor="v5", sdep="flights-v5", arm="shadow")
+    executor.predict("e", predictor="v3-copy", sdep="flights-v3-copy")
     executor.collector.flush()
     assert sorted(executor.collector.rows("distinct request_id, version, role")) == [
         ("a", "v3", "champion"),
         ("b", "v4", "challenger"),
         ("c", "v4", "challenger"),
         ("d", "v5", "shadow"),
+        ("e", "v3-copy", "challenger"),
     ]
 
 
@@ -163,6 +165,7 @@ def test_any_order_and_repetition_of_halves_is_each_pair_once(executor: Executor
         ({"kind": "io.seldon.serving.feedback"}, "ce-type"),
         ({"sdep": "other-v3"}, "ce-inferenceservicename"),
         ({"predictor": "main", "sdep": "flights"}, "ce-endpoint"),
+        ({"predictor": "v3-copied", "sdep": "flights-v3-copied"}, "ce-endpoint"),
         ({"request_id": "x" * 200}, "ce-requestid"),
         ({"body": b"{"}, "body"),
         ({"body": {"data": {"ndarray": [[1]]}}}, "inputs"),

@@ -24,11 +24,12 @@ from capstan.adapters.alertmanager.server import (
     AlertmanagerSettings,
     WebhookReceiver,
 )
+from capstan.adapters.envoy.config import arm_cluster
 from capstan.adapters.processes.children import ProcessSupervisor
 from capstan.adapters.prometheus.operation import PrometheusOperation
 from capstan.adapters.prometheus.server import PrometheusServer, PrometheusSettings
 from capstan.domain.verdicts.evidence import QueryEvidence
-from capstan.domain.versions import SystemName, VersionName
+from capstan.domain.versions import SystemName, VersionName, copy_name
 from capstan.errors import CapstanError, UnavailableError
 from capstan.monitoring.rules import render
 from capstan.spec import parse
@@ -392,6 +393,24 @@ def test_what_the_gateway_hid_from_users_counts_as_errors(world: World) -> None:
     assert evidence.assigned == {V1: 80, V2: 20}
     assert (evidence.challenger.requests, evidence.challenger.errors) == (20, 20)
     assert (evidence.champion.requests, evidence.champion.errors) == (80, 0)
+
+
+def test_a_fresh_copy_of_the_champion_is_counted_by_its_own_name(world: World) -> None:
+    copy = copy_name(V1)
+    arm = arm_cluster(copy, V1)
+    since = scraped(
+        world,
+        {**requests("v1", "champion", 500, 0), **requests(copy, "challenger", 0, 0), **envoy(arm, 0)},
+    )
+    now = scraped(
+        world,
+        {**requests("v1", "champion", 580, 0), **requests(copy, "challenger", 18, 2), **envoy(arm, 20)},
+    )
+    evidence = operation(world, since, now, challenger=copy)
+    assert (evidence.champion.requests, evidence.champion.errors) == (80, 0)
+    assert (evidence.challenger.requests, evidence.challenger.errors) == (20, 2)
+    assert evidence.challenger.latency_buckets == {0.1: 18, float("inf"): 20}
+    assert evidence.assigned[copy] == 20
 
 
 def test_a_shadow_is_judged_by_its_mirrored_requests(world: World) -> None:

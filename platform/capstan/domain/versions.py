@@ -13,6 +13,8 @@ VersionName = NewType("VersionName", str)
 """`v1`, `v2`, ...: the registry's number behind a `v`; also the name of the serving process and the Envoy cluster."""
 NOBODY = VersionName("")
 """Stands where no version is named."""
+COPY = "-copy"
+"""Ends the name of a version that is brought up a second time."""
 RunName = NewType("RunName", str)
 Digest = NewType("Digest", str)
 """`sha256:` and 64 hex digits: hash of a Bento's sorted file hashes, without tag and time."""
@@ -37,7 +39,7 @@ class ModelVersion:
 
 def copy_name(version: VersionName) -> VersionName:
     """`v1-copy`: the name under which the version is brought up a second time."""
-    return VersionName(f"{version}-copy")
+    return VersionName(f"{version}{COPY}")
 
 
 def fresh_copy(version: ModelVersion) -> ModelVersion:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from capstan.domain.payload_limits import parse_moment
+from capstan.domain.versions import COPY
 from capstan.errors import InvalidRequestError
 from capstan.recording.collector.boots import Heading
 from capstan.recording.collector.ledger import EXECUTOR_BOOT
@@ -36,7 +37,7 @@ LONGEST_WAIT = timedelta(seconds=60)
 MOST_WAITING = 10_000
 MOST_WAITING_BYTES = 64 * 2**20
 RECENT_PAIRS = 50_000
-_VERSION = re.compile(r"v[0-9]{1,9}")
+_VERSION = re.compile(rf"v[0-9]{{1,9}}(?:{COPY})?")
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
