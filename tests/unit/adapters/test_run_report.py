@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from random import Random
 
 import pytest
 
@@ -14,6 +15,7 @@ from capstan.adapters.kubernetes.run_report import (
     read_last_words,
     read_progress,
 )
+from capstan.domain.system import without_metrics
 from capstan.domain.training import GateOutcome, RunnerUp, RunPhase, RunStatus, StepProgress
 from capstan.domain.versions import Digest, ModelVersion, RunName, VersionName
 
@@ -100,6 +102,23 @@ def test_what_is_too_long_keeps_the_version_and_every_gate(long: RunStatus) -> N
     ]
     assert [one.version for one in heard.runners_up] == [one.version for one in long.runners_up]
     assert all(one.gates == heard.gates for one in heard.runners_up)
+
+
+def test_runners_up_with_many_metrics_and_gates_fit_without_the_metrics() -> None:
+    rng = Random(3)
+
+    def measured(version: ModelVersion) -> ModelVersion:
+        digest = Digest(f"sha256:{rng.randbytes(32).hex()}")
+        return replace(version, digest=digest, metrics={f"metric-{n}": rng.random() for n in range(30)})
+
+    whole = status(runners_up=8, gates=40)
+    runners_up = tuple(replace(one, version=measured(one.version)) for one in whole.runners_up)
+    heard = read_last_words(
+        last_words(replace(whole, version=measured(VERSION), runners_up=runners_up)).decode()
+    )
+    assert heard is not None
+    assert [one.version for one in heard.runners_up] == [without_metrics(one.version) for one in runners_up]
+    assert [gate.passed for one in heard.runners_up for gate in one.gates] == [True, False] * 20 * 8
 
 
 def test_the_end_of_a_log_is_no_last_word() -> None:
