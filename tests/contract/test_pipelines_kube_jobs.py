@@ -361,6 +361,26 @@ def test_a_runner_up_that_was_not_registered_before_the_pod_was_gone_takes_no_pa
     assert status.runners_up[0].missed == GATES[0].message
 
 
+def test_a_registered_runner_up_of_other_bytes_than_the_judged_ones_takes_no_part(
+    idle: JobCluster, tmp_path: Path
+) -> None:
+    registry = MemoryRegistry()
+    pipelines = make_pipelines(tmp_path, idle, registry)
+    pipelines.start(request(RUN))
+    judged = replace(VERSION, digest=Digest("sha256:1"), rank=1)
+    told = {"chosen": ["trees"], "failed": {}, "warnings": [], "details": {}}
+    passed = (replace(GATES[0], passed=True),)
+    document = result_document(
+        VERSION, GATES, {}, "best", runners_up=[RunnerUp("own", judged, passed)], **told
+    )
+    ArtifactStore(places(tmp_path).artifacts).write(result_path(RUN), json.dumps(document).encode())
+    choice = registry.register(VERSION, tags={}, metrics={})
+    registry.register(replace(judged, digest=Digest("sha256:2")), tags={}, metrics={})
+    idle.finish(RUN, "Complete")
+    status = pipelines.status(RUN)
+    assert (status.version, status.runners_up) == (choice, ())
+
+
 def test_a_version_whose_gates_are_lost_is_no_success(idle: JobCluster, tmp_path: Path) -> None:
     registry = MemoryRegistry()
     pipelines = make_pipelines(tmp_path, idle, registry)

@@ -55,7 +55,12 @@ def recorded(run: RunName, registry: Registry, store: Readable | None) -> RunSta
         return RunStatus(
             RunPhase.FAILED, f"{version.name} is registered, but the result of {run} tells of other bytes"
         )
-    # A run that ended while it registered its runners-up has left some of them without a name: they don't take part.
-    named = [(one, registry.version_of(run, one.version.rank)) for one in status.runners_up]
-    runners_up = tuple(replace(one, version=known) for one, known in named if known is not None)
+    found = [(one, registry.version_of(run, one.version.rank)) for one in status.runners_up]
+    # A run that ended while it registered its runners-up has left some of them without a name. These take no part, and
+    # neither does one of other bytes, whose gates nobody knows.
+    runners_up = tuple(
+        replace(one, version=known)
+        for one, known in found
+        if known is not None and known.digest == one.version.digest
+    )
     return replace(status, version=version, runners_up=runners_up)
