@@ -102,15 +102,16 @@ def _port_of(process: subprocess.Popen[str], namespace: str) -> int:
             threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
             return int(found.group(1))
     words = " ".join(said)[-300:]
-    if "not found" in words.lower():
-        raise NotFoundError(
-            f"{namespace} has no page: {words}; `helm upgrade capstan charts/capstan --set page.enabled=true` "
-            "brings it, --page-namespace names another namespace"
-        )
+    # First, for a refusal may go on about a role that is not found.
     if "forbidden" in words.lower():
         raise NotAllowedError(
             f"you may open no way to the page: in namespace {namespace} it takes the rights to get services, to get "
             f"and list pods, and to create pods/portforward; an Ingress to the page takes none of them. {words}"
+        )
+    if "not found" in words.lower():
+        raise NotFoundError(
+            f"{namespace} has no page: {words}; `helm upgrade capstan charts/capstan --set page.enabled=true` "
+            "brings it, --page-namespace names another namespace"
         )
     raise UnavailableError("the page", f"kubectl port-forward: {words}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import threading
@@ -85,16 +86,35 @@ def test_a_cluster_without_a_page_is_told_how_to_get_one(
         pass
 
 
+@pytest.mark.parametrize("end", ["", ': RBAC: role.rbac.authorization.k8s.io "page" not found'])
 def test_who_may_open_no_way_is_told_the_rights_that_it_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     refused = 'Error from server (Forbidden): services "capstan-page" is forbidden: User "ann" cannot get it'
-    kubectl(tmp_path, monkeypatch, f"echo '{refused}'; exit 1")
+    kubectl(tmp_path, monkeypatch, f"echo '{refused}{end}'; exit 1")
     with (
         pytest.raises(NotAllowedError, match=r"in namespace capstan-system .* create pods/portforward"),
         tunnel("prod", "capstan-system", "capstan-page", 80),
     ):
         pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_kill_and_a_closed_terminal_end_the_command_as_ctrl_c_does_unless_they_are_ignored(
+    number: signal.Signals,
+) -> None:
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        signal.signal(number, signal.SIG_DFL)
+        verb._end_as_by_ctrl_c()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+        signal.signal(number, signal.SIG_IGN)
+        verb._end_as_by_ctrl_c()
+        signal.raise_signal(number)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def test_who_gives_up_while_the_way_is_being_opened_leaves_no_process(
