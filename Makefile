@@ -28,6 +28,8 @@ debian = { command -v apt-get >/dev/null && command -v $(or $(SUDO),true) >/dev/
 
 .PHONY: chromium libatomic router help setup demo example test test-unit test-simulation test-contract test-embedded test-browser test-cluster cluster-programs check bench format clean docs charts images kind
 .DEFAULT_GOAL := help
+# Tiers share cores and ports: `make -j test` runs them one after the other all the same.
+.NOTPARALLEL:
 
 help: ## list these words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -72,7 +74,8 @@ example: $(STAMP) ## one of examples/ through the whole loop, in minutes: make e
 		$(RUN) python $$script || exit 1; done
 	@$(RUN) capstan demo examples/$(NAME)/system.yaml --state examples/$(NAME)/.capstan
 
-test: test-unit test-simulation test-contract test-embedded test-browser ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
+# What a later tier needs is installed first, so that a person who is asked for a password need not wait for it.
+test: chromium libatomic router test-unit test-simulation test-contract test-embedded test-browser ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
 
 test-unit: $(STAMP)
 	@$(call tier,unit,tests/unit tests/members,-n 2)
