@@ -70,7 +70,7 @@ class RunnerUp:
     @property
     def missed(self) -> str:
         """The gates that it did not pass, in words; empty: it passed all."""
-        return "; ".join(gate.message for gate in self.gates if gate.passed is not True)
+        return "; ".join(gate.message or gate.metric for gate in self.gates if gate.passed is not True)
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,12 @@ class RunStatus:
         """All versions that it made, its choice first."""
         choice = () if self.version is None else (self.version,)
         return (*choice, *(one.version for one in self.runners_up))
+
+    @property
+    def runners_up_in_words(self) -> str:
+        """`runner-up v3 (trees)`, or `runners-up v3 (trees), v4 (linear)`; empty: there are none."""
+        named = ", ".join(f"{one.version.name} ({one.candidate})" for one in self.runners_up)
+        return f"{'runners-up' if len(self.runners_up) > 1 else 'runner-up'} {named}" if named else ""
 
     @property
     def chosen_in_words(self) -> str:

@@ -108,9 +108,9 @@ def _keep(
         "trigger": request.trigger.kind.value,
     }
     taken = f" ({status.chosen_in_words})" if status.chosen else ""
-    message = (
-        f"{version}{taken} as of {request.trigger.as_of:%Y-%m-%d}, not served" if version else status.message
-    )
+    further = f"; {status.runners_up_in_words}" if status.runners_up else ""
+    told = f"{version}{taken} as of {request.trigger.as_of:%Y-%m-%d}, not served{further}"
+    message = told if version else status.message
     for decision in remarks(request, status):
         event = Event(
             ended, Kind.RUN, request.run, decision.reason, decision.message, {**details, **decision.details}

@@ -122,6 +122,17 @@ def test_run_without_a_loop_is_kept_and_done_once(serving) -> None:
     assert reasons == ["TrainingSucceeded"]
 
 
+def test_a_run_without_a_loop_names_the_runners_up_that_it_registered(serving) -> None:
+    serving.world.runners_up = (True,)
+    clock = MemoryClock(datetime(2013, 3, 1, tzinfo=UTC))
+    pipelines = MemoryPipelines(clock, serving.world.registry, serving.world._train)
+    trigger = Trigger(TriggerKind.MANUAL, clock.now(), "a person")
+    request = TrainingRequest(RunName("flights-train-1"), SystemName(SYSTEM), trigger, None)
+    run_to_end(pipelines, serving.world.store, request, clock.now, lambda status: True)
+    [told] = [event for _, event in serving.world.store.events(SYSTEM) if event.name == request.run]
+    assert told.message == "v2 as of 2013-03-01, not served; runner-up v3 (trees-1)"
+
+
 def test_logs_are_listed_and_shown_from_the_end(serving) -> None:
     (serving.state.logs / "v1.log").write_text("".join(f"line {number}\n" for number in range(100)))
     assert "v1" in serving.run("logs").output

@@ -107,6 +107,8 @@ def _print(status: RunStatus, run: str) -> None:
         out.print(f"gate {gate.metric} {word}: {escape(gate.message)}", soft_wrap=True)
     print_tables(status.details.get("tables", ()), "the test window")
     version = status.version.name if status.version else "no version"
+    if status.runners_up:
+        out.print(f"{status.runners_up_in_words}, registered beside it", soft_wrap=True)
     out.print(
         f"{run}: {version} is registered; once the system is up, `capstan promote {version}` rolls it out",
         soft_wrap=True,

@@ -87,10 +87,8 @@ def _follow(
             ended = replace(state, phase=RunPhase.SUCCEEDED, finished_at=now, result=result)
             gates = "; ".join(gate.message for gate in status.gates) or "no gates"
             taken = f" ({status.chosen_in_words})" if status.chosen else ""
-            message = f"{version.name}{taken} as of {version.as_of:%Y-%m-%d}: {gates}"
-            if status.runners_up:
-                named = ", ".join(f"{one.version.name} ({one.candidate})" for one in status.runners_up)
-                message += f"; {'runners-up' if len(status.runners_up) > 1 else 'runner-up'} {named}"
+            further = f"; {status.runners_up_in_words}" if status.runners_up else ""
+            message = f"{version.name}{taken} as of {version.as_of:%Y-%m-%d}: {gates}{further}"
             decision = _decision(request, Reason.TRAINING_SUCCEEDED, message, "finished")
             details = {**decision.details, "version": version.name}
             if status.chosen:
