@@ -292,7 +292,7 @@ class _Planning:
             return "the registry did not know it when the rollout began"
         if self.request.trigger is None:
             return "a person asked for the challenger alone, without the runners-up of its run"
-        return "the run has no further candidate that could be measured"
+        return "the run of the challenger made no more of them"
 
     def _are_arms_awaited(self) -> bool:
         """Whether a further arm is still being brought up; one that can't be, or was lost, leaves."""
