@@ -119,13 +119,16 @@ class Trained:
         *,
         as_of: datetime = AS_OF,
         champion: ModelVersion | None = None,
+        against: VersionName | None = None,
+        artifacts: str = "",
     ) -> None:
+        """`against` is the champion by name alone: no gate asks for its bytes."""
         self.folder = folder
         job = folder / "job"
         request = TrainingRequest(
-            RunName("run"), SystemName("visits"), Trigger(TriggerKind.INITIAL, as_of, "a test"), None
+            RunName("run"), SystemName("visits"), Trigger(TriggerKind.INITIAL, as_of, "a test"), against
         )
-        places = Places(str(home), str(folder / "secrets"), "", "", str(home.parent / "bentos"))
+        places = Places(str(home), str(folder / "secrets"), "", "", str(home.parent / "bentos"), artifacts)
         write_job(job, request=request, spec=spec, places=places, champion=champion)
         at = {
             name: str(folder / name)
