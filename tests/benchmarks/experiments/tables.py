@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from benchmarks.experiments.simulated.correlated_days import CORRELATIONS, correlated_days  # noqa: E402
 from benchmarks.experiments.simulated.false_positives import false_positives  # noqa: E402
+from benchmarks.experiments.simulated.guarded import POLICIES, USERS, guarded  # noqa: E402
 from benchmarks.experiments.simulated.interleaved import RANKERS, interleaved  # noqa: E402
 from benchmarks.experiments.simulated.mismatch import SPLITS, mismatch  # noqa: E402
 from benchmarks.experiments.simulated.outcomes import SCENARIOS  # noqa: E402
@@ -35,6 +36,7 @@ TABLES = {
     "mismatch": (mismatch, len(SPLITS)),
     "interleaved": (interleaved, len(RANKERS)),
     "regret": (regret, len(ARMS) * len(RULES)),
+    "guarded": (guarded, len(USERS) * len(POLICIES)),
 }
 """Name -> what makes it, and how many rows of runs it takes."""
 

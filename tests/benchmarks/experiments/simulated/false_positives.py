@@ -25,7 +25,7 @@ Advance = Callable[[int], None]
 
 
 def false_positives(runs: int, advance: Advance = lambda _: None) -> Table:
-    """Every scenario by the product's test and by naive practice, at every ten units and at every day."""
+    """Every scenario by the product's test, at every unit too, and by naive practice, at ten units and at every day."""
     rows = []
     for place, scenario in enumerate(SCENARIOS):
         rates = alarm_rates(scenario, runs, seed=SEED + place, advance=advance)
@@ -35,6 +35,7 @@ def false_positives(runs: int, advance: Advance = lambda _: None) -> Table:
         "Equal arms that are called different",
         (
             "outcome",
+            "AlwaysValid, every unit",
             f"AlwaysValid, every {EVERY} units",
             "AlwaysValid, every day",
             f"naive, every {EVERY} units",
@@ -53,22 +54,28 @@ def false_positives(runs: int, advance: Advance = lambda _: None) -> Table:
 def alarm_rates(
     scenario: Scenario, runs: int, *, seed: int, advance: Advance = lambda _: None
 ) -> list[float]:
-    """Share of runs with an alarm: always valid by unit and by day, naive by unit and by day, one look."""
+    """Share of runs with an alarm: always valid at every unit, at ten and by day, naive at ten and by day, one look."""
     rng = np.random.default_rng(seed)
     rule = ExperimentRule()
+    every = np.arange(rule.least_units, UNITS + 1)
     looks = np.arange(rule.least_units, UNITS + 1, EVERY)
     days = looks % UNITS_PER_DAY == 0
-    alarms = np.zeros(5)
+    alarms = np.zeros(6)
     for begin in range(0, runs, _CHUNK):
         shape = (min(_CHUNK, runs - begin), UNITS)
         treated = rng.random(shape) < scenario.treated / 100
-        control, treatment = arms(scenario.draw(rng, shape), treated, looks)
+        values = scenario.draw(rng, shape)
+        always = always_valid_decides(
+            *arms(values, treated, every), every, alpha=rule.alpha, planned_units=rule.planned_units
+        )
+        control, treatment = arms(values, treated, looks)
         valid = always_valid_decides(
             control, treatment, looks, alpha=rule.alpha, planned_units=rule.planned_units
         )
         test = proportions_decide if scenario.is_share else welch_decides
         naive = test(control, treatment, alpha=rule.alpha)
-        for place, found in enumerate((valid, valid[:, days], naive, naive[:, days], naive[:, -1:])):
+        ways = (always, valid, valid[:, days], naive, naive[:, days], naive[:, -1:])
+        for place, found in enumerate(ways):
             alarms[place] += found.any(axis=1).sum()
         advance(shape[0])
     return [float(one) for one in alarms / runs]

@@ -8,14 +8,23 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from benchmarks.experiments.simulated import correlated_days, interleaved, mismatch, power, regret
+from benchmarks.experiments.simulated import (
+    correlated_days,
+    guarded,
+    interleaved,
+    mismatch,
+    power,
+    regret,
+)
 from benchmarks.experiments.simulated.outcomes import CAP, proportion, revenue
 from benchmarks.experiments.simulated.table import Table
+from scipy.stats import norm
 
+from capstan.domain.steps.experiment import Outcome, guardrail_rule
 from capstan.domain.verdicts.bandits import BanditRule, Policy
 from capstan.domain.verdicts.blocks import BlockSums, independent_size, merge
-from capstan.domain.verdicts.evidence import LossBlock
-from capstan.domain.verdicts.experiments import Test, always_valid_of_blocks
+from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums, LossBlock
+from capstan.domain.verdicts.experiments import Better, Test, always_valid_of_blocks
 from capstan.domain.verdicts.interleaving import Method
 from capstan.domain.verdicts.preference import PreferenceCounts, PreferenceRule
 from capstan.domain.verdicts.sample_ratio import log_mismatch
@@ -137,6 +146,36 @@ def test_bounds_of_regret_are_the_textbooks() -> None:
     assert regret.BATCHES * regret.BATCH == 15_000
     assert regret.lai_robbins((0.10, 0.12)) == pytest.approx(95, abs=1.5)
     assert regret.ucb1_bound((0.10, 0.12)) == pytest.approx(3846, abs=2)
+
+
+def test_guardrails_of_bandits_are_judged_by_the_rule_of_the_step() -> None:
+    complaints = Outcome(
+        "complaints", Better.LOWER, timedelta(hours=1), timedelta(0), is_loss=False, margin=guarded.MARGIN
+    )
+    assert guardrail_rule(complaints, 0.05, 1, 500) == guarded.RULE
+
+
+def test_guardrails_of_bandits_find_harm_and_the_naive_test_alarms_oftener() -> None:
+    users, rule = guarded.USERS[1], guarded.POLICIES["EpsilonGreedy"]
+    fair = guarded.alarms(rule, users, guarded.MARGIN, 40, seed=3)
+    assert fair.guardrail <= 0.1
+    assert fair.naive > 2 * fair.guardrail + 0.1
+    harm = guarded.alarms(rule, guarded.USERS[0], guarded.HARM, 10, seed=3, is_over_at_alarm=True)
+    assert harm.guardrail >= 0.9
+    assert guarded.BATCH <= harm.units < guarded.BATCHES * guarded.BATCH
+
+
+@pytest.mark.parametrize(("complaints", "alarms"), [(36, False), (37, True)])
+def test_the_naive_test_of_complaints_is_the_textbooks(complaints: int, alarms: bool) -> None:
+    """Of 500 units each: 15 complain of the champion; by how many more than 10 of the arm, is it 5 %?"""
+    champion, arm = 15 / 500, complaints / 500
+    error = math.sqrt(champion * (1 - champion) / 500 + arm * (1 - arm) / 500)
+    assert bool(norm.sf((arm - champion - guarded.MARGIN) / error) < 0.05) is alarms
+    sums = {
+        version: ArmSums(500, 500, 500, float(ones), float(ones), float(ones))
+        for version, ones in ((guarded.CHAMPION, 15), (guarded.ARM, complaints))
+    }
+    assert guarded.z_test_alarms(ArmsEvidence((ArmDay(guarded.START, sums),))) is alarms
 
 
 def test_the_cap_of_revenue_is_its_quantile() -> None:
