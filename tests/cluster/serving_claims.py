@@ -14,7 +14,7 @@ from cluster.toy_versions import INFER, ROW, SETTINGS, ToyBento, ToyNamespace, p
 
 from capstan.adapters.kubernetes.client import KubeClient
 from capstan.cluster.wiring.serving import serving_of
-from capstan.domain.versions import Digest, ModelVersion, Readiness, VersionName
+from capstan.domain.versions import Digest, ModelVersion, Readiness, VersionName, fresh_copy
 from capstan.errors import NotFoundError, UntrustedArtifactError
 from capstan.testing.ports.serving import ServingContract, WaitUntil
 
@@ -76,6 +76,22 @@ class ServingInACluster(ServingContract):
         assert predicted["predictions"][0]["label"] is True
         assert metadata["name"] == "toy"
         assert serving.troubles() == {}
+
+    def test_a_fresh_copy_answers_beside_the_version_and_goes_alone(
+        self, serving: Any, toys: ToyNamespace, version: ModelVersion, wait_until: WaitUntil
+    ) -> None:
+        copy = fresh_copy(version)
+        for one in (version, copy):
+            serving.deploy(one)
+        wait_until(lambda: serving.readiness() == {V1: Readiness.READY, copy.name: Readiness.READY})
+        infer = ("/v2/models/toy/infer", INFER)
+        champion, other = (toys.ask(port_of(serving.endpoint(one)), [infer])[0] for one in (V1, copy.name))
+        assert (champion["model_version"], other["model_version"]) == ("v1", "v1-copy")
+        assert champion["outputs"] == other["outputs"]
+        serving.retire(copy.name)
+        wait_until(lambda: not _of(toys, "Pod", copy.name))
+        assert serving.readiness() == {V1: Readiness.READY}
+        assert toys.ask(port_of(serving.endpoint(V1)), [infer])[0]["outputs"] == champion["outputs"]
 
     def test_an_operator_that_starts_afresh_knows_what_runs(
         self, serving: Any, again: Callable[[], Any], version: ModelVersion, wait_until: WaitUntil
