@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
@@ -18,6 +19,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from capstan.adapters.kubernetes.client import KubeClient
 from capstan.artifacts.store import ArtifactStore
+from capstan.errors import UnavailableError
 from capstan.testing.ports.waiting import eventually
 
 EXPERIMENTS = "api/2.0/mlflow/experiments"
@@ -95,12 +97,22 @@ def test_what_the_docs_say_is_kept_is_kept(
     del keys["object-storage-door"]
     assert {name: secret(kube, namespace, name) for name in keys} == keys
     with reached(kube, namespace, "object-storage", 7070) as address:
-        assert _artifacts(kube, namespace, address, monkeypatch).read("note") == b"kept"
+        artifacts = _artifacts(kube, namespace, address, monkeypatch)
+        # It answers before it has looked through its volumes; who reads asks again, as a pod does.
+        eventually(lambda: _read(artifacts, "note") is not None, 60)
+        assert artifacts.read("note") == b"kept"
     with reached(kube, namespace, "mlflow", 5000, by_name=True) as address:
         found = httpx.get(f"{address}/{EXPERIMENTS}/get-by-name", params={"experiment_name": "kept"})
         assert found.status_code == 200, found.text
 
     installed.uninstall(namespace)
+
+
+def _read(artifacts: ArtifactStore, name: str) -> bytes | None:
+    """None: the storage is not there yet."""
+    with contextlib.suppress(UnavailableError):
+        return artifacts.read(name)
+    return None
 
 
 def _the_page_shows_what_a_person_may_see(kube: KubeClient, namespace: str) -> None:
