@@ -98,7 +98,7 @@ def test_what_the_docs_say_is_kept_is_kept(
     assert {name: secret(kube, namespace, name) for name in keys} == keys
     with reached(kube, namespace, "object-storage", 7070) as address:
         artifacts = _artifacts(kube, namespace, address, monkeypatch)
-        # It answers before it has looked through its volumes; who reads asks again, as a pod does.
+        # Just after an installation it may answer with a fault of its own; who reads asks again, as a pod does.
         eventually(lambda: _read(artifacts, "note") is not None, 60)
         assert artifacts.read("note") == b"kept"
     with reached(kube, namespace, "mlflow", 5000, by_name=True) as address:
