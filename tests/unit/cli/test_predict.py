@@ -92,6 +92,13 @@ class Place:
         words = ["predict", str(self.folder / "system.yaml"), *arguments, "--state", str(self.state.root)]
         return CliRunner().invoke(app, words, input=input)
 
+    def predict_by(self, way: str, file: Path) -> Any:
+        """`gateway`, or the option `--offline`."""
+        if way != "gateway":
+            return self.predict(str(file), way)
+        with self.serving():
+            return self.predict(str(file))
+
     def table(self, text: str, name: str = "rows.csv") -> str:
         (self.folder / name).write_text(text)
         return str(self.folder / name)
@@ -195,11 +202,7 @@ def test_an_infinite_number_of_a_parquet_file_is_refused_and_not_taken_for_missi
         "carrier": ["UA"] * 3,
     }
     pq.write_table(pa.table(rows), file)
-    if way == "gateway":
-        with place.serving():
-            result = place.predict(str(file))
-    else:
-        result = place.predict(str(file), way)
+    result = place.predict_by(way, file)
     assert result.exit_code == 3, result.output
     assert 'refused: row 1, distance: "inf" must be a number' in result.stderr
     assert "2 rows answered" in result.stderr
@@ -223,11 +226,7 @@ def test_ids_of_whole_numbers_keep_their_digits_in_whatever_type_a_parquet_file_
         file = place.folder / f"{kind}.parquet"
         rows = {"flight_id": pa.array(ids, type_), "distance": [500.0] * 2, "carrier": ["UA"] * 2}
         pq.write_table(pa.table(rows), file)
-        if way == "gateway":
-            with place.serving():
-                result = place.predict(str(file))
-        else:
-            result = place.predict(str(file), way)
+        result = place.predict_by(way, file)
         assert result.exit_code == 0, result.output
         found[kind] = [row["flight_id"] for row in csv.DictReader(io.StringIO(result.stdout))]
     assert found == wanted
