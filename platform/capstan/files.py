@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from capstan.errors import CapstanError, DiskFullError
@@ -22,7 +23,9 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> bool:
             file.write(content)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        # Where a folder of the path is a file, that is what is to be told, and not that nothing lies in it.
+        with suppress(OSError):
+            temporary.unlink()
         raise write_error(path, error) from error
     return True
 

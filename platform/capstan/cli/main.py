@@ -45,6 +45,7 @@ VERBS = {
     "render": Group.RUN,
     "push": Group.RUN,
     "image": Group.RUN,
+    "ls": Group.LOOK,
     "status": Group.LOOK,
     "open": Group.LOOK,
     "runs": Group.LOOK,

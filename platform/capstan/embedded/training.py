@@ -15,6 +15,7 @@ from capstan.domain.system import TrainingState, as_stored
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import RunName, SystemName
+from capstan.embedded.known_folders import remember
 from capstan.embedded.layout import StateDir
 from capstan.embedded.wiring import spec_document, wire_training
 from capstan.engine.records import run_record, system_state
@@ -61,6 +62,7 @@ def train(
     The version that comes of it is registered and served by nobody. The run is kept in the store like any other.
     """
     state.prepare(SystemName(system.metadata.name))
+    remember(state)
     with wire_training(system, state) as (pipelines, store):
         return run_to_end(pipelines, store, request_for(system, store, as_of=as_of), clock, watch)
 

@@ -34,6 +34,7 @@ from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.system import SystemPolicy
 from capstan.domain.versions import SystemName, VersionName
 from capstan.embedded.clocks import ReplayClock, WallClock
+from capstan.embedded.known_folders import remember
 from capstan.embedded.layout import StateDir
 from capstan.embedded.refusals import require_one_machine
 from capstan.embedded.replay.fixed_durations import FixedDurations, FixedTimePipelines, FixedTimeServing
@@ -131,6 +132,7 @@ def wire(
     require_one_machine(system)
     name = SystemName(system.metadata.name)
     state.prepare(name)
+    remember(state)
     charges = charges or FixedDurations()
     replay = isinstance(clock, ReplayClock)
     write_whole(state.spec(name), orjson.dumps(spec_document(system)))
