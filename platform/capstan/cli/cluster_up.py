@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from capstan.cli.changes_shown import told_changes
 from capstan.cli.console import Narrator, err, out
 from capstan.cli.place import Cluster
 from capstan.cli.stored_system import StoredSystem, open_system
@@ -43,11 +44,14 @@ def apply_system(place: Cluster, system: MLSystem, *, wait: bool, timeout: float
     place.require_capstan()
     name = system.metadata.name
     before = place.kube.get("MLSystem", name, place.namespace)
+    told = _changed_since(place, system) if before is not None else []
     applied = place.kube.apply(document_of(system, place.namespace), manager=MANAGER)
     generation = int(applied["metadata"]["generation"])
     same = before is not None and before["metadata"]["generation"] == generation
     what = "the same as before" if same else "created" if before is None else "changed"
     out.print(f"{name} in {place}: {what}, generation {generation}", soft_wrap=True)
+    for line in told if not same else ():
+        out.print(line, soft_wrap=True)
     if place.runner() is None:
         raise CapstanError(
             f"{name} is stored, and no operator runs that follows it; {place.start} brings one"
@@ -63,6 +67,11 @@ def apply_system(place: Cluster, system: MLSystem, *, wait: bool, timeout: float
             raise typer.Exit(130) from None
     for line in _how_to_ask(place, system):
         out.print(line, soft_wrap=True)
+
+
+def _changed_since(place: Cluster, system: MLSystem) -> list[str]:
+    with open_system(place, system.metadata.name) as stored:
+        return told_changes(stored, system)
 
 
 def _follow(stored: StoredSystem, generation: int, timeout: float, narrator: Narrator) -> None:

@@ -198,6 +198,23 @@ def test_up_tells_the_story_until_the_system_serves(cluster: InCluster, tmp_path
     assert json.loads(feedback[-1]) == {"labels": [{"id": "example-1", "label": True}]}
 
 
+def test_up_with_a_changed_file_tells_what_follows(serving: InCluster, tmp_path: Path) -> None:
+    import yaml
+
+    file = tmp_path / "system.yaml"
+    head = {"apiVersion": "capstan.dev/v1alpha1", "kind": "MLSystem", "metadata": {"name": SYSTEM}}
+    retraining = {**SPEC["retraining"], "cooldown": "7d"}
+    file.write_text(yaml.safe_dump({**head, "spec": {**SPEC, "retraining": retraining}}))
+    serving.lead()
+    told = serving.run("up", str(file), "--no-wait").output
+    assert "changed, generation 2" in told
+    assert "~ retraining.cooldown: 14d -> 7d" in told
+    assert "the operator takes it over without a restart of any serving process" in told
+    again = serving.run("up", str(file), "--no-wait").output
+    assert "the same as before" in again
+    assert "what follows" not in again
+
+
 def asked(cluster: InCluster, system: MLSystem) -> list[str]:
     return cluster_up._how_to_ask(place.Cluster(cluster.kube, "a context", NAMESPACE), system)  # type: ignore[arg-type]
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -18,7 +19,10 @@ from simulation.world import SYSTEM
 from typer.testing import CliRunner
 
 from capstan.adapters.processes.table import MARK
+from capstan.cli.changes_shown import told_changes
 from capstan.cli.main import app
+from capstan.cli.place import Machine
+from capstan.cli.stored_system import StoredSystem
 from capstan.embedded.layout import StateDir
 from capstan.embedded.live import changed_file, note_live
 from capstan.ports.store import Kind
@@ -72,6 +76,41 @@ def test_changed_file_is_handed_to_the_running_supervisor(serving, file, system)
     assert orjson.loads(serving.state.live.read_bytes())["base_dir"] == str(file.parent)
 
 
+def test_what_follows_of_a_changed_file_is_told_and_what_does_not(serving, file, system) -> None:
+    note_live(serving.state, system)
+    serving.document["spec"]["retraining"]["cooldown"] = "7d"
+    serving.document["spec"]["features"].append({"name": "carrier", "categorical": {}})
+    file.write_text(json.dumps(serving.document))
+    with serving.state.exclusively():
+        told = serving.run("up", str(file), "--page-port", "7999").output
+    assert "~ retraining.cooldown: 14d -> 7d" in told
+    assert "the champion v1 is not touched; only a new training learns by it" in told
+    assert "--page-port is not followed: a running system keeps its ports" in told
+    assert "--gateway-port" not in told
+    with serving.state.exclusively():
+        again = serving.run("up", str(file)).output
+    assert "what follows" not in again
+    assert "not followed" not in again
+
+
+def test_a_file_that_was_changed_while_nothing_ran_is_told_before_it_goes_on(serving, file) -> None:
+    serving.document["spec"]["retraining"]["cooldown"] = "7d"
+    file.write_text(json.dumps(serving.document))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        told = serving.run("up", str(file), "--page-port", str(server.getsockname()[1])).output
+    assert "the file was changed since the system last ran" in told
+    assert "~ retraining.cooldown: 14d -> 7d" in told
+
+
+def test_a_stored_file_that_nobody_can_read_any_more_is_replaced_in_silence(serving, system) -> None:
+    record = serving.world.store.get(Kind.SYSTEM, SYSTEM)
+    assert record is not None
+    broken = {**record.spec, "spec": {**record.spec["spec"], "rollout": {"steps": [{"dance": {}}]}}}
+    record = serving.world.store.put(replace(record, spec=broken))
+    stored = StoredSystem(Machine(serving.state), serving.world.store, record)
+    assert told_changes(stored, system) == []
+
+
 def test_same_file_is_not_handed_over(serving, file, system) -> None:
     note_live(serving.state, system)
     with serving.state.exclusively():
@@ -105,8 +144,6 @@ def test_loop_sees_the_file_that_was_handed_over(serving, system, tmp_path) -> N
 
     Local.system = system  # type: ignore[attr-defined]
     record = serving.world.store.get(Kind.SYSTEM, SYSTEM)
-    from dataclasses import replace
-
     from capstan.embedded.wiring import spec_document
 
     record = serving.world.store.put(replace(record, spec=spec_document(system)))

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from capstan.cli.app import App
+from capstan.cli.changes_shown import changes_against, lines_of
 from capstan.cli.console import DEFAULT_STATE, File, Json, State, honest_errors, out, print_json
 from capstan.cli.place import Cluster, Context, Namespace, Place, place_for
-from capstan.cli.stored_system import StoredSystem, open_system, read_json
+from capstan.cli.stored_system import StoredSystem, open_system
 from capstan.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _planned(system: MLSystem, place: Place) -> Planned:
     name = system.metadata.name
     try:
         with open_system(place, name) as stored:
-            changes, follows = _against(stored, system)
+            changes, follows = changes_against(stored, system)
             times = [
                 *_verdict_times(system, _histories(stored, system)),
                 *_experiment_times(system, _units(stored, system)),
@@ -233,33 +234,6 @@ def _units(stored: StoredSystem, system: MLSystem) -> Mapping[int, UnitHistory]:
     if isinstance(stored.place, Cluster):
         return {}
     return stored_units(system, stored.place.state, stored.store)
-
-
-def _against(stored: StoredSystem, system: MLSystem) -> tuple[list[Change], list[str]]:
-    from capstan.domain.rollout import RolloutState
-    from capstan.engine.changes import compare, consequences
-    from capstan.engine.policies import document_of
-    from capstan.engine.records import rollout_state
-    from capstan.ports.store import Kind
-    from capstan.spec import parse
-
-    old = parse(document_of(stored.record), base_dir=system.base_dir)
-    changes = compare(old, system)
-    state = stored.system_state
-    rollout: RolloutState | None = None
-    if state.rollout is not None:
-        record = stored.store.get(Kind.ROLLOUT, state.rollout.name)
-        rollout = rollout_state(record) if record else None
-    follows = consequences(old, system, changes, state=state, rollout=rollout)
-    if changes and stored.place.runner() and _is_live(stored):
-        who = "operator" if isinstance(stored.place, Cluster) else "running supervisor"
-        follows.append(f"the {who} takes it over without a restart of any serving process")
-    return changes, follows
-
-
-def _is_live(stored: StoredSystem) -> bool:
-    """False where a replay runs."""
-    return isinstance(stored.place, Cluster) or read_json(stored.place.state.live) is not None
 
 
 def _verdict_times(system: MLSystem, histories: Mapping[str, LossHistory]) -> list[VerdictTime]:
@@ -413,12 +387,8 @@ def _print(planned: Planned) -> None:
     else:
         count = len(planned.changes)
         out.print(f"[bold]{planned.system}[/bold]: {count} change{'s' if count > 1 else ''}{where}")
-    for change in planned.changes:
-        out.print(f"  {_line(change)}", soft_wrap=True)
-    if planned.consequences:
-        out.print("what follows")
-        for text in planned.consequences:
-            out.print(f"  {escape(text)}", soft_wrap=True)
+    for line in lines_of(planned.changes, planned.consequences):
+        out.print(line, soft_wrap=True)
     for verdict in planned.verdicts:
         out.print(f"time to a verdict, step {verdict.step + 1}, {verdict.analysis} ({verdict.decide})")
         times = f"{verdict.median or 'not known'} in the median" if verdict.basis[:2] != "no" else ""
@@ -449,20 +419,3 @@ def _print_watched(watched: WatchPlanned) -> None:
     out.print(f"  {escape(watched.message)}", soft_wrap=True)
     if watched.problem:
         out.print(f"  [yellow]warning[/yellow] {escape(watched.problem)}", soft_wrap=True)
-
-
-def _line(change: Change) -> str:
-    from rich.markup import escape
-
-    path = escape(change.path)
-    if change.old is None:
-        return f"[green]+ {path}: {escape(_value(change.new))}[/green]"
-    if change.new is None:
-        return f"[red]- {path}: {escape(_value(change.old))}[/red]"
-    return f"[yellow]~ {path}: {escape(_value(change.old))} -> {escape(_value(change.new))}[/yellow]"
-
-
-def _value(value: Any) -> str:
-    import orjson
-
-    return value if isinstance(value, str) else orjson.dumps(value).decode()

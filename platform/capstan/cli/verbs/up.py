@@ -26,21 +26,26 @@ from capstan.cli.console import (
 )
 from capstan.cli.interrupt import Interrupt
 from capstan.cli.place import Cluster, Context, Machine, Namespace, place_for, place_of
-from capstan.cli.stored_system import SystemOption, open_store, open_system
+from capstan.cli.stored_system import StoredSystem, SystemOption, open_store, open_system
 from capstan.errors import CapstanError, NotAllowedError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from capstan.embedded.layout import StateDir
     from capstan.embedded.wiring import LocalSystem
+    from capstan.ports.store import Store
     from capstan.spec import MLSystem
 
 app = App()
 
 _TAIL_LINES = 20
+PORTS = {"page_port": "--page-port", "gateway_port": "--gateway-port"}
 
 
 @app.command(epilog="Example: capstan up examples/flight-delays/system.yaml --detach")
 def up(
+    ctx: typer.Context,
     file: File,
     state: State = DEFAULT_STATE,
     detach: Annotated[
@@ -56,7 +61,8 @@ def up(
 ) -> None:
     """Bring the system up live and keep it what the file says: train, serve, watch, retrain, promote.
 
-    On a system that runs already, a changed file is handed over to it (`capstan plan` shows what it changes).
+    On a system that runs already, a changed file is handed over to it. What follows from the changes is told, as
+    `capstan plan` tells it before.
     Ctrl-C stops everything cleanly (exit 0); state stays, and `capstan up` goes on from it.
 
     With --context the file is applied to that cluster, where the operator brings it up and Ctrl-C ends nothing.
@@ -74,7 +80,8 @@ def up(
         where = place.state
         holder = where.holder()
         if holder is not None:
-            _hand_over(system, where, holder)
+            asked = [name for name in PORTS if _is_given(ctx, name)]
+            _hand_over(system, where, holder, asked)
         elif detach:
             _detach(file, where, page_port, gateway_port)
         else:
@@ -86,6 +93,7 @@ def _run(system: MLSystem, state: StateDir, page_port: int, gateway_port: int, r
     from capstan.embedded.page import serve_page
     from capstan.embedded.wiring import Addresses
 
+    _tell_changes(system, state)
     with Interrupt() as interrupt, Narrator() as narrator:
 
         def on_up(local: LocalSystem) -> None:
@@ -132,16 +140,48 @@ def _how_to_ask(local: LocalSystem) -> list[str]:
     ]
 
 
-def _hand_over(system: MLSystem, state: StateDir, holder: int) -> None:
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _hand_over(system: MLSystem, state: StateDir, holder: int, ports: Sequence[str]) -> None:
+    """Tell what follows of a changed file, and what of the command line does not."""
     from capstan.embedded.live import submit_change
 
     name = system.metadata.name
     with open_store(state.root) as (_, store):
+        told = _changed_since(Machine(state), store, system)
         generation = submit_change(system, state, store)
     if generation is not None:
         out.print(f"{name}: generation {generation} is stored; process {holder} goes on by it")
+        for line in told:
+            out.print(line, soft_wrap=True)
     else:
         out.print(f"{name}: process {holder} runs it already, the file says the same")
+    for port in ports:
+        out.print(f"{PORTS[port]} is not followed: a running system keeps its ports; `capstan down` first")
+
+
+def _changed_since(place: Machine, store: Store, system: MLSystem) -> list[str]:
+    """Lines about what follows; none where nothing is stored or all is the same."""
+    from capstan.cli.changes_shown import told_changes
+    from capstan.ports.store import Kind
+
+    record = store.get(Kind.SYSTEM, system.metadata.name)
+    return told_changes(StoredSystem(place, store, record), system) if record is not None else []
+
+
+def _tell_changes(system: MLSystem, state: StateDir) -> None:
+    """Of a system that ran here before, and by another file."""
+    if not state.store.exists():
+        return
+    with open_store(state.root) as (_, store):
+        told = _changed_since(Machine(state), store, system)
+    if told:
+        out.print("the file was changed since the system last ran")
+    for line in told:
+        out.print(line, soft_wrap=True)
 
 
 def _detach(file: Path, state: StateDir, page_port: int, gateway_port: int) -> None:
