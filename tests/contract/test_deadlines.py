@@ -13,7 +13,6 @@ import pytest
 from contract.test_evidence import SINCE, WALL, flights, label, pair, payload
 
 from capstan.adapters.sqlite.store import SqliteStore
-from capstan.cli.verbs.plan import _experiment_times
 from capstan.domain.rollout import RolloutCause, RolloutName, RolloutPhase, RolloutRequest, RolloutState
 from capstan.domain.system import SystemState
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
@@ -27,6 +26,7 @@ from capstan.ports.codec import to_json
 from capstan.ports.store import Kind, Record
 from capstan.recording.collector.intake import Intake
 from capstan.spec import MLSystem, parse
+from capstan.verbs.verdict_times import experiment_times
 
 NAME = SystemName("flight-delays")
 DAYS, REQUESTS = 9, 12
@@ -156,7 +156,7 @@ def test_an_experiment_whose_deadline_past_users_cannot_meet_is_refused_with_way
     assert mistake.path == "rollout.steps[0].experiment.deadline"
     assert "14d cannot be met: to find an effect of -0.02 with a power of 80%" in mistake.message
     assert "ways out: deadline: " in mistake.message
-    (planned,) = _experiment_times(hurried, stored_units(hurried, state, store))
+    (planned,) = experiment_times(hurried, stored_units(hurried, state, store))
     assert planned.problem == f"deadline: {mistake.message}"
     assert "40 new units a day with a mean logLoss of 0." in planned.basis
     assert planned.late is not None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from capstan.cli.place import Cluster
-from capstan.cli.stored_system import StoredSystem, read_json
+from capstan.cli.stored_system import StoredSystem
 
 if TYPE_CHECKING:
     from capstan.engine.changes import Change
@@ -15,25 +15,17 @@ if TYPE_CHECKING:
 
 def changes_against(stored: StoredSystem, system: MLSystem) -> tuple[list[Change], list[str]]:
     """Every field that differs in meaning from the stored file, and what that means for what runs, in words."""
-    from capstan.domain.rollout import RolloutState
-    from capstan.engine.changes import compare, consequences
-    from capstan.engine.policies import document_of
-    from capstan.engine.records import rollout_state
-    from capstan.ports.store import Kind
-    from capstan.spec import parse
+    from capstan.verbs.planning import changes_of
 
-    old = parse(document_of(stored.record), base_dir=system.base_dir)
-    changes = compare(old, system)
-    state = stored.system_state
-    rollout: RolloutState | None = None
-    if state.rollout is not None:
-        record = stored.store.get(Kind.ROLLOUT, state.rollout.name)
-        rollout = rollout_state(record) if record else None
-    follows = consequences(old, system, changes, state=state, rollout=rollout)
-    if changes and stored.place.runner() and _is_live(stored):
-        who = "operator" if isinstance(stored.place, Cluster) else "running supervisor"
-        follows.append(f"the {who} takes it over without a restart of any serving process")
-    return changes, follows
+    return changes_of(system, stored.store, stored.record, follower=_follower(stored))
+
+
+def _follower(stored: StoredSystem) -> str | None:
+    if isinstance(stored.place, Cluster):
+        return "operator" if stored.place.runner() else None
+    from capstan.verbs.planning import follower_in
+
+    return follower_in(stored.place.state)
 
 
 def told_changes(stored: StoredSystem, system: MLSystem) -> list[str]:
@@ -46,11 +38,6 @@ def told_changes(stored: StoredSystem, system: MLSystem) -> list[str]:
         # Another version of Capstan stored it, or somebody applied what nobody can follow; this file replaces it.
         return []
     return list(lines_of(changes, follows)) if changes else []
-
-
-def _is_live(stored: StoredSystem) -> bool:
-    """False where a replay runs."""
-    return isinstance(stored.place, Cluster) or read_json(stored.place.state.live) is not None
 
 
 def lines_of(changes: Sequence[Change], follows: Sequence[str]) -> Iterator[str]:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from capstan import data
-from capstan.cli.verbs.plan import _verdict_time
 from capstan.domain.verdicts.feasibility import LossHistory
 from capstan.domain.verdicts.quality import Decide, QualityRule
+from capstan.verbs.verdict_times import verdict_time
 
 
 @pytest.fixture
@@ -117,23 +117,23 @@ def test_without_history_the_time_to_a_verdict_is_not_invented(serving, planned)
 def test_deadline_that_history_cannot_meet_is_a_warning_with_ways_out() -> None:
     noisy = LossHistory(blocks=30, spread=0.06, labels_per_block=500, requests_per_block=500)
     rule = QualityRule(Decide.NOT_WORSE, margin=0.01)
-    verdict = _verdict_time(0, "quality", rule, noisy, timedelta(days=21), timedelta(days=2))
+    verdict = verdict_time(0, "quality", rule, noisy, timedelta(days=21), timedelta(days=2))
     assert verdict.problem is not None
     assert "ways out" in verdict.problem
     easy = QualityRule(Decide.UNLESS_WORSE, margin=0.01)
-    assert _verdict_time(0, "quality", easy, noisy, timedelta(days=21), timedelta(days=2)).problem is None
+    assert verdict_time(0, "quality", easy, noisy, timedelta(days=21), timedelta(days=2)).problem is None
 
 
 def test_a_label_delay_of_60_days_makes_no_verdict_of_7_days_one_of_67() -> None:
     rule, delay = QualityRule(Decide.UNLESS_WORSE), timedelta(days=60)
-    verdict = _verdict_time(0, "quality", rule, None, timedelta(days=21), delay)
+    verdict = verdict_time(0, "quality", rule, None, timedelta(days=21), delay)
     assert (verdict.median, verdict.label_delay) == ("7 days", "60 days")
     assert verdict.problem is not None
     assert "as late as data.label.maximumDelay allows make it 67 days" in verdict.problem
     history = LossHistory(blocks=30, spread=0.06, labels_per_block=500, requests_per_block=500)
-    stored = _verdict_time(0, "quality", rule, history, timedelta(days=21), delay)
+    stored = verdict_time(0, "quality", rule, history, timedelta(days=21), delay)
     assert (stored.median, stored.late, stored.problem) == ("7 days", "7 days", verdict.problem)
-    assert _verdict_time(0, "quality", rule, history, timedelta(days=67), delay).problem is None
+    assert verdict_time(0, "quality", rule, history, timedelta(days=67), delay).problem is None
 
 
 def test_plan_changes_nothing(serving, planned) -> None:

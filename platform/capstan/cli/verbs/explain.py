@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from capstan.cli.app import App
+from capstan.errors import NotFoundError
 
 if TYPE_CHECKING:
     from capstan.spec.fields import FieldDoc
@@ -30,19 +31,19 @@ def explain(
 ) -> None:
     """Tell what a field of the file means: type, default, an example."""
     # Other commands must not pay for the grammar at start-up.
-    from capstan.spec.fields import all_fields, find_field, plain_path, similar_fields
+    from capstan.spec.fields import all_fields, plain_path
+    from capstan.verbs.explaining import explained, page
 
     if field is None or not plain_path(field):
         docs = list(all_fields().values())
         typer.echo(_json(docs) if as_json else _tree(docs))
         return
-    doc = find_field(field)
-    if doc is None:
-        guesses = similar_fields(field)
-        hint = f"did you mean {' or '.join(guesses)}?" if guesses else "`capstan explain` lists all fields"
-        typer.echo(f"{field}: there is no such field; {hint}", err=True)
-        raise typer.Exit(1)
-    typer.echo(_json(doc) if as_json else _page(doc))
+    try:
+        doc = explained(field)
+    except NotFoundError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    typer.echo(_json(doc) if as_json else page(doc, _width()))
 
 
 def _json(docs: FieldDoc | list[FieldDoc]) -> str:
@@ -62,33 +63,3 @@ def _tree(docs: list[FieldDoc]) -> str:
     return "\n".join(
         [*lines, "", "* required. `capstan explain FIELD` tells more, such as: capstan explain data.split"]
     )
-
-
-def _page(doc: FieldDoc) -> str:
-    from capstan.spec.fields import all_fields
-
-    rows = [("type", doc.type + (", required" if doc.is_required else ""))]
-    if not doc.is_required:
-        own = doc.default == "{}" and bool(doc.children)
-        rows.append(("default", "that of each of its fields" if own else doc.default or "none"))
-    if len(doc.choices) > 1:
-        rows.append(("choices", ", ".join(doc.choices)))
-    if doc.one_of:
-        rows.append(("one of", f"exactly one of {', '.join(doc.one_of)}"))
-    rows.append(("example", doc.example))
-    lines = [doc.path, *_wrapped(doc.description, "  "), ""]
-    for name, text in rows:
-        first, *rest = _wrapped(text, " " * 11)
-        lines += [f"  {name:<9}{first.strip()}", *rest]
-    if doc.children:
-        lines += ["", "  fields"]
-        for child in doc.children:
-            inner = all_fields()[f"{doc.path}.{child}"]
-            mark = " *" if inner.is_required else ""
-            first, *rest = _wrapped(inner.description, " " * 27)
-            lines += [f"    {child + mark:<22} {first.strip()}", *rest]
-    return "\n".join(lines)
-
-
-def _wrapped(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, _width(), initial_indent=indent, subsequent_indent=indent) or [""]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,16 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from capstan.cli.app import App
-from capstan.errors import InvalidSpecError, Mistake
 
 if TYPE_CHECKING:
     from capstan.data.inspection import Inspection
-    from capstan.spec import MLSystem
-    from capstan.spec.location import Document, Location
 
 app = App()
 
-_FIELD = re.compile(r"((?:data|features|training)[\w.]*): (.*)", re.DOTALL)
 _SHOWN_COLUMNS = 40
 
 
@@ -38,31 +33,11 @@ def validate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:
     """Check a system's file: every mistake with its line, or nothing wrong (exit 0)."""
-    # Other commands must not pay for the grammar at start-up.
-    from capstan.spec import load
-    from capstan.spec.document import read_document
-    from capstan.spec.location import path_text
-    from capstan.spec.presence import missing_files
+    # Other commands must not pay for it at start-up.
+    from capstan.verbs.validation import validated
 
-    mistakes: list[Mistake] = []
-    name = None
-    found: Inspection | None = None
-    try:
-        system = load(file)
-        name = system.metadata.name
-        if data:
-            lines = read_document(file.read_bytes())
-            mistakes = [
-                Mistake(path_text(finding.location), finding.message, lines.line_of(finding.location))
-                for finding in missing_files(system)
-            ]
-            if not mistakes:
-                from capstan.data.inspection import inspect_data
-
-                found = inspect_data(system, now=datetime.now(UTC))
-                mistakes = [_mistake(problem, system, lines) for problem in found.problems]
-    except InvalidSpecError as error:
-        mistakes = error.mistakes
+    checked = validated(file, data=data, now=datetime.now(UTC))
+    mistakes, name, found = checked.mistakes, checked.system, checked.found
     if as_json:
         document: dict[str, Any] = {
             "file": str(file),
@@ -88,23 +63,6 @@ def validate(
             typer.echo(f"{file}: {name} is valid")
     if mistakes:
         raise typer.Exit(1)
-
-
-def _mistake(problem: str, system: MLSystem, lines: Document) -> Mistake:
-    matched = _FIELD.fullmatch(problem)
-    if matched is None:
-        return Mistake("data", problem)
-    path, message = matched.groups()
-    return Mistake(path, message, lines.line_of(_location(path, system)))
-
-
-def _location(path: str, system: MLSystem) -> Location:
-    """Where the field stands in the file; a source is named by its name and not by its place."""
-    parts = path.split(".")
-    names = [source.name for source in system.spec.data.sources]
-    if parts[:2] == ["data", "sources"] and len(parts) > 2 and parts[2] in names:
-        return ("spec", "data", "sources", names.index(parts[2]))
-    return ("spec", *parts)
 
 
 def _as_json(found: Inspection) -> dict[str, Any]:
