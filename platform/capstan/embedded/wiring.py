@@ -304,12 +304,16 @@ def model_folder(registry: MlflowRegistry, packager: BentoPackager, name: Versio
 
 def stored_model(system: MLSystem, state: StateDir, name: VersionName) -> Path:
     """The model folder of a version of this directory, verified as `model_folder` does; nothing needs to run."""
-    registry = MlflowRegistry(
+    return model_folder(registry_of(system, state), BentoPackager(state.bentos), name)
+
+
+def registry_of(system: MLSystem, state: StateDir) -> MlflowRegistry:
+    """The versions of a system of this directory; nothing needs to run."""
+    return MlflowRegistry(
         SystemName(system.metadata.name),
         tracking_uri=state.tracking_uri,
         artifact_root=state.mlflow_artifacts,
     )
-    return model_folder(registry, BentoPackager(state.bentos), name)
 
 
 @contextmanager

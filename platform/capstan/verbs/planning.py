@@ -37,6 +37,15 @@ class Planned:
     left_out: str | None = None
     """Rows that are there and are not read today, and why; None: there are none, or the data could not be read."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What should be mended, or known, before `up`."""
+        found = [self.left_out, *self.split, None if self.watched is None else self.watched.problem]
+        found += [
+            f"step {one.step + 1}, {one.analysis}: {one.problem}" for one in self.verdicts if one.problem
+        ]
+        return tuple(text for text in found if text)
+
 
 @dataclass(frozen=True)
 class Past:

@@ -20,6 +20,24 @@ from capstan.ports.store import Event, Kind, Record, Store
 LAST = "last"
 """Stands for the newest run, whose name ends in a digest and is never this."""
 
+COLUMNS = (
+    "run",
+    "trigger",
+    "reason",
+    "as_of",
+    "against",
+    "phase",
+    "started_at",
+    "finished_at",
+    "seconds",
+    "chosen",
+    "failed_candidates",
+    "warnings",
+    "gates_passed",
+    "version",
+)
+"""What a list of runs says of each, in this order."""
+
 
 class Run:
     """One training, as its record and its folder tell it."""
@@ -59,7 +77,7 @@ class Run:
         return self.status.version.name if self.status and self.status.version else None
 
     def row(self) -> dict[str, Any]:
-        """What a list of runs says of it."""
+        """What a list of runs says of it: a value for each of `COLUMNS`."""
         began, ended = self.times
         gates = self.status.gates if self.status else ()
         return {
