@@ -19,6 +19,7 @@ from capstan.domain.actions import Verb
 from capstan.domain.reasons import Reason
 from capstan.domain.versions import SystemName
 from capstan.embedded.clocks import WallClock
+from capstan.embedded.first_model import trained_before
 from capstan.embedded.history import require_deadlines
 from capstan.embedded.layout import StateDir
 from capstan.embedded.refusals import require_one_machine
@@ -108,6 +109,7 @@ class Live:
             close_page = self.serve_page(local, on_alert=supervisor.hint)
             supervisor.start()
             supervisor.bring_back()
+            serve_trained(local, self.audience.say)
             try_again(local)
             if not self.is_up:
                 self.is_up = True
@@ -175,6 +177,29 @@ class Live:
                 f"the first model could not be trained: {reasons[-1] if reasons else 'see the story'}; `capstan runs` "
                 "shows the run, `capstan logs RUN` what it wrote"
             )
+
+
+def serve_trained(local: LocalSystem, say: Callable[[str], None]) -> None:
+    """Ask for what `capstan train` made by the same file as the first champion, where nothing else was begun.
+
+    What may not be served is told with its reason, and the first model is trained.
+    """
+    record = local.store.get(Kind.SYSTEM, local.name)
+    state = system_state(record) if record is not None and record.deleted_at is None else None
+    if state is None or state.paused or local.system.spec.suspend or state.commands:
+        return
+    if state.champion or state.run or state.rollout or state.retraining.attempt or state.retraining.failures:
+        return
+    found = trained_before(local.system, local.state, local.store)
+    if found is None:
+        return
+    if found.kept_out:
+        say(f"{found} is not served: {found.kept_out}; a first model is trained")
+        return
+    say(f"{found} is served: `capstan train` made it by this file; `capstan retrain` trains anew")
+    why = "`capstan train` made it by this file, and it passed its gates"
+    version, now = found.version.name, local.clock.now()
+    issue(local.store, local.name, Verb.PROMOTE, version=version, note=why, by="capstan up", at=now)
 
 
 def try_again(local: LocalSystem) -> None:

@@ -24,6 +24,9 @@ from capstan.ports.pipelines import Pipelines
 from capstan.ports.store import Event, Kind, Store
 from capstan.spec import MLSystem
 
+ASKED_BY = "capstan train"
+"""Reason of the trigger of every run that was made without serving."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -43,7 +46,7 @@ def request_for(system: MLSystem, store: Store, *, as_of: datetime) -> TrainingR
     return TrainingRequest(
         run=RunName(f"{name}-train-{digest[:10]}"),
         system=name,
-        trigger=Trigger(TriggerKind.MANUAL, as_of, "capstan train"),
+        trigger=Trigger(TriggerKind.MANUAL, as_of, ASKED_BY),
         champion=champion.name if champion else None,
         seed=system.spec.training.seed,
     )

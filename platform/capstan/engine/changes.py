@@ -12,6 +12,19 @@ from capstan.engine.policies import system_policy
 from capstan.spec import MLSystem
 
 _ABSENT = object()
+_LEARNING = (
+    "data.sources",
+    "data.query",
+    "data.checks",
+    "data.split",
+    "data.keys",
+    "data.label",
+    "features",
+    "training",
+    "models",
+    "combine",
+)
+"""Fields that a training learns by."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +40,13 @@ class Change:
 def compare(old: MLSystem, new: MLSystem) -> list[Change]:
     """Every field that differs in meaning: a default that is written out is no change."""
     return list(_differences("", _document(old), _document(new)))
+
+
+def learns_by(changes: Sequence[Change]) -> list[str]:
+    """Fields of the changes by which another model would be trained, or another one chosen or let pass."""
+    roots = (*_LEARNING, "data", "objective.task", "objective.target", "objective.losses", "evaluation")
+    paths = [change.path for change in changes]
+    return [path for path in paths if _touches([path], *roots) and not _touches([path], "evaluation.online")]
 
 
 def _document(system: MLSystem) -> dict[str, Any]:
@@ -140,19 +160,7 @@ def _of_identity(paths: Sequence[str], state: SystemState) -> str:
 
 
 def _of_learning(paths: Sequence[str], state: SystemState) -> str:
-    roots = (
-        "data.sources",
-        "data.query",
-        "data.checks",
-        "data.split",
-        "data.keys",
-        "data.label",
-        "features",
-        "training",
-        "models",
-        "combine",
-    )
-    if not _touches(paths, *roots):
+    if not _touches(paths, *_LEARNING):
         return ""
     if state.champion is None:
         return "data, features, training, models: the first training goes by it"

@@ -58,6 +58,8 @@ class Past:
 
 
 NO_PAST = Past({}, {})
+TRAINED = "a first model is trained, packaged and served"
+"""Where a first champion comes from that `capstan train` did not make before."""
 
 
 def plan_on_machine(system: MLSystem, state: StateDir, *, now: datetime) -> Planned:
@@ -73,7 +75,7 @@ def plan_on_machine(system: MLSystem, state: StateDir, *, now: datetime) -> Plan
 
     system_policy(system)
     require_one_machine(system)
-    planned = None
+    planned, first = None, None
     if state.store.exists():
         with open_store(state) as store:
             record = store.get(Kind.SYSTEM, system.metadata.name)
@@ -86,21 +88,36 @@ def plan_on_machine(system: MLSystem, state: StateDir, *, now: datetime) -> Plan
                     runner=state.holder(),
                     follower=follower_in(state),
                 )
+            else:
+                first = _trained_before(system, state, store)
     if planned is None:
         planned = planned_anew(
             system,
             "page 127.0.0.1:7411 and gateway 127.0.0.1:7480, unless --page-port and --gateway-port say otherwise",
+            first=first or TRAINED,
         )
     watched, split, left_out = data_planned(system, state.secrets, now)
     return replace(planned, watched=watched, split=split, left_out=left_out)
 
 
-def planned_anew(system: MLSystem, where: str) -> Planned:
-    """The plan of a system that nobody knows yet; `where`: what is made for it, in words."""
-    follows = [
-        "a first model is trained, packaged and served; there is no champion to protect, so no step is taken",
-        where,
-    ]
+def _trained_before(system: MLSystem, state: StateDir, store: Store) -> str | None:
+    """What becomes of the model that `capstan train` made; None: it made none."""
+    from capstan.embedded.first_model import trained_before
+
+    found = trained_before(system, state, store)
+    if found is None:
+        return None
+    if found.kept_out:
+        return f"{TRAINED}, for {found} is not: {found.kept_out}"
+    return f"{found} that `capstan train` made by this file is served, and nothing is trained"
+
+
+def planned_anew(system: MLSystem, where: str, *, first: str = TRAINED) -> Planned:
+    """The plan of a system that nobody knows yet.
+
+    `where`: what is made for it, and `first`: where its first champion comes from, in words.
+    """
+    follows = [f"{first}; there is no champion to protect, so no step is taken", where]
     return Planned(system.metadata.name, True, None, [], follows, _times(system, NO_PAST))
 
 

@@ -36,7 +36,10 @@ def train(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Train, evaluate, gate and register a version; serve nothing (`capstan promote VERSION` does).
+    """Train, evaluate, gate and register a version; serve nothing.
+
+    `capstan up` serves what was trained before the system first ran, if it passed its gates and the file still trains
+    by the same; of a system that has a champion `capstan promote VERSION` begins the rollout.
 
     The same file, champion and --as-of give the same run: it is shown, not repeated. Ctrl-C cancels it (exit 130).
     """
@@ -74,7 +77,7 @@ def train(
                 f"{run} {status.phase.value.lower()}: {status.message}; see `capstan logs {run}`"
             )
         if not json:
-            _print(status, run)
+            _print(status, run, trained.request.champion)
 
 
 class _Progress:
@@ -98,7 +101,7 @@ class _Progress:
             self._narrator.say_marked(f"{step.name}: {mark}{took} {escape(first)}".rstrip())
 
 
-def _print(status: RunStatus, run: str) -> None:
+def _print(status: RunStatus, run: str, against: str | None) -> None:
     from rich.markup import escape
 
     print_candidates(status)
@@ -109,7 +112,8 @@ def _print(status: RunStatus, run: str) -> None:
     version = status.version.name if status.version else "no version"
     if status.runners_up:
         out.print(f"{status.runners_up_in_words}, registered beside it", soft_wrap=True)
-    out.print(
-        f"{run}: {version} is registered; once the system is up, `capstan promote {version}` rolls it out",
-        soft_wrap=True,
-    )
+    if all(gate.passed is True for gate in status.gates) and not against:
+        follows = "`capstan up` serves it, as long as the file trains by the same"
+    else:
+        follows = f"once the system is up, `capstan promote {version}` rolls it out"
+    out.print(f"{run}: {version} is registered; {follows}", soft_wrap=True)

@@ -391,7 +391,8 @@ class _Planning:
         cause = RolloutCause.UNDO if undo else RolloutCause.CHALLENGER
         if self.champion is None:
             cause = RolloutCause.FIRST
-        why = command.told(f"asked for {version.name}{' at once' if undo else ' through all steps'}")
+        way = "at once" if undo else "through all steps" if self.champion else "as the first champion"
+        why = command.told(f"asked for {version.name} {way}")
         self._start_rollout(cause, version, why, None)
 
     def _ignore(self, command: Command, why: str) -> None:

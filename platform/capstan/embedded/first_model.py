@@ -1,0 +1,97 @@
+"""Which model that `capstan train` made may become the first champion, so that `capstan up` does not train it anew."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from capstan.domain.planners.training import gates_passed
+from capstan.domain.training import RunPhase, RunStatus
+from capstan.domain.versions import ModelVersion, SystemName
+from capstan.embedded.layout import StateDir
+from capstan.embedded.training import ASKED_BY
+from capstan.engine.changes import compare, learns_by
+from capstan.engine.records import training_request, training_state
+from capstan.errors import CapstanError
+from capstan.ports.store import Kind, Store
+from capstan.spec import MLSystem, parse
+from capstan.spec.presence import own_code
+from capstan.training.factories import carry_factories
+from capstan.training.job import Job
+
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class TrainedBefore:
+    """A version that was trained and never served."""
+
+    version: ModelVersion
+    candidate: str
+    kept_out: str = ""
+    """Why it does not become the champion; empty: it may."""
+
+    def __str__(self) -> str:
+        return f"{self.version.name} ({self.candidate}, of {self.version.run})"
+
+
+def trained_before(system: MLSystem, state: StateDir, store: Store) -> TrainedBefore | None:
+    """The newest that may be served; where none may, the newest with the reason. None: `capstan train` made none."""
+    found = [
+        TrainedBefore(
+            version, result.chosen_in_words or "its choice", _kept_out(system, state, result, version)
+        )
+        for result in _results(store, SystemName(system.metadata.name))
+        if (version := result.version) is not None
+    ]
+    return next((one for one in found if not one.kept_out), found[0] if found else None)
+
+
+def _results(store: Store, name: SystemName) -> list[RunStatus]:
+    """What `capstan train` made without a champion, the newest first."""
+    made: list[tuple[str, RunStatus]] = []
+    for record in store.list(Kind.RUN, name):
+        request, training = training_request(record), training_state(record)
+        asked_for = request.trigger.reason == ASKED_BY and request.champion is None
+        if asked_for and training.phase is RunPhase.SUCCEEDED and training.result is not None:
+            made.append((str(training.finished_at), training.result))
+    return [result for _, result in sorted(made, key=lambda one: one[0], reverse=True)]
+
+
+def _kept_out(system: MLSystem, state: StateDir, result: RunStatus, version: ModelVersion) -> str:
+    if not gates_passed(result):
+        missed = "; ".join(gate.message for gate in result.gates if gate.passed is not True)
+        return f"it missed its gates: {missed}"
+    job = Job(state.runs(SystemName(system.metadata.name)) / version.run)
+    try:
+        base_dir = Path(job.places.base_dir)
+        differing = learns_by(compare(parse(job.spec, base_dir=system.base_dir), system))
+    except (CapstanError, OSError, ValueError, KeyError, TypeError):
+        return "what it was trained by can't be read any more"
+    if base_dir != system.base_dir.resolve():
+        return f"it was trained by a file in {base_dir}"
+    if differing:
+        more = "" if len(differing) <= _MOST_NAMED else f" and {len(differing) - _MOST_NAMED} more"
+        return f"the file was changed since: {', '.join(differing[:_MOST_NAMED])}{more}"
+    if _code_changed(system, job):
+        return "code beside the file was changed since"
+    return ""
+
+
+def _code_changed(system: MLSystem, job: Job) -> bool:
+    """Whether a factory's source is another than the one that was carried with the run."""
+    if not any(own_code(system)):
+        return False
+    with tempfile.TemporaryDirectory(prefix="capstan-code-") as scratch:
+        now = Path(scratch, "factories")
+        try:
+            carry_factories(system, now)
+        except CapstanError:
+            return True
+        return _sources(now) != _sources(job.factories)
+
+
+def _sources(folder: Path) -> dict[str, bytes]:
+    files = (path for path in sorted(folder.rglob("*.py")) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
