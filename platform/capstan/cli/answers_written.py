@@ -38,21 +38,19 @@ class _Csv:
         self._columns: list[str] = []
 
     def write(self, answer: Mapping[str, Any]) -> None:
-        cells = dict(_flat(answer))
+        cells = dict(_cells(answer))
         if not self._columns:
             self._columns = [*(name for name in cells if name != "outside"), "outside"]
             self._writer.writerow(self._columns)
         self._writer.writerow([cells.get(name, "") for name in self._columns])
 
 
-def _flat(answer: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in answer.items():
-        if isinstance(value, dict) and name != "outside":
-            yield from ((f"{name}.{inner}", found) for inner, found in value.items())
-        elif value is None or (isinstance(value, str | int | float) and not isinstance(value, bool)):
-            yield name, value
-        else:
-            yield name, orjson.dumps(value).decode()
+def _cells(answer: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    from capstan.verbs.answering import flat
+
+    for name, value in flat(answer):
+        is_plain = value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
+        yield name, value if is_plain else orjson.dumps(value).decode()
 
 
 @contextmanager

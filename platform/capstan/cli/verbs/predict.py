@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,10 +19,10 @@ from capstan.cli.console import DEFAULT_STATE, File, Json, State, err, honest_er
 from capstan.errors import InvalidDataError, NotFoundError
 
 if TYPE_CHECKING:
-    from capstan.embedded.asking import Asking, RefusedRow, Told
+    from capstan.embedded.asking import RefusedRow, Told
     from capstan.embedded.layout import StateDir
-    from capstan.serving.manifest import Manifest
     from capstan.spec import MLSystem
+    from capstan.verbs.answering import Asked
 
 app = App()
 
@@ -71,14 +71,12 @@ def predict(
         from capstan.spec import load
 
         system, where = load(file), StateDir(state.resolve())
-        manifest, asking = _place(system, where, offline=offline, version=version)
-        asked = (
-            [_row(row or "")] if rows is None else _read(stack.enter_context(_table(rows)), system, manifest)
-        )
-        place = stack.enter_context(asking)
+        asked = _asked(system, where, offline=offline, version=version)
+        given = [_row(row or "")] if rows is None else asked.rows(stack.enter_context(_table(rows)), system)
+        place = stack.enter_context(asked.asking)
         writer = stack.enter_context(to_terminal(json=json) if to is None else to_file(to))
-        tally = _Tally(writer, manifest.keys.get("id"), json=json)
-        for told in place.ask(asked):
+        tally = _Tally(writer, asked.manifest.keys.get("id"), json=json)
+        for told in place.ask(given):
             tally.take(told)
     tally.tell_all(to)
 
@@ -154,45 +152,14 @@ def _in_words(problem: Mapping[str, Any]) -> str:
     return f"{problem.get('field')}:{quoted} {problem.get('rule')}"
 
 
-def _place(
-    system: MLSystem, state: StateDir, *, offline: bool, version: str | None
-) -> tuple[Manifest, AbstractContextManager[Asking]]:
-    """What the model reads, and who is asked; raises NotFoundError, UntrustedArtifactError, UnavailableError."""
-    from capstan.cli.stored_system import read_json
+def _asked(system: MLSystem, state: StateDir, *, offline: bool, version: str | None) -> Asked:
+    """Who is asked; raises NotFoundError, UntrustedArtifactError, UnavailableError."""
     from capstan.domain.versions import VersionName
-    from capstan.embedded.asking import asking_gateway, asking_model
-    from capstan.embedded.wiring import stored_model
-    from capstan.serving.manifest import read_manifest
+    from capstan.verbs.answering import asked_gateway, asked_model, champion_name
 
-    gateway = None
     if not offline and version is None:
-        addresses = (read_json(state.addresses) or {}) if state.holder() else {}
-        gateway = addresses.get("gateway")
-        if gateway is None:
-            raise NotFoundError(
-                f"{state.root}: nothing runs here; `capstan up FILE` starts the system, --offline asks the champion's "
-                "model folder, --state names another directory"
-            )
-    name = VersionName(version or _champion(system, state))
-    folder = stored_model(system, state, name)
-    manifest = read_manifest(folder)
-    if gateway is not None:
-        return manifest, asking_gateway(gateway, manifest)
-    return manifest, asking_model(folder, name, manifest)
-
-
-def _champion(system: MLSystem, state: StateDir) -> str:
-    from capstan.cli.place import Machine
-    from capstan.cli.stored_system import open_system
-
-    with open_system(Machine(state), system.metadata.name) as stored:
-        champion = stored.system_state.champion
-    if champion is None:
-        raise NotFoundError(
-            f"{system.metadata.name}: no version serves yet; `capstan runs` shows the trainings, --version names a "
-            "version that is registered"
-        )
-    return champion.name
+        return asked_gateway(system, state, otherwise="--offline asks the champion's model folder, ")
+    return asked_model(system, state, VersionName(version) if version else champion_name(system, state))
 
 
 def _row(text: str) -> dict[str, Any]:
@@ -205,14 +172,6 @@ def _row(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InvalidDataError(f"--row: {text[:80]!r} must be one JSON object, such as '{{\"column\": 1}}'")
     return found
-
-
-def _read(table: Path, system: MLSystem, manifest: Manifest) -> Iterator[dict[str, Any]]:
-    """The columns that the model reads and its keys; others of the table are no part of a request."""
-    from capstan.data.asked_rows import asked_rows
-
-    wanted = dict.fromkeys(manifest.keys.values()) | {column.name: column.type for column in manifest.columns}
-    return asked_rows(table, wanted, zone=manifest.time_zone, sources=system.spec.data.sources)
 
 
 @contextmanager

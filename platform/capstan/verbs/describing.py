@@ -1,0 +1,113 @@
+"""A file for a table that nobody has described yet, with a reason for each guess."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from capstan.data import extract, find_leaks
+from capstan.errors import NotAllowedError
+from capstan.spec import parse
+from capstan.spec.guessing import Guess, Guessed, TableProfile, Wishes, guess
+from capstan.spec.writing import in_blocks
+
+SYSTEM_FILE = "system.yaml"
+README_FILE = "README.md"
+_COMMENTED = ("objective", "data", "features", "training")
+
+
+def require_room(folder: Path, way_out: str) -> None:
+    """Raises NotAllowedError where a file would be overwritten; `way_out` ends it."""
+    there = [name for name in (SYSTEM_FILE, README_FILE) if (folder / name).exists()]
+    if there:
+        raise NotAllowedError(f"{' and '.join(there)} in {folder} would be overwritten; {way_out}")
+
+
+def described(table: TableProfile, target: str, folder: Path, wishes: Wishes, *, now: datetime) -> Guessed:
+    """What a file would say of the table in `folder`, without the features that know the answer.
+
+    Raises InvalidSpecError where no file can be made, InvalidDataError where the table cannot be read.
+    """
+    while True:
+        guessed = guess(table, target, now=now, wishes=wishes)
+        system = parse(guessed.document, base_dir=folder)
+        cases = extract(system, as_of=now, labels_as_of=now)
+        leaks = [leak for leak in find_leaks(cases, system, as_of=now) if leak.is_certain]
+        if not leaks:
+            return guessed
+        found = {
+            leak.column: f"{leak.reason}: it is the label in disguise, or known only after it"
+            for leak in leaks
+        }
+        wishes = replace(wishes, left_out={**wishes.left_out, **found})
+
+
+def write_described(folder: Path, guessed: Guessed, table: TableProfile) -> tuple[Path, Path]:
+    """The system's file and its README, beside the table."""
+    file, readme = folder / SYSTEM_FILE, folder / README_FILE
+    file.write_text(in_comments(guessed))
+    readme.write_text(_readme(guessed, table))
+    return file, readme
+
+
+def in_comments(guessed: Guessed) -> str:
+    """The file, with the reasons of each part above it."""
+    text = in_blocks(dict(guessed.document))
+    lines = [
+        "# Written by `capstan init`. Each guess has its reason; correct what is wrong, and delete the comments."
+    ]
+    for line in text.splitlines():
+        part = line.strip().rstrip(":").partition(":")[0]
+        if line.startswith("  ") and not line.startswith("   ") and part in _COMMENTED:
+            lines += [
+                f"  # {_plain(guess)}" for guess in guessed.guesses if guess.field.split(".")[0] == part
+            ]
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def _plain(guess: Guess) -> str:
+    """On one line, whatever a column's values hold."""
+    return " ".join(f"{guess.field}: {guess.value}: {guess.reason}".split())
+
+
+def _readme(guessed: Guessed, table: TableProfile) -> str:
+    document: Mapping[str, Any] = guessed.document
+    spec = document["spec"]
+    dated = "time" in spec["data"].get("keys", {})
+    reasons = "\n".join(
+        f"| `{one.field}` | {_cell(one.value)} | {_cell(one.reason)} |" for one in guessed.guesses
+    )
+    lost = (
+        ""
+        if dated
+        else (
+            "\nNo column says when a row became known. So rows are parted at random, nobody can tell whether a feature "
+            "was written\nafter the label, and nothing can be replayed. Name the column under `data.keys.time` if "
+            "there is one.\n"
+        )
+    )
+    objective = spec["objective"]
+    size = f"{table.rows:,} rows, {len(table.columns)} columns"
+    return f"""# {document["metadata"]["name"]}
+
+Predicts `{objective["target"]}` of `{table.file}` ({size}) as {objective["task"]}.
+
+```console
+capstan validate --data {SYSTEM_FILE}   # what is in the table, and what is wrong
+capstan up {SYSTEM_FILE}                # trains, serves, watches; prints a request to try
+```
+
+What was guessed, and why:
+
+| field | guess | reason |
+|---|---|---|
+{reasons}
+{lost}"""
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
