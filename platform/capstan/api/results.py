@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from capstan.api import html
+from capstan.domain.training import RunStatus
+from capstan.embedded.training import Trained
 from capstan.errors import InvalidSpecError
 from capstan.spec.fields import FieldDoc, all_fields
 from capstan.verbs.explaining import page
 from capstan.verbs.planning import Planned
 from capstan.verbs.validation import Validated
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEXT_WIDTH = 100
 
@@ -140,4 +146,69 @@ class Explanation(FieldDoc):
             html.table(
                 ["field", "type", "meaning"], [(name, one.type, one.description) for name, one in inner]
             ),
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Training:
+    """One training that has made a version."""
+
+    run: str
+    version: str
+    chosen: str
+    """The candidate that was taken; of several models one of each."""
+    status: RunStatus
+    """All that is known of it: steps, gates, failures."""
+
+    @classmethod
+    def of(cls, made: Trained) -> Training:
+        version = made.status.version
+        return cls(
+            made.request.run, version.name if version else "", made.status.chosen_in_words, made.status
+        )
+
+    @property
+    def candidates(self) -> pd.DataFrame:
+        """Metrics on the validation rows: one row per candidate, one column per metric."""
+        import pandas as pd
+
+        return pd.DataFrame.from_dict(
+            {name: dict(metrics) for name, metrics in self.status.candidates.items()}, orient="index"
+        )
+
+    @property
+    def metrics(self) -> pd.Series[float]:
+        """Metrics of the choice on the test rows, by name."""
+        import pandas as pd
+
+        version = self.status.version
+        return pd.Series(dict(version.metrics) if version else {}, dtype=float, name="test")
+
+    @property
+    def gates_passed(self) -> bool:
+        """Whether each gate of the file was passed; a version that misses one is registered and not rolled out."""
+        return all(gate.passed is True for gate in self.status.gates)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What did not stop the run and may make its model worse than it looks."""
+        lost = (f"candidate {name} failed: {why}" for name, why in self.status.failed.items())
+        return (*lost, *self.status.warnings)
+
+    def __repr__(self) -> str:
+        measured = ", ".join(f"{name} {value:.4g}" for name, value in self.metrics.items())
+        lines = [f"{self.version} ({self.chosen}) of {self.run}: {measured}"]
+        lines += [f"gate {gate.message}" for gate in self.status.gates]
+        return "\n".join([*lines, *(f"warning: {text}" for text in self.warnings)])
+
+    def _repr_html_(self) -> str:
+        tried = self.status.candidates
+        metrics = list(dict.fromkeys(name for values in tried.values() for name in values))
+        test = self.status.version.metrics if self.status.version else {}
+        rows = [(name, *(values.get(name) for values in tried.values()), test.get(name)) for name in metrics]
+        return html.box(
+            f"{self.version}: {self.chosen}, of {self.run}",
+            html.table(["metric", *(f"{name} (validation)" for name in tried), "chosen (test)"], rows),
+            html.listing("gates", (gate.message for gate in self.status.gates)),
+            html.listing("warnings", self.warnings),
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from capstan.api import html
 from capstan.errors import NotFoundError
@@ -13,9 +14,11 @@ from capstan.errors import NotFoundError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from capstan.api.results import Explanation, Plan, Validation
+    from capstan.api.frames import Frame
+    from capstan.api.results import Explanation, Plan, Training, Validation
     from capstan.embedded.layout import StateDir
     from capstan.spec import MLSystem
+    from capstan.spec.guessing import Guess
 
 STATE_VARIABLE = "CAPSTAN_STATE"
 DEFAULT_STATE = ".capstan"
@@ -33,6 +36,7 @@ class System:
         self._file = Path(file).resolve()
         named = state if state is not None else os.environ.get(STATE_VARIABLE) or DEFAULT_STATE
         self._root = Path(named).resolve()
+        self._guesses: tuple[Guess, ...] = ()
 
     @classmethod
     def from_file(cls, file: str | Path, *, state: str | Path | None = None) -> System:
@@ -43,6 +47,41 @@ class System:
         if not Path(file).is_file():
             raise NotFoundError(f"{file}: is no file")
         return cls(file, state=state)
+
+    @classmethod
+    def from_dataframe(
+        cls,
+        frame: Frame,
+        target: str,
+        *,
+        folder: str | Path | None = None,
+        name: str | None = None,
+        task: str | None = None,
+        time: str | None = None,
+        id: str | None = None,
+        without: Iterable[str] = (),
+        overwrite: bool = False,
+        state: str | Path | None = None,
+    ) -> System:
+        """A system that predicts the column `target` of a pandas or Polars frame (or Arrow table), one row per case.
+
+        What the file must say is guessed as `capstan init` does, with a reason for each guess (`guesses`). The frame is
+        kept as `NAME.parquet` beside `system.yaml` in `folder`; None: a folder of the system's name in the working
+        directory. `name`: None: made of the target's. `task`, `time` (moment of each row) and `id` (names each row) are
+        guessed where they are None; empty text: there is none. `without`: columns that are no features.
+
+        The same call changes nothing. Where what is there differs it raises NotAllowedError, unless `overwrite` is
+        true. Raises InvalidSpecError where no file can be made, and InvalidDataError for a frame that is no table.
+        """
+        from capstan.api.from_frame import name_of, wishes_of, write_system
+
+        called = name_of(name, target)
+        place = Path(folder) if folder is not None else Path(called)
+        wishes = wishes_of(task, time, id, without)
+        file, guesses = write_system(frame, target, place, called, wishes, overwrite=overwrite)
+        made = cls(file, state=state)
+        made._guesses = guesses
+        return made
 
     # -- what it is
 
@@ -67,6 +106,14 @@ class System:
     def name(self) -> str:
         """Raises InvalidSpecError where the file is wrong."""
         return self.spec.metadata.name
+
+    @property
+    def guesses(self) -> pd.DataFrame:
+        """What was guessed of the data frame: `field` of the file, `value`, `reason`; empty for a system of a file."""
+        import pandas as pd
+
+        rows = [(one.field, one.value, one.reason) for one in self._guesses]
+        return pd.DataFrame(rows, columns=["field", "value", "reason"])
 
     # -- before anything runs
 
@@ -100,6 +147,59 @@ class System:
         from capstan.verbs.explaining import explained
 
         return Explanation.of(explained(field))
+
+    # -- training and answers
+
+    def train(
+        self, *, as_of: datetime | None = None, tell: Callable[[str], object] | None = None
+    ) -> Training:
+        """Train, evaluate, gate and register a version on this machine; nothing is served. Takes seconds to hours.
+
+        `as_of`: only what was known at this moment is read (of data.timeZone unless it has an offset); None: now. The
+        same file, champion and `as_of` give the same run, which is not repeated. `tell` gets a line when a step begins
+        and ends, such as `print`. An interrupt of the kernel cancels the run.
+
+        Raises CapstanError with the reason of a run that failed, InvalidSpecError, and NotAllowedError if cancelled.
+        """
+        from capstan.api.results import Training
+        from capstan.api.training import train
+
+        return Training.of(train(self.spec, self._state, as_of=as_of, tell=tell))
+
+    def predict(
+        self,
+        frame: Frame,
+        *,
+        offline: bool | None = None,
+        version: str | None = None,
+        refused: Literal["raise", "mark"] = "raise",
+    ) -> pd.DataFrame:
+        """The answers for the rows of a frame, by its index: the columns of an answer, `version` and `request_id`.
+
+        Where the system runs they come through its gateway, and are logged and watched like those of any client.
+        Else, with `offline` or with a `version`, they come from a verified model in this process, and nothing is
+        logged: from that version, the champion, or the one that was registered last where none serves yet. False: only
+        through the gateway. Columns that the model does not read are left out; probabilities are from 0 to 1.
+
+        A row that breaks the request schema raises InvalidDataError that names it, so that no answer is missed. With
+        `refused="mark"` the other rows are answered, and the column `refused` says why a row is not.
+
+        Raises NotFoundError where there is no version or nothing runs, UntrustedArtifactError, UnavailableError.
+        """
+        from capstan.api.asking import ask
+        from capstan.domain.versions import VersionName
+        from capstan.verbs.answering import asked_gateway, asked_model, gateway_in, newest_name
+
+        system, state = self.spec, self._state
+        if offline is None:
+            offline = gateway_in(state) is None
+        if offline or version is not None:
+            asked = asked_model(
+                system, state, VersionName(version) if version else newest_name(system, state)
+            )
+        else:
+            asked = asked_gateway(system, state, otherwise="`offline=True` asks a model of the registry, ")
+        return ask(asked, system, frame, mark=refused == "mark")
 
     # -- what happened
 

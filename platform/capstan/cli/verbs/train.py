@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,11 +15,9 @@ from capstan.cli.tables_shown import print_tables
 from capstan.errors import CapstanError
 
 if TYPE_CHECKING:
-    from capstan.domain.training import RunStatus
+    from capstan.domain.training import RunStatus, StepProgress
 
 app = App()
-
-LOOK_SECONDS = 0.2
 
 
 @app.command(epilog="Example: capstan train examples/flight-delays/system.yaml --as-of 2013-02-01T05:00:00")
@@ -44,61 +41,44 @@ def train(
     The same file, champion and --as-of give the same run: it is shown, not repeated. Ctrl-C cancels it (exit 130).
     """
     with honest_errors(json):
-        from capstan.domain.local_times import in_zone
         from capstan.domain.training import RunPhase
         from capstan.embedded.layout import StateDir
-        from capstan.embedded.training import train as run_pipeline
         from capstan.ports.codec import to_json
         from capstan.spec import load
+        from capstan.verbs.training import failure_of, trained
 
-        system = load(file)
-        moment = in_zone(as_of or datetime.now(UTC).replace(microsecond=0), system.spec.data.time_zone)
-        where = StateDir(state.resolve())
+        system, where = load(file), StateDir(state.resolve())
         with Interrupt() as interrupt, Narrator(quiet=json) as narrator:
-            progress = _Progress(narrator)
-
-            def watch(status: RunStatus) -> bool:
-                progress.show(status)
-                time.sleep(LOOK_SECONDS)
-                return not interrupt.is_set()
-
-            trained = run_pipeline(system, where, as_of=moment, clock=lambda: datetime.now(UTC), watch=watch)
-            progress.show(trained.status)
-        status, run = trained.status, trained.request.run
+            made = trained(
+                system,
+                where,
+                as_of=as_of,
+                stop=interrupt.is_set,
+                tell=lambda step: narrator.say_marked(_line(step)),
+            )
+        status, run = made.status, made.request.run
         if json:
-            print_json({"run": run, "request": to_json(trained.request), "status": to_json(status)})
+            print_json({"run": run, "request": to_json(made.request), "status": to_json(status)})
         if status.phase is RunPhase.CANCELLED:
             out.print(f"{run}: cancelled") if not json else None
             raise typer.Exit(130)
-        if status.phase is not RunPhase.SUCCEEDED:
+        failure = failure_of(made)
+        if failure is not None:
             if json:
                 raise typer.Exit(1)
-            raise CapstanError(
-                f"{run} {status.phase.value.lower()}: {status.message}; see `capstan logs {run}`"
-            )
+            raise CapstanError(failure)
         if not json:
             _print(status, run, trained.request.champion)
 
 
-class _Progress:
-    """Tells each step once when it begins and once when it ends."""
+def _line(step: StepProgress) -> str:
+    """With rich's markup."""
+    from rich.markup import escape
 
-    def __init__(self, narrator: Narrator) -> None:
-        self._narrator = narrator
-        self._told: set[tuple[str, str]] = set()
-
-    def show(self, status: RunStatus) -> None:
-        from rich.markup import escape
-
-        for step in status.steps:
-            key = (step.name, step.phase.value)
-            if key in self._told:
-                continue
-            self._told.add(key)
-            took = f" in {lasted(step.started_at, step.finished_at)}" if step.finished_at else ""
-            first = step.message.splitlines()[0] if step.message else ""
-            mark = MARKS.get(step.phase.value, step.phase.value)
-            self._narrator.say_marked(f"{step.name}: {mark}{took} {escape(first)}".rstrip())
+    took = f" in {lasted(step.started_at, step.finished_at)}" if step.finished_at else ""
+    first = step.message.splitlines()[0] if step.message else ""
+    mark = MARKS.get(step.phase.value, step.phase.value)
+    return f"{step.name}: {mark}{took} {escape(first)}".rstrip()
 
 
 def _print(status: RunStatus, run: str, against: str | None) -> None:

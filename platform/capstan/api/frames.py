@@ -1,0 +1,103 @@
+"""Data frames as tables of a file, and answers as data frames."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from capstan.errors import InvalidDataError
+from capstan.files import write_error
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+    Frame: TypeAlias = pd.DataFrame | pl.DataFrame | pa.Table
+
+
+def as_table(frame: Frame) -> pa.Table:
+    """The rows as an Arrow table: of a pandas frame NaN is a missing value, and an index with a name is a column.
+
+    Raises InvalidDataError for what is no frame, for columns without a name of text or with the same name, and for a
+    column that holds values of several kinds.
+    """
+    import pyarrow as pa
+
+    kind = type(frame).__module__.partition(".")[0]
+    if isinstance(frame, pa.Table):
+        table = frame
+    elif kind == "pandas" and hasattr(frame, "columns"):
+        table = _of_pandas(frame)
+    elif kind == "polars" and callable(getattr(frame, "to_arrow", None)):
+        table = frame.to_arrow()  # type: ignore[operator]
+    else:
+        raise InvalidDataError(
+            f"{type(frame).__name__} is no data frame that is known; give one of pandas or Polars, or a table of Arrow"
+        )
+    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    if twice:
+        raise InvalidDataError(f"column {twice[0]!r} is there more than once; name each column differently")
+    return table
+
+
+def _of_pandas(frame: Any) -> pa.Table:
+    import pyarrow as pa
+
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()
+    nameless = [name for name in frame.columns if not isinstance(name, str)]
+    if nameless:
+        raise InvalidDataError(f"the column {nameless[0]!r} has a name that is no text; rename it")
+    columns = {}
+    for place, name in enumerate(frame.columns):
+        try:
+            columns[name] = pa.Array.from_pandas(frame.iloc[:, place])
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+            raise InvalidDataError(
+                f"column {name!r} holds values of several kinds, or of one that no table has: {error}; convert it to "
+                "numbers, texts or moments"
+            ) from error
+    if len(columns) < frame.shape[1]:
+        name = next(one for one in frame.columns if list(frame.columns).count(one) > 1)
+        raise InvalidDataError(f"column {name!r} is there more than once; name each column differently")
+    return pa.table(columns)
+
+
+def as_parquet(frame: Frame, file: Path) -> None:
+    """Write the rows; moments are kept to the microsecond. Raises InvalidDataError, DiskFullError."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = as_table(frame)
+    try:
+        pq.write_table(table, file, coerce_timestamps="us", allow_truncated_timestamps=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise InvalidDataError(f"the frame cannot be kept as Parquet: {error}") from error
+    except OSError as error:
+        raise write_error(file, error) from error
+
+
+@contextmanager
+def in_a_file(frame: Frame) -> Iterator[Path]:
+    """The rows as a Parquet file, while it is read."""
+    with tempfile.TemporaryDirectory(prefix="capstan-rows-") as folder:
+        file = Path(folder, "rows.parquet")
+        as_parquet(frame, file)
+        yield file
+
+
+def index_of(frame: Frame) -> Any:
+    """The index of a pandas frame; None: rows have numbers."""
+    return getattr(frame, "index", None)
+
+
+def answers(rows: Sequence[dict[str, Any]], index: Any, columns: Sequence[str]) -> pd.DataFrame:
+    """Answers by the index of the frame that was asked; `columns` come last, whether or not a row has them."""
+    import pandas as pd
+
+    names = [*dict.fromkeys(name for row in rows for name in row if name not in columns), *columns]
+    return pd.DataFrame(rows, columns=names, index=index)

@@ -1,0 +1,69 @@
+"""One pipeline run without serving: what it says while it runs, and what it came to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+from capstan.domain.local_times import in_zone
+from capstan.domain.training import RunPhase, RunStatus, StepProgress
+from capstan.embedded.layout import StateDir
+from capstan.embedded.training import Trained, train
+from capstan.spec import MLSystem
+
+LOOK_SECONDS = 0.2
+
+
+def trained(
+    system: MLSystem,
+    state: StateDir,
+    *,
+    as_of: datetime | None,
+    stop: Callable[[], bool],
+    tell: Callable[[StepProgress], object],
+) -> Trained:
+    """Run the pipeline on what was known at `as_of`, or is now, until it ends or `stop` says True, which cancels it.
+
+    `as_of` is of `data.timeZone` unless it has an offset. `tell` hears of each step once when it begins and once when
+    it ends.
+    """
+    moment = in_zone(as_of or datetime.now(UTC).replace(microsecond=0), system.spec.data.time_zone)
+    news = _News()
+
+    def watch(status: RunStatus) -> bool:
+        for step in news.of(status):
+            tell(step)
+        try:
+            time.sleep(LOOK_SECONDS)
+        except KeyboardInterrupt:
+            # As a notebook's kernel is interrupted; the command line asks by `stop`.
+            return False
+        return not stop()
+
+    made = train(system, state, as_of=moment, clock=lambda: datetime.now(UTC), watch=watch)
+    for step in news.of(made.status):
+        tell(step)
+    return made
+
+
+def failure_of(made: Trained) -> str | None:
+    """Why a run has no version, in words; None: it has one."""
+    if made.status.phase is RunPhase.SUCCEEDED:
+        return None
+    run = made.request.run
+    return f"{run} {made.status.phase.value.lower()}: {made.status.message}; see `capstan logs {run}`"
+
+
+class _News:
+    """Each step once when it begins and once when it ends."""
+
+    def __init__(self) -> None:
+        self._told: set[tuple[str, str]] = set()
+
+    def of(self, status: RunStatus) -> Iterator[StepProgress]:
+        for step in status.steps:
+            key = (step.name, step.phase.value)
+            if key not in self._told:
+                self._told.add(key)
+                yield step
