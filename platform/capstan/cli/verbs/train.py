@@ -68,7 +68,7 @@ def train(
                 raise typer.Exit(1)
             raise CapstanError(failure)
         if not json:
-            _print(status, run, trained.request.champion)
+            _print(status, run, made.request.champion)
 
 
 def _line(step: StepProgress) -> str:
