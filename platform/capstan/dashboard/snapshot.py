@@ -132,7 +132,9 @@ def _phase(seen: Observed) -> tuple[str, Tone]:
         first = state.champion is None
         return ("Training the first model" if first else "Retraining"), Tone.ACTIVE
     if state.champion is None:
-        return "Starting", Tone.IDLE
+        return (
+            ("The first training failed", Tone.BAD) if state.retraining.failures else ("Starting", Tone.IDLE)
+        )
     return f"Serving {state.champion.name}", Tone.GOOD
 
 

@@ -1,24 +1,33 @@
-"""Which model that `capstan train` made may become the first champion, so that `capstan up` does not train it anew."""
+"""Where the first champion comes from: what `capstan train` made before, or a training, tried again once it failed."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from capstan.domain.actions import Verb
 from capstan.domain.planners.training import gates_passed
+from capstan.domain.reasons import Reason
+from capstan.domain.system import SystemState
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.versions import ModelVersion, SystemName
 from capstan.embedded.layout import StateDir
 from capstan.embedded.training import ASKED_BY
 from capstan.engine.changes import compare, learns_by
-from capstan.engine.records import training_request, training_state
+from capstan.engine.commands import issue
+from capstan.engine.records import system_state, training_request, training_state
 from capstan.errors import CapstanError
 from capstan.ports.store import Kind, Store
 from capstan.spec import MLSystem, parse
 from capstan.spec.presence import own_code
 from capstan.training.factories import carry_factories
 from capstan.training.job import Job
+
+if TYPE_CHECKING:
+    from capstan.embedded.wiring import LocalSystem
 
 _MOST_NAMED = 3
 
@@ -95,3 +104,58 @@ def _code_changed(system: MLSystem, job: Job) -> bool:
 def _sources(folder: Path) -> dict[str, bytes]:
     files = (path for path in sorted(folder.rglob("*.py")) if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def serve_trained(local: LocalSystem, say: Callable[[str], None]) -> None:
+    """Ask for what `capstan train` made by the same file as the first champion, where nothing else was begun.
+
+    What may not be served is told with its reason, and the first model is trained.
+    """
+    record = local.store.get(Kind.SYSTEM, local.name)
+    state = system_state(record) if record is not None and record.deleted_at is None else None
+    if state is None or state.paused or local.system.spec.suspend or state.commands:
+        return
+    if state.champion or state.run or state.rollout or state.retraining.attempt or state.retraining.failures:
+        return
+    found = trained_before(local.system, local.state, local.store)
+    if found is None:
+        return
+    if found.kept_out:
+        say(f"{found} is not served: {found.kept_out}; a first model is trained")
+        return
+    say(f"{found} is served: `capstan train` made it by this file; `capstan retrain` trains anew")
+    why = "`capstan train` made it by this file, and it passed its gates"
+    version, now = found.version.name, local.clock.now()
+    issue(local.store, local.name, Verb.PROMOTE, version=version, note=why, by="capstan up", at=now)
+
+
+def try_again(local: LocalSystem, *, mended: bool = False) -> None:
+    """Try a failed first training again at once: a person who starts the system does not want to wait for its
+    backoff.
+
+    `mended`: so also where several missed their gates, since the file is another one.
+    """
+    record = local.store.get(Kind.SYSTEM, local.name)
+    state = system_state(record) if record is not None and record.deleted_at is None else None
+    if state is None or state.paused or state.champion is not None:
+        return
+    if state.run is not None or state.rollout is not None:
+        return
+    if state.retraining.failures:
+        issue(local.store, local.name, Verb.RESUME, note="capstan up", at=local.clock.now())
+    elif mended and state.retraining.held == Reason.LOOP_BROKEN:
+        issue(local.store, local.name, Verb.APPROVE, note="the file was mended", at=local.clock.now())
+
+
+def is_stuck(state: SystemState) -> bool:
+    """Whether no model serves and none will by itself soon: trainings failed, or several missed their gates."""
+    if state.champion is not None or state.run is not None or state.rollout is not None or state.commands:
+        return False
+    return bool(state.retraining.failures) or state.retraining.held == Reason.LOOP_BROKEN
+
+
+def why_it_failed(local: LocalSystem) -> str:
+    """In words; what a model without enough evidence or quality missed counts too."""
+    told = (Reason.TRAINING_FAILED, Reason.NOT_PROMOTED, Reason.ROLLED_BACK)
+    messages = [event.message for _, event in local.store.events(local.name) if event.reason in told]
+    return messages[-1] if messages else "see the story"

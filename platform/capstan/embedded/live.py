@@ -15,17 +15,15 @@ import orjson
 from capstan.adapters.kubeflow.local import interrupt_runs
 from capstan.adapters.processes.ports_in_use import require_free
 from capstan.adapters.processes.table import holds
-from capstan.domain.actions import Verb
-from capstan.domain.reasons import Reason
 from capstan.domain.versions import SystemName
 from capstan.embedded.clocks import WallClock
-from capstan.embedded.first_model import trained_before
+from capstan.embedded.first_model import is_stuck, serve_trained, try_again, why_it_failed
 from capstan.embedded.history import require_deadlines
 from capstan.embedded.layout import StateDir
+from capstan.embedded.mending import Mending
 from capstan.embedded.refusals import require_one_machine
 from capstan.embedded.supervisor import LOOK_SECONDS, Supervisor
 from capstan.embedded.wiring import Addresses, LocalSystem, open_store, processes_of, spec_document, wire
-from capstan.engine.commands import issue
 from capstan.engine.policies import system_policy
 from capstan.engine.records import system_state
 from capstan.errors import (
@@ -74,12 +72,16 @@ class Live:
     """Called once when a champion answers all requests."""
     is_up: bool = False
     is_serving: bool = False
+    mending: Mending | None = None
+    """Waits after a first training that failed, until its file is mended; None: such a training ends the run."""
+    _is_mended: bool = False
+    """A mended file has been handed over, and the next training may begin at once."""
 
     def run(self, system: MLSystem) -> None:
         """Run until stopped or deleted; every process that was started is stopped in the end.
 
         Raises InvalidSpecError for a changed file that stored pairs refuse, AlreadyRunningError, PortInUseError,
-        MissingToolError, and CapstanError if the first training fails.
+        MissingToolError, and CapstanError if the first training fails and nobody is waited for.
         """
         system_policy(system)
         require_one_machine(system)
@@ -110,7 +112,8 @@ class Live:
             supervisor.start()
             supervisor.bring_back()
             serve_trained(local, self.audience.say)
-            try_again(local)
+            try_again(local, mended=self._is_mended)
+            self._is_mended = False
             if not self.is_up:
                 self.is_up = True
                 self.on_up(local)
@@ -154,64 +157,51 @@ class Live:
         record = local.store.get(Kind.SYSTEM, local.name)
         if record is None:
             return False
+        if record.spec != spec_document(local.system):
+            return True
         if not self.is_serving:
             self._note_serving(local, record)
-        return bool(record.spec != spec_document(local.system))
+            self._take_mended(local)
+        return False
 
     def _note_serving(self, local: LocalSystem, record: Record) -> None:
         conditions = {c["type"]: c["status"] for c in record.status.get("conditions", ())}
         champion = record.status.get("champion") or {}
         if conditions.get("Ready") == "True" and champion.get("weight") is not None:
             self.is_serving = True
+            if self.mending is not None:
+                self.mending.end()
             self.on_serving(local)
             return
         state = system_state(record)
-        idle = state.run is None and state.rollout is None
-        if state.champion is None and idle and state.retraining.failures:
-            reasons = [
-                event.message
-                for _, event in local.store.events(local.name)
-                if event.reason == Reason.TRAINING_FAILED
-            ]
+        if not is_stuck(state):
+            return
+        why = why_it_failed(local)
+        if self.mending is None:
             raise CapstanError(
-                f"the first model could not be trained: {reasons[-1] if reasons else 'see the story'}; `capstan runs` "
-                "shows the run, `capstan logs RUN` what it wrote"
+                f"the first model could not be trained: {why}; `capstan runs` shows the run, `capstan logs RUN` what "
+                "it wrote"
             )
+        self.mending.begin(local.system, why, self.audience.say)
 
-
-def serve_trained(local: LocalSystem, say: Callable[[str], None]) -> None:
-    """Ask for what `capstan train` made by the same file as the first champion, where nothing else was begun.
-
-    What may not be served is told with its reason, and the first model is trained.
-    """
-    record = local.store.get(Kind.SYSTEM, local.name)
-    state = system_state(record) if record is not None and record.deleted_at is None else None
-    if state is None or state.paused or local.system.spec.suspend or state.commands:
-        return
-    if state.champion or state.run or state.rollout or state.retraining.attempt or state.retraining.failures:
-        return
-    found = trained_before(local.system, local.state, local.store)
-    if found is None:
-        return
-    if found.kept_out:
-        say(f"{found} is not served: {found.kept_out}; a first model is trained")
-        return
-    say(f"{found} is served: `capstan train` made it by this file; `capstan retrain` trains anew")
-    why = "`capstan train` made it by this file, and it passed its gates"
-    version, now = found.version.name, local.clock.now()
-    issue(local.store, local.name, Verb.PROMOTE, version=version, note=why, by="capstan up", at=now)
-
-
-def try_again(local: LocalSystem) -> None:
-    """Try a failed first training again at once: a person who starts the system does not want to wait for its
-    backoff.
-    """
-    record = local.store.get(Kind.SYSTEM, local.name)
-    state = system_state(record) if record is not None and record.deleted_at is None else None
-    if state is None or state.paused or state.champion is not None:
-        return
-    if state.run is None and state.rollout is None and state.retraining.failures:
-        issue(local.store, local.name, Verb.RESUME, note="capstan up", at=local.clock.now())
+    def _take_mended(self, local: LocalSystem) -> None:
+        """Go on by the mended file; where a table or code was mended, the training begins anew by the same one."""
+        if self.mending is None or not self.mending.is_stuck:
+            return
+        changed = self.mending.mended(local.system, self.audience.say)
+        if changed is None:
+            return
+        try:
+            generation = submit_change(changed, self.state, local.store)
+        except InvalidSpecError as error:
+            self.audience.say(f"the file was changed, and is still wrong: {error}")
+            return
+        self.mending.end()
+        if generation is None:
+            self.audience.say("what the file reads was changed; the training begins anew")
+            try_again(local, mended=True)
+        else:
+            self._is_mended = True
 
 
 def note_live(state: StateDir, system: MLSystem) -> None:

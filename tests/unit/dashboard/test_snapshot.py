@@ -55,6 +55,15 @@ def test_one_station_of_the_loop_is_current(pages: dict[str, Page], scene: str, 
     assert [stage.name for stage in loop if stage.is_current] == [station]
 
 
+def test_a_first_training_that_failed_is_told_with_what_to_mend() -> None:
+    world = flights.Flights()
+    world.training = world.failed
+    world.settle()
+    head = flights.Scene(world).view().snapshot().head
+    assert (head.phase, head.tone) == ("The first training failed", Tone.BAD)
+    assert "check: distance has 3 values below 1" in head.doing
+
+
 def test_alerts_of_a_replaced_champion_are_over_though_alertmanager_still_lists_them() -> None:
     world = flights.Flights()
     world.start()

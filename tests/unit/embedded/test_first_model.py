@@ -15,9 +15,8 @@ from simulation.world import START, SYSTEM, World
 
 from capstan.adapters.sqlite.store import SqliteStore
 from capstan.domain.versions import SystemName
-from capstan.embedded.first_model import trained_before
+from capstan.embedded.first_model import serve_trained, trained_before
 from capstan.embedded.layout import StateDir
-from capstan.embedded.live import serve_trained
 from capstan.embedded.training import request_for, run_to_end
 from capstan.embedded.wiring import spec_document
 from capstan.ports.store import Kind

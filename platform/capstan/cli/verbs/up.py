@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from capstan.cli.app import App
+from capstan.cli.background import SERVING, STUCK, Starter, start_in_background
 from capstan.cli.console import (
     DEFAULT_STATE,
     File,
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
 
 app = App()
 
-_TAIL_LINES = 20
 PORTS = {"page_port": "--page-port", "gateway_port": "--gateway-port"}
 
 
@@ -63,7 +60,8 @@ def up(
 
     On a system that runs already, a changed file is handed over to it. What follows from the changes is told, as
     `capstan plan` tells it before.
-    Ctrl-C stops everything cleanly (exit 0); state stays, and `capstan up` goes on from it.
+    Ctrl-C stops everything cleanly (exit 0); state stays, and `capstan up` goes on from it. When the first training
+    fails, the page stays up, and a new one begins as soon as the file, a table or the code beside it was changed.
 
     With --context the file is applied to that cluster, where the operator brings it up and Ctrl-C ends nothing.
     """
@@ -83,17 +81,24 @@ def up(
             asked = [name for name in PORTS if _is_given(ctx, name)]
             _hand_over(system, where, holder, asked)
         elif detach:
-            _detach(file, where, page_port, gateway_port)
+            start_in_background(file, where, page_port, gateway_port)
         else:
-            _run(system, where, page_port, gateway_port, ready_fd)
+            _run(system, file, where, page_port, gateway_port, ready_fd)
 
 
-def _run(system: MLSystem, state: StateDir, page_port: int, gateway_port: int, ready_fd: int | None) -> None:
+def _run(
+    system: MLSystem, file: Path, state: StateDir, page_port: int, gateway_port: int, ready_fd: int | None
+) -> None:
+    """Raises typer.Exit with 1 where it is stopped before any model was trained."""
     from capstan.embedded.live import Live
     from capstan.embedded.page import serve_page
     from capstan.embedded.wiring import Addresses
 
     _tell_changes(system, state)
+    from capstan.embedded.mending import Mending
+
+    starter = Starter(ready_fd)
+    mending = Mending(file, lambda: starter.hear(STUCK))
     with Interrupt() as interrupt, Narrator() as narrator:
 
         def on_up(local: LocalSystem) -> None:
@@ -105,8 +110,7 @@ def _run(system: MLSystem, state: StateDir, page_port: int, gateway_port: int, r
         def on_serving(local: LocalSystem) -> None:
             for line in _how_to_ask(local):
                 narrator.say(line)
-            if ready_fd is not None:
-                os.write(ready_fd, b"serving\n")
+            starter.hear(SERVING)
 
         Live(
             state,
@@ -116,7 +120,11 @@ def _run(system: MLSystem, state: StateDir, page_port: int, gateway_port: int, r
             interrupt.is_set,
             on_up,
             on_serving,
+            mending=mending,
         ).run(system)
+    if mending.is_stuck:
+        out.print("stopped; no model was trained, so that nothing ever served")
+        raise typer.Exit(1)
     out.print("stopped; state stays, `capstan up` goes on from it")
 
 
@@ -182,78 +190,6 @@ def _tell_changes(system: MLSystem, state: StateDir) -> None:
         out.print("the file was changed since the system last ran")
     for line in told:
         out.print(line, soft_wrap=True)
-
-
-def _detach(file: Path, state: StateDir, page_port: int, gateway_port: int) -> None:
-    """Start the supervisor in a session of its own and tell its log until a model serves."""
-    from capstan.files import write_error
-
-    log = state.logs / "supervisor.log"
-    try:
-        state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        log.parent.mkdir(mode=0o700, exist_ok=True)
-        began = log.stat().st_size if log.exists() else 0
-        output = log.open("ab")
-    except OSError as error:
-        raise write_error(log, error) from error
-    heard, spoken = os.pipe()
-    options = ["--page-port", str(page_port), "--gateway-port", str(gateway_port), "--ready-fd", str(spoken)]
-    with output:
-        child = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "capstan",
-                "up",
-                str(file.resolve()),
-                "--state",
-                str(state.root),
-                *options,
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            pass_fds=(spoken,),
-            start_new_session=True,
-        )
-    os.close(spoken)
-    out.print(f"starting process {child.pid} in the background; its log: {log}", soft_wrap=True)
-    try:
-        serves = _listen(heard, log, began)
-    except KeyboardInterrupt:
-        out.print(f"process {child.pid} goes on in the background; stop it with `capstan down`")
-        raise typer.Exit(130) from None
-    if not serves:
-        child.wait()
-        tail = "\n".join(_new_text(log, began).splitlines()[-_TAIL_LINES:])
-        raise CapstanError(f"process {child.pid} ended before a model served; {log} ends with:\n{tail}")
-    token = state.token("page")
-    out.print(f"page     http://127.0.0.1:{page_port}/?token={token}", soft_wrap=True)
-    out.print("it serves in the background; `capstan status` looks after it, `capstan down` stops it")
-
-
-def _listen(heard: int, log: Path, began: int) -> bool:
-    """Show the log as it grows; True when the child says that it serves, False when it ends."""
-    import select
-
-    shown = began
-    while True:
-        readable, _, _ = select.select([heard], [], [], 0.3)
-        text = _new_text(log, shown)
-        whole = text[: text.rfind("\n") + 1]
-        if whole:
-            shown += len(whole.encode())
-            out.out(whole, end="", highlight=False)
-        if readable:
-            said = os.read(heard, 64)
-            os.close(heard)
-            return bool(said)
-
-
-def _new_text(log: Path, since: int) -> str:
-    with log.open("rb") as file:
-        file.seek(since)
-        return file.read().decode("utf-8", "replace")
 
 
 @app.command(epilog="Example: capstan down")
