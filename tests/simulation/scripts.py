@@ -491,15 +491,20 @@ def runner_up_wins_against_the_choice_of_its_training(world: World) -> None:
     assert world.registry.version(VersionName("v3")).run == world.registry.version(VersionName("v2")).run
 
 
+def three_candidates(world: World) -> None:
+    """As many as a choice and two runners-up take."""
+    names = ("logistic", "few-trees", "many-trees")
+    few = [{"name": name, "gradientBoosting": {}} for name in names[1:]]
+    candidates = [{"name": names[0], "logisticRegression": {}}, *few]
+    world.edit_file(lambda spec: spec.update(training={"candidates": candidates}))
+
+
 @story
 def runner_up_that_misses_a_gate_takes_no_part(world: World) -> None:
     """Two are asked for: one misses a gate, and the training had no candidate for the other."""
     world.start()
     experimenting(world, weight=30, runnersUp=2)
-    names = ("logistic", "few-trees", "many-trees")
-    few = [{"name": name, "gradientBoosting": {}} for name in names[1:]]
-    candidates = [{"name": names[0], "logisticRegression": {}}, *few]
-    world.edit_file(lambda spec: spec.update(training={"candidates": candidates}))
+    three_candidates(world)
     world.runners_up = (False,)
     drift(world, gain=0.1)
     world.days(9)
@@ -576,6 +581,21 @@ def bandit_learns_through_a_restart_and_promotes(world: World) -> None:
     world.note("the loop is restarted")
     world.restart()
     world.days(18)
+
+
+@story
+def bandit_finds_that_a_runner_up_is_the_best(world: World) -> None:
+    """Two are asked for; one can't be packaged and takes no part, the other wins against the choice."""
+    learning(world, runnersUp=2)
+    three_candidates(world)
+    world.start()
+    world.runners_up = (True,)
+    world.left_out = {"few-trees": "InvalidDataError: its file is too large"}
+    world.models["v3"] = Model(gain=0.08)
+    drift(world, gain=0.0)
+    world.days(20)
+    assert world.champion == "v3"
+    assert world.serving.starts[VersionName("v3")] == 1
 
 
 @story

@@ -180,6 +180,8 @@ class World:
         self.gates_pass = True
         self.runners_up: tuple[bool, ...] = ()
         """Of each runner-up that a training makes: whether it passes its gates."""
+        self.left_out: dict[str, str] = {}
+        """Candidates that a training can't make runners-up, with the reason."""
         self.requests_per_day = 1000
         self.obeyed: dict[str, float] | None = None
         """Shares that the versions really get; None: the gateway obeys."""
@@ -458,7 +460,13 @@ class World:
             RunnerUp(f"trees-{rank}", replace(version, rank=rank), (gate(is_passed),))
             for rank, is_passed in enumerate(self.runners_up, 1)
         )
-        status = RunStatus(RunPhase.SUCCEEDED, version=version, gates=(gate(passed),), runners_up=runners_up)
+        status = RunStatus(
+            RunPhase.SUCCEEDED,
+            version=version,
+            gates=(gate(passed),),
+            runners_up=runners_up,
+            left_out=self.left_out,
+        )
         return Training(status)
 
     def failed(self, request: TrainingRequest) -> Training:

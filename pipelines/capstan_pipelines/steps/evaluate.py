@@ -23,7 +23,7 @@ from capstan_pipelines.steps.cases import Parted, resampled_by
 from capstan_pipelines.steps.documents import read_document, write_document
 from capstan_pipelines.steps.each_model import each_model, model_tables
 from capstan_pipelines.steps.gating import judge_gates
-from capstan_pipelines.steps.learning import fit_chosen, windowed, without_runner_up
+from capstan_pipelines.steps.learning import fit_chosen, left_out_in_words, why_left_out, windowed
 from capstan_pipelines.steps.progress import Telling, step
 from capstan_pipelines.steps.waiting import patiently
 from capstan_pipelines.wiring import packager_of
@@ -45,14 +45,13 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
         )
         choice = read_document(choice_file)
         evaluation, in_words = _evaluation(job, cases, judged, choice, rival)
-        evaluation["runners_up"] = []
+        evaluation["runners_up"], evaluation["left_out"] = [], {}
         for rank, taken in enumerate(choice["runners_up"], 1):
             try:
                 found, words = _evaluation(job, cases, judged, {"chosen": [taken]}, rival)
             except Exception as error:
-                why = without_runner_up(taken, error)
-                evaluation["warnings"].append(why)
-                in_words += f"; {why}"
+                evaluation["left_out"][taken["name"]] = why = why_left_out(error)
+                in_words += f"; {left_out_in_words(taken['name'], why)}"
                 continue
             evaluation["runners_up"].append({**found, "taken": taken, "rank": rank})
             in_words += f"; runner-up {taken['name']}: {words}"

@@ -13,6 +13,7 @@ import pyarrow as pa
 from capstan.errors import CapstanError, InvalidDataError
 from capstan.spec.models import PlannedModel
 from capstan.spec.training import Candidate
+from capstan.training.choosing import one_line
 from capstan.training.job import Job
 from capstan.training.window import in_window
 from capstan_pipelines.steps.cases import Parted, times_of
@@ -61,11 +62,15 @@ def fit_chosen(job: Job, table: pa.Table, choice: Mapping[str, Any]) -> Any:
     return in_one_pipeline(pipelines) if job.system.spec.models else pipelines[""]
 
 
-def without_runner_up(taken: Mapping[str, Any], error: Exception) -> str:
+def why_left_out(error: Exception) -> str:
     """Why the run goes on without one of its runners-up: what fails for it alone must not end the run."""
     known = isinstance(error, CapstanError)
     reason = str(error) if known else f"{type(error).__name__}: {error}"
-    return f"runner-up {taken['name']} is left out: {' '.join(reason.split())}"
+    return one_line(reason)
+
+
+def left_out_in_words(candidate: str, reason: str) -> str:
+    return f"runner-up {candidate} is left out: {reason}"
 
 
 def reweigh_by(job: Job) -> tuple[str, ...]:

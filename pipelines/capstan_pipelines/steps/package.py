@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from capstan.errors import UnavailableError
 from capstan.evaluation.gates import judge_value
 from capstan.ports.codec import to_json
 from capstan.training.job import Job
 from capstan_pipelines.steps.documents import write_document
+from capstan_pipelines.steps.learning import left_out_in_words, why_left_out
 from capstan_pipelines.steps.progress import Telling, step
 from capstan_pipelines.steps.runners_up import RunnersUp
 from capstan_pipelines.steps.waiting import patiently
@@ -18,15 +20,23 @@ from capstan_pipelines.wiring import packager_of
 def run(job_folder: str, model_folder: str, runners_up_folder: str, package_file: str) -> None:
     """Write tag, digest and whether the model keeps `requirements.modelSize`; raises UnavailableError.
 
-    The same of each runner-up stands beside it, with its rank.
+    The same of each runner-up stands beside it, with its rank; one that can't be packaged is left out.
     """
     with step("package") as say:
         job = Job(job_folder)
         packaged = _packaged(job, Path(model_folder), say)
-        packaged["runners_up"] = [
-            {**_packaged(job, RunnersUp.folder(runners_up_folder, rank), say), "rank": rank}
-            for rank in RunnersUp.read(runners_up_folder).ranks
-        ]
+        packaged["runners_up"], packaged["left_out"] = [], {}
+        for rank, candidate in RunnersUp.read(runners_up_folder).made.items():
+            try:
+                found = _packaged(job, RunnersUp.folder(runners_up_folder, rank), say)
+            except UnavailableError:
+                # The artifact store is away, which is nobody's fault.
+                raise
+            except Exception as error:
+                packaged["left_out"][candidate] = why_left_out(error)
+                say(left_out_in_words(candidate, packaged["left_out"][candidate]))
+                continue
+            packaged["runners_up"].append({**found, "rank": rank})
         write_document(package_file, packaged)
         made = [packaged, *packaged["runners_up"]]
         say("; ".join(f"{one['tag']}, {in_mebibytes(one['bytes'])}" for one in made))

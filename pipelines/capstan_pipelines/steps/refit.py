@@ -18,7 +18,7 @@ from capstan.tasks import Predictions, task_of
 from capstan.training.job import Job
 from capstan_pipelines.steps.cases import Parted
 from capstan_pipelines.steps.documents import read_document
-from capstan_pipelines.steps.learning import fit_chosen, windowed, without_runner_up
+from capstan_pipelines.steps.learning import fit_chosen, left_out_in_words, why_left_out, windowed
 from capstan_pipelines.steps.progress import Telling, step
 from capstan_pipelines.steps.runners_up import RunnersUp
 
@@ -42,23 +42,20 @@ def run(
         parts = [cases.training, cases.validation] + [cases.test] * spec.data.split.refit
         table = cases.rows(windowed(job, cases, np.concatenate(parts)))
         _learn(job, table, choice, evaluation, Path(model_folder), say)
-        made, warnings = [], []
+        made, left_out = dict[int, str](), dict[str, str]()
         for judged in evaluation["runners_up"]:
             taken, folder = judged["taken"], RunnersUp.folder(runners_up_folder, judged["rank"])
             try:
                 _learn(job, table, {"chosen": [taken]}, judged, folder, say)
             except Exception as error:
                 shutil.rmtree(folder, ignore_errors=True)
-                warnings.append(without_runner_up(taken, error))
-                say(warnings[-1])
+                left_out[taken["name"]] = why_left_out(error)
+                say(left_out_in_words(taken["name"], left_out[taken["name"]]))
             else:
-                made.append(judged["rank"])
-        RunnersUp(tuple(made), tuple(warnings)).write(runners_up_folder)
-        names = [
-            *choice["chosen"],
-            *(one["taken"] for one in evaluation["runners_up"] if one["rank"] in made),
-        ]
-        say(f"{', '.join(taken['name'] for taken in names)} learnt from {table.num_rows:,} rows")
+                made[judged["rank"]] = taken["name"]
+        RunnersUp(made, left_out).write(runners_up_folder)
+        names = [*(taken["name"] for taken in choice["chosen"]), *made.values()]
+        say(f"{', '.join(names)} learnt from {table.num_rows:,} rows")
 
 
 def _learn(

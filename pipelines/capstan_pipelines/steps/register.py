@@ -15,6 +15,7 @@ from capstan.training.job import Job
 from capstan.training.model_folder import as_json
 from capstan.training.result import result_document, result_path
 from capstan_pipelines.steps.documents import read_document, write_document
+from capstan_pipelines.steps.learning import left_out_in_words
 from capstan_pipelines.steps.progress import step
 from capstan_pipelines.steps.runners_up import RunnersUp
 from capstan_pipelines.steps.waiting import patiently
@@ -48,7 +49,7 @@ def run(
                 **{
                     f"runners-up/{rank}/manifest.json": RunnersUp.folder(runners_up_folder, rank)
                     / "manifest.json"
-                    for rank in left.ranks
+                    for rank in left.made
                 },
             },
         )
@@ -56,7 +57,7 @@ def run(
 
         def result(*versions: ModelVersion) -> dict[str, Any]:
             of_runners_up = map(Made.as_runner_up, further, versions[1:])
-            return made.result(versions[0], runners_up=tuple(of_runners_up), warnings=left.warnings)
+            return made.result(versions[0], runners_up=tuple(of_runners_up), left_out=left.left_out)
 
         def attempt() -> list[ModelVersion]:
             if job.places.artifacts and registry.version_of(job.request.run) is None:
@@ -164,10 +165,15 @@ class Made:
         return _known(found)
 
     def result(
-        self, version: ModelVersion, *, runners_up: Sequence[RunnerUp] = (), warnings: Sequence[str] = ()
+        self, version: ModelVersion, *, runners_up: Sequence[RunnerUp] = (), left_out: Mapping[str, str]
     ) -> dict[str, Any]:
-        """What the run leaves for those who did not watch it; `version` has no name before it is registered."""
+        """What the run leaves for those who did not watch it; `version` has no name before it is registered.
+
+        `left_out` are the runners-up that `refit` could not learn, with the reason.
+        """
         choice, evaluation = self.choice, self.evaluation
+        left_out = {**evaluation["left_out"], **left_out, **self.package["left_out"]}
+        without = (left_out_in_words(candidate, why) for candidate, why in left_out.items())
         return result_document(
             version,
             self.gates,
@@ -175,9 +181,10 @@ class Made:
             choice["reason"],
             chosen=[taken["name"] for taken in choice["chosen"]],
             failed=choice["failed"],
-            warnings=[*self.check["suspicions"], *evaluation["warnings"], *choice["warnings"], *warnings],
+            warnings=[*self.check["suspicions"], *evaluation["warnings"], *choice["warnings"], *without],
             details=evaluation["details"],
             runners_up=runners_up,
+            left_out=left_out,
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,10 @@ _INDEX = "index.json"
 class RunnersUp:
     """Which of them are there."""
 
-    ranks: tuple[int, ...]
-    """1 is the first runner-up."""
-    warnings: tuple[str, ...] = ()
-    """Why others are not there."""
+    made: Mapping[int, str]
+    """Its candidate by the rank, of which 1 is the first runner-up."""
+    left_out: Mapping[str, str]
+    """Candidate that is not there -> why."""
 
     @staticmethod
     def folder(all_of_them: str, rank: int) -> Path:
@@ -27,10 +28,14 @@ class RunnersUp:
 
     def write(self, all_of_them: str) -> None:
         write_document(
-            str(Path(all_of_them) / _INDEX), {"ranks": list(self.ranks), "warnings": list(self.warnings)}
+            str(Path(all_of_them) / _INDEX),
+            {
+                "made": [{"rank": rank, "candidate": name} for rank, name in self.made.items()],
+                "left_out": dict(self.left_out),
+            },
         )
 
     @classmethod
     def read(cls, all_of_them: str) -> RunnersUp:
         found = read_document(str(Path(all_of_them) / _INDEX))
-        return cls(tuple(found["ranks"]), tuple(found["warnings"]))
+        return cls({one["rank"]: one["candidate"] for one in found["made"]}, found["left_out"])

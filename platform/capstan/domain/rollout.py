@@ -141,6 +141,8 @@ class RolloutRequest:
     """All runners-up of the run that made the challenger, the best first."""
     kept_out: Mapping[VersionName, str] = field(default_factory=dict)
     """Those of them that did not pass the gates, with the gates in words."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Candidates that the run could not make runners-up, with the reason."""
 
     @property
     def contenders(self) -> tuple[ModelVersion, ...]:

@@ -95,6 +95,8 @@ class RunStatus:
     """What the task tells of the test window beside the metrics, as JSON."""
     runners_up: tuple[RunnerUp, ...] = ()
     """Of the candidates that were not taken as many as the file's steps ask for, the best first."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Candidate that was to be a runner-up and could not be judged, learnt or packaged -> why, in one line."""
     runner_id: str = ""
     """Id under which the runner keeps the run and shows it, as Kubeflow Pipelines does; empty: it has no page."""
 

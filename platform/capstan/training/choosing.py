@@ -36,7 +36,7 @@ def choose(
     """
     known = {name: value for name, value in values.items() if math.isfinite(value)}
     failed = {
-        name: _one_line(failures.get(name) or f"{metric.name} is not defined on the validation rows")
+        name: one_line(failures.get(name) or f"{metric.name} is not defined on the validation rows")
         for name in values
         if name not in known
     }
@@ -74,6 +74,7 @@ def runners_up(
 _LONGEST_REASON = 400
 
 
-def _one_line(reason: str) -> str:
+def one_line(reason: str) -> str:
+    """The beginning of a reason, which may be as long as a program's output."""
     line = " ".join(reason.split())
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…"

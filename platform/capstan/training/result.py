@@ -31,6 +31,7 @@ def result_document(
     warnings: Sequence[str],
     details: Mapping[str, Any],
     runners_up: Sequence[RunnerUp] = (),
+    left_out: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """As JSON; `version` has no name before it is registered."""
     return {
@@ -43,6 +44,7 @@ def result_document(
         "warnings": list(warnings),
         "details": dict(details),
         "runners_up": [to_json(one) for one in runners_up],
+        "left_out": dict(left_out or {}),
     }
 
 
@@ -61,4 +63,5 @@ def read_result(content: bytes | str) -> RunStatus:
         details=result["details"],
         # Runs of earlier releases have none.
         runners_up=tuple(from_json(RunnerUp, one) for one in result.get("runners_up", ())),
+        left_out=result.get("left_out", {}),
     )

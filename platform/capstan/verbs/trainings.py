@@ -35,6 +35,8 @@ COLUMNS = (
     "warnings",
     "gates_passed",
     "version",
+    "runners_up",
+    "left_out",
 )
 """What a list of runs says of each, in this order."""
 
@@ -95,6 +97,16 @@ class Run:
             "warnings": list(self.status.warnings) if self.status else [],
             "gates_passed": all(gate.passed is True for gate in gates) if gates else None,
             "version": self.version,
+            "runners_up": [
+                {
+                    "version": one.version.name,
+                    "candidate": one.candidate,
+                    "gates_passed": not one.missed,
+                    "missed": one.missed,
+                }
+                for one in (self.status.runners_up if self.status else ())
+            ],
+            "left_out": dict(self.status.left_out) if self.status else {},
         }
 
     def document(self) -> dict[str, Any]:

@@ -45,6 +45,7 @@ def status(
         version=VERSION,
         gates=judged,
         runners_up=tuple(RunnerUp(f"candidate-{one.rank}", one, judged) for one in made),
+        left_out={f"lost-{n}": words for n in range(runners_up)},
         candidates={
             f"candidate-{n}": {f"metric-{m}": n + m * 0.7310001 for m in range(12)} for n in range(candidates)
         },

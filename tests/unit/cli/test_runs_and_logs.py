@@ -15,7 +15,7 @@ from capstan.cli.main import app
 from capstan.cli.verbs.logs import _growth, _tail
 from capstan.domain.training import RunPhase, RunStatus, StepProgress, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
-from capstan.domain.versions import RunName, SystemName
+from capstan.domain.versions import RunName, SystemName, VersionName
 from capstan.embedded.training import run_to_end
 from capstan.ports.codec import to_json
 
@@ -37,6 +37,31 @@ def test_one_run_is_shown_with_what_led_to_it_and_followed(rolling) -> None:
     shown = rolling.run("runs", name).output
     assert "against v1; version v2" in shown
     assert "DriftDetected" in shown
+
+
+def test_runners_up_are_named_in_the_list_and_shown_with_their_gates(serving) -> None:
+    serving.world.runners_up = (True, False)
+    serving.world.left_out = {"own": "its file is too large"}
+    clock = MemoryClock(datetime(2013, 3, 1, tzinfo=UTC))
+    pipelines = MemoryPipelines(clock, serving.world.registry, serving.world._train)
+    trigger = Trigger(TriggerKind.MANUAL, clock.now(), "a person")
+    request = TrainingRequest(RunName("flights-train-1"), SystemName(SYSTEM), trigger, VersionName("v1"))
+    run_to_end(pipelines, serving.world.store, request, clock.now, lambda status: True)
+    assert "runners-up v3, v4" in serving.run("runs").output
+    [row] = [row for row in json.loads(serving.run("runs", "--json").stdout) if row["run"] == request.run]
+    assert row["runners_up"] == [
+        {"version": "v3", "candidate": "trees-1", "gates_passed": True, "missed": ""},
+        {
+            "version": "v4",
+            "candidate": "trees-2",
+            "gates_passed": False,
+            "missed": "rocAuc 0.7 against v1: missed",
+        },
+    ]
+    assert row["left_out"] == {"own": "its file is too large"}
+    shown = serving.run("runs", request.run).output
+    assert "runner-up v3 (trees-1), gates passed" in shown
+    assert "runner-up v4 (trees-2), gates not passed: rocAuc 0.7 against v1: missed" in shown
 
 
 def test_what_the_run_wrote_is_shown_with_candidates_and_choice(rolling) -> None:

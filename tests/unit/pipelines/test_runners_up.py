@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -16,10 +17,11 @@ from capstan.adapters.memory.loop import MemoryRegistry
 from capstan.artifacts.store import ArtifactStore
 from capstan.domain.training import RunStatus
 from capstan.domain.versions import ModelVersion, RunName, VersionName
+from capstan.errors import InvalidDataError, UnavailableError
 from capstan.ports.registry import RunRecord
 from capstan.training.job import Job
 from capstan.training.result import read_result
-from capstan_pipelines.steps import evaluate, refit, register
+from capstan_pipelines.steps import evaluate, package, refit, register
 from capstan_pipelines.steps.runners_up import RunnersUp
 
 
@@ -82,13 +84,48 @@ def test_a_runner_up_that_fails_is_left_out_with_a_warning_and_the_run_goes_on(
     ranks = {taken["name"]: rank for rank, taken in enumerate(trained.choice["runners_up"], 1)}
     assert ranks.keys() == {"linear", "steep"}
     places = str(trained.folder / "runners_up")
-    assert RunnersUp.read(places).ranks == (ranks["steep"],)
+    assert RunnersUp.read(places).made == {ranks["steep"]: "steep"}
     assert not RunnersUp.folder(places, ranks["linear"]).exists()
     status = registered(trained, Registry(), monkeypatch)
     assert status.chosen == ("wary",)
     assert [(one.candidate, one.version.rank) for one in status.runners_up] == [("steep", ranks["steep"])]
     left_out = [text for text in status.warnings if "runner-up" in text]
     assert left_out == ["runner-up linear is left out: ValueError: it does not converge"]
+    assert status.left_out == {"linear": "ValueError: it does not converge"}
+
+
+def test_a_runner_up_that_cannot_be_packaged_is_left_out_and_the_run_goes_on(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packaged = package._packaged
+
+    def fail(job: Job, folder: Path, say: Any) -> dict[str, Any]:
+        if json.loads((folder / "manifest.json").read_text())["candidate"] == "linear":
+            raise InvalidDataError("its file is\ntoo large")
+        return packaged(job, folder, say)
+
+    monkeypatch.setattr(package, "_packaged", fail)
+    trained = train(tmp_path, home)
+    status = registered(trained, Registry(), monkeypatch)
+    assert status.chosen == ("wary",)
+    assert [one.candidate for one in status.runners_up] == ["steep"]
+    assert status.left_out == {"linear": "its file is too large"}
+    assert "runner-up linear is left out: its file is too large" in status.warnings
+
+
+def test_an_artifact_store_that_is_away_is_no_fault_of_a_runner_up(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packaged = package._packaged
+
+    def fail(job: Job, folder: Path, say: Any) -> dict[str, Any]:
+        if json.loads((folder / "manifest.json").read_text())["candidate"] == "linear":
+            raise UnavailableError("object storage", "connection refused")
+        return packaged(job, folder, say)
+
+    monkeypatch.setattr(package, "_packaged", fail)
+    with pytest.raises(UnavailableError, match="connection refused"):
+        train(tmp_path, home)
 
 
 def test_a_run_that_is_killed_after_its_choice_is_registered_registers_the_rest_when_it_goes_on(

@@ -69,6 +69,7 @@ def _shortened(status: RunStatus) -> Iterator[RunStatus]:
     status = replace(
         status,
         failed={name: _cut(reason, _SHORT) for name, reason in list(status.failed.items())[:_MOST_NAMED]},
+        left_out={name: _cut(reason, _SHORT) for name, reason in status.left_out.items()},
         warnings=tuple(_cut(warning, _SHORT) for warning in status.warnings[:_MOST_NAMED]),
     )
     yield status
@@ -78,7 +79,7 @@ def _shortened(status: RunStatus) -> Iterator[RunStatus]:
     yield status
     for length in (1000, _SHORT):
         yield _with_short_gates(replace(status, message=_cut(status.message, length)), length)
-    status = replace(status, failed={}, warnings=())
+    status = replace(status, failed={}, warnings=(), left_out={})
     for length in (_SHORT, 40, 0):
         yield _with_short_gates(replace(status, message=_cut(status.message, max(length, _SHORT))), length)
     # The registry has the metrics. Of eight runners-up with thirty each they alone are too long.

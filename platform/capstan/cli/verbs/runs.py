@@ -71,6 +71,13 @@ def _print(run: Run) -> None:
     out.print(f"against {row['against'] or 'nobody'}; version {row['version'] or 'none'}")
     if run.status:
         print_status(run.status)
+        for runner_up in run.status.runners_up:
+            word = "[red]not passed[/red]: " if runner_up.missed else "[green]passed[/green]"
+            out.print(
+                f"runner-up {runner_up.version.name} ({escape(runner_up.candidate)}), gates "
+                f"{word}{escape(runner_up.missed)}",
+                soft_wrap=True,
+            )
         if run.status.message and row["phase"] == "Failed":
             out.print(escape(run.status.message), soft_wrap=True)
     out.print("what it came from and led to")
@@ -95,7 +102,9 @@ def _table(found: list[Run]) -> None:
         lost = len(row["failed_candidates"])
         day = f"{row['as_of']:%Y-%m-%d}"
         told = len(row["warnings"])
-        notes = [f"{lost} candidate{'s' if lost > 1 else ''} failed"] if lost else []
+        others = ", ".join(other["version"] for other in row["runners_up"])
+        notes = [f"runner{'s' if len(row['runners_up']) > 1 else ''}-up {others}"] if others else []
+        notes += [f"{lost} candidate{'s' if lost > 1 else ''} failed"] if lost else []
         notes += [f"{told} warning{'s' if told > 1 else ''}"] if told else []
         table.add_row(row["run"], row["trigger"], day, result, lasted(*one.times), version, ", ".join(notes))
     out.print(table)

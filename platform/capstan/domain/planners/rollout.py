@@ -292,6 +292,12 @@ class _Planning:
             return "the registry did not know it when the rollout began"
         if self.request.trigger is None:
             return "a person asked for the challenger alone, without the runners-up of its run"
+        # Stand-ins are numbered on from those that were made.
+        number = int(arm.removeprefix(STAND_IN)) - len(self.request.runners_up)
+        without = list(self.request.left_out.items())
+        if number <= len(without):
+            candidate, why = without[number - 1]
+            return f"the run of the challenger made no version of {candidate}: {why}"
         return "the run of the challenger made no more of them"
 
     def _are_arms_awaited(self) -> bool:

@@ -56,7 +56,7 @@ from capstan.domain.system import (
     without_metrics,
 )
 from capstan.domain.traffic import champion_only
-from capstan.domain.training import RunnerUp, RunPhase, TrainingRequest, training_run_name
+from capstan.domain.training import RunPhase, RunStatus, TrainingRequest, training_run_name
 from capstan.domain.triggers import Trigger, TriggerKind, TriggerSight
 from capstan.domain.trouble import Away
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
@@ -208,7 +208,7 @@ class _Planning:
         cause = RolloutCause.FIRST if self.champion is None else RolloutCause.CHALLENGER
         gates = "; ".join(gate.message for gate in result.gates) or "no gates are set"
         why = f"{request.run} passed its gates: {gates}"
-        self._start_rollout(cause, version, why, request.trigger, result.runners_up)
+        self._start_rollout(cause, version, why, request.trigger, result)
 
     def _fold_rollout(self, request: RolloutRequest, rollout: RolloutState) -> None:
         retraining = self.state.retraining
@@ -260,7 +260,7 @@ class _Planning:
         version: ModelVersion,
         why: str,
         trigger: Trigger | None,
-        runners_up: tuple[RunnerUp, ...] = (),
+        run: RunStatus | None = None,
     ) -> None:
         number = self.state.rollouts + 1
         champion = self.champion.name if self.champion else None
@@ -273,7 +273,7 @@ class _Planning:
             trigger=trigger,
         )
         if cause is RolloutCause.CHALLENGER:
-            request = self._with_arms(request, runners_up)
+            request = self._with_arms(request, run)
         self.state = replace(self.state, rollout=request, rollouts=number)
         self._tell(
             Reason.ROLLOUT_REQUESTED,
@@ -290,7 +290,8 @@ class _Planning:
             return False
         return any(name not in self.seen.versions for name in named_arms(self.policy))
 
-    def _with_arms(self, request: RolloutRequest, runners_up: tuple[RunnerUp, ...]) -> RolloutRequest:
+    def _with_arms(self, request: RolloutRequest, run: RunStatus | None) -> RolloutRequest:
+        runners_up = run.runners_up if run else ()
         taken = {request.challenger.name, request.champion.name if request.champion else ""}
         known = {one.version.name: one.version for one in runners_up if not one.missed}
         known |= {name: found for name in named_arms(self.policy) if (found := self.seen.versions.get(name))}
@@ -299,6 +300,7 @@ class _Planning:
             others=tuple(without_metrics(found) for name, found in known.items() if name not in taken),
             runners_up=tuple(one.version.name for one in runners_up),
             kept_out={one.version.name: one.missed for one in runners_up if one.missed},
+            left_out=run.left_out if run else {},
         )
 
     # -- people
