@@ -191,8 +191,9 @@ def test_a_canary_beside_a_fresh_copy_of_the_champion_is_one_verdict(
     [why] = [event.message for _, event in watched.story(after=before) if event.reason == "Promoted"]
     assert "in the champion's place stands v2-copy, a fresh copy" in why, why
     copy = watched.names.model(VersionName("v2-copy"))
-    watched.eventually(
-        lambda: story.kube.get("SeldonDeployment", copy, story.namespace) is None and not story.pods("v2-copy"),
-        60,
-        "the copy is gone",
-    )
+
+    def is_gone() -> bool:
+        deployment = story.kube.get("SeldonDeployment", copy, story.namespace)
+        return deployment is None and not story.pods("v2-copy")
+
+    watched.eventually(is_gone, 60, "the copy is gone")
