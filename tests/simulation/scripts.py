@@ -26,22 +26,29 @@ def story(script: Script) -> Script:
     return script
 
 
-def interleaving(world: World, *, won: int, lost: int, tied: int = 300) -> None:
-    """The file is one of a ranking whose users get lists of both; so many units a day prefer the challenger or not."""
+def interleaving(
+    world: World, *, won: int, lost: int, tied: int = 300, returned: tuple[int, int] | None = None
+) -> None:
+    """The file is one of a ranking whose users get lists of both; so many units a day prefer the challenger or not.
+
+    `returned`: units a day that return more of the challenger's items, and of the champion's; None: nothing guards.
+    """
 
     def change(spec: dict[str, Any]) -> None:
         spec["objective"]["task"] = "Ranking"
         spec["data"]["keys"]["group"] = "hour"
-        both = {"event": "click", "window": "1h", "minUnits": 1000, "deadline": "14d"}
+        both: dict[str, Any] = {"event": "click", "window": "1h", "minUnits": 1000, "deadline": "14d"}
+        if returned is not None:
+            both["guardrails"] = [{"event": "return", "margin": 0.05}]
         spec["rollout"]["steps"] = [{"interleave": both}, {"canary": {"weight": 50, "duration": "2d"}}]
         del spec["rollout"]["analyses"]
 
     def preferred(asked: Interleaving, since: datetime, as_of: datetime) -> PreferenceEvidence:
         # Units of the last hour are not over yet.
         whole = int((as_of - since - asked.window) / DAY + 1e-9)
-        days = tuple(
-            PreferenceDay(since + DAY * day, PreferenceCounts(won, lost, tied)) for day in range(whole)
-        )
+        more, less = (won, lost) if asked.event == "click" else (returned or (0, 0))
+        counts = PreferenceCounts(more, less, won + lost + tied - more - less)
+        days = tuple(PreferenceDay(since + DAY * day, counts) for day in range(whole))
         return PreferenceEvidence(days, waiting=20, requests=sum(day.counts.units for day in days))
 
     world.edit_file(change)
@@ -82,6 +89,16 @@ def preferred_ranker_is_promoted(world: World) -> None:
 @story
 def ranker_that_users_like_less_is_rolled_back(world: World) -> None:
     interleaving(world, won=45, lost=70)
+    world.start()
+    drift(world)
+    world.days(8)
+    assert world.champion == "v1"
+
+
+@story
+def ranker_that_users_like_and_return_from_is_rolled_back(world: World) -> None:
+    """Its items are clicked more often, and sent back more often."""
+    interleaving(world, won=70, lost=45, returned=(20, 5))
     world.start()
     drift(world)
     world.days(8)

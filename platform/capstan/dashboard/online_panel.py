@@ -34,7 +34,11 @@ def online_shown(online: OnlineStep, evidence: UserEvidence) -> OnlineStepShown 
         case BanditStep():
             return bandit_shown(online, online.step, arms)
         case InterleaveStep():
-            found = next((one for one in evidence.values() if isinstance(one, PreferenceEvidence)), None)
-            return preference_shown(online, online.step, found) if found is not None else None
+            found = evidence.get(online.needs[0])
+            return (
+                preference_shown(online, online.step, found)
+                if isinstance(found, PreferenceEvidence)
+                else None
+            )
         case _:
             assert_never(online.step)

@@ -12,6 +12,7 @@ from capstan.domain.digest import digest_of
 from capstan.domain.retraining import Backoff, Budget, RetrainingPolicy
 from capstan.domain.rollout import Limits, OnLimit, RolloutPolicy
 from capstan.domain.steps import STEPS
+from capstan.domain.steps.interleave import InterleaveStep, ItemMargin
 from capstan.domain.steps.step import BLOCK, Step
 from capstan.domain.system import SystemPolicy
 from capstan.domain.triggers import TRIGGERS, TriggerRule
@@ -134,7 +135,11 @@ def _step(step: FileStep, system: MLSystem) -> Step:
         return experiment_step(step.experiment, system)
     if step.bandit is not None:
         return bandit_step(step.bandit, system)
-    return _member(STEPS[step.kind], step.chosen)
+    member = _member(STEPS[step.kind], step.chosen)
+    if isinstance(member, InterleaveStep) and step.interleave is not None:
+        guarding = (ItemMargin(one.event, one.margin) for one in step.interleave.guardrails)
+        return replace(member, guarded=tuple(guarding))
+    return member
 
 
 def retraining_policy(system: MLSystem) -> RetrainingPolicy:

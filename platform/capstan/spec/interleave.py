@@ -10,8 +10,47 @@ from pydantic import Field, model_validator
 from capstan.spec.experiment import UNLESS_WORSE_ENDS
 from capstan.spec.grammar import SpecModel
 from capstan.spec.online import EventName
-from capstan.spec.rule import require
+from capstan.spec.rule import Cel, part_rule, require
 from capstan.spec.units import Duration, Number, PositiveDuration, Whole
+
+GUARDRAIL_RULES = (
+    part_rule(
+        "an event guards twice, or is the step's own; name each once",
+        lambda step: len({step.event, *(one.event for one in step.guardrails)}) == 1 + len(step.guardrails),
+        Cel(
+            "!has(self.guardrails) || self.guardrails.all(a, a.event != self.event && "
+            "self.guardrails.exists_one(b, b.event == a.event))",
+            "rollout.steps[].interleave",
+            "guardrails",
+        ),
+    ),
+    part_rule(
+        "Balanced credits by how deep a user looked, which no unwanted event tells; drop the guardrails, or interleave "
+        "by method: TeamDraft",
+        lambda step: step.method == "TeamDraft" or not step.guardrails,
+        Cel(
+            "self.method == 'TeamDraft' || !has(self.guardrails) || size(self.guardrails) == 0",
+            "rollout.steps[].interleave",
+            "guardrails",
+        ),
+    ),
+)
+
+
+class InterleaveGuardrail(SpecModel):
+    """An event that must not fall on the challenger's items more often than on the champion's."""
+
+    event: EventName = Field(
+        description="Name of the events, as they are posted to `/events`; each names an item.",
+        examples=["return"],
+    )
+    margin: Annotated[Number, Field(ge=0, lt=0.5)] = Field(
+        0.0,
+        description=(
+            "Of the units that have more of them on one side, the challenger may have one half and so much more."
+        ),
+        examples=[0.05],
+    )
 
 
 class Interleave(SpecModel):
@@ -61,6 +100,15 @@ class Interleave(SpecModel):
         ),
         examples=["Better"],
     )
+    guardrails: tuple[InterleaveGuardrail, ...] = Field(
+        (),
+        max_length=10,
+        description=(
+            "Events that nobody wants, such as returns. If they are shown to fall on the challenger's items more often "
+            "than the margin allows, one-sided at alpha divided by their number, the challenger is rolled back."
+        ),
+        examples=[[{"event": "return", "margin": 0.05}]],
+    )
     deadline: PositiveDuration | None = Field(
         None,
         description="Without a verdict by then, `limits.onInconclusive` decides; without it there is no deadline.",
@@ -69,4 +117,4 @@ class Interleave(SpecModel):
 
     @model_validator(mode="after")
     def _keeps_its_rules(self) -> Interleave:
-        return require(self, (UNLESS_WORSE_ENDS,))
+        return require(self, (*GUARDRAIL_RULES, UNLESS_WORSE_ENDS))

@@ -23,6 +23,7 @@ from capstan.spec.fairness import FAIRNESS_RULES
 from capstan.spec.features import NUMERIC_RULES
 from capstan.spec.finding import Finding
 from capstan.spec.gates import GATE_RULES
+from capstan.spec.interleave import GUARDRAIL_RULES
 from capstan.spec.location import Location
 from capstan.spec.objective import LOSS_RULES
 from capstan.spec.online import ONLINE_RULES
@@ -60,6 +61,7 @@ PART_RULES: tuple[Rule, ...] = (
     *EXPERIMENT_RULES,
     *BANDIT_RULES,
     *ARM_RULES,
+    *GUARDRAIL_RULES,
     UNLESS_WORSE_ENDS,
 )
 """Each kept by one part of the file where it is made."""

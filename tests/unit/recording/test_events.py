@@ -36,7 +36,9 @@ def intake(tmp_path: Path) -> Intake:
         "features": [],
         "objective": {"task": "BinaryClassification"},
         "evaluation": {"online": ONLINE},
-        "rollout": {"steps": [{"shadow": {}}, {"interleave": {"event": "open"}}]},
+        "rollout": {
+            "steps": [{"shadow": {}}, {"interleave": {"event": "open", "guardrails": [{"event": "report"}]}}]
+        },
     }
     (folder / "spec.json").write_bytes(orjson.dumps({"spec": spec}))
     return Intake(tmp_path / "collector", tmp_path / "systems")
@@ -172,10 +174,11 @@ def test_events_survive_a_collector_that_dies_and_duplicates_are_still_known(
 
 def test_events_that_nothing_reads_are_taken_and_told(intake: Intake) -> None:
     taken = post(
-        intake, *[{"eventId": name, "event": name, "id": "a"} for name in ("click", "purchse", "open")]
+        intake,
+        *[{"eventId": name, "event": name, "id": "a"} for name in ("click", "purchse", "open", "report")],
     )
     assert intake.unread(taken) == ["purchse"]
-    assert set(values(intake)) == {"click", "purchse", "open"}
+    assert set(values(intake)) == {"click", "purchse", "open", "report"}
 
 
 def payload(

@@ -259,6 +259,16 @@ TOGETHER: tuple[tuple[tuple[str, Any], ...], ...] = (
         ("objective.task", "Ranking"),
         ("rollout.steps.2", {"interleave": {"event": "click", "decide": "UnlessWorse"}}),
     ),
+    *(
+        (("objective.task", "Ranking"), ("rollout.steps.2", {"interleave": {"event": "click", **guarded}}))
+        for guarded in (
+            {"guardrails": [{"event": "return", "margin": 0.05}, {"event": "report"}]},
+            {"guardrails": [{"event": "click"}]},
+            {"guardrails": [{"event": "return"}, {"event": "return"}]},
+            {"method": "Balanced", "guardrails": []},
+            {"method": "Balanced", "guardrails": [{"event": "return"}]},
+        )
+    ),
     (("models", [{"name": "one", "weight": 1}, {"name": "two"}]), ("combine", {"rule": "Weighted"})),
     (("models", [{"name": "one", "weight": 1}, {"name": "two"}]), ("combine", {"rule": "Mean"})),
 )

@@ -24,6 +24,7 @@ from capstan.domain.steps import STEPS, CanaryStep, InterleaveStep, PauseStep, S
 from capstan.domain.steps.bandit import BanditStep
 from capstan.domain.steps.canary import Baseline
 from capstan.domain.steps.experiment import ExperimentStep, Outcome
+from capstan.domain.steps.interleave import ItemMargin
 from capstan.domain.steps.questions import AmountQuestion, Operation, Question, StepEvidence
 from capstan.domain.steps.step import Step
 from capstan.domain.system import Surroundings
@@ -52,6 +53,7 @@ EXAMPLES: dict[str, list[Step]] = {
     ],
     "interleave": [
         InterleaveStep("click", Weight(100)),
+        InterleaveStep("click", Weight(50), guarded=(ItemMargin("return", 0.05), ItemMargin("report"))),
         InterleaveStep("click", Weight(10), "Balanced", decide="UnlessWorse", deadline=21 * DAY),
     ],
     "canary": [

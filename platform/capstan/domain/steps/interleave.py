@@ -11,6 +11,7 @@ from capstan.domain.steps.step import Station, Step
 from capstan.domain.traffic import Interleaved, TrafficSplit, Weight, champion_only
 from capstan.domain.verdicts.analysis import AnalysisResult, Latch
 from capstan.domain.verdicts.interleaving import Method
+from capstan.domain.verdicts.item_guardrails import ItemGuardrail, judge_item_guardrail
 from capstan.domain.verdicts.preference import PreferenceEvidence, PreferenceRule, judge_preference
 from capstan.domain.verdicts.quality import Decide
 from capstan.domain.versions import VersionName
@@ -38,6 +39,29 @@ class PreferenceQuestion(Question):
 
 
 @dataclass(frozen=True)
+class ItemGuardrailQuestion(Question):
+    """Whether events that nobody wants fall on the challenger's items."""
+
+    rule: ItemGuardrail
+    interleaving: Interleaving
+
+    @property
+    def need(self) -> Interleaving:
+        return self.interleaving
+
+    def judge(self, evidence: PreferenceEvidence, latched: Latch | None) -> AnalysisResult:
+        return judge_item_guardrail(evidence, self.rule, latched=latched)
+
+
+@dataclass(frozen=True)
+class ItemMargin:
+    """An event that guards, as in the file."""
+
+    event: str
+    margin: float = 0.0
+
+
+@dataclass(frozen=True)
 class InterleaveStep(Step):
     """So many percent of the requests are ranked by both and answered with one list."""
 
@@ -58,6 +82,7 @@ class InterleaveStep(Step):
     alpha: float = 0.05
     decide: str = Decide.BETTER
     deadline: timedelta | None = None
+    guarded: tuple[ItemMargin, ...] = ()
 
     @property
     def share(self) -> str:
@@ -78,6 +103,7 @@ class InterleaveStep(Step):
         return (
             f"whom users prefer is decided by {self.decide} from {self.min_units:,} units on, by clicks named "
             f"{self.event}"
+            + (f"; {', '.join(one.event for one in self.guarded)} may stop it" if self.guarded else "")
         )
 
     def first_outcome(self, policy: RolloutPolicy) -> timedelta:
@@ -87,8 +113,26 @@ class InterleaveStep(Step):
         self, policy: RolloutPolicy, split: TrafficSplit, state: RolloutState
     ) -> tuple[Question, ...]:
         rule = PreferenceRule(Decide(self.decide), self.min_units, self.alpha)
-        needed = Interleaving(self.event, Method(self.method), self.window, self.maximum_delay)
-        return (PreferenceQuestion(PREFERENCE, rule, needed),)
+        return (
+            PreferenceQuestion(PREFERENCE, rule, self._asked(self.event)),
+            *(
+                ItemGuardrailQuestion(
+                    f"guardrail {one.event}",
+                    ItemGuardrail(
+                        one.event,
+                        one.margin,
+                        self.alpha,
+                        comparisons=len(self.guarded),
+                        min_units=self.min_units,
+                    ),
+                    self._asked(one.event),
+                )
+                for one in self.guarded
+            ),
+        )
+
+    def _asked(self, event: str) -> Interleaving:
+        return Interleaving(event, Method(self.method), self.window, self.maximum_delay)
 
     def progress(self, since: datetime | None, now: datetime) -> str:
         if since is None:

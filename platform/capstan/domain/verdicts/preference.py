@@ -145,7 +145,7 @@ def judge_preference(
 
     The evidence is tested after every day, so that the answer depends on it and hardly on when somebody looked.
     """
-    if broken := _complaint(evidence):
+    if broken := evidence_complaint(evidence):
         return AnalysisResult(Verdict.INCONCLUSIVE, "InvalidEvidence", broken, latch=latched)
     counts = evidence.counts
     numbers = _numbers(evidence, rule)
@@ -193,7 +193,8 @@ def judge_preference(
     )
 
 
-def _complaint(evidence: PreferenceEvidence) -> str:
+def evidence_complaint(evidence: PreferenceEvidence) -> str:
+    """What makes it no evidence; empty: nothing does."""
     for day in evidence.days:
         if min(day.counts.wins, day.counts.losses, day.counts.ties) < 0:
             return f"negative counts of units: {day.counts}"

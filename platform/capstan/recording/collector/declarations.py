@@ -60,7 +60,8 @@ class Declarations:
             written = (spec.get("evaluation") or {}).get("online", ())
             online = tuple(OnlineMetric.model_validate(metric) for metric in written)
             steps = [step for one in spec.get("rollout", {}).get("steps", ()) for step in one.values()]
-            read = frozenset(step["event"] for step in steps if step and "event" in step)
+            reading = [one for step in steps if step for one in (step, *step.get("guardrails", ()))]
+            read = frozenset(one["event"] for one in reading if "event" in one)
             self._known[system] = Declared(changed, kinds, task, Combination.of_file(spec), online, read)
         return self._known[system]
 
