@@ -44,7 +44,8 @@ class InterleaveGuardrail(SpecModel):
         description="Name of the events, as they are posted to `/events`; each names an item.",
         examples=["return"],
     )
-    margin: Annotated[Number, Field(ge=0, lt=0.5)] = Field(
+    # Not below 0.5: an API server compares a whole number such as 0 with the whole part of a bound.
+    margin: Annotated[Number, Field(ge=0, le=0.45)] = Field(
         0.0,
         description=(
             "Of the units that have more of them on one side, the challenger may have one half and so much more."
