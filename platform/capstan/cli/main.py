@@ -42,6 +42,7 @@ VERBS = {
     "demo": Group.RUN,
     "predict": Group.RUN,
     "feedback": Group.RUN,
+    "traffic": Group.RUN,
     "render": Group.RUN,
     "push": Group.RUN,
     "image": Group.RUN,

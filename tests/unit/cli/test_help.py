@@ -17,7 +17,7 @@ COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-def
 PROMISED = (
     *("up", "down", "status", "validate", "explain", "plan", "train", "promote", "pause", "resume", "abort"),
     *("rollback", "retrain", "approve", "runs", "logs", "report", "doctor", "demo", "power", "image"),
-    *("render", "push", "experiment", "compare", "open", "init", "predict", "feedback", "ls"),
+    *("render", "push", "experiment", "compare", "open", "init", "predict", "feedback", "ls", "traffic"),
 )
 HEAVY = (
     *("mlflow", "kfp", "bentoml", "alibi_detect", "duckdb", "sklearn", "scipy", "numpy", "pandas", "pyarrow"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import orjson
@@ -15,6 +16,8 @@ import uvloop
 
 DEADLINE_SECONDS = 5.0
 """Seconds after which a request without a good answer has failed."""
+STOP_SECONDS = 0.1
+"""Most seconds between a wish to stop and its being seen while nothing is due."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,33 @@ class Prediction:
     key: str
     """Sticky key; empty for none."""
     event_time: str
-    """Event time as RFC 3339."""
+    """Event time as RFC 3339; empty: the moment of the request."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back of one request."""
+
+    problem: str | None
+    """None: a good answer."""
+    version: str = ""
+    request_id: str = ""
+    predictions: Sequence[Mapping[str, Any]] = ()
+
+
+class Planned(Protocol):
+    """A request with the moment at which it is to be sent."""
+
+    @property
+    def due(self) -> float:
+        """Seconds after the start."""
+        ...
+
+    @property
+    def prediction(self) -> Prediction: ...
+
+
+P = TypeVar("P", bound=Planned)
 
 
 @dataclass
@@ -58,18 +87,36 @@ class GatewayClient:
         """Send them all over `connections` connections at once and wait for every answer; `stop` ends early."""
         return self._runner.run(self._send(predictions, stop))
 
+    def send_when_due(
+        self,
+        planned: Iterable[P],
+        tell: Callable[[P, Answer, float], None],
+        *,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Send each request when it is due, whether or not earlier ones were answered; `stop` ends early.
+
+        `tell` gets each request with its answer and its seconds, which count from the moment at which it was due: a
+        request that waits for one of the `connections` is as late for its user as one that waits in the gateway. One
+        that has waited for DEADLINE_SECONDS is not sent, and has failed.
+        """
+        self._runner.run(self._send_when_due(planned, tell, stop))
+
     def close(self) -> None:
         if self._session is not None:
             self._runner.run(self._session.close())
         self._runner.close()
 
-    async def _send(self, predictions: Iterable[Prediction], stop: Callable[[], bool]) -> Answered:
+    def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=30),
                 timeout=aiohttp.ClientTimeout(total=DEADLINE_SECONDS),
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
             )
+        return self._session
+
+    async def _send(self, predictions: Iterable[Prediction], stop: Callable[[], bool]) -> Answered:
         queue = iter(predictions)
         answered = Answered()
 
@@ -77,32 +124,73 @@ class GatewayClient:
             for prediction in queue:
                 if stop():
                     return
-                reason = await self._ask(session, prediction)
+                answer = await self._ask(session, prediction)
                 answered.sent += 1
-                if reason is not None:
+                if answer.problem is not None:
                     answered.failed += 1
                     if len(answered.failures) < 20:
-                        answered.failures.append(reason)
+                        answered.failures.append(answer.problem)
 
-        await asyncio.gather(*itertools.starmap(work, [(self._session,)] * self._connections))
+        await asyncio.gather(*itertools.starmap(work, [(self._opened(),)] * self._connections))
         return answered
 
-    async def _ask(self, session: aiohttp.ClientSession, prediction: Prediction) -> str | None:
-        """None for a good answer, else what was wrong with it."""
-        headers = {"content-type": "application/json", "x-capstan-event-time": prediction.event_time}
+    async def _send_when_due(
+        self, planned: Iterable[P], tell: Callable[[P, Answer, float], None], stop: Callable[[], bool]
+    ) -> None:
+        session, free = self._opened(), asyncio.Semaphore(self._connections)
+        start = time.monotonic()
+
+        async def ask(request: P) -> None:
+            try:
+                answer = await self._ask(session, request.prediction)
+            finally:
+                free.release()
+            tell(request, answer, time.monotonic() - start - request.due)
+
+        async with asyncio.TaskGroup() as group:
+            for request in planned:
+                while (early := start + request.due - time.monotonic()) > 0 and not stop():
+                    await asyncio.sleep(min(early, STOP_SECONDS))
+                if stop():
+                    return
+                try:
+                    async with asyncio.timeout(max(0.0, early + DEADLINE_SECONDS)):
+                        await free.acquire()
+                except TimeoutError:
+                    busy = (
+                        f"not sent: all {self._connections} connections were busy for {DEADLINE_SECONDS:g} s"
+                    )
+                    tell(request, Answer(busy), time.monotonic() - start - request.due)
+                else:
+                    group.create_task(ask(request))
+
+    async def _ask(self, session: aiohttp.ClientSession, prediction: Prediction) -> Answer:
+        headers = {"content-type": "application/json"}
+        if prediction.event_time:
+            headers["x-capstan-event-time"] = prediction.event_time
         if prediction.key:
             headers["x-capstan-key"] = prediction.key
         try:
             async with session.post(self._url, data=prediction.body, headers=headers) as response:
                 body = await response.read()
                 if response.status != 200:
-                    return f"status {response.status}: {body[:200].decode(errors='replace')}"
-                answers = orjson.loads(body)["predictions"]
+                    return Answer(f"status {response.status}: {body[:200].decode(errors='replace')}")
+                document = orjson.loads(body)
+                answers = document["predictions"]
                 if not answers or not all(isinstance(one, dict) and _is_sound(one) for one in answers):
-                    return f"not a finite prediction: {body[:200].decode(errors='replace')}"
-                return None
-        except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError, LookupError, TypeError) as error:
-            return f"{type(error).__name__}: {error}"
+                    return Answer(f"not a finite prediction: {body[:200].decode(errors='replace')}")
+                return Answer(
+                    None, str(document.get("version", "")), str(document.get("request_id", "")), answers
+                )
+        except (
+            aiohttp.ClientError,
+            TimeoutError,
+            orjson.JSONDecodeError,
+            LookupError,
+            TypeError,
+            AttributeError,
+        ) as error:
+            return Answer(f"{type(error).__name__}: {error}")
 
 
 def _is_sound(answer: Mapping[str, Any]) -> bool:
