@@ -42,6 +42,7 @@ from capstan.engine import Engine
 from capstan.engine.policies import policy_of, replay_policy_of
 from capstan.errors import NotFoundError
 from capstan.files import write_whole
+from capstan.monitoring.pace import live_pace
 from capstan.ports.combining import COMBINER
 from capstan.ports.pipelines import Pipelines
 from capstan.ports.serving import Endpoint
@@ -53,6 +54,8 @@ REPLAY_PROMETHEUS = PrometheusSettings(
     scrape_seconds=0.5, evaluate_seconds=0.5, retention="12h", retention_size="256MB"
 )
 """Settings for a replay, in which a month passes in a minute."""
+LIVE_FLUSH_SECONDS = 10.0
+"""Seconds between two times at which a live collector stores what it has taken."""
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -344,20 +347,22 @@ def _helpers(
 ) -> tuple[ProcessSpec, ...]:
     """The collector and the monitor. The monitor looks by itself when live, and only when told to in a replay."""
     name = SystemName(system.metadata.name)
+    pace = live_pace(system.spec.monitoring.window.duration, flush_seconds=LIVE_FLUSH_SECONDS)
     tokens = {token: str(state.token_file(token)) for token in ("internal", "feedback")}
     collector = {
         "port": collector_port,
         "directory": str(state.run / "collector"),
         "systems": str(state.root / "systems"),
         "tokens": tokens,
-        "flush_seconds": 60.0 if replay else 10.0,
+        "flush_seconds": 60.0 if replay else LIVE_FLUSH_SECONDS,
     }
     monitor = {
         "port": monitor_port,
         "system": name,
         "folder": str(state.system(name)),
         "token": tokens["internal"],
-        "interval_seconds": None if replay else 60.0,
+        "interval_seconds": None if replay else pace.interval_seconds,
+        "grace_seconds": None if replay else pace.grace_seconds,
     }
     return (
         _python("collector", "capstan.recording.collector.server", collector, collector_port, state),

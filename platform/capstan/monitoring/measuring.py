@@ -24,7 +24,14 @@ from capstan.monitoring.drift.atoms import Atoms
 from capstan.monitoring.drift.calibration import QUALITY_SHARE, false_breach_probability
 from capstan.monitoring.drift.fitted_detectors import FittedDetector
 from capstan.monitoring.drift.reference import FeatureReference, Reference
-from capstan.monitoring.quality import QualityReference, judge_drop, measure
+from capstan.monitoring.quality import (
+    LEAST_BLOCKS,
+    LEAST_DAYS,
+    QualityReference,
+    blocks_of_requests,
+    judge_drop,
+    measure,
+)
 from capstan.monitoring.questions import QUESTIONS
 from capstan.monitoring.questions.question import StoredRows
 from capstan.monitoring.windows import DriftWindow, FeatureDrift, QualityWindow, WindowOutcome
@@ -151,8 +158,15 @@ class Measuring:
             rows = f"{answered:,} of {watched.window.min_rows:,} rows (monitoring.window.minRows)"
             return told(WindowOutcome.NO_EVIDENCE, "TooFewRows", rows)
         metric = self._task.metrics[watched.quality.metric]
-        days = self._days(labelled.table, start, end)
-        quality = measure(metric, labelled.truth, labelled.predictions, days, groups=labelled.groups)
+        size, blocks = self._blocks(labelled.table, start, end)
+        quality = measure(
+            metric,
+            labelled.truth,
+            labelled.predictions,
+            blocks,
+            groups=labelled.groups,
+            least=LEAST_DAYS if size is None else LEAST_BLOCKS,
+        )
         found: dict[str, Any] = {"value": quality.value, "standard_error": quality.standard_error}
         details = self._task.details(labelled.truth, labelled.predictions, labelled.groups)
         found["notes"] = tuple(details.get("notes", ()))
@@ -181,8 +195,12 @@ class Measuring:
         if drop.is_breach:
             return told(WindowOutcome.BREACH, "Dropped", **found)
         if drop.bound is None and drop.drop > watched.quality.max_drop:
-            few = f"it is worse by {drop.drop:.3f}, but {quality.days} days do not tell that from chance"
-            return told(WindowOutcome.NO_EVIDENCE, "TooFewDays", few, **found)
+            counted = "days" if size is None else f"blocks of {size:,} requests"
+            few = (
+                f"it is worse by {drop.drop:.3f}, but {quality.blocks} {counted} do not tell that from chance"
+            )
+            reason = "TooFewDays" if size is None else "TooFewBlocks"
+            return told(WindowOutcome.NO_EVIDENCE, reason, few, **found)
         return told(WindowOutcome.FINE, "Fine", **found)
 
     def _coverage_in_words(self, answered: int, coverage: float | None) -> str:
@@ -206,6 +224,20 @@ class Measuring:
             QUALITY_SHARE * watched.drift.false_alarms_per_month, watched.window.duration, 1, 1
         )
         return min(LARGEST_ERROR_PROBABILITY, allowed)
+
+    def _blocks(
+        self, table: pa.Table, start: datetime, end: datetime
+    ) -> tuple[int | None, NDArray[np.int64]]:
+        """The block of each row, and how many requests make one; None: blocks are days, as wherever there are enough.
+
+        Days differ from each other by more than parts of one day do.
+        """
+        days, size = self._days(table, start, end), self.system.spec.requests_per_block
+        if size is None or len(np.unique(days)) >= LEAST_DAYS:
+            return None, days
+        ids = table["request_id"].to_numpy(zero_copy_only=False).astype(str)
+        begins = np.concatenate([[True], ids[1:] != ids[:-1]]) if len(ids) else np.empty(0, dtype=np.bool_)
+        return size, blocks_of_requests(np.cumsum(begins) - 1, size)
 
     def _days(self, table: pa.Table, start: datetime, end: datetime) -> NDArray[np.int64]:
         zone = ZoneInfo(self.system.spec.data.time_zone)

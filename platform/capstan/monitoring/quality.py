@@ -1,9 +1,10 @@
 """Metrics of a window of labelled predictions, and whether a drop is more than chance.
 
-Rows of one day are alike, so the standard error is that of a jackknife over days, which holds for every metric. A drop
-counts when the metric is worse than the reference by more than `maxDrop` and a one-sided bound, from Student's t with
-days - 1 degrees of freedom, excludes that it is no worse at all. The reference has an error too: a test window that was
-lucky would else alarm for as long as the version lives.
+Rows of one day are alike, so the standard error is that of a jackknife over days, which holds for every metric. In a
+window of minutes or hours there are no days to compare. There the blocks are requests in a row, if the file judges
+versions by such blocks too. A drop counts when the metric is worse than the reference by more than `maxDrop` and a
+one-sided bound, from Student's t with blocks - 1 degrees of freedom, excludes that it is no worse at all. The reference
+has an error too: a test window that was lucky would else alarm for as long as the version lives.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from capstan.tasks.metric import Groups, Truth, numbered
 
 LEAST_DAYS = 3
 """Fewer days say nothing about how days differ."""
+LEAST_BLOCKS = 7
+"""Fewer blocks of requests say nothing; as many as a verdict on two versions needs."""
+MOST_BLOCKS = 200
+"""Of requests in a window: a jackknife computes the metric once for each."""
 
 
 @dataclass(frozen=True)
@@ -30,31 +35,48 @@ class Quality:
     value: float | None
     """None: not defined on these rows, as the AUC of one class."""
     standard_error: float | None
-    """None: too few days."""
-    days: int
+    """None: too few blocks."""
+    blocks: int
 
 
 def measure(
     metric: Metric,
     truth: Truth,
     predictions: Predictions,
-    days: NDArray[np.int64],
+    blocks: NDArray[np.int64],
     *,
     groups: Groups | None = None,
+    least: int = LEAST_DAYS,
 ) -> Quality:
-    """The metric with its standard error; `days` says of which day each row is."""
+    """The metric with its standard error; `blocks` says of which day, or other block, each row is.
+
+    With fewer than `least` of them there is no standard error.
+    """
     predictions = predictions.settled()
     value = metric.value(truth, predictions, groups) if len(truth) else math.nan
-    present = np.unique(days)
+    present = np.unique(blocks)
     if not math.isfinite(value):
         return Quality(None, None, len(present))
     error = None
-    if len(present) >= LEAST_DAYS:
-        without = np.array([_without(metric, truth, predictions, groups, days != day) for day in present])
+    if len(present) >= least:
+        without = np.array(
+            [_without(metric, truth, predictions, groups, blocks != block) for block in present]
+        )
         if np.isfinite(without).all():
             count = len(present)
             error = float(np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum()))
     return Quality(value, error, len(present))
+
+
+def blocks_of_requests(requests: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """The block of each row: `size` requests in a row, or more so that there are at most MOST_BLOCKS.
+
+    `requests` (rows,) numbers the request of each row from 0, in event order. An unfinished last block joins the one
+    before it.
+    """
+    count = int(requests[-1]) + 1 if len(requests) else 0
+    size = max(size, -(-count // MOST_BLOCKS))
+    return np.minimum(requests // size, max(count // size - 1, 0))
 
 
 def _without(
@@ -70,7 +92,7 @@ class QualityReference:
 
     value: float
     standard_error: float = 0.0
-    """0: not known, or too few days."""
+    """0: not known, or too few blocks."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +119,6 @@ def judge_drop(
     drop = metric.sign * (reference.value - quality.value)
     if quality.standard_error is None:
         return Drop(drop, None, False)
-    quantile = float(stdtrit(quality.days - 1, 1 - error_probability))
+    quantile = float(stdtrit(quality.blocks - 1, 1 - error_probability))
     bound = drop - quantile * math.hypot(quality.standard_error, reference.standard_error)
     return Drop(drop, bound, drop > max_drop and bound > 0)

@@ -108,7 +108,8 @@ class QualityWindow:
     """The worst value that is no drop; None: no reference."""
     decision: WindowOutcome
     reason: str
-    """CamelCase: `Fine`, `Dropped`, `CoverageTooLow`, `TooFewRows`, `Undefined`, `TooFewDays`, `NoReference`."""
+    """CamelCase: `Fine`, `Dropped`, `CoverageTooLow`, `TooFewRows`, `Undefined`, `TooFewDays`, `TooFewBlocks`,
+    `NoReference`."""
     message: str = ""
     """The reason in words with numbers, where there is no verdict."""
     notes: tuple[str, ...] = ()

@@ -36,6 +36,7 @@ from capstan.cluster.objects.pods import (
 )
 from capstan.cluster.objects.volumes import claim
 from capstan.cluster.settings import ClusterSettings
+from capstan.monitoring.pace import live_pace
 from capstan.ports.kube import Object
 from capstan.spec.system import MLSystem
 from capstan.spec.units import format_bytes
@@ -137,7 +138,7 @@ def _collector_config(settings: ClusterSettings) -> bytes:
 
 
 def _monitor_config(system: MLSystem, names: SystemNames, settings: ClusterSettings) -> bytes:
-    window = system.spec.monitoring.window.duration.total_seconds()
+    pace = live_pace(system.spec.monitoring.window.duration, flush_seconds=FLUSH_SECONDS)
     document = {
         "host": "0.0.0.0",  # noqa: S104
         "port": MONITOR_PORT,
@@ -149,9 +150,8 @@ def _monitor_config(system: MLSystem, names: SystemNames, settings: ClusterSetti
         "artifacts": artifacts_place(names, settings).uri,
         "home": f"{RECORD_MOUNT}/watched",
         "detectors": settings.detectors,
-        "interval_seconds": min(60.0, max(5.0, window / 10)),
-        # Payloads of a window's last second are flushed by then.
-        "grace_seconds": min(60.0, max(1.5 * FLUSH_SECONDS, window / 4)),
+        "interval_seconds": pace.interval_seconds,
+        "grace_seconds": pace.grace_seconds,
     }
     return orjson.dumps(document)
 

@@ -62,23 +62,20 @@ class Changes:
         """The row as it is sent."""
         changed = dict(row)
         for shift in self.shifts:
-            value = changed.get(shift.column)
-            match shift:
-                case Write():
-                    changed[shift.column] = shift.value
-                case Add() if _is_number(value):
-                    changed[shift.column] = value + shift.amount
-                case Multiply() if _is_number(value):
-                    changed[shift.column] = value * shift.factor
+            changed[shift.column] = _shifted(changed.get(shift.column), shift)
         for missing in self.missing:
             if rng.random() < missing.share:
                 changed[missing.column] = None
         return changed
 
 
-def _is_number(value: object) -> bool:
-    """A cell of a column of numbers may hold a text, which the service is to refuse."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _shifted(value: Any, shift: Shift) -> Any:
+    if isinstance(shift, Write):
+        return shift.value
+    # Missing, or a text in a column of numbers, which the service is to refuse.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return value + shift.amount if isinstance(shift, Add) else value * shift.factor
 
 
 def read_changes(shifts: Sequence[str], missing: Sequence[str], columns: Mapping[str, ColumnType]) -> Changes:
