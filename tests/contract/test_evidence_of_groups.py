@@ -201,7 +201,7 @@ def test_what_users_got_is_judged_by_whole_groups(shelf: Shelf) -> None:
     metric = TASKS["Ranking"].metrics["ndcgAt10"]
     days = np.repeat(np.arange(4), 3)
     found = measure(metric, labelled.truth, labelled.predictions, days, groups=labelled.groups)
-    assert (found.value, found.days) == (1, 4)
+    assert (found.value, found.blocks) == (1, 4)
 
 
 def test_a_label_names_an_item_and_never_the_request_of_its_group(shelf: Shelf) -> None:

@@ -175,5 +175,9 @@ def _late_labels(latest: timedelta) -> str:
 def in_days(duration: timedelta | None) -> str | None:
     if duration is None:
         return None
+    if timedelta(0) < duration < timedelta(days=1):
+        from capstan.domain.steps.step import in_words
+
+        return in_words(duration)
     days = duration / timedelta(days=1)
     return f"{days:g} days" if days != 1 else "1 day"

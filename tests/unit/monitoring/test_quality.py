@@ -92,3 +92,44 @@ def test_a_lucky_test_window_does_not_alarm_for_the_life_of_a_version() -> None:
                 blamed[name] += drop.is_breach
     assert blamed["known"] <= 600 * 0.02 + 3 * (600 * 0.02) ** 0.5
     assert blamed["unknown"] > blamed["known"]
+
+
+def test_blocks_hold_so_many_requests_in_a_row_and_the_rest_joins_the_last() -> None:
+    rows = np.array([0, 0, 1, 2, 2, 3, 4, 5, 6])
+    assert measured.blocks_of_requests(rows, 3).tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1]
+    assert measured.blocks_of_requests(rows[:3], 3).tolist() == [0, 0, 0]
+    assert measured.blocks_of_requests(rows[:0], 3).tolist() == []
+
+
+def test_blocks_of_a_busy_window_grow_so_that_its_jackknife_stays_cheap() -> None:
+    blocks = measured.blocks_of_requests(np.arange(100_000), 10)
+    assert len(np.unique(blocks)) == measured.MOST_BLOCKS
+    assert np.bincount(blocks).min() == 500
+
+
+def test_a_drop_within_a_minute_is_told_from_chance_by_blocks_of_requests() -> None:
+    rng = np.random.default_rng(6)
+    truth, scores, _ = days_of(rng, 400, 300, wander=0)
+    reference = QualityReference(METRICS["rocAuc"].value(truth, Predictions({"probability": scores})))
+    alarms, found = 0, 0
+    for _ in range(200):
+        for skill in (1.0, 0.3):
+            truth, scores, _ = days_of(rng, 1, 600, skill=skill, wander=0)
+            minute = measure("rocAuc", truth, scores, measured.blocks_of_requests(np.arange(600), 50))
+            assert minute.blocks == 12
+            drop = judge_drop("rocAuc", minute, reference, max_drop=0.0, error_probability=0.05)
+            if skill == 1:
+                alarms += drop.is_breach
+            else:
+                found += drop.is_breach
+    assert alarms <= 200 * 0.05 + 3 * (200 * 0.05 * 0.95) ** 0.5
+    assert found > 180
+
+
+def test_few_blocks_of_requests_have_no_error() -> None:
+    truth, scores, _ = days_of(np.random.default_rng(7), 1, 300)
+    blocks = measured.blocks_of_requests(np.arange(300), 50)
+    few = measured.measure(
+        METRICS["rocAuc"], truth, Predictions({"probability": scores}), blocks, least=measured.LEAST_BLOCKS
+    )
+    assert (few.blocks, few.standard_error) == (6, None)

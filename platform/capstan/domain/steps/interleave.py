@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from capstan.domain.steps.questions import Interleaving, Question
-from capstan.domain.steps.step import Station, Step
+from capstan.domain.steps.step import Station, Step, passed
 from capstan.domain.traffic import Interleaved, TrafficSplit, Weight, champion_only
 from capstan.domain.verdicts.analysis import AnalysisResult, Latch
 from capstan.domain.verdicts.interleaving import Method
@@ -137,4 +137,4 @@ class InterleaveStep(Step):
     def progress(self, since: datetime | None, now: datetime) -> str:
         if since is None:
             return f"≥ {self.min_units:,} units"
-        return f"day {(now - since).days + 1}" + (f" of ≤ {self.deadline.days}" if self.deadline else "")
+        return passed(since, self.deadline, now)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from capstan.domain.steps.questions import EVIDENCE, AmountQuestion, QualityQuestion, Question
-from capstan.domain.steps.step import Station, Step, own_queries
+from capstan.domain.steps.step import Station, Step, own_queries, passed
 from capstan.domain.traffic import Mirror, TrafficSplit, Weight, champion_only
 from capstan.domain.verdicts.quality import LEAST_BLOCKS, QualityRule
 from capstan.domain.versions import VersionName
@@ -80,4 +80,4 @@ class ShadowStep(Step):
             return super().progress(since, now)
         if since is None:
             return f"≥ {self.min_blocks} blocks"
-        return f"day {(now - since).days + 1}" + (f" of ≤ {self.deadline.days}" if self.deadline else "")
+        return passed(since, self.deadline, now)

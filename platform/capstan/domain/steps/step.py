@@ -205,11 +205,19 @@ def blocks_span(blocks: int, label_delay: timedelta, block: timedelta = BLOCK) -
 def elapsed(since: datetime | None, duration: timedelta, now: datetime) -> str:
     """`1.5 d of 2 d`, or the duration alone where nothing has begun."""
     if since is None:
-        return _words(duration)
-    return f"{_words(min(max(now - since, timedelta(0)), duration))} of {_words(duration)}"
+        return in_words(duration)
+    return f"{in_words(min(max(now - since, timedelta(0)), duration))} of {in_words(duration)}"
 
 
-def _words(duration: timedelta) -> str:
+def passed(since: datetime, deadline: timedelta | None, now: datetime) -> str:
+    """`day 3 of ≤ 14`; where the deadline is no number of whole days `1.5 min of ≤ 10 min`."""
+    if deadline is not None and deadline % BLOCK:
+        return f"{in_words(max(now - since, timedelta(0)))} of ≤ {in_words(deadline)}"
+    return f"day {(now - since).days + 1}" + (f" of ≤ {deadline.days}" if deadline else "")
+
+
+def in_words(duration: timedelta) -> str:
+    """In the largest unit that it fills, such as `1.5 min`."""
     seconds = int(duration.total_seconds())
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:
