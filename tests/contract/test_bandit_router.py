@@ -142,3 +142,60 @@ def test_rewards_that_say_nothing_are_refused_and_change_nothing(environment: Pa
         assert reward(client, "e", 0, 0.0).status_code == 200
         answers = [route(client, f"f{number}") for number in range(40)]
         assert {arm_of(one): one["meta"]["tags"]["bandit_share"] for one in answers}[1] == 95
+
+
+def infer(client: httpx.Client, request: str, document: dict[str, Any]) -> dict[str, Any]:
+    """What Seldon's executor makes of the root of a graph by protocol v2: it transforms, then it asks for the route."""
+    headers = {"Seldon-Puid": request}
+    made = client.post("/v2/models/flights/infer", json=document, headers=headers)
+    assert made.status_code == 200, made.text
+    child = client.post("/v2/models/flights/route", content=made.content, headers=headers)
+    found: dict[str, Any] = made.json()
+    assert child.json() == [["v1", "v2", "v3"].index(found["parameters"]["capstan_arm"])]
+    return found
+
+
+def test_by_protocol_v2_the_child_is_told_which_arm_it_is_and_by_which_shares(
+    environment: Path, tmp_path: Path
+) -> None:
+    sent = {
+        "id": "case-7",
+        "parameters": {"mine": 1, "capstan_arm": "v9"},
+        "inputs": [{"name": "n", "shape": [1], "datatype": "INT64", "data": [9007199254740993]}],
+    }
+    with running(environment, tmp_path, arms="v1,v2,v3") as client:
+        made = infer(client, "r1", sent)
+        assert made["inputs"] == sent["inputs"]
+        assert made["id"] == "case-7"
+        assert made["parameters"]["mine"] == 1
+        assert made["parameters"]["capstan_arm"] in ("v1", "v2", "v3")
+        assert made["parameters"]["capstan_shares"] == "v1=34 v2=33 v3=33"
+        assert infer(client, "r1", sent) == made
+        refused = client.post("/v2/models/flights/infer", content=b"[")
+        assert refused.status_code == 400
+        assert "JSON object" in refused.json()["error"]
+
+
+def test_rewards_that_a_loop_tells_move_shares_and_outlive_a_restart(
+    environment: Path, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+    told = {"arms": {"v1": [100, 10, 10], "v2": [100, 90, 90], "v3": [100, 50, 50]}, "closed": []}
+    allowed = {"Authorization": "Bearer secret"}
+    options = {"arms": "v1,v2,v3", "token_file": str(token), "floor": 5}
+    with running(environment, tmp_path, **options) as client:
+        assert client.put("/rewards", json=told).status_code == 401
+        assert client.get("/rewards", headers=allowed).json() is None
+        wrong = client.put("/rewards", json={"arms": {"v1": [1, 2, 3]}}, headers=allowed)
+        assert wrong.status_code == 422
+        assert "arms.v2" in wrong.json()["error"]
+        assert client.put("/rewards", json=told, headers=allowed).status_code == 200
+        assert infer(client, "r1", {"inputs": []})["parameters"]["capstan_shares"] == "v1=5 v2=90 v3=5"
+    with running(environment, tmp_path, **options) as client:
+        assert client.get("/rewards", headers=allowed).json() == told
+        closed = {**told, "closed": ["v2"]}
+        assert client.put("/rewards", json=closed, headers=allowed).status_code == 200
+        made = [infer(client, f"r{number}", {"inputs": []})["parameters"] for number in range(20)]
+        assert {one["capstan_shares"] for one in made} == {"v1=5 v2=0 v3=95"}
+        assert {one["capstan_arm"] for one in made} <= {"v1", "v3"}

@@ -24,14 +24,16 @@ TOKEN = "path-secret"
 REQUEST, RESPONSE = "io.seldon.serving.inference.request", "io.seldon.serving.inference.response"
 
 
-def headers(kind: str, request_id: str, *, predictor: str = "v3", sdep: str = "flights-v3") -> dict[str, str]:
+def headers(
+    kind: str, request_id: str, *, predictor: str = "v3", sdep: str = "flights-v3", node: str = "model"
+) -> dict[str, str]:
     number = 0 if kind == REQUEST else 1
     return {
         "Accept-Encoding": "gzip",
         "Ce-Endpoint": predictor,
         "Ce-Id": f"0e2f7c1a-6d2b-4f6e-9f4d-00000000000{number}",
         "Ce-Inferenceservicename": sdep,
-        "Ce-Modelid": "model",
+        "Ce-Modelid": node,
         "Ce-Namespace": "models",
         "Ce-Protocol": "v2",
         "Ce-Requestid": request_id,
@@ -141,6 +143,35 @@ def test_roles_follow_from_the_arm_and_the_watched_version(executor: Executor) -
         ("c", "v4", "challenger"),
         ("d", "v5", "shadow"),
         ("e", "v3-copy", "challenger"),
+    ]
+
+
+@pytest.mark.real
+def test_of_a_graph_with_a_router_the_node_is_the_version_and_the_request_says_by_which_shares_it_was_drawn(
+    executor: Executor,
+) -> None:
+    drawn = {**ASKED, "parameters": {"capstan_arm": "v4", "capstan_shares": "v3=20 v4=80"}}
+    graph = {"predictor": "arms", "sdep": "flights"}
+    for request_id, body, node in [
+        ("a", drawn, "v4"),
+        # What is no word of the router's for this node is not believed.
+        ("b", drawn, "v3"),
+        ("c", {**drawn, "parameters": {"capstan_arm": "v4", "capstan_shares": "v3=100 v4=0"}}, "v4"),
+        ("d", ASKED, "v4"),
+    ]:
+        assert executor.post(REQUEST, request_id, body, node=node, **graph).status_code == 202
+        assert executor.post(RESPONSE, request_id, ANSWERED, node=node, **graph).status_code == 202
+    # Neither is what a client writes to a version that stands alone.
+    alone = {**drawn, "parameters": {**drawn["parameters"], "capstan_arm": "v3"}}
+    assert executor.post(REQUEST, "e", alone).status_code == 202
+    assert executor.post(RESPONSE, "e", ANSWERED).status_code == 202
+    executor.collector.flush()
+    assert sorted(executor.collector.rows("distinct request_id, version, arm, shares"), key=str) == [
+        ("a", "v4", "v4", "v3=20 v4=80"),
+        ("b", "v3", None, None),
+        ("c", "v4", None, None),
+        ("d", "v4", None, None),
+        ("e", "v3", None, None),
     ]
 
 

@@ -2,8 +2,10 @@
 
 The executor posts each half of a prediction as a CloudEvent in binary mode, in any order, and never again: the request
 before it asks the model, the response only if that is 200. A half that stays alone is a lost payload: the other one was
-lost on its way, or the model failed, which is not to be told apart here. Halves wait in memory, for a bounded time and
-in bounded number; each life of this process is a producer of its own to the ledger, one boot for every version.
+lost on its way, or the model failed, which is not to be told apart here. In a graph with a router the node that answers
+is named like the version, and the router has told it its arm and the shares in parameters of the request. Halves wait
+in memory, for a bounded time and in bounded number; each life of this process is a producer of its own to the ledger,
+one boot for every version.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from capstan.domain.drawn_shares import ARM, SHARES, read_shares
 from capstan.domain.payload_limits import parse_moment
-from capstan.domain.versions import COPY
+from capstan.domain.versions import COPY, VersionName
 from capstan.errors import InvalidRequestError
 from capstan.recording.collector.boots import Heading
 from capstan.recording.collector.ledger import EXECUTOR_BOOT
@@ -67,6 +70,8 @@ class _Half:
     """None: the response."""
     tensors: list[Tensor]
     """Of a response; empty: the request."""
+    shares: str | None = None
+    """Of a request: those by which a router drew this version; None: no router was asked."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -197,9 +202,10 @@ class ExecutorLog:
                         "attempt": 1,
                         "row": index,
                         "event_time": request.time.isoformat(),
-                        # The executor tells neither what it was assigned by nor for whom.
-                        "arm": None,
+                        # Without a router nobody tells what it was assigned by, and nobody tells for whom.
+                        "arm": origin.version if request.shares is not None else None,
                         "unit": None,
+                        "shares": request.shares,
                         "entity_id": None if entity is None else str(entity) or None,
                         "status": 200,
                         "latency_seconds": None,
@@ -213,7 +219,9 @@ class ExecutorLog:
         return Batch(self._heading(origin.system, origin.version, life), events)
 
     def _origin(self, headers: Mapping[str, str], arm: str) -> Origin:
-        """The SeldonDeployment is named `SYSTEM` or `SYSTEM-VERSION`; the predictor is named like the version."""
+        """The SeldonDeployment is named `SYSTEM` or `SYSTEM-VERSION`; the predictor, or the node of a graph with a
+        router, is named like the version.
+        """
         if arm not in (LIVE, SHADOW):
             raise InvalidRequestError("path", arm[:40], f"must end in {LIVE} or {SHADOW}")
         deployment = headers.get("ce-inferenceservicename", "")
@@ -230,7 +238,7 @@ class ExecutorLog:
                 deployment[:80],
                 "must begin with the name of a system that is here",
             )
-        for version in (predictor, deployment.removeprefix(f"{system}-")):
+        for version in (predictor, headers.get("ce-modelid", ""), deployment.removeprefix(f"{system}-")):
             if _VERSION.fullmatch(version):
                 return Origin(system, version, arm)
         raise InvalidRequestError("ce-endpoint", predictor[:80], "must be a version, such as v3")
@@ -271,7 +279,20 @@ def _half(headers: Mapping[str, str], body: bytes, origin: Origin, received: dat
     moment = parse_moment(headers.get("ce-time")) or received
     rows = request_rows(document) if kind == REQUEST else None
     answers = answered(document) if kind == RESPONSE else []
-    return _Half(origin, request_id, received, moment, len(body), rows, answers)
+    # Only a node that a router chose is named like its version; what a client writes elsewhere is not believed.
+    is_drawn = kind == REQUEST and headers.get("ce-modelid") == origin.version
+    shares = _shares(document, origin) if is_drawn else None
+    return _Half(origin, request_id, received, moment, len(body), rows, answers, shares)
+
+
+def _shares(document: Any, origin: Origin) -> str | None:
+    """Those that the router says beside the arm, where this version is that arm."""
+    parameters = document.get("parameters") if isinstance(document, dict) else None
+    if not isinstance(parameters, dict) or parameters.get(ARM) != origin.version:
+        return None
+    text = parameters.get(SHARES)
+    shares = read_shares(text)
+    return str(text) if shares is not None and shares.get(VersionName(origin.version)) else None
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import orjson
 import pyarrow as pa
 
 from capstan.domain import payload_limits as limits
+from capstan.domain.drawn_shares import read_shares
 from capstan.domain.payload_limits import parse_moment
 from capstan.errors import InvalidRequestError, shown
 from capstan.features.values import category, truth_of
@@ -62,6 +63,11 @@ challenger, or shadow for a copy whose answer nobody gets. `attempt` is 1, or mo
 service and `sequence` its number in it: both together are never stored twice, and a gap is a loss.
 """
 PAYLOAD_COLUMNS = pa.schema(FIXED_COLUMNS)
+OPTIONAL_COLUMNS = ("shares",)
+"""Texts that a segment holds only if a payload of it has one, as all that an earlier version wrote are without.
+
+`shares` are those by which a router drew the arm of this request, as `v1=60 v2=40`.
+"""
 INPUT_PREFIX = "input."
 _ANSWERED = 200
 
@@ -158,6 +164,8 @@ def _payload(event: object) -> Payload:
     arm = data.get("arm")
     if arm is not None and (type(arm) is not str or not limits.PLAIN_NAME.fullmatch(arm)):
         raise _RefusedError("data.arm", "must be the name of a version or null")
+    if data.get("shares") is not None and read_shares(data["shares"]) is None:
+        raise _RefusedError("data.shares", "must be whole percents that make 100, such as 'v1=60 v2=40'")
     if data.get("version") != parts[3]:
         raise _RefusedError("data.version", "must be the version of the source")
     if data.get("role") not in ROLES:
@@ -251,6 +259,11 @@ def columns_of(
     for column, spellings in spelled({column for entry in inputs for column in entry}, kinds).items():
         names.append(INPUT_PREFIX + column)
         arrays.append(_typed(_values(inputs, spellings), kinds.get(column)))
+    for column in OPTIONAL_COLUMNS:
+        texts = [entry.get(column) for entry in data]
+        if any(text is not None for text in texts):
+            names.append(column)
+            arrays.append(pa.array(texts, type=pa.string()))
     for column, values in outputs.items():
         names.append(OUTPUT_PREFIX + column)
         arrays.append(values)

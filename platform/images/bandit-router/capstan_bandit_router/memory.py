@@ -7,9 +7,11 @@ it from being counted twice.
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from capstan_bandit_router.bandits import Rewards
 
@@ -19,6 +21,7 @@ _TABLES = """
 create table if not exists arms
     (arm integer primary key, count integer not null, total real not null, squares real not null);
 create table if not exists rewarded (number integer primary key autoincrement, request text not null unique);
+create table if not exists told (one integer primary key check (one = 1), document text not null);
 """
 
 
@@ -59,6 +62,18 @@ class Memory:
                 "delete from rewarded where number <= (select max(number) from rewarded) - ?", (_REMEMBERED,)
             )
         return True
+
+    def tell(self, document: Mapping[str, Any]) -> None:
+        """Keep the rewards that somebody else counted, in the place of those that were told before."""
+        with self._connected() as connection:
+            connection.execute("insert or replace into told values (1, ?)", [json.dumps(document)])
+
+    def told(self) -> dict[str, Any] | None:
+        """What was told last; None: nothing was."""
+        with self._connected() as connection:
+            row = connection.execute("select document from told").fetchone()
+        found: dict[str, Any] | None = json.loads(row[0]) if row is not None else None
+        return found
 
     def _connected(self) -> _Connected:
         return _Connected(self._path)

@@ -11,7 +11,7 @@ import hashlib
 import math
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from seldon_core.user_model import SeldonComponent, SeldonResponse
 
 from capstan_bandit_router.bandits import BanditRule, Policy, Rewards, shares_of
 from capstan_bandit_router.memory import Memory
+from capstan_bandit_router.open_inference import Choice, RefusedError, blueprint
 
 
 class BanditRouter(SeldonComponent):
@@ -37,12 +38,19 @@ class BanditRouter(SeldonComponent):
         least_rewards: int = 30,
         salt: str = "",
         state: str = "/state/bandit.db",
+        arms: str = "",
+        token_file: str = "",
     ) -> None:
         """`branches`: children of the router. `state`: its memory, on a volume that outlives the pod.
 
-        `binary`: rewards are 0 or 1; else any number, for UCB1 in an interval of length `reach`. Raises ValueError for
-        values that make no policy.
+        `arms`: names of the children, with commas between them, in place of their number. `token_file`: file with the
+        bearer token that `/rewards` asks for; empty: it asks for none. `binary`: rewards are 0 or 1; else any number,
+        for UCB1 in an interval of length `reach`. Raises ValueError for values that make no policy.
         """
+        self._arms = arms.split(",") if arms else [str(arm) for arm in range(branches)]
+        branches = len(self._arms)
+        if len(set(self._arms)) < branches or "" in self._arms:
+            raise ValueError(f"arms: {arms!r} are no names of different children")
         if branches < 2 or floor < 0 or floor * branches > 100:
             raise ValueError(f"branches: {branches} with a floor of {floor} % each make no shares")
         if not 0 <= epsilon <= 1 or not reach > 0:
@@ -51,7 +59,11 @@ class BanditRouter(SeldonComponent):
         self._branches, self._salt = branches, salt
         self._unit = os.environ.get("PREDICTIVE_UNIT_ID", "")
         self._memory = Memory(Path(state), branches)
-        self._known: tuple[tuple[Rewards, ...], list[int]] | None = None
+        self._known: tuple[object, list[int]] | None = None
+        # The name is the wrapper's: it adds the blueprint of this attribute to its server, whatever is in it.
+        self.model_error_handler = blueprint(
+            self._arms, self._choose, self._tell, self._memory.told, token_file
+        )
 
     def route(
         self,
@@ -60,10 +72,9 @@ class BanditRouter(SeldonComponent):
         meta: dict[str, Any] | None = None,
     ) -> SeldonResponse:
         """The child for this request, with the share that it had."""
-        shares = self._shares_after(self._memory.rewards())
-        request = (meta or {}).get("puid") or secrets.token_hex(16)
-        arm = _drawn(shares, self._salt, request)
-        return SeldonResponse(data=arm, tags={"bandit_arm": arm, "bandit_share": shares[arm]})
+        chosen = self._choose((meta or {}).get("puid") or "")
+        share = chosen.shares[chosen.arm]
+        return SeldonResponse(data=chosen.arm, tags={"bandit_arm": chosen.arm, "bandit_share": share})
 
     def send_feedback_raw(self, feedback: prediction_pb2.Feedback) -> prediction_pb2.SeldonMessage:
         """Count the reward for the child that answered; a second one of the same request changes nothing."""
@@ -83,8 +94,7 @@ class BanditRouter(SeldonComponent):
 
     def metrics(self) -> list[dict[str, Any]]:
         """Share, rewards and mean reward of each child, for Prometheus."""
-        rewards = self._memory.rewards()
-        shares = self._shares_after(rewards)
+        rewards, shares = self._rewards(self._memory.told()), self._shares()
         found = []
         for arm, (one, share) in enumerate(zip(rewards, shares, strict=True)):
             values = {"share_percent": share, "rewards": one.count, "mean": one.mean if one.count else 0.0}
@@ -97,12 +107,54 @@ class BanditRouter(SeldonComponent):
     def _is_reward(self, value: float) -> bool:
         return value in (0, 1) if self._rule.is_binary else math.isfinite(value)
 
-    def _shares_after(self, rewards: tuple[Rewards, ...]) -> list[int]:
-        if self._known is None or self._known[0] != rewards:
-            named = {str(arm): one for arm, one in enumerate(rewards)}
-            moved = shares_of(self._rule, named)
-            self._known = rewards, list(moved.values()) if moved is not None else _even(self._branches)
+    def _choose(self, request: str) -> Choice:
+        shares = self._shares()
+        return Choice(_drawn(shares, self._salt, request or secrets.token_hex(16)), shares)
+
+    def _tell(self, document: Mapping[str, Any]) -> None:
+        """Take the rewards of all children at once, in the place of those that were counted here."""
+        sums, closed = document.get("arms"), document.get("closed", [])
+        if not isinstance(sums, dict) or not isinstance(closed, list) or not set(closed) <= set(self._arms):
+            raise RefusedError(
+                f"must be {{arms: {{NAME: [count, total, squares]}}, closed: [NAME]}} of {self._arms}"
+            )
+        if len(set(closed)) >= self._branches:
+            raise RefusedError("closed: some child must be left")
+        for arm in self._arms:
+            if arm not in closed and not _are_sums(sums.get(arm)):
+                raise RefusedError(
+                    f"arms.{arm}: {sums.get(arm)!r} is not [count, total, squares], finite and from 0"
+                )
+        self._memory.tell(dict(document))
+
+    def _rewards(self, told: Mapping[str, Any] | None) -> tuple[Rewards, ...]:
+        if told is None:
+            return self._memory.rewards()
+        return tuple(Rewards(*told["arms"].get(arm, (0, 0, 0))) for arm in self._arms)
+
+    def _shares(self) -> list[int]:
+        """By child; one that is closed has none."""
+        told = self._memory.told()
+        rewards = self._rewards(told)
+        closed = frozenset(told.get("closed", ())) if told is not None else frozenset()
+        if self._known is None or self._known[0] != (rewards, closed):
+            able = {arm: one for arm, one in zip(self._arms, rewards, strict=True) if arm not in closed}
+            moved = shares_of(self._rule, able)
+            if moved is None:
+                moved = dict(zip(able, _even(len(able)), strict=True))
+            self._known = (rewards, closed), [moved.get(arm, 0) for arm in self._arms]
         return self._known[1]
+
+
+def _are_sums(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(type(one) in (int, float) and math.isfinite(one) for one in value)
+        and type(value[0]) is int
+        and value[0] >= 0
+        and value[2] >= 0
+    )
 
 
 def _drawn(shares: list[int], salt: str, request: str) -> int:
