@@ -24,6 +24,8 @@ State = Annotated[
 ]
 DEFAULT_STATE = Path(".capstan")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+PagePort = Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")]
+GatewayPort = Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")]
 File = Annotated[Path, typer.Argument(help="The system's file, such as examples/flight-delays/system.yaml.")]
 
 out = Console(highlight=False)

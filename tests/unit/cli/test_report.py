@@ -14,6 +14,7 @@ from capstan.cli.main import app
 from capstan.cli.verbs.report import print_report
 from capstan.tasks import TASKS, Learnt
 
+FLIGHTS = Path(__file__).resolve().parents[3] / "examples" / "flight-delays" / "system.yaml"
 TASK = TASKS["MulticlassClassification"]
 QUIET = {"static": 1.2, "managed": 1.1, "gain": 0.1, "gain_interval": (0.05, 0.15)}
 
@@ -36,6 +37,7 @@ def document(details: Any) -> dict[str, Any]:
         "latency_p99_required_seconds": None,
         "windows": {"closed": 0},
         "online_steps": [],
+        "failures": [],
         "seconds": 1.0,
     }
 
@@ -44,6 +46,14 @@ def printed(details: Any) -> str:
     with out.capture() as capture:
         print_report(document(details))
     return capture.get()
+
+
+def test_a_replay_whose_requests_failed_says_why() -> None:
+    with out.capture() as capture:
+        print_report(
+            {**document({}), "failed_requests": 2, "failures": ["503: no [healthy] upstream", "timeout"]}
+        )
+    assert "the first that failed: 503: no [healthy] upstream" in capture.get()
 
 
 @pytest.mark.parametrize("name", ["on time", "yes [red]"])
@@ -90,3 +100,19 @@ def test_a_report_that_is_not_there_is_answered_with_what_makes_or_names_one(tmp
     for name in ("bands", "flights"):
         (reports / f"{name}.json").write_text("{}")
     assert "name one: bands, flights" in refusal()
+
+
+@pytest.mark.parametrize(("failures", "code"), [([], 0), (["503: no upstream"], 3)])
+def test_a_replay_ends_with_3_if_requests_failed(
+    failures: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = {**document({}), "failed_requests": len(failures), "failures": failures}
+    monkeypatch.setattr("capstan.embedded.replay.whole_replay.run_demo", lambda *_, **__: report)
+    told = CliRunner().invoke(app, ["demo", str(FLIGHTS), "--state", str(tmp_path)])
+    assert told.exit_code == code, told.output
+
+
+def test_a_port_that_nobody_can_ask_is_refused(tmp_path: Path) -> None:
+    told = CliRunner().invoke(app, ["demo", str(FLIGHTS), "--state", str(tmp_path), "--gateway-port", "0"])
+    assert told.exit_code == 2
+    assert "'--gateway-port'" in told.output

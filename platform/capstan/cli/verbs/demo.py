@@ -10,10 +10,24 @@ from typing import Annotated
 import typer
 
 from capstan.cli.app import App
-from capstan.cli.console import DEFAULT_STATE, File, Json, Narrator, State, honest_errors, out, print_json
+from capstan.cli.console import (
+    DEFAULT_STATE,
+    File,
+    GatewayPort,
+    Json,
+    Narrator,
+    PagePort,
+    State,
+    honest_errors,
+    out,
+    print_json,
+)
 from capstan.cli.interrupt import Interrupt
 
 app = App()
+
+FAILED = 3
+"""Exit code where the replay ended and requests of it had failed."""
 
 
 @app.command(epilog="Example: capstan demo examples/flight-delays/system.yaml")
@@ -31,13 +45,14 @@ def demo(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an interrupted replay stopped.")
     ] = False,
-    page_port: Annotated[int, typer.Option(help="Port of the page.")] = 7411,
-    gateway_port: Annotated[int, typer.Option(help="Port of the gateway.")] = 7480,
+    page_port: PagePort = 7411,
+    gateway_port: GatewayPort = 7480,
     json: Json = False,
 ) -> None:
     """Replay the file's recorded data as live traffic: train, serve, watch, retrain, promote; end with a report.
 
     Without --resume an earlier replay in the state directory is removed first. Ctrl-C stops everything cleanly.
+    The exit code is 3 if requests failed.
     """
     with honest_errors(json):
         from capstan.embedded.layout import StateDir
@@ -62,13 +77,15 @@ def demo(
         raise typer.Exit(130)
     if json:
         print_json(report)
-        return
-    from capstan.cli.verbs.report import print_report
-    from capstan.domain.versions import SystemName
+    else:
+        from capstan.cli.verbs.report import print_report
+        from capstan.domain.versions import SystemName
 
-    written = StateDir(state).report(SystemName(report["system"]))
-    print_report(report, written.parent)
-    out.print(f"report: {written}")
+        written = StateDir(state).report(SystemName(report["system"]))
+        print_report(report, written.parent)
+        out.print(f"report: {written}")
+    if report["failed_requests"]:
+        raise typer.Exit(FAILED)
 
 
 def _again(file: Path, state: Path, until: datetime | None, sample: float | None) -> str:

@@ -10,12 +10,21 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import metadata, util
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from capstan.cli.app import App
-from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, out, print_json
+from capstan.cli.console import (
+    DEFAULT_STATE,
+    GatewayPort,
+    Json,
+    PagePort,
+    State,
+    honest_errors,
+    out,
+    print_json,
+)
 from capstan.cli.diagnosis import Health, Row
 from capstan.cli.place import Cluster, Context, Namespace, place_of
 
@@ -34,8 +43,8 @@ PLATFORMS = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Linux", "arm64"), ("Da
 @app.command(epilog="Example: capstan doctor --json")
 def doctor(
     state: State = DEFAULT_STATE,
-    page_port: Annotated[int, typer.Option(help="Port of the page.")] = 7411,
-    gateway_port: Annotated[int, typer.Option(help="Port of the gateway.")] = 7480,
+    page_port: PagePort = 7411,
+    gateway_port: GatewayPort = 7480,
     context: Context = None,
     namespace: Namespace = None,
     json: Json = False,

@@ -118,6 +118,8 @@ def print_report(document: Mapping[str, Any], folder: Path | None = None) -> Non
         f"{document['payloads_stored']:,} payloads stored, {document['payloads_lost']:,} lost, "
         f"{document['payloads_unaccounted']:,} unaccounted for"
     )
+    if document["failures"]:
+        out.print(f"the first that failed: {escape(document['failures'][0])}", soft_wrap=True)
     measured, required = document["latency_p99_seconds"], document["latency_p99_required_seconds"]
     if measured is not None:
         asked = (

@@ -14,8 +14,10 @@ from capstan.cli.background import SERVING, STUCK, Starter, start_in_background
 from capstan.cli.console import (
     DEFAULT_STATE,
     File,
+    GatewayPort,
     Json,
     Narrator,
+    PagePort,
     State,
     err,
     honest_errors,
@@ -48,8 +50,8 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", help="Go on in the background; return when a model serves.")
     ] = False,
-    page_port: Annotated[int, typer.Option(help="Port of the page.")] = 7411,
-    gateway_port: Annotated[int, typer.Option(help="Port of the gateway.")] = 7480,
+    page_port: PagePort = 7411,
+    gateway_port: GatewayPort = 7480,
     context: Context = None,
     namespace: Namespace = None,
     wait: Annotated[bool, typer.Option(help="In a cluster: tell the story until the system serves.")] = True,
