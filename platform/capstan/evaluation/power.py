@@ -102,10 +102,14 @@ class Simulation:
         worse = np.zeros(self.effects.shape, dtype=np.bool_)
         for size in range(1, int(units.size.max()) + 1):
             effects, counts = _joined(self.effects, size), _joined(self.counts, size)
-            radius = _by_units(suspicion_radius, effects.shape[1])
+            radius = _by_units(self.suspicion_radius, effects.shape[1])
             under = _exceeds((rule.reject_below - difference) * counts - effects, radius)
             worse |= (units.size == size) & under[:, self._last_unit(size)]
         return worse
+
+    def suspicion_radius(self, units: int) -> float:
+        """In standard deviations; another in simulations of other rules than the product's."""
+        return suspicion_radius(units)
 
     def _last_unit(self, size: int) -> npt.NDArray[np.int64]:
         """What is known after a block is what was known after its last full unit."""

@@ -43,10 +43,13 @@ class MergedBlocks:
         )
 
 
-def merge_as_needed(blocks: Iterable[LossBlock], *, least: int) -> Iterator[MergedBlocks]:
+def merge_as_needed(
+    blocks: Iterable[LossBlock], *, least: int, without_bias: bool = False
+) -> Iterator[MergedBlocks]:
     """After each block with labels the smallest length that keeps the autocorrelation at 0.1 over `least` units.
 
-    Below `least` blocks nothing is known of it, and each block stands alone.
+    Below `least` blocks nothing is known of it, and each block stands alone. An autocorrelation r of n units is too low
+    by about (1 + 3r)/n (Marriott & Pope 1954; Kendall 1954); `without_bias` adds it, which merges more.
     """
     lengths = [_Length(1)]
     seen: list[LossBlock] = []
@@ -65,7 +68,7 @@ def merge_as_needed(blocks: Iterable[LossBlock], *, least: int) -> Iterator[Merg
             lengths.append(longer)
         size: int | None = None
         for n in range(shortest, longest + 1):
-            merged = lengths[n - 1].autocorrelation
+            merged = lengths[n - 1].correlated(without_bias=without_bias)
             if merged <= MAX_AUTOCORRELATION:
                 size = n
                 break
@@ -78,7 +81,7 @@ def merge_as_needed(blocks: Iterable[LossBlock], *, least: int) -> Iterator[Merg
             size=used.size,
             is_independent=size is not None,
             sums=used.sums,
-            single=merged if used.size == 1 else lengths[0].autocorrelation,
+            single=merged if used.size == 1 else lengths[0].correlated(without_bias=without_bias),
             merged=merged,
         )
 
@@ -112,6 +115,11 @@ class _Length:
                 counts + counted * count,
             )
         self._last = (total, count)
+
+    def correlated(self, *, without_bias: bool) -> float:
+        """The autocorrelation, plus its bias where asked for."""
+        found = self.autocorrelation
+        return found + (1 + 3 * found) / self.sums.blocks if without_bias and self.sums.blocks else found
 
     @property
     def autocorrelation(self) -> float:

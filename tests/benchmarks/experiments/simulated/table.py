@@ -12,6 +12,7 @@ class Table:
     """Rows of texts under a title, with what the reader must know of how they came about."""
 
     title: str
+    """Empty where the page has a heading of its own."""
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str
@@ -21,7 +22,8 @@ class Table:
         marks = ["---", *("---:" for _ in self.columns[1:])]
         lines = [self.columns, tuple(marks), *self.rows]
         text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        return f"### {self.title}\n\n{text}\n\n{self.note}\n"
+        title = f"### {self.title}\n\n" if self.title else ""
+        return f"{title}{text}\n\n{self.note}\n"
 
 
 def percent(share: float) -> str:

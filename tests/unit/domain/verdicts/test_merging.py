@@ -100,3 +100,19 @@ def test_what_is_known_after_a_block_rests_on_no_later_block():
     blocks = days(pairs_of_days(15))
     whole = list(merge_as_needed(blocks, least=7))
     assert whole[:18] == list(merge_as_needed(blocks[:18], least=7))
+
+
+def test_without_the_bias_of_few_blocks_more_is_merged():
+    """Of 14 blocks an autocorrelation of 0.05 counts as 0.13, which is too much for single blocks."""
+    rng = np.random.default_rng(2)
+    for _ in range(200):
+        blocks = days(rng.normal(0, 0.05, 14))
+        plain, unbiased = (
+            list(merge_as_needed(blocks, least=7, without_bias=without))[-1] for without in (False, True)
+        )
+        if plain.size == 1 and 0.02 < plain.single < 0.1:
+            break
+    expected = plain.single + (1 + 3 * plain.single) / 14
+    assert unbiased.single == pytest.approx(expected)
+    assert expected > 0.1
+    assert unbiased.size == 2 or not unbiased.is_independent

@@ -8,13 +8,17 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from benchmarks.experiments import tables
 from benchmarks.experiments.simulated import (
+    bandit_means,
     correlated_days,
     guarded,
     interleaved,
     mismatch,
     power,
     regret,
+    suspicions,
+    ways_to_merge,
 )
 from benchmarks.experiments.simulated.outcomes import CAP, proportion, revenue
 from benchmarks.experiments.simulated.table import Table
@@ -26,9 +30,12 @@ from capstan.domain.verdicts.blocks import BlockSums, independent_size, merge
 from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums, LossBlock
 from capstan.domain.verdicts.experiments import Better, Test, always_valid_of_blocks
 from capstan.domain.verdicts.interleaving import Method
+from capstan.domain.verdicts.merging import merge_as_needed
 from capstan.domain.verdicts.preference import PreferenceCounts, PreferenceRule
+from capstan.domain.verdicts.quality import Decide, QualityRule
 from capstan.domain.verdicts.sample_ratio import log_mismatch
 from capstan.domain.verdicts.sample_size import tuned
+from capstan.evaluation.power import Scenario, Simulation
 
 RNG = np.random.default_rng(11)
 
@@ -64,11 +71,11 @@ def test_merged_days_are_judged_as_the_product_judges_them(correlation: float) -
 
 def test_correlated_days_fool_units_and_unmerged_days_but_not_merged_ones() -> None:
     found = correlated_days.alarm_rates(0.6, 100, seed=1)
-    units, naive_units, naive_days, days, past, _, own, _, anew, growing = found
+    units, naive_units, naive_days, days, past, _, own, _, anew, growing, unbiased = found
     assert min(units, naive_units, naive_days) > 0.4
     assert days > 0.15
     assert max(past, own) <= 0.12
-    assert own <= growing <= anew
+    assert own <= unbiased <= growing <= anew
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9])
@@ -189,3 +196,76 @@ def test_table_is_markdown_with_numbers_to_the_right() -> None:
     assert text.splitlines()[2:5] == ["| outcome | rate |", "| --- | ---: |", "| Gaussian | 4.1 % |"]
     assert text.startswith("### Alarms")
     assert text.endswith("2,000 runs.\n")
+
+
+@pytest.mark.parametrize("name", tables.TABLES)
+def test_each_table_stands_in_its_page_and_names_the_command_that_makes_it(name: str) -> None:
+    page, (begin, end) = tables.TABLES[name].page.read_text(), tables.marks(name)
+    shown = page.split(begin)[1].split(end)[0]
+    assert f"Made by `{tables.COMMAND} {name}`." in shown
+    assert shown.count("|") > 20
+    assert tables.replaced(page, name, f"{begin}{shown}{end}") == page
+    with pytest.raises(ValueError, match="must stand once"):
+        tables.replaced("a page without it", name, "text")
+
+
+@pytest.mark.parametrize("without_bias", [False, True])
+def test_ways_to_merge_hold_those_of_the_product(without_bias: bool) -> None:
+    ways = {name: way for name, way in ways_to_merge.WAYS.items() if name.startswith("**")}
+    way = list(ways.values())[without_bias]
+    days = ways_to_merge.effects(0.3, 25, 3) + 0.5
+    above, below = way.shows(days)
+    found = 0
+    for run, differences in enumerate(days):
+        walked = merge_as_needed(blocks_of(differences), least=7, without_bias=without_bias)
+        for day, merged in enumerate(walked):
+            effect = always_valid_of_blocks(merged.sums, alpha=0.05, planned_blocks=14)
+            may = merged.closed >= 7 and merged.is_independent
+            assert (above[run, day], below[run, day]) == (may and effect.lower > 0, may and effect.upper < 0)
+            found += above[run, day]
+    assert found > 50
+    first = [
+        list(merge_as_needed(blocks_of(one[:7]), least=7, without_bias=without_bias))[-1].is_independent
+        for one in days
+    ]
+    assert way.judged_first(days) == pytest.approx(np.mean(first))
+
+
+def test_a_way_without_bias_errs_less_and_takes_longer() -> None:
+    as_it_is, without = (way for name, way in ways_to_merge.WAYS.items() if name.startswith("**"))
+    for correlation in (0.3, 0.6):
+        days = ways_to_merge.effects(correlation, 2000, 5)
+        wrong = [np.logical_or(*way.shows(days)).any(axis=1).mean() for way in (as_it_is, without)]
+        assert wrong[1] < wrong[0]
+    assert without.judged_first(days) < as_it_is.judged_first(days)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.1, 0.2])
+def test_the_e_value_of_correlated_days_errs_in_at_most_alpha(correlation: float) -> None:
+    way = ways_to_merge.worst_of([0.0, 0.1, 0.2])
+    days = ways_to_merge.effects(correlation, 2000, 9)
+    assert np.logical_or(*way.shows(days)).any(axis=1).mean() <= 0.05
+    # Without correlation to choose from it is the t-mixture of independent days.
+    plain = ways_to_merge.worst_of([0.0]).shows(days + 0.4)
+    never = ways_to_merge.WAYS["never merged"].shows(days + 0.4)
+    assert (plain[0] == never[0]).mean() > 0.999
+
+
+def test_the_suspicion_of_the_table_is_the_products_and_its_level_matters() -> None:
+    scenario = Scenario(spread=1.0, requests_per_block=430, runs=300, seed=2)
+    rule = QualityRule(Decide.UNLESS_WORSE)
+    product = Simulation(scenario).power(rule, -0.5).promoted
+    by_level = {
+        level: suspicions.Suspecting(scenario, level).power(rule, -0.5).promoted
+        for level in suspicions.LEVELS
+    }
+    assert by_level[suspicions.SUSPICION] == product
+    assert sorted(by_level.values(), reverse=True) == list(by_level.values())
+    assert by_level[0.0] > by_level[0.5]
+
+
+def test_plain_means_of_a_bandit_are_too_low_and_weighted_ones_are_not() -> None:
+    table = bandit_means.bandit_means(150)
+    greedy = {name: float(value) for name, value, _ in table.rows}
+    assert greedy["plain mean of the arm that was asked less"] < greedy["plain mean, truth 0"] < -0.015
+    assert abs(greedy["augmented, as the product does"]) < 0.015

@@ -1,0 +1,222 @@
+"""What else could be done about days that hang together, beside what the product does, and what it would cost.
+
+Each rule says after each closed day whether the mean effect of days to come is shown to be above 0 or below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from benchmarks.experiments.simulated.table import Table, percent
+
+from capstan.domain.verdicts.blocks import MAX_AUTOCORRELATION
+from capstan.domain.verdicts.confidence import mixture_scale, two_sided_radius
+from capstan.domain.verdicts.quality import LEAST_BLOCKS
+
+Floats = npt.NDArray[np.float64]
+Shown = npt.NDArray[np.bool_]
+Advance = Callable[[int], None]
+Ways = Callable[[Floats], tuple[Shown, Shown]]
+"""Run x day of effects -> shown above 0 and below 0 after that day."""
+Must = Callable[[Floats, int], Shown]
+"""Of the autocorrelation of so many units: whether they must be merged further."""
+Moments = tuple[Floats, Floats, Floats]
+"""Mean, standard deviation and lag-1 autocorrelation of all units up to one."""
+
+SEED = 811
+DAYS, PLANNED, ALPHA = 40, 14, 0.05
+CORRELATIONS = (0.0, 0.3, 0.6)
+GAIN = 0.8
+RADIUS = np.array(
+    [np.inf, *(two_sided_radius(n, planned_units=PLANNED, alpha=ALPHA) for n in range(1, DAYS + 1))]
+)
+
+
+def ways_to_merge(runs: int, advance: Advance = lambda _: None) -> Table:
+    """Wrong verdicts of equal models, and the delay of a gain, by each way."""
+    worlds = [effects(correlation, 5 * runs, SEED + place) for place, correlation in enumerate(CORRELATIONS)]
+    rows = []
+    for name, way in WAYS.items():
+        cells = [name]
+        cells += [percent(float(np.mean(np.logical_or(*way.shows(world)).any(axis=1)))) for world in worlds]
+        cells.append(percent(way.judged_first(worlds[0])))
+        cells += [_median(way.shows(world + GAIN)[0]) for world in worlds[:2]]
+        rows.append(tuple(cells))
+        advance(runs)
+    return Table(
+        "",
+        (
+            "what is done",
+            *(f"wrong at {correlation:g}" for correlation in CORRELATIONS),
+            "judged on day 7 at 0",
+            *(f"median days at {correlation:g}" for correlation in CORRELATIONS[:2]),
+        ),
+        tuple(rows),
+        f"{5 * runs:,} rollouts of {DAYS} days, looked at after every day from the seventh on, two-sided at {ALPHA:g}; "
+        f"effects of days are AR(1) with this autocorrelation; seeds {SEED} and following. Wrong: equal models are "
+        f"called different. Days: until a gain of {GAIN:g} standard deviations of a day is shown, over all rollouts. r "
+        "is the autocorrelation of m units.",
+    )
+
+
+def effects(correlation: float, runs: int, seed: int) -> Floats:
+    """An AR(1) series of unit variance for each run."""
+    fresh = np.random.default_rng(seed).standard_normal((runs, DAYS))
+    found = fresh.copy()
+    for day in range(1, DAYS):
+        found[:, day] = correlation * found[:, day - 1] + np.sqrt(1 - correlation**2) * fresh[:, day]
+    return found
+
+
+@dataclass(frozen=True)
+class Way:
+    """One rule."""
+
+    shows: Ways
+    must: Must | None = None
+    """Of single days: whether it holds back a verdict on the seventh; None: it never does."""
+
+    def judged_first(self, days: Floats) -> float:
+        """Share of runs that have a verdict on the seventh day."""
+        if self.must is None:
+            return 1.0
+        return 1.0 - float(self.must(moments(days)[2][:, LEAST_BLOCKS - 1], LEAST_BLOCKS).mean())
+
+
+def merging(must: Must, *, least: int = LEAST_BLOCKS, allowance: float = 0.0) -> Way:
+    """Merge while `must` says so of the autocorrelation and the number of units; a length that was used stays.
+
+    Bounds are widened as if units had the autocorrelation `allowance`.
+    """
+
+    def way(days: Floats) -> tuple[Shown, Shown]:
+        above, below = (np.zeros(days.shape, dtype=np.bool_) for _ in range(2))
+        shortest = np.ones(len(days), dtype=np.int64)
+        lengths = {size: moments(_joined(days, size)) for size in range(1, DAYS // least + 1)}
+        for closed in range(least, DAYS + 1):
+            found = np.zeros(len(days), dtype=np.int64)
+            for size in range(1, closed // least + 1):
+                units = closed // size
+                may = ~must(lengths[size][2][:, units - 1], units)
+                found = np.where((found == 0) & (size >= shortest) & may, size, found)
+            shortest = np.maximum(shortest, found)
+            for size in range(1, closed // least + 1):
+                units = closed // size
+                mean, deviation, _ = (one[:, units - 1] for one in lengths[size])
+                bound = widening(allowance) * RADIUS[units] * deviation
+                above[:, closed - 1] |= (found == size) & (mean > bound)
+                below[:, closed - 1] |= (found == size) & (mean < -bound)
+        return above, below
+
+    return Way(way, must if least <= LEAST_BLOCKS else _always)
+
+
+def widening(correlation: float | Floats) -> Floats:
+    """How much wider the mean of an AR(1) series is spread than that of independent units."""
+    bounded = np.clip(correlation, 0.0, 0.95)
+    return np.asarray(np.sqrt((1 + bounded) / (1 - bounded)))
+
+
+def widened(days: Floats) -> tuple[Shown, Shown]:
+    """Single days, with bounds as wide as the estimated autocorrelation, without its bias, asks for."""
+    mean, deviation, lagged = (one[:, LEAST_BLOCKS - 1 :] for one in moments(days))
+    units = np.arange(LEAST_BLOCKS, DAYS + 1)
+    bound = widening(lagged + (1 + 3 * lagged) / units) * RADIUS[LEAST_BLOCKS:] * deviation
+    none = np.zeros((len(days), LEAST_BLOCKS - 1), dtype=np.bool_)
+    return np.concatenate([none, mean > bound], axis=1), np.concatenate([none, mean < -bound], axis=1)
+
+
+def worst_of(correlations: Sequence[float]) -> Way:
+    """The e-value of "the mean is 0 and days are AR(1)", whichever of these autocorrelations fits best.
+
+    For each of them the scale is integrated out, as in the t-mixture; the alternative is that of independent days.
+    """
+
+    def way(days: Floats) -> tuple[Shown, Shown]:
+        null = np.max([_log_density(days, one, 0.0) for one in correlations], axis=0)
+        rejected = _log_density(days, 0.0, mixture_scale(PLANNED, ALPHA)) - null >= np.log(1 / ALPHA)
+        rejected[:, : LEAST_BLOCKS - 1] = False
+        total = days.cumsum(axis=1)
+        return rejected & (total > 0), rejected & (total < 0)
+
+    return Way(way)
+
+
+def _log_density(days: Floats, correlation: float, scale: float) -> Floats:
+    """ln density up to each day, less what all share; the mean is 0, or normal with `scale` times the variance."""
+    kept, units = 1 - correlation**2, np.arange(1, DAYS + 1)
+    steps = days[:, 1:] - correlation * days[:, :-1]
+    first = days[:, :1]
+    squares = np.concatenate([first**2, first**2 + (steps**2).cumsum(axis=1) / kept], axis=1)
+    sums = np.concatenate([first, first + steps.cumsum(axis=1) * (1 - correlation) / kept], axis=1)
+    information = 1 + (units - 1) * (1 - correlation) ** 2 / kept
+    spread = 1 + scale * information
+    left = squares - scale * sums**2 / spread
+    return np.asarray(-0.5 * (units - 1) * np.log(kept) - 0.5 * np.log(spread) - units / 2 * np.log(left))
+
+
+def moments(values: Floats) -> Moments:
+    """Of all values up to each."""
+    units = np.arange(1, values.shape[1] + 1)
+    mean = values.cumsum(axis=1) / units
+    squares = np.maximum((values**2).cumsum(axis=1) - units * mean**2, 0)
+    products = np.concatenate(
+        [np.zeros((len(values), 1)), (values[:, 1:] * values[:, :-1]).cumsum(axis=1)], axis=1
+    )
+    lagged = products - mean * (2 * units * mean - values[:, :1] - values) + (units - 1) * mean**2
+    return (
+        mean,
+        np.asarray(np.sqrt(squares / np.maximum(units - 1, 1))),
+        np.asarray(np.divide(lagged, squares, out=np.zeros_like(mean), where=squares > 0)),
+    )
+
+
+def _joined(days: Floats, size: int) -> Floats:
+    full = days.shape[1] // size
+    return np.asarray(days[:, : full * size].reshape(len(days), full, size).mean(axis=2))
+
+
+def _median(shown: Shown) -> str:
+    at = np.where(shown.any(axis=1), shown.argmax(axis=1) + 1, DAYS + 1)
+    median = int(np.quantile(at, 0.5, method="inverted_cdf"))
+    return str(median) if median <= DAYS else "-"
+
+
+def _always(lagged: Floats, _units: int) -> Shown:
+    return np.ones(lagged.shape, dtype=np.bool_)
+
+
+def _plain(lagged: Floats, _units: int) -> Shown:
+    return lagged > MAX_AUTOCORRELATION
+
+
+def _unbiased(lagged: Floats, units: int) -> Shown:
+    return lagged + (1 + 3 * lagged) / units > MAX_AUTOCORRELATION
+
+
+def _beyond_chance(errors: float) -> Must:
+    """More than chance gives, at so many standard errors."""
+    return lambda lagged, units: (lagged > MAX_AUTOCORRELATION) & (lagged > errors / np.sqrt(units))
+
+
+WAYS: dict[str, Way] = {
+    "never merged": merging(lambda lagged, _: np.zeros(lagged.shape, dtype=np.bool_)),
+    "merged while r > 0.1 and r > 2/sqrt(m), which chance rarely gives": merging(_beyond_chance(2)),
+    "merged while r > 0.1 and r > 1/sqrt(m)": merging(_beyond_chance(1)),
+    "**merged while r > 0.1** (shadow steps)": merging(_plain),
+    "the same, at least 10 units": merging(_plain, least=10),
+    "**merged while r without its bias, r + (1 + 3r)/m, > 0.1** (`blocks: Day` of experiments)": merging(
+        _unbiased
+    ),
+    "merged while r > 0.1, bounds wide enough for 0.1": merging(_plain, allowance=MAX_AUTOCORRELATION),
+    "merged while r without its bias > 0.1, bounds wide enough for 0.1": merging(
+        _unbiased, allowance=MAX_AUTOCORRELATION
+    ),
+    "single days, bounds as wide as r without its bias asks for": Way(widened),
+    "e-value against AR(1) days of any autocorrelation up to 0.2": worst_of(np.linspace(0, 0.2, 5).tolist()),
+    "e-value against AR(1) days of any autocorrelation up to 0.5": worst_of(np.linspace(0, 0.5, 11).tolist()),
+}
+"""Name -> way; today's are in bold."""
