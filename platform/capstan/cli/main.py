@@ -50,6 +50,7 @@ VERBS = {
     "status": Group.LOOK,
     "open": Group.LOOK,
     "runs": Group.LOOK,
+    "drift": Group.LOOK,
     "compare": Group.LOOK,
     "logs": Group.LOOK,
     "report": Group.LOOK,

@@ -23,6 +23,15 @@ def print_tables(tables: Sequence[Mapping[str, Any]], whose: str) -> None:
             out.print(escape(note), soft_wrap=True)
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """One line for each row, its columns below each other.
+
+    A table of rich's would cut what is longer than the terminal: paths and addresses are to be copied, bars to be seen.
+    """
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
 def _crossed(found: Mapping[str, Any]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape

@@ -23,7 +23,8 @@ ASK = f"""
 import json, sys, urllib.error, urllib.request
 token = open({TOKENS_MOUNT + "/internal"!r}).read().strip()
 headers = {{"authorization": "Bearer " + token, "content-type": "application/json"}}
-question = urllib.request.Request("http://127.0.0.1:{MONITOR_PORT}" + sys.argv[1], sys.argv[2].encode(), headers)
+address, content = "http://127.0.0.1:{MONITOR_PORT}" + sys.argv[1], sys.argv[2].encode() or None
+question = urllib.request.Request(address, content, headers)
 try:
     with urllib.request.build_opener(urllib.request.ProxyHandler({{}})).open(question, timeout={SECONDS}) as answer:
         sys.stdout.write(answer.read().decode())
@@ -32,11 +33,11 @@ except urllib.error.HTTPError as error:
 except OSError as error:
     sys.exit(f"the monitor did not answer: {{error}}")
 """
-"""What the pod runs: a POST to the monitor beside it, with the path and the JSON that it is given."""
+"""What the pod runs: a POST to the monitor beside it, with the path and the JSON that it gets; without JSON a GET."""
 
 
-def ask_monitor(kube: KubeClient, names: SystemNames, path: str, question: object) -> Any:
-    """The monitor's answer to a POST of the question.
+def ask_monitor(kube: KubeClient, names: SystemNames, path: str, question: object = None) -> Any:
+    """The monitor's answer to a POST of the question, or to a GET where there is none.
 
     Raises UnavailableError where no pod of it is ready, NotAllowedError if the user may run nothing in pods, and
     CapstanError with the monitor's own words.
@@ -46,7 +47,7 @@ def ask_monitor(kube: KubeClient, names: SystemNames, path: str, question: objec
     if not ready:
         way = f"`capstan status {names.system} --context .` says what is in its way"
         raise UnavailableError("the monitor", f"no pod of {names.monitor} is ready; {way}")
-    command = ["python", "-c", ASK, path, orjson.dumps(question).decode()]
+    command = ["python", "-c", ASK, path, "" if question is None else orjson.dumps(question).decode()]
     said = run_with_input(kube, names.namespace, ready[0], CONTAINER, command, ())
     try:
         return orjson.loads(said)

@@ -385,3 +385,40 @@ def test_compare_asks_the_monitor_in_its_pod_about_the_last_rollout(
     assert (namespace, pod, container) == (NAMESPACE, "monitor-1", "monitor")
     assert (question["champion"], question["challenger"]) == ("v1", "v2")
     assert set(question) == {"champion", "challenger", "since", "as_of"}
+
+
+def test_drift_asks_the_monitor_in_its_pod_for_its_windows(
+    serving: InCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = {
+        "version": "v1",
+        "start": "2013-02-01T00:00:00+00:00",
+        "end": "2013-02-08T00:00:00+00:00",
+        "rows": 1200,
+        "answers": {"drift": {"outcome": "Breach", "gap": None, "numbers": {}}},
+        "features": {
+            "temp": {"test": "KS", "distance": 0.3, "threshold": 0.1, "breach": True, "missing_rate": 0.0}
+        },
+        "outputs": {},
+        "quality": None,
+        "alerts": ["DriftDetected"],
+    }
+
+    def run(kube: Any, namespace: str, pod: str, container: str, command: list[str], content: Any) -> str:
+        assert command[-2:] == ["/windows", ""]
+        return json.dumps({"windows": [window]})
+
+    monkeypatch.setattr("capstan.cluster.monitor_pod.run_with_input", run)
+    labels = SystemNames(NAMESPACE, SystemName(SYSTEM)).selector("monitor")
+    serving.kube.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "monitor-1", "namespace": NAMESPACE, "labels": labels},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        }
+    )
+    result = serving.run("drift")
+    assert result.exit_code == 0, result.output
+    assert "temp     KS    0.300     0.100      1 of 1  0.0%     █" in result.output
+    assert "2013-02-01 to 2013-02-08  v1       1,200  drift above, fires: DriftDetected" in result.output

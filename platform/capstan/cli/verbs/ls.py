@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import typer
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, print_json
 from capstan.cli.place import Cluster, Context, Machine, Namespace, cluster_of, place_of
+from capstan.cli.tables_shown import aligned
 from capstan.errors import CapstanError, NotAllowedError
 
 if TYPE_CHECKING:
@@ -157,17 +158,11 @@ def _print(found: Sequence[Listed]) -> None:
         return
     titles = ("system", "phase", "champion", "runs", "gateway", "page", "where")
     rows = [titles, *(_cells(one) for one in found)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(titles))]
-    for row in rows:
-        # Not a table of rich's: it would cut paths and addresses, which are to be copied.
-        typer.echo("  ".join(_padded(row, widths)).rstrip())
+    for line in aligned(rows):
+        typer.echo(line)
     for one in found:
         if one.problem:
             typer.echo(f"{one.state}: {one.problem}", err=True)
-
-
-def _padded(row: Iterable[str], widths: Iterable[int]) -> Iterator[str]:
-    return (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
 
 
 def _cells(one: Listed) -> tuple[str, ...]:

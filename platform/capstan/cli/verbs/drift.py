@@ -1,0 +1,176 @@
+"""`capstan drift`: what decided windows said of each feature, over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from capstan.cli.app import App
+from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, print_json
+from capstan.cli.place import Cluster, Context, Namespace, place_of
+from capstan.cli.stored_system import System, open_system
+from capstan.cli.tables_shown import aligned
+from capstan.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from capstan.adapters.kubernetes.client import KubeClient
+    from capstan.cli.stored_system import StoredSystem
+    from capstan.verbs.drifting import Drift, Drifted, Window
+
+app = App()
+
+BARS = "▁▂▃▄▅▆▇█"
+_MOST_WINDOWS = 10
+"""Windows that are told one by one."""
+
+
+@app.command(epilog="Example: capstan drift flight-delays --feature temp")
+def drift(
+    system: System = None,
+    feature: Annotated[
+        list[str] | None,
+        typer.Option("--feature", "-f", help="Only this feature; may be repeated.", show_default=False),
+    ] = None,
+    version: Annotated[
+        str | None,
+        typer.Option(help="Only windows in which this version was watched.", show_default=False),
+    ] = None,
+    last: Annotated[int, typer.Option(min=1, help="So many of the newest windows.")] = 40,
+    state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
+    json: Json = False,
+) -> None:
+    """Show what windows said: distance and threshold of each feature over time, and each window's verdicts.
+
+    Read from what the monitor has stored, on one machine also when nothing runs. With --json all that a window measured
+    of a feature is there.
+    """
+    with honest_errors(json):
+        from capstan.verbs.drifting import drift_of
+
+        place = place_of(state, context, namespace)
+        with open_system(place, system) as stored:
+            found = drift_of(_told(stored), last=last, version=version)
+        if version is not None and not found.windows:
+            raise NotFoundError(
+                f"no window was decided while {version} was watched; `capstan drift` shows all"
+            )
+        chosen = _chosen(found.features, feature or ())
+        if json:
+            print_json(
+                {
+                    "system": stored.name,
+                    "windows": [asdict(one) for one in found.windows],
+                    "features": [_document(one) for one in chosen],
+                }
+            )
+            return
+        _print(stored.name, found, chosen)
+
+
+def _told(stored: StoredSystem) -> list[dict[str, Any]]:
+    if not isinstance(stored.place, Cluster):
+        from capstan.verbs.drifting import windows_on_machine
+
+        return windows_on_machine(stored.place.state, stored.name)
+    from capstan.cluster.monitor_pod import ask_monitor
+    from capstan.cluster.names import SystemNames
+
+    names = SystemNames(stored.place.namespace, stored.name)
+    windows: list[dict[str, Any]] = ask_monitor(cast("KubeClient", stored.place.kube), names, "/windows")[
+        "windows"
+    ]
+    return windows
+
+
+def _chosen(features: Sequence[Drifted], wanted: Sequence[str]) -> list[Drifted]:
+    """Raises NotFoundError for one that no window knows."""
+    known = [one.name for one in features]
+    for name in wanted:
+        if name not in known:
+            there = ", ".join(known) or "none, for no window was decided yet"
+            raise NotFoundError(f"--feature {name}: no window knows it; there are: {there}")
+    return [one for one in features if not wanted or one.name in wanted]
+
+
+def _document(one: Drifted) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "is_output": one.is_output,
+        "measured": one.measured,
+        "above": one.above,
+        "over_time": [asdict(measured) if measured is not None else None for measured in one.over_time],
+    }
+
+
+def _print(name: str, found: Drift, chosen: Sequence[Drifted]) -> None:
+    if not found.windows:
+        typer.echo(f"{name}: no window was decided yet; `capstan status` says how often one is")
+        return
+    newest = found.windows[-1]
+    count = len(found.windows)
+    typer.echo(
+        f"{name}: {count} window{'s' if count > 1 else ''}, the newest of {_span(newest)} ({newest.version})"
+    )
+    rows: list[tuple[str, ...]] = [
+        ("feature", "test", "distance", "threshold", "above", "missing", "over time")
+    ]
+    rows += [_cells(one) for one in chosen]
+    for line in aligned(rows):
+        typer.echo(line)
+    typer.echo(
+        f"over time: up to {BARS[3]} within the threshold, {BARS[4]} and more above it, {BARS[-1]} from 1.75 times on; "
+        "· not measured"
+    )
+    typer.echo("")
+    for line in aligned(
+        [("window", "version", "rows", "verdicts"), *map(_window, found.windows[-_MOST_WINDOWS:])]
+    ):
+        typer.echo(line)
+
+
+def _cells(one: Drifted) -> tuple[str, ...]:
+    newest = one.newest
+    drawn = "".join(_bar(measured) for measured in one.over_time)
+    name = f"prediction: {one.name}" if one.is_output else one.name
+    above = f"{one.above} of {one.measured}"
+    if newest is None:
+        return (name, "-", "-", "-", above, "-", drawn)
+    missing = "-" if newest.missing_rate is None else f"{newest.missing_rate:.1%}"
+    threshold = "-" if newest.threshold is None else f"{newest.threshold:.3f}"
+    return (name, newest.test, f"{newest.distance:.3f}", threshold, above, missing, drawn)
+
+
+def _bar(measured: Any) -> str:
+    from capstan.verbs.drifting import ratio_of
+
+    ratio = ratio_of(measured) if measured is not None else None
+    if ratio is None:
+        return "·"
+    # At the threshold the fourth of eight, so that what is above can be seen to be.
+    step = int(ratio * 4) if ratio > 1 else min(3, int(ratio * 4))
+    return BARS[min(len(BARS) - 1, step)]
+
+
+def _window(window: Window) -> tuple[str, ...]:
+    verdicts = [f"{question} {_verdict(question, outcome)}" for question, outcome in window.outcomes.items()]
+    if window.quality is not None:
+        verdicts.append(f"{window.metric} {window.quality:.3f}")
+    verdicts += [f"fires: {', '.join(window.alerts)}"] if window.alerts else []
+    verdicts += [f"({window.gap})"] if window.gap else []
+    rows = "-" if window.rows is None else f"{window.rows:,}"
+    return (_span(window), window.version, rows, ", ".join(verdicts))
+
+
+def _verdict(question: str, outcome: str) -> str:
+    above = "dropped" if question == "quality" else "above"
+    return {"Fine": "fine", "Breach": above, "NoEvidence": "not judged"}.get(outcome, outcome)
+
+
+def _span(window: Window) -> str:
+    form = "%Y-%m-%d" if window.end.time() == window.end.min.time() else "%Y-%m-%d %H:%M"
+    return f"{window.start:{form}} to {window.end:{form}}" if window.start else f"{window.end:{form}}"
