@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from capstan.cli.console import out
 from capstan.cli.main import app
 from capstan.cli.verbs.report import print_report
+from capstan.dashboard.snapshot import _metrics
+from capstan.embedded.replay.report import _described, reported_metrics
+from capstan.spec import parse
 from capstan.tasks import TASKS, Learnt
 
 FLIGHTS = Path(__file__).resolve().parents[3] / "examples" / "flight-delays" / "system.yaml"
@@ -116,3 +120,27 @@ def test_a_port_that_nobody_can_ask_is_refused(tmp_path: Path) -> None:
     told = CliRunner().invoke(app, ["demo", str(FLIGHTS), "--state", str(tmp_path), "--gateway-port", "0"])
     assert told.exit_code == 2
     assert "'--gateway-port'" in told.output
+
+
+@pytest.mark.parametrize(
+    ("currency", "title"),
+    [("$", "value of a case, $"), ("[eur]", "value of a case, [eur]"), (None, "value of a case")],
+)
+def test_what_answers_are_worth_is_told_in_the_currency_of_the_file(currency: str | None, title: str) -> None:
+    spec = YAML(typ="safe").load(FLIGHTS.read_text())
+    worth = {"truePositive": 35, "falsePositive": -5, "trueNegative": 0, "falseNegative": -60}
+    spec["spec"]["objective"]["value"] = {**({"currency": currency} if currency else {}), **worth}
+    spec["spec"]["monitoring"]["quality"] = {"metric": "value"}
+    system = parse(spec, base_dir=FLIGHTS.parent)
+    assert title in [shown.title for shown in _metrics(system)], "the page says it too"
+    metrics = reported_metrics(system)
+    described = [_described(metric) for metric in metrics]
+    assert described[0] == {"name": "value", "title": title, "direction": "Higher", "key": "value"}
+    with out.capture() as capture:
+        gained = {"static": 1.25, "managed": 2.5, "gain": 1.25, "gain_interval": (0.5, 2.0)}
+        month = {"rows": 3, "metrics": {"value": gained, "logLoss": QUIET}}
+        print_report({**document({}), "metrics": described, "months": {"2013-02": month}, "overall": month})
+    words = capture.get().split()
+    for word in title.split():
+        assert word in words
+    assert "2.5" in " ".join(words)

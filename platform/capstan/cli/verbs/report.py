@@ -90,7 +90,7 @@ def print_report(document: Mapping[str, Any], folder: Path | None = None) -> Non
     for heading in ("month", "rows"):
         table.add_column(heading, justify="left" if heading == "month" else "right", no_wrap=True)
     for index, metric in enumerate(metrics):
-        words = metric["title"].split()
+        words = escape(metric["title"]).split()
         title = "\n".join([*[""] * (lines - len(words)), *words])
         table.add_column(f"{title}\nstatic", justify="right", no_wrap=True)
         table.add_column("\n" * lines + "managed", justify="right", no_wrap=True)
