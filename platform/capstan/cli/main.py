@@ -33,6 +33,7 @@ class Group(StrEnum):
 
 VERBS = {
     "init": Group.FILE,
+    "profile": Group.FILE,
     "validate": Group.FILE,
     "explain": Group.FILE,
     "plan": Group.FILE,

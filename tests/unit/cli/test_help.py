@@ -18,7 +18,7 @@ PROMISED = (
     *("up", "down", "status", "validate", "explain", "plan", "train", "promote", "pause", "resume", "abort"),
     *("rollback", "retrain", "approve", "runs", "logs", "report", "doctor", "demo", "power", "image"),
     *("render", "push", "experiment", "compare", "open", "init", "predict", "feedback", "ls", "traffic"),
-    *("drift",),
+    *("drift", "profile"),
 )
 HEAVY = (
     *("mlflow", "kfp", "bentoml", "alibi_detect", "duckdb", "sklearn", "scipy", "numpy", "pandas", "pyarrow"),
@@ -39,7 +39,10 @@ def test_help_holds_an_example(command: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    sorted(set(COMMANDS) - {"validate", "explain", "power", "plan", "render", "push", "experiment", "init"}),
+    sorted(
+        set(COMMANDS)
+        - {"validate", "explain", "power", "plan", "render", "push", "experiment", "init", "profile"}
+    ),
 )
 def test_commands_of_a_running_system_name_its_directory(command: str) -> None:
     assert "--state" in CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
