@@ -53,6 +53,7 @@ VERBS = {
     "runs": Group.LOOK,
     "drift": Group.LOOK,
     "compare": Group.LOOK,
+    "diff": Group.LOOK,
     "logs": Group.LOOK,
     "report": Group.LOOK,
     "retrain": Group.ORDER,
