@@ -26,7 +26,7 @@ debian = { command -v apt-get >/dev/null && command -v $(or $(SUDO),true) >/dev/
 		apt-get install -y -qq --no-install-recommends $(2); } >$$log 2>&1 || { cat $$log >&2; \
 		echo "error: $(1) could not be installed. Install it as root: apt-get install $(2)" >&2; exit 1; }; rm -f $$log
 
-.PHONY: chromium libatomic router help setup demo example test test-unit test-simulation test-contract test-embedded test-browser test-cluster cluster-programs check bench format clean docs charts images kind
+.PHONY: chromium libatomic router help setup demo example test test-unit test-simulation test-contract test-embedded test-browser test-cluster cluster-programs check bench format clean docs site charts images kind
 .DEFAULT_GOAL := help
 # Tiers share cores and ports: `make -j test` runs them one after the other all the same.
 .NOTPARALLEL:
@@ -123,10 +123,16 @@ format: $(STAMP) ## format and mend what ruff can
 docs: $(STAMP) ## regenerate the reference of the file
 	$(RUN) python -m capstan.spec.reference > platform/docs/spec.md.new && mv platform/docs/spec.md.new platform/docs/spec.md
 
+site: $(STAMP) ## the documentation as a site: build/site/index.html
+	@UV_PROJECT_ENVIRONMENT=build/site-environment $(UV) sync -q --frozen --python 3.11 --only-group site
+	@$(RUN) python platform/site/staging.py build
+	@cd build && site-environment/bin/zensical build --clean --strict
+	@echo "the site: build/site/index.html"
+
 charts: $(STAMP) ## regenerate what the chart has from code: custom resources, roles
 	$(RUN) python -m capstan.cluster.crds --write charts/capstan/crds
 	$(RUN) python -m capstan_operator.rights > charts/capstan/files/rights.yaml.new && mv charts/capstan/files/rights.yaml.new charts/capstan/files/rights.yaml
 	$(RUN) python -m capstan_page.rights > charts/capstan/files/page-rights.yaml.new && mv charts/capstan/files/page-rights.yaml.new charts/capstan/files/page-rights.yaml
 
 clean: ## remove the environment and all local state
-	rm -rf .venv .uv .capstan
+	rm -rf .venv .uv .capstan build
