@@ -65,14 +65,14 @@ setup: $(STAMP) ## install what is missing: locked packages, Envoy, Prometheus, 
 
 demo: $(STAMP) ## eleven months of real flights through the whole loop, in about ten minutes
 	@$(RUN) python examples/flight-delays/prepare.py
-	@$(RUN) capstan demo $(EXAMPLE)
+	@$(RUN) capstan replay $(EXAMPLE)
 
 example: $(STAMP) ## one of examples/ through the whole loop, in minutes: make example NAME=flight-minutes
 	@test -f "examples/$(NAME)/system.yaml" || { echo "error: NAME='$(NAME)' is no example; write one of:" \
 		$(patsubst examples/%/system.yaml,%,$(wildcard examples/*/system.yaml examples/*/*/system.yaml)) >&2; exit 1; }
 	@for script in $(wildcard examples/$(NAME)/prepare.py examples/$(dir $(NAME))prepare.py); do \
 		$(RUN) python $$script || exit 1; done
-	@$(RUN) capstan demo examples/$(NAME)/system.yaml --state examples/$(NAME)/.capstan
+	@$(RUN) capstan replay examples/$(NAME)/system.yaml --state examples/$(NAME)/.capstan
 
 # What a later tier needs is installed first, so that a person who is asked for a password need not wait for it.
 test: chromium libatomic router test-unit test-simulation test-contract test-embedded test-browser ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser

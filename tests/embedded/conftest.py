@@ -165,7 +165,7 @@ def replayed(world: Path, trained: Path, shared: Path) -> Iterator[tuple[StateDi
             state.root.parent.mkdir()
             copy_state(trained, state.root)
             done = capstan(
-                "demo", world / "system.yaml", "--state", state.root, *ports(), "--resume", "--json"
+                "replay", world / "system.yaml", "--state", state.root, *ports(), "--resume", "--json"
             )
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
             told.write_text(done.stdout)

@@ -1,4 +1,4 @@
-"""`capstan demo` as a process that can be killed: forked from a parent that has imported everything already."""
+"""`capstan replay` as a process that can be killed: forked from a parent that has imported everything already."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from capstan.adapters.processes.ports_in_use import free_port
 from capstan.adapters.sqlite.store import SqliteStore
 from capstan.domain.versions import SystemName
 from capstan.embedded.layout import StateDir
-from capstan.embedded.replay import whole_replay as demo
+from capstan.embedded.replay import whole_replay
 from capstan.embedded.wiring import Addresses
 from capstan.ports.store import Event
 from capstan.spec import load
@@ -54,10 +54,12 @@ def _replay(
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     # The reader's own process saves memory; here it would only cost time at every start.
-    demo._read_apart = lambda system, scope, secrets, stop: demo.read_traffic(system, scope, secrets)
+    whole_replay._read_apart = lambda system, scope, secrets, stop: whole_replay.read_traffic(
+        system, scope, secrets
+    )
     system = load(file)
-    scope = demo.scope_of(system, end=end.date() if end else None)
-    demo.run_demo(system, StateDir(root), _Silent(), addresses=addresses, scope=scope, resume=True)
+    scope = whole_replay.scope_of(system, end=end.date() if end else None)
+    whole_replay.run_replay(system, StateDir(root), _Silent(), addresses=addresses, scope=scope, resume=True)
 
 
 @dataclass

@@ -145,7 +145,7 @@ def test_ctrl_c_stops_cleanly_resume_goes_on_and_a_second_run_begins_anew(
     free_ports = ports()
     options = (file, "--state", state.root, *free_ports, "--sample", "0.5", "--until", "2013-02-06")
     with subprocess.Popen(
-        command("demo", *options, "--resume"),
+        command("replay", *options, "--resume"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -159,7 +159,7 @@ def test_ctrl_c_stops_cleanly_resume_goes_on_and_a_second_run_begins_anew(
         rest = interrupted.stdout.read()
         assert interrupted.wait(60) == 130, rest
     named = shlex.split(rest.partition("go on with: ")[2])
-    assert named[:2] == ["capstan", "demo"], rest
+    assert named[:2] == ["capstan", "replay"], rest
     assert not left_behind(state.root), "Ctrl-C leaves nothing running"
     position = datetime.fromisoformat(orjson.loads(state.journal.read_bytes())["position"])
     assert datetime(2013, 2, 1, tzinfo=UTC) < position < datetime(2013, 2, 6, tzinfo=UTC)
@@ -174,7 +174,7 @@ def test_ctrl_c_stops_cleanly_resume_goes_on_and_a_second_run_begins_anew(
     assert report["payloads_stored"] >= len(read_traffic(system, scope))
     assert not left_behind(state.root)
 
-    anew = capstan("demo", *options[:-1], "2013-02-02", "--json")
+    anew = capstan("replay", *options[:-1], "2013-02-02", "--json")
     assert anew.returncode == 0, anew.stdout + anew.stderr
     report = orjson.loads(anew.stdout)
     assert report["requests"] == len(read_traffic(system, scope_of(system, end=date(2013, 2, 2), share=0.5)))

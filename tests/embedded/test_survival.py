@@ -297,7 +297,7 @@ def test_a_taken_port_is_a_clear_error_and_leaves_nothing(
         port = str(taken.getsockname()[1])
         options = dict(zip(*[iter(ports())] * 2, strict=True)) | {option: port}
         words = [word for pair in options.items() for word in pair]
-        done = capstan("demo", world / "system.yaml", "--state", state.root, "--resume", *words)
+        done = capstan("replay", world / "system.yaml", "--state", state.root, "--resume", *words)
     assert done.returncode == 1
     assert f"127.0.0.1:{port} is in use" in done.stderr
     assert option in done.stderr
@@ -309,19 +309,19 @@ def test_a_full_disk_is_a_clear_error_and_the_replay_goes_on_when_there_is_room(
     world: Path, trained: Path, tmp_path: Path
 ) -> None:
     """FAULTS 34: the state is on a small file system of its own, which fills up in the midst of the replay."""
-    demo = " ".join(
-        command("demo", world / "system.yaml", "--state", tmp_path / "disk" / ".capstan", "--resume")
+    replay = " ".join(
+        command("replay", world / "system.yaml", "--state", tmp_path / "disk" / ".capstan", "--resume")
     )
     options = f"{' '.join(ports())} --sample 0.4 --until 2013-02-04"
     script = f"""
         mkdir disk && mount -t tmpfs -o size=150m tmpfs disk && cp -r {trained} disk/.capstan || exit 90
-        {demo} {options} > first.log 2>&1 &
+        {replay} {options} > first.log 2>&1 &
         loop=$!
         for i in $(seq 1200); do grep -q replaying: first.log && break; sleep 0.1; done
         dd if=/dev/zero of=disk/filler bs=64k 2>/dev/null
         wait $loop; echo "first $?"
         rm disk/filler
-        {demo} {options} --json > second.json 2> second.log; echo "second $?"
+        {replay} {options} --json > second.json 2> second.log; echo "second $?"
     """
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script],

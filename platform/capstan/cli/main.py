@@ -40,7 +40,7 @@ VERBS = {
     "train": Group.RUN,
     "up": Group.RUN,
     "down": Group.RUN,
-    "demo": Group.RUN,
+    "replay": Group.RUN,
     "predict": Group.RUN,
     "feedback": Group.RUN,
     "traffic": Group.RUN,
@@ -110,7 +110,7 @@ app = App(
     pretty_exceptions_enable=False,
     add_completion=True,
     context_settings={"max_content_width": 110},
-    epilog="Start here: capstan demo examples/flight-delays/system.yaml",
+    epilog="Start here: capstan replay examples/flight-delays/system.yaml",
 )
 
 

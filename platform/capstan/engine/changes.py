@@ -218,7 +218,7 @@ def _of_gates(paths: Sequence[str]) -> str:
 
 
 def _of_the_replay(paths: Sequence[str]) -> str:
-    return "replay: used by `capstan demo` only" if _touches(paths, "replay") else ""
+    return "replay: used by `capstan replay` only" if _touches(paths, "replay") else ""
 
 
 def _of_the_cluster(paths: Sequence[str]) -> str:

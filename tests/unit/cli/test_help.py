@@ -16,7 +16,7 @@ from capstan.cli.main import Group, app
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 PROMISED = (
     *("up", "down", "status", "validate", "explain", "plan", "train", "promote", "pause", "resume", "abort"),
-    *("rollback", "retrain", "approve", "runs", "logs", "report", "doctor", "demo", "power", "image"),
+    *("rollback", "retrain", "approve", "runs", "logs", "report", "doctor", "replay", "power", "image"),
     *("render", "push", "experiment", "compare", "open", "init", "predict", "feedback", "ls", "traffic"),
     *("drift", "profile", "diff"),
 )

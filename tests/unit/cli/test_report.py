@@ -111,13 +111,13 @@ def test_a_replay_ends_with_3_if_requests_failed(
     failures: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report = {**document({}), "failed_requests": len(failures), "failures": failures}
-    monkeypatch.setattr("capstan.embedded.replay.whole_replay.run_demo", lambda *_, **__: report)
-    told = CliRunner().invoke(app, ["demo", str(FLIGHTS), "--state", str(tmp_path)])
+    monkeypatch.setattr("capstan.embedded.replay.whole_replay.run_replay", lambda *_, **__: report)
+    told = CliRunner().invoke(app, ["replay", str(FLIGHTS), "--state", str(tmp_path)])
     assert told.exit_code == code, told.output
 
 
 def test_a_port_that_nobody_can_ask_is_refused(tmp_path: Path) -> None:
-    told = CliRunner().invoke(app, ["demo", str(FLIGHTS), "--state", str(tmp_path), "--gateway-port", "0"])
+    told = CliRunner().invoke(app, ["replay", str(FLIGHTS), "--state", str(tmp_path), "--gateway-port", "0"])
     assert told.exit_code == 2
     assert "'--gateway-port'" in told.output
 

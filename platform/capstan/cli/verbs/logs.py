@@ -83,7 +83,9 @@ def _list(found: dict[str, Path], state: Path, json: bool) -> None:
         print_json({name: {"path": str(file), "bytes": file.stat().st_size} for name, file in found.items()})
         return
     if not found:
-        out.print(f"no logs in {state}; `capstan up FILE` or `capstan demo FILE` writes some", soft_wrap=True)
+        out.print(
+            f"no logs in {state}; `capstan up FILE` or `capstan replay FILE` writes some", soft_wrap=True
+        )
         return
     from rich.table import Table
 

@@ -53,7 +53,7 @@ def report(
             if there:
                 raise NotFoundError(f"several reports in {folder}; name one: {', '.join(there)}")
             of = "" if system is None else f" of {system}"
-            raise NotFoundError(f"no report{of} in {folder}; `capstan demo FILE` makes one")
+            raise NotFoundError(f"no report{of} in {folder}; `capstan replay FILE` makes one")
         document = orjson.loads(found[0].read_bytes())
     if json:
         print_json(document)

@@ -75,7 +75,7 @@ def scope_of(system: MLSystem, *, end: date | None = None, share: float | None =
     return Scope(spec, _midnight(spec.start, zone), _midnight(last, zone), share or spec.sample)
 
 
-def run_demo(
+def run_replay(
     system: MLSystem,
     state: StateDir,
     audience: Audience,

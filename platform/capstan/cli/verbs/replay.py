@@ -1,4 +1,4 @@
-"""`capstan demo`: replay recorded data through the whole loop, then say what it was worth."""
+"""`capstan replay`: replay recorded data through the whole loop, then say what it was worth."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ FAILED = 3
 """Exit code where the replay ended and requests of it had failed."""
 
 
-@app.command(epilog="Example: capstan demo examples/flight-delays/system.yaml")
-def demo(
+@app.command(epilog="Example: capstan replay examples/flight-delays/system.yaml")
+def replay(
     file: File,
     state: State = DEFAULT_STATE,
     until: Annotated[
@@ -56,14 +56,14 @@ def demo(
     """
     with honest_errors(json):
         from capstan.embedded.layout import StateDir
-        from capstan.embedded.replay.whole_replay import run_demo, scope_of
+        from capstan.embedded.replay.whole_replay import run_replay, scope_of
         from capstan.embedded.wiring import Addresses
         from capstan.spec import load
 
         system = load(file)
         scope = scope_of(system, end=until.date() if until else None, share=sample)
         with Interrupt() as interrupt, Narrator(quiet=json) as narrator:
-            report = run_demo(
+            report = run_replay(
                 system,
                 StateDir(state.resolve()),
                 narrator,
@@ -95,4 +95,4 @@ def _again(file: Path, state: Path, until: datetime | None, sample: float | None
         *([f"--until {until:%Y-%m-%d}"] if until else []),
         *([f"--sample {sample:g}"] if sample else []),
     ]
-    return " ".join(["capstan demo", shlex.quote(str(file)), *options, "--resume"])
+    return " ".join(["capstan replay", shlex.quote(str(file)), *options, "--resume"])

@@ -10,7 +10,7 @@ import pytest
 
 from capstan.domain.versions import SystemName
 from capstan.embedded.layout import StateDir
-from capstan.embedded.replay import whole_replay as demo
+from capstan.embedded.replay import whole_replay
 from capstan.embedded.replay.fixed_durations import FixedDurations
 from capstan.embedded.replay.replaying import Journal, load_journal
 from capstan.embedded.replay.whole_replay import _empty, scope_of
@@ -54,7 +54,7 @@ def flights():
 
 def test_a_live_system_is_not_resumed_as_a_replay(flights, state):
     with pytest.raises(NotAllowedError, match="live system"):
-        demo.run_demo(flights, state, None, addresses=None, scope=scope_of(flights), resume=True)
+        whole_replay.run_replay(flights, state, None, addresses=None, scope=scope_of(flights), resume=True)
     assert not state.journal.exists()
 
 
@@ -62,7 +62,9 @@ def test_another_share_of_the_cases_is_not_mixed_into_a_replay_that_has_begun(fl
     begun = Journal(position=datetime(2013, 2, 3, tzinfo=UTC), share=0.5)
     begun.save(state.journal, FixedDurations())
     with pytest.raises(NotAllowedError, match=r"--sample 0\.25: .* share of 0\.5 .* --sample 0\.5"):
-        demo.run_demo(flights, state, None, addresses=None, scope=scope_of(flights, share=0.25), resume=True)
+        whole_replay.run_replay(
+            flights, state, None, addresses=None, scope=scope_of(flights, share=0.25), resume=True
+        )
     assert load_journal(state.journal, begun.position)[0] == begun
 
 
@@ -73,14 +75,14 @@ def test_a_replay_that_ends_before_it_begins_is_refused(flights):
 
 def test_bad_data_read_in_the_other_process_is_the_same_clear_error_here(flights, tmp_path):
     with pytest.raises(InvalidDataError, match=r"data\.sources\.flights: .*does not exist"):
-        demo._read_apart(flights, scope_of(flights), tmp_path, lambda: False)
+        whole_replay._read_apart(flights, scope_of(flights), tmp_path, lambda: False)
 
 
 @pytest.mark.parametrize("stopped", [True, False])
 def test_a_killed_reader_is_no_traceback(flights, tmp_path, monkeypatch, stopped):
-    monkeypatch.setattr(demo, "_leave_interrupts", os.abort)
+    monkeypatch.setattr(whole_replay, "_leave_interrupts", os.abort)
     if stopped:
-        assert demo._read_apart(flights, scope_of(flights), tmp_path, lambda: True) is None
+        assert whole_replay._read_apart(flights, scope_of(flights), tmp_path, lambda: True) is None
         return
     with pytest.raises(CapstanError, match="memory"):
-        demo._read_apart(flights, scope_of(flights), tmp_path, lambda: False)
+        whole_replay._read_apart(flights, scope_of(flights), tmp_path, lambda: False)
