@@ -37,7 +37,11 @@ class VerbGroup(TyperGroup):
 
     def write_section(self, formatter: HelpFormatter, title: str, names: Iterable[str]) -> None:
         with formatter.section(title):
-            formatter.write_dl([(name, _first_paragraph(self.commands[name])) for name in names])
+            formatter.write_dl([(name, self.summary(name)) for name in names])
+
+    def summary(self, name: str) -> str:
+        """The first paragraph of the command's help, in one line."""
+        return _first_paragraph(self.commands[name])
 
 
 def _first_paragraph(command: Command) -> str:
