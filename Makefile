@@ -67,12 +67,13 @@ demo: $(STAMP) ## eleven months of real flights through the whole loop, in about
 	@$(RUN) python examples/flight-delays/prepare.py
 	@$(RUN) capstan replay $(EXAMPLE)
 
-example: $(STAMP) ## one of examples/ through the whole loop, in minutes: make example NAME=flight-minutes
+example: $(STAMP) ## one of examples/ through the whole loop, in minutes; one without a past comes up live: make example NAME=flight-minutes
 	@test -f "examples/$(NAME)/system.yaml" || { echo "error: NAME='$(NAME)' is no example; write one of:" \
 		$(patsubst examples/%/system.yaml,%,$(wildcard examples/*/system.yaml examples/*/*/system.yaml)) >&2; exit 1; }
 	@for script in $(wildcard examples/$(NAME)/prepare.py examples/$(dir $(NAME))prepare.py); do \
 		$(RUN) python $$script || exit 1; done
-	@$(RUN) capstan replay examples/$(NAME)/system.yaml --state examples/$(NAME)/.capstan
+	@$(RUN) capstan $$(grep -q '^  replay:' examples/$(NAME)/system.yaml && echo replay || echo up) \
+		examples/$(NAME)/system.yaml --state examples/$(NAME)/.capstan
 
 # What a later tier needs is installed first, so that a person who is asked for a password need not wait for it.
 test: chromium libatomic router test-unit test-simulation test-contract test-embedded test-browser ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser

@@ -1,4 +1,4 @@
-"""Every example is a valid file that a replay can run."""
+"""Every example is a valid file that can be replayed, or asked live where its rows have no time."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ def test_the_examples_of_experiments_are_among_them() -> None:
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=_named)
-def test_an_example_is_valid_and_has_something_to_replay(file: Path) -> None:
+def test_an_example_is_valid_and_has_something_to_replay_where_its_rows_have_times(file: Path) -> None:
     system = load(file)
     assert system.metadata.name == _named(file)
-    assert system.spec.replay is not None, "make example NAME=... replays it"
+    has_replay, has_times = system.spec.replay is not None, system.spec.data.keys.time is not None
+    assert has_replay == has_times, "make example NAME=... replays it"
     readmes = [file.parent / "README.md", file.parents[1] / "README.md"]
     assert any(readme.exists() for readme in readmes)
