@@ -121,7 +121,8 @@ format: $(STAMP) ## format and mend what ruff can
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
-docs: $(STAMP) ## regenerate the reference of the file
+docs: $(STAMP) ## regenerate the reference of the file, and that of the commands
+	$(RUN) python -m capstan.cli.reference > platform/docs/cli.md.new && mv platform/docs/cli.md.new platform/docs/cli.md
 	$(RUN) python -m capstan.spec.reference > platform/docs/spec.md.new && mv platform/docs/spec.md.new platform/docs/spec.md
 
 site: $(STAMP) ## the documentation as a site: build/site/index.html
