@@ -160,9 +160,10 @@ def _nav(docs: Path) -> str:
 
 
 def _entry(docs: Path, page: Path, words: str) -> str:
-    if page.name != "README.md":
+    listed = {docs / page for section in navigation(docs) for page in section.pages}
+    others = [other for other in sorted((docs / page).parent.glob("*.md")) if other not in listed]
+    if page.name != "README.md" or not others:
         return f'{{"{words}" = "{page}"}}'
-    others = [other for other in sorted((docs / page).parent.glob("*.md")) if other.name != "README.md"]
     inner = ", ".join(f'{{"{title(other)}" = "{other.relative_to(docs)}"}}' for other in others)
     return f'{{"{words}" = ["{page}", {inner}]}}'
 
