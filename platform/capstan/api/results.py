@@ -12,6 +12,7 @@ from capstan.embedded.training import Trained
 from capstan.errors import InvalidSpecError
 from capstan.spec.fields import FieldDoc, all_fields
 from capstan.verbs.explaining import page
+from capstan.verbs.labelling import Tally
 from capstan.verbs.planning import Planned
 from capstan.verbs.validation import Validated
 
@@ -212,3 +213,63 @@ class Training:
             html.listing("gates", (gate.message for gate in self.status.gates)),
             html.listing("warnings", self.warnings),
         )
+
+
+@dataclass(frozen=True, repr=False)
+class Feedback:
+    """What came of handed in labels."""
+
+    accepted: int
+    """New ones."""
+    duplicates: int
+    """Those that were known already."""
+    without_label: int
+    """Rows whose label is not known yet; they are left out."""
+    matched: int
+    """Of answered requests, as the counts that follow: each label is of one kind."""
+    waiting: int
+    """Of requests that are on their way."""
+    never_asked: int
+    """Of ids that nobody asked for; kept, should a request come."""
+    unknown: int
+    """Of requests that could not be looked up; kept."""
+    refused: tuple[str, ...] = ()
+    """Rows that were not handed in, and why, at most a hundred."""
+    never_asked_ids: tuple[str, ...] = ()
+    """Some of them, at most a hundred."""
+
+    @classmethod
+    def of(cls, tally: Tally) -> Feedback:
+        found = tally.found
+        return cls(
+            accepted=tally.new,
+            duplicates=tally.known,
+            without_label=tally.without,
+            matched=found["matched"],
+            waiting=found["waiting"],
+            never_asked=found["neverAsked"],
+            unknown=found["unknown"],
+            refused=tuple(
+                f"row {one['row']}, {one['field']}: {one['value']!r} {one['rule']}" for one in tally.refused
+            ),
+            never_asked_ids=tuple(tally.ids.get("neverAsked", ())),
+        )
+
+    @property
+    def _counts(self) -> list[tuple[str, object]]:
+        return [
+            ("new labels", self.accepted),
+            ("known already", self.duplicates),
+            ("without a label", self.without_label),
+            ("of answered requests", self.matched),
+            ("of requests on their way", self.waiting),
+            ("of ids that nobody asked for", self.never_asked),
+            ("not looked up", self.unknown),
+        ]
+
+    def __repr__(self) -> str:
+        lines = [f"{name}: {count:,}" for name, count in self._counts]
+        return "\n".join([*lines, *(f"refused: {one}" for one in self.refused)])
+
+    def _repr_html_(self) -> str:
+        return html.box("labels", html.facts(self._counts), html.listing("refused", self.refused))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from capstan.api.frames import Frame
-    from capstan.api.results import Explanation, Plan, Training, Validation
+    from capstan.api.results import Explanation, Feedback, Plan, Training, Validation
     from capstan.embedded.layout import StateDir
     from capstan.spec import MLSystem
     from capstan.spec.guessing import Guess
@@ -201,6 +201,80 @@ class System:
             asked = asked_gateway(system, state, otherwise="`offline=True` asks a model of the registry, ")
         return ask(asked, system, frame, mark=refused == "mark")
 
+    def feedback(self, frame: Frame, *, refused: Literal["raise", "mark"] = "raise") -> Feedback:
+        """Hand in what was true: labels of answered rows, in the column that the file names as `data.label.column`.
+
+        A row says what it is about by the column `data.keys.id`, or else by `request_id`, as `predict` gives it:
+        `system.feedback(answers.assign(target=truth))`. The column `data.label.availableAt` is the moment at which the
+        label became known; without it: now. A row without a label is left out. Handing in twice changes nothing.
+
+        A row that is no label raises InvalidDataError that names it, and nothing is handed in. With `refused="mark"`
+        the others are handed in. Raises NotFoundError where nothing runs, UnavailableError.
+        """
+        from capstan.api.labels import hand_in_frame
+        from capstan.api.results import Feedback
+
+        return Feedback.of(hand_in_frame(self.spec, self._state, frame, mark=refused == "mark"))
+
+    # -- running
+
+    def up(
+        self,
+        *,
+        page_port: int = 7411,
+        gateway_port: int = 7480,
+        tell: Callable[[str], object] | None = None,
+    ) -> System:
+        """Bring it up in the background and return when a model serves; it goes on when this program ends.
+
+        A version that `train` made by the same file is served, else one is trained first. On a system that runs already
+        a changed file is handed over to it, and its ports stay. `tell` gets the story as it grows, such as `print`.
+
+        `down()` stops it, and so does the end of a `with system.up():` block. Raises InvalidSpecError,
+        AlreadyRunningError where something else runs in the state directory, and CapstanError where the process ended,
+        with the end of its log, or where the first training failed: then its page stays up, and it goes on once the
+        file is mended.
+        """
+        from capstan.embedded.live import submit_change
+        from capstan.embedded.wiring import open_store
+        from capstan.verbs.background import start
+
+        system, state = self.spec, self._state
+        if state.holder() is not None:
+            with open_store(state) as store:
+                submit_change(system, state, store)
+            return self
+        background = start(self._file, state, page_port=page_port, gateway_port=gateway_port)
+        if not background.follow(tell if tell is not None else lambda _: None):
+            raise background.stuck
+        return self
+
+    def down(self, *, timeout: float = 90.0) -> None:
+        """Stop what runs in the state directory; state stays, and `up` goes on from it. Again and again is fine.
+
+        `timeout`: seconds for a clean stop, after which it is killed.
+        """
+        from capstan.embedded.live import take_down
+
+        if self._root.exists():
+            take_down(self._state, wait_seconds=timeout)
+
+    def __enter__(self) -> System:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.down()
+
+    @property
+    def gateway(self) -> str | None:
+        """The address that clients ask, such as `http://127.0.0.1:7480`; None while it does not run."""
+        return self._address("gateway")
+
+    @property
+    def page(self) -> str | None:
+        """The address of its page, without the token that opens it, which `capstan open` has; None: it does not run."""
+        return self._address("page")
+
     # -- what happened
 
     def runs(self) -> pd.DataFrame:
@@ -270,6 +344,11 @@ class System:
 
         return StateDir(self._root)
 
+    def _address(self, name: str) -> str | None:
+        from capstan.verbs.answering import address_in
+
+        return address_in(self._state, name)
+
     def _facts(self) -> list[tuple[str, object]]:
         checked = self.validate(data=False)
         if not checked:
@@ -280,10 +359,12 @@ class System:
             ("file", self._file),
             ("state", self._root),
             ("runs", f"as process {holder}" if holder else "not"),
+            ("gateway", self.gateway if holder else None),
+            ("page", self.page if holder else None),
         ]
 
     def __repr__(self) -> str:
-        facts = ", ".join(f"{name} {value}" for name, value in self._facts())
+        facts = ", ".join(f"{name} {value}" for name, value in self._facts() if value)
         return f"<System {self.validate(data=False).system or 'with mistakes'}: {facts}>"
 
     def _repr_html_(self) -> str:

@@ -58,8 +58,12 @@ Told = AnsweredRow | RefusedRow
 class Asking:
     """Asks one place; `part` is its name in messages."""
 
-    def __init__(self, client: httpx.AsyncClient, manifest: Manifest, part: str) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, manifest: Manifest, part: str, *, rows: int = REQUEST_ROWS
+    ) -> None:
+        """`rows`: most rows of one request."""
         self._client = client
+        self._rows = rows
         self._group = manifest.keys.get("group")
         self._sticky = manifest.keys.get("sticky_by")
         self._part = part
@@ -86,7 +90,7 @@ class Asking:
                 else:
                     yield whole
                 continue
-            while part := list(itertools.islice(same, REQUEST_ROWS)):
+            while part := list(itertools.islice(same, self._rows)):
                 yield part
 
     async def _asked(self, request: list[tuple[int, Any]]) -> list[Told]:
@@ -145,7 +149,9 @@ class Asking:
 def asking_gateway(address: str, manifest: Manifest) -> Iterator[Asking]:
     """The running system, as any client asks it."""
     client = httpx.AsyncClient(base_url=address, timeout=TIMEOUT_SECONDS, trust_env=False)
-    asking = Asking(client, manifest, "the gateway")
+    # A label of a row without an id names its request, which then must have no other row.
+    rows = REQUEST_ROWS if "id" in manifest.keys else 1
+    asking = Asking(client, manifest, "the gateway", rows=rows)
     try:
         yield asking
     finally:

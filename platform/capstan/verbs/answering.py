@@ -74,10 +74,15 @@ def running_gateway(state: StateDir, *, otherwise: str = "") -> str:
 
 def gateway_in(state: StateDir) -> str | None:
     """The same; None where nothing runs."""
+    return address_in(state, "gateway")
+
+
+def address_in(state: StateDir, name: str) -> str | None:
+    """The address of `gateway` or `page` of what runs in the directory; None where nothing does."""
     if state.holder() is None:
         return None
     try:
-        address: str | None = orjson.loads(state.addresses.read_bytes()).get("gateway")
+        address: str | None = orjson.loads(state.addresses.read_bytes()).get(name)
     except (OSError, ValueError):
         return None
     return address

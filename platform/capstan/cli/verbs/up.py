@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from capstan.cli.app import App
-from capstan.cli.background import SERVING, STUCK, Starter, start_in_background
+from capstan.cli.background import start_in_background
 from capstan.cli.console import (
     DEFAULT_STATE,
     File,
@@ -93,12 +93,12 @@ def _run(
 ) -> None:
     """Raises typer.Exit with 1 where it is stopped before any model was trained."""
     from capstan.embedded.live import Live
+    from capstan.embedded.mending import Mending
     from capstan.embedded.page import serve_page
     from capstan.embedded.wiring import Addresses
+    from capstan.verbs.background import SERVING, STUCK, Starter
 
     _tell_changes(system, state)
-    from capstan.embedded.mending import Mending
-
     starter = Starter(ready_fd)
     mending = Mending(file, lambda: starter.hear(STUCK))
     with Interrupt() as interrupt, Narrator() as narrator:
