@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pandas as pd
 import pytest
 import yaml
 from embedded.running import Running, left_behind
 from sklearn.datasets import load_breast_cancer
 
+import capstan
 from capstan.adapters.processes.ports_in_use import free_port
 from capstan.domain.versions import SystemName
 from capstan.embedded.clocks import WallClock
@@ -30,20 +32,24 @@ class Live(Running):
     """A system in wall time, asked with the table's own rows."""
 
     def __init__(self, file: Path, state: StateDir) -> None:
-        self.system = load(file)
+        self.file, self.system = file, load(file)
         self.name = SystemName(self.system.metadata.name)
         self.state = state
         addresses = Addresses(page_port=free_port(), gateway_port=free_port())
         self.local = wire(self.system, state, addresses=addresses, clock=WallClock())
         self.supervisor = Supervisor(self.local)
+        self._is_stopped = False
 
     def start(self) -> None:
         self.supervisor.start()
         self.supervisor.bring_up()
 
     def stop(self) -> None:
-        self.supervisor.stop()
-        self.local.close()
+        """Again and again is fine."""
+        if not self._is_stopped:
+            self._is_stopped = True
+            self.supervisor.stop()
+            self.local.close()
 
     def answered(self, rows: list[dict[str, Any]], truth: list[bool]) -> None:
         """Ask for the rows one by one, and tell at once what was true."""
@@ -144,3 +150,27 @@ def test_a_new_training_of_the_same_table_is_judged_on_the_same_rows(running: Li
     )
     (first, *_, last) = sorted(running.local.registry.versions(), key=lambda version: version.as_of)
     assert last.metrics == first.metrics
+
+
+def test_a_notebook_brings_it_back_asks_tells_what_was_true_and_takes_it_down(running: Live) -> None:
+    """Last of its group, because it needs the state directory for itself."""
+    champion = running.champion.name
+    running.stop()
+    system = capstan.System.from_file(running.file, state=running.state.root)
+    rows, truth = cells()
+    frame = pd.DataFrame(rows[:BLOCK], index=range(100, 100 + BLOCK))
+    told: list[str] = []
+    with system.up(page_port=free_port(), gateway_port=free_port(), tell=told.append):
+        answers = system.predict(frame)
+        assert list(answers.index) == list(frame.index)
+        assert set(answers["version"]) == {champion}
+        assert answers["request_id"].nunique() == BLOCK
+        first = system.feedback(answers.assign(malignant=truth[:BLOCK]))
+        assert (first.accepted, first.matched, first.refused) == (BLOCK, BLOCK, ())
+        assert system.feedback(answers.assign(malignant=truth[:BLOCK])).duplicates == BLOCK
+        # The same file is no change, and what runs keeps its ports.
+        assert system.up().gateway == system.gateway
+        assert f"gateway  {system.gateway}/predict" in "".join(told)
+        assert system.versions.loc[champion, "role"] == "champion"
+    assert system.gateway is None
+    assert not left_behind(running.state.root.parent)

@@ -77,6 +77,11 @@ class Place:
         headers = {"authorization": f"Bearer {self.state.token('internal')}"}
         httpx.post(f"{self.address}/payloads", json=events, headers=headers).raise_for_status()
 
+    def forget_the_id(self) -> None:
+        """The file that is read names no id any more."""
+        file = self.folder / "system.yaml"
+        file.write_text(file.read_text().replace("{id: case, time: at}", "{time: at}"))
+
     def feedback(self, text: str, *arguments: str) -> Any:
         table = self.folder / "labels.csv"
         table.write_text(text)
@@ -137,6 +142,27 @@ def test_a_table_without_the_files_columns_is_refused(place: Place) -> None:
     result = place.feedback("id,late\n007,1\n")
     assert result.exit_code == 1
     assert "has no column 'case'" in result.stderr
+
+
+def test_a_table_of_answers_names_requests_where_it_has_no_id(place: Place) -> None:
+    place.forget_the_id()
+    told = json.loads(place.feedback("request_id,late\nr0,1\nr1,0\n", "--json").stdout)
+    assert (told["accepted"], told["matched"]["ids"]) == (2, ["r0", "r1"])
+
+
+def test_a_request_of_several_rows_takes_no_label_of_one_of_them(place: Place) -> None:
+    place.forget_the_id()
+    result = place.feedback("request_id,late\nr0,1\nr0,0\nr1,0\n")
+    assert result.exit_code == 3
+    assert "row 2, request_id: 'r0' stands for several rows" in result.stderr
+    assert "labels: 2 new" in result.stdout
+
+
+def test_without_an_id_a_table_needs_the_requests(place: Place) -> None:
+    place.forget_the_id()
+    result = place.feedback("case,late\n007,1\n")
+    assert result.exit_code == 1
+    assert "add the column 'request_id' of the answers that `predict` gave" in result.stderr
 
 
 def test_where_nothing_runs_it_says_so(tmp_path: Path) -> None:

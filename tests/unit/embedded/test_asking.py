@@ -9,7 +9,7 @@ import httpx
 import orjson
 import pytest
 
-from capstan.embedded.asking import REQUEST_ROWS, AnsweredRow, Asking, RefusedRow
+from capstan.embedded.asking import REQUEST_ROWS, AnsweredRow, Asking, RefusedRow, asking_gateway
 from capstan.errors import UnavailableError
 from capstan.serving.manifest import Manifest
 
@@ -87,3 +87,19 @@ def test_rows_of_one_sticky_key_share_a_request_and_its_header() -> None:
 def test_a_gateway_that_does_not_answer_is_told() -> None:
     with pytest.raises(UnavailableError, match="the gateway"):
         list(asking(Gateway(503)).ask([{"x": 1}]))
+
+
+@pytest.mark.parametrize(("keys", "sent"), [({}, [1, 1, 1]), ({"id": "i"}, [3])], ids=["without", "with"])
+def test_rows_without_an_id_are_requests_of_their_own_at_the_gateway(
+    monkeypatch: pytest.MonkeyPatch, keys: dict[str, str], sent: list[int]
+) -> None:
+    """A label of such a row names its request, and would else be that of all rows in it."""
+    gateway, client = Gateway(), httpx.AsyncClient
+    monkeypatch.setattr(
+        httpx,
+        "AsyncClient",
+        lambda **given: client(transport=httpx.MockTransport(gateway), base_url=given["base_url"]),
+    )
+    with asking_gateway("http://gateway", Manifest("s", "Regression", "y", (), keys)) as asked:
+        assert len(list(asked.ask([{"i": n, "x": n} for n in range(3)]))) == 3
+    assert [len(rows) for _, rows in gateway.requests] == sent
