@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from embedded.running import Running, left_behind
 from sklearn.datasets import load_breast_cancer
+from sklearn.linear_model import LogisticRegression
 
 import capstan
 from capstan.adapters.processes.ports_in_use import free_port
@@ -172,5 +174,17 @@ def test_a_notebook_brings_it_back_asks_tells_what_was_true_and_takes_it_down(ru
         assert system.up().gateway == system.gateway
         assert f"gateway  {system.gateway}/predict" in "".join(told)
         assert system.versions.loc[champion, "role"] == "champion"
+
+        # A model that was fitted here is served by a process of its own, and its rollout begins.
+        learnt = pd.DataFrame(rows)
+        made = system.deploy(
+            LogisticRegression(max_iter=500).fit(learnt, truth), sample=learnt.assign(malignant=truth)
+        )
+        assert made.metrics["rocAuc"] > 0.9
+        deadline = time.monotonic() + 120
+        while f"step 1 (shadow 100 %) of {made.version}" not in set(system.story()["message"]):
+            assert time.monotonic() < deadline, system.story().to_string()
+            time.sleep(0.5)
+        assert system.versions.loc[made.version, "role"] == "challenger"
     assert system.gateway is None
     assert not left_behind(running.state.root.parent)

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from capstan.spec.system import MLSystem
-from capstan.tasks import Predictions, task_of
+from capstan.tasks import task_of
 from capstan.training.job import Job
 from capstan_pipelines.steps.cases import Parted
 from capstan_pipelines.steps.documents import read_document
 from capstan_pipelines.steps.learning import fit_chosen, left_out_in_words, why_left_out, windowed
 from capstan_pipelines.steps.progress import Telling, step
 from capstan_pipelines.steps.runners_up import RunnersUp
-
-REQUEST_ROWS = 500
-"""Few enough that a model service answers them by the path for single rows."""
 
 
 def run(
@@ -68,6 +62,7 @@ def _learn(
 ) -> None:
     """Fit the choice on the table and write its model folder with the detectors."""
     from capstan.monitoring.drift import fitted_detectors
+    from capstan.serving.model import as_served
     from capstan.training.cases import groups_of
     from capstan.training.factories import importable
     from capstan.training.fitting import predict
@@ -90,48 +85,29 @@ def _learn(
         predictions = predict(task_of(spec), pipeline, table, threads=threads, groups=groups)
         say(f"{names} learnt from {table.num_rows:,} rows; fitting detectors")
         reference = fitted_detectors.fit(
-            table, job.system, predictions=predictions, served=_served(folder, table.select(columns))
+            table, job.system, predictions=predictions, served=as_served(folder, table.select(columns))
         )
     fitted_detectors.save(reference, folder / "detectors")
-
-
-def _served(folder: Path, table: pa.Table) -> Callable[[npt.NDArray[np.int64]], Predictions]:
-    """Predicts rows of the table as the model service will answer them, one request each."""
-    from capstan.serving.model import as_requests, load
-
-    model = load(folder)
-
-    def predictions(rows: npt.NDArray[np.int64]) -> Predictions:
-        batches = np.array_split(rows, max(1, math.ceil(len(rows) / REQUEST_ROWS)))
-        scores = [model.predict_rows(as_requests(table.take(batch))) for batch in batches]
-        return model.task.predictions(np.concatenate(scores), model.manifest.learnt)
-
-    return predictions
 
 
 def _manifest(
     job: Job, table: pa.Table, choice: Mapping[str, Any], evaluation: Mapping[str, Any], pipeline: Any
 ) -> dict[str, Any]:
-    from capstan.data import request_schema
+    from capstan.training.manifest_document import manifest_document
 
     system: MLSystem = job.system
-    data, request = system.spec.data, job.request
-    learnt, combination = task_of(system.spec).learnt(pipeline), system.spec.combination
-    keys = {"id": data.keys.id, "time": data.keys.time, "sticky_by": data.keys.sticky_by}
-    keys |= {"group": data.keys.group}
-    return {
-        "system": system.metadata.name,
-        "task": system.spec.objective.task,
-        "target": system.spec.objective.target,
-        "run": request.run,
-        "as_of": request.trigger.as_of.isoformat(),
-        "columns": [asdict(column) for column in request_schema(system, table)],
-        "keys": {name: column for name, column in keys.items() if column},
-        "time_zone": data.time_zone,
-        "candidate": ", ".join(taken["name"] for taken in choice["chosen"]),
-        "classes": list(learnt.classes),
-        "combine": None if combination is None else combination.document(),
-        "models": [
+    learnt = task_of(system.spec).learnt(pipeline)
+    return manifest_document(
+        system,
+        table,
+        learnt,
+        run=job.request.run,
+        as_of=job.request.trigger.as_of,
+        candidate=", ".join(taken["name"] for taken in choice["chosen"]),
+        seed=job.seed,
+        metrics=evaluation["metrics"],
+        standard_errors=evaluation["standard_errors"],
+        models=[
             {
                 "name": model.name,
                 "target": model.target,
@@ -141,10 +117,6 @@ def _manifest(
                 **evaluation["models"][model.name],
             }
             for model, taken in zip(system.spec.planned_models, choice["chosen"], strict=True)
-            if combination is not None
+            if system.spec.combination is not None
         ],
-        "rows": table.num_rows,
-        "seed": job.seed,
-        "metrics": evaluation["metrics"],
-        "standard_errors": evaluation["standard_errors"],
-    }
+    )

@@ -216,6 +216,43 @@ class Training:
 
 
 @dataclass(frozen=True, repr=False)
+class Imported:
+    """A model that was fitted elsewhere, as a version."""
+
+    version: str
+    model: str
+    """`imported` and the name of its class."""
+    run: str
+    """What stands for it among the runs."""
+    metrics: dict[str, float]
+    """Of the sample's rows, by name, in the units of the task."""
+    follows: str
+    """What becomes of it, in words."""
+
+    @classmethod
+    def of(cls, made: Trained, follows: str) -> Imported:
+        version = made.status.version
+        return cls(
+            version.name if version else "",
+            made.status.chosen_in_words,
+            made.request.run,
+            dict(version.metrics) if version else {},
+            follows,
+        )
+
+    def __repr__(self) -> str:
+        measured = ", ".join(f"{name} {value:.4g}" for name, value in self.metrics.items())
+        return f"{self.version} ({self.model}): {measured}\n{self.follows}"
+
+    def _repr_html_(self) -> str:
+        return html.box(
+            f"{self.version}: {self.model}",
+            html.table(["metric", "of the sample"], list(self.metrics.items())),
+            html.paragraph(self.follows),
+        )
+
+
+@dataclass(frozen=True, repr=False)
 class Feedback:
     """What came of handed in labels."""
 

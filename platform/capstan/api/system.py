@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from capstan.api.frames import Frame
-    from capstan.api.results import Explanation, Feedback, Plan, Training, Validation
+    from capstan.api.results import Explanation, Feedback, Imported, Plan, Training, Validation
     from capstan.embedded.layout import StateDir
     from capstan.spec import MLSystem
     from capstan.spec.guessing import Guess
@@ -200,6 +200,26 @@ class System:
         else:
             asked = asked_gateway(system, state, otherwise="`offline=True` asks a model of the registry, ")
         return ask(asked, system, frame, mark=refused == "mark")
+
+    def deploy(
+        self, model: object, *, sample: Frame | None = None, columns: Sequence[str] | None = None
+    ) -> Imported:
+        """Hand a fitted model over: it becomes a version that is served, watched and rolled out like any other.
+
+        `model` is fitted and answers as scikit-learn's and LightGBM's do: `predict_proba` for classes, `predict` for
+        numbers. `sample`: labelled rows that it has not learnt from, one per case, as the file's source has them; its
+        metrics and what drift is compared with are of them. None: the file's own data. `columns`: what the model learnt
+        from, in order, where it was fitted on an array and does not say.
+
+        Where no version serves yet, `up` serves it. Else its rollout begins by the file's steps, as `promote` begins
+        it. The same model again on one day gives the same version.
+
+        Raises InvalidDataError for a model that can't be served, and says why, NotAllowedError for a system of several
+        models or of groups, or where a rollout is in progress, UnavailableError.
+        """
+        from capstan.api.deploying import deploy
+
+        return deploy(model, self.spec, self._state, sample=sample, columns=columns)
 
     def feedback(self, frame: Frame, *, refused: Literal["raise", "mark"] = "raise") -> Feedback:
         """Hand in what was true: labels of answered rows, in the column that the file names as `data.label.column`.

@@ -43,6 +43,7 @@ VERBS = {
     "up": Group.RUN,
     "down": Group.RUN,
     "replay": Group.RUN,
+    "import": Group.RUN,
     "predict": Group.RUN,
     "feedback": Group.RUN,
     "traffic": Group.RUN,
@@ -69,7 +70,7 @@ VERBS = {
     "experiment": Group.STATISTICS,
     "doctor": Group.HELP,
 }
-MODULES = {"down": "up"} | dict.fromkeys(
+MODULES = {"down": "up", "import": "import_model"} | dict.fromkeys(
     (verb for verb, group in VERBS.items() if group is Group.ORDER), "orders"
 )
 """Where a verb's module has another name."""

@@ -29,6 +29,8 @@ from capstan.training.job import Job
 if TYPE_CHECKING:
     from capstan.embedded.wiring import LocalSystem
 
+IMPORTED_BY = "capstan import"
+"""Reason of the trigger of the run that stands for a model that was fitted elsewhere."""
 _MOST_NAMED = 3
 
 
@@ -40,32 +42,43 @@ class TrainedBefore:
     candidate: str
     kept_out: str = ""
     """Why it does not become the champion; empty: it may."""
+    made_by: str = ASKED_BY
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, in words."""
+        if self.made_by == IMPORTED_BY:
+            return f"`{IMPORTED_BY}` took it for this file"
+        return f"`{self.made_by}` made it by this file, and it passed its gates"
 
     def __str__(self) -> str:
         return f"{self.version.name} ({self.candidate}, of {self.version.run})"
 
 
 def trained_before(system: MLSystem, state: StateDir, store: Store) -> TrainedBefore | None:
-    """The newest that may be served; where none may, the newest with the reason. None: `capstan train` made none."""
+    """The newest that may be served; where none may, the newest with the reason. None: none was made or imported."""
     found = [
         TrainedBefore(
-            version, result.chosen_in_words or "its choice", _kept_out(system, state, result, version)
+            version,
+            result.chosen_in_words or "its choice",
+            _kept_out(system, state, result, version),
+            made_by,
         )
-        for result in _results(store, SystemName(system.metadata.name))
+        for made_by, result in _results(store, SystemName(system.metadata.name))
         if (version := result.version) is not None
     ]
     return next((one for one in found if not one.kept_out), found[0] if found else None)
 
 
-def _results(store: Store, name: SystemName) -> list[RunStatus]:
-    """What `capstan train` made without a champion, the newest first."""
-    made: list[tuple[str, RunStatus]] = []
+def _results(store: Store, name: SystemName) -> list[tuple[str, RunStatus]]:
+    """What was made without a champion and who asked for it, the newest first."""
+    made: list[tuple[str, str, RunStatus]] = []
     for record in store.list(Kind.RUN, name):
         request, training = training_request(record), training_state(record)
-        asked_for = request.trigger.reason == ASKED_BY and request.champion is None
+        asked_for = request.trigger.reason in (ASKED_BY, IMPORTED_BY) and request.champion is None
         if asked_for and training.phase is RunPhase.SUCCEEDED and training.result is not None:
-            made.append((str(training.finished_at), training.result))
-    return [result for _, result in sorted(made, key=lambda one: one[0], reverse=True)]
+            made.append((str(training.finished_at), request.trigger.reason, training.result))
+    return [(by, result) for _, by, result in sorted(made, key=lambda one: one[0], reverse=True)]
 
 
 def _kept_out(system: MLSystem, state: StateDir, result: RunStatus, version: ModelVersion) -> str:
@@ -123,8 +136,8 @@ def serve_trained(local: LocalSystem, say: Callable[[str], None]) -> None:
     if found.kept_out:
         say(f"{found} is not served: {found.kept_out}; a first model is trained")
         return
-    say(f"{found} is served: `capstan train` made it by this file; `capstan retrain` trains anew")
-    why = "`capstan train` made it by this file, and it passed its gates"
+    say(f"{found} is served: {found.origin}; `capstan retrain` trains anew")
+    why = found.origin
     version, now = found.version.name, local.clock.now()
     issue(local.store, local.name, Verb.PROMOTE, version=version, note=why, by="capstan up", at=now)
 

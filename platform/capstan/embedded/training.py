@@ -85,13 +85,14 @@ def run_to_end(
             pipelines.cancel(request.run)
             status = pipelines.status(request.run)
             break
-    _keep(store, request, status, began, clock())
+    keep_run(store, request, status, began, clock())
     return Trained(request, status)
 
 
-def _keep(
+def keep_run(
     store: Store, request: TrainingRequest, status: RunStatus, began: datetime, ended: datetime
 ) -> None:
+    """Write the run and what came of it into the store and its story; once, however often it is called."""
     if store.get(Kind.RUN, request.run) is not None:
         return
     stored = TrainingState(status.phase, began, ended, as_stored(status))

@@ -48,6 +48,7 @@ from capstan.ports.pipelines import Pipelines
 from capstan.ports.serving import Endpoint
 from capstan.ports.store import Record, Store
 from capstan.spec import MLSystem
+from capstan.training.job import Places
 
 HOST = "127.0.0.1"
 REPLAY_PROMETHEUS = PrometheusSettings(
@@ -308,6 +309,22 @@ def model_folder(registry: MlflowRegistry, packager: BentoPackager, name: Versio
 def stored_model(system: MLSystem, state: StateDir, name: VersionName) -> Path:
     """The model folder of a version of this directory, verified as `model_folder` does; nothing needs to run."""
     return model_folder(registry_of(system, state), BentoPackager(state.bentos), name)
+
+
+def packager_of(state: StateDir) -> BentoPackager:
+    """The Bentos of a state directory; nothing needs to run."""
+    return BentoPackager(state.bentos)
+
+
+def places_of(system: MLSystem, state: StateDir) -> Places:
+    """Where a run of this directory finds and leaves things, as its folder says it."""
+    return Places(
+        base_dir=str(system.base_dir.resolve()),
+        secrets=str(state.secrets.resolve()),
+        tracking_uri=state.tracking_uri,
+        artifact_root=str(state.mlflow_artifacts.resolve()),
+        bentos=str(state.bentos.resolve()),
+    )
 
 
 def registry_of(system: MLSystem, state: StateDir) -> MlflowRegistry:

@@ -16,8 +16,10 @@ import orjson
 from capstan.errors import InvalidDataError
 from capstan.serving.lean_imports import RARELY_USED, deferred
 from capstan.serving.manifest import Manifest, read_manifest
-from capstan.tasks import task_together
+from capstan.tasks import Predictions, task_together
 
+REQUEST_ROWS = 500
+"""Few enough that a model answers them by the path for single rows."""
 SELF_TEST_ROWS = 200
 SAMPLE_ROWS = "sample.json"
 BATCH_BYTES = 64 * 2**20
@@ -122,6 +124,21 @@ def load(model_dir: Path) -> Model:
     if difference:
         return Model(manifest, pipeline, None, difference)
     return Model(manifest, pipeline, compiled)
+
+
+def as_served(model_dir: Path, table: Any) -> Callable[[npt.NDArray[np.int64]], Predictions]:
+    """Predicts rows of an Arrow table, by their numbers, as the service of the model folder will: a request each.
+
+    The caller has verified the folder, or has just written it.
+    """
+    model = load(model_dir)
+
+    def predictions(rows: npt.NDArray[np.int64]) -> Predictions:
+        batches = np.array_split(rows, max(1, math.ceil(len(rows) / REQUEST_ROWS)))
+        scores = [model.predict_rows(as_requests(table.take(batch))) for batch in batches]
+        return model.task.predictions(np.concatenate(scores), model.manifest.learnt)
+
+    return predictions
 
 
 def compile_pipeline(pipeline: Any) -> RowPredictor:

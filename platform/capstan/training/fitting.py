@@ -163,7 +163,8 @@ def predict(
     """
     from threadpoolctl import threadpool_limits
 
-    transform = pipeline.steps[0][1]
+    # An imported model has no steps.
+    transform = getattr(pipeline, "steps", [("", None)])[0][1]
     rows = table.num_rows
     if isinstance(transform, FeatureTransform):
         rows = transform.batch_rows(BATCH_BYTES)

@@ -249,7 +249,7 @@ def test_plan_says_what_becomes_of_it(tmp_path: Path) -> None:
     store.close()
     served, _ = plan_on_machine(trained.system, trained.state, now=START).consequences
     assert served.startswith("v1 (its choice, of flights-train-")
-    assert "that `capstan train` made by this file is served, and nothing is trained" in served
+    assert "is served, and nothing is trained: `capstan train` made it by this file" in served
     trained.document["spec"]["features"].append({"name": "carrier", "categorical": {}})
     anew, _ = plan_on_machine(trained.system, trained.state, now=START).consequences
     assert anew.startswith("a first model is trained, packaged and served, for v1")

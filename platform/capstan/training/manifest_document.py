@@ -1,0 +1,56 @@
+"""What a model folder says about its model: `manifest.json`, as `capstan.serving.manifest` reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from capstan.spec.system import MLSystem
+from capstan.tasks import Learnt
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def manifest_document(
+    system: MLSystem,
+    table: pa.Table,
+    learnt: Learnt,
+    *,
+    run: str,
+    as_of: datetime,
+    candidate: str,
+    seed: int,
+    metrics: Mapping[str, float],
+    standard_errors: Mapping[str, float | None],
+    models: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """The manifest as JSON; `table` is what the model learnt from, or rows like it.
+
+    `metrics` and `standard_errors` are of rows that it has not learnt from. `models`: of a system of several.
+    """
+    from capstan.data import request_schema
+
+    data, combination = system.spec.data, system.spec.combination
+    keys = {"id": data.keys.id, "time": data.keys.time, "sticky_by": data.keys.sticky_by}
+    keys |= {"group": data.keys.group}
+    return {
+        "system": system.metadata.name,
+        "task": system.spec.objective.task,
+        "target": system.spec.objective.target,
+        "run": run,
+        "as_of": as_of.isoformat(),
+        "columns": [asdict(column) for column in request_schema(system, table)],
+        "keys": {name: column for name, column in keys.items() if column},
+        "time_zone": data.time_zone,
+        "candidate": candidate,
+        "classes": list(learnt.classes),
+        "combine": None if combination is None else combination.document(),
+        "models": list(models),
+        "rows": table.num_rows,
+        "seed": seed,
+        "metrics": metrics,
+        "standard_errors": standard_errors,
+    }

@@ -1,0 +1,68 @@
+"""Which modules a fitted model needs where it is loaded, read from its pickle without executing anything."""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+import pickletools
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from capstan.errors import InvalidDataError
+from capstan.training.local_modules import local_modules
+
+_IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+
+
+def modules_of(model: Any) -> dict[str, str]:
+    """Top-level module -> a name in it that the pickle of the model imports; raises InvalidDataError if it has none."""
+    try:
+        # Of this version each name is an instruction of its own.
+        content = pickle.dumps(model, protocol=2, fix_imports=False)
+    except Exception as error:
+        raise InvalidDataError(
+            f"{type(model).__name__} can't be saved: {type(error).__name__}: {error}; a model travels by pickle: let "
+            "it hold no lambda, lock, open file or connection, and define its class at the top of a module"
+        ) from error
+    found: dict[str, str] = {}
+    for operation, argument, _ in pickletools.genops(content):
+        if operation.name == "GLOBAL":
+            module, _, name = str(argument).partition(" ")
+            found.setdefault(module.partition(".")[0], f"{module}.{name}")
+    return found
+
+
+def carry_code(model: Any, base_dir: Path, folder: Path) -> None:
+    """Copy the modules beside the file that the model needs into `folder`; it need not exist if there are none.
+
+    Raises InvalidDataError for code that can't be found where the model is loaded, such as a notebook's own.
+    """
+    for top, name in modules_of(model).items():
+        if top == "__main__":
+            raise InvalidDataError(
+                f"{name} is defined in the notebook or program itself, and is found nowhere else; put it into a module "
+                f"in {base_dir} and import it from there"
+            )
+        needed = local_modules(base_dir, top)
+        for source in needed:
+            folder.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, folder / source.name, ignore=_IGNORED, dirs_exist_ok=True)
+            else:
+                shutil.copyfile(source, folder / source.name)
+        if not needed and not _is_a_package(top):
+            raise InvalidDataError(
+                f"{name} lies neither in {base_dir} nor in an installed package, so that the model could not be loaded "
+                f"where it is served; put its module into {base_dir}"
+            )
+
+
+def _is_a_package(top: str) -> bool:
+    """Of the standard library or installed; what only lies in the working directory is none."""
+    if top in sys.stdlib_module_names:
+        return True
+    spec = importlib.util.find_spec(top)
+    place = spec.origin if spec is not None else None
+    return place is not None and ("site-packages" in place or "dist-packages" in place or top == "capstan")
