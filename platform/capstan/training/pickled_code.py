@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import pickle
 import pickletools
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ def carry_code(model: Any, base_dir: Path, folder: Path) -> None:
 
     Raises InvalidDataError for code that can't be found where the model is loaded, such as a notebook's own.
     """
+    elsewhere = {}
     for top, name in modules_of(model).items():
         if top == "__main__":
             raise InvalidDataError(
@@ -52,17 +53,25 @@ def carry_code(model: Any, base_dir: Path, folder: Path) -> None:
                 shutil.copytree(source, folder / source.name, ignore=_IGNORED, dirs_exist_ok=True)
             else:
                 shutil.copyfile(source, folder / source.name)
-        if not needed and not _is_a_package(top):
-            raise InvalidDataError(
-                f"{name} lies neither in {base_dir} nor in an installed package, so that the model could not be loaded "
-                f"where it is served; put its module into {base_dir}"
-            )
+        if not needed and top not in sys.stdlib_module_names:
+            elsewhere[top] = name
+    for top in _not_found(list(elsewhere)):
+        raise InvalidDataError(
+            f"{elsewhere[top]} lies neither in {base_dir} nor in an installed package, so that the model could not be "
+            f"loaded where it is served; put its module into {base_dir}"
+        )
 
 
-def _is_a_package(top: str) -> bool:
-    """Of the standard library or installed; what only lies in the working directory is none."""
-    if top in sys.stdlib_module_names:
-        return True
-    spec = importlib.util.find_spec(top)
-    place = spec.origin if spec is not None else None
-    return place is not None and ("site-packages" in place or "dist-packages" in place or top == "capstan")
+def _not_found(modules: list[str]) -> list[str]:
+    """Those that a process of its own, started in another folder, does not find."""
+    code = (
+        "import importlib.util, sys; print(*(m for m in sys.argv[1:] if importlib.util.find_spec(m) is None))"
+    )
+    done = subprocess.run(
+        # -P: what lies in the working directory is no package.
+        [sys.executable, "-P", "-c", code, *modules],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()

@@ -160,6 +160,20 @@ def test_a_class_of_the_notebook_itself_is_refused_with_the_way_out(
         system.deploy(InTheTest().fit(frame[["weight", "size"]], frame["back"]))
 
 
+def test_a_class_that_lies_elsewhere_is_refused_with_the_way_out(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lost_models.py").write_text(
+        "from sklearn.linear_model import LogisticRegression\n\nclass Lost(LogisticRegression):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from lost_models import Lost  # type: ignore[import-not-found]
+
+    system, frame = make("back", ["weight", "size"]), shop()
+    with pytest.raises(InvalidDataError, match=r"lost_models\.Lost lies neither in .* put its module into"):
+        system.deploy(Lost().fit(frame[["weight", "size"]], frame["back"]))
+
+
 def test_a_sample_without_labels_is_refused(make: Make) -> None:
     system, frame = make("back", ["weight", "size"]), shop()
     model = LogisticRegression().fit(frame[["weight", "size"]], frame["back"])
