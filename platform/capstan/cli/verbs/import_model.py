@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 app = App()
 
 
-@app.command(
-    "import",
-    epilog="Example: capstan import system.yaml model.joblib --sample rows.csv",
-)
+@app.command("import", epilog="Example: capstan import system.yaml model.joblib --sample rows.csv")
 def import_(
     file: File,
     model: Annotated[
