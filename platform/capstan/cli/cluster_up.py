@@ -120,7 +120,7 @@ def _how_to_ask(place: Cluster, system: MLSystem) -> list[str]:
     name = system.metadata.name
     names = SystemNames(place.namespace, SystemName(name))
     kubectl = f"kubectl --context {shlex.quote(place.context)} -n {place.namespace}"
-    token = f"$({kubectl} get secret {_tokens(place, names)} -o jsonpath='{{.data.feedback}}' | base64 -d)"
+    token = f"$({kubectl} get secret {tokens_of(place, names)} -o jsonpath='{{.data.feedback}}' | base64 -d)"
     body = body_of(system)
     from capstan.spec.providers import PROVIDERS
     from capstan.tasks import task_of
@@ -147,7 +147,7 @@ def _how_to_ask(place: Cluster, system: MLSystem) -> list[str]:
     ]
 
 
-def _tokens(place: Cluster, names: SystemNames) -> str:
+def tokens_of(place: Cluster, names: SystemNames) -> str:
     """The Secret with the tokens that the system uses now; a placeholder where its Deployment may not be seen."""
     unknown = f"{names.tokens}-MARK"
     try:

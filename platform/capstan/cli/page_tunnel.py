@@ -1,9 +1,10 @@
-"""A way from this machine to the page of a cluster: `kubectl port-forward`, begun again when its pod goes."""
+"""A way from this machine to a Service of a cluster, by `kubectl port-forward`; that to the page lasts until Ctrl-C."""
 
 from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -17,6 +18,25 @@ import httpx
 from capstan.errors import MissingToolError, NotAllowedError, NotFoundError, UnavailableError
 
 AGAIN_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Destination:
+    """What a way leads to, in the words of its errors."""
+
+    name: str
+    absent: str
+    """What is said where it is not there, and how it comes."""
+    otherwise: str
+    """How somebody without the rights gets there."""
+
+
+PAGE = Destination(
+    "the page",
+    "has no page; `helm upgrade capstan charts/capstan --set page.enabled=true` brings it, --page-namespace names "
+    "another namespace",
+    "an Ingress to the page takes none of them",
+)
 _FORWARDS = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
 
 
@@ -66,8 +86,10 @@ class Tunnel:
 
 
 @contextmanager
-def tunnel(context: str, namespace: str, service: str, port: int, *, local: int = 0) -> Iterator[Tunnel]:
-    """Raises MissingToolError without kubectl, NotFoundError where the page is not there, NotAllowedError where the
+def tunnel(
+    context: str, namespace: str, service: str, port: int, *, local: int = 0, to: Destination = PAGE
+) -> Iterator[Tunnel]:
+    """Raises MissingToolError without kubectl, NotFoundError where the Service is not there, NotAllowedError where the
     kubeconfig's user may open no way to it, UnavailableError.
     """
     program = shutil.which("kubectl")
@@ -76,7 +98,7 @@ def tunnel(context: str, namespace: str, service: str, port: int, *, local: int 
     command = (program, "--context", context, "-n", namespace, "port-forward", f"service/{service}")
     opened = Tunnel((*command, f":{port}"), _start((*command, f":{port}"), local), local)
     try:
-        opened.port = _port_of(opened.process, namespace)
+        opened.port = _port_of(opened.process, namespace, to)
         yield opened
     finally:
         opened.close()
@@ -90,7 +112,7 @@ def _start(command: tuple[str, ...], local: int) -> subprocess.Popen[str]:
     )
 
 
-def _port_of(process: subprocess.Popen[str], namespace: str) -> int:
+def _port_of(process: subprocess.Popen[str], namespace: str, to: Destination) -> int:
     """The port of this machine, as kubectl says it when it listens."""
     assert process.stdout is not None
     said = []
@@ -105,15 +127,20 @@ def _port_of(process: subprocess.Popen[str], namespace: str) -> int:
     # First, for a refusal may go on about a role that is not found.
     if "forbidden" in words.lower():
         raise NotAllowedError(
-            f"you may open no way to the page: in namespace {namespace} it takes the rights to get services, to get "
-            f"and list pods, and to create pods/portforward; an Ingress to the page takes none of them. {words}"
+            f"you may open no way to {to.name}: in namespace {namespace} it takes the rights to get services, to get "
+            f"and list pods, and to create pods/portforward; {to.otherwise}. {words}"
         )
     if "not found" in words.lower():
-        raise NotFoundError(
-            f"{namespace} has no page: {words}; `helm upgrade capstan charts/capstan --set page.enabled=true` "
-            "brings it, --page-namespace names another namespace"
-        )
-    raise UnavailableError("the page", f"kubectl port-forward: {words}")
+        raise NotFoundError(f"{namespace} {to.absent}: {words}")
+    raise UnavailableError(to.name, f"kubectl port-forward: {words}")
+
+
+def end_as_by_ctrl_c() -> None:
+    """`kill` and a closed terminal end the way too: kubectl has a session of its own and would outlive the command."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # One that is ignored was meant to be, as by nohup.
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _drain(said: IO[str]) -> None:

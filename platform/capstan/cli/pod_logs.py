@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     Pod = dict[str, Any]
 
-_LABELS = ("capstan.dev/version", "capstan.dev/run", "app.kubernetes.io/name", "app.kubernetes.io/component")
+LAST = "last"
+"""Stands for the pod of the newest training."""
+_RUN_LABEL = "capstan.dev/run"
+_LABELS = ("capstan.dev/version", _RUN_LABEL, "app.kubernetes.io/name", "app.kubernetes.io/component")
 
 
 def list_pods(place: Cluster, json: bool) -> None:
@@ -61,6 +64,8 @@ def _pods(place: Cluster) -> Sequence[Pod]:
 
 def _chosen(place: Cluster, name: str) -> Sequence[Pod]:
     found = _pods(place)
+    if name == LAST:
+        return [_newest_training(place, found)]
     for matching in (
         [pod for pod in found if _name(pod) == name],
         [pod for pod in found if name in (_labels(pod).get(label) for label in _LABELS)],
@@ -70,6 +75,16 @@ def _chosen(place: Cluster, name: str) -> Sequence[Pod]:
             return matching
     there = ", ".join(map(_name, found)) or "none"
     raise NotFoundError(f"log {name!r}: no such pod, version, run or component in {place}; pods: {there}")
+
+
+def _newest_training(place: Cluster, pods: Sequence[Pod]) -> Pod:
+    """The pod of a training that began last; raises NotFoundError where none is left."""
+    trainings = [pod for pod in pods if _RUN_LABEL in _labels(pod)]
+    if not trainings:
+        raise NotFoundError(
+            f"no pod of a training is left in {place}; `capstan runs last --context` tells what the newest came to"
+        )
+    return max(trainings, key=lambda pod: (str(pod["metadata"].get("creationTimestamp") or ""), _name(pod)))
 
 
 def _log(place: Cluster, pod: Pod, lines: int) -> str:

@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 
 from capstan.data.asked_rows import asked_rows
 from capstan.domain.versions import VersionName
-from capstan.embedded.asking import Asking, asking_gateway, asking_model
+from capstan.embedded.asking import TIMEOUT_SECONDS, Asking, asking_gateway, asking_model
 from capstan.embedded.layout import StateDir
 from capstan.embedded.wiring import open_store, registry_of, stored_model
 from capstan.engine.records import system_state
-from capstan.errors import NotFoundError
+from capstan.errors import NotFoundError, UnavailableError
+from capstan.features.values import ColumnType
+from capstan.outages import answer_in_words, in_words
 from capstan.ports.store import Kind
-from capstan.serving.manifest import Manifest, read_manifest
+from capstan.serving.manifest import Column, Manifest, read_manifest
 from capstan.spec import MLSystem
 
 
@@ -49,6 +52,55 @@ def asked_gateway(system: MLSystem, state: StateDir, *, otherwise: str = "") -> 
     gateway = running_gateway(state, otherwise=otherwise)
     manifest = read_manifest(stored_model(system, state, champion_name(system, state)))
     return Asked(manifest, asking_gateway(gateway, manifest))
+
+
+def asked_address(system: MLSystem, address: str) -> Asked:
+    """A gateway somewhere else, such as that of a cluster: what its model reads is asked of itself.
+
+    Raises NotFoundError where no version of the system answers there, UnavailableError.
+    """
+    manifest = _described(system, address)
+    return Asked(manifest, asking_gateway(address, manifest))
+
+
+def _described(system: MLSystem, address: str) -> Manifest:
+    """What a request to the address must hold; a column of times is told as text, and is sent as it is written."""
+    name, part = system.metadata.name, "the gateway"
+    try:
+        # The address may hold the path of an ingress.
+        answer = httpx.get(f"{address}/v2/models/{name}", timeout=TIMEOUT_SECONDS, trust_env=False)
+        document = answer.json() if answer.status_code == 200 else {}
+    except (httpx.HTTPError, ValueError) as error:
+        raise UnavailableError(part, in_words(error, part)) from error
+    if answer.status_code == 404:
+        raise NotFoundError(
+            f"{address}: serves no model {name!r}; the file names another system, or the address does"
+        )
+    if answer.status_code != 200:
+        raise UnavailableError(part, answer_in_words(answer.status_code, answer.text, part))
+    spec = system.spec
+    kinds = {"FP64": ColumnType.NUMBER, "BOOL": ColumnType.BOOLEAN}
+    try:
+        columns = tuple(
+            Column(
+                str(one["name"]),
+                kinds.get(one["datatype"], ColumnType.TEXT),
+                numeric=one["datatype"] == "FP64",
+            )
+            for one in document["inputs"]
+        )
+    except (KeyError, TypeError) as error:
+        raise UnavailableError(part, f"{address}: does not say what its model reads: {error}") from error
+    keys = {
+        "id": spec.data.keys.id,
+        "time": spec.data.keys.time,
+        "sticky_by": spec.data.keys.sticky_by,
+        "group": spec.data.keys.group,
+    }
+    named = {key: column for key, column in keys.items() if column is not None}
+    return Manifest(
+        name, spec.objective.task, spec.objective.target or "", columns, named, time_zone=spec.data.time_zone
+    )
 
 
 def asked_model(system: MLSystem, state: StateDir, name: VersionName) -> Asked:

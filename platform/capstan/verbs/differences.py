@@ -88,7 +88,7 @@ def differences(old: MadeVersion, new: MadeVersion) -> Differences:
         candidate=tuple(_changes(_candidate(old), _candidate(new))),
         features=tuple(_changes(_features(old), _features(new))),
         metrics=tuple(_metrics(_measured(old), _measured(new))),
-        same_rows=tuple(_metrics(_champion(new), _measured(new))) if is_judged else (),
+        same_rows=tuple(_metrics(_champion(new), _measured(new))) if is_judged and _champion(new) else (),
         gates=tuple(gate.message for gate in new.result.gates) if is_judged and not new.version.rank else (),
         unknown=tuple(_unknown(old, new)),
     )

@@ -106,11 +106,11 @@ def test_kill_and_a_closed_terminal_end_the_command_as_ctrl_c_does_unless_they_a
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
     try:
         signal.signal(number, signal.SIG_DFL)
-        verb._end_as_by_ctrl_c()
+        page_tunnel.end_as_by_ctrl_c()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
         signal.signal(number, signal.SIG_IGN)
-        verb._end_as_by_ctrl_c()
+        page_tunnel.end_as_by_ctrl_c()
         signal.raise_signal(number)
     finally:
         for each, handler in before.items():
@@ -123,7 +123,7 @@ def test_who_gives_up_while_the_way_is_being_opened_leaves_no_process(
     kubectl(tmp_path, monkeypatch, "exec sleep 60")
     started: list[subprocess.Popen[str]] = []
 
-    def give_up(process: subprocess.Popen[str], _: str) -> int:
+    def give_up(process: subprocess.Popen[str], *_: object) -> int:
         started.append(process)
         raise KeyboardInterrupt
 

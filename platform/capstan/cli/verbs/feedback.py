@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,8 +11,12 @@ import typer
 
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, File, Json, State, err, honest_errors, out, print_json
+from capstan.cli.place import Context, Namespace
+from capstan.cli.remote_gateway import TokenFile, Url, feedback_token, gateway_address
 
 if TYPE_CHECKING:
+    from capstan.adapters.own.collector import CollectorClient
+    from capstan.spec import MLSystem
     from capstan.verbs.labelling import Tally
 
 app = App()
@@ -32,23 +38,26 @@ def feedback(
         Path, typer.Argument(help="A table of labels: CSV, JSON lines or Parquet.", show_default=False)
     ],
     state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
+    url: Url = None,
+    token_file: TokenFile = None,
     json: Json = False,
 ) -> None:
     """Hand in the labels of a table, and say which requests they belong to.
 
     The table has the columns that the file names: data.keys.id and data.label.column, and data.label.availableAt if it
     knows the moment. In place of the id it may have request_id, as `capstan predict` writes it. A row without a label
-    is left out: its label is not known yet. What is refused is told by row, and the exit code is 3.
+    is left out: its label is not known yet. What is refused is told by row, and the exit code is 3. With --context or
+    --url labels go to that gateway, with the system's token for feedback.
     """
     with honest_errors(json):
-        from capstan.embedded.layout import StateDir
-        from capstan.embedded.wiring import collector_of
         from capstan.spec import load
         from capstan.verbs.labelling import Tally, hand_in, label_entries
 
-        system, where = load(file), StateDir(state.resolve())
+        system = load(file)
         tally = Tally()
-        with collector_of(where) as collector:
+        with _collector(system, state, context, namespace, url, token_file) as collector:
             hand_in(
                 label_entries(system, rows, tally),
                 tally,
@@ -60,6 +69,34 @@ def feedback(
         _print(tally)
     if tally.refused_rows:
         raise typer.Exit(REFUSED)
+
+
+@contextmanager
+def _collector(
+    system: MLSystem,
+    state: Path,
+    context: str | None,
+    namespace: str | None,
+    url: str | None,
+    token_file: Path | None,
+) -> Iterator[CollectorClient]:
+    """On this machine the process itself, else behind the gateway."""
+    from capstan.cli.wiring import feedback_client
+    from capstan.embedded.layout import StateDir
+    from capstan.embedded.wiring import collector_of
+
+    if url is None and context is None:
+        with collector_of(StateDir(state.resolve())) as collector:
+            yield collector
+        return
+    token = feedback_token(system, state, context, namespace, token_file)
+    with gateway_address(system, state, context, namespace, url) as address:
+        assert address is not None
+        client = feedback_client(address, token)
+        try:
+            yield client
+        finally:
+            client.close()
 
 
 def _print(tally: Tally) -> None:

@@ -29,8 +29,8 @@ def logs(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A process (v1, envoy, monitor, supervisor, ...), a run or `last`, the newest; in a cluster a pod; "
-            "default: list them.",
+            help="A process (v1, envoy, monitor, supervisor, ...), a run or `last`, the newest; in a cluster a pod, a "
+            "version, a run or `last`; default: list them.",
             show_default=False,
         ),
     ] = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,9 +47,9 @@ def open_page(
             address = _of_this_machine(state.resolve())
             _show(address, browser, json)
             return
-        from capstan.cli.page_tunnel import tunnel
+        from capstan.cli.page_tunnel import end_as_by_ctrl_c, tunnel
 
-        _end_as_by_ctrl_c()
+        end_as_by_ctrl_c()
         place = cluster_of(context, namespace)
         token = _token(place.kube, account, place.namespace, minutes)  # type: ignore[arg-type]
         with tunnel(place.context, page_namespace, SERVICE, PORT, local=port) as forward:
@@ -60,14 +59,6 @@ def open_page(
             if not json:
                 out.print(f"page {forward.address}, until Ctrl-C", soft_wrap=True)
             forward.keep()
-
-
-def _end_as_by_ctrl_c() -> None:
-    """`kill` and a closed terminal end the way too: kubectl has a session of its own and would outlive the command."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        # One that is ignored was meant to be, as by nohup.
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
 
 
 def _of_this_machine(root: Path) -> str:

@@ -16,6 +16,8 @@ import typer
 from capstan.cli.answers_written import Writer, to_file, to_terminal
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, File, Json, State, err, honest_errors, print_json
+from capstan.cli.place import Context, Namespace
+from capstan.cli.remote_gateway import Url, gateway_address
 from capstan.errors import InvalidDataError, NotFoundError
 
 if TYPE_CHECKING:
@@ -57,9 +59,15 @@ def predict(
         typer.Option("--out", help="Write the answers to this .csv or .jsonl file.", show_default=False),
     ] = None,
     state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
+    url: Url = None,
     json: Json = False,
 ) -> None:
     """Predict rows through the gateway of the running system, or offline by a version's verified model.
+
+    With --context the gateway of that cluster is asked, through a way by kubectl that lasts as long as the command;
+    with --url one at any address.
 
     Answers are printed as CSV, with --json as JSON lines whose last is the summary. What is refused is told by row and
     field, and the exit code is 3. Requests through the gateway are logged and watched like those of any client.
@@ -71,7 +79,16 @@ def predict(
         from capstan.spec import load
 
         system, where = load(file), StateDir(state.resolve())
-        asked = _asked(system, where, offline=offline, version=version)
+        is_offline = offline or version is not None
+        if is_offline and (context or url):
+            raise InvalidDataError(
+                "predict: --offline and --version ask a model folder of this machine; drop --context (or "
+                "CAPSTAN_CONTEXT) and --url"
+            )
+        elsewhere = None
+        if not is_offline:
+            elsewhere = stack.enter_context(gateway_address(system, state, context, namespace, url))
+        asked = _asked(system, where, elsewhere, offline=offline, version=version)
         given = [_row(row or "")] if rows is None else asked.rows(stack.enter_context(_table(rows)), system)
         place = stack.enter_context(asked.asking)
         writer = stack.enter_context(to_terminal(json=json) if to is None else to_file(to))
@@ -152,10 +169,15 @@ def _in_words(problem: Mapping[str, Any]) -> str:
     return f"{problem.get('field')}:{quoted} {problem.get('rule')}"
 
 
-def _asked(system: MLSystem, state: StateDir, *, offline: bool, version: str | None) -> Asked:
-    """Who is asked; raises NotFoundError, UntrustedArtifactError, UnavailableError."""
+def _asked(
+    system: MLSystem, state: StateDir, elsewhere: str | None, *, offline: bool, version: str | None
+) -> Asked:
+    """Who is asked, `elsewhere` if it is an address; raises NotFoundError, UntrustedArtifactError, UnavailableError."""
     from capstan.domain.versions import VersionName
-    from capstan.verbs.answering import asked_gateway, asked_model, champion_name
+    from capstan.verbs.answering import asked_address, asked_gateway, asked_model, champion_name
+
+    if elsewhere is not None:
+        return asked_address(system, elsewhere)
 
     if not offline and version is None:
         return asked_gateway(system, state, otherwise="--offline asks the champion's model folder, ")
