@@ -160,6 +160,7 @@ def _nav(docs: Path) -> str:
 
 
 def _entry(docs: Path, page: Path, words: str) -> str:
+    words = words[0].upper() + words[1:]
     listed = {docs / page for section in navigation(docs) for page in section.pages}
     others = [other for other in sorted((docs / page).parent.glob("*.md")) if other not in listed]
     if page.name != "README.md" or not others:

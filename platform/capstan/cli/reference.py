@@ -73,7 +73,7 @@ def _row(parameter: Parameter, command: Command) -> str | None:
     record = parameter.get_help_record(context)
     if record is None:
         return None
-    written, meaning = re.sub(r"<list\[(\w+)\]>", r"<\1> ...", record[0]), record[1]
+    written, meaning = re.sub(r"<list\[(\w+)\]>", r"<\1> ...", record[0]).replace("|", " or "), record[1]
     return f"| `{_cell(written)}` | {_cell(_words(meaning))} |"
 
 
