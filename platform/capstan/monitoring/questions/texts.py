@@ -65,7 +65,7 @@ class AlertText:
 
 
 def _days(seconds: float) -> str:
-    for length, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+    for length, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= length:
-            return f"{seconds / length:g} {unit}"
+            return f"{seconds / length:g} {unit}{'' if seconds == length else 's'}"
     return f"{seconds:g} seconds"

@@ -23,6 +23,8 @@ from capstan.embedded.traffic.reports import EventRate, read_event_rates
 from capstan.embedded.traffic.sending import Reporting, send_traffic
 from capstan.embedded.traffic.tally import Latencies, Tally
 from capstan.errors import InvalidDataError, UnavailableError
+from capstan.recording.events import events_of
+from capstan.recording.labels import labels_of
 from capstan.spec.online import OnlineMetric
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -37,13 +39,14 @@ class Gateway:
 
     async def answer(self, request: web.Request) -> web.Response:
         self.began.append(time.monotonic())
+        number = len(self.began)
         row = orjson.loads(await request.read())
         await asyncio.sleep(self.seconds)
         if row["x"] < 0:
             return web.Response(status=503, text="no version serves")
         document = {
             "version": "v2" if row["x"] >= 10 else "v1",
-            "request_id": f"r{len(self.began)}",
+            "request_id": f"r{number}",
             "predictions": [{"probability": 0.5, "label": row["x"] % 2 == 0}],
         }
         return web.json_response(document)
@@ -198,6 +201,18 @@ def test_users_react_to_right_and_to_wrong_answers() -> None:
     (complaint,) = [event for event in desk.events if event["event"] == "complaint"]
     assert complaint["value"] == 1
     assert len({event["eventId"] for event in desk.events}) == 4
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [pytest.param(KeyColumns("id"), id="ids of cases"), pytest.param(KeyColumns(), id="ids of requests")],
+)
+def test_the_collector_takes_what_is_handed_in(keys: KeyColumns) -> None:
+    desk = Desk()
+    rates = (EventRate("click", 1, 1), EventRate("purchase", 1, 1, needs_value=True))
+    send(Gateway(), range(4), desk=desk, keys=keys, reporting=Reporting(timedelta(0), rates))
+    assert len(events_of(desk.events, {"purchase"})) == 8
+    assert len(labels_of([label for _, label in desk.labels], "Boolean")) == 4
 
 
 def test_a_wish_to_stop_ends_it_soon_and_tells_which_labels_are_left() -> None:
