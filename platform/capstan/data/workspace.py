@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import duckdb
 
 from capstan.data.text_types import literal
+from capstan.duckdb_bars import without_bar
 
 
 @contextmanager
@@ -25,8 +26,7 @@ def workspace(*, threads: int, memory: int, zone: str) -> Iterator[duckdb.DuckDB
             }
         )
         try:
-            # Else DuckDB draws its own bar into the terminal of whoever runs the loop.
-            connection.execute("set enable_progress_bar = false")
+            without_bar(connection)
             connection.execute(f"set TimeZone = {literal(zone)}")
             yield connection
         finally:

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pyarrow as pa
 
+from capstan.duckdb_bars import without_bar
 from capstan.errors import UnavailableError
 from capstan.ports.combining import COMBINER
 from capstan.recording.events import EVENT_COLUMNS
@@ -114,7 +115,7 @@ class PayloadReader:
                 "autoinstall_known_extensions": False,
             },
         )
-        self._connection.execute("set enable_progress_bar = false")
+        without_bar(self._connection)
 
     def close(self) -> None:
         self._connection.close()
