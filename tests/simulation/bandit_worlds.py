@@ -103,3 +103,42 @@ def at_once(rule: BanditRule) -> BanditRule:
 
 def _even(arms: int) -> list[int]:
     return [100 // arms + (index < 100 % arms) for index in range(arms)]
+
+
+def play_by_request(
+    rule: BanditRule,
+    arms: dict[str, Draw],
+    *,
+    stretches: int,
+    size: int,
+    moves: int,
+    rng: np.random.Generator,
+) -> Played:
+    """Shares move `moves` times within a stretch of `size` units, each of which says by which shares it was drawn.
+
+    Periods of a stretch are as records tell them: its units by their shares, whenever these held.
+    """
+    names = list(arms)
+    shares = dict(zip(names, _even(len(names)), strict=True))
+    periods: list[Period] = []
+    rewards = dict.fromkeys(names, Rewards())
+    for stretch in range(stretches):
+        drawn: dict[tuple[int, ...], dict[str, Outcomes]] = {}
+        for _ in range(moves):
+            counts = rng.multinomial(size // moves, [share / 100 for share in shares.values()])
+            found = _drawn(arms, dict(zip(names, (int(count) for count in counts), strict=True)))
+            known = drawn.setdefault(tuple(shares.values()), dict.fromkeys(names, Outcomes()))
+            for name, one in found.items():
+                known[name] = Outcomes(
+                    known[name].closed + one.closed, _sum(known[name].rewards, one.rewards)
+                )
+                rewards[name] = _sum(rewards[name], one.rewards)
+            shares = shares_of(rule, rewards) or shares
+        periods += [
+            Period(dict(zip(names, by, strict=True)), found, stretch) for by, found in sorted(drawn.items())
+        ]
+    return Played(periods, rewards, [])
+
+
+def _sum(one: Rewards, other: Rewards) -> Rewards:
+    return Rewards(one.count + other.count, one.total + other.total, one.squares + other.squares)

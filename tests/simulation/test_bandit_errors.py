@@ -6,7 +6,15 @@ import math
 
 import numpy as np
 import pytest
-from simulation.bandit_worlds import Played, at_once, guarding, inverse_propensity_mean, play, radius_for
+from simulation.bandit_worlds import (
+    Played,
+    at_once,
+    guarding,
+    inverse_propensity_mean,
+    play,
+    play_by_request,
+    radius_for,
+)
 
 from capstan.domain.verdicts.bandit_inference import difference, mean_reward, regret
 from capstan.domain.verdicts.bandits import BanditRule, Policy
@@ -132,3 +140,42 @@ def test_rewards_that_come_late_cost_regret_but_no_bias():
     )
     # Twenty batches without a reward are twenty batches of equal shares: 20 x 20 x 0.05.
     assert late == pytest.approx(at_hand + 20, abs=10)
+
+
+@pytest.mark.parametrize("policy", list(Policy))
+def test_means_weighted_by_the_shares_of_each_request_are_not_too_low(policy):
+    # Equal N(0, 1) arms whose shares move after every 10 of 800 units, all told apart by the shares that drew them.
+    rng = np.random.default_rng(12)
+    equal = {"a": rng.standard_normal, "b": rng.standard_normal}
+    rule = at_once(BanditRule(policy, floor=5))
+    runs = [play_by_request(rule, equal, stretches=4, size=200, moves=20, rng=rng) for _ in range(500)]
+    plain = [run.rewards[arm].mean for run in runs for arm in "ab"]
+    augmented = [mean_reward(run.periods, arm) for run in runs for arm in "ab"]
+    assert np.mean(plain) < -0.01
+    assert np.mean(augmented) == pytest.approx(0, abs=0.012)
+
+
+@pytest.mark.parametrize("policy", list(Policy))
+def test_equal_arms_are_called_different_in_at_most_5_percent_where_each_request_has_its_own_shares(policy):
+    rng = np.random.default_rng(5)
+    wrong = 0
+    for _ in range(120):
+        equal = {"a": rng.standard_normal, "b": rng.standard_normal}
+        rule = BanditRule(policy)
+        periods = play_by_request(rule, equal, stretches=12, size=600, moves=30, rng=rng).periods
+        ends = [end for end in range(len(periods)) if periods[end].stretch != periods[end - 1].stretch]
+        looks = (difference(periods[:end], "b", "a", radius=radius_for(5000)) for end in [*ends[1:], None])
+        wrong += any(found.lower > 0 or found.upper < 0 for found in looks)
+    assert wrong / 120 <= 0.05
+
+
+def test_a_better_arm_is_found_by_requests_and_its_gain_lies_in_the_interval():
+    rng = np.random.default_rng(9)
+    found = []
+    for _ in range(60):
+        arms = {name: clicks(rng, share) for name, share in TRUTH.items()}
+        rule = BanditRule(is_binary=True)
+        periods = play_by_request(rule, arms, stretches=8, size=1250, moves=50, rng=rng).periods
+        found.append(difference(periods, "b", "a", radius=radius_for(5000)))
+    assert np.mean([one.upper < 0 for one in found]) > 0.9
+    assert np.mean([one.lower <= -0.1 <= one.upper for one in found]) >= 0.95

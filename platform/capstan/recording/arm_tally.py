@@ -1,4 +1,4 @@
-"""Units of arms, added up by the stretch of time in which they were assigned."""
+"""Units of arms, added up by the stretch of time in which they were assigned, and by the shares that drew them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from capstan.domain.drawn_shares import read_shares
 from capstan.domain.verdicts.evidence import ArmDay, ArmSums, RankSums
 from capstan.domain.versions import VersionName
 from capstan.recording.arm_ranks import RankTally
@@ -42,6 +43,8 @@ class Units:
     """(n,); nan where there is none."""
     covariate: Floats
     """(n,); nan where none is known."""
+    shares: npt.NDArray[np.object_] | None = None
+    """(n,) the shares by which each was drawn, as its payload spells them, or empty; None: it was not asked for."""
 
 
 class ArmTally:
@@ -62,6 +65,8 @@ class ArmTally:
         self._starts = np.array([microseconds(start) for start in starts], dtype=np.int64)
         self._open_from = microseconds(as_of) - takes // _MICROSECOND
         self._cap = cap
+        self._strata = {(stretch, ""): stretch for stretch in range(len(starts))}
+        """Numbers by stretch and by the spelled shares that drew its units; empty: they say none."""
         self._places = len(versions) * len(starts)
         self._counts = {
             name: np.zeros(self._places, dtype=np.int64)
@@ -75,8 +80,8 @@ class ArmTally:
     def add(self, units: Units) -> None:
         """Count the units; those before the first stretch are of none."""
         stretch = np.searchsorted(self._starts, units.first, side="right") - 1
-        place = units.arm * len(self._starts) + stretch
         inside = stretch >= 0
+        place = self._stratum(stretch, units) * len(self._versions) + units.arm
         self.crossed += int((units.crossed & inside).sum())
         closed = inside & (units.first <= self._open_from)
         known = closed & ~np.isnan(units.outcome)
@@ -114,17 +119,41 @@ class ArmTally:
         return {version: ranks for version, ranks in found.items() if ranks is not None}
 
     def stretches(self) -> tuple[ArmDay, ...]:
-        """Those in which any unit was assigned, in order."""
+        """Those in which any unit was assigned, in order; apart by the shares that drew them, where they say these."""
         found = []
-        for number, start in enumerate(self._starts):
+        for (stretch, spelled), number in sorted(self._strata.items()):
+            places = {
+                version: number * len(self._versions) + arm for arm, version in enumerate(self._versions)
+            }
             arms = {
-                version: self._sums_at(arm * len(self._starts) + number)
-                for arm, version in enumerate(self._versions)
-                if self._counts["assigned"][arm * len(self._starts) + number]
+                version: self._sums_at(place)
+                for version, place in places.items()
+                if self._counts["assigned"][place]
             }
             if arms:
-                found.append(ArmDay(from_microseconds(int(start)), arms))
+                start = from_microseconds(int(self._starts[stretch]))
+                found.append(ArmDay(start, arms, read_shares(spelled) or {}))
         return tuple(found)
+
+    def _stratum(self, stretch: Indices, units: Units) -> Indices:
+        """Number of each unit's stratum; any for units before the first stretch."""
+        if units.shares is None:
+            return stretch
+        spelled, text = np.unique(units.shares.astype(str), return_inverse=True)
+        pairs, pair = np.unique(np.maximum(stretch, 0) * len(spelled) + text, return_inverse=True)
+        numbers = [self._number(int(one) // len(spelled), str(spelled[one % len(spelled)])) for one in pairs]
+        found: Indices = np.array(numbers, dtype=np.int64)[pair]
+        return found
+
+    def _number(self, stretch: int, spelled: str) -> int:
+        number = self._strata.setdefault((stretch, spelled), len(self._strata))
+        if (number + 1) * len(self._versions) > self._places:
+            before, self._places = self._places, 2 * self._places
+            for name, counts in self._counts.items():
+                self._counts[name] = np.pad(counts, (0, self._places - before))
+            for sums in self._sums.values():
+                sums.grow(self._places)
+        return number
 
     def _sums_at(self, place: int) -> ArmSums:
         counts = {name: int(found[place]) for name, found in self._counts.items()}

@@ -116,7 +116,7 @@ class ArmReading:
         self, asked: Arms, metric: Metric, since: datetime, as_of: datetime
     ) -> Iterator[Units]:
         window = asked.window // _MICROSECOND
-        rows = self._batches(rows_sql(self._task), asked, since, as_of)
+        rows = self._batches(rows_sql(self._task, by_shares=asked.by_shares), asked, since, as_of)
         return units_by_loss(rows, self._task, metric, since=microseconds(since), window=window)
 
     def _units_by_events(
@@ -128,7 +128,9 @@ class ArmReading:
         parts = -(-stored // LARGEST_PART)
         for part in range(parts):
             yield from units_by_events(
-                self._batches(units_sql(metric), asked, since, as_of, parts=parts, part=part)
+                self._batches(
+                    units_sql(metric, by_shares=asked.by_shares), asked, since, as_of, parts=parts, part=part
+                )
             )
 
     def _batches(

@@ -27,6 +27,11 @@ class ExactSums:
         self.pieces = np.zeros((_PIECES, places))
         """(pieces, places), the least significant first."""
 
+    def grow(self, places: int) -> None:
+        """Have so many places, which are more than before."""
+        more = np.zeros((_PIECES, places - self.pieces.shape[1]))
+        self.pieces = np.concatenate([self.pieces, more], axis=1)
+
     def add(self, place: Indices, values: Floats) -> None:
         """Add each value at its place; values are finite."""
         for number, piece in _pieces_of(values):

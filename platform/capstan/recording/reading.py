@@ -24,7 +24,7 @@ from capstan.ports.combining import COMBINER
 from capstan.recording.events import EVENT_COLUMNS
 from capstan.recording.labels import LABEL_COLUMNS
 from capstan.recording.outputs import OUTPUT_PREFIX
-from capstan.recording.payloads import INPUT_PREFIX, PAYLOAD_COLUMNS
+from capstan.recording.payloads import INPUT_PREFIX, OPTIONAL_COLUMNS, PAYLOAD_COLUMNS
 from capstan.recording.segments import dated_files, payload_files
 from capstan.tasks import Task
 
@@ -203,6 +203,7 @@ class PayloadReader:
             PAYLOAD_COLUMNS,
             inputs,
             with_outputs=bool(re.search(r"\boutputs\b", query)),
+            optional=[name for name in OPTIONAL_COLUMNS if re.search(rf"\b{name}\b", query)],
         )
         if as_of is not None and re.search(r"\bstored_events\b", query):
             # Nothing is known before it happened, and what is looked for happened after the requests.
@@ -221,12 +222,13 @@ class PayloadReader:
         inputs: Sequence[str] = (),
         *,
         with_outputs: bool = False,
+        optional: Sequence[str] = (),
     ) -> None:
         """`outputs` is one struct of all columns `output.<name>` that any of the files has."""
         present = set(columns.names)
         if files:
             paths = ", ".join(f"'{path.replace(chr(39), chr(39) * 2)}'" for path in files)
-            is_open = bool(inputs) or with_outputs
+            is_open = bool(inputs) or with_outputs or bool(optional)
             source = f"read_parquet([{paths}], hive_partitioning=false, union_by_name={is_open})"
             if is_open:
                 described = self._connection.execute(f"describe select * from {source}").fetchall()  # noqa: S608
@@ -236,7 +238,7 @@ class PayloadReader:
             self._connection.register(source, columns.empty_table())
         chosen = [
             _quoted(column) if column in present else f"null::varchar as {_quoted(column)}"
-            for column in (*columns.names, *(INPUT_PREFIX + column for column in inputs))
+            for column in (*columns.names, *optional, *(INPUT_PREFIX + column for column in inputs))
         ]
         if with_outputs:
             found = sorted(column for column in present if column.startswith(OUTPUT_PREFIX))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from capstan.recording.arm_tally import Units
@@ -20,13 +21,13 @@ where role <> 'shadow' and epoch_us(event_time) >= $start and epoch_us(event_tim
 _UNITS = """
 with asked as (
   select {key} as key, request_id, entity_id, status, nonfinite, epoch_us(event_time) as time,
-    list_position($versions, arm) - 1 as arm
+    list_position($versions, arm) - 1 as arm{shares}
   from stored_payloads
   where role <> 'shadow' and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
     and hash({key}) % $parts = $part
     and case when epoch_us(event_time) < $since then unit is not null else list_contains($versions, arm) end
 ), assigned as (
-  select key, time as first, arm,
+  select key, time as first, arm{shares},
     min(arm) over (partition by key) <> max(arm) over (partition by key) as crossed
   from asked where time >= $since
   qualify row_number() over (partition by key order by time, request_id, arm) = 1
@@ -44,15 +45,15 @@ with asked as (
     ), unit_requests as (select key, request_id, entity_id from answered where is_past)
   select key, outcome from ({outcome})
 )
-select first, arm, crossed, during.outcome as outcome, past.outcome as covariate
+select first, arm, crossed, during.outcome as outcome, past.outcome as covariate{shares}
 from assigned join during using (key) left join past using (key)
 """
 
 
-def units_sql(metric: OnlineMetric) -> str:
+def units_sql(metric: OnlineMetric, *, by_shares: bool = False) -> str:
     """SQL of one row for each unit of a part, in any order; the metric's own cap is left to the tally."""
     plain = metric.model_copy(update={"cap": None})
-    return _UNITS.format(key=UNIT_KEY, outcome=outcome_sql(plain))
+    return _UNITS.format(key=UNIT_KEY, outcome=outcome_sql(plain), shares=", shares" if by_shares else "")
 
 
 def units_by_events(batches: Iterable[pa.RecordBatch]) -> Iterator[Units]:
@@ -67,4 +68,13 @@ def units_by_events(batches: Iterable[pa.RecordBatch]) -> Iterator[Units]:
             crossed=batch["crossed"].to_numpy(zero_copy_only=False),
             outcome=outcome,
             covariate=covariate,
+            shares=shares_column(batch),
         )
+
+
+def shares_column(batch: pa.RecordBatch) -> npt.NDArray[np.object_] | None:
+    """The texts, empty where a request says no shares; None where they were not asked for."""
+    if "shares" not in batch.schema.names:
+        return None
+    texts: npt.NDArray[np.object_] = batch["shares"].fill_null("").to_numpy(zero_copy_only=False)
+    return texts

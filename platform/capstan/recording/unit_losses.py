@@ -25,7 +25,7 @@ _NEVER = 2**62
 _ROWS = """
 with asked as (
   select UNIT_KEY as key, request_id, row, attempt, arm, entity_id, outputs, epoch_us(event_time) as time,
-    status = 200 and not nonfinite as is_sound
+    status = 200 and not nonfinite as is_sound SHARES
   from stored_payloads
   where role <> 'shadow' and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
     and case when epoch_us(event_time) < $since then unit is not null else list_contains($versions, arm) end
@@ -37,7 +37,8 @@ with asked as (
   select key, request_id, row, arm, coalesce(retried.time, asked.time) as time,
     is_sound and (retried.last is null or attempt = retried.last) as counts,
     case when counts then outputs end as outputs,
-    case when counts then request_id end as labelled_request, case when counts then entity_id end as labelled_entity
+    case when counts then request_id end as labelled_request,
+    case when counts then entity_id end as labelled_entity SHARES
   from asked left join retried using (request_id, row)
 ), told as (
   select entity_id, request_id, {'at': epoch_us(available_at), 'none': no_label, 'value': LABEL} as label
@@ -50,7 +51,7 @@ with asked as (
   left join (select * from told where request_id is null) as by_entity on by_entity.entity_id = labelled_entity
 )
 select key, time, request_id, row, counts, outputs, coalesce(list_position($versions, arm), 0)::bigint - 1 as arm,
-  found is not null and found.none as is_without, case when not found.none then found.value end as label
+  found is not null and found.none as is_without, case when not found.none then found.value end as label SHARES
 from labelled
 order by key, time, request_id, row, counts, found nulls first
 """
@@ -61,9 +62,10 @@ request before `since` is of no arm.
 """
 
 
-def rows_sql(task: Task) -> str:
+def rows_sql(task: Task, *, by_shares: bool = False) -> str:
     """SQL of the rows of all units, one unit after another."""
-    return _ROWS.replace("UNIT_KEY", UNIT_KEY).replace("LABEL", task.label.column)
+    query = _ROWS.replace("UNIT_KEY", UNIT_KEY).replace("LABEL", task.label.column)
+    return query.replace(" SHARES", ", shares" if by_shares else "")
 
 
 @dataclass
@@ -77,9 +79,11 @@ class _Open:
     losses: ExactSums
     past_count: Indices
     past: ExactSums
+    shares: npt.NDArray[np.object_] | None
+    """None: they are not asked for."""
 
     @classmethod
-    def units(cls, number: int) -> _Open:
+    def units(cls, number: int, *, by_shares: bool) -> _Open:
         return cls(
             first=np.full(number, _NEVER, dtype=np.int64),
             arm=np.full(number, -1, dtype=np.int64),
@@ -88,6 +92,7 @@ class _Open:
             losses=ExactSums(number),
             past_count=np.zeros(number, dtype=np.int64),
             past=ExactSums(number),
+            shares=np.full(number, "", dtype=np.object_) if by_shares else None,
         )
 
     def go_on(self, last: _Open) -> None:
@@ -96,6 +101,8 @@ class _Open:
             getattr(self, name)[0] = getattr(last, name)[-1]
         self.losses.pieces[:, 0] = last.losses.pieces[:, -1]
         self.past.pieces[:, 0] = last.past.pieces[:, -1]
+        if self.shares is not None and last.shares is not None:
+            self.shares[0] = last.shares[-1]
 
     def finished(self, units: slice) -> Units:
         """Those of the slice that were assigned to an arm."""
@@ -106,6 +113,7 @@ class _Open:
             crossed=self.crossed[units][assigned],
             outcome=_means(self.losses, self.count)[units][assigned],
             covariate=_means(self.past, self.past_count)[units][assigned],
+            shares=None if self.shares is None else self.shares[units][assigned],
         )
 
 
@@ -121,7 +129,7 @@ def units_by_loss(
     for table in _whole_requests(batches):
         key = table["key"]
         unit = np.cumsum(_changes(key)) - 1
-        found = _Open.units(int(unit[-1]) + 1)
+        found = _Open.units(int(unit[-1]) + 1, by_shares="shares" in table.column_names)
         if last is not None:
             if last[0] == key[0].as_py():
                 found.go_on(last[1])
@@ -153,6 +161,9 @@ def _assign(found: _Open, unit: Indices, table: pa.Table, since: int) -> None:
     firsts = inside[position[is_new]]
     found.first[units[is_new]] = time[firsts]
     found.arm[units[is_new]] = arm[firsts]
+    if found.shares is not None:
+        texts = table["shares"].fill_null("").to_numpy(zero_copy_only=False)
+        found.shares[units[is_new]] = texts[firsts]
     met = unit[inside]
     found.crossed[met[arm[inside] != found.arm[met]]] = True
 

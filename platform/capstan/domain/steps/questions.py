@@ -68,6 +68,8 @@ class Arms:
     """What is known is that of the last whole multiple of it since the step began; None: that of now."""
     by_rank: bool = False
     """Whether each arm's outcomes are ranked among the champion's, too."""
+    by_shares: bool = False
+    """Whether units of a stretch are told apart by the shares that each says it was drawn by."""
 
 
 @dataclass(frozen=True)

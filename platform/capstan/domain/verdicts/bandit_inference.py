@@ -32,6 +32,10 @@ class Period:
     shares: Mapping[str, int]
     """Whole percents with which units were assigned."""
     arms: Mapping[str, Outcomes]
+    stretch: object = None
+    """Periods of one stretch, which follow each other, lay side by side in time: their units took turns, each drawn by
+    its own shares. None: the period is a stretch by itself.
+    """
 
     @property
     def closed(self) -> int:
@@ -59,14 +63,16 @@ UNKNOWN = Difference(0.0, -math.inf, math.inf, 0)
 def mean_reward(periods: Sequence[Period], arm: str) -> float | None:
     """The arm's mean over all units, had all of them met it (AIPW); None without a reward of its own."""
     total, units, earlier = 0.0, 0, Rewards()
-    for period in periods:
-        found = period.arms.get(arm, Outcomes())
+    for stretch in _stretches(periods):
+        found = _together(stretch, arm)
         if not _is_known(found, earlier):
             continue
         expected = (earlier if earlier.count else found.rewards).mean
-        residual = found.rewards.total - found.rewards.count * expected
-        total += period.closed * expected + _weight(period, arm) * residual
-        units += period.closed
+        for period in stretch:
+            here = period.arms.get(arm, Outcomes()).rewards
+            residual = here.total - here.count * expected
+            total += period.closed * expected + _weight(period, arm, found) * residual
+            units += period.closed
         earlier = _add(earlier, found.rewards)
     return total / units if units else None
 
@@ -132,28 +138,63 @@ class _Score:
 
 
 def _scores(periods: Sequence[Period], arm: str, control: str) -> Iterator[_Score]:
-    """Only what earlier periods said predicts a reward and weighs a period; the first one goes by itself."""
+    """Only what earlier stretches said predicts a reward and weighs a period; the first one goes by itself."""
     earlier = {arm: Rewards(), control: Rewards()}
-    for period in periods:
-        found = {name: period.arms.get(name, Outcomes()) for name in earlier}
+    for stretch in _stretches(periods):
+        found = {name: _together(stretch, name) for name in earlier}
         if not all(_is_known(found[name], earlier[name]) for name in earlier):
             continue
         here = {name: outcomes.rewards for name, outcomes in found.items()}
         known = all(rewards.count > 1 for rewards in earlier.values())
         expected, noise = _predicted(earlier if known else here, is_first=not known)
-        gap = expected[arm] - expected[control]
-        total, squares, cubes = (period.closed * gap**power for power in (1, 2, 3))
-        for name, sign in ((arm, 1), (control, -1)):
-            weight, rewards = _weight(period, name), here[name]
-            first, second, third = _residuals(rewards, expected[name])
-            total += sign * weight * first
-            squares += 2 * gap * sign * weight * first + weight**2 * second
-            cubes += 3 * gap * gap * sign * weight * first + 3 * gap * weight**2 * second
-            cubes += sign * weight**3 * third
-        variance = math.fsum(100 / period.shares[name] * noise[name] for name in here)
         earlier = {name: _add(earlier[name], rewards) for name, rewards in here.items()}
-        if variance > 0:
-            yield _Score(period.closed, total, squares, cubes, 1 / math.sqrt(variance))
+        for period in stretch:
+            if (score := _score(period, arm, control, found, expected, noise)) is not None:
+                yield score
+
+
+def _score(
+    period: Period,
+    arm: str,
+    control: str,
+    found: Mapping[str, Outcomes],
+    expected: Mapping[str, float],
+    noise: Mapping[str, float],
+) -> _Score | None:
+    """Scores of the period's units, `found` being the outcomes of its stretch; None where they can't be weighed."""
+    gap = expected[arm] - expected[control]
+    total, squares, cubes = (period.closed * gap**power for power in (1, 2, 3))
+    for name, sign in ((arm, 1), (control, -1)):
+        rewards = period.arms.get(name, Outcomes()).rewards
+        weight = _weight(period, name, found[name])
+        first, second, third = _residuals(rewards, expected[name])
+        total += sign * weight * first
+        squares += 2 * gap * sign * weight * first + weight**2 * second
+        cubes += 3 * gap * gap * sign * weight * first + 3 * gap * weight**2 * second
+        cubes += sign * weight**3 * third
+    variance = math.fsum(100 / period.shares[name] * noise[name] for name in (arm, control))
+    return _Score(period.closed, total, squares, cubes, 1 / math.sqrt(variance)) if variance > 0 else None
+
+
+def _stretches(periods: Sequence[Period]) -> Iterator[list[Period]]:
+    """Periods that lay side by side, together: none of them is earlier than another."""
+    stretch: list[Period] = []
+    for period in periods:
+        if stretch and (period.stretch is None or period.stretch != stretch[0].stretch):
+            yield stretch
+            stretch = []
+        stretch.append(period)
+    if stretch:
+        yield stretch
+
+
+def _together(stretch: Sequence[Period], arm: str) -> Outcomes:
+    """The arm's outcomes in all periods of a stretch."""
+    whole = Outcomes()
+    for period in stretch:
+        found = period.arms.get(arm, Outcomes())
+        whole = Outcomes(whole.closed + found.closed, _add(whole.rewards, found.rewards))
+    return whole
 
 
 def _residuals(rewards: Rewards, expected: float) -> tuple[float, float, float]:
@@ -181,9 +222,10 @@ def _predicted(known: Mapping[str, Rewards], *, is_first: bool) -> tuple[dict[st
     return dict.fromkeys(known, both.mean), noise
 
 
-def _weight(period: Period, arm: str) -> float:
-    """1 / (share of the arm x share of its closed units that have an outcome); 0 where nobody was to meet it."""
-    found = period.arms.get(arm, Outcomes())
+def _weight(period: Period, arm: str, found: Outcomes) -> float:
+    """1 / (share of the arm x share of its closed units in the stretch that have an outcome); 0 where nobody should
+    meet it.
+    """
     if not found.rewards.count or not period.shares.get(arm):
         return 0.0
     return 100 / period.shares[arm] * found.closed / found.rewards.count

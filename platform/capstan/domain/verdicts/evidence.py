@@ -96,6 +96,10 @@ class ArmDay:
     """Of the day or the stretch, not of the evidence: the first day may have begun before."""
     arms: Mapping[VersionName, ArmSums]
     """Arms without a unit may be missing."""
+    shares: Mapping[VersionName, int] = field(default_factory=dict)
+    """Whole percents by which these units were drawn, where each says its own; then a stretch is there once for each
+    shares. Empty: all units of the stretch were drawn by the same.
+    """
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
 from capstan.domain.verdicts.arms import ArmBounds, ArmsRule
 from capstan.domain.verdicts.bandit_inference import Outcomes, Period, difference, mean_reward
 from capstan.domain.verdicts.bandits import Rewards
-from capstan.domain.verdicts.evidence import ArmsEvidence, ArmSums
+from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums
 from capstan.domain.verdicts.experiments import Better
 from capstan.domain.verdicts.sample_ratio import MISMATCH_ALPHA, log_mismatch
 from capstan.domain.versions import VersionName
@@ -33,20 +34,28 @@ class MovingShares:
 
     moves: Sequence[MovedWeights]
     better: Better
+    by_request: bool = False
+    """True: each unit says by which shares it was drawn; those that do not say it decide nothing."""
 
     def periods(self, evidence: ArmsEvidence) -> list[Period]:
         """The evidence by stretches whose shares are known, as rewards."""
         found = []
         for stretch in evidence.days:
-            weights = weights_at(self.moves, stretch.start)
+            weights = self._shares_of(stretch)
             if weights is not None:
                 arms = {
                     str(version): Outcomes(sums.closed, rewards_of(sums, self.better))
                     for version, sums in stretch.arms.items()
                 }
                 shares = {str(version): weight for version, weight in weights.items()}
-                found.append(Period(shares, arms))
+                found.append(Period(shares, arms, stretch.start if self.by_request else None))
         return found
+
+    def _shares_of(self, stretch: ArmDay) -> Mapping[VersionName, int] | None:
+        """None: they are not known."""
+        if self.by_request:
+            return stretch.shares or None
+        return weights_at(self.moves, stretch.start)
 
     def means(self, evidence: ArmsEvidence, versions: Sequence[VersionName]) -> dict[VersionName, float]:
         """Mean outcome of each arm, had all units met it; arms of which nothing is known are missing."""
@@ -70,20 +79,23 @@ class MovingShares:
 
     def ratio(self, evidence: ArmsEvidence) -> AnalysisResult:
         """Whether the arms hold the units that they should, stretch by stretch: the factors multiply to one test."""
-        log_e, total, told = 0.0, 0, []
+        log_e, total = 0.0, 0
+        told: list[tuple[Mapping[str, int], Mapping[str, float]]] = []
         for stretch in evidence.days:
-            weights = weights_at(self.moves, stretch.start)
+            weights = self._shares_of(stretch)
             counts = {str(version): sums.assigned for version, sums in stretch.arms.items()}
             if weights is None or not sum(counts.values()):
                 continue
             shares = {str(version): weight / 100 for version, weight in weights.items() if weight}
             log_e += log_mismatch(counts, shares)
             total += sum(counts.values())
-            told.append(_compared(counts, shares))
+            told.append((counts, shares))
         numbers = {"log_e": log_e}
         if not total:
             return AnalysisResult(Verdict.INCONCLUSIVE, "TooFewRequests", "no users yet", premature=True)
-        worst = max(told, key=lambda one: one[0])[1]
+        if self.by_request:
+            told = [_pooled(told)]
+        worst = max((_compared(*one) for one in told), key=lambda one: one[0])[1]
         if log_e >= -math.log(MISMATCH_ALPHA):
             message = f"not the wanted shares, the farthest {worst} (sequential Dirichlet test at {MISMATCH_ALPHA:g})"
             latch = Latch(Verdict.FAILED, total)
@@ -97,3 +109,16 @@ def _compared(counts: Mapping[str, int], shares: Mapping[str, float]) -> tuple[f
     arm = max(shares, key=lambda one: abs(counts.get(one, 0) / total - shares[one]))
     share = counts.get(arm, 0) / total
     return abs(share - shares[arm]), f"{arm} got {share:.1%} of {total:,}, wanted {shares[arm]:.1%}"
+
+
+def _pooled(
+    told: Sequence[tuple[Mapping[str, int], Mapping[str, float]]],
+) -> tuple[Mapping[str, int], Mapping[str, float]]:
+    """Units of all stretches with the mean of the shares that drew them, of which each has too few to be shown."""
+    counts: Counter[str] = Counter()
+    expected: dict[str, float] = {}
+    for found, shares in told:
+        counts.update(found)
+        for arm, share in shares.items():
+            expected[arm] = expected.get(arm, 0.0) + share * sum(found.values())
+    return counts, {arm: share / counts.total() for arm, share in expected.items()}

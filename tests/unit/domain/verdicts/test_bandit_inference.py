@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -107,3 +108,34 @@ def test_the_skewness_of_an_estimate_is_that_of_its_scores() -> None:
 def test_regret_is_what_the_best_arm_would_have_gained_more() -> None:
     lost = regret({"a": 100, "b": 300}, {"a": 0.1, "b": 0.3})
     assert (lost.bandit, lost.even) == (pytest.approx(20), pytest.approx(40))
+
+
+def test_periods_side_by_side_are_scored_by_what_was_known_before_all_of_them() -> None:
+    # By hand: units that took turns, drawn by 50 to 50 and by 20 to 80; a is expected to be worth 0.3 and b 0.5.
+    first = Period(HALVES, {"a": ones(30, 100), "b": ones(50, 100)})
+    even = Period(HALVES, {"a": ones(9, 20), "b": ones(12, 20)}, stretch=1)
+    skewed = Period({"a": 20, "b": 80}, {"a": ones(8, 20), "b": ones(36, 75)}, stretch=1)
+    even_b = 40 * 0.5 + (12 - 20 * 0.5) * 2
+    skewed_b = 95 * 0.5 + (36 - 75 * 0.5) * 100 / 80
+    for periods in ([first, even, skewed], [first, skewed, even]):
+        assert mean_reward(periods, "b") == pytest.approx((200 * 0.5 + even_b + skewed_b) / 335)
+    assert apart([first, even, skewed]) == pytest.approx(apart([first, skewed, even]))
+    # One after the other the second would be predicted by the first.
+    later = replace(skewed, stretch=2)
+    assert mean_reward([first, even, later], "b") != mean_reward([first, even, skewed], "b")
+
+
+def test_a_unit_that_stands_alone_by_its_shares_counts_as_those_beside_it_do() -> None:
+    # Without the others of its stretch a period in which nobody met an arm could not be judged.
+    lone = [Period({"a": 50 - n, "b": 50 + n}, {"b": ones(1, 1)}, stretch=0) for n in range(10)]
+    many = Period(HALVES, {"a": ones(30, 100), "b": ones(50, 90)}, stretch=0)
+    assert difference([many, *lone], "b", "a", radius=radius_for(1000)).units == 200
+
+
+def test_outcomes_that_are_missing_are_made_up_for_by_those_of_the_whole_stretch() -> None:
+    known = Period(HALVES, {"a": ones(5, 10), "b": ones(8, 10)}, stretch=0)
+    unknown = Period({"a": 40, "b": 60}, {"a": Outcomes(closed=10), "b": ones(8, 10)}, stretch=0)
+    both = {"a": 10, "b": 20}
+    # Half of the closed units of a have an outcome, so each of them stands for two.
+    residual = 100 / 50 * 20 / 10 * (5 - 10 * 0.5)
+    assert mean_reward([known, unknown], "a") == pytest.approx(0.5 + residual / sum(both.values()))
