@@ -53,6 +53,10 @@ def refusals(deployment: Object) -> Sequence[str]:
 
 
 def _has_container(predictor: Object, graph: Mapping[str, object]) -> bool:
+    """Also of each child, at which the policy of the API server does not look."""
+    children: Sequence[Mapping[str, object]] = graph.get("children", ())  # type: ignore[assignment]
+    if not all(_has_container(predictor, child) for child in children):
+        return False
     if graph.get("implementation", "UNKNOWN_IMPLEMENTATION") != "UNKNOWN_IMPLEMENTATION":
         return True
     return any(

@@ -6,7 +6,8 @@ real one, and no more: a Deployment and a Service per container and predictor un
 weights and mirror, which follows only while all Deployments are ready; a status whose state is that of the last look.
 
 The executor is left out. In its place the predictor's Service hands port 8000 to the container's own port, so that
-requests reach the model, without the executor's metrics, payload events and time-out.
+requests reach the model, without the executor's metrics, payload events and time-out. Of a graph of several pods, which
+is made as the operator's source says (1.19.0-rc.1), they reach the root alone.
 """
 
 from __future__ import annotations
@@ -34,63 +35,74 @@ def made_of(deployment: Object) -> list[Object]:
     made: list[Object] = []
     next_metrics_port = FIRST_METRICS_PORT
     for predictor in deployment["spec"]["predictors"]:
-        name, predictor_name = deployment["metadata"]["name"], predictor["name"]
-        service = predictor_service(name, predictor_name)
-        component = predictor["componentSpecs"][0]
-        spec = copy.deepcopy(component["spec"])
-        [container] = spec["containers"]
-        own = container_service(name, predictor_name, container["name"])
-        ports = {port["name"]: port["containerPort"] for port in container.setdefault("ports", [])}
-        for port_name, default in (("metrics", next_metrics_port), ("http", HTTP_PORT), ("grpc", GRPC_PORT)):
-            if port_name not in ports:
-                ports[port_name] = default
-                container["ports"].append({"name": port_name, "containerPort": default, "protocol": "TCP"})
-                next_metrics_port += port_name == "metrics"
-        container["env"] = [*container.get("env", []), *_environment(deployment, predictor, container, ports)]
-        selector = {
-            "seldon-app": service,
-            f"seldon-app-svc-{container['name']}": own,
-            "seldon-deployment-id": name,
-        }
-        labels = {
-            "app": _workload(name, predictor, container),
-            "fluentd": "true",
-            "version": predictor_name,
-            **component.get("metadata", {}).get("labels", {}),
-            **selector,
-            "seldon.io/model": "true",
-            "app.kubernetes.io/managed-by": "seldon-core",
-            **({"seldon.io/shadow": "true"} if predictor.get("shadow") else {}),
-        }
-        annotations = {
-            "prometheus.io/path": "/prometheus",
-            "prometheus.io/scrape": "true",
-            **deployment["spec"].get("annotations", {}),
-            **component.get("metadata", {}).get("annotations", {}),
-            **predictor.get("annotations", {}),
-        }
-        spec.setdefault("terminationGracePeriodSeconds", 20)
-        workload: Object = {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": _metadata(deployment, labels["app"], labels),
-            "spec": {
-                "selector": {"matchLabels": selector},
-                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0}},
-                "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": spec},
-            },
-        }
-        if "hpaSpec" not in component:
-            workload["spec"]["replicas"] = component.get("replicas", predictor.get("replicas", 1))
-        entry = _entry(predictor, ports)
-        made += [
-            workload,
-            _service(deployment, service, entry, ports, {"seldon-app": service}),
-            _service(deployment, own, {key: ports[key] for key in EXECUTOR_PORTS}, ports,
-                     {f"seldon-app-svc-{container['name']}": own}),
-            *_scaling(deployment, component, labels["app"]),
-        ]  # fmt: skip
+        for index, component in enumerate(predictor["componentSpecs"]):
+            of_component, next_metrics_port = _component(
+                deployment, predictor, index, component, next_metrics_port
+            )
+            made += of_component
     return made
+
+
+def _component(
+    deployment: Object, predictor: Object, index: int, component: Object, next_metrics_port: int
+) -> tuple[list[Object], int]:
+    """One pod of a predictor and its Services; requests for the predictor go to the first, which has the executor."""
+    name, predictor_name = deployment["metadata"]["name"], predictor["name"]
+    service = predictor_service(name, predictor_name)
+    spec = copy.deepcopy(component["spec"])
+    [container] = spec["containers"]
+    own = container_service(name, predictor_name, container["name"])
+    ports = {port["name"]: port["containerPort"] for port in container.setdefault("ports", [])}
+    for port_name, default in (("metrics", next_metrics_port), ("http", HTTP_PORT), ("grpc", GRPC_PORT)):
+        if port_name not in ports:
+            ports[port_name] = default
+            container["ports"].append({"name": port_name, "containerPort": default, "protocol": "TCP"})
+            next_metrics_port += port_name == "metrics"
+    container["env"] = [*container.get("env", []), *_environment(deployment, predictor, container, ports)]
+    selector = {
+        **({"seldon-app": service} if index == 0 else {}),
+        f"seldon-app-svc-{container['name']}": own,
+        "seldon-deployment-id": name,
+    }
+    labels = {
+        "app": _workload(name, predictor, index, container),
+        "fluentd": "true",
+        "version": predictor_name,
+        **component.get("metadata", {}).get("labels", {}),
+        **selector,
+        "seldon.io/model": "true",
+        "app.kubernetes.io/managed-by": "seldon-core",
+        **({"seldon.io/shadow": "true"} if predictor.get("shadow") else {}),
+    }
+    annotations = {
+        "prometheus.io/path": "/prometheus",
+        "prometheus.io/scrape": "true",
+        **deployment["spec"].get("annotations", {}),
+        **component.get("metadata", {}).get("annotations", {}),
+        **predictor.get("annotations", {}),
+    }
+    spec.setdefault("terminationGracePeriodSeconds", 20)
+    workload: Object = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": _metadata(deployment, labels["app"], labels),
+        "spec": {
+            "selector": {"matchLabels": selector},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0}},
+            "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": spec},
+        },
+    }
+    if "hpaSpec" not in component:
+        workload["spec"]["replicas"] = component.get("replicas", predictor.get("replicas", 1))
+    made = [workload]
+    if index == 0:
+        made.append(_service(deployment, service, _entry(predictor, ports), ports, {"seldon-app": service}))
+    made += [
+        _service(deployment, own, {key: ports[key] for key in EXECUTOR_PORTS}, ports,
+                 {f"seldon-app-svc-{container['name']}": own}),
+        *_scaling(deployment, component, labels["app"]),
+    ]  # fmt: skip
+    return made, next_metrics_port
 
 
 def virtual_service(deployment: Object) -> Object:
@@ -155,6 +167,7 @@ class StandIn:
                 self._kube.apply(virtual_service(deployment), manager=MANAGER)
             for name in set(found) - wanted:
                 self._kube.delete("Deployment", name, namespace)
+                self._applied.pop(f"{uid}/Deployment/{name}", None)
         self._tell(deployment, {name: found[name] for name in wanted & set(found)}, ready)
 
     def _tell(self, deployment: Object, found: Mapping[str, Object], ready: bool) -> None:
@@ -195,8 +208,8 @@ def _entry(predictor: Object, ports: Mapping[str, int]) -> Mapping[str, int]:
     return {key: ports[key] for key in EXECUTOR_PORTS} if without_executor else EXECUTOR_PORTS
 
 
-def _workload(name: str, predictor: Object, container: Object) -> str:
-    return container_service(name, f"{predictor['name']}-0", container["name"])
+def _workload(name: str, predictor: Object, index: int, container: Object) -> str:
+    return container_service(name, f"{predictor['name']}-{index}", container["name"])
 
 
 def _environment(

@@ -10,11 +10,23 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from capstan.adapters.seldon.router import RouterPods
+from capstan.cluster.objects.routed_graph import parameters_of
+from capstan.domain.drawn_shares import read_shares
+from capstan.domain.steps.bandit import BanditStep
+from capstan.domain.steps.experiment import Outcome
+from capstan.domain.traffic import ArmRewards
+from capstan.domain.verdicts.bandits import BanditRule, Rewards, shares_of
+from capstan.domain.verdicts.experiments import Better
+from capstan.domain.versions import VersionName
+from capstan.errors import UnavailableError
 
 PROJECT = Path(__file__).parents[2] / "platform/images/bandit-router"
 UNIT = "router"
@@ -129,6 +141,63 @@ def test_the_router_learns_which_child_earns_more_and_knows_it_after_a_restart(
         assert route(client, "one")["meta"]["tags"] == tags
         assert shares(client, "after", 40) == learned
         assert reward(client, "r0", 1, 1.0).json()["meta"]["tags"]["counted"] is False
+
+
+class Pods:
+    """The API server's list of the router's pods."""
+
+    def __init__(self, *names: str, phase: str = "Running") -> None:
+        self.pods = [
+            {"metadata": {"name": name}, "status": {"phase": phase, "podIP": "127.0.0.1"}} for name in names
+        ]
+
+    def list(self, *_: object, **__: object) -> list[Any]:
+        return self.pods
+
+
+def test_the_loop_tells_each_pod_the_rewards_and_sees_whether_it_knows_them(
+    environment: Path, tmp_path: Path
+) -> None:
+    rewards = (
+        ArmRewards(VersionName("v1"), 100, 10_000_000, 10_000_000),
+        ArmRewards(VersionName("v2"), 90, 45_500_001, 45_500_001),
+        ArmRewards(VersionName("v3"), 7, 1, 1, is_closed=True),
+    )
+    token = tmp_path / "token"
+    token.write_text("secret")
+    step = BanditStep(
+        Outcome("clicks", Better.HIGHER, timedelta(hours=1), timedelta(0), is_loss=False, is_share=True),
+        BanditRule(floor=7, is_binary=True),
+        by_request=True,
+    )
+    written = parameters_of(step, [one.version for one in rewards], "shop")
+    types = {"BOOL": lambda text: text == "True", "INT": int, "FLOAT": float, "STRING": str}
+    options = {one["name"]: types[one["type"]](one["value"]) for one in written}
+    options |= {"state": str(tmp_path / "bandit.db"), "token_file": str(token)}
+    with running(environment, tmp_path, **options) as client, httpx.Client() as http:
+
+        def pods(kube: Pods, token: str = "secret") -> RouterPods:
+            port = client.base_url.port
+            assert port is not None
+            return RouterPods(kube, http, namespace="n", labels={}, port=port, token=token)  # type: ignore[arg-type]
+
+        assert not pods(Pods()).knows(rewards)
+        assert not pods(Pods("a")).knows(rewards)
+        pods(Pods("a")).tell(rewards)
+        assert pods(Pods("a")).knows(rewards)
+        assert not pods(Pods("a")).knows(rewards[::-1][:2])
+        shares = infer(client, "r", {"inputs": []})["parameters"]["capstan_shares"]
+        able = {one.version: one for one in rewards if not one.is_closed}
+        expected = shares_of(
+            step.shares,
+            {name: Rewards(one.count, one.total / 1e6, one.squares / 1e6) for name, one in able.items()},
+        )
+        assert read_shares(shares) == {**(expected or {}), VersionName("v3"): 0}
+        with pytest.raises(UnavailableError, match=r"pod a: .*401"):
+            pods(Pods("a"), token="guessed").tell(rewards)
+        away = RouterPods(Pods("a"), http, namespace="n", labels={}, port=free_ports(1)[0], token="")  # type: ignore[arg-type]
+        with pytest.raises(UnavailableError, match="the router of Seldon's graph"):
+            away.knows(rewards)
 
 
 def test_rewards_that_say_nothing_are_refused_and_change_nothing(environment: Path, tmp_path: Path) -> None:

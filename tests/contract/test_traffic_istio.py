@@ -14,8 +14,8 @@ from cluster.seldon_rules import BROKEN, SOUND, refusals
 from cluster.seldon_stand_in import StandIn
 
 from capstan.adapters.kubernetes.serving import Artifact, VersionObjects
-from capstan.adapters.seldon.istio import SeldonIstio, SharedDeployment
-from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
+from capstan.adapters.seldon.istio import GRAPH, RoutedGraph, SeldonIstio, SharedDeployment
+from capstan.domain.traffic import Arm, ArmRewards, Mirror, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, VersionName
 from capstan.errors import CapstanError, NotAllowedError, UnavailableError
 from capstan.ports.kube import EXISTS, Object
@@ -81,7 +81,8 @@ class Dicts:
     def _seen(self, found: Object) -> Object:
         seen = copy.deepcopy(found)
         if seen["kind"] == "Deployment":
-            ready = VersionName(seen["metadata"]["labels"][VERSION]) not in self.stuck
+            name = seen["metadata"]["labels"].get(VERSION) or seen["metadata"]["labels"]["part"]
+            ready = VersionName(name) not in self.stuck
             seen["status"] = {
                 "observedGeneration": seen["metadata"]["generation"],
                 "updatedReplicas": 1,
@@ -92,22 +93,44 @@ class Dicts:
         return seen
 
 
+class Router:
+    """What the pods of the router were told; a pod that starts anew knows nothing."""
+
+    def __init__(self) -> None:
+        self.told: tuple[ArmRewards, ...] | None = None
+
+    def tell(self, rewards: tuple[ArmRewards, ...]) -> None:
+        self.told = rewards
+
+    def knows(self, rewards: tuple[ArmRewards, ...]) -> bool:
+        return self.told == rewards
+
+
 class World:
     """Three versions of one system; Seldon's operator looks whenever somebody waits."""
 
     def __init__(self) -> None:
         self.kube = Dicts()
         self.operator = StandIn(self.kube)  # type: ignore[arg-type]
+        self.router = Router()
         self.traffic = self.provider()
 
-    def provider(self, *, sticky: bool = False, hides_failures: bool = False) -> SeldonIstio:
+    def provider(
+        self, *, sticky: bool = False, hides_failures: bool = False, routes: bool = True
+    ) -> SeldonIstio:
         metadata = {"name": NAME, "namespace": NAMESPACE}
         versions = VersionObjects(
             NAMESPACE, LABELS, VERSION, lambda version: f"{NAME}-{version}", lambda *_: ()
         )
         return SeldonIstio(
             self.kube,  # type: ignore[arg-type]
-            SharedDeployment(metadata, {"protocol": "v2"}, predictor, 8000),
+            SharedDeployment(
+                metadata,
+                {"protocol": "v2"},
+                predictor,
+                8000,
+                RoutedGraph(graph, {"app.kubernetes.io/name": "graph"}, self.router) if routes else None,  # type: ignore[arg-type]
+            ),
             versions,
             sticky=sticky,
             hides_failures=hides_failures,
@@ -154,6 +177,30 @@ def predictor(name: VersionName, artifact: Artifact, shadow: bool) -> Object:
         "logger": {"mode": "all", "url": "shadow" if shadow else "live"},
     }
     return {"name": str(name), "graph": graph, "componentSpecs": [component]}
+
+
+def graph(artifacts: Mapping[VersionName, Artifact]) -> Object:
+    """A router before the versions, each with pods of its own that are none of the version's."""
+    parts = [("router", {}), *((str(name), artifact.annotations) for name, artifact in artifacts.items())]
+    return {
+        "name": str(GRAPH),
+        "graph": {
+            "name": "router",
+            "type": "ROUTER",
+            "children": [{"name": str(name), "type": "MODEL"} for name in artifacts],
+        },
+        "componentSpecs": [
+            {
+                "metadata": {
+                    "labels": {"app.kubernetes.io/name": "graph", "part": f"{part} of the graph"},
+                    "annotations": annotations,
+                },
+                "spec": {"containers": [{"name": part, "image": part}]},
+                "replicas": 1,
+            }
+            for part, annotations in parts
+        ],
+    }
 
 
 @pytest.fixture
@@ -401,3 +448,113 @@ def test_what_istio_cannot_do_is_refused_with_the_reason(
 @pytest.mark.parametrize("asked", [ALONE, SHADOW, champion_only(V2)], ids=["alone", "shadow", "promoted"])
 def test_what_sends_no_user_to_a_second_version_is_never_refused(world: World, asked: TrafficSplit) -> None:
     assert world.provider(sticky=True, hides_failures=True).refusal(asked) is None
+
+
+def routed(count: int = 0, *, closed: bool = False) -> TrafficSplit:
+    """Between v1 and v2, of which the second has so many rewards."""
+    arms = (Arm(V1, Weight(50)), Arm(V2, Weight(50), is_vacant=closed))
+    return TrafficSplit(
+        arms, salt="r1", routed=(ArmRewards(V1), ArmRewards(V2, count, 10**6 * count, is_closed=closed))
+    )
+
+
+def brought_up(world: World, asked: TrafficSplit) -> None:
+    """As the loop does: it asks again until the graph is ready."""
+    for _ in range(3):
+        try:
+            world.traffic.apply(asked, {})
+        except UnavailableError:
+            world.look()
+            world.look()
+
+
+def test_a_router_stands_between_versions_in_one_more_predictor_and_hears_of_rewards(world: World) -> None:
+    world.deploy(V1, V2)
+    with pytest.raises(UnavailableError, match="the graph between v1, v2 starts; nothing was routed"):
+        world.traffic.apply(routed(), {})
+    assert world.predictors() == {"v1": (100, False), "v2": (0, False), "arms": (0, False)}
+    assert world.traffic.read_back() == ALONE
+    brought_up(world, routed())
+    assert world.route() == {"v1": 0, "v2": 0, "arms": 100}
+    assert world.provider().read_back() == routed()
+    assert world.router.told == routed().routed
+    # More rewards change no object but the note of what was asked.
+    before = world.kube.objects["SeldonDeployment", NAME]["spec"]
+    world.traffic.apply(routed(40), {})
+    assert world.kube.objects["SeldonDeployment", NAME]["spec"] == before
+    assert world.router.told == routed(40).routed
+    assert world.traffic.read_back() == routed(40)
+    assert world.traffic.readiness() == {V1: Readiness.READY, V2: Readiness.READY}
+
+
+def test_a_router_that_forgot_is_told_again_and_its_split_is_no_other(world: World) -> None:
+    world.deploy(V1, V2)
+    brought_up(world, routed(40))
+    world.router.told = None
+    found = world.traffic.read_back()
+    assert found is not None
+    assert found != routed(40)
+    assert found.untold == routed(40).untold
+    world.traffic.apply(routed(40), {})
+    assert world.router.told == routed(40).routed
+
+
+def test_an_arm_that_left_keeps_its_place_in_the_graph(world: World) -> None:
+    world.deploy(V1, V2)
+    brought_up(world, routed(40))
+    world.traffic.apply(routed(40, closed=True), {})
+    world.traffic.retire(V2)
+    world.look()
+    assert world.predictors() == {"v1": (0, False), "arms": (100, False)}
+    assert world.traffic.read_back() == routed(40, closed=True)
+
+
+def test_nothing_is_routed_to_a_graph_that_is_not_ready(world: World) -> None:
+    world.deploy(V1, V2)
+    world.kube.stuck.add(VersionName("v2 of the graph"))
+    brought_up(world, routed())
+    with pytest.raises(
+        UnavailableError, match="the graph between v1, v2 is not ready: flights-arms-2-v2 starts"
+    ):
+        world.traffic.apply(routed(), {})
+    assert world.predictors()["arms"] == (0, False)
+    assert world.router.told is None
+
+
+@pytest.mark.parametrize("after", [ALONE, CANARY, champion_only(V2)], ids=["back", "canary", "promoted"])
+def test_after_the_router_its_predictor_goes_with_one_write(world: World, after: TrafficSplit) -> None:
+    world.deploy(V1, V2)
+    brought_up(world, routed())
+    world.traffic.apply(after, {})
+    assert "arms" not in world.predictors()
+    assert world.traffic.read_back() == after
+    world.look()
+    assert not [name for kind, name in world.kube.objects if kind == "Deployment" and "arms" in name]
+
+
+def test_other_arms_get_another_graph_after_the_champion_had_all_requests(world: World) -> None:
+    world.deploy(V1, V2, V3)
+    brought_up(world, routed())
+    other = TrafficSplit(
+        (Arm(V1, Weight(50)), Arm(V3, Weight(50))), salt="r2", routed=(ArmRewards(V1), ArmRewards(V3))
+    )
+    with pytest.raises(UnavailableError, match="the graph between v1, v3 starts"):
+        world.traffic.apply(other, {})
+    assert world.predictors() == {"v1": (100, False), "v2": (0, False), "v3": (0, False)}
+    world.look()
+    brought_up(world, other)
+    assert world.traffic.read_back() == other
+
+
+def test_what_a_version_starts_or_the_file_changes_leaves_the_graph_where_it_is(world: World) -> None:
+    world.deploy(V1, V2)
+    brought_up(world, routed())
+    world.deploy(V3)
+    world.traffic.settle()
+    assert world.predictors()["arms"] == (100, False)
+    assert world.traffic.read_back() == routed()
+
+
+def test_without_seldons_executor_a_router_is_refused(world: World) -> None:
+    world.deploy(V1, V2)
+    assert "seldonExecutor: false" in str(world.provider(routes=False).refusal(routed()))

@@ -22,6 +22,8 @@ token.
 """
 COMBINER_PORT = 9903
 """Port of the combiner in a gateway's pod, on loopback and for the kubelet."""
+ROUTER_PORT = 9904
+"""Port of the router between versions in one graph of Seldon."""
 MODEL_PORT = 3000
 EXECUTOR_PORT = 8000
 """Port of Seldon's executor beside a model."""

@@ -27,6 +27,8 @@ class Images(_Settings):
     python: str = f"{REPOSITORY}/capstan-python:{RELEASE}"
     """Training, collector, monitor, MLflow."""
     gateway: str = f"{REPOSITORY}/capstan-gateway:{RELEASE}"
+    router: str = f"{REPOSITORY}/capstan-bandit-router:{RELEASE}"
+    """The router of a bandit that draws each request; only systems with such a step need it."""
     version: str = ""
     """Image that `capstan image` made of a version, such as `ghcr.io/me/{system}:{digest}`, filled in by name and first
     12 digits of the Bento's digest; empty: the generic serving image, which fetches the Bento."""

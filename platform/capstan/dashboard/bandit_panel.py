@@ -49,20 +49,15 @@ def bandit_shown(online: OnlineStep, step: BanditStep, evidence: Mapping[Arms, A
             for move in moves
         ],
         regret=_regret(online, step, moves, found),
-        arms=_arms(online, rule, moves, found) if found is not None else (),
-        ratio=result_shown("sample ratio", MovingShares(moves, rule.better).ratio(found))
-        if found is not None
-        else None,
-        others=_guardrails(online, moves, evidence),
+        arms=_arms(online, rule, step.compared(moves), found) if found is not None else (),
+        ratio=result_shown("sample ratio", step.compared(moves).ratio(found)) if found is not None else None,
+        others=_guardrails(online, step, moves, evidence),
         verdicts=verdicts_shown(online.latest),
     )
 
 
-def _arms(
-    online: OnlineStep, rule: ArmsRule, moves: Sequence[MovedWeights], evidence: ArmsEvidence
-) -> list[ArmShown]:
+def _arms(online: OnlineStep, rule: ArmsRule, shares: MovingShares, evidence: ArmsEvidence) -> list[ArmShown]:
     champion, *rivals = online.weights
-    shares = MovingShares(moves, rule.better)
     bounds = {arm: shares.bounds(evidence, rule, champion, arm) for arm in rivals}
     means = shares.means(evidence, tuple(online.weights))
     return [
@@ -73,7 +68,7 @@ def _arms(
 
 
 def _guardrails(
-    online: OnlineStep, moves: Sequence[MovedWeights], evidence: Mapping[Arms, ArmsEvidence]
+    online: OnlineStep, step: BanditStep, moves: Sequence[MovedWeights], evidence: Mapping[Arms, ArmsEvidence]
 ) -> list[OtherMetric]:
     """A guardrail is one question for each arm, and one row here."""
     found: dict[str, OtherMetric] = {}
@@ -82,7 +77,7 @@ def _guardrails(
             continue
         rule, known = question.rule, evidence.get(question.asked)
         if known is not None:
-            arms = _arms(online, rule, moves, known)
+            arms = _arms(online, rule, step.compared(moves, rule.better), known)
             found[rule.metric] = OtherMetric(rule.metric, "guardrail", rule.better.value, arms)
     return list(found.values())
 
@@ -91,7 +86,7 @@ def _regret(
     online: OnlineStep, step: BanditStep, moves: Sequence[MovedWeights], evidence: ArmsEvidence | None
 ) -> list[RegretPoint]:
     if evidence is not None:
-        means = MovingShares(moves, step.primary.better).means(evidence, tuple(online.weights))
+        means = step.compared(moves).means(evidence, tuple(online.weights))
         met = _assigned_by_stretch(online, evidence)
     else:
         means = {version: mean / MILLIONTHS for version, mean in moves[-1].means.items()}
@@ -111,11 +106,13 @@ def _regret(
 def _assigned_by_stretch(
     online: OnlineStep, evidence: ArmsEvidence
 ) -> list[tuple[datetime, Mapping[VersionName, int]]]:
-    """Units of each arm until the end of each stretch in which the weights stood still."""
+    """Units of each arm until the end of each stretch; of one whose units say their own shares there are several."""
     met: Counter[VersionName] = Counter()
     found: list[tuple[datetime, Mapping[VersionName, int]]] = [(online.since, {})]
     for index, stretch in enumerate(evidence.days):
         met.update({version: sums.assigned for version, sums in stretch.arms.items()})
         is_last = index + 1 == len(evidence.days)
-        found.append((online.until if is_last else evidence.days[index + 1].start, dict(met)))
+        end = online.until if is_last else evidence.days[index + 1].start
+        if is_last or end != stretch.start:
+            found.append((end, dict(met)))
     return found

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from capstan.domain.traffic import ArmRewards
 from capstan.domain.versions import VersionName
 
 MOST_MOVES = 400
 """Moves that are kept; after so many the weights stay as they are."""
 MILLIONTHS = 1_000_000
+_LONGEST = timedelta(days=3650)
+"""No step lasts longer, so that no stretch begins later."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class MovedWeights:
     """Units that each arm had been assigned when they were found."""
     means: Mapping[VersionName, int] = field(default_factory=dict)
     """Estimated mean outcome of each arm at that time, in millionths."""
+    rewards: tuple[ArmRewards, ...] = ()
+    """What a router was told, which draws request by request; empty: there is none, or it was told nothing yet."""
 
 
 def cuts_of(moves: Sequence[MovedWeights], begin: datetime) -> tuple[datetime, ...]:
@@ -41,6 +46,19 @@ def cuts_of(moves: Sequence[MovedWeights], begin: datetime) -> tuple[datetime, .
     for move in moves:
         moments |= {moment for moment in (move.since, move.until) if moment is not None}
     return tuple(sorted(moment for moment in moments if moment >= begin))
+
+
+def doubling_cuts(begin: datetime, first: timedelta) -> tuple[datetime, ...]:
+    """Beginnings of stretches of which each is as long as all before it; the last has no end.
+
+    So what is known before a stretch is at least as much as what it adds, and there are few stretches however long
+    it takes.
+    """
+    cuts, after = [begin], first
+    while after <= _LONGEST:
+        cuts.append(begin + after)
+        after *= 2
+    return tuple(cuts)
 
 
 def weights_at(moves: Sequence[MovedWeights], start: datetime) -> Mapping[VersionName, int] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NewType
 
 from capstan.domain.verdicts.interleaving import Method
@@ -41,6 +41,19 @@ class Interleaved:
 
 
 @dataclass(frozen=True)
+class ArmRewards:
+    """What a router knows of one arm: sums of its rewards, of which more is better, in whole numbers as states are."""
+
+    version: VersionName
+    count: int = 0
+    total: int = 0
+    """In millionths, as the squares below."""
+    squares: int = 0
+    is_closed: bool = False
+    """True: it gets no request any more."""
+
+
+@dataclass(frozen=True)
 class TrafficSplit:
     """The whole routing of one system.
 
@@ -54,6 +67,21 @@ class TrafficSplit:
     """Name of the rollout or experiment; mixed into the hash so that each experiment draws other users."""
     interleaved: Interleaved | None = None
     """A part of the champion's arm, where it is the only one."""
+    routed: tuple[ArmRewards, ...] = ()
+    """What a router is told of each arm: by its policy it then draws the arm of each request, and the weights are only
+    what follows from that. Empty: requests are split by the weights.
+    """
+
+    @property
+    def untold(self) -> TrafficSplit:
+        """The same before a router was told anything: what it is told changes no pod and no route."""
+        if not self.routed:
+            return self
+        return replace(
+            self,
+            arms=tuple(replace(arm, weight=Weight(0)) for arm in self.arms),
+            routed=tuple(ArmRewards(one.version) for one in self.routed),
+        )
 
     @property
     def champion(self) -> VersionName:

@@ -29,6 +29,7 @@ def bandit_step(written: Bandit, system: MLSystem) -> BanditStep:
             outcome_of(one.metric, system, window=written.window, margin=one.margin)
             for one in written.guardrails
         ),
+        by_request=written.per == "Request",
         batch=written.batch,
         decide=Decide(written.decide),
         margin=written.margin,

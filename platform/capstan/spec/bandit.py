@@ -97,9 +97,20 @@ class Bandit(SpecModel):
     epsilon: Annotated[Number, Field(ge=0, le=1)] = Field(
         0.1, description="Share that EpsilonGreedy divides equally between all arms.", examples=[0.1]
     )
+    per: Literal["Batch", "Request"] = Field(
+        "Batch",
+        description=(
+            "Batch: the gateway splits requests by weights, which move. Request: a router in one graph of Seldon draws "
+            "each request, and tells by which shares; needs provider Istio."
+        ),
+        examples=["Request"],
+    )
     batch: PositiveDuration = Field(
         timedelta(days=1),
-        description="Weights move once in so long, by what was known at its end.",
+        description=(
+            "Weights move once in so long, by what was known at its end; under `per: Request` the router hears of "
+            "rewards so often."
+        ),
         examples=["6h"],
     )
     window: Duration | None = Field(

@@ -51,6 +51,8 @@ class ProviderFacts:
     """The serving runtime that makes its versions whatever the file's `runtime` is; empty: the file's."""
     no_experiments: str = ""
     """Why experiments do not go with it, with the way out; empty: they do."""
+    no_router: str = ""
+    """Why no router draws each request of a bandit behind it, with the way out; empty: one does."""
     no_interleaving: str = ""
     """Why one list of two rankers does not go with it, with the way out; empty: it does."""
     rights: tuple[Right, ...] = ()
@@ -70,6 +72,8 @@ PROVIDERS: Mapping[str, ProviderFacts] = {
             "Envoy splits, mirrors, keeps users on a version and hides failures of a new one",
             kinds={},
             on_one_machine=True,
+            no_router="whose requests go to the versions themselves and past Seldon's graphs; write per: Batch, or "
+            "provider: Istio",
         ),
         ProviderFacts(
             "Istio",

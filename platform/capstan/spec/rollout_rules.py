@@ -123,7 +123,97 @@ def _provider_rule(key: str, noun: str, unfit: Mapping[str, str]) -> Rule:
 # Users must stick to an arm, and payloads must say which.
 _WITHOUT_ARMS = {name: facts.no_experiments for name, facts in PROVIDERS.items() if facts.no_experiments}
 _EXPERIMENTS_STICK = _provider_rule("experiment", "an experiment", _WITHOUT_ARMS)
-_BANDITS_STICK = _provider_rule("bandit", "a bandit", _WITHOUT_ARMS)
+
+
+def _bandits(spec: MLSystemSpec, per: str) -> Iterator[int]:
+    """Places of the bandits whose arm is drawn so."""
+    return (
+        index
+        for index, step in enumerate(spec.rollout.steps)
+        if step.bandit is not None and step.bandit.per == per
+    )
+
+
+def _cel_of_bandits(allowed: str, per: str, message: str = "") -> Cel:
+    """True where `allowed` is, or no bandit draws so."""
+    is_so = "(has(s.bandit.per) && s.bandit.per == 'Request')"
+    so = is_so if per == "Request" else f"!{is_so}"
+    return Cel(
+        f"{allowed} || self.rollout.steps.all(s, !has(s.bandit) || !({so}))",
+        field="rollout.steps",
+        message=message,
+    )
+
+
+_NO_WAY = {
+    ("Batch", name): f"a bandit per Batch does not go with provider {name}, {why}, or per: Request"
+    for name, why in _WITHOUT_ARMS.items()
+} | {
+    ("Request", name): f"a bandit per Request does not go with provider {name}, {facts.no_router}"
+    for name, facts in PROVIDERS.items()
+    if facts.no_router
+}
+_WITHOUT_ROUTER = [name for name, facts in PROVIDERS.items() if facts.no_router]
+
+
+def _undrawn(spec: MLSystemSpec) -> Iterator[Breach]:
+    for (per, name), message in _NO_WAY.items():
+        if spec.serving.traffic.provider == name:
+            for index in _bandits(spec, per):
+                yield Breach(_steps(index, "bandit"), message=message)
+
+
+_BANDITS_ARE_DRAWN = Rule(
+    "a bandit goes with the provider",
+    "does not go with the provider",
+    _undrawn,
+    tuple(
+        _cel_of_bandits(f"self.serving.traffic.provider != '{name}'", per, message)
+        for (per, name), message in _NO_WAY.items()
+    ),
+)
+
+
+@rule(
+    "draws each request anew and keeps no user on a version, as data.keys.stickyBy asks; drop stickyBy, or write "
+    "per: Batch and provider: Envoy",
+    _cel_of_bandits(
+        f"self.serving.traffic.provider in {_WITHOUT_ROUTER} || !has(self.data.keys.stickyBy)", "Request"
+    ),
+)
+def a_router_keeps_nobody_on_a_version(spec: MLSystemSpec) -> Iterator[Breach]:
+    if spec.data.keys.sticky_by is not None and spec.serving.traffic.provider not in _WITHOUT_ROUTER:
+        for index in _bandits(spec, "Request"):
+            yield Breach(_steps(index, "bandit", "per"))
+
+
+@rule(
+    "is drawn in Seldon's graph, where nobody answers for a version that fails, or for the router; to accept that, "
+    "write serving.traffic.failures: Bounded",
+    _cel_of_bandits(
+        f"self.serving.traffic.provider in {_WITHOUT_ROUTER} || self.serving.traffic.failures == 'Bounded'",
+        "Request",
+    ),
+)
+def failures_in_a_graph_are_not_hidden(spec: MLSystemSpec) -> Iterator[Breach]:
+    traffic = spec.serving.traffic
+    if traffic.provider not in _WITHOUT_ROUTER and traffic.failures != "Bounded":
+        for index in _bandits(spec, "Request"):
+            yield Breach(_steps(index, "bandit", "per"))
+
+
+@rule(
+    "Request stands in more than one step, and a system has one router; keep one",
+    Cel(
+        "self.filter(s, has(s.bandit) && has(s.bandit.per) && s.bandit.per == 'Request').size() <= 1",
+        "rollout.steps",
+    ),
+)
+def one_step_has_the_router(spec: MLSystemSpec) -> Iterator[Breach]:
+    for index in list(_bandits(spec, "Request"))[1:]:
+        yield Breach(_steps(index, "bandit", "per"))
+
+
 _LISTS_ARE_COMBINED = _provider_rule(
     "interleave",
     "interleaving",
@@ -425,7 +515,10 @@ RULES = (
     runners_up_are_of_one_model,
     there_are_candidates_for_runners_up,
     ucb1_knows_the_interval_of_rewards,
-    _BANDITS_STICK,
+    _BANDITS_ARE_DRAWN,
+    a_router_keeps_nobody_on_a_version,
+    failures_in_a_graph_are_not_hidden,
+    one_step_has_the_router,
     _EXPERIMENTS_STICK,
     _LISTS_ARE_COMBINED,
     only_rankings_are_interleaved,

@@ -22,15 +22,23 @@ from capstan.cluster.moving import MovingServing
 from capstan.cluster.names import MODEL_PORT, VERSION_LABEL, Owner, SystemNames
 from capstan.cluster.objects.access import access
 from capstan.cluster.objects.model import model
+from capstan.cluster.objects.routed_graph import graph_policy, routed_graph
 from capstan.cluster.objects.seldon import seldon
 from capstan.cluster.settings import ClusterSettings, Images
 from capstan.cluster.wiring.serving import running_runtime, runtime_of, serving_of
 from capstan.cluster.wiring.traffic import TRAFFIC, wire_traffic
 from capstan.cluster.wiring.traffic.provider import Surroundings
+from capstan.domain.rollout import RolloutState
+from capstan.domain.steps.bandit import BanditStep
+from capstan.domain.steps.experiment import Outcome
 from capstan.domain.traffic import TrafficSplit, champion_only
+from capstan.domain.verdicts.bandits import BanditRule, Policy
+from capstan.domain.verdicts.experiments import Better
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, SystemName, VersionName
+from capstan.engine.policies import rollout_policy
 from capstan.errors import InvalidSpecError
 from capstan.ports.serving import Endpoint
+from capstan.spec import parse
 from capstan.spec.providers import PROVIDERS, Provider
 
 GOLDEN = Path(__file__).parent / "objects"
@@ -60,11 +68,27 @@ RENDERS: dict[str, Any] = {
     "deployment-scaled": lambda: model(toy_system(**BUSY), NAMES, STORAGE, OWNER, V3, ARTIFACT),
     "seldon": lambda: seldon(toy_system(), NAMES, VOLUME, OWNER, V3, ARTIFACT),
     "seldon-scaled": lambda: seldon(toy_system(**BUSY), NAMES, STORAGE, OWNER, V3, ARTIFACT),
+    "seldon-routed": lambda: routed(STORAGE),
     "access": lambda: access(
         toy_system(), NAMES, STORAGE, OWNER, {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key"}
     ),
     "access-volume": lambda: access(toy_system(), NAMES, VOLUME, OWNER),
 }
+
+
+def routed(settings: ClusterSettings) -> list[Any]:
+    """A router between two versions, as one predictor, and who may talk to its pods."""
+    step = BanditStep(
+        Outcome("bookings", Better.HIGHER, timedelta(hours=1), timedelta(0), is_loss=False, is_share=True),
+        BanditRule(Policy.UCB1, floor=10, is_binary=True),
+        by_request=True,
+    )
+    artifacts = dict.fromkeys((VersionName("v1"), V3), ARTIFACT)
+    made = routed_graph(toy_system(), NAMES, settings, step, artifacts, {"mode": "all", "url": "http://c"})
+    return [
+        {"kind": "SeldonDeployment", "spec": {"predictors": [made]}},
+        graph_policy(NAMES, settings, OWNER),
+    ]
 
 
 @pytest.mark.parametrize("name", RENDERS)
@@ -92,7 +116,9 @@ def _pods(name: str) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("name", ["deployment", "deployment-scaled", "seldon", "seldon-scaled"])
+@pytest.mark.parametrize(
+    "name", ["deployment", "deployment-scaled", "seldon", "seldon-scaled", "seldon-routed"]
+)
 def test_every_pod_meets_pod_security_restricted(name: str) -> None:
     for pod in _pods(name):
         assert pod["automountServiceAccountToken"] is False
@@ -337,3 +363,33 @@ def test_a_seldon_deployment_of_which_nothing_is_made_is_told_after_a_while() ->
     clock[0] += timedelta(seconds=15)
     assert "is Seldon's operator running" in serving.troubles()[V3]
     assert serving.readiness() == {V3: Readiness.STARTING}
+
+
+def system_with_router() -> Any:
+    system = toy_system(traffic={"provider": "Istio", "failures": "Bounded"})
+    document = system.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    document["spec"]["rollout"] = {"steps": [{"bandit": {"per": "Request", "cap": 3, "policy": "UCB1"}}]}
+    return parse(document, base_dir=Path())
+
+
+def test_a_system_with_a_router_has_its_graph_and_lets_the_operator_at_it() -> None:
+    system = system_with_router()
+    kube = MemoryKube()
+    split = rollout_policy(system).steps[0].split(VersionName("v1"), V3, "s", RolloutState.at_step(0))
+    assert split is not None
+
+    def refusal(settings: ClusterSettings, token: str = "secret") -> str | None:
+        around = Surroundings(
+            kube, httpx.Client(), NAMES, settings, OWNER, {"internal": token, "executor": "path"}
+        )
+        return wire_traffic(system, around)[1].refusal(split)
+
+    assert refusal(ClusterSettings()) is None
+    assert "seldonExecutor: false" in str(refusal(VOLUME))
+    names = {
+        document["metadata"]["name"]
+        for document in TRAFFIC["Istio"].objects(system, NAMES, ClusterSettings(), OWNER)
+    }
+    assert "toy-graph" in names
+    plain = toy_system(traffic={"provider": "Istio"})
+    assert len(TRAFFIC["Istio"].objects(plain, NAMES, ClusterSettings(), OWNER)) == len(names) - 1

@@ -145,3 +145,25 @@ def test_before_the_first_move_no_regret_is_told() -> None:
 def test_other_steps_and_other_files_show_no_bandit() -> None:
     assert panel(RolloutState(RolloutPhase.PROGRESSING, 1, policy_digest="d", step_since=START)) is None
     assert panel(running(digest="old")) is None
+
+
+def test_a_bandit_by_requests_is_told_by_the_shares_of_each_and_a_point_of_regret_by_stretch() -> None:
+    step = replace(STEP, by_request=True)
+    (online,) = online_steps(REQUEST, running(), replace(POLICY, steps=(step,)), now=START + 3 * DAY)
+    (need,) = online.needs
+    assert isinstance(need, Arms)
+    halves, fewer = {V1: 50, V2: 50}, {V1: 10, V2: 90}
+    days = (
+        ArmDay(START, {V1: sums(500, 60.0), V2: sums(500, 40.0)}, halves),
+        ArmDay(START + DAY, {V1: sums(200, 24.0), V2: sums(200, 16.0)}, halves),
+        ArmDay(START + DAY, {V1: sums(60, 7.2), V2: sums(540, 43.2)}, fewer),
+    )
+    found = bandit_shown(online, step, {need: ArmsEvidence(days)})
+    assert [arm.mean for arm in found.arms] == pytest.approx([0.12, 0.08])
+    assert [(point.at, point.units) for point in found.regret] == [
+        (START, 0),
+        (START + DAY, 1000),
+        (START + 3 * DAY, 2000),
+    ]
+    assert found.ratio is not None
+    assert found.ratio.outcome == "Successful"

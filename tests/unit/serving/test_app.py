@@ -366,6 +366,24 @@ def test_a_nan_alone_is_told_once_also_where_null_may_not_be(service: Service) -
     ]
 
 
+def test_v2_answers_alike_whatever_a_router_wrote_into_the_parameters_of_a_request(trained: Service) -> None:
+    values = {
+        "distance": ("FP64", 900.0),
+        "temp": ("FP64", 1.0),
+        "carrier": ("BYTES", "UA"),
+        "dest": ("BYTES", "LAX"),
+    }
+    tensors = [
+        {"name": name, "datatype": datatype, "shape": [1], "data": [value]}
+        for name, (datatype, value) in values.items()
+    ]
+    parameters = {"capstan_arm": "v2", "capstan_shares": "v1=40 v2=60"}
+    plain = trained.post({"inputs": tensors}, "/v2/models/toy/infer")
+    routed = trained.post({"inputs": tensors, "parameters": parameters}, "/v2/models/toy/infer")
+    assert plain.status_code == routed.status_code == 200
+    assert routed.json()["outputs"] == plain.json()["outputs"]
+
+
 def test_v2_tells_what_training_never_saw_as_a_parameter(trained: Service) -> None:
     def ask(temp: list[float]) -> dict[str, Any]:
         rows = {"distance": [1200.0] * len(temp), "temp": temp}

@@ -73,6 +73,7 @@ RULES = {
     "bandit on a window's metric": (CANARY, "- bandit: {metric: rocAuc}", "rollout.steps[2].bandit.metric", "write one of logLoss, brierScore"),
     "UCB1 without an interval": (CANARY, "- bandit: {policy: UCB1}", "rollout.steps[2].bandit.policy", "write a cap"),
     "arms of a bandit and an experiment": (CANARY, "- experiment: {weight: 30, arms: [{version: v7, weight: 10}]}\n      - bandit: {arms: [v8]}", "rollout.steps[3].bandit.arms", "keep them in one"),
+    "bandit per Request behind Envoy": (CANARY, "- bandit: {per: Request}", "rollout.steps[2].bandit", "a bandit per Request does not go with provider Envoy, whose requests go to the versions themselves"),
     "shadow after a bandit": (CANARY, "- bandit: {}\n      - shadow: {}", "rollout.steps[3].shadow", "stands after a bandit"),
     "arms that leave nothing": (CANARY, "- experiment: {weight: 50, arms: [{version: v7, weight: 50}]}", "rollout.steps[2].experiment", "together at most 99"),
     "runners-up that leave nothing": (CANARY, "- experiment: {weight: 50, runnersUp: 1}", "rollout.steps[2].experiment", "together at most 99"),
@@ -217,6 +218,61 @@ def test_istio_splits_where_nobody_is_to_be_kept_on_a_version_and_seldon_serves(
     with pytest.raises(InvalidSpecError, match="write runtime: Seldon, or provider: Envoy") as refused:
         parse(istio.replace("provider: Istio}", "provider: Istio}\n    runtime: Deployment"), base_dir=Path())
     assert [mistake.path for mistake in refused.value.mistakes] == ["serving.runtime"]
+
+
+ROUTED = "- bandit: {per: Request, batch: 1m, arms: [v7], deadline: 7d}"
+
+
+def routed(flights: str, traffic: str = "{provider: Istio, failures: Bounded}", steps: str = ROUTED) -> str:
+    """The flights file with a bandit whose requests a router draws."""
+    alone = re.sub(r"\n +- canary: .*", "", flights).replace(", stickyBy: tailnum", "")
+    alone = alone.replace("traffic: {provider: Envoy}", f"traffic: {traffic}")
+    return alone.replace("    analyses: [{name: quality", f"      {steps}\n    analyses: [{{name: quality", 1)
+
+
+def test_a_router_draws_the_requests_of_a_bandit_where_seldon_and_istio_serve(flights: str) -> None:
+    step = parse(routed(flights), base_dir=Path()).spec.rollout.steps[-1].bandit
+    assert step is not None
+    assert step.per == "Request"
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "says"),
+    [
+        (
+            {"traffic": "{provider: Istio}"},
+            "rollout.steps[1].bandit.per",
+            "write serving.traffic.failures: Bounded",
+        ),
+        (
+            {"steps": f"{ROUTED}\n      - bandit: {{per: Request}}"},
+            "rollout.steps[2].bandit.per",
+            "a system has one router; keep one",
+        ),
+        (
+            {"steps": ROUTED.replace("per: Request, ", "")},
+            "rollout.steps[1].bandit",
+            "a bandit per Batch does not go with provider Istio, which draws every request anew and tells no version "
+            "which arm it was drawn for; write provider: Envoy, or per: Request",
+        ),
+    ],
+    ids=["failures that are hidden", "two routers", "per Batch"],
+)
+def test_what_a_router_cannot_do_is_refused_before_anything_runs(
+    flights: str, changes: dict[str, str], path: str, says: str
+) -> None:
+    with pytest.raises(InvalidSpecError) as refused:
+        parse(routed(flights, **changes), base_dir=Path())
+    assert [(one.path, says in one.message) for one in refused.value.mistakes] == [(path, True)]
+
+
+def test_a_router_keeps_no_user_on_a_version(flights: str) -> None:
+    sticky = routed(flights).replace(
+        "time: scheduled_departure}", "time: scheduled_departure, stickyBy: tailnum}"
+    )
+    assert sticky != routed(flights)
+    with pytest.raises(InvalidSpecError, match=r"keeps no user on a version, as data\.keys\.stickyBy asks"):
+        parse(sticky, base_dir=Path())
 
 
 OWN = "    metrics: [{name: cost, better: Lower, custom: {factory: 'm:f'}}]\n    gates: ["

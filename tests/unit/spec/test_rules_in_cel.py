@@ -30,6 +30,7 @@ DOCUMENT = json.loads(
 )
 IN_CEL = [pytest.param(one, id=one.name) for one in (*RULES, *PART_RULES) if one.cel]
 
+BY_REQUEST = {"bandit": {"per": "Request", "batch": "1m"}}
 CLICKS = {"name": "clicks", "event": "click", "aggregate": "Rate", "window": "1d", "better": "Higher"}
 VALUES: tuple[tuple[str, Any], ...] = (
     ("objective.target", "delayed"),
@@ -150,6 +151,7 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("rollout.steps.2", {"canary": {"weight": 49, "baseline": "FreshCopy"}}),
     ("rollout.steps.2", {"canary": {"weight": 50, "baseline": "FreshCopy"}}),
     ("rollout.steps.2", {"bandit": {}}),
+    ("rollout.steps.2", BY_REQUEST),
     ("rollout.steps.2", {"bandit": {"floor": 34, "arms": ["v7"]}}),
     ("rollout.steps.2", {"bandit": {"floor": 33, "arms": ["v7"]}}),
     ("rollout.steps.2", {"bandit": {"arms": ["v7", "v7"]}}),
@@ -225,6 +227,23 @@ TOGETHER: tuple[tuple[tuple[str, Any], ...], ...] = (
     (("rollout.steps.2", {"experiment": {}}), ("serving.traffic.provider", "Istio")),
     (("rollout.steps.2", {"interleave": {"event": "click"}}), ("serving.traffic.provider", "Istio")),
     (("rollout.steps.2", {"bandit": {}}), ("serving.traffic.provider", "Istio")),
+    (("rollout.steps.2", BY_REQUEST), ("serving.traffic.provider", "Istio")),
+    (
+        ("rollout.steps.2", BY_REQUEST),
+        ("serving.traffic", {"provider": "Istio", "failures": "Bounded"}),
+        ("data.keys.stickyBy", None),
+    ),
+    (
+        ("rollout.steps.1", BY_REQUEST),
+        ("rollout.steps.2", BY_REQUEST),
+        ("serving.traffic", {"provider": "Istio", "failures": "Bounded"}),
+        ("data.keys.stickyBy", None),
+    ),
+    (
+        ("rollout.steps.2", BY_REQUEST),
+        ("serving.traffic", {"provider": "Istio", "failures": "Hidden"}),
+        ("data.keys.stickyBy", None),
+    ),
     (
         ("rollout.steps.2", {"canary": {"weight": 40, "baseline": "FreshCopy"}}),
         ("serving.traffic.provider", "Istio"),

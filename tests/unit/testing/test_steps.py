@@ -64,6 +64,7 @@ EXAMPLES: dict[str, list[Step]] = {
     "pause": [PauseStep(), PauseStep(DAY)],
     "bandit": [
         BanditStep(LOSS, deadline=28 * DAY),
+        BanditStep(LOSS, by_request=True, batch=timedelta(minutes=1)),
         BanditStep(LOSS, arms=(VersionName("v7"),), runners_up=1).with_runners_up([VersionName("v3")]),
         BanditStep(
             LOSS,

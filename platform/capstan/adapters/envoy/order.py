@@ -46,6 +46,11 @@ class OrderedTraffic(ABC):
                 "interleaving needs Capstan's combiner beside the gateway, which runs where a step of the file "
                 "interleaves; write the step `interleave`, or compare in a shadow step"
             )
+        if split.routed:
+            return (
+                "a router draws requests in a graph of Seldon, which those that come through Capstan's gateway do not "
+                "meet; write per: Batch, or provider: Istio"
+            )
         return refusal(split)
 
     def apply(self, split: TrafficSplit, endpoints: Mapping[VersionName, Endpoint]) -> None:

@@ -7,6 +7,8 @@ Serving and traffic are one object here, so this is both ports. What shapes it, 
 - A shadow of 0 % is one of 100 %. Becoming a shadow, or ceasing to be one, restarts a predictor's pods: a shadow that
   leaves is removed.
 - Requests are drawn one by one, and a failing version is not answered for: `refusal` says no before anything runs.
+- A router between versions is one more predictor, whose graph has pods of each version for itself. Those that stand
+  alone stay beside it without traffic, so the way back is a weight.
 """
 
 from __future__ import annotations
@@ -14,26 +16,41 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import EllipsisType
 from typing import Any
 
 import orjson
 
 from capstan.adapters.envoy import order as envoy_order
 from capstan.adapters.envoy.config import agreed
-from capstan.adapters.kubernetes.readiness import readiness_of, refusal_of
+from capstan.adapters.kubernetes.readiness import readiness_of, refusal_of, trouble_of
 from capstan.adapters.kubernetes.serving import ID_LABEL, Artifact, artifact_of, pods_of, troubles
 from capstan.adapters.kubernetes.serving import VersionObjects as Versions
+from capstan.adapters.seldon.router import RouterPods
 from capstan.adapters.seldon.serving import KIND, predictor_service
-from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight
+from capstan.domain.traffic import Arm, ArmRewards, Mirror, TrafficSplit, Weight
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
 from capstan.errors import NotAllowedError, UnavailableError
 from capstan.ports.kube import EXISTS, Kube, Object
 from capstan.ports.serving import Endpoint
 
 PART = "Seldon over Istio"
+GRAPH = VersionName("arms")
+"""Name of the predictor with a router between versions; none of a version is the same."""
 SPLIT_ANNOTATION = "capstan.dev/split"
 """Annotation with the split that was asked for last: its order and salt, for which a VirtualService has no place."""
 _LOOKS_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class RoutedGraph:
+    """What the predictor with a router between versions is made of."""
+
+    predictor: Callable[[Mapping[VersionName, Artifact]], Object]
+    """Function that makes it, named GRAPH; the graph's children are named like the versions."""
+    labels: Mapping[str, str]
+    """Of its Deployments and pods, which are none of a version."""
+    router: RouterPods
 
 
 @dataclass(frozen=True)
@@ -50,6 +67,8 @@ class SharedDeployment:
     """
     port: int
     """Port of a predictor's Service: the executor's, or the model's where there is none."""
+    graph: RoutedGraph | None = None
+    """None: no router can stand between versions."""
 
     @property
     def name(self) -> str:
@@ -158,8 +177,9 @@ class SeldonIstio:
             }
             for predictor in predictors.values()
         ]
-        if rendered != list(predictors.values()):
-            self._put(rendered)
+        before, graph = self._graph(), self._settled_graph()
+        if rendered != list(predictors.values()) or graph != before:
+            self._put(rendered, graph=graph)
 
     # -- traffic
 
@@ -168,6 +188,12 @@ class SeldonIstio:
         answering = [arm for arm in split.arms if arm.weight > 0]
         if (impossible := envoy_order.refusal(split)) is not None:
             return impossible
+        if split.routed and self._shared.graph is None:
+            return (
+                "a router stands in a graph of Seldon's executor, which this cluster's settings leave out "
+                '(seldonExecutor: false), since Pod Security "restricted" refuses it; write per: Batch and provider '
+                "Envoy"
+            )
         if split.interleaved is not None:
             return (
                 "Istio asks one version for each request and cannot make one list of two; compare in a shadow step, or "
@@ -209,6 +235,9 @@ class SeldonIstio:
                 raise UnavailableError(PART, f"{name} is not ready; nothing was routed")
         if missing := sorted(split.versions - predictors.keys()):
             raise UnavailableError(PART, f"{', '.join(missing)} has no predictor")
+        if split.routed and self._shared.graph is not None:
+            self._route(split, self._shared.graph)
+            return
         deployments = self._deployments()
         kept = [
             {**predictor, "traffic": 0}
@@ -223,8 +252,49 @@ class SeldonIstio:
             {**self._turned(predictors[mirror.version], shadow=True), "traffic": int(mirror.percent)}
             for mirror in split.mirrors
         ]
-        self._put([*live, *kept, *shadows], split)
+        self._put([*live, *kept, *shadows], split, graph=None)
         self._await(split)
+
+    def _route(self, split: TrafficSplit, made: RoutedGraph) -> None:
+        """Bring the graph up beside the versions, tell its router, and then hand it all requests."""
+        predictors, graph = self._predictors(), self._graph()
+        arms = [arm.version for arm in split.arms]
+        if graph is None or _children(graph) != arms:
+            # One that differs answers requests: it goes first, and its successor starts without any.
+            artifacts = {
+                name: artifact_of(predictors[name]["componentSpecs"][0])
+                for name in arms
+                if name in predictors
+            }
+            if graph is not None and graph.get("traffic", 0) > 0:
+                self._put(_alone(predictors, split.champion), graph=None)
+            elif artifacts.keys() == set(arms):
+                self._put(list(predictors.values()), graph={**made.predictor(artifacts), "traffic": 0})
+            raise UnavailableError(
+                PART, f"the graph between {', '.join(arms)} starts; nothing was routed to it"
+            )
+        if (why := self._graph_is_not_ready(graph, made)) is not None:
+            raise UnavailableError(PART, f"the graph between {', '.join(arms)} is not ready: {why}")
+        made.router.tell(split.routed)
+        self._put(
+            [{**predictor, "traffic": 0} for predictor in predictors.values() if _is_live(predictor)],
+            split,
+            graph={**graph, "traffic": 100},
+        )
+        self._await(split)
+
+    def _graph_is_not_ready(self, graph: Object, made: RoutedGraph) -> str | None:
+        found = self._owned({**made.labels, ID_LABEL: EXISTS})
+        pods: dict[str, list[Object]] = {}
+        for pod in self._kube.list("Pod", self._shared.namespace, labels=made.labels):
+            pods.setdefault(_part_of(pod), []).append(pod)
+        unready = [
+            trouble_of(one, pods.get(_part_of(one), ())) or f"{one['metadata']['name']} starts"
+            for one in found
+            if not _is_settled(one)
+        ]
+        missing = len(graph["componentSpecs"]) - len(found)
+        return "; ".join(unready) or (f"{missing} of its Deployments are missing" if missing > 0 else None)
 
     def read_back(self) -> TrafficSplit | None:
         """The split in force: what the VirtualService says, if the SeldonDeployment asks for no other.
@@ -237,7 +307,15 @@ class SeldonIstio:
         found = agreed([*(_of_rule(rule) for rule in _rules(obeyed)), _of_predictors(wanted)])
         text = wanted["metadata"].get("annotations", {}).get(SPLIT_ANNOTATION)
         asked = _read(text) if text else None
-        return asked if asked is not None and _bare(asked) == found else found
+        if asked is None or _bare(asked) != found:
+            return found
+        if (
+            asked.routed
+            and self._shared.graph is not None
+            and not self._shared.graph.router.knows(asked.routed)
+        ):
+            return asked.untold
+        return asked
 
     # -- the objects
 
@@ -260,8 +338,29 @@ class SeldonIstio:
             self._sleep(_LOOKS_SECONDS)
             waited += _LOOKS_SECONDS
 
-    def _put(self, predictors: Sequence[Object], split: TrafficSplit | None = None) -> None:
+    def _settled_graph(self) -> Object | None:
+        """As the file asks for it now."""
+        graph = self._graph()
+        if graph is None or self._shared.graph is None:
+            return graph
+        artifacts = {
+            VersionName(each["spec"]["containers"][0]["name"]): artifact_of(each)
+            for each in graph["componentSpecs"][1:]
+        }
+        return {**self._shared.graph.predictor(artifacts), "traffic": graph.get("traffic", 0)}
+
+    def _put(
+        self,
+        predictors: Sequence[Object],
+        split: TrafficSplit | None = None,
+        *,
+        graph: Object | EllipsisType | None = ...,
+    ) -> None:
+        """`graph`: the predictor with a router, None to take it away; left out: as it is."""
         found = self._get()
+        kept = self._graph() if isinstance(graph, EllipsisType) else graph
+        if kept is not None:
+            predictors = [*predictors, kept]
         before = found["metadata"].get("annotations", {}).get(SPLIT_ANNOTATION) if found is not None else None
         text = _written(split) if split is not None else before
         annotations = {
@@ -287,17 +386,28 @@ class SeldonIstio:
     def _predictors(self) -> dict[VersionName, Object]:
         found = self._get()
         predictors = found["spec"]["predictors"] if found is not None else ()
-        return {VersionName(predictor["name"]): predictor for predictor in predictors}
+        named = {VersionName(predictor["name"]): predictor for predictor in predictors}
+        named.pop(GRAPH, None)
+        return named
+
+    def _graph(self) -> Object | None:
+        found = self._get()
+        predictors = found["spec"]["predictors"] if found is not None else ()
+        return next((predictor for predictor in predictors if predictor["name"] == GRAPH), None)
 
     def _deployments(self) -> Mapping[VersionName, Object]:
         labels = {**self._versions.labels, ID_LABEL: EXISTS}
+        return {self._versions.version(found): found for found in self._owned(labels)}
+
+    def _owned(self, labels: Mapping[str, str]) -> list[Object]:
+        """Deployments of the SeldonDeployment."""
         wanted = self._get()
         uid = wanted["metadata"].get("uid") if wanted is not None else None
-        return {
-            self._versions.version(found): found
+        return [
+            found
             for found in self._kube.list("Deployment", self._shared.namespace, labels=labels)
             if any(owner.get("uid") == uid for owner in found["metadata"].get("ownerReferences", ()))
-        }
+        ]
 
     def _pods(self) -> Mapping[VersionName, list[Object]]:
         return pods_of(self._kube, self._versions, seldon=True)
@@ -352,7 +462,27 @@ def _split(live: Sequence[tuple[str, int]], shadows: Sequence[tuple[str, int]]) 
     )
 
 
+def _children(graph: Object) -> list[VersionName]:
+    return [VersionName(child["name"]) for child in graph["graph"].get("children", ())]
+
+
+def _part_of(document: Object) -> str:
+    """What tells the Deployments of a graph apart, and their pods with them."""
+    return str(document["metadata"].get("labels", {}).get("app", ""))
+
+
+def _alone(predictors: Mapping[VersionName, Object], champion: VersionName) -> list[Object]:
+    """All live predictors, with all requests at the champion's."""
+    return [
+        {**predictor, "traffic": 100 if name == champion else 0}
+        for name, predictor in predictors.items()
+        if _is_live(predictor)
+    ]
+
+
 def _bare(split: TrafficSplit) -> TrafficSplit:
+    if split.routed:
+        return _split([(GRAPH, 100)], [])
     return _split(
         [(arm.version, arm.weight) for arm in split.arms],
         [(mirror.version, mirror.percent) for mirror in split.mirrors],
@@ -362,11 +492,16 @@ def _bare(split: TrafficSplit) -> TrafficSplit:
 def _written(split: TrafficSplit) -> str:
     return orjson.dumps(
         {
-            "arms": [[arm.version, arm.weight] for arm in split.arms],
+            "arms": [[arm.version, arm.weight, *([True] if arm.is_vacant else [])] for arm in split.arms],
             "mirrors": [[mirror.version, mirror.percent] for mirror in split.mirrors],
             "salt": split.salt,
+            **({"routed": [[*_told(one)] for one in split.routed]} if split.routed else {}),
         }
     ).decode()
+
+
+def _told(one: ArmRewards) -> tuple[object, ...]:
+    return one.version, one.count, one.total, one.squares, one.is_closed
 
 
 def _read(text: str) -> TrafficSplit | None:
@@ -374,9 +509,16 @@ def _read(text: str) -> TrafficSplit | None:
     try:
         found: Any = orjson.loads(text)
         return TrafficSplit(
-            arms=tuple(Arm(VersionName(name), Weight(weight)) for name, weight in found["arms"]),
+            arms=tuple(
+                Arm(VersionName(name), Weight(weight), is_vacant=bool(vacant))
+                for name, weight, *vacant in found["arms"]
+            ),
             mirrors=tuple(Mirror(VersionName(name), Weight(percent)) for name, percent in found["mirrors"]),
             salt=str(found["salt"]),
+            routed=tuple(
+                ArmRewards(VersionName(name), int(count), int(total), int(squares), bool(closed))
+                for name, count, total, squares, closed in found.get("routed", ())
+            ),
         )
     except (ValueError, KeyError, TypeError):
         return None

@@ -118,7 +118,8 @@ def questions_of(request: RolloutRequest, state: RolloutState, policy: RolloutPo
     asked: list[Question] = [
         OperationQuestion(OPERATION, flowing.guardrails(policy), mirrored, baseline=copy)
     ]
-    if split is not None and len(split.arms) > 1:
+    # A router draws each request by shares of its own, which move between two looks: the step tests them itself.
+    if split is not None and len(split.arms) > 1 and not split.routed:
         weights = {arm.version: int(arm.weight) for arm in split.arms}
         asked.append(SplitQuestion(SPLIT, weights, mirrored))
     if split is None:

@@ -377,7 +377,8 @@ class _Planning:
 
     def _expect_change(self, before: TrafficSplit | None) -> None:
         """The gateway follows in the next pass; that it obeys the former split until then is no fault."""
-        if self.wanted != before:
+        wanted = self.wanted
+        if wanted is None or before is None or wanted.untold != before.untold:
             self.state = replace(self.state, step_since_wall=None)
 
     def _is_overdue(self) -> bool:
@@ -413,6 +414,9 @@ class _Planning:
 
     def _notice_changed_split(self, found: TrafficSplit | None) -> None:
         if self.state.step_since is None or self.state.step_since_wall is None:
+            return
+        if found is not None and self.wanted is not None and found.untold == self.wanted.untold:
+            # A router that has yet to hear of rewards, or forgot them with its pod, changed no traffic.
             return
         corrections = self.state.corrections + 1
         self.state = replace(self.state, corrections=corrections, step_since_wall=None)
@@ -756,5 +760,7 @@ def describe_split(split: TrafficSplit | None) -> str:
     )
     if split.interleaved is not None:
         arms += f" (of these {split.interleaved.percent} % interleaved with {split.interleaved.challenger})"
+    if split.routed:
+        arms = f"a router between {', '.join(arm.version for arm in split.arms)}"
     mirrors = ", ".join(f"{mirror.version} {mirror.percent} %" for mirror in split.mirrors)
     return f"{arms} (copies: {mirrors})" if mirrors else arms

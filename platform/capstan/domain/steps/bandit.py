@@ -8,17 +8,18 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from capstan.domain.digest import UNDIGESTED
-from capstan.domain.moving_weights import MILLIONTHS, MOST_MOVES, MovedWeights, cuts_of
+from capstan.domain.moving_weights import MILLIONTHS, MOST_MOVES, MovedWeights, cuts_of, doubling_cuts
 from capstan.domain.steps.experiment import Outcome, guardrail_rule
 from capstan.domain.steps.experiment_questions import GuardrailQuestion, guardrail_name
 from capstan.domain.steps.questions import Arms, Need, Question, StepEvidence
 from capstan.domain.steps.step import Station, Step, runners_up_of
-from capstan.domain.traffic import Arm, TrafficSplit, Weight
+from capstan.domain.traffic import Arm, ArmRewards, TrafficSplit, Weight
 from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
 from capstan.domain.verdicts.arms import ArmsRule, judge_arms
 from capstan.domain.verdicts.bandit_inference import regret
-from capstan.domain.verdicts.bandits import BanditRule, shares_of, whole_shares
+from capstan.domain.verdicts.bandits import BanditRule, Rewards, shares_of, whole_shares
 from capstan.domain.verdicts.evidence import ArmsEvidence
+from capstan.domain.verdicts.experiments import Better
 from capstan.domain.verdicts.moving_shares import MovingShares, rewards_of
 from capstan.domain.verdicts.quality import Decide
 from capstan.domain.versions import VersionName
@@ -40,13 +41,15 @@ class BanditQuestion(Question):
     moves: tuple[MovedWeights, ...]
     weights: Mapping[VersionName, int]
     """Those of now without vacant arms, in the split's order, the champion first."""
+    by_request: bool = False
+    """True: each unit says by which shares it was drawn."""
 
     @property
     def need(self) -> Need:
         return self.asked
 
     def judge(self, evidence: ArmsEvidence, latched: Latch | None) -> AnalysisResult:
-        shares = MovingShares(self.moves, self.rule.better)
+        shares = MovingShares(self.moves, self.rule.better, self.by_request)
         known = evidence.with_answers_of(self.weights)
         result = judge_arms(known, self.rule, self.weights, latched=latched, comparison=shares)
         lost = self._regret(evidence, shares)
@@ -87,6 +90,8 @@ class BanditStep(Step):
     named_runners_up: tuple[VersionName, ...] = field(default=(), metadata=UNDIGESTED)
     """Those, or stand-ins; empty before a run has made them."""
     guarded: tuple[Outcome, ...] = ()
+    by_request: bool = False
+    """True: a router draws each request by what it was told at the end of the last batch; False: weights split them."""
     batch: timedelta = timedelta(days=1)
     decide: Decide = Decide.BETTER
     margin: float = 0.0
@@ -122,7 +127,21 @@ class BanditStep(Step):
             Arm(version, Weight(weight), is_vacant=version in state.vacant)
             for version, weight in weights.items()
         )
-        return TrafficSplit(arms=arms, salt=salt)
+        return TrafficSplit(
+            arms=arms, salt=salt, routed=self._told(weights, state) if self.by_request else ()
+        )
+
+    def _told(self, weights: Mapping[VersionName, int], state: RolloutState) -> tuple[ArmRewards, ...]:
+        """What the router is told; before the first move it knows no reward, and its shares are equal."""
+        known = {one.version: one for one in state.moves[-1].rewards} if state.moves else {}
+        return tuple(
+            replace(known.get(version, ArmRewards(version)), is_closed=version in state.vacant)
+            for version in weights
+        )
+
+    def compared(self, moves: Sequence[MovedWeights], better: Better | None = None) -> MovingShares:
+        """How arms are compared by the metric, or by one of which so much is better."""
+        return MovingShares(moves, better or self.primary.better, self.by_request)
 
     def _first(
         self, champion: VersionName, challenger: VersionName, state: RolloutState
@@ -143,7 +162,11 @@ class BanditStep(Step):
         moves = state.moves
         if not moves:
             moves = (MovedWeights(weights, since=state.step_since),)
-        cuts = cuts_of(moves, state.step_since) if state.step_since is not None else ()
+        cuts: tuple[datetime, ...] = ()
+        if state.step_since is not None and self.by_request:
+            cuts = doubling_cuts(state.step_since, self.batch)
+        elif state.step_since is not None:
+            cuts = cuts_of(moves, state.step_since)
         # Units of arms that left are needed too: each unit's share is one of all.
         versions = tuple(arm.version for arm in split.arms)
         asked = Arms(
@@ -153,22 +176,31 @@ class BanditStep(Step):
             self.primary.cap,
             cuts=cuts,
             every=self.batch,
+            by_shares=self.by_request,
         )
         champion, *rivals = weights
         guardrails = tuple(
             GuardrailQuestion(
                 guardrail_name(outcome.metric, arm, is_further=place > 0),
                 guardrail_rule(outcome, self.alpha, len(self.guarded), self.min_units),
-                Arms(outcome.metric, versions, outcome.window, outcome.cap, cuts=cuts),
+                Arms(
+                    outcome.metric,
+                    versions,
+                    outcome.window,
+                    outcome.cap,
+                    cuts=cuts,
+                    by_shares=self.by_request,
+                ),
                 champion,
                 arm,
                 is_further=place > 0,
-                comparison=MovingShares(moves, outcome.better),
+                comparison=self.compared(moves, outcome.better),
             )
             for outcome in self.guarded
             for place, arm in enumerate(rivals)
         )
-        return (BanditQuestion(BANDIT, self.rule(), asked, moves, weights), *guardrails)
+        question = BanditQuestion(BANDIT, self.rule(), asked, moves, weights, self.by_request)
+        return (question, *guardrails)
 
     def without(
         self,
@@ -187,7 +219,7 @@ class BanditStep(Step):
             return state
         weights[champion] += weights[arm]
         weights[arm] = 0
-        moved = MovedWeights(weights, moves[-1].batch)
+        moved = MovedWeights(weights, moves[-1].batch, rewards=moves[-1].rewards)
         return replace(state, moves=(*moves[:-1], replace(moves[-1], until=at), moved))
 
     def rule(self) -> ArmsRule:
@@ -223,16 +255,20 @@ class BanditStep(Step):
             moves = (*moves[:-1], replace(moves[-1], since=at))
         batch = (at - since) // self.batch
         weights = self._weights_after(found, moves, state.vacant) if batch > moves[-1].batch else None
-        if weights is not None and weights != moves[-1].weights and len(moves) < MOST_MOVES:
-            means = MovingShares(moves, self.primary.better).means(found, asked.versions)
+        # What a router is told is no stretch of the evidence, so the oldest may be forgotten.
+        is_kept = len(moves) < MOST_MOVES or self.by_request
+        if weights is not None and weights != moves[-1].weights and is_kept:
+            means = self.compared(moves).means(found, asked.versions)
             moves = (
-                *moves[:-1],
-                replace(moves[-1], until=at),
+                *moves[-MOST_MOVES + 1 : -1],
+                # Only what was told last is needed: with all of it the state would grow too large to be stored.
+                replace(moves[-1], until=at, rewards=()),
                 MovedWeights(
                     weights,
                     batch,
                     assigned={version: found.total(version).assigned for version in asked.versions},
                     means={version: round(mean * MILLIONTHS) for version, mean in means.items()},
+                    rewards=self._rewards_told(found, weights) if self.by_request else (),
                 ),
             )
         return replace(state, moves=moves)
@@ -242,19 +278,27 @@ class BanditStep(Step):
     ) -> dict[VersionName, int] | None:
         """None: the weights stay, because too little is known or what is known can't be trusted."""
         every = moves[-1].weights
-        ratio = MovingShares(moves, self.primary.better).ratio(found)
+        ratio = self.compared(moves).ratio(found)
         if ratio.verdict is Verdict.FAILED or found.lost_share > MOST_LOST:
             return None
-        rewards = {
-            version: rewards_of(found.total(version), self.primary.better, is_share=self.primary.is_share)
-            for version in every
-            if version not in vacant
-        }
+        rewards = {version: self._rewards(found, version) for version in every if version not in vacant}
         try:
             shares = shares_of(self.shares, rewards)
         except ValueError:
             return None
         return None if shares is None else {version: shares.get(version, 0) for version in every}
+
+    def _rewards(self, found: ArmsEvidence, version: VersionName) -> Rewards:
+        return rewards_of(found.total(version), self.primary.better, is_share=self.primary.is_share)
+
+    def _rewards_told(
+        self, found: ArmsEvidence, weights: Mapping[VersionName, int]
+    ) -> tuple[ArmRewards, ...]:
+        sums = {version: self._rewards(found, version) for version in weights}
+        return tuple(
+            ArmRewards(version, one.count, round(one.total * MILLIONTHS), round(one.squares * MILLIONTHS))
+            for version, one in sums.items()
+        )
 
     def promise(self, policy: RolloutPolicy) -> str:
         return (

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from capstan.domain.actions import DeployVersion, SetTraffic
 from capstan.domain.digest import digest_of
+from capstan.domain.planners.looks import questions_of
 from capstan.domain.planners.rollout import RolloutObservation, plan_rollout
 from capstan.domain.rollout import (
     Limits,
@@ -22,12 +23,23 @@ from capstan.domain.rollout import (
     wanted_split,
 )
 from capstan.domain.steps import CanaryStep, InterleaveStep, PauseStep, ShadowStep
+from capstan.domain.steps.bandit import BanditStep
+from capstan.domain.steps.experiment import Outcome
 from capstan.domain.steps.questions import Interleaving, Operation, Pairs, StepEvidence
 from capstan.domain.steps.step import Span, step_span
 from capstan.domain.system import Surroundings
 from capstan.domain.traffic import TrafficSplit, Weight, champion_only
 from capstan.domain.verdicts.analysis import Verdict
-from capstan.domain.verdicts.evidence import LossBlock, OperationEvidence, PairedEvidence, VersionOperation
+from capstan.domain.verdicts.evidence import (
+    ArmDay,
+    ArmsEvidence,
+    ArmSums,
+    LossBlock,
+    OperationEvidence,
+    PairedEvidence,
+    VersionOperation,
+)
+from capstan.domain.verdicts.experiments import Better
 from capstan.domain.verdicts.interleaving import Method
 from capstan.domain.verdicts.preference import PreferenceCounts, PreferenceDay, PreferenceEvidence
 from capstan.domain.verdicts.quality import Decide, QualityRule
@@ -388,3 +400,52 @@ def test_an_analysis_without_pairs_of_its_metric_is_an_error_and_never_passes() 
 
     assert at.latest["square"].outcome == Verdict.ERROR
     assert at.phase is RolloutPhase.PROGRESSING
+
+
+def test_what_a_router_is_told_is_no_other_traffic_and_what_it_forgot_no_change_by_hand() -> None:
+    clicks = Outcome("clicks", Better.HIGHER, timedelta(0), timedelta(0), is_loss=False, is_share=True)
+    step = BanditStep(clicks, by_request=True, batch=timedelta(minutes=1), min_units=5000)
+    policy = RolloutPolicy((step,), {}, digest="d")
+    at = state(RolloutPhase.PROGRESSING, step_since=NOW, step_since_wall=NOW)
+    split = wanted_split(REQUEST, at, policy.steps)
+    assert split is not None
+
+    def sums(ones: int) -> ArmSums:
+        return ArmSums(500, 500, 500, float(ones), float(ones), float(ones))
+
+    day = ArmDay(NOW, {V1: sums(50), V2: sums(100)}, {V1: 50, V2: 50})
+    (question,) = step.questions(policy, split, at)
+    measured = StepEvidence({Operation(mirrored=False): OPERATION, question.need: ArmsEvidence((day,))})
+    looked = replace(seen(Readiness.READY, split), measured=measured)
+    later = NOW + timedelta(minutes=2)
+    plan = plan_rollout(REQUEST, at, looked, policy, now=later, wall=later)
+    told = wanted_split(REQUEST, plan.status, policy.steps)
+    assert told is not None
+    assert [one.count for one in told.routed] == [500, 500]
+    assert SetTraffic(told) in plan.actions
+    # Errors and latencies go on being counted since the beginning of the step.
+    assert plan.status.step_since_wall == NOW
+    forgot = plan_rollout(
+        REQUEST, plan.status, seen(Readiness.READY, told.untold), policy, now=later, wall=later
+    )
+    assert SetTraffic(told) in forgot.actions
+    assert (forgot.status.corrections, forgot.status.step_since_wall) == (0, NOW)
+    by_hand = plan_rollout(
+        REQUEST, plan.status, seen(Readiness.READY, champion_only(V1)), policy, now=later, wall=later
+    )
+    assert by_hand.status.corrections == 1
+
+
+def test_the_shares_of_a_router_are_tested_by_the_step_itself_and_not_against_the_gateways_counters() -> None:
+    clicks = Outcome("clicks", Better.HIGHER, timedelta(0), timedelta(0), is_loss=False, is_share=True)
+    at = state(RolloutPhase.PROGRESSING, step_since=NOW, step_since_wall=NOW)
+    names = {
+        by_request: {
+            one.name
+            for one in questions_of(
+                REQUEST, at, RolloutPolicy((BanditStep(clicks, by_request=by_request),), {})
+            )
+        }
+        for by_request in (False, True)
+    }
+    assert names == {False: {"operation", "split", "bandit"}, True: {"operation", "bandit"}}

@@ -11,15 +11,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capstan.domain.moving_weights import MovedWeights, cuts_of, weights_at
+from capstan.domain.moving_weights import (
+    MILLIONTHS,
+    MOST_MOVES,
+    MovedWeights,
+    cuts_of,
+    doubling_cuts,
+    weights_at,
+)
 from capstan.domain.rollout import RolloutPhase, RolloutPolicy, RolloutState
 from capstan.domain.steps.bandit import BanditStep
 from capstan.domain.steps.experiment import Outcome
 from capstan.domain.steps.experiment_questions import GuardrailQuestion
 from capstan.domain.steps.questions import Arms, StepEvidence
 from capstan.domain.verdicts.analysis import Verdict
+from capstan.domain.verdicts.bandits import Rewards, shares_of
 from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums
 from capstan.domain.verdicts.experiments import Better
+from capstan.domain.verdicts.moving_shares import MovingShares
 from capstan.domain.versions import VersionName
 from capstan.ports.codec import from_json, to_json
 
@@ -245,3 +254,126 @@ def test_units_between_two_weights_stand_for_themselves() -> None:
     assert weights_at((first, second), BEGIN + 6 * HOUR) is None
     assert weights_at((first, second), BEGIN + 7 * HOUR) == second.weights
     assert cuts_of((first, replace(second, since=None)), BEGIN) == (BEGIN, BEGIN + 6 * HOUR)
+
+
+ROUTED = replace(STEP, by_request=True, batch=HOUR, arms=(V3,))
+
+
+def drawn(state: RolloutState, at: datetime) -> ArmsEvidence:
+    """A request every minute, by the shares of the router at that minute, which it says; an hour later it is closed."""
+    (question,) = ROUTED.questions(POLICY, ROUTED.split(V1, V2, "s", state), state)
+    assert isinstance(question.need, Arms)
+    asked = question.need
+    assert asked.by_shares
+    assert asked.every is not None
+    as_of = BEGIN + (at - BEGIN) // asked.every * asked.every
+    strata: dict[tuple[datetime, tuple[int, ...]], dict[VersionName, list[int]]] = {}
+    for minute in range(int((as_of - BEGIN) / timedelta(minutes=1))):
+        met = BEGIN + timedelta(minutes=minute)
+        moves = state.moves or (MovedWeights({V1: 34, V2: 33, V3: 33}, since=BEGIN),)
+        weights = next(move.weights for move in reversed(moves) if (move.since or BEGIN) <= met)
+        point, arm = 100 * chance("request", minute), V3
+        for version, weight in weights.items():
+            point -= weight
+            if point < 0:
+                arm = version
+                break
+        cut = max(cut for cut in asked.cuts if cut <= met)
+        counts = strata.setdefault((cut, tuple(weights.values())), {}).setdefault(arm, [0, 0, 0])
+        is_closed = met + HOUR <= as_of
+        counts[0] += 1
+        counts[1] += is_closed
+        counts[2] += is_closed and chance("buys", minute) < {V1: 0.2, V2: 0.4, V3: 0.1}[arm]
+    return ArmsEvidence(
+        tuple(
+            ArmDay(
+                cut,
+                {
+                    arm: ArmSums(
+                        assigned=met, closed=closed, units=closed, total=ones, squares=ones, cubes=ones
+                    )
+                    for arm, (met, closed, ones) in arms.items()
+                },
+                dict(zip((V1, V2, V3), shares, strict=True)),
+            )
+            for (cut, shares), arms in sorted(strata.items())
+        )
+    )
+
+
+def routed(state: RolloutState, hour: int) -> RolloutState:
+    at = BEGIN + hour * HOUR
+    (question,) = ROUTED.questions(POLICY, ROUTED.split(V1, V2, "s", state), state)
+    evidence = StepEvidence({question.need: drawn(state, at)})
+    return ROUTED.moved(replace(state, looked_at=at), evidence)
+
+
+def test_a_router_is_told_the_rewards_from_which_the_shown_weights_follow() -> None:
+    state = FRESH
+    first = ROUTED.split(V1, V2, "s", state)
+    assert [(one.version, one.count) for one in first.routed] == [(V1, 0), (V2, 0), (V3, 0)]
+    for hour in range(1, 25):
+        state = restarted(routed(state, hour))
+    split = ROUTED.split(V1, V2, "s", state)
+    told = {
+        one.version: Rewards(one.count, one.total / MILLIONTHS, one.squares / MILLIONTHS)
+        for one in split.routed
+    }
+    # A router with the same policy divides requests just so.
+    assert shares_of(ROUTED.shares, told) == {arm.version: arm.weight for arm in split.arms}
+    assert split.weight_of(V2) == 90
+    assert split != first
+    assert split.untold == first.untold
+
+
+def test_an_arm_that_leaves_is_closed_to_the_router_and_the_rewards_of_the_others_stay_told() -> None:
+    state = FRESH
+    for hour in range(1, 13):
+        state = routed(state, hour)
+    before = {one.version: one for one in ROUTED.split(V1, V2, "s", state).routed}
+    left = ROUTED.without(V3, V1, V2, state, BEGIN + 12 * HOUR)
+    after = ROUTED.split(V1, V2, "s", replace(left, vacant=(V3,), left={V3: "it broke a guardrail"})).routed
+    assert {one.version: one.is_closed for one in after} == {V1: False, V2: False, V3: True}
+    assert {one.version: one.count for one in after} == {name: one.count for name, one in before.items()}
+
+
+def test_the_verdict_on_requests_goes_by_the_shares_that_each_says_and_by_no_others() -> None:
+    state = FRESH
+    for hour in range(1, 25):
+        state = routed(state, hour)
+    (question,) = ROUTED.questions(POLICY, ROUTED.split(V1, V2, "s", state), state)
+    evidence = drawn(state, BEGIN + 24 * HOUR)
+    shares = MovingShares(state.moves, Better.HIGHER, by_request=True)
+    means = shares.means(evidence, (V1, V2, V3))
+    assert means[V1] == pytest.approx(0.2, abs=0.06)
+    assert means[V2] == pytest.approx(0.4, abs=0.06)
+    assert shares.ratio(evidence).verdict is Verdict.SUCCESSFUL
+    silent = ArmsEvidence(tuple(replace(day, shares={}) for day in evidence.days))
+    assert shares.means(silent, (V1, V2, V3)) == {}
+    assert question.judge(silent, None).verdict is Verdict.INCONCLUSIVE
+    wrong = {V1: 90, V2: 5, V3: 5}
+    elsewhere = ArmsEvidence(tuple(replace(day, shares=wrong) for day in evidence.days))
+    assert shares.ratio(elsewhere).verdict is Verdict.FAILED
+
+
+def test_a_router_is_told_rewards_beyond_the_moves_that_are_kept() -> None:
+    moves = tuple(
+        MovedWeights({V1: 34, V2: 33, V3: 33}, batch=number, since=BEGIN) for number in range(MOST_MOVES)
+    )
+    state = replace(FRESH, moves=moves)
+    told = routed(state, MOST_MOVES + 10)
+    assert len(told.moves) == MOST_MOVES
+    assert told.moves[-1].rewards
+    assert (
+        replace(ROUTED, by_request=False)
+        .moved(replace(state, looked_at=BEGIN + (MOST_MOVES + 10) * HOUR), StepEvidence({}))
+        .moves
+        == moves
+    )
+
+
+def test_stretches_of_requests_double_so_that_a_long_step_has_few() -> None:
+    cuts = doubling_cuts(BEGIN, HOUR)
+    assert cuts[:5] == tuple(BEGIN + hours * HOUR for hours in (0, 1, 2, 4, 8))
+    assert len(cuts) < 25
+    assert doubling_cuts(BEGIN, timedelta(days=9999)) == (BEGIN,)

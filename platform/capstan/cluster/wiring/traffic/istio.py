@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import httpx
+
 from capstan.adapters.kubernetes.serving import Artifact, VersionObjects
-from capstan.adapters.seldon.istio import SeldonIstio, SharedDeployment
+from capstan.adapters.seldon.istio import RoutedGraph, SeldonIstio, SharedDeployment
+from capstan.adapters.seldon.router import RouterPods
 from capstan.adapters.seldon.serving import KIND
-from capstan.cluster.names import COLLECTOR_PORT, EXECUTOR_PORT, MODEL_PORT, VERSION_LABEL, Owner, SystemNames
+from capstan.cluster.names import (
+    COLLECTOR_PORT,
+    EXECUTOR_PORT,
+    MODEL_PORT,
+    ROUTER_PORT,
+    VERSION_LABEL,
+    Owner,
+    SystemNames,
+)
 from capstan.cluster.objects.access import policy, tcp
 from capstan.cluster.objects.recording import executor_log_url
+from capstan.cluster.objects.routed_graph import COMPONENT, PART_LABEL, ROUTER, graph_policy, routed_graph
 from capstan.cluster.objects.seldon import REST_TIMEOUT_MILLISECONDS, predictor
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.wiring.traffic.provider import (
@@ -15,10 +27,13 @@ from capstan.cluster.wiring.traffic.provider import (
     TrafficProviderRow,
     Versions,
 )
+from capstan.domain.steps.bandit import BanditStep
 from capstan.domain.versions import VersionName
+from capstan.engine.bandits import bandit_step
 from capstan.ports.kube import Kube, Object
 from capstan.ports.traffic import TrafficProvider
 from capstan.spec.providers import PROVIDERS
+from capstan.spec.rollout import Step
 from capstan.spec.system import MLSystem
 
 _PAYLOAD_LOG = "CAPSTAN_COLLECTOR_URL"
@@ -31,12 +46,31 @@ def istio_of(
     settings: ClusterSettings,
     owner: Owner | None,
     executor_token: str,
+    *,
+    http: httpx.Client | None = None,
+    internal_token: str = "",
 ) -> SeldonIstio:
-    """Both ports of the system."""
+    """Both ports of the system; `http` and the internal token are for the router of a bandit per Request."""
 
     def render(version: VersionName, artifact: Artifact, shadow: bool) -> Object:
         return shared_predictor(system, names, settings, version, artifact, executor_token, shadow=shadow)
 
+    graph, step = None, _router_step(system)
+    if step is not None and http is not None and settings.seldon_executor:
+        logger = {"mode": "all", "url": executor_log_url(names, executor_token, shadow=False)}
+        labels = names.selector(COMPONENT)
+        graph = RoutedGraph(
+            lambda artifacts: routed_graph(system, names, settings, step, artifacts, logger),
+            labels,
+            RouterPods(
+                kube,
+                http,
+                namespace=names.namespace,
+                labels={**labels, PART_LABEL: ROUTER},
+                port=ROUTER_PORT,
+                token=internal_token,
+            ),
+        )
     labels = names.selector("model")
     shared = SharedDeployment(
         metadata=names.metadata(str(names.system), names.labels("model"), owner),
@@ -46,6 +80,7 @@ def istio_of(
         },
         predictor=render,
         port=EXECUTOR_PORT if settings.seldon_executor else MODEL_PORT,
+        graph=graph,
     )
     versions = VersionObjects(
         names.namespace, labels, VERSION_LABEL, lambda _: shared.name, lambda *_: (), shared.port
@@ -57,6 +92,16 @@ def istio_of(
         sticky=system.spec.data.keys.sticky_by is not None,
         hides_failures=system.spec.serving.traffic.failures == "Hidden",
     )
+
+
+def _router_step(system: MLSystem) -> BanditStep | None:
+    """The one step whose requests a router draws."""
+    written = next((step.bandit for step in system.spec.rollout.steps if _is_drawn(step)), None)
+    return bandit_step(written, system) if written is not None else None
+
+
+def _is_drawn(step: Step) -> bool:
+    return step.bandit is not None and step.bandit.per == "Request"
 
 
 def shared_predictor(
@@ -85,13 +130,21 @@ def shared_predictor(
 
 def _wire(system: MLSystem, around: Surroundings) -> tuple[Versions, TrafficProvider]:
     both = istio_of(
-        around.kube, system, around.names, around.settings, around.owner, around.tokens["executor"]
+        around.kube,
+        system,
+        around.names,
+        around.settings,
+        around.owner,
+        around.tokens["executor"],
+        # Who only looks, as the page does, has no token and can't reach the router: it believes the annotation.
+        http=around.http if around.tokens["internal"] else None,
+        internal_token=around.tokens["internal"],
     )
     return both, both
 
 
 def _objects(
-    _system: MLSystem, names: SystemNames, settings: ClusterSettings, owner: Owner | None
+    system: MLSystem, names: SystemNames, settings: ClusterSettings, owner: Owner | None
 ) -> list[Object]:
     """Anybody asks the predictors and tells the collector themselves, as they would at a gateway of Capstan's."""
     entry = EXECUTOR_PORT if settings.seldon_executor else MODEL_PORT
@@ -99,6 +152,7 @@ def _objects(
     return [
         policy(names, "istio", models, owner, ingress=[{"ports": tcp(entry)}]),
         policy(names, "feedback", collector, owner, ingress=[{"ports": tcp(COLLECTOR_PORT)}]),
+        *([graph_policy(names, settings, owner)] if _router_step(system) is not None else ()),
     ]
 
 
