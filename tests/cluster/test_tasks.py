@@ -263,6 +263,31 @@ def test_a_task_goes_from_a_file_to_a_promotion(
     watched.eventually(lambda: users.ask(2) != [] and drift_of_outputs() != [], 120, "a judged window")
 
 
+def test_a_table_is_answered_and_labelled_from_outside_by_the_commands(
+    story: Story, system: TaskSystem, users: Users, tmp_path: Path
+) -> None:
+    where = ("--context", ".", "--namespace", story.namespace)
+    rows = batch_of(5_000_000, datetime.now(UTC), users.rng)
+    table, outcomes = tmp_path / "rows.jsonl", tmp_path / "outcomes.jsonl"
+    table.write_text("".join(f"{json.dumps(system.asked(row))}\n" for row in rows))
+    told = story.capstan("predict", "system.yaml", str(table), *where, "--json")
+    *answers, last = [json.loads(line) for line in told.splitlines()]
+    assert (last["summary"]["answered"], last["summary"]["refused"]) == (len(rows), 0)
+    assert [answer["parcel_id"] for answer in answers] == [row["parcel_id"] for row in rows]
+
+    labels = [{name: row[name] for name in ("parcel_id", system.target, "known_at")} for row in rows]
+    outcomes.write_text("".join(f"{json.dumps(label)}\n" for label in labels))
+    handed = json.loads(story.capstan("feedback", "system.yaml", str(outcomes), *where, "--json"))
+    assert (handed["accepted"], handed["refused"]) == (len(rows), 0)
+    assert handed["matched"]["count"] + handed["waiting"]["count"] == len(rows)
+
+    listed = {
+        one["name"]: one for one in json.loads(story.capstan("ls", *where, "--json")) if one["namespace"]
+    }
+    assert (listed[story.name]["namespace"], listed[story.name]["phase"]) == (story.namespace, "Serving")
+    assert json.loads(story.capstan("drift", story.name, *where, "--json"))["windows"] is not None
+
+
 def assert_clicks_decided(story: Story, users: Users, before: int) -> None:
     told = [
         event.message for _, event in story.watched.story(after=before) if "challenger won" in event.message
