@@ -20,7 +20,7 @@ from pathlib import Path
 import orjson
 import uvicorn
 from prometheus_client import CollectorRegistry, generate_latest
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -34,7 +34,7 @@ from capstan.errors import (
     NotFoundError,
     UntrustedArtifactError,
 )
-from capstan.monitoring.drift.fitted_detectors import DetectorKind, import_alibi_detect
+from capstan.monitoring.drift.fitted_detectors import DetectorKind, import_alibi_detect, usual_kind
 from capstan.monitoring.evidence import EvidenceRoutes, refused
 from capstan.monitoring.exposition import Exposition
 from capstan.monitoring.followed_spec import FollowedSpec
@@ -60,7 +60,7 @@ class MonitorConfig(BaseModel):
     """File of the internal bearer token."""
     reading_token: Path | None = None
     """File of a bearer token that opens evidence and nothing else; None: there is none."""
-    detectors: DetectorKind = "AlibiDetect"
+    detectors: DetectorKind = Field(default_factory=usual_kind)
     system: str | None = None
     """Its name, for people who read process lists; None: that of the spec."""
     interval_seconds: float | None = None

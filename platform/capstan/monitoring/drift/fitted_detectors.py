@@ -7,6 +7,7 @@ loaded, by the monitor alone), and SciPy, which is free for everybody and gives 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import logging
 import tomllib
@@ -17,7 +18,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from capstan.errors import InvalidDataError, MissingExtraError
+from capstan.errors import InvalidDataError, MissingToolError
 from capstan.monitoring.drift.distances import Distance
 from capstan.monitoring.drift.fitting import fit
 from capstan.monitoring.drift.reference import FeatureReference, Reference, folder_of, load_reference
@@ -100,6 +101,11 @@ def _alibi_detector(folder: Path, feature: FeatureReference) -> FittedDetector:
     return AlibiDetector(detector, feature)
 
 
+def usual_kind() -> DetectorKind:
+    """alibi-detect where it is installed, else SciPy, which decides the same: Python 3.13 has no alibi-detect."""
+    return "AlibiDetect" if importlib.util.find_spec("alibi_detect") is not None else "Scipy"
+
+
 def import_alibi_detect() -> Any:
     """Seconds and 300 MB the first time."""
     # transformers prints that it found no torch; that is so on purpose.
@@ -109,5 +115,7 @@ def import_alibi_detect() -> Any:
             warnings.simplefilter("ignore")
             from alibi_detect.saving import load_detector
     except ImportError as error:
-        raise MissingExtraError("drift detection by alibi-detect", "alibi") from error
+        raise MissingToolError(
+            "drift detection by alibi-detect needs it: pip install 'alibi-detect==0.13.*' (Python 3.11 or 3.12)"
+        ) from error
     return load_detector
