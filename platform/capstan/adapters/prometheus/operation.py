@@ -50,8 +50,11 @@ class PrometheusOperation:
         *,
         namespace: str | None = None,
         behind_envoy: bool = True,
+        envoy_is_shared: bool = False,
     ) -> None:
         """`namespace`: the system's in a cluster, where many gateways are scraped; None: there is just the one.
+
+        `envoy_is_shared`: on one machine, the one gateway serves other systems too.
 
         `behind_envoy` False: who splits the requests neither names their role nor hides a failure; a version's own
         counters are then all there is, whatever role they say.
@@ -62,7 +65,8 @@ class PrometheusOperation:
         if namespace is not None:
             own += f',namespace="{namespace}"'
         self._own = own
-        self._gateway = 'job="envoy"' if namespace is None else f'job="envoy",{own}'
+        is_alone = namespace is None and not envoy_is_shared
+        self._gateway = 'job="envoy"' if is_alone else f'job="envoy",{own}'
 
     def operation(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,12 +35,31 @@ class PrometheusSettings:
     retention_size: str = "512MB"
     envoy_admin: str | None = None
     """`host:port` of the gateway's admin listener; None: no gateway."""
+    envoy_is_shared: bool = False
+    """Whether that gateway serves several systems: its clusters are called `SYSTEM/cluster`."""
     alertmanager: str | None = None
     """`host:port`; None: alerts are only listed by Prometheus itself."""
 
 
 REPLAY = {"scrape_seconds": 0.5, "evaluate_seconds": 0.5, "retention": "12h", "retention_size": "256MB"}
 """Settings for a replay, where a month passes in a minute."""
+
+
+_SYSTEM_OF_A_CLUSTER = [
+    {
+        "source_labels": ["envoy_cluster_name"],
+        "regex": "([^/]+)/.+",
+        "target_label": "system",
+        "replacement": "$1",
+    },
+    {
+        "source_labels": ["envoy_cluster_name"],
+        "regex": "[^/]+/(.+)",
+        "target_label": "envoy_cluster_name",
+        "replacement": "$1",
+    },
+]
+"""Relabelling that gives a shared gateway's clusters the names that they have where a system is alone."""
 
 
 def config(settings: PrometheusSettings, folder: Path) -> dict[str, Any]:
@@ -65,7 +84,8 @@ def config(settings: PrometheusSettings, folder: Path) -> dict[str, Any]:
                         "source_labels": ["__name__"],
                         "regex": "envoy_(cluster|vhost|http)_.*",
                         "action": "keep",
-                    }
+                    },
+                    *(_SYSTEM_OF_A_CLUSTER if settings.envoy_is_shared else ()),
                 ],
             }
         )
@@ -89,11 +109,15 @@ def config(settings: PrometheusSettings, folder: Path) -> dict[str, Any]:
     return document
 
 
-def with_generation(rules: Mapping[str, Any]) -> dict[str, Any]:
-    """The rule file, each of its groups ending with a record of what its alerts have seen."""
+def with_generation(rules: Mapping[str, Any], system: str | None = None) -> dict[str, Any]:
+    """The rule file, each of its groups ending with a record of what its alerts have seen.
+
+    `system`: whose monitor's generation; None: there is one alone.
+    """
     groups = []
+    seen = GENERATION if system is None else f'{GENERATION}{{system="{system}"}}'
     for group in rules["groups"]:
-        record = {"record": EVALUATED_GENERATION, "expr": GENERATION, "labels": {"rule_group": group["name"]}}
+        record = {"record": EVALUATED_GENERATION, "expr": seen, "labels": {"rule_group": group["name"]}}
         groups.append({**group, "rules": [*group["rules"], record]})
     return {**rules, "groups": groups}
 
@@ -156,27 +180,46 @@ class PrometheusServer:
         samples = self.query.instant(f'min(timestamp(up{{job="{job}"}}))')
         return datetime.fromtimestamp(samples[0].value, UTC) if samples else None
 
-    def set_targets(self, job: str, targets: Mapping[str, Mapping[str, str]]) -> None:
+    def set_targets(self, job: str, targets: Mapping[str, Mapping[str, str]], *, owner: str = "") -> None:
         """Scrape these `host:port` -> labels under `job` from now on; takes no reload.
 
-        The label `__metrics_path__` moves the path from `/metrics`.
+        The label `__metrics_path__` moves the path from `/metrics`. `owner`: the system whose targets they are, where
+        several share this Prometheus; those of others stay.
         """
         groups = [
             {"targets": [address], "labels": {"job": job, **labels}} for address, labels in targets.items()
         ]
         # Prometheus watches the folder; it reads the file at the rename.
-        write_whole(
-            self._folder / "targets" / f"{job}.json", orjson.dumps(groups, option=orjson.OPT_INDENT_2)
-        )
+        file = self._targets(job, owner)
+        write_whole(file, orjson.dumps(groups, option=orjson.OPT_INDENT_2))
+
+    def forget(self, system: str, jobs: Sequence[str]) -> None:
+        """Scrape nothing of the system any more and evaluate none of its rules.
+
+        Raises UnavailableError if Prometheus is away; then it forgets at its next start.
+        """
+        for job in jobs:
+            self._targets(job, system).unlink(missing_ok=True)
+        self._loaded.pop(system, None)
+        self._rules(system).unlink(missing_ok=True)
+        self.query.ask("POST", "/-/reload")
+
+    def _targets(self, job: str, owner: str) -> Path:
+        return self._folder / "targets" / (f"{owner}.{job}.json" if owner else f"{job}.json")
+
+    def _rules(self, name: str) -> Path:
+        return self._folder / "rules" / f"{name}.yml"
 
     def set_rules(self, name: str, rules: Mapping[str, Any]) -> None:
         """Evaluate these rules (the content of a rule file) from now on.
 
+        Where several systems share this Prometheus, `name` is the system's.
+
         Raises UnavailableError if Prometheus is away or refuses them; refused ones are taken back.
         """
-        file = self._folder / "rules" / f"{name}.yml"
+        file = self._rules(name)
         before = file.read_bytes() if file.exists() else None
-        content = to_yaml(with_generation(rules))
+        content = to_yaml(with_generation(rules, name if self.settings.envoy_is_shared else None))
         if not write_whole(file, content) and self._loaded.get(name) == content:
             return
         try:
