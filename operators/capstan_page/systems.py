@@ -25,6 +25,7 @@ class ClusterSystems:
     """The systems of the namespaces that are watched."""
 
     only: SystemAddress | None = None
+    unnamed: SystemAddress | None = None
 
     def __init__(self, cache: WatchedKube, wiring: ViewingWiring) -> None:
         self._cache = cache

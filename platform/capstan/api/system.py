@@ -272,11 +272,13 @@ class System:
     def down(self, *, timeout: float = 90.0) -> None:
         """Stop what runs in the state directory; state stays, and `up` goes on from it. Again and again is fine.
 
-        `timeout`: seconds for a clean stop, after which it is killed.
+        Other systems that share its gateway and page go on. `timeout`: seconds for a clean stop, after which it is
+        killed; CapstanError where others run in the same process, which is left alone.
         """
+        from capstan.embedded.host.leaving import leave
         from capstan.embedded.live import take_down
 
-        if self._root.exists():
+        if self._root.exists() and leave(self.name, self._state, wait_seconds=timeout) is None:
             take_down(self._state, wait_seconds=timeout)
 
     def __enter__(self) -> System:

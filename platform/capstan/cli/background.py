@@ -28,7 +28,7 @@ def start_in_background(file: Path, state: StateDir, page_port: int, gateway_por
     except KeyboardInterrupt:
         out.print(f"process {pid} goes on in the background; stop it with `capstan down`")
         raise typer.Exit(130) from None
-    out.print(f"page     http://127.0.0.1:{page_port}/?token={state.token('page')}", soft_wrap=True)
+    out.print(f"page     http://127.0.0.1:{page_port}/?token={state.page_token()}", soft_wrap=True)
     if not serves:
         raise background.stuck
     out.print("it serves in the background; `capstan status` looks after it, `capstan down` stops it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -73,6 +73,23 @@ class Machine:
             return getpass.getuser()
         except (KeyError, OSError):
             return ""
+
+    def of(self, system: str) -> Machine:
+        """Where a system lives that is named: here, or beside another that is here."""
+        from capstan.ports.store import Kind
+
+        own = replace(self, state=self.state.beside(system))
+        if own.state.store.exists():
+            return own
+        if not self.state.store.exists():
+            return self
+        with self.store() as store:
+            here = {record.system for kind in (Kind.SYSTEM, Kind.RUN) for record in store.list(kind)}
+        return own if here and system not in here else self
+
+    def beside(self) -> list[Machine]:
+        """Folders of systems beside the one that is here, by name."""
+        return [replace(self, state=state) for state in self.state.all_beside() if state.store.exists()]
 
     @contextmanager
     def store(self) -> Iterator[Store]:
@@ -159,7 +176,15 @@ def place_for(system: MLSystem, state: Path, context: str | None, namespace: str
     named = system.metadata.namespace
     if context is not None and named is not None and namespace not in (None, named):
         raise NotFoundError(f"metadata.namespace is {named}, --namespace is {namespace}; drop one of them")
-    return place_of(state, context, namespace or (named if context is not None else None))
+    place = place_of(state, context, namespace or (named if context is not None else None))
+    return place.of(system.metadata.name) if isinstance(place, Machine) else place
+
+
+def folder_of(system: MLSystem, state: Path) -> StateDir:
+    """The state folder of the file's system, for a command that knows this machine only."""
+    from capstan.embedded.layout import StateDir
+
+    return Machine(StateDir(state.resolve())).of(system.metadata.name).state
 
 
 def cluster_of(context: str, namespace: str | None) -> Cluster:

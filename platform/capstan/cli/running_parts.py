@@ -48,7 +48,7 @@ def _here(place: Machine, events: list[tuple[int, Event]]) -> RunningParts:
     return RunningParts(
         runner=holder,
         replayed_to=replayed_to(state, events),
-        page=f"{addresses['page']}/?token={state.token('page')}" if "page" in addresses else None,
+        page=f"{addresses['page']}/?token={state.page_token()}" if "page" in addresses else None,
         gateway=addresses.get("gateway"),
         processes=_processes(state),
         counters=_counters(state) if holder else None,
@@ -60,7 +60,8 @@ def _processes(state: StateDir) -> list[dict[str, Any]]:
 
     return [
         {"name": process.name, "pid": process.pid}
-        for process in sorted(living_processes(state.processes), key=lambda process: process.name)
+        for folder in (state, *([state.host] if state.host is not None else []))
+        for process in sorted(living_processes(folder.processes), key=lambda process: process.name)
     ]
 
 

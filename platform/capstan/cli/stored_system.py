@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -79,14 +79,17 @@ def open_system(place: Place, name: str | None) -> Iterator[StoredSystem]:
     """The system of this name, or the only one; raises NotFoundError that lists those there are."""
     from capstan.ports.store import Kind
 
-    with place.store() as store:
-        records = store.list(Kind.SYSTEM)
-        chosen = [record for record in records if name in (None, record.name)]
+    with ExitStack() as opened:
+        places = [place, *(place.beside() if isinstance(place, Machine) else ())]
+        stores = [(one, opened.enter_context(one.store())) for one in places]
+        records = [(one, store, record) for one, store in stores for record in store.list(Kind.SYSTEM)]
+        chosen = [found for found in records if name in (None, found[2].name)]
         if len(chosen) != 1:
-            there = ", ".join(record.name for record in records) or "none yet, `capstan up FILE` creates one"
+            names = ", ".join(record.name for _, _, record in records)
+            there = names or "none yet, `capstan up FILE` creates one"
             asked = f"no system {name!r}" if name else "several systems, name one" if records else "no system"
             raise NotFoundError(f"{asked}; systems in {place}: {there}")
-        yield StoredSystem(place, store, chosen[0])
+        yield StoredSystem(*chosen[0])
 
 
 def replayed_to(state: StateDir, events: list[tuple[int, Event]]) -> datetime | None:

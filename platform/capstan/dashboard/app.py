@@ -12,10 +12,10 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from capstan.dashboard.access import HEADERS, Access
-from capstan.dashboard.notifications import LoopDoors
+from capstan.dashboard.notifications import HostDoors, LoopDoors
 from capstan.dashboard.pages import Pages
 from capstan.dashboard.static_files import KEEP, VERSION, Files
-from capstan.dashboard.systems import Systems
+from capstan.dashboard.systems import Systems, system_path
 
 UNGUARDED = frozenset({"/healthz", "/readyz"})
 """Paths that answer under any name: a kubelet asks by the pod's address. They tell nothing of a system."""
@@ -29,10 +29,12 @@ def create_app(
     prefix: str = "",
     interval_seconds: float = 1.0,
     on_view: Callable[[], None] = lambda: None,
+    is_machine: bool = False,
 ) -> Starlette:
     """The page of these systems. It answers below the prefix, and without it too: an Ingress may take it away.
 
-    `doors`: further routes of the process, such as `/metrics`; `on_view` is told of each page that is opened.
+    `is_machine`: programs need not name a system, whichever come and go. `doors`: further routes of the process, such
+    as `/metrics`; `on_view` is told of each page that is opened.
     """
     pages = Pages(systems, access, interval_seconds=interval_seconds, on_view=on_view)
     system = "/systems/{namespace}/{name}"
@@ -48,7 +50,7 @@ def create_app(
         Mount("/static", Files(keep=False)),
     ]
     # Programs, and the page at the root of one machine, need not know the system's name.
-    for place in (*([""] if systems.only is not None else []), system):
+    for place in (*([""] if is_machine or systems.only is not None else []), system):
         routes += [
             Route(f"{place}/api/state", pages.state),
             Route(f"{place}/api/events", pages.events),
@@ -72,6 +74,19 @@ def loop_doors(doors: LoopDoors) -> list[BaseRoute]:
         Route("/alerts", doors.alerts, methods=["POST"]),
         Route("/metrics", doors.metrics),
         Route(STANDSTILL_PATH, doors.standstill),
+        Route("/healthz", doors.health),
+    ]
+
+
+def host_doors(doors: HostDoors) -> list[BaseRoute]:
+    """What Alertmanager and Prometheus ask of a process that runs the loops of several systems."""
+    from capstan.dashboard.own_metrics import STANDSTILL_PATH
+
+    system = system_path("{name}")
+    return [
+        Route("/alerts", doors.alerts, methods=["POST"]),
+        Route(f"{system}/metrics", doors.metrics),
+        Route(f"{system}{STANDSTILL_PATH}", doors.standstill),
         Route("/healthz", doors.health),
     ]
 

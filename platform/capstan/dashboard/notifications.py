@@ -28,16 +28,10 @@ class LoopDoors:
 
     async def alerts(self, request: Request) -> Response:
         """Take a notification as a hint to look; what fires is read from Alertmanager."""
-        try:
-            self._webhook.receive(request.headers, await body_of(request, MAX_BODY_BYTES))
-        except NotAllowedError as error:
-            return Json({"error": str(error)}, status_code=401, headers={"www-authenticate": "Bearer"})
-        except InvalidRequestError as error:
-            return Json({"error": {"field": error.field, "rule": error.rule}}, status_code=422)
-        except ClientDisconnect:
-            return Response(status_code=400)
-        self._on_alert()
-        return Json({"accepted": True})
+        answer = await taken(request, self._webhook)
+        if answer.status_code == 200:
+            self._on_alert()
+        return answer
 
     async def metrics(self, _request: Request) -> Response:
         try:
@@ -55,3 +49,59 @@ class LoopDoors:
 
     async def health(self, _request: Request) -> Response:
         return PlainTextResponse("ok\n")
+
+
+class HostDoors:
+    """The doors of a process that runs several systems' loops: each system's own, found by its name."""
+
+    def __init__(self, webhook: WebhookReceiver) -> None:
+        self._webhook = webhook
+        self._doors: dict[str, LoopDoors] = {}
+        self._hints: dict[str, Callable[[], None]] = {}
+
+    def open(self, system: str, view: View, on_alert: Callable[[], None]) -> Callable[[], None]:
+        """Open the system's doors, in place of older ones of the name; returns what closes them."""
+        mine = self._doors[system] = LoopDoors(view, self._webhook, on_alert)
+        self._hints[system] = on_alert
+
+        def close() -> None:
+            if self._doors.get(system) is mine:
+                del self._doors[system], self._hints[system]
+
+        return close
+
+    async def alerts(self, request: Request) -> Response:
+        """A notification is a hint to the loops of all: which alerts are whose, each reads by itself."""
+        answer = await taken(request, self._webhook)
+        if answer.status_code == 200:
+            for hint in list(self._hints.values()):
+                hint()
+        return answer
+
+    async def metrics(self, request: Request) -> Response:
+        doors = self._doors.get(request.path_params["name"])
+        return await doors.metrics(request) if doors is not None else _gone()
+
+    async def standstill(self, request: Request) -> Response:
+        doors = self._doors.get(request.path_params["name"])
+        return await doors.standstill(request) if doors is not None else _gone()
+
+    async def health(self, _request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+
+async def taken(request: Request, webhook: WebhookReceiver) -> Response:
+    """The answer to a notification: 200 where it is authentic and whole."""
+    try:
+        webhook.receive(request.headers, await body_of(request, MAX_BODY_BYTES))
+    except NotAllowedError as error:
+        return Json({"error": str(error)}, status_code=401, headers={"www-authenticate": "Bearer"})
+    except InvalidRequestError as error:
+        return Json({"error": {"field": error.field, "rule": error.rule}}, status_code=422)
+    except ClientDisconnect:
+        return Response(status_code=400)
+    return Json({"accepted": True})
+
+
+def _gone() -> Response:
+    return PlainTextResponse("there is no such system here\n", status_code=404)

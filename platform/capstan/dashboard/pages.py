@@ -263,9 +263,10 @@ class Pages:
         async def about(viewer: Viewer) -> Response:
             given = request.path_params
             address = (
-                SystemAddress(given["namespace"], given["name"]) if "name" in given else self._systems.only
+                SystemAddress(given["namespace"], given["name"]) if "name" in given else self._systems.unnamed
             )
-            assert address is not None
+            if address is None:
+                raise NotFoundError("name a system: /systems/NAMESPACE/NAME/; /api/systems lists them")
             refusal = await self._access.refusal(viewer, address.namespace, Deed.SEE)
             if refusal:
                 # Whether there is such a system is theirs to know who may see it.

@@ -49,15 +49,23 @@ def known_folders() -> list[StateDir]:
     return sorted(found, key=lambda state: state.root)
 
 
-def _notes() -> Path | None:
-    """None for a user without a home. XDG says that a relative path is to be ignored."""
+def own_folder() -> Path | None:
+    """What Capstan keeps of a user, whatever systems there are; None for a user without a home.
+
+    XDG says that a relative path is to be ignored.
+    """
     named = os.environ.get("XDG_STATE_HOME", "")
     if os.path.isabs(named):
-        return Path(named, "capstan", "folders")
+        return Path(named, "capstan")
     try:
-        return Path.home() / ".local/state/capstan/folders"
+        return Path.home() / ".local/state/capstan"
     except RuntimeError:
         return None
+
+
+def _notes() -> Path | None:
+    folder = own_folder()
+    return folder / "folders" if folder is not None else None
 
 
 def _folder_of(note: Path) -> Path | None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import orjson
+
 from capstan.domain.versions import SystemName
 from capstan.errors import AlreadyRunningError
 from capstan.files import write_error, write_whole
@@ -74,6 +76,33 @@ class StateDir:
         return self.run / "addresses.json"
 
     @property
+    def host(self) -> StateDir | None:
+        """The folder of the host that runs what is here, or that was killed; None: none does."""
+        return _named_host(self.addresses)
+
+    @property
+    def last_host(self) -> StateDir | None:
+        """The folder of the host that last ran what is here, for its logs; None: none did."""
+        return _named_host(self.host_note)
+
+    @property
+    def host_note(self) -> Path:
+        """Which host ran what is here; it stays when that ends."""
+        return self.run / "host.json"
+
+    def page_token(self) -> str:
+        """Token of the page that shows what runs here."""
+        return (self.host or self).token("page")
+
+    def beside(self, system: str) -> StateDir:
+        """Folder of a system whose file lies in the same project as that of the system that is here."""
+        return StateDir(self.root / "beside" / system)
+
+    def all_beside(self) -> list[StateDir]:
+        """Folders of such systems, by name."""
+        return [StateDir(folder) for folder in sorted(self.root.glob("beside/*")) if folder.is_dir()]
+
+    @property
     def processes(self) -> Path:
         """Records of the child processes."""
         return self.run / "processes"
@@ -134,11 +163,30 @@ class StateDir:
                 self.runs(system),
             ):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name in TOKENS:
-                if not self.token_file(name).exists():
-                    write_whole(self.token_file(name), secrets.token_urlsafe(24).encode())
+            self._draw_tokens()
         except OSError as error:
             raise write_error(self.root, error) from error
+
+    def prepare_host(self) -> None:
+        """Create what a host needs that runs systems of other folders, readable by the owner alone."""
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.root.chmod(0o700)
+            for folder in (self.logs, self.run, self.members, self.root / "tokens"):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._draw_tokens()
+        except OSError as error:
+            raise write_error(self.root, error) from error
+
+    @property
+    def members(self) -> Path:
+        """Of a host: a file for each system that it is to run."""
+        return self.root / "members"
+
+    def _draw_tokens(self) -> None:
+        for name in TOKENS:
+            if not self.token_file(name).exists():
+                write_whole(self.token_file(name), secrets.token_urlsafe(24).encode())
 
     @contextmanager
     def exclusively(self) -> Iterator[None]:
@@ -180,6 +228,13 @@ class StateDir:
             return None
         finally:
             os.close(handle)
+
+
+def _named_host(file: Path) -> StateDir | None:
+    try:
+        return StateDir(Path(orjson.loads(file.read_bytes())["host"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _locked(handle: int) -> bool:

@@ -13,15 +13,15 @@ from typing import Protocol
 import orjson
 
 from capstan.adapters.kubeflow.local import interrupt_runs
-from capstan.adapters.processes.ports_in_use import require_free
-from capstan.adapters.processes.table import holds
 from capstan.domain.versions import SystemName
 from capstan.embedded.clocks import WallClock
 from capstan.embedded.first_model import is_stuck, serve_trained, try_again, why_it_failed
 from capstan.embedded.history import require_deadlines
+from capstan.embedded.host.members import forget, members
 from capstan.embedded.layout import StateDir
 from capstan.embedded.mending import Mending
 from capstan.embedded.refusals import require_one_machine
+from capstan.embedded.shared_parts import SharedParts
 from capstan.embedded.supervisor import LOOK_SECONDS, Supervisor
 from capstan.embedded.wiring import Addresses, LocalSystem, open_store, processes_of, spec_document, wire
 from capstan.engine.policies import system_policy
@@ -74,14 +74,18 @@ class Live:
     is_serving: bool = False
     mending: Mending | None = None
     """Waits after a first training that failed, until its file is mended; None: such a training ends the run."""
+    goes_on_when_broken: Callable[[], bool] = lambda: False
+    """Whether another life follows an error of the loop itself: then its processes answer meanwhile."""
+    shared: SharedParts | None = None
+    """What it shares with other systems of this machine, and which runs already; None: all is its own."""
     _is_mended: bool = False
     """A mended file has been handed over, and the next training may begin at once."""
 
     def run(self, system: MLSystem) -> None:
         """Run until stopped or deleted; every process that was started is stopped in the end.
 
-        Raises InvalidSpecError for a changed file that stored pairs refuse, AlreadyRunningError, PortInUseError,
-        MissingToolError, and CapstanError if the first training fails and nobody is waited for.
+        Raises InvalidSpecError for a changed file that stored pairs refuse, AlreadyRunningError, MissingToolError, and
+        CapstanError if the first training fails and nobody is waited for.
         """
         system_policy(system)
         require_one_machine(system)
@@ -90,9 +94,6 @@ class Live:
                 require_deadlines(system, self.state, store)
         self.state.prepare(SystemName(system.metadata.name))
         with self.state.exclusively():
-            require_free(self.addresses.page_port, "--page-port")
-            if not holds(self.state.processes, self.addresses.gateway_port):
-                require_free(self.addresses.gateway_port, "--gateway-port")
             following: MLSystem | None = system
             try:
                 while following is not None:
@@ -103,9 +104,10 @@ class Live:
     def _run_one(self, system: MLSystem) -> MLSystem | None:
         """Run by this file; returns the changed one that is to be followed, or None at the end."""
         note_live(self.state, system)
-        local = wire(system, self.state, addresses=self.addresses, clock=WallClock())
+        local = wire(system, self.state, addresses=self.addresses, clock=WallClock(), shared=self.shared)
         supervisor = Supervisor(local, tell=self.audience.tell, say=self.audience.say)
         following: MLSystem | None = None
+        is_broken = False
         close_page: Callable[[], None] = lambda: None  # noqa: E731
         try:
             close_page = self.serve_page(local, on_alert=supervisor.hint)
@@ -118,9 +120,13 @@ class Live:
                 self.is_up = True
                 self.on_up(local)
             following = self._loop(local, supervisor)
+        except Exception as error:
+            is_broken = not isinstance(error, CapstanError) and self.goes_on_when_broken()
+            raise
         finally:
-            if following is None:
+            if following is None and not is_broken:
                 supervisor.stop()
+            supervisor.let_go()
             close_page()
             local.close()
         return following
@@ -144,11 +150,11 @@ class Live:
                 return None
             except (UnavailableError, DiskFullError, InvalidSpecError) as error:
                 # The versions go on serving, even when somebody stored a file that cannot be followed.
+                if self.stop():
+                    return None
                 if str(error) != told:
                     told = str(error)
                     self.audience.say(f"waiting: {error}")
-                if self.stop():
-                    return None
                 time.sleep(LOOK_SECONDS)
 
     def _must_leave(self, local: LocalSystem) -> bool:
@@ -210,6 +216,34 @@ def note_live(state: StateDir, system: MLSystem) -> None:
     write_whole(state.live, orjson.dumps(document))
 
 
+def stored_file(state: StateDir, name: SystemName, base_dir: Path) -> MLSystem:
+    """The file of a system as it is stored; raises NotFoundError where it is not, InvalidSpecError."""
+    with open_store(state) as store:
+        record = store.get(Kind.SYSTEM, name)
+    if record is None:
+        raise NotFoundError(f"{name}: {state.root} holds no such system")
+    return parse(record.spec, base_dir=base_dir)
+
+
+def store_file(system: MLSystem, state: StateDir) -> None:
+    """Store the file for a host that is to run it.
+
+    Raises InvalidSpecError for what one machine cannot do, and for a deadline that stored pairs say cannot be met.
+    """
+    name = SystemName(system.metadata.name)
+    system_policy(system)
+    require_one_machine(system)
+    state.prepare(name)
+    document = spec_document(system)
+    with open_store(state) as store:
+        require_deadlines(system, state, store)
+        record = store.get(Kind.SYSTEM, name)
+        if record is None:
+            store.put(Record(Kind.SYSTEM, name, name, document))
+        elif record.spec != document:
+            store.put(replace(record, spec=document, generation=record.generation + 1))
+
+
 def changed_file(local: LocalSystem) -> MLSystem | None:
     """The file in the store if it is not the one that runs; None if it is."""
     record = local.store.get(Kind.SYSTEM, local.name)
@@ -257,9 +291,14 @@ class TakenDown:
     """Processes that a killed supervisor had left."""
 
 
-def take_down(state: StateDir, *, wait_seconds: float = STOP_SECONDS) -> TakenDown:
-    """Stop the supervisor and whatever it, or one before it, has left; nothing of this directory runs afterwards."""
-    holder = state.holder()
+def take_down(
+    state: StateDir, *, host: StateDir | None = None, wait_seconds: float = STOP_SECONDS
+) -> TakenDown:
+    """Stop the supervisor and whatever it, or one before it, has left; nothing of this directory runs afterwards.
+
+    The other systems of its host end with it. `host`: its folder, where the state may not name it any more.
+    """
+    holder, host = state.holder(), host or state.host
     killed = False
     if holder is not None:
         os.kill(holder, signal.SIGTERM)
@@ -267,6 +306,25 @@ def take_down(state: StateDir, *, wait_seconds: float = STOP_SECONDS) -> TakenDo
             killed = True
             os.kill(holder, signal.SIGKILL)
             _released(state, holder, 10.0)
+    orphans: list[str] = []
+    if host is not None and holder is not None:
+        # Its lock of the state is let go before what is shared ends, and an `up` in between would join it.
+        _released(host, holder, wait_seconds)
+    if host is not None and host.holder() is None:
+        # What a killed host has left of its other systems and of itself, the gateway first.
+        with host.exclusively():
+            gateway = processes_of(host)
+            orphans += gateway.adopt()
+            gateway.stop_all(first=FIRST_TO_STOP)
+            for member in members(host):
+                if member.state.root != state.root:
+                    orphans += clean_up(member.state)
+                forget(host, member.system)
+    return TakenDown(holder, killed, [*clean_up(state), *orphans])
+
+
+def clean_up(state: StateDir) -> list[str]:
+    """End what a killed supervisor left of one folder; the names of what it was."""
     with state.exclusively():
         processes = processes_of(state)
         orphans = list(processes.adopt())
@@ -275,7 +333,7 @@ def take_down(state: StateDir, *, wait_seconds: float = STOP_SECONDS) -> TakenDo
         processes.stop_all(first=FIRST_TO_STOP, last=LAST_TO_STOP)
         for file in (state.addresses, state.live):
             file.unlink(missing_ok=True)
-    return TakenDown(holder, killed, orphans)
+    return orphans
 
 
 def _released(state: StateDir, holder: int, seconds: float) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import uvicorn
+from starlette.applications import Starlette
 
+from capstan.adapters.processes.children import ProcessStatus
 from capstan.adapters.processes.ports_in_use import require_free
 from capstan.dashboard.access import TokenAccess
 from capstan.dashboard.app import create_app, loop_doors
@@ -23,7 +25,7 @@ from capstan.domain.rollout import RolloutRequest, RolloutState
 from capstan.domain.verdicts.evidence import PairedEvidence
 from capstan.domain.versions import RunName
 from capstan.embedded.clocks import ReplayClock
-from capstan.embedded.wiring import HOST, LocalSystem
+from capstan.embedded.wiring import HOST, Addresses, LocalSystem
 from capstan.engine.observe import ask_users
 from capstan.errors import NotFoundError, UnavailableError
 
@@ -39,7 +41,19 @@ def serve_page(
     progress: Callable[[], Progress | None] | None = None,
 ) -> Callable[[], None]:
     """Serve the page in a thread of its own; returns what stops it. Raises PortInUseError, UnavailableError."""
-    require_free(local.addresses.page_port, "--page-port", HOST)
+    view, system = shown_system(local, progress)
+    app = create_app(
+        system,
+        TokenAccess(local.state.token("page")),
+        doors=loop_doors(LoopDoors(view, local.webhook, on_alert)),
+    )
+    return serve(app, local.addresses)
+
+
+def shown_system(
+    local: LocalSystem, progress: Callable[[], Progress | None] | None = None
+) -> tuple[StoreView, OneSystem]:
+    """What a page shows of the system, and the same as one of the page's systems."""
     view = StoreView(
         local.store,
         local.name,
@@ -48,15 +62,16 @@ def serve_page(
         sources=_sources(local, progress),
         policy=local.policy,
     )
-    app = create_app(
-        OneSystem(view, local.store, local.name, log=lambda run: _log(local, run)),
-        TokenAccess(local.state.token("page")),
-        doors=loop_doors(LoopDoors(view, local.webhook, on_alert)),
-    )
+    return view, OneSystem(view, local.store, local.name, log=lambda run: _log(local, run))
+
+
+def serve(app: Starlette, addresses: Addresses) -> Callable[[], None]:
+    """Serve it in a thread of its own; returns what stops it. Raises PortInUseError, UnavailableError."""
+    require_free(addresses.page_port, "--page-port", HOST)
     config = uvicorn.Config(
         app,
         host=HOST,
-        port=local.addresses.page_port,
+        port=addresses.page_port,
         log_level="warning",
         access_log=False,
         lifespan="off",
@@ -68,7 +83,7 @@ def serve_page(
     deadline = time.monotonic() + STARTS_SECONDS
     while not server.started:
         if not thread.is_alive() or time.monotonic() > deadline:
-            raise UnavailableError("the page", f"it did not start at {local.addresses.page}")
+            raise UnavailableError("the page", f"it did not start at {addresses.page_root}")
         time.sleep(0.02)
 
     def stop() -> None:
@@ -76,6 +91,10 @@ def serve_page(
         thread.join(timeout=5)
 
     return stop
+
+
+def _shared_processes(local: LocalSystem) -> Mapping[str, ProcessStatus]:
+    return local.shared.processes.status() if local.shared is not None else {}
 
 
 def _log(local: LocalSystem, run: RunName) -> str:
@@ -135,7 +154,7 @@ def _sources(local: LocalSystem, progress: Callable[[], Progress | None] | None)
         windows=local.monitor.windows,
         numbers=PrometheusNumbers(local.prometheus.query, local.name),
         totals=totals,
-        parts=lambda: parts_of(local.processes.status()),
+        parts=lambda: parts_of({**_shared_processes(local), **local.processes.status()}),
         progress=progress,
         links=lambda: [prometheus_requests(local.prometheus.address, f'system="{local.name}"')],
     )

@@ -16,6 +16,7 @@ import orjson
 from capstan.adapters.own.monitor import Advanced
 from capstan.adapters.processes.children import ProcessEvent
 from capstan.dashboard.own_metrics import STANDSTILL_PATH
+from capstan.dashboard.systems import system_path
 from capstan.domain.reasons import Reason
 from capstan.domain.rollout import RolloutPhase
 from capstan.domain.system import SystemState
@@ -36,6 +37,8 @@ _STORY_OF_PROCESSES = {
     "Restarted": Reason.PROCESS_RESTARTED,
 }
 """Reason of the story for a reason of a process's event; other events are not told."""
+TARGETS = ("services", "capstan")
+"""Jobs of Prometheus under which a system's versions and its helpers are scraped."""
 T = TypeVar("T")
 
 BUSY_PAUSE_SECONDS = 0.2
@@ -82,16 +85,24 @@ class Supervisor:
         local = self.local
         for helper in local.helpers:
             local.processes.ensure(helper)
-        self._say("starting the gateway, Prometheus and Alertmanager")
-        local.gateway.start()
-        local.alertmanager.start()
-        local.prometheus.start()
+        if local.shared is None:
+            self._say("starting the gateway, Prometheus and Alertmanager")
+            local.gateway.start()
+            local.alertmanager.start()
+            local.prometheus.start()
+        else:
+            local.gateway.start()
+            local.shared.on_event[local.name] = self._on_process
+            local.shared.on_end[local.name] = local.gateway.remember
         for helper in local.helpers:
             local.processes.wait_healthy(helper.name)
         local.prometheus.set_rules(local.name, render(local.system))
         self._set_targets()
         self.declare()
         addresses = {"page": local.addresses.page, "gateway": local.addresses.gateway, "system": local.name}
+        if local.shared is not None:
+            addresses["host"] = str(local.shared.folder.root)
+            write_whole(local.state.host_note, orjson.dumps({"host": addresses["host"]}))
         write_whole(local.state.addresses, orjson.dumps(addresses))
 
     def stop(self) -> None:
@@ -99,13 +110,32 @@ class Supervisor:
         self._stopping.set()
         self._hint.set()
         with suppress(CapstanError):
-            self.local.gateway.remember()
+            self._leave()
         try:
             self.local.runs.cancel_all()
         finally:
             # Requests end before their services do, and payloads are taken until the last service has flushed.
             self.local.processes.stop_all(first=("envoy",), last=("collector",))
             self.local.state.addresses.unlink(missing_ok=True)
+
+    def _leave(self) -> None:
+        """Requests end before what answers them does."""
+        local = self.local
+        if local.shared is None:
+            local.gateway.remember()
+            return
+        if local.shared.is_ending:
+            local.shared.end_requests()
+        else:
+            local.gateway.stop()
+            local.prometheus.forget(local.name, TARGETS)
+
+    def let_go(self) -> None:
+        """Hear no more of shared processes; what they share is as it was."""
+        shared = self.local.shared
+        if shared is not None:
+            shared.on_event.pop(self.local.name, None)
+            shared.on_end.pop(self.local.name, None)
 
     def _is_stopping(self) -> bool:
         return self._stopping.is_set() or self._stop_asked()
@@ -307,15 +337,17 @@ class Supervisor:
             endpoint = local.serving.endpoint(name)
             if endpoint is not None:
                 versions[f"{endpoint.host}:{endpoint.port}"] = {"system": local.name, "version": name}
-        local.prometheus.set_targets("services", versions)
+        owner = local.name if local.shared is not None else ""
+        local.prometheus.set_targets("services", versions, owner=owner)
         helpers: dict[str, dict[str, str]] = {
             address.removeprefix("http://"): {"system": local.name} for address in self._helper_addresses()
         }
         if isinstance(local.clock, WallClock):
             # In a replay there is nobody to act on it.
-            page = local.addresses.page.removeprefix("http://")
-            helpers[page] = {"system": local.name, "__metrics_path__": STANDSTILL_PATH}
-        local.prometheus.set_targets("capstan", helpers)
+            page = local.addresses.page_root.removeprefix("http://")
+            path = system_path(local.name) if local.shared is not None else ""
+            helpers[page] = {"system": local.name, "__metrics_path__": f"{path}{STANDSTILL_PATH}"}
+        local.prometheus.set_targets("capstan", helpers, owner=owner)
 
     def _helper_addresses(self) -> Sequence[str]:
         combiner = self.local.combiner

@@ -20,6 +20,7 @@ from capstan.adapters.bentoml.packager import BentoPackager
 from capstan.adapters.bentoml.serving import BentoServing, ServiceOptions
 from capstan.adapters.envoy.config import GatewaySettings
 from capstan.adapters.envoy.gateway import EnvoyGateway
+from capstan.adapters.envoy.shared import SharedGateway
 from capstan.adapters.kubeflow.local import KfpLocalPipelines, LocalPlaces
 from capstan.adapters.mlflow.registry import MlflowRegistry
 from capstan.adapters.own.collector import CollectorClient
@@ -38,6 +39,7 @@ from capstan.embedded.known_folders import remember
 from capstan.embedded.layout import StateDir
 from capstan.embedded.refusals import require_one_machine
 from capstan.embedded.replay.fixed_durations import FixedDurations, FixedTimePipelines, FixedTimeServing
+from capstan.embedded.shared_parts import SharedParts
 from capstan.engine import Engine
 from capstan.engine.policies import policy_of, replay_policy_of
 from capstan.errors import NotFoundError
@@ -66,14 +68,22 @@ class Addresses:
 
     page_port: int = 7411
     gateway_port: int = 7480
+    page_path: str = ""
+    gateway_path: str = ""
+    """Where several systems share a gateway: `/NAME`, or empty for the first of them."""
 
     @property
-    def page(self) -> str:
+    def page_root(self) -> str:
+        """The page of all systems there."""
         return f"http://{HOST}:{self.page_port}"
 
     @property
+    def page(self) -> str:
+        return f"{self.page_root}{self.page_path}"
+
+    @property
     def gateway(self) -> str:
-        return f"http://{HOST}:{self.gateway_port}"
+        return f"http://{HOST}:{self.gateway_port}{self.gateway_path}"
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,7 @@ class LocalSystem:
     serving: FixedTimeServing
     versions: BentoServing
     """What really runs; `serving` hides what event time has not reached."""
-    gateway: EnvoyGateway
+    gateway: EnvoyGateway | SharedGateway
     prometheus: PrometheusServer
     alertmanager: AlertmanagerServer
     alerts: AlertmanagerAlerts
@@ -111,6 +121,8 @@ class LocalSystem:
     """How the engine reads the file."""
     helpers: tuple[ProcessSpec, ...]
     """The collector and the monitor, and the combiner where a step interleaves."""
+    shared: SharedParts | None
+    """What it shares with other systems of this machine; None: all parts are its own."""
 
     def close(self) -> None:
         """Let go of files and connections; nothing is stopped."""
@@ -131,8 +143,9 @@ def wire(
     addresses: Addresses,
     clock: WallClock | ReplayClock,
     charges: FixedDurations | None = None,
+    shared: SharedParts | None = None,
 ) -> LocalSystem:
-    """Construct every adapter; nothing is started yet."""
+    """Construct every adapter; nothing is started yet. With `shared` those parts are taken from there."""
     require_one_machine(system)
     name = SystemName(system.metadata.name)
     state.prepare(name)
@@ -172,32 +185,41 @@ def wire(
             event_time_header=replay,
         ),
     )
-    gateway = EnvoyGateway(
-        processes,
-        state.run / "envoy",
-        GatewaySettings(
-            port=addresses.gateway_port,
-            collector=Endpoint(HOST, collector_port),
-            combiner=combiner.endpoint if combiner is not None else None,
-        ),
+    gateway_settings = GatewaySettings(
+        port=addresses.gateway_port,
+        collector=Endpoint(HOST, collector_port),
+        combiner=combiner.endpoint if combiner is not None else None,
     )
-    alertmanager = AlertmanagerServer(
-        processes,
-        state.run / "alertmanager",
-        AlertmanagerSettings(
-            webhook_url=f"{addresses.page}/alerts",
-            webhook_token_file=state.token_file("webhook"),
-            **(alerting.REPLAY if replay else {}),
-        ),
+    gateway: EnvoyGateway | SharedGateway
+    if shared is None:
+        gateway = EnvoyGateway(processes, state.run / "envoy", gateway_settings)
+    else:
+        gateway = SharedGateway(shared.envoy, name, state.run / "envoy" / "counters.json", gateway_settings)
+    alertmanager = (
+        shared.alertmanager
+        if shared is not None
+        else AlertmanagerServer(
+            processes,
+            state.run / "alertmanager",
+            AlertmanagerSettings(
+                webhook_url=f"{addresses.page}/alerts",
+                webhook_token_file=state.token_file("webhook"),
+                **(alerting.REPLAY if replay else {}),
+            ),
+        )
     )
-    prometheus = PrometheusServer(
-        processes,
-        state.run / "prometheus",
-        replace(
-            REPLAY_PROMETHEUS if replay else PrometheusSettings(),
-            envoy_admin=gateway.admin_address.removeprefix("http://"),
-            alertmanager=alertmanager.address.removeprefix("http://"),
-        ),
+    prometheus = (
+        shared.prometheus
+        if shared is not None
+        else PrometheusServer(
+            processes,
+            state.run / "prometheus",
+            replace(
+                REPLAY_PROMETHEUS if replay else PrometheusSettings(),
+                envoy_admin=gateway.admin_address.removeprefix("http://"),
+                alertmanager=alertmanager.address.removeprefix("http://"),
+            ),
+        )
     )
     alerts = AlertmanagerAlerts(alertmanager.address, name)
     evidence = ParquetEvidence(state.system(name), system)
@@ -215,7 +237,7 @@ def wire(
         charged_serving,
         gateway,
         evidence,
-        PrometheusOperation(prometheus.query, name),
+        PrometheusOperation(prometheus.query, name, envoy_is_shared=shared is not None),
         alerts,
         monitor,
         clock,
@@ -240,7 +262,7 @@ def wire(
         prometheus=prometheus,
         alertmanager=alertmanager,
         alerts=alerts,
-        webhook=WebhookReceiver(state.token("webhook")),
+        webhook=shared.webhook if shared is not None else WebhookReceiver(state.token("webhook")),
         collector=collector,
         combiner=combiner,
         monitor=monitor,
@@ -251,6 +273,7 @@ def wire(
             *_helpers(state, system, collector_port, monitor_port, replay=replay),
             *([_combiner(state, name, combiner, collector, replay=replay)] if combiner is not None else []),
         ),
+        shared=shared,
     )
 
 

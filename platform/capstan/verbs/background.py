@@ -27,6 +27,11 @@ class Starter:
         """`pipe`: None in front."""
         self._pipe = pipe
 
+    @property
+    def is_there(self) -> bool:
+        """Whether this process runs in the background of another."""
+        return self._pipe is not None
+
     def hear(self, word: bytes) -> None:
         """Only the first: the pipe is closed then, as nobody reads on."""
         if self._pipe is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -192,6 +192,12 @@ class PrometheusServer:
         # Prometheus watches the folder; it reads the file at the rename.
         file = self._targets(job, owner)
         write_whole(file, orjson.dumps(groups, option=orjson.OPT_INDENT_2))
+
+    def keep(self, systems: Collection[str]) -> None:
+        """Before it starts: drop rules and targets of all other systems, which a killed host has left."""
+        for file in [*(self._folder / "rules").glob("*.yml"), *(self._folder / "targets").glob("*.json")]:
+            if file.name.partition(".")[0] not in systems:
+                file.unlink()
 
     def forget(self, system: str, jobs: Sequence[str]) -> None:
         """Scrape nothing of the system any more and evaluate none of its rules.

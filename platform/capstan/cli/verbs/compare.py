@@ -48,13 +48,13 @@ def compare(
             champion, began = request.champion, rollout.started_at
             assert champion is not None
             assert began is not None
-            if isinstance(place, Cluster):
+            if isinstance(stored.place, Cluster):
                 until = rollout.finished_at or datetime.now(UTC)
-                found = _told(place, stored, request, began, until)
+                found = _told(stored.place, stored, request, began, until)
             else:
-                replayed = replayed_to(place.state, stored.events())
+                replayed = replayed_to(stored.place.state, stored.events())
                 until = rollout.finished_at or replayed or datetime.now(UTC)
-                found = _read(stored, place.state, request, began, until)
+                found = _read(stored, stored.place.state, request, began, until)
         if json:
             spans = {"since": began.isoformat(), "until": until.isoformat()}
             versions = {"champion": champion.name, "challenger": request.challenger.name}

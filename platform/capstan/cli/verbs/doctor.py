@@ -70,7 +70,7 @@ def doctor(
                 *_machine(),
                 *_packages(),
                 *_tools(),
-                *(_port(where, name, port) for name, port in ports),
+                *(_port(where, name, port, gateway_port) for name, port in ports),
                 *_state(where),
                 _example_data(),
             ]
@@ -153,9 +153,10 @@ def _tools() -> Iterator[Row]:
             yield Row(name, Health.ERROR, "not found", tool.ways)
 
 
-def _port(state: StateDir, name: str, port: int) -> Row:
+def _port(state: StateDir, name: str, port: int, gateway_port: int) -> Row:
     from capstan.adapters.processes.ports_in_use import holder, is_free
     from capstan.adapters.processes.table import holds
+    from capstan.embedded.host.members import host_folder
 
     what = f"port {port} ({name})"
     if is_free(port):
@@ -163,6 +164,9 @@ def _port(state: StateDir, name: str, port: int) -> Row:
     supervisor = state.holder()
     if supervisor is not None or holds(state.processes, port):
         return Row(what, Health.OK, f"in use by this system (process {supervisor or 'left over'})")
+    host = host_folder(gateway_port, state).holder()
+    if host is not None:
+        return Row(what, Health.OK, f"in use by systems of process {host}, which `capstan up FILE` joins")
     by = holder(port).strip() or "by a process of somebody else"
     return Row(what, Health.ERROR, f"in use {by}", f"stop that, or `capstan up FILE --{name}-port N`")
 

@@ -11,7 +11,7 @@ import typer
 
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, File, Json, State, err, honest_errors, out, print_json
-from capstan.cli.place import Context, Namespace
+from capstan.cli.place import Context, Namespace, folder_of
 from capstan.cli.remote_gateway import TokenFile, Url, feedback_token, gateway_address
 
 if TYPE_CHECKING:
@@ -82,11 +82,10 @@ def _collector(
 ) -> Iterator[CollectorClient]:
     """On this machine the process itself, else behind the gateway."""
     from capstan.cli.wiring import feedback_client
-    from capstan.embedded.layout import StateDir
     from capstan.embedded.wiring import collector_of
 
     if url is None and context is None:
-        with collector_of(StateDir(state.resolve())) as collector:
+        with collector_of(folder_of(system, state)) as collector:
             yield collector
         return
     token = feedback_token(system, state, context, namespace, token_file)

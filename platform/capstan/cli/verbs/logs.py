@@ -72,10 +72,20 @@ def logs(
 
 
 def _logs(root: Path) -> dict[str, Path]:
-    """By name: of the processes, then of the runs."""
-    processes = {file.stem: file for file in sorted((root / "logs").glob("*.log"))}
+    """By name: of the processes, those that systems share first, then of the runs. `SYSTEM/log` where it is beside."""
+    from capstan.embedded.layout import StateDir
+
+    here = StateDir(root)
+    host = here.last_host
+    folders = [*([host.logs] if host is not None else []), here.logs]
+    processes = {file.stem: file for folder in folders for file in sorted(folder.glob("*.log"))}
     runs = {file.parent.name: file for file in sorted(root.glob(f"systems/*/runs/*/{RUN_LOG}"))}
-    return {**runs, **processes}
+    beside = {
+        f"{other.root.name}/{name}": file
+        for other in here.all_beside()
+        for name, file in _logs(other.root).items()
+    }
+    return {**beside, **runs, **processes}
 
 
 def _list(found: dict[str, Path], state: Path, json: bool) -> None:

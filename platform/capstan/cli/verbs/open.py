@@ -66,13 +66,14 @@ def _of_this_machine(root: Path) -> str:
     from capstan.cli.stored_system import read_json
     from capstan.embedded.layout import StateDir
 
-    state = StateDir(root)
+    here = StateDir(root)
+    state = next((one for one in (here, *here.all_beside()) if one.holder() is not None), here)
     addresses = read_json(state.addresses) if state.holder() else None
     if not addresses or "page" not in addresses:
         raise NotFoundError(
             f"{root}: no page is served; `capstan up FILE` starts one, --context names a cluster"
         )
-    return f"{addresses['page']}/?token={state.token('page')}"
+    return f"{addresses['page']}/?token={state.page_token()}"
 
 
 def _token(client: KubeClient, account: str | None, namespace: str, minutes: int) -> str:

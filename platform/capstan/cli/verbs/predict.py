@@ -16,7 +16,7 @@ import typer
 from capstan.cli.answers_written import Writer, to_file, to_terminal
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, File, Json, State, err, honest_errors, print_json
-from capstan.cli.place import Context, Namespace
+from capstan.cli.place import Context, Namespace, folder_of
 from capstan.cli.remote_gateway import Url, gateway_address
 from capstan.errors import InvalidDataError, NotFoundError
 
@@ -75,10 +75,10 @@ def predict(
     with honest_errors(json), ExitStack() as stack:
         if (rows is None) == (row is None):
             raise InvalidDataError("predict: give either a table of rows, - for stdin, or --row '{...}'")
-        from capstan.embedded.layout import StateDir
         from capstan.spec import load
 
-        system, where = load(file), StateDir(state.resolve())
+        system = load(file)
+        where = folder_of(system, state)
         is_offline = offline or version is not None
         if is_offline and (context or url):
             raise InvalidDataError(

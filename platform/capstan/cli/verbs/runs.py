@@ -38,6 +38,8 @@ def runs(
         from capstan.verbs.trainings import runs_of
 
         place = place_of(state, context, namespace)
+        if isinstance(place, Machine) and system is not None:
+            place = place.of(system)
         with place.store() as store:
             _show(runs_of(store, system, lambda record: _folder(place, record)), run, json)
 

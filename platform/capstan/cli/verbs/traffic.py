@@ -16,6 +16,7 @@ import typer
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, File, Json, State, err, honest_errors, out, print_json
 from capstan.cli.interrupt import Interrupt
+from capstan.cli.place import folder_of
 from capstan.errors import InvalidDataError, NotFoundError
 
 if TYPE_CHECKING:
@@ -137,7 +138,6 @@ def _run(
 ) -> Tally:
     import numpy as np
 
-    from capstan.embedded.layout import StateDir
     from capstan.embedded.replay.client import GatewayClient
     from capstan.embedded.traffic.changes import read_changes
     from capstan.embedded.traffic.plan import plan_traffic
@@ -149,7 +149,8 @@ def _run(
     from capstan.spec import load
     from capstan.verbs.answering import champion_name, running_gateway
 
-    system, where = load(file), StateDir(state.resolve())
+    system = load(file)
+    where = folder_of(system, state)
     gateway = running_gateway(where)
     manifest = read_manifest(stored_model(system, where, champion_name(system, where)))
     changes = read_changes(

@@ -10,6 +10,7 @@ import typer
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, File, Json, Narrator, State, honest_errors, out, print_json
 from capstan.cli.interrupt import Interrupt
+from capstan.cli.place import folder_of
 from capstan.cli.run_shown import MARKS, lasted, print_candidates
 from capstan.cli.tables_shown import print_tables
 from capstan.errors import CapstanError
@@ -42,12 +43,12 @@ def train(
     """
     with honest_errors(json):
         from capstan.domain.training import RunPhase
-        from capstan.embedded.layout import StateDir
         from capstan.ports.codec import to_json
         from capstan.spec import load
         from capstan.verbs.training import failure_of, trained
 
-        system, where = load(file), StateDir(state.resolve())
+        system = load(file)
+        where = folder_of(system, state)
         with Interrupt() as interrupt, Narrator(quiet=json) as narrator:
             made = trained(
                 system,

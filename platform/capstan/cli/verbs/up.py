@@ -32,6 +32,7 @@ from capstan.errors import CapstanError, NotAllowedError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from capstan.embedded.host.leaving import Left
     from capstan.embedded.layout import StateDir
     from capstan.embedded.wiring import LocalSystem
     from capstan.ports.store import Store
@@ -60,6 +61,7 @@ def up(
 ) -> None:
     """Bring the system up live and keep it what the file says: train, serve, watch, retrain, promote.
 
+    Where systems run already at that gateway's port, it joins them, and `/NAME/predict` asks it.
     On a system that runs already, a changed file is handed over to it. What follows from the changes is told, as
     `capstan plan` tells it before.
     Ctrl-C stops everything cleanly (exit 0); state stays, and `capstan up` goes on from it. When the first training
@@ -77,11 +79,18 @@ def up(
 
             apply_system(place, system, wait=wait, timeout=timeout)
             return
+        from capstan.embedded.host.members import host_folder
+
         where = place.state
-        holder = where.holder()
+        holder, host = where.holder(), host_folder(gateway_port, place.state)
         if holder is not None:
             asked = [name for name in PORTS if _is_given(ctx, name)]
             _hand_over(system, where, holder, asked)
+        elif host.holder() is not None:
+            from capstan.cli.joining import join
+            from capstan.verbs.background import Starter
+
+            join(system, file, where, host, Starter(ready_fd))
         elif detach:
             start_in_background(file, where, page_port, gateway_port)
         else:
@@ -92,9 +101,9 @@ def _run(
     system: MLSystem, file: Path, state: StateDir, page_port: int, gateway_port: int, ready_fd: int | None
 ) -> None:
     """Raises typer.Exit with 1 where it is stopped before any model was trained."""
-    from capstan.embedded.live import Live
+    from capstan.embedded.host.host import Host
+    from capstan.embedded.host.members import Member, host_folder
     from capstan.embedded.mending import Mending
-    from capstan.embedded.page import serve_page
     from capstan.embedded.wiring import Addresses
     from capstan.verbs.background import SERVING, STUCK, Starter
 
@@ -105,25 +114,30 @@ def _run(
 
         def on_up(local: LocalSystem) -> None:
             # In the background this goes to a log, and a log holds no token.
-            secret = f"?token={local.state.token('page')}" if ready_fd is None else ""
+            secret = f"?token={local.state.page_token()}" if ready_fd is None else ""
+            # A first alone needs no name.
+            whose = f" of {local.name}" if local.addresses.gateway_path else ""
             narrator.say(f"page     {local.addresses.page}/{secret}")
-            narrator.say(f"gateway  {local.addresses.gateway}/predict")
+            narrator.say(f"gateway  {local.addresses.gateway}/predict{whose}")
 
         def on_serving(local: LocalSystem) -> None:
             for line in _how_to_ask(local):
                 narrator.say(line)
-            starter.hear(SERVING)
+            if local.name == system.metadata.name:
+                starter.hear(SERVING)
 
-        Live(
-            state,
+        def mending_of(member: Member) -> Mending:
+            return mending if member.system == system.metadata.name else Mending(member.file)
+
+        Host(
+            host_folder(gateway_port, state),
             narrator,
             Addresses(page_port=page_port, gateway_port=gateway_port),
-            serve_page,
             interrupt.is_set,
             on_up,
             on_serving,
-            mending=mending,
-        ).run(system)
+            mending_of,
+        ).run(system, file, state)
     if mending.is_stuck:
         out.print("stopped; no model was trained, so that nothing ever served")
         raise typer.Exit(1)
@@ -142,8 +156,9 @@ def _how_to_ask(local: LocalSystem) -> list[str]:
     body = sample_request(local, champion, identity=EXAMPLE_ID) if champion is not None else None
     token = f"$(cat {shlex.quote(str(local.state.token_file('feedback')))})"
     label = task_of(local.system.spec).label
+    whose = f" of {local.name}" if local.addresses.gateway_path else ""
     return [
-        f"{champion.name if champion else 'the champion'} serves; ask it:",
+        f"{champion.name if champion else 'the champion'}{whose} serves; ask it:",
         predict_line(f"{local.addresses.gateway}/predict", body),
         *feedback_lines(f"{local.addresses.gateway}/feedback", token, body, label),
         *event_lines(f"{local.addresses.gateway}/events", token, local.system.spec.evaluation.online),
@@ -194,8 +209,14 @@ def _tell_changes(system: MLSystem, state: StateDir) -> None:
         out.print(line, soft_wrap=True)
 
 
-@app.command(epilog="Example: capstan down")
+@app.command(epilog="Example: capstan down system.yaml")
 def down(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Only the system of this file; default: all that run with it.", show_default=False
+        ),
+    ] = None,
     system: SystemOption = None,
     state: State = DEFAULT_STATE,
     context: Context = None,
@@ -212,23 +233,39 @@ def down(
     ] = 90,
     json: Json = False,
 ) -> None:
-    """Stop what runs here, and what a killed supervisor left; again and again is fine. State stays without --delete."""
+    """Stop what runs here, and what a killed supervisor left; again and again is fine. State stays without --delete.
+
+    With a FILE its system alone is stopped, and others that share its gateway and page go on.
+    """
     with honest_errors(json):
         from capstan.embedded.live import take_down
 
         place = place_of(state, context, namespace)
+        if file is not None:
+            from capstan.spec import load
+
+            loaded = load(file)
+            system, place = system or loaded.metadata.name, place_for(loaded, state, context, namespace)
         if isinstance(place, Cluster):
             _down_in_cluster(place, system, delete, yes, timeout, json)
             return
-        where = place.state
+        where = place.state if file is not None else _where_it_runs(place.state)
+        host = where.host
         deleted = _delete(where, system, yes, timeout) if delete else None
+        if file is not None and system is not None:
+            from capstan.embedded.host.leaving import leave
+
+            left = leave(system, where, wait_seconds=timeout)
+            if left is not None:
+                _tell_left(left, deleted, json)
+                return
         if not where.root.exists():
             if json:
                 print_json({"supervisor": None, "killed": False, "orphans": [], "deleted": deleted})
             else:
                 out.print(f"nothing ever ran in {where.root}", soft_wrap=True)
             return
-        done = take_down(where, wait_seconds=timeout)
+        done = take_down(where, host=host, wait_seconds=timeout)
     if json:
         print_json(
             {
@@ -246,6 +283,22 @@ def down(
         out.print(f"left by a killed supervisor and stopped: {', '.join(done.orphans)}")
     if done.supervisor is None and not done.orphans:
         out.print("nothing was running")
+
+
+def _where_it_runs(state: StateDir) -> StateDir:
+    """The folder itself, or one beside it where only that runs."""
+    beside = [one for one in state.all_beside() if one.holder() is not None]
+    return beside[0] if beside and state.holder() is None else state
+
+
+def _tell_left(left: Left, deleted: bool | None, json: bool) -> None:
+    if json:
+        print_json({"supervisor": left.host, "left": left.system, "others": left.others, "deleted": deleted})
+        return
+    others = ", ".join(left.others)
+    out.print(
+        f"{left.system}: {'deleted and ' if deleted else ''}stopped; {others} goes on in process {left.host}"
+    )
 
 
 def _down_in_cluster(

@@ -243,6 +243,8 @@ def _midnight(day: date, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, clock_time(), tzinfo=zone).astimezone(UTC)
 
 
+_OTHERS = ("beside", "hosts")
+"""Folders of other systems, which may be live while this one is replayed."""
 _OWN = frozenset(
     (
         "state.db",
@@ -274,7 +276,7 @@ def _refuse_other_share(journal: Journal, scope: Scope) -> None:
 
 
 def _empty(state: StateDir) -> None:
-    """Remove what an earlier replay left, its processes first; secrets stay.
+    """Remove what an earlier replay left, its processes first; secrets and systems beside it stay.
 
     Raises NotAllowedError for a directory in which a system was live, and for one that holds anything else: neither
     models and payloads nor somebody's files are a replay's to remove.
@@ -283,7 +285,7 @@ def _empty(state: StateDir) -> None:
         return
     _refuse_live(state)
     try:
-        foreign = sorted(entry.name for entry in state.root.iterdir() if entry.name not in _OWN)
+        foreign = sorted(entry.name for entry in state.root.iterdir() if entry.name not in (*_OWN, *_OTHERS))
         if foreign and not state.journal.exists():
             raise NotAllowedError(
                 f"{state.root}: holds {foreign[0]!r}, which no replay wrote and which would be removed; "
@@ -292,7 +294,7 @@ def _empty(state: StateDir) -> None:
         with state.exclusively():
             processes_of(state).stop_all()
             for entry in state.root.iterdir():
-                if entry.name not in ("secrets", "lock"):
+                if entry.name not in ("secrets", "lock", *_OTHERS):
                     shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     except OSError as error:
         raise write_error(state.root, error) from error

@@ -40,6 +40,16 @@ def test_what_a_replay_left_is_removed_but_for_secrets(state):
     assert (state.secrets / "db").is_dir()
 
 
+def test_a_system_beside_a_replay_is_not_removed_with_it(state):
+    beside = state.beside("bikes")
+    beside.prepare(SystemName("bikes"))
+    beside.store.write_bytes(b"records")
+    Journal(position=datetime(2013, 2, 1, tzinfo=UTC)).save(state.journal, FixedDurations())
+    _empty(state)
+    assert not state.store.exists()
+    assert beside.store.read_bytes() == b"records"
+
+
 def test_a_directory_of_somebody_else_is_never_emptied(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(NotAllowedError, match=r"thesis\.tex.*--state"):

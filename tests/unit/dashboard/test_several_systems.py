@@ -1,0 +1,111 @@
+"""The page of a host of one machine: systems come and go, and each has its own address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from browser import flights
+from starlette.testclient import TestClient
+
+from capstan.adapters.alertmanager.webhook import WebhookReceiver
+from capstan.dashboard.access import TokenAccess
+from capstan.dashboard.app import create_app, host_doors
+from capstan.dashboard.notifications import HostDoors
+from capstan.dashboard.systems import MachineSystems, OneSystem, SystemAddress
+
+TOKEN = "the-page-token"
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+BODY = b'{"alerts": [{"status": "firing", "labels": {"alertname": "InputDrift", "system": "bikes"}}]}'
+
+
+@dataclass
+class Machine:
+    """A host's page, without systems at first."""
+
+    systems: MachineSystems = field(default_factory=lambda: MachineSystems("flights"))
+    doors: HostDoors = field(default_factory=lambda: HostDoors(WebhookReceiver("the-webhook-token")))
+    scene: flights.Scene = field(default_factory=flights.shadow)
+    hints: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        app = create_app(
+            self.systems, TokenAccess(TOKEN, person="ann"), doors=host_doors(self.doors), is_machine=True
+        )
+        self.client = TestClient(app, base_url="http://127.0.0.1:7411", follow_redirects=False)
+
+    def show(self, name: str) -> None:
+        view = self.scene.view()
+        self.systems.show(name, OneSystem(view, view.store, name))
+        self.doors.open(name, view, lambda: self.hints.append(name))
+
+    def status(self, path: str) -> int:
+        return self.client.get(path, headers=BEARER).status_code
+
+    def root(self) -> str:
+        return self.client.get("/", headers=BEARER).text
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+def test_one_system_has_the_root_for_itself_and_several_are_a_list(machine: Machine) -> None:
+    machine.show("flights")
+    alone = machine.root()
+    machine.show("bikes")
+    both = machine.root()
+    assert alone != both
+    assert len(machine.client.get("/api/systems", headers=BEARER).json()["systems"]) == 2
+    assert machine.systems.addresses() == [
+        SystemAddress("machine", "bikes"),
+        SystemAddress("machine", "flights"),
+    ]
+    assert machine.systems.only is None
+
+
+def test_a_page_that_is_open_at_the_root_goes_on_when_a_second_system_comes(machine: Machine) -> None:
+    machine.show("flights")
+    assert machine.status("/api/state") == 200
+    machine.show("bikes")
+    assert machine.status("/api/state") == 200
+    assert machine.status("/systems/machine/bikes/api/state") == 200
+    assert machine.status("/systems/machine/nobody/api/state") == 404
+
+
+def test_without_the_first_programs_mean_the_only_one_or_must_name_one(machine: Machine) -> None:
+    for name in ("flights", "bikes", "cells"):
+        machine.show(name)
+    machine.systems.forget("flights")
+    assert machine.status("/api/state") == 404
+    alone = MachineSystems(None)
+    view = machine.scene.view()
+    alone.show("bikes", OneSystem(view, view.store, "bikes"))
+    assert alone.unnamed == SystemAddress("machine", "bikes")
+
+
+def test_a_system_that_is_shown_anew_is_not_taken_away_by_its_older_self(machine: Machine) -> None:
+    view = machine.scene.view()
+    take_away = machine.systems.show("bikes", OneSystem(view, view.store, "bikes"))
+    machine.show("bikes")
+    take_away()
+    assert machine.systems.addresses() == [SystemAddress("machine", "bikes")]
+
+
+def test_a_notification_hints_at_all_loops_and_a_forged_one_at_none(machine: Machine) -> None:
+    machine.show("flights")
+    machine.show("bikes")
+    assert machine.client.post("/alerts", content=BODY).status_code == 401
+    assert machine.hints == []
+    headers = {"authorization": "Bearer the-webhook-token"}
+    assert machine.client.post("/alerts", content=BODY, headers=headers).status_code == 200
+    assert sorted(machine.hints) == ["bikes", "flights"]
+
+
+def test_prometheus_asks_for_each_loop_by_its_system(machine: Machine) -> None:
+    machine.show("flights")
+    assert "capstan_" in machine.client.get("/systems/machine/flights/metrics/standstill").text
+    assert machine.status("/systems/machine/flights/metrics") == 200
+    assert machine.status("/systems/machine/bikes/metrics") == 404
+    assert machine.status("/healthz") == 200

@@ -1,0 +1,335 @@
+"""Claims about a host: who it runs, whom it ends, and that no system's error is another's."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from simulation.world import SPEC
+
+from capstan.adapters.processes.ports_in_use import free_port
+from capstan.adapters.sqlite.store import SqliteStore
+from capstan.domain.versions import SystemName
+from capstan.embedded.host import host as hosting
+from capstan.embedded.host.host import Host
+from capstan.embedded.host.leaving import leave
+from capstan.embedded.host.members import Member, forget, host_folder, members, note
+from capstan.embedded.layout import StateDir
+from capstan.embedded.wiring import Addresses
+from capstan.errors import AlreadyRunningError, CapstanError, NotFoundError
+from capstan.ports.store import Event, Kind, Record
+from capstan.spec import parse
+
+
+class Said:
+    """An audience that remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    def tell(self, event: Event) -> None: ...
+
+
+class World:
+    """A host whose systems do what a test says instead of living."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.host = StateDir(folder / "host")
+        self.said = Said()
+        self.stopped = threading.Event()
+        self.lives: list[str] = []
+        """Names, one for each life."""
+        self.does: dict[str, Callable[[int], None]] = {}
+        """By system, what its n-th life does before it waits for its end."""
+        self.after_up: dict[str, Callable[[int], None]] = {}
+        self.shared: list[Any] = []
+        self.left: list[str] = []
+        """Systems that were taken from the gateway by the host itself."""
+        self.error: Exception | None = None
+        self.thread: threading.Thread | None = None
+        monkeypatch.setattr(hosting, "wire_host", self._wire)
+        monkeypatch.setattr(hosting, "HostPage", lambda *_, **__: self._page())
+        monkeypatch.setattr(hosting, "Live", self._live)
+        monkeypatch.setattr(hosting, "PAUSE_SECONDS", 0.01)
+        monkeypatch.setattr(hosting, "FIRST_BACKOFF_SECONDS", 0.01)
+
+    def _wire(self, folder: StateDir, addresses: Addresses, *, root: str | None) -> Any:
+        def nothing(*_: object, **__: object) -> None: ...
+
+        part = SimpleNamespace(start=nothing, keep=nothing, leave=self.left.append, forget=nothing)
+        processes = SimpleNamespace(tick=lambda: [], stop_all=nothing)
+        found = SimpleNamespace(
+            envoy=part, prometheus=part, alertmanager=part, processes=processes, on_event={}, is_ending=False,
+            root=root,
+        )  # fmt: skip
+        self.shared.append(found)
+        return found
+
+    def _page(self) -> Any:
+        return SimpleNamespace(show=None, forget=lambda _: None, close=lambda: None)
+
+    def _live(self, state: StateDir, audience: Any, addresses: Addresses, *rest: Any, **_: Any) -> Any:
+        _show, stop, on_up, _on_serving = rest
+
+        def run(system: Any) -> None:
+            name = system.metadata.name
+            self.lives.append(name)
+            with state.exclusively():
+                if name in self.does:
+                    self.does[name](self.lives.count(name))
+                on_up(SimpleNamespace(name=name, addresses=addresses))
+                if name in self.after_up:
+                    self.after_up[name](self.lives.count(name))
+                while not stop():
+                    time.sleep(0.01)
+
+        return SimpleNamespace(run=run)
+
+    def state(self, name: str) -> StateDir:
+        """A folder that holds the system's record."""
+        state = StateDir(self.folder / name)
+        state.prepare(SystemName(name))
+        store = SqliteStore(state.store)
+        if store.get(Kind.SYSTEM, name) is None:
+            store.put(Record(Kind.SYSTEM, name, SystemName(name), self.document(name)))
+        store.close()
+        return state
+
+    def document(self, name: str) -> dict[str, Any]:
+        return {
+            "apiVersion": "capstan.dev/v1alpha1",
+            "kind": "MLSystem",
+            "metadata": {"name": name},
+            "spec": SPEC,
+        }
+
+    def member(self, name: str, *, is_first: bool = False) -> Member:
+        return Member(name, self.state(name), self.folder / f"{name}.yaml", is_first)
+
+    def start(self, name: str) -> None:
+        host = Host(
+            self.host,
+            self.said,
+            Addresses(free_port(), free_port()),
+            self.stopped.is_set,
+            lambda _: None,
+            lambda _: None,
+            lambda _: None,
+        )
+
+        def run() -> None:
+            try:
+                host.run(
+                    parse(self.document(name), base_dir=self.folder),
+                    self.folder / f"{name}.yaml",
+                    self.state(name),
+                )
+            except Exception as error:
+                self.error = error
+
+        self.thread = threading.Thread(target=run)
+        self.thread.start()
+
+    def end(self) -> None:
+        self.stopped.set()
+        if self.thread is not None:
+            self.thread.join(10)
+            assert not self.thread.is_alive()
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline, self.said.lines
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    world = World(tmp_path, monkeypatch)
+    yield world
+    world.end()
+
+
+def test_a_file_that_joins_is_run_beside_the_first(world: World) -> None:
+    world.start("bikes")
+    world.until(lambda: world.lives == ["bikes"])
+    note(world.host, world.member("flights"))
+    world.until(lambda: world.lives == ["bikes", "flights"])
+    assert world.state("bikes").holder() == world.state("flights").holder() is not None
+
+
+def test_one_that_is_taken_away_ends_and_the_other_goes_on(world: World) -> None:
+    world.start("bikes")
+    note_when_up(world, "flights")
+    forget(world.host, "flights")
+    world.until(lambda: world.state("flights").holder() is None)
+    assert world.state("bikes").holder() is not None
+    assert world.error is None
+
+
+def test_a_loop_that_breaks_is_told_and_started_again_and_the_other_does_not_notice(world: World) -> None:
+    def breaks(life: int) -> None:
+        if life < 3:
+            raise KeyError("no such column")
+
+    world.start("bikes")
+    world.until(lambda: world.lives == ["bikes"])
+    world.after_up["flights"] = breaks
+    note(world.host, world.member("flights"))
+    world.until(lambda: world.lives.count("flights") == 3)
+    world.until(lambda: world.state("flights").holder() is not None)
+    told = [line for line in world.said.lines if "its loop ended by KeyError: 'no such column'" in line]
+    assert len(told) == 2
+    assert "started again in 0.01 s" in told[0]
+    assert "started again in 0.02 s" in told[1]
+    assert world.lives.count("bikes") == 1
+
+
+def test_one_that_is_taken_away_while_no_loop_of_it_runs_is_ended_by_the_host(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(_: int) -> None:
+        raise KeyError("no such column")
+
+    monkeypatch.setattr(hosting, "FIRST_BACKOFF_SECONDS", 60.0)
+    world.start("bikes")
+    world.until(lambda: world.lives == ["bikes"])
+    world.after_up["flights"] = breaks
+    member = world.member("flights")
+    member.state.addresses.write_bytes(b"{}")
+    note(world.host, member)
+    world.until(lambda: any("its loop ended by KeyError" in line for line in world.said.lines))
+    forget(world.host, "flights")
+    world.until(lambda: world.left == ["flights"])
+    world.until(lambda: not member.state.addresses.exists())
+
+
+def test_a_loop_that_breaks_before_it_was_ever_up_is_not_tried_again(world: World) -> None:
+    def breaks(_: int) -> None:
+        raise KeyError("no such column")
+
+    world.start("bikes")
+    world.until(lambda: world.lives == ["bikes"])
+    world.does["flights"] = breaks
+    note(world.host, world.member("flights"))
+    world.until(lambda: any(line.startswith("flights: it does not run") for line in world.said.lines))
+    assert world.lives.count("flights") == 1
+
+
+def note_when_up(world: World, name: str) -> None:
+    world.until(lambda: "bikes" in world.lives)
+    note(world.host, world.member(name))
+    world.until(lambda: name in world.lives and world.state(name).holder() is not None)
+
+
+def test_the_error_of_one_among_several_is_told_and_the_others_go_on(world: World) -> None:
+    def fails(_: int) -> None:
+        raise CapstanError("the first model could not be trained")
+
+    world.start("bikes")
+    world.until(lambda: world.lives == ["bikes"])
+    world.does["flights"] = fails
+    note(world.host, world.member("flights"))
+    world.until(lambda: any("the others go on" in line for line in world.said.lines))
+    assert [member.system for member in members(world.host)] == ["bikes"]
+    assert world.state("bikes").holder() is not None
+
+
+def test_the_error_of_the_only_one_is_the_hosts(world: World) -> None:
+    def fails(_: int) -> None:
+        raise CapstanError("the first model could not be trained")
+
+    world.does["bikes"] = fails
+    world.start("bikes")
+    assert world.thread is not None
+    world.thread.join(10)
+    assert str(world.error) == "the first model could not be trained"
+    assert members(world.host) == []
+
+
+def test_a_system_whose_file_is_broken_takes_nobody_down(world: World) -> None:
+    world.start("bikes")
+    world.until(lambda: world.lives == ["bikes"])
+    broken = world.member("flights")
+    store = SqliteStore(broken.state.store)
+    record = store.get(Kind.SYSTEM, "flights")
+    assert record is not None
+    store.put(
+        Record(
+            Kind.SYSTEM,
+            "flights",
+            SystemName("flights"),
+            {"kind": "MLSystem"},
+            resource_version=record.resource_version,
+        )
+    )
+    store.close()
+    note(world.host, broken)
+    world.until(lambda: any(line.startswith("flights: it does not run") for line in world.said.lines))
+    assert world.state("bikes").holder() is not None
+
+
+def test_what_a_killed_host_left_is_brought_back(world: World) -> None:
+    world.host.prepare_host()
+    note(world.host, world.member("flights", is_first=True))
+    world.start("bikes")
+    world.until(lambda: sorted(world.lives) == ["bikes", "flights"])
+    # Who asked at the bare address before is answered by the same system.
+    assert world.shared[0].root == "flights"
+    assert {member.system: member.is_first for member in members(world.host)} == {
+        "bikes": False,
+        "flights": True,
+    }
+
+
+def test_a_host_that_is_stopped_leaves_nobody_to_bring_back(world: World) -> None:
+    world.start("bikes")
+    note_when_up(world, "flights")
+    world.end()
+    assert members(world.host) == []
+    assert world.host.holder() is None
+
+
+def test_two_systems_of_one_name_do_not_share_a_host(world: World) -> None:
+    world.host.prepare_host()
+    note(world.host, world.member("bikes"))
+    other = Member("bikes", StateDir(world.folder / "elsewhere"), world.folder / "bikes.yaml", False)
+    with pytest.raises(AlreadyRunningError, match="is there already; rename one"):
+        note(world.host, other)
+
+
+def test_the_last_one_is_not_taken_away_alone(world: World) -> None:
+    assert leave("bikes", world.state("bikes"), wait_seconds=1) is None
+
+
+def test_the_folder_of_a_host_has_the_name_of_its_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    assert host_folder(7480, StateDir(tmp_path)).root == tmp_path / "xdg" / "capstan" / "hosts" / "7480"
+
+
+def test_without_a_home_to_write_to_a_host_lies_with_its_first_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file" / "xdg"))
+    assert host_folder(7480, StateDir(tmp_path)).root == tmp_path / "hosts" / "7480"
+
+
+def test_a_system_that_is_nowhere_stored_is_told(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.prepare(SystemName("bikes"))
+    from capstan.embedded.live import stored_file
+
+    with pytest.raises(NotFoundError, match="holds no such system"):
+        stored_file(state, SystemName("bikes"), tmp_path)
