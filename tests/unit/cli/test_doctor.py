@@ -12,10 +12,12 @@ from typing import Any
 
 from typer.testing import CliRunner
 
+from capstan.adapters.processes import programs
 from capstan.adapters.processes.ports_in_use import free_port
 from capstan.adapters.processes.table import MARK
 from capstan.cli.main import app
 from capstan.embedded.layout import StateDir
+from capstan.errors import MissingToolError
 
 
 def examine(root: Path, *options: str) -> tuple[int, dict[str, Any]]:
@@ -75,3 +77,18 @@ def test_people_get_a_table(tmp_path) -> None:
     result = CliRunner().invoke(app, ["doctor", "--state", str(tmp_path), *ports])
     assert "OK" in result.output
     assert "0 errors" in result.output
+
+
+def test_fix_brings_what_is_missing_and_then_looks(tmp_path, monkeypatch) -> None:
+    brought: list[str] = []
+
+    def find(name: str, **_: Any) -> Path:
+        brought.append(name)
+        if name == "alertmanager":
+            raise MissingToolError("alertmanager is needed and was not found")
+        return tmp_path / name
+
+    monkeypatch.setattr(programs, "find", find)
+    code, _ = examine(tmp_path, "--fix")
+    assert brought == ["envoy", "prometheus", "alertmanager"]
+    assert code == 0

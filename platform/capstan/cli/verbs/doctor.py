@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import metadata, util
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,12 +21,14 @@ from capstan.cli.console import (
     Json,
     PagePort,
     State,
+    err,
     honest_errors,
     out,
     print_json,
 )
 from capstan.cli.diagnosis import Health, Row
 from capstan.cli.place import Cluster, Context, Namespace, place_of
+from capstan.errors import MissingToolError
 
 if TYPE_CHECKING:
     from capstan.embedded.layout import StateDir
@@ -50,6 +52,9 @@ def doctor(
     gateway_port: GatewayPort = 7480,
     context: Context = None,
     namespace: Namespace = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Bring Prometheus and Alertmanager first, as `make setup` does.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Look at Python, programs, ports, disk and left-over processes; exit 1 if something is missing.
@@ -65,6 +70,8 @@ def doctor(
             rows = list(look_at(place))
         else:
             where = place.state
+            if fix:
+                _bring(quiet=json)
             ports = (("page", page_port), ("gateway", gateway_port))
             rows = [
                 *_machine(),
@@ -147,10 +154,22 @@ def _tools() -> Iterator[Row]:
         if path is not None:
             yield Row(name, Health.OK, f"{version(tool, path)} at {path}")
         elif tool.debian_package and shutil.which("apt-get") and shutil.which("dpkg"):
-            way = "`capstan up` takes it out of Debian's package when it first runs, without installing a service"
+            way = "`capstan doctor --fix` or the first `capstan up` takes it out of Debian's package; no service starts"
             yield Row(name, Health.WARNING, "not found", way)
         else:
             yield Row(name, Health.ERROR, "not found", tool.ways)
+
+
+def _bring(*, quiet: bool) -> None:
+    """Take missing programs out of their packages; what can't be had stays missing, and its row says so."""
+    from capstan.adapters.processes.programs import TOOLS, find
+
+    for name in TOOLS:
+        try:
+            find(name, say=(lambda _: None) if quiet else out.print)
+        except MissingToolError as error:
+            if not quiet:
+                err.print(str(error), style="red", markup=False, soft_wrap=True)
 
 
 def _port(state: StateDir, name: str, port: int, gateway_port: int) -> Row:

@@ -32,7 +32,7 @@ def drift(
     system: System = None,
     feature: Annotated[
         list[str] | None,
-        typer.Option("--feature", "-f", help="Only this feature; may be repeated.", show_default=False),
+        typer.Option("--feature", help="Only this feature; may be repeated.", show_default=False),
     ] = None,
     version: Annotated[
         str | None,
