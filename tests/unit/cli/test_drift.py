@@ -98,7 +98,7 @@ def test_one_feature_and_the_newest_windows_can_be_chosen(serving) -> None:
 
 def test_unknown_features_and_versions_are_told_with_what_there_is(serving) -> None:
     decide(serving, {"temp": 0.01})
-    result = serving.run("drift", "-f", "tmp")
+    result = serving.run("drift", "--feature", "tmp")
     assert result.exit_code == 1
     assert "--feature tmp: no window knows it; there are: temp" in result.output
     result = serving.run("drift", "--version", "v9", "--json")
