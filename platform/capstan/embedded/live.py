@@ -75,7 +75,7 @@ class Live:
     mending: Mending | None = None
     """Waits after a first training that failed, until its file is mended; None: such a training ends the run."""
     goes_on_when_broken: Callable[[], bool] = lambda: False
-    """Whether another life follows an error of the loop itself: then its processes answer meanwhile."""
+    """Whether another life follows an error that passes by itself: then its processes answer meanwhile."""
     shared: SharedParts | None = None
     """What it shares with other systems of this machine, and which runs already; None: all is its own."""
     _is_mended: bool = False
@@ -121,7 +121,7 @@ class Live:
                 self.on_up(local)
             following = self._loop(local, supervisor)
         except Exception as error:
-            is_broken = not isinstance(error, CapstanError) and self.goes_on_when_broken()
+            is_broken = passes_by_itself(error) and self.goes_on_when_broken()
             raise
         finally:
             if following is None and not is_broken:
@@ -208,6 +208,11 @@ class Live:
             try_again(local, mended=True)
         else:
             self._is_mended = True
+
+
+def passes_by_itself(error: Exception) -> bool:
+    """Whether another life may go well with nothing mended: no answer to the file, but an outage or a fault."""
+    return not isinstance(error, CapstanError) or isinstance(error, (UnavailableError, DiskFullError))
 
 
 def note_live(state: StateDir, system: MLSystem) -> None:

@@ -49,6 +49,8 @@ LOOK_SECONDS = 2.0
 """Most seconds between two looks of a live loop, whether or not a webhook hints at one."""
 PATIENCE_SECONDS = 120.0
 """Seconds for which a replay waits for a part that was killed and is started again. Then it stops with its error."""
+SHARED_START_SECONDS = 60.0
+"""Seconds for which a system waits for shared parts that are being started again."""
 QUIET_SECONDS = 15.0
 """Seconds for which a replay waits for payloads and scrapes. Then it goes on, and missing ones are seen as
 missing.
@@ -91,6 +93,7 @@ class Supervisor:
             local.alertmanager.start()
             local.prometheus.start()
         else:
+            local.shared.wait_until_running(SHARED_START_SECONDS)
             local.gateway.start()
             local.shared.on_event[local.name] = self._on_process
             local.shared.on_end[local.name] = local.gateway.remember

@@ -13,6 +13,7 @@ import pytest
 from simulation.world import SPEC
 
 from capstan.adapters.processes.ports_in_use import free_port
+from capstan.adapters.processes.spec import ProcessPhase, ProcessStatus
 from capstan.adapters.sqlite.store import SqliteStore
 from capstan.domain.versions import SystemName
 from capstan.embedded.host import host as hosting
@@ -20,8 +21,11 @@ from capstan.embedded.host.host import Host
 from capstan.embedded.host.leaving import leave
 from capstan.embedded.host.members import Member, forget, host_folder, members, note
 from capstan.embedded.layout import StateDir
+from capstan.embedded.live import passes_by_itself
+from capstan.embedded.shared_parts import PROCESSES, SharedParts
+from capstan.embedded.supervisor import Supervisor
 from capstan.embedded.wiring import Addresses
-from capstan.errors import AlreadyRunningError, CapstanError, NotFoundError
+from capstan.errors import AlreadyRunningError, CapstanError, DiskFullError, NotFoundError, UnavailableError
 from capstan.ports.store import Event, Kind, Record
 from capstan.spec import parse
 
@@ -333,3 +337,100 @@ def test_a_system_that_is_nowhere_stored_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(NotFoundError, match="holds no such system"):
         stored_file(state, SystemName("bikes"), tmp_path)
+
+
+def test_an_outage_of_a_shared_part_does_not_end_a_system_that_serves(world: World) -> None:
+    """It came up before; that Envoy is away for a moment while a changed file is followed is no answer to the file."""
+
+    def misses_envoy(life: int) -> None:
+        if life == 1:
+            raise UnavailableError("envoy", "its process does not run")
+
+    world.after_up["bikes"] = misses_envoy
+    world.start("bikes")
+    world.until(lambda: world.lives.count("bikes") == 2 and world.state("bikes").holder() is not None)
+    assert world.thread is not None
+    assert world.thread.is_alive()
+    assert any("started again in 0.01 s" in line for line in world.said.lines)
+
+
+def test_a_first_start_whose_parts_never_come_ends_with_its_error(world: World) -> None:
+    def misses_envoy(_: int) -> None:
+        raise UnavailableError("envoy", "its process does not run")
+
+    world.does["bikes"] = misses_envoy
+    world.start("bikes")
+    assert world.thread is not None
+    world.thread.join(10)
+    assert "its process does not run" in str(world.error)
+    assert world.lives == ["bikes"]
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (KeyError("x"), True),
+        (UnavailableError("envoy", "away"), True),
+        (DiskFullError("full"), True),
+        (CapstanError("the first model could not be trained"), False),
+        (NotFoundError("no such system"), False),
+    ],
+)
+def test_which_errors_pass_by_themselves(error: Exception, passes: bool) -> None:
+    assert passes_by_itself(error) is passes
+
+
+class Parts:
+    """Phases of the shared processes as a test sets them."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.phases = dict.fromkeys(PROCESSES, ProcessPhase.RUNNING)
+        status = lambda: {  # noqa: E731
+            name: ProcessStatus(name, phase, None, 0, None, f"{name} waits", tmp_path)
+            for name, phase in self.phases.items()
+        }
+        supervisor: Any = SimpleNamespace(status=status)
+        nothing: Any = None
+        self.shared = SharedParts(StateDir(tmp_path), supervisor, nothing, nothing, nothing, nothing)
+
+
+def test_a_system_waits_for_a_shared_part_that_is_being_restarted(tmp_path: Path) -> None:
+    parts = Parts(tmp_path)
+    parts.phases["envoy"] = ProcessPhase.BACKING_OFF
+    back = threading.Timer(0.3, lambda: parts.phases.update(envoy=ProcessPhase.RUNNING))
+    back.start()
+    began = time.monotonic()
+    parts.shared.wait_until_running(20.0)
+    assert time.monotonic() - began >= 0.25
+    back.join()
+
+
+def test_the_wait_for_a_shared_part_ends_when_it_is_given_up_or_all_end_or_time_is_over(
+    tmp_path: Path,
+) -> None:
+    parts = Parts(tmp_path)
+    parts.phases["prometheus"] = ProcessPhase.GAVE_UP
+    with pytest.raises(UnavailableError, match="prometheus waits"):
+        parts.shared.wait_until_running(600.0)
+    parts.phases["prometheus"] = ProcessPhase.BACKING_OFF
+    with pytest.raises(UnavailableError, match="prometheus waits"):
+        parts.shared.wait_until_running(0.2)
+    parts.shared.is_ending = True
+    with pytest.raises(UnavailableError, match="prometheus waits"):
+        parts.shared.wait_until_running(600.0)
+
+
+def test_a_system_takes_its_place_at_the_gateway_only_when_the_shared_parts_run(tmp_path: Path) -> None:
+    parts = Parts(tmp_path)
+    parts.phases["envoy"] = ProcessPhase.GAVE_UP
+    asked: list[str] = []
+    local: Any = SimpleNamespace(
+        name="bikes",
+        helpers=(),
+        shared=parts.shared,
+        store=SimpleNamespace(events=lambda _: []),
+        gateway=SimpleNamespace(start=lambda: asked.append("gateway")),
+    )
+    with pytest.raises(UnavailableError, match="envoy waits"):
+        Supervisor(local).start()
+    assert asked == []

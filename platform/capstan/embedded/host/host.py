@@ -18,7 +18,7 @@ from capstan.embedded.host.members import Member, forget, members, note
 from capstan.embedded.host.page import HostPage
 from capstan.embedded.host.wiring import wire_host
 from capstan.embedded.layout import StateDir
-from capstan.embedded.live import Audience, Live, clean_up, stored_file
+from capstan.embedded.live import Audience, Live, clean_up, passes_by_itself, stored_file
 from capstan.embedded.mending import Mending
 from capstan.embedded.refusals import require_one_machine
 from capstan.embedded.shared_parts import SharedParts
@@ -174,19 +174,20 @@ class Host:
             try:
                 self._live(running, shared, page).run(system or _stored(running.member))
                 return
-            except CapstanError as error:
-                running.error = error
-                return
             except Exception as error:
-                if not running.was_up:
+                if not running.was_up or not passes_by_itself(error):
                     running.error = error
                     return
                 if time.monotonic() - began > LONGEST_BACKOFF_SECONDS:
                     backoff = FIRST_BACKOFF_SECONDS
-                self.audience.say(
-                    f"{running.member.system}: its loop ended by {type(error).__name__}: {error}; it is started again "
-                    f"in {backoff:g} s\n{traceback.format_exc()}"
-                )
+                if isinstance(error, CapstanError):
+                    why, trace = str(error), ""
+                else:
+                    why, trace = f"{type(error).__name__}: {error}", f"\n{traceback.format_exc()}"
+                if not running.stopping.is_set():
+                    self.audience.say(
+                        f"{running.member.system}: its loop ended by {why}; it is started again in {backoff:g} s{trace}"
+                    )
                 # What it was started with may have been changed since.
                 system = None
                 if running.stopping.wait(backoff):
