@@ -82,13 +82,17 @@ class StateDir:
 
     @property
     def last_host(self) -> StateDir | None:
-        """The folder of the host that last ran what is here, for its logs; None: none did."""
+        """The folder of the host that last ran what is here, or was to; None: none did."""
         return _named_host(self.host_note)
 
     @property
     def host_note(self) -> Path:
         """Which host ran what is here; it stays when that ends."""
         return self.run / "host.json"
+
+    def note_host(self, host: StateDir) -> None:
+        """Leave word which host runs what is here, before it does."""
+        write_whole(self.host_note, orjson.dumps({"host": str(host.root)}))
 
     def page_token(self) -> str:
         """Token of the page that shows what runs here."""

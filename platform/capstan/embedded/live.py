@@ -13,11 +13,12 @@ from typing import Protocol
 import orjson
 
 from capstan.adapters.kubeflow.local import interrupt_runs
+from capstan.adapters.processes.table import end_leftovers
 from capstan.domain.versions import SystemName
 from capstan.embedded.clocks import WallClock
 from capstan.embedded.first_model import is_stuck, serve_trained, try_again, why_it_failed
 from capstan.embedded.history import require_deadlines
-from capstan.embedded.host.members import forget, members
+from capstan.embedded.host.members import forget, host_of, members
 from capstan.embedded.layout import StateDir
 from capstan.embedded.mending import Mending
 from capstan.embedded.refusals import require_one_machine
@@ -303,7 +304,7 @@ def take_down(
 
     The other systems of its host end with it. `host`: its folder, where the state may not name it any more.
     """
-    holder, host = state.holder(), host or state.host
+    holder, host = state.holder(), host or host_of(state)
     killed = False
     if holder is not None:
         os.kill(holder, signal.SIGTERM)
@@ -318,14 +319,31 @@ def take_down(
     if host is not None and host.holder() is None:
         # What a killed host has left of its other systems and of itself, the gateway first.
         with host.exclusively():
-            gateway = processes_of(host)
-            orphans += gateway.adopt()
-            gateway.stop_all(first=FIRST_TO_STOP)
+            orphans += end_shared(host)
             for member in members(host):
                 if member.state.root != state.root:
-                    orphans += clean_up(member.state)
+                    orphans += clean_up_left(member.state)
                 forget(host, member.system)
     return TakenDown(holder, killed, [*clean_up(state), *orphans])
+
+
+def end_shared(host: StateDir) -> list[str]:
+    """End what a killed host left of itself; the names of what it was."""
+    processes = processes_of(host)
+    orphans = list(processes.adopt())
+    processes.stop_all(first=FIRST_TO_STOP)
+    return orphans
+
+
+def clean_up_left(state: StateDir) -> list[str]:
+    """As `clean_up`, of another system of a killed host; none where somebody runs it or its folder was deleted."""
+    if not state.root.exists():
+        end_leftovers(state.processes.resolve(), None)
+        return []
+    try:
+        return clean_up(state)
+    except AlreadyRunningError:
+        return []
 
 
 def clean_up(state: StateDir) -> list[str]:

@@ -105,7 +105,7 @@ class Supervisor:
         addresses = {"page": local.addresses.page, "gateway": local.addresses.gateway, "system": local.name}
         if local.shared is not None:
             addresses["host"] = str(local.shared.folder.root)
-            write_whole(local.state.host_note, orjson.dumps({"host": addresses["host"]}))
+            local.state.note_host(local.shared.folder)
         write_whole(local.state.addresses, orjson.dumps(addresses))
 
     def stop(self) -> None:

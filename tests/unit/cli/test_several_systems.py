@@ -15,7 +15,7 @@ from simulation.world import SYSTEM
 from capstan.adapters.sqlite.store import SqliteStore
 from capstan.cli.place import Machine, place_for
 from capstan.domain.versions import SystemName
-from capstan.embedded.host.members import Member, host_folder, members, note
+from capstan.embedded.host.members import Member, forget, host_folder, members, note
 from capstan.embedded.layout import StateDir
 from capstan.ports.store import Kind, Record
 from capstan.spec import parse
@@ -134,3 +134,28 @@ def test_the_page_s_token_is_the_host_s_while_that_shows_it(serving, beside, hos
     assert beside.page_token() == host.token("page") != beside.token("page")
     beside.addresses.unlink()
     assert beside.page_token() == beside.token("page")
+
+
+def test_down_finds_what_a_killed_host_left_beside_the_system_that_was_taken_away_before(
+    serving, beside, host
+) -> None:
+    forget(host, SYSTEM)
+    serving.state.addresses.unlink()
+    result = serving.run("down")
+    assert result.exit_code == 0, result.output
+    assert members(host) == []
+    assert not beside.addresses.exists()
+
+
+def test_down_with_a_file_of_a_system_that_is_still_starting_takes_it_alone_away(
+    serving, beside, host, tmp_path: Path
+) -> None:
+    """Its addresses are written when it has started; without them the whole host was ended."""
+    file = tmp_path / "bikes.yaml"
+    file.write_text(json.dumps({**serving.document, "metadata": {"name": "bikes"}}))
+    beside.addresses.unlink()
+    with host.exclusively():
+        result = serving.run("down", str(file), "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["others"] == [SYSTEM]
+    assert [member.system for member in members(host)] == [SYSTEM]

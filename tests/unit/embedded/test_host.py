@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 from simulation.world import SPEC
 
@@ -19,9 +23,9 @@ from capstan.domain.versions import SystemName
 from capstan.embedded.host import host as hosting
 from capstan.embedded.host.host import Host
 from capstan.embedded.host.leaving import leave
-from capstan.embedded.host.members import Member, forget, host_folder, members, note
+from capstan.embedded.host.members import Member, forget, host_folder, host_of, members, note
 from capstan.embedded.layout import StateDir
-from capstan.embedded.live import passes_by_itself
+from capstan.embedded.live import passes_by_itself, take_down
 from capstan.embedded.shared_parts import PROCESSES, SharedParts
 from capstan.embedded.supervisor import Supervisor
 from capstan.embedded.wiring import Addresses
@@ -58,6 +62,8 @@ class World:
         self.shared: list[Any] = []
         self.left: list[str] = []
         """Systems that were taken from the gateway by the host itself."""
+        self.broken: Exception | None = None
+        """Why the shared parts do not start."""
         self.error: Exception | None = None
         self.thread: threading.Thread | None = None
         monkeypatch.setattr(hosting, "wire_host", self._wire)
@@ -69,7 +75,11 @@ class World:
     def _wire(self, folder: StateDir, addresses: Addresses, *, root: str | None) -> Any:
         def nothing(*_: object, **__: object) -> None: ...
 
-        part = SimpleNamespace(start=nothing, keep=nothing, leave=self.left.append, forget=nothing)
+        def start(**_: object) -> None:
+            if self.broken is not None:
+                raise self.broken
+
+        part = SimpleNamespace(start=start, keep=nothing, leave=self.left.append, forget=nothing)
         processes = SimpleNamespace(tick=lambda: [], stop_all=nothing)
         found = SimpleNamespace(
             envoy=part, prometheus=part, alertmanager=part, processes=processes, on_event={}, is_ending=False,
@@ -434,3 +444,166 @@ def test_a_system_takes_its_place_at_the_gateway_only_when_the_shared_parts_run(
     with pytest.raises(UnavailableError, match="envoy waits"):
         Supervisor(local).start()
     assert asked == []
+
+
+@pytest.fixture
+def sleeper() -> Iterator[Callable[[StateDir, str], subprocess.Popen[bytes]]]:
+    """Starts a process that a killed host of that folder might have left."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(state: StateDir, name: str) -> subprocess.Popen[bytes]:
+        state.processes.mkdir(parents=True, exist_ok=True)
+        mark = f"{state.processes.resolve()}//{name}/digest"
+        process = subprocess.Popen(
+            ["sleep", "600"], env={**os.environ, "CAPSTAN_PROCESS": mark}, start_new_session=True
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_note_of_a_deleted_folder_neither_diverts_nor_blocks_a_new_system(
+    world: World, sleeper: Any
+) -> None:
+    world.host.prepare_host()
+    gone = world.member("flights", is_first=True)
+    note(world.host, gone)
+    process = sleeper(gone.state, "collector")
+    shutil.rmtree(gone.state.root)
+    world.start("bikes")
+    world.until(lambda: world.lives == ["bikes"])
+    assert [(one.system, one.is_first) for one in members(world.host)] == [("bikes", True)]
+    assert world.shared[0].root == "bikes"
+    process.wait(10)
+    assert not gone.state.root.exists()
+
+
+def test_who_is_known_gets_the_bare_address_when_the_first_s_folder_was_deleted(world: World) -> None:
+    world.host.prepare_host()
+    gone = world.member("flights", is_first=True)
+    note(world.host, gone)
+    note(world.host, world.member("bikes"))
+    shutil.rmtree(gone.state.root)
+    world.start("bikes")
+    world.until(lambda: world.lives == ["bikes"])
+    assert world.shared[0].root == "bikes"
+
+
+def test_a_dead_namesake_of_another_folder_blocks_nobody(world: World) -> None:
+    world.host.prepare_host()
+    elsewhere = StateDir(world.folder / "elsewhere")
+    shutil.copytree(world.state("bikes").root, elsewhere.root)
+    note(world.host, Member("bikes", elsewhere, world.folder / "elsewhere.yaml", is_first=True))
+    world.start("bikes")
+    world.until(lambda: world.lives == ["bikes"])
+    assert [(one.state.root, one.is_first) for one in members(world.host)] == [
+        (world.state("bikes").root, True)
+    ]
+
+
+def test_a_namesake_whose_processes_live_is_told_with_the_way_to_end_it(world: World, sleeper: Any) -> None:
+    world.host.prepare_host()
+    elsewhere = StateDir(world.folder / "elsewhere")
+    shutil.copytree(world.state("bikes").root, elsewhere.root)
+    note(world.host, Member("bikes", elsewhere, world.folder / "elsewhere.yaml", is_first=True))
+    sleeper(elsewhere, "collector")
+    world.start("bikes")
+    assert world.thread is not None
+    world.thread.join(10)
+    assert isinstance(world.error, AlreadyRunningError)
+    assert f"`capstan down --state {elsewhere.root}` ends it" in str(world.error)
+    assert [one.state.root for one in members(world.host)] == [elsewhere.root]
+
+
+def test_a_host_that_is_killed_during_a_start_is_found_by_down(world: World, sleeper: Any) -> None:
+    world.host.prepare_host()
+    note(world.host, world.member("bikes", is_first=True))
+    process = sleeper(world.host, "prometheus")
+    done = take_down(world.state("bikes"))
+    process.wait(10)
+    assert done.orphans == ["prometheus"]
+    assert members(world.host) == []
+
+
+def test_a_start_at_another_gateway_ends_what_a_killed_host_left_of_it(world: World, sleeper: Any) -> None:
+    old = StateDir(world.folder / "old")
+    old.prepare_host()
+    state = world.state("bikes")
+    note(old, world.member("bikes", is_first=True))
+    state.addresses.write_bytes(orjson.dumps({"host": str(old.root)}))
+    process = sleeper(old, "prometheus")
+    world.start("bikes")
+    process.wait(10)
+    world.until(lambda: world.lives == ["bikes"])
+    assert members(old) == []
+    # The addresses are those of before until the start is over.
+    assert host_of(state) == world.host
+
+
+def test_a_start_at_another_gateway_leaves_the_others_of_the_killed_host(world: World, sleeper: Any) -> None:
+    old = StateDir(world.folder / "old")
+    old.prepare_host()
+    note(old, world.member("bikes", is_first=True))
+    note(old, world.member("flights"))
+    process = sleeper(old, "prometheus")
+    world.start("bikes")
+    world.until(lambda: world.lives == ["bikes"])
+    assert [one.system for one in members(old)] == ["flights"]
+    assert process.poll() is None
+
+
+def test_a_system_that_a_living_host_is_to_run_gets_no_second_host(world: World) -> None:
+    old = StateDir(world.folder / "old")
+    old.prepare_host()
+    note(old, world.member("bikes", is_first=True))
+    with old.exclusively():
+        world.start("bikes")
+        assert world.thread is not None
+        world.thread.join(10)
+    assert "runs it already, with another gateway" in str(world.error)
+    assert [one.system for one in members(old)] == ["bikes"]
+
+
+def test_a_start_that_fails_after_a_kill_ends_what_was_left_and_forgets_nobody(
+    world: World, sleeper: Any
+) -> None:
+    world.host.prepare_host()
+    left = [world.member("bikes", is_first=True), world.member("flights")]
+    for member in left:
+        note(world.host, member)
+    processes = [sleeper(member.state, "collector") for member in left]
+    world.broken = UnavailableError("prometheus", "it does not start")
+    world.start("bikes")
+    assert world.thread is not None
+    world.thread.join(20)
+    assert world.error is world.broken
+    for process in processes:
+        process.wait(10)
+    assert [(one.system, one.is_first) for one in members(world.host)] == [
+        ("bikes", True),
+        ("flights", False),
+    ]
+
+
+def test_down_passes_over_a_system_of_the_killed_host_that_somebody_runs_elsewhere(world: World) -> None:
+    world.host.prepare_host()
+    note(world.host, world.member("bikes", is_first=True))
+    note(world.host, world.member("flights"))
+    with world.state("flights").exclusively():
+        take_down(world.state("bikes"))
+    assert members(world.host) == []
+
+
+def test_a_home_that_may_not_be_entered_counts_as_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(_: Path, **__: object) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setattr(Path, "exists", refuses)
+    assert host_folder(7480, StateDir(tmp_path)).root == tmp_path / "hosts" / "7480"

@@ -238,6 +238,7 @@ def down(
     With a FILE its system alone is stopped, and others that share its gateway and page go on.
     """
     with honest_errors(json):
+        from capstan.embedded.host.members import host_of
         from capstan.embedded.live import take_down
 
         place = place_of(state, context, namespace)
@@ -250,7 +251,7 @@ def down(
             _down_in_cluster(place, system, delete, yes, timeout, json)
             return
         where = place.state if file is not None else _where_it_runs(place.state)
-        host = where.host
+        host = host_of(where)
         deleted = _delete(where, system, yes, timeout) if delete else None
         if file is not None and system is not None:
             from capstan.embedded.host.leaving import leave
@@ -286,9 +287,13 @@ def down(
 
 
 def _where_it_runs(state: StateDir) -> StateDir:
-    """The folder itself, or one beside it where only that runs."""
-    beside = [one for one in state.all_beside() if one.holder() is not None]
-    return beside[0] if beside and state.holder() is None else state
+    """The folder itself, or one beside it where only that runs, or was left by a killed host."""
+    from capstan.embedded.host.members import host_of
+
+    folders = [state, *state.all_beside()]
+    runs = (one for one in folders if one.holder() is not None)
+    left = (one for one in folders if host_of(one) is not None)
+    return next(runs, None) or next(left, state)
 
 
 def _tell_left(left: Left, deleted: bool | None, json: bool) -> None:

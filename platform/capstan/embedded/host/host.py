@@ -11,21 +11,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from capstan.adapters.processes.ports_in_use import require_free
-from capstan.adapters.processes.table import holds
+from capstan.adapters.processes.table import end_leftovers, holds, living_processes
 from capstan.dashboard.systems import system_path
 from capstan.domain.versions import SystemName
-from capstan.embedded.host.members import Member, forget, members, note
+from capstan.embedded.host.members import Member, forget, host_of, members, note
 from capstan.embedded.host.page import HostPage
 from capstan.embedded.host.wiring import wire_host
 from capstan.embedded.layout import StateDir
-from capstan.embedded.live import Audience, Live, clean_up, passes_by_itself, stored_file
+from capstan.embedded.live import (
+    Audience,
+    Live,
+    clean_up,
+    clean_up_left,
+    end_shared,
+    passes_by_itself,
+    stored_file,
+)
 from capstan.embedded.mending import Mending
 from capstan.embedded.refusals import require_one_machine
 from capstan.embedded.shared_parts import SharedParts
 from capstan.embedded.supervisor import TARGETS
 from capstan.embedded.wiring import HOST, Addresses, LocalSystem
 from capstan.engine.policies import system_policy
-from capstan.errors import CapstanError
+from capstan.errors import AlreadyRunningError, CapstanError
 from capstan.ports.store import Event
 from capstan.spec import MLSystem
 
@@ -78,6 +86,8 @@ class Host:
     mending: Callable[[Member], Mending | None]
     """Who waits after a first training that failed; None: it ends the system."""
     _running: dict[str, Running] = field(default_factory=dict)
+    _started: set[str] = field(default_factory=set)
+    """Systems that had a thread, whether or not it still runs."""
     _last: Exception | None = None
     """Why the last of all ended; None: nothing is wrong."""
 
@@ -94,16 +104,69 @@ class Host:
             require_free(self.addresses.page_port, "--page-port", HOST)
             if not holds(self.folder.processes, self.addresses.gateway_port):
                 require_free(self.addresses.gateway_port, "--gateway-port", HOST)
-            left = members(self.folder)
+            self._end_elsewhere(state)
+            before = members(self.folder)
+            left = self._still_wanted(before, system.metadata.name, state)
             known = next((one for one in left if one.system == system.metadata.name), None)
-            is_first = known.is_first if known is not None else not left
+            has_first = any(one.is_first for one in left)
+            is_first = known.is_first if known is not None else not has_first
+            if not has_first and any(one.is_first for one in before):
+                # Nobody asks the one that had the bare address any more.
+                is_first = True
             founder = Member(system.metadata.name, state, file.resolve(), is_first)
             note(self.folder, founder)
             try:
                 self._run_all(founder, system)
             finally:
+                # Whom a killed host left and this one never started, the next `up` brings back.
+                kept = {one.system for one in left} - self._started
                 for member in members(self.folder):
-                    forget(self.folder, member.system)
+                    if member.system not in kept:
+                        forget(self.folder, member.system)
+
+    def _still_wanted(self, before: list[Member], name: str, state: StateDir) -> list[Member]:
+        """What a killed host left, without systems whose folder was deleted and dead namesakes of other folders.
+
+        Raises AlreadyRunningError where processes of a namesake live.
+        """
+        left = []
+        for member in before:
+            if not member.state.store.exists():
+                end_leftovers(member.state.processes.resolve(), None)
+                forget(self.folder, member.system)
+            elif member.system != name or member.state.root == state.root:
+                left.append(member)
+            elif living_processes(member.state.processes.resolve()):
+                raise AlreadyRunningError(
+                    f"metadata.name: a killed host left a system {name!r} of {member.state.root}, and its processes "
+                    f"live; `capstan down --state {member.state.root}` ends it"
+                )
+            else:
+                forget(self.folder, member.system)
+        return left
+
+    def _end_elsewhere(self, state: StateDir) -> None:
+        """End what a killed host with another gateway left of the system; nobody would find it after this start.
+
+        Raises AlreadyRunningError where that host lives and is to run it.
+        """
+        old = host_of(state)
+        if old is None or old.root == self.folder.root:
+            return
+        mine = [one.system for one in members(old) if one.state.root == state.root]
+        holder = old.holder()
+        if holder is not None and mine:
+            raise AlreadyRunningError(
+                f"{state.root}: process {holder} runs it already, with another gateway; `capstan down` first"
+            )
+        if holder is not None:
+            return
+        with old.exclusively():
+            for name in mine:
+                forget(old, name)
+            if not members(old):
+                # Others that it left may be brought back, and answer until then.
+                end_shared(old)
 
     def _run_all(self, founder: Member, system: MLSystem) -> None:
         wanted = members(self.folder)
@@ -162,6 +225,7 @@ class Host:
         self, member: Member, shared: SharedParts, page: HostPage, system: MLSystem | None = None
     ) -> None:
         running = self._running[member.system] = Running(member)
+        self._started.add(member.system)
         arguments = (running, shared, page, system)
         running.thread = threading.Thread(target=self._keep, args=arguments, name=member.system, daemon=True)
         running.thread.start()
@@ -250,6 +314,11 @@ class Host:
             if running.error is not None:
                 self._last = running.error
         shared.processes.stop_all()
+        for member in members(self.folder):
+            if member.system not in self._started:
+                # A killed host left it, and this one did not come so far as to run it.
+                with suppress(CapstanError):
+                    clean_up_left(member.state)
 
 
 def _stored(member: Member) -> MLSystem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from capstan.embedded.host.members import forget, members
+from capstan.embedded.host.members import forget, host_of, members
 from capstan.embedded.layout import StateDir
 from capstan.errors import CapstanError
 
@@ -26,7 +26,7 @@ def leave(system: str, state: StateDir, *, wait_seconds: float) -> Left | None:
 
     Raises CapstanError if it does not end in time.
     """
-    host = state.host
+    host = host_of(state)
     holder = host.holder() if host is not None else None
     if host is None or holder is None:
         return None

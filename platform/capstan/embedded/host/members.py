@@ -38,8 +38,12 @@ def host_folder(gateway_port: int, state: StateDir) -> StateDir:
 
 
 def _can_be_written(folder: Path) -> bool:
-    there = next(one for one in (folder, *folder.parents) if one.exists())
-    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    try:
+        there = next(one for one in (folder, *folder.parents) if one.exists())
+        return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    except OSError:
+        # A home that this user may not enter, as that of a container's other user.
+        return False
 
 
 def members(host: StateDir) -> list[Member]:
@@ -61,6 +65,14 @@ def members(host: StateDir) -> list[Member]:
     return found
 
 
+def host_of(state: StateDir) -> StateDir | None:
+    """The folder of the host that runs what is in the folder, is to run it, or was killed before it ended it."""
+    last = state.last_host
+    # It is noted before a start, the addresses at its end: those may be of a host before.
+    is_wanted = last is not None and any(one.state.root == state.root for one in members(last))
+    return last if is_wanted else state.host
+
+
 def note(host: StateDir, member: Member) -> None:
     """Let the host run it. Raises AlreadyRunningError where it runs a system of that name from another folder."""
     for other in members(host):
@@ -69,6 +81,8 @@ def note(host: StateDir, member: Member) -> None:
                 f"metadata.name: a system {member.system!r} of {other.state.root} is there already; rename one, "
                 "or start another host with --page-port and --gateway-port"
             )
+    # Before its file: a host that is killed while it starts it is found from the folder all the same.
+    member.state.note_host(host)
     said = {
         "system": member.system,
         "state": str(member.state.root),
