@@ -10,6 +10,7 @@ def without_bar(connection: duckdb.DuckDBPyConnection) -> None:
 
     In a notebook's kernel without ipywidgets it is off, and DuckDB refuses even to switch it off.
     """
-    found = connection.execute("select current_setting('enable_progress_bar')").fetchone()
-    if found is not None and found[0]:
+    # A result that is not read to its end keeps the connection busy for what comes next.
+    [(is_on,)] = connection.execute("select current_setting('enable_progress_bar')").fetchall()
+    if is_on:
         connection.execute("set enable_progress_bar = false")

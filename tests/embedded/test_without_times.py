@@ -152,6 +152,10 @@ def test_a_new_training_of_the_same_table_is_judged_on_the_same_rows(running: Li
     )
     (first, *_, last) = sorted(running.local.registry.versions(), key=lambda version: version.as_of)
     assert last.metrics == first.metrics
+    # The next test begins a rollout of its own.
+    running.eventually(lambda: running.rollout is not None)
+    commands.issue(running.local.store, running.name, "abort")
+    running.eventually(lambda: running.rollout is None)
 
 
 def test_a_notebook_brings_it_back_asks_tells_what_was_true_and_takes_it_down(running: Live) -> None:

@@ -24,7 +24,7 @@ def test_where_it_is_off_nothing_is_set_for_a_kernel_without_ipywidgets_refuses_
         asked.append(query)
         if query.startswith("set"):
             raise duckdb.InvalidInputException("required package 'ipywidgets' is missing")
-        return SimpleNamespace(fetchone=lambda: (False,))
+        return SimpleNamespace(fetchall=lambda: [(False,)])
 
     without_bar(SimpleNamespace(execute=execute))  # type: ignore[arg-type]
     assert len(asked) == 1
@@ -33,3 +33,9 @@ def test_where_it_is_off_nothing_is_set_for_a_kernel_without_ipywidgets_refuses_
 def test_a_workspace_has_none() -> None:
     with workspace(threads=1, memory=2**28, zone="UTC") as connection:
         assert connection.execute("select current_setting('enable_progress_bar')").fetchone() == (False,)
+
+
+def test_the_connection_is_free_for_all_that_comes_next() -> None:
+    with duckdb.connect() as connection:
+        without_bar(connection)
+        assert connection.sql("select 1").fetchall() == [(1,)]
