@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import typer
 
@@ -31,13 +32,19 @@ def join(system: MLSystem, file: Path, state: StateDir, host: StateDir, starter:
     AlreadyRunningError where a system of that name is there already, and CapstanError where the host gave it up.
     """
     from capstan.domain.versions import SystemName
-    from capstan.embedded.host.members import Member, note
+    from capstan.embedded.host.members import Member, members, note, require_own_path
     from capstan.embedded.live import store_file
     from capstan.verbs.background import SERVING, STUCK
 
     name = SystemName(system.metadata.name)
+    # It is the first still while its host waits to start its loop again.
+    is_first = any(
+        one.is_first for one in members(host) if one.system == name and one.state.root == state.root
+    )
+    if not is_first:
+        require_own_path(name)
     store_file(system, state)
-    note(host, Member(name, state, file.resolve(), is_first=False))
+    note(host, Member(name, state, file.resolve(), is_first))
     out.print(f"{name} joins the systems of process {host.holder()}", soft_wrap=True)
     try:
         is_serving = _follow(name, state, host)
@@ -57,6 +64,15 @@ def join(system: MLSystem, file: Path, state: StateDir, host: StateDir, starter:
     out.print(f"gateway  {addresses.get('gateway')}/predict", soft_wrap=True)
     out.print(f"`capstan predict {file} NEW.csv` asks it, `capstan down {file}` ends it", soft_wrap=True)
     starter.hear(SERVING)
+
+
+def tell_page_port(page_port: int, host: StateDir) -> None:
+    """That the host keeps its page, where that has another port."""
+    from capstan.embedded.host.members import members
+
+    pages = [str((read_json(one.state.addresses) or {}).get("page", "")) for one in members(host)]
+    if not any(urlsplit(page).port == page_port for page in pages):
+        out.print("--page-port is not followed: a running host keeps its page; `capstan down` first")
 
 
 def _follow(name: SystemName, state: StateDir, host: StateDir) -> bool:

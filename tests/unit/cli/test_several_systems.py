@@ -13,9 +13,10 @@ import pytest
 from simulation.world import SYSTEM
 
 from capstan.adapters.sqlite.store import SqliteStore
+from capstan.cli import joining
 from capstan.cli.place import Machine, place_for
 from capstan.domain.versions import SystemName
-from capstan.embedded.host.members import Member, forget, host_folder, members, note
+from capstan.embedded.host.members import GATEWAY_PATHS, Member, forget, host_folder, members, note
 from capstan.embedded.layout import StateDir
 from capstan.ports.store import Kind, Record
 from capstan.spec import parse
@@ -108,6 +109,7 @@ def test_down_with_a_file_takes_one_away_and_waits_until_nothing_of_it_runs(
             ran.set()
             while any(member.system == "bikes" for member in members(host)):
                 time.sleep(0.01)
+            beside.addresses.unlink()
 
     with host.exclusively():
         thread = threading.Thread(target=obeying)
@@ -159,3 +161,90 @@ def test_down_with_a_file_of_a_system_that_is_still_starting_takes_it_alone_away
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["others"] == [SYSTEM]
     assert [member.system for member in members(host)] == [SYSTEM]
+
+
+def test_down_waits_while_a_system_answers_though_no_loop_of_it_runs(
+    serving, beside, host, tmp_path: Path
+) -> None:
+    """After an error of the loop: nobody holds the folder, and the host ends what answers."""
+    file = tmp_path / "bikes.yaml"
+    file.write_text(json.dumps({**serving.document, "metadata": {"name": "bikes"}}))
+    ended = threading.Event()
+
+    def obeying() -> None:
+        while any(member.system == "bikes" for member in members(host)):
+            time.sleep(0.01)
+        time.sleep(0.3)
+        ended.set()
+        beside.addresses.unlink()
+
+    with host.exclusively():
+        thread = threading.Thread(target=obeying)
+        thread.start()
+        result = serving.run("down", str(file), "--json")
+        assert ended.is_set()
+        thread.join(5)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.fixture
+def joined(monkeypatch: pytest.MonkeyPatch) -> list[Member]:
+    """Who has joined, each as it was noted; a model of it serves at once."""
+    found: list[Member] = []
+
+    def follow(name: str, _: StateDir, host: StateDir) -> bool:
+        found.extend(one for one in members(host) if one.system == name)
+        return True
+
+    monkeypatch.setattr(joining, "_follow", follow)
+    return found
+
+
+def write(document: dict[str, object], name: str, folder: Path) -> Path:
+    file = folder / f"{name}.yaml"
+    file.write_text(json.dumps({**document, "metadata": {"name": name}}))
+    return file
+
+
+def test_the_first_that_is_brought_up_while_its_loop_waits_stays_the_first(
+    serving, host, joined, tmp_path: Path
+) -> None:
+    with host.exclusively():
+        first = serving.run("up", str(write(serving.document, SYSTEM, tmp_path)))
+        second = serving.run("up", str(write(serving.document, "bikes", tmp_path)))
+    assert (first.exit_code, second.exit_code) == (0, 0), first.output + second.output
+    assert [(one.system, one.is_first) for one in joined] == [(SYSTEM, True), ("bikes", False)]
+
+
+@pytest.mark.parametrize("name", GATEWAY_PATHS)
+def test_a_name_that_is_a_path_of_the_gateway_cannot_join(
+    serving, host, joined, tmp_path: Path, name: str
+) -> None:
+    with host.exclusively():
+        result = serving.run("up", str(write(serving.document, name, tmp_path)))
+    assert result.exit_code == 1, result.output
+    told = " ".join(result.output.split())
+    assert "metadata.name" in told
+    assert "rename it, or start another host with --gateway-port and --page-port" in told
+    assert joined == []
+    assert not serving.state.beside(name).store.exists()
+
+
+def test_a_page_port_that_the_host_does_not_have_is_told(serving, host, joined, tmp_path: Path) -> None:
+    file = str(write(serving.document, "bikes", tmp_path))
+    with host.exclusively():
+        other = serving.run("up", file, "--page-port", "7500")
+        same = serving.run("up", file, "--page-port", "7411")
+    assert "--page-port is not followed" in other.output
+    assert "--page-port" not in same.output
+
+
+def test_of_two_that_are_brought_up_at_the_same_moment_the_second_joins(
+    serving, host, joined, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = iter([None, os.getpid()])
+    monkeypatch.setattr(StateDir, "holder", lambda self: next(asked, 1) if self == host else None)
+    with host.exclusively():
+        result = serving.run("up", str(write(serving.document, "bikes", tmp_path)))
+    assert result.exit_code == 0, result.output
+    assert [one.system for one in joined] == ["bikes"]

@@ -21,7 +21,7 @@ from capstan.adapters.processes.spec import ProcessPhase, ProcessStatus
 from capstan.adapters.sqlite.store import SqliteStore
 from capstan.domain.versions import SystemName
 from capstan.embedded.host import host as hosting
-from capstan.embedded.host.host import Host
+from capstan.embedded.host.host import Host, HostRunsError
 from capstan.embedded.host.leaving import leave
 from capstan.embedded.host.members import Member, forget, host_folder, host_of, members, note
 from capstan.embedded.layout import StateDir
@@ -29,7 +29,14 @@ from capstan.embedded.live import passes_by_itself, take_down
 from capstan.embedded.shared_parts import PROCESSES, SharedParts
 from capstan.embedded.supervisor import Supervisor
 from capstan.embedded.wiring import Addresses
-from capstan.errors import AlreadyRunningError, CapstanError, DiskFullError, NotFoundError, UnavailableError
+from capstan.errors import (
+    AlreadyRunningError,
+    CapstanError,
+    DiskFullError,
+    InvalidSpecError,
+    NotFoundError,
+    UnavailableError,
+)
 from capstan.ports.store import Event, Kind, Record
 from capstan.spec import parse
 
@@ -607,3 +614,29 @@ def test_a_home_that_may_not_be_entered_counts_as_none(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setattr(Path, "exists", refuses)
     assert host_folder(7480, StateDir(tmp_path)).root == tmp_path / "hosts" / "7480"
+
+
+def test_a_name_that_is_a_path_of_the_gateway_is_refused_where_it_would_not_be_the_first(
+    world: World,
+) -> None:
+    world.host.prepare_host()
+    note(world.host, world.member("bikes", is_first=True))
+    world.start("predict")
+    assert world.thread is not None
+    world.thread.join(10)
+    assert isinstance(world.error, InvalidSpecError)
+    assert [mistake.path for mistake in world.error.mistakes] == ["metadata.name"]
+    assert [one.system for one in members(world.host)] == ["bikes"]
+
+
+def test_alone_a_system_may_be_called_as_a_path_of_the_gateway(world: World) -> None:
+    world.start("predict")
+    world.until(lambda: world.lives == ["predict"])
+
+
+def test_a_host_whose_gateway_another_has_got_meanwhile_says_so(world: World) -> None:
+    with world.host.exclusively():
+        world.start("bikes")
+        assert world.thread is not None
+        world.thread.join(10)
+    assert isinstance(world.error, HostRunsError)

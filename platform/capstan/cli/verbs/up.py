@@ -87,9 +87,11 @@ def up(
             asked = [name for name in PORTS if _is_given(ctx, name)]
             _hand_over(system, where, holder, asked)
         elif host.holder() is not None:
-            from capstan.cli.joining import join
+            from capstan.cli.joining import join, tell_page_port
             from capstan.verbs.background import Starter
 
+            if _is_given(ctx, "page_port") and ready_fd is None:
+                tell_page_port(page_port, host)
             join(system, file, where, host, Starter(ready_fd))
         elif detach:
             start_in_background(file, where, page_port, gateway_port)
@@ -101,14 +103,15 @@ def _run(
     system: MLSystem, file: Path, state: StateDir, page_port: int, gateway_port: int, ready_fd: int | None
 ) -> None:
     """Raises typer.Exit with 1 where it is stopped before any model was trained."""
-    from capstan.embedded.host.host import Host
+    from capstan.cli.joining import join
+    from capstan.embedded.host.host import Host, HostRunsError
     from capstan.embedded.host.members import Member, host_folder
     from capstan.embedded.mending import Mending
     from capstan.embedded.wiring import Addresses
     from capstan.verbs.background import SERVING, STUCK, Starter
 
     _tell_changes(system, state)
-    starter = Starter(ready_fd)
+    starter, host = Starter(ready_fd), host_folder(gateway_port, state)
     mending = Mending(file, lambda: starter.hear(STUCK))
     with Interrupt() as interrupt, Narrator() as narrator:
 
@@ -129,15 +132,23 @@ def _run(
         def mending_of(member: Member) -> Mending:
             return mending if member.system == system.metadata.name else Mending(member.file)
 
-        Host(
-            host_folder(gateway_port, state),
-            narrator,
-            Addresses(page_port=page_port, gateway_port=gateway_port),
-            interrupt.is_set,
-            on_up,
-            on_serving,
-            mending_of,
-        ).run(system, file, state)
+        has_lost_race = False
+        try:
+            Host(
+                host,
+                narrator,
+                Addresses(page_port=page_port, gateway_port=gateway_port),
+                interrupt.is_set,
+                on_up,
+                on_serving,
+                mending_of,
+            ).run(system, file, state)
+        except HostRunsError:
+            # Another `up` of the same moment was quicker.
+            has_lost_race = True
+    if has_lost_race:
+        join(system, file, state, host, starter)
+        return
     if mending.is_stuck:
         out.print("stopped; no model was trained, so that nothing ever served")
         raise typer.Exit(1)

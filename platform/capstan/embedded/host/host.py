@@ -6,7 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from capstan.adapters.processes.ports_in_use import require_free
 from capstan.adapters.processes.table import end_leftovers, holds, living_processes
 from capstan.dashboard.systems import system_path
 from capstan.domain.versions import SystemName
-from capstan.embedded.host.members import Member, forget, host_of, members, note
+from capstan.embedded.host.members import Member, forget, host_of, members, note, require_own_path
 from capstan.embedded.host.page import HostPage
 from capstan.embedded.host.wiring import wire_host
 from capstan.embedded.layout import StateDir
@@ -42,6 +42,10 @@ PAUSE_SECONDS = 0.5
 FIRST_BACKOFF_SECONDS = 2.0
 LONGEST_BACKOFF_SECONDS = 60.0
 """Seconds before a loop that ended by an error of its own is started again: the first, doubled up to the longest."""
+
+
+class HostRunsError(AlreadyRunningError):
+    """Another process has become the host of this gateway meanwhile; what was to be run can join it."""
 
 
 @dataclass
@@ -95,12 +99,18 @@ class Host:
         """Run the system, those that join, and those that a killed host left; until stopped or until none is left.
 
         Raises what `Live.run` raises of the only system there is; of one among several it is told. PortInUseError,
-        MissingToolError, UnavailableError where the shared parts do not start.
+        MissingToolError, UnavailableError where the shared parts do not start. HostRunsError where another process is
+        the host of this gateway. InvalidSpecError for a name that is a path of the gateway, where it would not be the
+        first.
         """
         system_policy(system)
         require_one_machine(system)
         self.folder.prepare_host()
-        with self.folder.exclusively():
+        with ExitStack() as lock:
+            try:
+                lock.enter_context(self.folder.exclusively())
+            except AlreadyRunningError as error:
+                raise HostRunsError(str(error)) from error
             require_free(self.addresses.page_port, "--page-port", HOST)
             if not holds(self.folder.processes, self.addresses.gateway_port):
                 require_free(self.addresses.gateway_port, "--gateway-port", HOST)
@@ -113,6 +123,8 @@ class Host:
             if not has_first and any(one.is_first for one in before):
                 # Nobody asks the one that had the bare address any more.
                 is_first = True
+            if not is_first:
+                require_own_path(system.metadata.name)
             founder = Member(system.metadata.name, state, file.resolve(), is_first)
             note(self.folder, founder)
             try:

@@ -13,7 +13,7 @@ import orjson
 
 from capstan.embedded.known_folders import own_folder
 from capstan.embedded.layout import StateDir
-from capstan.errors import AlreadyRunningError
+from capstan.errors import AlreadyRunningError, InvalidSpecError, Mistake
 from capstan.files import write_whole
 
 
@@ -44,6 +44,24 @@ def _can_be_written(folder: Path) -> bool:
     except OSError:
         # A home that this user may not enter, as that of a container's other user.
         return False
+
+
+GATEWAY_PATHS = ("predict", "feedback", "events", "v2")
+"""Paths of the system that answers without a name."""
+
+
+def require_own_path(system: str) -> None:
+    """Raises InvalidSpecError for a name under which nobody could ask a system that is not the first of its host."""
+    if system in GATEWAY_PATHS:
+        raise InvalidSpecError(
+            [
+                Mistake(
+                    "metadata.name",
+                    f"{system!r} is a path of the gateway itself, so that only the first system of a host can be "
+                    "called so; rename it, or start another host with --gateway-port and --page-port",
+                )
+            ]
+        )
 
 
 def members(host: StateDir) -> list[Member]:
