@@ -22,6 +22,7 @@ from capstan.dashboard.page import SystemShown
 from capstan.dashboard.static_files import html
 from capstan.dashboard.systems import SystemAddress, Systems
 from capstan.dashboard.updates import Updates
+from capstan.dashboard.view import View
 from capstan.domain.actions import Verb
 from capstan.domain.versions import RunName
 from capstan.engine.commands import issue
@@ -186,6 +187,8 @@ class Pages:
             updates = self._updates(address)
 
             async def may_go_on() -> bool:
+                if not self._shows(address, updates.view):
+                    return False
                 self._touch(address)
                 now = await self._access.viewer(request)
                 return now is not None and not await self._access.refusal(viewer, address.namespace, Deed.SEE)
@@ -274,8 +277,8 @@ class Pages:
             try:
                 return await answer(viewer, address)
             except NotFoundError as error:
-                # Of one machine the page is there before its system is.
-                status = 404 if self._systems.only is None else 503
+                # Of one machine the page is there before its system is, and while it starts anew.
+                status = 503 if address == self._systems.unnamed else 404
                 return Json({"reason": str(error)}, status_code=status)
 
         return await self._let_in(request, about)
@@ -293,6 +296,13 @@ class Pages:
             found = self._looks[address] = _Looks(updates, 0.0)
         self._touch(address)
         return found.updates
+
+    def _shows(self, address: SystemAddress, view: View) -> bool:
+        """Whether the address still means what the view looks at: another one has another store."""
+        try:
+            return self._systems.view(address) is view
+        except (NotFoundError, UnavailableError):
+            return False
 
     def _touch(self, address: SystemAddress) -> None:
         now = time.monotonic()

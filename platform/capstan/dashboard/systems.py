@@ -10,7 +10,7 @@ from typing import Protocol
 from capstan.dashboard.page import SystemShown
 from capstan.dashboard.view import View
 from capstan.domain.versions import RunName
-from capstan.errors import NotFoundError
+from capstan.errors import NotFoundError, UnavailableError
 from capstan.ports.store import Store
 
 MACHINE = "machine"
@@ -47,7 +47,10 @@ class Systems(Protocol):
         ...
 
     def view(self, address: SystemAddress) -> View:
-        """Everything about it; always the same object for the same system. Raises NotFoundError."""
+        """Everything about it; always the same object for the same system, and another once it starts anew.
+
+        Raises NotFoundError, and UnavailableError while it starts anew.
+        """
         ...
 
     def mark(self, address: SystemAddress) -> object:
@@ -118,12 +121,14 @@ class MachineSystems:
         """`first`: the system whose pages may be open at the root: a second one must not end them."""
         self._first = first
         self._systems: dict[str, OneSystem] = {}
+        self._stays: set[str] = set()
         self._lock = threading.Lock()
 
     def show(self, name: str, system: OneSystem) -> Callable[[], None]:
         """Show it from now on, in place of an older one of the name; returns what takes it away."""
         with self._lock:
             self._systems[name] = system
+            self._stays.add(name)
 
         def take_away() -> None:
             with self._lock:
@@ -135,6 +140,7 @@ class MachineSystems:
     def forget(self, name: str) -> None:
         """It has left for good; whoever names none means the only one from now on."""
         with self._lock:
+            self._stays.discard(name)
             if self._first == name:
                 self._first = None
 
@@ -170,6 +176,9 @@ class MachineSystems:
     def _of(self, address: SystemAddress) -> OneSystem:
         with self._lock:
             found = self._systems.get(address.name)
+            stays = address.namespace == MACHINE and address.name in self._stays
+        if found is None and stays:
+            raise UnavailableError(address.name, "starts anew")
         if found is None or found.only != address:
             raise NotFoundError(f"there is no system {address.name!r} here")
         return found

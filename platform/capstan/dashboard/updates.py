@@ -85,7 +85,8 @@ class Updates:
     async def stream(self, may_go_on: Callable[[], Awaitable[bool]] | None = None) -> AsyncIterator[bytes]:
         """Server-Sent Events: `snapshot` when something changed, `away` when the system cannot be looked at.
 
-        `alive` breaks a long silence. It ends when its reader may no longer see the system.
+        `alive` breaks a long silence. It ends, by `locked`, when `may_go_on` says no: the reader may no longer
+        see the system, or the view is no longer the system's.
         """
         told, quiet_since = "", time.monotonic()
         yield b"retry: 1000\n\n"

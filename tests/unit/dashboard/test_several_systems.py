@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
 from browser import flights
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
 from starlette.testclient import TestClient
 
 from capstan.adapters.alertmanager.webhook import WebhookReceiver
 from capstan.dashboard.access import TokenAccess
 from capstan.dashboard.app import create_app, host_doors
 from capstan.dashboard.notifications import HostDoors
+from capstan.dashboard.pages import Pages
 from capstan.dashboard.systems import MachineSystems, OneSystem, SystemAddress
 
 TOKEN = "the-page-token"
@@ -38,6 +43,30 @@ class Machine:
         view = self.scene.view()
         self.systems.show(name, OneSystem(view, view.store, name))
         self.doors.open(name, view, lambda: self.hints.append(name))
+
+    def read(self, system: str, change: Callable[[], None]) -> list[bytes]:
+        """What an open page's stream says, when this happens after its first snapshot."""
+        pages = Pages(self.systems, TokenAccess(TOKEN, person="ann"), interval_seconds=0.01)
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "query_string": b"",
+            "headers": [(b"authorization", BEARER["authorization"].encode())],
+            "path_params": {"namespace": "machine", "name": system},
+        }
+
+        async def read() -> list[bytes]:
+            answer = await pages.stream(Request(scope))
+            assert isinstance(answer, StreamingResponse)
+            kinds = []
+            async for chunk in answer.body_iterator:
+                kinds.append(bytes(chunk).partition(b"\n")[0])
+                if kinds[-1] == b"event: snapshot":
+                    change()
+            return kinds
+
+        return asyncio.run(asyncio.wait_for(read(), 5.0))
 
     def status(self, path: str) -> int:
         return self.client.get(path, headers=BEARER).status_code
@@ -91,6 +120,38 @@ def test_a_system_that_is_shown_anew_is_not_taken_away_by_its_older_self(machine
     machine.show("bikes")
     take_away()
     assert machine.systems.addresses() == [SystemAddress("machine", "bikes")]
+
+
+ENDED = [b"retry: 1000", b"event: snapshot", b"event: locked"]
+"""The stream of a page that asks again by itself."""
+
+
+def test_an_open_page_asks_again_when_its_system_starts_anew(machine: Machine) -> None:
+    machine.show("flights")
+    assert machine.read("flights", lambda: machine.show("flights")) == ENDED
+
+
+def test_an_open_page_ends_when_its_system_has_left(machine: Machine) -> None:
+    machine.show("flights")
+    machine.show("bikes")
+    view = machine.scene.view()
+    take_away = machine.systems.show("bikes", OneSystem(view, view.store, "bikes"))
+
+    def leave() -> None:
+        take_away()
+        machine.systems.forget("bikes")
+
+    assert machine.read("bikes", leave) == ENDED
+
+
+def test_a_system_that_starts_anew_is_away_and_one_that_left_is_not_there(machine: Machine) -> None:
+    assert machine.status("/api/state") == 503
+    view = machine.scene.view()
+    for name in ("flights", "bikes"):
+        machine.systems.show(name, OneSystem(view, view.store, name))()
+        assert machine.status(f"/systems/machine/{name}/api/state") == 503
+        machine.systems.forget(name)
+        assert machine.status(f"/systems/machine/{name}/api/state") == 404
 
 
 def test_a_notification_hints_at_all_loops_and_a_forged_one_at_none(machine: Machine) -> None:

@@ -17,6 +17,7 @@ import { drawVersions } from "./panels/versions.js";
 const events = [];
 const drawn = new Map();
 let page = null;
+let name = null;
 let fetching = Promise.resolve();
 
 const PANELS = [
@@ -55,6 +56,9 @@ function drawStoryNow(told) {
 }
 
 function take(snapshot) {
+  // The root means another system once its own has left: its story must not stand under the other's name.
+  if (name !== null && snapshot.head.name !== name) return location.reload();
+  name = snapshot.head.name;
   page = snapshot;
   show(true);
   banner(null);
@@ -83,7 +87,8 @@ function show(visible) {
   for (const part of document.querySelectorAll("main, #head, #acts")) part.hidden = !visible;
 }
 
-// Why the stream ended: the session is over, the person may not see the system, or the page is away.
+// Why the stream ended: the session is over, the person may not see the system, it left, it started anew, or the page is
+// away.
 async function ended() {
   const answer = await fetch("api/state").catch(() => null);
   if (answer?.status === 401) return location.reload();
