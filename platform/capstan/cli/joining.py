@@ -33,7 +33,7 @@ def join(system: MLSystem, file: Path, state: StateDir, host: StateDir, starter:
     """
     from capstan.domain.versions import SystemName
     from capstan.embedded.host.members import Member, members, note, require_own_path
-    from capstan.embedded.live import store_file
+    from capstan.embedded.live import end_elsewhere, store_file
     from capstan.verbs.background import SERVING, STUCK
 
     name = SystemName(system.metadata.name)
@@ -44,6 +44,7 @@ def join(system: MLSystem, file: Path, state: StateDir, host: StateDir, starter:
     if not is_first:
         require_own_path(name)
     store_file(system, state)
+    end_elsewhere(state, host)
     note(host, Member(name, state, file.resolve(), is_first))
     out.print(f"{name} joins the systems of process {host.holder()}", soft_wrap=True)
     try:

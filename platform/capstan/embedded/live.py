@@ -335,6 +335,30 @@ def end_shared(host: StateDir) -> list[str]:
     return orphans
 
 
+def end_elsewhere(state: StateDir, host: StateDir) -> None:
+    """End what a killed host with another gateway left of a system that this host is to run; nobody would find it then.
+
+    Raises AlreadyRunningError where that host lives and is to run it.
+    """
+    old = host_of(state)
+    if old is None or old.root == host.root:
+        return
+    mine = [one.system for one in members(old) if one.state.root == state.root]
+    holder = old.holder()
+    if holder is not None and mine:
+        raise AlreadyRunningError(
+            f"{state.root}: process {holder} runs it already, with another gateway; `capstan down` first"
+        )
+    if holder is not None:
+        return
+    with old.exclusively():
+        for name in mine:
+            forget(old, name)
+        if not members(old):
+            # Others that it left may be brought back, and answer until then.
+            end_shared(old)
+
+
 def clean_up_left(state: StateDir) -> list[str]:
     """As `clean_up`, of another system of a killed host; none where somebody runs it or its folder was deleted."""
     if not state.root.exists():

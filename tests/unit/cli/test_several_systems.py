@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -248,3 +249,28 @@ def test_of_two_that_are_brought_up_at_the_same_moment_the_second_joins(
         result = serving.run("up", str(write(serving.document, "bikes", tmp_path)))
     assert result.exit_code == 0, result.output
     assert [one.system for one in joined] == ["bikes"]
+
+
+def test_one_that_joins_leaves_nothing_at_the_gateway_of_a_killed_host(
+    serving, host, joined, tmp_path: Path
+) -> None:
+    state = serving.state.beside("trees")
+    put(state, "trees", serving.document)
+    old = StateDir(tmp_path / "old")
+    old.prepare_host()
+    note(old, Member("trees", state, tmp_path / "trees.yaml", is_first=True))
+    process = subprocess.Popen(
+        ["sleep", "600"],
+        env={**os.environ, "CAPSTAN_PROCESS": f"{old.processes.resolve()}//envoy/digest"},
+        start_new_session=True,
+    )
+    try:
+        with host.exclusively():
+            result = serving.run("up", str(write(serving.document, "trees", tmp_path)))
+        assert result.exit_code == 0, result.output
+        process.wait(10)
+    finally:
+        process.kill()
+        process.wait()
+    assert members(old) == []
+    assert [one.system for one in joined] == ["trees"]

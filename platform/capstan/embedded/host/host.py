@@ -14,7 +14,7 @@ from capstan.adapters.processes.ports_in_use import require_free
 from capstan.adapters.processes.table import end_leftovers, holds, living_processes
 from capstan.dashboard.systems import system_path
 from capstan.domain.versions import SystemName
-from capstan.embedded.host.members import Member, forget, host_of, members, note, require_own_path
+from capstan.embedded.host.members import Member, forget, members, note, require_own_path
 from capstan.embedded.host.page import HostPage
 from capstan.embedded.host.wiring import wire_host
 from capstan.embedded.layout import StateDir
@@ -23,7 +23,7 @@ from capstan.embedded.live import (
     Live,
     clean_up,
     clean_up_left,
-    end_shared,
+    end_elsewhere,
     passes_by_itself,
     stored_file,
 )
@@ -114,7 +114,7 @@ class Host:
             require_free(self.addresses.page_port, "--page-port", HOST)
             if not holds(self.folder.processes, self.addresses.gateway_port):
                 require_free(self.addresses.gateway_port, "--gateway-port", HOST)
-            self._end_elsewhere(state)
+            end_elsewhere(state, self.folder)
             before = members(self.folder)
             left = self._still_wanted(before, system.metadata.name, state)
             known = next((one for one in left if one.system == system.metadata.name), None)
@@ -156,29 +156,6 @@ class Host:
             else:
                 forget(self.folder, member.system)
         return left
-
-    def _end_elsewhere(self, state: StateDir) -> None:
-        """End what a killed host with another gateway left of the system; nobody would find it after this start.
-
-        Raises AlreadyRunningError where that host lives and is to run it.
-        """
-        old = host_of(state)
-        if old is None or old.root == self.folder.root:
-            return
-        mine = [one.system for one in members(old) if one.state.root == state.root]
-        holder = old.holder()
-        if holder is not None and mine:
-            raise AlreadyRunningError(
-                f"{state.root}: process {holder} runs it already, with another gateway; `capstan down` first"
-            )
-        if holder is not None:
-            return
-        with old.exclusively():
-            for name in mine:
-                forget(old, name)
-            if not members(old):
-                # Others that it left may be brought back, and answer until then.
-                end_shared(old)
 
     def _run_all(self, founder: Member, system: MLSystem) -> None:
         wanted = members(self.folder)
