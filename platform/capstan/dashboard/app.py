@@ -60,10 +60,12 @@ def create_app(
             Route(f"{place}/api/actions", pages.order, methods=["POST"]),
         ]
     below: list[BaseRoute] = [Mount(prefix, routes=routes)] if prefix else []
-    return Starlette(
+    app = Starlette(
         routes=[*doors, *below, *routes],
         middleware=[Middleware(_Guard, access=access)],
     )
+    app.state.systems = systems
+    return app
 
 
 def loop_doors(doors: LoopDoors) -> list[BaseRoute]:
@@ -79,14 +81,17 @@ def loop_doors(doors: LoopDoors) -> list[BaseRoute]:
 
 
 def host_doors(doors: HostDoors) -> list[BaseRoute]:
-    """What Alertmanager and Prometheus ask of a process that runs the loops of several systems."""
+    """What Alertmanager and Prometheus ask of a process that runs the loops of several systems.
+
+    Paths without a name mean the system that the page's paths without a name mean.
+    """
     from capstan.dashboard.own_metrics import STANDSTILL_PATH
 
     system = system_path("{name}")
     return [
         Route("/alerts", doors.alerts, methods=["POST"]),
-        Route(f"{system}/metrics", doors.metrics),
-        Route(f"{system}{STANDSTILL_PATH}", doors.standstill),
+        *(Route(f"{place}/metrics", doors.metrics) for place in ("", system)),
+        *(Route(f"{place}{STANDSTILL_PATH}", doors.standstill) for place in ("", system)),
         Route("/healthz", doors.health),
     ]
 

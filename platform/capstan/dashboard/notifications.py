@@ -78,12 +78,20 @@ class HostDoors:
                 hint()
         return answer
 
+    def _meant(self, request: Request) -> LoopDoors | None:
+        """Those of the system in the path; without one, of the system that the page means then."""
+        name = request.path_params.get("name")
+        if name is None:
+            unnamed = request.app.state.systems.unnamed
+            name = unnamed.name if unnamed is not None else ""
+        return self._doors.get(name)
+
     async def metrics(self, request: Request) -> Response:
-        doors = self._doors.get(request.path_params["name"])
+        doors = self._meant(request)
         return await doors.metrics(request) if doors is not None else _gone()
 
     async def standstill(self, request: Request) -> Response:
-        doors = self._doors.get(request.path_params["name"])
+        doors = self._meant(request)
         return await doors.standstill(request) if doors is not None else _gone()
 
     async def health(self, _request: Request) -> Response:
@@ -104,4 +112,6 @@ async def taken(request: Request, webhook: WebhookReceiver) -> Response:
 
 
 def _gone() -> Response:
-    return PlainTextResponse("there is no such system here\n", status_code=404)
+    return PlainTextResponse(
+        "there is no such system here; ask for /systems/machine/NAME/metrics\n", status_code=404
+    )

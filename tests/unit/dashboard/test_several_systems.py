@@ -32,6 +32,7 @@ class Machine:
     doors: HostDoors = field(default_factory=lambda: HostDoors(WebhookReceiver("the-webhook-token")))
     scene: flights.Scene = field(default_factory=flights.shadow)
     hints: list[str] = field(default_factory=list)
+    close: dict[str, Callable[[], None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         app = create_app(
@@ -41,8 +42,14 @@ class Machine:
 
     def show(self, name: str) -> None:
         view = self.scene.view()
-        self.systems.show(name, OneSystem(view, view.store, name))
-        self.doors.open(name, view, lambda: self.hints.append(name))
+        take_away = self.systems.show(name, OneSystem(view, view.store, name))
+        close = self.doors.open(name, view, lambda: self.hints.append(name))
+
+        def end() -> None:
+            close()
+            take_away()
+
+        self.close[name] = end
 
     def read(self, system: str, change: Callable[[], None]) -> list[bytes]:
         """What an open page's stream says, when this happens after its first snapshot."""
@@ -170,3 +177,18 @@ def test_prometheus_asks_for_each_loop_by_its_system(machine: Machine) -> None:
     assert machine.status("/systems/machine/flights/metrics") == 200
     assert machine.status("/systems/machine/bikes/metrics") == 404
     assert machine.status("/healthz") == 200
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/standstill"])
+def test_metrics_without_a_name_are_those_of_the_first_or_the_only_one(machine: Machine, path: str) -> None:
+    assert machine.status(path) == 404
+    machine.show("flights")
+    alone = machine.client.get(path).text
+    assert "capstan_" in alone
+    machine.show("bikes")
+    assert machine.status(path) == 200
+    # What is named by nobody must not become the numbers of another system while the first is away.
+    machine.close["flights"]()
+    assert machine.status(path) == 404
+    machine.systems.forget("flights")
+    assert machine.status(path) == 200
