@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, cast
 
 import orjson
 from hypothesis import given
@@ -12,6 +13,8 @@ from capstan.adapters.envoy import config as envoy_config
 from capstan.adapters.envoy import merging
 from capstan.adapters.envoy.config import GatewaySettings
 from capstan.adapters.envoy.merging import Fragment
+from capstan.adapters.envoy.shared import EnvoyShare, SharedEnvoy
+from capstan.adapters.envoy.stats import PREDICTIONS
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight
 from capstan.domain.versions import VersionName
 from capstan.ports.serving import Endpoint
@@ -82,19 +85,65 @@ def test_without_a_first_the_answer_names_the_systems() -> None:
 
 
 def test_a_version_never_sees_the_prefix() -> None:
+    rewritten = 0
     for route in table("bikes"):
         action = route.get("route")
         if action is not None and "weighted_clusters" in action:
-            rewritten = action.get("prefix_rewrite") or action["regex_rewrite"]
-            assert "bikes" not in str(
-                rewritten.get("substitution") if isinstance(rewritten, dict) else rewritten
-            )
+            rewrite = action.get("regex_rewrite")
+            if rewrite is None:
+                matched = route["match"].get("path") or route["match"]["prefix"]
+                assert f"/bikes{action['prefix_rewrite']}".rstrip("/") == matched.rstrip("/")
+                continue
+            asked = "/bikes/v2/models/m/infer"
+            assert re.fullmatch(route["match"]["safe_regex"]["regex"], asked)
+            seen = re.sub(rewrite["pattern"]["regex"], rewrite["substitution"], asked)
+            assert seen == "/v2/models/m/infer"
+            rewritten += 1
+    assert rewritten == 1
 
 
 def test_a_system_with_the_name_of_a_path_is_asked_by_its_host_alone() -> None:
     routes = merged("routes", "v2", "flights", root="flights")["resources"][0]
     assert not any(str(route["match"]).startswith("{'path': '/v2/") for route in table("v2", "flights"))
     assert "v2.localhost" in next(host["domains"] for host in routes["virtual_hosts"] if host["name"] == "v2")
+
+
+def test_a_system_called_capstan_reads_its_own_split_alone() -> None:
+    whole = TrafficSplit((Arm(V1, Weight(100)),), salt="alone")
+    parts = {
+        "bikes": fragments("bikes")["routes"]["bikes"],
+        "capstan": fragments("capstan", split=whole)["routes"]["capstan"],
+    }
+    document = orjson.loads(merging.merged("routes", parts, root="bikes", port=7480))
+    dump = [{"version_info": document["version_info"], "route_config": document["resources"][0]}]
+    [own] = merging.own_routes(dump, "capstan")
+    assert [host["name"] for host in own["route_config"]["virtual_hosts"]] == ["capstan"]
+    assert envoy_config.split_of(own["route_config"]) == whole
+
+
+class Counting:
+    """An Envoy that has counted predictions of two systems by path."""
+
+    def __init__(self) -> None:
+        routes = merged("routes", "bikes", "capstan")["resources"][0]
+        [host] = [host["name"] for host in routes["virtual_hosts"] if host["domains"] == ["*"]]
+        self.stats = {
+            f"vhost.{host}.vcluster.bikes.upstream_rq_2xx": 5,
+            f"vhost.{host}.vcluster.capstan.upstream_rq_2xx": 2,
+            "vhost.capstan.vcluster.capstan.upstream_rq_2xx": 1,
+        }
+
+    def ask(self, path: str, **query: str) -> Any:
+        assert path == "/stats"
+        found = {name: value for name, value in self.stats.items() if re.search(query["filter"], name)}
+        return {"stats": [{"name": name, "value": value} for name, value in found.items()]}
+
+
+def test_predictions_are_counted_by_path_and_by_host() -> None:
+    for system, count in (("bikes", 5), ("capstan", 3)):
+        share = EnvoyShare(cast("SharedEnvoy", Counting()), system)
+        [stat] = share.ask("/stats", filter="^vhost")["stats"]
+        assert stat == {"name": f"{PREDICTIONS}2xx", "value": count}
 
 
 @given(

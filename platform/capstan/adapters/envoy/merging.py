@@ -20,6 +20,8 @@ from capstan.adapters.envoy.host import Kind
 Rename: TypeAlias = Callable[[str], str]
 OWN_PATHS = frozenset({"predict", "feedback", "events", "v2"})
 """First parts of paths that a system's own routes have; a system of such a name is asked by its host name alone."""
+EVERYBODY = "_all"
+"""Name of the virtual host for any host name; no system can be called so."""
 PREDICTION = r"(/predict/?|/v2/models/[^/]+/infer)(\?.*)?"
 
 
@@ -38,7 +40,10 @@ class Fragment:
 
 
 def host_name(system: str) -> str:
-    """The name under which a system has all paths for itself; every resolver takes it for this machine."""
+    """The name under which a system has all paths for itself.
+
+    Browsers and curl take it for this machine; other clients send it as the header Host.
+    """
     return f"{system}.localhost"
 
 
@@ -166,7 +171,7 @@ def _routes(fragments: Mapping[str, Fragment], root: str | None, port: int) -> J
             }
         )
     everybody = {
-        "name": ROUTES_NAME,
+        "name": EVERYBODY,
         "domains": ["*"],
         "include_request_attempt_count": True,
         "virtual_clusters": counted,

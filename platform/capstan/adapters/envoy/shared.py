@@ -14,7 +14,7 @@ from typing import Any
 
 from capstan.adapters.envoy import config as envoy_config
 from capstan.adapters.envoy import merging
-from capstan.adapters.envoy.config import ROUTES_NAME, GatewaySettings, document
+from capstan.adapters.envoy.config import GatewaySettings, document
 from capstan.adapters.envoy.gateway import CountedGateway
 from capstan.adapters.envoy.host import EnvoyHost, Kind
 from capstan.adapters.envoy.merging import Fragment
@@ -107,7 +107,7 @@ class EnvoyShare(EnvoyHost):
         self._system = system
         own = re.escape(system)
         self._stats = (
-            rf"^(cluster\.{own}/[^.]+\.upstream_rq_[a-z0-9_]+|vhost\.({ROUTES_NAME}|{own})\.vcluster\.{own}\."
+            rf"^(cluster\.{own}/[^.]+\.upstream_rq_[a-z0-9_]+|vhost\.({merging.EVERYBODY}|{own})\.vcluster\.{own}\."
             r"upstream_rq_[245]xx|cluster_manager\.cds\.version_text)$"
         )
 
