@@ -6,13 +6,17 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
+import orjson
 import pytest
 from contract.envoy_worlds import V3
 from contract.model_services import Clients, EventLoop, Service
 
 from capstan.adapters.envoy import config as envoy_config
 from capstan.adapters.envoy.config import GatewaySettings
+from capstan.adapters.envoy.replies import NO_VERSION
 from capstan.adapters.envoy.shared import SharedEnvoy, SharedGateway
 from capstan.adapters.envoy.stats import PredictionCounts
 from capstan.adapters.processes.children import ProcessSupervisor, free_port
@@ -133,6 +137,18 @@ def test_each_system_is_asked_by_path_and_by_host_and_the_first_without_either(w
     assert anybody.send(2, path="/nobody/predict").statuses == {404: 2}
     assert len(world.flights.collector.seen) == 2
     assert len(world.bikes.collector.seen) == 2
+
+
+@pytest.mark.parametrize("prefix", ["", "/bikes", "/flights"])
+def test_what_the_gateway_refuses_has_the_shape_of_the_path_that_was_asked(world: World, prefix: str) -> None:
+    def refused(path: str) -> object:
+        with pytest.raises(HTTPError) as told:
+            urlopen(f"{world.envoy.address}{prefix}{path}", b"{}", timeout=5)
+        assert told.value.code == 503
+        return orjson.loads(told.value.read())["error"]
+
+    assert refused("/v2/models/m/infer") == f"version: {NO_VERSION}"
+    assert refused("/predict") == {"field": "version", "rule": NO_VERSION}
 
 
 def test_predictions_are_counted_for_whom_they_were_asked(world: World) -> None:

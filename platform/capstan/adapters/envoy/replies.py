@@ -1,7 +1,7 @@
 """What the gateway answers by itself, as JSON like everything that a version answers.
 
 Envoy's own replies are plain text or empty. Each gets the shape of the route that was asked: `{"error": {"field",
-"rule"}}`, and `{"error": "..."}` below /v2/.
+"rule"}}`, and `{"error": "..."}` below /v2/ and /NAME/v2/.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ NO_ROUTE = (
     "is no route here; POST a row to /predict, tensors to /v2/models/NAME/infer, labels to /feedback, "
     "events to /events"
 )
+BELOW_V2 = "(/[^/?]+)?/v2/.*"
+"""Paths of the V2 protocol: of one system, and below the name of one of several."""
 _REPLY = "%LOCAL_REPLY_BODY%"
 """Envoy's own words, or those of a direct response."""
 
@@ -51,7 +53,7 @@ def local_replies(*, body_bytes: int, feedback_bytes: int, timeout_seconds: floa
 
 def _reply(field: str, rule: str, filters: list[Json]) -> tuple[Json, Json]:
     """The reply in the shape of the V2 protocol and in the native one; the first that fits is taken."""
-    header = {"name": ":path", "string_match": {"prefix": "/v2/"}}
+    header = {"name": ":path", "string_match": {"safe_regex": {"regex": BELOW_V2}}}
     v2 = {"json_format": {"error": f"{field}: {rule}"}}
     native = {"json_format": {"error": {"field": field, "rule": rule}}}
     return (
