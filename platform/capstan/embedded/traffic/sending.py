@@ -97,11 +97,13 @@ def send_traffic(
 ) -> Tally:
     """Send it all, wait for the labels whose delay has begun, and count; `stop` ends both early.
 
-    `rng` decides which answers events follow. `progress` is called every half second, from another thread.
+    `rng` decides which answers events follow. `progress` is called every half second, from another thread. What it
+    or the desk raises there ends the sending, and is raised here.
     """
     tally = Tally()
     outbox = Outbox(desk, system, tally, now)
     ended = threading.Event()
+    broken: list[BaseException] = []
 
     def tell(request: PlannedRequest, answer: Answer, seconds: float) -> None:
         tally.add(answer, seconds)
@@ -113,19 +115,28 @@ def send_traffic(
         outbox.put(events_after(request, answer, reporting.events, answered_at=at, rng=rng))
 
     def look_after() -> None:
-        while not ended.wait(HAND_IN_SECONDS):
-            outbox.hand_in()
-            progress(tally)
+        try:
+            while not ended.wait(HAND_IN_SECONDS):
+                outbox.hand_in()
+                progress(tally)
+        except BaseException as error:
+            # Nobody else would hand labels in, and the sender would wait for them for ever.
+            broken.append(error)
+
+    def is_over() -> bool:
+        return bool(broken) or stop()
 
     looking = threading.Thread(target=look_after)
     looking.start()
     try:
-        client.send_when_due(planned, tell, stop=stop)
-        while len(outbox) and not stop():
+        client.send_when_due(planned, tell, stop=is_over)
+        while len(outbox) and not is_over():
             ended.wait(HAND_IN_SECONDS)
     finally:
         ended.set()
         looking.join()
+    if broken:
+        raise broken[0]
     outbox.hand_in()
     tally.labels_left = len(outbox)
     progress(tally)

@@ -111,6 +111,7 @@ def send(
     connections: int = 16,
     reporting: Reporting = Reporting(),  # noqa: B008 - frozen
     stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[Tally], None] = lambda _: None,
 ) -> Tally:
     recorded = [RecordedRequest((Case({"x": x}, x % 4 == 0),), "") for x in rows]
     planned = plan_traffic(
@@ -134,7 +135,7 @@ def send(
                 rng=np.random.default_rng(1),
                 now=lambda: datetime.now(UTC),
                 stop=stop,
-                progress=lambda _: None,
+                progress=progress,
             )
         finally:
             client.close()
@@ -227,6 +228,29 @@ def test_a_wish_to_stop_ends_it_soon_and_tells_which_labels_are_left() -> None:
     assert time.monotonic() - began < 5
     assert tally.answered == tally.labels_left > 0
     assert tally.labels == 0
+
+
+@pytest.mark.parametrize("seconds", [3600, 0.1])
+def test_an_error_while_progress_is_told_ends_it_soon(seconds: float) -> None:
+    """A closed pipe is one. Labels wait for an hour, so nothing else ends it within the test."""
+
+    def progress(_: Tally) -> None:
+        raise BrokenPipeError
+
+    began, stop = time.monotonic(), threading.Event()
+    timer = threading.Timer(10, stop.set)
+    timer.start()
+    with pytest.raises(BrokenPipeError):
+        send(
+            Gateway(),
+            range(4),
+            length=timedelta(seconds=seconds),
+            reporting=Reporting(timedelta(hours=1)),
+            stop=stop.is_set,
+            progress=progress,
+        )
+    timer.cancel()
+    assert time.monotonic() - began < 5
 
 
 def test_quantiles_are_true_to_one_percent() -> None:
