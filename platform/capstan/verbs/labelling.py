@@ -17,7 +17,7 @@ from capstan.errors import InvalidDataError, NotFoundError
 from capstan.features.values import ColumnType
 from capstan.spec import MLSystem
 from capstan.spec.tasks import TASK_FACTS
-from capstan.tasks.labels import LABELS
+from capstan.tasks.labels import LABELS, Label
 
 AT_ONCE = 5000
 MOST_TOLD = 100
@@ -101,32 +101,57 @@ def label_entries(system: MLSystem, rows: Path, tally: Tally) -> Iterator[dict[s
         column: inferred,
         **({moment: ColumnType.TIME} if moment else {}),
     }
-    named, seen = "", set[object]()
-    for number, row in enumerate(
-        asked_rows(rows, wanted, zone=data.time_zone, sources=data.sources), start=1
-    ):
+    named, several, seen = "", set[str](), set[str]()
+
+    def read() -> Iterator[dict[str, Any]]:
+        return asked_rows(rows, wanted, zone=data.time_zone, sources=data.sources)
+
+    for number, row in enumerate(read(), start=1):
         if number == 1:
             named = _subject(system, row, subjects, rows.name)
             if column not in row:
                 raise InvalidDataError(f"{rows.name}: has no column {column!r}, which the file names")
-        identity, label = row[named], row[column]
-        identity = str(identity) if isinstance(identity, int) else identity
+            if named != data.keys.id:
+                several = _with_several_labels(read(), named, column, form)
+        identity, label = _text(row[named]), row[column]
         known = row.get(moment) if moment else None
         known = known.isoformat() if isinstance(known, date) else known
         if label is None:
             tally.without += 1
         elif (rule := id_rule(identity)) is not None:
             tally.refuse(number, named, identity, rule)
-        elif named != data.keys.id and identity in seen:
+        elif named != data.keys.id and identity in several:
             tally.refuse(number, named, identity, SEVERAL)
         elif form.parse(label) is None:
             tally.refuse(number, column, label, f"is no label; write {form.forms}")
         elif known is not None and (rule := moment_rule(known, zone=data.time_zone)) is not None:
             tally.refuse(number, str(moment), str(known), rule)
-        else:
+        elif identity not in seen:
             when = {} if known is None else {"availableAt": _in_utc(known, data.time_zone)}
             seen |= set() if named == data.keys.id else {identity}
             yield {"id" if named == data.keys.id else "requestId": identity, "label": label, **when}
+
+
+def _with_several_labels(rows: Iterator[dict[str, Any]], named: str, column: str, form: Label) -> set[str]:
+    """Requests whose rows have different labels, or some a label and some none.
+
+    The whole table is read for it, since the first row of such a request looks like any other.
+    """
+    labels: dict[str, object] = {}
+    several = set[str]()
+    for row in rows:
+        identity, label = _text(row[named]), row[column]
+        if id_rule(identity) is not None:
+            continue
+        parsed = None if label is None else form.parse(label)
+        label = label if parsed is None else parsed
+        if labels.setdefault(identity, label) != label:
+            several.add(identity)
+    return several
+
+
+def _text(identity: Any) -> Any:
+    return str(identity) if isinstance(identity, int) else identity
 
 
 def _subject(system: MLSystem, row: Mapping[str, Any], subjects: Sequence[str | None], table: str) -> str:

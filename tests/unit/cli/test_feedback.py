@@ -154,8 +154,21 @@ def test_a_request_of_several_rows_takes_no_label_of_one_of_them(place: Place) -
     place.forget_the_id()
     result = place.feedback("request_id,late\nr0,1\nr0,0\nr1,0\n")
     assert result.exit_code == 3
+    assert "row 1, request_id: 'r0' stands for several rows" in result.stderr
     assert "row 2, request_id: 'r0' stands for several rows" in result.stderr
-    assert "labels: 2 new" in result.stdout
+    assert "labels: 1 new" in result.stdout
+
+
+def test_a_label_beside_a_row_of_its_request_without_one_is_refused(place: Place) -> None:
+    place.forget_the_id()
+    told = json.loads(place.feedback("request_id,late\nr0,1\nr0,\nr1,0\n", "--json").stdout)
+    assert (told["accepted"], told["refused"], told["matched"]["ids"]) == (1, 1, ["r1"])
+
+
+def test_a_row_that_is_there_twice_is_handed_in_once(place: Place) -> None:
+    place.forget_the_id()
+    told = json.loads(place.feedback("request_id,late\nr0,1\nr0,1\nr1,0\n", "--json").stdout)
+    assert (told["accepted"], told["duplicates"], told["refused"]) == (2, 0, 0)
 
 
 def test_without_an_id_a_table_needs_the_requests(place: Place) -> None:
