@@ -162,14 +162,18 @@ def champion_in(system: MLSystem, state: StateDir) -> VersionName | None:
 
 
 def newest_name(system: MLSystem, state: StateDir) -> VersionName:
-    """The champion, or the version that was registered last where none serves yet; raises NotFoundError."""
+    """The champion; where none serves yet, the version that a run chose last, whatever its gates said.
+
+    Runners-up are registered after the choice of their run, and never meant. Raises NotFoundError.
+    """
     name = champion_in(system, state)
     if name is not None:
         return name
     found = registry_of(system, state).versions() if state.mlflow_database.exists() else ()
-    if not found:
+    chosen = [version for version in found if not version.rank]
+    if not chosen:
         raise NotFoundError(f"{system.metadata.name}: no version is registered yet; train one first")
-    return found[-1].name
+    return chosen[-1].name
 
 
 def flat(answer: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -79,7 +79,7 @@ def import_model(
     task, name = task_of(system.spec), SystemName(system.metadata.name)
     wrapped = wrap(model, system, task, columns)
     kind = f"imported {type(model).__name__}"
-    table = _labelled(system, sample, now)
+    table = _labelled(system, state, sample, now)
     state.prepare(name)
     with tempfile.TemporaryDirectory(prefix=".import-", dir=state.run) as scratch:
         folder, factories = Path(scratch, "model"), Path(scratch, "factories")
@@ -146,6 +146,8 @@ def wrap(model: Any, system: MLSystem, task: Task, columns: Sequence[str] | None
     features = {feature.column: feature for feature in system.spec.features}
     named = getattr(model, "feature_names_in_", None)
     read = [str(one) for one in named] if named is not None else None
+    if read is not None and not any(name in features for name in read) and _is_numbered(read):
+        named = read = None
     if columns is not None and read is not None and list(columns) != read:
         raise InvalidDataError(
             f"columns: {kind} learnt from {', '.join(read)}, in this order; leave `columns` out"
@@ -174,6 +176,11 @@ def wrap(model: Any, system: MLSystem, task: Task, columns: Sequence[str] | None
     return ImportedModel(model, read, numeric, _classes(model, task), takes_names=named is not None)
 
 
+def _is_numbered(names: Sequence[str]) -> bool:
+    """Whether they are the names that LightGBM makes up for the columns of an array."""
+    return list(names) == [f"Column_{number}" for number in range(len(names))]
+
+
 def _classes(model: Any, task: Task) -> list[bool | str] | None:
     """The model's classes as labels of the task; None: it has none."""
     found = getattr(model, "classes_", None)
@@ -198,10 +205,10 @@ def _require_one_model(system: MLSystem) -> None:
         )
 
 
-def _labelled(system: MLSystem, sample: Path | None, now: datetime) -> pa.Table:
+def _labelled(system: MLSystem, state: StateDir, sample: Path | None, now: datetime) -> pa.Table:
     """The labelled cases of the sample, read as the file reads its own."""
     read = system if sample is None else _of_sample(system, sample.resolve())
-    cases = extract(read, as_of=now, labels_as_of=now)
+    cases = extract(read, as_of=now, labels_as_of=now, secrets=state.secrets)
     table = cases.filter(cases[system.spec.data.label.column].is_valid())
     if not table.num_rows:
         raise InvalidDataError(
