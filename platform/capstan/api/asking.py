@@ -10,7 +10,7 @@ from capstan.api import frames
 from capstan.embedded.asking import RefusedRow, Told
 from capstan.errors import InvalidDataError
 from capstan.spec import MLSystem
-from capstan.verbs.answering import Asked, flat
+from capstan.verbs.answering import Asked, flat, with_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,13 +42,8 @@ def ask(asked: Asked, system: MLSystem, frame: Frame, *, mark: bool) -> pd.DataF
 def _row(told: Told, named: str | None) -> dict[str, Any]:
     if isinstance(told, RefusedRow):
         return {}
-    identity = {named: told.sent[named]} if named is not None and named in told.sent else {}
-    return {
-        **identity,
-        **dict(flat(told.answer)),
-        "version": told.version,
-        "request_id": told.request_id,
-    }
+    answer = {**dict(flat(told.answer)), "version": told.version, "request_id": told.request_id}
+    return with_id(answer, named, told.sent)
 
 
 def why(told: Told) -> str | None:

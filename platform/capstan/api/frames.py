@@ -47,8 +47,7 @@ def as_table(frame: Frame) -> pa.Table:
 def _of_pandas(frame: Any) -> pa.Table:
     import pyarrow as pa
 
-    if any(name is not None for name in frame.index.names):
-        frame = frame.reset_index()
+    frame = _with_its_index(frame)
     nameless = [name for name in frame.columns if not isinstance(name, str)]
     if nameless:
         raise InvalidDataError(f"the column {nameless[0]!r} has a name that is no text; rename it")
@@ -56,7 +55,13 @@ def _of_pandas(frame: Any) -> pa.Table:
     for place, name in enumerate(frame.columns):
         try:
             columns[name] = pa.Array.from_pandas(frame.iloc[:, place])
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        except (
+            pa.ArrowInvalid,
+            pa.ArrowTypeError,
+            pa.ArrowNotImplementedError,
+            OverflowError,
+            UnicodeError,
+        ) as error:
             raise InvalidDataError(
                 f"column {name!r} holds values of several kinds, or of one that no table has: {error}; convert it to "
                 "numbers, texts or moments"
@@ -65,6 +70,18 @@ def _of_pandas(frame: Any) -> pa.Table:
         name = next(one for one in frame.columns if list(frame.columns).count(one) > 1)
         raise InvalidDataError(f"column {name!r} is there more than once; name each column differently")
     return pa.table(columns)
+
+
+def _with_its_index(frame: Any) -> Any:
+    """The frame with the named parts of its index as columns; those that are columns too must say the same."""
+    named = [name for name in frame.index.names if name is not None]
+    for name in named:
+        if name in frame.columns and not frame.index.get_level_values(name).equals(
+            frame.set_index(name).index
+        ):
+            raise InvalidDataError(f"{name!r} is index and column, with different values; rename one")
+    new = [name for name in named if name not in frame.columns]
+    return frame.reset_index(level=new) if new else frame
 
 
 def as_parquet(frame: Frame, file: Path) -> None:
@@ -100,4 +117,14 @@ def answers(rows: Sequence[dict[str, Any]], index: Any, columns: Sequence[str]) 
     import pandas as pd
 
     names = [*dict.fromkeys(name for row in rows for name in row if name not in columns), *columns]
-    return pd.DataFrame(rows, columns=names, index=index)
+    return pd.DataFrame(
+        {name: _column([row.get(name) for row in rows], index) for name in names}, index=index
+    )
+
+
+def _column(values: list[Any], index: Any) -> pd.Series[Any]:
+    import pandas as pd
+
+    kinds = {type(one) for one in values if one is not None}
+    # A missing value would make floats of whole numbers, which hold no id above 2^53.
+    return pd.Series(values, index=index, dtype="Int64" if kinds == {int} and None in values else None)

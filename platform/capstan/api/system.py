@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from capstan.api import html
-from capstan.errors import NotFoundError
+from capstan.errors import InvalidDataError, InvalidSpecError, NotFoundError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,7 +178,8 @@ class System:
 
         Where the system runs they come through its gateway, and are logged and watched like those of any client.
         Else, with `offline` or with a `version`, they come from a verified model in this process, and nothing is
-        logged: from that version, the champion, or the one that was registered last where none serves yet. False: only
+        logged: from that version, the champion, or the one that a run chose last, whatever its gates said, where none
+        serves yet. False: only
         through the gateway. Columns that the model does not read are left out; probabilities are from 0 to 1.
 
         A row that breaks the request schema raises InvalidDataError that names it, so that no answer is missed. With
@@ -191,6 +192,10 @@ class System:
         from capstan.verbs.answering import asked_gateway, asked_model, gateway_in, newest_name
 
         system, state = self.spec, self._state
+        if version is not None and offline is False:
+            raise InvalidDataError(
+                f"predict: version={version!r} is asked offline, and offline=False asks the gateway; leave one out"
+            )
         if offline is None:
             offline = gateway_in(state) is None
         if offline or version is not None:
@@ -363,8 +368,13 @@ class System:
     @property
     def _state(self) -> StateDir:
         from capstan.embedded.layout import StateDir
+        from capstan.verbs.folders import where_lives
 
-        return StateDir(self._root)
+        root = StateDir(self._root)
+        try:
+            return where_lives(root, self.name)
+        except InvalidSpecError:
+            return root
 
     def _address(self, name: str) -> str | None:
         from capstan.verbs.answering import address_in

@@ -76,16 +76,9 @@ class Machine:
 
     def of(self, system: str) -> Machine:
         """Where a system lives that is named: here, or beside another that is here."""
-        from capstan.ports.store import Kind
+        from capstan.verbs.folders import where_lives
 
-        own = replace(self, state=self.state.beside(system))
-        if own.state.store.exists():
-            return own
-        if not self.state.store.exists():
-            return self
-        with self.store() as store:
-            here = {record.system for kind in (Kind.SYSTEM, Kind.RUN) for record in store.list(kind)}
-        return own if here and system not in here else self
+        return replace(self, state=where_lives(self.state, system))
 
     def beside(self) -> list[Machine]:
         """Folders of systems beside the one that is here, by name."""

@@ -17,7 +17,7 @@ from capstan.embedded.asking import TIMEOUT_SECONDS, Asking, asking_gateway, ask
 from capstan.embedded.layout import StateDir
 from capstan.embedded.wiring import open_store, registry_of, stored_model
 from capstan.engine.records import system_state
-from capstan.errors import NotFoundError, UnavailableError
+from capstan.errors import InvalidDataError, NotFoundError, UnavailableError
 from capstan.features.values import ColumnType
 from capstan.outages import answer_in_words, in_words
 from capstan.ports.store import Kind
@@ -174,6 +174,21 @@ def newest_name(system: MLSystem, state: StateDir) -> VersionName:
     if not chosen:
         raise NotFoundError(f"{system.metadata.name}: no version is registered yet; train one first")
     return chosen[-1].name
+
+
+def with_id(answer: Mapping[str, Any], named: str | None, sent: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer with the row's id before it, where the file names a column of ids and the row has it.
+
+    Raises InvalidDataError where the column is called as a part of the answer is: labels would go to another request.
+    """
+    if named is None or named not in sent:
+        return dict(answer)
+    if named in answer:
+        raise InvalidDataError(
+            f"data.keys.id: {named!r} is the name of a part of each answer ({', '.join(answer)}); give the column "
+            f"another name in data.query, such as `select {named} as {named}_id`, and train again"
+        )
+    return {named: sent[named], **answer}
 
 
 def flat(answer: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

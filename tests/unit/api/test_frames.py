@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from capstan.api.frames import as_parquet, as_table
+from capstan.api.frames import answers, as_parquet, as_table
 from capstan.errors import InvalidDataError
 
 
@@ -72,3 +72,22 @@ def test_an_index_with_a_name_is_a_column_and_one_without_is_not() -> None:
 def test_what_is_no_table_is_refused(frame: Any, said: str) -> None:
     with pytest.raises(InvalidDataError, match=said):
         as_table(frame)
+
+
+def test_an_index_that_is_a_column_too_is_one_column_if_both_say_the_same() -> None:
+    frame = pd.DataFrame({"id": [7, 8], "n": [1, 2]}).set_index("id", drop=False)
+    assert as_table(frame).to_pydict() == {"id": [7, 8], "n": [1, 2]}
+    with pytest.raises(InvalidDataError, match="'id' is index and column, with different values"):
+        as_table(frame.assign(id=[8, 7]))
+
+
+@pytest.mark.parametrize("values", [[10**30, 1], ["\ud800"]])
+def test_what_no_table_holds_is_refused_by_its_column(values: list[Any]) -> None:
+    with pytest.raises(InvalidDataError, match="column 'n'"):
+        as_table(pd.DataFrame({"n": pd.Series(values, dtype=object)}))
+
+
+def test_an_id_keeps_its_digits_beside_a_row_without_one() -> None:
+    frame = answers([{"id": 2**53 + 1}, {}], pd.RangeIndex(2), ["version"])
+    assert frame["id"][0] == 2**53 + 1
+    assert frame["id"].isna().tolist() == [False, True]

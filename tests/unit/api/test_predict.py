@@ -14,6 +14,7 @@ from unit.cli.test_predict import Place
 
 import capstan
 from capstan.errors import InvalidDataError, NotFoundError
+from capstan.verbs.answering import with_id
 
 ROWS = pd.DataFrame(
     {"flight_id": ["a", "b", "c"], "distance": [500.0, np.nan, 900.0], "carrier": ["UA", "AA", "UA"]},
@@ -100,3 +101,9 @@ def test_where_none_serves_yet_the_newest_version_answers(
 def test_versions_are_a_frame_with_their_roles(system: capstan.System) -> None:
     assert list(system.versions["role"]) == ["champion", ""]
     assert list(system.versions.index) == ["v1", "v2"]
+
+
+def test_an_id_called_as_a_part_of_an_answer_is_refused() -> None:
+    with pytest.raises(InvalidDataError, match="'request_id' is the name of a part of each answer"):
+        with_id({"label": True, "request_id": "a"}, "request_id", {"request_id": "mine"})
+    assert with_id({"label": True}, "case", {"case": 7}) == {"case": 7, "label": True}

@@ -53,7 +53,7 @@ def import_(
     version where none serves yet; else `capstan promote VERSION` begins its rollout.
     """
     with honest_errors(json):
-        from capstan.embedded.layout import StateDir
+        from capstan.cli.place import folder_of
         from capstan.spec import load
         from capstan.verbs.importing import import_model
 
@@ -66,7 +66,7 @@ def import_(
             made = import_model(
                 fitted,
                 system,
-                StateDir(state.resolve()),
+                folder_of(system, state),
                 sample=sample,
                 columns=columns.split(",") if columns is not None else None,
                 now=datetime.now(UTC),

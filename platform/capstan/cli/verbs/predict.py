@@ -111,6 +111,7 @@ class _Tally:
 
     def take(self, told: Told) -> None:
         from capstan.embedded.asking import RefusedRow
+        from capstan.verbs.answering import with_id
 
         if isinstance(told, RefusedRow):
             self._refused_rows += 1
@@ -118,9 +119,10 @@ class _Tally:
                 self._refused.append(told)
             return
         self._versions[told.version] += 1
-        named = {self._id_column: told.sent.get(self._id_column)} if self._id_column else {}
         source = {"version": told.version, "request_id": told.request_id}
-        self._writer.write({"row": told.row, **named, **told.answer, **source})
+        sent = {self._id_column: None, **told.sent} if self._id_column else told.sent
+        answer = with_id({"row": told.row, **told.answer, **source}, self._id_column, sent)
+        self._writer.write({"row": answer.pop("row"), **answer})
 
     def tell_all(self, to: Path | None) -> None:
         """The summary; raises typer.Exit where rows were refused."""
