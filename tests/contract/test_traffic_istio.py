@@ -499,6 +499,30 @@ def test_a_router_that_forgot_is_told_again_and_its_split_is_no_other(world: Wor
     assert world.router.told == routed(40).routed
 
 
+def test_the_way_back_does_not_wait_for_a_router_that_does_not_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.deploy(V1, V2)
+    brought_up(world, routed(40))
+
+    def away(_: object) -> bool:
+        raise UnavailableError("the router", "pod a: connection refused")
+
+    monkeypatch.setattr(world.router, "knows", away)
+    assert world.traffic.read_back() == routed(40).untold
+    world.traffic.apply(ALONE, {})
+    assert world.traffic.read_back() == ALONE
+
+
+def test_an_arm_whose_pod_broke_can_be_closed(world: World) -> None:
+    world.deploy(V1, V2)
+    brought_up(world, routed(40))
+    world.kube.stuck.add(VersionName("v2 of the graph"))
+    world.look()
+    world.traffic.apply(routed(40, closed=True), {})
+    assert world.router.told == routed(40, closed=True).routed
+
+
 def test_an_arm_that_left_keeps_its_place_in_the_graph(world: World) -> None:
     world.deploy(V1, V2)
     brought_up(world, routed(40))

@@ -273,7 +273,8 @@ class SeldonIstio:
             raise UnavailableError(
                 PART, f"the graph between {', '.join(arms)} starts; nothing was routed to it"
             )
-        if (why := self._graph_is_not_ready(graph, made)) is not None:
+        # Once requests go through it, a broken pod must not keep an arm from being closed.
+        if not graph.get("traffic", 0) and (why := self._graph_is_not_ready(graph, made)) is not None:
             raise UnavailableError(PART, f"the graph between {', '.join(arms)} is not ready: {why}")
         made.router.tell(split.routed)
         self._put(
@@ -309,13 +310,17 @@ class SeldonIstio:
         asked = _read(text) if text else None
         if asked is None or _bare(asked) != found:
             return found
-        if (
-            asked.routed
-            and self._shared.graph is not None
-            and not self._shared.graph.router.knows(asked.routed)
-        ):
+        if asked.routed and self._shared.graph is not None and not self._is_told(asked, self._shared.graph):
             return asked.untold
         return asked
+
+    @staticmethod
+    def _is_told(asked: TrafficSplit, made: RoutedGraph) -> bool:
+        try:
+            return made.router.knows(asked.routed)
+        except UnavailableError:
+            # The way back to the champion must not wait for a router that does not answer.
+            return False
 
     # -- the objects
 

@@ -261,14 +261,27 @@ class _Planning:
             return
         if self.seen.surroundings.split != self.wanted:
             self._notice_changed_split(self.seen.surroundings.split)
-            self._wait(Waiting.EVIDENCE, "the gateway does not yet obey the step's split")
-            return
+            if not self._lacks_rewards_alone:
+                self._wait(Waiting.EVIDENCE, "the gateway does not yet obey the step's split")
+                return
         if self.state.step_since is None:
             self.state = replace(
                 self.state, step_since=self.now, step_since_wall=self.wall, looked_at=None, latest={}
             )
             self._tell(Reason.STEP_STARTED, f"{self._step_name} of {self.challenger}", self._key("step"))
         self._judge()
+
+    @property
+    def _lacks_rewards_alone(self) -> bool:
+        """Whether the step's arms answer, and only a router has not heard the newest rewards: guardrails go on."""
+        found, wanted = self.seen.surroundings.split, self.wanted
+        return (
+            self.state.step_since is not None
+            and isinstance(found, TrafficSplit)
+            and wanted is not None
+            and bool(wanted.routed)
+            and found.untold == wanted.untold
+        )
 
     # -- further arms
 

@@ -97,6 +97,11 @@ def judge_item_guardrail(
         return AnalysisResult(
             Verdict.INCONCLUSIVE, Reason.TOO_LITTLE_EVIDENCE, message, numbers, premature=True
         )
+    if not counts.decided:
+        message = f"too early to judge: no unit has more such events on one side; {words}"
+        return AnalysisResult(
+            Verdict.INCONCLUSIVE, Reason.TOO_LITTLE_EVIDENCE, message, numbers, premature=True
+        )
     message = f"{named}: no alarm; {words}; the true share may be as large as {rule.could_be(counts):.1%}"
     return AnalysisResult(Verdict.SUCCESSFUL, "GuardrailHolds", message, numbers)
 

@@ -434,6 +434,12 @@ def test_what_a_router_is_told_is_no_other_traffic_and_what_it_forgot_no_change_
         REQUEST, plan.status, seen(Readiness.READY, champion_only(V1)), policy, now=later, wall=later
     )
     assert by_hand.status.corrections == 1
+    # Arms answer users while a router does not: what protects them goes on.
+    broken = replace(OPERATION, challenger=VersionOperation(V2, 1000, 500, ALIKE))
+    failing = StepEvidence({Operation(mirrored=False): broken, question.need: ArmsEvidence((day,))})
+    deaf = replace(seen(Readiness.READY, told.untold), measured=failing)
+    ended = plan_rollout(REQUEST, plan.status, deaf, policy, now=later, wall=later)
+    assert ended.status.phase is RolloutPhase.ROLLING_BACK
 
 
 def test_the_shares_of_a_router_are_tested_by_the_step_itself_and_not_against_the_gateways_counters() -> None:

@@ -93,6 +93,12 @@ def test_a_guardrail_that_holds_says_what_it_may_have_missed():
     assert RULE.could_be(PreferenceCounts(0, 0, 500)) == 1.0
 
 
+def test_a_guardrail_without_any_uneven_unit_does_not_hold():
+    result = judged((0, 0, 500))
+    assert (result.verdict, result.premature) == (Verdict.INCONCLUSIVE, True)
+    assert "no unit has more such events on one side" in result.message
+
+
 def test_what_could_be_covers_the_truth_as_often_as_it_says():
     rng, rule = np.random.default_rng(5), ItemGuardrail("return")
     wins = rng.binomial(60, 0.6, 400)
