@@ -57,7 +57,9 @@ def write_system(
             if not overwrite:
                 _require_same(kept, made.read_bytes())
                 _require_same(folder / SYSTEM_FILE, in_comments(guessed).encode())
-            made.replace(kept)
+            # The same table again is not newer than what was trained of it.
+            if not kept.exists() or kept.read_bytes() != made.read_bytes():
+                made.replace(kept)
         file, _ = write_described(folder, guessed, table)
     except OSError as error:
         raise write_error(folder, error) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,9 +23,9 @@ from capstan.engine.records import system_state, training_request, training_stat
 from capstan.errors import CapstanError
 from capstan.ports.store import Kind, Store
 from capstan.spec import MLSystem, parse
-from capstan.spec.presence import own_code
+from capstan.spec.presence import is_pattern, named_files, own_code, pattern_files
 from capstan.training.factories import carry_factories
-from capstan.training.job import Job
+from capstan.training.job import REQUEST, Job
 
 if TYPE_CHECKING:
     from capstan.embedded.wiring import LocalSystem
@@ -43,6 +44,8 @@ class TrainedBefore:
     kept_out: str = ""
     """Why it does not become the champion; empty: it may."""
     made_by: str = ASKED_BY
+    newer_files: tuple[str, ...] = ()
+    """Files of the sources that were written after it was trained."""
 
     @property
     def origin(self) -> str:
@@ -50,6 +53,13 @@ class TrainedBefore:
         if self.made_by == IMPORTED_BY:
             return f"`{IMPORTED_BY}` took it for this file"
         return f"`{self.made_by}` made it by this file, and it passed its gates"
+
+    @property
+    def stale(self) -> str:
+        """What it has not learnt from, in words that follow others; empty: nothing."""
+        if not self.newer_files:
+            return ""
+        return f"; {', '.join(self.newer_files)} changed after it was trained, and `capstan retrain` learns from that"
 
     def __str__(self) -> str:
         return f"{self.version.name} ({self.candidate}, of {self.version.run})"
@@ -63,6 +73,7 @@ def trained_before(system: MLSystem, state: StateDir, store: Store) -> TrainedBe
             result.chosen_in_words or "its choice",
             _kept_out(system, state, result, version),
             made_by,
+            _newer_files(system, state.runs(SystemName(system.metadata.name)) / version.run),
         )
         for made_by, result in _results(store, SystemName(system.metadata.name))
         if (version := result.version) is not None
@@ -101,6 +112,25 @@ def _kept_out(system: MLSystem, state: StateDir, result: RunStatus, version: Mod
     return ""
 
 
+def _newer_files(system: MLSystem, run: Path) -> tuple[str, ...]:
+    """Those of the sources that were written after the run's own request was."""
+    try:
+        trained_at = (run / REQUEST).stat().st_mtime_ns
+    except OSError:
+        return ()
+    found = []
+    for _, path in named_files(system):
+        files = (
+            pattern_files(system.base_dir, path)
+            if is_pattern(system.base_dir, path)
+            else [system.base_dir / path]
+        )
+        with suppress(OSError):
+            if any(file.stat().st_mtime_ns > trained_at for file in files):
+                found.append(path)
+    return tuple(dict.fromkeys(found))
+
+
 def _code_changed(system: MLSystem, job: Job) -> bool:
     """Whether a factory's source is another than the one that was carried with the run."""
     if not any(own_code(system)):
@@ -136,7 +166,7 @@ def serve_trained(local: LocalSystem, say: Callable[[str], None]) -> None:
     if found.kept_out:
         say(f"{found} is not served: {found.kept_out}; a first model is trained")
         return
-    say(f"{found} is served: {found.origin}; `capstan retrain` trains anew")
+    say(f"{found} is served: {found.origin}{found.stale or '; `capstan retrain` trains anew'}")
     why = found.origin
     version, now = found.version.name, local.clock.now()
     issue(local.store, local.name, Verb.PROMOTE, version=version, note=why, by="capstan up", at=now)

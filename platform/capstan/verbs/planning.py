@@ -109,7 +109,7 @@ def _trained_before(system: MLSystem, state: StateDir, store: Store) -> str | No
         return None
     if found.kept_out:
         return f"{TRAINED}, for {found} is not: {found.kept_out}"
-    return f"{found} is served, and nothing is trained: {found.origin}"
+    return f"{found} is served, and nothing is trained: {found.origin}{found.stale}"
 
 
 def planned_anew(system: MLSystem, where: str, *, first: str = TRAINED) -> Planned:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -21,7 +22,8 @@ from capstan.embedded.training import request_for, run_to_end
 from capstan.embedded.wiring import spec_document
 from capstan.ports.store import Kind
 from capstan.spec import MLSystem, parse
-from capstan.training.job import Places, write_job
+from capstan.spec.presence import named_files
+from capstan.training.job import REQUEST, Places, write_job
 from capstan.verbs.planning import plan_on_machine
 
 
@@ -89,6 +91,25 @@ def test_what_was_trained_is_served_and_nothing_is_trained_anew(tmp_path: Path) 
     assert why == (
         "capstan up asked for v1 as the first champion: `capstan train` made it by this file, and it passed its gates"
     )
+
+
+def test_a_table_that_was_written_since_is_told(tmp_path: Path) -> None:
+    trained = Trained(tmp_path)
+    (_, path), *_ = named_files(trained.system)
+    table = tmp_path / path
+    table.parent.mkdir(parents=True, exist_ok=True)
+    table.write_bytes(b"old")
+    run = trained.state.runs(SystemName(SYSTEM))
+    version = trained.train()
+    (request,) = run.glob(f"*/{REQUEST}")
+    os.utime(table, (request.stat().st_mtime - 5,) * 2)
+    found = trained_before(trained.system, trained.state, trained.world.store)
+    assert found is not None
+    assert found.stale == ""
+    os.utime(table, (request.stat().st_mtime + 5,) * 2)
+    trained.up()
+    assert trained.world.champion == version
+    assert f"{path} changed after it was trained, and `capstan retrain` learns from that" in trained.said[0]
 
 
 def test_again_up_asks_for_nothing(tmp_path: Path) -> None:
