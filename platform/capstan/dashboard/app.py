@@ -60,12 +60,10 @@ def create_app(
             Route(f"{place}/api/actions", pages.order, methods=["POST"]),
         ]
     below: list[BaseRoute] = [Mount(prefix, routes=routes)] if prefix else []
-    app = Starlette(
+    return Starlette(
         routes=[*doors, *below, *routes],
         middleware=[Middleware(_Guard, access=access)],
     )
-    app.state.systems = systems
-    return app
 
 
 def loop_doors(doors: LoopDoors) -> list[BaseRoute]:

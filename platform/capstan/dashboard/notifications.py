@@ -11,6 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from capstan.adapters.alertmanager.webhook import MAX_BODY_BYTES, WebhookReceiver
 from capstan.dashboard.answers import Json, body_of
 from capstan.dashboard.own_metrics import LoopMetrics, render_standstill
+from capstan.dashboard.systems import Systems
 from capstan.dashboard.view import View
 from capstan.errors import CapstanError, InvalidRequestError, NotAllowedError
 
@@ -30,8 +31,12 @@ class LoopDoors:
         """Take a notification as a hint to look; what fires is read from Alertmanager."""
         answer = await taken(request, self._webhook)
         if answer.status_code == 200:
-            self._on_alert()
+            self.hint()
         return answer
+
+    def hint(self) -> None:
+        """Ask the loop to look."""
+        self._on_alert()
 
     async def metrics(self, _request: Request) -> Response:
         try:
@@ -54,19 +59,19 @@ class LoopDoors:
 class HostDoors:
     """The doors of a process that runs several systems' loops: each system's own, found by its name."""
 
-    def __init__(self, webhook: WebhookReceiver) -> None:
+    def __init__(self, webhook: WebhookReceiver, systems: Systems) -> None:
+        """`systems`: those of the page, which says what a path without a name means."""
         self._webhook = webhook
+        self._systems = systems
         self._doors: dict[str, LoopDoors] = {}
-        self._hints: dict[str, Callable[[], None]] = {}
 
     def open(self, system: str, view: View, on_alert: Callable[[], None]) -> Callable[[], None]:
         """Open the system's doors, in place of older ones of the name; returns what closes them."""
         mine = self._doors[system] = LoopDoors(view, self._webhook, on_alert)
-        self._hints[system] = on_alert
 
         def close() -> None:
             if self._doors.get(system) is mine:
-                del self._doors[system], self._hints[system]
+                del self._doors[system]
 
         return close
 
@@ -74,15 +79,15 @@ class HostDoors:
         """A notification is a hint to the loops of all: which alerts are whose, each reads by itself."""
         answer = await taken(request, self._webhook)
         if answer.status_code == 200:
-            for hint in list(self._hints.values()):
-                hint()
+            for doors in list(self._doors.values()):
+                doors.hint()
         return answer
 
     def _meant(self, request: Request) -> LoopDoors | None:
         """Those of the system in the path; without one, of the system that the page means then."""
         name = request.path_params.get("name")
         if name is None:
-            unnamed = request.app.state.systems.unnamed
+            unnamed = self._systems.unnamed
             name = unnamed.name if unnamed is not None else ""
         return self._doors.get(name)
 

@@ -29,12 +29,13 @@ class Machine:
     """A host's page, without systems at first."""
 
     systems: MachineSystems = field(default_factory=lambda: MachineSystems("flights"))
-    doors: HostDoors = field(default_factory=lambda: HostDoors(WebhookReceiver("the-webhook-token")))
+    doors: HostDoors = field(init=False)
     scene: flights.Scene = field(default_factory=flights.shadow)
     hints: list[str] = field(default_factory=list)
     close: dict[str, Callable[[], None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.doors = HostDoors(WebhookReceiver("the-webhook-token"), self.systems)
         app = create_app(
             self.systems, TokenAccess(TOKEN, person="ann"), doors=host_doors(self.doors), is_machine=True
         )

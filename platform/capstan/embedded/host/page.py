@@ -19,7 +19,7 @@ class HostPage:
     def __init__(self, shared: SharedParts, addresses: Addresses, *, first: str | None) -> None:
         """Serves at once. Raises PortInUseError, UnavailableError."""
         self._systems = MachineSystems(first)
-        self._doors = HostDoors(shared.webhook)
+        self._doors = HostDoors(shared.webhook, self._systems)
         app = create_app(
             self._systems,
             TokenAccess(shared.folder.token("page")),
