@@ -179,8 +179,8 @@ class System:
         Where the system runs they come through its gateway, and are logged and watched like those of any client.
         Else, with `offline` or with a `version`, they come from a verified model in this process, and nothing is
         logged: from that version, the champion, or the one that a run chose last, whatever its gates said, where none
-        serves yet. False: only
-        through the gateway. Columns that the model does not read are left out; probabilities are from 0 to 1.
+        serves yet. False: only through the gateway. Columns that the model does not read are left out; probabilities
+        are from 0 to 1.
 
         A row that breaks the request schema raises InvalidDataError that names it, so that no answer is missed. With
         `refused="mark"` the other rows are answered, and the column `refused` says why a row is not.
@@ -252,8 +252,9 @@ class System:
     ) -> System:
         """Bring it up in the background and return when a model serves; it goes on when this program ends.
 
-        A version that `train` made by the same file is served, else one is trained first. On a system that runs already
-        a changed file is handed over to it, and its ports stay. `tell` gets the story as it grows, such as `print`.
+        A version that `train` made by the same file is served, else one is trained first. To a system that runs already
+        a changed file is handed over at once, whether or not a model serves, and its ports stay. `tell` gets the story
+        as it grows, such as `print`.
 
         `down()` stops it, and so does the end of a `with system.up():` block. Raises InvalidSpecError,
         AlreadyRunningError where something else runs in the state directory, and CapstanError where the process ended,
@@ -283,8 +284,9 @@ class System:
         from capstan.embedded.host.leaving import leave
         from capstan.embedded.live import take_down
 
-        if self._root.exists() and leave(self.name, self._state, wait_seconds=timeout) is None:
-            take_down(self._state, wait_seconds=timeout)
+        state = self._state
+        if self._root.exists() and leave(self.name, state, wait_seconds=timeout) is None:
+            take_down(state, wait_seconds=timeout)
 
     def __enter__(self) -> System:
         return self
@@ -315,10 +317,10 @@ class System:
         from capstan.embedded.wiring import open_store
         from capstan.verbs.trainings import COLUMNS, runs_of
 
-        rows = []
-        if self._state.store.exists():
-            with open_store(self._state) as store:
-                found = runs_of(store, self.name, lambda one: self._state.runs(one.system) / one.name)
+        rows, state = [], self._state
+        if state.store.exists():
+            with open_store(state) as store:
+                found = runs_of(store, self.name, lambda one: state.runs(one.system) / one.name)
                 rows = [run.row() for run in found]
         return pd.DataFrame(rows, columns=list(COLUMNS)).set_index("run")
 
@@ -354,9 +356,9 @@ class System:
         from capstan.domain.versions import SystemName
         from capstan.embedded.wiring import open_store
 
-        rows = []
-        if self._state.store.exists():
-            with open_store(self._state) as store:
+        rows, state = [], self._state
+        if state.store.exists():
+            with open_store(state) as store:
                 rows = [
                     {"at": event.at, "reason": str(event.reason), "message": event.message}
                     for _, event in store.events(SystemName(self.name))
@@ -381,12 +383,16 @@ class System:
 
         return address_in(self._state, name)
 
-    def _facts(self) -> list[tuple[str, object]]:
+    def _shown(self) -> tuple[str, list[tuple[str, object]]]:
+        """Its name and what is known of it."""
         checked = self.validate(data=False)
         if not checked:
-            return [("file", self._file), ("mistakes", len(checked.mistakes))]
+            return checked.system or "with mistakes", [
+                ("file", self._file),
+                ("mistakes", len(checked.mistakes)),
+            ]
         objective, holder = self.spec.spec.objective, self._state.holder()
-        return [
+        return self.name, [
             ("predicts", f"{objective.target} ({objective.task})"),
             ("file", self._file),
             ("state", self._root),
@@ -396,10 +402,10 @@ class System:
         ]
 
     def __repr__(self) -> str:
-        facts = ", ".join(f"{name} {value}" for name, value in self._facts() if value)
-        return f"<System {self.validate(data=False).system or 'with mistakes'}: {facts}>"
+        name, facts = self._shown()
+        told = ", ".join(f"{fact} {value}" for fact, value in facts if value)
+        return f"<System {name}: {told}>"
 
     def _repr_html_(self) -> str:
-        return html.box(
-            f"System {self.validate(data=False).system or 'with mistakes'}", html.facts(self._facts())
-        )
+        name, facts = self._shown()
+        return html.box(f"System {name}", html.facts(facts))
