@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from capstan.api import html
+from capstan.domain.planners.training import gates_passed
 from capstan.domain.training import RunStatus
 from capstan.embedded.training import Trained
 from capstan.errors import InvalidSpecError
@@ -188,7 +189,7 @@ class Training:
     @property
     def gates_passed(self) -> bool:
         """Whether each gate of the file was passed; a version that misses one is registered and not rolled out."""
-        return all(gate.passed is True for gate in self.status.gates)
+        return gates_passed(self.status)
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from capstan.errors import CapstanError
 if TYPE_CHECKING:
     from capstan.domain.versions import SystemName
     from capstan.embedded.layout import StateDir
-    from capstan.ports.store import Record, Store
+    from capstan.ports.store import Store
     from capstan.spec import MLSystem
     from capstan.verbs.background import Starter
 
@@ -83,7 +83,7 @@ def _follow(name: SystemName, state: StateDir, host: StateDir) -> bool:
     """
     from capstan.cli.wiring import local_store
     from capstan.domain.reasons import Reason
-    from capstan.embedded.first_model import is_stuck
+    from capstan.embedded.first_model import is_serving, is_stuck
     from capstan.embedded.host.members import members
     from capstan.engine.records import system_state
     from capstan.ports.store import Kind
@@ -100,7 +100,7 @@ def _follow(name: SystemName, state: StateDir, host: StateDir) -> bool:
                     failed = failed or event.reason == Reason.TRAINING_FAILED
                 record = store.get(Kind.SYSTEM, name)
                 runs = state.holder() is not None
-                if runs and record is not None and _serves(record) and _answers(state):
+                if runs and record is not None and is_serving(record) and _answers(state):
                     return True
                 # A failure of an earlier life is tried again first.
                 if runs and failed and record is not None and is_stuck(system_state(record)):
@@ -113,12 +113,6 @@ def _follow(name: SystemName, state: StateDir, host: StateDir) -> bool:
                 time.sleep(LOOK_SECONDS)
     finally:
         store.close()
-
-
-def _serves(record: Record) -> bool:
-    conditions = {one["type"]: one["status"] for one in record.status.get("conditions", ())}
-    champion = record.status.get("champion") or {}
-    return conditions.get("Ready") == "True" and champion.get("weight") is not None
 
 
 def _answers(state: StateDir) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,9 @@ from capstan.engine.changes import compare, learns_by
 from capstan.engine.commands import issue
 from capstan.engine.records import system_state, training_request, training_state
 from capstan.errors import CapstanError
-from capstan.ports.store import Kind, Store
+from capstan.ports.store import Kind, Record, Store
 from capstan.spec import MLSystem, parse
-from capstan.spec.presence import is_pattern, named_files, own_code, pattern_files
+from capstan.spec.presence import meant_files, named_files, own_code
 from capstan.training.factories import carry_factories
 from capstan.training.job import REQUEST, Job
 
@@ -67,18 +67,21 @@ class TrainedBefore:
 
 def trained_before(system: MLSystem, state: StateDir, store: Store) -> TrainedBefore | None:
     """The newest that may be served; where none may, the newest with the reason. None: none was made or imported."""
-    found = [
-        TrainedBefore(
+    newest: TrainedBefore | None = None
+    for made_by, result in _results(store, SystemName(system.metadata.name)):
+        if (version := result.version) is None:
+            continue
+        found = TrainedBefore(
             version,
             result.chosen_in_words or "its choice",
             _kept_out(system, state, result, version),
             made_by,
-            _newer_files(system, state.runs(SystemName(system.metadata.name)) / version.run),
         )
-        for made_by, result in _results(store, SystemName(system.metadata.name))
-        if (version := result.version) is not None
-    ]
-    return next((one for one in found if not one.kept_out), found[0] if found else None)
+        if not found.kept_out:
+            run = state.runs(SystemName(system.metadata.name)) / version.run
+            return replace(found, newer_files=_newer_files(system, run))
+        newest = newest or found
+    return newest
 
 
 def _results(store: Store, name: SystemName) -> list[tuple[str, RunStatus]]:
@@ -120,13 +123,8 @@ def _newer_files(system: MLSystem, run: Path) -> tuple[str, ...]:
         return ()
     found = []
     for _, path in named_files(system):
-        files = (
-            pattern_files(system.base_dir, path)
-            if is_pattern(system.base_dir, path)
-            else [system.base_dir / path]
-        )
         with suppress(OSError):
-            if any(file.stat().st_mtime_ns > trained_at for file in files):
+            if any(file.stat().st_mtime_ns > trained_at for file in meant_files(system.base_dir, path)):
                 found.append(path)
     return tuple(dict.fromkeys(found))
 
@@ -188,6 +186,13 @@ def try_again(local: LocalSystem, *, mended: bool = False) -> None:
         issue(local.store, local.name, Verb.RESUME, note="capstan up", at=local.clock.now())
     elif mended and state.retraining.held == Reason.LOOP_BROKEN:
         issue(local.store, local.name, Verb.APPROVE, note="the file was mended", at=local.clock.now())
+
+
+def is_serving(record: Record) -> bool:
+    """Whether a champion answers all requests, as the stored status of the system says."""
+    conditions = {one["type"]: one["status"] for one in record.status.get("conditions", ())}
+    champion = record.status.get("champion") or {}
+    return conditions.get("Ready") == "True" and champion.get("weight") is not None
 
 
 def is_stuck(state: SystemState) -> bool:

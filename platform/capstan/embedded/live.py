@@ -16,7 +16,7 @@ from capstan.adapters.kubeflow.local import interrupt_runs
 from capstan.adapters.processes.table import end_leftovers
 from capstan.domain.versions import SystemName
 from capstan.embedded.clocks import WallClock
-from capstan.embedded.first_model import is_stuck, serve_trained, try_again, why_it_failed
+from capstan.embedded.first_model import is_serving, is_stuck, serve_trained, try_again, why_it_failed
 from capstan.embedded.history import require_deadlines
 from capstan.embedded.host.members import forget, host_of, members
 from capstan.embedded.layout import StateDir
@@ -172,9 +172,7 @@ class Live:
         return False
 
     def _note_serving(self, local: LocalSystem, record: Record) -> None:
-        conditions = {c["type"]: c["status"] for c in record.status.get("conditions", ())}
-        champion = record.status.get("champion") or {}
-        if conditions.get("Ready") == "True" and champion.get("weight") is not None:
+        if is_serving(record):
             self.is_serving = True
             if self.mending is not None:
                 self.mending.end()
@@ -247,7 +245,7 @@ def store_file(system: MLSystem, state: StateDir) -> None:
         if record is None:
             store.put(Record(Kind.SYSTEM, name, name, document))
         elif record.spec != document:
-            store.put(replace(record, spec=document, generation=record.generation + 1))
+            store.put(replace(record, spec=document))
 
 
 def changed_file(local: LocalSystem) -> MLSystem | None:

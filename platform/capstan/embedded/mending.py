@@ -8,7 +8,7 @@ from pathlib import Path
 
 from capstan.errors import CapstanError, InvalidSpecError
 from capstan.spec import MLSystem, load
-from capstan.spec.presence import is_pattern, named_files, own_code, pattern_files
+from capstan.spec.presence import meant_files, named_files, own_code
 from capstan.training.local_modules import local_modules
 
 Marks = dict[Path, str]
@@ -82,7 +82,7 @@ def _read_by(system: MLSystem) -> Iterator[Path]:
     """Tables, which may be large, and modules."""
     base = system.base_dir
     for _, named in named_files(system):
-        yield from pattern_files(base, named) if is_pattern(base, named) else (base / named,)
+        yield from meant_files(base, named)
     for _, code in own_code(system):
         for source in local_modules(base, code.module.split(".")[0]):
             yield from sorted(source.rglob("*.py")) if source.is_dir() else (source,)

@@ -29,6 +29,11 @@ def pattern_files(base_dir: Path, pattern: str) -> list[Path]:
     return sorted(file for file in map(Path, glob.glob(whole, recursive=True)) if file.is_file())
 
 
+def meant_files(base_dir: Path, path: str) -> list[Path]:
+    """The files of a pattern, or the one file or folder that the path names, which need not be there."""
+    return pattern_files(base_dir, path) if is_pattern(base_dir, path) else [base_dir / path]
+
+
 def named_files(system: MLSystem) -> Iterator[tuple[Location, str]]:
     """Paths of the sources; addresses such as `s3://` are none."""
     for index, source in enumerate(system.spec.data.sources):

@@ -18,9 +18,7 @@ from capstan.own_code import made_by, require_methods, require_saveable
 from capstan.spec.location import path_text
 from capstan.spec.presence import own_code
 from capstan.spec.system import MLSystem
-from capstan.training.local_modules import local_modules
-
-_IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+from capstan.training.local_modules import carry, local_modules
 
 
 def carry_factories(system: MLSystem, folder: Path) -> None:
@@ -46,12 +44,7 @@ def _gather(system: MLSystem, folder: Path) -> None:
     for location, code in own_code(system):
         top = code.module.split(".")[0]
         needed = local_modules(system.base_dir, top)
-        for source in needed:
-            folder.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, folder / source.name, ignore=_IGNORED, dirs_exist_ok=True)
-            else:
-                shutil.copyfile(source, folder / source.name)
+        carry(needed, folder)
         if not needed and importlib.util.find_spec(top) is None:
             raise InvalidSpecError(
                 [

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _BY_NAME = frozenset({"import_module", "__import__"})
 """Calls that import the module that their first argument names."""
+_IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
 
 def local_modules(base_dir: Path, module: str) -> list[Path]:
@@ -30,6 +32,16 @@ def local_modules(base_dir: Path, module: str) -> list[Path]:
         for source in sorted(place.rglob("*.py")) if place.is_dir() else (place,):
             waiting += _imported(source)
     return [found[name] for name in sorted(found)]
+
+
+def carry(modules: Iterable[Path], folder: Path) -> None:
+    """Copy the files and packages into `folder`, without what Python or an editor leaves beside them."""
+    for source in modules:
+        folder.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, folder / source.name, ignore=_IGNORED, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(source, folder / source.name)
 
 
 def _place(base_dir: Path, name: str) -> Path | None:

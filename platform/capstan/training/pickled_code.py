@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import pickle
 import pickletools
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from capstan.errors import InvalidDataError
-from capstan.training.local_modules import local_modules
-
-_IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+from capstan.training.local_modules import carry, local_modules
 
 
 def modules_of(model: Any) -> dict[str, str]:
@@ -47,12 +44,7 @@ def carry_code(model: Any, base_dir: Path, folder: Path) -> None:
                 f"in {base_dir} and import it from there"
             )
         needed = local_modules(base_dir, top)
-        for source in needed:
-            folder.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, folder / source.name, ignore=_IGNORED, dirs_exist_ok=True)
-            else:
-                shutil.copyfile(source, folder / source.name)
+        carry(needed, folder)
         if not needed and top not in sys.stdlib_module_names:
             elsewhere[top] = name
     for top in _not_found(list(elsewhere)):

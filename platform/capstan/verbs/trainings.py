@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from capstan.domain.planners.training import gates_passed
 from capstan.domain.system import TrainingState
 from capstan.domain.training import RunStatus, TrainingRequest
 from capstan.engine.records import training_request, training_state
@@ -81,7 +82,6 @@ class Run:
     def row(self) -> dict[str, Any]:
         """What a list of runs says of it: a value for each of `COLUMNS`."""
         began, ended = self.times
-        gates = self.status.gates if self.status else ()
         return {
             "run": self.request.run,
             "trigger": self.request.trigger.kind.value,
@@ -95,7 +95,7 @@ class Run:
             "chosen": (self.status.chosen_in_words or None) if self.status else None,
             "failed_candidates": dict(self.status.failed) if self.status else {},
             "warnings": list(self.status.warnings) if self.status else [],
-            "gates_passed": all(gate.passed is True for gate in gates) if gates else None,
+            "gates_passed": gates_passed(self.status) if self.status and self.status.gates else None,
             "version": self.version,
             "runners_up": [
                 {

@@ -349,6 +349,19 @@ def test_logs_lists_the_pods_and_finds_one_by_its_version(serving: InCluster) ->
     assert "pods: flights-v1-abc" in missing.output
 
 
+def start_monitor(serving: InCluster) -> None:
+    """A pod of the system's monitor that is ready."""
+    labels = SystemNames(NAMESPACE, SystemName(SYSTEM)).selector("monitor")
+    serving.kube.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "monitor-1", "namespace": NAMESPACE, "labels": labels},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        }
+    )
+
+
 def test_compare_asks_the_monitor_in_its_pod_about_the_last_rollout(
     serving: InCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -367,15 +380,7 @@ def test_compare_asks_the_monitor_in_its_pod_about_the_last_rollout(
     refused = serving.run("compare")
     assert refused.exit_code != 0
     assert f"no pod of {SYSTEM}-monitor is ready" in refused.output
-    labels = SystemNames(NAMESPACE, SystemName(SYSTEM)).selector("monitor")
-    serving.kube.create(
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "monitor-1", "namespace": NAMESPACE, "labels": labels},
-            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
-        }
-    )
+    start_monitor(serving)
     result = serving.run("compare")
     assert result.exit_code == 0, result.output
     assert "v2 beside v1" in result.output
@@ -409,15 +414,7 @@ def test_drift_asks_the_monitor_in_its_pod_for_its_windows(
         return json.dumps({"windows": [window]})
 
     monkeypatch.setattr("capstan.cluster.monitor_pod.run_with_input", run)
-    labels = SystemNames(NAMESPACE, SystemName(SYSTEM)).selector("monitor")
-    serving.kube.create(
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "monitor-1", "namespace": NAMESPACE, "labels": labels},
-            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
-        }
-    )
+    start_monitor(serving)
     result = serving.run("drift")
     assert result.exit_code == 0, result.output
     assert "temp     KS    0.300     0.100      1 of 1  0.0%     █" in result.output

@@ -85,6 +85,8 @@ def _line(step: StepProgress) -> str:
 def _print(status: RunStatus, run: str, against: str | None) -> None:
     from rich.markup import escape
 
+    from capstan.domain.planners.training import gates_passed
+
     print_candidates(status)
     for gate in status.gates:
         word = "[green]passed[/green]" if gate.passed is True else "[red]not passed[/red]"
@@ -93,7 +95,7 @@ def _print(status: RunStatus, run: str, against: str | None) -> None:
     version = status.version.name if status.version else "no version"
     if status.runners_up:
         out.print(f"{status.runners_up_in_words}, registered beside it", soft_wrap=True)
-    if all(gate.passed is True for gate in status.gates) and not against:
+    if gates_passed(status) and not against:
         follows = "`capstan up` serves it, as long as the file trains by the same"
     else:
         follows = f"once the system is up, `capstan promote {version}` rolls it out"
