@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -47,10 +48,13 @@ def as_table(frame: Frame) -> pa.Table:
 def _of_pandas(frame: Any) -> pa.Table:
     import pyarrow as pa
 
+    for name in (*frame.columns, *(one for one in frame.index.names if one is not None)):
+        if not isinstance(name, str) or not _is_unicode(name):
+            raise InvalidDataError(f"the column {name!r} has a name that is no text; rename it")
+    for names, what in ((frame.columns, "column"), (frame.index.names, "level of the index")):
+        if twice := _first_twice(names):
+            raise InvalidDataError(f"{what} {twice!r} is there more than once; name each column differently")
     frame = _with_its_index(frame)
-    nameless = [name for name in frame.columns if not isinstance(name, str)]
-    if nameless:
-        raise InvalidDataError(f"the column {nameless[0]!r} has a name that is no text; rename it")
     columns = {}
     for place, name in enumerate(frame.columns):
         try:
@@ -66,19 +70,29 @@ def _of_pandas(frame: Any) -> pa.Table:
                 f"column {name!r} holds values of several kinds, or of one that no table has: {error}; convert it to "
                 "numbers, texts or moments"
             ) from error
-    if len(columns) < frame.shape[1]:
-        name = next(one for one in frame.columns if list(frame.columns).count(one) > 1)
-        raise InvalidDataError(f"column {name!r} is there more than once; name each column differently")
     return pa.table(columns)
+
+
+def _first_twice(names: Iterable[Any]) -> str | None:
+    counts = Counter(name for name in names if name is not None)
+    return next((name for name, count in counts.items() if count > 1), None)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeError:
+        return False
+    return True
 
 
 def _with_its_index(frame: Any) -> Any:
     """The frame with the named parts of its index as columns; those that are columns too must say the same."""
+    import pandas as pd
+
     named = [name for name in frame.index.names if name is not None]
     for name in named:
-        if name in frame.columns and not frame.index.get_level_values(name).equals(
-            frame.set_index(name).index
-        ):
+        if name in frame.columns and not frame.index.get_level_values(name).equals(pd.Index(frame[name])):
             raise InvalidDataError(f"{name!r} is index and column, with different values; rename one")
     new = [name for name in named if name not in frame.columns]
     return frame.reset_index(level=new) if new else frame
@@ -125,6 +139,9 @@ def answers(rows: Sequence[dict[str, Any]], index: Any, columns: Sequence[str]) 
 def _column(values: list[Any], index: Any) -> pd.Series[Any]:
     import pandas as pd
 
-    kinds = {type(one) for one in values if one is not None}
-    # A missing value would make floats of whole numbers, which hold no id above 2^53.
-    return pd.Series(values, index=index, dtype="Int64" if kinds == {int} and None in values else None)
+    there = [one for one in values if one is not None]
+    dtype = None
+    if there and len(there) < len(values) and all(type(one) is int for one in there):
+        # A missing value would make floats of whole numbers, which hold no id above 2^53.
+        dtype = "Int64" if all(-(2**63) <= one < 2**63 for one in there) else "object"
+    return pd.Series(values, index=index, dtype=dtype)

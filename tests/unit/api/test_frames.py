@@ -87,7 +87,32 @@ def test_what_no_table_holds_is_refused_by_its_column(values: list[Any]) -> None
         as_table(pd.DataFrame({"n": pd.Series(values, dtype=object)}))
 
 
-def test_an_id_keeps_its_digits_beside_a_row_without_one() -> None:
-    frame = answers([{"id": 2**53 + 1}, {}], pd.RangeIndex(2), ["version"])
-    assert frame["id"][0] == 2**53 + 1
+@pytest.mark.parametrize("number", [2**53 + 1, 2**63 - 1, 2**63, 10**30, -(2**63) - 1])
+def test_an_id_keeps_its_digits_beside_a_row_without_one(number: int) -> None:
+    frame = answers([{"id": number}, {}], pd.RangeIndex(2), ["version"])
+    assert frame["id"][0] == number
     assert frame["id"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        pytest.param(
+            pd.DataFrame({"n": [1]}, index=pd.Index([7], name=3)), "3 has a name that is no text", id="number"
+        ),
+        pytest.param(pd.DataFrame({"\ud800": [1]}), "has a name that is no text", id="surrogate"),
+        pytest.param(
+            pd.DataFrame({"n": [1]}, index=pd.MultiIndex.from_tuples([(1, 2)], names=["a", "a"])),
+            "level of the index 'a' is there more than once",
+            id="levels",
+        ),
+        pytest.param(
+            pd.DataFrame([[1, 2]], columns=["a", "a"], index=pd.Index([1], name="a")),
+            "column 'a' is there more than once",
+            id="index and two columns",
+        ),
+    ],
+)
+def test_a_name_that_no_table_has_is_refused(frame: pd.DataFrame, said: str) -> None:
+    with pytest.raises(InvalidDataError, match=said):
+        as_table(frame)
