@@ -10,7 +10,7 @@ from capstan.api import frames
 from capstan.embedded.asking import RefusedRow, Told
 from capstan.errors import InvalidDataError
 from capstan.spec import MLSystem
-from capstan.verbs.answering import Asked, flat, with_id
+from capstan.verbs.answering import Asked, flat, which, with_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,9 +31,9 @@ def ask(asked: Asked, system: MLSystem, frame: Frame, *, mark: bool) -> pd.DataF
 
     found = beside_a_loop(told)
     refused = [one for one in found if isinstance(one, RefusedRow)]
-    if refused and not mark:
-        raise InvalidDataError(_refusal(refused, len(found)))
     named = asked.manifest.keys.get("id")
+    if refused and not mark:
+        raise InvalidDataError(_refusal(refused, named, len(found)))
     rows = [{**_row(one, named), **({"refused": why(one)} if mark else {})} for one in found]
     columns = ["version", "request_id", *(["refused"] if mark else [])]
     return frames.answers(rows, frames.index_of(frame), columns)
@@ -41,7 +41,7 @@ def ask(asked: Asked, system: MLSystem, frame: Frame, *, mark: bool) -> pd.DataF
 
 def _row(told: Told, named: str | None) -> dict[str, Any]:
     if isinstance(told, RefusedRow):
-        return {}
+        return with_id({}, named, told.sent)
     answer = {**dict(flat(told.answer)), "version": told.version, "request_id": told.request_id}
     return with_id(answer, named, told.sent)
 
@@ -62,8 +62,8 @@ def _shown(value: object) -> str:
     return "" if value is None else f" {value!r}"
 
 
-def _refusal(refused: Sequence[RefusedRow], rows: int) -> str:
-    lines = [f"row {one.row}, {in_words(one)}" for one in refused[:MOST_TOLD]]
+def _refusal(refused: Sequence[RefusedRow], named: str | None, rows: int) -> str:
+    lines = [f"{which(one, named)}, {in_words(one)}" for one in refused[:MOST_TOLD]]
     more = len(refused) - len(lines)
     lines += [f"{more:,} rows more"] if more else []
     head = f"{len(refused):,} of {rows:,} rows are refused; `refused='mark'` answers the others:"

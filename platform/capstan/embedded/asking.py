@@ -38,6 +38,7 @@ class AnsweredRow:
     row: int
     """Number of the row, from 1."""
     sent: Mapping[str, Any]
+    """The row as it was asked: the columns of the model, and its keys."""
     version: str
     request_id: str
     answer: Mapping[str, Any]
@@ -48,6 +49,7 @@ class RefusedRow:
     """A row that no model may answer, and why."""
 
     row: int
+    sent: Mapping[str, Any]
     problems: tuple[Mapping[str, Any], ...]
     """Each with field, value and rule."""
 
@@ -135,14 +137,14 @@ class Asking:
             if place is not None:
                 named.setdefault(int(place[1]), []).append({**problem, "field": place[2] or "row"})
         if not named:
-            return [RefusedRow(number, tuple(problems)) for number, _ in request]
+            return [RefusedRow(number, row, tuple(problems)) for number, row in request]
         if self._group is not None:
             rest = ({"field": self._group, "value": None, "rule": "another row of its group is refused"},)
             return [
-                RefusedRow(number, tuple(named[index]) if index in named else rest)
-                for index, (number, _) in enumerate(request)
+                RefusedRow(number, row, tuple(named[index]) if index in named else rest)
+                for index, (number, row) in enumerate(request)
             ]
-        return [RefusedRow(request[index][0], tuple(found)) for index, found in named.items()]
+        return [RefusedRow(*request[index], tuple(found)) for index, found in named.items()]
 
 
 @contextmanager

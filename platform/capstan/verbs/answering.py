@@ -13,7 +13,7 @@ import orjson
 
 from capstan.data.asked_rows import asked_rows
 from capstan.domain.versions import VersionName
-from capstan.embedded.asking import TIMEOUT_SECONDS, Asking, asking_gateway, asking_model
+from capstan.embedded.asking import TIMEOUT_SECONDS, Asking, RefusedRow, asking_gateway, asking_model
 from capstan.embedded.layout import StateDir
 from capstan.embedded.wiring import open_store, registry_of, stored_model
 from capstan.engine.records import system_state
@@ -189,6 +189,14 @@ def with_id(answer: Mapping[str, Any], named: str | None, sent: Mapping[str, Any
             f"another name in data.query, such as `select {named} as {named}_id`, and train again"
         )
     return {named: sent[named], **answer}
+
+
+def which(refused: RefusedRow, named: str | None) -> str:
+    """The row that is refused, by number and by its id if it has one: `row 2 (flight_id "008")`."""
+    identity = None if named is None else refused.sent.get(named)
+    if identity is None:
+        return f"row {refused.row}"
+    return f"row {refused.row} ({named} {orjson.dumps(identity, default=str).decode()})"
 
 
 def flat(answer: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

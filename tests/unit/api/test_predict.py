@@ -75,13 +75,15 @@ def test_a_running_system_is_asked_through_its_gateway(system: capstan.System, p
 def test_a_refused_row_is_told_before_any_answer_is_given(system: capstan.System) -> None:
     bad = ROWS.assign(distance=[500.0, -3.0, 900.0])
     with pytest.raises(
-        InvalidDataError, match=r"1 of 3 rows are refused; .*\nrow 2, distance: -3.0 is below"
+        InvalidDataError,
+        match=r"1 of 3 rows are refused; .*\nrow 2 \(flight_id \"b\"\), distance: -3.0 is below",
     ):
         system.predict(bad)
     found = system.predict(bad, refused="mark")
     assert list(found["refused"].isna()) == [True, False, True]
     assert "distance" in found.loc[20, "refused"]
     assert list(found["label"].isna()) == [False, True, False]
+    assert list(found["flight_id"]) == list(bad["flight_id"])
 
 
 def test_where_none_serves_yet_the_newest_version_answers(

@@ -51,6 +51,7 @@ def test_refused_rows_are_told_by_number_and_field_and_cost_the_others_nothing(p
     summary = last["summary"]
     assert [answer["row"] for answer in answers] == [n for n in range(1, 1201) if n % 5 and n != 7]
     assert (summary["answered"], summary["refused"], summary["versions"]) == (959, 241, {"v1": 959})
+    assert [(one["row"], one["id"]) for one in summary["refusals"][:2]] == [(5, "f5"), (7, "f7")]
     told = {one["row"]: one["problems"][0] for one in summary["refusals"]}
     assert (told[5]["field"], told[5]["value"], told[7]["value"]) == ("distance", "x", -3)
 
@@ -58,7 +59,7 @@ def test_refused_rows_are_told_by_number_and_field_and_cost_the_others_nothing(p
 def test_people_read_the_row_the_field_and_the_rule(place: Place) -> None:
     result = place.predict(place.table(HEADER + "a,-3,UA,1\nb,5,UA,1\n"), "--offline")
     assert result.exit_code == 3
-    assert "refused: row 1, distance: -3" in result.stderr
+    assert 'refused: row 1 (flight_id "a"), distance: -3' in result.stderr
     assert "1 row answered (v1 1), 1 refused" in result.stderr
 
 
@@ -75,7 +76,7 @@ def test_an_infinite_number_of_a_parquet_file_is_refused_and_not_taken_for_missi
     pq.write_table(pa.table(rows), file)
     result = place.predict_by(way, file)
     assert result.exit_code == 3, result.output
-    assert 'refused: row 1, distance: "inf" must be a number' in result.stderr
+    assert 'refused: row 1 (flight_id "a"), distance: "inf" must be a number' in result.stderr
     assert "2 rows answered" in result.stderr
     assert [row["flight_id"] for row in csv.DictReader(io.StringIO(result.stdout))] == ["b", "c"]
 

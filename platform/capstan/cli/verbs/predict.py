@@ -138,7 +138,10 @@ class _Tally:
             "answered": self._versions.total(),
             "refused": self._refused_rows,
             "versions": dict(self._versions),
-            "refusals": [{"row": one.row, "problems": one.problems} for one in self._refused],
+            "refusals": [
+                {"row": one.row, "id": one.sent.get(self._id_column or ""), "problems": one.problems}
+                for one in self._refused
+            ],
             "out": None if to is None else str(to),
         }
         if to is not None:
@@ -152,9 +155,11 @@ class _Tally:
         def say(text: str) -> None:
             err.print(text, markup=False, soft_wrap=True)
 
+        from capstan.verbs.answering import which
+
         for one in self._refused:
             for problem in one.problems:
-                say(f"refused: row {one.row}, {_in_words(problem)}")
+                say(f"refused: {which(one, self._id_column)}, {_in_words(problem)}")
         if self._refused_rows > len(self._refused):
             say(f"refused: {self._refused_rows - len(self._refused):,} rows more")
         by = ", ".join(f"{version} {count:,}" for version, count in sorted(self._versions.items()))
