@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from capstan.domain.moving_weights import MovedWeights, weights_at
@@ -14,7 +14,7 @@ from capstan.domain.verdicts.bandit_inference import Outcomes, Period, differenc
 from capstan.domain.verdicts.bandits import Rewards
 from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums
 from capstan.domain.verdicts.experiments import Better
-from capstan.domain.verdicts.sample_ratio import MISMATCH_ALPHA, log_mismatch
+from capstan.domain.verdicts.sample_ratio import MISMATCH_ALPHA, Stratum, log_stratified_mismatch
 from capstan.domain.versions import VersionName
 
 
@@ -78,47 +78,47 @@ class MovingShares:
         return ArmBounds(arm, found.estimate, found.lower, found.upper, units, skewness=found.skewness)
 
     def ratio(self, evidence: ArmsEvidence) -> AnalysisResult:
-        """Whether the arms hold the units that they should, stretch by stretch: the factors multiply to one test."""
-        log_e, total = 0.0, 0
-        told: list[tuple[Mapping[str, int], Mapping[str, float]]] = []
-        for stretch in evidence.days:
-            weights = self._shares_of(stretch)
-            counts = {str(version): sums.assigned for version, sums in stretch.arms.items()}
-            if weights is None or not sum(counts.values()):
-                continue
-            shares = {str(version): weight / 100 for version, weight in weights.items() if weight}
-            log_e += log_mismatch(counts, shares)
-            total += sum(counts.values())
-            told.append((counts, shares))
-        numbers = {"log_e": log_e}
-        if not total:
+        """Whether the arms hold the units that they should, given the shares that each unit was drawn by."""
+        strata = list(self._strata(evidence))
+        if not strata:
             return AnalysisResult(Verdict.INCONCLUSIVE, "TooFewRequests", "no users yet", premature=True)
-        if self.by_request:
-            told = [_pooled(told)]
-        worst = max((_compared(*one) for one in told), key=lambda one: one[0])[1]
+        log_e, total = log_stratified_mismatch(strata), sum(one.total for one in strata)
+        numbers = {"log_e": log_e}
+        worst = max((_compared(one) for one in self._told(strata)), key=lambda one: one[0])[1]
         if log_e >= -math.log(MISMATCH_ALPHA):
             message = f"not the wanted shares, the farthest {worst} (sequential Dirichlet test at {MISMATCH_ALPHA:g})"
             latch = Latch(Verdict.FAILED, total)
             return AnalysisResult(Verdict.FAILED, "SampleRatioMismatch", message, numbers, latch=latch)
         return AnalysisResult(Verdict.SUCCESSFUL, "SampleRatioHolds", worst, numbers)
 
+    def _strata(self, evidence: ArmsEvidence) -> Iterator[Stratum]:
+        """Stretches that have units whose shares are known."""
+        for stretch in evidence.days:
+            weights = self._shares_of(stretch)
+            counts = {str(version): sums.assigned for version, sums in stretch.arms.items()}
+            if weights is not None and any(counts.values()):
+                shares = {str(version): weight / 100 for version, weight in weights.items() if weight}
+                yield Stratum(counts, shares)
 
-def _compared(counts: Mapping[str, int], shares: Mapping[str, float]) -> tuple[float, str]:
-    """How far the farthest arm of a stretch is off, and in words."""
-    total = sum(counts.values())
-    arm = max(shares, key=lambda one: abs(counts.get(one, 0) / total - shares[one]))
-    share = counts.get(arm, 0) / total
-    return abs(share - shares[arm]), f"{arm} got {share:.1%} of {total:,}, wanted {shares[arm]:.1%}"
+    def _told(self, strata: Sequence[Stratum]) -> Sequence[Stratum]:
+        """What words and the farthest share are about."""
+        return [_pooled(strata)] if self.by_request else strata
 
 
-def _pooled(
-    told: Sequence[tuple[Mapping[str, int], Mapping[str, float]]],
-) -> tuple[Mapping[str, int], Mapping[str, float]]:
-    """Units of all stretches with the mean of the shares that drew them, of which each has too few to be shown."""
+def _compared(stratum: Stratum) -> tuple[float, str]:
+    """How far the farthest arm is off, and in words."""
+    total = sum(stratum.counts.values())
+    arm = max(stratum.shares, key=lambda one: abs(stratum.counts.get(one, 0) / total - stratum.shares[one]))
+    share, wanted = stratum.counts.get(arm, 0) / total, stratum.shares[arm]
+    return abs(share - wanted), f"{arm} got {share:.1%} of {total:,}, wanted {wanted:.1%}"
+
+
+def _pooled(strata: Sequence[Stratum]) -> Stratum:
+    """Units of all strata with the mean of the shares that drew them, of which each has too few to be shown."""
     counts: Counter[str] = Counter()
     expected: dict[str, float] = {}
-    for found, shares in told:
-        counts.update(found)
-        for arm, share in shares.items():
-            expected[arm] = expected.get(arm, 0.0) + share * sum(found.values())
-    return counts, {arm: share / counts.total() for arm, share in expected.items()}
+    for one in strata:
+        counts.update(one.counts)
+        for arm, share in one.shares.items():
+            expected[arm] = expected.get(arm, 0.0) + share * sum(one.counts.values())
+    return Stratum(counts, {arm: share / counts.total() for arm, share in expected.items()})
