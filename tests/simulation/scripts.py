@@ -601,6 +601,26 @@ def bandit_learns_through_a_restart_and_promotes(world: World) -> None:
 
 
 @story
+def bandit_with_a_router_learns_through_a_restart_and_promotes(world: World) -> None:
+    """Each request is drawn by what the router was told last; the loop dies between two things that it tells."""
+    learning(world, per="Request")
+    world.edit_file(routed)
+    world.requests_per_day = 2000
+    world.start()
+    drift(world, gain=0.02)
+    world.days(4)
+    world.note("the loop is restarted")
+    world.restart()
+    world.days(24)
+    assert world.champion == "v2"
+
+
+def routed(spec: dict[str, Any]) -> None:
+    """Requests go by a router in a graph of Seldon."""
+    spec["serving"] = {"runtime": "Seldon", "traffic": {"provider": "Istio", "failures": "Bounded"}}
+
+
+@story
 def bandit_finds_that_a_runner_up_is_the_best(world: World) -> None:
     """Two are asked for; one can't be packaged and takes no part, the other wins against the choice."""
     learning(world, runnersUp=2)

@@ -26,5 +26,26 @@ def test_story_is_told_as_before(name: str) -> None:
     assert told == golden.read_text()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bandit_learns_through_a_restart_and_promotes",
+        "bandit_with_a_router_learns_through_a_restart_and_promotes",
+    ],
+)
+def test_a_bandit_that_is_replayed_without_its_restart_is_the_same_bit_for_bit(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records, shares with what they followed from, and what a router was told: as they are stored."""
+    restarted = World()
+    SCRIPTS[name](restarted)
+    monkeypatch.setattr(World, "restart", lambda _world: None)
+    replayed = World()
+    SCRIPTS[name](replayed)
+    assert replayed.story() == restarted.story()
+    assert repr(replayed.end()) == repr(restarted.end())
+    assert "'moves': [{" in repr(restarted.end())
+
+
 def test_every_golden_story_has_a_script() -> None:
     assert {path.stem for path in STORIES.glob("*.txt")} == set(SCRIPTS)

@@ -503,6 +503,9 @@ class World:
         for start, end in zip(starts, [*starts[1:], as_of], strict=True):
             if start >= as_of:
                 break
+            if asked.by_shares:
+                days += self._by_shares(asked, start, min(end, as_of), as_of, closes)
+                continue
             shares, length = self._shares_at(start if asked.cuts else since), (min(end, as_of) - start) / DAY
             arms = {}
             for version in asked.versions:
@@ -516,6 +519,40 @@ class World:
             days.append(ArmDay(start, arms))
         bad = {version: self.model(version).nonfinite for version in asked.versions}
         return ArmsEvidence(tuple(days), nonfinite_answers=bad if days else {})
+
+    def _by_shares(
+        self, asked: Arms, start: datetime, end: datetime, as_of: datetime, closes: timedelta
+    ) -> list[ArmDay]:
+        """The units of a stretch, told apart by the shares that drew them: those that the router was told last."""
+        told = sorted({start, *(at for at, _ in self.obeyed_since if start < at < end)})
+        whole: dict[tuple[tuple[VersionName, int], ...], dict[VersionName, tuple[float, float]]] = {}
+        for begin, over in zip(told, [*told[1:], end], strict=True):
+            shares = self._shares_at(begin)
+            drawn = tuple((version, round(100 * shares.get(version, 0.0))) for version in asked.versions)
+            length = (over - begin) / DAY
+            closed = min(max((as_of - closes - begin) / DAY, 0.0), length)
+            known = whole.setdefault(drawn, dict.fromkeys(asked.versions, (0.0, 0.0)))
+            for version, share in drawn:
+                per_day = self.requests_per_day * share / 100
+                begun, over_now = known[version]
+                known[version] = (begun + per_day * length, over_now + per_day * closed)
+        champion = asked.versions[0]
+        return [
+            ArmDay(
+                start,
+                {
+                    version: _sums(
+                        int(begun),
+                        int(closed),
+                        int(closed),
+                        *_outcome(asked.metric, self.model(version), version == champion),
+                    )
+                    for version, (begun, closed) in arms.items()
+                },
+                dict(drawn),
+            )
+            for drawn, arms in sorted(whole.items())
+        ]
 
     def _shares_at(self, moment: datetime) -> Mapping[str, float]:
         """The shares that the gateway obeyed then."""

@@ -774,6 +774,6 @@ def describe_split(split: TrafficSplit | None) -> str:
     if split.interleaved is not None:
         arms += f" (of these {split.interleaved.percent} % interleaved with {split.interleaved.challenger})"
     if split.routed:
-        arms = f"a router between {', '.join(arm.version for arm in split.arms)}"
+        arms = f"a router between {arms}"
     mirrors = ", ".join(f"{mirror.version} {mirror.percent} %" for mirror in split.mirrors)
     return f"{arms} (copies: {mirrors})" if mirrors else arms
