@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -129,6 +130,20 @@ def test_clicks_credit_the_ranker_that_drafted_the_item(lists: Lists) -> None:
     found = lists.preferred()
     assert found.counts == PreferenceCounts(wins=1, losses=1, ties=2)
     assert (found.requests, found.alone, found.waiting, found.lost_share) == (4, 1, 0, 0)
+
+
+def test_a_return_counts_within_the_guardrails_own_window_and_once_that_is_over(lists: Lists) -> None:
+    guarded = Interleaving("return", Method.TEAM_DRAFT, 7 * DAY, 10 * MINUTE)
+    lists.show("a")
+    lists.click(0, request="a")
+    lists.click(1, request="a", event="return", at=NOON + 6 * DAY)
+    lists.click(0, request="a", event="return", at=NOON + 8 * DAY)
+    late = NOON + 9 * DAY
+    assert lists.preferred(late).counts == PreferenceCounts(losses=1)
+    assert lists.preferred(late, asked=replace(ASKED, event="return")).counts == PreferenceCounts(ties=1)
+    waits = lists.preferred(NOON + 7 * DAY, asked=guarded)
+    assert (waits.counts.units, waits.waiting) == (0, 1)
+    assert lists.preferred(late, asked=guarded).counts == PreferenceCounts(wins=1)
 
 
 def test_balanced_clicks_are_counted_by_the_ranks_of_both(lists: Lists) -> None:

@@ -137,7 +137,7 @@ def _step(step: FileStep, system: MLSystem) -> Step:
         return bandit_step(step.bandit, system)
     member = _member(STEPS[step.kind], step.chosen)
     if isinstance(member, InterleaveStep) and step.interleave is not None:
-        guarding = (ItemMargin(one.event, one.margin) for one in step.interleave.guardrails)
+        guarding = (ItemMargin(one.event, one.margin, one.window) for one in step.interleave.guardrails)
         return replace(member, guarded=tuple(guarding))
     return member
 

@@ -52,6 +52,14 @@ class InterleaveGuardrail(SpecModel):
         ),
         examples=[0.05],
     )
+    window: PositiveDuration | None = Field(
+        None,
+        description=(
+            "How long after a unit's first request its requests and these events count, such as the days in which "
+            "something is sent back; the step waits for `minUnits` units whose window is over. By default the step's."
+        ),
+        examples=["14d"],
+    )
 
 
 class Interleave(SpecModel):
@@ -80,7 +88,10 @@ class Interleave(SpecModel):
     )
     maximum_delay: Duration = Field(
         timedelta(minutes=10),
-        description="How long after it happened a click may be posted; a unit counts when both have passed.",
+        description=(
+            "How long after it happened a click, or an event of a guardrail, may be posted; a unit counts when both "
+            "have passed."
+        ),
         examples=["10m"],
     )
     min_units: Annotated[Whole, Field(ge=20, le=1_000_000_000)] = Field(
@@ -108,7 +119,7 @@ class Interleave(SpecModel):
             "Events that nobody wants, such as returns. If they are shown to fall on the challenger's items more often "
             "than the margin allows, one-sided at alpha divided by their number, the challenger is rolled back."
         ),
-        examples=[[{"event": "return", "margin": 0.05}]],
+        examples=[[{"event": "return", "margin": 0.05, "window": "14d"}]],
     )
     deadline: PositiveDuration | None = Field(
         None,

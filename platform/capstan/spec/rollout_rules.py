@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic.alias_generators import to_camel
 
 from capstan.spec.experiment import ONE_REQUEST, STICKING, Experiment
+from capstan.spec.interleave import Interleave
 from capstan.spec.location import Location
 from capstan.spec.providers import PROVIDERS
 from capstan.spec.rollout import Step
@@ -464,6 +465,7 @@ def deadlines_can_be_met(spec: MLSystemSpec) -> Iterator[Breach]:
                 "make it longer"
             )
             yield Breach(location, message=message)
+        yield from _unseen_windows(index, step.interleave, deadline)
         # An analysis looks at no fewer blocks, whatever the step asks for.
         by_days = step.experiment is not None and step.experiment.blocks == "Day"
         asks = any(True for _ in _named(spec, index)) or by_days
@@ -478,6 +480,22 @@ def deadlines_can_be_met(spec: MLSystemSpec) -> Iterator[Breach]:
                 f"{format_duration(blocks * DAY)} at the soonest; make it longer{why}"
             )
             yield Breach(location, message=message)
+
+
+def _unseen_windows(index: int, both: Interleave | None, deadline: timedelta) -> Iterator[Breach]:
+    """Guardrails of an interleaving of which no unit is over before the step's deadline."""
+    for place, guardrail in enumerate(both.guardrails if both is not None else ()):
+        if (
+            both is not None
+            and guardrail.window is not None
+            and guardrail.window + both.maximum_delay > deadline
+        ):
+            message = (
+                f"{format_duration(guardrail.window)} and maximumDelay ({format_duration(both.maximum_delay)}) are "
+                f"longer than the step's deadline ({format_duration(deadline)}), so no unit would ever count for it; "
+                "make the window shorter or the deadline longer"
+            )
+            yield Breach((*_steps(index, "interleave", "guardrails"), place, "window"), message=message)
 
 
 @rule(

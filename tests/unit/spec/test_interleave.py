@@ -28,6 +28,27 @@ def loaded(step: str, folder: Path):
     return load(file)
 
 
+def test_a_guardrail_is_followed_for_a_window_of_its_own(tmp_path):
+    system = loaded(
+        "{event: click, window: 2h, guardrails: [{event: return, window: 14d}, {event: report}], deadline: 21d}",
+        tmp_path,
+    )
+    policy = system_policy(system).rollout
+    step = policy.steps[1]
+    assert isinstance(step, InterleaveStep)
+    state = RolloutState.at_step(1)
+    split = step.split(VersionName("v1"), VersionName("v2"), "r1", state)
+    asked = {one.need.event: one.need for one in step.questions(policy, split, state)}
+    assert {event: need.window for event, need in asked.items()} == {
+        "click": timedelta(hours=2),
+        "return": timedelta(days=14),
+        "report": timedelta(hours=2),
+    }
+    assert {need.maximum_delay for need in asked.values()} == {timedelta(minutes=10)}
+    # Nothing is decided before the first unit's returns are known.
+    assert step.first_outcome(policy) == timedelta(days=14, minutes=10)
+
+
 def test_a_step_of_the_file_says_its_traffic_and_its_question(tmp_path):
     system = loaded(
         "{percent: 40, method: Balanced, event: click, minUnits: 300, decide: UnlessWorse, deadline: 14d}",
@@ -59,6 +80,12 @@ def test_a_step_of_the_file_says_its_traffic_and_its_question(tmp_path):
             "{event: click, window: 2d, deadline: 1d}",
             "interleave.deadline",
             "its window (2d) and maximumDelay (10m) are over",
+        ),
+        (
+            "{event: click, guardrails: [{event: report}, {event: return, window: 14d}], deadline: 14d}",
+            "interleave.guardrails[1].window",
+            "14d and maximumDelay (10m) are longer than the step's deadline (14d), so no unit would ever count for it; "
+            "make the window shorter or the deadline longer",
         ),
         ("{event: click, minUnits: 5}", "interleave.minUnits", "20"),
         ("{event: click, decide: NotWorse}", "interleave.decide", "UnlessWorse"),

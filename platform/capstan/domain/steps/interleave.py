@@ -59,6 +59,8 @@ class ItemMargin:
 
     event: str
     margin: float = 0.0
+    window: timedelta | None = None
+    """None: the step's."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,8 @@ class InterleaveStep(Step):
 
     @property
     def closes_after(self) -> timedelta:
-        """Time after a unit's first request at which nothing more of it is awaited."""
-        return self.window + self.maximum_delay
+        """Time after a unit's first request at which nothing more of it is awaited, by guardrails neither."""
+        return max([self.window, *(one.window for one in self.guarded if one.window)]) + self.maximum_delay
 
     def split(
         self, champion: VersionName, challenger: VersionName, salt: str, state: RolloutState
@@ -114,7 +116,7 @@ class InterleaveStep(Step):
     ) -> tuple[Question, ...]:
         rule = PreferenceRule(Decide(self.decide), self.min_units, self.alpha)
         return (
-            PreferenceQuestion(PREFERENCE, rule, self._asked(self.event)),
+            PreferenceQuestion(PREFERENCE, rule, self._asked(self.event, self.window)),
             *(
                 ItemGuardrailQuestion(
                     f"guardrail {one.event}",
@@ -125,14 +127,14 @@ class InterleaveStep(Step):
                         comparisons=len(self.guarded),
                         min_units=self.min_units,
                     ),
-                    self._asked(one.event),
+                    self._asked(one.event, one.window or self.window),
                 )
                 for one in self.guarded
             ),
         )
 
-    def _asked(self, event: str) -> Interleaving:
-        return Interleaving(event, Method(self.method), self.window, self.maximum_delay)
+    def _asked(self, event: str, window: timedelta) -> Interleaving:
+        return Interleaving(event, Method(self.method), window, self.maximum_delay)
 
     def progress(self, since: datetime | None, now: datetime) -> str:
         if since is None:

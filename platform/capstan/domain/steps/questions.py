@@ -86,10 +86,10 @@ class Interleaving:
     """PreferenceEvidence: which ranker's items users clicked in lists of both, since the step began."""
 
     event: str
-    """Name of the events that are clicks."""
+    """Name of the events: clicks, or what guards."""
     method: Method
     window: timedelta
-    """How long after a unit's first request its requests and clicks count."""
+    """How long after a unit's first request its requests and these events count."""
     maximum_delay: timedelta
     """How long after it happened a click may be posted."""
 
