@@ -15,6 +15,7 @@ from cluster.seldon_stand_in import StandIn
 
 from capstan.adapters.kubernetes.serving import Artifact, VersionObjects
 from capstan.adapters.seldon.istio import GRAPH, RoutedGraph, SeldonIstio, SharedDeployment
+from capstan.artifacts.fetch import REFUSED
 from capstan.domain.traffic import Arm, ArmRewards, Mirror, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, VersionName
 from capstan.errors import CapstanError, NotAllowedError, UnavailableError
@@ -81,7 +82,8 @@ class Dicts:
     def _seen(self, found: Object) -> Object:
         seen = copy.deepcopy(found)
         if seen["kind"] == "Deployment":
-            name = seen["metadata"]["labels"].get(VERSION) or seen["metadata"]["labels"]["part"]
+            labels = seen["metadata"]["labels"]
+            name = labels.get("part") or labels[VERSION]
             ready = VersionName(name) not in self.stuck
             seen["status"] = {
                 "observedGeneration": seen["metadata"]["generation"],
@@ -192,7 +194,11 @@ def graph(artifacts: Mapping[VersionName, Artifact]) -> Object:
         "componentSpecs": [
             {
                 "metadata": {
-                    "labels": {"app.kubernetes.io/name": "graph", "part": f"{part} of the graph"},
+                    "labels": {
+                        "app.kubernetes.io/name": "graph",
+                        "part": f"{part} of the graph",
+                        **({VERSION: part} if annotations else {}),
+                    },
                     "annotations": annotations,
                 },
                 "spec": {"containers": [{"name": part, "image": part}]},
@@ -512,6 +518,44 @@ def test_the_way_back_does_not_wait_for_a_router_that_does_not_answer(
     assert world.traffic.read_back() == routed(40).untold
     world.traffic.apply(ALONE, {})
     assert world.traffic.read_back() == ALONE
+
+
+def test_a_version_that_dies_in_the_graph_is_not_ready_and_the_champion_stays_the_way_back(
+    world: World,
+) -> None:
+    world.deploy(V1, V2, V3)
+    ready = dict.fromkeys((V1, V2, V3), Readiness.READY)
+    world.kube.stuck.add(VersionName("v2 of the graph"))
+    brought_up(world, routed(40))
+    assert world.traffic.readiness() == ready, "no request goes through it yet"
+    world.kube.stuck.clear()
+    brought_up(world, routed(40))
+    assert world.route()["arms"] == 100
+    for part in ("v1", "v2", "router"):
+        world.kube.stuck.add(VersionName(f"{part} of the graph"))
+    assert world.traffic.readiness() == {**ready, V2: Readiness.STARTING}
+    # The way back is by the pods that stand alone.
+    world.traffic.apply(ALONE, {})
+    assert world.traffic.read_back() == ALONE
+    assert world.traffic.readiness() == ready
+
+
+def test_a_graph_whose_pod_refused_its_bento_has_crashed_and_is_not_deployed_again(world: World) -> None:
+    world.deploy(V1, V2)
+    brought_up(world, routed(40))
+    world.kube.stuck.add(VersionName("v2 of the graph"))
+    [found] = [
+        one["metadata"]
+        for (kind, name), one in world.kube.objects.items()
+        if kind == "Deployment" and name == "flights-arms-2-v2"
+    ]
+    ended = {"name": "fetch", "state": {"terminated": {"exitCode": REFUSED, "message": "E: other bytes"}}}
+    world.kube.objects["Pod", "p"] = {
+        "kind": "Pod",
+        "metadata": {"name": "p", "labels": found["labels"]},
+        "status": {"initContainerStatuses": [ended]},
+    }
+    assert world.traffic.readiness()[V2] is Readiness.CRASHED
 
 
 def test_an_arm_whose_pod_broke_can_be_closed(world: World) -> None:

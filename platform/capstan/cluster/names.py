@@ -12,6 +12,10 @@ SYSTEM_LABEL = f"{GROUP}/system"
 VERSION_LABEL = f"{GROUP}/version"
 RUN_LABEL = f"{GROUP}/run"
 COMPONENT_LABEL = "app.kubernetes.io/name"
+GRAPH_COMPONENT = "graph"
+"""The component of all pods of a graph with a router between versions."""
+PART_LABEL = f"{GROUP}/part"
+"""Key of the label that tells these apart: `router`, or the version."""
 PART_OF = {"app.kubernetes.io/part-of": "capstan", "app.kubernetes.io/managed-by": "capstan-operator"}
 FINALIZER = f"{GROUP}/loop"
 

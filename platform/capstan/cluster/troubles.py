@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from capstan.adapters.kubernetes.alerting import Alerting
-from capstan.cluster.names import COMPONENT_LABEL, RUN_LABEL, VERSION_LABEL
+from capstan.cluster.names import COMPONENT_LABEL, GRAPH_COMPONENT, PART_LABEL, RUN_LABEL, VERSION_LABEL
 from capstan.domain.trouble import Trouble
 from capstan.domain.versions import VersionName
 from capstan.errors import CapstanError, UnavailableError
@@ -30,6 +30,8 @@ def part_of(document: Object) -> str:
         return component
     if component == "model":
         return str(labels.get(VERSION_LABEL, ""))
+    if component == GRAPH_COMPONENT:
+        return f"{GRAPH_COMPONENT} {labels.get(PART_LABEL, '')}".strip()
     return f"training {labels.get(RUN_LABEL, '')}".strip() if component == "training" else ""
 
 

@@ -21,7 +21,7 @@ class Trouble:
     """One part that cannot go on by itself; only somebody's help, or a long wait, ends it."""
 
     part: str
-    """`gateway`, `collector`, `monitor`, `alerting`, `v2` or `training shop-0a1b2c3d4e`."""
+    """`gateway`, `collector`, `monitor`, `alerting`, `v2`, `graph v2`, `graph router` or `training shop-0a1b2c3d4e`."""
     reason: str
     """One word in CamelCase that stays the same while the trouble lasts, such as `ImagePullBackOff`."""
     message: str

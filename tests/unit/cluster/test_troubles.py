@@ -59,6 +59,23 @@ def test_rules_that_are_refused_are_told_at_once_and_end_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("labels", "part"),
+    [
+        ({"app.kubernetes.io/name": "model", "capstan.dev/version": "v2"}, "v2"),
+        (
+            {"app.kubernetes.io/name": "graph", "capstan.dev/part": "v2", "capstan.dev/version": "v2"},
+            "graph v2",
+        ),
+        ({"app.kubernetes.io/name": "graph", "capstan.dev/part": "router"}, "graph router"),
+        ({"app.kubernetes.io/name": "page"}, ""),
+    ],
+    ids=["a version", "a version in the graph", "the graph's router", "nobody's concern"],
+)
+def test_what_is_in_trouble_is_named(labels: dict[str, str], part: str) -> None:
+    assert part_of({"metadata": {"labels": labels}}) == part
+
+
+@pytest.mark.parametrize(
     "source",
     [{"csv": {"path": "rides.csv", "timeColumn": "t"}}, {"parquet": {"path": "rides", "timeColumn": "t"}}],
     ids=["file", "folder"],

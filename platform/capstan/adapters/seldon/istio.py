@@ -145,13 +145,43 @@ class SeldonIstio:
             self._kube.delete(KIND, self._shared.name, self._shared.namespace)
 
     def readiness(self) -> Mapping[VersionName, Readiness]:
-        """Every version that has a predictor, as its Deployment and pods say; Seldon's own state may be an old one."""
+        """Every version that has a predictor, as its Deployment and pods say; Seldon's own state may be an old one.
+
+        While requests go through a router, one that dies in its graph is not ready either. The champion is, as long as
+        it stands alone: that is the way back.
+        """
+        alone, graph, made = self._alone(), self._graph(), self._shared.graph
+        if graph is None or made is None or not graph.get("traffic", 0):
+            return alone
+        inside = self._inside(made)
+        challengers = _children(graph)[1:]
+        return {
+            name: _worse(state, inside.get(name, Readiness.STARTING)) if name in challengers else state
+            for name, state in alone.items()
+        }
+
+    def _alone(self) -> Mapping[VersionName, Readiness]:
+        """By the pods of the version's own predictor."""
         deployments, pods = self._deployments(), self._pods()
         return {
             name: readiness_of(deployments[name], pods.get(name, ()))
             if name in deployments
             else Readiness.STARTING
             for name in self._predictors()
+        }
+
+    def _inside(self, made: RoutedGraph) -> Mapping[VersionName, Readiness]:
+        """By the pods that versions have in the graph."""
+        found, pods = self._parts(made)
+        label = self._versions.version_label
+        states = {
+            VersionName(one["metadata"]["labels"][label]): readiness_of(one, pods.get(_part_of(one), ()))
+            for one in found
+            if label in one["metadata"]["labels"]
+        }
+        # ABSENT asks for a deployment, which changes nothing here: the version itself is there.
+        return {
+            name: Readiness.CRASHED if state is Readiness.ABSENT else state for name, state in states.items()
         }
 
     def endpoint(self, name: VersionName) -> Endpoint | None:
@@ -228,7 +258,8 @@ class SeldonIstio:
             raise NotAllowedError(f"{PART} cannot do this split: {refused}")
         if self.read_back() == split:
             return
-        predictors, readiness = self._predictors(), self.readiness()
+        # What a version has in a graph goes with the graph, or is what this split brings up.
+        predictors, readiness = self._predictors(), self._alone()
         answering = _answering(predictors)
         for name in sorted(split.versions - answering):
             if readiness.get(name) is not Readiness.READY:
@@ -285,10 +316,7 @@ class SeldonIstio:
         self._await(split)
 
     def _graph_is_not_ready(self, graph: Object, made: RoutedGraph) -> str | None:
-        found = self._owned({**made.labels, ID_LABEL: EXISTS})
-        pods: dict[str, list[Object]] = {}
-        for pod in self._kube.list("Pod", self._shared.namespace, labels=made.labels):
-            pods.setdefault(_part_of(pod), []).append(pod)
+        found, pods = self._parts(made)
         unready = [
             trouble_of(one, pods.get(_part_of(one), ())) or f"{one['metadata']['name']} starts"
             for one in found
@@ -296,6 +324,13 @@ class SeldonIstio:
         ]
         missing = len(graph["componentSpecs"]) - len(found)
         return "; ".join(unready) or (f"{missing} of its Deployments are missing" if missing > 0 else None)
+
+    def _parts(self, made: RoutedGraph) -> tuple[list[Object], Mapping[str, list[Object]]]:
+        """Deployments of the graph, and their pods by `_part_of`."""
+        pods: dict[str, list[Object]] = {}
+        for pod in self._kube.list("Pod", self._shared.namespace, labels=made.labels):
+            pods.setdefault(_part_of(pod), []).append(pod)
+        return self._owned({**made.labels, ID_LABEL: EXISTS}), pods
 
     def read_back(self) -> TrafficSplit | None:
         """The split in force: what the VirtualService says, if the SeldonDeployment asks for no other.
@@ -420,6 +455,11 @@ class SeldonIstio:
 
 def _is_live(predictor: Object) -> bool:
     return not predictor.get("shadow", False)
+
+
+def _worse(one: Readiness, other: Readiness) -> Readiness:
+    order = (Readiness.READY, Readiness.STARTING, Readiness.CRASHED, Readiness.ABSENT)
+    return max(one, other, key=order.index)
 
 
 def _is_settled(deployment: Object | None) -> bool:
