@@ -10,16 +10,20 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from capstan.adapters.seldon.router import RouterPods
 from capstan.cluster.objects.routed_graph import parameters_of
 from capstan.domain.drawn_shares import read_shares
+from capstan.domain.moving_weights import MovedWeights
+from capstan.domain.rollout import RolloutState
 from capstan.domain.steps.bandit import BanditStep
 from capstan.domain.steps.experiment import Outcome
 from capstan.domain.traffic import ArmRewards
@@ -30,6 +34,7 @@ from capstan.errors import UnavailableError
 
 PROJECT = Path(__file__).parents[2] / "platform/images/bandit-router"
 UNIT = "router"
+BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
 pytestmark = pytest.mark.real
 
 
@@ -147,7 +152,7 @@ class Pods:
     """The API server's list of the router's pods."""
 
     def __init__(self, *names: str, phase: str = "Running") -> None:
-        self.pods = [
+        self.pods: list[dict[str, Any]] = [
             {"metadata": {"name": name}, "status": {"phase": phase, "podIP": "127.0.0.1"}} for name in names
         ]
 
@@ -183,6 +188,9 @@ def test_the_loop_tells_each_pod_the_rewards_and_sees_whether_it_knows_them(
 
         assert not pods(Pods()).knows(rewards)
         assert not pods(Pods("a")).knows(rewards)
+        # It does not know yet which arms are closed.
+        untold = infer(client, "r", {"inputs": []})["parameters"]
+        assert (untold["capstan_arm"], untold["capstan_shares"]) == ("v1", "v1=100 v2=0 v3=0")
         pods(Pods("a")).tell(rewards)
         assert pods(Pods("a")).knows(rewards)
         assert not pods(Pods("a")).knows(rewards[::-1][:2])
@@ -193,6 +201,24 @@ def test_the_loop_tells_each_pod_the_rewards_and_sees_whether_it_knows_them(
             {name: Rewards(one.count, one.total / 1e6, one.squares / 1e6) for name, one in able.items()},
         )
         assert read_shares(shares) == {**(expected or {}), VersionName("v3"): 0}
+        # What is told, what is drawn and what the rollout's state says stay one, through an arm that leaves.
+        v1, v2, v3 = (one.version for one in rewards)
+        open_ = tuple(replace(one, is_closed=False) for one in rewards)
+        for told in (open_, ()):
+            state = RolloutState(moves=(MovedWeights({v1: 34, v2: 33, v3: 33}, rewards=told),))
+            left = replace(step.without(v3, v1, v2, state, BEGIN), vacant=(v3,), left={v3: "it fails"})
+            split = step.split(v1, v2, "s", left)
+            pods(Pods("a")).tell(split.routed)
+            drawn = infer(client, "r", {"inputs": []})["parameters"]["capstan_shares"]
+            assert read_shares(drawn) == {arm.version: arm.weight for arm in split.arms}
+            assert split.weight_of(v3) == 0
+        # One pod that is away keeps nothing from the others.
+        listed = Pods("0-away", "a", "c-away")
+        for pod in (listed.pods[0], listed.pods[2]):
+            pod["status"]["podIP"] = "255.255.255.255"
+        with pytest.raises(UnavailableError, match="pod c-away"):
+            pods(listed).tell(rewards)
+        assert pods(Pods("a")).knows(rewards)
         with pytest.raises(UnavailableError, match=r"pod a: .*401"):
             pods(Pods("a"), token="guessed").tell(rewards)
         away = RouterPods(Pods("a"), http, namespace="n", labels={}, port=free_ports(1)[0], token="")  # type: ignore[arg-type]
@@ -261,6 +287,14 @@ def test_rewards_that_a_loop_tells_move_shares_and_outlive_a_restart(
         assert "arms.v2" in wrong.json()["error"]
         assert client.put("/rewards", json=told, headers=allowed).status_code == 200
         assert infer(client, "r1", {"inputs": []})["parameters"]["capstan_shares"] == "v1=5 v2=90 v3=5"
+        gauges = {
+            (one.name, one.labels["arm"]): one.value
+            for family in text_string_to_metric_families(client.get("/metrics").text)
+            for one in family.samples
+        }
+        assert gauges["capstan_bandit_share_percent", "v2"] == 90
+        assert gauges["capstan_bandit_rewards", "v1"] == 100
+        assert gauges["capstan_bandit_mean", "v3"] == 0.5
     with running(environment, tmp_path, **options) as client:
         assert client.get("/rewards", headers=allowed).json() == told
         closed = {**told, "closed": ["v2"]}

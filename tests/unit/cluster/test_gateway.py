@@ -115,12 +115,16 @@ def test_prometheus_keeps_what_the_gateway_and_its_combiner_count(where: str) ->
 
 
 def test_over_istio_there_is_no_gateway_of_ours_and_anybody_may_ask_the_predictors() -> None:
-    models, collector = rendered(provider="Istio")
+    models, collector, budget = rendered(provider="Istio")
     assert {models["kind"], collector["kind"]} == {"NetworkPolicy"}
     assert models["spec"]["podSelector"] == {"matchLabels": NAMES.selector("model")}
     assert models["spec"]["ingress"] == [{"ports": [{"protocol": "TCP", "port": 8000}]}]
     assert collector["spec"]["podSelector"] == {"matchLabels": NAMES.selector("collector")}
     assert collector["spec"]["ingress"] == [{"ports": [{"protocol": "TCP", "port": 8081}]}]
+    assert budget["spec"] == {
+        "maxUnavailable": 1,
+        "selector": {"matchLabels": {"seldon-deployment-id": str(NAMES.system)}},
+    }
 
 
 @pytest.mark.parametrize(

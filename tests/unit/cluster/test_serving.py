@@ -27,6 +27,7 @@ from capstan.cluster.objects.seldon import seldon
 from capstan.cluster.settings import ClusterSettings, Images
 from capstan.cluster.wiring.serving import running_runtime, runtime_of, serving_of
 from capstan.cluster.wiring.traffic import TRAFFIC, wire_traffic
+from capstan.cluster.wiring.traffic.istio import shared_predictor
 from capstan.cluster.wiring.traffic.provider import Surroundings
 from capstan.domain.rollout import RolloutState
 from capstan.domain.steps.bandit import BanditStep
@@ -84,7 +85,8 @@ def routed(settings: ClusterSettings) -> list[Any]:
         by_request=True,
     )
     artifacts = dict.fromkeys((VersionName("v1"), V3), ARTIFACT)
-    made = routed_graph(toy_system(), NAMES, settings, step, artifacts, {"mode": "all", "url": "http://c"})
+    system = toy_system(replicas={"min": 1, "max": 3})
+    made = routed_graph(system, NAMES, settings, step, artifacts, {"mode": "all", "url": "http://c"})
     return [
         {"kind": "SeldonDeployment", "spec": {"predictors": [made]}},
         graph_policy(NAMES, settings, OWNER),
@@ -370,6 +372,32 @@ def system_with_router() -> Any:
     document = system.model_dump(mode="json", by_alias=True, exclude_unset=True)
     document["spec"]["rollout"] = {"steps": [{"bandit": {"per": "Request", "cap": 3, "policy": "UCB1"}}]}
     return parse(document, base_dir=Path())
+
+
+def test_one_budget_covers_all_pods_behind_istio_and_every_component_of_a_graph_scales() -> None:
+    system = toy_system(replicas={"min": 1, "max": 3}, traffic={"provider": "Istio", "failures": "Bounded"})
+    [graph, _] = routed(STORAGE)
+    alone = shared_predictor(system, NAMES, ClusterSettings(), V3, ARTIFACT, "token", shadow=False)
+    shared = {
+        "metadata": {"name": "toy", "namespace": "team", "uid": "u"},
+        "apiVersion": "v1",
+        "kind": "SeldonDeployment",
+        "spec": {"predictors": [alone, *graph["spec"]["predictors"]]},
+    }
+    made = made_of(shared)
+    count = {
+        kind: sum(one["kind"] == kind for one in made) for kind in ("Deployment", "HorizontalPodAutoscaler")
+    }
+    assert count == {"Deployment": 4, "HorizontalPodAutoscaler": 4}
+    [budget] = [
+        one
+        for one in [*made, *TRAFFIC["Istio"].objects(system, NAMES, ClusterSettings(), OWNER)]
+        if one["kind"] == "PodDisruptionBudget"
+    ]
+    for one in made:
+        if one["kind"] == "Deployment":
+            labels = one["spec"]["template"]["metadata"]["labels"]
+            assert budget["spec"]["selector"]["matchLabels"].items() <= labels.items()
 
 
 def test_a_system_with_a_router_has_its_graph_and_lets_the_operator_at_it() -> None:

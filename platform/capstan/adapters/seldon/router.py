@@ -39,9 +39,18 @@ class RouterPods:
         self._token = token
 
     def tell(self, rewards: Sequence[ArmRewards]) -> None:
-        """Give every pod the rewards in the place of those before; raises UnavailableError where one is away."""
+        """Give every pod the rewards in the place of those before; raises UnavailableError where one is away.
+
+        One that is away keeps nothing from the others.
+        """
+        away: UnavailableError | None = None
         for name, address in self._addresses():
-            self._ask("PUT", name, address, json=document(rewards))
+            try:
+                self._ask("PUT", name, address, json=document(rewards))
+            except UnavailableError as error:
+                away = error
+        if away is not None:
+            raise away
 
     def knows(self, rewards: Sequence[ArmRewards]) -> bool:
         """Whether every pod was told just these; False without a pod. Raises UnavailableError."""

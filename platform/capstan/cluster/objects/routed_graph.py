@@ -10,8 +10,9 @@ from capstan.adapters.seldon.istio import GRAPH
 from capstan.cluster.names import (
     COLLECTOR_PORT,
     EXECUTOR_PORT,
-    GROUP,
+    GRAPH_COMPONENT,
     MODEL_PORT,
+    PART_LABEL,
     ROUTER_PORT,
     TOKENS_MOUNT,
     VERSION_LABEL,
@@ -29,17 +30,15 @@ from capstan.cluster.objects.pods import (
     token_mount,
     token_volume,
 )
-from capstan.cluster.objects.seldon import EXECUTOR_RESOURCES, METRICS_PORT
+from capstan.cluster.objects.seldon import EXECUTOR_RESOURCES, METRICS_PORT, scaling
 from capstan.cluster.settings import ClusterSettings
 from capstan.domain.steps.bandit import BanditStep
 from capstan.domain.versions import VersionName
 from capstan.ports.kube import Object
 from capstan.spec.system import MLSystem
 
-COMPONENT, ROUTER = "graph", "router"
-"""Label of all pods of the graph, and name of its root and of that container."""
-PART_LABEL = f"{GROUP}/part"
-"""Key of the label that tells the pods of a graph apart."""
+ROUTER = "router"
+"""Name of the graph's root and of its container."""
 _PING = "/health/ping"
 _REQUESTS = {"cpu": "100m", "memory": "192Mi"}
 
@@ -94,6 +93,8 @@ def parameters_of(step: BanditStep, arms: list[VersionName], salt: str) -> list[
         "reach": float(rule.reach),
         "least_rewards": rule.least_rewards,
         "salt": salt,
+        # Until it is told, a pod does not know which arms are closed.
+        "untold_arm": arms[0],
         "state": f"{TMP_MOUNT}/bandit.db",
         "token_file": f"{TOKENS_MOUNT}/internal",
     }
@@ -103,15 +104,15 @@ def parameters_of(step: BanditStep, arms: list[VersionName], salt: str) -> list[
 
 def graph_policy(names: SystemNames, settings: ClusterSettings, owner: Owner | None) -> Object:
     """Anybody asks the executor, the operator tells the router, and the executor asks the versions."""
-    own = peer(names, COMPONENT)
+    own = peer(names, GRAPH_COMPONENT)
     return policy(
         names,
-        COMPONENT,
-        names.selector(COMPONENT),
+        GRAPH_COMPONENT,
+        names.selector(GRAPH_COMPONENT),
         owner,
         ingress=[
             {"ports": tcp(EXECUTOR_PORT)},
-            {"from": [operator_namespace(settings)], "ports": tcp(ROUTER_PORT)},
+            {"from": [operator_namespace(settings), scraper()], "ports": tcp(ROUTER_PORT)},
             {"from": [own, scraper()], "ports": tcp(MODEL_PORT)},
         ],
         egress=[
@@ -148,9 +149,12 @@ def _router(
     )  # fmt: skip
     serve["ports"].append(dict(METRICS_PORT))
     return {
-        "metadata": {"labels": {**names.labels(COMPONENT), PART_LABEL: ROUTER}},
+        "metadata": {
+            "labels": {**names.labels(GRAPH_COMPONENT), PART_LABEL: ROUTER},
+            "annotations": scraped(ROUTER_PORT),
+        },
         "spec": pod(names, settings, [serve], volumes=[token_volume(names, "internal")]),
-        "replicas": system.spec.serving.replicas.min,
+        **scaling(system),
     }
 
 
@@ -169,9 +173,13 @@ def _arm(
     serve["env"] = [entry for entry in serve["env"] if entry["name"] != "CAPSTAN_COLLECTOR_URL"]
     return {
         "metadata": {
-            "labels": {**names.labels(COMPONENT), PART_LABEL: str(version), VERSION_LABEL: str(version)},
+            "labels": {
+                **names.labels(GRAPH_COMPONENT),
+                PART_LABEL: str(version),
+                VERSION_LABEL: str(version),
+            },
             "annotations": {**scraped(MODEL_PORT), **artifact.annotations},
         },
         "spec": made,
-        "replicas": system.spec.serving.replicas.min,
+        **scaling(system),
     }

@@ -32,6 +32,9 @@ def seldon(
     artifact: Artifact,
 ) -> list[Object]:
     """The SeldonDeployment of a version; Seldon makes Deployment, Services, autoscaler and budget from it."""
+    made = predictor(system, names, settings, version, artifact)
+    if system.spec.serving.replicas.max > 1:
+        made["componentSpecs"][0]["pdbSpec"] = {"maxUnavailable": 1}
     return [
         {
             "apiVersion": "machinelearning.seldon.io/v1",
@@ -42,7 +45,7 @@ def seldon(
             "spec": {
                 "protocol": "v2",
                 "annotations": {"seldon.io/rest-timeout": str(REST_TIMEOUT_MILLISECONDS)},
-                "predictors": [predictor(system, names, settings, version, artifact)],
+                "predictors": [made],
             },
         }
     ]
@@ -64,9 +67,11 @@ def predictor(
 ) -> Object:
     """A version as one predictor, named like it: that name is on Seldon's metrics and payload events.
 
+    It has no budget: Seldon's budget of a component covers all pods of the SeldonDeployment, and nobody may evict a pod
+    that two budgets cover.
+
     logger None: the service logs its payloads itself, which is right unless all requests come through the executor.
     """
-    replicas = system.spec.serving.replicas
     pod = model_pod(system, names, settings, version, artifact)
     [container] = pod["containers"]
     container["name"] = node_of(names)
@@ -82,17 +87,8 @@ def predictor(
             "annotations": {**scraped(MODEL_PORT), **artifact.annotations},
         },
         "spec": pod,
+        **scaling(system),
     }
-    if replicas.max > replicas.min:
-        component["hpaSpec"] = {
-            "minReplicas": replicas.min,
-            "maxReplicas": replicas.max,
-            "metricsv2": autoscaling_metrics(system),
-        }
-    else:
-        component["replicas"] = replicas.min
-    if replicas.max > 1:
-        component["pdbSpec"] = {"maxUnavailable": 1}
     return {
         "name": str(version),
         "annotations": {
@@ -102,4 +98,18 @@ def predictor(
         "graph": graph,
         "componentSpecs": [component],
         "svcOrchSpec": {"resources": EXECUTOR_RESOURCES},
+    }
+
+
+def scaling(system: MLSystem) -> Object:
+    """How many pods a component has, as a field of it: an autoscaler where `max` is above `min`."""
+    replicas = system.spec.serving.replicas
+    if replicas.max == replicas.min:
+        return {"replicas": replicas.min}
+    return {
+        "hpaSpec": {
+            "minReplicas": replicas.min,
+            "maxReplicas": replicas.max,
+            "metricsv2": autoscaling_metrics(system),
+        }
     }

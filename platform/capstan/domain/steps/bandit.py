@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from capstan.domain.traffic import Arm, ArmRewards, TrafficSplit, Weight
 from capstan.domain.verdicts.analysis import AnalysisResult, Latch, Verdict
 from capstan.domain.verdicts.arms import ArmsRule, judge_arms
 from capstan.domain.verdicts.bandit_inference import regret
-from capstan.domain.verdicts.bandits import BanditRule, Rewards, shares_of, whole_shares
+from capstan.domain.verdicts.bandits import BanditRule, Rewards, drawn_shares, shares_of, whole_shares
 from capstan.domain.verdicts.evidence import ArmsEvidence
 from capstan.domain.verdicts.experiments import Better
 from capstan.domain.verdicts.moving_shares import MovingShares, rewards_of
@@ -146,8 +147,10 @@ class BanditStep(Step):
     def _first(
         self, champion: VersionName, challenger: VersionName, state: RolloutState
     ) -> dict[VersionName, int]:
-        """Equal shares; the champion has that of arms that take no part."""
+        """Equal shares. By weights the champion has those of arms that take no part; a router knows no such arms."""
         further = [arm for arm in self.others if arm not in (champion, challenger)]
+        if self.by_request:
+            further = [arm for arm in further if arm not in state.left]
         every = [champion, challenger, *further]
         even = dict(zip(every, whole_shares([1 / len(every)] * len(every), 1), strict=True))
         # Before the first move nobody has left who had units: `without` makes that a move.
@@ -210,17 +213,30 @@ class BanditStep(Step):
         state: RolloutState,
         at: datetime,
     ) -> RolloutState:
-        """The champion has the arm's share until weights move again; the arm never gets one any more."""
+        """The arm never gets a share any more. Until weights move again the champion has its share; a router divides
+        it by the rewards that it knows.
+        """
         others = {name: why for name, why in state.left.items() if name != arm}
         first = self._first(champion, challenger, replace(state, left=others))
         moves = state.moves or (MovedWeights(first, since=state.step_since),)
         weights = dict(moves[-1].weights)
         if arm not in weights:
             return state
-        weights[champion] += weights[arm]
-        weights[arm] = 0
+        if self.by_request:
+            weights = self._drawn(weights, moves[-1].rewards, (*state.vacant, arm))
+        else:
+            weights[champion] += weights[arm]
+            weights[arm] = 0
         moved = MovedWeights(weights, moves[-1].batch, rewards=moves[-1].rewards)
         return replace(state, moves=(*moves[:-1], replace(moves[-1], until=at), moved))
+
+    def _drawn(
+        self, weights: Mapping[VersionName, int], told: Sequence[ArmRewards], closed: Sequence[VersionName]
+    ) -> dict[VersionName, int]:
+        """The shares by which a router draws that was told these rewards: it computes them by the same function."""
+        known = {one.version: _told_rewards(one) for one in told}
+        rewards = {version: known.get(version, Rewards()) for version in weights}
+        return drawn_shares(self.shares, rewards, closed)
 
     def rule(self) -> ArmsRule:
         """How the metric decides between the arms and the champion."""
@@ -282,6 +298,9 @@ class BanditStep(Step):
         if ratio.verdict is Verdict.FAILED or found.lost_share > MOST_LOST:
             return None
         rewards = {version: self._rewards(found, version) for version in every if version not in vacant}
+        if self.by_request:
+            # Shares follow from what a router is told, which is rounded: else it would draw by others now and then.
+            rewards = {version: _told_rewards(_as_told(version, one)) for version, one in rewards.items()}
         try:
             shares = shares_of(self.shares, rewards)
         except ValueError:
@@ -294,11 +313,7 @@ class BanditStep(Step):
     def _rewards_told(
         self, found: ArmsEvidence, weights: Mapping[VersionName, int]
     ) -> tuple[ArmRewards, ...]:
-        sums = {version: self._rewards(found, version) for version in weights}
-        return tuple(
-            ArmRewards(version, one.count, round(one.total * MILLIONTHS), round(one.squares * MILLIONTHS))
-            for version, one in sums.items()
-        )
+        return tuple(_as_told(version, self._rewards(found, version)) for version in weights)
 
     def promise(self, policy: RolloutPolicy) -> str:
         return (
@@ -314,6 +329,17 @@ class BanditStep(Step):
         if self.duration or since is None:
             return super().progress(since, now)
         return f"batch {(now - since) // self.batch + 1}"
+
+
+def _as_told(version: VersionName, sums: Rewards) -> ArmRewards:
+    if not (math.isfinite(sums.total) and math.isfinite(sums.squares)):
+        # No share follows from such sums; only an arm that is closed is told so.
+        return ArmRewards(version)
+    return ArmRewards(version, sums.count, round(sums.total * MILLIONTHS), round(sums.squares * MILLIONTHS))
+
+
+def _told_rewards(one: ArmRewards) -> Rewards:
+    return Rewards(one.count, one.total / MILLIONTHS, one.squares / MILLIONTHS)
 
 
 def _asked(evidence: StepEvidence) -> tuple[Arms | None, ArmsEvidence | None]:

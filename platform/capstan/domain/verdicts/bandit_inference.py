@@ -149,6 +149,9 @@ def _scores(periods: Sequence[Period], arm: str, control: str) -> Iterator[_Scor
         expected, noise = _predicted(earlier if known else here, is_first=not known)
         earlier = {name: _add(earlier[name], rewards) for name, rewards in here.items()}
         for period in stretch:
+            if not all(period.shares.get(name) for name in (arm, control)):
+                # Its units could not meet one of the two, so they say nothing of the difference.
+                continue
             if (score := _score(period, arm, control, found, expected, noise)) is not None:
                 yield score
 

@@ -9,7 +9,7 @@ instead of estimated by draws, so the same sums give the same shares on every ma
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
@@ -89,6 +89,23 @@ def shares_of(rule: BanditRule, rewards: Mapping[Name, Rewards]) -> dict[Name, i
         return None
     wanted = preferences(rule, list(rewards.values()))
     return dict(zip(rewards, whole_shares(wanted, rule.floor), strict=True))
+
+
+def drawn_shares(
+    rule: BanditRule, rewards: Mapping[Name, Rewards], closed: Collection[str] = ()
+) -> dict[Name, int]:
+    """Whole percents by which a router draws each request, once it was told these rewards.
+
+    A closed arm has 0; arms of which one has too few rewards have equal shares. Raises ValueError as `shares_of` does,
+    and where every arm is closed.
+    """
+    able = {name: one for name, one in rewards.items() if name not in closed}
+    if not able:
+        raise ValueError(f"closed: {sorted(closed)} leaves no arm open")
+    shares = shares_of(rule, able)
+    if shares is None:
+        shares = dict(zip(able, whole_shares([1 / len(able)] * len(able), 0), strict=True))
+    return {name: shares.get(name, 0) for name in rewards}
 
 
 def preferences(rule: BanditRule, rewards: Sequence[Rewards]) -> list[float]:

@@ -39,9 +39,11 @@ def blueprint(
     choose: Callable[[str], Choice],
     tell: Callable[[Mapping[str, Any]], None],
     told: Callable[[], Mapping[str, Any] | None],
+    exposed: Callable[[], str],
     token_file: str,
 ) -> Blueprint:
-    """`arms`: names of the children. `tell` takes what is put at `/rewards`, or raises RefusedError.
+    """`arms`: names of the children. `tell` takes what is put at `/rewards`, or raises RefusedError. `exposed`: what
+    Prometheus reads at `/metrics`.
 
     token_file: file with the bearer token that `/rewards` asks for; empty: anybody may put them.
     """
@@ -84,6 +86,10 @@ def blueprint(
         except RefusedError as error:
             return _error(422, str(error))
         return _json(document)
+
+    @made.route("/metrics", methods=["GET"])
+    def metrics() -> Response:
+        return Response(exposed(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return made
 

@@ -11,7 +11,7 @@ import hashlib
 import math
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,15 @@ from seldon_core.flask_utils import SeldonMicroserviceException
 from seldon_core.proto import prediction_pb2
 from seldon_core.user_model import SeldonComponent, SeldonResponse
 
-from capstan_bandit_router.bandits import BanditRule, Policy, Rewards, shares_of
+from capstan_bandit_router.bandits import BanditRule, Policy, Rewards, drawn_shares
 from capstan_bandit_router.memory import Memory
 from capstan_bandit_router.open_inference import Choice, RefusedError, blueprint
+
+_HELP = {
+    "capstan_bandit_share_percent": "Percent of the requests that the child gets now.",
+    "capstan_bandit_rewards": "Rewards of the child that the router knows.",
+    "capstan_bandit_mean": "Mean of the child's rewards, of which more is better; 0 without any.",
+}
 
 
 class BanditRouter(SeldonComponent):
@@ -39,30 +45,35 @@ class BanditRouter(SeldonComponent):
         salt: str = "",
         state: str = "/state/bandit.db",
         arms: str = "",
+        untold_arm: str = "",
         token_file: str = "",
     ) -> None:
         """`branches`: children of the router. `state`: its memory, on a volume that outlives the pod.
 
-        `arms`: names of the children, with commas between them, in place of their number. `token_file`: file with the
-        bearer token that `/rewards` asks for; empty: it asks for none. `binary`: rewards are 0 or 1; else any number,
-        for UCB1 in an interval of length `reach`. Raises ValueError for values that make no policy.
+        `arms`: names of the children, with commas between them, in place of their number. `untold_arm`: the one that
+        gets every request until somebody has told rewards at `/rewards`; empty: rewards by feedback move the shares
+        until then, equal at first. `token_file`: file with the bearer token that `/rewards` asks for; empty: it asks
+        for none. `binary`: rewards are 0 or 1; else any number, for UCB1 in an interval of length `reach`. Raises
+        ValueError for values that make no policy.
         """
         self._arms = arms.split(",") if arms else [str(arm) for arm in range(branches)]
         branches = len(self._arms)
         if len(set(self._arms)) < branches or "" in self._arms:
             raise ValueError(f"arms: {arms!r} are no names of different children")
+        if untold_arm and untold_arm not in self._arms:
+            raise ValueError(f"untold_arm: {untold_arm!r} is none of the arms {self._arms}")
         if branches < 2 or floor < 0 or floor * branches > 100:
             raise ValueError(f"branches: {branches} with a floor of {floor} % each make no shares")
         if not 0 <= epsilon <= 1 or not reach > 0:
             raise ValueError(f"epsilon: {epsilon} is outside 0 to 1, or reach: {reach} is not above 0")
         self._rule = BanditRule(Policy(policy), floor, epsilon, binary, reach, max(least_rewards, 1))
-        self._branches, self._salt = branches, salt
+        self._branches, self._salt, self._untold_arm = branches, salt, untold_arm
         self._unit = os.environ.get("PREDICTIVE_UNIT_ID", "")
         self._memory = Memory(Path(state), branches)
         self._known: tuple[object, list[int]] | None = None
         # The name is the wrapper's: it adds the blueprint of this attribute to its server, whatever is in it.
         self.model_error_handler = blueprint(
-            self._arms, self._choose, self._tell, self._memory.told, token_file
+            self._arms, self._choose, self._tell, self._memory.told, self._exposed, token_file
         )
 
     def route(
@@ -94,15 +105,33 @@ class BanditRouter(SeldonComponent):
 
     def metrics(self) -> list[dict[str, Any]]:
         """Share, rewards and mean reward of each child, for Prometheus."""
+        return [
+            {"type": "GAUGE", "key": name, "value": value, "tags": {"arm": arm}}
+            for name, by_arm in self._gauges().items()
+            for arm, value in by_arm.items()
+        ]
+
+    def _gauges(self) -> Mapping[str, Mapping[str, float]]:
+        """Values by name and arm."""
         rewards, shares = self._rewards(self._memory.told()), self._shares()
-        found = []
-        for arm, (one, share) in enumerate(zip(rewards, shares, strict=True)):
-            values = {"share_percent": share, "rewards": one.count, "mean": one.mean if one.count else 0.0}
-            found += [
-                {"type": "GAUGE", "key": f"capstan_bandit_{name}", "value": value, "tags": {"arm": str(arm)}}
-                for name, value in values.items()
-            ]
-        return found
+        means = [one.mean if one.count else 0.0 for one in rewards]
+        columns: dict[str, Sequence[float]] = {
+            "share_percent": shares,
+            "rewards": [one.count for one in rewards],
+            "mean": means,
+        }
+        return {
+            f"capstan_bandit_{name}": dict(zip(self._arms, values, strict=True))
+            for name, values in columns.items()
+        }
+
+    def _exposed(self) -> str:
+        """The gauges in Prometheus' text format: by protocol v2 the wrapper asks for no metrics and shows none."""
+        lines = []
+        for name, by_arm in self._gauges().items():
+            lines += [f"# HELP {name} {_HELP[name]}", f"# TYPE {name} gauge"]
+            lines += [f'{name}{{arm="{_label(arm)}"}} {value!r}' for arm, value in by_arm.items()]
+        return "\n".join(lines) + "\n"
 
     def _is_reward(self, value: float) -> bool:
         return value in (0, 1) if self._rule.is_binary else math.isfinite(value)
@@ -137,13 +166,17 @@ class BanditRouter(SeldonComponent):
         told = self._memory.told()
         rewards = self._rewards(told)
         closed = frozenset(told.get("closed", ())) if told is not None else frozenset()
+        if told is None and self._untold_arm:
+            # A pod that starts anew does not know which arms are closed.
+            closed = frozenset(self._arms) - {self._untold_arm}
         if self._known is None or self._known[0] != (rewards, closed):
-            able = {arm: one for arm, one in zip(self._arms, rewards, strict=True) if arm not in closed}
-            moved = shares_of(self._rule, able)
-            if moved is None:
-                moved = dict(zip(able, _even(len(able)), strict=True))
-            self._known = (rewards, closed), [moved.get(arm, 0) for arm in self._arms]
+            moved = drawn_shares(self._rule, dict(zip(self._arms, rewards, strict=True)), closed)
+            self._known = (rewards, closed), list(moved.values())
         return self._known[1]
+
+
+def _label(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 def _are_sums(value: object) -> bool:
@@ -165,7 +198,3 @@ def _drawn(shares: list[int], salt: str, request: str) -> int:
         if point < 0:
             return arm
     return max(range(len(shares)), key=shares.__getitem__)
-
-
-def _even(branches: int) -> list[int]:
-    return [100 // branches + (arm < 100 % branches) for arm in range(branches)]

@@ -25,7 +25,7 @@ from capstan.domain.steps.experiment import Outcome
 from capstan.domain.steps.experiment_questions import GuardrailQuestion
 from capstan.domain.steps.questions import Arms, StepEvidence
 from capstan.domain.verdicts.analysis import Verdict
-from capstan.domain.verdicts.bandits import Rewards, shares_of
+from capstan.domain.verdicts.bandits import BanditRule, Rewards, drawn_shares, shares_of
 from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums
 from capstan.domain.verdicts.experiments import Better
 from capstan.domain.verdicts.moving_shares import MovingShares
@@ -324,6 +324,56 @@ def test_a_router_is_told_the_rewards_from_which_the_shown_weights_follow() -> N
     assert split.weight_of(V2) == 90
     assert split != first
     assert split.untold == first.untold
+
+
+NUMBERS = replace(
+    ROUTED,
+    primary=Outcome("revenue", Better.HIGHER, HOUR, timedelta(0), is_loss=False),
+    shares=BanditRule(floor=1),
+)
+
+
+def is_as_told(step: BanditStep, state: RolloutState) -> bool:
+    """Whether the weights of the split are those by which a router draws that was told what the split says."""
+    split = step.split(V1, V2, "s", state)
+    told = {
+        one.version: Rewards(one.count, one.total / MILLIONTHS, one.squares / MILLIONTHS)
+        for one in split.routed
+    }
+    closed = [one.version for one in split.routed if one.is_closed]
+    return drawn_shares(step.shares, told, closed) == {arm.version: arm.weight for arm in split.arms}
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(0, 200), st.floats(-3, 3), st.floats(0, 2)), min_size=3, max_size=3),
+    st.permutations(["a move", "v3 leaves", "nothing"]),
+    st.booleans(),
+)
+def test_what_is_told_what_is_drawn_and_what_is_recorded_are_the_same(
+    sums: list[tuple[int, float, float]], order: list[str], begins_without: bool
+) -> None:
+    state = FRESH
+    if begins_without:
+        state = replace(state, left={V3: "the registry did not know it"})
+    assert is_as_told(NUMBERS, state)
+    for hour, what in enumerate(order, 1):
+        at = BEGIN + hour * HOUR
+        if what == "v3 leaves" and not begins_without:
+            left = NUMBERS.without(V3, V1, V2, replace(state, left={V3: "it fails"}), at)
+            state = replace(left, vacant=(V3,), left={V3: "it fails"})
+        elif what == "a move":
+            (question,) = NUMBERS.questions(POLICY, NUMBERS.split(V1, V2, "s", state), state)
+            assert isinstance(question.need, Arms)
+            arms = {
+                arm: ArmSums(count, count, count, count * mean, count * (mean * mean + spread))
+                for arm, (count, mean, spread) in zip((V1, V2, V3), sums, strict=True)
+            }
+            # Units say no shares, so that their ratio is not tested here.
+            found = StepEvidence({question.need: ArmsEvidence((ArmDay(BEGIN, arms),))})
+            state = NUMBERS.moved(replace(state, looked_at=at), found)
+        state = restarted(state)
+        assert is_as_told(NUMBERS, state)
 
 
 def test_an_arm_that_leaves_is_closed_to_the_router_and_the_rewards_of_the_others_stay_told() -> None:

@@ -139,3 +139,10 @@ def test_outcomes_that_are_missing_are_made_up_for_by_those_of_the_whole_stretch
     # Half of the closed units of a have an outcome, so each of them stands for two.
     residual = 100 / 50 * 20 / 10 * (5 - 10 * 0.5)
     assert mean_reward([known, unknown], "a") == pytest.approx(0.5 + residual / sum(both.values()))
+
+
+def test_a_period_in_which_one_of_the_two_could_not_be_met_says_nothing_of_their_difference() -> None:
+    both = Period(HALVES, {"a": ones(30, 100), "b": ones(50, 100)})
+    closed = Period({"a": 100, "b": 0}, {"a": ones(90, 100)})
+    assert apart([both, closed]) == apart([both])
+    assert apart([both, replace(closed, stretch=1), replace(both, stretch=1)])[0] == pytest.approx(0.2)

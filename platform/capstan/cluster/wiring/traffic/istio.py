@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import httpx
 
-from capstan.adapters.kubernetes.serving import Artifact, VersionObjects
+from capstan.adapters.kubernetes.serving import ID_LABEL, Artifact, VersionObjects
 from capstan.adapters.seldon.istio import RoutedGraph, SeldonIstio, SharedDeployment
 from capstan.adapters.seldon.router import RouterPods
 from capstan.adapters.seldon.serving import KIND
 from capstan.cluster.names import (
     COLLECTOR_PORT,
     EXECUTOR_PORT,
+    GRAPH_COMPONENT,
     MODEL_PORT,
+    PART_LABEL,
     ROUTER_PORT,
     VERSION_LABEL,
     Owner,
     SystemNames,
 )
 from capstan.cluster.objects.access import policy, tcp
+from capstan.cluster.objects.pods import disruption_budget
 from capstan.cluster.objects.recording import executor_log_url
-from capstan.cluster.objects.routed_graph import COMPONENT, PART_LABEL, ROUTER, graph_policy, routed_graph
+from capstan.cluster.objects.routed_graph import ROUTER, graph_policy, routed_graph
 from capstan.cluster.objects.seldon import REST_TIMEOUT_MILLISECONDS, predictor
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.wiring.traffic.provider import (
@@ -58,7 +61,7 @@ def istio_of(
     graph, step = None, _router_step(system)
     if step is not None and http is not None and settings.seldon_executor:
         logger = {"mode": "all", "url": executor_log_url(names, executor_token, shadow=False)}
-        labels = names.selector(COMPONENT)
+        labels = names.selector(GRAPH_COMPONENT)
         graph = RoutedGraph(
             lambda artifacts: routed_graph(system, names, settings, step, artifacts, logger),
             labels,
@@ -146,12 +149,19 @@ def _wire(system: MLSystem, around: Surroundings) -> tuple[Versions, TrafficProv
 def _objects(
     system: MLSystem, names: SystemNames, settings: ClusterSettings, owner: Owner | None
 ) -> list[Object]:
-    """Anybody asks the predictors and tells the collector themselves, as they would at a gateway of Capstan's."""
+    """Anybody asks the predictors and tells the collector themselves, as they would at a gateway of Capstan's.
+
+    One budget for the pods of all predictors: Seldon would make several over the same pods.
+    """
     entry = EXECUTOR_PORT if settings.seldon_executor else MODEL_PORT
     models, collector = names.selector("model"), names.selector("collector")
     return [
         policy(names, "istio", models, owner, ingress=[{"ports": tcp(entry)}]),
         policy(names, "feedback", collector, owner, ingress=[{"ports": tcp(COLLECTOR_PORT)}]),
+        disruption_budget(
+            names.metadata(f"{names.system}-models", names.labels("model"), owner),
+            {ID_LABEL: str(names.system)},
+        ),
         *([graph_policy(names, settings, owner)] if _router_step(system) is not None else ()),
     ]
 
