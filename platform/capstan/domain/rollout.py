@@ -201,6 +201,8 @@ class RolloutState:
     step_since: datetime | None = None
     """System's clock, from the moment the gateway obeyed the step's split; None: not yet."""
     step_since_wall: datetime | None = None
+    routing_since: datetime | None = None
+    """Wall time since when the router of the step is waited for; None: it draws the requests, or there is none."""
     policy_digest: str = ""
     """Of the policy the rollout goes by; a change restarts it at step 0."""
     restarts: int = 0

@@ -20,6 +20,7 @@ from capstan.domain.actions import (
     StartTraining,
     WatchVersion,
 )
+from capstan.domain.traffic import TrafficSplit
 from capstan.domain.trouble import Away
 from capstan.domain.versions import SystemName, VersionName
 from capstan.engine.action_log import ActionLog
@@ -50,6 +51,8 @@ class Applier:
     monitoring: Monitoring
     refused: dict[VersionName, str] = field(default_factory=dict)
     """Versions whose bytes were refused, with the reason."""
+    untaken: tuple[TrafficSplit, str] | None = None
+    """The split that the gateway did not take when it was asked last, and why; None: it took it."""
     watched: tuple[VersionName, datetime] | None = None
     aliases_moved: bool = False
     log: ActionLog = field(default_factory=ActionLog)
@@ -61,6 +64,8 @@ class Applier:
                 self._take(system, action)
             except UnavailableError as error:
                 self.log.note(system, action, failure=str(error))
+                if isinstance(action, SetTraffic):
+                    self.untaken = action.split, error.reason
                 return Away(error.part, error.reason)
             self.log.note(system, action)
         return None
@@ -89,6 +94,7 @@ class Applier:
                 if missing:
                     raise UnavailableError("serving", f"{', '.join(sorted(missing))} has no address yet")
                 self.traffic.apply(split, {name: e for name, e in endpoints.items() if e is not None})
+                self.untaken = None
             case SetAlias(alias, version_name):
                 self.aliases_moved = True
                 self.registry.set_alias(alias, version_name)

@@ -181,6 +181,7 @@ class _Pass:
             refused=self._refusal(request, kept.state),
             refused_arms=dict(self._applier.refused),
             forecasts=self._observer.forecasts(request, kept.state, policy, self._now),
+            untaken=self._applier.untaken,
         )
         plan = plan_rollout(request, kept.state, seen, policy, now=self._now, wall=self._wall)
         summary = summarize_rollout(kept.record, request, plan.status, policy.steps, self._now)

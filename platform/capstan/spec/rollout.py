@@ -339,7 +339,10 @@ class Rollout(SpecModel):
     )
     progress_deadline: PositiveDuration = Field(
         timedelta(minutes=5),
-        description="A challenger that is not ready within this time is rolled back.",
+        description=(
+            "A challenger that is not ready within this time is rolled back; so is one whose bandit per Request has no "
+            "router that is ready within it."
+        ),
         examples=["5m"],
     )
     limits: Limits = Field(

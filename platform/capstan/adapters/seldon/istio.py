@@ -50,6 +50,8 @@ class RoutedGraph:
     """Function that makes it, named GRAPH; the graph's children are named like the versions."""
     labels: Mapping[str, str]
     """Of its Deployments and pods, which are none of a version."""
+    part_label: str
+    """Key of the label that names their node of the graph."""
     router: RouterPods
 
 
@@ -147,16 +149,20 @@ class SeldonIstio:
     def readiness(self) -> Mapping[VersionName, Readiness]:
         """Every version that has a predictor, as its Deployment and pods say; Seldon's own state may be an old one.
 
-        While requests go through a router, one that dies in its graph is not ready either. The champion is, as long as
-        it stands alone: that is the way back.
+        While requests go through a router, a version that dies in its graph is not ready either. The champion is, as
+        long as it stands alone: that is the way back. Where the router dies, or the champion in the graph, all others
+        are not ready, so that this way is taken: nobody answers in the place of either.
         """
         alone, graph, made = self._alone(), self._graph(), self._shared.graph
         if graph is None or made is None or not graph.get("traffic", 0):
             return alone
         inside = self._inside(made)
-        challengers = _children(graph)[1:]
+        champion, *challengers = _children(graph)
+        needed = [inside.get(part, Readiness.STARTING) for part in (_root(graph), champion)]
         return {
-            name: _worse(state, inside.get(name, Readiness.STARTING)) if name in challengers else state
+            name: _worst(state, inside.get(name, Readiness.STARTING), *needed)
+            if name in challengers
+            else state
             for name, state in alone.items()
         }
 
@@ -170,14 +176,12 @@ class SeldonIstio:
             for name in self._predictors()
         }
 
-    def _inside(self, made: RoutedGraph) -> Mapping[VersionName, Readiness]:
-        """By the pods that versions have in the graph."""
+    def _inside(self, made: RoutedGraph) -> Mapping[str, Readiness]:
+        """Of the graph's parts, named like their nodes."""
         found, pods = self._parts(made)
-        label = self._versions.version_label
         states = {
-            VersionName(one["metadata"]["labels"][label]): readiness_of(one, pods.get(_part_of(one), ()))
+            str(one["metadata"]["labels"][made.part_label]): readiness_of(one, pods.get(_part_of(one), ()))
             for one in found
-            if label in one["metadata"]["labels"]
         }
         # ABSENT asks for a deployment, which changes nothing here: the version itself is there.
         return {
@@ -457,9 +461,9 @@ def _is_live(predictor: Object) -> bool:
     return not predictor.get("shadow", False)
 
 
-def _worse(one: Readiness, other: Readiness) -> Readiness:
+def _worst(*states: Readiness) -> Readiness:
     order = (Readiness.READY, Readiness.STARTING, Readiness.CRASHED, Readiness.ABSENT)
-    return max(one, other, key=order.index)
+    return max(states, key=order.index)
 
 
 def _is_settled(deployment: Object | None) -> bool:
@@ -505,6 +509,10 @@ def _split(live: Sequence[tuple[str, int]], shadows: Sequence[tuple[str, int]]) 
         arms=tuple(Arm(VersionName(name), Weight(weight)) for name, weight in sorted(live) if weight > 0),
         mirrors=tuple(Mirror(VersionName(name), Weight(percent)) for name, percent in sorted(shadows)),
     )
+
+
+def _root(graph: Object) -> str:
+    return str(graph["graph"]["name"])
 
 
 def _children(graph: Object) -> list[VersionName]:

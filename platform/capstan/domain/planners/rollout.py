@@ -53,6 +53,7 @@ CRASHES_BORNE = 3
 _FRESH_STEP: dict[str, Any] = {
     "step_since": None,
     "step_since_wall": None,
+    "routing_since": None,
     "failures": 0,
     "inconclusive": 0,
     "withheld_at": {},
@@ -88,6 +89,8 @@ class RolloutObservation:
     """Versions whose bytes were refused, with the reason."""
     forecasts: tuple[str, ...] = ()
     """How long steps take with units as they were, in words; asked when the rollout begins."""
+    untaken: tuple[TrafficSplit, str] | None = None
+    """The split that the gateway did not take when it was asked last, and why; None: it took it."""
 
 
 def plan_rollout(
@@ -262,14 +265,30 @@ class _Planning:
         if self.seen.surroundings.split != self.wanted:
             self._notice_changed_split(self.seen.surroundings.split)
             if not self._lacks_rewards_alone:
-                self._wait(Waiting.EVIDENCE, "the gateway does not yet obey the step's split")
+                self._await_split()
                 return
+        self.state = replace(self.state, routing_since=None)
         if self.state.step_since is None:
             self.state = replace(
                 self.state, step_since=self.now, step_since_wall=self.wall, looked_at=None, latest={}
             )
             self._tell(Reason.STEP_STARTED, f"{self._step_name} of {self.challenger}", self._key("step"))
         self._judge()
+
+    def _await_split(self) -> None:
+        """A router has to be brought up first, for which there is as much time as for a version."""
+        wanted, untaken = self.wanted, self.seen.untaken
+        why = f": {untaken[1]}" if untaken is not None and untaken[0] == wanted else ""
+        if wanted is not None and wanted.routed:
+            since = self.state.routing_since or self.wall
+            self.state = replace(self.state, routing_since=since)
+            if self.wall - max(since, self.seen.watched_since) >= self.policy.progress_deadline:
+                arms = ", ".join(arm.version for arm in wanted.arms)
+                allowed = self.policy.progress_deadline
+                message = f"the router between {arms} did not get the requests within {allowed}{why}"
+                self._roll_back(Reason.PROGRESS_DEADLINE_EXCEEDED, message)
+                return
+        self._wait(Waiting.EVIDENCE, f"the gateway does not yet obey the step's split{why}")
 
     @property
     def _lacks_rewards_alone(self) -> bool:
@@ -418,6 +437,7 @@ class _Planning:
             crashes=crashes,
             step_since=self.state.step_since if keeps_evidence else None,
             step_since_wall=None,
+            routing_since=None,
             moves=self.state.moves if keeps_evidence else (),
             vacant=self.state.vacant if keeps_evidence else (),
         )

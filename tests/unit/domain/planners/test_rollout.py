@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from capstan.domain.actions import DeployVersion, SetTraffic
+from capstan.domain.actions import DeployVersion, Plan, SetTraffic
 from capstan.domain.digest import digest_of
 from capstan.domain.planners.looks import questions_of
 from capstan.domain.planners.rollout import RolloutObservation, plan_rollout
@@ -440,6 +440,51 @@ def test_what_a_router_is_told_is_no_other_traffic_and_what_it_forgot_no_change_
     deaf = replace(seen(Readiness.READY, told.untold), measured=failing)
     ended = plan_rollout(REQUEST, plan.status, deaf, policy, now=later, wall=later)
     assert ended.status.phase is RolloutPhase.ROLLING_BACK
+
+
+def test_a_router_that_never_gets_ready_ends_its_step_with_the_reason() -> None:
+    clicks = Outcome("clicks", Better.HIGHER, timedelta(0), timedelta(0), is_loss=False, is_share=True)
+    step = BanditStep(clicks, by_request=True)
+    policy = RolloutPolicy((step,), {}, progress_deadline=timedelta(minutes=5), digest="d")
+    at = state(RolloutPhase.PROGRESSING)
+    wanted = wanted_split(REQUEST, at, policy.steps)
+    assert wanted is not None
+    here = replace(seen(Readiness.READY), untaken=(wanted, "the graph is not ready: no such image"))
+
+    def planned(at: RolloutState, minutes: int, looked: RolloutObservation = here) -> Plan[RolloutState]:
+        wall = NOW + timedelta(minutes=minutes)
+        return plan_rollout(REQUEST, at, looked, policy, now=wall, wall=wall)
+
+    waits = planned(planned(at, 0).status, 4)
+    assert SetTraffic(wanted) in waits.actions
+    assert waits.message == (
+        "the gateway does not yet obey the step's split: the graph is not ready: no such image"
+    )
+    # After an absence of the loop it has its whole time.
+    late = replace(here, watched_since=NOW + timedelta(minutes=4))
+    assert planned(waits.status, 8, late).status.phase is RolloutPhase.PROGRESSING
+    ended = planned(waits.status, 5)
+    assert ended.status.phase is RolloutPhase.ROLLING_BACK
+    assert ended.status.why == (
+        "the router between v1, v2 did not get the requests within 0:05:00: the graph is not ready: no such image"
+    )
+    assert SetTraffic(champion_only(V1)) not in ended.actions, "nothing was routed"
+    # One that came in time is waited for anew when it goes.
+    begun = planned(waits.status, 4, seen(Readiness.READY, wanted)).status
+    assert begun.step_since == NOW + timedelta(minutes=4)
+    assert begun.routing_since is None
+
+
+def test_a_gateway_without_a_router_has_no_such_deadline_and_says_why_it_waits() -> None:
+    at = state(RolloutPhase.PROGRESSING, 1)
+    wanted = wanted_split(REQUEST, at, POLICY.steps)
+    assert wanted is not None
+    for untaken, told in ((wanted, ": v2 has no address"), (champion_only(V1), "")):
+        looked = replace(seen(Readiness.READY), untaken=(untaken, "v2 has no address"))
+        late = NOW + timedelta(days=1)
+        plan = plan_rollout(REQUEST, at, looked, POLICY, now=late, wall=late)
+        assert plan.status.phase is RolloutPhase.PROGRESSING
+        assert plan.message == f"the gateway does not yet obey the step's split{told}"
 
 
 def test_the_shares_of_a_router_are_tested_by_the_step_itself_and_not_against_the_gateways_counters() -> None:

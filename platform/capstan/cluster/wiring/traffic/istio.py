@@ -65,6 +65,7 @@ def istio_of(
         graph = RoutedGraph(
             lambda artifacts: routed_graph(system, names, settings, step, artifacts, logger),
             labels,
+            PART_LABEL,
             RouterPods(
                 kube,
                 http,
