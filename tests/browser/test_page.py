@@ -16,6 +16,7 @@ from browser.flights import Scene
 from playwright.sync_api import Browser, expect
 
 from capstan.dashboard.page import LinkShown
+from capstan.dashboard.systems import OneSystem
 from capstan.domain.training import RunPhase, StepProgress
 from capstan.domain.versions import RunName
 from capstan.ports.store import Kind
@@ -446,3 +447,44 @@ def test_a_stream_that_falls_silent_is_opened_anew(serve: Serve, browser: Browse
     expect(page.locator("#banner")).to_be_hidden()
     assert len(opened) == 2
     page.close()
+
+
+def test_moments_of_one_day_are_told_by_hours_and_minutes(serve: Serve, open_page: Open) -> None:
+    scene = flights.canary()
+    start = scene.world.clock.now().replace(hour=9, minute=0)
+    short = [
+        {
+            **window,
+            "start": (start + number * timedelta(minutes=3)).isoformat(),
+            "end": (start + (number + 1) * timedelta(minutes=3)).isoformat(),
+        }
+        for number, window in enumerate(scene.view().sources.windows()[:2])
+    ]
+    scene._windows = lambda: short  # type: ignore[method-assign]
+    page = open_page(serve(scene).entry).page
+    drift = page.locator("#drift .heat")
+    expect(drift).to_have_attribute("aria-label", re.compile(r"^Drift of 19 features in 2 windows;"))
+    first, second = (drift.locator(".month").nth(at).inner_text() for at in range(2))
+    assert re.fullmatch(r"\d\d:\d3", first), first
+    assert re.fullmatch(r"\d\d:\d6", second), second
+    expect(page.locator("#drift .readout")).to_contain_text(f" {second}: ")
+    drift.locator(".cell").first.hover()
+    expect(page.locator("#drift .readout")).to_contain_text(re.compile(rf"\d\d:\d0 – {first}, v\d: "))
+    short.pop()
+    expect(drift).to_have_attribute(
+        "aria-label", re.compile(r"^Drift of 19 features in 1 window;"), timeout=10_000
+    )
+
+
+def test_a_store_that_was_made_anew_under_the_same_name_has_its_own_story(
+    serve_several: Callable[..., str], open_page: Open
+) -> None:
+    view, other = flights.canary().view(), flights.training().view()
+    one = OneSystem(view, view.store, flights.SYSTEM)
+    page = open_page(serve_several(one)).page
+    lines = page.locator("#story .line")
+    expect(lines.first).to_be_visible()
+    page.evaluate("window.isOld = true")
+    one._view = other
+    expect(lines).to_have_count(len(other.events(0)), timeout=15_000)
+    assert page.evaluate("window.isOld") is None

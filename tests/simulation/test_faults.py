@@ -273,6 +273,27 @@ def test_a_retrained_model_that_is_never_better_asks_for_approval(world: World) 
     assert world.outcome.waiting_for is Waiting.APPROVAL
 
 
+def test_a_first_model_that_misses_its_gates_is_not_trained_again_by_the_same_file(world: World) -> None:
+    world.gates_pass = False
+    world.settle()
+    world.days(90)
+    assert len(world.pipelines.started) == 1
+    assert world.reasons()[-1] == "LoopBroken"
+    assert world.outcome.waiting_for is Waiting.APPROVAL
+    world.ask(Verb.RETRAIN)
+    world.days(30)
+    first, second = world.pipelines.started
+    assert second.trigger.as_of - first.trigger.as_of >= timedelta(days=90)
+    world.edit_file(lambda spec: spec["retraining"].update(cooldown="15d"))
+    world.days(30)
+    assert len(world.pipelines.started) == 3
+    assert world.pipelines.started[-1].trigger.as_of > second.trigger.as_of
+    world.gates_pass = True
+    world.ask(Verb.APPROVE)
+    world.settle()
+    assert world.champion == "v4"
+
+
 def test_a_deleted_system_leaves_nothing_behind_and_may_come_again(world: World) -> None:
     """FAULTS 7."""
     in_canary(world)

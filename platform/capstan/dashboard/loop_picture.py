@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -116,7 +116,10 @@ def _watching(seen: Observed, zone: ZoneInfo) -> str:
     if last is None:
         return "no window yet"
     end = datetime.fromisoformat(str(last["end"])).astimezone(zone)
-    return f"to {end:%d %b}" if _is_judged(seen) else f"blind, to {end:%d %b}"
+    is_short = seen.system.spec.monitoring.window.duration < timedelta(days=1)
+    is_today = end.date() == seen.now.astimezone(zone).date()
+    told = f"{end:%d %b}" if not is_short else f"{end:%H:%M}" if is_today else f"{end:%d %b %H:%M}"
+    return f"to {told}" if _is_judged(seen) else f"blind, to {told}"
 
 
 def _last_window(seen: Observed) -> Mapping[str, Any] | None:
@@ -151,5 +154,8 @@ def _times(count: int, what: str) -> str:
 
 
 def _ago(moment: datetime, now: datetime) -> str:
-    days = (now - moment).days
-    return "today" if days <= 0 else f"{days} d ago"
+    minutes = int((now - moment) / timedelta(minutes=1))
+    for unit, size in (("d", 1440), ("h", 60), ("min", 1)):
+        if minutes >= size:
+            return f"{minutes // size} {unit} ago"
+    return "just now"

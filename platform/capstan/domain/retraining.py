@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from capstan.domain.reasons import Reason
+from capstan.domain.steps.step import in_words
 from capstan.domain.triggers.alerts import trigger_of
 from capstan.domain.triggers.trigger import Trigger, TriggerKind, TriggerRule, TriggerSight
 
@@ -73,6 +74,8 @@ class RetrainingState:
     circuit_open: bool = False
     unpromoted: int = 0
     """Trained and not promoted, in a row."""
+    missed_by: int | None = None
+    """Generation of the file whose first model missed its gates; None: none did."""
     approved: bool = False
     """A person has approved the next run."""
     asked: bool = False
@@ -123,6 +126,13 @@ def find_hold(
         return Hold(
             Reason.APPROVAL_REQUIRED, "retraining.approval is Required; `capstan approve` starts it", None
         )
+    if trigger.kind is TriggerKind.INITIAL and state.missed_by is not None and not state.approved:
+        return Hold(
+            Reason.LOOP_BROKEN,
+            "the first model missed its gates, and the same file, code and rows would give the same model. A changed file "
+            "trains anew; after new rows or changed code `capstan retrain` does",
+            None,
+        )
     if state.unpromoted >= policy.loop_breaker and not state.approved:
         return Hold(
             Reason.LOOP_BROKEN,
@@ -158,7 +168,8 @@ def find_hold(
         if len(counted) >= policy.budget.runs:
             until = counted[-policy.budget.runs] + policy.budget.per
             message = (
-                f"{len(counted)} runs in the last {_days(policy.budget.per)} are the budget of "
+                f"{len(counted)} {'run' if len(counted) == 1 else 'runs'} in the last "
+                f"{_days(policy.budget.per)} {'is' if len(counted) == 1 else 'are'} the budget of "
                 f"{policy.budget.runs}; the next may start at {until:%Y-%m-%d %H:%M} UTC"
             )
             return Hold(Reason.BUDGET_SPENT, message, until)
@@ -222,4 +233,4 @@ def _days(duration: timedelta) -> str:
     days, rest = divmod(duration, timedelta(days=1))
     if not rest:
         return f"{days} days" if days != 1 else "1 day"
-    return str(duration)
+    return in_words(duration) if duration < timedelta(days=1) else str(duration)

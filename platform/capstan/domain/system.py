@@ -145,6 +145,8 @@ class SystemObservation:
     """Those that commands name, as the registry knows them."""
     handled: tuple[str, ...] = ()
     """Ids of commands that the active rollout has followed."""
+    generation: int = 0
+    """Of the file; another one after each change of it."""
     obstacle: str = ""
     """What a training would lack, in words; none starts meanwhile. Empty: nothing."""
 

@@ -235,6 +235,7 @@ class _Pass:
             handled=rollout.state.handled if rollout else (),
             away=tuple(self._observer.away.values()),
             answered=frozenset(self._observer.answered),
+            generation=self._system.record.generation,
             obstacle=self._obstacle,
             troubles=troubles,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -53,6 +54,19 @@ def test_one_station_of_the_loop_is_current(pages: dict[str, Page], scene: str, 
         "Promote",
     ]
     assert [stage.name for stage in loop if stage.is_current] == [station]
+
+
+def test_a_window_of_minutes_ends_at_a_time_of_day() -> None:
+    scene = flights.canary()
+
+    def watched() -> str:
+        return next(stage.detail for stage in scene.view().snapshot().loop if stage.name == "Watch")
+
+    assert re.fullmatch(r"to \d\d \w{3}", watched())
+    scene.world.edit_file(
+        lambda spec: (spec.pop("replay"), spec["monitoring"]["window"].update(duration="3m"))
+    )
+    assert re.fullmatch(r"to (\d\d \w{3} )?\d\d:\d\d", watched())
 
 
 def test_a_first_training_that_failed_is_told_with_what_to_mend() -> None:

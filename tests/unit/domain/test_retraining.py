@@ -106,6 +106,16 @@ def test_a_hold_says_which_rule_and_until_when(
         assert find_hold(state, POLICY, ALERT, until) is None
 
 
+def test_periods_under_a_day_are_told_in_minutes_and_one_run_is_one() -> None:
+    brief = replace(POLICY, cooldown=timedelta(minutes=5), budget=Budget(1, timedelta(hours=12)))
+    cooling = find_hold(RetrainingState(finished_at=NOW), brief, ALERT, NOW)
+    spent = find_hold(RetrainingState(starts=(NOW - timedelta(hours=1),)), brief, ALERT, NOW)
+    assert cooling is not None
+    assert spent is not None
+    assert cooling.message.startswith("cooldown of 5 min lasts until")
+    assert spent.message.startswith("1 run in the last 12 h is the budget of 1;")
+
+
 def test_a_persons_wish_waits_for_neither_cooldown_nor_budget_but_for_the_circuit() -> None:
     busy = RetrainingState(finished_at=NOW, starts=(NOW, NOW))
     assert find_hold(busy, POLICY, MANUAL, NOW) is None

@@ -16,6 +16,31 @@ export const date = (iso) => format(iso, { day: "numeric", month: "short", year:
 export const clock = (iso) => format(iso, { hour: "2-digit", minute: "2-digit" });
 export const seconds = (iso) => format(iso, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 export const moment = (iso) => `${day(iso)} ${clock(iso)}`;
+/**
+ * How to write these moments beside each other: those of one day are told apart by hours and minutes, others by days.
+ * `day` is short, `date` has the year, `clock` says that hours and minutes are needed.
+ */
+export function telling(isos) {
+  const instants = new Set(isos.filter(Boolean).map((iso) => Date.parse(iso)));
+  const days = new Set([...instants].map(date));
+  if (days.size === instants.size) return { day, date, clock: false };
+  return { day: moment, date: (iso) => `${date(iso)} ${clock(iso)}`, clock: true };
+}
+/** From one moment to another; the day stands once where it is the same. */
+export function stretch(from, to, told) {
+  if (told.clock && to && date(from) === date(to)) return `${told.date(from)} – ${clock(to)}`;
+  return `${told.day(from)} – ${told.date(to)}`;
+}
+/** What stands below points along an axis, empty where a text would hide its neighbour: months, days, or hours and minutes. */
+export function ticks(isos, most = 6) {
+  const short = telling(isos).clock, text = short ? clock : month;
+  const step = short ? Math.ceil(isos.length / most) : 1;
+  return isos.map((iso, i) => {
+    if (i === 0) return text(iso);
+    if (!short) return month(iso) !== month(isos[i - 1]) ? month(iso) : "";
+    return i % step ? "" : date(iso) === date(isos[i - step]) ? clock(iso) : day(iso);
+  });
+}
 export const month = (iso) => format(iso, { month: "short" });
 export const zoneShort = (iso) =>
   new Intl.DateTimeFormat("en-US", { timeZone: zone, timeZoneName: "short" })
@@ -47,6 +72,15 @@ export function latency(value) {
   const ms = value * 1000;
   if (ms >= 1000) return `${(ms / 1000).toFixed(2)} s`;
   return `${ms.toFixed(ms >= 100 ? 0 : 1)} ms`;
+}
+
+/** `1 window`, `2 windows`. */
+export const many = (n, noun) => `${count(n)} ${noun}${n === 1 ? "" : "s"}`;
+
+/** A length that somebody wrote, in the largest unit that holds it whole: `3 minutes`, `36 hours`, `7 days`. */
+export function length(seconds) {
+  const [size, noun] = [[86400, "day"], [3600, "hour"], [60, "minute"]].find(([size]) => seconds % size === 0) ?? [1, "second"];
+  return many(seconds / size, noun);
 }
 
 export function duration(total) {

@@ -19,6 +19,8 @@ const drawn = new Map();
 let page = null;
 let name = null;
 let fetching = Promise.resolve();
+/** Whether the stream was opened anew since the story was asked for: the store may be another one. */
+let isUnsure = true;
 
 const PANELS = [
   ["head", (p) => [p.head, p.clocks, p.progress, p.parts, p.away], drawHead],
@@ -63,17 +65,20 @@ function take(snapshot) {
   show(true);
   banner(null);
   draw();
-  const last = events.length ? events[events.length - 1].number : 0;
-  if (page.last_event > last) fetching = fetching.then(more);
+  if (isUnsure || page.last_event !== (events[events.length - 1]?.number ?? 0)) fetching = fetching.then(more);
 }
 
+// The last event that is known is asked for once more. A store that was made anew under the same name does not have it:
+// then the page begins anew too, since the old story must not stand above the new one.
 async function more() {
-  const last = events.length ? events[events.length - 1].number : 0;
-  if (!page || page.last_event <= last) return;
-  const answer = await fetch(`api/events?after=${last}`);
+  const last = events[events.length - 1];
+  if (!page || (!isUnsure && page.last_event === (last?.number ?? 0))) return;
+  const answer = await fetch(`api/events?after=${last ? last.number - 1 : 0}`);
   if (!answer.ok) return;
-  const known = events.length ? events[events.length - 1].number : 0;
-  events.push(...(await answer.json()).events.filter((event) => event.number > known));
+  isUnsure = false;
+  const found = (await answer.json()).events;
+  if (last && !found.some((event) => event.number === last.number && event.at === last.at)) return location.reload();
+  events.push(...found.filter((event) => event.number > (last?.number ?? 0)));
   draw();
 }
 
@@ -124,6 +129,7 @@ function over() {
 
 function listen() {
   stream = new EventSource("api/stream");
+  isUnsure = true;
   heard = Date.now();
   for (const kind of ["snapshot", "away", "alive"]) stream.addEventListener(kind, () => { heard = Date.now(); });
   stream.addEventListener("snapshot", (message) => take(JSON.parse(message.data)));

@@ -199,6 +199,9 @@ class _Planning:
         if version is None or result is None or self.state.deleting:
             return
         if not promotable:
+            if self.champion is None:
+                missed_by = replace(self.state.retraining, missed_by=self.seen.generation)
+                self.state = replace(self.state, retraining=missed_by)
             missed = "; ".join(gate.message for gate in result.gates if gate.passed is not True)
             message = f"{version.name} stays out: {missed}"
             self._tell(
@@ -225,7 +228,14 @@ class _Planning:
                 # It speaks about the former champion.
                 pending = None
             retraining = replace(
-                retraining, pending=pending, unpromoted=0, failures=0, failure="", circuit_open=False, held=""
+                retraining,
+                pending=pending,
+                unpromoted=0,
+                missed_by=None,
+                failures=0,
+                failure="",
+                circuit_open=False,
+                held="",
             )
             if request.cause is RolloutCause.UNDO:
                 # The older champion's alerts fire again soon; without a new cooldown they would undo the undo.
@@ -440,6 +450,10 @@ class _Planning:
 
     def _consider_training(self) -> None:
         retraining = self.state.retraining
+        if self.champion is None and retraining.missed_by not in (None, self.seen.generation):
+            # Another file may give another first model.
+            retraining = replace(retraining, missed_by=None, unpromoted=0, pending=None, held="")
+            self.state = replace(self.state, retraining=retraining)
         trigger = newest(retraining.pending, self._fresh_trigger())
         if trigger is None:
             self.waiting = Waiting.NOTHING
@@ -480,8 +494,13 @@ class _Planning:
 
     def _fresh_trigger(self) -> Trigger | None:
         if self.champion is None:
-            pending = self.state.retraining.pending
-            return pending or Trigger(TriggerKind.INITIAL, self.now, "the first model")
+            retraining, fresh = (
+                self.state.retraining,
+                Trigger(TriggerKind.INITIAL, self.now, "the first model"),
+            )
+            # After a model that missed its gates, an approved training reads what has become known since.
+            is_anew = retraining.missed_by is not None and retraining.approved
+            return fresh if is_anew else retraining.pending or fresh
         return self._find_due()
 
     def _find_due(self) -> Trigger | None:

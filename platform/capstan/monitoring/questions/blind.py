@@ -16,6 +16,8 @@ def summary(text: AlertText) -> str:
         "cannot be judged: "
         + "{{ range query (printf \"capstan_windows_unjudged{system='%s',version='%s'HERE} > 0\" "
         "$labels.system $labels.version) }}{{ .Labels.question }} for "
-        '{{ printf "%.0f" .Value }} windows ({{ .Labels.reason }}), {{ end }}'.replace("HERE", text.here)
+        '{{ printf "%.0f" .Value }} window{{ if ne .Value 1.0 }}s{{ end }} ({{ .Labels.reason }}), {{ end }}'.replace(
+            "HERE", text.here
+        )
         + "so that no alert does not mean that all is well"
     )

@@ -31,7 +31,7 @@ class DriftQuestion(WindowQuestion):
     def summary(self, text: AlertText) -> str:
         # Each window has features above their thresholds, but not always the same ones.
         above = text.features_above("capstan_drift_distance", "capstan_drift_threshold")
-        return f"drift{text.in_windows} in a row; above threshold in the last: {above}(distance)"
+        return f"drift{text.in_a_row}; above threshold in the last: {above}(distance)"
 
     def readings(self, window: DriftWindow) -> Iterable[Reading]:
         for feature in window.features:

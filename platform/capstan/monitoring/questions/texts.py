@@ -25,7 +25,13 @@ class AlertText:
     def in_windows(self) -> str:
         """` in 2 windows of 7 days`."""
         watched = self.system.spec.monitoring
-        return f" in {watched.drift.consecutive} windows of {_days(watched.window.duration.total_seconds())}"
+        count, length = watched.drift.consecutive, _days(watched.window.duration.total_seconds())
+        return f" in 1 window of {length}" if count == 1 else f" in {count} windows of {length}"
+
+    @property
+    def in_a_row(self) -> str:
+        """` in 2 windows of 7 days in a row`."""
+        return self.in_windows + (" in a row" if self.system.spec.monitoring.drift.consecutive > 1 else "")
 
     def value_of(self, metric: str, *, extra: str = "", form: str = "%.3f") -> str:
         """The value of a series of the alert's version."""

@@ -1,7 +1,7 @@
 // What fires now and what fired before.
 
 import { h, badge, dot, empty, version } from "../dom.js";
-import { day, moment, words } from "../format.js";
+import { moment, stretch, telling, words } from "../format.js";
 import { trace } from "../lineage.js";
 
 export function drawAlerts(page) {
@@ -10,9 +10,10 @@ export function drawAlerts(page) {
   if (!page.alerts.length) return empty("No alert yet", "When drift, missing values, quality or operation leave their bounds, the alert appears here and may start a training.");
   const firing = page.alerts.filter((alert) => alert.is_firing);
   const before = page.alerts.filter((alert) => !alert.is_firing);
+  const told = telling(before.flatMap((alert) => [alert.fired_at, alert.resolved_at]));
   return [
     firing.length ? h("ul", { class: "firing" }, firing.map(now)) : calm(page),
-    before.length > 0 && h("ol", { class: "past", "data-scroll": "alerts", tabindex: -1 }, before.map(past)),
+    before.length > 0 && h("ol", { class: "past", "data-scroll": "alerts", tabindex: -1 }, before.map((alert) => past(alert, told))),
   ];
 }
 
@@ -28,7 +29,7 @@ function now(alert) {
     badge(words(alert.name), "warn"), alert.version && version(alert.version), h("small", {}, `since ${moment(alert.fired_at)}`), h("p", {}, alert.summary)));
 }
 
-function past(alert) {
+function past(alert, told) {
   return h("li", {}, h("button", { type: "button", marks: alert.mark, "data-key": `${alert.mark}/${alert.fired_at}`, title: alert.summary, onclick: () => trace(alert.mark) },
-    dot("idle"), h("b", {}, words(alert.name)), alert.version && version(alert.version), h("small", {}, `${day(alert.fired_at)} – ${day(alert.resolved_at)}`), h("p", {}, alert.summary)));
+    dot("idle"), h("b", {}, words(alert.name)), alert.version && version(alert.version), h("small", {}, stretch(alert.fired_at, alert.resolved_at, { ...told, date: told.day })), h("p", {}, alert.summary)));
 }

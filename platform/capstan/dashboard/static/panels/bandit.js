@@ -1,7 +1,7 @@
 // A bandit: the share that each arm had over time, what its arms are worth, the estimated regret, and its guardrails.
 
 import { h } from "../dom.js";
-import { count, metricName, number } from "../format.js";
+import { count, many, metricName, number } from "../format.js";
 import { arms, others, verdicts } from "./experiment.js";
 import { lines } from "./sequence.js";
 
@@ -35,7 +35,7 @@ function shares(found) {
 function regret(found) {
   const points = found.regret, last = points[points.length - 1];
   const most = Math.max(...points.flatMap((point) => [point.bandit, point.even]), 1e-9);
-  const said = `estimated regret ${number(last.bandit, 3)} over ${count(last.units)} units, ${number(last.even, 3)} in equal shares`;
+  const said = `estimated regret ${number(last.bandit, 3)} over ${many(last.units, "unit")}, ${number(last.even, 3)} in equal shares`;
   const series = [
     { name: "this bandit", class: "arm-1", points: points.map((point) => [point.at, point.bandit]) },
     { name: "equal shares", class: "even", points: points.map((point) => [point.at, point.even]) },

@@ -1,7 +1,7 @@
 // An experiment: who got how many units, each arm's difference from the champion over time between its bounds, and the verdicts.
 
 import { h, badge, version } from "../dom.js";
-import { count, metricName, number, percent, signed } from "../format.js";
+import { count, many, metricName, number, percent, signed } from "../format.js";
 import { bound, sequence } from "./sequence.js";
 
 export function experiment(found) {
@@ -9,7 +9,7 @@ export function experiment(found) {
   return h("div", { class: "online", role: "group", "aria-label": "Experiment" },
     h("h3", {}, "Experiment ", h("small", { class: "quiet" }, `${metricName(found.metric)} per unit, ${found.better.toLowerCase()} is better; ${found.rule}`)),
     arms(found.arms, "Arms", (arm) => percent(arm.wanted / 100)),
-    found.crossed > 0 && h("p", { class: "quiet" }, `${count(found.crossed)} units met a second arm; each counts in its first`),
+    found.crossed > 0 && h("p", { class: "quiet" }, `${many(found.crossed, "unit")} met a second arm; each counts in its first`),
     h("div", { class: "courses" }, rivals.filter((arm) => arm.series.length > 0).map((arm) => course(found, arm))),
     found.has_one_look && rivals.every((arm) => arm.series.length === 0) && h("p", { class: "quiet" }, "Differences are known at the one look, when the duration is over"),
     found.others.length > 0 && others(found.others),

@@ -2,7 +2,7 @@
 
 import { h, dot, badge } from "../dom.js";
 import { root } from "../root.js";
-import { clock, count, date, day, duration, percent, seconds, zoneShort } from "../format.js";
+import { clock, count, date, duration, percent, seconds, stretch, telling, zoneShort } from "../format.js";
 
 export function drawHead(page) {
   const { head, clocks } = page;
@@ -42,7 +42,7 @@ function progress(p) {
     h("div", { class: "track", role: "progressbar", "aria-label": "Replay", "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(share * 100) },
       h("i", { vars: { width: `${share * 100}%` } })),
     h("div", { class: "words" },
-      h("span", {}, h("b", {}, percent(share)), ` of ${day(p.start)} – ${date(p.end)}`),
+      h("span", {}, h("b", {}, percent(share)), ` of ${stretch(p.start, p.end, telling([p.start, p.end]))}`),
       words.filter(Boolean).map((word) => h("span", {}, word))));
 }
 

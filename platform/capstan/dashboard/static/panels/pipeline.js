@@ -1,7 +1,7 @@
 // The training run: its steps with candidates side by side, the table of candidates, the gates, and the runs before it.
 
 import { h, badge, dot, empty, links } from "../dom.js";
-import { count, date, day, duration, isLowerBetter, metric, metricName, moment } from "../format.js";
+import { count, duration, isLowerBetter, metric, metricName, moment, telling } from "../format.js";
 import { mayReadLogs, showLog } from "../actions.js";
 import { trace } from "../lineage.js";
 
@@ -13,6 +13,7 @@ export function drawPipeline(page, { redraw }) {
   }
   const active = page.runs.find((run) => run.tone === "active");
   const run = page.runs.find((other) => other.name === picked) ?? active ?? page.runs[0];
+  const shown = page.runs.slice(0, 12), told = telling(shown.map((other) => other.as_of));
   const pick = (name) => { picked = name === picked ? null : name; trace(`run:${name}`); redraw(); };
   return [
     h("button", { type: "button", class: "contest", marks: run.mark, "data-key": run.mark, onclick: () => trace(run.mark) },
@@ -27,9 +28,9 @@ export function drawPipeline(page, { redraw }) {
     remarks(run),
     run.tables.map(table),
     retraining(page.retraining),
-    h("ul", { class: "earlier", "aria-label": "All runs" }, page.runs.slice(0, 12).map((other) =>
+    h("ul", { class: "earlier", "aria-label": "All runs" }, shown.map((other) =>
       h("li", {}, h("button", { type: "button", class: other.name === run.name ? "picked" : "", marks: other.mark, "data-key": `all-${other.mark}`, title: other.reason, onclick: () => pick(other.name) },
-        dot(other.tone), other.version || other.phase, h("small", {}, `${other.trigger.toLowerCase()} ${day(other.as_of)}`))))),
+        dot(other.tone), other.version || other.phase, h("small", {}, `${other.trigger.toLowerCase()} ${told.day(other.as_of)}`))))),
   ];
 }
 
@@ -98,7 +99,7 @@ function table({ title, of_rows, of_columns, rows, columns, cells, notes }) {
 function retraining(r) {
   const items = [
     r.budget !== null && `${r.used} of ${r.budget} runs of the budget used`,
-    r.cooldown_until && `cooldown until ${date(r.cooldown_until)}`,
+    r.cooldown_until && `cooldown until ${moment(r.cooldown_until)}`,
     r.pending && `waiting to train: ${r.pending}`,
     r.circuit_open && "circuit open: `capstan resume` closes it",
   ].filter(Boolean);

@@ -1,7 +1,7 @@
 // An interleaving: whom units preferred, and the preference over time between its bounds.
 
 import { h, version } from "../dom.js";
-import { count, percent, signed } from "../format.js";
+import { count, many, percent, signed } from "../format.js";
 import { verdicts } from "./experiment.js";
 import { bound, sequence } from "./sequence.js";
 
@@ -19,7 +19,7 @@ export function preference(found) {
       h("thead", {}, h("tr", {}, ["preferred", "units", "share"].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, rows.map(([name, won]) => h("tr", {},
         h("th", { scope: "row" }, name), h("td", {}, count(won)), h("td", {}, units > 0 ? percent(won / units, 1) : "–")))))),
-    h("p", { class: "quiet" }, `${count(found.waiting)} units wait for the end of their window; ${count(found.requests)} requests interleaved, ${count(found.alone)} answered by the champion alone`),
+    h("p", { class: "quiet" }, `${many(found.waiting, "unit")} ${found.waiting === 1 ? "waits" : "wait"} for the end of ${found.waiting === 1 ? "its" : "their"} window; ${many(found.requests, "request")} interleaved, ${count(found.alone)} answered by the champion alone`),
     found.series.length > 0 && h("div", { class: "courses" }, sequence(found.series, { words: `By day, at last ${said}`, caption: said })),
     verdicts(found));
 }

@@ -1,7 +1,7 @@
 // A challenger on its way: the track of steps, the evidence, the interval around zero and the verdicts.
 
 import { h, s, badge, dot, empty, version } from "../dom.js";
-import { count, day, moment, metricName, percent, signed, words } from "../format.js";
+import { count, moment, metricName, percent, signed, telling, words } from "../format.js";
 import { trace } from "../lineage.js";
 import { bandit } from "./bandit.js";
 import { experiment } from "./experiment.js";
@@ -14,6 +14,7 @@ export function drawRollout(page) {
     return empty("No rollout yet", "When a trained model has passed its gates it appears here as a challenger: copies of requests first, then a share of them, judged at every step.");
   }
   const earlier = page.rollouts.filter((other) => other.name !== rollout.name).slice(0, 6);
+  const told = telling(earlier.map((other) => other.finished_at));
   return [
     h("button", { type: "button", class: "contest", marks: rollout.mark, "data-key": rollout.mark, onclick: () => trace(rollout.mark) },
       version(rollout.challenger, rollout.champion ? "challenger" : "champion"),
@@ -25,7 +26,7 @@ export function drawRollout(page) {
     h("ol", { class: "steps" }, rollout.steps.map((step) =>
       h("li", { class: `${step.tone}${step.is_current ? " current" : ""}`, "aria-current": step.is_current ? "step" : undefined },
         h("b", {}, step.name), h("small", {}, step.detail || " ")))),
-    told(rollout),
+    ahead(rollout),
     rollout.is_active && h("div", { class: "evidence" },
       rollout.amounts.length > 0 && h("div", { class: "amounts" }, rollout.amounts.map(amount),
         rollout.disagreement !== null && h("p", { class: "quiet" }, `they disagree on ${percent(rollout.disagreement, 1)} of requests`)),
@@ -39,12 +40,12 @@ export function drawRollout(page) {
     !rollout.is_active && rollout.why && h("p", { class: "why" }, h("b", {}, "Why: "), why(rollout)),
     earlier.length > 0 && h("ul", { class: "earlier", "aria-label": "Earlier rollouts" }, earlier.map((other) =>
       h("li", {}, h("button", { type: "button", marks: other.mark, "data-key": other.mark, title: other.why, onclick: () => trace(other.mark) },
-        dot(other.tone), other.challenger, h("small", {}, other.phase.toLowerCase(), other.finished_at ? ` ${day(other.finished_at)}` : ""))))),
+        dot(other.tone), other.challenger, h("small", {}, other.phase.toLowerCase(), other.finished_at ? ` ${told.day(other.finished_at)}` : ""))))),
   ];
 }
 
 /** How long its experiments take, as long as it runs, and which further versions take no part. */
-function told(rollout) {
+function ahead(rollout) {
   const absent = Object.entries(rollout.left).map(([arm, reason]) => `${arm} takes no part: ${reason}`);
   const lines = [...(rollout.is_active ? rollout.forecasts : []), ...absent];
   return lines.length > 0 && h("ul", { class: "told" }, lines.map((line) => h("li", {}, line)));
@@ -75,7 +76,7 @@ function interval(found) {
   const right = found.upper === null ? W - 4 : x(found.upper);
   const better = found.decide === "Better" || found.decide === "NotWorse";
   const words = `${metricName(found.metric)} difference ${signed(found.difference)} per request, bounds ${bound(found.lower)} to ${bound(found.upper)}`;
-  const rows = found.blocks.slice(-14);
+  const rows = found.blocks.slice(-14), told = telling(rows.map(([start]) => start));
   return h("figure", { class: "interval" },
     s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": words },
       s("rect", { class: "worse", x: 0, y: 18, width: Math.max(0, x(found.reject_below)), height: 74 }),
@@ -88,7 +89,7 @@ function interval(found) {
       found.lower !== null && s("line", { class: "reach end", x1: left, x2: left, y1: top + 3, y2: middle + 5 }),
       found.upper !== null && s("line", { class: "reach end", x1: right, x2: right, y1: top + 3, y2: middle + 5 }),
       s("circle", { class: "point", cx: x(found.difference), cy: middle - 4, r: 5.5 }),
-      rows.map(([start, mean], i) => s("circle", { class: "block", cx: x(mean), cy: 66 + (i % 5) * 5, r: 2.4 }, s("title", {}, `${day(start)}: ${signed(mean)}`))),
+      rows.map(([start, mean], i) => s("circle", { class: "block", cx: x(mean), cy: 66 + (i % 5) * 5, r: 2.4 }, s("title", {}, `${told.day(start)}: ${signed(mean)}`))),
       s("text", { x: x(0) + 3, y: 108 }, "0, no difference"),
       found.reject_below !== 0 && s("text", { x: x(found.reject_below) - 3, y: 108, "text-anchor": "end" }, `worse than the margin ${signed(found.reject_below, 3)}`)),
     h("figcaption", {}, h("b", {}, signed(found.difference)), ` ${metricName(found.metric)} per request, ${found.is_two_sided ? "two-sided" : "one-sided"} ${percent(1 - found.alpha)} bounds ${bound(found.lower)} to ${bound(found.upper)}; rule ${found.decide}${found.merged ? `; ${found.merged}` : ""}`));

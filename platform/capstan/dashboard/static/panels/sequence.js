@@ -1,7 +1,7 @@
 // Courses over time: a difference between its bounds, and lines of several arms side by side.
 
 import { h, s } from "../dom.js";
-import { count, day, signed } from "../format.js";
+import { clock, date, many, signed, telling } from "../format.js";
 
 const W = 420, LEFT = 50, RIGHT = 10, TOP = 8, BOTTOM = 112, H = 130;
 
@@ -9,7 +9,7 @@ export const bound = (value) => (value === null ? "open" : signed(value));
 
 /** The points between their bounds, with lines at 0 and at the named levels; `words` tells the picture to who can't see it. */
 export function sequence(points, { levels = [], words, caption }) {
-  const last = points[points.length - 1];
+  const last = points[points.length - 1], told = telling(points.map((p) => p.at));
   const finite = points.flatMap((p) => [p.lower, p.upper]).filter((v) => v !== null);
   // The widest early bounds would flatten what matters: the frame holds the later half of them.
   const later = points.slice(Math.floor(points.length / 2)).flatMap((p) => [p.lower, p.upper]).filter((v) => v !== null);
@@ -31,7 +31,7 @@ export function sequence(points, { levels = [], words, caption }) {
         s("text", { x: LEFT - 4, y: y(end) + (place ? 0 : 7), "text-anchor": "end" }, signed(end, 3))),
       s("polyline", { class: "path", points: points.map((p) => `${x(p.at)},${y(p.difference)}`).join(" ") }),
       points.map((p) => s("circle", { class: "block", cx: x(p.at), cy: y(p.difference), r: 2.4 },
-        s("title", {}, `${day(p.at)}: ${signed(p.difference)}, bounds ${bound(p.lower)} to ${bound(p.upper)}, ${count(p.units)} units`))),
+        s("title", {}, `${told.day(p.at)}: ${signed(p.difference)}, bounds ${bound(p.lower)} to ${bound(p.upper)}, ${many(p.units, "unit")}`))),
       dates(points[0].at, last.at)),
     h("figcaption", {}, caption));
 }
@@ -61,6 +61,9 @@ function across(first, last) {
 
 const upright = (low, high) => (value) => BOTTOM - ((Math.max(low, Math.min(high, value)) - low) / (high - low || 1)) * (BOTTOM - TOP);
 
-const dates = (first, last) => [
-  s("text", { x: LEFT, y: H - 4 }, day(first)),
-  s("text", { x: W - RIGHT, y: H - 4, "text-anchor": "end" }, day(last) === day(first) ? "" : day(last))];
+const dates = (first, last) => {
+  const told = telling([first, last]);
+  return [
+    s("text", { x: LEFT, y: H - 4 }, told.day(first)),
+    s("text", { x: W - RIGHT, y: H - 4, "text-anchor": "end" }, last === first ? "" : date(last) === date(first) ? clock(last) : told.day(last))];
+};

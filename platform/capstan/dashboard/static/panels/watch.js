@@ -1,7 +1,7 @@
 // What the monitor decided: a strip of features by windows, and the champion's quality with its coverage.
 
 import { h, s, empty } from "../dom.js";
-import { count, date, day, isLowerBetter, metric, metricName, month, percent } from "../format.js";
+import { count, isLowerBetter, length, many, metric, metricName, percent, stretch, telling, ticks } from "../format.js";
 
 let active = null;
 const wide = () => window.innerWidth > 1080;
@@ -9,8 +9,9 @@ const wide = () => window.innerWidth > 1080;
 export function drawDrift(page) {
   const { windows } = page.watch;
   if (!windows.length) {
-    return empty("No window decided yet", `The monitor compares each ${span(page.watch.every)} of requests with the training data; the first result appears when the first window has closed.`);
+    return empty("No window decided yet", `The monitor compares ${page.watch.every ? `each ${length(page.watch.every).replace(/^1 /, "")}` : "each window"} of requests with the training data; the first result appears when the first window has closed.`);
   }
+  const told = edges(windows);
   const features = [...new Set(windows.flatMap((w) => w.cells.map((cell) => cell.feature)))];
   const inputs = features.length;
   features.push(...new Set(windows.flatMap((w) => w.outputs.map((cell) => cell.feature))));
@@ -21,10 +22,10 @@ export function drawDrift(page) {
     active = [row, column];
     for (const old of grid.querySelectorAll(".on")) old.classList.remove("on");
     cells[row]?.[column]?.element.classList.add("on");
-    readout.replaceChildren(...describe(windows[column], cells[row]?.[column]?.cell));
+    readout.replaceChildren(...describe(windows[column], cells[row]?.[column]?.cell, told));
   };
   const grid = h("div", {
-    class: "heat", role: "group", tabindex: 0, "data-key": "heat", "aria-label": `Drift of ${features.length} features in ${windows.length} windows; arrow keys move`,
+    class: "heat", role: "group", tabindex: 0, "data-key": "heat", "aria-label": `Drift of ${many(features.length, "feature")} in ${many(windows.length, "window")}; arrow keys move`,
     vars: { "--windows": String(windows.length) },
     onkeydown: (event) => {
       const [row, column] = active ?? [0, windows.length - 1];
@@ -34,7 +35,7 @@ export function drawDrift(page) {
       show(Math.max(0, Math.min(features.length - 1, row + step[0])), Math.max(0, Math.min(windows.length - 1, column + step[1])));
     },
   });
-  grid.append(h("span", { class: "name quiet" }, "alerts"), ...windows.map((w) => h("span", { class: `mark${w.is_alert ? " fires" : ""}`, title: mark(w) }, w.is_alert ? "▲" : w.is_judged ? "" : "?")));
+  grid.append(h("span", { class: "name quiet" }, "alerts"), ...windows.map((w) => h("span", { class: `mark${w.is_alert ? " fires" : ""}`, title: mark(w, told) }, w.is_alert ? "▲" : w.is_judged ? "" : "?")));
   features.forEach((feature, row) => {
     cells.push([]);
     // Names of outputs differ at their end, as those of classes do.
@@ -47,19 +48,19 @@ export function drawDrift(page) {
     });
   });
   grid.append(h("span", { class: "name quiet" }, "champion"), ...bands(windows));
-  grid.append(h("span", { class: "name" }), ...windows.map((w, i) => h("span", { class: "month" }, i === 0 || month(w.end) !== month(windows[i - 1].end) ? month(w.end) : "")));
+  grid.append(h("span", { class: "name" }), ...ticks(windows.map((w) => w.end)).map((text) => h("span", { class: "month" }, text)));
   if (active && cells[active[0]]?.[active[1]]) cells[active[0]][active[1]].element.classList.add("on");
   return [grid, h("div", { class: "legend" }, readout, h("span", { class: "scale" }, page.watch.judged < windows.length && [h("i", { class: "blind" }), h("small", {}, "not judged")], h("small", {}, "0"), h("i"), h("small", {}, "threshold"), h("i", { class: "over" }), h("small", {}, "2×")))];
 }
 
-const span = (seconds) => (seconds ? (seconds >= 86400 ? `${Math.round(seconds / 86400)} days` : `${Math.round(seconds / 3600)} hours`) : "window");
+const edges = (windows) => telling(windows.flatMap((w) => [w.start, w.end]));
 
 function strength(cell) {
   if (!cell || cell.distance === null || !cell.threshold) return 0;
   return Math.min(2, cell.distance / cell.threshold).toFixed(3);
 }
 
-const mark = (w) => (w.is_alert ? `drift alert, window to ${date(w.end)}` : w.is_judged ? "" : `not judged: ${w.gap}`);
+const mark = (w, told) => (w.is_alert ? `drift alert, window to ${told.date(w.end)}` : w.is_judged ? "" : `not judged: ${w.gap}`);
 
 function bands(windows) {
   const found = [];
@@ -73,25 +74,25 @@ function bands(windows) {
 }
 
 function summary(page) {
-  const last = page.watch.windows[page.watch.windows.length - 1];
+  const last = page.watch.windows[page.watch.windows.length - 1], told = edges(page.watch.windows);
   if (!last.is_judged) {
     const { judged, windows } = page.watch;
-    const others = judged ? `${judged} of ${windows.length} windows were judged` : `None of ${windows.length} ${windows.length === 1 ? "window" : "windows"} was judged`;
-    return `newest window, to ${date(last.end)}: not judged, ${last.gap}. ${others}; nothing is known about drift in ${judged ? "the others" : "any"}.`;
+    const others = judged ? `${judged} of ${many(windows.length, "window")} ${judged === 1 ? "was" : "were"} judged` : `None of ${many(windows.length, "window")} was judged`;
+    return `newest window, to ${told.date(last.end)}: not judged, ${last.gap}. ${others}; nothing is known about drift in ${judged ? "the others" : "any"}.`;
   }
   const over = last.cells.filter((cell) => cell.is_breach).length;
-  return `newest window, to ${date(last.end)}: ${over} of ${last.cells.length} features above their threshold`;
+  return `newest window, to ${told.date(last.end)}: ${over} of ${many(last.cells.length, "feature")} above ${last.cells.length === 1 ? "its" : "their"} threshold`;
 }
 
-function describe(w, cell) {
-  const when = `${w.start ? `${day(w.start)} – ` : "to "}${date(w.end)}`;
+function describe(w, cell, told) {
+  const when = w.start ? stretch(w.start, w.end, told) : `to ${told.date(w.end)}`;
   if (!w.is_judged && !cell) return [h("span", {}, `${when}, ${w.version}: not judged, ${w.gap}`)];
   if (!cell) return [h("span", {}, `${when}: not measured`)];
   return [
     h("b", {}, cell.feature), ` ${when}, ${w.version}: `,
     cell.distance === null ? "no distance" : `${cell.test ? `${cell.test} ` : ""}distance ${metric(cell.distance)} against threshold ${metric(cell.threshold)}`,
     cell.distance !== null && cell.threshold ? ` (${(cell.distance / cell.threshold).toFixed(2)}×)` : "",
-    cell.missing ? `, ${percent(cell.missing, 1)} missing` : "", w.rows !== null ? `, ${count(w.rows)} rows` : "",
+    cell.missing ? `, ${percent(cell.missing, 1)} missing` : "", w.rows !== null ? `, ${many(w.rows, "row")}` : "",
   ];
 }
 
@@ -112,7 +113,7 @@ function online(rows) {
 
 function quality(page) {
   const { windows, quality_metric: name } = page.watch;
-  const known = windows.filter((w) => w.quality !== null);
+  const known = windows.filter((w) => w.quality !== null), told = edges(windows);
   const gap = windows[windows.length - 1]?.quality_gap ?? "";
   if (!known.length && gap) return empty("Quality was not judged", `${windows.length === 1 ? "In the only window" : "In the newest window"}: ${gap}. No alert does not mean that the model is still good.`);
   if (!known.length) {
@@ -142,17 +143,17 @@ function quality(page) {
   });
   const side = isLowerBetter(name) ? "above" : "below";
   const half = (W - L - 6) / windows.length / 2, newest = floors[floors.length - 1];
-  const ticks = [low + pad / 2, (low + high) / 2, high - pad / 2];
+  const levels = [low + pad / 2, (low + high) / 2, high - pad / 2];
   const last = known[known.length - 1];
   const bar = Math.max(1.5, (W - L) / windows.length - 2);
   return h("figure", { class: "quality" },
     s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${metricName(name)} of the champion, newest ${metric(last.quality)}` },
-      ticks.map((v) => [s("line", { class: "grid", x1: L, x2: W, y1: y(v), y2: y(v) }), s("text", { x: L - 6, y: y(v) + 4, "text-anchor": "end" }, metric(v, 2))]),
+      levels.map((v) => [s("line", { class: "grid", x1: L, x2: W, y1: y(v), y2: y(v) }), s("text", { x: L - 6, y: y(v) + 4, "text-anchor": "end" }, metric(v, 2))]),
       floors.map((floor) => s("line", { class: "floor", x1: x(floor.first) - half, x2: x(floor.last) + half, y1: y(floor.value), y2: y(floor.value) }, s("title", {}, `${floor.version}: alert ${side} ${metric(floor.value)}`))),
       newest !== undefined && s("text", { class: "floor-name", x: W - 4, y: y(newest.value) + (side === "above" ? -6 : 14), "text-anchor": "end" }, `${newest.version}: alert ${side}`),
       lines.map((d) => s("path", { class: "line", d })),
-      windows.map((w, i) => w.quality !== null && s("circle", { class: "value", cx: x(i), cy: y(w.quality), r: 3 }, s("title", {}, `${date(w.end)}, ${w.version}: ${metric(w.quality)}, ${percent(w.coverage ?? 0)} labelled`))),
+      windows.map((w, i) => w.quality !== null && s("circle", { class: "value", cx: x(i), cy: y(w.quality), r: 3 }, s("title", {}, `${told.date(w.end)}, ${w.version}: ${metric(w.quality)}, ${percent(w.coverage ?? 0)} labelled`))),
       windows.map((w, i) => w.coverage !== null && s("rect", { class: "coverage", x: x(i) - bar / 2, width: bar, y: H - 18 - 14 * w.coverage, height: 14 * w.coverage })),
-      windows.map((w, i) => (i === 0 || month(w.end) !== month(windows[i - 1].end)) && s("text", { x: x(i), y: H - 4 }, month(w.end)))),
-    h("figcaption", {}, h("span", {}, h("b", {}, metric(last.quality)), ` ${metricName(name)} of ${last.version}, to ${date(last.end)}`), last.quality_notes.map((note) => h("span", {}, note)), h("span", {}, gap ? `newest window not judged: ${gap}` : `labelled ${percent(last.coverage ?? 0)} (bars)`)));
+      ticks(windows.map((w) => w.end)).map((text, i) => text && s("text", { x: x(i), y: H - 4 }, text))),
+    h("figcaption", {}, h("span", {}, h("b", {}, metric(last.quality)), ` ${metricName(name)} of ${last.version}, to ${told.date(last.end)}`), last.quality_notes.map((note) => h("span", {}, note)), h("span", {}, gap ? `newest window not judged: ${gap}` : `labelled ${percent(last.coverage ?? 0)} (bars)`)));
 }
