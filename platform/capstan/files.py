@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,6 +29,34 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> bool:
             temporary.unlink()
         raise write_error(path, error) from error
     return True
+
+
+def write_together(contents: Mapping[Path, bytes | Path], *, mode: int = 0o666) -> None:
+    """Replace several files of existing folders: all are made beside their places first, and renamed in this order.
+
+    So whatever fails before, such as a full disk, leaves all old files. A path as content is a file that lies on the
+    same disk, and is moved. `mode` is narrowed by the umask. Raises DiskFullError, CapstanError.
+    """
+    made: dict[Path, Path] = {}
+    path = next(iter(contents), Path())
+    try:
+        for path, content in contents.items():
+            if isinstance(content, Path):
+                made[path] = content
+                continue
+            temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+            made[path] = temporary
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+        for path, temporary in made.items():
+            os.replace(temporary, path)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        for path, temporary in made.items():
+            if temporary != contents[path]:
+                temporary.unlink(missing_ok=True)
 
 
 def write_error(path: Path, error: OSError) -> CapstanError:

@@ -42,7 +42,8 @@ def write_system(
 ) -> tuple[Path, tuple[Guess, ...]]:
     """Keep the frame as `NAME.parquet` in the folder, and the file that is guessed of it; returns the file.
 
-    What is there already and differs is only replaced with `overwrite`. Raises NotAllowedError, InvalidSpecError,
+    What is there already and differs is only replaced with `overwrite`; a README that somebody edited stays. All files
+    are written, or none. Raises NotAllowedError, InvalidSpecError,
     InvalidDataError, DiskFullError.
     """
     kept = folder / f"{name}.parquet"
@@ -58,9 +59,10 @@ def write_system(
                 _require_same(kept, made.read_bytes())
                 _require_same(folder / SYSTEM_FILE, in_comments(guessed).encode())
             # The same table again is not newer than what was trained of it.
-            if not kept.exists() or kept.read_bytes() != made.read_bytes():
-                made.replace(kept)
-        file, _ = write_described(folder, guessed, table)
+            is_new = not kept.exists() or kept.read_bytes() != made.read_bytes()
+            file, _ = write_described(
+                folder, guessed, table, tables={kept: made} if is_new else {}, keep_edited=True
+            )
     except OSError as error:
         raise write_error(folder, error) from error
     return file, guessed.guesses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Any
 
 from capstan.data import extract, find_leaks
 from capstan.errors import NotAllowedError
+from capstan.files import write_together
 from capstan.spec import parse
 from capstan.spec.guessing import Guess, Guessed, TableProfile, Wishes, guess
 from capstan.spec.writing import in_blocks
@@ -45,12 +47,42 @@ def described(table: TableProfile, target: str, folder: Path, wishes: Wishes, *,
         wishes = replace(wishes, left_out={**wishes.left_out, **found})
 
 
-def write_described(folder: Path, guessed: Guessed, table: TableProfile) -> tuple[Path, Path]:
-    """The system's file and its README, beside the table."""
+def write_described(
+    folder: Path,
+    guessed: Guessed,
+    table: TableProfile,
+    *,
+    tables: Mapping[Path, Path] | None = None,
+    keep_edited: bool = False,
+) -> tuple[Path, Path]:
+    """The system's file and its README, beside the table; all of them are written, or none.
+
+    `tables`: where a table that was made on the same disk belongs. `keep_edited`: a README that somebody wrote or edited
+    stays as it is. Raises DiskFullError, CapstanError.
+    """
     file, readme = folder / SYSTEM_FILE, folder / README_FILE
-    file.write_text(in_comments(guessed))
-    readme.write_text(_readme(guessed, table))
+    contents: dict[Path, bytes | Path] = {place: made for place, made in (tables or {}).items()}
+    if not (keep_edited and _is_edited(readme)):
+        contents[readme] = _signed(_readme(guessed, table)).encode()
+    # The file comes last: it makes a system of what lies beside it.
+    write_together({**contents, file: in_comments(guessed).encode()})
     return file, readme
+
+
+def _signed(readme: str) -> str:
+    """The text with a line that tells whether somebody has edited it since."""
+    return f"{readme}\n<!-- Written by Capstan: {hashlib.sha256(readme.encode()).hexdigest()[:16]} -->\n"
+
+
+def _is_edited(readme: Path) -> bool:
+    """Whether the file is there and is not as Capstan wrote it."""
+    try:
+        text = readme.read_text()
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True
+    return text != _signed(text.rpartition("\n<!-- Written by Capstan: ")[0])
 
 
 def in_comments(guessed: Guessed) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +20,7 @@ from capstan.api.results import Training
 from capstan.cli.main import app
 from capstan.domain.training import GateOutcome, RunPhase, RunStatus
 from capstan.domain.versions import Digest, ModelVersion, RunName, VersionName
-from capstan.errors import InvalidDataError, InvalidSpecError, NotAllowedError
+from capstan.errors import DiskFullError, InvalidDataError, InvalidSpecError, NotAllowedError
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +91,35 @@ def test_the_same_call_changes_nothing_and_another_is_refused_until_it_may_overw
     capstan.System.from_dataframe(shop(200), "Sent Back", name="orders", overwrite=True)
     assert len(pd.read_parquet("orders/orders.parquet")) == 200
     assert "# mine" not in first.file.read_text()
+
+
+def test_a_readme_that_somebody_edited_stays_and_one_that_nobody_did_follows_the_table() -> None:
+    folder = capstan.System.from_dataframe(shop(), "Sent Back", name="orders").file.parent
+    readme = folder / "README.md"
+    assert "300 rows" in readme.read_text()
+    capstan.System.from_dataframe(shop(200), "Sent Back", name="orders", overwrite=True)
+    assert "200 rows" in readme.read_text()
+    edited = readme.read_text().replace("Predicts", "Predicts, as I say,")
+    readme.write_text(edited)
+    capstan.System.from_dataframe(shop(200), "Sent Back", name="orders")
+    capstan.System.from_dataframe(shop(250), "Sent Back", name="orders", overwrite=True)
+    assert readme.read_text() == edited
+
+
+def test_what_cannot_be_written_whole_leaves_all_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = capstan.System.from_dataframe(shop(), "Sent Back", name="orders").file.parent
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    is_opened = os.open
+
+    def full(path: Any, *rest: Any, **more: Any) -> int:
+        if Path(path).name.startswith(".system.yaml"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return is_opened(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(DiskFullError, match=r"system\.yaml: no room left"):
+        capstan.System.from_dataframe(shop(200), "Sent Back", name="orders", overwrite=True)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
 def test_a_target_that_is_no_column_leaves_nothing_behind() -> None:
