@@ -129,8 +129,8 @@ def find_hold(
     if trigger.kind is TriggerKind.INITIAL and state.missed_by is not None and not state.approved:
         return Hold(
             Reason.LOOP_BROKEN,
-            "the first model missed its gates, and the same file, code and rows would give the same model. A changed file "
-            "trains anew; after new rows or changed code `capstan retrain` does",
+            "the first model missed its gates, and the same file, code and rows would give the same model. A "
+            "changed file trains anew; after new rows or changed code `capstan retrain` does",
             None,
         )
     if state.unpromoted >= policy.loop_breaker and not state.approved:

@@ -57,11 +57,11 @@ def write_described(
 ) -> tuple[Path, Path]:
     """The system's file and its README, beside the table; all of them are written, or none.
 
-    `tables`: where a table that was made on the same disk belongs. `keep_edited`: a README that somebody wrote or edited
-    stays as it is. Raises DiskFullError, CapstanError.
+    `tables`: where a table that was made on the same disk belongs. `keep_edited`: a README that somebody
+    wrote or edited stays as it is. Raises DiskFullError, CapstanError.
     """
     file, readme = folder / SYSTEM_FILE, folder / README_FILE
-    contents: dict[Path, bytes | Path] = {place: made for place, made in (tables or {}).items()}
+    contents: dict[Path, bytes | Path] = {**(tables or {})}
     if not (keep_edited and _is_edited(readme)):
         contents[readme] = _signed(_readme(guessed, table)).encode()
     # The file comes last: it makes a system of what lies beside it.
