@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestRegressor
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from typer.testing import CliRunner
@@ -197,6 +197,31 @@ def test_where_another_version_serves_its_rollout_is_asked_for(make: Make) -> No
     (command,) = system_state(record).commands
     assert (command.verb, command.version) == (Verb.PROMOTE, "v2")
     store.close()
+
+
+def test_two_systems_of_one_folder_keep_their_models_apart(make: Make, tmp_path: Path) -> None:
+    frame = shop()
+    x = frame[["weight", "size"]]
+    first = make("back", ["weight", "size"])
+    first.deploy(LogisticRegression().fit(x, frame["back"]))
+    second = capstan.System.from_dataframe(
+        frame[["weight", "size", "price"]],
+        "price",
+        name="prices",
+        folder=tmp_path / "prices",
+        state=first.state,
+    )
+    model = RandomForestRegressor(5, random_state=0).fit(x, frame["price"])
+    second.deploy(LinearRegression().fit(x, frame["price"]))
+    joblib.dump(model, tmp_path / "model.joblib")
+    done = command(second, str(tmp_path / "model.joblib"), "--yes")
+    assert done.exit_code == 0, done.output
+    assert list(first.runs()["chosen"]) == ["imported LogisticRegression"]
+    assert list(second.runs()["chosen"]) == ["imported LinearRegression", "imported RandomForestRegressor"]
+    assert (list(first.versions.index), list(second.versions.index)) == (["v1"], ["v1", "v2"])
+    assert (first.state / "beside/prices/bentos").is_dir()
+    assert list(second.predict(frame.head(5))["value"]) == pytest.approx(list(model.predict(x.head(5))))
+    assert "probability" in first.predict(frame.head(5))
 
 
 def test_bytes_that_were_changed_later_are_never_loaded(make: Make) -> None:
