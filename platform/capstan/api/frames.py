@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 def as_table(frame: Frame) -> pa.Table:
     """The rows as an Arrow table: of a pandas frame NaN is a missing value, and an index with a name is a column.
 
+    A period becomes the date or the moment at which it begins, an interval its text, a length of time its seconds.
     Raises InvalidDataError for what is no frame, for columns without a name of text or with the same name, and for a
-    column that holds values of several kinds.
+    column that holds values of several kinds, moments with and without an offset among them.
     """
     import pyarrow as pa
 
@@ -42,7 +43,82 @@ def as_table(frame: Frame) -> pa.Table:
     twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
     if twice:
         raise InvalidDataError(f"column {twice[0]!r} is there more than once; name each column differently")
+    for place, field in enumerate(table.schema):
+        if (column := _as_parquet_keeps(table.column(place), field.name)) is not None:
+            table = table.set_column(place, field.name, column)
     return table
+
+
+def _as_parquet_keeps(column: pa.ChunkedArray, name: str) -> pa.Array | pa.ChunkedArray | None:
+    """The column in a type that keeps its meaning in a file; None: it has one.
+
+    A file would keep a length of time as a whole number without its unit, and a period of pandas as its number.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_duration(kind):
+        per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
+        return pc.divide(pc.cast(pc.cast(column, pa.int64()), pa.float64(), safe=False), float(per_second))
+    if getattr(kind, "extension_name", "") in ("pandas.period", "pandas.interval"):
+        return _column_of(column.to_pandas(), name)
+    return None
+
+
+def _column_of(series: Any, name: str) -> pa.Array:
+    """Raises InvalidDataError."""
+    import pandas as pd
+    import pyarrow as pa
+
+    try:
+        found = pa.Array.from_pandas(_plain(series))
+        if pd.api.types.is_object_dtype(series.dtype) and pa.types.is_timestamp(found.type):
+            kinds = {one.tzinfo is None for one in series if not pd.isna(one)}
+            if len(kinds) > 1:
+                raise InvalidDataError(
+                    f"column {name!r} holds moments with and without an offset; give all of them one, such as by "
+                    "pandas.to_datetime(..., utc=True), or none"
+                )
+    except (
+        pa.ArrowInvalid,
+        pa.ArrowTypeError,
+        pa.ArrowNotImplementedError,
+        ValueError,
+        OverflowError,
+    ) as error:
+        raise InvalidDataError(
+            f"column {name!r} holds values of several kinds, or of one that no table has: {error}; convert it to "
+            "numbers, texts or moments"
+        ) from error
+    return found
+
+
+def _plain(series: Any) -> Any:
+    """The values in types that Arrow and a file know as pandas means them; others are left as they are."""
+    import pandas as pd
+
+    dtype: Any = series.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        parts = pd.Series(dtype.categories)
+        plain = _plain(parts)
+        # Texts of intervals and dates of periods are as distinct as those are.
+        return series if plain is parts else plain.reindex(series.cat.codes.replace(-1, len(plain)))
+    if isinstance(dtype, pd.SparseDtype):
+        return series.sparse.to_dense()
+    if pd.api.types.is_object_dtype(dtype):
+        kind = pd.api.types.infer_dtype(series, skipna=True)
+        if kind not in ("period", "interval"):
+            return series
+        series = pd.Series(pd.array(list(series)))
+        dtype = series.dtype
+    if isinstance(dtype, pd.IntervalDtype):
+        return series.map(str, na_action="ignore").astype(object)
+    if isinstance(dtype, pd.PeriodDtype):
+        begin = series.dt.start_time
+        is_shorter = isinstance(dtype.freq, pd.tseries.offsets.Tick) and dtype.freq.nanos < 86_400 * 10**9
+        return begin if is_shorter else begin.dt.date.where(begin.notna(), None)
+    return series
 
 
 def _of_pandas(frame: Any) -> pa.Table:
@@ -55,22 +131,9 @@ def _of_pandas(frame: Any) -> pa.Table:
         if twice := _first_twice(names):
             raise InvalidDataError(f"{what} {twice!r} is there more than once; name each column differently")
     frame = _with_its_index(frame)
-    columns = {}
-    for place, name in enumerate(frame.columns):
-        try:
-            columns[name] = pa.Array.from_pandas(frame.iloc[:, place])
-        except (
-            pa.ArrowInvalid,
-            pa.ArrowTypeError,
-            pa.ArrowNotImplementedError,
-            OverflowError,
-            UnicodeError,
-        ) as error:
-            raise InvalidDataError(
-                f"column {name!r} holds values of several kinds, or of one that no table has: {error}; convert it to "
-                "numbers, texts or moments"
-            ) from error
-    return pa.table(columns)
+    return pa.table(
+        {name: _column_of(frame.iloc[:, place], name) for place, name in enumerate(frame.columns)}
+    )
 
 
 def _first_twice(names: Iterable[Any]) -> str | None:

@@ -46,6 +46,63 @@ def test_a_moment_keeps_its_instant_and_loses_nanoseconds(tmp_path: Path) -> Non
     assert row["at"].astimezone(UTC) == datetime(2026, 1, 1, 0, 0, 0, 123456, tzinfo=UTC)
 
 
+DAYS = pd.period_range("2026-01-31", periods=2, freq="D")
+MOMENT = datetime.fromisoformat("2026-05-01T07:00")
+LENGTHS = [timedelta(hours=36), None]
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        pytest.param(DAYS, [date(2026, 1, 31), date(2026, 2, 1)], id="period"),
+        pytest.param(
+            pd.PeriodIndex(["2026-05", None], freq="M"), [date(2026, 5, 1), None], id="period_of_a_month"
+        ),
+        pytest.param(pd.PeriodIndex(["2026-05-01 07:00", None], freq="h"), [MOMENT, None], id="hours"),
+        pytest.param(pd.Series([DAYS[1], None], dtype=object), [date(2026, 2, 1), None], id="period_object"),
+        pytest.param(
+            pd.Categorical([DAYS[1], None, DAYS[0]]),
+            [date(2026, 2, 1), None, DAYS[0].to_timestamp().date()],
+            id="category_of_periods",
+        ),
+        pytest.param(pd.interval_range(0, 2), ["(0, 1]", "(1, 2]"], id="interval"),
+        pytest.param(pd.cut([1.5, np.nan], [1, 2]), ["(1, 2]", None], id="category_of_intervals"),
+        pytest.param(pd.Series(LENGTHS, dtype="timedelta64[ns]"), [129_600.0, None], id="timedelta"),
+        pytest.param(pd.Series(LENGTHS, dtype=object), [129_600.0, None], id="timedelta_object"),
+        pytest.param(
+            pd.array(LENGTHS, dtype=pd.ArrowDtype(pa.duration("s"))), [129_600.0, None], id="duration"
+        ),
+        pytest.param(pd.arrays.SparseArray([0.0, np.nan]), [0.0, None], id="sparse"),
+        pytest.param(pd.array([2**53 + 1, None], dtype="Int64"), [2**53 + 1, None], id="nullable_number"),
+        pytest.param(pd.array([True, None], dtype="boolean"), [True, None], id="nullable_boolean"),
+        pytest.param(
+            pd.array(["a", None], dtype=pd.ArrowDtype(pa.dictionary(pa.int8(), pa.string()))),
+            ["a", None],
+            id="dictionary",
+        ),
+        pytest.param(pd.Categorical([3, None]), [3, None], id="category_of_numbers"),
+    ],
+)
+def test_each_type_of_pandas_keeps_its_meaning_in_the_file(
+    values: Any, kept: list[Any], tmp_path: Path
+) -> None:
+    as_parquet(pd.DataFrame({"n": values}), tmp_path / "rows.parquet")
+    assert pq.read_table(tmp_path / "rows.parquet")["n"].to_pylist() == kept
+
+
+def test_both_hours_of_a_night_that_has_one_twice_keep_their_instants(tmp_path: Path) -> None:
+    hours = pd.to_datetime(["2026-10-25T00:30Z", "2026-10-25T01:30Z"])
+    as_parquet(pd.DataFrame({"n": hours.tz_convert("Europe/Berlin")}), tmp_path / "rows.parquet")
+    found = pq.read_table(tmp_path / "rows.parquet")["n"].to_pylist()
+    assert [one.astimezone(UTC).hour for one in found] == [0, 1]
+
+
+def test_lengths_of_time_of_polars_and_periods_in_a_table_of_arrow_keep_their_meaning_too() -> None:
+    assert as_table(pl.DataFrame({"n": LENGTHS}))["n"].to_pylist() == [129_600.0, None]
+    table = pa.Table.from_pandas(pd.DataFrame({"n": DAYS}))
+    assert as_table(table)["n"].to_pylist() == [date(2026, 1, 31), date(2026, 2, 1)]
+
+
 def test_an_index_with_a_name_is_a_column_and_one_without_is_not() -> None:
     frame = pd.DataFrame({"n": [1, 2]}, index=[7, 8])
     assert as_table(frame).column_names == ["n"]
@@ -67,6 +124,15 @@ def test_an_index_with_a_name_is_a_column_and_one_without_is_not() -> None:
             pa.table([[1], [2]], names=["n", "n"]), "'n' is there more than once", id="twice_in_arrow"
         ),
         pytest.param(pd.DataFrame({"n": [object()]}), "column 'n' holds values", id="objects"),
+        pytest.param(pd.DataFrame({"n": [1 + 2j]}), "column 'n' holds values", id="complex"),
+        pytest.param(
+            pd.DataFrame({"n": pd.Categorical([3, "a"])}), "column 'n' holds values", id="category_of_kinds"
+        ),
+        pytest.param(
+            pd.DataFrame({"n": [MOMENT, datetime(2026, 1, 1, tzinfo=UTC)]}, dtype=object),
+            "column 'n' holds moments with and without an offset; give all of them one",
+            id="offsets",
+        ),
     ],
 )
 def test_what_is_no_table_is_refused(frame: Any, said: str) -> None:
