@@ -125,7 +125,7 @@ class System:
         from capstan.api.results import Validation
         from capstan.verbs.validation import validated
 
-        return Validation.of(validated(self._file, data=data, now=datetime.now(UTC)))
+        return Validation.of(validated(self._file, self._root, data=data, now=datetime.now(UTC)))
 
     def plan(self) -> Plan:
         """What `up` would change, what follows, and how long a verdict will take.

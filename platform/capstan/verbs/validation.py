@@ -33,8 +33,11 @@ class Validated:
         return not self.mistakes
 
 
-def validated(file: Path, *, data: bool, now: datetime) -> Validated:
-    """Check a file; with `data` also read what it names, as a training at `now` would. Raises nothing of its own."""
+def validated(file: Path, state: Path, *, data: bool, now: datetime) -> Validated:
+    """Check a file; with `data` also read what it names, as a training at `now` would. Raises nothing of its own.
+
+    Secrets are those of the state folder that the system lives in, as of any training: `state`, or one beside it.
+    """
     # Other commands must not pay for the grammar at start-up.
     from capstan.spec import load
     from capstan.spec.document import read_document
@@ -56,8 +59,10 @@ def validated(file: Path, *, data: bool, now: datetime) -> Validated:
     if absent:
         return Validated(name, absent, None)
     from capstan.data.inspection import inspect_data
+    from capstan.embedded.layout import StateDir
+    from capstan.verbs.folders import where_lives
 
-    found = inspect_data(system, now=now)
+    found = inspect_data(system, now=now, secrets=where_lives(StateDir(state.resolve()), name).secrets)
     return Validated(name, tuple(_mistake(problem, system, lines) for problem in found.problems), found)
 
 

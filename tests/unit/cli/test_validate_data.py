@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import capstan
 from capstan.cli.main import app
 from capstan.data.inspection import column_type
 
@@ -59,6 +62,28 @@ def write(folder: Path, **odd: Any) -> Path:
 def validated(file: Path) -> tuple[int, dict[str, Any]]:
     result = runner.invoke(app, ["validate", "--data", "--json", str(file)])
     return result.exit_code, json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("way", ["command", "api"])
+def test_secrets_are_those_of_the_state_folder_as_of_a_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    file, state = write(tmp_path), tmp_path / "kept"
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection, connection:
+        connection.execute("create table shops (shop text, town text, employees integer)")
+        connection.executemany("insert into shops values (?, ?, ?)", [("a", "north", 3), ("b", "south", 4)])
+    named = "database: {table: shops, urlFrom: {secretKeyRef: {name: shop, key: url}}}"
+    file.write_text(SYSTEM.replace("csv: {path: shops.csv}", named))
+    for place, url in ((state, "sqlite:///shop.db"), (tmp_path / ".capstan", "sqlite:///nothing.db")):
+        (place / "secrets/shop").mkdir(parents=True)
+        (place / "secrets/shop/url").write_text(url)
+    monkeypatch.chdir(tmp_path)
+    if way == "api":
+        assert capstan.System.from_file(file, state=state).validate()
+        assert not capstan.System.from_file(file).validate()
+        return
+    assert runner.invoke(app, ["validate", "--data", str(file), "--state", str(state)]).exit_code == 0
+    assert runner.invoke(app, ["validate", "--data", str(file)]).exit_code == 1
 
 
 def test_columns_types_cases_parts_and_age_are_told(tmp_path: Path) -> None:

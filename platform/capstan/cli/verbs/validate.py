@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from capstan.cli.app import App
+from capstan.cli.console import DEFAULT_STATE, State
 
 if TYPE_CHECKING:
     from capstan.data.inspection import Inspection
@@ -30,13 +31,17 @@ def validate(
             "--data", help="Also read the data as a training would, and tell what is in it and what is wrong."
         ),
     ] = False,
+    state: State = DEFAULT_STATE,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:
-    """Check a system's file: every mistake with its line, or nothing wrong (exit 0)."""
+    """Check a system's file: every mistake with its line, or nothing wrong (exit 0).
+
+    With --data secrets are read from the state directory, as `capstan train` reads them.
+    """
     # Other commands must not pay for it at start-up.
     from capstan.verbs.validation import validated
 
-    checked = validated(file, data=data, now=datetime.now(UTC))
+    checked = validated(file, state, data=data, now=datetime.now(UTC))
     mistakes, name, found = checked.mistakes, checked.system, checked.found
     if as_json:
         document: dict[str, Any] = {
