@@ -64,8 +64,7 @@ setup: $(STAMP) ## install what is missing: locked packages, Envoy, Prometheus, 
 	@echo "ready: try 'make demo'"
 
 demo: $(STAMP) ## eleven months of real flights through the whole loop, in about ten minutes
-	@$(RUN) python examples/flight-delays/prepare.py
-	@$(RUN) capstan replay $(EXAMPLE)
+	@$(RUN) capstan demo --into $(dir $(EXAMPLE))
 
 example: $(STAMP) ## one of examples/ through the whole loop, in minutes; one without a past comes up live: make example NAME=flight-minutes
 	@test -f "examples/$(NAME)/system.yaml" || { echo "error: NAME='$(NAME)' is no example; write one of:" \

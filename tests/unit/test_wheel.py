@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
+from capstan.verbs.example import FILES
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = (
     "platform/capstan",
@@ -44,6 +46,12 @@ def test_wheel_holds_every_file_of_its_packages(wheel: zipfile.ZipFile) -> None:
         assert len(wanted) > 3
         assert wanted - held == set()
     assert "capstan/dashboard/static/index.html" in held
+
+
+def test_wheel_holds_the_example_and_none_of_its_tables(wheel: zipfile.ZipFile) -> None:
+    begin = "capstan/examples/flight-delays/"
+    held = {name.removeprefix(begin) for name in wheel.namelist() if name.startswith(begin)}
+    assert held == set(FILES)
 
 
 def test_wheel_brings_both_commands(wheel: zipfile.ZipFile) -> None:

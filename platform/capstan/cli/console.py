@@ -26,7 +26,7 @@ DEFAULT_STATE = Path(".capstan")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 PagePort = Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")]
 GatewayPort = Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")]
-File = Annotated[Path, typer.Argument(help="The system's file, such as examples/flight-delays/system.yaml.")]
+File = Annotated[Path, typer.Argument(help="The system's file, such as system.yaml.")]
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

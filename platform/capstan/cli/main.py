@@ -43,6 +43,7 @@ VERBS = {
     "up": Group.RUN,
     "down": Group.RUN,
     "replay": Group.RUN,
+    "demo": Group.RUN,
     "import": Group.RUN,
     "predict": Group.RUN,
     "feedback": Group.RUN,
@@ -148,7 +149,7 @@ app = App(
     pretty_exceptions_enable=False,
     add_completion=True,
     context_settings={"max_content_width": 110},
-    epilog="Start here: capstan replay examples/flight-delays/system.yaml",
+    epilog="Start here: capstan demo",
 )
 
 

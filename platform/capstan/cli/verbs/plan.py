@@ -26,7 +26,7 @@ CHANGES = 2
 """Exit code of `--exit-code` when something would change."""
 
 
-@app.command(epilog="Example: capstan plan examples/flight-delays/system.yaml")
+@app.command(epilog="Example: capstan plan system.yaml")
 def plan(
     file: File,
     state: State = DEFAULT_STATE,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 app = App()
 
 
-@app.command(epilog="Example: capstan push examples/flight-delays/system.yaml --context .")
+@app.command(epilog="Example: capstan push system.yaml --context .")
 def push(
     file: File,
     context: Context = None,

@@ -32,7 +32,7 @@ Settings = Annotated[
 ]
 
 
-@app.command(epilog="Example: capstan render examples/flight-delays/system.yaml -n ml | less")
+@app.command(epilog="Example: capstan render system.yaml -n ml | less")
 def render(
     file: File,
     namespace: Annotated[

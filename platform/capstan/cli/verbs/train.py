@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 app = App()
 
 
-@app.command(epilog="Example: capstan train examples/flight-delays/system.yaml --as-of 2013-02-01T05:00:00")
+@app.command(epilog="Example: capstan train system.yaml --as-of 2013-02-01T05:00:00")
 def train(
     file: File,
     state: State = DEFAULT_STATE,

@@ -43,7 +43,7 @@ app = App()
 PORTS = {"page_port": "--page-port", "gateway_port": "--gateway-port"}
 
 
-@app.command(epilog="Example: capstan up examples/flight-delays/system.yaml --detach")
+@app.command(epilog="Example: capstan up system.yaml --detach")
 def up(
     ctx: typer.Context,
     file: File,

@@ -21,7 +21,7 @@ _SHOWN_COLUMNS = 40
 
 
 @app.command(
-    epilog="Example: capstan validate --data examples/flight-delays/system.yaml",
+    epilog="Example: capstan validate --data system.yaml",
 )
 def validate(
     file: Annotated[Path, typer.Argument(help="The system's file.", show_default=False)],
