@@ -84,7 +84,8 @@ def _other_moments(connection: duckdb.DuckDBPyConnection, names: list[str]) -> d
         if types[name] != "VARCHAR":
             continue
         counts = ", ".join(f"count(try_strptime(trim({column}), '{form}'))" for form in _FORMS)
-        there, *read = _one(connection, f"select count({column}), {counts} from {_SEEN}")
+        different = f"(select distinct {column} from {_SEEN})"
+        there, *read = _one(connection, f"select count({column}), {counts} from {different}")
         fits = [form for form, count in zip(_FORMS, read, strict=True) if there and count == there]
         if len(fits) == 1:
             found[name] = fits[0]

@@ -33,18 +33,21 @@ def described(table: TableProfile, target: str, folder: Path, wishes: Wishes, *,
 
     Raises InvalidSpecError where no file can be made, InvalidDataError where the table cannot be read.
     """
-    while True:
-        guessed = guess(table, target, now=now, wishes=wishes)
-        system = parse(guessed.document, base_dir=folder)
-        cases = extract(system, as_of=now, labels_as_of=now)
-        leaks = [leak for leak in find_leaks(cases, system, as_of=now) if leak.is_certain]
-        if not leaks:
-            return guessed
-        found = {
-            leak.column: f"{leak.reason}: it is the label in disguise, or known only after it"
-            for leak in leaks
-        }
-        wishes = replace(wishes, left_out={**wishes.left_out, **found})
+    guessed = guess(table, target, now=now, wishes=wishes)
+    system = parse(guessed.document, base_dir=folder)
+    cases = extract(system, as_of=now, labels_as_of=now)
+    found = {
+        leak.column: f"{leak.reason}: it is the label in disguise, or known only after it"
+        for leak in find_leaks(cases, system, as_of=now)
+        if leak.is_certain
+    }
+    if not found:
+        return guessed
+    # Each feature is judged by itself, so the others need no second look.
+    wishes = replace(wishes, left_out={**wishes.left_out, **found})
+    guessed = guess(table, target, now=now, wishes=wishes)
+    parse(guessed.document, base_dir=folder)
+    return guessed
 
 
 def write_described(

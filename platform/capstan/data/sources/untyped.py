@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 
 from capstan.data.decimal_marks import texts_with_marks, way_to_number
@@ -36,8 +35,6 @@ _WAYS_OUT = {
         "strptime(at, '%d.%m.%Y')"
     ),
 }
-_AT_ONCE = 8
-"""Columns whose types are asked for by one query: DuckDB's plans grow with the square of it."""
 
 
 def untyped_table(reading: Reading) -> str:
@@ -47,7 +44,7 @@ def untyped_table(reading: Reading) -> str:
 
 def types_of_texts(reading: Reading, columns: Mapping[str, tuple[str, ...] | None]) -> dict[str, str]:
     """Column -> SQL type that its values in the table of texts have; drops the table."""
-    found = {column.column: column.kind for column in _found(reading, columns)}
+    found = {column.column: column.kind for column in typed(reading.connection, untyped_table(reading), columns)}
     reading.connection.execute(f"drop table {untyped_table(reading)}")
     return found
 
@@ -62,7 +59,7 @@ def replace_typed(
     connection, untyped = reading.connection, untyped_table(reading)
     types = _stated_types(reading, columns)
     free = {name: allowed for name, allowed in columns.items() if name not in types}
-    found = {column.column: column for column in _found(reading, free)}
+    found = {column.column: column for column in typed(connection, untyped, free)}
     _require_stated(reading, reader, untyped, types)
     found |= {column.column: column for column in stated(connection, untyped, types)}
     items = [found[name].item(AS_WRITTEN if found[name].changes else None) for name in columns]
@@ -124,9 +121,3 @@ def _way_out(reading: Reading, reader: Reader, table: str, column: str, kind: Co
 
 def _stated_types(reading: Reading, columns: Collection[str]) -> dict[str, ColumnType]:
     return {one.column: ColumnType(one.type) for one in reading.source.types if one.column in columns}
-
-
-def _found(reading: Reading, columns: Mapping[str, tuple[str, ...] | None]) -> Iterator[FoundType]:
-    names = iter(columns)
-    while batch := list(itertools.islice(names, _AT_ONCE)):
-        yield from typed(reading.connection, untyped_table(reading), {name: columns[name] for name in batch})
