@@ -9,7 +9,7 @@ from capstan.spec.data import CLASSES
 from capstan.spec.finding import UNKNOWN
 from capstan.spec.location import Location
 from capstan.spec.rule import JOINED_LISTS, UNTRIED, Breach, Cel, rule
-from capstan.spec.tasks import TASK_FACTS
+from capstan.spec.tasks import ANSWER_PARTS, TASK_FACTS
 from capstan.spec.units import format_duration
 
 if TYPE_CHECKING:
@@ -48,6 +48,23 @@ def id_is_not_the_time(spec: MLSystemSpec) -> Iterator[Breach]:
     keys = spec.data.keys
     if keys.id is not None and keys.id == keys.time != UNKNOWN:
         yield Breach(("spec", "data", "keys", "id"), keys.id)
+
+
+_ANSWER_PARTS_IN_CEL = ", ".join(f"'{name}'" for name in ANSWER_PARTS)
+
+
+@rule(
+    "is what a part of each answer is called; give the column another name in data.query",
+    Cel(f"!has(self.keys.id) || !(self.keys.id in [{_ANSWER_PARTS_IN_CEL}])", "data", "keys.id"),
+)
+def id_is_no_part_of_an_answer(spec: MLSystemSpec) -> Iterator[Breach]:
+    name = spec.data.keys.id
+    if name in ANSWER_PARTS:
+        message = (
+            f"{name!r} is what a part of each answer is called; give the column another name in data.query, such as "
+            f"`* rename ({name} as case_{name})`"
+        )
+        yield Breach(("spec", "data", "keys", "id"), message=message)
 
 
 @rule(
@@ -291,6 +308,7 @@ RULES = (
     a_group_is_for_tasks_of_groups,
     label_is_dated_by_another_column,
     id_is_not_the_time,
+    id_is_no_part_of_an_answer,
     several_sources_have_a_query,
     no_feature_knows_the_answer,
     allowed_leaks_are_features,

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from capstan.domain.payload_limits import EARLIEST
 from capstan.errors import InvalidSpecError, Mistake
-from capstan.spec.tasks import TASK_FACTS, LabelKind, usual_task
+from capstan.spec.tasks import ANSWER_PARTS, TASK_FACTS, LabelKind, usual_task
 from capstan.spec.training import usual_candidates
 from capstan.spec.units import format_duration
 
@@ -160,6 +161,9 @@ def guess(table: TableProfile, target: str, *, now: datetime, wishes: Wishes | N
     known = _known_at(table, target, time, guesses) if time is not None else None
     key = _id(table, target, wishes.id, guesses)
     taken = {target, *(column.name for column in (time, known, key) if column is not None)}
+    taken |= {
+        column.name for column in table.columns if column.name in ANSWER_PARTS and _names_rows(column, table)
+    }
     features, checks, query, missing = _features(table, taken, wishes.left_out, guesses)
     if not features:
         raise _refused(
@@ -320,6 +324,8 @@ def _no_time(column: ColumnProfile, now: datetime) -> str:
         return f"{column.missing:,} rows have none"
     if column.first is None or column.last is None or column.last - column.first < SHORTEST_SPAN:
         return f"its moments lie within {SHORTEST_SPAN.days} days, too few to part rows by"
+    if column.first < EARLIEST:
+        return f"its first moment, {column.first:%Y-%m-%d}, is before {EARLIEST.year}, which no row's may be"
     if column.last > now:
         return f"its last moment, {column.last:%Y-%m-%d}, is yet to come"
     return ""
@@ -360,20 +366,26 @@ def _id(table: TableProfile, target: str, wished: str | None, guesses: list[Gues
         guesses.append(Guess("data.keys.id", wished or "none", "you said so"))
         return table.column(wished) if wished else None
     for column in table.columns:
-        named = bool(column.words) and (
-            column.words[-1] in ("id", "uuid", "key", "index", "no", "nr", "number")
-        )
-        is_name = column.kind == "Text" or (column.kind == "Number" and column.is_whole)
-        if column.name != target and column.is_unique and is_name and (named or _is_counter(column, table)):
-            reason = "every row has another value in it" + (
-                ", and its name says so" if named else ", a counter"
-            )
+        reason = "" if column.name == target else _names_rows(column, table)
+        if reason and column.name in ANSWER_PARTS:
+            reason = f"{reason}, but a part of each answer is called so"
+            guesses.append(Guess("data.keys.id", f"not {column.name}", reason))
+        elif reason:
             guesses.append(Guess("data.keys.id", column.name, reason))
             return column
     guesses.append(
         Guess("data.keys.id", "none", "no column names each row; ids are made from what rows hold")
     )
     return None
+
+
+def _names_rows(column: ColumnProfile, table: TableProfile) -> str:
+    """Why the column could be the id; empty: it could not."""
+    named = column.words[-1:] and column.words[-1] in ("id", "uuid", "key", "index", "no", "nr", "number")
+    is_name = column.kind == "Text" or (column.kind == "Number" and column.is_whole)
+    if not (column.is_unique and is_name and (named or _is_counter(column, table))):
+        return ""
+    return "every row has another value in it" + (", and its name says so" if named else ", a counter")
 
 
 def _is_counter(column: ColumnProfile, table: TableProfile) -> bool:

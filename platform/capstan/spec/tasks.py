@@ -15,6 +15,11 @@ Unit = Literal["row", "group", "window"]
 
 USUAL_THRESHOLD = 0.5
 """From which probability on an answer is true where nothing says what answers are worth."""
+ANSWER_PARTS = (
+    *("row", "version", "request_id", "refused", "outside", "models"),
+    *("label", "probability", "probabilities", "value", "score", "rank"),
+)
+"""What parts of an answered row may be called, whatever the task: an id of that name would stand in their place."""
 VALUE = "value"
 """Metric of what answers are worth, where the objective states it."""
 

@@ -57,6 +57,7 @@ def test_what_is_before_all_others_is_when_the_row_began_and_what_closes_it_date
         moments("some", NOW - timedelta(days=200), 190, missing=3),
         moments("short", NOW - timedelta(days=20), 2),
         moments("future", NOW - timedelta(days=20), 90),
+        moments("old", datetime(1867, 10, 23, tzinfo=UTC), 40_000),
     ],
     ids=lambda column: column.name,
 )
@@ -71,6 +72,16 @@ def test_a_unique_number_is_an_id_by_its_name_alone() -> None:
         "keys"
     ] == {"id": "customerId"}
     assert "keys" not in spec_of(numbers("income", distinct=ROWS, is_whole=True), LABEL)["data"]
+
+
+def test_what_a_part_of_an_answer_is_called_is_neither_the_id_nor_a_feature() -> None:
+    by_request = ColumnProfile("request_id", "Text", ROWS, distinct=ROWS, counts={"a": 1})
+    counter = numbers("row", distinct=ROWS, is_whole=True, low=1.0, high=float(ROWS))
+    number = numbers("customer_no", distinct=ROWS, is_whole=True)
+    spec = spec_of(counter, by_request, numbers("a"), LABEL)
+    assert "keys" not in spec["data"]
+    assert [feature["name"] for feature in spec["features"]] == ["a"]
+    assert spec_of(by_request, number, numbers("a"), LABEL)["data"]["keys"] == {"id": "customer_no"}
 
 
 def test_a_text_that_hardly_repeats_is_no_category() -> None:

@@ -35,6 +35,7 @@ RULES = {
     "target is not the label": ("target: late", "target: delayed", "objective.target", "write one column in both"),
     "label dates itself": ("availableAt: actual_arrival", "availableAt: late", "data.label.availableAt", "the label itself"),
     "id is the time": ("id: flight_id", "id: scheduled_departure", "data.keys.id", "unique for each case"),
+    "id is a part of an answer": ("id: flight_id", "id: request_id", "data.keys.id", "such as `* rename (request_id as case_request_id)`"),
     "source twice": ("{name: weather,", "{name: flights,", "data.sources[1].name", "written twice"),
     "feature twice": ("name: temp,", "name: distance,", "features[2].name", "written twice"),
     "candidate twice": ("name: own", "name: trees", "training.candidates[3].name", "written twice"),

@@ -46,6 +46,7 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("training.candidates", [{"name": "trees", "gradientBoosting": {"quantile": 0.75}}]),
     ("data.label.availableAt", "late"),
     ("data.keys.id", "scheduled_departure"),
+    ("data.keys.id", "label"),
     ("data.keys", {"id": "flight_id"}),
     ("data.keys", {}),
     ("data.split", {"random": {}}),

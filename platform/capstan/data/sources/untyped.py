@@ -44,7 +44,9 @@ def untyped_table(reading: Reading) -> str:
 
 def types_of_texts(reading: Reading, columns: Mapping[str, tuple[str, ...] | None]) -> dict[str, str]:
     """Column -> SQL type that its values in the table of texts have; drops the table."""
-    found = {column.column: column.kind for column in typed(reading.connection, untyped_table(reading), columns)}
+    found = {
+        column.column: column.kind for column in typed(reading.connection, untyped_table(reading), columns)
+    }
     reading.connection.execute(f"drop table {untyped_table(reading)}")
     return found
 
