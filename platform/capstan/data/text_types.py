@@ -133,9 +133,9 @@ def typed(
         column = quote(name)
         counts = ", ".join(f"count({column}) filter ({_test(test, name)})" for test in _TESTS.values())
         different = f"(select distinct {column} from {table})"
-        present, *passed = (
-            connection.execute(f"select count({column}), {counts} from {different}").fetchone() or ()
-        )
+        row = connection.execute(f"select count({column}), {counts} from {different}").fetchone()
+        assert row is not None
+        present, *passed = row
         numbers = dict(zip(_TESTS, passed, strict=True))
         filled = present - numbers["missing"]
         kind = next(
