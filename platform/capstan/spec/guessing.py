@@ -11,10 +11,9 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from capstan.domain.payload_limits import EARLIEST
 from capstan.errors import InvalidSpecError, Mistake
 from capstan.spec.tasks import ANSWER_PARTS, TASK_FACTS, LabelKind, usual_task
 from capstan.spec.training import usual_candidates
@@ -33,6 +32,8 @@ LEAST_ROWS_PER_CLASS = 10
 MOST_CATEGORIES = 50
 """Different texts from which on a column must repeat them to be a category."""
 FEWEST_FOR_TREES = 200
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+"""Of a row's time, as payloads have it."""
 SHORTEST_SPAN = timedelta(days=10)
 """Of the rows' times below which days say too little."""
 LATE_LABEL = timedelta(days=3)
@@ -381,7 +382,8 @@ def _id(table: TableProfile, target: str, wished: str | None, guesses: list[Gues
 
 def _names_rows(column: ColumnProfile, table: TableProfile) -> str:
     """Why the column could be the id; empty: it could not."""
-    named = column.words[-1:] and column.words[-1] in ("id", "uuid", "key", "index", "no", "nr", "number")
+    last = column.words[-1] if column.words else ""
+    named = last in ("id", "uuid", "key", "index", "no", "nr", "number") or last.endswith("num")
     is_name = column.kind == "Text" or (column.kind == "Number" and column.is_whole)
     if not (column.is_unique and is_name and (named or _is_counter(column, table))):
         return ""

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from capstan.domain import payload_limits
 from capstan.errors import InvalidSpecError
 from capstan.spec import parse
-from capstan.spec.guessing import ColumnProfile, Later, TableProfile, Wishes, guess
+from capstan.spec.guessing import EARLIEST, ColumnProfile, Later, TableProfile, Wishes, guess
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ROWS = 1000
@@ -62,6 +63,7 @@ def test_what_is_before_all_others_is_when_the_row_began_and_what_closes_it_date
     ids=lambda column: column.name,
 )
 def test_times_that_rows_cannot_be_parted_by_are_no_key_and_no_feature(column: ColumnProfile) -> None:
+    assert EARLIEST == payload_limits.EARLIEST
     spec = spec_of(column, numbers("a"), LABEL)
     assert "keys" not in spec["data"]
     assert [feature["name"] for feature in spec["features"]] == ["a"]
@@ -71,6 +73,8 @@ def test_a_unique_number_is_an_id_by_its_name_alone() -> None:
     assert spec_of(numbers("customerId", distinct=ROWS, is_whole=True), numbers("a"), LABEL)["data"][
         "keys"
     ] == {"id": "customerId"}
+    tail = ColumnProfile("tailnum", "Text", ROWS, distinct=ROWS, counts={"N10156": 1})
+    assert spec_of(tail, numbers("a"), LABEL)["data"]["keys"] == {"id": "tailnum"}
     assert "keys" not in spec_of(numbers("income", distinct=ROWS, is_whole=True), LABEL)["data"]
 
 
