@@ -137,6 +137,8 @@ class Wishes:
     id: str | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Columns that are to be no features, and why."""
+    by_requests: bool = False
+    """Whether a rollout counts requests where it would count days."""
 
 
 @dataclass(frozen=True)
@@ -200,12 +202,19 @@ def guess(table: TableProfile, target: str, *, now: datetime, wishes: Wishes | N
     if checks:
         data["checks"] = checks
     data["split"] = _split(time, kind, guesses)
-    spec = {
+    spec: dict[str, Any] = {
         "objective": _objective(task, label, guesses),
         "data": data,
         "features": features,
         "training": {"candidates": _candidates(table, kind, guesses)},
     }
+    if wishes.by_requests and time is not None:
+        analysis = {"name": "quality", "decide": "UnlessWorse", "blocks": "Requests"}
+        spec["rollout"] = {"analyses": [analysis]}
+        reason = (
+            "you said so; a verdict on minutes says nothing about other days: drop it before real users come"
+        )
+        guesses.append(Guess("rollout.analyses", "blocks: Requests", reason))
     name = re.sub(r"[^a-z0-9]+", "-", _stem(table.file).lower()).strip("-")[:40].strip("-")
     document = {
         "apiVersion": "capstan.dev/v1alpha1",

@@ -18,7 +18,7 @@ from capstan.spec.writing import in_blocks
 
 SYSTEM_FILE = "system.yaml"
 README_FILE = "README.md"
-_COMMENTED = ("objective", "data", "features", "training")
+_COMMENTED = ("objective", "data", "features", "training", "rollout")
 
 
 def require_room(folder: Path, way_out: str) -> None:

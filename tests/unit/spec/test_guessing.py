@@ -88,6 +88,13 @@ def test_what_a_part_of_an_answer_is_called_is_neither_the_id_nor_a_feature() ->
     assert spec_of(by_request, number, numbers("a"), LABEL)["data"]["keys"] == {"id": "customer_no"}
 
 
+def test_a_rollout_by_requests_is_written_only_where_it_would_count_days() -> None:
+    analysis = {"name": "quality", "decide": "UnlessWorse", "blocks": "Requests"}
+    assert spec_of(BEGAN, numbers("a"), LABEL, by_requests=True)["rollout"] == {"analyses": [analysis]}
+    assert "rollout" not in spec_of(numbers("a"), LABEL, by_requests=True)
+    assert "rollout" not in spec_of(BEGAN, numbers("a"), LABEL)
+
+
 def test_a_text_that_hardly_repeats_is_no_category() -> None:
     names = ColumnProfile("name", "Text", ROWS, distinct=900, counts={"a": 2})
     assert [one["name"] for one in spec_of(names, numbers("a"), LABEL)["features"]] == ["a"]

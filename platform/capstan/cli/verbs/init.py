@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,6 +30,12 @@ def init(
         str, typer.Option("--target", "-t", help="Column that is to be predicted.", show_default=False)
     ],
     ask: Annotated[bool, typer.Option("--ask", help="Ask for each key before it is guessed.")] = False,
+    by_requests: Annotated[
+        bool,
+        typer.Option(
+            "--by-requests", help="Let a rollout count requests instead of days, to watch one within minutes."
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
     json: Json = False,
 ) -> None:
@@ -43,7 +49,7 @@ def init(
             require_room(file.parent, "add --force, or move the table into a folder of its own")
         now = datetime.now(UTC)
         table = profile_table(file)
-        wishes = _asked(table, target, now) if ask else Wishes()
+        wishes = replace(_asked(table, target, now) if ask else Wishes(), by_requests=by_requests)
         guessed = described(table, target, file.parent, wishes, now=now)
         written = write_described(file.parent, guessed, table)
     if json:
