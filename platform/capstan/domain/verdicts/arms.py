@@ -35,6 +35,7 @@ from capstan.domain.verdicts.experiments import (
     proportions,
     welch,
 )
+from capstan.domain.verdicts.merging import doubt
 from capstan.domain.verdicts.quality import LEAST_BLOCKS, LOOKS_WORSE, NOT_DECIDED, Decide
 from capstan.domain.verdicts.sample_ratio import freeze_on_mismatch, judge_sample_ratio
 from capstan.domain.verdicts.skewness import LARGEST_SKEWNESS
@@ -519,6 +520,7 @@ def _words(rule: ArmsRule, champion: VersionName, found: list[ArmBounds], covari
         if one.blocks is not None:
             blocks = "day blocks" if one.block_days == 1 else f"blocks of {one.block_days} days"
             over += f" in {one.blocks} {blocks} (lag-1 autocorrelation of days {one.lag_one:+.2f})"
+            over += doubt(one.lag_one or 0.0)
         unit = "per unit" if rule.test is not Test.MANN_WHITNEY else "of the pairs of units above one half"
         parts.append(
             f"{rule.metric} of {one.arm} against {champion} {one.difference:+.4g} {unit} over {over}, {sides} "

@@ -23,6 +23,8 @@ Ways = Callable[[Floats], tuple[Shown, Shown]]
 """Run x day of effects -> shown above 0 and below 0 after that day."""
 Must = Callable[[Floats, int], Shown]
 """Of the autocorrelation of so many units: whether they must be merged further."""
+Fits = Callable[[Floats, int, int], Shown]
+"""Of the autocorrelation of so many single days: whether a length may be used."""
 Moments = tuple[Floats, Floats, Floats]
 """Mean, standard deviation and lag-1 autocorrelation of all units up to one."""
 
@@ -30,9 +32,15 @@ SEED = 811
 DAYS, PLANNED, ALPHA = 40, 14, 0.05
 CORRELATIONS = (0.0, 0.3, 0.6)
 GAIN = 0.8
-RADIUS = np.array(
-    [np.inf, *(two_sided_radius(n, planned_units=PLANNED, alpha=ALPHA) for n in range(1, DAYS + 1))]
-)
+
+
+def radii(alpha: float) -> Floats:
+    """By the number of units, from none on."""
+    some = (two_sided_radius(n, planned_units=PLANNED, alpha=alpha) for n in range(1, DAYS + 1))
+    return np.array([np.inf, *some])
+
+
+RADIUS = radii(ALPHA)
 
 
 def ways_to_merge(runs: int, advance: Advance = lambda _: None) -> Table:
@@ -86,32 +94,46 @@ class Way:
         return 1.0 - float(self.must(moments(days)[2][:, LEAST_BLOCKS - 1], LEAST_BLOCKS).mean())
 
 
-def merging(must: Must, *, least: int = LEAST_BLOCKS, allowance: float = 0.0) -> Way:
+def merging(
+    must: Must,
+    *,
+    least: int = LEAST_BLOCKS,
+    allowance: float = 0.0,
+    fits: Fits | None = None,
+    alpha: float = ALPHA,
+) -> Way:
     """Merge while `must` says so of the autocorrelation and the number of units; a length that was used stays.
 
-    Bounds are widened as if units had the autocorrelation `allowance`.
+    Bounds are widened as if units had the autocorrelation `allowance`. None of `fits`: single days have no say.
     """
+    radius = RADIUS if alpha == ALPHA else radii(alpha)
 
     def way(days: Floats) -> tuple[Shown, Shown]:
         above, below = (np.zeros(days.shape, dtype=np.bool_) for _ in range(2))
         shortest = np.ones(len(days), dtype=np.int64)
         lengths = {size: moments(_joined(days, size)) for size in range(1, DAYS // least + 1)}
+        single = moments(days)[2]
         for closed in range(least, DAYS + 1):
             found = np.zeros(len(days), dtype=np.int64)
             for size in range(1, closed // least + 1):
                 units = closed // size
                 may = ~must(lengths[size][2][:, units - 1], units)
+                if fits is not None:
+                    may &= fits(single[:, closed - 1], closed, size)
                 found = np.where((found == 0) & (size >= shortest) & may, size, found)
             shortest = np.maximum(shortest, found)
             for size in range(1, closed // least + 1):
                 units = closed // size
                 mean, deviation, _ = (one[:, units - 1] for one in lengths[size])
-                bound = widening(allowance) * RADIUS[units] * deviation
+                bound = widening(allowance) * radius[units] * deviation
                 above[:, closed - 1] |= (found == size) & (mean > bound)
                 below[:, closed - 1] |= (found == size) & (mean < -bound)
         return above, below
 
-    return Way(way, must if least <= LEAST_BLOCKS else _always)
+    def waits(lagged: Floats, units: int) -> Shown:
+        return must(lagged, units) | (~fits(lagged, units, 1) if fits is not None else False)
+
+    return Way(way, waits if least <= LEAST_BLOCKS else _always)
 
 
 def widening(correlation: float | Floats) -> Floats:
@@ -194,7 +216,35 @@ def _plain(lagged: Floats, _units: int) -> Shown:
 
 
 def _unbiased(lagged: Floats, units: int) -> Shown:
-    return lagged + (1 + 3 * lagged) / units > MAX_AUTOCORRELATION
+    return _without_bias(lagged, units) > MAX_AUTOCORRELATION
+
+
+def _without_bias(lagged: Floats, units: int) -> Floats:
+    return np.asarray(lagged + (1 + 3 * lagged) / units)
+
+
+def _weak(most: float) -> Fits:
+    """No verdict while single days have a larger autocorrelation."""
+    return lambda lagged, days, _size: _without_bias(lagged, days) <= most
+
+
+def _long_enough(errors: float) -> Fits:
+    """AR(1) days with the autocorrelation of single days, and so many standard errors, merge to one of at most 0.1."""
+
+    def fits(lagged: Floats, days: int, size: int) -> Shown:
+        spread = np.sqrt(np.maximum(1 - lagged**2, 0) / days)
+        likely = np.clip(_without_bias(lagged, days) + errors * spread, 0, 0.98)
+        return np.asarray(merged_correlation(likely, size) <= MAX_AUTOCORRELATION)
+
+    return fits
+
+
+def merged_correlation(correlation: Floats, size: int) -> Floats:
+    """Lag-1 autocorrelation of the means of `size` neighbours of an AR(1) series."""
+    power = correlation**size
+    together = correlation * (1 - power) ** 2
+    alone = size * (1 - correlation**2) - 2 * correlation * (1 - power)
+    return np.asarray(together / alone)
 
 
 def _beyond_chance(errors: float) -> Must:
@@ -211,6 +261,11 @@ WAYS: dict[str, Way] = {
     "**merged while r without its bias, r + (1 + 3r)/m, > 0.1** (`blocks: Day` of experiments)": merging(
         _unbiased
     ),
+    "the same, at alpha 0.01": merging(_unbiased, alpha=0.01),
+    "the same, and none while r of single days > 0.3": merging(_unbiased, fits=_weak(0.3)),
+    "the same, and as long as r of single days asks of AR(1) days": merging(_unbiased, fits=_long_enough(0)),
+    "the same, by r and half its standard error": merging(_unbiased, fits=_long_enough(0.5)),
+    "the same, by r and its standard error": merging(_unbiased, fits=_long_enough(1)),
     "merged while r > 0.1, bounds wide enough for 0.1": merging(_plain, allowance=MAX_AUTOCORRELATION),
     "merged while r without its bias > 0.1, bounds wide enough for 0.1": merging(
         _unbiased, allowance=MAX_AUTOCORRELATION

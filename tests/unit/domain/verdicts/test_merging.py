@@ -116,3 +116,18 @@ def test_without_the_bias_of_few_blocks_more_is_merged():
     assert unbiased.single == pytest.approx(expected)
     assert expected > 0.1
     assert unbiased.size == 2 or not unbiased.is_independent
+
+
+@pytest.mark.parametrize(("strength", "is_doubted"), [(0.2, False), (0.5, True)])
+def test_days_that_go_together_strongly_raise_a_doubt_that_the_message_tells(strength, is_doubted):
+    noise = np.random.default_rng(2).normal(0, 0.05, 60)
+    for day in range(1, 60):
+        noise[day] += strength * noise[day - 1]
+    evidence = days(0.2 + noise)
+    found = last(evidence)
+    labels = sum(block.count for block in evidence)
+    paired = PairedEvidence(tuple(evidence), paired_requests=labels, labelled_pairs=labels)
+    message = judge_quality(paired, QualityRule(Decide.NOT_WORSE, margin=0.01)).message
+    assert found.size > 1
+    assert (found.single > 0.3) is is_doubted
+    assert ("merging is not enough" in message) is is_doubted
