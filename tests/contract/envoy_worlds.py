@@ -53,9 +53,9 @@ class GatewayWorld(Clients):
 
 
 class OneGatewayWorld(GatewayWorld):
-    """One gateway, as on one machine."""
+    """One gateway, as on one machine; `keeps_request_ids`: as in a replay."""
 
-    def __init__(self, folder: Path, loop: EventLoop) -> None:
+    def __init__(self, folder: Path, loop: EventLoop, *, keeps_request_ids: bool = False) -> None:
         super().__init__(loop, lambda: [self.gateway.address])
         self.supervisor = ProcessSupervisor(folder / "processes", folder / "logs")
         settings = GatewaySettings(
@@ -63,6 +63,7 @@ class OneGatewayWorld(GatewayWorld):
             collector=self.collector.endpoint,
             per_try_timeout_seconds=0.3,
             timeout_seconds=2.0,
+            keeps_request_ids=keeps_request_ids,
         )
         self.folder = folder
         self.gateway = EnvoyGateway(self.supervisor, folder / "envoy", settings, ready_timeout_seconds=10.0)

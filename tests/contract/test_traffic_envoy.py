@@ -177,6 +177,19 @@ def test_a_client_cannot_choose_its_id_its_arm_or_its_time_limit(world: OneGatew
         assert (seen["x-capstan-role"], seen["x-envoy-attempt-count"]) == ("champion", "1")
 
 
+def test_the_sender_of_a_replay_names_its_requests_and_nothing_else(tmp_path: Path, loop: EventLoop) -> None:
+    world = OneGatewayWorld(tmp_path, loop, keeps_request_ids=True)
+    try:
+        world.apply(champion_only(V1))
+        world.send(2, headers={"x-request-id": "mine", "x-capstan-role": "challenger"})
+        world.send(2)
+        ids = [(seen["X-Request-ID"], seen["x-capstan-role"]) for seen in world.services[V1].seen]
+        assert ids[:2] == [("mine", "champion")] * 2
+        assert len({name for name, _ in ids[2:]} - {"mine", ""}) == 2
+    finally:
+        world.close()
+
+
 def test_the_answer_carries_the_request_id(world: OneGatewayWorld) -> None:
     world.apply(champion_only(V1))
 

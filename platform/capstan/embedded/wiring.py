@@ -189,6 +189,7 @@ def wire(
         port=addresses.gateway_port,
         collector=Endpoint(HOST, collector_port),
         combiner=combiner.endpoint if combiner is not None else None,
+        keeps_request_ids=replay,
     )
     gateway: EnvoyGateway | SharedGateway
     if shared is None:

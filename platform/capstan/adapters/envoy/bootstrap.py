@@ -17,12 +17,13 @@ from capstan.adapters.envoy.config import (
 )
 from capstan.ports.combining import INSTRUCTION_HEADER
 
+REQUEST_ID = "x-request-id"
 # By these headers a client could choose its arm, its request id or its time limits.
 HEADERS_OF_THE_GATEWAY = (
     ROLE_HEADER,
     ARM_HEADER,
     INSTRUCTION_HEADER,
-    "x-request-id",
+    REQUEST_ID,
     "x-envoy-attempt-count",
     "x-envoy-upstream-rq-timeout-ms",
     "x-envoy-upstream-rq-per-try-timeout-ms",
@@ -46,7 +47,11 @@ def bootstrap(settings: GatewaySettings, clusters_file: Path, routes_file: Path)
         "name": "envoy.http.early_header_mutation.header_mutation",
         "typed_config": {
             "@type": f"{EXTENSIONS}.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-            "mutations": [{"remove": header} for header in HEADERS_OF_THE_GATEWAY],
+            "mutations": [
+                {"remove": header}
+                for header in HEADERS_OF_THE_GATEWAY
+                if header != REQUEST_ID or not settings.keeps_request_ids
+            ],
         },
     }
     manager = {
@@ -62,6 +67,7 @@ def bootstrap(settings: GatewaySettings, clusters_file: Path, routes_file: Path)
             timeout_seconds=settings.timeout_seconds,
         ),
         "generate_request_id": True,
+        "preserve_external_request_id": settings.keeps_request_ids,
         "always_set_request_id_in_response": True,
         "early_header_mutation_extensions": [clean],
         "normalize_path": True,

@@ -56,6 +56,8 @@ class GatewaySettings:
     """Endpoint to which `/feedback` and `/events` go; None: they are answered with 404."""
     combiner: Endpoint | None = None
     """Endpoint that makes one list of two rankers' answers; None: no request can be interleaved."""
+    keeps_request_ids: bool = False
+    """True, in a replay: the sender names its requests, so that coins fall as before. A client could choose its own."""
     per_try_timeout_seconds: float = 2.0
     timeout_seconds: float = 5.0
     max_body_bytes: int = 1_048_576

@@ -29,6 +29,8 @@ class Prediction:
     """Sticky key; empty for none."""
     event_time: str
     """Event time as RFC 3339; empty: the moment of the request."""
+    request_id: str = ""
+    """Empty: the gateway names it, as it does for all but a replay."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,8 @@ class GatewayClient:
         headers = {"content-type": "application/json"}
         if prediction.event_time:
             headers["x-capstan-event-time"] = prediction.event_time
+        if prediction.request_id:
+            headers["x-request-id"] = prediction.request_id
         if prediction.key:
             headers["x-capstan-key"] = prediction.key
         try:

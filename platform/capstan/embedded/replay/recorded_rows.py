@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 MICROSECONDS = 1_000_000
+_REQUESTS = uuid.uuid5(uuid.NAMESPACE_URL, "capstan.dev/replayed-requests")
+"""Any name space: it tells these ids from others that are made of the same words."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class RecordedTraffic:
     def __len__(self) -> int:
         """Of requests."""
         return len(self.bodies)
+
+    def request_id(self, request: int) -> str:
+        """The same in each replay of these rows, so that coins that are thrown for a request fall alike."""
+        case, moment = self.entity_ids[int(self.cases[request])], int(self.event_times[request])
+        return str(uuid.uuid5(_REQUESTS, f"{request}/{moment}/{case}"))
 
     def requests_of(self, entity_ids: Collection[str]) -> set[int]:
         """The requests that carry any of these cases."""

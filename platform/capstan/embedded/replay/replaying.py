@@ -204,6 +204,7 @@ class Replay:
                 body=traffic.bodies[request],
                 key=traffic.keys[request],
                 event_time=_rfc3339(int(traffic.event_times[request])),
+                request_id=traffic.request_id(request),
             )
 
     def _labels(self, cases: NDArray[np.int64]) -> list[dict[str, object]]:

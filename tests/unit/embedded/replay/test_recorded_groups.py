@@ -49,6 +49,14 @@ def recorded(share: float = 1.0) -> RecordedTraffic:
     )
 
 
+def test_requests_have_the_same_ids_in_each_replay_of_the_same_rows_and_each_its_own() -> None:
+    first, again = (
+        [one.request_id(request) for request in range(len(one))] for one in (recorded(), recorded())
+    )
+    assert first == again
+    assert len(set(first)) == SEARCHES
+
+
 def test_a_request_carries_all_rows_of_its_group_and_of_no_other() -> None:
     traffic = recorded()
     assert len(traffic) == SEARCHES
