@@ -15,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "platform/docs"
+STYLE = ROOT / "platform/site/tables.css"
 LINK = re.compile(r"(?P<picture>!?)\[(?P<words>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^()\s]+)\)")
 _CODE = re.compile(r"(^ *```.*?^ *```|`[^`\n]+`)", re.M | re.S)
 _HEADING = re.compile(r"^\*\*(.+)\*\*$")
@@ -25,6 +26,7 @@ site_name = "Capstan"
 docs_dir = "site-pages"
 site_dir = "site"
 use_directory_urls = false
+extra_css = ["tables.css"]
 nav = [
 {nav}]
 
@@ -96,6 +98,8 @@ def stage(target: Path, root: Path = ROOT) -> None:
     pages = target / "site-pages"
     shutil.rmtree(pages, ignore_errors=True)
     docs = root / "platform/docs"
+    pages.mkdir(parents=True)
+    shutil.copy(STYLE, pages)
     waiting = sorted(docs.rglob("*"))
     done: set[Path] = set()
     while waiting:
