@@ -13,7 +13,7 @@ from browser import asking, flights
 from browser.conftest import FLAGS, PAGE_TOKEN, chromium, page_of_one, start_server
 from browser.flights import ROOT
 from browser.several import SeveralSystems
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from capstan.dashboard.access import TokenAccess
 from capstan.dashboard.app import create_app
@@ -70,6 +70,8 @@ def _screens(browser: Browser) -> None:
         # Requests are drawn once there are two numbers of them.
         expect(page.locator("#traffic .spark")).to_be_visible(timeout=20_000)
         page.screenshot(path=FOLDER / f"page-system-{name}.png", full_page=name != "390")
+        if name == "light":
+            _upper_part(page, "#pipeline", FOLDER / "page-top.png")
         context.close()
     stop()
 
@@ -82,11 +84,15 @@ def write_running(address: str, file: Path) -> None:
         page.goto(address)
         expect(page.locator("#story .line").first).to_be_visible(timeout=60_000)
         expect(page.locator("#traffic .spark")).to_be_visible(timeout=60_000)
-        below = page.locator("#drift").bounding_box()
-        assert below is not None
-        upper = {"x": 0.0, "y": 0.0, "width": 1280.0, "height": below["y"]}
-        page.screenshot(path=file, full_page=True, clip=upper)
+        _upper_part(page, "#drift", file)
         browser.close()
+
+
+def _upper_part(page: Page, before: str, file: Path) -> None:
+    """All of a system's page above the panel `before`."""
+    below = page.locator(before).bounding_box()
+    assert below is not None
+    page.screenshot(path=file, full_page=True, clip={"x": 0, "y": 0, "width": 1280, "height": below["y"]})
 
 
 if __name__ == "__main__":
