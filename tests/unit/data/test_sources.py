@@ -101,6 +101,15 @@ def test_delimiters_inside_a_quoted_header_part_nothing(shop: Any) -> None:
     assert table_of(csv_of(shop))["price"].to_pylist()[0] == 10
 
 
+def test_single_quotes_are_quotes_where_every_name_stands_in_them(shop: Any) -> None:
+    with_columns(shop, "note", lambda row: "'a,''b'" if row == 0 else 'it is 5"')
+    first, *rest = lines_of(shop)
+    write_lines(shop, [",".join(f"'{name}'" for name in first.split(",")), *rest])
+    assert table_of(csv_of(shop))["price"].to_pylist()[:2] == [10, 11]
+    write_lines(shop, [*lines_of(shop)[:5], "'a", *lines_of(shop)[5:]])
+    assert "single quote" in refusal(csv_of(shop))
+
+
 def test_a_line_break_in_a_quoted_header_ends_no_header(shop: Any) -> None:
     with_columns(shop, '"two\nlines, ""quoted"""', lambda row: "1")
     assert table_of(csv_of(shop)).num_rows == 40

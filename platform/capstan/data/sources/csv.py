@@ -115,7 +115,8 @@ class CsvReader:
         line_end = f", new_line = '{LF if copied else file.line_end}'" if file.line_end else ""
         return (
             f"read_csv({sql_file(self._copies.get(file.path, file.path))}, columns = {{{struct}}}, header = true, "
-            f"auto_detect = false, delim = {literal(file.delimiter)}, quote = '\"', escape = '\"', "
+            f"auto_detect = false, delim = {literal(file.delimiter)}, quote = {literal(file.quote)}, "
+            f"escape = {literal(file.quote)}, "
             f"compression = {literal('gzip' if file.packed and not copied else 'none')}{line_end}{self._options})"
         )
 

@@ -58,12 +58,13 @@ def complaint(file: CsvFile, reject: Reject) -> str:
     where = f"{file.path}, line {lines + 1}"
     index = reject.column - 1 if reject.column else None
     column = file.header[index] if index is not None and index < len(file.header) else None
+    quote = "single quote" if file.quote == "'" else "double quote"
     where_column = f"{where}, column {column!r}" if column is not None else where
     match reject.kind:
         case "TOO MANY COLUMNS":
             return (
                 f"{where}: has more values than the {len(file.header)} columns that the header names ({shown}); "
-                f"put a value that holds {file.delimiter!r} into double quotes, or correct the line"
+                f"put a value that holds {file.delimiter!r} into {quote}s, or correct the line"
             )
         case "MISSING COLUMNS":
             cut = _is_last(file, reject.byte, text)
@@ -78,15 +79,13 @@ def complaint(file: CsvFile, reject: Reject) -> str:
             )
         case "UNQUOTED VALUE":
             return (
-                f"{where_column}: a double quote is not closed where its value ends ({shown}); close it, and write "
-                "a double quote inside a value twice"
+                f"{where_column}: a {quote} is not closed where its value ends ({shown}); close it, and write "
+                f"a {quote} inside a value twice"
             )
         case "INVALID ENCODING":
             return f"{where_column}: is not UTF-8 text ({shown}); save the file as UTF-8"
         case "LINE SIZE OVER MAXIMUM":
-            return (
-                f"{where}: is longer than 64 MiB ({shown}); is a double quote opened there and never closed?"
-            )
+            return f"{where}: is longer than 64 MiB ({shown}); is a {quote} opened there and never closed?"
         case _:
             return f"{where_column}: cannot be read ({shown}); correct the line"
 
@@ -103,7 +102,7 @@ def line_of_record(file: CsvFile, number: int) -> int:
                     record += 1
                 if record == number:
                     return line
-            inside ^= raw.count(b'"') % 2 == 1
+            inside ^= raw.count(file.quote.encode()) % 2 == 1
     return line
 
 

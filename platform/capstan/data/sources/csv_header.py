@@ -31,6 +31,8 @@ class CsvFile:
     delimiter: str
     line_end: str | None = None
     """What ends its first line, where a name in that line holds a line break; None: DuckDB finds it."""
+    quote: str = '"'
+    """Stands around a value that holds the delimiter: a double quote, or a single one where each name has one."""
 
     @property
     def names(self) -> list[str]:
@@ -74,6 +76,10 @@ def read_header(reading: Reading, file: str) -> CsvFile:
     outside = "".join(first.split('"')[::2])
     delimiter = max(_DELIMITERS, key=outside.count)
     names = next(csv.reader(io.StringIO(first, newline=""), delimiter=delimiter))
+    quote = '"'
+    if all(len(name) > 2 and name[0] == name[-1] == "'" for name in map(str.strip, names)):
+        quote = "'"
+        names = next(csv.reader(io.StringIO(first, newline=""), delimiter=delimiter, quotechar=quote))
     header = tuple(name.strip() for name in names)
     if not any(header):
         raise InvalidDataError(f"{reading.field}: the first line of {file} names no column")
@@ -81,7 +87,7 @@ def read_header(reading: Reading, file: str) -> CsvFile:
     line_end = None
     if any(mark in name for name in names for mark in "\r\n"):
         line_end = CR_LF if raw.endswith(b"\r\n") else LF if raw.endswith(b"\n") else None
-    return CsvFile(file, packed, header, delimiter, line_end)
+    return CsvFile(file, packed, header, delimiter, line_end, quote)
 
 
 def with_plain_line_ends(file: CsvFile, copy: Path) -> None:
