@@ -61,7 +61,9 @@ def _others(
         # A guardrail is one question for each arm, and one row here.
         if known is not None and (rule.metric, purpose) not in found:
             arms = _arms(online, question, rule, known, has_series=False)
-            found[rule.metric, purpose] = OtherMetric(rule.metric, purpose, rule.better.value, arms)
+            found[rule.metric, purpose] = OtherMetric(
+                rule.metric, purpose, rule.better.value, arms, rule.margin
+            )
     return list(found.values())
 
 

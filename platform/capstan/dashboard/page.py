@@ -228,6 +228,8 @@ class OtherMetric:
     """`guardrail` or `secondary`."""
     better: str
     arms: Sequence[ArmShown]
+    margin: float = 0.0
+    """By how much an arm may be worse."""
 
 
 @dataclass(frozen=True)

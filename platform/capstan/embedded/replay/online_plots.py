@@ -36,9 +36,11 @@ def _experiment(shown: ExperimentShown, path: Path) -> bool:
             panel.set_title(title, loc="left")
             panel.set_ylabel(f"positive favours {arm.version}")
         for panel, guard in zip(panels[len(arms) :], guards, strict=True):
-            _guardrail(panel, _known(guard.arms))
+            _guardrail(panel, _known(guard.arms), guard.margin)
             panel.set_title(f"Guardrail {guard.metric} at the last look, against {champion}", loc="left")
-            panel.set_xlabel("positive favours the arm")
+            panel.set_xlabel(
+                "positive favours the arm; a bar that lies left of the dashed margin is an alarm"
+            )
     return True
 
 
@@ -51,12 +53,13 @@ def _known(arms: Sequence[ArmShown]) -> dict[str, tuple[float, float, float]]:
     }
 
 
-def _guardrail(panel: Any, arms: dict[str, tuple[float, float, float]]) -> None:
-    """A bar from bound to bound for each arm, the first on top."""
+def _guardrail(panel: Any, arms: dict[str, tuple[float, float, float]], margin: float) -> None:
+    """A bar from bound to bound for each arm, the first on top, and how much worse they may be."""
     for place, (difference, lower, upper) in enumerate(arms.values()):
         panel.hlines(place, lower, upper, color=COLOUR, alpha=0.4, linewidth=8)
         panel.plot([difference], [place], color=COLOUR, marker="o")
     panel.axvline(0, color="black", linewidth=0.8)
+    panel.axvline(-margin, color="black", linewidth=0.8, linestyle="--")
     panel.set_yticks(range(len(arms)), [*arms])
     panel.set_ylim(len(arms) - 0.5, -0.5)
 

@@ -39,6 +39,11 @@ def test_a_guardrail_that_stops_an_experiment_before_its_metric_has_bounds_is_dr
     drawing = path.read_text()
     assert "Guardrail misled at the last look, against v1" in drawing
     assert "surprised per unit" not in drawing
+    allowed = replace(guardrail("guardrail", stopped), margin=0.02)
+    other = tmp_path / "margin.svg"
+    assert draw_online(replace(EARLY, others=[allowed]), other)
+    assert other.read_text() != drawing, "the margin is drawn"
+    assert "left of the dashed margin is an alarm" in drawing
 
 
 def test_nothing_is_drawn_where_no_metric_that_may_end_the_step_has_bounds(tmp_path: Path) -> None:
