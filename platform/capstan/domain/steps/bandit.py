@@ -270,7 +270,9 @@ class BanditStep(Step):
             # A look is taken only while the gateway obeys the wanted split.
             moves = (*moves[:-1], replace(moves[-1], since=at))
         batch = (at - since) // self.batch
-        weights = self._weights_after(found, moves, state.vacant) if batch > moves[-1].batch else None
+        frozen = (latch := state.latches.get(BANDIT)) is not None and latch.verdict is Verdict.INCONCLUSIVE
+        may_move = batch > moves[-1].batch and not frozen
+        weights = self._weights_after(found, moves, state.vacant) if may_move else None
         # What a router is told is no stretch of the evidence, so the oldest may be forgotten.
         is_kept = len(moves) < MOST_MOVES or self.by_request
         if weights is not None and weights != moves[-1].weights and is_kept:

@@ -20,11 +20,11 @@ from capstan.domain.moving_weights import (
     weights_at,
 )
 from capstan.domain.rollout import RolloutPhase, RolloutPolicy, RolloutState
-from capstan.domain.steps.bandit import BanditStep
+from capstan.domain.steps.bandit import BANDIT, BanditStep
 from capstan.domain.steps.experiment import Outcome
 from capstan.domain.steps.experiment_questions import GuardrailQuestion
 from capstan.domain.steps.questions import Arms, StepEvidence
-from capstan.domain.verdicts.analysis import Verdict
+from capstan.domain.verdicts.analysis import Latch, Verdict
 from capstan.domain.verdicts.bandits import BanditRule, Rewards, drawn_shares, shares_of
 from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums
 from capstan.domain.verdicts.experiments import Better
@@ -232,6 +232,17 @@ def test_evidence_that_cannot_be_trusted_moves_nothing(broken: dict[str, object]
     assert STEP.moved(at, StepEvidence({asked: good})).moves[-1].weights == {V1: 5, V2: 95}
     bad = replace(good, **broken)  # type: ignore[arg-type]
     assert STEP.moved(at, StepEvidence({asked: bad})).moves[-1].weights == {V1: 50, V2: 50}
+
+
+def test_weights_stay_for_good_once_the_verdict_was_frozen() -> None:
+    sound = {arm: ArmSums(500, 500, 500, ones, ones, ones) for arm, ones in ((V1, 100.0), (V2, 200.0))}
+    asked = Arms("bookings", (V1, V2), HOUR, cuts=(BEGIN,), every=STEP.batch)
+    found = StepEvidence({asked: ArmsEvidence((ArmDay(BEGIN, sound),))})
+    at = replace(FRESH, looked_at=BEGIN + 6 * HOUR)
+    frozen = Latch(Verdict.INCONCLUSIVE, 900, reason="SampleRatioMismatch")
+    assert STEP.moved(replace(at, latches={BANDIT: frozen}), found).moves[-1].weights == {V1: 50, V2: 50}
+    won = Latch(Verdict.SUCCESSFUL, 900, arm=V2)
+    assert STEP.moved(replace(at, latches={BANDIT: won}), found).moves[-1].weights == {V1: 5, V2: 95}
 
 
 def test_missing_evidence_never_promotes_and_a_won_bandit_names_its_arm() -> None:
