@@ -26,7 +26,7 @@ debian = { command -v apt-get >/dev/null && command -v $(or $(SUDO),true) >/dev/
 		apt-get install -y -qq --no-install-recommends $(2); } >$$log 2>&1 || { cat $$log >&2; \
 		echo "error: $(1) could not be installed. Install it as root: apt-get install $(2)" >&2; exit 1; }; rm -f $$log
 
-.PHONY: chromium libatomic router help setup demo example test test-unit test-simulation test-contract test-embedded test-browser test-cluster cluster-programs check bench format clean docs site charts images kind
+.PHONY: chromium libatomic router help setup demo example test test-unit test-simulation test-contract test-embedded test-browser test-cluster test-deep cluster-programs check bench format clean docs site charts images kind
 .DEFAULT_GOAL := help
 # Tiers share cores and ports: `make -j test` runs them one after the other all the same.
 .NOTPARALLEL:
@@ -91,6 +91,10 @@ test-embedded: $(STAMP)
 
 test-browser: $(STAMP) chromium libatomic
 	@$(call tier,browser,tests/browser,-n 2,real)
+
+test-deep: $(STAMP) ## models of PyTorch, in an environment of its own (on Linux some 5 GB)
+	@UV_PROJECT_ENVIRONMENT=build/deep-environment $(UV) sync -q --frozen --python 3.11 --extra deep
+	@build/deep-environment/bin/pytest -q tests/deep
 
 test-cluster: $(STAMP) ## the tests in a real cluster: that of KUBECONFIG, or of kind; builds images first
 	@started=$$(date +%s); echo "== cluster"; tests/cluster/run; code=$$?; \

@@ -25,9 +25,12 @@ def deploy(
     *,
     sample: Frame | None,
     columns: Sequence[str] | None,
+    classes: Sequence[object] | None,
 ) -> Imported:
     """The version; where another one serves its rollout begins."""
     place = nullcontext[Path | None](None) if sample is None else in_a_file(sample)
     with place as file:
-        made = import_model(model, system, state, sample=file, columns=columns, now=datetime.now(UTC))
+        made = import_model(
+            model, system, state, sample=file, columns=columns, classes=classes, now=datetime.now(UTC)
+        )
     return Imported.of(made, begin_rollout(made, state, by="System.deploy"))

@@ -207,24 +207,34 @@ class System:
         return ask(asked, system, frame, mark=refused == "mark")
 
     def deploy(
-        self, model: object, *, sample: Frame | None = None, columns: Sequence[str] | None = None
+        self,
+        model: object,
+        *,
+        sample: Frame | None = None,
+        columns: Sequence[str] | None = None,
+        classes: Sequence[object] | None = None,
     ) -> Imported:
         """Hand a fitted model over: it becomes a version that is served, watched and rolled out like any other.
 
         `model` is fitted and answers as scikit-learn's and LightGBM's do: `predict_proba` for classes, `predict` for
-        numbers. `sample`: labelled rows that it has not learnt from, one per case, as the file's source has them; its
-        metrics and what drift is compared with are of them. None: the file's own data. `columns`: what the model learnt
-        from, in order, where it was fitted on an array and does not say.
+        numbers. Or it is a model of ONNX (bytes, a path, an `onnx.ModelProto`; needs the extra `onnx`), or a module of
+        PyTorch or a `torch.export.ExportedProgram` (the extra `deep`), of a matrix or, for ONNX, of one input a column.
+        What is packaged answers the sample as the model does, to 1e-5 of a value and 1e-6.
+
+        `sample`: labelled rows that it has not learnt from, one per case, as the file's source has them; its metrics
+        and what drift is compared with are of them. None: the file's own data. `columns`: what the model learnt from,
+        in order, where it was fitted on an array and does not say. `classes`: those of its probabilities, in order,
+        where a model of ONNX or PyTorch does not say.
 
         Where no version serves yet, `up` serves it. Else its rollout begins by the file's steps, as `promote` begins
         it. The same model again on one day gives the same version.
 
         Raises InvalidDataError for a model that can't be served, and says why, NotAllowedError for a system of several
-        models or of groups, or where a rollout is in progress, UnavailableError.
+        models or of groups, or where a rollout is in progress, MissingExtraError, UnavailableError.
         """
         from capstan.api.deploying import deploy
 
-        return deploy(model, self.spec, self._state, sample=sample, columns=columns)
+        return deploy(model, self.spec, self._state, sample=sample, columns=columns, classes=classes)
 
     def feedback(self, frame: Frame, *, refused: Literal["raise", "mark"] = "raise") -> Feedback:
         """Hand in what was true: labels of answered rows, in the column that the file names as `data.label.column`.

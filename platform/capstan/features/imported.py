@@ -41,18 +41,26 @@ class ImportedModel:
         return self.model.predict_proba(self._matrix(table))
 
     def _matrix(self, table: Any) -> Any:
-        import numpy as np
-        import pandas as pd
+        frame = as_frame(table, self.columns, self.numeric)
+        return frame if self.takes_names else frame.to_numpy(dtype="float64")
 
-        columns = {}
-        for name in self.columns:
-            values = table[name].to_pylist() if hasattr(table, "column_names") else table[name].tolist()
-            found: Any = [_value(value) for value in values]
-            if name in self.numeric:
-                found = np.array([math.nan if one is None else float(one) for one in found], dtype=np.float64)
-            columns[name] = pd.Series(found, dtype=np.float64 if name in self.numeric else object)
-        frame = pd.DataFrame(columns)
-        return frame if self.takes_names else frame.to_numpy(dtype=np.float64)
+
+def as_frame(table: Any, columns: Sequence[str], numeric: frozenset[str]) -> Any:
+    """The columns of a table of Arrow or of a data frame as an imported model reads them.
+
+    Numbers are floats with NaN where missing, others are values as requests carry them with None where missing.
+    """
+    import numpy as np
+    import pandas as pd
+
+    found = {}
+    for name in columns:
+        listed = table[name].to_pylist() if hasattr(table, "column_names") else table[name].tolist()
+        values: Any = [_value(value) for value in listed]
+        if name in numeric:
+            values = np.array([math.nan if one is None else float(one) for one in values], dtype=np.float64)
+        found[name] = pd.Series(values, dtype=np.float64 if name in numeric else object)
+    return pd.DataFrame(found)
 
 
 def _value(value: Any) -> Any:

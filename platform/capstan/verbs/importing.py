@@ -45,13 +45,11 @@ from capstan.training.job import write_job
 from capstan.training.manifest_document import manifest_document
 from capstan.training.model_folder import take_sample, write_model
 from capstan.training.pickled_code import carry_code
+from capstan.verbs.foreign_models import CHECKED_ROWS, as_estimator, is_foreign, require_same
 
 LOTS = 200
 """Lots of rows that are left out in turn to say how sure a metric is."""
 _FOREIGN = {
-    "torch": "PyTorch",
-    "onnx": "ONNX",
-    "onnxruntime": "ONNX",
     "tensorflow": "TensorFlow",
     "keras": "Keras",
 }
@@ -65,21 +63,27 @@ def import_model(
     *,
     sample: Path | None,
     columns: Sequence[str] | None,
+    classes: Sequence[object] | None = None,
     now: datetime,
 ) -> Trained:
     """Register the fitted model as a version; nothing is served by it, and the same model again gives the same version.
 
     `sample`: a table of labelled rows that the model has not learnt from, as the file's source has them (or its query,
     where there are several sources); its metrics and the references for drift are of them. None: the file's own data.
-    `columns`: what it learnt from, in order; None: its `feature_names_in_`.
+    `columns`: what it learnt from, in order; None: its `feature_names_in_`, or the names of its inputs. `classes`:
+    those of its probabilities, in order, for a model of ONNX or PyTorch that does not say them.
 
-    Raises InvalidDataError for a model that can't be served, NotAllowedError for a system that takes none.
+    What was packaged must answer the sample as the model does. Raises InvalidDataError for a model that can't be
+    served, MissingExtraError, NotAllowedError for a system that takes none.
     """
     _require_one_model(system)
     task, name = task_of(system.spec), SystemName(system.metadata.name)
-    wrapped = wrap(model, system, task, columns)
-    kind = f"imported {type(model).__name__}"
+    if not is_foreign(model):
+        # A model that does not fit is told before the data is read.
+        wrap(model, system, task, columns)
     table = _labelled(system, state, sample, now)
+    model, kind = as_estimator(model, system, task, table, columns=columns, classes=classes)
+    wrapped = wrap(model, system, task, columns)
     state.prepare(name)
     with tempfile.TemporaryDirectory(prefix=".import-", dir=state.run) as scratch:
         folder, factories = Path(scratch, "model"), Path(scratch, "factories")
@@ -117,6 +121,8 @@ def import_model(
         )
         with importable(factories) if factories.is_dir() else nullcontext():
             served = as_served(folder, table.select(names))
+            checked = np.arange(min(table.num_rows, CHECKED_ROWS), dtype=np.int64)
+            require_same(served(checked), predictions.rows(checked))
             reference = fitted_detectors.fit(table, system, predictions=predictions, served=served)
         fitted_detectors.save(reference, folder / "detectors")
         tag, digest = packager_of(state).package(name, folder)

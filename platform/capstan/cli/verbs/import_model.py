@@ -24,7 +24,11 @@ app = App()
 def import_(
     file: File,
     model: Annotated[
-        Path, typer.Argument(help="A fitted model, written by joblib or pickle.", show_default=False)
+        Path,
+        typer.Argument(
+            help="A fitted model: by joblib or pickle, of ONNX (.onnx), or by torch.export.save (.pt2).",
+            show_default=False,
+        ),
     ],
     sample: Annotated[
         Path | None,
@@ -40,6 +44,13 @@ def import_(
             show_default=False,
         ),
     ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a model of ONNX or PyTorch that does not say them: its classes in order, apart by commas.",
+            show_default=False,
+        ),
+    ] = None,
     state: State = DEFAULT_STATE,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Do not ask whether the model's file is trusted.")
@@ -48,9 +59,10 @@ def import_(
 ) -> None:
     """Register a model that was fitted elsewhere as a version; nothing is served by it.
 
-    To read the file is to run what is written in it: import only what you, or somebody you trust, has made. From then
-    on the registry holds the digest of what was taken, and other bytes are never loaded. `capstan up` serves the
-    version where none serves yet; else `capstan promote VERSION` begins its rollout.
+    To read the file is to run what is written in it: import only what you, or somebody you trust, has made. A model of
+    ONNX is a graph of known operators, so that it is read without asking. From then on the registry holds the digest of
+    what was taken, and other bytes are never loaded. `capstan up` serves the version where none serves yet; else
+    `capstan promote VERSION` begins its rollout.
     """
     with honest_errors(json):
         from capstan.cli.place import folder_of
@@ -61,14 +73,14 @@ def import_(
         for path in filter(None, (model, sample)):
             if not path.is_file():
                 raise NotFoundError(f"{path}: is no file")
-        _require_trust(model, yes=yes)
-        with _unpickled(model, system) as fitted:
+        with _read(model, system, yes=yes) as fitted:
             made = import_model(
                 fitted,
                 system,
                 folder_of(system, state),
                 sample=sample,
                 columns=columns.split(",") if columns is not None else None,
+                classes=classes.split(",") if classes is not None else None,
                 now=datetime.now(UTC),
             )
     version = made.status.version
@@ -93,6 +105,31 @@ def import_(
         else "`capstan up` serves it, as long as the file stays the same"
     )
     out.print(f"{version.name} is registered; {follows}", soft_wrap=True, markup=False)
+
+
+@contextmanager
+def _read(model: Path, system: MLSystem, *, yes: bool) -> Iterator[Any]:
+    """What the file holds; raises InvalidDataError, NotAllowedError, MissingExtraError."""
+    from capstan.verbs.foreign_models import ONNX_SUFFIX, TORCH_SUFFIX
+
+    suffix = model.suffix.lower()
+    if suffix == ONNX_SUFFIX:
+        yield model
+        return
+    if suffix in (".pt", ".pth"):
+        raise InvalidDataError(
+            f"{model}: is no whole model, or needs the code of its class; write it by "
+            f"torch.export.save(torch.export.export(...), 'model{TORCH_SUFFIX}'), or hand the module over by "
+            "System.deploy"
+        )
+    _require_trust(model, yes=yes)
+    if suffix == TORCH_SUFFIX:
+        from capstan.features.foreign.torch import program_of
+
+        yield program_of(model.read_bytes())
+        return
+    with _unpickled(model, system) as fitted:
+        yield fitted
 
 
 def _require_trust(model: Path, *, yes: bool) -> None:
