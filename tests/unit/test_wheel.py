@@ -10,6 +10,7 @@ import pytest
 from uv import find_uv_bin
 
 from capstan.verbs.example import FILES
+from capstan.verbs.runbooks import alerts
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = (
@@ -52,6 +53,12 @@ def test_wheel_holds_the_example_and_none_of_its_tables(wheel: zipfile.ZipFile) 
     begin = "capstan/examples/flight-delays/"
     held = {name.removeprefix(begin) for name in wheel.namelist() if name.startswith(begin)}
     assert held == set(FILES)
+
+
+def test_wheel_holds_a_page_for_every_alert(wheel: zipfile.ZipFile) -> None:
+    held = set(wheel.namelist())
+    assert alerts()
+    assert {f"capstan/runbooks/{alert}.md" for alert in alerts()} <= held
 
 
 def test_wheel_brings_both_commands(wheel: zipfile.ZipFile) -> None:

@@ -101,6 +101,14 @@ class Narrator:
         if not self._quiet:
             self._progress.console.print(text, soft_wrap=True)
 
+    def say_why_slow(self) -> None:
+        """Where Python has yet to compile what is imported next, say so: it looks like a standstill."""
+        from capstan.cli.bytecode import why_slow
+
+        why = why_slow()
+        if why is not None:
+            self.say(why)
+
     def tell(self, event: Event) -> None:
         """One line of the story, in the time of the system."""
         tone = _COLOURS[facts_of(event.reason, event.details).tone]

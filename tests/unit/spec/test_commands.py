@@ -112,3 +112,19 @@ def test_explanations_as_json() -> None:
 def test_help_holds_an_example(command: str) -> None:
     result = runner.invoke(app, [command, "--help"])
     assert f"Example: capstan {command}" in result.stdout
+
+
+def test_explain_prints_what_to_do_about_an_alert() -> None:
+    text = runner.invoke(app, ["explain", "DriftDetected"]).stdout
+    assert text.startswith("# DriftDetected\n")
+    assert "](" not in text, "links lead nowhere in a terminal"
+    assert json.loads(runner.invoke(app, ["explain", "DriftDetected", "--json"]).stdout) == {
+        "alert": "DriftDetected",
+        "runbook": text.strip(),
+    }
+
+
+def test_explain_guesses_which_alert_was_meant() -> None:
+    result = runner.invoke(app, ["explain", "DriftDetectd"])
+    assert result.exit_code == 1
+    assert "DriftDetectd: there is no such field or alert; did you mean DriftDetected" in result.stderr

@@ -109,7 +109,7 @@ def test_a_new_question_is_one_module_and_one_line(monkeypatch: pytest.MonkeyPat
         if rule.get("alert") == "TooManyRows"
     )
     assert rule["labels"] == {"severity": "critical", "kind": "data", "trigger": "drift"}
-    assert rule["annotations"]["runbook"].endswith("TooManyRows.md")
+    assert rule["annotations"]["runbook"] == "capstan explain TooManyRows"
 
 
 class Optimist(DriftQuestion):

@@ -11,14 +11,13 @@ import typer
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, GatewayPort, Json, PagePort, State
 from capstan.cli.replay_shown import Sample, Until, replay_and_report
+from capstan.verbs.example import DEFAULT_FOLDER
 
 if TYPE_CHECKING:
     from capstan.cli.console import Narrator
     from capstan.cli.interrupt import Interrupt
 
 app = App()
-
-DEFAULT_FOLDER = Path("flight-delays")
 
 
 @app.command(epilog="Example: capstan demo --until 2013-05-01 --sample 0.2")

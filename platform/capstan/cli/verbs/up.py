@@ -94,6 +94,8 @@ def up(
                 tell_page_port(page_port, host)
             join(system, file, where, host, Starter(ready_fd))
         elif detach:
+            # What the background says goes to a log, while one waits here.
+            Narrator().say_why_slow()
             start_in_background(file, where, page_port, gateway_port)
         else:
             _run(system, file, where, page_port, gateway_port, ready_fd)
@@ -114,6 +116,7 @@ def _run(
     starter, host = Starter(ready_fd), host_folder(gateway_port, state)
     mending = Mending(file, lambda: starter.hear(STUCK))
     with Interrupt() as interrupt, Narrator() as narrator:
+        narrator.say_why_slow()
 
         def on_up(local: LocalSystem) -> None:
             # In the background this goes to a log, and a log holds no token.
