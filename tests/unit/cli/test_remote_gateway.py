@@ -90,6 +90,41 @@ def test_an_address_is_asked_as_it_is_and_says_itself_what_it_reads(served: Plac
     assert "refused: row 1, distance: -3" in bad.stderr
 
 
+def test_traffic_goes_to_an_address_and_to_a_cluster_with_labels_by_the_token(
+    served: Place, kube: MemoryKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, rows = str(served.folder / "system.yaml"), served.table(HEADER + "007,500,UA,1\n008,600,AA,0\n")
+    words = ["traffic", file, rows, "--rate", "50", "--for", "100ms", "--json"]
+    handed = []
+    monkeypatch.setattr(
+        "capstan.adapters.own.collector.CollectorClient.post_labels",
+        lambda client, labels, *, system: handed.extend((client._feedback, one["label"]) for one in labels),
+    )
+    with served.serving():
+        by_url = run(
+            *words,
+            "--url",
+            address(served) + "/",
+            "--feedback",
+            "--label-delay",
+            "0s",
+            CAPSTAN_FEEDBACK_TOKEN="let-me",
+        )
+        called = forwards(tmp_path, monkeypatch, address(served).rpartition(":")[2])
+        by_context = run(*words, "--context", "prod")
+        events = run(*words, "--url", address(served), "--events", "click=1")
+        without = run(*words, "--url", address(served), "--feedback")
+    for done in (by_url, by_context):
+        assert done.exit_code == 0, done.output
+        told = json.loads(done.stdout)
+        assert (told["answered"], told["versions"]) == (5, {"v1": 5})
+    assert len(handed) == 5
+    assert all("let-me" in str(headers) for headers, _ in handed)
+    assert called.read_text().strip() == f"--context prod -n ml port-forward service/{NAMES.gateway} :80"
+    assert "a gateway lets labels in and no events" in json.loads(events.stdout)["message"]
+    assert "--token-file or $CAPSTAN_FEEDBACK_TOKEN gives it" in json.loads(without.stdout)["message"]
+
+
 def test_an_address_that_serves_another_system_is_told(served: Place, tmp_path: Path) -> None:
     file = tmp_path / "system.yaml"
     file.write_text((served.folder / "system.yaml").read_text().replace("{name: toy}", "{name: other}"))

@@ -65,6 +65,23 @@ def test_rows_of_the_files_own_source_are_sent_and_counted(place: Place, desk: D
     assert not desk.labels
 
 
+def test_columns_of_the_file_that_the_champion_refuses_are_told_and_not_sent(
+    place: Place, desk: Desk
+) -> None:
+    file = place.folder / "system.yaml"
+    before = file.read_text()
+    file.write_text(before + "    - {name: gate, categorical: {}}\n")
+    rows = place.table("flight_id,distance,carrier,gate,late\n001,500,UA,B7,1\n")
+    try:
+        with place.serving():
+            done = traffic(place, rows, "--rate", "50", "--for", "100ms")
+    finally:
+        file.write_text(before)
+    assert done.exit_code == 0, done.output
+    assert "not sent: gate; the file has features of them" in done.stdout
+    assert "5 answered (v1 5)" in done.stdout
+
+
 def test_labels_are_those_of_the_table_by_new_ids(place: Place, desk: Desk) -> None:
     rows = place.table(HEADER + "001,500,UA,1\n002,600,UA,\n")
     with place.serving():

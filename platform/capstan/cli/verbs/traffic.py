@@ -1,10 +1,10 @@
-"""`capstan traffic`: rows of a table as users would send them, to the gateway of the running system."""
+"""`capstan traffic`: rows of a table as users would send them, to the gateway of a running system."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,11 +16,14 @@ import typer
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, File, Json, State, err, honest_errors, out, print_json
 from capstan.cli.interrupt import Interrupt
-from capstan.cli.place import folder_of
-from capstan.errors import InvalidDataError, NotFoundError
+from capstan.cli.place import Context, Namespace, folder_of
+from capstan.cli.remote_gateway import TokenFile, Url, feedback_token, gateway_address
+from capstan.errors import InvalidDataError, NotAllowedError, NotFoundError
 
 if TYPE_CHECKING:
+    from capstan.embedded.traffic.sending import Desk
     from capstan.embedded.traffic.tally import Tally
+    from capstan.serving.manifest import Manifest
     from capstan.spec import MLSystem
 
 app = App()
@@ -79,15 +82,26 @@ def traffic(
     ] = 64,
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same rows and changes.")] = 0,
     state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
+    url: Url = None,
+    token_file: TokenFile = None,
     json: Json = False,
 ) -> None:
     """Send rows to the running system at a steady rate, whether or not it keeps up, and count the answers.
+
+    With --context the gateway of that cluster is asked, through a way by kubectl that lasts as long as the command;
+    with --url one at any address. Labels go there with the system's token for feedback; events are of one machine.
 
     Rows are drawn at random from the file's own sources or from a table, each with a new id and the present time. A
     request that has no good answer after 5 s has failed. Labels are those of the table, before any change.
     Ctrl-C ends it with the summary. The exit code is 3 if a request failed, or a label or an event was not taken.
     """
     with honest_errors(json), ExitStack() as stack:
+        from capstan.cli.wiring import feedback_client
+        from capstan.spec import load
+        from capstan.verbs.answering import asked_address
+
         interrupt, shown = stack.enter_context(Interrupt()), _Shown(json=json)
         wanted = _Wanted(
             rate=rate,
@@ -99,7 +113,33 @@ def traffic(
             connections=connections,
             seed=seed,
         )
-        tally = _run(stack, file, table, state, wanted, interrupt.is_set, shown)
+        system = load(file)
+        elsewhere = stack.enter_context(gateway_address(system, state, context, namespace, url))
+        if elsewhere is None:
+            asked = _here(stack, system, state)
+        else:
+            if events:
+                raise NotAllowedError(
+                    "--events: a gateway lets labels in and no events; drop --events, --context and --url"
+                )
+            desk: Desk = _Nobody()
+            if feedback:
+                token = feedback_token(system, state, context, namespace, token_file)
+                client = feedback_client(elsewhere, token)
+                stack.callback(client.close)
+                desk = client
+            asked = _Asked(elsewhere, asked_address(system, elsewhere).manifest, desk)
+        tally = _run(
+            stack,
+            system,
+            file,
+            table,
+            folder_of(system, state).secrets,
+            asked,
+            wanted,
+            interrupt.is_set,
+            shown,
+        )
         ended_early = interrupt.is_set() and length is not None
     shown.end()
     if json:
@@ -127,11 +167,44 @@ class _Wanted:
     seed: int
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """Where the traffic goes."""
+
+    gateway: str
+    manifest: Manifest
+    """What a request holds."""
+    desk: Desk
+
+
+class _Nobody:
+    """The desk of traffic that reports nothing."""
+
+    def post_labels(self, labels: Sequence[dict[str, object]], *, system: str | None = None) -> int:
+        raise AssertionError(f"{len(labels)} labels of {system}, which nobody asked for")
+
+    post_events = post_labels
+
+
+def _here(stack: ExitStack, system: MLSystem, state: Path) -> _Asked:
+    """The system that runs on this machine; raises NotFoundError, UntrustedArtifactError, UnavailableError."""
+    from capstan.embedded.wiring import collector_of, stored_model
+    from capstan.serving.manifest import read_manifest
+    from capstan.verbs.answering import champion_name, running_gateway
+
+    where = folder_of(system, state)
+    gateway = running_gateway(where)
+    manifest = read_manifest(stored_model(system, where, champion_name(system, where)))
+    return _Asked(gateway, manifest, stack.enter_context(collector_of(where)))
+
+
 def _run(
     stack: ExitStack,
+    system: MLSystem,
     file: Path,
     table: Path | None,
-    state: Path,
+    secrets: Path,
+    asked: _Asked,
     wanted: _Wanted,
     stop: Callable[[], bool],
     shown: _Shown,
@@ -144,15 +217,14 @@ def _run(
     from capstan.embedded.traffic.reports import read_event_rates
     from capstan.embedded.traffic.rows import key_columns, rows_of_file, rows_of_table
     from capstan.embedded.traffic.sending import Reporting, send_traffic
-    from capstan.embedded.wiring import collector_of, stored_model
-    from capstan.serving.manifest import read_manifest
-    from capstan.spec import load
-    from capstan.verbs.answering import champion_name, running_gateway
 
-    system = load(file)
-    where = folder_of(system, state)
-    gateway = running_gateway(where)
-    manifest = read_manifest(stored_model(system, where, champion_name(system, where)))
+    manifest = asked.manifest
+    known = {column.name for column in manifest.columns}
+    if unread := [one.column for one in system.spec.features if one.column not in known]:
+        shown.say(
+            f"not sent: {', '.join(dict.fromkeys(unread))}; the file has features of them, and the model that answers "
+            "refuses columns that it does not read"
+        )
     changes = read_changes(
         wanted.shifts, wanted.missing, {column.name: column.type for column in manifest.columns}
     )
@@ -162,7 +234,7 @@ def _run(
     recorded = (
         rows_of_table(table, system, manifest)
         if table is not None
-        else rows_of_file(system, manifest, where.secrets)
+        else rows_of_file(system, manifest, secrets)
     )
     keys = key_columns(manifest)
     if wanted.label_delay is not None:
@@ -176,19 +248,18 @@ def _run(
                 "--feedback: a request carries several rows, and without data.keys.id no label can name one; name the "
                 "column in the file"
             )
-    client = GatewayClient(gateway, connections=wanted.connections)
+    client = GatewayClient(asked.gateway, connections=wanted.connections)
     stack.callback(client.close)
-    desk = stack.enter_context(collector_of(where))
     draws, reactions = np.random.default_rng(wanted.seed).spawn(2)
     start = datetime.now(UTC)
     shown.say(
-        f"asking {gateway}/predict: {wanted.rate:g} requests a second from {len(recorded):,} "
+        f"asking {asked.gateway}/predict: {wanted.rate:g} requests a second from {len(recorded):,} "
         f"{'request' if len(recorded) == 1 else 'requests'} of {(table or file).name}"
     )
     return send_traffic(
         plan_traffic(recorded, keys, changes, rate=wanted.rate, length=wanted.length, start=start, rng=draws),
         client=client,
-        desk=desk,
+        desk=asked.desk,
         system=system.metadata.name,
         reporting=Reporting(wanted.label_delay, rates),
         rng=reactions,
