@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def bandit(
     mean: Annotated[
-        list[float], typer.Option(help="True mean reward of an arm, the champion's first; again and again.")
+        list[float], typer.Option(help="True mean reward of an arm, the champion's first. May be repeated.")
     ],
     sd: Annotated[
         float | None,
@@ -27,7 +27,7 @@ def bandit(
     ] = None,
     policy: Annotated[
         list[str] | None,
-        typer.Option(help="Thompson, UCB1 or EpsilonGreedy; again and again.", show_default="Thompson"),
+        typer.Option(help="Thompson, UCB1 or EpsilonGreedy. May be repeated.", show_default="Thompson"),
     ] = None,
     share: Annotated[int, typer.Option(help="Percent of the requests that the best arm should get.")] = 80,
     floor: Annotated[int, typer.Option(help="Least share of each arm in percent.")] = 5,

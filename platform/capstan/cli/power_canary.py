@@ -20,16 +20,16 @@ MOST_REQUESTS = 100_000
 
 def canary(
     requests: Annotated[
-        list[int], typer.Option(help="Requests that the challenger answers; again and again.")
+        list[int], typer.Option(help="Requests that the challenger answers. May be repeated.")
     ],
     error_rate: Annotated[
         list[float] | None,
-        typer.Option(help="True share of its requests that fail; again and again.", show_default=False),
+        typer.Option(help="True share of its requests that fail. May be repeated.", show_default=False),
     ] = None,
     slow: Annotated[
         list[float] | None,
         typer.Option(
-            help="True share that takes longer than the bound on its p99; again and again.",
+            help="True share that takes longer than the bound on its p99. May be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -39,7 +39,7 @@ def canary(
     guardrails: Annotated[
         int,
         typer.Option(
-            help="That share alpha: errors and latency against the champion, and a bound of latency in `serving`."
+            help="How many share alpha: errors and latency against the champion, and a bound of latency in `serving`."
         ),
     ] = 2,
     per_day: Annotated[

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def experiment(
     effect: Annotated[
         list[float],
-        typer.Option(help="Least difference that is to be found, arm less champion; again and again."),
+        typer.Option(help="Least difference to find, arm less champion. May be repeated."),
     ],
     sd: Annotated[
         float | None,
@@ -31,15 +31,17 @@ def experiment(
         float | None,
         typer.Option(help="Share of 1 among the champion's outcomes; or --sd.", show_default=False),
     ] = None,
-    skewness: Annotated[float, typer.Option(help="Of a unit's outcome; counts where shares differ.")] = 0.0,
-    correlation: Annotated[
-        float, typer.Option(help="Of outcome and covariate, which CUPED makes use of.")
+    skewness: Annotated[
+        float, typer.Option(help="Skewness of a unit's outcome; counts if shares differ.")
     ] = 0.0,
-    shares: Annotated[str, typer.Option(help="Of all arms, the champion's first.")] = "50,50",
+    correlation: Annotated[
+        float, typer.Option(help="Correlation of outcome and covariate, for CUPED.")
+    ] = 0.0,
+    shares: Annotated[str, typer.Option(help="Shares of all arms, the champion's first.")] = "50,50",
     alpha: Annotated[float, typer.Option(help="Error of all comparisons together.")] = 0.05,
     wanted: Annotated[float, typer.Option("--power", help="Chance to find the effect.")] = 0.8,
     metrics: Annotated[int, typer.Option(help="Metrics that are corrected together.")] = 1,
-    guardrails: Annotated[int, typer.Option(help="That must pass as well.")] = 0,
+    guardrails: Annotated[int, typer.Option(help="Guardrails that must pass as well.")] = 0,
     planned_units: Annotated[
         int | None,
         typer.Option(

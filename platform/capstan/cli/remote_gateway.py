@@ -24,7 +24,7 @@ Url = Annotated[
     str | None,
     typer.Option(
         "--url",
-        help="Address of the gateway, such as that of an Ingress, instead of a way by kubectl.",
+        help="Address of the gateway, such as that of an Ingress, instead of a port that kubectl forwards.",
         show_default=False,
         rich_help_panel=IN_A_CLUSTER,
     ),

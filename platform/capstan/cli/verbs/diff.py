@@ -27,15 +27,15 @@ app = App()
 @app.command(epilog="Example: capstan diff v1 v2")
 def diff(
     old: Annotated[str, typer.Argument(help="A version, such as v1.", show_default=False)],
-    new: Annotated[str, typer.Argument(help="The version that is held against it.", show_default=False)],
+    new: Annotated[str, typer.Argument(help="The version to compare it with.", show_default=False)],
     system: SystemOption = None,
     state: State = DEFAULT_STATE,
     json: Json = False,
 ) -> None:
     """Show how two versions differ: data, settings, code, candidate, features, metrics, and what each came from.
 
-    Read from what the trainings left in the state folder; nothing needs to run. Each version's metrics are of the test
-    window of its own training; where one was judged against the other, both are shown on the same rows too.
+    It is read from what the trainings left in the state folder; nothing needs to run. Each version's metrics are of the
+    test window of its own training. If one was judged against the other, both are shown on the same rows too.
     """
     with honest_errors(json):
         from capstan.embedded.layout import StateDir

@@ -44,10 +44,9 @@ def drift(
     namespace: Namespace = None,
     json: Json = False,
 ) -> None:
-    """Show what windows said: distance and threshold of each feature over time, and each window's verdicts.
+    """Show the drift of each feature: distance and threshold over time, and each window's verdicts.
 
-    Read from what the monitor has stored, on one machine also when nothing runs. With --json all that a window measured
-    of a feature is there.
+    It is read from what the monitor has stored; on one machine nothing needs to run. --json has all measured numbers.
     """
     with honest_errors(json):
         from capstan.verbs.drifting import drift_of

@@ -41,7 +41,7 @@ def experiment() -> None:
 def analyze(
     file: Annotated[Path, typer.Argument(help="CSV or Parquet: a row for each unit, or several.")],
     metric: Annotated[
-        list[str], typer.Option(help="Column of an outcome, again and again; numbers, or true and false.")
+        list[str], typer.Option(help="Column of an outcome: numbers, or true and false. May be repeated.")
     ],
     unit: Annotated[str, typer.Option(help="Column of what was randomised, such as a user.")] = "unit",
     arm: Annotated[str, typer.Option(help="Column of the arm to which it was assigned.")] = "arm",
@@ -59,7 +59,7 @@ def analyze(
     ] = None,
     slice_: Annotated[
         list[str] | None,
-        typer.Option("--slice", help="Column of groups of units, again and again; for looking only."),
+        typer.Option("--slice", help="Column of groups of units, for looking only. May be repeated."),
     ] = None,
     event: Annotated[
         str | None,
@@ -74,7 +74,9 @@ def analyze(
             help="METRIC=NUMBER, fixed beforehand: larger outcomes count as it.", show_default=False
         ),
     ] = None,
-    by: Annotated[str, typer.Option(help="What is independent: Unit, or with --time Day or Hour.")] = "Unit",
+    by: Annotated[
+        str, typer.Option(help="What the test compares: Unit, or with --time Day or Hour.")
+    ] = "Unit",
     aggregate: Annotated[
         str, typer.Option(help="How several rows of a unit become one outcome: One, Sum, Mean or Max.")
     ] = "One",
@@ -87,7 +89,7 @@ def analyze(
     ] = 5000,
     planned_blocks: Annotated[int, typer.Option(help="The same in blocks, for --by Day and Hour.")] = 14,
     min_units: Annotated[int, typer.Option(help="Units of two arms before AlwaysValid says anything.")] = 500,
-    zone: Annotated[str, typer.Option(help="Of days, and of times without offset.")] = "UTC",
+    zone: Annotated[str, typer.Option(help="Time zone of days, and of times without offset.")] = "UTC",
     plot: Annotated[
         Path | None, typer.Option(help="An .svg or .png file to draw to.", show_default=False)
     ] = None,

@@ -59,9 +59,9 @@ def import_(
 ) -> None:
     """Register a model that was fitted elsewhere as a version; nothing is served by it.
 
-    To read the file is to run what is written in it: import only what you, or somebody you trust, has made. A model of
-    ONNX is a graph of known operators, so that it is read without asking. From then on the registry holds the digest of
-    what was taken, and other bytes are never loaded. `capstan up` serves the version where none serves yet; else
+    Reading the model's file runs the code in it: import only what you, or somebody you trust, has made. A model of ONNX
+    is a graph of known operators and holds no code, so it is read without asking. From then on the registry holds the
+    digest of the model, and other bytes are never loaded. If no version serves yet, `capstan up` serves this one. Else
     `capstan promote VERSION` begins its rollout.
     """
     with honest_errors(json):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 app = App()
 
-Wait = Annotated[bool, typer.Option(help="Wait until the running loop has followed it.")]
+Wait = Annotated[bool, typer.Option(help="Wait until the running loop has done it.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait at most.")]
 Note = Annotated[str, typer.Option(help="Why; the story keeps it with your name.")]
 
@@ -128,7 +128,7 @@ def retrain(
     note: Note = "",
     json: Json = False,
 ) -> None:
-    """Train a new version now, whatever backoff, cooldown and budget say; it then takes the rollout's steps."""
+    """Train a new version now, without regard to backoff, cooldown and budget; it then takes the rollout's steps."""
     _ask("retrain", (state, context, namespace), system, wait, timeout, json, note=note)
 
 
@@ -143,7 +143,7 @@ def approve(
     note: Note = "",
     json: Json = False,
 ) -> None:
-    """Let the held training start, or the step that waits for a person end."""
+    """Let a held training start, or end a step that waits for a person."""
     _ask("approve", (state, context, namespace), system, wait, timeout, json, note=note)
 
 

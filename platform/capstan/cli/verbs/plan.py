@@ -39,7 +39,7 @@ def plan(
 ) -> None:
     """Show what `capstan up FILE` would change, what follows, and how long a verdict will take.
 
-    Exit code 0: the file can be followed; 1: it is wrong. With --exit-code 2 says that something would change.
+    Exit code 0: the file can be followed; 1: it is wrong. With --exit-code, 2: something would change.
     """
     with honest_errors(json):
         from capstan.spec import load

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 app = App()
 group = App(
     name="power",
-    help="How often and how soon the verdict of a step decides, before anybody waits for it.",
+    help="How often and how soon the verdict of a step would decide: know it before you wait for it.",
     no_args_is_help=True,
     epilog="Example: capstan power experiment --effect 0.002 --base 0.01 --per-day 20000",
 )
@@ -47,7 +47,7 @@ MINIMA = (7, 14, 21, 28)
 
 @group.callback()
 def power() -> None:
-    """How often and how soon the verdict of a step decides, before anybody waits for it."""
+    """How often and how soon the verdict of a step would decide: know it before you wait for it."""
 
 
 @group.command(
@@ -60,21 +60,24 @@ def shadow(
     mean: Annotated[
         list[float] | None,
         typer.Option(
-            help="True difference per request, again and again; positive: the challenger is better."
+            help="True difference per request; positive: the challenger is better. May be repeated."
         ),
     ] = None,
     margin: Annotated[
         float, typer.Option(help="Loss per request by which the challenger may be worse.")
     ] = 0.01,
-    minimum_effect: Annotated[float, typer.Option(help="By how much Better must be better.")] = 0.0,
+    minimum_effect: Annotated[
+        float, typer.Option(help="For Better: by how much the challenger must be better.")
+    ] = 0.0,
     alpha: Annotated[float, typer.Option(help="Error of a wrong decision.")] = 0.05,
     blocks: Annotated[int, typer.Option(help="The deadline, in closed blocks.")] = 40,
     min_blocks: Annotated[int, typer.Option(help="Closed blocks before the first verdict.")] = 7,
     planned_blocks: Annotated[int, typer.Option(help="Blocks at which the method is tuned to decide.")] = 14,
     requests: Annotated[int, typer.Option(help="Labelled requests per block.")] = 500,
-    skewness: Annotated[float, typer.Option(help="Of the blocks; days of flights: 0.8.")] = 0.0,
+    skewness: Annotated[float, typer.Option(help="Skewness of the blocks; days of flights: 0.8.")] = 0.0,
     autocorrelation: Annotated[
-        float, typer.Option(help="Lag 1, of neighbouring blocks; the verdict merges them as needed.")
+        float,
+        typer.Option(help="Lag-1 autocorrelation of neighbouring blocks; the verdict merges them as needed."),
     ] = 0.0,
     runs: Annotated[int, typer.Option(help="Simulated rollouts.")] = 2000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same table.")] = 0,

@@ -66,11 +66,11 @@ def predict(
 ) -> None:
     """Predict rows through the gateway of the running system, or offline by a version's verified model.
 
-    With --context the gateway of that cluster is asked, through a way by kubectl that lasts as long as the command;
-    with --url one at any address.
+    With --context the gateway of that cluster is asked, through a port that kubectl forwards while the command runs.
+    With --url a gateway at any address is asked.
 
-    Answers are printed as CSV, with --json as JSON lines whose last is the summary. What is refused is told by row and
-    field, and the exit code is 3. Requests through the gateway are logged and watched like those of any client.
+    Answers are printed as CSV, with --json as JSON lines; the last line is the summary. Refused rows are told with row
+    and field, and the exit code is 3. Requests through the gateway are logged and watched like those of any client.
     """
     with honest_errors(json), ExitStack() as stack:
         if (rows is None) == (row is None):

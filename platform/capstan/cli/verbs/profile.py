@@ -39,7 +39,7 @@ def profile(
 ) -> None:
     """Show the columns of a table: type, missing and distinct values, range or most frequent values, what looks wrong.
 
-    All rows are read. `capstan init` guesses from the same what a system's file should say. Exit code 0, also where
+    All rows are read. `capstan init` makes its guesses from the same facts. Exit code 0, also where
     something looks wrong: a person decides.
     """
     with honest_errors(json):

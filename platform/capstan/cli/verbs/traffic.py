@@ -55,13 +55,13 @@ def traffic(
     shift: Annotated[
         list[str] | None,
         typer.Option(
-            help="Change a column: temp=+10, temp=*1.5, carrier=XX. Several times.", show_default=False
+            help="Change a column: temp=+10, temp=*1.5, carrier=XX. May be repeated.", show_default=False
         ),
     ] = None,
     missing: Annotated[
         list[str] | None,
         typer.Option(
-            help="Leave a share of a column's values out: temp=0.2. Several times.", show_default=False
+            help="Leave a share of a column's values out: temp=0.2. May be repeated.", show_default=False
         ),
     ] = None,
     feedback: Annotated[
@@ -73,7 +73,7 @@ def traffic(
     events: Annotated[
         list[str] | None,
         typer.Option(
-            help="Let users react: click=0.3/0.05 is the share after right and after wrong answers. Several times.",
+            help="Let users react: click=0.3/0.05 is the share after right and after wrong answers. May be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -88,7 +88,7 @@ def traffic(
     token_file: TokenFile = None,
     json: Json = False,
 ) -> None:
-    """Send rows to the running system at a steady rate, whether or not it keeps up, and count the answers.
+    """Send rows to the running system at a steady rate, also if it can't keep up, and count the answers.
 
     With --context the gateway of that cluster is asked, through a way by kubectl that lasts as long as the command;
     with --url one at any address. Labels go there with the system's token for feedback; events are of one machine.

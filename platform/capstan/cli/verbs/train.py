@@ -36,8 +36,8 @@ def train(
 ) -> None:
     """Train, evaluate, gate and register a version; serve nothing.
 
-    `capstan up` serves what was trained before the system first ran, if it passed its gates and the file still trains
-    by the same; of a system that has a champion `capstan promote VERSION` begins the rollout.
+    Of a system that never ran, `capstan up` serves this version, if it passed its gates and the training part of the
+    file is still the same. Of a system that has a champion, `capstan promote VERSION` begins its rollout.
 
     The same file, champion and --as-of give the same run: it is shown, not repeated. Ctrl-C cancels it (exit 130).
     """

@@ -61,11 +61,10 @@ def up(
 ) -> None:
     """Bring the system up live and keep it what the file says: train, serve, watch, retrain, promote.
 
-    Where systems run already at that gateway's port, it joins them, and `/NAME/predict` asks it.
-    On a system that runs already, a changed file is handed over to it. What follows from the changes is told, as
-    `capstan plan` tells it before.
-    Ctrl-C stops everything cleanly (exit 0); state stays, and `capstan up` goes on from it. When the first training
-    fails, the page stays up, and a new one begins as soon as the file, a table or the code beside it was changed.
+    If other systems run at the gateway's port, this one joins them and answers at `/NAME/predict`. If this system runs
+    already, it is given the changed file; the command says what follows, as `capstan plan` does before.
+    Ctrl-C stops everything cleanly (exit 0). State stays, and `capstan up` goes on from it. If the first training
+    fails, the page stays up. The next training begins once the file, a table or the code beside it has changed.
 
     With --context the file is applied to that cluster, where the operator brings it up and Ctrl-C ends nothing.
     """
@@ -247,9 +246,9 @@ def down(
     ] = 90,
     json: Json = False,
 ) -> None:
-    """Stop what runs here, and what a killed supervisor left; again and again is fine. State stays without --delete.
+    """Stop what runs here, and what a killed supervisor left. State stays, unless --delete is given.
 
-    With a FILE its system alone is stopped, and others that share its gateway and page go on.
+    With a FILE only its system is stopped. Others that share its gateway and page go on.
     """
     with honest_errors(json):
         from capstan.embedded.host.members import host_of
