@@ -5,18 +5,20 @@ real one, and no more: a Deployment and a Service per container and predictor un
 `http`, `grpc` and `metrics` allotted where the container names none; autoscaler and budget; a VirtualService with
 weights and mirror, which follows only while all Deployments are ready; a status whose state is that of the last look.
 
-The executor is left out. In its place the predictor's Service hands port 8000 to the container's own port, so that
-requests reach the model, without the executor's metrics, payload events and time-out. Of a graph of several pods, which
-is made as the operator's source says (1.19.0-rc.1), they reach the root alone.
+The executor is left out before a graph of one node. In its place the predictor's Service hands port 8000 to the
+container's own port, so that requests reach the model, without the executor's metrics, payload events and time-out. A
+graph of several pods is made as the operator's source says (1.19.0-rc.1), with `graph/executor.py` beside its root.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 import signal
 import sys
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from capstan.adapters.kubernetes.client import KubeClient
@@ -25,6 +27,7 @@ from capstan.errors import CapstanError
 from capstan.ports.kube import Object
 
 MANAGER = "seldon-stand-in"
+HERE = Path(__file__).parent
 LOOK_SECONDS = 0.5
 EXECUTOR_PORTS = {"http": 8000, "grpc": 5001}
 FIRST_METRICS_PORT, HTTP_PORT, GRPC_PORT = 6000, 9000, 9500
@@ -82,6 +85,10 @@ def _component(
         **predictor.get("annotations", {}),
     }
     spec.setdefault("terminationGracePeriodSeconds", 20)
+    if index == 0 and predictor["graph"].get("children"):
+        spec["containers"].append(_executor(deployment, predictor, container))
+    # Where there is no executor, the container answers in its place.
+    answering = EXECUTOR_PORTS if predictor["graph"].get("children") else ports
     workload: Object = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -96,13 +103,52 @@ def _component(
         workload["spec"]["replicas"] = component.get("replicas", predictor.get("replicas", 1))
     made = [workload]
     if index == 0:
-        made.append(_service(deployment, service, _entry(predictor, ports), ports, {"seldon-app": service}))
+        made.append(
+            _service(deployment, service, _entry(predictor, ports), answering, {"seldon-app": service})
+        )
     made += [
         _service(deployment, own, {key: ports[key] for key in EXECUTOR_PORTS}, ports,
                  {f"seldon-app-svc-{container['name']}": own}),
         *_scaling(deployment, component, labels["app"]),
     ]  # fmt: skip
     return made, next_metrics_port
+
+
+def _executor(deployment: Object, predictor: Object, root: Object) -> Object:
+    """In the image of the root, of which only Python is used; unlike the real one it meets "restricted"."""
+    name = deployment["metadata"]["name"]
+    ports = {
+        container["name"]: next(
+            port["containerPort"] for port in container["ports"] if port["name"] == "http"
+        )
+        for component in predictor["componentSpecs"]
+        for container in component["spec"]["containers"]
+    }
+
+    def placed(node: Object, host: str) -> Object:
+        return {**node, "endpoint": {"service_host": host, "httpPort": ports[node["name"]]}}
+
+    graph = predictor["graph"]
+    children = [
+        placed(child, container_service(name, predictor["name"], child["name"]))
+        for child in graph["children"]
+    ]
+    values = {
+        "GRAPH": json.dumps({**placed(graph, "localhost"), "children": children}),
+        "DEPLOYMENT": name,
+        "PREDICTOR": predictor["name"],
+    }
+    return {
+        "name": "seldon-container-engine",
+        "image": root["image"],
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python", "-c", (HERE / "graph" / "executor.py").read_text()],
+        "env": [{"name": key, "value": value} for key, value in values.items()],
+        "ports": [{"name": "http", "containerPort": EXECUTOR_PORTS["http"], "protocol": "TCP"}],
+        "readinessProbe": {"httpGet": {"path": "/ready", "port": EXECUTOR_PORTS["http"]}, "periodSeconds": 1},
+        "resources": predictor["svcOrchSpec"]["resources"],
+        "securityContext": root["securityContext"],
+    }
 
 
 def virtual_service(deployment: Object) -> Object:

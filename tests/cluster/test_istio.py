@@ -5,23 +5,27 @@ Istio itself is not installed: what its proxies would obey is read from the Virt
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from cluster import seldon_rules, upstream
+from cluster.routed_system import V3, Forwarding, RoutedSystem
 from cluster.toy_versions import SETTINGS, ToyNamespace, toy_system, wait_until
 
 from capstan.adapters.kubernetes.client import KubeClient
 from capstan.adapters.kubernetes.serving import Artifact, VersionObjects
 from capstan.adapters.seldon.istio import SeldonIstio, SharedDeployment
-from capstan.cluster.names import MODEL_PORT, VERSION_LABEL
+from capstan.cluster.names import MODEL_PORT, ROUTER_PORT, VERSION_LABEL
 from capstan.cluster.objects.access import access
 from capstan.cluster.objects.pods import container, http_probe, pod
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.wiring.traffic.istio import istio_of, shared_predictor
+from capstan.domain.drawn_shares import read_shares
 from capstan.domain.traffic import Arm, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, VersionName
 from capstan.errors import NotAllowedError, UnavailableError
@@ -134,6 +138,55 @@ def test_the_real_predictor_is_accepted_as_it_is_rendered(kube: KubeClient, toys
     )
     assert pruned(kept["spec"]["predictors"][0], rendered) == []
     provider.retire(V1)
+
+
+@pytest.mark.timeout(600)
+def test_a_router_draws_each_request_learns_who_dies_is_seen_and_the_best_version_is_promoted(
+    kube: KubeClient, toys: ToyNamespace
+) -> None:
+    """Five hundred requests through a whole graph; a further arm ends in it."""
+    with httpx.Client(transport=Forwarding(kube, toys.name, ROUTER_PORT)) as http:
+        routed = RoutedSystem(kube, toys.name, http)
+        routed.start()
+        with routed.engine() as engine:
+
+            def until(reason: str) -> bool:
+                engine.reconcile(routed.names.system)
+                return reason in routed.told()
+
+            wait_until(lambda: until("StepStarted"), routed.story)
+            with routed.users() as users:
+                assert {shares for _, shares in users.visit(20)} == {"v1=34 v2=33 v3=33"}
+                # What is told, what is drawn and what is recorded are the same, whenever the router is told.
+                deadline = time.monotonic() + 240
+                while not (moves := routed.rollout().moves) or moves[-1].weights[V2] < 60:
+                    assert time.monotonic() < deadline, routed.story()
+                    users.visit(20)
+                    engine.reconcile(routed.names.system)
+                    engine.reconcile(routed.names.system)
+                drawn = users.visit(1)[0][1]
+                assert read_shares(drawn) == routed.rollout().moves[-1].weights
+                routed.kill(V3)
+                wait_until(lambda: until("ArmLeft"), routed.story, 60)
+                assert routed.rollout().left.keys() == {V3}
+                wait_until(lambda: until("ArmLeft") and routed.traffic.read_back() is not None, routed.story)
+                met = users.visit(40)
+                assert V3 not in {name for name, _ in met}
+                assert read_shares(met[-1][1]) == routed.rollout().moves[-1].weights
+                wait_until(
+                    lambda: "graph v3" in {trouble.part for trouble in routed.troubles()}, routed.story, 60
+                )
+                while "Promoting" not in routed.told():
+                    assert time.monotonic() < deadline, routed.story()
+                    users.visit(20)
+                    engine.reconcile(routed.names.system)
+            wait_until(lambda: until("Promoted"), routed.story, 120)
+        found = kube.get("SeldonDeployment", "toy", toys.name)
+        assert found is not None
+        assert "arms" not in {one["name"] for one in found["spec"]["predictors"]}
+        assert routed.traffic.read_back() == champion_only(V2)
+        for name in routed.traffic.readiness():
+            routed.traffic.retire(name)
 
 
 def istio(

@@ -199,11 +199,21 @@ def graph(artifacts: Mapping[VersionName, Artifact]) -> Object:
                     "labels": {"app.kubernetes.io/name": "graph", "part": part},
                     "annotations": annotations,
                 },
-                "spec": {"containers": [{"name": part, "image": part}]},
+                "spec": {
+                    "containers": [
+                        {
+                            "name": part,
+                            "image": part,
+                            "ports": [{"name": "http", "containerPort": 3000}],
+                            "securityContext": {},
+                        }
+                    ]
+                },
                 "replicas": 1,
             }
             for part, annotations in parts
         ],
+        "svcOrchSpec": {"resources": {}},
     }
 
 
