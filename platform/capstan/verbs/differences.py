@@ -12,6 +12,8 @@ from capstan.engine.changes import Change, compare
 from capstan.ports.store import Event
 from capstan.verbs.made_versions import MadeVersion
 
+IN_DOCUMENTS = ("settings", "code", "features")
+"""What only the documents of a run tell."""
 SURE = 1.96
 """Standard errors on each side of a value within which the truth lies 95 times of 100."""
 
@@ -73,7 +75,9 @@ class Differences:
     gates: tuple[str, ...]
     """What the newer's gates said, where it was judged against the older one."""
     unknown: tuple[str, ...]
-    """What can't be compared, because a run has it no longer."""
+    """What can't be compared, because a run has it no longer, or its documents lie elsewhere."""
+    absent: tuple[str, ...] = ()
+    """Fields of this that say nothing, because the documents lie elsewhere: `settings`, `code`, `features`."""
 
 
 def differences(old: MadeVersion, new: MadeVersion) -> Differences:
@@ -91,6 +95,7 @@ def differences(old: MadeVersion, new: MadeVersion) -> Differences:
         same_rows=tuple(_metrics(_champion(new), _measured(new))) if is_judged and _champion(new) else (),
         gates=tuple(gate.message for gate in new.result.gates) if is_judged and not new.version.rank else (),
         unknown=tuple(_unknown(old, new)),
+        absent=IN_DOCUMENTS if old.folder is None or new.folder is None else (),
     )
 
 
@@ -155,6 +160,8 @@ def _features(made: MadeVersion) -> dict[str, Any]:
 
 def _measured(made: MadeVersion) -> dict[str, Value]:
     """On its own test window."""
+    if made.folder is None:
+        return dict(_values(made.version.metrics, None))
     return dict(_values(made.evaluation.get("metrics"), made.evaluation.get("standard_errors")))
 
 
@@ -180,6 +187,12 @@ def _metrics(old: Mapping[str, Value], new: Mapping[str, Value]) -> Iterator[Met
 
 
 def _unknown(old: MadeVersion, new: MadeVersion) -> Iterator[str]:
+    if old.folder is None or new.folder is None:
+        yield (
+            "settings, code, features, rows and intervals: a cluster keeps them in its artifact store, which this "
+            "command does not read"
+        )
+        return
     for made in (old, new):
         if made.system is None:
             yield f"the file that {made.name} was trained by can't be read any more"

@@ -1,4 +1,4 @@
-"""What the run that made a version left of it, on one machine."""
+"""What the run that made a version left of it: on one machine its folder, in a cluster its record."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class MadeVersion:
     version: ModelVersion
     request: TrainingRequest
     result: RunStatus
-    folder: Path
+    folder: Path | None
+    """None: a cluster's, which keeps the documents in its artifact store."""
 
     @property
     def name(self) -> str:
@@ -36,6 +37,8 @@ class MadeVersion:
     @cached_property
     def system(self) -> MLSystem | None:
         """The file as it was; None where the run has it no longer, or no version of Capstan reads it any more."""
+        if self.folder is None:
+            return None
         document = _read(self.folder / SPEC)
         try:
             return parse(document, base_dir=self.folder) if document else None
@@ -84,18 +87,25 @@ class MadeVersion:
     @cached_property
     def sources(self) -> dict[str, str]:
         """Code beside the file that was carried with it, by path."""
+        if self.folder is None:
+            return {}
         folder = self.folder / FACTORIES
         files = (path for path in sorted(folder.rglob("*.py")) if path.is_file())
         return {str(path.relative_to(folder)): path.read_text("utf-8", "replace") for path in files}
 
     def _step(self, path: str) -> dict[str, Any]:
         """A document of one step, of the run's last attempt."""
+        if self.folder is None:
+            return {}
         found = sorted(self.folder.glob(f"artifacts/*/{path}"))
         return _read(found[-1]) if found else {}
 
 
-def made_version(store: Store, state: StateDir, system: SystemName, name: str) -> MadeVersion:
-    """The version of this name; raises NotFoundError that lists those that runs of this folder made."""
+def made_version(store: Store, state: StateDir | None, system: SystemName, name: str) -> MadeVersion:
+    """The version of this name; raises NotFoundError that lists those that runs of this place made.
+
+    `state`: the folder of the store; None: it is a cluster's.
+    """
     found = _made(store, state, system)
     if name not in found:
         there = ", ".join(found) or "none yet"
@@ -103,13 +113,13 @@ def made_version(store: Store, state: StateDir, system: SystemName, name: str) -
     return found[name]
 
 
-def _made(store: Store, state: StateDir, system: SystemName) -> dict[str, MadeVersion]:
+def _made(store: Store, state: StateDir | None, system: SystemName) -> dict[str, MadeVersion]:
     made = {}
     for record in store.list(Kind.RUN, system):
         result = training_state(record).result
         if result is None or result.version is None:
             continue
-        folder = state.runs(system) / record.name
+        folder = None if state is None else state.runs(system) / record.name
         for version in (result.version, *(one.version for one in result.runners_up)):
             made[str(version.name)] = MadeVersion(version, training_request(record), result, folder)
     return dict(sorted(made.items(), key=lambda one: (len(one[0]), one[0])))

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from simulation.scripts import drift
 from simulation.world import SPEC, SYSTEM, World
 from typer.testing import CliRunner
+from unit.cli.test_open import kubectl
 
 from capstan.adapters.kubernetes.store import KubeStore
 from capstan.adapters.memory.kubernetes import MemoryKube
@@ -26,7 +28,7 @@ from capstan.cluster.names import SystemNames
 from capstan.cluster.objects.pods import token_volume
 from capstan.domain.comparison import PredictionComparison
 from capstan.domain.versions import SystemName
-from capstan.errors import NotFoundError
+from capstan.errors import NotAllowedError, NotFoundError
 from capstan.features.values import ColumnType
 from capstan.ports.codec import to_json
 from capstan.ports.store import Event, Kind, Record
@@ -161,6 +163,56 @@ def test_runs_and_report_read_the_story(serving: InCluster) -> None:
     report = json.loads(serving.run("report", "--json").stdout)
     assert report["alerts"] >= 1
     assert "FirstDeployed" in [decision["reason"] for decision in report["decisions"]]
+
+
+def test_two_versions_are_compared_by_records_and_page_and_what_those_lack_is_named(
+    serving: InCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drift(serving.world)
+
+    def no_token(*_: object, **__: object) -> str:
+        raise NotAllowedError("a certificate and no token")
+
+    monkeypatch.setattr("capstan.cli.remote_page.page_token", no_token)
+    without = serving.run("diff", "v1", "v2")
+    assert without.exit_code == 0, without.output
+    assert "v2 against v1" in without.output
+    assert (
+        "not compared: settings, code, features, rows and intervals: a cluster keeps them" in without.output
+    )
+    assert "not compared: metrics: a certificate and no token" in without.output
+    for claimed in ("settings: the same", "code: the same", "features: the same"):
+        assert claimed not in without.output
+    versions = [{"name": name, "metrics": {"rocAuc": auc}} for name, auc in (("v1", 0.7), ("v2", 0.75))]
+    asked = []
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers["Authorization"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"versions": versions, "away": {}}).encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    kubectl(
+        tmp_path,
+        monkeypatch,
+        f"echo 'Forwarding from 127.0.0.1:{server.server_address[1]} -> 8089'; exec sleep 60",
+    )
+    monkeypatch.setattr("capstan.cli.remote_page.page_token", lambda *_, **__: "mine")
+    found = json.loads(serving.run("diff", "v1", "v2", "--json").stdout)
+    server.shutdown()
+    assert asked == [("/systems/ml/flights/api/state", "Bearer mine")]
+    (auc,) = found["metrics"]
+    assert (auc["name"], auc["old"]["value"], auc["new"]["value"]) == ("rocAuc", 0.7, 0.75)
+    assert found["gates"]
+    assert found["versions"]["v2"]["against"] == "v1"
+    assert "TrainingSucceeded" in [event["reason"] for event in found["versions"]["v2"]["story"]]
+    assert "versions of flights: v1, v2" in serving.run("diff", "v1", "v9").output
 
 
 def test_plan_says_what_is_new_there(cluster: InCluster) -> None:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from capstan.cli import page_tunnel
 from capstan.cli.main import app
 from capstan.cli.page_tunnel import tunnel
-from capstan.cli.verbs import open as verb
+from capstan.cli.remote_page import page_token
 from capstan.errors import NotAllowedError, NotFoundError
 
 TOKEN = "token-of-ann"
@@ -173,17 +173,17 @@ class Client:
 
 def test_an_account_gets_a_short_lived_token_by_token_request() -> None:
     client = Client("")
-    assert verb._token(client, "ann", "flights", 30) == "short-lived"  # type: ignore[arg-type]
+    assert page_token(client, "ann", "flights", seconds=1800) == "short-lived"  # type: ignore[arg-type]
     assert client.asked == [("ann", "flights", 1800)]
 
 
 def test_a_user_with_a_token_shows_that() -> None:
-    assert verb._token(Client("Bearer mine"), None, "flights", 30) == "mine"  # type: ignore[arg-type]
+    assert page_token(Client("Bearer mine"), None, "flights", seconds=1800) == "mine"  # type: ignore[arg-type]
 
 
 def test_a_user_with_a_certificate_is_told_what_to_do() -> None:
     with pytest.raises(NotAllowedError, match="--account NAME"):
-        verb._token(Client(""), None, "flights", 30)  # type: ignore[arg-type]
+        page_token(Client(""), None, "flights", seconds=1800)  # type: ignore[arg-type]
 
 
 def test_on_a_machine_where_nothing_runs_it_says_so(tmp_path: Path) -> None:

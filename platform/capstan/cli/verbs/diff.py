@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
-from capstan.cli.place import Machine
+from capstan.cli.place import OPERATOR_NAMESPACE, Cluster, Context, Machine, Namespace, place_of
+from capstan.cli.remote_page import Account, PageNamespace
 from capstan.cli.stored_system import SystemOption
 from capstan.cli.tables_shown import aligned
-from capstan.errors import NotFoundError
+from capstan.errors import CapstanError, NotFoundError
 
 if TYPE_CHECKING:
     from capstan.domain.versions import SystemName
@@ -30,29 +31,56 @@ def diff(
     new: Annotated[str, typer.Argument(help="The version to compare it with.", show_default=False)],
     system: SystemOption = None,
     state: State = DEFAULT_STATE,
+    context: Context = None,
+    namespace: Namespace = None,
+    account: Account = None,
+    page_namespace: PageNamespace = OPERATOR_NAMESPACE,
     json: Json = False,
 ) -> None:
     """Show how two versions differ: data, settings, code, candidate, features, metrics, and what each came from.
 
     It is read from what the trainings left in the state folder; nothing needs to run. Each version's metrics are of the
     test window of its own training. If one was judged against the other, both are shown on the same rows too.
+
+    With --context it is read from the records of a cluster: candidates, gates, what each version came from and led to.
+    Metrics come from the cluster's page, which reads the registry. What only the artifact store has is named, and not
+    compared.
     """
     with honest_errors(json):
-        from capstan.embedded.layout import StateDir
         from capstan.verbs.differences import came_from, differences
         from capstan.verbs.made_versions import made_version
 
-        place = Machine(StateDir(state.resolve()))
+        place = place_of(state, context, namespace)
         with place.store() as store:
             name = _system(store, system)
-            pair = [made_version(store, place.state, name, version) for version in (old, new)]
+            folder = place.state if isinstance(place, Machine) else None
+            pair = [made_version(store, folder, name, version) for version in (old, new)]
+            away = ""
+            if isinstance(place, Cluster):
+                pair, away = _measured(pair, place, name, account, page_namespace)
             found = differences(*pair)
+            found = replace(found, unknown=(*found.unknown, *([away] if away else [])))
             events = [event for _, event in store.events(name)]
             stories = {made.name: came_from(made, events) for made in pair}
         if json:
             print_json(_document(name, found, pair, stories))
         else:
             _print(name, found, pair, stories)
+
+
+def _measured(
+    pair: Sequence[MadeVersion], place: Cluster, system: str, account: str | None, page_namespace: str
+) -> tuple[list[MadeVersion], str]:
+    """Both with the metrics that the page knows, and why they are not there; empty: they are."""
+    from capstan.cli.remote_page import metrics_of_versions
+
+    try:
+        known = metrics_of_versions(place, system, account=account, page_namespace=page_namespace)
+    except CapstanError as error:
+        return list(pair), f"metrics: {error}"
+    return [
+        replace(made, version=replace(made.version, metrics=known.get(made.name, {}))) for made in pair
+    ], ""
 
 
 def _system(store: Store, named: str | None) -> SystemName:
@@ -118,10 +146,13 @@ def _print(
         ("candidate", found.candidate),
         ("features", found.features),
     ):
+        if title in found.absent:
+            continue
         say(f"{title}{'' if changes else ': the same'}")
         for line in lines_of(changes, ()):
             out.print(line, soft_wrap=True)
-    say(f"code{'' if found.code else ': the same'}")
+    if "code" not in found.absent:
+        say(f"code{'' if found.code else ': the same'}")
     for code in found.code:
         say(f"  {code.file}: {code.added} lines added, {code.removed} removed")
     _print_metrics(found, say)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, out, print_json
 from capstan.cli.place import OPERATOR_NAMESPACE, Context, Namespace, cluster_of
-from capstan.errors import NotAllowedError, NotFoundError
+from capstan.errors import NotFoundError
 
 if TYPE_CHECKING:
     from capstan.adapters.kubernetes.client import KubeClient
 
 app = App()
-
-SERVICE = "capstan-page"
-PORT = 80
 
 
 @app.command("open", epilog="Example: capstan open --context . -n flights --account ann")
@@ -48,10 +45,12 @@ def open_page(
             _show(address, browser, json)
             return
         from capstan.cli.page_tunnel import end_as_by_ctrl_c, tunnel
+        from capstan.cli.remote_page import PORT, SERVICE, page_token
 
         end_as_by_ctrl_c()
         place = cluster_of(context, namespace)
-        token = _token(place.kube, account, place.namespace, minutes)  # type: ignore[arg-type]
+        client = cast("KubeClient", place.kube)
+        token = page_token(client, account, place.namespace, seconds=minutes * 60)
         with tunnel(place.context, page_namespace, SERVICE, PORT, local=port) as forward:
             code = forward.code(token)
             # Behind the #, so that it reaches no server and no log; it lets in once, within a minute.
@@ -74,24 +73,6 @@ def _of_this_machine(root: Path) -> str:
             f"{root}: no page is served; `capstan up FILE` starts one, --context names a cluster"
         )
     return f"{addresses['page']}/?token={state.page_token()}"
-
-
-def _token(client: KubeClient, account: str | None, namespace: str, minutes: int) -> str:
-    """Of a ServiceAccount a short-lived one, by TokenRequest; else that of the kubeconfig's user.
-
-    Raises NotAllowedError, NotFoundError.
-    """
-    if account is not None:
-        return client.request_token(account, namespace, seconds=minutes * 60)
-    header: str = client.configuration.get_api_key_with_prefix("authorization") or ""
-    scheme, _, token = header.rpartition(" ")
-    if scheme.lower() == "bearer" and token:
-        return token
-    raise NotAllowedError(
-        "your kubeconfig's user has no token (it shows a certificate), and a page can't take certificates. Name a "
-        "ServiceAccount that may see the systems: --namespace N --account NAME; `kubectl create serviceaccount NAME "
-        "-n N` and `kubectl create rolebinding NAME -n N --clusterrole=edit --serviceaccount=N:NAME` make one"
-    )
 
 
 def _show(address: str, browser: bool, json: bool) -> None:

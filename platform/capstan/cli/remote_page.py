@@ -1,0 +1,88 @@
+"""What the page of a cluster tells of a system, for a command: it alone reads the registry there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import httpx
+import typer
+
+from capstan.cli.page_tunnel import end_as_by_ctrl_c, tunnel
+from capstan.cli.place import IN_A_CLUSTER, Cluster
+from capstan.errors import NotAllowedError, NotFoundError, UnavailableError
+
+if TYPE_CHECKING:
+    from capstan.adapters.kubernetes.client import KubeClient
+
+SERVICE = "capstan-page"
+PORT = 80
+TIMEOUT_SECONDS = 30.0
+TOKEN_SECONDS = 600
+Account = Annotated[
+    str | None,
+    typer.Option(
+        "--account",
+        help="ServiceAccount of the namespace to ask the page as; default: the token of the kubeconfig's own user.",
+        show_default=False,
+        rich_help_panel=IN_A_CLUSTER,
+    ),
+]
+PageNamespace = Annotated[
+    str, typer.Option("--page-namespace", help="Namespace of the page.", rich_help_panel=IN_A_CLUSTER)
+]
+
+
+def page_token(client: KubeClient, account: str | None, namespace: str, *, seconds: int) -> str:
+    """Of a ServiceAccount a short-lived one, by TokenRequest; else that of the kubeconfig's user.
+
+    Raises NotAllowedError, NotFoundError.
+    """
+    if account is not None:
+        return client.request_token(account, namespace, seconds=seconds)
+    header: str = client.configuration.get_api_key_with_prefix("authorization") or ""
+    scheme, _, token = header.rpartition(" ")
+    if scheme.lower() == "bearer" and token:
+        return token
+    raise NotAllowedError(
+        "your kubeconfig's user has no token (it shows a certificate), and a page can't take certificates. Name a "
+        "ServiceAccount that may see the systems: --namespace N --account NAME; `kubectl create serviceaccount NAME "
+        "-n N` and `kubectl create rolebinding NAME -n N --clusterrole=edit --serviceaccount=N:NAME` make one"
+    )
+
+
+def metrics_of_versions(
+    place: Cluster, system: str, *, account: str | None, page_namespace: str
+) -> dict[str, dict[str, float]]:
+    """The registered versions' metrics of their test windows, by version.
+
+    Raises NotAllowedError, NotFoundError, MissingToolError, UnavailableError.
+    """
+    token = page_token(cast("KubeClient", place.kube), account, place.namespace, seconds=TOKEN_SECONDS)
+    end_as_by_ctrl_c()
+    with tunnel(place.context, page_namespace, SERVICE, PORT) as way:
+        return _metrics(f"{way.address}/systems/{place.namespace}/{system}/api/state", token)
+
+
+def _metrics(address: str, token: str) -> dict[str, dict[str, float]]:
+    part = "the page"
+    try:
+        answer = httpx.get(
+            address,
+            headers={"authorization": f"Bearer {token}"},
+            timeout=TIMEOUT_SECONDS,
+            trust_env=False,
+        )
+        document: dict[str, Any] = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise UnavailableError(part, f"does not answer: {error}") from error
+    reason = str(document.get("reason") or answer.status_code)
+    if answer.status_code in (401, 403):
+        raise NotAllowedError(f"the page does not let you in: {reason}")
+    if answer.status_code == 404:
+        raise NotFoundError(f"the page: {reason}")
+    if answer.status_code != 200:
+        raise UnavailableError(part, reason)
+    away = (document.get("away") or {}).get("registry")
+    if away:
+        raise UnavailableError("the registry", str(away))
+    return {str(one["name"]): dict(one["metrics"]) for one in document["versions"]}
