@@ -70,6 +70,21 @@ def test_more_shares_than_anybody_foresaw_are_kept_apart(tmp_path: Path) -> None
     assert found.total(V1).assigned == 67
 
 
+@pytest.mark.parametrize("metric", ["revenue", "logLoss"])
+def test_where_the_gateway_tells_no_arm_the_version_that_answered_is_the_arm(
+    tmp_path: Path, metric: str
+) -> None:
+    shop = Shop(tmp_path)
+    for number, version in enumerate((V1, V2, V2)):
+        at = START + number * HOUR
+        shop.put(shop.payload(f"r{number}", None, at, version=version))
+        shop.label(f"r{number}", True, at + HOUR)
+        shop.event(number, at + HOUR / 2, 3.0, requestId=f"r{number}")
+    assert not shop.arms(LATER, metric, window=EVENT_DELAY).total(V2).assigned
+    found = shop.arms(LATER, metric, window=EVENT_DELAY, by_version=True)
+    assert [(found.total(arm).assigned, found.total(arm).units) for arm in (V1, V2)] == [(1, 1), (2, 2)]
+
+
 @pytest.mark.parametrize("shares", ["v1=60 v2=50", "v1=100%", "v1=50 v1=50", 50, "v1=50,v2=50"])
 def test_shares_that_are_none_are_refused(tmp_path: Path, shares: object) -> None:
     shop = Shop(tmp_path)

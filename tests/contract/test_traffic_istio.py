@@ -464,6 +464,24 @@ def test_what_sends_no_user_to_a_second_version_is_never_refused(world: World, a
     assert world.provider(sticky=True, hides_failures=True).refusal(asked) is None
 
 
+def test_an_arm_that_left_a_bandit_has_no_weight_and_need_not_run(world: World) -> None:
+    world.deploy(V1, V2, V3)
+    thirds = split(34, 33, 33)
+    world.traffic.apply(thirds, {})
+    left = replace(
+        thirds, arms=(Arm(V1, Weight(67)), Arm(V2, Weight(33)), Arm(V3, Weight(0), is_vacant=True))
+    )
+    world.traffic.apply(left, {})
+    assert world.predictors() == {"v1": (67, False), "v2": (33, False), "v3": (0, False)}
+    world.traffic.retire(V3)
+    world.look()
+    assert world.traffic.read_back() == left
+    moved = replace(left, arms=(Arm(V1, Weight(10)), Arm(V2, Weight(90)), left.arms[2]))
+    world.traffic.apply(moved, {})
+    assert world.route() == {"v1": 10, "v2": 90}
+    assert world.traffic.read_back() == moved
+
+
 def routed(count: int = 0, *, closed: bool = False) -> TrafficSplit:
     """Between v1 and v2, of which the second has so many rewards."""
     arms = (Arm(V1, Weight(50)), Arm(V2, Weight(50), is_vacant=closed))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from capstan.domain.steps.bandit import BanditStep
 from capstan.domain.verdicts.bandits import BanditRule, Policy
 from capstan.domain.verdicts.quality import Decide
@@ -9,11 +11,13 @@ from capstan.domain.versions import VersionName
 from capstan.engine.experiments import outcome_of
 from capstan.spec import MLSystem
 from capstan.spec.bandit import Bandit
+from capstan.spec.providers import PROVIDERS
 
 
 def bandit_step(written: Bandit, system: MLSystem) -> BanditStep:
     """The step as the loop goes by it."""
     outcome = outcome_of(written.metric, system, window=written.window, cap=written.cap)
+    provider = PROVIDERS[system.spec.serving.traffic.provider]
     return BanditStep(
         primary=outcome,
         shares=BanditRule(
@@ -30,6 +34,8 @@ def bandit_step(written: Bandit, system: MLSystem) -> BanditStep:
             for one in written.guardrails
         ),
         by_request=written.per == "Request",
+        by_version=not provider.keeps_units and written.per == "Batch",
+        settles=provider.settles if written.per == "Batch" else timedelta(0),
         batch=written.batch,
         decide=Decide(written.decide),
         margin=written.margin,

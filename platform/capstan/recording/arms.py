@@ -20,6 +20,7 @@ from capstan.domain.versions import VersionName
 from capstan.errors import UnavailableError
 from capstan.recording.arm_tally import ArmTally, Units
 from capstan.recording.lost import lost_payloads
+from capstan.recording.outcomes import ANSWERER, ARM
 from capstan.recording.reading import PayloadReader, day_starts, microseconds
 from capstan.recording.unit_events import LARGEST_PART, PAYLOADS, units_by_events, units_sql
 from capstan.recording.unit_losses import rows_sql, units_by_loss
@@ -116,7 +117,9 @@ class ArmReading:
         self, asked: Arms, metric: Metric, since: datetime, as_of: datetime
     ) -> Iterator[Units]:
         window = asked.window // _MICROSECOND
-        rows = self._batches(rows_sql(self._task, by_shares=asked.by_shares), asked, since, as_of)
+        rows = self._batches(
+            rows_sql(self._task, by_shares=asked.by_shares, arm=_arm(asked)), asked, since, as_of
+        )
         return units_by_loss(rows, self._task, metric, since=microseconds(since), window=window)
 
     def _units_by_events(
@@ -129,7 +132,12 @@ class ArmReading:
         for part in range(parts):
             yield from units_by_events(
                 self._batches(
-                    units_sql(metric, by_shares=asked.by_shares), asked, since, as_of, parts=parts, part=part
+                    units_sql(metric, by_shares=asked.by_shares, arm=_arm(asked)),
+                    asked,
+                    since,
+                    as_of,
+                    parts=parts,
+                    part=part,
                 )
             )
 
@@ -161,3 +169,7 @@ class ArmReading:
     ) -> dict[VersionName, int]:
         found = self._reader.fetch(_NONFINITE, start=since, end=as_of, versions=list(versions))
         return {VersionName(row["version"]): row["answers"] for row in found.to_pylist()}
+
+
+def _arm(asked: Arms) -> str:
+    return ANSWERER if asked.by_version else ARM

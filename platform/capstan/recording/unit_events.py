@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from capstan.recording.arm_tally import Units
-from capstan.recording.outcomes import UNIT_KEY, outcome_sql
+from capstan.recording.outcomes import ARM, UNIT_KEY, outcome_sql
 from capstan.spec.online import OnlineMetric
 
 LARGEST_PART = 500_000
@@ -21,11 +21,11 @@ where role <> 'shadow' and epoch_us(event_time) >= $start and epoch_us(event_tim
 _UNITS = """
 with asked as (
   select {key} as key, request_id, entity_id, status, nonfinite, epoch_us(event_time) as time,
-    list_position($versions, arm) - 1 as arm{shares}
+    list_position($versions, {arm}) - 1 as arm{shares}
   from stored_payloads
   where role <> 'shadow' and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
     and hash({key}) % $parts = $part
-    and case when epoch_us(event_time) < $since then unit is not null else list_contains($versions, arm) end
+    and case when epoch_us(event_time) < $since then unit is not null else list_contains($versions, {arm}) end
 ), assigned as (
   select key, time as first, arm{shares},
     min(arm) over (partition by key) <> max(arm) over (partition by key) as crossed
@@ -50,10 +50,12 @@ from assigned join during using (key) left join past using (key)
 """
 
 
-def units_sql(metric: OnlineMetric, *, by_shares: bool = False) -> str:
+def units_sql(metric: OnlineMetric, *, by_shares: bool = False, arm: str = ARM) -> str:
     """SQL of one row for each unit of a part, in any order; the metric's own cap is left to the tally."""
     plain = metric.model_copy(update={"cap": None})
-    return _UNITS.format(key=UNIT_KEY, outcome=outcome_sql(plain), shares=", shares" if by_shares else "")
+    return _UNITS.format(
+        key=UNIT_KEY, arm=arm, outcome=outcome_sql(plain), shares=", shares" if by_shares else ""
+    )
 
 
 def units_by_events(batches: Iterable[pa.RecordBatch]) -> Iterator[Units]:

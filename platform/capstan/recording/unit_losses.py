@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from capstan.recording.arm_tally import Units
 from capstan.recording.exact_sums import ExactSums, Floats, Indices
 from capstan.recording.judged import judged_groups, truth_of
-from capstan.recording.outcomes import UNIT_KEY
+from capstan.recording.outcomes import ARM, UNIT_KEY
 from capstan.recording.outputs import predictions_of
 from capstan.tasks import Metric, Task
 from capstan.tasks.metric import first_of_each, numbered
@@ -24,11 +24,11 @@ _NEVER = 2**62
 
 _ROWS = """
 with asked as (
-  select UNIT_KEY as key, request_id, row, attempt, arm, entity_id, outputs, epoch_us(event_time) as time,
+  select UNIT_KEY as key, request_id, row, attempt, ASSIGNED as arm, entity_id, outputs, epoch_us(event_time) as time,
     status = 200 and not nonfinite as is_sound SHARES
   from stored_payloads
   where role <> 'shadow' and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
-    and case when epoch_us(event_time) < $since then unit is not null else list_contains($versions, arm) end
+    and case when epoch_us(event_time) < $since then unit is not null else list_contains($versions, ASSIGNED) end
 ), retried as (
   select request_id, row, max(attempt) filter (is_sound) as last,
     min(min(time)) over (partition by request_id) as time
@@ -62,9 +62,9 @@ request before `since` is of no arm.
 """
 
 
-def rows_sql(task: Task, *, by_shares: bool = False) -> str:
+def rows_sql(task: Task, *, by_shares: bool = False, arm: str = ARM) -> str:
     """SQL of the rows of all units, one unit after another."""
-    query = _ROWS.replace("UNIT_KEY", UNIT_KEY).replace("LABEL", task.label.column)
+    query = _ROWS.replace("UNIT_KEY", UNIT_KEY).replace("ASSIGNED", arm).replace("LABEL", task.label.column)
     return query.replace(" SHARES", ", shares" if by_shares else "")
 
 

@@ -84,16 +84,17 @@ def a_provider_goes_with_the_runtime(spec: MLSystemSpec) -> Iterator[Breach]:
 def _unkept(provider: str) -> str:
     return (
         f"keeps users on a version, which traffic.provider: {provider} cannot, since it draws each request of a canary "
-        f"anew; drop stickyBy, or write provider: {DEFAULT}"
+        f"or a bandit anew; drop stickyBy, or write provider: {DEFAULT}"
     )
 
 
 @rule(
-    "keeps users on a version, which traffic.provider cannot; drop stickyBy or the canaries",
+    "keeps users on a version, which traffic.provider cannot; drop stickyBy, or the canaries and bandits",
     *(
         Cel(
             f"self.serving.traffic.provider != '{provider}' || !has(self.data.keys.stickyBy) || "
-            "!self.rollout.steps.exists(s, has(s.canary))",
+            "!self.rollout.steps.exists(s, has(s.canary) || "
+            "(has(s.bandit) && !(has(s.bandit.per) && s.bandit.per == 'Request')))",
             field="data.keys.stickyBy",
             message=_unkept(provider),
         )
@@ -103,8 +104,11 @@ def _unkept(provider: str) -> str:
 )
 def a_provider_keeps_users_where_it_should(spec: MLSystemSpec) -> Iterator[Breach]:
     provider, sticky = spec.serving.traffic.provider, spec.data.keys.sticky_by
-    has_canary = any(step.canary is not None for step in spec.rollout.steps)
-    if sticky is not None and has_canary and not PROVIDERS[provider].keeps_units:
+    splits = any(
+        step.canary is not None or (step.bandit is not None and step.bandit.per == "Batch")
+        for step in spec.rollout.steps
+    )
+    if sticky is not None and splits and not PROVIDERS[provider].keeps_units:
         yield Breach(("spec", "data", "keys", "stickyBy"), message=f"{sticky!r} {_unkept(provider)}")
 
 

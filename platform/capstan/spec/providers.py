@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Literal, get_args
 
 Provider = Literal[
@@ -46,9 +47,11 @@ class ProviderFacts:
     refuses: Mapping[str, str] = field(default_factory=dict)
     """Values of serving.runtime that do not go with it, with the reason and the way out."""
     keeps_units: bool = True
-    """Whether a unit stays on its arm, as `data.keys.stickyBy` asks."""
+    """Whether a unit stays on its arm, as `data.keys.stickyBy` asks, and says so; else each request is drawn anew."""
     made_by: str = ""
     """The serving runtime that makes its versions whatever the file's `runtime` is; empty: the file's."""
+    settles: timedelta = timedelta(0)
+    """How long it may take, once it says new weights, until every request is drawn by them."""
     no_experiments: str = ""
     """Why experiments do not go with it, with the way out; empty: they do."""
     no_router: str = ""
@@ -84,8 +87,9 @@ PROVIDERS: Mapping[str, ProviderFacts] = {
             refuses={"Deployment": "which splits inside one SeldonDeployment; write runtime: Seldon"},
             keeps_units=False,
             made_by="Seldon",
-            no_experiments="which draws every request anew and tells no version which arm it was drawn for; write "
-            "provider: Envoy",
+            settles=timedelta(minutes=1),
+            no_experiments="which draws every request anew and keeps no user in an arm; write provider: Envoy, or a "
+            "bandit, which goes by requests",
             no_interleaving="which asks one version for each request; write provider: Envoy",
             rights=(
                 Right(

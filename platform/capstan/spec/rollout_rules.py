@@ -121,7 +121,7 @@ def _provider_rule(key: str, noun: str, unfit: Mapping[str, str]) -> Rule:
     return Rule(f"{noun} goes with the provider", "does not go with the provider", breaches, cel)
 
 
-# Users must stick to an arm, and payloads must say which.
+# Users must stick to an arm.
 _WITHOUT_ARMS = {name: facts.no_experiments for name, facts in PROVIDERS.items() if facts.no_experiments}
 _EXPERIMENTS_STICK = _provider_rule("experiment", "an experiment", _WITHOUT_ARMS)
 
@@ -146,11 +146,8 @@ def _cel_of_bandits(allowed: str, per: str, message: str = "") -> Cel:
     )
 
 
-_NO_WAY = {
-    ("Batch", name): f"a bandit per Batch does not go with provider {name}, {why}, or per: Request"
-    for name, why in _WITHOUT_ARMS.items()
-} | {
-    ("Request", name): f"a bandit per Request does not go with provider {name}, {facts.no_router}"
+_NO_ROUTER = {
+    name: f"a bandit per Request does not go with provider {name}, {facts.no_router}"
     for name, facts in PROVIDERS.items()
     if facts.no_router
 }
@@ -158,10 +155,10 @@ _WITHOUT_ROUTER = [name for name, facts in PROVIDERS.items() if facts.no_router]
 
 
 def _undrawn(spec: MLSystemSpec) -> Iterator[Breach]:
-    for (per, name), message in _NO_WAY.items():
-        if spec.serving.traffic.provider == name:
-            for index in _bandits(spec, per):
-                yield Breach(_steps(index, "bandit"), message=message)
+    message = _NO_ROUTER.get(spec.serving.traffic.provider)
+    if message is not None:
+        for index in _bandits(spec, "Request"):
+            yield Breach(_steps(index, "bandit"), message=message)
 
 
 _BANDITS_ARE_DRAWN = Rule(
@@ -169,10 +166,25 @@ _BANDITS_ARE_DRAWN = Rule(
     "does not go with the provider",
     _undrawn,
     tuple(
-        _cel_of_bandits(f"self.serving.traffic.provider != '{name}'", per, message)
-        for (per, name), message in _NO_WAY.items()
+        _cel_of_bandits(f"self.serving.traffic.provider != '{name}'", "Request", message)
+        for name, message in _NO_ROUTER.items()
     ),
 )
+SHORTEST_BATCHES = 10
+"""So many times what a provider needs to obey new weights; in that time no request decides anything."""
+
+
+@rule(
+    "is too short a batch for provider Istio, whose proxies take up to a minute to follow new weights; write at least "
+    "10m, or per: Request",
+    why_no_cel=ARITHMETIC,
+)
+def a_batch_is_longer_than_its_weights_take(spec: MLSystemSpec) -> Iterator[Breach]:
+    settles = PROVIDERS[spec.serving.traffic.provider].settles
+    for index in _bandits(spec, "Batch"):
+        bandit = spec.rollout.steps[index].bandit
+        if bandit is not None and bandit.batch < SHORTEST_BATCHES * settles:
+            yield Breach(_steps(index, "bandit", "batch"), value=format_duration(bandit.batch))
 
 
 @rule(
@@ -534,6 +546,7 @@ RULES = (
     there_are_candidates_for_runners_up,
     ucb1_knows_the_interval_of_rewards,
     _BANDITS_ARE_DRAWN,
+    a_batch_is_longer_than_its_weights_take,
     a_router_keeps_nobody_on_a_version,
     failures_in_a_graph_are_not_hidden,
     one_step_has_the_router,

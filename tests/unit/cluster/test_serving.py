@@ -367,11 +367,26 @@ def test_a_seldon_deployment_of_which_nothing_is_made_is_told_after_a_while() ->
     assert serving.readiness() == {V3: Readiness.STARTING}
 
 
-def system_with_router() -> Any:
-    system = toy_system(traffic={"provider": "Istio", "failures": "Bounded"})
+def with_bandit(provider: str = "Istio", **bandit: object) -> Any:
+    system = toy_system(traffic={"provider": provider, "failures": "Bounded"})
     document = system.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    document["spec"]["rollout"] = {"steps": [{"bandit": {"per": "Request", "cap": 3, "policy": "UCB1"}}]}
+    document["spec"]["rollout"] = {"steps": [{"bandit": bandit}]}
     return parse(document, base_dir=Path())
+
+
+def system_with_router() -> Any:
+    return with_bandit(per="Request", cap=3, policy="UCB1")
+
+
+@pytest.mark.parametrize("provider", ["Envoy", "Istio"])
+def test_a_bandit_per_batch_goes_by_who_answered_where_the_gateway_tells_no_arm(provider: str) -> None:
+    system = with_bandit(provider, batch="1h")
+    [step] = rollout_policy(system).steps
+    assert isinstance(step, BanditStep)
+    expected = (True, timedelta(minutes=1)) if provider == "Istio" else (False, timedelta(0))
+    assert (step.by_version, step.settles) == expected
+    split = step.split(VersionName("v1"), V3, "s", RolloutState.at_step(0))
+    assert wire_traffic(system, around(MemoryKube()))[1].refusal(split) is None
 
 
 def test_one_budget_covers_all_pods_behind_istio_and_every_component_of_a_graph_scales() -> None:

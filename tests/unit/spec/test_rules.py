@@ -251,13 +251,12 @@ def test_a_router_draws_the_requests_of_a_bandit_where_seldon_and_istio_serve(fl
             "a system has one router; keep one",
         ),
         (
-            {"steps": ROUTED.replace("per: Request, ", "")},
-            "rollout.steps[1].bandit",
-            "a bandit per Batch does not go with provider Istio, which draws every request anew and tells no version "
-            "which arm it was drawn for; write provider: Envoy, or per: Request",
+            {"steps": "- bandit: {batch: 5m}"},
+            "rollout.steps[1].bandit.batch",
+            "whose proxies take up to a minute to follow new weights; write at least 10m",
         ),
     ],
-    ids=["failures that are hidden", "two routers", "per Batch"],
+    ids=["failures that are hidden", "two routers", "batches that are too short"],
 )
 def test_what_a_router_cannot_do_is_refused_before_anything_runs(
     flights: str, changes: dict[str, str], path: str, says: str
@@ -265,6 +264,16 @@ def test_what_a_router_cannot_do_is_refused_before_anything_runs(
     with pytest.raises(InvalidSpecError) as refused:
         parse(routed(flights, **changes), base_dir=Path())
     assert [(one.path, says in one.message) for one in refused.value.mistakes] == [(path, True)]
+
+
+def test_a_bandit_goes_by_batches_behind_istio_where_no_user_must_stay_on_a_version(flights: str) -> None:
+    batches = routed(flights, steps="- bandit: {batch: 6h}")
+    step = parse(batches, base_dir=Path()).spec.rollout.steps[-1].bandit
+    assert step is not None
+    assert step.per == "Batch"
+    sticky = batches.replace("time: scheduled_departure}", "time: scheduled_departure, stickyBy: tailnum}")
+    with pytest.raises(InvalidSpecError, match="draws each request of a canary or a bandit anew"):
+        parse(sticky, base_dir=Path())
 
 
 def test_a_router_keeps_no_user_on_a_version(flights: str) -> None:

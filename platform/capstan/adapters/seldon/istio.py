@@ -281,7 +281,7 @@ class SeldonIstio:
         ]
         live = [
             {**self._turned(predictors[arm.version], shadow=False), "traffic": int(arm.weight)}
-            for arm in split.arms
+            for arm in split.answering
         ]
         shadows = [
             {**self._turned(predictors[mirror.version], shadow=True), "traffic": int(mirror.percent)}
@@ -537,7 +537,7 @@ def _bare(split: TrafficSplit) -> TrafficSplit:
     if split.routed:
         return _split([(GRAPH, 100)], [])
     return _split(
-        [(arm.version, arm.weight) for arm in split.arms],
+        [(arm.version, arm.weight) for arm in split.answering],
         [(mirror.version, mirror.percent) for mirror in split.mirrors],
     )
 

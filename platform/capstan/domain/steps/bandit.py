@@ -93,6 +93,10 @@ class BanditStep(Step):
     guarded: tuple[Outcome, ...] = ()
     by_request: bool = False
     """True: a router draws each request by what it was told at the end of the last batch; False: weights split them."""
+    by_version: bool = False
+    """True: the gateway tells no arm, so the version that answered is the one that was drawn."""
+    settles: timedelta = timedelta(0)
+    """How long it may take, once the gateway has weights, until every request is drawn by them."""
     batch: timedelta = timedelta(days=1)
     decide: Decide = Decide.BETTER
     margin: float = 0.0
@@ -164,7 +168,7 @@ class BanditStep(Step):
         weights = {arm.version: int(arm.weight) for arm in split.arms if not arm.is_vacant}
         moves = state.moves
         if not moves:
-            moves = (MovedWeights(weights, since=state.step_since),)
+            moves = (MovedWeights(weights, since=self._surely(state.step_since)),)
         cuts: tuple[datetime, ...] = ()
         if state.step_since is not None and self.by_request:
             cuts = doubling_cuts(state.step_since, self.batch)
@@ -180,6 +184,7 @@ class BanditStep(Step):
             cuts=cuts,
             every=self.batch,
             by_shares=self.by_request,
+            by_version=self.by_version,
         )
         champion, *rivals = weights
         guardrails = tuple(
@@ -193,6 +198,7 @@ class BanditStep(Step):
                     outcome.cap,
                     cuts=cuts,
                     by_shares=self.by_request,
+                    by_version=self.by_version,
                 ),
                 champion,
                 arm,
@@ -218,7 +224,7 @@ class BanditStep(Step):
         """
         others = {name: why for name, why in state.left.items() if name != arm}
         first = self._first(champion, challenger, replace(state, left=others))
-        moves = state.moves or (MovedWeights(first, since=state.step_since),)
+        moves = state.moves or (MovedWeights(first, since=self._surely(state.step_since)),)
         weights = dict(moves[-1].weights)
         if arm not in weights:
             return state
@@ -265,10 +271,10 @@ class BanditStep(Step):
         moves = state.moves
         if not moves:
             champion, challenger = asked.versions[:2]
-            moves = (MovedWeights(self._first(champion, challenger, state), since=since),)
+            moves = (MovedWeights(self._first(champion, challenger, state), since=self._surely(since)),)
         if moves[-1].since is None:
             # A look is taken only while the gateway obeys the wanted split.
-            moves = (*moves[:-1], replace(moves[-1], since=at))
+            moves = (*moves[:-1], replace(moves[-1], since=self._surely(at)))
         batch = (at - since) // self.batch
         frozen = (latch := state.latches.get(BANDIT)) is not None and latch.verdict is Verdict.INCONCLUSIVE
         may_move = batch > moves[-1].batch and not frozen
@@ -290,6 +296,10 @@ class BanditStep(Step):
                 ),
             )
         return replace(state, moves=moves)
+
+    def _surely(self, obeyed: datetime | None) -> datetime | None:
+        """When every request was drawn by the weights that the gateway had at that moment."""
+        return None if obeyed is None else obeyed + self.settles
 
     def _weights_after(
         self, found: ArmsEvidence, moves: tuple[MovedWeights, ...], vacant: tuple[VersionName, ...]

@@ -337,6 +337,31 @@ def test_a_router_is_told_the_rewards_from_which_the_shown_weights_follow() -> N
     assert split.untold == first.untold
 
 
+def test_units_of_the_time_in_which_a_gateway_settles_on_weights_decide_nothing() -> None:
+    step = replace(STEP, by_version=True, settles=timedelta(minutes=5), guarded=GUARDED.guarded)
+    split = step.split(V1, V2, "s", FRESH)
+    question, guardrail = step.questions(POLICY, split, FRESH)
+    assert isinstance(question.need, Arms)
+    assert isinstance(guardrail.need, Arms)
+    assert question.need.by_version
+    assert guardrail.need.by_version
+    settled = BEGIN + timedelta(minutes=5)
+    assert question.need.cuts == (BEGIN, settled)
+    at = BEGIN + 6 * HOUR
+    state = step.moved(
+        replace(FRESH, looked_at=at), StepEvidence({question.need: measured(question.need, FRESH, at)})
+    )
+    assert [move.weights for move in state.moves] == [{V1: 50, V2: 50}, {V1: 5, V2: 95}]
+    assert [weights_at(state.moves, moment) for moment in (BEGIN, settled)] == [None, {V1: 50, V2: 50}]
+    (question, _) = step.questions(POLICY, step.split(V1, V2, "s", state), state)
+    assert isinstance(question.need, Arms)
+    state = step.moved(
+        replace(state, looked_at=at), StepEvidence({question.need: measured(question.need, state, at)})
+    )
+    assert state.moves[-1].since == at + timedelta(minutes=5)
+    assert weights_at(state.moves, at) is None
+
+
 NUMBERS = replace(
     ROUTED,
     primary=Outcome("revenue", Better.HIGHER, HOUR, timedelta(0), is_loss=False),
