@@ -172,6 +172,7 @@ class System:
         *,
         offline: bool | None = None,
         version: str | None = None,
+        url: str | None = None,
         refused: Literal["raise", "mark"] = "raise",
     ) -> pd.DataFrame:
         """The answers for the rows of a frame, by its index: the columns of an answer, `version` and `request_id`.
@@ -179,7 +180,8 @@ class System:
         Where the system runs they come through its gateway, and are logged and watched like those of any client.
         Else, with `offline` or with a `version`, they come from a verified model in this process, and nothing is
         logged: from that version, the champion, or the one that a run chose last, whatever its gates said, where none
-        serves yet. False: only through the gateway. Columns that the model does not read are left out; probabilities
+        serves yet. False: only through the gateway. `url`: through the gateway at that address, such as a cluster's
+        Ingress. Columns that the model does not read are left out; probabilities
         are from 0 to 1.
 
         A row that breaks the request schema raises InvalidDataError that names it, so that no answer is missed. With
@@ -189,9 +191,24 @@ class System:
         """
         from capstan.api.asking import ask
         from capstan.domain.versions import VersionName
-        from capstan.verbs.answering import asked_gateway, asked_model, gateway_in, newest_name
+        from capstan.verbs.answering import (
+            asked_address,
+            asked_gateway,
+            asked_model,
+            gateway_in,
+            newest_name,
+        )
+        from capstan.verbs.elsewhere import address_written
 
         system, state = self.spec, self._state
+        if url is not None:
+            if offline or version is not None:
+                raise InvalidDataError(
+                    "predict: offline and version ask a model of this machine; leave url out"
+                )
+            return ask(
+                asked_address(system, address_written(url, "url")), system, frame, mark=refused == "mark"
+            )
         if version is not None and offline is False:
             raise InvalidDataError(
                 f"predict: version={version!r} is asked offline, and offline=False asks the gateway; leave one out"
@@ -236,7 +253,14 @@ class System:
 
         return deploy(model, self.spec, self._state, sample=sample, columns=columns, classes=classes)
 
-    def feedback(self, frame: Frame, *, refused: Literal["raise", "mark"] = "raise") -> Feedback:
+    def feedback(
+        self,
+        frame: Frame,
+        *,
+        url: str | None = None,
+        token: str | None = None,
+        refused: Literal["raise", "mark"] = "raise",
+    ) -> Feedback:
         """Hand in what was true: labels of answered rows, in the column that the file names as `data.label.column`.
 
         A row says what it is about by the column `data.keys.id`, or else by `request_id`, as `predict` gives it:
@@ -244,12 +268,15 @@ class System:
         label became known; without it: now. A row without a label is left out. Handing in twice changes nothing.
 
         A row that is no label raises InvalidDataError that names it, and nothing is handed in. With `refused="mark"`
-        the others are handed in. Raises NotFoundError where nothing runs, UnavailableError.
+        the others are handed in. `url`: the gateway of a system elsewhere, which lets labels in by its `token` for
+        feedback; None: that of $CAPSTAN_FEEDBACK_TOKEN. Raises NotFoundError where nothing runs, NotAllowedError
+        without a token, UnavailableError.
         """
         from capstan.api.labels import hand_in_frame
         from capstan.api.results import Feedback
 
-        return Feedback.of(hand_in_frame(self.spec, self._state, frame, mark=refused == "mark"))
+        mark = refused == "mark"
+        return Feedback.of(hand_in_frame(self.spec, self._state, frame, mark=mark, url=url, token=token))
 
     # -- running
 

@@ -14,12 +14,12 @@ import typer
 
 from capstan.cli.place import IN_A_CLUSTER, Cluster, place_for
 from capstan.errors import NotAllowedError, NotFoundError
+from capstan.verbs.elsewhere import FROM_ENVIRONMENT, address_written
 
 if TYPE_CHECKING:
     from capstan.cluster.names import SystemNames
     from capstan.spec import MLSystem
 
-VARIABLE = "CAPSTAN_FEEDBACK_TOKEN"
 Url = Annotated[
     str | None,
     typer.Option(
@@ -33,7 +33,7 @@ TokenFile = Annotated[
     Path | None,
     typer.Option(
         "--token-file",
-        help=f"File with the token for feedback; default: ${VARIABLE}, else the cluster's Secret.",
+        help=f"File with the token for feedback; default: ${FROM_ENVIRONMENT}, else the cluster's Secret.",
         show_default=False,
         rich_help_panel=IN_A_CLUSTER,
     ),
@@ -49,9 +49,7 @@ def gateway_address(
     Raises NotFoundError, NotAllowedError, MissingToolError, UnavailableError.
     """
     if url is not None:
-        if not url.startswith(("http://", "https://")):
-            raise NotFoundError(f"--url {url}: must begin with http:// or https://")
-        yield url.rstrip("/")
+        yield address_written(url, "--url")
         return
     place = place_for(system, state, context, namespace)
     if not isinstance(place, Cluster):
@@ -79,12 +77,12 @@ def feedback_token(
             return file.read_text().strip()
         except OSError as error:
             raise NotFoundError(f"--token-file {file}: cannot be read: {error.strerror}") from error
-    if os.environ.get(VARIABLE):
-        return os.environ[VARIABLE].strip()
+    if os.environ.get(FROM_ENVIRONMENT):
+        return os.environ[FROM_ENVIRONMENT].strip()
     place = place_for(system, state, context, namespace)
     if not isinstance(place, Cluster):
         raise NotAllowedError(
-            f"--url: labels need the system's token for feedback: --token-file or ${VARIABLE} gives it, or "
+            f"--url: labels need the system's token for feedback: --token-file or ${FROM_ENVIRONMENT} gives it, or "
             "--context names the cluster that keeps it"
         )
     from capstan.cli.cluster_up import tokens_of
@@ -94,7 +92,7 @@ def feedback_token(
         found = place.kube.get("Secret", secret, place.namespace)
     except NotAllowedError as error:
         raise NotAllowedError(
-            f"{error}; labels need the token of Secret {secret}: --token-file or ${VARIABLE} gives it"
+            f"{error}; labels need the token of Secret {secret}: --token-file or ${FROM_ENVIRONMENT} gives it"
         ) from error
     try:
         return base64.b64decode((found or {})["data"]["feedback"]).decode().strip()

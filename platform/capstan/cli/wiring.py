@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from capstan.adapters.kubernetes.client import KubeClient
-    from capstan.adapters.own.collector import CollectorClient
     from capstan.adapters.sqlite.store import SqliteStore
     from capstan.domain.trouble import Trouble
     from capstan.ports.kube import Kube, Object
@@ -37,13 +36,6 @@ def connect(context: str) -> KubeClient:
     from capstan.adapters.kubernetes.client import KubeClient
 
     return KubeClient.from_kubeconfig(context)
-
-
-def feedback_client(gateway: str, token: str) -> CollectorClient:
-    """The collector behind a gateway, which lets labels through and nothing else; whoever makes it closes it."""
-    from capstan.adapters.own.collector import CollectorClient
-
-    return CollectorClient(gateway, internal_token="", feedback_token=token)
 
 
 def pod_troubles(

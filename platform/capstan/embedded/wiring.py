@@ -361,6 +361,16 @@ def registry_of(system: MLSystem, state: StateDir) -> MlflowRegistry:
 
 
 @contextmanager
+def collector_behind(gateway: str, token: str) -> Iterator[CollectorClient]:
+    """The collector behind a gateway elsewhere, which lets labels through by this token, and nothing else."""
+    client = CollectorClient(gateway, internal_token="", feedback_token=token)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+@contextmanager
 def collector_of(state: StateDir) -> Iterator[CollectorClient]:
     """The collector of what runs in the directory; raises NotFoundError where nothing does."""
     try:

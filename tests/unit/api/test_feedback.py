@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import orjson
 import pandas as pd
 import pytest
 from unit.cli.test_feedback import Place, place  # noqa: F401 — a fixture
 
 import capstan
-from capstan.errors import InvalidDataError, NotFoundError
+from capstan.errors import InvalidDataError, NotAllowedError, NotFoundError
 
 LABELS = pd.DataFrame(
     {
@@ -41,6 +42,21 @@ def test_the_moment_of_a_frame_is_one_of_the_files_zone(system: capstan.System, 
         "case,late,known_at\n007,1,2026-01-02T09:00:00Z\nb,0,2026-01-02 10:00:00\n", "--json"
     )
     assert '"duplicates": 2' in told.stdout
+
+
+def test_labels_go_to_a_gateway_elsewhere_by_its_token(
+    system: capstan.System,
+    place: Place,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    port = orjson.loads((place.state.processes / "ports.json").read_bytes())["collector"]
+    url = f"http://127.0.0.1:{port}/"
+    elsewhere = capstan.System.from_file(system.file, state=place.folder / "nothing-here")
+    with pytest.raises(NotAllowedError, match=r"`token` or \$CAPSTAN_FEEDBACK_TOKEN gives it"):
+        elsewhere.feedback(LABELS, url=url)
+    assert elsewhere.feedback(LABELS, url=url, token=place.state.token("feedback")).accepted == 2
+    monkeypatch.setenv("CAPSTAN_FEEDBACK_TOKEN", place.state.token("feedback"))
+    assert elsewhere.feedback(LABELS, url=url).duplicates == 2
 
 
 def test_it_works_where_an_event_loop_runs_already(system: capstan.System) -> None:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pandas as pd
 import polars as pl
 import pytest
@@ -70,6 +71,19 @@ def test_a_running_system_is_asked_through_its_gateway(system: capstan.System, p
     with place.serving():
         found = system.predict(ROWS)
     assert set(found["version"]) == {"v1"}
+
+
+def test_a_gateway_elsewhere_is_asked_by_its_address(system: capstan.System, place: Place) -> None:
+    with place.serving():
+        address = orjson.loads(place.state.addresses.read_bytes())["gateway"]
+        elsewhere = capstan.System.from_file(system.file, state=place.folder / "nothing-here")
+        found = elsewhere.predict(ROWS, url=f"{address}/")
+    assert list(found["flight_id"]) == list(ROWS["flight_id"])
+    assert set(found["version"]) == {"v1"}
+    with pytest.raises(InvalidDataError, match="leave url out"):
+        system.predict(ROWS, url=address, version="v1")
+    with pytest.raises(NotFoundError, match=r"url gateway\.example: must begin with http"):
+        system.predict(ROWS, url="gateway.example")
 
 
 def test_a_refused_row_is_told_before_any_answer_is_given(system: capstan.System) -> None:

@@ -81,8 +81,7 @@ def _collector(
     token_file: Path | None,
 ) -> Iterator[CollectorClient]:
     """On this machine the process itself, else behind the gateway."""
-    from capstan.cli.wiring import feedback_client
-    from capstan.embedded.wiring import collector_of
+    from capstan.embedded.wiring import collector_behind, collector_of
 
     if url is None and context is None:
         with collector_of(folder_of(system, state)) as collector:
@@ -91,11 +90,8 @@ def _collector(
     token = feedback_token(system, state, context, namespace, token_file)
     with gateway_address(system, state, context, namespace, url) as address:
         assert address is not None
-        client = feedback_client(address, token)
-        try:
-            yield client
-        finally:
-            client.close()
+        with collector_behind(address, token) as collector:
+            yield collector
 
 
 def _print(tally: Tally) -> None:

@@ -98,7 +98,7 @@ def traffic(
     Ctrl-C ends it with the summary. The exit code is 3 if a request failed, or a label or an event was not taken.
     """
     with honest_errors(json), ExitStack() as stack:
-        from capstan.cli.wiring import feedback_client
+        from capstan.embedded.wiring import collector_behind
         from capstan.spec import load
         from capstan.verbs.answering import asked_address
 
@@ -125,9 +125,7 @@ def traffic(
             desk: Desk = _Nobody()
             if feedback:
                 token = feedback_token(system, state, context, namespace, token_file)
-                client = feedback_client(elsewhere, token)
-                stack.callback(client.close)
-                desk = client
+                desk = stack.enter_context(collector_behind(elsewhere, token))
             asked = _Asked(elsewhere, asked_address(system, elsewhere).manifest, desk)
         tally = _run(
             stack,
