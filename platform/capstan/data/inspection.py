@@ -121,7 +121,7 @@ def what_is_lost(system: MLSystem) -> tuple[str, ...]:
     lost = []
     if keys.time is None:
         lost.append(
-            "data.keys.time: no column says when a row became known. So rows are parted at random "
+            "data.keys.time: no column says when a row became known. So rows are divided at random "
             f"(data.split.{system.spec.drawn_split[0]}) and scores are those of rows that are like the known ones, not "
             "of days to come; nobody can tell whether a feature was written after the label; each training reads all "
             "rows as they are at its moment; nothing can be replayed. Name a column of times where there is one"

@@ -35,11 +35,11 @@ class Limits:
     """How many counted looks of one kind a step bears."""
 
     failures: int = 0
-    """Failed looks that are borne; the next one rolls back."""
+    """Failed looks that are allowed; one more rolls back."""
     inconclusive: int = 5
-    """Inconclusive looks that are borne once the minimum of evidence is in; of those at the same blocks one counts."""
+    """Inconclusive looks that are allowed once the minimum evidence is in; of those at the same blocks one counts."""
     errors: int = 4
-    """Looks in a row without a measurement that are borne."""
+    """Looks in a row without a measurement that are allowed."""
     on_inconclusive: OnLimit = OnLimit.HOLD
     on_error: OnLimit = OnLimit.HOLD
 

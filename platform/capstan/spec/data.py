@@ -41,7 +41,7 @@ def _in_a_file_system(value: str) -> str:
 
 FilePath = Annotated[Text, AfterValidator(_in_a_file_system)]
 _PATH = (
-    "File, folder or glob, relative to this file; a name that exists is no glob. "
+    "File, folder or glob, relative to this file; the name of a file that exists is not a glob. "
     "Files packed with gzip are read as they are."
 )
 _TIME_COLUMN = (
@@ -111,7 +111,8 @@ class ParquetSource(FileSource):
     """A Parquet file, or a folder of them."""
 
     path: FilePath = Field(
-        description="File, folder or glob, relative to this file; a name that exists is no glob.",
+        description="File, folder or glob, relative to this file; the name of a file that exists is not a "
+        "glob.",
         examples=["data/weather"],
     )
     time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["observed_at"])
@@ -216,7 +217,7 @@ class Keys(SpecModel):
         None,
         description=(
             "Column with the moment of the prediction (event time). Without it every row counts as known at the moment "
-            "of the training: rows are parted at random, and nothing can be replayed."
+            "of the training: rows are divided at random, and nothing can be replayed."
         ),
         examples=["scheduled_departure"],
     )
@@ -259,7 +260,8 @@ class Label(SpecModel):
     )
     maximum_delay: PositiveDuration = Field(
         timedelta(days=3),
-        description="After this time without a label none is waited for; blocks and windows close.",
+        description="How long a label may take. After this time it is no longer waited for, and blocks "
+        "and windows close.",
         examples=["3d"],
     )
 
@@ -370,17 +372,17 @@ class Drawn(SpecModel):
 
 
 class Split(SpecModel):
-    """How rows are parted into training, validation and test."""
+    """How rows are divided into training, validation and test."""
 
     by_time: ByTime = Field(
         default_factory=ByTime,
-        description="Part by event time, so that a model is judged on days after those it learnt from.",
+        description="By event time, so that a model is judged on days after those it learnt from.",
         examples=[{"validation": "7d", "test": "14d"}],
     )
     random: Drawn | None = Field(
         None,
         description=(
-            "Part at random, for rows without a time; the usual one for labels that are numbers. Rows that are alike, "
+            "At random, for rows without a time; the default for labels that are numbers. Rows that are alike, "
             "and the rows of one group, stay together."
         ),
         examples=[{"validation": "15%", "test": "20%"}],
@@ -388,8 +390,8 @@ class Split(SpecModel):
     stratified: Drawn | None = Field(
         None,
         description=(
-            "The same with each class' share alike in all parts; the usual one for rows without a time whose labels "
-            "are classes."
+            "The same with each class' share alike in all parts; the default for rows without a time "
+            "whose labels are classes."
         ),
         examples=[{"validation": "15%", "test": "20%"}],
     )
@@ -437,21 +439,22 @@ class Data(SpecModel):
     leaks: Leaks = Field(
         default_factory=Leaks,
         description=(
-            "Before each training, features are looked for that know the answer. One that alone tells every label, or "
-            "is missing just where no label came, is refused; one that alone tells nearly every label is told."
+            "Features that know the answer; each training looks for them. One that alone tells every "
+            "label, or is missing just where no label came, is refused. One that alone tells nearly "
+            "every label is a warning."
         ),
         examples=[{"allow": ["contract_ended"]}],
     )
     split: Split = Field(
         default_factory=Split,
-        description="How rows are parted into training, validation and test.",
+        description="How rows are divided into training, validation and test.",
         examples=[{"byTime": {"validation": "7d", "test": "14d"}, "refit": True}],
     )
     volume: DataVolume = Field(
         default_factory=DataVolume,
         description=(
-            "Where the files of the sources and factories lie in a cluster; relative paths are relative to it. "
-            "On one machine it means nothing."
+            "Where the files of the sources and factories lie in a cluster; relative paths are relative "
+            "to it. Not used on one machine."
         ),
         examples=[{"size": "1Gi"}],
     )

@@ -195,7 +195,7 @@ class Experiment(SpecModel):
     test: Literal["AlwaysValid", "FixedHorizon", "MannWhitney"] = Field(
         "AlwaysValid",
         description=(
-            "AlwaysValid stays right however often one looks. FixedHorizon looks once, at the end of `duration`: "
+            "AlwaysValid holds at every look. FixedHorizon looks once, at the end of `duration`: "
             "shares by a test of proportions, other metrics by Welch's. MannWhitney looks once too, at ranks: an "
             "effect is the share of pairs of units, above one half, in which an arm is better."
         ),
@@ -237,13 +237,15 @@ class Experiment(SpecModel):
     )
     covariate: PositiveDuration | None = Field(
         None,
-        description="A unit's outcome over so long before the step makes its variance smaller (CUPED).",
+        description="Length of time before the step: a unit's outcome over it makes the variance smaller "
+        "(CUPED).",
         examples=["14d"],
     )
     min_units: ArmUnits = LEAST_UNITS
     duration: Duration = Field(
         timedelta(0),
-        description="The step lasts at least so long; under a test of one look units count that begin within it.",
+        description="The step lasts at least this long. Under a test of one look, units count that begin "
+        "within it.",
         examples=["14d"],
     )
     deadline: PositiveDuration | None = Field(

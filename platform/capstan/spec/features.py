@@ -102,8 +102,8 @@ class Numeric(FeatureSettings):
     outside: Literal["Answer", "Refuse"] = Field(
         "Answer",
         description=(
-            "What a number outside the range of training is: answered, counted and marked in the answer, or a request "
-            "refused with 422."
+            "What happens to a number outside the range of training: it is answered, counted and marked "
+            "in the answer, or the request is refused with 422."
         ),
         examples=["Answer"],
     )
@@ -144,12 +144,13 @@ class Categorical(FeatureSettings):
     min_frequency: Whole = Field(
         1,
         ge=1,
-        description="Categories seen in fewer training rows are one category, `other`.",
+        description="Categories with fewer training rows become one category, `other`.",
         examples=[20],
     )
     unseen: Literal["Other", "Refuse"] = Field(
         "Other",
-        description="What a category never seen in training is: `other`, or a request refused with 422.",
+        description="What happens to a category never seen in training: it counts as `other`, or the "
+        "request is refused with 422.",
         examples=["Other"],
     )
 

@@ -81,7 +81,8 @@ class Drift(SpecModel):
     )
     false_alarms_per_month: Annotated[Number, Field(gt=0, le=100)] = Field(
         0.1,
-        description="How often an alert without drift is borne; thresholds are calibrated to it on the training data.",
+        description="How many alerts a month without drift are allowed; thresholds are calibrated to it on the "
+        "training data.",
         examples=[0.1],
     )
     consecutive: Annotated[Whole, Field(ge=1, le=100)] = Field(
@@ -139,7 +140,7 @@ class Monitoring(SpecModel):
     volume: RecordVolume = Field(
         default_factory=RecordVolume,
         description=(
-            "Where payloads, labels and the monitor's state are kept in a cluster; on one machine it means nothing."
+            "Where payloads, labels and the monitor's state are kept in a cluster; not used on one machine."
         ),
         examples=[{"size": "10Gi"}],
     )

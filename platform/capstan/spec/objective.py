@@ -91,7 +91,7 @@ class Objective(SpecModel):
     )
     losses: NumberLosses | None = Field(
         None,
-        description="Which errors count where the label is a number, which needs it; other tasks have no use for it.",
+        description="Which errors count. Required where the label is a number; other tasks have none.",
         examples=[{"maximumError": 180}],
     )
     value: AnswerValue | None = Field(

@@ -83,7 +83,7 @@ class RetrainingTrigger(OneOf):
 
 
 class Budget(SpecModel):
-    """How many trainings a stretch of time may see."""
+    """How many trainings may start within a period."""
 
     runs: Annotated[Whole, Field(ge=1, le=10_000)] = Field(4, description="Trainings at most.", examples=[4])
     per: PositiveDuration = Field(timedelta(days=30), description="In this time.", examples=["30d"])
@@ -98,7 +98,7 @@ class Backoff(SpecModel):
     maximum: PositiveDuration = Field(timedelta(days=2), description="Longest wait.", examples=["2d"])
     circuit_after: Annotated[Whole, Field(ge=1, le=1000)] = Field(
         5,
-        description="After so many failures in a row nothing is tried until a person resets it.",
+        description="After this many failures in a row no training starts until a person resets it.",
         examples=[5],
     )
 
@@ -131,7 +131,7 @@ class Retraining(SpecModel):
     )
     budget: Budget = Field(
         default_factory=Budget,
-        description="How many trainings a stretch of time may see.",
+        description="How many trainings may start within a period.",
         examples=[{"runs": 4, "per": "30d"}],
     )
     approval: Literal["Automatic", "Required"] = Field(
@@ -139,7 +139,8 @@ class Retraining(SpecModel):
     )
     loop_breaker: Annotated[Whole, Field(ge=1, le=1000)] = Field(
         3,
-        description="After so many retrained models in a row that were not promoted, a person must approve the next.",
+        description="After this many retrained models in a row that were not promoted, a person must "
+        "approve the next.",
         examples=[3],
     )
     backoff: Backoff = Field(

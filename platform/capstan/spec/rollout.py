@@ -201,14 +201,15 @@ class Query(SpecModel):
     success_when: ConditionText | None = Field(
         None,
         description=(
-            "A measurement so is a success; without it one that is no failure. Comparisons of `result` with numbers, "
+            "A measurement that meets it is a success; without it, every one that is no failure. "
+            "Comparisons of `result` with numbers, "
             "joined by `and` or by `or`."
         ),
         examples=["result < 0.05"],
     )
     failure_when: ConditionText | None = Field(
         None,
-        description="A measurement so is a failure; without it one that is no success.",
+        description="A measurement that meets it is a failure; without it, every one that is no success.",
         examples=["result > 0.1"],
     )
     interval: Annotated[PositiveDuration, Field(ge=timedelta(seconds=1))] = Field(
@@ -218,7 +219,7 @@ class Query(SpecModel):
         5, description="Measurements with data before it can pass; the newest decides.", examples=[5]
     )
     failures: Annotated[Whole, Field(ge=0, le=1000)] = Field(
-        0, description="Failed measurements that are borne; the next one rolls back.", examples=[1]
+        0, description="Failed measurements that are allowed; one more rolls back.", examples=[1]
     )
 
 
@@ -230,7 +231,7 @@ class LatencyGuardrail(SpecModel):
     )
     floor: Duration = Field(
         timedelta(milliseconds=50),
-        description="Below this latency it is fine whatever the ratio.",
+        description="Below this latency every ratio passes.",
         examples=["50ms"],
     )
 
@@ -259,18 +260,20 @@ class Guardrails(SpecModel):
 
 
 class Limits(SpecModel):
-    """How many looks of each kind a step bears."""
+    """How many looks of each kind a step allows."""
 
     failures: Count = Field(
-        1, description="Failed looks that are borne; the next one rolls back.", examples=[1]
+        1, description="Failed looks that are allowed; one more rolls back.", examples=[1]
     )
     inconclusive: Count = Field(
         5,
-        description="Inconclusive looks that are borne once the minimum evidence is in; a verdict on blocks counts "
+        description="Inconclusive looks that are allowed once the minimum evidence is in; a verdict on blocks counts "
         "once per closed block.",
         examples=[5],
     )
-    errors: Count = Field(4, description="Looks in a row without a measurement that are borne.", examples=[4])
+    errors: Count = Field(
+        4, description="Looks in a row without a measurement that are allowed.", examples=[4]
+    )
     on_inconclusive: Literal["Hold", "Abort"] = Field(
         "Hold", description="After that: wait for a person, or roll back.", examples=["Hold"]
     )
@@ -328,7 +331,8 @@ class Rollout(SpecModel):
         (),
         max_length=50,
         description=(
-            "Inputs that may be shown beside the requests on which two versions differ most; all others are never."
+            "Inputs that may be shown beside the requests on which two versions differ most; all others "
+            "are never shown."
         ),
         examples=[["carrier", "distance"]],
     )
@@ -347,7 +351,7 @@ class Rollout(SpecModel):
     )
     limits: Limits = Field(
         default_factory=Limits,
-        description="How many looks of each kind a step bears.",
+        description="How many looks of each kind a step allows.",
         examples=[{"failures": 1, "inconclusive": 5, "errors": 4}],
     )
     revision_history_limit: Annotated[Whole, Field(ge=1, le=100)] = Field(

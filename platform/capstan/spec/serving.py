@@ -103,13 +103,13 @@ class Serving(SpecModel):
         0.8,
         description=(
             "Copies are added and taken away between replicas.min and max so that their processors are busy to this "
-            "share of what they ask for. On one machine it means nothing."
+            "share of what they ask for. Not used on one machine."
         ),
         examples=["80%"],
     )
     node_selector: NodeSelector = Field(
         default_factory=dict,
-        description="Labels of the nodes on which versions may run in a cluster; on one machine it means nothing.",
+        description="Labels of the nodes on which versions may run in a cluster; not used on one machine.",
         examples=[{"kubernetes.io/arch": "amd64"}],
     )
     environment: tuple[EnvironmentVariable, ...] = Field(

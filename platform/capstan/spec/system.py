@@ -42,7 +42,7 @@ class Metadata(SpecModel):
         examples=["flight-delays"],
     )
     namespace: Name | None = Field(
-        None, description="Namespace in a cluster; on one machine it means nothing.", examples=["ml"]
+        None, description="Namespace in a cluster; not used on one machine.", examples=["ml"]
     )
     labels: dict[str, str] = Field(
         default_factory=dict, description="Labels of the object in a cluster.", examples=[{"team": "travel"}]

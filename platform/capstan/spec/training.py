@@ -186,7 +186,7 @@ class Choose(SpecModel):
         "Refuse",
         description=(
             "What to do when every candidate but `mostFrequent` failed: let the run fail with their reasons, or take "
-            "the baseline. It says nothing where the baseline wins against others, or is the only candidate."
+            "the baseline. Not used where the baseline wins against others, or is the only candidate."
         ),
         examples=["Accept"],
     )
@@ -258,8 +258,8 @@ class Training(SpecModel):
     fit_deadline: PositiveDuration = Field(
         timedelta(hours=12),
         description=(
-            "How long a step that fits a model may take. A candidate that takes longer has failed; if the chosen one "
-            "does so when it is fitted again, the run has."
+            "How long a step that fits a model may take. A candidate that takes longer has failed; if the "
+            "chosen one takes longer when it is refitted, the run has failed."
         ),
         examples=["12h"],
     )
@@ -283,12 +283,12 @@ class Training(SpecModel):
     )
     node_selector: NodeSelector = Field(
         default_factory=dict,
-        description="Labels of the nodes on which trainings may run in a cluster; on one machine it means nothing.",
+        description="Labels of the nodes on which trainings may run in a cluster; not used on one machine.",
         examples=[{"kubernetes.io/arch": "amd64"}],
     )
     environment: tuple[EnvironmentVariable, ...] = Field(
         (),
         max_length=100,
-        description="Variables of a training run in a cluster; on one machine they mean nothing.",
+        description="Variables of a training run in a cluster; not used on one machine.",
         examples=[[{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]],
     )

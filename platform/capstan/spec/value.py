@@ -114,27 +114,35 @@ class AnswerValue(SpecModel):
     )
     true_positive: Worth | None = Field(
         None,
-        description="Of a label that is true or false: answered true, and it was so. Left out it is 0, as all are.",
+        description="For a label that is true or false: worth of the answer true that is right. A worth "
+        "that is left out is 0.",
         examples=[35],
     )
-    false_positive: Worth | None = Field(None, description="Answered true, and it was not so.", examples=[-5])
-    true_negative: Worth | None = Field(None, description="Answered false, and it was not so.", examples=[0])
-    false_negative: Worth | None = Field(None, description="Answered false, and it was so.", examples=[-60])
+    false_positive: Worth | None = Field(
+        None, description="Worth of the answer true that is wrong.", examples=[-5]
+    )
+    true_negative: Worth | None = Field(
+        None, description="Worth of the answer false that is right.", examples=[0]
+    )
+    false_negative: Worth | None = Field(
+        None, description="Worth of the answer false that is wrong.", examples=[-60]
+    )
     over: Cost | None = Field(
         None,
-        description="Of a label that is a number: each unit by which an answer is too high; at most 0.",
+        description="For a label that is a number: worth of each unit by which an answer is too high; at "
+        "most 0.",
         examples=[-2],
     )
     under: Cost | None = Field(
-        None, description="Each unit by which an answer is too low; at most 0.", examples=[-5]
+        None, description="Worth of each unit by which an answer is too low; at most 0.", examples=[-5]
     )
     right: Worth | None = Field(
         None,
-        description="Of a label that is one of several classes: answered the class that it is.",
+        description="For a label that is one of several classes: worth of a right answer.",
         examples=[1],
     )
     wrong: Worth | None = Field(
-        None, description="Answered another class, where `pairs` do not say otherwise.", examples=[-5]
+        None, description="Worth of a wrong answer that `pairs` does not name.", examples=[-5]
     )
     pairs: tuple[PairWorth, ...] = Field(
         (),

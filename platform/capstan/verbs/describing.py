@@ -120,9 +120,9 @@ def _readme(guessed: Guessed, table: TableProfile) -> str:
         ""
         if dated
         else (
-            "\nNo column says when a row became known. So rows are parted at random, nobody can tell whether a feature "
-            "was written\nafter the label, and nothing can be replayed. Name the column under `data.keys.time` if "
-            "there is one.\n"
+            "\nNo column says when a row became known. So rows are divided at random, nobody can tell whether a "
+            "feature was written\nafter the label, and nothing can be replayed. Name the column under `data.keys.time` "
+            "if there is one.\n"
         )
     )
     objective = spec["objective"]

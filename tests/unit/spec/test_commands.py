@@ -76,7 +76,9 @@ def test_data_that_is_not_there_is_told_only_when_asked(tmp_path: Path, flights:
 def test_field_is_explained_with_type_default_and_example(written: str) -> None:
     result = runner.invoke(app, ["explain", written])
     assert result.exit_code == 0
-    assert result.stdout.startswith("data.split\n  How rows are parted into training, validation and test.\n")
+    assert result.stdout.startswith(
+        "data.split\n  How rows are divided into training, validation and test.\n"
+    )
     assert "type     map" in result.stdout
     assert "example  split: {byTime: {validation: 7d, test: 14d}, refit: true}" in result.stdout
 

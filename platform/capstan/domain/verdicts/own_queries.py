@@ -30,7 +30,7 @@ class QueryRule:
     measurements: int = 5
     """With data, before the query can pass."""
     failures: int = 0
-    """Failed measurements that are borne; the next one rolls back."""
+    """Failed measurements that are allowed; one more rolls back."""
 
     def verdict(self, value: float) -> Verdict:
         """What one finite value says."""
