@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from capstan.errors import LeakageError
 from capstan.features.columns import codes, numbers
 from capstan.spec.system import MLSystem
+from capstan.spec.tasks import TASK_FACTS
 from capstan.tasks import task_of
 from capstan.tasks.disclosure import of_orders
 from capstan.tasks.metric import numbered
@@ -34,6 +35,11 @@ MISSING_WITHOUT_LABEL = 0.5
 MISSING_WITH_LABEL = 0.01
 _MOST_ROWS = 100_000
 _BINS = 64
+_MOST_ADDED = 10_000
+"""Rows that a sum is looked for in."""
+_EXACT = 1e-6
+"""Of the label's standard deviation."""
+MORE_THAN_ONE = 2
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,37 @@ def find_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = No
             if known is None or (leak.is_certain and not known.is_certain):
                 leaks[leak.feature] = leak
     return tuple(leaks[feature.name] for feature in system.spec.features if feature.name in leaks)
+
+
+def parts_of_label(table: pa.Table, system: MLSystem) -> tuple[str, ...]:
+    """The columns of numbers that together give the label, each times a number of its own: what it was added up from.
+
+    Empty where the label is no number, or where no sum of several columns is exact in every row.
+    """
+    spec = system.spec
+    target = spec.objective.target
+    if TASK_FACTS[spec.objective.task].label != "Number":
+        return ()
+    labelled = table.filter(pc.is_valid(table[target]))
+    step = max(1, -(-labelled.num_rows // _MOST_ADDED))
+    sample = labelled.take(np.arange(0, labelled.num_rows, step))
+    named = [feature.column for feature in spec.features if feature.reading == "numeric"]
+    columns = {name: numbers(sample[name], name) for name in dict.fromkeys(named)}
+    columns = {
+        name: values for name, values in columns.items() if np.isfinite(values).all() and np.ptp(values)
+    }
+    truth = numbers(sample[target], target)
+    if len(columns) < MORE_THAN_ONE or len(truth) < max(_FEWEST_ROWS, 4 * len(columns)) or not np.ptp(truth):
+        return ()
+    scaled = np.column_stack(
+        [np.ones(len(truth)), *((values - values.mean()) / values.std() for values in columns.values())]
+    )
+    half, aim = len(truth) // 2, (truth - truth.mean()) / truth.std()
+    weights = np.linalg.lstsq(scaled[:half], aim[:half], rcond=None)[0]
+    if np.abs(scaled[half:] @ weights - aim[half:]).max() > _EXACT:
+        return ()
+    parts = [name for name, weight in zip(columns, weights[1:], strict=True) if abs(weight) > _EXACT]
+    return tuple(parts) if len(parts) >= MORE_THAN_ONE else ()
 
 
 def _leaks_of(target: str, table: pa.Table, system: MLSystem) -> Iterator[Leak]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from capstan.data import extract, find_leaks
+from capstan.data import extract, find_leaks, parts_of_label
 from capstan.errors import NotAllowedError
 from capstan.files import write_together
 from capstan.spec import parse
@@ -41,6 +41,9 @@ def described(table: TableProfile, target: str, folder: Path, wishes: Wishes, *,
         for leak in find_leaks(cases, system, as_of=now)
         if leak.is_certain
     }
+    parts = parts_of_label(cases, system)
+    together = f"{' and '.join(parts)} together give the label in every row, so they are known only with it"
+    found |= {part: together for part in parts if part not in found}
     if not found:
         return guessed
     # Each feature is judged by itself, so the others need no second look.

@@ -121,6 +121,12 @@ TABLES = {
         {"task": "BinaryClassification"},
         without=("sure",),
     ),
+    "columns that add up to the label": Table(
+        "a,casual,registered,y",
+        lambda rng, i: [f"{rng.normal():.3f}", i % 7, (i * i) % 31, 2 * (i % 7) + (i * i) % 31],
+        {"task": "Regression"},
+        without=("casual", "registered"),
+    ),
     "few rows": Table(
         "a,y",
         lambda rng, i: [rng.normal(), "yes" if i % 2 else "no"],
