@@ -137,6 +137,8 @@ class Wishes:
     id: str | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Columns that are to be no features, and why."""
+    parts: tuple[int, int] | None = None
+    """Days for validation and for the test that have their share of the rows; None: those of the whole span do."""
     by_requests: bool = False
     """Whether a rollout counts requests where it would count days."""
 
@@ -201,7 +203,7 @@ def guess(table: TableProfile, target: str, *, now: datetime, wishes: Wishes | N
         data["label"]["maximumDelay"] = format_duration(_delay(table, time, known, guesses))
     if checks:
         data["checks"] = checks
-    data["split"] = _split(time, kind, guesses)
+    data["split"] = _split(time, kind, wishes.parts, guesses)
     spec: dict[str, Any] = {
         "objective": _objective(task, label, guesses),
         "data": data,
@@ -490,7 +492,9 @@ def _form(column: ColumnProfile) -> tuple[Literal["numeric", "categorical"], str
     return "categorical", f"{column.distinct} different texts"
 
 
-def _split(time: ColumnProfile | None, kind: LabelKind, guesses: list[Guess]) -> dict[str, Any]:
+def _split(
+    time: ColumnProfile | None, kind: LabelKind, parts: tuple[int, int] | None, guesses: list[Guess]
+) -> dict[str, Any]:
     if time is None:
         drawn = "stratified" if kind in ("Boolean", "Category") else "random"
         reason = "rows have no time; " + (
@@ -503,6 +507,11 @@ def _split(time: ColumnProfile | None, kind: LabelKind, guesses: list[Guess]) ->
     days = (time.last - time.first) / timedelta(days=1)
     validation, test = max(1, math.floor(days * 0.1)), max(1, math.floor(days * 0.2))
     reason = f"a tenth and a fifth of the {days:,.0f} days, the last ones, as a model is used on days to come"
+    if parts is not None:
+        validation, test = parts
+        reason = (
+            "the last days with a tenth and a fifth of the rows, since rows are not spread evenly over time"
+        )
     guesses.append(Guess("data.split", f"byTime, {validation}d and {test}d", reason))
     return {"byTime": {"validation": f"{validation}d", "test": f"{test}d"}}
 

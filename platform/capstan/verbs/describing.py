@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from capstan.data import extract, find_leaks, parts_of_label
 from capstan.errors import NotAllowedError
 from capstan.files import write_together
-from capstan.spec import parse
+from capstan.spec import MLSystem, parse
 from capstan.spec.guessing import Guess, Guessed, TableProfile, Wishes, guess
 from capstan.spec.writing import in_blocks
 
 SYSTEM_FILE = "system.yaml"
 README_FILE = "README.md"
+_VALIDATION, _TEST = 0.1, 0.2
+ENOUGH = 0.5
+"""Of its share of the rows, from which on a part is large enough."""
 _COMMENTED = ("objective", "data", "features", "training", "rollout")
 
 
@@ -44,13 +52,36 @@ def described(table: TableProfile, target: str, folder: Path, wishes: Wishes, *,
     parts = parts_of_label(cases, system)
     together = f"{' and '.join(parts)} together give the label in every row, so they are known only with it"
     found |= {part: together for part in parts if part not in found}
-    if not found:
+    parted = _uneven_parts(cases, system)
+    if not found and parted is None:
         return guessed
     # Each feature is judged by itself, so the others need no second look.
-    wishes = replace(wishes, left_out={**wishes.left_out, **found})
+    wishes = replace(wishes, left_out={**wishes.left_out, **found}, parts=parted)
     guessed = guess(table, target, now=now, wishes=wishes)
     parse(guessed.document, base_dir=folder)
     return guessed
+
+
+def _uneven_parts(cases: pa.Table, system: MLSystem) -> tuple[int, int] | None:
+    """Days for validation and test with a tenth and a fifth of the labelled rows; None: what is guessed has enough."""
+    time, by_time = system.spec.data.keys.time, system.spec.data.split.by_time
+    if time is None:
+        return None
+    labelled = cases.filter(pc.is_valid(cases[system.spec.data.label.column]))
+    if not labelled.num_rows:
+        return None
+    moments = labelled[time].to_numpy().astype("datetime64[us]")
+    ages = np.sort((moments.max() - moments) / np.timedelta64(1, "D"))
+    test, validation = by_time.test / timedelta(days=1), by_time.validation / timedelta(days=1)
+    in_test = np.searchsorted(ages, test, side="right")
+    in_validation = np.searchsorted(ages, test + validation, side="right") - in_test
+    if in_test >= ENOUGH * _TEST * len(ages) and in_validation >= ENOUGH * _VALIDATION * len(ages):
+        return None
+    days = math.floor(ages[int(_TEST * (len(ages) - 1))]) + 1
+    left = ages[ages > days]
+    if not len(left):
+        return None
+    return math.floor(left[min(int(_VALIDATION * len(ages)), len(left) - 1)] - days) + 1, days
 
 
 def write_described(
