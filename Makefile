@@ -109,7 +109,7 @@ images: ## build the images by docker, podman or buildah: make images TAG=... RE
 kind: $(STAMP) ## a cluster on this machine by Docker and kind, with charts and example
 	@tests/cluster/kind_up
 
-check: $(STAMP) ## ruff, mypy --strict, import-linter; adapters only in wiring, tasks and metrics only in their rooms
+check: $(STAMP) site ## ruff, mypy --strict, import-linter; adapters only in wiring, tasks and metrics only in their rooms; the site of the docs
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
