@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from capstan.cli.main import app
 from capstan.domain.training import TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import RunName, SystemName
-from capstan.embedded.known_folders import known_folders, remember
+from capstan.embedded.known_folders import known_folders, own_folder, remember
 from capstan.embedded.layout import StateDir
 from capstan.engine.records import run_record
 from capstan.errors import NotAllowedError
@@ -214,3 +215,12 @@ def test_a_namespace_without_a_cluster_is_refused() -> None:
     result = CliRunner().invoke(app, ["ls", "-n", "ml"])
     assert result.exit_code == 1
     assert "name the cluster too" in result.output
+
+
+def test_what_tests_run_is_noted_in_no_home_but_a_temporary_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tests/conftest.py` sees to it: else `capstan ls` would list the systems of tests to whoever ran them."""
+    monkeypatch.undo()
+    own = own_folder()
+    assert own is not None
+    assert own.is_relative_to(tempfile.gettempdir())
+    assert os.environ["XDG_STATE_HOME"] == str(own.parent), "processes that tests start note there too"
