@@ -52,6 +52,8 @@ def _costs(measured: _Measured) -> Iterator[str]:
         served = _seconds(
             init["wall_seconds"] + up.get("wall_seconds", 0), init["cpu_seconds"] + up.get("cpu_seconds", 0)
         )
+        if up.get("code"):
+            served = f"not after {served}"
         rollout = found.get("rollout", {})
         yield (
             f"| {table.name} | {_of(init)} | {served} | {_of(found.get('predict'))} | {_of(found.get('feedback'))} "
@@ -100,4 +102,4 @@ def _seconds(wall: float, cpu: float) -> str:
 
 def _verdict(rollout: Mapping[str, Any]) -> str:
     story = "\n".join(rollout.get("story", ()))
-    return next((word for mark, word in _VERDICTS if mark in story), "none in 15 min")
+    return next((word for mark, word in _VERDICTS if mark in story), "none in 15 min" if rollout else "")
