@@ -10,6 +10,7 @@ import numpy as np
 
 from capstan.errors import InvalidDataError, MissingExtraError
 from capstan.features.foreign.answers import Floats, numbers, probabilities
+from capstan.features.foreign.onnx_tensors import tensor_elsewhere
 
 _TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -89,6 +90,7 @@ def session_of(content: bytes) -> Any:
         raise MissingExtraError("a model of ONNX", "onnx")
     import onnxruntime
 
+    _require_whole(content)
     options = onnxruntime.SessionOptions()
     # A service answers several requests at once: threads of one would only wait for those of another.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -99,6 +101,19 @@ def session_of(content: bytes) -> Any:
             f"onnxruntime cannot read it as a model of ONNX: {error}; write it as one file, without external data or "
             "operators of your own"
         ) from error
+
+
+def _require_whole(content: bytes) -> None:
+    """Raises InvalidDataError where values of a tensor lie in another file, which the model's digest does not cover."""
+    try:
+        name = tensor_elsewhere(content)
+    except ValueError as error:
+        raise InvalidDataError(f"onnxruntime cannot read it as a model of ONNX: {error}") from error
+    if name is not None:
+        raise InvalidDataError(
+            f"values of its tensor {name!r} lie in another file, which no digest holds; write it as one file, such as "
+            "by onnx.save(onnx.load(path), other_path)"
+        )
 
 
 def columns_of(session: Any, columns: Sequence[str] | None, known: Sequence[str]) -> list[str]:
