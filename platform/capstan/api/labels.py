@@ -50,7 +50,8 @@ def _collector(
 ) -> AbstractContextManager[CollectorClient]:
     if url is None:
         return collector_of(state)
-    token = token or os.environ.get(FROM_ENVIRONMENT, "").strip()
+    # A file of a token ends with a line break, which no header may hold.
+    token = (token or os.environ.get(FROM_ENVIRONMENT, "")).strip()
     if not token:
         raise NotAllowedError(
             f"url: labels need the system's token for feedback: `token` or ${FROM_ENVIRONMENT} gives it"

@@ -54,7 +54,7 @@ def test_labels_go_to_a_gateway_elsewhere_by_its_token(
     elsewhere = capstan.System.from_file(system.file, state=place.folder / "nothing-here")
     with pytest.raises(NotAllowedError, match=r"`token` or \$CAPSTAN_FEEDBACK_TOKEN gives it"):
         elsewhere.feedback(LABELS, url=url)
-    assert elsewhere.feedback(LABELS, url=url, token=place.state.token("feedback")).accepted == 2
+    assert elsewhere.feedback(LABELS, url=url, token=f"{place.state.token('feedback')}\n").accepted == 2
     monkeypatch.setenv("CAPSTAN_FEEDBACK_TOKEN", place.state.token("feedback"))
     assert elsewhere.feedback(LABELS, url=url).duplicates == 2
 
