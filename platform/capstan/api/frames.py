@@ -57,6 +57,8 @@ def _as_parquet_keeps(column: pa.ChunkedArray, name: str) -> pa.Array | pa.Chunk
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if pa.types.is_dictionary(column.type) and pa.types.is_duration(column.type.value_type):
+        column = column.cast(column.type.value_type)
     kind = column.type
     if pa.types.is_duration(kind):
         per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
@@ -82,8 +84,8 @@ def _column_of(series: Any, name: str) -> pa.Array:
                 )
     except (
         pa.ArrowInvalid,
-        pa.ArrowTypeError,
         pa.ArrowNotImplementedError,
+        TypeError,
         ValueError,
         OverflowError,
     ) as error:
@@ -116,8 +118,11 @@ def _plain(series: Any) -> Any:
         return series.map(str, na_action="ignore").astype(object)
     if isinstance(dtype, pd.PeriodDtype):
         begin = series.dt.start_time
-        is_shorter = isinstance(dtype.freq, pd.tseries.offsets.Tick) and dtype.freq.nanos < 86_400 * 10**9
-        return begin if is_shorter else begin.dt.date.where(begin.notna(), None)
+        # Periods of hours, 36 of them too, may begin within a day.
+        is_of_days = not isinstance(dtype.freq, pd.tseries.offsets.Tick) or isinstance(
+            dtype.freq, pd.tseries.offsets.Day
+        )
+        return begin.dt.date.where(begin.notna(), None) if is_of_days else begin
     return series
 
 

@@ -65,10 +65,16 @@ LENGTHS = [timedelta(hours=36), None]
             [date(2026, 2, 1), None, DAYS[0].to_timestamp().date()],
             id="category_of_periods",
         ),
+        pytest.param(
+            pd.period_range("2026-05-01 07:00", periods=2, freq="36h"),
+            [MOMENT, datetime.fromisoformat("2026-05-02T19:00")],
+            id="periods_of_36_hours",
+        ),
         pytest.param(pd.interval_range(0, 2), ["(0, 1]", "(1, 2]"], id="interval"),
         pytest.param(pd.cut([1.5, np.nan], [1, 2]), ["(1, 2]", None], id="category_of_intervals"),
         pytest.param(pd.Series(LENGTHS, dtype="timedelta64[ns]"), [129_600.0, None], id="timedelta"),
         pytest.param(pd.Series(LENGTHS, dtype=object), [129_600.0, None], id="timedelta_object"),
+        pytest.param(pd.Categorical(pd.to_timedelta(LENGTHS)), [129_600.0, None], id="category_of_lengths"),
         pytest.param(
             pd.array(LENGTHS, dtype=pd.ArrowDtype(pa.duration("s"))), [129_600.0, None], id="duration"
         ),
@@ -147,7 +153,7 @@ def test_an_index_that_is_a_column_too_is_one_column_if_both_say_the_same() -> N
         as_table(frame.assign(id=[8, 7]))
 
 
-@pytest.mark.parametrize("values", [[10**30, 1], ["\ud800"]])
+@pytest.mark.parametrize("values", [[10**30, 1], ["\ud800"], [np.datetime64("2026-05-01")]])
 def test_what_no_table_holds_is_refused_by_its_column(values: list[Any]) -> None:
     with pytest.raises(InvalidDataError, match="column 'n'"):
         as_table(pd.DataFrame({"n": pd.Series(values, dtype=object)}))
