@@ -32,6 +32,10 @@ LEAST_ROWS_PER_CLASS = 10
 MOST_CATEGORIES = 50
 """Different texts from which on a column must repeat them to be a category."""
 FEWEST_FOR_TREES = 200
+MOST_TOLD = 5
+"""Reasons, and columns of one reason, that an error tells."""
+METALS = ("aluminum", "platinum", "molybdenum")
+"""Their names end as those of numbers do, and how much there was of one is a feature."""
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 """Of a row's time, as payloads have it."""
 SHORTEST_SPAN = timedelta(days=10)
@@ -172,7 +176,8 @@ def guess(table: TableProfile, target: str, *, now: datetime, wishes: Wishes | N
     features, checks, query, missing = _features(table, taken, wishes.left_out, guesses)
     if not features:
         raise _refused(
-            f"no column of {table.file} but {target!r} can be a feature; see the reasons above each column"
+            f"no column of {table.file} but {target!r} can be a feature: {_why_none(guesses)}. Give the table columns "
+            "that are known before the label, or name another target"
         )
     truth = _truth(label, kind, guesses)
     read = [
@@ -225,6 +230,19 @@ def guess(table: TableProfile, target: str, *, now: datetime, wishes: Wishes | N
         "spec": spec,
     }
     return Guessed(document, tuple(guesses))
+
+
+def _why_none(guesses: Sequence[Guess]) -> str:
+    """Why each column is left out, those of one reason together."""
+    names: dict[str, list[str]] = {}
+    for one in guesses:
+        if one.field == "features":
+            names.setdefault(one.reason, []).append(one.value.removeprefix("without "))
+    told = [
+        f"{', '.join(of[:MOST_TOLD])}{', …' if len(of) > MOST_TOLD else ''}: {why}"
+        for why, of in names.items()
+    ]
+    return "; ".join([*told[:MOST_TOLD], *(["…"] if len(told) > MOST_TOLD else [])]) or "it has no others"
 
 
 def _refused(message: str) -> InvalidSpecError:
@@ -394,7 +412,9 @@ def _id(table: TableProfile, target: str, wished: str | None, guesses: list[Gues
 def _names_rows(column: ColumnProfile, table: TableProfile) -> str:
     """Why the column could be the id; empty: it could not."""
     last = column.words[-1] if column.words else ""
-    named = last in ("id", "uuid", "key", "index", "no", "nr", "number") or last.endswith("num")
+    named = last in ("id", "uuid", "key", "index", "no", "nr", "number") or (
+        last.endswith("num") and last not in METALS
+    )
     is_name = column.kind == "Text" or (column.kind == "Number" and column.is_whole)
     if not (column.is_unique and is_name and (named or _is_counter(column, table))):
         return ""
@@ -509,9 +529,7 @@ def _split(
     reason = f"a tenth and a fifth of the {days:,.0f} days, the last ones, as a model is used on days to come"
     if parts is not None:
         validation, test = parts
-        reason = (
-            "the last days with a tenth and a fifth of the rows, since rows are not spread evenly over time"
-        )
+        reason = "the last days with at least a tenth and a fifth of the rows, which are not spread evenly over time"
     guesses.append(Guess("data.split", f"byTime, {validation}d and {test}d", reason))
     return {"byTime": {"validation": f"{validation}d", "test": f"{test}d"}}
 

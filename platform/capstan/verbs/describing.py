@@ -63,7 +63,10 @@ def described(table: TableProfile, target: str, folder: Path, wishes: Wishes, *,
 
 
 def _uneven_parts(cases: pa.Table, system: MLSystem) -> tuple[int, int] | None:
-    """Days for validation and test with a tenth and a fifth of the labelled rows; None: what is guessed has enough."""
+    """Days for validation and test with at least a tenth and a fifth of the labelled rows.
+
+    None: what is guessed has enough, or nothing would be left to learn from.
+    """
     time, by_time = system.spec.data.keys.time, system.spec.data.split.by_time
     if time is None:
         return None
@@ -79,9 +82,11 @@ def _uneven_parts(cases: pa.Table, system: MLSystem) -> tuple[int, int] | None:
         return None
     days = math.floor(ages[int(_TEST * (len(ages) - 1))]) + 1
     left = ages[ages > days]
-    if not len(left):
+    if len(left) <= int(_VALIDATION * len(ages)):
         return None
-    return math.floor(left[min(int(_VALIDATION * len(ages)), len(left) - 1)] - days) + 1, days
+    validation_days = math.floor(left[int(_VALIDATION * len(ages))] - days) + 1
+    # Where nearly all rows are of one day, none would be left to learn from.
+    return (validation_days, days) if left[-1] > days + validation_days else None
 
 
 def write_described(

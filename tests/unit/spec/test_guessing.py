@@ -76,6 +76,7 @@ def test_a_unique_number_is_an_id_by_its_name_alone() -> None:
     tail = ColumnProfile("tailnum", "Text", ROWS, distinct=ROWS, counts={"N10156": 1})
     assert spec_of(tail, numbers("a"), LABEL)["data"]["keys"] == {"id": "tailnum"}
     assert "keys" not in spec_of(numbers("income", distinct=ROWS, is_whole=True), LABEL)["data"]
+    assert "keys" not in spec_of(numbers("aluminum", distinct=ROWS, is_whole=True), LABEL)["data"]
 
 
 def test_what_a_part_of_an_answer_is_called_is_neither_the_id_nor_a_feature() -> None:
@@ -119,5 +120,8 @@ def test_what_a_person_says_is_no_guess() -> None:
 
 def test_a_table_of_nothing_but_names_is_refused() -> None:
     names = ColumnProfile("name", "Text", ROWS, distinct=ROWS, counts={"a": 1})
-    with pytest.raises(InvalidSpecError, match="can be a feature"):
-        spec_of(names, LABEL)
+    other = ColumnProfile("street", "Text", ROWS, distinct=ROWS, counts={"a": 1})
+    with pytest.raises(
+        InvalidSpecError, match=r"can be a feature: name, street: 1,000 different texts.*\. Give"
+    ):
+        spec_of(names, other, LABEL)
