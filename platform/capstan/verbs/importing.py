@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from capstan.data import extract
 from capstan.data.asked_rows import kind_of
@@ -47,6 +48,7 @@ from capstan.training.model_folder import take_sample, write_model
 from capstan.training.pickled_code import carry_code
 from capstan.verbs.foreign_models import CHECKED_ROWS, as_estimator, is_foreign, require_same
 
+MOST_LISTED = 5
 LOTS = 200
 """Lots of rows that are left out in turn to say how sure a metric is."""
 _FOREIGN = {
@@ -84,6 +86,7 @@ def import_model(
     table = _labelled(system, state, sample, now)
     model, kind = as_estimator(model, system, task, table, columns=columns, classes=classes)
     wrapped = wrap(model, system, task, columns)
+    _require_classes_of(table, system, task, wrapped, kind)
     state.prepare(name)
     with tempfile.TemporaryDirectory(prefix=".import-", dir=state.run) as scratch:
         folder, factories = Path(scratch, "model"), Path(scratch, "factories")
@@ -199,8 +202,32 @@ def _classes(model: Any, task: Task) -> list[bool | str] | None:
             raise InvalidDataError(
                 f"classes_ of {type(model).__name__} holds {one!r}, which is no label; it must be {task.label.forms}"
             )
+        if label in labels:
+            raise InvalidDataError(
+                f"classes of {type(model).__name__}: {one!r} is there twice; each of them must be another label"
+            )
         labels.append(label)
     return labels
+
+
+def _require_classes_of(
+    table: pa.Table, system: MLSystem, task: Task, model: ImportedModel, kind: str
+) -> None:
+    """Raises InvalidDataError where no label of the rows is a class of the model, as of one fitted on their numbers."""
+    classes = getattr(model, "classes_", None)
+    if classes is None:
+        return
+    written = sorted(pc.unique(table[system.spec.data.label.column]).to_pylist(), key=str)
+    if not {task.label.parse(one) for one in written}.isdisjoint(classes):
+        return
+    raise InvalidDataError(
+        f"{kind}: its classes are {_listed(classes)}, and none is a label of the rows ({_listed(written)}); fit "
+        "it on the labels as the file has them. Of a model of ONNX or PyTorch name them in its order by `classes`"
+    )
+
+
+def _listed(values: Sequence[object]) -> str:
+    return ", ".join(map(repr, values[:MOST_LISTED])) + (", …" if len(values) > MOST_LISTED else "")
 
 
 def _require_one_model(system: MLSystem) -> None:

@@ -100,6 +100,20 @@ def test_classes_that_are_texts_and_numbers_are_answered_too(make: Make) -> None
     assert found[[f"probabilities.{name}" for name in "abc"]].to_numpy() == pytest.approx(expected, abs=1e-12)
 
 
+def test_a_model_of_numbers_that_stand_for_the_labels_is_refused(make: Make) -> None:
+    frame = shop()
+    system = make("kind", ["weight", "size"])
+    model = LogisticRegression().fit(frame[["size", "weight"]], frame["kind"].astype("category").cat.codes)
+    with pytest.raises(
+        InvalidDataError, match=r"classes are '0', '1', '2', .* of the rows \('a', 'b', 'c'\)"
+    ):
+        system.deploy(model)
+    model.classes_ = np.array(["a", "b", "a"])
+    with pytest.raises(InvalidDataError, match="'a' is there twice"):
+        system.deploy(model)
+    assert system.versions.empty
+
+
 def test_a_model_of_an_array_answers_by_the_named_columns(make: Make) -> None:
     system, frame = make("price", ["weight", "size"]), shop()
     rows = frame[["size", "weight"]].to_numpy()

@@ -80,7 +80,7 @@ def import_(
                 folder_of(system, state),
                 sample=sample,
                 columns=columns.split(",") if columns is not None else None,
-                classes=classes.split(",") if classes is not None else None,
+                classes=[one.strip() for one in classes.split(",")] if classes is not None else None,
                 now=datetime.now(UTC),
             )
     version = made.status.version
