@@ -41,7 +41,8 @@ def replay_and_report(
 ) -> None:
     """Replay the file that `find` returns, print the report, and exit as `capstan replay` promises.
 
-    `find` returns None where Ctrl-C stopped it; `again` is the command that begins anew then. Raises typer.Exit.
+    `find` returns None where Ctrl-C stopped it; `again` is the command that begins anew then, without the options of a
+    replay. Raises typer.Exit.
     """
     with honest_errors(json), Interrupt() as interrupt, Narrator(quiet=json) as narrator:
         file = find(narrator, interrupt)
@@ -65,7 +66,9 @@ def replay_and_report(
             )
     if report is None:
         if not json:
-            way = again if file is None else _resumed(file, state, until, sample)
+            begun = again if file is None else f"capstan replay {shlex.quote(str(file))}"
+            resume_it = [] if file is None else ["--resume"]
+            way = " ".join([begun, *_options(state, until, sample), *resume_it])
             out.print(f"stopped; go on with: {way}", markup=False, soft_wrap=True)
         raise typer.Exit(STOPPED)
     if json:
@@ -81,11 +84,10 @@ def replay_and_report(
         raise typer.Exit(FAILED)
 
 
-def _resumed(file: Path, state: Path, until: datetime | None, sample: float | None) -> str:
-    """The command that resumes this very replay."""
-    options = [
+def _options(state: Path, until: datetime | None, sample: float | None) -> list[str]:
+    """Those that make it this very replay."""
+    return [
         *([f"--state {shlex.quote(str(state))}"] if state != DEFAULT_STATE else []),
         *([f"--until {until:%Y-%m-%d}"] if until else []),
-        *([f"--sample {sample:g}"] if sample else []),
+        *([f"--sample {sample}"] if sample else []),
     ]
-    return " ".join(["capstan replay", shlex.quote(str(file)), *options, "--resume"])

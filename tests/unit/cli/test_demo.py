@@ -53,9 +53,9 @@ def test_demo_that_is_stopped_before_its_tables_are_there_is_begun_anew(
     replayed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(example, "prepare_tables", lambda *_, **__: False)
-    result = CliRunner().invoke(app, ["demo", "--into", "my flights"])
+    result = CliRunner().invoke(app, ["demo", "--into", "my flights", "--until", "2013-05-01"])
     assert (result.exit_code, replayed) == (130, {})
-    assert "go on with: capstan demo --into 'my flights'" in result.output
+    assert "go on with: capstan demo --into 'my flights' --until 2013-05-01" in result.output
 
 
 def test_replay_whose_requests_failed_exits_with_3(
