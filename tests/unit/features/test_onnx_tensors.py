@@ -88,7 +88,7 @@ def test_the_fields_in_which_tensors_lie_are_those_of_onnx() -> None:
         assert inside == known
 
 
-@pytest.mark.parametrize("content", [b"no graph", b"\x3a\x7f", b"\x08" + b"\xff" * 12])
+@pytest.mark.parametrize("content", [b"no graph", b"\x14\0\0\0ORTM", b"\x3a\x7f", b"\x08" + b"\xff" * 12])
 def test_what_is_no_model_is_refused(content: bytes) -> None:
     with pytest.raises(InvalidDataError, match="cannot read it as a model of ONNX"):
         session_of(content)

@@ -94,6 +94,8 @@ def session_of(content: bytes) -> Any:
     options = onnxruntime.SessionOptions()
     # A service answers several requests at once: threads of one would only wait for those of another.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    # Not the format of its own, in which nobody has looked for weights that lie elsewhere.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
