@@ -88,11 +88,9 @@ def parts_of_label(table: pa.Table, system: MLSystem) -> tuple[str, ...]:
     sample = labelled.take(np.arange(0, labelled.num_rows, step))
     named = [feature.column for feature in spec.features if feature.reading == "numeric"]
     columns = {name: numbers(sample[name], name) for name in dict.fromkeys(named)}
-    columns = {
-        name: values for name, values in columns.items() if np.isfinite(values).all() and np.ptp(values)
-    }
+    columns = {name: values for name, values in columns.items() if _varies(values)}
     truth = numbers(sample[target], target)
-    if len(columns) < MORE_THAN_ONE or len(truth) < max(_FEWEST_ROWS, 4 * len(columns)) or not np.ptp(truth):
+    if len(columns) < MORE_THAN_ONE or len(truth) < max(_FEWEST_ROWS, 4 * len(columns)) or not _varies(truth):
         return ()
     scaled = np.column_stack(
         [np.ones(len(truth)), *((values - values.mean()) / values.std() for values in columns.values())]
@@ -103,6 +101,12 @@ def parts_of_label(table: pa.Table, system: MLSystem) -> tuple[str, ...]:
         return ()
     parts = [name for name, weight in zip(columns, weights[1:], strict=True) if abs(weight) > _EXACT]
     return tuple(parts) if len(parts) >= MORE_THAN_ONE else ()
+
+
+def _varies(values: npt.NDArray[np.float64]) -> bool:
+    """Whether all are finite, not all the same, and none so large that their spread is infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(len(values) and np.isfinite(values.std()) and np.ptp(values))
 
 
 def _leaks_of(target: str, table: pa.Table, system: MLSystem) -> Iterator[Leak]:
