@@ -39,6 +39,8 @@ _MOST_ADDED = 10_000
 """Rows that a sum is looked for in."""
 _EXACT = 1e-6
 """Of the label's standard deviation."""
+_ALIKE = 1e-4
+"""Weights of columns that differ by less than this, relative to the largest, are one unit."""
 MORE_THAN_ONE = 2
 
 
@@ -75,9 +77,10 @@ def find_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = No
 
 
 def parts_of_label(table: pa.Table, system: MLSystem) -> tuple[str, ...]:
-    """The columns of numbers that together give the label, each times a number of its own: what it was added up from.
+    """The columns of numbers whose sum is the label, some of them subtracted, in any common unit: what it was made from.
 
-    Empty where the label is no number, or where no sum of several columns is exact in every row.
+    Empty where the label is no number, or where no sum of several columns is exact in every row. Columns of different
+    weights are none: a straight line without noise, as textbooks have it, is worth learning.
     """
     spec = system.spec
     target = spec.objective.target
@@ -99,8 +102,14 @@ def parts_of_label(table: pa.Table, system: MLSystem) -> tuple[str, ...]:
     weights = np.linalg.lstsq(scaled[:half], aim[:half], rcond=None)[0]
     if np.abs(scaled[half:] @ weights - aim[half:]).max() > _EXACT:
         return ()
-    parts = [name for name, weight in zip(columns, weights[1:], strict=True) if abs(weight) > _EXACT]
-    return tuple(parts) if len(parts) >= MORE_THAN_ONE else ()
+    parts = {
+        name: abs(weight) / values.std()
+        for (name, values), weight in zip(columns.items(), weights[1:], strict=True)
+        if abs(weight) > _EXACT
+    }
+    if len(parts) < MORE_THAN_ONE or np.ptp([*parts.values()]) > _ALIKE * max(parts.values()):
+        return ()
+    return tuple(parts)
 
 
 def _varies(values: npt.NDArray[np.float64]) -> bool:

@@ -24,7 +24,8 @@ LARGEST = np.where(np.arange(ROWS) % 50, C, np.finfo(np.float64).max)
     ("c", "y", "parts"),
     [
         pytest.param(C, A + B, ("a", "b"), id="sum"),
-        pytest.param(C, 2 * A - 0.5 * B, ("a", "b"), id="each_times_a_number"),
+        pytest.param(C, 60 * A - 60 * B, ("a", "b"), id="difference_in_another_unit"),
+        pytest.param(C, 2 * A - 0.5 * B, (), id="a_line_of_a_textbook"),
         pytest.param(C, A + B + 0.01 * C**2, (), id="more_than_a_sum"),
         pytest.param(C, 3 * A, (), id="one_alone"),
         pytest.param(LARGEST, A + B, ("a", "b"), id="beside_the_largest_number"),
