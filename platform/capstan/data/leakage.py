@@ -77,7 +77,7 @@ def find_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = No
 
 
 def parts_of_label(table: pa.Table, system: MLSystem) -> tuple[str, ...]:
-    """The columns of numbers whose sum is the label, some of them subtracted, in any common unit: what it was made from.
+    """The columns of numbers whose sum is the label, some of them subtracted, in any common unit.
 
     Empty where the label is no number, or where no sum of several columns is exact in every row. Columns of different
     weights are none: a straight line without noise, as textbooks have it, is worth learning.
