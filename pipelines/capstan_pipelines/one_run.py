@@ -10,12 +10,12 @@ import shutil
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
 from capstan.adapters.kubeflow.run_folder import RunFolder
-from capstan.domain.training import RunPhase, RunStatus
+from capstan.domain.training import RunPhase, RunStatus, StepProgress
 from capstan.training.job import Job
 from capstan.training.result import read_result
 from capstan_pipelines.steps import progress
@@ -44,7 +44,8 @@ def carry_out(folder: RunFolder, tell: Callable[[RunStatus], None] | None = None
         try:
             status = _run(folder.path)
         except Exception as error:
-            status = RunStatus(RunPhase.FAILED, _why(watch, error), failed=_failed_candidates(watch))
+            steps = watch.steps()
+            status = RunStatus(RunPhase.FAILED, why_failed(steps, error), failed=failed_candidates(steps))
         status = watch.end(status)
     print(f"run: {status.phase.value}, {_cpu_seconds():.1f} s of processors", flush=True)  # noqa: T201
     if status.phase is RunPhase.SUCCEEDED:
@@ -75,23 +76,24 @@ def _run(path: Path) -> RunStatus:
     return read_result(Path(finished.output.path).read_bytes())
 
 
-def _why(watch: ProgressCollector, error: Exception) -> str:
-    """What the failed step said; KFP's error only names the step."""
-    failed = [step for step in watch.steps() if step.phase is RunPhase.FAILED]
+def why_failed(steps: Sequence[StepProgress], error: Exception) -> str:
+    """What the failed step of a run said; the error only names the step."""
+    failed = [step for step in steps if step.phase is RunPhase.FAILED]
     # A candidate that failed did not end the run; whoever could choose none has said why.
     ending = [step for step in failed if not step.name.startswith(_FIT)] or failed
     if ending:
         return "\n".join(f"{step.name}: {step.message}" for step in ending)
-    killed = [step.name for step in watch.steps() if step.phase is RunPhase.RUNNING]
+    killed = [step.name for step in steps if step.phase is RunPhase.RUNNING]
     if killed:
         return f"{', '.join(killed)}: ended without a result; was it killed, or out of memory? See the log"
     return f"{type(error).__name__}: {error}"
 
 
-def _failed_candidates(watch: ProgressCollector) -> dict[str, str]:
+def failed_candidates(steps: Sequence[StepProgress]) -> dict[str, str]:
+    """Candidate that could not be fitted or measured -> why, in one line."""
     return {
         step.name.removeprefix(_FIT): " ".join(step.message.split())
-        for step in watch.steps()
+        for step in steps
         if step.phase is RunPhase.FAILED and step.name.startswith(_FIT)
     }
 

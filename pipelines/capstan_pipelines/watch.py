@@ -6,12 +6,19 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from capstan.adapters.kubeflow.run_folder import RunFolder
 from capstan.domain.training import RunPhase, RunStatus, StepProgress
 from capstan.ports.codec import from_json
 
 LOOK_SECONDS = 0.1
+
+
+def told_steps(folder: Path) -> tuple[StepProgress, ...]:
+    """What the steps of a run have left in its folder of progress, in the order in which they began."""
+    found = [from_json(StepProgress, json.loads(file.read_bytes())) for file in folder.glob("[!.]*.json")]
+    return tuple(sorted(found, key=lambda step: (str(step.started_at), step.name)))
 
 
 class ProgressCollector:
@@ -34,11 +41,7 @@ class ProgressCollector:
 
     def steps(self) -> tuple[StepProgress, ...]:
         """All steps that began, in the order in which they did."""
-        found = [
-            from_json(StepProgress, json.loads(file.read_bytes()))
-            for file in self._folder.progress.glob("[!.]*.json")
-        ]
-        return tuple(sorted(found, key=lambda step: (str(step.started_at), step.name)))
+        return told_steps(self._folder.progress)
 
     def end(self, status: RunStatus) -> RunStatus:
         """Write the final status once and return it; what comes later is ignored."""

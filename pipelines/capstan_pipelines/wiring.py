@@ -31,9 +31,10 @@ def registry_of(job: Job) -> RunRegistry:
 
 def packager_of(job: Job) -> Packager:
     """What builds and verifies the Bentos of the run's system."""
-    from capstan.adapters.bentoml.packager import BentoPackager
+    from capstan.adapters.bentoml.packager import BentoPackager, UnbuiltPackager
 
-    return BentoPackager(Path(job.places.bentos))
+    kind = BentoPackager if job.places.is_served else UnbuiltPackager
+    return kind(Path(job.places.bentos))
 
 
 def run_folder_of(path: Path) -> RunFolder:

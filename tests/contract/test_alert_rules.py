@@ -35,6 +35,7 @@ from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, V
 from capstan.engine.standstill import Standstill, standstill_metrics, standstill_of
 from capstan.monitoring.checkpoint import Checkpoint
 from capstan.monitoring.exposition import Exposition
+from capstan.monitoring.held_alerts import held_alerts
 from capstan.monitoring.questions import alerts
 from capstan.monitoring.rules import render
 from capstan.monitoring.windows import DriftWindow, FeatureDrift, QualityWindow, WindowOutcome
@@ -104,6 +105,12 @@ def blind() -> Checkpoint:
         )  # fmt: skip
         checkpoint = checkpoint.with_quality(unlabelled, consecutive=2) if number == 1 else checkpoint
     return checkpoint
+
+
+def held(checkpoint: Checkpoint) -> dict[str, str]:
+    """What is told without a Prometheus, by the alert's name."""
+    assert checkpoint.watch is not None
+    return {alert.name: alert.summary for alert in held_alerts(flights(), checkpoint.watch)}
 
 
 class Exporter(http.server.ThreadingHTTPServer):
@@ -211,6 +218,7 @@ def test_data_alerts_say_which_version_as_of_when_and_why(world: World) -> None:
         "MissingValuesRose": "missing values rose: dep_hour 0.250 in 2 windows of 7 days",
         "QualityDropped": "rocAuc 0.610, at the test 0.700; the drop exceeds 0.05 and chance",
     }
+    assert held(decided(WindowOutcome.BREACH)) == summaries
     world.exporter.show(decided(WindowOutcome.FINE))
     world.firing()
 
@@ -246,6 +254,7 @@ def test_a_monitor_that_cannot_judge_says_so_until_it_can(world: World) -> None:
         "cannot be judged: drift for 2 windows (TooFewRows), predictions for 2 windows (TooFewRows), "
         "quality for 1 window (CoverageTooLow), so that no alert does not mean that all is well"
     )
+    assert held(blind()) == {"MonitorBlind": alert["annotations"]["summary"]}
     world.exporter.show(decided(WindowOutcome.FINE))
     world.firing()
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from capstan.adapters.bentoml.packager import BentoPackager
+from capstan.adapters.bentoml.packager import BentoPackager, UnbuiltPackager
+from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.versions import Digest, SystemName
 from capstan.errors import InvalidDataError, NotFoundError, UntrustedArtifactError
 
@@ -175,3 +176,21 @@ def test_a_folder_that_is_no_model_is_refused_by_name(packager: BentoPackager, t
 def test_nothing_is_left_of_building(packager: BentoPackager, model_dir: Path, tmp_path: Path) -> None:
     packager.package(SYSTEM, model_dir)
     assert [path.name for path in (tmp_path / "bentos").iterdir() if path.name.startswith(".building")] == []
+
+
+def test_an_unbuilt_package_holds_the_same_model_where_a_bento_does_and_is_refused_once_changed(
+    tmp_path: Path, model_dir: Path
+) -> None:
+    packager = UnbuiltPackager(tmp_path / "unbuilt")
+    tag, digest = packager.package(SYSTEM, model_dir)
+    assert packager.package(SYSTEM, model_dir) == (tag, digest)
+    folder = packager.verify(tag, digest) / MODEL_FOLDER
+    built = BentoPackager(tmp_path / "bentos")
+    bento = built.verify(*built.package(SYSTEM, model_dir)) / MODEL_FOLDER
+    files = {path.relative_to(bento): path.read_bytes() for path in bento.rglob("*") if path.is_file()}
+    assert files == {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+    (folder / "manifest.json").write_text("{}")
+    with pytest.raises(UntrustedArtifactError):
+        packager.verify(tag, digest)

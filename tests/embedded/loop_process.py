@@ -54,7 +54,7 @@ def _replay(
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     # The reader's own process saves memory; here it would only cost time at every start.
-    whole_replay._read_apart = lambda system, scope, secrets, stop: whole_replay.read_traffic(
+    whole_replay.read_apart = lambda system, scope, secrets, stop: whole_replay.read_traffic(
         system, scope, secrets
     )
     system = load(file)

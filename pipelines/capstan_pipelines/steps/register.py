@@ -56,8 +56,7 @@ def run(
         registry = registry_of(job)
 
         def result(*versions: ModelVersion) -> dict[str, Any]:
-            of_runners_up = map(Made.as_runner_up, further, versions[1:])
-            return made.result(versions[0], runners_up=tuple(of_runners_up), left_out=left.left_out)
+            return made.results(versions, left_out=left.left_out)
 
         def attempt() -> list[ModelVersion]:
             if job.places.artifacts and registry.version_of(job.request.run) is None:
@@ -72,6 +71,24 @@ def run(
             patiently(lambda: _leave(job, result(*versions)), say)
         write_document(result_file, result(*versions))
         say("; ".join(f"{version.name}, {version.digest[:19]}" for version in versions))
+
+
+def unregistered(
+    job_folder: str,
+    runners_up_folder: str,
+    check_file: str,
+    choice_file: str,
+    evaluation_file: str,
+    package_file: str,
+    result_file: str,
+) -> None:
+    """Write the same result for a run whose models no registry gets: its versions have no names."""
+    made = Made(
+        Job(job_folder), *map(read_document, (check_file, choice_file, evaluation_file, package_file))
+    )
+    versions = [one.version for one in (made, *made.runners_up)]
+    left = RunnersUp.read(runners_up_folder)
+    write_document(result_file, made.results(versions, left_out=left.left_out))
 
 
 @dataclass(frozen=True)
@@ -163,6 +180,11 @@ class Made:
             found |= {f"test.{model}.{name}": value for name, value in of_model["metrics"].items()}
         found |= {"rows.test": evaluation["rows"], "model_bytes": self.package["bytes"]}
         return _known(found)
+
+    def results(self, versions: Sequence[ModelVersion], *, left_out: Mapping[str, str]) -> dict[str, Any]:
+        """What the run leaves of its choice and its runners-up, whose versions come in this order."""
+        of_runners_up = map(Made.as_runner_up, self.runners_up, versions[1:])
+        return self.result(versions[0], runners_up=tuple(of_runners_up), left_out=left_out)
 
     def result(
         self, version: ModelVersion, *, runners_up: Sequence[RunnerUp] = (), left_out: Mapping[str, str]

@@ -16,7 +16,7 @@ from capstan.domain.versions import Digest
 from capstan.errors import NotFoundError, UntrustedArtifactError
 
 MODEL_FOLDER = Path("src") / "model"
-_DESCRIPTION = "bento.yaml"
+DESCRIPTION = "bento.yaml"
 _NOT_CONTENT = (b"version:", b"creation_time:")
 """Top-level keys of bento.yaml that say how it is called and when it was built."""
 _CHUNK = 1 << 20
@@ -32,7 +32,7 @@ def content_digest(bento_dir: Path) -> Digest:
 
 def verify_content(bento_dir: Path, digest: Digest) -> Path:
     """The folder, if its content hashes to `digest`; raises UntrustedArtifactError or NotFoundError."""
-    if not (bento_dir / _DESCRIPTION).is_file():
+    if not (bento_dir / DESCRIPTION).is_file():
         raise NotFoundError(f"{bento_dir}: no Bento is there")
     found = content_digest(bento_dir)
     if not hmac.compare_digest(found, digest):
@@ -58,7 +58,7 @@ def _files(root: Path) -> Iterator[tuple[Path, str]]:
 def _file_hash(path: Path, relative: str) -> str:
     try:
         with path.open("rb") as file:
-            if relative == _DESCRIPTION:
+            if relative == DESCRIPTION:
                 lines = (line for line in file if not line.startswith(_NOT_CONTENT))
                 return hashlib.sha256(b"".join(lines)).hexdigest()
             hashed = hashlib.sha256()

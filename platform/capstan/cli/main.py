@@ -44,6 +44,7 @@ VERBS = {
     "down": Group.RUN,
     "replay": Group.RUN,
     "demo": Group.RUN,
+    "backtest": Group.RUN,
     "import": Group.RUN,
     "predict": Group.RUN,
     "feedback": Group.RUN,

@@ -39,3 +39,18 @@ class ReplayClock:
         """Add the fixed time that the spec states for work that took some other real time."""
         with self._lock:
             self._now += duration
+
+
+class StillClock(ReplayClock):
+    """A replay without processes: its wall time moves by a second whenever event time moves."""
+
+    def __init__(self, start: datetime) -> None:
+        super().__init__(start)
+        self._wall = start
+
+    def wall(self) -> datetime:
+        return self._wall
+
+    def advance_to(self, moment: datetime) -> None:
+        super().advance_to(moment)
+        self._wall += timedelta(seconds=1)

@@ -121,6 +121,11 @@ class StateDir:
         """Where the last replay stands."""
         return self.root / "replay.json"
 
+    @property
+    def backtests(self) -> Path:
+        """Trainings and results of backtests, by the digest of their inputs."""
+        return self.root / "backtests"
+
     def report(self, system: SystemName) -> Path:
         return self.root / "reports" / f"{system}.json"
 

@@ -72,6 +72,10 @@ class Watcher:
         watch = self.checkpoint.watch
         return watch.alerts(consecutive=self._consecutive) if watch is not None else ()
 
+    def close(self) -> None:
+        """Let go of the stored payloads."""
+        self._reader.close()
+
     def follow(self, system: MLSystem) -> None:
         """Decide by this file from now on; what is decided stays, and the next window begins where the last ended."""
         with self._lock:

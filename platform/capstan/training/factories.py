@@ -60,7 +60,7 @@ def _gather(system: MLSystem, folder: Path) -> None:
 @contextmanager
 def importable(folder: Path) -> Iterator[None]:
     """Modules in `folder` can be imported; afterwards they are forgotten, so that another model's may follow."""
-    before = sys.dont_write_bytecode
+    before, known = sys.dont_write_bytecode, set(sys.modules)
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
@@ -70,8 +70,10 @@ def importable(folder: Path) -> Iterator[None]:
         sys.dont_write_bytecode = before
         sys.path.remove(str(folder))
         below = os.path.join(folder, "")
-        for name, module in list(sys.modules.items()):
-            # A package without __init__.py has no file, only a path. There are thousands of modules: no Path for each.
+        # There are thousands of modules: those that were there before are not looked at, and no Path is made of any.
+        for name in sys.modules.keys() - known:
+            module = sys.modules[name]
+            # A package without __init__.py has no file, only a path.
             places = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or ())]
             if any(place and os.path.join(place, "").startswith(below) for place in places):
                 del sys.modules[name]

@@ -52,6 +52,8 @@ class Places:
     """URI of the system's artifact store, where other machines find Bentos and results; empty: `bentos` is all."""
     registry_model: str = ""
     """The system's name in MLflow; empty: as in the file."""
+    is_served: bool = True
+    """False: of a backtest. Then the model is packaged without BentoML's build, and `unregistered` ends the run."""
 
 
 class Job:

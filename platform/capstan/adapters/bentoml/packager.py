@@ -17,7 +17,7 @@ from pathlib import Path
 
 import orjson
 
-from capstan.artifacts.content import content_digest, verify_content
+from capstan.artifacts.content import DESCRIPTION, MODEL_FOLDER, content_digest, verify_content
 from capstan.domain.versions import Digest, SystemName
 from capstan.errors import CapstanError, InvalidDataError, NotFoundError
 from capstan.files import write_error
@@ -48,13 +48,16 @@ class BentoPackager:
                 context = scratch / "context"
                 shutil.copytree(model_dir, context / "model", ignore=IGNORED)
                 _add_sample(context / "model")
-                built = _build(system, context, scratch)
+                built = self._built(system, context, scratch)
                 digest = content_digest(built)
                 tag = f"{system}:{built.name}"
                 self._keep(built, self.path(tag), digest)
         except OSError as error:
             raise write_error(self._home, error) from error
         return tag, digest
+
+    def _built(self, system: SystemName, context: Path, scratch: Path) -> Path:
+        return _build(system, context, scratch)
 
     def verify(self, tag: str, digest: Digest) -> Path:
         """The Bento's folder, if its content hashes to `digest`; raises UntrustedArtifactError or NotFoundError."""
@@ -78,6 +81,17 @@ class BentoPackager:
                 return
         kept.parent.mkdir(parents=True, exist_ok=True)
         os.replace(built, kept)
+
+
+class UnbuiltPackager(BentoPackager):
+    """Keeps models that nobody serves where a Bento would hold them: BentoML's build takes a second."""
+
+    def _built(self, system: SystemName, context: Path, scratch: Path) -> Path:
+        built = scratch / "store" / system / _label(context)
+        (built / MODEL_FOLDER).parent.mkdir(parents=True)
+        os.replace(context / "model", built / MODEL_FOLDER)
+        (built / DESCRIPTION).write_text(f"name: {system}\nversion: {built.name}\n")
+        return built
 
 
 @contextmanager

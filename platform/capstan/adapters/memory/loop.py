@@ -23,6 +23,7 @@ from capstan.domain.verdicts.preference import PreferenceEvidence
 from capstan.domain.versions import ModelVersion, Readiness, RunName, SystemName, VersionName
 from capstan.domain.watching import OnlineStanding, QuestionStanding, Standing
 from capstan.errors import ConflictError, NotAllowedError, UnavailableError, UntrustedArtifactError
+from capstan.ports.clock import Clock
 from capstan.ports.serving import Endpoint
 from capstan.ports.store import Event, Kind, Record
 
@@ -206,7 +207,7 @@ class MemoryRegistry:
 class MemoryServing:
     """Versions that become ready `startup` after `deploy`, or never."""
 
-    def __init__(self, clock: MemoryClock, startup: timedelta = timedelta(0)) -> None:
+    def __init__(self, clock: Clock, startup: timedelta = timedelta(0)) -> None:
         self.faults = Faults("serving")
         self.startup = startup
         self.never_ready: set[VersionName] = set()
@@ -302,7 +303,7 @@ class MemoryPipelines:
     """Runs that end as arranged by `plan(request)`; successful ones register their version."""
 
     def __init__(
-        self, clock: MemoryClock, registry: MemoryRegistry, plan: Callable[[TrainingRequest], Training]
+        self, clock: Clock, registry: MemoryRegistry, plan: Callable[[TrainingRequest], Training]
     ) -> None:
         self.faults = Faults("pipelines")
         self.plan = plan

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,11 @@ class RecordedTraffic:
         """The same in each replay of these rows, so that coins that are thrown for a request fall alike."""
         case, moment = self.entity_ids[int(self.cases[request])], int(self.event_times[request])
         return str(uuid.uuid5(_REQUESTS, f"{request}/{moment}/{case}"))
+
+    @cached_property
+    def case_of(self) -> dict[str, int]:
+        """The case of each entity id."""
+        return {entity_id: case for case, entity_id in enumerate(self.entity_ids)}
 
     def requests_of(self, entity_ids: Collection[str]) -> set[int]:
         """The requests that carry any of these cases."""

@@ -8,7 +8,7 @@ So the decisions depend on the data alone, however fast the machine is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ import orjson
 from numpy.typing import NDArray
 
 from capstan.embedded.clocks import ReplayClock
-from capstan.embedded.replay.client import Answered, GatewayClient, Prediction
+from capstan.embedded.replay.client import Answered, Prediction
 from capstan.embedded.replay.fixed_durations import FixedDurations
 from capstan.embedded.replay.recorded_rows import RecordedTraffic
 from capstan.files import write_whole
@@ -31,6 +31,16 @@ class Reacting(Protocol):
 
     def between(self, start: datetime, end: datetime) -> list[dict[str, object]]:
         """Events that happen in (start, end], as a client posts them."""
+        ...
+
+
+class Sending(Protocol):
+    """Who answers the requests."""
+
+    def send(
+        self, predictions: Iterable[Prediction], *, stop: Callable[[], bool] = lambda: False
+    ) -> Answered:
+        """Send them all and wait for every answer; `stop` ends early."""
         ...
 
 
@@ -124,7 +134,7 @@ class Replay:
         self,
         traffic: RecordedTraffic,
         *,
-        client: GatewayClient,
+        client: Sending,
         clock: ReplayClock,
         charges: FixedDurations,
         settling: Settling,

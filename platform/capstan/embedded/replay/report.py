@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypedDict, cast
 from zoneinfo import ZoneInfo
 
@@ -34,6 +35,8 @@ from capstan.tasks.metric import Groups
 from capstan.training.factories import importable
 
 BATCH_ROWS = 10_000
+SEED = 2013
+"""Of the bootstrap of days."""
 
 
 class Report(TypedDict):
@@ -88,7 +91,7 @@ def make_report(
     start: datetime,
     end: datetime,
     seconds: float,
-    seed: int = 2013,
+    seed: int = SEED,
 ) -> Report:
     """Everything that the story, the counters and the stored predictions say about the replay."""
     events = [event for _, event in local.store.events(local.name)]
@@ -99,10 +102,10 @@ def make_report(
     faults: list[str] = []
     served = local.evidence.answered_with_labels(start, end).labelled
     entity_ids = served.table.column("entity_id").to_pylist()
-    static = static_predictions(local, first, traffic, entity_ids, served.groups)
+    static = predictions_of(folder_of(local, first), traffic, entity_ids, served.groups)
     with own_metrics(local.system, faults) as own:
         metrics = (*reported_metrics(local.system), *own)
-        by_month, overall = _compared(local, metrics, static, served, seed)
+        by_month, overall = compared(local.system, metrics, static, served, seed)
     details = dict(served.task.details(served.truth, served.predictions, served.groups))
     sliced, untold = tables_by_slice(local.system.spec.evaluation.slices, served, traffic, entity_ids)
     details = dict(with_tables(details, sliced))
@@ -125,7 +128,7 @@ def make_report(
         retrainings=counts.retrainings,
         promotions=counts.promotions,
         rollbacks=counts.rollbacks,
-        metrics=[_described(metric) for metric in metrics],
+        metrics=[described(metric) for metric in metrics],
         months={month: asdict(c) for month, c in by_month.items()},
         overall=asdict(overall),
         details=details,
@@ -164,7 +167,8 @@ def reported_metrics(system: MLSystem) -> tuple[Metric, ...]:
     return tuple(task.metrics[name] for name in dict.fromkeys([spec.monitoring.quality.metric, *losses]))
 
 
-def _described(metric: Metric) -> dict[str, str]:
+def described(metric: Metric) -> dict[str, str]:
+    """As a report names it."""
     facts = metric.facts
     return {"name": facts.name, "title": facts.title, "direction": facts.direction, "key": facts.key}
 
@@ -222,14 +226,15 @@ def _latency_p99(local: LocalSystem) -> float | None:
     return found[0].value if found else None
 
 
-def _compared(
-    local: LocalSystem,
+def compared(
+    system: MLSystem,
     metrics: Sequence[Metric],
     static: Predictions,
     served: Served,
-    seed: int,
+    seed: int = SEED,
 ) -> tuple[dict[str, Compared], Compared]:
-    zone = ZoneInfo(local.system.spec.data.time_zone)
+    """What users got and what the static system says of the same labelled rows: by month of the zone, and overall."""
+    zone = ZoneInfo(system.spec.data.time_zone)
     local_times = [moment.astimezone(zone) for moment in served.table.column("event_time").to_pylist()]
     return compare(
         metrics,
@@ -243,26 +248,27 @@ def _compared(
     )
 
 
-def static_predictions(
-    local: LocalSystem,
-    first: ModelVersion,
+def folder_of(local: LocalSystem, version: ModelVersion) -> Path:
+    """The version's model, in its verified bytes; raises UntrustedArtifactError, NotFoundError."""
+    return local.packager.verify(version.bento_tag, version.digest) / MODEL_FOLDER
+
+
+def predictions_of(
+    folder: Path,
     traffic: RecordedTraffic,
     entity_ids: Sequence[str],
     groups: Groups | None = None,
 ) -> Predictions:
-    """What the first champion, loaded from its verified bytes, says about the requests of these entities.
+    """What the model in a folder that was verified says about the requests of these entities.
 
     `groups`: which of them came in one request.
     """
-    bento = local.packager.verify(first.bento_tag, first.digest)
-    folder = bento / MODEL_FOLDER
-    case_of = {entity_id: case for case, entity_id in enumerate(traffic.entity_ids)}
     parts = []
     # Its modules are forgotten afterwards: metrics of the file's own are those beside the file.
     with importable(folder / "factories"):
         model = load(folder)
         for begin in range(0, len(entity_ids), BATCH_ROWS):
-            cases = [case_of[entity_id] for entity_id in entity_ids[begin : begin + BATCH_ROWS]]
+            cases = [traffic.case_of[entity_id] for entity_id in entity_ids[begin : begin + BATCH_ROWS]]
             parts.append(model.predict_batch([traffic.row_of(case) for case in cases]))
     scores = np.concatenate(parts) if parts else np.empty(0)
     return model.task.predictions(scores, model.manifest.learnt, groups)

@@ -114,7 +114,7 @@ def run_replay(
             supervisor.start()
             audience.say(f"the page: {addresses.page}/?token={state.token('page')}")
             audience.say("reading the recorded traffic")
-            traffic = _read_apart(system, scope, state.secrets, stop)
+            traffic = read_apart(system, scope, state.secrets, stop)
             if traffic is None:
                 return None
             pace.total = len(traffic)
@@ -156,7 +156,7 @@ def run_replay(
             return report
 
 
-def _read_apart(
+def read_apart(
     system: MLSystem, scope: Scope, secrets: Path, stop: Callable[[], bool]
 ) -> RecordedTraffic | None:
     """Read in a process of its own, because a year of joined tables needs half a gigabyte that would never be
@@ -243,8 +243,8 @@ def _midnight(day: date, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, clock_time(), tzinfo=zone).astimezone(UTC)
 
 
-_OTHERS = ("beside", "hosts")
-"""Folders of other systems, which may be live while this one is replayed."""
+_OTHERS = ("beside", "hosts", "backtests")
+"""Folders of other systems, which may be live while this one is replayed, and of backtests."""
 _OWN = frozenset(
     (
         "state.db",

@@ -12,12 +12,4 @@ BLIND = AlertFacts("MonitorBlind", "warning", "")
 
 def summary(text: AlertText) -> str:
     """Which questions had no answer for how long, and why."""
-    return (
-        "cannot be judged: "
-        + "{{ range query (printf \"capstan_windows_unjudged{system='%s',version='%s'HERE} > 0\" "
-        "$labels.system $labels.version) }}{{ .Labels.question }} for "
-        '{{ printf "%.0f" .Value }} window{{ if ne .Value 1.0 }}s{{ end }} ({{ .Labels.reason }}), {{ end }}'.replace(
-            "HERE", text.here
-        )
-        + "so that no alert does not mean that all is well"
-    )
+    return f"cannot be judged: {text.unjudged}so that no alert does not mean that all is well"

@@ -50,6 +50,15 @@ class AlertText:
         )
 
     @property
+    def unjudged(self) -> str:
+        """The questions without an answer, each with its windows and its reason, and a comma and a space."""
+        return (
+            "{{ range query (printf \"capstan_windows_unjudged{system='%s',version='%s'HERE} > 0\" "
+            "$labels.system $labels.version) }}{{ .Labels.question }} for "
+            '{{ printf "%.0f" .Value }} window{{ if ne .Value 1.0 }}s{{ end }} ({{ .Labels.reason }}), {{ end }}'
+        ).replace("HERE", self.here)
+
+    @property
     def has_several_outputs(self) -> bool:
         """Whether an answer has more than one part that is watched; that of several models has those of each."""
         if self.system.spec.combination is not None:

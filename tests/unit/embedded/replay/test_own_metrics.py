@@ -14,12 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from capstan.artifacts.content import MODEL_FOLDER
-from capstan.domain.versions import ModelVersion
 from capstan.embedded.replay.comparison import compare
 from capstan.embedded.replay.own_metrics import own_metrics
 from capstan.embedded.replay.recorded_rows import RecordedTraffic
-from capstan.embedded.replay.report import static_predictions
-from capstan.embedded.wiring import LocalSystem
+from capstan.embedded.replay.report import predictions_of
 from capstan.spec import MLSystem, parse
 from capstan.tasks import Predictions, task_named
 
@@ -141,11 +139,9 @@ def first_version(bento: Path) -> None:
 
 def test_the_first_versions_modules_are_not_those_of_the_metric(home: Path, tmp_path: Path) -> None:
     first_version(tmp_path / "bento")
-    local = SimpleNamespace(packager=SimpleNamespace(verify=lambda _tag, _digest: tmp_path / "bento"))
-    traffic = SimpleNamespace(entity_ids=["a", "b"], row_of=lambda _case: {"delay": 1.0})
-    static = static_predictions(
-        cast(LocalSystem, local),
-        cast(ModelVersion, SimpleNamespace(bento_tag="t", digest="d")),
+    traffic = SimpleNamespace(case_of={"a": 0, "b": 1}, row_of=lambda _case: {"delay": 1.0})
+    static = predictions_of(
+        tmp_path / "bento" / MODEL_FOLDER,
         cast(RecordedTraffic, traffic),
         ["b", "a"],
     )

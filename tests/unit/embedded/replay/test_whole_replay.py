@@ -85,14 +85,14 @@ def test_a_replay_that_ends_before_it_begins_is_refused(flights):
 
 def test_bad_data_read_in_the_other_process_is_the_same_clear_error_here(flights, tmp_path):
     with pytest.raises(InvalidDataError, match=r"data\.sources\.flights: .*does not exist"):
-        whole_replay._read_apart(flights, scope_of(flights), tmp_path, lambda: False)
+        whole_replay.read_apart(flights, scope_of(flights), tmp_path, lambda: False)
 
 
 @pytest.mark.parametrize("stopped", [True, False])
 def test_a_killed_reader_is_no_traceback(flights, tmp_path, monkeypatch, stopped):
     monkeypatch.setattr(whole_replay, "_leave_interrupts", os.abort)
     if stopped:
-        assert whole_replay._read_apart(flights, scope_of(flights), tmp_path, lambda: True) is None
+        assert whole_replay.read_apart(flights, scope_of(flights), tmp_path, lambda: True) is None
         return
     with pytest.raises(CapstanError, match="memory"):
-        whole_replay._read_apart(flights, scope_of(flights), tmp_path, lambda: False)
+        whole_replay.read_apart(flights, scope_of(flights), tmp_path, lambda: False)

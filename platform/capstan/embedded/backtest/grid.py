@@ -1,0 +1,222 @@
+"""Backtests of many policies side by side, in processes; what is finished is kept and not run again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, cast
+
+import orjson
+
+from capstan.embedded.backtest.hindsight import Hurting
+from capstan.embedded.backtest.inputs import backtest_digest, data_digest
+from capstan.embedded.backtest.one_policy import PolicyResult, hurting_of, run_policy
+from capstan.embedded.backtest.refusals import require_backtest
+from capstan.embedded.backtest.variations import Policy
+from capstan.embedded.backtest.wiring import BacktestPlaces, running_trainer
+from capstan.embedded.replay.recorded_rows import RecordedTraffic
+from capstan.embedded.replay.replaying import Journal
+from capstan.embedded.replay.whole_replay import Scope, read_apart
+from capstan.errors import CapstanError, InvalidDataError
+from capstan.files import write_whole
+from capstan.spec import MLSystem
+
+
+class Watching(Protocol):
+    """Who is told how far it is."""
+
+    def say(self, text: str) -> None: ...
+
+    def advance(self, description: str, done: int, total: int, note: str = "") -> None: ...
+
+
+class Finished(NamedTuple):
+    """A policy with what it came to."""
+
+    policy: Policy
+    result: PolicyResult
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker needs for one policy, besides what all share."""
+
+    system: MLSystem
+    kept: Path
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all policies share."""
+
+    scope: Scope
+    places: BacktestPlaces
+    data: str
+    socket: Path
+    hurting: Hurting
+
+
+def backtest(
+    system: MLSystem,
+    policies: Sequence[Policy],
+    scope: Scope,
+    places: BacktestPlaces,
+    audience: Watching,
+    *,
+    workers: int | None = None,
+    fresh: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[Finished] | None:
+    """What each policy came to, in their order; None: it was stopped, and what had finished is kept.
+
+    `system` is the file itself, which says what hurts. `fresh`: run again what is kept. Raises CapstanError,
+    InvalidDataError where no recorded row has a label.
+    """
+    for policy in policies:
+        require_backtest(policy.system)
+    places.results.mkdir(mode=0o700, parents=True, exist_ok=True)
+    data = data_digest(system)
+    asked = (
+        scope.start.isoformat(),
+        scope.end.isoformat(),
+        f"{scope.share:g}",
+        backtest_digest(system, data, ()),
+    )
+    kept = [places.results / f"{backtest_digest(one.system, data, asked)}.json" for one in policies]
+    if fresh:
+        for path in kept:
+            path.unlink(missing_ok=True)
+    missing = [
+        Task(policy.system, path) for policy, path in zip(policies, kept, strict=True) if not path.exists()
+    ]
+    if missing:
+        audience.say("reading the recorded rows")
+        traffic = read_apart(system, scope, places.secrets, stop)
+        if traffic is None:
+            return None
+        require_labels(traffic, scope)
+        with tempfile.TemporaryDirectory(prefix="capstan-trainer-") as folder:
+            shared = Shared(scope, places, data, Path(folder) / "steps", hurting_of(system))
+            with running_trainer(system, shared.socket):
+                if len(missing) == 1:
+                    _alone(missing[0], shared, traffic, audience, stop)
+                else:
+                    _side_by_side(missing, shared, traffic, audience, workers, stop)
+    if not all(path.exists() for path in kept):
+        return None
+    results = [cast(PolicyResult, orjson.loads(path.read_bytes())) for path in kept]
+    return [Finished(policy, result) for policy, result in zip(policies, results, strict=True)]
+
+
+def require_labels(traffic: RecordedTraffic, scope: Scope) -> None:
+    """Raises InvalidDataError for a history from which nothing can be judged."""
+    days = f"from {scope.start:%Y-%m-%d} to {scope.end:%Y-%m-%d} UTC"
+    if not len(traffic):
+        raise InvalidDataError(
+            f"spec.replay: no recorded row is {days}, so there is nothing to backtest; correct replay.start and "
+            "replay.end"
+        )
+    if all(label is None for label in traffic.labels):
+        raise InvalidDataError(
+            f"spec.data.label: none of the {len(traffic.labels):,} recorded rows {days} has a label, so nothing could "
+            "be judged; name the column that holds them, or days whose labels have come"
+        )
+
+
+def _alone(
+    task: Task, shared: Shared, traffic: RecordedTraffic, audience: Watching, stop: Callable[[], bool]
+) -> None:
+    def advance(journal: Journal) -> None:
+        audience.advance("backtesting", journal.answered.sent, len(traffic), f"{journal.position:%Y-%m-%d}")
+
+    _run(task, shared, traffic, stop, advance)
+
+
+def _run(
+    task: Task,
+    shared: Shared,
+    traffic: RecordedTraffic,
+    stop: Callable[[], bool],
+    advance: Callable[[Journal], None] = lambda _: None,
+) -> None:
+    result = run_policy(
+        task.system,
+        traffic,
+        shared.scope,
+        places=shared.places,
+        data=shared.data,
+        socket=shared.socket,
+        hurting=shared.hurting,
+        stop=stop,
+        advance=advance,
+    )
+    if result is not None:
+        write_whole(task.kept, orjson.dumps(result))
+
+
+# What a worker has loaded once for all its policies.
+_worker: dict[str, Any] = {}
+
+
+def _begin(shared: Shared, traffic: Path, stopping: Any) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Ctrl-C reaches the whole terminal; this process ends with the work that its parent gives it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _worker.update(shared=shared, stopping=stopping, traffic=pickle.loads(traffic.read_bytes()))  # noqa: S301
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed tells nobody, and a worker would wait for its next policy for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(task: Task) -> None:
+    _run(task, _worker["shared"], _worker["traffic"], _worker["stopping"].is_set)
+
+
+def _side_by_side(
+    tasks: Sequence[Task],
+    shared: Shared,
+    traffic: RecordedTraffic,
+    audience: Watching,
+    workers: int | None,
+    stop: Callable[[], bool],
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    stopping, stored = context.Event(), shared.socket.with_name("traffic")
+    stored.write_bytes(pickle.dumps(traffic, protocol=5))
+    count = min(workers or len(os.sched_getaffinity(0)), len(tasks))
+    audience.say(f"{len(tasks)} policies in {count} processes; what is finished is kept")
+    with ProcessPoolExecutor(
+        count, mp_context=context, initializer=_begin, initargs=(shared, stored, stopping)
+    ) as pool:
+        waiting: set[Future[None]] = {pool.submit(_work, task) for task in tasks}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+                for one in done:
+                    one.result()
+                if done:
+                    audience.advance("backtesting", len(tasks) - len(waiting), len(tasks), "policies")
+                if stop():
+                    return
+        except BrokenProcessPool as error:
+            raise CapstanError(
+                "a process of the backtest was killed, most often for want of memory; run the command again, what is "
+                "finished is kept; --workers 1 needs the least"
+            ) from error
+        finally:
+            stopping.set()
+            pool.shutdown(cancel_futures=True)

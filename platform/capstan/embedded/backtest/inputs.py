@@ -1,0 +1,123 @@
+"""What a training and a whole backtest depend on, as digests: equal inputs are computed once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from capstan.domain.training import TrainingRequest
+from capstan.domain.versions import ModelVersion
+from capstan.errors import InvalidDataError
+from capstan.spec import MLSystem
+from capstan.spec.presence import meant_files, named_files
+from capstan.training.factories import carry_factories
+
+UNLEARNT: tuple[tuple[str, ...], ...] = (
+    ("retraining",),
+    ("replay",),
+    ("rollout",),
+    ("serving",),
+    ("cluster",),
+    ("suspend",),
+    ("deletionPolicy",),
+    ("monitoring", "drift", "minEffect"),
+    ("monitoring", "quality", "maxDrop"),
+    ("monitoring", "quality", "minCoverage"),
+)
+"""Parts of the file that change no model, no reference and no gate: policies that differ in these share trainings."""
+_CHUNK = 1 << 20
+
+
+def data_digest(system: MLSystem) -> str:
+    """Of the contents of the sources' files and of the code beside the file.
+
+    Raises InvalidDataError for a source that is no file, of which nobody can tell whether it has changed.
+    """
+    total = hashlib.sha256()
+    named = dict(named_files(system))
+    for index, source in enumerate(system.spec.data.sources):
+        path = named.get(("spec", "data", "sources", index, source.key, "path"))
+        if path is None:
+            raise InvalidDataError(
+                f"spec.data.sources[{index}].{source.key}: {source.name!r} is no file, so a backtest cannot tell "
+                "whether its rows have changed since the last one; write it to a Parquet file and name that"
+            )
+        for file in _files(system.base_dir, path):
+            total.update(f"{source.name}\0{file.name}\0{_file_digest(file)}\n".encode())
+    with tempfile.TemporaryDirectory(prefix="capstan-code-") as scratch:
+        code = Path(scratch, "factories")
+        carry_factories(system, code)
+        for file in sorted(code.rglob("*.py")):
+            total.update(f"{file.relative_to(code)}\0{_file_digest(file)}\n".encode())
+    return total.hexdigest()
+
+
+def training_digest(
+    system: MLSystem, data: str, request: TrainingRequest, champion: ModelVersion | None
+) -> str:
+    """Of all that a training's result follows from; `data` is `data_digest`."""
+    spec = document_of(system)["spec"]
+    runners_up = system.spec.rollout.runners_up
+    for path in UNLEARNT:
+        _drop(spec, path)
+    inputs = {
+        "capstan": version("capstan-mlops"),
+        "data": data,
+        "spec": spec,
+        "runnersUp": runners_up,
+        "asOf": request.trigger.as_of.isoformat(),
+        "seed": request.seed,
+        "champion": None
+        if champion is None
+        else [champion.name, champion.digest, champion.as_of.isoformat()],
+    }
+    return _of_json(inputs)
+
+
+def backtest_digest(system: MLSystem, data: str, scope: tuple[str, ...]) -> str:
+    """Of all that a backtest's result follows from; `scope` says which part of the history is asked."""
+    document = {
+        "capstan": version("capstan-mlops"),
+        "file": document_of(system),
+        "data": data,
+        "scope": scope,
+    }
+    return _of_json(document)
+
+
+def document_of(system: MLSystem) -> dict[str, Any]:
+    """The file with its defaults, as plain data that may be changed."""
+    document: dict[str, Any] = system.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return document
+
+
+def _of_json(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _drop(document: dict[str, Any], path: tuple[str, ...]) -> None:
+    *parents, last = path
+    for name in parents:
+        document = document.get(name, {})
+    document.pop(last, None)
+
+
+def _files(base_dir: Path, path: str) -> Iterator[Path]:
+    for found in meant_files(base_dir, path):
+        if found.is_dir():
+            yield from sorted(file for file in found.rglob("*") if file.is_file())
+        elif found.is_file():
+            yield found
+
+
+def _file_digest(path: Path) -> str:
+    hashed = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            hashed.update(chunk)
+    return hashed.hexdigest()

@@ -1,0 +1,96 @@
+"""Trainings of backtests: each is run once for all policies that ask for it, by whichever comes first."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
+from capstan.domain.versions import ModelVersion, VersionName
+from capstan.embedded.backtest.inputs import training_digest
+from capstan.files import write_whole
+from capstan.ports.codec import from_json
+from capstan.spec import MLSystem
+from capstan.training.factories import carry_factories
+from capstan.training.job import FACTORIES, Places, write_job
+
+
+class Trainer(Protocol):
+    """Runs all steps of a run's folder."""
+
+    def train(self, folder: Path) -> None:
+        """The run's status is in `status.json` on return; raises CapstanError if nobody ran the steps."""
+        ...
+
+
+class SharedTrainings:
+    """Results by the digest of their inputs, in a folder that outlives the process and that several share."""
+
+    def __init__(
+        self,
+        system: MLSystem,
+        folder: Path,
+        *,
+        data: str,
+        document: dict[str, Any],
+        places: Places,
+        trainer: Trainer,
+        champion: Callable[[VersionName], ModelVersion | None],
+    ) -> None:
+        """`data` is the digest of the sources; `champion` finds a version to beat."""
+        self._system = system
+        self._folder = folder
+        self._data = data
+        self._document = document
+        self._places = places
+        self._trainer = trainer
+        self._champion = champion
+        self.asked = 0
+        self.run = 0
+        """How many were really run here; the others were there already."""
+
+    def result(self, request: TrainingRequest) -> RunStatus:
+        """What the run comes to; its versions have no names. Raises CapstanError, DiskFullError."""
+        self.asked += 1
+        champion = self._champion(request.champion) if request.champion is not None else None
+        folder = self._folder / training_digest(self._system, self._data, request, champion)
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = folder / "result.json"
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not kept.exists():
+                self._train(folder / "run", request, champion)
+                written = (folder / "run" / "status.json").read_bytes()
+                status = from_json(RunStatus, json.loads(written))
+                if status.phase is RunPhase.SUCCEEDED:
+                    # What has failed is tried again by the next one that asks: its code may have been mended.
+                    write_whole(kept, written)
+                return _of_run(status, request)
+        return _of_run(from_json(RunStatus, json.loads(kept.read_bytes())), request)
+
+    def _train(self, run: Path, request: TrainingRequest, champion: ModelVersion | None) -> None:
+        self.run += 1
+        shutil.rmtree(run, ignore_errors=True)
+        run.mkdir(mode=0o700)
+        carry_factories(self._system, run / FACTORIES)
+        write_job(run, request=request, spec=self._document, places=self._places, champion=champion)
+        self._trainer.train(run)
+
+
+def _of_run(status: RunStatus, request: TrainingRequest) -> RunStatus:
+    """As the run that asks: the first that had these inputs may have been called otherwise."""
+
+    def named(version: ModelVersion) -> ModelVersion:
+        return replace(version, run=request.run)
+
+    return replace(
+        status,
+        version=None if status.version is None else named(status.version),
+        runners_up=tuple(replace(one, version=named(one.version)) for one in status.runners_up),
+        steps=(),
+    )

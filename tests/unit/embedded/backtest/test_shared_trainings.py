@@ -1,0 +1,147 @@
+"""Trainings of equal inputs are run once, whoever asks for them; what they depend on makes another training."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from contract.training_system import write_system
+
+from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
+from capstan.domain.triggers import Trigger, TriggerKind
+from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
+from capstan.embedded.backtest.inputs import backtest_digest, data_digest, document_of, training_digest
+from capstan.embedded.backtest.trainings import SharedTrainings
+from capstan.errors import InvalidDataError
+from capstan.ports.codec import to_json
+from capstan.spec import MLSystem, parse
+from capstan.training.job import Job, Places
+
+AT = datetime(2013, 2, 20, tzinfo=UTC)
+
+
+def request(
+    run: str = "run-a", at: datetime = AT, champion: str | None = None, seed: int = 0
+) -> TrainingRequest:
+    trigger = Trigger(TriggerKind.INITIAL, at, "because")
+    name = VersionName(champion) if champion else None
+    return TrainingRequest(RunName(run), SystemName("deliveries"), trigger, name, seed)
+
+
+def version(name: str, digest: str = "sha256:aa") -> ModelVersion:
+    return ModelVersion(VersionName(name), Digest(digest), RunName("run-0"), "deliveries:aa", AT)
+
+
+class Trainer:
+    """Leaves a status in the run's folder, as the steps do."""
+
+    def __init__(self, phase: RunPhase = RunPhase.SUCCEEDED) -> None:
+        self.phase = phase
+        self.trained: list[str] = []
+
+    def train(self, folder: Path) -> None:
+        job = Job(folder)
+        self.trained.append(job.request.run)
+        made = ModelVersion(VersionName(""), Digest("sha256:bb"), job.request.run, "deliveries:bb", AT)
+        done = RunStatus(self.phase, version=made if self.phase is RunPhase.SUCCEEDED else None)
+        (folder / "status.json").write_text(json.dumps(to_json(done)))
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> MLSystem:
+    return write_system(tmp_path_factory.mktemp("deliveries"))
+
+
+def changed(system: MLSystem, path: str, value: Any) -> MLSystem:
+    document = document_of(system)
+    node = document["spec"]
+    *parents, last = path.split(".")
+    for name in parents:
+        node = node.setdefault(name, {})
+    node[last] = value
+    return parse(document, base_dir=system.base_dir)
+
+
+def trainings(system: MLSystem, folder: Path, trainer: Trainer, *champions: ModelVersion) -> SharedTrainings:
+    known = {one.name: one for one in champions}
+    places = Places(str(system.base_dir), str(folder), "", "", str(folder / "models"), is_served=False)
+    return SharedTrainings(
+        system,
+        folder,
+        data=data_digest(system),
+        document=document_of(system),
+        places=places,
+        trainer=trainer,
+        champion=known.get,
+    )
+
+
+def test_the_second_that_asks_gets_the_result_under_its_own_run(system: MLSystem, tmp_path: Path) -> None:
+    trainer = Trainer()
+    first = trainings(system, tmp_path, trainer).result(request("run-a"))
+    again = trainings(changed(system, "retraining.cooldown", "3d"), tmp_path, trainer)
+    second = again.result(request("run-b"))
+    assert trainer.trained == ["run-a"]
+    assert first.version is not None
+    assert second.version is not None
+    assert (first.version.run, second.version.run) == ("run-a", "run-b")
+    assert first.version.digest == second.version.digest
+    assert (again.asked, again.run) == (1, 0)
+
+
+def test_a_training_that_failed_is_tried_again(system: MLSystem, tmp_path: Path) -> None:
+    broken = Trainer(RunPhase.FAILED)
+    assert trainings(system, tmp_path, broken).result(request()).phase is RunPhase.FAILED
+    mended = Trainer()
+    assert trainings(system, tmp_path, mended).result(request()).phase is RunPhase.SUCCEEDED
+    assert mended.trained == ["run-a"]
+
+
+def test_what_a_model_follows_from_makes_another_training(system: MLSystem) -> None:
+    data = data_digest(system)
+    plain = training_digest(system, data, request(), None)
+    others = [
+        training_digest(system, data, request(at=datetime(2013, 2, 21, tzinfo=UTC)), None),
+        training_digest(system, data, request(seed=1), None),
+        training_digest(system, "other rows", request(), None),
+        training_digest(system, data, request(champion="v1"), version("v1")),
+        training_digest(system, data, request(champion="v1"), version("v1", "sha256:cc")),
+        training_digest(changed(system, "training.seed", 99), data, request(), None),
+        training_digest(changed(system, "monitoring.drift.consecutive", 3), data, request(), None),
+    ]
+    assert len({plain, *others}) == 8
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("retraining.cooldown", "3d"),
+        ("monitoring.drift.minEffect", 0.2),
+        ("monitoring.quality.maxDrop", 0.2),
+        ("rollout.progressDeadline", "9m"),
+    ],
+)
+def test_a_policy_that_changes_no_model_shares_its_trainings_and_has_a_result_of_its_own(
+    system: MLSystem, path: str, value: Any
+) -> None:
+    other, data = changed(system, path, value), data_digest(system)
+    assert training_digest(other, data, request(), None) == training_digest(system, data, request(), None)
+    assert backtest_digest(other, data, ()) != backtest_digest(system, data, ())
+
+
+def test_other_rows_and_other_code_are_other_inputs_and_a_database_is_refused(tmp_path: Path) -> None:
+    system = write_system(tmp_path)
+    before = data_digest(system)
+    assert data_digest(system) == before
+    [code, *_] = sorted(tmp_path.glob("*.py"))
+    code.write_text(code.read_text() + "\n# another\n")
+    assert data_digest(system) != before
+    document = document_of(system)
+    name = document["spec"]["data"]["sources"][0]["name"]
+    url = {"secretKeyRef": {"name": "db", "key": "url"}}
+    document["spec"]["data"]["sources"] = [{"name": name, "database": {"table": "t", "urlFrom": url}}]
+    with pytest.raises(InvalidDataError, match=r"spec.data.sources\[0\].database: .* is no file"):
+        data_digest(parse(document, base_dir=tmp_path))
