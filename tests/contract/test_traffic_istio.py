@@ -616,6 +616,30 @@ def test_nothing_is_routed_to_a_graph_that_is_not_ready(world: World) -> None:
     assert world.router.told is None
 
 
+def test_a_shadow_that_becomes_an_arm_of_the_graph_stands_alone_beside_it(world: World) -> None:
+    world.deploy(V1, V2)
+    world.traffic.apply(SHADOW, {})
+    with pytest.raises(UnavailableError, match="the graph between v1, v2 starts"):
+        world.traffic.apply(routed(), {})
+    assert world.predictors() == {"v1": (100, False), "v2": (0, False), "arms": (0, False)}
+    brought_up(world, routed())
+    assert world.predictors() == {"v1": (0, False), "v2": (0, False), "arms": (100, False)}
+    assert world.traffic.read_back() == routed()
+    assert world.traffic.readiness() == {V1: Readiness.READY, V2: Readiness.READY}
+
+
+def test_a_version_beside_the_graph_that_is_not_ready_goes_since_it_would_freeze_the_weights(
+    world: World,
+) -> None:
+    world.deploy(V1, V2)
+    world.kube.stuck.add(V3)
+    world.deploy(V3)
+    brought_up(world, routed())
+    assert world.predictors() == {"v1": (0, False), "v2": (0, False), "arms": (100, False)}
+    assert world.route() == {"v1": 0, "v2": 0, "arms": 100}
+    assert world.traffic.read_back() == routed()
+
+
 @pytest.mark.parametrize("after", [ALONE, CANARY, champion_only(V2)], ids=["back", "canary", "promoted"])
 def test_after_the_router_its_predictor_goes_with_one_write(world: World, after: TrafficSplit) -> None:
     world.deploy(V1, V2)

@@ -273,12 +273,6 @@ class SeldonIstio:
         if split.routed and self._shared.graph is not None:
             self._route(split, self._shared.graph)
             return
-        deployments = self._deployments()
-        kept = [
-            {**predictor, "traffic": 0}
-            for name, predictor in predictors.items()
-            if name not in split.versions and _is_live(predictor) and _is_settled(deployments.get(name))
-        ]
         live = [
             {**self._turned(predictors[arm.version], shadow=False), "traffic": int(arm.weight)}
             for arm in split.answering
@@ -287,7 +281,7 @@ class SeldonIstio:
             {**self._turned(predictors[mirror.version], shadow=True), "traffic": int(mirror.percent)}
             for mirror in split.mirrors
         ]
-        self._put([*live, *kept, *shadows], split, graph=None)
+        self._put([*live, *self._warm(predictors, split), *shadows], split, graph=None)
         self._await(split)
 
     def _route(self, split: TrafficSplit, made: RoutedGraph) -> None:
@@ -304,6 +298,10 @@ class SeldonIstio:
             if graph is not None and graph.get("traffic", 0) > 0:
                 self._put(_alone(predictors, split.champion), graph=None)
             elif artifacts.keys() == set(arms):
+                # A shadow starts anew, so that it stands alone by the time the graph is up.
+                for name in artifacts:
+                    if not _is_live(predictors[name]):
+                        predictors[name] = {**self._rendered(predictors[name], shadow=False), "traffic": 0}
                 self._put(list(predictors.values()), graph={**made.predictor(artifacts), "traffic": 0})
             raise UnavailableError(
                 PART, f"the graph between {', '.join(arms)} starts; nothing was routed to it"
@@ -312,12 +310,24 @@ class SeldonIstio:
         if not graph.get("traffic", 0) and (why := self._graph_is_not_ready(graph, made)) is not None:
             raise UnavailableError(PART, f"the graph between {', '.join(arms)} is not ready: {why}")
         made.router.tell(split.routed)
+        alone = [
+            {**self._turned(predictors[arm.version], shadow=False), "traffic": 0} for arm in split.answering
+        ]
         self._put(
-            [{**predictor, "traffic": 0} for predictor in predictors.values() if _is_live(predictor)],
+            [*alone, *self._warm(predictors, split)],
             split,
             graph={**graph, "traffic": 100},
         )
         self._await(split)
+
+    def _warm(self, predictors: Mapping[VersionName, Object], split: TrafficSplit) -> list[Object]:
+        """What stays without traffic beside the split's versions: all that does not hold the weights up."""
+        deployments = self._deployments()
+        return [
+            {**predictor, "traffic": 0}
+            for name, predictor in predictors.items()
+            if name not in split.versions and _is_live(predictor) and _is_settled(deployments.get(name))
+        ]
 
     def _graph_is_not_ready(self, graph: Object, made: RoutedGraph) -> str | None:
         found, pods = self._parts(made)
