@@ -1,8 +1,9 @@
 """Stands in for Seldon's executor before a graph of a router and its children, by protocol v2.
 
 It asks what the real one was seen to ask (1.19.0-rc.1): the router as transformer, the router for the number of the
-child, and the child; it logs a child's request before it asks, and the answer only if it is 200. GRAPH is the
-predictor's graph as JSON, each node with its `endpoint`. Needs the standard library alone.
+child, and the child; it logs a child's request before it asks, and the answer only if it is 200. Unlike the real
+one it is always ready: that one is only while it can connect to every node. GRAPH is the predictor's graph as JSON,
+each node with its `endpoint`. Needs the standard library alone.
 """
 
 import json
