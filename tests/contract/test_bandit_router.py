@@ -153,7 +153,15 @@ class Pods:
 
     def __init__(self, *names: str, phase: str = "Running") -> None:
         self.pods: list[dict[str, Any]] = [
-            {"metadata": {"name": name}, "status": {"phase": phase, "podIP": "127.0.0.1"}} for name in names
+            {
+                "metadata": {"name": name},
+                "status": {
+                    "phase": phase,
+                    "podIP": "127.0.0.1",
+                    "conditions": [{"type": "Ready", "status": "True"}],
+                },
+            }
+            for name in names
         ]
 
     def list(self, *_: object, **__: object) -> list[Any]:

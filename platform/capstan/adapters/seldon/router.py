@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from capstan.adapters.kubernetes.conditions import holds
 from capstan.domain.moving_weights import MILLIONTHS
 from capstan.domain.traffic import ArmRewards
 from capstan.errors import UnavailableError
@@ -41,27 +42,32 @@ class RouterPods:
     def tell(self, rewards: Sequence[ArmRewards]) -> None:
         """Give every pod the rewards in the place of those before; raises UnavailableError where one is away.
 
-        One that is away keeps nothing from the others.
+        One that is away keeps nothing from the others, and one that is not ready gets no requests: it may be away.
         """
         away: UnavailableError | None = None
-        for name, address in self._addresses():
+        for name, address, is_ready in self._pods():
             try:
                 self._ask("PUT", name, address, json=document(rewards))
             except UnavailableError as error:
-                away = error
+                away = error if is_ready else away
         if away is not None:
             raise away
 
     def knows(self, rewards: Sequence[ArmRewards]) -> bool:
-        """Whether every pod was told just these; False without a pod. Raises UnavailableError."""
+        """Whether every ready pod was told just these; False without one. Raises UnavailableError."""
         wanted = document(rewards)
-        found = [self._ask("GET", name, address) for name, address in self._addresses()]
+        found = [self._ask("GET", name, address) for name, address, is_ready in self._pods() if is_ready]
         return bool(found) and all(one == wanted for one in found)
 
-    def _addresses(self) -> list[tuple[str, str]]:
+    def _pods(self) -> list[tuple[str, str, bool]]:
+        """Name, address and whether it is ready."""
         pods = self._kube.list("Pod", self._namespace, labels=self._labels)
         return sorted(
-            (str(pod["metadata"]["name"]), f"http://{pod['status']['podIP']}:{self._port}/rewards")
+            (
+                str(pod["metadata"]["name"]),
+                f"http://{pod['status']['podIP']}:{self._port}/rewards",
+                holds(pod, "Ready"),
+            )
             for pod in pods
             if pod.get("status", {}).get("phase") == "Running"
             and pod["status"].get("podIP")
