@@ -83,6 +83,10 @@ def test_where_the_gateway_tells_no_arm_the_version_that_answered_is_the_arm(
     assert not shop.arms(LATER, metric, window=EVENT_DELAY).total(V2).assigned
     found = shop.arms(LATER, metric, window=EVENT_DELAY, by_version=True)
     assert [(found.total(arm).assigned, found.total(arm).units) for arm in (V1, V2)] == [(1, 1), (2, 2)]
+    # Nobody drops what a client claims there.
+    shop.put(shop.payload("claimed", V1, START + HOUR, version=V2))
+    found = shop.arms(LATER, metric, window=EVENT_DELAY, by_version=True)
+    assert [found.total(arm).assigned for arm in (V1, V2)] == [1, 3]
 
 
 @pytest.mark.parametrize("shares", ["v1=60 v2=50", "v1=100%", "v1=50 v1=50", 50, "v1=50,v2=50"])

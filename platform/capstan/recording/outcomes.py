@@ -11,8 +11,8 @@ UNIT_KEY = "coalesce('u' || unit, 'r' || request_id)"
 """SQL of a unit's key: a sticky key and a request's id never meet."""
 ARM = "arm"
 """SQL of the arm that a request says it was assigned to."""
-ANSWERER = "coalesce(arm, version)"
-"""The same where the gateway tells none and nobody answers for another version."""
+ANSWERER = "version"
+"""The same where the gateway tells none and nobody answers for another version: an arm is a client's own word there."""
 REQUEST_KEY = "'r' || request_id"
 
 _AGGREGATES = {

@@ -71,7 +71,7 @@ class Arms:
     by_shares: bool = False
     """Whether units of a stretch are told apart by the shares that each says it was drawn by."""
     by_version: bool = False
-    """Whether a request that says no arm is of the version that answered it: right where nobody answers for another."""
+    """Whether a request is of the version that answered it, whatever it says: where nobody answers for another."""
 
 
 @dataclass(frozen=True)
