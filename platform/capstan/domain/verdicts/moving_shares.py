@@ -68,13 +68,20 @@ class MovingShares:
         self, evidence: ArmsEvidence, rule: ArmsRule, champion: VersionName, arm: VersionName
     ) -> ArmBounds:
         """The arm's difference from the champion by propensity-weighted scores; positive favours the arm."""
+        periods = self.periods(evidence)
         found = difference(
-            self.periods(evidence),
+            periods,
             arm,
             champion,
             radius=lambda units: rule.radius(units, rule.planned_units),
         )
-        units = evidence.total(champion).units + evidence.total(arm).units
+        # Other units say nothing of the two, and neither do those of one alone: no least number is reached by them.
+        known = [period for period in periods if period.shares.get(champion) and period.shares.get(arm)]
+        counts = [
+            sum(period.arms[name].rewards.count for period in known if name in period.arms)
+            for name in (champion, arm)
+        ]
+        units = sum(counts) if all(counts) else 0
         return ArmBounds(arm, found.estimate, found.lower, found.upper, units, skewness=found.skewness)
 
     def ratio(self, evidence: ArmsEvidence) -> AnalysisResult:

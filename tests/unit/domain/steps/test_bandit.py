@@ -29,6 +29,7 @@ from capstan.domain.verdicts.bandits import BanditRule, Rewards, drawn_shares, s
 from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums
 from capstan.domain.verdicts.experiments import Better
 from capstan.domain.verdicts.moving_shares import MovingShares
+from capstan.domain.verdicts.quality import Decide
 from capstan.domain.versions import VersionName
 from capstan.ports.codec import from_json, to_json
 
@@ -255,6 +256,35 @@ def test_missing_evidence_never_promotes_and_a_won_bandit_names_its_arm() -> Non
     assert (won.verdict, won.arm) == (Verdict.SUCCESSFUL, V2)
     assert "estimated regret" in won.message
     assert question.judge(ArmsEvidence(lost_share=0.5), won.latch).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("decide", Decide)
+@pytest.mark.parametrize(
+    ("by_request", "shares", "begun"),
+    [(True, {}, BEGIN), (True, {V1: 100, V2: 0}, BEGIN), (False, {}, BEGIN + HOUR)],
+    ids=["no shares are told", "all requests went to one", "weights were not yet obeyed"],
+)
+def test_units_whose_shares_say_nothing_of_an_arm_decide_nothing_however_many_they_are(
+    by_request: bool, shares: dict[VersionName, int], begun: datetime, decide: Decide
+) -> None:
+    step = replace(GUARDED, arms=(), by_request=by_request, decide=decide)
+    state = replace(FRESH, moves=(MovedWeights({V1: 50, V2: 50}, since=begun),))
+    evidence = ArmsEvidence(
+        (
+            ArmDay(
+                BEGIN,
+                {
+                    V1: ArmSums(2000, 2000, 2000, total=800.0, squares=800.0, cubes=800.0),
+                    V2: ArmSums(2000, 2000, 2000, total=200.0, squares=200.0, cubes=200.0),
+                },
+                shares,
+            ),
+        )
+    )
+    for question in step.questions(POLICY, step.split(V1, V2, "s", state), state):
+        found = question.judge(evidence, None)
+        assert (found.verdict, found.premature) == (Verdict.INCONCLUSIVE, True)
+        assert "0 of 500 units of v1 and v2" in found.message
 
 
 def test_units_between_two_weights_stand_for_themselves() -> None:
