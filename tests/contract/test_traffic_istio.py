@@ -616,6 +616,19 @@ def test_nothing_is_routed_to_a_graph_that_is_not_ready(world: World) -> None:
     assert world.router.told is None
 
 
+def test_a_graph_that_never_got_requests_goes_with_the_version_that_is_given_up(world: World) -> None:
+    world.deploy(V1, V2)
+    world.kube.stuck.add(VersionName("v2 of the graph"))
+    brought_up(world, routed())
+    assert world.predictors()["arms"] == (0, False)
+    # The champion has all requests already, so nobody asks for another split.
+    assert world.traffic.read_back() == ALONE
+    world.traffic.retire(V2)
+    world.look()
+    assert world.predictors() == {"v1": (100, False)}
+    assert not [name for kind, name in world.kube.objects if kind == "Deployment" and "arms" in name]
+
+
 def test_a_shadow_that_becomes_an_arm_of_the_graph_stands_alone_beside_it(world: World) -> None:
     world.deploy(V1, V2)
     world.traffic.apply(SHADOW, {})

@@ -137,12 +137,16 @@ class SeldonIstio:
         if gone is None:
             return
         left = next((other for other, found in predictors.items() if _is_live(found)), None)
+        graph = self._graph()
+        if graph is not None and not graph.get("traffic", 0) and name in _children(graph):
+            # It was never handed the requests, so no split that is asked for takes it away.
+            graph = None
         if left is not None:
             freed = gone.get("traffic", 0) if _is_live(gone) else 0
             if freed:
                 share = predictors[left].get("traffic", 0) + freed
                 predictors[left] = {**predictors[left], "traffic": share}
-            self._put(list(predictors.values()))
+            self._put(list(predictors.values()), graph=graph)
         else:
             self._kube.delete(KIND, self._shared.name, self._shared.namespace)
 
