@@ -699,12 +699,11 @@ class _Planning:
                 if here.readiness.get(version.name, Readiness.ABSENT) is Readiness.ABSENT
             ]
         wanted = self.wanted
-        if (
-            wanted is not None
-            and not isinstance(here.split, Away)
-            and here.split != wanted
-            and all(here.is_ready(version) for version in wanted.versions)
-        ):
+        if wanted is None or isinstance(here.split, Away) or here.split == wanted:
+            return actions
+        # Where a router dies, versions beside it count as not ready, and the way out of it is still to be taken.
+        leaves_router = here.split is not None and bool(here.split.routed) and not wanted.routed
+        if leaves_router or all(here.is_ready(version) for version in wanted.versions):
             actions.append(SetTraffic(wanted))
         return actions
 

@@ -475,6 +475,18 @@ def test_a_router_that_never_gets_ready_ends_its_step_with_the_reason() -> None:
     assert begun.routing_since is None
 
 
+def test_a_promotion_leaves_a_router_that_dies_before_it_has_the_requests() -> None:
+    """All versions beside a dead router count as not ready, though the challenger stands alone as it did."""
+    clicks = Outcome("clicks", Better.HIGHER, timedelta(0), timedelta(0), is_loss=False, is_share=True)
+    policy = RolloutPolicy((BanditStep(clicks, by_request=True),), {}, digest="d")
+    routed = wanted_split(REQUEST, state(RolloutPhase.PROGRESSING), policy.steps)
+    promoting, dead = state(RolloutPhase.PROMOTING), seen(Readiness.STARTING, routed)
+    plan = plan_rollout(REQUEST, promoting, dead, policy, now=NOW, wall=NOW)
+    assert plan.actions == (SetTraffic(champion_only(V2)),)
+    plan = plan_rollout(REQUEST, promoting, seen(Readiness.STARTING), policy, now=NOW, wall=NOW)
+    assert plan.actions == ()
+
+
 def test_a_gateway_without_a_router_has_no_such_deadline_and_says_why_it_waits() -> None:
     at = state(RolloutPhase.PROGRESSING, 1)
     wanted = wanted_split(REQUEST, at, POLICY.steps)
