@@ -123,7 +123,7 @@ TABLES = {
     ),
     "columns that add up to the label": Table(
         "a,casual,registered,y",
-        lambda rng, i: [f"{rng.normal():.3f}", i % 7, (i * i) % 31, 2 * (i % 7) + (i * i) % 31],
+        lambda rng, i: [f"{rng.normal():.3f}", i % 7, (i * i) % 31, i % 7 + (i * i) % 31],
         {"task": "Regression"},
         without=("casual", "registered"),
     ),

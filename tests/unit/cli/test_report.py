@@ -14,7 +14,7 @@ from capstan.cli.console import out
 from capstan.cli.main import app
 from capstan.cli.verbs.report import print_report
 from capstan.dashboard.snapshot import _metrics
-from capstan.embedded.replay.report import _described, reported_metrics
+from capstan.embedded.replay.report import described as as_described, reported_metrics
 from capstan.spec import parse
 from capstan.tasks import TASKS, Learnt
 
@@ -134,7 +134,7 @@ def test_what_answers_are_worth_is_told_in_the_currency_of_the_file(currency: st
     system = parse(spec, base_dir=FLIGHTS.parent)
     assert title in [shown.title for shown in _metrics(system)], "the page says it too"
     metrics = reported_metrics(system)
-    described = [_described(metric) for metric in metrics]
+    described = [as_described(metric) for metric in metrics]
     assert described[0] == {"name": "value", "title": title, "direction": "Higher", "key": "value"}
     with out.capture() as capture:
         gained = {"static": 1.25, "managed": 2.5, "gain": 1.25, "gain_interval": (0.5, 2.0)}

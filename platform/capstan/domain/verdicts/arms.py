@@ -185,7 +185,8 @@ def bounds_of(
             days.is_independent,
         )
     if min(control.units, other.units) < 2:
-        return ArmBounds(arm, 0.0, -math.inf, math.inf, units)
+        # Units of one arm alone are no evidence of a difference: a least number of units would be met by them.
+        return ArmBounds(arm, 0.0, -math.inf, math.inf, 0)
     skewness = None
     if rule.test is Test.MANN_WHITNEY:
         ranks = evidence.ranks.get(arm)
