@@ -14,7 +14,8 @@ from capstan.cli.console import out
 from capstan.cli.main import app
 from capstan.cli.verbs.report import print_report
 from capstan.dashboard.snapshot import _metrics
-from capstan.embedded.replay.report import described as as_described, reported_metrics
+from capstan.embedded.replay.report import described as as_described
+from capstan.embedded.replay.report import reported_metrics
 from capstan.spec import parse
 from capstan.tasks import TASKS, Learnt
 

@@ -376,6 +376,9 @@ def test_a_guardrail_without_units_does_not_pass() -> None:
     rule = ArmsRule("complaints", Better.LOWER, Decide.UNLESS_WORSE)
     result = judge_guardrail(ArmsEvidence(), rule, V1, V2)
     assert (result.verdict, result.premature) == (Verdict.INCONCLUSIVE, True)
+    one_arm_alone = evidence(v1=sums(drawn(1.0, 9000)), v2=sums(drawn(1.0, 1)))
+    result = judge_guardrail(one_arm_alone, rule, V1, V2)
+    assert (result.verdict, result.premature) == (Verdict.INCONCLUSIVE, True)
 
 
 def test_equal_arms_are_called_different_in_at_most_alpha_of_experiments_however_often_one_looks() -> None:
