@@ -80,7 +80,7 @@ def judge_alerts(
     measure: Measure,
     end: datetime,
 ) -> list[JudgedAlert]:
-    """An alert is false if neither its window nor one of the next four hurts the version that it speaks about."""
+    """An alert is false if neither the window that ends with it nor one of the next four hurts its version."""
     found = []
     for entry in alerts_of(story):
         version, begin = str(entry.details.get("champion", "")), entry.at - hurting.window
@@ -128,7 +128,12 @@ def delays_of(
             start += hurting.window
         else:
             continue
-        told = [one.at for one in alerts if reign.since <= one.at <= reign.until]
+        told = [
+            one.at
+            for one in alerts
+            # At the moment of a promotion an alert may still be about who reigned before.
+            if reign.since <= one.at <= reign.until and one.details.get("champion") == reign.version
+        ]
         missed += not told
         days.append(max(0.0, ((min(told) if told else reign.until) - start) / DAY))
     return Delays(tuple(days), missed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import datetime
@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from capstan.domain.versions import VersionName
+from capstan.domain.versions import ModelVersion, VersionName
 from capstan.embedded.backtest.hindsight import (
     Hurting,
     as_json,
@@ -40,7 +40,7 @@ from capstan.recording.reading import microseconds
 from capstan.recording.served import Served
 from capstan.spec import MLSystem
 from capstan.spec.tasks import VALUE
-from capstan.tasks import Predictions, task_of
+from capstan.tasks import Metric, Predictions, task_of
 from capstan.tasks.metric import Groups, numbered
 
 
@@ -74,7 +74,7 @@ class PolicyResult(TypedDict):
     trained_here: int
     """Those of them that nobody had run before."""
     metrics: list[dict[str, str]]
-    """What both systems are compared by; the first tells the gain."""
+    """What both systems are compared by; the first tells the gain, and is the same for all policies of a grid."""
     months: dict[str, dict[str, Any]]
     overall: dict[str, Any]
     gain: float | None
@@ -149,14 +149,14 @@ def _result(
     counts = count(event for _, event in backtest.store.events(name))
     served = backtest.evidence.answered_with_labels(scope.start, scope.end).labelled
     ids = served.table.column("entity_id").to_pylist()
-    asked = _Asked(backtest, traffic, served, ids)
+    asked = _Asked(backtest, traffic, served, ids, hurting)
     static = asked.predictions(first_version(backtest.registry).name, slice(None))
     with own_metrics(system, []) as own:
-        metrics = (*reported_metrics(system), *own)
+        metrics = (*metrics_of(system, hurting), *own)
         by_month, overall = compared(system, metrics, static, served)
     gain = overall.metrics[metrics[0].name]
     story = decisions(backtest.store, name)
-    references = {str(one.name): one.metrics[hurting.facts.name] for one in backtest.registry.versions()}
+    references = references_of(backtest.registry.versions(), hurting)
     alerts = judge_alerts(story, references, hurting, asked.measure, scope.end)
     delays = delays_of(story, references, hurting, asked.measure, scope.end)
     return PolicyResult(
@@ -200,19 +200,35 @@ def hurting_of(system: MLSystem) -> Hurting:
     return Hurting(facts, watched.quality.max_drop, watched.window.duration)
 
 
+def metrics_of(system: MLSystem, hurting: Hurting) -> tuple[Metric, ...]:
+    """Those of a report, behind the one that tells what hurts: a policy may watch another."""
+    first = task_of(system.spec).metrics[hurting.facts.name]
+    return (first, *(one for one in reported_metrics(system) if one.name != first.name))
+
+
+def references_of(versions: Iterable[ModelVersion], hurting: Hurting) -> dict[str, float]:
+    """Version -> the metric on its test window; without those whose test window did not define it."""
+    name = hurting.facts.name
+    return {str(one.name): one.metrics[name] for one in versions if name in one.metrics}
+
+
 class _Asked:
     """Asks versions about labelled rows again, whoever answered them."""
 
     def __init__(
-        self, backtest: BacktestSystem, traffic: RecordedTraffic, served: Served, ids: Sequence[str]
+        self,
+        backtest: BacktestSystem,
+        traffic: RecordedTraffic,
+        served: Served,
+        ids: Sequence[str],
+        hurting: Hurting,
     ) -> None:
         self._backtest = backtest
         self._traffic = traffic
         self._served = served
         self._ids = ids
         self._times = served.table.column("event_time").cast(pa.int64()).to_numpy()
-        metric = backtest.system.spec.monitoring.quality.metric
-        self._metric = task_of(backtest.system.spec).metrics[metric]
+        self._metric = task_of(backtest.system.spec).metrics[hurting.facts.name]
         self._known: dict[tuple[str, datetime, datetime], float] = {}
 
     def predictions(self, version: str, rows: slice) -> Predictions:

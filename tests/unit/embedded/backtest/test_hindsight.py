@@ -83,3 +83,10 @@ def test_a_reign_ends_with_the_next_promotion_and_resolved_alerts_are_none() -> 
     assert [one.number for one in alerts_of(story)] == [2]
     late = delays_of(story, REFERENCES, HURTING, falling(10, "v2"), END)
     assert (late.days, late.missed) == (((END - START - 10 * WEEK) / DAY,), 1)
+
+
+def test_an_alert_about_the_former_champion_at_the_moment_of_a_promotion_is_not_the_new_ones() -> None:
+    moment = START + 8 * WEEK
+    promoted = entry(3, moment, "Promoted", challenger="v2", champion="v1")
+    found = delays_of([FIRST, alert(moment), promoted], REFERENCES, HURTING, falling(10, "v2"), END)
+    assert (found.days, found.missed) == (((END - START - 10 * WEEK) / DAY,), 1)
