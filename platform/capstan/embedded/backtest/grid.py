@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import orjson
 
 from capstan.embedded.backtest.hindsight import Hurting
-from capstan.embedded.backtest.inputs import backtest_digest, data_digest
+from capstan.embedded.backtest.inputs import backtest_digest, data_digest, rows_digest
 from capstan.embedded.backtest.one_policy import PolicyResult, hurting_of, run_policy
 from capstan.embedded.backtest.refusals import require_backtest
 from capstan.embedded.backtest.variations import Policy
@@ -51,6 +51,8 @@ class Task:
     """What a worker needs for one policy, besides what all share."""
 
     system: MLSystem
+    data: str
+    """Digest of the sources and of the policy's own code."""
     kept: Path
 
 
@@ -60,7 +62,6 @@ class Shared:
 
     scope: Scope
     places: BacktestPlaces
-    data: str
     socket: Path
     hurting: Hurting
 
@@ -84,20 +85,12 @@ def backtest(
     for policy in policies:
         require_backtest(policy.system)
     places.results.mkdir(mode=0o700, parents=True, exist_ok=True)
-    data = data_digest(system)
-    asked = (
-        scope.start.isoformat(),
-        scope.end.isoformat(),
-        f"{scope.share:g}",
-        backtest_digest(system, data, ()),
-    )
-    kept = [places.results / f"{backtest_digest(one.system, data, asked)}.json" for one in policies]
+    tasks = tasks_of(system, [policy.system for policy in policies], scope, places)
+    kept = [task.kept for task in tasks]
     if fresh:
         for path in kept:
             path.unlink(missing_ok=True)
-    missing = [
-        Task(policy.system, path) for policy, path in zip(policies, kept, strict=True) if not path.exists()
-    ]
+    missing = [task for task in tasks if not task.kept.exists()]
     if missing:
         audience.say("reading the recorded rows")
         traffic = read_apart(system, scope, places.secrets, stop)
@@ -105,7 +98,7 @@ def backtest(
             return None
         require_labels(traffic, scope)
         with tempfile.TemporaryDirectory(prefix="capstan-trainer-") as folder:
-            shared = Shared(scope, places, data, Path(folder) / "steps", hurting_of(system))
+            shared = Shared(scope, places, Path(folder) / "steps", hurting_of(system))
             with running_trainer(system, shared.socket):
                 if len(missing) == 1:
                     _alone(missing[0], shared, traffic, audience, stop)
@@ -115,6 +108,20 @@ def backtest(
         return None
     results = [cast(PolicyResult, orjson.loads(path.read_bytes())) for path in kept]
     return [Finished(policy, result) for policy, result in zip(policies, results, strict=True)]
+
+
+def tasks_of(
+    system: MLSystem, policies: Sequence[MLSystem], scope: Scope, places: BacktestPlaces
+) -> list[Task]:
+    """Each policy with the file of its result, which is called by all that it follows from; raises InvalidDataError."""
+    rows = rows_digest(system)
+    base = backtest_digest(system, data_digest(system, rows), ())
+    asked = (scope.start.isoformat(), scope.end.isoformat(), repr(scope.share), base)
+    found = []
+    for policy in policies:
+        data = data_digest(policy, rows)
+        found.append(Task(policy, data, places.results / f"{backtest_digest(policy, data, asked)}.json"))
+    return found
 
 
 def require_labels(traffic: RecordedTraffic, scope: Scope) -> None:
@@ -153,7 +160,7 @@ def _run(
         traffic,
         shared.scope,
         places=shared.places,
-        data=shared.data,
+        data=task.data,
         socket=shared.socket,
         hurting=shared.hurting,
         stop=stop,

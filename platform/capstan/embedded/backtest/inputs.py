@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 import tempfile
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
+from functools import cache
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +36,24 @@ UNLEARNT: tuple[tuple[str, ...], ...] = (
 _CHUNK = 1 << 20
 
 
-def data_digest(system: MLSystem) -> str:
+def data_digest(system: MLSystem, rows: str = "") -> str:
     """Of the contents of the sources' files and of the code beside the file.
 
-    Raises InvalidDataError for a source that is no file, of which nobody can tell whether it has changed.
+    `rows` is `rows_digest` where it is known: it is the same for all policies, and their code may differ. Raises
+    InvalidDataError for a source that is no file, of which nobody can tell whether it has changed.
     """
+    total = hashlib.sha256(f"{rows or rows_digest(system)}\n".encode())
+    with tempfile.TemporaryDirectory(prefix="capstan-code-") as scratch:
+        code = Path(scratch, "factories")
+        carry_factories(system, code)
+        # A package is carried whole: a list of words in it changes a model as its code does.
+        for file in sorted(file for file in code.rglob("*") if file.is_file()):
+            total.update(f"{file.relative_to(code)}\0{_file_digest(file)}\n".encode())
+    return total.hexdigest()
+
+
+def rows_digest(system: MLSystem) -> str:
+    """Of the contents of the sources' files; raises InvalidDataError for a source that is none."""
     total = hashlib.sha256()
     named = dict(named_files(system))
     for index, source in enumerate(system.spec.data.sources):
@@ -48,12 +64,9 @@ def data_digest(system: MLSystem) -> str:
                 "whether its rows have changed since the last one; write it to a Parquet file and name that"
             )
         for file in _files(system.base_dir, path):
-            total.update(f"{source.name}\0{file.name}\0{_file_digest(file)}\n".encode())
-    with tempfile.TemporaryDirectory(prefix="capstan-code-") as scratch:
-        code = Path(scratch, "factories")
-        carry_factories(system, code)
-        for file in sorted(code.rglob("*.py")):
-            total.update(f"{file.relative_to(code)}\0{_file_digest(file)}\n".encode())
+            # Where a file lies is data too: folders such as `month=1` are read as columns.
+            place = os.path.relpath(file, system.base_dir)
+            total.update(f"{source.name}\0{place}\0{_file_digest(file)}\n".encode())
     return total.hexdigest()
 
 
@@ -66,7 +79,7 @@ def training_digest(
     for path in UNLEARNT:
         _drop(spec, path)
     inputs = {
-        "capstan": version("capstan-mlops"),
+        "made by": _libraries(),
         "data": data,
         "spec": spec,
         "runnersUp": runners_up,
@@ -82,7 +95,7 @@ def training_digest(
 def backtest_digest(system: MLSystem, data: str, scope: tuple[str, ...]) -> str:
     """Of all that a backtest's result follows from; `scope` says which part of the history is asked."""
     document = {
-        "capstan": version("capstan-mlops"),
+        "made by": _libraries(),
         "file": document_of(system),
         "data": data,
         "scope": scope,
@@ -94,6 +107,13 @@ def document_of(system: MLSystem) -> dict[str, Any]:
     """The file with its defaults, as plain data that may be changed."""
     document: dict[str, Any] = system.model_dump(mode="json", by_alias=True, exclude_none=True)
     return document
+
+
+@cache
+def _libraries() -> str:
+    """Python and all that is installed: a model is a pickle of any of it, and another release learns another model."""
+    installed = {f"{one.name}=={one.version}" for one in distributions()}
+    return _of_json({"python": platform.python_version(), "installed": sorted(installed)})
 
 
 def _of_json(document: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -64,8 +65,8 @@ class SharedTrainings:
         with (folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not kept.exists():
-                self._train(folder / "run", request, champion)
-                written = (folder / "run" / "status.json").read_bytes()
+                run = self._train(folder, request, champion)
+                written = (run / "status.json").read_bytes()
                 status = from_json(RunStatus, json.loads(written))
                 if status.phase is RunPhase.SUCCEEDED:
                     # What has failed is tried again by the next one that asks: its code may have been mended.
@@ -73,13 +74,16 @@ class SharedTrainings:
                 return _of_run(status, request)
         return _of_run(from_json(RunStatus, json.loads(kept.read_bytes())), request)
 
-    def _train(self, run: Path, request: TrainingRequest, champion: ModelVersion | None) -> None:
+    def _train(self, folder: Path, request: TrainingRequest, champion: ModelVersion | None) -> Path:
         self.run += 1
-        shutil.rmtree(run, ignore_errors=True)
-        run.mkdir(mode=0o700)
+        for old in folder.glob("run-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        # Of this try alone: the steps of one that was killed may still be writing to theirs.
+        run = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
         carry_factories(self._system, run / FACTORIES)
         write_job(run, request=request, spec=self._document, places=self._places, champion=champion)
         self._trainer.train(run)
+        return run
 
 
 def _of_run(status: RunStatus, request: TrainingRequest) -> RunStatus:

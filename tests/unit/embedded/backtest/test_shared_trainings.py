@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,11 +14,22 @@ from contract.training_system import write_system
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
-from capstan.embedded.backtest.inputs import backtest_digest, data_digest, document_of, training_digest
+from capstan.embedded.backtest import inputs
+from capstan.embedded.backtest.grid import tasks_of
+from capstan.embedded.backtest.inputs import (
+    backtest_digest,
+    data_digest,
+    document_of,
+    rows_digest,
+    training_digest,
+)
 from capstan.embedded.backtest.trainings import SharedTrainings
+from capstan.embedded.backtest.wiring import BacktestPlaces
+from capstan.embedded.replay.whole_replay import Scope
 from capstan.errors import InvalidDataError
 from capstan.ports.codec import to_json
 from capstan.spec import MLSystem, parse
+from capstan.spec.replay import Replay
 from capstan.training.job import Job, Places
 
 AT = datetime(2013, 2, 20, tzinfo=UTC)
@@ -41,10 +53,12 @@ class Trainer:
     def __init__(self, phase: RunPhase = RunPhase.SUCCEEDED) -> None:
         self.phase = phase
         self.trained: list[str] = []
+        self.folders: list[Path] = []
 
     def train(self, folder: Path) -> None:
         job = Job(folder)
         self.trained.append(job.request.run)
+        self.folders.append(folder)
         made = ModelVersion(VersionName(""), Digest("sha256:bb"), job.request.run, "deliveries:bb", AT)
         done = RunStatus(self.phase, version=made if self.phase is RunPhase.SUCCEEDED else None)
         (folder / "status.json").write_text(json.dumps(to_json(done)))
@@ -100,6 +114,16 @@ def test_a_training_that_failed_is_tried_again(system: MLSystem, tmp_path: Path)
     assert mended.trained == ["run-a"]
 
 
+def test_each_try_has_a_folder_of_its_own_and_that_of_the_former_goes(
+    system: MLSystem, tmp_path: Path
+) -> None:
+    killed, next_one = Trainer(RunPhase.FAILED), Trainer()
+    trainings(system, tmp_path, killed).result(request())
+    trainings(system, tmp_path, next_one).result(request())
+    assert killed.folders != next_one.folders
+    assert [killed.folders[0].exists(), next_one.folders[0].exists()] == [False, True]
+
+
 def test_what_a_model_follows_from_makes_another_training(system: MLSystem) -> None:
     data = data_digest(system)
     plain = training_digest(system, data, request(), None)
@@ -145,3 +169,79 @@ def test_other_rows_and_other_code_are_other_inputs_and_a_database_is_refused(tm
     document["spec"]["data"]["sources"] = [{"name": name, "database": {"table": "t", "urlFrom": url}}]
     with pytest.raises(InvalidDataError, match=r"spec.data.sources\[0\].database: .* is no file"):
         data_digest(parse(document, base_dir=tmp_path))
+
+
+def test_all_that_is_carried_beside_the_code_is_an_input_and_so_is_the_folder_of_a_file(
+    tmp_path: Path,
+) -> None:
+    system = write_system(tmp_path)
+    package = tmp_path / "ownfeatures"
+    package.mkdir()
+    (tmp_path / "ownfeatures.py").rename(package / "__init__.py")
+    words = package / "words.txt"
+    words.write_text("rain")
+    before = data_digest(system)
+    words.write_text("snow")
+    assert data_digest(system) != before
+    of_months = changed(system, "data.sources", parts_of(system, "rows"))
+    (tmp_path / "rows" / "month=1").mkdir(parents=True)
+    (tmp_path / "deliveries.parquet").rename(tmp_path / "rows" / "month=1" / "part.parquet")
+    first = rows_digest(of_months)
+    (tmp_path / "rows" / "month=1").rename(tmp_path / "rows" / "month=2")
+    assert rows_digest(of_months) != first
+
+
+def parts_of(system: MLSystem, path: str) -> list[Any]:
+    [source] = document_of(system)["spec"]["data"]["sources"]
+    return [{**source, "parquet": {**source["parquet"], "path": path}}]
+
+
+def test_the_code_of_each_policy_is_an_input_of_its_own(tmp_path: Path) -> None:
+    system = write_system(tmp_path)
+    other = tmp_path / "other.py"
+    other.write_text("from own import stump\n")
+    candidates = [{"name": "own", "custom": {"factory": "other:stump"}}]
+    policies = [system, changed(system, "training.candidates", candidates)]
+    before = tasks_of(system, policies, scope(), places(tmp_path))
+    other.write_text("def stump():\n    return None\n")
+    after = tasks_of(system, policies, scope(), places(tmp_path))
+    assert before[0] == after[0], "whose file does not name that module"
+    assert before[1].data != after[1].data
+    assert before[1].kept != after[1].kept
+
+
+def test_shares_that_look_alike_have_results_of_their_own(system: MLSystem, tmp_path: Path) -> None:
+    one, two = (
+        tasks_of(system, [system], scope(share), places(tmp_path))[0].kept
+        for share in (0.12345678, 0.12345679)
+    )
+    assert one != two
+
+
+def places(folder: Path) -> BacktestPlaces:
+    return BacktestPlaces(folder / "backtests", folder)
+
+
+def scope(share: float = 1.0) -> Scope:
+    start = datetime(2013, 2, 1, tzinfo=UTC)
+    return Scope(
+        Replay(start=start.date(), end=date(2013, 3, 1)), start, datetime(2013, 3, 1, tzinfo=UTC), share
+    )
+
+
+def test_another_release_of_a_library_is_another_input(
+    system: MLSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def digests() -> tuple[str, str]:
+        inputs._libraries.cache_clear()
+        return training_digest(system, "rows", request(), None), backtest_digest(system, "rows", ())
+
+    before = digests()
+    assert digests() == before
+    monkeypatch.setattr(
+        inputs, "distributions", lambda: [SimpleNamespace(name="scikit-learn", version="99.0")]
+    )
+    after = digests()
+    monkeypatch.undo()
+    assert digests() == before
+    assert [before[0] != after[0], before[1] != after[1]] == [True, True]
