@@ -90,7 +90,13 @@ def _wrong(path: str, values: str, known: Mapping[str, Any]) -> str:
     if not all(found):
         return "has an empty value; write each value between two commas"
     twice = [value for value in dict.fromkeys(found) if found.count(value) > 1]
-    return f"has {twice[0]} twice; drop one" if twice else ""
+    if twice:
+        return f"has {twice[0]} twice; drop one"
+    around = [one for one in known if one.startswith((f"{path}.", f"{path}["))]
+    around += [one for one in known if path.startswith((f"{one}.", f"{one}["))]
+    if around:
+        return f"{path} and {around[0]} are of one part of the file, and one would undo the other; vary one of them"
+    return ""
 
 
 def split_values(text: str) -> list[str]:
@@ -133,7 +139,23 @@ def _combined(
                 mistakes.setdefault((told, message), Mistake(f"--vary {told}", message))
     if mistakes:
         raise InvalidSpecError(list(mistakes.values()))
+    _refuse_equal(found)
     yield from found
+
+
+def _refuse_equal(policies: Sequence[Policy]) -> None:
+    """A value that is written otherwise, or that another option overwrites, makes no other policy."""
+    known: dict[str, Policy] = {}
+    for policy in policies:
+        document = policy.system.model_dump_json()
+        former = known.setdefault(document, policy)
+        if former is not policy:
+            differs = next(path for path, value in policy.values.items() if former.values[path] != value)
+            message = (
+                f"{former.values[differs]} and {policy.values[differs]} make the same policy ({former.name}); write "
+                "one of them, and name each field by one path"
+            )
+            raise InvalidSpecError([Mistake(f"--vary {differs}", message)])
 
 
 def _set(spec: dict[str, Any], path: str, value: str) -> None:
@@ -145,7 +167,7 @@ def _set(spec: dict[str, Any], path: str, value: str) -> None:
         assert match is not None
         steps.append(match[1])
         places = _PLACE.findall(match[2])
-        steps += [int(place) if place.isdigit() else f"[{place}]" for place in places]
+        steps += [int(place) if place.isdecimal() else f"[{place}]" for place in places]
     for depth, wanted in enumerate(steps):
         key = _item(node, wanted, path) if not isinstance(node, dict) else wanted
         if depth == len(steps) - 1:
@@ -186,4 +208,6 @@ def _read(value: str) -> Any:
     read = read_document(f"value: {value}\n".encode())
     if read.mistakes or not read.is_readable:
         raise InvalidSpecError([mistake for _, mistake in read.mistakes])
+    if read.data.keys() != {"value"}:
+        raise InvalidSpecError([Mistake("value", "is of several lines; write it in one")])
     return read.data["value"]

@@ -75,6 +75,9 @@ def test_without_options_the_file_is_the_only_policy(system: MLSystem) -> None:
         ("rollout.steps[9].shadow.minBlocks=3", ["has no item 9", "0 to 2"]),
         ("rollout.analyses[speed].margin=1", ["has no item speed", "quality"]),
         ("retraining.cooldown.days=7", ["retraining.cooldown.days"]),
+        ("rollout.steps[²].shadow.minBlocks=3", ["has no item ²", "0 to 2"]),
+        ("retraining.cooldown=7d\ncooldown: 9d", ["is of several lines"]),
+        ("retraining.cooldown=7d,168h", ["7d and 168h make the same policy (cooldown=7d)"]),
     ],
 )
 def test_what_is_wrong_is_told_with_the_option_and_the_way_out(
@@ -92,6 +95,27 @@ def test_a_path_twice_and_too_many_policies_are_refused(system: MLSystem) -> Non
     days = ",".join(f"{day}d" for day in range(1, 52))
     with pytest.raises(InvalidSpecError, match=f"51 x 2 = 102 policies, at most {MOST_POLICIES}"):
         policies_of(system, DOCUMENT, [f"retraining.cooldown={days}", "monitoring.drift.minEffect=0.1,0.2"])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            ["retraining.cooldown=7d,14d", "retraining={cooldown: 3d}"],
+            "retraining and retraining.cooldown are of",
+        ),
+        (["rollout.steps=[{shadow: {}}]", "rollout.steps[0].shadow.minBlocks=3"], "one would undo the other"),
+        (
+            ["rollout.analyses[0].margin=0.01,0.02", "rollout.analyses[quality].margin=0.03,0.04"],
+            r"analyses\[0\].margin: 0.01 and 0.02 make the same policy",
+        ),
+    ],
+)
+def test_a_value_that_another_option_would_overwrite_is_refused(
+    system: MLSystem, options: list[str], words: str
+) -> None:
+    with pytest.raises(InvalidSpecError, match=words):
+        policies_of(system, DOCUMENT, options)
 
 
 def test_commas_in_brackets_and_quotes_do_not_split() -> None:
