@@ -7,8 +7,8 @@ one batch here. Each version reads, checks, predicts and judges them by the code
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from capstan.domain.verdicts.evidence import OperationEvidence, VersionOperation
 from capstan.domain.versions import VersionName
 from capstan.embedded.backtest.drawing import arm_of, is_drawn
 from capstan.embedded.replay.client import Answered, Prediction
-from capstan.errors import InvalidRequestError
+from capstan.errors import CapstanError, InvalidDataError, InvalidRequestError
 from capstan.ports.clock import Clock
 from capstan.recording.payloads import Kind, Payload, columns_of
 from capstan.recording.segments import payload_segment, write_segment
@@ -65,7 +65,7 @@ class LoadedModel:
 
     def __init__(self, folder: Path) -> None:
         """`folder` holds a verified model; raises InvalidDataError."""
-        self._factories = folder / "factories"
+        self._folder, self._factories = folder, folder / "factories"
         with self._importing():
             self.model: Model = load(folder)
         manifest = self.model.manifest
@@ -86,16 +86,19 @@ class LoadedModel:
         return rows
 
     def answer(self, requests: Sequence[Sequence[Row]]) -> list[list[Outputs | None]]:
-        """Payload columns of each row of each request; None for an answer that no user may get."""
-        with self._importing():
+        """Payload columns of each row of each request; None for an answer that no user may get.
+
+        Raises InvalidDataError for a model that raises.
+        """
+        with self._asking():
             if self._row_outputs is not None and all(len(rows) == 1 for rows in requests):
                 return [[self._row_outputs(score)] for score in self._scores([rows[0] for rows in requests])]
             return [self._of_request(rows) for rows in requests]
 
     def predictions(self, rows: Sequence[Row], groups: Groups | None = None) -> Predictions:
         """What it says of rows that nobody asks live; `groups`: which of them come in one request."""
-        with self._importing():
-            scores = self.model.predict_batch(rows)
+        with self._asking():
+            scores = self.model.predict_batch(rows) if rows else np.empty(0)
             return self.model.task.predictions(scores, self.model.manifest.learnt, groups)
 
     def _scores(self, rows: Sequence[Row]) -> Iterable[Any]:
@@ -111,6 +114,19 @@ class LoadedModel:
         for index in np.flatnonzero(task.unsound(predictions)).tolist():
             outputs[index] = None
         return outputs
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        with self._importing():
+            try:
+                yield
+            except CapstanError:
+                raise
+            except Exception as error:
+                raise InvalidDataError(
+                    f"{self._folder}: the model raised {type(error).__name__}: {error}; a backtest cannot tell what a "
+                    "gateway makes of that; mend the code of the model, or use `capstan replay`"
+                ) from error
 
     def _importing(self) -> Any:
         return importable(self._factories) if self._factories.is_dir() else nullcontext()

@@ -13,10 +13,11 @@ from unit.serving.conftest import model_dir as model_dir
 
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import VersionName
-from capstan.embedded.backtest.answering import BatchAnswers
+from capstan.embedded.backtest.answering import BatchAnswers, LoadedModel
 from capstan.embedded.clocks import StillClock
 from capstan.embedded.replay.client import Prediction
-from capstan.serving.model import load
+from capstan.errors import InvalidDataError
+from capstan.serving.model import Model, load
 from capstan.tasks import task_named
 
 V1, V2 = VersionName("v1"), VersionName("v2")
@@ -113,3 +114,17 @@ def test_without_a_champion_nothing_is_answered(world: World) -> None:
     world.split = None
     assert world.answers.send([asked(0)]).sent == 0
     assert world.stored() == []
+
+
+def test_a_model_is_asked_about_no_rows_where_no_label_has_come(model_dir: Path) -> None:
+    model = LoadedModel(model_dir)
+    assert len(model.model.task.outputs(model.predictions([]))) == 0
+
+
+def test_a_model_that_raises_is_told_with_the_way_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Model, row: object) -> float:
+        raise ZeroDivisionError(f"no {row}")
+
+    monkeypatch.setattr(Model, "predict_row", broken)
+    with pytest.raises(InvalidDataError, match=r"the model raised ZeroDivisionError: .*`capstan replay`"):
+        world.answers.send([asked(0)])
