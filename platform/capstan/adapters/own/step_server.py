@@ -38,6 +38,8 @@ class StepServer:
             [sys.executable, "-m", "capstan_pipelines.warm", str(self.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
+            # Ctrl-C reaches the whole terminal: a training that it ended would be told as one that failed.
+            process_group=0,
             env={**os.environ, **environment},
         )
 

@@ -97,10 +97,8 @@ def backtest(
                 stop=interrupt.is_set,
             )
         if finished is None:
-            out.print(
-                f"stopped; what is finished is kept; go on with: {_again(file, state, until, sample, vary or ())}",
-                soft_wrap=True,
-            )
+            again = _again(file, state, until, sample, vary or (), report)
+            out.print(f"stopped; what is finished is kept; go on with: {again}", soft_wrap=True)
             raise typer.Exit(130)
         if report is not None:
             write_report(finished, report)
@@ -148,12 +146,20 @@ def _print_table(finished: Sequence[Finished]) -> None:
         )
 
 
-def _again(file: Path, state: Path, until: datetime | None, sample: float | None, vary: Sequence[str]) -> str:
+def _again(
+    file: Path,
+    state: Path,
+    until: datetime | None,
+    sample: float | None,
+    vary: Sequence[str],
+    report: Path | None,
+) -> str:
     """The command that resumes this very backtest."""
     options = [
         *(f"--vary {shlex.quote(one)}" for one in vary),
         *([f"--state {shlex.quote(str(state))}"] if state != DEFAULT_STATE else []),
         *([f"--until {until:%Y-%m-%d}"] if until else []),
-        *([f"--sample {sample:g}"] if sample else []),
+        *([f"--sample {sample}"] if sample else []),
+        *([f"--report {shlex.quote(str(report))}"] if report else []),
     ]
     return " ".join(["capstan backtest", shlex.quote(str(file)), *options])
