@@ -22,8 +22,15 @@ def split(challenger: int, salt: str = "r1") -> TrafficSplit:
         (b"a", 0xD24EC4F1A98C6E5B),
         (b"abc", 0x44BC2CF5AD770999),
         (b"Nobody inspects the spammish repetition", 0xFBCEA83C8A378BF1),
+        (b"The quick brown fox jumps over the lazy dog", 0x0B242D361FDA71BC),
     ],
-    ids=["empty", "one byte", "three bytes", "longer than a stripe"],
+    ids=[
+        "empty",
+        "one byte",
+        "three bytes",
+        "a stripe, four bytes and three",
+        "a stripe, eight bytes and three",
+    ],
 )
 def test_the_hash_is_that_of_the_reference(text: bytes, found: int) -> None:
     assert xxhash64(text) == found
