@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from capstan.domain.reasons import Reason
 from capstan.engine.story import StoryEntry
+from capstan.monitoring.questions.blind import BLIND
 from capstan.spec.tasks import MetricFacts
 
 WINDOWS_AFTER = 4
@@ -69,8 +70,9 @@ def reigns_of(story: Sequence[StoryEntry], end: datetime) -> list[Reign]:
 
 
 def alerts_of(story: Sequence[StoryEntry]) -> list[StoryEntry]:
-    """Firings, as a report counts them."""
-    return [entry for entry in story if "alert" in entry.details and entry.reason != Reason.ALERT_RESOLVED]
+    """Firings that say that something hurts: a monitor that says that it can't judge is neither right nor wrong."""
+    others = (Reason.ALERT_RESOLVED, BLIND.name)
+    return [entry for entry in story if "alert" in entry.details and entry.reason not in others]
 
 
 def judge_alerts(

@@ -192,7 +192,7 @@ def _gains(panel: Any, names: Sequence[str], results: Sequence[PolicyResult]) ->
 
 def _counts(panel: Any, names: Sequence[str], results: Sequence[PolicyResult]) -> None:
     parts = (
-        ("true alerts", [r["alerts"] - r["false_alarms"] for r in results], "#1f5fa8", None, 0.3),
+        ("other alerts", [r["alerts"] - r["false_alarms"] for r in results], "#1f5fa8", None, 0.3),
         (
             "false alarms",
             [r["false_alarms"] for r in results],

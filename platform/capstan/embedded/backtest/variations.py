@@ -31,9 +31,11 @@ class Policy:
 
     @property
     def name(self) -> str:
-        """`cooldown=7d minEffect=0.05`, by the last words of the paths; `the file` where nothing varies."""
+        """`cooldown=7d minEffect=0.05`, by the last words of the paths if they differ; `the file`: nothing varies."""
+        last = [path.rpartition(".")[2] for path in self.values]
+        named = zip(self.values.items(), last, strict=True)
         return (
-            " ".join(f"{path.rpartition('.')[2]}={value}" for path, value in self.values.items())
+            " ".join(f"{path if last.count(word) > 1 else word}={value}" for (path, value), word in named)
             or "the file"
         )
 

@@ -90,3 +90,9 @@ def test_an_alert_about_the_former_champion_at_the_moment_of_a_promotion_is_not_
     promoted = entry(3, moment, "Promoted", challenger="v2", champion="v1")
     found = delays_of([FIRST, alert(moment), promoted], REFERENCES, HURTING, falling(10, "v2"), END)
     assert (found.days, found.missed) == (((END - START - 10 * WEEK) / DAY,), 1)
+
+
+def test_a_monitor_that_cannot_judge_is_no_false_alarm_and_tells_of_no_harm() -> None:
+    blind = entry(2, START + 5 * WEEK, "MonitorBlind", alert="b", champion="v1")
+    assert judge_alerts([FIRST, blind], REFERENCES, HURTING, falling(99), END) == []
+    assert delays_of([FIRST, blind], REFERENCES, HURTING, falling(4), END).missed == 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from capstan.embedded.backtest.variations import MOST_POLICIES, policies_of, split_values
+from capstan.embedded.backtest.variations import MOST_POLICIES, Policy, policies_of, split_values
 from capstan.errors import InvalidSpecError
 from capstan.spec import MLSystem, parse
 
@@ -38,6 +38,16 @@ def test_every_combination_is_a_policy_and_the_last_path_varies_fastest(system: 
     spec = found[1].system.spec
     assert (spec.retraining.cooldown, spec.monitoring.drift.min_effect) == (timedelta(days=7), 0.2)
     assert DOCUMENT["spec"]["retraining"]["cooldown"] == "14d", "the file itself stays as it is"
+
+
+def test_fields_of_one_name_are_told_apart(system: MLSystem) -> None:
+    paths = (
+        "rollout.steps[0].shadow.minBlocks=3",
+        "rollout.steps[1].canary.minBlocks=4",
+        "retraining.cooldown=7d",
+    )
+    values = dict(path.split("=") for path in paths)
+    assert Policy(values, system).name == f"{paths[0]} {paths[1]} cooldown=7d"
 
 
 def test_items_of_lists_are_named_by_place_or_name_and_values_may_be_lists(system: MLSystem) -> None:
