@@ -1,7 +1,7 @@
 """Whether Python has compiled what Capstan imports; where it has not, the first commands are slow, and say why.
 
 pip compiles what it installs, uv does not. A first training on one table took twice the processor time (28 s instead of
-14 s) on an installation by uv, since MLflow, KFP, BentoML and scikit-learn were compiled on the way.
+14 s) with no compiled bytecode, since MLflow, KFP, BentoML and scikit-learn were compiled on the way.
 """
 
 from __future__ import annotations
