@@ -8,9 +8,10 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
+from simulation.any_step import AnyStep
 from simulation.scripts import learning, routed
-from simulation.world import DAY, SYSTEM, Crash, Model, World
+from simulation.world import DAY, Model, World
 
 from capstan.domain.rollout import RolloutPhase
 from capstan.domain.steps.questions import Arms
@@ -24,7 +25,7 @@ FLOOR = 10
 """Percent that each of its arms keeps."""
 
 
-class AnyBandit(RuleBasedStateMachine):
+class AnyBandit(AnyStep):
     @initialize(per=st.sampled_from(["Batch", "Request"]), decide=st.sampled_from(["Better", "UnlessWorse"]))
     def begin(self, per: str, decide: str) -> None:
         self.world = World()
@@ -49,27 +50,6 @@ class AnyBandit(RuleBasedStateMachine):
         self.world.settle()
         self.world.resolve()
 
-    def count(self, reason: str) -> int:
-        return self.world.reasons().count(reason)
-
-    def once(self) -> None:
-        try:
-            self.world.engine().reconcile(SYSTEM)
-        except Crash:
-            self.world.restart()
-
-    @rule(calls=st.integers(1, 40), when=st.sampled_from(["before", "after"]))
-    def die(self, calls: int, when: str) -> None:
-        self.world.crash_at = (len(self.world.calls) + calls, when)
-        self.once()
-        self.world.crash_at = None
-
-    @rule(hours=st.integers(1, 72), looks=st.integers(1, 4))
-    def time_passes(self, hours: int, looks: int) -> None:
-        for _ in range(looks):
-            self.world.clock.advance(DAY / 24 * hours / looks)
-            self.once()
-
     @rule(days=st.integers(1, 4))
     def days_pass(self, days: int) -> None:
         for _ in range(2 * days):
@@ -79,14 +59,6 @@ class AnyBandit(RuleBasedStateMachine):
     @rule(gain=st.sampled_from([-0.02, 0.0, 0.01, 0.2]), labels=st.booleans())
     def a_model_is(self, gain: float, labels: bool) -> None:
         self.world.models["v2"] = Model(gain, labels=labels)
-
-    @rule(lost=st.sampled_from([0.0, 0.0, 0.05, 1.0]))
-    def payloads_are_lost(self, lost: float) -> None:
-        self.broken = {"lost_share": lost}
-
-    @rule(part=st.sampled_from(["evidence", "operation", "registry", "traffic"]), away=st.booleans())
-    def a_part_goes_or_comes(self, part: str, away: bool) -> None:
-        getattr(self.world, part).faults.away = "away" if away else None
 
     @rule(dies=st.booleans())
     def the_challenger_dies_or_comes_back(self, dies: bool) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
+from simulation.any_step import AnyStep
 from simulation.scripts import experimenting
-from simulation.world import DAY, SYSTEM, Crash, Model, World
+from simulation.world import DAY, Model, World
 
 from capstan.domain.assignment import stretches
 from capstan.domain.rollout import RolloutPhase
@@ -25,7 +26,7 @@ LEAST = 1000
 """Units without which the experiment of `experimenting` decides nothing."""
 
 
-class AnyExperiment(RuleBasedStateMachine):
+class AnyExperiment(AnyStep):
     @initialize(
         decide=st.sampled_from(["Better", "UnlessWorse"]),
         several=st.booleans(),
@@ -84,30 +85,9 @@ class AnyExperiment(RuleBasedStateMachine):
         self.world.settle()
         self.world.resolve()
 
-    def count(self, reason: str) -> int:
-        return self.world.reasons().count(reason)
-
-    def once(self) -> None:
-        try:
-            self.world.engine().reconcile(SYSTEM)
-        except Crash:
-            self.world.restart()
-
     @rule(passes=st.integers(1, 6))
     def look(self, passes: int) -> None:
         for _ in range(passes):
-            self.once()
-
-    @rule(calls=st.integers(1, 40), when=st.sampled_from(["before", "after"]))
-    def die(self, calls: int, when: str) -> None:
-        self.world.crash_at = (len(self.world.calls) + calls, when)
-        self.once()
-        self.world.crash_at = None
-
-    @rule(hours=st.integers(1, 72), looks=st.integers(1, 4))
-    def time_passes(self, hours: int, looks: int) -> None:
-        for _ in range(looks):
-            self.world.clock.advance(DAY / 24 * hours / looks)
             self.once()
 
     @rule(
@@ -122,7 +102,7 @@ class AnyExperiment(RuleBasedStateMachine):
 
     @rule(share=st.sampled_from([None, None, 0.0, 0.2, 0.45]))
     def the_gateway_gives(self, share: float | None) -> None:
-        split = self.world.traffic.read_back()
+        split = self.world.traffic._split
         versions = [str(arm.version) for arm in split.arms] if split else []
         if share is None or len(versions) < 2:
             self.world.obeyed = None
@@ -130,14 +110,6 @@ class AnyExperiment(RuleBasedStateMachine):
             first = 1 - share * (len(versions) - 1) if share < 0.3 else 1 - share
             rest = (1 - first) / (len(versions) - 1)
             self.world.obeyed = {name: first if name == versions[0] else rest for name in versions}
-
-    @rule(lost=st.sampled_from([0.0, 0.0, 0.05, 1.0]))
-    def payloads_are_lost(self, lost: float) -> None:
-        self.broken = {"lost_share": lost}
-
-    @rule(part=st.sampled_from(["evidence", "operation", "registry", "traffic"]), away=st.booleans())
-    def a_part_goes_or_comes(self, part: str, away: bool) -> None:
-        getattr(self.world, part).faults.away = "away" if away else None
 
     @rule(version=st.sampled_from(["v2", "v3"]), dies=st.booleans())
     def a_version_dies_or_comes_back(self, version: str, dies: bool) -> None:
