@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from shop_frame import shop
 from typer.testing import CliRunner
 
 import capstan
@@ -20,22 +21,7 @@ NUMBERS = ["weight", "size"]
 Make = Callable[[str], capstan.System]
 
 
-def shop(rows: int = 240) -> pd.DataFrame:
-    rng = np.random.default_rng(5)
-    weight, size = rng.uniform(1, 9, rows), rng.uniform(0, 1, rows)
-    return pd.DataFrame(
-        {
-            "weight": weight.round(3),
-            "size": size.round(3),
-            "shop": rng.choice(["north", "south"], rows),
-            "back": np.where(weight + rng.normal(size=rows) > 5, "yes", "no"),
-            "kind": rng.choice(["a", "b", "c"], rows),
-            "price": weight * 3 + rng.normal(size=rows),
-        }
-    )
-
-
-FRAME = shop()
+FRAME = shop(240)
 
 
 class Net(torch.nn.Module):

@@ -17,19 +17,11 @@ from capstan.monitoring.drift.reference import Reference
 from capstan.monitoring.measuring import Measuring
 from capstan.monitoring.online import measure_online, rest
 from capstan.monitoring.quality import QualityReference
+from capstan.monitoring.target import read_target
 from capstan.monitoring.watched_version import WatchedVersion
 from capstan.recording.reading import PayloadReader
 from capstan.spec import MLSystem
 from capstan.training.factories import importable
-
-
-@dataclass(frozen=True)
-class Target:
-    """What `target.json` says is to be watched."""
-
-    version: str
-    model_dir: str
-    since: datetime
 
 
 @dataclass(frozen=True)
@@ -90,7 +82,7 @@ class Watcher:
         """
         with self._lock:
             before = self._standing()
-            target = self._target()
+            target = read_target(self._folder / "monitor" / "target.json")
             if target is not None:
                 self._keep(self.checkpoint.watching(target.version, target.model_dir, target.since))
             while self._decide_drift(now - self._grace) or self._decide_quality(now - self._grace):
@@ -136,17 +128,6 @@ class Watcher:
     def _standing(self) -> tuple[str | None, tuple[str, ...]]:
         watch = self.checkpoint.watch
         return (watch.version if watch is not None and self.alerts else None, self.alerts)
-
-    def _target(self) -> Target | None:
-        path = self._folder / "monitor" / "target.json"
-        try:
-            document = orjson.loads(path.read_bytes())
-            since = datetime.fromisoformat(document["since"])
-            return Target(str(document["version"]), str(document["model_dir"]), since)
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise InvalidDataError(f"{path}: names no version to watch: {error}") from error
 
     def _measure(self, watch: WatchedVersion) -> Measuring:
         if self._measuring is None or self._measuring[0] != watch.model_dir:

@@ -9,8 +9,8 @@ from typing import Any
 
 import joblib
 import numpy as np
-import pandas as pd
 import pytest
+from shop_frame import shop
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -40,21 +40,6 @@ class Doubled(LogisticRegression):
 """
 
 
-def shop(rows: int = 300) -> pd.DataFrame:
-    rng = np.random.default_rng(5)
-    weight, size = rng.uniform(1, 9, rows), rng.uniform(0, 1, rows)
-    return pd.DataFrame(
-        {
-            "weight": weight.round(3),
-            "size": size.round(3),
-            "shop": rng.choice(["north", "south"], rows),
-            "back": np.where(weight + rng.normal(size=rows) > 5, "yes", "no"),
-            "kind": rng.choice(["a", "b", "c"], rows),
-            "price": weight * 3 + rng.normal(size=rows),
-        }
-    )
-
-
 Make = Callable[..., capstan.System]
 
 
@@ -62,7 +47,7 @@ Make = Callable[..., capstan.System]
 def make(tmp_path: Path) -> Make:
     def system(target: str, features: list[str]) -> capstan.System:
         return capstan.System.from_dataframe(
-            shop()[[*features, target]],
+            shop(300)[[*features, target]],
             target,
             name="orders",
             folder=tmp_path / "orders",
@@ -73,7 +58,7 @@ def make(tmp_path: Path) -> Make:
 
 
 def test_it_answers_as_the_model_does_and_is_registered_as_imported(make: Make) -> None:
-    system, frame = make("back", ["weight", "size", "shop"]), shop()
+    system, frame = make("back", ["weight", "size", "shop"]), shop(300)
     encode = make_column_transformer((OneHotEncoder(), ["shop"]), remainder=StandardScaler())
     model = make_pipeline(encode, LogisticRegression()).fit(frame[["weight", "size", "shop"]], frame["back"])
     made = system.deploy(model, sample=frame.iloc[200:])
@@ -91,7 +76,7 @@ def test_it_answers_as_the_model_does_and_is_registered_as_imported(make: Make) 
 
 
 def test_classes_that_are_texts_and_numbers_are_answered_too(make: Make) -> None:
-    frame = shop()
+    frame = shop(300)
     system = make("kind", ["weight", "size"])
     model = LogisticRegression().fit(frame[["size", "weight"]], frame["kind"])
     system.deploy(model)
@@ -101,7 +86,7 @@ def test_classes_that_are_texts_and_numbers_are_answered_too(make: Make) -> None
 
 
 def test_a_model_of_numbers_that_stand_for_the_labels_is_refused(make: Make) -> None:
-    frame = shop()
+    frame = shop(300)
     system = make("kind", ["weight", "size"])
     model = LogisticRegression().fit(frame[["size", "weight"]], frame["kind"].astype("category").cat.codes)
     with pytest.raises(
@@ -115,7 +100,7 @@ def test_a_model_of_numbers_that_stand_for_the_labels_is_refused(make: Make) -> 
 
 
 def test_a_model_of_an_array_answers_by_the_named_columns(make: Make) -> None:
-    system, frame = make("price", ["weight", "size"]), shop()
+    system, frame = make("price", ["weight", "size"]), shop(300)
     rows = frame[["size", "weight"]].to_numpy()
     model = RandomForestRegressor(5, random_state=0).fit(rows, frame["price"])
     with pytest.raises(InvalidDataError, match="does not say which columns it learnt from"):
@@ -157,7 +142,7 @@ InTheTest.__module__ = "__main__"
     ],
 )
 def test_what_cannot_be_served_is_refused_with_the_reason(make: Make, model: Any, said: str) -> None:
-    system, frame = make("back", ["weight", "size"]), shop()
+    system, frame = make("back", ["weight", "size"]), shop(300)
     with pytest.raises(InvalidDataError, match=said):
         system.deploy(model(frame[["weight", "size"]], frame["back"]))
     assert system.versions.empty
@@ -167,7 +152,7 @@ def test_a_class_of_the_notebook_itself_is_refused_with_the_way_out(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules["__main__"], "InTheTest", InTheTest, raising=False)
-    system, frame = make("back", ["weight", "size"]), shop()
+    system, frame = make("back", ["weight", "size"]), shop(300)
     with pytest.raises(
         InvalidDataError, match=r"__main__\.InTheTest is defined in the notebook .* put it into a"
     ):
@@ -183,20 +168,20 @@ def test_a_class_that_lies_elsewhere_is_refused_with_the_way_out(
     monkeypatch.syspath_prepend(str(tmp_path))
     from lost_models import Lost  # type: ignore[import-not-found]
 
-    system, frame = make("back", ["weight", "size"]), shop()
+    system, frame = make("back", ["weight", "size"]), shop(300)
     with pytest.raises(InvalidDataError, match=r"lost_models\.Lost lies neither in .* put its module into"):
         system.deploy(Lost().fit(frame[["weight", "size"]], frame["back"]))
 
 
 def test_a_sample_without_labels_is_refused(make: Make) -> None:
-    system, frame = make("back", ["weight", "size"]), shop()
+    system, frame = make("back", ["weight", "size"]), shop(300)
     model = LogisticRegression().fit(frame[["weight", "size"]], frame["back"])
     with pytest.raises(InvalidDataError, match=r"rows\.parquet: has no row with a label in 'back'"):
         system.deploy(model, sample=frame.assign(back=None).astype({"back": "string"}))
 
 
 def test_where_another_version_serves_its_rollout_is_asked_for(make: Make) -> None:
-    system, frame = make("back", ["weight", "size"]), shop()
+    system, frame = make("back", ["weight", "size"]), shop(300)
     x, y = frame[["weight", "size"]], frame["back"]
     system.deploy(LogisticRegression().fit(x, y))
     state = StateDir(system.state)
@@ -214,7 +199,7 @@ def test_where_another_version_serves_its_rollout_is_asked_for(make: Make) -> No
 
 
 def test_two_systems_of_one_folder_keep_their_models_apart(make: Make, tmp_path: Path) -> None:
-    frame = shop()
+    frame = shop(300)
     x = frame[["weight", "size"]]
     first = make("back", ["weight", "size"])
     first.deploy(LogisticRegression().fit(x, frame["back"]))
@@ -239,7 +224,7 @@ def test_two_systems_of_one_folder_keep_their_models_apart(make: Make, tmp_path:
 
 
 def test_bytes_that_were_changed_later_are_never_loaded(make: Make) -> None:
-    system, frame = make("back", ["weight", "size"]), shop()
+    system, frame = make("back", ["weight", "size"]), shop(300)
     system.deploy(LogisticRegression().fit(frame[["weight", "size"]], frame["back"]))
     (kept,) = (system.state / "bentos").rglob("pipeline.joblib")
     kept.chmod(0o600)
@@ -254,7 +239,7 @@ def test_bytes_that_were_changed_later_are_never_loaded(make: Make) -> None:
 @pytest.fixture
 def own_code(tmp_path: Path, make: Make) -> tuple[capstan.System, Path]:
     """A model whose class lies beside the file, as a file of joblib."""
-    system, frame = make("back", ["weight", "size"]), shop()
+    system, frame = make("back", ["weight", "size"]), shop(300)
     folder = system.file.parent
     (folder / "own_models.py").write_text(MODULE)
     (folder / "own_helper.py").write_text("DOUBLE = 2\n")
@@ -284,7 +269,7 @@ def test_the_command_carries_the_code_beside_the_file(own_code: tuple[capstan.Sy
     assert "v1 is registered; `capstan up` serves it" in done.stdout
     carried = {path.name for path in (system.state / "bentos").rglob("factories/*.py")}
     assert carried == {"own_models.py", "own_helper.py"}
-    assert len(system.predict(shop().head(3))) == 3
+    assert len(system.predict(shop(300).head(3))) == 3
 
 
 def test_the_command_warns_and_reads_nothing_unless_the_person_says_so(

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import pandas as pd
 import pytest
 from onnx import TensorProto, helper
+from shop_frame import shop
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.compose import make_column_transformer
@@ -28,22 +28,7 @@ NUMBERS = ["weight", "size"]
 Make = Callable[..., capstan.System]
 
 
-def shop(rows: int = 240) -> pd.DataFrame:
-    rng = np.random.default_rng(5)
-    weight, size = rng.uniform(1, 9, rows), rng.uniform(0, 1, rows)
-    return pd.DataFrame(
-        {
-            "weight": weight.round(3),
-            "size": size.round(3),
-            "shop": rng.choice(["north", "south"], rows),
-            "back": np.where(weight + rng.normal(size=rows) > 5, "yes", "no"),
-            "kind": rng.choice(["a", "b", "c"], rows),
-            "price": weight * 3 + rng.normal(size=rows),
-        }
-    )
-
-
-FRAME = shop()
+FRAME = shop(240)
 
 
 @pytest.fixture

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.versions import VersionName
 from capstan.domain.watching import Standing
-from capstan.files import write_whole
 from capstan.monitoring.held_alerts import held_alerts
+from capstan.monitoring.target import write_target
 from capstan.monitoring.watching import Watcher
 from capstan.spec import MLSystem
 
@@ -31,12 +29,7 @@ class LocalMonitor:
 
     def watch(self, version: VersionName, *, since: datetime) -> None:
         """Make it the watched version; windows begin at `since` (event time). Repeating it changes nothing."""
-        document = {
-            "version": version,
-            "model_dir": str(self._model_dir(version)),
-            "since": since.astimezone(UTC).isoformat(),
-        }
-        write_whole(self._target, orjson.dumps(document))
+        write_target(self._target, version, model_dir=self._model_dir(version), since=since)
 
     def advance(self, now: datetime) -> None:
         """Decide all windows that closed by `now`; raises UnavailableError, InvalidDataError or DiskFullError."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-import orjson
 from pydantic import ValidationError
 
 from capstan.adapters.own.collector import problem_of, understood
@@ -21,7 +20,7 @@ from capstan.domain.verdicts.preference import PreferenceEvidence
 from capstan.domain.versions import Digest, VersionName
 from capstan.domain.watching import Standing
 from capstan.errors import NotFoundError, UnavailableError, UntrustedArtifactError
-from capstan.files import write_whole
+from capstan.monitoring.target import write_target
 from capstan.outages import answer_in_words, in_words
 from capstan.ports.codec import from_json, to_json
 
@@ -73,12 +72,7 @@ class MonitorClient:
 
     def watch(self, version: VersionName, *, since: datetime) -> None:
         """Make it the watched version; windows begin at `since` (event time). Repeating it changes nothing."""
-        document = {
-            "version": version,
-            "model_dir": str(self._model_dir(version)),
-            "since": since.astimezone(UTC).isoformat(),
-        }
-        write_whole(self._target, orjson.dumps(document))
+        write_target(self._target, version, model_dir=self._model_dir(version), since=since)
 
     def advance(self, now: datetime) -> Advanced:
         """Decide all windows that closed by `now`; raises UnavailableError."""

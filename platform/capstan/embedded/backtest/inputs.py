@@ -33,7 +33,6 @@ UNLEARNT: tuple[tuple[str, ...], ...] = (
     ("monitoring", "quality", "minCoverage"),
 )
 """Parts of the file that change no model, no reference and no gate: policies that differ in these share trainings."""
-_CHUNK = 1 << 20
 
 
 def data_digest(system: MLSystem, rows: str = "") -> str:
@@ -136,8 +135,5 @@ def _files(base_dir: Path, path: str) -> Iterator[Path]:
 
 
 def _file_digest(path: Path) -> str:
-    hashed = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            hashed.update(chunk)
-    return hashed.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
