@@ -22,7 +22,7 @@ from capstan.spec import load, schema
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<body>.*?)^ *```", re.M | re.S)
 INLINE = re.compile(r"`(capstan [^`\n]+)`")
-OF_CHARTS_AND_KUBERNETES = {"kubernetes.md", "page.md"}
+OF_CHARTS_AND_KUBERNETES = {"page.md", "training.md", "gitops.md", "recording.md"}
 """Pages whose YAML is no part of a system's file."""
 HEAD = "apiVersion: capstan.dev/v1alpha1\nkind: MLSystem"
 

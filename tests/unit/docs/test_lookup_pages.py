@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
 
 from capstan import errors
 
@@ -66,3 +70,21 @@ def test_words_of_the_glossary_are_in_order() -> None:
     words = re.findall(r"^\| \*\*([^*]+)\*\*", (DOCS / "glossary.md").read_text(), re.M)
     assert words == sorted(words, key=str.casefold)
     assert len(words) > 40
+
+
+def test_settings_of_the_charts_are_all_told_and_none_is_gone() -> None:
+    text = (DOCS / "kubernetes/settings.md").read_text()
+    for chart, part in zip(("capstan", "capstan-stack"), text.split("\n## ")[1:], strict=True):
+        values = YAML(typ="safe").load(ROOT / f"charts/{chart}/values.yaml")
+        cells = re.findall(r"^\| (`[^|]+`) \|", part, re.M)
+        told = [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+        assert sorted(told) == sorted(settings(values)), chart
+
+
+def settings(values: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """Names of all values, as `helm --set` takes them; resources and volumes are one each."""
+    for key, value in values.items():
+        if isinstance(value, dict) and value and key not in ("resources", "storage"):
+            yield from settings(value, f"{before}{key}.")
+        else:
+            yield before + key

@@ -56,7 +56,7 @@ def test_every_page_stands_in_the_navigation() -> None:
     assert {page for page in pages if page not in listed and page.parent not in folders} == set()
 
 
-@pytest.mark.parametrize("folder", ["decisions", "how-to", "runbooks"])
+@pytest.mark.parametrize("folder", ["decisions", "how-to", "kubernetes", "runbooks"])
 def test_the_page_of_a_folder_links_to_all_others(folder: str) -> None:
     linked = set(SITE["links"]((DOCS / folder / "README.md").read_text()))
     assert {page.name for page in (DOCS / folder).glob("*.md")} - {"README.md"} <= linked

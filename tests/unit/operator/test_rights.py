@@ -20,7 +20,7 @@ def test_the_chart_gives_just_these_rights():
 
 
 def test_the_documentation_shows_just_these_rights():
-    assert as_table() in (ROOT / "platform/docs/kubernetes.md").read_text()
+    assert as_table() in (ROOT / "platform/docs/kubernetes/rights.md").read_text()
 
 
 def test_no_right_is_a_wildcard():
