@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -217,9 +217,10 @@ class Supervisor:
             if outcome.is_settled or self._is_stopping():
                 return outcome
 
-    def post_labels(self, labels: list[dict[str, object]]) -> None:
+    def post_labels(self, labels: Iterable[dict[str, object]]) -> None:
         """Hand labels in, as a client's `POST /feedback` does."""
-        self._patiently(lambda: self.local.collector.post_labels(labels))
+        posted = list(labels)
+        self._patiently(lambda: self.local.collector.post_labels(posted))
 
     def post_events(self, events: list[dict[str, object]]) -> None:
         """Hand business events in, as a client's `POST /events` does."""

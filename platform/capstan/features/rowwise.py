@@ -125,7 +125,7 @@ def _compile_model(transform: FeatureTransform, model: Any) -> Callable[[Row], A
         totals = len(np.atleast_2d(model.coef_))
     else:
         raise CannotCompileError(kind)
-    answer = _answer_of(model)
+    answer = answer_of(model)
     if answer is None:
         source.append(" return t0")
     else:
@@ -139,7 +139,7 @@ _REGRESSORS = ("HistGradientBoostingRegressor", "Ridge", "LinearRegression")
 """Models whose total is the answer itself."""
 
 
-def _answer_of(model: Any) -> Callable[..., Any] | None:
+def answer_of(model: Any) -> Callable[..., Any] | None:
     """What becomes of the totals t0, t1, …: of two classes there is one, of several one for each; None: nothing."""
     if type(model).__name__ in _REGRESSORS:
         return None

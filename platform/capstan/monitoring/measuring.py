@@ -20,7 +20,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from capstan.errors import InvalidDataError
-from capstan.monitoring.drift.atoms import Atoms
 from capstan.monitoring.drift.calibration import QUALITY_SHARE, false_breach_probability
 from capstan.monitoring.drift.fitted_detectors import FittedDetector
 from capstan.monitoring.drift.reference import FeatureReference, Reference
@@ -352,7 +351,7 @@ class _Read(NamedTuple):
 
 class _Numbers:
     def __init__(self, feature: FeatureReference) -> None:
-        self._atoms = Atoms.of(feature.sample.astype(np.float64))
+        self._atoms = feature.atoms
 
     def present(self, values: pa.Array | pa.ChunkedArray) -> _Read:
         if not pa.types.is_floating(values.type):

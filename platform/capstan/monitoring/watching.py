@@ -19,6 +19,7 @@ from capstan.monitoring.online import measure_online, rest
 from capstan.monitoring.quality import QualityReference
 from capstan.monitoring.target import read_target
 from capstan.monitoring.watched_version import WatchedVersion
+from capstan.recording.held_rows import HeldRows
 from capstan.recording.reading import PayloadReader
 from capstan.spec import MLSystem
 from capstan.training.factories import importable
@@ -43,14 +44,18 @@ class Watcher:
         *,
         detectors: DetectorKind,
         grace: timedelta = timedelta(0),
+        held: HeldRows | None = None,
     ) -> None:
-        """`folder` is the system's: `payloads/`, `labels/`, `monitor/`. Windows close `grace` after their end."""
+        """`folder` is the system's: `payloads/`, `labels/`, `monitor/`. Windows close `grace` after their end.
+
+        `held`: payloads and labels are those.
+        """
         self._system = system
         self._folder = folder
         self._detectors: DetectorKind = detectors
         self._grace = grace
         self._lock = threading.Lock()
-        self._reader = PayloadReader(folder)
+        self._reader = PayloadReader(folder, held=held)
         self._path = folder / "monitor" / "state.json"
         self.checkpoint = load_checkpoint(self._path)
         self._measuring: tuple[str, Measuring] | None = None

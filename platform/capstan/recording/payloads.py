@@ -33,6 +33,7 @@ Kind = Reading
 SYSTEM_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _INTEGER_RANGE = 2**53
 """Beyond it not every whole number is a float."""
+_FLOATS = frozenset((float, type(None)))
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 FIXED_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
@@ -247,18 +248,17 @@ def columns_of(
     fixed["received_at"] = [received for _, received in rows]
     fixed["boot"] = [payload.boot for payload, _ in rows]
     fixed["sequence"] = [payload.sequence for payload, _ in rows]
-    outputs = _outputs([entry.get("outputs") or {} for entry in data], task)
-    unsound = _unsound(outputs, task, len(rows))
+    outputs = output_columns([entry.get("outputs") or {} for entry in data], task)
+    unsound = unsound_rows(outputs, task, len(rows))
     fixed["nonfinite"] = [
         entry.get("nonfinite", False) or (entry.get("status") == _ANSWERED and wrong)
         for entry, wrong in zip(data, unsound, strict=True)
     ]
     arrays = [pa.array(fixed[name], type=kind) for name, kind in FIXED_COLUMNS]
     names = [name for name, _ in FIXED_COLUMNS]
-    inputs = [entry.get("inputs") or {} for entry in data]
-    for column, spellings in spelled({column for entry in inputs for column in entry}, kinds).items():
+    for column, values in input_columns([entry.get("inputs") or {} for entry in data], kinds).items():
         names.append(INPUT_PREFIX + column)
-        arrays.append(_typed(_values(inputs, spellings), kinds.get(column)))
+        arrays.append(values)
     for column in OPTIONAL_COLUMNS:
         texts = [entry.get(column) for entry in data]
         if any(text is not None for text in texts):
@@ -270,7 +270,16 @@ def columns_of(
     return pa.Table.from_arrays(arrays, names=names)
 
 
-def _outputs(entries: list[Mapping[str, object]], task: Task | None) -> dict[str, pa.Array]:
+def input_columns(entries: list[Mapping[str, object]], kinds: Mapping[str, Kind]) -> dict[str, pa.Array]:
+    """Inputs of each row as typed columns, without their prefix."""
+    found = spelled({column for entry in entries for column in entry}, kinds)
+    return {
+        column: _typed(_values(entries, spellings), kinds.get(column)) for column, spellings in found.items()
+    }
+
+
+def output_columns(entries: list[Mapping[str, object]], task: Task | None) -> dict[str, pa.Array]:
+    """Outputs of each row as columns of the task's types, without their prefix."""
     own = [] if task is None else [facts.name for facts in task.facts.outputs if not facts.per_class]
     found: dict[str, pa.Array] = {}
     for column, spellings in spelled({column for entry in entries for column in entry}, own).items():
@@ -296,7 +305,8 @@ def _values(entries: list[Mapping[str, object]], spellings: Sequence[str]) -> li
     return [next((entry[name] for name in spellings if name in entry), None) for entry in entries]
 
 
-def _unsound(outputs: Mapping[str, pa.Array], task: Task | None, rows: int) -> list[bool]:
+def unsound_rows(outputs: Mapping[str, pa.Array], task: Task | None, rows: int) -> list[bool]:
+    """Which rows' outputs are no sound answer of the task."""
     columns = list(outputs.values())
     if task is None or not columns:
         return [False] * rows
@@ -310,6 +320,8 @@ def _typed(values: list[object], kind: Kind | None) -> pa.Array:
         numeric = all(_is_exact(value) for value in values)
         kind = "numeric" if numeric else "categorical"
     if kind == "numeric":
+        if {*map(type, values)} <= _FLOATS:
+            return pa.array(values, type=pa.float64())
         return pa.array([_number(value) for value in values], type=pa.float64())
     return pa.array([category(value) for value in values], type=pa.string())
 

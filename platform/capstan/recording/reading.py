@@ -22,6 +22,7 @@ from capstan.duckdb_bars import without_bar
 from capstan.errors import UnavailableError
 from capstan.ports.combining import COMBINER
 from capstan.recording.events import EVENT_COLUMNS
+from capstan.recording.held_rows import HeldRows
 from capstan.recording.labels import LABEL_COLUMNS
 from capstan.recording.outputs import OUTPUT_PREFIX
 from capstan.recording.payloads import INPUT_PREFIX, OPTIONAL_COLUMNS, PAYLOAD_COLUMNS
@@ -101,9 +102,10 @@ def day_starts(start: datetime, end: datetime, zone: ZoneInfo) -> list[datetime]
 class PayloadReader:
     """Queries over the folder of one system, with bounded memory; may be used by several threads in turn."""
 
-    def __init__(self, folder: Path, *, memory_limit: str = "192MB") -> None:
-        """`folder` holds `payloads/`, `labels/` and `events/`."""
+    def __init__(self, folder: Path, *, held: HeldRows | None = None, memory_limit: str = "192MB") -> None:
+        """`folder` holds `payloads/`, `labels/` and `events/`; with `held`, payloads and labels are those instead."""
         self.folder = folder
+        self._held = held
         self._lock = threading.Lock()
         self._connection = duckdb.connect(
             ":memory:",
@@ -196,7 +198,12 @@ class PayloadReader:
     def _define(
         self, query: str, start: datetime, end: datetime, as_of: datetime | None, inputs: Sequence[str]
     ) -> None:
-        payloads = payload_files(self.folder / "payloads", start - ATTEMPT_SLACK, end + ATTEMPT_SLACK)
+        first, last = start - ATTEMPT_SLACK, end + ATTEMPT_SLACK
+        payloads = (
+            payload_files(self.folder / "payloads", first, last)
+            if self._held is None
+            else self._held.payloads(first, last)
+        )
         self._view(
             "stored_payloads",
             payloads,
@@ -211,13 +218,17 @@ class PayloadReader:
             self._view("posted_events", events, EVENT_COLUMNS)
             self._connection.execute(STORED_EVENTS.replace("$as_of", str(microseconds(as_of))))
         if as_of is not None:
-            labels = dated_files(self.folder / "labels", start - LABEL_SLACK, as_of)
+            labels = (
+                dated_files(self.folder / "labels", start - LABEL_SLACK, as_of)
+                if self._held is None
+                else self._held.labels(start - LABEL_SLACK, as_of)
+            )
             self._view("stored_labels", labels, LABEL_COLUMNS)
 
     def _view(
         self,
         name: str,
-        files: list[str],
+        stored: list[str] | pa.Table | None,
         columns: pa.Schema,
         inputs: Sequence[str] = (),
         *,
@@ -226,8 +237,11 @@ class PayloadReader:
     ) -> None:
         """`outputs` is one struct of all columns `output.<name>` that any of the files has."""
         present = set(columns.names)
-        if files:
-            paths = ", ".join(f"'{path.replace(chr(39), chr(39) * 2)}'" for path in files)
+        if isinstance(stored, pa.Table):
+            source, present = f"held_{name}", set(stored.column_names)
+            self._connection.register(source, stored)
+        elif stored:
+            paths = ", ".join(f"'{path.replace(chr(39), chr(39) * 2)}'" for path in stored)
             is_open = bool(inputs) or with_outputs or bool(optional)
             source = f"read_parquet([{paths}], hive_partitioning=false, union_by_name={is_open})"
             if is_open:

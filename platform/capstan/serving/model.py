@@ -32,6 +32,8 @@ _TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
 Scores = npt.NDArray[np.float64]
 """(n,) or (n, classes): what the task's models say."""
 RowPredictor = Callable[[Mapping[str, object]], Any]
+ColumnPredictor = Callable[[Any], list[Any]]
+"""A mapping of columns, as the transform reads it -> the score of each row."""
 
 
 class Pipeline(Protocol):
@@ -70,6 +72,18 @@ class Model:
         if self._compiled is None:
             return self.predict_batch([row])[0]
         return self._compiled(row)
+
+    def by_columns(self) -> ColumnPredictor | None:
+        """Predicts many rows of a table with the bits of `predict_row`; None: only row by row has them."""
+        from capstan.features.columnwise import compile_columns
+        from capstan.features.trees import CannotCompileError
+
+        if self._compiled is None:
+            return None
+        try:
+            return compile_columns(self._pipeline)
+        except CannotCompileError:
+            return None
 
     def predict_batch(self, rows: Sequence[Mapping[str, object]]) -> Scores:
         """Through the fitted pipeline, whatever the number of rows; in parts where the matrix would be large."""

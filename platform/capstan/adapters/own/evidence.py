@@ -13,6 +13,7 @@ from capstan.domain.verdicts.preference import PreferenceEvidence
 from capstan.domain.versions import VersionName
 from capstan.recording.arms import ArmReading
 from capstan.recording.comparison import Comparing
+from capstan.recording.held_rows import HeldRows
 from capstan.recording.interleaved import Preferences
 from capstan.recording.pairing import Pairing
 from capstan.recording.reading import PayloadReader
@@ -24,9 +25,9 @@ from capstan.tasks import task_of
 class ParquetEvidence:
     """EvidenceSource over `systems/<system>/`; what is not flushed by the collector is not seen."""
 
-    def __init__(self, folder: Path, system: MLSystem) -> None:
-        """`folder` holds `payloads/` and `labels/`."""
-        self._reader = PayloadReader(folder)
+    def __init__(self, folder: Path, system: MLSystem, *, held: HeldRows | None = None) -> None:
+        """`folder` holds `payloads/` and `labels/`; with `held`, payloads and labels are those instead."""
+        self._reader = PayloadReader(folder, held=held)
         self._pairing = Pairing.of(system, self._reader)
         self._arms = ArmReading.of(system, self._reader)
         self._preferences = Preferences(self._reader, ZoneInfo(system.spec.data.time_zone))

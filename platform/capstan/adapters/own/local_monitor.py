@@ -13,18 +13,29 @@ from capstan.domain.watching import Standing
 from capstan.monitoring.held_alerts import held_alerts
 from capstan.monitoring.target import write_target
 from capstan.monitoring.watching import Watcher
+from capstan.recording.held_rows import HeldRows
 from capstan.spec import MLSystem
 
 
 class LocalMonitor:
     """Monitoring and AlertSource of one system; alerts are those of the last advance, as after a look of Prometheus."""
 
-    def __init__(self, system: MLSystem, folder: Path, *, model_dir: Callable[[VersionName], Path]) -> None:
-        """`folder` is `systems/<system>`; `model_dir` finds the verified model folder of a version."""
+    def __init__(
+        self,
+        system: MLSystem,
+        folder: Path,
+        *,
+        model_dir: Callable[[VersionName], Path],
+        held: HeldRows | None = None,
+    ) -> None:
+        """`folder` is `systems/<system>`; `model_dir` finds the verified model folder of a version.
+
+        `held`: payloads and labels are those.
+        """
         self._system = system
         self._target = folder / "monitor" / "target.json"
         self._model_dir = model_dir
-        self.watcher = Watcher(system, folder, detectors="Scipy")
+        self.watcher = Watcher(system, folder, detectors="Scipy", held=held)
         self._alerts: Sequence[Alert] = ()
 
     def watch(self, version: VersionName, *, since: datetime) -> None:

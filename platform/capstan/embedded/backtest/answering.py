@@ -1,43 +1,51 @@
 """Answers the requests of a stretch of event time by the model objects, and stores what a collector would store.
 
 Where a live system has a gateway, a process for each version and a collector, all requests between two boundaries are
-one batch here. Each version reads, checks, predicts and judges them by the code of its service.
+one batch here. Each version reads, checks, predicts and judges them by the code of its service; rows that it reads as
+they were recorded are predicted as columns, with the same bits.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import orjson
+import pyarrow as pa
 
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.verdicts.evidence import OperationEvidence, VersionOperation
 from capstan.domain.versions import VersionName
 from capstan.embedded.backtest.drawing import arm_of, is_drawn
-from capstan.embedded.replay.client import Answered, Prediction
-from capstan.errors import CapstanError, InvalidDataError, InvalidRequestError
+from capstan.embedded.backtest.history import History
+from capstan.embedded.backtest.loaded_model import LoadedModel
+from capstan.embedded.backtest.recorded_columns import Numbers, RecordedColumns
+from capstan.embedded.replay.client import Answered
+from capstan.embedded.replay.replaying import Requests
+from capstan.errors import InvalidRequestError
 from capstan.ports.clock import Clock
-from capstan.recording.payloads import Kind, Payload, columns_of
-from capstan.recording.segments import payload_segment, write_segment
-from capstan.serving.model import Model, load
-from capstan.serving.plain_rows import PlainRows
-from capstan.serving.schema import RequestSchema, Row
-from capstan.tasks import Predictions, Task
-from capstan.tasks.metric import Groups
+from capstan.recording.held_rows import HeldRows
+from capstan.recording.outputs import OUTPUT_PREFIX
+from capstan.recording.payloads import (
+    FIXED_COLUMNS,
+    Payload,
+    columns_of,
+    output_columns,
+    unsound_rows,
+)
+from capstan.recording.reading import from_microseconds
+from capstan.serving.schema import Row
+from capstan.tasks import Task
 from capstan.tasks.task import Outputs
-from capstan.training.factories import importable
 
 CHAMPION, CHALLENGER, SHADOW = "champion", "challenger", "shadow"
 AT_ONCE = 0.001
 """Seconds of latency of each answer: all are equal, so no guardrail on latency ever holds a version back."""
 _OK, _REFUSED, _FAILED = 200, 422, 500
+_BOOT = "backtest"
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,8 @@ class Asked:
 
     number: int
     """Of all requests of the backtest."""
-    prediction: Prediction
+    recorded: int
+    """Of all that were recorded."""
     arm: VersionName
 
 
@@ -60,85 +69,13 @@ class _Counted:
     refused: int = 0
 
 
-class LoadedModel:
-    """A version's model with what its service checks rows by."""
-
-    def __init__(self, folder: Path) -> None:
-        """`folder` holds a verified model; raises InvalidDataError."""
-        self._folder, self._factories = folder, folder / "factories"
-        with self._importing():
-            self.model: Model = load(folder)
-        manifest = self.model.manifest
-        self._plain = PlainRows(manifest, self.model.known_categories)
-        self._schema = RequestSchema(manifest)
-        self._is_of_groups = "group" in self.model.task.facts.keys
-        self.id_column = manifest.keys.get("id")
-        self._row_outputs = self.model.task.row_outputs(manifest.learnt)
-
-    def rows_of(self, body: bytes) -> Sequence[Row]:
-        """The rows of a request as the model reads them; raises InvalidRequestError."""
-        parsed = orjson.loads(body)
-        rows = self._plain.of(parsed)
-        if rows is None:
-            rows = self._schema.rows_of(parsed)
-        if self._is_of_groups:
-            self._schema.check_group(rows)
-        return rows
-
-    def answer(self, requests: Sequence[Sequence[Row]]) -> list[list[Outputs | None]]:
-        """Payload columns of each row of each request; None for an answer that no user may get.
-
-        Raises InvalidDataError for a model that raises.
-        """
-        with self._asking():
-            if self._row_outputs is not None and all(len(rows) == 1 for rows in requests):
-                return [[self._row_outputs(score)] for score in self._scores([rows[0] for rows in requests])]
-            return [self._of_request(rows) for rows in requests]
-
-    def predictions(self, rows: Sequence[Row], groups: Groups | None = None) -> Predictions:
-        """What it says of rows that nobody asks live; `groups`: which of them come in one request."""
-        with self._asking():
-            scores = self.model.predict_batch(rows) if rows else np.empty(0)
-            return self.model.task.predictions(scores, self.model.manifest.learnt, groups)
-
-    def _scores(self, rows: Sequence[Row]) -> Iterable[Any]:
-        """As of requests of a row each: by the path that the service takes, or as a batch where it has none."""
-        if self.model.fallback:
-            return self.model.predict_batch(rows)
-        return [self.model.predict_row(row) for row in rows]
-
-    def _of_request(self, rows: Sequence[Row]) -> list[Outputs | None]:
-        task, learnt = self.model.task, self.model.manifest.learnt
-        predictions = task.predictions(self.model.predict_rows(rows), learnt)
-        outputs: list[Outputs | None] = list(task.outputs(predictions))
-        for index in np.flatnonzero(task.unsound(predictions)).tolist():
-            outputs[index] = None
-        return outputs
-
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        with self._importing():
-            try:
-                yield
-            except CapstanError:
-                raise
-            except Exception as error:
-                raise InvalidDataError(
-                    f"{self._folder}: the model raised {type(error).__name__}: {error}; a backtest cannot tell what a "
-                    "gateway makes of that; mend the code of the model, or use `capstan replay`"
-                ) from error
-
-    def _importing(self) -> Any:
-        return importable(self._factories) if self._factories.is_dir() else nullcontext()
-
-
 @dataclass
 class BatchAnswers:
     """Sending of a replay; `split` is what the gateway obeys, `folder` of a version its verified model."""
 
     system: str
-    payloads: Path
-    kinds: Mapping[str, Kind]
+    history: History
+    held: HeldRows
     task: Task
     clock: Clock
     split: Callable[[], TrafficSplit | None]
@@ -147,46 +84,40 @@ class BatchAnswers:
     _counted: dict[tuple[VersionName, str], list[_Counted]] = field(default_factory=lambda: defaultdict(list))
     _arms: list[tuple[datetime, Counter[VersionName]]] = field(default_factory=list)
     _requests: int = 0
-    _segments: int = 0
     _rows: int = 0
 
-    def send(
-        self, predictions: Iterable[Prediction], *, stop: Callable[[], bool] = lambda: False
-    ) -> Answered:
+    def send(self, predictions: Requests, *, stop: Callable[[], bool] = lambda: False) -> Answered:
         """Answer them all under the split of this moment."""
         split, answered = self.split(), Answered()
         if split is None or stop():
             return answered
+        first, self._requests = self._requests, self._requests + len(predictions.numbers)
         own: dict[tuple[VersionName, str], list[Asked]] = defaultdict(list)
         arms: Counter[VersionName] = Counter()
-        for prediction in predictions:
-            number, self._requests = self._requests, self._requests + 1
-            key = prediction.key or f"request {number}"
+        for number, recorded in enumerate(predictions.numbers, first):
+            key = self.history.traffic.keys[recorded] or f"request {number}"
             arm = arm_of(split, key)
             arms[arm.version] += 1
             is_champions = arm.version == split.champion or arm.is_vacant
             by = split.champion if is_champions else arm.version
-            asked = Asked(number, prediction, arm.version)
+            asked = Asked(number, recorded, arm.version)
             own[by, CHAMPION if is_champions else CHALLENGER].append(asked)
             for mirror in split.mirrors:
                 if is_drawn(mirror.percent, str(number)):
                     own[mirror.version, SHADOW].append(asked)
-        stored: list[Payload] = []
         for (version, role), requests in own.items():
-            payloads, failures = self._answer(version, role, requests)
-            stored += payloads
+            failures = self._answer(version, role, requests)
             if role != SHADOW:
                 answered.sent += len(requests)
                 answered.failed += len(failures)
                 answered.failures = (answered.failures + failures)[:20]
         self._arms.append((self.clock.wall(), arms))
-        self._store(stored)
         return answered
 
     def model(self, version: VersionName) -> LoadedModel:
         """The version's model, loaded once."""
         if version not in self._models:
-            self._models[version] = LoadedModel(self.folder(version))
+            self._models[version] = self.history.model(self.folder(version))
         return self._models[version]
 
     def operation(
@@ -214,18 +145,91 @@ class BatchAnswers:
             refused=sum(one.refused for one in counted),
         )
 
-    def _answer(
-        self, version: VersionName, role: str, requests: Sequence[Asked]
-    ) -> tuple[list[Payload], list[str]]:
+    def _answer(self, version: VersionName, role: str, requests: Sequence[Asked]) -> list[str]:
+        """Answer and store; returns what went wrong with each request that was answered badly."""
         model, counted = self.model(version), _Counted(self.clock.wall(), len(requests))
         self._counted[version, role].append(counted)
+        return self._by_themselves(
+            model, counted, version, role, self._together(model, version, role, requests)
+        )
+
+    def _together(
+        self, model: LoadedModel, version: VersionName, role: str, requests: Sequence[Asked]
+    ) -> Sequence[Asked]:
+        """Answer well those that can be asked as columns; returns the others."""
+        columns = self.history.columns
+        if columns is None:
+            return requests
+        together, others = list[Asked](), list[Asked]()
+        for asked in requests:
+            (together if self._is_as_recorded(model, asked) else others).append(asked)
+        numbers = np.array([asked.recorded for asked in together], dtype=np.int64)
+        scores = model.scores(numbers) if together else None
+        outputs = None if scores is None else model.outputs(scores)
+        if outputs is None or None in outputs:
+            return requests
+        said = output_columns([one or {} for one in outputs], self.task)
+        if any(unsound_rows(said, self.task, len(together))):
+            return requests
+        self.held.add_payloads(self._table(model, columns, version, role, together, numbers, said))
+        self._rows += len(together)
+        return others
+
+    def _is_as_recorded(self, model: LoadedModel, asked: Asked) -> bool:
+        try:
+            return model.reads_as_is(self.history.traffic.bodies[asked.recorded])
+        except InvalidRequestError:
+            return False
+
+    def _table(
+        self,
+        model: LoadedModel,
+        columns: RecordedColumns,
+        version: VersionName,
+        role: str,
+        requests: Sequence[Asked],
+        numbers: Numbers,
+        outputs: Mapping[str, pa.Array],
+    ) -> pa.Table:
+        rows = len(requests)
+        place = pa.array(numbers)
+        fixed = {
+            "request_id": [f"{asked.number:012d}" for asked in requests],
+            "row": np.zeros(rows, dtype=np.int32),
+            "version": [version] * rows,
+            "role": [role] * rows,
+            "attempt": np.ones(rows, dtype=np.int32),
+            "event_time": columns.event_times.take(place),
+            "received_at": [self.clock.now()] * rows,
+            "arm": [asked.arm for asked in requests],
+            "unit": columns.units.take(place),
+            "entity_id": columns.entities(model.id_column, numbers),
+            "status": np.full(rows, _OK, dtype=np.int32),
+            "latency_seconds": np.full(rows, AT_ONCE),
+            "nonfinite": np.zeros(rows, dtype=np.bool_),
+            "boot": [_BOOT] * rows,
+            "sequence": np.arange(self._rows, self._rows + rows),
+        }
+        inputs = columns.inputs.take(place)
+        names = [*fixed, *inputs.column_names, *(f"{OUTPUT_PREFIX}{name}" for name in outputs)]
+        arrays = [pa.array(fixed[name], type=kind) for name, kind in FIXED_COLUMNS]
+        return pa.Table.from_arrays([*arrays, *inputs.columns, *outputs.values()], names=names)
+
+    def _by_themselves(
+        self,
+        model: LoadedModel,
+        counted: _Counted,
+        version: VersionName,
+        role: str,
+        requests: Sequence[Asked],
+    ) -> list[str]:
         read: list[Sequence[Row]] = []
         taken: list[Asked] = []
         payloads: list[Payload] = []
         failures: list[str] = []
         for asked in requests:
             try:
-                rows = model.rows_of(asked.prediction.body)
+                rows = model.rows_of(self.history.traffic.bodies[asked.recorded])
             except InvalidRequestError as error:
                 counted.refused += 1
                 failures.append(f"status {_REFUSED}: {error}")
@@ -241,7 +245,11 @@ class BatchAnswers:
             for row, (values, answer) in enumerate(zip(rows, outputs, strict=True)):
                 entity = values.get(model.id_column) if model.id_column is not None else None
                 payloads.append(self._payload(version, role, asked, row, values, status, answer, entity))
-        return payloads, failures
+        if payloads:
+            received = self.clock.now()
+            rows_of = [(payload, received) for payload in payloads]
+            self.held.add_payloads(columns_of(rows_of, self.history.kinds, self.task))
+        return failures
 
     def _payload(
         self,
@@ -255,6 +263,7 @@ class BatchAnswers:
         entity: object,
     ) -> Payload:
         number, self._rows = self._rows, self._rows + 1
+        traffic = self.history.traffic
         data = {
             "request_id": f"{asked.number:012d}",
             "row": row,
@@ -262,7 +271,7 @@ class BatchAnswers:
             "role": role,
             "attempt": 1,
             "arm": asked.arm,
-            "unit": asked.prediction.key or None,
+            "unit": traffic.keys[asked.recorded] or None,
             "entity_id": None if entity is None else str(entity),
             "status": status,
             "latency_seconds": AT_ONCE,
@@ -270,15 +279,5 @@ class BatchAnswers:
             "outputs": outputs,
             "inputs": values,
         }
-        moment = datetime.fromisoformat(asked.prediction.event_time).astimezone(UTC)
-        return Payload(self.system, "backtest", number, moment, data)
-
-    def _store(self, payloads: Sequence[Payload]) -> None:
-        received = self.clock.now()
-        by_day: dict[date, list[tuple[Payload, datetime]]] = defaultdict(list)
-        for payload in payloads:
-            by_day[payload.event_time.date()].append((payload, received))
-        for day, rows in sorted(by_day.items()):
-            self._segments += 1
-            path = payload_segment(self.payloads, day, self._segments)
-            write_segment(path, columns_of(rows, self.kinds, self.task))
+        moment = from_microseconds(int(traffic.event_times[asked.recorded]))
+        return Payload(self.system, _BOOT, number, moment, data)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import orjson
 
 from capstan.embedded.backtest.hindsight import Hurting
+from capstan.embedded.backtest.history import History
 from capstan.embedded.backtest.inputs import backtest_digest, data_digest, rows_digest
 from capstan.embedded.backtest.one_policy import PolicyResult, hurting_of, run_policy
 from capstan.embedded.backtest.refusals import require_backtest
@@ -26,6 +27,7 @@ from capstan.embedded.backtest.wiring import BacktestPlaces, running_trainer
 from capstan.embedded.replay.recorded_rows import RecordedTraffic
 from capstan.embedded.replay.replaying import Journal
 from capstan.embedded.replay.whole_replay import Scope, read_apart
+from capstan.embedded.wiring import spec_document
 from capstan.errors import CapstanError, InvalidDataError
 from capstan.files import write_whole
 from capstan.spec import MLSystem
@@ -145,19 +147,19 @@ def _alone(
     def advance(journal: Journal) -> None:
         audience.advance("backtesting", journal.answered.sent, len(traffic), f"{journal.position:%Y-%m-%d}")
 
-    _run(task, shared, traffic, stop, advance)
+    _run(task, shared, History(traffic, spec_document(task.system)["spec"]), stop, advance)
 
 
 def _run(
     task: Task,
     shared: Shared,
-    traffic: RecordedTraffic,
+    history: History,
     stop: Callable[[], bool],
     advance: Callable[[Journal], None] = lambda _: None,
 ) -> None:
     result = run_policy(
         task.system,
-        traffic,
+        history,
         shared.scope,
         places=shared.places,
         data=task.data,
@@ -190,7 +192,9 @@ def _end_with_parent() -> None:
 
 
 def _work(task: Task) -> None:
-    _run(task, _worker["shared"], _worker["traffic"], _worker["stopping"].is_set)
+    if "history" not in _worker:
+        _worker["history"] = History(_worker.pop("traffic"), spec_document(task.system)["spec"])
+    _run(task, _worker["shared"], _worker["history"], _worker["stopping"].is_set)
 
 
 def _side_by_side(

@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import platform
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,17 @@ def document_of(system: MLSystem) -> dict[str, Any]:
 @cache
 def _libraries() -> str:
     """Python and all that is installed: a model is a pickle of any of it, and another release learns another model."""
-    installed = {f"{one.name}=={one.version}" for one in distributions()}
+    installed = {_named(one) for one in distributions()}
     return _of_json({"python": platform.python_version(), "installed": sorted(installed)})
+
+
+def _named(installed: Distribution) -> str:
+    # The library parses the whole description, which is seconds for all that is installed.
+    text = installed.read_text("METADATA") or installed.read_text("PKG-INFO") or ""
+    name, version = (re.search(rf"^{field}: (.+)$", text, re.MULTILINE) for field in ("Name", "Version"))
+    if name is None or version is None:
+        return f"{installed.name}=={installed.version}"
+    return f"{name[1].strip()}=={version[1].strip()}"
 
 
 def _of_json(document: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pyarrow as pa
 
 from capstan.domain.versions import ModelVersion, VersionName
@@ -23,6 +24,7 @@ from capstan.embedded.backtest.hindsight import (
     judge_alerts,
     rows_between,
 )
+from capstan.embedded.backtest.history import History
 from capstan.embedded.backtest.wiring import BacktestPlaces, BacktestSystem, first_version, wire_backtest
 from capstan.embedded.replay.own_metrics import own_metrics
 from capstan.embedded.replay.recorded_rows import RecordedTraffic
@@ -91,7 +93,7 @@ class PolicyResult(TypedDict):
 
 def run_policy(
     system: MLSystem,
-    traffic: RecordedTraffic,
+    history: History,
     scope: Scope,
     *,
     places: BacktestPlaces,
@@ -110,20 +112,20 @@ def run_policy(
     with ExitStack() as ending:
         folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="capstan-backtest-")))
         backtest = wire_backtest(
-            system, folder, start=scope.start, places=places, data=data, socket=socket, stop=stop
+            system, folder, history, start=scope.start, places=places, data=data, socket=socket, stop=stop
         )
         ending.callback(backtest.close)
         with backtest.charges.suspended():
             backtest.settling.bring_up()
         journal = Journal(position=scope.start)
         Replay(
-            traffic,
+            history.traffic,
             client=backtest.answers,
             clock=backtest.clock,
             charges=backtest.charges,
             settling=backtest.settling,
             journal=journal,
-            journal_path=folder / "journal.json",
+            journal_path=None,
             end=scope.end,
             tick=scope.spec.tick,
             zone=ZoneInfo(system.spec.data.time_zone),
@@ -133,7 +135,7 @@ def run_policy(
         if stop():
             return None
         backtest.settling.settle()
-        return _result(backtest, traffic, journal, scope, hurting, began, began_cpu)
+        return _result(backtest, history.traffic, journal, scope, hurting, began, began_cpu)
 
 
 def _result(
@@ -226,16 +228,19 @@ class _Asked:
         self._backtest = backtest
         self._traffic = traffic
         self._served = served
-        self._ids = ids
+        self._cases = np.array([traffic.case_of[entity_id] for entity_id in ids], dtype=np.int64)
         self._times = served.table.column("event_time").cast(pa.int64()).to_numpy()
         self._metric = task_of(backtest.system.spec).metrics[hurting.facts.name]
         self._known: dict[tuple[str, datetime, datetime], float] = {}
 
     def predictions(self, version: str, rows: slice) -> Predictions:
         """What the version says of these of the labelled rows."""
-        traffic = self._traffic
-        asked = [traffic.row_of(traffic.case_of[entity_id]) for entity_id in self._ids[rows]]
-        return self._backtest.answers.model(VersionName(version)).predictions(asked, self._groups(rows))
+        model, cases = self._backtest.answers.model(VersionName(version)), self._cases[rows]
+        found = model.recorded_predictions(cases)
+        if found is not None:
+            return found
+        asked = [self._traffic.row_of(case) for case in cases.tolist()]
+        return model.predictions(asked, self._groups(rows))
 
     def measure(self, version: str, start: datetime, end: datetime) -> float:
         """The metric in the window; nan where its rows do not define it."""

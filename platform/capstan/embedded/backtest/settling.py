@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Protocol
 
+from capstan.embedded.backtest.recorded_labels import label_columns
+from capstan.embedded.replay.replaying import Labels
 from capstan.engine import Engine, Outcome
 from capstan.engine.records import system_state
 from capstan.errors import CapstanError
 from capstan.ports.clock import Clock
 from capstan.ports.store import Kind, Store
+from capstan.recording.held_rows import HeldRows
 from capstan.recording.labels import FEEDBACK
-from capstan.recording.segments import dated_segment, merge_small, write_segment
 from capstan.spec.tasks import LabelKind
 
 
@@ -36,20 +37,19 @@ class BacktestSettling:
         store: Store,
         monitor: Deciding,
         clock: Clock,
-        labels: Path,
+        held: HeldRows,
         label_kind: LabelKind,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`labels` is the folder in which labels are stored."""
+        """`held` is where labels are stored."""
         self._name = name
         self._engine = engine
         self._store = store
         self._monitor = monitor
         self._clock = clock
-        self._labels = labels
+        self._held = held
         self._label_kind = label_kind
         self._stop = stop
-        self._segments = 0
 
     def bring_up(self) -> None:
         """Look until a champion answers all requests; raises CapstanError if its training fails."""
@@ -61,13 +61,14 @@ class BacktestSettling:
                 f"the first model could not be trained: {outcome.message}; `capstan train FILE` shows each step"
             )
 
-    def post_labels(self, labels: list[dict[str, object]]) -> None:
+    def post_labels(self, labels: Labels) -> None:
         """Store them; raises InvalidRequestError as the collector does."""
         received = self._clock.now()
-        table = FEEDBACK.table((entry, received) for entry in FEEDBACK.read(labels, self._label_kind))
-        self._segments += 1
-        write_segment(dated_segment(self._labels, self._segments, table), table)
-        merge_small(self._labels)
+        table = label_columns(labels, received, self._label_kind)
+        if table is None:
+            posted = list(labels)
+            table = FEEDBACK.table((entry, received) for entry in FEEDBACK.read(posted, self._label_kind))
+        self._held.add_labels(table)
 
     def post_events(self, events: list[dict[str, object]]) -> None:
         """A backtest refuses files whose steps read events, so nobody asks for this."""

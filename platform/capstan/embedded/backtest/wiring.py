@@ -27,6 +27,7 @@ from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.training import TrainingRequest
 from capstan.domain.versions import ModelVersion, SystemName, VersionName
 from capstan.embedded.backtest.answering import BatchAnswers
+from capstan.embedded.backtest.history import History
 from capstan.embedded.backtest.settling import BacktestSettling
 from capstan.embedded.backtest.trainings import SharedTrainings
 from capstan.embedded.clocks import StillClock
@@ -40,6 +41,7 @@ from capstan.files import write_whole
 from capstan.ports.registry import Registry
 from capstan.ports.store import Kind, Record, Store
 from capstan.recording.collector.declarations import Declarations
+from capstan.recording.held_rows import HeldRows
 from capstan.spec import MLSystem
 from capstan.tasks import task_of
 from capstan.training.job import Places, training_environment
@@ -96,6 +98,7 @@ def places_in(state: StateDir, system: str) -> BacktestPlaces:
 def wire_backtest(
     system: MLSystem,
     folder: Path,
+    history: History,
     *,
     start: datetime,
     places: BacktestPlaces,
@@ -105,12 +108,11 @@ def wire_backtest(
 ) -> BacktestSystem:
     """Construct every adapter.
 
-    `folder` is of this backtest alone, `data` the digest of the sources, `socket` that of the process that trains.
+    `folder` is of this backtest alone, `history` of all in this process, `data` the digest of the sources, `socket` that of the process that trains.
     """
     name = SystemName(system.metadata.name)
     own = folder / "systems" / name
-    for part in ("payloads", "labels", "monitor"):
-        (own / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+    (own / "monitor").mkdir(mode=0o700, parents=True, exist_ok=True)
     document = spec_document(system)
     write_whole(own / "spec.json", orjson.dumps(document))
     declared = Declarations(folder / "systems")
@@ -154,17 +156,18 @@ def wire_backtest(
     serving = FixedTimeServing(
         MemoryServing(clock), clock, charges, charged.deployment if charged is not None else timedelta(0)
     )
+    held = HeldRows()
     answers = BatchAnswers(
         name,
-        own / "payloads",
-        declared.of(name).kinds,
+        history,
+        held,
         task_of(system.spec),
         clock,
         traffic.read_back,
         model_folder,
     )
-    evidence = ParquetEvidence(own, system)
-    monitor = LocalMonitor(system, own, model_dir=model_folder)
+    evidence = ParquetEvidence(own, system, held=held)
+    monitor = LocalMonitor(system, own, model_dir=model_folder, held=held)
     engine = Engine(
         store,
         pipelines,
@@ -196,7 +199,7 @@ def wire_backtest(
             store=store,
             monitor=monitor,
             clock=clock,
-            labels=own / "labels",
+            held=held,
             label_kind=declared.label_kind(name),
             stop=stop,
         ),

@@ -8,7 +8,7 @@ So the decisions depend on the data alone, however fast the machine is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -34,12 +34,51 @@ class Reacting(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Requests:
+    """Some of the recorded requests, in their order."""
+
+    traffic: RecordedTraffic
+    numbers: Sequence[int]
+
+    def __iter__(self) -> Iterator[Prediction]:
+        """Each as a client sends it."""
+        traffic = self.traffic
+        for request in self.numbers:
+            yield Prediction(
+                body=traffic.bodies[request],
+                key=traffic.keys[request],
+                event_time=_rfc3339(int(traffic.event_times[request])),
+                request_id=traffic.request_id(request),
+            )
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of some of the recorded cases."""
+
+    traffic: RecordedTraffic
+    cases: NDArray[np.int64]
+
+    def __iter__(self) -> Iterator[dict[str, object]]:
+        """Each as a client posts it."""
+        traffic = self.traffic
+        for case in self.cases.tolist():
+            label: dict[str, object] = {
+                "id": traffic.entity_ids[case],
+                "availableAt": _rfc3339(int(traffic.label_times[case])),
+            }
+            if traffic.labels[case] is None:
+                label["noLabel"] = True
+            else:
+                label["label"] = traffic.labels[case]
+            yield label
+
+
 class Sending(Protocol):
     """Who answers the requests."""
 
-    def send(
-        self, predictions: Iterable[Prediction], *, stop: Callable[[], bool] = lambda: False
-    ) -> Answered:
+    def send(self, predictions: Requests, *, stop: Callable[[], bool] = lambda: False) -> Answered:
         """Send them all and wait for every answer; `stop` ends early."""
         ...
 
@@ -47,7 +86,7 @@ class Sending(Protocol):
 class Settling(Protocol):
     """What happens while event time stands still."""
 
-    def post_labels(self, labels: list[dict[str, object]]) -> None: ...
+    def post_labels(self, labels: Labels) -> None: ...
 
     def post_events(self, events: list[dict[str, object]]) -> None: ...
 
@@ -82,7 +121,10 @@ class Journal:
         """Event time: it never runs back, not even for a replay that was killed while it settled a boundary."""
         return self.settling or self.position
 
-    def save(self, path: Path, charges: FixedDurations) -> None:
+    def save(self, path: Path | None, charges: FixedDurations) -> None:
+        """None: nobody goes on with it."""
+        if path is None:
+            return
         document = {
             "position": self.position,
             "wake": self.wake,
@@ -139,7 +181,7 @@ class Replay:
         charges: FixedDurations,
         settling: Settling,
         journal: Journal,
-        journal_path: Path,
+        journal_path: Path | None,
         end: datetime,
         tick: timedelta,
         zone: ZoneInfo,
@@ -196,7 +238,7 @@ class Replay:
         self._journal.save(self._journal_path, self._charges)
         cases = self._traffic.labels_between(previous, boundary)
         if len(cases):
-            self._settling.post_labels(self._labels(cases))
+            self._settling.post_labels(Labels(self._traffic, cases))
         if self._reactions is not None and boundary > previous:
             self._settling.store_answers()
             self._settling.post_events(self._reactions.between(previous, boundary))
@@ -205,32 +247,9 @@ class Replay:
         self._journal.wake = boundary + requeue_after if requeue_after else None
         self._journal.save(self._journal_path, self._charges)
 
-    def _requests(self, start: datetime, end: datetime, skip: set[int]) -> Iterator[Prediction]:
-        traffic = self._traffic
-        for request in traffic.requests_between(start, end):
-            if request in skip:
-                continue
-            yield Prediction(
-                body=traffic.bodies[request],
-                key=traffic.keys[request],
-                event_time=_rfc3339(int(traffic.event_times[request])),
-                request_id=traffic.request_id(request),
-            )
-
-    def _labels(self, cases: NDArray[np.int64]) -> list[dict[str, object]]:
-        traffic = self._traffic
-        labels: list[dict[str, object]] = []
-        for case in cases.tolist():
-            label: dict[str, object] = {
-                "id": traffic.entity_ids[case],
-                "availableAt": _rfc3339(int(traffic.label_times[case])),
-            }
-            if traffic.labels[case] is None:
-                label["noLabel"] = True
-            else:
-                label["label"] = traffic.labels[case]
-            labels.append(label)
-        return labels
+    def _requests(self, start: datetime, end: datetime, skip: set[int]) -> Requests:
+        numbers: Sequence[int] = self._traffic.requests_between(start, end)
+        return Requests(self._traffic, [one for one in numbers if one not in skip] if skip else numbers)
 
 
 def _rfc3339(moment_microseconds: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from capstan.errors import InvalidDataError
 from capstan.features.values import ColumnType, category
 from capstan.files import write_whole
+from capstan.monitoring.drift.atoms import Atoms
 from capstan.monitoring.drift.calibration import Threshold, for_size
 from capstan.monitoring.drift.distances import category_noise
 from capstan.monitoring.drift.kinds import Detector, made_again
@@ -73,6 +75,11 @@ class FeatureReference:
         """What the column is read as."""
         return self.detector.reads
 
+    @cached_property
+    def atoms(self) -> Atoms:
+        """Frequent values of a feature of numbers."""
+        return Atoms.of(self.sample.astype(np.float64))
+
     def codes(self, values: Sequence[object]) -> NDArray[np.int64]:
         """Category codes; missing values are -1."""
         known = {text: code for code, text in enumerate(self.vocabulary)}
@@ -118,7 +125,7 @@ class Reference:
             words = {
                 name: value
                 for name, value in vars(feature).items()
-                if name not in ("sample", "distance", "rise", "vocabulary", "detector")
+                if name not in ("sample", "distance", "rise", "vocabulary", "detector", "atoms")
             }
             described.append(
                 {

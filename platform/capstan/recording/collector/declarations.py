@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -32,6 +32,20 @@ class Declared(NamedTuple):
     """Names of events that steps of the rollout read, such as the clicks of an interleaving."""
 
 
+def kinds_of(spec: Mapping[str, Any]) -> dict[str, Kind]:
+    """How each declared column is stored, by what the file says of it."""
+    kinds: dict[str, Kind] = {}
+    for feature in spec["features"]:
+        column = feature.get("column", feature["name"])
+        # A number can be read as a category later, the text of one not always as a number.
+        if kinds.get(column) != "numeric":
+            kinds[column] = Feature.model_validate(feature).reading
+    for key in (spec.get("data") or {}).get("keys", {}).values():
+        # Ids stay the text that was sent: as floats two of them could be one.
+        kinds.setdefault(key, "categorical")
+    return kinds
+
+
 class Declarations:
     """Of all systems, whose folders are in `systems`."""
 
@@ -47,15 +61,7 @@ class Declarations:
         changed = path.stat().st_mtime_ns
         if system not in self._known or self._known[system].changed != changed:
             spec = orjson.loads(path.read_bytes())["spec"]
-            kinds: dict[str, Kind] = {}
-            for feature in spec["features"]:
-                column = feature.get("column", feature["name"])
-                # A number can be read as a category later, the text of one not always as a number.
-                if kinds.get(column) != "numeric":
-                    kinds[column] = Feature.model_validate(feature).reading
-            for key in (spec.get("data") or {}).get("keys", {}).values():
-                # Ids stay the text that was sent: as floats two of them could be one.
-                kinds.setdefault(key, "categorical")
+            kinds = kinds_of(spec)
             task = spec.get("objective", {}).get("task")
             written = (spec.get("evaluation") or {}).get("online", ())
             online = tuple(OnlineMetric.model_validate(metric) for metric in written)

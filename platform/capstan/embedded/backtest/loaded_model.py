@@ -1,0 +1,167 @@
+"""A version's model as its service asks it, and as many rows of the history at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from capstan.embedded.backtest.recorded_columns import Numbers, RecordedColumns
+from capstan.errors import CapstanError, InvalidDataError
+from capstan.features.values import ColumnType
+from capstan.serving.model import Model, load
+from capstan.serving.plain_rows import PlainRows
+from capstan.serving.schema import RequestSchema, Row
+from capstan.tasks import Predictions
+from capstan.tasks.metric import Groups
+from capstan.tasks.task import Outputs
+from capstan.training.factories import importable
+
+BLOCK = 4096
+"""Rows of the history that are asked together."""
+_PROVEN = 20
+"""Rows by which the columns' way is proven equal to that of the service."""
+
+
+class LoadedModel:
+    """A version's model with what its service checks rows by."""
+
+    def __init__(self, folder: Path, columns: RecordedColumns | None = None) -> None:
+        """`folder` holds a verified model; raises InvalidDataError.
+
+        `columns` are rows that it may be asked about many at once; None: each request is asked by itself.
+        """
+        self._folder, self._factories = folder, folder / "factories"
+        with self._importing():
+            self.model: Model = load(folder)
+        manifest = self.model.manifest
+        self._plain = PlainRows(manifest, self.model.known_categories)
+        self._schema = RequestSchema(manifest)
+        self._is_of_groups = "group" in self.model.task.facts.keys
+        self.id_column = manifest.keys.get("id")
+        self._row_outputs = self.model.task.row_outputs(manifest.learnt)
+        self._keys = frozenset(manifest.keys.values())
+        self._columns = columns
+        self._names = tuple(column.name for column in manifest.columns)
+        # Of other columns the model may read something else than what was recorded.
+        is_read_as_is = all(
+            column.numeric if column.type is not ColumnType.TEXT else True
+            for column in manifest.columns
+            if column.type is not ColumnType.BOOLEAN
+        ) and all(column.type is not ColumnType.BOOLEAN for column in manifest.columns)
+        self._by_columns = self.model.by_columns() if columns is not None and is_read_as_is else None
+        self._blocks: dict[int, list[Any] | None] = {}
+
+    def reads_as_is(self, body: bytes) -> bool:
+        """Whether the model reads what the request says, letter by letter; raises InvalidRequestError."""
+        parsed = orjson.loads(body)
+        given = dict(parsed)
+        if self._plain.of(parsed) is None:
+            self._schema.rows_of(parsed)
+        return parsed == given or all(
+            value == given[name] or (name in self._keys and value == str(given[name]))
+            for name, value in parsed.items()
+        )
+
+    def scores(self, numbers: Numbers) -> list[Any] | None:
+        """Of recorded rows, with the bits of the service; None: they are to be asked by themselves."""
+        if self._by_columns is None:
+            return None
+        found: list[Any] = []
+        for at in np.unique(numbers // BLOCK).tolist():
+            block = self._block(at)
+            if block is None:
+                return None
+            found += [block[number - at * BLOCK] for number in numbers[numbers // BLOCK == at].tolist()]
+        return found
+
+    def outputs(self, scores: Sequence[Any]) -> list[Outputs | None] | None:
+        """Payload columns of each; None: the task has no short way to them."""
+        return None if self._row_outputs is None else [self._row_outputs(score) for score in scores]
+
+    def rows_of(self, body: bytes) -> Sequence[Row]:
+        """The rows of a request as the model reads them; raises InvalidRequestError."""
+        parsed = orjson.loads(body)
+        rows = self._plain.of(parsed)
+        if rows is None:
+            rows = self._schema.rows_of(parsed)
+        if self._is_of_groups:
+            self._schema.check_group(rows)
+        return rows
+
+    def answer(self, requests: Sequence[Sequence[Row]]) -> list[list[Outputs | None]]:
+        """Payload columns of each row of each request; None for an answer that no user may get.
+
+        Raises InvalidDataError for a model that raises.
+        """
+        with self._asking():
+            if self._row_outputs is not None and all(len(rows) == 1 for rows in requests):
+                return [[self._row_outputs(score)] for score in self._scores([rows[0] for rows in requests])]
+            return [self._of_request(rows) for rows in requests]
+
+    def recorded_predictions(self, numbers: Numbers) -> Predictions | None:
+        """What it says of recorded rows that nobody asks live; None: they are to be asked as rows."""
+        with self._asking():
+            scores = self.scores(numbers)
+            if scores is None or not scores:
+                return None
+            return self.model.task.predictions(
+                np.asarray(scores, dtype=np.float64), self.model.manifest.learnt
+            )
+
+    def predictions(self, rows: Sequence[Row], groups: Groups | None = None) -> Predictions:
+        """What it says of rows that nobody asks live; `groups`: which of them come in one request."""
+        with self._asking():
+            scores = self.model.predict_batch(rows) if rows else np.empty(0)
+            return self.model.task.predictions(scores, self.model.manifest.learnt, groups)
+
+    def _block(self, at: int) -> list[Any] | None:
+        if at not in self._blocks:
+            assert self._by_columns is not None
+            assert self._columns is not None
+            table = self._columns.read(self._names, at * BLOCK, (at + 1) * BLOCK)
+            try:
+                found: list[Any] | None = self._by_columns(table)
+            except InvalidDataError:
+                # One of these rows is none that the model can read; the schema tells which, row by row.
+                found = None
+            if found is not None and not self._blocks:
+                rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+                if [self.model.predict_row(row) for row in rows[:_PROVEN]] != found[:_PROVEN]:
+                    found = None
+            self._blocks[at] = found
+        return self._blocks[at]
+
+    def _scores(self, rows: Sequence[Row]) -> Iterable[Any]:
+        """As of requests of a row each: by the path that the service takes, or as a batch where it has none."""
+        if self.model.fallback:
+            return self.model.predict_batch(rows)
+        return [self.model.predict_row(row) for row in rows]
+
+    def _of_request(self, rows: Sequence[Row]) -> list[Outputs | None]:
+        task, learnt = self.model.task, self.model.manifest.learnt
+        predictions = task.predictions(self.model.predict_rows(rows), learnt)
+        outputs: list[Outputs | None] = list(task.outputs(predictions))
+        for index in np.flatnonzero(task.unsound(predictions)).tolist():
+            outputs[index] = None
+        return outputs
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        with self._importing():
+            try:
+                yield
+            except CapstanError:
+                raise
+            except Exception as error:
+                raise InvalidDataError(
+                    f"{self._folder}: the model raised {type(error).__name__}: {error}; a backtest cannot tell what a "
+                    "gateway makes of that; mend the code of the model, or use `capstan replay`"
+                ) from error
+
+    def _importing(self) -> Any:
+        return importable(self._factories) if self._factories.is_dir() else nullcontext()
