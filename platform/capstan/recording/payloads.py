@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -33,7 +34,8 @@ Kind = Reading
 SYSTEM_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _INTEGER_RANGE = 2**53
 """Beyond it not every whole number is a float."""
-_FLOATS = frozenset((float, type(None)))
+_PLAIN_NUMBERS = frozenset((float, int, type(None)))
+_TEXTS = frozenset((str, type(None)))
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 FIXED_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
@@ -320,9 +322,13 @@ def _typed(values: list[object], kind: Kind | None) -> pa.Array:
         numeric = all(_is_exact(value) for value in values)
         kind = "numeric" if numeric else "categorical"
     if kind == "numeric":
-        if {*map(type, values)} <= _FLOATS:
-            return pa.array(values, type=pa.float64())
+        if {*map(type, values)} <= _PLAIN_NUMBERS:
+            # A whole number that no float holds exactly is none to Arrow.
+            with suppress(pa.ArrowInvalid):
+                return pa.array(values, type=pa.float64())
         return pa.array([_number(value) for value in values], type=pa.float64())
+    if {*map(type, values)} <= _TEXTS:
+        return pa.array([value or None for value in values], type=pa.string())
     return pa.array([category(value) for value in values], type=pa.string())
 
 

@@ -28,6 +28,7 @@ from threadpoolctl import threadpool_limits
 
 from capstan.errors import InvalidDataError
 from capstan.features import FeatureTransform, as_columns, build_transform
+from capstan.features.columnwise import compile_columns
 from capstan.features.kinds import CategoricalSettings, NumericSettings
 from capstan.features.rowwise import compile_predict, compile_row
 from capstan.features.trees import compile_trees
@@ -157,6 +158,17 @@ def test_compiled_probability_equals_predict_proba(pipeline: Pipeline) -> None:
     wanted = pipeline.predict_proba(as_columns(rows, TRANSFORM.columns))[:, -1]
     found = np.array([predict(row) for row in rows])
     np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_columns_have_the_bits_of_the_compiled_row(pipeline: Pipeline) -> None:
+    rows = [*TRAINING[:300], dict.fromkeys(TRANSFORM.columns), {}, dict.fromkeys(TRANSFORM.columns, -12345.5)]
+    if type(pipeline[-1]).__name__ not in ("HistGradientBoostingClassifier", "LogisticRegression"):
+        with pytest.raises(CannotCompileError):
+            compile_columns(pipeline)
+        return
+    row_by_row = compile_predict(pipeline)
+    found = compile_columns(pipeline)(as_columns(rows, TRANSFORM.columns))
+    assert found == [row_by_row(row) for row in rows], "bit for bit"
 
 
 @settings(max_examples=60, deadline=None)

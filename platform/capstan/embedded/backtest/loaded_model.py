@@ -49,10 +49,9 @@ class LoadedModel:
         self._names = tuple(column.name for column in manifest.columns)
         # Of other columns the model may read something else than what was recorded.
         is_read_as_is = all(
-            column.numeric if column.type is not ColumnType.TEXT else True
+            column.type is ColumnType.TEXT or (column.numeric and column.type is not ColumnType.BOOLEAN)
             for column in manifest.columns
-            if column.type is not ColumnType.BOOLEAN
-        ) and all(column.type is not ColumnType.BOOLEAN for column in manifest.columns)
+        )
         self._by_columns = self.model.by_columns() if columns is not None and is_read_as_is else None
         self._blocks: dict[int, list[Any] | None] = {}
 
@@ -68,16 +67,12 @@ class LoadedModel:
         )
 
     def scores(self, numbers: Numbers) -> list[Any] | None:
-        """Of recorded rows, with the bits of the service; None: they are to be asked by themselves."""
-        if self._by_columns is None:
-            return None
-        found: list[Any] = []
-        for at in np.unique(numbers // BLOCK).tolist():
-            block = self._block(at)
-            if block is None:
-                return None
-            found += [block[number - at * BLOCK] for number in numbers[numbers // BLOCK == at].tolist()]
-        return found
+        """Of recorded rows, with the bits of the service; None: they are to be asked by themselves.
+
+        Raises InvalidDataError for a model that raises.
+        """
+        with self._asking():
+            return self._recorded(numbers)
 
     def outputs(self, scores: Sequence[Any]) -> list[Outputs | None] | None:
         """Payload columns of each; None: the task has no short way to them."""
@@ -106,8 +101,8 @@ class LoadedModel:
     def recorded_predictions(self, numbers: Numbers) -> Predictions | None:
         """What it says of recorded rows that nobody asks live; None: they are to be asked as rows."""
         with self._asking():
-            scores = self.scores(numbers)
-            if scores is None or not scores:
+            scores = self._recorded(numbers)
+            if not scores:
                 return None
             return self.model.task.predictions(
                 np.asarray(scores, dtype=np.float64), self.model.manifest.learnt
@@ -118,6 +113,17 @@ class LoadedModel:
         with self._asking():
             scores = self.model.predict_batch(rows) if rows else np.empty(0)
             return self.model.task.predictions(scores, self.model.manifest.learnt, groups)
+
+    def _recorded(self, numbers: Numbers) -> list[Any] | None:
+        if self._by_columns is None:
+            return None
+        found: list[Any] = []
+        for at in np.unique(numbers // BLOCK).tolist():
+            block = self._block(at)
+            if block is None:
+                return None
+            found += [block[number - at * BLOCK] for number in numbers[numbers // BLOCK == at].tolist()]
+        return found
 
     def _block(self, at: int) -> list[Any] | None:
         if at not in self._blocks:

@@ -108,7 +108,8 @@ def wire_backtest(
 ) -> BacktestSystem:
     """Construct every adapter.
 
-    `folder` is of this backtest alone, `history` of all in this process, `data` the digest of the sources, `socket` that of the process that trains.
+    `folder` is of this backtest alone, `history` of all in this process, `data` the digest of the sources, `socket`
+    that of the process that trains.
     """
     name = SystemName(system.metadata.name)
     own = folder / "systems" / name

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import orjson
-import pyarrow.parquet as pq
 import pytest
 from unit.serving.conftest import model_dir as model_dir
 
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import VersionName
-from capstan.embedded.backtest.answering import BatchAnswers, LoadedModel
+from capstan.embedded.backtest.answering import BatchAnswers
+from capstan.embedded.backtest.history import History
+from capstan.embedded.backtest.loaded_model import LoadedModel
+from capstan.embedded.backtest.recorded_labels import label_columns
 from capstan.embedded.clocks import StillClock
-from capstan.embedded.replay.client import Prediction
+from capstan.embedded.replay.client import Answered
+from capstan.embedded.replay.recorded_rows import RecordedTraffic
+from capstan.embedded.replay.replaying import Labels, Requests
 from capstan.errors import InvalidDataError
+from capstan.recording.held_rows import HeldRows
+from capstan.recording.labels import FEEDBACK
+from capstan.recording.reading import PayloadReader
+from capstan.recording.segments import dated_segment, payload_segment, write_segment
+from capstan.recording.served import served_with_labels
 from capstan.serving.model import Model, load
 from capstan.tasks import task_named
 
@@ -25,39 +36,73 @@ AT = datetime(2013, 2, 1, 12, tzinfo=UTC)
 ROW = {"flight_id": "f", "scheduled_departure": "2013-02-01T12:00:00Z", "temp": 3.5, "carrier": "UA"}
 
 
-def asked(number: int, **changes: object) -> Prediction:
-    row = {**ROW, "flight_id": f"f{number}", "distance": 500.0 + number, **changes}
-    return Prediction(orjson.dumps(row), f"N{number}", f"2013-02-01T12:{number % 60:02d}:00Z")
+SPEC = {
+    "features": [
+        {"name": "distance", "numeric": {}},
+        {"name": "temp", "numeric": {}},
+        {"name": "carrier", "categorical": {}},
+        {"name": "dest", "categorical": {}},
+    ],
+    "data": {"keys": {"id": "flight_id"}},
+}
+Asked = dict[str, object]
+
+
+def asked(number: int, **changes: object) -> Asked:
+    return {**ROW, "flight_id": f"f{number}", "distance": 500.0 + number, **changes}
+
+
+def recorded(rows: Sequence[Asked]) -> RecordedTraffic:
+    """A request each, a minute after the other."""
+    minutes = [(AT + timedelta(minutes=at % 60)).timestamp() for at in range(len(rows))]
+    times = np.array(minutes, dtype=np.int64) * 1_000_000
+    return RecordedTraffic(
+        entity_ids=[str(row["flight_id"]) for row in rows],
+        cases=np.arange(len(rows) + 1),
+        event_times=times,
+        keys=[f"N{str(row['flight_id'])[1:]}" for row in rows],
+        bodies=[orjson.dumps(row) for row in rows],
+        labels=[at % 2 == 0 for at in range(len(rows))],
+        label_times=times,
+        label_order=np.arange(len(rows)),
+    )
 
 
 class World:
-    def __init__(self, folder: Path, model: Path) -> None:
+    def __init__(self, model: Path) -> None:
         self.split: TrafficSplit | None = champion_only(V1)
         self.clock = StillClock(AT)
-        self.folder = folder
-        kinds = {"distance": "numeric", "temp": "numeric", "carrier": "categorical", "dest": "categorical"}
+        self.held = HeldRows()
+        self.model = model
+        self.is_by_columns = True
+
+    def send(self, rows: Sequence[Asked]) -> Answered:
+        history = History(recorded(rows), SPEC)
+        if not self.is_by_columns:
+            history.columns = None
         self.answers = BatchAnswers(
             "toy",
-            folder,
-            {**kinds, "flight_id": "categorical"},  # type: ignore[arg-type]
+            history,
+            self.held,
             task_named("BinaryClassification"),
             self.clock,
             lambda: self.split,
-            lambda _version: model,
+            lambda _version: self.model,
         )
+        return self.answers.send(Requests(history.traffic, range(len(rows))))
 
     def stored(self) -> list[dict[str, object]]:
-        files = sorted(self.folder.rglob("*.parquet"))
-        return [row for file in files for row in pq.read_table(file, partitioning=None).to_pylist()]
+        table = self.held.payloads(AT - timedelta(days=1), AT + timedelta(days=1))
+        return [] if table is None else list(table.sort_by("request_id").to_pylist())
 
 
 @pytest.fixture
-def world(tmp_path: Path, model_dir: Path) -> World:
-    return World(tmp_path / "payloads", model_dir)
+def world(model_dir: Path) -> World:
+    return World(model_dir)
 
 
 def test_each_request_is_answered_as_the_service_answers_it_and_stored(world: World, model_dir: Path) -> None:
-    answered = world.answers.send([asked(number) for number in range(5)])
+    answered = world.send([asked(number) for number in range(5)])
     assert (answered.sent, answered.failed) == (5, 0)
     stored, model = world.stored(), load(model_dir)
     assert [row["entity_id"] for row in stored] == [f"f{number}" for number in range(5)]
@@ -77,7 +122,7 @@ def test_each_request_is_answered_as_the_service_answers_it_and_stored(world: Wo
 def test_a_shadow_gets_copies_that_are_no_answers_and_both_are_counted(world: World) -> None:
     world.split = TrafficSplit((Arm(V1, Weight(100)),), (Mirror(V2, Weight(100)),), "r1")
     begun = world.clock.wall()
-    assert world.answers.send([asked(number) for number in range(20)]).sent == 20
+    assert world.send([asked(number) for number in range(20)]).sent == 20
     assert Counter((row["version"], row["role"]) for row in world.stored()) == {
         ("v1", "champion"): 20,
         ("v2", "shadow"): 20,
@@ -91,7 +136,7 @@ def test_a_shadow_gets_copies_that_are_no_answers_and_both_are_counted(world: Wo
 
 def test_a_canary_answers_its_share_as_a_challenger(world: World) -> None:
     world.split = TrafficSplit((Arm(V1, Weight(75)), Arm(V2, Weight(25))), salt="r1")
-    world.answers.send([asked(number) for number in range(400)])
+    world.send([asked(number) for number in range(400)])
     roles = Counter((row["version"], row["role"], row["arm"]) for row in world.stored())
     assert roles.keys() == {("v1", "champion", "v1"), ("v2", "challenger", "v2")}
     assert 70 < roles["v2", "challenger", "v2"] < 130
@@ -100,7 +145,7 @@ def test_a_canary_answers_its_share_as_a_challenger(world: World) -> None:
 
 
 def test_a_row_that_the_service_refuses_is_refused_stored_without_inputs_and_told(world: World) -> None:
-    answered = world.answers.send([asked(0), asked(1, carrier="XX")])
+    answered = world.send([asked(0), asked(1, carrier="XX")])
     assert (answered.sent, answered.failed) == (2, 1)
     assert "carrier" in answered.failures[0]
     refused = [row for row in world.stored() if row["status"] == 422]
@@ -110,9 +155,54 @@ def test_a_row_that_the_service_refuses_is_refused_stored_without_inputs_and_tol
     assert found.champion.refused == 1
 
 
+def test_asked_as_columns_and_one_by_one_all_is_stored_alike_bit_by_bit(
+    world: World, model_dir: Path
+) -> None:
+    rows = [asked(number, temp=None if number % 7 == 0 else number / 3) for number in range(90)]
+    rows += [asked(90, temp=1e9), asked(91, carrier="XX"), asked(92, distance=7), asked(93, distance=None)]
+    other = World(model_dir)
+    other.is_by_columns = False
+    for one in (world, other):
+        one.split = TrafficSplit((Arm(V1, Weight(75)), Arm(V2, Weight(25))), (Mirror(V2, Weight(50)),), "r1")
+    assert world.send(rows) == other.send(rows)
+    # The number of a payload tells the order in which they were made, which nothing reads.
+    stored = [
+        sorted(
+            ({name: value for name, value in row.items() if name != "sequence"} for row in one.stored()),
+            key=lambda row: (str(row["request_id"]), str(row["role"])),
+        )
+        for one in (world, other)
+    ]
+    assert stored[0] == stored[1]
+    assert len({row["output.probability"] for row in stored[0]}) > 50
+    assert load(model_dir).by_columns() is not None, "else both were asked one by one"
+
+
+def test_queries_read_what_is_held_as_they_read_the_same_rows_in_files(world: World, tmp_path: Path) -> None:
+    rows = [asked(number) for number in range(50)]
+    world.send(rows)
+    labels = Labels(recorded(rows), np.arange(50))
+    by_columns = label_columns(labels, AT, "Boolean")
+    posted = FEEDBACK.read(list(labels), "Boolean")
+    table = FEEDBACK.table((entry, AT) for entry in posted)
+    assert by_columns == table
+    world.held.add_labels(table)
+    stored = world.held.payloads(AT, AT)
+    write_segment(payload_segment(tmp_path / "payloads", AT.date(), 1), stored)
+    write_segment(dated_segment(tmp_path / "labels", 1, table), table)
+    task, end = task_named("BinaryClassification"), AT + timedelta(hours=1)
+    found = [
+        served_with_labels(reader, task, AT, end, as_of=AT + timedelta(minutes=30)).table
+        for reader in (PayloadReader(tmp_path), PayloadReader(tmp_path / "none", held=world.held))
+    ]
+    assert found[0].num_rows == 50
+    assert found[0]["label"].null_count == 19
+    assert found[0].to_pylist() == found[1].to_pylist()
+
+
 def test_without_a_champion_nothing_is_answered(world: World) -> None:
     world.split = None
-    assert world.answers.send([asked(0)]).sent == 0
+    assert world.send([asked(0)]).sent == 0
     assert world.stored() == []
 
 
@@ -127,4 +217,4 @@ def test_a_model_that_raises_is_told_with_the_way_out(world: World, monkeypatch:
 
     monkeypatch.setattr(Model, "predict_row", broken)
     with pytest.raises(InvalidDataError, match=r"the model raised ZeroDivisionError: .*`capstan replay`"):
-        world.answers.send([asked(0)])
+        world.send([asked(0)])
