@@ -31,7 +31,7 @@ from capstan.features import FeatureTransform, as_columns, build_transform
 from capstan.features.columnwise import compile_columns
 from capstan.features.kinds import CategoricalSettings, NumericSettings
 from capstan.features.rowwise import compile_predict, compile_row
-from capstan.features.trees import compile_trees
+from capstan.features.trees import CannotCompileError, compile_trees
 from capstan.spec.features import Feature
 
 ROWS = 4000
