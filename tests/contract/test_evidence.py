@@ -412,3 +412,16 @@ def test_three_weeks_of_flights_are_judged_in_little_time(stored: Stored) -> Non
     assert found.labelled_pairs == 21 * 330
     assert min(times) < 0.3, times
     print(f"paired evidence: {min(times) * 1000:.0f} ms CPU")
+
+
+def test_new_labels_are_counted_once_each_and_only_those_of_the_span(stored: Stored) -> None:
+    stored.put_labels(
+        label("early", True, SINCE),
+        *(label("a", value, SINCE + timedelta(hours=hours)) for value, hours in ((True, 1), (False, 2))),
+        label("b", None, SINCE + timedelta(hours=1)),
+        label("c", True, SINCE + timedelta(days=40), by_request=True),
+        label("d", True, SINCE + timedelta(days=40, seconds=1)),
+    )
+    assert stored.source.labelled(since=SINCE, as_of=SINCE + timedelta(days=40)) == 2
+    assert stored.source.labelled(since=SINCE - timedelta(days=1), as_of=SINCE + timedelta(days=1)) == 2
+    assert stored.source.labelled(since=SINCE + timedelta(days=41), as_of=SINCE + timedelta(days=42)) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from simulation.world import DAY, Model, World
@@ -368,6 +368,30 @@ def approval_is_required(world: World) -> None:
     world.days(2)
     world.ask(Verb.APPROVE)
     world.settle()
+
+
+@story
+def calendar_trains_in_its_zone_and_waits_for_a_rollout(world: World) -> None:
+    """The cooldown of 14 days puts off every other Monday, and a training that has begun later makes up for one."""
+    trains_by(world, {"schedule": {"cron": "0 6 * * MON", "timeZone": "America/New_York"}})
+    world.start()
+    world.days(31)
+
+
+@story
+def labels_that_the_last_training_did_not_know_train_anew(world: World) -> None:
+    """Four hundred labels a day: 8,000 are there after twenty days, also where a model stays out meanwhile."""
+    trains_by(world, {"newData": {"rows": 8000}})
+    world.evidence.counted = lambda since, as_of: int((as_of - since) / timedelta(days=1) * 400)
+    world.start()
+    world.gates_pass = False
+    world.days(21)
+    world.gates_pass = True
+    world.days(22)
+
+
+def trains_by(world: World, *triggers: dict[str, Any]) -> None:
+    world.edit_file(lambda spec: spec["retraining"].update(triggers=list(triggers)))
 
 
 @story

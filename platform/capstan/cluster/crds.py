@@ -137,6 +137,11 @@ def _system_status() -> dict[str, Schema]:
             "Unknown: nobody answers.",
             **_TEXT,
         },
+        "nextTrainings": {
+            "description": "When the schedule trains next, and how many of the labels of newData have come.",
+            "type": "array",
+            "items": {"type": "string"},
+        },
         "operationAlerts": {
             "description": "Alerts about parts that fire now, such as PayloadsLost: for people, they start nothing.",
             "type": "array",

@@ -541,6 +541,8 @@ class Retraining:
     budget: int | None = None
     cooldown_until: datetime | None = None
     circuit_open: bool = False
+    next: Sequence[str] = ()
+    """When the calendar trains, and how far new labels are from a training."""
 
 
 @dataclass(frozen=True)

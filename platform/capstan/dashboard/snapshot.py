@@ -254,4 +254,5 @@ def _retraining(seen: Observed) -> Retraining:
         budget=budget.runs if budget is not None else None,
         cooldown_until=until if until is not None and until > seen.now and policy.cooldown else None,
         circuit_open=state.circuit_open,
+        next=tuple(map(str, seen.record.status.get("nextTrainings") or ())),
     )

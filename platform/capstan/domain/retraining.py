@@ -64,6 +64,10 @@ class RetrainingState:
     pending: Trigger | None = None
     starts: tuple[datetime, ...] = ()
     """Starts of retrainings that still count towards the budget."""
+    begun: datetime | None = None
+    """When the last run was asked for, the first model's too."""
+    as_of: datetime | None = None
+    """Up to when that run reads data."""
     finished_at: datetime | None = None
     """End of the last run that did not fail: the cooldown counts from here."""
     failed_at: datetime | None = None
@@ -183,7 +187,16 @@ def started(
     starts = state.starts
     if trigger.kind is not TriggerKind.INITIAL and policy.budget is not None:
         starts = (*(start for start in starts if start > now - policy.budget.per), now)
-    return replace(state, pending=None, starts=starts, approved=False, asked=False, held="")
+    return replace(
+        state,
+        pending=None,
+        starts=starts,
+        begun=now,
+        as_of=trigger.as_of,
+        approved=False,
+        asked=False,
+        held="",
+    )
 
 
 def ended(

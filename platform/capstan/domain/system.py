@@ -20,7 +20,7 @@ from capstan.domain.rollout import (
 )
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
-from capstan.domain.triggers import Alert
+from capstan.domain.triggers import Alert, NewLabels
 from capstan.domain.trouble import Away, Trouble
 from capstan.domain.versions import ModelVersion, Readiness, SystemName, VersionName
 
@@ -105,6 +105,11 @@ class SystemState:
         return paused
 
     @property
+    def trained_to(self) -> datetime | None:
+        """Up to when the last training read data, or the champion's where none has begun; None: there is neither."""
+        return self.retraining.as_of or (self.champion.as_of if self.champion is not None else None)
+
+    @property
     def warm(self) -> ModelVersion | None:
         return self.previous[0] if self.previous else None
 
@@ -149,6 +154,8 @@ class SystemObservation:
     """Of the file; another one after each change of it."""
     obstacle: str = ""
     """What a training would lack, in words; none starts meanwhile. Empty: nothing."""
+    new_labels: NewLabels | Away | None = None
+    """Since the last training; None: no rule of the file asks for them."""
 
 
 def wanted_aliases(

@@ -22,7 +22,7 @@ from capstan.domain.steps.questions import (
 )
 from capstan.domain.system import Surroundings
 from capstan.domain.training import RunPhase, RunStatus
-from capstan.domain.triggers import Alert, OperationAlert
+from capstan.domain.triggers import Alert, NewLabels, OperationAlert
 from capstan.domain.trouble import Away, Trouble
 from capstan.domain.verdicts.evidence import ArmsEvidence, OperationEvidence
 from capstan.domain.verdicts.own_queries import with_names
@@ -78,6 +78,7 @@ class Observer:
     """Parts that answered in this pass."""
     _aliases: Mapping[str, VersionName] | None = None
     _aliases_at: datetime | None = None
+    _labels: NewLabels | None = None
 
     def surroundings(self, wall: datetime, *, fresh_aliases: bool) -> Surroundings:
         self.away, self.answered = {}, set()
@@ -120,6 +121,19 @@ class Observer:
     def firing(self) -> tuple[Alert, ...] | Away:
         seen = self._ask("alertmanager", self.alerts.active)
         return seen if isinstance(seen, Away) else tuple(seen)
+
+    def new_labels(self, since: datetime | None, now: datetime) -> NewLabels | Away | None:
+        """Since the last training, counted anew each minute; None: since when is not known."""
+        until = now.replace(second=0, microsecond=0)
+        if since is None or until <= since:
+            return None
+        known = self._labels
+        if known is None or (known.since, known.until) != (since, until):
+            count = self._ask("collector", lambda: self.evidence.labelled(since=since, as_of=until))
+            if isinstance(count, Away):
+                return count
+            known = self._labels = NewLabels(count, since, until)
+        return known
 
     def in_trouble(self) -> tuple[Trouble, ...] | Away:
         """Parts that cannot start or go on by themselves."""

@@ -15,19 +15,17 @@ from capstan.domain.steps import STEPS
 from capstan.domain.steps.interleave import InterleaveStep, ItemMargin
 from capstan.domain.steps.step import BLOCK, Step
 from capstan.domain.system import SystemPolicy
-from capstan.domain.triggers import TRIGGERS, TriggerRule
+from capstan.domain.triggers import TRIGGERS
 from capstan.domain.verdicts.conditions import Condition, parse_condition
 from capstan.domain.verdicts.guardrails import OperationPolicy
 from capstan.domain.verdicts.own_queries import QueryRule
 from capstan.domain.verdicts.quality import Decide, QualityRule
 from capstan.engine.bandits import bandit_step
 from capstan.engine.experiments import experiment_step
-from capstan.errors import InvalidSpecError, Mistake
 from capstan.ports.store import Record
 from capstan.spec import API_VERSION, MLSystem, parse
 from capstan.spec.grammar import SpecModel
 from capstan.spec.objective import Objective
-from capstan.spec.retraining import RetrainingTrigger
 from capstan.spec.rollout import Step as FileStep
 
 M = TypeVar("M")
@@ -146,7 +144,7 @@ def retraining_policy(system: MLSystem) -> RetrainingPolicy:
     """Triggers and what holds them back, of `spec.retraining`."""
     retraining = system.spec.retraining
     return RetrainingPolicy(
-        triggers=tuple(_trigger(index, trigger) for index, trigger in enumerate(retraining.triggers)),
+        triggers=tuple(_member(TRIGGERS[trigger.kind], trigger.chosen) for trigger in retraining.triggers),
         cooldown=retraining.cooldown,
         budget=Budget(retraining.budget.runs, retraining.budget.per),
         needs_approval=retraining.approval == "Required",
@@ -157,20 +155,6 @@ def retraining_policy(system: MLSystem) -> RetrainingPolicy:
             retraining.backoff.circuit_after,
         ),
     )
-
-
-def _trigger(index: int, trigger: RetrainingTrigger) -> TriggerRule:
-    kind = TRIGGERS.get(trigger.kind)
-    if kind is None:
-        raise InvalidSpecError(
-            [
-                Mistake(
-                    f"spec.retraining.triggers[{index}].{trigger.key}",
-                    "is not in this version; use drift or quality, or `capstan retrain` from a timer",
-                )
-            ]
-        )
-    return _member(kind, trigger.chosen)
 
 
 def _member(kind: type[M], written: SpecModel) -> M:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from capstan.domain.actions import Action, Plan, Waiting, most_urgent
 from capstan.domain.planners.rollout import RolloutObservation, plan_rollout
-from capstan.domain.planners.system import named_arms, plan_system
+from capstan.domain.planners.system import named_arms, plan_system, sight_of
 from capstan.domain.planners.training import TrainingObservation, plan_training
 from capstan.domain.rollout import RolloutRequest, RolloutState, wanted_split
 from capstan.domain.system import (
@@ -23,6 +23,7 @@ from capstan.domain.system import (
     TrainingState,
 )
 from capstan.domain.traffic import TrafficSplit
+from capstan.domain.triggers import NewDataTrigger
 from capstan.domain.trouble import Away, Trouble
 from capstan.domain.versions import SystemName
 from capstan.engine.apply import Applier
@@ -219,6 +220,7 @@ class _Pass:
             # A killed replay resumes one tick before what its monitor has decided already.
             alerts = tuple(alert for alert in alerts if alert.as_of <= self._now)
         troubles = self._observer.in_trouble()
+        labels = self._observer.new_labels(state.trained_to, self._now) if self._counts_labels else None
         named = [command.version for command in state.commands if command.version is not None]
         if state.rollout is None and (named or (run is not None and run.state.is_final)):
             # A rollout may begin in this pass.
@@ -238,6 +240,7 @@ class _Pass:
             generation=self._system.record.generation,
             obstacle=self._obstacle,
             troubles=troubles,
+            new_labels=labels,
         )
         plan = plan_system(state, seen, self._policy, now=self._now)
         plans, policy = [*self._plans, plan], self._policy.rollout
@@ -254,9 +257,21 @@ class _Pass:
             operation_alerts=self._observer.operation_alerts(),
             standing=self._observer.standing(),
             obstacle=self._obstacle,
+            outlooks=self._outlooks(plan.status, seen),
             troubles=() if isinstance(troubles, Away) else troubles,
         )
         self._carry_out(self._system, plan, summary)
+
+    def _outlooks(self, state: SystemState, seen: SystemObservation) -> list[str]:
+        sight = sight_of(state, seen)
+        if sight is None:
+            return []
+        told = (rule.outlook(sight, self._now) for rule in self._policy.retraining.triggers)
+        return [outlook for outlook in told if outlook]
+
+    @property
+    def _counts_labels(self) -> bool:
+        return any(isinstance(rule, NewDataTrigger) for rule in self._policy.retraining.triggers)
 
     def _carry_out(self, kept: StoredState[Any], plan: Plan[Any], summary: dict[str, Any]) -> None:
         self._changed |= kept.commit(plan, summary, self._now)

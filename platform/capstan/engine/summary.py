@@ -103,11 +103,12 @@ def summarize(
     operation_alerts: Sequence[OperationAlert] | Away = (),
     standing: Standing | Away = _NOTHING_WATCHED,
     obstacle: str = "",
+    outlooks: Sequence[str] = (),
     troubles: Sequence[Trouble] = (),
 ) -> dict[str, Any]:
     """Printer columns and conditions of an MLSystem; a condition's time moves only when its status does.
 
-    obstacle: objects that the cluster refused, and why.
+    obstacle: objects that the cluster refused, and why. outlooks: when triggers will be due.
     """
     champion, challenger = state.champion, state.rollout.challenger if state.rollout else None
     if state.rollout is not None and rollout is not None:
@@ -137,6 +138,7 @@ def summarize(
         "champion": _version(champion, here),
         "challenger": _version(challenger, here),
         "drift": _drift(champion, alerts, standing),
+        "nextTrainings": list(outlooks),
         "operationAlerts": _operation_alerts(record, operation_alerts),
         "onlineMetrics": _online(record, standing),
         "conditions": _conditions(record, conditions, now),

@@ -1,7 +1,7 @@
-"""The monitor's routes that tell evidence: pairs, arms, preferences and comparisons of the system's payloads.
+"""The monitor's routes that tell evidence: pairs, arms, preferences, new labels and comparisons of payloads.
 
 All need the internal token. Questions of several words are POSTed as JSON, and an answer is the JSON of what was asked
-for, a dataclass of `capstan.domain`.
+for: a dataclass of `capstan.domain`, or a number.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from capstan.ports.codec import from_json, to_json
 from capstan.recording.arms import ArmReading
 from capstan.recording.comparison import Comparing
 from capstan.recording.interleaved import Preferences
+from capstan.recording.new_labels import count_labels
 from capstan.recording.pairing import Pairing
 from capstan.recording.reading import PayloadReader
 from capstan.spec import MLSystem
@@ -78,6 +79,7 @@ class EvidenceRoutes:
         return [
             Route("/evidence", self._paired),
             Route("/evidence/arms", self._of_arms, methods=["POST"]),
+            Route("/evidence/labelled", self._labelled, methods=["POST"]),
             Route("/evidence/interleaved", self._interleaved, methods=["POST"]),
             Route("/evidence/compared", self._compared, methods=["POST"]),
         ]
@@ -108,6 +110,13 @@ class EvidenceRoutes:
             request,
             _ArmsQuestion,
             lambda asked: self._arms.arms(asked.asked, since=asked.since, as_of=asked.as_of),
+        )
+
+    async def _labelled(self, request: Request) -> Response:
+        return await self._asked(
+            request,
+            _Question,
+            lambda asked: count_labels(self._reader, since=asked.since, as_of=asked.as_of),
         )
 
     async def _interleaved(self, request: Request) -> Response:

@@ -43,6 +43,10 @@ class EvidenceSource(Protocol):
         """
         ...
 
+    def labelled(self, *, since: datetime, as_of: datetime) -> int:
+        """Cases whose label became known in (since, as_of], however often it was told; raises UnavailableError."""
+        ...
+
     def interleaved(
         self,
         champion: VersionName,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, ClassVar, Literal
 
+from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -12,32 +13,20 @@ from capstan.spec.data import TimeZone
 from capstan.spec.grammar import OneOf, SpecModel
 from capstan.spec.units import Duration, PositiveDuration, Whole
 
-_CRON_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_ANY_MOMENT = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def _cron(value: str) -> str:
-    fields = value.split()
-    if len(fields) != 5 or not all(map(_cron_field, fields, _CRON_RANGES)):
+    try:
+        # A sixth field would be seconds, of which a loop that looks now and then knows nothing.
+        moment = next(CronSim(value, _ANY_MOMENT), None) if len(value.split()) == 5 else None
+    except CronSimError:
+        moment = None
+    if moment is None:
         raise PydanticCustomError(
-            "cron", "is not a cron line; write minute hour day month weekday in numbers, such as 0 6 * * 1"
+            "cron", "is no cron line; write minute hour day month weekday, such as 0 6 * * MON"
         )
     return value
-
-
-def _cron_field(text: str, bounds: tuple[int, int]) -> bool:
-    low, high = bounds
-    for part in text.split(","):
-        span, _, step = part.partition("/")
-        if "/" in part and not (step.isascii() and step.isdigit() and len(step) < 4 and int(step) > 0):
-            return False
-        if span == "*":
-            continue
-        ends = span.split("-")
-        if len(ends) > 2 or not all(end.isascii() and end.isdigit() and len(end) < 4 for end in ends):
-            return False
-        if not low <= int(ends[0]) <= int(ends[-1]) <= high:
-            return False
-    return True
 
 
 class OnDrift(SpecModel):
@@ -52,7 +41,7 @@ class OnSchedule(SpecModel):
     """The calendar starts a training."""
 
     cron: Annotated[str, AfterValidator(_cron)] = Field(
-        description="Minute, hour, day, month, weekday, in numbers.", examples=["0 6 * * 1"]
+        description="Minute, hour, day, month, weekday, as cron reads them.", examples=["0 6 * * MON"]
     )
     time_zone: TimeZone = Field(
         "UTC", description="IANA zone of the cron line.", examples=["America/New_York"]
@@ -60,10 +49,10 @@ class OnSchedule(SpecModel):
 
 
 class OnNewData(SpecModel):
-    """New labelled rows start a training."""
+    """New labels start a training."""
 
     rows: Annotated[Whole, Field(ge=1)] = Field(
-        description="So many labelled rows since the champion's training.", examples=[50000]
+        description="So many cases got a label that the last training did not know.", examples=[50000]
     )
 
 
@@ -74,11 +63,11 @@ class RetrainingTrigger(OneOf):
 
     drift: OnDrift | None = Field(None, description="An alert of drift.", examples=[{}])
     quality: OnQuality | None = Field(None, description="An alert of falling quality.", examples=[{}])
-    schedule: OnSchedule | None = Field(
-        None, description="The calendar; not in this version.", examples=[{"cron": "0 6 * * 1"}]
-    )
+    schedule: OnSchedule | None = Field(None, description="The calendar.", examples=[{"cron": "0 6 * * MON"}])
     new_data: OnNewData | None = Field(
-        None, description="New labelled rows; not in this version.", examples=[{"rows": 50000}]
+        None,
+        description="New labels, as `feedback` brings them.",
+        examples=[{"rows": 50000}],
     )
 
 

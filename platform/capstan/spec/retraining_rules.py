@@ -8,24 +8,11 @@ from typing import TYPE_CHECKING
 from pydantic.alias_generators import to_camel
 
 from capstan.spec.finding import UNKNOWN
-from capstan.spec.rule import ARITHMETIC, UNTRIED, Breach, Cel, rule
+from capstan.spec.rule import ARITHMETIC, UNTRIED, Breach, rule
 from capstan.spec.units import format_duration
 
 if TYPE_CHECKING:
     from capstan.spec.system import MLSystemSpec
-
-
-@rule(
-    "is not in this version; use drift or quality, or call `capstan retrain` from a timer",
-    *(
-        Cel(f"!has(self.{kind})", "retraining.triggers[]", kind, reason="FieldValueForbidden")
-        for kind in ("schedule", "newData")
-    ),
-)
-def triggers_are_of_this_version(spec: MLSystemSpec) -> Iterator[Breach]:
-    for index, trigger in enumerate(spec.retraining.triggers):
-        if trigger.kind in ("schedule", "new_data"):
-            yield Breach(("spec", "retraining", "triggers", index, to_camel(trigger.kind)))
 
 
 @rule("is longer than budget.per, so the budget means nothing; lengthen budget.per", why_no_cel=ARITHMETIC)
@@ -81,7 +68,6 @@ def a_replay_sees_every_window(spec: MLSystemSpec) -> Iterator[Breach]:
 
 
 RULES = (
-    triggers_are_of_this_version,
     a_cooldown_is_within_the_budgets_time,
     a_trigger_is_written_once,
     a_replay_sends_by_the_key,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from datetime import UTC, datetime
 
 from capstan.domain.retraining import RetrainingState, find_due
@@ -39,9 +39,11 @@ def check_trigger(
     if due is not None:
         _check_due(suite, rule, due, seen, state, now)
     with suite.rule("it is not due where nothing happened"):
-        quiet = idle if idle is not None else TriggerSight(seen.champion)
+        quiet = idle if idle is not None else TriggerSight(seen.champion, champion_since=seen.champion_since)
         found = rule.due(
-            quiet, RetrainingState(attempt=state.attempt + 1, starts=(now,), finished_at=now), now
+            quiet,
+            RetrainingState(attempt=state.attempt + 1, starts=(now,), begun=now, as_of=now, finished_at=now),
+            now,
         )
         assert found is None, f"due() is {found}"
     suite.require()
@@ -52,7 +54,7 @@ def _check_due(
 ) -> None:
     with suite.rule("due is a function of its arguments"):
         assert rule.due(seen, state, now) == due, "asked again it answers otherwise"
-        backwards = TriggerSight(seen.champion, seen.alerts[::-1] * 2)
+        backwards = replace(seen, alerts=seen.alerts[::-1] * 2)
         assert rule.due(backwards, state, now) == due, "order and repeats of alerts make a difference"
     with suite.rule("the trigger says why, and as of when"):
         assert due.reason.strip(), "the reason is empty"
@@ -69,7 +71,7 @@ def _check_due(
         assert set(due.alerts) <= known, "it names alerts that are not the champion's"
         others = tuple(_about_another(alert) for alert in seen.alerts)
         if due.alerts:
-            assert rule.due(TriggerSight(seen.champion, others), state, now) is None, (
+            assert rule.due(replace(seen, alerts=others), state, now) is None, (
                 "alerts about another version start a training"
             )
     with suite.rule("beside other rules it still counts"):

@@ -121,7 +121,7 @@ def test_same_file_is_not_handed_over(serving, file, system) -> None:
 
 def test_wrong_file_never_reaches_a_running_supervisor(serving, file, system) -> None:
     note_live(serving.state, system)
-    serving.document["spec"]["retraining"]["triggers"] = [{"schedule": {"cron": "0 0 * * *"}}]
+    serving.document["spec"]["retraining"]["triggers"] = [{"schedule": {"cron": "0 25 * * *"}}]
     file.write_text(json.dumps(serving.document))
     with serving.state.exclusively():
         result = serving.run("up", str(file))

@@ -102,8 +102,6 @@ RULES = {
     "interleaving guarded twice by one event": (CANARY, "- interleave: {event: click, guardrails: [{event: return}, {event: return}]}", "rollout.steps[2].interleave", "name each once"),
     "balanced interleaving that is guarded": (CANARY, "- interleave: {event: click, method: Balanced, guardrails: [{event: return}]}", "rollout.steps[2].interleave", "interleave by method: TeamDraft"),
     "interleaving of what is not ranked": (CANARY, "- interleave: {event: click}", "rollout.steps[2].interleave", "this task ranks nothing"),
-    "schedule": ("{quality: {}}]", '{schedule: {cron: "0 6 * * 1-5"}}]', "retraining.triggers[1].schedule", "not in this version"),
-    "new data": ("{quality: {}}]", "{newData: {rows: 50000}}]", "retraining.triggers[1].newData", "not in this version"),
     "deadline before an analysis can decide": ("minBlocks: 7, analyses: [quality], deadline: 21d", "analyses: [quality], deadline: 6d", "rollout.steps[0].shadow.deadline", "an analysis needs as many"),
     "analysis of a canary": ("weight: 50, duration: 2d", "weight: 50, duration: 2d, analyses: [quality], deadline: 3d", "rollout.steps[2].canary.analyses", "move them to a shadow step"),
     "no margin": ("decide: UnlessWorse, margin: 0.01", "decide: NotWorse, margin: 0", "rollout.analyses[0].margin", "margin above 0"),
@@ -111,7 +109,7 @@ RULES = {
     "cooldown beyond the budget": ("cooldown: 14d", "cooldown: 31d", "retraining.cooldown", "longer than budget.per"),
     "trigger twice": ("{quality: {}}]", "{drift: {}}]", "retraining.triggers[1]", "drift is written twice"),
     "backoff backwards": ("maximum: 2d", "maximum: 1m", "retraining.backoff", "longer than maximum"),
-    "cron": ("{quality: {}}]", '{schedule: {cron: "0 25 * * *"}}]', "retraining.triggers[1].schedule.cron", "not a cron line"),
+    "cron": ("{quality: {}}]", '{schedule: {cron: "0 25 * * *"}}]', "retraining.triggers[1].schedule.cron", "is no cron line"),
     "nothing left to learn from": ("{type: Expanding}", "{type: Sliding, duration: 21d}", "training.window.duration", "no row is left"),
     "sliding without length": ("{type: Expanding}", "{type: Sliding}", "training.window", "belong together"),
     "request above limit": ("resources: {requests: {cpu: \"1\", memory: 1Gi}}", "resources: {requests: {cpu: 2}, limits: {cpu: 1}}", "training.resources.requests.cpu", "raise the limit"),
@@ -370,16 +368,28 @@ def test_metrics_of_the_file_are_those_that_evaluation_measures() -> None:
         assert {facts.chosen_by, facts.compared_by} <= set(facts.metric_names)
 
 
-@pytest.mark.parametrize("line", ["0 6 * * 1", "*/5 0 1,15 * *", "0-30/10 23 * 12 0-7"])
+@pytest.mark.parametrize("line", ["0 6 * * 1", "*/5 0 1,15 * *", "0-30/10 23 * 12 0-7", "0 6 * JAN MON#1"])
 def test_cron_lines_are_understood(line: str) -> None:
     assert OnSchedule(cron=line).cron == line
 
 
 @pytest.mark.parametrize(
-    "line", ["", "* * * *", "60 * * * *", "* * 0 * *", "*/0 * * * *", "a * * * *", "5-1 * * * *", "@daily"]
+    "line",
+    [
+        "",
+        "* * * *",
+        "60 * * * *",
+        "* * 0 * *",
+        "*/0 * * * *",
+        "a * * * *",
+        "5-1 * * * *",
+        "@daily",
+        "0 0 31 2 *",
+        "0 0 0 6 * *",
+    ],
 )
 def test_what_is_no_cron_line_is_refused(line: str) -> None:
-    with pytest.raises(InvalidSpecError, match="not a cron line"):
+    with pytest.raises(InvalidSpecError, match="is no cron line"):
         OnSchedule(cron=line)
 
 

@@ -361,7 +361,13 @@ class MemoryEvidence:
     preferred: Callable[[Interleaving, datetime, datetime], PreferenceEvidence] = (
         lambda _need, _since, _as_of: PreferenceEvidence()
     )
+    counted: Callable[[datetime, datetime], int] = lambda _since, _as_of: 0
+    """New labels, of (since, as_of)."""
     faults: Faults = field(default_factory=lambda: Faults("collector"))
+
+    def labelled(self, *, since: datetime, as_of: datetime) -> int:
+        self.faults.meet("labelled")
+        return self.counted(since, as_of)
 
     def paired(
         self,

@@ -15,6 +15,7 @@ from capstan.recording.arms import ArmReading
 from capstan.recording.comparison import Comparing
 from capstan.recording.held_rows import HeldRows
 from capstan.recording.interleaved import Preferences
+from capstan.recording.new_labels import count_labels
 from capstan.recording.pairing import Pairing
 from capstan.recording.reading import PayloadReader
 from capstan.recording.served import Served, served_with_labels
@@ -49,6 +50,10 @@ class ParquetEvidence:
     def arms(self, asked: Arms, *, since: datetime, as_of: datetime) -> ArmsEvidence:
         """Units whose first request is in [since, as_of), by what is known at `as_of`; raises UnavailableError."""
         return self._arms.arms(asked, since=since, as_of=as_of)
+
+    def labelled(self, *, since: datetime, as_of: datetime) -> int:
+        """Cases whose label became known in (since, as_of]; raises UnavailableError."""
+        return count_labels(self._reader, since=since, as_of=as_of)
 
     def interleaved(
         self,

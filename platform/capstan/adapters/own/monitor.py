@@ -162,6 +162,10 @@ class HttpMonitor:
         question = {"asked": to_json(asked), **_span(since, as_of)}
         return self._told(ArmsEvidence, "/evidence/arms", question)
 
+    def labelled(self, *, since: datetime, as_of: datetime) -> int:
+        """Cases whose label became known in (since, as_of]; raises UnavailableError."""
+        return self._told(int, "/evidence/labelled", _span(since, as_of))
+
     def interleaved(
         self,
         champion: VersionName,

@@ -268,6 +268,7 @@ def _retraining(stored: StoredSystem, state: SystemState, now: datetime) -> dict
         "failures": state.retraining.failures,
         "circuit_open": state.retraining.circuit_open,
         "unpromoted": state.retraining.unpromoted,
+        "next": list(stored.record.status.get("nextTrainings") or ()),
     }
 
 
@@ -356,6 +357,8 @@ def shown(seen: SystemStatus) -> RenderableType:
         table.add_row("", f"held: {escape(seen.retraining['why'])}{idle}")
     elif seen.retraining["circuit_open"]:
         table.add_row("retraining", "circuit open after failed trainings; `capstan resume` closes it")
+    for outlook in seen.retraining["next"]:
+        table.add_row("retraining", escape(outlook))
     for index, alert in enumerate(seen.alerts):
         text = f"[yellow]{alert['name']}[/yellow] {alert['version']} since {local(alert['since'])}: "
         table.add_row("" if index else "alerts", text + escape(alert["summary"]))

@@ -77,6 +77,15 @@ def named_arms(policy: SystemPolicy) -> tuple[VersionName, ...]:
     return tuple(dict.fromkeys(name for step in policy.rollout.steps for name in step.others))
 
 
+def sight_of(state: SystemState, seen: SystemObservation) -> TriggerSight | None:
+    """What the file's triggers look at; None without a champion, whom nothing retrains."""
+    if state.champion is None:
+        return None
+    alerts = () if isinstance(seen.alerts, Away) else tuple(seen.alerts)
+    labels = None if isinstance(seen.new_labels, Away) else seen.new_labels
+    return TriggerSight(state.champion.name, alerts, state.champion_since, labels)
+
+
 @dataclass
 class _Planning:
     state: SystemState
@@ -504,10 +513,9 @@ class _Planning:
         return self._find_due()
 
     def _find_due(self) -> Trigger | None:
-        if self.champion is None:
+        sight = sight_of(self.state, self.seen)
+        if sight is None:
             return None
-        alerts = () if isinstance(self.seen.alerts, Away) else tuple(self.seen.alerts)
-        sight = TriggerSight(self.champion.name, alerts)
         return find_due(self.policy.retraining.triggers, sight, self.state.retraining, self.now)
 
     def _find_hold(self, trigger: Trigger) -> Hold | None:

@@ -68,12 +68,24 @@ class Trigger:
 
 
 @dataclass(frozen=True)
+class NewLabels:
+    """Cases whose label became known in (since, until]."""
+
+    count: int
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True)
 class TriggerSight:
     """What rules of triggering look at."""
 
     champion: VersionName
     alerts: tuple[Alert, ...] = ()
     """All that fire, about whichever version; none where Alertmanager does not answer."""
+    champion_since: datetime | None = None
+    new_labels: NewLabels | None = None
+    """Those that the last training could not know; None: nobody counts them, or the collector does not answer."""
 
 
 class TriggerRule(ABC):
@@ -93,3 +105,8 @@ class TriggerRule(ABC):
         `now` is on the system's clock. The same arguments give the same answer. Cooldown, budget and approval are not
         its business. `as_of` of the trigger is not after `now`.
         """
+
+    def outlook(self, seen: TriggerSight, now: datetime) -> str:
+        """When it will be due, or how far it is from that, in words; empty: nobody can tell."""
+        del seen, now
+        return ""

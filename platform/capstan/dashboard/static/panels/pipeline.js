@@ -101,6 +101,7 @@ function retraining(r) {
     r.budget !== null && `${r.used} of ${r.budget} runs of the budget used`,
     r.cooldown_until && `cooldown until ${moment(r.cooldown_until)}`,
     r.pending && `waiting to train: ${r.pending}`,
+    ...r.next,
     r.circuit_open && "circuit open: `capstan resume` closes it",
   ].filter(Boolean);
   return items.length ? h("p", { class: "quiet retraining" }, items.join(" · ")) : null;
