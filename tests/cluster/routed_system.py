@@ -52,6 +52,7 @@ from capstan.cluster.objects.access import access
 from capstan.cluster.objects.pods import container, http_probe, pod
 from capstan.cluster.objects.recording import TOKEN_NAMES, executor_log_url, recording, tokens
 from capstan.cluster.objects.routed_graph import ROUTER, routed_graph
+from capstan.cluster.objects.seldon import METRICS_PORT
 from capstan.cluster.settings import ClusterSettings, Images
 from capstan.cluster.troubles import part_of
 from capstan.cluster.wiring.traffic import TRAFFIC
@@ -242,6 +243,9 @@ class RoutedSystem:
         return made
 
     def _arm(self, name: VersionName, container_name: str) -> Object:
+        """With a named port for metrics, as rendered: without one Seldon numbers it by predictor, and the graph's pods
+        are made anew when a version before them is retired.
+        """
         images = self.settings.images
         serve = container(
             container_name,
@@ -253,6 +257,7 @@ class RoutedSystem:
             resources={"requests": {"cpu": "10m", "memory": "32Mi"}},
             readinessProbe=http_probe("/v2/health/ready", "http", period_seconds=1),
         )
+        serve["ports"].append(dict(METRICS_PORT))
         return pod(self.names, self.settings, [serve], grace_seconds=1)
 
     # -- the loop
