@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -182,7 +182,9 @@ class UntrustedArtifactError(CapstanError):
 class UnavailableError(CapstanError):
     """A part does not answer now; the caller retries with backoff."""
 
-    def __init__(self, part: str, reason: str) -> None:
+    def __init__(self, part: str, reason: str, *, unready: Collection[str] = ()) -> None:
+        """unready: versions that are not ready, where the part waits for versions; empty: it waits for none."""
         self.part = part
         self.reason = reason
+        self.unready = frozenset(unready)
         super().__init__(f"{part} is unavailable: {reason}")

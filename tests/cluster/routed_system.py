@@ -152,8 +152,6 @@ class RoutedSystem:
     http: httpx.Client
     system: MLSystem = field(default_factory=routed_system)
     store: MemoryStore = field(default_factory=MemoryStore)
-    asked: int = 0
-    chance: random.Random = field(default_factory=lambda: random.Random(7))
 
     def __post_init__(self) -> None:
         self.traffic = self._istio()
@@ -344,14 +342,31 @@ class RoutedSystem:
     # -- who asks
 
     @contextmanager
-    def users(self) -> Iterator[Users]:
+    def users(self, asked: int = 0) -> Iterator[Users]:
+        """Who asks the graph as it is now, after so many that did before."""
         service = predictor_service(str(self.names.system), GRAPH)
         with (
             reached(self.kube, self.namespace, service, EXECUTOR_PORT) as executor,
             reached(self.kube, self.namespace, self.names.collector, COLLECTOR_PORT) as collector,
             httpx.Client(trust_env=False, timeout=20) as http,
         ):
-            yield Users(http, executor, collector)
+            yield Users(http, executor, collector, asked)
+
+    def way(self) -> dict[str, int]:
+        """Where requests go by the VirtualService: predictors with their weights."""
+        found = self.kube.get("VirtualService", str(self.names.system), self.namespace) or {}
+        rules = found.get("spec", {}).get("http", [])
+        return {
+            each["destination"]["subset"]: each["weight"]
+            for rule in rules
+            for each in rule["route"]
+            if each["weight"]
+        }
+
+    def is_graph_available(self) -> bool:
+        """Whether every Deployment of the graph is, and with that of the router the executor."""
+        found = self.kube.list("Deployment", self.namespace, labels=self.names.selector(GRAPH_COMPONENT))
+        return bool(found) and all(one["status"].get("availableReplicas") for one in found)
 
     def kill(self, name: VersionName) -> None:
         """Its container in the graph ends, now and whenever it starts again."""

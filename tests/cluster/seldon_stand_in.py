@@ -145,7 +145,13 @@ def _executor(deployment: Object, predictor: Object, root: Object) -> Object:
         "command": ["python", "-c", (HERE / "graph" / "executor.py").read_text()],
         "env": [{"name": key, "value": value} for key, value in values.items()],
         "ports": [{"name": "http", "containerPort": EXECUTOR_PORTS["http"], "protocol": "TCP"}],
-        "readinessProbe": {"httpGet": {"path": "/ready", "port": EXECUTOR_PORTS["http"]}, "periodSeconds": 1},
+        "readinessProbe": {
+            "httpGet": {"path": "/ready", "port": EXECUTOR_PORTS["http"]},
+            "initialDelaySeconds": 20,
+            "periodSeconds": 5,
+            "failureThreshold": 3,
+            "timeoutSeconds": 60,
+        },
         "resources": predictor["svcOrchSpec"]["resources"],
         "securityContext": root["securityContext"],
     }

@@ -49,8 +49,6 @@ class ArmRewards:
     total: int = 0
     """In millionths, as the squares below."""
     squares: int = 0
-    is_closed: bool = False
-    """True: it gets no request any more."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,8 @@ class TrafficSplit:
     interleaved: Interleaved | None = None
     """A part of the champion's arm, where it is the only one."""
     routed: tuple[ArmRewards, ...] = ()
-    """What a router is told of each arm: by its policy it then draws the arm of each request, and the weights are only
-    what follows from that. Empty: requests are split by the weights.
+    """What a router is told of each arm that is not vacant; it knows no other. By its policy it then draws the arm of
+    each request, and the weights are only what follows from that. Empty: requests are split by the weights.
     """
 
     @property
@@ -109,6 +107,16 @@ class TrafficSplit:
     def weight_of(self, version: VersionName) -> Weight:
         """Share of the requests that the version answers."""
         return Weight(sum(arm.weight for arm in self.answering if arm.version == version))
+
+
+@dataclass(frozen=True)
+class Untaken:
+    """A split that the gateway did not take when it was asked last."""
+
+    split: TrafficSplit
+    why: str
+    unready: frozenset[VersionName] = frozenset()
+    """Versions that are not ready in the router's graph, where the split needs them."""
 
 
 def champion_only(version: VersionName) -> TrafficSplit:

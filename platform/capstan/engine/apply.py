@@ -20,7 +20,7 @@ from capstan.domain.actions import (
     StartTraining,
     WatchVersion,
 )
-from capstan.domain.traffic import TrafficSplit
+from capstan.domain.traffic import Untaken
 from capstan.domain.trouble import Away
 from capstan.domain.versions import SystemName, VersionName
 from capstan.engine.action_log import ActionLog
@@ -51,8 +51,8 @@ class Applier:
     monitoring: Monitoring
     refused: dict[VersionName, str] = field(default_factory=dict)
     """Versions whose bytes were refused, with the reason."""
-    untaken: tuple[TrafficSplit, str] | None = None
-    """The split that the gateway did not take when it was asked last, and why; None: it took it."""
+    untaken: Untaken | None = None
+    """None: the gateway took the split that it was asked for last."""
     watched: tuple[VersionName, datetime] | None = None
     aliases_moved: bool = False
     log: ActionLog = field(default_factory=ActionLog)
@@ -65,7 +65,8 @@ class Applier:
             except UnavailableError as error:
                 self.log.note(system, action, failure=str(error))
                 if isinstance(action, SetTraffic):
-                    self.untaken = action.split, error.reason
+                    unready = frozenset(VersionName(name) for name in error.unready)
+                    self.untaken = Untaken(action.split, error.reason, unready)
                 return Away(error.part, error.reason)
             self.log.note(system, action)
         return None

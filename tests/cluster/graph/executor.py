@@ -1,14 +1,15 @@
 """Stands in for Seldon's executor before a graph of a router and its children, by protocol v2.
 
 It asks what the real one was seen to ask (1.19.0-rc.1): the router as transformer, the router for the number of the
-child, and the child; it logs a child's request before it asks, and the answer only if it is 200. Unlike the real
-one it is always ready: that one is only while it can connect to every node. GRAPH is the predictor's graph as JSON,
-each node with its `endpoint`. Needs the standard library alone.
+child, and the child; it logs a child's request before it asks, and the answer only if it is 200. It is ready while it
+can connect to every node. GRAPH is the predictor's graph as JSON, each node with its `endpoint`. Needs the standard
+library alone.
 """
 
 import json
 import os
 import queue
+import socket
 import threading
 import time
 import urllib.error
@@ -27,6 +28,18 @@ def ask(node, path, body, puid):
     request = urllib.request.Request(f"http://{host}:{port}{path}", body, headers)
     with urllib.request.urlopen(request, timeout=5) as answer:
         return answer.read()
+
+
+def is_ready():
+    """As the source says: a connection to each node, no request; children first, and the first that fails ends it."""
+    try:
+        for node in (*GRAPH["children"], GRAPH):
+            address = node["endpoint"]["service_host"], node["endpoint"]["httpPort"]
+            socket.create_connection(address, timeout=50).close()
+    except OSError as error:
+        print(f"not ready: {node['name']}: {error}", flush=True)
+        return False
+    return True
 
 
 def log(node, kind, body, puid):
@@ -73,7 +86,7 @@ class Executor(BaseHTTPRequestHandler):
         self.answer(status, content)
 
     def do_GET(self):
-        self.answer(200, b"{}")
+        self.answer(200 if is_ready() else 503, b"{}")
 
     def predicted(self, body, puid):
         body = ask(GRAPH, self.path, body, puid)

@@ -13,7 +13,7 @@ from capstan.domain.traffic import ArmRewards
 from capstan.domain.versions import VersionName
 from capstan.errors import UnavailableError
 
-CLOSED = (ArmRewards(VersionName("v1"), 40), ArmRewards(VersionName("v2"), 40, is_closed=True))
+TOLD = (ArmRewards(VersionName("v1"), 40), ArmRewards(VersionName("v2"), 40))
 
 
 class Pods:
@@ -45,25 +45,25 @@ class Pods:
         return httpx.Response(200, text=json.dumps(self.told[request.url.host]))
 
 
-def test_a_pod_that_is_not_ready_keeps_no_arm_open_and_has_to_know_once_it_is() -> None:
+def test_a_pod_that_is_not_ready_keeps_nothing_from_the_others_and_has_to_know_once_it_is() -> None:
     pods = Pods()
     with httpx.Client(transport=httpx.MockTransport(pods.answer)) as http:
         router = RouterPods(pods, http, namespace="n", labels={}, port=9904, token="t")  # type: ignore[arg-type]
         pods.away.add("10.0.0.1")
         with pytest.raises(UnavailableError, match=r"router-10\.0\.0\.1"):
-            router.tell(CLOSED)
+            router.tell(TOLD)
         # A container that ends again and again: its pod runs, and gets no requests.
         pods.ready["10.0.0.1"] = False
-        router.tell(CLOSED)
-        assert pods.told["10.0.0.2"] == document(CLOSED)
-        assert router.knows(CLOSED)
+        router.tell(TOLD)
+        assert pods.told["10.0.0.2"] == document(TOLD)
+        assert router.knows(TOLD)
         # One that can be asked is told all the same, before it is ready.
         pods.away.clear()
         pods.ready["10.0.0.1"] = True
-        assert not router.knows(CLOSED)
+        assert not router.knows(TOLD)
         pods.ready["10.0.0.1"] = False
-        router.tell(CLOSED)
+        router.tell(TOLD)
         pods.ready["10.0.0.1"] = True
-        assert router.knows(CLOSED)
+        assert router.knows(TOLD)
         pods.ready = dict.fromkeys(pods.ready, False)
-        assert not router.knows(CLOSED)
+        assert not router.knows(TOLD)

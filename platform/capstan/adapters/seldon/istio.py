@@ -9,6 +9,8 @@ Serving and traffic are one object here, so this is both ports. What shapes it, 
 - Requests are drawn one by one, and a failing version is not answered for: `refusal` says no before anything runs.
 - A router between versions is one more predictor, whose graph has pods of each version for itself. Those that stand
   alone stay beside it without traffic, so the way back is a weight.
+- Seldon's executor is ready only while the port of every version in its graph answers. So a version that left, or died,
+  can't stay in it: the graph is taken away, and another one is made while the champion's own pods answer.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from capstan.adapters.kubernetes.serving import ID_LABEL, Artifact, artifact_of,
 from capstan.adapters.kubernetes.serving import VersionObjects as Versions
 from capstan.adapters.seldon.router import RouterPods
 from capstan.adapters.seldon.serving import KIND, predictor_service
-from capstan.domain.traffic import Arm, ArmRewards, Mirror, TrafficSplit, Weight
+from capstan.domain.traffic import Arm, ArmRewards, Mirror, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
 from capstan.errors import NotAllowedError, UnavailableError
 from capstan.ports.kube import EXISTS, Kube, Object
@@ -155,18 +157,20 @@ class SeldonIstio:
 
         While requests go through a router, a version that dies in its graph is not ready either. The champion is, as
         long as it stands alone: that is the way back. Where the router dies, or the champion in the graph, all others
-        are not ready, so that this way is taken: nobody answers in the place of either.
+        are not ready, so that this way is taken: nobody answers in the place of either. A router that is not ready
+        beside a version that died says nothing of the others: its executor waits for that version.
         """
         alone, graph, made = self._alone(), self._graph(), self._shared.graph
         if graph is None or made is None or not graph.get("traffic", 0):
             return alone
         inside = self._inside(made)
         champion, *challengers = _children(graph)
-        needed = [inside.get(part, Readiness.STARTING) for part in (_root(graph), champion)]
+        states = {name: inside.get(name, Readiness.STARTING) for name in _children(graph)}
+        needed = [states[champion]]
+        if all(states[name] is Readiness.READY for name in challengers):
+            needed.append(inside.get(_root(graph), Readiness.STARTING))
         return {
-            name: _worst(state, inside.get(name, Readiness.STARTING), *needed)
-            if name in challengers
-            else state
+            name: _worst(state, states[name], *needed) if name in challengers else state
             for name, state in alone.items()
         }
 
@@ -290,29 +294,27 @@ class SeldonIstio:
 
     def _route(self, split: TrafficSplit, made: RoutedGraph) -> None:
         """Bring the graph up beside the versions, tell its router, and then hand it all requests."""
-        predictors, graph = self._predictors(), self._graph()
-        arms = [arm.version for arm in split.arms]
+        graph, arms = self._graph(), [one.version for one in split.routed]
+        if graph is not None and graph.get("traffic", 0) and _children(graph) != arms:
+            self._take_graph_away(split)
+            graph = None
+        if graph is None and self._routes_to_a_graph():
+            # Before its successor is written: Seldon does not change the way while that one starts.
+            self._await(champion_only(split.champion))
+        predictors = self._predictors()
         if graph is None or _children(graph) != arms:
-            # One that differs answers requests: it goes first, and its successor starts without any.
-            artifacts = {
-                name: artifact_of(predictors[name]["componentSpecs"][0])
-                for name in arms
-                if name in predictors
-            }
-            if graph is not None and graph.get("traffic", 0) > 0:
-                self._put(_alone(predictors, split.champion), graph=None)
-            elif artifacts.keys() == set(arms):
-                # A shadow starts anew, so that it stands alone by the time the graph is up.
-                for name in artifacts:
-                    if not _is_live(predictors[name]):
-                        predictors[name] = {**self._rendered(predictors[name], shadow=False), "traffic": 0}
-                self._put(list(predictors.values()), graph={**made.predictor(artifacts), "traffic": 0})
+            # A shadow starts anew, so that it stands alone by the time the graph is up.
+            for name in arms:
+                if not _is_live(predictors[name]):
+                    predictors[name] = {**self._rendered(predictors[name], shadow=False), "traffic": 0}
+            artifacts = {name: artifact_of(predictors[name]["componentSpecs"][0]) for name in arms}
+            self._put(list(predictors.values()), graph={**made.predictor(artifacts), "traffic": 0})
             raise UnavailableError(
                 PART, f"the graph between {', '.join(arms)} starts; nothing was routed to it"
             )
-        # Once requests go through it, a broken pod must not keep an arm from being closed.
-        if not graph.get("traffic", 0) and (why := self._graph_is_not_ready(graph, made)) is not None:
-            raise UnavailableError(PART, f"the graph between {', '.join(arms)} is not ready: {why}")
+        # Once requests go through it, a broken pod must not keep its router from hearing of rewards.
+        if not graph.get("traffic", 0):
+            self._require_graph(graph, made)
         made.router.tell(split.routed)
         alone = [
             {**self._turned(predictors[arm.version], shadow=False), "traffic": 0} for arm in split.answering
@@ -333,15 +335,37 @@ class SeldonIstio:
             if name not in split.versions and _is_live(predictor) and _is_settled(deployments.get(name))
         ]
 
-    def _graph_is_not_ready(self, graph: Object, made: RoutedGraph) -> str | None:
-        found, pods = self._parts(made)
-        unready = [
-            trouble_of(one, pods.get(_part_of(one), ())) or f"{one['metadata']['name']} starts"
-            for one in found
-            if not _is_settled(one)
+    def _take_graph_away(self, split: TrafficSplit) -> None:
+        """The champion's own pods get all requests; what is not ready goes, since it would hold that up."""
+        predictors = self._predictors()
+        beside = [
+            {**self._turned(found, shadow=False), "traffic": 100 if name == split.champion else 0}
+            for name, found in predictors.items()
+            if name in split.versions
         ]
-        missing = len(graph["componentSpecs"]) - len(found)
-        return "; ".join(unready) or (f"{missing} of its Deployments are missing" if missing > 0 else None)
+        self._put([*beside, *self._warm(predictors, split)], graph=None)
+
+    def _routes_to_a_graph(self) -> bool:
+        obeyed = self._virtual_service()
+        return obeyed is not None and any(GRAPH in _of_rule(rule).versions for rule in _rules(obeyed))
+
+    def _require_graph(self, graph: Object, made: RoutedGraph) -> None:
+        """Raises UnavailableError with the pods that are in the way, and the versions whose pods they are."""
+        deployments, pods = self._parts(made)
+        found = {str(one["metadata"]["labels"][made.part_label]): one for one in deployments}
+        unready = {
+            part: _why_unsettled(found[part], pods) if part in found else f"{part} has no Deployment yet"
+            for part in (_root(graph), *_children(graph))
+            if not _is_settled(found.get(part))
+        }
+        if unready:
+            arms = ", ".join(_children(graph))
+            why = "; ".join(unready.values())
+            raise UnavailableError(
+                PART,
+                f"the graph between {arms} is not ready: {why}",
+                unready=unready.keys() & set(_children(graph)),
+            )
 
     def _parts(self, made: RoutedGraph) -> tuple[list[Object], Mapping[str, list[Object]]]:
         """Deployments of the graph, and their pods by `_part_of`."""
@@ -538,13 +562,11 @@ def _part_of(document: Object) -> str:
     return str(document["metadata"].get("labels", {}).get("app", ""))
 
 
-def _alone(predictors: Mapping[VersionName, Object], champion: VersionName) -> list[Object]:
-    """All live predictors, with all requests at the champion's."""
-    return [
-        {**predictor, "traffic": 100 if name == champion else 0}
-        for name, predictor in predictors.items()
-        if _is_live(predictor)
-    ]
+def _why_unsettled(deployment: Object, pods: Mapping[str, Sequence[Object]]) -> str:
+    return (
+        trouble_of(deployment, pods.get(_part_of(deployment), ()))
+        or f"{deployment['metadata']['name']} starts"
+    )
 
 
 def _bare(split: TrafficSplit) -> TrafficSplit:
@@ -568,7 +590,7 @@ def _written(split: TrafficSplit) -> str:
 
 
 def _told(one: ArmRewards) -> tuple[object, ...]:
-    return one.version, one.count, one.total, one.squares, one.is_closed
+    return one.version, one.count, one.total, one.squares
 
 
 def _read(text: str) -> TrafficSplit | None:
@@ -583,8 +605,8 @@ def _read(text: str) -> TrafficSplit | None:
             mirrors=tuple(Mirror(VersionName(name), Weight(percent)) for name, percent in found["mirrors"]),
             salt=str(found["salt"]),
             routed=tuple(
-                ArmRewards(VersionName(name), int(count), int(total), int(squares), bool(closed))
-                for name, count, total, squares, closed in found.get("routed", ())
+                ArmRewards(VersionName(name), int(count), int(total), int(squares))
+                for name, count, total, squares in found.get("routed", ())
             ),
         )
     except (ValueError, KeyError, TypeError):

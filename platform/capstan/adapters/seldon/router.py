@@ -91,6 +91,5 @@ def document(rewards: Sequence[ArmRewards]) -> dict[str, Any]:
     return {
         "arms": {
             str(one.version): [one.count, one.total / MILLIONTHS, one.squares / MILLIONTHS] for one in rewards
-        },
-        "closed": [str(one.version) for one in rewards if one.is_closed],
+        }
     }

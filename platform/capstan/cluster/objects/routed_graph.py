@@ -93,7 +93,7 @@ def parameters_of(step: BanditStep, arms: list[VersionName], salt: str) -> list[
         "reach": float(rule.reach),
         "least_rewards": rule.least_rewards,
         "salt": salt,
-        # Until it is told, a pod does not know which arms are closed.
+        # Until it is told, a pod knows no rewards.
         "untold_arm": arms[0],
         "state": f"{TMP_MOUNT}/bandit.db",
         "token_file": f"{TOKENS_MOUNT}/internal",

@@ -40,7 +40,7 @@ from capstan.domain.rollout import (
 from capstan.domain.steps.questions import SPLIT, StepEvidence
 from capstan.domain.steps.step import STAND_IN, Step, blocks_span
 from capstan.domain.system import Surroundings
-from capstan.domain.traffic import TrafficSplit, champion_only
+from capstan.domain.traffic import TrafficSplit, Untaken, champion_only
 from capstan.domain.trouble import Away
 from capstan.domain.verdicts.analysis import AnalysisResult, Verdict
 from capstan.domain.verdicts.quality import LOOKS_WORSE, NOT_DECIDED
@@ -89,8 +89,8 @@ class RolloutObservation:
     """Versions whose bytes were refused, with the reason."""
     forecasts: tuple[str, ...] = ()
     """How long steps take with units as they were, in words; asked when the rollout begins."""
-    untaken: tuple[TrafficSplit, str] | None = None
-    """The split that the gateway did not take when it was asked last, and why; None: it took it."""
+    untaken: Untaken | None = None
+    """None: the gateway took the split that it was asked for last."""
 
 
 def plan_rollout(
@@ -278,17 +278,29 @@ class _Planning:
     def _await_split(self) -> None:
         """A router has to be brought up first, for which there is as much time as for a version."""
         wanted, untaken = self.wanted, self.seen.untaken
-        why = f": {untaken[1]}" if untaken is not None and untaken[0] == wanted else ""
+        if untaken is not None and untaken.split != wanted:
+            untaken = None
+        why = f": {untaken.why}" if untaken is not None else ""
         if wanted is not None and wanted.routed:
             since = self.state.routing_since or self.wall
             self.state = replace(self.state, routing_since=since)
             if self.wall - max(since, self.seen.watched_since) >= self.policy.progress_deadline:
-                arms = ", ".join(arm.version for arm in wanted.arms)
-                allowed = self.policy.progress_deadline
-                message = f"the router between {arms} did not get the requests within {allowed}{why}"
-                self._roll_back(Reason.PROGRESS_DEADLINE_EXCEEDED, message)
-                return
+                self._give_graph_up(wanted, untaken, why)
+                if self.state.phase is not RolloutPhase.PROGRESSING:
+                    return
         self._wait(Waiting.EVIDENCE, f"the gateway does not yet obey the step's split{why}")
+
+    def _give_graph_up(self, wanted: TrafficSplit, untaken: Untaken | None, why: str) -> None:
+        """Further arms that alone are in its way leave, and it is made without them; else it ends the rollout."""
+        allowed = self.policy.progress_deadline
+        unready = untaken.unready if untaken is not None else frozenset[VersionName]()
+        if unready and unready <= {arm.name for arm in self.arms}:
+            for arm in sorted(unready):
+                self._leave(arm, f"it was not ready in the router's graph within {allowed}{why}")
+            return
+        arms = ", ".join(one.version for one in wanted.routed)
+        message = f"the router between {arms} did not get the requests within {allowed}{why}"
+        self._roll_back(Reason.PROGRESS_DEADLINE_EXCEEDED, message)
 
     @property
     def _lacks_rewards_alone(self) -> bool:
@@ -392,10 +404,15 @@ class _Planning:
         message = f"{arm} takes no part: {why}"
         began = self.state.step_since is not None
         if began:
+            champion = self.request.champion.name if self.request.champion else "nobody"
+            is_routed = self.wanted is not None and bool(self.wanted.routed)
             message += (
-                f"; {self.request.champion.name if self.request.champion else 'nobody'} answers its users"
+                f"; {champion} answers all users until the router's graph is made without it"
+                if is_routed
+                else f"; {champion} answers its users"
             )
-        self.state = replace(self.state, left={**self.state.left, arm: why})
+        # A graph without it is another one, which has its whole time.
+        self.state = replace(self.state, left={**self.state.left, arm: why}, routing_since=None)
         self._tell(Reason.ARM_LEFT, message, f"left/{self.state.restarts}/{arm}")
         if began and self.request.champion is not None:
             step, before = self.policy.steps[self.state.step], self.wanted
@@ -789,6 +806,7 @@ def describe_split(split: TrafficSplit | None) -> str:
     arms = ", ".join(
         f"{arm.version} {arm.weight} %" + (f" answered by {split.champion}" if arm.is_vacant else "")
         for arm in split.arms
+        if not (split.routed and arm.is_vacant)
     )
     if split.interleaved is not None:
         arms += f" (of these {split.interleaved.percent} % interleaved with {split.interleaved.challenger})"

@@ -140,8 +140,7 @@ class BanditStep(Step):
         """What the router is told; before the first move it knows no reward, and its shares are equal."""
         known = {one.version: one for one in state.moves[-1].rewards} if state.moves else {}
         return tuple(
-            replace(known.get(version, ArmRewards(version)), is_closed=version in state.vacant)
-            for version in weights
+            known.get(version, ArmRewards(version)) for version in weights if version not in state.vacant
         )
 
     def compared(self, moves: Sequence[MovedWeights], better: Better | None = None) -> MovingShares:
@@ -345,7 +344,7 @@ class BanditStep(Step):
 
 def _as_told(version: VersionName, sums: Rewards) -> ArmRewards:
     if not (math.isfinite(sums.total) and math.isfinite(sums.squares)):
-        # No share follows from such sums; only an arm that is closed is told so.
+        # No share follows from such sums, so none is told: only an arm that left can have them.
         return ArmRewards(version)
     return ArmRewards(version, sums.count, round(sums.total * MILLIONTHS), round(sums.squares * MILLIONTHS))
 

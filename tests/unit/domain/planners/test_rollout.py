@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from capstan.domain.actions import DeployVersion, Plan, SetTraffic
 from capstan.domain.digest import digest_of
+from capstan.domain.moving_weights import MovedWeights
 from capstan.domain.planners.looks import questions_of
 from capstan.domain.planners.rollout import RolloutObservation, plan_rollout
+from capstan.domain.reasons import Reason
 from capstan.domain.rollout import (
     Limits,
     OnLimit,
@@ -28,7 +32,7 @@ from capstan.domain.steps.experiment import Outcome
 from capstan.domain.steps.questions import Interleaving, Operation, Pairs, StepEvidence
 from capstan.domain.steps.step import Span, step_span
 from capstan.domain.system import Surroundings
-from capstan.domain.traffic import TrafficSplit, Weight, champion_only
+from capstan.domain.traffic import ArmRewards, TrafficSplit, Untaken, Weight, champion_only
 from capstan.domain.verdicts.analysis import Verdict
 from capstan.domain.verdicts.evidence import (
     ArmDay,
@@ -44,6 +48,7 @@ from capstan.domain.verdicts.interleaving import Method
 from capstan.domain.verdicts.preference import PreferenceCounts, PreferenceDay, PreferenceEvidence
 from capstan.domain.verdicts.quality import Decide, QualityRule
 from capstan.domain.versions import Digest, ModelVersion, Readiness, RunName, SystemName, VersionName
+from capstan.ports.codec import from_json, to_json
 
 NOW = datetime(2013, 6, 1, tzinfo=UTC)
 V1, V2 = VersionName("v1"), VersionName("v2")
@@ -449,7 +454,7 @@ def test_a_router_that_never_gets_ready_ends_its_step_with_the_reason() -> None:
     at = state(RolloutPhase.PROGRESSING)
     wanted = wanted_split(REQUEST, at, policy.steps)
     assert wanted is not None
-    here = replace(seen(Readiness.READY), untaken=(wanted, "the graph is not ready: no such image"))
+    here = replace(seen(Readiness.READY), untaken=Untaken(wanted, "the graph is not ready: no such image"))
 
     def planned(at: RolloutState, minutes: int, looked: RolloutObservation = here) -> Plan[RolloutState]:
         wall = NOW + timedelta(minutes=minutes)
@@ -475,6 +480,102 @@ def test_a_router_that_never_gets_ready_ends_its_step_with_the_reason() -> None:
     assert begun.routing_since is None
 
 
+V3, V4 = VersionName("v3"), VersionName("v4")
+OF_FOUR = replace(REQUEST, others=(version(V3), version(V4)))
+ROUTED = RolloutPolicy(
+    (
+        BanditStep(
+            Outcome("clicks", Better.HIGHER, timedelta(0), timedelta(0), is_loss=False, is_share=True),
+            by_request=True,
+            arms=(V3, V4),
+        ),
+    ),
+    {},
+    progress_deadline=timedelta(minutes=5),
+    digest="d",
+)
+MOVED = (
+    MovedWeights(
+        {V1: 40, V2: 30, V3: 20, V4: 10},
+        3,
+        since=NOW,
+        rewards=tuple(
+            ArmRewards(name, 100, 10**6 * ones) for name, ones in zip((V1, V2, V3, V4), (5, 9, 4, 3))
+        ),
+    ),
+)
+
+
+def of_four(split: TrafficSplit | None, **dead: Readiness) -> RolloutObservation:
+    readiness = {name: dead.get(name, Readiness.READY) for name in (V1, V2, V3, V4)}
+    here = Surroundings(readiness, split, {"champion": V1})
+    return RolloutObservation(here, watched_since=NOW)
+
+
+@pytest.mark.parametrize("dead", [(V3,), (V3, V4)], ids=["one", "two at once"])
+def test_arms_that_die_in_a_routers_graph_leave_it_and_nothing_else_changes(
+    dead: tuple[VersionName, ...],
+) -> None:
+    at = state(RolloutPhase.PROGRESSING, step_since=NOW, step_since_wall=NOW, moves=MOVED)
+    flowing = wanted_split(OF_FOUR, at, ROUTED.steps)
+
+    def planned(at: RolloutState, looked: RolloutObservation) -> Plan[RolloutState]:
+        # As the next process of the loop reads it.
+        at = from_json(RolloutState, to_json(at))
+        return plan_rollout(OF_FOUR, at, looked, ROUTED, now=NOW, wall=NOW)
+
+    plan = planned(at, of_four(flowing, **dict.fromkeys(dead, Readiness.CRASHED)))
+    assert [one.reason for one in plan.decisions] == [Reason.ARM_LEFT] * len(dead)
+    assert "v1 answers all users until the router's graph is made without it" in plan.decisions[0].message
+    wanted = wanted_split(OF_FOUR, plan.status, ROUTED.steps)
+    assert wanted is not None
+    assert SetTraffic(wanted) in plan.actions
+    alive = [name for name in (V1, V2, V3, V4) if name not in dead]
+    assert [one.version for one in wanted.routed] == alive
+    told = {one.version: one for one in MOVED[0].rewards}
+    assert wanted.routed == tuple(told[name] for name in alive)
+    # While it is made the champion has all requests; what then dies again is no arm any more.
+    for looked in (champion_only(V1), champion_only(V1), wanted):
+        plan = planned(plan.status, of_four(looked, **dict.fromkeys(dead, Readiness.CRASHED)))
+        assert plan.decisions == ()
+    assert (plan.status.phase, plan.status.step_since) == (RolloutPhase.PROGRESSING, NOW)
+    assert (plan.status.crashes, plan.status.corrections, plan.status.routing_since) == (0, 0, None)
+    assert plan.status.moves[0].weights == MOVED[0].weights
+    # The challenger is the rollout's: it alone is lost, and the step begins anew.
+    lost = planned(plan.status, of_four(wanted, v2=Readiness.CRASHED))
+    assert [one.reason for one in lost.decisions] == [Reason.CHALLENGER_LOST]
+    assert SetTraffic(champion_only(V1)) in lost.actions
+
+
+def test_further_arms_that_keep_a_graph_from_getting_ready_leave_and_the_rest_has_its_whole_time() -> None:
+    at = state(RolloutPhase.PROGRESSING)
+    wanted = wanted_split(OF_FOUR, at, ROUTED.steps)
+    assert wanted is not None
+
+    def planned(at: RolloutState, minutes: int, *unready: VersionName) -> Plan[RolloutState]:
+        asked = wanted_split(OF_FOUR, at, ROUTED.steps)
+        assert asked is not None
+        looked = replace(
+            of_four(champion_only(V1)), untaken=Untaken(asked, "v3 ends with 1", frozenset(unready))
+        )
+        wall = NOW + timedelta(minutes=minutes)
+        return plan_rollout(OF_FOUR, at, looked, ROUTED, now=wall, wall=wall)
+
+    waits = planned(planned(at, 0, V3).status, 4, V3)
+    assert waits.decisions == ()
+    left = planned(waits.status, 5, V3)
+    [told] = left.decisions
+    assert told.reason is Reason.ARM_LEFT
+    assert told.message == (
+        "v3 takes no part: it was not ready in the router's graph within 0:05:00: v3 ends with 1"
+    )
+    assert planned(left.status, 9, V4).status.phase is RolloutPhase.PROGRESSING
+    # Where it is the challenger, or nobody knows who it is, the rollout ends.
+    for unready in ((V2, V4), ()):
+        again = planned(left.status, 5, *unready).status
+        assert planned(again, 10, *unready).status.phase is RolloutPhase.ROLLING_BACK
+
+
 def test_a_promotion_leaves_a_router_that_dies_before_it_has_the_requests() -> None:
     """All versions beside a dead router count as not ready, though the challenger stands alone as it did."""
     clicks = Outcome("clicks", Better.HIGHER, timedelta(0), timedelta(0), is_loss=False, is_share=True)
@@ -492,7 +593,7 @@ def test_a_gateway_without_a_router_has_no_such_deadline_and_says_why_it_waits()
     wanted = wanted_split(REQUEST, at, POLICY.steps)
     assert wanted is not None
     for untaken, told in ((wanted, ": v2 has no address"), (champion_only(V1), "")):
-        looked = replace(seen(Readiness.READY), untaken=(untaken, "v2 has no address"))
+        looked = replace(seen(Readiness.READY), untaken=Untaken(untaken, "v2 has no address"))
         late = NOW + timedelta(days=1)
         plan = plan_rollout(REQUEST, at, looked, POLICY, now=late, wall=late)
         assert plan.status.phase is RolloutPhase.PROGRESSING
