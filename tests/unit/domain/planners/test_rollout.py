@@ -499,9 +499,7 @@ MOVED = (
         {V1: 40, V2: 30, V3: 20, V4: 10},
         3,
         since=NOW,
-        rewards=tuple(
-            ArmRewards(name, 100, 10**6 * ones) for name, ones in zip((V1, V2, V3, V4), (5, 9, 4, 3))
-        ),
+        rewards=tuple(ArmRewards(name, 100, 10**6 * place) for place, name in enumerate((V1, V2, V3, V4), 1)),
     ),
 )
 
