@@ -76,10 +76,12 @@ class FoundType:
     """A value that is written otherwise once it is a number or a moment, such as 1.10; None: all stay as they are."""
     changes_as_category: bool = False
     """Whether it is so too where 7 and 7.0 are one category."""
+    written: str | None = None
+    """How strptime reads its moments; None: as they are."""
 
     def item(self, kind: str | None = None) -> str:
         """The column as a select item of that type, or of the one that was found."""
-        return f"{value_as(self.column, kind or self.kind)} as {quote(self.column)}"
+        return f"{value_as(self.column, kind or self.kind, self.written)} as {quote(self.column)}"
 
 
 def quote(name: str) -> str:
@@ -92,14 +94,19 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def value_as(column: str, kind: str) -> str:
-    """The column of text as an SQL expression of that type; texts that mean missing are null but in text."""
+def value_as(column: str, kind: str, written: str | None = None) -> str:
+    """The column of text as an SQL expression of that type; texts that mean missing are null but in text.
+
+    `written`: how strptime reads its moments.
+    """
     if kind == AS_WRITTEN:
         return quote(column)
     value = f"trim({quote(column)})"
     given = f"case when {_is_missing(value)} then null else {value} end"
     if kind == "BOOLEAN":
         return f"(lower({given}) in ('true', '1', '1.0'))"
+    if written is not None:
+        return f"cast(strptime({given}, {literal(written)}) as {kind})"
     return f"cast({given} as {kind})"
 
 
@@ -162,22 +169,35 @@ def typed(
     return found
 
 
-def contradicts(column: str, kind: ColumnType) -> str:
+def contradicts(column: str, kind: ColumnType, written: str | None = None) -> str:
     """Whether the SQL expression of a text, which is not null, is no value of a type that the file states."""
     value = f"trim({column})"
     if kind is ColumnType.TEXT:
         return "false"
-    return f"not coalesce({_STATED_TESTS[kind].replace('$value', value)}, false) and not {_is_missing(value)}"
+    test = _STATED_TESTS[kind].replace("$value", value)
+    if written is not None:
+        test = f"try_strptime({value}, {literal(written)}) is not null"
+    return f"not coalesce({test}, false) and not {_is_missing(value)}"
 
 
 def stated(
-    connection: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, ColumnType]
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    columns: Mapping[str, ColumnType],
+    written: Mapping[str, str],
 ) -> list[FoundType]:
-    """The columns of text with the types that the file states; no value may contradict them."""
+    """The columns of text with the types that the file states; no value may contradict them.
+
+    `written`: column -> how strptime reads its moments, which are local times, as those of other tables are.
+    """
     found = []
     for name, kind in columns.items():
         if kind is ColumnType.TEXT:
             found.append(FoundType(name, AS_WRITTEN))
+            continue
+        if name in written:
+            clock = "%H" in written[name]
+            found.append(FoundType(name, "TIMESTAMP" if clock else "DATE", written=written[name]))
             continue
         narrow = {found.column: found.kind for found in typed(connection, table, {name: None})}[name]
         wanted = {

@@ -123,10 +123,11 @@ def number_of_text(text: str) -> int | float | None:
     return found if _digits(text) == _digits(repr(found)) else None
 
 
-def moment_of_text(text: str, zone: str = "UTC") -> datetime | None:
+def moment_of_text(text: str, zone: str = "UTC", form: str | None = None) -> datetime | None:
     """The instant that is written so, in UTC; a day is its beginning, and what has no offset is of the IANA `zone`.
 
-    Read is what tables read: 24:00 is the next day's beginning, and a zone may be named behind the time.
+    Read is what tables read: 24:00 is the next day's beginning, and a zone may be named behind the time. `form`: how
+    strptime reads moments of the column, besides.
     """
     try:
         if _DATED.match(text):
@@ -136,7 +137,13 @@ def moment_of_text(text: str, zone: str = "UTC") -> datetime | None:
     except ValueError:
         pass
     written = _WRITTEN.fullmatch(text)
-    return None if written is None else _moment_of_parts(written, zone)
+    found = None if written is None else _moment_of_parts(written, zone)
+    if found is not None or form is None:
+        return found
+    try:
+        return in_zone(datetime.strptime(text, form), zone)  # noqa: DTZ007 - of the zone
+    except (ValueError, OverflowError):
+        return None
 
 
 def _moment_of_parts(written: re.Match[str], zone: str) -> datetime | None:

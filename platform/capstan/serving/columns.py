@@ -21,7 +21,7 @@ from capstan.features.values import (
     moment_of_text,
     truth_of,
 )
-from capstan.serving.manifest import Column
+from capstan.serving.manifest import Column, Manifest
 
 FIRST_YEAR, LAST_YEAR = EARLIEST.year, LATEST.year - 1
 """Between them no moment is too far, whatever its offset."""
@@ -35,13 +35,10 @@ class BrokenRuleError(Exception):
     """The rule that a value breaks."""
 
 
-def check_of(column: Column, zone: str = "UTC") -> ColumnCheck:
-    """The check of a column's values, by its type in training and by how features read it.
-
-    `zone`: the file's, of days and of times without offset.
-    """
+def check_of(column: Column, manifest: Manifest) -> ColumnCheck:
+    """The check of a column's values, by its type in training and by how features read it."""
     if not column.numeric and column.type is ColumnType.TIME:
-        return _moment(column, zone)
+        return _moment(column, manifest.time_zone, manifest.written.get(column.name))
     if not column.numeric:
         return _CATEGORIES[column.type](column)
     return _boolean_number(column) if column.type is ColumnType.BOOLEAN else _number(column)
@@ -144,10 +141,13 @@ def _boolean_category(column: Column) -> ColumnCheck:
     return check
 
 
-def _moment(column: Column, zone: str) -> ColumnCheck:
+def _moment(column: Column, zone: str, written: str | None) -> ColumnCheck:
     nullable, allowed = column.nullable, column.allowed
 
     def check(value: object) -> object:
+        if written is not None and type(value) is str:
+            moment = moment_of_text(value.strip(), zone, written)
+            value = value if moment is None else moment.isoformat()
         text = category(value, ColumnType.TIME, zone) if type(value) is str else value
         if text is None:
             return _missing(nullable)
@@ -211,8 +211,11 @@ def _no_id(value: object) -> str:
     return f"must be a text or a whole number, not {_json_type(value)}"
 
 
-def time_key_check(zone: str) -> ColumnCheck:
-    """The check of an event's time, which is of the IANA zone `zone`, the file's, where it has no offset."""
+def time_key_check(zone: str, written: str | None = None) -> ColumnCheck:
+    """The check of an event's time, which is of the IANA zone `zone`, the file's, where it has no offset.
+
+    `written`: how strptime reads those of the file's sources. What tables write, such as 2012/01/01, is read too.
+    """
 
     def check(value: object) -> object:
         try:
@@ -224,9 +227,13 @@ def time_key_check(zone: str) -> ColumnCheck:
         if value is None or value == "":
             return None
         rule = moment_rule(value, zone=zone)
-        if rule is not None:
-            raise BrokenRuleError(rule)
-        return value
+        if rule is None:
+            return value
+        if type(value) is str:
+            moment = moment_of_text(value.strip(), zone, written)
+            if moment is not None and moment_rule(moment.isoformat()) is None:
+                return moment.isoformat()
+        raise BrokenRuleError(rule if written is None else f"{rule}, or as the table does, {written}")
 
     return check
 

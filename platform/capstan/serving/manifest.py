@@ -58,6 +58,8 @@ class Manifest:
     """How several models answer together; None for one model."""
     time_zone: str = "UTC"
     """IANA zone of days, and of times without offset, in a row."""
+    written: Mapping[str, str] = field(default_factory=dict)
+    """Column -> how strptime reads its moments, where rows may write them so too."""
 
 
 def read_manifest(model_dir: Path) -> Manifest:
@@ -81,6 +83,7 @@ def read_manifest(model_dir: Path) -> Manifest:
             ),
             combination=_combination(document.get("combine")),
             time_zone=str(document.get("time_zone") or "UTC"),
+            written={str(column): str(form) for column, form in (document.get("written") or {}).items()},
         )
     except OSError as error:
         raise InvalidDataError(f"{path}: cannot be read: {error.strerror}") from error

@@ -64,7 +64,7 @@ def _compiled(
             lines += [f"  v = get({name!r})", f"  if v is None: absent += {name!r} not in row"]
         rules = [_key(kind) for kind in keys]
         if column is not None:
-            rules.append(_column(column, known_categories.get(name), index, names, manifest.time_zone))
+            rules.append(_column(column, known_categories.get(name), index, names, manifest))
         lines.append(f"  elif not ({' and '.join(rules)}): return False")
         if column is None and "time" not in keys:
             lines.append(f"  elif type(v) is int: row[{name!r}] = str(v)")
@@ -103,7 +103,11 @@ def _is_read(column: Column) -> bool:
 
 
 def _column(
-    column: Column, known: Collection[str | None] | None, index: int, names: dict[str, Any], zone: str
+    column: Column,
+    known: Collection[str | None] | None,
+    index: int,
+    names: dict[str, Any],
+    manifest: Manifest,
 ) -> str:
     """What holds for a value `v` that is neither refused nor marked; what that needs is put into `names`.
 
@@ -112,7 +116,7 @@ def _column(
     low, high, check = f"low{index}", f"high{index}", f"check{index}"
     names[low] = max(_given(-_LARGEST, column.minimum, column.trained_minimum))
     names[high] = min(_given(_LARGEST, column.maximum, column.trained_maximum))
-    names[check] = check_of(column, zone)
+    names[check] = check_of(column, manifest)
     if not column.filled:
         return "False"
     if _is_read(column):

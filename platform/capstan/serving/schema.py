@@ -33,11 +33,13 @@ class RequestSchema:
     def __init__(self, manifest: Manifest) -> None:
         self.columns = {column.name: column for column in manifest.columns}
         self._checks: dict[str, ColumnCheck] = {
-            column: time_key_check(manifest.time_zone) if key == "time" else check_key
+            column: time_key_check(manifest.time_zone, manifest.written.get(column))
+            if key == "time"
+            else check_key
             for key, column in manifest.keys.items()
         }
         for column in manifest.columns:
-            check, key = check_of(column, manifest.time_zone), self._checks.get(column.name)
+            check, key = check_of(column, manifest), self._checks.get(column.name)
             self._checks[column.name] = check if key is None else key_and_column(key, check)
         self._group = manifest.keys.get("group")
         self._required = frozenset(

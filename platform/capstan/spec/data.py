@@ -50,6 +50,16 @@ _TIME_COLUMN = (
 )
 
 
+def _form_of_moments(value: str) -> str:
+    """Parts that Python and DuckDB read alike; without a date there is no moment."""
+    parts = re.findall(r"%.?", value)
+    if not {"%Y", "%m", "%d"} <= set(parts) <= {"%Y", "%m", "%d", "%H", "%M", "%S"} or len(value) > 40:
+        raise PydanticCustomError(
+            "written", "is no way to write a moment; write %Y, %m and %d, with %H, %M and %S for a clock"
+        )
+    return value
+
+
 class StatedType(SpecModel):
     """What a column holds, where its values leave it open."""
 
@@ -61,6 +71,24 @@ class StatedType(SpecModel):
         ),
         examples=["Text"],
     )
+    written: Annotated[str, AfterValidator(_form_of_moments)] | None = Field(
+        None,
+        description=(
+            "How the texts of a column of times are written, where they are not 2013-02-01: %Y, %m and %d, and %H, %M "
+            "and %S where they have a clock. The column of this name in a request is read so too."
+        ),
+        examples=["%d.%m.%Y %H:%M"],
+    )
+
+    @model_validator(mode="after")
+    def _only_of_moments(self) -> StatedType:
+        if self.written is not None and self.type != "Time":
+            raise PydanticCustomError(
+                "written_of_no_time",
+                "written says how moments are written, and {column} is stated to be {type}; write Time, or drop it",
+                {"column": repr(self.column), "type": self.type},
+            )
+        return self
 
 
 class SourceSettings(SpecModel):
@@ -458,3 +486,16 @@ class Data(SpecModel):
         ),
         examples=[{"size": "1Gi"}],
     )
+
+    @property
+    def written(self) -> dict[str, str]:
+        """Column -> how a source writes its moments; without those that two sources write differently."""
+        stated = [one for source in self.sources for one in source.types if one.written is not None]
+        forms = {
+            one.column: {other.written for other in stated if other.column == one.column} for one in stated
+        }
+        return {
+            one.column: one.written
+            for one in stated
+            if one.written is not None and len(forms[one.column]) == 1
+        }

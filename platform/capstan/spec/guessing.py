@@ -180,18 +180,19 @@ def guess(table: TableProfile, target: str, *, now: datetime, wishes: Wishes | N
             "that are known before the label, or name another target"
         )
     truth = _truth(label, kind, guesses)
-    read = [
-        f"try_strptime(trim({_quoted(column.name)}), {_literal(column.written)}) as {_quoted(column.name)}"
+    stated = [
+        {"column": column.name, "type": "Time", "written": column.written}
         for column in (time, known)
         if column is not None and column.written
     ]
-    replaced = [*read, *query, *([] if truth is None else [f"{truth} as {_quoted(target)}"])]
+    replaced = [*query, *([] if truth is None else [f"{truth} as {_quoted(target)}"])]
     source = re.sub(r"[^a-z0-9_]+", "_", _stem(table.file).lower()).strip("_") or "rows"
     source = source if not source[0].isdigit() else f"rows_{source}"
     data: dict[str, Any] = {
         "sources": [
             {
                 "name": source,
+                **({"types": stated} if stated else {}),
                 table.source: {"path": table.file, **({"missing": list(missing)} if missing else {})},
             }
         ]

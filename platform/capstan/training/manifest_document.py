@@ -45,6 +45,7 @@ def manifest_document(
         "columns": [asdict(column) for column in request_schema(system, table)],
         "keys": {name: column for name, column in keys.items() if column},
         "time_zone": data.time_zone,
+        "written": data.written,
         "candidate": candidate,
         "classes": list(learnt.classes),
         "combine": None if combination is None else combination.document(),

@@ -99,7 +99,13 @@ def _described(system: MLSystem, address: str) -> Manifest:
     }
     named = {key: column for key, column in keys.items() if column is not None}
     return Manifest(
-        name, spec.objective.task, spec.objective.target or "", columns, named, time_zone=spec.data.time_zone
+        name,
+        spec.objective.task,
+        spec.objective.target or "",
+        columns,
+        named,
+        time_zone=spec.data.time_zone,
+        written=spec.data.written,
     )
 
 

@@ -14,7 +14,7 @@ from capstan.data.asked_rows import asked_rows
 from capstan.domain.local_times import in_zone
 from capstan.domain.payload_limits import id_rule, moment_rule
 from capstan.errors import InvalidDataError, NotFoundError
-from capstan.features.values import ColumnType
+from capstan.features.values import ColumnType, moment_of_text
 from capstan.spec import MLSystem
 from capstan.spec.tasks import TASK_FACTS
 from capstan.tasks.labels import LABELS, Label
@@ -116,6 +116,9 @@ def label_entries(system: MLSystem, rows: Path, tally: Tally) -> Iterator[dict[s
         identity, label = _text(row[named]), row[column]
         known = row.get(moment) if moment else None
         known = known.isoformat() if isinstance(known, date) else known
+        if isinstance(known, str) and moment_rule(known, zone=data.time_zone) is not None:
+            read_so = moment_of_text(known.strip(), data.time_zone, data.written.get(str(moment)))
+            known = known if read_so is None else read_so.isoformat()
         if label is None:
             tally.without += 1
         elif (rule := id_rule(identity)) is not None:

@@ -63,7 +63,7 @@ def replace_typed(
     free = {name: allowed for name, allowed in columns.items() if name not in types}
     found = {column.column: column for column in typed(connection, untyped, free)}
     _require_stated(reading, reader, untyped, types)
-    found |= {column.column: column for column in stated(connection, untyped, types)}
+    found |= {column.column: column for column in stated(connection, untyped, types, _written(reading))}
     items = [found[name].item(AS_WRITTEN if found[name].changes else None) for name in columns]
     # A table without columns still has rows, which a query may count.
     connection.execute(
@@ -87,10 +87,10 @@ def state_types(reading: Reading, reader: Reader, columns: Collection[str]) -> l
     for name in types:
         connection.execute(f"alter table {rows} alter {quote(name)} type varchar")
     _require_stated(reading, reader, rows, types)
-    for column in stated(connection, rows, types):
+    for column in stated(connection, rows, types, _written(reading)):
         connection.execute(
             f"alter table {rows} alter {quote(column.column)} type {column.kind} "
-            f"using {value_as(column.column, column.kind)}"
+            f"using {value_as(column.column, column.kind, column.written)}"
         )
     return []
 
@@ -98,16 +98,19 @@ def state_types(reading: Reading, reader: Reader, columns: Collection[str]) -> l
 def _require_stated(reading: Reading, reader: Reader, table: str, types: Mapping[str, ColumnType]) -> None:
     """Raises InvalidDataError with the cells that are not of the type which the file states for their column."""
     for name, kind in types.items():
+        written = _written(reading).get(name)
         odd = reading.connection.execute(
-            f"select count(*) from {table} where {quote(name)} is not null and {contradicts(quote(name), kind)}"
+            f"select count(*) from {table} where {quote(name)} is not null "
+            f"and {contradicts(quote(name), kind, written)}"
         ).fetchone()
         if odd and odd[0]:
-            odd_text = partial(contradicts, kind=kind)
+            odd_text = partial(contradicts, kind=kind, written=written)
             cells = "; ".join(first_cells(reading, reader, name, odd_text, relation=table))
+            meant = WORDS[kind] if written is None else f"a moment written as {written}"
             way_out = _way_out(reading, reader, table, name, kind)
             raise InvalidDataError(
                 f"{reading.field}.types: column {name!r} is stated to be {kind}, but {odd[0]} of its values "
-                f"{'is' if odd[0] == 1 else 'are'} not {WORDS[kind]} ({cells}); {way_out}"
+                f"{'is' if odd[0] == 1 else 'are'} not {meant} ({cells}); {way_out}"
             )
 
 
@@ -123,3 +126,8 @@ def _way_out(reading: Reading, reader: Reader, table: str, column: str, kind: Co
 
 def _stated_types(reading: Reading, columns: Collection[str]) -> dict[str, ColumnType]:
     return {one.column: ColumnType(one.type) for one in reading.source.types if one.column in columns}
+
+
+def _written(reading: Reading) -> dict[str, str]:
+    """Column -> how its moments are written."""
+    return {one.column: one.written for one in reading.source.types if one.written is not None}

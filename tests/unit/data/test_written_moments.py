@@ -1,0 +1,88 @@
+"""A way to write moments that a source states: read in a table, taken in a request, and named where a cell differs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capstan.data import extract
+from capstan.data.profiling import profile_table
+from capstan.errors import InvalidDataError, InvalidRequestError, InvalidSpecError
+from capstan.serving.manifest import Manifest
+from capstan.serving.schema import RequestSchema
+from capstan.spec import MLSystem, parse
+from capstan.spec.guessing import Wishes
+from capstan.verbs.describing import described
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+FIRST = datetime(2012, 1, 1, 5, 30, tzinfo=UTC)
+
+
+def described_table(folder: Path, form: str) -> MLSystem:
+    """What is guessed of a table that writes a time of every day so."""
+    lines = [f"{FIRST + timedelta(days=day):{form}},{day % 7},{day % 2}" for day in range(200)]
+    (folder / "days.csv").write_text("\n".join(["seen,a,y", *lines]) + "\n")
+    found = described(profile_table(folder / "days.csv"), "y", folder, Wishes(), now=NOW)
+    return parse(found.document, base_dir=folder)
+
+
+@pytest.mark.parametrize(
+    ("form", "moment"),
+    [
+        pytest.param("%d.%m.%Y %H:%M", "2012-01-01T05:30:00+00:00", id="day_first"),
+        pytest.param("%m/%d/%Y", "2012-01-01T00:00:00+00:00", id="month_first"),
+        pytest.param("%Y/%m/%d", "2012-01-01T00:00:00+00:00", id="slashes"),
+    ],
+)
+def test_a_request_takes_a_moment_as_the_table_writes_it(tmp_path: Path, form: str, moment: str) -> None:
+    system = described_table(tmp_path, form)
+    assert system.spec.data.keys.time == "seen"
+    assert system.spec.data.query is None
+    rows = extract(system, as_of=NOW, labels_as_of=NOW)
+    assert rows["seen"][0].as_py() == datetime.fromisoformat(moment)
+
+    manifest = Manifest(
+        "toy", "BinaryClassification", "y", (), {"time": "seen"}, written=system.spec.data.written
+    )
+    schema = RequestSchema(manifest)
+    assert schema.rows_of({"seen": f"{FIRST:{form}}"}) == [{"seen": moment}]
+    assert schema.rows_of({"seen": "2012-01-01"}) == [{"seen": "2012-01-01"}]
+    with pytest.raises(InvalidRequestError, match="no time of the calendar"):
+        schema.rows_of({"seen": "Sunday"})
+
+
+def test_slashes_are_taken_where_no_source_states_how_moments_are_written() -> None:
+    schema = RequestSchema(
+        Manifest("toy", "BinaryClassification", "y", (), {"time": "seen"}, time_zone="America/New_York")
+    )
+    assert schema.rows_of({"seen": "2012/1/1"}) == [{"seen": "2012-01-01T05:00:00+00:00"}]
+    with pytest.raises(InvalidRequestError):
+        schema.rows_of({"seen": "31.01.2012"})
+
+
+def test_a_cell_that_is_written_otherwise_is_named(tmp_path: Path) -> None:
+    system = described_table(tmp_path, "%d.%m.%Y")
+    table = tmp_path / "days.csv"
+    table.write_text(table.read_text().replace("05.01.2012", "2012-01-05"))
+    with pytest.raises(InvalidDataError, match=r"days\.csv, line 6: '2012-01-05'.*strptime") as raised:
+        extract(system, as_of=NOW, labels_as_of=NOW)
+    assert "is not a moment written as %d.%m.%Y" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("stated", "rule"),
+    [
+        pytest.param({"type": "Time", "written": "%d.%m"}, r"write %Y, %m and %d", id="no_year"),
+        pytest.param({"type": "Time", "written": "%d. %B %Y"}, r"write %Y, %m and %d", id="names"),
+        pytest.param({"type": "Text", "written": "%d.%m.%Y"}, "stated to be Text; write Time", id="no_time"),
+    ],
+)
+def test_what_says_no_moment_is_refused(tmp_path: Path, stated: dict[str, Any], rule: str) -> None:
+    system = described_table(tmp_path, "%d.%m.%Y")
+    document = system.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    document["spec"]["data"]["sources"][0]["types"] = [{"column": "seen", **stated}]
+    with pytest.raises(InvalidSpecError, match=rule):
+        parse(document, base_dir=tmp_path)
