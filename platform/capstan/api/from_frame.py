@@ -21,9 +21,14 @@ if TYPE_CHECKING:
     from capstan.api.frames import Frame
 
 
-def wishes_of(task: str | None, time: str | None, id: str | None, without: Iterable[str]) -> Wishes:
-    """What was said; empty text: there is none."""
-    return Wishes(task=task, time=time, id=id, left_out=dict.fromkeys(without, "you said so"))
+def wishes_of(
+    task: str | None, time: str | None, id: str | None, without: Iterable[str], keep: Iterable[str]
+) -> Wishes:
+    """What was said; empty text: there is none. Raises InvalidDataError for a column of both `without` and `keep`."""
+    out, kept = dict.fromkeys(without, "you said so"), frozenset(keep)
+    if both := sorted(kept & out.keys()):
+        raise InvalidDataError(f"keep: {both[0]!r} is in `without` too; name it in one of them")
+    return Wishes(task=task, time=time, id=id, left_out=out, kept=kept)
 
 
 def name_of(name: str | None, target: str) -> str:

@@ -60,6 +60,7 @@ class System:
         time: str | None = None,
         id: str | None = None,
         without: Iterable[str] = (),
+        keep: Iterable[str] = (),
         overwrite: bool = False,
         state: str | Path | None = None,
     ) -> System:
@@ -68,7 +69,8 @@ class System:
         What the file must say is guessed as `capstan init` does, with a reason for each guess (`guesses`). The frame is
         kept as `NAME.parquet` beside `system.yaml` in `folder`; None: a folder of the system's name in the working
         directory. `name`: None: made of the target's. `task`, `time` (moment of each row) and `id` (names each row) are
-        guessed where they are None; empty text: there is none. `without`: columns that are no features.
+        guessed where they are None; empty text: there is none. `without`: columns that are no features;
+        `keep`: those that are, though they would be left out.
 
         The same call changes nothing. Where what is there differs it raises NotAllowedError, unless `overwrite` is
         true. Raises InvalidSpecError where no file can be made, and InvalidDataError for a frame that is no table.
@@ -77,7 +79,7 @@ class System:
 
         called = name_of(name, target)
         place = Path(folder) if folder is not None else Path(called)
-        wishes = wishes_of(task, time, id, without)
+        wishes = wishes_of(task, time, id, without, keep)
         file, guesses = write_system(frame, target, place, called, wishes, overwrite=overwrite)
         made = cls(file, state=state)
         made._guesses = guesses

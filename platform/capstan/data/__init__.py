@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from capstan.data.checks import CheckReport, Violation, check_table
 from capstan.data.extraction import LABEL_AVAILABLE_AT, extract, needed_columns, trainable
-from capstan.data.leakage import find_leaks, parts_of_label, refuse_leaks
+from capstan.data.leakage import find_leaks, parts_of_label, refuse_leaks, told_alone
 from capstan.data.parts import PartedCases, part_cases
 from capstan.data.requests import ColumnSchema, request_schema
 
@@ -22,5 +22,6 @@ __all__ = [
     "parts_of_label",
     "refuse_leaks",
     "request_schema",
+    "told_alone",
     "trainable",
 ]

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from capstan.errors import LeakageError
 from capstan.features.columns import codes, numbers
+from capstan.spec.features import Feature
 from capstan.spec.system import MLSystem
 from capstan.spec.tasks import TASK_FACTS
 from capstan.tasks import task_of
@@ -74,6 +75,36 @@ def find_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = No
             if known is None or (leak.is_certain and not known.is_certain):
                 leaks[leak.feature] = leak
     return tuple(leaks[feature.name] for feature in system.spec.features if feature.name in leaks)
+
+
+@dataclass(frozen=True)
+class ToldAlone:
+    """How much one feature tells of the label by itself."""
+
+    feature: str
+    measure: str
+    """What `share` is, in words."""
+    share: float
+
+
+def told_alone(table: pa.Table, system: MLSystem) -> tuple[ToldAlone, ...]:
+    """What each feature of an extracted table tells of the label by itself, the one that tells most first."""
+    target = system.spec.objective.target
+    labelled = table.filter(pc.is_valid(table[target]))
+    step = max(1, -(-labelled.num_rows // _MOST_ADDED))
+    sample = labelled.take(np.arange(0, labelled.num_rows, step))
+    if not sample.num_rows:
+        return ()
+    task = task_of(system.spec)
+    truth = task.label.truth(sample[target].to_numpy(zero_copy_only=False))
+    found = []
+    for feature in system.spec.features:
+        coded, values = _looked_at(sample, feature)
+        with np.errstate(all="ignore"):
+            share = task.disclosed(truth, coded, values)
+        if np.isfinite(share):
+            found.append(ToldAlone(feature.name, task.disclosure, float(share)))
+    return tuple(sorted(found, key=lambda one: -one.share))
 
 
 def parts_of_label(table: pa.Table, system: MLSystem) -> tuple[str, ...]:
@@ -145,10 +176,11 @@ def _leaks_of(target: str, table: pa.Table, system: MLSystem) -> Iterator[Leak]:
         if reason is None and unlabelled.num_rows >= LEAST_UNLABELLED and labelled.num_rows:
             reason = _missing_without_label(labelled[feature.column], unlabelled[feature.column], whose)
         if reason is None:
-            numeric = feature.reading == "numeric"
-            values = numbers(sample[feature.column], feature.column) if numeric else None
-            coded = _groups(values, sample[feature.column])
-            found = task.disclosed(truth, coded, values) if len(truth) else 0.0
+            coded, values = _looked_at(sample, feature)
+            # Numbers near the largest that a float holds have no variance; what is no number tells nothing.
+            with np.errstate(all="ignore"):
+                found = task.disclosed(truth, coded, values) if len(truth) else 0.0
+                ordered = 0.0 if groups is None or not len(truth) else of_orders(truth, coded, values, groups)
             if found > CERTAIN:
                 reason = f"alone tells every label{whose} of {len(truth):,} rows"
             elif found > SUSPICIOUS and len(truth) >= _FEWEST_ROWS:
@@ -156,7 +188,7 @@ def _leaks_of(target: str, table: pa.Table, system: MLSystem) -> Iterator[Leak]:
                 reason = (
                     f"alone tells the label{whose} with {task.disclosure} {found:.3f} on {len(truth):,} rows"
                 )
-            elif groups is not None and len(truth) and of_orders(truth, coded, values, groups) > SUSPICIOUS:
+            elif ordered > SUSPICIOUS:
                 is_certain = False
                 reason = (
                     f"alone puts the rows of each group in the order of the label, on {len(truth):,} rows"
@@ -201,6 +233,15 @@ def _missing_without_label(labelled: pa.ChunkedArray, unlabelled: pa.ChunkedArra
     return None
 
 
+def _looked_at(
+    sample: pa.Table, feature: Feature
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64] | None]:
+    """The feature's groups, and its numbers if it has any."""
+    column = sample[feature.column]
+    values = numbers(column, feature.column) if feature.reading == "numeric" else None
+    return _groups(values, column), values
+
+
 def _groups(values: npt.NDArray[np.float64] | None, column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     """The bin of each number, or the code of each category; missing values are a group of their own."""
     if values is None:
@@ -209,6 +250,8 @@ def _groups(values: npt.NDArray[np.float64] | None, column: pa.ChunkedArray) -> 
     present = values[~np.isnan(values)]
     if not present.size:
         return np.zeros(len(values), dtype=np.int64)
-    edges = np.unique(np.quantile(present, np.linspace(0, 1, _BINS + 1)[1:-1]))
+    # Between two numbers of opposite sign near the largest of a float, its difference is infinite.
+    with np.errstate(all="ignore"):
+        edges = np.unique(np.quantile(present, np.linspace(0, 1, _BINS + 1)[1:-1]))
     found = np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="right"))
     return found.astype(np.int64)

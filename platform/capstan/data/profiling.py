@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ from capstan.data.usage import plain_plans
 from capstan.data.workspace import workspace
 from capstan.features.values import MISSING_TEXTS, ColumnType
 from capstan.spec.data import CsvSource, JsonLinesSource, ParquetSource, Source
-from capstan.spec.guessing import ColumnProfile, Later, TableProfile
+from capstan.spec.guessing import ColumnProfile, Later, Length, TableProfile
 
 _TABLE = "rows"
 _SEEN = "_seen"
@@ -34,6 +35,14 @@ _FORMS = tuple(
     for time in ("", " %H:%M", " %H:%M:%S")
 )
 """Ways to write a moment that no source reads by itself."""
+_MOST_MOMENTS = 6
+"""Columns of times between which lengths are looked for."""
+_UNITS = {"days": 86_400, "hours": 3600, "minutes": 60, "seconds": 1}
+_FEWEST_LENGTHS = 30
+_ALL_BUT_FEW = 0.98
+_SPREAD = 20.0
+"""Between the usual ones; numbers that hardly differ are lengths by chance."""
+_LONGEST = 1e12
 _COMMA = r"'-?([0-9]{1,3}(\.[0-9]{3})+|[0-9]+),[0-9]+'"
 
 
@@ -69,7 +78,8 @@ def profile_table(file: Path) -> TableProfile:
             for name in names
         )
         later = tuple(_later(connection, _SEEN, columns))
-    return TableProfile(path, kind, rows, columns, later)
+        lengths = tuple(_lengths(connection, columns))
+    return TableProfile(path, kind, rows, columns, later, lengths)
 
 
 def _other_moments(connection: duckdb.DuckDBPyConnection, names: list[str]) -> dict[str, str]:
@@ -159,6 +169,11 @@ def _texts(
         connection, f"select quantile_cont({value}, 0.01), quantile_cont({value}, 0.99) from {table}"
     )
     odd: list[tuple[str]] = []
+    infinite: list[tuple[int, str]] = []
+    if numbers and numbers >= _MOSTLY * there:
+        infinite = connection.execute(
+            f"select rowid + 1, {column} from {table} where isinf({number}) order by 1 limit 1"
+        ).fetchall()
     if numbers and numbers < there and numbers >= _MOSTLY * there and not is_comma:
         odd = connection.execute(
             f"select distinct {column} from {table} where {column} is not null and {number} is null "
@@ -168,6 +183,7 @@ def _texts(
         name,
         "Text",
         odd=tuple(text for (text,) in odd),
+        infinite=infinite[0] if infinite else None,
         comma=is_comma,
         usual_low=low,
         usual_high=high,
@@ -191,6 +207,39 @@ def _later(
             )
             if share is not None:
                 yield Later(earlier, later, share, timedelta(microseconds=max(0, longest)))
+
+
+def _lengths(connection: duckdb.DuckDBPyConnection, columns: tuple[ColumnProfile, ...]) -> Iterator[Length]:
+    """Numbers that are the time between two moments, to one unit in nearly every row that has all three."""
+    moments = [column.name for column in columns if column.kind == "Time"][:_MOST_MOMENTS]
+    named = [column.name for column in columns if _may_be_length(column)]
+    found = set[str]()
+    for earlier, later in itertools.permutations(moments, 2):
+        seconds = f"epoch(cast({quote(later)} as timestamptz)) - epoch(cast({quote(earlier)} as timestamptz))"
+        for unit, length in _UNITS.items():
+            left = [name for name in named if name not in found]
+            items = [
+                f"count({quote(name)}), count(*) filter (abs({quote(name)} * {length} - apart) <= {length})"
+                for name in left
+            ]
+            if not items:
+                return
+            told = _one(
+                connection,
+                f"select {', '.join(items)} from (select *, {seconds} as apart from {_SEEN}) where apart is not null",
+            )
+            for name, rows, fits in zip(left, told[::2], told[1::2], strict=True):
+                if rows >= _FEWEST_LENGTHS and fits >= _ALL_BUT_FEW * rows:
+                    found.add(name)
+                    yield Length(name, earlier, later, unit)
+
+
+def _may_be_length(column: ColumnProfile) -> bool:
+    """Whether it holds numbers that are no moment's distance by chance, nor too large for one."""
+    low, high = column.usual_low, column.usual_high
+    if column.kind != "Number" or low is None or high is None or column.low is None or column.high is None:
+        return False
+    return high - low > _SPREAD and max(-column.low, column.high) < _LONGEST
 
 
 def _moment(microseconds: int | None) -> datetime | None:

@@ -10,7 +10,7 @@ import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -80,6 +80,8 @@ class ColumnProfile:
     last: datetime | None = None
     odd: tuple[str, ...] = ()
     """The texts of a column that else holds numbers; empty: it holds none, or hardly a number."""
+    infinite: tuple[int, str] | None = None
+    """The first row, from 1, that holds an infinite number in a column of numbers, and how it is written."""
     comma: bool = False
     """Whether it holds numbers with a decimal comma."""
     written: str = ""
@@ -108,6 +110,16 @@ class Later:
 
 
 @dataclass(frozen=True)
+class Length:
+    """A column of numbers that holds how long it is from one column of times to another."""
+
+    column: str
+    earlier: str
+    later: str
+    unit: str
+
+
+@dataclass(frozen=True)
 class TableProfile:
     """A table, and the kind of source that reads it."""
 
@@ -117,6 +129,7 @@ class TableProfile:
     rows: int
     columns: tuple[ColumnProfile, ...]
     later: tuple[Later, ...] = ()
+    lengths: tuple[Length, ...] = ()
 
     def column(self, name: str) -> ColumnProfile:
         return next(column for column in self.columns if column.name == name)
@@ -141,6 +154,12 @@ class Wishes:
     id: str | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Columns that are to be no features, and why."""
+    kept: frozenset[str] = frozenset()
+    """Columns that are to be features, whatever speaks against it."""
+    no_times: Mapping[str, str] = field(default_factory=dict)
+    """Columns that are not to be the time of a row, and why."""
+    known_before: frozenset[str] = frozenset()
+    """Features that are kept though they look as if they were written after the label."""
     parts: tuple[int, int] | None = None
     """Days for validation and for the test that have their share of the rows; None: those of the whole span do."""
     by_requests: bool = False
@@ -159,21 +178,29 @@ def guess(table: TableProfile, target: str, *, now: datetime, wishes: Wishes | N
     """The file of a table whose column `target` is to be predicted; raises InvalidSpecError where none can be made."""
     wishes = wishes or Wishes()
     names = [column.name for column in table.columns]
-    for said in (target, wishes.time, wishes.id):
+    for said in (target, wishes.time, wishes.id, *sorted(wishes.kept)):
         if said and said not in names:
             raise _refused(f"{said!r} is no column of {table.file}; {_hint(said, names)}")
+    if target in wishes.kept:
+        raise _refused(f"{target!r} is to be predicted, so it cannot be kept as a feature; drop one of both")
     label = table.column(target)
     guesses: list[Guess] = []
     task = _task(label, wishes.task, guesses)
     kind = TASK_FACTS[task].label
-    time = _time(table, target, now, wishes.time, guesses)
+    time = _time(table, target, now, wishes, guesses)
     known = _known_at(table, target, time, guesses) if time is not None else None
-    key = _id(table, target, wishes.id, guesses)
+    key = _id(table, target, wishes, guesses)
     taken = {target, *(column.name for column in (time, known, key) if column is not None)}
     taken |= {
         column.name for column in table.columns if column.name in ANSWER_PARTS and _names_rows(column, table)
     }
-    features, checks, query, missing = _features(table, taken, wishes.left_out, guesses)
+    ended = {
+        one.column: f"it is the {one.unit} from {one.earlier!r} to {one.later!r}, so nobody knows it before that"
+        for one in table.lengths
+        if not _is_over(one.later, time, table)
+    }
+    wishes = replace(wishes, left_out={**ended, **wishes.left_out})
+    features, checks, query, missing = _features(table, taken, wishes, guesses)
     if not features:
         raise _refused(
             f"no column of {table.file} but {target!r} can be a feature: {_why_none(guesses)}. Give the table columns "
@@ -209,6 +236,10 @@ def guess(table: TableProfile, target: str, *, now: datetime, wishes: Wishes | N
         data["label"]["maximumDelay"] = format_duration(_delay(table, time, known, guesses))
     if checks:
         data["checks"] = checks
+    if wishes.known_before:
+        data["leaks"] = {"allow": sorted(wishes.known_before)}
+        said = "you said to keep them, though they look as if they were written after the label"
+        guesses.append(Guess("data.leaks.allow", ", ".join(sorted(wishes.known_before)), said))
     data["split"] = _split(time, kind, wishes.parts, guesses)
     spec: dict[str, Any] = {
         "objective": _objective(task, label, guesses),
@@ -231,6 +262,15 @@ def guess(table: TableProfile, target: str, *, now: datetime, wishes: Wishes | N
         "spec": spec,
     }
     return Guessed(document, tuple(guesses))
+
+
+def _is_over(moment: str, time: ColumnProfile | None, table: TableProfile) -> bool:
+    """Whether a moment is never after that of its row."""
+    if time is None:
+        return False
+    return moment == time.name or any(
+        (one.earlier, one.later) == (moment, time.name) and one.share >= 1 for one in table.later
+    )
 
 
 def _why_none(guesses: Sequence[Guess]) -> str:
@@ -277,6 +317,8 @@ def _task(label: ColumnProfile, wished: str | None, guesses: list[Guess]) -> str
 
 def _task_and_reason(label: ColumnProfile) -> tuple[str, str]:
     shown = ", ".join(list(label.counts)[:5])
+    if label.infinite is not None:
+        raise _refused(f"{label.name!r} {_infinite(label.infinite)}")
     if label.distinct < 2:
         raise _refused(
             f"{label.name!r} holds {label.distinct} different value, so there is nothing to learn; name another "
@@ -302,6 +344,15 @@ def _task_and_reason(label: ColumnProfile) -> tuple[str, str]:
     )
 
 
+def _infinite(found: tuple[int, str]) -> str:
+    """What is wrong with a column of numbers, and what to do."""
+    row, text = found
+    return (
+        f"holds numbers, but {text!r} in row {row:,}, and no model learns from an infinite number; correct it, or "
+        "leave the cell empty"
+    )
+
+
 def _truth(label: ColumnProfile, kind: LabelKind, guesses: list[Guess]) -> str | None:
     """SQL that makes a label of two texts true or false; None: it needs none."""
     if label.comma:
@@ -322,15 +373,16 @@ def _truth(label: ColumnProfile, kind: LabelKind, guesses: list[Guess]) -> str |
 
 
 def _time(
-    table: TableProfile, target: str, now: datetime, wished: str | None, guesses: list[Guess]
+    table: TableProfile, target: str, now: datetime, wishes: Wishes, guesses: list[Guess]
 ) -> ColumnProfile | None:
+    wished = wishes.time
     if wished is not None:
         guesses.append(Guess("data.keys.time", wished or "none", "you said so"))
         return table.column(wished) if wished else None
     moments = [column for column in table.columns if column.kind == "Time" and column.name != target]
     good = []
     for column in moments:
-        why = _no_time(column, now)
+        why = wishes.no_times.get(column.name) or _no_time(column, now)
         if why:
             guesses.append(Guess("data.keys.time", f"not {column.name}", why))
         else:
@@ -392,12 +444,13 @@ def _delay(
     return delay
 
 
-def _id(table: TableProfile, target: str, wished: str | None, guesses: list[Guess]) -> ColumnProfile | None:
+def _id(table: TableProfile, target: str, wishes: Wishes, guesses: list[Guess]) -> ColumnProfile | None:
+    wished = wishes.id
     if wished is not None:
         guesses.append(Guess("data.keys.id", wished or "none", "you said so"))
         return table.column(wished) if wished else None
     for column in table.columns:
-        reason = "" if column.name == target else _names_rows(column, table)
+        reason = "" if column.name in (target, *wishes.kept) else _names_rows(column, table)
         if reason and column.name in ANSWER_PARTS:
             reason = f"{reason}, but a part of each answer is called so"
             guesses.append(Guess("data.keys.id", f"not {column.name}", reason))
@@ -422,6 +475,18 @@ def _names_rows(column: ColumnProfile, table: TableProfile) -> str:
     return "every row has another value in it" + (", and its name says so" if named else ", a counter")
 
 
+def _names_several(column: ColumnProfile) -> bool:
+    """Whether it is called as an id is and names something that a few rows have in common."""
+    words = column.words
+    named = bool(words) and (
+        words[-1] in ("id", "uuid", "key", "number")
+        or (len(words) > 1 and words[-1] in ("no", "nr"))
+        or (words[-1].endswith("num") and words[-1] not in METALS)
+    )
+    is_name = column.kind == "Text" or (column.kind == "Number" and column.is_whole)
+    return named and is_name and column.rows - column.missing > column.distinct > column.rows / 2
+
+
 def _is_counter(column: ColumnProfile, table: TableProfile) -> bool:
     """Whether it counts the rows, as a data frame's index does."""
     if column.kind != "Number" or column.low is None or column.high is None:
@@ -438,7 +503,7 @@ def _with_comma(name: str) -> str:
 
 
 def _features(
-    table: TableProfile, taken: set[str], left_out: Mapping[str, str], guesses: list[Guess]
+    table: TableProfile, taken: set[str], wishes: Wishes, guesses: list[Guess]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str], tuple[str, ...]]:
     """Features, checks, replacements in the query, and texts that mean missing."""
     features: list[dict[str, Any]] = []
@@ -446,14 +511,16 @@ def _features(
     query: list[str] = []
     missing: dict[str, None] = {}
     for column in table.columns:
-        if column.name in taken:
+        if column.name in taken - wishes.kept:
             missing |= dict.fromkeys(column.odd if _odd_as_missing(column) else ())
             continue
-        why = left_out.get(column.name) or _no_feature(column)
-        if why:
+        why = wishes.left_out.get(column.name) or _no_feature(column)
+        if why and column.name not in wishes.kept:
             guesses.append(Guess("features", f"without {column.name}", why))
             continue
         form, reason = _form(column)
+        if column.name in wishes.kept:
+            reason = f"you said to keep it{f', though {why}' if why else ''}"
         if column.comma:
             query.append(f"{_with_comma(column.name)} as {_quoted(column.name)}")
         missing |= dict.fromkeys(column.odd if _odd_as_missing(column) else ())
@@ -487,7 +554,14 @@ def _no_feature(column: ColumnProfile) -> str:
         return "a moment never comes back; derive an hour or a weekday in data.query if it matters"
     if column.distinct == 1 and not column.missing:
         return f"every row holds {next(iter(column.counts), 'the same')}"
+    if column.infinite is not None:
+        return f"it {_infinite(column.infinite)}"
     is_number = column.kind == "Number" or column.comma or _odd_as_missing(column)
+    if _names_several(column):
+        return (
+            f"it is called as an id is, and {column.distinct:,} of {column.rows:,} rows differ in it; where it names "
+            f"a user or a thing, `data.keys.stickyBy: {column.name}` keeps all its requests on one version"
+        )
     if (
         not is_number
         and column.distinct > MOST_CATEGORIES

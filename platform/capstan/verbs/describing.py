@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from capstan.data import extract, find_leaks, parts_of_label
+from capstan.data import extract, find_leaks, parts_of_label, told_alone
+from capstan.data.leakage import ToldAlone
 from capstan.errors import NotAllowedError
 from capstan.files import write_together
 from capstan.spec import MLSystem, parse
@@ -26,6 +27,11 @@ README_FILE = "README.md"
 _VALIDATION, _TEST = 0.1, 0.2
 ENOUGH = 0.5
 """Of its share of the rows, from which on a part is large enough."""
+LEAST_TO_LEARN = 0.3
+"""Of the rows, that are not for validation and test."""
+MOST_TOLD_ALONE = 3
+LEAST_TOLD_ALONE = 0.05
+"""Of the label; a feature that tells less is not named."""
 _COMMENTED = ("objective", "data", "features", "training", "rollout")
 
 
@@ -44,49 +50,82 @@ def described(table: TableProfile, target: str, folder: Path, wishes: Wishes, *,
     guessed = guess(table, target, now=now, wishes=wishes)
     system = parse(guessed.document, base_dir=folder)
     cases = extract(system, as_of=now, labels_as_of=now)
+    leaks = {leak.column: leak for leak in find_leaks(cases, system, as_of=now) if leak.is_certain}
     found = {
-        leak.column: f"{leak.reason}: it is the label in disguise, or known only after it"
-        for leak in find_leaks(cases, system, as_of=now)
-        if leak.is_certain
+        column: f"{leak.reason}: it is the label in disguise, or known only after it"
+        for column, leak in leaks.items()
     }
     parts = parts_of_label(cases, system)
     together = f"{' and '.join(parts)} together give the label in every row, so they are known only with it"
     found |= {part: together for part in parts if part not in found}
-    parted = _uneven_parts(cases, system)
-    if not found and parted is None:
-        return guessed
-    # Each feature is judged by itself, so the others need no second look.
-    wishes = replace(wishes, left_out={**wishes.left_out, **found}, parts=parted)
-    guessed = guess(table, target, now=now, wishes=wishes)
-    parse(guessed.document, base_dir=folder)
-    return guessed
+    known_before = wishes.kept & leaks.keys()
+    told = [
+        one for one in told_alone(cases, system) if one.feature not in found or one.feature in wishes.kept
+    ]
+    while True:
+        crowded, parted = _days(cases, system)
+        time = system.spec.data.keys.time
+        if not crowded or time is None or wishes.time is not None:
+            break
+        # Another column may part the rows.
+        wishes = replace(wishes, no_times={**wishes.no_times, time: crowded})
+        guessed = guess(table, target, now=now, wishes=wishes)
+        system = parse(guessed.document, base_dir=folder)
+        cases = extract(system, as_of=now, labels_as_of=now)
+    if found or parted is not None:
+        # Each feature is judged by itself, so the others need no second look.
+        wishes = replace(
+            wishes, left_out={**wishes.left_out, **found}, parts=parted, known_before=known_before
+        )
+        guessed = guess(table, target, now=now, wishes=wishes)
+        parse(guessed.document, base_dir=folder)
+    return replace(guessed, guesses=(*guessed.guesses, *_to_be_checked(told)))
 
 
-def _uneven_parts(cases: pa.Table, system: MLSystem) -> tuple[int, int] | None:
-    """Days for validation and test with at least a tenth and a fifth of the labelled rows.
+def _to_be_checked(told: Sequence[ToldAlone]) -> Iterator[Guess]:
+    """The features that tell most of the label: nothing in a table says whether they are known before it."""
+    most = [one for one in told if one.share >= LEAST_TOLD_ALONE][:MOST_TOLD_ALONE]
+    if most:
+        shown = ", ".join(f"{one.feature} {one.share:.2f}" for one in most)
+        yield Guess(
+            "data.leaks",
+            f"check {', '.join(one.feature for one in most)}",
+            f"these tell most of the label alone ({most[0].measure}: {shown}). The table does not say whether they are "
+            "known before the label: delete each feature that is not",
+        )
 
-    None: what is guessed has enough, or nothing would be left to learn from.
+
+def _days(cases: pa.Table, system: MLSystem) -> tuple[str, tuple[int, int] | None]:
+    """Why days cannot part the labelled rows, empty if they can; days for validation and test with their share of them.
+
+    None: those that are guessed have enough.
     """
     time, by_time = system.spec.data.keys.time, system.spec.data.split.by_time
     if time is None:
-        return None
+        return "", None
     labelled = cases.filter(pc.is_valid(cases[system.spec.data.label.column]))
     if not labelled.num_rows:
-        return None
+        return "", None
     moments = labelled[time].to_numpy().astype("datetime64[us]")
     ages = np.sort((moments.max() - moments) / np.timedelta64(1, "D"))
+    rows = len(ages)
     test, validation = by_time.test / timedelta(days=1), by_time.validation / timedelta(days=1)
     in_test = np.searchsorted(ages, test, side="right")
-    in_validation = np.searchsorted(ages, test + validation, side="right") - in_test
-    if in_test >= ENOUGH * _TEST * len(ages) and in_validation >= ENOUGH * _VALIDATION * len(ages):
-        return None
-    days = math.floor(ages[int(_TEST * (len(ages) - 1))]) + 1
+    in_both = np.searchsorted(ages, test + validation, side="right")
+    is_enough = in_test >= ENOUGH * _TEST * rows and in_both - in_test >= ENOUGH * _VALIDATION * rows
+    if is_enough and rows - in_both >= LEAST_TO_LEARN * rows:
+        return "", None
+    days = math.floor(ages[int(_TEST * (rows - 1))]) + 1
     left = ages[ages > days]
-    if len(left) <= int(_VALIDATION * len(ages)):
-        return None
-    validation_days = math.floor(left[int(_VALIDATION * len(ages))] - days) + 1
-    # Where nearly all rows are of one day, none would be left to learn from.
-    return (validation_days, days) if left[-1] > days + validation_days else None
+    if len(left) > int(_VALIDATION * rows):
+        validation_days = math.floor(left[int(_VALIDATION * rows)] - days) + 1
+        if np.count_nonzero(left > days + validation_days) >= LEAST_TO_LEARN * rows:
+            return "", (validation_days, days)
+    _, on_days = np.unique(moments.astype("datetime64[D]"), return_counts=True)
+    return (
+        f"{on_days.max() / rows:.0%} of the rows are of one day, so days part them into no training, validation and "
+        "test"
+    ), None
 
 
 def write_described(

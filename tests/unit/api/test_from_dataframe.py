@@ -74,6 +74,11 @@ def test_what_is_said_is_not_guessed() -> None:
     assert ("without shop", "you said so") in reasons
 
 
+def test_what_is_kept_and_left_out_at_once_is_refused() -> None:
+    with pytest.raises(InvalidDataError, match="'shop' is in `without` too"):
+        capstan.System.from_dataframe(shop(), "Sent Back", without=["shop"], keep=["shop"])
+
+
 def test_the_same_call_changes_nothing_and_another_is_refused_until_it_may_overwrite() -> None:
     first = capstan.System.from_dataframe(shop(), "Sent Back", name="orders")
     before = first.file.read_text()

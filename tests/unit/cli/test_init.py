@@ -85,7 +85,7 @@ TABLES = {
     "dates as Germans write them": Table(
         "Datum,temp,y",
         lambda rng, i: [(FIRST + timedelta(hours=6 * i)).strftime("%d.%m.%Y %H:%M"), rng.normal(), rng.choice(["yes", "no"])],
-        {"task": "BinaryClassification", "keys": {"time": "Datum"}, "split": "byTime", "query": "%d.%m.%Y %H:%M"},
+        {"task": "BinaryClassification", "keys": {"time": "Datum"}, "split": "byTime", "types": [{"column": "Datum", "type": "Time", "written": "%d.%m.%Y %H:%M"}]},
     ),
     "dates of which day and month cannot be told apart": Table(
         "day,temp,y",
@@ -171,6 +171,7 @@ def test_a_file_for_a_table_is_guessed_and_is_valid_with_its_data(table: Table, 
         "availableAt": data["label"].get("availableAt"),
         "maximumDelay": data["label"].get("maximumDelay"),
         "missing": data["sources"][0]["csv"].get("missing"),
+        "types": data["sources"][0].get("types"),
         "candidates": [one["name"] for one in spec["training"]["candidates"]],
     }
     for name, value in table.expected.items():
@@ -192,6 +193,16 @@ def test_each_guess_is_said_with_its_reason(tmp_path: Path) -> None:
     assert (
         "# data.keys.time: opened_at: every row has a moment in it" in (tmp_path / "system.yaml").read_text()
     )
+
+
+def test_what_is_kept_is_a_feature(tmp_path: Path) -> None:
+    file = write(TABLES["free text, a constant, an empty column and an index"], tmp_path)
+    kept = json.loads(run("init", str(file), "--target", "y", "--keep", "same", "--json").stdout)
+    assert "same" in {feature["name"] for feature in kept["system"]["spec"]["features"]}
+    assert run("validate", "--data", str(tmp_path / "system.yaml")).exit_code == 0
+    refused = run("init", str(file), "--target", "y", "--keep", "sam", "--force")
+    assert refused.exit_code == 1
+    assert "did you mean 'same'?" in refused.stderr.replace("\n", " ")
 
 
 def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from capstan.domain import payload_limits
 from capstan.errors import InvalidSpecError
 from capstan.spec import parse
-from capstan.spec.guessing import EARLIEST, ColumnProfile, Later, TableProfile, Wishes, guess
+from capstan.spec.guessing import EARLIEST, ColumnProfile, Later, Length, TableProfile, Wishes, guess
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ROWS = 1000
@@ -35,8 +35,14 @@ LABEL = texts("y", no=700, yes=300)
 BEGAN = moments("opened", NOW - timedelta(days=200), 190)
 
 
-def spec_of(*columns: ColumnProfile, later: tuple[Later, ...] = (), target: str = "y", **wishes: Any) -> Any:
-    table = TableProfile("rows.csv", "csv", ROWS, columns, later)
+def spec_of(
+    *columns: ColumnProfile,
+    later: tuple[Later, ...] = (),
+    lengths: tuple[Length, ...] = (),
+    target: str = "y",
+    **wishes: Any,
+) -> Any:
+    table = TableProfile("rows.csv", "csv", ROWS, columns, later, lengths)
     found = guess(table, target, now=NOW, wishes=Wishes(**wishes))
     parse(found.document, base_dir=Path())
     assert all(one.reason for one in found.guesses)
@@ -87,6 +93,59 @@ def test_what_a_part_of_an_answer_is_called_is_neither_the_id_nor_a_feature() ->
     assert "keys" not in spec["data"]
     assert [feature["name"] for feature in spec["features"]] == ["a"]
     assert spec_of(by_request, number, numbers("a"), LABEL)["data"]["keys"] == {"id": "customer_no"}
+
+
+def features_of(*columns: ColumnProfile, **more: Any) -> list[str]:
+    return [feature["name"] for feature in spec_of(*columns, numbers("a"), LABEL, **more)["features"]]
+
+
+@pytest.mark.parametrize(
+    ("column", "is_feature"),
+    [
+        pytest.param(numbers("ID", distinct=920, is_whole=True), False, id="an_id_of_few_rows_each"),
+        pytest.param(ColumnProfile("user_no", "Text", ROWS, distinct=700), False, id="texts"),
+        pytest.param(numbers("shop_id", distinct=40, is_whole=True), True, id="an_id_of_many_rows_each"),
+        pytest.param(numbers("no", distinct=920, is_whole=True), True, id="nitric_oxide"),
+        pytest.param(numbers("income", distinct=920, is_whole=True), True, id="no_name_of_an_id"),
+    ],
+)
+def test_an_id_that_comes_back_in_a_few_rows_is_no_feature(column: ColumnProfile, is_feature: bool) -> None:
+    assert (column.name in features_of(column)) is is_feature
+    table = TableProfile("rows.csv", "csv", ROWS, (column, numbers("a"), LABEL))
+    told = [one.reason for one in guess(table, "y", now=NOW).guesses if one.value == f"without {column.name}"]
+    assert [f"data.keys.stickyBy: {column.name}" in reason for reason in told] == [True] * (not is_feature)
+
+
+def test_how_long_it_took_is_no_feature_unless_it_was_over_before_the_row() -> None:
+    began, ended = (moments(name, NOW - timedelta(days=200), 190) for name in ("began", "ended"))
+    took = numbers("took")
+    lengths = (Length("took", "began", "ended", "days"),)
+    assert "took" not in features_of(began, ended, took, lengths=lengths, time="began")
+    assert "took" in features_of(began, ended, took, lengths=lengths, time="ended")
+    before = (Later("ended", "seen", 1.0, timedelta(days=3)),)
+    seen = moments("seen", NOW - timedelta(days=200), 190)
+    assert "took" in features_of(began, ended, seen, took, lengths=lengths, later=before, time="seen")
+
+
+def test_what_is_kept_is_a_feature_whatever_speaks_against_it() -> None:
+    names = ColumnProfile("name", "Text", ROWS, distinct=900, counts={"a": 2})
+    number = numbers("ID", distinct=ROWS, is_whole=True)
+    assert features_of(names, number) == ["a"]
+    assert features_of(names, number, kept=frozenset({"name", "ID"})) == ["name", "ID", "a"]
+    with pytest.raises(InvalidSpecError, match="did you mean 'name'"):
+        features_of(names, kept=frozenset({"nam"}))
+    with pytest.raises(InvalidSpecError, match="is to be predicted, so it cannot be kept"):
+        features_of(names, kept=frozenset({"y"}))
+
+
+def test_an_infinite_label_is_named_by_its_row() -> None:
+    odd = ColumnProfile("y", "Text", ROWS, distinct=900, infinite=(17, "Infinity"))
+    with pytest.raises(
+        InvalidSpecError, match=r"'y' holds numbers, but 'Infinity' in row 17.*leave the cell"
+    ):
+        spec_of(numbers("a"), odd)
+    other = ColumnProfile("b", "Text", ROWS, distinct=900, infinite=(3, "inf"))
+    assert features_of(other) == ["a"]
 
 
 def test_a_rollout_by_requests_is_written_only_where_it_would_count_days() -> None:

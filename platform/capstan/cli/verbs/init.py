@@ -36,6 +36,13 @@ def init(
             "--by-requests", help="Let a rollout count requests instead of days, to watch one within minutes."
         ),
     ] = False,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A column that is a feature, though it would be left out. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
     json: Json = False,
 ) -> None:
@@ -49,7 +56,11 @@ def init(
             require_room(file.parent, "add --force, or move the table into a folder of its own")
         now = datetime.now(UTC)
         table = profile_table(file)
-        wishes = replace(_asked(table, target, now) if ask else Wishes(), by_requests=by_requests)
+        wishes = replace(
+            _asked(table, target, now) if ask else Wishes(),
+            by_requests=by_requests,
+            kept=frozenset(keep or ()),
+        )
         guessed = described(table, target, file.parent, wishes, now=now)
         written = write_described(file.parent, guessed, table)
     if json:
