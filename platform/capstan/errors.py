@@ -3,7 +3,8 @@
 CapstanError
 ├── InvalidSpecError          the file is wrong; carries one `Mistake` per mistake, each with its line
 ├── InvalidDataError          a source, a table or a row breaks a rule of the file
-│   └── LeakageError          a feature knows what is only known after the prediction
+│   ├── LeakageError          a feature knows what is only known after the prediction
+│   └── UnfitValueError       a model that was handed over cannot take a value of a request (HTTP 422)
 ├── InvalidRequestError       a prediction or feedback request breaks the schema (HTTP 422)
 ├── MissingExtraError         an optional part is not installed; names the extra
 ├── MissingToolError          a program is not to be found; names the ways to get it
@@ -70,6 +71,17 @@ class InvalidDataError(CapstanError):
 
 class LeakageError(InvalidDataError):
     """A feature knows what is only known after the prediction."""
+
+
+class UnfitValueError(InvalidDataError):
+    """A model that was handed over cannot take a value that the schema lets in."""
+
+    def __init__(self, column: str, value: object, rule: str) -> None:
+        """`value`: None where it is missing."""
+        self.column = column
+        self.value = value
+        self.rule = rule
+        super().__init__(f"{column!r} {rule}")
 
 
 class InvalidRequestError(CapstanError):

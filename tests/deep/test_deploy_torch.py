@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,14 @@ class OfTwo(torch.nn.Module):
         return weight + size
 
 
+class Locked(Net):
+    """Holds what cannot be copied."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.lock = threading.Lock()
+
+
 @pytest.mark.parametrize(
     ("target", "module", "columns", "reason"),
     [
@@ -116,6 +125,7 @@ class OfTwo(torch.nn.Module):
             "price", Net(1), ["weight"], "Net: it can't be exported: .* take one matrix", id="width"
         ),
         pytest.param("price", OfTwo(), NUMBERS, "OfTwo: it can't be exported", id="two_inputs"),
+        pytest.param("price", Locked(), NUMBERS, "Locked: it can't be exported: TypeError", id="no_copy"),
         pytest.param("price", Net(2), NUMBERS, "must be one number a row", id="two_numbers"),
         pytest.param("back", Net(2), NUMBERS, "are no probabilities; let it end with a sigmoid", id="logits"),
     ],

@@ -43,15 +43,22 @@ def why_slow() -> str | None:
     return f"the first run since the installation: Python compiles {listed}, which may take minutes"
 
 
-def compile_packages() -> None:
-    """Compile all packages beside the large ones; a file that does not compile stays as it is."""
-    places = {
-        str(Path(spec.origin).parents[1])
-        for name in LARGE
-        if (spec := importlib.util.find_spec(name)) is not None and spec.origin
-    }
+def compile_packages() -> list[str]:
+    """Compile all packages beside the large ones; a file that does not compile stays as it is.
+
+    Gives the folders that could not be written, where packages stay as they are.
+    """
+    places = {folder for name in LARGE if (folder := _folder(name))}
     for place in sorted(places):
         # Output is of files that no Python 3 compiles, such as templates and tests.
         subprocess.run(
             [sys.executable, "-m", "compileall", "-qq", "-j", "0", place], check=False, capture_output=True
         )
+    # Root may write anywhere but on a disk that is mounted to be read.
+    return [place for place in sorted(places) if any(_folder(name) == place for name in uncompiled())]
+
+
+def _folder(name: str) -> str:
+    """Where the package lies."""
+    spec = importlib.util.find_spec(name)
+    return "" if spec is None or not spec.origin else str(Path(spec.origin).parents[1])

@@ -24,6 +24,8 @@ State = Annotated[
 ]
 DEFAULT_STATE = Path(".capstan")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+DEFAULT_PAGE_PORT = 7411
+DEFAULT_GATEWAY_PORT = 7480
 PagePort = Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")]
 GatewayPort = Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")]
 File = Annotated[Path, typer.Argument(help="The system's file, such as system.yaml.")]

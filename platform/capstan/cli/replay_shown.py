@@ -10,7 +10,15 @@ from typing import Annotated
 
 import typer
 
-from capstan.cli.console import DEFAULT_STATE, Narrator, honest_errors, out, print_json
+from capstan.cli.console import (
+    DEFAULT_GATEWAY_PORT,
+    DEFAULT_PAGE_PORT,
+    DEFAULT_STATE,
+    Narrator,
+    honest_errors,
+    out,
+    print_json,
+)
 from capstan.cli.interrupt import Interrupt
 
 FAILED = 3
@@ -68,7 +76,7 @@ def replay_and_report(
         if not json:
             begun = again if file is None else f"capstan replay {shlex.quote(str(file))}"
             resume_it = [] if file is None else ["--resume"]
-            way = " ".join([begun, *_options(state, until, sample), *resume_it])
+            way = " ".join([begun, *_options(state, until, sample, page_port, gateway_port), *resume_it])
             out.print(f"stopped; go on with: {way}", markup=False, soft_wrap=True)
         raise typer.Exit(STOPPED)
     if json:
@@ -84,10 +92,14 @@ def replay_and_report(
         raise typer.Exit(FAILED)
 
 
-def _options(state: Path, until: datetime | None, sample: float | None) -> list[str]:
+def _options(
+    state: Path, until: datetime | None, sample: float | None, page_port: int, gateway_port: int
+) -> list[str]:
     """Those that make it this very replay."""
     return [
         *([f"--state {shlex.quote(str(state))}"] if state != DEFAULT_STATE else []),
         *([f"--until {until:%Y-%m-%d}"] if until else []),
         *([f"--sample {sample}"] if sample else []),
+        *([f"--page-port {page_port}"] if page_port != DEFAULT_PAGE_PORT else []),
+        *([f"--gateway-port {gateway_port}"] if gateway_port != DEFAULT_GATEWAY_PORT else []),
     ]

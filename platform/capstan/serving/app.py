@@ -18,7 +18,7 @@ from capstan.content_encoding import (
     decoded,
 )
 from capstan.domain.payload_limits import moment_rule
-from capstan.errors import InvalidRequestError, shown
+from capstan.errors import InvalidRequestError, UnfitValueError, shown
 from capstan.serving import metrics, open_inference
 from capstan.serving.familiarity import Familiarity
 from capstan.serving.metrics import ServiceMetrics
@@ -222,6 +222,9 @@ class PredictionApp:
             else:
                 scores = await _predict_many(model, rows)
                 outputs = self._judged(scores)
+        except UnfitValueError as error:
+            await self._refuse(call, send, 422, _named(error, rows))
+            return
         except Exception as error:
             # Any exception of a user's model must become an answer that the gateway can fail over from.
             await self._fail(call, send, f"the model raised {type(error).__name__}: {shown(str(error))}", ())
@@ -322,6 +325,13 @@ class PredictionApp:
 def _new_id() -> str:
     """As unlikely to come twice as a UUID, which takes three times as long to make."""
     return os.urandom(16).hex()
+
+
+def _named(error: UnfitValueError, rows: Sequence[Row]) -> InvalidRequestError:
+    """The value by its place in the request."""
+    place = next((index for index, row in enumerate(rows) if row.get(error.column) == error.value), 0)
+    where = f"rows[{place}]." if len(rows) > 1 else ""
+    return InvalidRequestError(f"{where}{error.column}", error.value, error.rule)
 
 
 async def _predict_many(model: Model, rows: Sequence[Row]) -> Scores:

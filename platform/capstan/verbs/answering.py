@@ -23,6 +23,7 @@ from capstan.outages import answer_in_words, in_words
 from capstan.ports.store import Kind
 from capstan.serving.manifest import Column, Manifest, read_manifest
 from capstan.spec import MLSystem
+from capstan.verbs.elsewhere import without_password
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,16 @@ def asked_address(system: MLSystem, address: str) -> Asked:
 def _described(system: MLSystem, address: str) -> Manifest:
     """What a request to the address must hold; a column of times is told as text, and is sent as it is written."""
     name, part = system.metadata.name, "the gateway"
+    shown = without_password(address)
     try:
         # The address may hold the path of an ingress.
         answer = httpx.get(f"{address}/v2/models/{name}", timeout=TIMEOUT_SECONDS, trust_env=False)
         document = answer.json() if answer.status_code == 200 else {}
     except (httpx.HTTPError, ValueError) as error:
-        raise UnavailableError(part, in_words(error, part)) from error
+        raise UnavailableError(part, in_words(error, part, hide=address)) from error
     if answer.status_code == 404:
         raise NotFoundError(
-            f"{address}: serves no model {name!r}; the file names another system, or the address does"
+            f"{shown}: serves no model {name!r}; the file names another system, or the address does"
         )
     if answer.status_code != 200:
         raise UnavailableError(part, answer_in_words(answer.status_code, answer.text, part))
@@ -90,7 +92,7 @@ def _described(system: MLSystem, address: str) -> Manifest:
             for one in document["inputs"]
         )
     except (KeyError, TypeError) as error:
-        raise UnavailableError(part, f"{address}: does not say what its model reads: {error}") from error
+        raise UnavailableError(part, f"{shown}: does not say what its model reads: {error}") from error
     keys = {
         "id": spec.data.keys.id,
         "time": spec.data.keys.time,

@@ -84,6 +84,16 @@ def test_without_a_first_the_answer_names_the_systems() -> None:
     assert "/bikes/predict, /flights/predict" in other["direct_response"]["body"]["inline_string"]
 
 
+def test_with_a_first_a_path_that_nobody_has_names_the_other_systems_too() -> None:
+    said = [
+        route["direct_response"]["body"]["inline_string"]
+        for route in table("bikes", "flights", "ships", root="flights")
+        if route["match"] == {"prefix": "/"} and "direct_response" in route
+    ]
+    assert [text.endswith("asked at /bikes/predict, /ships/predict") for text in said] == [True]
+    assert not [one for one in table("bikes", root="bikes") if "Other systems" in str(one)]
+
+
 def test_a_version_never_sees_the_prefix() -> None:
     rewritten = 0
     for route in table("bikes"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from capstan.cli import bytecode
+from capstan.cli.verbs import doctor
 
 
 @pytest.fixture
@@ -42,6 +43,17 @@ def test_where_no_bytecode_is_written_every_run_compiles(monkeypatch: pytest.Mon
 
 
 def test_what_is_compiled_is_said_no_more(fresh: Path) -> None:
-    bytecode.compile_packages()
+    assert bytecode.compile_packages() == []
     assert bytecode.why_slow() is None
     assert Path(importlib.util.cache_from_source(str(fresh / "inner.py"))).exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Root may write whatever the mode says, so the compiler is told to write nothing.
+    (fresh / "__pycache__").write_text("a file where a folder should be")
+    assert bytecode.compile_packages() == [str(fresh.parent)]
+    monkeypatch.setattr(doctor.out, "width", 500)
+    doctor._compile(quiet=False)
+    assert f"not compiled: {fresh.parent} cannot be written by this user" in capsys.readouterr().out

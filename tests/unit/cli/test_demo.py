@@ -46,7 +46,8 @@ def test_demo_replays_the_example_that_it_copied(replayed: dict[str, Any], tmp_p
     assert replayed["state"] == tmp_path / ".capstan"
     assert {path.name for path in (tmp_path / "flight-delays").iterdir()} == set(FILES)
     assert result.exit_code == 130
-    assert "go on with: capstan replay flight-delays/system.yaml --sample 0.5 --resume" in result.output
+    way = "capstan replay flight-delays/system.yaml --sample 0.5 --gateway-port 7777 --resume"
+    assert f"go on with: {way}" in result.output
 
 
 def test_demo_that_is_stopped_before_its_tables_are_there_is_begun_anew(

@@ -15,6 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
+from capstan.errors import UnfitValueError
 from capstan.serving.app import PredictionApp
 from capstan.serving.model import Model, load
 from capstan.serving.payload_log import PayloadRecord
@@ -463,12 +464,13 @@ def test_a_body_that_cannot_be_quoted_is_refused_all_the_same(service: Service) 
 class Broken:
     """An estimator that fails as a user's may."""
 
-    def __init__(self, probability: float | None) -> None:
+    def __init__(self, probability: float | None, error: Exception | None = None) -> None:
         self.probability = probability
+        self.error = error or ZeroDivisionError("no mercy")
 
     def predict_proba(self, frame: Any) -> np.ndarray:
         if self.probability is None:
-            raise ZeroDivisionError("no mercy")
+            raise self.error
         return np.full((len(frame), 2), self.probability)
 
 
@@ -481,6 +483,23 @@ def test_a_prediction_that_is_no_probability_is_a_500_that_is_logged_and_counted
     (record,) = service.log.records
     assert (record.status, record.nonfinite, record.outputs, record.inputs) == (500, True, None, ROW)
     assert service.count('capstan_nonfinite_predictions_total{version="v3"}') == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        pytest.param({**ROW, "temp": None}, "temp", id="one_row"),
+        pytest.param({"rows": [ROW, {**ROW, "temp": None}]}, "rows[1].temp", id="of_several"),
+    ],
+)
+def test_a_value_that_a_models_input_cannot_hold_is_refused_by_its_field(
+    model: Model, body: dict[str, Any], field: str
+) -> None:
+    rule = "is missing, which the model's input 'temp' can't hold"
+    service = Service(Model(model.manifest, Broken(None, UnfitValueError("temp", None, rule)), None))  # type: ignore[arg-type]
+    answer = service.post(body)
+    assert answer.status_code == 422
+    assert answer.json()["error"] == {"field": field, "value": None, "rule": rule}
 
 
 def test_a_model_that_raises_is_a_500_and_the_service_goes_on(model: Model) -> None:

@@ -24,3 +24,12 @@ def test_what_is_no_address_is_refused(url: str, said: str) -> None:
 
 def test_an_address_is_taken_without_its_last_slash() -> None:
     assert address_written("https://gateway.example/ml/", "--url") == "https://gateway.example/ml"
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://me:hunter2@gateway", "http://me:hunter2@:80", "http://me:hunter2@[::1/x"]
+)
+def test_a_password_is_not_told(url: str) -> None:
+    with pytest.raises(NotFoundError, match=r"--url (ftp|http)://\(hidden\)@") as raised:
+        address_written(url, "--url")
+    assert "hunter2" not in str(raised.value)

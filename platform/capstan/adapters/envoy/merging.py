@@ -155,7 +155,7 @@ def _routes(fragments: Mapping[str, Fragment], root: str | None, port: int) -> J
         if prefix is not None:
             below += [_below(prefix, route) for route in own]
         if name == root:
-            without = own
+            without = [_naming(route, [other for other in fragments if other != name]) for route in own]
         paths = [
             p for p in (re.escape(prefix) if prefix else None, "" if name == root else None) if p is not None
         ]
@@ -196,6 +196,16 @@ def _nobody(names: Sequence[str]) -> Json:
         "match": {"prefix": "/"},
         "direct_response": envoy_replies.direct(404 if there else 503, text),
     }
+
+
+def _naming(route: Json, others: Sequence[str]) -> Json:
+    """The route; where it says that there is none, it names the other systems too."""
+    answer = route.get("direct_response", {})
+    there = ", ".join(f"/{name}/predict" for name in others if name not in OWN_PATHS)
+    if not there or answer.get("body", {}).get("inline_string") != envoy_replies.NO_ROUTE:
+        return route
+    text = f"{envoy_replies.NO_ROUTE}. Other systems here are asked at {there}"
+    return {**route, "direct_response": envoy_replies.direct(answer["status"], text)}
 
 
 def _below(prefix: str, route: Json) -> Json:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from capstan.cli.app import App
-from capstan.cli.console import DEFAULT_STATE, GatewayPort, Json, PagePort, State
+from capstan.cli.console import (
+    DEFAULT_GATEWAY_PORT,
+    DEFAULT_PAGE_PORT,
+    DEFAULT_STATE,
+    GatewayPort,
+    Json,
+    PagePort,
+    State,
+)
 from capstan.cli.replay_shown import Sample, Until, replay_and_report
 from capstan.verbs.example import DEFAULT_FOLDER
 
@@ -28,8 +36,8 @@ def demo(
     state: State = DEFAULT_STATE,
     until: Until = None,
     sample: Sample = None,
-    page_port: PagePort = 7411,
-    gateway_port: GatewayPort = 7480,
+    page_port: PagePort = DEFAULT_PAGE_PORT,
+    gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
     json: Json = False,
 ) -> None:
     """Replay a year of real flights, without a clone: copy the example, make its tables, then as `capstan replay`.

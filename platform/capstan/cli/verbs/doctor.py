@@ -16,6 +16,8 @@ import typer
 from capstan.cli import bytecode
 from capstan.cli.app import App
 from capstan.cli.console import (
+    DEFAULT_GATEWAY_PORT,
+    DEFAULT_PAGE_PORT,
     DEFAULT_STATE,
     GatewayPort,
     Json,
@@ -48,8 +50,8 @@ PLATFORMS = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Linux", "arm64"), ("Da
 @app.command(epilog="Example: capstan doctor --json")
 def doctor(
     state: State = DEFAULT_STATE,
-    page_port: PagePort = 7411,
-    gateway_port: GatewayPort = 7480,
+    page_port: PagePort = DEFAULT_PAGE_PORT,
+    gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
     context: Context = None,
     namespace: Namespace = None,
     fix: Annotated[
@@ -180,7 +182,14 @@ def _compile(*, quiet: bool) -> None:
         return
     if not quiet:
         out.print("compiling Python's packages")
-    bytecode.compile_packages()
+    unwritten = bytecode.compile_packages()
+    if unwritten and not quiet:
+        out.print(
+            f"not compiled: {', '.join(unwritten)} cannot be written by this user; let its owner run "
+            f"{bytecode.FIX}, or use an environment of your own",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _tools() -> Iterator[Row]:

@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from capstan.cli.app import App
-from capstan.cli.console import DEFAULT_STATE, File, GatewayPort, Json, PagePort, State
+from capstan.cli.console import (
+    DEFAULT_GATEWAY_PORT,
+    DEFAULT_PAGE_PORT,
+    DEFAULT_STATE,
+    File,
+    GatewayPort,
+    Json,
+    PagePort,
+    State,
+)
 from capstan.cli.replay_shown import Sample, Until, replay_and_report
 
 app = App()
@@ -22,8 +31,8 @@ def replay(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an interrupted replay stopped.")
     ] = False,
-    page_port: PagePort = 7411,
-    gateway_port: GatewayPort = 7480,
+    page_port: PagePort = DEFAULT_PAGE_PORT,
+    gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
     json: Json = False,
 ) -> None:
     """Replay the file's recorded data as live traffic: train, serve, watch, retrain, promote; end with a report.

@@ -215,6 +215,7 @@ def _run(
     from capstan.embedded.traffic.reports import read_event_rates
     from capstan.embedded.traffic.rows import key_columns, rows_of_file, rows_of_table
     from capstan.embedded.traffic.sending import Reporting, send_traffic
+    from capstan.verbs.elsewhere import without_password
 
     manifest = asked.manifest
     known = {column.name for column in manifest.columns}
@@ -251,7 +252,7 @@ def _run(
     draws, reactions = np.random.default_rng(wanted.seed).spawn(2)
     start = datetime.now(UTC)
     shown.say(
-        f"asking {asked.gateway}/predict: {wanted.rate:g} requests a second from {len(recorded):,} "
+        f"asking {without_password(asked.gateway)}/predict: {wanted.rate:g} requests a second from {len(recorded):,} "
         f"{'request' if len(recorded) == 1 else 'requests'} of {(table or file).name}"
     )
     return send_traffic(

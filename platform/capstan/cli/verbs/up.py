@@ -12,6 +12,8 @@ import typer
 from capstan.cli.app import App
 from capstan.cli.background import start_in_background
 from capstan.cli.console import (
+    DEFAULT_GATEWAY_PORT,
+    DEFAULT_PAGE_PORT,
     DEFAULT_STATE,
     File,
     GatewayPort,
@@ -51,8 +53,8 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", help="Go on in the background; return when a model serves.")
     ] = False,
-    page_port: PagePort = 7411,
-    gateway_port: GatewayPort = 7480,
+    page_port: PagePort = DEFAULT_PAGE_PORT,
+    gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
     context: Context = None,
     namespace: Namespace = None,
     wait: Annotated[bool, typer.Option(help="In a cluster: tell the story until the system serves.")] = True,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from capstan.errors import InvalidDataError, MissingExtraError
+from capstan.errors import InvalidDataError, MissingExtraError, UnfitValueError
 from capstan.features.foreign.answers import Floats, numbers, probabilities
 from capstan.features.foreign.onnx_tensors import tensor_elsewhere
 
@@ -206,8 +206,8 @@ def _values(one: Any, column: str, values: Any) -> Any:
     wanted = _TYPES[one.type]
     if wanted is np.object_:
         if any(value is None for value in values):
-            raise InvalidDataError(
-                f"{column!r} is missing, and the model's input {one.name!r} takes texts only"
+            raise UnfitValueError(
+                column, None, f"is missing, and the model's input {one.name!r} takes texts only"
             )
         return np.array([str(value) for value in values], dtype=object)
     found = np.asarray(values, dtype=np.float64)
@@ -215,8 +215,10 @@ def _values(one: Any, column: str, values: Any) -> Any:
         limits = (0, 1) if wanted is np.bool_ else (np.iinfo(wanted).min, np.iinfo(wanted).max)  # type: ignore[type-var]
         strange = ~((found == np.floor(found)) & (found >= limits[0]) & (found <= limits[1]))
         if strange.any():
-            said = "missing" if np.isnan(found[strange][0]) else f"{found[strange][0]:g}"
-            raise InvalidDataError(
-                f"{column!r} is {said}, which the model's input {one.name!r}, {one.type}, can't hold"
+            first = float(found[strange][0])
+            value = None if np.isnan(first) else first
+            said = "missing" if value is None else f"{value:g}"
+            raise UnfitValueError(
+                column, value, f"is {said}, which the model's input {one.name!r}, {one.type}, can't hold"
             )
     return found.astype(wanted)

@@ -105,18 +105,19 @@ def exported(model: Any, rows: Any) -> tuple[bytes, Any, str]:
         content = io.BytesIO()
         torch.export.save(model, content)
         return content.getvalue(), model.module(), _dtype_of(model.state_dict.values())
-    # The person's own module goes on training where it is.
-    module = copy.deepcopy(model).cpu().eval()
-    dtype = _dtype_of(module.parameters())
-    matrix = np.resize(rows.to_numpy(dtype=dtype), (EXAMPLE_ROWS, rows.shape[1]))
     shapes = ({0: torch.export.Dim("rows")},)
     try:
+        # The person's own module goes on training where it is.
+        module = copy.deepcopy(model).cpu().eval()
+        dtype = _dtype_of(module.parameters())
+        matrix = np.resize(rows.to_numpy(dtype=dtype), (EXAMPLE_ROWS, rows.shape[1]))
         program = torch.export.export(module, (torch.from_numpy(matrix),), dynamic_shapes=shapes)
         content = io.BytesIO()
         torch.export.save(program, content)
     except Exception as error:
+        first_line = next(iter(str(error).strip().splitlines()), "without a reason")
         raise InvalidDataError(
-            f"it can't be exported: {type(error).__name__}: {str(error).strip().splitlines()[0]}; its `forward` must "
+            f"it can't be exported: {type(error).__name__}: {first_line}; its `forward` must "
             f"take one matrix of shape (rows, {rows.shape[1]}) for any number of rows. Or hand over what "
             "torch.export.export makes of it, or a model of ONNX"
         ) from error
