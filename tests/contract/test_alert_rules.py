@@ -38,7 +38,7 @@ from capstan.monitoring.exposition import Exposition
 from capstan.monitoring.held_alerts import held_alerts
 from capstan.monitoring.questions import alerts
 from capstan.monitoring.rules import render
-from capstan.monitoring.windows import DriftWindow, FeatureDrift, QualityWindow, WindowOutcome
+from capstan.monitoring.windows import ALL_FEATURES, DriftWindow, FeatureDrift, QualityWindow, WindowOutcome
 from capstan.recording.collector.boots import Heading
 from capstan.recording.collector.intake import Intake
 from capstan.recording.collector.metrics import CollectorMetrics
@@ -54,9 +54,9 @@ SINCE, WEEK = datetime(2013, 2, 1, 5, tzinfo=UTC), timedelta(days=7)
 
 def flights() -> MLSystem:
     file = Path(__file__).parents[1] / "unit" / "spec" / "flight_delays.yaml"
-    return parse(
-        json.loads(json.dumps(YAML(typ="safe").load(file.read_text()), default=str)), base_dir=Path()
-    )
+    document = json.loads(json.dumps(YAML(typ="safe").load(file.read_text()), default=str))
+    document["spec"]["monitoring"]["drift"]["multivariate"] = "Classifier"
+    return parse(document, base_dir=Path())
 
 
 def decided(breach: WindowOutcome, *outputs: FeatureDrift) -> Checkpoint:
@@ -70,7 +70,13 @@ def decided(breach: WindowOutcome, *outputs: FeatureDrift) -> Checkpoint:
             for name, distance, rise in (("dep_hour", 0.213, 0.25), ("temp", 0.05, 0.0))
         )
         prediction = FeatureDrift(":probability", 2000, 0.33 if bad else 0.01, 0.1, 0.0, 0.0, 0.0, 0.1)
-        window = DriftWindow(number, start, start + WEEK, 2000, True, features, outputs or (prediction,))
+        shares = {"temp": 0.25, "dep_hour": 0.61, "dest": 0.0} if bad else {}
+        together = FeatureDrift(
+            ALL_FEATURES, 2000, 0.35 if bad else 0.01, 0.1, 0.0, None, None, 1.0, given_away=shares
+        )
+        window = DriftWindow(
+            number, start, start + WEEK, 2000, True, features, outputs or (prediction,), (together,)
+        )
         checkpoint = checkpoint.with_drift(window, consecutive=2)
     quality = QualityWindow(
         0,
@@ -213,7 +219,8 @@ def test_data_alerts_say_which_version_as_of_when_and_why(world: World) -> None:
     summaries = {name: alert["annotations"]["summary"] for name, alert in alerts.items()}
     assert summaries == {
         "DriftDetected": "drift in 2 windows of 7 days in a row; "
-        "above threshold in the last: dep_hour 0.213 (distance)",
+        "above threshold in the last: all features 0.350 dep_hour 0.213 (distance), "
+        "given away by dep_hour 0.61 temp 0.25",
         "PredictionDrifted": "distance of predictions from those at training: 0.330 in 2 windows of 7 days",
         "MissingValuesRose": "missing values rose: dep_hour 0.250 in 2 windows of 7 days",
         "QualityDropped": "rocAuc 0.610, at the test 0.700; the drop exceeds 0.05 and chance",

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,7 +32,9 @@ from capstan.artifacts.content import MODEL_FOLDER, content_digest
 from capstan.artifacts.store import ArtifactStore
 from capstan.domain.versions import Digest, VersionName
 from capstan.errors import NotFoundError, UnavailableError, UntrustedArtifactError
+from capstan.monitoring.checkpoint import load_checkpoint
 from capstan.monitoring.drift import fitted_detectors
+from capstan.monitoring.watching import Watcher
 from capstan.recording.collector.intake import Intake
 from capstan.spec import MLSystem, parse
 from capstan.tasks import Predictions
@@ -81,8 +83,15 @@ def week(
 class Watched:
     """A state directory with a version's reference and a running monitor."""
 
-    def __init__(self, root: Path, kind: str = "Scipy", *, own: Mapping[str, str] | None = None) -> None:
-        """`own`: modules beside the file, whose `mydetectors:make` compares numbers."""
+    def __init__(
+        self,
+        root: Path,
+        kind: str = "Scipy",
+        *,
+        own: Mapping[str, str] | None = None,
+        drift: Mapping[str, object] | None = None,
+    ) -> None:
+        """`own`: modules beside the file, whose `mydetectors:make` compares numbers; `drift`: more of the file."""
         self.root = root
         self.folder = root / "systems" / "flight-delays"
         for name in ("payloads", "labels", "monitor"):
@@ -93,6 +102,8 @@ class Watched:
                 "factory": "mydetectors:make",
                 "reads": "Number",
             }  # type: ignore[index]
+        written["spec"]["monitoring"]["drift"].update(drift or {})  # type: ignore[index]
+        self.system = parse(written, base_dir=Path())
         (self.folder / "spec.json").write_bytes(orjson.dumps(written))
         (root / "token").write_text("secret")
         self.intake = Intake(root / "collector", root / "systems")
@@ -117,7 +128,7 @@ class Watched:
         with importable(beside):
             fitted = fitted_detectors.fit(
                 table,
-                parse(written, base_dir=Path()),
+                self.system,
                 predictions=Predictions({"probability": columns["score"]}),
             )
         fitted.save(self.model / "detectors")
@@ -235,6 +246,23 @@ def test_drift_alerts_after_two_windows_and_names_the_feature(watched: Watched) 
     ]  # fmt: skip
     assert [window["drift_alert"] for window in told] == [False, False, True, False]
     assert all(window["quality"]["coverage"] == 1.0 for window in told)
+
+
+def test_all_features_together_are_compared_too_and_the_classifier_names_what_gave_the_window_away(
+    tmp_path: Path,
+) -> None:
+    watched = Watched(tmp_path, drift={"multivariate": "Classifier"})
+    weeks(watched, {}, {"shift": 9})
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    with closing(Watcher(watched.system, watched.folder, detectors="Scipy")) as watcher:
+        watcher.advance(SINCE + 2 * WEEK)
+        calm, moved = (window["features"]["all features"] for window in watcher.checkpoint.told)
+        assert watcher.checkpoint.watch is not None
+        assert load_checkpoint(watched.folder / "monitor" / "state.json") == watcher.checkpoint
+    assert (calm["breach"], moved["breach"], moved["test"]) == (False, True, "Classifier")
+    assert "given_away" not in calm
+    assert moved["given_away"]["temp"] > 0.5
+    assert set(moved["given_away"]) == {"distance", "dep_hour", "temp", "dest"}
 
 
 OWN = """

@@ -89,6 +89,17 @@ class WindowText(AlertText):
         above.sort(key=lambda one: (-one[0], one[1]))
         return "".join(f"{feature} {number:.3f} " for number, feature in above[:_SHOWN])
 
+    def largest(self, metric: str, before: str) -> str:
+        """The three features with the largest shares, each with its share, after some words; empty: there is none."""
+        found = [
+            (one.value, one.labels["feature"])
+            for one in self.readings
+            if one.metric == metric and one.value > 0
+        ]
+        found.sort(key=lambda one: (-one[0], one[1]))
+        told = " ".join(f"{feature} {share:.2f}" for share, feature in found[:_SHOWN])
+        return f"{before}{told}" if told else ""
+
 
 def fingerprint(labels: Mapping[str, str]) -> str:
     """Alertmanager's name of an alert: FNV-1a of 64 bits over its sorted labels."""

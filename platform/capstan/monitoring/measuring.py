@@ -8,7 +8,7 @@ larger ones are streamed through sketches, so memory stays the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from capstan.errors import InvalidDataError
 from capstan.monitoring.drift.calibration import QUALITY_SHARE, false_breach_probability
 from capstan.monitoring.drift.fitted_detectors import FittedDetector
-from capstan.monitoring.drift.reference import FeatureReference, Reference
+from capstan.monitoring.drift.reference import FeatureReference, Reference, RowsReference
 from capstan.monitoring.quality import (
     LEAST_BLOCKS,
     LEAST_DAYS,
@@ -33,7 +33,13 @@ from capstan.monitoring.quality import (
 )
 from capstan.monitoring.questions import QUESTIONS
 from capstan.monitoring.questions.question import StoredRows
-from capstan.monitoring.windows import DriftWindow, FeatureDrift, QualityWindow, WindowOutcome
+from capstan.monitoring.windows import (
+    ALL_FEATURES,
+    DriftWindow,
+    FeatureDrift,
+    QualityWindow,
+    WindowOutcome,
+)
 from capstan.recording.outputs import predictions_of
 from capstan.recording.pairing import CLOSED_COVERAGE
 from capstan.recording.payloads import INPUT_PREFIX
@@ -84,9 +90,15 @@ class Measuring:
         gatherers = [self._gatherer(feature, rows) for feature in self.reference.features]
         chosen = ", ".join('"' + INPUT_PREFIX + column.replace('"', '""') + '"' for column in columns)
         query = f"select {chosen} {_ANSWERED} {_LAST_ATTEMPT}"
+        together = [
+            _Together(one, rows, self.exact_rows) for one in (self.reference.together,) if one is not None
+        ]
         for batch in self.reader.batches(query, start=start, end=end, inputs=columns):
-            for gatherer in gatherers:
-                gatherer.add(batch.column(INPUT_PREFIX + gatherer.feature.column))
+            read = [
+                gatherer.add(batch.column(INPUT_PREFIX + gatherer.feature.column)) for gatherer in gatherers
+            ]
+            for all_of_them in together:
+                all_of_them.add(read, batch.num_rows)
         return DriftWindow(
             number,
             start,
@@ -95,6 +107,7 @@ class Measuring:
             True,
             features=tuple(gatherer.result(watched.drift.min_effect) for gatherer in gatherers),
             outputs=self._outputs(version, start, end),
+            together=tuple(all_of_them.result(watched.drift.min_effect) for all_of_them in together),
             min_rows=watched.window.min_rows,
             numbers=self._numbers(StoredRows(self.reader, self.system, version, start, end)),
         )
@@ -292,7 +305,7 @@ class _Gatherer:
         self._rows = 0
         self._present = 0
 
-    def add(self, values: pa.Array | pa.ChunkedArray) -> None:
+    def add(self, values: pa.Array | pa.ChunkedArray) -> _Read:
         first = -self._rows % self._every
         self._rows += len(values)
         present = self._values.present(values)
@@ -303,6 +316,7 @@ class _Gatherer:
             self._gathered.append(
                 present.values[first :: self._every][present.is_there[first :: self._every]]
             )
+        return present
 
     def _compare(self) -> tuple[float, float | None, float] | None:
         """Effect, p-value if there is one, bound on the error."""
@@ -340,6 +354,55 @@ class _Gatherer:
             test=feature.detector.test,
             has_reference=self._detector is not None,
             failure=failure,
+        )
+
+
+class _Together:
+    """Takes the rows batch by batch, all features of each, then compares them."""
+
+    def __init__(self, reference: RowsReference, rows: int, most: int) -> None:
+        """Of `rows` rows up to `most` are kept, if the detector needs any."""
+        self._reference = reference
+        self._stream = reference.detector.stream(reference.sample)
+        self._every = max(1, -(-rows // most))
+        self._gathered: list[NDArray[np.float32]] = []
+        self._rows = 0
+
+    def add(self, read: Sequence[_Read], rows: int) -> None:
+        first = -self._rows % self._every
+        self._rows += rows
+        matrix = self._reference.encoding.matrix(read, rows)
+        if self._stream is not None:
+            self._stream.add(matrix)
+        else:
+            self._gathered.append(matrix[first :: self._every])
+
+    def result(self, min_effect: float) -> FeatureDrift:
+        reference = self._reference
+        threshold = reference.distance_threshold(self._rows, min_effect)
+        given_away: Mapping[str, float] = {}
+        if self._stream is not None:
+            effect, p_value, error = self._stream.result()
+        else:
+            window = np.concatenate(self._gathered)
+            found = reference.detector.compare(reference.sample, window)
+            effect, p_value, error = found.effect, found.p_value, 0.0
+            if effect > threshold:
+                given_away = reference.detector.given_away(
+                    reference.sample, window, reference.encoding.columns
+                )
+        return FeatureDrift(
+            feature=ALL_FEATURES,
+            rows=self._rows,
+            distance=effect,
+            threshold=threshold,
+            p_value=p_value,
+            missing_rate=None,
+            missing_rise=None,
+            missing_threshold=1.0,
+            error=error,
+            test=reference.detector.test,
+            given_away=given_away,
         )
 
 

@@ -16,6 +16,10 @@ class WindowOutcome(StrEnum):
     NO_EVIDENCE = "NoEvidence"
 
 
+ALL_FEATURES = "all features"
+"""What all features together are called among the features."""
+
+
 @dataclass(frozen=True)
 class FeatureDrift:
     """One feature in one window."""
@@ -37,6 +41,8 @@ class FeatureDrift:
     """`KS`, or `TotalVariation` beside the chi-squared test."""
     has_reference: bool = True
     """False: training saw no value of it, so only its missing rate is watched."""
+    given_away: Mapping[str, float] = field(default_factory=dict)
+    """Of all features together: the share of the distance that is lost without each; empty: not known."""
     failure: str = ""
     """Why its detector gave no distance, a person's own say; empty: it did not fail."""
 
@@ -71,6 +77,8 @@ class DriftWindow:
     features: tuple[FeatureDrift, ...] = ()
     outputs: tuple[FeatureDrift, ...] = ()
     """Of the watched version's answers."""
+    together: tuple[FeatureDrift, ...] = ()
+    """All features together, once for each way in which they are compared; empty: the file asks for none."""
     min_rows: int = 0
     """Rows that it needed."""
 

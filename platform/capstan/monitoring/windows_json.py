@@ -24,7 +24,7 @@ def tell_drift(window: DriftWindow) -> dict[str, Any]:
             }
             for name, answer in answers_of("Drift", window).items()
         },
-        "features": {feature.feature: _feature(feature) for feature in window.features},
+        "features": {feature.feature: _feature(feature) for feature in (*window.features, *window.together)},
         "outputs": {output.feature.removeprefix(":"): _feature(output) for output in window.outputs},
     }
 
@@ -66,4 +66,5 @@ def _feature(feature: FeatureDrift) -> dict[str, Any]:
         "missing_rise": feature.missing_rise,
         "missing_threshold": feature.missing_threshold,
         "missing_breach": feature.missing is WindowOutcome.BREACH,
+        **({"given_away": dict(feature.given_away)} if feature.given_away else {}),
     }

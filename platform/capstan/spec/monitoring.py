@@ -69,6 +69,15 @@ class Drift(SpecModel):
         ),
         examples=["ChiSquared"],
     )
+    multivariate: Literal["MMD", "LSDD", "Classifier"] | None = Field(
+        None,
+        description=(
+            "Distance of all features together, which finds what no feature shows alone: maximum mean discrepancy, "
+            "least-squares density difference, or a classifier that learns to tell the window from the training data "
+            "and says by which features. Without it each feature is compared alone."
+        ),
+        examples=["MMD"],
+    )
     custom: CustomDrift | None = Field(
         None,
         description="A distance of your own, for numbers or for categories.",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from capstan.monitoring.drift.kinds import CustomDetector, Detector, made_again
+from capstan.monitoring.drift.kinds import CustomDetector, Detector, Reads, made_again
 from capstan.recording.payloads import Kind
 from capstan.testing.conformance import Suite
 
@@ -71,7 +71,7 @@ def check_detector(
 
 def _check_reference(suite: Suite, detector: Detector, reference: NDArray[Any], near: NDArray[Any]) -> None:
     with suite.rule("a stretch of the reference is as far from the rest as compare says"):
-        cells, codes = np.unique(reference, return_inverse=True)
+        cells, codes = np.unique(reference, return_inverse=True, axis=0)
         block = np.bincount(codes[: len(codes) // 4], minlength=len(cells))
         whole = np.bincount(codes, minlength=len(cells))
         found = detector.from_rest(cells, block, whole)
@@ -79,6 +79,10 @@ def _check_reference(suite: Suite, detector: Detector, reference: NDArray[Any], 
         assert abs(found - told) < 0.01, f"from_rest gives {found:.4f}, compare {told:.4f}"
         noise = detector.noise_of_block(cells, block, whole)
         assert 0 <= noise <= 1, f"noise_of_block is {noise}"
+    with suite.rule("many stretches at once give what each gives alone"):
+        [(at_once, its_noise)] = detector.of_stretches(cells, [block], whole)
+        assert abs(at_once - found) < 0.01, f"of_stretches gives {at_once:.4f}, from_rest {found:.4f}"
+        assert abs(its_noise - noise) < 0.01, f"of_stretches gives the noise {its_noise:.4f}, not {noise:.4f}"
     with suite.rule(
         "a window too large to be kept gets the distance that it has, within the error that is told"
     ):
@@ -93,12 +97,16 @@ def _check_reference(suite: Suite, detector: Detector, reference: NDArray[Any], 
             )
 
 
-def _samples(kind: Kind) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+def _samples(kind: Reads) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Reference, and windows that are alike, near and far."""
     rng = np.random.default_rng(7)
     if kind == "numeric":
         alike, near, far = (rng.normal(shift, 1, 2000) for shift in (0.0, 0.5, 3.0))
         return rng.normal(0, 1, 4000), alike, near, far
+    if kind == "rows":
+        moves, counts = (0.0, 0.0, 0.7, 3.0), (4000, 2000, 2000, 2000)
+        drawn = [rng.normal(move, 1, (count, 4)) for move, count in zip(moves, counts, strict=True)]
+        return drawn[0], drawn[1], drawn[2], drawn[3]
     shares = ([0.5, 0.3, 0.2, 0.0], [0.5, 0.3, 0.2, 0.0], [0.35, 0.35, 0.3, 0.0], [0.0, 0.05, 0.25, 0.7])
     rows = (4000, 2000, 2000, 2000)
     codes = [rng.choice(4, count, p=share) for count, share in zip(rows, shares, strict=True)]

@@ -184,9 +184,9 @@ def _made(worlds: int) -> Iterator[Table]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description:16}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        for reads, members in DETECTORS.items():
+        for reads in WEEKS:
             found = {}
-            for name in members:
+            for name in DETECTORS[reads]:
                 task = progress.add_task(name, total=worlds)
                 found[name] = judged(reads, name, worlds, lambda task=task: progress.advance(task))
             yield table_of(reads, found, worlds)

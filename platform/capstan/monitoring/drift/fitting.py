@@ -22,14 +22,17 @@ from capstan.monitoring.drift.calibration import (
     threshold,
 )
 from capstan.monitoring.drift.distances import category_noise
-from capstan.monitoring.drift.kinds import Detector, chosen
-from capstan.monitoring.drift.reference import FeatureReference, Reference
+from capstan.monitoring.drift.joint_rows import Encoding, Place
+from capstan.monitoring.drift.kinds import Detector, chosen, chosen_of_rows
+from capstan.monitoring.drift.reference import FeatureReference, Reference, RowsReference
 from capstan.recording.outputs import output_facts
 from capstan.recording.payloads import Kind
 from capstan.spec import MLSystem
 from capstan.tasks import Predictions, Task, task_of
 
 MOST_ROWS = 20_000
+MOST_JOINT_ROWS = 10_000
+"""Rows of all features together that a model folder keeps."""
 GRID = 2048
 """Points at which cumulated shares are compared during calibration: KS is exact to 1/2048 there."""
 STEPS = 7
@@ -71,8 +74,9 @@ def fit(
     order = np.argsort(times, kind="stable")
     strides = _strides(times[order], spec.monitoring.window.duration.total_seconds() * 1e6)
     outputs = [] if predictions is None else watched_outputs(task_of(spec), predictions)
-    watched = len(spec.features) + len(outputs)
     drift = spec.monitoring.drift
+    together = chosen_of_rows(drift)
+    watched = len(spec.features) + len(outputs) + (together is not None)
     probability = false_breach_probability(
         (1 - QUALITY_SHARE) * drift.false_alarms_per_month,
         spec.monitoring.window.duration,
@@ -80,33 +84,24 @@ def fit(
         drift.consecutive,
     )
     detectors = chosen(drift)
-    features = []
+    inputs = []
     for feature in spec.features:
-        kind: Kind = feature.reading
         column = _column(columns, feature.column)
         found = type_of(column)
         values: NDArray[Any] = (
-            numbers(column, feature.column, found) if kind == "numeric" else texts(column, found)
+            numbers(column, feature.column, found) if feature.reading == "numeric" else texts(column, found)
         )
-        features.append(
-            _fit_feature(
-                feature.name,
-                feature.column,
-                detectors[kind],
-                found,
-                values[order],
-                strides,
-                probability,
-            )
-        )
+        inputs.append(_Column.of(feature.name, feature.column, feature.reading, found, values[order]))
     answers = []
     if predictions is not None:
         for name, kind, values in _as_served(predictions, outputs, order, served):
             found = ColumnType.NUMBER if kind == "numeric" else ColumnType.TEXT
-            answers.append(
-                _fit_feature(f":{name}", name, detectors[kind], found, values, strides, probability)
-            )
-    return Reference(tuple(features), tuple(answers))
+            answers.append(_Column.of(f":{name}", name, kind, found, values))
+    return Reference(
+        tuple(_fit_feature(one, detectors[one.kind], strides, probability) for one in inputs),
+        tuple(_fit_feature(one, detectors[one.kind], strides, probability) for one in answers),
+        None if together is None else _fit_rows(inputs, together, strides, probability),
+    )
 
 
 def watched_outputs(task: Task, predictions: Predictions) -> list[tuple[str, Kind]]:
@@ -140,43 +135,81 @@ def _as_served(
         yield name, kind, values
 
 
+class _Column(NamedTuple):
+    """One feature or output, in order of time."""
+
+    name: str
+    column: str
+    kind: Kind
+    type: ColumnType
+    values: NDArray[Any]
+    """Numbers, those that are one but for their last digits made one; or codes."""
+    present: NDArray[np.bool_]
+    vocabulary: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: str, column: str, kind: Kind, found: ColumnType, values: NDArray[Any]) -> _Column:
+        """`values`: numbers, nan for a missing one, or texts, None for a missing one."""
+        if kind == "numeric":
+            present = np.isfinite(values)
+            snapped = Atoms.of(_evenly(values[present])).snap(values)
+            return cls(name, column, kind, found, snapped, present, ())
+        present = np.array([text is not None for text in values], dtype=bool)
+        vocabulary = tuple(sorted(set(values[present])))
+        known = {text: code for code, text in enumerate(vocabulary)}
+        codes = np.array([known[text] if text is not None else 0 for text in values], dtype=np.int64)
+        return cls(name, column, kind, found, codes, present, vocabulary)
+
+
+def _fit_rows(
+    inputs: Sequence[_Column], detector: Detector, strides: _Strides, probability: float
+) -> RowsReference:
+    encoding = Encoding(tuple(Place.of(one.name, one.kind, one.values[one.present]) for one in inputs))
+    chosen_rows = _evenly(np.arange(len(strides.of_row)), MOST_JOINT_ROWS)
+    sample = encoding.matrix(
+        ((one.values[chosen_rows], one.present[chosen_rows]) for one in inputs), len(chosen_rows)
+    )
+    blocks = _of_stretches(detector, sample, _row_blocks(strides.of_row[chosen_rows], strides.whole))
+    return RowsReference(
+        detector=detector,
+        encoding=encoding,
+        sample=sample,
+        distance=_threshold(blocks, probability, strides),
+        distance_noise=blocks.noise,
+    )
+
+
+def _row_blocks(of_row: NDArray[np.int64], strides: int) -> list[NDArray[np.int64]]:
+    """Of each block, 1 for a row of it and 0 for another."""
+    per_stride = np.bincount(of_row[of_row >= 0], minlength=strides).reshape(-1, 1)
+    return [
+        ((of_row >= first) & (of_row < first + STEPS)).astype(np.int64) for first in _full_blocks(per_stride)
+    ]
+
+
 def _fit_feature(
-    name: str,
-    column: str,
-    detector: Detector,
-    found: ColumnType,
-    values: NDArray[Any],
-    strides: _Strides,
-    probability: float,
+    read: _Column, detector: Detector, strides: _Strides, probability: float
 ) -> FeatureReference:
-    """`values` in order of time: numbers, nan for a missing one, or texts, None for a missing one."""
-    vocabulary: tuple[str, ...] = ()
-    if detector.reads == "numeric":
-        present = np.isfinite(values)
-        values = Atoms.of(_evenly(values[present])).snap(values)
-        sample: NDArray[Any] = _evenly(values[present])
+    values, present = read.values, read.present
+    sample: NDArray[Any] = _evenly(values[present])
+    if read.kind == "numeric":
         grid = (
             np.unique(np.quantile(sample, np.linspace(0, 1, GRID), method="lower")) if len(sample) else sample
         )
         cells = np.searchsorted(grid, values, side="left").clip(0, max(0, len(grid) - 1))
         values_of_cells = grid
     else:
-        present = np.array([text is not None for text in values], dtype=bool)
-        vocabulary = tuple(sorted(set(values[present])))
-        known = {text: code for code, text in enumerate(vocabulary)}
-        cells = np.array([known[text] if text is not None else 0 for text in values], dtype=np.int64)
-        sample = _evenly(cells[present])
-        values_of_cells = np.arange(len(vocabulary))
+        cells, values_of_cells = values, np.arange(len(read.vocabulary))
     missing = 1 - float(present.mean()) if len(present) else 0.0
     blocks = _distances(cells, present, values_of_cells, strides, detector)
     rises = _rises(present, strides)
     return FeatureReference(
-        name=name,
-        column=column,
+        name=read.name,
+        column=read.column,
         detector=detector,
-        type=found,
+        type=read.type,
         sample=sample,
-        vocabulary=vocabulary,
+        vocabulary=read.vocabulary,
         rows=len(values),
         missing_rate=missing,
         distance=_threshold(blocks, probability, strides),
@@ -205,13 +238,23 @@ def _distances(
     flat = strides.of_row[used] * size + cells[used]
     per_stride = np.bincount(flat, minlength=strides.whole * size).reshape(strides.whole, size)
     whole = np.bincount(cells[present], minlength=size)
-    distances, noises = [], []
-    for counts in _block_sums(per_stride):
-        rows = int(counts.sum())
-        if rows / max(1, int(whole.sum())) <= LARGEST_SHARE:
-            distances.append(detector.from_rest(values, counts, whole))
-            noises.append(detector.noise_of_block(values, counts, whole))
-    return _Blocks(distances, float(np.mean(noises)) if noises else 0.0)
+    return _of_stretches(detector, values, _block_sums(per_stride), whole)
+
+
+def _of_stretches(
+    detector: Detector,
+    cells: NDArray[Any],
+    blocks: Sequence[NDArray[np.int64]],
+    whole: NDArray[np.int64] | None = None,
+) -> _Blocks:
+    """`whole` says how often each cell is in the reference; None: once."""
+    whole = np.ones(len(cells), dtype=np.int64) if whole is None else whole
+    largest = LARGEST_SHARE * max(1, int(whole.sum()))
+    usable = [block for block in blocks if block.sum() <= largest]
+    few = np.linspace(0, len(usable) - 1, min(len(usable), detector.stretches)).round().astype(np.int64)
+    found = list(detector.of_stretches(cells, (usable[number] for number in few), whole))
+    noise = float(np.mean([noise for _, noise in found])) if found else 0.0
+    return _Blocks([distance for distance, _ in found], noise)
 
 
 def _rises(present: NDArray[np.bool_], strides: _Strides) -> _Blocks:
@@ -231,12 +274,18 @@ def _rises(present: NDArray[np.bool_], strides: _Strides) -> _Blocks:
 
 def _block_sums(per_stride: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """Counts of all blocks of `STEPS` strides, but for those with hardly a row."""
-    if len(per_stride) < STEPS:
-        return []
     total = np.vstack([np.zeros_like(per_stride[:1]), np.cumsum(per_stride, axis=0)])
-    blocks = total[STEPS:] - total[:-STEPS]
-    rows = blocks.sum(axis=1)
-    return list(blocks[rows >= max(1.0, LEAST_BLOCK_SHARE * float(np.median(rows)))])
+    return [total[first + STEPS] - total[first] for first in _full_blocks(per_stride)]
+
+
+def _full_blocks(per_stride: NDArray[np.int64]) -> list[int]:
+    """First stride of each block that has rows enough."""
+    rows = np.append(0, np.cumsum(per_stride.sum(axis=1)))
+    if len(rows) <= STEPS:
+        return []
+    of_block = rows[STEPS:] - rows[:-STEPS]
+    least = max(1.0, LEAST_BLOCK_SHARE * float(np.median(of_block)))
+    return [int(first) for first in np.flatnonzero(of_block >= least)]
 
 
 def _strides(times: NDArray[np.int64], window: float) -> _Strides:
@@ -250,11 +299,11 @@ def _strides(times: NDArray[np.int64], window: float) -> _Strides:
     return _Strides(np.where(of_row < count, of_row, -1), count, int(span // window))
 
 
-def _evenly(values: NDArray[Any]) -> NDArray[Any]:
-    """At most `MOST_ROWS` of the values, evenly spaced in time: every stretch keeps its share, without chance."""
-    if len(values) <= MOST_ROWS:
+def _evenly(values: NDArray[Any], most: int = MOST_ROWS) -> NDArray[Any]:
+    """At most so many of the values, evenly spaced in time: every stretch keeps its share, without chance."""
+    if len(values) <= most:
         return values
-    return values[np.linspace(0, len(values) - 1, MOST_ROWS).round().astype(np.int64)]
+    return values[np.linspace(0, len(values) - 1, most).round().astype(np.int64)]
 
 
 def _columns(reference: Any) -> Mapping[str, Any]:

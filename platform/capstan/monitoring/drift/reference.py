@@ -24,10 +24,13 @@ from capstan.files import write_whole
 from capstan.monitoring.drift.atoms import Atoms
 from capstan.monitoring.drift.calibration import Threshold, for_size
 from capstan.monitoring.drift.distances import category_noise
+from capstan.monitoring.drift.joint_rows import Encoding
 from capstan.monitoring.drift.kinds import Detector, made_again
 from capstan.recording.payloads import Kind
 
-FORMAT = 5
+FORMAT = 6
+ROWS = "rows.npy"
+"""The sample of all features together."""
 _CONFIG = """name = "{name}"
 x_ref = "x_ref.npy"
 preprocess_fn = "None"
@@ -47,8 +50,37 @@ version_warning = false
 """
 
 
+class Calibrated:
+    """What a window is compared with, and how far it may be from it."""
+
+    detector: Detector
+    sample: NDArray[Any]
+    distance: Threshold
+    distance_noise: float
+
+    def noise(self, window: int) -> float:
+        """Mean distance of a window of so many values from this reference by chance alone."""
+        return self.detector.noise(self.sample, window)
+
+    def distance_threshold(self, window: int, min_effect: float) -> float:
+        """What a window of so many values must exceed to breach."""
+        return max(min_effect, for_size(self.distance.value, self.noise(window), self.distance_noise))
+
+
 @dataclass(frozen=True)
-class FeatureReference:
+class RowsReference(Calibrated):
+    """All features together at training time."""
+
+    detector: Detector
+    encoding: Encoding
+    sample: NDArray[np.float32]
+    """Rows as the encoding writes them, evenly spaced in time."""
+    distance: Threshold
+    distance_noise: float
+
+
+@dataclass(frozen=True)
+class FeatureReference(Calibrated):
     """One feature, or one output, at training time."""
 
     name: str
@@ -73,7 +105,9 @@ class FeatureReference:
     @property
     def kind(self) -> Kind:
         """What the column is read as."""
-        return self.detector.reads
+        reads = self.detector.reads
+        assert reads != "rows"
+        return reads
 
     @cached_property
     def atoms(self) -> Atoms:
@@ -86,14 +120,6 @@ class FeatureReference:
         unseen = len(self.vocabulary)
         texts = (category(value, self.type) for value in values)
         return np.array([-1 if text is None else known.get(text, unseen) for text in texts], dtype=np.int64)
-
-    def noise(self, window: int) -> float:
-        """Mean distance of a window of so many values from this reference by chance alone."""
-        return self.detector.noise(self.sample, window)
-
-    def distance_threshold(self, window: int, min_effect: float) -> float:
-        """What a window of so many values must exceed to breach."""
-        return max(min_effect, for_size(self.distance.value, self.noise(window), self.distance_noise))
 
     def rise_threshold(self, window: int, min_effect: float) -> float:
         """What the rise of the missing rate must exceed to breach."""
@@ -109,6 +135,8 @@ class Reference:
     features: tuple[FeatureReference, ...]
     outputs: tuple[FeatureReference, ...]
     """Of those whose drift is watched; empty: the version was packaged without predictions on its reference."""
+    together: RowsReference | None = None
+    """All features together; None: the file did not ask for it when the version was trained."""
 
     def save(self, folder: Path) -> None:
         """Write the folder; the same reference gives the same bytes. Raises DiskFullError."""
@@ -138,6 +166,15 @@ class Reference:
                 }
             )
         document = {"format": FORMAT, "features": described, "outputs": len(self.outputs)}
+        if self.together is not None:
+            with (folder / ROWS).open("wb") as file:
+                np.save(file, self.together.sample, allow_pickle=False)
+            document["together"] = {
+                "detector": dict(self.together.detector.facts),
+                "encoding": self.together.encoding.facts(),
+                "distance": asdict(self.together.distance),
+                "distance_noise": self.together.distance_noise,
+            }
         write_whole(
             folder / "thresholds.json", orjson.dumps(document, option=orjson.OPT_INDENT_2), mode=0o644
         )
@@ -160,10 +197,21 @@ def load_reference(folder: Path) -> Reference:
             )
         features = [_feature(folder, words) for words in document["features"]]
         outputs = int(document["outputs"])
+        together = _together(folder, document["together"]) if "together" in document else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidDataError(f"{path}: cannot be read: {error}; train the model again") from error
     first = len(features) - outputs
-    return Reference(tuple(features[:first]), tuple(features[first:]))
+    return Reference(tuple(features[:first]), tuple(features[first:]), together)
+
+
+def _together(folder: Path, words: dict[str, Any]) -> RowsReference:
+    return RowsReference(
+        detector=made_again(words["detector"]),
+        encoding=Encoding.made_again(words["encoding"]),
+        sample=np.load(folder / ROWS, allow_pickle=False),
+        distance=Threshold(**words["distance"]),
+        distance_noise=words["distance_noise"],
+    )
 
 
 def _feature(folder: Path, words: dict[str, Any]) -> FeatureReference:

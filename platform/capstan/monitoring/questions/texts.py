@@ -78,6 +78,20 @@ class AlertText:
             .format(value=value, bound=bound)
         )
 
+    def largest(self, metric: str, before: str) -> str:
+        """The three features with the largest shares, each with its share, after some words; empty: there is none."""
+        return (
+            (
+                "{{ range $number, $one := query (printf "
+                "\"sort_desc(topk(3, METRIC{system='%s',version='%s'HERE} > 0))\" "
+                "$labels.system $labels.version) }}{{ if $number }} {{ else }}BEFORE{{ end }}"
+                '{{ .Labels.feature }} {{ printf "%.2f" .Value }}{{ end }}'
+            )
+            .replace("METRIC", metric)
+            .replace("HERE", self.here)
+            .replace("BEFORE", before)
+        )
+
 
 def _days(seconds: float) -> str:
     for length, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):

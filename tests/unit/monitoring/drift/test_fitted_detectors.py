@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,7 @@ def with_drift(system: MLSystem, **words: str) -> MLSystem:
 
 
 @pytest.mark.parametrize(
-    ("reads", "name"), [(reads, name) for reads, all_ in DETECTORS.items() for name in all_]
+    ("reads", "name"), [(reads, name) for reads in get_args(Kind) for name in DETECTORS[reads]]
 )
 def test_with_every_detector_weeks_of_the_reference_do_not_breach_and_a_shift_does(
     system: MLSystem, rows: pd.DataFrame, tmp_path: Path, reads: Kind, name: str

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.spatial import distance
 
-from capstan.monitoring.drift.kinds import DETECTORS, Detector
-from capstan.recording.payloads import Kind
+from capstan.monitoring.drift.kinds import DETECTORS, Detector, Reads
 
 Floats = NDArray[np.float64]
 NUMERIC, CATEGORICAL = DETECTORS["numeric"], DETECTORS["categorical"]
@@ -99,9 +98,11 @@ def test_p_values_without_drift_are_uniform(name: str) -> None:
     assert stats.kstest(p_values, "uniform").pvalue > 0.001
 
 
-def drawn(kind: Kind) -> Callable[[np.random.Generator, int], NDArray[np.float64] | NDArray[np.int64]]:
+def drawn(kind: Reads) -> Callable[[np.random.Generator, int], NDArray[np.float64] | NDArray[np.int64]]:
     if kind == "numeric":
         return lambda rng, rows: rng.gamma(2, 3, rows)
+    if kind == "rows":
+        return lambda rng, rows: rng.normal(size=(rows, 5))
     return lambda rng, rows: rng.choice(6, rows, p=[0.4, 0.2, 0.15, 0.1, 0.1, 0.05])
 
 
@@ -118,9 +119,10 @@ def drawn(kind: Kind) -> Callable[[np.random.Generator, int], NDArray[np.float64
 def test_the_stated_noise_is_what_simulation_gives(detector: Detector) -> None:
     rng = np.random.default_rng(8)
     draw = drawn(detector.reads)
-    reference = draw(rng, 20_000)
+    size, worlds = (4000, 25) if detector.reads == "rows" else (20_000, 120)
+    reference = draw(rng, size)
     for rows in (200, 2000):
-        effects = [detector.effect(draw(rng, 20_000), draw(rng, rows)) for _ in range(120)]
+        effects = [detector.effect(draw(rng, size), draw(rng, rows)) for _ in range(worlds)]
         # Some state the root of the mean square, which is up to a fifth above the mean.
         assert np.mean(effects) == pytest.approx(detector.noise(reference, rows), rel=0.2)
 

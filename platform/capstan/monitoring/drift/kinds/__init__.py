@@ -7,18 +7,21 @@ from typing import Any, get_args
 
 from capstan.errors import InvalidDataError
 from capstan.monitoring.drift.kinds.chi_squared import ChiSquared
+from capstan.monitoring.drift.kinds.classifier import ClassifierTest
 from capstan.monitoring.drift.kinds.cramer_von_mises import CramerVonMises
 from capstan.monitoring.drift.kinds.custom import CustomDetector
-from capstan.monitoring.drift.kinds.detector import Detector
+from capstan.monitoring.drift.kinds.detector import Detector, Reads
 from capstan.monitoring.drift.kinds.fisher_exact import FisherExact
 from capstan.monitoring.drift.kinds.jensen_shannon import JensenShannon
 from capstan.monitoring.drift.kinds.ks import KolmogorovSmirnov
+from capstan.monitoring.drift.kinds.lsdd import DensityDifference
+from capstan.monitoring.drift.kinds.mmd import MaximumMeanDiscrepancy
 from capstan.monitoring.drift.kinds.psi import PopulationStability
 from capstan.monitoring.drift.kinds.wasserstein import Wasserstein
 from capstan.recording.payloads import Kind
 from capstan.spec.monitoring import Drift
 
-__all__ = ["DETECTORS", "CustomDetector", "Detector", "chosen", "made_again"]
+__all__ = ["DETECTORS", "CustomDetector", "Detector", "Reads", "chosen", "chosen_of_rows", "made_again"]
 
 _MEMBERS: tuple[Detector, ...] = (
     KolmogorovSmirnov(),
@@ -27,11 +30,14 @@ _MEMBERS: tuple[Detector, ...] = (
     ChiSquared(),
     FisherExact(),
     *(kind(reads) for kind in (JensenShannon, PopulationStability) for reads in get_args(Kind)),
+    MaximumMeanDiscrepancy(),
+    DensityDifference(),
+    ClassifierTest(),
 )
 
-DETECTORS: Mapping[Kind, Mapping[str, Detector]] = {
+DETECTORS: Mapping[Reads, Mapping[str, Detector]] = {
     reads: {detector.name: detector for detector in _MEMBERS if detector.reads == reads}
-    for reads in get_args(Kind)
+    for reads in get_args(Reads)
 }
 """By what they read and by their word in the file; a person's own is made from the file each time."""
 
@@ -46,6 +52,11 @@ def chosen(drift: Drift) -> Mapping[Kind, Detector]:
         own = CustomDetector(drift.custom.factory, drift.custom.parameters, drift.custom.reading)
         found[own.reads] = own
     return found
+
+
+def chosen_of_rows(drift: Drift) -> Detector | None:
+    """The detector of all features together; None: the file wants none."""
+    return None if drift.multivariate is None else DETECTORS["rows"][drift.multivariate]
 
 
 def made_again(facts: Mapping[str, Any]) -> Detector:

@@ -1,5 +1,7 @@
 """What a detector answers: how far the values of a window are from those at training, and what chance alone gives.
 
+It gets one column, or all features together as the rows of a matrix.
+
 A detector is one module and one line in `DETECTORS`; a person's own comes by `monitoring.drift.custom` and lies beside
 their file. Which alert follows is not its business: that is the question's. `capstan.testing.check_detector` holds a
 member to this.
@@ -8,14 +10,16 @@ member to this.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capstan.monitoring.drift.distances import Distance
-from capstan.recording.payloads import Kind
+
+Reads = Literal["numeric", "categorical", "rows"]
+"""Numbers, codes of categories, or all features of a row together."""
 
 
 class Stream(Protocol):
@@ -38,10 +42,13 @@ class Detector(ABC):
     alibi: ClassVar[Mapping[str, str] | None] = None
     """alibi-detect's class (`name`) and the line of its own in the configuration (`own`); None: it has none."""
 
+    stretches: ClassVar[int] = 100_000
+    """Most stretches of the reference by which its threshold is found; fewer where one takes long."""
+
     @property
     @abstractmethod
-    def reads(self) -> Kind:
-        """What it gets: numbers, or codes of categories (0 and above)."""
+    def reads(self) -> Reads:
+        """What it gets: numbers, codes of categories (0 and above), or rows: a matrix of numbers, one line each."""
 
     @property
     @abstractmethod
@@ -66,7 +73,7 @@ class Detector(ABC):
 
         `cells` are values (or codes), `block` and `whole` say how often each is in the stretch and in the reference.
         """
-        return self.compare(np.repeat(cells, whole - block), np.repeat(cells, block)).effect
+        return self.compare(np.repeat(cells, whole - block, axis=0), np.repeat(cells, block, axis=0)).effect
 
     def noise(self, reference: NDArray[Any], window: int) -> float:  # noqa: ARG002
         """Mean effect of a window of so many values by chance alone; 0: not known, so none is allowed for."""
@@ -76,8 +83,24 @@ class Detector(ABC):
         self, cells: NDArray[Any], block: NDArray[np.int64], whole: NDArray[np.int64]
     ) -> float:
         """The same for a stretch of the reference beside the rest of it; arguments as those of `from_rest`."""
-        return self.noise(np.repeat(cells, whole - block), int(block.sum()))
+        return self.noise(np.repeat(cells, whole - block, axis=0), int(block.sum()))
+
+    def of_stretches(
+        self, cells: NDArray[Any], blocks: Iterable[NDArray[np.int64]], whole: NDArray[np.int64]
+    ) -> Iterator[tuple[float, float]]:
+        """`from_rest` and `noise_of_block` of each stretch; for a detector that can do much of it once for all."""
+        for block in blocks:
+            yield self.from_rest(cells, block, whole), self.noise_of_block(cells, block, whole)
 
     def stream(self, reference: NDArray[Any]) -> Stream | None:  # noqa: ARG002
         """For windows too large to be kept; None: an even selection of their rows is compared."""
         return None
+
+    def given_away(
+        self,
+        reference: NDArray[Any],  # noqa: ARG002
+        window: NDArray[Any],  # noqa: ARG002
+        columns: Mapping[str, slice],  # noqa: ARG002
+    ) -> Mapping[str, float]:
+        """Of rows: the share of the distance that is lost where a feature's columns tell nothing; empty: not known."""
+        return {}
