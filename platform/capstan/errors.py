@@ -191,6 +191,10 @@ class UntrustedArtifactError(CapstanError):
     """The bytes differ from the digest that the registry holds; they were not loaded."""
 
 
+class ChangedStoryError(CapstanError):
+    """The seals of a story do not fit: somebody changed it."""
+
+
 class UnavailableError(CapstanError):
     """A part does not answer now; the caller retries with backoff."""
 

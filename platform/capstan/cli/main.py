@@ -57,6 +57,7 @@ VERBS = {
     "open": Group.LOOK,
     "runs": Group.LOOK,
     "drift": Group.LOOK,
+    "audit": Group.LOOK,
     "compare": Group.LOOK,
     "diff": Group.LOOK,
     "logs": Group.LOOK,

@@ -48,6 +48,13 @@ class Event:
     message: str
     details: Mapping[str, Any] = field(default_factory=dict)
     """Ids of both ends of the arrow: trigger, alerts, run, version, rollout, ..."""
+    seal: str = field(default="", compare=False)
+    """Set by the store, over this event and the one before it in the system's story (`capstan.ports.seals`)."""
+
+    @property
+    def system(self) -> str:
+        """The system it belongs to: `details.system`, or its own name where it speaks about a system."""
+        return str(self.details.get("system", self.name if self.kind is Kind.SYSTEM else ""))
 
 
 class Store(Protocol):

@@ -19,6 +19,7 @@ from capstan.domain.reasons import facts_of
 from capstan.domain.versions import SystemName
 from capstan.errors import CapstanError, ConflictError, NotFoundError
 from capstan.ports.kube import Kube, Object
+from capstan.ports.seals import first_seal, seal_of
 from capstan.ports.store import Event, Kind
 
 EVENTS_PER_CHAPTER = 100
@@ -48,6 +49,8 @@ class _StoryMemory:
     size: int = 0
     last: int = 0
     """Number of the last event."""
+    seal: str = ""
+    """Of the last event; empty: there is none."""
     keys: set[bytes] = field(default_factory=set)
     """Digests of the keys of events that are told once."""
     owner: Mapping[str, Any] | None = None
@@ -134,12 +137,16 @@ class KubeStory:
             data = chapter.get("data") or {}
             told.chapter, told.version = chapter["metadata"]["name"], chapter["metadata"]["resourceVersion"]
             told.events, told.size = len(data), sum(map(len, data.values()))
-            told.last = max([told.last, *map(int, data)])
+            if data:
+                told.last = max([told.last, *map(int, data)])
+                told.seal = str(json.loads(data[max(data, key=int)]).get("seal", ""))
             told.keys |= {_digest(once) for once in map(_once_of, data.values()) if once}
         self._stories[system] = told
         return told
 
     def _write(self, system: SystemName, told: _StoryMemory, event: Event, once: str) -> None:
+        event = _as_stored(event)
+        event = replace(event, seal=seal_of(told.seal or first_seal(system), event))
         text = _text(event, once)
         key = f"{told.last + 1:08d}"
         fits = told.events < EVENTS_PER_CHAPTER and told.size + len(text) < _BYTES_PER_CHAPTER
@@ -157,6 +164,7 @@ class KubeStory:
                 )
         told.version = stored["metadata"]["resourceVersion"]
         told.last += 1
+        told.seal = event.seal
 
     def _chapter(self, system: SystemName, told: _StoryMemory, data: Mapping[str, str]) -> Object:
         number = told.number + 1
@@ -220,14 +228,21 @@ def _number_of(chapter: Object) -> int:
     return int((chapter["metadata"].get("labels") or {}).get(_NUMBER_LABEL, 0))
 
 
+def _as_stored(event: Event) -> Event:
+    """The event as it will be read back, since that is what is sealed."""
+    details = json.loads(json.dumps(event.details, ensure_ascii=False))
+    return replace(event, message=event.message[:_LONGEST_MESSAGE], details=details)
+
+
 def _text(event: Event, once: str) -> str:
     document = {
         "at": event.at.isoformat(),
         "kind": event.kind.value,
         "name": event.name,
         "reason": event.reason,
-        "message": event.message[:_LONGEST_MESSAGE],
+        "message": event.message,
         "details": event.details,
+        "seal": event.seal,
         **({"once": once} if once else {}),
     }
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
@@ -241,6 +256,7 @@ def _event(document: Mapping[str, Any]) -> Event:
         document["reason"],
         document["message"],
         document["details"],
+        str(document.get("seal", "")),
     )
 
 

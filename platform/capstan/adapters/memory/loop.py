@@ -24,6 +24,7 @@ from capstan.domain.versions import ModelVersion, Readiness, RunName, SystemName
 from capstan.domain.watching import OnlineStanding, QuestionStanding, Standing
 from capstan.errors import ConflictError, NotAllowedError, UnavailableError, UntrustedArtifactError
 from capstan.ports.clock import Clock
+from capstan.ports.seals import first_seal, seal_of
 from capstan.ports.serving import Endpoint
 from capstan.ports.store import Event, Kind, Record
 
@@ -80,6 +81,8 @@ class MemoryStore:
         """Records with spec and status as JSON, so that nobody shares a dictionary with the store."""
         self._events: list[Event] = []
         self._once: set[str] = set()
+        self._seals: dict[str, str] = {}
+        """The last of each system."""
         self._lock = threading.RLock()
 
     def get(self, kind: Kind, name: str) -> Record | None:
@@ -125,7 +128,9 @@ class MemoryStore:
             if once and once in self._once:
                 return
             self._once.add(once)
-            self._events.append(copy.deepcopy(event))
+            before = self._seals.get(event.system) or first_seal(SystemName(event.system))
+            self._seals[event.system] = seal_of(before, event)
+            self._events.append(copy.deepcopy(replace(event, seal=self._seals[event.system])))
 
     def events(self, system: SystemName | None = None, *, after: int = 0) -> Sequence[tuple[int, Event]]:
         self.faults.meet("events")
@@ -133,18 +138,13 @@ class MemoryStore:
             return [
                 (number, copy.deepcopy(event))
                 for number, event in enumerate(self._events, start=1)
-                if number > after and system in (None, event_system(event))
+                if number > after and system in (None, event.system)
             ]
 
 
 def _unfrozen(record: Record, content: str) -> Record:
     spec, status = json.loads(content)
     return replace(record, spec=spec, status=status)
-
-
-def event_system(event: Event) -> str:
-    """The system an event belongs to: `details.system`, or its own name where it speaks about a system."""
-    return str(event.details.get("system", event.name if event.kind is Kind.SYSTEM else ""))
 
 
 class MemoryRegistry:

@@ -17,6 +17,7 @@ from typing import Any
 
 from capstan.domain.versions import SystemName
 from capstan.errors import ConflictError, DiskFullError, UnavailableError
+from capstan.ports.seals import first_seal, seal_of
 from capstan.ports.store import Event, Kind, Record
 
 _SCHEMA = """
@@ -28,7 +29,8 @@ create table if not exists records (
 create index if not exists records_by_system on records (kind, system, name);
 create table if not exists events (
   number integer primary key autoincrement, at text not null, kind text not null, name text not null,
-  system text not null, reason text not null, message text not null, details text not null, once text unique
+  system text not null, reason text not null, message text not null, details text not null, seal text not null,
+  once text unique
 );
 create index if not exists events_by_system on events (system, number);
 """
@@ -113,25 +115,31 @@ class SqliteStore:
             )
         if known:
             return
-        system = event.details.get("system", event.name if event.kind is Kind.SYSTEM else "")
         with self._transaction() as connection:
+            last = connection.execute(
+                "select seal from events where system = ? order by number desc limit 1", (event.system,)
+            ).fetchone()
+            before = last[0] if last else first_seal(SystemName(event.system))
+            # Sealed as it is read back: what is no JSON of its own, such as a tuple, is stored as something else.
+            seal = seal_of(before, replace(event, details=json.loads(details)))
             connection.execute(
-                "insert or ignore into events (at, kind, name, system, reason, message, details, once) "
-                "values (?, ?, ?, ?, ?, ?, ?, ?)",
+                "insert or ignore into events (at, kind, name, system, reason, message, details, seal, once) "
+                "values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     event.at.astimezone(UTC).isoformat(),
                     event.kind.value,
                     event.name,
-                    system,
+                    event.system,
                     event.reason,
                     event.message,
                     details,
+                    seal,
                     once or None,
                 ),
             )
 
     def events(self, system: SystemName | None = None, *, after: int = 0) -> Sequence[tuple[int, Event]]:
-        query = "select number, at, kind, name, reason, message, details from events where number > ?"
+        query = "select number, at, kind, name, reason, message, details, seal from events where number > ?"
         values: list[Any] = [after]
         if system is not None:
             query += " and system = ?"
@@ -141,9 +149,11 @@ class SqliteStore:
         return [
             (
                 number,
-                Event(datetime.fromisoformat(at), Kind(kind), name, reason, message, json.loads(details)),
+                Event(
+                    datetime.fromisoformat(at), Kind(kind), name, reason, message, json.loads(details), seal
+                ),
             )
-            for number, at, kind, name, reason, message, details in rows
+            for number, at, kind, name, reason, message, details, seal in rows
         ]
 
     def _connection(self) -> sqlite3.Connection:

@@ -176,18 +176,20 @@ class _Planning:
             self.state = replace(self.state, handled=(*self.state.handled, command.id))
             match command.verb:
                 case Verb.ABORT if self._can_still_go_back():
-                    self._roll_back(Reason.ABORTED, command.told("asked for it"))
+                    self._roll_back(Reason.ABORTED, command.told("asked for it"), by=command.by)
                 case Verb.PROMOTE if self.is_ready and self._can_still_go_back():
                     self._end_step()
-                    self._start_promotion(command.told("asked for it, past the remaining steps"))
+                    why = command.told("asked for it, past the remaining steps")
+                    self._start_promotion(why, by=command.by)
                 case Verb.APPROVE | Verb.RESUME if self.state.phase is RolloutPhase.PROGRESSING:
                     steps = (*self.state.approved_steps, self.state.step)
                     self.state = replace(self.state, approved_steps=steps)
                     message = command.told(f"approved {self._step_name}")
-                    self._tell(Reason.STEP_APPROVED, message, f"approved/{command.id}")
+                    self._tell(Reason.STEP_APPROVED, message, f"approved/{command.id}", by=command.by)
                 case _:
                     message = f"{command.verb} is not possible while the rollout is {self.state.phase}"
-                    self._tell(Reason.COMMAND_IGNORED, command.signed(message), f"ignored/{command.id}")
+                    key = f"ignored/{command.id}"
+                    self._tell(Reason.COMMAND_IGNORED, command.signed(message), key, by=command.by)
 
     def _can_still_go_back(self) -> bool:
         return self.state.phase in (RolloutPhase.DEPLOYING, RolloutPhase.PROGRESSING)
@@ -647,10 +649,10 @@ class _Planning:
                 left={**self.state.left, **left},
             )
 
-    def _start_promotion(self, why: str) -> None:
+    def _start_promotion(self, why: str, *, by: str = "") -> None:
         self.state = replace(self.state, phase=RolloutPhase.PROMOTING, why=why, held="")
         if self.request.cause is RolloutCause.CHALLENGER:
-            self._tell(Reason.PROMOTING, f"{self.challenger} becomes champion: {why}", "promoting")
+            self._tell(Reason.PROMOTING, f"{self.challenger} becomes champion: {why}", "promoting", by=by)
 
     def _promote(self) -> None:
         here = self.seen.surroundings
@@ -748,10 +750,10 @@ class _Planning:
 
     # -- telling
 
-    def _roll_back(self, reason: Reason, message: str) -> None:
+    def _roll_back(self, reason: Reason, message: str, *, by: str = "") -> None:
         self._end_step()
         self.state = replace(self.state, phase=RolloutPhase.ROLLING_BACK, why=message, held="")
-        self._tell(reason, message, "rollback")
+        self._tell(reason, message, "rollback", by=by)
 
     def _stay(self, reason: Reason, message: str, waiting: Waiting) -> None:
         self._wait(waiting, message)
@@ -765,7 +767,8 @@ class _Planning:
     def _key(self, fact: str) -> str:
         return f"{fact}/{self.state.restarts}/{self.state.step}/{self.state.crashes}"
 
-    def _tell(self, reason: Reason, message: str, key: str) -> None:
+    def _tell(self, reason: Reason, message: str, key: str, *, by: str = "") -> None:
+        """`by` is the person whose order it is; empty: nobody's."""
         request = self.request
         details: dict[str, object] = {
             "rollout": request.name,
@@ -778,6 +781,8 @@ class _Planning:
             details["alerts"] = list(request.trigger.alerts)
         if self.policy.steps and self.state.phase is RolloutPhase.PROGRESSING:
             details["step"] = self.state.step
+        if by:
+            details["by"] = by
         self.decisions.append(Decision(reason, message, key, details))
 
 

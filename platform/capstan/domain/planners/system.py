@@ -280,6 +280,8 @@ class _Planning:
         why: str,
         trigger: Trigger | None,
         run: RunStatus | None = None,
+        *,
+        by: str = "",
     ) -> None:
         number = self.state.rollouts + 1
         champion = self.champion.name if self.champion else None
@@ -301,6 +303,7 @@ class _Planning:
             rollout=request.name,
             run=version.run,
             version=version.name,
+            by=by,
         )
 
     def _arms_are_unknown(self) -> bool:
@@ -338,7 +341,7 @@ class _Planning:
             elif self.state.run is not None and command.target == self.state.run.run:
                 self.state = replace(self.state, cancel_run=True)
                 message = command.told(f"stops {command.target}")
-                self._tell(Reason.CANCEL_REQUESTED, message, f"command/{command.id}")
+                self._tell(Reason.CANCEL_REQUESTED, message, f"command/{command.id}", by=command.by)
             else:
                 self._ignore(command, f"{command.target} is over")
         self.state = replace(self.state, commands=tuple(kept))
@@ -359,18 +362,18 @@ class _Planning:
             case Verb.PAUSE:
                 self.state = replace(self.state, paused=True)
                 message = "no training starts and no step ends until `capstan resume`"
-                self._tell(Reason.PAUSED, command.signed(message), key)
+                self._tell(Reason.PAUSED, command.signed(message), key, by=command.by)
             case Verb.RESUME:
                 closed = replace(retraining, circuit_open=False, failures=0, failure="", held="")
                 self.state = replace(self.state, paused=False, retraining=closed)
                 message = "the loop goes on" + ("; circuit closed" if retraining.circuit_open else "")
-                self._tell(Reason.RESUMED, command.signed(message), key)
+                self._tell(Reason.RESUMED, command.signed(message), key, by=command.by)
             case Verb.APPROVE:
                 approved = replace(
                     retraining, approved=True, circuit_open=False, failures=0, failure="", held=""
                 )
                 self.state = replace(self.state, retraining=approved)
-                self._tell(Reason.APPROVED, command.told("approved the next training"), key)
+                self._tell(Reason.APPROVED, command.told("approved the next training"), key, by=command.by)
             case Verb.RETRAIN:
                 asked = (
                     command.told("asked for it") if command.by else command.note or "a person asked for it"
@@ -380,7 +383,8 @@ class _Planning:
                 self.state = replace(
                     self.state, retraining=replace(retraining, pending=pending, approved=True, asked=True)
                 )
-                self._tell(Reason.RETRAINING_REQUESTED, f"{trigger.reason}{self._delay(trigger)}", key)
+                message = f"{trigger.reason}{self._delay(trigger)}"
+                self._tell(Reason.RETRAINING_REQUESTED, message, key, by=command.by)
             case Verb.ROLLBACK | Verb.PROMOTE:
                 self._change_version(command)
             case Verb.ABORT:
@@ -414,10 +418,11 @@ class _Planning:
             cause = RolloutCause.FIRST
         way = "at once" if undo else "through all steps" if self.champion else "as the first champion"
         why = command.told(f"asked for {version.name} {way}")
-        self._start_rollout(cause, version, why, None)
+        self._start_rollout(cause, version, why, None, by=command.by)
 
     def _ignore(self, command: Command, why: str) -> None:
-        self._tell(Reason.COMMAND_IGNORED, command.signed(f"{command.verb}: {why}"), f"command/{command.id}")
+        message = command.signed(f"{command.verb}: {why}")
+        self._tell(Reason.COMMAND_IGNORED, message, f"command/{command.id}", by=command.by)
 
     # -- retraining
 
@@ -624,7 +629,7 @@ class _Planning:
         return [*aliases, DeleteRecords()]
 
     def _tell(self, reason: str, message: str, key: str, **details: object) -> None:
-        told = {name: value for name, value in details.items() if value not in (None, [])}
+        told = {name: value for name, value in details.items() if value not in (None, [], "")}
         if self.champion is not None:
             told.setdefault("champion", self.champion.name)
         self.decisions.append(Decision(reason, message, key, told))

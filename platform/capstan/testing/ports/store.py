@@ -12,6 +12,7 @@ import pytest
 
 from capstan.domain.versions import SystemName
 from capstan.errors import ConflictError
+from capstan.ports.seals import Chain, check_seals
 from capstan.ports.store import Event, Kind, Record, Store
 
 AT = datetime(2013, 3, 1, tzinfo=UTC)
@@ -121,6 +122,20 @@ class StoreContract:
         store.record_event(event())
         store.record_event(event())
         assert len(store.events()) == 4
+
+    def test_each_event_is_sealed_with_the_one_before_in_its_system(self, store: Store) -> None:
+        for number in range(3):
+            store.record_event(event(alerts=("a", "b"), number=number), once=str(number))
+            store.record_event(event(name="other"))
+            store.record_event(event(number="again"), once=str(number))
+        told = store.events(SystemName("flights"))
+        assert check_seals(SystemName("flights"), told) == Chain(3, last_seal=told[-1][1].seal)
+        assert len({one.seal for _, one in store.events()}) == 6
+        number, first = told[0]
+        changed = [(number, replace(first, message="v9 replaces v1")), *told[1:]]
+        assert check_seals(SystemName("flights"), changed).begins_late
+        assert check_seals(SystemName("flights"), [told[0], told[2]]).broken_at == told[2][0]
+        assert check_seals(SystemName("flights"), [*told, told[1]]).broken_at == told[1][0]
 
     def test_events_are_told_by_system(self, store: Store) -> None:
         store.record_event(event(name="flights"))
