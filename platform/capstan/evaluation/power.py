@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from capstan.domain.verdicts.blocks import MAX_AUTOCORRELATION
 from capstan.domain.verdicts.confidence import suspicion_radius
+from capstan.domain.verdicts.merging import STRONG_AUTOCORRELATION
 from capstan.domain.verdicts.quality import Decide, QualityRule
 
 Floats = npt.NDArray[np.float64]
@@ -88,12 +89,16 @@ class Simulation:
             if not used.any():
                 continue
             effects, counts = _joined(self.effects, size), _joined(self.counts, size)
-            radius = _by_units(rule.radius, effects.shape[1])
             last = self._last_unit(size)
-            over = _exceeds(effects + (difference - rule.promote_above) * counts, radius)[:, last]
-            under = _exceeds((rule.reject_below - difference) * counts - effects, radius)[:, last]
-            above |= used & units.is_independent & over
-            below |= used & (units.is_independent | (size > 1)) & under
+            for is_strong in (False, True):
+                among = used & (units.is_strong == is_strong)
+                if not among.any():
+                    continue
+                radius = _by_units(rule.after(float(is_strong)).radius, effects.shape[1])
+                over = _exceeds(effects + (difference - rule.promote_above) * counts, radius)[:, last]
+                under = _exceeds((rule.reject_below - difference) * counts - effects, radius)[:, last]
+                above |= among & units.is_independent & over
+                below |= among & (units.is_independent | (size > 1)) & under
         return above, below
 
     def suspicions(self, rule: QualityRule, difference: float) -> npt.NDArray[np.bool_]:
@@ -126,14 +131,16 @@ class Simulation:
     def _merged(self, least: int) -> _Units:
         shape = self.effects.shape
         size, is_independent = np.ones(shape, dtype=np.int64), np.ones(shape, dtype=np.bool_)
+        is_strong = np.zeros(shape, dtype=np.bool_)
         if not self.merges:
-            return _Units(size, is_independent)
+            return _Units(size, is_independent, is_strong)
         shortest = np.ones(shape[0], dtype=np.int64)
         correlations = {
             n: _autocorrelations(_joined(self.effects, n), _joined(self.counts, n))
             for n in range(1, shape[1] // least + 1)
         }
         for closed in range(least, shape[1] + 1):
+            is_strong[:, closed - 1] = correlations[1][:, closed - 1] > STRONG_AUTOCORRELATION
             found = np.zeros(shape[0], dtype=np.int64)
             for n in range(1, closed // least + 1):
                 low = correlations[n][:, closed // n - 1] <= MAX_AUTOCORRELATION
@@ -141,7 +148,7 @@ class Simulation:
             shortest = np.maximum(shortest, found)
             is_independent[:, closed - 1] = found > 0
             size[:, closed - 1] = np.where(found > 0, found, closed // least)
-        return _Units(size, is_independent)
+        return _Units(size, is_independent, is_strong)
 
     def power(self, rule: QualityRule, difference: float) -> Power:
         """Shares of promotions and rejections by the deadline, and the blocks until promotion."""
@@ -183,6 +190,8 @@ class _Units:
 
     size: npt.NDArray[np.int64]
     is_independent: npt.NDArray[np.bool_]
+    is_strong: npt.NDArray[np.bool_]
+    """Single blocks go together so strongly that alpha is smaller."""
 
 
 def simulate_power(

@@ -35,7 +35,7 @@ from capstan.domain.verdicts.experiments import (
     proportions,
     welch,
 )
-from capstan.domain.verdicts.merging import doubt
+from capstan.domain.verdicts.merging import alpha_by, describe_alpha
 from capstan.domain.verdicts.quality import LEAST_BLOCKS, LOOKS_WORSE, NOT_DECIDED, Decide
 from capstan.domain.verdicts.sample_ratio import freeze_on_mismatch, judge_sample_ratio
 from capstan.domain.verdicts.skewness import LARGEST_SKEWNESS
@@ -170,8 +170,9 @@ def bounds_of(
     if rule.by_days:
         days = day_blocks(evidence, champion, arm, covariate, sign=rule.sign)
         sums = days.sums
+        used = replace(rule, alpha=alpha_by(days.single, rule.alpha))
         lower, upper = sums.bounds(
-            rule.radius(sums.blocks, PLANNED_BLOCKS) if days.is_independent else math.inf
+            used.radius(sums.blocks, PLANNED_BLOCKS) if days.is_independent else math.inf
         )
         return ArmBounds(
             arm,
@@ -517,15 +518,16 @@ def _words(rule: ArmsRule, champion: VersionName, found: list[ArmBounds], covari
     sides = "two-sided" if rule.is_two_sided else "one-sided"
     parts = []
     for one in found:
-        over = f"{one.units:,} units"
+        over, lag_one = f"{one.units:,} units", one.lag_one or 0.0
         if one.blocks is not None:
             blocks = "day blocks" if one.block_days == 1 else f"blocks of {one.block_days} days"
-            over += f" in {one.blocks} {blocks} (lag-1 autocorrelation of days {one.lag_one:+.2f})"
-            over += doubt(one.lag_one or 0.0)
+            over += f" in {one.blocks} {blocks} (lag-1 autocorrelation of days {lag_one:+.2f})"
         unit = "per unit" if rule.test is not Test.MANN_WHITNEY else "of the pairs of units above one half"
+        level = alpha_by(lag_one, rule.level)
         parts.append(
             f"{rule.metric} of {one.arm} against {champion} {one.difference:+.4g} {unit} over {over}, {sides} "
-            f"{100 * (1 - rule.level):.4g}% bounds [{one.lower:+.4g}, {one.upper:+.4g}]"
+            f"{100 * (1 - level):.4g}% bounds [{one.lower:+.4g}, {one.upper:+.4g}]"
+            + (f"; {why}" if (why := describe_alpha(lag_one, rule.level)) else "")
         )
     told = "; ".join(parts) + " (positive favours the arm)"
     if covariate.explained:

@@ -3,7 +3,8 @@
 The test takes its units for independent. Neighbouring days that go together are not: with a lag-1 autocorrelation of
 0.3 the 5 % of wrong verdicts become 11 %. So they are merged to the smallest length that keeps it at 0.1, read from
 the closed blocks alone, after every block anew. A length that was used once is never made shorter: else a look could
-choose the length that suits it.
+choose the length that suits it. Where single blocks go together strongly, merging is not enough, and the verdict asks
+for more: its alpha is a fifth.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from dataclasses import dataclass, field
 from capstan.domain.verdicts.blocks import MAX_AUTOCORRELATION, BlockSums
 from capstan.domain.verdicts.evidence import LossBlock
 
-STRONG_AUTOCORRELATION = 0.3
-"""Lag-1 autocorrelation of blocks up to which merging keeps wrong verdicts near alpha."""
+STRONG_AUTOCORRELATION = 0.2
+"""Lag-1 autocorrelation of single blocks above which merging alone does not keep wrong verdicts near alpha."""
+STRICTER = 5
+"""Part of its alpha that a verdict then takes: 0.01 in place of 0.05."""
 
 
 @dataclass(frozen=True)
@@ -43,20 +46,25 @@ class MergedBlocks:
         return (
             f"{self.size} blocks merged at a time into {self.sums.blocks} units, as neighbouring blocks go together "
             f"(lag-1 autocorrelation {self.single:+.2f} of blocks, {self.merged:+.2f} of units, {bound})"
-            + doubt(self.single)
         )
 
 
-def doubt(autocorrelation: float) -> str:
-    """A warning, after what was said of the blocks; empty where merging does what it should.
+def alpha_by(autocorrelation: float, alpha: float) -> float:
+    """The alpha that a verdict takes when its single blocks go together so much; `alpha` is the one of the file.
 
     To hold such verdicts back would hold those of independent days back, too: a few of them look alike.
     """
-    if autocorrelation <= STRONG_AUTOCORRELATION:
+    return alpha / STRICTER if autocorrelation > STRONG_AUTOCORRELATION else alpha
+
+
+def describe_alpha(autocorrelation: float, alpha: float) -> str:
+    """That the alpha is a smaller one and why; empty where it is that of the file."""
+    taken = alpha_by(autocorrelation, alpha)
+    if taken == alpha:
         return ""
     return (
-        f", and above {STRONG_AUTOCORRELATION:g} merging is not enough: of equal versions more than alpha are called "
-        "different (11 to 16 % in place of 5 % at 0.6); an alpha of 0.01 makes up for it"
+        f"a lag-1 autocorrelation of {autocorrelation:+.2f} is above {STRONG_AUTOCORRELATION:g}, where merging alone is "
+        f"not enough: alpha is {taken:.3g} in place of {alpha:.3g}"
     )
 
 

@@ -28,7 +28,7 @@ from capstan.domain.verdicts.confidence import (
     two_sided_radius,
 )
 from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
-from capstan.domain.verdicts.merging import MergedBlocks, merge_as_needed
+from capstan.domain.verdicts.merging import MergedBlocks, alpha_by, describe_alpha, merge_as_needed
 from capstan.domain.verdicts.refusals import judge_refused_answers
 from capstan.errors import InvalidSpecError, Mistake
 
@@ -131,6 +131,11 @@ class QualityRule:
             return two_sided_radius(blocks, planned_units=self.planned_blocks, alpha=self.alpha)
         return one_sided_radius(blocks, planned_units=self.planned_blocks, alpha=self.alpha)
 
+    def after(self, autocorrelation: float) -> QualityRule:
+        """The rule that blocks are judged by which go together so much: strongly means a smaller alpha."""
+        alpha = alpha_by(autocorrelation, self.alpha)
+        return self if alpha == self.alpha else replace(self, alpha=alpha)
+
     def looks_worse(self, sums: BlockSums) -> bool:
         """Whether an ordinary t test of independent blocks calls the challenger worse by more than `margin`.
 
@@ -154,7 +159,7 @@ def judge_quality(
     merged, crossed = _walk(evidence, rule)
     sums = merged.sums
     latch = latched or crossed
-    numbers = _numbers(evidence, rule, merged)
+    numbers = _numbers(evidence, rule.after(merged.single), merged)
     found = _describe(rule, merged)
     if latch is not None and latch.verdict is Verdict.FAILED:
         shown = f"shown worse by more than {rule.margin:g} {rule.metric} at block {latch.block}"
@@ -181,7 +186,7 @@ def judge_quality(
     if rule.decide is Decide.UNLESS_WORSE:
         message = (
             f"{rule.decide}: enough evidence and not shown worse by more than {rule.margin:g} {rule.metric}; {found}; "
-            f"a choice of risk, not a proof: {_missed(rule, sums)}"
+            f"a choice of risk, not a proof: {_missed(rule.after(merged.single), sums)}"
         )
         return AnalysisResult(Verdict.SUCCESSFUL, "NotShownWorse", message, numbers)
     message = f"{rule.decide}: needs a lower bound above {rule.promote_above:+g} {rule.metric}; {found}"
@@ -206,7 +211,7 @@ def _walk(evidence: PairedEvidence, rule: QualityRule) -> tuple[MergedBlocks, La
         enough = merged.closed >= least_blocks and labels >= rule.min_labels
         if latch is not None or not usable or not enough:
             continue
-        radius = rule.radius(merged.sums.blocks)
+        radius = rule.after(merged.single).radius(merged.sums.blocks)
         # What is clearly worse is stopped though nothing says yet that it could be promoted.
         may_reject = merged.is_independent or merged.size > 1
         may_promote = merged.is_independent and rule.decide is not Decide.UNLESS_WORSE
@@ -346,13 +351,16 @@ def _log_e(rule: QualityRule, sums: BlockSums, threshold: float, sign: int) -> f
 
 
 def _describe(rule: QualityRule, merged: MergedBlocks) -> str:
-    lower, upper = merged.sums.bounds(rule.radius(merged.sums.blocks))
+    used = rule.after(merged.single)
+    lower, upper = merged.sums.bounds(used.radius(merged.sums.blocks))
     sides = "two-sided" if rule.is_two_sided else "one-sided"
     told = (
         f"{rule.metric} difference {merged.sums.difference:+.4f} per request over {merged.closed} blocks, "
-        f"{sides} {1 - rule.alpha:.0%} bounds [{lower:+.4f}, {upper:+.4f}] (positive favours the challenger)"
+        f"{sides} {100 * (1 - used.alpha):.4g}% bounds [{lower:+.4f}, {upper:+.4f}] (positive favours the challenger)"
     )
-    return "; ".join(part for part in (told, merged.describe()) if part)
+    return "; ".join(
+        part for part in (told, merged.describe(), describe_alpha(merged.single, rule.alpha)) if part
+    )
 
 
 def _missed(rule: QualityRule, sums: BlockSums) -> str:

@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 
 from capstan.domain.verdicts.evidence import LossBlock
 from capstan.domain.verdicts.experiments import ExperimentRule, always_valid_of_blocks
-from capstan.domain.verdicts.merging import merge_as_needed
+from capstan.domain.verdicts.merging import STRICTER, STRONG_AUTOCORRELATION, alpha_by, merge_as_needed
 from capstan.domain.verdicts.quality import LEAST_BLOCKS
 from capstan.evaluation.experiments.over_time import MAX_AUTOCORRELATION
 
@@ -52,6 +52,7 @@ def correlated_days(runs: int, advance: Advance = lambda _: None) -> Table:
             "merged anew every day",
             "anew, never shorter",
             "the same, r without its bias",
+            "and a smaller alpha",
         ),
         tuple(rows),
         f"{runs:,} experiments of {DAYS} days of {UNITS_PER_DAY} units, looked at after every day or merged day, alpha "
@@ -61,9 +62,10 @@ def correlated_days(runs: int, advance: Advance = lambda _: None) -> Table:
         f"{MAX_AUTOCORRELATION:g}: over at least {PAST_BLOCKS} blocks of the past, or at least {LEAST_BLOCKS} of the "
         "experiment itself. Where no length does it there is no verdict, so no false one either. Merged "
         "anew every day is a trap: days are few at first, and a look chooses the length that suits it. In the last "
-        "column but one a length that was used once is never made shorter, as in the verdicts of a shadow step; in the "
-        "last one the autocorrelation r of n blocks counts as r + (1 + 3r)/n, as in those of an experiment with "
-        "`blocks: Day`.",
+        "three columns a length that was used once is never made shorter; in the last two the autocorrelation r of n "
+        "blocks counts as r + (1 + 3r)/n; in the last one alpha is "
+        f"{0.05 / STRICTER:g} while that of single days is above {STRONG_AUTOCORRELATION:g}, as in the verdicts of an "
+        "experiment with `blocks: Day`.",
     )
 
 
@@ -88,13 +90,14 @@ def alarm_rates(
             for one, size in zip(differences, sizes, strict=True)
         ]
         found += [np.array(decided), np.array([size is None for size in sizes])]
-    anew, growing, unbiased = [], [], []
+    anew, growing, unbiased, stricter = [], [], [], []
     for one in differences:
         anew.append(_decides_anew(one))
         growing.append(_decides_as_needed(one))
         unbiased.append(_decides_as_needed(one, without_bias=True))
+        stricter.append(_decides_as_needed(one, without_bias=True, is_stricter=True))
         advance(1)
-    found += [np.array(anew), np.array(growing), np.array(unbiased)]
+    found += [np.array(anew), np.array(growing), np.array(unbiased), np.array(stricter)]
     return [float(one.mean()) for one in found]
 
 
@@ -168,7 +171,7 @@ def _decides_anew(differences: Floats) -> bool:
     return False
 
 
-def _decides_as_needed(differences: Floats, *, without_bias: bool = False) -> bool:
+def _decides_as_needed(differences: Floats, *, without_bias: bool = False, is_stricter: bool = False) -> bool:
     start = datetime(2026, 1, 1, tzinfo=UTC)
     blocks = (
         LossBlock(start + timedelta(days=day), UNITS_PER_DAY, UNITS_PER_DAY * float(one), 1.0)
@@ -177,7 +180,8 @@ def _decides_as_needed(differences: Floats, *, without_bias: bool = False) -> bo
     for merged_blocks in merge_as_needed(blocks, least=LEAST_BLOCKS, without_bias=without_bias):
         if merged_blocks.closed < LEAST_BLOCKS or not merged_blocks.is_independent:
             continue
-        effect = always_valid_of_blocks(merged_blocks.sums, alpha=0.05, planned_blocks=PLANNED_BLOCKS)
+        alpha = alpha_by(merged_blocks.single, 0.05) if is_stricter else 0.05
+        effect = always_valid_of_blocks(merged_blocks.sums, alpha=alpha, planned_blocks=PLANNED_BLOCKS)
         if effect.lower > 0 or effect.upper < 0:
             return True
     return False

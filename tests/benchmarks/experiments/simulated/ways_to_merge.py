@@ -14,6 +14,7 @@ from benchmarks.experiments.simulated.table import Table, percent
 
 from capstan.domain.verdicts.blocks import MAX_AUTOCORRELATION
 from capstan.domain.verdicts.confidence import mixture_scale, two_sided_radius
+from capstan.domain.verdicts.merging import STRICTER, STRONG_AUTOCORRELATION
 from capstan.domain.verdicts.quality import LEAST_BLOCKS
 
 Floats = npt.NDArray[np.float64]
@@ -25,12 +26,14 @@ Must = Callable[[Floats, int], Shown]
 """Of the autocorrelation of so many units: whether they must be merged further."""
 Fits = Callable[[Floats, int, int], Shown]
 """Of the autocorrelation of so many single days: whether a length may be used."""
+Strict = Callable[[Floats, int], Shown]
+"""Of the autocorrelation of so many single days: whether alpha is smaller."""
 Moments = tuple[Floats, Floats, Floats]
 """Mean, standard deviation and lag-1 autocorrelation of all units up to one."""
 
 SEED = 811
 DAYS, PLANNED, ALPHA = 40, 14, 0.05
-CORRELATIONS = (0.0, 0.3, 0.6)
+CORRELATIONS = (0.0, 0.3, 0.6, 0.8)
 GAIN = 0.8
 
 
@@ -101,12 +104,16 @@ def merging(
     allowance: float = 0.0,
     fits: Fits | None = None,
     alpha: float = ALPHA,
+    strict: Strict | None = None,
 ) -> Way:
     """Merge while `must` says so of the autocorrelation and the number of units; a length that was used stays.
+
+    `strict` says of single days whether alpha is a fifth then; None: it never is.
 
     Bounds are widened as if units had the autocorrelation `allowance`. None of `fits`: single days have no say.
     """
     radius = RADIUS if alpha == ALPHA else radii(alpha)
+    wider = radii(alpha / STRICTER)
 
     def way(days: Floats) -> tuple[Shown, Shown]:
         above, below = (np.zeros(days.shape, dtype=np.bool_) for _ in range(2))
@@ -122,10 +129,11 @@ def merging(
                     may &= fits(single[:, closed - 1], closed, size)
                 found = np.where((found == 0) & (size >= shortest) & may, size, found)
             shortest = np.maximum(shortest, found)
+            is_strict = strict(single[:, closed - 1], closed) if strict is not None else False
             for size in range(1, closed // least + 1):
                 units = closed // size
                 mean, deviation, _ = (one[:, units - 1] for one in lengths[size])
-                bound = widening(allowance) * radius[units] * deviation
+                bound = widening(allowance) * np.where(is_strict, wider[units], radius[units]) * deviation
                 above[:, closed - 1] |= (found == size) & (mean > bound)
                 below[:, closed - 1] |= (found == size) & (mean < -bound)
         return above, below
@@ -151,16 +159,22 @@ def widened(days: Floats) -> tuple[Shown, Shown]:
     return np.concatenate([none, mean > bound], axis=1), np.concatenate([none, mean < -bound], axis=1)
 
 
-def worst_of(correlations: Sequence[float]) -> Way:
+def worst_of(
+    correlations: Sequence[float], least: float = np.log(1 / ALPHA), *, and_bounds: bool = False
+) -> Way:
     """The e-value of "the mean is 0 and days are AR(1)", whichever of these autocorrelations fits best.
+
+    `least` is the ln that shows a mean; `and_bounds`: the bounds of single days must show it too.
 
     For each of them the scale is integrated out, as in the t-mixture; the alternative is that of independent days.
     """
 
     def way(days: Floats) -> tuple[Shown, Shown]:
         null = np.max([_log_density(days, one, 0.0) for one in correlations], axis=0)
-        rejected = _log_density(days, 0.0, mixture_scale(PLANNED, ALPHA)) - null >= np.log(1 / ALPHA)
+        rejected = _log_density(days, 0.0, mixture_scale(PLANNED, ALPHA)) - null >= least
         rejected[:, : LEAST_BLOCKS - 1] = False
+        if and_bounds:
+            rejected &= np.logical_or(*merging(_never).shows(days))
         total = days.cumsum(axis=1)
         return rejected & (total > 0), rejected & (total < 0)
 
@@ -211,6 +225,10 @@ def _always(lagged: Floats, _units: int) -> Shown:
     return np.ones(lagged.shape, dtype=np.bool_)
 
 
+def _never(lagged: Floats, _units: int) -> Shown:
+    return np.zeros(lagged.shape, dtype=np.bool_)
+
+
 def _plain(lagged: Floats, _units: int) -> Shown:
     return lagged > MAX_AUTOCORRELATION
 
@@ -221,6 +239,10 @@ def _unbiased(lagged: Floats, units: int) -> Shown:
 
 def _without_bias(lagged: Floats, units: int) -> Floats:
     return np.asarray(lagged + (1 + 3 * lagged) / units)
+
+
+def _strong(lagged: Floats, _days: int) -> Shown:
+    return lagged > STRONG_AUTOCORRELATION
 
 
 def _weak(most: float) -> Fits:
@@ -253,15 +275,17 @@ def _beyond_chance(errors: float) -> Must:
 
 
 WAYS: dict[str, Way] = {
-    "never merged": merging(lambda lagged, _: np.zeros(lagged.shape, dtype=np.bool_)),
+    "never merged": merging(_never),
     "merged while r > 0.1 and r > 2/sqrt(m), which chance rarely gives": merging(_beyond_chance(2)),
     "merged while r > 0.1 and r > 1/sqrt(m)": merging(_beyond_chance(1)),
-    "**merged while r > 0.1** (shadow steps)": merging(_plain),
-    "the same, at least 10 units": merging(_plain, least=10),
-    "**merged while r without its bias, r + (1 + 3r)/m, > 0.1** (`blocks: Day` of experiments)": merging(
-        _unbiased
+    "merged while r > 0.1": merging(_plain),
+    "**the same, alpha / 5 while r of single days > 0.2** (shadow steps)": merging(_plain, strict=_strong),
+    "merged while r > 0.1, at least 10 units": merging(_plain, least=10),
+    "merged while r without its bias, r + (1 + 3r)/m, > 0.1": merging(_unbiased),
+    "**the same, alpha / 5 while that of single days > 0.2** (`blocks: Day` of experiments)": merging(
+        _unbiased, strict=lambda lagged, days: _strong(_without_bias(lagged, days), days)
     ),
-    "the same, at alpha 0.01": merging(_unbiased, alpha=0.01),
+    "merged while r without its bias > 0.1, at alpha 0.01": merging(_unbiased, alpha=0.01),
     "the same, and none while r of single days > 0.3": merging(_unbiased, fits=_weak(0.3)),
     "the same, and as long as r of single days asks of AR(1) days": merging(_unbiased, fits=_long_enough(0)),
     "the same, by r and half its standard error": merging(_unbiased, fits=_long_enough(0.5)),
@@ -273,5 +297,8 @@ WAYS: dict[str, Way] = {
     "single days, bounds as wide as r without its bias asks for": Way(widened),
     "e-value against AR(1) days of any autocorrelation up to 0.2": worst_of(np.linspace(0, 0.2, 5).tolist()),
     "e-value against AR(1) days of any autocorrelation up to 0.5": worst_of(np.linspace(0, 0.5, 11).tolist()),
+    "bounds of single days, and an e-value of 4.5 against AR(1) days of any autocorrelation up to 0.6": worst_of(
+        np.linspace(0, 0.6, 7).tolist(), 1.5, and_bounds=True
+    ),
 }
 """Name -> way; today's are in bold."""

@@ -5,8 +5,9 @@ import pytest
 
 from capstan.domain.verdicts.analysis import Verdict
 from capstan.domain.verdicts.blocks import autocorrelation, merge, residuals, sum_blocks
+from capstan.domain.verdicts.confidence import one_sided_radius
 from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
-from capstan.domain.verdicts.merging import merge_as_needed
+from capstan.domain.verdicts.merging import alpha_by, merge_as_needed
 from capstan.domain.verdicts.quality import Decide, QualityRule, judge_quality
 
 START = datetime(2013, 2, 1, tzinfo=UTC)
@@ -118,8 +119,10 @@ def test_without_the_bias_of_few_blocks_more_is_merged():
     assert unbiased.size == 2 or not unbiased.is_independent
 
 
-@pytest.mark.parametrize(("strength", "is_doubted"), [(0.2, False), (0.5, True)])
-def test_days_that_go_together_strongly_raise_a_doubt_that_the_message_tells(strength, is_doubted):
+@pytest.mark.parametrize(
+    ("strength", "alpha", "told"), [(0.1, 0.05, "one-sided 95% bounds"), (0.5, 0.01, "one-sided 99% bounds")]
+)
+def test_days_that_go_together_strongly_are_judged_at_a_fifth_of_alpha(strength, alpha, told):
     noise = np.random.default_rng(2).normal(0, 0.05, 60)
     for day in range(1, 60):
         noise[day] += strength * noise[day - 1]
@@ -127,7 +130,28 @@ def test_days_that_go_together_strongly_raise_a_doubt_that_the_message_tells(str
     found = last(evidence)
     labels = sum(block.count for block in evidence)
     paired = PairedEvidence(tuple(evidence), paired_requests=labels, labelled_pairs=labels)
-    message = judge_quality(paired, QualityRule(Decide.NOT_WORSE, margin=0.01)).message
-    assert found.size > 1
-    assert (found.single > 0.3) is is_doubted
-    assert ("merging is not enough" in message) is is_doubted
+    result = judge_quality(paired, QualityRule(Decide.NOT_WORSE, margin=0.01))
+    radius = one_sided_radius(found.sums.blocks, planned_units=14, alpha=alpha)
+    assert (result.numbers["lower"], result.numbers["upper"]) == pytest.approx(found.sums.bounds(radius))
+    assert result.numbers["alpha"] == pytest.approx(alpha)
+    assert told in result.message
+    assert ("alpha is 0.01 in place of 0.05" in result.message) is (alpha < 0.05)
+
+
+def test_what_five_percent_would_pass_waits_where_days_go_together_strongly():
+    """Two days in a row share their effect, so that the lag-1 autocorrelation is near 0.5."""
+    effects = 0.055 + pairs_of_days(12)
+    alone = last(days(effects))
+    assert (alone.size, alone.single > 0.2) == (2, True)
+    assert alone.sums.is_above(0.0, one_sided_radius(12, planned_units=14, alpha=0.05))
+    paired = PairedEvidence(tuple(days(effects)), paired_requests=9600, labelled_pairs=9600)
+    result = judge_quality(paired, QualityRule(Decide.NOT_WORSE))
+    assert (result.verdict, result.reason) == (Verdict.INCONCLUSIVE, "NotDecided")
+    assert "a lag-1 autocorrelation of" in result.message
+
+
+@pytest.mark.parametrize(
+    ("found", "alpha"), [(-0.4, 0.05), (0.0, 0.05), (0.2, 0.05), (0.21, 0.01), (0.9, 0.01)]
+)
+def test_the_alpha_of_an_autocorrelation(found, alpha):
+    assert alpha_by(found, 0.05) == pytest.approx(alpha)
