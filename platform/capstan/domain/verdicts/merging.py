@@ -63,8 +63,8 @@ def describe_alpha(autocorrelation: float, alpha: float) -> str:
     if taken == alpha:
         return ""
     return (
-        f"a lag-1 autocorrelation of {autocorrelation:+.2f} is above {STRONG_AUTOCORRELATION:g}, where merging alone is "
-        f"not enough: alpha is {taken:.3g} in place of {alpha:.3g}"
+        f"a lag-1 autocorrelation of {autocorrelation:+.2f} is above {STRONG_AUTOCORRELATION:g}, where merging alone "
+        f"is not enough: alpha is {taken:.3g} in place of {alpha:.3g}"
     )
 
 

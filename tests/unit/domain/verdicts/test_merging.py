@@ -140,7 +140,7 @@ def test_days_that_go_together_strongly_are_judged_at_a_fifth_of_alpha(strength,
 
 def test_what_five_percent_would_pass_waits_where_days_go_together_strongly():
     """Two days in a row share their effect, so that the lag-1 autocorrelation is near 0.5."""
-    effects = 0.055 + pairs_of_days(12)
+    effects = 0.09 + pairs_of_days(12)
     alone = last(days(effects))
     assert (alone.size, alone.single > 0.2) == (2, True)
     assert alone.sums.is_above(0.0, one_sided_radius(12, planned_units=14, alpha=0.05))

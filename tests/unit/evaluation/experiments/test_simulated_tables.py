@@ -30,7 +30,7 @@ from capstan.domain.verdicts.blocks import BlockSums, independent_size, merge
 from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums, LossBlock
 from capstan.domain.verdicts.experiments import Better, Test, always_valid_of_blocks
 from capstan.domain.verdicts.interleaving import Method
-from capstan.domain.verdicts.merging import merge_as_needed
+from capstan.domain.verdicts.merging import alpha_by, merge_as_needed
 from capstan.domain.verdicts.preference import PreferenceCounts, PreferenceRule
 from capstan.domain.verdicts.quality import Decide, QualityRule
 from capstan.domain.verdicts.sample_ratio import log_mismatch
@@ -216,15 +216,18 @@ def test_ways_to_merge_hold_those_of_the_product(without_bias: bool) -> None:
     way = list(ways.values())[without_bias]
     days = ways_to_merge.effects(0.3, 25, 3) + 0.5
     above, below = way.shows(days)
-    found = 0
+    found = is_stricter = 0
     for run, differences in enumerate(days):
         walked = merge_as_needed(blocks_of(differences), least=7, without_bias=without_bias)
         for day, merged in enumerate(walked):
-            effect = always_valid_of_blocks(merged.sums, alpha=0.05, planned_blocks=14)
+            alpha = alpha_by(merged.single, 0.05)
+            effect = always_valid_of_blocks(merged.sums, alpha=alpha, planned_blocks=14)
             may = merged.closed >= 7 and merged.is_independent
             assert (above[run, day], below[run, day]) == (may and effect.lower > 0, may and effect.upper < 0)
             found += above[run, day]
+            is_stricter += may and alpha < 0.05
     assert found > 50
+    assert is_stricter > 50
     first = [
         list(merge_as_needed(blocks_of(one[:7]), least=7, without_bias=without_bias))[-1].is_independent
         for one in days
