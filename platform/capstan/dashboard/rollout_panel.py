@@ -21,6 +21,7 @@ from capstan.domain.reasons import Tone
 from capstan.domain.rollout import RolloutCause, RolloutPhase, RolloutPolicy, contender
 from capstan.domain.steps.step import Step
 from capstan.domain.verdicts.evidence import PairedEvidence
+from capstan.domain.verdicts.merging import describe_alpha
 from capstan.domain.verdicts.quality import QualityRule, merged_blocks
 
 _PHASES = {
@@ -81,7 +82,8 @@ def interval(evidence: PairedEvidence, rule: QualityRule) -> Interval | None:
     sums = merged.sums
     if sums.blocks == 0:
         return None
-    lower, upper = sums.bounds(rule.radius(sums.blocks))
+    used = rule.after(merged.single)
+    lower, upper = sums.bounds(used.radius(sums.blocks))
     return Interval(
         metric=rule.metric,
         decide=rule.decide.value,
@@ -90,9 +92,11 @@ def interval(evidence: PairedEvidence, rule: QualityRule) -> Interval | None:
         upper=upper if math.isfinite(upper) else None,
         reject_below=rule.reject_below,
         promote_above=rule.promote_above,
-        alpha=rule.alpha,
+        alpha=used.alpha,
         is_two_sided=rule.is_two_sided,
-        merged=merged.describe(),
+        merged="; ".join(
+            part for part in (merged.describe(), describe_alpha(merged.single, rule.alpha)) if part
+        ),
         blocks=[(b.start, b.loss_difference / b.count) for b in evidence.blocks if b.count],
     )
 
