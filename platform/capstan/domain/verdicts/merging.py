@@ -63,8 +63,8 @@ def describe_alpha(autocorrelation: float, alpha: float) -> str:
     if taken == alpha:
         return ""
     return (
-        f"a lag-1 autocorrelation of {autocorrelation:+.2f} is above {STRONG_AUTOCORRELATION:g}, where merging alone "
-        f"is not enough: alpha is {taken:.3g} in place of {alpha:.3g}"
+        f"above an autocorrelation of {STRONG_AUTOCORRELATION:g} merging alone is not enough: alpha is {taken:.3g} in "
+        f"place of {alpha:.3g}"
     )
 
 
