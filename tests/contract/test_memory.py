@@ -24,7 +24,7 @@ from capstan.testing.ports.pipelines import PipelinesContract
 from capstan.testing.ports.registry import RegistryContract, trained
 from capstan.testing.ports.serving import ServingContract
 from capstan.testing.ports.store import StoreContract
-from capstan.testing.ports.traffic import V1, V2, TrafficContract
+from capstan.testing.ports.traffic import V1, V2, V3, TrafficContract
 
 AT = datetime(2013, 2, 1, tzinfo=UTC)
 
@@ -67,7 +67,7 @@ class TestMemoryTraffic(TrafficContract):
 
     @pytest.fixture
     def endpoints(self) -> dict[VersionName, Endpoint]:
-        return {V1: Endpoint("127.0.0.1", 1), V2: Endpoint("127.0.0.1", 2)}
+        return {V1: Endpoint("127.0.0.1", 1), V2: Endpoint("127.0.0.1", 2), V3: Endpoint("127.0.0.1", 3)}
 
 
 class TestMemoryPipelines(PipelinesContract):

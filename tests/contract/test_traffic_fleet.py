@@ -56,7 +56,7 @@ class TestFleet(TrafficContract):
 
     @pytest.fixture
     def endpoints(self, world: FleetWorld) -> Mapping[VersionName, Endpoint]:
-        return world.endpoints(V1, V2)
+        return world.endpoints(V1, V2, V3)
 
 
 def test_a_key_has_the_same_arm_on_every_pod_and_shares_follow_the_weights(world: FleetWorld) -> None:

@@ -229,8 +229,8 @@ class TestSeldonIstio(TrafficContract):
 
     @pytest.fixture
     def endpoints(self, world: World) -> Mapping[VersionName, Endpoint]:
-        world.deploy(V1, V2)
-        found = {name: world.traffic.endpoint(name) for name in (V1, V2)}
+        world.deploy(V1, V2, V3)
+        found = {name: world.traffic.endpoint(name) for name in (V1, V2, V3)}
         return {name: endpoint for name, endpoint in found.items() if endpoint is not None}
 
 

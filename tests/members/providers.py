@@ -100,7 +100,7 @@ from capstan.cluster.wiring.traffic import wire_traffic
 from capstan.cluster.wiring.traffic.provider import Surroundings
 from capstan.ports.serving import Endpoint
 from capstan.spec import load
-from capstan.testing.ports.traffic import V1, V2, TrafficContract
+from capstan.testing.ports.traffic import V1, V2, V3, TrafficContract
 
 
 class TestMesh(TrafficContract):
@@ -115,7 +115,7 @@ class TestMesh(TrafficContract):
 
     @pytest.fixture
     def endpoints(self):
-        return {V1: Endpoint("v1", 80), V2: Endpoint("v2", 80)}
+        return {V1: Endpoint("v1", 80), V2: Endpoint("v2", 80), V3: Endpoint("v3", 80)}
 
 
 FILE = """
