@@ -27,7 +27,7 @@ from capstan.domain.verdicts.interleaving import (
     team_draft_credit,
     unit_outcome,
 )
-from capstan.domain.verdicts.preference import PreferenceCounts, PreferenceDay, PreferenceEvidence
+from capstan.domain.verdicts.preference import ListClicks, PreferenceCounts, PreferenceDay, PreferenceEvidence
 from capstan.domain.versions import VersionName
 from capstan.ports.combining import COMBINER
 from capstan.recording.lost import lost_payloads
@@ -139,7 +139,7 @@ class Preferences:
         }
         days = self.reader.fetch(_UNITS, **whole).to_pylist()
         clicked = self.reader.batches(_CLICKS, **whole, event=asked.event)
-        decided = _outcomes(asked.method, (row for batch in clicked for row in batch.to_pylist()))
+        decided, clicks = _outcomes(asked.method, (row for batch in clicked for row in batch.to_pylist()))
         return PreferenceEvidence(
             days=tuple(
                 _day(row, decided.get(row["day"], PreferenceCounts())) for row in days if row["units"]
@@ -148,16 +148,21 @@ class Preferences:
             requests=sum(row["requests"] for row in days),
             alone=counted["alone"],
             lost_share=lost_share,
+            clicked=clicks,
         )
 
 
-def _outcomes(method: Method, clicked: Iterable[Mapping[str, Any]]) -> dict[int, PreferenceCounts]:
-    """By day the units that have clicks; rows come unit by unit, and request by request."""
+def _outcomes(
+    method: Method, clicked: Iterable[Mapping[str, Any]]
+) -> tuple[dict[int, PreferenceCounts], ListClicks]:
+    """By day the units that have clicks, and all clicks; rows come unit by unit, and request by request."""
     found: dict[int, PreferenceCounts] = defaultdict(PreferenceCounts)
+    clicks = ListClicks()
     for day, requests in _by_unit(clicked):
         outcome = unit_outcome(_credit(method, rows) for rows in requests.values())
         found[day] += PreferenceCounts(int(outcome > 0), int(outcome < 0), int(outcome == 0))
-    return found
+        clicks = clicks.of_unit(_places(row) for rows in requests.values() for row in rows)
+    return found, clicks
 
 
 def _by_unit(
@@ -179,9 +184,11 @@ def _by_unit(
 def _credit(method: Method, rows: Iterable[Mapping[str, Any]]) -> Credit:
     if method is Method.TEAM_DRAFT:
         return team_draft_credit(Ranker(row["team"]) for row in rows)
-    return balanced_credit(
-        (int(row["rank"]), int(row["champion_rank"]), int(row["challenger_rank"])) for row in rows
-    )
+    return balanced_credit(_places(row) for row in rows)
+
+
+def _places(row: Mapping[str, Any]) -> tuple[int, int, int]:
+    return int(row["rank"]), int(row["champion_rank"]), int(row["challenger_rank"])
 
 
 def _day(row: Mapping[str, Any], clicked: PreferenceCounts) -> PreferenceDay:

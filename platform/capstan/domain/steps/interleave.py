@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,6 +13,7 @@ from capstan.domain.verdicts.analysis import AnalysisResult, Latch
 from capstan.domain.verdicts.interleaving import Method
 from capstan.domain.verdicts.item_guardrails import ItemGuardrail, judge_item_guardrail
 from capstan.domain.verdicts.preference import PreferenceEvidence, PreferenceRule, judge_preference
+from capstan.domain.verdicts.preference_size import against_ab
 from capstan.domain.verdicts.quality import Decide
 from capstan.domain.versions import VersionName
 
@@ -35,7 +36,9 @@ class PreferenceQuestion(Question):
         return self.interleaving
 
     def judge(self, evidence: PreferenceEvidence, latched: Latch | None) -> AnalysisResult:
-        return judge_preference(evidence, self.rule, latched=latched)
+        result = judge_preference(evidence, self.rule, latched=latched)
+        told = against_ab(evidence, self.rule) if result.numbers and not result.premature else ""
+        return replace(result, message=f"{result.message}; {told}") if told else result
 
 
 @dataclass(frozen=True)

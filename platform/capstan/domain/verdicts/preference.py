@@ -10,8 +10,8 @@ It says a direction alone. How much the metric gains, and what a slower or deare
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
@@ -65,6 +65,34 @@ class PreferenceDay:
 
 
 @dataclass(frozen=True)
+class ListClicks:
+    """Clicks on the interleaved lists of units whose window is over, and what either ranker's own list would have got.
+
+    A list of one ranker has the clicked item at that ranker's place. People look at place p in proportion to
+    1 / log2(1 + p), as discounted cumulative gain has it, so a click counts for a ranker by its own place over the one
+    where it happened.
+    """
+
+    clicks: int = 0
+    squares: int = 0
+    """Sum over units of their clicks squared."""
+    champion: float = 0.0
+    """Clicks that the champion's own lists would have got."""
+    challenger: float = 0.0
+
+    def of_unit(self, places: Iterable[tuple[int, int, int]]) -> ListClicks:
+        """With one more unit; of each of its clicks the place in the list, by the champion and by the challenger."""
+        clicked = list(places)
+        return ListClicks(
+            self.clicks + len(clicked),
+            self.squares + len(clicked) ** 2,
+            self.champion + math.fsum(math.log2(1 + place) / math.log2(1 + own) for place, own, _ in clicked),
+            self.challenger
+            + math.fsum(math.log2(1 + place) / math.log2(1 + own) for place, _, own in clicked),
+        )
+
+
+@dataclass(frozen=True)
 class PreferenceEvidence:
     """All that is known from interleaved lists since a moment."""
 
@@ -78,6 +106,7 @@ class PreferenceEvidence:
     """Requests that the champion answered alone, because a ranker failed or was late: they are no evidence."""
     lost_share: float = 0.0
     """Lost payloads / (stored + lost)."""
+    clicked: ListClicks = field(default_factory=ListClicks)
 
     @cached_property
     def counts(self) -> PreferenceCounts:

@@ -1,14 +1,16 @@
-"""How many units an interleaved comparison needs, told before it begins."""
+"""How many units an interleaved comparison needs, told before it begins; while it runs, an A/B test's beside them."""
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from scipy.special import ndtri
 
+from capstan.domain.verdicts.experiments import ExperimentRule
 from capstan.domain.verdicts.first_passage import first_passage
-from capstan.domain.verdicts.preference import PreferenceRule
-from capstan.domain.verdicts.sample_size import SampleSize
+from capstan.domain.verdicts.preference import PreferenceEvidence, PreferenceRule
+from capstan.domain.verdicts.sample_size import ExperimentDesign, SampleSize, sample_size, tuned
 
 _PASSAGES = (4.0, 16.0, 64.0)
 """Times the units of one look until which the test is followed."""
@@ -41,3 +43,42 @@ def preference_size(
             units, median = (math.ceil(one / (1 - ties)) for one in (found, half))
             return SampleSize(units=units, pair_units=math.ceil(found), median_units=median)
     return None
+
+
+def against_ab(evidence: PreferenceEvidence, rule: PreferenceRule) -> str:
+    """How many units find as large a preference again, interleaved and by an A/B test of clicks per unit.
+
+    In words; empty while nothing is preferred or `min_units` are not in. Both tests may be looked at all the time.
+    """
+    counts, clicked = evidence.counts, evidence.clicked
+    gain = clicked.challenger - clicked.champion
+    if counts.units < rule.min_units or not counts.preference or not gain:
+        return ""
+    spread = math.sqrt(clicked.squares / counts.units - (clicked.clicks / counts.units) ** 2)
+    interleaved = _interleaved(_rough(counts.preference), round(counts.ties / counts.units, 2), rule)
+    apart = _apart(_rough(gain / counts.units / spread), rule.alpha) if spread else None
+    if interleaved is None or apart is None:
+        return ""
+    return (
+        f"to find as much again with a power of 80 %, interleaving takes about {_rough(interleaved):,.0f} units and an "
+        f"A/B test of clicks per unit about {_rough(apart):,.0f}"
+    )
+
+
+@lru_cache(maxsize=256)
+def _interleaved(preference: float, ties: float, rule: PreferenceRule) -> int | None:
+    found = preference_size(preference, ties, rule)
+    return None if found is None else found.units
+
+
+@lru_cache(maxsize=256)
+def _apart(effect: float, alpha: float) -> int | None:
+    """`effect` in standard deviations of a unit."""
+    design = tuned(ExperimentDesign(effect=effect, variance=1.0, rule=ExperimentRule(alpha=alpha)))
+    found = sample_size(design)
+    return None if found is None else found.units
+
+
+def _rough(value: float) -> float:
+    """Two digits: more is not known, and every look asks."""
+    return float(f"{value:.2g}")
