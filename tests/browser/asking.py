@@ -30,7 +30,7 @@ from capstan.domain.traffic import Arm, TrafficSplit, Weight
 from capstan.domain.verdicts.bandits import BanditRule
 from capstan.domain.verdicts.evidence import ArmDay, ArmsEvidence, ArmSums
 from capstan.domain.verdicts.experiments import Better
-from capstan.domain.verdicts.preference import PreferenceCounts, PreferenceDay, PreferenceEvidence
+from capstan.domain.verdicts.preference import ListClicks, PreferenceCounts, PreferenceDay, PreferenceEvidence
 from capstan.domain.versions import SystemName, VersionName
 from capstan.engine.standstill import Standstill
 
@@ -156,7 +156,8 @@ def preference(*, is_running: bool = True) -> ExperimentShown | BanditShown | Pr
         for _ in range(10)
     ]
     found = tuple(PreferenceDay(START + place * DAY, one) for place, one in enumerate(counts))
-    evidence = PreferenceEvidence(found, waiting=22, requests=4127, alone=31)
+    clicked = ListClicks(clicks=1850, squares=4100, champion=1830.0, challenger=1912.0)
+    evidence = PreferenceEvidence(found, waiting=22, requests=4127, alone=31, clicked=clicked)
     step = InterleaveStep("click", Weight(100), min_units=500)
     split = step.split(V4, V5, "r", RolloutState())
     return step_shown(step, split, 10 * DAY, evidence, is_running=is_running)

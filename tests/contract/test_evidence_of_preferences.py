@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -130,6 +131,12 @@ def test_clicks_credit_the_ranker_that_drafted_the_item(lists: Lists) -> None:
     found = lists.preferred()
     assert found.counts == PreferenceCounts(wins=1, losses=1, ties=2)
     assert (found.requests, found.alone, found.waiting, found.lost_share) == (4, 1, 0, 0)
+    # Rows 0 to 2 stand first, second and third; by the champion first, second and fourth, by the challenger fourth,
+    # first and second.
+    first, second, third, fourth = (math.log2(1 + place) for place in (1, 2, 3, 4))
+    assert (found.clicked.clicks, found.clicked.squares) == (5, 9)
+    assert found.clicked.champion == pytest.approx(2 * first + 2 + third / fourth)
+    assert found.clicked.challenger == pytest.approx(2 * first / fourth + 2 * second + third / second)
 
 
 def test_a_return_counts_within_the_guardrails_own_window_and_once_that_is_over(lists: Lists) -> None:
