@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from capstan.cli.console import out
+from capstan.domain.verdicts.intervals import interval, is_open
 
 if TYPE_CHECKING:
     from capstan.domain.verdicts.experiments import Effect
@@ -144,4 +145,4 @@ def _slices(analysis: ExperimentAnalysis) -> Table:
 
 
 def _interval(effect: Effect) -> str:
-    return f"[{effect.lower:+.4g}, {effect.upper:+.4g}]"
+    return "not yet" if is_open(effect.lower, effect.upper) else interval(effect.lower, effect.upper)

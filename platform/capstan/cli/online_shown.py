@@ -96,6 +96,8 @@ def _arms(found: Mapping[str, Any], kind: str) -> Table:
 def _difference(arm: Mapping[str, Any]) -> str:
     if arm["difference"] is None:
         return "-"
+    if arm["lower"] is None and arm["upper"] is None:
+        return "not known yet"
     return f"{arm['difference']:+.4g} [{_bound(arm['lower'])}, {_bound(arm['upper'])}]"
 
 

@@ -35,6 +35,7 @@ from capstan.domain.verdicts.experiments import (
     proportions,
     welch,
 )
+from capstan.domain.verdicts.intervals import interval, is_open
 from capstan.domain.verdicts.merging import alpha_by, describe_alpha
 from capstan.domain.verdicts.quality import LEAST_BLOCKS, LOOKS_WORSE, NOT_DECIDED, Decide
 from capstan.domain.verdicts.sample_ratio import freeze_on_mismatch, judge_sample_ratio
@@ -290,8 +291,14 @@ def judge_arms(
         )
         return AnalysisResult(Verdict.SUCCESSFUL, "NotShownWorse", message, numbers, arm=best.arm)
     worse = [one.arm for one in found if one.is_worse(rule)] if rule.test is Test.ALWAYS_VALID else []
-    gaps = ", ".join(f"{one.lower:+.4g} to {one.upper:+.4g} of {one.arm}" for one in found)
-    message = f"{rule.named}: not decided; {words}; it may have missed a true difference from {gaps}"
+    gaps = ", ".join(
+        f"{one.lower:+.4g} to {one.upper:+.4g} of {one.arm}"
+        for one in found
+        if not is_open(one.lower, one.upper)
+    )
+    message = f"{rule.named}: not decided; {words}"
+    if gaps:
+        message += f"; it may have missed a true difference from {gaps}"
     latch = None
     if rule.test is not Test.ALWAYS_VALID:
         message += "; there was one look, and no later one counts"
@@ -431,6 +438,7 @@ def _withheld(
         )
     short = [
         f"{one.units:,} of {rule.min_units:,} units of {champion} and {one.arm}"
+        + _lacking(totals, champion, one)
         for one in found
         if one.units < rule.min_units
     ]
@@ -464,6 +472,13 @@ def _withheld(
                 f"{one.units:,} units of {champion} and {one.arm} are too few; equal weights need fewer"
             )
     return None
+
+
+def _lacking(totals: Mapping[VersionName, ArmSums], champion: VersionName, one: ArmBounds) -> str:
+    """Which of the two has too few units for any comparison; empty: neither."""
+    if one.units:
+        return ""
+    return f" (with an outcome {totals[champion].units:,} and {totals[one.arm].units:,}; each needs 2)"
 
 
 def _inconclusive(reason: str, message: str) -> AnalysisResult:
@@ -508,7 +523,21 @@ def _latched_result(
     return AnalysisResult(Verdict.SUCCESSFUL, reason, message, numbers, latch=latch, arm=latch.arm)
 
 
+def _unknown(rule: ArmsRule, champion: VersionName, one: ArmBounds) -> str:
+    """What is waited for while nothing bounds the arm's difference."""
+    if one.blocks is not None:
+        lack = f"waits for closed days, of which {one.blocks} of {LEAST_BLOCKS} are there"
+    elif one.units < rule.min_units:
+        missing = rule.min_units - one.units
+        lack = f"waits for {missing:,} more of {rule.min_units:,} units with an outcome, of both versions"
+    else:
+        lack = f"outcomes of its {one.units:,} units are all alike or too skewed, waits for units that differ"
+    return f"nothing is known yet of {rule.metric} of {one.arm} against {champion}: {lack}"
+
+
 def _could_be_worse(one: ArmBounds) -> str:
+    if math.isinf(one.lower):
+        return f"nothing bounds yet how much worse {one.arm} may be"
     if one.lower >= 0:
         return f"no {one.arm} worse than the champion fits these units"
     return f"a {one.arm} truly worse by up to {-one.lower:.4g} could look like this"
@@ -523,13 +552,18 @@ def _words(rule: ArmsRule, champion: VersionName, found: list[ArmBounds], covari
             blocks = "day blocks" if one.block_days == 1 else f"blocks of {one.block_days} days"
             over += f" in {one.blocks} {blocks} (lag-1 autocorrelation of days {lag_one:+.2f})"
         unit = "per unit" if rule.test is not Test.MANN_WHITNEY else "of the pairs of units above one half"
+        if is_open(one.lower, one.upper):
+            parts.append(_unknown(rule, champion, one))
+            continue
         level = alpha_by(lag_one, rule.level)
         parts.append(
             f"{rule.metric} of {one.arm} against {champion} {one.difference:+.4g} {unit} over {over}, {sides} "
-            f"{100 * (1 - level):.4g}% bounds [{one.lower:+.4g}, {one.upper:+.4g}]"
+            f"{100 * (1 - level):.4g}% bounds {interval(one.lower, one.upper)}"
             + (f"; {why}" if (why := describe_alpha(lag_one, rule.level)) else "")
         )
-    told = "; ".join(parts) + " (positive favours the arm)"
+    told = "; ".join(parts)
+    if not all(is_open(one.lower, one.upper) for one in found):
+        told += " (positive favours the arm)"
     if covariate.explained:
         told += f"; the covariate takes away {covariate.explained:.0%} of the variance"
     return told

@@ -18,6 +18,7 @@ from capstan.domain.verdicts.analysis import AnalysisResult, Verdict
 from capstan.domain.verdicts.blocks import BlockSums
 from capstan.domain.verdicts.confidence import log_bayes_factor, two_sided_radius
 from capstan.domain.verdicts.evidence import RankSums
+from capstan.domain.verdicts.intervals import interval, is_open
 from capstan.domain.verdicts.quality import NOT_DECIDED
 from capstan.domain.verdicts.skewness import LARGEST_SKEWNESS, difference_skewness
 
@@ -270,9 +271,11 @@ def judge_effect(
 def describe(effect: Effect, rule: ExperimentRule) -> str:
     """The effect with its interval and its p- or e-value."""
     evidence = f"p {effect.p_value:.3g}" if effect.log_e is None else f"e-value {_e_text(effect.log_e)}"
+    if is_open(effect.lower, effect.upper):
+        return f"difference {effect.difference:+.4g}, which nothing bounds yet, {evidence} ({rule.better} is better)"
     return (
         f"difference {effect.difference:+.4g}, {100 * (1 - rule.interval_alpha):.4g}% interval "
-        f"[{effect.lower:+.4g}, {effect.upper:+.4g}], {evidence} ({rule.better} is better)"
+        f"{interval(effect.lower, effect.upper)}, {evidence} ({rule.better} is better)"
     )
 
 

@@ -28,6 +28,7 @@ from capstan.domain.verdicts.confidence import (
     two_sided_radius,
 )
 from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
+from capstan.domain.verdicts.intervals import interval, is_open
 from capstan.domain.verdicts.merging import MergedBlocks, alpha_by, describe_alpha, merge_as_needed
 from capstan.domain.verdicts.refusals import judge_refused_answers
 from capstan.errors import InvalidSpecError, Mistake
@@ -354,9 +355,15 @@ def _describe(rule: QualityRule, merged: MergedBlocks) -> str:
     used = rule.after(merged.single)
     lower, upper = merged.sums.bounds(used.radius(merged.sums.blocks))
     sides = "two-sided" if rule.is_two_sided else "one-sided"
+    if is_open(lower, upper):
+        needs = rule.least_units
+        wait = f", waits for {needs - merged.sums.blocks} more" if merged.sums.blocks < needs else ""
+        told = f"nothing bounds the {rule.metric} difference yet over {merged.sums.blocks} of {needs} blocks{wait}"
+        return "; ".join(part for part in (told, merged.describe()) if part)
     told = (
         f"{rule.metric} difference {merged.sums.difference:+.4f} per request over {merged.closed} blocks, "
-        f"{sides} {100 * (1 - used.alpha):.4g}% bounds [{lower:+.4f}, {upper:+.4f}] (positive favours the challenger)"
+        f"{sides} {100 * (1 - used.alpha):.4g}% bounds {interval(lower, upper, '+.4f')} "
+        "(positive favours the challenger)"
     )
     return "; ".join(
         part for part in (told, merged.describe(), describe_alpha(merged.single, rule.alpha)) if part
@@ -365,6 +372,8 @@ def _describe(rule: QualityRule, merged: MergedBlocks) -> str:
 
 def _missed(rule: QualityRule, sums: BlockSums) -> str:
     lower = sums.bounds(rule.radius(sums.blocks))[0]
+    if math.isinf(lower):
+        return "nothing bounds yet how much worse the challenger may be"
     if lower >= 0:
         return "nothing worse than the champion fits these blocks"
     return f"a challenger truly worse by up to {-lower:.4f} per request could look like this"

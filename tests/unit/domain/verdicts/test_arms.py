@@ -404,3 +404,36 @@ def test_equal_arms_are_called_different_in_at_most_alpha_of_experiments_however
         called, peeked = called + seen, peeked + naive
     assert called <= 0.05 * 200
     assert peeked >= 0.15 * 200
+
+
+def test_what_nothing_bounds_is_said_to_be_unknown_with_what_is_waited_for() -> None:
+    same = evidence(v1=sums(np.zeros(400)), v2=sums(np.zeros(300)))
+    result = judge_arms(same, HIGHER, HALVES)
+    assert result.reason == NOT_DECIDED
+    assert "inf" not in result.message
+    assert result.message.endswith(
+        "not decided; nothing is known yet of revenue of v2 against v1: outcomes of its 700 units are all alike or too "
+        "skewed, waits for units that differ"
+    )
+    one_known = evidence(
+        v1=sums(drawn(1.0)), v2=sums(drawn(1.0, seed=2)), v3=sums(np.r_[1.0, np.full(1999, np.nan)])
+    )
+    early = judge_arms(one_known, HIGHER, THIRDS)
+    assert (early.reason, early.premature) == ("TooLittleEvidence", True)
+    assert "0 of 500 units of v1 and v3 (with an outcome 2,000 and 1; each needs 2)" in early.message
+
+
+def test_a_guardrail_and_a_choice_of_risk_do_not_tell_infinite_harm() -> None:
+    same = evidence(v1=sums(np.zeros(400)), v2=sums(np.zeros(300)))
+    rule = replace(HIGHER, decide=Decide.UNLESS_WORSE)
+    guarded, chosen = judge_guardrail(same, rule, V1, V2), judge_arms(same, rule, HALVES)
+    for result in (guarded, chosen):
+        assert "inf" not in result.message
+        assert "nothing bounds yet how much worse v2 may be" in result.message
+
+
+def test_few_days_are_told_as_what_is_waited_for() -> None:
+    found = many_days(np.full(5, 0.5))
+    latched = Latch(Verdict.FAILED, 900)
+    result = judge_arms(found, replace(HIGHER, by_days=True), HALVES, latched=latched)
+    assert "waits for closed days, of which 5 of 7 are there" in result.message

@@ -2,7 +2,7 @@
 
 import { h, badge, version } from "../dom.js";
 import { count, many, metricName, number, percent, signed } from "../format.js";
-import { bound, sequence } from "./sequence.js";
+import { bound, bounds, sequence } from "./sequence.js";
 
 export function experiment(found) {
   const rivals = found.arms.filter((arm) => arm.role !== "champion");
@@ -43,13 +43,13 @@ export function others(metrics) {
       h("td", {}, difference(arm))))))));
 }
 
-const difference = (arm) => (arm.difference === null ? "–"
+const difference = (arm) => (arm.difference === null ? "–" : arm.lower === null && arm.upper === null ? "not known yet"
   : [`${signed(arm.difference)} `, h("span", { class: "bounds" }, `[${bound(arm.lower)}, ${bound(arm.upper)}]`)]);
 
 function course(found, arm) {
   const last = arm.series[arm.series.length - 1];
   const looks = found.has_one_look ? "that hold at this look" : "that hold at every look";
-  const said = `${signed(last.difference)} ${metricName(found.metric)} per unit in its favour, bounds ${bound(last.lower)} to ${bound(last.upper)} ${looks}`;
+  const said = `${signed(last.difference)} ${metricName(found.metric)} per unit in its favour, ${bounds(last)} ${looks}`;
   return sequence(arm.series, {
     levels: [found.promote_above, found.reject_below],
     words: `${metricName(found.metric)} of ${arm.version} against the champion by day, at last ${said}`,

@@ -6,6 +6,8 @@ import { clock, date, many, signed, telling } from "../format.js";
 const W = 420, LEFT = 50, RIGHT = 10, TOP = 8, BOTTOM = 112, H = 130;
 
 export const bound = (value) => (value === null ? "open" : signed(value));
+/** Bounds in words; where no side is bounded, nothing is known yet. */
+export const bounds = (one) => (one.lower === null && one.upper === null ? "no bounds yet" : `bounds ${bound(one.lower)} to ${bound(one.upper)}`);
 
 /** The points between their bounds, with lines at 0 and at the named levels; `words` tells the picture to who can't see it. */
 export function sequence(points, { levels = [], words, caption }) {
@@ -31,7 +33,7 @@ export function sequence(points, { levels = [], words, caption }) {
         s("text", { x: LEFT - 4, y: y(end) + (place ? 0 : 7), "text-anchor": "end" }, signed(end, 3))),
       s("polyline", { class: "path", points: points.map((p) => `${x(p.at)},${y(p.difference)}`).join(" ") }),
       points.map((p) => s("circle", { class: "block", cx: x(p.at), cy: y(p.difference), r: 2.4 },
-        s("title", {}, `${told.day(p.at)}: ${signed(p.difference)}, bounds ${bound(p.lower)} to ${bound(p.upper)}, ${many(p.units, "unit")}`))),
+        s("title", {}, `${told.day(p.at)}: ${signed(p.difference)}, ${bounds(p)}, ${many(p.units, "unit")}`))),
       dates(points[0].at, last.at)),
     h("figcaption", {}, caption));
 }
