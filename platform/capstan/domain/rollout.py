@@ -94,7 +94,8 @@ def outlook(policy: RolloutPolicy, now: datetime) -> str:
     spans = [step_span(policy, step) for step in policy.steps]
     soonest = now + sum((span.soonest for span in spans), timedelta(0))
     latest = now + sum((span.latest for span in spans), timedelta(0))
-    ends = f"its {len(policy.steps)} steps take until {soonest:%Y-%m-%d %H:%M} UTC"
+    takes = "its only step takes" if len(policy.steps) == 1 else f"its {len(policy.steps)} steps take"
+    ends = f"{takes} until {soonest:%Y-%m-%d %H:%M} UTC"
     if latest > soonest:
         ends += f", {latest:%Y-%m-%d %H:%M} UTC if labels come as late as they may,"
     waits = " and a person's approval" if any(step.approval for step in policy.steps) else ""

@@ -621,7 +621,8 @@ class _Planning:
         self._settle_arms(look)
         if self.state.step + 1 >= len(self.policy.steps):
             self._tell(Reason.STEP_PASSED, f"{self._step_name}: {words}", self._key("passed"))
-            self._start_promotion(f"it passed all {len(self.policy.steps)} steps; {words}")
+            passed = "its only step" if len(self.policy.steps) == 1 else f"all {len(self.policy.steps)} steps"
+            self._start_promotion(f"it passed {passed}; {words}")
             return
         self._tell(Reason.STEP_PASSED, f"{self._step_name}: {words}", self._key("passed"))
         self.state = replace(
