@@ -29,6 +29,7 @@ SHARED = frozenset(
     {
         "areas",
         "disclosure",
+        "expected",
         "labels",
         "metric",
         "own_metric",

@@ -94,6 +94,7 @@ def _evaluation(
         "metrics": metrics,
         "models": models,
         "standard_errors": _standard_errors(job, judged, predictions),
+        "estimator": _estimator(job, judged, predictions),
         "champion": None if job.champion is None else job.champion.name,
         "champion_metrics": champion_metrics,
         "slices": [asdict(part) for part in slices],
@@ -112,6 +113,25 @@ def _standard_errors(job: Job, judged: Cases, predictions: Predictions) -> dict[
     days = resampled_by(judged.table, spec, most=JACKKNIFE_LOTS)
     found = measure(metric, judged.truth, predictions, days, groups=judged.groups)
     return {metric.name: found.standard_error}
+
+
+def _estimator(job: Job, judged: Cases, predictions: Predictions) -> dict[str, Any]:
+    """What tells the watched metric of windows whose labels have not come; fitted where the model was never fitted."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    from capstan.monitoring.estimates.fitting import fit_estimator
+
+    spec = job.system.spec
+    with threadpool_limits(spec.training.threads):
+        return fit_estimator(
+            judged.task,
+            judged.task.metrics[spec.monitoring.quality.metric],
+            spec.features,
+            judged.table,
+            judged.truth,
+            predictions,
+            resampled_by(judged.table, spec, most=JACKKNIFE_LOTS),
+        ).document()
 
 
 def _chosen(job: Job, cases: Parted, judged: Cases, choice: Mapping[str, Any]) -> tuple[Any, Predictions]:

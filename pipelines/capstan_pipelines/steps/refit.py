@@ -62,6 +62,7 @@ def _learn(
 ) -> None:
     """Fit the choice on the table and write its model folder with the detectors."""
     from capstan.monitoring.drift import fitted_detectors
+    from capstan.monitoring.estimates.estimator import Estimator
     from capstan.serving.model import as_served
     from capstan.training.cases import groups_of
     from capstan.training.factories import importable
@@ -80,6 +81,7 @@ def _learn(
             sample=take_sample(table, columns),
             factories=job.factories,
         )
+        Estimator.of(evaluation["estimator"]).save(folder)
         groups = groups_of(table, spec.data.keys.group)
         threads = spec.training.threads
         predictions = predict(task_of(spec), pipeline, table, threads=threads, groups=groups)

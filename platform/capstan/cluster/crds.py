@@ -142,6 +142,11 @@ def _system_status() -> dict[str, Schema]:
             "type": "array",
             "items": {"type": "string"},
         },
+        "estimatedQuality": {
+            "description": "The champion's quality in the last window as it probably is before labels come, and how "
+            "often such estimates were right; empty: nothing is estimated.",
+            **_TEXT,
+        },
         "operationAlerts": {
             "description": "Alerts about parts that fire now, such as PayloadsLost: for people, they start nothing.",
             "type": "array",

@@ -60,6 +60,46 @@ class OnlineStanding:
 
 
 @dataclass(frozen=True)
+class EstimateStanding:
+    """What the quality of the last window probably is, and how often such estimates were right."""
+
+    metric: str
+    value: float | None
+    """None: nothing could be estimated."""
+    low: float | None
+    """Of the interval that holds the true value of 95 windows of a hundred; None: it cannot be told."""
+    high: float | None
+    message: str
+    """Why it may be wrong, or why there is none; empty: nothing speaks against it."""
+    end: datetime
+    """Of the window."""
+    checked: int
+    """Of the newest windows those in which the truth came."""
+    held: int
+    """Those of them in which it lay within the interval."""
+    is_believed: bool
+    """False: the intervals missed more often than chance explains, so that no alert is raised by them."""
+    wrong: tuple[datetime, ...] = ()
+    """Ends of the windows in which they missed."""
+
+    def __str__(self) -> str:
+        if self.value is None:
+            told = f"{self.metric} is not estimated: {self.message}"
+        else:
+            interval = "" if self.low is None else f" ({self.low:.3f} to {self.high:.3f})"
+            doubt = f", which may be wrong: {self.message}" if self.message else ""
+            told = (
+                f"{self.metric} {self.value:.3f}{interval} in the window to {self.end:%Y-%m-%d %H:%M}{doubt}"
+            )
+        if not self.checked:
+            return f"{told}; no estimate has met its truth yet"
+        record = f"the truth lay within the interval in {self.held} of {self.checked} windows"
+        wrong = f", not in that to {self.wrong[-1]:%Y-%m-%d}" if self.wrong else ""
+        silent = "" if self.is_believed else ": too often wrong, so that no alert is raised by it"
+        return f"{told}; {record}{wrong}{silent}"
+
+
+@dataclass(frozen=True)
 class Standing:
     """All questions about the watched version, and what users did after answers of any."""
 
@@ -68,6 +108,8 @@ class Standing:
     questions: tuple[QuestionStanding, ...] = ()
     online: tuple[OnlineStanding, ...] = ()
     """Online metrics in the order of the file, each of all versions that answered lately."""
+    estimated: EstimateStanding | None = None
+    """None: the watched version carries nothing to estimate by."""
 
 
 def blind_spots(questions: Sequence[QuestionStanding]) -> str:

@@ -139,6 +139,7 @@ def summarize(
         "challenger": _version(challenger, here),
         "drift": _drift(champion, alerts, standing),
         "nextTrainings": list(outlooks),
+        "estimatedQuality": _estimated(record, champion, standing),
         "operationAlerts": _operation_alerts(record, operation_alerts),
         "onlineMetrics": _online(record, standing),
         "conditions": _conditions(record, conditions, now),
@@ -270,6 +271,15 @@ def _drift(champion: ModelVersion | None, alerts: Sequence[Alert] | Away, standi
     ]
     judged = inputs and all(question.end is not None and not question.unjudged for question in inputs)
     return "Stable" if judged else "NotJudged"
+
+
+def _estimated(record: Record, champion: ModelVersion | None, standing: Standing | Away) -> str:
+    """What the champion's quality probably is, in words; while the monitor is away, what was last told."""
+    if isinstance(standing, Away):
+        return str(record.status.get("estimatedQuality") or "")
+    if champion is None or standing.version != champion.name or standing.estimated is None:
+        return ""
+    return str(standing.estimated)[:_LONGEST_MESSAGE]
 
 
 def _watched(champion: ModelVersion | None, standing: Standing | Away) -> Condition:

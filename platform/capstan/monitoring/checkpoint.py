@@ -17,7 +17,7 @@ from capstan.files import write_whole
 from capstan.monitoring.questions import QUESTIONS
 from capstan.monitoring.watched_version import WatchedVersion
 from capstan.monitoring.windows import DriftWindow, QualityWindow
-from capstan.monitoring.windows_json import tell_drift, tell_quality
+from capstan.monitoring.windows_json import tell_drift, tell_quality, tell_truth
 from capstan.ports.codec import from_json, to_json
 
 MOST_TOLD = 400
@@ -43,7 +43,9 @@ class Checkpoint:
                 if watch.model_dir == model_dir
                 else replace(self, watch=replace(watch, model_dir=model_dir))
             )
-        return replace(self, generation=self.generation + 1, watch=WatchedVersion(version, model_dir, since))
+        # What versions before it taught about estimates is kept: it is of the same world.
+        begun = WatchedVersion(version, model_dir, since, checked=watch.checked if watch is not None else ())
+        return replace(self, generation=self.generation + 1, watch=begun)
 
     def with_drift(self, window: DriftWindow, *, consecutive: int) -> Checkpoint:
         """The checkpoint with one more drift window decided."""
@@ -70,6 +72,7 @@ class Checkpoint:
                 **entry,
                 "generation": generation,
                 "quality": tell_quality(window),
+                "estimate": tell_truth(entry.get("estimate"), window),
                 "alerts": sorted({*entry["alerts"], *watch.alerts(consecutive=consecutive)}),
             }
             if (entry["version"], entry["end"]) == (watch.version, window.end.isoformat())

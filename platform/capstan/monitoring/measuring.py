@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -23,6 +24,8 @@ from capstan.errors import InvalidDataError
 from capstan.monitoring.drift.calibration import QUALITY_SHARE, false_breach_probability
 from capstan.monitoring.drift.fitted_detectors import FittedDetector
 from capstan.monitoring.drift.reference import FeatureReference, Reference, RowsReference
+from capstan.monitoring.estimates.estimating import Estimates, Unlike
+from capstan.monitoring.estimates.estimator import Estimator
 from capstan.monitoring.quality import (
     LEAST_BLOCKS,
     LEAST_DAYS,
@@ -46,7 +49,7 @@ from capstan.recording.payloads import INPUT_PREFIX
 from capstan.recording.reading import PayloadReader, day_starts, microseconds
 from capstan.recording.served import Served, served_with_labels
 from capstan.spec import MLSystem
-from capstan.tasks import Task, task_of
+from capstan.tasks import Predictions, Task, task_of
 
 EXACT_ROWS = 200_000
 LARGEST_ERROR_PROBABILITY = 0.05
@@ -71,10 +74,13 @@ class Measuring:
     detectors: dict[str, FittedDetector]
     quality_reference: QualityReference | None
     """The quality metric on the version's test window; None: its manifest does not tell."""
+    estimator: Estimator | None = None
+    """None: the version's training left none."""
     exact_rows: int = EXACT_ROWS
 
     def drift(self, number: int, version: str, start: datetime, end: datetime) -> DriftWindow:
         """The drift window; raises UnavailableError if the payloads cannot be read."""
+        watched = self.system.spec.monitoring
         rows = int(
             self.reader.fetch(
                 f"select count(distinct {{'request': request_id, 'row': row}}) as n {_ANSWERED}",
@@ -82,11 +88,19 @@ class Measuring:
                 end=end,
             )["n"][0].as_py()
         )
-        watched = self.system.spec.monitoring
-        enough = rows >= watched.window.min_rows
-        if not enough:
-            return DriftWindow(number, start, end, rows, False, min_rows=watched.window.min_rows)
-        columns = sorted({feature.column for feature in self.reference.features})
+        if rows < watched.window.min_rows:
+            few = f"{rows:,} of {watched.window.min_rows:,} rows (monitoring.window.minRows)"
+            return DriftWindow(
+                number,
+                start,
+                end,
+                rows,
+                False,
+                min_rows=watched.window.min_rows,
+                estimate=self.estimates.none("TooFewRows", few),
+            )
+        columns = sorted({feature.column for feature in self.reference.features} | self.estimates.columns)
+        unlike = Unlike(self.estimates.seen)
         gatherers = [self._gatherer(feature, rows) for feature in self.reference.features]
         chosen = ", ".join('"' + INPUT_PREFIX + column.replace('"', '""') + '"' for column in columns)
         query = f"select {chosen} {_ANSWERED} {_LAST_ATTEMPT}"
@@ -99,6 +113,8 @@ class Measuring:
             ]
             for all_of_them in together:
                 all_of_them.add(read, batch.num_rows)
+            unlike.add({one.column: batch.column(INPUT_PREFIX + one.column) for one in unlike.seen})
+        answers = self._answers(version, start, end)
         return DriftWindow(
             number,
             start,
@@ -106,10 +122,17 @@ class Measuring:
             rows,
             True,
             features=tuple(gatherer.result(watched.drift.min_effect) for gatherer in gatherers),
-            outputs=self._outputs(version, start, end),
+            outputs=self._outputs(answers.predictions),
             together=tuple(all_of_them.result(watched.drift.min_effect) for all_of_them in together),
             min_rows=watched.window.min_rows,
             numbers=self._numbers(StoredRows(self.reader, self.system, version, start, end)),
+            estimate=self.estimates.of(
+                answers.predictions,
+                answers.inputs,
+                unlike,
+                error_probability=self._error_probability(),
+                window=end - start,
+            ),
         )
 
     def _numbers(self, rows: StoredRows) -> dict[str, Mapping[str, float]]:
@@ -258,15 +281,22 @@ class Measuring:
         days: NDArray[np.int64] = np.searchsorted(starts, moments, side="right").astype(np.int64)
         return days
 
-    def _outputs(self, version: str, start: datetime, end: datetime) -> tuple[FeatureDrift, ...]:
-        watched = self.reference.outputs
-        if not watched:
-            return ()
-        answered = f"select outputs from (select * {_ANSWERED} {_LAST_ATTEMPT}) where version = $version"  # noqa: S608
-        outputs = self.reader.fetch(answered, start=start, end=end, version=version)["outputs"]
-        found = predictions_of(outputs, self._task)
+    def _answers(self, version: str, start: datetime, end: datetime) -> _Answers:
+        """What the version said; with its inputs where these are needed to estimate how right it was."""
+        if not self.reference.outputs and not self.estimates.can:
+            return _Answers(predictions_of(pa.array([], pa.struct([])), self._task), {})
+        columns = sorted(self.estimates.needed)
+        chosen = ", ".join(
+            ["outputs", *('"' + INPUT_PREFIX + one.replace('"', '""') + '"' for one in columns)]
+        )
+        answered = f"select {chosen} from (select * {_ANSWERED} {_LAST_ATTEMPT}) where version = $version"  # noqa: S608
+        found = self.reader.fetch(answered, start=start, end=end, version=version, inputs=columns)
+        inputs = {one: found[INPUT_PREFIX + one] for one in columns}
+        return _Answers(predictions_of(found["outputs"], self._task), inputs)
+
+    def _outputs(self, found: Predictions) -> tuple[FeatureDrift, ...]:
         drifts = []
-        for feature in watched:
+        for feature in self.reference.outputs:
             gatherer = self._gatherer(feature, len(found))
             values = found.columns.get(feature.column)
             gatherer.add(
@@ -275,6 +305,11 @@ class Measuring:
             drifts.append(gatherer.result(self.system.spec.monitoring.drift.min_effect))
         return tuple(drifts)
 
+    @cached_property
+    def estimates(self) -> Estimates:
+        """What the windows' quality probably is."""
+        return Estimates(self.system, self.estimator, self.quality_reference)
+
     @property
     def _task(self) -> Task:
         return task_of(self.system.spec)
@@ -282,6 +317,12 @@ class Measuring:
     def _gatherer(self, feature: FeatureReference, rows: int) -> _Gatherer:
         values = _Categories(feature) if feature.kind == "categorical" else _Numbers(feature)
         return _Gatherer(feature, values, self.detectors.get(feature.name), rows, self.exact_rows)
+
+
+class _Answers(NamedTuple):
+    predictions: Predictions
+    inputs: Mapping[str, pa.ChunkedArray]
+    """By column; only where an estimate needs them."""
 
 
 class _Gatherer:

@@ -207,6 +207,7 @@ class MonitorService:
             "alerts": self._watcher.alerts,
             "error": self._error,
             "questions": [to_json(question) for question in watch.questions()] if watch else [],
+            "estimated": to_json(watch.estimated()) if watch else None,
             "online": [to_json(standing) for standing in self._watcher.online],
             "windows": [window for window in checkpoint.told if window["generation"] > int(after)],
         }

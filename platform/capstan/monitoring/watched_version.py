@@ -11,7 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from capstan.domain.watching import QuestionStanding
+from capstan.domain.watching import EstimateStanding, QuestionStanding
+from capstan.monitoring.estimates.record import (
+    MOST_KEPT,
+    Awaited,
+    Checked,
+    Record,
+    awaiting,
+    check,
+    record_of,
+)
 from capstan.monitoring.questions import QUESTIONS, Kind, alerts
 from capstan.monitoring.questions.blind import BLIND, BLIND_WINDOWS
 from capstan.monitoring.questions.question import Answer
@@ -34,6 +43,15 @@ class WatchedVersion:
     decided_quality: int = 0
     gaps: Mapping[str, Gap] = field(default_factory=dict)
     """Of questions that the last window left without an answer, by question."""
+    awaited: tuple[Awaited, ...] = ()
+    """Estimates whose truth has not come."""
+    checked: tuple[Checked, ...] = ()
+    """The newest estimates beside the truth, those of versions before this one too, oldest first."""
+
+    @property
+    def record(self) -> Record:
+        """How far estimates can be believed."""
+        return record_of(self.checked)
 
     def next_drift(self, duration: timedelta) -> tuple[datetime, datetime]:
         """The drift window to be decided next: where the last one ended, even if the file's duration changed since."""
@@ -53,17 +71,21 @@ class WatchedVersion:
             decided_drift=self.decided_drift + 1,
             runs=runs_after(self.runs, answers),
             gaps=self._gaps_after(answers),
+            awaited=awaiting(self.awaited, window),
         )
 
     def with_quality(self, window: QualityWindow) -> WatchedVersion:
         """The watch after one more quality window."""
         answers = answers_of("Quality", window)
+        checked = check(self.awaited, window, self.version)
         return replace(
             self,
             last_quality=window,
             decided_quality=self.decided_quality + 1,
             runs=runs_after(self.runs, answers),
             gaps=self._gaps_after(answers),
+            awaited=tuple(one for one in self.awaited if one.end > window.end),
+            checked=(*self.checked, *([checked] if checked is not None else []))[-MOST_KEPT:],
         )
 
     def last(self, kind: Kind) -> DriftWindow | QualityWindow | None:
@@ -76,6 +98,7 @@ class WatchedVersion:
             question.alert.name
             for name, question in QUESTIONS.items()
             if self.runs.get(name, 0) >= question.windows_needed(consecutive)
+            and question.is_believed(self.record)
         }
         if any(gap.windows >= BLIND_WINDOWS for gap in self.gaps.values()):
             held.add(BLIND.name)
@@ -88,6 +111,8 @@ class WatchedVersion:
             if not asked.tells_gaps:
                 continue
             gap, last, trigger = self.gaps.get(name), self.last(asked.kind), asked.alert.trigger
+            if not asked.is_asked(last):
+                continue
             end = last.end if last is not None else None
             found.append(
                 QuestionStanding(name, 0, end=end, trigger=trigger)
@@ -95,6 +120,25 @@ class WatchedVersion:
                 else QuestionStanding(name, gap.windows, gap.reason, gap.message, end, trigger)
             )
         return tuple(found)
+
+    def estimated(self) -> EstimateStanding | None:
+        """What the last window's quality probably is, and how often such estimates were right; None: no estimate."""
+        last = self.last_drift
+        if last is None or last.estimate is None:
+            return None
+        found, record = last.estimate, self.record
+        return EstimateStanding(
+            metric=found.metric,
+            value=found.value,
+            low=found.low,
+            high=found.high,
+            message=found.message,
+            end=last.end,
+            checked=record.checked,
+            held=record.held,
+            is_believed=not record.is_bad,
+            wrong=tuple(one.end for one in self.checked if one.is_sure and not one.held),
+        )
 
     def _gaps_after(self, answers: Mapping[str, Answer]) -> dict[str, Gap]:
         gaps = {name: gap for name, gap in self.gaps.items() if name not in answers}
@@ -107,7 +151,11 @@ class WatchedVersion:
 
 def answers_of(kind: Kind, window: DriftWindow | QualityWindow) -> dict[str, Answer]:
     """The answers to all questions that are asked of windows of the kind, by question."""
-    return {name: question.ask(window) for name, question in QUESTIONS.items() if question.kind == kind}
+    return {
+        name: question.ask(window)
+        for name, question in QUESTIONS.items()
+        if question.kind == kind and question.is_asked(window)
+    }
 
 
 def runs_after(runs: Mapping[str, int], answers: Mapping[str, Answer]) -> dict[str, int]:

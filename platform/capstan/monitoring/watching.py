@@ -14,6 +14,7 @@ from capstan.errors import InvalidDataError
 from capstan.monitoring.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from capstan.monitoring.drift.fitted_detectors import DetectorKind, load, load_reference
 from capstan.monitoring.drift.reference import Reference
+from capstan.monitoring.estimates.estimator import load_estimator
 from capstan.monitoring.measuring import Measuring
 from capstan.monitoring.online import measure_online, rest
 from capstan.monitoring.quality import QualityReference
@@ -147,6 +148,7 @@ class Watcher:
                 reference,
                 load(folder, reference, self._detectors),
                 self._test_metric(model),
+                load_estimator(model),
             )
             self._measuring = (watch.model_dir, measuring)
         return self._measuring[1]

@@ -66,6 +66,36 @@ class Gap:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """What the metric of quality probably is in a window whose labels have not come yet."""
+
+    metric: str
+    decision: WindowOutcome
+    reason: str
+    """CamelCase: `Fine`, `Dropped`, `TooFewRows`, `NoEstimator`, `NotEstimable`, `OtherMetric`, `Undefined`,
+    `TooFewDays`, `NoReference`, `OutsideCalibration`."""
+    message: str = ""
+    """The reason in words with numbers, where there is no verdict."""
+    value: float | None = None
+    """None: nothing could be estimated."""
+    low: float | None = None
+    """Of the interval for the window's true value; None: too few days behind the calibration."""
+    high: float | None = None
+    reference: float | None = None
+    """The metric on the version's test window; None: the manifest does not tell."""
+    floor: float | None = None
+    outside: float | None = None
+    """Share of rows unlike all that the calibration saw; None: it cannot be told."""
+    is_asked: bool = False
+    """Whether the file wants an alert by it."""
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether it claims that the true value lies within its interval."""
+        return self.low is not None and self.reason in ("Fine", "Dropped")
+
+
+@dataclass(frozen=True)
 class DriftWindow:
     """Inputs and predictions of [start, end)."""
 
@@ -84,6 +114,8 @@ class DriftWindow:
 
     numbers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """What questions measured by themselves, by the question's name; finite."""
+    estimate: Estimate | None = None
+    """None: the version carries nothing to estimate by, and the file asks for no alert."""
 
     @property
     def too_few(self) -> Gap | None:

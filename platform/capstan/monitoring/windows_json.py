@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from capstan.monitoring.watched_version import answers_of
-from capstan.monitoring.windows import DriftWindow, FeatureDrift, Gap, QualityWindow, WindowOutcome
+from capstan.monitoring.windows import DriftWindow, Estimate, FeatureDrift, Gap, QualityWindow, WindowOutcome
 
 
 def tell_drift(window: DriftWindow) -> dict[str, Any]:
@@ -24,6 +24,7 @@ def tell_drift(window: DriftWindow) -> dict[str, Any]:
             }
             for name, answer in answers_of("Drift", window).items()
         },
+        "estimate": None if window.estimate is None else tell_estimate(window.estimate),
         "features": {feature.feature: _feature(feature) for feature in (*window.features, *window.together)},
         "outputs": {output.feature.removeprefix(":"): _feature(output) for output in window.outputs},
     }
@@ -46,6 +47,37 @@ def tell_quality(window: QualityWindow) -> dict[str, Any]:
         "reason": window.reason,
         "message": window.message,
         "notes": list(window.notes),
+    }
+
+
+def tell_estimate(estimate: Estimate) -> dict[str, Any]:
+    """What the quality of a window probably is; `truth` and `held` come with its labels."""
+    return {
+        "metric": estimate.metric,
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "reference": estimate.reference,
+        "floor": estimate.floor,
+        "outside": estimate.outside,
+        "decision": estimate.decision,
+        "reason": estimate.reason,
+        "message": estimate.message,
+        "is_sure": estimate.is_sure,
+        "truth": None,
+        "held": None,
+    }
+
+
+def tell_truth(told: dict[str, Any] | None, window: QualityWindow) -> dict[str, Any] | None:
+    """The told estimate with the truth of the same window, and whether that lay within the interval."""
+    if told is None or window.value is None or told["metric"] != window.metric:
+        return told
+    has_interval = told["low"] is not None
+    return {
+        **told,
+        "truth": window.value,
+        "held": told["low"] <= window.value <= told["high"] if has_interval else None,
     }
 
 

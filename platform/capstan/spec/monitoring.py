@@ -10,7 +10,7 @@ from pydantic import Field
 from capstan.spec.cluster import RecordVolume
 from capstan.spec.grammar import OWN_METRIC, OWN_NUMBER, Factory, OwnMetric, SpecModel
 from capstan.spec.own_code import OwnCode
-from capstan.spec.units import Number, PositiveDuration, Share, Whole
+from capstan.spec.units import Flag, Number, PositiveDuration, Share, Whole
 
 
 class MonitoringWindow(SpecModel):
@@ -128,6 +128,19 @@ class Quality(SpecModel):
     )
 
 
+class Estimation(SpecModel):
+    """Quality before labels come, as it probably is."""
+
+    alert: Flag = Field(
+        False,
+        description=(
+            "Whether an estimate that fell by more than `quality.maxDrop`, and by more than its own error, is an "
+            "alert. Estimates are made and shown in any case."
+        ),
+        examples=[True],
+    )
+
+
 class Monitoring(SpecModel):
     """Windows, drift and quality."""
 
@@ -145,6 +158,11 @@ class Monitoring(SpecModel):
         default_factory=Quality,
         description="How much online quality may fall.",
         examples=[{"metric": "rocAuc", "maxDrop": 0.05, "minCoverage": "80%"}],
+    )
+    estimate: Estimation = Field(
+        default_factory=Estimation,
+        description="What is made of quality that is estimated before labels come.",
+        examples=[{"alert": True}],
     )
     volume: RecordVolume = Field(
         default_factory=RecordVolume,

@@ -37,6 +37,10 @@ class OnQuality(SpecModel):
     """A quality alert starts a training."""
 
 
+class OnEstimatedQuality(SpecModel):
+    """An alert by estimated quality starts a training."""
+
+
 class OnSchedule(SpecModel):
     """The calendar starts a training."""
 
@@ -59,10 +63,15 @@ class OnNewData(SpecModel):
 class RetrainingTrigger(OneOf):
     """One reason to train."""
 
-    members: ClassVar[tuple[str, ...]] = ("drift", "quality", "schedule", "new_data")
+    members: ClassVar[tuple[str, ...]] = ("drift", "quality", "estimated_quality", "schedule", "new_data")
 
     drift: OnDrift | None = Field(None, description="An alert of drift.", examples=[{}])
     quality: OnQuality | None = Field(None, description="An alert of falling quality.", examples=[{}])
+    estimated_quality: OnEstimatedQuality | None = Field(
+        None,
+        description="An alert by estimated quality, before labels come; `monitoring.estimate.alert` raises it.",
+        examples=[{}],
+    )
     schedule: OnSchedule | None = Field(None, description="The calendar.", examples=[{"cron": "0 6 * * MON"}])
     new_data: OnNewData | None = Field(
         None,

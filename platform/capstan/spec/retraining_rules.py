@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from capstan.spec.system import MLSystemSpec
 
 
+@rule(
+    "no such alert is raised; write monitoring.estimate: {alert: true}, or drop the trigger",
+    why_no_cel=UNTRIED,
+)
+def an_estimates_trigger_has_its_alert(spec: MLSystemSpec) -> Iterator[Breach]:
+    for index, trigger in enumerate(spec.retraining.triggers):
+        if trigger.kind == "estimated_quality" and not spec.monitoring.estimate.alert:
+            yield Breach(("spec", "retraining", "triggers", index, to_camel(trigger.kind)))
+
+
 @rule("is longer than budget.per, so the budget means nothing; lengthen budget.per", why_no_cel=ARITHMETIC)
 def a_cooldown_is_within_the_budgets_time(spec: MLSystemSpec) -> Iterator[Breach]:
     retraining = spec.retraining
@@ -68,6 +78,7 @@ def a_replay_sees_every_window(spec: MLSystemSpec) -> Iterator[Breach]:
 
 
 RULES = (
+    an_estimates_trigger_has_its_alert,
     a_cooldown_is_within_the_budgets_time,
     a_trigger_is_written_once,
     a_replay_sends_by_the_key,

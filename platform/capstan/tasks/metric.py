@@ -69,6 +69,16 @@ class Judges(Protocol):
 
 
 @dataclass(frozen=True)
+class MeanLoss:
+    """A metric as a function of the mean of losses of single rows, for who can only guess these."""
+
+    losses: Losses
+    """Of rows."""
+    finish: Callable[[float], float]
+    """Mean loss -> the metric."""
+
+
+@dataclass(frozen=True)
 class Metric:
     """One metric of one task."""
 
@@ -88,6 +98,8 @@ class Metric:
     """What those lack that it does not judge."""
     best: float = 1.0
     """Of a metric with losses of which more is better: its value where every loss is 0."""
+    mean_loss: MeanLoss | None = None
+    """None: it is no function of a mean over rows."""
 
     @property
     def name(self) -> str:
@@ -146,7 +158,11 @@ def from_losses(
         drawn: Floats = at_most + sign * divided(weights @ sums, counts)
         return drawn
 
-    return Metric(facts, value, resampled, losses, clipped, judges, wants, best)
+    def of_mean(loss: float) -> float:
+        return at_most + sign * loss
+
+    mean_loss = MeanLoss(losses, of_mean) if facts.unit == "row" else None
+    return Metric(facts, value, resampled, losses, clipped, judges, wants, best, mean_loss)
 
 
 def of_rows(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -17,6 +17,7 @@ from capstan.tasks.metric import (
     Booleans,
     Floats,
     Groups,
+    MeanLoss,
     Metric,
     Truth,
     divided,
@@ -155,10 +156,23 @@ def _value_metric(worth: AnswerValue, scale: ErrorScale) -> Metric:
     return _loss_metric(worth.facts, costs, scale, best=0.0)
 
 
+def _squares(truth: Truth, predictions: Predictions, groups: Groups | None = None) -> Floats:  # noqa: ARG001
+    return _squared(_errors(truth, predictions), UNSTATED)
+
+
+def _sizes(truth: Truth, predictions: Predictions, groups: Groups | None = None) -> Floats:  # noqa: ARG001
+    return _absolute(_errors(truth, predictions), UNSTATED)
+
+
+def _root(mean: float) -> float:
+    return math.sqrt(max(0.0, mean))
+
+
 def _metrics(scale: ErrorScale, worth: AnswerValue | None) -> Mapping[str, Metric]:
     sums = {"rmse": _rmse, "mae": _mae, "r2": _r2, "mape": _mape}
+    means = {"rmse": MeanLoss(_squares, _root), "mae": MeanLoss(_sizes, float)}
     made = {
-        facts.name: from_sums(facts, _sums, sums[facts.name])
+        facts.name: replace(from_sums(facts, _sums, sums[facts.name]), mean_loss=means.get(facts.name))
         if facts.name in sums
         else _loss_metric(facts, LOSSES[facts.name], scale)
         for facts in REGRESSION.metrics

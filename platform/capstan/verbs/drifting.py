@@ -57,6 +57,31 @@ class Drifted:
 
 
 @dataclass(frozen=True)
+class Estimated:
+    """What a window's quality probably was, told before labels came, and whether that was right."""
+
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    is_sure: bool
+    message: str
+    """Why it may be wrong, or why there is none; empty: nothing spoke against it."""
+    truth: float | None
+    """None: labels have not come, or too few of them."""
+    held: bool | None
+    """Whether the truth lay within the interval; None: it cannot be told."""
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"{self.metric} not estimated ({self.message})"
+        interval = "" if self.low is None else f" ({self.low:.3f} to {self.high:.3f})"
+        held = {None: "", True: ", which held", False: ", which was wrong"}[self.held]
+        doubt = f", unsure: {self.message}" if not self.is_sure and self.message else ""
+        return f"{self.metric} estimated {self.value:.3f}{interval}{held}{doubt}"
+
+
+@dataclass(frozen=True)
 class Window:
     """One decided window."""
 
@@ -73,6 +98,8 @@ class Window:
     quality: float | None
     metric: str
     """Of `quality`; empty: none."""
+    estimate: Estimated | None = None
+    """What quality probably was, told before labels came."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +170,23 @@ def _window(told: Mapping[str, Any]) -> Window:
         alerts=tuple(map(str, told.get("alerts") or ())),
         quality=_number(quality.get("value")),
         metric=str(quality.get("metric", "")),
+        estimate=_estimated(_map(told.get("estimate"))),
+    )
+
+
+def _estimated(told: Mapping[str, Any]) -> Estimated | None:
+    if not told:
+        return None
+    held = told.get("held")
+    return Estimated(
+        metric=str(told.get("metric", "")),
+        value=_number(told.get("value")),
+        low=_number(told.get("low")),
+        high=_number(told.get("high")),
+        is_sure=bool(told.get("is_sure")),
+        message=str(told.get("message", "")),
+        truth=_number(told.get("truth")),
+        held=held if isinstance(held, bool) else None,
     )
 
 

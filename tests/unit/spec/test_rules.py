@@ -102,6 +102,7 @@ RULES = {
     "interleaving guarded twice by one event": (CANARY, "- interleave: {event: click, guardrails: [{event: return}, {event: return}]}", "rollout.steps[2].interleave", "name each once"),
     "balanced interleaving that is guarded": (CANARY, "- interleave: {event: click, method: Balanced, guardrails: [{event: return}]}", "rollout.steps[2].interleave", "interleave by method: TeamDraft"),
     "interleaving of what is not ranked": (CANARY, "- interleave: {event: click}", "rollout.steps[2].interleave", "this task ranks nothing"),
+    "estimates without their alert": ("{quality: {}}]", "{estimatedQuality: {}}]", "retraining.triggers[1].estimatedQuality", "monitoring.estimate: {alert: true}"),
     "deadline before an analysis can decide": ("minBlocks: 7, analyses: [quality], deadline: 21d", "analyses: [quality], deadline: 6d", "rollout.steps[0].shadow.deadline", "an analysis needs as many"),
     "analysis of a canary": ("weight: 50, duration: 2d", "weight: 50, duration: 2d, analyses: [quality], deadline: 3d", "rollout.steps[2].canary.analyses", "move them to a shadow step"),
     "no margin": ("decide: UnlessWorse, margin: 0.01", "decide: NotWorse, margin: 0", "rollout.analyses[0].margin", "margin above 0"),

@@ -19,7 +19,14 @@ from capstan.monitoring.questions.drift import DriftQuestion
 from capstan.monitoring.questions.question import Answer, Reading
 from capstan.monitoring.questions.texts import AlertText
 from capstan.monitoring.rules import render
-from capstan.monitoring.windows import DriftWindow, FeatureDrift, QualityWindow, WindowOutcome, compare
+from capstan.monitoring.windows import (
+    DriftWindow,
+    Estimate,
+    FeatureDrift,
+    QualityWindow,
+    WindowOutcome,
+    compare,
+)
 from capstan.spec import MLSystem, load
 from capstan.testing import NotConformingError, check_question
 
@@ -31,7 +38,12 @@ def drift_window(*, bad: bool) -> DriftWindow:
     far, rise = (0.3, 0.2) if bad else (0.01, 0.0)
     feature = FeatureDrift("temp", 2000, far, 0.12, 0.5, 0.3, rise, 0.1)
     prediction = FeatureDrift(":probability", 2000, far, 0.12, 0.5, 0.0, 0.0, 0.1)
-    return DriftWindow(0, SINCE, SINCE + WEEK, 2000, True, (feature,), (prediction,))
+    decision, value = (WindowOutcome.BREACH, 0.61) if bad else (WindowOutcome.FINE, 0.69)
+    estimate = Estimate(
+        "rocAuc", decision, "Dropped" if bad else "Fine", value=value, low=value - 0.02, high=value + 0.02,
+        reference=0.70, floor=0.65, outside=0.01, is_asked=True,
+    )  # fmt: skip
+    return DriftWindow(0, SINCE, SINCE + WEEK, 2000, True, (feature,), (prediction,), estimate=estimate)
 
 
 def quality_window(*, bad: bool) -> QualityWindow:
@@ -90,7 +102,13 @@ def test_a_new_question_is_one_module_and_one_line(monkeypatch: pytest.MonkeyPat
         checkpoint = checkpoint.with_drift(crowd(2000, number), consecutive=2)
     assert checkpoint.watch is not None
     assert checkpoint.watch.alerts(consecutive=2) == ("TooManyRows",)
-    assert [q.name for q in checkpoint.watch.questions()] == ["drift", "predictions", "quality", "crowd"]
+    assert [q.name for q in checkpoint.watch.questions()] == [
+        "drift",
+        "predictions",
+        "estimate",
+        "quality",
+        "crowd",
+    ]
     assert checkpoint.told[-1]["answers"]["crowd"] == {
         "outcome": WindowOutcome.BREACH, "gap": None, "numbers": {"rows": 2000},
     }  # fmt: skip

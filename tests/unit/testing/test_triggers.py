@@ -14,6 +14,7 @@ from capstan.domain.triggers import (
     TRIGGERS,
     Alert,
     DriftTrigger,
+    EstimatedQualityTrigger,
     NewDataTrigger,
     NewLabels,
     QualityTrigger,
@@ -57,6 +58,7 @@ class Due:
 EXAMPLES: dict[str, Due] = {
     "drift": Due(DriftTrigger(), fires("drift")),
     "quality": Due(QualityTrigger(), fires("quality")),
+    "estimated_quality": Due(EstimatedQualityTrigger(), fires("estimated_quality")),
     "schedule": Due(ScheduleTrigger("0 6 * * MON"), TriggerSight(V1, champion_since=NOW - 7 * DAY)),
     "new_data": Due(NewDataTrigger(1000), TriggerSight(V1, new_labels=NewLabels(1000, NOW - 9 * DAY, NOW))),
 }

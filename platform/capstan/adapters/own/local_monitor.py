@@ -61,7 +61,7 @@ class LocalMonitor:
         watch = self.watcher.checkpoint.watch
         if watch is None:
             return Standing(None)
-        return Standing(VersionName(watch.version), watch.questions(), self.watcher.online)
+        return Standing(VersionName(watch.version), watch.questions(), self.watcher.online, watch.estimated())
 
     def active(self) -> Sequence[Alert]:
         """Alerts that the windows decided by the last advance hold."""

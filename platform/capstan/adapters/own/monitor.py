@@ -244,7 +244,9 @@ class _KeptStanding:
         if self._last is None or self._clock() - self._last[0] >= self._seconds:
             document = ask()
             try:
-                fields = {name: document.get(name) for name in ("version", "questions", "online")}
+                fields = {
+                    name: document.get(name) for name in ("version", "questions", "online", "estimated")
+                }
                 self._last = (self._clock(), from_json(Standing, fields))
             except (ValidationError, AttributeError) as error:
                 raise UnavailableError(PART, in_words(error, PART)) from error

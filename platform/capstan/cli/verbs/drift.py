@@ -130,6 +130,26 @@ def _print(name: str, found: Drift, chosen: Sequence[Drifted]) -> None:
         [("window", "version", "rows", "verdicts"), *map(_window, found.windows[-_MOST_WINDOWS:])]
     ):
         typer.echo(line)
+    if told := _estimates_in_words(found.windows):
+        typer.echo("")
+        typer.echo(told)
+
+
+def _estimates_in_words(windows: Sequence[Window]) -> str:
+    """In how many windows the truth lay where the estimate had said; empty: no estimate has met its truth."""
+    met = [
+        (window, one) for window in windows if (one := window.estimate) is not None and one.held is not None
+    ]
+    if not met:
+        return ""
+    sure = [(window, one) for window, one in met if one.is_sure]
+    wrong = [_span(window) for window, one in sure if not one.held]
+    count = f"estimates: the truth lay within the interval in {len(sure) - len(wrong)} of {len(sure)} windows"
+    told = f"{count}; wrong in {', '.join(wrong)}" if wrong else count
+    unsure = [one for _, one in met if not one.is_sure]
+    if not unsure:
+        return told
+    return f"{told}; of {len(unsure)} that were unsure, {sum(bool(one.held) for one in unsure)} held"
 
 
 def _cells(one: Drifted) -> tuple[str, ...]:
@@ -159,6 +179,7 @@ def _window(window: Window) -> tuple[str, ...]:
     verdicts = [f"{question} {_verdict(question, outcome)}" for question, outcome in window.outcomes.items()]
     if window.quality is not None:
         verdicts.append(f"{window.metric} {window.quality:.3f}")
+    verdicts += [str(window.estimate)] if window.estimate is not None else []
     verdicts += [f"fires: {', '.join(window.alerts)}"] if window.alerts else []
     verdicts += [f"({window.gap})"] if window.gap else []
     rows = "-" if window.rows is None else f"{window.rows:,}"

@@ -110,6 +110,8 @@ class SystemStatus:
     """Each with its kind: `data` alerts may start a training, `operation` alerts only tell."""
     watched: dict[str, Any]
     """Whether the last windows had a verdict: `status` True, False or Unknown, `reason` and `message`."""
+    estimated: str
+    """The quality that is probable before labels come; empty: none is told."""
     online: list[dict[str, Any]]
     """What users did after answers: each online metric of each version that answered lately."""
     waiting_commands: list[str]
@@ -147,6 +149,7 @@ def look(stored: StoredSystem) -> SystemStatus:
         alerts=[*_alerts(events), *(_operation_alerts(status) if seen.runner else ())],
         watched=_watched(status),
         online=list(status.get("onlineMetrics") or ()),
+        estimated=str(status.get("estimatedQuality") or ""),
         waiting_commands=[str(command.verb) for command in state.commands],
         conditions=list(status.get("conditions", ())),
         processes=seen.processes,
@@ -366,6 +369,8 @@ def shown(seen: SystemStatus) -> RenderableType:
         table.add_row("alerts", "none")
     if seen.champion:
         table.add_row("watched", _watched_in_words(seen.watched))
+    if seen.estimated:
+        table.add_row("estimated", escape(seen.estimated))
     for index, online in enumerate(seen.online):
         table.add_row("" if index else "online", escape(_online_in_words(online)))
     if seen.waiting_commands:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from capstan.domain.triggers.drift import DriftTrigger
+from capstan.domain.triggers.estimated_quality import EstimatedQualityTrigger
 from capstan.domain.triggers.new_data import NewDataTrigger
 from capstan.domain.triggers.quality import QualityTrigger
 from capstan.domain.triggers.schedule import ScheduleTrigger
@@ -22,6 +23,7 @@ __all__ = [
     "TRIGGERS",
     "Alert",
     "DriftTrigger",
+    "EstimatedQualityTrigger",
     "NewDataTrigger",
     "NewLabels",
     "OperationAlert",
@@ -33,7 +35,13 @@ __all__ = [
     "TriggerSight",
 ]
 
-_MEMBERS: tuple[type[TriggerRule], ...] = (DriftTrigger, QualityTrigger, ScheduleTrigger, NewDataTrigger)
+_MEMBERS: tuple[type[TriggerRule], ...] = (
+    DriftTrigger,
+    QualityTrigger,
+    EstimatedQualityTrigger,
+    ScheduleTrigger,
+    NewDataTrigger,
+)
 
 TRIGGERS: Mapping[str, type[TriggerRule]] = {rule.name: rule for rule in _MEMBERS}
 """By the trigger's key in the file."""

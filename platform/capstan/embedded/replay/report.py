@@ -189,9 +189,13 @@ def judged_windows(windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """How many of the monitor's windows had a verdict about each question, and what the others lacked."""
     gaps = {
         **{
-            name: [window["answers"].get(name, {}).get("gap") for window in windows]
+            name: [window["answers"][name].get("gap") for window in windows if name in window["answers"]]
             for name, question in QUESTIONS.items()
-            if question.kind == "Drift" and question.tells_gaps
+            if question.kind == "Drift"
+            and question.tells_gaps
+            # What the file does not want is asked of no window.
+            and (not windows or any(name in window["answers"] for window in windows))
+            and (bool(windows) or question.is_asked(None))
         },
         # A window whose labels may still come has no quality yet.
         "quality": [_quality_gap(window["quality"]) for window in windows if window.get("quality")],

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from capstan.monitoring.questions.blind import BLIND
 from capstan.monitoring.questions.drift import DriftQuestion
+from capstan.monitoring.questions.estimate import EstimatedDrop
 from capstan.monitoring.questions.missing import MissingQuestion
 from capstan.monitoring.questions.predictions import PredictionsQuestion
 from capstan.monitoring.questions.quality import QualityDrop
@@ -17,6 +18,7 @@ _MEMBERS: tuple[WindowQuestion, ...] = (
     DriftQuestion(),
     PredictionsQuestion(),
     MissingQuestion(),
+    EstimatedDrop(),
     QualityDrop(),
 )
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from capstan.monitoring.estimates.record import Record
 from capstan.monitoring.questions.texts import AlertText
 from capstan.monitoring.windows import Gap, WindowOutcome
 from capstan.spec import MLSystem
@@ -102,6 +103,14 @@ class WindowQuestion(ABC):
                 value,
                 {"question": self.name, "number": number},
             )
+
+    def is_asked(self, window: Any) -> bool:  # noqa: ARG002
+        """Whether it is asked of this window at all; of None: while there is no window yet."""
+        return True
+
+    def is_believed(self, record: Record) -> bool:  # noqa: ARG002
+        """Whether its breaches are an alert, by how often estimates were right."""
+        return True
 
     def windows_needed(self, consecutive: int) -> int:
         """Breaches in a row that are an alert; `consecutive` is what the file says of drift."""
