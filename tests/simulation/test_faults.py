@@ -66,6 +66,25 @@ def test_a_loop_that_was_away_for_days_acts_on_the_present_file(world: World) ->
     assert world.traffic.read_back().mirrors
 
 
+def test_a_challenger_has_its_whole_deadline_after_nobody_could_say_what_is_ready(world: World) -> None:
+    """The API server is away for an hour, in which a challenger starts that has five minutes."""
+    world.start()
+    world.serving.startup = timedelta(minutes=4)
+    drift(world)
+    world.clock.advance(timedelta(minutes=1))
+    world.serving.faults.away = "connection refused"
+    for _ in range(4):
+        world.clock.advance(timedelta(minutes=15))
+        world.settle()
+    world.serving.faults.away = None
+    world.serving.never_ready.add(VersionName("v2"))
+    world.settle()
+    assert "ProgressDeadlineExceeded" not in world.reasons()
+    world.clock.advance(timedelta(minutes=6))
+    world.settle()
+    assert "ProgressDeadlineExceeded" in world.reasons()
+
+
 def test_prometheus_away_aborts_where_the_file_says_so() -> None:
     """FAULTS 9."""
     world = World()

@@ -133,6 +133,9 @@ class _Pass:
             self._wall, fresh_aliases=in_progress or self._applier.aliases_moved
         )
         self._applier.aliases_moved = False
+        if isinstance(here.readiness, Away):
+            # Nobody could look: what is waited for has its whole time once somebody can again.
+            self._engine._watched_since = None
         if run is not None:
             self._train(run, state)
         if rollout is not None:

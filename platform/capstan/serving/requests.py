@@ -47,7 +47,10 @@ class NonfiniteError(InvalidRequestError):
         )
 
 
-_ROLES = {role.encode(): role for role in ROLES}
+_ROLES = {role.encode(): role for role in ROLES if role != "shadow"}
+"""Roles that a gateway writes into a header. A copy is none of them: where no gateway of Capstan's takes the header
+off, who writes it could hide requests from the record.
+"""
 
 
 @dataclass(slots=True)

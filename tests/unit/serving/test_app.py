@@ -270,6 +270,12 @@ def test_a_mirrored_request_is_a_shadow_whatever_arm_it_came_from(service: Servi
     assert service.count('capstan_requests_total{code="200",role="shadow",system="toy",version="v3"}') == 1
 
 
+def test_nobody_hides_a_request_by_calling_it_a_copy_in_a_header(service: Service) -> None:
+    service.post(ROW, headers={"x-capstan-role": "shadow", "x-capstan-arm": "v3", "x-capstan-key": "me"})
+    [record] = service.log.records
+    assert (record.role, record.arm, record.unit) == ("champion", "v3", "me")
+
+
 def test_a_made_up_role_makes_no_new_series(service: Service) -> None:
     before = len(service.ask("GET", "/metrics").text.splitlines())
     for number in range(20):

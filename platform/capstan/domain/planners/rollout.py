@@ -76,7 +76,9 @@ class RolloutObservation:
 
     surroundings: Surroundings
     watched_since: datetime
-    """Wall time since when somebody has looked: a challenger gets its whole deadline after an absence of the loop."""
+    """Wall time since when somebody could look: a challenger gets its whole deadline after an absence of the loop, and
+    after one of whoever tells what is ready.
+    """
     measured: StepEvidence | None = None
     """None: no look is due."""
     paused: bool = False
