@@ -30,7 +30,10 @@ LABELS = {"app.kubernetes.io/name": "model"}
 
 @dataclass
 class Dicts:
-    """Keeps what is applied; its Deployments are ready at once, but those of the versions in `stuck`."""
+    """Keeps what is applied; its Deployments are ready at once, but those in `stuck`.
+
+    A router's pod is ready only while every version of its graph is, since Seldon's executor beside it asks them all.
+    """
 
     objects: dict[tuple[str, str], Object] = field(default_factory=dict)
     stuck: set[VersionName] = field(default_factory=set)
@@ -85,6 +88,8 @@ class Dicts:
             labels = seen["metadata"]["labels"]
             name = f"{labels['part']} of the graph" if "part" in labels else labels[VERSION]
             ready = VersionName(name) not in self.stuck
+            if labels.get("part") == "router":
+                ready = ready and not self._stuck_children()
             seen["status"] = {
                 "observedGeneration": seen["metadata"]["generation"],
                 "updatedReplicas": 1,
@@ -93,6 +98,17 @@ class Dicts:
                 "unavailableReplicas": int(not ready),
             }
         return seen
+
+    def _stuck_children(self) -> set[str]:
+        graphs = [
+            predictor["graph"]
+            for (kind, _), found in self.objects.items()
+            if kind == "SeldonDeployment"
+            for predictor in found["spec"]["predictors"]
+            if predictor["name"] == GRAPH
+        ]
+        children = {f"{child['name']} of the graph" for graph in graphs for child in graph["children"]}
+        return children & self.stuck
 
 
 class Router:
@@ -586,17 +602,12 @@ def test_a_graph_whose_pod_refused_its_bento_has_crashed_and_is_not_deployed_aga
     assert world.traffic.readiness()[V2] is Readiness.CRASHED
 
 
-def dead(*parts: str) -> set[VersionName]:
-    """Seldon's executor beside the router is ready only while every version of its graph is."""
-    return {VersionName(f"{part} of the graph") for part in (*parts, "router")}
-
-
 def test_an_arm_that_dies_in_the_graph_leaves_it_and_no_user_meets_a_graph_that_is_not_ready(
     world: World,
 ) -> None:
     world.deploy(V1, V2, V3)
     brought_up(world, routed(40, V3))
-    world.kube.stuck = dead("v3")
+    world.kube.stuck = {VersionName("v3 of the graph"), VersionName("router of the graph")}
     # It alone is to blame, though the executor waits for it.
     assert world.traffic.readiness() == {V1: Readiness.READY, V2: Readiness.READY, V3: Readiness.STARTING}
     after = routed(40, V3, left=(V3,))
@@ -633,7 +644,7 @@ def test_a_successor_of_a_graph_is_not_written_before_the_champion_has_all_reque
     world.deploy(V1, V2, V3)
     brought_up(world, routed(40, V3))
     # It died everywhere, which would freeze the weights.
-    world.kube.stuck = dead("v3") | {V3}
+    world.kube.stuck = {VersionName("v3 of the graph"), V3}
     after = routed(40, V3, left=(V3,))
     with monkeypatch.context() as seldon:
         seldon.setattr(world.operator, "look", lambda _: None)
