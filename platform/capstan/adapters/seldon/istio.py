@@ -355,7 +355,7 @@ class SeldonIstio:
         found = {str(one["metadata"]["labels"][made.part_label]): one for one in deployments}
         unready = {
             part: _why_unsettled(found[part], pods) if part in found else f"{part} has no Deployment yet"
-            for part in (_root(graph), *_children(graph))
+            for part in (*_children(graph), _root(graph))
             if not _is_settled(found.get(part))
         }
         if unready:
