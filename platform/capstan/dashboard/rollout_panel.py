@@ -82,7 +82,7 @@ def interval(evidence: PairedEvidence, rule: QualityRule) -> Interval | None:
     sums = merged.sums
     if sums.blocks == 0:
         return None
-    used = rule.after(merged.single)
+    used = rule.after(merged.decisive)
     lower, upper = sums.bounds(used.radius(sums.blocks))
     return Interval(
         metric=rule.metric,
@@ -95,7 +95,7 @@ def interval(evidence: PairedEvidence, rule: QualityRule) -> Interval | None:
         alpha=used.alpha,
         is_two_sided=rule.is_two_sided,
         merged="; ".join(
-            part for part in (merged.describe(), describe_alpha(merged.single, rule.alpha)) if part
+            part for part in (merged.describe(), describe_alpha(merged.decisive, rule.alpha)) if part
         ),
         blocks=[(b.start, b.loss_difference / b.count) for b in evidence.blocks if b.count],
     )

@@ -147,6 +147,7 @@ class Simulation:
                 found = np.where((found == 0) & (n >= shortest) & low, n, found)
             shortest = np.maximum(shortest, found)
             is_independent[:, closed - 1] = found > 0
+            is_strong[:, closed - 1] &= found > 0
             size[:, closed - 1] = np.where(found > 0, found, closed // least)
         return _Units(size, is_independent, is_strong)
 

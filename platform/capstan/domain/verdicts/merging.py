@@ -38,6 +38,12 @@ class MergedBlocks:
     merged: float = 0.0
     """The same of the units."""
 
+    @property
+    def decisive(self) -> float:
+        """The autocorrelation that alpha goes by; 0 while units are not independent: nothing passes then, and what is
+        clearly worse is to be stopped as ever."""
+        return self.single if self.is_independent else 0.0
+
     def describe(self) -> str:
         """How many days are merged and why; empty where each stands alone."""
         if self.size == 1:

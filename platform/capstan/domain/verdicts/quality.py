@@ -160,7 +160,7 @@ def judge_quality(
     merged, crossed = _walk(evidence, rule)
     sums = merged.sums
     latch = latched or crossed
-    numbers = _numbers(evidence, rule.after(merged.single), merged)
+    numbers = _numbers(evidence, rule.after(merged.decisive), merged)
     found = _describe(rule, merged)
     if latch is not None and latch.verdict is Verdict.FAILED:
         shown = f"shown worse by more than {rule.margin:g} {rule.metric} at block {latch.block}"
@@ -187,7 +187,7 @@ def judge_quality(
     if rule.decide is Decide.UNLESS_WORSE:
         message = (
             f"{rule.decide}: enough evidence and not shown worse by more than {rule.margin:g} {rule.metric}; {found}; "
-            f"a choice of risk, not a proof: {_missed(rule.after(merged.single), sums)}"
+            f"a choice of risk, not a proof: {_missed(rule.after(merged.decisive), sums)}"
         )
         return AnalysisResult(Verdict.SUCCESSFUL, "NotShownWorse", message, numbers)
     message = f"{rule.decide}: needs a lower bound above {rule.promote_above:+g} {rule.metric}; {found}"
@@ -212,7 +212,7 @@ def _walk(evidence: PairedEvidence, rule: QualityRule) -> tuple[MergedBlocks, La
         enough = merged.closed >= least_blocks and labels >= rule.min_labels
         if latch is not None or not usable or not enough:
             continue
-        radius = rule.after(merged.single).radius(merged.sums.blocks)
+        radius = rule.after(merged.decisive).radius(merged.sums.blocks)
         # What is clearly worse is stopped though nothing says yet that it could be promoted.
         may_reject = merged.is_independent or merged.size > 1
         may_promote = merged.is_independent and rule.decide is not Decide.UNLESS_WORSE
@@ -352,7 +352,7 @@ def _log_e(rule: QualityRule, sums: BlockSums, threshold: float, sign: int) -> f
 
 
 def _describe(rule: QualityRule, merged: MergedBlocks) -> str:
-    used = rule.after(merged.single)
+    used = rule.after(merged.decisive)
     lower, upper = merged.sums.bounds(used.radius(merged.sums.blocks))
     sides = "two-sided" if rule.is_two_sided else "one-sided"
     if is_open(lower, upper):
@@ -366,7 +366,7 @@ def _describe(rule: QualityRule, merged: MergedBlocks) -> str:
         "(positive favours the challenger)"
     )
     return "; ".join(
-        part for part in (told, merged.describe(), describe_alpha(merged.single, rule.alpha)) if part
+        part for part in (told, merged.describe(), describe_alpha(merged.decisive, rule.alpha)) if part
     )
 
 
