@@ -100,16 +100,17 @@ class Bandit(SpecModel):
     per: Literal["Batch", "Request"] = Field(
         "Batch",
         description=(
-            "Batch: the gateway splits requests by weights, which move. Request: a router in one graph of Seldon draws "
-            "each request, and tells by which shares; needs provider Istio."
+            "Batch: the gateway splits requests by weights, which move. Request: a router in a graph of "
+            "Seldon draws a version for each request, and records the shares by which it drew; it needs "
+            "the provider Istio."
         ),
         examples=["Request"],
     )
     batch: PositiveDuration = Field(
         timedelta(days=1),
         description=(
-            "Weights move once in so long, by what was known at its end; under `per: Request` the router hears of "
-            "rewards so often."
+            "How often weights move, by what is known then. With `per: Request`: how often the router is "
+            "told about rewards."
         ),
         examples=["6h"],
     )
@@ -128,7 +129,7 @@ class Bandit(SpecModel):
     )
     decide: Literal["Better", "NotWorse", "UnlessWorse"] = Field(
         "Better",
-        description="Who carries the burden of proof when an arm is to be promoted.",
+        description="What must be shown before an arm is promoted, as in an analysis.",
         examples=["NotWorse"],
     )
     margin: ArmMargin = 0.0

@@ -63,11 +63,13 @@ class EnvironmentVariable(OneOf):
         examples=["HTTPS_PROXY"],
     )
     value: Annotated[str, StringConstraints(max_length=32_768)] | None = Field(
-        None, description="The value, where anybody may read it.", examples=["http://proxy:3128"]
+        None,
+        description="The value. Everybody who may read this file reads it.",
+        examples=["http://proxy:3128"],
     )
     value_from: ValueFrom | None = Field(
         None,
-        description="Where a confidential value is to be found.",
+        description="Secret that holds the value.",
         examples=[{"secretKeyRef": {"name": "planes-db", "key": "password"}}],
     )
 

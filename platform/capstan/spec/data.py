@@ -41,12 +41,12 @@ def _in_a_file_system(value: str) -> str:
 
 FilePath = Annotated[Text, AfterValidator(_in_a_file_system)]
 _PATH = (
-    "File, folder or glob, relative to this file; the name of a file that exists is not a glob. "
-    "Files packed with gzip are read as they are."
+    "File, folder or pattern such as data/*.csv, relative to this file. The name of a file that exists is "
+    "never taken for a pattern. Files packed with gzip are read without unpacking them."
 )
 _TIME_COLUMN = (
-    "Column with the moment a row became known; rows later than a training's `asOf` are not read. "
-    "Without it all rows are always read."
+    "Column with the moment at which a row became known. A training reads no row that became known after "
+    "its own moment (`asOf`). Without it every training reads all rows."
 )
 
 
@@ -66,8 +66,8 @@ class StatedType(SpecModel):
     column: ColumnName = Field(description="Column of the source.", examples=["release"])
     type: Literal["Text", "Number", "Boolean", "Time"] = Field(
         description=(
-            "Text keeps what was written, such as 1.10 or 007. Number, Boolean and Time refuse what is none; there, "
-            "texts such as NA mean missing."
+            "Text keeps what was written, such as 1.10 or 007. In a column of Number, Boolean or Time any "
+            "other value is refused, and texts such as NA mean that it is missing."
         ),
         examples=["Text"],
     )
@@ -127,9 +127,9 @@ class CsvSource(FileSource):
         (),
         max_length=100,
         description=(
-            "Further texts that mean missing, in every column. The empty text always does; NA, N/A, NaN, NULL and "
-            "None do in columns of numbers, booleans and times. They are texts of this file: a request sends null "
-            "for a missing value."
+            "Further texts that mean a missing value, in every column of this file. The empty text always "
+            "does. NA, N/A, NaN, NULL and None do in columns of numbers, booleans and times. A request "
+            "sends null for a missing value, and none of these texts."
         ),
         examples=[["?", "-"]],
     )
@@ -139,8 +139,10 @@ class ParquetSource(FileSource):
     """A Parquet file, or a folder of them."""
 
     path: FilePath = Field(
-        description="File, folder or glob, relative to this file; the name of a file that exists is not a "
-        "glob.",
+        description=(
+            "File, folder or pattern such as data/*.parquet, relative to this file. The name of a file "
+            "that exists is never taken for a pattern."
+        ),
         examples=["data/weather"],
     )
     time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["observed_at"])
@@ -159,7 +161,7 @@ class DatabaseSource(SourceSettings):
         description="Table, optionally with its schema before a dot.", examples=["planes"]
     )
     url_from: ValueFrom = Field(
-        description="Where the database's URL is to be found.",
+        description="Secret that holds the database's URL.",
         examples=[{"secretKeyRef": {"name": "planes-db", "key": "url"}}],
     )
     time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["updated_at"])
@@ -182,9 +184,11 @@ class Source(OneOf):
         (),
         max_length=5000,
         description=(
-            "What columns hold, where their values leave it open: is 1.10 a release or a price? Without it, a column "
-            "that ends as an id or a category, or that the query only joins or concatenates, stays as it was written "
-            "if a number could not be written back so; validate --data tells where nothing says what it is."
+            "What a column holds, where its values do not tell: 1.10 may be a release (Text) or a price "
+            "(Number). A column that is not listed here is Text where it is used as an id or a category, "
+            "or where the query only joins or concatenates it, and a number would change how it is "
+            "written (1.10 would become 1.1). `capstan validate --data` names the columns of which you "
+            "need to say it."
         ),
         examples=[[{"column": "release", "type": "Text"}]],
     )
@@ -236,29 +240,32 @@ class Keys(SpecModel):
     id: ColumnName | None = Field(
         None,
         description=(
-            "Column that names the case; labels are joined by it. Without it ids are made from what a row holds, and "
-            "labels come by the request's id."
+            "Column with an id of each case, by which labels are joined. Without it an id is made from "
+            "the values of a row, and a label names the `request_id` of the answer instead."
         ),
         examples=["flight_id"],
     )
     time: ColumnName | None = Field(
         None,
         description=(
-            "Column with the moment of the prediction (event time). Without it every row counts as known at the moment "
-            "of the training: rows are divided at random, and nothing can be replayed."
+            "Column with the moment of the prediction (event time). Without it every row counts as known "
+            "at the moment of the training. Then rows are divided at random, and nothing can be replayed."
         ),
         examples=["scheduled_departure"],
     )
     sticky_by: ColumnName | None = Field(
         None,
-        description="Column whose value keeps all its requests on one version; without it each request is drawn anew.",
+        description=(
+            "Column, such as the id of a user: requests with the same value always go to the same "
+            "version. Without it each request may go to another version."
+        ),
         examples=["tailnum"],
     )
     group: ColumnName | None = Field(
         None,
         description=(
-            "Column whose value says which rows are put in order together; for tasks of groups, where a request "
-            "carries the rows of one group."
+            "Column that says which rows are put in order together. Only for tasks such as Ranking, where "
+            "a request carries all rows of one group."
         ),
         examples=["departure_hour"],
     )
@@ -277,19 +284,25 @@ class Keys(SpecModel):
 class Label(SpecModel):
     """The truth that arrives later."""
 
-    column: ColumnName = Field(description="Column with the true value; empty means none.", examples=["late"])
+    column: ColumnName = Field(
+        description=("Column with the true value. Where it is empty, the label is not known."),
+        examples=["late"],
+    )
     available_at: ColumnName | None = Field(
         None,
         description=(
-            "Column with the moment the label became known; training never looks past it. Without it a label counts as "
-            "known once its row is `maximumDelay` old, or at once where rows have no time."
+            "Column with the moment at which the label became known. A training reads no label that "
+            "became known after its own moment. Without it a label counts as known once its row is "
+            "`maximumDelay` old, or at once where rows have no time."
         ),
         examples=["actual_arrival"],
     )
     maximum_delay: PositiveDuration = Field(
         timedelta(days=3),
-        description="How long a label may take. After this time it is no longer waited for, and blocks "
-        "and windows close.",
+        description=(
+            "How long a label may take to come. After this time nobody waits for it any more: blocks and "
+            "windows close without it."
+        ),
         examples=["3d"],
     )
 
@@ -342,7 +355,8 @@ class Leaks(SpecModel):
         (),
         max_length=5000,
         description=(
-            "Names of features that are known at the moment of the prediction, however well they tell the label."
+            "Names of features that are allowed however well they tell the label, since you know that "
+            "their values are there at the moment of the prediction."
         ),
         examples=[["contract_ended"]],
     )
@@ -410,16 +424,16 @@ class Split(SpecModel):
     random: Drawn | None = Field(
         None,
         description=(
-            "At random, for rows without a time; the default for labels that are numbers. Rows that are alike, "
-            "and the rows of one group, stay together."
+            "At random, for rows without a time. It is the default for them where labels are numbers. "
+            "Rows with equal values, and the rows of one group, stay in one part."
         ),
         examples=[{"validation": "15%", "test": "20%"}],
     )
     stratified: Drawn | None = Field(
         None,
         description=(
-            "The same with each class' share alike in all parts; the default for rows without a time "
-            "whose labels are classes."
+            "At random, with the same share of each class in all parts. It is the default for rows "
+            "without a time whose labels are classes."
         ),
         examples=[{"validation": "15%", "test": "20%"}],
     )
@@ -446,7 +460,9 @@ class Data(SpecModel):
     )
     time_zone: TimeZone = Field(
         "UTC",
-        description="IANA zone in which days and months begin, and of times that are written without an offset.",
+        description=(
+            "IANA time zone. It decides when a day begins, and which moment a time without an offset means."
+        ),
         examples=["America/New_York"],
     )
     keys: Keys = Field(
@@ -461,15 +477,15 @@ class Data(SpecModel):
     checks: tuple[Check, ...] = Field(
         (),
         max_length=5000,
-        description="What values must be, in training data and in requests alike.",
+        description="Rules that values must keep, in the rows of a training and in requests.",
         examples=[[{"column": "distance", "min": 1}]],
     )
     leaks: Leaks = Field(
         default_factory=Leaks,
         description=(
-            "Features that know the answer; each training looks for them. One that alone tells every "
-            "label, or is missing just where no label came, is refused. One that alone tells nearly "
-            "every label is a warning."
+            "Each training looks for features that give the label away. If one feature alone tells every "
+            "label, or is missing exactly where no label came, the training is refused. If one alone "
+            "tells nearly every label, there is a warning."
         ),
         examples=[{"allow": ["contract_ended"]}],
     )

@@ -21,8 +21,8 @@ class MetricCode(OwnCode):
 
     factory: Factory = Field(
         description=(
-            "`module:name` of a function that returns another, which measures: it gets the labels and the predictions "
-            "of some rows and gives one number; it lies beside this file."
+            "`module:name` of a function that returns the metric: a function of the labels and the "
+            "predictions of some rows that gives one number. The module lies beside this file."
         ),
         examples=["mymetrics:cost"],
     )
@@ -42,9 +42,13 @@ class CustomMetric(SpecModel):
         examples=["cost"],
     )
     title: Text | None = Field(
-        None, description="As people read it; without it the name.", examples=["cost of a flight, $"]
+        None,
+        description="Title that people read; without it the name is shown.",
+        examples=["cost of a flight, $"],
     )
-    better: Literal["Lower", "Higher"] = Field(description="Which way it improves.", examples=["Lower"])
+    better: Literal["Lower", "Higher"] = Field(
+        description="Whether lower or higher values are better.", examples=["Lower"]
+    )
     custom: MetricCode = Field(
         description="What measures it.",
         examples=[{"factory": "mymetrics:cost", "parameters": {"miss": 10}}],
@@ -82,15 +86,15 @@ class Evaluation(SpecModel):
     slices: tuple[ColumnName, ...] = Field(
         (),
         max_length=100,
-        description="Columns by whose values the metrics are also reported.",
+        description="Columns. The metrics are also reported for each of their values.",
         examples=[["carrier", "origin"]],
     )
     gates: tuple[Gate, ...] = Field(
         (),
         max_length=100,
         description=(
-            "Comparisons and bounds that must be passed before the rollout begins, and never are on missing evidence; "
-            "without any the rollout alone decides."
+            "Comparisons and bounds that a trained version must pass before its rollout begins. Missing "
+            "evidence never passes. Without gates the rollout alone decides."
         ),
         examples=[[{"metric": "rocAuc", "against": "Champion", "margin": 0.005, "confidence": 0.95}]],
     )

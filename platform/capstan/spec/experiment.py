@@ -140,7 +140,7 @@ class ExperimentArm(SpecModel):
     """A registered version that is compared besides the challenger."""
 
     version: VersionText = Field(description="Name in the registry.", examples=["v3"])
-    weight: ArmWeight = Field(description="Share of requests it answers, in percent.", examples=[20])
+    weight: ArmWeight = Field(description="Share of requests that it answers, in percent.", examples=[20])
 
 
 class ExperimentGuardrail(SpecModel):
@@ -195,15 +195,16 @@ class Experiment(SpecModel):
     test: Literal["AlwaysValid", "FixedHorizon", "MannWhitney"] = Field(
         "AlwaysValid",
         description=(
-            "AlwaysValid holds at every look. FixedHorizon looks once, at the end of `duration`: "
-            "shares by a test of proportions, other metrics by Welch's. MannWhitney looks once too, at ranks: an "
-            "effect is the share of pairs of units, above one half, in which an arm is better."
+            "AlwaysValid: you may look at any time. FixedHorizon: one look, at the end of `duration`, by "
+            "a test of proportions for shares and by Welch's test for other metrics. MannWhitney: one "
+            "look at ranks; the effect is by how much the share of pairs of units in which an arm is "
+            "better exceeds one half."
         ),
         examples=["AlwaysValid"],
     )
     decide: Literal["Better", "NotWorse", "UnlessWorse"] = Field(
         "Better",
-        description="Who carries the burden of proof, as in an analysis.",
+        description="What must be shown, as in an analysis.",
         examples=["NotWorse"],
     )
     margin: ArmMargin = 0.0
@@ -220,7 +221,8 @@ class Experiment(SpecModel):
     blocks: Literal["Unit", "Day"] = Field(
         "Unit",
         description=(
-            "What the test takes for independent: units, or whole days, merged until neighbours are not correlated."
+            "What counts as one independent observation. Unit: a unit. Day: a whole day, or several days "
+            "together where neighbouring days are correlated."
         ),
         examples=["Day"],
     )
@@ -237,8 +239,10 @@ class Experiment(SpecModel):
     )
     covariate: PositiveDuration | None = Field(
         None,
-        description="Length of time before the step: a unit's outcome over it makes the variance smaller "
-        "(CUPED).",
+        description=(
+            "Length of a time before the step. A unit's outcome in that time makes the variance smaller "
+            "(CUPED)."
+        ),
         examples=["14d"],
     )
     min_units: ArmUnits = LEAST_UNITS

@@ -32,17 +32,18 @@ class Fairness(SpecModel):
 
     by: _By = Field(
         description=(
-            "Columns whose values together are a group, as `[sex, race]`; they need not be features. Two questions "
-            "are two gates."
+            "Columns whose values together make a group, such as `[sex, race]`; they need not be "
+            "features. To compare by each column alone, write two gates."
         ),
         examples=[["carrier"]],
     )
     metric: Literal["DemographicParity", "EqualOpportunity", "EqualisedOdds"] = Field(
         "DemographicParity",
         description=(
-            "What groups must have alike. DemographicParity: the share of rows that are answered true. "
-            "EqualOpportunity: that share of the rows whose label is true. EqualisedOdds: both that and the share of "
-            "the rows whose label is false; the one that differs more counts."
+            "What must be alike in all groups. DemographicParity: the share of rows that are answered "
+            "true. EqualOpportunity: the same share among rows whose label is true. EqualisedOdds: the "
+            "same share among rows whose label is true, and among those whose label is false; the larger "
+            "difference counts."
         ),
         examples=["EqualisedOdds"],
     )
@@ -59,7 +60,8 @@ class Fairness(SpecModel):
     decide: Literal["NotWorse", "UnlessWorse"] = Field(
         "NotWorse",
         description=(
-            "Who carries the burden of proof. NotWorse: shown to keep the bound. UnlessWorse: not shown to break it."
+            "What must be shown. NotWorse: that the bound is kept. UnlessWorse: nothing, but the gate "
+            "fails if the bound is shown to be broken."
         ),
         examples=["UnlessWorse"],
     )

@@ -74,11 +74,11 @@ class Numeric(FeatureSettings):
 
     impute: Literal["Median", "Mean", "Mode", "Default", "DropRow"] = Field(
         "Median",
-        description="What stands for a missing value; DropRow leaves such rows out of training.",
+        description="What replaces a missing value. DropRow leaves such rows out of training.",
         examples=["Median"],
     )
     default: Number | None = Field(
-        None, description="The value that stands for a missing one with `impute: Default`.", examples=[0]
+        None, description="The value that replaces a missing one with `impute: Default`.", examples=[0]
     )
     scale: Literal["None", "ZScore", "MinMax", "Log"] = Field(
         "None",
@@ -89,7 +89,7 @@ class Numeric(FeatureSettings):
         None,
         min_length=1,
         max_length=1000,
-        description="Cut into buckets at these rising values; without it the number itself is the feature.",
+        description="Borders of buckets, in rising order; without them the number itself is the feature.",
         examples=[[6, 12, 18]],
     )
     bucket_quantiles: Whole | None = Field(
@@ -138,7 +138,9 @@ class Categorical(FeatureSettings):
 
     encode: Annotated[Literal["Integer", "OneHot"], BeforeValidator(_encodes_today)] = Field(
         "OneHot",
-        description="One column per category, or one whole number in order of frequency.",
+        description=(
+            "OneHot: one column for each category. Integer: one whole number, in order of frequency."
+        ),
         examples=["OneHot"],
     )
     min_frequency: Whole = Field(
@@ -168,8 +170,9 @@ class CustomFeature(FeatureSettings, OwnCode):
 
     factory: Factory = Field(
         description=(
-            "`module:name` of a function that returns a transformer with `fit(values)` and `transform(values)`, which "
-            "gives one row of numbers for each value; it lies beside this file."
+            "`module:name` of a function that returns a transformer with `fit(values)` and "
+            "`transform(values)`, which gives one row of numbers for each value. The module lies beside "
+            "this file."
         ),
         examples=["myfeatures:cycle"],
     )
@@ -181,8 +184,8 @@ class CustomFeature(FeatureSettings, OwnCode):
     )
     reads: Literal["Number", "Category"] = Field(
         description=(
-            "What the transformer gets, and how the column is checked, stored and watched: numbers, nan where one is "
-            "missing, or categories as text, None where one is."
+            "What the column holds for the transformer, for checks and for monitoring. Number: numbers, "
+            "with nan for a missing one. Category: texts, with None for a missing one."
         ),
         examples=["Number"],
     )
@@ -206,7 +209,8 @@ class Feature(OneOf):
     optional: Flag = Field(
         False,
         description=(
-            "Whether a request may leave the column out; it may in any case if training had missing values in it."
+            "Whether a request may leave the column out. It always may if the column had missing values "
+            "in training."
         ),
         examples=[True],
     )

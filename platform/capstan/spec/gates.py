@@ -14,12 +14,12 @@ Rows = Annotated[Whole, Field(ge=1, le=1_000_000_000)]
 Confidence = Annotated[Number, Field(ge=0.5, lt=1)]
 
 FEW_ROWS = (
-    "Rows of the test window below which a group is no evidence; so is a group of fewer than five days, "
-    "or of 30 rows where data.keys names no time."
+    "Least rows of the test window that are evidence about a group. They must also lie on at least five "
+    "days; where data.keys names no time, there must be at least 30 of them."
 )
 ON_FEW_ROWS = (
-    "What a group without enough evidence does. Refuse: the gate is not passed. LeaveOut: it is told and left out; "
-    "where no group is left, the gate is not passed."
+    "What follows where a group has too little evidence. Refuse: the gate is not passed. LeaveOut: the "
+    "group is named and left out; if no group is left, the gate is not passed."
 )
 
 _HAS_BOUND = "(has(self.min) || has(self.max))"
@@ -74,27 +74,30 @@ class Gate(SpecModel):
     against: Literal["Champion", "Baseline"] | None = Field(
         None,
         description=(
-            "With what it is compared. Champion: the version that serves, on the days that it has not learnt from; a "
-            "first version passes, for there is none. Baseline: what somebody would say who knows the labels before "
-            "the test window and no feature; a first version is held against it too. Without it the champion, or "
-            "nothing where `min` or `max` stands."
+            "What the version is compared with. Champion: the version that serves, on days that it has "
+            "not learnt from; a first version passes, since there is no champion yet. Baseline: an answer "
+            "that knows the labels before the test window and no feature; a first version is compared "
+            "with it too. Without it: the champion, or nothing where `min` or `max` is given."
         ),
         examples=["Champion"],
     )
     min: Number | None = Field(
         None,
-        description="The metric itself must be at least this, whatever others reach; a first version too.",
+        description="The metric itself must be at least this, also that of a first version.",
         examples=[0.7],
     )
     max: Number | None = Field(
-        None, description="The metric itself must be at most this; a first version too.", examples=[0.6]
+        None,
+        description="The metric itself must be at most this, also that of a first version.",
+        examples=[0.6],
     )
     decide: Literal["Better", "NotWorse", "UnlessWorse"] = Field(
         "NotWorse",
         description=(
-            "Who carries the burden of proof. Better: shown to be better by more than `minimumEffect`. NotWorse: "
-            "shown to be worse by less than `margin`, or to keep its bound. UnlessWorse: not shown to be worse by more "
-            "than `margin`, or to break its bound; for a champion that is under alert, where the rollout judges again."
+            "What must be shown. Better: that it is better by more than `minimumEffect`. NotWorse: that "
+            "it is worse by less than `margin`, or keeps its bound. UnlessWorse: nothing, but the gate "
+            "fails if it is shown to be worse by more than `margin`, or to break its bound; for a "
+            "champion under alert, where the rollout judges again."
         ),
         examples=["UnlessWorse"],
     )
@@ -113,8 +116,8 @@ class Gate(SpecModel):
         (),
         max_length=10,
         description=(
-            "Columns each value of which must pass by itself, so that a good mean can't hide a bad part; without it "
-            "the window as a whole."
+            "Columns. Each of their values must pass by itself, so that a good mean can't hide a bad "
+            "part. Without it the test window is judged as a whole."
         ),
         examples=[["carrier"]],
     )
@@ -122,7 +125,8 @@ class Gate(SpecModel):
         (),
         max_length=100,
         description=(
-            "Values of the one column of `slices` that are judged, there or not; without it all that are there."
+            "Values of the one column in `slices` that are judged, also where the test window has none of "
+            "their rows. Without it all values are judged that it has."
         ),
         examples=[["AA", "UA"]],
     )

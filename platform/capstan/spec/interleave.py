@@ -48,7 +48,8 @@ class InterleaveGuardrail(SpecModel):
     margin: Annotated[Number, Field(ge=0, le=0.45)] = Field(
         0.0,
         description=(
-            "Of the units that have more of them on one side, the challenger may have one half and so much more."
+            "Of the units that have more of these events on one side, the challenger's side may have one "
+            "half and this much more."
         ),
         examples=[0.05],
     )
@@ -107,8 +108,9 @@ class Interleave(SpecModel):
     decide: Literal["Better", "UnlessWorse"] = Field(
         "Better",
         description=(
-            "Who carries the burden of proof. Better: the challenger must be shown to be preferred. UnlessWorse: "
-            "enough units, and the champion is not shown to be preferred and does not seem to be; a choice of risk."
+            "What must be shown. Better: that users prefer the challenger. UnlessWorse: nothing, but the "
+            "challenger fails if users are shown to prefer the champion, and there must be enough units "
+            "in which they do not seem to; it takes more risk."
         ),
         examples=["Better"],
     )

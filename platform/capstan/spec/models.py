@@ -59,10 +59,11 @@ class Combine(SpecModel):
 
     rule: RuleName = Field(
         description=(
-            "Any, All: the largest and the smallest of the probabilities, so that the answer is true exactly when one "
-            "model's is, or every model's. Max, Mean: of numbers or probabilities. Weighted: their mean by `weight`. "
-            "Sequence, for rankings: the first model hands on its best `keep` items of a request, the second puts "
-            "them in order, and the others follow as the first has them."
+            "Any: the largest probability, so that the answer is true when that of any model is. All: the "
+            "smallest probability, so that the answer is true when that of every model is. Max, Mean: the "
+            "largest number or probability, or the mean. Weighted: the mean by `weight`. Sequence, for "
+            "rankings: the first model chooses its best `keep` items of a request, the second puts them "
+            "in order, and the other items follow in the order of the first."
         ),
         examples=["Any"],
     )

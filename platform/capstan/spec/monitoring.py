@@ -14,7 +14,7 @@ from capstan.spec.units import Flag, Number, PositiveDuration, Share, Whole
 
 
 class MonitoringWindow(SpecModel):
-    """What is judged at once."""
+    "Rows that are judged together."
 
     duration: PositiveDuration = Field(
         timedelta(days=7), description="Length of a window in event time.", examples=["7d"]
@@ -29,8 +29,8 @@ class CustomDrift(OwnCode):
 
     factory: Factory = Field(
         description=(
-            "`module:name` of a function that returns an object with `compare(reference, window)`, which gives the "
-            "distance of two samples from 0 to 1; it lies beside this file."
+            "`module:name` of a function that returns an object with `compare(reference, window)`, which "
+            "gives the distance of two samples from 0 to 1. The module lies beside this file."
         ),
         examples=["mydetectors:make"],
     )
@@ -116,14 +116,14 @@ class Quality(SpecModel):
     max_drop: OwnDrop = Field(
         OWN_NUMBER,
         description=(
-            "How much worse than on the test window it may be; without it 0.05, or for a metric in units of the label "
-            "a share of `objective.losses.maximumError`."
+            "How much worse it may be than on the test window. Without it 0.05; for a metric in units of "
+            "the label, a share of `objective.losses.maximumError`."
         ),
         examples=[0.05],
     )
     min_coverage: Share = Field(
         0.8,
-        description="Labelled share of a window below which nothing is claimed.",
+        description="Least share of a window's rows that must have a label. Below it quality is not judged.",
         examples=["80%"],
     )
 
@@ -146,7 +146,7 @@ class Monitoring(SpecModel):
 
     window: MonitoringWindow = Field(
         default_factory=MonitoringWindow,
-        description="What is judged at once.",
+        description="Rows that are judged together.",
         examples=[{"duration": "7d", "minRows": 1000}],
     )
     drift: Drift = Field(

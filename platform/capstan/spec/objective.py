@@ -47,8 +47,8 @@ class NumberLosses(SpecModel):
     maximum_error: Number = Field(
         gt=0,
         description=(
-            "Largest error of one answer that counts: a larger one has the loss of this one, so that no single row "
-            "decides. RMSE, MAE, MAPE and R2 are of errors as they are."
+            "Largest error of one answer that counts. A larger error has the same loss as this one, so "
+            "that no single row decides. RMSE, MAE, MAPE and R2 are computed from errors as they are."
         ),
         examples=[180],
     )
@@ -56,8 +56,9 @@ class NumberLosses(SpecModel):
         None,
         gt=0,
         description=(
-            "The line between a small and a large error: beyond it the loss `huber` grows straight, and two versions "
-            "whose answers differ by more disagree. Without it a tenth of `maximumError`."
+            "Size from which an error is large. Beyond it the loss `huber` grows linearly, and two "
+            "versions disagree if their answers differ by more than this. Without it a tenth of "
+            "`maximumError`."
         ),
         examples=[15],
     )
@@ -91,15 +92,16 @@ class Objective(SpecModel):
     )
     losses: NumberLosses | None = Field(
         None,
-        description="Which errors count. Required where the label is a number; other tasks have none.",
+        description="Which errors count. Required where the label is a number, and refused for other tasks.",
         examples=[{"maximumError": 180}],
     )
     value: AnswerValue | None = Field(
         None,
         description=(
-            "What right and wrong answers are worth, in money or anything else: there is a metric `value` then. Labels "
-            "that are true or false are answered by what is worth more; of numbers each unit of error has a worth, of "
-            "several classes each wrong answer."
+            "What right and wrong answers are worth, in money or in another unit. It adds the metric "
+            "`value`. Where labels are true or false, the answer is the one that is worth more. Where "
+            "they are numbers, you state the worth of each unit of error; where they are classes, that of "
+            "right and wrong answers."
         ),
         examples=[{"currency": "$", "truePositive": 35, "falsePositive": -5, "falseNegative": -60}],
     )
@@ -131,9 +133,14 @@ class Requirements(SpecModel):
 
     latency_p99: PositiveDuration | None = Field(
         None,
-        description="99 of 100 requests must be answered within this time; without it only the champion is compared.",
+        description=(
+            "99 of 100 requests must be answered within this time. Without it a challenger is only "
+            "compared with the champion."
+        ),
         examples=["50ms"],
     )
     model_size: Quantity | None = Field(
-        None, description="A packaged model must not be larger; without it any size.", examples=["50Mi"]
+        None,
+        description="A packaged model must not be larger than this. Without it any size is allowed.",
+        examples=["50Mi"],
     )

@@ -34,7 +34,9 @@ class OnlineMetric(SpecModel):
         examples=["revenue"],
     )
     title: Text | None = Field(
-        None, description="As people read it; without it the name.", examples=["revenue of a customer, $"]
+        None,
+        description="Title that people read; without it the name is shown.",
+        examples=["revenue of a customer, $"],
     )
     event: EventName = Field(
         description="Name of the events it reads, as they are posted to `/events`.", examples=["purchase"]
@@ -49,8 +51,9 @@ class OnlineMetric(SpecModel):
     per: Literal["Request", "Unit"] = Field(
         "Unit",
         description=(
-            "Whose events. Unit: those of a key of `data.keys.stickyBy`, from its first request on; a request without "
-            "that key is a unit by itself. Request: those that name the request, or the id that it asked about."
+            "Which events count together. Unit: those of one value of `data.keys.stickyBy`, from its "
+            "first request on; a request without such a value is a unit by itself. Request: those that "
+            "name one request, or the id that it asked about."
         ),
         examples=["Unit"],
     )
@@ -60,12 +63,15 @@ class OnlineMetric(SpecModel):
         description="How long after it happened an event may be posted; a unit counts when both have passed.",
         examples=["1d"],
     )
-    better: Literal["Higher", "Lower"] = Field(description="Which way it improves.", examples=["Higher"])
+    better: Literal["Higher", "Lower"] = Field(
+        description="Whether lower or higher values are better.", examples=["Higher"]
+    )
     cap: Number | None = Field(
         None,
         gt=0,
         description=(
-            "Bound of one unit's outcome, below 0 as above it, so that no single unit decides; without it none."
+            "Bound of one unit's outcome, above 0 and below 0, so that no single unit decides: an outcome "
+            "beyond it counts as the bound. Without it there is none."
         ),
         examples=[500],
     )

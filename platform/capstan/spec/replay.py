@@ -15,9 +15,9 @@ from capstan.spec.units import Day, Duration, PositiveDuration, Share, Whole
 class Charges(SpecModel):
     """Event time that slow work is charged, so that a replay decides the same on any machine."""
 
-    training: Duration = Field(timedelta(hours=2), description="Charge of a training.", examples=["2h"])
+    training: Duration = Field(timedelta(hours=2), description="Event time of a training.", examples=["2h"])
     deployment: Duration = Field(
-        timedelta(minutes=15), description="Charge of a deployment.", examples=["15m"]
+        timedelta(minutes=15), description="Event time of a deployment.", examples=["15m"]
     )
 
 
@@ -77,7 +77,7 @@ class Replay(SpecModel):
     )
     charges: Charges = Field(
         default_factory=Charges,
-        description="Event time that slow work is charged.",
+        description="Event time that a replay counts for slow work.",
         examples=[{"training": "2h", "deployment": "15m"}],
     )
 

@@ -84,7 +84,7 @@ class Budget(SpecModel):
     """How many trainings may start within a period."""
 
     runs: Annotated[Whole, Field(ge=1, le=10_000)] = Field(4, description="Trainings at most.", examples=[4])
-    per: PositiveDuration = Field(timedelta(days=30), description="In this time.", examples=["30d"])
+    per: PositiveDuration = Field(timedelta(days=30), description="Length of that period.", examples=["30d"])
 
 
 class Backoff(SpecModel):

@@ -55,7 +55,7 @@ class Shadow(SpecModel):
 class Canary(SpecModel):
     """The challenger answers a part of the requests."""
 
-    weight: CanaryWeight = Field(description="Share of requests it answers, in percent, 1-99.", examples=[25])
+    weight: CanaryWeight = Field(description="Share of requests that it answers, in percent.", examples=[25])
     baseline: Literal["Champion", "FreshCopy"] = Field(
         "Champion",
         description=(
@@ -103,15 +103,22 @@ class Step(OneOf):
     )
 
     shadow: Shadow | None = Field(
-        None, description="Copies of requests; nobody sees the answers.", examples=[{"minBlocks": 7}]
+        None,
+        description="The challenger gets copies of requests, and nobody sees its answers.",
+        examples=[{"minBlocks": 7}],
     )
     interleave: Interleave | None = Field(
         None,
-        description="Users get one list of two rankers; their clicks say whom they prefer. For Ranking alone.",
+        description=(
+            "Users get one list with items of two rankers. Their clicks say which ranker they prefer. "
+            "Only for Ranking."
+        ),
         examples=[{"percent": 100, "event": "click", "minUnits": 500}],
     )
     canary: Canary | None = Field(
-        None, description="A part of the requests.", examples=[{"weight": 25, "duration": "2d"}]
+        None,
+        description="The challenger answers a part of the requests.",
+        examples=[{"weight": 25, "duration": "2d"}],
     )
     pause: Pause | None = Field(None, description="Wait for a time or a person.", examples=[{}])
     experiment: Experiment | None = Field(
@@ -157,26 +164,27 @@ class Analysis(SpecModel):
     blocks: OwnBlocks = Field(
         OWN_BLOCKS,
         description=(
-            "The units of the test. Day: whole days, since requests of one day are alike. Requests: so many requests "
-            "in a row as `blockRequests` says, a choice of risk where days differ. Without it Day, or Requests where "
-            "data.keys names no time. All analyses have the same."
+            "What counts as one observation of the test. Day: a whole day, since requests of one day are "
+            "alike. Requests: `blockRequests` requests in a row; it takes more risk where days differ. "
+            "Without it Day, or Requests where data.keys names no time. All analyses must have the same."
         ),
         examples=["Day"],
     )
     decide: Literal["Better", "NotWorse", "UnlessWorse"] = Field(
         "NotWorse",
         description=(
-            "Who carries the burden of proof. Better: shown to be better. NotWorse: shown to be worse by less than "
-            "`margin`. UnlessWorse: enough evidence, not shown to be worse by more than `margin` and not looking so; a "
-            "choice of risk."
+            "What must be shown about the challenger. Better: that it is better. NotWorse: that it is "
+            "worse by less than `margin`. UnlessWorse: nothing, but there must be enough evidence, and it "
+            "fails if it is shown to be worse by more than `margin`, and does not pass while it looks so; "
+            "it takes more risk."
         ),
         examples=["UnlessWorse"],
     )
     margin: OwnMargin = Field(
         OWN_NUMBER,
         description=(
-            "How much larger the challenger's mean loss may be; without it 0.01, or for a loss in units of the label a "
-            "share of `objective.losses.maximumError`."
+            "How much larger the challenger's mean loss may be. Without it 0.01; for a loss in units of "
+            "the label, a share of `objective.losses.maximumError`."
         ),
         examples=[0.01],
     )
@@ -201,15 +209,17 @@ class Query(SpecModel):
     success_when: ConditionText | None = Field(
         None,
         description=(
-            "A measurement that meets it is a success; without it, every one that is no failure. "
-            "Comparisons of `result` with numbers, "
-            "joined by `and` or by `or`."
+            "A measurement that meets it is a success. Without it every measurement that is not a failure "
+            "is one. Write comparisons of `result` with numbers, joined by `and` or by `or`."
         ),
         examples=["result < 0.05"],
     )
     failure_when: ConditionText | None = Field(
         None,
-        description="A measurement that meets it is a failure; without it, every one that is no success.",
+        description=(
+            "A measurement that meets it is a failure. Without it every measurement that is not a success "
+            "is one."
+        ),
         examples=["result > 0.1"],
     )
     interval: Annotated[PositiveDuration, Field(ge=timedelta(seconds=1))] = Field(
@@ -227,7 +237,9 @@ class LatencyGuardrail(SpecModel):
     """The challenger must not be much slower."""
 
     max_ratio: Annotated[Number, Field(ge=1)] = Field(
-        1.5, description="Its 99th percentile may be this many times the champion's.", examples=[1.5]
+        1.5,
+        description="The challenger's 99th percentile may be this many times the champion's.",
+        examples=[1.5],
     )
     floor: Duration = Field(
         timedelta(milliseconds=50),
@@ -240,7 +252,12 @@ class ErrorRateGuardrail(SpecModel):
     """The challenger must not fail."""
 
     max: Annotated[Number, Field(ge=0, le=1)] = Field(
-        0.01, description="Failed share of its requests, also those that the gateway hid.", examples=[0.01]
+        0.01,
+        description=(
+            "Largest share of the challenger's requests that may fail. Failures that the gateway hid from "
+            "users count too."
+        ),
+        examples=[0.01],
     )
 
 
@@ -275,10 +292,14 @@ class Limits(SpecModel):
         4, description="Looks in a row without a measurement that are allowed.", examples=[4]
     )
     on_inconclusive: Literal["Hold", "Abort"] = Field(
-        "Hold", description="After that: wait for a person, or roll back.", examples=["Hold"]
+        "Hold",
+        description="What follows after more of them. Hold: wait for a person. Abort: roll back.",
+        examples=["Hold"],
     )
     on_error: Literal["Hold", "Abort"] = Field(
-        "Hold", description="After that: wait for a person, or roll back.", examples=["Hold"]
+        "Hold",
+        description="What follows after more of them. Hold: wait for a person. Abort: roll back.",
+        examples=["Hold"],
     )
 
 
@@ -301,7 +322,7 @@ class Rollout(SpecModel):
         default_factory=_default_steps,
         min_length=1,
         max_length=50,
-        description="What happens one after another; after the last the challenger becomes champion.",
+        description="Steps of a challenger, one after another. After the last one it becomes champion.",
         examples=[[{"shadow": {"minBlocks": 7}}, {"canary": {"weight": 25, "duration": "2d"}}]],
     )
     analyses: tuple[Analysis, ...] = Field(
@@ -344,8 +365,8 @@ class Rollout(SpecModel):
     progress_deadline: PositiveDuration = Field(
         timedelta(minutes=5),
         description=(
-            "A challenger that is not ready within this time is rolled back; so is one whose bandit per Request has no "
-            "router that is ready within it."
+            "A challenger that is not ready within this time is rolled back. With a bandit `per: "
+            "Request`, the router must be ready within this time too."
         ),
         examples=["5m"],
     )

@@ -46,7 +46,7 @@ class Replicas(SpecModel):
         default_factory=lambda earlier: earlier["min"],
         ge=1,
         le=1000,
-        description="Copies at most, by load; as many as `min` if left out.",
+        description="Copies at most; the load decides how many there are. Without it as many as `min`.",
         examples=[3],
     )
 
@@ -102,8 +102,8 @@ class Serving(SpecModel):
     target_cpu: Annotated[Share, AfterValidator(_some_load)] = Field(
         0.8,
         description=(
-            "Copies are added and taken away between replicas.min and max so that their processors are busy to this "
-            "share of what they ask for. Not used on one machine."
+            "Share of the CPU that copies ask for which they should use. Above it copies are added, below "
+            "it they are taken away, between `replicas.min` and `replicas.max`. Not used on one machine."
         ),
         examples=["80%"],
     )
@@ -115,6 +115,6 @@ class Serving(SpecModel):
     environment: tuple[EnvironmentVariable, ...] = Field(
         (),
         max_length=100,
-        description="Variables of a serving process in a cluster; on one machine they mean nothing.",
+        description="Variables of a serving process in a cluster; not used on one machine.",
         examples=[[{"name": "LOG_LEVEL", "value": "debug"}]],
     )

@@ -28,7 +28,9 @@ class TrainingWindow(SpecModel):
     """Which past a model learns from."""
 
     type: Literal["Expanding", "Sliding"] = Field(
-        "Expanding", description="All the past, or the last `duration` of it.", examples=["Expanding"]
+        "Expanding",
+        description="Expanding: all rows of the past. Sliding: those of the last `duration`.",
+        examples=["Expanding"],
     )
     duration: PositiveDuration | None = Field(
         None, description="Length of a sliding window; not for an expanding one.", examples=["90d"]
@@ -70,7 +72,7 @@ class LinearRegression(FamilySettings):
 
 
 class LogisticRegression(FamilySettings):
-    """A linear model of chances."""
+    "A linear model of the probabilities of classes."
 
     learns: ClassVar[frozenset[LabelKind]] = frozenset({"Boolean", "Category"})
 
@@ -90,8 +92,8 @@ class GradientBoosting(FamilySettings):
         gt=0,
         lt=1,
         description=(
-            "Of a number: the quantile that is answered, such as 0.5 for the median or 0.9 for what nine of ten cases "
-            "stay below; without it the mean."
+            "For labels that are numbers: the quantile that is answered, such as 0.5 for the median, or "
+            "0.9 for the value that nine of ten cases stay below. Without it the mean is answered."
         ),
         examples=[0.9],
     )
@@ -109,8 +111,8 @@ class Custom(FamilySettings, OwnCode):
 
     factory: Factory = Field(
         description=(
-            "`module:name` of a function that returns a scikit-learn classifier, or a regressor where the label is a "
-            "number; it lies beside this file."
+            "`module:name` of a function that returns a scikit-learn classifier, or a regressor where the "
+            "label is a number. The module lies beside this file."
         ),
         examples=["mymodels:make"],
     )
@@ -130,14 +132,17 @@ class Candidate(OneOf):
     name: Name = Field(description="Name of the candidate in tables and runs.", examples=["trees"])
     most_frequent: MostFrequent | None = Field(
         None,
-        description="The baseline: always the shares of the classes in training, or the mean of the labels.",
+        description=(
+            "The baseline, which reads no feature. It always answers the shares of the classes in "
+            "training, or the mean of the labels."
+        ),
         examples=[{}],
     )
     linear_regression: LinearRegression | None = Field(
         None, description="A linear model of a number.", examples=[{"l2": 1}]
     )
     logistic_regression: LogisticRegression | None = Field(
-        None, description="A linear model of chances.", examples=[{"l2": 1}]
+        None, description="A linear model of the probabilities of classes.", examples=[{"l2": 1}]
     )
     gradient_boosting: GradientBoosting | None = Field(
         None, description="Boosted trees.", examples=[{"tune": {"trials": 5}}]
@@ -208,7 +213,7 @@ class Resources(SpecModel):
 
     requests: ResourceAmounts = Field(
         default_factory=ResourceAmounts,
-        description="What is set aside.",
+        description="What is reserved.",
         examples=[{"cpu": "1", "memory": "1Gi"}],
     )
     limits: ResourceAmounts = Field(
@@ -245,8 +250,9 @@ class Training(SpecModel):
     reweigh: Reweigh | None = Field(
         None,
         description=(
-            "Weights of training rows by group and label (Kamiran & Calders 2012), so that the label tells nothing of "
-            "the group; without it all rows count alike. Serving is untouched."
+            "Gives training rows weights by group and label, so that the label does not depend on the "
+            "group any more (Kamiran & Calders 2012). Without it all rows count alike. Predictions need "
+            "no group."
         ),
         examples=[{"by": ["carrier"]}],
     )
@@ -268,8 +274,9 @@ class Training(SpecModel):
     resources: Resources = Field(
         default_factory=Resources,
         description=(
-            "What a training run asks for in a cluster. Everywhere, tables take at most 0.6 of the memory named here "
-            "(limit, else request), or half of the machine's, and spill to disk beyond."
+            "What a training asks for in a cluster. On one machine too, its tables take at most 0.6 of "
+            "the memory that is named here (limit, else request), or half of the machine's where none is "
+            "named. What does not fit is written to the disk."
         ),
         examples=[{"requests": {"cpu": "1", "memory": "1Gi"}}],
     )

@@ -101,36 +101,41 @@ VALUE_RULES = (
 class PairWorth(SpecModel):
     """What one class is worth as the answer to another."""
 
-    label: ClassText = Field(description="The class that it is.", examples=["fraud"])
+    label: ClassText = Field(description="The true class.", examples=["fraud"])
     answer: ClassText = Field(description="The class that was answered.", examples=["fine"])
-    worth: Worth = Field(description="What that is worth; a cost is a negative worth.", examples=[-500])
+    worth: Worth = Field(
+        description="What this answer is worth. Write a cost as a negative number.", examples=[-500]
+    )
 
 
 class AnswerValue(SpecModel):
     """What answers are worth, right or wrong; a cost is a negative worth."""
 
     currency: Annotated[str, StringConstraints(min_length=1, max_length=20)] | None = Field(
-        None, description="Unit of these numbers as people read it; without it none is told.", examples=["$"]
+        None, description="Unit that is shown beside these numbers; without it none is shown.", examples=["$"]
     )
     true_positive: Worth | None = Field(
         None,
-        description="For a label that is true or false: worth of the answer true that is right. A worth "
-        "that is left out is 0.",
+        description=(
+            "For labels that are true or false: worth of the answer true where the label is true. A worth "
+            "that is left out is 0."
+        ),
         examples=[35],
     )
     false_positive: Worth | None = Field(
-        None, description="Worth of the answer true that is wrong.", examples=[-5]
+        None, description="Worth of the answer true where the label is false.", examples=[-5]
     )
     true_negative: Worth | None = Field(
-        None, description="Worth of the answer false that is right.", examples=[0]
+        None, description="Worth of the answer false where the label is false.", examples=[0]
     )
     false_negative: Worth | None = Field(
-        None, description="Worth of the answer false that is wrong.", examples=[-60]
+        None, description="Worth of the answer false where the label is true.", examples=[-60]
     )
     over: Cost | None = Field(
         None,
-        description="For a label that is a number: worth of each unit by which an answer is too high; at "
-        "most 0.",
+        description=(
+            "For labels that are numbers: worth of each unit by which an answer is too high; at most 0."
+        ),
         examples=[-2],
     )
     under: Cost | None = Field(
@@ -138,7 +143,7 @@ class AnswerValue(SpecModel):
     )
     right: Worth | None = Field(
         None,
-        description="For a label that is one of several classes: worth of a right answer.",
+        description="For labels that are one of several classes: worth of a right answer.",
         examples=[1],
     )
     wrong: Worth | None = Field(
@@ -147,7 +152,7 @@ class AnswerValue(SpecModel):
     pairs: tuple[PairWorth, ...] = Field(
         (),
         max_length=MOST_PAIRS,
-        description="Wrong answers of a worth of their own.",
+        description="Wrong answers that are worth something else than `wrong`.",
         examples=[[{"label": "fraud", "answer": "fine", "worth": -500}]],
     )
 
