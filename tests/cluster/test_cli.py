@@ -95,7 +95,7 @@ def test_a_file_is_applied_looked_at_asked_and_deleted(
     with followed(world):
         up = capstan("up", str(file), "--timeout", "120", namespace=namespace)
     if up.returncode:
-        assert "no operator runs that follows it" in up.stderr, up.stdout + up.stderr
+        assert "no operator runs that would follow it" in up.stderr, up.stdout + up.stderr
     world.settle()
     status = json.loads(capstan("status", "--json", namespace=namespace).stdout)
     assert (status["phase"], status["champion"]["version"]) == ("Serving", "v1")
@@ -187,7 +187,7 @@ def test_pushed_files_arrive_whole_in_the_volume(kube: KubeClient, namespace: st
     (tmp_path / "system.yaml").write_text(yaml.safe_dump({**head, "spec": spec}))
     missing = capstan("push", str(tmp_path / "system.yaml"), namespace=namespace)
     assert missing.returncode == 1
-    assert "data.sources[0].csv.path: 'data/flights.csv' is no file in" in missing.stderr
+    assert "data.sources[0].csv.path: 'data/flights.csv' is not in" in missing.stderr
     (tmp_path / "data").mkdir()
     (tmp_path / "data/flights.csv").write_text(DATA)
     for _ in range(2):

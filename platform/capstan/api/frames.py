@@ -38,7 +38,7 @@ def as_table(frame: Frame) -> pa.Table:
         table = frame.to_arrow()  # type: ignore[operator]
     else:
         raise InvalidDataError(
-            f"{type(frame).__name__} is no data frame that is known; give one of pandas or Polars, or a table of Arrow"
+            f"{type(frame).__name__} is not a data frame; give one of pandas or Polars, or a table of Arrow"
         )
     twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
     if twice:

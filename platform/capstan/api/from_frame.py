@@ -36,7 +36,7 @@ def name_of(name: str | None, target: str) -> str:
     made = re.sub(r"[^a-z0-9]+", "-", (name or target).lower()).strip("-")
     if not made or (name is not None and made != name):
         raise InvalidDataError(
-            f"name: {name or target!r} is no name of a system; use small letters, digits and hyphens"
+            f"name: {name or target!r} cannot be the name of a system; use small letters, digits and hyphens"
             + (f", such as {made!r}" if made else "")
         )
     return made

@@ -45,7 +45,7 @@ class System:
         Raises NotFoundError where there is no such file.
         """
         if not Path(file).is_file():
-            raise NotFoundError(f"{file}: is no file")
+            raise NotFoundError(f"{file}: there is no such file")
         return cls(file, state=state)
 
     @classmethod

@@ -235,7 +235,9 @@ def _object_storage(bucket: str, options: Mapping[str, str]) -> Any:
         name: value for name, value in options.items() if name in ("endpoint_override", "scheme", "region")
     }
     if unknown := sorted(set(options) - set(known)):
-        raise ValueError(f"{', '.join(unknown)} is no option; there are endpoint_override, scheme and region")
+        raise ValueError(
+            f"{', '.join(unknown)} is not an option; the options are endpoint_override, scheme and region"
+        )
     if known.get("scheme", "https") not in ("http", "https"):
         raise ValueError(f"scheme={known['scheme']} is neither http nor https")
     region = known.pop("region", None) or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")

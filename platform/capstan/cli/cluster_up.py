@@ -54,7 +54,7 @@ def apply_system(place: Cluster, system: MLSystem, *, wait: bool, timeout: float
         out.print(line, soft_wrap=True)
     if place.runner() is None:
         raise CapstanError(
-            f"{name} is stored, and no operator runs that follows it; {place.start} brings one"
+            f"{name} is stored, but no operator runs that would follow it; {place.start} installs one"
         )
     if not wait:
         out.print("the operator follows it, see `capstan status --context`")

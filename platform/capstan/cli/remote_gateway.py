@@ -112,7 +112,7 @@ def _names(place: Cluster, system: MLSystem) -> SystemNames:
     provider = PROVIDERS[system.spec.serving.traffic.provider]
     if not provider.has_gateway:
         raise NotAllowedError(
-            f"{provider.name} brings requests to the system by an ingress of its own, which speaks the Open Inference "
-            "Protocol: `capstan up` prints a line that asks it"
+            f"{provider.name} has an ingress of its own, which this command cannot ask; ask it by the Open Inference "
+            "Protocol: `capstan up` prints a line for it"
         )
     return SystemNames(place.namespace, SystemName(system.metadata.name))

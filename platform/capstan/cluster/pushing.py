@@ -89,7 +89,7 @@ def files_of(system: MLSystem) -> list[Pushed]:
             continue
         files = list(_files(base, name))
         if not files:
-            mistakes.append(Mistake(where, f"{name!r} is no file in {base}; check the path"))
+            mistakes.append(Mistake(where, f"{name!r} is not in {base}; check the path"))
         for file in files:
             found[PurePosixPath(file.relative_to(base).as_posix())] = file
     if mistakes:

@@ -86,7 +86,7 @@ def kind_of(file: Path) -> Literal["csv", "parquet", "jsonLines"]:
     suffix = next((suffix for suffix in reversed(file.suffixes) if suffix != ".gz"), "").lower()
     if suffix not in KINDS:
         raise InvalidDataError(
-            f"{file.name}: is no table that is known; give one of {', '.join(sorted(KINDS))}"
+            f"{file.name}: is not a kind of table that Capstan reads; give one of {', '.join(sorted(KINDS))}"
         )
     return KINDS[suffix]
 

@@ -225,7 +225,9 @@ def stored_file(state: StateDir, name: SystemName, base_dir: Path) -> MLSystem:
     with open_store(state) as store:
         record = store.get(Kind.SYSTEM, name)
     if record is None:
-        raise NotFoundError(f"{name}: {state.root} holds no such system")
+        raise NotFoundError(
+            f"{name}: {state.root} holds no system of this name; `capstan ls` lists the systems of this machine"
+        )
     return parse(record.spec, base_dir=base_dir)
 
 

@@ -15,7 +15,7 @@ def require_one_machine(system: MLSystem) -> None:
             [
                 Mistake(
                     "serving.traffic.provider",
-                    f"{provider!r} is there in a cluster only; write {DEFAULT} to run it here, "
+                    f"{provider!r} only works in a cluster; write {DEFAULT} to run it here, "
                     "or name a cluster with --context",
                 )
             ]

@@ -63,9 +63,7 @@ class Configuration:
             used = {name for table in self.routes.resources for name in used_clusters(table)}
             needed = used | {name for each in used if each in clusters for name in members(clusters[each])}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RefusedError(
-                f"it is no document that Envoy reads: {type(error).__name__} {error}"
-            ) from error
+            raise RefusedError(f"Envoy cannot read it: {type(error).__name__} {error}") from error
         if missing := sorted(needed - clusters.keys()):
             raise RefusedError(f"the routes use {', '.join(missing)}, which the clusters lack")
 

@@ -40,4 +40,4 @@ def read_target(path: Path) -> Target | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise InvalidDataError(f"{path}: names no version to watch: {error}") from error
+        raise InvalidDataError(f"{path}: does not name a version to watch: {error}") from error

@@ -68,7 +68,7 @@ def _number(column: Column) -> ColumnCheck:
         if value - value != 0:  # type: ignore[operator]
             raise BrokenRuleError(FINITE)
         if refuse_all:
-            raise BrokenRuleError("was never filled in training; send null")
+            raise BrokenRuleError("had no value in training; send null")
         if bounded and not lowest <= value <= highest:  # type: ignore[operator]
             below = value < lowest  # type: ignore[operator]
             raise BrokenRuleError(

@@ -15,7 +15,7 @@ Mark = dict[str, Any]
 
 MOST_MARKS = 20
 """Marks that the answer for one row holds; more are counted only."""
-_NEVER_FILLED = "was never filled in training, so that the model has not learnt what its values mean"
+_NEVER_FILLED = "had no value in training, so the model has not learnt what its values mean"
 _NEVER_MISSING = "was never missing in training; it is read as the transform fills it in"
 
 

@@ -321,8 +321,8 @@ def _task_and_reason(label: ColumnProfile) -> tuple[str, str]:
         raise _refused(f"{label.name!r} {_infinite(label.infinite)}")
     if label.distinct < 2:
         raise _refused(
-            f"{label.name!r} holds {label.distinct} different value, so there is nothing to learn; name another "
-            "column"
+            f"{label.name!r} holds {'one value only' if label.distinct else 'no value'}, so there is nothing to learn; "
+            "name another column"
         )
     if label.distinct == 2:
         return usual_task("Boolean"), f"{label.name!r} holds two values: {shown}"

@@ -110,8 +110,8 @@ class MulticlassClassification:
         known = [] if classes is None else np.asarray(classes).reshape(-1).tolist()
         if len(known) < 2 or len(set(known)) < len(known) or not all(isinstance(one, str) for one in known):
             raise InvalidDataError(
-                f"classes_ of the fitted {type(model).__name__} is {classes!r}; it must be the classes as the "
-                "texts that they are among the labels, at least two, in the order of the columns of predict_proba"
+                f"classes_ of the fitted {type(model).__name__} is {classes!r}; it must hold the "
+                "labels as texts, at least two, each once, in the order of the columns of predict_proba"
             )
         return Learnt(tuple(known))
 

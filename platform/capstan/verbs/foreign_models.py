@@ -87,7 +87,9 @@ def _onnx(
     found = OnnxModel(content, read, output, []).answers(rows)
     if isinstance(found, list):
         if classes is not None:
-            raise InvalidDataError("classes: its probabilities are by class; leave `classes` out")
+            raise InvalidDataError(
+                "classes: the model names the class of each probability itself; leave `classes` out"
+            )
         named: Sequence[object] = list(found[0])
     else:
         named = _classes(np.asarray(found), classes, task)
@@ -114,7 +116,8 @@ def _torch(
     texts = next((name for name in columns if features[name].reading != "numeric"), None)
     if texts is not None:
         raise InvalidDataError(
-            f"columns: {texts!r} is no number for the file, and it reads a matrix of numbers"
+            f"columns: {texts!r} is a text in the file, but the model reads a matrix of numbers; "
+            "name columns of numbers"
         )
     rows = as_frame(table.slice(0, CHECKED_ROWS), columns, frozenset(columns))
     content, original, dtype = exported(model, rows)
@@ -152,7 +155,7 @@ def _require_known(read: Sequence[str], features: Sequence[str]) -> None:
     unknown = [name for name in read if name not in features]
     if unknown:
         raise InvalidDataError(
-            f"it reads {', '.join(map(repr, unknown))}, which the file has no feature of; features read "
+            f"it reads {', '.join(map(repr, unknown))}, but no feature of the file does; features read "
             f"{', '.join(features)}. Where its inputs have other names, name the columns in their order by `columns`"
         )
 
@@ -173,7 +176,7 @@ def _onnx_bytes(model: Any) -> bytes:
     serialise = getattr(model, "SerializeToString", None)
     if not callable(serialise):
         raise InvalidDataError(
-            f"{type(model).__name__} is no model that can be kept; give the file's path, its bytes or an "
+            f"{type(model).__name__} cannot be stored as a model; give the file's path, its bytes or an "
             "onnx.ModelProto"
         )
     content: bytes = serialise()

@@ -170,7 +170,7 @@ def wrap(model: Any, system: MLSystem, task: Task, columns: Sequence[str] | None
     unknown = [name for name in read if name not in features]
     if unknown:
         raise InvalidDataError(
-            f"{kind} reads {', '.join(map(repr, unknown))}, which the file has no feature of; features read "
+            f"{kind} reads {', '.join(map(repr, unknown))}, but no feature of the file does; features read "
             f"{', '.join(features)}"
         )
     count = getattr(model, "n_features_in_", len(read))
@@ -180,7 +180,7 @@ def wrap(model: Any, system: MLSystem, task: Task, columns: Sequence[str] | None
     if named is None and len(numeric) < len(read):
         texts = next(name for name in read if name not in numeric)
         raise InvalidDataError(
-            f"columns: {texts!r} is no number for the file, and {kind} was fitted on an array; fit it on a data frame"
+            f"columns: {texts!r} is a text in the file, but {kind} was fitted on numbers; fit it on a data frame"
         )
     return ImportedModel(model, read, numeric, _classes(model, task), takes_names=named is not None)
 
@@ -233,8 +233,8 @@ def _listed(values: Sequence[object]) -> str:
 def _require_one_model(system: MLSystem) -> None:
     if system.spec.combination is not None or system.spec.data.keys.group is not None:
         raise NotAllowedError(
-            f"{system.metadata.name}: only a system of one model, whose rows stand for themselves, takes one that was "
-            "fitted elsewhere"
+            f"{system.metadata.name}: a model that was fitted elsewhere cannot serve a file with `combine` or "
+            "`data.keys.group`; write a file with one model and a task that answers each row by itself"
         )
 
 

@@ -89,7 +89,7 @@ def label_entries(system: MLSystem, rows: Path, tally: Tally) -> Iterator[dict[s
     InvalidDataError, NotFoundError.
     """
     if not rows.is_file():
-        raise NotFoundError(f"{rows}: is no file")
+        raise NotFoundError(f"{rows}: there is no such file")
     data = system.spec.data
     kind = TASK_FACTS[system.spec.objective.task].label
     form, column, moment = LABELS[kind], data.label.column, data.label.available_at
@@ -110,7 +110,9 @@ def label_entries(system: MLSystem, rows: Path, tally: Tally) -> Iterator[dict[s
         if number == 1:
             named = _subject(system, row, subjects, rows.name)
             if column not in row:
-                raise InvalidDataError(f"{rows.name}: has no column {column!r}, which the file names")
+                raise InvalidDataError(
+                    f"{rows.name}: has no column {column!r}, which is data.label.column of the system's file"
+                )
             if named != data.keys.id:
                 several = _with_several_labels(read(), named, column, form)
         identity, label = _text(row[named]), row[column]
@@ -164,10 +166,12 @@ def _subject(system: MLSystem, row: Mapping[str, Any], subjects: Sequence[str | 
             return name
     named = system.spec.data.keys.id
     if named is not None:
-        raise InvalidDataError(f"{table}: has no column {named!r}, which the file names")
+        raise InvalidDataError(
+            f"{table}: has no column {named!r}, which is data.keys.id of the system's file"
+        )
     raise InvalidDataError(
-        "data.keys.id: the file names no id, so a table cannot say which rows its labels are of; name the column, or "
-        f"add the column {REQUEST_ID!r} of the answers that `predict` gave"
+        f"{table}: nothing says which answer a label is of. Copy the column {REQUEST_ID!r} from the answers of "
+        "`capstan predict` into this table, or name a column of ids in data.keys.id and train again"
     )
 
 

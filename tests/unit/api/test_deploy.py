@@ -126,7 +126,7 @@ InTheTest.__module__ = "__main__"
         ),
         pytest.param(
             lambda x, y: LogisticRegression().fit(x.assign(colour=1.0), y),
-            "reads 'colour', which the file has no feature of; features read weight, size",
+            "reads 'colour', but no feature of the file does; features read weight, size",
             id="unknown_column",
         ),
         pytest.param(

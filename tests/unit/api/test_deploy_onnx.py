@@ -161,7 +161,7 @@ def weight_as(type_: int) -> Any:
         pytest.param(
             "price", prices, ["weight", "colour"], "reads 'colour', which the file has no", id="unknown"
         ),
-        pytest.param("price", prices, ["weight", "shop"], "'shop' is no number for the file", id="text"),
+        pytest.param("price", prices, ["weight", "shop"], "'shop' is a text in the file", id="text"),
         pytest.param(
             "price",
             lambda: weight_as(TensorProto.STRING),

@@ -123,9 +123,9 @@ def test_an_index_with_a_name_is_a_column_and_one_without_is_not() -> None:
         pytest.param(
             pd.DataFrame([[1, 2]]), "the column 0 has a name that is no text", id="numbers_as_names"
         ),
-        pytest.param([{"n": 1}], "list is no data frame that is known", id="a_list"),
-        pytest.param(pd.Series([1, 2]), "Series is no data frame that is known", id="a_series"),
-        pytest.param(pl.LazyFrame({"n": [1]}), "LazyFrame is no data frame that is known", id="a_lazy_frame"),
+        pytest.param([{"n": 1}], "list is not a data frame", id="a_list"),
+        pytest.param(pd.Series([1, 2]), "Series is not a data frame", id="a_series"),
+        pytest.param(pl.LazyFrame({"n": [1]}), "LazyFrame is not a data frame", id="a_lazy_frame"),
         pytest.param(
             pa.table([[1], [2]], names=["n", "n"]), "'n' is there more than once", id="twice_in_arrow"
         ),

@@ -135,7 +135,7 @@ def test_a_target_that_is_no_column_leaves_nothing_behind() -> None:
 
 def test_a_name_that_no_system_can_have_is_refused() -> None:
     with pytest.raises(
-        InvalidDataError, match=r"name: 'My Orders' is no name of a system.* such as 'my-orders'"
+        InvalidDataError, match=r"name: 'My Orders' cannot be the name of a system.* such as 'my-orders'"
     ):
         capstan.System.from_dataframe(shop(), "Sent Back", name="My Orders")
 

@@ -37,7 +37,7 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match=r"system\.yaml: is no file"):
+    with pytest.raises(NotFoundError, match=r"system\.yaml: there is no such file"):
         capstan.System.from_file(tmp_path / "system.yaml")
 
 

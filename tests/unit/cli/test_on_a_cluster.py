@@ -225,7 +225,7 @@ def test_plan_says_what_is_new_there(cluster: InCluster) -> None:
 def test_up_applies_the_file_and_says_when_nobody_follows_it(cluster: InCluster) -> None:
     result = cluster.run("up", str(FLIGHTS))
     assert result.exit_code == 1
-    assert "no operator runs that follows it" in result.output
+    assert "no operator runs that would follow it" in result.output
     applied = cluster.kube.get("MLSystem", "flight-delays", NAMESPACE)
     assert applied is not None
     assert applied["spec"]["objective"]["target"] == "late"

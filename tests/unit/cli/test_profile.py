@@ -81,4 +81,4 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     file.write_text("nothing")
     code, output = run(str(file), "--json")
     assert code == 1
-    assert "is no table that is known" in json.loads(output)["message"]
+    assert "is not a kind of table that Capstan reads" in json.loads(output)["message"]

@@ -121,7 +121,7 @@ def test_traffic_goes_to_an_address_and_to_a_cluster_with_labels_by_the_token(
     assert len(handed) == 5
     assert all("let-me" in str(headers) for headers, _ in handed)
     assert called.read_text().strip() == f"--context prod -n ml port-forward service/{NAMES.gateway} :80"
-    assert "a gateway lets labels in and no events" in json.loads(events.stdout)["message"]
+    assert "events can only be sent on this machine" in json.loads(events.stdout)["message"]
     assert "--token-file or $CAPSTAN_FEEDBACK_TOKEN gives it" in json.loads(without.stdout)["message"]
 
 

@@ -133,7 +133,7 @@ def test_one_that_was_to_last_longer_ends_with_130(place: Place, desk: Desk) -> 
         pytest.param(("--for", "5"), "--for: '5' is not a duration", id="no unit"),
         pytest.param(("--for", "0s"), "--for: must be longer than 0s", id="no time"),
         pytest.param(("--events", "click=1"), "the file's events are: none", id="no online metric"),
-        pytest.param(("nowhere.csv",), "nowhere.csv: is no file", id="no table"),
+        pytest.param(("nowhere.csv",), "nowhere.csv: there is no such file", id="no table"),
     ],
 )
 def test_what_cannot_be_meant_is_told_before_anything_is_sent(

@@ -235,5 +235,5 @@ def test_a_file_that_needs_a_cluster_is_refused_here(tmp_path: Path, command: st
     )
     result = CliRunner().invoke(app, [command, str(file), "--state", str(tmp_path / "state")])
     assert result.exit_code == 1
-    assert "serving.traffic.provider: 'Istio' is there in a cluster only; write Envoy" in result.output
+    assert "serving.traffic.provider: 'Istio' only works in a cluster; write Envoy" in result.output
     assert not (tmp_path / "state").exists()

@@ -60,7 +60,7 @@ def test_files_of_sources_and_factories_are_found_and_no_others(system: MLSystem
 
 def test_what_is_not_there_is_told_by_its_field(system: MLSystem) -> None:
     (system.base_dir / "mymodels.py").unlink()
-    with pytest.raises(InvalidSpecError, match=r"training\.candidates\[0\]\.custom\.factory.*is no file in"):
+    with pytest.raises(InvalidSpecError, match=r"training\.candidates\[0\]\.custom\.factory.*is not in"):
         files_of(system)
 
 

@@ -353,7 +353,7 @@ def test_a_system_that_is_nowhere_stored_is_told(tmp_path: Path) -> None:
     state.prepare(SystemName("bikes"))
     from capstan.embedded.live import stored_file
 
-    with pytest.raises(NotFoundError, match="holds no such system"):
+    with pytest.raises(NotFoundError, match="holds no system of this name"):
         stored_file(state, SystemName("bikes"), tmp_path)
 
 

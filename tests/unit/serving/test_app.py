@@ -332,7 +332,7 @@ def test_a_value_in_a_column_that_training_never_had_filled_is_marked_and_counte
     )
     service = Service(emptied)
     (told,) = service.post(ROW).json()["predictions"]
-    rule = "was never filled in training, so that the model has not learnt what its values mean"
+    rule = "had no value in training, so the model has not learnt what its values mean"
     assert told["outside"] == [
         {"field": "temp", "value": 3.5, "rule": rule},
         {"field": "dest", "value": "LAX", "rule": rule},

@@ -202,7 +202,7 @@ def test_a_value_in_a_column_that_training_never_had_filled_is_refused_where_the
     column = Column("wind", ColumnType.NUMBER, numeric=True, refuse_outside=True, filled=False)
     schema = RequestSchema(Manifest("toy", "BinaryClassification", "late", (column,)))
     schema.rows_of({"wind": None})
-    with pytest.raises(InvalidRequestError, match="wind: 3 was never filled in training; send null"):
+    with pytest.raises(InvalidRequestError, match="wind: 3 had no value in training; send null"):
         schema.rows_of({"wind": 3})
 
 

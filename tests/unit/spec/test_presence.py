@@ -80,7 +80,7 @@ def test_a_path_that_matches_nothing_is_told_by_its_field_and_not_pushed(tmp_pat
     assert finding.location == ("spec", "data", "sources", 0, "csv", "path")
     assert repr(path) in finding.message
     assert finding.message.endswith("check the path")
-    with pytest.raises(InvalidSpecError, match=r"data\.sources\[0\]\.csv\.path: .* is no file in"):
+    with pytest.raises(InvalidSpecError, match=r"data\.sources\[0\]\.csv\.path: .* is not in"):
         files_of(known)
 
 

@@ -232,7 +232,7 @@ def test_a_family_refuses_by_name_what_it_cannot_learn_or_would_overlook() -> No
     ):
         fit_model(linear, {}, lesson("Relevance"))
     of_parent = replace(lesson("Boolean"), parent="a fitted model")
-    with pytest.raises(InvalidDataError, match="logisticRegression makes no use of parent"):
+    with pytest.raises(InvalidDataError, match="logisticRegression cannot use parent"):
         fit_model(linear, {}, of_parent)
 
 

@@ -115,7 +115,9 @@ def test_a_search_tries_what_is_written_first_and_keeps_the_best() -> None:
 
 def test_one_class_only_is_refused() -> None:
     one = Cases(BINARY, TRAIN.table, np.ones(2000, dtype=bool))
-    with pytest.raises(InvalidDataError, match="2,000 true and 0 false; a model needs different ones"):
+    with pytest.raises(
+        InvalidDataError, match="2,000 true and 0 false; a model learns from labels that differ"
+    ):
         fit(candidate(logisticRegression={}), one)
 
 

@@ -32,7 +32,7 @@ def build_image(builder: tuple[str, ...], name: str, context: Path) -> None:
     except OSError as error:
         raise CapstanError(f"`{shlex.join(argv)}` cannot be run: {error.strerror}") from error
     if code != 0:
-        raise CapstanError(f"`{shlex.join(argv)}` ended with {code}; its own words are above")
+        raise CapstanError(f"`{shlex.join(argv)}` ended with exit code {code}; what it printed is above")
 
 
 def _succeeds(argv: list[str]) -> bool:

@@ -42,7 +42,9 @@ class BentoPackager:
         """
         for name in REQUIRED:
             if not (model_dir / name).is_file():
-                raise InvalidDataError(f"{model_dir / name}: a model folder must have it")
+                raise InvalidDataError(
+                    f"{model_dir / name}: is missing, and a model folder must hold it; train the version again"
+                )
         try:
             with _scratch(self._home) as scratch:
                 context = scratch / "context"

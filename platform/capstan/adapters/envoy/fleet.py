@@ -150,7 +150,7 @@ class EnvoyFleet(OrderedTraffic):
         try:
             super()._set(kind, content, taken)
         except ConflictError as error:
-            raise UnavailableError(PART, f"it is configured by somebody else: {error}") from error
+            raise UnavailableError(PART, f"somebody else configures it: {error}") from error
         self._tell_others(kind, content)
 
     def _tell_others(self, kind: Kind, content: bytes) -> None:

@@ -157,7 +157,7 @@ class OrderedTraffic(ABC):
             if time.monotonic() > deadline:
                 where = host.where(kind)
                 raise UnavailableError(
-                    PART, f"it did not take the {kind} of {where}: {envoy_host.complaint(host)}"
+                    PART, f"it refused the {kind} of {where}: {envoy_host.complaint(host)}"
                 )
             if not renewed and time.monotonic() > deadline - TAKES_SECONDS * 0.8:
                 # The document is right, yet Envoy obeys another one: the file was changed and changed back unseen.

@@ -68,7 +68,10 @@ class KfpApi:
                 except ConflictError:
                     found = self.find_experiment(name, namespace)
             if found is None:
-                raise UnavailableError(PART, f"it neither finds nor makes the experiment {name}")
+                raise UnavailableError(
+                    PART,
+                    f"it neither found nor made the experiment {name}; look into the log of its API server",
+                )
             with self._lock:
                 known = self._experiments.setdefault((name, namespace), found)
         return known

@@ -140,7 +140,7 @@ class KfpLocalPipelines:
             if found is None:
                 raise
         if found is None:
-            raise NotFoundError(f"the registry knows no version {name!r} to beat")
+            raise NotFoundError(f"the registry knows no version {name!r}, the champion to compare with")
         return found
 
     def _made_here(self, name: VersionName) -> ModelVersion | None:

@@ -28,7 +28,9 @@ def given(request: TrainingRequest, system: MLSystem, places: Places, registry: 
     if request.champion is not None:
         champion = registry.version(request.champion)
         if champion is None:
-            raise NotFoundError(f"the registry knows no version {request.champion!r} to beat")
+            raise NotFoundError(
+                f"the registry knows no version {request.champion!r}, the champion to compare with"
+            )
     spec = system.model_dump(mode="json", by_alias=True, exclude_unset=True)
     return job_files(request=request, spec=spec, places=places, champion=champion)
 

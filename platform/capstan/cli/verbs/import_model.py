@@ -72,7 +72,7 @@ def import_(
         system = load(file)
         for path in filter(None, (model, sample)):
             if not path.is_file():
-                raise NotFoundError(f"{path}: is no file")
+                raise NotFoundError(f"{path}: there is no such file")
         with _read(model, system, yes=yes) as fitted:
             made = import_model(
                 fitted,

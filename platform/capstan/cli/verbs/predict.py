@@ -208,7 +208,7 @@ def _table(rows: Path) -> Iterator[Path]:
     """The file; what comes by stdin is kept in one while it is read."""
     if str(rows) != "-":
         if not rows.is_file():
-            raise NotFoundError(f"{rows}: is no file")
+            raise NotFoundError(f"{rows}: there is no such file")
         yield rows
         return
     with tempfile.TemporaryDirectory(prefix="capstan-rows-") as folder:

@@ -120,7 +120,7 @@ def traffic(
         else:
             if events:
                 raise NotAllowedError(
-                    "--events: a gateway lets labels in and no events; drop --events, --context and --url"
+                    "--events: events can only be sent on this machine; drop --events, or --context and --url"
                 )
             desk: Desk = _Nobody()
             if feedback:
@@ -229,7 +229,7 @@ def _run(
     )
     rates = read_event_rates(wanted.events, system.spec.evaluation.online, judges=_judges(system))
     if table is not None and not table.is_file():
-        raise NotFoundError(f"{table}: is no file")
+        raise NotFoundError(f"{table}: there is no such file")
     recorded = (
         rows_of_table(table, system, manifest)
         if table is not None

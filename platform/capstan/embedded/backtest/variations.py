@@ -211,5 +211,5 @@ def _read(value: str) -> Any:
     if read.mistakes or not read.is_readable:
         raise InvalidSpecError([mistake for _, mistake in read.mistakes])
     if read.data.keys() != {"value"}:
-        raise InvalidSpecError([Mistake("value", "is of several lines; write it in one")])
+        raise InvalidSpecError([Mistake("value", "has several lines; write it in one")])
     return read.data["value"]

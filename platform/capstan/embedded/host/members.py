@@ -57,8 +57,8 @@ def require_own_path(system: str) -> None:
             [
                 Mistake(
                     "metadata.name",
-                    f"{system!r} is a path of the gateway itself, so that only the first system of a host can be "
-                    "called so; rename it, or start another host with --gateway-port and --page-port",
+                    f"{system!r} is a path of the gateway itself, so a system that joins others cannot have this "
+                    "name; rename it, or start another host with --gateway-port and --page-port",
                 )
             ]
         )

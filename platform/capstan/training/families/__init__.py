@@ -67,8 +67,8 @@ def fit_model(candidate: Candidate, values: Values, lesson: Lesson) -> Fitted:
     labels = LABELS[lesson.label].tally(lesson.truth)
     if labels.is_constant:
         raise InvalidDataError(
-            f"the {len(lesson.truth)} training rows have the labels {labels.words}; a model needs different ones: "
-            "train on more days"
+            f"the {len(lesson.truth)} training rows have the labels {labels.words}; a model learns from labels that "
+            "differ: train on more rows"
         )
     return family.fit(with_values(candidate.chosen, values), lesson)
 
@@ -89,4 +89,4 @@ def _require_usable(candidate: Candidate, family: Family[Any], lesson: Lesson) -
     given = {"weights": lesson.weights, "parent": lesson.parent}
     unused = [part for part, value in given.items() if value is not None and part not in family.uses]
     if unused:
-        raise InvalidDataError(f"{candidate.key} makes no use of {' and '.join(unused)}; take another family")
+        raise InvalidDataError(f"{candidate.key} cannot use {' and '.join(unused)}; take another family")

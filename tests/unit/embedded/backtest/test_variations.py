@@ -86,7 +86,7 @@ def test_without_options_the_file_is_the_only_policy(system: MLSystem) -> None:
         ("rollout.analyses[speed].margin=1", ["has no item speed", "quality"]),
         ("retraining.cooldown.days=7", ["retraining.cooldown.days"]),
         ("rollout.steps[²].shadow.minBlocks=3", ["has no item ²", "0 to 2"]),
-        ("retraining.cooldown=7d\ncooldown: 9d", ["is of several lines"]),
+        ("retraining.cooldown=7d\ncooldown: 9d", ["has several lines"]),
         ("retraining.cooldown=7d,168h", ["7d and 168h make the same policy (cooldown=7d)"]),
     ],
 )
