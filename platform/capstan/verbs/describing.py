@@ -21,6 +21,7 @@ from capstan.files import write_together
 from capstan.spec import MLSystem, parse
 from capstan.spec.guessing import Guess, Guessed, TableProfile, Wishes, guess
 from capstan.spec.writing import in_blocks
+from capstan.verbs.labelling import REQUEST_ID
 
 SYSTEM_FILE = "system.yaml"
 README_FILE = "README.md"
@@ -204,15 +205,28 @@ def _readme(guessed: Guessed, table: TableProfile) -> str:
         )
     )
     objective = spec["objective"]
+    target = objective["target"]
     size = f"{table.rows:,} rows, {len(table.columns)} columns"
     return f"""# {document["metadata"]["name"]}
 
-Predicts `{objective["target"]}` of `{table.file}` ({size}) as {objective["task"]}.
+Predicts `{target}` of `{table.file}` ({size}) as {objective["task"]}.
 
 ```console
 capstan validate --data {SYSTEM_FILE}   # what is in the table, and what is wrong
 capstan up {SYSTEM_FILE}                # trains, serves, watches; prints a request to try
 ```
+
+`up` stays in front. In another terminal, once it says that v1 serves:
+
+```console
+capstan predict {SYSTEM_FILE} new.csv --out answers.csv   # rows with the columns of {table.file}, but for `{target}`
+capstan feedback {SYSTEM_FILE} outcomes.csv               # what came true, when it is known
+capstan retrain                                      # a second version, which takes the steps of a rollout
+capstan traffic {SYSTEM_FILE} --rate 20 --feedback        # stands in for users, so that there is something to judge
+capstan status --watch                               # which step it is at, and what it waits for
+```
+
+{_about_outcomes(guessed, target)}
 
 What was guessed, and why:
 
@@ -220,6 +234,17 @@ What was guessed, and why:
 |---|---|---|
 {reasons}
 {lost}"""
+
+
+def _about_outcomes(guessed: Guessed, target: str) -> str:
+    """The columns of a table of labels, and how a label is written that the query makes of two words."""
+    named = guessed.document["spec"]["data"].get("keys", {}).get("id")
+    subject = f"`{named}`" if named else f"`{REQUEST_ID}`, copied from `answers.csv`,"
+    true = next((one.value for one in guessed.guesses if one.field == "data.query"), "")
+    words = (
+        f" In answers and outcomes `{target}` is true or false: {true}." if true.endswith(" is true") else ""
+    )
+    return f"`outcomes.csv` has the columns {subject} and `{target}`.{words}"
 
 
 def _cell(text: str) -> str:

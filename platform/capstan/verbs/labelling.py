@@ -101,6 +101,7 @@ def label_entries(system: MLSystem, rows: Path, tally: Tally) -> Iterator[dict[s
         column: inferred,
         **({moment: ColumnType.TIME} if moment else {}),
     }
+    by_query = ", as data.query of the system's file makes them" if data.query and kind == "Boolean" else ""
     named, several, seen = "", set[str](), set[str]()
 
     def read() -> Iterator[dict[str, Any]]:
@@ -128,7 +129,7 @@ def label_entries(system: MLSystem, rows: Path, tally: Tally) -> Iterator[dict[s
         elif named != data.keys.id and identity in several:
             tally.refuse(number, named, identity, SEVERAL)
         elif form.parse(label) is None:
-            tally.refuse(number, column, label, f"is no label; write {form.forms}")
+            tally.refuse(number, column, label, f"is no label; write {form.forms}{by_query}")
         elif known is not None and (rule := moment_rule(known, zone=data.time_zone)) is not None:
             tally.refuse(number, str(moment), str(known), rule)
         elif identity not in seen:
