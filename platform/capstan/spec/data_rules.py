@@ -172,7 +172,7 @@ def a_check_is_of_its_features_kind(spec: MLSystemSpec) -> Iterator[Breach]:
 
 
 @rule(
-    "a column that may be left out is missing then; let it be missing, or drop `optional`",
+    "a column is optional, and so its value may be missing, which another part of the file forbids; drop one of them",
     why_no_cel=JOINED_LISTS,
 )
 def an_optional_column_may_be_missing(spec: MLSystemSpec) -> Iterator[Breach]:
@@ -182,15 +182,15 @@ def an_optional_column_may_be_missing(spec: MLSystemSpec) -> Iterator[Breach]:
             continue
         location: Location = ("spec", "features", index, "optional")
         if feature.column in strict:
-            message = f"is against `nullable: false` of {feature.column!r} in data.checks; drop one"
+            message = f"contradicts `nullable: false` of {feature.column!r} in data.checks; drop one of them"
             yield Breach(location, message=message)
         elif feature.settings.needs_value:
-            message = "is against `impute: DropRow`, which has nothing to stand for a missing value; impute"
+            message = "contradicts `impute: DropRow`, which replaces no missing value; write impute: Median"
             yield Breach(location, message=message)
 
 
 @rule(
-    "does not go with the task; give it to a task of groups, and to no other",
+    "does not go with the task; write it for a task that orders the rows of a group, such as Ranking, and for no other",
     *(
         Cel(
             f"self.objective.task != '{task}' || {'' if 'group' in facts.keys else '!'}has(self.data.keys.group)",
@@ -208,12 +208,12 @@ def a_group_is_for_tasks_of_groups(spec: MLSystemSpec) -> Iterator[Breach]:
         way = "add `group:` with the column whose rows are put in order together"
         yield Breach(("spec", "data", "keys"), message=f"has no group, which {task.name} needs; {way}")
     if group is not None and "group" not in task.keys:
-        message = f"{group!r} groups rows, which {task.name} does not; drop it"
+        message = f"{group!r} says which rows are put in order together, and {task.name} orders none; drop it"
         yield Breach(("spec", "data", "keys", "group"), message=message)
 
 
 @rule(
-    "dates labels of rows that have no time; name keys.time too, or drop it",
+    "says when labels became known, but no column says when rows happened; name data.keys.time too, or drop it",
     Cel("has(self.keys.time) || !has(self.label.availableAt)", "data", "label.availableAt"),
 )
 def labels_are_dated_where_rows_are(spec: MLSystemSpec) -> Iterator[Breach]:
@@ -234,8 +234,8 @@ def rows_are_drawn_in_one_way(spec: MLSystemSpec) -> Iterator[Breach]:
 
 
 @rule(
-    "draws rows that have a time, and a model would be judged on days that it has learnt from; part by time with "
-    "byTime, or drop data.keys.time",
+    "draws rows at random although data.keys.time dates them, so a model would be judged on days that it has learnt "
+    "from; write byTime, or drop data.keys.time",
     *(
         Cel(f"!has(self.keys.time) || !has(self.split.{kind})", "data", f"split.{kind}")
         for kind in ("random", "stratified")
@@ -246,8 +246,8 @@ def rows_are_drawn_where_they_have_no_time(spec: MLSystemSpec) -> Iterator[Breac
     for kind, drawn in (("random", split.random), ("stratified", split.stratified)):
         if spec.data.keys.time is not None and drawn is not None:
             message = (
-                f"draws rows that have a time, {spec.data.keys.time!r}, and a model would be judged on days that it "
-                "has learnt from; part by time with byTime, or drop data.keys.time"
+                f"draws rows at random although {spec.data.keys.time!r} dates them, so a model would be judged on days "
+                "that it has learnt from; write byTime, or drop data.keys.time"
             )
             yield Breach(("spec", "data", "split", kind), message=message)
 

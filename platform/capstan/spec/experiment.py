@@ -108,7 +108,7 @@ ARM_RULES = (
         ),
     ),
     part_rule(
-        "minimumEffect of a step counts only under decide: Better; drop it or decide so",
+        "minimumEffect of a step counts only with decide: Better; drop it, or write decide: Better",
         lambda step: step.decide == "Better" or not step.minimum_effect,
         *(
             Cel("self.decide == 'Better' || self.minimumEffect == 0.0", place, "minimumEffect")

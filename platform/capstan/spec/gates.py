@@ -45,7 +45,7 @@ GATE_RULES = (
         ),
     ),
     part_rule(
-        "minimumEffect counts only under decide: Better; drop it or decide so",
+        "minimumEffect counts only with decide: Better; drop it, or write decide: Better",
         lambda gate: gate.is_absolute or gate.decide == "Better" or not gate.minimum_effect,
         Cel(
             f"{_HAS_BOUND} || self.decide == 'Better' || self.minimumEffect == 0.0",

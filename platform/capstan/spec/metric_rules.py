@@ -187,12 +187,12 @@ def _own(spec: MLSystemSpec, metric: str) -> str:
     if metric == VALUE and spec.objective.facts.label in WORDS:
         return f"{metric!r} needs objective.value, which says what answers are worth"
     if metric in {one.name for one in spec.evaluation.online}:
-        return f"{metric!r} is an online metric: of what a unit did, not of an answer and its label"
+        return f"{metric!r} is an online metric: it measures what users do after an answer, and no labels"
     if metric not in {one.name for one in spec.evaluation.metrics}:
         return ""
     return (
-        f"{metric!r} is your own, and trainings alone measure it (training.choose, evaluation.gates): its code is not "
-        "run on what users got"
+        f"{metric!r} is a metric of your own, which only trainings measure (training.choose, evaluation.gates), and "
+        "not what users got"
     )
 
 

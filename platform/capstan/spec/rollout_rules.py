@@ -291,8 +291,7 @@ def weights_of_canaries_rise(spec: MLSystemSpec) -> Iterator[Breach]:
 
 
 @rule(
-    "of a canary beside a fresh copy, which gets the same share, must be at most 49; make it smaller, or write "
-    "baseline: Champion",
+    "is above 49, and with baseline: FreshCopy the copy gets the same share; write 49 or less, or baseline: Champion",
     Cel(
         "!has(self.baseline) || self.baseline != 'FreshCopy' || self.weight <= 49",
         "rollout.steps[].canary",
@@ -321,8 +320,8 @@ def copies_stand_behind_envoy(spec: MLSystemSpec) -> Iterator[Breach]:
 
 
 @rule(
-    "compare both versions on the same requests, which a canary's users never send twice; move them to a shadow step "
-    "before it, guardrails watch the canary",
+    "compare both versions on the same requests, and in a canary only one version answers each; move them to a shadow "
+    "step before it. Guardrails watch the canary",
     Cel("size(self.analyses) == 0", "rollout.steps[].canary", "analyses", reason="FieldValueForbidden"),
 )
 def canaries_have_no_analyses(spec: MLSystemSpec) -> Iterator[Breach]:
@@ -374,7 +373,7 @@ def queries_of_steps_are_known(spec: MLSystemSpec) -> Iterator[Breach]:
                 yield Breach(location, message=f"{name!r} is written twice; keep one")
 
 
-@rule("is the name of another question; give it one of its own", why_no_cel=JOINED_LISTS)
+@rule("is the name of an analysis or of another query; give it a name of its own", why_no_cel=JOINED_LISTS)
 def queries_have_names_of_their_own(spec: MLSystemSpec) -> Iterator[Breach]:
     taken = {"operation", "split", "evidence", *(analysis.name for analysis in spec.rollout.analyses)}
     for index, query in enumerate(spec.rollout.queries):
@@ -416,7 +415,7 @@ def shown_inputs_are_inputs(spec: MLSystemSpec) -> Iterator[Breach]:
 
 
 @rule(
-    "0 under decide: NotWorse asks for a better model; write a margin above 0, or decide: Better",
+    "0 with decide: NotWorse would ask for a better model; write a margin above 0, or decide: Better",
     Cel(
         "self.decide != 'NotWorse' || !has(self.margin) || self.margin > 0.0", "rollout.analyses[]", "margin"
     ),
@@ -428,22 +427,24 @@ def not_worse_has_a_margin(spec: MLSystemSpec) -> Iterator[Breach]:
 
 
 @rule(
-    "counts only under decide: Better; drop it or decide so",
+    "counts only with decide: Better; drop it, or write decide: Better",
     Cel("self.decide == 'Better' || self.minimumEffect == 0.0", "rollout.analyses[]", "minimumEffect"),
 )
 def only_better_has_a_minimum_effect(spec: MLSystemSpec) -> Iterator[Breach]:
     for index, analysis in enumerate(spec.rollout.analyses):
         if analysis.decide != "Better" and analysis.minimum_effect:
-            shown = f"{analysis.minimum_effect:g} counts only under decide: Better; drop it or decide so"
+            shown = f"{analysis.minimum_effect:g} counts only with decide: Better; drop it, or write decide: Better"
             yield Breach(("spec", "rollout", "analyses", index, "minimumEffect"), message=shown)
 
 
-@rule("is another unit than that of the first analysis; write one for all", why_no_cel=UNTRIED)
+@rule("differs from `blocks` of the first analysis; write the same for all", why_no_cel=UNTRIED)
 def analyses_have_the_same_blocks(spec: MLSystemSpec) -> Iterator[Breach]:
     kinds = [analysis.blocks for analysis in spec.rollout.analyses]
     for index, kind in enumerate(kinds):
         if kind != kinds[0]:
-            message = f"{kind} is another unit than that of the first analysis, {kinds[0]}; write one for all"
+            message = (
+                f"{kind} differs from `blocks` of the first analysis, {kinds[0]}; write the same for all"
+            )
             yield Breach(("spec", "rollout", "analyses", index, "blocks"), message=message)
 
 

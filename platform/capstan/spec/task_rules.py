@@ -45,7 +45,7 @@ def losses_are_stated_for_numbers(spec: MLSystemSpec) -> Iterator[Breach]:
         )
         yield Breach(("spec", "objective"), message=f"has no losses, which {facts.name} needs; {way}")
     if facts.label != "Number" and objective.losses is not None:
-        message = f"say which errors of a number count; {facts.name} has no number, drop them"
+        message = f"are only for labels that are numbers, and those of {facts.name} are not; drop them"
         yield Breach(("spec", "objective", "losses"), message=message)
 
 
@@ -76,13 +76,13 @@ def candidates_learn_the_label(spec: MLSystemSpec) -> Iterator[Breach]:
 
 
 @rule(
-    "is of a number, and the task has none; drop it",
+    "is only for labels that are numbers, and those of the task are not; drop it",
     *(
         Cel(
             f"self.objective.task != '{task}' || !has(self.training.candidates) || "
             "self.training.candidates.all(c, !has(c.gradientBoosting) || !has(c.gradientBoosting.quantile))",
             field="training.candidates",
-            message=f"quantile is of a number, and {task} has none; drop it",
+            message=f"quantile is only for labels that are numbers, and those of {task} are not; drop it",
         )
         for task, facts in TASK_FACTS.items()
         if facts.label != "Number"
@@ -103,12 +103,12 @@ def _worthless(facts: TaskFacts) -> str:
     """What is wrong with worths that are not of the task's labels, and the way out."""
     words = WORDS.get(facts.label)
     if words is None:
-        return f"{facts.name} has no answers of which one alone is worth anything; drop it"
-    return f"says nothing of the answers of {facts.name}; write {', '.join(words)}"
+        return f"is not for {facts.name}, where no single answer is worth anything; drop it"
+    return f"holds no worth of an answer of {facts.name}; write {', '.join(words)}"
 
 
 @rule(
-    "says nothing of the task's answers; write what it has, or drop it",
+    "holds no worth of an answer of the task; write one, or drop it",
     *(
         Cel(
             f"self.objective.task != '{task}' || !has(self.objective.value) || "

@@ -50,7 +50,7 @@ RULES = {
     "online metric with the name of the task's": ("    gates: [{metric: rocAuc", "    online: [{name: accuracy, event: click, aggregate: Rate, window: 1d, better: Higher}]\n    gates: [{metric: rocAuc", "evaluation.online[0].name", "'accuracy' is a metric of BinaryClassification itself; give the online metric another name"),
     "online metric twice": ("    gates: [{metric: rocAuc", "    online: [{name: clicks, event: click, aggregate: Rate, window: 1d, better: Higher}, {name: clicks, event: click, aggregate: Count, window: 1d, better: Higher}]\n    gates: [{metric: rocAuc", "evaluation.online[1].name", "written twice"),
     "online metric with the name of an own": ("    gates: [{metric: rocAuc", "    metrics: [{name: cost, better: Lower, custom: {factory: 'm:f'}}]\n    online: [{name: cost, event: click, aggregate: Rate, window: 1d, better: Higher}]\n    gates: [{metric: rocAuc", "evaluation.online[0].name", "'cost' stands in evaluation.metrics as well"),
-    "online metric as a gate": ("    gates: [{metric: rocAuc", "    online: [{name: clicks, event: click, aggregate: Rate, window: 1d, better: Higher}]\n    gates: [{metric: clicks", "evaluation.gates[0].metric", "'clicks' is an online metric: of what a unit did, not of an answer and its label; write one of rocAuc"),
+    "online metric as a gate": ("    gates: [{metric: rocAuc", "    online: [{name: clicks, event: click, aggregate: Rate, window: 1d, better: Higher}]\n    gates: [{metric: clicks", "evaluation.gates[0].metric", "'clicks' is an online metric: it measures what users do after an answer, and no labels; write one of rocAuc"),
     "cap of a rate": ("    gates: [{metric: rocAuc", "    online: [{name: clicks, event: click, aggregate: Rate, cap: 2, window: 1d, better: Higher}]\n    gates: [{metric: rocAuc", "evaluation.online[0]", "a Rate is 0 or 1 by itself; drop it"),
     "event with a space": ("    gates: [{metric: rocAuc", "    online: [{name: clicks, event: a click, aggregate: Rate, window: 1d, better: Higher}]\n    gates: [{metric: rocAuc", "evaluation.online[0].event", "write letters, digits, dots, dashes and underscores, beginning with a letter"),
     "value without worths": ("choose: {metric: rocAuc", "choose: {metric: value", "training.choose.metric", "'value' needs objective.value, which says what answers are worth"),
@@ -61,7 +61,7 @@ RULES = {
     "shadow after canary": ("- canary: {weight: 50, duration: 2d, minRequests: 200}", "- shadow: {}", "rollout.steps[2].shadow", "before the first step that users meet"),
     "unknown analysis": ("analyses: [quality]", "analyses: [qualty]", "rollout.steps[0].shadow.analyses[0]", "not in rollout.analyses (quality)"),
     "query that no step may name": ("analyses: [quality], deadline: 21d", "analyses: [quality], queries: [refunds], deadline: 21d", "rollout.steps[0].shadow.queries[0]", "'refunds' is not in rollout.queries (which is empty); add it there"),
-    "query with the name of an analysis": ("    analyses: [{name: quality,", "    queries: [{name: quality, promql: up, successWhen: 'result < 1'}]\n    analyses: [{name: quality,", "rollout.queries[0].name", "'quality' is the name of another question"),
+    "query with the name of an analysis": ("    analyses: [{name: quality,", "    queries: [{name: quality, promql: up, successWhen: 'result < 1'}]\n    analyses: [{name: quality,", "rollout.queries[0].name", "'quality' is the name of an analysis or of another query"),
     "query without a condition": ("    analyses: [{name: quality,", "    queries: [{name: refunds, promql: up}]\n    analyses: [{name: quality,", "rollout.queries[0]", "has neither successWhen nor failureWhen"),
     "query with a placeholder of its own": ("    analyses: [{name: quality,", "    queries: [{name: refunds, promql: 'x{v=\"$canary\"}', failureWhen: result > 1}]\n    analyses: [{name: quality,", "rollout.queries[0].promql", "'$canary' is no placeholder; there are $champion, $challenger and $system"),
     "deadline before the blocks close": ("deadline: 21d", "deadline: 6d", "rollout.steps[0].shadow.deadline", "take 7d at the soonest"),
@@ -131,13 +131,13 @@ RULES = {
     "tick beyond the window": ("tick: 1d", "tick: 8d", "replay.tick", "windows would close unseen"),
     "sent by another moment": ("tick: 1d", "tick: 1d, timeColumn: actual_arrival", "replay.timeColumn", "is not data.keys.time"),
     "losses of no number": ("target: late}", "target: late, losses: {maximumError: 180}}", "objective.losses", "BinaryClassification has no number"),
-    "a quantile of two classes": ("{name: baseline, mostFrequent: {}}", "{name: baseline, gradientBoosting: {quantile: 0.9}}", "training.candidates[0].gradientBoosting.quantile", "is of a number, and the task has none"),
+    "a quantile of two classes": ("{name: baseline, mostFrequent: {}}", "{name: baseline, gradientBoosting: {quantile: 0.9}}", "training.candidates[0].gradientBoosting.quantile", "is only for labels that are numbers, and those of the task are not"),
     "a family of another label": ("{name: baseline, mostFrequent: {}}", "{name: baseline, linearRegression: {}}", "training.candidates[0].linearRegression", "can't learn the labels of BinaryClassification (candidate 'baseline'); these can: mostFrequent, logisticRegression"),
     "gate of a bound and a rival": ("{metric: rocAuc, against: Champion, margin: 0.005,", "{metric: rocAuc, min: 0.7, against: Champion,", "evaluation.gates[0]", "drop `against`, or write a gate of its own"),
     "gate of no room": ("against: Champion, margin: 0.005", "min: 0.7, max: 0.6", "evaluation.gates[0]", "min is above max, so no model can pass"),
     "gate of a bound and a margin": ("against: Champion, margin", "min: 0.7, margin", "evaluation.gates[0]", "are of a comparison"),
     "gate better than a bound": ("against: Champion, margin: 0.005", "min: 0.7, decide: Better", "evaluation.gates[0]", "are of a comparison"),
-    "gate with an effect to no end": ("against: Champion, margin: 0.005", "minimumEffect: 0.01", "evaluation.gates[0]", "counts only under decide: Better"),
+    "gate with an effect to no end": ("against: Champion, margin: 0.005", "minimumEffect: 0.01", "evaluation.gates[0]", "counts only with decide: Better"),
     "gate by values of no column": ("against: Champion, margin: 0.005", "only: [AA]", "evaluation.gates[0]", "write exactly one in `slices`"),
     "gate by the label": ("against: Champion, margin: 0.005", "slices: [carrier, late]", "evaluation.gates[0].slices[1]", "known only with the label"),
     "fairness of two bounds": ("    gates: [", "    fairness: [{by: [carrier], maxDifference: 0.1, minRatio: 0.8}]\n    gates: [", "evaluation.fairness[0]", "write exactly one of them"),
@@ -320,7 +320,7 @@ def test_an_own_metric_on_what_users_got_is_refused_with_the_reason(
 ) -> None:
     (mistake,) = with_own(flights, old, new)
     assert mistake.path == path
-    assert "'cost' is your own, and trainings alone measure it" in mistake.message
+    assert "'cost' is a metric of your own, which only trainings measure" in mistake.message
     assert way in mistake.message
 
 

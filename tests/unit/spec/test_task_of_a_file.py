@@ -105,18 +105,18 @@ def test_value_may_be_named_wherever_a_metric_stands_once_the_objective_states_i
 @pytest.mark.parametrize(
     ("objective", "told"),
     [
-        ({**REGRESSION, "value": CLASSES}, "says nothing of the answers of Regression; write over, under"),
+        ({**REGRESSION, "value": CLASSES}, "holds no worth of an answer of Regression; write over, under"),
         (
             {"task": "MulticlassClassification", "target": "band", "value": ERRORS},
-            "says nothing of the answers of MulticlassClassification; write right, wrong, pairs",
+            "holds no worth of an answer of MulticlassClassification; write right, wrong, pairs",
         ),
         (
             {"task": "BinaryClassification", "target": "late", "value": ERRORS},
-            "says nothing of the answers of BinaryClassification; write truePositive",
+            "holds no worth of an answer of BinaryClassification; write truePositive",
         ),
         (
             {"task": "Ranking", "target": "clicked", "value": ERRORS},
-            "Ranking has no answers of which one alone is worth anything; drop it",
+            "is not for Ranking, where no single answer is worth anything; drop it",
         ),
     ],
 )
