@@ -293,5 +293,5 @@ def test_a_file_that_is_no_model_is_told(make: Make, tmp_path: Path) -> None:
 
 def test_a_system_of_several_models_takes_none() -> None:
     example = Path(__file__).parents[3] / "examples/two-models/system.yaml"
-    with pytest.raises(NotAllowedError, match="only a system of one model"):
+    with pytest.raises(NotAllowedError, match="cannot serve a file with `combine`"):
         capstan.System.from_file(example).deploy(LogisticRegression())

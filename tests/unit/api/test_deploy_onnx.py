@@ -159,9 +159,15 @@ def weight_as(type_: int) -> Any:
         pytest.param("price", prices, None, "reads one matrix, 'rows', .* by `columns`", id="no_columns"),
         pytest.param("price", prices, ["weight"], "learnt from 2 columns, and 1 are named", id="width"),
         pytest.param(
-            "price", prices, ["weight", "colour"], "reads 'colour', which the file has no", id="unknown"
+            "price",
+            prices,
+            ["weight", "colour"],
+            "reads 'colour', but no feature of the file does",
+            id="unknown",
         ),
-        pytest.param("price", prices, ["weight", "shop"], "'shop' is a text in the file", id="text"),
+        pytest.param(
+            "price", prices, ["weight", "shop"], "'shop' is a text in the file, but its input", id="text"
+        ),
         pytest.param(
             "price",
             lambda: weight_as(TensorProto.STRING),

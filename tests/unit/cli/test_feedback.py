@@ -175,7 +175,7 @@ def test_without_an_id_a_table_needs_the_requests(place: Place) -> None:
     place.forget_the_id()
     result = place.feedback("case,late\n007,1\n")
     assert result.exit_code == 1
-    assert "add the column 'request_id' of the answers that `predict` gave" in result.stderr
+    assert "Copy the column 'request_id' from the answers of `capstan predict`" in result.stderr
 
 
 def test_where_nothing_runs_it_says_so(tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def test_behind_another_provider_s_ingress_the_way_is_told(
     file.write_text(f"{text}  serving: {{traffic: {{provider: Istio}}}}\n")
     result = run("predict", str(file), "--row", "{}", "--context", "prod")
     assert result.exit_code == 1
-    assert "an ingress of its own, which speaks the Open Inference Protocol" in result.stderr
+    assert "an ingress of its own, which this command cannot ask" in result.stderr
 
 
 @pytest.fixture

@@ -166,9 +166,9 @@ def require_types(session: Any, columns: Sequence[str], numeric: frozenset[str])
     for one, column in zip(each, columns, strict=True):
         takes_text = one.type == "tensor(string)"
         if takes_text == (column in numeric):
-            is_, wanted = ("a number", "texts") if takes_text else ("no number", f"numbers, {one.type}")
+            is_, wanted = ("a number", "texts") if takes_text else ("a text", f"numbers, {one.type}")
             raise InvalidDataError(
-                f"{column!r} is {is_} for the file, and its input {one.name!r} takes {wanted}"
+                f"{column!r} is {is_} in the file, but its input {one.name!r} takes {wanted}"
             )
 
 
