@@ -172,7 +172,7 @@ def weight_as(type_: int) -> Any:
             "price",
             lambda: weight_as(TensorProto.STRING),
             None,
-            "'weight' is a number for the file, and its input 'weight' takes texts",
+            "'weight' is a number in the file, but its input 'weight' takes texts",
             id="number_as_text",
         ),
         pytest.param(
