@@ -190,7 +190,7 @@ def an_optional_column_may_be_missing(spec: MLSystemSpec) -> Iterator[Breach]:
 
 
 @rule(
-    "does not go with the task; write it for a task that orders the rows of a group, such as Ranking, and for no other",
+    "does not go with the task; write it for a task that orders the rows of a group, and for no other",
     *(
         Cel(
             f"self.objective.task != '{task}' || {'' if 'group' in facts.keys else '!'}has(self.data.keys.group)",
