@@ -45,6 +45,7 @@ VERBS = {
     "replay": Group.RUN,
     "demo": Group.RUN,
     "backtest": Group.RUN,
+    "calibrate": Group.RUN,
     "import": Group.RUN,
     "predict": Group.RUN,
     "feedback": Group.RUN,

@@ -18,7 +18,7 @@ PROMISED = (
     *("up", "down", "status", "validate", "explain", "plan", "train", "promote", "pause", "resume", "abort"),
     *("rollback", "retrain", "approve", "runs", "logs", "report", "doctor", "replay", "power", "image"),
     *("render", "push", "experiment", "compare", "open", "init", "predict", "feedback", "ls", "traffic"),
-    *("drift", "profile", "diff", "import", "demo", "backtest", "audit"),
+    *("drift", "profile", "diff", "import", "demo", "backtest", "calibrate", "audit"),
 )
 HEAVY = (
     *("mlflow", "kfp", "bentoml", "alibi_detect", "duckdb", "sklearn", "scipy", "numpy", "pandas", "pyarrow"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +20,7 @@ from capstan.cli.console import (
     Json,
     Narrator,
     State,
+    err,
     honest_errors,
     local,
     out,
@@ -61,6 +62,10 @@ def backtest(
         int | None, typer.Option(min=1, max=64, help="Processes side by side; default: one for each core.")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run policies again that are kept.")] = False,
+    keep: Annotated[
+        int,
+        typer.Option(min=1, max=3650, help="Days for which unused policies, trainings and models are kept."),
+    ] = 30,
     state: State = DEFAULT_STATE,
     json: Json = False,
 ) -> None:
@@ -70,7 +75,9 @@ def backtest(
     are kept in the state directory by their inputs, so the same command goes on where it was stopped.
     """
     with honest_errors(json):
+        from capstan.embedded.backtest.differences import base_of, in_words
         from capstan.embedded.backtest.grid import backtest as run
+        from capstan.embedded.backtest.pruning import prune
         from capstan.embedded.backtest.report import document_of, require_report, write_report
         from capstan.embedded.backtest.variations import policies_of
         from capstan.embedded.backtest.wiring import places_in
@@ -98,16 +105,20 @@ def backtest(
             )
         if finished is None:
             again = _again(file, state, until, sample, vary or (), report)
-            out.print(f"stopped; what is finished is kept; go on with: {again}", soft_wrap=True)
+            err.print(f"stopped; what is finished is kept; go on with: {again}", soft_wrap=True)
             raise typer.Exit(130)
+        base = base_of(finished, system)
+        prune(places, before=datetime.now(UTC) - timedelta(days=keep))
         if report is not None:
-            write_report(finished, report)
+            write_report(finished, report, base)
     if json:
-        print_json(document_of(finished))
+        print_json(document_of(finished, base))
         return
     if len(finished) == 1:
         _print_story(finished[0])
     _print_table(finished)
+    if len(finished) > 1:
+        out.print(escape(in_words(finished, base)), soft_wrap=True)
     if report is not None:
         out.print(f"report: {escape(str(report))}", soft_wrap=True)
 
@@ -123,10 +134,11 @@ def _print_table(finished: Sequence[Finished]) -> None:
 
     results = [one.result for one in finished]
     columns = columns_of(results)
-    table = Table(box=SIMPLE_HEAD, collapse_padding=True)
-    table.add_column("policy", no_wrap=True)
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False, padding=(0, 1, 0, 0))
+    # In a narrow terminal cells go on in the next line; a head that is cut would be no word.
+    table.add_column("policy")
     for column in columns:
-        table.add_column(escape(column.title), justify="right", no_wrap=True)
+        table.add_column(escape(column.title), justify="right", min_width=max(map(len, column.title.split())))
     for one in finished:
         cells = (escape(column.text(one.result)) for column in columns)
         table.add_row(escape(one.policy.name), *cells)
@@ -138,6 +150,9 @@ def _print_table(finished: Sequence[Finished]) -> None:
         f"{sum(one['trained_here'] for one in results)} of {sum(one['trainings'] for one in results)} trainings were "
         "run, the others were shared or kept"
     )
+    lost = sum(one["failed_trainings"] for one in results)
+    if lost:
+        out.print(f"{lost} trainings failed; the same command asks their policies again", soft_wrap=True)
     failed = max(one["failed_requests"] for one in results)
     if failed:
         worst = max(results, key=lambda one: one["failed_requests"])

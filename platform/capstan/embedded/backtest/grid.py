@@ -66,6 +66,8 @@ class Shared:
     places: BacktestPlaces
     socket: Path
     hurting: Hurting
+    run: Callable[..., PolicyResult | None]
+    """As `run_policy`; the name of a module's function, since workers import it."""
 
 
 def backtest(
@@ -78,6 +80,7 @@ def backtest(
     workers: int | None = None,
     fresh: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    run: Callable[..., PolicyResult | None] = run_policy,
 ) -> list[Finished] | None:
     """What each policy came to, in their order; None: it was stopped, and what had finished is kept.
 
@@ -89,8 +92,8 @@ def backtest(
     places.results.mkdir(mode=0o700, parents=True, exist_ok=True)
     tasks = tasks_of(system, [policy.system for policy in policies], scope, places)
     kept = [task.kept for task in tasks]
-    if fresh:
-        for path in kept:
+    for path in kept:
+        if fresh or is_to_be_asked_again(path):
             path.unlink(missing_ok=True)
     missing = [task for task in tasks if not task.kept.exists()]
     if missing:
@@ -100,7 +103,7 @@ def backtest(
             return None
         require_labels(traffic, scope)
         with tempfile.TemporaryDirectory(prefix="capstan-trainer-") as folder:
-            shared = Shared(scope, places, Path(folder) / "steps", hurting_of(system))
+            shared = Shared(scope, places, Path(folder) / "steps", hurting_of(system), run)
             with running_trainer(system, shared.socket):
                 if len(missing) == 1:
                     _alone(missing[0], shared, traffic, audience, stop)
@@ -108,6 +111,9 @@ def backtest(
                     _side_by_side(missing, shared, traffic, audience, workers, stop)
     if not all(path.exists() for path in kept):
         return None
+    for path in kept:
+        # Its time tells when the policy was last used.
+        os.utime(path)
     results = [cast(PolicyResult, orjson.loads(path.read_bytes())) for path in kept]
     return [Finished(policy, result) for policy, result in zip(policies, results, strict=True)]
 
@@ -118,12 +124,19 @@ def tasks_of(
     """Each policy with the file of its result, which is called by all that it follows from; raises InvalidDataError."""
     rows = rows_digest(system)
     base = backtest_digest(system, data_digest(system, rows), ())
-    asked = (scope.start.isoformat(), scope.end.isoformat(), repr(scope.share), base)
+    # A result of other numbers is another one.
+    shape = sorted(PolicyResult.__annotations__)
+    asked = (scope.start.isoformat(), scope.end.isoformat(), repr(scope.share), base, *shape)
     found = []
     for policy in policies:
         data = data_digest(policy, rows)
         found.append(Task(policy, data, places.results / f"{backtest_digest(policy, data, asked)}.json"))
     return found
+
+
+def is_to_be_asked_again(kept: Path) -> bool:
+    """Whether a training of the policy failed: full disks and lost connections pass."""
+    return kept.exists() and bool(orjson.loads(kept.read_bytes())["failed_trainings"])
 
 
 def require_labels(traffic: RecordedTraffic, scope: Scope) -> None:
@@ -157,7 +170,7 @@ def _run(
     stop: Callable[[], bool],
     advance: Callable[[Journal], None] = lambda _: None,
 ) -> None:
-    result = run_policy(
+    result = shared.run(
         task.system,
         history,
         shared.scope,

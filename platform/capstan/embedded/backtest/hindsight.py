@@ -17,7 +17,9 @@ import numpy.typing as npt
 
 from capstan.domain.reasons import Reason
 from capstan.engine.story import StoryEntry
+from capstan.monitoring.questions import QUESTIONS
 from capstan.monitoring.questions.blind import BLIND
+from capstan.monitoring.windows import WindowOutcome
 from capstan.spec.tasks import MetricFacts
 
 WINDOWS_AFTER = 4
@@ -54,6 +56,23 @@ class Reign:
     until: datetime
 
 
+@dataclass(frozen=True)
+class Broken:
+    """A window in which a version's quality dropped, as the monitor saw it."""
+
+    version: str
+    end: datetime
+
+
+def broken_of(windows: Sequence[Mapping[str, Any]]) -> list[Broken]:
+    """Of windows as the monitor tells them."""
+    return [
+        Broken(str(told["version"]), datetime.fromisoformat(told["end"]))
+        for told in windows
+        if (told.get("quality") or {}).get("decision") == WindowOutcome.BREACH
+    ]
+
+
 Measure = Callable[[str, datetime, datetime], float]
 """(version, start, end) -> the metric of the version's model on all labelled rows of the window; nan: not defined."""
 
@@ -81,11 +100,16 @@ def judge_alerts(
     hurting: Hurting,
     measure: Measure,
     end: datetime,
+    broken: Sequence[Broken] = (),
 ) -> list[JudgedAlert]:
-    """An alert is false if neither the window that ends with it nor one of the next four hurts its version."""
+    """An alert is false if neither the window that it is about nor one of the next four hurts its version.
+
+    An alert of quality waits for labels: it is about the last of the `broken` windows. Any other ends with its window.
+    """
     found = []
     for entry in alerts_of(story):
-        version, begin = str(entry.details.get("champion", "")), entry.at - hurting.window
+        version = str(entry.details.get("champion", ""))
+        begin = _end_of_window(entry, version, broken) - hurting.window
         drops = [
             _drop(references, hurting, measure, version, begin + hurting.window * number, end)
             for number in range(WINDOWS_AFTER + 1)
@@ -94,6 +118,12 @@ def judge_alerts(
         is_false = False if hurts else True if np.isfinite(drops).all() else None
         found.append(JudgedAlert(entry.at, entry.reason, version, is_false))
     return found
+
+
+def _end_of_window(alert: StoryEntry, version: str, broken: Sequence[Broken]) -> datetime:
+    ends = [one.end for one in broken if one.version == version and one.end <= alert.at]
+    is_late = alert.reason == QUESTIONS["quality"].alert.name and bool(ends)
+    return max(ends) if is_late else alert.at
 
 
 @dataclass(frozen=True)

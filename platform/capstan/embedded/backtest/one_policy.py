@@ -20,6 +20,7 @@ from capstan.domain.versions import ModelVersion, VersionName
 from capstan.embedded.backtest.hindsight import (
     Hurting,
     as_json,
+    broken_of,
     delays_of,
     judge_alerts,
     rows_between,
@@ -75,12 +76,16 @@ class PolicyResult(TypedDict):
     """Trainings that the policy asked for, the first one too."""
     trained_here: int
     """Those of them that nobody had run before."""
+    failed_trainings: int
+    """Those that came to nothing; the same command asks such a policy again."""
     metrics: list[dict[str, str]]
     """What both systems are compared by; the first tells the gain, and is the same for all policies of a grid."""
     months: dict[str, dict[str, Any]]
     overall: dict[str, Any]
     gain: float | None
     gain_interval: tuple[float, float] | None
+    resampled_gains: list[float]
+    """The gain in each draw of days, which are the same for all policies; empty: it is not known."""
     labelled_rows: int
     decisions: list[dict[str, Any]]
     versions: list[dict[str, Any]]
@@ -155,19 +160,20 @@ def _result(
     static = asked.predictions(first_version(backtest.registry).name, slice(None))
     with own_metrics(system, []) as own:
         metrics = (*metrics_of(system, hurting), *own)
-        by_month, overall = compared(system, metrics, static, served)
+        by_month, overall, resampled = compared(system, metrics, static, served)
     gain = overall.metrics[metrics[0].name]
     story = decisions(backtest.store, name)
     references = references_of(backtest.registry.versions(), hurting)
-    alerts = judge_alerts(story, references, hurting, asked.measure, scope.end)
+    windows = backtest.monitor.windows()
+    alerts = judge_alerts(story, references, hurting, asked.measure, scope.end, broken_of(windows))
     delays = delays_of(story, references, hurting, asked.measure, scope.end)
     return PolicyResult(
         system=name,
         requests=journal.answered.sent,
         failed_requests=journal.answered.failed,
         failures=journal.answered.failures,
-        windows=judged_windows(backtest.monitor.windows()),
-        windows_told=backtest.monitor.windows(),
+        windows=judged_windows(windows),
+        windows_told=windows,
         alerts=counts.alerts,
         retrainings=counts.retrainings,
         promotions=counts.promotions,
@@ -180,11 +186,13 @@ def _result(
         money=_money(system, served, static),
         trainings=backtest.trainings.asked,
         trained_here=backtest.trainings.run,
+        failed_trainings=backtest.trainings.failed,
         metrics=[described(metric) for metric in metrics],
         months={month: asdict(found) for month, found in by_month.items()},
         overall=asdict(overall),
         gain=gain.gain,
         gain_interval=gain.gain_interval,
+        resampled_gains=resampled.tolist(),
         labelled_rows=len(served),
         decisions=[asdict(entry) for entry in story],
         versions=[to_json(version) for version in backtest.registry.versions()],

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from capstan.embedded.backtest.differences import differences_of, in_words
 from capstan.embedded.backtest.grid import Finished
 from capstan.embedded.backtest.one_policy import PolicyResult
 from capstan.errors import InvalidSpecError, Mistake
@@ -64,8 +65,8 @@ def columns_of(results: Sequence[PolicyResult]) -> list[Column]:
         Column(
             "missed", "champions that hurt and had no alert", lambda r: f"{r['missed']} of {r['hurt_reigns']}"
         ),
-        Column("trainings", "with the first", lambda r: str(r["trainings"])),
-        Column("promotions", "new champions after the first", lambda r: str(r["promotions"])),
+        Column("trained", "trainings, with the first", lambda r: str(r["trainings"])),
+        Column("promoted", "new champions after the first", lambda r: str(r["promotions"])),
     ]
     if first["money"] is not None:
         currency = first["money"]["currency"] or "value"
@@ -79,20 +80,26 @@ def columns_of(results: Sequence[PolicyResult]) -> list[Column]:
     return found
 
 
-def document_of(finished: Sequence[Finished]) -> dict[str, Any]:
-    """All that is known, as JSON; windows of one policy alone, since those of many would be megabytes."""
+def document_of(finished: Sequence[Finished], base: int = 0) -> dict[str, Any]:
+    """All that is known, as JSON; windows of one policy alone, since those of many would be megabytes.
+
+    `base`: the place of the policy that the others are compared with.
+    """
     results = [one.result for one in finished]
-    left_out = {"windows_told"} if len(finished) > 1 else set()
+    left_out = {"resampled_gains", *(["windows_told"] if len(finished) > 1 else [])}
     return {
         "system": results[0]["system"],
         "start": results[0]["start"],
         "end": results[0]["end"],
+        "compared_with": dict(finished[base].policy.values),
         "policies": [
             {
                 "policy": dict(one.policy.values),
+                "difference": None if difference is None else difference.value,
+                "difference_interval": None if difference is None else difference.interval,
                 **{name: value for name, value in one.result.items() if name not in left_out},
             }
-            for one in finished
+            for one, difference in zip(finished, differences_of(finished, base), strict=True)
         ],
     }
 
@@ -109,8 +116,11 @@ def require_report(path: Path) -> None:
         )
 
 
-def write_report(finished: Sequence[Finished], path: Path) -> None:
-    """The picture, or a page with the picture and the table; raises CapstanError."""
+def write_report(finished: Sequence[Finished], path: Path, base: int = 0) -> None:
+    """The picture, or a page with the picture and the table; raises CapstanError.
+
+    `base`: the place of the policy that the others are compared with.
+    """
     if path.suffix != ".html":
         draw(finished, path)
         return
@@ -118,10 +128,10 @@ def write_report(finished: Sequence[Finished], path: Path) -> None:
         picture = Path(folder) / "backtest.svg"
         draw(finished, picture)
         drawing = picture.read_text()
-    write_whole(path, _page(finished, drawing[drawing.index("<svg") :]).encode())
+    write_whole(path, _page(finished, drawing[drawing.index("<svg") :], base).encode())
 
 
-def _page(finished: Sequence[Finished], drawing: str) -> str:
+def _page(finished: Sequence[Finished], drawing: str, base: int) -> str:
     results = [one.result for one in finished]
     columns = columns_of(results)
     first = results[0]
@@ -138,11 +148,12 @@ def _page(finished: Sequence[Finished], drawing: str) -> str:
         f"<li><b>{html.escape(one.title)}</b>: {html.escape(one.meaning)}</li>\n" for one in columns
     )
     title = f"{first['system']}: {len(results)} {'policy' if len(results) == 1 else 'policies'}"
+    told = f"<p>{html.escape(in_words(finished, base))}</p>\n" if len(finished) > 1 else ""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body>\n<h1>{html.escape(title)}</h1>\n"
         f"<p>{first['requests']:,} requests from {first['start'][:10]} to {first['end'][:10]}</p>\n"
-        f"<table><thead><tr><th>policy</th>{heads}</tr></thead>\n<tbody>{rows}</tbody></table>\n"
+        f"<table><thead><tr><th>policy</th>{heads}</tr></thead>\n<tbody>{rows}</tbody></table>\n{told}"
         f"{drawing}\n<ul>{meanings}</ul>\n</body></html>\n"
     )
 

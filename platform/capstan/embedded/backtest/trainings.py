@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -54,6 +55,8 @@ class SharedTrainings:
         self.asked = 0
         self.run = 0
         """How many were really run here; the others were there already."""
+        self.failed = 0
+        """How many came to nothing, perhaps for a reason that passes."""
 
     def result(self, request: TrainingRequest) -> RunStatus:
         """What the run comes to; its versions have no names. Raises CapstanError, DiskFullError."""
@@ -64,6 +67,8 @@ class SharedTrainings:
         kept = folder / "result.json"
         with (folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            # Its time tells when the training was last used.
+            os.utime(folder / "lock")
             if not kept.exists():
                 run = self._train(folder, request, champion)
                 written = (run / "status.json").read_bytes()
@@ -71,6 +76,7 @@ class SharedTrainings:
                 if status.phase is RunPhase.SUCCEEDED:
                     # What has failed is tried again by the next one that asks: its code may have been mended.
                     write_whole(kept, written)
+                self.failed += status.phase is RunPhase.FAILED
                 return _of_run(status, request)
         return _of_run(from_json(RunStatus, json.loads(kept.read_bytes())), request)
 

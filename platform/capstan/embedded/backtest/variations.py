@@ -21,6 +21,12 @@ _PLACE = re.compile(r"\[([^\[\]]+)\]")
 _PAIRS = {"[": "]", "{": "}"}
 
 
+_THREADS = (
+    "can't be varied: one process runs the trainings of all policies, with the threads of the file; it is the time of a "
+    "training that it changes, so measure that with `capstan train`"
+)
+
+
 @dataclass(frozen=True)
 class Policy:
     """One combination."""
@@ -132,7 +138,10 @@ def _combined(
         try:
             for path, value in chosen.items():
                 _set(changed["spec"], path, value)
-            found.append(Policy(chosen, parse(changed, base_dir=system.base_dir)))
+            policy = Policy(chosen, parse(changed, base_dir=system.base_dir))
+            if policy.system.spec.training.threads != system.spec.training.threads:
+                raise InvalidSpecError([Mistake("training.threads", _THREADS)])
+            found.append(policy)
         except InvalidSpecError as error:
             for mistake in error.mistakes:
                 one = next((path for path in chosen if path in mistake.path), None)

@@ -55,6 +55,29 @@ def compare(
     resampled within their month, the same days for both systems. Overall, a metric with a loss per row is that of all
     rows, any other the mean of the months.
     """
+    by_month, overall, _ = compare_resampled(
+        metrics, truth, static, managed, months, days, rng=rng, resamples=resamples, groups=groups
+    )
+    return by_month, overall
+
+
+def compare_resampled(
+    metrics: Sequence[Metric],
+    truth: Truth,
+    static: Predictions,
+    managed: Predictions,
+    months: Texts,
+    days: Texts,
+    *,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+    groups: Groups | None = None,
+) -> tuple[dict[str, Compared], Compared, Floats]:
+    """As `compare`, with the gain in each resample of days, (resamples,); empty where no month has a gain.
+
+    Of two managed systems that are asked the same rows with the same `rng`, the gains of one place are of the same days:
+    their differences are paired.
+    """
     by_month: dict[str, Compared] = {}
     samples = []
     for month in np.unique(months):
@@ -79,9 +102,10 @@ def compare(
             gain for found in by_month.values() if (gain := found.metrics[metrics[0].name].gain) is not None
         ]
         overall[metrics[0].name] = MetricCompared(
-            told.static, told.managed, float(np.mean(gains)), _interval(np.mean(samples, axis=0))
+            told.static, told.managed, float(np.mean(gains)), interval_of(np.mean(samples, axis=0))
         )
-    return by_month, Compared(len(truth), overall)
+    resampled: Floats = np.mean(samples, axis=0) if samples else np.empty(0)
+    return by_month, Compared(len(truth), overall), resampled
 
 
 def _compare_rows(
@@ -105,7 +129,7 @@ def _compare_rows(
     resampled = resampled + 0.0
     known = found[told.name]
     if known.gain is not None:
-        found[told.name] = MetricCompared(known.static, known.managed, known.gain, _interval(resampled))
+        found[told.name] = MetricCompared(known.static, known.managed, known.gain, interval_of(resampled))
     return Compared(len(truth), found), resampled
 
 
@@ -140,6 +164,7 @@ def _overall(
     return MetricCompared(static_mean, managed_mean, gain)
 
 
-def _interval(values: Floats) -> tuple[float, float]:
+def interval_of(values: Floats) -> tuple[float, float]:
+    """The middle 95 % of resampled values."""
     low, high = np.nanquantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)

@@ -14,7 +14,7 @@ import numpy as np
 
 from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.versions import ModelVersion
-from capstan.embedded.replay.comparison import Compared, compare
+from capstan.embedded.replay.comparison import Compared, compare_resampled
 from capstan.embedded.replay.online_section import OnlineStepTold, online_section
 from capstan.embedded.replay.own_metrics import own_metrics
 from capstan.embedded.replay.recorded_rows import RecordedTraffic
@@ -31,7 +31,7 @@ from capstan.recording.served import Served
 from capstan.serving.model import load
 from capstan.spec import MLSystem
 from capstan.tasks import Metric, Predictions, task_of
-from capstan.tasks.metric import Groups
+from capstan.tasks.metric import Floats, Groups
 from capstan.training.factories import importable
 
 BATCH_ROWS = 10_000
@@ -105,7 +105,7 @@ def make_report(
     static = predictions_of(folder_of(local, first), traffic, entity_ids, served.groups)
     with own_metrics(local.system, faults) as own:
         metrics = (*reported_metrics(local.system), *own)
-        by_month, overall = compared(local.system, metrics, static, served, seed)
+        by_month, overall, _ = compared(local.system, metrics, static, served, seed)
     details = dict(served.task.details(served.truth, served.predictions, served.groups))
     sliced, untold = tables_by_slice(local.system.spec.evaluation.slices, served, traffic, entity_ids)
     details = dict(with_tables(details, sliced))
@@ -236,11 +236,14 @@ def compared(
     static: Predictions,
     served: Served,
     seed: int = SEED,
-) -> tuple[dict[str, Compared], Compared]:
-    """What users got and what the static system says of the same labelled rows: by month of the zone, and overall."""
+) -> tuple[dict[str, Compared], Compared, Floats]:
+    """What users got and what the static system says of the same labelled rows: by month of the zone, and overall.
+
+    Last the gain in each resample of days.
+    """
     zone = ZoneInfo(system.spec.data.time_zone)
     local_times = [moment.astimezone(zone) for moment in served.table.column("event_time").to_pylist()]
-    return compare(
+    return compare_resampled(
         metrics,
         served.truth,
         static,

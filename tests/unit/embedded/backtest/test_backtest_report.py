@@ -27,6 +27,7 @@ def result(gain: float, *, money: float | None = None, missed: int = 0) -> Polic
         "overall": {"rows": 1000, "metrics": {"rocAuc": both}},
         "gain": gain,
         "gain_interval": (gain - 0.01, gain + 0.01),
+        "resampled_gains": [gain - 0.01, gain + 0.01],
         "alerts": 5,
         "false_alarms": 2,
         "delay_days": 12.4,
@@ -57,8 +58,8 @@ def test_the_table_tells_each_number_and_money_where_the_file_says_what_answers_
         "false": "2",
         "delay": "12 d",
         "missed": "1 of 3",
-        "trainings": "4",
-        "promotions": "3",
+        "trained": "4",
+        "promoted": "3",
     }
     assert {one.title: one.text(rich) for one in columns_of([rich])}["$ gained"] == "+1,234"
 

@@ -9,6 +9,7 @@ import pytest
 from capstan.embedded.backtest.hindsight import (
     Hurting,
     alerts_of,
+    broken_of,
     delays_of,
     judge_alerts,
     reigns_of,
@@ -51,6 +52,29 @@ def falling(week: int, version: str = "v1"):
 def test_an_alert_is_true_if_its_window_or_one_of_the_next_four_hurts(falls: int, is_false: bool) -> None:
     [judged] = judge_alerts([FIRST, alert(START + 5 * WEEK)], REFERENCES, HURTING, falling(falls), END)
     assert (judged.version, judged.is_false) == ("v1", is_false)
+
+
+def test_an_alert_of_quality_is_about_the_window_whose_labels_it_waited_for() -> None:
+    window_end, at = START + 5 * WEEK, START + 5 * WEEK + 2 * DAY
+    late = entry(2, at, "QualityDropped", alert="f", champion="v1")
+    asked: list[datetime] = []
+
+    def measure(_: str, start: datetime, end: datetime) -> float:
+        asked.append(end)
+        return 0.69
+
+    broken = broken_of(
+        [
+            {"version": "v1", "end": window_end.isoformat(), "quality": {"decision": "Breach"}},
+            {"version": "v1", "end": (window_end - WEEK).isoformat(), "quality": {"decision": "Fine"}},
+            {"version": "v1", "end": (window_end + WEEK).isoformat(), "quality": None},
+        ]
+    )
+    [judged] = judge_alerts([FIRST, late], REFERENCES, HURTING, measure, END, broken)
+    assert (asked[0], judged.at) == (window_end, at)
+    asked.clear()
+    judge_alerts([FIRST, alert(at)], REFERENCES, HURTING, measure, END, broken)
+    assert asked[0] == at, "an alert of drift waits for nothing"
 
 
 def test_near_the_end_of_the_history_a_calm_window_proves_nothing() -> None:

@@ -130,3 +130,8 @@ def test_a_value_that_another_option_would_overwrite_is_refused(
 
 def test_commas_in_brackets_and_quotes_do_not_split() -> None:
     assert split_values("[1, 2],{a: 1, b: 2},'x,y',z") == ["[1, 2]", "{a: 1, b: 2}", "'x,y'", "z"]
+
+
+def test_threads_of_a_training_are_no_policy(system: MLSystem) -> None:
+    with pytest.raises(InvalidSpecError, match=r"training\.threads=2.*can't be varied"):
+        policies_of(system, DOCUMENT, ["training.threads=1,2"])

@@ -1,0 +1,182 @@
+"""Which thresholds of the file's alerts keep to a budget of false alarms, by what each would have done with history.
+
+Each candidate is a policy of a backtest: another threshold means other alerts, other trainings and other champions.
+What a false alarm is, hindsight tells by the file as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from scipy.special import chdtri
+
+from capstan.embedded.backtest.grid import Finished
+from capstan.embedded.backtest.hindsight import WINDOWS_AFTER
+from capstan.errors import InvalidSpecError, Mistake
+from capstan.monitoring.drift.calibration import MONTH
+from capstan.spec import MLSystem
+
+CONFIDENCE = 0.95
+MIN_EFFECTS = (0.05, 0.1, 0.15, 0.2, 0.3)
+"""Candidates for `monitoring.drift.minEffect`, beside the file's own."""
+DROPS = (0.5, 1.0, 1.5, 2.0)
+"""Candidates for `monitoring.quality.maxDrop`, in multiples of the file's own: a drop has the metric's unit."""
+_PER = {"week": timedelta(days=7), "month": MONTH, "year": 12 * MONTH}
+_BUDGET = re.compile(r"(\d+(?:\.\d+)?)/(week|month|year)")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many false alarms are taken."""
+
+    written: str
+    per_month: float
+
+    @classmethod
+    def read(cls, written: str) -> Budget:
+        """Of `1/month`; raises InvalidSpecError."""
+        match = _BUDGET.fullmatch(written.strip())
+        if match is None or not float(match[1]):
+            rule = "must read NUMBER/month, NUMBER/week or NUMBER/year with a number above 0, such as 1/month"
+            raise InvalidSpecError([Mistake(f"--false-alarms {written}", rule)])
+        return cls(written, float(match[1]) * (MONTH / _PER[match[2]]))
+
+    @property
+    def months_needed(self) -> float:
+        """History without one false alarm that shows, at 95 %, that there are no more than the budget."""
+        return most_expected(0) / self.per_month
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What thresholds would have done."""
+
+    values: Mapping[str, str]
+    """Path -> value."""
+    false_alarms: int
+    per_month: float
+    most_per_month: float
+    """With 95 % confidence there are no more in the long run, if the future is like this history."""
+    delay_days: float | None
+    """None: nothing hurt."""
+    missed: int
+    hurt: int
+    trainings: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the history says."""
+
+    months: float
+    """Of history in which a false alarm can be told: it takes the windows after it."""
+    candidates: tuple[Candidate, ...]
+    proposed: Candidate | None
+    why: str
+    """Why this one, or why none."""
+
+
+def candidates_of(system: MLSystem) -> list[str]:
+    """Values of the file's alerts to try, as `--vary` takes them; raises InvalidSpecError where nothing can alert."""
+    watched = system.spec.monitoring
+    effects = sorted({*MIN_EFFECTS, watched.drift.min_effect})
+    drops = [f"{watched.quality.max_drop * share:.6g}" for share in DROPS]
+    return [
+        f"monitoring.drift.minEffect={','.join(f'{one:g}' for one in effects)}",
+        f"monitoring.quality.maxDrop={','.join(drops)}",
+    ]
+
+
+def require_watched(written: Sequence[str]) -> None:
+    """Raises InvalidSpecError for a path that is no threshold of an alert."""
+    for option in written:
+        path = option.partition("=")[0].strip().removeprefix("spec.")
+        if not path.startswith("monitoring."):
+            rule = "is no threshold of an alert; name a field of monitoring, or use `capstan backtest`, which takes any"
+            raise InvalidSpecError([Mistake(f"--vary {option}", rule)])
+
+
+def calibrate(finished: Sequence[Finished], budget: Budget, window: timedelta) -> Calibration:
+    """The thresholds within the budget that tell of harm soonest; none where the history is too short to know.
+
+    `window` is the file's: whether an alert is false is known some windows later.
+    """
+    first = finished[0].result
+    span = datetime.fromisoformat(first["end"]) - datetime.fromisoformat(first["start"])
+    months = (span - WINDOWS_AFTER * window) / MONTH
+    found = tuple(_candidate(one, max(months, span / MONTH / 100)) for one in finished)
+    if months < budget.months_needed:
+        why = (
+            f"the history is too short: even without one false alarm, {max(months, 0.0):.1f} months do not show that "
+            f"there are no more than {budget.written}; that takes {budget.months_needed:.1f} months; replay more of "
+            "them, or allow more false alarms"
+        )
+        return Calibration(months, found, None, why)
+    within = [one for one in found if one.per_month <= budget.per_month]
+    if not within:
+        least = min(found, key=lambda one: one.per_month)
+        why = (
+            f"no candidate keeps to {budget.written}: the fewest are {least.per_month:.2f} a month; try larger values "
+            "with --vary, or allow more false alarms"
+        )
+        return Calibration(months, found, None, why)
+    seen = [one for one in within if one.hurt]
+    if not seen:
+        why = (
+            "nothing hurt in this history with any candidate within the budget, so it does not tell which of them would "
+            "see harm, nor how late; replay days in which the model got worse"
+        )
+        return Calibration(months, found, None, why)
+    best = min(
+        seen, key=lambda one: (one.missed / one.hurt, one.delay_days or 0.0, one.false_alarms, one.trainings)
+    )
+    why = "of those within the budget it misses the smallest share of champions that hurt, and tells of them soonest"
+    return Calibration(months, found, best, why)
+
+
+def most_expected(seen: int) -> float:
+    """The largest mean of a Poisson count that still gives at most so many with 5 % probability (Garwood, 1936)."""
+    return float(chdtri(2 * (seen + 1), 1 - CONFIDENCE)) / 2
+
+
+def lines_of(values: Mapping[str, str]) -> str:
+    """The values as lines of the file, below `spec`."""
+    tree: dict[str, Any] = {}
+    for path, value in values.items():
+        *parents, last = path.split(".")
+        node = tree
+        for name in parents:
+            node = node.setdefault(name, {})
+        node[last] = value
+    return "\n".join(_lines(tree, 1))
+
+
+def _lines(tree: Mapping[str, Any], depth: int) -> list[str]:
+    found = []
+    for name, value in tree.items():
+        pad = "  " * depth
+        found += (
+            [f"{pad}{name}:", *_lines(value, depth + 1)]
+            if isinstance(value, dict)
+            else [f"{pad}{name}: {value}"]
+        )
+    return found
+
+
+def _candidate(one: Finished, months: float) -> Candidate:
+    result = one.result
+    seen = result["false_alarms"]
+    return Candidate(
+        values=one.policy.values,
+        false_alarms=seen,
+        per_month=seen / months,
+        most_per_month=most_expected(seen) / months,
+        delay_days=result["delay_days"],
+        missed=result["missed"],
+        hurt=result["hurt_reigns"],
+        trainings=result["trainings"],
+    )

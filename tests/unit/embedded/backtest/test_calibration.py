@@ -1,0 +1,111 @@
+"""Thresholds are proposed within the budget of false alarms, and none where the history can't show that."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import cast
+
+import pytest
+from unit.embedded.backtest.test_backtest_report import result
+from unit.embedded.backtest.test_variations import DOCUMENT
+
+from capstan.embedded.backtest.calibration import (
+    Budget,
+    calibrate,
+    candidates_of,
+    lines_of,
+    most_expected,
+    require_watched,
+)
+from capstan.embedded.backtest.grid import Finished
+from capstan.embedded.backtest.variations import Policy, policies_of
+from capstan.errors import InvalidSpecError
+from capstan.spec import MLSystem, parse
+
+WEEK = timedelta(days=7)
+
+
+def finished(*told: tuple[float, int, float, int]) -> list[Finished]:
+    """Of (minEffect, false alarms, delay, missed of three)."""
+    found = []
+    for effect, false, delay, missed in told:
+        one = result(0.06, missed=missed)
+        one["false_alarms"], one["delay_days"] = false, delay
+        policy = Policy({"monitoring.drift.minEffect": f"{effect:g}"}, cast(MLSystem, None))
+        found.append(Finished(policy, one))
+    return found
+
+
+def test_the_soonest_within_the_budget_is_proposed_with_what_it_costs() -> None:
+    found = calibrate(
+        finished((0.05, 14, 5, 0), (0.1, 6, 20, 0), (0.2, 1, 50, 0)), Budget.read("1/month"), WEEK
+    )
+    assert found.proposed is not None
+    assert found.proposed.values == {"monitoring.drift.minEffect": "0.1"}
+    assert found.months == pytest.approx((334 - 28) / 30.4375)
+    assert found.proposed.per_month == pytest.approx(6 / found.months)
+    assert found.proposed.most_per_month > found.proposed.per_month
+    assert lines_of(found.proposed.values) == "  monitoring:\n    drift:\n      minEffect: 0.1"
+
+
+def test_what_misses_harm_is_not_proposed_for_its_short_delay() -> None:
+    found = calibrate(finished((0.1, 2, 20, 0), (0.2, 1, 5, 2)), Budget.read("1/month"), WEEK)
+    assert found.proposed is not None
+    assert found.proposed.missed == 0
+
+
+@pytest.mark.parametrize(
+    ("budget", "told", "why"),
+    [
+        ("1/year", (0.1, 0, 20.0, 0), "too short.*that takes 36.0 months"),
+        ("1/month", (0.1, 30, 20.0, 0), "no candidate keeps to 1/month: the fewest are 2.98"),
+    ],
+    ids=["too short for so small a budget", "too many with each"],
+)
+def test_without_grounds_nothing_is_proposed_and_the_reason_is_told(
+    budget: str, told: tuple[float, int, float, int], why: str
+) -> None:
+    import re
+
+    found = calibrate(finished(told), Budget.read(budget), WEEK)
+    assert found.proposed is None
+    assert re.search(why, found.why)
+
+
+def test_a_history_without_harm_tells_no_delay_and_proposes_nothing() -> None:
+    [one] = finished((0.1, 0, 20.0, 0))
+    one.result["hurt_reigns"] = 0
+    found = calibrate([one], Budget.read("1/month"), WEEK)
+    assert found.proposed is None
+    assert "nothing hurt" in found.why
+
+
+def test_a_count_has_the_bound_that_tables_tell() -> None:
+    assert [round(most_expected(seen), 2) for seen in (0, 1, 3)] == [3.0, 4.74, 7.75]
+
+
+@pytest.mark.parametrize(("written", "per_month"), [("1/month", 1.0), ("3/year", 0.25), ("1/week", 4.348)])
+def test_a_budget_is_read_per_month(written: str, per_month: float) -> None:
+    assert Budget.read(written).per_month == pytest.approx(per_month, abs=1e-3)
+
+
+@pytest.mark.parametrize("written", ["1", "0/month", "1/day", "-1/month", "a/month"])
+def test_a_budget_that_is_none_is_refused_with_its_form(written: str) -> None:
+    with pytest.raises(InvalidSpecError, match=r"NUMBER/month"):
+        Budget.read(written)
+
+
+def test_candidates_are_around_the_files_own_values_and_of_monitoring_alone() -> None:
+    from pathlib import Path
+
+    system = parse(DOCUMENT, base_dir=Path())
+    policies = policies_of(system, DOCUMENT, candidates_of(system))
+    assert len(policies) >= 20
+    own = system.spec.monitoring
+    assert any(
+        (one.system.spec.monitoring.drift.min_effect, one.system.spec.monitoring.quality.max_drop)
+        == (own.drift.min_effect, own.quality.max_drop)
+        for one in policies
+    )
+    with pytest.raises(InvalidSpecError, match="no threshold of an alert"):
+        require_watched(["retraining.cooldown=7d"])
