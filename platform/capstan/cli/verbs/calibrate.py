@@ -12,7 +12,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from capstan.cli.app import App
-from capstan.cli.console import DEFAULT_STATE, File, Json, Narrator, State, err, honest_errors, out, print_json
+from capstan.cli.console import (
+    DEFAULT_STATE,
+    File,
+    Json,
+    Narrator,
+    State,
+    err,
+    honest_errors,
+    out,
+    print_json,
+)
 from capstan.cli.interrupt import Interrupt
 
 if TYPE_CHECKING:
@@ -55,7 +65,8 @@ def calibrate(
     """Propose thresholds of the file's alerts that keep to a budget of false alarms, by recorded history.
 
     Each candidate is backtested. An alert is false if nothing hurt after it, as `capstan backtest` tells it. What is
-    finished is kept and shared with `capstan backtest`. Where the history is too short, nothing is proposed: exit code 3.
+    finished is kept and shared with `capstan backtest`. Where the history is too short, nothing is proposed, and the
+    exit code is 3.
     """
     with honest_errors(json):
         from capstan.embedded.backtest.calibration import Budget, candidates_of, require_watched
@@ -110,8 +121,15 @@ def _print(found: Calibration) -> None:
             str(one.trainings),
         )
     out.print(table)
-    out.print(f"{max(found.months, 0.0):.1f} months in which a false alarm can be told; `at most` holds with 95 % confidence", soft_wrap=True)
+    months = max(found.months, 0.0)
+    out.print(
+        f"{months:.1f} months in which a false alarm can be told; `at most` holds with 95 % confidence",
+        soft_wrap=True,
+    )
     if found.proposed is None:
         out.print(f"nothing is proposed: {escape(found.why)}", soft_wrap=True)
         return
-    out.print(f"proposed (*): {escape(found.why)}\n\nspec:\n{escape(lines_of(found.proposed.values))}", soft_wrap=True)
+    out.print(
+        f"proposed (*): {escape(found.why)}\n\nspec:\n{escape(lines_of(found.proposed.values))}",
+        soft_wrap=True,
+    )

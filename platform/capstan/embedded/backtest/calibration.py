@@ -127,8 +127,8 @@ def calibrate(finished: Sequence[Finished], budget: Budget, window: timedelta) -
     seen = [one for one in within if one.hurt]
     if not seen:
         why = (
-            "nothing hurt in this history with any candidate within the budget, so it does not tell which of them would "
-            "see harm, nor how late; replay days in which the model got worse"
+            "nothing hurt in this history with any candidate within the budget, so it does not tell which of them "
+            "would see harm, nor how late; replay days in which the model got worse"
         )
         return Calibration(months, found, None, why)
     best = min(

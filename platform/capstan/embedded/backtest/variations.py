@@ -22,8 +22,8 @@ _PAIRS = {"[": "]", "{": "}"}
 
 
 _THREADS = (
-    "can't be varied: one process runs the trainings of all policies, with the threads of the file; it is the time of a "
-    "training that it changes, so measure that with `capstan train`"
+    "can't be varied: one process runs the trainings of all policies, with the threads of the file; it changes the "
+    "time of a training, so measure that with `capstan train`"
 )
 
 

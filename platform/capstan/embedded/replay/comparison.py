@@ -75,8 +75,8 @@ def compare_resampled(
 ) -> tuple[dict[str, Compared], Compared, Floats]:
     """As `compare`, with the gain in each resample of days, (resamples,); empty where no month has a gain.
 
-    Of two managed systems that are asked the same rows with the same `rng`, the gains of one place are of the same days:
-    their differences are paired.
+    Of two managed systems that are asked the same rows with the same `rng`, the gains of one place are of the same
+    days: their differences are paired.
     """
     by_month: dict[str, Compared] = {}
     samples = []

@@ -32,7 +32,11 @@ def test_a_killed_grid_goes_on_where_it_was(tmp_path: Path) -> None:
     every = [float(value) for value in VALUES.split(",")]
     assert 2 <= len(kept) < len(every), "else it was not half way"
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(tmp_path)], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, str(SCRIPT), str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert json.loads(done.stdout) == [
         [f"minEffect={value}", {"min_effect": float(value), "failed_trainings": 0}]
