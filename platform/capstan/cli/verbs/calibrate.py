@@ -122,10 +122,8 @@ def _print(found: Calibration) -> None:
         )
     out.print(table)
     months = max(found.months, 0.0)
-    out.print(
-        f"{months:.1f} months in which a false alarm can be told; `at most` holds with 95 % confidence",
-        soft_wrap=True,
-    )
+    told = f"{months:.1f} months in which a false alarm can be told; `at most` holds with 95 % confidence"
+    out.print(told, soft_wrap=True)
     if found.proposed is None:
         out.print(f"nothing is proposed: {escape(found.why)}", soft_wrap=True)
         return

@@ -18,7 +18,7 @@ TESTS = Path(__file__).parents[3]
 
 
 def test_a_killed_grid_goes_on_where_it_was(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path[1:]])}
     results, begun = tmp_path / "places" / "results", tmp_path / "places" / "begun"
     first = subprocess.Popen([sys.executable, str(SCRIPT), str(tmp_path)], env=environment)
     deadline = time.monotonic() + 240
