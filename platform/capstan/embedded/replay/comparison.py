@@ -104,8 +104,8 @@ def compare_resampled(
         overall[metrics[0].name] = MetricCompared(
             told.static, told.managed, float(np.mean(gains)), interval_of(np.mean(samples, axis=0))
         )
-    resampled: Floats = np.mean(samples, axis=0) if samples else np.empty(0)
-    return by_month, Compared(len(truth), overall), resampled
+    gain_samples: Floats = np.mean(samples, axis=0) if samples else np.empty(0)
+    return by_month, Compared(len(truth), overall), gain_samples
 
 
 def _compare_rows(
