@@ -69,7 +69,12 @@ def calibrate(
     exit code is 3.
     """
     with honest_errors(json):
-        from capstan.embedded.backtest.calibration import Budget, candidates_of, require_watched
+        from capstan.embedded.backtest.calibration import (
+            Budget,
+            candidates_of,
+            require_watched,
+            why_too_short,
+        )
         from capstan.embedded.backtest.calibration import calibrate as judged
         from capstan.embedded.backtest.grid import backtest
         from capstan.embedded.backtest.variations import policies_of
@@ -83,6 +88,11 @@ def calibrate(
         require_watched(vary or ())
         system = load(file)
         scope = scope_of(system, end=until.date() if until else None, share=sample)
+        window = system.spec.monitoring.window.duration
+        why = why_too_short(scope.start, scope.end, window, budget)
+        if why:
+            _print_nothing(budget.per_month, why, json=json)
+            raise typer.Exit(3)
         policies = policies_of(system, spec_document(system), vary or candidates_of(system))
         places = places_in(StateDir(state.resolve()), system.metadata.name)
         with Interrupt() as interrupt, Narrator(quiet=json) as narrator:
@@ -92,13 +102,21 @@ def calibrate(
         if finished is None:
             err.print("stopped; what is finished is kept, and the same command goes on")
             raise typer.Exit(130)
-        found = judged(finished, budget, system.spec.monitoring.window.duration)
+        found = judged(finished, budget, window)
     if json:
         print_json({"budget_per_month": budget.per_month, **asdict(found)})
     else:
         _print(found)
     if found.proposed is None:
         raise typer.Exit(3)
+
+
+def _print_nothing(per_month: float, why: str, *, json: bool) -> None:
+    """Before anything was run."""
+    if json:
+        print_json({"budget_per_month": per_month, "candidates": [], "proposed": None, "why": why})
+    else:
+        out.print(f"nothing is proposed: {escape(why)}", soft_wrap=True)
 
 
 def _print(found: Calibration) -> None:
@@ -121,8 +139,9 @@ def _print(found: Calibration) -> None:
             str(one.trainings),
         )
     out.print(table)
-    months = max(found.months, 0.0)
-    told = f"{months:.1f} months in which a false alarm can be told; `at most` holds with 95 % confidence"
+    told = (
+        f"{found.months:.1f} months in which a false alarm can be told; `at most` holds with 95 % confidence"
+    )
     out.print(told, soft_wrap=True)
     if found.proposed is None:
         out.print(f"nothing is proposed: {escape(found.why)}", soft_wrap=True)

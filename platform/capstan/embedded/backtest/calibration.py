@@ -100,22 +100,27 @@ def require_watched(written: Sequence[str]) -> None:
             raise InvalidSpecError([Mistake(f"--vary {option}", rule)])
 
 
-def calibrate(finished: Sequence[Finished], budget: Budget, window: timedelta) -> Calibration:
-    """The thresholds within the budget that tell of harm soonest; none where the history is too short to know.
+def why_too_short(start: datetime, end: datetime, window: timedelta, budget: Budget) -> str:
+    """Why no candidate could be shown to keep to the budget, whatever it did; empty: the history is long enough.
 
     `window` is the file's: whether an alert is false is known some windows later.
     """
+    months = _judged_months(start, end, window)
+    if months >= budget.months_needed:
+        return ""
+    return (
+        f"the history is too short: even without one false alarm, {months:.1f} months do not show that there are no "
+        f"more than {budget.written}; that takes {budget.months_needed:.1f} months, and {WINDOWS_AFTER} windows more "
+        "to tell what the last alerts were worth; replay more of them, or allow more false alarms"
+    )
+
+
+def calibrate(finished: Sequence[Finished], budget: Budget, window: timedelta) -> Calibration:
+    """The thresholds within the budget that tell of harm soonest, of a history that is long enough."""
     first = finished[0].result
-    span = datetime.fromisoformat(first["end"]) - datetime.fromisoformat(first["start"])
-    months = (span - WINDOWS_AFTER * window) / MONTH
-    found = tuple(_candidate(one, max(months, span / MONTH / 100)) for one in finished)
-    if months < budget.months_needed:
-        why = (
-            f"the history is too short: even without one false alarm, {max(months, 0.0):.1f} months do not show that "
-            f"there are no more than {budget.written}; that takes {budget.months_needed:.1f} months; replay more of "
-            "them, or allow more false alarms"
-        )
-        return Calibration(months, found, None, why)
+    start, end = datetime.fromisoformat(first["start"]), datetime.fromisoformat(first["end"])
+    months = _judged_months(start, end, window)
+    found = tuple(_candidate(one, months) for one in finished)
     within = [one for one in found if one.per_month <= budget.per_month]
     if not within:
         least = min(found, key=lambda one: one.per_month)
@@ -153,6 +158,10 @@ def lines_of(values: Mapping[str, str]) -> str:
             node = node.setdefault(name, {})
         node[last] = value
     return "\n".join(_lines(tree, 1))
+
+
+def _judged_months(start: datetime, end: datetime, window: timedelta) -> float:
+    return max(0.0, (end - start - WINDOWS_AFTER * window) / MONTH)
 
 
 def _lines(tree: Mapping[str, Any], depth: int) -> list[str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +17,7 @@ from capstan.embedded.backtest.calibration import (
     lines_of,
     most_expected,
     require_watched,
+    why_too_short,
 )
 from capstan.embedded.backtest.grid import Finished
 from capstan.embedded.backtest.variations import Policy, policies_of
@@ -25,6 +25,7 @@ from capstan.errors import InvalidSpecError
 from capstan.spec import MLSystem, parse
 
 WEEK = timedelta(days=7)
+START, END = datetime(2013, 2, 1, 5, tzinfo=UTC), datetime(2014, 1, 1, 5, tzinfo=UTC)
 
 
 def finished(*told: tuple[float, int, float, int]) -> list[Finished]:
@@ -56,20 +57,18 @@ def test_what_misses_harm_is_not_proposed_for_its_short_delay() -> None:
     assert found.proposed.missed == 0
 
 
-@pytest.mark.parametrize(
-    ("budget", "told", "why"),
-    [
-        ("1/year", (0.1, 0, 20.0, 0), "too short.*that takes 35.9 months"),
-        ("1/month", (0.1, 30, 20.0, 0), "no candidate keeps to 1/month: the fewest are 2.98"),
-    ],
-    ids=["too short for so small a budget", "too many with each"],
-)
-def test_without_grounds_nothing_is_proposed_and_the_reason_is_told(
-    budget: str, told: tuple[float, int, float, int], why: str
-) -> None:
-    found = calibrate(finished(told), Budget.read(budget), WEEK)
+def test_a_history_too_short_for_the_budget_is_told_before_anything_runs() -> None:
+    short = START + timedelta(days=100)
+    assert "that takes 35.9 months" in why_too_short(START, END, WEEK, Budget.read("1/year"))
+    assert "2.4 months do not show" in why_too_short(START, short, WEEK, Budget.read("1/month"))
+    assert "0.0 months" in why_too_short(START, START + 2 * WEEK, WEEK, Budget.read("1/month"))
+    assert why_too_short(START, END, WEEK, Budget.read("1/month")) == ""
+
+
+def test_where_no_candidate_keeps_to_the_budget_nothing_is_proposed() -> None:
+    found = calibrate(finished((0.1, 30, 20.0, 0)), Budget.read("1/month"), WEEK)
     assert found.proposed is None
-    assert re.search(why, found.why)
+    assert "no candidate keeps to 1/month: the fewest are 2.98" in found.why
 
 
 def test_a_history_without_harm_tells_no_delay_and_proposes_nothing() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from datetime import UTC, date, datetime
+from importlib.metadata import distributions
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +17,7 @@ from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
 from capstan.embedded.backtest import inputs
-from capstan.embedded.backtest.grid import tasks_of
+from capstan.embedded.backtest.grid import is_to_be_asked_again, tasks_of
 from capstan.embedded.backtest.inputs import (
     backtest_digest,
     data_digest,
@@ -108,10 +110,20 @@ def test_the_second_that_asks_gets_the_result_under_its_own_run(system: MLSystem
 
 def test_a_training_that_failed_is_tried_again(system: MLSystem, tmp_path: Path) -> None:
     broken = Trainer(RunPhase.FAILED)
-    assert trainings(system, tmp_path, broken).result(request()).phase is RunPhase.FAILED
+    first = trainings(system, tmp_path, broken)
+    assert first.result(request()).phase is RunPhase.FAILED
+    assert first.failed == 1
     mended = Trainer()
     assert trainings(system, tmp_path, mended).result(request()).phase is RunPhase.SUCCEEDED
     assert mended.trained == ["run-a"]
+
+
+def test_a_policy_of_which_a_training_failed_is_asked_again(tmp_path: Path) -> None:
+    kept = tmp_path / "policy.json"
+    assert not is_to_be_asked_again(kept), "it was never asked"
+    for failed in (0, 1):
+        kept.write_text(json.dumps({"failed_trainings": failed}))
+        assert is_to_be_asked_again(kept) is bool(failed)
 
 
 def test_each_try_has_a_folder_of_its_own_and_that_of_the_former_goes(
@@ -238,10 +250,14 @@ def test_another_release_of_a_library_is_another_input(
 
     before = digests()
     assert digests() == before
-    monkeypatch.setattr(
-        inputs, "distributions", lambda: [SimpleNamespace(name="scikit-learn", version="99.0")]
-    )
+    texts = {"METADATA": "Metadata-Version: 2.4\nName: scikit-learn\nVersion: 99.0\n\nName: of another\n"}
+    monkeypatch.setattr(inputs, "distributions", lambda: [SimpleNamespace(read_text=texts.get)])
     after = digests()
     monkeypatch.undo()
     assert digests() == before
     assert [before[0] != after[0], before[1] != after[1]] == [True, True]
+
+
+def test_what_is_installed_is_named_as_the_library_names_it() -> None:
+    for one in itertools.islice(distributions(), 5):
+        assert inputs._named(one) == f"{one.name}=={one.version}"
