@@ -92,8 +92,8 @@ test-embedded: $(STAMP)
 test-browser: $(STAMP) chromium libatomic
 	@$(call tier,browser,tests/browser,-n 2,real)
 
-test-deep: $(STAMP) ## models of PyTorch, in an environment of its own (on Linux some 5 GB)
-	@UV_PROJECT_ENVIRONMENT=build/deep-environment $(UV) sync -q --frozen --python 3.11 --extra deep
+test-deep: $(STAMP) ## models of PyTorch and XGBoost, in an environment of its own (on Linux some 5 GB)
+	@UV_PROJECT_ENVIRONMENT=build/deep-environment $(UV) sync -q --frozen --python 3.11 --extra deep --extra xgboost
 	@build/deep-environment/bin/pytest -q tests/deep
 
 test-cluster: $(STAMP) ## the tests in a real cluster: that of KUBECONFIG, or of kind; builds images first

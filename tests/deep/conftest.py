@@ -1,5 +1,5 @@
-"""`make test-deep` installs PyTorch, which the other tiers do without."""
+"""`make test-deep` installs PyTorch and XGBoost, which the other tiers do without."""
 
 from importlib.util import find_spec
 
-collect_ignore_glob = [] if find_spec("torch") is not None else ["test_*.py"]
+collect_ignore_glob = [f"test_*_{name}.py" for name in ("torch", "xgboost") if find_spec(name) is None]

@@ -1,4 +1,4 @@
-"""A model of ONNX or PyTorch that is handed over, as one that answers like scikit-learn's."""
+"""A model of ONNX, PyTorch or XGBoost that is handed over, as one that answers like scikit-learn's."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ CHECKED_ROWS = 200
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
 """A program of single precision may add the same numbers in another order."""
 ONNX_SUFFIX, TORCH_SUFFIX = ".onnx", ".pt2"
+XGBOOST_SUFFIXES = (".ubj", ".json")
+"""Of what `save_model` of XGBoost writes."""
+_LIBRARIES = ("onnx", "onnxruntime", "torch", "xgboost")
 
 
 def is_foreign(model: Any) -> bool:
-    """Whether it is a model of ONNX or PyTorch, or a file of one."""
-    return isinstance(model, bytes | bytearray | str | Path) or _library(model) in (
-        "onnx",
-        "onnxruntime",
-        "torch",
-    )
+    """Whether it is a model of ONNX, PyTorch or XGBoost, or a file of one."""
+    return isinstance(model, bytes | bytearray | str | Path) or _library(model) != ""
 
 
 def as_estimator(
@@ -42,8 +41,9 @@ def as_estimator(
     """The model with `predict` or `predict_proba`, and what it is called.
 
     `model`: an ONNX model as bytes, as a path or as `onnx.ModelProto`; a module of PyTorch or a program that
-    `torch.export` made. `table`: the labelled rows, on which inputs and outputs are tried. `columns`, `classes`: in the
-    model's order, where it does not say them.
+    `torch.export` made; a Booster or an estimator of XGBoost, or the path of what `save_model` wrote. `table`: the
+    labelled rows, on which inputs and outputs are tried. `columns`, `classes`: in the model's order, where it does not
+    say them.
 
     Raises InvalidDataError that says what does not fit, MissingExtraError, NotFoundError for a file that is not there.
     """
@@ -56,9 +56,13 @@ def as_estimator(
     try:
         if _library(model) == "torch":
             return _torch(model, system, task, table, columns=columns, classes=classes)
+        if _library(model) == "xgboost":
+            return _xgboost(model, system, task, table, columns=columns, classes=classes)
         return _onnx(model, system, task, table, columns=columns, classes=classes)
     except InvalidDataError as error:
-        name = type(model).__name__ if _library(model) == "torch" else "the model of ONNX"
+        name = {"torch": type(model).__name__, "xgboost": "the model of XGBoost"}.get(
+            _library(model), "the model of ONNX"
+        )
         raise InvalidDataError(f"{name}: {error}") from error
 
 
@@ -107,18 +111,7 @@ def _torch(
 ) -> tuple[Any, str]:
     from capstan.features.foreign.torch import TorchModel, exported, run
 
-    features = {feature.column: feature for feature in system.spec.features}
-    if columns is None:
-        raise InvalidDataError(
-            "it does not say which columns it learnt from; name them in order by `columns`"
-        )
-    _require_known(columns, list(features))
-    texts = next((name for name in columns if features[name].reading != "numeric"), None)
-    if texts is not None:
-        raise InvalidDataError(
-            f"columns: {texts!r} is a text in the file, but the model reads a matrix of numbers; "
-            "name columns of numbers"
-        )
+    columns = _matrix_columns(columns, system)
     rows = as_frame(table.slice(0, CHECKED_ROWS), columns, frozenset(columns))
     content, original, dtype = exported(model, rows)
     named: Sequence[object] | None = None
@@ -133,6 +126,49 @@ def _torch(
                 f"beyond {_bounds()}"
             )
     return made, f"imported {type(model).__name__} of PyTorch"
+
+
+def _xgboost(
+    model: Any,
+    system: MLSystem,
+    task: Task,
+    table: pa.Table,
+    *,
+    columns: Sequence[str] | None,
+    classes: Sequence[object] | None,
+) -> tuple[Any, str]:
+    from capstan.features.foreign.xgboost import XgboostModel, parts_of
+
+    content, named, own, rounds = parts_of(model)
+    read = _matrix_columns(named if columns is None else columns, system)
+    if named is not None and columns is not None and len(columns) != len(named):
+        raise InvalidDataError(f"columns: it learnt from {len(named)} columns, and {len(columns)} are named")
+    if task.method != "predict_proba":
+        return XgboostModel(content, read, None, rounds=rounds), "imported model of XGBoost"
+    rows = as_frame(table.slice(0, CHECKED_ROWS), read, frozenset(read))
+    found = XgboostModel(content, read, [], rounds=rounds).answers(rows)
+    # An estimator numbers its classes, and a Booster does not know them; the person may know their names.
+    said = _classes(
+        np.asarray(found), own if classes is None and own is not None and len(own) > 2 else classes, task
+    )
+    return XgboostModel(content, read, said, rounds=rounds), "imported model of XGBoost"
+
+
+def _matrix_columns(columns: Sequence[str] | None, system: MLSystem) -> list[str]:
+    """The columns of a matrix of numbers; raises InvalidDataError for those that make none."""
+    features = {feature.column: feature for feature in system.spec.features}
+    if columns is None:
+        raise InvalidDataError(
+            "it does not say which columns it learnt from; name them in order by `columns`"
+        )
+    _require_known(columns, list(features))
+    texts = next((name for name in columns if features[name].reading != "numeric"), None)
+    if texts is not None:
+        raise InvalidDataError(
+            f"columns: {texts!r} is a text in the file, but the model reads a matrix of numbers; "
+            "name columns of numbers"
+        )
+    return list(columns)
 
 
 def _classes(found: Any, classes: Sequence[object] | None, task: Task) -> Sequence[object]:
@@ -184,9 +220,14 @@ def _onnx_bytes(model: Any) -> bytes:
 
 
 def _library(model: Any) -> str:
-    """Of the nearest class that belongs to one of them: a module of PyTorch is of a class of its maker."""
+    """Of the nearest class that belongs to one of them: a module of PyTorch is of a class of its maker.
+
+    A pipeline of scikit-learn that ends in XGBoost is of scikit-learn, and is kept as it is.
+    """
+    if isinstance(model, str | Path) and Path(model).suffix.lower() in XGBOOST_SUFFIXES:
+        return "xgboost"
     tops = (one.__module__.partition(".")[0] for one in type(model).__mro__)
-    return next((top for top in tops if top in ("torch", "onnx", "onnxruntime")), "")
+    return next((top for top in tops if top in _LIBRARIES), "")
 
 
 def _bounds() -> str:

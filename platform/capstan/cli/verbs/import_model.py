@@ -12,12 +12,15 @@ import typer
 
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, File, Json, State, err, honest_errors, out, print_json
-from capstan.errors import InvalidDataError, NotAllowedError, NotFoundError
+from capstan.errors import InvalidDataError, MissingExtraError, NotAllowedError, NotFoundError
 
 if TYPE_CHECKING:
     from capstan.spec import MLSystem
 
 app = App()
+
+EXTRAS = {"xgboost": "xgboost", "torch": "deep", "onnxruntime": "onnx"}
+"""Module that a pickled model may need -> the extra that brings it."""
 
 
 @app.command("import", epilog="Example: capstan import system.yaml model.joblib --sample rows.csv")
@@ -26,7 +29,7 @@ def import_(
     model: Annotated[
         Path,
         typer.Argument(
-            help="A fitted model: by joblib or pickle, of ONNX (.onnx), or by torch.export.save (.pt2).",
+            help="A fitted model: by joblib or pickle, .onnx, .ubj or .json of XGBoost, .pt2 of torch.export.save.",
             show_default=False,
         ),
     ],
@@ -47,7 +50,7 @@ def import_(
     classes: Annotated[
         str | None,
         typer.Option(
-            help="Of a model of ONNX or PyTorch that does not say them: its classes in order, apart by commas.",
+            help="Classes in order, apart by commas, of a model of ONNX, PyTorch or XGBoost that does not say them.",
             show_default=False,
         ),
     ] = None,
@@ -60,7 +63,7 @@ def import_(
     """Register a model that was fitted elsewhere as a version; nothing is served by it.
 
     Reading the model's file runs the code in it: import only what you, or somebody you trust, has made. A model of ONNX
-    is a graph of known operators and holds no code, so it is read without asking. From then on the registry holds the
+    or XGBoost is a graph or trees, without code, so it is read without asking. From then on the registry holds the
     digest of the model, and other bytes are never loaded. If no version serves yet, `capstan up` serves this one. Else
     `capstan promote VERSION` begins its rollout.
     """
@@ -110,10 +113,10 @@ def import_(
 @contextmanager
 def _read(model: Path, system: MLSystem, *, yes: bool) -> Iterator[Any]:
     """What the file holds; raises InvalidDataError, NotAllowedError, MissingExtraError."""
-    from capstan.verbs.foreign_models import ONNX_SUFFIX, TORCH_SUFFIX
+    from capstan.verbs.foreign_models import ONNX_SUFFIX, TORCH_SUFFIX, XGBOOST_SUFFIXES
 
     suffix = model.suffix.lower()
-    if suffix == ONNX_SUFFIX:
+    if suffix in (ONNX_SUFFIX, *XGBOOST_SUFFIXES):
         yield model
         return
     if suffix in (".pt", ".pth"):
@@ -154,6 +157,10 @@ def _unpickled(model: Path, system: MLSystem) -> Iterator[Any]:
     with importable(system.base_dir):
         try:
             fitted = joblib.load(model)
+        except ModuleNotFoundError as error:
+            if error.name in EXTRAS:
+                raise MissingExtraError(str(model), EXTRAS[error.name]) from error
+            raise InvalidDataError(f"{model}: needs {error.name}, which is not installed here") from error
         except Exception as error:
             raise InvalidDataError(
                 f"{model}: cannot be read: {type(error).__name__}: {error}; write it with joblib.dump, under the same "
