@@ -10,7 +10,12 @@ from typing import Any
 from catalogue import TABLES, Table
 
 PAGE = Path(__file__).resolve().parents[3] / "platform" / "docs" / "twelve-tables.md"
-_VERDICTS = ((" Promoted v2", "promoted"), ("RolledBack v2", "refused"), ("StepHeld", "held"))
+_VERDICTS = (
+    (" Promoted v2", "promoted"),
+    ("RolledBack v2", "refused"),
+    (" NotPromoted", "not promoted"),
+    ("StepHeld", "held"),
+)
 
 
 def write_page(found: Mapping[str, Mapping[str, Any]]) -> None:

@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import os
+import random
 import re
 import resource
 import shutil
@@ -47,6 +48,8 @@ class Cost:
 
 class Place:
     """The folder of one table, and the commands that are run in it."""
+
+    patience_seconds: float = PATIENCE_SECONDS
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
@@ -94,7 +97,7 @@ class Place:
 
     def told(self, pattern: str) -> str:
         """What `up` has printed once it has printed the pattern, has ended, or patience is over."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + self.patience_seconds
         while True:
             text = self.log.read_text(errors="replace")
             ended = self.supervisor is None or self.supervisor.poll() is not None
@@ -145,7 +148,7 @@ def measure(table: Table, port: int) -> dict[str, Any]:
         found["predict"] = _kept(place.run("capstan", "predict", "system.yaml", rows, "--out", "answers.csv"))
         labels = _labels(folder, table, rows)
         found["feedback"] = _kept(place.run("capstan", "feedback", "system.yaml", labels))
-        found["rollout"] = _rollout(place)
+        found["rollout"] = _rollout(place, table)
         found["fuzz"] = _kept(
             place.run(sys.executable, str(Path(__file__).with_name("asked.py")), ".", str(place.gateway_port))
         )
@@ -154,14 +157,22 @@ def measure(table: Table, port: int) -> dict[str, Any]:
     return found
 
 
-def _rollout(place: Place) -> dict[str, Any]:
-    """A second training, and what its rollout came to while `capstan traffic` stands in for users."""
+def _rollout(place: Place, table: Table) -> dict[str, Any]:
+    """A second training, and what its rollout came to while `capstan traffic` stands in for users.
+
+    Where its labels are mixed up, users go on sending the rows as they were, with true labels.
+    """
+    users: tuple[str, ...] = ()
+    if table.mixed_up:
+        users = ("users.csv",)
+        shutil.copyfile(place.folder / table.file, place.folder / users[0])
+        _mix_up(place.folder / table.file, table.target)
     cpu, began = place.cpu_seconds(), time.monotonic()
     asked = place.run("capstan", "retrain", "--note", "a second version")
-    place.told(r" RolloutStarted v2| TrainingFailed")
+    place.told(r" RolloutStarted v2| TrainingFailed| NotPromoted")
     trained = time.monotonic() - began
-    with (place.folder / "traffic.log").open("w") as log, _traffic(place, log):
-        text = place.told(r" (Promoted v2|RolledBack v2|StepHeld|TrainingFailed)\b")
+    with (place.folder / "traffic.log").open("w") as log, _traffic(place, log, users):
+        text = place.told(r" (Promoted v2|RolledBack v2|StepHeld|TrainingFailed|NotPromoted)\b")
     wall, used = time.monotonic() - began, place.cpu_seconds() - cpu
     return {
         "asked": _kept(asked),
@@ -174,8 +185,9 @@ def _rollout(place: Place) -> dict[str, Any]:
 
 
 @contextmanager
-def _traffic(place: Place, log: TextIO) -> Any:
-    words = ("capstan", "traffic", "system.yaml", "--rate", str(RATE), "--feedback", "--label-delay", "2s")
+def _traffic(place: Place, log: TextIO, users: tuple[str, ...]) -> Any:
+    options = ("--rate", str(RATE), "--feedback", "--label-delay", "2s")
+    words = ("capstan", "traffic", "system.yaml", *users, *options)
     traffic = subprocess.Popen(
         words, cwd=place.folder, env=place.environment, stdout=log, stderr=subprocess.STDOUT
     )
@@ -184,6 +196,18 @@ def _traffic(place: Place, log: TextIO) -> Any:
     finally:
         traffic.send_signal(2)
         traffic.wait(timeout=60)
+
+
+def _mix_up(file: Path, target: str) -> None:
+    """Give each row the label of another, as a join by the wrong key does."""
+    with file.open(encoding="utf-8", newline="") as table:
+        rows = list(csv.DictReader(table))
+    labels = [row[target] for row in rows]
+    random.Random(7).shuffle(labels)
+    with file.open("w", encoding="utf-8", newline="") as table:
+        writer = csv.DictWriter(table, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({**row, target: label} for row, label in zip(rows, labels, strict=True))
 
 
 def _first_rows(folder: Path, file: str) -> str:
@@ -255,9 +279,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--port", type=int, default=FIRST_PORT, help="Of the page; the gateway has the next one."
     )
     parser.add_argument(
+        "--patience", type=float, default=PATIENCE_SECONDS, help="Seconds for one thing that is waited for."
+    )
+    parser.add_argument(
         "--write", action="store_true", help="Write the tables of the docs from what is known."
     )
     options = parser.parse_args(arguments)
+    Place.patience_seconds = options.patience
     wanted = options.only.split(",") if options.only else [one.name for one in TABLES]
     if unknown := set(wanted) - {one.name for one in TABLES}:
         parser.error(
