@@ -14,7 +14,7 @@ TRIGGER = Toy(
 """,
             before=True,
         ),
-        Edit("platform/capstan/domain/triggers/__init__.py", "(DriftTrigger, QualityTrigger", ", AgeTrigger"),
+        Edit("platform/capstan/domain/triggers/__init__.py", "    NewDataTrigger,", "\n    AgeTrigger,"),
         Edit(
             "platform/capstan/spec/retraining.py",
             "class OnSchedule(SpecModel):",

@@ -60,14 +60,14 @@ REFUSED = {
     "labels that are dated alone": ({"data__label": {"column": "malignant", "availableAt": "known"}}, "data.label.availableAt", "drop it"),
     "a split by time": ({"data__split": {"byTime": {"test": "3d"}}}, "data.split.byTime", "write random or stratified"),
     "two splits": ({"data__split": {"random": {}, "stratified": {}}}, "data.split", "keep one"),
-    "a draw of rows that have times": ({"data__keys": {"time": "seen"}, "data__split": {"random": {}}}, "data.split.random", "part by time"),
+    "a draw of rows that have times": ({"data__keys": {"time": "seen"}, "data__split": {"random": {}}}, "data.split.random", "write byTime"),
     "classes of numbers": ({"objective": {"task": "Regression", "target": "malignant", "losses": {"maximumError": 9}}, "data__split": {"stratified": {}}}, "data.split.stratified", "write random"),
     "shares that leave nothing": ({"data__split": {"random": {"validation": "50%", "test": "50%"}}}, "data.split.random", "make them smaller"),
     "a window of time": ({"training": {"window": {"type": "Sliding", "duration": "90d"}}}, "training.window.duration", "drop it"),
     "a replay without times": ({"replay": {"start": "2024-01-01", "end": "2024-02-01"}}, "replay", "drop replay"),
     "a replay without ids": ({"data__keys": {"time": "seen"}, "replay": {"start": "2024-01-01", "end": "2024-02-01"}}, "replay", "name the column in data.keys.id"),
     "a gate against the champion": ({"evaluation": {"gates": [{"metric": "rocAuc"}]}}, "evaluation.gates[0].against", "against: Baseline"),
-    "analyses of two kinds of blocks": ({"rollout": {"analyses": [{"name": "quality"}, {"name": "more", "blocks": "Day"}]}}, "rollout.analyses[1].blocks", "write one for all"),
+    "analyses of two kinds of blocks": ({"rollout": {"analyses": [{"name": "quality"}, {"name": "more", "blocks": "Day"}]}}, "rollout.analyses[1].blocks", "write the same for all"),
 }  # fmt: skip
 
 
