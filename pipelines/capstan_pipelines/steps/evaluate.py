@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 
 from capstan.domain.versions import ModelVersion
 from capstan.evaluation.metrics import evaluate
@@ -116,22 +117,33 @@ def _standard_errors(job: Job, judged: Cases, predictions: Predictions) -> dict[
 
 
 def _estimator(job: Job, judged: Cases, predictions: Predictions) -> dict[str, Any]:
-    """What tells the watched metric of windows whose labels have not come; fitted where the model was never fitted."""
+    """What tells the watched metric of windows whose labels have not come; fitted where the model was never fitted.
+
+    Where it cannot be fitted, it says why: a model without estimates is a model all the same.
+    """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+    from capstan.monitoring.estimates.estimator import Estimator
     from capstan.monitoring.estimates.fitting import fit_estimator
 
     spec = job.system.spec
-    with threadpool_limits(spec.training.threads):
-        return fit_estimator(
-            judged.task,
-            judged.task.metrics[spec.monitoring.quality.metric],
-            spec.features,
-            judged.table,
-            judged.truth,
-            predictions,
-            resampled_by(judged.table, spec, most=JACKKNIFE_LOTS),
-        ).document()
+    metric = judged.task.metrics[spec.monitoring.quality.metric]
+    try:
+        with threadpool_limits(spec.training.threads):
+            found = fit_estimator(
+                judged.task,
+                metric,
+                spec.features,
+                judged.table,
+                judged.truth,
+                predictions,
+                resampled_by(judged.table, spec, most=JACKKNIFE_LOTS),
+            )
+        # As it will be read: a number that is none would only be found where the model is registered.
+        return Estimator.of(orjson.loads(orjson.dumps(found.document()))).document()
+    except Exception as error:
+        why = f"what estimates it could not be fitted: {why_left_out(error)}"
+        return Estimator(metric.name, (), None, 0, len(judged.truth), why_not=why).document()
 
 
 def _chosen(job: Job, cases: Parted, judged: Cases, choice: Mapping[str, Any]) -> tuple[Any, Predictions]:

@@ -372,3 +372,22 @@ def test_estimates_that_were_not_sure_of_themselves_count_for_nothing() -> None:
 def test_a_platt_map_is_a_logistic_curve_on_the_log_odds() -> None:
     found = ProbabilityMap("Platt", (0.5, 1.0)).apply(np.array([0.5, 0.8]))
     assert found == pytest.approx([1 / (1 + np.exp(-1.0)), 1 / (1 + np.exp(-(1 + 0.5 * np.log(4))))])
+
+
+def test_a_test_window_of_one_day_has_an_estimate_without_an_interval() -> None:
+    """There is no other day to leave out: neither fitting nor the training fails."""
+    rng = np.random.default_rng(11)
+    x = rng.normal(size=400)
+    truth, task = x + rng.normal(size=400), Regression()
+    found = fit_estimator(
+        task,
+        task.metrics["rmse"],
+        (),
+        pa.table({"x": x}),
+        truth,
+        Predictions({"value": x}),
+        np.zeros(400, dtype=np.int64),
+    )
+    guess = found.guess(task, task.metrics["rmse"], Predictions({"value": x}), days=7)
+    assert guess.value == pytest.approx(1.0, abs=0.15)
+    assert guess.interval is None

@@ -133,10 +133,12 @@ def _of_losses(
     assert mean_loss is not None
     losses = mean_loss.losses(truth, predictions)
     matrix = matrix_of(seen, {one.column: one.read(table[one.column]) for one in seen}, predictions, task)
-    outside: Floats = np.empty(len(losses))
+    # A single day has no other one to be estimated by. Nothing is told then of how far days stray either.
+    outside: Floats = losses.astype(np.float64)
     for fold in np.unique(folds):
         left = folds == fold
-        outside[left] = fit_trees(matrix[~left], losses[~left]).predict(matrix[left])
+        if not left.all():
+            outside[left] = fit_trees(matrix[~left], losses[~left]).predict(matrix[left])
 
     def gap(kept: Booleans) -> float:
         return mean_loss.finish(float(losses[kept].mean())) - mean_loss.finish(float(outside[kept].mean()))
