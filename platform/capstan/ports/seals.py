@@ -46,9 +46,9 @@ def check_seals(system: SystemName, told: Sequence[tuple[int, Event]]) -> Chain:
     """Whether each event follows from the one before; `told` is the whole story, in order."""
     before, begins_late = first_seal(system), False
     for index, (number, event) in enumerate(told):
-        if event.seal != seal_of(before, event):
-            if index > 0:
-                return Chain(len(told), broken_at=number, begins_late=begins_late, last_seal=told[-1][1].seal)
-            begins_late = True
+        begins_late |= index == 0 and event.rests_on != before
+        follows = event.rests_on == before or index == 0
+        if not follows or event.seal != seal_of(event.rests_on, event):
+            return Chain(len(told), broken_at=number, begins_late=begins_late, last_seal=told[-1][1].seal)
         before = event.seal
     return Chain(len(told), begins_late=begins_late, last_seal=told[-1][1].seal if told else "")

@@ -50,6 +50,8 @@ class Event:
     """Ids of both ends of the arrow: trigger, alerts, run, version, rollout, ..."""
     seal: str = field(default="", compare=False)
     """Set by the store, over this event and the one before it in the system's story (`capstan.ports.seals`)."""
+    rests_on: str = field(default="", compare=False)
+    """The seal of the event before. Without it the first event of those that are kept could not be checked."""
 
     @property
     def system(self) -> str:

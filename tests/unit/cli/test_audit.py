@@ -62,9 +62,18 @@ def test_removed_events_show_at_the_beginning_in_the_middle_and_by_a_noted_seal(
     assert noted.exit_code == 1
     assert "was written anew since it was noted" in noted.output
     change(serving, "delete from events where number = 1")
-    assert "from the first that is kept" in serving.run("audit").output
+    beginning = serving.run("audit")
+    assert beginning.exit_code == 1, "nothing here forgets what is old"
+    assert "earlier ones were removed" in beginning.output
     change(serving, "delete from events where number = 3")
     assert "event 4 of flights does not follow" in serving.run("audit").output
+
+
+def test_the_first_event_cannot_be_changed_either(serving) -> None:
+    change(serving, "update events set message = 'ann asked for it' where number = 1")
+    result = serving.run("audit")
+    assert result.exit_code == 1
+    assert "event 1 of flights does not follow" in result.output
 
 
 def test_a_seal_that_says_too_little_is_refused(serving) -> None:

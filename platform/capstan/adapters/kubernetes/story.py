@@ -146,7 +146,8 @@ class KubeStory:
 
     def _write(self, system: SystemName, told: _StoryMemory, event: Event, once: str) -> None:
         event = _as_stored(event)
-        event = replace(event, seal=seal_of(told.seal or first_seal(system), event))
+        before = told.seal or first_seal(system)
+        event = replace(event, seal=seal_of(before, event), rests_on=before)
         text = _text(event, once)
         key = f"{told.last + 1:08d}"
         fits = told.events < EVENTS_PER_CHAPTER and told.size + len(text) < _BYTES_PER_CHAPTER
@@ -243,6 +244,7 @@ def _text(event: Event, once: str) -> str:
         "message": event.message,
         "details": event.details,
         "seal": event.seal,
+        "restsOn": event.rests_on,
         **({"once": once} if once else {}),
     }
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
@@ -257,6 +259,7 @@ def _event(document: Mapping[str, Any]) -> Event:
         document["message"],
         document["details"],
         str(document.get("seal", "")),
+        str(document.get("restsOn", "")),
     )
 
 

@@ -130,7 +130,9 @@ class MemoryStore:
             self._once.add(once)
             before = self._seals.get(event.system) or first_seal(SystemName(event.system))
             self._seals[event.system] = seal_of(before, event)
-            self._events.append(copy.deepcopy(replace(event, seal=self._seals[event.system])))
+            self._events.append(
+                copy.deepcopy(replace(event, seal=self._seals[event.system], rests_on=before))
+            )
 
     def events(self, system: SystemName | None = None, *, after: int = 0) -> Sequence[tuple[int, Event]]:
         self.faults.meet("events")

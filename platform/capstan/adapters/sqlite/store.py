@@ -30,7 +30,7 @@ create index if not exists records_by_system on records (kind, system, name);
 create table if not exists events (
   number integer primary key autoincrement, at text not null, kind text not null, name text not null,
   system text not null, reason text not null, message text not null, details text not null, seal text not null,
-  once text unique
+  rests_on text not null, once text unique
 );
 create index if not exists events_by_system on events (system, number);
 """
@@ -123,8 +123,8 @@ class SqliteStore:
             # Sealed as it is read back: what is no JSON of its own, such as a tuple, is stored as something else.
             seal = seal_of(before, replace(event, details=json.loads(details)))
             connection.execute(
-                "insert or ignore into events (at, kind, name, system, reason, message, details, seal, once) "
-                "values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "insert or ignore into events (at, kind, name, system, reason, message, details, seal, rests_on, once) "
+                "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     event.at.astimezone(UTC).isoformat(),
                     event.kind.value,
@@ -134,12 +134,13 @@ class SqliteStore:
                     event.message,
                     details,
                     seal,
+                    before,
                     once or None,
                 ),
             )
 
     def events(self, system: SystemName | None = None, *, after: int = 0) -> Sequence[tuple[int, Event]]:
-        query = "select number, at, kind, name, reason, message, details, seal from events where number > ?"
+        query = "select number, at, kind, name, reason, message, details, seal, rests_on from events where number > ?"
         values: list[Any] = [after]
         if system is not None:
             query += " and system = ?"
@@ -150,10 +151,17 @@ class SqliteStore:
             (
                 number,
                 Event(
-                    datetime.fromisoformat(at), Kind(kind), name, reason, message, json.loads(details), seal
+                    datetime.fromisoformat(at),
+                    Kind(kind),
+                    name,
+                    reason,
+                    message,
+                    json.loads(details),
+                    seal,
+                    rests_on,
                 ),
             )
-            for number, at, kind, name, reason, message, details, seal in rows
+            for number, at, kind, name, reason, message, details, seal, rests_on in rows
         ]
 
     def _connection(self) -> sqlite3.Connection:

@@ -10,7 +10,7 @@ import typer
 
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
-from capstan.cli.place import Context, Namespace, place_of
+from capstan.cli.place import Context, Machine, Namespace, place_of
 from capstan.cli.stored_system import System, open_system
 from capstan.errors import ChangedStoryError
 
@@ -50,13 +50,14 @@ def audit(
 
         with open_system(place_of(state, context, namespace), system) as stored:
             told, name = stored.events(), stored.name
+            forgets = not isinstance(stored.place, Machine)
         chain = check_seals(name, told)
         if json:
             print_json({"system": name, **asdict(chain), "told": [_row(*one) for one in told]})
         else:
             for number, event in told:
                 _print(number, event)
-        _require_unchanged(name, chain, seal, [event.seal for _, event in told])
+        _require_unchanged(name, chain, seal, [event.seal for _, event in told], forgets=forgets)
         if not json:
             _print_chain(chain)
 
@@ -91,11 +92,19 @@ def _told(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _require_unchanged(name: SystemName, chain: Chain, seal: str | None, seals: list[str]) -> None:
+def _require_unchanged(
+    name: SystemName, chain: Chain, seal: str | None, seals: list[str], *, forgets: bool
+) -> None:
+    """`forgets`: the place removes old events by itself."""
     if chain.broken_at is not None:
         raise ChangedStoryError(
             f"event {chain.broken_at} of {name} does not follow from the one before: an event was changed, added or "
             "removed there. Compare with a copy that you trust, such as a backup or an earlier `capstan audit --json`"
+        )
+    if chain.begins_late and not forgets:
+        raise ChangedStoryError(
+            f"the first event of {name} that is there is not its first one: earlier ones were removed. Compare with a "
+            "copy that you trust, such as a backup or an earlier `capstan audit --json`"
         )
     if seal is None:
         return

@@ -133,7 +133,9 @@ class StoreContract:
         assert len({one.seal for _, one in store.events()}) == 6
         number, first = told[0]
         changed = [(number, replace(first, message="v9 replaces v1")), *told[1:]]
-        assert check_seals(SystemName("flights"), changed).begins_late
+        assert check_seals(SystemName("flights"), changed).broken_at == number
+        late = check_seals(SystemName("flights"), told[1:])
+        assert (late.broken_at, late.begins_late) == (None, True)
         assert check_seals(SystemName("flights"), [told[0], told[2]]).broken_at == told[2][0]
         assert check_seals(SystemName("flights"), [*told, told[1]]).broken_at == told[1][0]
 
