@@ -182,6 +182,28 @@ def _window_rule() -> Rule:
     )
 
 
+@rule(
+    "is of a metric that can't be estimated without labels; drop the alert",
+    why_no_cel=UNTRIED,
+)
+def an_estimates_alert_is_of_what_can_be_estimated(spec: MLSystemSpec) -> Iterator[Breach]:
+    if not spec.monitoring.estimate.alert or spec.objective.target == UNKNOWN:
+        return
+    facts, metric = spec.objective.facts, spec.monitoring.quality.metric
+    able = facts.estimable_names
+    if metric in able or metric not in facts.metric_names:
+        return
+    way = f"write one of {', '.join(able)} as monitoring.quality.metric, or drop the alert"
+    fault = (
+        f"{metric!r} can't be estimated without labels"
+        if able
+        else f"no metric of {facts.name} can be estimated"
+    )
+    yield Breach(
+        ("spec", "monitoring", "estimate", "alert"), message=f"{fault}; {way if able else 'drop the alert'}"
+    )
+
+
 def _own(spec: MLSystemSpec, metric: str) -> str:
     """Why a metric of the file's own can't stand here; empty: it is none."""
     if metric == VALUE and spec.objective.facts.label in WORDS:
@@ -283,4 +305,5 @@ RULES = (
     _loss_rule(),
     experiments_measure_losses_or_online_metrics,
     a_metric_has_one_part_in_an_experiment,
+    an_estimates_alert_is_of_what_can_be_estimated,
 )

@@ -61,6 +61,8 @@ class MetricFacts:
     """By how much a challenger's mean loss may be larger where an analysis names no margin."""
     max_drop: float = 0.05
     """How much worse a window may be where `monitoring.quality` names no drop."""
+    is_of_mean: bool = False
+    """Whether a metric of windows follows from a mean over rows, such as the root of the mean squared error."""
 
     @property
     def key(self) -> str:
@@ -119,6 +121,14 @@ class TaskFacts:
         """Metrics that each single request has, so that two versions can be compared on the same requests."""
         return tuple(metric.name for metric in self.metrics if metric.is_paired)
 
+    @property
+    def estimable_names(self) -> tuple[str, ...]:
+        """Metrics that can be estimated before labels come: all of classes, means over rows of numbers."""
+        if self.label in ("Boolean", "Category"):
+            return self.metric_names
+        means = (metric for metric in self.metrics if metric.unit == "row" or metric.is_of_mean)
+        return tuple(metric.name for metric in means)
+
 
 BINARY = TaskFacts(
     name="BinaryClassification",
@@ -163,8 +173,8 @@ REGRESSION = TaskFacts(
     label="Number",
     outputs=(OutputFacts("value", "Number", is_watched=True),),
     metrics=(
-        MetricFacts("rmse", "RMSE", "Lower", "window", power=1),
-        MetricFacts("mae", "MAE", "Lower", "window", power=1),
+        MetricFacts("rmse", "RMSE", "Lower", "window", power=1, is_of_mean=True),
+        MetricFacts("mae", "MAE", "Lower", "window", power=1, is_of_mean=True),
         MetricFacts("r2", "R2", "Higher", "window", needs_classes=True),
         MetricFacts("mape", "MAPE", "Lower", "window"),
         MetricFacts("squaredError", "squared error", "Lower", "row", power=2, margin=0.002, max_drop=0.01),

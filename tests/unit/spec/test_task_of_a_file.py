@@ -169,3 +169,58 @@ def test_a_family_that_can_not_learn_numbers_is_refused_by_name() -> None:
 def test_a_metric_of_another_task_is_refused_and_nothing_breaks_before() -> None:
     with pytest.raises(InvalidSpecError, match="'rocAuc' is not a metric of Regression"):
         system(REGRESSION, monitoring={"quality": {"metric": "rocAuc"}})
+
+
+@pytest.mark.parametrize(
+    ("objective", "keys", "metric", "words"),
+    [
+        (REGRESSION, {}, "r2", "'r2' can't be estimated without labels; write one of rmse, mae, "),
+        (REGRESSION, {}, "mape", "as monitoring.quality.metric, or drop the alert"),
+        (
+            {"task": "Ranking", "target": "bought"},
+            {"group": "search"},
+            "ndcgAt5",
+            "no metric of Ranking can be",
+        ),
+    ],
+    ids=["r2", "mape", "ranking"],
+)
+def test_an_alert_by_what_can_never_be_estimated_is_refused(
+    objective: dict[str, Any], keys: dict[str, str], metric: str, words: str
+) -> None:
+    """Else its only effect would be MonitorBlind, some weeks later."""
+    data = {
+        "sources": [{"name": "rows", "csv": {"path": "rows.csv"}}],
+        "keys": {"id": "id", "time": "at", **keys},
+        "label": {"column": objective["target"], "availableAt": "known_at"},
+    }
+    watched = {"quality": {"metric": metric}, "estimate": {"alert": True}}
+    with pytest.raises(InvalidSpecError) as refused:
+        system(objective, data=data, monitoring=watched)
+    assert [mistake.path for mistake in refused.value.mistakes] == ["monitoring.estimate.alert"]
+    assert words in str(refused.value)
+    system(objective, data=data, monitoring={"quality": {"metric": metric}})
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        {"task": "BinaryClassification", "target": "late"},
+        {"task": "MulticlassClassification", "target": "band", "value": CLASSES},
+        {**REGRESSION, "value": ERRORS},
+        {"task": "Ranking", "target": "bought"},
+    ],
+    ids=lambda objective: objective["task"],
+)
+def test_what_the_file_takes_for_estimable_is_what_the_task_can_estimate(objective: dict[str, Any]) -> None:
+    from capstan.spec.objective import Objective
+    from capstan.tasks import TASKS
+
+    stated = Objective.model_validate(objective)
+    task = TASKS[stated.task].with_objective(stated)
+    able = [
+        name
+        for name, one in task.metrics.items()
+        if task.facts.label in ("Boolean", "Category") or one.mean_loss is not None
+    ]
+    assert list(stated.facts.estimable_names) == able
