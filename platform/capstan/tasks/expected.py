@@ -18,6 +18,9 @@ from capstan.tasks.predictions import Predictions
 from capstan.tasks.probabilities import PROBABILITY
 from capstan.tasks.task import Task
 
+MOST_CELLS = 4_000_000
+"""Numbers that an estimate is made of: each row's answer stands there once for each class. They take 32 MB."""
+
 
 @dataclass(frozen=True)
 class Chances:
@@ -40,6 +43,13 @@ def said_chances(task: Task, predictions: Predictions) -> Chances | None:
             table = np.stack([predictions[columns[name]] for name in names], axis=1)
             return Chances(names, np.asarray(table, dtype=np.float64))
     return None
+
+
+def evenly_spread(predictions: Predictions, chances: Chances) -> slice:
+    """The rows that an estimate is made of: all, or of very many every second, third, ... so that memory is bounded."""
+    rows, classes = chances.table.shape
+    cells = rows * classes * max(1, len(predictions.columns))
+    return slice(None, None, max(1, -(-cells // MOST_CELLS)))
 
 
 def expected_value(metric: Metric, predictions: Predictions, chances: Chances) -> float:

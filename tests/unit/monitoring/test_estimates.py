@@ -391,3 +391,22 @@ def test_a_test_window_of_one_day_has_an_estimate_without_an_interval() -> None:
     guess = found.guess(task, task.metrics["rmse"], Predictions({"value": x}), days=7)
     assert guess.value == pytest.approx(1.0, abs=0.15)
     assert guess.interval is None
+
+
+def test_of_very_many_rows_evenly_spread_ones_do(
+    estimator: Estimator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row stands there once for each class, so memory would grow with rows times classes."""
+    rng, metric = np.random.default_rng(12), BINARY.metrics["brierScore"]
+    _, _, said = world(rng, 20_000)
+    whole = estimator.guess(BINARY, metric, said, days=7)
+    counted = []
+    monkeypatch.setattr("capstan.tasks.expected.MOST_CELLS", 10_000)
+    monkeypatch.setattr(
+        "capstan.monitoring.estimates.estimator.expected_value",
+        lambda metric, rows, chances: counted.append(len(rows)) or expected_value(metric, rows, chances),
+    )
+    some = estimator.guess(BINARY, metric, said, days=7)
+    assert counted == [5000]
+    assert some.value == pytest.approx(whole.value, abs=0.01)
+    assert some.standard_error == whole.standard_error

@@ -24,7 +24,7 @@ from capstan.monitoring.estimates.maps import ProbabilityMap
 from capstan.monitoring.estimates.seen import SeenColumn
 from capstan.monitoring.estimates.trees import LossTrees
 from capstan.tasks import Metric, Predictions, Task
-from capstan.tasks.expected import Chances, expected_value, said_chances
+from capstan.tasks.expected import Chances, evenly_spread, expected_value, said_chances
 from capstan.tasks.metric import Floats
 
 FILE = "estimator.json"
@@ -113,7 +113,10 @@ class Estimator:
             losses = self.trees.predict(matrix_of(self.seen, inputs, predictions, task))
             return metric.mean_loss.finish(float(losses.mean()))
         chances = None if self.maps is None else calibrated(task, predictions, self.maps)
-        return math.nan if chances is None else expected_value(metric, predictions, chances)
+        if chances is None:
+            return math.nan
+        some = evenly_spread(predictions, chances)
+        return expected_value(metric, predictions.rows(some), Chances(chances.classes, chances.table[some]))
 
     def save(self, folder: Path) -> None:
         """Write it into a model folder; the same estimator gives the same bytes."""

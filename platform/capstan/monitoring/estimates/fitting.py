@@ -20,7 +20,7 @@ from capstan.monitoring.estimates.trees import fit_trees
 from capstan.monitoring.quality import LEAST_DAYS
 from capstan.spec.features import Feature
 from capstan.tasks import Metric, Predictions, Task
-from capstan.tasks.expected import Chances, expected_value, said_chances
+from capstan.tasks.expected import Chances, evenly_spread, expected_value, said_chances
 from capstan.tasks.metric import Booleans, Floats, Place, Truth
 
 FOLDS = 5
@@ -102,16 +102,21 @@ def _of_classes(
     sums = table.sum(axis=1, keepdims=True)
     chances = Chances(said.classes, np.where(sums > 0, table / np.where(sums > 0, sums, 1.0), said.table))
 
+    # Fewer rows make days stray rather more, so the interval gets no narrower by it.
+    some = evenly_spread(predictions, chances)
+    came, answered, expected = truth[some], predictions.rows(some), chances.table[some]
+
     def gap(kept: Booleans) -> float:
-        rows = predictions.rows(kept)
-        true = metric.value(truth[kept], rows)
-        return true - expected_value(metric, rows, Chances(chances.classes, chances.table[kept]))
+        rows = answered.rows(kept)
+        return metric.value(came[kept], rows) - expected_value(
+            metric, rows, Chances(chances.classes, expected[kept])
+        )
 
     asked = said.table[:, 0]
     return Estimator(
         metric.name,
         seen,
-        _deviation(gap, units),
+        _deviation(gap, units[some], int(units.max()) + 1),
         int(units.max()) + 1,
         len(truth),
         maps=maps,
@@ -146,16 +151,15 @@ def _of_losses(
     return Estimator(
         metric.name,
         seen,
-        _deviation(gap, units),
+        _deviation(gap, units, int(units.max()) + 1),
         int(units.max()) + 1,
         len(truth),
         trees=fit_trees(matrix, losses),
     )
 
 
-def _deviation(gap: Callable[[Booleans], float], units: Place) -> float | None:
-    """Of the gap between truth and estimate from one unit to the next, by a jackknife over units."""
-    count = int(units.max()) + 1
+def _deviation(gap: Callable[[Booleans], float], units: Place, count: int) -> float | None:
+    """Of the gap between truth and estimate from one unit to the next, by a jackknife over `count` units."""
     if count < LEAST_DAYS:
         return None
     without = np.array([gap(units != unit) for unit in range(count)])
