@@ -51,6 +51,11 @@ def test_a_changed_event_is_named_and_fails_the_command(serving) -> None:
     assert result.exit_code == 1
     assert "event 3 of flights does not follow from the one before" in result.output
     assert "RolloutStarted" in result.output, "what is there is shown all the same"
+    archived = serving.run("audit", "--json")
+    assert archived.exit_code == 1
+    document = json.loads(archived.stdout)
+    assert document["broken_at"] == 3
+    assert "event 3 of flights does not follow" in document["changed"]
 
 
 def test_removed_events_show_at_the_beginning_in_the_middle_and_by_a_noted_seal(serving) -> None:

@@ -48,18 +48,27 @@ def audit(
     with honest_errors(json):
         from capstan.ports.seals import check_seals
 
+        if seal is not None and len(seal) < _SHORTEST_SEAL:
+            raise typer.BadParameter(
+                f"{seal!r} is too short; give at least {_SHORTEST_SEAL} digits", param_hint="--seal"
+            )
         with open_system(place_of(state, context, namespace), system) as stored:
             told, name = stored.events(), stored.name
             forgets = not isinstance(stored.place, Machine)
         chain = check_seals(name, told)
+        changed = _changed(name, chain, seal, [event.seal for _, event in told], forgets=forgets)
         if json:
-            print_json({"system": name, **asdict(chain), "told": [_row(*one) for one in told]})
-        else:
-            for number, event in told:
-                _print(number, event)
-        _require_unchanged(name, chain, seal, [event.seal for _, event in told], forgets=forgets)
-        if not json:
-            _print_chain(chain)
+            # One document, whatever is found: it is what archives keep.
+            rows = [_row(*one) for one in told]
+            print_json({"system": name, **asdict(chain), "changed": changed or None, "told": rows})
+            if changed:
+                raise typer.Exit(1)
+            return
+        for number, event in told:
+            _print(number, event)
+        if changed:
+            raise ChangedStoryError(changed)
+        _print_chain(chain)
 
 
 def _row(number: int, event: Event) -> Mapping[str, Any]:
@@ -92,31 +101,24 @@ def _told(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _require_unchanged(
-    name: SystemName, chain: Chain, seal: str | None, seals: list[str], *, forgets: bool
-) -> None:
-    """`forgets`: the place removes old events by itself."""
+def _changed(name: SystemName, chain: Chain, seal: str | None, seals: list[str], *, forgets: bool) -> str:
+    """What does not fit, and the way out; empty: all does. `forgets`: the place removes old events by itself."""
+    way = "Compare with a copy that you trust, such as a backup or an earlier `capstan audit --json`"
     if chain.broken_at is not None:
-        raise ChangedStoryError(
+        return (
             f"event {chain.broken_at} of {name} does not follow from the one before: an event was changed, added or "
-            "removed there. Compare with a copy that you trust, such as a backup or an earlier `capstan audit --json`"
+            f"removed there. {way}"
         )
     if chain.begins_late and not forgets:
-        raise ChangedStoryError(
-            f"the first event of {name} that is there is not its first one: earlier ones were removed. Compare with a "
-            "copy that you trust, such as a backup or an earlier `capstan audit --json`"
+        return (
+            f"the first event of {name} that is there is not its first one: earlier ones were removed. {way}"
         )
-    if seal is None:
-        return
-    if len(seal) < _SHORTEST_SEAL:
-        raise typer.BadParameter(
-            f"{seal!r} is too short; give at least {_SHORTEST_SEAL} digits", param_hint="--seal"
-        )
-    if not any(one.startswith(seal) for one in seals):
-        raise ChangedStoryError(
+    if seal is not None and not any(one.startswith(seal) for one in seals):
+        return (
             f"no event of {name} has the seal {seal}: the story was written anew since it was noted, or it is of "
             "another system"
         )
+    return ""
 
 
 def _print_chain(chain: Chain) -> None:
