@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from capstan.adapters.kubernetes.store import KubeStore
 from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.domain.versions import SystemName
 from capstan.errors import CapstanError, ConflictError
-from capstan.ports.store import Kind, Record
+from capstan.ports.seals import check_seals
+from capstan.ports.store import Event, Kind, Record
 
 STATUS: dict[str, Any] = {
     "phase": "Training",
@@ -87,3 +89,23 @@ def test_a_damaged_memory_is_told_with_the_object_and_the_way_out(text: str) -> 
     document = {"kind": "MLSystem", "metadata": {"name": "churn"}, "status": {FIELD: text}}
     with pytest.raises(CapstanError, match=r"MLSystem churn: status\.memory .* restore"):
         from_status(document)
+
+
+def test_two_writers_never_tell_two_events_after_the_same_one() -> None:
+    """The second knows less than is there, and its event is too long for the chapter that it knows."""
+    kube, churn = MemoryKube(), SystemName("churn")
+    one, other = KubeStore(kube, "ns"), KubeStore(kube, "ns")
+    one.put(system(STATUS))
+
+    def told(length: int) -> Event:
+        return Event(datetime(2026, 1, 1, tzinfo=UTC), Kind.SYSTEM, "churn", "Told", "", {"x": "y" * length})
+
+    for _ in range(10):
+        one.record_event(told(59_000))
+    other.record_event(told(10))
+    one.record_event(told(10))
+    other.record_event(told(15_000))
+    one.record_event(told(10))
+    events = one.events(churn)
+    assert [number for number, _ in events] == list(range(1, 15))
+    assert check_seals(churn, events).broken_at is None

@@ -31,6 +31,8 @@ _LONGEST_MESSAGE = 16_000
 _ATTEMPTS = 20
 _COMPONENT = "capstan"
 _NUMBER_LABEL = "capstan.dev/chapter"
+_CLOSED = "capstan.dev/closed"
+"""Annotation of a chapter after which another one begins."""
 
 OwnerOf = Callable[[SystemName], "Mapping[str, Any] | None"]
 """Function that gives the owner reference to the system; None: there is no such system."""
@@ -43,6 +45,7 @@ class _StoryMemory:
     chapter: str = ""
     """Name of the chapter that is being written; empty: there is none."""
     version: str = ""
+    is_closed: bool = False
     number: int = 0
     """Number of the newest chapter."""
     events: int = 0
@@ -136,6 +139,7 @@ class KubeStory:
                 continue
             data = chapter.get("data") or {}
             told.chapter, told.version = chapter["metadata"]["name"], chapter["metadata"]["resourceVersion"]
+            told.is_closed = _CLOSED in (chapter["metadata"].get("annotations") or {})
             told.events, told.size = len(data), sum(map(len, data.values()))
             if data:
                 told.last = max([told.last, *map(int, data)])
@@ -151,12 +155,18 @@ class KubeStory:
         text = _text(event, once)
         key = f"{told.last + 1:08d}"
         fits = told.events < EVENTS_PER_CHAPTER and told.size + len(text) < _BYTES_PER_CHAPTER
-        if told.chapter and fits:
+        if told.chapter and fits and not told.is_closed:
             change = {"metadata": {"resourceVersion": told.version}, "data": {key: text}}
             stored = self._kube.patch("ConfigMap", told.chapter, self._namespace, change)
             told.events, told.size = told.events + 1, told.size + len(text)
         else:
+            if told.chapter and not told.is_closed:
+                # Refused where another writer has added to it meanwhile: else two events would follow the same one.
+                closing = {"metadata": {"resourceVersion": told.version, "annotations": {_CLOSED: "true"}}}
+                closed = self._kube.patch("ConfigMap", told.chapter, self._namespace, closing)
+                told.version, told.is_closed = closed["metadata"]["resourceVersion"], True
             stored = self._kube.create(self._chapter(system, told, {key: text}))
+            told.is_closed = False
             told.number += 1
             told.chapter, told.events, told.size = stored["metadata"]["name"], 1, len(text)
             if told.number > CHAPTERS_KEPT:
