@@ -181,10 +181,10 @@ def bounds_of(
             lower,
             upper,
             units,
-            sums.blocks,
-            days.size,
-            days.single,
-            days.is_independent,
+            blocks=sums.blocks,
+            block_days=days.size,
+            lag_one=days.single,
+            are_independent=days.is_independent,
         )
     if min(control.units, other.units) < 2:
         # Units of one arm alone are no evidence of a difference: a least number of units would be met by them.

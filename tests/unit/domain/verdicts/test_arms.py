@@ -357,6 +357,16 @@ def test_days_that_go_together_are_merged_to_the_shortest_blocks_that_do_not() -
     assert blocks.sums.blocks == 60 // blocks.size
 
 
+@pytest.mark.parametrize("decide", list(Decide))
+def test_nothing_is_decided_while_days_go_together_however_many_are_merged(decide: Decide) -> None:
+    """Each day is worse than the day before; a guardrail, which is UnlessWorse, does not hold by them either."""
+    found = many_days(-0.2 - 0.1 * np.arange(10))
+    rule = replace(HIGHER, by_days=True, decide=decide)
+    for result in (judge_arms(found, rule, HALVES), judge_guardrail(found, rule, V1, V2)):
+        assert (result.verdict, result.premature) == (Verdict.INCONCLUSIVE, True)
+        assert "days of v2 go together however many are merged (lag-1 autocorrelation" in result.message
+
+
 def guarded(difference: float, latched: Latch | None = None) -> AnalysisResult:
     rule = ArmsRule("complaints", Better.LOWER, Decide.UNLESS_WORSE, margin=0.05, comparisons=2)
     found = evidence(v1=sums(drawn(1.0)), v2=sums(drawn(1.0 + difference, seed=2)))
