@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -55,6 +56,20 @@ def test_the_table_counts_what_the_verdict_says_rollout_by_rollout(decide, diffe
     assert row.promoted == pytest.approx(found.count(Verdict.SUCCESSFUL) / SMALL.runs)
     assert row.rejected == pytest.approx(found.count(Verdict.FAILED) / SMALL.runs)
     assert row.promoted + row.rejected + row.undecided == pytest.approx(1)
+
+
+def test_the_table_waits_as_the_verdict_does_while_the_smaller_alpha_has_no_bound():
+    rule = QualityRule(Decide.UNLESS_WORSE, margin=0.01, alpha=0.002)
+    scenario = replace(SMALL, runs=40, autocorrelation=0.6)
+    simulation = Simulation(scenario)
+    units = simulation.units(rule)
+    assert (units.is_strong & (units.number == 7)).any(axis=1).sum() >= 10
+    found = [decided(simulation, rule, 0.0, run) for run in range(scenario.runs)]
+    row = simulation.power(rule, 0.0)
+    assert row.promoted == pytest.approx(found.count(Verdict.SUCCESSFUL) / scenario.runs)
+    for block in range(7, scenario.blocks + 1):
+        passed = sum(judged(simulation, rule, 0.0, run, block) is Verdict.SUCCESSFUL for run in range(40))
+        assert passed == simulation.passes(rule, 0.0)[:, block - 1].sum(), block
 
 
 def test_what_unless_worse_lets_through_shrinks_with_blocks_and_with_the_damage():

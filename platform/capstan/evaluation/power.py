@@ -151,14 +151,23 @@ class Simulation:
             size[:, closed - 1] = np.where(found > 0, found, closed // least)
         return _Units(size, is_independent, is_strong)
 
+    def passes(self, rule: QualityRule, difference: float) -> npt.NDArray[np.bool_]:
+        """Rollout x block: enough and no suspicion, so that UnlessWorse passes what was not rejected before."""
+        units = self.units(rule)
+        passes = units.is_independent & ~self.suspicions(rule, difference)
+        passes[:, : rule.least_blocks - 1] = False
+        for is_strong in (False, True):
+            few = units.number < rule.after(float(is_strong)).least_units
+            passes &= ~few | (units.is_strong != is_strong)
+        return passes
+
     def power(self, rule: QualityRule, difference: float) -> Power:
         """Shares of promotions and rejections by the deadline, and the blocks until promotion."""
         above, below = self.crossings(rule, difference)
         never = self.scenario.blocks + 1
         rejected_at = np.where(below.any(axis=1), below.argmax(axis=1) + 1, never)
         if rule.decide is Decide.UNLESS_WORSE:
-            passes = self.units(rule).is_independent & ~self.suspicions(rule, difference)
-            passes[:, : rule.least_blocks - 1] = False
+            passes = self.passes(rule, difference)
             passed_at = np.where(passes.any(axis=1), passes.argmax(axis=1) + 1, never)
         else:
             passed_at = np.where(above.any(axis=1), above.argmax(axis=1) + 1, never)
@@ -193,6 +202,12 @@ class _Units:
     is_independent: npt.NDArray[np.bool_]
     is_strong: npt.NDArray[np.bool_]
     """Single blocks go together so strongly that alpha is smaller."""
+
+    @property
+    def number(self) -> npt.NDArray[np.int64]:
+        """Full units there are."""
+        number: npt.NDArray[np.int64] = np.arange(1, self.size.shape[1] + 1) // self.size
+        return number
 
 
 def simulate_power(

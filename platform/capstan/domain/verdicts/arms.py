@@ -141,6 +141,12 @@ class ArmBounds:
     are_independent: bool = True
     """False: at no length that leaves enough blocks are neighbours uncorrelated."""
 
+    @property
+    def has_unbounded_days(self) -> bool:
+        """Whether its days are enough for a bound and have none."""
+        few = self.blocks is None or (self.blocks < LEAST_BLOCKS and self.are_independent)
+        return not few and is_open(self.lower, self.upper)
+
     def is_better(self, rule: ArmsRule) -> bool:
         return self.lower > rule.promote_above
 
@@ -270,7 +276,7 @@ def judge_arms(
     if latched is not None and latched.verdict is Verdict.FAILED:
         message = f"{rule.named}: every arm was shown worse after {latched.block:,} units; {words}"
         return AnalysisResult(Verdict.FAILED, "ShownWorse", message, numbers, latch=latched)
-    withheld = _withheld(rule, evidence, champion, totals, found)
+    withheld = _withheld(rule, evidence, champion, totals, found, latched)
     if withheld is not None:
         return replace(withheld, numbers=numbers, latch=latched)
     if latched is None or latched.verdict is not Verdict.SUCCESSFUL:
@@ -420,6 +426,7 @@ def _withheld(
     champion: VersionName,
     totals: Mapping[VersionName, ArmSums],
     found: list[ArmBounds],
+    latched: Latch | None = None,
 ) -> AnalysisResult | None:
     bad = {version: count for version, count in evidence.nonfinite_answers.items() if count}
     if bad:
@@ -447,11 +454,9 @@ def _withheld(
         for one in found
         if one.blocks is not None and one.blocks < LEAST_BLOCKS and one.are_independent
     ]
-    short += [
-        f"days of {one.arm} go together however many are merged (lag-1 autocorrelation {one.lag_one:+.2f})"
-        for one in found
-        if not one.are_independent
-    ]
+    if latched is None:
+        # What was shown once is kept, whatever the days since then say of each other.
+        short += [_unbounded_days(one) for one in found if one.has_unbounded_days]
     if short:
         return _early("too early to judge: " + ", ".join(short))
     closed, units = (
@@ -472,6 +477,13 @@ def _withheld(
                 f"{one.units:,} units of {champion} and {one.arm} are too few; equal weights need fewer"
             )
     return None
+
+
+def _unbounded_days(one: ArmBounds) -> str:
+    """Why no bound is finite though there are days enough."""
+    if not one.are_independent:
+        return f"days of {one.arm} go together however many are merged (lag-1 autocorrelation {one.lag_one:+.2f})"
+    return f"{one.blocks} days or groups of days of {one.arm} bound no difference yet"
 
 
 def _lacking(totals: Mapping[VersionName, ArmSums], champion: VersionName, one: ArmBounds) -> str:
@@ -525,7 +537,9 @@ def _latched_result(
 
 def _unknown(rule: ArmsRule, champion: VersionName, one: ArmBounds) -> str:
     """What is waited for while nothing bounds the arm's difference."""
-    if one.blocks is not None:
+    if one.has_unbounded_days:
+        lack = f"{_unbounded_days(one)}, waits for more days"
+    elif one.blocks is not None:
         lack = f"waits for closed days, of which {one.blocks} of {LEAST_BLOCKS} are there"
     elif one.units < rule.min_units:
         missing = rule.min_units - one.units

@@ -287,6 +287,12 @@ def _withheld(
             f"{merged.closed:,} of {needed:,} closed blocks, as neighbouring blocks go together (lag-1 autocorrelation "
             f"{merged.single:+.2f}, at most {MAX_AUTOCORRELATION:g} may be), so that they must be merged"
         )
+    used = rule.after(merged.decisive)
+    if latch is None and not short and merged.sums.blocks < used.least_units:
+        # The smaller alpha has no bound yet by so few units, so nothing could have been shown worse.
+        short.append(
+            f"{merged.sums.blocks:,} of {used.least_units:,} units at the smaller alpha of {used.alpha:.3g}"
+        )
     if short:
         return AnalysisResult(
             Verdict.INCONCLUSIVE,
@@ -356,7 +362,7 @@ def _describe(rule: QualityRule, merged: MergedBlocks) -> str:
     lower, upper = merged.sums.bounds(used.radius(merged.sums.blocks))
     sides = "two-sided" if rule.is_two_sided else "one-sided"
     if is_open(lower, upper):
-        needs = rule.least_units
+        needs = used.least_units
         wait = f", waits for {needs - merged.sums.blocks} more" if merged.sums.blocks < needs else ""
         told = f"nothing bounds the {rule.metric} difference yet over {merged.sums.blocks} of {needs} blocks{wait}"
         return "; ".join(part for part in (told, merged.describe()) if part)

@@ -367,6 +367,27 @@ def test_nothing_is_decided_while_days_go_together_however_many_are_merged(decid
         assert "days of v2 go together however many are merged (lag-1 autocorrelation" in result.message
 
 
+def test_a_winner_stays_one_when_later_days_go_together() -> None:
+    latch = Latch(Verdict.SUCCESSFUL, 3000, arm=V2)
+    found = many_days(0.2 + 0.1 * np.arange(10))
+    result = judge_arms(found, replace(HIGHER, by_days=True), HALVES, latched=latch)
+    assert (result.verdict, result.arm, result.latch) == (Verdict.SUCCESSFUL, V2, latch)
+    assert "days of v2 go together however many are merged" in result.message
+    assert "of 7 are there" not in result.message
+
+
+def test_what_no_days_bound_does_not_pass_unless_worse() -> None:
+    """One day has ten times the units of the others, so that the bounds of seven days are open."""
+    rng = np.random.default_rng(1)
+    days = many_days(rng.normal(0.0, 0.1, size=7)).days
+    large = many_days(np.zeros(1), units=4000).days[0].arms
+    found = ArmsEvidence((replace(days[0], arms=large), *days[1:]))
+    rule = replace(HIGHER, by_days=True, decide=Decide.UNLESS_WORSE)
+    for result in (judge_arms(found, rule, HALVES), judge_guardrail(found, rule, V1, V2)):
+        assert (result.verdict, result.premature) == (Verdict.INCONCLUSIVE, True)
+        assert "7 days or groups of days of v2 bound no difference yet" in result.message
+
+
 def guarded(difference: float, latched: Latch | None = None) -> AnalysisResult:
     rule = ArmsRule("complaints", Better.LOWER, Decide.UNLESS_WORSE, margin=0.05, comparisons=2)
     found = evidence(v1=sums(drawn(1.0)), v2=sums(drawn(1.0 + difference, seed=2)))

@@ -155,3 +155,14 @@ def test_what_five_percent_would_pass_waits_where_days_go_together_strongly():
 )
 def test_the_alpha_of_an_autocorrelation(found, alpha):
     assert alpha_by(found, 0.05) == pytest.approx(alpha)
+
+
+def test_unless_worse_waits_while_the_smaller_alpha_has_no_bound():
+    """Seven units at 0.002 have one, and none at a fifth of it."""
+    effects = 0.02 + pairs_of_days(7, seed=0)
+    found = last(days(effects))
+    assert (found.sums.blocks, found.is_independent, found.single > 0.2) == (7, True, True)
+    paired = PairedEvidence(tuple(days(effects)), paired_requests=5600, labelled_pairs=5600)
+    result = judge_quality(paired, QualityRule(Decide.UNLESS_WORSE, alpha=0.002, margin=0.05))
+    assert (result.verdict, result.premature) == (Verdict.INCONCLUSIVE, True)
+    assert "7 of 8 units at the smaller alpha of 0.0004" in result.message
