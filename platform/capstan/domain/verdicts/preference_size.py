@@ -55,7 +55,8 @@ def against_ab(evidence: PreferenceEvidence, rule: PreferenceRule) -> str:
     if counts.units < rule.min_units or not counts.preference or not gain:
         return ""
     spread = math.sqrt(clicked.squares / counts.units - (clicked.clicks / counts.units) ** 2)
-    interleaved = _interleaved(_rough(counts.preference), round(counts.ties / counts.units, 2), rule)
+    # Of rare clicks nearly all units tie: the few that do not are what is rounded.
+    interleaved = _interleaved(_rough(counts.preference), _rough(counts.decided / counts.units), rule)
     apart = _apart(_rough(gain / counts.units / spread), rule.alpha) if spread else None
     if interleaved is None or apart is None:
         return ""
@@ -66,8 +67,8 @@ def against_ab(evidence: PreferenceEvidence, rule: PreferenceRule) -> str:
 
 
 @lru_cache(maxsize=256)
-def _interleaved(preference: float, ties: float, rule: PreferenceRule) -> int | None:
-    found = preference_size(preference, ties, rule)
+def _interleaved(preference: float, decided: float, rule: PreferenceRule) -> int | None:
+    found = preference_size(preference, 1 - decided, rule)
     return None if found is None else found.units
 
 

@@ -106,6 +106,17 @@ def test_nothing_is_told_of_an_ab_test_before_the_least_units_and_without_clicks
     assert not against_ab(replace(evidence, days=even), PreferenceRule())
 
 
+@pytest.mark.parametrize("units", [999, 9_999, 999_999])
+def test_rare_clicks_are_told_of_and_break_nothing(units: int) -> None:
+    """Of so many units four have a click: the share that ties is one to all digits that are told."""
+    day = PreferenceDay(datetime(2026, 1, 1, tzinfo=UTC), PreferenceCounts(3, 1, units - 4))
+    evidence = PreferenceEvidence((day,), clicked=ListClicks(4, 4, 3.0, 4.0))
+    told = against_ab(evidence, PreferenceRule())
+    assert re.search(
+        r"interleaving takes about [1-9][\d,]+ units and an A/B test .* about [1-9][\d,]+", told
+    ), told
+
+
 def test_a_click_counts_by_the_place_that_each_ranker_gave_the_item() -> None:
     found = ListClicks().of_unit([(3, 1, 7)]).of_unit([]).of_unit([(1, 1, 1), (1, 1, 1)])
     assert (found.clicks, found.squares) == (3, 5)
