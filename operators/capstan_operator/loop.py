@@ -136,6 +136,8 @@ class SystemLoop:
         self._most_wired = most_wired
         self._known: dict[Key, _SystemMemory] = {}
         self._wired: OrderedDict[Key, Wired] = OrderedDict()
+        self._stale: set[Key] = set()
+        """Systems at whose last look the API server did not answer."""
         self._lock = threading.Lock()
 
     def look(self, key: Key) -> float | None:
@@ -144,10 +146,22 @@ class SystemLoop:
         """
         try:
             with looking_at("/".join(key)):
+                if key in self._stale:
+                    # Services are not kept in memory: this one asks the API server, whether there is one or not.
+                    self._kube.get("Service", key[1], key[0])
+                    self._stale.discard(key)
                 return self._look(key)
         except ConflictError:
             # Somebody wrote in between. The read after the conflict has seen what they wrote.
             return 0.0
+        except UnavailableError:
+            # What is watched may be as old as the outage: no deadline is missed by it.
+            self._stale.add(key)
+            with self._lock:
+                wired = self._wired.get(key)
+            if wired is not None:
+                wired.engine.begin_watch_anew()
+            raise
 
     def _look(self, key: Key) -> float | None:
         document = self._read(key)
@@ -369,6 +383,7 @@ class SystemLoop:
     def _forget(self, key: Key) -> None:
         self._drop(key)
         self._known.pop(key, None)
+        self._stale.discard(key)
 
     # -- the API server
 

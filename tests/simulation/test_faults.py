@@ -85,6 +85,20 @@ def test_a_challenger_has_its_whole_deadline_after_nobody_could_say_what_is_read
     assert "ProgressDeadlineExceeded" in world.reasons()
 
 
+def test_looks_that_fail_now_and_then_keep_no_challenger_alive(world: World) -> None:
+    """Of five looks, a minute apart, one fails; the challenger has five minutes."""
+    world.start()
+    world.serving.never_ready.add(VersionName("v2"))
+    drift(world)
+    for minute in range(8):
+        world.clock.advance(timedelta(minutes=1))
+        world.serving.faults.away = "timed out" if minute % 5 == 2 else None
+        world.settle()
+        world.serving.faults.away = None
+        world.settle()
+    assert "ProgressDeadlineExceeded" in world.reasons()
+
+
 def test_prometheus_away_aborts_where_the_file_says_so() -> None:
     """FAULTS 9."""
     world = World()

@@ -475,6 +475,32 @@ def test_an_api_server_that_is_away_is_told_to_the_queue_and_nothing_is_lost(wor
     assert len(world.parts.pipelines.started) == 1
 
 
+def test_an_outage_of_the_api_server_ends_no_rollout_by_its_deadline(world: OperatorWorld):
+    """Watched objects are read as they were before it, and only what is to be written meets it."""
+    world.until_serving()
+    world.follow(timedelta(days=15))
+    world.parts.serving.startup = timedelta(minutes=64)
+    world.parts.fire(version="v1")
+    while world.parts.serving.readiness().get(VersionName("v2")) is None:
+        world.follow(timedelta(minutes=1), step=timedelta(seconds=30))
+    world.server.faults.away = "connection refused"
+    failed = 0
+    for _ in range(120):
+        world.clock.advance(timedelta(seconds=30))
+        try:
+            world.look()
+        except UnavailableError:
+            failed += 1
+    assert failed
+    world.server.faults.away = None
+    world.follow(timedelta(minutes=4), step=timedelta(seconds=30))
+    assert not [line for line in world.events() if "ProgressDeadlineExceeded" in line]
+    world.follow(timedelta(minutes=6), step=timedelta(seconds=30))
+    assert [
+        line for line in world.events() if "ChallengerReady" in line or "ProgressDeadlineExceeded" in line
+    ]
+
+
 NO_FILE = (
     "extract: data.sources.flights: /data/flights.csv does not exist; `capstan push FILE` copies it there"
 )

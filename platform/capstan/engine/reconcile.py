@@ -7,7 +7,7 @@ state alone. So a pass may be cut off anywhere and the next one goes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from capstan.domain.actions import Action, Plan, Waiting, most_urgent
@@ -51,6 +51,9 @@ from capstan.ports.traffic import TrafficProvider
 
 S = TypeVar("S")
 
+OUTAGE = timedelta(minutes=1)
+"""From so long on it is an outage that nobody could say what is ready. One look that fails is none."""
+
 
 class Engine:
     """Keeps one system what its file says; safe to kill, to start twice and to call at any time."""
@@ -82,6 +85,8 @@ class Engine:
         self._policy = policy
         self._known_policy: tuple[int, SystemPolicy] | None = None
         self._watched_since: datetime | None = None
+        self._blind_since: datetime | None = None
+        """Since when nobody could say what is ready; None: somebody could at the last look."""
         self._taken: tuple[Action, ...] = ()
 
     def reconcile(self, system_name: str, *, obstacle: str = "") -> Outcome:
@@ -96,6 +101,25 @@ class Engine:
             return _Pass(self, record, obstacle).run()
         except ConflictError:
             return Outcome(True, Waiting.NOTHING, "somebody changed the record meanwhile")
+
+    def note_sight(self, *, is_blind: bool, wall: datetime) -> None:
+        """After an outage of whoever tells what is ready, what is waited for has its whole time again.
+
+        A single look that fails changes nothing: else a challenger that is never ready would outlive every deadline
+        where one look in a few hundred fails.
+        """
+        if is_blind and self._blind_since is None:
+            self._blind_since = wall
+        if self._blind_since is not None and wall - self._blind_since >= OUTAGE:
+            self._watched_since = None if is_blind else wall
+        if not is_blind:
+            self._blind_since = None
+
+    def begin_watch_anew(self) -> None:
+        """What is waited for has its whole time again: what was decided last could not be stored, and perhaps rests on
+        what was read before an outage.
+        """
+        self._watched_since = None
 
     def _policy_for(self, record: Record) -> SystemPolicy:
         if self._known_policy is None or self._known_policy[0] != record.generation:
@@ -133,9 +157,7 @@ class _Pass:
             self._wall, fresh_aliases=in_progress or self._applier.aliases_moved
         )
         self._applier.aliases_moved = False
-        if isinstance(here.readiness, Away):
-            # Nobody could look: what is waited for has its whole time once somebody can again.
-            self._engine._watched_since = None
+        self._engine.note_sight(is_blind=isinstance(here.readiness, Away), wall=self._wall)
         if run is not None:
             self._train(run, state)
         if rollout is not None:
