@@ -488,9 +488,10 @@ def _unbounded_days(one: ArmBounds) -> str:
 
 def _lacking(totals: Mapping[VersionName, ArmSums], champion: VersionName, one: ArmBounds) -> str:
     """Which of the two has too few units for any comparison; empty: neither."""
-    if one.units:
+    both = totals[champion].units, totals[one.arm].units
+    if one.units or min(both) >= 2:
         return ""
-    return f" (with an outcome {totals[champion].units:,} and {totals[one.arm].units:,}; each needs 2)"
+    return f" (with an outcome {both[0]:,} and {both[1]:,}; each needs 2)"
 
 
 def _inconclusive(reason: str, message: str) -> AnalysisResult:

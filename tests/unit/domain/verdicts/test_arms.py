@@ -454,6 +454,12 @@ def test_what_nothing_bounds_is_said_to_be_unknown_with_what_is_waited_for() -> 
     assert "0 of 500 units of v1 and v3 (with an outcome 2,000 and 1; each needs 2)" in early.message
 
 
+def test_units_that_cannot_be_ranked_are_not_said_to_be_fewer_than_they_are() -> None:
+    unranked = evidence(v1=sums(drawn(1.0, 900)), v2=sums(drawn(1.0, 900, seed=2)))
+    result = judge_arms(unranked, replace(HIGHER, test=Test.MANN_WHITNEY), HALVES)
+    assert result.message.endswith("0 of 500 units of v1 and v2")
+
+
 def test_a_guardrail_and_a_choice_of_risk_do_not_tell_infinite_harm() -> None:
     same = evidence(v1=sums(np.zeros(400)), v2=sums(np.zeros(300)))
     rule = replace(HIGHER, decide=Decide.UNLESS_WORSE)
