@@ -77,6 +77,7 @@ function interval(found) {
   const right = found.upper === null ? W - 4 : x(found.upper);
   const better = found.decide === "Better" || found.decide === "NotWorse";
   const words = `${metricName(found.metric)} difference ${signed(found.difference)} per request, ${bounds(found)}`;
+  const sure = found.lower === null && found.upper === null ? "" : `${found.is_two_sided ? "two-sided" : "one-sided"} ${percent(1 - found.alpha)} `;
   const rows = found.blocks.slice(-14), told = telling(rows.map(([start]) => start));
   return h("figure", { class: "interval" },
     s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": words },
@@ -93,6 +94,6 @@ function interval(found) {
       rows.map(([start, mean], i) => s("circle", { class: "block", cx: x(mean), cy: 66 + (i % 5) * 5, r: 2.4 }, s("title", {}, `${told.day(start)}: ${signed(mean)}`))),
       s("text", { x: x(0) + 3, y: 108 }, "0, no difference"),
       found.reject_below !== 0 && s("text", { x: x(found.reject_below) - 3, y: 108, "text-anchor": "end" }, `worse than the margin ${signed(found.reject_below, 3)}`)),
-    h("figcaption", {}, h("b", {}, signed(found.difference)), ` ${metricName(found.metric)} per request, ${found.is_two_sided ? "two-sided" : "one-sided"} ${percent(1 - found.alpha)} ${bounds(found)}; rule ${found.decide}${found.merged ? `; ${found.merged}` : ""}`));
+    h("figcaption", {}, h("b", {}, signed(found.difference)), ` ${metricName(found.metric)} per request, ${sure}${bounds(found)}; rule ${found.decide}${found.merged ? `; ${found.merged}` : ""}`));
 }
 
