@@ -64,6 +64,9 @@ def _rows(
     missing = dict.fromkeys(text for one in settings if isinstance(one, CsvSource) for text in one.missing)
     # A key that was read as a number could lose its zeros, and labels would not find it.
     texts = [name for name, type_ in wanted.items() if type_ in (None, ColumnType.TEXT)]
+    # Moments that are written 20240301 are no numbers.
+    written = {one.column for source in sources for one in source.types if one.written is not None}
+    texts += [name for name, type_ in wanted.items() if type_ is ColumnType.TIME and name in written]
     with workspace(threads=1, memory=MEMORY_BYTES, zone=zone) as connection, plain_plans(connection):
         source = _source(file, kind, texts if kind == "csv" else (), tuple(missing))
         reading = Reading(connection, source, None, file.parent, Path(), zone)

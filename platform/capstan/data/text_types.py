@@ -176,7 +176,8 @@ def contradicts(column: str, kind: ColumnType, written: str | None = None) -> st
         return "false"
     test = _STATED_TESTS[kind].replace("$value", value)
     if written is not None:
-        test = f"try_strptime({value}, {literal(written)}) is not null"
+        # DuckDB takes 24 for the year 24, which nobody means.
+        test = f"year(try_strptime({value}, {literal(written)})) >= 1000"
     return f"not coalesce({test}, false) and not {_is_missing(value)}"
 
 

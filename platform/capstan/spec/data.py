@@ -53,9 +53,21 @@ _TIME_COLUMN = (
 def _form_of_moments(value: str) -> str:
     """Parts that Python and DuckDB read alike; without a date there is no moment."""
     parts = re.findall(r"%.?", value)
-    if not {"%Y", "%m", "%d"} <= set(parts) <= {"%Y", "%m", "%d", "%H", "%M", "%S"} or len(value) > 40:
+    clock = [part for part in ("%H", "%M", "%S") if part in parts]
+    # Python fails over a part that is written twice; minutes without hours would be dropped.
+    is_known = (
+        sorted(parts) == sorted(["%Y", "%m", "%d", *clock]) and clock == ["%H", "%M", "%S"][: len(clock)]
+    )
+    if not is_known or len(value) > 40:
         raise PydanticCustomError(
-            "written", "is no way to write a moment; write %Y, %m and %d, with %H, %M and %S for a clock"
+            "written",
+            "is no way to write a moment; write %Y, %m and %d, each once, with %H, %M and %S for a clock",
+        )
+    if [part for part in parts if part in ("%Y", "%m", "%d")] == ["%Y", "%d", "%m"]:
+        raise PydanticCustomError(
+            "written_day_first",
+            "has the day between year and month, where a request that writes 2024-03-01 means the first of March; "
+            "state Text and derive the moment in data.query by strptime",
         )
     return value
 

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from capstan.data import extract
+from capstan.data.asked_rows import asked_rows
 from capstan.data.profiling import profile_table
 from capstan.errors import InvalidDataError, InvalidRequestError, InvalidSpecError
+from capstan.features.values import ColumnType
 from capstan.serving.manifest import Manifest
 from capstan.serving.schema import RequestSchema
 from capstan.spec import MLSystem, parse
+from capstan.spec.data import CsvSource, Source, StatedType
 from capstan.spec.guessing import Wishes
 from capstan.verbs.describing import described
 
@@ -67,9 +70,31 @@ def test_a_cell_that_is_written_otherwise_is_named(tmp_path: Path) -> None:
     system = described_table(tmp_path, "%d.%m.%Y")
     table = tmp_path / "days.csv"
     table.write_text(table.read_text().replace("05.01.2012", "2012-01-05"))
-    with pytest.raises(InvalidDataError, match=r"days\.csv, line 6: '2012-01-05'.*strptime") as raised:
+    with pytest.raises(InvalidDataError, match=r"days\.csv, line 6: '2012-01-05'.*written: \"%d") as raised:
         extract(system, as_of=NOW, labels_as_of=NOW)
     assert "is not a moment written as %d.%m.%Y" in str(raised.value)
+
+
+def test_a_year_of_two_digits_is_not_the_year_24(tmp_path: Path) -> None:
+    system = described_table(tmp_path, "%d.%m.%Y")
+    table = tmp_path / "days.csv"
+    table.write_text(table.read_text().replace("05.01.2012", "05.01.12"))
+    with pytest.raises(InvalidDataError, match=r"line 6: '05\.01\.12'"):
+        extract(system, as_of=NOW, labels_as_of=NOW)
+
+
+def test_moments_of_digits_alone_stay_texts_in_a_table_that_is_asked(tmp_path: Path) -> None:
+    stated = StatedType(column="seen", type="Time", written="%Y%m%d")
+    source = Source(name="days", types=(stated,), csv=CsvSource(path="days.csv"))
+    (tmp_path / "new.csv").write_text("seen,a\n20120105,1\n")
+    wanted = {"seen": ColumnType.TIME, "a": ColumnType.NUMBER}
+    rows = list(asked_rows(tmp_path / "new.csv", wanted, zone="UTC", sources=[source]))
+    assert rows == [{"seen": "20120105", "a": 1}]
+    schema = RequestSchema(
+        Manifest("toy", "BinaryClassification", "y", (), {"time": "seen"}, written={"seen": "%Y%m%d"})
+    )
+    taken = schema.rows_of({"seen": "20120105"})[0]["seen"]
+    assert datetime.fromisoformat(str(taken)).date() == datetime(2012, 1, 5, tzinfo=UTC).date()
 
 
 @pytest.mark.parametrize(
@@ -77,6 +102,11 @@ def test_a_cell_that_is_written_otherwise_is_named(tmp_path: Path) -> None:
     [
         pytest.param({"type": "Time", "written": "%d.%m"}, r"write %Y, %m and %d", id="no_year"),
         pytest.param({"type": "Time", "written": "%d. %B %Y"}, r"write %Y, %m and %d", id="names"),
+        pytest.param({"type": "Time", "written": "%Y-%m-%d %d"}, "each once", id="a_part_twice"),
+        pytest.param({"type": "Time", "written": "%Y-%m-%d %M"}, "each once", id="minutes_alone"),
+        pytest.param(
+            {"type": "Time", "written": "%Y-%d-%m"}, "between year and month", id="as_a_request_would_not"
+        ),
         pytest.param({"type": "Text", "written": "%d.%m.%Y"}, "stated to be Text; write Time", id="no_time"),
     ],
 )

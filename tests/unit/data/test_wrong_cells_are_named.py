@@ -102,7 +102,7 @@ def test_a_text_that_the_query_made_is_shown_by_its_value(tmp_path: Path) -> Non
         ("Number", 1, "3_14", "are not a number", "state Text and cast the column in data.query"),
         ("Number", 1, "inf", "are not a number", "state Text and cast the column in data.query"),
         ("Boolean", 1, "maybe", "are not true or false", "state Text and derive a boolean in data.query"),
-        ("Time", "2024-03-01", "1.3.2024", "are not a moment such as", "strptime(at, '%d.%m.%Y')"),
+        ("Time", "2024-03-01", "1.3.2024", "are not a moment such as", 'written: "%d.%m.%Y"'),
     ],
 )
 def test_values_that_contradict_the_stated_type_name_their_lines(

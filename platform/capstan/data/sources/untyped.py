@@ -31,8 +31,8 @@ _WAYS_OUT = {
     ColumnType.NUMBER: "correct them, leave them empty, or state Text and cast the column in data.query",
     ColumnType.BOOLEAN: "correct them, leave them empty, or state Text and derive a boolean in data.query",
     ColumnType.TIME: (
-        "correct them, leave them empty, or state Text and derive the moment in data.query by strptime, such as "
-        "strptime(at, '%d.%m.%Y')"
+        'correct them, leave them empty, or say how they are written, such as `written: "%d.%m.%Y"`; where they are '
+        "written in several ways, state Text and derive the moment in data.query by strptime"
     ),
 }
 
