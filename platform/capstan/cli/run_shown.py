@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from capstan.cli.console import out
 from capstan.cli.tables_shown import print_tables
+from capstan.domain.step_news import lasted
 
 if TYPE_CHECKING:
     from capstan.domain.training import RunStatus
@@ -66,14 +66,3 @@ def _print_metrics(status: RunStatus) -> None:
             *(f"{one[metric]:.4f}" if metric in one else "-" for one in status.candidates.values()),
         )
     out.print(table)
-
-
-def lasted(began: datetime | None, ended: datetime | None) -> str:
-    """`12 s`, `3 min 5 s`, `2 h 0 min`; `-` while it is not known."""
-    if began is None or ended is None:
-        return "-"
-    seconds = (ended - began) / timedelta(seconds=1)
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +14,9 @@ import orjson
 
 from capstan.adapters.kubeflow.local import interrupt_runs
 from capstan.adapters.processes.table import end_leftovers
-from capstan.domain.versions import SystemName
+from capstan.domain.step_news import news_of, step_in_words
+from capstan.domain.training import RunPhase
+from capstan.domain.versions import RunName, SystemName
 from capstan.embedded.clocks import WallClock
 from capstan.embedded.first_model import is_serving, is_stuck, serve_trained, try_again, why_it_failed
 from capstan.embedded.history import require_deadlines
@@ -81,6 +83,10 @@ class Live:
     """What it shares with other systems of this machine, and which runs already; None: all is its own."""
     _is_mended: bool = False
     """A mended file has been handed over, and the next training may begin at once."""
+    _told_run: RunName | None = None
+    """The first training whose steps are told."""
+    _known_steps: dict[str, RunPhase] = field(default_factory=dict)
+    """What was told of its steps."""
 
     def run(self, system: MLSystem) -> None:
         """Run until stopped or deleted; every process that was started is stopped in the end.
@@ -167,9 +173,21 @@ class Live:
         if record.spec != spec_document(local.system):
             return True
         if not self.is_serving:
+            self._tell_steps(local, record)
             self._note_serving(local, record)
             self._take_mended(local)
         return False
+
+    def _tell_steps(self, local: LocalSystem, record: Record) -> None:
+        """How far the first training is: without it, minutes pass in silence."""
+        request = system_state(record).run
+        if request is None:
+            return
+        if request.run != self._told_run:
+            self._told_run, self._known_steps = request.run, {}
+        for step in news_of(local.pipelines.status(request.run).steps, self._known_steps):
+            self._known_steps[step.name] = step.phase
+            self.audience.say(f"step {step_in_words(step)}")
 
     def _note_serving(self, local: LocalSystem, record: Record) -> None:
         if is_serving(record):

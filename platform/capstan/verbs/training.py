@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from capstan.domain.local_times import in_zone
+from capstan.domain.step_news import news_of
 from capstan.domain.training import RunPhase, RunStatus, StepProgress
 from capstan.embedded.layout import StateDir
 from capstan.embedded.training import Trained, train
@@ -29,11 +30,15 @@ def trained(
     it ends.
     """
     moment = in_zone(as_of or datetime.now(UTC).replace(microsecond=0), system.spec.data.time_zone)
-    news = _News()
+    known: dict[str, RunPhase] = {}
+
+    def hear(status: RunStatus) -> None:
+        for step in news_of(status.steps, known):
+            known[step.name] = step.phase
+            tell(step)
 
     def watch(status: RunStatus) -> bool:
-        for step in news.of(status):
-            tell(step)
+        hear(status)
         try:
             time.sleep(LOOK_SECONDS)
         except KeyboardInterrupt:
@@ -42,8 +47,7 @@ def trained(
         return not stop()
 
     made = train(system, state, as_of=moment, clock=lambda: datetime.now(UTC), watch=watch)
-    for step in news.of(made.status):
-        tell(step)
+    hear(made.status)
     return made
 
 
@@ -53,17 +57,3 @@ def failure_of(made: Trained) -> str | None:
         return None
     run = made.request.run
     return f"{run} {made.status.phase.value.lower()}: {made.status.message}; see `capstan logs {run}`"
-
-
-class _News:
-    """Each step once when it begins and once when it ends."""
-
-    def __init__(self) -> None:
-        self._told: set[tuple[str, str]] = set()
-
-    def of(self, status: RunStatus) -> Iterator[StepProgress]:
-        for step in status.steps:
-            key = (step.name, step.phase.value)
-            if key not in self._told:
-                self._told.add(key)
-                yield step

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from simulation.world import SPEC, SYSTEM, World
 
 from capstan.domain.actions import Verb
-from capstan.domain.versions import SystemName
+from capstan.domain.training import RunPhase, RunStatus, StepProgress, TrainingRequest
+from capstan.domain.triggers import Trigger, TriggerKind
+from capstan.domain.versions import RunName, SystemName
 from capstan.embedded.first_model import is_stuck, try_again, why_it_failed
 from capstan.embedded.layout import StateDir
 from capstan.embedded.live import Live, changed_file, note_live
@@ -20,6 +23,7 @@ from capstan.embedded.mending import Mending
 from capstan.embedded.wiring import Addresses, spec_document
 from capstan.engine.records import system_state
 from capstan.errors import CapstanError
+from capstan.ports.codec import to_json
 from capstan.ports.store import Kind
 from capstan.spec import MLSystem, load
 
@@ -101,6 +105,38 @@ def test_what_failed_is_told_once_with_what_to_mend(stuck: Stuck) -> None:
     assert str(stuck.file) in stuck.said[1]
     assert len(stuck.said) == 2
     assert stuck.events == ["stuck"]
+
+
+def test_each_step_of_the_first_training_is_told_once_when_it_begins_and_when_it_ends(stuck: Stuck) -> None:
+    """Minutes passed without a line."""
+    began = stuck.clock.now()
+    steps = [StepProgress("fit", RunPhase.RUNNING, began)]
+
+    class Pipelines:
+        def status(self, run: RunName) -> RunStatus:
+            return RunStatus(RunPhase.RUNNING, steps=tuple(steps))
+
+    record = stuck.store.get(Kind.SYSTEM, SYSTEM)
+    assert record is not None
+    trigger = Trigger(TriggerKind.INITIAL, began, "the first model")
+    request = TrainingRequest(RunName("toy-1"), SystemName(SYSTEM), trigger, None, 7)
+    status = {**record.status, "state": to_json(replace(system_state(record), run=request))}
+    stuck.store.put(replace(record, status=status))
+    stuck.pipelines = Pipelines()  # type: ignore[attr-defined]
+
+    def look() -> list[str]:
+        stuck.said.clear()
+        stuck.live._must_leave(stuck)  # type: ignore[arg-type]
+        return list(stuck.said)
+
+    assert look() == ["step fit: runs"]
+    assert look() == []
+    steps[:] = [
+        StepProgress("fit", RunPhase.SUCCEEDED, began, began + timedelta(seconds=65), "3 candidates\nmore"),
+        StepProgress("register", RunPhase.RUNNING, began),
+    ]
+    assert look() == ["step fit: ok in 1 min 5 s 3 candidates", "step register: runs"]
+    assert look() == []
 
 
 def test_without_somebody_to_wait_for_the_run_ends(stuck: Stuck) -> None:

@@ -9,8 +9,9 @@ import typer
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
 from capstan.cli.place import Context, Machine, Namespace, Place, place_of
-from capstan.cli.run_shown import lasted, print_status
+from capstan.cli.run_shown import print_status
 from capstan.cli.stored_system import AnySystem
+from capstan.domain.step_news import lasted
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,9 @@ from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, File, Json, Narrator, State, honest_errors, out, print_json
 from capstan.cli.interrupt import Interrupt
 from capstan.cli.place import folder_of
-from capstan.cli.run_shown import MARKS, lasted, print_candidates
+from capstan.cli.run_shown import MARKS, print_candidates
 from capstan.cli.tables_shown import print_tables
+from capstan.domain.step_news import lasted
 from capstan.errors import CapstanError
 
 if TYPE_CHECKING:
