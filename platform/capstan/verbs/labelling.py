@@ -41,9 +41,12 @@ class Tally:
     why: dict[str, str] = field(default_factory=dict)
     refused: list[dict[str, Any]] = field(default_factory=list)
     refused_rows: int = 0
+    refused_by_rule: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By column and rule."""
 
     def refuse(self, row: int, column: str, value: object, rule: str) -> None:
         self.refused_rows += 1
+        self.refused_by_rule[column, rule] += 1
         if len(self.refused) < MOST_TOLD:
             self.refused.append({"row": row, "field": column, "value": value, "rule": rule})
 

@@ -123,6 +123,17 @@ def test_an_id_that_nobody_asked_for_is_named(place: Place) -> None:
     assert "nobody" in result.stdout
 
 
+def test_rows_that_are_refused_alike_are_told_in_one_line(place: Place) -> None:
+    lines = [f"c{number},MM" for number in range(1, 121)]
+    result = place.feedback("\n".join(["case,late", *lines, ",1"]) + "\n")
+    assert result.exit_code == 3
+    label, case = result.stderr.splitlines()
+    assert label.startswith("refused: row 1, late: 'MM' is no label; write ")
+    assert label.endswith(" (and 119 rows more: 2, 3, 4, 5, ...)")
+    assert case == "refused: 1 row more, for other reasons"
+    assert "rows refused: 121" in result.stdout
+
+
 def test_what_is_no_label_is_told_by_row_and_the_others_are_handed_in(place: Place) -> None:
     result = place.feedback("case,late\n007,maybe\nb,yes\n", "--json")
     told = json.loads(result.stdout)
@@ -155,7 +166,7 @@ def test_a_request_of_several_rows_takes_no_label_of_one_of_them(place: Place) -
     result = place.feedback("request_id,late\nr0,1\nr0,0\nr1,0\n")
     assert result.exit_code == 3
     assert "row 1, request_id: 'r0' stands for several rows" in result.stderr
-    assert "row 2, request_id: 'r0' stands for several rows" in result.stderr
+    assert result.stderr.rstrip().endswith("(and 1 row more: 2)")
     assert "labels: 1 new" in result.stdout
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,8 @@ app = App()
 
 REFUSED = 3
 """Exit code where rows were refused and the others handed in."""
+MOST_NUMBERS = 5
+"""Rows refused alike whose numbers are printed; `--json` has more."""
 WORDS = {
     "matched": "belong to answered requests",
     "waiting": "wait for requests that are on their way",
@@ -48,8 +50,8 @@ def feedback(
 
     The table has the columns that the file names: data.keys.id and data.label.column, and data.label.availableAt if it
     knows the moment. In place of the id it may have request_id, as `capstan predict` writes it. A row without a label
-    is left out: its label is not known yet. What is refused is told by row, and the exit code is 3. With --context or
-    --url labels go to that gateway, with the system's token for feedback.
+    is left out: its label is not known yet. Rows that are refused alike are told together, and the exit code is 3. With
+    --context or --url labels go to that gateway, with the system's token for feedback.
     """
     with honest_errors(json):
         from capstan.spec import load
@@ -94,19 +96,32 @@ def _collector(
             yield collector
 
 
+def _refusals(tally: Tally) -> Iterator[str]:
+    """A line for each column and rule: a table that is wrong in one way is wrong so in every row."""
+    alike: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for one in tally.refused:
+        alike.setdefault((one["field"], one["rule"]), []).append(one)
+    for (field, rule), rows in alike.items():
+        value = "" if rows[0]["value"] is None else f" {rows[0]['value']!r}"
+        first = f"row {rows[0]['row']}, {field}:{value} {rule}"
+        count = tally.refused_by_rule[field, rule]
+        numbers = ", ".join(str(one["row"]) for one in rows[1:MOST_NUMBERS])
+        more = f" (and {_counted(count - 1)} more: {numbers}{', ...' if count > MOST_NUMBERS else ''})"
+        yield f"refused: {first}{more if count > 1 else ''}"
+    if others := tally.refused_rows - sum(tally.refused_by_rule[key] for key in alike):
+        yield f"refused: {_counted(others)} more, for other reasons"
+
+
+def _counted(rows: int) -> str:
+    return f"{rows:,} {'row' if rows == 1 else 'rows'}"
+
+
 def _print(tally: Tally) -> None:
     def say(text: str) -> None:
         out.print(text, markup=False, soft_wrap=True)
 
-    for one in tally.refused:
-        value = "" if one["value"] is None else f" {one['value']!r}"
-        err.print(
-            f"refused: row {one['row']}, {one['field']}:{value} {one['rule']}",
-            markup=False,
-            soft_wrap=True,
-        )
-    if tally.refused_rows > len(tally.refused):
-        err.print(f"refused: {tally.refused_rows - len(tally.refused):,} rows more", markup=False)
+    for line in _refusals(tally):
+        err.print(line, markup=False, soft_wrap=True)
     say(f"labels: {tally.new:,} new, {tally.known:,} known already")
     for kind, words in WORDS.items():
         if tally.found[kind]:
