@@ -194,7 +194,7 @@ def test_a_document_that_envoy_refuses_does_not_stand_in_the_way_of_others(
     monkeypatch.setattr("capstan.adapters.envoy.order.TAKES_SECONDS", 0.5)
     broken = envoy_config.routes(champion_only(V1), world.flights.gateway.settings)
     broken["virtual_hosts"][0]["routes"][0]["route"]["timeout"] = "soon"
-    with pytest.raises(UnavailableError, match="it refused the routes"):
+    with pytest.raises(UnavailableError, match="it has not taken the routes"):
         world.flights.gateway._set_routes(broken)
     monkeypatch.undo()
     world.bikes.apply(split(50, 50))

@@ -120,7 +120,7 @@ class Locked(Net):
         pytest.param(
             "price", Net(1), None, "Net: it does not say which columns .* by `columns`", id="columns"
         ),
-        pytest.param("price", Net(1), ["weight", "shop"], "'shop' is a text in the file", id="text"),
+        pytest.param("price", Net(1), ["weight", "shop"], "'shop' is a category in the file", id="text"),
         pytest.param(
             "price", Net(1), ["weight"], "Net: it can't be exported: .* take one matrix", id="width"
         ),

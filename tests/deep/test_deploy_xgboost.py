@@ -105,7 +105,7 @@ def test_the_command_reads_trees_without_asking(make: Make, tmp_path: Path, suff
             "price",
             lambda: xgboost.XGBRegressor(**FEW).fit(FRAME[NUMBERS].to_numpy(), FRAME["price"]),
             {"columns": ["weight", "shop"]},
-            "'shop' is a text in the file",
+            "'shop' is a category in the file",
             id="text",
         ),
         pytest.param("price", lambda: b"no trees", {"columns": NUMBERS}, "model of ONNX", id="bytes"),

@@ -268,8 +268,9 @@ class Keys(SpecModel):
     sticky_by: ColumnName | None = Field(
         None,
         description=(
-            "Column, such as the id of a user: requests with the same value always go to the same "
-            "version. Without it each request may go to another version."
+            "Column, such as the id of a user: requests with the same value go to the same version while "
+            "weights stay, and a higher weight only adds values to the challenger. Without it each request "
+            "may go to another version."
         ),
         examples=["tailnum"],
     )

@@ -108,9 +108,9 @@ class Interleave(SpecModel):
     decide: Literal["Better", "UnlessWorse"] = Field(
         "Better",
         description=(
-            "What must be shown. Better: that users prefer the challenger. UnlessWorse: nothing, but the "
-            "challenger fails if users are shown to prefer the champion, and there must be enough units "
-            "in which they do not seem to; it takes more risk."
+            "What must be shown. Better: that users prefer the challenger. UnlessWorse: nothing, but there "
+            "must be enough units, and the challenger fails if users are shown to prefer the champion, and "
+            "does not pass while they seem to; it takes more risk."
         ),
         examples=["Better"],
     )

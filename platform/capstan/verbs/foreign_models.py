@@ -165,7 +165,7 @@ def _matrix_columns(columns: Sequence[str] | None, system: MLSystem) -> list[str
     texts = next((name for name in columns if features[name].reading != "numeric"), None)
     if texts is not None:
         raise InvalidDataError(
-            f"columns: {texts!r} is a text in the file, but the model reads a matrix of numbers; "
+            f"columns: {texts!r} is a category in the file, but the model reads a matrix of numbers; "
             "name columns of numbers"
         )
     return list(columns)

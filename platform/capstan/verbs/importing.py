@@ -180,7 +180,7 @@ def wrap(model: Any, system: MLSystem, task: Task, columns: Sequence[str] | None
     if named is None and len(numeric) < len(read):
         texts = next(name for name in read if name not in numeric)
         raise InvalidDataError(
-            f"columns: {texts!r} is a text in the file, but {kind} was fitted on numbers; fit it on a data frame"
+            f"columns: {texts!r} is a category in the file, but {kind} was fitted on numbers; fit it on a data frame"
         )
     return ImportedModel(model, read, numeric, _classes(model, task), takes_names=named is not None)
 

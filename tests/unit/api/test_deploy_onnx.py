@@ -166,7 +166,7 @@ def weight_as(type_: int) -> Any:
             id="unknown",
         ),
         pytest.param(
-            "price", prices, ["weight", "shop"], "'shop' is a text in the file, but its input", id="text"
+            "price", prices, ["weight", "shop"], "'shop' is a category in the file, but its input", id="text"
         ),
         pytest.param(
             "price",

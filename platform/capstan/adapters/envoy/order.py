@@ -157,7 +157,8 @@ class OrderedTraffic(ABC):
             if time.monotonic() > deadline:
                 where = host.where(kind)
                 raise UnavailableError(
-                    PART, f"it refused the {kind} of {where}: {envoy_host.complaint(host)}"
+                    PART,
+                    f"it has not taken the {kind} of {where} for {TAKES_SECONDS:g} s: {envoy_host.complaint(host)}",
                 )
             if not renewed and time.monotonic() > deadline - TAKES_SECONDS * 0.8:
                 # The document is right, yet Envoy obeys another one: the file was changed and changed back unseen.

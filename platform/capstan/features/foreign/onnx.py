@@ -166,7 +166,7 @@ def require_types(session: Any, columns: Sequence[str], numeric: frozenset[str])
     for one, column in zip(each, columns, strict=True):
         takes_text = one.type == "tensor(string)"
         if takes_text == (column in numeric):
-            is_, wanted = ("a number", "texts") if takes_text else ("a text", f"numbers, {one.type}")
+            is_, wanted = ("a number", "texts") if takes_text else ("a category", f"numbers, {one.type}")
             raise InvalidDataError(
                 f"{column!r} is {is_} in the file, but its input {one.name!r} takes {wanted}"
             )
