@@ -69,12 +69,16 @@ def profile_table(file: Path) -> TableProfile:
             for name in names
         ]
         connection.execute(f"create temp table {_SEEN} as select {', '.join(items)} from {reading.rows}")
-        written = _other_moments(connection, names)
+        written, unsure = _other_moments(connection, names)
         found = connection.sql(f"from {_SEEN}")
         types = {name: column_type(str(kind)) for name, kind in zip(found.columns, found.types, strict=True)}
         rows = _one(connection, f"select count(*) from {_SEEN}")[0]
         columns = tuple(
-            replace(_column(connection, _SEEN, name, types[name], rows), written=written.get(name, ""))
+            replace(
+                _column(connection, _SEEN, name, types[name], rows),
+                written=written.get(name, ""),
+                unsure=unsure.get(name, ()),
+            )
             for name in names
         )
         later = tuple(_later(connection, _SEEN, columns))
@@ -82,13 +86,15 @@ def profile_table(file: Path) -> TableProfile:
     return TableProfile(path, kind, rows, columns, later, lengths)
 
 
-def _other_moments(connection: duckdb.DuckDBPyConnection, names: list[str]) -> dict[str, str]:
-    """Makes moments of columns of dates that are written in another way; column -> how.
+def _other_moments(
+    connection: duckdb.DuckDBPyConnection, names: list[str]
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """Makes moments of columns of dates that are written in another way; column -> how, and column -> several ways.
 
     Where day and month could change places in every row, nobody can say which is which, and the texts stay.
     """
     types = dict(zip(names, map(str, connection.sql(f"from {_SEEN}").types), strict=True))
-    found = {}
+    found, unsure = {}, {}
     for name in names:
         column = quote(name)
         if types[name] != "VARCHAR":
@@ -99,6 +105,8 @@ def _other_moments(connection: duckdb.DuckDBPyConnection, names: list[str]) -> d
         fits = [form for form, count in zip(_FORMS, read, strict=True) if there and count == there]
         if len(fits) == 1:
             found[name] = fits[0]
+        elif fits:
+            unsure[name] = tuple(fits)
     items = [
         f"try_strptime(trim({quote(name)}), '{found[name]}') as {quote(name)}"
         if name in found
@@ -106,7 +114,7 @@ def _other_moments(connection: duckdb.DuckDBPyConnection, names: list[str]) -> d
         for name in names
     ]
     connection.execute(f"create or replace temp table {_SEEN} as select {', '.join(items)} from {_SEEN}")
-    return found
+    return found, unsure
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:

@@ -86,6 +86,8 @@ class ColumnProfile:
     """Whether it holds numbers with a decimal comma."""
     written: str = ""
     """Of a column of times: how strptime reads its texts; empty: they are read as they are."""
+    unsure: tuple[str, ...] = ()
+    """Ways to read each of its texts as a moment, of which nobody knows the right one."""
 
     @property
     def words(self) -> list[str]:
@@ -381,6 +383,11 @@ def _time(
         return table.column(wished) if wished else None
     moments = [column for column in table.columns if column.kind == "Time" and column.name != target]
     good = []
+    guesses += [
+        Guess("data.keys.time", f"not {column.name}", _unsure(column))
+        for column in table.columns
+        if column.unsure and column.name != target
+    ]
     for column in moments:
         why = wishes.no_times.get(column.name) or _no_time(column, now)
         if why:
@@ -400,6 +407,14 @@ def _time(
     how = f", written as {best.written}" if best.written else ""
     guesses.append(Guess("data.keys.time", best.name, f"every row has a moment in it{how}{others}"))
     return best
+
+
+def _unsure(column: ColumnProfile) -> str:
+    ways = " or ".join(column.unsure)
+    return (
+        f"its days are written as {ways}, and no row says which; state it, `types: [{{column: {column.name}, "
+        f'type: Time, written: "{column.unsure[0]}"}}]` of its source, and name the column'
+    )
 
 
 def _no_time(column: ColumnProfile, now: datetime) -> str:
@@ -550,7 +565,7 @@ def _no_feature(column: ColumnProfile) -> str:
         return "it has no name"
     if not column.distinct:
         return "it is empty"
-    if column.kind == "Time":
+    if column.kind == "Time" or column.unsure:
         return "a moment never comes back; derive an hour or a weekday in data.query if it matters"
     if column.distinct == 1 and not column.missing:
         return f"every row holds {next(iter(column.counts), 'the same')}"
@@ -559,8 +574,9 @@ def _no_feature(column: ColumnProfile) -> str:
     is_number = column.kind == "Number" or column.comma or _odd_as_missing(column)
     if _names_several(column):
         return (
-            f"it is called as an id is, and {column.distinct:,} of {column.rows:,} rows differ in it; where it names "
-            f"a user or a thing, `data.keys.stickyBy: {column.name}` keeps all its requests on one version"
+            f"it is called as an id is, and {column.distinct:,} of {column.rows:,} rows differ in it. If its values "
+            "themselves say something, keep it (--keep, or keep= in Python); where it names a user or a thing, "
+            f"`data.keys.stickyBy: {column.name}` keeps all its requests on one version"
         )
     if (
         not is_number
@@ -575,7 +591,10 @@ def _no_feature(column: ColumnProfile) -> str:
 
 def _form(column: ColumnProfile) -> tuple[Literal["numeric", "categorical"], str]:
     if column.comma:
-        return "numeric", "numbers with a decimal comma, which data.query makes a point of"
+        return "numeric", (
+            "numbers with a decimal comma, which data.query makes a point of; a request, and a table that is asked by "
+            "`capstan predict`, must have the point"
+        )
     if column.kind == "Number":
         return "numeric", f"numbers from {column.low:g} to {column.high:g}" if column.low is not None and (
             column.high is not None

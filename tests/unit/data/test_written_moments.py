@@ -57,6 +57,15 @@ def test_a_request_takes_a_moment_as_the_table_writes_it(tmp_path: Path, form: s
         schema.rows_of({"seen": "Sunday"})
 
 
+def test_days_and_months_that_could_change_places_are_named_and_not_guessed(tmp_path: Path) -> None:
+    lines = [f"{1 + row % 12:02}/{1 + row % 11:02}/2024,{row / 7},{row % 2}" for row in range(120)]
+    (tmp_path / "days.csv").write_text("\n".join(["seen,a,y", *lines]) + "\n")
+    found = described(profile_table(tmp_path / "days.csv"), "y", tmp_path, Wishes(), now=NOW)
+    time = next(one for one in found.guesses if one.value == "not seen")
+    assert "%d/%m/%Y or %m/%d/%Y, and no row says which" in time.reason
+    assert [one["name"] for one in found.document["spec"]["features"]] == ["a"]
+
+
 def test_slashes_are_taken_where_no_source_states_how_moments_are_written() -> None:
     schema = RequestSchema(
         Manifest("toy", "BinaryClassification", "y", (), {"time": "seen"}, time_zone="America/New_York")
