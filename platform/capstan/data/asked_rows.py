@@ -114,10 +114,12 @@ def _value(value: Any, wanted: ColumnType | None) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         # An infinite number is not missing. JSON would write it as null, so it goes on as a text, which is refused.
         return None if math.isnan(value) else str(value)
-    if wanted is ColumnType.NUMBER and isinstance(value, str):
+    if wanted in (ColumnType.NUMBER, ColumnType.TIME) and isinstance(value, str):
         text = value.strip()
         if text in MISSING_TEXTS:
             return None
+        if wanted is ColumnType.TIME:
+            return value
         return float(text) if _NUMBER.fullmatch(text) else value
     return value
 

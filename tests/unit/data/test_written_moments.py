@@ -95,10 +95,10 @@ def test_a_year_of_two_digits_is_not_the_year_24(tmp_path: Path) -> None:
 def test_moments_of_digits_alone_stay_texts_in_a_table_that_is_asked(tmp_path: Path) -> None:
     stated = StatedType(column="seen", type="Time", written="%Y%m%d")
     source = Source(name="days", types=(stated,), csv=CsvSource(path="days.csv"))
-    (tmp_path / "new.csv").write_text("seen,a\n20120105,1\n")
+    (tmp_path / "new.csv").write_text("seen,a\n20120105,1\nNA,2\n")
     wanted = {"seen": ColumnType.TIME, "a": ColumnType.NUMBER}
     rows = list(asked_rows(tmp_path / "new.csv", wanted, zone="UTC", sources=[source]))
-    assert rows == [{"seen": "20120105", "a": 1}]
+    assert rows == [{"seen": "20120105", "a": 1}, {"seen": None, "a": 2}]
     schema = RequestSchema(
         Manifest("toy", "BinaryClassification", "y", (), {"time": "seen"}, written={"seen": "%Y%m%d"})
     )
