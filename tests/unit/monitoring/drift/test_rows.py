@@ -107,6 +107,19 @@ def test_the_classifier_says_which_features_gave_the_window_away() -> None:
     assert all(share < 0.2 for feature, share in shares.items() if feature != "c")
 
 
+@pytest.mark.parametrize("rows", [1500, 6000])
+def test_the_classifier_finds_other_shares_of_the_only_two_rows_there_are(rows: int) -> None:
+    def drawn(share: float, seed: int) -> Rows:
+        is_one = np.random.default_rng(seed).random(rows) < share
+        return np.column_stack([is_one, ~is_one]).astype(np.float32)
+
+    reference, alike, moved = drawn(0.5, 0), drawn(0.5, 1), drawn(0.1, 2)
+    detector = ROWS["Classifier"]
+    assert detector.compare(reference, alike).effect < 0.05
+    assert detector.compare(reference, moved).effect == pytest.approx(0.4, abs=0.03)
+    assert detector.given_away(reference, moved, {"plan": slice(0, 2)})["plan"] > 0.8
+
+
 def test_a_stream_keeps_one_mean_however_many_rows_it_gets() -> None:
     rng = np.random.default_rng(4)
     reference = rng.normal(size=(3000, 3)).astype(np.float32)

@@ -16,7 +16,7 @@ from capstan.monitoring.drift.distances import Distance, ks, ks_noise
 from capstan.monitoring.drift.kinds.detector import Detector
 
 MOST = 4000
-"""Rows of each sample that are learnt from; of more, those are taken whose hash is smallest."""
+"""Rows of each sample that are learnt from; of more, an even selection in the order of their hashes."""
 FOLDS = 3
 _HASH = np.uint64(0x9E3779B97F4A7C15)
 
@@ -25,7 +25,8 @@ class ClassifierTest(Detector):
     """For all features together; it alone can say which of them gave the window away.
 
     A row is known by its values: its fold and its place follow from their hash. So the order of rows makes no
-    difference, and a row that stands there twice is never both learnt from and judged.
+    difference, and a row that both samples have once is never both learnt from and judged. Of a row that a sample has
+    many times, each fold gets its share: where all features are categories, there are no other rows.
     """
 
     name: ClassVar[str] = "Classifier"
@@ -89,10 +90,11 @@ def _folds(reference: NDArray[Any], window: NDArray[Any]) -> list[_Fold]:
     samples = [_chosen(sample.astype(np.float32, copy=False)) for sample in (reference, window)]
     rows = np.vstack([sample for sample, _ in samples])
     hashes = np.concatenate([found for _, found in samples])
+    turns = np.concatenate([_turns(found) for _, found in samples])
     is_window = np.repeat([False, True], [len(sample) for sample, _ in samples])
     order = np.lexsort((is_window, hashes))
-    rows, hashes, is_window = rows[order], hashes[order], is_window[order]
-    fold_of = (hashes >> np.uint64(32)) % np.uint64(FOLDS)
+    rows, is_window = rows[order], is_window[order]
+    fold_of = (((hashes >> np.uint64(32)) + turns) % np.uint64(FOLDS))[order]
     folds = []
     for number in range(FOLDS):
         held = fold_of == number
@@ -118,18 +120,25 @@ def _distance(scores: NDArray[np.float64], is_window: NDArray[np.bool_]) -> Dist
 
 
 def _turned(rows: NDArray[np.float32], place: slice) -> NDArray[np.float32]:
-    """Rows lie in the order of their hash, so the row half of them away is any other."""
+    """The order is always the same, and none that follows from the values: equal rows lie beside each other."""
     turned = rows.copy()
-    turned[:, place] = np.roll(rows[:, place], len(rows) // 2, axis=0)
+    turned[:, place] = rows[np.random.default_rng(0).permutation(len(rows)), place]
     return turned
 
 
 def _chosen(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.uint64]]:
+    """In the order of their hashes, of which the result has each row's."""
     hashes = _hashes(rows)
-    if len(rows) <= MOST:
-        return rows, hashes
-    chosen = np.argpartition(hashes, MOST)[:MOST]
+    chosen = np.argsort(hashes, kind="stable")
+    if len(rows) > MOST:
+        # Not the smallest hashes: of few different rows that would be all of one and none of another.
+        chosen = chosen[np.linspace(0, len(rows) - 1, MOST).round().astype(np.int64)]
     return rows[chosen], hashes[chosen]
+
+
+def _turns(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Of sorted hashes: how many equal ones stand before each."""
+    return (np.arange(len(hashes)) - np.searchsorted(hashes, hashes)).astype(np.uint64)
 
 
 def _hashes(rows: NDArray[np.float32]) -> NDArray[np.uint64]:
