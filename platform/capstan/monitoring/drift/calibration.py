@@ -45,10 +45,14 @@ def false_breach_probability(
 
 
 def threshold(distances: Sequence[float], probability: float, *, independent_blocks: int) -> Threshold:
-    """The threshold from distances of reference blocks; they may overlap, `independent_blocks` counts disjoint ones."""
+    """The threshold from distances of reference blocks; they may overlap, `independent_blocks` counts disjoint ones.
+
+    A detector that takes long is asked about fewer blocks than there are: then these are all that is known.
+    """
     ordered = sorted(distances)
     if not ordered:
         return Threshold(0.0, "MinEffect", probability, 0)
+    independent_blocks = min(independent_blocks, len(ordered))
     if independent_blocks < BLOCKS_PER_P / probability:
         return Threshold(FACTOR * ordered[-1], "Maximum", probability, independent_blocks)
     position = (1 - probability) * (len(ordered) - 1)

@@ -42,6 +42,11 @@ def test_overlapping_blocks_are_not_counted_as_evidence() -> None:
     assert threshold(distances, 0.05, independent_blocks=20).rule == "Maximum"
 
 
+def test_few_of_many_blocks_are_too_few_for_a_rare_quantile() -> None:
+    found = threshold(np.linspace(0, 0.2, 20).tolist(), 0.01, independent_blocks=1000)
+    assert (found.rule, found.value, found.blocks) == ("Maximum", pytest.approx(0.25), 20)
+
+
 def test_no_block_leaves_the_minimum_effect_alone() -> None:
     assert threshold([], 0.1, independent_blocks=0).rule == "MinEffect"
 
