@@ -117,13 +117,14 @@ class LoadedModel:
     def _recorded(self, numbers: Numbers) -> list[Any] | None:
         if self._by_columns is None:
             return None
-        found: list[Any] = []
+        blocks: dict[int, list[Any]] = {}
         for at in np.unique(numbers // BLOCK).tolist():
             block = self._block(at)
             if block is None:
                 return None
-            found += [block[number - at * BLOCK] for number in numbers[numbers // BLOCK == at].tolist()]
-        return found
+            blocks[at] = block
+        # In the order of the numbers, which need not ascend: labelled rows come in that of their moments and ids.
+        return [blocks[number // BLOCK][number % BLOCK] for number in numbers.tolist()]
 
     def _block(self, at: int) -> list[Any] | None:
         if at not in self._blocks:

@@ -14,6 +14,7 @@ from unit.serving.conftest import model_dir as model_dir
 
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
 from capstan.domain.versions import VersionName
+from capstan.embedded.backtest import loaded_model
 from capstan.embedded.backtest.answering import BatchAnswers
 from capstan.embedded.backtest.history import History
 from capstan.embedded.backtest.loaded_model import LoadedModel
@@ -176,6 +177,17 @@ def test_asked_as_columns_and_one_by_one_all_is_stored_alike_bit_by_bit(
     assert stored[0] == stored[1]
     assert len({row["output.probability"] for row in stored[0]}) > 50
     assert load(model_dir).by_columns() is not None, "else both were asked one by one"
+
+
+def test_recorded_rows_are_answered_in_the_order_in_which_they_are_asked(
+    model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loaded_model, "BLOCK", 4)
+    model = History(recorded([asked(number) for number in range(12)]), SPEC).model(model_dir)
+    in_order, turned = model.scores(np.arange(12)), model.scores(np.array([9, 0, 8, 1, 5]))
+    assert in_order is not None
+    assert len(set(in_order)) == 12
+    assert turned == [in_order[number] for number in (9, 0, 8, 1, 5)]
 
 
 def test_queries_read_what_is_held_as_they_read_the_same_rows_in_files(world: World, tmp_path: Path) -> None:
