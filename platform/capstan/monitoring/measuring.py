@@ -37,7 +37,6 @@ from capstan.monitoring.quality import (
 from capstan.monitoring.questions import QUESTIONS
 from capstan.monitoring.questions.question import StoredRows
 from capstan.monitoring.windows import (
-    ALL_FEATURES,
     DriftWindow,
     FeatureDrift,
     QualityWindow,
@@ -49,6 +48,7 @@ from capstan.recording.payloads import INPUT_PREFIX
 from capstan.recording.reading import PayloadReader, day_starts, microseconds
 from capstan.recording.served import Served, served_with_labels
 from capstan.spec import MLSystem
+from capstan.spec.monitoring import ALL_FEATURES
 from capstan.tasks import Predictions, Task, task_of
 
 EXACT_ROWS = 200_000

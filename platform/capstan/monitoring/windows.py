@@ -16,10 +16,6 @@ class WindowOutcome(StrEnum):
     NO_EVIDENCE = "NoEvidence"
 
 
-ALL_FEATURES = "all features"
-"""What all features together are called among the features."""
-
-
 @dataclass(frozen=True)
 class FeatureDrift:
     """One feature in one window."""

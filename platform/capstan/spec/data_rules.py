@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from capstan.spec.data import CLASSES
 from capstan.spec.finding import UNKNOWN
 from capstan.spec.location import Location
+from capstan.spec.monitoring import ALL_FEATURES
 from capstan.spec.rule import JOINED_LISTS, UNTRIED, Breach, Cel, rule
 from capstan.spec.tasks import ANSWER_PARTS, TASK_FACTS
 from capstan.spec.units import format_duration
@@ -125,6 +126,18 @@ def no_feature_knows_the_answer(spec: MLSystemSpec) -> Iterator[Breach]:
             field = "column" if "column" in feature.model_fields_set else "name"
             message = f"{feature.column!r} {reasons[feature.column]}"
             yield Breach(("spec", "features", index, field), message=message)
+
+
+@rule(
+    "is what monitoring.drift.multivariate calls all of them together; give the feature another name",
+    why_no_cel=UNTRIED,
+)
+def no_feature_is_called_as_all_together(spec: MLSystemSpec) -> Iterator[Breach]:
+    if spec.monitoring.drift.multivariate is None:
+        return
+    for index, feature in enumerate(spec.features):
+        if feature.name == ALL_FEATURES:
+            yield Breach(("spec", "features", index, "name"), feature.name)
 
 
 @rule("is no feature; write the name of one", why_no_cel=JOINED_LISTS)
@@ -311,6 +324,7 @@ RULES = (
     id_is_no_part_of_an_answer,
     several_sources_have_a_query,
     no_feature_knows_the_answer,
+    no_feature_is_called_as_all_together,
     allowed_leaks_are_features,
     slices_are_known_at_the_prediction,
     a_check_is_of_numbers_or_of_categories,

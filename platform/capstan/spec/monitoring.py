@@ -12,6 +12,9 @@ from capstan.spec.grammar import OWN_METRIC, OWN_NUMBER, Factory, OwnMetric, Spe
 from capstan.spec.own_code import OwnCode
 from capstan.spec.units import Flag, Number, PositiveDuration, Share, Whole
 
+ALL_FEATURES = "all features"
+"""What all features together are called where each feature is told."""
+
 
 class MonitoringWindow(SpecModel):
     "Rows that are judged together."

@@ -394,6 +394,17 @@ def test_what_is_no_cron_line_is_refused(line: str) -> None:
         OnSchedule(cron=line)
 
 
+def test_a_feature_may_be_called_all_features_unless_these_are_compared(flights: str) -> None:
+    named = flights.replace("name: temp,", "name: all features, column: temp,")
+    parse(named, base_dir=Path())
+    with pytest.raises(
+        InvalidSpecError, match=r"'all features' is what monitoring\.drift\.multivariate calls"
+    ):
+        parse(
+            named.replace("drift: {numeric: KS,", "drift: {multivariate: MMD, numeric: KS,"), base_dir=Path()
+        )
+
+
 def test_several_sources_need_a_query(flights: str, mistakes_after: Broken) -> None:
     query = flights[flights.index("    query: >-") : flights.index("    timeZone:")]
     (mistake,) = mistakes_after(query, "")
