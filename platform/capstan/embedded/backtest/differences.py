@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from capstan.embedded.backtest.grid import Finished
+from capstan.embedded.backtest.one_policy import PolicyResult
 from capstan.embedded.replay.comparison import interval_of
 from capstan.spec import MLSystem
 
@@ -37,9 +38,12 @@ def base_of(finished: Sequence[Finished], system: MLSystem) -> int:
 
 
 def differences_of(finished: Sequence[Finished], base: int) -> list[Difference | None]:
-    """Of each policy; None for the base itself, and where a gain is not known for the same draws."""
+    """Of each policy; None for the base itself, and where a gain is not known for the same draws.
+
+    A row that one policy did not answer, or a month whose metric one of them does not define, makes other draws.
+    """
     compared = finished[base].result
-    drawn = np.asarray(compared["resampled_gains"])
+    drawn, rows = np.asarray(compared["resampled_gains"]), _judged_rows(compared)
     found: list[Difference | None] = []
     for at, one in enumerate(finished):
         mine = np.asarray(one.result["resampled_gains"])
@@ -49,11 +53,21 @@ def differences_of(finished: Sequence[Finished], base: int) -> list[Difference |
             or compared["gain"] is None
             or not len(mine)
             or mine.shape != drawn.shape
+            or _judged_rows(one.result) != rows
         ):
             found.append(None)
             continue
         found.append(Difference(one.result["gain"] - compared["gain"], interval_of(mine - drawn)))
     return found
+
+
+def _judged_rows(result: PolicyResult) -> dict[str, tuple[int, bool]]:
+    """Of each month its rows, and whether it has a gain."""
+    name = result["metrics"][0]["name"]
+    return {
+        month: (found["rows"], found["metrics"][name]["gain"] is not None)
+        for month, found in result["months"].items()
+    }
 
 
 def in_words(finished: Sequence[Finished], base: int) -> str:

@@ -40,3 +40,10 @@ def test_gains_of_other_draws_are_not_compared() -> None:
     some = policies()
     some[1].result["resampled_gains"] = [0.1]
     assert differences_of(some, 0)[1] is None
+
+
+def test_gains_of_other_months_or_of_other_rows_are_not_compared() -> None:
+    some = policies()
+    del some[1].result["months"]["2013-03"]
+    some[2].result["months"]["2013-03"]["rows"] -= 1
+    assert differences_of(some, 0) == [None, None, None]
