@@ -95,7 +95,7 @@ def backtest(
     for path in kept:
         if fresh or is_to_be_asked_again(path):
             path.unlink(missing_ok=True)
-    missing = [task for task in tasks if not task.kept.exists()]
+    missing = [task for task in tasks if not _is_kept(task.kept)]
     if missing:
         audience.say("reading the recorded rows")
         traffic = read_apart(system, scope, places.secrets, stop)
@@ -111,11 +111,17 @@ def backtest(
                     _side_by_side(missing, shared, traffic, audience, workers, stop)
     if not all(path.exists() for path in kept):
         return None
-    for path in kept:
-        # Its time tells when the policy was last used.
-        os.utime(path)
     results = [cast(PolicyResult, orjson.loads(path.read_bytes())) for path in kept]
     return [Finished(policy, result) for policy, result in zip(policies, results, strict=True)]
+
+
+def _is_kept(path: Path) -> bool:
+    """Whether a result is there; its time tells when it was last used, so that nobody prunes it meanwhile."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def tasks_of(

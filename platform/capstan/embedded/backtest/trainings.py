@@ -8,9 +8,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.versions import ModelVersion, VersionName
@@ -63,12 +64,8 @@ class SharedTrainings:
         self.asked += 1
         champion = self._champion(request.champion) if request.champion is not None else None
         folder = self._folder / training_digest(self._system, self._data, request, champion)
-        folder.mkdir(parents=True, exist_ok=True)
         kept = folder / "result.json"
-        with (folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            # Its time tells when the training was last used.
-            os.utime(folder / "lock")
+        with _locked(folder):
             if not kept.exists():
                 run = self._train(folder, request, champion)
                 written = (run / "status.json").read_bytes()
@@ -90,6 +87,23 @@ class SharedTrainings:
         write_job(run, request=request, spec=self._document, places=self._places, champion=champion)
         self._trainer.train(run)
         return run
+
+
+def _locked(folder: Path) -> IO[str]:
+    """The folder's lock, held until it is closed; its time tells when the training was last used.
+
+    While it is waited for, a pruning may remove the folder with it: then it is made again.
+    """
+    path = folder / "lock"
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError), ExitStack() as closing:
+            lock = closing.enter_context(path.open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                os.utime(path)
+                closing.pop_all()
+                return lock
 
 
 def _of_run(status: RunStatus, request: TrainingRequest) -> RunStatus:
