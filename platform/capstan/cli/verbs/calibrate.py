@@ -72,6 +72,7 @@ def calibrate(
         from capstan.embedded.backtest.calibration import (
             Budget,
             candidates_of,
+            judged_months,
             require_watched,
             why_too_short,
         )
@@ -91,7 +92,8 @@ def calibrate(
         window = system.spec.monitoring.window.duration
         why = why_too_short(scope.start, scope.end, window, budget)
         if why:
-            _print_nothing(budget.per_month, why, json=json)
+            months = judged_months(scope.start, scope.end, window)
+            _print_nothing(budget.per_month, months, why, json=json)
             raise typer.Exit(3)
         policies = policies_of(system, spec_document(system), vary or candidates_of(system))
         places = places_in(StateDir(state.resolve()), system.metadata.name)
@@ -111,10 +113,11 @@ def calibrate(
         raise typer.Exit(3)
 
 
-def _print_nothing(per_month: float, why: str, *, json: bool) -> None:
+def _print_nothing(per_month: float, months: float, why: str, *, json: bool) -> None:
     """Before anything was run."""
     if json:
-        print_json({"budget_per_month": per_month, "candidates": [], "proposed": None, "why": why})
+        nothing = {"months": months, "candidates": [], "proposed": None, "why": why}
+        print_json({"budget_per_month": per_month, **nothing})
     else:
         out.print(f"nothing is proposed: {escape(why)}", soft_wrap=True)
 
@@ -143,6 +146,18 @@ def _print(found: Calibration) -> None:
         f"{found.months:.1f} months in which a false alarm can be told; `at most` holds with 95 % confidence"
     )
     out.print(told, soft_wrap=True)
+    untold = max(one.untold for one in found.candidates)
+    if untold:
+        out.print(
+            f"of up to {untold} alerts labels do not tell whether anything hurt; they count as false",
+            soft_wrap=True,
+        )
+    failed = sum(one.failed_trainings for one in found.candidates)
+    if failed:
+        out.print(
+            f"{failed} trainings failed; their candidates are not proposed, and the same command asks them again",
+            soft_wrap=True,
+        )
     if found.proposed is None:
         out.print(f"nothing is proposed: {escape(found.why)}", soft_wrap=True)
         return

@@ -58,6 +58,9 @@ class Candidate:
     values: Mapping[str, str]
     """Path -> value."""
     false_alarms: int
+    """With those that are `untold`."""
+    untold: int
+    """Alerts of which the history does not tell whether anything hurt, though it goes on: labels are missing."""
     per_month: float
     most_per_month: float
     """With 95 % confidence there are no more in the long run, if the future is like this history."""
@@ -66,6 +69,8 @@ class Candidate:
     missed: int
     hurt: int
     trainings: int
+    failed_trainings: int
+    """Above 0: another run may come to something else, so it is not proposed."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +86,12 @@ class Calibration:
 
 
 def candidates_of(system: MLSystem) -> list[str]:
-    """Values of the file's alerts to try, as `--vary` takes them; raises InvalidSpecError where nothing can alert."""
+    """Values of the file's alerts to try, as `--vary` takes them."""
     watched = system.spec.monitoring
-    effects = sorted({*MIN_EFFECTS, watched.drift.min_effect})
+    effects = dict.fromkeys(f"{one:g}" for one in sorted({*MIN_EFFECTS, watched.drift.min_effect}))
     drops = [f"{watched.quality.max_drop * share:.6g}" for share in DROPS]
     return [
-        f"monitoring.drift.minEffect={','.join(f'{one:g}' for one in effects)}",
+        f"monitoring.drift.minEffect={','.join(effects)}",
         f"monitoring.quality.maxDrop={','.join(drops)}",
     ]
 
@@ -105,7 +110,7 @@ def why_too_short(start: datetime, end: datetime, window: timedelta, budget: Bud
 
     `window` is the file's: whether an alert is false is known some windows later.
     """
-    months = _judged_months(start, end, window)
+    months = judged_months(start, end, window)
     if months >= budget.months_needed:
         return ""
     return (
@@ -116,17 +121,22 @@ def why_too_short(start: datetime, end: datetime, window: timedelta, budget: Bud
 
 
 def calibrate(finished: Sequence[Finished], budget: Budget, window: timedelta) -> Calibration:
-    """The thresholds within the budget that tell of harm soonest, of a history that is long enough."""
+    """The thresholds shown to keep to the budget that tell of harm soonest, of a history that is long enough."""
     first = finished[0].result
     start, end = datetime.fromisoformat(first["start"]), datetime.fromisoformat(first["end"])
-    months = _judged_months(start, end, window)
-    found = tuple(_candidate(one, months) for one in finished)
-    within = [one for one in found if one.per_month <= budget.per_month]
+    months = judged_months(start, end, window)
+    found = tuple(_candidate(one, months, end - WINDOWS_AFTER * window) for one in finished)
+    whole = [one for one in found if not one.failed_trainings]
+    if not whole:
+        why = "a training of every candidate failed; the same command runs them again"
+        return Calibration(months, found, None, why)
+    within = [one for one in whole if one.most_per_month <= budget.per_month]
     if not within:
-        least = min(found, key=lambda one: one.per_month)
+        least = min(whole, key=lambda one: one.per_month)
         why = (
-            f"no candidate keeps to {budget.written}: the fewest are {least.per_month:.2f} a month; try larger values "
-            "with --vary, or allow more false alarms"
+            f"no candidate is shown to keep to {budget.written}: the fewest are {least.per_month:.2f} a month, which "
+            f"allows {least.most_per_month:.2f} in the long run; try larger values with --vary, replay a longer "
+            "history, or allow more false alarms"
         )
         return Calibration(months, found, None, why)
     seen = [one for one in within if one.hurt]
@@ -160,7 +170,8 @@ def lines_of(values: Mapping[str, str]) -> str:
     return "\n".join(_lines(tree, 1))
 
 
-def _judged_months(start: datetime, end: datetime, window: timedelta) -> float:
+def judged_months(start: datetime, end: datetime, window: timedelta) -> float:
+    """Of a history, those in which a false alarm can be told: it takes some windows after it."""
     return max(0.0, (end - start - WINDOWS_AFTER * window) / MONTH)
 
 
@@ -176,16 +187,22 @@ def _lines(tree: Mapping[str, Any], depth: int) -> list[str]:
     return found
 
 
-def _candidate(one: Finished, months: float) -> Candidate:
+def _candidate(one: Finished, months: float, told_until: datetime) -> Candidate:
     result = one.result
-    seen = result["false_alarms"]
+    untold = sum(
+        alert["is_false"] is None and datetime.fromisoformat(alert["at"]) <= told_until
+        for alert in result["judged_alerts"]
+    )
+    seen = result["false_alarms"] + untold
     return Candidate(
         values=one.policy.values,
         false_alarms=seen,
+        untold=untold,
         per_month=seen / months,
         most_per_month=most_expected(seen) / months,
         delay_days=result["delay_days"],
         missed=result["missed"],
         hurt=result["hurt_reigns"],
         trainings=result["trainings"],
+        failed_trainings=result["failed_trainings"],
     )

@@ -34,6 +34,7 @@ def finished(*told: tuple[float, int, float, int]) -> list[Finished]:
     for effect, false, delay, missed in told:
         one = result(0.06, missed=missed)
         one["false_alarms"], one["delay_days"] = false, delay
+        one["judged_alerts"], one["failed_trainings"] = [], 0
         policy = Policy({"monitoring.drift.minEffect": f"{effect:g}"}, cast(MLSystem, None))
         found.append(Finished(policy, one))
     return found
@@ -41,12 +42,12 @@ def finished(*told: tuple[float, int, float, int]) -> list[Finished]:
 
 def test_the_soonest_within_the_budget_is_proposed_with_what_it_costs() -> None:
     found = calibrate(
-        finished((0.05, 14, 5, 0), (0.1, 6, 20, 0), (0.2, 1, 50, 0)), Budget.read("1/month"), WEEK
+        finished((0.05, 14, 5, 0), (0.1, 4, 20, 0), (0.2, 1, 50, 0)), Budget.read("1/month"), WEEK
     )
     assert found.proposed is not None
     assert found.proposed.values == {"monitoring.drift.minEffect": "0.1"}
     assert found.months == pytest.approx((334 - 28) / 30.4375)
-    assert found.proposed.per_month == pytest.approx(6 / found.months)
+    assert found.proposed.per_month == pytest.approx(4 / found.months)
     assert found.proposed.most_per_month > found.proposed.per_month
     assert lines_of(found.proposed.values) == "  monitoring:\n    drift:\n      minEffect: 0.1"
 
@@ -68,7 +69,33 @@ def test_a_history_too_short_for_the_budget_is_told_before_anything_runs() -> No
 def test_where_no_candidate_keeps_to_the_budget_nothing_is_proposed() -> None:
     found = calibrate(finished((0.1, 30, 20.0, 0)), Budget.read("1/month"), WEEK)
     assert found.proposed is None
-    assert "no candidate keeps to 1/month: the fewest are 2.98" in found.why
+    assert "no candidate is shown to keep to 1/month: the fewest are 2.98" in found.why
+
+
+def test_a_count_that_allows_more_than_the_budget_does_not_show_that_it_is_kept() -> None:
+    found = calibrate(finished((0.1, 6, 20.0, 0)), Budget.read("1/month"), WEEK)
+    assert found.candidates[0].per_month < 1 < found.candidates[0].most_per_month
+    assert found.proposed is None
+
+
+def test_an_alert_of_which_labels_do_not_tell_counts_as_false_unless_the_history_ends_behind_it() -> None:
+    [one] = finished((0.1, 0, 20.0, 0))
+    told = [{"at": (END - weeks * WEEK).isoformat(), "is_false": None} for weeks in (40, 30, 20, 10, 9, 8, 3)]
+    one.result["judged_alerts"] = [*told, {"at": (END - 5 * WEEK).isoformat(), "is_false": False}]
+    one.result["false_alarms"] = 1
+    found = calibrate([one], Budget.read("1/month"), WEEK)
+    assert (found.candidates[0].false_alarms, found.candidates[0].untold) == (7, 6)
+    assert found.proposed is None
+
+
+def test_a_candidate_of_which_a_training_failed_is_not_proposed() -> None:
+    one, other = finished((0.1, 0, 20.0, 0), (0.2, 0, 50.0, 0))
+    one.result["failed_trainings"] = 1
+    found = calibrate([one, other], Budget.read("1/month"), WEEK)
+    assert found.proposed is not None
+    assert found.proposed.values == {"monitoring.drift.minEffect": "0.2"}
+    other.result["failed_trainings"] = 2
+    assert "training of every candidate failed" in calibrate([one, other], Budget.read("1/month"), WEEK).why
 
 
 def test_a_history_without_harm_tells_no_delay_and_proposes_nothing() -> None:
