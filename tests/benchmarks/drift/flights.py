@@ -10,7 +10,7 @@ import statistics
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -42,8 +42,8 @@ TRAINED, QUIET = 26, 8
 SINCE = datetime(2026, 1, 5, tzinfo=UTC)
 MIN_EFFECT = 0.1
 WEEKS_A_MONTH = 365.25 / 12 / 7
-NUMBERS = ("distance", "day_of_week", "sched_dep_minute", "sched_arr_minute", "block_minutes", "temp", "dewp", "humid",
-           "wind_dir", "wind_speed", "pressure", "visib")  # fmt: skip
+WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "pressure", "visib")
+NUMBERS = ("distance", "day_of_week", "sched_dep_minute", "sched_arr_minute", "block_minutes", *WEATHER)
 CATEGORIES = ("carrier", "origin", "dest")
 
 Week = dict[str, NDArray[Any]]
@@ -60,6 +60,11 @@ def _later(week: Week, minutes: float, where: NDArray[np.bool_] | None = None) -
     return _moved(_moved(week, "sched_dep_minute", minutes, where), "sched_arr_minute", minutes, where)
 
 
+def _warmer(week: Week, degrees: float) -> Week:
+    """Fahrenheit, as the file has them."""
+    return _moved(week, "temp", degrees)
+
+
 def _parted(week: Week, _: int) -> Week:
     """Each feature alone is as it was: distances go to other destinations and durations."""
     return {**week, "distance": np.roll(week["distance"], PER_WEEK // 2)}
@@ -69,7 +74,12 @@ DRIFTS: Mapping[str, Drift] = {
     "sudden: all flights 90 minutes later": lambda week, _: _later(week, 90),
     "gradual: 10 minutes later each week": lambda week, number: _later(week, 10.0 * (number + 1)),
     "recurring: 120 minutes, two weeks of four": lambda week, number: _later(week, 120.0 * (number % 4 < 2)),
+    "one segment: from EWR two hours later": lambda week, _: _later(week, 120, week["origin"] == "EWR"),
     "one segment: from EWR four hours later": lambda week, _: _later(week, 240, week["origin"] == "EWR"),
+    "sudden: 8 °F warmer": lambda week, _: _warmer(week, 8),
+    "sudden: 20 °F warmer": lambda week, _: _warmer(week, 20),
+    "gradual: 1 °F warmer each week": lambda week, number: _warmer(week, number + 1.0),
+    "recurring: 20 °F warmer, two weeks of four": lambda week, number: _warmer(week, 20.0 * (number % 4 < 2)),
     "one feature: distances 30 % longer": lambda week, _: {**week, "distance": week["distance"] * 1.3},
     "a relation: distances of other flights": _parted,
     "label only, concept only: inputs as they were": lambda week, _: week,
@@ -105,8 +115,9 @@ class Found:
     """First alert of the year as it was, and how many."""
 
 
-def system_of(way: Way) -> MLSystem:
-    features: list[dict[str, Any]] = [{"name": name, "numeric": {}} for name in NUMBERS]
+def system_of(way: Way, left_out: Collection[str] = ()) -> MLSystem:
+    numbers = [name for name in NUMBERS if name not in left_out]
+    features: list[dict[str, Any]] = [{"name": name, "numeric": {}} for name in numbers]
     features += [{"name": name, "categorical": {}} for name in CATEGORIES]
     document = {
         "apiVersion": "capstan.dev/v1alpha1",
@@ -146,14 +157,14 @@ def weeks_of_the_year() -> list[Week]:
     return weeks
 
 
-def reference_of(weeks: list[Week], way: Way) -> Reference:
+def reference_of(weeks: list[Week], way: Way, left_out: Collection[str] = ()) -> Reference:
     """The reference that training on these weeks leaves."""
     table = {name: np.concatenate([week[name] for week in weeks]) for name in weeks[0]}
     step = timedelta(days=7) / PER_WEEK
     times = np.array(
         [np.datetime64((SINCE + step * n).replace(tzinfo=None), "us") for n in range(len(table["temp"]))]
     )
-    return fitted_detectors.fit({"at": times, **table}, system_of(way))
+    return fitted_detectors.fit({"at": times, **table}, system_of(way, left_out))
 
 
 def breaches(reference: Reference, way: Way, week: Week) -> bool:
@@ -169,7 +180,8 @@ def breaches(reference: Reference, way: Way, week: Week) -> bool:
                 return True
         read.append((codes, is_there))
     together = reference.together
-    if together is None:
+    if together is None or together.distance_threshold(PER_WEEK, MIN_EFFECT) >= 1:
+        # No distance is above 1, so none needs to be computed.
         return False
     effect = together.detector.compare(together.sample, together.encoding.matrix(read, PER_WEEK)).effect
     return effect > together.distance_threshold(PER_WEEK, MIN_EFFECT)
@@ -185,21 +197,19 @@ def alerts(reference: Reference, way: Way, weeks: list[Week]) -> list[int]:
     return begun
 
 
-def judged(way: Way, year: list[Week], worlds: int) -> Found:
+def judged(way: Way, year: list[Week], worlds: int, left_out: Collection[str] = ()) -> Found:
     """In worlds of shuffled weeks, which know no season; then in the year."""
     found = Found()
     for seed in range(worlds):
         order = np.random.default_rng(seed).permutation(len(year))
         trained, live = ([year[n] for n in part] for part in np.split(order, [TRAINED]))
-        reference = reference_of(trained, way)
+        reference = reference_of(trained, way, left_out)
         quiet = alerts(reference, way, live)
         found.false_alarms += len(quiet)
         for name, drift in DRIFTS.items():
-            if name.startswith("label only"):
-                continue
             drifted = [drift(week, number) for number, week in enumerate(live[QUIET:])]
             found.delays[name] += alerts(reference, way, drifted)[:1]
-    in_order = alerts(reference_of(year[:TRAINED], way), way, year[TRAINED:])
+    in_order = alerts(reference_of(year[:TRAINED], way, left_out), way, year[TRAINED:])
     found.year = f"{len(in_order)}, first in week {in_order[0]}" if in_order else "0"
     return found
 
@@ -272,10 +282,12 @@ def _cell(delays: list[int], worlds: int) -> str:
     return median if len(delays) == worlds else f"{median} ({100 * len(delays) / worlds:.0f} %)"
 
 
-def _found(year: list[Week], ways: list[Way], worlds: int) -> Iterator[tuple[str, Found]]:
+def _found(
+    year: list[Week], ways: list[Way], worlds: int, left_out: Collection[str]
+) -> Iterator[tuple[str, Found]]:
     for way in ways:
         print(way.title, file=sys.stderr)
-        yield way.title, judged(way, year, worlds)
+        yield way.title, judged(way, year, worlds, left_out)
 
 
 def main() -> int:
@@ -283,8 +295,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--worlds", type=int, default=3, help="Orders of the weeks.")
     parser.add_argument("--only", help="Ways to compare, with commas between them; without it all.")
+    parser.add_argument(
+        "--without-weather", action="store_true", help="Leave the weather out; not for the page."
+    )
     parser.add_argument("--write", action="store_true", help="Put the table into the page of drift.")
     options = parser.parse_args()
+    if options.write and options.without_weather:
+        parser.error("--without-weather: the page's table is of all features; print it without --write")
     if options.worlds < 1:
         parser.error(f"--worlds: {options.worlds} must be at least 1")
     known = [way.title for way in WAYS]
@@ -297,7 +314,9 @@ def main() -> int:
         )
     ways = [way for way in WAYS if way.title in chosen]
     speeds = {way.title: speed(way) for way in ways}
-    found = dict(_found(weeks_of_the_year(), ways, options.worlds))
+    found = dict(
+        _found(weeks_of_the_year(), ways, options.worlds, WEATHER if options.without_weather else ())
+    )
     text = table_of(found, speeds, options.worlds).markdown()
     if not options.write:
         print(text)
