@@ -38,17 +38,22 @@ from capstan.monitoring.exposition import Exposition
 from capstan.monitoring.held_alerts import held_alerts
 from capstan.monitoring.questions import alerts
 from capstan.monitoring.rules import render
-from capstan.monitoring.windows import ALL_FEATURES, DriftWindow, FeatureDrift, QualityWindow, WindowOutcome
+from capstan.monitoring.windows import DriftWindow, Estimate, FeatureDrift, QualityWindow, WindowOutcome
 from capstan.recording.collector.boots import Heading
 from capstan.recording.collector.intake import Intake
 from capstan.recording.collector.metrics import CollectorMetrics
 from capstan.spec import MLSystem, parse
+from capstan.spec.monitoring import ALL_FEATURES
 from capstan.testing.ports.waiting import eventually
 from capstan.verbs.runbooks import runbook
 
 pytestmark = pytest.mark.real
 FOUND = {alert.name for alert in alerts()} - {"MonitorBlind"}
 """Alerts about what was found; the other says that nothing could be."""
+HEEDED_BY = {
+    "QualityDropped": {"severity": "critical", "trigger": "quality"},
+    "EstimatedQualityDropped": {"severity": "warning", "trigger": "estimated_quality"},
+}
 SINCE, WEEK = datetime(2013, 2, 1, 5, tzinfo=UTC), timedelta(days=7)
 
 
@@ -56,6 +61,7 @@ def flights() -> MLSystem:
     file = Path(__file__).parents[1] / "unit" / "spec" / "flight_delays.yaml"
     document = json.loads(json.dumps(YAML(typ="safe").load(file.read_text()), default=str))
     document["spec"]["monitoring"]["drift"]["multivariate"] = "Classifier"
+    document["spec"]["monitoring"]["estimate"] = {"alert": True}
     return parse(document, base_dir=Path())
 
 
@@ -74,8 +80,20 @@ def decided(breach: WindowOutcome, *outputs: FeatureDrift) -> Checkpoint:
         together = FeatureDrift(
             ALL_FEATURES, 2000, 0.35 if bad else 0.01, 0.1, 0.0, None, None, 1.0, given_away=shares
         )
+        estimate = Estimate(
+            "rocAuc", breach, "Dropped" if bad else "Fine", value=0.62, low=0.58, high=0.66, reference=0.7,
+            floor=0.65, is_asked=True,
+        )  # fmt: skip
         window = DriftWindow(
-            number, start, start + WEEK, 2000, True, features, outputs or (prediction,), (together,)
+            number,
+            start,
+            start + WEEK,
+            2000,
+            True,
+            features,
+            outputs or (prediction,),
+            (together,),
+            estimate=estimate,
         )
         checkpoint = checkpoint.with_drift(window, consecutive=2)
     quality = QualityWindow(
@@ -211,8 +229,7 @@ def test_data_alerts_say_which_version_as_of_when_and_why(world: World) -> None:
     for name, alert in alerts.items():
         assert alert["labels"] == {
             "alertname": name, "system": "flight-delays", "version": "v3", "kind": "data",
-            **({"severity": "critical", "trigger": "quality"} if name == "QualityDropped"
-               else {"severity": "warning", "trigger": "drift"}),
+            **HEEDED_BY.get(name, {"severity": "warning", "trigger": "drift"}),
         }  # fmt: skip
         end = SINCE + (WEEK if name == "QualityDropped" else 2 * WEEK)
         assert alert["annotations"]["as_of"] == str(int(end.timestamp()))
@@ -224,6 +241,8 @@ def test_data_alerts_say_which_version_as_of_when_and_why(world: World) -> None:
         "PredictionDrifted": "distance of predictions from those at training: 0.330 in 2 windows of 7 days",
         "MissingValuesRose": "missing values rose: dep_hour 0.250 in 2 windows of 7 days",
         "QualityDropped": "rocAuc 0.610, at the test 0.700; the drop exceeds 0.05 and chance",
+        "EstimatedQualityDropped": "rocAuc is estimated at 0.620 (0.580 to 0.660) in 2 windows of 7 days, before "
+        "labels; at the test 0.700; the drop exceeds 0.05 and the estimate's error",
     }
     assert held(decided(WindowOutcome.BREACH)) == summaries
     world.exporter.show(decided(WindowOutcome.FINE))
@@ -421,8 +440,7 @@ def test_alerts_of_a_cluster_are_those_of_their_own_namespace(world: World) -> N
     for name, alert in alerts.items():
         assert alert["labels"] == {
             "alertname": name, "system": "flight-delays", "namespace": "team-a", "version": "v3", "kind": "data",
-            **({"severity": "critical", "trigger": "quality"} if name == "QualityDropped"
-               else {"severity": "warning", "trigger": "drift"}),
+            **HEEDED_BY.get(name, {"severity": "warning", "trigger": "drift"}),
         }  # fmt: skip
         assert alert["annotations"]["as_of"].isdigit()
     # The other namespace's windows are fine: its numbers would tell of other features.
@@ -437,7 +455,7 @@ def test_alerts_of_a_cluster_are_those_of_their_own_namespace(world: World) -> N
 
 def test_every_alert_has_a_page_that_says_what_to_do() -> None:
     rules = [rule for group in render(flights())["groups"] for rule in group["rules"]]
-    assert len(rules) == 10
+    assert len(rules) == 11
     for rule in rules:
         assert rule["annotations"]["runbook"] == f"capstan explain {rule['alert']}"
         assert (runbook(rule["alert"]) or "").startswith(f"# {rule['alert']}\n")
