@@ -107,7 +107,7 @@ def test_an_invalid_file_is_told_once(world: OperatorWorld):
 def test_what_the_file_may_say_and_nothing_carries_out_is_refused_before_anything_is_made(
     world: OperatorWorld,
 ):
-    world.apply(retraining={"triggers": [{"schedule": {"cron": "0 3 * * *", "timeZone": "UTC"}}]})
+    world.apply(serving={"traffic": {"provider": "GatewayApi"}})
     assert world.settle() is None
     assert world.condition("Stalled")[1] == "InvalidSpec"
     assert world.server.objects("Deployment") == []
