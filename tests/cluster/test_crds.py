@@ -136,7 +136,7 @@ def test_a_name_that_no_service_could_have_is_refused_in_words(kube: KubeClient,
         "rollout": ("mlsystem.spec.rollout", ["guardrails", "How a new version meets users"]),
         "step": (
             "mlsystem.spec.rollout.steps.canary.weight",
-            ["Share of requests it answers", "`weight: 25`"],
+            ["Share of requests that it answers", "`weight: 25`"],
         ),
         "short name": ("mls.spec.serving.traffic", ["provider", "Istio, only in a cluster"]),
         "run": ("trun.spec.trigger", ["asOf", "may be read"]),
