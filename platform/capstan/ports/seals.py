@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 
 from capstan.domain.versions import SystemName
@@ -27,6 +27,12 @@ def seal_of(before: str, event: Event) -> str:
     content = [before, at, event.kind.value, event.name, event.reason, event.message, event.details]
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sealed(system: SystemName, event: Event, last: str) -> Event:
+    """The event as the next one of the system's story; `last` is the seal of the one before, empty for the first."""
+    before = last or first_seal(system)
+    return replace(event, seal=seal_of(before, event), rests_on=before)
 
 
 @dataclass(frozen=True)

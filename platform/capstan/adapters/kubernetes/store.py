@@ -137,7 +137,7 @@ class KubeStore:
     # -- story
 
     def record_event(self, event: Event, *, once: str = "") -> None:
-        system = SystemName(event.details.get("system", event.name if event.kind is Kind.SYSTEM else "none"))
+        system = SystemName(event.system or "none")
         if self._story.append(system, event, once):
             post(self._kube, self._namespace, event, once, api_version=API_VERSION, system=system)
 

@@ -19,7 +19,7 @@ from capstan.domain.reasons import facts_of
 from capstan.domain.versions import SystemName
 from capstan.errors import CapstanError, ConflictError, NotFoundError
 from capstan.ports.kube import Kube, Object
-from capstan.ports.seals import first_seal, seal_of
+from capstan.ports.seals import sealed
 from capstan.ports.store import Event, Kind
 
 EVENTS_PER_CHAPTER = 100
@@ -149,9 +149,7 @@ class KubeStory:
         return told
 
     def _write(self, system: SystemName, told: _StoryMemory, event: Event, once: str) -> None:
-        event = _as_stored(event)
-        before = told.seal or first_seal(system)
-        event = replace(event, seal=seal_of(before, event), rests_on=before)
+        event = sealed(system, _as_stored(event), told.seal)
         text = _text(event, once)
         key = f"{told.last + 1:08d}"
         fits = told.events < EVENTS_PER_CHAPTER and told.size + len(text) < _BYTES_PER_CHAPTER

@@ -24,7 +24,7 @@ from capstan.domain.versions import ModelVersion, Readiness, RunName, SystemName
 from capstan.domain.watching import OnlineStanding, QuestionStanding, Standing
 from capstan.errors import ConflictError, NotAllowedError, UnavailableError, UntrustedArtifactError
 from capstan.ports.clock import Clock
-from capstan.ports.seals import first_seal, seal_of
+from capstan.ports.seals import sealed
 from capstan.ports.serving import Endpoint
 from capstan.ports.store import Event, Kind, Record
 
@@ -128,11 +128,9 @@ class MemoryStore:
             if once and once in self._once:
                 return
             self._once.add(once)
-            before = self._seals.get(event.system) or first_seal(SystemName(event.system))
-            self._seals[event.system] = seal_of(before, event)
-            self._events.append(
-                copy.deepcopy(replace(event, seal=self._seals[event.system], rests_on=before))
-            )
+            told = sealed(SystemName(event.system), copy.deepcopy(event), self._seals.get(event.system, ""))
+            self._seals[event.system] = told.seal
+            self._events.append(told)
 
     def events(self, system: SystemName | None = None, *, after: int = 0) -> Sequence[tuple[int, Event]]:
         self.faults.meet("events")

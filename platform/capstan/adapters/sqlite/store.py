@@ -17,7 +17,7 @@ from typing import Any
 
 from capstan.domain.versions import SystemName
 from capstan.errors import ConflictError, DiskFullError, UnavailableError
-from capstan.ports.seals import first_seal, seal_of
+from capstan.ports.seals import sealed
 from capstan.ports.store import Event, Kind, Record
 
 _SCHEMA = """
@@ -119,9 +119,9 @@ class SqliteStore:
             last = connection.execute(
                 "select seal from events where system = ? order by number desc limit 1", (event.system,)
             ).fetchone()
-            before = last[0] if last else first_seal(SystemName(event.system))
             # Sealed as it is read back: what is no JSON of its own, such as a tuple, is stored as something else.
-            seal = seal_of(before, replace(event, details=json.loads(details)))
+            read_back = replace(event, details=json.loads(details))
+            told = sealed(SystemName(event.system), read_back, last[0] if last else "")
             connection.execute(
                 "insert or ignore into events (at, kind, name, system, reason, message, details, seal, rests_on, once) "
                 "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -133,8 +133,8 @@ class SqliteStore:
                     event.reason,
                     event.message,
                     details,
-                    seal,
-                    before,
+                    told.seal,
+                    told.rests_on,
                     once or None,
                 ),
             )
