@@ -23,7 +23,6 @@ from capstan.domain.system import (
     TrainingState,
 )
 from capstan.domain.traffic import TrafficSplit
-from capstan.domain.triggers import NewDataTrigger
 from capstan.domain.trouble import Away, Trouble
 from capstan.domain.versions import SystemName
 from capstan.engine.apply import Applier
@@ -296,7 +295,7 @@ class _Pass:
 
     @property
     def _counts_labels(self) -> bool:
-        return any(isinstance(rule, NewDataTrigger) for rule in self._policy.retraining.triggers)
+        return any(rule.counts_labels for rule in self._policy.retraining.triggers)
 
     def _carry_out(self, kept: StoredState[Any], plan: Plan[Any], summary: dict[str, Any]) -> None:
         self._changed |= kept.commit(plan, summary, self._now)

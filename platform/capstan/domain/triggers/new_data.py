@@ -18,6 +18,7 @@ class NewDataTrigger(TriggerRule):
     """Cases whose label became known after the moment up to which the last training read."""
 
     name: ClassVar[str] = "new_data"
+    counts_labels: ClassVar[bool] = True
     rows: int
 
     def due(self, seen: TriggerSight, state: RetrainingState, now: datetime) -> Trigger | None:

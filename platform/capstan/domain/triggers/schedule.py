@@ -52,7 +52,7 @@ class ScheduleTrigger(TriggerRule):
 
     def next(self, now: datetime) -> datetime | None:
         """The first moment after `now`, in UTC; None: there is none in fifty years."""
-        return _first(CronSim(self.cron, _whole_minute(now).astimezone(ZoneInfo(self.time_zone))))
+        return _next(self.cron, self.time_zone, _whole_minute(now))
 
     def _local(self, moment: datetime) -> str:
         return f"{moment.astimezone(ZoneInfo(self.time_zone)):%Y-%m-%d %H:%M %Z}"
@@ -66,6 +66,11 @@ def _whole_minute(moment: datetime) -> datetime:
 def _last(cron: str, time_zone: str, minute: datetime) -> datetime | None:
     # Its moments end before the one that it is given.
     return _first(CronSim(cron, (minute + _MINUTE).astimezone(ZoneInfo(time_zone)), reverse=True))
+
+
+@lru_cache(maxsize=64)
+def _next(cron: str, time_zone: str, minute: datetime) -> datetime | None:
+    return _first(CronSim(cron, minute.astimezone(ZoneInfo(time_zone))))
 
 
 def _first(moments: Iterator[datetime]) -> datetime | None:

@@ -97,6 +97,8 @@ class TriggerRule(ABC):
 
     name: ClassVar[str]
     """Its key in the file in snake_case, such as `new_data`."""
+    counts_labels: ClassVar[bool] = False
+    """Whether it looks at `TriggerSight.new_labels`, which are counted only for a rule that does."""
 
     @abstractmethod
     def due(self, seen: TriggerSight, state: RetrainingState, now: datetime) -> Trigger | None:
