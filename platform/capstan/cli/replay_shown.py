@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -20,19 +19,10 @@ from capstan.cli.console import (
     print_json,
 )
 from capstan.cli.interrupt import Interrupt
+from capstan.cli.recorded_history import STOPPED
 
 FAILED = 3
 """Exit code where the replay ended and requests of it had failed."""
-STOPPED = 130
-
-Until = Annotated[
-    datetime | None,
-    typer.Option(formats=["%Y-%m-%d"], help="Stop before this day; default: the file's replay.end."),
-]
-Sample = Annotated[
-    float | None,
-    typer.Option(min=0.0001, max=1, help="Share of cases to send; default: the file's replay.sample."),
-]
 
 
 def replay_and_report(

@@ -27,6 +27,7 @@ from capstan.cli.console import (
     print_json,
 )
 from capstan.cli.interrupt import Interrupt
+from capstan.cli.recorded_history import STOPPED, Sample, Until, Workers
 
 if TYPE_CHECKING:
     from capstan.embedded.backtest.grid import Finished
@@ -47,20 +48,12 @@ def backtest(
             help="Values of a field; repeat it for other fields. Every combination is one policy.",
         ),
     ] = None,
-    until: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Stop before this day; default: the file's replay.end."),
-    ] = None,
-    sample: Annotated[
-        float | None,
-        typer.Option(min=0.0001, max=1, help="Share of cases to ask; default: the file's replay.sample."),
-    ] = None,
+    until: Until = None,
+    sample: Sample = None,
     report: Annotated[
         Path | None, typer.Option(help="File for the picture: .html with the table, .png or .svg.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Processes side by side; default: one for each core.")
-    ] = None,
+    workers: Workers = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run policies again that are kept.")] = False,
     keep: Annotated[
         int,
@@ -106,7 +99,7 @@ def backtest(
         if finished is None:
             again = _again(file, state, until, sample, vary or (), report)
             err.print(f"stopped; what is finished is kept; go on with: {again}", soft_wrap=True)
-            raise typer.Exit(130)
+            raise typer.Exit(STOPPED)
         base = base_of(finished, system)
         prune(places, before=datetime.now(UTC) - timedelta(days=keep))
         if report is not None:

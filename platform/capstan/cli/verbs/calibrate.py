@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +23,7 @@ from capstan.cli.console import (
     print_json,
 )
 from capstan.cli.interrupt import Interrupt
+from capstan.cli.recorded_history import STOPPED, Sample, Until, Workers
 
 if TYPE_CHECKING:
     from capstan.embedded.backtest.calibration import Calibration
@@ -48,17 +48,9 @@ def calibrate(
             help="Candidates of a field of monitoring; default: drift.minEffect and quality.maxDrop.",
         ),
     ] = None,
-    until: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Stop before this day; default: the file's replay.end."),
-    ] = None,
-    sample: Annotated[
-        float | None,
-        typer.Option(min=0.0001, max=1, help="Share of cases to ask; default: the file's replay.sample."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Processes side by side; default: one for each core.")
-    ] = None,
+    until: Until = None,
+    sample: Sample = None,
+    workers: Workers = None,
     state: State = DEFAULT_STATE,
     json: Json = False,
 ) -> None:
@@ -103,7 +95,7 @@ def calibrate(
             )
         if finished is None:
             err.print("stopped; what is finished is kept, and the same command goes on")
-            raise typer.Exit(130)
+            raise typer.Exit(STOPPED)
         found = judged(finished, budget, window)
     if json:
         print_json({"budget_per_month": budget.per_month, **asdict(found)})

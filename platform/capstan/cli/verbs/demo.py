@@ -18,7 +18,8 @@ from capstan.cli.console import (
     PagePort,
     State,
 )
-from capstan.cli.replay_shown import Sample, Until, replay_and_report
+from capstan.cli.recorded_history import Sample, Until
+from capstan.cli.replay_shown import replay_and_report
 from capstan.verbs.example import DEFAULT_FOLDER
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from capstan.cli.console import (
     PagePort,
     State,
 )
-from capstan.cli.replay_shown import Sample, Until, replay_and_report
+from capstan.cli.recorded_history import Sample, Until
+from capstan.cli.replay_shown import replay_and_report
 
 app = App()
 
