@@ -36,10 +36,6 @@ class ClassifierTest(Detector):
     def reads(self) -> Literal["rows"]:
         return "rows"
 
-    @property
-    def test(self) -> str:
-        return "Classifier"
-
     def compare(self, reference: NDArray[Any], window: NDArray[Any]) -> Distance:
         folds = _folds(reference, window)
         is_window = np.concatenate([fold.is_window for fold in folds])

@@ -26,10 +26,6 @@ class CramerVonMises(CountedDetector):
     def reads(self) -> Kind:
         return "numeric"
 
-    @property
-    def test(self) -> str:
-        return "CramerVonMises"
-
     def statistic(self, cells: NDArray[Any], reference: Counts, window: Counts) -> float:  # noqa: ARG002
         both = reference + window
         after = np.cumsum(reference / reference.sum() - window / window.sum())

@@ -51,9 +51,9 @@ class Detector(ABC):
         """What it gets: numbers, codes of categories (0 and above), or rows: a matrix of numbers, one line each."""
 
     @property
-    @abstractmethod
     def test(self) -> str:
-        """The distance's name for people, such as `TotalVariation`."""
+        """The distance's name for people, such as `TotalVariation`; the detector's own where it has no other."""
+        return self.name
 
     @property
     def facts(self) -> Mapping[str, Any]:

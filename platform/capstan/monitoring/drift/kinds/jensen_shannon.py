@@ -18,10 +18,6 @@ class JensenShannon(GroupedDetector):
 
     name: ClassVar[str] = "JensenShannon"
 
-    @property
-    def test(self) -> str:
-        return "JensenShannon"
-
     def between(self, reference: Counts, window: Counts) -> float:
         from scipy.spatial.distance import jensenshannon
 

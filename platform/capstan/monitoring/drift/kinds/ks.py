@@ -25,10 +25,6 @@ class KolmogorovSmirnov(Detector):
     def reads(self) -> Kind:
         return "numeric"
 
-    @property
-    def test(self) -> str:
-        return "KS"
-
     def compare(self, reference: NDArray[Any], window: NDArray[Any]) -> Distance:
         return ks(reference, window)
 

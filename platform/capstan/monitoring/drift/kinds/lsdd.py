@@ -29,10 +29,6 @@ class DensityDifference(EmbeddedDetector):
 
     name: ClassVar[str] = "LSDD"
 
-    @property
-    def test(self) -> str:
-        return "LSDD"
-
     def map_of(self, reference: NDArray[np.float32]) -> KernelModel:
         chosen = np.linspace(0, len(reference) - 1, min(CENTRES, len(reference))).round().astype(np.int64)
         few = reference[np.linspace(0, len(reference) - 1, min(2000, len(reference))).astype(np.int64)]

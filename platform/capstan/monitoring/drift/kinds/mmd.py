@@ -22,10 +22,6 @@ class MaximumMeanDiscrepancy(EmbeddedDetector):
 
     name: ClassVar[str] = "MMD"
 
-    @property
-    def test(self) -> str:
-        return "MMD"
-
     def map_of(self, reference: NDArray[np.float32]) -> FourierFeatures:
         return FourierFeatures(reference.shape[1], kernel_width(reference))
 

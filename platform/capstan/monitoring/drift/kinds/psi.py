@@ -22,10 +22,6 @@ class PopulationStability(GroupedDetector):
 
     name: ClassVar[str] = "PSI"
 
-    @property
-    def test(self) -> str:
-        return "PSI"
-
     def between(self, reference: Counts, window: Counts) -> float:
         counts = contingency(reference, window) + LEAST_ROWS
         was, is_now = counts / counts.sum(axis=1, keepdims=True)

@@ -21,10 +21,6 @@ class Wasserstein(CountedDetector):
     def reads(self) -> Kind:
         return "numeric"
 
-    @property
-    def test(self) -> str:
-        return "Wasserstein"
-
     def statistic(self, cells: NDArray[Any], reference: Counts, window: Counts) -> float:
         from scipy.stats import wasserstein_distance
 
