@@ -41,6 +41,7 @@ from capstan.monitoring.windows import (
     FeatureDrift,
     QualityWindow,
     WindowOutcome,
+    few_rows,
 )
 from capstan.recording.outputs import predictions_of
 from capstan.recording.pairing import CLOSED_COVERAGE
@@ -89,16 +90,9 @@ class Measuring:
             )["n"][0].as_py()
         )
         if rows < watched.window.min_rows:
-            few = f"{rows:,} of {watched.window.min_rows:,} rows (monitoring.window.minRows)"
-            return DriftWindow(
-                number,
-                start,
-                end,
-                rows,
-                False,
-                min_rows=watched.window.min_rows,
-                estimate=self.estimates.none("TooFewRows", few),
-            )
+            few, least = few_rows(rows, watched.window.min_rows), watched.window.min_rows
+            none = self.estimates.none(few.reason, few.message)
+            return DriftWindow(number, start, end, rows, False, min_rows=least, estimate=none)
         columns = sorted({feature.column for feature in self.reference.features} | self.estimates.columns)
         unlike = Unlike(self.estimates.seen)
         gatherers = [self._gatherer(feature, rows) for feature in self.reference.features]
@@ -190,8 +184,8 @@ class Measuring:
                 WindowOutcome.NO_EVIDENCE, "CoverageTooLow", self._coverage_in_words(answered, coverage)
             )
         if answered < watched.window.min_rows:
-            rows = f"{answered:,} of {watched.window.min_rows:,} rows (monitoring.window.minRows)"
-            return told(WindowOutcome.NO_EVIDENCE, "TooFewRows", rows)
+            gap = few_rows(answered, watched.window.min_rows)
+            return told(WindowOutcome.NO_EVIDENCE, gap.reason, gap.message)
         metric = self._task.metrics[watched.quality.metric]
         size, blocks = self._blocks(labelled.table, start, end)
         quality = measure(

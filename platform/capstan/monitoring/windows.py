@@ -91,6 +91,11 @@ class Estimate:
         return self.low is not None and self.reason in ("Fine", "Dropped")
 
 
+def few_rows(rows: int, least: int) -> Gap:
+    """Why nothing can be said about a window with fewer rows than the file asks for."""
+    return Gap("TooFewRows", f"{rows:,} of {least:,} rows (monitoring.window.minRows)")
+
+
 @dataclass(frozen=True)
 class DriftWindow:
     """Inputs and predictions of [start, end)."""
@@ -118,7 +123,7 @@ class DriftWindow:
         """Why nothing can be said about the window; None: it has rows enough."""
         if self.has_enough_rows:
             return None
-        return Gap("TooFewRows", f"{self.rows:,} of {self.min_rows:,} rows (monitoring.window.minRows)")
+        return few_rows(self.rows, self.min_rows)
 
 
 @dataclass(frozen=True)

@@ -173,9 +173,13 @@ def calibrated(task: Task, predictions: Predictions, maps: Mapping[str, Probabil
         ],
         axis=1,
     )
+    return whole_chances(table, said)
+
+
+def whole_chances(table: Floats, said: Chances) -> Chances:
+    """The chances of each row, made 1 together; what was said of a row where all of its are 0."""
     sums = table.sum(axis=1, keepdims=True)
-    whole = np.where(sums > 0, table / np.where(sums > 0, sums, 1.0), said.table)
-    return Chances(said.classes, whole)
+    return Chances(said.classes, np.where(sums > 0, table / np.where(sums > 0, sums, 1.0), said.table))
 
 
 def name_of(one: bool | str) -> str:

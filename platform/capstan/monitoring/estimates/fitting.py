@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from capstan.monitoring.estimates.estimator import Estimator, matrix_of, name_of
+from capstan.monitoring.estimates.estimator import Estimator, matrix_of, name_of, whole_chances
 from capstan.monitoring.estimates.maps import fit_map, out_of_fold
 from capstan.monitoring.estimates.seen import SeenColumn, seen_columns
 from capstan.monitoring.estimates.trees import fit_trees
@@ -99,8 +99,7 @@ def _of_classes(
     table = np.stack([outside[one] for one in mapped], axis=1)
     if len(mapped) < len(said.classes):
         table = np.concatenate([table, 1 - table], axis=1)
-    sums = table.sum(axis=1, keepdims=True)
-    chances = Chances(said.classes, np.where(sums > 0, table / np.where(sums > 0, sums, 1.0), said.table))
+    chances = whole_chances(table, said)
 
     # Fewer rows make days stray rather more, so the interval gets no narrower by it.
     some = evenly_spread(predictions, chances)

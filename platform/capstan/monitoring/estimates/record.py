@@ -62,9 +62,6 @@ class Record:
         misses = self.checked - self.held
         return misses > 0 and float(bdtrc(misses - 1, self.checked, MISS_SHARE)) < CHANCE and misses > 1
 
-    def __str__(self) -> str:
-        return f"the true value lay within the interval in {self.held} of {self.checked} windows"
-
 
 def record_of(checked: Sequence[Checked]) -> Record:
     """Of the newest windows; those in which the estimate was not sure of itself count for nothing."""
