@@ -48,35 +48,16 @@ def compare(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
     groups: Groups | None = None,
-) -> tuple[dict[str, Compared], Compared]:
+) -> tuple[dict[str, Compared], Compared, Floats]:
     """Both systems month by month and overall; all arrays are (n,), `months` and `days` are labels of the rows.
 
     The first of the metrics tells the gain: overall it is the unweighted mean of the months' differences, and days are
     resampled within their month, the same days for both systems. Overall, a metric with a loss per row is that of all
     rows, any other the mean of the months.
-    """
-    by_month, overall, _ = compare_resampled(
-        metrics, truth, static, managed, months, days, rng=rng, resamples=resamples, groups=groups
-    )
-    return by_month, overall
 
-
-def compare_resampled(
-    metrics: Sequence[Metric],
-    truth: Truth,
-    static: Predictions,
-    managed: Predictions,
-    months: Texts,
-    days: Texts,
-    *,
-    rng: np.random.Generator,
-    resamples: int = RESAMPLES,
-    groups: Groups | None = None,
-) -> tuple[dict[str, Compared], Compared, Floats]:
-    """As `compare`, with the gain in each resample of days, (resamples,); empty where no month has a gain.
-
-    Of two managed systems that are asked the same rows with the same `rng`, the gains of one place are of the same
-    days: their differences are paired.
+    Last comes the gain in each resample of days, (resamples,); it is empty where no month has a gain. Of two managed
+    systems that are asked the same rows with the same `rng`, the gains of one place are of the same days: their
+    differences are paired.
     """
     by_month: dict[str, Compared] = {}
     samples = []
@@ -96,15 +77,15 @@ def compare_resampled(
         if found.metrics[metrics[0].name].gain is not None:
             samples.append(resampled)
     overall = {metric.name: _overall(metric, by_month, truth, static, managed, groups) for metric in metrics}
+    gain_samples: Floats = np.mean(samples, axis=0) if samples else np.empty(0)
     if samples:
         told = overall[metrics[0].name]
         gains = [
             gain for found in by_month.values() if (gain := found.metrics[metrics[0].name].gain) is not None
         ]
         overall[metrics[0].name] = MetricCompared(
-            told.static, told.managed, float(np.mean(gains)), interval_of(np.mean(samples, axis=0))
+            told.static, told.managed, float(np.mean(gains)), interval_of(gain_samples)
         )
-    gain_samples: Floats = np.mean(samples, axis=0) if samples else np.empty(0)
     return by_month, Compared(len(truth), overall), gain_samples
 
 

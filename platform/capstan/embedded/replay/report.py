@@ -14,7 +14,7 @@ import numpy as np
 
 from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.versions import ModelVersion
-from capstan.embedded.replay.comparison import Compared, compare_resampled
+from capstan.embedded.replay.comparison import Compared, compare
 from capstan.embedded.replay.online_section import OnlineStepTold, online_section
 from capstan.embedded.replay.own_metrics import own_metrics
 from capstan.embedded.replay.recorded_rows import RecordedTraffic
@@ -243,7 +243,7 @@ def compared(
     """
     zone = ZoneInfo(system.spec.data.time_zone)
     local_times = [moment.astimezone(zone) for moment in served.table.column("event_time").to_pylist()]
-    return compare_resampled(
+    return compare(
         metrics,
         served.truth,
         static,

@@ -31,7 +31,10 @@ def of(probability):
 
 
 def compare(truth, static, managed, months, days, **settings):
-    return comparison.compare(METRICS, truth.astype(bool), of(static), of(managed), months, days, **settings)
+    by_month, overall, _ = comparison.compare(
+        METRICS, truth.astype(bool), of(static), of(managed), months, days, **settings
+    )
+    return by_month, overall
 
 
 def test_values_are_those_of_the_metrics_that_verdicts_use(rng):
@@ -48,7 +51,7 @@ def test_values_are_those_of_the_metrics_that_verdicts_use(rng):
 def test_a_loss_that_falls_is_a_gain(rng):
     labels, static, managed, day = rows(rng)
     losses = (METRICS[1],)
-    _, overall = comparison.compare(
+    _, overall, _ = comparison.compare(
         losses,
         labels.astype(bool),
         of(static),
@@ -68,7 +71,7 @@ def test_a_loss_that_falls_is_a_gain(rng):
 def test_two_systems_that_are_one_differ_by_nothing_without_a_minus(rng):
     labels, static, _, day = rows(rng)
     months = np.full(len(labels), "2013-02")
-    _, overall = comparison.compare(
+    _, overall, _ = comparison.compare(
         (METRICS[1],), labels.astype(bool), of(static), of(static), months, day, rng=rng, resamples=50
     )
     found = overall.metrics["logLoss"]

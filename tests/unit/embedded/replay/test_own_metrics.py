@@ -82,9 +82,10 @@ def home(tmp_path: Path) -> Path:
 def compared(made: MLSystem, faults: list[str]) -> Any:
     first = task_named("BinaryClassification").metrics["brierScore"]
     with own_metrics(made, faults) as own:
-        return compare(
+        by_month, overall, _ = compare(
             (first, *own), TRUTH, STATIC, MANAGED, MONTHS, DAYS, rng=np.random.default_rng(0), resamples=20
         )
+        return by_month, overall
 
 
 def test_what_chooses_or_gates_is_compared_month_by_month_by_the_code_beside_the_file(home: Path) -> None:
