@@ -53,15 +53,13 @@ def as_estimator(
                 f"classes: {type(model).__name__} says its classes itself; leave `classes` out"
             )
         return model, f"imported {type(model).__name__}"
+    library = _library(model)
+    read = {"torch": _torch, "xgboost": _xgboost}.get(library, _onnx)
     try:
-        if _library(model) == "torch":
-            return _torch(model, system, task, table, columns=columns, classes=classes)
-        if _library(model) == "xgboost":
-            return _xgboost(model, system, task, table, columns=columns, classes=classes)
-        return _onnx(model, system, task, table, columns=columns, classes=classes)
+        return read(model, system, task, table, columns=columns, classes=classes)
     except InvalidDataError as error:
         name = {"torch": type(model).__name__, "xgboost": "the model of XGBoost"}.get(
-            _library(model), "the model of ONNX"
+            library, "the model of ONNX"
         )
         raise InvalidDataError(f"{name}: {error}") from error
 
