@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from benchmarks.experiments.simulated.table import Table  # noqa: E402
+from benchmarks.experiments.simulated.table import Table, put_between  # noqa: E402
 
 PAGE = ROOT / "platform" / "docs" / "estimated-performance.md"
 PICTURE = ROOT / "platform" / "docs" / "pictures" / "estimated.png"
@@ -153,9 +153,7 @@ def main() -> None:
     if not chosen.write:
         print(table)
         return
-    page = PAGE.read_text()
-    before, after = page.split(BEGIN)[0], page.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}\n\n{table}\n{END}{after}")
+    PAGE.write_text(put_between(PAGE.read_text(), BEGIN, END, f"{BEGIN}\n\n{table}\n{END}"))
     draw(met, next(one["estimate"]["metric"] for one in windows if one.get("estimate")), PICTURE)
 
 

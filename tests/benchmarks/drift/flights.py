@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import time
 import tracemalloc
@@ -23,7 +22,8 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from benchmarks.experiments.simulated.table import Table  # noqa: E402
+from benchmarks.drift.injected import delay_cell  # noqa: E402
+from benchmarks.experiments.simulated.table import Table, put_between  # noqa: E402
 
 from capstan.monitoring.drift import fitted_detectors  # noqa: E402
 from capstan.monitoring.drift.joint_rows import Encoding, Place  # noqa: E402
@@ -254,7 +254,7 @@ def table_of(found: Mapping[str, Found], speeds: Mapping[str, tuple[float, float
     rows: list[tuple[str, ...]] = [
         ("false alarms a month", *(f"{one.false_alarms / months:.2f}" for one in found.values()))
     ]
-    rows += [(name, *(_cell(one.delays[name], worlds) for one in found.values())) for name in DRIFTS]
+    rows += [(name, *(delay_cell(one.delays[name], worlds) for one in found.values())) for name in DRIFTS]
     rows.append(("the year as it was: alerts", *(one.year for one in found.values())))
     rows.append(
         (
@@ -273,13 +273,6 @@ def table_of(found: Mapping[str, Found], speeds: Mapping[str, tuple[float, float
         "first half trained, the second live. Speed and memory: 20 numbers a row; `-`: of a large window an even "
         "selection of rows is compared.",
     )
-
-
-def _cell(delays: list[int], worlds: int) -> str:
-    if not delays:
-        return "never"
-    median = f"{statistics.median(delays):g}"
-    return median if len(delays) == worlds else f"{median} ({100 * len(delays) / worlds:.0f} %)"
 
 
 def _found(
@@ -321,8 +314,7 @@ def main() -> int:
     if not options.write:
         print(text)
         return 0
-    before, rest = PAGE.read_text().split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.split(END)[1]}")
+    PAGE.write_text(put_between(PAGE.read_text(), BEGIN, END, f"{BEGIN}\n\n{text}\n{END}"))
     print(f"written to {PAGE.relative_to(ROOT)}")
     return 0
 

@@ -23,7 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from benchmarks.experiments.simulated.table import Table  # noqa: E402
+from benchmarks.experiments.simulated.table import Table, put_between  # noqa: E402
 
 from capstan.monitoring.drift import fitted_detectors  # noqa: E402
 from capstan.monitoring.drift.kinds import DETECTORS  # noqa: E402
@@ -161,7 +161,7 @@ def table_of(reads: Kind, found: Mapping[str, Found], worlds: int) -> Table:
     drifts = [drift for drift in WEEKS[reads] if drift != "none"]
     rows = (
         ("alerts in a year without drift", *(f"{one.false_alarms / worlds:.2f}" for one in found.values())),
-        *((drift, *(_cell(one.delays[drift], worlds) for one in found.values())) for drift in drifts),
+        *((drift, *(delay_cell(one.delays[drift], worlds) for one in found.values())) for drift in drifts),
     )
     return Table(
         "Numbers" if reads == "numeric" else "Categories",
@@ -173,7 +173,8 @@ def table_of(reads: Kind, found: Mapping[str, Found], worlds: int) -> Table:
     )
 
 
-def _cell(delays: list[int], worlds: int) -> str:
+def delay_cell(delays: list[int], worlds: int) -> str:
+    """The median of the weeks until an alert, and the share of worlds in which there was one if it was not all."""
     if not delays:
         return "never"
     median = f"{statistics.median(delays):g}"
@@ -204,8 +205,7 @@ def main() -> int:
     if not options.write:
         print(text)
         return 0
-    before, rest = PAGE.read_text().split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.split(END)[1]}")
+    PAGE.write_text(put_between(PAGE.read_text(), BEGIN, END, f"{BEGIN}\n\n{text}\n{END}"))
     print(f"written to {PAGE.relative_to(ROOT)}")
     return 0
 

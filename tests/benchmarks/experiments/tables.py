@@ -32,7 +32,7 @@ from benchmarks.experiments.simulated.outcomes import SCENARIOS  # noqa: E402
 from benchmarks.experiments.simulated.power import cases, power  # noqa: E402
 from benchmarks.experiments.simulated.regret import ARMS, RULES, regret  # noqa: E402
 from benchmarks.experiments.simulated.suspicions import LEVELS, WORSE, looks_worse, suspicion_levels  # noqa: E402
-from benchmarks.experiments.simulated.table import RUNS, Table  # noqa: E402
+from benchmarks.experiments.simulated.table import RUNS, Table, put_between  # noqa: E402
 from benchmarks.experiments.simulated.ways_to_merge import WAYS, ways_to_merge  # noqa: E402
 
 DOCS = ROOT / "platform" / "docs"
@@ -105,10 +105,7 @@ def marks(name: str) -> tuple[str, str]:
 def replaced(page: str, name: str, text: str) -> str:
     """The page with this text in place of the table's; raises ValueError where the marks do not stand there once."""
     begin, end = marks(name)
-    if page.count(begin) != 1 or page.count(end) != 1:
-        raise ValueError(f"{begin} and {end} must stand once in the page")
-    before, rest = page.split(begin)
-    return f"{before}{text}{rest.split(end)[1]}"
+    return put_between(page, begin, end, text)
 
 
 def _made(names: list[str], runs: int) -> Iterator[tuple[str, Table]]:

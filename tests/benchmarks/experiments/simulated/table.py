@@ -26,6 +26,16 @@ class Table:
         return f"{title}{text}\n\n{self.note}\n"
 
 
+def put_between(page: str, begin: str, end: str, text: str) -> str:
+    """The page with the text in place of all from one mark to the other, with these; raises ValueError unless each of
+    them stands there once.
+    """
+    if page.count(begin) != 1 or page.count(end) != 1:
+        raise ValueError(f"{begin} and {end} must stand once in the page")
+    before, rest = page.split(begin)
+    return f"{before}{text}{rest.split(end)[1]}"
+
+
 def percent(share: float) -> str:
     """A share with one decimal."""
     return f"{100 * share:.1f} %"
