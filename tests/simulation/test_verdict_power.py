@@ -52,18 +52,26 @@ def test_the_table_counts_what_the_verdict_says_rollout_by_rollout(decide, diffe
     rule = QualityRule(decide, margin=0.01)
     simulation = Simulation(SMALL)
     row = simulation.power(rule, difference)
-    found = [decided(simulation, rule, difference, run) for run in range(SMALL.runs)]
+    if decide is Decide.UNLESS_WORSE:
+        # A later block may take back what passed, so each look is asked.
+        found = [decided(simulation, rule, difference, run) for run in range(SMALL.runs)]
+    else:
+        # Bounds of an earlier block stay, so the last look tells the verdict, at a fourteenth of the cost.
+        found = [judged(simulation, rule, difference, run, SMALL.blocks) for run in range(SMALL.runs)]
+        assert found[:60] == [decided(simulation, rule, difference, run) for run in range(60)]
     assert row.promoted == pytest.approx(found.count(Verdict.SUCCESSFUL) / SMALL.runs)
     assert row.rejected == pytest.approx(found.count(Verdict.FAILED) / SMALL.runs)
     assert row.promoted + row.rejected + row.undecided == pytest.approx(1)
 
 
-def test_the_table_waits_as_the_verdict_does_while_the_smaller_alpha_has_no_bound():
+def test_the_table_waits_as_the_verdict_does_while_no_bound_is_finite():
     rule = QualityRule(Decide.UNLESS_WORSE, margin=0.01, alpha=0.002)
     scenario = replace(SMALL, runs=40, autocorrelation=0.6)
     simulation = Simulation(scenario)
     units = simulation.units(rule)
-    assert (units.is_strong & (units.number == 7)).any(axis=1).sum() >= 10
+    early = units.is_independent[:, 6] & ~simulation.suspicions(rule, 0.0)[:, 6]
+    assert early.sum() >= 10
+    assert not simulation.passes(rule, 0.0)[:, 6].any()
     found = [decided(simulation, rule, 0.0, run) for run in range(scenario.runs)]
     row = simulation.power(rule, 0.0)
     assert row.promoted == pytest.approx(found.count(Verdict.SUCCESSFUL) / scenario.runs)
@@ -83,7 +91,7 @@ def test_what_unless_worse_lets_through_shrinks_with_blocks_and_with_the_damage(
 
 
 def test_unless_worse_seldom_passes_what_is_worse_by_one_deviation_of_a_day_and_nearly_all_that_is_equal():
-    """Without the suspicion three in four of the worse ones passed at seven days."""
+    """Without the suspicion nine in ten of the worse ones pass."""
     simulation = Simulation(Scenario(spread=1.0, seed=1))
     rule = QualityRule(Decide.UNLESS_WORSE)
     equal, worse, much_worse = (simulation.power(rule, difference) for difference in (0.0, -1.0, -2.0))
@@ -96,7 +104,7 @@ def test_unless_worse_seldom_passes_what_is_worse_by_one_deviation_of_a_day_and_
 def test_a_suspicion_without_a_deadline_ends():
     simulation = Simulation(Scenario(spread=1.0, blocks=60, seed=1))
     for difference in (0.0, -0.2, -0.5, -1.0):
-        assert simulation.power(QualityRule(Decide.UNLESS_WORSE), difference).undecided < 0.02
+        assert simulation.power(QualityRule(Decide.UNLESS_WORSE), difference).undecided < 0.03
 
 
 @pytest.mark.parametrize(("effect", "median", "late"), [(0.5, 28, 50), (0.8, 14, 22), (1.2, 9, 12)])
@@ -111,8 +119,8 @@ def test_delay_of_single_blocks_is_the_published_one(effect, median, late):
 def test_delay_of_merged_blocks_is_the_one_of_the_docs(effect):
     scenario = Scenario(spread=0.05, requests_per_block=100_000, blocks=120, seed=5)
     [row] = simulate_power(scenario, [QualityRule(Decide.NOT_WORSE)], [effect * 0.05])
-    assert row.median_blocks == pytest.approx(7 / effect**2 + 5, rel=0.1)
-    assert row.late_blocks == pytest.approx(13 / effect**2 + 5, rel=0.1)
+    assert row.median_blocks == pytest.approx(7 / effect**2 + 7, rel=0.1)
+    assert row.late_blocks == pytest.approx(13 / effect**2 + 8, rel=0.1)
 
 
 @pytest.mark.parametrize("decide", [Decide.BETTER, Decide.NOT_WORSE])

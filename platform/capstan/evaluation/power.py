@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from capstan.domain.verdicts.blocks import MAX_AUTOCORRELATION
 from capstan.domain.verdicts.confidence import suspicion_radius
-from capstan.domain.verdicts.merging import STRONG_AUTOCORRELATION
 from capstan.domain.verdicts.quality import Decide, QualityRule
+from capstan.domain.verdicts.spells import AUTOCORRELATIONS, LIKELIHOOD, VARIANCE
 
 Floats = npt.NDArray[np.float64]
 
@@ -90,15 +90,18 @@ class Simulation:
                 continue
             effects, counts = _joined(self.effects, size), _joined(self.counts, size)
             last = self._last_unit(size)
-            for is_strong in (False, True):
-                among = used & (units.is_strong == is_strong)
-                if not among.any():
-                    continue
-                radius = _by_units(rule.after(float(is_strong)).radius, effects.shape[1])
-                over = _exceeds(effects + (difference - rule.promote_above) * counts, radius)[:, last]
-                under = _exceeds((rule.reject_below - difference) * counts - effects, radius)[:, last]
-                above |= among & units.is_independent & over
-                below |= among & (units.is_independent | (size > 1)) & under
+            radius = _by_units(rule.radius, effects.shape[1])
+            over = _exceeds(effects + (difference - rule.promote_above) * counts, radius)[:, last]
+            under = _exceeds((rule.reject_below - difference) * counts - effects, radius)[:, last]
+            above |= used & units.is_independent & over
+            below |= used & (units.is_independent | (size > 1)) & under
+        if self.merges:
+            above &= no_spell(
+                self.effects + (difference - rule.promote_above) * self.counts, rule.two_sided_alpha
+            )
+            below &= no_spell(
+                self.effects + (difference - rule.reject_below) * self.counts, rule.two_sided_alpha
+            )
         return above, below
 
     def suspicions(self, rule: QualityRule, difference: float) -> npt.NDArray[np.bool_]:
@@ -131,34 +134,31 @@ class Simulation:
     def _merged(self, least: int) -> _Units:
         shape = self.effects.shape
         size, is_independent = np.ones(shape, dtype=np.int64), np.ones(shape, dtype=np.bool_)
-        is_strong = np.zeros(shape, dtype=np.bool_)
         if not self.merges:
-            return _Units(size, is_independent, is_strong)
+            return _Units(size, is_independent)
         shortest = np.ones(shape[0], dtype=np.int64)
         correlations = {
             n: _autocorrelations(_joined(self.effects, n), _joined(self.counts, n))
             for n in range(1, shape[1] // least + 1)
         }
         for closed in range(least, shape[1] + 1):
-            is_strong[:, closed - 1] = correlations[1][:, closed - 1] > STRONG_AUTOCORRELATION
             found = np.zeros(shape[0], dtype=np.int64)
             for n in range(1, closed // least + 1):
                 low = correlations[n][:, closed // n - 1] <= MAX_AUTOCORRELATION
                 found = np.where((found == 0) & (n >= shortest) & low, n, found)
             shortest = np.maximum(shortest, found)
             is_independent[:, closed - 1] = found > 0
-            is_strong[:, closed - 1] &= found > 0
             size[:, closed - 1] = np.where(found > 0, found, closed // least)
-        return _Units(size, is_independent, is_strong)
+        return _Units(size, is_independent)
 
     def passes(self, rule: QualityRule, difference: float) -> npt.NDArray[np.bool_]:
         """Rollout x block: enough and no suspicion, so that UnlessWorse passes what was not rejected before."""
         units = self.units(rule)
         passes = units.is_independent & ~self.suspicions(rule, difference)
+        if self.merges:
+            # Else nothing bounds yet even a difference beyond all measure, so nothing could have been shown worse.
+            passes &= no_spell(self.counts, rule.two_sided_alpha)
         passes[:, : rule.least_blocks - 1] = False
-        for is_strong in (False, True):
-            few = units.number < rule.after(float(is_strong)).least_units
-            passes &= ~few | (units.is_strong != is_strong)
         return passes
 
     def power(self, rule: QualityRule, difference: float) -> Power:
@@ -200,8 +200,6 @@ class _Units:
 
     size: npt.NDArray[np.int64]
     is_independent: npt.NDArray[np.bool_]
-    is_strong: npt.NDArray[np.bool_]
-    """Single blocks go together so strongly that alpha is smaller."""
 
     @property
     def number(self) -> npt.NDArray[np.int64]:
@@ -226,6 +224,25 @@ def simulate_power(
             if advance is not None:
                 advance(len(rows))
     return rows
+
+
+def no_spell(tested: Floats, alpha: float, *, likelihood: float = LIKELIHOOD) -> npt.NDArray[np.bool_]:
+    """Rollout x block: a mean other than 0 is likelier by enough than a spell, as `Neighbours.bounds` has it."""
+    seen = np.arange(1, tested.shape[1] + 1)
+    explained = VARIANCE / (1 + VARIANCE) * tested.cumsum(axis=1) ** 2 / seen
+    with np.errstate(divide="ignore", invalid="ignore"):
+        different = -0.5 * np.log1p(VARIANCE) - seen / 2 * np.log((tested**2).cumsum(axis=1) - explained)
+        spells = [_log_spell(tested, autocorrelation) for autocorrelation in AUTOCORRELATIONS]
+        return np.asarray(different - np.max(spells, axis=0) >= np.log(likelihood / alpha))
+
+
+def _log_spell(tested: Floats, autocorrelation: float) -> Floats:
+    """ln density of an AR(1) series of mean 0 up to each block, less what all share."""
+    seen, kept = np.arange(1, tested.shape[1] + 1), 1 - autocorrelation**2
+    steps = tested[:, 1:] - autocorrelation * tested[:, :-1]
+    first = tested[:, :1] ** 2
+    squares = np.concatenate([first, first + (steps**2).cumsum(axis=1) / kept], axis=1)
+    return np.asarray(-0.5 * (seen - 1) * np.log(kept) - seen / 2 * np.log(squares))
 
 
 def _standard_effects(rng: np.random.Generator, shape: tuple[int, int], skewness: float) -> Floats:

@@ -176,7 +176,7 @@ def in_days(duration: timedelta | None) -> str | None:
     if duration is None:
         return None
     if timedelta(0) < duration < timedelta(days=1):
-        from capstan.domain.steps.step import in_words
+        from capstan.domain.durations import in_words
 
         return in_words(duration)
     days = duration / timedelta(days=1)

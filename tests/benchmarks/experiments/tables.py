@@ -33,7 +33,7 @@ from benchmarks.experiments.simulated.power import cases, power  # noqa: E402
 from benchmarks.experiments.simulated.regret import ARMS, RULES, regret  # noqa: E402
 from benchmarks.experiments.simulated.suspicions import LEVELS, WORSE, looks_worse, suspicion_levels  # noqa: E402
 from benchmarks.experiments.simulated.table import RUNS, Table, put_between  # noqa: E402
-from benchmarks.experiments.simulated.ways_to_merge import WAYS, ways_to_merge  # noqa: E402
+from benchmarks.experiments.simulated.ways_to_merge import LONGER, WAYS, found_in_time, ways_to_merge  # noqa: E402
 
 DOCS = ROOT / "platform" / "docs"
 EXPERIMENTS, VERDICTS = DOCS / "experiments.md", DOCS / "verdicts.md"
@@ -65,6 +65,7 @@ TABLES = {
     "bandit-means": Made(DOCS / "bandits.md", bandit_means, len(MEANS_OF)),
     "suspicion-levels": Made(DECISION, suspicion_levels, len(LEVELS)),
     "ways-to-merge": Made(DECISION, ways_to_merge, len(WAYS)),
+    "found-in-time": Made(DECISION, found_in_time, len(LONGER)),
 }
 """By name."""
 

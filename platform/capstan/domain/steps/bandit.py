@@ -337,8 +337,10 @@ class BanditStep(Step):
         return max(self.primary.closes_after, self.batch)
 
     def progress(self, since: datetime | None, now: datetime) -> str:
-        if self.duration or since is None:
+        if self.duration:
             return super().progress(since, now)
+        if since is None:
+            return f"≥ {self.min_units:,} units"
         return f"batch {(now - since) // self.batch + 1}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from capstan.domain.digest import UNDIGESTED
@@ -17,7 +17,7 @@ from capstan.domain.steps.experiment_questions import (
     guardrail_name,
 )
 from capstan.domain.steps.questions import Arms, Question
-from capstan.domain.steps.step import Station, Step, runners_up_of
+from capstan.domain.steps.step import Station, Step, passed, runners_up_of
 from capstan.domain.traffic import Arm, TrafficSplit, Weight
 from capstan.domain.verdicts.arms import ArmsRule
 from capstan.domain.verdicts.experiments import Better, ExperimentRule, Test
@@ -261,6 +261,11 @@ class ExperimentStep(Step):
             when = "when its duration is over and the units' windows have closed"
         watched = f"; {', '.join(one.metric for one in self.guarded)} may stop it" if self.guarded else ""
         return f"the experiment on {self.primary.metric} is decided by {rule.named}, {when}{watched}"
+
+    def progress(self, since: datetime | None, now: datetime) -> str:
+        if self.duration:
+            return super().progress(since, now)
+        return passed(since, self.deadline, now, least=f"{self.min_units:,} units")
 
     def first_outcome(self, policy: RolloutPolicy) -> timedelta:
         return self.primary.closes_after

@@ -140,6 +140,4 @@ class InterleaveStep(Step):
         return Interleaving(event, Method(self.method), window, self.maximum_delay)
 
     def progress(self, since: datetime | None, now: datetime) -> str:
-        if since is None:
-            return f"≥ {self.min_units:,} units"
-        return passed(since, self.deadline, now)
+        return passed(since, self.deadline, now, least=f"{self.min_units:,} units")

@@ -78,6 +78,4 @@ class ShadowStep(Step):
     def progress(self, since: datetime | None, now: datetime) -> str:
         if self.duration:
             return super().progress(since, now)
-        if since is None:
-            return f"≥ {self.min_blocks} blocks"
-        return passed(since, self.deadline, now)
+        return passed(since, self.deadline, now, least=f"{self.min_blocks} blocks")

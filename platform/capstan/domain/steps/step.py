@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from capstan.domain.durations import in_words
 from capstan.domain.steps.questions import QueryQuestion, Question, StepEvidence
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.verdicts.guardrails import OperationPolicy
@@ -209,17 +210,13 @@ def elapsed(since: datetime | None, duration: timedelta, now: datetime) -> str:
     return f"{in_words(min(max(now - since, timedelta(0)), duration))} of {in_words(duration)}"
 
 
-def passed(since: datetime, deadline: timedelta | None, now: datetime) -> str:
-    """`day 3 of ≤ 14`; where the deadline is no number of whole days `1.5 min of ≤ 10 min`."""
+def passed(since: datetime | None, deadline: timedelta | None, now: datetime, *, least: str) -> str:
+    """`day 3 of ≤ 14`; where the deadline is no number of whole days `1.5 min of ≤ 10 min`.
+
+    `least`: what the step needs at the least, such as `7 blocks`; it is told where nothing has begun.
+    """
+    if since is None:
+        return f"≥ {least}"
     if deadline is not None and deadline % BLOCK:
         return f"{in_words(max(now - since, timedelta(0)))} of ≤ {in_words(deadline)}"
     return f"day {(now - since).days + 1}" + (f" of ≤ {deadline.days}" if deadline else "")
-
-
-def in_words(duration: timedelta) -> str:
-    """In the largest unit that it fills, such as `1.5 min`."""
-    seconds = int(duration.total_seconds())
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"
-    return f"{seconds} s"

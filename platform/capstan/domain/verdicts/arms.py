@@ -36,7 +36,7 @@ from capstan.domain.verdicts.experiments import (
     welch,
 )
 from capstan.domain.verdicts.intervals import interval, is_open
-from capstan.domain.verdicts.merging import alpha_by, describe_alpha
+from capstan.domain.verdicts.merging import MergedBlocks, describe_spell
 from capstan.domain.verdicts.quality import LEAST_BLOCKS, LOOKS_WORSE, NOT_DECIDED, Decide
 from capstan.domain.verdicts.sample_ratio import freeze_on_mismatch, judge_sample_ratio
 from capstan.domain.verdicts.skewness import LARGEST_SKEWNESS
@@ -110,6 +110,12 @@ class ArmsRule:
         one = two_sided_radius if self.is_two_sided else one_sided_radius
         return one(units, planned_units=planned, alpha=self.level)
 
+    def bounds_by_days(self, days: MergedBlocks) -> tuple[float, float]:
+        """Of the true difference; infinite while no length makes groups of days independent."""
+        if not days.is_independent:
+            return -math.inf, math.inf
+        return days.bounds(self.radius(days.sums.blocks, PLANNED_BLOCKS), self.one_look_alpha)
+
 
 @dataclass(frozen=True)
 class _Suspicion(ArmsRule):
@@ -117,6 +123,9 @@ class _Suspicion(ArmsRule):
 
     def radius(self, units: int, planned: int) -> float:  # noqa: ARG002
         return suspicion_radius(units)
+
+    def bounds_by_days(self, days: MergedBlocks) -> tuple[float, float]:
+        return days.sums.bounds(self.radius(days.sums.blocks, PLANNED_BLOCKS))
 
 
 @dataclass(frozen=True)
@@ -140,6 +149,8 @@ class ArmBounds:
 
     are_independent: bool = True
     """False: at no length that leaves enough blocks are neighbours uncorrelated."""
+    alone: tuple[float, float] | None = None
+    """The bounds if no spell could look like these days; None: they rest on units."""
 
     @property
     def has_unbounded_days(self) -> bool:
@@ -177,10 +188,7 @@ def bounds_of(
     if rule.by_days:
         days = day_blocks(evidence, champion, arm, covariate, sign=rule.sign)
         sums = days.sums
-        used = replace(rule, alpha=alpha_by(days.single, rule.alpha))
-        lower, upper = sums.bounds(
-            used.radius(sums.blocks, PLANNED_BLOCKS) if days.is_independent else math.inf
-        )
+        lower, upper = rule.bounds_by_days(days)
         return ArmBounds(
             arm,
             sums.difference,
@@ -191,6 +199,7 @@ def bounds_of(
             block_days=days.size,
             lag_one=days.single,
             are_independent=days.is_independent,
+            alone=sums.bounds(rule.radius(sums.blocks, PLANNED_BLOCKS)),
         )
     if min(control.units, other.units) < 2:
         # Units of one arm alone are no evidence of a difference: a least number of units would be met by them.
@@ -570,11 +579,11 @@ def _words(rule: ArmsRule, champion: VersionName, found: list[ArmBounds], covari
         if is_open(one.lower, one.upper):
             parts.append(_unknown(rule, champion, one))
             continue
-        level = alpha_by(lag_one, rule.level)
+        spell = describe_spell(one.alone, (one.lower, one.upper), "+.4g") if one.alone else ""
         parts.append(
             f"{rule.metric} of {one.arm} against {champion} {one.difference:+.4g} {unit} over {over}, {sides} "
-            f"{100 * (1 - level):.4g}% bounds {interval(one.lower, one.upper)}"
-            + (f"; {why}" if (why := describe_alpha(lag_one, rule.level)) else "")
+            f"{100 * (1 - rule.level):.4g}% bounds {interval(one.lower, one.upper)}"
+            + (f"; {spell}" if spell else "")
         )
     told = "; ".join(parts)
     if not all(is_open(one.lower, one.upper) for one in found):
@@ -596,7 +605,6 @@ def _numbers(
         "lost_share": evidence.lost_share,
         "clipped_share": evidence.clipped_share,
         "explained": covariate.explained,
-        "alpha": rule.level,
         "margin": rule.margin,
         "minimum_effect": rule.minimum_effect,
     }
@@ -605,6 +613,7 @@ def _numbers(
     for one in found:
         numbers |= {
             f"difference_{one.arm}": one.difference,
+            f"alpha_{one.arm}": rule.level,
             f"lower_{one.arm}": one.lower,
             f"upper_{one.arm}": one.upper,
         }

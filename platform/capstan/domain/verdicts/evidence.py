@@ -9,6 +9,9 @@ from datetime import datetime
 
 from capstan.domain.versions import VersionName
 
+CLOSED_COVERAGE = 0.98
+"""Share of a block's labels at which it closes before the longest delay is over."""
+
 
 @dataclass(frozen=True)
 class LossBlock:

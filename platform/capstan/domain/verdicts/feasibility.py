@@ -15,13 +15,19 @@ from capstan.domain.verdicts.blocks import autocorrelation, residuals, sum_block
 from capstan.domain.verdicts.confidence import suspicion_radius
 from capstan.domain.verdicts.evidence import LossBlock
 from capstan.domain.verdicts.quality import Decide, QualityRule
+from capstan.domain.verdicts.spells import LIKELIHOOD, expected_log_ratio
 
 FARTHEST = 100_000
 """Blocks beyond which a decision counts as never."""
+LARGEST_EFFECT = 100.0
+"""Standard deviations of a block beyond which no margin is offered."""
 MEDIAN_OVERSHOOT = 1.06
 LATE_OVERSHOOT = 0.98
 """A random path crosses the boundary before its mean does, and chance alone merges some blocks; both factors are
-fitted to simulations at d = 0.4-1.2."""
+fitted to simulations at d = 0.4-2."""
+MEDIAN_CHANCE = 1.15
+LATE_CHANCE = 0.9
+"""The same for the moment at which a difference is likelier than a spell."""
 LATE_DEVIATIONS = 0.8416
 """Four paths in five are above their mean less so many standard deviations."""
 
@@ -77,7 +83,7 @@ def time_to_verdict(
 ) -> TimeToVerdict:
     """Expected blocks until `rule` passes a challenger that is truly better by `true_difference` per request.
 
-    Within about 15 % of simulations with Gaussian blocks; real blocks are skewed and drift, so plan with `late_blocks`.
+    Within about 17 % of simulations with Gaussian blocks; real blocks are skewed and drift, so plan with `late_blocks`.
     """
     least = max(
         rule.least_blocks,
@@ -98,8 +104,10 @@ def time_to_verdict(
         return TimeToVerdict(least, least)
     effect = distance / history.long_run_spread
     return TimeToVerdict(
-        _first_block(rule, least, effect * MEDIAN_OVERSHOOT, slack=0.0),
-        _first_block(rule, least, effect * LATE_OVERSHOOT, slack=LATE_DEVIATIONS),
+        _first_block(rule, least, effect, overshoot=MEDIAN_OVERSHOOT, chance=MEDIAN_CHANCE, slack=0.0),
+        _first_block(
+            rule, least, effect, overshoot=LATE_OVERSHOOT, chance=LATE_CHANCE, slack=LATE_DEVIATIONS
+        ),
     )
 
 
@@ -143,8 +151,12 @@ def affordable_margin(
     """The smallest margin that NotWorse decides within `blocks` in the median; None with too few blocks for any."""
     if blocks < rule.least_blocks:
         return None
-    radius = rule.radius(blocks)
-    return max(radius * history.long_run_spread / MEDIAN_OVERSHOOT - true_difference, 0.0)
+    effect = rule.radius(blocks) / MEDIAN_OVERSHOOT
+    while not _is_no_spell(rule, blocks, MEDIAN_CHANCE * effect):
+        effect *= 1.001
+        if effect > LARGEST_EFFECT:
+            return None
+    return max(effect * history.long_run_spread - true_difference, 0.0)
 
 
 def _ways_out(rule: QualityRule, history: LossHistory, available: int, true_difference: float) -> list[str]:
@@ -164,9 +176,14 @@ def _blocks_for(needed: int, per_block: float) -> int:
     return math.ceil(needed / per_block) if per_block > 0 else FARTHEST + 1
 
 
-def _first_block(rule: QualityRule, least: int, effect: float, *, slack: float) -> int | None:
+def _first_block(
+    rule: QualityRule, least: int, effect: float, *, overshoot: float, chance: float, slack: float
+) -> int | None:
     def passes(blocks: int) -> bool:
-        return rule.radius(blocks) + slack / math.sqrt(blocks) <= effect
+        lack = slack / math.sqrt(blocks)
+        if rule.radius(blocks) + lack > effect * overshoot:
+            return False
+        return _is_no_spell(rule, blocks, max(effect * chance - lack, 0.0))
 
     low, high = least, least
     while not passes(high):
@@ -180,6 +197,10 @@ def _first_block(rule: QualityRule, least: int, effect: float, *, slack: float) 
         else:
             low = middle + 1
     return high
+
+
+def _is_no_spell(rule: QualityRule, blocks: int, effect: float) -> bool:
+    return expected_log_ratio(blocks, effect) >= math.log(LIKELIHOOD / rule.two_sided_alpha)
 
 
 def _span(duration: timedelta) -> str:

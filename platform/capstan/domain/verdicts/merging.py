@@ -3,8 +3,8 @@
 The test takes its units for independent. Neighbouring days that go together are not: with a lag-1 autocorrelation of
 0.3 the 5 % of wrong verdicts become 11 %. So they are merged to the smallest length that keeps it at 0.1, read from
 the closed blocks alone, after every block anew. A length that was used once is never made shorter: else a look could
-choose the length that suits it. Where single blocks go together strongly, merging is not enough, and the verdict asks
-for more: its alpha is a fifth.
+choose the length that suits it. Few blocks say little of their autocorrelation, so merging alone is not enough: the
+bounds also leave room for a spell, see `spells`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,8 @@ from dataclasses import dataclass, field
 
 from capstan.domain.verdicts.blocks import MAX_AUTOCORRELATION, BlockSums
 from capstan.domain.verdicts.evidence import LossBlock
-
-STRONG_AUTOCORRELATION = 0.2
-"""Lag-1 autocorrelation of single blocks above which merging alone does not keep wrong verdicts near alpha."""
-STRICTER = 5
-"""Part of its alpha that a verdict then takes: 0.01 in place of 0.05."""
+from capstan.domain.verdicts.intervals import interval, is_open
+from capstan.domain.verdicts.spells import AUTOCORRELATIONS, Neighbours
 
 
 @dataclass(frozen=True)
@@ -38,11 +35,25 @@ class MergedBlocks:
     merged: float = 0.0
     """The same of the units."""
 
-    @property
-    def decisive(self) -> float:
-        """The autocorrelation that alpha goes by; 0 while units are not independent: nothing passes then, and what is
-        clearly worse is to be stopped as ever."""
-        return self.single if self.is_independent else 0.0
+    neighbours: Neighbours = field(default_factory=Neighbours)
+    """The blocks as they are, in their order."""
+
+    def bounds(self, radius: float, alpha: float) -> tuple[float, float]:
+        """All differences that the units leave, or that a spell may hide two-sided at `alpha`.
+
+        `radius` in standard deviations of a unit, for units that are independent.
+        """
+        lower, upper = self.sums.bounds(radius)
+        low, high = self.neighbours.bounds(alpha)
+        return min(lower, low), max(upper, high)
+
+    def is_above(self, threshold: float, radius: float, alpha: float) -> bool:
+        """Whether the difference is shown to be above `threshold`."""
+        return self.sums.is_above(threshold, radius) and self.neighbours.bounds(alpha)[0] > threshold
+
+    def is_below(self, threshold: float, radius: float, alpha: float) -> bool:
+        """Whether the difference is shown to be below `threshold`."""
+        return self.sums.is_below(threshold, radius) and self.neighbours.bounds(alpha)[1] < threshold
 
     def describe(self) -> str:
         """How many days are merged and why; empty where each stands alone."""
@@ -55,33 +66,22 @@ class MergedBlocks:
         )
 
 
-def alpha_by(autocorrelation: float, alpha: float) -> float:
-    """The alpha that a verdict takes when its single blocks go together so much; `alpha` is the one of the file.
-
-    To hold such verdicts back would hold those of independent days back, too: a few of them look alike.
-    """
-    return alpha / STRICTER if autocorrelation > STRONG_AUTOCORRELATION else alpha
-
-
-def describe_alpha(autocorrelation: float, alpha: float) -> str:
-    """That the alpha is a smaller one and why; empty where it is that of the file."""
-    taken = alpha_by(autocorrelation, alpha)
-    if taken == alpha:
+def describe_spell(alone: tuple[float, float], bounds: tuple[float, float], form: str) -> str:
+    """That the bounds are wider than those `alone` of independent blocks, and why; empty where they are not."""
+    if alone == bounds or is_open(*alone):
         return ""
     return (
-        f"above an autocorrelation of {STRONG_AUTOCORRELATION:g} merging alone is not enough: alpha is {taken:.3g} in "
-        f"place of {alpha:.3g}"
+        f"the bounds leave room for blocks that go together (lag-1 autocorrelation up to {max(AUTOCORRELATIONS):g}); "
+        f"of independent blocks they would be {interval(*alone, form)}"
     )
 
 
-def merge_as_needed(
-    blocks: Iterable[LossBlock], *, least: int, without_bias: bool = False
-) -> Iterator[MergedBlocks]:
+def merge_as_needed(blocks: Iterable[LossBlock], *, least: int) -> Iterator[MergedBlocks]:
     """After each block with labels the smallest length that keeps the autocorrelation at 0.1 over `least` units.
 
-    Below `least` blocks nothing is known of it, and each block stands alone. An autocorrelation r of n units is too low
-    by about (1 + 3r)/n (Marriott & Pope 1954; Kendall 1954); `without_bias` adds it, which merges more.
+    Below `least` blocks nothing is known of it, and each block stands alone.
     """
+    neighbours = Neighbours()
     lengths = [_Length(1)]
     seen: list[LossBlock] = []
     shortest = 1
@@ -89,6 +89,7 @@ def merge_as_needed(
         if not block.count:
             continue
         seen.append(block)
+        neighbours = neighbours.add(block.loss_difference, block.count)
         for length in lengths:
             length.add(block)
         longest = max(len(seen) // least, 1)
@@ -99,7 +100,7 @@ def merge_as_needed(
             lengths.append(longer)
         size: int | None = None
         for n in range(shortest, longest + 1):
-            merged = lengths[n - 1].correlated(without_bias=without_bias)
+            merged = lengths[n - 1].autocorrelation
             if merged <= MAX_AUTOCORRELATION:
                 size = n
                 break
@@ -112,8 +113,9 @@ def merge_as_needed(
             size=used.size,
             is_independent=size is not None,
             sums=used.sums,
-            single=merged if used.size == 1 else lengths[0].correlated(without_bias=without_bias),
+            single=merged if used.size == 1 else lengths[0].autocorrelation,
             merged=merged,
+            neighbours=neighbours,
         )
 
 
@@ -146,11 +148,6 @@ class _Length:
                 counts + counted * count,
             )
         self._last = (total, count)
-
-    def correlated(self, *, without_bias: bool) -> float:
-        """The autocorrelation, plus its bias where asked for."""
-        found = self.autocorrelation
-        return found + (1 + 3 * found) / self.sums.blocks if without_bias and self.sums.blocks else found
 
     @property
     def autocorrelation(self) -> float:

@@ -5,7 +5,7 @@ error. The first crossing of a bound is latched: later blocks do not undo it.
 
 `UnlessWorse` passes without a crossing, so it asks one thing more: the blocks must not look worse. At seven blocks the
 bound of the sequence is 1.57 standard deviations wide, and a challenger that is worse by one of them would pass in
-three cases of four. So while an ordinary one-sided t test at 10 % calls the challenger worse by more than the margin,
+nine cases of ten. So while an ordinary one-sided t test at 10 % calls the challenger worse by more than the margin,
 the verdict is Inconclusive. Repeated looks inflate that test, which is why it rejects nobody: it only withholds a pass,
 and both bounds keep their alpha. What is truly worse is shown so in the end; what is not recovers.
 """
@@ -27,9 +27,9 @@ from capstan.domain.verdicts.confidence import (
     suspicion_radius,
     two_sided_radius,
 )
-from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
+from capstan.domain.verdicts.evidence import CLOSED_COVERAGE, LossBlock, PairedEvidence
 from capstan.domain.verdicts.intervals import interval, is_open
-from capstan.domain.verdicts.merging import MergedBlocks, alpha_by, describe_alpha, merge_as_needed
+from capstan.domain.verdicts.merging import MergedBlocks, describe_spell, merge_as_needed
 from capstan.domain.verdicts.refusals import judge_refused_answers
 from capstan.errors import InvalidSpecError, Mistake
 
@@ -132,10 +132,14 @@ class QualityRule:
             return two_sided_radius(blocks, planned_units=self.planned_blocks, alpha=self.alpha)
         return one_sided_radius(blocks, planned_units=self.planned_blocks, alpha=self.alpha)
 
-    def after(self, autocorrelation: float) -> QualityRule:
-        """The rule that blocks are judged by which go together so much: strongly means a smaller alpha."""
-        alpha = alpha_by(autocorrelation, self.alpha)
-        return self if alpha == self.alpha else replace(self, alpha=alpha)
+    @property
+    def two_sided_alpha(self) -> float:
+        """Of an interval whose bounds each decide at `alpha`, or both together under Better."""
+        return self.alpha if self.is_two_sided else min(2 * self.alpha, 1.0)
+
+    def bounds(self, merged: MergedBlocks) -> tuple[float, float]:
+        """Of the true difference; infinite where nothing bounds it yet."""
+        return merged.bounds(self.radius(merged.sums.blocks), self.two_sided_alpha)
 
     def looks_worse(self, sums: BlockSums) -> bool:
         """Whether an ordinary t test of independent blocks calls the challenger worse by more than `margin`.
@@ -160,7 +164,7 @@ def judge_quality(
     merged, crossed = _walk(evidence, rule)
     sums = merged.sums
     latch = latched or crossed
-    numbers = _numbers(evidence, rule.after(merged.decisive), merged)
+    numbers = _numbers(evidence, rule, merged)
     found = _describe(rule, merged)
     if latch is not None and latch.verdict is Verdict.FAILED:
         shown = f"shown worse by more than {rule.margin:g} {rule.metric} at block {latch.block}"
@@ -187,7 +191,7 @@ def judge_quality(
     if rule.decide is Decide.UNLESS_WORSE:
         message = (
             f"{rule.decide}: enough evidence and not shown worse by more than {rule.margin:g} {rule.metric}; {found}; "
-            f"a choice of risk, not a proof: {_missed(rule.after(merged.decisive), sums)}"
+            f"a choice of risk, not a proof: {_missed(rule, merged)}"
         )
         return AnalysisResult(Verdict.SUCCESSFUL, "NotShownWorse", message, numbers)
     message = f"{rule.decide}: needs a lower bound above {rule.promote_above:+g} {rule.metric}; {found}"
@@ -212,13 +216,13 @@ def _walk(evidence: PairedEvidence, rule: QualityRule) -> tuple[MergedBlocks, La
         enough = merged.closed >= least_blocks and labels >= rule.min_labels
         if latch is not None or not usable or not enough:
             continue
-        radius = rule.after(merged.decisive).radius(merged.sums.blocks)
+        radius, alpha = rule.radius(merged.sums.blocks), rule.two_sided_alpha
         # What is clearly worse is stopped though nothing says yet that it could be promoted.
         may_reject = merged.is_independent or merged.size > 1
         may_promote = merged.is_independent and rule.decide is not Decide.UNLESS_WORSE
-        if may_reject and merged.sums.is_below(rule.reject_below, radius):
+        if may_reject and merged.is_below(rule.reject_below, radius, alpha):
             latch = Latch(Verdict.FAILED, merged.closed)
-        elif may_promote and merged.sums.is_above(rule.promote_above, radius):
+        elif may_promote and merged.is_above(rule.promote_above, radius, alpha):
             latch = Latch(Verdict.SUCCESSFUL, merged.closed)
     return merged, latch
 
@@ -287,12 +291,14 @@ def _withheld(
             f"{merged.closed:,} of {needed:,} closed blocks, as neighbouring blocks go together (lag-1 autocorrelation "
             f"{merged.single:+.2f}, at most {MAX_AUTOCORRELATION:g} may be), so that they must be merged"
         )
-    used = rule.after(merged.decisive)
-    if latch is None and not short and merged.sums.blocks < used.least_units:
-        # The smaller alpha has no bound yet by so few units, so nothing could have been shown worse.
+    if not merged.closed and evidence.labelled_pairs >= max(rule.min_labels, 1):
         short.append(
-            f"{merged.sums.blocks:,} of {used.least_units:,} units at the smaller alpha of {used.alpha:.3g}"
+            f"a block closes once {CLOSED_COVERAGE:.0%} of its labels are in, or when none may come any more; "
+            f"{evidence.labelled_pairs:,} of {evidence.paired_requests:,} pairs have one"
         )
+    if latch is None and not short and is_open(*rule.bounds(merged)):
+        # Nothing could have been shown worse.
+        short.append(f"{merged.closed:,} closed blocks bound no difference yet")
     if short:
         return AnalysisResult(
             Verdict.INCONCLUSIVE,
@@ -323,7 +329,7 @@ def _coverage(blocks: tuple[LossBlock, ...]) -> float:
 
 def _numbers(evidence: PairedEvidence, rule: QualityRule, merged: MergedBlocks) -> dict[str, float]:
     sums = merged.sums
-    lower, upper = sums.bounds(rule.radius(sums.blocks))
+    lower, upper = rule.bounds(merged)
     numbers = {
         "blocks": float(merged.closed),
         "units": float(sums.blocks),
@@ -358,26 +364,25 @@ def _log_e(rule: QualityRule, sums: BlockSums, threshold: float, sign: int) -> f
 
 
 def _describe(rule: QualityRule, merged: MergedBlocks) -> str:
-    used = rule.after(merged.decisive)
-    lower, upper = merged.sums.bounds(used.radius(merged.sums.blocks))
+    lower, upper = rule.bounds(merged)
     sides = "two-sided" if rule.is_two_sided else "one-sided"
     if is_open(lower, upper):
-        needs = used.least_units
+        needs = rule.least_units
         wait = f", waits for {needs - merged.sums.blocks} more" if merged.sums.blocks < needs else ""
         told = f"nothing bounds the {rule.metric} difference yet over {merged.sums.blocks} of {needs} blocks{wait}"
         return "; ".join(part for part in (told, merged.describe()) if part)
     told = (
         f"{rule.metric} difference {merged.sums.difference:+.4f} per request over {merged.closed} blocks, "
-        f"{sides} {100 * (1 - used.alpha):.4g}% bounds {interval(lower, upper, '+.4f')} "
+        f"{sides} {100 * (1 - rule.alpha):.4g}% bounds {interval(lower, upper, '+.4f')} "
         "(positive favours the challenger)"
     )
-    return "; ".join(
-        part for part in (told, merged.describe(), describe_alpha(merged.decisive, rule.alpha)) if part
-    )
+    alone = merged.sums.bounds(rule.radius(merged.sums.blocks))
+    spell = describe_spell(alone, (lower, upper), "+.4f")
+    return "; ".join(part for part in (told, merged.describe(), spell) if part)
 
 
-def _missed(rule: QualityRule, sums: BlockSums) -> str:
-    lower = sums.bounds(rule.radius(sums.blocks))[0]
+def _missed(rule: QualityRule, merged: MergedBlocks) -> str:
+    lower = rule.bounds(merged)[0]
     if math.isinf(lower):
         return "nothing bounds yet how much worse the challenger may be"
     if lower >= 0:

@@ -11,10 +11,12 @@ from benchmarks.experiments.simulated.looks import Arm, always_valid_decides, ra
 from benchmarks.experiments.simulated.table import Table, percent
 from scipy.special import stdtrit
 
+from capstan.domain.verdicts.arms import ArmsRule
 from capstan.domain.verdicts.evidence import LossBlock
 from capstan.domain.verdicts.experiments import ExperimentRule, always_valid_of_blocks
-from capstan.domain.verdicts.merging import STRICTER, STRONG_AUTOCORRELATION, alpha_by, merge_as_needed
+from capstan.domain.verdicts.merging import merge_as_needed
 from capstan.domain.verdicts.quality import LEAST_BLOCKS
+from capstan.domain.verdicts.spells import AUTOCORRELATIONS, LIKELIHOOD
 from capstan.evaluation.experiments.over_time import MAX_AUTOCORRELATION
 
 Floats = npt.NDArray[np.float64]
@@ -51,8 +53,7 @@ def correlated_days(runs: int, advance: Advance = lambda _: None) -> Table:
             "(no length found)",
             "merged anew every day",
             "anew, never shorter",
-            "the same, r without its bias",
-            "and a smaller alpha",
+            "and no spell",
         ),
         tuple(rows),
         f"{runs:,} experiments of {DAYS} days of {UNITS_PER_DAY} units, looked at after every day or merged day, alpha "
@@ -62,10 +63,10 @@ def correlated_days(runs: int, advance: Advance = lambda _: None) -> Table:
         f"{MAX_AUTOCORRELATION:g}: over at least {PAST_BLOCKS} blocks of the past, or at least {LEAST_BLOCKS} of the "
         "experiment itself. Where no length does it there is no verdict, so no false one either. Merged "
         "anew every day is a trap: days are few at first, and a look chooses the length that suits it. In the last "
-        "three columns a length that was used once is never made shorter; in the last two the autocorrelation r of n "
-        "blocks counts as r + (1 + 3r)/n; in the last one alpha is "
-        f"{0.05 / STRICTER:g} while that of single days is above {STRONG_AUTOCORRELATION:g}, as in the verdicts of an "
-        "experiment with `blocks: Day`.",
+        "two columns a length that was used once is never made shorter. In the last one the days must also be "
+        f"{LIKELIHOOD / 0.05:g} times as likely if they are independent and differ as if they go together by "
+        f"{' or '.join(f'{one:g}' for one in AUTOCORRELATIONS)} and do not, as in the verdicts of an experiment "
+        "with `blocks: Day`.",
     )
 
 
@@ -90,14 +91,13 @@ def alarm_rates(
             for one, size in zip(differences, sizes, strict=True)
         ]
         found += [np.array(decided), np.array([size is None for size in sizes])]
-    anew, growing, unbiased, stricter = [], [], [], []
+    anew, growing, certain = [], [], []
     for one in differences:
         anew.append(_decides_anew(one))
         growing.append(_decides_as_needed(one))
-        unbiased.append(_decides_as_needed(one, without_bias=True))
-        stricter.append(_decides_as_needed(one, without_bias=True, is_stricter=True))
+        certain.append(_decides_as_needed(one, excludes_spells=True))
         advance(1)
-    found += [np.array(anew), np.array(growing), np.array(unbiased), np.array(stricter)]
+    found += [np.array(anew), np.array(growing), np.array(certain)]
     return [float(one.mean()) for one in found]
 
 
@@ -171,17 +171,18 @@ def _decides_anew(differences: Floats) -> bool:
     return False
 
 
-def _decides_as_needed(differences: Floats, *, without_bias: bool = False, is_stricter: bool = False) -> bool:
+def _decides_as_needed(differences: Floats, *, excludes_spells: bool = False) -> bool:
     start = datetime(2026, 1, 1, tzinfo=UTC)
     blocks = (
         LossBlock(start + timedelta(days=day), UNITS_PER_DAY, UNITS_PER_DAY * float(one), 1.0)
         for day, one in enumerate(differences)
     )
-    for merged_blocks in merge_as_needed(blocks, least=LEAST_BLOCKS, without_bias=without_bias):
-        if merged_blocks.closed < LEAST_BLOCKS or not merged_blocks.is_independent:
+    rule = ArmsRule("effect", alpha=0.05, by_days=True)
+    for days in merge_as_needed(blocks, least=LEAST_BLOCKS):
+        if days.closed < LEAST_BLOCKS or not days.is_independent:
             continue
-        alpha = alpha_by(merged_blocks.single, 0.05) if is_stricter else 0.05
-        effect = always_valid_of_blocks(merged_blocks.sums, alpha=alpha, planned_blocks=PLANNED_BLOCKS)
-        if effect.lower > 0 or effect.upper < 0:
+        alone = always_valid_of_blocks(days.sums, alpha=rule.alpha, planned_blocks=PLANNED_BLOCKS)
+        lower, upper = rule.bounds_by_days(days) if excludes_spells else (alone.lower, alone.upper)
+        if lower > 0 or upper < 0:
             return True
     return False

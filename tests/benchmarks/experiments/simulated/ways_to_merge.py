@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,9 @@ from benchmarks.experiments.simulated.table import Table, percent
 
 from capstan.domain.verdicts.blocks import MAX_AUTOCORRELATION
 from capstan.domain.verdicts.confidence import mixture_scale, two_sided_radius
-from capstan.domain.verdicts.merging import STRICTER, STRONG_AUTOCORRELATION
 from capstan.domain.verdicts.quality import LEAST_BLOCKS
+from capstan.domain.verdicts.spells import LIKELIHOOD
+from capstan.evaluation.power import no_spell
 
 Floats = npt.NDArray[np.float64]
 Shown = npt.NDArray[np.bool_]
@@ -35,15 +37,15 @@ SEED = 811
 DAYS, PLANNED, ALPHA = 40, 14, 0.05
 CORRELATIONS = (0.0, 0.3, 0.6, 0.8)
 GAIN = 0.8
+STRICTER, STRONG_AUTOCORRELATION = 5, 0.2
+"""A way that the product took before: a fifth of alpha while single days show more than this autocorrelation."""
 
 
-def radii(alpha: float) -> Floats:
+@cache
+def radii(alpha: float, units: int = DAYS) -> Floats:
     """By the number of units, from none on."""
-    some = (two_sided_radius(n, planned_units=PLANNED, alpha=alpha) for n in range(1, DAYS + 1))
+    some = (two_sided_radius(n, planned_units=PLANNED, alpha=alpha) for n in range(1, units + 1))
     return np.array([np.inf, *some])
-
-
-RADIUS = radii(ALPHA)
 
 
 def ways_to_merge(runs: int, advance: Advance = lambda _: None) -> Table:
@@ -69,15 +71,16 @@ def ways_to_merge(runs: int, advance: Advance = lambda _: None) -> Table:
         f"{5 * runs:,} rollouts of {DAYS} days, looked at after every day from the seventh on, two-sided at {ALPHA:g}; "
         f"effects of days are AR(1) with this autocorrelation; seeds {SEED} and following. Wrong: equal models are "
         f"called different. Days: until a gain of {GAIN:g} standard deviations of a day is shown, over all rollouts. r "
-        "is the autocorrelation of m units.",
+        "is the autocorrelation of m units. So many times as likely: independent days with a difference against AR(1) "
+        "days of 0.3 or 0.6 without one.",
     )
 
 
-def effects(correlation: float, runs: int, seed: int) -> Floats:
+def effects(correlation: float, runs: int, seed: int, days: int = DAYS) -> Floats:
     """An AR(1) series of unit variance for each run."""
-    fresh = np.random.default_rng(seed).standard_normal((runs, DAYS))
+    fresh = np.random.default_rng(seed).standard_normal((runs, days))
     found = fresh.copy()
-    for day in range(1, DAYS):
+    for day in range(1, days):
         found[:, day] = correlation * found[:, day - 1] + np.sqrt(1 - correlation**2) * fresh[:, day]
     return found
 
@@ -112,15 +115,15 @@ def merging(
 
     Bounds are widened as if units had the autocorrelation `allowance`. None of `fits`: single days have no say.
     """
-    radius = RADIUS if alpha == ALPHA else radii(alpha)
-    wider = radii(alpha / STRICTER)
 
     def way(days: Floats) -> tuple[Shown, Shown]:
+        last = days.shape[1]
+        radius, wider = radii(alpha, last), radii(alpha / STRICTER, last)
         above, below = (np.zeros(days.shape, dtype=np.bool_) for _ in range(2))
         shortest = np.ones(len(days), dtype=np.int64)
-        lengths = {size: moments(_joined(days, size)) for size in range(1, DAYS // least + 1)}
+        lengths = {size: moments(_joined(days, size)) for size in range(1, last // least + 1)}
         single = moments(days)[2]
-        for closed in range(least, DAYS + 1):
+        for closed in range(least, last + 1):
             found = np.zeros(len(days), dtype=np.int64)
             for size in range(1, closed // least + 1):
                 units = closed // size
@@ -144,6 +147,18 @@ def merging(
     return Way(way, waits if least <= LEAST_BLOCKS else _always)
 
 
+def without_spells(must: Must, likelihood: float) -> Way:
+    """The same, and a difference must be `likelihood` / alpha times as likely as a spell."""
+    merged = merging(must)
+
+    def way(days: Floats) -> tuple[Shown, Shown]:
+        certain = no_spell(days, ALPHA, likelihood=likelihood)
+        above, below = merged.shows(days)
+        return above & certain, below & certain
+
+    return Way(way, must)
+
+
 def widening(correlation: float | Floats) -> Floats:
     """How much wider the mean of an AR(1) series is spread than that of independent units."""
     bounded = np.clip(correlation, 0.0, 0.95)
@@ -153,8 +168,9 @@ def widening(correlation: float | Floats) -> Floats:
 def widened(days: Floats) -> tuple[Shown, Shown]:
     """Single days, with bounds as wide as the estimated autocorrelation, without its bias, asks for."""
     mean, deviation, lagged = (one[:, LEAST_BLOCKS - 1 :] for one in moments(days))
-    units = np.arange(LEAST_BLOCKS, DAYS + 1)
-    bound = widening(lagged + (1 + 3 * lagged) / units) * RADIUS[LEAST_BLOCKS:] * deviation
+    units = np.arange(LEAST_BLOCKS, days.shape[1] + 1)
+    radius = radii(ALPHA, days.shape[1])[LEAST_BLOCKS:]
+    bound = widening(lagged + (1 + 3 * lagged) / units) * radius * deviation
     none = np.zeros((len(days), LEAST_BLOCKS - 1), dtype=np.bool_)
     return np.concatenate([none, mean > bound], axis=1), np.concatenate([none, mean < -bound], axis=1)
 
@@ -183,7 +199,7 @@ def worst_of(
 
 def _log_density(days: Floats, correlation: float, scale: float) -> Floats:
     """ln density up to each day, less what all share; the mean is 0, or normal with `scale` times the variance."""
-    kept, units = 1 - correlation**2, np.arange(1, DAYS + 1)
+    kept, units = 1 - correlation**2, np.arange(1, days.shape[1] + 1)
     steps = days[:, 1:] - correlation * days[:, :-1]
     first = days[:, :1]
     squares = np.concatenate([first**2, first**2 + (steps**2).cumsum(axis=1) / kept], axis=1)
@@ -213,6 +229,45 @@ def moments(values: Floats) -> Moments:
 def _joined(days: Floats, size: int) -> Floats:
     full = days.shape[1] // size
     return np.asarray(days[:, : full * size].reshape(len(days), full, size).mean(axis=2))
+
+
+FOUND = ((8.0, 7), (2.0, 9), (1.4, 10), (1.1, 14), (0.8, 21), (0.7, 28), (0.55, 40), (0.45, 60))
+"""Gains in standard deviations of a day, each with a day by which bounds of single days alone find about seven in ten.
+"""
+FOUND_TOGETHER = ((2.0, 9), (0.8, 21), (0.55, 40))
+"""The same where neighbouring days are correlated."""
+LONG = 60
+
+
+def found_in_time(runs: int, advance: Advance = lambda _: None) -> Table:
+    """Wrong verdicts by the sixtieth day, and gains that are found by a day, by the ways that are worth it."""
+    worlds = [effects(one, 5 * runs, SEED + 100 + place, LONG) for place, one in enumerate(CORRELATIONS)]
+    rows = []
+    for name in LONGER:
+        way = WAYS[name]
+        cells = [name]
+        cells += [percent(float(np.mean(np.logical_or(*way.shows(world)).any(axis=1)))) for world in worlds]
+        for world, gains in zip(worlds, (FOUND, FOUND_TOGETHER), strict=False):
+            for gain, until in gains:
+                found = way.shows(world[: 2 * runs, :until] + gain)[0].any(axis=1)
+                cells.append(f"{100 * float(found.mean()):.0f} %")
+        rows.append(tuple(cells))
+        advance(runs)
+    return Table(
+        "",
+        (
+            "what is done",
+            *(f"wrong at {one:g}" for one in CORRELATIONS),
+            *(f"{gain:g} sd by day {until}" for gain, until in FOUND),
+            *(f"at {CORRELATIONS[1]:g}: {gain:g} sd by day {until}" for gain, until in FOUND_TOGETHER),
+        ),
+        tuple(rows),
+        f"Wrong: equal models are called different within {LONG} days; {5 * runs:,} rollouts, looked at after every "
+        f"day from the seventh on, two-sided at {ALPHA:g}, effects of days AR(1) with this autocorrelation, seeds "
+        f"{SEED + 100} and following. Then the share of {2 * runs:,} of them that find a gain of so many standard "
+        "deviations of a day by a day, where days are independent, and where their autocorrelation is "
+        f"{CORRELATIONS[1]:g}.",
+    )
 
 
 def _median(shown: Shown) -> str:
@@ -279,10 +334,13 @@ WAYS: dict[str, Way] = {
     "merged while r > 0.1 and r > 2/sqrt(m), which chance rarely gives": merging(_beyond_chance(2)),
     "merged while r > 0.1 and r > 1/sqrt(m)": merging(_beyond_chance(1)),
     "merged while r > 0.1": merging(_plain),
-    "**the same, alpha / 5 while r of single days > 0.2** (shadow steps)": merging(_plain, strict=_strong),
+    "the same, alpha / 5 while r of single days > 0.2": merging(_plain, strict=_strong),
+    "**merged while r > 0.1, and no spell**: 10 times as likely": without_spells(_plain, LIKELIHOOD),
+    "the same, 6 times as likely": without_spells(_plain, 0.3),
+    "never merged, and no spell: 10 times as likely": without_spells(_never, LIKELIHOOD),
     "merged while r > 0.1, at least 10 units": merging(_plain, least=10),
     "merged while r without its bias, r + (1 + 3r)/m, > 0.1": merging(_unbiased),
-    "**the same, alpha / 5 while that of single days > 0.2** (`blocks: Day` of experiments)": merging(
+    "the same, alpha / 5 while that of single days > 0.2": merging(
         _unbiased, strict=lambda lagged, days: _strong(_without_bias(lagged, days), days)
     ),
     "merged while r without its bias > 0.1, at alpha 0.01": merging(_unbiased, alpha=0.01),
@@ -301,4 +359,15 @@ WAYS: dict[str, Way] = {
         np.linspace(0, 0.6, 7).tolist(), 1.5, and_bounds=True
     ),
 }
-"""Name -> way; today's are in bold."""
+"""Name -> way; today's is in bold."""
+LONGER = (
+    "never merged",
+    "merged while r > 0.1",
+    "the same, alpha / 5 while r of single days > 0.2",
+    "the same, alpha / 5 while that of single days > 0.2",
+    "**merged while r > 0.1, and no spell**: 10 times as likely",
+    "the same, 6 times as likely",
+    "never merged, and no spell: 10 times as likely",
+    "bounds of single days, and an e-value of 4.5 against AR(1) days of any autocorrelation up to 0.6",
+)
+"""Ways of which is told what they find in time."""

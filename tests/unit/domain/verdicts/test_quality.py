@@ -81,7 +81,7 @@ def test_unless_worse_success_is_not_latched_so_that_later_blocks_can_still_stop
     first = judge_quality(evidence(shifted(0.0, 7)), rule)
     assert first.verdict is Verdict.SUCCESSFUL
     assert first.latch is None
-    turned = judge_quality(evidence(shifted(0.0, 7) + shifted(-0.4, 28)), rule, latched=first.latch)
+    turned = judge_quality(evidence(shifted(0.0, 7) + shifted(-0.1, 28)), rule, latched=first.latch)
     assert turned.verdict is Verdict.FAILED
 
 
@@ -342,3 +342,15 @@ def test_swapping_the_models_swaps_better_and_worse(blocks, rule):
     theirs = judge_quality(evidence([-d for d in blocks]), fair).verdict
     mirror = {Verdict.SUCCESSFUL: Verdict.FAILED, Verdict.FAILED: Verdict.SUCCESSFUL}
     assert theirs is mirror.get(ours, ours)
+
+
+def test_while_no_block_closes_though_labels_came_it_says_what_a_block_waits_for():
+    waiting = PairedEvidence((), paired_requests=900, labelled_pairs=790)
+    told = judge_quality(waiting, QualityRule(Decide.NOT_WORSE, margin=0.01))
+    assert told.verdict is Verdict.INCONCLUSIVE
+    assert told.message == (
+        "too early to judge: 0 of 7 closed blocks, a block closes once 98% of its labels are in, or when none may "
+        "come any more; 790 of 900 pairs have one"
+    )
+    none = judge_quality(PairedEvidence((), paired_requests=900), QualityRule(Decide.NOT_WORSE, margin=0.01))
+    assert "closes" not in none.message
