@@ -26,6 +26,8 @@ from capstan_pipelines.step_process import STEPS, run_step
 
 SOCKET = "CAPSTAN_WARM"
 """Environment variable with the path of the socket; unset or empty where every step runs by itself."""
+AT_FIRST = "--at-first"
+"""Argument after the path: import nothing before a step asks."""
 _LONGEST = 65_536
 _IMPORTS = (
     *(
@@ -93,14 +95,17 @@ def warm_process() -> Iterator[None]:
                 process.wait()
 
 
-def serve(path: str) -> None:
-    """Answer until standard input ends, which it does when the process that started this one does."""
+def serve(path: str, *, at_first: bool = False) -> None:
+    """Answer until standard input ends, which it does when the process that started this one does.
+
+    `at_first`: import when the first step asks, since none may.
+    """
     with socket.socket(socket.AF_UNIX) as listening:
         # The extraction needs nothing of all this: until the name exists, steps run by themselves.
         listening.bind(f"{path}.new")
         listening.listen(16)
-        for name in _IMPORTS:
-            importlib.import_module(name)
+        if not at_first:
+            _import_all()
         os.rename(f"{path}.new", path)
         while True:
             ready, _, _ = select.select([listening, sys.stdin], [], [], 1.0)
@@ -110,8 +115,14 @@ def serve(path: str) -> None:
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     continue
             if listening in ready:
+                _import_all()
                 connection, _ = listening.accept()
                 _fork(connection, listening)
+
+
+def _import_all() -> None:
+    for name in _IMPORTS:
+        importlib.import_module(name)
 
 
 def _fork(connection: socket.socket, listening: socket.socket) -> None:
@@ -148,4 +159,4 @@ def _answer(connection: socket.socket, received: bytes, files: list[int]) -> NoR
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(sys.argv[1], at_first=sys.argv[2:] == [AT_FIRST])

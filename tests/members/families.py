@@ -1,4 +1,4 @@
-"""A family that is not there: naive Bayes."""
+"""A family that is not there: the nearest centre."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ FAMILY = Toy(
     "family",
     edits=(
         Edit(
-            "platform/capstan/spec/training.py",
+            "platform/capstan/spec/families.py",
             "class Custom(FamilySettings, OwnCode):\n",
-            '''class NaiveBayes(FamilySettings):
-    """Each column by itself."""
+            '''class NearestCenter(FamilySettings):
+    """The class whose mean row is nearest."""
 
     smoothing: Number = Field(1e-9, gt=0, description="Share of the largest variance.", examples=[1e-9])
 
@@ -20,28 +20,30 @@ FAMILY = Toy(
             before=True,
         ),
         Edit(
-            "platform/capstan/spec/training.py", '        "gradient_boosting",\n', '        "naive_bayes",\n'
+            "platform/capstan/spec/families.py",
+            '        "gradient_boosting",\n',
+            '        "nearest_center",\n',
         ),
         Edit(
-            "platform/capstan/spec/training.py",
+            "platform/capstan/spec/families.py",
             "    custom: Custom | None = Field(\n",
-            '    naive_bayes: NaiveBayes | None = Field(None, description="Naive Bayes.", examples=[{}])\n',
+            '    nearest_center: NearestCenter | None = Field(None, description="Nearest centre.", examples=[{}])\n',
             before=True,
         ),
         Edit(
             "platform/capstan/training/families/__init__.py",
             "FAMILIES: Mapping[type[FamilySettings], Family[Any]] = {\n",
-            "    NaiveBayes: NaiveBayesFamily(),\n",
+            "    NearestCenter: NearestCenterFamily(),\n",
         ),
         Edit(
             "platform/capstan/training/families/__init__.py",
             "from capstan.training.families.most_frequent import MostFrequentFamily\n",
-            "from capstan.spec.training import NaiveBayes\n"
-            "from capstan.training.families.naive_bayes import NaiveBayesFamily\n",
+            "from capstan.spec.families import NearestCenter\n"
+            "from capstan.training.families.nearest_center import NearestCenterFamily\n",
         ),
     ),
     new={
-        "platform/capstan/training/families/naive_bayes.py": '''"""Naive Bayes."""
+        "platform/capstan/training/families/nearest_center.py": '''"""The nearest centre."""
 
 from __future__ import annotations
 
@@ -49,29 +51,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from capstan.spec.tasks import LabelKind
-from capstan.spec.training import NaiveBayes
+from capstan.spec.families import NearestCenter
 from capstan.training.families.family import EstimatorFamily, Make
 from capstan.training.lesson import Lesson
 
 
-def _classifier(settings: NaiveBayes, lesson: Lesson) -> Any:
+def _classifier(settings: NearestCenter, lesson: Lesson) -> Any:
     from sklearn.naive_bayes import GaussianNB
 
     return GaussianNB(var_smoothing=settings.smoothing)
 
 
-class NaiveBayesFamily(EstimatorFamily[NaiveBayes]):
-    """Each column by itself."""
+class NearestCenterFamily(EstimatorFamily[NearestCenter]):
+    """The class whose mean row is nearest."""
 
-    settings = NaiveBayes
-    makes: Mapping[LabelKind, Make[NaiveBayes]] = {"Boolean": _classifier}
+    settings = NearestCenter
+    makes: Mapping[LabelKind, Make[NearestCenter]] = {"Boolean": _classifier}
 '''
     },
     check="""
-from capstan.spec.training import Candidate
+from capstan.spec.families import Candidate
 from capstan.testing import check_family
 from capstan.training.families import family_of
-one = Candidate.model_validate({"name": "one", "naiveBayes": {"smoothing": 1e-6}})
+one = Candidate.model_validate({"name": "one", "nearestCenter": {"smoothing": 1e-6}})
 check_family(family_of(one), one.chosen)
 """,
 )

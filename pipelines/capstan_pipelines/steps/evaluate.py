@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from capstan.evaluation.slices import slice_metrics
 from capstan.evaluation.tables import slice_tables, with_tables
 from capstan.ports.codec import to_json
 from capstan.serving.manifest import read_manifest
-from capstan.tasks import Predictions, task_together
+from capstan.tasks import Metric, Predictions, task_together
 from capstan.training.cases import Cases
 from capstan.training.job import Job
 from capstan.training.judging import judging
-from capstan_pipelines.steps.cases import Parted, resampled_by
+from capstan_pipelines.steps.cases import Parted, days_of, resampled_by, times_of
 from capstan_pipelines.steps.documents import read_document, write_document
 from capstan_pipelines.steps.each_model import each_model, model_tables
 from capstan_pipelines.steps.gating import judge_gates
@@ -95,7 +96,11 @@ def _evaluation(
         "metrics": metrics,
         "models": models,
         "standard_errors": _standard_errors(job, judged, predictions),
-        "estimator": _estimator(job, judged, predictions),
+        "estimator": _estimator(job, judged, predictions)
+        if job.system.spec.monitoring.estimate.enabled
+        else None,
+        "losses": _losses(job, judged, predictions),
+        "causes": _causes(job, judged, predictions),
         "champion": None if job.champion is None else job.champion.name,
         "champion_metrics": champion_metrics,
         "slices": [asdict(part) for part in slices],
@@ -144,6 +149,75 @@ def _estimator(job: Job, judged: Cases, predictions: Predictions) -> dict[str, A
     except Exception as error:
         why = f"what estimates it could not be fitted: {why_left_out(error)}"
         return Estimator(metric.name, (), None, 0, len(judged.truth), why_not=why).document()
+
+
+def _losses(job: Job, judged: Cases, predictions: Predictions) -> dict[str, Any] | None:
+    """What a detector of concept drift compares later losses with; None: the file names none."""
+    spec = job.system.spec
+    detector = spec.monitoring.quality.concept
+    if detector is None:
+        return None
+    from capstan.monitoring.concept.calibrating import fit_losses
+    from capstan.monitoring.concept.losses import losses_in_order
+    from capstan.monitoring.drift.calibration import quality_budget
+    from capstan.monitoring.drift.stretches import usual_length
+
+    metric = judged.task.metrics[spec.concept_metric]
+    time, place = spec.data.keys.time, np.arange(judged.table.num_rows)
+    # Their order alone matters: where rows have no time, they stand in it.
+    moments = place if time is None else times_of(judged.table, time).astype(np.int64)
+    days = None if time is None else days_of(judged.table, time, spec.data.time_zone)
+    losses, rows = losses_in_order(metric, judged.truth, predictions, judged.groups, moments)
+    window = spec.monitoring.window
+    longest = window.duration / timedelta(microseconds=1)
+    in_order = np.sort(moments[rows])
+    usual = timedelta(microseconds=usual_length(in_order, None if time is None else window.rows, longest))
+    found = fit_losses(
+        detector,
+        metric.name,
+        losses,
+        None if days is None else days[rows],
+        window=usual,
+        alarms_per_month=quality_budget(spec.monitoring),
+        rng=np.random.default_rng(job.seed),
+    )
+    return asdict(found)
+
+
+def _causes(job: Job, judged: Cases, predictions: Predictions) -> dict[str, Any]:
+    """Judged rows that a later rise of losses is compared with, kind by kind.
+
+    Where there can be none, it says why: a model whose alerts cannot be explained is a model all the same.
+    """
+    from capstan.monitoring.causes.reference import nothing_to_compare
+
+    metric = judged.task.metrics[job.system.spec.concept_metric]
+    if metric.facts.unit == "group":
+        why_not = f"{metric.name} has a loss for each group of rows and none for a row"
+        return nothing_to_compare(metric.name, why_not).document()
+    try:
+        return _judged_rows(job, judged, predictions, metric)
+    except Exception as error:
+        why_not = f"the rows of the test could not be kept: {why_left_out(error)}"
+        return nothing_to_compare(metric.name, why_not).document()
+
+
+def _judged_rows(job: Job, judged: Cases, predictions: Predictions, metric: Metric) -> dict[str, Any]:
+    from capstan.monitoring.causes.explaining import Judged
+    from capstan.monitoring.causes.kinds import kinds_of
+    from capstan.monitoring.causes.reference import MOST_ROWS, CauseReference, evenly
+    from capstan.monitoring.concept.losses import losses_in_order
+
+    spec = job.system.spec
+    place = np.arange(judged.table.num_rows, dtype=np.int64)
+    moments = place if spec.data.keys.time is None else times_of(judged.table, spec.data.keys.time)
+    losses, rows = losses_in_order(metric, judged.truth, predictions, None, moments.astype(np.int64))
+    kept = evenly(len(rows), MOST_ROWS)
+    losses, rows = losses[kept], rows[kept]
+    kinds = kinds_of(judged.table, spec.features)
+    blocks = np.unique(resampled_by(judged.table, spec, most=JACKKNIFE_LOTS)[rows], return_inverse=True)[1]
+    codes = np.column_stack([one.codes(judged.table[one.column])[rows] for one in kinds])
+    return CauseReference(metric.name, kinds, Judged(codes, losses, blocks.reshape(-1))).document()
 
 
 def _chosen(job: Job, cases: Parted, judged: Cases, choice: Mapping[str, Any]) -> tuple[Any, Predictions]:

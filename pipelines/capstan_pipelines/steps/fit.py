@@ -6,13 +6,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from capstan.errors import CapstanError
+from capstan.evaluation.bootstrap import measured
 from capstan.evaluation.metrics import evaluate
-from capstan.tasks import Predictions, Task, each_task_of
+from capstan.tasks import Metric, Predictions, Task, each_task_of
 from capstan.training.cases import Cases
 from capstan.training.job import Job
 from capstan.training.judging import judging
-from capstan_pipelines.steps.cases import Parted
+from capstan_pipelines.steps.cases import Parted, resampled_by
 from capstan_pipelines.steps.documents import write_document
 from capstan_pipelines.steps.learning import candidate_named, reweigh_by, windowed
 from capstan_pipelines.steps.progress import Telling, step
@@ -23,7 +26,7 @@ def run(job_folder: str, name: str, cases_folder: str, fitted_file: str) -> None
     with step(f"fit {name}") as say:
         started = time.perf_counter()
         result: dict[str, Any] = {"name": name, "failure": "", "metrics": {}, "settings": {}}
-        result |= {"trials": [], "warnings": []}
+        result |= {"trials": [], "warnings": [], "interval": None, "cost": {}}
         try:
             result.update(_fitted(Job(job_folder), name, Parted.read(Path(cases_folder)), say))
         except Exception as error:
@@ -50,22 +53,25 @@ def _measured(job: Job, task: Task, name: str, cases: Parted, say: Telling) -> d
         baseline = task.baseline(train.truth, len(validation.truth))
         metrics = evaluate(task, validation.truth, baseline, validation.groups)
         say(f"{metric.name} {metrics[metric.name]:.4f}")
-        return {"metrics": metrics}
+        return {"metrics": metrics, "interval": _interval(job, metric, validation, baseline)}
+    from capstan.training.cost import fit_cost, row_seconds, size_of
     from capstan.training.fitting import fit_candidate, predict
 
     def score(judged: Cases, predictions: Predictions) -> float:
         return metric.facts.sign * metric.value(judged.truth, predictions, judged.groups)
 
-    fitted = fit_candidate(
-        candidate,
-        model.features,
-        train,
-        validation,
-        seed=job.seed,
-        threads=spec.training.threads,
-        score=score,
-        reweigh_by=reweigh_by(job),
-    )
+    with fit_cost() as cost:
+        fitted = fit_candidate(
+            candidate,
+            model.features,
+            train,
+            validation,
+            seed=job.seed,
+            threads=spec.training.threads,
+            score=score,
+            reweigh_by=reweigh_by(job),
+            others=spec.training.candidates,
+        )
     predictions = predict(task, fitted.pipeline, validation.table, threads=spec.training.threads)
     metrics = evaluate(task, validation.truth, predictions, validation.groups)
     tried = f" after {len(fitted.trials)} trials" if fitted.trials else ""
@@ -79,4 +85,21 @@ def _measured(job: Job, task: Task, name: str, cases: Parted, say: Telling) -> d
         "settings": dict(fitted.settings),
         "trials": trials,
         "warnings": list(fitted.warnings),
+        "interval": _interval(job, metric, validation, predictions),
+        "cost": {
+            "fit_seconds": round(cost.seconds, 3),
+            "fit_memory_bytes": cost.memory_bytes,
+            "row_seconds": row_seconds(fitted.pipeline, validation.table),
+            "bytes": size_of(fitted.pipeline),
+        },
     }
+
+
+def _interval(job: Job, metric: Metric, validation: Cases, predictions: Predictions) -> list[float] | None:
+    """The two ends between which the metric lies with 95 %; None where the rows are of one day, or do not define it."""
+    days = resampled_by(validation.table, job.system.spec)
+    if len(np.unique(days)) < 2:
+        return None
+    rng = np.random.default_rng(job.seed)
+    found = measured(metric, validation.truth, predictions, days, rng=rng, groups=validation.groups)
+    return None if found is None else [found.bound(0.025), found.bound(0.975)]

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from capstan.errors import CapstanError, InvalidDataError
+from capstan.spec.families import Candidate
 from capstan.spec.models import PlannedModel
-from capstan.spec.training import Candidate
 from capstan.training.choosing import one_line
 from capstan.training.job import Job
 from capstan.training.window import in_window
@@ -53,6 +53,7 @@ def fit_chosen(job: Job, table: pa.Table, choice: Mapping[str, Any]) -> Any:
                 score=lambda *_: 0.0,
                 settings=plain_settings(candidate, taken["settings"]),
                 reweigh_by=reweigh_by(job),
+                others=job.system.spec.training.candidates,
             )
         except InvalidDataError as error:
             if not model.name:

@@ -61,6 +61,8 @@ def _learn(
     say: Telling,
 ) -> None:
     """Fit the choice on the table and write its model folder with the detectors."""
+    from capstan.monitoring.causes.reference import CauseReference
+    from capstan.monitoring.concept.watched_losses import LossReference
     from capstan.monitoring.drift import fitted_detectors
     from capstan.monitoring.estimates.estimator import Estimator
     from capstan.serving.model import as_served
@@ -81,7 +83,11 @@ def _learn(
             sample=take_sample(table, columns),
             factories=job.factories,
         )
-        Estimator.of(evaluation["estimator"]).save(folder)
+        if evaluation["estimator"] is not None:
+            Estimator.of(evaluation["estimator"]).save(folder)
+        if evaluation["losses"] is not None:
+            LossReference.of(evaluation["losses"]).save(folder)
+        CauseReference.of(evaluation["causes"]).save(folder)
         groups = groups_of(table, spec.data.keys.group)
         threads = spec.training.threads
         predictions = predict(task_of(spec), pipeline, table, threads=threads, groups=groups)
@@ -116,6 +122,7 @@ def _manifest(
                 "candidate": taken["name"],
                 "features": [feature.name for feature in model.features],
                 "classes": list(learnt.parts[model.name].classes),
+                "threshold": learnt.parts[model.name].threshold,
                 **evaluation["models"][model.name],
             }
             for model, taken in zip(system.spec.planned_models, choice["chosen"], strict=True)

@@ -9,12 +9,14 @@ from typing import Any
 
 from capstan.domain.training import GateOutcome, RunnerUp
 from capstan.domain.versions import Digest, ModelVersion, VersionName
+from capstan.evaluation.tables import with_tables
 from capstan.ports.codec import from_json
 from capstan.ports.registry import RunRecord
 from capstan.training.job import Job
 from capstan.training.model_folder import as_json
 from capstan.training.result import result_document, result_path
 from capstan_pipelines.steps.documents import read_document, write_document
+from capstan_pipelines.steps.ladder import ladder
 from capstan_pipelines.steps.learning import left_out_in_words
 from capstan_pipelines.steps.progress import step
 from capstan_pipelines.steps.runners_up import RunnersUp
@@ -176,6 +178,7 @@ class Made:
         for tried in self.choice["candidates"]:
             found |= {f"validation.{tried['name']}.{name}": value for name, value in tried["metrics"].items()}
             found[f"seconds.{tried['name']}"] = tried["seconds"]
+            found |= {f"{cost}.{tried['name']}": value for cost, value in tried["cost"].items()}
         for model, of_model in evaluation["models"].items():
             found |= {f"test.{model}.{name}": value for name, value in of_model["metrics"].items()}
         found |= {"rows.test": evaluation["rows"], "model_bytes": self.package["bytes"]}
@@ -204,10 +207,16 @@ class Made:
             chosen=[taken["name"] for taken in choice["chosen"]],
             failed=choice["failed"],
             warnings=[*self.check["suspicions"], *evaluation["warnings"], *choice["warnings"], *without],
-            details=evaluation["details"],
+            details=with_tables(evaluation["details"], [self._ladder]),
             runners_up=runners_up,
             left_out=left_out,
         )
+
+    @property
+    def _ladder(self) -> dict[str, Any]:
+        spec = self.job.system.spec
+        metric = spec.task_facts.metric(spec.training.choose.metric)
+        return ladder(self.choice["candidates"], metric, self.choice["reason"])
 
     @property
     def _candidate(self) -> str:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from capstan.spec.families import Candidate, Custom, FamilySettings
 from capstan.spec.tasks import TASK_FACTS, LabelKind
-from capstan.spec.training import Custom, FamilySettings
 from capstan.tasks.metric import Floats
 from capstan.testing.conformance import Suite
 from capstan.testing.lessons import chance_loss, lesson, loss
-from capstan.training.families import Dimension, Family, Fitted, with_values
+from capstan.training.families import Dimension, Family, Fitted, fits_of, with_values
 from capstan.training.families.custom import CustomFamily
 from capstan.training.lesson import Lesson, Rows
 
@@ -25,11 +25,12 @@ def check_family(
     settings: FamilySettings | None = None,
     *,
     task: str = "BinaryClassification",
+    others: Mapping[LabelKind, Sequence[Candidate]] | None = None,
 ) -> None:
     """Fit the family to toy lessons of every label that it learns; raises NotConformingError with all broken rules.
 
     `family` may be `module:name` of a factory of your own, which is tried on labels of `task` alone. `settings`: one
-    valid example; the grammar's defaults if left out.
+    valid example; the grammar's defaults if left out. `others`: of each label what an ensemble is made of.
     """
     labels: Collection[LabelKind] | None = None
     if isinstance(family, str):
@@ -43,12 +44,15 @@ def check_family(
     # One thread as in training, and because those of a busy machine wait for each other.
     with threadpool_limits(1):
         for label in sorted(settings.learns if labels is None else labels):
-            _check_label(suite, family, settings, label)
+            if not settings.means_something_for(label):
+                continue
+            given = replace(lesson(label, seed=7), candidates=fits_of((others or {}).get(label, ())))
+            _check_label(suite, family, settings, given)
     suite.require()
 
 
-def _check_label(suite: Suite, family: Family[Any], settings: FamilySettings, label: LabelKind) -> None:
-    given = lesson(label, seed=7)
+def _check_label(suite: Suite, family: Family[Any], settings: FamilySettings, given: Lesson) -> None:
+    label = given.label
     assert given.validation is not None
     before = given.matrix.copy(), given.truth.copy()
     answers: Floats | None = None
@@ -123,7 +127,7 @@ def _check_search(suite: Suite, family: Family[Any], settings: FamilySettings, g
             tried = []
             for value in (dimension.low, dimension.high):
                 changed = with_values(settings, {dimension.name: value})
-                type(settings).model_validate(changed.model_dump())
+                type(settings).model_validate(changed.model_dump(mode="json"))
                 tried.append(_answers(family.fit(changed, given), given.validation, given.label))
             assert not np.allclose(tried[0], tried[1]), (
                 f"{dimension.low} and {dimension.high} give the same model"

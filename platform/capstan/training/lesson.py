@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from capstan.errors import InvalidDataError
 from capstan.spec.tasks import LabelKind
 from capstan.tasks import Task
-from capstan.tasks.metric import Floats, Groups, Truth
+from capstan.tasks.metric import Floats, Groups, Truth, numbered
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,16 @@ class Rows:
     """None: rows belong to no group."""
     weights: Floats | None = None
     """(n,); None: all rows count alike."""
+
+    def chosen(self, rows: Any) -> Self:
+        """Those rows alone, by a slice, by their numbers or by a mask; a row may come twice."""
+        return replace(
+            self,
+            matrix=self.matrix[rows],
+            truth=self.truth[rows],
+            groups=None if self.groups is None else numbered(self.groups[rows]),
+            weights=None if self.weights is None else self.weights[rows],
+        )
 
 
 @dataclass(frozen=True)
@@ -41,3 +53,31 @@ class Lesson(Rows):
     """Later rows, for a family that stops early by them; None where it learns from all there are."""
     parent: Any | None = None
     """The fitted model of the version that this one may start from; None: from nothing."""
+    candidates: Mapping[str, Callable[[Lesson], Any]] = field(default_factory=dict)
+    """What fits another candidate of the file, by its name: an ensemble is made of some."""
+
+    def without_newest(self, share: float) -> tuple[Lesson, Lesson]:
+        """The older rows, and the newest ones that are so large a share of all; a group is not parted.
+
+        Raises InvalidDataError where the newest rows have a class that no older row has.
+        """
+        begin = self.group_begin(min(len(self.truth) - 1, int(len(self.truth) * (1 - share))))
+        older, newest = self.chosen(slice(None, begin)), self.chosen(slice(begin, None))
+        unseen = sorted(set(np.unique(newest.truth).tolist()) - set(np.unique(older.truth).tolist()))
+        if begin == 0 or (self.label in ("Boolean", "Category") and unseen):
+            lacking = f"none has the class {unseen[0]!r}" if begin and unseen else "there is none"
+            raise InvalidDataError(
+                f"earlyStopping: of the rows before the newest {share:.0%} {lacking}; take a smaller share, or drop "
+                "earlyStopping"
+            )
+        return older, newest
+
+    def group_begin(self, row: int) -> int:
+        """The row where the group of this one begins; the row itself without groups."""
+        while (
+            self.groups is not None
+            and 0 < row < len(self.groups)
+            and self.groups[row] == self.groups[row - 1]
+        ):
+            row -= 1
+        return row

@@ -20,7 +20,7 @@ def manifest_document(
     learnt: Learnt,
     *,
     run: str,
-    as_of: datetime,
+    as_of: datetime | None,
     candidate: str,
     seed: int,
     metrics: Mapping[str, float],
@@ -29,25 +29,30 @@ def manifest_document(
 ) -> dict[str, Any]:
     """The manifest as JSON; `table` is what the model learnt from, or rows like it.
 
-    `metrics` and `standard_errors` are of rows that it has not learnt from. `models`: of a system of several.
+    `as_of`: up to when they were known; None: of a model that was fitted elsewhere. `metrics` and `standard_errors` are
+    of rows that it has not learnt from. `models`: of a system of several.
     """
-    from capstan.data import request_schema
+    from capstan.data import given_columns, request_schema
 
     data, combination = system.spec.data, system.spec.combination
     keys = {"id": data.keys.id, "time": data.keys.time, "sticky_by": data.keys.sticky_by}
     keys |= {"group": data.keys.group}
+    columns = request_schema(system, table)
+    read = {*keys.values(), *(column.name for column in columns)}
     return {
         "system": system.metadata.name,
         "task": system.spec.objective.task,
         "target": system.spec.objective.target,
         "run": run,
-        "as_of": as_of.isoformat(),
-        "columns": [asdict(column) for column in request_schema(system, table)],
+        "as_of": None if as_of is None else as_of.isoformat(),
+        "columns": [asdict(column) for column in columns],
+        "ignored": [name for name in given_columns(table) if name not in read],
         "keys": {name: column for name, column in keys.items() if column},
         "time_zone": data.time_zone,
         "written": data.written,
         "candidate": candidate,
         "classes": list(learnt.classes),
+        "threshold": learnt.threshold,
         "combine": None if combination is None else combination.document(),
         "models": list(models),
         "rows": table.num_rows,

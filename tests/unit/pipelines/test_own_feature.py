@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sent_payloads import taken
 
 from capstan.cli.asking import tensors_of
 from capstan.domain.training import TrainingRequest
@@ -18,7 +19,7 @@ from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import RunName, SystemName
 from capstan.monitoring.drift.reference import load_reference
 from capstan.recording.collector.declarations import Declarations
-from capstan.recording.payloads import Payload, columns_of
+from capstan.recording.payloads import columns_of
 from capstan.serving.model import Model, load
 from capstan.serving.schema import RequestSchema
 from capstan.spec import MLSystem, parse
@@ -186,8 +187,9 @@ def test_its_columns_are_checked_stored_and_watched_as_it_reads_them(folder: Pat
         "plan": "categorical",
         "distance": "numeric",
     }
-    sent = {"request_id": "r", "inputs": {"hour": 7, "plan": "1", "distance": 2}}
-    stored = columns_of([(Payload("visits", "boot", 1, AS_OF, sent), AS_OF)], kinds, None)
+    data = {"event_time": AS_OF.isoformat(), "inputs": {"hour": 7, "plan": "1", "distance": 2}}
+    (rows,) = taken({"id": "boot-1", "source": "/capstan/visits/v1", "data": data})
+    stored = columns_of([(rows, AS_OF)], kinds, None)
     assert stored["input.hour"].to_pylist() == [7.0]
     assert stored["input.plan"].to_pylist() == ["1"]
 

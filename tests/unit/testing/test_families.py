@@ -13,14 +13,28 @@ import numpy as np
 import pytest
 
 from capstan.errors import InvalidDataError
-from capstan.spec.training import (
+from capstan.spec.families import (
+    CLASSES,
+    NUMBERS,
+    Bagging,
     Candidate,
     Custom,
+    EarlyStopping,
+    FactorizationMachine,
     FamilySettings,
     GradientBoosting,
+    LambdaMart,
+    LinearRegression,
     LogisticRegression,
     MostFrequent,
+    MultilayerPerceptron,
+    NearestNeighbors,
+    RandomForest,
+    Stacking,
+    SupportVectorMachine,
+    Voting,
 )
+from capstan.spec.tasks import LabelKind
 from capstan.testing import NotConformingError, check_family
 from capstan.testing.lessons import lesson
 from capstan.training.factories import importable
@@ -39,13 +53,63 @@ def test_every_alternative_of_a_candidate_is_a_family() -> None:
     assert all(family.settings is settings for settings, family in FAMILIES.items())
 
 
+EXAMPLES: dict[type[FamilySettings], FamilySettings] = {
+    # Small: the suite fits each of them dozens of times.
+    RandomForest: RandomForest(trees=10),
+    GradientBoosting: GradientBoosting(iterations=20, leaves=7),
+    LambdaMart: LambdaMart(iterations=20, leaves=7),
+    MultilayerPerceptron: MultilayerPerceptron(layers=(6,), epochs=20),
+    Voting: Voting(of=("line", "trees"), weights=(1, 3)),
+    Bagging: Bagging(of="tree", members=4),
+    Stacking: Stacking(of=("line", "trees"), folds=3),
+    FactorizationMachine: FactorizationMachine(factors=2, iterations=30),
+}
+
+
+MEMBERS: dict[LabelKind, list[Candidate]] = {
+    label: [
+        Candidate.model_validate({"name": "tree", "decisionTree": {}}),
+        Candidate.model_validate({"name": "trees", "gradientBoosting": {"iterations": 10, "leaves": 7}}),
+        Candidate.model_validate({"name": "line", line: {}}),
+    ]
+    for line, labels in (("logisticRegression", CLASSES), ("linearRegression", NUMBERS))
+    for label in labels
+}
+"""What the ensembles are made of."""
+
+
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=[settings.__name__ for settings in FAMILIES])
 def test_a_family_keeps_its_suite(family: Family[Any]) -> None:
     if family.settings is Custom:
         with importable(EXAMPLE):
             check_family("mymodels:make")
     else:
-        check_family(family)
+        check_family(family, EXAMPLES.get(family.settings), others=MEMBERS)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        GradientBoosting(iterations=20, leaves=7, early_stopping=EarlyStopping(share="20%")),
+        GradientBoosting(iterations=20, leaves=7, focus=2),
+        GradientBoosting(iterations=20, leaves=7, loss="Huber"),
+        GradientBoosting(iterations=20, leaves=7, loss="Absolute"),
+        NearestNeighbors(voting="Distance"),
+        SupportVectorMachine(kernel="Linear"),
+        SupportVectorMachine(kernel="Polynomial", degree=2),
+        MultilayerPerceptron(layers=(6,), epochs=40, optimizer="LBFGS"),
+        MultilayerPerceptron(layers=(6,), epochs=20, early_stopping=EarlyStopping(share="20%")),
+        LogisticRegression(l1=3),
+        LinearRegression(l1=3),
+        LinearRegression(loss="Huber"),
+    ],
+    ids=[
+        *("early-stopping", "focal", "huber", "absolute", "near-rows", "svm-linear", "svm-polynomial"),
+        *("lbfgs", "epochs", "logistic-l1", "line-l1", "line-huber"),
+    ],
+)
+def test_other_settings_of_a_family_keep_the_suite_too(settings: FamilySettings) -> None:
+    check_family(FAMILIES[type(settings)], settings)
 
 
 class Broken(GradientBoostingFamily):

@@ -12,8 +12,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from capstan.errors import InvalidDataError
+from capstan.spec.families import Candidate
 from capstan.spec.features import Feature
-from capstan.spec.training import Candidate, TrainingWindow
+from capstan.spec.training import TrainingWindow
 from capstan.tasks import TASKS, Predictions
 from capstan.tasks.areas import roc_auc
 from capstan.training import fitting

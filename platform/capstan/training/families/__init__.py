@@ -1,27 +1,52 @@
-"""Families of models: one module each, listed here; their settings are in `capstan.spec.training`."""
+"""Families of models: one module each, listed here; their settings are in `capstan.spec.families`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import numpy as np
+
 from capstan.errors import InvalidDataError
-from capstan.spec.training import (
+from capstan.spec.families import (
+    Bagging,
     Candidate,
     Custom,
+    DecisionTree,
+    FactorizationMachine,
     FamilySettings,
     GradientBoosting,
+    LambdaMart,
     LinearRegression,
     LogisticRegression,
     MostFrequent,
+    MultilayerPerceptron,
+    NaiveBayes,
+    NearestNeighbors,
+    OfClasses,
+    RandomForest,
+    Stacking,
+    SupportVectorMachine,
+    Voting,
 )
 from capstan.tasks.labels import LABELS
 from capstan.training.families.custom import CustomFamily
+from capstan.training.families.decision_tree import DecisionTreeFamily
+from capstan.training.families.ensembles import BaggingFamily, StackingFamily, VotingFamily
+from capstan.training.families.factorization_machine import FactorizationMachineFamily
 from capstan.training.families.family import Dimension, Family, Fitted, SearchSpace, Values
 from capstan.training.families.gradient_boosting import GradientBoostingFamily
+from capstan.training.families.lambda_mart import LambdaMartFamily
 from capstan.training.families.linear_regression import LinearRegressionFamily
 from capstan.training.families.logistic_regression import LogisticRegressionFamily
 from capstan.training.families.most_frequent import MostFrequentFamily
+from capstan.training.families.multilayer_perceptron import MultilayerPerceptronFamily
+from capstan.training.families.naive_bayes import NaiveBayesFamily
+from capstan.training.families.nearest_neighbors import NearestNeighborsFamily
+from capstan.training.families.random_forest import RandomForestFamily
+from capstan.training.families.support_vector_machine import SupportVectorMachineFamily
 from capstan.training.lesson import Lesson
 
 __all__ = [
@@ -33,6 +58,7 @@ __all__ = [
     "Values",
     "family_of",
     "fit_model",
+    "fits_of",
     "search_space",
 ]
 
@@ -40,7 +66,18 @@ FAMILIES: Mapping[type[FamilySettings], Family[Any]] = {
     MostFrequent: MostFrequentFamily(),
     LinearRegression: LinearRegressionFamily(),
     LogisticRegression: LogisticRegressionFamily(),
+    NaiveBayes: NaiveBayesFamily(),
+    NearestNeighbors: NearestNeighborsFamily(),
+    DecisionTree: DecisionTreeFamily(),
+    RandomForest: RandomForestFamily(),
     GradientBoosting: GradientBoostingFamily(),
+    LambdaMart: LambdaMartFamily(),
+    FactorizationMachine: FactorizationMachineFamily(),
+    SupportVectorMachine: SupportVectorMachineFamily(),
+    MultilayerPerceptron: MultilayerPerceptronFamily(),
+    Voting: VotingFamily(),
+    Bagging: BaggingFamily(),
+    Stacking: StackingFamily(),
     Custom: CustomFamily(),
 }
 """Settings of the grammar -> the family."""
@@ -70,7 +107,13 @@ def fit_model(candidate: Candidate, values: Values, lesson: Lesson) -> Fitted:
             f"the {len(lesson.truth)} training rows have the labels {labels.words}; a model learns from labels that "
             "differ: train on more rows"
         )
-    return family.fit(with_values(candidate.chosen, values), lesson)
+    settings = with_values(candidate.chosen, values)
+    return family.fit(settings, _weighed(settings, lesson))
+
+
+def fits_of(candidates: Iterable[Candidate]) -> Mapping[str, Callable[[Lesson], Fitted]]:
+    """What an ensemble's lesson holds: what fits each of these candidates as it is written."""
+    return {one.name: partial(fit_model, one, {}) for one in candidates}
 
 
 def with_values(settings: FamilySettings, values: Values) -> FamilySettings:
@@ -90,3 +133,13 @@ def _require_usable(candidate: Candidate, family: Family[Any], lesson: Lesson) -
     unused = [part for part, value in given.items() if value is not None and part not in family.uses]
     if unused:
         raise InvalidDataError(f"{candidate.key} cannot use {' and '.join(unused)}; take another family")
+
+
+def _weighed(settings: FamilySettings, lesson: Lesson) -> Lesson:
+    """The lesson with rows of rare classes counted more, where the settings ask for it."""
+    if not isinstance(settings, OfClasses) or settings.class_weights is None:
+        return lesson
+    codes = np.unique(lesson.truth, return_inverse=True)[1].reshape(-1)
+    weights = np.ones(len(codes)) if lesson.weights is None else lesson.weights
+    of_class = np.bincount(codes, weights=weights)
+    return replace(lesson, weights=weights * (weights.sum() / (len(of_class) * of_class))[codes])

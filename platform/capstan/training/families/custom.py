@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from capstan.errors import InvalidDataError
-from capstan.spec.training import Custom
+from capstan.spec.families import Custom
 from capstan.tasks import task_with
 from capstan.training.factories import call_factory
 from capstan.training.families.family import NOTHING_TO_SEARCH, Fitted, Part, SearchSpace

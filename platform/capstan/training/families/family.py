@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from capstan.spec.families import FamilySettings
 from capstan.spec.tasks import LabelKind
-from capstan.spec.training import FamilySettings
 from capstan.tasks.metric import Floats
 from capstan.training.lesson import Lesson
 
@@ -46,6 +46,13 @@ class Dimension:
     @property
     def is_whole(self) -> bool:
         return isinstance(self.written, int)
+
+
+def around(name: str, written: float | int, *, factor: int, most: float = 1_000_000) -> Dimension:
+    """A setting that is searched from a `factor`-th of what is written to `factor` times as much, by its logarithm."""
+    if isinstance(written, int):
+        return Dimension(name, written, max(1, written // factor), min(int(most), written * factor), True)
+    return Dimension(name, written, written / factor, min(most, written * factor), is_logarithmic=True)
 
 
 @dataclass(frozen=True)

@@ -2,61 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from capstan.spec.tasks import LabelKind
-from capstan.spec.training import GradientBoosting
-from capstan.training.families.family import Dimension, EstimatorFamily, Make, SearchSpace
+import numpy as np
+
+from capstan.spec.families import CLASSES, GradientBoosting
+from capstan.training.families.boosting_space import boosting_space
+from capstan.training.families.family import Fitted, Part, SearchSpace
 from capstan.training.lesson import Lesson
 
-
-def _arguments(settings: GradientBoosting, lesson: Lesson) -> dict[str, Any]:
-    coded = lesson.categorical
-    return {
-        "learning_rate": float(settings.learning_rate),
-        "max_iter": settings.iterations,
-        "max_leaf_nodes": settings.leaves,
-        "categorical_features": coded if coded is not None and coded.any() else None,
-        # Stopping early would hold back a random tenth of the newest rows.
-        "early_stopping": False,
-        "random_state": lesson.seed,
-    }
+_LOSSES = {None: "squared_error", "Absolute": "absolute_error"}
 
 
-def _classifier(settings: GradientBoosting, lesson: Lesson) -> Any:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    return HistGradientBoostingClassifier(**_arguments(settings, lesson))
-
-
-def _regressor(settings: GradientBoosting, lesson: Lesson) -> Any:
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    learnt = _arguments(settings, lesson)
-    if settings.quantile is not None:
-        learnt |= {"loss": "quantile", "quantile": float(settings.quantile)}
-    return HistGradientBoostingRegressor(**learnt)
-
-
-class GradientBoostingFamily(EstimatorFamily[GradientBoosting]):
+class GradientBoostingFamily:
     """Codes of categories are split as categories."""
 
     settings = GradientBoosting
-    makes: Mapping[LabelKind, Make[GradientBoosting]] = {
-        "Boolean": _classifier,
-        "Category": _classifier,
-        "Number": _regressor,
-        "Relevance": _regressor,
-    }
+    uses: frozenset[Part] = frozenset({"weights"})
+
+    def fit(self, settings: GradientBoosting, lesson: Lesson) -> Fitted:
+        iterations = settings.iterations
+        if settings.early_stopping is not None:
+            iterations = _enough(settings, lesson)
+        model = _model(settings, lesson, max_iter=iterations, early_stopping=False)
+        model.fit(lesson.matrix, lesson.truth, sample_weight=lesson.weights)
+        fitted: Fitted = _plain(settings, model)
+        return fitted
 
     def search_space(self, settings: GradientBoosting) -> SearchSpace:
-        rate, trees, leaves = float(settings.learning_rate), settings.iterations, settings.leaves
-        return SearchSpace(
-            (
-                Dimension("learningRate", rate, rate / 3, min(1.0, rate * 3), is_logarithmic=True),
-                Dimension("iterations", trees, max(1, trees // 2), trees * 2),
-                Dimension("leaves", leaves, max(2, leaves // 2), leaves * 2, is_logarithmic=True),
-            ),
-            settings.tune.trials if settings.tune is not None else 0,
-        )
+        return boosting_space(settings)
+
+
+def _model(settings: GradientBoosting, lesson: Lesson, **stopping: Any) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    coded = lesson.categorical
+    arguments = {
+        "learning_rate": float(settings.learning_rate),
+        "max_leaf_nodes": settings.leaves,
+        "min_samples_leaf": settings.leaf_rows,
+        "l2_regularization": float(settings.l2),
+        "max_features": float(settings.column_share),
+        "categorical_features": coded if coded is not None and coded.any() else None,
+        "random_state": lesson.seed,
+        **stopping,
+    }
+    if lesson.label in CLASSES:
+        return HistGradientBoostingClassifier(**arguments, loss=_of_classes(settings))
+    return HistGradientBoostingRegressor(**arguments, **_of_numbers(settings))
+
+
+def _of_classes(settings: GradientBoosting) -> Any:
+    if settings.focus is None:
+        return "log_loss"
+    from capstan.training.families.boosting_losses import Focal
+
+    return Focal(float(settings.focus))
+
+
+def _of_numbers(settings: GradientBoosting) -> dict[str, Any]:
+    if settings.quantile is not None:
+        return {"loss": "quantile", "quantile": float(settings.quantile)}
+    if settings.loss == "Huber":
+        from capstan.training.families.boosting_losses import Huber
+
+        return {"loss": Huber()}
+    return {"loss": _LOSSES[settings.loss]}
+
+
+def _plain(settings: GradientBoosting, model: Any) -> Any:
+    if settings.focus is None and settings.loss != "Huber":
+        return model
+    from capstan.training.families.boosting_losses import forget_loss
+
+    return forget_loss(model)
+
+
+def _enough(settings: GradientBoosting, lesson: Lesson) -> int:
+    """After how many trees the newest rows are answered best; scikit-learn by itself would hold back random ones."""
+    stopping = settings.early_stopping
+    assert stopping is not None
+    older, newest = lesson.without_newest(stopping.share)
+    model = _model(
+        settings,
+        older,
+        max_iter=settings.iterations,
+        early_stopping=True,
+        scoring="loss",
+        n_iter_no_change=stopping.patience,
+        tol=0.0,
+    )
+    model.fit(
+        older.matrix,
+        older.truth,
+        sample_weight=older.weights,
+        X_val=newest.matrix,
+        y_val=newest.truth,
+        sample_weight_val=newest.weights,
+    )
+    # The first score is that of no tree.
+    return max(1, int(np.argmax(model.validation_score_)))

@@ -1,32 +1,55 @@
-"""A linear model of a number, with a penalty on squared weights."""
+"""A linear model of a number, with penalties on squared and on absolute weights."""
 
 from __future__ import annotations
 
-from capstan.spec.training import LinearRegression
+from typing import Any
+
+from capstan.spec.families import LinearRegression
 from capstan.training.families.family import NOTHING_TO_SEARCH, Fitted, Part, SearchSpace
 from capstan.training.lesson import Lesson
 
 
 class LinearRegressionFamily:
-    """Ridge regression on standardised columns, so that the penalty treats all alike, folded back to the raw ones."""
+    """Fitted on standardised columns, so that the penalties treat all alike, folded back to the raw ones."""
 
     settings = LinearRegression
     uses: frozenset[Part] = frozenset({"weights"})
 
     def fit(self, settings: LinearRegression, lesson: Lesson) -> Fitted:
-        from sklearn.linear_model import LinearRegression as LeastSquares
-        from sklearn.linear_model import Ridge
-
         center, spread = lesson.matrix.mean(axis=0), lesson.matrix.std(axis=0)
         spread[spread == 0] = 1.0
-        # Without a penalty, columns that add up to 1, as those of one category do, have no one solution: least squares
-        # takes the smallest.
-        model = Ridge(alpha=float(settings.l2), solver="cholesky") if settings.l2 else LeastSquares()
+        total = len(lesson.truth) if lesson.weights is None else float(lesson.weights.sum())
+        model = _model(settings, total)
         model.fit((lesson.matrix - center) / spread, lesson.truth, sample_weight=lesson.weights)
-        model.coef_ = model.coef_ / spread
-        model.intercept_ = float(model.intercept_ - model.coef_ @ center)
-        fitted: Fitted = model
-        return fitted
+        return _as_line(model.coef_ / spread, model.intercept_, center)
 
     def search_space(self, settings: LinearRegression) -> SearchSpace:  # noqa: ARG002
         return NOTHING_TO_SEARCH
+
+
+def _model(settings: LinearRegression, total: float) -> Any:
+    """What minimises the weighted sum of losses plus `l2` times squared and `l1` times absolute weights."""
+    from sklearn.linear_model import ElasticNet, HuberRegressor, Ridge
+    from sklearn.linear_model import LinearRegression as LeastSquares
+
+    l1, l2 = float(settings.l1), float(settings.l2)
+    if settings.loss == "Huber":
+        return HuberRegressor(alpha=l2, max_iter=1000)
+    if l1:
+        # scikit-learn divides the squares by twice the sum of the weights.
+        strength = (l1 / 2 + l2) / total
+        return ElasticNet(alpha=strength, l1_ratio=(l1 / 2) / (l1 / 2 + l2), max_iter=10_000)
+    # Without a penalty, columns that add up to 1, as those of one category do, have no one solution: least squares
+    # takes the smallest.
+    return Ridge(alpha=l2, solver="cholesky") if l2 else LeastSquares()
+
+
+def _as_line(coefficients: Any, intercept: Any, center: Any) -> Fitted:
+    """The same line of the raw columns, as the model that single rows are compiled from."""
+    from sklearn.linear_model import LinearRegression as Line
+
+    model = Line()
+    model.coef_, model.n_features_in_ = coefficients, len(coefficients)
+    model.intercept_ = float(intercept - coefficients @ center)
+    fitted: Fitted = model
+    return fitted

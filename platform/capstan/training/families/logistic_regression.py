@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from capstan.spec.training import LogisticRegression
+from capstan.spec.families import LogisticRegression
 from capstan.training.families.family import NOTHING_TO_SEARCH, Fitted, Part, SearchSpace
 from capstan.training.lesson import Lesson
 
@@ -16,11 +17,9 @@ class LogisticRegressionFamily:
     uses: frozenset[Part] = frozenset({"weights"})
 
     def fit(self, settings: LogisticRegression, lesson: Lesson) -> Fitted:
-        from sklearn.linear_model import LogisticRegression as Logistic
-
         center, spread = lesson.matrix.mean(axis=0), lesson.matrix.std(axis=0)
         spread[spread == 0] = 1.0
-        model = Logistic(C=1 / settings.l2 if settings.l2 else math.inf, max_iter=300, tol=1e-4)
+        model = _model(float(settings.l1), float(settings.l2), lesson.seed)
         model.fit((lesson.matrix - center) / spread, lesson.truth, sample_weight=lesson.weights)
         model.coef_ = model.coef_ / spread
         model.intercept_ = model.intercept_ - model.coef_ @ center
@@ -29,3 +28,14 @@ class LogisticRegressionFamily:
 
     def search_space(self, settings: LogisticRegression) -> SearchSpace:  # noqa: ARG002
         return NOTHING_TO_SEARCH
+
+
+def _model(l1: float, l2: float, seed: int) -> Any:
+    from sklearn.linear_model import LogisticRegression as Logistic
+
+    if not l1:
+        return Logistic(C=1 / l2 if l2 else math.inf, max_iter=300, tol=1e-4)
+    # Only this solver knows both penalties for several classes.
+    return Logistic(
+        C=1 / (l1 + l2), l1_ratio=l1 / (l1 + l2), solver="saga", max_iter=1000, tol=1e-4, random_state=seed
+    )

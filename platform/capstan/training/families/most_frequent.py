@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from capstan.spec.families import MostFrequent
 from capstan.spec.tasks import LabelKind
-from capstan.spec.training import MostFrequent
 from capstan.training.families.family import EstimatorFamily, Fitted, Make
 from capstan.training.lesson import Lesson
 

@@ -1,0 +1,707 @@
+"""Step 5: the families of models that can be tried, each with its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from capstan.spec.grammar import Factory, Name, OneOf, SpecModel
+from capstan.spec.own_code import OwnCode
+from capstan.spec.rule import Cel, part_rule, require
+from capstan.spec.tasks import LabelKind
+from capstan.spec.units import Number, Share, Whole
+
+CLASSES: frozenset[LabelKind] = frozenset({"Boolean", "Category"})
+NUMBERS: frozenset[LabelKind] = frozenset({"Number", "Relevance"})
+EVERY_LABEL: frozenset[LabelKind] = CLASSES | NUMBERS
+
+
+def _something(share: float) -> float:
+    if share <= 0:
+        raise PydanticCustomError("share", "is nothing; write a share above 0%")
+    return share
+
+
+def _at_most_half(share: float) -> float:
+    if share > 0.5:
+        raise PydanticCustomError("share", "leaves too few rows to learn from; write at most 50%")
+    return share
+
+
+SomeShare = Annotated[Share, AfterValidator(_something)]
+
+
+class Tune(SpecModel):
+    """Search of settings on the validation window."""
+
+    trials: Whole = Field(5, ge=1, le=1000, description="How many settings are tried.", examples=[5])
+
+
+class EarlyStopping(SpecModel):
+    """When a model has learnt enough, by the newest rows."""
+
+    share: Annotated[SomeShare, AfterValidator(_at_most_half)] = Field(
+        0.1,
+        description=(
+            "Share of the training rows, the newest, that are not learnt from at first and say when to stop. All rows "
+            "are learnt from afterwards, for as long."
+        ),
+        examples=["10%"],
+    )
+    patience: Whole = Field(
+        10,
+        ge=1,
+        le=1000,
+        description="After so many rounds without a smaller loss it stops: trees, or passes over the rows.",
+        examples=[10],
+    )
+
+
+class FamilySettings(SpecModel):
+    """Settings of one family of models; what the family does with them is in `capstan.training.families`."""
+
+    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Boolean"})
+    """Labels that it can learn."""
+    is_baseline: ClassVar[bool] = False
+    """Whether it looks at no feature, so that it is no success when it alone is left."""
+    only_for: ClassVar[Mapping[str, frozenset[LabelKind]]] = {}
+    """Settings that mean something for some of these labels only; None is what they are when left out."""
+
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        """Names of the candidates that it is made of; none, but for an ensemble."""
+        return ()
+
+    def means_something_for(self, label: LabelKind) -> bool:
+        """Whether every setting that is written does for such labels."""
+        return all(label in labels or getattr(self, name) is None for name, labels in self.only_for.items())
+
+
+class OfClasses(FamilySettings):
+    """A family that can count the rows of rare classes more."""
+
+    only_for: ClassVar[Mapping[str, frozenset[LabelKind]]] = {"class_weights": CLASSES}
+
+    class_weights: Literal["Balanced"] | None = Field(
+        None,
+        description=(
+            "Balanced: rows count so much that every class weighs the same. Probabilities then are those of balanced "
+            "classes, too high for a rare one. Without it all rows count alike."
+        ),
+        examples=["Balanced"],
+    )
+
+
+class MostFrequent(FamilySettings):
+    """The baseline: what the labels of training say without a feature."""
+
+    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+    is_baseline: ClassVar[bool] = True
+
+
+LINEAR_RULES = (
+    part_rule(
+        "`loss: Huber` has no `l1`; drop one of the two",
+        lambda line: line.loss is None or not line.l1,
+        Cel(
+            "!has(self.loss) || !has(self.l1) || double(self.l1) == 0.0",
+            "training.candidates[].linearRegression",
+            "l1",
+        ),
+    ),
+)
+
+
+class LinearRegression(FamilySettings):
+    """A linear model of a number."""
+
+    learns: ClassVar[frozenset[LabelKind]] = NUMBERS
+
+    l2: Number = Field(1.0, ge=0, description="Strength of the penalty on squared weights.", examples=[1])
+    l1: Number = Field(
+        0.0,
+        ge=0,
+        description=(
+            "Strength of the penalty on absolute weights, which makes weights of useless columns zero; with `l2` it is "
+            "an elastic net."
+        ),
+        examples=[10],
+    )
+    loss: Literal["Huber"] | None = Field(
+        None,
+        description=(
+            "Huber: errors beyond 1.35 times the usual ones count by their size and not by their square, so that few "
+            "wild labels matter less. Without it squared errors."
+        ),
+        examples=["Huber"],
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_fit(self) -> LinearRegression:
+        return require(self, LINEAR_RULES)
+
+
+class LogisticRegression(OfClasses):
+    "A linear model of the probabilities of classes."
+
+    learns: ClassVar[frozenset[LabelKind]] = CLASSES
+
+    l2: Number = Field(1.0, ge=0, description="Strength of the penalty on squared weights.", examples=[1])
+    l1: Number = Field(
+        0.0,
+        ge=0,
+        description=(
+            "Strength of the penalty on absolute weights, which makes weights of useless columns zero; with `l2` it is "
+            "an elastic net."
+        ),
+        examples=[10],
+    )
+
+
+class DecisionTree(OfClasses):
+    """One tree of questions."""
+
+    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+
+    max_depth: Whole = Field(
+        6, ge=1, le=64, description="Most questions from the root to a leaf.", examples=[6]
+    )
+    leaf_rows: Whole = Field(
+        20, ge=1, le=1_000_000, description="Fewest training rows of a leaf.", examples=[20]
+    )
+    pruning: Number = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Branches that lower the impurity of all rows by less are cut off (cost-complexity pruning).",
+        examples=[0.001],
+    )
+    tune: Tune | None = Field(
+        None,
+        description="Search maxDepth and leafRows; without it they are used as written.",
+        examples=[{"trials": 5}],
+    )
+
+
+class RandomForest(OfClasses):
+    """Trees of drawn rows and columns, averaged."""
+
+    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+
+    trees: Whole = Field(100, ge=1, le=2000, description="Number of trees.", examples=[100])
+    max_depth: Whole = Field(
+        16, ge=1, le=64, description="Most questions from the root to a leaf.", examples=[16]
+    )
+    leaf_rows: Whole = Field(
+        5, ge=1, le=1_000_000, description="Fewest training rows of a leaf.", examples=[5]
+    )
+    column_share: SomeShare = Field(
+        0.33, description="Share of the columns that each question chooses from.", examples=["33%"]
+    )
+    row_share: SomeShare = Field(
+        1.0,
+        description="Rows that are drawn for a tree, with replacement, as a share of all.",
+        examples=["50%"],
+    )
+    tune: Tune | None = Field(
+        None,
+        description="Search maxDepth and leafRows; without it they are used as written.",
+        examples=[{"trials": 5}],
+    )
+
+
+BOOSTING_RULES = (
+    part_rule(
+        "`loss` and `quantile` say two things of what is answered; drop one of the two",
+        lambda trees: trees.loss is None or trees.quantile is None,
+        Cel("!has(self.loss) || !has(self.quantile)", "training.candidates[].gradientBoosting", "loss"),
+    ),
+)
+
+
+class GradientBoosting(OfClasses):
+    """Boosted trees."""
+
+    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+    only_for: ClassVar[Mapping[str, frozenset[LabelKind]]] = {
+        **OfClasses.only_for,
+        "quantile": frozenset({"Number"}),
+        "loss": NUMBERS,
+        "focus": frozenset({"Boolean"}),
+    }
+
+    learning_rate: Number = Field(0.1, gt=0, le=1, description="Step of each tree.", examples=[0.1])
+    iterations: Whole = Field(100, ge=1, le=10_000, description="Number of trees.", examples=[100])
+    leaves: Whole = Field(31, ge=2, le=10_000, description="Most leaves of a tree.", examples=[31])
+    leaf_rows: Whole = Field(
+        20, ge=1, le=1_000_000, description="Fewest training rows of a leaf.", examples=[20]
+    )
+    l2: Number = Field(0.0, ge=0, description="Strength of the penalty on squared leaves.", examples=[1])
+    column_share: SomeShare = Field(
+        1.0, description="Share of the columns that each split chooses from.", examples=["50%"]
+    )
+    quantile: Number | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description=(
+            "For labels that are numbers: the quantile that is answered, such as 0.5 for the median, or "
+            "0.9 for the value that nine of ten cases stay below. Without it the mean is answered."
+        ),
+        examples=[0.9],
+    )
+    loss: Literal["Absolute", "Huber"] | None = Field(
+        None,
+        description=(
+            "For labels that are numbers. Absolute: by the size of errors, which answers the median. Huber: by "
+            "squares for the nine of ten rows with the smallest errors and by sizes for the others (Friedman 2001), so "
+            "that few wild labels matter less. Without it squared errors."
+        ),
+        examples=["Huber"],
+    )
+    focus: Number | None = Field(
+        None,
+        gt=0,
+        le=5,
+        description=(
+            "For labels that are true or false: the focal loss (Lin et al. 2017). A row counts by (1 - p)^focus, where "
+            "p is the probability of its label, so that easy rows count less. Without it all count alike."
+        ),
+        examples=[2],
+    )
+    early_stopping: EarlyStopping | None = Field(
+        None,
+        description="The newest rows say after how many trees to stop; without it there are `iterations`.",
+        examples=[{"share": "10%"}],
+    )
+    tune: Tune | None = Field(
+        None,
+        description="Search learningRate, iterations and leaves; without it they are used as written.",
+        examples=[{"trials": 5}],
+    )
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> GradientBoosting:
+        return require(self, BOOSTING_RULES)
+
+
+class LambdaMart(FamilySettings):
+    """Boosted trees that learn an order, pair by pair."""
+
+    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Relevance"})
+
+    learning_rate: Number = Field(0.1, gt=0, le=1, description="Step of each tree.", examples=[0.1])
+    iterations: Whole = Field(100, ge=1, le=10_000, description="Number of trees.", examples=[100])
+    leaves: Whole = Field(31, ge=2, le=10_000, description="Most leaves of a tree.", examples=[31])
+    leaf_rows: Whole = Field(
+        20, ge=1, le=1_000_000, description="Fewest training rows of a leaf.", examples=[20]
+    )
+    l2: Number = Field(0.0, ge=0, description="Strength of the penalty on squared leaves.", examples=[1])
+    depth: Whole = Field(
+        30,
+        ge=1,
+        le=1000,
+        description="Pairs count of which at least one item is among so many that stand first.",
+        examples=[10],
+    )
+    tune: Tune | None = Field(
+        None,
+        description="Search learningRate, iterations and leaves; without it they are used as written.",
+        examples=[{"trials": 5}],
+    )
+
+
+class NaiveBayes(OfClasses):
+    """Each column by itself."""
+
+    learns: ClassVar[frozenset[LabelKind]] = CLASSES
+
+    smoothing: Number = Field(
+        1e-6,
+        ge=1e-12,
+        le=1,
+        description="Share of a column's variance that is added to its variance within each class.",
+        examples=[0.01],
+    )
+
+
+class NearestNeighbors(FamilySettings):
+    """The most similar rows of training."""
+
+    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+
+    neighbors: Whole = Field(25, ge=1, le=1000, description="How many rows vote.", examples=[25])
+    voting: Literal["Equal", "Distance"] = Field(
+        "Equal",
+        description="Equal: all neighbours count alike. Distance: each counts by 1 / its distance.",
+        examples=["Distance"],
+    )
+    rows: Whole = Field(
+        20_000,
+        ge=100,
+        le=1_000_000,
+        description=(
+            "Most training rows that are kept; the model carries them. Of more, so many are taken evenly spread over "
+            "time, and a warning says so."
+        ),
+        examples=[20_000],
+    )
+    tune: Tune | None = Field(
+        None,
+        description="Search neighbors; without it they are used as written.",
+        examples=[{"trials": 5}],
+    )
+
+
+class SupportVectorMachine(OfClasses):
+    """A border with a wide margin."""
+
+    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+    only_for: ClassVar[Mapping[str, frozenset[LabelKind]]] = {**OfClasses.only_for, "tolerance": NUMBERS}
+
+    kernel: Literal["Linear", "RBF", "Polynomial"] = Field(
+        "RBF",
+        description=(
+            "Linear: a straight border, which learns from all rows. RBF: by closeness to single rows. Polynomial: by "
+            "products of up to `degree` columns."
+        ),
+        examples=["Linear"],
+    )
+    cost: Number = Field(
+        1.0, gt=0, le=1_000_000, description="How much a row on the wrong side costs.", examples=[1]
+    )
+    gamma: Number | None = Field(
+        None,
+        gt=0,
+        le=1_000_000,
+        description="How quickly closeness falls with distance; without it 1 / number of columns.",
+        examples=[0.1],
+    )
+    degree: Whole = Field(3, ge=2, le=6, description="With `kernel: Polynomial`.", examples=[2])
+    tolerance: Number | None = Field(
+        None,
+        ge=0,
+        le=10,
+        description=(
+            "For labels that are numbers: errors up to this cost nothing, in standard deviations of the label. Without "
+            "it 0.1."
+        ),
+        examples=[0.1],
+    )
+    rows: Whole = Field(
+        10_000,
+        ge=100,
+        le=100_000,
+        description=(
+            "Most training rows of a kernel that is not linear, whose time grows with their square. Of more, so many "
+            "are taken evenly spread over time, and a warning says so."
+        ),
+        examples=[10_000],
+    )
+    tune: Tune | None = Field(
+        None, description="Search cost; without it it is used as written.", examples=[{"trials": 5}]
+    )
+
+
+PERCEPTRON_RULES = (
+    part_rule(
+        "`optimizer: LBFGS` makes no passes that `earlyStopping` could count; take Adam or SGD, or drop earlyStopping",
+        lambda net: net.optimizer != "LBFGS" or net.early_stopping is None,
+        Cel(
+            "!has(self.earlyStopping) || !has(self.optimizer) || self.optimizer != 'LBFGS'",
+            "training.candidates[].multilayerPerceptron",
+            "earlyStopping",
+        ),
+    ),
+)
+
+
+class MultilayerPerceptron(OfClasses):
+    """A small neural network."""
+
+    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+
+    layers: tuple[Annotated[Whole, Field(ge=1, le=10_000)], ...] = Field(
+        (64, 32), min_length=1, max_length=10, description="Units of each hidden layer.", examples=[[64, 32]]
+    )
+    activation: Literal["ReLU", "Tanh", "Logistic"] = Field(
+        "ReLU", description="Function of each hidden unit.", examples=["Tanh"]
+    )
+    optimizer: Literal["Adam", "SGD", "LBFGS"] = Field(
+        "Adam",
+        description="What finds the weights. LBFGS looks at all rows at once, which suits few rows.",
+        examples=["SGD"],
+    )
+    learning_rate: Number = Field(
+        0.005, gt=0, le=1, description="Step of Adam and SGD; not used by LBFGS.", examples=[0.001]
+    )
+    l2: Number = Field(
+        0.0001, ge=0, le=1000, description="Strength of the penalty on squared weights.", examples=[0.0001]
+    )
+    batch_rows: Whole = Field(
+        100, ge=1, le=1_000_000, description="Rows of each step of Adam and SGD.", examples=[200]
+    )
+    epochs: Whole = Field(
+        40, ge=1, le=10_000, description="Passes over the rows, or steps of LBFGS.", examples=[40]
+    )
+    early_stopping: EarlyStopping | None = Field(
+        None,
+        description="The newest rows say after how many passes to stop; without it there are `epochs`.",
+        examples=[{"share": "10%"}],
+    )
+    tune: Tune | None = Field(
+        None,
+        description="Search learningRate (of Adam and SGD) and l2; without it they are used as written.",
+        examples=[{"trials": 5}],
+    )
+
+    @model_validator(mode="after")
+    def _passes_to_count(self) -> MultilayerPerceptron:
+        return require(self, PERCEPTRON_RULES)
+
+
+class FactorizationMachine(OfClasses):
+    """A linear model with a number for every pair of columns."""
+
+    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+
+    factors: Whole = Field(
+        8, ge=1, le=256, description="Numbers by which each column is known to the others.", examples=[8]
+    )
+    l2: Number = Field(1.0, gt=0, description="Strength of the penalty on squared weights.", examples=[1])
+    iterations: Whole = Field(100, ge=1, le=10_000, description="Most steps of L-BFGS.", examples=[100])
+    tune: Tune | None = Field(
+        None,
+        description="Search factors and l2; without it they are used as written.",
+        examples=[{"trials": 5}],
+    )
+
+
+VOTING_RULES = (
+    part_rule(
+        "`weights` are as many as the names in `of`; write one for each, or none",
+        lambda voting: voting.weights is None or len(voting.weights) == len(voting.of),
+        Cel(
+            "!has(self.weights) || size(self.weights) == size(self.of)",
+            "training.candidates[].voting",
+            "weights",
+        ),
+    ),
+)
+
+
+class Voting(FamilySettings):
+    """The mean of several candidates."""
+
+    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+
+    of: tuple[Name, ...] = Field(
+        min_length=2,
+        max_length=20,
+        description="Names of candidates that stand before it; each is fitted as it is written, without `tune`.",
+        examples=[["logistic", "trees"]],
+    )
+    weights: tuple[Annotated[Number, Field(gt=0, le=1_000_000)], ...] | None = Field(
+        None,
+        min_length=2,
+        max_length=20,
+        description="How much each counts, in the order of `of`; without it all count alike.",
+        examples=[[1, 2]],
+    )
+
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        return self.of
+
+    @model_validator(mode="after")
+    def _one_weight_for_each(self) -> Voting:
+        return require(self, VOTING_RULES)
+
+
+class Bagging(FamilySettings):
+    """The mean of one candidate that is fitted many times."""
+
+    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+
+    of: Name = Field(
+        description="Name of a candidate that stands before it; it is fitted as it is written, without `tune`.",
+        examples=["tree"],
+    )
+    members: Whole = Field(
+        10, ge=2, le=200, description="How often it is fitted, each time to other drawn rows.", examples=[10]
+    )
+    row_share: SomeShare = Field(
+        1.0,
+        description="Rows that are drawn each time, with replacement, as a share of all; of rankings whole groups.",
+        examples=["50%"],
+    )
+
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        return (self.of,)
+
+
+class Stacking(FamilySettings):
+    """A last model that learns from what several candidates say."""
+
+    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+
+    of: tuple[Name, ...] = Field(
+        min_length=2,
+        max_length=20,
+        description="Names of candidates that stand before it; each is fitted as it is written, without `tune`.",
+        examples=[["logistic", "trees"]],
+    )
+    final: Name | None = Field(
+        None,
+        description=(
+            "Name of the candidate, before it too, that learns from their answers; without it a linear or logistic "
+            "regression."
+        ),
+        examples=["logistic"],
+    )
+    folds: Whole = Field(
+        5,
+        ge=1,
+        le=20,
+        description=(
+            "Parts of the rows that are answered by candidates that learnt the parts before alone. The last model "
+            "learns from these answers."
+        ),
+        examples=[5],
+    )
+
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        return self.of if self.final is None else (*self.of, self.final)
+
+
+class Custom(FamilySettings, OwnCode):
+    """A model of your own."""
+
+    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+
+    factory: Factory = Field(
+        description=(
+            "`module:name` of a function that returns a scikit-learn classifier, or a regressor where the "
+            "label is a number. The module lies beside this file."
+        ),
+        examples=["mymodels:make"],
+    )
+
+
+class Candidate(OneOf):
+    """One model that is tried."""
+
+    members: ClassVar[tuple[str, ...]] = (
+        "most_frequent",
+        "linear_regression",
+        "logistic_regression",
+        "naive_bayes",
+        "nearest_neighbors",
+        "decision_tree",
+        "random_forest",
+        "gradient_boosting",
+        "lambda_mart",
+        "factorization_machine",
+        "support_vector_machine",
+        "multilayer_perceptron",
+        "voting",
+        "bagging",
+        "stacking",
+        "custom",
+    )
+
+    name: Name = Field(description="Name of the candidate in tables and runs.", examples=["trees"])
+    most_frequent: MostFrequent | None = Field(
+        None,
+        description=(
+            "The baseline, which reads no feature. It always answers the shares of the classes in "
+            "training, or the mean of the labels."
+        ),
+        examples=[{}],
+    )
+    linear_regression: LinearRegression | None = Field(
+        None, description="A linear model of a number.", examples=[{"l2": 1}]
+    )
+    logistic_regression: LogisticRegression | None = Field(
+        None, description="A linear model of the probabilities of classes.", examples=[{"l2": 1}]
+    )
+    naive_bayes: NaiveBayes | None = Field(
+        None,
+        description="Classes by each column by itself, as if columns knew nothing of each other.",
+        examples=[{}],
+    )
+    nearest_neighbors: NearestNeighbors | None = Field(
+        None, description="What the most similar rows of training had.", examples=[{"neighbors": 25}]
+    )
+    decision_tree: DecisionTree | None = Field(
+        None, description="One tree of questions, which a person can read.", examples=[{"maxDepth": 6}]
+    )
+    random_forest: RandomForest | None = Field(
+        None, description="Trees of drawn rows and columns, averaged.", examples=[{"trees": 100}]
+    )
+    gradient_boosting: GradientBoosting | None = Field(
+        None, description="Boosted trees.", examples=[{"tune": {"trials": 5}}]
+    )
+    lambda_mart: LambdaMart | None = Field(
+        None,
+        description="Boosted trees that learn the order of a group's items (LambdaMART, Burges 2010).",
+        examples=[{}],
+    )
+    factorization_machine: FactorizationMachine | None = Field(
+        None,
+        description="A linear model with a number for every pair of columns (Rendle 2010), for many one-hot columns.",
+        examples=[{"factors": 8}],
+    )
+    support_vector_machine: SupportVectorMachine | None = Field(
+        None, description="A border with a wide margin, straight or bent.", examples=[{"kernel": "Linear"}]
+    )
+    multilayer_perceptron: MultilayerPerceptron | None = Field(
+        None, description="A small neural network.", examples=[{"layers": [64, 32]}]
+    )
+    voting: Voting | None = Field(
+        None, description="The mean of what several candidates say.", examples=[{"of": ["logistic", "trees"]}]
+    )
+    bagging: Bagging | None = Field(
+        None,
+        description="The mean of one candidate that is fitted many times, to drawn rows (Breiman 1996).",
+        examples=[{"of": "tree"}],
+    )
+    stacking: Stacking | None = Field(
+        None,
+        description="A last model that learns from what several candidates say (Wolpert 1992).",
+        examples=[{"of": ["logistic", "trees"]}],
+    )
+    custom: Custom | None = Field(
+        None, description="A model of your own.", examples=[{"factory": "mymodels:make"}]
+    )
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it looks at no feature."""
+        settings: FamilySettings = self.chosen
+        return settings.is_baseline
+
+    @property
+    def learns(self) -> frozenset[LabelKind]:
+        """Kinds of labels that it can learn."""
+        settings: FamilySettings = self.chosen
+        return settings.learns
+
+    @classmethod
+    def families(cls) -> dict[str, type[FamilySettings]]:
+        """Each family's key, as the file writes it, with its settings."""
+        return {
+            name: settings
+            for name, settings in cls.alternatives().items()
+            if issubclass(settings, FamilySettings)
+        }
+
+    @classmethod
+    def able(cls, label: LabelKind) -> tuple[str, ...]:
+        """Families that can learn such labels, as the file names them."""
+        return tuple(name for name, settings in cls.families().items() if label in settings.learns)
