@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from capstan.evaluation.metrics import evaluate
 from capstan.tasks import Predictions, Task
-from capstan.tasks.metric import Groups, Truth, numbered
+from capstan.tasks.metric import Groups, Truth, Weights, numbered
 
 MOST_VALUES = 50
 """Slices beyond the largest so many are not listed."""
@@ -41,6 +41,7 @@ def slice_metrics(
     truth: Truth,
     predictions: Predictions,
     groups: Groups | None = None,
+    weights: Weights | None = None,
 ) -> tuple[Slice, ...]:
     """Metrics for every value of every column, the largest slices first.
 
@@ -63,6 +64,7 @@ def slice_metrics(
                         truth[rows],
                         predictions.rows(rows),
                         None if groups is None else numbered(groups[rows]),
+                        None if weights is None else weights[rows],
                     ),
                 )
             )

@@ -24,9 +24,14 @@ def table(
     cells: Sequence[Sequence[Cell]],
     *,
     notes: Sequence[str] = (),
+    whose: str = "",
 ) -> dict[str, Any]:
-    """As the `tables` of a task's details are; `names` are those of the rows and of the columns."""
+    """As the `tables` of a task's details are; `names` are those of the rows and of the columns.
+
+    `whose` says on which rows it was measured; empty: on those that the whole report is of.
+    """
     return {
+        **({"whose": whose} if whose else {}),
         "title": title,
         "of_rows": names[0],
         "of_columns": names[1],
