@@ -11,21 +11,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from capstan.adapters.kubernetes.conditions import holds, true_condition
-from capstan.adapters.kubernetes.pods import (
-    is_held_up,
-    is_old,
-    last_message,
-    newest,
-    newest_warning,
-    why_ended,
-    why_waiting,
+from capstan.adapters.kubernetes.conditions import holds
+from capstan.adapters.kubernetes.job_news import (
+    CANCEL,
+    CANCELLED,
+    create_with_files,
+    failed_as,
+    held_up,
+    lost_to,
+    working_pod,
 )
+from capstan.adapters.kubernetes.pods import last_message, newest, why_ended
 from capstan.adapters.kubernetes.run_report import read_last_words, read_progress
 from capstan.adapters.kubernetes.run_results import Readable, given, recorded
 from capstan.domain.training import RunPhase, RunStatus, StepProgress, TrainingRequest
 from capstan.domain.versions import RunName
-from capstan.errors import CapstanError, ConflictError, NotFoundError, UnavailableError
+from capstan.errors import CapstanError, NotFoundError, UnavailableError
 from capstan.ports.kube import Kube, Object
 from capstan.ports.registry import Registry
 from capstan.spec import MLSystem
@@ -33,8 +34,6 @@ from capstan.training.job import Places
 
 Render = Callable[[MLSystem, RunName, Mapping[str, str]], tuple[Object, Object]]
 """Function that gives the ConfigMap with these files and the Job that mounts it; both are named like the run."""
-CANCELLED = "capstan.dev/cancelled"
-"""Annotation of a Job that somebody ended; such a Job is suspended too."""
 _LINES = 300
 
 
@@ -80,12 +79,7 @@ class JobPipelines:
         files = given(request, self._system, self._places, self._registry)
         text = {name: content.decode() for name, content in files.items()}
         config, job = self._render(self._system, request.run, text)
-        self._kube.apply(config)
-        try:
-            made = self._kube.create(job)
-        except ConflictError:
-            return
-        self._hand_over(config, made)
+        create_with_files(self._kube, self._namespace, config, job)
 
     def status(self, run: RunName) -> RunStatus:
         """Where the run stands; the message says why a pod waits, or why one was lost."""
@@ -111,23 +105,8 @@ class JobPipelines:
         job = self._job(run)
         if job is None or holds(job, "Complete") or holds(job, "Failed"):
             return
-        change = {"metadata": {"annotations": {CANCELLED: "true"}}, "spec": {"suspend": True}}
         with contextlib.suppress(NotFoundError):
-            self._kube.patch("Job", str(run), self._namespace, change)
-
-    # -- starting
-
-    def _hand_over(self, config: Object, job: Object) -> None:
-        """Give the files to the Job, which owns them; the system would keep them for years."""
-        owner = {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "name": job["metadata"]["name"],
-            "uid": job["metadata"]["uid"],
-        }
-        change = {"metadata": {"ownerReferences": [owner]}}
-        with contextlib.suppress(NotFoundError):
-            self._kube.patch("ConfigMap", config["metadata"]["name"], self._namespace, change)
+            self._kube.patch("Job", str(run), self._namespace, CANCEL)
 
     # -- watching
 
@@ -135,15 +114,14 @@ class JobPipelines:
         return self._kube.get("Job", str(run), self._namespace)
 
     def _running(self, job: Object, pods: Sequence[Object]) -> RunStatus:
-        lost = [
-            reason for pod in pods if pod["status"].get("phase") == "Failed" and (reason := why_ended(pod))
-        ]
-        again = f"; started again after {lost[-1]}" if lost else ""
-        pod = newest([pod for pod in pods if pod["status"].get("phase") in (None, "Pending", "Running")])
+        again, pod = lost_to(pods), working_pod(pods)
         heard = self._heard(pod) if pod is not None else None
         if heard is not None:
             return replace(heard, message=f"{heard.message}{again}")
-        return RunStatus(RunPhase.RUNNING, f"{self._held_up(job, pod) or 'starting'}{again}")
+        return RunStatus(
+            RunPhase.RUNNING,
+            f"{held_up(self._kube, self._namespace, job, pod, self._now()) or 'starting'}{again}",
+        )
 
     def _heard(self, pod: Object) -> RunStatus | None:
         if pod["status"].get("phase") != "Running":
@@ -156,15 +134,6 @@ class JobPipelines:
         heard = read_progress(log)
         return heard if heard is not None and heard.phase is RunPhase.RUNNING else None
 
-    def _held_up(self, job: Object, pod: Object | None) -> str:
-        name = str(job["metadata"]["name"])
-        if pod is None:
-            return newest_warning(self._kube, self._namespace, name) if is_old(job, self._now()) else ""
-        reason = why_waiting(pod)
-        if not reason and is_held_up(pod) and is_old(pod, self._now()):
-            reason = newest_warning(self._kube, self._namespace, pod["metadata"]["name"])
-        return reason
-
     def _failed(self, run: RunName, job: Object, pods: Sequence[Object], said: RunStatus | None) -> RunStatus:
         if said is not None and said.phase is RunPhase.FAILED:
             return said
@@ -173,8 +142,7 @@ class JobPipelines:
             finished = recorded(run, self._registry, self._store)
             if finished is not None and finished.phase is RunPhase.SUCCEEDED:
                 return finished
-        condition = true_condition(job, "Failed")
-        reasons = [": ".join(filter(None, (condition.get("reason"), condition.get("message"))))]
+        reasons = [failed_as(job)]
         last = newest(pods)
         if last is not None:
             reasons += [why_ended(last), "" if read_last_words(last_message(last)) else last_message(last)]

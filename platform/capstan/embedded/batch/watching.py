@@ -1,0 +1,176 @@
+"""Rows of a batch as the monitor sees them: payloads of the role `batch`, beside those of requests.
+
+A row has the same number whenever its file is made of the same rows by the same model, so the collector stores it once,
+however often a batch is stopped and goes on. Predictions never wait for the monitor: what the collector does not take
+is counted and told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+
+from capstan.domain.batches import PartitionInputs
+from capstan.domain.versions import SystemName, VersionName
+from capstan.outages import answer_in_words, in_words
+from capstan.serving.payload_blocks import BlockWriter, Part, body_of, with_lengths
+from capstan.serving.payload_log import BATCH_BYTES, MEDIA_TYPE, NEVER_ACCEPTED
+from capstan.serving.requests import Call
+from capstan.serving.schema import Row
+from capstan.tasks.task import Outputs
+
+Answered = tuple[tuple[Row, Row], Outputs]
+"""A row with what the model read of it, and its answer."""
+MOST_ROWS = 100_000
+"""Rows of a batch that the monitor is shown; of more, every second one, every third one, ..."""
+ROLE = "batch"
+PART = "the collector"
+_TRIES = 4
+_FIRST_PAUSE_SECONDS = 0.5
+_SENT = 2000
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class WatchedRows:
+    """Hands the rows of one batch to the collector at `address`."""
+
+    address: str
+    token_file: Path
+    system: SystemName
+    version: VersionName
+    id_column: str
+    group_column: str | None = None
+    """In a task of groups: rows of one group are one request, as they are where users ask; None: each row is alone."""
+    clock: Callable[[], datetime] = now
+    """Tells when rows are predicted: the windows that have them are those of this moment."""
+    pause: Callable[[float], None] = time.sleep
+    told: int = 0
+    lost: int = 0
+    why_lost: str = ""
+    """The first reason."""
+    _is_away: bool = False
+    """Whether the collector did not answer: whoever does not four times is not asked for each of a million rows."""
+    _every: int = 1
+    _seen: int = 0
+    """Requests of the partition so far."""
+    _number: int = 0
+    """Of its last row that was shown."""
+    _writer: BlockWriter | None = None
+    _inputs: tuple[str, ...] = ()
+    _name: str = ""
+    _client: httpx.Client | None = None
+
+    def begin(self, partition: str, inputs: PartitionInputs, rows: int) -> None:
+        """The next rows are of this partition; `rows` has the whole batch."""
+        self._every = max(1, -(-rows // MOST_ROWS))
+        content = "\n".join([partition, *map(str, astuple(inputs))])
+        self._name = f"{ROLE}-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
+        self._writer = BlockWriter(self._name, self.system, self.version)
+        self._seen = self._number = 0
+        self._inputs = ()
+
+    def take(self, rows: Sequence[tuple[Row, Row]], outputs: Sequence[Outputs]) -> None:
+        """Rows with what the model read of them, and its answers."""
+        assert self._writer is not None
+        parts: list[Part] = []
+        # Now, not when the batch began: its last rows would be hours late, and their window decided.
+        moment = self.clock().timestamp()
+        for request in self._requests(zip(rows, outputs, strict=True)):
+            self._seen += 1
+            if self._seen % self._every:
+                continue
+            asked = self._seen // self._every
+            for place, ((row, read), answer) in enumerate(request):
+                self._number += 1
+                named = (self._name, asked) if self.group_column is None else (f"{self._name}-{asked}", place)
+                try:
+                    parts.append(self._part(self._writer, *named, row, read, answer, moment))
+                except (TypeError, ValueError) as error:
+                    self._lose(1, f"a row cannot be written as JSON: {error}")
+        for some in _batches(parts):
+            self._send(body_of(some), len(some))
+
+    def _requests(self, rows: Iterable[Answered]) -> Iterator[list[Answered]]:
+        column = self.group_column
+        if column is None:
+            yield from ([one] for one in rows)
+        else:
+            yield from (list(same) for _, same in itertools.groupby(rows, lambda one: one[0][0][column]))
+
+    def _part(
+        self,
+        writer: BlockWriter,
+        request_id: str,
+        place: int,
+        row: Row,
+        read: Row,
+        answer: Outputs,
+        moment: float,
+    ) -> Part:
+        if self._inputs != tuple(read):
+            self._inputs = tuple(read)
+            writer.expect(self._inputs, self.id_column)
+        call = Call(0.0, role=ROLE, request_id=request_id)
+        told = {**read, self.id_column: row.get(self.id_column)}
+        return writer.row(call, 200, None, moment, self._number, place, told, answer, nonfinite=False)
+
+    def _send(self, body: bytes, count: int) -> None:
+        why = self.why_lost
+        for attempt in range(0 if self._is_away else _TRIES):
+            if attempt:
+                self.pause(_FIRST_PAUSE_SECONDS * 2**attempt)
+            taken, why = self._post(body, count)
+            if taken is not None:
+                self.told += taken
+                self._lose(count - taken, why)
+                return
+        self._is_away = True
+        self._lose(count, why)
+
+    def _lose(self, rows: int, why: str) -> None:
+        if rows:
+            self.lost += rows
+            self.why_lost = self.why_lost or why
+
+    def _post(self, body: bytes, count: int) -> tuple[int | None, str]:
+        """How many rows are stored, and why the others are not; None: trying again may help."""
+        try:
+            if self._client is None:
+                token = self.token_file.read_text().strip()
+                headers = {"content-type": MEDIA_TYPE, "authorization": f"Bearer {token}"}
+                self._client = httpx.Client(timeout=30.0, trust_env=False, headers=headers)
+            answer = self._client.post(f"{self.address}/payloads", content=body)
+        except OSError as error:
+            return None, str(error)
+        except httpx.HTTPError as error:
+            return None, in_words(error, PART)
+        if answer.status_code != httpx.codes.OK:
+            taken = 0 if answer.status_code in NEVER_ACCEPTED else None
+            return taken, answer_in_words(answer.status_code, answer.text, PART)
+        told = answer.json()
+        refused = [f"{one['field']}: {one['rule']}" for one in told.get("refused", ())]
+        return min(count, told["accepted"] + told["duplicates"]), refused[0] if refused else ""
+
+
+def _batches(parts: Sequence[Part]) -> list[list[Part]]:
+    """As many as one body may hold in each."""
+    found: list[list[Part]] = []
+    size = 0
+    for part, length in with_lengths(parts):
+        if not found or len(found[-1]) >= _SENT or size + length > BATCH_BYTES:
+            found.append([])
+            size = 0
+        found[-1].append(part)
+        size += length
+    return found
