@@ -27,7 +27,7 @@ TRIGGER = Toy(
 ''',
             before=True,
         ),
-        Edit("platform/capstan/spec/retraining.py", '("drift", "quality", "', 'age", "'),
+        Edit("platform/capstan/spec/retraining.py", '        "quality",\n', '        "age",\n'),
         Edit(
             "platform/capstan/spec/retraining.py",
             "    schedule: OnSchedule | None",

@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
+from capstan.domain.durations import in_words
 from capstan.domain.reasons import Reason
-from capstan.domain.steps.step import in_words
 from capstan.domain.triggers.alerts import trigger_of
+from capstan.domain.triggers.all_of import AllTrigger
+from capstan.domain.triggers.schedule import ScheduleTrigger
 from capstan.domain.triggers.trigger import Trigger, TriggerKind, TriggerRule, TriggerSight
 
 _LONGEST_FAILURE = 500
+_MOST_MOMENTS = 1000
+"""Of a schedule that are looked at, to say whether it comes too often."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +98,9 @@ def find_due(
 ) -> Trigger | None:
     """The newest of what the rules find due; alerts that concern several rules make one trigger together."""
     due = [trigger for rule in rules if (trigger := rule.due(seen, state, now)) is not None]
-    fired = {mark for trigger in due for mark in trigger.alerts}
+    fired = {mark for trigger in due if trigger.kind is TriggerKind.ALERT for mark in trigger.alerts}
     joined = trigger_of([alert for alert in seen.alerts if alert.fingerprint in fired])
-    return newest(joined, *(trigger for trigger in due if not trigger.alerts))
+    return newest(joined, *(trigger for trigger in due if trigger.kind is not TriggerKind.ALERT))
 
 
 def newest(*triggers: Trigger | None) -> Trigger | None:
@@ -104,6 +109,18 @@ def newest(*triggers: Trigger | None) -> Trigger | None:
     return max(
         known, key=lambda t: (t.as_of, t.kind is TriggerKind.MANUAL, t.kind, t.reason, t.alerts), default=None
     )
+
+
+def is_news(trigger: Trigger, pending: Trigger | None) -> bool:
+    """Whether the trigger is to be kept in place of the pending one.
+
+    Labels come all the time: a trigger by them that is held is not written anew with each. The run that it starts
+    reads up to the newest.
+    """
+    if pending is None or trigger.kind not in (TriggerKind.NEW_DATA, TriggerKind.COMBINED):
+        return trigger != pending
+    before, after = ((one.kind, one.alerts, one.webhooks) for one in (pending, trigger))
+    return before != after
 
 
 @dataclass(frozen=True)
@@ -247,3 +264,42 @@ def _days(duration: timedelta) -> str:
     if not rest:
         return f"{days} days" if days != 1 else "1 day"
     return in_words(duration) if duration < timedelta(days=1) else str(duration)
+
+
+def in_vain(policy: RetrainingPolicy) -> list[str]:
+    """A sentence for each `all` of which one reason stands beside it: that one alone starts all that it could."""
+    found = []
+    for rule in policy.triggers:
+        beside = [one for one in rule.of if one in policy.triggers] if isinstance(rule, AllTrigger) else []
+        if beside:
+            alone = " and ".join(one.title for one in beside)
+            found.append(
+                f"{rule.title} starts nothing that {alone} does not start alone; drop {alone} beside it, or the `all`"
+            )
+    return found
+
+
+def too_often(policy: RetrainingPolicy, now: datetime) -> list[str]:
+    """A sentence for each schedule whose moments from `now` on come more often than cooldown and budget allow."""
+    found = []
+    budget = policy.budget
+    for rule in policy.triggers:
+        if not isinstance(rule, ScheduleTrigger):
+            continue
+        until = now + (policy.cooldown if budget is None else max(budget.per, policy.cooldown))
+        moments = rule.moments(now, until, _MOST_MOMENTS)
+        apart = min((later - earlier for earlier, later in pairwise(moments)), default=None)
+        if apart is not None and apart < policy.cooldown:
+            found.append(
+                f"schedule {rule.cron} comes after {_days(apart)}, and a cooldown of {_days(policy.cooldown)} follows "
+                "each training: others wait for its end; write a rarer schedule or a shorter cooldown"
+            )
+        elif budget is not None and len(moments) > budget.runs:
+            many = (
+                f"{len(moments)} times" if len(moments) < _MOST_MOMENTS else f"{_MOST_MOMENTS} times or more"
+            )
+            found.append(
+                f"schedule {rule.cron} comes {many} in {_days(budget.per)}, and the budget lets {budget.runs} "
+                "trainings start in that time: others wait; write a rarer schedule or a larger budget.runs"
+            )
+    return found

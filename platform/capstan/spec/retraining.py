@@ -10,7 +10,8 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from capstan.spec.data import TimeZone
-from capstan.spec.grammar import OneOf, SpecModel
+from capstan.spec.grammar import Name, OneOf, SpecModel
+from capstan.spec.secrets import ValueFrom
 from capstan.spec.units import Duration, PositiveDuration, Whole
 
 _ANY_MOMENT = datetime(2024, 1, 1, tzinfo=UTC)
@@ -29,6 +30,9 @@ def _cron(value: str) -> str:
     return value
 
 
+Cron = Annotated[str, AfterValidator(_cron)]
+
+
 class OnDrift(SpecModel):
     """A drift alert starts a training."""
 
@@ -44,7 +48,7 @@ class OnEstimatedQuality(SpecModel):
 class OnSchedule(SpecModel):
     """The calendar starts a training."""
 
-    cron: Annotated[str, AfterValidator(_cron)] = Field(
+    cron: Cron = Field(
         description="Minute, hour, day, month, weekday, as cron reads them.", examples=["0 6 * * MON"]
     )
     time_zone: TimeZone = Field(
@@ -60,10 +64,31 @@ class OnNewData(SpecModel):
     )
 
 
-class RetrainingTrigger(OneOf):
+class OnWebhook(SpecModel):
+    """A signed call of another system starts a training."""
+
+    sender: Name = Field(
+        description="Name of the system that calls; it posts to `/webhooks/SENDER` of the gateway.",
+        examples=["airflow"],
+    )
+    secret_from: ValueFrom = Field(
+        description="Secret that signs its calls, by Standard Webhooks: base64 of 24 to 64 bytes. While it is being "
+        "changed, it may hold two, a line each.",
+        examples=[{"secretKeyRef": {"name": "airflow", "key": "webhook"}}],
+    )
+
+
+class SingleTrigger(OneOf):
     """One reason to train."""
 
-    members: ClassVar[tuple[str, ...]] = ("drift", "quality", "estimated_quality", "schedule", "new_data")
+    members: ClassVar[tuple[str, ...]] = (
+        "drift",
+        "quality",
+        "estimated_quality",
+        "schedule",
+        "new_data",
+        "webhook",
+    )
 
     drift: OnDrift | None = Field(None, description="An alert of drift.", examples=[{}])
     quality: OnQuality | None = Field(None, description="An alert of falling quality.", examples=[{}])
@@ -77,6 +102,36 @@ class RetrainingTrigger(OneOf):
         None,
         description="New labels, as `feedback` brings them.",
         examples=[{"rows": 50000}],
+    )
+    webhook: OnWebhook | None = Field(
+        None,
+        description="A signed call of another system, such as a data pipeline that is done.",
+        examples=[
+            {"sender": "airflow", "secretFrom": {"secretKeyRef": {"name": "airflow", "key": "webhook"}}}
+        ],
+    )
+
+
+class OnAll(SpecModel):
+    """Several reasons that hold at once start a training."""
+
+    of: tuple[SingleTrigger, ...] = Field(
+        min_length=2,
+        max_length=20,
+        description="Reasons of which each must hold.",
+        examples=[[{"drift": {}}, {"newData": {"rows": 5000}}]],
+    )
+
+
+class RetrainingTrigger(SingleTrigger):
+    """One reason to train, or several that must hold at once."""
+
+    members: ClassVar[tuple[str, ...]] = (*SingleTrigger.members, "all")
+
+    all: OnAll | None = Field(
+        None,
+        description="Several reasons at once.",
+        examples=[{"of": [{"drift": {}}, {"newData": {"rows": 5000}}]}],
     )
 
 
@@ -146,3 +201,17 @@ class Retraining(SpecModel):
         description="What follows failed trainings.",
         examples=[{"initial": "1h", "maximum": "2d", "circuitAfter": 5}],
     )
+
+    @property
+    def webhooks(self) -> dict[str, OnWebhook]:
+        """Each sender's, by its field."""
+        found: dict[str, OnWebhook] = {}
+        for index, trigger in enumerate(self.triggers):
+            place = f"retraining.triggers[{index}]"
+            together = trigger.all.of if trigger.all is not None else ()
+            beside = {f"{place}.all.of[{number}]": one for number, one in enumerate(together)}
+            for field, one in {place: trigger, **beside}.items():
+                senders = [known.sender for known in found.values()]
+                if one.webhook is not None and one.webhook.sender not in senders:
+                    found[f"{field}.webhook"] = one.webhook
+        return found

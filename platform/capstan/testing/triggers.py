@@ -63,9 +63,10 @@ def _check_due(
         assert due.kind not in (TriggerKind.INITIAL, TriggerKind.MANUAL), (
             f"{due.kind} is not for rules of the file"
         )
-        assert (due.kind is TriggerKind.ALERT) == bool(due.alerts), (
-            "alerts and only they make a trigger of kind Alert"
-        )
+        if due.kind is not TriggerKind.COMBINED:
+            assert (due.kind is TriggerKind.ALERT) == bool(due.alerts), (
+                "alerts and only they make a trigger of kind Alert"
+            )
     with suite.rule("it speaks about the champion alone"):
         known = {alert.fingerprint for alert in seen.alerts if alert.version == seen.champion}
         assert set(due.alerts) <= known, "it names alerts that are not the champion's"

@@ -9,12 +9,14 @@ from typing import ClassVar
 
 import pytest
 
-from capstan.domain.retraining import RetrainingState
+from capstan.domain.retraining import RetrainingState, is_news
 from capstan.domain.triggers import (
     TRIGGERS,
     Alert,
+    AllTrigger,
     DriftTrigger,
     EstimatedQualityTrigger,
+    HeardCall,
     NewDataTrigger,
     NewLabels,
     QualityTrigger,
@@ -23,6 +25,7 @@ from capstan.domain.triggers import (
     TriggerKind,
     TriggerRule,
     TriggerSight,
+    WebhookTrigger,
 )
 from capstan.domain.triggers.alerts import trigger_of
 from capstan.domain.versions import VersionName
@@ -44,6 +47,10 @@ def fires(trigger: str) -> TriggerSight:
     )
 
 
+def both(labels: int) -> TriggerSight:
+    return replace(fires("drift"), new_labels=NewLabels(labels, NOW - 9 * DAY, NOW))
+
+
 @dataclass(frozen=True)
 class Due:
     """A rule at a moment at which it is due."""
@@ -61,6 +68,11 @@ EXAMPLES: dict[str, Due] = {
     "estimated_quality": Due(EstimatedQualityTrigger(), fires("estimated_quality")),
     "schedule": Due(ScheduleTrigger("0 6 * * MON"), TriggerSight(V1, champion_since=NOW - 7 * DAY)),
     "new_data": Due(NewDataTrigger(1000), TriggerSight(V1, new_labels=NewLabels(1000, NOW - 9 * DAY, NOW))),
+    "webhook": Due(
+        WebhookTrigger("airflow"),
+        TriggerSight(V1, calls={"airflow": HeardCall("msg_1", "complete", NOW - DAY)}),
+    ),
+    "all": Due(AllTrigger((DriftTrigger(), NewDataTrigger(1000))), both(1000)),
 }
 
 
@@ -69,6 +81,33 @@ def test_a_trigger_keeps_its_suite(name: str) -> None:
     due = EXAMPLES[name]
     assert type(due.rule) is TRIGGERS[name]
     check_trigger(due.rule, seen=due.seen, state=due.state, now=due.now)
+
+
+def test_all_waits_for_each_of_its_rules_and_tells_them_all() -> None:
+    rule = AllTrigger((DriftTrigger(), NewDataTrigger(1000)))
+    assert rule.counts_labels
+    assert not AllTrigger((DriftTrigger(), QualityTrigger())).counts_labels
+    state = RetrainingState()
+    for seen in (fires("drift"), both(999), replace(both(1000), alerts=())):
+        assert rule.due(seen, state, NOW) is None
+    due = rule.due(both(1000), state, NOW)
+    assert due is not None
+    assert (due.kind, due.as_of, due.alerts) == (TriggerKind.COMBINED, NOW, ("a", "b"))
+    assert "Any: b" in due.reason
+    assert "1,000 labels are new" in due.reason
+    assert rule.outlook(both(999), NOW).startswith("drift and new_data together: newData: 90 %")
+
+
+def test_more_labels_are_no_news_of_what_waits_and_another_alert_is() -> None:
+    rule = AllTrigger((DriftTrigger(), NewDataTrigger(1000)))
+    waits, more = (rule.due(both(labels), RetrainingState(), NOW) for labels in (1000, 2000))
+    fewer = replace(both(2000), alerts=both(2000).alerts[:1])
+    other = rule.due(fewer, RetrainingState(), NOW)
+    assert more is not None
+    assert other is not None
+    assert is_news(more, None)
+    assert not is_news(more, waits)
+    assert is_news(other, waits)
 
 
 def test_every_trigger_is_a_key_of_the_file() -> None:

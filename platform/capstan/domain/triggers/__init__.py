@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from capstan.domain.triggers.all_of import AllTrigger
 from capstan.domain.triggers.drift import DriftTrigger
 from capstan.domain.triggers.estimated_quality import EstimatedQualityTrigger
 from capstan.domain.triggers.new_data import NewDataTrigger
@@ -11,19 +12,25 @@ from capstan.domain.triggers.quality import QualityTrigger
 from capstan.domain.triggers.schedule import ScheduleTrigger
 from capstan.domain.triggers.trigger import (
     Alert,
+    HeardCall,
     NewLabels,
     OperationAlert,
     Trigger,
     TriggerKind,
     TriggerRule,
     TriggerSight,
+    WebhookCall,
+    Webhooks,
 )
+from capstan.domain.triggers.webhook import WebhookTrigger
 
 __all__ = [
     "TRIGGERS",
     "Alert",
+    "AllTrigger",
     "DriftTrigger",
     "EstimatedQualityTrigger",
+    "HeardCall",
     "NewDataTrigger",
     "NewLabels",
     "OperationAlert",
@@ -33,6 +40,9 @@ __all__ = [
     "TriggerKind",
     "TriggerRule",
     "TriggerSight",
+    "WebhookCall",
+    "WebhookTrigger",
+    "Webhooks",
 ]
 
 _MEMBERS: tuple[type[TriggerRule], ...] = (
@@ -41,6 +51,8 @@ _MEMBERS: tuple[type[TriggerRule], ...] = (
     EstimatedQualityTrigger,
     ScheduleTrigger,
     NewDataTrigger,
+    WebhookTrigger,
+    AllTrigger,
 )
 
 TRIGGERS: Mapping[str, type[TriggerRule]] = {rule.name: rule for rule in _MEMBERS}

@@ -18,8 +18,11 @@ class NewDataTrigger(TriggerRule):
     """Cases whose label became known after the moment up to which the last training read."""
 
     name: ClassVar[str] = "new_data"
-    counts_labels: ClassVar[bool] = True
     rows: int
+
+    @property
+    def counts_labels(self) -> bool:
+        return True
 
     def due(self, seen: TriggerSight, state: RetrainingState, now: datetime) -> Trigger | None:
         labels = seen.new_labels

@@ -54,6 +54,15 @@ class ScheduleTrigger(TriggerRule):
         """The first moment after `now`, in UTC; None: there is none in fifty years."""
         return _next(self.cron, self.time_zone, _whole_minute(now))
 
+    def moments(self, after: datetime, until: datetime, most: int) -> list[datetime]:
+        """Its moments after the one and up to the other, in UTC; `most` at most."""
+        found: list[datetime] = []
+        moment = self.next(after)
+        while moment is not None and moment <= until and len(found) < most:
+            found.append(moment)
+            moment = self.next(moment)
+        return found
+
     def _local(self, moment: datetime) -> str:
         return f"{moment.astimezone(ZoneInfo(self.time_zone)):%Y-%m-%d %H:%M %Z}"
 

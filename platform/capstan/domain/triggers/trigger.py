@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
@@ -38,9 +39,17 @@ class OperationAlert:
     name: str
     """`PayloadsLost`, `VersionDown`, `ChallengerErrors`, `RetrainingCircuitOpen`, ..."""
     version: VersionName
+    """Empty: it speaks of no version."""
     since: datetime
     """Wall time."""
     summary: str
+    slo: str = ""
+    """Name of the promise to users that it speaks of; empty: of none."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Tells it from all others that fire at the same time."""
+        return self.name, self.version, self.slo
 
 
 class TriggerKind(StrEnum):
@@ -48,6 +57,9 @@ class TriggerKind(StrEnum):
     ALERT = "Alert"
     SCHEDULE = "Schedule"
     NEW_DATA = "NewData"
+    WEBHOOK = "Webhook"
+    COMBINED = "Combined"
+    """Several at once, as the file asks by `all`."""
     MANUAL = "Manual"
 
     @property
@@ -64,7 +76,9 @@ class Trigger:
     as_of: datetime
     reason: str
     alerts: tuple[str, ...] = ()
-    """Fingerprints of the alerts behind it; empty for other kinds."""
+    """Fingerprints of the alerts behind it; empty where none is."""
+    webhooks: tuple[str, ...] = ()
+    """Ids of the webhook calls behind it; empty where none is."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +91,39 @@ class NewLabels:
 
 
 @dataclass(frozen=True)
+class WebhookCall:
+    """A signed call of another system, as the collector took it."""
+
+    number: int
+    """Rises with each call, of whichever sender."""
+    sender: str
+    id: str
+    """Its webhook-id; a sender that tries again uses the same one, and it counts once."""
+    reason: str
+    """What the sender says, in one line; empty: nothing."""
+
+
+@dataclass(frozen=True)
+class Webhooks:
+    """What is known of all webhooks of a system."""
+
+    calls: tuple[WebhookCall, ...] = ()
+    """The newest, in the order of their numbers."""
+    closed: Mapping[str, str] = field(default_factory=dict)
+    """Senders that nobody can let in, with the field of the file, what is wrong, and the way out."""
+
+
+@dataclass(frozen=True)
+class HeardCall:
+    """A call as the loop remembers it."""
+
+    id: str
+    reason: str
+    at: datetime
+    """When the loop heard of it, on the system's clock."""
+
+
+@dataclass(frozen=True)
 class TriggerSight:
     """What rules of triggering look at."""
 
@@ -86,6 +133,8 @@ class TriggerSight:
     champion_since: datetime | None = None
     new_labels: NewLabels | None = None
     """Those that the last training could not know; None: nobody counts them, or the collector does not answer."""
+    calls: Mapping[str, HeardCall] = field(default_factory=dict)
+    """The newest of each sender."""
 
 
 class TriggerRule(ABC):
@@ -97,8 +146,21 @@ class TriggerRule(ABC):
 
     name: ClassVar[str]
     """Its key in the file in snake_case, such as `new_data`."""
-    counts_labels: ClassVar[bool] = False
-    """Whether it looks at `TriggerSight.new_labels`, which are counted only for a rule that does."""
+
+    @property
+    def title(self) -> str:
+        """What it is called where several are told."""
+        return self.name
+
+    @property
+    def counts_labels(self) -> bool:
+        """Whether it looks at `TriggerSight.new_labels`, which are counted only for a rule that does."""
+        return False
+
+    @property
+    def senders(self) -> frozenset[str]:
+        """Systems whose webhooks it heeds, at `TriggerSight.calls`."""
+        return frozenset()
 
     @abstractmethod
     def due(self, seen: TriggerSight, state: RetrainingState, now: datetime) -> Trigger | None:
