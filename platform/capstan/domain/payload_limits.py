@@ -23,6 +23,8 @@ WIDEST_WHOLE = 2**64
 """Beyond it JSON parsers read whole numbers as something else."""
 LARGEST_BATCH = 10 * 2**20
 """Bytes of payloads, or of labels, that the collector takes at once."""
+LARGEST_CALL = 65_536
+"""Bytes of a webhook's body."""
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 PLAIN_NAME = re.compile(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")
@@ -99,10 +101,15 @@ def _beyond(*, before: bool) -> str:
 
 def parse_moment(value: object) -> datetime | None:
     """The moment in UTC; None if `moment_rule` has something to say."""
-    if type(value) is not str or moment_rule(value) is not None:
+    if type(value) is not str:
         return None
     moment = _parsed(value)
-    return None if moment is None else moment.astimezone(UTC)
+    if moment is None:
+        return None
+    is_far_from_ends = EARLIEST.year < moment.year < LATEST.year - 1
+    if is_far_from_ends and moment.tzinfo is not None:
+        return moment.astimezone(UTC)
+    return None if moment_rule(value) is not None else moment.astimezone(UTC)
 
 
 def is_encodable(text: str) -> bool:

@@ -15,7 +15,7 @@ from capstan.domain.verdicts.evidence import ArmDay, ArmSums, RankSums
 from capstan.domain.versions import VersionName
 from capstan.recording.arm_ranks import RankTally
 from capstan.recording.exact_sums import ExactSums, Floats, Indices
-from capstan.recording.reading import from_microseconds, microseconds
+from capstan.recording.moments import from_microseconds, microseconds
 
 _MICROSECOND = timedelta(microseconds=1)
 _SUMS = (

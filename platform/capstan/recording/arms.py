@@ -20,8 +20,9 @@ from capstan.domain.versions import VersionName
 from capstan.errors import UnavailableError
 from capstan.recording.arm_tally import ArmTally, Units
 from capstan.recording.lost import lost_payloads
+from capstan.recording.moments import microseconds
 from capstan.recording.outcomes import ANSWERER, ARM
-from capstan.recording.reading import PayloadReader, day_starts, microseconds
+from capstan.recording.reading import PayloadReader, day_starts
 from capstan.recording.unit_events import LARGEST_PART, PAYLOADS, units_by_events, units_sql
 from capstan.recording.unit_losses import rows_sql, units_by_loss
 from capstan.spec import MLSystem
@@ -32,7 +33,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _NONFINITE = """
 select version, count(distinct {'request': request_id, 'row': row, 'attempt': attempt}) as answers
 from stored_payloads
-where nonfinite and role <> 'shadow' and list_contains($versions, version)
+where nonfinite and role not in ('shadow', 'batch') and list_contains($versions, version)
   and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
 group by version
 """

@@ -29,7 +29,8 @@ from capstan.domain.versions import VersionName
 from capstan.errors import shown
 from capstan.evaluation.slices import texts_of
 from capstan.recording.lost import lost_payloads
-from capstan.recording.outputs import predictions_of
+from capstan.recording.moments import from_microseconds
+from capstan.recording.outputs import INPUT_PREFIX, predictions_of
 from capstan.recording.pairing import (
     ANSWERED_BY_BOTH,
     IS_FIRST,
@@ -38,8 +39,7 @@ from capstan.recording.pairing import (
     groups_of,
     in_whole_groups,
 )
-from capstan.recording.payloads import INPUT_PREFIX
-from capstan.recording.reading import PayloadReader, from_microseconds
+from capstan.recording.reading import PayloadReader
 from capstan.spec import MLSystem
 from capstan.tasks import Predictions, Task, task_of
 from capstan.tasks.metric import Floats
@@ -50,7 +50,7 @@ _OTHER = "(other values)"
 _MOST_OUTPUTS = 20
 _COUNTS = """
 select count(distinct request_id) filter (
-    version = $champion and role <> 'shadow' and status = 200 and not nonfinite) as answered,
+    version = $champion and role not in ('shadow', 'batch') and status = 200 and not nonfinite) as answered,
   count(distinct request_id) filter (version = $challenger and role = 'shadow') as copied,
   count(distinct request_id) filter (
     version = $challenger and role = 'shadow' and status = 200 and not nonfinite) as sound

@@ -25,6 +25,7 @@ from capstan.domain.drawn_shares import ARM, SHARES, read_shares
 from capstan.domain.payload_limits import parse_moment
 from capstan.domain.versions import COPY, VersionName
 from capstan.errors import InvalidRequestError
+from capstan.recording.blocks import blocks_of, count_of
 from capstan.recording.collector.boots import Heading
 from capstan.recording.collector.ledger import EXECUTOR_BOOT
 from capstan.recording.tensors import Row, answered, request_rows
@@ -56,7 +57,11 @@ class Batch(NamedTuple):
     """Payloads of one version, to be taken as a producer's batch."""
 
     heading: Heading
-    events: list[dict[str, Any]]
+    blocks: list[dict[str, Any]]
+
+    @property
+    def payloads(self) -> int:
+        return sum(map(count_of, self.blocks))
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,7 @@ class ExecutorLog:
         """The batch could not be stored: tell it as lost with the next one."""
         for life in self._lives.values():
             if life.boot == batch.heading.boot:
-                life.lost += len(batch.events)
+                life.lost += batch.payloads
                 life.told = -1
 
     def _give_up(self, half: _Half) -> None:
@@ -187,36 +192,33 @@ class ExecutorLog:
             life.lost += len(rows)
             raise InvalidRequestError("outputs", len(outputs), f"must hold {len(rows)} rows")
         id_column, role = _id_column(spec), self._role(origin)
-        events = []
+        payloads = []
         for index, (row, answer) in enumerate(zip(rows, outputs, strict=True)):
-            life.sequence += 1
             entity = row.get(id_column) if id_column else None
-            events.append(
+            payloads.append(
                 {
-                    "id": f"{life.boot}-{life.sequence}",
-                    "source": f"/capstan/{origin.system}/{origin.version}",
-                    "data": {
-                        "request_id": request.request_id,
-                        "version": origin.version,
-                        "role": role,
-                        "attempt": 1,
-                        "row": index,
-                        "event_time": request.time.isoformat(),
-                        # Without a router nobody tells what it was assigned by, and nobody tells for whom.
-                        "arm": origin.version if request.shares is not None else None,
-                        "unit": None,
-                        "shares": request.shares,
-                        "entity_id": None if entity is None else str(entity) or None,
-                        "status": 200,
-                        "latency_seconds": None,
-                        "nonfinite": answer is None,
-                        "outputs": answer,
-                        "inputs": row,
-                    },
+                    "request_id": request.request_id,
+                    "role": role,
+                    "attempt": 1,
+                    "row": index,
+                    "event_time": request.time.isoformat(),
+                    # Without a router nobody tells what it was assigned by, and nobody tells for whom.
+                    "arm": origin.version if request.shares is not None else None,
+                    "unit": None,
+                    "shares": request.shares,
+                    "entity_id": None if entity is None else str(entity) or None,
+                    "status": 200,
+                    "latency_seconds": None,
+                    "nonfinite": answer is None,
+                    "outputs": answer,
+                    "inputs": row,
                 }
             )
+        first = life.sequence + 1
+        life.sequence += len(payloads)
         life.told = life.lost
-        return Batch(self._heading(origin.system, origin.version, life), events)
+        blocks = blocks_of(origin.system, origin.version, life.boot, first, payloads)
+        return Batch(self._heading(origin.system, origin.version, life), blocks)
 
     def _origin(self, headers: Mapping[str, str], arm: str) -> Origin:
         """The SeldonDeployment is named `SYSTEM` or `SYSTEM-VERSION`; the predictor, or the node of a graph with a

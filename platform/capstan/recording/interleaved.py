@@ -31,8 +31,9 @@ from capstan.domain.verdicts.preference import ListClicks, PreferenceCounts, Pre
 from capstan.domain.versions import VersionName
 from capstan.ports.combining import COMBINER
 from capstan.recording.lost import lost_payloads
+from capstan.recording.moments import from_microseconds, microseconds
 from capstan.recording.outcomes import UNIT_KEY
-from capstan.recording.reading import PayloadReader, day_starts, from_microseconds, microseconds
+from capstan.recording.reading import PayloadReader, day_starts
 
 _TOLD = frozenset({"rank", "team", "championRank", "challengerRank", "champion", "challenger", "method"})
 _COUNTED = """
@@ -45,7 +46,7 @@ _OUTPUTS = "select outputs from stored_payloads where version = $combiner limit 
 _LISTS = f"""
 with answered as (
   select request_id, max(attempt) as attempt from stored_payloads
-  where role <> 'shadow' and status = 200 and not nonfinite
+  where role not in ('shadow', 'batch') and status = 200 and not nonfinite
     and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
   group by all
 ), made as (
@@ -71,7 +72,7 @@ group by units.day order by units.day
 """  # noqa: S608
 _CLICKS = f"""{_LISTS}, held as (
   select request_id, row, entity_id, min(epoch_us(event_time)) as time from stored_payloads
-  where role <> 'shadow' and status = 200 and not nonfinite and entity_id is not null
+  where role not in ('shadow', 'batch') and status = 200 and not nonfinite and entity_id is not null
     and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
   group by all
 ), clicks as (

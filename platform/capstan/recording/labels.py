@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 
@@ -17,7 +17,8 @@ from capstan.errors import InvalidRequestError
 from capstan.recording.payloads import TIMESTAMP
 from capstan.recording.posted import Form, moment_of, read_each, require_known, subject_of
 from capstan.spec.tasks import LabelKind
-from capstan.tasks.labels import LABELS, LabelValue
+from capstan.tasks.labels import LABELS, LabelValue, Words, label_of
+from capstan.tasks.labels import Label as LabelForm
 
 _FIELDS = ("id", "requestId", "label", "availableAt", "noLabel")
 LABEL_COLUMNS = pa.schema(
@@ -51,27 +52,44 @@ class Label(NamedTuple):
         return f"i{self.entity_id}" if self.entity_id is not None else f"r{self.request_id}"
 
 
-def labels_of(entries: list[Any], kind: LabelKind) -> list[Label]:
-    """The entries as labels of a system's task, all or none; raises InvalidRequestError that names the bad ones."""
-    return read_each("labels", entries, partial(_label, kind))
+def read_as(kind: LabelKind, words: Words | None = None) -> list[str]:
+    """What is kept beside a body, so that it is read in the same way again: the kind, and the words of the file."""
+    return [kind, *(words or ())]
 
 
-def _label(kind: LabelKind, where: str, entry: dict[str, Any]) -> Label:
+def labels_of(entries: list[Any], said: list[str]) -> list[Label]:
+    """The entries as labels of a system's task, all or none; raises InvalidRequestError that names the bad ones.
+
+    `said`: as `read_as` gives it.
+    """
+    return read_each("labels", entries, partial(_label, _kind(said), form_of(said)))
+
+
+def form_of(said: list[str]) -> LabelForm:
+    """How labels are read that `read_as` tells of."""
+    return label_of(_kind(said), (said[1], said[2]) if len(said) > 1 else None)
+
+
+def _kind(said: list[str]) -> LabelKind:
+    return cast("LabelKind", said[0])
+
+
+def _label(kind: LabelKind, form: LabelForm, where: str, entry: dict[str, Any]) -> Label:
     require_known(entry, _FIELDS, where)
     name, identity = subject_of(where, entry, ("id", "requestId"))
-    if name == "requestId" and not LABELS[kind].is_of_request:
+    if name == "requestId" and not form.is_of_request:
         rule = "names the items of a group; label each of them by its id, which its row must have carried"
         raise InvalidRequestError(f"{where}.requestId", identity, rule)
     return Label(
         entity_id=identity if name == "id" else None,
         request_id=identity if name == "requestId" else None,
         available_at=moment_of(where, entry, "availableAt"),
-        value=_value(where, entry, kind),
+        value=_value(where, entry, form),
         kind=kind,
     )
 
 
-def _value(where: str, entry: dict[str, Any], kind: LabelKind) -> LabelValue | None:
+def _value(where: str, entry: dict[str, Any], form: LabelForm) -> LabelValue | None:
     label, without = entry.get("label"), entry.get("noLabel", False)
     if not isinstance(without, bool):
         raise InvalidRequestError(f"{where}.noLabel", without, "must be true or false")
@@ -81,7 +99,6 @@ def _value(where: str, entry: dict[str, Any], kind: LabelKind) -> LabelValue | N
         return None
     if label is None:
         raise InvalidRequestError(f"{where}.label", None, "is missing; noLabel: true says that there is none")
-    form = LABELS[kind]
     value = form.parse(label)
     if value is not None:
         return value

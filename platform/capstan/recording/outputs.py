@@ -12,7 +12,7 @@ import pyarrow as pa
 from capstan.spec.tasks import OutputFacts, OutputKind
 from capstan.tasks import Predictions, Task
 
-OUTPUT_PREFIX = "output."
+INPUT_PREFIX, OUTPUT_PREFIX = "input.", "output."
 TYPES: dict[OutputKind, pa.DataType] = {
     "Number": pa.float64(),
     "Category": pa.string(),

@@ -26,19 +26,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
+from capstan.domain.verdicts.evidence import CLOSED_COVERAGE, LossBlock, PairedEvidence
 from capstan.domain.verdicts.quality import OWN_LOSS
 from capstan.domain.versions import VersionName
 from capstan.errors import UnavailableError
 from capstan.recording.judged import any_of, judged_groups, truth_of
 from capstan.recording.lost import lost_payloads
+from capstan.recording.moments import from_microseconds, microseconds
 from capstan.recording.outputs import predictions_of
-from capstan.recording.reading import PayloadReader, day_starts, from_microseconds, labels_by, microseconds
+from capstan.recording.reading import PayloadReader, day_starts, labels_by
 from capstan.spec import MLSystem
 from capstan.tasks import Metric, Predictions, Task, task_of
 from capstan.tasks.metric import Groups, first_of_each, numbered
 
-CLOSED_COVERAGE = 0.98
 _UNIT = 1e-12
 
 ANSWERED_BY_BOTH = """
@@ -46,7 +46,7 @@ champion as (
   select request_id, row, max({'attempt': attempt, 'outputs': outputs, 'entity': entity_id,
                                'time': epoch_us(event_time) INPUTS}) as answer
   from stored_payloads
-  where version = $champion and role <> 'shadow' and status = 200 and not nonfinite
+  where version = $champion and role not in ('shadow', 'batch') and status = 200 and not nonfinite
     and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
   group by request_id, row
 ), challenger as (
@@ -95,7 +95,7 @@ select count(distinct request_id) as requests
 from stored_payloads
 where version = $challenger and role = 'shadow' and status >= 400 and status < 500 and request_id in (
   select request_id from stored_payloads
-  where version = $champion and role <> 'shadow' and status = 200 and not nonfinite
+  where version = $champion and role not in ('shadow', 'batch') and status = 200 and not nonfinite
     and epoch_us(event_time) >= $start and epoch_us(event_time) < $end)
 """
 _PRODUCED = """

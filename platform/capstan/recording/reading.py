@@ -24,8 +24,9 @@ from capstan.ports.combining import COMBINER
 from capstan.recording.events import EVENT_COLUMNS
 from capstan.recording.held_rows import HeldRows
 from capstan.recording.labels import LABEL_COLUMNS
-from capstan.recording.outputs import OUTPUT_PREFIX
-from capstan.recording.payloads import INPUT_PREFIX, OPTIONAL_COLUMNS, PAYLOAD_COLUMNS
+from capstan.recording.moments import microseconds
+from capstan.recording.outputs import INPUT_PREFIX, OUTPUT_PREFIX
+from capstan.recording.payloads import OPTIONAL_COLUMNS, PAYLOAD_COLUMNS
 from capstan.recording.segments import dated_files, payload_files
 from capstan.tasks import Task
 
@@ -79,14 +80,6 @@ select {key} as key, max({{'at': epoch_us(available_at), 'none': no_label, 'valu
 from stored_labels
 where {key} is not null and epoch_us(available_at) <= $as_of and (no_label or {value} is not null) group by {key}
 """  # noqa: S608
-
-
-def microseconds(moment: datetime) -> int:
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
-def from_microseconds(value: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=value)
 
 
 def day_starts(start: datetime, end: datetime, zone: ZoneInfo) -> list[datetime]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from capstan.errors import InvalidRequestError
-from capstan.recording.payloads import MOST_EVENTS
+from capstan.recording.blocks import MOST_PAYLOADS
 from capstan.tasks.tensors import Tensor
 
 Row = dict[str, Any]
@@ -72,7 +72,7 @@ def _by_row(tensor: dict[str, Any], field: str) -> list[list[Any]]:
         if not data:
             raise InvalidRequestError(f"{field}.data", "[]", "must be a list of values")
     rows = shape[0] if isinstance(shape, list) and shape else None
-    if type(rows) is not int or not 0 < rows <= MOST_EVENTS or len(data) % rows:
+    if type(rows) is not int or not 0 < rows <= MOST_PAYLOADS or len(data) % rows:
         raise InvalidRequestError(f"{field}.shape", str(shape)[:80], f"must fit {len(data)} values")
     width = len(data) // rows
     return [data[at : at + width] for at in range(0, len(data), width)]

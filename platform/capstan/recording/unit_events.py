@@ -16,14 +16,14 @@ LARGEST_PART = 500_000
 """Payloads of units that are joined with their events at once; more would not fit into a reader's memory."""
 PAYLOADS = """
 select count(*) as payloads from stored_payloads
-where role <> 'shadow' and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
+where role not in ('shadow', 'batch') and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
 """
 _UNITS = """
 with asked as (
   select {key} as key, request_id, entity_id, status, nonfinite, epoch_us(event_time) as time,
     list_position($versions, {arm}) - 1 as arm{shares}
   from stored_payloads
-  where role <> 'shadow' and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
+  where role not in ('shadow', 'batch') and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
     and hash({key}) % $parts = $part
     and case when epoch_us(event_time) < $since then unit is not null else list_contains($versions, {arm}) end
 ), assigned as (

@@ -27,7 +27,7 @@ with asked as (
   select UNIT_KEY as key, request_id, row, attempt, ASSIGNED as arm, entity_id, outputs, epoch_us(event_time) as time,
     status = 200 and not nonfinite as is_sound SHARES
   from stored_payloads
-  where role <> 'shadow' and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
+  where role not in ('shadow', 'batch') and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
     and case when epoch_us(event_time) < $since then unit is not null else list_contains($versions, ASSIGNED) end
 ), retried as (
   select request_id, row, max(attempt) filter (is_sound) as last,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from capstan.serving import metrics, open_inference
 from capstan.serving.familiarity import Familiarity
 from capstan.serving.metrics import ServiceMetrics
 from capstan.serving.model import Model, Scores
-from capstan.serving.payload_log import PayloadLog, PayloadRecord
+from capstan.serving.payload_log import PayloadLog
 from capstan.serving.plain_rows import PlainRows
 from capstan.serving.requests import (
     MAX_BODY_BYTES,
@@ -78,6 +78,9 @@ class PredictionApp:
             manifest, model.known_categories, lambda column: counters[column].inc()
         )
         self.metrics.set_compiled(not model.fallback)
+        if log is not None:
+            names = dict.fromkeys([*(column.name for column in manifest.columns), *manifest.keys.values()])
+            log.expect(tuple(names), self._id_column)
         self._log = log
         self._model = model
 
@@ -147,7 +150,10 @@ class PredictionApp:
     async def _predict(self, scope: Scope, receive: Receive, send: Send, *, v2: bool) -> None:
         call = Call(time.perf_counter(), v2=v2)
         try:
-            read_headers(call, scope["headers"], event_time=self._settings.event_time_header)
+            settings = self._settings
+            read_headers(
+                call, scope["headers"], event_time=settings.event_time_header, copies=settings.copies
+            )
             model = self._model
             if model is None:
                 if v2:
@@ -266,15 +272,12 @@ class PredictionApp:
             # Whatever else is wrong: the collector would refuse the payload for it.
             call.event_time = None
         body = {"error": str(error)} if call.v2 else error.document()
-        logged = {"field": error.field, "rule": error.rule}
-        await self._finish(call, send, status, orjson.dumps(body), (), logged)
+        await self._finish(call, send, status, orjson.dumps(body), ())
 
     async def _fail(self, call: Call, send: Send, rule: str, outputs: Sequence[Outputs | None]) -> None:
         """500: the model's mistake; the gateway asks the champion instead."""
         body = {"error": rule} if call.v2 else {"error": {"field": "prediction", "value": None, "rule": rule}}
-        await self._finish(
-            call, send, 500, orjson.dumps(body), outputs, {"field": "prediction", "rule": rule}
-        )
+        await self._finish(call, send, 500, orjson.dumps(body), outputs)
 
     async def _finish(
         self,
@@ -283,35 +286,13 @@ class PredictionApp:
         status: int,
         body: bytes,
         outputs: Sequence[Outputs | None],
-        error: Mapping[str, object] | None = None,
     ) -> None:
         seconds = time.perf_counter() - call.started
         self.metrics.answered(call.role, status, seconds)
         if self._log is not None:
-            self._record(call, status, seconds, outputs, error)
+            call.request_id = call.request_id or _new_id()
+            self._log.add(call, status, seconds, time.time(), call.rows, outputs)
         await self._answer(send, status, body)
-
-    def _record(
-        self,
-        call: Call,
-        status: int,
-        seconds: float,
-        outputs: Sequence[Outputs | None],
-        error: Mapping[str, object] | None,
-    ) -> None:
-        assert self._log is not None
-        wall = time.time()
-        request_id = call.request_id or _new_id()
-        for index, row in enumerate(call.rows or ({},)):
-            answered = outputs[index] if outputs else None
-            nonfinite = answered is None and len(outputs) > 0
-            entity = row.get(self._id_column) if self._id_column is not None else None
-            self._log.add(
-                PayloadRecord(
-                    request_id, call.role, call.attempt, index, wall, call.event_time, call.arm, call.unit,
-                    None if entity is None else str(entity), status, seconds, answered, nonfinite, row, error,
-                )
-            )  # fmt: skip
 
     async def _answer(
         self, send: Send, status: int, body: bytes, content_type: tuple[bytes, bytes] = _JSON

@@ -60,6 +60,9 @@ class Manifest:
     """IANA zone of days, and of times without offset, in a row."""
     written: Mapping[str, str] = field(default_factory=dict)
     """Column -> how strptime reads its moments, where rows may write them so too."""
+    ignored: frozenset[str] = frozenset()
+    """Columns that the training's table had and the model does not read: a request may carry them for other versions.
+    """
 
 
 def read_manifest(model_dir: Path) -> Manifest:
@@ -76,6 +79,7 @@ def read_manifest(model_dir: Path) -> Manifest:
             task=str(document["task"]),
             target=str(document["target"]),
             columns=tuple(_column(column) for column in document["columns"]),
+            ignored=frozenset(map(str, document.get("ignored") or ())),
             keys={name: str(column) for name, column in (document.get("keys") or {}).items() if column},
             learnt=replace(
                 _learnt(document),

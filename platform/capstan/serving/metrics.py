@@ -16,6 +16,7 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
+    ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
@@ -23,14 +24,14 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from capstan.ports.latency import LATENCY_BUCKETS
+
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 ROLES = ("champion", "challenger", "shadow")
 CODES = (200, 404, 413, 415, 422, 500)
 LOSSES = ("overflow", "rejected", "shutdown")
-LATENCY_BUCKETS = tuple(0.0005 * 1.5**power for power in range(27))
-"""0.5 ms to 19 s."""
 _BUCKET_NAMES = [floatToGoString(bound) for bound in (*LATENCY_BUCKETS, float("inf"))]  # type: ignore[no-untyped-call]
 
 
@@ -53,9 +54,9 @@ class Answers(Collector):
         self._buckets[role][bisect_left(LATENCY_BUCKETS, seconds)] += 1
         self._seconds[role] += seconds
 
-    def add_payload(self) -> None:
-        """One payload that was numbered."""
-        self._payloads += 1
+    def add_payloads(self, count: int) -> None:
+        """Payloads that were numbered."""
+        self._payloads += count
 
     def collect(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
@@ -87,6 +88,8 @@ class ServiceMetrics:
         self._registry = CollectorRegistry()
         answers = Answers(system, version)
         self._registry.register(answers)
+        # Processor time, memory and open files of the process that answers, where there is /proc.
+        ProcessCollector(registry=self._registry)
         self.answered = answers.add
         self.nonfinite = Counter(
             "capstan_nonfinite_predictions_total",
@@ -94,7 +97,7 @@ class ServiceMetrics:
             ("version",),
             registry=self._registry,
         ).labels(version)
-        self.payload_produced = answers.add_payload
+        self.payloads_produced = answers.add_payloads
         lost = Counter(
             "capstan_payloads_lost_total",
             "Payloads that will never reach the collector.",

@@ -161,6 +161,7 @@ def metadata(manifest: Manifest, name: str, version: str) -> dict[str, Any]:
         "platform": "capstan_sklearn",
         "inputs": inputs,
         "outputs": outputs,
+        **({"parameters": {"ignored": sorted(manifest.ignored)}} if manifest.ignored else {}),
     }
 
 

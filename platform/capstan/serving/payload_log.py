@@ -1,11 +1,8 @@
 """Sends every answered row to the collector, beside the requests and never in their way.
 
-A bounded buffer takes records; one task sends them in batches and retries until they are acknowledged. When the
-collector stays away the oldest are dropped. Each record has a number, so that what is missing downstream is either
+A bounded buffer takes payloads as bytes; one task sends them in batches and retries until they are acknowledged. When
+the collector stays away the oldest are dropped. Each payload has a number, so that what is missing downstream is either
 counted as lost here or provably a bug.
-
-A record becomes bytes when it is added, while the processor's caches still hold its row: hundreds at once, 100 ms
-later, cost three times as much, hold up the requests that come meanwhile, and take more memory.
 """
 
 from __future__ import annotations
@@ -13,24 +10,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 from uuid import uuid4
 
 import aiohttp
-import orjson
 
 from capstan.domain.payload_limits import LARGEST_BATCH
+from capstan.serving.payload_blocks import COPY, BlockWriter, Part, body_of, with_lengths
+from capstan.serving.requests import Call
 
-MEDIA_TYPE = "application/cloudevents-batch+json"
-BUFFER_RECORDS = 20_000
+MEDIA_TYPE = "application/json"
+BUFFER_ROWS = 60_000
 BUFFER_BYTES = 64 * 2**20
-BATCH_RECORDS = 500
+BATCH_ROWS = 2000
 BATCH_BYTES = LARGEST_BATCH // 2
-"""Rows of thousands of columns fill a batch long before its records do."""
+"""Rows of thousands of columns fill a batch long before there are so many."""
 BATCH_SECONDS = 0.1
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
@@ -38,37 +35,11 @@ POST_TIMEOUT_SECONDS = 5.0
 FLUSH_SECONDS = 5.0
 HEARTBEAT_SECONDS = 30.0
 """An idle producer speaks so often, so that one that was killed is told from one that has nothing to say."""
-_COPY = "shadow"
-_COPY_FIELD = b',"role":"shadow",'
-_FIRST_ROW = b',"row":0,'
-_NEVER_ACCEPTED = frozenset({400, 409, 413, 415, 422})
+NEVER_ACCEPTED = frozenset({400, 409, 413, 415, 422})
 """Answers that sending the same bytes again cannot change."""
 
-
-class PayloadRecord(NamedTuple):
-    """One row of one answered request."""
-
-    request_id: str
-    role: str
-    attempt: int
-    row: int
-    wall: float
-    """Seconds since the epoch."""
-    event_time: str | None
-    """RFC 3339; None: the wall time."""
-    arm: str | None
-    """Version that the request was assigned to; None: to none."""
-    unit: str | None
-    """Key by which it sticks to its arm; None: it has none."""
-    entity_id: str | None
-    status: int
-    latency_seconds: float
-    outputs: Mapping[str, object] | None
-    """None: no answer, or one that no user may get."""
-    nonfinite: bool
-    """Whether the model's answer was no sound one."""
-    inputs: Mapping[str, object]
-    error: Mapping[str, object] | None
+Columns = Mapping[str, Sequence[Any]]
+Outputs = Mapping[str, Any]
 
 
 @dataclass
@@ -77,12 +48,12 @@ class PayloadLog:
 
     collector_url: str
     source: str
-    """CloudEvents source, `/capstan/<system>/<version>`."""
+    """`/capstan/<system>/<version>`."""
     version: str
     token_file: Path | None
-    on_produced: Callable[[], None] = lambda: None
-    on_lost: Callable[[str, int], None] = lambda _reason, _records: None
-    buffer_records: int = BUFFER_RECORDS
+    on_produced: Callable[[int], None] = lambda _payloads: None
+    on_lost: Callable[[str, int], None] = lambda _reason, _payloads: None
+    buffer_rows: int = BUFFER_ROWS
     buffer_bytes: int = BUFFER_BYTES
     flush_seconds: float = FLUSH_SECONDS
     boot: str = field(default_factory=lambda: uuid4().hex)
@@ -90,63 +61,189 @@ class PayloadLog:
     lost: int = 0
     lost_copies: int = 0
     """Of those: payloads that stand for no answer to a user, of mirrored requests and of rows beside the first."""
-    _buffer: deque[bytes] = field(default_factory=deque)
-    _batch: list[bytes] = field(default_factory=list)
+    _buffer: deque[Part] = field(default_factory=deque)
+    _batch: list[Part] = field(default_factory=list)
     """Being sent; also counts as buffered."""
+    _rows: int = 0
+    """Of the buffer, without the batch."""
     _bytes: int = 0
     """Of the buffer, without the batch."""
+    _sending: int = 0
+    """Rows of the batch."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _full: asyncio.Event = field(default_factory=asyncio.Event)
+    _heard: asyncio.Event = field(default_factory=asyncio.Event)
+    """The collector has said something."""
+    _draining: int = 0
+    """Who waits for the buffer to be empty."""
     _stopping: bool = False
     _told: tuple[int, int] = (0, 0)
     """The counters that the collector last acknowledged."""
     _task: asyncio.Task[None] | None = None
     _token: str | None = None
     """None: to be read from its file."""
+    _inputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._system = self.source.split("/")[2]
-        self._writer = _EventWriter(self.boot, self.source, self.version)
+        self._writer = BlockWriter(self.boot, self._system, self.version)
+        self._much = min(BATCH_BYTES, self.buffer_bytes)
 
-    def add(self, record: PayloadRecord) -> None:
-        """Number the record and buffer it; drops the oldest when the buffer is full. Never blocks, never raises."""
-        self.produced += 1
-        self.on_produced()
-        buffer = self._buffer
-        if len(buffer) + len(self._batch) >= self.buffer_records:
-            if buffer:
-                self._lose("overflow", [self._oldest()])
-            else:
-                self._lose_unwritten("overflow", record)
-                return
-        try:
-            event = self._writer.write(self.produced, record)
-        except (TypeError, ValueError):
-            # A value that JSON can't hold must cost its own record, not the log.
-            self._lose_unwritten("rejected", record)
+    def expect(self, inputs: Sequence[str], id_column: str | None) -> None:
+        """Rows have these columns and no others; `id_column` holds the case. None: they have no ids."""
+        self._inputs = tuple(inputs)
+        self._writer.expect(inputs, id_column)
+
+    def add(
+        self,
+        call: Call,
+        status: int,
+        seconds: float,
+        wall: float,
+        rows: Sequence[Mapping[str, Any]],
+        outputs: Sequence[Outputs | None],
+    ) -> None:
+        """Number the rows of an answered request and buffer them; never blocks, never raises.
+
+        Drops the oldest when the buffer is full. No rows: the request was refused. No outputs: it failed; None of a
+        row: its answer was no sound one. `seconds` it took; `wall`: seconds since the epoch.
+        """
+        if len(rows) > 1:
+            self._add_many(call, status, seconds, wall, rows, outputs)
             return
-        buffer.append(event)
-        self._bytes += len(event)
-        while self._bytes > self.buffer_bytes and len(buffer) > 1:
-            self._lose("overflow", [self._oldest()])
-        if len(buffer) == 1:
+        # One row is what nearly every request has: here each call and attribute counts.
+        self.produced = number = self.produced + 1
+        self.on_produced(1)
+        if self._rows + self._sending >= self.buffer_rows and not self._has_room(1):
+            self._lose_unwritten("overflow", call, 0, 1)
+            return
+        row, said = rows[0] if rows else None, outputs[0] if outputs else None
+        try:
+            part = self._writer.row(
+                call, status, seconds, wall, number, 0, row, said, said is None and len(outputs) > 0
+            )
+        except (TypeError, ValueError):
+            # A value that JSON can't hold must cost its own payload, not the log.
+            self._lose_unwritten("rejected", call, 0, 1)
+            return
+        self._keep(part)
+
+    def _add_many(
+        self,
+        call: Call,
+        status: int,
+        seconds: float,
+        wall: float,
+        rows: Sequence[Mapping[str, Any]],
+        outputs: Sequence[Outputs | None],
+    ) -> None:
+        if outputs and None not in outputs:
+            columns = {name: [row.get(name) for row in rows] for name in self._inputs}
+            self.add_columns(call, status, seconds, wall, columns, outputs)  # type: ignore[arg-type]
+            return
+        first = self._numbered(len(rows))
+        for place, row in enumerate(rows):
+            if not self._has_room(1):
+                self._lose_unwritten("overflow", call, place, 1)
+                continue
+            said = outputs[place] if outputs else None
+            is_unsound = said is None and len(outputs) > 0
+            try:
+                part = self._writer.row(
+                    call, status, seconds, wall, first + place, place, row, said, is_unsound
+                )
+            except (TypeError, ValueError):
+                self._lose_unwritten("rejected", call, place, 1)
+            else:
+                self._keep(part)
+
+    def add_columns(
+        self,
+        call: Call,
+        status: int,
+        seconds: float,
+        wall: float,
+        columns: Columns,
+        outputs: Sequence[Outputs],
+    ) -> None:
+        """The same for rows of one request, as columns, that were all answered soundly."""
+        first = self._numbered(len(outputs))
+        self._add_columns(call, status, seconds, wall, first, 0, columns, outputs)
+
+    def _add_columns(
+        self,
+        call: Call,
+        status: int,
+        seconds: float,
+        wall: float,
+        first: int,
+        place: int,
+        columns: Columns,
+        outputs: Sequence[Outputs],
+    ) -> None:
+        count = len(outputs)
+        if not self._has_room(count):
+            self._lose_unwritten("overflow", call, place, count)
+            return
+        try:
+            part = self._writer.rows(call, status, seconds, wall, first, place, columns, outputs)
+            if len(part[4]) <= BATCH_BYTES or count == 1:
+                self._keep(part)
+                return
+        except (TypeError, ValueError):
+            if count == 1:
+                self._lose_unwritten("rejected", call, place, 1)
+                return
+        # What is too large, or bad, is one of its halves.
+        half = count // 2
+        for begin, end in ((0, half), (half, count)):
+            some = {name: values[begin:end] for name, values in columns.items()}
+            self._add_columns(
+                call, status, seconds, wall, first + begin, place + begin, some, outputs[begin:end]
+            )
+
+    def _numbered(self, count: int) -> int:
+        """The number of the first of so many payloads."""
+        self.produced += count
+        self.on_produced(count)
+        return self.produced - count + 1
+
+    def _has_room(self, count: int) -> bool:
+        """Make room by dropping the oldest, where that helps."""
+        while self._buffer and self._rows + self._sending + count > self.buffer_rows:
+            self._lose("overflow", (self._oldest(),))
+        return self._rows + self._sending + count <= self.buffer_rows
+
+    def _keep(self, part: Part) -> None:
+        self._buffer.append(part)
+        self._rows = rows = self._rows + part[2]
+        self._bytes = size = self._bytes + len(part[4])
+        if rows == part[2]:
             self._wake.set()
-        elif len(buffer) >= BATCH_RECORDS or self._bytes >= BATCH_BYTES:
+        if rows >= BATCH_ROWS or size >= self._much:
             self._full.set()
+            while self._bytes > self.buffer_bytes and len(self._buffer) > 1:
+                self._lose("overflow", (self._oldest(),))
 
-    def _oldest(self) -> bytes:
-        event = self._buffer.popleft()
-        self._bytes -= len(event)
-        return event
+    def _oldest(self) -> Part:
+        part = self._buffer.popleft()
+        self._rows -= part[2]
+        self._bytes -= len(part[4])
+        return part
 
-    def _next_batch(self) -> list[bytes]:
-        """The oldest records, as many as one request may hold."""
-        batch: list[bytes] = []
-        size = 0
-        buffer = self._buffer
-        while buffer and len(batch) < BATCH_RECORDS and (not batch or size + len(buffer[0]) <= BATCH_BYTES):
-            batch.append(self._oldest())
-            size += len(batch[-1])
+    def _next_batch(self) -> list[Part]:
+        """The oldest payloads, as many as one request may hold."""
+        batch: list[Part] = []
+        rows = size = 0
+        for part, length in with_lengths(self._buffer):
+            if batch and (rows + part[2] > BATCH_ROWS or size + length > BATCH_BYTES):
+                break
+            batch.append(part)
+            rows += part[2]
+            size += length
+        for _ in batch:
+            self._oldest()
+        self._sending = rows
         return batch
 
     def start(self) -> None:
@@ -154,13 +251,19 @@ class PayloadLog:
 
     async def drain(self, timeout_seconds: float = POST_TIMEOUT_SECONDS) -> bool:
         """Send what is buffered without waiting for a batch to fill; whether the collector has acknowledged it all."""
-        deadline = asyncio.get_running_loop().time() + timeout_seconds
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_seconds
         # What was told may run ahead of what was sent: the counters of a batch include what is still buffered.
         while self._buffer or self._batch or self._told != (self.produced, self.lost):
-            if asyncio.get_running_loop().time() > deadline:
+            left = deadline - loop.time()
+            if left <= 0:
                 return False
+            self._draining += 1
             self._full.set()
-            await asyncio.sleep(0.002)
+            self._heard.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._heard.wait(), left)
+            self._draining -= 1
         return True
 
     async def stop(self) -> None:
@@ -175,23 +278,30 @@ class PayloadLog:
         self._task = None
         if left := [*self._batch, *self._buffer]:
             self._buffer.clear()
-            self._bytes = 0
-            self._batch = []
+            self._rows = self._bytes = 0
+            self._sent()
             self._lose("shutdown", left)
         with contextlib.suppress(Exception):
             async with self._session() as session:
                 await asyncio.wait_for(self._post(session, b"[]", ended=True), 1.0)
 
-    def _lose(self, reason: str, events: Sequence[bytes]) -> None:
-        self.lost += len(events)
-        self.lost_copies += sum(map(_stands_for_no_answer, events))
-        self.on_lost(reason, len(events))
+    def _lose(self, reason: str, parts: Iterable[Part]) -> None:
+        rows = 0
+        for _, _, count, copies, _, _ in parts:
+            rows += count
+            self.lost_copies += copies
+        self.lost += rows
+        self.on_lost(reason, rows)
 
-    def _lose_unwritten(self, reason: str, record: PayloadRecord) -> None:
-        self.lost += 1
-        self.lost_copies += record.role == _COPY or record.row > 0
-        self.on_lost(reason, 1)
+    def _lose_unwritten(self, reason: str, call: Call, place: int, count: int) -> None:
+        self.lost += count
+        self.lost_copies += count if call.role == COPY else count - (place == 0)
+        self.on_lost(reason, count)
         self._wake.set()
+
+    def _sent(self) -> None:
+        self._batch, self._sending = [], 0
+        self._heard.set()
 
     def _session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=POST_TIMEOUT_SECONDS))
@@ -204,7 +314,12 @@ class PayloadLog:
                     if self._stopping:
                         return
                     await self._wait()
-                if not self._stopping and len(self._buffer) < BATCH_RECORDS and self._bytes < BATCH_BYTES:
+                if (
+                    not self._stopping
+                    and not self._draining
+                    and self._rows < BATCH_ROWS
+                    and self._bytes < BATCH_BYTES
+                ):
                     await self._fill()
                 self._batch = self._next_batch()
                 await self._deliver(session)
@@ -225,21 +340,23 @@ class PayloadLog:
 
     async def _deliver(self, session: aiohttp.ClientSession) -> None:
         """Retry until the batch is acknowledged or refused for good."""
-        body = b"[%b]" % b",".join(self._batch)
+        body = body_of(self._batch)
         delay = FIRST_RETRY_SECONDS
         while True:
             counters = (self.produced, self.lost)
             status = await self._post(session, body)
             if status == 200:
                 self._told = counters
-                self._batch = []
+                self._sent()
                 return
-            if status in _NEVER_ACCEPTED:
-                refused, self._batch = self._batch, []
+            if status in NEVER_ACCEPTED:
+                refused = self._batch
+                self._sent()
                 if refused:
                     self._lose("rejected", refused)
                 else:
                     self._told = counters
+                    self._heard.set()
                 return
             await self._pause(delay)
             delay = min(delay * 2, LAST_RETRY_SECONDS)
@@ -279,52 +396,3 @@ class PayloadLog:
                 return response.status
         except (TimeoutError, aiohttp.ClientError, OSError):
             return 0
-
-
-def _stands_for_no_answer(event: bytes) -> bool:
-    """Of the bytes of an event; a column may be named `role` too, but outputs and inputs come last."""
-    end = event.find(b',"outputs":')
-    return event.find(_COPY_FIELD, 0, end) >= 0 or event.find(_FIRST_ROW, 0, end) < 0
-
-
-class _EventWriter:
-    """Makes the bytes of CloudEvents whose constant parts are written once."""
-
-    def __init__(self, boot: str, source: str, version: str) -> None:
-        constant = {
-            "specversion": "1.0",
-            "source": source,
-            "type": "dev.capstan.prediction",
-            "datacontenttype": "application/json",
-            "id": f"{boot}-",
-        }
-        # Up to the open quote of the id, which ends with the sequence number.
-        self._head = orjson.dumps(constant).removesuffix(b'"}')
-        self._version = version
-        self._seconds = float("nan")
-        self._wall = datetime.fromtimestamp(0, UTC)
-
-    def write(self, sequence: int, record: PayloadRecord) -> bytes:
-        """Raises TypeError or ValueError for what JSON can't hold."""
-        if record.wall != self._seconds:
-            self._seconds, self._wall = record.wall, datetime.fromtimestamp(record.wall, UTC)
-        data: dict[str, object] = {
-            "request_id": record.request_id,
-            "version": self._version,
-            "role": record.role,
-            "attempt": record.attempt,
-            "row": record.row,
-            "event_time": record.event_time or self._wall,
-            "arm": record.arm,
-            "unit": record.unit,
-            "entity_id": record.entity_id,
-            "status": record.status,
-            "latency_seconds": record.latency_seconds,
-            "nonfinite": record.nonfinite,
-            "outputs": record.outputs,
-            "inputs": record.inputs,
-        }
-        if record.error is not None:
-            data["error"] = record.error
-        own = orjson.dumps({"time": self._wall, "data": data})
-        return b'%b%d",%b' % (self._head, sequence, own[1:])

@@ -74,8 +74,8 @@ class Call:
     v2: bool = False
 
 
-def read_headers(call: Call, headers: Headers, *, event_time: bool) -> None:
-    """Who asks, as the gateway says; `event_time` only in a replay."""
+def read_headers(call: Call, headers: Headers, *, event_time: bool, copies: bool | None = None) -> None:
+    """Who asks, as the gateway says; `event_time` only in a replay, `copies` as in the settings."""
     # Of this every request pays each part: one dictionary costs less than a comparison for each header and name.
     given = dict(headers).get
     if (request_id := given(b"x-request-id")) is not None:
@@ -87,7 +87,9 @@ def read_headers(call: Call, headers: Headers, *, event_time: bool) -> None:
     if event_time and (moment := given(b"x-capstan-event-time")) is not None:
         call.event_time = moment[:MAX_TOKEN].decode("latin-1")
     # Envoy marks a mirrored request so; the port, if any, comes after the mark.
-    if b"-shadow" in (host := given(b"host", b"")) and host.partition(b":")[0].endswith(b"-shadow"):
+    if copies is None and b"-shadow" in (host := given(b"host", b"")):
+        copies = host.partition(b":")[0].endswith(b"-shadow")
+    if copies:
         call.role = "shadow"
         return
     if (role := given(b"x-capstan-role")) is not None:

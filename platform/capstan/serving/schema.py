@@ -41,6 +41,7 @@ class RequestSchema:
         for column in manifest.columns:
             check, key = check_of(column, manifest), self._checks.get(column.name)
             self._checks[column.name] = check if key is None else key_and_column(key, check)
+        self._ignored = manifest.ignored - self._checks.keys()
         self._group = manifest.keys.get("group")
         self._required = frozenset(
             column.name for column in manifest.columns if column.required or not column.nullable
@@ -110,12 +111,15 @@ class RequestSchema:
                 raise InvalidRequestError(f"rows[{index}].{group}", row.get(group), rule)
 
     def check(self, row: object, where: str = "") -> None:
-        """Make the row's values those that the model reads.
+        """Make the row's values those that the model reads, without columns that only other versions may read.
 
         Raises InvalidRequestError naming every field that breaks a rule, its value and the rule, MOST_PROBLEMS at most.
         """
         if type(row) is not dict:
             raise InvalidRequestError(where.rstrip(".") or "body", row, "must be a row object")
+        if not self._ignored.isdisjoint(row):
+            for name in self._ignored.intersection(row):
+                del row[name]
         checks = self._checks
         try:
             for name, value in row.items():

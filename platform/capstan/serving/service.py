@@ -112,6 +112,6 @@ def _payload_log() -> PayloadLog | None:
         version=settings.version,
         token_file=settings.token_file,
         flush_seconds=settings.flush_seconds,
-        on_produced=counters.payload_produced,
+        on_produced=counters.payloads_produced,
         on_lost=lambda reason, records: counters.lost[reason].inc(records),
     )

@@ -26,6 +26,8 @@ class ServiceSettings:
     """How long a service that ends waits for the collector to take what is buffered."""
     event_time_header: bool = False
     """Only in a replay: the request header states the event time."""
+    copies: bool | None = None
+    """Whether its requests are copies: all, or none, where a version gets either; None: the request's host says so."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> ServiceSettings:
@@ -42,4 +44,5 @@ class ServiceSettings:
             token_file=Path(token_file) if token_file else None,
             flush_seconds=float(environment.get("CAPSTAN_FLUSH_SECONDS") or FLUSH_SECONDS),
             event_time_header=environment.get("CAPSTAN_EVENT_TIME_HEADER") == "1",
+            copies={"0": False, "1": True}.get(environment.get("CAPSTAN_COPIES", "")),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -12,23 +13,19 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sent_payloads import blocks, body, judged
 
 from capstan.adapters.own.collector import CollectorStats
 from capstan.errors import InvalidRequestError
 from capstan.features.values import category
+from capstan.recording.blocks import accepted, count_of, judge, parse_blocks
 from capstan.recording.collector.boots import Heading
 from capstan.recording.collector.intake import Intake
 from capstan.recording.collector.intervals import Intervals
 from capstan.recording.collector.ledger import Ledger, restore
 from capstan.recording.collector.write_ahead_log import WriteAheadLog
 from capstan.recording.labels import FEEDBACK, labels_of
-from capstan.recording.payloads import (
-    Payload,
-    accepted,
-    columns_of,
-    judge,
-    parse_batch,
-)
+from capstan.recording.payloads import columns_of
 
 NOW = datetime(2013, 3, 1, tzinfo=UTC)
 
@@ -38,7 +35,7 @@ def event(sequence: int, **data: object) -> dict[str, object]:
         "id": f"b-{sequence}",
         "source": "/capstan/flights/v1",
         "data": {
-            "request_id": f"r{sequence}", "version": "v1", "role": "champion", "attempt": 1, "row": 0,
+            "request_id": f"r{sequence}", "role": "champion", "attempt": 1, "row": 0,
             "event_time": NOW.isoformat(), "status": 200, "outputs": {"probability": 0.5}, **data,
         },
     }  # fmt: skip
@@ -56,6 +53,22 @@ def test_intervals_are_a_set(numbers: list[int]) -> None:
     assert all(end + 1 < start for (_, end), (start, _) in pairwise(bounds))
 
 
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9))))
+def test_a_run_of_numbers_is_added_whole_or_not_at_all(runs: list[tuple[int, int]]) -> None:
+    seen: set[int] = set()
+    intervals = Intervals()
+    for first, length in runs:
+        numbers = range(first, first + length)
+        if intervals.add_run(numbers):
+            assert seen.isdisjoint(numbers)
+            seen.update(numbers)
+        else:
+            for number in numbers:
+                assert intervals.add(number) == (number not in seen)
+                seen.add(number)
+    assert {n for start, end in intervals.bounds() for n in range(start, end + 1)} == seen
+
+
 @given(st.lists(st.lists(st.integers(0, 30), max_size=8), max_size=8), st.integers(0, 8))
 def test_counts_add_up_and_survive_a_restart_anywhere(batches: list[list[int]], cut: int) -> None:
     whole, parted = Ledger(), Ledger()
@@ -63,7 +76,7 @@ def test_counts_add_up_and_survive_a_restart_anywhere(batches: list[list[int]], 
         if index == cut:
             parted = restore(orjson.loads(orjson.dumps(parted.dump())))
         for ledger in (whole, parted):
-            ledger.book(Heading("b", "v1", 31, index), [judge(event(n)) for n in batch], NOW)
+            ledger.book(Heading("b", "v1", 31, index), judged(*map(event, batch)), NOW)
     distinct = {n for batch in batches for n in batch}
     assert whole.stored == whole.answered == len(distinct)
     assert whole.duplicates == sum(map(len, batches)) - len(distinct)
@@ -79,27 +92,43 @@ _JSON = st.recursive(
 )
 
 
-def is_json(value: object) -> bool:
+_FIELDS = ("boot", "system", "version", "first", "names", "rows", "columns", "same")
+
+
+@settings(max_examples=200, deadline=None)
+@given(field=st.sampled_from([*event(1)["data"], "inputs"]), value=_JSON, place=st.integers(0, 2))
+def test_a_poisoned_value_costs_its_own_payload_only(field: str, value: object, place: int) -> None:
+    payloads = [event(number) for number in range(3)]
+    payloads[place]["data"][field] = value  # type: ignore[index]
     try:
-        orjson.dumps(value)
-    except (TypeError, orjson.JSONEncodeError):
-        return False
-    return True
+        sent = body(payloads)
+    except (TypeError, AttributeError, orjson.JSONEncodeError):
+        return
+    kept, refused = [], []
+    for block in orjson.loads(sent):
+        found = judge(block, strict=True)
+        refused += [refusal.id for refusal in found.refused.values()]
+        if found.rows is not None:
+            rows = found.rows.take([at for at in range(found.size) if at not in found.refused])
+            assert columns_of([(rows, NOW)], {"distance": "numeric"}, None).num_rows == len(rows)
+            kept += [*rows.sequences]
+            if not found.refused:
+                assert accepted(block).fixed == found.rows.fixed
+    assert {*kept, *(int(name.rpartition("-")[2]) for name in refused)} == {0, 1, 2}
+    assert set(refused) <= {f"b-{place}"}
 
 
-@settings(max_examples=300)
-@given(field=st.sampled_from([*event(1)["data"], "inputs", "id", "source", "data"]), value=_JSON)
-def test_no_value_of_any_field_breaks_the_judge(field: str, value: object) -> None:
-    poisoned = event(1)
-    (poisoned if field in ("id", "source", "data") else poisoned["data"])[field] = value  # type: ignore[index]
-    body = orjson.dumps([poisoned]) if is_json(poisoned) else None
-    judged = judge(poisoned)
-    if isinstance(judged, Payload):
-        assert (
-            columns_of([(judged, NOW)], {"distance": "numeric", "carrier": "categorical"}, None).num_rows == 1
-        )
-        if body is not None:
-            assert accepted(orjson.loads(body)[0]) == judge(orjson.loads(body)[0])
+@settings(max_examples=200, deadline=None)
+@given(field=st.sampled_from(_FIELDS), value=_JSON)
+def test_no_value_of_a_blocks_field_breaks_the_judge(field: str, value: object) -> None:
+    (block,) = blocks([event(1), event(2)])
+    block[field] = value
+    for strict in (True, False):
+        found = judge(block, strict=strict)
+        assert found.size == count_of(block) > 0
+        assert (found.rows is None) == (len(found.refused) == found.size)
+        if found.rows is not None and not found.refused:
+            assert columns_of([(found.rows, NOW)], {}, None).num_rows == found.size
 
 
 @settings(max_examples=60, deadline=None)
@@ -110,10 +139,10 @@ def test_what_the_judge_takes_can_be_stored(
     root = tmp_path_factory.mktemp("store")
     intake = labelled(root)
     try:
-        body = orjson.dumps([event(1, inputs=inputs, outputs={"probability": output}), event(2)])
+        sent = body([event(1, inputs=inputs, outputs={"probability": output}), event(2)])
     except (TypeError, orjson.JSONEncodeError):
         return
-    taken = intake.receive(None, body, NOW).taken
+    taken = intake.receive(None, sent, NOW).taken
     intake.flush()
     files = list(root.glob("systems/flights/payloads/day=*/*.parquet"))
     assert taken >= 1
@@ -141,7 +170,7 @@ def test_numbers_of_log_files_are_never_used_again(tmp_path: Path) -> None:
     (tmp_path / "systems" / "flights").mkdir(parents=True)
     for expected in (1, 2, 3):
         intake = Intake(tmp_path / "collector", tmp_path / "systems")
-        intake.receive(None, orjson.dumps([event(expected)]), NOW)
+        intake.receive(None, body([event(expected)]), NOW)
         intake.close()
     names = sorted(path.name for path in tmp_path.glob("systems/flights/payloads/day=*/*.parquet"))
     assert names == ["t0-00000001.parquet", "t0-00000002.parquet", "t0-00000003.parquet"]
@@ -168,21 +197,24 @@ def test_a_category_has_one_text_whatever_type_it_came_in(value: object, text: s
 
 
 def test_a_body_of_lone_surrogates_or_too_many_events_is_refused() -> None:
+    many = blocks([event(1)])
+    many[0]["rows"] *= 10_001
     with pytest.raises(InvalidRequestError, match="10000"):
-        parse_batch(b"[" + b"1," * 10_000 + b"1]")
-    judged = judge(
-        parse_batch(b'[{"id": "b-1", "source": "/capstan/f/v1", "data": {"request_id": "\\ud800"}}]')[0]
-    )
-    assert judged.field == "data.request_id"  # type: ignore[union-attr]
+        parse_blocks(orjson.dumps(many))
+    sent = body([event(1, request_id="LONE"), event(2)]).replace(b"LONE", b"\\ud800")
+    (block,), strict = parse_blocks(sent)
+    found = judge(block, strict=strict)
+    assert [refusal.field for refusal in found.refused.values()] == ["request_id"]
+    assert (found.size, strict) == (2, False)
 
 
 def test_lost_copies_hide_no_lost_answer() -> None:
     ledger = Ledger()
     answers, copies = [event(n) for n in range(1, 8)], [event(n, role="shadow") for n in range(8, 11)]
-    judged = [judge(one) for one in (*answers, *copies)]
+    found = judged(*answers, *copies)
     # Of twelve requests, each with a copy, two answers and seven copies were dropped; one answer vanished.
     for _ in range(2):
-        ledger.book(Heading("b", "v1", 19, 9, lost_copies=7), judged, NOW)
+        ledger.book(Heading("b", "v1", 19, 9, lost_copies=7), found, NOW)
     ledger.book(Heading("b", "v1", 19, 9, ended=True, lost_copies=7), [], NOW)
     told = restore(orjson.loads(orjson.dumps(ledger.dump()))).statistics()
     counts = {name: told[name] for name in ("stored", "lost", "lost_copies", "answered")}
@@ -197,7 +229,7 @@ def test_a_request_of_many_rows_is_accounted_for_once_whichever_of_them_are_lost
     rows = [event(n + 1, row=n, request_id="r") for n in kept]
     lost = [row for row in range(5) if row not in kept]
     heading = Heading("b", "v1", 5, len(lost), lost_copies=sum(row > 0 for row in lost))
-    ledger.book(heading, [judge(one) for one in rows], NOW)
+    ledger.book(heading, judged(*rows), NOW)
     told = ledger.statistics()
     counts = {name: told[name] for name in ("stored", "lost", "lost_copies", "answered")}
     zero = dict.fromkeys(("refused", "duplicates", "labels", "no_labels"), 0)
@@ -210,7 +242,7 @@ def test_refused_requests_are_told_apart_from_answers_and_survive() -> None:
     copy = event(40, status=422, outputs=None, role="shadow")
     answers = [event(n) for n in range(14, 23)]
     for _ in range(2):
-        ledger.book(Heading("b", "v1", 40, 0), [judge(one) for one in (*refusals, *answers, copy)], NOW)
+        ledger.book(Heading("b", "v1", 40, 0), judged(*refusals, *answers, copy), NOW)
     told = restore(orjson.loads(orjson.dumps(ledger.dump()))).statistics()
     assert (told["answered"], told["refused_requests"]) == (22, 13)
 
@@ -219,7 +251,7 @@ def test_losses_that_no_producer_counts_are_shown_by_version_and_reason_and_surv
     ledger = Ledger()
     good, bad = event(1), event(2, entity_id="")
     for _ in range(2):
-        ledger.book(Heading("b", "v1", 2, 0, system="flights"), [judge(good), judge(bad)], NOW)
+        ledger.book(Heading("b", "v1", 2, 0, system="flights"), judged(good, bad), NOW)
     ledger.book(Heading("executor.v2.ab", "v2", 4, 3, system="flights"), [], NOW)
     # A service of ours counts its own losses: they are told once.
     ledger.book(Heading("c", "v3", 9, 9, system="flights"), [], NOW)
@@ -237,7 +269,7 @@ def test_ids_are_stored_as_the_text_that_was_sent_and_large_numbers_are_not_roun
     large = 2**53
     for number in range(2):
         inputs = {"flight": large + number, "size": large + number, "free": large + number}
-        intake.receive(None, orjson.dumps([event(number, inputs=inputs)]), NOW)
+        intake.receive(None, body([event(number, inputs=inputs)]), NOW)
     intake.flush()
     (file,) = folder.glob("payloads/day=*/*.parquet")
     rows = pq.read_table(file, partitioning=None).to_pydict()
@@ -316,7 +348,7 @@ def test_a_body_of_feedback_that_is_no_json_is_quoted_as_it_was_sent(tmp_path: P
 def test_a_label_that_is_none_is_told_as_it_was_written(written: str) -> None:
     entries = FEEDBACK.parse(f'{{"labels": [{{"id": "a", "label": {written}}}]}}'.encode()).entries
     with pytest.raises(InvalidRequestError) as caught:
-        labels_of(entries, "Boolean")
+        labels_of(entries, ["Boolean"])
     assert str(caught.value).startswith(f"labels[0].label: {written} is no label")
 
 
@@ -344,3 +376,28 @@ def test_a_body_without_labels_is_told_with_what_stood_there(
         labelled(tmp_path).feedback(body, NOW, system=None)
     assert (caught.value.field, caught.value.value) == (field, value)
     assert '{"labels": [{"id": "...", "label": true}]}' in caught.value.rule
+
+
+@pytest.mark.parametrize("first", [10**30, 2**64 - 1, -6])
+def test_a_number_that_is_none_is_refused_and_kept_nowhere(tmp_path: Path, first: int) -> None:
+    """Numbers beyond 64 bits would be in no state, so that nothing was flushed any more; a negative one is another."""
+    (tmp_path / "systems" / "flights").mkdir(parents=True)
+    intake = Intake(tmp_path / "collector", tmp_path / "systems")
+    good, bad = blocks([event(1)])[0], blocks([event(2), event(3)])[0]
+    bad["first"] = first
+    body_of_both = json.dumps([good, bad, {"is": float("nan")}]).encode()
+    assert intake.receive(Heading("b", "v1", 1, 0), body_of_both, NOW).taken == 1
+    intake.flush()
+    later = intake.receive(Heading("b", "v1", 6, 0), body([event(5)]), NOW)
+    assert (later.taken, later.duplicates) == (1, 0)
+    intake.close()
+
+
+def test_files_of_batches_are_forgotten_before_a_service_that_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capstan.recording.collector.ledger.MOST_BOOTS", 3)
+    ledger = Ledger()
+    ledger.book(Heading("b", "v1", 9, 8), judged(event(9)), NOW)
+    for number in range(5):
+        ledger.book(None, judged(event(1, role="batch", row=1) | {"id": f"batch-{number}-1"}), NOW)
+    ledger.book(Heading("b", "v1", 9, 8), judged(event(9)), NOW)
+    assert (ledger.lost, ledger.duplicates, list(ledger.boots)) == (8, 1, ["b", "batch-3", "batch-4"])

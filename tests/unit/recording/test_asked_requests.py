@@ -14,6 +14,7 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 import pytest
+from sent_payloads import body, taken
 
 from capstan.errors import InvalidRequestError
 from capstan.recording.collector import asked_requests, stored_requests
@@ -22,7 +23,6 @@ from capstan.recording.collector.boots import Heading
 from capstan.recording.collector.intake import Intake
 from capstan.recording.collector.recent_requests import RecentRequests
 from capstan.recording.collector.stored_requests import find_stored
-from capstan.recording.payloads import Payload
 from capstan.recording.segments import payload_segment, write_segment
 
 NOW = datetime(2013, 3, 1, tzinfo=UTC)
@@ -49,8 +49,8 @@ def intake(tmp_path: Path) -> Intake:
     return Intake(tmp_path / "collector", tmp_path / "systems")
 
 
-def receive(intake: Intake, *events: object, produced: int = 0) -> None:
-    intake.receive(Heading("b", "v1", produced, 0, system="flights"), orjson.dumps(events), NOW)
+def receive(intake: Intake, *events: dict[str, object], produced: int = 0) -> None:
+    intake.receive(Heading("b", "v1", produced, 0, system="flights"), body(events), NOW)
 
 
 def look(intake: Intake, *labels: dict[str, object], **seconds: float) -> dict[str, object]:
@@ -207,7 +207,7 @@ def test_after_a_start_or_a_full_disk_services_may_hold_payloads_and_labels_wait
 
 
 def test_where_payloads_were_lost_the_answer_says_that_the_request_may_be_among_them(intake: Intake) -> None:
-    intake.receive(Heading("b", "v1", 4, 3, system="flights"), orjson.dumps([event(1)]), NOW)
+    intake.receive(Heading("b", "v1", 4, 3, system="flights"), body([event(1)]), NOW)
     found = look(intake, {"id": "e2"})
     assert "lost or missing so far, which may have had it: 3" in found["neverAsked"]["why"]  # type: ignore[index]
 
@@ -253,24 +253,24 @@ def test_a_segment_that_a_merger_replaces_meanwhile_is_read_after_all(
 
 def test_memory_holds_a_bounded_number_of_ids_and_says_when_that_was_not_enough() -> None:
     recent = RecentRequests(most_stored=10, most_waiting=20)
-    payloads = [
-        Payload("flights", "b", n, NOW, {"role": "champion", "status": 200, "request_id": f"r{n}"})
-        for n in range(40)
-    ]
-    recent.add(1, payloads[:15])
+    payloads = [*taken(*(event(n, entity_id=None) for n in range(0, 80, 2)))]
+    for rows in payloads[:15]:
+        recent.add(1, rows)
     assert recent.is_whole
     recent.move_to_stored(1)
-    recent.add(2, payloads[15:])
+    for rows in payloads[15:]:
+        recent.add(2, rows)
     assert not recent.is_whole
-    assert len(recent.find("flights", [f"rr{n}" for n in range(40)])) == 10 + 20
+    assert len(recent.find("flights", [f"rr{n}" for n in range(80)])) == 10 + 20
     recent.move_to_stored(2)
     assert recent.is_whole
-    assert len(recent.find("flights", [f"rr{n}" for n in range(40)])) == 10
+    assert len(recent.find("flights", [f"rr{n}" for n in range(80)])) == 10
 
 
 def test_ids_that_memory_could_not_take_are_unknown(intake: Intake) -> None:
     intake.recent = RecentRequests(most_waiting=2)
-    receive(intake, event(1), event(2))
+    receive(intake, event(1))
+    receive(intake, event(2))
     assert ids(look(intake, {"id": "e1"}, {"id": "e2"})) == {"matched": ["e1"], "unknown": ["e2"]}
 
 

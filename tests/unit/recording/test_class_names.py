@@ -6,14 +6,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sent_payloads import judged, taken
 
+from capstan.recording.blocks import Rows
 from capstan.recording.outputs import predictions_of
-from capstan.recording.payloads import Payload, accepted, columns_of, judge
+from capstan.recording.payloads import columns_of
 from capstan.recording.reading import PayloadReader
 from capstan.recording.segments import MERGE_AT, merge_small, payload_files, payload_segment, write_segment
 from capstan.tasks import TASKS, Learnt
@@ -32,21 +33,20 @@ classes = st.lists(names, min_size=2, max_size=5, unique_by=lambda name: name.en
 )
 
 
-def event(outputs: dict[str, object], sequence: int, version: str) -> Payload:
+def event(outputs: dict[str, object], sequence: int, version: str, inputs: dict[str, object] = {}) -> Rows:  # noqa: B006
     """As a model service sends it and the collector takes it."""
     sent = {
         "id": f"boot-{sequence}",
         "source": f"/capstan/bands/{version}",
         "data": {
-            "request_id": f"r{sequence}", "version": version, "role": "champion", "attempt": 1, "row": 0,
+            "request_id": f"r{sequence}", "role": "champion", "attempt": 1, "row": 0,
             "event_time": MOMENT.isoformat(), "entity_id": None, "status": 200, "latency_seconds": 0.001,
-            "nonfinite": False, "outputs": outputs, "inputs": {},
+            "nonfinite": False, "outputs": outputs, "inputs": inputs,
         },
     }  # fmt: skip
-    received = orjson.loads(orjson.dumps(sent))
-    taken = judge(received)
-    assert isinstance(taken, Payload), taken
-    return accepted(received)
+    (found,) = judged(sent)
+    assert not found.refused, found
+    return taken(sent)[0]
 
 
 def read_back(folder: Path) -> pa.Table:
@@ -114,8 +114,7 @@ def test_inputs_that_only_capitals_tell_apart_hide_no_value(tmp_path: Path, plac
     rows += [{}] * (MERGE_AT - len(rows))
     payloads = []
     for number, inputs in enumerate(rows):
-        made = event({}, number, "v1")
-        payloads.append((made._replace(data={**made.data, "inputs": inputs}), MOMENT))
+        payloads.append((event({}, number, "v1", inputs), MOMENT))
     cuts = {"one segment": [payloads], "two segments": [payloads[:1], payloads[1:]]}
     for number, part in enumerate(cuts.get(place, [[one] for one in payloads])):
         table = columns_of(part, {"temp": "numeric"}, TASK)

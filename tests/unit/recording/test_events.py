@@ -11,13 +11,15 @@ from typing import Any
 
 import orjson
 import pytest
+from sent_payloads import body
 
 from capstan.errors import InvalidRequestError, UnavailableError
 from capstan.recording.collector.asked_requests import AskedRequests, answer
 from capstan.recording.collector.intake import Intake
 from capstan.recording.collector.recent_requests import RecentRequests
+from capstan.recording.moments import microseconds
 from capstan.recording.outcomes import outcome_sql
-from capstan.recording.reading import PayloadReader, microseconds
+from capstan.recording.reading import PayloadReader
 from capstan.spec.online import OnlineMetric
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -194,7 +196,7 @@ def payload(
 
 
 def test_an_event_is_told_which_request_it_is_about_by_request_id_or_unit(intake: Intake) -> None:
-    intake.receive(None, orjson.dumps([payload("r1", entity="e1", unit="ann")]), NOON)
+    intake.receive(None, body([payload("r1", entity="e1", unit="ann")]), NOON)
     events = [
         {"eventId": f"{number}", "event": "click", **subject}
         for number, subject in enumerate(

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from sent_payloads import taken
 
 from capstan.features.values import ColumnType
 from capstan.monitoring.drift.fitting import fit
-from capstan.recording.payloads import Payload, columns_of
+from capstan.recording.blocks import Rows
+from capstan.recording.payloads import columns_of
 from capstan.spec import MLSystem, parse
 
 START = datetime(2026, 4, 1, tzinfo=UTC)
@@ -36,6 +38,18 @@ def system() -> MLSystem:
         },
     }
     return parse(document, base_dir=Path())
+
+
+def received(column: str, values: list[object]) -> list[tuple[Rows, datetime]]:
+    payloads = [
+        {
+            "id": f"boot-{number}",
+            "source": "/capstan/still/v1",
+            "data": {"event_time": START.isoformat(), "inputs": {column: value}},
+        }
+        for number, value in enumerate(values)
+    ]
+    return [(rows, START) for rows in taken(*payloads)]
 
 
 @pytest.mark.parametrize(
@@ -64,11 +78,7 @@ def test_a_category_that_never_changes_has_no_new_value(
     reference = fit({"value": column, "at": np.array(times)}, system())
     (feature,) = reference.features
     assert (feature.type, len(feature.vocabulary)) == (kind, 2)
-    payloads = [
-        (Payload("still", "boot", index, START, {"inputs": {"value": value}}), START)
-        for index, value in enumerate(sent)
-    ]
-    stored = columns_of(payloads, {"value": "categorical"}, None)["input.value"].to_pylist()
+    stored = columns_of(received("value", sent), {"value": "categorical"}, None)["input.value"].to_pylist()
     codes = feature.codes(stored)
     assert sorted(codes.tolist()) == [0, 1], "each sent value is one that training saw"
     assert feature.sample[:2].tolist() == codes.tolist()
@@ -76,8 +86,4 @@ def test_a_category_that_never_changes_has_no_new_value(
 
 @pytest.mark.parametrize("sent", [[True, False], ["True", "false"], [1, 0]], ids=str)
 def test_a_boolean_that_is_read_as_a_number_is_stored_as_one(sent: list[object]) -> None:
-    payloads = [
-        (Payload("still", "boot", index, START, {"inputs": {"vip": value}}), START)
-        for index, value in enumerate(sent)
-    ]
-    assert columns_of(payloads, {"vip": "numeric"}, None)["input.vip"].to_pylist() == [1.0, 0.0]
+    assert columns_of(received("vip", sent), {"vip": "numeric"}, None)["input.vip"].to_pylist() == [1.0, 0.0]

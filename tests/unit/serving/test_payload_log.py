@@ -6,36 +6,32 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp import web
+from sent_payloads import Record, records
 
 from capstan.domain.payload_limits import LARGEST_BATCH
 from capstan.serving import payload_log
-from capstan.serving.payload_log import PayloadLog, PayloadRecord
+from capstan.serving.payload_blocks import body_of
+from capstan.serving.payload_log import BATCH_ROWS, PayloadLog
+from capstan.serving.requests import Call
 
 
-def record(number: int, **changes: Any) -> PayloadRecord:
-    values: dict[str, Any] = {
-        "request_id": f"r-{number}",
-        "role": "champion",
-        "attempt": 1,
-        "row": 0,
-        "wall": 1_700_000_000.0,
-        "event_time": None,
-        "arm": None,
-        "unit": None,
-        "entity_id": None,
-        "status": 200,
-        "latency_seconds": 0.001,
-        "outputs": {"probability": 0.5},
-        "nonfinite": False,
+def add(log: PayloadLog, number: int, **changes: Any) -> None:
+    """One row, or the `rows` of a request."""
+    told: dict[str, Any] = {
+        "status": 200, "seconds": 0.001, "wall": 1_700_000_000.0, "outputs": {"probability": 0.5},
         "inputs": {"distance": 1},
-        "error": None,
-    }
-    return PayloadRecord(**{**values, **changes})
+    } | changes  # fmt: skip
+    own = {field.name for field in fields(Call)} & told.keys()
+    call = Call(0.0, **{"request_id": f"r-{number}"} | {name: told[name] for name in own})
+    rows = told.get("rows", [told["inputs"]])
+    log.add(call, told["status"], told["seconds"], told["wall"], rows, [told["outputs"]] * len(rows))
 
 
 class Collector:
@@ -43,7 +39,8 @@ class Collector:
 
     def __init__(self, limit: int = 1 << 26) -> None:
         self.limit = limit
-        self.events: list[dict[str, Any]] = []
+        self.records: list[Record] = []
+        self.blocks: list[dict[str, Any]] = []
         self.batches: list[int] = []
         self.headers: dict[str, str] = {}
         self.statuses: list[int] = []
@@ -52,12 +49,14 @@ class Collector:
         self.port = 0
 
     async def receive(self, request: web.Request) -> web.Response:
-        body = await request.json()
+        body = await request.read()
         await asyncio.sleep(self.delay_seconds)
         status = self.statuses.pop(0) if self.statuses else 200
         if status == 200:
-            self.events += body
-            self.batches.append(len(body))
+            taken = records(body)
+            self.records += taken
+            self.blocks += orjson.loads(body)
+            self.batches.append(len(taken))
             self.headers = {name.lower(): value for name, value in request.headers.items()}
         return web.json_response({}, status=status)
 
@@ -76,8 +75,10 @@ class Collector:
             await runner.cleanup()
 
 
-def log_to(port: int, **changes: Any) -> PayloadLog:
-    return PayloadLog(f"http://127.0.0.1:{port}", "/capstan/toy/v1", "v1", None, **changes)
+def log_to(port: int, *inputs: str, **changes: Any) -> PayloadLog:
+    log = PayloadLog(f"http://127.0.0.1:{port}", "/capstan/toy/v1", "v1", None, **changes)
+    log.expect(inputs or ("distance", "id"), "id")
+    return log
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -100,48 +101,44 @@ def test_records_arrive_in_order_in_few_batches_with_all_their_fields(tmp_path: 
             log = log_to(collector.port)
             log.token_file = token
             log.start()
-            for number in range(1200):
-                log.add(
-                    record(
-                        number,
-                        entity_id="f-1",
-                        event_time="2013-02-01T00:00:00+00:00",
-                        arm="v2",
-                        unit="N12345",
-                    )
+            for number in range(5000):
+                add(
+                    log,
+                    number,
+                    inputs={"distance": 1, "id": "f-1"},
+                    event_time="2013-02-01T00:00:00+00:00",
+                    arm="v2",
+                    unit="N12345",
                 )
             await log.stop()
-        assert [event["id"] for event in collector.events] == [f"{log.boot}-{n}" for n in range(1, 1201)]
-        assert max(collector.batches) == 500
-        assert len(collector.batches) <= 5
-        event = collector.events[0]
-        assert (event["source"], event["type"], event["specversion"]) == (
-            "/capstan/toy/v1",
-            "dev.capstan.prediction",
-            "1.0",
-        )
-        assert event["data"] == {
-            "request_id": "r-0",
-            "version": "v1",
-            "role": "champion",
-            "attempt": 1,
-            "row": 0,
-            "event_time": "2013-02-01T00:00:00+00:00",
-            "arm": "v2",
-            "unit": "N12345",
-            "entity_id": "f-1",
-            "status": 200,
-            "latency_seconds": 0.001,
-            "outputs": {"probability": 0.5},
-            "nonfinite": False,
-            "inputs": {"distance": 1},
+        assert [one.sequence for one in collector.records] == [*range(1, 5001)]
+        assert {(block["boot"], block["system"], block["version"]) for block in collector.blocks} == {
+            (log.boot, "toy", "v1")
         }
+        assert max(collector.batches) == BATCH_ROWS
+        assert len(collector.batches) <= 5
+        assert collector.records[0] == Record(
+            request_id="r-0",
+            role="champion",
+            attempt=1,
+            row=0,
+            event_time="2013-02-01T00:00:00+00:00",
+            arm="v2",
+            unit="N12345",
+            entity_id="f-1",
+            status=200,
+            latency_seconds=0.001,
+            nonfinite=False,
+            sequence=1,
+            outputs={"probability": 0.5},
+            inputs={"distance": 1, "id": "f-1"},
+        )
         headers = collector.headers
         assert headers["authorization"] == "Bearer secret"
-        assert headers["content-type"] == "application/cloudevents-batch+json"
+        assert headers["content-type"] == "application/json"
         assert (headers["x-capstan-boot"], headers["x-capstan-produced"], headers["x-capstan-lost"]) == (
             log.boot,
-            "1200",
+            "5000",
             "0",
         )
 
@@ -153,26 +150,41 @@ def test_wide_rows_go_in_batches_that_the_collector_takes() -> None:
 
     async def scenario() -> None:
         async with Collector(limit=LARGEST_BATCH).running() as collector:
-            log = log_to(collector.port)
+            log = log_to(collector.port, *wide, flush_seconds=120)
             log.start()
             for number in range(300):
-                log.add(record(number, inputs=wide))
+                add(log, number, inputs=wide)
             await log.stop()
-        assert [event["data"]["request_id"] for event in collector.events] == [f"r-{n}" for n in range(300)]
+        assert [one.request_id for one in collector.records] == [f"r-{n}" for n in range(300)]
         assert (log.lost, len(collector.batches) > 2) == (0, True)
         assert collector.headers["x-capstan-system"] == "toy"
 
     run(scenario)
 
 
+def test_names_of_columns_count_in_what_the_collector_takes_at_once() -> None:
+    names = [f"column_{number}_{'x' * 30}" for number in range(1000)]
+    log = log_to(1, *names)
+    for number in range(300):
+        # Requests of two rows are blocks of their own, and rows of different outputs share none.
+        add(log, number, rows=[{}, {}])
+        add(log, number, inputs={}, outputs=None if number % 2 else {"probability": 0.5})
+    taken = 0
+    while batch := log._next_batch():
+        taken += sum(part[2] for part in batch)
+        assert len(body_of(batch)) <= LARGEST_BATCH
+    assert (taken, log._rows, log._bytes, log.lost) == (900, 0, 0, 0)
+
+
 def test_the_buffer_is_bounded_in_bytes_too_and_drops_the_oldest() -> None:
     lost: list[tuple[str, int]] = []
-    log = log_to(1, buffer_bytes=50_000, on_lost=lambda reason, records: lost.append((reason, records)))
+    log = log_to(1, "text", buffer_bytes=50_000, on_lost=lambda *told: lost.append(told))
     for number in range(100):
-        log.add(record(number, inputs={"text": "x" * 5000}))
-    assert sum(map(len, log._buffer)) <= 50_000
-    assert log.lost == sum(records for _, records in lost) == 100 - len(log._buffer)
-    assert b'"r-99"' in log._buffer[-1]
+        add(log, number, inputs={"text": "x" * 5000})
+    kept = records(body_of(log._buffer))
+    assert sum(len(one.inputs["text"]) for one in kept) <= 50_000
+    assert log.lost == sum(payloads for _, payloads in lost) == 100 - len(kept)
+    assert kept[-1].request_id == "r-99"
 
 
 def test_texts_that_json_must_escape_arrive_as_they_were() -> None:
@@ -180,14 +192,12 @@ def test_texts_that_json_must_escape_arrive_as_they_were() -> None:
         async with Collector().running() as collector:
             log = log_to(collector.port)
             log.start()
-            told = {"request_id": 'a"b\\', "entity_id": "Zürich\n", "error": {"field": '"', "rule": "}"}}
-            log.add(record(1, **told))
-            log.add(record(2, wall=1_700_000_001.25))
+            add(log, 1, request_id='a"b\\', inputs={"id": "Zürich\n"})
+            add(log, 2, wall=1_700_000_001.25)
             await log.stop()
-        first, second = collector.events
-        assert {name: first["data"][name] for name in told} == told
-        assert "error" not in second["data"]
-        assert second["time"] == second["data"]["event_time"] == "2023-11-14T22:13:21.250000+00:00"
+        first, second = collector.records
+        assert (first.request_id, first.entity_id) == ('a"b\\', "Zürich\n")
+        assert second.event_time == 1_700_000_001.25
 
     run(scenario)
 
@@ -204,8 +214,8 @@ def test_another_token_is_read_after_a_refusal(tmp_path: Path) -> None:
             await until(lambda: collector.headers.get("authorization") == "Bearer old")
             token.write_text("new")
             collector.statuses = [401]
-            log.add(record(1))
-            await until(lambda: len(collector.events) == 1)
+            add(log, 1)
+            await until(lambda: len(collector.records) == 1)
             assert collector.headers["authorization"] == "Bearer new"
             await log.stop()
 
@@ -218,9 +228,9 @@ def test_a_lonely_record_arrives_within_a_fraction_of_a_second() -> None:
             log = log_to(collector.port)
             log.start()
             await until(lambda: bool(collector.headers))
-            log.add(record(1))
+            add(log, 1)
             started = time.monotonic()
-            await until(lambda: bool(collector.events))
+            await until(lambda: bool(collector.records))
             assert time.monotonic() - started < 1.0
             await log.stop()
 
@@ -234,8 +244,8 @@ def test_an_erring_collector_gets_every_record_once_it_recovers() -> None:
             log = log_to(collector.port)
             log.start()
             for number in range(10):
-                log.add(record(number))
-            await until(lambda: len(collector.events) == 10)
+                add(log, number)
+            await until(lambda: len(collector.records) == 10)
             assert (log.produced, log.lost) == (10, 0)
             await log.stop()
 
@@ -249,10 +259,10 @@ def test_an_absent_collector_gets_every_record_once_it_is_there() -> None:
         log = log_to(port)
         log.start()
         for number in range(10):
-            log.add(record(number))
+            add(log, number)
         await asyncio.sleep(0.3)
         async with Collector().running(port) as collector:
-            await until(lambda: len(collector.events) == 10)
+            await until(lambda: len(collector.records) == 10)
             await log.stop()
 
     run(scenario)
@@ -263,18 +273,16 @@ def test_while_the_collector_is_away_the_oldest_are_dropped_and_counted() -> Non
         losses: list[tuple[str, int]] = []
         async with Collector().running() as first:
             port = first.port
-        log = log_to(port, buffer_records=100, on_lost=lambda reason, n: losses.append((reason, n)))
+        log = log_to(port, buffer_rows=100, on_lost=lambda reason, n: losses.append((reason, n)))
         log.start()
         for number in range(250):
-            log.add(record(number))
+            add(log, number)
         assert (log.produced, log.lost) == (250, 150)
         async with Collector().running(port) as collector:
             await until(
-                lambda: collector.headers.get("x-capstan-produced") == "250" and len(collector.events) == 100
+                lambda: collector.headers.get("x-capstan-produced") == "250" and len(collector.records) == 100
             )
-            assert [event["data"]["request_id"] for event in collector.events] == [
-                f"r-{n}" for n in range(150, 250)
-            ]
+            assert [one.request_id for one in collector.records] == [f"r-{n}" for n in range(150, 250)]
             assert collector.headers["x-capstan-lost"] == "150"
             await log.stop()
         assert losses == [("overflow", 1)] * 150
@@ -286,12 +294,12 @@ def test_a_slow_collector_never_holds_up_whoever_adds() -> None:
     async def scenario() -> None:
         async with Collector().running() as collector:
             collector.delay_seconds = 0.5
-            log = log_to(collector.port, buffer_records=1000)
+            log = log_to(collector.port, buffer_rows=1000)
             log.start()
             longest = 0.0
             for number in range(3000):
                 started = time.perf_counter()
-                log.add(record(number))
+                add(log, number)
                 longest = max(longest, time.perf_counter() - started)
                 if number % 100 == 0:
                     await asyncio.sleep(0)
@@ -299,7 +307,7 @@ def test_a_slow_collector_never_holds_up_whoever_adds() -> None:
             assert longest < 0.25
             collector.delay_seconds = 0.0
             await log.stop()
-        assert len(collector.events) + log.lost == log.produced == 3000
+        assert len(collector.records) + log.lost == log.produced == 3000
         assert log.lost > 0
 
     run(scenario)
@@ -312,10 +320,10 @@ def test_a_refused_batch_is_counted_and_the_next_one_goes_through() -> None:
             log.start()
             await until(lambda: bool(collector.headers))
             collector.statuses = [400]
-            log.add(record(1))
+            add(log, 1)
             await until(lambda: log.lost == 1)
-            log.add(record(2))
-            await until(lambda: len(collector.events) == 1)
+            add(log, 2)
+            await until(lambda: len(collector.records) == 1)
             assert collector.headers["x-capstan-lost"] == "1"
             await log.stop()
 
@@ -329,10 +337,10 @@ def test_a_value_that_json_cannot_hold_costs_its_own_record_only() -> None:
             log.start()
             await until(lambda: bool(collector.headers))
             for number in (1, 2, 3):
-                log.add(record(number, inputs={"distance": 1 << 80 if number == 2 else number}))
+                add(log, number, inputs={"distance": 1 << 80 if number == 2 else number})
             await log.stop()
             assert (log.produced, log.lost) == (3, 1)
-            assert [event["data"]["request_id"] for event in collector.events] == ["r-1", "r-3"]
+            assert [one.request_id for one in collector.records] == ["r-1", "r-3"]
             assert collector.headers["x-capstan-lost"] == "1"
 
     run(scenario)
@@ -344,9 +352,9 @@ def test_a_stop_flushes_what_was_just_added() -> None:
             log = log_to(collector.port)
             log.start()
             for number in range(700):
-                log.add(record(number))
+                add(log, number)
             await log.stop()
-            assert len(collector.events) == 700
+            assert len(collector.records) == 700
 
     run(scenario)
 
@@ -358,11 +366,11 @@ def test_a_drain_ends_only_when_the_collector_has_everything() -> None:
             log = log_to(collector.port)
             log.start()
             for number in range(1700):
-                log.add(record(number))
+                add(log, number)
             assert await log.drain()
-            assert len(collector.events) == 1700
+            assert len(collector.records) == 1700
             collector.statuses = [503] * 100
-            log.add(record(1700))
+            add(log, 1700)
             assert not await log.drain(0.2)
             collector.statuses = []
             await log.stop()
@@ -378,7 +386,7 @@ def test_a_stop_without_a_collector_ends_in_time_and_counts_what_is_left() -> No
         log = log_to(port, flush_seconds=0.5, on_lost=lambda reason, n: losses.append((reason, n)))
         log.start()
         for number in range(7):
-            log.add(record(number))
+            add(log, number)
         started = time.monotonic()
         await log.stop()
         assert time.monotonic() - started < 3.0
@@ -396,12 +404,12 @@ def test_a_stop_waits_for_a_collector_that_comes_back() -> None:
         log = log_to(collector.port, flush_seconds=30.0)
         log.start()
         for number in range(7):
-            log.add(record(number))
+            add(log, number)
         stop = asyncio.create_task(log.stop())
         await asyncio.sleep(0.3)
         async with collector.running(collector.port):
             await stop
-        assert (log.produced, log.lost, len(collector.events)) == (7, 0, 7)
+        assert (log.produced, log.lost, len(collector.records)) == (7, 0, 7)
 
     run(scenario)
 
@@ -415,9 +423,9 @@ def test_a_loss_is_told_even_when_nothing_else_is_to_be_sent(monkeypatch: pytest
             log.start()
             await until(lambda: bool(collector.headers))
             collector.statuses = [413]
-            log.add(record(1))
+            add(log, 1)
             await until(lambda: collector.headers.get("x-capstan-lost") == "1")
-            assert collector.events == []
+            assert collector.records == []
             await log.stop()
 
     run(scenario)
@@ -426,16 +434,67 @@ def test_a_loss_is_told_even_when_nothing_else_is_to_be_sent(monkeypatch: pytest
 def test_of_a_lost_request_of_many_rows_one_stands_for_the_answer() -> None:
     async def scenario() -> None:
         async with Collector().running() as collector:
-            log = log_to(collector.port, buffer_records=4)
+            log = log_to(collector.port, "distance", buffer_rows=9)
             for number in range(3):
-                for row in range(5):
-                    log.add(record(number, row=row, inputs={"row": 0}))
-            log.add(record(3, row=1, inputs={"a": object()}))
+                add(log, number, rows=[{"distance": row} for row in range(5)])
+            bad = [{"distance": object() if row == 1 else row} for row in range(3)]
+            add(log, 3, rows=bad)
             log.start()
             await log.stop()
-        kept = [event["data"]["row"] for event in collector.events]
-        # Fifteen rows of three requests, of which the last few were kept, and one that no JSON can hold.
-        assert (log.lost, log.lost_copies) == (16 - len(kept), 13 - sum(row > 0 for row in kept))
+        # Two requests of five rows were dropped for later ones, and one row of the last that no JSON can hold.
+        assert [(one.request_id, one.row) for one in collector.records] == [
+            *(("r-2", row) for row in range(5)),
+            ("r-3", 0),
+            ("r-3", 2),
+        ]
+        assert (log.produced, log.lost, log.lost_copies) == (18, 11, 9)
+        assert [one.sequence for one in collector.records] == [11, 12, 13, 14, 15, 16, 18]
+
+    run(scenario)
+
+
+def test_rows_of_a_request_are_a_block_of_columns_whatever_lies_around_them() -> None:
+    async def scenario() -> None:
+        async with Collector().running() as collector:
+            log = log_to(collector.port, "distance", "id")
+            add(log, 0)
+            add(log, 1)
+            add(log, 2, rows=[{"distance": row, "id": row} for row in range(300)], role="challenger")
+            add(log, 3, status=422, rows=[], outputs=None)
+            # Answers of which one was no sound one.
+            call = Call(0.0, request_id="r-4")
+            log.add(
+                call, 500, 0.01, 1_700_000_000.0, [{"id": "a"}, {"id": "b"}], [{"probability": 0.5}, None]
+            )
+            log.start()
+            await log.stop()
+        assert [("columns" in block, block["first"]) for block in collector.blocks] == [
+            (False, 1), (True, 3), (False, 303), (False, 304), (False, 305),
+        ]  # fmt: skip
+        many = collector.records[2:302]
+        assert [(one.row, one.entity_id, one.inputs["distance"]) for one in many] == [
+            (row, str(row), row) for row in range(300)
+        ]
+        assert {(one.request_id, one.role, one.status) for one in many} == {("r-2", "challenger", 200)}
+        told = [(one.status, one.outputs, one.nonfinite, one.entity_id) for one in collector.records[302:]]
+        assert told == [
+            (422, None, False, None), (500, {"probability": 0.5}, False, "a"), (500, None, True, "b"),
+        ]  # fmt: skip
+
+    run(scenario)
+
+
+def test_a_request_whose_columns_are_too_wide_for_a_batch_goes_in_several() -> None:
+    names = [f"column_{number}" for number in range(3000)]
+
+    async def scenario() -> None:
+        async with Collector(limit=LARGEST_BATCH).running() as collector:
+            log = log_to(collector.port, *names, flush_seconds=120)
+            add(log, 1, rows=[{names[row]: "x"} for row in range(1000)])
+            log.start()
+            await log.stop()
+        assert [one.row for one in collector.records] == [*range(1000)]
+        assert (log.lost, len(collector.batches) > 2) == (0, True)
 
     run(scenario)
 
@@ -443,20 +502,16 @@ def test_of_a_lost_request_of_many_rows_one_stands_for_the_answer() -> None:
 def test_lost_copies_are_told_apart_from_lost_answers() -> None:
     async def scenario() -> None:
         async with Collector().running() as collector:
-            log = log_to(collector.port, buffer_records=10)
+            log = log_to(collector.port, "role", "a", buffer_rows=10)
             # An input column may be called like the role, and a request like anything.
             for number in range(40):
                 role = "shadow" if number % 4 == 0 else "challenger"
-                log.add(
-                    record(
-                        number, role=role, request_id='r",role":"shadow"', inputs={"role": "shadow", "a": 1}
-                    )
-                )
-            log.add(record(40, role="shadow", inputs={"a": object()}))
+                add(log, number, role=role, request_id='r",role":"shadow"', inputs={"role": "shadow", "a": 1})
+            add(log, 40, role="shadow", inputs={"a": object()})
             log.start()
             await log.stop()
-        dropped = 41 - len(collector.events)
-        kept = sum(event["data"]["role"] == "shadow" for event in collector.events)
+        dropped = 41 - len(collector.records)
+        kept = sum(one.role == "shadow" for one in collector.records)
         assert (log.lost, log.lost_copies) == (dropped, 11 - kept)
         assert collector.headers["x-capstan-lost-copies"] == str(log.lost_copies)
 

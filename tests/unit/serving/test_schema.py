@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ GOOD = {"distance": 100, "temp": -3.5, "carrier": "AA", "dest": "LAX", "flight_i
 def test_a_row_as_people_write_it_is_accepted() -> None:
     assert SCHEMA.rows_of(GOOD) == [GOOD]
     assert SCHEMA.rows_of({"rows": [GOOD, GOOD]}) == [GOOD, GOOD]
+
+
+def test_a_column_that_only_another_version_reads_is_taken_and_left_out() -> None:
+    schema = RequestSchema(replace(MANIFEST, ignored=frozenset({"gate", "dest"})))
+    assert schema.rows_of({**GOOD, "gate": ["B7"]}) == [GOOD]
+    assert schema.rows_of({"rows": [{**GOOD, "gate": 1}, GOOD]}) == [GOOD, GOOD]
+    with pytest.raises(InvalidRequestError, match=r"gatee.*is not a column of this model"):
+        schema.rows_of({**GOOD, "gatee": 1})
 
 
 def test_nullable_columns_may_be_null_or_left_out_and_unknown_categories_are_no_mistake() -> None:

@@ -16,13 +16,14 @@ import httpx
 import pytest
 from benchmarks.tables.asked import Ask, Row, asked, seen_in
 from benchmarks.tables.schemas import csv_of, schemas
+from sent_payloads import RecordingLog
 
 from capstan.data import extract
 from capstan.data.profiling import profile_table
 from capstan.serving.app import PredictionApp
 from capstan.serving.model import load
 from capstan.serving.settings import ServiceSettings
-from capstan.spec import parse
+from capstan.spec import MLSystem, parse
 from capstan.spec.guessing import Wishes
 from capstan.tasks import task_of
 from capstan.training.cases import Cases
@@ -35,20 +36,17 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SCHEMAS = schemas()
 
 
-class NoLog:
-    """Stands where the payload log stands."""
-
-    def add(self, record: object) -> None:
-        """Forget it."""
-
-
 def served(folder: Path, name: str) -> tuple[Any, dict[str, Any], Ask]:
     """What `init` guesses of a made table, learnt by its linear candidate: cases, manifest, and who answers."""
     schema = SCHEMAS[name]
     file = folder / f"{name}.csv"
     file.write_text(csv_of(schema, rows=150, seed=7), encoding="utf-8")
     guessed = described(profile_table(file), schema["target"], folder, Wishes(), now=NOW)
-    system = parse(guessed.document, base_dir=folder)
+    return learnt(folder, parse(guessed.document, base_dir=folder))
+
+
+def learnt(folder: Path, system: MLSystem) -> tuple[Any, dict[str, Any], Ask]:
+    """Cases, manifest, and who answers."""
     cases = extract(system, as_of=NOW, labels_as_of=NOW)
     (model,) = system.spec.planned_models
     candidate = next(one for one in model.candidates if one.name in ("logistic", "linear"))
@@ -68,8 +66,8 @@ def served(folder: Path, name: str) -> tuple[Any, dict[str, Any], Ask]:
         sample=sample,
         factories=folder / "none",
     )
-    app = PredictionApp(ServiceSettings(system=name, version="v1"))
-    app.serve(load(folder / "model"), NoLog())  # type: ignore[arg-type]
+    app = PredictionApp(ServiceSettings(system=system.metadata.name, version="v1"))
+    app.serve(load(folder / "model"), RecordingLog())  # type: ignore[arg-type]
 
     def ask(row: Row) -> tuple[int, Any]:
         async def send() -> httpx.Response:
@@ -81,6 +79,28 @@ def served(folder: Path, name: str) -> tuple[Any, dict[str, Any], Ask]:
         return answer.status_code, answer.json()
 
     return train.table, manifest, ask
+
+
+def test_a_whole_row_of_the_table_is_answered_in_its_words_and_what_no_table_had_is_refused(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "juice.csv"
+    lines = [f"{n % 7},{n % 3},x{n % 5},{'MM' if (n % 7 > 3) != (n % 11 == 0) else 'CH'}" for n in range(60)]
+    file.write_text("\n".join(["price,week,shop,bought", *lines]))
+    guessed = described(profile_table(file), "bought", tmp_path, Wishes(), now=NOW)
+    document = dict(guessed.document)
+    spec = {
+        **document["spec"],
+        "features": [one for one in document["spec"]["features"] if one["name"] != "shop"],
+    }
+    _, manifest, ask = learnt(tmp_path, parse({**document, "spec": spec}, base_dir=tmp_path))
+    assert manifest["ignored"] == ["shop"]
+    status, answer = ask({"price": 6, "week": 1, "shop": "x4"})
+    assert (status, answer["predictions"][0]["label"]) == (200, "MM"), answer
+    assert "outside" not in answer["predictions"][0]
+    status, refused = ask({"price": 6, "week": 1, "shops": "x4"})
+    assert (status, refused["error"]["field"]) == (422, "shops")
+    assert ask({"price": 6, "week": 1, "bought": "MM"})[0] == 422
 
 
 @pytest.mark.parametrize("name", SCHEMAS)

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 import orjson
 
 from capstan.errors import UnavailableError
+from capstan.recording.labels import read_as
 from capstan.recording.payloads import Kind
 from capstan.spec.combination import Combination
 from capstan.spec.features import Feature
 from capstan.spec.online import OnlineMetric
-from capstan.spec.tasks import TASK_FACTS, LabelKind
+from capstan.spec.tasks import TASK_FACTS
 from capstan.tasks import Task, task_together
+from capstan.tasks.labels import Words
 
 
 class Declared(NamedTuple):
@@ -30,6 +32,8 @@ class Declared(NamedTuple):
     online: tuple[OnlineMetric, ...] = ()
     read_by_steps: frozenset[str] = frozenset()
     """Names of events that steps of the rollout read, such as the clicks of an interleaving."""
+    words: Words | None = None
+    """How the file's tables write a label that is false or true; None: in the usual words."""
 
 
 def kinds_of(spec: Mapping[str, Any]) -> dict[str, Kind]:
@@ -62,21 +66,25 @@ class Declarations:
         if system not in self._known or self._known[system].changed != changed:
             spec = orjson.loads(path.read_bytes())["spec"]
             kinds = kinds_of(spec)
-            task = spec.get("objective", {}).get("task")
+            objective = spec.get("objective", {})
+            task, positive = objective.get("task"), objective.get("positive")
+            words = None if positive is None else (str(objective["negative"]), str(positive))
             written = (spec.get("evaluation") or {}).get("online", ())
             online = tuple(OnlineMetric.model_validate(metric) for metric in written)
             steps = [step for one in spec.get("rollout", {}).get("steps", ()) for step in one.values()]
             reading = [one for step in steps if step for one in (step, *step.get("guardrails", ()))]
             read = frozenset(one["event"] for one in reading if "event" in one)
-            self._known[system] = Declared(changed, kinds, task, Combination.of_file(spec), online, read)
+            self._known[system] = Declared(
+                changed, kinds, task, Combination.of_file(spec), online, read, words
+            )
         return self._known[system]
 
-    def label_kind(self, system: str) -> LabelKind:
+    def label_read_as(self, system: str) -> list[str]:
         """What a label of the system is; raises UnavailableError while its file has not been written."""
-        task = self.of(system).task
-        if task is None:
+        declared = self.of(system)
+        if declared.task is None:
             raise _unwritten("feedback", system)
-        return TASK_FACTS[task].label
+        return read_as(TASK_FACTS[declared.task].label, declared.words)
 
     def valued_events(self, system: str) -> list[str]:
         """Names of events that must carry a value; raises UnavailableError while its file has not been written."""

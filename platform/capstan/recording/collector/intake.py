@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ import orjson
 
 from capstan.errors import CapstanError, InvalidRequestError
 from capstan.files import write_whole
+from capstan.recording.blocks import Judged, Refusal, Rows, accepted, count_of, judge, parse_blocks
 from capstan.recording.collector.boots import Heading
 from capstan.recording.collector.declarations import Declarations
 from capstan.recording.collector.ledger import Judgement, Ledger, restore
@@ -25,7 +26,7 @@ from capstan.recording.collector.recent_requests import RecentRequests
 from capstan.recording.collector.write_ahead_log import WriteAheadLog
 from capstan.recording.events import EVENTS, Event
 from capstan.recording.labels import FEEDBACK
-from capstan.recording.payloads import Payload, Refusal, accepted, columns_of, judge, parse_batch
+from capstan.recording.payloads import columns_of
 from capstan.recording.posted import Entry, Form
 from capstan.recording.segments import (
     clear_unfinished,
@@ -107,10 +108,9 @@ class Intake:
             self._heard[heading.boot] = received
             if not judged and not self.ledger.is_news(heading):
                 return Judgement(0, 0, [], frozenset())
-        if judged and all(isinstance(event, Refusal) for event in judged):
-            self.ledger.refused += len(judged)
-            first = judged[0]
-            assert isinstance(first, Refusal)
+        if judged and all(block.rows is None for block in judged):
+            self.ledger.refused += sum(block.size for block in judged)
+            first = judged[0].refused[0]
             raise InvalidRequestError(first.field, first.id, first.rule)
         self._append(
             {"kind": "payloads", "heading": heading and list(heading), "received": received.isoformat()}, body
@@ -138,7 +138,7 @@ class Intake:
 
     def feedback(self, body: bytes, received: datetime, *, system: str | None) -> Taken:
         """Take labels, all or none; raises InvalidRequestError, UnavailableError, DiskFullError."""
-        return self._take(FEEDBACK, self._declarations.label_kind, body, received, system)
+        return self._take(FEEDBACK, self._declarations.label_read_as, body, received, system)
 
     def events(self, body: bytes, received: datetime, *, system: str | None) -> Taken:
         """Take business events, all or none; raises InvalidRequestError, UnavailableError, DiskFullError."""
@@ -198,7 +198,7 @@ class Intake:
 
     def _flush_file(self, number: int) -> None:
         skips = self._skips.get(number, {})
-        payloads: dict[tuple[str, date], list[tuple[Payload, datetime]]] = defaultdict(list)
+        payloads: dict[tuple[str, date], list[tuple[Rows, datetime]]] = defaultdict(list)
         posted: dict[tuple[str, str], list[tuple[Entry, datetime]]] = defaultdict(list)
         for index, record in enumerate(self._log.read(number)):
             meta = orjson.loads(record.meta)
@@ -213,15 +213,14 @@ class Intake:
                     if position not in skipped
                 )
                 continue
-            for position, event in enumerate(parse_batch(record.body)):
-                if position not in skipped:
-                    payload = accepted(event)
-                    payloads[payload.system, payload.event_time.date()].append((payload, received))
+            for rows in _taken(record.body, skipped):
+                for day, part in rows.by_day():
+                    payloads[rows.system, day].append((part, received))
         touched: set[Path] = set()
-        for (system, day), rows in sorted(payloads.items()):
+        for (system, day), parts in sorted(payloads.items(), key=lambda one: one[0]):
             path = payload_segment(self._systems / system / "payloads", day, number)
             write_segment(
-                path, columns_of(rows, self._declarations.of(system).kinds, self._declarations.task(system))
+                path, columns_of(parts, self._declarations.of(system).kinds, self._declarations.task(system))
             )
             touched.add(path.parent)
         for (system, name), entries in sorted(posted.items()):
@@ -257,15 +256,13 @@ class Intake:
             losses[known[0].name] = own
         return losses
 
-    def _remember(self, number: int, judged: list[Payload | Refusal], skipped: frozenset[int]) -> None:
-        self.recent.add(
-            number,
-            (
-                event
-                for position, event in enumerate(judged)
-                if isinstance(event, Payload) and position not in skipped
-            ),
-        )
+    def _remember(self, number: int, judged: list[Judged], skipped: frozenset[int]) -> None:
+        first = 0
+        for block in judged:
+            if block.rows is not None:
+                new = [at for at in range(block.size) if first + at not in skipped]
+                self.recent.add(number, block.rows.take(new) if skipped else block.rows)
+            first += block.size
 
     def _skip(self, positions: frozenset[int]) -> None:
         if positions:
@@ -282,19 +279,24 @@ class Intake:
                 self._records = 0
             raise
 
-    def _judge(self, body: bytes) -> list[Payload | Refusal]:
+    def _judge(self, body: bytes) -> list[Judged]:
         known: dict[str, bool] = {}
-        judged: list[Payload | Refusal] = []
-        for event in parse_batch(body):
-            payload = judge(event)
-            if isinstance(payload, Payload):
-                if payload.system not in known:
-                    known[payload.system] = (self._systems / payload.system).is_dir()
-                if not known[payload.system]:
-                    payload = Refusal(
-                        f"{payload.boot}-{payload.sequence}", "source", "names a system that is not here"
-                    )
-            judged.append(payload)
+        judged: list[Judged] = []
+        sent = parse_blocks(body)
+        for block in sent.blocks:
+            found = judge(block, strict=sent.strict)
+            rows = found.rows
+            if rows is not None:
+                if rows.system not in known:
+                    known[rows.system] = (self._systems / rows.system).is_dir()
+                if not known[rows.system]:
+                    rule = "names a system that is not here"
+                    refused = {
+                        at: Refusal(f"{rows.boot}-{number}", "system", rule)
+                        for at, number in enumerate(rows.sequences)
+                    }
+                    found = Judged(None, found.size, refused)
+            judged.append(found)
         return judged
 
     def _owner(self, system: str | None) -> str:
@@ -334,3 +336,16 @@ class Intake:
 def _entries(meta: Mapping[str, Any], body: bytes) -> list[Any]:
     form = _FORMS[meta["kind"]]
     return form.read(form.parse(body).entries, meta["read_as"])
+
+
+def _taken(body: bytes, skipped: frozenset[int]) -> Iterator[Rows]:
+    """The payloads of a body that was judged before, without those at the positions."""
+    first = 0
+    for block in parse_blocks(body).blocks:
+        count = count_of(block)
+        # A block of which nothing was taken may be none that can be read.
+        bad = {at - first for at in skipped if first <= at < first + count}
+        if len(bad) < count:
+            rows = accepted(block, bad)
+            yield rows.take([at for at in range(count) if at not in bad]) if bad else rows
+        first += count

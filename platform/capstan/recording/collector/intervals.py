@@ -44,6 +44,18 @@ class Intervals:
                 del starts[1], ends[1]
         return True
 
+    def add_run(self, numbers: range) -> bool:
+        """Whether all numbers of the run, which follow each other, are new and were added at once; else none was."""
+        ends = self._ends
+        if ends and numbers[0] <= ends[-1]:
+            return False
+        if ends and numbers[0] == ends[-1] + 1:
+            ends[-1] = numbers[-1]
+            return True
+        self.add(numbers[0])
+        ends[-1] = numbers[-1]
+        return True
+
     def bounds(self) -> list[tuple[int, int]]:
         """First and last number of each run, in order."""
         return list(zip(self._starts, self._ends, strict=True))

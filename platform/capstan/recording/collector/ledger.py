@@ -8,33 +8,36 @@ from __future__ import annotations
 
 import base64
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from capstan.recording.blocks import Judged, Refusal, Rows
 from capstan.recording.collector.boots import Boot, Heading, restore_boot
 from capstan.recording.collector.sayings import Sayings, restore_sayings, short
 from capstan.recording.events import Event
 from capstan.recording.labels import Label
-from capstan.recording.payloads import Payload, Refusal
+from capstan.recording.moments import from_microseconds
 
 RECENT_REQUESTS = 50_000
 """Attempts of one request count once if their payloads arrive within so many requests of each other."""
 MOST_BOOTS = 10_000
 EXECUTOR_BOOT = "executor."
 """What the boots of Seldon's executor begin with; it counts no losses itself."""
+_ACCOUNTED = ("request_id", "role", "row", "status")
 REFUSED, UNPAIRED = "refused", "unpaired"
 """Reasons of losses that the collector alone knows: a breach beside good payloads, half a prediction."""
 
 
 class Judgement(NamedTuple):
-    """Which events of a batch are taken."""
+    """Which payloads of a batch are taken."""
 
     taken: int
     duplicates: int
     refused: list[Refusal]
     skipped: frozenset[int]
-    """Positions in the batch of the events that are not taken."""
+    """Positions in the batch, counted through all its blocks, of the payloads that are not taken."""
 
 
 @dataclass
@@ -67,27 +70,29 @@ class Ledger:
     _labels: Sayings = field(default_factory=Sayings)
     _events: Sayings = field(default_factory=Sayings)
 
-    def book(self, heading: Heading | None, judged: list[Payload | Refusal], received: datetime) -> Judgement:
+    def book(self, heading: Heading | None, judged: list[Judged], received: datetime) -> Judgement:
         """Take what is new; a repeated batch changes nothing."""
         refused: list[Refusal] = []
         skipped: list[int] = []
-        for position, event in enumerate(judged):
-            if isinstance(event, Refusal):
-                refused.append(event)
-                skipped.append(position)
-            elif not self._take(event):
-                skipped.append(position)
+        count = 0
+        for block in judged:
+            refused += block.refused.values()
+            # What is refused beside good payloads is booked below.
+            skipped += (count + at for at in block.refused)
+            if block.rows is not None:
+                skipped += (count + at for at in self._take(block.rows, block.refused.keys()))
+            count += block.size
         duplicates = len(skipped) - len(refused)
         self.duplicates += duplicates
         if heading is not None:
             # Before its losses are booked: they belong to the version that it names.
             self._introduce(heading)
-        if refused and len(refused) < len(judged):
+        if refused and len(refused) < count:
             self._book_refused(heading, refused, received)
         self.refused += len(refused)
         if heading is not None:
             self._hear(heading, received)
-        return Judgement(len(judged) - len(skipped), duplicates, refused, frozenset(skipped))
+        return Judgement(count - len(skipped), duplicates, refused, frozenset(skipped))
 
     def book_labels(self, system: str, labels: list[Label]) -> frozenset[int]:
         """Positions of the labels that say nothing new; the others are counted."""
@@ -157,26 +162,34 @@ class Ledger:
     def _boot(self, name: str) -> Boot:
         if name not in self.boots:
             if len(self.boots) >= MOST_BOOTS:
-                del self.boots[next(iter(self.boots))]
+                # A service that was forgotten would have lost everything anew; of a file of a batch nothing is owed.
+                oldest = next((one for one, boot in self.boots.items() if not boot.produced), None)
+                del self.boots[oldest or next(iter(self.boots))]
             self.boots[name] = Boot()
         return self.boots[name]
 
-    def _take(self, payload: Payload) -> bool:
-        boot = self._boot(payload.boot)
-        if not boot.seen.add(payload.sequence):
-            return False
-        boot.system, boot.version = payload.system, payload.data["version"]
-        boot.stored += 1
-        self.stored += 1
+    def _take(self, rows: Rows, refused: Collection[int]) -> list[int]:
+        """Count what is new, but for what is refused; returns the positions of the others that are not new."""
+        boot, numbers, known = self._boot(rows.boot), rows.sequences, list[int]()
+        if refused or not isinstance(numbers, range) or not boot.seen.add_run(numbers):
+            asked = [at for at in range(len(rows)) if at not in refused]
+            known = [at for at in asked if not boot.seen.add(numbers[at])]
+            rows = rows.take(sorted({*asked}.difference(known)))
+        if not len(rows):
+            return known
+        boot.system, boot.version = rows.system, rows.version
+        boot.stored += len(rows)
+        self.stored += len(rows)
         if boot.missing:
-            self._find(boot, 1)
-        if boot.latest is None or payload.event_time > boot.latest:
-            boot.latest = payload.event_time
-        # One row stands for its request, so that lost rows beside it account for no other request.
-        if payload.data["role"] != "shadow" and payload.data["row"] == 0:
-            self._answer(short(f"{payload.system}/{payload.data['request_id']}"))
-            self.refused_requests += 400 <= payload.data["status"] < 500
-        return True
+            self._find(boot, len(rows))
+        latest = from_microseconds(int(rows.moments.max()))
+        boot.latest = latest if boot.latest is None else max(boot.latest, latest)
+        for request, role, row, status in zip(*map(rows.of, _ACCOUNTED), strict=True):
+            # One row stands for its request, so that lost rows beside it account for no other request.
+            if row == 0 and role not in ("shadow", "batch"):
+                self._answer(short(f"{rows.system}/{request}"))
+                self.refused_requests += 400 <= status < 500
+        return known
 
     def _answer(self, request: bytes) -> None:
         if request in self._requests:
@@ -188,7 +201,7 @@ class Ledger:
             self._requests.popitem(last=False)
 
     def _book_refused(self, heading: Heading | None, refused: list[Refusal], received: datetime) -> None:
-        """Events refused beside taken ones are lost, and their producer does not know; repeats count once."""
+        """Payloads refused beside taken ones are lost, and their producer does not know; repeats count once."""
         for refusal in refused:
             name, _, number = refusal.id.rpartition("-")
             boot = self._boot(heading.boot if heading else name or "unknown")

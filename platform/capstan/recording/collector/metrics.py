@@ -21,7 +21,8 @@ class CollectorMetrics(Collector):
         own: Callable[[], Mapping[str, float]],
         asked: Mapping[tuple[str, Request], int],
     ) -> None:
-        """`own` tells senders, full, waiting, failing, and halves, unpaired and repeated of the executor's log.
+        """`own` tells senders, full, waiting, failing, calls of webhooks, and halves, unpaired and repeated of the
+        executor's log.
 
         `asked`: what was posted, by its form and what was found of its requests.
         """
@@ -52,6 +53,12 @@ class CollectorMetrics(Collector):
             "capstan_collector_events_duplicate": ("Events known before", ledger.event_duplicates),
             "capstan_collector_senders_refused": ("Calls without a valid token", own["senders"]),
             "capstan_collector_disk_full": ("Calls answered 507", own["full"]),
+            "capstan_collector_webhook_calls": ("Signed calls taken", own["calls"]),
+            "capstan_collector_webhook_calls_duplicate": ("Signed calls taken before", own["calls_repeated"]),
+            "capstan_collector_webhook_calls_refused": (
+                "Calls without a valid signature, too old, too large or too many",
+                own["calls_refused"],
+            ),
             "capstan_collector_executor_unpaired": (
                 "Requests or responses in the executor's log without the other half",
                 own["unpaired"],

@@ -7,8 +7,8 @@ from starlette.requests import Request
 from capstan.content_encoding import BodyTooLargeError, decoded
 from capstan.domain.payload_limits import LARGEST_BATCH
 from capstan.errors import InvalidRequestError
+from capstan.recording.blocks import SYSTEM_NAME
 from capstan.recording.collector.boots import Heading
-from capstan.recording.payloads import SYSTEM_NAME
 
 
 async def body_of(request: Request) -> bytes:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from itertools import compress
 
-from capstan.recording.payloads import Payload
+from capstan.recording.blocks import Rows
 
+_LETTERS = (("r", "request_id"), ("i", "entity_id"), ("u", "unit"))
+"""First letter of a case, and the column that holds its id."""
 MOST_STORED = 100_000
 """Ids that are kept though they can be read from Parquet too: most entries are about something recent."""
 MOST_WAITING = 1_000_000
@@ -33,24 +36,23 @@ class RecentRequests:
         self._beyond: set[int] = set()
         """Log files of which not every id is here."""
 
-    def add(self, number: int, payloads: Iterable[Payload]) -> None:
+    def add(self, number: int, rows: Rows) -> None:
         """Note the ids of payloads that are in the log file of that number; copies and errors answer nobody."""
+        answered = [
+            role != "shadow" and status == 200
+            for role, status in zip(rows.of("role"), rows.of("status"), strict=True)
+        ]
         with self._lock:
             ids = self._waiting.setdefault(number, set())
             before = len(ids)
-            for payload in payloads:
-                data = payload.data
-                if data["role"] == "shadow" or data["status"] != 200:
-                    continue
-                if self._count >= self._most_waiting:
-                    self._beyond.add(number)
-                    break
-                ids.add(_key(payload.system, f"r{data['request_id']}"))
-                for letter, name in (("i", "entity_id"), ("u", "unit")):
-                    if data.get(name) is not None:
-                        ids.add(_key(payload.system, f"{letter}{data[name]}"))
-                self._count += len(ids) - before
-                before = len(ids)
+            if self._count >= self._most_waiting:
+                self._beyond.add(number)
+                return
+            for letter, name in _LETTERS:
+                for identity in {*compress(rows.of(name), answered)}:
+                    if identity is not None:
+                        ids.add(_key(rows.system, letter + identity))
+            self._count += len(ids) - before
 
     def move_to_stored(self, number: int) -> None:
         """The payloads of that log file are in Parquet now."""

@@ -1,8 +1,8 @@
 """The collector process: takes payloads, labels and events over HTTP, durably, and keeps count of every one.
 
 `python -m capstan.recording.collector.server --config FILE`. The file is JSON: host, port, directory (its own state),
-systems (folder with one folder per system), tokens {internal, feedback, executor} (files), flush_seconds, sync, spec,
-silence_seconds.
+systems (folder with one folder per system), tokens {internal, feedback, executor} (files), secrets, secrets_made_by,
+flush_seconds, sync, spec, silence_seconds.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ from capstan.recording.collector.intake import Intake, Taken
 from capstan.recording.collector.metrics import CollectorMetrics
 from capstan.recording.collector.mounted_spec import MountedSpec
 from capstan.recording.collector.posting import body_of, heading_of
+from capstan.recording.collector.webhooks import WebhookDoor, as_response
 from capstan.recording.executor_log import Batch, ExecutorLog
 from capstan.recording.sole_process import occupy
+from capstan.recording.webhooks import MADE_BY
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,10 @@ class CollectorConfig(BaseModel):
     """Whether every append is flushed to the disk: survives a power cut, costs one fsync a batch."""
     spec: Path | None = None
     """The system's file as it is mounted, copied to its folder whenever it changes; None: another writes it there."""
+    secrets: Path | None = None
+    """Folder with a file NAME/KEY for each secret of a webhook; None: there is none."""
+    secrets_made_by: str = MADE_BY
+    """How a person makes a secret; {name}, {key} and {path} in it are filled in."""
     silence_seconds: float | None = None
     """Producers that said no last word and nothing for so long have lost what they did not hand in; None: never."""
 
@@ -85,6 +91,7 @@ class CollectorService:
         self.intake = Intake(config.directory, config.systems, sync=config.sync)
         self._asked = AskedRequests(self.intake, config.systems)
         self._executor = ExecutorLog(config.systems)
+        self._webhooks = WebhookDoor(config.systems, config.secrets, made_by=config.secrets_made_by)
         self._wake = asyncio.Event()
         self._flush_error: str | None = None
         self._refused_senders = 0
@@ -98,6 +105,8 @@ class CollectorService:
                 Route("/payloads", self._payloads, methods=["POST"]),
                 Route("/feedback", self._feedback, methods=["POST"]),
                 Route("/events", self._events, methods=["POST"]),
+                Route("/webhooks/{sender}", self._webhook, methods=["POST"]),
+                Route("/webhooks/{sender}/", self._webhook, methods=["POST"]),
                 Route("/flush", self._flush, methods=["POST"]),
                 Route("/stats", self._stats),
                 Route("/metrics", self._metrics),
@@ -135,6 +144,7 @@ class CollectorService:
             if self._config.silence_seconds is not None:
                 self.intake.notice_silence(now, timedelta(seconds=self._config.silence_seconds))
             self._take(self._executor.expire(now), now)
+            self._webhooks.look()
         except CapstanError as error:
             # Next time; a full disk is told by the flush that follows.
             logger.warning("%s", error)
@@ -202,6 +212,13 @@ class CollectorService:
             said |= answer(taken, finding)
         return _Answer(said)
 
+    async def _webhook(self, request: Request) -> Response:
+        try:
+            answer = await self._webhooks.post(request, lambda: datetime.now(UTC))
+        except UnavailableError as error:
+            return self._failed(error)
+        return as_response(answer)
+
     async def _seldon(self, request: Request) -> Response:
         """One half of a prediction as Seldon's executor logs it. The executor can send no header of ours: its token
         is in the path."""
@@ -220,12 +237,12 @@ class CollectorService:
         if self.intake.is_full:
             self._wake.set()
         # Accepted, not yet durable, until its other half is here.
-        return _Answer({"payloads": sum(len(batch.events) for batch in batches)}, status_code=202)
+        return _Answer({"payloads": sum(batch.payloads for batch in batches)}, status_code=202)
 
     def _take(self, batches: list[Batch], received: datetime) -> None:
         for batch in batches:
             try:
-                self.intake.receive(batch.heading, orjson.dumps(batch.events), received)
+                self.intake.receive(batch.heading, orjson.dumps(batch.blocks), received)
             except CapstanError:
                 self._executor.lose(batch)
                 raise
@@ -281,13 +298,19 @@ class CollectorService:
             "halves": self._executor.waiting,
             "unpaired": self._executor.unpaired,
             "repeated": self._executor.repeated,
+            "calls": self._webhooks.taken,
+            "calls_repeated": self._webhooks.repeated,
+            "calls_refused": self._webhooks.refused,
         }
 
 
 async def _no_such(request: Request, error: Exception) -> Response:
     """A path or a method that is not here."""
     assert isinstance(error, HTTPException)
-    rule = f"{request.method} {request.url.path} is not answered here; POST labels to /feedback, events to /events"
+    rule = (
+        f"{request.method} {request.url.path} is not answered here; POST labels to /feedback, events to /events, "
+        "signed calls to /webhooks/SENDER"
+    )
     return _Answer({"error": {"field": "path", "rule": rule}}, status_code=error.status_code)
 
 

@@ -3,7 +3,8 @@
 The champion's payload stands for the request, as if it had answered alone; the challenger answers a copy. Beside them
 the combiner logs one payload per row with the version `combiner`: score and rank as the user got them, the team, and
 both rankers' ranks. A challenger that fails, is late or answers no ranking costs the user nothing: the champion's
-answer goes out as it is, and the payload says why. A champion that fails is left to the gateway, which asks it again.
+answer goes out as it is, and the payload has the status 502. A champion that fails is left to the gateway, which asks
+it again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -29,7 +31,8 @@ from capstan.ports.combining import (
 from capstan.serving.combiner import answers
 from capstan.serving.combiner.answers import NoRankingError, RankedAnswer
 from capstan.serving.combiner.asking import AskError, Question, Reply, ask_both
-from capstan.serving.payload_log import PayloadLog, PayloadRecord
+from capstan.serving.payload_blocks import COPY
+from capstan.serving.payload_log import PayloadLog
 from capstan.serving.requests import Call, ClientLeftError, Receive, read_body, read_headers
 
 DRAIN = "/payloads/drain"
@@ -113,8 +116,8 @@ class CombinerApp:
             first, second = answers.read(champion.body), _ranking_of(challenger)
             if len(first.ranks) != len(second.ranks):
                 raise NoRankingError(f"it ranks {len(second.ranks)} rows and not {len(first.ranks)}")
-        except NoRankingError as error:
-            self._record_alone(call, instruction, str(error))
+        except NoRankingError:
+            self._record(call, 502, [_pair(instruction)])
             return champion
         return self._combined(call, instruction, first, second)
 
@@ -145,28 +148,17 @@ class CombinerApp:
         self._record(call, 200, outputs)
         return Reply(200, answers.combined(champion, ranks, version), version=version)
 
-    def _record_alone(self, call: Call, instruction: Instruction, why: str) -> None:
-        error = {"field": "challenger", "rule": f"{instruction.challenger}: {why}", **_pair(instruction)}
-        self._record(call, 502, [_pair(instruction)], error)
-
     def _record(
         self,
         call: Call,
         status: int,
         outputs: Sequence[Mapping[str, object]],
-        error: Mapping[str, object] | None = None,
     ) -> None:
         if self._log is None:
             return
-        wall, seconds = time.time(), time.perf_counter() - call.started
-        for row, told in enumerate(outputs):
-            self._log.add(
-                PayloadRecord(
-                    request_id=call.request_id, role="shadow", attempt=call.attempt, row=row, wall=wall,
-                    event_time=call.event_time, arm=call.arm, unit=call.unit, entity_id=None, status=status,
-                    latency_seconds=seconds, outputs=told, nonfinite=False, inputs={}, error=error,
-                )
-            )  # fmt: skip
+        rows: list[dict[str, object]] = [{}] * len(outputs)
+        seconds = time.perf_counter() - call.started
+        self._log.add(replace(call, role=COPY), status, seconds, time.time(), rows, outputs)
 
     def _count(self, version: str, answer: Reply | AskError) -> None:
         status = answer.status if isinstance(answer, Reply) else 0
